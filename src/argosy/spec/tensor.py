@@ -1,0 +1,84 @@
+"""The one tensor type that moves inside Argosy, and the datatypes of the Open Inference Protocol v2."""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from argosy.spec.errors import InvalidArgument
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+NUMPY: dict[str, np.dtype[Any]] = {
+    "BOOL": np.dtype("bool"),
+    "UINT8": np.dtype("u1"),
+    "UINT16": np.dtype("<u2"),
+    "UINT32": np.dtype("<u4"),
+    "UINT64": np.dtype("<u8"),
+    "INT8": np.dtype("i1"),
+    "INT16": np.dtype("<i2"),
+    "INT32": np.dtype("<i4"),
+    "INT64": np.dtype("<i8"),
+    "FP16": np.dtype("<f2"),
+    "FP32": np.dtype("<f4"),
+    "FP64": np.dtype("<f8"),
+    "BYTES": np.dtype("O"),
+    "BF16": np.dtype("<u2"),
+}
+"""Datatype → dtype of the array that holds it. BYTES are object arrays of `bytes`; BF16 is kept as its raw 16 bits."""
+
+DATATYPES = tuple(NUMPY)
+
+_OF_DTYPE = {dtype: name for name, dtype in NUMPY.items() if name not in ("BF16", "BYTES")}
+
+
+class Tensor(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """A named array. `array.dtype` is `NUMPY[datatype]`, `array.shape` is the shape; row-major when it leaves a codec."""
+
+    name: str
+    datatype: str
+    array: Array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the array, outermost axis first."""
+        return self.array.shape
+
+
+def datatype_of(array: Array) -> str:
+    """The datatype that holds this array without loss; strings and objects are BYTES.
+
+    Raises InvalidArgument for dtypes the protocol has no name for (complex, datetime, structured).
+    """
+    name = _OF_DTYPE.get(array.dtype.newbyteorder("<"))
+    if name is not None:
+        return name
+    if array.dtype.kind in "OSU":
+        return "BYTES"
+    raise InvalidArgument(f"dtype {array.dtype} has no Open Inference Protocol datatype; convert it first")
+
+
+def as_bytes(array: Array) -> Array:
+    """An object array of `bytes` from strings, numpy strings or objects (str are encoded as UTF-8, None as empty)."""
+    out = np.empty(array.shape, dtype=object)
+    flat = out.reshape(-1)
+    for position, value in enumerate(array.reshape(-1).tolist()):
+        flat[position] = _one(value)
+    return out
+
+
+def _one(value: object) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    return b"" if value is None else str(value).encode()
+
+
+def tensor(name: str, array: Array, datatype: str | None = None) -> Tensor:
+    """Wrap an array under its own datatype, or cast it to `datatype` (numeric casts follow numpy's `same_kind`)."""
+    wanted = datatype or datatype_of(array)
+    if wanted == "BYTES":
+        return Tensor(name, wanted, as_bytes(array))
+    dtype = NUMPY.get(wanted)
+    if dtype is None:
+        raise InvalidArgument(f"'{wanted}' is no datatype; the datatypes are {', '.join(DATATYPES)}")
+    return Tensor(name, wanted, array.astype(dtype, copy=False, casting="same_kind"))

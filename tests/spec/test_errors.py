@@ -1,0 +1,21 @@
+from argosy.spec import errors
+
+
+def test_every_code_has_statuses():
+    table = errors.table()
+    assert {"invalid_argument", "not_found", "unavailable", "internal"} <= set(table)
+    for code, cls in table.items():
+        assert cls.code == code
+        assert 400 <= cls.http < 600
+        assert 1 <= cls.grpc <= 16
+        assert 1 <= cls.exit <= 10
+
+
+def test_from_http():
+    assert isinstance(errors.from_http(404, "x"), errors.NotFound)
+    assert isinstance(errors.from_http(418, "x"), errors.InvalidArgument)
+    assert isinstance(errors.from_http(502, "x"), errors.Internal)
+
+
+def test_missing_extra_names_the_command():
+    assert "pip install 'argosy[xgboost]'" in str(errors.MissingExtra.named("xgboost", "an XGBoost model"))
