@@ -19,7 +19,7 @@ def test_defaults_file_environment(tmp_path):
 def test_unknown_key_names_the_nearest(tmp_path):
     place = Home(tmp_path)
     place.config.write_text("gateway:\n  prot: 9000\n")
-    with pytest.raises(InvalidArgument, match="unknown key 'prot'.*did you mean 'port'"):
+    with pytest.raises(InvalidArgument, match=r"unknown key 'prot'.*did you mean 'port'"):
         settings.load(place, {})
 
 

@@ -57,7 +57,7 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 def check_inputs(signature: Signature, tensors: list[Tensor]) -> None:
-    """Raise InvalidArgument unless the tensors are exactly the inputs of the signature: names, datatypes, shapes, rows."""
+    """Raise InvalidArgument unless the tensors are the inputs of the signature: names, datatypes, shapes, rows."""
     given = {tensor.name: tensor for tensor in tensors}
     if len(given) != len(tensors):
         raise InvalidArgument("an input is given twice; each input may appear once")

@@ -2,7 +2,8 @@
 
 import difflib
 import re
-from typing import Any, TypeVar, cast
+import typing
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -73,5 +74,5 @@ def _fields(kind: type[Any]) -> list[str]:
             for field in msgspec.structs.fields(current):
                 found[field.encode_name] = None
                 pending.append(field.type)
-        pending.extend(cast("tuple[Any, ...]", getattr(current, "__args__", ())))
+        pending.extend(typing.get_args(current))
     return list(found)

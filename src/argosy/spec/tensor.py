@@ -33,7 +33,7 @@ _OF_DTYPE = {dtype: name for name, dtype in NUMPY.items() if name not in ("BF16"
 
 
 class Tensor(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A named array. `array.dtype` is `NUMPY[datatype]`, `array.shape` is the shape; row-major when it leaves a codec."""
+    """A named array. `array.dtype` is `NUMPY[datatype]`, `array.shape` the shape; row-major when it leaves a codec."""
 
     name: str
     datatype: str
