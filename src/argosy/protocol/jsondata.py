@@ -1,0 +1,123 @@
+"""JSON tensor data: nested or flat arrays of numbers, booleans and strings.
+
+JSON has no NaN, no infinity and no half floats. NaN and infinities are written as null; null is read as NaN for FP32
+and FP64. FP16 and BF16 are refused with a pointer to the binary extension. Integers never pass through a float.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, cast
+
+import msgspec
+import numpy as np
+
+from argosy.protocol.raw import elements, itemtype
+from argosy.spec.errors import InvalidArgument
+from argosy.spec.tensor import Array, Tensor
+
+_ELEMENT: dict[str, Any] = {"f": float | None, "i": int, "u": int, "b": bool, "O": str}
+_WHAT = {"f": "numbers", "i": "integers", "u": "integers", "b": "true or false", "O": "strings"}
+_floats = msgspec.json.Decoder(list[float]).decode
+_BINARY_ONLY = ("FP16", "BF16")
+
+
+@cache
+def _decoder(kind: str, depth: int) -> Callable[[msgspec.Raw], Any]:
+    wanted = _ELEMENT[kind]
+    for _ in range(depth):
+        wanted = list[wanted]
+    return msgspec.json.Decoder(wanted).decode
+
+
+def decode(name: str, datatype: str, shape: Sequence[int], data: msgspec.Raw) -> Tensor:
+    """JSON text → tensor. Raises InvalidArgument for wrong elements, counts, nesting or values out of range."""
+    dtype = itemtype(name, datatype)
+    if datatype in _BINARY_ONLY:
+        raise InvalidArgument(f"tensor '{name}': {datatype} has no JSON form; send it as binary (binary_data_size)")
+    count = elements(name, shape)
+    if dtype.kind == "f":
+        try:
+            array = _array(name, datatype, _floats(data), dtype)
+        except msgspec.ValidationError:
+            array = _nested(name, datatype, data, dtype)
+    else:
+        array = _nested(name, datatype, data, dtype)
+    return Tensor(name, datatype, _fit(name, array, tuple(shape), count))
+
+
+def encode(tensor: Tensor) -> list[Any]:
+    """Tensor → flat list for a JSON encoder. Raises InvalidArgument where JSON has no form for the data."""
+    if tensor.datatype in _BINARY_ONLY:
+        raise InvalidArgument(f"output '{tensor.name}': {tensor.datatype} has no JSON form; ask for binary_data")
+    flat = tensor.array.ravel().tolist()
+    if tensor.datatype != "BYTES":
+        return flat
+    try:
+        return [value.decode() for value in cast("list[bytes]", flat)]
+    except UnicodeDecodeError:
+        raise InvalidArgument(
+            f"output '{tensor.name}' holds bytes that are no UTF-8 text; ask for binary_data"
+        ) from None
+
+
+def _nested(name: str, datatype: str, data: msgspec.Raw, dtype: np.dtype[Any]) -> Array:
+    text = memoryview(data)
+    depth = _depth(text)
+    if depth > 32:
+        raise InvalidArgument(f"tensor '{name}': data is nested more than 32 deep")
+    try:
+        values = _decoder(dtype.kind, depth)(data)
+    except msgspec.ValidationError as error:
+        wanted = _WHAT[dtype.kind]
+        raise InvalidArgument(f"tensor '{name}' {datatype}: data must hold {wanted} in even nesting: {error}") from None
+    if dtype.kind == "O":
+        return _strings(name, values, depth)
+    return _array(name, datatype, values, dtype)
+
+
+def _depth(text: memoryview) -> int:
+    depth = 0
+    for byte in text:
+        if byte == 0x5B:
+            depth += 1
+        elif byte not in b" \t\r\n":
+            break
+        if depth > 32:
+            break
+    return depth
+
+
+def _array(name: str, datatype: str, values: Any, dtype: np.dtype[Any]) -> Array:
+    try:
+        with np.errstate(over="raise"):
+            return np.array(values, dtype=dtype)
+    except (OverflowError, FloatingPointError):
+        raise InvalidArgument(f"tensor '{name}': a value is out of the range of {datatype}") from None
+    except ValueError:
+        raise InvalidArgument(f"tensor '{name}': data is a ragged array") from None
+
+
+def _strings(name: str, values: Any, depth: int) -> Array:
+    shape: list[int] = []
+    flat = cast("list[Any]", values if depth else [values])
+    for axis in range(depth):
+        if axis:
+            if any(len(row) != len(flat[0]) for row in flat):
+                raise InvalidArgument(f"tensor '{name}': data is a ragged array")
+            shape.append(len(flat[0]) if flat else 0)
+            flat = [item for row in flat for item in row]
+        else:
+            shape.append(len(flat))
+    out = np.empty(len(flat), dtype=object)
+    out[:] = [value.encode() for value in flat]
+    return out.reshape(shape)
+
+
+def _fit(name: str, array: Array, shape: tuple[int, ...], count: int) -> Array:
+    if array.shape == shape:
+        return array
+    if array.size != count:
+        raise InvalidArgument(f"tensor '{name}' has shape {list(shape)}: {count} elements, but {array.size} were sent")
+    if array.ndim > 1 and count:
+        raise InvalidArgument(f"tensor '{name}' has shape {list(shape)}, but data nested as {list(array.shape)}")
+    return array.reshape(shape)
