@@ -1,0 +1,176 @@
+"""gRPC messages of the Open Inference Protocol v2 ↔ requests and responses.
+
+The messages live in a descriptor pool of their own: other clients register the same names in the process-wide one.
+"""
+
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from argosy.protocol import raw
+from argosy.protocol.rest import Output, Parameter, Parameters, Request, Response
+from argosy.spec.errors import InvalidArgument
+from argosy.spec.tensor import Array, Tensor, as_bytes
+
+SERVICE = "inference.GRPCInferenceService"
+
+
+def _load_pool() -> descriptor_pool.DescriptorPool:
+    data = (resources.files("argosy.protocol") / "open_inference.binpb").read_bytes()
+    pool = descriptor_pool.DescriptorPool()
+    for file in descriptor_pb2.FileDescriptorSet.FromString(data).file:
+        pool.Add(file)
+    return pool
+
+
+POOL = _load_pool()
+METHODS: dict[str, Any] = {method.name: method for method in POOL.FindServiceByName(SERVICE).methods}
+"""Method name → descriptor, with `input_type`, `output_type`, `client_streaming`, `server_streaming`."""
+
+
+def message(name: str) -> Any:
+    """The class of a message of package `inference`."""
+    return message_factory.GetMessageClass(POOL.FindMessageTypeByName(f"inference.{name}"))
+
+
+InferRequest = message("ModelInferRequest")
+InferResponse = message("ModelInferResponse")
+StreamResponse = message("ModelStreamInferResponse")
+
+_CONTENTS = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+
+
+def decode_request(wire: Any) -> tuple[Request, bool]:
+    """Message → request, and whether its tensors were raw (an answer takes the same form). Raises InvalidArgument."""
+    raws = wire.raw_input_contents
+    tensors = _raw_tensors(wire.inputs, raws) if raws else [_typed(item) for item in wire.inputs]
+    if not tensors:
+        raise InvalidArgument("the request has no inputs; at least one is needed")
+    outputs = [Output(item.name, decode_parameters(item.parameters)) for item in wire.outputs]
+    request = Request(tensors, wire.id or None, decode_parameters(wire.parameters), outputs)
+    return request, bool(raws) or all(item.datatype not in _CONTENTS for item in wire.inputs)
+
+
+def encode_response(response: Response, use_raw: bool) -> Any:
+    """Response → message. FP16 and BF16 have no typed form: an answer that holds one is raw as a whole."""
+    wire = InferResponse(
+        model_name=response.model_name, model_version=response.model_version or "", id=response.id or ""
+    )
+    encode_parameters(response.parameters, wire.parameters)
+    if use_raw or any(tensor.datatype not in _CONTENTS for tensor in response.tensors):
+        for tensor in response.tensors:
+            wire.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.array.shape)
+            wire.raw_output_contents.append(raw.encode(tensor))
+    else:
+        _put_typed(wire.outputs, response.tensors)
+    return wire
+
+
+def encode_request(name: str, version: str, request: Request, use_raw: bool = True) -> Any:
+    """Request → message, for clients."""
+    wire = InferRequest(model_name=name, model_version=version, id=request.id or "")
+    encode_parameters(request.parameters, wire.parameters)
+    for output in request.outputs:
+        encode_parameters(output.parameters, wire.outputs.add(name=output.name).parameters)
+    if not use_raw:
+        _put_typed(wire.inputs, request.tensors)
+        return wire
+    for tensor in request.tensors:
+        wire.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.array.shape)
+        wire.raw_input_contents.append(raw.encode(tensor))
+    return wire
+
+
+def decode_response(wire: Any) -> Response:
+    """Message → response, for clients. Raises InvalidArgument."""
+    raws = wire.raw_output_contents
+    tensors = _raw_tensors(wire.outputs, raws) if raws else [_typed(item) for item in wire.outputs]
+    version = wire.model_version or None
+    return Response(wire.model_name, version, tensors, wire.id or None, decode_parameters(wire.parameters))
+
+
+def decode_parameters(wire: Any) -> Parameters:
+    """Parameter map → dict. Raises InvalidArgument for a parameter without a value."""
+    found: Parameters = {}
+    for name, value in wire.items():
+        kind = value.WhichOneof("parameter_choice")
+        if kind is None:
+            raise InvalidArgument(f"parameter '{name}' has no value")
+        found[name] = getattr(value, kind)
+    return found
+
+
+def encode_parameters(parameters: Parameters, wire: Any) -> None:
+    """Dict → parameter map, in place."""
+    for name, value in parameters.items():
+        _put_parameter(wire[name], value)
+
+
+def _put_parameter(wire: Any, value: Parameter) -> None:
+    if isinstance(value, bool):
+        wire.bool_param = value
+    elif isinstance(value, int):
+        setattr(wire, "int64_param" if -(2**63) <= value < 2**63 else "uint64_param", value)
+    elif isinstance(value, float):
+        wire.double_param = value
+    else:
+        wire.string_param = value
+
+
+def _raw_tensors(items: Any, raws: Sequence[bytes]) -> list[Tensor]:
+    if len(raws) != len(items):
+        raise InvalidArgument(f"{len(items)} tensors with {len(raws)} raw contents; raw contents need one each")
+    if any(item.HasField("contents") for item in items):
+        raise InvalidArgument("typed contents and raw contents are mixed; a request uses one or the other")
+    return [
+        raw.decode(item.name, item.datatype, tuple(item.shape), data) for item, data in zip(items, raws, strict=True)
+    ]
+
+
+def _typed(item: Any) -> Tensor:
+    dtype = raw.itemtype(item.name, item.datatype)
+    shape = tuple(item.shape)
+    count = raw.elements(item.name, shape)
+    field = _CONTENTS.get(item.datatype)
+    if field is None:
+        raise InvalidArgument(f"tensor '{item.name}': {item.datatype} has no typed form; use raw_input_contents")
+    filled = [other.name for other, _ in item.contents.ListFields()]
+    if filled not in ([], [field]):
+        raise InvalidArgument(f"tensor '{item.name}' {item.datatype} belongs in {field}, not in {', '.join(filled)}")
+    values = getattr(item.contents, field)
+    if len(values) != count:
+        raise InvalidArgument(f"tensor '{item.name}' {list(shape)} needs {count} elements, {len(values)} were sent")
+    return Tensor(item.name, item.datatype, _array(item.name, item.datatype, values, dtype).reshape(shape))
+
+
+def _array(name: str, datatype: str, values: Iterable[Any], dtype: np.dtype[Any]) -> Array:
+    if datatype == "BYTES":
+        return as_bytes(np.fromiter(values, dtype=object))
+    try:
+        return np.array(list(values), dtype=dtype)
+    except OverflowError:
+        raise InvalidArgument(f"tensor '{name}': a value is out of the range of {datatype}") from None
+
+
+def _put_typed(wire: Any, tensors: Iterable[Tensor]) -> None:
+    for tensor in tensors:
+        if (field := _CONTENTS.get(tensor.datatype)) is None:
+            raise InvalidArgument(f"tensor '{tensor.name}': {tensor.datatype} has no typed form")
+        item = wire.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.array.shape)
+        getattr(item.contents, field).extend(tensor.array.reshape(-1).tolist())

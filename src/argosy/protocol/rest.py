@@ -1,0 +1,230 @@
+"""REST bodies of the Open Inference Protocol v2 ↔ requests and responses, JSON and binary tensors mixed.
+
+Both directions, for server and client. Sources: KServe `required_api.md`, Triton's binary tensor data extension.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from argosy.protocol import jsondata, raw
+from argosy.spec.errors import InvalidArgument
+from argosy.spec.signature import Signature
+from argosy.spec.tensor import Tensor
+
+Parameter = str | int | float | bool
+Parameters = dict[str, Parameter]
+
+HEADER_LENGTH = "inference-header-content-length"
+JSON = "application/json"
+OCTETS = "application/octet-stream"
+
+
+class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """An output a caller asks for. `parameters.binary_data` overrides the request's default form."""
+
+    name: str
+    parameters: Parameters = {}
+
+
+class Request(msgspec.Struct):
+    """An inference request, whatever it came by. `id` is None when the caller gave none; no `outputs` means all."""
+
+    tensors: list[Tensor]
+    id: str | None = None
+    parameters: Parameters = {}
+    outputs: list[Output] = []
+
+
+class Response(msgspec.Struct):
+    """An inference response, whatever it goes by."""
+
+    model_name: str
+    model_version: str | None
+    tensors: Sequence[Tensor]
+    id: str | None = None
+    parameters: Parameters = {}
+
+
+class _Tensor(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    shape: list[int]
+    datatype: str
+    data: msgspec.Raw = msgspec.Raw()
+    parameters: Parameters = {}
+
+
+class _Request(msgspec.Struct, forbid_unknown_fields=True):
+    inputs: list[_Tensor]
+    id: str | None = None
+    parameters: Parameters | None = None
+    outputs: list[Output] | None = None
+    model_name: str | None = None
+    model_version: str | None = None
+
+
+class _Response(msgspec.Struct):
+    model_name: str = ""
+    model_version: str | None = None
+    id: str | None = None
+    parameters: Parameters = {}
+    outputs: list[_Tensor] = []
+
+
+_decode_request = msgspec.json.Decoder(_Request).decode
+_decode_response = msgspec.json.Decoder(_Response).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def decode_request(body: bytes, header_length: int | None = None, signature: Signature | None = None) -> Request:
+    """Body → request. `header_length`: the JSON part's bytes, when the header names it; 0 is a raw binary request,
+    which needs the signature of a model with one input. Raises InvalidArgument.
+    """
+    if header_length == 0:
+        return _raw_request(body, signature)
+    text, rest = _split(body, header_length)
+    try:
+        wire = _decode_request(text)
+    except msgspec.ValidationError as error:
+        raise InvalidArgument(f"the request body is no inference request: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidArgument(f"the request body is not valid JSON: {error}") from None
+    except RecursionError:
+        raise InvalidArgument("the request body is nested too deep") from None
+    if not wire.inputs:
+        raise InvalidArgument("'inputs' is empty; at least one input is needed")
+    tensors = _tensors(wire.inputs, rest, "input")
+    return Request(tensors, wire.id, wire.parameters or {}, wire.outputs or [])
+
+
+def encode_response(response: Response, binary: Sequence[bool] | None = None) -> tuple[bytes, int | None]:
+    """Response → body, and the length of its JSON part if any output is binary. `binary` says which are."""
+    if binary is None or True not in binary:
+        outputs = [
+            {"name": t.name, "datatype": t.datatype, "shape": t.array.shape, "data": jsondata.encode(t)}
+            for t in response.tensors
+        ]
+        return _encode(_head(response, "outputs", outputs)), None
+    return _mixed(_head(response, "outputs", []), "outputs", response.tensors, binary)
+
+
+def encode_request(request: Request, binary: bool = True) -> tuple[bytes, int | None]:
+    """Request → body and header length; every input as binary, or every input as JSON."""
+    head: dict[str, Any] = {"inputs": []}
+    if request.id is not None:
+        head["id"] = request.id
+    parameters: Parameters = dict(request.parameters)
+    if binary and not request.outputs:
+        parameters["binary_data_output"] = True
+    if parameters:
+        head["parameters"] = parameters
+    if request.outputs:
+        head["outputs"] = request.outputs
+    return _mixed(head, "inputs", request.tensors, [binary] * len(request.tensors))
+
+
+def decode_response(body: bytes, header_length: int | None = None) -> Response:
+    """Body → response, on the client's side. Raises InvalidArgument for what is no inference response."""
+    text, rest = _split(body, header_length)
+    try:
+        wire = _decode_response(text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidArgument(f"the answer is no inference response: {error}") from None
+    tensors = _tensors(wire.outputs, rest, "output")
+    return Response(wire.model_name, wire.model_version, tensors, wire.id, wire.parameters)
+
+
+def parse_header_length(value: str | None, size: int) -> int | None:
+    """The value of Inference-Header-Content-Length for a body of `size` bytes. Raises InvalidArgument."""
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdigit() and len(value) < 20) or int(value) > size:
+        raise InvalidArgument(f"Inference-Header-Content-Length is '{value[:40]}' for a body of {size} bytes")
+    return int(value)
+
+
+def _split(body: bytes, header_length: int | None) -> tuple[bytes | memoryview, memoryview | None]:
+    if header_length is None:
+        return body, None
+    view = memoryview(body)
+    return view[:header_length], view[header_length:]
+
+
+def _tensors(wire: list[_Tensor], rest: memoryview | None, what: str) -> list[Tensor]:
+    if rest is None:
+        return [_tensor(item, what) for item in wire]
+    tensors: list[Tensor] = []
+    at = 0
+    for item in wire:
+        size = item.parameters.get("binary_data_size")
+        if size is None:
+            tensors.append(_tensor(item, what))
+            continue
+        end = at + _binary_size(item, size, what)
+        if end > len(rest):
+            raise InvalidArgument(f"{what} '{item.name}' needs {size} binary bytes; {len(rest) - at} are left")
+        tensors.append(raw.decode(item.name, item.datatype, item.shape, rest[at:end]))
+        at = end
+    if at != len(rest):
+        raise InvalidArgument(f"{len(rest) - at} binary bytes belong to no {what}: the binary_data_size do not add up")
+    return tensors
+
+
+def _tensor(item: _Tensor, what: str) -> Tensor:
+    if "binary_data_size" in item.parameters:
+        raise InvalidArgument(f"{what} '{item.name}' is binary, but there is no Inference-Header-Content-Length header")
+    if not item.data:
+        raise InvalidArgument(f"{what} '{item.name}' has neither 'data' nor 'binary_data_size'")
+    return jsondata.decode(item.name, item.datatype, item.shape, item.data)
+
+
+def _binary_size(item: _Tensor, size: Parameter, what: str) -> int:
+    if item.data:
+        raise InvalidArgument(f"{what} '{item.name}' has both 'data' and 'binary_data_size'")
+    if type(size) is not int or size < 0:
+        raise InvalidArgument(f"{what} '{item.name}': binary_data_size is {size!r}; it must be a number of bytes")
+    return size
+
+
+def _raw_request(body: bytes, signature: Signature | None) -> Request:
+    if signature is None or len(signature.inputs) != 1:
+        raise InvalidArgument("a raw binary request (header length 0) needs a model with exactly one input")
+    spec = signature.inputs[0]
+    free = [axis for axis, size in enumerate(spec.shape) if size == -1]
+    shape = [1 if size == -1 else size for size in spec.shape]
+    if spec.datatype == "BYTES":
+        return Request([raw.decode(spec.name, spec.datatype, shape, len(body).to_bytes(4, "little") + body)])
+    step = raw.elements(spec.name, shape) * raw.itemtype(spec.name, spec.datatype).itemsize
+    if free and step:
+        shape[free[0]] = len(body) // step
+    return Request([raw.decode(spec.name, spec.datatype, shape, body)], parameters={"binary_data_output": True})
+
+
+def _head(response: Response, key: str, entries: list[Any]) -> dict[str, Any]:
+    head: dict[str, Any] = {"model_name": response.model_name}
+    if response.model_version is not None:
+        head["model_version"] = response.model_version
+    if response.id is not None:
+        head["id"] = response.id
+    if response.parameters:
+        head["parameters"] = response.parameters
+    head[key] = entries
+    return head
+
+
+def _mixed(
+    head: dict[str, Any], key: str, tensors: Sequence[Tensor], binary: Sequence[bool]
+) -> tuple[bytes, int | None]:
+    entries: list[dict[str, Any]] = []
+    bodies: list[bytes] = []
+    for tensor, as_binary in zip(tensors, binary, strict=True):
+        entry: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.array.shape}
+        if as_binary:
+            bodies.append(raw.encode(tensor))
+            entry["parameters"] = {"binary_data_size": len(bodies[-1])}
+        else:
+            entry["data"] = jsondata.encode(tensor)
+        entries.append(entry)
+    text = _encode({**head, key: entries})
+    return (b"".join((text, *bodies)), len(text)) if bodies else (text, None)
