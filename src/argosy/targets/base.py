@@ -1,0 +1,67 @@
+"""The declarative interface of every target, and the two things it speaks of: revisions and replicas."""
+
+from collections.abc import Collection
+from typing import Literal, Protocol
+
+import msgspec
+
+from argosy.spec.endpoint import Runtime
+
+Phase = Literal["starting", "ready", "draining", "stopping"]
+
+
+class Revision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One version with one runtime configuration behind one endpoint. Immutable; `id` follows from the rest."""
+
+    id: str
+    endpoint: str
+    model: str
+    version: str
+    digest: str
+    runtime: Runtime = Runtime()
+
+
+class Replica(msgspec.Struct, frozen=True, kw_only=True):
+    """One running copy. `http` and `grpc` are paths of Unix sockets; only `ready` ones take new requests."""
+
+    id: str
+    endpoint: str
+    revision: str
+    phase: Phase
+    http: str
+    grpc: str
+    pid: int
+    started: float
+    restarts: int = 0
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """How a revision stands. `failed` says why its replicas do not become ready (empty: nothing known against it)."""
+
+    replicas: tuple[Replica, ...] = ()
+    failed: str = ""
+
+    @property
+    def ready(self) -> int:
+        """How many replicas take requests."""
+        return sum(replica.phase == "ready" for replica in self.replicas)
+
+
+class Target(Protocol):
+    """A place where replicas run. Every call may be repeated; none waits for a replica to become ready."""
+
+    async def scale(self, revision: Revision, replicas: int) -> None:
+        """Declare how many replicas this revision shall have, from now on."""
+        ...
+
+    async def endpoints(self, revision: str) -> Standing:
+        """The replicas of a revision and what is known of them."""
+        ...
+
+    async def remove(self, revision: str) -> None:
+        """Drain and stop every replica of a revision and forget it."""
+        ...
+
+    async def release(self, replicas: Collection[str]) -> None:
+        """The gateway sends these draining replicas no further request: they may be stopped."""
+        ...

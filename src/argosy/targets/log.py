@@ -1,0 +1,41 @@
+"""Log files of replicas: appended to by the replica itself, bounded in size from outside."""
+
+import os
+import shutil
+from pathlib import Path
+
+MAX_BYTES = 16 * 1024 * 1024
+TAIL_BYTES = 16 * 1024
+
+
+def rotate(path: Path, max_bytes: int = MAX_BYTES) -> bool:
+    """Past `max_bytes`, keep the content as `<name>.1` and empty the file in place (its writer appends)."""
+    try:
+        if path.stat().st_size <= max_bytes:
+            return False
+        shutil.copyfile(path, path.with_name(path.name + ".1"))
+        os.truncate(path, 0)
+    except OSError:
+        return False
+    return True
+
+
+def size(path: Path) -> int:
+    """Bytes in the file now; 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def last_line(path: Path, start: int = 0) -> str:
+    """The last line that says something, written after byte `start`; at most 500 characters of it."""
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(start if start <= end else 0, end - TAIL_BYTES))
+            text = file.read(TAIL_BYTES).decode(errors="replace")
+    except OSError:
+        return ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:500] if lines else ""

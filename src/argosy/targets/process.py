@@ -1,0 +1,117 @@
+"""One process in a session of its own: started, watched, signalled. Ours by birth or adopted."""
+
+import asyncio
+import contextlib
+import errno
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from argosy.spec.errors import ArgosyError, Internal, StorageFull
+
+_RESTORED = [signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+
+
+class Process:
+    """A session leader. Identified by pid and start time together, so that a recycled pid is never signalled."""
+
+    def __init__(self, process: psutil.Process, *, child: bool) -> None:
+        self.pid = process.pid
+        self.started = process.create_time()
+        self.status: int | None = None
+        self._process = process
+        self._child = child
+        self._ended = False
+        self._pidfd = -1
+
+    def ended(self) -> bool:
+        """Whether it is gone; then `status` holds its exit status (negative: signal) if it was our child."""
+        if not self._ended and self._over():
+            self._ended = True
+            self.unwatch()
+        return self._ended
+
+    def _over(self) -> bool:
+        if not self._child:
+            return not self._process.is_running() or self._process.status() == psutil.STATUS_ZOMBIE
+        try:
+            if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                return False
+            self.kill_group()
+            self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        except ChildProcessError:
+            return not self._process.is_running()
+        return True
+
+    def terminate(self) -> None:
+        """Ask the leader to drain and end."""
+        self._signal(lambda: os.kill(self.pid, signal.SIGTERM))
+
+    def kill(self) -> None:
+        """End the leader and everything in its group, now."""
+        self._signal(self.kill_group)
+
+    def _signal(self, send: Callable[[], None]) -> None:
+        if not self._ended and self._process.is_running():
+            with contextlib.suppress(ProcessLookupError):
+                send()
+
+    def kill_group(self) -> None:
+        """End what is left of the group."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Call `changed` in the running loop when it ends. Where the system has no pidfd, polling has to do."""
+        if not hasattr(os, "pidfd_open") or self._pidfd >= 0:
+            return
+        try:
+            self._pidfd = os.pidfd_open(self.pid)
+        except OSError:
+            changed()
+            return
+
+        def readable() -> None:
+            asyncio.get_running_loop().remove_reader(self._pidfd)
+            changed()
+
+        asyncio.get_running_loop().add_reader(self._pidfd, readable)
+
+    def unwatch(self) -> None:
+        """Give the pidfd back."""
+        if self._pidfd >= 0:
+            asyncio.get_running_loop().remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+
+def spawn(command: Sequence[str], environ: Mapping[str, str], log: Path) -> Process:
+    """Start a command in its own session, its output appended to `log`. Raises Internal, StorageFull."""
+    append = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    try:
+        pid = os.posix_spawn(
+            command[0],
+            list(command),
+            environ,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o600),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+            setsigmask=[],
+            setsigdef=_RESTORED,
+        )
+        return Process(psutil.Process(pid), child=True)
+    except OSError as error:
+        raise cannot_start(command[0], error) from error
+
+
+def cannot_start(what: str, error: OSError) -> ArgosyError:
+    """The error of ours for a start that the system refused."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageFull(f"cannot start {what}: no space left ({error})")
+    return Internal(f"cannot start {what}: {error.strerror}")

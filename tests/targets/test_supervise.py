@@ -1,0 +1,111 @@
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from argosy.targets.backoff import Ended
+from argosy.targets.supervise import Observation, Policy, Seen, Slot, failure, supervise
+
+
+def step(state, want, now=0.0, *seen):
+    return supervise(Observation(now=now, want=want, seen=tuple(seen)), state)
+
+
+def test_starts_what_is_missing():
+    actions, state = step({}, 3)
+    assert actions == [("start", 0), ("start", 1), ("start", 2)]
+    assert step(state, 3, 1.0, *(Seen(slot=n) for n in range(3)))[0] == []
+
+
+def test_a_crash_restarts_the_same_slot_after_the_backoff():
+    _, state = step({}, 1)
+    actions, state = step(state, 1, 1.0, Seen(slot=0, ended=Ended(now=1.0, status=1, healthy=0, reason="boom")))
+    assert actions == [("reap", 0)]
+    assert step(state, 1, 1.2)[0] == []
+    actions, state = step(state, 1, 1.6)
+    assert actions == [("start", 0)]
+    assert state[0].restarts == 1
+
+
+def test_a_hung_replica_is_asked_then_killed_then_replaced():
+    _, state = step({}, 1)
+    actions, state = step(state, 1, 10.0, Seen(slot=0, verdict="hung"))
+    assert actions == [("terminate", 0), ("start", 1)]
+    actions, state = step(state, 1, 12.5, Seen(slot=0, verdict="hung"), Seen(slot=1))
+    assert actions == [("kill", 0)]
+
+
+def test_surplus_leaves_traffic_before_it_is_stopped():
+    _, state = step({}, 2)
+    both = (Seen(slot=0, verdict="ready"), Seen(slot=1, verdict="ready"))
+    actions, state = step(state, 1, 1.0, *both)
+    assert actions == []
+    assert state[1].phase == "draining"
+    actions, state = step(state, 1, 1.1, both[0], Seen(slot=1, verdict="ready", released=True))
+    assert actions == [("terminate", 1)]
+    actions, _ = step(state, 1, 40.0, both[0], Seen(slot=1, verdict="unready"))
+    assert actions == [("kill", 1)]
+
+
+def test_failure_is_told_only_while_nothing_serves():
+    _, state = step({}, 1)
+    _, state = step(state, 1, 1.0, Seen(slot=0, ended=Ended(now=1.0, status=7, healthy=0, reason="row 3")))
+    assert "row 3" in failure(state, 0)
+    assert failure(state, 1) == ""
+
+
+class World:
+    """Processes that obey: start makes one, kill and (eventually) terminate end it."""
+
+    def __init__(self) -> None:
+        self.now, self.state, self.processes = 0.0, {}, {}
+
+    def tick(self, want: int, dt: float, fates: dict[int, str]) -> None:
+        self.now += dt
+        for slot, fate in fates.items():
+            if self.processes.get(slot, "dead") != "dead":
+                self.processes[slot] = fate
+        seen = tuple(self.look(slot, fate) for slot, fate in self.processes.items())
+        actions, self.state = supervise(Observation(now=self.now, want=want, seen=seen), self.state)
+        for act, slot in actions:
+            if act == "start":
+                assert slot not in self.processes, "a slot never holds two processes"
+                self.processes[slot] = "starting"
+            elif act == "reap":
+                del self.processes[slot]
+            else:
+                self.processes[slot] = "dead"
+
+    def look(self, slot: int, fate: str) -> Seen:
+        ended = Ended(now=self.now, status=1, healthy=0) if fate == "dead" else None
+        return Seen(slot=slot, verdict="starting" if fate == "dead" else fate, ended=ended)  # pyright: ignore
+
+
+fates = st.dictionaries(st.integers(0, 5), st.sampled_from(["ready", "dead", "hung", "unready"]))
+
+
+@settings(max_examples=150)
+@given(st.lists(st.tuples(st.integers(0, 4), st.floats(0, 20), fates), max_size=30), st.integers(0, 4))
+def test_it_always_comes_to_what_is_wanted(history, want):
+    world = World()
+    for wanted, dt, fate in history:
+        world.tick(wanted, dt, fate)
+        running = [n for n, slot in world.state.items() if slot.phase == "running"]
+        assert len(running) <= wanted
+        assert set(running) <= set(world.processes)
+    for _ in range(8):
+        world.tick(want, 40.0, dict.fromkeys(world.processes, "ready"))
+    assert sorted(world.processes.values()) == ["ready"] * want or want == 0
+    assert len(world.processes) == want
+
+
+@given(st.integers(0, 5))
+def test_serving_replicas_are_the_last_to_go(want):
+    state = {n: Slot(phase="running") for n in range(6)}
+    seen = [Seen(slot=n, verdict="ready" if n % 2 else "starting") for n in range(6)]
+    _, state = step(state, want, 1.0, *seen)
+    kept = {n for n, slot in state.items() if slot.phase == "running"}
+    assert len(kept & {1, 3, 5}) == min(want, 3)
+
+
+def test_policy_has_defaults_that_can_be_changed():
+    assert msgspec.structs.replace(Policy(), failures=1).failures == 1
