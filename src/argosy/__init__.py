@@ -1,3 +1,28 @@
 """Argosy: from a trained model file to every place it has to run."""
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from argosy.client import AsyncClient, Client
+    from argosy.client.local import load
+
 __version__ = "0.1.0"
+
+__all__ = ["AsyncClient", "Client", "__version__", "load"]
+
+_PLACES = {"AsyncClient": "argosy.client", "Client": "argosy.client", "load": "argosy.client.local"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: `import argosy` alone brings in nothing."""
+    if name not in _PLACES:
+        raise AttributeError(f"module 'argosy' has no attribute '{name}'")
+    from importlib import import_module
+
+    value = getattr(import_module(_PLACES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

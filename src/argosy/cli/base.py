@@ -1,0 +1,150 @@
+"""What every command shares: lazy loading, near names, `--json` and `--debug`, errors into exit statuses."""
+
+import contextlib
+import difflib
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, Never
+
+import click
+
+from argosy.cli.catalog import COMMANDS, sections
+from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, StorageFull
+
+INTERRUPTED = 130
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class Command(click.Command):
+    """A command that also understands `--debug`, wherever it stands."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["context_settings"] = CONTEXT | (kwargs.get("context_settings") or {})
+        super().__init__(*args, **kwargs)
+        self.params.append(_debug_option())
+
+
+def _debug_option() -> click.Option:
+    return click.Option(
+        ["--debug"], is_flag=True, expose_value=False, callback=_set_debug, help="Show a traceback on errors."
+    )
+
+
+def _set_debug(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        context.find_root().meta["argosy.debug"] = True
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class Group(click.Group):
+    """A group that offers the nearest name when a command is unknown."""
+
+    command_class = Command
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["context_settings"] = CONTEXT | (kwargs.get("context_settings") or {})
+        super().__init__(*args, **kwargs)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command named by `args[0]`. Raises UsageError with the nearest names."""
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            near = difflib.get_close_matches(name, self.list_commands(ctx), n=2, cutoff=0.5)
+            hint = f"; did you mean {' or '.join(repr(one) for one in near)}?" if near else ""
+            raise click.UsageError(f"there is no command '{name}'{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+class Root(Group):
+    """`argosy` itself: knows its commands from the catalog and loads the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of the catalog."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's file; None for a name that is not in the catalog."""
+        entry = COMMANDS.get(cmd_name)
+        return entry and getattr(importlib.import_module(f"argosy.cli.{entry.module}"), entry.attribute)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The catalog under its headings; no command is loaded for this."""
+        for heading, rows in sections().items():
+            with formatter.section(heading):
+                formatter.write_dl(rows)
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
+        """Run a command line and leave with the exit status of the error table."""
+        if not standalone_mode:
+            return super().main(args, *rest, standalone_mode=False, **kwargs)
+        words = list(sys.argv[1:] if args is None else args)
+        try:
+            status = super().main(words, *rest, standalone_mode=False, **kwargs)
+            sys.stdout.flush()
+        except BaseException as error:
+            _leave(error, words)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _leave(error: BaseException, words: list[str]) -> Never:
+    """Print one line for whatever ended the command, and exit."""
+    if isinstance(error, SystemExit):
+        raise error
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        sys.exit(INTERRUPTED)
+    if isinstance(error, BrokenPipeError):
+        _silence()
+        sys.exit(0)
+    if "--debug" in words:
+        import traceback
+
+        traceback.print_exception(error)
+    known = translate(error)
+    hint = _usage(error) if isinstance(error, click.UsageError) else ""
+    _print(known, hint, "--json" in words)
+    sys.exit(known.exit)
+
+
+def _silence() -> None:
+    """The reader of our output is gone: let the interpreter's last flush go nowhere."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def translate(error: BaseException) -> ArgosyError:
+    """The member of the error table for any exception; what is not in it is a bug of ours."""
+    if isinstance(error, ArgosyError):
+        return error
+    if isinstance(error, click.ClickException):
+        return InvalidArgument(_lower(error.format_message().rstrip(".")))
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageFull(f"no space left on the device ({error.filename or 'while writing'})")
+    if isinstance(error, OSError) and error.filename:
+        return InvalidArgument(f"{error.strerror}: {error.filename}")
+    return Internal(f"this is a bug in argosy: {type(error).__name__}: {error} (run again with --debug to see where)")
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _usage(error: click.UsageError) -> str:
+    return f"try '{error.ctx.command_path} --help'" if error.ctx else ""
+
+
+def _print(error: ArgosyError, hint: str, as_json: bool) -> None:
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.encode({"error": error.message, "code": error.code}), err=True)
+        return
+    click.echo(click.style("error:", fg="red", bold=True) + f" {error.message}", err=True)
+    if hint:
+        click.echo(hint, err=True)

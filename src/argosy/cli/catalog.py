@@ -1,0 +1,46 @@
+"""Every command: where its code is, the line `argosy --help` shows, and the group it stands in."""
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """`attribute` of `argosy.cli.<module>` is the command; `section` is its heading in `argosy --help`."""
+
+    module: str
+    attribute: str
+    help: str
+    section: str
+
+
+SERVE, MODELS, ENDPOINTS, TOOLS = "Run", "Models", "Endpoints", "Tools"
+
+COMMANDS: dict[str, Entry] = {
+    "serve": Entry("serve", "serve", "Serve one model file in this process, without a platform.", SERVE),
+    "up": Entry("platform", "up", "Start the platform on this machine.", SERVE),
+    "down": Entry("platform", "down", "Stop the platform and everything it runs.", SERVE),
+    "demo": Entry("demo", "demo", "Deploy three real models and send them real data.", SERVE),
+    "push": Entry("push", "push", "Package a model file and register it as a version.", MODELS),
+    "models": Entry("models", "models", "List models, their versions and aliases.", MODELS),
+    "show": Entry("show", "show", "Show everything a package says of itself.", MODELS),
+    "verify": Entry("verify", "verify", "Re-hash a package and replay its golden examples.", MODELS),
+    "alias": Entry("models", "alias", "Point an alias at a version.", MODELS),
+    "rm": Entry("models", "remove", "Remove a version, or a model with all its versions.", MODELS),
+    "deploy": Entry("deploy", "deploy", "Run a version as an endpoint behind the gateway.", ENDPOINTS),
+    "undeploy": Entry("deploy", "undeploy", "Remove an endpoint and its replicas.", ENDPOINTS),
+    "predict": Entry("predict", "predict", "Send rows to an endpoint and print its answers.", ENDPOINTS),
+    "ps": Entry("ps", "ps", "List endpoints and replicas.", ENDPOINTS),
+    "logs": Entry("logs", "logs", "Print or follow the logs of an endpoint or the gateway.", ENDPOINTS),
+    "keys": Entry("keys", "keys", "Create, list and revoke API keys.", ENDPOINTS),
+    "config": Entry("config", "config", "Show the settings in effect and where each comes from.", TOOLS),
+    "doctor": Entry("doctor", "doctor", "Check this machine and say what to fix.", TOOLS),
+    "conformance": Entry("conformance", "conformance", "Test any server against the Open Inference Protocol.", TOOLS),
+    "version": Entry("version", "version", "Print the version.", TOOLS),
+}
+
+
+def sections() -> dict[str, list[tuple[str, str]]]:
+    """Heading → (command, its line), in the order of the table."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for name, entry in COMMANDS.items():
+        found.setdefault(entry.section, []).append((name, entry.help))
+    return found

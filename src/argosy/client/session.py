@@ -1,0 +1,190 @@
+"""The operations of a client, without input or output: generators that yield calls and are sent answers.
+
+`Client` and `AsyncClient` drive the same generators over their own transport.
+"""
+
+import time
+from collections.abc import Generator, Mapping, Sequence
+from random import random
+from typing import Any, TypeVar
+
+import msgspec
+
+from argosy.client import metadata as models
+from argosy.client.address import Address, model_path
+from argosy.client.errors import from_answer
+from argosy.client.inputs import to_tensors
+from argosy.client.metadata import Metadata
+from argosy.client.retry import parse_retry_after, wait_before
+from argosy.protocol import rest
+from argosy.spec.errors import Internal, InvalidArgument, NotFound, Unavailable
+from argosy.spec.tensor import Array, Tensor
+
+T = TypeVar("T")
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One HTTP request to make. `path` starts with `/v2`."""
+
+    method: str
+    path: str
+    body: bytes = b""
+    headers: dict[str, str] = {}
+
+
+class Pause(msgspec.Struct, frozen=True):
+    """Seconds to wait."""
+
+    seconds: float
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What came back: header names in lower case, the body decoded."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """Nobody accepted the connection, so nothing was sent."""
+
+    reason: str
+
+
+Flow = Generator[Call | Pause, Answer | Refused | None, T]
+
+
+class Session:
+    """What a client knows of its server: address, key, and the metadata it has read."""
+
+    def __init__(self, address: Address, key: str | None, timeout: float) -> None:
+        self.address = address
+        self.timeout = timeout
+        self.headers = {"authorization": f"Bearer {key}"} if key else {}
+        self._metadata: dict[tuple[str, str], Metadata] = {}
+        self._binary: bool | None = None
+
+    def predict(self, model: str, x: Any, version: str | None, binary: bool) -> Flow[dict[str, Array]]:
+        """Convert by the model's metadata, infer, and name the arrays. Stale metadata is read again once."""
+        known = (model, version or "") in self._metadata
+        found = yield from self.metadata(model, version)
+        try:
+            tensors = to_tensors(x, found.inputs)
+            response = yield from self.infer(model, tensors, version, binary=binary)
+        except InvalidArgument:
+            self._metadata.pop((model, version or ""), None)
+            if not known or (yield from self.metadata(model, version)) == found:
+                raise
+            response = yield from self.predict_once(model, x, version, binary)
+        return {tensor.name: readable(tensor) for tensor in response.tensors}
+
+    def predict_once(self, model: str, x: Any, version: str | None, binary: bool) -> Flow[rest.Response]:
+        """Convert and infer, by the metadata as it is now."""
+        found = yield from self.metadata(model, version)
+        return (yield from self.infer(model, to_tensors(x, found.inputs), version, binary=binary))
+
+    def infer(
+        self,
+        model: str,
+        tensors: Sequence[Tensor],
+        version: str | None = None,
+        *,
+        outputs: Sequence[str] = (),
+        parameters: Mapping[str, rest.Parameter] | None = None,
+        id: str | None = None,
+        binary: bool = True,
+    ) -> Flow[rest.Response]:
+        """Send tensors as they are. Binary is used where the server says that it can."""
+        binary = binary and (yield from self._speaks_binary())
+        wanted = [rest.Output(name, {"binary_data": True} if binary else {}) for name in outputs]
+        body, length = rest.encode_request(rest.Request(list(tensors), id, dict(parameters or {}), wanted), binary)
+        headers = {"content-type": rest.JSON if length is None else rest.OCTETS}
+        if length is not None:
+            headers["inference-header-content-length"] = str(length)
+        path = model_path(model, version, "infer")
+        answer = yield from self._call(Call("POST", path, body, headers))
+        size = rest.parse_header_length(answer.headers.get(rest.HEADER_LENGTH), len(answer.body))
+        try:
+            return rest.decode_response(answer.body, size)
+        except InvalidArgument as error:
+            raise Internal(f"{self.address.base}{path}: {error.message}") from None
+
+    def metadata(self, model: str, version: str | None) -> Flow[Metadata]:
+        """The model's metadata, read once."""
+        key = (model, version or "")
+        if key not in self._metadata:
+            path = model_path(model, version)
+            answer = yield from self._call(Call("GET", path))
+            self._metadata[key] = models.parse(answer.body, self.address.base + path)
+        return self._metadata[key]
+
+    def server(self) -> Flow[dict[str, Any]]:
+        """`GET /v2`: name, version, extensions."""
+        answer = yield from self._call(Call("GET", "/v2"))
+        return _json(answer.body, dict[str, Any], f"{self.address.base}/v2")
+
+    def models(self) -> Flow[list[dict[str, Any]]]:
+        """`POST /v2/repository/index`: name, version, state and reason of each model."""
+        answer = yield from self._call(Call("POST", "/v2/repository/index"))
+        return _json(answer.body, list[dict[str, Any]], f"{self.address.base}/v2/repository/index")
+
+    def healthy(self, path: str) -> Flow[bool]:
+        """Whether a health path answers 200; never raises for a server that is away."""
+        answer = yield Call("GET", path, b"", self.headers)
+        return isinstance(answer, Answer) and answer.status == 200
+
+    def _speaks_binary(self) -> Flow[bool]:
+        """Whether the server advertises binary tensors; asked once."""
+        if self._binary is None:
+            try:
+                found = yield from self.server()
+                self._binary = "binary_tensor_data" in (found.get("extensions") or ())
+            except (NotFound, Internal):
+                self._binary = False
+        return self._binary
+
+    def _call(self, call: Call) -> Flow[Answer]:
+        """Make a call, again where `retry` allows; raise for an answer that is no success."""
+        call = msgspec.structs.replace(call, headers={**call.headers, **self.headers})
+        started = time.monotonic()
+        attempt = 0
+        while True:
+            attempt += 1
+            outcome = yield call
+            if isinstance(outcome, Answer) and outcome.status < 400:
+                return outcome
+            retry_after = parse_retry_after(outcome.headers.get("retry-after")) if isinstance(outcome, Answer) else None
+            again = isinstance(outcome, Refused) or (
+                isinstance(outcome, Answer) and outcome.status == 503 and retry_after is not None
+            )
+            left = self.timeout - (time.monotonic() - started)
+            wait = wait_before(attempt, retry_after, left, random()) if again else None
+            if wait is None:
+                raise self._failure(call, outcome, retry_after)
+            yield Pause(wait)
+
+    def _failure(self, call: Call, outcome: Answer | Refused | None, retry_after: float | None) -> Exception:
+        where = self.address.socket or self.address.base
+        if isinstance(outcome, Answer):
+            return from_answer(outcome.status, outcome.body, where + call.path, retry_after)
+        reason = outcome.reason if outcome else "no answer"
+        return Unavailable(f"nothing answers at {where}: {reason}")
+
+
+def readable(tensor: Tensor) -> Array:
+    """The array; BYTES as `str` (UTF-8; bytes that are none become surrogate escapes)."""
+    if tensor.datatype != "BYTES":
+        return tensor.array
+    out = tensor.array.copy()
+    flat = out.reshape(-1)
+    for at, item in enumerate(flat):
+        flat[at] = item.decode("utf-8", "surrogateescape")
+    return out
+
+
+def _json(body: bytes, kind: type[T], where: str) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Internal(f"{where} answered something that cannot be read: {error}") from None

@@ -1,0 +1,77 @@
+import numpy as np
+import pandas
+import pytest
+
+from argosy.client.inputs import to_tensors
+from argosy.spec.errors import InvalidArgument
+from argosy.spec.signature import TensorSpec
+
+TABLE = TensorSpec(name="x", datatype="FP32", shape=(-1, 2), columns=("a", "b"))
+PLAIN = TensorSpec(name="x", datatype="FP32", shape=(-1, 2))
+A = TensorSpec(name="a", datatype="INT64", shape=(-1, 1))
+B = TensorSpec(name="b", datatype="BYTES", shape=(-1,))
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        np.array([[1, 2], [3, 4]]),
+        [[1, 2], [3, 4]],
+        {"x": [[1, 2], [3, 4]]},
+        {"b": [2, 4], "a": [1, 3]},
+        [{"b": 2, "a": 1}, {"a": 3, "b": 4}],
+        pandas.DataFrame({"b": [2, 4], "a": [1, 3]}),
+    ],
+)
+def test_one_table(x):
+    (found,) = to_tensors(x, [TABLE])
+    assert (found.name, found.datatype) == ("x", "FP32")
+    assert found.array.tolist() == [[1, 2], [3, 4]]
+
+
+def test_none_is_nan():
+    (found,) = to_tensors([{"a": None, "b": 1}], [TABLE])
+    assert np.isnan(found.array[0, 0])
+    (found,) = to_tensors([[None, 1]], [PLAIN])
+    assert np.isnan(found.array[0, 0])
+
+
+@pytest.mark.parametrize(
+    "x", [pandas.DataFrame({"a": [1, 2], "b": ["u", "v"]}), {"a": [[1], [2]], "b": ["u", "v"]}, [[1, "u"], [2, "v"]]]
+)
+def test_one_input_a_column(x):
+    if isinstance(x, list):
+        x = np.array(x, dtype=object)
+    a, b = to_tensors(x, [A, B])
+    assert a.array.tolist() == [[1], [2]]
+    assert b.array.tolist() == [b"u", b"v"]
+
+
+def test_nothing_declared():
+    assert to_tensors([[1.0]], [])[0].name == "input-0"
+    assert to_tensors({"q": [1]}, [])[0].name == "q"
+
+
+@pytest.mark.parametrize(
+    ("x", "specs", "message"),
+    [
+        ({"a": [1]}, [TABLE], "column 'b' is missing"),
+        ({"a": [1], "b": [1], "c": [1]}, [TABLE], "no column 'c'"),
+        ({"a": [1], "b": [1, 2]}, [TABLE], "differ in their number of rows"),
+        ({"q": [1]}, [PLAIN], "no input 'q'"),
+        ([[1, 2], [3]], [PLAIN], "differ in length"),
+        ([["u", "v"]], [PLAIN], "does not fit|no number"),
+        ([[1.5]], [A], "no whole number"),
+        ([[2**63]], [A], "out of range"),
+        ([[300]], [TensorSpec(name="x", datatype="UINT8", shape=(-1, 1))], "out of range"),
+        (np.zeros((2, 3)), [A, B], "takes 2 inputs"),
+    ],
+)
+def test_refuses(x, specs, message):
+    with pytest.raises(InvalidArgument, match=message):
+        to_tensors(x, specs)
+
+
+def test_extremes_survive():
+    (found,) = to_tensors([[-(2**63)], [2**63 - 1]], [A])
+    assert found.array.tolist() == [[-(2**63)], [2**63 - 1]]
