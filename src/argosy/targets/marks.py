@@ -1,6 +1,7 @@
-"""How our processes are found again: by marks in their environment, never by a bare pid.
+"""How our processes are found again: by a mark in their environment, never by a bare pid.
 
-A mark is set at the spawn itself, so that no replica escapes even when the controller dies before it can note a pid.
+The mark is set at the spawn itself, so that no replica escapes even when the controller dies before it can note a pid.
+It holds all that is needed to adopt the replica: `ARGOSY_REPLICA=<home id>:<replica id>:<record as JSON>`.
 """
 
 import hashlib
@@ -11,16 +12,26 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from argosy.targets.base import Revision
+
 VARIABLE = "ARGOSY_REPLICA"
-CONFIG = "ARGOSY_REPLICA_CONFIG"
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What a replica's mark says of it."""
+
+    replica: str
+    slot: int
+    revision: Revision
+    short: str
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A process that carries our mark: the replica it is of, its config file, and whether it leads its session."""
+    """A process that carries our mark. Only the leader of a session is the replica; the others are its children."""
 
     process: psutil.Process
     replica: str
-    config: str
+    record: Record | None
     leader: bool
 
 
@@ -29,9 +40,9 @@ def home_id(root: Path) -> str:
     return hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:12]
 
 
-def environment(root: Path, replica: str, config: Path) -> dict[str, str]:
-    """The marks of one replica."""
-    return {VARIABLE: f"{home_id(root)}:{replica}", CONFIG: str(config)}
+def mark(root: Path, record: Record) -> dict[str, str]:
+    """The environment variable that marks one replica."""
+    return {VARIABLE: f"{home_id(root)}:{record.replica}:{msgspec.json.encode(record).decode()}"}
 
 
 def scan(root: Path) -> Iterator[Found]:
@@ -39,10 +50,16 @@ def scan(root: Path) -> Iterator[Found]:
     ours = home_id(root) + ":"
     for process in psutil.process_iter():
         try:
-            environ = process.environ()
-            mark = environ.get(VARIABLE, "")
-            if mark.startswith(ours) and process.status() != psutil.STATUS_ZOMBIE:
-                leader = os.getsid(process.pid) == process.pid
-                yield Found(process, mark.removeprefix(ours), environ.get(CONFIG, ""), leader)
+            value = process.environ().get(VARIABLE, "")
+            if value.startswith(ours) and process.status() != psutil.STATUS_ZOMBIE:
+                _, replica, text = (value + "::").split(":", 2)
+                yield Found(process, replica, _record(text.rstrip(":")), os.getsid(process.pid) == process.pid)
         except (psutil.Error, OSError):
             continue
+
+
+def _record(text: str) -> Record | None:
+    try:
+        return msgspec.json.decode(text, type=Record)
+    except msgspec.MsgspecError:
+        return None

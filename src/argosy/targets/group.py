@@ -1,0 +1,110 @@
+"""The replicas of one revision: what is wanted, what runs, and the step that brings the two together."""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from argosy.spec.errors import ArgosyError
+from argosy.targets.base import Revision, Standing
+from argosy.targets.launch import Launcher, new_place
+from argosy.targets.running import Running
+from argosy.targets.supervise import Observation, Slot, State, failure, supervise
+
+RETRY_UNPACK = 5.0
+
+
+class Group:
+    """State of one revision on this machine. Until its package is there, nothing of it is started."""
+
+    def __init__(self, revision: Revision, launcher: Launcher, changed: Callable[[], None]) -> None:
+        self.revision = revision
+        self.want = 0
+        self.package: Path | None = None
+        self.running: dict[int, Running] = {}
+        self._launcher = launcher
+        self._state: State = {}
+        self._changed = changed
+        self._error = ""
+        self._unpacking: asyncio.Task[None] | None = None
+
+    def adopt(self, found: Running) -> None:
+        """Take over a process that already runs, and want it until told otherwise."""
+        while found.slot in self.running:
+            found.slot += 1
+        self.running[found.slot] = found
+        self._state = {**self._state, found.slot: Slot(phase="running", since=time.monotonic())}
+        self.want += 1
+
+    def standing(self) -> Standing:
+        """What is known of it."""
+        idle = Slot()
+        found = Standing(replicas=tuple(one.replica(self._state.get(n, idle)) for n, one in self.running.items()))
+        return Standing(replicas=found.replicas, failed=self._error or failure(self._state, found.ready))
+
+    def release(self, replicas: Collection[str]) -> None:
+        """Note that the gateway sends these nothing more."""
+        for one in self.running.values():
+            one.released = one.released or one.place.replica in replicas
+
+    def forgive(self) -> None:
+        """Forget backoffs: what waits is started at the next step."""
+        self._state = {n: slot for n, slot in self._state.items() if slot.phase != "idle"}
+
+    def unpack(self, package: Callable[[str], Path]) -> None:
+        """Fetch the package in the background, again after a while if that fails."""
+        if self.package is None and self.want and self._unpacking is None:
+            self._unpacking = asyncio.create_task(self._unpack(package))
+
+    async def _unpack(self, package: Callable[[str], Path]) -> None:
+        try:
+            self.package, self._error = await asyncio.to_thread(package, self.revision.digest), ""
+        except (ArgosyError, OSError) as error:
+            self._error = f"its package cannot be unpacked: {error}"
+            self._changed()
+            await asyncio.sleep(RETRY_UNPACK)
+        finally:
+            self._unpacking = None
+            self._changed()
+
+    async def step(self, threads: int) -> bool:
+        """One round of supervision; new replicas get `threads`. Whether anything changed."""
+        want = self.want if self.package is not None or not self.want else min(self.want, len(self.running))
+        seen = Observation(
+            now=time.monotonic(),
+            want=want,
+            seen=tuple(one.seen() for one in self.running.values()),
+            drain_timeout=self.revision.runtime.drain_timeout,
+        )
+        actions, state = supervise(seen, self._state)
+        changed, self._state = bool(actions) or state != self._state, state
+        for act, slot in actions:
+            if act == "start":
+                self._start(slot, threads)
+            elif act == "reap":
+                await self._reap(self.running.pop(slot))
+            elif (process := self.running[slot].process) is not None:
+                process.terminate() if act == "terminate" else process.kill()
+        return changed
+
+    def _start(self, slot: int, threads: int) -> None:
+        place = new_place(self._launcher.home, self.revision, slot)
+        process, trouble = None, ""
+        try:
+            assert self.package is not None
+            process = self._launcher.start(place, self.revision, slot, package=self.package, threads=threads)
+        except ArgosyError as error:
+            trouble = error.message
+        self.running[slot] = one = Running(place, self.revision, slot, process, trouble=trouble)
+        one.watch(self._changed)
+
+    async def _reap(self, one: Running) -> None:
+        await one.close()
+        one.place.clear()
+
+    async def close(self) -> None:
+        """Stop looking; the processes are left alone."""
+        if self._unpacking is not None:
+            self._unpacking.cancel()
+        for one in self.running.values():
+            await one.close()

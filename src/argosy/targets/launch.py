@@ -1,0 +1,104 @@
+"""From a revision to a running replica: its names, its sockets, its configuration file, its process."""
+
+import os
+import secrets
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from argosy.serving.config import Address, ModelConfig, ReplicaConfig
+from argosy.spec.errors import InvalidArgument
+from argosy.spec.settings import Home
+from argosy.targets.base import Revision
+from argosy.targets.marks import Record, mark
+from argosy.targets.process import Process, cannot_start, spawn
+
+COMMAND = (sys.executable, "-m", "argosy.serving")
+SOCKET_BYTES = 107
+
+
+class Place(msgspec.Struct, frozen=True):
+    """The files of one running copy. `short` is new at every start; the log goes on under the replica's name."""
+
+    home: Home
+    replica: str
+    short: str
+
+    @property
+    def http(self) -> str:
+        """Its HTTP socket."""
+        return str(folder(self.home) / f"{self.short}.sock")
+
+    @property
+    def grpc(self) -> str:
+        """Its gRPC socket."""
+        return str(folder(self.home) / f"{self.short}.grpc.sock")
+
+    @property
+    def config(self) -> Path:
+        """What it is told at its start."""
+        return folder(self.home) / f"{self.short}.json"
+
+    @property
+    def log(self) -> Path:
+        """What it says."""
+        return self.home.logs / f"{self.replica}.log"
+
+    def clear(self) -> None:
+        """Remove what an ended replica leaves behind; its log stays."""
+        for path in (self.http, self.grpc, self.config):
+            Path(path).unlink(missing_ok=True)
+
+
+def folder(home: Home) -> Path:
+    """Where the sockets of replicas lie."""
+    return home.run / "r"
+
+
+def prepare(home: Home) -> None:
+    """Make the folder. Raises InvalidArgument where the home's path is too long for Unix sockets."""
+    size = len(os.fsencode(folder(home) / "00000000.grpc.sock"))
+    if size > SOCKET_BYTES:
+        raise InvalidArgument(
+            f"the home folder {home.root} is too long a path: Unix sockets in it would take {size} bytes, "
+            f"{SOCKET_BYTES} are possible; set ARGOSY_HOME to a path at least {size - SOCKET_BYTES} bytes shorter"
+        )
+    folder(home).mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+def new_place(home: Home, revision: Revision, slot: int) -> Place:
+    """Names for the next start in this slot."""
+    return Place(home, f"{revision.endpoint}-{revision.id[:6]}-{slot}", secrets.token_hex(4))
+
+
+def configuration(place: Place, revision: Revision, package: Path, threads: int) -> ReplicaConfig:
+    """What the replica is told. It answers to the endpoint's name; its threads are always said explicitly."""
+    return ReplicaConfig(
+        replica=place.replica,
+        models=(
+            ModelConfig(name=revision.endpoint, package=str(package), version=revision.version, digest=revision.digest),
+        ),
+        http=Address(path=place.http),
+        grpc=Address(path=place.grpc),
+        runtime=msgspec.structs.replace(revision.runtime, threads=revision.runtime.threads or threads),
+    )
+
+
+class Launcher(msgspec.Struct, frozen=True, kw_only=True):
+    """Starts replicas of this home. `command` is what gets the configuration file as its last argument."""
+
+    home: Home
+    command: Sequence[str] = COMMAND
+
+    def start(self, place: Place, revision: Revision, slot: int, *, package: Path, threads: int) -> Process:
+        """Write the configuration and start the process. Raises StorageFull, Internal."""
+        data = msgspec.json.format(msgspec.json.encode(configuration(place, revision, package, threads)))
+        try:
+            place.config.write_bytes(data)
+        except OSError as error:
+            raise cannot_start(f"replica {place.replica}", error) from error
+        record = Record(replica=place.replica, slot=slot, revision=revision, short=place.short)
+        environ = {**os.environ, **mark(self.home.root, record), "ARGOSY_HOME": str(self.home.root)}
+        return spawn([*self.command, str(place.config)], environ, place.log)

@@ -1,0 +1,186 @@
+"""The local target: replicas as processes of this machine, on Unix sockets, supervised and adopted."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+import psutil
+
+from argosy.spec.settings import Home
+from argosy.targets import log
+from argosy.targets.base import Revision, Standing
+from argosy.targets.group import Group
+from argosy.targets.launch import COMMAND, Launcher, Place, folder, prepare
+from argosy.targets.marks import Found, Record, scan
+from argosy.targets.process import Process
+from argosy.targets.running import Running
+
+LOG = logging.getLogger(__name__)
+
+ROTATE_SECONDS = 10.0
+
+
+def cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class LocalTarget:
+    """Keeps as many replicas of each revision running as were declared. Implements `base.Target`.
+
+    `package` gives the unpacked folder of a digest and may take long; `changed` is called in the running loop whenever
+    a replica's standing may be different. Raises InvalidArgument where the home's path is too long.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        package: Callable[[str], Path],
+        *,
+        changed: Callable[[], None] = lambda: None,
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        prepare(home)
+        self._home = home
+        self._package = package
+        self._changed = changed
+        self._launcher = Launcher(home=home, command=command)
+        self._groups: dict[str, Group] = {}
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._empty = asyncio.Event()
+        self._rotated = 0.0
+
+    async def adopt(self) -> int:
+        """Find the replicas that already run, end their orphaned children, and supervise from now on."""
+        found = await asyncio.to_thread(lambda: list(scan(self._home.root)))
+        adopted = [self._adopt(one.process, one.record) for one in found if one.leader and one.record]
+        leaders = {one.process.pid for one in adopted if one.process}
+        for one in found:
+            if one.process.pid not in leaders and not _led(one, leaders):
+                one.process.kill()
+        await asyncio.gather(*(one.first_look() for one in adopted))
+        self._clear_leftovers({one.place.short for one in adopted})
+        for one in adopted:
+            one.watch(self._note)
+        self._task = asyncio.create_task(self._supervise())
+        return len(adopted)
+
+    def _adopt(self, process: psutil.Process, record: Record) -> Running:
+        place = Place(self._home, record.replica, record.short)
+        running = Running(place, record.revision, record.slot, Process(process, child=False))
+        self._group(record.revision).adopt(running)
+        return running
+
+    def _clear_leftovers(self, in_use: set[str]) -> None:
+        for path in folder(self._home).iterdir():
+            if path.name.split(".", 1)[0] not in in_use:
+                path.unlink(missing_ok=True)
+
+    def _group(self, revision: Revision) -> Group:
+        return self._groups.setdefault(revision.id, Group(revision, self._launcher, self._note))
+
+    async def revisions(self) -> list[Revision]:
+        """Every revision that has a replica here or shall have one."""
+        return [group.revision for group in self._groups.values()]
+
+    async def scale(self, revision: Revision, replicas: int) -> None:
+        """Declare how many replicas this revision shall have, from now on."""
+        group = self._group(revision)
+        if group.want != replicas:
+            group.want = replicas
+            self._wake.set()
+        group.unpack(self._package)
+
+    async def endpoints(self, revision: str) -> Standing:
+        """The replicas of a revision and what is known of them."""
+        group = self._groups.get(revision)
+        return group.standing() if group else Standing()
+
+    async def remove(self, revision: str) -> None:
+        """Drain and stop every replica of a revision; it is forgotten when the last one is gone."""
+        if (group := self._groups.get(revision)) and group.want:
+            group.want = 0
+            self._wake.set()
+
+    async def release(self, replicas: Collection[str]) -> None:
+        """The gateway sends these draining replicas no further request: they may be stopped."""
+        for group in self._groups.values():
+            group.release(replicas)
+        self._wake.set()
+
+    async def retry(self, revision: str) -> None:
+        """Forget the backoff of a revision: start at once what waits."""
+        if group := self._groups.get(revision):
+            group.forgive()
+            self._wake.set()
+
+    def _note(self) -> None:
+        self._wake.set()
+
+    async def _supervise(self) -> None:
+        while True:
+            woken = self._wake.is_set()
+            self._wake.clear()
+            try:
+                if woken | await self._step():
+                    self._changed()
+                    await asyncio.sleep(0)
+                    continue
+            except Exception:
+                LOG.exception("supervision failed; it goes on in a moment")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await self._wake.wait()
+
+    async def _step(self) -> bool:
+        acted = False
+        wanted = sum(group.want for group in self._groups.values())
+        threads = max(1, cores() // max(1, wanted))
+        for key, group in list(self._groups.items()):
+            group.unpack(self._package)
+            acted |= await group.step(threads)
+            if not group.want and not group.running:
+                await group.close()
+                del self._groups[key]
+        if not self._groups:
+            self._empty.set()
+        self._rotate_logs()
+        return acted
+
+    def _rotate_logs(self) -> None:
+        if time.monotonic() - self._rotated > ROTATE_SECONDS:
+            self._rotated = time.monotonic()
+            for group in self._groups.values():
+                for one in group.running.values():
+                    log.rotate(one.place.log)
+
+    async def stop(self) -> None:
+        """Drain and stop every replica, and wait until the last is gone."""
+        for group in self._groups.values():
+            group.want = 0
+            group.release([one.place.replica for one in group.running.values()])
+        self._wake.set()
+        self._empty.clear()
+        await self._empty.wait()
+        await self.close()
+
+    async def close(self) -> None:
+        """Stop supervising; the replicas are left as they are."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for group in self._groups.values():
+            await group.close()
+
+
+def _led(found: Found, leaders: set[int]) -> bool:
+    """Whether this child of a replica belongs to one that still runs."""
+    try:
+        return os.getsid(found.process.pid) in leaders
+    except OSError:
+        return True

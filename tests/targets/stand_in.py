@@ -1,0 +1,42 @@
+"""A replica as far as its supervisor can tell: health over a Unix socket, SIGTERM, crashes and hangs on demand.
+
+Its package's file `behaviour` says how it starts: `ok`, `refuse` (status 7), `crash`, `never` (not ready).
+GET /crash and /hang change it while it runs; anything else is answered 200 with its replica's name.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+
+async def main(config: dict) -> None:
+    behaviour = (Path(config["models"][0]["package"]) / "behaviour").read_text().strip()
+    if behaviour == "refuse":
+        print("golden example 3 of output 'label': got 4, want 7", file=sys.stderr)
+        sys.exit(7)
+    if behaviour == "crash":
+        print("Traceback\nRuntimeError: no such luck", file=sys.stderr)
+        sys.exit(1)
+    state = {"hung": False}
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        path = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode()
+        if path == "/crash":
+            os._exit(3)
+        state["hung"] |= path == "/hang"
+        bad = (state["hung"] and path.endswith("/live")) or (behaviour == "never" and path.endswith("/ready"))
+        body = config["replica"].encode()
+        writer.write(b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n" % (503 if bad else 200, len(body)) + body)
+        writer.close()
+
+    server = await asyncio.start_unix_server(answer, config["http"]["path"])
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: state["hung"] or stopped.set())
+    await stopped.wait()
+    server.close()
+
+
+asyncio.run(main(json.loads(Path(sys.argv[1]).read_text())))

@@ -1,0 +1,177 @@
+"""The local target with real processes: stand-ins that start in a few hundredths of a second."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from argosy.spec.endpoint import Runtime
+from argosy.spec.errors import InvalidArgument
+from argosy.spec.settings import Home
+from argosy.targets.base import Revision
+from argosy.targets.health import ask
+from argosy.targets.launch import folder
+from argosy.targets.local import LocalTarget, cores
+from argosy.targets.marks import scan
+
+STAND_IN = (sys.executable, "-S", str(Path(__file__).with_name("stand_in.py")))
+
+
+@pytest.fixture
+def home(tmp_path_factory: pytest.TempPathFactory):
+    place = Home(tmp_path_factory.mktemp("h")).create()
+    (place.packages / "p").mkdir()
+    behave(place, "ok")
+    yield place
+    for one in scan(place.root):
+        one.process.kill()
+
+
+def behave(home: Home, how: str) -> None:
+    (home.packages / "p" / "behaviour").write_text(how)
+
+
+def revision(**runtime: float) -> Revision:
+    return Revision(
+        id="abc123def0", endpoint="digits", model="digits", version="1", digest="sha256:0", runtime=Runtime(**runtime)
+    )
+
+
+async def target(home: Home) -> LocalTarget:
+    local = LocalTarget(home, lambda digest: home.packages / "p", command=STAND_IN)
+    await local.adopt()
+    return local
+
+
+async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not await condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def ready(local: LocalTarget, n: int) -> list[int]:
+    async def there() -> bool:
+        standing = await local.endpoints("abc123def0")
+        return standing.ready == n == len(standing.replicas)
+
+    await until(there)
+    return [replica.pid for replica in (await local.endpoints("abc123def0")).replicas]
+
+
+async def test_scale_up_down_and_remove_leave_nothing(home: Home):
+    local = await target(home)
+    await local.scale(revision(), 3)
+    await ready(local, 3)
+    assert all(path.stat().st_mode & 0o077 == 0 for path in [home.run, folder(home)])
+    await local.scale(revision(), 1)
+
+    async def draining() -> bool:
+        return [r.phase for r in (await local.endpoints("abc123def0")).replicas].count("draining") == 2
+
+    await until(draining)
+    await local.release([r.id for r in (await local.endpoints("abc123def0")).replicas if r.phase == "draining"])
+    await ready(local, 1)
+    await local.stop()
+    assert list(scan(home.root)) == []
+    assert list(folder(home).iterdir()) == []
+
+
+async def test_a_killed_replica_comes_back_in_its_slot(home: Home):
+    local = await target(home)
+    await local.scale(revision(), 2)
+    first = await ready(local, 2)
+    os.kill(first[0], signal.SIGKILL)
+
+    async def replaced() -> bool:
+        standing = await local.endpoints("abc123def0")
+        return standing.ready == 2 and first[0] not in [r.pid for r in standing.replicas]
+
+    await until(replaced)
+    standing = await local.endpoints("abc123def0")
+    assert sorted(r.id for r in standing.replicas) == ["digits-abc123-0", "digits-abc123-1"]
+    assert [r.restarts for r in standing.replicas if r.pid not in first] == [1]
+    await local.stop()
+
+
+async def test_a_hung_replica_is_replaced(home: Home):
+    local = await target(home)
+    await local.scale(revision(), 1)
+    first = await ready(local, 1)
+    await ask((await local.endpoints("abc123def0")).replicas[0].http, "/hang", 1.0)
+    await until(lambda: _pids_differ(local, first))
+    assert not psutil.pid_exists(first[0])
+    await local.stop()
+
+
+async def _pids_differ(local: LocalTarget, before: list[int]) -> bool:
+    standing = await local.endpoints("abc123def0")
+    return standing.ready == 1 and not {r.pid for r in standing.replicas} & set(before)
+
+
+@pytest.mark.parametrize(("how", "why"), [("refuse", "golden example 3"), ("crash", "no such luck")])
+async def test_a_replica_that_cannot_start_says_why_and_takes_no_traffic(home: Home, how: str, why: str):
+    behave(home, how)
+    local = await target(home)
+    await local.scale(revision(), 1)
+    await until(lambda: _failed(local, why))
+    assert (await local.endpoints("abc123def0")).ready == 0
+    behave(home, "ok")
+    await local.retry("abc123def0")
+    await ready(local, 1)
+    assert (await local.endpoints("abc123def0")).failed == ""
+    await local.stop()
+
+
+async def _failed(local: LocalTarget, why: str) -> bool:
+    return why in (await local.endpoints("abc123def0")).failed
+
+
+async def test_adoption_keeps_every_process(home: Home):
+    local = await target(home)
+    await local.scale(revision(threads=0), 2)
+    pids = await ready(local, 2)
+    await local.close()
+    again = await target(home)
+    assert [r.id for r in await again.revisions()] == ["abc123def0"]
+    assert sorted(await ready(again, 2)) == sorted(pids)
+    await again.scale(revision(threads=0), 2)
+    os.kill(pids[0], signal.SIGKILL)
+    await until(lambda: _has(again, 2, without=pids[0]))
+    await again.stop()
+    assert list(scan(home.root)) == []
+
+
+async def _has(local: LocalTarget, n: int, without: int) -> bool:
+    standing = await local.endpoints("abc123def0")
+    return standing.ready == n and without not in [r.pid for r in standing.replicas]
+
+
+async def test_threads_are_the_share_of_the_machine(home: Home):
+    local = await target(home)
+    await local.scale(revision(), 2)
+    await ready(local, 2)
+    for path in folder(home).glob("*.json"):
+        assert f'"threads": {max(1, cores() // 2)}' in path.read_text()
+    await local.stop()
+
+
+async def test_a_home_too_deep_for_sockets_is_refused(tmp_path: Path):
+    deep = Home(tmp_path / ("x" * 90)).create()
+    with pytest.raises(InvalidArgument, match="ARGOSY_HOME"):
+        LocalTarget(deep, lambda digest: deep.packages)
+
+
+async def test_a_package_that_cannot_be_unpacked_is_the_reason(home: Home):
+    def package(digest: str) -> Path:
+        raise InvalidArgument("sha256:0 is not in the store")
+
+    local = LocalTarget(home, package, command=STAND_IN)
+    await local.adopt()
+    await local.scale(revision(), 1)
+    await until(lambda: _failed(local, "not in the store"))
+    await local.stop()
