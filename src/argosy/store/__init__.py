@@ -1,0 +1,21 @@
+"""Keeps blobs and the registry: packages by digest, versions and aliases by name, API keys by hash."""
+
+from typing import TYPE_CHECKING
+
+from argosy.spec.settings import Home, Settings
+
+if TYPE_CHECKING:
+    from argosy.store.store import Store
+
+
+def open_store(home: Home, settings: Settings) -> "Store":
+    """The store of a home, made if it is not there. The database library is imported now, not before."""
+    from argosy.store.database import Database
+    from argosy.store.layout import Layout
+    from argosy.store.store import Store
+
+    home.create()
+    layout = Layout(home.store, settings.store.max_package_bytes)
+    store = Store(home, layout, Database(settings.store.database or home.database))
+    store.database.create()
+    return store

@@ -1,0 +1,98 @@
+"""Garbage collection of a layout: mark from what is named, sweep the rest."""
+
+import time
+from collections.abc import Collection, Iterable
+
+import msgspec
+
+from argosy.spec.errors import BadPackage
+from argosy.store.blobs import Blobs
+from argosy.store.durable import lock
+from argosy.store.index import SUBJECT, Entries, IndexFile, tag_of, without_manifests
+from argosy.store.manifest import INDEX, MANIFEST, MAX_DOCUMENT, Descriptor, References
+
+GRACE = 3600.0
+"""Seconds in which a push may be on its way between its blobs and its name."""
+
+
+class Collected(msgspec.Struct, frozen=True):
+    """What a collection deleted: manifests out of the index, blobs, and the bytes of those."""
+
+    manifests: int
+    blobs: int
+    bytes: int
+
+
+def collect(blobs: Blobs, index: IndexFile, keep: Collection[str], *, grace: float = GRACE) -> Collected:
+    """Delete the manifests that neither `keep`, a tag, nor a kept subject needs, and every blob that then has no use.
+
+    What is younger than `grace` seconds stays. Raises BadPackage, with nothing deleted, when a manifest that is kept
+    cannot be read: what it needs would not be known.
+    """
+    before = time.time() - grace
+    with lock(blobs.lock_file):
+        entries = index.entries()
+        alive = living(entries, {*keep, *(entry.digest for entry in entries if _young(blobs, entry.digest, before))})
+        needed = _closure(blobs, [entry for entry in entries if entry.digest in alive])
+        gone = {entry.digest for entry in entries} - alive
+        index.change_locked(lambda now: without_manifests(now, gone))
+        count, size = _sweep(blobs, needed, before)
+    sweep_temporary(blobs, grace)
+    return Collected(len(gone), count, size)
+
+
+def living(entries: Entries, keep: Collection[str]) -> set[str]:
+    """The digests that stay: tagged ones, those in `keep`, and whatever is attached to one that stays."""
+    alive = {entry.digest for entry in entries if tag_of(entry) or entry.digest in keep}
+    while True:
+        attached = {entry.digest for entry in entries if entry.annotations.get(SUBJECT) in alive}
+        if attached <= alive:
+            return alive
+        alive |= attached
+
+
+def sweep_temporary(blobs: Blobs, grace: float = GRACE) -> None:
+    """Delete what killed pushes left half written and nobody has written to for `grace` seconds."""
+    for scratch in blobs.temporary.iterdir():
+        try:
+            if time.time() - scratch.stat().st_mtime > grace:
+                scratch.unlink()
+        except FileNotFoundError:
+            continue
+
+
+def _closure(blobs: Blobs, roots: Iterable[Descriptor]) -> set[str]:
+    needed: set[str] = set()
+    pending = list(roots)
+    while pending:
+        descriptor = pending.pop()
+        if descriptor.digest not in needed:
+            needed.add(descriptor.digest)
+            if descriptor.media_type in (MANIFEST, INDEX):
+                pending += _references(blobs, descriptor)
+    return needed
+
+
+def _references(blobs: Blobs, descriptor: Descriptor) -> list[Descriptor]:
+    what = f"the manifest of {descriptor.digest}"
+    try:
+        found = msgspec.json.decode(blobs.read(descriptor, MAX_DOCUMENT, what), type=References)
+    except msgspec.DecodeError as error:
+        raise BadPackage(f"{what} cannot be read, so nothing is collected: {error}") from None
+    return [*found.layers, *found.manifests, *([found.config] if found.config else [])]
+
+
+def _young(blobs: Blobs, digest: str, before: float) -> bool:
+    path = blobs.path(digest)
+    return path.exists() and path.stat().st_mtime >= before
+
+
+def _sweep(blobs: Blobs, needed: set[str], before: float) -> tuple[int, int]:
+    count = size = 0
+    for path in blobs.folder.iterdir():
+        status = path.stat()
+        if f"sha256:{path.name}" not in needed and status.st_mtime < before:
+            path.unlink()
+            count += 1
+            size += status.st_size
+    return count, size

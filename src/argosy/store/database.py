@@ -1,0 +1,175 @@
+"""The one database handle of the platform: SQLite in the home by default, PostgreSQL by URL."""
+
+import sqlite3
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event, exc
+from sqlalchemy.dialects import postgresql, sqlite
+
+from argosy.spec.errors import Conflict, Internal, InvalidArgument, MissingExtra, StorageFull, Unavailable
+from argosy.store.durable import storage
+
+SCHEMA = 1
+BUSY_TIMEOUT = 30.0
+
+metadata = sa.MetaData()
+"""Every table of ours. A room that adds tables registers them here, then calls `Database.create`."""
+
+schema_version = sa.Table(
+    "schema_version",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("version", sa.Integer, nullable=False),
+)
+
+_CREATE_LOCK = 0x6172676F7379
+
+
+class Database:
+    """An engine with its transactions. Threads may share it; a forked child must open its own."""
+
+    def __init__(self, url: str | Path) -> None:
+        """`url` is `sqlite:///PATH`, `postgresql://…`, or the Path of an SQLite file."""
+        parsed = sa.URL.create("sqlite", database=str(url)) if isinstance(url, Path) else _parse(url)
+        self.label = parsed.render_as_string(hide_password=True)
+        self.sqlite = parsed.get_backend_name() == "sqlite"
+        self.engine = _sqlite_engine(parsed) if self.sqlite else _postgres_engine(parsed)
+
+    def create(self) -> "Database":
+        """Make the tables that are missing. Raises Conflict for a database that a newer Argosy has written."""
+        with self.begin() as connection:
+            if not self.sqlite:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATE_LOCK)))
+            if sa.inspect(connection).has_table("schema_version"):
+                self._check_schema(connection)
+            metadata.create_all(connection)
+            connection.execute(self.insert(schema_version).values(id=1, version=SCHEMA).on_conflict_do_nothing())
+        return self
+
+    @contextmanager
+    def begin(self) -> Generator[sa.Connection]:
+        """A transaction that writes: committed at the end of the block, rolled back if it raises.
+
+        On SQLite it holds the write lock from its start, so that what it reads stays true. Raises StorageFull,
+        Unavailable (unreachable, or locked for longer than 30 s), Internal with the database's own words.
+        """
+        with self._errors(), self.engine.connect() as connection:
+            connection = connection.execution_options(argosy_write=True)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def read(self) -> Generator[sa.Connection]:
+        """A transaction that only reads, of one moment on SQLite."""
+        with self._errors(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    def insert(self, table: sa.Table) -> "sqlite.Insert | postgresql.Insert":
+        """An INSERT that has `on_conflict_do_nothing` and `on_conflict_do_update`."""
+        return sqlite.insert(table) if self.sqlite else postgresql.insert(table)
+
+    def close(self) -> None:
+        """Give up every connection."""
+        self.engine.dispose()
+
+    def _check_schema(self, connection: sa.Connection) -> None:
+        found = connection.execute(sa.select(schema_version.c.version)).scalar()
+        if found is not None and found > SCHEMA:
+            raise Conflict(
+                f"the database {self.label} has schema {found}, written by a newer Argosy; this one knows {SCHEMA}: "
+                "upgrade this Argosy, or give it another ARGOSY_HOME or store.database"
+            )
+
+    @contextmanager
+    def _errors(self) -> Generator[None]:
+        try:
+            yield
+        except exc.OperationalError as error:
+            raise self._translate(error) from error
+        except sqlite3.DatabaseError as error:
+            raise self._told(error) from error
+        except exc.DatabaseError as error:
+            if isinstance(error, exc.IntegrityError):
+                raise
+            raise self._told(error.orig or error) from error
+
+    def _translate(self, error: exc.OperationalError) -> Exception:
+        original: Any = error.orig
+        code = getattr(original, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL or getattr(original, "sqlstate", None) == "53100":
+            return StorageFull(
+                f"no space left for the database {self.label}; nothing was changed: free some and repeat"
+            )
+        if code in (0, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            reason = "it is locked by another process" if code else str(original).strip()
+            return Unavailable(f"the database {self.label} does not answer: {reason}", retry_after=1.0)
+        return self._told(original)
+
+    def _told(self, original: object) -> Internal:
+        return Internal(f"the database {self.label} refuses: {str(original).strip()}")
+
+
+def _parse(url: str) -> sa.URL:
+    try:
+        parsed = sa.make_url(url)
+    except (exc.ArgumentError, ValueError):
+        raise InvalidArgument("store.database is no database URL; write sqlite:///PATH or postgresql://…") from None
+    if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in ("sqlite", "sqlite+pysqlite"):
+        raise InvalidArgument(f"store.database: '{parsed.drivername}' is not supported; use sqlite or postgresql")
+    if parsed.database in (None, "", ":memory:"):
+        raise InvalidArgument("store.database: SQLite needs a file, written sqlite:///PATH")
+    return parsed
+
+
+def _postgres_engine(url: sa.URL) -> sa.Engine:
+    try:
+        return sa.create_engine(url, pool_pre_ping=True)
+    except ImportError:
+        raise MissingExtra.named("postgres", "a PostgreSQL database") from None
+
+
+def _sqlite_engine(url: sa.URL) -> sa.Engine:
+    path = Path(str(url.database))
+    if not path.parent.is_dir():
+        raise InvalidArgument(f"the folder {path.parent} of the database does not exist")
+    try:
+        with storage(path):
+            path.touch(mode=0o600)
+    except OSError as error:
+        raise InvalidArgument(f"the database {path} cannot be opened: {error.strerror}") from None
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT})
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", _start)
+    return engine
+
+
+def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None
+    _journal(connection)
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _journal(connection: sqlite3.Connection) -> None:
+    """Turn WAL on. Two processes that do it to a new file at once do not wait for each other, so try again."""
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def _start(connection: sa.Connection) -> None:
+    write = connection.get_execution_options().get("argosy_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

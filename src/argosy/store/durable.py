@@ -1,0 +1,77 @@
+"""Writing so that a crash or a full disk leaves either the old state or the new one, never something between."""
+
+import errno
+import fcntl
+import os
+import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from argosy.spec.errors import StorageFull
+
+CHUNK = 1024 * 1024
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def storage(place: Path) -> Generator[None]:
+    """Turn "no space left" and "quota exceeded" into StorageFull naming `place`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise StorageFull(
+                f"no space left on the disk of {place}; nothing was changed: free some and repeat"
+            ) from error
+        raise
+
+
+@contextmanager
+def lock(path: Path) -> Generator[None]:
+    """Hold the advisory lock on the file `path`. Excludes threads as well as processes; ends with the process."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def create_temporary(folder: Path) -> tuple[int, Path]:
+    """A new file of our own in `folder`, open for writing."""
+    path = folder / secrets.token_hex(16)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), path
+
+
+def write_all(handle: int, data: bytes | memoryview) -> None:
+    """Write every byte; the system may take fewer at a time."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def replace(path: Path, data: bytes, temporary: Path) -> None:
+    """Put `data` at `path` atomically and durably, by way of a file in the folder `temporary` of the same disk."""
+    handle, scratch = create_temporary(temporary)
+    try:
+        try:
+            write_all(handle, data)
+            os.fchmod(handle, 0o644)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        os.rename(scratch, path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,59 @@
+"""An API key: what is kept of it, and how its text becomes a hash."""
+
+import hashlib
+import re
+
+import msgspec
+
+from argosy.spec.endpoint import check_name
+from argosy.spec.errors import InvalidArgument
+
+EVERYTHING = "*"
+
+_TEXT = re.compile(r"ak_(?P<id>[0-9a-f]{12})_[0-9a-f]{64}")
+
+
+class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A key as it is stored: `hash` is the sha256 of its whole text, in hexadecimal; the text itself is not kept.
+
+    `scopes` are endpoint names, or "*" for all. `rate` is requests a second and `burst` how many may come at once; None
+    leaves them to the gateway. `created` and `revoked` are UTC in ISO 8601.
+    """
+
+    id: str
+    name: str
+    hash: str
+    scopes: tuple[str, ...]
+    rate: float | None = None
+    burst: int | None = None
+    created: str
+    revoked: str | None = None
+
+
+def key_hash(text: str) -> str:
+    """sha256 of the text of a key, as the gateway computes it from what a client sends."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def key_id(text: str) -> str | None:
+    """The id inside the text of a key; None for what is no key."""
+    match = _TEXT.fullmatch(text)
+    return match["id"] if match else None
+
+
+def check_scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:
+    """Raise InvalidArgument unless there is at least one, each "*" or an endpoint's name. Returns them sorted."""
+    if not scopes:
+        raise InvalidArgument("a key needs at least one scope: the name of an endpoint, or '*' for all")
+    for scope in scopes:
+        if scope != EVERYTHING:
+            check_name(scope, "scope")
+    return tuple(sorted(set(scopes)))
+
+
+def check_limits(rate: float | None, burst: int | None) -> None:
+    """Raise InvalidArgument unless rate and burst make sense together."""
+    if rate is not None and not 0 < rate < float("inf"):
+        raise InvalidArgument(f"the rate of a key must be above 0 requests a second, not {rate}")
+    if burst is not None and (rate is None or not 1 <= burst < 2**31):
+        raise InvalidArgument("the burst of a key must be at least 1, and needs a rate")

@@ -1,0 +1,94 @@
+"""API keys in the database: hashed, shown once, revocable."""
+
+import builtins
+import hmac
+import secrets
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from argosy.spec.endpoint import check_name
+from argosy.spec.errors import NotFound, Unauthenticated
+from argosy.store.database import Database, metadata
+from argosy.store.key import KeyRecord, check_limits, check_scopes, key_hash, key_id
+from argosy.store.registry import now
+
+keys_table = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("id", sa.String(12), primary_key=True),
+    sa.Column("name", sa.String(63), nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False, unique=True),
+    sa.Column("scopes", sa.Text, nullable=False),
+    sa.Column("rate", sa.Double, nullable=True),
+    sa.Column("burst", sa.Integer, nullable=True),
+    sa.Column("created", sa.String(32), nullable=False),
+    sa.Column("revoked", sa.String(32), nullable=True),
+)
+K = keys_table.c
+
+
+class Keys:
+    """The keys of all clients."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def create(
+        self, name: str, scopes: tuple[str, ...], rate: float | None = None, burst: int | None = None
+    ) -> tuple[KeyRecord, str]:
+        """A new key: what is kept of it, and its text, which is never seen again. Raises InvalidArgument."""
+        check_limits(rate, burst)
+        identity = secrets.token_hex(6)
+        text = f"ak_{identity}_{secrets.token_hex(32)}"
+        record = KeyRecord(
+            id=identity,
+            name=check_name(name, "key name"),
+            hash=key_hash(text),
+            scopes=check_scopes(scopes),
+            rate=rate,
+            burst=burst,
+            created=now(),
+        )
+        row = msgspec.structs.asdict(record) | {"scopes": msgspec.json.encode(record.scopes).decode()}
+        with self.database.begin() as connection:
+            connection.execute(sa.insert(keys_table).values(row))
+        return record, text
+
+    def check(self, text: str) -> KeyRecord:
+        """The record of a key that a client showed. Raises Unauthenticated if it is unknown or revoked."""
+        identity = key_id(text)
+        with self.database.read() as connection:
+            record = _get(connection, identity) if identity else None
+        if record is None or not hmac.compare_digest(record.hash, key_hash(text)):
+            raise Unauthenticated("the API key is unknown")
+        if record.revoked:
+            raise Unauthenticated(f"the API key {record.id} is revoked")
+        return record
+
+    def revoke(self, id: str) -> KeyRecord:
+        """End a key for good; ending it again changes nothing. Raises NotFound."""
+        with self.database.begin() as connection:
+            ended = sa.update(keys_table).where(K.id == id, K.revoked.is_(None)).values(revoked=now())
+            connection.execute(ended)
+            record = _get(connection, id)
+        if record is None:
+            raise NotFound(f"no key has the id '{id[:80]}'; the ids are the middle part of ak_<id>_…")
+        return record
+
+    def list(self) -> builtins.list[KeyRecord]:
+        """Every key there ever was, oldest first."""
+        with self.database.read() as connection:
+            rows = connection.execute(sa.select(keys_table).order_by(K.created, K.id)).all()
+        return [_record(row) for row in rows]
+
+
+def _get(connection: sa.Connection, identity: str) -> KeyRecord | None:
+    row = connection.execute(sa.select(keys_table).where(K.id == identity)).one_or_none()
+    return None if row is None else _record(row)
+
+
+def _record(row: sa.Row[Any]) -> KeyRecord:
+    values = dict(row._mapping)  # pyright: ignore[reportPrivateUsage]
+    return msgspec.convert(values | {"scopes": msgspec.json.decode(values["scopes"])}, KeyRecord)

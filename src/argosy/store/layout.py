@@ -1,0 +1,204 @@
+"""The content-addressed store: an OCI image layout on disk, each package an artifact of the CNCF ModelPack kind.
+
+Files of a layout (OCI image-spec 1.1, image-layout): `oci-layout`, `index.json`, `blobs/sha256/<hex>`. Ours besides:
+`.lock`, held for moments, and `.tmp`, where blobs grow before they get their name.
+"""
+
+import re
+from collections.abc import Collection
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from argosy.spec.errors import BadPackage, InvalidArgument, NotFound, Unsupported
+from argosy.spec.package import ModelManifest
+from argosy.store import unpack as unpacking
+from argosy.store.blobs import Blobs, Deposit
+from argosy.store.collect import GRACE, Collected, collect, sweep_temporary
+from argosy.store.durable import replace, storage
+from argosy.store.index import SUBJECT, IndexFile, tag_of, with_manifest, with_tag, without_tag
+from argosy.store.manifest import (
+    CONFIG,
+    EMPTY,
+    MANIFEST,
+    MAX_DOCUMENT,
+    MODEL,
+    Descriptor,
+    ImageManifest,
+    canonical,
+    check_digest,
+    layer,
+    model_config,
+    package_files,
+    parse,
+)
+from argosy.store.paths import Entry, walk
+
+VERSION = b'{"imageLayoutVersion":"1.0.0"}'
+_REF = re.compile(r"[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*(?:/[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*)*")
+
+
+class Referrer(msgspec.Struct, frozen=True):
+    """Something attached to a package: its own digest, its artifact type, the descriptor of its data."""
+
+    digest: str
+    artifact_type: str
+    data: Descriptor
+
+
+class Layout:
+    """Packages by digest. Safe for any number of processes at once; a kill at any point leaves it whole."""
+
+    def __init__(self, root: Path, max_package_bytes: int = 64 * 1024**3) -> None:
+        self.root = root
+        self.max_package_bytes = max_package_bytes
+        self.lock_file = root / ".lock"
+        self.blobs = Blobs(root, self.lock_file)
+        self.index = IndexFile(root, self.lock_file)
+        with storage(root):
+            self._create()
+
+    def put_folder(self, folder: Path, *, manifest: ModelManifest) -> str:
+        """Store a package folder. Returns the digest of its OCI manifest: the same folder gives the same digest.
+
+        Raises BadPackage for symlinks, special files, paths that are not allowed and files that change meanwhile;
+        PayloadTooLarge; StorageFull. Whatever it raises, the store is as before.
+        """
+        entries = walk(folder, self.max_package_bytes)
+        _check_contents(folder, entries, manifest)
+        sweep_temporary(self.blobs)
+        with self.blobs.deposit(self.index.digests) as deposit:
+            layers = tuple(
+                layer(entry.path, deposit.file(entry.file, entry.size, entry.path), entry.size) for entry in entries
+            )
+            config = self._add(deposit, CONFIG, model_config(manifest, layers))
+            return self._publish(deposit, artifact_type=MODEL, config=config, layers=layers)
+
+    def attach(self, subject: str, artifact_type: str, data: bytes, media_type: str) -> str:
+        """Store `data` as an artifact that refers to the package `subject`. Returns the digest of the artifact."""
+        if not 1 <= len(artifact_type) <= 255 or not 1 <= len(media_type) <= 255:
+            raise InvalidArgument("an attached artifact needs an artifact type and a media type of 1 to 255 characters")
+        about = self._descriptor(subject)
+        with self.blobs.deposit(self.index.digests) as deposit:
+            config = self._add(deposit, EMPTY, b"{}")
+            layers = (self._add(deposit, media_type, data),)
+            return self._publish(deposit, artifact_type=artifact_type, config=config, layers=layers, subject=about)
+
+    def referrers(self, subject: str, artifact_type: str | None = None) -> list[Referrer]:
+        """What is attached to a package, in the order it came; only of one artifact type if that is given."""
+        check_digest(subject)
+        found: list[Referrer] = []
+        for entry in self.index.entries():
+            wanted = artifact_type in (None, entry.artifact_type)
+            if wanted and entry.annotations.get(SUBJECT) == subject and not tag_of(entry):
+                manifest = self._manifest(entry.digest)
+                found.append(Referrer(entry.digest, manifest.artifact_type, manifest.layers[0]))
+        return found
+
+    def read(self, descriptor: Descriptor) -> bytes:
+        """A blob of at most 4 MiB whole, checked against its digest: the data of a referrer, say."""
+        return self.blobs.read(descriptor, MAX_DOCUMENT, f"the blob {descriptor.digest}")
+
+    def files(self, digest: str) -> dict[str, Descriptor]:
+        """Package path → descriptor of its layer. Raises NotFound, and BadPackage for what is no package to be read."""
+        return package_files(self._manifest(digest), digest, self.max_package_bytes)
+
+    def size(self, digest: str) -> int:
+        """Bytes of all files of a package together."""
+        return sum(descriptor.size for descriptor in self.files(digest).values())
+
+    def verify(self, digest: str) -> None:
+        """Re-hash the manifest, the config and every file. Raises BadPackage naming what is altered or missing."""
+        manifest = self._manifest(digest)
+        files = package_files(manifest, digest, self.max_package_bytes)
+        self.blobs.read(manifest.config, MAX_DOCUMENT, f"the config of {digest}")
+        for path, descriptor in files.items():
+            self.blobs.check(descriptor, f"the file '{path}' of {digest}")
+
+    def unpack(self, digest: str, into: Path) -> Path:
+        """Lay a package out as read-only files in the folder `into`, verified, whole or not at all. Returns it."""
+        return unpacking.unpack(self.blobs, self.files(digest), into)
+
+    def tag(self, digest: str, ref: str) -> None:
+        """Name a package for other OCI tools (`skopeo inspect oci:STORE:REF`) and keep it from being collected."""
+        if not _REF.fullmatch(ref) or len(ref) > 255:
+            raise InvalidArgument(f"'{ref[:80]}' is no OCI reference name")
+        self._descriptor(digest)
+        self.index.change(lambda entries: with_tag(entries, digest, ref))
+
+    def untag(self, ref: str) -> None:
+        """Take a tag away; the package stays until it is collected. A tag that is not there is no error."""
+        self.index.change(lambda entries: without_tag(entries, ref))
+
+    def tags(self) -> dict[str, str]:
+        """Tag → digest."""
+        return {tag_of(entry): entry.digest for entry in self.index.entries() if tag_of(entry)}
+
+    def collect(self, keep: Collection[str] = (), *, grace: float = GRACE) -> Collected:
+        """Delete what neither `keep` (digests) nor a tag needs and that has not been touched for `grace` seconds."""
+        return collect(self.blobs, self.index, keep, grace=grace)
+
+    def _create(self) -> None:
+        for folder in (self.blobs.folder, self.blobs.temporary):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.lock_file.touch(mode=0o600)
+        marker = self.root / "oci-layout"
+        if not marker.exists():
+            replace(marker, VERSION, self.blobs.temporary)
+        if b'"1.0.0"' not in marker.read_bytes()[:4096]:
+            raise Unsupported(f"{marker} names another version of the OCI image layout than 1.0.0")
+        if not self.index.path.exists():
+            self.index.change(lambda entries: entries)
+
+    def _add(self, deposit: Deposit, media_type: str, data: bytes) -> Descriptor:
+        if len(data) > MAX_DOCUMENT:
+            raise BadPackage(
+                f"a document of {len(data)} bytes is over the {MAX_DOCUMENT} a manifest or attachment may have"
+            )
+        return Descriptor(media_type=media_type, digest=deposit.data(data), size=len(data))
+
+    def _publish(
+        self,
+        deposit: Deposit,
+        *,
+        artifact_type: str,
+        config: Descriptor,
+        layers: tuple[Descriptor, ...],
+        subject: Descriptor | None = None,
+    ) -> str:
+        manifest = ImageManifest(
+            schema_version=2,
+            media_type=MANIFEST,
+            artifact_type=artifact_type,
+            config=config,
+            layers=layers,
+            subject=subject,
+        )
+        descriptor = self._add(deposit, MANIFEST, canonical(manifest))
+        deposit.settle()
+        annotations = {SUBJECT: subject.digest} if subject else {}
+        entry = msgspec.structs.replace(descriptor, artifact_type=artifact_type, annotations=annotations)
+        self.index.change(partial(with_manifest, manifest=entry))
+        return entry.digest
+
+    def _descriptor(self, digest: str) -> Descriptor:
+        """What the index says of a manifest, without tag and annotations. Raises NotFound."""
+        check_digest(digest)
+        for entry in self.index.entries():
+            if entry.digest == digest:
+                return Descriptor(media_type=entry.media_type, digest=digest, size=entry.size)
+        raise NotFound(f"{self.root} holds no package {digest}")
+
+    def _manifest(self, digest: str) -> ImageManifest:
+        what = f"the manifest of {digest}"
+        return parse(self.blobs.read(self._descriptor(digest), MAX_DOCUMENT, what), what)
+
+
+def _check_contents(folder: Path, entries: list[Entry], manifest: ModelManifest) -> None:
+    paths = {entry.path for entry in entries}
+    if "model.yaml" not in paths:
+        raise BadPackage(f"{folder} has no model.yaml, so it is no package folder")
+    weights = manifest.weights.rstrip("/")
+    if weights not in paths and not any(path.startswith(weights + "/") for path in paths):
+        raise BadPackage(f"model.yaml names the weights '{weights}', which {folder} does not hold")

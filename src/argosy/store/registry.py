@@ -1,0 +1,278 @@
+"""The registry: names, versions, aliases, over SQLite or PostgreSQL."""
+
+import difflib
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from argosy.spec.endpoint import check_name
+from argosy.spec.errors import Conflict, InvalidArgument, NotFound
+from argosy.spec.package import Lineage, ModelManifest
+from argosy.store.database import Database, metadata
+from argosy.store.manifest import check_digest
+from argosy.store.version import AliasMove, ModelSummary, Reference, Version
+
+models_table = sa.Table(
+    "models",
+    metadata,
+    sa.Column("name", sa.String(63), primary_key=True),
+    sa.Column("last_number", sa.Integer, nullable=False),
+    sa.Column("created", sa.String(32), nullable=False),
+)
+versions_table = sa.Table(
+    "versions",
+    metadata,
+    sa.Column("name", sa.String(63), sa.ForeignKey("models.name"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("digest", sa.String(71), nullable=False, index=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("manifest", sa.Text, nullable=False),
+    sa.Column("lineage", sa.Text, nullable=False),
+    sa.Column("created", sa.String(32), nullable=False),
+    sa.UniqueConstraint("name", "digest"),
+)
+aliases_table = sa.Table(
+    "aliases",
+    metadata,
+    sa.Column("name", sa.String(63), primary_key=True),
+    sa.Column("alias", sa.String(63), primary_key=True),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.ForeignKeyConstraint(["name", "number"], ["versions.name", "versions.number"]),
+)
+moves_table = sa.Table(
+    "alias_moves",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.String(63), nullable=False, index=True),
+    sa.Column("alias", sa.String(63), nullable=False),
+    sa.Column("number", sa.Integer, nullable=True),
+    sa.Column("moved", sa.String(32), nullable=False),
+    sqlite_autoincrement=True,
+)
+M, V, A, L = models_table.c, versions_table.c, aliases_table.c, moves_table.c
+
+
+def now() -> str:
+    """This moment, UTC, ISO 8601 with microseconds: sorts as text."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+class Registry:
+    """Versions by name. Every method is one transaction; any number of processes may call at once."""
+
+    def __init__(self, database: Database | str) -> None:
+        self.database = database if isinstance(database, Database) else Database(database).create()
+
+    def register(self, name: str, digest: str, *, manifest: ModelManifest, lineage: Lineage, size: int) -> Version:
+        """Give a package the next number under `name`; one that is there already keeps its number and its lineage.
+
+        Numbers are never given twice, not even after a removal. Raises InvalidArgument.
+        """
+        check_name(name, "model name")
+        check_digest(digest)
+        moment = now()
+        with self.database.begin() as connection:
+            new_model = self.database.insert(models_table).values(name=name, last_number=0, created=moment)
+            connection.execute(new_model.on_conflict_do_nothing())
+            last = connection.execute(sa.select(M.last_number).where(M.name == name).with_for_update()).scalar_one()
+            if existing := _find(connection, V.name == name, V.digest == digest):
+                return existing
+            connection.execute(sa.update(models_table).where(M.name == name).values(last_number=last + 1))
+            row = {"name": name, "number": last + 1, "digest": digest, "size": size, "created": moment}
+            row |= {"manifest": _text(manifest), "lineage": _text(lineage)}
+            connection.execute(sa.insert(versions_table).values(row))
+        return Version(
+            name=name,
+            number=last + 1,
+            digest=digest,
+            size=size,
+            created=moment,
+            manifest=manifest,
+            lineage=lineage,
+        )
+
+    def resolve(self, ref: str) -> Version:
+        """`name` (latest), `name:number`, `name@alias` or `sha256:…` → version. Raises NotFound, InvalidArgument."""
+        reference = Reference.parse(ref)
+        with self.database.read() as connection:
+            return _resolve(connection, reference)
+
+    def models(self) -> list[ModelSummary]:
+        """Every name that has a version, sorted."""
+        query = (
+            sa.select(M.name, M.created, sa.func.max(V.number), sa.func.count(), sa.func.max(V.created))
+            .join(versions_table, V.name == M.name)
+            .group_by(M.name, M.created)
+        )
+        with self.database.read() as connection:
+            rows = connection.execute(query).all()
+            pointers = connection.execute(sa.select(A.name, A.alias, A.number).order_by(A.alias)).all()
+        found: dict[str, dict[str, int]] = {}
+        for name, alias, number in pointers:
+            found.setdefault(name, {})[alias] = number
+        return [
+            ModelSummary(
+                name=name,
+                created=created,
+                latest=latest,
+                versions=count,
+                updated=updated,
+                aliases=found.get(name, {}),
+            )
+            for name, created, latest, count, updated in sorted(rows, key=lambda row: row[0])
+        ]
+
+    def versions(self, name: str) -> list[Version]:
+        """The versions of a model, oldest first. Raises NotFound."""
+        check_name(name, "model name")
+        with self.database.read() as connection:
+            found = _versions(connection, V.name == name)
+            if not found:
+                raise _no_model(connection, name)
+            return found
+
+    def digests(self) -> set[str]:
+        """The digests of all versions: what a garbage collection must keep."""
+        with self.database.read() as connection:
+            return set(connection.execute(sa.select(V.digest).distinct()).scalars())
+
+    def set_alias(self, name: str, alias: str, version: int) -> Version:
+        """Point `name@alias` at a version, and write that into the ledger. Raises NotFound."""
+        reference = Reference(name=check_name(name, "model name"), number=version)
+        check_name(alias, "alias")
+        with self.database.begin() as connection:
+            target = _resolve(connection, reference)
+            if alias in target.aliases:
+                return target
+            pointer = self.database.insert(aliases_table).values(name=name, alias=alias, number=version)
+            update = pointer.on_conflict_do_update(index_elements=["name", "alias"], set_={"number": version})
+            connection.execute(update)
+            _note(connection, name, alias, version)
+            return _resolve(connection, reference)
+
+    def remove_alias(self, name: str, alias: str) -> None:
+        """Let `name@alias` point at nothing. Raises NotFound."""
+        reference = Reference(name=check_name(name, "model name"), alias=check_name(alias, "alias"))
+        with self.database.begin() as connection:
+            _resolve(connection, reference)
+            connection.execute(sa.delete(aliases_table).where(A.name == name, A.alias == alias))
+            _note(connection, name, alias, None)
+
+    def aliases(self, name: str) -> dict[str, int]:
+        """Alias → number, sorted by alias. Raises NotFound for an unknown model."""
+        check_name(name, "model name")
+        with self.database.read() as connection:
+            if not _numbers(connection, name):
+                raise _no_model(connection, name)
+            return _aliases(connection, name)
+
+    def history(self, name: str) -> list[AliasMove]:
+        """Every move of every alias of a model, oldest first; it is only ever added to, and outlives the versions."""
+        check_name(name, "model name")
+        query = sa.select(L.name, L.alias, L.number, L.moved).where(L.name == name).order_by(L.id)
+        with self.database.read() as connection:
+            rows = connection.execute(query).all()
+        return [AliasMove(name=row[0], alias=row[1], number=row[2], moved=row[3]) for row in rows]
+
+    def remove(self, ref: str) -> Version:
+        """Forget one version, named `name:number`. Returns what it was. The package itself goes with a collection.
+
+        Raises NotFound, InvalidArgument, and Conflict while an alias points at it.
+        """
+        reference = Reference.parse(ref)
+        if reference.number is None:
+            raise InvalidArgument(f"'{ref[:80]}' may mean several versions; say which one, as name:number")
+        with self.database.begin() as connection:
+            lock = sa.select(M.name).where(M.name == reference.name).with_for_update()
+            connection.execute(lock)
+            found = _resolve(connection, reference)
+            if found.aliases:
+                raise Conflict(f"{found.ref} is {found.name}@{found.aliases[0]}: point that alias elsewhere first")
+            where = (V.name == found.name, V.number == found.number)
+            connection.execute(sa.delete(versions_table).where(*where))
+        return found
+
+
+def _resolve(connection: sa.Connection, reference: Reference) -> Version:
+    if reference.digest:
+        if found := _find(connection, V.digest == reference.digest):
+            return found
+        raise NotFound(f"no version has the digest {reference.digest}")
+    name = reference.name
+    numbers = _numbers(connection, name)
+    if not numbers:
+        raise _no_model(connection, name)
+    number = numbers[-1] if reference.number is None else reference.number
+    if reference.alias:
+        number = _pointed(connection, name, reference.alias)
+    if found := _find(connection, V.name == name, V.number == number):
+        return found
+    known = ", ".join(map(str, numbers[-10:]))
+    raise NotFound(
+        f"'{name}' has no version {number}; {'the last ones are' if len(numbers) > 10 else 'it has'} {known}"
+    )
+
+
+def _pointed(connection: sa.Connection, name: str, alias: str) -> int:
+    known = _aliases(connection, name)
+    if alias in known:
+        return known[alias]
+    raise NotFound(f"'{name}' has no alias '{alias}'" + (_near(alias, known) or "; it has none" * (not known)))
+
+
+def _no_model(connection: sa.Connection, name: str) -> NotFound:
+    known = list(connection.execute(sa.select(V.name).distinct()).scalars())
+    hint = _near(name, known) or ("" if known else "; nothing has been pushed yet")
+    return NotFound(f"no model is named '{name}'" + hint)
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    if near := difflib.get_close_matches(word, names, n=1):
+        return f"; did you mean '{near[0]}'?"
+    return f"; there are {', '.join(names[:10])}{' …' if len(names) > 10 else ''}" if names else ""
+
+
+def _find(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> Version | None:
+    """The version that fits; where several do (one digest under several names), the one registered last."""
+    found = _versions(connection, *where)
+    return max(found, key=lambda version: version.created) if found else None
+
+
+def _versions(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> list[Version]:
+    rows = connection.execute(sa.select(versions_table).where(*where).order_by(V.name, V.number)).all()
+    pointers = {name: _aliases(connection, name) for name in {row.name for row in rows}}
+    return [_version(row, pointers[row.name]) for row in rows]
+
+
+def _version(row: sa.Row[Any], pointers: dict[str, int]) -> Version:
+    return Version(
+        name=row.name,
+        number=row.number,
+        digest=row.digest,
+        size=row.size,
+        created=row.created,
+        manifest=msgspec.json.decode(row.manifest, type=ModelManifest),
+        lineage=msgspec.json.decode(row.lineage, type=Lineage),
+        aliases=tuple(alias for alias, number in pointers.items() if number == row.number),
+    )
+
+
+def _numbers(connection: sa.Connection, name: str) -> list[int]:
+    return list(connection.execute(sa.select(V.number).where(V.name == name).order_by(V.number)).scalars())
+
+
+def _aliases(connection: sa.Connection, name: str) -> dict[str, int]:
+    rows = connection.execute(sa.select(A.alias, A.number).where(A.name == name)).all()
+    return dict(sorted((row.alias, row.number) for row in rows))
+
+
+def _note(connection: sa.Connection, name: str, alias: str, number: int | None) -> None:
+    connection.execute(sa.insert(moves_table).values(name=name, alias=alias, number=number, moved=now()))
+
+
+def _text(value: object) -> str:
+    return msgspec.json.encode(value, order="sorted").decode()

@@ -1,0 +1,98 @@
+"""The store as the other rooms see it: layout, registry and keys of one home."""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Collection
+from pathlib import Path
+
+import msgspec
+
+from argosy.spec.errors import Conflict
+from argosy.spec.package import Lineage, ModelManifest
+from argosy.spec.settings import Home
+from argosy.store.collect import GRACE, Collected
+from argosy.store.database import Database
+from argosy.store.durable import lock
+from argosy.store.keys import Keys
+from argosy.store.layout import Layout
+from argosy.store.manifest import canonical, check_digest
+from argosy.store.registry import Registry
+from argosy.store.unpack import STAGING, holds, sweep
+from argosy.store.version import Version
+
+LINEAGE = "application/vnd.argosy.lineage.v1+json"
+
+_OURS = re.compile(r"[^:/@]+:[0-9]+")
+
+
+class Store:
+    """Blobs and names together, and the order in which they change."""
+
+    def __init__(self, home: Home, layout: Layout, database: Database) -> None:
+        self.home = home
+        self.layout = layout
+        self.database = database
+        self.registry = Registry(database)
+        self.keys = Keys(database)
+
+    def add(self, folder: Path, *, name: str, manifest: ModelManifest, lineage: Lineage) -> Version:
+        """Store a package folder and give it a version: blobs first, then the name. A kill between leaves only garbage.
+
+        The same package under the same name keeps its version and its lineage. Raises what `Layout.put_folder` raises.
+        """
+        digest = self.layout.put_folder(folder, manifest=manifest)
+        if not self.layout.referrers(digest, LINEAGE):
+            self.layout.attach(digest, LINEAGE, canonical(lineage), LINEAGE)
+        size = self.layout.size(digest)
+        version = self.registry.register(name, digest, manifest=manifest, lineage=lineage, size=size)
+        self.layout.tag(digest, version.ref)
+        return version
+
+    def remove(self, ref: str) -> Version:
+        """Forget the version `name:number`. Raises NotFound, InvalidArgument, Conflict while an alias points at it."""
+        version = self.registry.remove(ref)
+        self.layout.untag(version.ref)
+        return version
+
+    def unpacked(self, digest: str) -> Path:
+        """The package as a folder of read-only files, unpacked once. One that lost or gained files is made anew."""
+        into = self.home.packages / check_digest(digest).removeprefix("sha256:")
+        try:
+            return self.layout.unpack(digest, into)
+        except Conflict:
+            self._put_away(digest, into)
+            return self.layout.unpack(digest, into)
+
+    def collect(self, in_use: Collection[str] = (), *, grace: float = GRACE) -> Collected:
+        """Delete what no version, no tag and none of the digests `in_use` needs, unpacked folders as well."""
+        tags = self.layout.tags()
+        keep = {*self.registry.digests(), *in_use}
+        for tag, digest in tags.items():
+            if _OURS.fullmatch(tag) and digest not in keep:
+                self.layout.untag(tag)
+        collected = self.layout.collect(keep, grace=grace)
+        left = {digest.removeprefix("sha256:") for digest in self.layout.index.digests()}
+        for folder in self.home.packages.iterdir():
+            if re.fullmatch(r"[0-9a-f]{64}", folder.name) and folder.name not in left:
+                shutil.rmtree(folder, ignore_errors=True)
+        sweep(self.home.packages, grace)
+        return collected
+
+    def lineage(self, digest: str) -> list[Lineage]:
+        """What is attached to a package about who pushed it, when, from where; first push first."""
+        found = self.layout.referrers(digest, LINEAGE)
+        return [msgspec.json.decode(self.layout.read(referrer.data), type=Lineage) for referrer in found]
+
+    def _put_away(self, digest: str, into: Path) -> None:
+        """Delete an unpacked folder that is not whole, unless another process has made it anew meanwhile."""
+        files = self.layout.files(digest)
+        grave = Path(tempfile.mkdtemp(prefix=STAGING, dir=into.parent))
+        with lock(self.layout.lock_file):
+            if into.exists() and not holds(into, files):
+                into.rename(grave / into.name)
+        shutil.rmtree(grave)
+
+    def close(self) -> None:
+        """Give up the connections to the database."""
+        self.database.close()

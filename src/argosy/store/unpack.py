@@ -1,0 +1,115 @@
+"""From blobs to a folder: every file hashed on its way, the folder there at once or not at all."""
+
+import errno
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from argosy.spec.errors import Conflict
+from argosy.store.blobs import Blobs, check_file
+from argosy.store.durable import create_temporary, storage, sync_folder, write_all
+from argosy.store.manifest import Descriptor
+from argosy.store.paths import walk
+
+STAGING = ".unpack-"
+STALE = 24 * 3600.0
+NO_LINK = (errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP)
+
+
+def unpack(blobs: Blobs, files: Mapping[str, Descriptor], into: Path) -> Path:
+    """Lay the files out in the folder `into`: hard links to the blobs where the disk allows, copies elsewhere.
+
+    A folder that holds exactly these files already (by names and sizes) is taken as it is. Raises BadPackage naming an
+    altered file, Conflict if `into` holds something else, StorageFull; each leaves nothing behind.
+    """
+    if _occupied(into):
+        return _accept(into, files)
+    into.parent.mkdir(parents=True, exist_ok=True)
+    sweep(into.parent)
+    with storage(into.parent):
+        staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=into.parent))
+        try:
+            for path, descriptor in files.items():
+                _place(blobs, descriptor, staging, path)
+            _sync(staging)
+            return _finish(staging, into, files)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def holds(folder: Path, files: Mapping[str, Descriptor]) -> bool:
+    """Whether the folder has exactly these files, by names and sizes."""
+    limit = sum(descriptor.size for descriptor in files.values())
+    try:
+        found = {entry.path: entry.size for entry in walk(folder, limit)}
+    except Exception:
+        return False
+    return found == {path: descriptor.size for path, descriptor in files.items()}
+
+
+def sweep(folder: Path, older: float = STALE) -> None:
+    """Delete what killed unpackings left in `folder` more than `older` seconds ago."""
+    for staging in folder.glob(STAGING + "*"):
+        try:
+            if time.time() - staging.stat().st_mtime > older:
+                shutil.rmtree(staging, ignore_errors=True)
+        except FileNotFoundError:
+            continue
+
+
+def _finish(staging: Path, into: Path, files: Mapping[str, Descriptor]) -> Path:
+    try:
+        os.rename(staging, into)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return _accept(into, files)
+    sync_folder(into.parent)
+    return into
+
+
+def _accept(into: Path, files: Mapping[str, Descriptor]) -> Path:
+    if not holds(into, files):
+        raise Conflict(f"{into} exists and holds something else; name a folder that does not exist yet")
+    return into
+
+
+def _occupied(into: Path) -> bool:
+    return into.is_symlink() or (into.exists() and (not into.is_dir() or any(into.iterdir())))
+
+
+def _place(blobs: Blobs, descriptor: Descriptor, staging: Path, path: str) -> None:
+    target = staging / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    what = f"the file '{path}'"
+    try:
+        os.link(blobs.path(descriptor.digest), target, follow_symlinks=False)
+    except FileNotFoundError:
+        blobs.check(descriptor, what)
+        raise
+    except OSError as error:
+        if error.errno not in NO_LINK:
+            raise
+        _copy(blobs, descriptor, target, what)
+    else:
+        check_file(target, descriptor, what)
+
+
+def _copy(blobs: Blobs, descriptor: Descriptor, target: Path, what: str) -> None:
+    handle, scratch = create_temporary(target.parent)
+    try:
+        blobs.check(descriptor, what, lambda chunk: write_all(handle, chunk))
+        os.fchmod(handle, 0o444)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    os.rename(scratch, target)
+
+
+def _sync(staging: Path) -> None:
+    for folder, _, _ in os.walk(staging, topdown=False):
+        sync_folder(Path(folder))
+    os.chmod(staging, 0o755)

@@ -1,0 +1,84 @@
+"""What the registry tells: versions, models, and the references that name them."""
+
+import re
+
+import msgspec
+
+from argosy.spec.endpoint import check_name
+from argosy.spec.errors import InvalidArgument
+from argosy.spec.package import EngineName, Lineage, ModelManifest
+
+MAX_NUMBER = 2**31 - 1
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+class Version(msgspec.Struct, frozen=True, kw_only=True):
+    """A package under a name. `size` is bytes, `created` UTC in ISO 8601, `aliases` those that point here."""
+
+    name: str
+    number: int
+    digest: str
+    size: int
+    created: str
+    manifest: ModelManifest
+    lineage: Lineage
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def ref(self) -> str:
+        """`name:number`."""
+        return f"{self.name}:{self.number}"
+
+    @property
+    def engine(self) -> EngineName:
+        """The engine of its package."""
+        return self.manifest.engine
+
+
+class ModelSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A name with what is under it: its latest number, how many versions, alias → number. Times UTC in ISO 8601."""
+
+    name: str
+    latest: int
+    versions: int
+    aliases: dict[str, int]
+    created: str
+    updated: str
+
+
+class AliasMove(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the ledger: at `moved` (UTC, ISO 8601) the alias came to point at `number`, or at nothing."""
+
+    name: str
+    alias: str
+    number: int | None
+    moved: str
+
+
+class Reference(msgspec.Struct, frozen=True, kw_only=True):
+    """`name`, `name:number`, `name@alias` or `sha256:…`, taken apart."""
+
+    name: str = ""
+    number: int | None = None
+    alias: str = ""
+    digest: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> "Reference":
+        """Raises InvalidArgument, saying what was meant where that can be told."""
+        if _DIGEST.fullmatch(text):
+            return cls(digest=text)
+        if "@" in text:
+            name, _, alias = text.partition("@")
+            return cls(name=check_name(name, "model name"), alias=check_name(alias, "alias"))
+        name, colon, number = text.partition(":")
+        check_name(name, "model name")
+        return cls(name=name, number=_number(name, number)) if colon else cls(name=name)
+
+
+def _number(name: str, text: str) -> int:
+    if text.isascii() and text.isdecimal() and len(text) <= 10 and 1 <= int(text) <= MAX_NUMBER:
+        return int(text)
+    hint = f"; an alias is written '{name}@{text[:63]}'" if text[:1].isalpha() else ""
+    raise InvalidArgument(f"'{text[:80]}' is no version number of '{name}': versions are 1, 2, 3 …{hint}")
