@@ -81,6 +81,11 @@ class Client:
             buffer.clear()
             self.idle.append(fd)
 
+    def close(self) -> None:
+        for s in self.sockets.values():
+            s.close()
+        self.epoll.close()
+
     def run(self, times: list[float], patience: float = 20) -> float:
         """Sends all at their times and gives the seconds until the last answer; what never comes is an error."""
         start, waiting, behind = time.perf_counter(), deque(times), deque()
