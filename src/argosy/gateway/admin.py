@@ -1,0 +1,104 @@
+"""Envoy's administration over its Unix socket: what it has taken up, what it refused, what is in flight."""
+
+import asyncio
+import json
+from typing import Any, cast
+
+from argosy.spec.errors import Internal, Unavailable
+
+LARGEST_ANSWER = 64 * 1024 * 1024
+
+
+class Admin:
+    """A client for one socket. Raises Unavailable when nobody listens there."""
+
+    def __init__(self, socket: str, timeout: float = 5.0) -> None:
+        self.socket = socket
+        self.timeout = timeout
+
+    async def get(self, path: str) -> bytes:
+        """The body of a GET."""
+        return await self._call("GET", path)
+
+    async def post(self, path: str) -> bytes:
+        """The body of a POST, which Envoy asks for where something changes."""
+        return await self._call("POST", path)
+
+    async def server_info(self) -> dict[str, Any]:
+        """Version, state, command line and node."""
+        return json.loads(await self.get("/server_info"))
+
+    async def alive(self, node: str) -> bool:
+        """Whether the Envoy of this node listens here."""
+        try:
+            info = await self.server_info()
+        except (Unavailable, Internal, ValueError):
+            return False
+        return cast("dict[str, Any]", info.get("node", {})).get("id") == node
+
+    async def stats(self, pattern: str) -> dict[str, float]:
+        """Counters and gauges whose name matches the regular expression."""
+        from urllib.parse import quote
+
+        found = json.loads(await self.get(f"/stats?format=json&filter={quote(pattern)}"))
+        return {each["name"]: each["value"] for each in found["stats"] if "value" in each}
+
+    async def config_dump(self, section: str = "") -> list[dict[str, Any]]:
+        """The sections of the configuration as Envoy holds it; `section` is one resource kind of them."""
+        query = f"?resource={section}" if section else "?include_eds"
+        return json.loads(await self.get(f"/config_dump{query}")).get("configs", [])
+
+    async def addresses(self) -> dict[str, tuple[str, int]]:
+        """Listener → the host and port it is bound to."""
+        listeners = json.loads(await self.get("/listeners?format=json")).get("listener_statuses", [])
+        found: dict[str, tuple[str, int]] = {}
+        for each in listeners:
+            address = each["local_address"].get("socket_address")
+            if address:
+                found[each["name"]] = (address["address"], address["port_value"])
+        return found
+
+    async def active(self) -> dict[str, int]:
+        """Cluster → requests in flight."""
+        stats = await self.stats(r"^cluster\..*\.upstream_rq_active$")
+        return {name.split(".", 1)[1].rpartition(".")[0]: int(value) for name, value in stats.items()}
+
+    async def _call(self, method: str, path: str) -> bytes:
+        try:
+            async with asyncio.timeout(self.timeout):
+                return await self._exchange(method, path)
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError) as error:
+            raise Unavailable(f"the gateway's administration at {self.socket} does not answer: {error!r}") from None
+
+    async def _exchange(self, method: str, path: str) -> bytes:
+        reader, writer = await asyncio.open_unix_connection(self.socket, limit=1024 * 1024)
+        try:
+            writer.write(f"{method} {path} HTTP/1.1\r\nhost: admin\r\ncontent-length: 0\r\n\r\n".encode())
+            await writer.drain()
+            status, headers = await _head(reader)
+            body = await _body(reader, headers)
+        finally:
+            writer.close()
+        if status != 200:
+            raise Internal(f"the gateway's administration answered {status} to {path}: {body[:500].decode()}")
+        return body
+
+
+async def _head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
+    lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    pairs = (line.partition(":") for line in lines[1:] if line)
+    return int(lines[0].split(" ", 2)[1]), {name.lower(): value.strip() for name, _, value in pairs}
+
+
+async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
+    if "content-length" in headers:
+        return await reader.readexactly(min(int(headers["content-length"]), LARGEST_ANSWER))
+    parts: list[bytes] = []
+    total = 0
+    while size := int((await reader.readline()).split(b";")[0], 16):
+        total += size
+        if total > LARGEST_ANSWER:
+            raise ValueError("the answer is too large")
+        parts.append(await reader.readexactly(size))
+        await reader.readexactly(2)
+    return b"".join(parts)

@@ -1,0 +1,81 @@
+"""What the gateway answers by itself, without a replica: server metadata, health, the index, and what is not there."""
+
+from typing import Any
+
+import msgspec
+
+import argosy
+from argosy.gateway.access_log import LUA
+from argosy.gateway.listener import RATE_LIMIT
+from argosy.gateway.model import EndpointRoute
+from argosy.gateway.targets import switched_off
+from argosy.gateway.xds import CONTENT_JSON, Resource, set_header
+
+EXTENSIONS = ("binary_tensor_data", "model_repository", "model_configuration", "statistics")
+
+
+def direct(match: Resource, status: int, content: Any, *, private: bool = False) -> Resource:
+    """A fixed JSON answer; `private` asks for a key, any key."""
+    route: Resource = {
+        "match": match,
+        "direct_response": {"status": status, "body": {"inline_string": msgspec.json.encode(content).decode()}},
+        "response_headers_to_add": [set_header("content-type", CONTENT_JSON)],
+    }
+    if private:
+        route["metadata"] = {"filter_metadata": {LUA: {"auth": True}}}
+    else:
+        route["typed_per_filter_config"] = switched_off(LUA, RATE_LIMIT)
+    return route
+
+
+def direct_grpc(match: Resource, grpc_status: int, message: str) -> Resource:
+    """A fixed gRPC status."""
+    return {
+        "match": match,
+        "direct_response": {"status": 404, "body": {"inline_string": message}},
+        "response_headers_to_add": [set_header("grpc-status", str(grpc_status))],
+    }
+
+
+def gateway_paths(endpoints: tuple[EndpointRoute, ...]) -> list[Resource]:
+    """Everything under no endpoint's name."""
+    private = any(endpoint.auth for endpoint in endpoints)
+    ready = all(endpoint.ready for endpoint in endpoints)
+    server = {"name": "argosy", "version": argosy.__version__, "extensions": EXTENSIONS}
+    method = {"name": ":method", "string_match": {"exact": "POST"}}
+    return [
+        direct({"path": "/v2/health/live"}, 200, {"live": True}),
+        direct({"path": "/v2/health/ready"}, 200 if ready else 503, {"ready": ready}),
+        direct({"path": "/v2"}, 200, server),
+        direct({"path": "/v2/"}, 200, server),
+        direct({"path": "/v2/repository/index", "headers": [method]}, 200, index(endpoints), private=private),
+        direct({"path": "/v2/repository/index"}, 405, _error("the repository index is asked for with POST")),
+        direct({"prefix": "/v2/repository/models/"}, 501, _error(_NO_LOADING), private=private),
+        direct({"prefix": "/v2/models/"}, 404, _error("there is no endpoint of this name here"), private=private),
+        direct({"prefix": "/"}, 404, _error("there is nothing at this path; endpoints are at /v2/models/NAME")),
+    ]
+
+
+_NO_LOADING = "the gateway loads and unloads nothing: use 'argosy deploy' and 'argosy remove', or the control API"
+
+
+def index(endpoints: tuple[EndpointRoute, ...]) -> list[dict[str, str]]:
+    """The repository index: a row for each endpoint and version."""
+    rows = {
+        (endpoint.endpoint, revision.version): revision.ready
+        for endpoint in endpoints
+        for revision in sorted(endpoint.revisions, key=lambda each: each.ready)
+    }
+    return [
+        {
+            "name": name,
+            "version": version,
+            "state": "READY" if ready else "UNAVAILABLE",
+            "reason": "" if ready else "no replica is ready",
+        }
+        for (name, version), ready in sorted(rows.items())
+    ]
+
+
+def _error(message: str) -> dict[str, str]:
+    return {"error": message}

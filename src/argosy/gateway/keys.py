@@ -1,0 +1,60 @@
+"""What the virtual host says about keys: who they are, what they may reach, how often. It travels with the routes."""
+
+from fractions import Fraction
+
+from argosy.gateway.model import ANY_ENDPOINT, ApiKey
+from argosy.gateway.xds import EXTENSIONS, Resource, seconds, typed
+
+HEADER = "x-argosy-key-id"
+"""Set by the gateway, removed when a client sends it."""
+
+EVERYBODY = {"max_tokens": 2**32 - 1, "tokens_per_fill": 2**32 - 1, "fill_interval": "1s"}
+"""Envoy insists on a bucket for requests that meet no other: one that is never empty."""
+
+
+def key_table(keys: tuple[ApiKey, ...]) -> Resource:
+    """The Lua filter's context: SHA-256 of a key → its id and scopes."""
+    table = {key.sha256: _owner(key) for key in sorted(keys, key=lambda each: each.id)}
+    return typed(EXTENSIONS + "filters.http.lua.v3.LuaPerRoute", filter_context=table)
+
+
+def rate_limits(keys: tuple[ApiKey, ...]) -> Resource:
+    """A token bucket for each limited key; a request of any other key meets no bucket."""
+    limited = sorted((key for key in keys if key.requests_per_second is not None), key=lambda each: each.id)
+    action = {"request_headers": {"header_name": HEADER, "descriptor_key": "key", "skip_if_absent": True}}
+    return typed(
+        EXTENSIONS + "filters.http.local_ratelimit.v3.LocalRateLimit",
+        stat_prefix="argosy",
+        token_bucket=EVERYBODY,
+        always_consume_default_token_bucket=False,
+        filter_enabled=_always("argosy.rate_limit_enabled"),
+        filter_enforced=_always("argosy.rate_limit_enforced"),
+        descriptors=[
+            {"entries": [{"key": "key", "value": key.id}], "token_bucket": token_bucket(key)} for key in limited
+        ],
+        rate_limits=[{"actions": [action]}] if limited else [],
+        enable_x_ratelimit_headers="DRAFT_VERSION_03",
+        enable_retry_after_header=True,
+        rate_limited_as_resource_exhausted=True,
+    )
+
+
+def token_bucket(key: ApiKey) -> Resource:
+    """`requests_per_second` as whole tokens in a whole number of milliseconds, at least 50 of them."""
+    rate = Fraction(key.requests_per_second or 0).limit_denominator(1000)
+    tokens, interval = rate.numerator, float(rate.denominator)
+    burst = key.burst if key.burst is not None else max(1, -(-rate.numerator // rate.denominator))
+    return {"max_tokens": burst, "tokens_per_fill": tokens, "fill_interval": seconds(interval)}
+
+
+def _owner(key: ApiKey) -> Resource:
+    owner: Resource = {"id": key.id}
+    if ANY_ENDPOINT in key.scopes:
+        owner["all"] = True
+    else:
+        owner["scopes"] = dict.fromkeys(sorted(set(key.scopes)), True)
+    return owner
+
+
+def _always(runtime_key: str) -> Resource:
+    return {"default_value": {"numerator": 100, "denominator": "HUNDRED"}, "runtime_key": runtime_key}

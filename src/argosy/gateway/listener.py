@@ -1,0 +1,128 @@
+"""The listener: connection manager, filters and TLS. It depends on the configuration alone: keys drain nothing."""
+
+from functools import cache
+from importlib.resources import files
+
+from argosy.gateway import grpc_names
+from argosy.gateway.access_log import LUA, access_log
+from argosy.gateway.model import GatewayConfig, Tls
+from argosy.gateway.replies import local_replies
+from argosy.gateway.xds import Resource, body, extension, file_source, seconds, typed
+
+NAME = "argosy"
+"""The name of the one listener, route table and virtual host."""
+
+RATE_LIMIT = "envoy.filters.http.local_ratelimit"
+EXTRACTION = "envoy.filters.http.grpc_field_extraction"
+SECRET = "argosy-tls"
+
+
+def listener(config: GatewayConfig, rds_path: str, sds_path: str) -> Resource:
+    """The LDS resource."""
+    chain: Resource = {"filters": [_connection_manager(config, rds_path)]}
+    if config.tls:
+        chain["transport_socket"] = _transport(sds_path)
+    return typed(
+        "envoy.config.listener.v3.Listener",
+        name=NAME,
+        address={"socket_address": {"address": config.host, "port_value": config.port}},
+        # With SO_REUSEPORT two gateways would share a port in silence instead of the second one being refused.
+        enable_reuse_port=False,
+        per_connection_buffer_limit_bytes=config.retry_buffer_bytes,
+        filter_chains=[chain],
+    )
+
+
+def secret(tls: Tls) -> Resource:
+    """The SDS resource: the files stay where they are, and Envoy watches their folder."""
+    folder = tls.certificate.rpartition("/")[0] or "/"
+    return typed(
+        "envoy.extensions.transport_sockets.tls.v3.Secret",
+        name=SECRET,
+        tls_certificate={
+            "certificate_chain": {"filename": tls.certificate},
+            "private_key": {"filename": tls.key},
+            "watched_directory": {"path": folder},
+        },
+    )
+
+
+@cache
+def key_script() -> str:
+    """The Lua source of the key check."""
+    return (files("argosy.gateway") / "lua" / "keys.lua").read_text("utf-8")
+
+
+def _connection_manager(config: GatewayConfig, rds_path: str) -> Resource:
+    return extension(
+        "envoy.filters.network.http_connection_manager",
+        "filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix=NAME,
+        codec_type="AUTO",
+        rds={"route_config_name": NAME, "config_source": file_source(rds_path)},
+        http_filters=http_filters(config),
+        access_log=[access_log(config.access_log_path)],
+        local_reply_config=local_replies(),
+        early_header_mutation_extensions=[_forget("x-argosy-key-id")],
+        server_name="argosy",
+        generate_request_id=True,
+        preserve_external_request_id=True,
+        always_set_request_id_in_response=True,
+        use_remote_address=True,
+        internal_address_config={},
+        normalize_path=True,
+        merge_slashes=True,
+        path_with_escaped_slashes_action="REJECT_REQUEST",
+        request_headers_timeout=seconds(config.headers_seconds),
+        stream_idle_timeout=seconds(config.idle_seconds),
+        drain_timeout="2s",
+        delayed_close_timeout="1s",
+        common_http_protocol_options={"idle_timeout": seconds(config.idle_seconds), "max_headers_count": 100},
+        http_protocol_options={"accept_http_10": True, "default_host_for_http_10": NAME},
+        http2_protocol_options={
+            "max_concurrent_streams": 1024,
+            "initial_stream_window_size": 1024 * 1024,
+            "initial_connection_window_size": 8 * 1024 * 1024,
+        },
+        max_request_headers_kb=64,
+    )
+
+
+def http_filters(config: GatewayConfig) -> list[Resource]:
+    """In order: body cap, name of a gRPC call, key, rate, router."""
+    return [
+        extension(
+            "envoy.filters.http.body_size_limit",
+            "filters.http.body_size_limit.v3.BodySizeLimit",
+            max_request_bytes=str(config.max_body_bytes),
+        ),
+        extension(
+            EXTRACTION,
+            "filters.http.grpc_field_extraction.v3.GrpcFieldExtractionConfig",
+            descriptor_set={"inline_bytes": grpc_names.descriptor_set()},
+            extractions_by_method=grpc_names.extractions(),
+        ),
+        extension(LUA, "filters.http.lua.v3.Lua", default_source_code=body(key_script()), clear_route_cache=False),
+        extension(RATE_LIMIT, "filters.http.local_ratelimit.v3.LocalRateLimit", stat_prefix=NAME),
+        extension("envoy.filters.http.router", "filters.http.router.v3.Router", suppress_envoy_headers=True),
+    ]
+
+
+def _forget(header: str) -> Resource:
+    return extension(
+        "envoy.http.early_header_mutation.header_mutation",
+        "http.early_header_mutation.header_mutation.v3.HeaderMutation",
+        mutations=[{"remove": header}],
+    )
+
+
+def _transport(sds_path: str) -> Resource:
+    return extension(
+        "envoy.transport_sockets.tls",
+        "transport_sockets.tls.v3.DownstreamTlsContext",
+        common_tls_context={
+            "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+            "alpn_protocols": ["h2", "http/1.1"],
+            "tls_certificate_sds_secret_configs": [{"name": SECRET, "sds_config": file_source(sds_path)}],
+        },
+    )

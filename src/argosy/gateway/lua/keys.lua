@@ -1,0 +1,158 @@
+-- Names the endpoint of a gRPC call, and lets a request through only with a key whose scopes cover its endpoint.
+-- The route's metadata says which endpoint it is ("endpoint") and whether a key is needed ("auth").
+-- The filter context of the virtual host maps the SHA-256 of each key to its id and scopes.
+
+local band, bnot, bxor = bit.band, bit.bnot, bit.bxor
+local ror, rshift, tobit = bit.ror, bit.rshift, bit.tobit
+local byte, char, rep, sub, format = string.byte, string.char, string.rep, string.sub, string.format
+
+local MAX_KEY = 512
+local MAX_CACHED = 4096
+local CACHED, cached = {}, 0
+
+-- FIPS 180-4: the first 32 bits of the fractional parts of the cube and square roots of the first primes.
+local K, H0 = {}, {}
+do
+  local function fraction(x)
+    return tobit(math.floor((x - math.floor(x)) * 4294967296))
+  end
+  local found, n = 0, 2
+  while found < 64 do
+    local prime = true
+    for d = 2, math.sqrt(n) do
+      if n % d == 0 then prime = false break end
+    end
+    if prime then
+      found = found + 1
+      K[found] = fraction(n ^ (1 / 3))
+      if found <= 8 then H0[found] = fraction(n ^ 0.5) end
+    end
+    n = n + 1
+  end
+end
+
+local W = {}
+
+local function compress(state, block, at)
+  for i = 1, 16 do
+    local a, b, c, d = byte(block, at, at + 3)
+    W[i] = tobit(a * 16777216 + b * 65536 + c * 256 + d)
+    at = at + 4
+  end
+  for i = 17, 64 do
+    local x, y = W[i - 15], W[i - 2]
+    local s0 = bxor(ror(x, 7), ror(x, 18), rshift(x, 3))
+    local s1 = bxor(ror(y, 17), ror(y, 19), rshift(y, 10))
+    W[i] = tobit(W[i - 16] + s0 + W[i - 7] + s1)
+  end
+  local a, b, c, d, e, f, g, h = unpack(state)
+  for i = 1, 64 do
+    local s1 = bxor(ror(e, 6), ror(e, 11), ror(e, 25))
+    local t1 = h + s1 + bxor(band(e, f), band(bnot(e), g)) + K[i] + W[i]
+    local s0 = bxor(ror(a, 2), ror(a, 13), ror(a, 22))
+    local t2 = s0 + bxor(band(a, b), band(a, c), band(b, c))
+    h, g, f, e, d, c, b, a = g, f, e, tobit(d + t1), c, b, a, tobit(t1 + t2)
+  end
+  local v = { a, b, c, d, e, f, g, h }
+  for i = 1, 8 do
+    state[i] = tobit(state[i] + v[i])
+  end
+end
+
+local function sha256(message)
+  local size = #message
+  local bits = size * 8
+  local tail = char(0, 0, 0, 0, rshift(bits, 24), band(rshift(bits, 16), 255), band(rshift(bits, 8), 255), band(bits, 255))
+  local padded = message .. "\128" .. rep("\0", (55 - size) % 64) .. tail
+  local state = { unpack(H0) }
+  for at = 1, #padded, 64 do
+    compress(state, padded, at)
+  end
+  local hex = {}
+  for i = 1, 8 do
+    hex[i] = bit.tohex(state[i])
+  end
+  return table.concat(hex)
+end
+
+local function digest(key)
+  local known = CACHED[key]
+  if known == nil then
+    if cached >= MAX_CACHED then
+      CACHED, cached = {}, 0
+    end
+    known = sha256(key)
+    CACHED[key] = known
+    cached = cached + 1
+  end
+  return known
+end
+
+local function quoted(text)
+  return '"' .. text:gsub('[%c"\\]', function(c) return format("\\u%04x", byte(c)) end) .. '"'
+end
+
+local function refuse(handle, headers, status, grpc_status, message)
+  local kind = headers:get("content-type")
+  if kind ~= nil and sub(kind, 1, 16) == "application/grpc" then
+    handle:respond({ [":status"] = "200", ["content-type"] = "application/grpc", ["grpc-status"] = grpc_status }, message)
+    return
+  end
+  local answer = { [":status"] = status, ["content-type"] = "application/json" }
+  if status == "401" then
+    answer["www-authenticate"] = 'Bearer realm="argosy"'
+  end
+  handle:respond(answer, '{"error":' .. quoted(message) .. "}")
+end
+
+-- The first message of a gRPC call says which model and version it means; the routes read headers.
+local function name_call(handle, headers)
+  local fields = handle:streamInfo():dynamicMetadata():get("envoy.filters.http.grpc_field_extraction")
+  if fields == nil then
+    return
+  end
+  local name = fields["name"]
+  local version = fields["version"]
+  if name ~= nil and name[1] ~= nil and name[1] ~= "" then
+    headers:replace("argosy-endpoint", name[1])
+    if version ~= nil and version[1] ~= nil and version[1] ~= "" then
+      headers:replace("argosy-version", version[1])
+    end
+    handle:clearRouteCache()
+  end
+end
+
+local function presented(headers)
+  local key = headers:get("x-api-key")
+  if key ~= nil then
+    return key
+  end
+  local authorization = headers:get("authorization")
+  return authorization ~= nil and authorization:match("^[Bb][Ee][Aa][Rr][Ee][Rr] +(%S+) *$") or nil
+end
+
+local function admit(handle, headers, endpoint)
+  local key = presented(headers)
+  if key == nil then
+    return refuse(handle, headers, "401", "16", "no API key: send 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
+  end
+  local owner = #key <= MAX_KEY and handle:filterContext():get(digest(key)) or nil
+  if owner == nil then
+    return refuse(handle, headers, "401", "16", "this API key is unknown or revoked")
+  end
+  if endpoint ~= nil and not owner["all"] and not (owner["scopes"] and owner["scopes"][endpoint]) then
+    return refuse(handle, headers, "403", "7", "key '" .. owner["id"] .. "' does not cover endpoint '" .. endpoint .. "'")
+  end
+  headers:replace("x-argosy-key-id", owner["id"])
+end
+
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  if sub(headers:get(":path"), 1, 11) == "/inference." and headers:get("argosy-endpoint") == nil then
+    name_call(handle, headers)
+  end
+  local route = handle:metadata()
+  if route:get("auth") then
+    admit(handle, headers, route:get("endpoint"))
+  end
+end

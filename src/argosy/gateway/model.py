@@ -1,0 +1,201 @@
+"""What the gateway is told: its own configuration, the endpoints with their replicas, the keys."""
+
+import os
+import re
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from argosy.spec.endpoint import check_name
+from argosy.spec.errors import InvalidArgument
+
+SOCKET_PATH_BYTES = 107
+"""What `sun_path` holds on Linux, less its closing zero byte."""
+
+ANY_ENDPOINT = "*"
+"""The scope that covers every endpoint."""
+
+_TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """PEM files. Envoy reads them itself and again when either is replaced in its folder."""
+
+    certificate: str
+    key: str
+
+    def __post_init__(self) -> None:
+        for path in (self.certificate, self.key):
+            if not os.path.isabs(path):
+                raise InvalidArgument(f"TLS file '{path}' must be an absolute path")
+
+
+class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the gateway listens and its bounds. Sizes are bytes, times seconds.
+
+    `port` 0 takes a free one. `concurrency` is Envoy's worker threads (0: half of the cores this process may use).
+    Bodies up to `retry_buffer_bytes` can be sent again to another replica; larger ones are streamed and cannot.
+    `body_seconds` is how long a request may take to arrive beside the endpoint's own timeout.
+    """
+
+    run_dir: str
+    host: str = "127.0.0.1"
+    port: int = 8080
+    tls: Tls | None = None
+    access_log: str = ""
+    log: str = ""
+    max_body_bytes: int = 64 * 1024 * 1024
+    retry_buffer_bytes: int = 4 * 1024 * 1024
+    max_connections: int = 10_000
+    concurrency: int = 0
+    headers_seconds: float = 10.0
+    idle_seconds: float = 300.0
+    body_seconds: float = 60.0
+    drain_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not os.path.isabs(self.run_dir):
+            raise InvalidArgument(f"gateway run_dir '{self.run_dir}' must be an absolute path")
+        if not 0 <= self.port <= 65535:
+            raise InvalidArgument(f"gateway.port must be 0 to 65535, not {self.port}")
+        for field in ("max_body_bytes", "retry_buffer_bytes", "max_connections"):
+            if not 1 <= getattr(self, field) < 2**32:
+                raise InvalidArgument(f"gateway.{field} must be 1 to {2**32 - 1}")
+        for field in ("headers_seconds", "idle_seconds", "body_seconds", "drain_seconds"):
+            if getattr(self, field) <= 0:
+                raise InvalidArgument(f"gateway.{field} must be above 0")
+        if self.concurrency < 0:
+            raise InvalidArgument("gateway.concurrency must not be negative")
+        check_socket(self.admin_socket, "the gateway's admin socket")
+
+    @property
+    def admin_socket(self) -> str:
+        """Envoy's administration, which has no authentication of its own and so never a port."""
+        return str(Path(self.run_dir) / "admin.sock")
+
+    @property
+    def access_log_path(self) -> str:
+        """The JSON access log, one line a request."""
+        return self.access_log or str(Path(self.run_dir) / "access.log")
+
+    @property
+    def log_path(self) -> str:
+        """Envoy's own log."""
+        return self.log or str(Path(self.run_dir) / "envoy.log")
+
+
+class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One replica: its sockets (HTTP/1 in clear; gRPC as cleartext HTTP/2, if it has one) and whether it takes work."""
+
+    replica: str
+    http: str
+    grpc: str | None = None
+    state: Literal["ready", "draining"] = "ready"
+
+    def __post_init__(self) -> None:
+        check_token(self.replica, "replica id")
+        for path in (self.http, self.grpc):
+            if path is not None:
+                check_socket(path, f"the socket of replica '{self.replica}'")
+
+
+class RevisionRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A revision's share of its endpoint: weight 0 answers only on its own `/versions/{version}` paths."""
+
+    revision: str
+    version: str
+    weight: int = 0
+    upstreams: tuple[Upstream, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_token(self.revision, "revision id")
+        check_token(self.version, "version")
+        if not 0 <= self.weight <= 1_000_000:
+            raise InvalidArgument(f"revision '{self.revision}': weight must be 0 to 1000000, not {self.weight}")
+
+    @property
+    def ready(self) -> bool:
+        """Whether at least one replica takes work."""
+        return any(upstream.state == "ready" for upstream in self.upstreams)
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Circuit breaking, per revision and protocol: past these a request is refused with 503 at once."""
+
+    connections: int = 4096
+    pending: int = 4096
+    requests: int = 4096
+    retry_budget_percent: float = 20.0
+    retry_minimum: int = 10
+
+    def __post_init__(self) -> None:
+        if min(self.connections, self.pending, self.requests) < 1:
+            raise InvalidArgument("circuit breaker limits must be at least 1")
+        if not 0 <= self.retry_budget_percent <= 100 or self.retry_minimum < 0:
+            raise InvalidArgument("retry_budget_percent must be 0 to 100 and retry_minimum not negative")
+
+
+class EndpointRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A public name and the revisions behind it. `timeout` is seconds for one whole answer, retries included."""
+
+    endpoint: str
+    revisions: tuple[RevisionRoute, ...] = ()
+    timeout: float = 60.0
+    retries: int = 2
+    limits: Limits = Limits()
+    auth: bool = True
+
+    def __post_init__(self) -> None:
+        check_name(self.endpoint, "endpoint name")
+        if self.timeout <= 0 or not 0 <= self.retries <= 10:
+            raise InvalidArgument(f"endpoint '{self.endpoint}': timeout must be above 0 and retries 0 to 10")
+
+    @property
+    def ready(self) -> bool:
+        """Whether a revision that takes traffic has a replica that takes work."""
+        return any(revision.ready for revision in self.revisions if revision.weight)
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key by its hash: `sha256` is 64 hex digits of the UTF-8 key. Without a rate it is not limited.
+
+    `requests_per_second` refills a bucket that holds `burst` requests (default: one second's worth, at least 1).
+    """
+
+    id: str
+    sha256: str
+    scopes: tuple[str, ...] = (ANY_ENDPOINT,)
+    requests_per_second: float | None = None
+    burst: int | None = None
+
+    def __post_init__(self) -> None:
+        check_token(self.id, "key id")
+        if not _SHA256.fullmatch(self.sha256):
+            raise InvalidArgument(f"key '{self.id}': sha256 must be 64 lower-case hex digits")
+        if self.requests_per_second is None:
+            if self.burst is not None:
+                raise InvalidArgument(f"key '{self.id}': burst needs requests_per_second")
+        elif not 0.001 <= self.requests_per_second <= 1_000_000 or not 1 <= (self.burst or 1) <= 1_000_000:
+            raise InvalidArgument(f"key '{self.id}': requests_per_second 0.001 to 1000000 and burst 1 to 1000000")
+
+
+def check_token(value: str, what: str) -> str:
+    """Letters, digits, '.', '_' and '-', 1 to 128: safe in a header, a path and a file name."""
+    if not _TOKEN.fullmatch(value):
+        raise InvalidArgument(f"{what} '{value[:80]}' is not valid: use letters, digits, '.', '_' and '-'")
+    return value
+
+
+def check_socket(path: str, what: str) -> str:
+    """Absolute, and short enough for the kernel."""
+    if not os.path.isabs(path):
+        raise InvalidArgument(f"{what} must have an absolute path, not '{path}'")
+    size = len(os.fsencode(path))
+    if size > SOCKET_PATH_BYTES:
+        raise InvalidArgument(
+            f"{what} would be {size} bytes long, and a Unix socket's path may have {SOCKET_PATH_BYTES}: "
+            f"set ARGOSY_HOME to a shorter folder (now '{path}')"
+        )
+    return path

@@ -1,0 +1,121 @@
+"""From configuration, endpoints and keys to everything Envoy is given. Pure: the same input gives the same snapshot."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
+
+import msgspec
+
+from argosy.gateway import clusters, listener
+from argosy.gateway.clusters import GRPC, HTTP
+from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig, Upstream
+from argosy.gateway.routes import route_table
+from argosy.gateway.targets import Targets
+from argosy.gateway.xds import Resource
+from argosy.spec.errors import Conflict, Internal
+
+LDS, CDS, RDS, SDS = "lds.json", "cds.json", "rds.json", "sds.json"
+XDS_FOLDER = "xds"
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Resources by name. `hosts` has exactly the clusters' names."""
+
+    listeners: dict[str, Resource]
+    routes: dict[str, Resource]
+    clusters: dict[str, Resource]
+    hosts: dict[str, Resource]
+    secrets: dict[str, Resource]
+
+    def files(self) -> dict[str, list[Resource]]:
+        """File name → the resources in it."""
+        files = {
+            LDS: list(self.listeners.values()),
+            CDS: list(self.clusters.values()),
+            RDS: list(self.routes.values()),
+        }
+        files |= {clusters.eds_file(name): [hosts] for name, hosts in self.hosts.items()}
+        return files | ({SDS: list(self.secrets.values())} if self.secrets else {})
+
+
+def build_snapshot(config: GatewayConfig, endpoints: Iterable[EndpointRoute], keys: Iterable[ApiKey] = ()) -> Snapshot:
+    """The whole of it. Raises Conflict where names or sockets collide."""
+    ordered = tuple(sorted(endpoints, key=lambda each: each.endpoint))
+    known = tuple(keys)
+    check_names(ordered, known)
+    cds: dict[str, Resource] = {}
+    eds: dict[str, Resource] = {}
+    targets = Targets({})
+    for endpoint, revision, protocol, upstreams in _pools(ordered):
+        resource = clusters.cluster(endpoint, revision, protocol)
+        name = clusters.name(endpoint.endpoint, revision.revision, protocol, resource)
+        cds[name] = clusters.named(resource, name, xds_path(config, clusters.eds_file(name)))
+        eds[name] = clusters.hosts(name, upstreams, protocol)
+        targets.clusters[endpoint.endpoint, revision.revision, protocol] = name
+    built = Snapshot(
+        listeners={listener.NAME: listener.listener(config, xds_path(config, RDS), xds_path(config, SDS))},
+        routes={listener.NAME: route_table(config, ordered, known, targets)},
+        clusters=cds,
+        hosts=eds,
+        secrets={listener.SECRET: listener.secret(config.tls)} if config.tls else {},
+    )
+    check_snapshot(built)
+    return built
+
+
+def xds_path(config: GatewayConfig, file: str) -> str:
+    """Where a file of the snapshot lies."""
+    return f"{config.run_dir}/{XDS_FOLDER}/{file}"
+
+
+def check_names(endpoints: tuple[EndpointRoute, ...], keys: tuple[ApiKey, ...]) -> None:
+    """Endpoints, revisions of one endpoint, keys and their hashes, and sockets are each there once."""
+    _once("endpoint", (each.endpoint for each in endpoints))
+    _once("key id", (key.id for key in keys))
+    _once("key hash", (key.sha256 for key in keys))
+    for endpoint in endpoints:
+        _once(f"revision of endpoint '{endpoint.endpoint}'", (each.revision for each in endpoint.revisions))
+    everyone = [up for endpoint in endpoints for revision in endpoint.revisions for up in revision.upstreams]
+    _once("socket", (path for up in everyone for path in (up.http, up.grpc) if path is not None))
+
+
+def check_snapshot(snapshot: Snapshot) -> None:
+    """What must hold of every snapshot; a violation is a bug of ours."""
+    if snapshot.clusters.keys() != snapshot.hosts.keys():
+        raise Internal("gateway snapshot: clusters and their hosts differ")
+    for table in (snapshot.listeners, snapshot.clusters, snapshot.routes, snapshot.secrets):
+        for name, resource in table.items():
+            if resource["name"] != name:
+                raise Internal(f"gateway snapshot: '{name}' holds a resource called '{resource['name']}'")
+    for weighted in routed(snapshot):
+        if missing := weighted.keys() - snapshot.clusters.keys():
+            raise Internal(f"gateway snapshot: a route leads to no cluster: {', '.join(sorted(missing))}")
+        if sum(weighted.values()) < 1:
+            raise Internal("gateway snapshot: the weights of a route add up to nothing")
+
+
+def routed(snapshot: Snapshot) -> Iterator[dict[str, int]]:
+    """For each forwarding route its clusters with their weights."""
+    for table in snapshot.routes.values():
+        for host in table["virtual_hosts"]:
+            for route in host["routes"]:
+                action = cast("dict[str, Any]", route.get("route", {}))
+                if "cluster" in action:
+                    yield {action["cluster"]: 1}
+                elif "weighted_clusters" in action:
+                    yield {each["name"]: each["weight"] for each in action["weighted_clusters"]["clusters"]}
+
+
+def _pools(endpoints: tuple[EndpointRoute, ...]) -> Iterator[tuple[Any, Any, str, tuple[Upstream, ...]]]:
+    """Endpoint, revision, protocol and replicas; gRPC only where a replica speaks it."""
+    for endpoint in endpoints:
+        for revision in endpoint.revisions:
+            yield endpoint, revision, HTTP, revision.upstreams
+            if any(upstream.grpc is not None for upstream in revision.upstreams):
+                yield endpoint, revision, GRPC, revision.upstreams
+
+
+def _once(what: str, values: Iterable[str]) -> None:
+    twice = [value for value, count in Counter(values).items() if count > 1]
+    if twice:
+        raise Conflict(f"{what} '{twice[0]}' is given twice to the gateway")
