@@ -90,5 +90,14 @@ def _get(connection: sa.Connection, identity: str) -> KeyRecord | None:
 
 
 def _record(row: sa.Row[Any]) -> KeyRecord:
-    values = dict(row._mapping)  # pyright: ignore[reportPrivateUsage]
-    return msgspec.convert(values | {"scopes": msgspec.json.decode(values["scopes"])}, KeyRecord)
+    scopes = msgspec.json.decode(row.scopes, type=tuple[str, ...])
+    return KeyRecord(
+        id=row.id,
+        name=row.name,
+        hash=row.hash,
+        scopes=scopes,
+        rate=row.rate,
+        burst=row.burst,
+        created=row.created,
+        revoked=row.revoked,
+    )

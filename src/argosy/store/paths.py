@@ -69,8 +69,8 @@ class Entry(msgspec.Struct, frozen=True):
 def walk(folder: Path, limit: int) -> list[Entry]:
     """Every file below `folder`, sorted by path. Reads names and sizes, no contents.
 
-    Raises NotFound without the folder, BadPackage for symlinks, sockets, devices and paths that are not allowed, PayloadTooLarge when the sizes sum
-    to more than `limit` bytes.
+    Raises NotFound without the folder, BadPackage for symlinks, sockets, devices and paths that are not allowed,
+    PayloadTooLarge when the sizes sum to more than `limit` bytes.
     """
     if not folder.is_dir():
         raise NotFound(f"there is no folder {folder}")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from argosy.spec.errors import Conflict
+from argosy.spec.errors import ArgosyError, Conflict
 from argosy.store.blobs import Blobs, check_file
 from argosy.store.durable import create_temporary, storage, sync_folder, write_all
 from argosy.store.manifest import Descriptor
@@ -45,7 +45,7 @@ def holds(folder: Path, files: Mapping[str, Descriptor]) -> bool:
     limit = sum(descriptor.size for descriptor in files.values())
     try:
         found = {entry.path: entry.size for entry in walk(folder, limit)}
-    except Exception:
+    except (ArgosyError, OSError):
         return False
     return found == {path: descriptor.size for path, descriptor in files.items()}
 
