@@ -1,0 +1,1 @@
+"""What is declared, and the loop that makes it so. Never on the path of a request."""
