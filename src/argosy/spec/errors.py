@@ -57,6 +57,12 @@ class MethodNotAllowed(ArgosyError):
     code, http, grpc, exit = "method_not_allowed", 405, 12, 2
 
 
+class RequestTimeout(ArgosyError):
+    """The caller was too slow in sending its body."""
+
+    code, http, grpc, exit = "request_timeout", 408, 4, 6
+
+
 class Conflict(ArgosyError):
     """What is asked contradicts what is there: a name taken, a lock held, a port in use."""
 

@@ -1,0 +1,1 @@
+"""The online mode: one replica, one data plane, thin transports over it."""

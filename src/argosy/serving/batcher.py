@@ -1,0 +1,225 @@
+"""The batcher: a bounded queue before one engine, emptied as the policy of `batch.py` decides.
+
+Short engine calls run on the event loop itself: there a thread switch would cost more than the call. Longer ones, and
+everything of the user's own Python, run in one worker thread that takes its next batch by itself, so that the engine
+never waits for the loop.
+"""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from argosy.engines.base import Engine
+from argosy.serving import batch
+from argosy.serving.job import Feeds, Future, Job, key_of, merge, slices, split
+from argosy.serving.stats import BatchTimes, Stats
+from argosy.spec.endpoint import Runtime
+from argosy.spec.errors import ArgosyError, DeadlineExceeded, Internal, Unavailable
+from argosy.spec.tensor import Array
+
+INLINE_NS = 300_000
+"""Engine calls that take less than this on average run on the event loop."""
+
+_clock = time.perf_counter_ns
+Outcome = tuple[Job, "list[Array] | Exception"]
+
+
+class Batcher:
+    """Runs requests through an engine, merged where the signature allows. All methods belong to the event loop."""
+
+    def __init__(self, engine: Engine, runtime: Runtime, stats: Stats, *, inline: bool, call_ns: int) -> None:
+        self._engine = engine
+        self._runtime = runtime
+        self._stats = stats
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[Job] = deque()
+        self._lock = threading.Lock()
+        self._call_ns = call_ns
+        self.inline = inline and call_ns < INLINE_NS
+        self._batched = engine.signature.batched
+        self._one_shape = all(-1 not in s.shape[1:] and not s.optional for s in engine.signature.inputs)
+        self._limit = runtime.max_batch_size if self._batched else 1
+        self._delay_ns = int(runtime.max_queue_delay * 1e9)
+        self._scheduled = False
+        self._later: asyncio.TimerHandle | None = None
+        self._worker: threading.Thread | None = None
+        self._wake = threading.Semaphore(0)
+        self._started: int | None = None
+        self._closed = False
+
+    @property
+    def queued(self) -> int:
+        """Jobs that wait for the engine."""
+        return len(self._queue)
+
+    def stuck_for(self) -> float:
+        """Seconds the engine call now running has taken; 0 when none runs."""
+        started = self._started
+        return 0.0 if started is None else (_clock() - started) / 1e9
+
+    def submit(self, feeds: Feeds, rows: int, timeout: float) -> Future:
+        """Queue one request; the future brings its outputs in the order of the signature.
+
+        Cancelling the future frees its place. Raises Unavailable when the queue is full or closed.
+        """
+        if self._closed or len(self._queue) >= self._runtime.max_queue_size:
+            raise self._refusal()
+        if self._batched and rows > self._limit:
+            return self._submit_slices(feeds, rows, timeout)
+        future: Future = self._loop.create_future()
+        now = _clock()
+        key = () if self._one_shape else key_of(feeds)
+        self._put(Job(feeds, rows, key, future, now, now + int(timeout * 1e9)), timeout)
+        return future
+
+    def close(self) -> None:
+        """Refuse what comes, and end the worker once its queue is empty."""
+        self._closed = True
+        self._wake.release()
+
+    def _refusal(self) -> Unavailable:
+        if self._closed:
+            return Unavailable("the model is being unloaded; try again", retry_after=1)
+        wait = max(1.0, len(self._queue) * self._call_ns / 1e9 / max(1, self._limit))
+        return Unavailable(f"the queue is full ({len(self._queue)} requests wait)", retry_after=wait)
+
+    def _submit_slices(self, feeds: Feeds, rows: int, timeout: float) -> Future:
+        pieces = slices(feeds, rows, self._limit)
+        if len(self._queue) + len(pieces) > self._runtime.max_queue_size:
+            raise self._refusal()
+        parts = [self.submit(part, count, timeout) for part, count in pieces]
+
+        async def joined() -> list[Array]:
+            try:
+                found = await asyncio.gather(*parts)
+            except BaseException:
+                for part in parts:
+                    part.cancel()
+                raise
+            return [np.concatenate(pieces) for pieces in zip(*found, strict=True)]
+
+        return asyncio.ensure_future(joined())
+
+    def _put(self, job: Job, timeout: float) -> None:
+        if self.inline:
+            self._queue.append(job)
+            if not self._scheduled:
+                self._scheduled = True
+                self._loop.call_soon(self._run_inline)
+            return
+        job.timer = self._loop.call_later(timeout, _expire, job)
+        with self._lock:
+            self._queue.append(job)
+        if self._worker is None:
+            self._worker = threading.Thread(target=self._work, name="engine", daemon=True)
+            self._worker.start()
+        self._wake.release()
+
+    def _run_inline(self) -> None:
+        self._scheduled = False
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        jobs, reason, wait_ns = self._take(_clock())
+        if jobs:
+            _deliver(self._execute(jobs, reason))
+        if wait_ns:
+            self._later = self._loop.call_later(wait_ns / 1e9, self._run_inline)
+        elif self._queue:
+            self._scheduled = True
+            self._loop.call_soon(self._run_inline)
+        elif self._call_ns > 2 * INLINE_NS:
+            self.inline = False
+
+    def _work(self) -> None:
+        while not (self._closed and not self._queue):
+            self._wake.acquire()
+            while self._queue:
+                with self._lock:
+                    jobs, reason, wait_ns = self._take(_clock())
+                if jobs:
+                    self._loop.call_soon_threadsafe(_deliver, self._execute(jobs, reason))
+                elif wait_ns:
+                    self._wake.acquire(timeout=wait_ns / 1e9)
+
+    def _take(self, now: int) -> tuple[list[Job], batch.Reason, int]:
+        queue = self._queue
+        if len(queue) == 1 and not self._delay_ns:
+            job = queue.popleft()
+            return [job] if _alive(job, now) else [], "full" if job.rows >= self._limit else "idle", 0
+        jobs = [job for job in queue if _alive(job, now)]
+        waiting = [batch.Waiting(job.rows, job.key, job.since) for job in jobs]
+        decision = batch.decide(waiting, now, self._limit, self._delay_ns)
+        taken = [jobs[position] for position in decision.take]
+        chosen = set(decision.take)
+        queue.clear()
+        queue.extend(job for position, job in enumerate(jobs) if position not in chosen)
+        wait_ns = max(1, int(decision.wait_until) - now) if decision.wait_until else 0
+        return taken, decision.reason or "idle", wait_ns
+
+    def _execute(self, jobs: list[Job], reason: batch.Reason) -> list[Outcome]:
+        start = self._started = _clock()
+        queued = sum(start - job.since for job in jobs)
+        try:
+            feeds = merge(jobs)
+            merged = _clock()
+            outputs = self._engine.predict(feeds)
+            done = _clock()
+            parts = split(outputs, jobs)
+        except (Exception, SystemExit) as error:
+            if len(jobs) > 1:
+                return [outcome for job in jobs for outcome in self._execute([job], reason)]
+            return [(jobs[0], _blame(error))]
+        finally:
+            self._started = None
+        self._call_ns += (done - merged - self._call_ns) // 8
+        times = BatchTimes(merged - start, done - merged, _clock() - done)
+        self._stats.batch(sum(job.rows for job in jobs), queued, times, reason)
+        return self._checked(jobs, parts)
+
+    def _checked(self, jobs: list[Job], parts: list[list[Array]]) -> list[Outcome]:
+        if self._runtime.allow_nan:
+            return list(zip(jobs, parts, strict=True))
+        bad = Internal("the model answered NaN, and runtime.allow_nan is false")
+        return [(job, part if _finite(part) else bad) for job, part in zip(jobs, parts, strict=True)]
+
+
+def _alive(job: Job, now: int) -> bool:
+    """Whether the caller still waits. One whose deadline has passed is told so here."""
+    if now > job.deadline and not job.future.done():
+        job.future.get_loop().call_soon_threadsafe(_expire, job)
+        return False
+    return not job.future.done()
+
+
+def _finite(arrays: Sequence[Array]) -> bool:
+    return not any(array.dtype.kind == "f" and bool(np.isnan(array).any()) for array in arrays)
+
+
+def _blame(error: BaseException) -> Exception:
+    if isinstance(error, ArgosyError):
+        return error
+    return Internal(f"the model failed: {type(error).__name__}: {error}")
+
+
+def _expire(job: Job) -> None:
+    if not job.future.done():
+        job.future.set_exception(DeadlineExceeded("the deadline passed before the model had answered"))
+
+
+def _deliver(outcomes: list[Outcome]) -> None:
+    for job, result in outcomes:
+        if job.timer is not None:
+            job.timer.cancel()
+        future: asyncio.Future[Any] = job.future
+        if future.done():
+            continue
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)

@@ -1,0 +1,53 @@
+"""What one replica is told: the package it serves, under which name, where it listens, how it runs."""
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from argosy.spec.endpoint import Runtime
+from argosy.spec.errors import InvalidArgument
+from argosy.spec.strict import decode
+
+
+class Address(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A TCP host and port (0 takes a free one), or the path of a Unix socket."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    path: str = ""
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}" if self.path else f"{self.host}:{self.port}"
+
+
+class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model package (an unpacked folder) and the name and version it is served under."""
+
+    name: str
+    package: str
+    version: str = "1"
+    digest: str = ""
+
+
+class ReplicaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole configuration of a replica process. `grpc` None: no gRPC. Printed by `python -m argosy.serving`."""
+
+    replica: str = "local"
+    models: tuple[ModelConfig, ...]
+    http: Address = Address()
+    grpc: Address | None = None
+    runtime: Runtime = Runtime()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def __post_init__(self) -> None:
+        if not self.models:
+            raise InvalidArgument("a replica needs at least one model")
+
+
+def read(path: Path) -> ReplicaConfig:
+    """Read a configuration file. Raises InvalidArgument."""
+    try:
+        return decode(path.read_bytes(), ReplicaConfig, str(path))
+    except OSError as error:
+        raise InvalidArgument(f"{path} cannot be read: {error.strerror}") from None

@@ -1,0 +1,105 @@
+"""Prometheus metrics of a replica, rendered when they are asked for; also under Triton's names where these exist."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from argosy.serving.dataplane import DataPlane
+from argosy.serving.model import ServedModel
+from argosy.serving.stats import BUCKETS
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+Value = Callable[[ServedModel], float]
+
+COUNTERS: tuple[tuple[str, str, Value], ...] = (
+    ("argosy_rows", "Rows that went through the engine", lambda m: m.stats.rows),
+    ("argosy_batches", "Engine calls", lambda m: m.stats.batches),
+    ("argosy_queue_seconds", "Time jobs waited for the engine, together", lambda m: m.stats.queue_ns / 1e9),
+    ("argosy_engine_seconds", "Time the engine ran", lambda m: m.stats.infer_ns / 1e9),
+    ("nv_inference_request_success", "Requests answered (Triton's name)", lambda m: m.stats.success),
+    ("nv_inference_request_failure", "Requests failed (Triton's name)", lambda m: sum(m.stats.failures.values())),
+    ("nv_inference_count", "Rows inferred (Triton's name)", lambda m: m.stats.rows),
+    ("nv_inference_exec_count", "Engine calls (Triton's name)", lambda m: m.stats.batches),
+    ("nv_inference_request_duration_us", "Request time (Triton's name)", lambda m: m.stats.success_ns // 1000),
+    ("nv_inference_queue_duration_us", "Queue time (Triton's name)", lambda m: m.stats.queue_ns // 1000),
+    ("nv_inference_compute_input_duration_us", "Merge time (Triton's name)", lambda m: m.stats.merge_ns // 1000),
+    ("nv_inference_compute_infer_duration_us", "Engine time (Triton's name)", lambda m: m.stats.infer_ns // 1000),
+    ("nv_inference_compute_output_duration_us", "Split time (Triton's name)", lambda m: m.stats.split_ns // 1000),
+)
+GAUGES: tuple[tuple[str, str, Value], ...] = (
+    ("argosy_inflight_requests", "Requests taken and not yet answered", lambda m: m.inflight),
+    ("argosy_queued_requests", "Requests that wait for the engine", lambda m: m.batcher.queued),
+    ("argosy_engine_stuck_seconds", "Age of the engine call that runs now", lambda m: m.batcher.stuck_for()),
+)
+
+
+class _Collector:
+    def __init__(self, plane: DataPlane) -> None:
+        self._plane = plane
+
+    def collect(self) -> Iterator["Metric"]:
+        """Every family with one sample a model."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        models = self._plane.repository.models()
+        for kind, table in ((CounterMetricFamily, COUNTERS), (GaugeMetricFamily, GAUGES)):
+            for name, text, value in table:
+                family: Any = kind(name, text, labels=("model", "version"))
+                for model in models:
+                    family.add_metric((model.name, model.version), value(model))
+                yield family
+        ready = GaugeMetricFamily("argosy_ready", "1 when requests are taken")
+        ready.add_metric((), float(self._plane.ready()))
+        yield ready
+        yield from _labelled(models)
+        yield _durations(models)
+
+
+def _labelled(models: Iterable[ServedModel]) -> Iterator["Metric"]:
+    from prometheus_client.core import CounterMetricFamily
+
+    requests = CounterMetricFamily("argosy_requests", "Requests by outcome", labels=("model", "version", "code"))
+    released = CounterMetricFamily(
+        "argosy_batches_released", "Batches by the reason of their release", labels=("model", "version", "reason")
+    )
+    sizes = CounterMetricFamily("argosy_batches_by_rows", "Batches by rows", labels=("model", "version", "rows"))
+    for model in models:
+        key = (model.name, model.version)
+        requests.add_metric((*key, "ok"), model.stats.success)
+        for code, count in model.stats.failures.items():
+            requests.add_metric((*key, code), count)
+        for reason, count in model.stats.released.items():
+            released.add_metric((*key, reason), count)
+        for rows, (count, *_) in sorted(model.stats.batch_sizes.items()):
+            sizes.add_metric((*key, str(rows)), count)
+    return iter((requests, released, sizes))
+
+
+def _durations(models: Iterable[ServedModel]) -> "Metric":
+    from prometheus_client.core import HistogramMetricFamily
+
+    family = HistogramMetricFamily(
+        "argosy_request_duration_seconds", "From decoded to answered", labels=("model", "version")
+    )
+    for model in models:
+        total, buckets = 0, list[tuple[str, float]]()
+        for bound, count in zip((*map(str, BUCKETS), "+Inf"), model.stats.buckets, strict=True):
+            total += count
+            buckets.append((bound, total))
+        seconds = (model.stats.success_ns + model.stats.fail_ns) / 1e9
+        family.add_metric((model.name, model.version), buckets, seconds)
+    return family
+
+
+def render(plane: DataPlane) -> bytes:
+    """The metrics of every model of this plane, and of the process, in Prometheus' text format."""
+    from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+
+    registry = CollectorRegistry()
+    collector: Any = _Collector(plane)
+    registry.register(collector)
+    ProcessCollector(registry=registry)
+    return generate_latest(registry)

@@ -1,0 +1,104 @@
+"""A replica from start to end: load, check, listen, serve, drain."""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from argosy.serving.body import BodyReader
+from argosy.serving.config import Address, ModelConfig, ReplicaConfig, read
+from argosy.serving.dataplane import DataPlane
+from argosy.serving.http import HttpApp
+from argosy.serving.listener import Listener
+from argosy.serving.loading import load_model
+from argosy.serving.model import ServedModel
+from argosy.serving.repository import Loader, Repository
+from argosy.spec.endpoint import Runtime
+from argosy.spec.errors import ArgosyError
+
+if TYPE_CHECKING:
+    from argosy.serving.grpc import GrpcServer
+
+log = logging.getLogger("argosy.serving")
+
+Started = Callable[[Address, Address | None], None]
+Load = Callable[[ModelConfig, Runtime], Awaitable[ServedModel]]
+
+
+class Replica:
+    """One running copy of a revision, inside the current event loop."""
+
+    def __init__(self, config: ReplicaConfig, loader: Loader | None = None, load: Load = load_model) -> None:
+        self._config = config
+        self._load = load
+        self.repository = Repository(loader)
+        self.plane = DataPlane(self.repository)
+        bodies = BodyReader(config.runtime.max_body_bytes, config.runtime.body_timeout)
+        self._http = Listener(HttpApp(self.plane, bodies), config.http)
+        self._grpc: GrpcServer | None = None
+
+    async def start(self) -> tuple[Address, Address | None]:
+        """Listen, load the models, become ready; the addresses taken. Raises what loading and binding raise."""
+        for model in self._config.models:
+            self.repository.expect(model.name)
+        address = await self._http.start()
+        for model in self._config.models:
+            self.repository.add(await self._load(model, self._config.runtime))
+        grpc_address = await self._start_grpc() if self._config.grpc is not None else None
+        log.info("replica %s is ready on %s", self._config.replica, address)
+        return address, grpc_address
+
+    async def drain(self) -> None:
+        """Take nothing new, answer what was taken (at most `runtime.drain_timeout`), and close."""
+        await self.repository.drain(self._config.runtime.drain_timeout)
+        if self._grpc is not None:
+            await self._grpc.stop(1.0)
+        await self._http.stop()
+
+    async def _start_grpc(self) -> Address:
+        from argosy.serving.grpc import GrpcServer
+
+        assert self._config.grpc is not None
+        self._grpc = GrpcServer(self.plane, self._config.grpc, self._config.runtime.max_body_bytes)
+        return await self._grpc.start()
+
+
+async def serve(config: ReplicaConfig, started: Started | None = None, loader: Loader | None = None) -> None:
+    """Run a replica until SIGTERM or SIGINT, then drain it. `started` is called once it is ready."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    replica = Replica(config, loader)
+    try:
+        addresses = await replica.start()
+        if started is not None:
+            started(*addresses)
+        await stop.wait()
+    finally:
+        await replica.drain()
+
+
+def run(config: ReplicaConfig, started: Started | None = None, loader: Loader | None = None) -> None:
+    """`serve` in an event loop of its own (uvloop). Raises ArgosyError."""
+    import uvloop
+
+    logging.basicConfig(
+        level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+    )
+    uvloop.run(serve(config, started, loader))
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m argosy.serving CONFIG.json`: exit status 0 after a drain, else the error's, with its reason last."""
+    try:
+        if len(arguments) != 1:
+            raise SystemExit("usage: python -m argosy.serving CONFIG.json")
+        run(read(Path(arguments[0])))
+    except ArgosyError as error:
+        print(f"error: {error.message}", file=sys.stderr, flush=True)
+        return error.exit
+    return 0

@@ -1,0 +1,69 @@
+import asyncio
+import contextlib
+import threading
+
+import pytest
+import uvloop
+
+from argosy.serving.config import Address, ModelConfig, ReplicaConfig
+from argosy.serving.model import ServedModel
+from argosy.serving.server import Replica
+from argosy.spec.endpoint import Runtime
+from tests.serving.engines import identities
+
+
+class RunningReplica:
+    """A replica in an event loop and thread of its own, with its addresses."""
+
+    def __init__(self, engines, runtime=None, inline=True, loader=None, grpc=True):
+        self._engines = engines
+        self._inline = inline
+        names = tuple(ModelConfig(name=name, package="-") for name in engines)
+        address = Address()
+        self.config = ReplicaConfig(
+            models=names, runtime=runtime or Runtime(), http=address, grpc=address if grpc else None
+        )
+        self._loader = loader
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    async def _load(self, config, runtime):
+        engine = self._engines[config.name]
+        return ServedModel(config.name, config.version, engine, runtime, platform="test", inline=self._inline)
+
+    def _run(self):
+        uvloop.run(self._main())
+
+    async def _main(self):
+        self.loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self.replica = Replica(self.config, self._loader, self._load)
+        self.http, self.grpc = await self.replica.start()
+        self.url = f"http://{self.http}"
+        self._ready.set()
+        await self._stop.wait()
+        await self.replica.drain()
+
+    def stop(self):
+        self.loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(20)
+
+    def __enter__(self):
+        self._thread.start()
+        assert self._ready.wait(20)
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+@pytest.fixture(scope="session")
+def identity_replica():
+    with RunningReplica(identities()) as running:
+        yield running
+
+
+@pytest.fixture
+def run_replica():
+    with contextlib.ExitStack() as stack:
+        yield lambda engines, **options: stack.enter_context(RunningReplica(engines, **options))
