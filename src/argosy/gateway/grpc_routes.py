@@ -80,14 +80,9 @@ def _forward(
     route: Resource = {"metadata": described(endpoint)}
     if not endpoint.auth:
         route["typed_per_filter_config"] = switched_off(RATE_LIMIT)
-    idle = seconds(max(endpoint.timeout + 1, config.body_seconds))
     stream = {**action(endpoint, chosen, GRPC, stream=True), "idle_timeout": seconds(config.idle_seconds)}
-    whole = seconds(endpoint.timeout + config.body_seconds)
-    unary = {
-        **action(endpoint, chosen, GRPC),
-        "max_stream_duration": {"max_stream_duration": whole},
-        "idle_timeout": idle,
-    }
+    idle = seconds(max(endpoint.timeout + 1, config.body_seconds))
+    unary = {**action(endpoint, chosen, GRPC), "idle_timeout": idle}
     return [
         {"match": _match({"path": STREAM}, headers), "route": stream, **route},
         {"match": _match({"prefix": PREFIX}, headers), "route": unary, **route},

@@ -32,8 +32,7 @@ def rate_limits(keys: tuple[ApiKey, ...]) -> Resource:
         descriptors=[
             {"entries": [{"key": "key", "value": key.id}], "token_bucket": token_bucket(key)} for key in limited
         ],
-        rate_limits=[{"actions": [action]}] if limited else [],
-        enable_x_ratelimit_headers="DRAFT_VERSION_03",
+        rate_limits=[{"actions": [action], "x_ratelimit_option": "DRAFT_VERSION_03"}] if limited else [],
         enable_retry_after_header=True,
         rate_limited_as_resource_exhausted=True,
     )

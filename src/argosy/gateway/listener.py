@@ -79,13 +79,19 @@ def _connection_manager(config: GatewayConfig, rds_path: str) -> Resource:
         delayed_close_timeout="1s",
         common_http_protocol_options={"idle_timeout": seconds(config.idle_seconds), "max_headers_count": 100},
         http_protocol_options={"accept_http_10": True, "default_host_for_http_10": NAME},
-        http2_protocol_options={
-            "max_concurrent_streams": 1024,
-            "initial_stream_window_size": 1024 * 1024,
-            "initial_connection_window_size": 8 * 1024 * 1024,
-        },
+        http2_protocol_options=_http2(config),
         max_request_headers_kb=64,
     )
+
+
+def _http2(config: GatewayConfig) -> Resource:
+    """A stream's window is also what may be buffered of it, and the first message is read whole for its model's name."""
+    window = min(2**31 - 1, max(2**16 - 1, config.max_body_bytes) + 2**16)
+    return {
+        "max_concurrent_streams": 1024,
+        "initial_stream_window_size": window,
+        "initial_connection_window_size": window,
+    }
 
 
 def http_filters(config: GatewayConfig) -> list[Resource]:

@@ -37,7 +37,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     `port` 0 takes a free one. `concurrency` is Envoy's worker threads (0: half of the cores this process may use).
     Bodies up to `retry_buffer_bytes` can be sent again to another replica; larger ones are streamed and cannot.
-    `body_seconds` is how long a request may take to arrive beside the endpoint's own timeout.
+    `body_seconds` is how long a body may stop arriving, or the endpoint's own timeout if that is longer.
     """
 
     run_dir: str

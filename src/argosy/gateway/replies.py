@@ -6,18 +6,22 @@ from argosy.gateway.xds import CONTENT_JSON, Resource, set_header, typed
 
 SAID = "%LOCAL_REPLY_BODY%"
 
+UNREACHED = ["UF", "UC", "UR", "LR", "URX"]
+UNKNOWN, DEADLINE, EXHAUSTED, UNIMPLEMENTED, UNAVAILABLE = 2, 4, 8, 12, 14
+"""gRPC statuses."""
+
 SHORTLY = "try again shortly"
-SENTENCES: tuple[tuple[str, Resource], ...] = (
-    ("no replica of this endpoint is ready; " + SHORTLY, {"flags": ["UH"]}),
-    ("this endpoint has too many requests waiting; " + SHORTLY, {"flags": ["UO"]}),
-    ("the endpoint did not answer within its time limit", {"flags": ["UT"]}),
-    ("the request took too long to arrive or to be answered", {"flags": ["SI", "DT"]}),
-    ("no replica of this endpoint could be reached; " + SHORTLY, {"flags": ["UF", "UC", "UR", "LR", "URX"]}),
-    ("the rate limit of this API key is spent; see Retry-After", {"flags": ["RL"]}),
-    ("there is nothing at this path", {"flags": ["NR"]}),
-    ("the request body is larger than this gateway allows", {"status": 413}),
+SENTENCES: tuple[tuple[str, int, Resource], ...] = (
+    (f"no replica of this endpoint is ready; {SHORTLY}", UNAVAILABLE, {"flags": ["UH"]}),
+    (f"this endpoint has too many requests waiting; {SHORTLY}", UNAVAILABLE, {"flags": ["UO"]}),
+    ("the endpoint did not answer within its time limit", DEADLINE, {"flags": ["UT"]}),
+    ("the request took too long to arrive or to be answered", DEADLINE, {"flags": ["SI", "DT"]}),
+    (f"no replica of this endpoint could be reached; {SHORTLY}", UNAVAILABLE, {"flags": UNREACHED}),
+    ("the rate limit of this API key is spent; see Retry-After", EXHAUSTED, {"status": 429}),
+    ("the request body is larger than this gateway allows", EXHAUSTED, {"status": 413}),
+    ("there is nothing at this path", UNIMPLEMENTED, {"flags": ["NR"]}),
 )
-"""The first that fits is said. Flags are Envoy's response flags."""
+"""What is said, its gRPC status and when: the first that fits. Flags are Envoy's response flags."""
 
 OUR_OWN = ("direct_response", "lua_response")
 """Details of answers that already have the right body."""
@@ -26,11 +30,11 @@ OUR_OWN = ("direct_response", "lua_response")
 def local_replies() -> Resource:
     """The `local_reply_config`: every answer of Envoy's own making, once for gRPC and once for HTTP."""
     mappers = [_keep()]
-    for sentence, when in SENTENCES:
-        mappers += [_mapper([_is_grpc(), *_filters(when)], sentence), _mapper(_filters(when), sentence, json=True)]
+    for sentence, grpc_status, when in SENTENCES:
+        filters = _filters(when)
+        mappers += [_grpc(filters, sentence, grpc_status), _http(filters, sentence)]
     anything: Resource = {"status_code_filter": _comparison("GE", 100)}
-    mappers += [_mapper([_is_grpc(), anything], SAID), _mapper([anything], f"gateway: {SAID}", json=True)]
-    return {"mappers": mappers}
+    return {"mappers": [*mappers, _grpc([anything], SAID, UNKNOWN), _http([anything], f"gateway: {SAID}")]}
 
 
 def _keep() -> Resource:
@@ -39,14 +43,16 @@ def _keep() -> Resource:
     return {"filter": {"extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": cel}}}
 
 
-def _mapper(filters: list[Resource], sentence: str, *, json: bool = False) -> Resource:
-    form: Resource = {"json_format": {"error": sentence}, "content_type": CONTENT_JSON}
-    if not json:
-        form = {"text_format_source": {"inline_string": sentence}, "content_type": "text/plain"}
+def _http(filters: list[Resource], sentence: str) -> Resource:
+    form = {"json_format": {"error": sentence}, "content_type": CONTENT_JSON}
     mapper: Resource = {"filter": _all(filters), "body_format_override": form}
-    if sentence.endswith(SHORTLY):
-        mapper["headers_to_add"] = [set_header("retry-after", "1")]
-    return mapper
+    return {**mapper, "headers_to_add": [set_header("retry-after", "1")]} if SHORTLY in sentence else mapper
+
+
+def _grpc(filters: list[Resource], sentence: str, status: int) -> Resource:
+    form = {"text_format_source": {"inline_string": sentence}}
+    mapper: Resource = {"filter": _all([_is_grpc(), *filters]), "body_format_override": form}
+    return {**mapper, "headers_to_add": [set_header("grpc-status", str(status))]} if status != UNKNOWN else mapper
 
 
 def _all(filters: list[Resource]) -> Resource:

@@ -35,13 +35,12 @@ def _below(path: str) -> Resource:
 
 
 def _forward(config: GatewayConfig, endpoint: EndpointRoute, match: Resource, chosen: Resource) -> Resource:
-    """The whole stream is bounded, so that a body that trickles in ends too."""
-    whole = seconds(endpoint.timeout + config.body_seconds)
+    """A body that stops arriving ends; one that trickles is the replica's to end (`max_stream_duration` here would
+    switch the route's own timeout off)."""
     idle = seconds(max(endpoint.timeout + 1, config.body_seconds))
-    times: Resource = {"max_stream_duration": {"max_stream_duration": whole}, "idle_timeout": idle}
     route: Resource = {
         "match": match,
-        "route": {**action(endpoint, chosen, HTTP), **times},
+        "route": {**action(endpoint, chosen, HTTP), "idle_timeout": idle},
         "metadata": described(endpoint),
     }
     if not endpoint.auth:

@@ -1,0 +1,229 @@
+"""gRPC through a real Envoy, with tritonclient as it is: the model's name is read out of the message."""
+
+import asyncio
+import queue
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from tritonclient.grpc import service_pb2
+from tritonclient.utils import InferenceServerException
+
+from argosy.gateway.grpc_names import METHODS, SERVICE, descriptor_set
+from argosy.gateway.model import EndpointRoute, RevisionRoute, Upstream
+from tests.gateway.kit import KEY, api_key
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+class GrpcReplica(grpc.GenericRpcHandler):
+    """Answers every model call with its own name, and records the metadata it was sent."""
+
+    def __init__(self, folder, name):
+        self.name, self.path = name, str(folder / f"{name}.sock")
+        self.metadata: list[dict[str, str]] = []
+        self.fail: grpc.StatusCode | None = None
+        self.pool = ThreadPoolExecutor(8)
+        self.server = grpc.server(self.pool, options=[("grpc.max_receive_message_length", -1)])
+        self.server.add_generic_rpc_handlers((self,))
+        self.server.add_insecure_port(f"unix:{self.path}")
+        self.server.start()
+
+    def service(self, details):
+        method = details.method.rpartition("/")[2]
+        self.metadata.append(dict(details.invocation_metadata))
+        if method == "ModelStreamInfer":
+            return grpc.stream_stream_rpc_method_handler(
+                self.stream,
+                service_pb2.ModelInferRequest.FromString,
+                service_pb2.ModelStreamInferResponse.SerializeToString,
+            )
+        request = getattr(service_pb2, f"{method}Request")
+        return grpc.unary_unary_rpc_method_handler(
+            getattr(self, method, self.ModelInfer), request.FromString, lambda answer: answer.SerializeToString()
+        )
+
+    def ModelInfer(self, request, context):  # noqa: N802
+        if self.fail:
+            context.abort(self.fail, "no")
+        return service_pb2.ModelInferResponse(model_name=request.model_name, id=self.name)
+
+    def ServerReady(self, request, context):  # noqa: N802
+        return service_pb2.ServerReadyResponse(ready=True)
+
+    def ModelReady(self, request, context):  # noqa: N802
+        return service_pb2.ModelReadyResponse(ready=True)
+
+    def stream(self, requests, context):
+        for request in requests:
+            yield service_pb2.ModelStreamInferResponse(infer_response=self.ModelInfer(request, context))
+
+
+@pytest.fixture
+def grpc_replica(folder) -> Iterator:
+    started: list[GrpcReplica] = []
+
+    def make(name):
+        started.append(GrpcReplica(folder, name))
+        return started[-1]
+
+    yield make
+    for each in started:
+        each.server.stop(None).wait()
+        each.pool.shutdown()
+
+
+def served(name, *replicas: GrpcReplica, **fields):
+    """An endpoint with a revision for each replica: versions 1, 2, …, all traffic to the first."""
+    revisions = tuple(
+        RevisionRoute(
+            revision=f"r{n}",
+            version=str(n),
+            weight=int(n == 1),
+            upstreams=(Upstream(replica=each.name, http=f"{each.path}.http", grpc=each.path),),
+        )
+        for n, each in enumerate(replicas, 1)
+    )
+    return EndpointRoute(endpoint=name, revisions=revisions, **fields)
+
+
+def infer(client, model, version="", headers=None, size=4):
+    tensor = triton.InferInput("x", [1, size], "FP32")
+    tensor.set_data_from_numpy(np.zeros((1, size), np.float32))
+    return client.infer(model, [tensor], model_version=version, headers=headers).get_response().id
+
+
+async def with_client(gateway, use):
+    """Runs blocking client code beside the loop."""
+    host, port = await gateway.address()
+
+    def run():
+        with triton.InferenceServerClient(f"{host}:{port}") as client:
+            return use(client)
+
+    return await asyncio.to_thread(run)
+
+
+def status(use, *args, **kwargs):
+    """The gRPC status and message of a call that fails."""
+    with pytest.raises(InferenceServerException) as raised:
+        use(*args, **kwargs)
+    return raised.value.status(), raised.value.message()
+
+
+def test_the_descriptors_fit_the_real_protocol():
+    import base64
+
+    (file,) = FileDescriptorSet.FromString(base64.b64decode(descriptor_set())).file
+    assert f"{file.package}.{file.service[0].name}" == SERVICE
+    for method, fields in METHODS.items():
+        kind = "ModelInfer" if method == "ModelStreamInfer" else method
+        real = getattr(service_pb2, f"{kind}Request").DESCRIPTOR
+        assert [real.fields_by_name[name].number for name, _ in fields] == [number for _, number in fields]
+
+
+async def test_a_call_finds_its_endpoint_and_version_by_its_message(gateway, grpc_replica):
+    a, b, other = grpc_replica("a"), grpc_replica("b"), grpc_replica("o")
+    await gateway.start([served("digits", a, b, auth=False), served("other", other, auth=False)])
+
+    def use(client):
+        assert infer(client, "digits") == "a"
+        assert infer(client, "digits", "2") == "b"
+        assert infer(client, "other") == "o"
+        assert infer(client, "other", size=10_000_000) == "o"
+        assert client.is_model_ready("other")
+        assert client.is_server_ready()
+        assert infer(client, "digits", headers={"argosy-endpoint": "other"}) == "o"
+        missing = status(infer, client, "digits", "9")
+        assert missing == ("StatusCode.NOT_FOUND", "endpoint 'digits' does not serve this version")
+        assert status(infer, client, "nowhere")[0] == "StatusCode.NOT_FOUND"
+        assert status(infer, client, "")[0] == "StatusCode.INVALID_ARGUMENT"
+        assert status(client.get_model_repository_index)[0] == "StatusCode.UNIMPLEMENTED"
+
+    await with_client(gateway, use)
+
+
+async def test_a_stream_finds_its_endpoint_by_its_first_message(gateway, grpc_replica):
+    a, other = grpc_replica("a"), grpc_replica("o")
+    await gateway.start([served("digits", a, auth=False), served("other", other, auth=False)])
+
+    def use(client):
+        answers = queue.Queue()
+        client.start_stream(lambda result, error: answers.put(error or result.get_response().id))
+        tensor = triton.InferInput("x", [1, 4], "FP32")
+        tensor.set_data_from_numpy(np.zeros((1, 4), np.float32))
+        said = []
+        for _ in range(3):
+            client.async_stream_infer("other", [tensor])
+            said.append(answers.get(timeout=5))
+        client.stop_stream()
+        assert said == ["o", "o", "o"]
+
+    await with_client(gateway, use)
+
+
+async def test_grpc_needs_the_key_too(gateway, grpc_replica):
+    a, b = grpc_replica("a"), grpc_replica("b")
+    narrow = api_key("narrow", id="narrow", scopes=("digits",))
+    slow = api_key("slow", id="slow", requests_per_second=0.1, burst=1)
+    await gateway.start([served("digits", a), served("other", b)], [api_key(), narrow, slow])
+
+    def use(client):
+        assert status(infer, client, "digits")[0] == "StatusCode.UNAUTHENTICATED"
+        assert status(infer, client, "digits", headers={"x-api-key": "no"}) == (
+            "StatusCode.UNAUTHENTICATED",
+            "this API key is unknown or revoked",
+        )
+        assert infer(client, "digits", headers={"authorization": f"Bearer {KEY}"}) == "a"
+        assert status(infer, client, "other", headers={"x-api-key": "narrow"})[0] == "StatusCode.PERMISSION_DENIED"
+        assert infer(client, "digits", headers={"x-api-key": "slow"}) == "a"
+        assert status(infer, client, "digits", headers={"x-api-key": "slow"}) == (
+            "StatusCode.RESOURCE_EXHAUSTED",
+            "the rate limit of this API key is spent; see Retry-After",
+        )
+        assert client.is_server_ready()
+
+    await with_client(gateway, use)
+    assert a.metadata[0]["x-argosy-key-id"] == "k1"
+    assert "authorization" not in a.metadata[0]
+
+
+async def test_unavailable_is_tried_on_another_replica(gateway, grpc_replica):
+    a, b = grpc_replica("a"), grpc_replica("b")
+    a.fail = grpc.StatusCode.UNAVAILABLE
+    ups = tuple(Upstream(replica=each.name, http=f"{each.path}.http", grpc=each.path) for each in (a, b))
+    route = EndpointRoute(
+        endpoint="digits",
+        revisions=(RevisionRoute(revision="r1", version="1", weight=1, upstreams=ups),),
+        auth=False,
+    )
+    await gateway.start([route])
+
+    def use(client):
+        assert {infer(client, "digits") for _ in range(20)} == {"b"}
+        b.fail = grpc.StatusCode.UNAVAILABLE
+        assert status(infer, client, "digits") == ("StatusCode.UNAVAILABLE", "no")
+
+    await with_client(gateway, use)
+
+
+async def test_a_body_over_the_cap_is_resource_exhausted(config, grpc_replica):
+    import msgspec
+
+    from argosy.gateway.gateway import Gateway
+
+    a = grpc_replica("a")
+    gateway = Gateway(msgspec.structs.replace(config, max_body_bytes=10_000))
+    await gateway.start([served("digits", a, auth=False)])
+    try:
+        code, message = await with_client(gateway, lambda client: status(infer, client, "digits", size=5000))
+        assert (code, message) == (
+            "StatusCode.RESOURCE_EXHAUSTED",
+            "the request body is larger than this gateway allows",
+        )
+    finally:
+        await gateway.stop(0.2)

@@ -1,0 +1,106 @@
+"""Keys and their limits through a real Envoy."""
+
+import hashlib
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from argosy.gateway.keys import token_bucket
+from tests.gateway.kit import KEY, api_key, http, one
+
+
+@given(rate=st.floats(0.001, 1_000_000), burst=st.none() | st.integers(1, 1_000_000))
+def test_a_bucket_keeps_its_rate(rate, burst):
+    bucket = token_bucket(api_key(requests_per_second=rate, burst=burst))
+    interval = float(bucket["fill_interval"].removesuffix("s"))
+    assert abs(bucket["tokens_per_fill"] / interval - rate) <= max(rate * 0.001, 0.0005)
+    assert interval >= 0.05
+    assert bucket["max_tokens"] == (burst or max(1, -(-bucket["tokens_per_fill"] // int(interval))))
+
+
+async def test_only_a_known_key_gets_through_and_it_goes_no_further(gateway, replica):
+    a = await replica("a")
+    await gateway.start([one(a)], [api_key()])
+    async with await http(gateway) as client:
+        path = "/v2/models/digits/infer"
+        for headers in ({}, {"authorization": "Basic x"}, {"x-api-key": "wrong"}, {"x-api-key": "x" * 1000}):
+            refused = await client.post(path, content=b"x", headers=headers)
+            assert (refused.status_code, list(refused.json())) == (401, ["error"])
+            assert refused.headers["www-authenticate"].startswith("Bearer")
+        assert a.seen == []
+        for headers in ({"authorization": f"Bearer {KEY}"}, {"authorization": f"bearer {KEY}"}, {"x-api-key": KEY}):
+            assert (await client.post(path, content=b"x", headers=headers)).status_code == 200
+    for request in a.seen:
+        assert "authorization" not in request.headers
+        assert "x-api-key" not in request.headers
+        assert request.headers["x-argosy-key-id"] == "k1"
+
+
+async def test_scopes_cover_endpoints(gateway, replica):
+    a, b = await replica("a"), await replica("b")
+    narrow = api_key("narrow", id="narrow", scopes=("digits",))
+    await gateway.start([one(a), one(b, endpoint="other"), one_open(b)], [narrow, api_key()])
+    async with await http(gateway, headers={"x-api-key": "narrow"}) as client:
+        assert (await client.get("/v2/models/digits")).status_code == 200
+        refused = await client.get("/v2/models/other")
+        assert (refused.status_code, refused.json()) == (
+            403,
+            {"error": "key 'narrow' does not cover endpoint 'other'"},
+        )
+        assert (await client.get("/v2/models/other", headers={"x-api-key": KEY})).status_code == 200
+        assert (await client.get("/v2/models/nowhere")).status_code == 404
+
+
+def one_open(_):
+    """An endpoint without a replica, open to all."""
+    return one("/tmp/nobody.sock", endpoint="open", auth=False)
+
+
+async def test_a_client_cannot_say_whose_key_it_has(gateway, replica):
+    a = await replica("a")
+    await gateway.start([one(a, auth=False)])
+    async with await http(gateway) as client:
+        await client.get("/v2/models/digits", headers={"x-argosy-key-id": "somebody"})
+    assert "x-argosy-key-id" not in a.seen[0].headers
+
+
+async def test_hashes_agree_with_hashlib_for_any_key(gateway, replica):
+    a = await replica("a")
+    rng = random.Random(7)
+    lengths = [1, 54, 55, 56, 63, 64, 65, 119, 120, 128, 511, 512] + [rng.randrange(1, 512) for _ in range(60)]
+    clear = ["".join(chr(rng.randrange(0x21, 0x7F)) for _ in range(size)) for size in lengths]
+    keys = {hashlib.sha256(key.encode()).hexdigest(): key for key in clear}
+    await gateway.start([one(a)], [api_key(key, id=f"k{n}") for n, key in enumerate(keys.values())])
+    async with await http(gateway) as client:
+        for number, key in enumerate(keys.values()):
+            for _ in range(2):
+                assert (await client.get("/v2/models/digits", headers={"x-api-key": key})).status_code == 200
+                assert a.seen[-1].headers["x-argosy-key-id"] == f"k{number}"
+
+
+async def test_keys_change_without_a_new_listener(gateway, replica):
+    a = await replica("a")
+    await gateway.start([one(a)], [api_key()])
+    async with await http(gateway, headers={"x-api-key": KEY}) as client:
+        assert (await client.get("/v2/models/digits")).status_code == 200
+        before = gateway.files.get("lds.json")
+        await gateway.apply([one(a)], [api_key("second")])
+        assert (await client.get("/v2/models/digits")).status_code == 401
+        assert (await client.get("/v2/models/digits", headers={"x-api-key": "second"})).status_code == 200
+        assert gateway.files.get("lds.json") == before
+
+
+async def test_each_key_has_its_own_limit(gateway, replica):
+    a = await replica("a")
+    limited = api_key("slow", id="slow", requests_per_second=0.1, burst=3)
+    await gateway.start([one(a)], [limited, api_key()])
+    async with await http(gateway) as client:
+        answers = [await client.get("/v2/models/digits", headers={"x-api-key": "slow"}) for _ in range(5)]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
+        assert answers[-1].json() == {"error": "the rate limit of this API key is spent; see Retry-After"}
+        assert 1 <= int(answers[-1].headers["retry-after"]) <= 10
+        assert answers[0].headers["x-ratelimit-limit"].startswith("3")
+        free = [await client.get("/v2/models/digits", headers={"x-api-key": KEY}) for _ in range(20)]
+        assert {answer.status_code for answer in free} == {200}
+        assert "x-ratelimit-limit" not in free[0].headers
