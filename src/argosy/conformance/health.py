@@ -3,7 +3,7 @@
 from argosy.conformance.check import Failed, check
 from argosy.conformance.expect import error, ok, that
 from argosy.conformance.subject import Subject
-from argosy.conformance.transport import Answer
+from argosy.conformance.transport import Answer, read_answer
 
 ABSENT = "no-such-model-3f9c"
 
@@ -27,6 +27,16 @@ def model_ready(subject: Subject) -> str | None:
 def version_ready(subject: Subject) -> str | None:
     version = subject.version()
     return _ready_body(ok(subject.http.get(subject.path(version=version, tail="/ready"))), subject.model)
+
+
+@check("health.keep_alive", "many requests pass over one connection")
+def keep_alive(subject: Subject) -> str | None:
+    with subject.http.connect() as connection:
+        for place in range(20):
+            connection.sendall(subject.http.head("GET", "/v2/health/live", {}))
+            answer = read_answer(connection)
+            that(answer is not None, f"the connection was closed after {place} requests")
+    return None
 
 
 @check("health.unknown_model", "an unknown model is not ready: 404")

@@ -1,5 +1,7 @@
 """Readiness: what says ready answers, and what does not say so does not."""
 
+from urllib.parse import quote
+
 from argosy.conformance.check import Skipped, check
 from argosy.conformance.expect import error, ok, that
 from argosy.conformance.health import ABSENT
@@ -55,7 +57,7 @@ def unloaded(subject: Subject) -> str | None:
 def control(subject: Subject, action: str) -> None:
     """Load or unload the model as tritonclient does. Skipped where the server does not allow it."""
     body = {"parameters": {"unload_dependents": False}} if action == "unload" else {}
-    answer = subject.http.post(f"/v2/repository/models/{subject.model}/{action}", body)
+    answer = subject.http.post(f"/v2/repository/models/{quote(subject.model)}/{action}", body)
     if 400 <= answer.status < 500 or answer.status == 501:
         raise Skipped(f"{action} is not allowed here: {answer.seen()}")
     ok(answer)

@@ -60,6 +60,7 @@ def select(names: Iterable[str] | None = None) -> list[Check]:
 def judge(check: Check, subject: Subject) -> Result:
     """One check's verdict."""
     try:
+        subject.http.fresh()
         subject.require(check.needs)
         note = check.run(subject) or ""
         return Result(check.id, check.group, check.title, "passed", note)

@@ -71,6 +71,8 @@ class Subject:
         """The repository index, or None where there is none."""
         answer = self.http.send("POST", "/v2/repository/index")
         if answer.status != 200:
+            answer = self.http.post("/v2/repository/index", {})
+        if answer.status != 200:
             return None
         value = answer.json()
         return cast("list[dict[str, Any]]", value) if isinstance(value, list) else None
@@ -122,7 +124,7 @@ class Subject:
 
     @cached_property
     def sample(self) -> list[Tensor]:
-        """Two rows of valid input for `model`, from its signature. Skipped when the model takes none that we can make."""
+        """Two rows of valid input for `model`, by its signature. Skipped when the model takes none that we can make."""
         seen = "nothing was tried"
         for free in FREE:
             inputs = self._filled(free, rows=2, seed=0)
@@ -202,6 +204,7 @@ class Subject:
 
     def alive(self) -> None:
         """After abuse: the server still answers a valid request. Raises Failed."""
+        self.http.fresh()
         ok(self.http.get("/v2/health/live"))
         if self.chosen or self.index:
             that(self.ask(self.sample).tensors, "the server answers without outputs")

@@ -54,8 +54,19 @@ class Transport:
         self.parts = urlsplit(self.url)
         self.auth = {"authorization": f"Bearer {key}"} if key else {}
         self.timeout = timeout
+        self.tls = ssl.create_default_context()
+        self.client = self._client()
+
+    def _client(self) -> httpx.Client:
         limits = httpx.Limits(max_connections=64)
-        self.client = httpx.Client(timeout=timeout, limits=limits, follow_redirects=False, trust_env=False)
+        return httpx.Client(
+            timeout=self.timeout, limits=limits, follow_redirects=False, trust_env=False, verify=self.tls
+        )
+
+    def fresh(self) -> None:
+        """Forget the open connections: what one request did to its connection must not be held against the next."""
+        self.client.close()
+        self.client = self._client()
 
     def send(
         self, method: str, path: str, body: bytes | Iterable[bytes] = b"", headers: Mapping[str, str] | None = None
@@ -87,8 +98,7 @@ class Transport:
         address = (self.parts.hostname or "localhost", self.parts.port or (443 if secure else 80))
         try:
             plain = socket.create_connection(address, timeout=self.timeout)
-            context = ssl.create_default_context() if secure else None
-            return context.wrap_socket(plain, server_hostname=address[0]) if context else plain
+            return self.tls.wrap_socket(plain, server_hostname=address[0]) if secure else plain
         except OSError as error:
             raise Failed(f"cannot connect to {address[0]}:{address[1]}: {error}") from None
 
