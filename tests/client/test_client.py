@@ -169,7 +169,7 @@ def test_stale_metadata_is_read_again(server):
         client.predict("digits", [[1, 2]])
         version["inputs"] = METADATA["inputs"]
         assert client.predict("digits", [[1, 2]])["sum"].tolist() == [3]
-        with pytest.raises(errors.InvalidArgument, match="column 'b' is missing"):
+        with pytest.raises(errors.InvalidArgument, match="lack the columns 'b'"):
             client.predict("digits", {"a": [1]})
 
 

@@ -55,16 +55,16 @@ def test_nothing_declared():
 @pytest.mark.parametrize(
     ("x", "specs", "message"),
     [
-        ({"a": [1]}, [TABLE], "column 'b' is missing"),
-        ({"a": [1], "b": [1], "c": [1]}, [TABLE], "no column 'c'"),
+        ({"a": [1]}, [TABLE], "lack the columns 'b'"),
+        ({"a": [1], "b": [1], "c": [1]}, [TABLE], "does not know the column 'c'"),
         ({"a": [1], "b": [1, 2]}, [TABLE], "differ in their number of rows"),
-        ({"q": [1]}, [PLAIN], "no input 'q'"),
-        ([[1, 2], [3]], [PLAIN], "differ in length"),
-        ([["u", "v"]], [PLAIN], "does not fit|no number"),
-        ([[1.5]], [A], "no whole number"),
-        ([[2**63]], [A], "out of range"),
-        ([[300]], [TensorSpec(name="x", datatype="UINT8", shape=(-1, 1))], "out of range"),
-        (np.zeros((2, 3)), [A, B], "takes 2 inputs"),
+        ({"q": [1]}, [PLAIN], "have 1 columns"),
+        ([[1, 2], [3]], [PLAIN], "ragged"),
+        ([["u", "v"]], [PLAIN], "is no number"),
+        ([[1.5]], [A], "is no INT64"),
+        ([[2**63]], [A], "is no INT64"),
+        ([[300]], [TensorSpec(name="x", datatype="UINT8", shape=(-1, 1))], "is no UINT8"),
+        (np.zeros((2, 3)), [A, B], "cannot be 2 inputs"),
     ],
 )
 def test_refuses(x, specs, message):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Never
 
 import click
+from click.utils import PacifyFlushWrapper
 
 from argosy.cli.catalog import COMMANDS, sections
 from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, StorageFull
@@ -95,13 +96,13 @@ class Root(Group):
 
 def _leave(error: BaseException, words: list[str]) -> Never:
     """Print one line for whatever ended the command, and exit."""
+    if isinstance(error, BrokenPipeError) or isinstance(sys.stdout, PacifyFlushWrapper):
+        _silence()
+        sys.exit(0)
     if isinstance(error, SystemExit):
         raise error
     if isinstance(error, KeyboardInterrupt | click.Abort):
         sys.exit(INTERRUPTED)
-    if isinstance(error, BrokenPipeError):
-        _silence()
-        sys.exit(0)
     if "--debug" in words:
         import traceback
 

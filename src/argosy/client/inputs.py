@@ -1,33 +1,46 @@
-"""Arrays, dicts, rows and data frames → the tensors a model takes."""
+"""Arrays, dicts, rows and data frames → the tensors a model takes, by the same rules as rows out of files."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
 
+from argosy.packaging.rows import fit
+from argosy.packaging.table import Table, column, matrix
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.signature import TensorSpec
-from argosy.spec.tensor import NUMPY, Array, Tensor, tensor
+from argosy.spec.tensor import Array, Tensor, tensor
 
 
 def to_tensors(x: Any, specs: Sequence[TensorSpec]) -> list[Tensor]:
-    """`x` as the inputs `specs`, cast to their datatypes.
+    """`x` as the inputs `specs`, cast to their datatypes where no value changes by that.
 
     `x` is an array or nested list for the one input; a dict of input name or column → values; a list of such dicts, one
     a row; or a data frame. Columns go by name, so their order is free; None is NaN. Without specs (a server that
     declares nothing) names and datatypes follow `x`. Raises InvalidArgument.
     """
+    table = _table(x, {spec.name for spec in specs})
+    if specs:
+        return fit(table, tuple(specs))
+    return [tensor(name or "input-0", array) for name, array in table.arrays.items()]
+
+
+def _table(x: Any, names: set[str]) -> Table:
     if isinstance(x, Mapping):
-        return _named(cast("Mapping[str, Any]", x), specs)
+        return _columns(cast("Mapping[str, Any]", x), names)
     if hasattr(x, "columns") and hasattr(x, "to_numpy"):
-        return _named({str(name): x[name].to_numpy() for name in x.columns}, specs)
+        return _columns({str(name): x[name].to_numpy() for name in x.columns}, names)
     if isinstance(x, Sequence) and x and isinstance(x[0], Mapping):
-        return _named(_transposed(cast("Sequence[Mapping[str, Any]]", x)), specs)
-    if not specs:
-        return [tensor("input-0", _array(x, None))]
-    if len(specs) == 1:
-        return [_cast(specs[0], x)]
-    return _split(x, specs)
+        return _columns(_transposed(cast("Sequence[Mapping[str, Any]]", x)), names)
+    return Table("matrix", {"": _array(x)})
+
+
+def _columns(values: Mapping[str, Any], names: set[str]) -> Table:
+    """`tensors` when every name is an input's, else a `frame`."""
+    arrays = {name: _named(name, value) for name, value in values.items()}
+    if len({len(array) for array in arrays.values() if array.ndim}) > 1:
+        raise InvalidArgument("the columns differ in their number of rows")
+    return Table("tensors" if set(arrays) <= names else "frame", arrays)
 
 
 def _transposed(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -35,92 +48,17 @@ def _transposed(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return {name: [row.get(name) for row in rows] for name in names}
 
 
-def _named(values: Mapping[str, Any], specs: Sequence[TensorSpec]) -> list[Tensor]:
-    if not specs:
-        return [tensor(name, _array(value, None)) for name, value in values.items()]
-    known = {spec.name: spec for spec in specs}
-    if all(name in known for name in values):
-        return [_cast(known[name], _column(value, known[name])) for name, value in values.items()]
-    wide = [spec for spec in specs if spec.columns]
-    if len(wide) == 1 and len(specs) == 1:
-        return [_stacked(values, wide[0])]
-    unknown = next(name for name in values if name not in known)
-    raise InvalidArgument(f"there is no input '{unknown}'; the model takes {', '.join(known)}")
-
-
-def _stacked(values: Mapping[str, Any], spec: TensorSpec) -> Tensor:
-    missing = [name for name in spec.columns if name not in values]
-    extra = [name for name in values if name not in spec.columns]
-    if missing or extra:
-        what = f"column '{missing[0]}' is missing" if missing else f"there is no column '{extra[0]}'"
-        raise InvalidArgument(f"{what}; the model takes {', '.join(spec.columns[:50])}")
-    columns = [_array(values[name], spec) for name in spec.columns]
-    if len({len(column) for column in columns}) > 1:
-        raise InvalidArgument("the columns differ in their number of rows")
-    return _cast(spec, np.stack(columns, axis=-1))
-
-
-def _column(value: Any, spec: TensorSpec) -> Any:
-    """A flat column for an input that wants (rows, 1)."""
-    array = _array(value, spec)
-    return array.reshape(-1, 1) if array.ndim == 1 and len(spec.shape) == 2 and spec.shape[1] == 1 else array
-
-
-def _split(x: Any, specs: Sequence[TensorSpec]) -> list[Tensor]:
-    """A table for a model with one input a column."""
-    array = _array(x, None)
-    scalar = all(len(spec.shape) == 1 or spec.shape[1:] == (1,) for spec in specs)
-    if not scalar or array.ndim != 2 or array.shape[1] != len(specs):
-        names = ", ".join(spec.name for spec in specs)
-        raise InvalidArgument(f"the model takes {len(specs)} inputs; pass a dict with {names}")
-    return [_cast(spec, _column(array[:, at], spec)) for at, spec in enumerate(specs)]
-
-
-def _cast(spec: TensorSpec, value: Any) -> Tensor:
-    array = _array(value, spec)
-    if spec.datatype != "BYTES" and array.dtype.kind in "iuf" and NUMPY[spec.datatype].kind in "iuf":
-        array = _number(spec, array)
+def _named(name: str, value: Any) -> Array:
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        return _array(value)
     try:
-        return tensor(spec.name, array, spec.datatype)
-    except TypeError:
-        raise InvalidArgument(f"input '{spec.name}' takes {spec.datatype}; {array.dtype} does not fit") from None
+        return column(cast("Sequence[Any]", value))
+    except InvalidArgument as error:
+        raise InvalidArgument(f"column '{name}': {error.message}") from None
 
 
-def _number(spec: TensorSpec, array: Array) -> Array:
-    """Numbers as the datatype's own, if every one survives: floats for integers must be whole and in range."""
-    wanted = NUMPY[spec.datatype]
-    if wanted.kind == "f" or array.dtype == wanted:
-        return array.astype(wanted)
-    with np.errstate(invalid="ignore"):
-        out = array.astype(wanted)
-        same = bool((out.astype(array.dtype) == array).all()) and _in_range(array, wanted)
-    if not same:
-        raise InvalidArgument(f"input '{spec.name}' takes {spec.datatype}; a value is out of range or no whole number")
-    return out
-
-
-def _in_range(array: Array, wanted: Any) -> bool:
-    if not array.size:
-        return True
-    low, high = np.iinfo(wanted).min, np.iinfo(wanted).max
-    return bool(low <= int(array.min()) and int(array.max()) <= high)
-
-
-def _array(value: Any, spec: TensorSpec | None) -> Array:
-    """An array of plain numbers or of objects. None among numbers is NaN. Raises InvalidArgument for ragged rows."""
-    try:
-        array = np.asarray(value)
-        if array.dtype == object and (spec is None or spec.datatype != "BYTES"):
-            array = _without_none(array)
-    except ValueError as error:
-        raise InvalidArgument(f"the rows differ in length, or a value is no number: {error}") from None
-    return array
-
-
-def _without_none(array: Array) -> Array:
-    if any(isinstance(item, str | bytes) for item in array.reshape(-1).tolist()):
-        return array
-    try:
-        return array.astype(np.float64)
-    except TypeError:
-        return array
+def _array(value: Any) -> Array:
+    """Nested lists, or anything numpy takes (tensors of other libraries, series)."""
+    if isinstance(value, list | tuple):
+        return matrix(cast("Sequence[Any]", value), "the rows")
+    return np.asarray(value)

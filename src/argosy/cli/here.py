@@ -1,0 +1,33 @@
+"""What commands work on: the home of the environment, its settings, its store, its running platform."""
+
+from typing import TYPE_CHECKING
+
+from argosy.spec.settings import Home, Settings, home, load
+
+if TYPE_CHECKING:
+    from argosy.client.control import ControlClient
+    from argosy.store import Store
+
+
+def place() -> Home:
+    """`ARGOSY_HOME`, with its folders made."""
+    return home().create()
+
+
+def settings() -> Settings:
+    """The settings in effect. Raises InvalidArgument."""
+    return load(home())
+
+
+def store() -> "Store":
+    """The store of the home: files and registry."""
+    from argosy.store import open_store
+
+    return open_store(place(), settings())
+
+
+def control(timeout: float = 30.0) -> "ControlClient":
+    """The control API of the platform that runs under the home. Raises Unavailable when none does."""
+    from argosy.client.control import ControlClient
+
+    return ControlClient(home(), timeout)

@@ -1,0 +1,44 @@
+"""The key of an endpoint, kept for its owner under the home when the endpoint is deployed."""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from argosy.spec.settings import Home
+
+
+class SavedKey(msgspec.Struct, frozen=True):
+    """`keys/ENDPOINT.json` in the home: the id of the key and the key itself."""
+
+    id: str
+    key: str
+
+
+def save(place: Home, endpoint: str, saved: SavedKey) -> Path:
+    """Write the key, readable by its owner alone from its first byte on."""
+    path = _path(place, endpoint)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(msgspec.json.encode(saved))
+    fresh.replace(path)
+    return path
+
+
+def find(place: Home, endpoint: str) -> SavedKey | None:
+    """The saved key of an endpoint, if there is one."""
+    try:
+        return msgspec.json.decode(_path(place, endpoint).read_bytes(), type=SavedKey)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return None
+
+
+def forget(place: Home, endpoint: str) -> None:
+    """Delete the saved key of an endpoint."""
+    _path(place, endpoint).unlink(missing_ok=True)
+
+
+def _path(place: Home, endpoint: str) -> Path:
+    return place.root / "keys" / f"{endpoint}.json"

@@ -1,0 +1,78 @@
+"""`argosy logs`."""
+
+import re
+import time
+from pathlib import Path
+
+import click
+
+from argosy.cli.base import Command, json_option
+from argosy.cli.here import place
+from argosy.spec.errors import NotFound
+
+POLL_SECONDS = 0.2
+
+
+@click.command(cls=Command)
+@click.argument("name")
+@click.option("-f", "--follow", is_flag=True, help="Keep printing what is written, until Ctrl-C.")
+@click.option("-n", "--lines", type=click.IntRange(min=0), default=100, show_default=True, help="Lines of the past.")
+@json_option
+def logs(name: str, follow: bool, lines: int, as_json: bool) -> None:
+    """Print or follow the logs of an endpoint, a replica, the gateway or the controller.
+
+    NAME is an endpoint (all its replicas, also those that ended), a replica as `argosy ps` names it, `gateway` or
+    `control`. With --json each line is an object with `source` and `line`.
+
+    \b
+    Example:
+      argosy logs digits -n 20
+      argosy logs -f gateway
+    """
+    from argosy.cli import tail
+
+    folder = place().logs
+    files = find(folder, name)
+    if not files:
+        known = ", ".join(names(folder)) or "none yet"
+        raise NotFound(f"there are no logs of '{name}' under {folder}; there are logs of {known}")
+    many = len(files) > 1 or find(folder, name, exact=True) == []
+    for path in files:
+        for line in tail.last(path, lines):
+            _print(path.stem, line, many, as_json)
+    if follow:
+        for source, line in tail.follow(lambda: find(folder, name), _wait):
+            _print(source, line, many, as_json)
+
+
+def _wait() -> bool:
+    time.sleep(POLL_SECONDS)
+    return True
+
+
+def _print(source: str, line: str, many: bool, as_json: bool) -> None:
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.encode({"source": source, "line": line}))
+    else:
+        click.echo(f"{click.style(source, fg='cyan')}  {line}" if many else line)
+
+
+def find(folder: Path, name: str, *, exact: bool = False) -> list[Path]:
+    """The log files of an endpoint or a replica, or those whose name starts with `gateway` or `control`."""
+    replicas = re.compile(re.escape(name) + r"-[0-9a-f]{6}-\d+")
+    system = (
+        re.compile(rf"{re.escape(name)}(\.\w+)?") if name in ("gateway", "control") else re.compile(re.escape(name))
+    )
+    found = (
+        path
+        for path in folder.glob("*.log")
+        if system.fullmatch(path.stem) or (not exact and replicas.fullmatch(path.stem))
+    )
+    return sorted(found, key=lambda path: path.stem)
+
+
+def names(folder: Path) -> list[str]:
+    """What there are logs of."""
+    return sorted({re.sub(r"-[0-9a-f]{6}-\d+$", "", path.stem).partition(".")[0] for path in folder.glob("*.log")})

@@ -1,0 +1,135 @@
+"""`argosy models`, `alias` and `rm`."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from argosy.cli.base import Command, json_option
+from argosy.cli.here import store
+from argosy.cli.output import emit, size, table
+from argosy.spec.errors import Conflict, InvalidArgument, Unavailable
+
+if TYPE_CHECKING:
+    from argosy.store.version import Version
+
+
+@click.command(cls=Command)
+@click.argument("name", required=False)
+@json_option
+def models(name: str | None, as_json: bool) -> None:
+    """List models; with NAME, the versions of one.
+
+    JSON: a list of {name, latest, versions, aliases, created, updated}; with NAME, of {ref, name, number, digest, size,
+    engine, created, aliases}.
+
+    \b
+    Example:
+      argosy models
+      argosy models digits --json
+    """
+    place = store()
+    if name is None:
+        found = place.registry.models()
+        rows = [(one.name, one.latest, one.versions, _aliases(one.aliases), _moment(one.updated)) for one in found]
+        empty = "no models yet: add one with  argosy push FILE --name NAME"
+        emit(found, as_json, lambda: table(("model", "latest", "versions", "aliases", "updated"), rows, empty))
+    else:
+        versions = [brief(version) for version in place.registry.versions(name)]
+        rows = [
+            (
+                one["ref"],
+                one["engine"],
+                size(one["size"]),
+                ", ".join(one["aliases"]),
+                _moment(one["created"]),
+                one["digest"][:19],
+            )
+            for one in versions
+        ]
+        emit(versions, as_json, lambda: table(("version", "engine", "size", "aliases", "created", "digest"), rows))
+    place.close()
+
+
+def brief(version: "Version") -> dict[str, Any]:
+    """A version without its manifest and lineage."""
+    fields = ("ref", "name", "number", "digest", "size", "engine", "created", "aliases")
+    return {field: getattr(version, field) for field in fields}
+
+
+def _aliases(aliases: dict[str, int]) -> str:
+    return ", ".join(f"{alias} → {number}" for alias, number in aliases.items())
+
+
+def _moment(text: str) -> str:
+    """ISO 8601 in UTC, to the minute."""
+    return text[:16].replace("T", " ")
+
+
+@click.command(cls=Command)
+@click.argument("alias", metavar="NAME@ALIAS")
+@click.argument("version", type=click.IntRange(min=1), required=False)
+@click.option("--delete", is_flag=True, help="Remove the alias.")
+@json_option
+def alias(alias: str, version: int | None, delete: bool, as_json: bool) -> None:
+    """Point an alias at a version of its model, or remove it.
+
+    Endpoints keep the version they were deployed with until they are deployed again.
+
+    \b
+    Example:
+      argosy alias digits@champion 3
+      argosy alias digits@champion --delete
+    """
+    name, at, label = alias.partition("@")
+    if not at:
+        raise InvalidArgument(f"'{alias}' is no alias: write NAME@ALIAS, for example digits@champion")
+    if delete == (version is not None):
+        raise InvalidArgument("give either a version or --delete")
+    place = store()
+    if version is None:
+        place.registry.remove_alias(name, label)
+    else:
+        place.registry.set_alias(name, label, version)
+    place.close()
+    done = f"{alias} → {name}:{version}" if version else f"{alias} is removed"
+    emit({"name": name, "alias": label, "number": version}, as_json, lambda: click.echo(done))
+
+
+@click.command("rm", cls=Command)
+@click.argument("refs", metavar="NAME:VERSION...", nargs=-1, required=True)
+@json_option
+def remove(refs: tuple[str, ...], as_json: bool) -> None:
+    """Remove versions and free their space.
+
+    A version that an alias points at, or that an endpoint runs, is refused.
+
+    \b
+    Example:
+      argosy rm digits:1 digits:2
+    """
+    place = store()
+    used = _in_use()
+    removed: list[Version] = []
+    for ref in refs:
+        digest = place.registry.resolve(ref).digest
+        if digest in used:
+            raise Conflict(f"{ref} is what endpoint '{used[digest]}' runs: argosy undeploy {used[digest]}  first")
+        removed.append(place.remove(ref))
+    freed = place.collect(list(used))
+    place.close()
+    emit(
+        {"removed": [version.ref for version in removed], "freed_bytes": freed.bytes},
+        as_json,
+        lambda: click.echo(f"removed {', '.join(version.ref for version in removed)}; {size(freed.bytes)} freed"),
+    )
+
+
+def _in_use() -> dict[str, str]:
+    """Digest → the endpoint that runs it, as the running platform knows; empty when none runs."""
+    from argosy.cli.here import control
+
+    try:
+        endpoints = control().endpoints()
+    except Unavailable:
+        return {}
+    return {digest: endpoint["name"] for endpoint in endpoints for digest in [endpoint["digest"]]}

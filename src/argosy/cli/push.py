@@ -1,0 +1,74 @@
+"""`argosy push`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from argosy.cli.base import Command, json_option
+from argosy.cli.here import store
+from argosy.cli.output import emit, progress
+from argosy.spec.package import ENGINES
+
+if TYPE_CHECKING:
+    from argosy.store.version import Version
+
+FILE = click.Path(exists=True, path_type=Path)
+
+
+@click.command(cls=Command)
+@click.argument("source", type=FILE)
+@click.option("--name", required=True, help="The model's name; its next version is made.")
+@click.option("--sample", type=FILE, help="Rows the model takes: .json, .csv, .parquet, .npy, .npz.")
+@click.option("--engine", type=click.Choice(ENGINES), help="Instead of finding the format from the content.")
+@click.option("--trust", is_flag=True, help="Load it although the scan objects: only for files you would run.")
+@click.option("--requirements", type=FILE, help="A requirements.txt the model needs.")
+@click.option("--license", "license_", default="", help="SPDX identifier, for example Apache-2.0, or a licence file.")
+@click.option("--description", default="", help="One line about the model.")
+@click.option("--alias", help="Also point NAME@ALIAS at the new version.")
+@click.option("--no-convert", is_flag=True, help="Keep a scikit-learn model as it is instead of making it ONNX.")
+@click.option("--atol", type=click.FloatRange(min=0), help="Absolute tolerance of golden outputs.")
+@click.option("--rtol", type=click.FloatRange(min=0), help="Relative tolerance of golden outputs.")
+@json_option
+def push(source: Path, name: str, alias: str | None, as_json: bool, **given: Any) -> None:
+    """Package a model file or folder and register it as the next version of NAME.
+
+    Takes ONNX, scikit-learn (skops, joblib, pickle), XGBoost and LightGBM files, MLflow folders, torch.export programs,
+    and Python files with a class that has load and predict. The same file gives the same version again. JSON: {ref,
+    name, number, digest, size, engine, created, aliases, conversion, scan}.
+
+    \b
+    Example:
+      argosy push model.joblib --name digits --sample x.parquet
+      argosy push model.onnx --name digits --alias champion
+    """
+    from argosy.cli.models import brief
+    from argosy.packaging.push import push as package
+
+    place = store()
+    with progress(f"Packaging {source.name}") as report:
+        version = package(source, name=name, store=place, options=_options(given), report=report)
+    if alias:
+        version = place.registry.set_alias(version.name, alias, version.number)
+    place.close()
+    manifest = version.manifest
+    found = brief(version) | {"conversion": manifest.conversion, "scan": manifest.scan}
+    emit(found, as_json, lambda: _print(version))
+
+
+def _options(given: dict[str, Any]) -> Any:
+    from argosy.packaging.push import PushOptions
+    from argosy.spec.package import Tolerance
+
+    bounds = {name: given.pop(name) for name in ("atol", "rtol")}
+    tolerance = Tolerance(**{name: value for name, value in bounds.items() if value is not None})
+    convert = not given.pop("no_convert")
+    return PushOptions(license=given.pop("license_"), convert=convert, tolerance=tolerance, **given)
+
+
+def _print(version: "Version") -> None:
+    conversion = version.manifest.conversion
+    click.echo(f"{click.style(version.ref, bold=True)}  {version.digest}")
+    if conversion.source != version.engine or not conversion.converted:
+        click.echo(f"engine {version.engine}: {conversion.reason}")
+    click.echo(f"deploy it with  argosy deploy {version.ref}")

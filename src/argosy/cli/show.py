@@ -1,0 +1,90 @@
+"""`argosy show`."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from argosy.cli.base import Command, json_option
+from argosy.cli.here import store
+from argosy.cli.output import emit, pairs, size
+
+if TYPE_CHECKING:
+    from argosy.spec.package import Conversion, Scan
+    from argosy.spec.signature import TensorSpec
+    from argosy.store.version import Version
+
+
+@click.command(cls=Command)
+@click.argument("ref")
+@json_option
+def show(ref: str, as_json: bool) -> None:
+    """Show everything a package says of itself: engine, conversion and why, scan, signature, lineage.
+
+    REF is name (its latest version), name:version, name@alias or sha256:…. JSON: {ref, name, number, digest, size,
+    created, aliases, manifest, lineage}.
+
+    \b
+    Example:
+      argosy show digits:1
+    """
+    import msgspec
+
+    place = store()
+    version = place.registry.resolve(ref)
+    place.close()
+    found = {"ref": version.ref, **msgspec.structs.asdict(version)}
+    emit(found, as_json, lambda: pairs(_rows(version)))
+
+
+def _rows(version: "Version") -> list[tuple[str, object]]:
+    manifest, lineage = version.manifest, version.lineage
+    return [
+        ("version", version.ref),
+        ("digest", version.digest),
+        ("size", size(version.size)),
+        ("aliases", ", ".join(version.aliases)),
+        ("description", manifest.description),
+        ("engine", manifest.engine),
+        ("conversion", _conversion(manifest.conversion)),
+        ("scan", _scan(manifest.scan)),
+        ("inputs", "\n".join(map(_tensor, manifest.signature.inputs))),
+        ("outputs", "\n".join(map(_tensor, manifest.signature.outputs))),
+        ("batched", "yes" if manifest.signature.batched else "no: one request at a time"),
+        ("golden", f"{manifest.golden_rows} rows, atol {manifest.tolerance.atol:g}, rtol {manifest.tolerance.rtol:g}"),
+        ("requirements", "\n".join(manifest.requirements)),
+        ("licence", manifest.license),
+        ("source", f"{manifest.source.name} ({manifest.source.format})\n{manifest.source.digest}"),
+        ("pushed", f"{lineage.pushed_at} by {lineage.pushed_by} on {lineage.host}"),
+        ("from", lineage.source_path),
+        ("git", f"{lineage.git_commit}{' with changes' if lineage.git_dirty else ''}" if lineage.git_commit else ""),
+        ("remote", lineage.git_remote),
+        (
+            "made by",
+            " ".join(f"{name} {v}" for name, v in (("argosy", lineage.argosy), ("python", lineage.python)) if v),
+        ),
+    ]
+
+
+def _conversion(conversion: "Conversion") -> str:
+    verb = "converted" if conversion.converted else "kept as it is"
+    worst = conversion.max_abs_diff
+    return f"{conversion.source}, {verb}: {conversion.reason}" + (
+        f" (largest difference {worst:.2g})" if worst is not None else ""
+    )
+
+
+def _scan(scan: "Scan") -> str:
+    trusted = ", trusted by who pushed it" if scan.trusted else ""
+    return "\n".join((scan.verdict + trusted, *scan.objections))
+
+
+def _tensor(spec: "TensorSpec") -> str:
+    """One line: name, datatype, shape, and the first columns."""
+    line = f"{spec.name}  {spec.datatype} {list(spec.shape)}"
+    extras = [word for word, said in (("optional", spec.optional), ("nullable", spec.nullable)) if said]
+    if spec.semantic:
+        extras.append(spec.semantic)
+    if spec.columns:
+        more = f" … {len(spec.columns)} in all" if len(spec.columns) > 8 else ""
+        extras.append(f"columns {', '.join(spec.columns[:8])}{more}")
+    return f"{line}  {', '.join(extras)}".rstrip()

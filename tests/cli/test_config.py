@@ -1,0 +1,30 @@
+import msgspec
+import pytest
+
+from argosy.cli.config import hide
+
+
+def test_values_and_origins(run, place, monkeypatch):
+    place.config.write_text("gateway:\n  port: 9000\n")
+    monkeypatch.setenv("ARGOSY_CONTROL_PORT", "7171")
+    found = msgspec.json.decode(run("config", "--json").stdout)
+    assert found["home"] == str(place.root)
+    assert found["settings"]["gateway.port"] == {"value": 9000, "origin": str(place.config)}
+    assert found["settings"]["control.port"] == {"value": 7171, "origin": "ARGOSY_CONTROL_PORT"}
+    assert found["settings"]["gateway.host"]["origin"] == "default"
+    assert "gateway.port" in run("config").stdout
+
+
+def test_bad_settings(run, place):
+    place.config.write_text("gateway: {prot: 1}\n")
+    result = run("config")
+    assert result.exit_code == 2
+    assert "did you mean 'port'?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [("postgresql://me:secret@h/db", "postgresql://me:***@h/db"), ("sqlite:///x", "sqlite:///x"), (8080, 8080)],
+)
+def test_passwords_are_hidden(value, shown):
+    assert hide(value) == shown

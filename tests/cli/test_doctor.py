@@ -1,0 +1,81 @@
+import socket
+
+import msgspec
+import pytest
+
+from argosy.cli import checks
+from argosy.spec.settings import Home, Settings
+
+
+@pytest.fixture
+def any_ports(monkeypatch):
+    monkeypatch.setenv("ARGOSY_GATEWAY_PORT", "0")
+    monkeypatch.setenv("ARGOSY_CONTROL_PORT", "0")
+
+
+def test_a_good_machine(run, any_ports):
+    result = run("doctor", "--json")
+    assert result.exit_code == 0, result.stdout
+    found = msgspec.json.decode(result.stdout)
+    assert found["ok"]
+    byname = {check["name"]: check for check in found["checks"]}
+    assert byname["python"]["status"] == byname["registry"]["status"] == byname["envoy"]["status"] == "ok"
+    assert "1.40" in byname["envoy"]["found"]
+
+
+def test_a_taken_port_fails(run, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("ARGOSY_CONTROL_PORT", "0")
+        monkeypatch.setenv("ARGOSY_GATEWAY_PORT", str(taken.getsockname()[1]))
+        result = run("doctor")
+    assert result.exit_code == 1
+    assert "Address already in use" in result.stdout
+    assert "ARGOSY_GATEWAY_PORT" in result.stdout
+
+
+def test_bad_settings_fail(run, monkeypatch):
+    monkeypatch.setenv("ARGOSY_GATEWAY_PORT", "many")
+    result = run("doctor")
+    assert result.exit_code == 1
+    assert "Expected `int`" in result.stdout
+
+
+def test_missing_extra_names_the_command(monkeypatch):
+    monkeypatch.setattr(checks, "find_spec", lambda module: None)
+    found = {check.name: check for check in checks.extras()}
+    assert found["extra xgboost"].status == "warn"
+    assert found["extra xgboost"].fix == "pip install 'argosy[xgboost]'"
+
+
+def test_home_others_can_read(tmp_path):
+    tmp_path.chmod(0o755)
+    assert checks.writable(Home(tmp_path)).status == "warn"
+
+
+def test_home_that_cannot_be(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert checks.writable(Home(tmp_path / "file" / "home")).status == "fail"
+
+
+def test_long_path():
+    assert checks.sockets(Home(checks.Path("/" + "x" * 100))).status == "fail"
+
+
+def test_no_envoy(tmp_path):
+    (tmp_path / "envoy").write_text("#!/bin/sh\nexit 3\n")
+    (tmp_path / "envoy").chmod(0o755)
+    broken = Settings(gateway=checks.msgspec.structs.replace(Settings().gateway, envoy=str(tmp_path / "envoy")))
+    assert checks.envoy(broken).status == "fail"
+    missing = Settings(gateway=checks.msgspec.structs.replace(Settings().gateway, envoy="/none"))
+    assert "not an executable" in checks.envoy(missing).found
+
+
+def test_database_that_does_not_answer(tmp_path):
+    store = checks.msgspec.structs.replace(Settings().store, database="sqlite:////none/at/all.db")
+    assert checks.database(Home(tmp_path), Settings(store=store)).status == "fail"
+
+
+def test_dead_platform_is_no_platform(tmp_path):
+    place = Home(tmp_path).create()
+    (place.run / "control.json").write_text('{"url": "http://127.0.0.1:1", "pid": 999999999, "started": 0}')
+    assert checks.running(place) is None

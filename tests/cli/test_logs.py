@@ -1,0 +1,36 @@
+import msgspec
+
+from argosy.cli.logs import find, names
+
+
+def write(place, **logs):
+    for name, text in logs.items():
+        (place.logs / f"{name.replace('__', '.').replace('_', '-')}.log").write_text(text)
+
+
+def test_find(place):
+    write(place, a_0f0f0f_0="", a_0f0f0f_1="", a_b_0f0f0f_0="", gateway="", gateway__access="", gateway_0f0f0f_0="")
+    assert [path.stem for path in find(place.logs, "a")] == ["a-0f0f0f-0", "a-0f0f0f-1"]
+    assert [path.stem for path in find(place.logs, "a-b")] == ["a-b-0f0f0f-0"]
+    assert [path.stem for path in find(place.logs, "a-0f0f0f-1")] == ["a-0f0f0f-1"]
+    assert [path.stem for path in find(place.logs, "gateway")] == ["gateway", "gateway-0f0f0f-0", "gateway.access"]
+    assert names(place.logs) == ["a", "a-b", "gateway"]
+
+
+def test_prints_the_end_with_its_source(run, place):
+    write(place, digits_0f0f0f_0="1\n2\n3\n", digits_0f0f0f_1="4\n")
+    assert run("logs", "digits", "-n", 2).stdout.splitlines() == [
+        "digits-0f0f0f-0  2",
+        "digits-0f0f0f-0  3",
+        "digits-0f0f0f-1  4",
+    ]
+    assert run("logs", "digits-0f0f0f-1").stdout == "4\n"
+    lines = run("logs", "digits", "-n", 1, "--json").stdout.splitlines()
+    assert msgspec.json.decode(lines[0]) == {"source": "digits-0f0f0f-0", "line": "3"}
+
+
+def test_unknown(run, place):
+    write(place, digits_0f0f0f_0="")
+    result = run("logs", "digit")
+    assert result.exit_code == 4
+    assert "there are logs of digits" in result.stderr
