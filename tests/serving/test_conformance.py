@@ -1,0 +1,57 @@
+"""The conformance kit against our own replica, through its real ports."""
+
+import numpy as np
+import pytest
+
+from argosy.conformance import render, run
+from argosy.engines.base import Engine
+from argosy.serving.model import ServedModel
+from argosy.spec.endpoint import Runtime
+from argosy.spec.errors import NotFound
+from argosy.spec.signature import Signature, TensorSpec
+from tests.serving.engines import Identity, identities
+
+
+class Pair(Engine):
+    """Two inputs and two outputs of which one depends on both, so that a swapped or lost row shows."""
+
+    releases_gil = True
+    signature = Signature(
+        inputs=(
+            TensorSpec(name="x", datatype="FP32", shape=(-1, -1)),
+            TensorSpec(name="k", datatype="INT64", shape=(-1, 1)),
+        ),
+        outputs=(
+            TensorSpec(name="sum", datatype="FP64", shape=(-1, 1)),
+            TensorSpec(name="k", datatype="INT64", shape=(-1, 1)),
+        ),
+    )
+
+    def predict(self, inputs):
+        total = inputs["x"].sum(axis=1, dtype="f8", keepdims=True) + inputs["k"]
+        return [total, np.array(inputs["k"])]
+
+
+def engines():
+    ranks = {
+        "identity_fp32_0d": Identity("FP32", (), batched=False),
+        "identity_fp32_1d": Identity("FP32", (-1,)),
+        "identity_bytes_1d": Identity("BYTES", (-1,)),
+        "identity_int64_3d": Identity("INT64", (-1, -1, -1)),
+    }
+    return {"plain": Pair(), **identities(), **ranks, "slow": Identity("FP32", seconds=0.2)}
+
+
+async def load(name):
+    if name != "plain":
+        raise NotFound(f"unknown model '{name}'")
+    return ServedModel(name, "1", Pair(), Runtime(), platform="test", inline=False)
+
+
+@pytest.mark.parametrize("inline", [False, True], ids=["threads", "inline"])
+def test_the_replica_passes_every_check(run_replica, inline):
+    running = run_replica(engines(), loader=load, inline=inline, runtime=Runtime(max_body_bytes=1 << 27))
+    report = run(running.url, grpc=str(running.grpc), model="plain", disruptive=True)
+    assert report.ok, render(report)
+    skipped = {result.id for result in report.of("skipped")}
+    assert skipped <= {"malformed.number_for_text", "readiness.drain", "readiness.loading"}, render(report)
