@@ -1,0 +1,135 @@
+"""What every engine is, and the checks they share."""
+
+import difflib
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+from argosy.spec.errors import BadPackage, Internal, InvalidArgument, MissingExtra
+from argosy.spec.signature import Signature, TensorSpec
+from argosy.spec.tensor import NUMPY, Array, as_bytes
+
+Settings = Mapping[str, str | int | float | bool]
+
+
+class Engine(ABC):
+    """A loaded model.
+
+    `releases_gil`: a long `predict` lets other threads of the process run. `parallel`: `predict` may be called from
+    several threads at once.
+    """
+
+    signature: Signature
+    releases_gil: bool = False
+    parallel: bool = False
+
+    @abstractmethod
+    def predict(self, inputs: Mapping[str, Array]) -> list[Array]:
+        """Arrays by input name → the outputs in the order of the signature, of the declared dtypes.
+
+        The inputs fit the signature (`spec.signature.check_inputs`); that is not checked again. Raises InvalidArgument
+        where the model objects to a value, Internal where the model fails or answers something else than it declared.
+        """
+
+    def close(self) -> None:  # noqa: B027
+        """Give back what the model holds. The engine is not used afterwards."""
+
+
+class Loose(Engine):
+    """An engine whose framework gives arrays by name, in whatever dtype it likes: they are brought to the signature."""
+
+    @abstractmethod
+    def run(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Arrays by input name → arrays by output name."""
+
+    def predict(self, inputs: Mapping[str, Array]) -> list[Array]:
+        """See `Engine.predict`."""
+        rows = rows_of(inputs) if self.signature.batched else None
+        found = self.run(inputs)
+        return [conform(spec, found.get(spec.name), rows) for spec in self.signature.outputs]
+
+
+def rows_of(inputs: Mapping[str, Array]) -> int:
+    """Axis 0 of the first input."""
+    return next(iter(inputs.values())).shape[0]
+
+
+def conform(spec: TensorSpec, array: Array | None, rows: int | None) -> Array:
+    """The array in the datatype declared (casts within one kind only); Internal says what does not fit."""
+    if array is None:
+        raise Internal(f"the model gave no output '{spec.name}'")
+    check_shape(spec, array, rows)
+    if spec.datatype == "BYTES":
+        return as_bytes(array)
+    wanted = NUMPY[spec.datatype]
+    if array.dtype == wanted:
+        return array
+    try:
+        return array.astype(wanted, casting="same_kind")
+    except TypeError:
+        message = f"output '{spec.name}' has dtype {array.dtype}; the signature says {spec.datatype}"
+        raise Internal(message) from None
+
+
+def check_shape(spec: TensorSpec, array: Array, rows: int | None) -> None:
+    """Raise Internal unless the shape is the declared one, with as many rows as were given (None: not counted)."""
+    if not spec.accepts(array.shape):
+        raise Internal(f"output '{spec.name}' has shape {list(array.shape)}; the signature says {list(spec.shape)}")
+    if rows is not None and array.shape[0] != rows:
+        raise Internal(f"output '{spec.name}' has {array.shape[0]} rows for {rows} rows of input")
+
+
+def check_single(signature: Signature, derived: Signature) -> None:
+    """Raise BadPackage unless both have one input and one output of the same datatype and shape (names may differ)."""
+    if len(signature.inputs) != 1 or len(signature.outputs) != 1:
+        raise BadPackage("the signature of a tree model has one input and one output")
+    for ours, real in ((signature.inputs[0], derived.inputs[0]), (signature.outputs[0], derived.outputs[0])):
+        if (ours.datatype, ours.shape) != (real.datatype, real.shape):
+            raise BadPackage(
+                f"the signature says '{ours.name}' is {ours.datatype} {list(ours.shape)}; "
+                f"the model's is {real.datatype} {list(real.shape)}"
+            )
+        if ours.columns and real.columns and ours.columns != real.columns:
+            raise BadPackage(f"the signature's columns of '{ours.name}' are not the model's, or in another order")
+
+
+def check_settings(settings: Settings, **known: type) -> None:
+    """Raise InvalidArgument for a setting this engine does not have, or one of another type."""
+    for name, value in settings.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(known) or 'none'}"
+            raise InvalidArgument(f"this engine has no setting '{name}'; {hint}")
+        if not isinstance(value, known[name]):
+            raise InvalidArgument(f"setting '{name}' must be {known[name].__name__}, not {type(value).__name__}")
+
+
+def require(module: str, extra: str, need: str) -> ModuleType:
+    """Import a framework; MissingExtra with the command that installs it where it is not there."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == module.partition(".")[0]:
+            raise MissingExtra.named(extra, need) from None
+        raise
+
+
+def check_file(path: Path, what: str) -> int:
+    """The size in bytes of a model file. Raises BadPackage unless there is a file, and it is not empty."""
+    if path.is_dir():
+        raise BadPackage(f"{path.name} is a folder; {what} is one file")
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise BadPackage(f"cannot read {path.name}: {error.strerror}") from None
+    if size == 0:
+        raise BadPackage(f"{path.name} is empty; {what} was expected")
+    return size
+
+
+def short(error: BaseException, limit: int = 400) -> str:
+    """What a framework said, on one line and bounded: its own sentence, without a stack trace."""
+    text = " ".join(str(error).split("Stack trace:")[0].split()) or type(error).__name__
+    return text if len(text) <= limit else text[: limit - 1] + "…"

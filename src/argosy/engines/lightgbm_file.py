@@ -1,0 +1,114 @@
+"""Is this a whole LightGBM text model? LightGBM trusts the sizes and indices in it, and crashes on wrong ones."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from argosy.engines.base import check_file
+from argosy.spec.errors import BadPackage
+
+MAX_LINE = 1 << 28
+"""Bytes of one line: the widest models have a few hundred thousand feature names."""
+
+
+def inspect(path: Path) -> dict[str, str]:
+    """Read the file once, line by line; give its header. Raises BadPackage unless it is a whole model of sound trees.
+
+    Checked: the header, that each tree begins at the byte `tree_sizes` says, the lengths of its arrays, that children
+    come after their parents (so that no walk runs in circles), that features exist, and both end markers.
+    """
+    check_file(path, "a LightGBM model")
+    try:
+        return _check(path)
+    except BadPackage as error:
+        raise BadPackage(f"{path.name} is not a whole LightGBM model: {error.message}") from None
+    except (ValueError, UnicodeDecodeError):
+        raise BadPackage(f"{path.name} is not a whole LightGBM model: a value in it is no number") from None
+
+
+def _check(path: Path) -> dict[str, str]:
+    lines = _lines(path)
+    if next(lines)[1].strip() != "tree":
+        raise BadPackage("it does not begin with 'tree'")
+    header = _block(lines)
+    for key in ("version", "num_class", "num_tree_per_iteration", "max_feature_idx", "feature_names"):
+        if key not in header:
+            raise BadPackage(f"its header has no '{key}'")
+    sizes = [int(size) for size in header.get("tree_sizes", "").split()]
+    features = int(header["max_feature_idx"]) + 1
+    if len(header["feature_names"].split(" ")) != features:
+        raise BadPackage(f"it names {len(header['feature_names'].split(' '))} features and says {features}")
+    position, line = _skip_blank(lines)
+    for number, size in enumerate(sizes):
+        if line != f"Tree={number}":
+            raise BadPackage(f"tree {number} of {len(sizes)} is missing")
+        _check_tree(number, _block(lines), features)
+        start = position
+        position, line = _skip_blank(lines)
+        if position - start != size:
+            raise BadPackage(f"tree {number} takes {position - start} bytes where the header says {size}")
+    if line != "end of trees":
+        raise BadPackage("the mark 'end of trees' is missing after the last tree")
+    _check_parameters(lines)
+    return header
+
+
+def _check_tree(number: int, tree: dict[str, str], features: int) -> None:
+    leaves = int(tree["num_leaves"]) if "num_leaves" in tree else 0
+    if leaves < 1:
+        raise BadPackage(f"tree {number} has no leaves")
+    for key, count in (
+        ("split_feature", 1),
+        ("threshold", 1),
+        ("decision_type", 1),
+        ("left_child", 1),
+        ("leaf_value", 0),
+    ):
+        if leaves > 1 and len(tree.get(key, "").split()) != leaves - count:
+            raise BadPackage(f"tree {number}: '{key}' has not {leaves - count} values")
+    if leaves == 1:
+        return
+    if any(not 0 <= int(feature) < features for feature in tree["split_feature"].split()):
+        raise BadPackage(f"tree {number} splits on a feature that does not exist")
+    for key in ("left_child", "right_child"):
+        children = [int(child) for child in tree.get(key, "").split()]
+        if len(children) != leaves - 1 or any(
+            not (parent < child < leaves - 1 if child >= 0 else ~child < leaves)
+            for parent, child in enumerate(children)
+        ):
+            raise BadPackage(f"tree {number}: '{key}' points to nodes that do not exist")
+
+
+def _check_parameters(lines: Iterator[tuple[int, str]]) -> None:
+    """The parameters, when the file has them, must be whole too."""
+    inside = False
+    for _, line in lines:
+        inside = line == "parameters:" or (inside and line != "end of parameters")
+    if inside:
+        raise BadPackage("the mark 'end of parameters' is missing")
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Position and text of each line; after the last one, empty lines for ever would hide the end: BadPackage."""
+    position = 0
+    with path.open("rb") as file:
+        while line := file.readline(MAX_LINE):
+            yield position, line.decode().rstrip("\r\n")
+            position += len(line)
+
+
+def _block(lines: Iterator[tuple[int, str]]) -> dict[str, str]:
+    """`key=value` lines up to an empty one."""
+    found: dict[str, str] = {}
+    for _, line in lines:
+        if not line:
+            return found
+        key, _, value = line.partition("=")
+        found[key] = value
+    raise BadPackage("the file ends in the middle of a block: it is truncated")
+
+
+def _skip_blank(lines: Iterator[tuple[int, str]]) -> tuple[int, str]:
+    for position, line in lines:
+        if line:
+            return position, line
+    raise BadPackage("the file ends before 'end of trees': it is truncated")

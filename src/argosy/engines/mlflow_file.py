@@ -1,0 +1,146 @@
+"""The MLmodel file of an MLflow model folder: which flavour, what it takes and gives, whether it holds pickles."""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import numpy as np
+
+from argosy.spec.errors import BadPackage, InvalidArgument, Unsupported
+from argosy.spec.signature import TensorSpec
+from argosy.spec.tensor import datatype_of
+
+MAX_BYTES = 16 << 20
+
+COLUMNS = {
+    "boolean": "BOOL",
+    "integer": "INT32",
+    "long": "INT64",
+    "float": "FP32",
+    "double": "FP64",
+    "string": "BYTES",
+    "binary": "BYTES",
+    "datetime": "BYTES",
+}
+"""MLflow's column types → datatypes. A datetime is its ISO 8601 text."""
+
+
+class MlModel(msgspec.Struct, frozen=True, kw_only=True):
+    """`columns` are MLflow's own types by name where the signature is one of columns, else empty: tensors.
+
+    `unnamed`: the one tensor has no name of its own, the model is given a bare array. `inputs` None: no signature.
+    """
+
+    loader: str
+    data_only: bool
+    inputs: tuple[TensorSpec, ...] | None
+    columns: dict[str, str]
+    unnamed: bool
+
+
+def read(folder: Path) -> MlModel:
+    """Read `MLmodel`. Raises BadPackage for a folder without a sound one, Unsupported for types nobody can send."""
+    conf = _yaml(folder)
+    flavors = _table(conf.get("flavors"))
+    pyfunc = _table(flavors.get("python_function"))
+    if not isinstance(pyfunc.get("loader_module"), str):
+        raise BadPackage(f"{folder.name}: its MLmodel has no python_function flavour, so nothing can load it")
+    for key in ("data", "model_path", "code"):
+        _inside(folder, pyfunc.get(key))
+    loader: str = pyfunc["loader_module"]
+    entries = _entries(folder, conf)
+    inputs, columns = _inputs(entries) if entries is not None else (None, {})
+    return MlModel(
+        loader=loader,
+        data_only=_data_only(loader, pyfunc, flavors),
+        inputs=inputs,
+        columns=columns,
+        unnamed=bool(entries) and not columns and "name" not in entries[0],
+    )
+
+
+def _yaml(folder: Path) -> dict[str, Any]:
+    import yaml
+
+    file = folder / "MLmodel"
+    if not folder.is_dir() or not file.is_file():
+        raise BadPackage(f"{folder.name} is no MLflow model: a folder with a file MLmodel was expected")
+    if file.stat().st_size > MAX_BYTES:
+        raise BadPackage(f"{folder.name}: its MLmodel is over {MAX_BYTES} bytes")
+    try:
+        conf: Any = yaml.safe_load(file.read_bytes())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadPackage(f"{folder.name}: its MLmodel is not valid YAML: {error}") from None
+    if not isinstance(conf, dict):
+        raise BadPackage(f"{folder.name}: its MLmodel is empty or no mapping")
+    return _table(conf)  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _table(value: Any) -> dict[str, Any]:
+    """The value if it is a mapping, else an empty one."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _inside(folder: Path, relative: object) -> None:
+    if isinstance(relative, str) and not (folder / relative).resolve().is_relative_to(folder.resolve()):
+        raise BadPackage(f"{folder.name}: its MLmodel refers to '{relative[:200]}', outside the folder")
+
+
+def _data_only(loader: str, pyfunc: dict[str, Any], flavors: dict[str, Any]) -> bool:
+    """Whether loading runs no code of the model's: native XGBoost and LightGBM files, and no code folder."""
+    if pyfunc.get("code"):
+        return False
+    if loader == "mlflow.xgboost":
+        return str(_table(flavors.get("xgboost")).get("model_class", "xgboost.core.Booster")).startswith("xgboost.")
+    return (
+        loader == "mlflow.lightgbm"
+        and _table(flavors.get("lightgbm")).get("model_class", "lightgbm.basic.Booster") == "lightgbm.basic.Booster"
+    )
+
+
+def _entries(folder: Path, conf: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The signature's inputs, which MLmodel holds as a string of JSON."""
+    text: Any = _table(conf.get("signature")).get("inputs")
+    if text is None:
+        return None
+    try:
+        entries: Any = json.loads(text)
+    except (ValueError, TypeError):
+        raise BadPackage(f"{folder.name}: the signature in its MLmodel is not valid JSON") from None
+    if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) for e in cast("list[Any]", entries)):
+        raise BadPackage(f"{folder.name}: the signature in its MLmodel is no list of inputs")
+    return cast("list[dict[str, Any]]", entries)
+
+
+def _inputs(entries: list[dict[str, Any]]) -> tuple[tuple[TensorSpec, ...], dict[str, str]]:
+    if all(entry.get("type") == "tensor" for entry in entries):
+        return tuple(_tensor(entry) for entry in entries), {}
+    kinds = [str(entry.get("type")) for entry in entries]
+    if unknown := [kind for kind in kinds if kind not in COLUMNS]:
+        raise Unsupported(f"an MLflow input of type '{unknown[0]}' cannot be served; use columns or tensors")
+    if not all(isinstance(entry.get("name"), str) for entry in entries):
+        if len(set(kinds)) > 1 or COLUMNS[kinds[0]] == "BYTES":
+            raise InvalidArgument("the MLflow signature has columns without names: log the model with a DataFrame")
+        return (TensorSpec(name="x", datatype=COLUMNS[kinds[0]], shape=(-1, len(kinds)), nullable=True),), {}
+    specs = tuple(
+        TensorSpec(
+            name=entry["name"],
+            datatype=COLUMNS[kind],
+            shape=(-1,),
+            nullable=kind in ("float", "double", "string"),
+            optional=entry.get("required") is False,
+        )
+        for entry, kind in zip(entries, kinds, strict=True)
+    )
+    return specs, {entry["name"]: kind for entry, kind in zip(entries, kinds, strict=True)}
+
+
+def _tensor(entry: dict[str, Any]) -> TensorSpec:
+    try:
+        spec = entry["tensor-spec"]
+        dtype = np.dtype(spec["dtype"])
+        shape = tuple(int(axis) for axis in spec["shape"])
+    except (KeyError, TypeError, ValueError):
+        raise BadPackage("a tensor in the MLflow signature has no dtype or shape") from None
+    return TensorSpec(name=entry.get("name", "x"), datatype=datatype_of(np.empty(0, dtype)), shape=shape)

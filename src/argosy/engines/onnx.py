@@ -1,0 +1,180 @@
+"""ONNX models, executed by onnxruntime."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+
+from argosy.engines import onnx_file, onnx_values
+from argosy.engines.base import Engine, Settings, check_settings, rows_of, short
+from argosy.engines.probe import examples, rows_independent
+from argosy.spec.errors import ArgosyError, BadPackage, Internal, InvalidArgument
+from argosy.spec.signature import Signature, TensorSpec
+from argosy.spec.tensor import Array
+
+ort: Any = onnxruntime
+REFUSED: type[Exception] = ort.capi.onnxruntime_pybind11_state.InvalidArgument
+
+
+class OnnxEngine(Engine):
+    """One session. `predict` goes to the session's own `run`: its Python wrapper would check names a second time."""
+
+    releases_gil = True
+    parallel = True
+
+    def __init__(self, session: Any, signature: Signature) -> None:
+        self.signature = signature
+        self._session = session
+        self._names = [spec.name for spec in signature.outputs]
+        self._batched = signature.batched
+        kinds = {spec.datatype for spec in (*signature.inputs, *signature.outputs)}
+        self._strings = {spec.name for spec in signature.inputs if spec.datatype == "BYTES"}
+        self._plain = not self._strings
+        self._text = [place for place, spec in enumerate(signature.outputs) if spec.datatype == "BYTES"]
+        self._run: Any = onnx_values.runner(session, signature) if "BF16" in kinds else session._sess.run
+
+    def predict(self, inputs: Mapping[str, Array]) -> list[Array]:
+        """See `Engine.predict`."""
+        feeds: dict[str, Array] = inputs if self._plain and type(inputs) is dict else dict(inputs)  # pyright: ignore
+        for name in self._strings:
+            if name in feeds:
+                feeds[name] = onnx_values.to_text(name, feeds[name])
+        try:
+            outputs: list[Array] = self._run(self._names, feeds, None)
+        except ArgosyError:
+            raise
+        except REFUSED as error:
+            raise InvalidArgument(f"the model refused the input: {_reason(error)}") from None
+        except Exception as error:
+            raise Internal(f"onnxruntime failed: {_reason(error)}") from None
+        for place in self._text:
+            outputs[place] = onnx_values.to_bytes(outputs[place])
+        if self._batched:
+            self._check_rows(rows_of(inputs), outputs)
+        return outputs
+
+    def _check_rows(self, rows: int, outputs: list[Array]) -> None:
+        for name, array in zip(self._names, outputs, strict=True):
+            if array.shape[0] != rows:
+                raise Internal(f"output '{name}' has {array.shape[0]} rows for {rows} rows of input")
+
+    def close(self) -> None:
+        """Free the session and its memory arena."""
+        self._run = self._session = None
+
+
+def load(
+    path: Path,
+    signature: Signature | None,
+    settings: Settings,
+    threads: int,
+    sample: Mapping[str, Array] | None = None,
+) -> OnnxEngine:
+    """Check the file, make the session, and take or derive the signature.
+
+    An axis 0 that is free on every input and output counts rows if rows answered together are what they are alone.
+    """
+    check_settings(settings)
+    contents = onnx_file.inspect(path)
+    session = _session(path, threads)
+    derived = _signature(session, contents.shapeless, sample)
+    if signature is not None and signature.outputs:
+        _check(signature, derived)
+        return OnnxEngine(session, signature)
+    engine = OnnxEngine(session, derived)
+    if derived.batched and not rows_independent(engine):
+        derived = Signature(inputs=derived.inputs, outputs=derived.outputs, batched=False)
+        engine = OnnxEngine(session, derived)
+    return engine
+
+
+def _session(path: Path, threads: int) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    # A worker that spins while it waits takes the core the event loop needs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return ort.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0, read_config_from_model=0
+        )
+    except Exception as error:
+        raise BadPackage(f"onnxruntime cannot load {path.name}: {_reason(error)}") from None
+
+
+def _signature(session: Any, shapeless: set[str], sample: Mapping[str, Array] | None) -> Signature:
+    inputs = [_spec(value, "input") for value in session.get_inputs()]
+    if lost := [spec.name for spec in inputs if spec.name in shapeless and not spec.shape]:
+        raise BadPackage(f"the ONNX input '{lost[0]}' declares no shape: export the model with its number of axes")
+    values = [_spec(value, "output") for value in session.get_outputs()]
+    if any(spec.name in shapeless and not spec.shape for spec in values):
+        values = _shaped(session, inputs, values, shapeless, sample)
+    batched = all(spec.shape[:1] == (-1,) for spec in (*inputs, *values))
+    return Signature(inputs=tuple(inputs), outputs=tuple(values), batched=batched and bool(inputs))
+
+
+def _shaped(
+    session: Any,
+    inputs: list[TensorSpec],
+    outputs: list[TensorSpec],
+    shapeless: set[str],
+    sample: Mapping[str, Array] | None,
+) -> list[TensorSpec]:
+    """The outputs; one that declares no shape has as many axes as when the model runs, all of them free."""
+    given = dict(sample) if sample else examples(inputs, rows=2)
+    bare = Signature(inputs=tuple(inputs), outputs=tuple(outputs), batched=False)
+    try:
+        found = OnnxEngine(session, bare).predict(given)
+    except ArgosyError as error:
+        raise InvalidArgument(
+            f"an ONNX output declares no shape, and the model does not run on made-up rows ({error.message}): "
+            "give a sample with --sample"
+        ) from None
+    return [
+        TensorSpec(name=spec.name, datatype=spec.datatype, shape=(-1,) * array.ndim)
+        if spec.name in shapeless and not spec.shape
+        else spec
+        for spec, array in zip(outputs, found, strict=True)
+    ]
+
+
+def _spec(value: Any, side: str) -> TensorSpec:
+    datatype = onnx_values.DATATYPES.get(value.type)
+    if datatype is None:
+        hint = "; export a classifier with options={'zipmap': False}" if "map(" in value.type else ""
+        raise BadPackage(f"the ONNX {side} '{value.name}' is a {value.type}; only tensors are served{hint}")
+    shape = tuple(axis if isinstance(axis, int) and axis >= 0 else -1 for axis in value.shape)
+    return TensorSpec(name=value.name, datatype=datatype, shape=shape)
+
+
+def _check(signature: Signature, derived: Signature) -> None:
+    """Raise BadPackage unless the signature speaks of tensors this model has."""
+    for side, wanted, found in (
+        ("input", signature.inputs, derived.inputs),
+        ("output", signature.outputs, derived.outputs),
+    ):
+        known = {spec.name: spec for spec in found}
+        for spec in wanted:
+            real = known.get(spec.name)
+            if real is None:
+                raise BadPackage(f"the signature has an {side} '{spec.name}'; the ONNX model has {', '.join(known)}")
+            if real.datatype != spec.datatype or not _fits(spec.shape, real.shape):
+                raise BadPackage(
+                    f"the signature's {side} '{spec.name}' is {spec.datatype} {list(spec.shape)}; "
+                    f"the ONNX model's is {real.datatype} {list(real.shape)}"
+                )
+    given = {spec.name for spec in signature.inputs}
+    if missing := [spec.name for spec in derived.inputs if spec.name not in given]:
+        raise BadPackage(f"the signature lacks the ONNX model's input '{missing[0]}'")
+
+
+def _fits(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    return len(one) == len(other) and all(a == b or -1 in (a, b) for a, b in zip(one, other, strict=True))
+
+
+def _reason(error: BaseException) -> str:
+    """What onnxruntime said, without its prefix of codes."""
+    return short(error).rpartition("[ONNXRuntimeError] : ")[2].partition(" : ")[2].partition(" : ")[2] or short(error)

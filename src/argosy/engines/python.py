@@ -1,0 +1,128 @@
+"""A user's own class: `load(self, path)` once, `predict(self, inputs)` for every batch.
+
+`predict` is given a dict of numpy arrays by input name and returns a dict of arrays by output name, or one array where
+the signature has one output. Anything it gets wrong is an Internal error that says what.
+"""
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from argosy.engines.base import Engine, Settings, check_settings, check_shape, rows_of, short
+from argosy.engines.isolation import claim, forget, own_modules
+from argosy.engines.probe import complete
+from argosy.spec.errors import ArgosyError, BadPackage, Internal, InvalidArgument
+from argosy.spec.signature import Signature, TensorSpec
+from argosy.spec.tensor import NUMPY, Array, as_bytes
+
+
+class PythonEngine(Engine):
+    """An instance of the user's class. Its code is under a package name of its own, so that two models never meet."""
+
+    def __init__(self, model: Any, signature: Signature, package: str) -> None:
+        self.signature = signature
+        self._model: Any = model
+        self._package = package
+
+    def predict(self, inputs: Mapping[str, Array]) -> list[Array]:
+        """See `Engine.predict`."""
+        rows = rows_of(inputs) if self.signature.batched else None
+        found = self._call(inputs)
+        if unknown := [name for name in found if all(spec.name != name for spec in self.signature.outputs)]:
+            raise Internal(f"predict returned an output '{unknown[0]}' that the signature does not have")
+        return [_output(spec, found, rows) for spec in self.signature.outputs]
+
+    def answers(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """What the model gives, unchecked but for being arrays: how packaging learns its outputs."""
+        found = self._call(inputs)
+        return {name: as_array(name, value) for name, value in found.items()}
+
+    def _call(self, inputs: Mapping[str, Array]) -> dict[str, Any]:
+        try:
+            found: Any = self._model.predict(dict(inputs))
+        except ArgosyError:
+            raise
+        except Exception as error:
+            raise Internal(f"the model's predict raised {type(error).__name__}: {short(error)}") from error
+        if isinstance(found, dict):
+            return cast("dict[str, Any]", found)
+        if len(self.signature.outputs) > 1 or not isinstance(found, np.ndarray):
+            raise Internal(f"predict returned a {type(found).__name__}; a dict of numpy arrays by name was expected")
+        name = self.signature.outputs[0].name if self.signature.outputs else "output"
+        return {name: found}
+
+    def close(self) -> None:
+        """Call the model's own `close`, if it has one, and forget its modules."""
+        try:
+            if callable(close := getattr(self._model, "close", None)):
+                close()
+        finally:
+            self._model = None
+            forget(self._package)
+
+
+def load(
+    path: Path,
+    signature: Signature | None,
+    settings: Settings,
+    threads: int,
+    sample: Mapping[str, Array] | None = None,
+) -> PythonEngine:
+    """Import the class that `settings["class"]` names ("module:Class") from the folder, make one, call its `load`."""
+    check_settings(settings, **{"class": str})
+    if signature is None:
+        raise InvalidArgument("a Python model needs a signature, or a sample to find it from: give one with --sample")
+    model, package = _instance(path, str(settings.get("class", "")))
+    engine = PythonEngine(model, signature, package)
+    if not signature.outputs:
+        engine.signature = complete(signature.inputs, engine.answers, sample)
+    return engine
+
+
+def _instance(path: Path, name: str) -> tuple[Any, str]:
+    module_name, _, class_name = name.partition(":")
+    parts = module_name.split(".")
+    if not class_name.isidentifier() or not all(part.isidentifier() for part in parts):
+        raise InvalidArgument(f"the setting 'class' must be 'module:Class', not '{name}'")
+    if not path.is_dir():
+        raise BadPackage(f"{path.name} is no folder; a Python model is a folder that holds {module_name}.py")
+    package = claim(path)
+    try:
+        with own_modules(path):
+            module = importlib.import_module(f"{package}.{module_name}")
+        kind = getattr(module, class_name, None)
+        if not isinstance(kind, type) or not callable(getattr(kind, "predict", None)):
+            raise BadPackage(f"{module_name}.py has no class '{class_name}' with a method predict(self, inputs)")
+        model = kind()
+        if callable(start := getattr(model, "load", None)):
+            start(path) if inspect.signature(start).parameters else start()
+    except BadPackage:
+        forget(package)
+        raise
+    except (Exception, SystemExit) as error:
+        forget(package)
+        raise BadPackage(f"{name} cannot be loaded: {type(error).__name__}: {short(error)}") from error
+    return model, package
+
+
+def _output(spec: TensorSpec, found: dict[str, Any], rows: int | None) -> Array:
+    if spec.name not in found:
+        raise Internal(f"predict returned no output '{spec.name}'; it returned {', '.join(found) or 'nothing'}")
+    array = as_array(spec.name, found[spec.name])
+    check_shape(spec, array, rows)
+    if spec.datatype == "BYTES" and array.dtype.kind in "OSU":
+        return as_bytes(array)
+    if array.dtype != NUMPY[spec.datatype]:
+        raise Internal(f"output '{spec.name}' has dtype {array.dtype}; the signature says {spec.datatype}")
+    return array
+
+
+def as_array(name: str, value: Any) -> Array:
+    """The value, if it is an array; Internal says what it is else."""
+    if isinstance(value, np.ndarray):
+        return cast("Array", value)
+    raise Internal(f"output '{name}' is a {type(value).__name__}; predict must return numpy arrays")

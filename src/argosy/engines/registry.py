@@ -1,0 +1,55 @@
+"""Engines by name. A module is imported when its engine is first used; others may add theirs by entry point."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from argosy.engines.base import Engine, Settings
+from argosy.engines.threads import threads_of
+from argosy.spec.errors import InvalidArgument
+from argosy.spec.package import ENGINES
+from argosy.spec.signature import Signature
+from argosy.spec.tensor import Array
+
+GROUP = "argosy.engines"
+
+
+def load(
+    name: str,
+    path: Path,
+    *,
+    signature: Signature | None = None,
+    settings: Settings | None = None,
+    threads: int = 0,
+    sample: Mapping[str, Array] | None = None,
+) -> Engine:
+    """Load the weights at `path` (a file or a folder) with the engine of this name.
+
+    `signature=None`, a signature without outputs, and `sample` (rows by input name) are for packaging: the engine then
+    finds out what it can. `threads` 0 takes the cores this process may use. Raises BadPackage for weights that are
+    broken or do something they must not, Untrusted for code nobody vouched for, MissingExtra for a framework that is
+    not installed, InvalidArgument for settings or a signature that do not fit.
+    """
+    return _loader(name)(path, signature, settings or {}, threads_of(threads), sample)
+
+
+def names() -> tuple[str, ...]:
+    """Every engine: ours, then those of other distributions."""
+    from importlib.metadata import entry_points
+
+    others = sorted(point.name for point in entry_points(group=GROUP))
+    return (*ENGINES, *(name for name in others if name not in ENGINES))
+
+
+Loader = Callable[[Path, Signature | None, Settings, int, Mapping[str, Array] | None], Engine]
+"""What an engine module's `load`, and an entry point of the group `argosy.engines`, has to be."""
+
+
+def _loader(name: str) -> Loader:
+    from importlib.metadata import entry_points
+
+    if name in ENGINES:
+        return importlib.import_module(f"argosy.engines.{name}").load
+    for point in entry_points(group=GROUP, name=name):
+        return point.load()
+    raise InvalidArgument(f"there is no engine '{name}'; there are {', '.join(names())}")

@@ -1,0 +1,167 @@
+"""scikit-learn estimators, from skops or joblib files.
+
+A joblib file is a pickle: it is loaded only with the setting `trusted_pickle`, which packaging gives after its scan.
+A skops file loads the types in `trusted_types` (names separated by commas) besides those skops itself vouches for.
+"""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from argosy.engines.base import Loose, Settings, check_file, check_settings, require, short
+from argosy.engines.frames import column, frame, strings
+from argosy.engines.probe import complete
+from argosy.spec.errors import ArgosyError, BadPackage, InvalidArgument, Untrusted
+from argosy.spec.signature import Signature, TensorSpec
+from argosy.spec.tensor import Array
+
+EMPTY = Signature(inputs=(), outputs=(), batched=False)
+
+
+class SklearnEngine(Loose):
+    """A fitted estimator: `label` and `probabilities` of a classifier, `prediction`, `label` of a clusterer,
+    `transformed`. Python holds the GIL while it works."""
+
+    def __init__(self, estimator: Any, signature: Signature) -> None:
+        self._estimator = estimator
+        self._method = _method(estimator)
+        self.use(signature)
+
+    def use(self, signature: Signature) -> None:
+        """Answer under this signature from now on."""
+        self.signature = signature
+        wanted = {spec.name for spec in signature.outputs}
+        self._scores = hasattr(self._estimator, "predict_proba") and (not wanted or "probabilities" in wanted)
+        named = getattr(self._estimator, "feature_names_in_", None) is not None
+        self._frame = named or len(signature.inputs) > 1
+
+    def run(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        """See `Loose.run`."""
+        rows = self._rows(inputs)
+        try:
+            found = {self._method: _dense(getattr(self._estimator, CALLS[self._method])(rows))}
+            if self._scores and self._method == "label":
+                scores = self._estimator.predict_proba(rows)
+                found |= {} if isinstance(scores, list) else {"probabilities": scores}
+        except ArgosyError:
+            raise
+        except Exception as error:
+            raise InvalidArgument(f"the estimator refused the input: {short(error)}") from None
+        return found
+
+    def _rows(self, inputs: Mapping[str, Array]) -> Any:
+        specs = self.signature.inputs
+        if self._frame:
+            return frame(specs, inputs)
+        array = inputs[specs[0].name]
+        if specs[0].datatype == "BYTES":
+            return strings(specs[0], column(specs[0], array) if array.shape[1:] in ((), (1,)) else array)
+        return array.reshape(-1, 1) if array.ndim == 1 else array
+
+
+CALLS = {"label": "predict", "prediction": "predict", "transformed": "transform"}
+"""Name of the first output → the estimator's method."""
+
+
+def load(
+    path: Path,
+    signature: Signature | None,
+    settings: Settings,
+    threads: int,
+    sample: Mapping[str, Array] | None = None,
+) -> SklearnEngine:
+    """Load an estimator. Numeric libraries are held to `threads`; the estimator's own worker pools are switched off."""
+    check_settings(settings, trusted_pickle=bool, trusted_types=str)
+    check_file(path, "a scikit-learn model")
+    require("sklearn", "sklearn", f"the scikit-learn model {path.name}")
+    estimator = read(path, settings)
+    if not any(callable(getattr(estimator, call, None)) for call in ("predict", "transform")):
+        raise BadPackage(f"{path.name} holds a {type(estimator).__name__}, which can neither predict nor transform")
+    _quiet(estimator, threads)
+    if signature is not None and signature.outputs:
+        return SklearnEngine(estimator, signature)
+    inputs = signature.inputs if signature is not None else (_input(estimator),)
+    engine = SklearnEngine(estimator, Signature(inputs=inputs, outputs=(), batched=False))
+    engine.use(complete(inputs, engine.run, sample))
+    return engine
+
+
+def read(path: Path, settings: Settings) -> Any:
+    """The object in a skops file (a zip archive) or a joblib file (a pickle, perhaps compressed)."""
+    with path.open("rb") as file:
+        archive = file.read(4) == b"PK\x03\x04"
+    if archive:
+        return _skops(path, [name for name in str(settings.get("trusted_types", "")).split(",") if name])
+    if not settings.get("trusted_pickle"):
+        raise Untrusted(
+            f"{path.name} is a pickle, which can run code when it is loaded; push it with --trust, or as skops"
+        )
+    joblib = require("joblib", "sklearn", f"the joblib file {path.name}")
+    try:
+        return joblib.load(path)
+    except Exception as error:
+        raise BadPackage(f"{path.name} cannot be loaded: {type(error).__name__}: {short(error)}") from None
+
+
+def _skops(path: Path, trusted: list[str]) -> Any:
+    skops = require("skops.io", "sklearn", f"the skops file {path.name}")
+    try:
+        return skops.load(path, trusted=trusted)
+    except Exception as error:
+        if type(error).__name__ == "UntrustedTypesFoundException":
+            raise Untrusted(f"{path.name}: {short(error)}; push it with --trust if you know them") from None
+        raise BadPackage(f"{path.name} cannot be loaded: {type(error).__name__}: {short(error)}") from None
+
+
+def _quiet(estimator: Any, threads: int) -> None:
+    """A worker pool for every request costs more than it saves: `n_jobs` becomes 1; BLAS and OpenMP get `threads`."""
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(threads)
+    if not hasattr(estimator, "get_params"):
+        return
+    jobs = {
+        key: 1 for key, value in estimator.get_params().items() if key.endswith("n_jobs") and value not in (None, 1)
+    }
+    if jobs:
+        estimator.set_params(**jobs)
+
+
+def _method(estimator: Any) -> str:
+    if not callable(getattr(estimator, "predict", None)):
+        return "transformed"
+    base: Any = require("sklearn.base", "sklearn", "a scikit-learn model")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        label = base.is_classifier(estimator) or base.is_clusterer(estimator) or hasattr(estimator, "classes_")
+    return "label" if label else "prediction"
+
+
+def _input(estimator: Any) -> TensorSpec:
+    """One FP64 matrix, where the estimator says how wide and nothing in it was trained on strings."""
+    width = getattr(estimator, "n_features_in_", None)
+    if width is None or _knows_strings(estimator):
+        raise InvalidArgument("this estimator does not say what it was trained on: give a sample with --sample")
+    names = getattr(estimator, "feature_names_in_", None)
+    columns = tuple(str(name) for name in names) if names is not None else ()
+    return TensorSpec(name="x", datatype="FP64", shape=(-1, int(width)), columns=columns)
+
+
+def _knows_strings(estimator: Any) -> bool:
+    """Whether an encoder or a text vectorizer inside was fitted on strings."""
+    categories: Any = getattr(estimator, "categories_", ())
+    if hasattr(estimator, "vocabulary_") or any(np.asarray(values).dtype.kind in "OSU" for values in categories):
+        return True
+    inner = [step[1] for attribute in ("steps", "transformers_") for step in getattr(estimator, attribute, ())]
+    return any(_knows_strings(one) for one in inner)
+
+
+def _dense(value: Any) -> Array:
+    """An array, from whatever the estimator gave: a sparse matrix, a DataFrame, a Series, a list."""
+    if hasattr(value, "toarray"):
+        return value.toarray()
+    return value.to_numpy() if hasattr(value, "to_numpy") else np.asarray(value)
