@@ -35,6 +35,7 @@ class HttpReplica:
     def __init__(self, folder: Path, name: str) -> None:
         self.name, self.path = name, str(folder / f"{name}.sock")
         self.seen: list[Request] = []
+        self.arrived = asyncio.Event()
         self.handler: Handler = self.echo
         self.server: asyncio.Server | None = None
         self.writers: set[asyncio.StreamWriter] = set()
@@ -62,6 +63,7 @@ class HttpReplica:
             while True:
                 request = await self._read(reader)
                 self.seen.append(request)
+                self.arrived.set()
                 status, headers, body = await self.handler(request)
                 if status == 0:
                     return

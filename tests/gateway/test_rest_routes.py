@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from pathlib import Path
 
 from argosy.gateway.model import EndpointRoute, Upstream
 from tests.gateway.kit import KEY, api_key, http, one, revision
@@ -86,8 +87,7 @@ async def test_request_ids_are_kept_given_back_and_logged(gateway, replica, conf
     assert kept.headers["x-request-id"] == "mine"
     assert len(made.headers["x-request-id"]) == 36
     await gateway.stop(1)
-    with open(config.access_log_path) as log:
-        line = json.loads(log.readline())
+    line = json.loads(Path(config.access_log_path).read_text().splitlines()[0])
     expected = {
         "request_id": "mine",
         "method": "POST",

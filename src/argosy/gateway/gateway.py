@@ -16,7 +16,7 @@ from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig
 from argosy.gateway.snapshot import CDS, LDS, RDS, SDS, XDS_FOLDER, Snapshot, build_snapshot
 from argosy.gateway.subscriptions import Refused, Subscriptions
 from argosy.gateway.xds import Resource
-from argosy.spec.errors import Conflict, Unavailable
+from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument, Unavailable
 
 GRACE_SECONDS = 2.0
 """How long a cluster without a route stays at least: a request may have read the routes before."""
@@ -37,7 +37,8 @@ class Gateway:
         self._retired: dict[str, float] = {}
 
     async def start(self, endpoints: Iterable[EndpointRoute] = (), keys: Iterable[ApiKey] = ()) -> None:
-        """Starts Envoy with these endpoints. Raises Conflict when the port is taken, Refused when Envoy objects."""
+        """Starts Envoy with these endpoints. Raises Conflict when the port is taken, Refused when Envoy objects,
+        InvalidArgument when it cannot use the TLS files."""
         snapshot = build_snapshot(self.config, endpoints, keys)
         files = snapshot.files()
         node = f"argosy-{secrets.token_hex(8)}"
@@ -156,7 +157,11 @@ class Gateway:
             for name in gone:
                 del self._retired[name]
 
-    def _explained(self, error: Refused | Unavailable) -> Refused | Unavailable | Conflict:
+    def _explained(self, error: Refused | Unavailable) -> ArgosyError:
+        """The same in terms of a setting, where a setting is the cause."""
+        if SDS in error.message and self.config.tls:
+            tls = self.config.tls
+            return InvalidArgument(f"gateway TLS: {tls.certificate} and {tls.key} cannot be used. {error.message}")
         if "Address already in use" not in error.message:
             return error
         where = f"{self.config.host}:{self.config.port}"

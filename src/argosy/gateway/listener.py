@@ -85,7 +85,7 @@ def _connection_manager(config: GatewayConfig, rds_path: str) -> Resource:
 
 
 def _http2(config: GatewayConfig) -> Resource:
-    """A stream's window is also what may be buffered of it, and the first message is read whole for its model's name."""
+    """A stream's window bounds what may be buffered of it, and a first message is read whole for its model's name."""
     window = min(2**31 - 1, max(2**16 - 1, config.max_body_bytes) + 2**16)
     return {
         "max_concurrent_streams": 1024,

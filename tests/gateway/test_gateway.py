@@ -1,0 +1,326 @@
+"""The life of a gateway: applying, rolling back, adopting, swapping under load, ending."""
+
+import asyncio
+import os
+import socket
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import msgspec
+import psutil
+import pytest
+
+from argosy.gateway.gateway import Gateway
+from argosy.gateway.model import EndpointRoute, Limits, Tls, Upstream
+from argosy.gateway.subscriptions import Refused
+from argosy.spec.errors import Conflict, InvalidArgument, Unavailable
+from tests.gateway.kit import api_key, http, one, revision
+
+INFER = "/v2/models/digits/infer"
+NORMAL = Limits()
+
+
+def listing(gateway):
+    """Every file of the snapshot with its inode: a rewrite shows."""
+    return {path.name: path.stat().st_ino for path in gateway.files.folder.iterdir()}
+
+
+async def test_nothing_changed_writes_nothing(gateway, replica):
+    a = await replica("a")
+    await gateway.start([one(a)], [api_key()])
+    before = listing(gateway)
+    assert await gateway.apply([one(a)], [api_key()]) is False
+    assert listing(gateway) == before
+
+
+async def test_scaling_writes_one_small_file(gateway, replica):
+    a, b = await replica("a"), await replica("b")
+    await gateway.start([one(a, auth=False)])
+    before = listing(gateway)
+    both = EndpointRoute(endpoint="digits", revisions=(revision("r1", "1", a, b, weight=1),), auth=False)
+    assert await gateway.apply([both]) is True
+    after = listing(gateway)
+    changed = {name for name in after if after[name] != before.get(name)}
+    assert len(changed) == 1
+    assert changed.pop().startswith("eds-")
+    async with await http(gateway) as client:
+        who = {(await client.post(INFER, content=b"x")).json()["replica"] for _ in range(50)}
+    assert who == {"a", "b"}
+
+
+async def test_a_new_revision_replaces_the_old_one_and_its_cluster_goes(gateway, replica):
+    a, b = await replica("a"), await replica("b")
+    await gateway.start([one(a, auth=False)])
+    new = EndpointRoute(endpoint="digits", revisions=(revision("r2", "2", b, weight=1),), auth=False)
+    async with await http(gateway) as client:
+        await gateway.apply([new])
+        assert (await client.post(INFER, content=b"x")).json()["replica"] == "b"
+        assert len(await gateway.process.admin.active()) == 2
+        await gateway.sweep(grace=0)
+        await gateway.sweep(grace=0)
+        assert [name.split("/")[1] for name in await gateway.process.admin.active()] == ["r2"]
+        assert len([name for name in listing(gateway) if name.startswith("eds-")]) == 1
+        assert (await client.post(INFER, content=b"x")).status_code == 200
+
+
+async def test_a_cluster_in_use_outlives_its_route(gateway, replica):
+    a, b = await replica("a"), await replica("b")
+    go = asyncio.Event()
+
+    async def gated(_):
+        await go.wait()
+        return 200, {}, b"late"
+
+    a.handler = gated
+    await gateway.start([one(a, auth=False)])
+    async with await http(gateway) as client:
+        waiting = asyncio.create_task(client.post(INFER, content=b"x"))
+        await a.arrived.wait()
+        await gateway.apply([EndpointRoute(endpoint="digits", revisions=(revision("r2", "2", b, weight=1),))])
+        await gateway.sweep(grace=0)
+        assert len(await gateway.process.admin.active()) == 2
+        go.set()
+        assert (await waiting).text == "late"
+        await gateway.sweep(grace=0)
+        assert len(await gateway.process.admin.active()) == 1
+
+
+async def test_changed_limits_make_a_new_cluster(gateway, replica):
+    a = await replica("a")
+    await gateway.start([one(a, auth=False)])
+    (old,) = await gateway.process.admin.active()
+    await gateway.apply([one(a, auth=False, limits=Limits(requests=7))])
+    assert old in await gateway.process.admin.active()
+    assert len(await gateway.process.admin.active()) == 2
+
+
+async def test_what_envoy_refuses_is_rolled_back(gateway, replica, monkeypatch):
+    a, b = await replica("a"), await replica("b")
+    await gateway.start([one(a, auth=False)])
+    before = {name: gateway.files.get(name).resources for name in gateway.files.names()}
+
+    def broken(config, endpoints, keys=()):
+        snapshot = build(config, endpoints, keys)
+        snapshot.routes["argosy"]["virtual_hosts"][0]["domains"] = ["*", "*"]
+        return snapshot
+
+    from argosy.gateway import gateway as module
+
+    build = module.build_snapshot
+    monkeypatch.setattr(module, "build_snapshot", broken)
+    with pytest.raises(Refused, match=r"Envoy refuses rds\.json: .*Only a single wildcard domain"):
+        await gateway.apply([one(a, auth=False), one(b, endpoint="other", auth=False)])
+    monkeypatch.undo()
+    assert {name: gateway.files.get(name).resources for name in gateway.files.names()} == before
+    async with await http(gateway) as client:
+        assert (await client.post(INFER, content=b"x")).status_code == 200
+        await gateway.apply([one(a, auth=False), one(b, endpoint="other", auth=False)])
+        assert (await client.get("/v2/models/other")).status_code == 200
+
+
+async def test_a_port_in_use_is_named(config):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        gateway = Gateway(msgspec.structs.replace(config, port=port))
+        with pytest.raises(Conflict, match=rf"127\.0\.0\.1:{port}.*gateway\.port"):
+            await gateway.start()
+        assert not await gateway.alive()
+        assert not gateway.process.record.exists()
+
+
+async def test_two_gateways_do_not_share_a_port(gateway, folder, config):
+    await gateway.start()
+    _, port = await gateway.address()
+    second = Gateway(msgspec.structs.replace(config, run_dir=str(folder / "two"), port=port))
+    with pytest.raises(Conflict):
+        await second.start()
+
+
+async def test_a_gateway_is_adopted_and_continues(gateway, replica, config):
+    a, b = await replica("a"), await replica("b")
+    await gateway.start([one(a, auth=False)])
+    before = listing(gateway)
+    later = Gateway(config)
+    assert await later.adopt()
+    assert await later.alive()
+    assert await later.apply([one(a, auth=False)]) is False
+    assert listing(later) == before
+    await later.apply([one(b, auth=False)])
+    async with await http(later) as client:
+        assert (await client.post(INFER, content=b"x")).json()["replica"] == "b"
+
+
+async def test_what_was_written_but_not_taken_up_is_written_again(gateway, replica, config):
+    a = await replica("a")
+    await gateway.start([one(a, auth=False)])
+    rds = gateway.files.folder / "rds.json"
+    content = msgspec.json.decode(rds.read_bytes())
+    content["version_info"] = "99"
+    rds.write_bytes(msgspec.json.encode(content))
+    later = Gateway(config)
+    assert await later.adopt()
+    assert await later.apply([one(a, auth=False)]) is True
+    assert await later.apply([one(a, auth=False)]) is False
+    assert await later.subscriptions.stale() == set()
+
+
+STARTER = """
+import asyncio, os, signal, sys
+from argosy.gateway.gateway import Gateway
+from argosy.gateway.model import GatewayConfig
+async def main():
+    await Gateway(GatewayConfig(run_dir=sys.argv[1], port=0, concurrency=1)).start()
+    os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(main())
+"""
+
+
+async def test_envoy_outlives_the_process_that_started_it(config):
+    child = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", STARTER, config.run_dir], check=False, timeout=30
+    )
+    assert child.returncode == -9
+    gateway = Gateway(config)
+    assert await gateway.adopt()
+    pid = gateway.process.running.pid
+    async with await http(gateway) as client:
+        assert (await client.get("/v2/health/live")).status_code == 200
+    await gateway.stop(0.2)
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+async def test_there_is_nothing_to_adopt(gateway, config):
+    assert not await gateway.adopt()
+    await gateway.start()
+    os.kill(gateway.process.running.pid, 9)
+    assert await gateway.process._ended(5)
+    assert not await Gateway(config).adopt()
+    with pytest.raises(Unavailable):
+        await gateway.address()
+    await gateway.start()
+    assert await gateway.alive()
+
+
+async def test_stopping_lets_requests_finish(gateway, replica):
+    a = await replica("a")
+    go = asyncio.Event()
+
+    async def gated(_):
+        await go.wait()
+        return 200, {}, b"done"
+
+    a.handler = gated
+    await gateway.start([one(a, auth=False)])
+    async with await http(gateway) as client:
+        waiting = asyncio.create_task(client.post(INFER, content=b"x"))
+        await a.arrived.wait()
+        stopping = asyncio.create_task(gateway.stop(5))
+        await asyncio.sleep(0.2)
+        go.set()
+        assert (await waiting).text == "done"
+        await stopping
+    assert not gateway.process.alive()
+    assert not Path(gateway.config.admin_socket).exists()
+
+
+async def test_swaps_under_load_lose_nothing(gateway, replica):
+    a, b, c = await replica("a"), await replica("b"), await replica("c")
+
+    def route(*replicas, limits=NORMAL, weights=(1, 1)):
+        first, second = weights
+        revisions = (revision("r1", "1", *replicas, weight=first), revision("r2", "2", c, weight=second))
+        return [EndpointRoute(endpoint="digits", revisions=revisions, auth=False, limits=limits)]
+
+    await gateway.start(route(a, b))
+    stop = asyncio.Event()
+    statuses: list[int] = []
+
+    async def load(client):
+        while not stop.is_set():
+            statuses.append((await client.post(INFER, content=b"x" * 100)).status_code)
+
+    async with await http(gateway) as client:
+        workers = [asyncio.create_task(load(client)) for _ in range(8)]
+        for turn in range(12):
+            draining = Upstream(replica="a", http=a.path, state="draining")
+            await gateway.apply(route(draining, b))
+            await gateway.apply(route(b))
+            await gateway.apply(route(a, b, limits=Limits(requests=1000 + turn), weights=(turn, 12 - turn)))
+            await gateway.sweep(grace=0)
+        stop.set()
+        await asyncio.gather(*workers)
+    assert len(statuses) > 200
+    assert set(statuses) == {200}
+
+
+async def test_traffic_is_counted_per_revision(gateway, replica):
+    a = await replica("a")
+    await gateway.start([one(a, auth=False)])
+    async with await http(gateway) as client:
+        for _ in range(5):
+            await client.post(INFER, content=b"x")
+    found = await gateway.stats()
+    assert found["digits", "r1"].requests == 5
+    assert (found["digits", "r1"].hosts, found["digits", "r1"].healthy_hosts) == (1, 1)
+
+
+def certificate(folder, name, common_name):
+    """A self-signed certificate for localhost."""
+    cert, key = folder / f"{name}.pem", folder / f"{name}.key"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    subject = ["-subj", f"/CN={common_name}", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    out = ["-keyout", str(key), "-out", str(cert), "-days", "2"]
+    subprocess.run([*command, *subject, *out], check=True, capture_output=True)
+    return cert, key
+
+
+async def served_name(gateway, trusted):
+    host, port = await gateway.address()
+    context = ssl.create_default_context(cafile=str(trusted))
+    _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname="localhost")
+    name = writer.get_extra_info("peercert")["subject"][0][0][1]
+    writer.close()
+    return name
+
+
+async def test_tls_with_a_certificate_that_is_replaced(config, replica, folder):
+    a = await replica("a")
+    certs = folder / "certs"
+    certs.mkdir()
+    cert, key = certificate(certs, "live", "first")
+    new_cert, new_key = certificate(folder, "new", "second")
+    gateway = Gateway(msgspec.structs.replace(config, tls=Tls(str(cert), str(key))))
+    await gateway.start([one(a, auth=False)])
+    try:
+        _, port = await gateway.address()
+        context = ssl.create_default_context(cafile=str(cert))
+        async with httpx.AsyncClient(verify=context, trust_env=False) as client:
+            answer = await client.post(f"https://localhost:{port}{INFER}", content=b"x")
+            assert answer.status_code == 200
+        assert await served_name(gateway, cert) == "first"
+        new_key.rename(key)
+        new_cert.rename(cert)
+        async with asyncio.timeout(5):
+            while True:
+                try:
+                    if await served_name(gateway, cert) == "second":
+                        break
+                except ssl.SSLError:
+                    await asyncio.sleep(0.02)
+    finally:
+        await gateway.stop(0.2)
+
+
+async def test_a_bad_certificate_is_refused_with_its_reason(config, folder):
+    cert, key = folder / "c.pem", folder / "c.key"
+    cert.write_text("nonsense")
+    key.write_text("nonsense")
+    gateway = Gateway(msgspec.structs.replace(config, tls=Tls(str(cert), str(key))))
+    with pytest.raises(InvalidArgument, match=r"c\.pem.*Failed to load certificate"):
+        await gateway.start()
+    assert not await gateway.alive()

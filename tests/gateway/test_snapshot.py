@@ -1,0 +1,231 @@
+"""Snapshots as data: exact where they are small, invariants where they are large."""
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from argosy.gateway import envoy
+from argosy.gateway.bootstrap import bootstrap, static
+from argosy.gateway.clusters import eds_file
+from argosy.gateway.descriptors import Descriptors
+from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig, Limits, RevisionRoute, Tls, Upstream
+from argosy.gateway.snapshot import build_snapshot, check_snapshot, routed
+from argosy.spec.errors import Conflict, Internal, InvalidArgument
+from tests.gateway.kit import api_key, one, revision
+
+CONFIG = GatewayConfig(run_dir="/run/argosy")
+
+names = st.from_regex(r"[a-z0-9]([a-z0-9._-]{0,20}[a-z0-9])?", fullmatch=True)
+tokens = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
+
+
+@st.composite
+def endpoint_lists(draw):
+    """Endpoints with sockets that are all different."""
+    number = iter(range(10_000))
+
+    def replicas():
+        for _ in range(draw(st.integers(0, 3))):
+            n = next(number)
+            yield Upstream(
+                replica=f"p{n}",
+                http=f"/s/{n}.h",
+                grpc=draw(st.sampled_from([None, f"/s/{n}.g"])),
+                state=draw(st.sampled_from(["ready", "draining"])),
+            )
+
+    def revisions():
+        for name in draw(st.lists(tokens, max_size=4, unique=True)):
+            yield RevisionRoute(
+                revision=name,
+                version=draw(st.sampled_from(["1", "2", "v.3"])),
+                weight=draw(st.integers(0, 100)),
+                upstreams=tuple(replicas()),
+            )
+
+    return [
+        EndpointRoute(
+            endpoint=name, revisions=tuple(revisions()), auth=draw(st.booleans()), retries=draw(st.integers(0, 3))
+        )
+        for name in draw(st.lists(names, max_size=4, unique=True))
+    ]
+
+
+key_lists = st.lists(
+    st.builds(
+        ApiKey,
+        id=tokens,
+        sha256=st.binary(min_size=32, max_size=32).map(bytes.hex),
+        scopes=st.lists(names | st.just("*"), max_size=3).map(tuple),
+        requests_per_second=st.none() | st.floats(0.001, 10_000),
+    ),
+    max_size=4,
+    unique_by=(lambda key: key.id, lambda key: key.sha256),
+)
+
+
+@pytest.fixture(scope="module")
+def descriptors(tmp_path_factory):
+    return Descriptors(envoy.find(), tmp_path_factory.mktemp("cache"))
+
+
+@given(endpoints=endpoint_lists(), keys=key_lists)
+@settings(deadline=None, max_examples=60)
+def test_every_snapshot_holds_together_and_fits_envoy(descriptors, endpoints, keys):
+    snapshot = build_snapshot(CONFIG, endpoints, keys)
+    files = snapshot.files()
+    descriptors.check_all(files)
+    assert msgspec.json.decode(msgspec.json.encode(files)) == files
+    assert all(each.keys() <= snapshot.clusters.keys() for each in routed(snapshot))
+    assert {eds_file(name) for name in snapshot.hosts} <= files.keys()
+    assert build_snapshot(CONFIG, reversed(endpoints), reversed(keys)) == snapshot
+    assert not any(key.sha256 in json.dumps(files["lds.json"]) for key in keys)
+
+
+@given(endpoints=endpoint_lists())
+@settings(deadline=None, max_examples=30)
+def test_a_cluster_of_one_name_never_changes(endpoints):
+    first = build_snapshot(CONFIG, endpoints)
+    changed = [
+        msgspec.structs.replace(each, limits=Limits(requests=5), timeout=1, retries=1, auth=not each.auth)
+        for each in endpoints
+    ]
+    second = build_snapshot(CONFIG, changed)
+    assert not first.clusters.keys() & second.clusters.keys()
+    moved = build_snapshot(CONFIG, [_without_replicas(each) for each in endpoints])
+    for name in first.clusters.keys() & moved.clusters.keys():
+        assert first.clusters[name] == moved.clusters[name]
+
+
+def _without_replicas(endpoint):
+    revisions = tuple(msgspec.structs.replace(each, upstreams=()) for each in endpoint.revisions)
+    return msgspec.structs.replace(endpoint, revisions=revisions)
+
+
+@given(endpoints=endpoint_lists())
+@settings(deadline=None, max_examples=30)
+def test_shares_follow_the_weights(endpoints):
+    snapshot = build_snapshot(CONFIG, endpoints)
+    routes = snapshot.routes["argosy"]["virtual_hosts"][0]["routes"]
+    for endpoint in endpoints:
+        path = f"/v2/models/{endpoint.endpoint}"
+        (route,) = [each for each in routes if each["match"].get("path_separated_prefix") == path]
+        weights = {each.revision: each.weight for each in endpoint.revisions if each.weight}
+        if not weights:
+            assert route["direct_response"]["status"] == 503
+        elif len(weights) > 1:
+            got = route["route"]["weighted_clusters"]["clusters"]
+            assert {each["name"].split("/")[1]: each["weight"] for each in got} == weights
+        else:
+            assert route["route"]["cluster"].split("/")[1] in weights
+
+
+def test_the_hosts_of_a_cluster():
+    ups = (
+        Upstream(replica="b", http="/s/b", grpc="/s/bg", state="draining"),
+        Upstream(replica="a", http="/s/a"),
+    )
+    snapshot = build_snapshot(CONFIG, [EndpointRoute(endpoint="e", revisions=(revision("r", "1", *ups, weight=1),))])
+    by_protocol = {name.split("/")[2]: hosts for name, hosts in snapshot.hosts.items()}
+    assert by_protocol["http"]["endpoints"][0]["lb_endpoints"] == [
+        {
+            "endpoint": {"address": {"pipe": {"path": "/s/a"}}},
+            "health_status": "HEALTHY",
+            "metadata": {"filter_metadata": {"argosy": {"replica": "a"}}},
+        },
+        {
+            "endpoint": {"address": {"pipe": {"path": "/s/b"}}},
+            "health_status": "DRAINING",
+            "metadata": {"filter_metadata": {"argosy": {"replica": "b"}}},
+        },
+    ]
+    assert len(by_protocol["grpc"]["endpoints"][0]["lb_endpoints"]) == 1
+
+
+@pytest.mark.parametrize("tls", [None, Tls("/c.pem", "/k.pem")])
+async def test_envoy_itself_validates_it(descriptors, tmp_path, tls):
+    config = msgspec.structs.replace(CONFIG, tls=tls, access_log=str(tmp_path / "a.log"))
+    if tls:
+        from tests.gateway.test_gateway import certificate
+
+        cert, key = certificate(tmp_path, "c", "x")
+        config = msgspec.structs.replace(config, tls=Tls(str(cert), str(key)))
+    endpoints = [
+        EndpointRoute(
+            endpoint="digits",
+            revisions=(
+                revision("r1", "1", Upstream(replica="a", http="/s/a", grpc="/s/ag"), weight=90),
+                revision("r2", "2", Upstream(replica="b", http="/s/b"), weight=10),
+            ),
+        ),
+        EndpointRoute(endpoint="open", auth=False),
+    ]
+    snapshot = build_snapshot(config, endpoints, [api_key(requests_per_second=5, scopes=("digits",))])
+    descriptors.check(static(config, snapshot), "static", "envoy.config.bootstrap.v3.Bootstrap")
+    descriptors.check(bootstrap(config, "node"), "bootstrap", "envoy.config.bootstrap.v3.Bootstrap")
+    await envoy.validate(envoy.find(), static(config, snapshot), tmp_path)
+    broken = static(config, snapshot)
+    broken["static_resources"]["clusters"] = []
+    with pytest.raises(Internal, match="digits/r1"):
+        await envoy.validate(envoy.find(), broken, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "keys", "what"),
+    [
+        ([one("/s/a"), one("/s/b")], [], "endpoint 'digits'"),
+        ([one("/s/a"), one("/s/a", endpoint="other")], [], "socket '/s/a'"),
+        ([], [api_key(), api_key("other")], "key id 'k1'"),
+        ([], [api_key(), api_key(id="k2")], "key hash"),
+        (
+            [EndpointRoute(endpoint="e", revisions=(revision("r", "1"), revision("r", "2")))],
+            [],
+            "revision of endpoint 'e' 'r'",
+        ),
+    ],
+)
+def test_collisions_are_conflicts(endpoints, keys, what):
+    with pytest.raises(Conflict, match=what):
+        build_snapshot(CONFIG, endpoints, keys)
+
+
+def test_a_route_to_nowhere_is_caught():
+    snapshot = build_snapshot(CONFIG, [one("/s/a")])
+    snapshot.clusters.clear()
+    with pytest.raises(Internal, match="differ"):
+        check_snapshot(snapshot)
+    snapshot.hosts.clear()
+    with pytest.raises(Internal, match="leads to no cluster"):
+        check_snapshot(snapshot)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Upstream(replica="a", http="/" + "x" * 107), "set ARGOSY_HOME to a shorter folder"),
+        (lambda: Upstream(replica="a", http="relative"), "absolute"),
+        (lambda: Upstream(replica="a b", http="/s"), "replica id 'a b'"),
+        (lambda: GatewayConfig(run_dir="/" + "x" * 105), "set ARGOSY_HOME to a shorter folder"),
+        (lambda: GatewayConfig(run_dir="here"), "absolute"),
+        (lambda: GatewayConfig(run_dir="/r", port=70000), r"gateway\.port"),
+        (lambda: GatewayConfig(run_dir="/r", max_body_bytes=0), r"gateway\.max_body_bytes"),
+        (lambda: GatewayConfig(run_dir="/r", idle_seconds=0), r"gateway\.idle_seconds"),
+        (lambda: GatewayConfig(run_dir="/r", concurrency=-1), "concurrency"),
+        (lambda: EndpointRoute(endpoint="Bad"), "endpoint name 'Bad'"),
+        (lambda: EndpointRoute(endpoint="e", timeout=0), "timeout"),
+        (lambda: RevisionRoute(revision="r", version="1", weight=-1), "weight"),
+        (lambda: RevisionRoute(revision="r", version="1/2"), "version '1/2'"),
+        (lambda: Limits(requests=0), "limits"),
+        (lambda: Limits(retry_budget_percent=101), "retry_budget_percent"),
+        (lambda: ApiKey(id="k", sha256="xyz"), "64 lower-case hex"),
+        (lambda: api_key(burst=3), "burst needs requests_per_second"),
+        (lambda: api_key(requests_per_second=0), "requests_per_second"),
+        (lambda: Tls("c", "/k"), "absolute"),
+    ],
+)
+def test_what_cannot_be_is_said_clearly(make, message):
+    with pytest.raises(InvalidArgument, match=message):
+        make()
