@@ -15,10 +15,11 @@ from argosy.spec.strict import convert, load_yaml
 
 
 class ControlSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The control API: loopback, with a token, unless told otherwise. Port 0 takes a free one."""
+    """The control API: loopback, with a token. Port 0 takes a free one. Another host needs `expose` as well."""
 
     host: str = "127.0.0.1"
     port: int = 7070
+    expose: bool = False
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

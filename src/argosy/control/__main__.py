@@ -1,0 +1,23 @@
+"""`python -m argosy.control`: the platform of the home that the environment names. What `argosy up -d` starts."""
+
+import asyncio
+import sys
+
+from argosy.control.up import up
+from argosy.spec.errors import ArgosyError
+from argosy.spec.settings import home, load
+
+
+def main() -> int:
+    """Run until told to stop. The exit status is that of the error table; the last line says why."""
+    try:
+        place = home()
+        asyncio.run(up(place, load(place), report=lambda line: print(line, flush=True)))
+    except ArgosyError as error:
+        print(f"{error.code}: {error.message}", file=sys.stderr)
+        return error.exit
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

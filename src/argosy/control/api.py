@@ -1,0 +1,149 @@
+"""The control API as an ASGI application: who may call, how much they may send, and errors from the one table."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, cast
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route as Served
+
+import argosy
+from argosy.control import endpoint_api, key_api, model_api, openapi, platform_api, token
+from argosy.control.route import Call, Route, Services
+from argosy.spec import strict
+from argosy.spec.endpoint import Endpoint
+from argosy.spec.errors import (
+    ArgosyError,
+    DeadlineExceeded,
+    Internal,
+    InvalidArgument,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    PermissionDenied,
+    Unauthenticated,
+)
+
+LOG = logging.getLogger(__name__)
+
+ROUTES = (*endpoint_api.ROUTES, *model_api.ROUTES, *key_api.ROUTES, *platform_api.ROUTES)
+MAX_BODY = 1024 * 1024
+BODY_SECONDS = 10.0
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+
+Endpointed = Callable[[Request], Awaitable[Response]]
+
+
+def application(services: Services, secret: str, *, any_host: bool = False) -> Starlette:
+    """The application. Unless `any_host`, only requests for a loopback name are answered, so that no web page can
+    reach it through a name of its own."""
+
+    def guarded(handle: Endpointed) -> Endpointed:
+        async def answer(request: Request) -> Response:
+            try:
+                _check_host(request, any_host)
+                if not token.matches(request.headers.get("authorization", ""), secret):
+                    raise Unauthenticated("the control API needs its token: Authorization: Bearer <run/token>")
+                return await handle(request)
+            except ArgosyError as error:
+                return failed(error)
+            except Exception:
+                return _bug(request)
+
+        return answer
+
+    description = _json(openapi.document(ROUTES, argosy.__version__), 200)
+
+    async def described(_: Request) -> Response:
+        return description
+
+    routes = [Served(each.path, guarded(_handler(each, services)), methods=[each.method]) for each in ROUTES]
+    routes.append(Served("/openapi.json", guarded(described), methods=["GET"]))
+    return Starlette(routes=routes, exception_handlers={404: _no_route, 405: _no_method})
+
+
+def _handler(route: Route, services: Services) -> Endpointed:
+    async def handle(request: Request) -> Response:
+        call = Call(
+            services=services,
+            path=cast("dict[str, str]", request.path_params),
+            body=_decoded(route, request, await _body(request)),
+            query=strict.convert(dict(request.query_params), route.query or Nothing, "the query", strict=False),
+        )
+        result = await route.handler(call)
+        if route.answer is None:
+            return StreamingResponse(cast("AsyncIterator[bytes]", result), media_type="text/plain")
+        return _json(result, route.status)
+
+    return handle
+
+
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The query of a route that has none."""
+
+
+def _decoded(route: Route, request: Request, body: bytes) -> Any:
+    """The body as the route's type. A declaration may leave its name to the path, and must not contradict it."""
+    if route.body is None:
+        return None
+    if route.body is not Endpoint:
+        return strict.decode(body, route.body, "the body")
+    name, given = request.path_params["name"], strict.decode(body, dict[str, Any], "the body")
+    if given.setdefault("name", name) != name:
+        raise InvalidArgument(f"the body declares '{str(given['name'])[:80]}', the path says '{name[:80]}'")
+    return strict.convert(given, Endpoint, "the body")
+
+
+async def _body(request: Request) -> bytes:
+    parts = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                parts += chunk
+                if len(parts) > MAX_BODY:
+                    raise PayloadTooLarge(f"the body is over {MAX_BODY} bytes")
+    except TimeoutError:
+        raise DeadlineExceeded(f"the body did not arrive within {BODY_SECONDS:g} s") from None
+    return bytes(parts)
+
+
+def _check_host(request: Request, any_host: bool) -> None:
+    host = request.headers.get("host", "")
+    name = host if host.endswith("]") else host.rpartition(":")[0] or host
+    if not any_host and name.lower() not in LOOPBACK:
+        raise PermissionDenied("the control API answers only to the names localhost, 127.0.0.1 and [::1]")
+
+
+def _json(value: Any, status: int, headers: dict[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(value), status, headers, "application/json")
+
+
+def failed(error: ArgosyError) -> Response:
+    """An error of the table as an answer."""
+    headers = {} if error.retry_after is None else {"retry-after": str(max(1, round(error.retry_after)))}
+    if error.http == Unauthenticated.http:
+        headers["www-authenticate"] = "Bearer"
+    return _json(openapi.Error(error.message, error.code), error.http, headers)
+
+
+def _bug(request: Request) -> Response:
+    number = secrets.token_hex(4)
+    LOG.exception("request %s: %s %s failed", number, request.method, request.url.path)
+    return failed(Internal(f"a bug in the control API; its log has the details under {number}"))
+
+
+async def _no_route(request: Request, _: Exception) -> Response:
+    return failed(NotFound(f"the control API has no path {request.url.path[:200]}; see /openapi.json"))
+
+
+async def _no_method(request: Request, error: Exception) -> Response:
+    allowed = (error.headers or {}).get("Allow", "") if isinstance(error, HTTPException) else ""
+    answer = failed(MethodNotAllowed(f"{request.url.path} takes {allowed}, not {request.method}"))
+    answer.headers["allow"] = allowed
+    return answer

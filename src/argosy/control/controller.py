@@ -1,0 +1,272 @@
+"""The loop: observe, decide, act. Wakes on a change, on a replica's change, and every second."""
+
+import asyncio
+import contextlib
+import difflib
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
+
+from argosy.control.decide import Action, Observation, Remove, Route, Scale, Seen, Serving, Wanted, decide
+from argosy.control.routing import api_keys, endpoint_route
+from argosy.control.state import Declared, State
+from argosy.control.status import EndpointStatus, Facts, ReplicaStatus, replica_status, status
+from argosy.gateway.gateway import Gateway
+from argosy.gateway.model import ApiKey, EndpointRoute
+from argosy.spec.errors import ArgosyError, NotFound, Unavailable
+from argosy.spec.settings import GatewaySettings
+from argosy.store.keys import Keys
+from argosy.targets.base import Revision, Standing
+from argosy.targets.local import LocalTarget
+
+LOG = logging.getLogger(__name__)
+
+TICK = 1.0
+GATEWAY_RETRY = 2.0
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """What the last pass saw. `number` is that of the pass; `error` is what kept it from doing all of its work."""
+
+    number: int = 0
+    endpoints: dict[str, EndpointStatus] = {}
+    replicas: tuple[ReplicaStatus, ...] = ()
+    error: str = ""
+
+
+class Controller:
+    """Owns the target and the gateway of one home. Everything it knows for longer than a pass is in the database."""
+
+    def __init__(
+        self, state: State, keys: Keys, target: LocalTarget, gateway: Gateway, settings: GatewaySettings
+    ) -> None:
+        self.view = View()
+        self._state, self._keys = state, keys
+        self._target, self._gateway, self._settings = target, gateway, settings
+        self._wake = asyncio.Event()
+        self._passed = asyncio.Condition()
+        self._begun = 0
+        self._declared: list[Declared] = []
+        self._revisions: dict[str, Revision] = {}
+        self._key_list: tuple[ApiKey, ...] = ()
+        self._routed: dict[str, frozenset[str]] = {}
+        self._applied: tuple[list[EndpointRoute], tuple[ApiKey, ...]] | None = None
+        self._gateway_after = 0.0
+        self._url = ""
+
+    @property
+    def gateway_url(self) -> str:
+        """Where clients reach the gateway; empty until it listens."""
+        return self._url
+
+    def wake(self) -> None:
+        """Something changed: begin the next pass now."""
+        self._wake.set()
+
+    async def start(self, *, gateway_runs: bool) -> int:
+        """Start the gateway unless it was adopted, and adopt replicas: how many. Raises Conflict, Unavailable."""
+        replicas = await self._target.adopt()
+        if error := await self._read():
+            raise Unavailable(error)
+        if not gateway_runs:
+            await self._gateway.start((), self._key_list)
+        self._routed = {each.endpoint.name: _active(each.serving) for each in self._declared if gateway_runs}
+        await self._note_address()
+        return replicas
+
+    async def run(self) -> None:
+        """Pass after pass, until cancelled. A pass that fails is told in the view and tried again."""
+        while True:
+            self._wake.clear()
+            try:
+                await self.step()
+            except Exception as error:
+                LOG.exception("a pass of the controller failed; the next one tries again")
+                await self._publish(msgspec.structs.replace(self.view, number=self._begun, error=_told(error)))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK):
+                    await self._wake.wait()
+
+    async def step(self) -> None:
+        """One pass."""
+        self._begun += 1
+        error = await self._read()
+        standings = await self._standings()
+        routes: list[EndpointRoute] = []
+        removals: list[str] = []
+        for name in sorted({each.endpoint.name for each in self._declared} | set(self._endpoints_of(standings))):
+            route = await self._endpoint(name, standings, removals)
+            routes += [route] if route else []
+        if trouble := await self._apply(routes, standings):
+            error = trouble
+        else:
+            for revision in removals:
+                await self._target.remove(revision)
+        await self._publish(self._look(standings, error))
+
+    async def _read(self) -> str:
+        """Declarations and keys; where the database does not answer, the last ones go on being good."""
+        try:
+            self._declared = await asyncio.to_thread(self._state.endpoints)
+            self._revisions = await asyncio.to_thread(self._state.revisions)
+            records = await asyncio.to_thread(self._keys.list)
+        except ArgosyError as error:
+            return _told(error)
+        self._key_list = api_keys(records, self._settings)
+        return ""
+
+    async def _standings(self) -> dict[str, Standing]:
+        for revision in await self._target.revisions():
+            self._revisions.setdefault(revision.id, revision)
+        return {each.id: await self._target.endpoints(each.id) for each in await self._target.revisions()}
+
+    def _endpoints_of(self, standings: Mapping[str, Standing]) -> list[str]:
+        return [self._revisions[revision].endpoint for revision in standings]
+
+    async def _endpoint(self, name: str, standings: dict[str, Standing], removals: list[str]) -> EndpointRoute | None:
+        """Decide about one endpoint, note it, and do all but what has to wait for the gateway."""
+        declared = next((each for each in self._declared if each.endpoint.name == name), None)
+        running = {
+            key: Seen(ready=each.ready, failed=each.failed)
+            for key, each in standings.items()
+            if self._revisions[key].endpoint == name
+        }
+        seen = Observation(wanted=_wanted(declared), running=running, routed=self._routed.get(name, frozenset()))
+        if declared is None:
+            removals += [each.revision for each in decide(seen, Serving())[0] if isinstance(each, Remove)]
+            return None
+        actions, serving = decide(seen, declared.serving)
+        if serving != declared.serving:
+            await asyncio.to_thread(self._state.serve, name, serving)
+            declared = self._remember(msgspec.structs.replace(declared, serving=serving))
+        return await self._act(declared, actions, standings, removals)
+
+    def _remember(self, declared: Declared) -> Declared:
+        name = declared.endpoint.name
+        self._declared = [declared if each.endpoint.name == name else each for each in self._declared]
+        return declared
+
+    async def _act(
+        self, declared: Declared, actions: tuple[Action, ...], standings: dict[str, Standing], removals: list[str]
+    ) -> EndpointRoute:
+        route = Route()
+        for action in actions:
+            if isinstance(action, Scale):
+                await self._target.scale(self._revisions[action.revision], action.replicas)
+            elif isinstance(action, Route):
+                route = action
+            else:
+                removals.append(action.revision)
+        return endpoint_route(declared.endpoint, route, self._revisions, standings)
+
+    async def _apply(self, routes: list[EndpointRoute], standings: dict[str, Standing]) -> str:
+        """Bring the gateway to these routes and keys, then let go of what drains. What went wrong, if anything."""
+        try:
+            if not self._gateway.process.alive():
+                await self._restart_gateway(routes)
+            elif self._applied != (routes, self._key_list):
+                await self._gateway.apply(routes, self._key_list)
+                self._applied = (routes, self._key_list)
+            else:
+                await self._gateway.sweep()
+        except ArgosyError as error:
+            self._applied = None
+            return f"the gateway was not changed: {error.message}"
+        self._routed = {each.endpoint: frozenset(r.revision for r in each.revisions) for each in routes}
+        draining = [r.id for each in standings.values() for r in each.replicas if r.phase == "draining"]
+        if draining:
+            await self._target.release(draining)
+        return ""
+
+    async def _restart_gateway(self, routes: list[EndpointRoute]) -> None:
+        if time.monotonic() < self._gateway_after:
+            return
+        self._gateway_after = time.monotonic() + GATEWAY_RETRY
+        LOG.warning("the gateway is gone; starting it again")
+        await self._gateway.start(routes, self._key_list)
+        self._applied = (routes, self._key_list)
+        await self._note_address()
+
+    async def _note_address(self) -> None:
+        host, port = await self._gateway.address()
+        scheme = "https" if self._gateway.config.tls else "http"
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+        self._url = f"{scheme}://{host}:{port}"
+
+    def _look(self, standings: dict[str, Standing], error: str) -> View:
+        replicas = [
+            replica_status(replica, self._revisions[key])
+            for key, each in standings.items()
+            for replica in each.replicas
+        ]
+        return View(
+            number=self._begun,
+            endpoints={each.endpoint.name: self._status(each, standings, error) for each in self._declared},
+            replicas=tuple(sorted(replicas, key=lambda each: each.id)),
+            error=error,
+        )
+
+    def _status(self, declared: Declared, standings: dict[str, Standing], error: str) -> EndpointStatus:
+        name = declared.endpoint.name
+        return status(
+            Facts(
+                declared=declared,
+                revisions=self._revisions,
+                standings=standings,
+                routed=self._routed.get(name, frozenset()),
+                error=error,
+                url=f"{self._url}/v2/models/{name}/infer",
+            )
+        )
+
+    async def _publish(self, view: View) -> None:
+        async with self._passed:
+            self.view = view
+            self._passed.notify_all()
+
+    async def settled(self, seconds: float = 10.0) -> None:
+        """Wait until a pass that began after this call has ended, or the time is over."""
+        begun = self._begun
+        self.wake()
+        await self._until(lambda: self.view.number > begun, seconds)
+
+    async def wait(self, name: str, seconds: float) -> EndpointStatus:
+        """The endpoint once it is ready, stopped or failed; as it is, when the time is over. Raises NotFound."""
+
+        def over() -> bool:
+            found = self.view.endpoints.get(name)
+            return found is None or found.state in ("ready", "failed", "stopped")
+
+        await self.settled()
+        await self._until(over, seconds)
+        if found := self.view.endpoints.get(name):
+            return found
+        raise NotFound(f"there is no endpoint '{name[:80]}'" + _near(name, self.view.endpoints))
+
+    async def _until(self, over: Callable[[], bool], seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._passed:
+                await self._passed.wait_for(over)
+
+    async def retry(self, revision: str) -> None:
+        """Start at once what waits out a backoff."""
+        await self._target.retry(revision)
+
+
+def _wanted(declared: Declared | None) -> Wanted | None:
+    return declared and Wanted(revision=declared.revision, replicas=declared.endpoint.replicas)
+
+
+def _told(error: Exception) -> str:
+    return error.message if isinstance(error, ArgosyError) else f"{type(error).__name__}: {error}"
+
+
+def _active(serving: Serving) -> frozenset[str]:
+    return frozenset([serving.active] if serving.active else [])
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""

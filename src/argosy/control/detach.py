@@ -1,0 +1,55 @@
+"""`argosy up -d`: the platform in the background, once it is known to be well."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+
+import msgspec
+
+from argosy.control.lock import holder
+from argosy.control.place import prepare
+from argosy.control.platform import Running, control_file
+from argosy.spec.errors import ArgosyError, Conflict, Internal, Unavailable, table
+from argosy.spec.settings import Home, Settings
+from argosy.targets.log import last_line, size
+from argosy.targets.process import Process, spawn
+
+START_SECONDS = 60.0
+
+
+async def detach(home: Home, settings: Settings, *, report: Callable[[str], None]) -> Running:
+    """Start `up` in a session of its own and wait until it answers. Raises what `up` raised, from its log."""
+    prepare(home, settings)
+    if (pid := holder(home)) is not None:
+        raise Conflict(f"a platform already runs on {home.root}, in process {pid}: use it, or end it by  argosy down")
+    log = home.logs / "control.out.log"
+    start = size(log)
+    environ = {**os.environ, "ARGOSY_HOME": str(home.root)}
+    process = spawn([sys.executable, "-m", "argosy.control"], environ, log)
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            while (found := running(home, process.pid)) is None:
+                if process.ended():
+                    raise _reason(last_line(log, start), process)
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        process.terminate()
+        raise Unavailable(f"the platform did not come up in {START_SECONDS:g} s; see {log}") from None
+    report(f"running   in process {found.pid}, control {found.url}")
+    return found
+
+
+def running(home: Home, pid: int) -> Running | None:
+    """What process `pid` has announced; None as long as it has not."""
+    try:
+        found = msgspec.json.decode(control_file(home).read_bytes(), type=Running)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return found if found.pid == pid else None
+
+
+def _reason(line: str, process: Process) -> ArgosyError:
+    code, _, message = line.partition(": ")
+    kind = table().get(code, Internal)
+    return kind(message if code in table() else f"the platform ended with status {process.status}: {line}")

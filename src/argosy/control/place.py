@@ -1,0 +1,70 @@
+"""The home folder as the platform needs it, and the gateway's configuration in it."""
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+from argosy.control.server import check_free
+from argosy.gateway.model import GatewayConfig, Tls
+from argosy.spec.errors import InvalidArgument, StorageFull
+from argosy.spec.settings import GatewaySettings, Home, Settings
+from argosy.targets import launch
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def prepare(home: Home, settings: Settings) -> None:
+    """Make the folders, try to write, check what is set. Raises InvalidArgument, StorageFull."""
+    try:
+        home.create()
+        with tempfile.TemporaryFile(dir=home.run) as file:
+            file.write(b"\0" * 4096)
+            file.flush()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(f"no space left under {home.root}; nothing was started") from None
+        raise InvalidArgument(
+            f"the home folder {home.root} cannot be written: {error.strerror}; set ARGOSY_HOME to one that can"
+        ) from None
+    launch.prepare(home)
+    if settings.control.host not in LOOPBACK and not settings.control.expose:
+        raise InvalidArgument(
+            f"control.host is {settings.control.host}, which other machines can reach: anyone with the token could "
+            "start models there. Set control.expose to true (ARGOSY_CONTROL_EXPOSE=true) if that is meant"
+        )
+
+
+def gateway_folder(home: Home) -> Path:
+    """Where the gateway keeps its files and its socket."""
+    return home.run / "gateway"
+
+
+def gateway_config(home: Home, settings: GatewaySettings) -> GatewayConfig:
+    """The gateway's configuration for this home. Raises InvalidArgument."""
+    return GatewayConfig(
+        run_dir=str(gateway_folder(home).absolute()),
+        host=settings.host,
+        port=settings.port,
+        tls=_tls(settings),
+        access_log=str(home.logs / "gateway.access.log"),
+        log=str(home.logs / "gateway.log"),
+        max_body_bytes=settings.max_body_bytes,
+        concurrency=settings.concurrency,
+    )
+
+
+def _tls(settings: GatewaySettings) -> Tls | None:
+    if not settings.tls_cert and not settings.tls_key:
+        return None
+    if not settings.tls_cert or not settings.tls_key:
+        raise InvalidArgument("gateway.tls_cert and gateway.tls_key go together: set both or neither")
+    for name, path in (("tls_cert", settings.tls_cert), ("tls_key", settings.tls_key)):
+        if not os.access(path, os.R_OK):
+            raise InvalidArgument(f"gateway.{name}: {path} cannot be read")
+    return Tls(str(Path(settings.tls_cert).absolute()), str(Path(settings.tls_key).absolute()))
+
+
+def check_gateway_port(settings: GatewaySettings) -> None:
+    """Raise Conflict when something listens where the gateway shall."""
+    check_free(settings.host, settings.port, "gateway.port")

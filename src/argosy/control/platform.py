@@ -1,0 +1,130 @@
+"""The platform of one home, put together: store, target, gateway, controller, API."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+
+from argosy.control import token
+from argosy.control.api import application
+from argosy.control.controller import Controller
+from argosy.control.place import check_gateway_port, gateway_config
+from argosy.control.route import Services
+from argosy.control.server import ApiServer
+from argosy.control.state import State
+from argosy.control.strays import end_strays
+from argosy.gateway.gateway import Gateway
+from argosy.spec.settings import Home, Settings
+from argosy.store.store import Store
+from argosy.targets import log
+from argosy.targets.launch import COMMAND
+from argosy.targets.local import LocalTarget
+
+ACCESS_LOG_BYTES = 64 * 1024 * 1024
+HOUSEKEEPING = 10.0
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """`run/control.json`: where the control API listens, and the process that it is part of."""
+
+    url: str
+    pid: int
+    started: float
+
+
+def control_file(home: Home) -> Path:
+    """Where a running platform says how to reach it."""
+    return home.run / "control.json"
+
+
+class Platform:
+    """Everything that `argosy up` runs. `stop` is what the API's shutdown calls."""
+
+    def __init__(
+        self,
+        home: Home,
+        settings: Settings,
+        store: Store,
+        stop: Callable[[], None],
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        self.home, self.settings, self.store = home, settings, store
+        self.config = gateway_config(home, settings.gateway)
+        self.gateway = Gateway(self.config, settings.gateway.envoy or None)
+        self.target = LocalTarget(home, store.unpacked, changed=self._wake, command=command)
+        state = State(store.database)
+        self.controller = Controller(state, store.keys, self.target, self.gateway, settings.gateway)
+        self.started = psutil.Process().create_time()
+        services = Services(
+            home=home,
+            settings=settings,
+            store=store,
+            state=state,
+            controller=self.controller,
+            stop=stop,
+            started=self.started,
+        )
+        app = application(services, token.ensure(home), any_host=settings.control.expose)
+        self.server = ApiServer(app, settings.control)
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    def _wake(self) -> None:
+        self.controller.wake()
+
+    async def start(self, report: Callable[[str], None]) -> None:
+        """Adopt what runs, start what does not, listen. What it started is ended again if it cannot go through."""
+        url = await self.server.start()
+        try:
+            adopted = await self.gateway.adopt()
+            if not adopted:
+                await asyncio.to_thread(end_strays, self.home)
+                check_gateway_port(self.settings.gateway)
+            replicas = await self.controller.start(gateway_runs=adopted)
+        except BaseException:
+            await self.server.stop()
+            await self.target.close()
+            raise
+        self._tasks = [asyncio.create_task(self.controller.run()), asyncio.create_task(self._keep_house())]
+        self._announce(url)
+        if adopted or replicas:
+            report(f"adopted   {'the gateway and ' if adopted else ''}{replicas} replicas that were running")
+        report(f"gateway   {self.controller.gateway_url}")
+        report(f"control   {url}")
+
+    def _announce(self, url: str) -> None:
+        running = Running(url=url, pid=os.getpid(), started=self.started)
+        file = control_file(self.home)
+        fresh = file.with_suffix(".new")
+        fresh.write_bytes(msgspec.json.encode(running))
+        fresh.replace(file)
+
+    async def _keep_house(self) -> None:
+        while True:
+            log.rotate(Path(self.config.access_log_path), ACCESS_LOG_BYTES)
+            log.rotate(Path(self.config.log_path))
+            await asyncio.sleep(HOUSEKEEPING)
+
+    async def stop(self) -> None:
+        """The gateway drains first, then the replicas; nothing of it is left in the run folder."""
+        await self._end_tasks()
+        await self.gateway.stop()
+        await self.target.stop()
+        await self.server.stop()
+
+    async def leave(self) -> None:
+        """End this process' part; gateway and replicas go on."""
+        await self._end_tasks()
+        await self.target.close()
+        await self.server.stop()
+
+    async def _end_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._tasks = []

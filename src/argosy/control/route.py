@@ -1,0 +1,48 @@
+"""A route of the control API: what is served, documented and tested from one table."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from argosy.control.controller import Controller
+from argosy.control.state import State
+from argosy.spec.settings import Home, Settings
+from argosy.store.store import Store
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """What the handlers work on. `stop` begins the orderly end of the platform."""
+
+    home: Home
+    settings: Settings
+    store: Store
+    state: State
+    controller: Controller
+    stop: Callable[[], None]
+    started: float
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One request: path parameters, the decoded body and query, of the types its route says."""
+
+    services: Services
+    path: Mapping[str, str]
+    body: Any = None
+    query: Any = None
+
+
+Handler = Callable[[Call], Awaitable[Any]]
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """A method on a path. `answer` is the type of its JSON answer; None: plain text, streamed."""
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    body: Any = None
+    query: Any = None
+    answer: Any = None
+    status: int = 200

@@ -1,0 +1,53 @@
+"""From decisions and replicas to what the gateway is told. Pure."""
+
+from collections.abc import Iterable
+
+from argosy.control.decide import Route
+from argosy.gateway.model import ApiKey, EndpointRoute, RevisionRoute, Upstream
+from argosy.spec.endpoint import Endpoint
+from argosy.spec.settings import GatewaySettings
+from argosy.store.key import KeyRecord
+from argosy.targets.base import Replica, Revision, Standing
+
+
+def endpoint_route(
+    endpoint: Endpoint, route: Route, revisions: dict[str, Revision], standings: dict[str, Standing]
+) -> EndpointRoute:
+    """The route of an endpoint: its weighted revisions with those of their replicas that serve or drain."""
+    return EndpointRoute(
+        endpoint=endpoint.name,
+        revisions=tuple(
+            RevisionRoute(
+                revision=name,
+                version=revisions[name].version,
+                weight=weight,
+                upstreams=upstreams(standings.get(name, Standing()).replicas),
+            )
+            for name, weight in route.weights
+        ),
+        timeout=endpoint.timeout,
+        retries=endpoint.retries,
+        auth=not endpoint.public,
+    )
+
+
+def upstreams(replicas: Iterable[Replica]) -> tuple[Upstream, ...]:
+    """Replicas as upstreams, by id. Those that start or stop are left out."""
+    found = sorted(replicas, key=lambda each: each.id)
+    return tuple(
+        Upstream(replica=each.id, http=each.http, grpc=each.grpc, state=each.phase)
+        for each in found
+        if each.phase == "ready" or each.phase == "draining"
+    )
+
+
+def api_keys(records: Iterable[KeyRecord], settings: GatewaySettings) -> tuple[ApiKey, ...]:
+    """Keys that are good; those without a rate of their own get the gateway's."""
+    return tuple(_api_key(record, settings) for record in records if record.revoked is None)
+
+
+def _api_key(record: KeyRecord, settings: GatewaySettings) -> ApiKey:
+    rate, burst = record.rate, record.burst
+    if rate is None and settings.rate_limit:
+        rate, burst = settings.rate_limit, settings.rate_burst or None
+    return ApiKey(id=record.id, sha256=record.hash, scopes=record.scopes, requests_per_second=rate, burst=burst)

@@ -1,0 +1,108 @@
+"""How an endpoint stands, in words and numbers."""
+
+from typing import Literal
+
+import msgspec
+
+from argosy.control.state import Declared
+from argosy.spec.endpoint import Endpoint
+from argosy.targets.base import Replica, Revision, Standing
+
+Phase = Literal["starting", "ready", "updating", "failed", "stopped"]
+
+
+class EndpointStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint: what is declared, what serves, why not.
+
+    `starting`: not enough replicas of the serving revision are ready; `updating`: another revision is on its way;
+    `failed`: the declared revision does not become ready, for `reason`, and `serving` says which version still does.
+    """
+
+    name: str
+    state: Phase
+    reason: str = ""
+    model: str
+    version: str
+    digest: str
+    revision: str
+    serving: str = ""
+    serving_revision: str = ""
+    replicas: int
+    ready: int
+    url: str = ""
+    endpoint: Endpoint
+    generation: int
+    created: str
+    updated: str
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What was seen and done in one pass of the controller about one endpoint."""
+
+    declared: Declared
+    revisions: dict[str, Revision]
+    standings: dict[str, Standing]
+    routed: frozenset[str]
+    error: str = ""
+    url: str = ""
+
+    def standing(self, revision: str | None) -> Standing:
+        """How a revision stands; nothing, where it does not run."""
+        return self.standings.get(revision or "", Standing())
+
+    def ref(self, revision: str | None) -> str:
+        """`model:version` of a revision."""
+        found = self.revisions.get(revision or "")
+        return f"{found.model}:{found.version}" if found else ""
+
+
+def status(facts: Facts) -> EndpointStatus:
+    """The status that follows from the facts."""
+    declared, active = facts.declared, facts.declared.serving.active
+    revision = facts.revisions[declared.revision]
+    phase, reason = _phase(facts)
+    return EndpointStatus(
+        name=declared.endpoint.name,
+        state=phase,
+        reason=reason,
+        model=declared.endpoint.model,
+        version=facts.ref(declared.revision),
+        digest=revision.digest,
+        revision=declared.revision,
+        serving=facts.ref(active),
+        serving_revision=active or "",
+        replicas=declared.endpoint.replicas,
+        ready=facts.standing(active).ready,
+        url=facts.url,
+        endpoint=declared.endpoint,
+        generation=declared.generation,
+        created=declared.created,
+        updated=declared.updated,
+    )
+
+
+def _phase(facts: Facts) -> tuple[Phase, str]:
+    declared, active = facts.declared, facts.declared.serving.active
+    wanted, new = declared.endpoint.replicas, facts.standing(declared.revision)
+    updating = active is not None and active != declared.revision
+    if new.failed:
+        still = f"; {facts.ref(active)} goes on serving" if updating and facts.standing(active).ready else ""
+        return "failed", f"{facts.ref(declared.revision)} does not become ready: {new.failed}{still}"
+    if updating:
+        return "updating", facts.error
+    if not wanted:
+        return ("starting" if facts.routed else "stopped"), facts.error
+    if new.ready >= wanted and declared.revision in facts.routed:
+        return "ready", facts.error
+    return "starting", facts.error
+
+
+class ReplicaStatus(Replica, frozen=True, kw_only=True):
+    """A replica with the version it serves."""
+
+    version: str
+
+
+def replica_status(replica: Replica, revision: Revision) -> ReplicaStatus:
+    """A replica as it is told."""
+    return ReplicaStatus(**msgspec.structs.asdict(replica), version=f"{revision.model}:{revision.version}")
