@@ -3,8 +3,10 @@
 import asyncio
 from typing import Any
 
+from granian.rsgi import ProtocolClosed  # pyright: ignore[reportPrivateImportUsage]
+
 from argosy.protocol import compression
-from argosy.spec.errors import PayloadTooLarge, RequestTimeout
+from argosy.spec.errors import InvalidArgument, PayloadTooLarge, RequestTimeout
 
 _SWEEP = 0.5
 
@@ -24,7 +26,10 @@ class BodyReader:
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def read(self, headers: Any, protocol: Any) -> bytes:
-        """The whole body, decompressed. Raises PayloadTooLarge, RequestTimeout, and what decompression raises."""
+        """The whole body, decompressed.
+
+        Raises PayloadTooLarge, RequestTimeout, InvalidArgument for one that ends early, and what decompression raises.
+        """
         length = headers.get("content-length")
         if length is not None and int(length) > self._limit:
             raise PayloadTooLarge(f"the body has {length} bytes; at most {self._limit} are taken")
@@ -40,6 +45,8 @@ class BodyReader:
                 task.uncancel()
                 raise RequestTimeout(f"the body did not arrive within {self._timeout:g} s") from None
             raise
+        except ProtocolClosed:
+            raise InvalidArgument("the connection was closed before the whole body had arrived") from None
         finally:
             del self._reading[task]
             self._late.discard(task)

@@ -70,8 +70,9 @@ class HttpApp:
             protocol.response_bytes(500, _JSON, b'{"error":"internal error; see the log of the replica"}')
 
     async def _infer(self, route: Route, headers: Any, protocol: Any) -> None:
-        model = self._plane.model(route.model, route.version)
+        self._plane.model(route.model, route.version)
         body = await self._bodies.read(headers, protocol)
+        model = self._plane.repository.get(route.model, route.version)  # it may have been reloaded meanwhile
         length = rest.parse_header_length(headers.get(HEADER_LENGTH), len(body))
         request = rest.decode_request(body, length, model.signature)
         timeout = _timeout(headers.get(TIMEOUT_HEADER))
