@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import argosy.store.keys  # noqa: F401 - the tables register themselves on import
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
 from argosy.store.database import Database
@@ -86,8 +87,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def database(url: str) -> Iterator[Database]:
-    import argosy.store.keys as _  # the tables register themselves on import
-
     database = Database(url).create()
     yield database
     database.close()

@@ -37,7 +37,15 @@ def test_a_revoked_key_is_no_key(keys: Keys):
 
 def test_strangers_are_refused(keys: Keys):
     _, text = keys.create("ada", ("*",))
-    for wrong in ("", "ak_", text[:-1], text[:-1] + ("0" if text[-1] != "0" else "1"), text + "0", text.upper(), "\ud800"):
+    for wrong in (
+        "",
+        "ak_",
+        text[:-1],
+        text[:-1] + ("0" if text[-1] != "0" else "1"),
+        text + "0",
+        text.upper(),
+        "\ud800",
+    ):
         with pytest.raises(Unauthenticated, match="unknown"):
             keys.check(wrong)
     with pytest.raises(NotFound):
@@ -46,8 +54,15 @@ def test_strangers_are_refused(keys: Keys):
 
 @pytest.mark.parametrize(
     ("scopes", "rate", "burst"),
-    [((), None, None), (("A",), None, None), (("*",), 0.0, None), (("*",), float("nan"), None)]
-    + [(("*",), float("inf"), None), (("*",), 1.0, 0), (("*",), None, 5)],
+    [
+        ((), None, None),
+        (("A",), None, None),
+        (("*",), 0.0, None),
+        (("*",), float("nan"), None),
+        (("*",), float("inf"), None),
+        (("*",), 1.0, 0),
+        (("*",), None, 5),
+    ],
 )
 def test_what_makes_no_sense_is_refused(keys: Keys, scopes: tuple[str, ...], rate: float | None, burst: int | None):
     with pytest.raises(InvalidArgument):

@@ -12,7 +12,7 @@ from argosy.spec.errors import BadPackage, InvalidArgument, NotFound, PayloadToo
 from argosy.store.layout import Layout
 from tests.store.samples import FILES, digest_of, model_manifest, write_folder
 
-DIGEST = "sha256:"
+DIGEST = "sha256:f10ab2e8a01d72038de37801673c549b66253977de84ed65da4e2871539dd22f"
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -27,8 +27,9 @@ def test_the_same_package_has_the_same_digest_everywhere(tmp_path: Path):
     for path in second.rglob("*"):
         os.utime(path, (1, 1))
         path.chmod(0o700)
-    digests = [Layout(tmp_path / path.name / "s").put_folder(path, manifest=model_manifest()) for path in (first, second)]
-    assert digests == [DIGEST] * 2
+    for folder in (first, second):
+        layout = Layout(tmp_path / "stores" / folder.name)
+        assert layout.put_folder(folder, manifest=model_manifest()) == DIGEST
 
 
 def test_another_byte_or_name_is_another_digest(layout: Layout, folder: Path):
@@ -60,7 +61,7 @@ parts = st.text(st.characters(exclude_characters="/\\", exclude_categories=["Cc"
 paths = st.lists(parts.filter(lambda part: part not in (".", "..")), min_size=1, max_size=3).map("/".join)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(paths.map("weights/".__add__), st.binary(max_size=50), min_size=1, max_size=5))
 def test_any_tree_comes_back_as_it_was(tmp_path: Path, tree: dict[str, bytes]):
     tree = {path: data for path, data in tree.items() if not any(other.startswith(path + "/") for other in tree)}

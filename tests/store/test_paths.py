@@ -69,8 +69,6 @@ def test_a_walk_takes_regular_files_only(tmp_path: Path):
             walk(folder, 100)
 
 
-
-
 def test_names_that_are_no_utf8(tmp_path: Path):
     with open(os.fsencode(tmp_path) + b"/\xff", "wb"):
         pass

@@ -77,7 +77,7 @@ class Registry:
         with self.database.begin() as connection:
             new_model = self.database.insert(models_table).values(name=name, last_number=0, created=moment)
             connection.execute(new_model.on_conflict_do_nothing())
-            last = connection.execute(sa.select(M.last_number).where(M.name == name).with_for_update()).scalar_one()
+            last = _hold(connection, name) or 0
             if existing := _find(connection, V.name == name, V.digest == digest):
                 return existing
             connection.execute(sa.update(models_table).where(M.name == name).values(last_number=last + 1))
@@ -144,6 +144,7 @@ class Registry:
         reference = Reference(name=check_name(name, "model name"), number=version)
         check_name(alias, "alias")
         with self.database.begin() as connection:
+            _hold(connection, name)
             target = _resolve(connection, reference)
             if alias in target.aliases:
                 return target
@@ -157,6 +158,7 @@ class Registry:
         """Let `name@alias` point at nothing. Raises NotFound."""
         reference = Reference(name=check_name(name, "model name"), alias=check_name(alias, "alias"))
         with self.database.begin() as connection:
+            _hold(connection, name)
             _resolve(connection, reference)
             connection.execute(sa.delete(aliases_table).where(A.name == name, A.alias == alias))
             _note(connection, name, alias, None)
@@ -186,14 +188,18 @@ class Registry:
         if reference.number is None:
             raise InvalidArgument(f"'{ref[:80]}' may mean several versions; say which one, as name:number")
         with self.database.begin() as connection:
-            lock = sa.select(M.name).where(M.name == reference.name).with_for_update()
-            connection.execute(lock)
+            _hold(connection, reference.name)
             found = _resolve(connection, reference)
             if found.aliases:
                 raise Conflict(f"{found.ref} is {found.name}@{found.aliases[0]}: point that alias elsewhere first")
             where = (V.name == found.name, V.number == found.number)
             connection.execute(sa.delete(versions_table).where(*where))
         return found
+
+
+def _hold(connection: sa.Connection, name: str) -> int | None:
+    """Let no other transaction change this model until ours ends. Returns the last number given, None without a model."""
+    return connection.execute(sa.select(M.last_number).where(M.name == name).with_for_update()).scalar()
 
 
 def _resolve(connection: sa.Connection, reference: Reference) -> Version:
