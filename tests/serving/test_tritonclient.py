@@ -1,0 +1,254 @@
+"""`tritonclient`, unmodified, against a replica: the client that most users of the protocol have."""
+
+import numpy as np
+import pytest
+import tritonclient.grpc as triton_grpc
+import tritonclient.http as triton_http
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+
+from argosy.engines.base import Engine
+from argosy.serving.model import ServedModel
+from argosy.spec.endpoint import Runtime
+from argosy.spec.errors import NotFound
+from argosy.spec.signature import Signature, TensorSpec
+from tests.serving.conftest import RunningReplica
+from tests.serving.engines import Identity, identities
+
+ROWS = np.arange(12, dtype="f4").reshape(3, 4)
+
+
+class Scores(Engine):
+    """Three class scores a row: the second column plus 0, 1, 2."""
+
+    releases_gil = True
+    signature = Signature(
+        inputs=(TensorSpec(name="x", datatype="FP32", shape=(-1, 4)),),
+        outputs=(TensorSpec(name="scores", datatype="FP32", shape=(-1, 3)),),
+    )
+
+    def predict(self, inputs):
+        return [inputs["x"][:, 1:2] + np.arange(3, dtype="f4")]
+
+
+async def load(name):
+    if name != "scores":
+        raise NotFound(f"unknown model '{name}'")
+    return ServedModel(name, "1", Scores(), Runtime(), platform="test")
+
+
+@pytest.fixture(scope="module")
+def replica():
+    engines = {"scores": Scores(), **identities(), "slow": Identity("FP32", seconds=0.2)}
+    with RunningReplica(engines, loader=load, inline=False) as running:
+        yield running
+
+
+@pytest.fixture(params=["http", "grpc"])
+def triton(request, replica):
+    """The module and a client of it."""
+    module = triton_http if request.param == "http" else triton_grpc
+    address = str(replica.http if request.param == "http" else replica.grpc)
+    with module.InferenceServerClient(address) as client:
+        yield module, client
+
+
+def wanted(module, name, array, **options):
+    found = module.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
+    found.set_data_from_numpy(array, **options)
+    return found
+
+
+def as_dict(answer):
+    from google.protobuf import json_format
+
+    if isinstance(answer, dict | list):
+        return answer
+    return json_format.MessageToDict(answer, preserving_proto_field_name=True)
+
+
+def test_live_and_ready(triton):
+    _, client = triton
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert client.is_model_ready("scores")
+    assert client.is_model_ready("scores", "1")
+
+
+def test_a_model_nobody_has_is_not_ready(triton):
+    module, client = triton
+    if module is triton_http:
+        assert not client.is_model_ready("nobody")
+    else:
+        with pytest.raises(InferenceServerException, match="nobody"):
+            client.is_model_ready("nobody")
+
+
+def test_metadata(triton):
+    _, client = triton
+    server = as_dict(client.get_server_metadata())
+    assert server["name"] == "argosy"
+    assert {"binary_tensor_data", "statistics", "model_repository"} <= set(server["extensions"])
+    model = as_dict(client.get_model_metadata("scores"))
+    assert model["versions"] == ["1"]
+    assert model["inputs"][0]["name"] == "x"
+    assert list(map(int, model["inputs"][0]["shape"])) == [-1, 4]
+
+
+def test_config_is_what_perf_analyzer_reads(triton):
+    module, client = triton
+    config = as_dict(client.get_model_config("scores"))
+    config = config if module is triton_http else config["config"]
+    assert config["name"] == "scores"
+    assert config["max_batch_size"] == 64
+    assert config["input"][0]["data_type"] == "TYPE_FP32"
+    assert [int(axis) for axis in config["input"][0]["dims"]] == [4]
+
+
+def test_statistics_count_requests(triton):
+    module, client = triton
+    client.infer("scores", [wanted(module, "x", ROWS)])
+    stats = as_dict(client.get_inference_statistics("scores"))["model_stats"]
+    assert int(stats[0]["inference_count"]) >= 3
+    assert int(stats[0]["inference_stats"]["success"]["count"]) >= 1
+    assert as_dict(client.get_inference_statistics())["model_stats"]
+
+
+def test_the_repository(triton):
+    module, client = triton
+    index = as_dict(client.get_model_repository_index())
+    index = index if module is triton_http else index["models"]
+    assert {"name": "scores", "version": "1", "state": "READY"}.items() <= next(
+        entry for entry in index if entry["name"] == "scores"
+    ).items()
+    client.unload_model("scores")
+    assert not client.is_model_ready("scores") if module is triton_http else True
+    client.load_model("scores")
+    assert client.is_model_ready("scores")
+    with pytest.raises(InferenceServerException, match="nobody"):
+        client.load_model("nobody")
+
+
+def test_infer(triton):
+    module, client = triton
+    result = client.infer("scores", [wanted(module, "x", ROWS)], request_id="é-1")
+    np.testing.assert_array_equal(result.as_numpy("scores"), ROWS[:, 1:2] + np.arange(3, dtype="f4"))
+    response = result.get_response()
+    assert (response["id"] if module is triton_http else response.id) == "é-1"
+
+
+@pytest.mark.parametrize("binary_in", [False, True])
+@pytest.mark.parametrize("binary_out", [False, True])
+def test_json_and_binary_over_http(replica, binary_in, binary_out):
+    with triton_http.InferenceServerClient(str(replica.http)) as client:
+        result = client.infer(
+            "scores",
+            [wanted(triton_http, "x", ROWS, binary_data=binary_in)],
+            outputs=[triton_http.InferRequestedOutput("scores", binary_data=binary_out)],
+        )
+    np.testing.assert_array_equal(result.as_numpy("scores"), ROWS[:, 1:2] + np.arange(3, dtype="f4"))
+    assert ("binary_data_size" in str(result.get_response())) is binary_out
+
+
+@pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
+def test_compression(triton, algorithm):
+    module, client = triton
+    big = np.tile(ROWS, (500, 1))
+    options = (
+        {"request_compression_algorithm": algorithm, "response_compression_algorithm": algorithm}
+        if module is triton_http
+        else {"compression_algorithm": algorithm}
+    )
+    result = client.infer("scores", [wanted(module, "x", big)], **options)
+    np.testing.assert_array_equal(result.as_numpy("scores"), big[:, 1:2] + np.arange(3, dtype="f4"))
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array([[True, False]]),
+        np.array([[0, 255]], "u1"),
+        np.array([[0, 65535]], "u2"),
+        np.array([[0, 2**32 - 1]], "u4"),
+        np.array([[0, 2**64 - 1]], "u8"),
+        np.array([[-128, 127]], "i1"),
+        np.array([[-(2**15), 2**15 - 1]], "i2"),
+        np.array([[-(2**31), 2**31 - 1]], "i4"),
+        np.array([[-(2**63), 2**63 - 1]], "i8"),
+        np.array([[1.5, np.inf]], "f2"),
+        np.array([[1.5, np.nan]], "f4"),
+        np.array([[5e-324, -np.inf]], "f8"),
+        np.array([[b"", b"\x00\xff", b"text"]], object),
+        np.zeros((0, 3), "f4"),
+    ],
+    ids=lambda array: f"{array.dtype}{array.shape}",
+)
+def test_every_datatype_comes_back(triton, array):
+    module, client = triton
+    name = f"identity_{np_to_triton_dtype(array.dtype).lower()}"
+    found = client.infer(name, [wanted(module, "x", array)]).as_numpy("y")
+    np.testing.assert_array_equal(found, array)
+    assert found.shape == array.shape
+
+
+def test_async_infer_over_http(replica):
+    with triton_http.InferenceServerClient(str(replica.http), concurrency=4) as client:
+        asked = [client.async_infer("scores", [wanted(triton_http, "x", ROWS + n)]) for n in range(8)]
+        for n, one in enumerate(asked):
+            np.testing.assert_array_equal(one.get_result().as_numpy("scores")[:, 0], ROWS[:, 1] + n)
+
+
+def test_async_infer_and_streaming_over_grpc(replica):
+    import queue
+
+    answers = queue.Queue()
+    with triton_grpc.InferenceServerClient(str(replica.grpc)) as client:
+        client.async_infer(
+            "scores", [wanted(triton_grpc, "x", ROWS)], lambda result, error: answers.put((result, error))
+        )
+        result, error = answers.get(timeout=10)
+        assert error is None
+        np.testing.assert_array_equal(result.as_numpy("scores")[:, 0], ROWS[:, 1])
+        client.start_stream(lambda result, error: answers.put((result, error)))
+        client.async_stream_infer("scores", [wanted(triton_grpc, "x", ROWS)], request_id="good")
+        client.async_stream_infer("nobody", [wanted(triton_grpc, "x", ROWS)], request_id="bad")
+        found = [answers.get(timeout=10) for _ in range(2)]
+        client.stop_stream()
+    assert [result.get_response().id for result, error in found if error is None] == ["good"]
+    assert ["nobody" in str(error) for _, error in found if error is not None] == [True]
+
+
+def test_classification(triton):
+    module, client = triton
+    outputs = [module.InferRequestedOutput("scores", class_count=2)]
+    found = client.infer("scores", [wanted(module, "x", ROWS)], outputs=outputs).as_numpy("scores")
+    assert found.shape == (3, 2)
+    score, index, *_ = found[0][0].decode().split(":")
+    assert (float(score), index) == (3.0, "2")
+
+
+def test_the_timeout_parameter(triton):
+    module, client = triton
+    with pytest.raises(InferenceServerException, match="deadline"):
+        client.infer("slow", [wanted(module, "x", ROWS)], timeout=20_000)
+
+
+@pytest.mark.parametrize(
+    ("model", "version", "name", "shape", "text"),
+    [
+        ("nobody", "", "x", (1, 4), "nobody"),
+        ("scores", "99", "x", (1, 4), "99"),
+        ("scores", "", "z", (1, 4), "z"),
+        ("scores", "", "x", (1, 5), "shape"),
+    ],
+)
+def test_failures_carry_our_words(triton, model, version, name, shape, text):
+    module, client = triton
+    with pytest.raises(InferenceServerException, match=text):
+        client.infer(model, [wanted(module, name, np.zeros(shape, "f4"))], model_version=version)
+
+
+def test_a_failure_has_its_status(replica):
+    with triton_http.InferenceServerClient(str(replica.http)) as client:
+        with pytest.raises(InferenceServerException) as caught:
+            client.infer("nobody", [wanted(triton_http, "x", ROWS)])
+        assert caught.value.status() == "404"
