@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any, Never
 
 import click
-from click.utils import PacifyFlushWrapper
 
 from argosy.cli.catalog import COMMANDS, sections
 from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, StorageFull
@@ -81,22 +80,30 @@ class Root(Group):
             with formatter.section(heading):
                 formatter.write_dl(rows)
 
-    def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, *rest: Any, **kwargs: Any) -> Any:
         """Run a command line and leave with the exit status of the error table."""
-        if not standalone_mode:
-            return super().main(args, *rest, standalone_mode=False, **kwargs)
+        if "_ARGOSY_COMPLETE" in os.environ:
+            return super().main(args, prog_name, *rest, **kwargs)
         words = list(sys.argv[1:] if args is None else args)
         try:
-            status = super().main(words, *rest, standalone_mode=False, **kwargs)
+            status = self._run(words, prog_name or "argosy")
             sys.stdout.flush()
         except BaseException as error:
             _leave(error, words)
-        sys.exit(status if isinstance(status, int) else 0)
+        sys.exit(status)
+
+    def _run(self, words: list[str], name: str) -> int:
+        try:
+            with self.make_context(name, list(words)) as context:
+                self.invoke(context)
+        except click.exceptions.Exit as end:
+            return end.exit_code
+        return 0
 
 
 def _leave(error: BaseException, words: list[str]) -> Never:
     """Print one line for whatever ended the command, and exit."""
-    if isinstance(error, BrokenPipeError) or isinstance(sys.stdout, PacifyFlushWrapper):
+    if isinstance(error, BrokenPipeError):
         _silence()
         sys.exit(0)
     if isinstance(error, SystemExit):

@@ -35,9 +35,12 @@ def find(place: Home, endpoint: str) -> SavedKey | None:
         return None
 
 
-def forget(place: Home, endpoint: str) -> None:
-    """Delete the saved key of an endpoint."""
-    _path(place, endpoint).unlink(missing_ok=True)
+def forget(place: Home, key_id: str) -> None:
+    """Delete whatever was saved of a key."""
+    for path in (place.root / "keys").glob("*.json"):
+        saved = find(place, path.stem)
+        if saved is not None and saved.id == key_id:
+            path.unlink(missing_ok=True)
 
 
 def _path(place: Home, endpoint: str) -> Path:

@@ -11,6 +11,7 @@ from argosy.cli.output import emit, progress
 from argosy.spec.package import ENGINES
 
 if TYPE_CHECKING:
+    from argosy.packaging.options import PushOptions
     from argosy.store.version import Version
 
 FILE = click.Path(exists=True, path_type=Path)
@@ -56,14 +57,22 @@ def push(source: Path, name: str, alias: str | None, as_json: bool, **given: Any
     emit(found, as_json, lambda: _print(version))
 
 
-def _options(given: dict[str, Any]) -> Any:
-    from argosy.packaging.push import PushOptions
+def _options(given: dict[str, Any]) -> "PushOptions":
+    from argosy.packaging.options import PushOptions
+    from argosy.packaging.requirements import read as read_requirements
     from argosy.spec.package import Tolerance
 
-    bounds = {name: given.pop(name) for name in ("atol", "rtol")}
-    tolerance = Tolerance(**{name: value for name, value in bounds.items() if value is not None})
-    convert = not given.pop("no_convert")
-    return PushOptions(license=given.pop("license_"), convert=convert, tolerance=tolerance, **given)
+    bounds = {name: given[name] for name in ("atol", "rtol") if given[name] is not None}
+    return PushOptions(
+        sample=given["sample"],
+        engine=given["engine"] or "",
+        trust=given["trust"],
+        requirements=read_requirements(given["requirements"]) if given["requirements"] else (),
+        license=given["license_"],
+        description=given["description"],
+        convert=not given["no_convert"],
+        tolerance=Tolerance(**bounds),
+    )
 
 
 def _print(version: "Version") -> None:

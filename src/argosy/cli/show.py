@@ -47,8 +47,8 @@ def _rows(version: "Version") -> list[tuple[str, object]]:
         ("engine", manifest.engine),
         ("conversion", _conversion(manifest.conversion)),
         ("scan", _scan(manifest.scan)),
-        ("inputs", "\n".join(map(_tensor, manifest.signature.inputs))),
-        ("outputs", "\n".join(map(_tensor, manifest.signature.outputs))),
+        ("inputs", "\n".join(map(tensor_line, manifest.signature.inputs))),
+        ("outputs", "\n".join(map(tensor_line, manifest.signature.outputs))),
         ("batched", "yes" if manifest.signature.batched else "no: one request at a time"),
         ("golden", f"{manifest.golden_rows} rows, atol {manifest.tolerance.atol:g}, rtol {manifest.tolerance.rtol:g}"),
         ("requirements", "\n".join(manifest.requirements)),
@@ -78,7 +78,7 @@ def _scan(scan: "Scan") -> str:
     return "\n".join((scan.verdict + trusted, *scan.objections))
 
 
-def _tensor(spec: "TensorSpec") -> str:
+def tensor_line(spec: "TensorSpec") -> str:
     """One line: name, datatype, shape, and the first columns."""
     line = f"{spec.name}  {spec.datatype} {list(spec.shape)}"
     extras = [word for word, said in (("optional", spec.optional), ("nullable", spec.nullable)) if said]

@@ -12,7 +12,7 @@ from argosy.client.metadata import Metadata
 from argosy.client.session import Answer, Call, Flow, Pause, Refused, Session
 from argosy.protocol.rest import Parameter, Response
 from argosy.spec.errors import ArgosyError, DeadlineExceeded, InvalidArgument, Unavailable
-from argosy.spec.tensor import Array, Tensor
+from argosy.spec.tensor import Tensor
 
 T = TypeVar("T")
 
@@ -49,12 +49,11 @@ class Client(_Base):
         transport = httpx.HTTPTransport(uds=self.address.socket) if self.address.socket else None
         self._http = httpx.Client(transport=transport, **_options(self.address, timeout, verify))
 
-    def predict(
-        self, model: str | None, x: Any, version: str | int | None = None, binary: bool = True
-    ) -> dict[str, Array]:
-        """Output name → array, for `x`: an array, nested lists, a dict of columns, a list of rows, or a data frame.
+    def predict(self, model: str | None, x: Any, version: str | int | None = None, binary: bool = True) -> Any:
+        """Answers for `x`: an array, nested lists, a dict of columns, a list of rows, or a data frame.
 
-        BYTES outputs come as `str`; `infer` gives them as they are.
+        Returns the output's array, or a dict of arrays by name where the model has several, as the model loaded by
+        `argosy.load` does. BYTES are object arrays of `bytes`.
         """
         return self._run(self._session.predict(self._model(model), x, self._version(version), binary))
 
@@ -135,9 +134,7 @@ class AsyncClient(_Base):
         transport = httpx.AsyncHTTPTransport(uds=self.address.socket) if self.address.socket else None
         self._http = httpx.AsyncClient(transport=transport, **_options(self.address, timeout, verify))
 
-    async def predict(
-        self, model: str | None, x: Any, version: str | int | None = None, binary: bool = True
-    ) -> dict[str, Array]:
+    async def predict(self, model: str | None, x: Any, version: str | int | None = None, binary: bool = True) -> Any:
         """See `Client.predict`."""
         return await self._run(self._session.predict(self._model(model), x, self._version(version), binary))
 

@@ -15,7 +15,7 @@ from argosy.spec.settings import load as settings_of
 
 if TYPE_CHECKING:
     from argosy.packaging.load import LoadedModel
-    from argosy.packaging.push import PushOptions
+    from argosy.packaging.options import PushOptions
 
 
 class Located(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,10 +88,10 @@ def _stored(ref: str) -> Located:
 
 def _packaged(path: Path, options: "PushOptions | None", report: Callable[[str], None]) -> Located:
     from argosy.packaging.build import build
-    from argosy.packaging.push import PushOptions
+    from argosy.packaging.options import PushOptions
 
     temporary = tempfile.TemporaryDirectory(prefix="argosy-")
-    located = Located(folder=Path(temporary.name), name=name_of(path), temporary=temporary)
+    located = Located(folder=Path(temporary.name) / "package", name=name_of(path), temporary=temporary)
     try:
         build(path, located.name, located.folder, options or PushOptions(), report)
     except BaseException:

@@ -65,7 +65,7 @@ class Session:
         self._metadata: dict[tuple[str, str], Metadata] = {}
         self._binary: bool | None = None
 
-    def predict(self, model: str, x: Any, version: str | None, binary: bool) -> Flow[dict[str, Array]]:
+    def predict(self, model: str, x: Any, version: str | None, binary: bool) -> Flow[Any]:
         """Convert by the model's metadata, infer, and name the arrays. Stale metadata is read again once."""
         known = (model, version or "") in self._metadata
         found = yield from self.metadata(model, version)
@@ -77,7 +77,7 @@ class Session:
             if not known or (yield from self.metadata(model, version)) == found:
                 raise
             response = yield from self.predict_once(model, x, version, binary)
-        return {tensor.name: readable(tensor) for tensor in response.tensors}
+        return named(response)
 
     def predict_once(self, model: str, x: Any, version: str | None, binary: bool) -> Flow[rest.Response]:
         """Convert and infer, by the metadata as it is now."""
@@ -172,15 +172,10 @@ class Session:
         return Unavailable(f"nothing answers at {where}: {reason}")
 
 
-def readable(tensor: Tensor) -> Array:
-    """The array; BYTES as `str` (UTF-8; bytes that are none become surrogate escapes)."""
-    if tensor.datatype != "BYTES":
-        return tensor.array
-    out = tensor.array.copy()
-    flat = out.reshape(-1)
-    for at, item in enumerate(flat):
-        flat[at] = item.decode("utf-8", "surrogateescape")
-    return out
+def named(response: rest.Response) -> Array | dict[str, Array]:
+    """The array of the one output, or a dict of arrays by name, as `argosy.load(…).predict` gives them."""
+    arrays = {tensor.name: tensor.array for tensor in response.tensors}
+    return next(iter(arrays.values())) if len(arrays) == 1 else arrays
 
 
 def _json(body: bytes, kind: type[T], where: str) -> T:

@@ -1,0 +1,63 @@
+"""`argosy up` and `down`."""
+
+import asyncio
+
+import click
+
+from argosy.cli.base import Command, json_option
+from argosy.cli.here import settings
+from argosy.cli.output import emit, progress
+from argosy.spec.settings import home
+
+
+@click.command(cls=Command)
+@click.option("-d", "--detach", "background", is_flag=True, help="Run in the background; return when it answers.")
+@json_option
+def up(background: bool, as_json: bool) -> None:
+    """Start the platform on this machine: control API, gateway, and a replica for each declared endpoint.
+
+    In the foreground it runs until Ctrl-C, then drains and stops everything it started. Replicas and the gateway that
+    still run after a crash are taken over as they are. JSON (with -d): {url, pid, started}.
+
+    \b
+    Example:
+      argosy up -d
+      ARGOSY_GATEWAY_PORT=9000 argosy up
+    """
+    place = home()
+    if background:
+        from argosy.control.detach import detach
+
+        with progress("Starting the platform"):
+            found = asyncio.run(detach(place, settings(), report=lambda line: None))
+        emit(found, as_json, lambda: _started(found.pid))
+        return
+    from argosy.control.up import up as run
+
+    asyncio.run(run(place, settings(), report=lambda line: click.echo(line, err=as_json)))
+
+
+def _started(pid: int) -> None:
+    from argosy.cli.here import control
+
+    status = control().get("/v1/status")
+    click.echo(f"the platform runs in the background, process {pid}\ngateway  {status['gateway']}")
+    click.echo("deploy with  argosy deploy NAME:VERSION;  stop it with  argosy down")
+
+
+@click.command(cls=Command)
+@json_option
+def down(as_json: bool) -> None:
+    """Stop the platform and everything it runs. Models, endpoints and keys are kept for the next `argosy up`.
+
+    Requests in flight are answered first. What a crash left running is stopped too. JSON: {stopped}.
+
+    \b
+    Example:
+      argosy down
+    """
+    from argosy.control.down import down as run
+
+    with progress("Stopping the platform") as report:
+        stopped = asyncio.run(run(home(), settings(), report=report))
+    emit({"stopped": stopped}, as_json, lambda: click.echo("stopped" if stopped else "nothing was running"))

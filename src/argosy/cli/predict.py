@@ -1,0 +1,166 @@
+"""`argosy predict`."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from argosy.cli.base import Command, json_option
+from argosy.cli.output import emit, progress, table
+from argosy.spec.errors import InvalidArgument, Unavailable
+
+if TYPE_CHECKING:
+    from argosy.client import Client
+    from argosy.protocol.rest import Response
+    from argosy.spec.tensor import Tensor
+
+KINDS = ("json", "csv", "parquet", "npy", "npz")
+CHUNK_BYTES = 8 * 1024 * 1024
+SHOWN = 20
+
+
+@click.command(cls=Command)
+@click.argument("name")
+@click.option("-d", "--data", required=True, metavar="DATA", help="@FILE, - for standard input, or JSON.")
+@click.option("--format", "kind", type=click.Choice(KINDS), help="Of standard input, or of a file with another name.")
+@click.option("--url", envvar="ARGOSY_URL", help="A server; by default ARGOSY_URL, else the platform of the home.")
+@click.option("--key", envvar="ARGOSY_KEY", help="An API key; by default ARGOSY_KEY, else the one kept by deploy.")
+@click.option("--version", help="Ask this version of the model.")
+@click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds for one answer.")
+@json_option
+def predict(
+    name: str,
+    data: str,
+    kind: str | None,
+    url: str | None,
+    key: str | None,
+    version: str | None,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """Send rows to an endpoint and print its answers.
+
+    DATA is @rows.json, .csv, .parquet, .npy or .npz. JSON rows are a list of objects, a list of lists, an object of
+    lists, or a whole inference request. Columns go by name. JSON: an inference response {model_name, model_version,
+    outputs: [{name, datatype, shape, data}]}.
+
+    \b
+    Example:
+      argosy predict digits -d @rows.parquet
+      argosy predict digits -d '[{"age": 41, "city": "Bern"}]' --json
+      cat rows.csv | argosy predict digits -d - --format csv
+      argosy predict iris --url http://triton:8000 -d '[[5.1, 3.5, 1.4, 0.2]]'
+    """
+    from argosy.client import Client
+
+    where, key = _target(name, url, key)
+    with Client(where, key, timeout) as client:
+        tensors, batched = _rows(client, name, version, data, kind)
+        with progress(f"Asking {name}") as report:
+            parts: list[Response] = []
+            chunks = _chunks(tensors, batched)
+            for number, chunk in enumerate(chunks, 1):
+                parts.append(client.infer(name, chunk, version))
+                if len(chunks) > 1:
+                    report(f"{number} of {len(chunks)} parts")
+    response = _joined(parts)
+    emit(_wire(response), as_json, lambda: _print(response))
+
+
+def _target(name: str, url: str | None, key: str | None) -> tuple[str, str | None]:
+    """Where to ask, and with which key: what was given, else the running platform and the key kept at the deploy."""
+    from argosy.cli import here, keyfile
+
+    if url:
+        return url, key
+    try:
+        found = here.control().endpoint(name)["url"]
+    except Unavailable as error:
+        raise Unavailable(f"{error.message}, or name a server with --url or ARGOSY_URL") from None
+    saved = keyfile.find(here.place(), name)
+    return found.partition("/v2/")[0], key or (saved and saved.key)
+
+
+def _rows(client: "Client", name: str, version: str | None, data: str, kind: str | None) -> tuple[list["Tensor"], bool]:
+    """The tensors to send, and whether their rows may be sent in parts."""
+    from argosy.packaging.rows import read_rows
+    from argosy.spec.signature import Signature
+
+    source, suffix = _source(data, kind)
+    found = client.metadata(name, version)
+    batched = bool(found.inputs) and all(spec.shape[:1] == (-1,) for spec in found.inputs)
+    signature = Signature(inputs=found.inputs, outputs=found.outputs, batched=batched) if found.inputs else None
+    return read_rows(source, suffix, signature), batched
+
+
+def _source(data: str, kind: str | None) -> tuple[Any, str]:
+    """A path or bytes, and the kind of rows in it."""
+    from pathlib import Path
+
+    suffix = f".{kind}" if kind else ""
+    if data.startswith("@"):
+        return Path(data[1:]), suffix
+    if data == "-":
+        return sys.stdin.buffer.read(), suffix or ".json"
+    if data.lstrip()[:1] not in ("[", "{"):
+        hint = f"; for a file write  -d @{data}" if Path(data).exists() else ""
+        raise InvalidArgument(f"-d takes @FILE, - or JSON (a list or an object), not '{data[:60]}'{hint}")
+    return data.encode(), ".json"
+
+
+def _chunks(tensors: list["Tensor"], batched: bool) -> list[list["Tensor"]]:
+    """The rows in parts of about 8 MiB, so that a large file meets no limit of a body."""
+    from argosy.protocol.raw import encode
+    from argosy.spec.tensor import Tensor
+
+    rows = tensors[0].shape[0] if batched and tensors and tensors[0].shape else 1
+    size = sum(len(encode(tensor)) for tensor in tensors)
+    if rows <= 1 or size <= CHUNK_BYTES:
+        return [tensors]
+    step = max(1, rows * CHUNK_BYTES // size)
+    return [
+        [Tensor(one.name, one.datatype, one.array[start : start + step]) for one in tensors]
+        for start in range(0, rows, step)
+    ]
+
+
+def _joined(parts: list["Response"]) -> "Response":
+    """One response of those to the parts."""
+    import msgspec
+    import numpy as np
+
+    if len(parts) == 1:
+        return parts[0]
+    columns = zip(*(part.tensors for part in parts), strict=True)
+    tensors = [msgspec.structs.replace(same[0], array=np.concatenate([one.array for one in same])) for same in columns]
+    return msgspec.structs.replace(parts[0], tensors=tensors)
+
+
+def _wire(response: "Response") -> Any:
+    import msgspec
+
+    from argosy.protocol.rest import encode_response
+
+    return msgspec.Raw(encode_response(response)[0])
+
+
+def _print(response: "Response") -> None:
+    """A row of the table for each row of the answer, where all outputs have rows; else a line for each output."""
+    tensors = list(response.tensors)
+    if tensors and len({tensor.shape[:1] for tensor in tensors}) == 1 and tensors[0].shape:
+        cells = [[_cell(value) for value in tensor.array] for tensor in tensors]
+        table(["row", *(tensor.name for tensor in tensors)], list(zip(range(len(cells[0])), *cells, strict=False)))
+    else:
+        table(["output", "value"], [(tensor.name, _cell(tensor.array)) for tensor in tensors])
+
+
+def _cell(value: Any) -> str:
+    """A scalar as it is; an array by its first values."""
+    import numpy as np
+
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if not isinstance(value, np.ndarray):
+        return f"{value:.6g}" if isinstance(value, np.floating | float) else str(value)
+    flat = [_cell(one) for one in value.reshape(-1)[:SHOWN]]
+    return " ".join(flat) + (f" … {value.size} in all" if value.size > SHOWN else "")

@@ -1,0 +1,57 @@
+"""`argosy ps`."""
+
+import time
+from typing import Any
+
+import click
+
+from argosy.cli.base import Command, json_option
+from argosy.cli.here import control
+from argosy.cli.output import emit, table
+
+
+@click.command(cls=Command)
+@click.argument("name", required=False)
+@json_option
+def ps(name: str | None, as_json: bool) -> None:
+    """List endpoints and replicas; with NAME, those of one endpoint.
+
+    JSON: {endpoints: [{name, state, reason, model, version, digest, revision, serving, replicas, ready, url, …}],
+    replicas: [{id, endpoint, revision, version, phase, pid, started, restarts, …}]}.
+
+    \b
+    Example:
+      argosy ps
+      argosy ps digits --json
+    """
+    api = control()
+    endpoints = [api.endpoint(name)] if name else api.endpoints()
+    replicas = [one for one in api.replicas() if name in (None, one["endpoint"])]
+    emit({"endpoints": endpoints, "replicas": replicas}, as_json, lambda: _print(endpoints, replicas))
+
+
+def _print(endpoints: list[dict[str, Any]], replicas: list[dict[str, Any]]) -> None:
+    rows = [
+        (one["name"], one["state"], one["version"], f"{one['ready']}/{one['replicas']}", one["url"])
+        for one in endpoints
+    ]
+    empty = "no endpoints yet: make one with  argosy deploy NAME:VERSION"
+    table(("endpoint", "state", "version", "ready", "url"), rows, empty)
+    for one in endpoints:
+        if one["reason"]:
+            click.echo(f"{one['name']}: {one['reason']}")
+    if replicas:
+        click.echo()
+        lines = [
+            (one["id"], one["phase"], one["version"], one["pid"], one["restarts"], age(time.time() - one["started"]))
+            for one in replicas
+        ]
+        table(("replica", "phase", "version", "pid", "restarts", "age"), lines)
+
+
+def age(seconds: float) -> str:
+    """A duration for people: 42s, 7m, 3h, 12d."""
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)}{unit}"
+    return f"{int(max(seconds, 0))}s"

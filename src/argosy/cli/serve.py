@@ -1,0 +1,130 @@
+"""`argosy serve`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from argosy.cli.base import Command
+from argosy.cli.output import pairs, progress
+from argosy.cli.runtime import runtime_of, runtime_options
+from argosy.spec.package import ENGINES
+
+if TYPE_CHECKING:
+    from argosy.client.local import Located
+    from argosy.serving.config import Address, ReplicaConfig
+    from argosy.spec.tensor import Tensor
+
+CURL_BYTES = 1500
+
+
+@click.command(cls=Command)
+@click.argument("source", metavar="FILE_OR_REF")
+@click.option("--name", help="The name in URLs; by default the file's or the model's.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
+@click.option("--grpc-port", type=click.IntRange(0, 65535), help="Serve gRPC here too.")
+@click.option("--sample", type=click.Path(exists=True, path_type=Path), help="Rows the model takes.")
+@click.option("--engine", type=click.Choice(ENGINES), help="Instead of finding the format from the content.")
+@click.option("--trust", is_flag=True, help="Load it although the scan objects: only for files you would run.")
+@click.option("--no-convert", is_flag=True, help="Keep a scikit-learn model as it is instead of making it ONNX.")
+@runtime_options
+def serve(
+    source: str, name: str | None, host: str, port: int, grpc_port: int | None, sample: Path | None, **given: Any
+) -> None:
+    """Serve one model in this process, without a platform: an endpoint in seconds. No key is asked for.
+
+    FILE_OR_REF is a model file as `argosy push` takes it, a package folder, or a version of the store.
+
+    \b
+    Example:
+      argosy serve model.onnx
+      argosy serve digits:1 --port 9000 --grpc-port 9001
+      argosy serve model.joblib --sample rows.csv
+    """
+    from argosy.client.local import locate
+    from argosy.packaging.options import PushOptions
+    from argosy.serving.listener import claim
+    from argosy.serving.server import run
+    from argosy.spec.endpoint import check_name
+
+    if name is not None:
+        check_name(name, "model name")
+    config = _config(host, port, grpc_port, given)
+    for address in filter(None, (config.http, config.grpc)):
+        claim(address)
+    options = PushOptions(
+        sample=sample, engine=given["engine"] or "", trust=given["trust"], convert=not given["no_convert"]
+    )
+    with progress(f"Packaging {source}") as report:
+        located = locate(source, options, report)
+    try:
+        run(_with_model(config, located, name), lambda http, grpc: _announce(located, name, http, grpc))
+    finally:
+        located.release()
+
+
+def _config(host: str, port: int, grpc_port: int | None, given: dict[str, Any]) -> Any:
+    from argosy.serving.config import Address, ModelConfig, ReplicaConfig
+
+    return ReplicaConfig(
+        models=(ModelConfig(name="", package=""),),
+        http=Address(host=host, port=port),
+        grpc=Address(host=host, port=grpc_port) if grpc_port is not None else None,
+        runtime=runtime_of(given),
+        log_level="warning",
+    )
+
+
+def _with_model(config: "ReplicaConfig", located: "Located", name: str | None) -> "ReplicaConfig":
+    import msgspec
+
+    from argosy.serving.config import ModelConfig
+
+    model = ModelConfig(
+        name=name or located.name, package=str(located.folder), version=located.version, digest=located.digest
+    )
+    return msgspec.structs.replace(config, models=(model,))
+
+
+def _announce(located: "Located", name: str | None, http: "Address", grpc: "Address | None") -> None:
+    """Print where it is, what it takes, and a call to copy."""
+    from argosy.cli.show import tensor_line
+    from argosy.packaging.package import open_package
+
+    package = open_package(located.folder)
+    signature = package.manifest.signature
+    url = f"http://{http}/v2/models/{name or located.name}/infer"
+    click.echo(f"{click.style(name or located.name, bold=True)} is ready; Ctrl-C stops it")
+    rows = [
+        ("url", url),
+        ("grpc", str(grpc) if grpc else ""),
+        ("engine", package.manifest.engine),
+        ("inputs", "\n".join(map(tensor_line, signature.inputs))),
+        ("outputs", "\n".join(map(tensor_line, signature.outputs))),
+    ]
+    pairs(rows)
+    inputs = package.golden_inputs()
+    if signature.batched:
+        inputs = [_first_row(one) for one in inputs]
+    click.echo(f"\n{curl(url, inputs) or f'argosy predict {name or located.name} --url http://{http} -d @rows.json'}")
+
+
+def _first_row(one: "Tensor") -> "Tensor":
+    from argosy.spec.tensor import Tensor
+
+    return Tensor(one.name, one.datatype, one.array[:1])
+
+
+def curl(url: str, inputs: list["Tensor"]) -> str:
+    """A command that sends these inputs; empty where they are too long for a terminal or have no JSON form."""
+    import shlex
+
+    from argosy.protocol.rest import Request, encode_request
+    from argosy.spec.errors import ArgosyError
+
+    try:
+        body, _ = encode_request(Request(inputs), binary=False)
+    except ArgosyError:
+        return ""
+    return f"curl -s {url} -d {shlex.quote(body.decode())}" if len(body) <= CURL_BYTES else ""
