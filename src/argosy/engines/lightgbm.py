@@ -61,7 +61,7 @@ def load(
     header = lightgbm_file.inspect(path)
     lgb = require("lightgbm", "lightgbm", f"the LightGBM model {path.name}")
     try:
-        booster: Any = lgb.Booster(model_file=str(path), params={"verbosity": -1})
+        booster: Any = lgb.Booster(model_file=str(path))
         derived = _signature(booster, header)
     except (lgb.basic.LightGBMError, ValueError, KeyError) as error:
         raise BadPackage(f"LightGBM cannot load {path.name}: {short(error)}") from None

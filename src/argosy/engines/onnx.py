@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import onnxruntime
 
@@ -27,6 +27,7 @@ class OnnxEngine(Engine):
         self.signature = signature
         self._session = session
         self._names = [spec.name for spec in signature.outputs]
+        self._count = len(signature.inputs)
         self._batched = signature.batched
         kinds = {spec.datatype for spec in (*signature.inputs, *signature.outputs)}
         self._strings = {spec.name for spec in signature.inputs if spec.datatype == "BYTES"}
@@ -36,7 +37,9 @@ class OnnxEngine(Engine):
 
     def predict(self, inputs: Mapping[str, Array]) -> list[Array]:
         """See `Engine.predict`."""
-        feeds: dict[str, Array] = inputs if self._plain and type(inputs) is dict else dict(inputs)  # pyright: ignore
+        if len(inputs) != self._count:  # a kernel, not the session, would notice one that is missing
+            raise InvalidArgument(f"the model takes {self._count} inputs; {len(inputs)} were given")
+        feeds = cast("dict[str, Array]", inputs if self._plain and inputs.__class__ is dict else dict(inputs))
         for name in self._strings:
             if name in feeds:
                 feeds[name] = onnx_values.to_text(name, feeds[name])
@@ -93,7 +96,7 @@ def _session(path: Path, threads: int) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # errors come back as exceptions
     options.add_session_config_entry("session.load_model_format", "ONNX")
     # A worker that spins while it waits takes the core the event loop needs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
