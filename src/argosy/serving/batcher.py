@@ -10,23 +10,24 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from argosy.engines.base import Engine
 from argosy.serving import batch
-from argosy.serving.job import Feeds, Future, Job, key_of, merge, slices, split
+from argosy.serving.job import Done, Feeds, Job, Pieces, Result, key_of, merge, slices, split
 from argosy.serving.stats import BatchTimes, Stats
 from argosy.spec.endpoint import Runtime
 from argosy.spec.errors import ArgosyError, DeadlineExceeded, Internal, Unavailable
 from argosy.spec.tensor import Array
 
 INLINE_NS = 300_000
-"""Engine calls that take less than this on average run on the event loop."""
+"""Engine calls that take less than this run on the event loop."""
+SLOW_CALLS = 8
+"""So many calls in a row of twice that move the engine to its thread; one slow call is only a busy machine."""
 
 _clock = time.perf_counter_ns
-Outcome = tuple[Job, "list[Array] | Exception"]
+Outcome = tuple[Job, Result]
 
 
 class Batcher:
@@ -45,6 +46,7 @@ class Batcher:
         self._one_shape = all(-1 not in s.shape[1:] and not s.optional for s in engine.signature.inputs)
         self._limit = runtime.max_batch_size if self._batched else 1
         self._delay_ns = int(runtime.max_queue_delay * 1e9)
+        self._slow = 0
         self._scheduled = False
         self._later: asyncio.TimerHandle | None = None
         self._worker: threading.Thread | None = None
@@ -62,20 +64,20 @@ class Batcher:
         started = self._started
         return 0.0 if started is None else (_clock() - started) / 1e9
 
-    def submit(self, feeds: Feeds, rows: int, timeout: float) -> Future:
-        """Queue one request; the future brings its outputs in the order of the signature.
+    def submit(self, feeds: Feeds, rows: int, timeout: float, done: Done) -> Job | Pieces:
+        """Queue one request; `done` gets its outputs in the order of the signature, or the error.
 
-        Cancelling the future frees its place. Raises Unavailable when the queue is full or closed.
+        The answer's `cancel` frees its place. Raises Unavailable when the queue is full or closed.
         """
         if self._closed or len(self._queue) >= self._runtime.max_queue_size:
             raise self._refusal()
-        if self._batched and rows > self._limit:
-            return self._submit_slices(feeds, rows, timeout)
-        future: Future = self._loop.create_future()
         now = _clock()
-        key = () if self._one_shape else key_of(feeds)
-        self._put(Job(feeds, rows, key, future, now, now + int(timeout * 1e9)), timeout)
-        return future
+        deadline = now + int(timeout * 1e9)
+        if self._batched and rows > self._limit:
+            return self._submit_pieces(feeds, rows, now, deadline, done)
+        job = Job(feeds, rows, () if self._one_shape else key_of(feeds), done, now, deadline)
+        self._put(job, timeout)
+        return job
 
     def close(self) -> None:
         """Refuse what comes, and end the worker once its queue is empty."""
@@ -88,22 +90,16 @@ class Batcher:
         wait = max(1.0, len(self._queue) * self._call_ns / 1e9 / max(1, self._limit))
         return Unavailable(f"the queue is full ({len(self._queue)} requests wait)", retry_after=wait)
 
-    def _submit_slices(self, feeds: Feeds, rows: int, timeout: float) -> Future:
-        pieces = slices(feeds, rows, self._limit)
-        if len(self._queue) + len(pieces) > self._runtime.max_queue_size:
+    def _submit_pieces(self, feeds: Feeds, rows: int, now: int, deadline: int, done: Done) -> Pieces:
+        parts = slices(feeds, rows, self._limit)
+        if len(self._queue) + len(parts) > self._runtime.max_queue_size:
             raise self._refusal()
-        parts = [self.submit(part, count, timeout) for part, count in pieces]
-
-        async def joined() -> list[Array]:
-            try:
-                found = await asyncio.gather(*parts)
-            except BaseException:
-                for part in parts:
-                    part.cancel()
-                raise
-            return [np.concatenate(pieces) for pieces in zip(*found, strict=True)]
-
-        return asyncio.ensure_future(joined())
+        pieces = Pieces(len(parts), done)
+        for position, (part, count) in enumerate(parts):
+            job = Job(part, count, () if self._one_shape else key_of(part), pieces.part(position), now, deadline)
+            pieces.jobs.append(job)
+            self._put(job, (deadline - now) / 1e9)
+        return pieces
 
     def _put(self, job: Job, timeout: float) -> None:
         if self.inline:
@@ -133,7 +129,7 @@ class Batcher:
         elif self._queue:
             self._scheduled = True
             self._loop.call_soon(self._run_inline)
-        elif self._call_ns > 2 * INLINE_NS:
+        elif self._slow >= SLOW_CALLS:
             self.inline = False
 
     def _work(self) -> None:
@@ -151,8 +147,8 @@ class Batcher:
         queue = self._queue
         if len(queue) == 1 and not self._delay_ns:
             job = queue.popleft()
-            return [job] if _alive(job, now) else [], "full" if job.rows >= self._limit else "idle", 0
-        jobs = [job for job in queue if _alive(job, now)]
+            return [job] if self._alive(job, now) else [], "full" if job.rows >= self._limit else "idle", 0
+        jobs = [job for job in queue if self._alive(job, now)]
         waiting = [batch.Waiting(job.rows, job.key, job.since) for job in jobs]
         decision = batch.decide(waiting, now, self._limit, self._delay_ns)
         taken = [jobs[position] for position in decision.take]
@@ -161,6 +157,13 @@ class Batcher:
         queue.extend(job for position, job in enumerate(jobs) if position not in chosen)
         wait_ns = max(1, int(decision.wait_until) - now) if decision.wait_until else 0
         return taken, decision.reason or "idle", wait_ns
+
+    def _alive(self, job: Job, now: int) -> bool:
+        """Whether the caller still waits. One whose deadline has passed is told so."""
+        if now > job.deadline and not job.finished:
+            self._loop.call_soon_threadsafe(_expire, job)
+            return False
+        return not job.finished
 
     def _execute(self, jobs: list[Job], reason: batch.Reason) -> list[Outcome]:
         start = self._started = _clock()
@@ -178,6 +181,7 @@ class Batcher:
         finally:
             self._started = None
         self._call_ns += (done - merged - self._call_ns) // 8
+        self._slow = self._slow + 1 if done - merged > 2 * INLINE_NS else 0
         times = BatchTimes(merged - start, done - merged, _clock() - done)
         self._stats.batch(sum(job.rows for job in jobs), queued, times, reason)
         return self._checked(jobs, parts)
@@ -185,16 +189,12 @@ class Batcher:
     def _checked(self, jobs: list[Job], parts: list[list[Array]]) -> list[Outcome]:
         if self._runtime.allow_nan:
             return list(zip(jobs, parts, strict=True))
-        bad = Internal("the model answered NaN, and runtime.allow_nan is false")
+        bad: Exception = Internal("the model answered NaN, and runtime.allow_nan is false")
         return [(job, part if _finite(part) else bad) for job, part in zip(jobs, parts, strict=True)]
 
 
-def _alive(job: Job, now: int) -> bool:
-    """Whether the caller still waits. One whose deadline has passed is told so here."""
-    if now > job.deadline and not job.future.done():
-        job.future.get_loop().call_soon_threadsafe(_expire, job)
-        return False
-    return not job.future.done()
+def _expire(job: Job) -> None:
+    job.finish(DeadlineExceeded("the deadline passed before the model had answered"))
 
 
 def _finite(arrays: Sequence[Array]) -> bool:
@@ -207,19 +207,6 @@ def _blame(error: BaseException) -> Exception:
     return Internal(f"the model failed: {type(error).__name__}: {error}")
 
 
-def _expire(job: Job) -> None:
-    if not job.future.done():
-        job.future.set_exception(DeadlineExceeded("the deadline passed before the model had answered"))
-
-
 def _deliver(outcomes: list[Outcome]) -> None:
     for job, result in outcomes:
-        if job.timer is not None:
-            job.timer.cancel()
-        future: asyncio.Future[Any] = job.future
-        if future.done():
-            continue
-        if isinstance(result, Exception):
-            future.set_exception(result)
-        else:
-            future.set_result(result)
+        job.finish(result)

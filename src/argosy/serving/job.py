@@ -1,7 +1,7 @@
 """One caller's rows on their way through the batcher."""
 
 import asyncio
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,22 +9,71 @@ import numpy as np
 from argosy.spec.tensor import Array
 
 Feeds = Mapping[str, Array]
-Future = asyncio.Future[list[Array]]
+Result = list[Array] | Exception
+Done = Callable[[Result], None]
 
 
 class Job:
-    """Inputs of one request (or a slice of a large one) and the future that its caller awaits. Times are ns."""
+    """Inputs of one request (or a slice of a large one). `done` is called once, on the event loop, with its outputs or
+    the error; never after `cancel`. Times are ns.
+    """
 
-    __slots__ = ("deadline", "feeds", "future", "key", "rows", "since", "timer")
+    __slots__ = ("deadline", "done", "feeds", "finished", "key", "rows", "since", "timer")
 
-    def __init__(self, feeds: Feeds, rows: int, key: Hashable, future: Future, since: int, deadline: int) -> None:
+    def __init__(self, feeds: Feeds, rows: int, key: Hashable, done: Done, since: int, deadline: int) -> None:
         self.feeds = feeds
         self.rows = rows
         self.key = key
-        self.future = future
+        self.done = done
         self.since = since
         self.deadline = deadline
         self.timer: asyncio.TimerHandle | None = None
+        self.finished = False
+
+    def finish(self, result: Result) -> None:
+        """Hand over the result, unless the job is finished or cancelled."""
+        if self.finished:
+            return
+        self.finished = True
+        if self.timer is not None:
+            self.timer.cancel()
+        self.done(result)
+
+    def cancel(self) -> None:
+        """The caller went away: free the place in the queue."""
+        self.finished = True
+        if self.timer is not None:
+            self.timer.cancel()
+
+
+class Pieces:
+    """A request of more rows than a batch may have, run as several jobs and joined again. The first error ends it."""
+
+    def __init__(self, count: int, done: Done) -> None:
+        self._missing = count
+        self._parts: list[list[Array]] = [[] for _ in range(count)]
+        self._done = done
+        self.jobs: list[Job] = []
+
+    def part(self, position: int) -> Done:
+        """What the job of one piece calls when it is done."""
+
+        def finish(result: Result) -> None:
+            if isinstance(result, Exception):
+                self.cancel()
+                self._done(result)
+                return
+            self._parts[position] = result
+            self._missing -= 1
+            if not self._missing:
+                self._done([np.concatenate(pieces) for pieces in zip(*self._parts, strict=True)])
+
+        return finish
+
+    def cancel(self) -> None:
+        """Give up every piece."""
+        for job in self.jobs:
+            job.cancel()
 
 
 def merge(jobs: Sequence[Job]) -> Feeds:
@@ -48,7 +97,7 @@ def split(outputs: Sequence[Array], jobs: Sequence[Job]) -> list[list[Array]]:
 
 
 def slices(feeds: Feeds, rows: int, limit: int) -> list[tuple[Feeds, int]]:
-    """A request of more rows than a batch may have, as pieces of at most `limit` rows."""
+    """The pieces of at most `limit` rows of a request, with the rows of each."""
     return [
         ({name: array[start : start + limit] for name, array in feeds.items()}, min(limit, rows - start))
         for start in range(0, rows, limit)

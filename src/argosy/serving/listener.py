@@ -1,81 +1,92 @@
-"""An HTTP listener: Granian embedded in our event loop, on a TCP port or a Unix socket."""
+"""An HTTP listener on a TCP port or a Unix socket."""
 
 import asyncio
 import contextlib
 import errno
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from argosy.serving.config import Address
+from argosy.serving.connection import Connection, Exchange, Limits
+from argosy.serving.replies import renew_date
 from argosy.spec.errors import Conflict, InvalidArgument
 
 SOCKET_PATH_LIMIT = 107
+IDLE_SECONDS = 120.0
+"""How long a TCP connection may stay open without a request. Unix sockets belong to the gateway, which closes them."""
 
 
 class Listener:
-    """Serves an RSGI or ASGI application on one address until it is stopped."""
+    """Accepts connections on one address and hands each request to `handle`, until it is stopped."""
 
-    def __init__(self, application: Any, address: Address, interface: str = "rsgi") -> None:
-        self._application = application
-        self._interface = interface
-        self._server: Any = None
-        self._task: asyncio.Task[None] | None = None
+    def __init__(self, handle: Callable[[Exchange], None], address: Address, limits: Limits) -> None:
+        self._handle = handle
+        self._limits = limits
+        self._connections: set[Connection] = set()
+        self._emptied = asyncio.Event()
+        self._server: asyncio.Server | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
         self.address = address
 
     async def start(self) -> Address:
-        """Begin to listen; the address with the port that was taken. Raises Conflict when it is in use."""
-        from granian.constants import HTTPModes, Interfaces
-        from granian.server.embed import Server
-
-        self.address = claim(self.address)
-        self._server = Server(
-            self._application,
-            address=self.address.host,
-            port=self.address.port,
-            uds=Path(self.address.path) if self.address.path else None,
-            interface=Interfaces(self._interface),
-            log_enabled=False,
-            websockets=False,
-            backlog=4096,
-            backpressure=4096,
-            http=HTTPModes.http1,
-        )
-        task = self._task = asyncio.ensure_future(self._server.serve())
-        await asyncio.wait([task], timeout=0)
-        while not self._server.wrks and not task.done():
-            await asyncio.wait([task], timeout=0.001)
-        if task.done():
-            await task
+        """Begin to listen; the address with the port that was taken. Raises Conflict, InvalidArgument."""
+        loop = asyncio.get_running_loop()
+        bound, self.address = bind(self.address)
+        self._server = await loop.create_server(self._connection, sock=bound, backlog=4096)
+        self._sweep()
         return self.address
 
-    async def stop(self) -> None:
-        """Finish the connections' current requests and close."""
-        if self._server is not None and self._task is not None:
-            self._server.stop()
-            await self._task
-            if self.address.path:
-                Path(self.address.path).unlink(missing_ok=True)
+    async def stop(self, timeout: float = 5.0) -> None:
+        """Accept nothing new, let current requests be answered (at most `timeout` seconds), close."""
+        if self._server is None:
+            return
+        self._server.close()
+        for connection in list(self._connections):
+            connection.shutdown()
+        self._lost()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._emptied.wait(), timeout)
+        for connection in list(self._connections):
+            connection.abort()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        if self.address.path:
+            Path(self.address.path).unlink(missing_ok=True)
+
+    def _connection(self) -> Connection:
+        return Connection(self._handle, self._limits, self._connections, self._lost)
+
+    def _lost(self) -> None:
+        if not self._connections:
+            self._emptied.set()
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        renew_date()
+        idle = float("inf") if self.address.path else IDLE_SECONDS
+        for connection in list(self._connections):
+            connection.expire(loop.time(), idle)
+        self._sweeper = loop.call_later(1.0, self._sweep)
 
 
-def claim(address: Address) -> Address:
-    """Check that an address is free, and choose the port when it is 0. Raises Conflict, InvalidArgument."""
+def bind(address: Address) -> tuple[socket.socket, Address]:
+    """A bound socket and its address, the port chosen when it is 0. Raises Conflict, InvalidArgument."""
     if address.path:
-        return _claim_path(address)
+        return _bind_path(address), address
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    with contextlib.closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address.host, address.port))
-        except OSError as error:
-            raise _explain(error, address) from None
-        except OverflowError:
-            raise InvalidArgument(f"{address.port} is no port; use 0 to 65535") from None
-        return Address(host=address.host, port=probe.getsockname()[1])
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((address.host, address.port))
+    except (OSError, OverflowError) as error:
+        bound.close()
+        raise _explain(error, address) from None
+    return bound, Address(host=address.host, port=bound.getsockname()[1])
 
 
-def _claim_path(address: Address) -> Address:
+def _bind_path(address: Address) -> socket.socket:
     if len(os.fsencode(address.path)) > SOCKET_PATH_LIMIT:
         raise InvalidArgument(
             f"the socket path {address.path} has more than {SOCKET_PATH_LIMIT} bytes; choose a shorter ARGOSY_HOME"
@@ -85,13 +96,16 @@ def _claim_path(address: Address) -> Address:
             probe.connect(address.path)
         except OSError:
             Path(address.path).unlink(missing_ok=True)
-            return address
-    raise Conflict(f"another process listens on {address.path}")
+        else:
+            raise Conflict(f"another process listens on {address.path}")
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    bound.bind(address.path)
+    return bound
 
 
-def _explain(error: OSError, address: Address) -> Exception:
-    if error.errno == errno.EADDRINUSE:
+def _explain(error: Exception, address: Address) -> Exception:
+    if isinstance(error, OverflowError):
+        return InvalidArgument(f"{address.port} is no port; use 0 to 65535")
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
         return Conflict(f"port {address.port} on {address.host} is in use; stop what listens there or choose another")
-    if error.errno in (errno.EADDRNOTAVAIL, errno.EACCES) or isinstance(error, socket.gaierror):
-        return InvalidArgument(f"cannot listen on {address}: {error.strerror}")
-    return error
+    return InvalidArgument(f"cannot listen on {address}: {error}")

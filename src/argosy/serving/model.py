@@ -2,20 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from argosy.engines.base import Engine
 from argosy.protocol.rest import Output, Request, Response
 from argosy.serving.batcher import Batcher
 from argosy.serving.classification import classify
-from argosy.serving.job import Feeds
+from argosy.serving.job import Feeds, Job, Pieces
 from argosy.serving.stats import Stats
 from argosy.spec.endpoint import Runtime
 from argosy.spec.errors import ArgosyError, DeadlineExceeded, InvalidArgument, Unsupported
 from argosy.spec.signature import check_inputs
 from argosy.spec.tensor import Array, Tensor
 
+Done = Callable[[Response | Exception], None]
 State = Literal["LOADING", "READY", "UNLOADING", "UNAVAILABLE"]
 
 _clock = time.perf_counter_ns
@@ -49,26 +50,62 @@ class ServedModel:
         self._outputs = tuple((spec.name, spec.datatype) for spec in self.signature.outputs)
         self._inputs = tuple((spec.name, spec.datatype, spec.shape) for spec in self.signature.inputs)
 
-    async def infer(self, request: Request, timeout: float | None = None) -> Response:
-        """Answer one request. `timeout`: seconds the caller still has, beside `parameters.timeout` (µs) and the limit
-        of the runtime; the least counts. Raises ArgosyError; whatever else comes out is a bug.
+    def start(self, request: Request, timeout: float | None, done: Done) -> "Call":
+        """Begin to answer a request. `timeout`: seconds the caller still has, beside `parameters.timeout` (µs) and the
+        limit of the runtime; the least counts. `done` is called once, on the event loop, with the response or the
+        error, unless the call is cancelled. Raises ArgosyError for what can be refused at once.
         """
-        start = _clock()
-        self.inflight += 1
+        call = Call(self, request.id, done)
         try:
-            response = await self._infer(request, timeout)
+            feeds, rows = self._feeds(request.tensors)
+            limit = self.runtime.timeout if timeout is None else min(timeout, self.runtime.timeout)
+            if request.parameters:
+                limit = min(limit, _requested_timeout(request))
+            if limit <= 0:
+                raise DeadlineExceeded("the deadline passed before the request arrived")
+            if request.outputs:
+                call.wanted = self._wanted(request.outputs)
+            call.work = self.batcher.submit(feeds, rows, limit, call.finish)
         except ArgosyError as error:
-            self.stats.failed(error.code, _clock() - start)
+            call.close(error.code)
             raise
-        except BaseException:
-            self.stats.failed("cancelled", _clock() - start)
+        return call
+
+    async def infer(self, request: Request, timeout: float | None = None) -> Response:
+        """`start`, awaited: cancelling the task frees the request's place. Raises ArgosyError."""
+        future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+
+        def done(result: Response | Exception) -> None:
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+        call = self.start(request, timeout, done)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            call.cancel()
             raise
-        finally:
-            self.inflight -= 1
-            if not self.inflight and self._idle is not None:
-                self._idle.set()
-        self.stats.succeeded(_clock() - start)
-        return response
+
+    def leave(self) -> None:
+        """Count a request out."""
+        self.inflight -= 1
+        if not self.inflight and self._idle is not None:
+            self._idle.set()
+
+    def answer(self, arrays: Sequence[Array], wanted: list[tuple[int, int]] | None) -> list[Tensor]:
+        """Engine outputs → the tensors asked for."""
+        if wanted is None:
+            return [
+                Tensor(name, datatype, array) for (name, datatype), array in zip(self._outputs, arrays, strict=True)
+            ]
+        tensors: list[Tensor] = []
+        for position, count in wanted:
+            name, datatype = self._outputs[position]
+            tensor = Tensor(name, datatype, arrays[position])
+            tensors.append(classify(tensor, count, self.signature.batched) if count else tensor)
+        return tensors
 
     async def close(self) -> None:
         """Wait until every request taken is answered, then let the engine go. New requests must not come any more."""
@@ -77,17 +114,6 @@ class ServedModel:
             await self._idle.wait()
         self.batcher.close()
         self.engine.close()
-
-    async def _infer(self, request: Request, timeout: float | None) -> Response:
-        feeds, rows = self._feeds(request.tensors)
-        limit = self.runtime.timeout if timeout is None else min(timeout, self.runtime.timeout)
-        if request.parameters:
-            limit = min(limit, _requested_timeout(request))
-        if limit <= 0:
-            raise DeadlineExceeded("the deadline passed before the request arrived")
-        wanted = self._wanted(request.outputs) if request.outputs else None
-        arrays = await self.batcher.submit(feeds, rows, limit)
-        return Response(self.name, self.version, self._answer(arrays, wanted), request.id)
 
     def _feeds(self, tensors: Sequence[Tensor]) -> tuple[Feeds, int]:
         """Arrays by name, and the rows. The loop is `check_inputs` for a request that is right, at a tenth the cost."""
@@ -126,17 +152,50 @@ class ServedModel:
             raise InvalidArgument("an output is asked for twice")
         return wanted
 
-    def _answer(self, arrays: Sequence[Array], wanted: list[tuple[int, int]] | None) -> list[Tensor]:
-        if wanted is None:
-            return [
-                Tensor(name, datatype, array) for (name, datatype), array in zip(self._outputs, arrays, strict=True)
-            ]
-        tensors: list[Tensor] = []
-        for position, count in wanted:
-            name, datatype = self._outputs[position]
-            tensor = Tensor(name, datatype, arrays[position])
-            tensors.append(classify(tensor, count, self.signature.batched) if count else tensor)
-        return tensors
+
+class Call:
+    """One request between a transport and the batcher: counted in, counted out exactly once."""
+
+    __slots__ = ("_done", "_id", "_model", "_open", "_start", "wanted", "work")
+
+    def __init__(self, model: ServedModel, id: str | None, done: Done) -> None:
+        self._model = model
+        self._id = id
+        self._done = done
+        self._open = True
+        self._start = _clock()
+        self.wanted: list[tuple[int, int]] | None = None
+        self.work: Job | Pieces | None = None
+        model.inflight += 1
+
+    def finish(self, result: list[Array] | Exception) -> None:
+        """Outputs or error of the batcher → the transport."""
+        model = self._model
+        if isinstance(result, Exception):
+            self.close(result.code if isinstance(result, ArgosyError) else "internal")
+            self._done(result)
+            return
+        try:
+            response = Response(model.name, model.version, model.answer(result, self.wanted), self._id)
+        except ArgosyError as error:
+            self.close(error.code)
+            self._done(error)
+            return
+        self.close("ok")
+        self._done(response)
+
+    def cancel(self) -> None:
+        """The caller went away."""
+        if self.work is not None:
+            self.work.cancel()
+        self.close("cancelled")
+
+    def close(self, code: str) -> None:
+        """Count the request out, by its outcome."""
+        if self._open:
+            self._open = False
+            self._model.leave()
+            self._model.stats.closed(code, _clock() - self._start)
 
 
 def _requested_timeout(request: Request) -> float:

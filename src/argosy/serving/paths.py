@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from typing import NamedTuple
+from urllib.parse import unquote
 
 
 class Route(NamedTuple):
@@ -28,11 +29,11 @@ _OF_MODEL = {"": "GET", "ready": "GET", "config": "GET", "stats": "GET", "infer"
 
 @lru_cache(maxsize=1024)
 def parse(path: str) -> Route | None:
-    """A decoded path → what it asks for; None when there is nothing of that name."""
+    """A percent-encoded path → what it asks for; None when there is nothing of that name."""
     fixed = _FIXED.get(path)
     if fixed is not None:
         return fixed
-    parts = path.split("/")
+    parts = [unquote(part) for part in path.split("/")]
     if parts[:3] == ["", "v2", "repository"] and len(parts) == 6 and parts[3] == "models":
         return Route(parts[5], "POST", parts[4]) if parts[5] in ("load", "unload") and parts[4] else None
     if parts[:3] != ["", "v2", "models"] or len(parts) < 4 or not parts[3]:

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from argosy.serving.body import BodyReader
 from argosy.serving.config import Address, ModelConfig, ReplicaConfig, read
 from argosy.serving.dataplane import DataPlane
 from argosy.serving.http import HttpApp
@@ -36,8 +35,7 @@ class Replica:
         self._load = load
         self.repository = Repository(loader)
         self.plane = DataPlane(self.repository)
-        bodies = BodyReader(config.runtime.max_body_bytes, config.runtime.body_timeout)
-        self._http = Listener(HttpApp(self.plane, bodies), config.http)
+        self._http = Listener(HttpApp(self.plane, config.runtime.max_body_bytes).handle, config.http, config.runtime)
         self._grpc: GrpcServer | None = None
 
     async def start(self) -> tuple[Address, Address | None]:

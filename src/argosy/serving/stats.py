@@ -36,16 +36,14 @@ class Stats:
         self.batch_sizes: dict[int, list[int]] = {}
         self.buckets = [0] * (len(BUCKETS) + 1)
 
-    def succeeded(self, ns: int) -> None:
-        """Count a request that was answered."""
-        self.success += 1
-        self.success_ns += ns
-        self.buckets[bisect_left(_BOUNDS, ns)] += 1
-
-    def failed(self, code: str, ns: int) -> None:
-        """Count a request that failed, by the error's code."""
-        self.failures[code] = self.failures.get(code, 0) + 1
-        self.fail_ns += ns
+    def closed(self, code: str, ns: int) -> None:
+        """Count a request that ended: `ok`, the code of its error, or `cancelled`."""
+        if code == "ok":
+            self.success += 1
+            self.success_ns += ns
+        else:
+            self.failures[code] = self.failures.get(code, 0) + 1
+            self.fail_ns += ns
         self.buckets[bisect_left(_BOUNDS, ns)] += 1
 
     def batch(self, rows: int, queued_ns: int, times: BatchTimes, reason: Reason) -> None:

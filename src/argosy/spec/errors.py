@@ -75,6 +75,12 @@ class PayloadTooLarge(ArgosyError):
     code, http, grpc, exit = "payload_too_large", 413, 8, 2
 
 
+class RequestTooLarge(ArgosyError):
+    """A request line and headers over the limit."""
+
+    code, http, grpc, exit = "request_too_large", 431, 8, 2
+
+
 class UnsupportedEncoding(ArgosyError):
     """A Content-Encoding or media type nobody here speaks."""
 
