@@ -14,17 +14,19 @@ from contextlib import contextmanager
 from bench import load, models, payload
 from bench.results import Target
 from bench.rounds import Bench, digits_server
-from bench.servers import FASTAPI, FASTAPI_INLINE, FASTAPI_TWO, Server, Unavailable, argosy_program
+from bench.servers import FASTAPI, FASTAPI_INLINE, FASTAPI_TWO, Server, Unavailable, argosy_program, free_ports
 
 NAME = "gateway"
 METRIC = "requests/s, 32 connections, both cores"
 TARGETS = [Target(NAME, METRIC, ">=", 3, base="fastapi")]
 BOTH = (0, 1)
+LIMIT = "1000000"
+"""Requests a second of a key: counted for every request, reached by none."""
 
 
-def argosy(home: str, *arguments: str) -> str:
-    """Runs one command of the platform in that home and gives what it printed."""
-    argv, env = [argosy_program(), *arguments], os.environ | {"ARGOSY_HOME": home}
+def argosy(env: dict[str, str], *arguments: str) -> str:
+    """Runs one command of the platform in that environment and gives what it printed."""
+    argv, env = [argosy_program(), *arguments], os.environ | env
     done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode:
         raise Unavailable(f"argosy {' '.join(arguments)} failed: {(done.stderr or done.stdout)[-600:]}")
@@ -34,16 +36,18 @@ def argosy(home: str, *arguments: str) -> str:
 @contextmanager
 def platform(model: str) -> Iterator[tuple[str, dict[str, str]]]:
     """A platform with the model deployed on one replica: the endpoint's URL and the headers that open it."""
+    ports = free_ports()
     with tempfile.TemporaryDirectory(prefix="argosy-bench-") as home:
+        env = {"ARGOSY_HOME": home, "ARGOSY_GATEWAY_PORT": str(ports.http), "ARGOSY_CONTROL_PORT": str(ports.grpc)}
+        env |= {"ARGOSY_GATEWAY_RATE_LIMIT": LIMIT, "ARGOSY_GATEWAY_RATE_BURST": LIMIT}
         try:
-            argosy(home, "up", "-d")
-            argosy(home, "push", model, "--name", "digits")
-            endpoint = json.loads(argosy(home, "deploy", "digits:1", "--replicas", "1", "--json"))
+            argosy(env, "up", "-d")
+            argosy(env, "push", model, "--name", "digits")
+            found = argosy(env, "deploy", "digits:1", "--replicas", "1", "--threads", "1", "--json")
+            endpoint = json.loads(found)
             yield endpoint["url"], payload.JSON | {"Authorization": f"Bearer {endpoint['key']}"}
         finally:
-            subprocess.run(
-                [argosy_program(), "down"], env=os.environ | {"ARGOSY_HOME": home}, capture_output=True, check=False
-            )
+            argosy(env, "down")
 
 
 def run(bench: Bench) -> None:
