@@ -63,6 +63,8 @@ def describe(ended: Ended) -> str:
         how = "it ended"
     elif ended.status < 0:
         how = f"killed by signal {-ended.status}"
+    elif ended.status == REFUSED and ended.reason:
+        return ended.reason.removeprefix("error: ")
     else:
-        how = "refused to become ready" if ended.status == REFUSED else f"ended with status {ended.status}"
+        how = f"ended with status {ended.status}"
     return f"{how}: {ended.reason}" if ended.reason else how

@@ -12,10 +12,14 @@ Verdict = Literal["starting", "ready", "unready", "hung"]
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """`confirm` bad answers in a row make a replica hung; one that never listens has `start_timeout` seconds."""
+    """Seconds. Bad answers make a replica hung once there were `confirm` in a row over so long a time: `unlive` where
+    it calls itself dead, `refused` where nobody listens any more (it may be about to end and say why), its engine's
+    `hang_timeout` where it is silent. One that has not begun to listen has `start`."""
 
     confirm: int = 3
-    start_timeout: float = 600.0
+    unlive: float = 2.0
+    refused: float = 10.0
+    start: float = 600.0
 
 
 DEFAULT = Policy()
@@ -31,31 +35,29 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """What is remembered. `answered`: when it last answered at all; `ready_since`: when its present readiness began."""
+    """What is remembered. `answered`: when it last was alive; `ready_since`: when its present readiness began; `bad`
+    answers there were in a row, since `bad_since`."""
 
     verdict: Verdict = "starting"
     born: float
     answered: float | None = None
     ready_since: float | None = None
     bad: int = 0
+    bad_since: float = 0.0
 
 
 def judge(probe: Probe, state: Health, policy: Policy = DEFAULT) -> tuple[Verdict, Health]:
     """Fold one probe in. Silence leaves the verdict as it was until it has lasted longer than an engine call may."""
     if probe.live == "yes":
         return _alive(probe, state)
-    bad = state.bad + 1
-    if probe.live == "silent":
-        since = state.answered if state.answered is not None else state.born
-        limit = probe.hang_timeout if state.answered is not None else policy.start_timeout
-        hung = bad >= policy.confirm and probe.now - since > limit
-    elif state.answered is None:
-        hung = probe.live == "refused" and probe.now - state.born > policy.start_timeout
+    bad, since = state.bad + 1, state.bad_since if state.bad else probe.now
+    if state.answered is None and probe.live != "no":
+        since, limit = state.born, policy.start
     else:
-        hung = bad >= policy.confirm
+        limit = {"no": policy.unlive, "refused": policy.refused}.get(probe.live, probe.hang_timeout)
+    hung = bad >= policy.confirm and probe.now - since >= limit
     verdict: Verdict = "hung" if hung else state.verdict
-    answered = probe.now if probe.live == "no" else state.answered
-    return verdict, msgspec.structs.replace(state, verdict=verdict, bad=bad, answered=answered)
+    return verdict, msgspec.structs.replace(state, verdict=verdict, bad=bad, bad_since=since)
 
 
 def _alive(probe: Probe, state: Health) -> tuple[Verdict, Health]:

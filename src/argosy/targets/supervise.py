@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from argosy.targets.backoff import Backoff, Ended, after
+from argosy.targets.backoff import REFUSED, Backoff, Ended, after
 from argosy.targets.backoff import Policy as BackoffPolicy
 from argosy.targets.health import Verdict
 
@@ -100,7 +100,7 @@ def _enter(phase: Phase, slot: Slot, now: float) -> Slot:
 def _ended(ended: Ended, slot: Slot, policy: Policy) -> Slot:
     if slot.phase in ("draining", "stopping"):
         return Slot()
-    if slot.phase == "hung":
+    if slot.phase == "hung" and ended.status != REFUSED:
         ended = msgspec.structs.replace(ended, status=None, reason="hung: it stopped answering and was replaced")
     _, history = after(ended, slot.backoff, policy.backoff)
     return Slot(since=ended.now, restarts=slot.restarts, backoff=history)

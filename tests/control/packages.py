@@ -1,0 +1,52 @@
+"""A real package that takes no time to make: an ONNX model of one multiplication, with its golden examples."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from argosy.protocol import tensorfile
+from argosy.spec import strict
+from argosy.spec.package import Conversion, Lineage, ModelManifest, Scan, Source
+from argosy.spec.signature import Signature, TensorSpec
+from argosy.spec.tensor import tensor
+from argosy.store.store import Store
+from argosy.store.version import Version
+
+
+def times(factor: float) -> bytes:
+    """y = factor * x for rows of four numbers."""
+    shapes = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in ("x", "y")]
+    constant = numpy_helper.from_array(np.float32([factor]), "factor")
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["x", "factor"], ["y"])], "g", shapes[:1], shapes[1:], [constant]
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return onnx.ModelProto.SerializeToString(model, deterministic=True)
+
+
+def push(store: Store, folder: Path, factor: float, *, golden: float | None = None, name: str = "digits") -> Version:
+    """Put the model into the store. With `golden`, its examples say that it multiplies by that instead."""
+    folder.joinpath("weights").mkdir(parents=True)
+    folder.joinpath("golden").mkdir()
+    folder.joinpath("weights/model.onnx").write_bytes(times(factor))
+    x = np.arange(8, dtype=np.float32).reshape(2, 4)
+    tensorfile.write(folder / "golden/inputs.oip", [tensor("x", x)])
+    tensorfile.write(folder / "golden/outputs.oip", [tensor("y", x * np.float32(golden or factor))])
+    manifest = ModelManifest(
+        name=name,
+        engine="onnx",
+        weights="weights/model.onnx",
+        signature=Signature(
+            inputs=(TensorSpec(name="x", datatype="FP32", shape=(-1, 4)),),
+            outputs=(TensorSpec(name="y", datatype="FP32", shape=(-1, 4)),),
+        ),
+        source=Source(name="model.onnx", digest="sha256:" + "0" * 64, format="onnx"),
+        conversion=Conversion(source="onnx", converted=False, reason="it is ONNX already"),
+        scan=Scan(verdict="data-only"),
+        golden_rows=2,
+    )
+    folder.joinpath("model.yaml").write_text(strict.dump_yaml(manifest))
+    lineage = Lineage(pushed_by="ada", pushed_at="2026-01-01T00:00:00Z", host="here")
+    return store.add(folder, name=name, manifest=manifest, lineage=lineage)

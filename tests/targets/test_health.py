@@ -1,0 +1,83 @@
+"""What probes mean: folded over time by a pure function, asked over real sockets."""
+
+import asyncio
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from argosy.targets.health import Answer, Health, Probe, ask, judge
+
+
+def fold(answers: list[tuple[float, Answer, Answer]], hang_timeout: float = 60.0) -> Health:
+    state = Health(born=0.0)
+    for now, live, ready in answers:
+        _, state = judge(Probe(now=now, live=live, ready=ready, hang_timeout=hang_timeout), state)
+    return state
+
+
+def test_it_becomes_ready_and_may_cease_to_be():
+    state = fold([(1, "refused", "refused"), (2, "yes", "no"), (3, "yes", "yes")])
+    assert (state.verdict, state.ready_since) == ("ready", 3)
+    assert fold([(3, "yes", "yes"), (4, "yes", "no")]).verdict == "unready"
+
+
+def test_a_replica_that_calls_itself_dead_is_hung_when_it_keeps_saying_so():
+    row: list[tuple[float, Answer, Answer]] = [(0, "yes", "yes"), (1, "no", "no"), (2, "no", "no")]
+    assert fold(row).verdict == "ready"
+    assert fold([*row, (3, "no", "no")]).verdict == "hung"
+    assert fold([*row, (2.5, "yes", "yes"), (3, "no", "no")]).verdict == "ready"
+
+
+def test_silence_is_borne_as_long_as_an_engine_call_may_take():
+    row: list[tuple[float, Answer, Answer]] = [(0, "yes", "yes"), *((n, "silent", "silent") for n in range(2, 30, 2))]
+    assert fold(row, hang_timeout=60).verdict == "ready"
+    assert fold(row, hang_timeout=20).verdict == "hung"
+
+
+def test_a_socket_that_nobody_answers_any_more_is_given_time_to_end():
+    row: list[tuple[float, Answer, Answer]] = [(0, "yes", "yes"), *((n, "refused", "refused") for n in range(1, 10))]
+    assert fold(row).verdict == "ready"
+    assert fold([*row, (11.5, "refused", "refused")]).verdict == "hung"
+
+
+def test_one_that_never_listens_has_ten_minutes():
+    assert fold([(n, "refused", "refused") for n in range(0, 590, 10)]).verdict == "starting"
+    assert fold([(n, "refused", "refused") for n in range(0, 610, 10)]).verdict == "hung"
+
+
+ANSWERS = st.sampled_from(["yes", "no", "silent", "refused"])
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 5), ANSWERS, ANSWERS), max_size=40))
+def test_a_live_answer_always_clears_the_suspicion(history: list[tuple[float, Answer, Answer]]):
+    state, now = Health(born=0.0), 0.0
+    for dt, live, ready in history:
+        now += dt
+        before = state
+        verdict, state = judge(Probe(now=now, live=live, ready=ready), state)
+        assert verdict == state.verdict
+        assert live != "yes" or state.bad == 0
+        assert verdict != "ready" or before.verdict == "ready" or ready == "yes"
+        assert (state.ready_since is None) == (verdict in ("starting", "unready")) or verdict == "hung"
+
+
+async def test_the_four_answers_of_a_socket(tmp_path: Path):
+    path = str(tmp_path / "s.sock")
+    assert await ask(path, "/x", 1.0) == "refused"
+    gone = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = await reader.readline()
+        if b"/slow" in line:
+            await gone.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n" if b"/good" in line else b"HTTP/1.1 503 No\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_unix_server(serve, path)
+    assert await ask(path, "/good", 5.0) == "yes"
+    assert await ask(path, "/bad", 5.0) == "no"
+    assert await ask(path, "/slow", 0.05) == "silent"
+    gone.set()
+    server.close()
+    await server.wait_closed()
