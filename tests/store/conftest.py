@@ -81,8 +81,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
     name = "t" + os.urandom(6).hex()
     with psycopg.connect(host=socket, user="postgres", dbname="postgres", autocommit=True) as connection:
-        connection.execute(f"create database {name}")  # pyright: ignore
-    return f"postgresql+psycopg://postgres@/{name}?host={socket}"
+        connection.execute(f"create schema {name}")  # pyright: ignore
+    return f"postgresql+psycopg://postgres@/postgres?host={socket}&options=-csearch_path%3D{name}"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Run by test_crash: children that push one version after another, each killed at a random moment."""
+"""Run by test_crash: children that push one version after another, each killed at a random moment of its third to fifth."""
 
 import itertools
 import os
@@ -20,8 +20,10 @@ def main(home: Path, folder: Path, kills: int) -> None:
         child = os.fork()
         if child == 0:
             push(home, folder, str(turn), tell)
-        os.read(ready, 1)
-        time.sleep(random.uniform(0, 0.15))
+        for _ in range(random.randint(2, 4)):
+            begun = time.monotonic()
+            os.read(ready, 1)
+        time.sleep(random.uniform(0, time.monotonic() - begun))
         os.kill(child, signal.SIGKILL)
         status = os.waitpid(child, 0)[1]
         assert os.WIFSIGNALED(status), status
@@ -33,10 +35,10 @@ def push(home: Path, folder: Path, seed: str, tell: int) -> None:
     """Never returns."""
     try:
         opened: Store = open_store(Home(home), Settings())
-        os.write(tell, b".")
         for turn in itertools.count():
             (folder / "profile.json").write_text(f"{seed} {turn}")
             opened.add(folder, name="digits", manifest=model_manifest(), lineage=model_lineage())
+            os.write(tell, b".")
     finally:
         os._exit(1)
 

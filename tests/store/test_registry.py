@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -134,35 +135,33 @@ def test_names_are_checked(registry: Registry, name: str):
         push(registry, name, 1)
 
 
-CHILD = """
-import sys
+REGISTER = """
+import json, os, sys
 from argosy.store.registry import Registry
 from tests.store.samples import digest_of, model_lineage, model_manifest
-registry = Registry(sys.argv[1])
-print("ready", flush=True)
-sys.stdin.readline()
-for number in map(int, sys.argv[2:]):
-    digest, manifest, lineage = digest_of(number), model_manifest(), model_lineage()
-    print(registry.register("digits", digest, manifest=manifest, lineage=lineage, size=1).number)
+start, go = os.pipe()
+readers = []
+for child in range(4):
+    reader, writer = os.pipe()
+    readers.append(os.fdopen(reader))
+    if os.fork() == 0:
+        os.close(go)
+        os.read(start, 1)
+        registry, numbers = Registry(sys.argv[1]), []
+        for number in (0, *range(100 * child + 100, 100 * child + 115)):
+            digest, manifest, lineage = digest_of(number), model_manifest(), model_lineage()
+            numbers.append(registry.register("digits", digest, manifest=manifest, lineage=lineage, size=1).number)
+        os.write(writer, json.dumps(numbers).encode())
+        os._exit(0)
+    os.close(writer)
+os.close(go)
+print(json.dumps([json.loads(reader.read()) for reader in readers]))
 """
 
 
-def start(url: str, *numbers: int) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", CHILD, url, *map(str, numbers)]
-    root = Path(__file__).parents[2]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root)
-
-
 def test_processes_that_register_at_once_share_no_number(url: str):
-    children = [start(url, 0, *range(first, first + 20)) for first in (100, 200, 300)]
-    for child in children:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n"
-    for child in children:
-        assert child.stdin is not None
-        child.stdin.write("\n")
-        child.stdin.flush()
-    numbers = [list(map(int, child.communicate(timeout=60)[0].split())) for child in children]
-    assert all(child.returncode == 0 for child in children)
+    command = [sys.executable, "-c", REGISTER, url]
+    output = subprocess.run(command, cwd=Path(__file__).parents[2], check=True, stdout=subprocess.PIPE, timeout=100)
+    numbers = json.loads(output.stdout)
     assert len({own[0] for own in numbers}) == 1
     assert sorted({number for own in numbers for number in own}) == list(range(1, 62))

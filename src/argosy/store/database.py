@@ -36,8 +36,8 @@ class Database:
     def __init__(self, url: str | Path) -> None:
         """`url` is `sqlite:///PATH`, `postgresql://…`, or the Path of an SQLite file."""
         parsed = sa.URL.create("sqlite", database=str(url)) if isinstance(url, Path) else _parse(url)
-        self.label = parsed.render_as_string(hide_password=True)
         self.sqlite = parsed.get_backend_name() == "sqlite"
+        self.label = str(parsed.database) if self.sqlite else parsed.render_as_string(hide_password=True)
         self.engine = _sqlite_engine(parsed) if self.sqlite else _postgres_engine(parsed)
 
     def create(self) -> "Database":

@@ -198,7 +198,7 @@ class Registry:
 
 
 def _hold(connection: sa.Connection, name: str) -> int | None:
-    """Let no other transaction change this model until ours ends. Returns the last number given, None without a model."""
+    """Let nobody else change this model until our transaction ends. Returns the last number given, if any."""
     return connection.execute(sa.select(M.last_number).where(M.name == name).with_for_update()).scalar()
 
 
