@@ -24,10 +24,10 @@ for _name, _given in GIVEN.items():
     check(f"ids.{_name}", f"an id is echoed exactly: {_name}", needs=("model",))(partial(_echo, given=_given))
 
 
-@check("ids.absent", "without an id the request succeeds", needs=("model",))
+@check("ids.absent", "without an id the request succeeds, and the answer has one of its own", needs=("model",))
 def absent(subject: Subject) -> str | None:
-    subject.ask(subject.sample)
-    return None
+    seen = subject.ask(subject.sample).id
+    return None if seen else "the answer has no id; KServe's schema requires one"
 
 
 @check("ids.empty", "an empty id is echoed", needs=("model",))
