@@ -22,12 +22,13 @@ class XgboostEngine(Loose):
 
     releases_gil = True
 
-    def __init__(self, booster: Any, signature: Signature, threads: int, rounds: int) -> None:
+    def __init__(self, booster: Any, signature: Signature, threads: int, rounds: int, *, linear: bool) -> None:
         self.signature = signature
         self._booster = booster
         self._input = signature.inputs[0].name
         self._output = signature.outputs[0]
         self._range = (0, rounds)
+        self._linear = linear  # linear boosters have no predict in place
         self._threads = (1, threads)
         self._many = False
 
@@ -38,7 +39,7 @@ class XgboostEngine(Loose):
             self._booster.set_param({"nthread": self._threads[many]})
             self._many = many
         try:
-            found: Array = self._booster.inplace_predict(rows, iteration_range=self._range, validate_features=False)
+            found = self._answer(rows)
         except ValueError as error:  # XGBoostError is one
             raise Internal(f"XGBoost failed: {short(error)}") from None
         shape = (len(rows), *self._output.shape[1:])
@@ -46,6 +47,15 @@ class XgboostEngine(Loose):
             raise Internal(f"XGBoost gave {found.size} values where the signature says {list(shape)}")
         found = found.reshape(shape)
         return {self._output.name: found.astype(np.int64) if self._output.datatype == "INT64" else found}
+
+    def _answer(self, rows: Array) -> Array:
+        if not len(rows):
+            return np.empty((0, *self._output.shape[1:]), np.float32)
+        if not self._linear:
+            return self._booster.inplace_predict(rows, iteration_range=self._range, validate_features=False)
+        import xgboost
+
+        return self._booster.predict(xgboost.DMatrix(rows), iteration_range=self._range, validate_features=False)
 
 
 def load(
@@ -72,7 +82,8 @@ def load(
         check_single(signature, derived)
     else:
         signature = derived
-    return XgboostEngine(booster, signature, threads, rounds)
+    linear = config["gradient_booster"]["name"] == "gblinear"
+    return XgboostEngine(booster, signature, threads, rounds, linear=linear)
 
 
 def _signature(booster: Any, config: dict[str, Any]) -> Signature:

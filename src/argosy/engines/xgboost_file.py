@@ -9,7 +9,7 @@ from argosy.engines.base import check_file
 from argosy.engines.wire import Buffer
 from argosy.spec.errors import BadPackage
 
-SIZES = {"Z": 0, "N": 0, "T": 0, "F": 0, "i": 1, "U": 1, "C": 1, "I": 2, "u": 2, "l": 4, "m": 4, "d": 4, "L": 8, "D": 8}
+SIZES = {"Z": 0, "T": 0, "F": 0, "i": 1, "U": 1, "C": 1, "I": 2, "u": 2, "l": 4, "m": 4, "d": 4, "L": 8, "D": 8}
 """UBJSON marker → bytes of its value."""
 
 INTEGERS = {"i": ">b", "U": ">B", "I": ">h", "u": ">H", "l": ">i", "m": ">I", "L": ">q"}
@@ -40,44 +40,54 @@ def inspect(path: Path) -> Literal["json", "ubj"]:
 
 
 def _walk(data: Buffer, size: int) -> int:
-    """The end of the UBJSON value at byte 0. Raises BadPackage where it goes past `size`."""
-    at = _bounded(1, size)
-    open_ = ["{"]
-    while open_:
-        at = _skip_noop(data, at, size)
-        if data[at] == (0x7D if open_[-1] == "{" else 0x5D):
-            open_.pop()
-            at += 1
+    """The end of the UBJSON value at byte 0. Raises BadPackage where it goes past `size`.
+
+    `left` holds, for each container that is open, how many values it still has: none of these end with a bracket;
+    -1 for those that do.
+    """
+    kinds, left, at = ["{"], [-1], 1
+    while kinds:
+        byte = data[_bounded(at, size - 1)]
+        if left[-1] == 0 or (left[-1] < 0 and byte == CLOSING[kinds[-1]]):
+            at += left[-1] < 0
+            kinds.pop()
+            left.pop()
+            if not kinds:
+                break
             continue
-        if open_[-1] == "{":
+        left[-1] -= left[-1] > 0
+        if kinds[-1] == "{":
             at = _text(data, at, size)
         marker = chr(data[_bounded(at, size - 1)])
-        at += 1
-        if marker == "[" and data[_bounded(at, size - 1)] == 0x24:
-            at = _typed(data, at + 1, size)
-        elif marker in "{[":
-            open_.append(marker)
-            if len(open_) > MAX_DEPTH:
+        if marker in "{[" and data[_bounded(at + 1, size - 1)] != 0x24:
+            count, at = _count(data, at + 1, size)
+            kinds.append(marker)
+            left.append(count)
+            if len(kinds) > MAX_DEPTH:
                 raise BadPackage(f"nested more than {MAX_DEPTH} deep")
-            at = _counted(data, at, size, open_)
-        elif marker == "S":
-            at = _text(data, at, size)
-        elif marker in SIZES:
-            at = _bounded(at + SIZES[marker], size)
         else:
-            raise BadPackage(f"unknown marker {marker!r} at byte {at - 1}")
+            at = _scalar(data, at, size)
     return at
 
 
-def _counted(data: Buffer, at: int, size: int, open_: list[str]) -> int:
-    """Containers with a count and no type: XGBoost writes none around other values, only empty ones."""
-    if data[_bounded(at, size - 1)] != 0x23:
-        return at
-    count, at = _integer(data, at + 1, size)
-    if count:
-        raise BadPackage(f"a counted container of {count} at byte {at}")
-    open_.pop()
-    return at
+CLOSING = {"{": 0x7D, "[": 0x5D}
+
+
+def _count(data: Buffer, at: int, size: int) -> tuple[int, int]:
+    """`#` and the number of values, or -1 where a bracket ends the container; and where the values begin."""
+    return _integer(data, at + 1, size) if data[_bounded(at, size - 1)] == 0x23 else (-1, at)
+
+
+def _scalar(data: Buffer, at: int, size: int) -> int:
+    """The end of a number, a string, or an array of numbers all of one type."""
+    marker = chr(data[at])
+    if marker == "[":
+        return _typed(data, at + 2, size)
+    if marker == "S":
+        return _text(data, at + 1, size)
+    if marker not in SIZES:
+        raise BadPackage(f"unknown marker {marker!r} at byte {at}")
+    return _bounded(at + 1 + SIZES[marker], size)
 
 
 def _typed(data: Buffer, at: int, size: int) -> int:
@@ -103,12 +113,6 @@ def _integer(data: Buffer, at: int, size: int) -> tuple[int, int]:
     if value < 0:
         raise BadPackage(f"a negative length at byte {at}")
     return value, end
-
-
-def _skip_noop(data: Buffer, at: int, size: int) -> int:
-    while data[_bounded(at, size - 1)] == 0x4E:
-        at += 1
-    return at
 
 
 def _bounded(at: int, size: int) -> int:
