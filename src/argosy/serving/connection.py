@@ -24,7 +24,7 @@ class Exchange:
     __slots__ = ("_connection", "answered", "body", "cancelled", "headers", "keep_alive", "method", "path")
 
     def __init__(
-        self, connection: "Connection", method: str, target: str, headers: dict[str, str], body: bytes
+        self, connection: "Connection", method: str, target: str, headers: dict[bytes, bytes], body: bytes
     ) -> None:
         self._connection = connection
         self.method = method
@@ -107,6 +107,8 @@ class Connection(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
+            if self._receiving and self._head >= 0:
+                self._count_head(len(data))
         except httptools.HttpParserUpgrade:
             self._closing = True
         except httptools.HttpParserCallbackError as error:
@@ -115,27 +117,29 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self._fail(InvalidArgument(f"this is no HTTP request: {error}"))
 
+    def on_message_begin(self) -> None:
+        """httptools: the first byte of a request."""
+        self._receiving = True
+        self._since = self._loop.time()
+
     def on_url(self, url: bytes) -> None:
         """httptools: a part of the target."""
-        self._receiving = True
-        self._count(url)
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """httptools: one header; a repeated one is joined, as RFC 9110 allows."""
-        self._count(name)
-        self._count(value)
-        key = name.decode("latin-1").lower()
-        text = value.decode("latin-1")
-        self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
+        key = name.lower()
+        headers = self._headers
+        headers[key] = headers[key] + b", " + value if key in headers else value
 
     def on_headers_complete(self) -> None:
         """httptools: the head is there. Refuse a body that says it is too large before any of it is read."""
+        self._head = -1
         headers = self._headers
-        length = headers.get("content-length")
+        length = headers.get(b"content-length")
         if length is not None and int(length) > self._limit:
-            raise PayloadTooLarge(f"the body has {length} bytes; at most {self._limit} are taken")
-        if headers.get("expect", "").lower() == "100-continue":
+            raise PayloadTooLarge(f"the body has {int(length)} bytes; at most {self._limit} are taken")
+        if b"expect" in headers and headers[b"expect"].lower() == b"100-continue":
             self._transport.write(CONTINUE)
 
     def on_body(self, data: bytes) -> None:
@@ -203,19 +207,17 @@ class Connection(asyncio.Protocol):
                 self._transport.resume_reading()
             self._begin(exchange)
 
+    def _count_head(self, size: int) -> None:
+        self._head += size
+        if self._head > MAX_HEAD_BYTES:
+            self._fail(RequestTooLarge(f"the request line and headers have more than {MAX_HEAD_BYTES} bytes"))
+
     def _reset(self) -> None:
         self._url = b""
-        self._headers: dict[str, str] = {}
+        self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
         self._size = self._head = 0
         self._receiving = False
-
-    def _count(self, part: bytes) -> None:
-        if not self._head:
-            self._since = self._loop.time()
-        self._head += len(part)
-        if self._head > MAX_HEAD_BYTES:
-            raise RequestTooLarge(f"the request line and headers have more than {MAX_HEAD_BYTES} bytes")
 
     def _fail(self, error: ArgosyError) -> None:
         self._closing = True

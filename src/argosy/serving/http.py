@@ -21,7 +21,10 @@ from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, MethodNot
 
 log = logging.getLogger("argosy.serving")
 
-TIMEOUT_HEADER = "x-request-timeout-ms"
+TIMEOUT_HEADER = b"x-request-timeout-ms"
+_LENGTH = HEADER_LENGTH.encode()
+_ENCODING = b"content-encoding"
+_ACCEPTED = b"accept-encoding"
 _encode = msgspec.json.encode
 Answer = tuple[int, Any]
 
@@ -70,11 +73,11 @@ class HttpApp:
         model = self._plane.model(route.model, route.version)
         headers = exchange.headers
         body = exchange.body
-        if "content-encoding" in headers:
-            body = compression.decompress(body, headers["content-encoding"], self._limit)
+        if _ENCODING in headers:
+            body = compression.decompress(body, headers[_ENCODING].decode("latin-1"), self._limit)
         length = None
-        if HEADER_LENGTH in headers:
-            length = rest.parse_header_length(headers[HEADER_LENGTH], len(body))
+        if _LENGTH in headers:
+            length = rest.parse_header_length(headers[_LENGTH].decode("latin-1"), len(body))
         request = rest.decode_request(body, length, model.signature)
         timeout = _timeout(headers[TIMEOUT_HEADER]) if TIMEOUT_HEADER in headers else None
         call = model.start(request, timeout, partial(_answer, exchange, request))
@@ -117,7 +120,7 @@ def _answer(exchange: Exchange, request: Request, result: Response | Exception) 
     except Exception as error:
         _refuse(exchange, error)
         return
-    if length is None and (len(data) < compression.SMALLEST or "accept-encoding" not in exchange.headers):
+    if length is None and (len(data) < compression.SMALLEST or _ACCEPTED not in exchange.headers):
         exchange.answer(200, data)
     else:
         _answer_large(exchange, data, length)
@@ -149,9 +152,10 @@ def _json_object(body: bytes) -> dict[str, Any]:
         raise InvalidArgument(f"the request body is no JSON object: {error}") from None
 
 
-def _timeout(value: str) -> float:
-    if not (value.isascii() and value.isdigit() and len(value) < 16):
-        raise InvalidArgument(f"{TIMEOUT_HEADER} is '{value[:40]}'; it must be a whole number of milliseconds")
+def _timeout(value: bytes) -> float:
+    if not (value.isdigit() and len(value) < 16):
+        name, text = TIMEOUT_HEADER.decode(), value[:40].decode("latin-1")
+        raise InvalidArgument(f"{name} is '{text}'; it must be a whole number of milliseconds")
     return int(value) / 1000
 
 
