@@ -134,9 +134,8 @@ def _binary(request: Request, response: Response) -> list[bool]:
 
 def _answer_large(exchange: Exchange, data: bytes, length: int | None) -> None:
     headers = [] if length is None else [("content-type", OCTETS), (HEADER_LENGTH, str(length))]
-    encoding = (
-        compression.choose(exchange.headers.get("accept-encoding")) if len(data) >= compression.SMALLEST else None
-    )
+    accepted = exchange.headers.get(_ACCEPTED, b"").decode("latin-1")
+    encoding = compression.choose(accepted) if len(data) >= compression.SMALLEST else None
     if encoding is not None:
         data = compression.compress(data, encoding)
         headers.append(("content-encoding", encoding))
