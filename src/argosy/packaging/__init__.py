@@ -1,0 +1,1 @@
+"""Model packages: build, check, scan, load and verify them."""

@@ -1,0 +1,230 @@
+"""What a model says of itself when it runs: its signature, golden outputs, predictions for the sample, their profile.
+
+All of it happens in one child process (`quarantine`), which leaves its findings as files.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from argosy.engines import Engine
+from argosy.engines import load as load_engine
+from argosy.engines.probe import rows_independent
+from argosy.packaging import golden, mlmodel, profile, signature, table
+from argosy.packaging.rows import fit
+from argosy.packaging.table import Table
+from argosy.protocol import tensorfile
+from argosy.spec.errors import ArgosyError, BadPackage, GoldenMismatch, InvalidArgument
+from argosy.spec.package import EngineName, Tolerance
+from argosy.spec.signature import Signature, check_inputs
+from argosy.spec.tensor import Array, Tensor
+
+MAX_ROWS = 10_000
+"""Rows of the sample that are predicted, profiled and compared after a conversion: spread over all of it."""
+
+CHUNK = 1000
+FLEXIBLE = ("sklearn", "python")
+"""Engines that take their inputs as the sample has them."""
+
+SAMPLE, PREDICTIONS, GOLDEN_IN, GOLDEN_OUT, PROFILE = (
+    "sample.oip",
+    "predictions.oip",
+    "golden_inputs.oip",
+    "golden_outputs.oip",
+    "profile.json",
+)
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which model to examine, with which sample (a path, or none), and the folder for the findings."""
+
+    engine: EngineName
+    weights: str
+    settings: dict[str, str | int | float | bool]
+    sample: str
+    tolerance: Tolerance
+    into: str
+
+
+class Findings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What was found besides the files: the signature, the number of golden rows, and of rows of the sample."""
+
+    signature: Signature
+    golden_rows: int
+    sample_rows: int
+
+
+def job(**arguments: Any) -> Any:
+    """`examine`, as a job of `quarantine`."""
+    return msgspec.to_builtins(examine(msgspec.convert(arguments, Task)))
+
+
+def examine(task: Task) -> Findings:
+    """Load the model, run it, write SAMPLE, PREDICTIONS, GOLDEN_IN, GOLDEN_OUT and PROFILE into the folder `into`.
+
+    Raises InvalidArgument for a sample that does not fit, BadPackage for a model that fails or is not deterministic.
+    """
+    rows = _sample(task)
+    engine, tensors = open_model(task, rows)
+    into = Path(task.into)
+    predictions: list[Tensor] = []
+    if tensors:
+        tensors = _spread(tensors)
+        predictions = predict_all(engine, tensors)
+        found = profile.profile(tensors, predictions, engine.signature.inputs, engine.signature.outputs)
+        (into / PROFILE).write_bytes(profile.dump(found))
+        tensorfile.write(into / SAMPLE, tensors)
+        tensorfile.write(into / PREDICTIONS, predictions)
+    inputs, outputs = _golden(engine, tensors, task.tolerance)
+    tensorfile.write(into / GOLDEN_IN, inputs)
+    tensorfile.write(into / GOLDEN_OUT, outputs)
+    count = len(inputs[0].array) if engine.signature.batched else 1
+    return Findings(signature=engine.signature, golden_rows=count, sample_rows=len(tensors[0].array) if tensors else 0)
+
+
+def _sample(task: Task) -> Table | None:
+    if task.sample:
+        return table.read(Path(task.sample))
+    return mlmodel.example(Path(task.weights)) if task.engine == "mlflow" else None
+
+
+def open_model(task: Task, rows: Table | None) -> tuple[Engine, list[Tensor]]:
+    """The engine with a complete signature, and the sample as tensors of it (none without a sample).
+
+    The model's own word comes first; the sample decides where the model has none, or where it has columns of several
+    kinds.
+    """
+    engine: Engine | None = None
+    if rows is None or not (task.engine in FLEXIBLE and signature.needs_columns(rows)):
+        try:
+            engine = _load(task, None)
+        except InvalidArgument:
+            if rows is None or task.engine not in FLEXIBLE:
+                raise
+    if engine is None and rows is not None:
+        return _open_by_sample(task, rows)
+    assert engine is not None
+    if rows is None:
+        return engine, []
+    engine.signature = _with_sample(engine.signature, rows)
+    return engine, fit_sample(rows, engine.signature)
+
+
+def _open_by_sample(task: Task, rows: Table) -> tuple[Engine, list[Tensor]]:
+    inputs = signature.from_table(rows)
+    tensors = fit(table.infer(rows), inputs)
+    few = {tensor.name: tensor.array[:CHUNK] for tensor in tensors}
+    engine = _load(task, Signature(inputs=inputs, outputs=()), few)
+    return engine, tensors
+
+
+def _load(task: Task, known: Signature | None, sample: Mapping[str, Array] | None = None) -> Engine:
+    return load_engine(
+        task.engine, Path(task.weights), signature=known, settings=task.settings, threads=1, sample=sample
+    )
+
+
+def _with_sample(known: Signature, rows: Table) -> Signature:
+    """The engine's signature, completed by what only the sample shows: names of the columns, missing values."""
+    if rows.kind != "frame" or len(known.inputs) != 1:
+        return known
+    spec = known.inputs[0]
+    names = tuple(rows.arrays)
+    changes: dict[str, Any] = {}
+    if not spec.columns and len(spec.shape) == 2 and spec.shape[1] == len(names) and spec.name not in names:
+        changes["columns"] = names
+    if spec.datatype in ("FP32", "FP64") and any(table.missing(a).any() for a in table.infer(rows).arrays.values()):
+        changes["nullable"] = True
+    return msgspec.structs.replace(known, inputs=(msgspec.structs.replace(spec, **changes),))
+
+
+def fit_sample(rows: Table, known: Signature) -> list[Tensor]:
+    """The sample as inputs of the signature. Raises InvalidArgument showing both sides where it does not fit."""
+    try:
+        tensors = fit(rows, known.inputs)
+        check_inputs(known, tensors)
+    except ArgosyError as error:
+        takes = ", ".join(f"{spec.name} {spec.datatype} {list(spec.shape)}" for spec in known.inputs[:8])
+        raise InvalidArgument(
+            f"the sample does not fit the model: {error.message} "
+            f"(the model takes {takes}; the sample has {_said(rows)})"
+        ) from None
+    return tensors
+
+
+def _said(rows: Table) -> str:
+    if rows.kind == "frame":
+        names = list(rows.arrays)
+        shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+        return f"{rows.rows} rows of the columns {shown}"
+    return ", ".join(f"{name or 'an array'} {array.dtype} {list(array.shape)}" for name, array in rows.arrays.items())
+
+
+def _spread(tensors: list[Tensor]) -> list[Tensor]:
+    rows = len(tensors[0].array)
+    if rows <= MAX_ROWS:
+        return tensors
+    return take(tensors, np.linspace(0, rows - 1, MAX_ROWS, dtype=int).tolist())
+
+
+def take(tensors: Sequence[Tensor], rows: Sequence[int]) -> list[Tensor]:
+    """The same tensors, of these rows only."""
+    return [Tensor(tensor.name, tensor.datatype, tensor.array[list(rows)]) for tensor in tensors]
+
+
+def predict_all(engine: Engine, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The engine's answers for all rows, asked for in chunks where rows are a batch."""
+    rows = len(tensors[0].array)
+    step = CHUNK if engine.signature.batched else max(rows, 1)
+    parts = [
+        _predict(engine, {tensor.name: tensor.array[start : start + step] for tensor in tensors})
+        for start in range(0, rows, step)
+    ]
+    return _as_tensors(engine, [np.concatenate(arrays) for arrays in zip(*parts, strict=True)])
+
+
+def _predict(engine: Engine, inputs: dict[str, Array]) -> list[Array]:
+    try:
+        return engine.predict(inputs)
+    except ArgosyError as error:
+        raise BadPackage(f"the model fails on its sample: {error.message}") from None
+
+
+def _as_tensors(engine: Engine, arrays: Sequence[Array]) -> list[Tensor]:
+    specs = engine.signature.outputs
+    return [Tensor(spec.name, spec.datatype, array) for spec, array in zip(specs, arrays, strict=True)]
+
+
+def _golden(engine: Engine, sample: list[Tensor], tolerance: Tolerance) -> tuple[list[Tensor], list[Tensor]]:
+    """Golden inputs and outputs. The model is asked twice: it has to give the same answer."""
+    if sample:
+        inputs = take(sample, golden.choose(sample)) if engine.signature.batched else sample
+    else:
+        inputs = golden.make_accepted(engine.signature.inputs, engine.signature.batched, engine.predict)
+    feeds = {tensor.name: tensor.array for tensor in inputs}
+    outputs = _as_tensors(engine, _predict(engine, feeds))
+    try:
+        golden.compare(outputs, _predict(engine, feeds), tolerance)
+    except GoldenMismatch as error:
+        raise BadPackage(
+            f"the model is not deterministic: asked twice the same, it differs at {error.message}. "
+            "Fix its seed, or allow the difference with a tolerance"
+        ) from None
+    _settle_batching(engine, inputs, outputs, tolerance)
+    return inputs, outputs
+
+
+def _settle_batching(engine: Engine, inputs: list[Tensor], outputs: list[Tensor], tolerance: Tolerance) -> None:
+    """A model whose answer for a row depends on the rows beside it must not have requests merged."""
+    if not engine.signature.batched:
+        return
+    try:
+        golden.replay(engine, inputs, outputs, tolerance)
+        alone = rows_independent(engine)
+    except BadPackage:
+        alone = False
+    if not alone:
+        engine.signature = msgspec.structs.replace(engine.signature, batched=False)

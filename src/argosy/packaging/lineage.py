@@ -1,0 +1,88 @@
+"""Where a package comes from: digest of its source, who pushed it, when, from which commit."""
+
+import getpass
+import hashlib
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from argosy import __version__
+from argosy.spec.package import Lineage, Source
+from argosy.store.paths import Entry, walk
+
+CHUNK = 1024 * 1024
+_SECRET = re.compile(r"(?<=//)[^/@]+@")
+
+
+def digest_of(path: Path, limit: int) -> str:
+    """`sha256:…` of a file; of a folder, over the sorted lines `digest  path`. Raises as `store.paths.walk`."""
+    if path.is_file():
+        return f"sha256:{_hash(path)}"
+    total = hashlib.sha256()
+    for entry in walk(path, limit):
+        total.update(f"{_hash(entry.file)}  {entry.path}\n".encode())
+    return f"sha256:{total.hexdigest()}"
+
+
+def files_of(path: Path, limit: int) -> list[Entry]:
+    """The files that make up a source: itself, or everything in the folder."""
+    return walk(path, limit) if path.is_dir() else [Entry(path.name, path, path.stat().st_size)]
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as handle:
+        found = hashlib.sha256()
+        for chunk in _chunks(handle.fileno()):
+            found.update(chunk)
+    return found.hexdigest()
+
+
+def _chunks(handle: int) -> Iterator[bytes]:
+    while chunk := os.read(handle, CHUNK):
+        yield chunk
+
+
+def source_of(path: Path, copied: Path, kind: str, limit: int) -> Source:
+    """The record of a source: its own name, and the digest of the bytes that were copied."""
+    return Source(name=path.resolve().name, digest=digest_of(copied, limit), format=kind)
+
+
+def lineage_of(path: Path) -> Lineage:
+    """Who pushes `path`, now, from this machine; and the git commit of its folder, where there is one."""
+    folder = path if path.is_dir() else path.parent
+    commit = _git(folder, "rev-parse", "HEAD")
+    return Lineage(
+        pushed_by=_user(),
+        pushed_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        host=platform.node(),
+        git_commit=commit,
+        git_dirty=bool(commit and _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".")),
+        git_remote=_SECRET.sub("", _git(folder, "config", "--get", "remote.origin.url")) if commit else "",
+        source_path=str(path.absolute()),
+        argosy=__version__,
+        python=platform.python_version(),
+    )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """What git says; nothing where there is no git, no repository, or no answer within two seconds."""
+    # Neither a hook nor a file watcher of the repository may run because a model in it is pushed.
+    command = ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", *arguments]
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, timeout=2, check=False, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else ""

@@ -1,0 +1,107 @@
+"""Loading a package: the engine, and proof that it answers as the trained model did."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from argosy.engines import Engine
+from argosy.engines import load as load_engine
+from argosy.packaging import golden, requirements
+from argosy.packaging.package import Package, open_package
+from argosy.packaging.rows import fit
+from argosy.packaging.table import Table, column, matrix
+from argosy.spec.errors import InvalidArgument, Untrusted
+from argosy.spec.signature import Signature, check_inputs
+from argosy.spec.tensor import Array
+
+
+class LoadedModel:
+    """A package in this process, ready to answer. `max_difference` is the largest seen in the golden replay."""
+
+    def __init__(self, package: Package, engine: Engine, max_difference: float) -> None:
+        self.package = package
+        self.engine = engine
+        self.max_difference = max_difference
+
+    @property
+    def signature(self) -> Signature:
+        """What the model takes and gives."""
+        return self.engine.signature
+
+    def predict(self, x: Any) -> Any:
+        """Answer for an array, a dict of arrays or lists, a list of rows or of dicts, or a pandas DataFrame.
+
+        Values are cast to the signature where nothing is lost. Returns the output's array, or a dict of arrays by
+        name where the model has several. BYTES are object arrays of `bytes`. Raises InvalidArgument.
+        """
+        tensors = fit(_table(x), self.signature.inputs)
+        check_inputs(self.signature, tensors)
+        outputs = self.engine.predict({tensor.name: tensor.array for tensor in tensors})
+        if len(outputs) == 1:
+            return outputs[0]
+        return {spec.name: array for spec, array in zip(self.signature.outputs, outputs, strict=True)}
+
+    def close(self) -> None:
+        """Give back what the model holds."""
+        self.engine.close()
+
+
+def load(package: Package, *, threads: int = 0) -> LoadedModel:
+    """Check what the package needs, load its engine, replay its golden examples.
+
+    `threads` 0 takes the cores this process may use. Raises MissingExtra naming the pip command, Untrusted for a
+    package with objections that nobody overruled, BadPackage, and GoldenMismatch saying which output, row and by how
+    much.
+    """
+    manifest = package.manifest
+    if manifest.scan.objections and not manifest.scan.trusted:
+        raise Untrusted(
+            f"the package would import {', '.join(manifest.scan.objections[:5])} when loaded: push with --trust"
+        )
+    requirements.check_installed(manifest.requirements)
+    inputs, outputs = package.golden_inputs(), package.golden_outputs()
+    engine = load_engine(
+        manifest.engine,
+        package.weights,
+        signature=manifest.signature,
+        settings=manifest.settings,
+        threads=threads,
+    )
+    try:
+        largest = golden.replay(engine, inputs, outputs, manifest.tolerance)
+    except BaseException:
+        engine.close()
+        raise
+    return LoadedModel(package, engine, largest)
+
+
+def check_job(folder: str) -> float:
+    """Load a package and replay its golden examples, as a job of `quarantine`. Returns the largest difference."""
+    return load(open_package(Path(folder)), threads=1).max_difference
+
+
+def _table(x: Any) -> Table:
+    if hasattr(x, "columns") and hasattr(x, "to_numpy"):
+        return Table("frame", {str(name): _values(x[name].to_numpy()) for name in x.columns})
+    if isinstance(x, Mapping):
+        named = cast("Mapping[str, Any]", x)
+        arrays = {str(name): _values(value) for name, value in named.items()}
+        wide = any(array.ndim != 1 for array in arrays.values())
+        return Table("tensors" if wide else "frame", arrays)
+    if isinstance(x, Sequence) and x and all(isinstance(row, Mapping) for row in cast("Sequence[Any]", x)):
+        rows = cast("Sequence[Mapping[str, Any]]", x)
+        names = dict.fromkeys(name for row in rows for name in row)
+        return Table("frame", {name: column([row.get(name) for row in rows]) for name in names})
+    array = _values(x)
+    if not array.ndim:
+        raise InvalidArgument("predict takes rows: an array, a list of rows, a dict of columns, or a DataFrame")
+    return Table("matrix", {"": array})
+
+
+def _values(value: Any) -> Array:
+    if isinstance(value, list | tuple):
+        return matrix(cast("list[Any]", value), "predict")
+    array = np.asarray(value)
+    return array.astype(object) if array.dtype.kind in "US" else array

@@ -1,0 +1,34 @@
+"""What a user may say about a push."""
+
+from pathlib import Path
+
+import msgspec
+
+from argosy.spec.errors import InvalidArgument
+from argosy.spec.package import ENGINES, Tolerance
+
+
+class PushOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Options of `push` and `build`.
+
+    `sample`: rows (.parquet, .csv, .json, .npy, .npz) that fit the model. `engine` overrides the one found. `trust`:
+    overrule the scan. `requirements`: pip requirements, instead of those found. `convert` False keeps scikit-learn as
+    it is. `max_bytes` bounds the source, `seconds` each step that runs the model.
+    """
+
+    sample: Path | None = None
+    engine: str = ""
+    trust: bool = False
+    requirements: tuple[str, ...] = ()
+    license: str = ""
+    description: str = ""
+    tolerance: Tolerance = Tolerance()
+    convert: bool = True
+    max_bytes: int = 64 * 1024**3
+    seconds: float = 600.0
+
+    def __post_init__(self) -> None:
+        if self.engine and self.engine not in ENGINES:
+            raise InvalidArgument(f"there is no engine '{self.engine}'; there are {', '.join(ENGINES)}")
+        if self.tolerance.atol < 0 or self.tolerance.rtol < 0:
+            raise InvalidArgument("a tolerance must not be negative")

@@ -1,0 +1,98 @@
+"""A package folder, opened: `model.yaml` checked, the other files found."""
+
+from functools import cached_property
+from pathlib import Path
+
+import msgspec
+
+from argosy.packaging.profile import Profile
+from argosy.protocol import tensorfile
+from argosy.spec.errors import ArgosyError, BadPackage, NotFound
+from argosy.spec.package import ModelManifest
+from argosy.spec.signature import check_inputs
+from argosy.spec.strict import dump_yaml, load_yaml
+from argosy.spec.tensor import Tensor
+from argosy.store.paths import check_path
+
+MANIFEST = "model.yaml"
+INPUTS = "golden/inputs.oip"
+OUTPUTS = "golden/outputs.oip"
+PROFILE = "profile.json"
+REQUIREMENTS = "requirements.txt"
+LICENSE = "LICENSE"
+
+_MAX_MANIFEST = 4 * 1024 * 1024
+_MAX_GOLDEN = 256 * 1024 * 1024
+
+
+class Package:
+    """A model package as a folder. Reading it runs nothing of the model."""
+
+    def __init__(self, folder: Path, manifest: ModelManifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+
+    @property
+    def weights(self) -> Path:
+        """What the engine loads: a file or a folder."""
+        return self.folder / self.manifest.weights
+
+    @cached_property
+    def _golden(self) -> tuple[list[Tensor], list[Tensor]]:
+        inputs, outputs = (_tensors(self.folder / name) for name in (INPUTS, OUTPUTS))
+        try:
+            check_inputs(self.manifest.signature, inputs)
+        except ArgosyError as error:
+            raise BadPackage(f"{INPUTS} does not fit the signature: {error.message}") from None
+        declared = [(spec.name, spec.datatype) for spec in self.manifest.signature.outputs]
+        if declared != [(tensor.name, tensor.datatype) for tensor in outputs]:
+            raise BadPackage(f"{OUTPUTS} does not hold the outputs of the signature: {declared}")
+        return inputs, outputs
+
+    def golden_inputs(self) -> list[Tensor]:
+        """The inputs of the golden examples. Raises BadPackage unless they fit the signature."""
+        return self._golden[0]
+
+    def golden_outputs(self) -> list[Tensor]:
+        """What the trained model gave for them, in the order of the signature's outputs."""
+        return self._golden[1]
+
+    def profile(self) -> Profile | None:
+        """The reference profile; None where the package was made without a sample. Raises BadPackage."""
+        path = self.folder / PROFILE
+        if not path.exists():
+            return None
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Profile)
+        except (msgspec.DecodeError, OSError) as error:
+            raise BadPackage(f"{PROFILE} cannot be read: {error}") from None
+
+
+def open_package(folder: Path) -> Package:
+    """Read and check `model.yaml`. Raises NotFound without one, BadPackage where it is broken or points elsewhere."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise NotFound(f"{folder} is no model package: it has no {MANIFEST}")
+    if path.stat().st_size > _MAX_MANIFEST:
+        raise BadPackage(f"{path} is larger than {_MAX_MANIFEST} bytes")
+    try:
+        manifest = load_yaml(path.read_bytes(), ModelManifest, str(path))
+    except ArgosyError as error:
+        raise BadPackage(error.message) from None
+    check_path(manifest.weights)
+    if not (folder / manifest.weights).exists():
+        raise BadPackage(f"{path} names the weights '{manifest.weights}', which are not there")
+    return Package(folder, manifest)
+
+
+def write_manifest(folder: Path, manifest: ModelManifest) -> None:
+    """Write `model.yaml`."""
+    (folder / MANIFEST).write_text(dump_yaml(manifest), "utf-8")
+
+
+def _tensors(path: Path) -> list[Tensor]:
+    if not path.is_file():
+        raise BadPackage(f"the package has no golden examples: {path.name} is missing")
+    if path.stat().st_size > _MAX_GOLDEN:
+        raise BadPackage(f"{path} is larger than {_MAX_GOLDEN} bytes")
+    return tensorfile.read(path)

@@ -1,0 +1,274 @@
+"""Runs functions of ours in a child process that can do little harm and be killed whole.
+
+The child gets limits on memory, processor time and file size, no core dumps, an empty folder to work in, a bare
+environment, its own session, and no network where the kernel lets us take it away. It is no jail: it can read what the
+user can read. It keeps a model that crashes, hangs or eats memory from taking the platform with it.
+"""
+
+import contextlib
+import importlib
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import IO, Any, cast
+
+import msgspec
+
+from argosy.spec.errors import ArgosyError, BadPackage, Internal, table
+
+GIB = 1024**3
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bounds on the child: wall-clock seconds for each job, bytes of address space and of one written file."""
+
+    seconds: float = 600.0
+    address_space: int = 16 * GIB
+    file_size: int = 64 * GIB
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the child does next: `function` is one of JOBS, called with `arguments`."""
+
+    function: str
+    arguments: dict[str, Any]
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the child answers: a value, or the code and message of an ArgosyError."""
+
+    value: Any = None
+    code: str = ""
+    message: str = ""
+
+
+JOBS: dict[str, str] = {
+    "scan": "argosy.packaging.scan:job",
+    "examine": "argosy.packaging.examine:job",
+    "convert": "argosy.packaging.convert:job",
+    "check": "argosy.packaging.load:check_job",
+}
+"""The functions a child may be asked to run: JSON in, JSON out."""
+
+_MAX_ANSWER = 64 * 1024 * 1024
+_PASSED = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SYSTEMROOT")
+_NEWUSER, _NEWNET = 0x10000000, 0x40000000
+
+
+class Quarantine:
+    """One child process for one model, called `what` in messages. It starts at the first job and ends with the `with`.
+
+    Jobs share the child, and so what is imported in it. Answers are kept here: what a later job does cannot change an
+    earlier one.
+    """
+
+    def __init__(self, what: str, limits: Limits | None = None) -> None:
+        self.what = what
+        self.limits = limits or Limits()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def __enter__(self) -> "Quarantine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def run(self, function: str, arguments: dict[str, Any]) -> Any:
+        """Run one of JOBS and return its value.
+
+        An ArgosyError raised there is raised here. A child that dies, hangs or answers nonsense is BadPackage, and
+        the next job gets a new one.
+        """
+        child = self._child or self._start()
+        try:
+            answer = self._ask(child, msgspec.json.encode(Job(function=function, arguments=arguments)) + b"\n")
+            outcome = msgspec.json.decode(answer, type=Outcome)
+        except msgspec.DecodeError:
+            self._end()
+            raise BadPackage(f"{self.what} made the child process answer nonsense") from None
+        except BaseException:
+            self._end()
+            raise
+        if outcome.code:
+            raise table().get(outcome.code, Internal)(outcome.message)
+        return outcome.value
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        self._folder = tempfile.TemporaryDirectory(prefix="argosy-", ignore_cleanup_errors=True)
+        work = Path(self._folder.name) / "work"
+        work.mkdir()
+        command = [sys.executable, "-P", "-m", "argosy.packaging.quarantine", msgspec.json.encode(self.limits).decode()]
+        with self._log.open("wb") as log:
+            self._child = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=work,
+                env=_environment(work),
+                start_new_session=True,
+            )
+        return self._child
+
+    @property
+    def _log(self) -> Path:
+        assert self._folder is not None
+        return Path(self._folder.name) / "log"
+
+    def _ask(self, child: "subprocess.Popen[bytes]", line: bytes) -> bytes:
+        """Send one line, wait for one line. Raises BadPackage where none comes in time."""
+        pipe_in, pipe_out = cast("IO[bytes]", child.stdin), cast("IO[bytes]", child.stdout)
+        with contextlib.suppress(BrokenPipeError):
+            pipe_in.write(line)
+            pipe_in.flush()
+        answer, deadline = bytearray(), time.monotonic() + self.limits.seconds
+        while not answer.endswith(b"\n"):
+            ready = select.select([pipe_out], [], [], max(deadline - time.monotonic(), 0))[0]
+            if not ready:
+                words = self._last_words()
+                raise BadPackage(f"{self.what} did not finish within {self.limits.seconds:g} s and was stopped{words}")
+            chunk = os.read(pipe_out.fileno(), 1024 * 1024)
+            if not chunk:
+                raise BadPackage(f"{self.what} {self._ending(child)}{self._last_words()}")
+            answer += chunk
+            if len(answer) > _MAX_ANSWER:
+                raise BadPackage(f"{self.what} made the child process answer with over {_MAX_ANSWER} bytes")
+        return bytes(answer)
+
+    def _ending(self, child: "subprocess.Popen[bytes]") -> str:
+        """How the child ended, in words; it has closed its pipe."""
+        status = self._reap(child, 5.0)
+        if status == -signal.SIGXCPU:
+            return "used up its processor time and was stopped"
+        if status < 0:
+            return f"crashed the process that loaded it ({signal.Signals(-status).name})"
+        return f"ended the process that loaded it (exit status {status})"
+
+    def _reap(self, child: "subprocess.Popen[bytes]", patience: float) -> int:
+        """Wait for the end, then kill what the child left behind. Until then its group cannot become another's."""
+        deadline, pause = time.monotonic() + patience, 0.001
+        while child.returncode is None and time.monotonic() < deadline:
+            if os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                break
+            time.sleep(pause)
+            pause = min(pause * 2, 0.05)
+        if child.returncode is None:
+            _kill_session(child.pid)
+        return child.wait()
+
+    def _end(self) -> None:
+        child, folder = self._child, self._folder
+        self._child = self._folder = None
+        if child is not None:
+            self._reap(child, 0.0)
+            for pipe in (child.stdin, child.stdout):
+                with contextlib.suppress(OSError):
+                    cast("IO[bytes]", pipe).close()
+        if folder is not None:
+            folder.cleanup()
+
+    def _last_words(self) -> str:
+        """The last line that the child printed, bounded."""
+        try:
+            with self._log.open("rb") as log:
+                log.seek(max(log.seek(0, os.SEEK_END) - 4096, 0))
+                lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+        except OSError:
+            return ""
+        return f"; its last words: {lines[-1].strip()[:300]}" if lines else ""
+
+
+def run(function: str, arguments: dict[str, Any], *, what: str, limits: Limits | None = None) -> Any:
+    """One job in a child of its own. Raises as `Quarantine.run`."""
+    with Quarantine(what, limits) as place:
+        return place.run(function, arguments)
+
+
+def _environment(work: Path) -> dict[str, str]:
+    passed = {name: os.environ[name] for name in _PASSED if name in os.environ}
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    fixed = {"HOME": str(work), "TMPDIR": str(work), "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
+    return passed | threads | fixed | {"JOBLIB_MULTIPROCESSING": "0"}
+
+
+def _kill_session(pid: int) -> None:
+    """Kill the child's process group, and its descendants that left the group while their parents live."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        for process in psutil.Process(pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def confine(limits: Limits) -> None:
+    """Put the limits on this process. Called in the child, before anything of the model's is touched."""
+    for kind, wanted in (
+        (resource.RLIMIT_AS, limits.address_space),
+        (resource.RLIMIT_CPU, (int(limits.seconds) + 1) * len(JOBS) * (os.cpu_count() or 1)),
+        (resource.RLIMIT_FSIZE, limits.file_size),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        hard = resource.getrlimit(kind)[1]
+        bound = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(kind, (bound, bound))
+    _leave_network()
+
+
+def _leave_network() -> None:
+    """A network namespace of its own, with nothing in it; where that is not permitted, the network stays."""
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
+
+    user, group = os.getuid(), os.getgid()
+    unshare = ctypes.CDLL(None, use_errno=True).unshare
+    if unshare(_NEWNET) == 0 or unshare(_NEWUSER | _NEWNET) != 0:
+        return
+    with contextlib.suppress(OSError):
+        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+
+
+def perform(job: Job) -> Outcome:
+    """Call the function. What the model does to us becomes an error that names it."""
+    module, _, name = JOBS[job.function].partition(":")
+    try:
+        return Outcome(value=getattr(importlib.import_module(module), name)(**job.arguments))
+    except ArgosyError as error:
+        return Outcome(code=error.code, message=error.message)
+    except MemoryError:
+        return Outcome(code="bad_package", message="the model needs more memory than a push allows")
+    except Exception as error:
+        text = " ".join(str(error).split())[:400]
+        return Outcome(code="bad_package", message=f"the model failed with {type(error).__name__}: {text}")
+
+
+def main(arguments: list[str]) -> int:
+    """The child: confine ourselves, then answer jobs until there are no more. What a model prints goes to the log."""
+    confine(msgspec.json.decode(arguments[0], type=Limits))
+    questions, answers = os.fdopen(os.dup(0), "rb"), os.dup(1)
+    nowhere = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nowhere, 0)
+    os.dup2(2, 1)
+    for line in questions:
+        answer = msgspec.json.encode(perform(msgspec.json.decode(line, type=Job))) + b"\n"
+        while answer:
+            answer = answer[os.write(answers, answer) :]
+    return 0
+
+
+if __name__ == "__main__":
+    status = main(sys.argv[1:])
+    os._exit(status)

@@ -1,0 +1,82 @@
+"""What a package needs installed: recorded when it is built, checked before it is loaded."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from argosy.spec.errors import InvalidArgument, MissingExtra
+from argosy.spec.package import EngineName
+
+FRAMEWORKS: dict[EngineName, tuple[str, ...]] = {
+    "onnx": ("onnxruntime",),
+    "sklearn": ("scikit-learn",),
+    "xgboost": ("xgboost", "xgboost-cpu"),
+    "lightgbm": ("lightgbm",),
+    "mlflow": ("mlflow", "mlflow-skinny"),
+    "torch": ("torch",),
+    "python": (),
+}
+"""The distributions, of which one has to be there, that run an engine."""
+
+PICKLED = ("scikit-learn", "lightgbm", "xgboost", "xgboost-cpu")
+
+
+def of_engine(engine: EngineName, names: Iterable[str] = ()) -> tuple[str, ...]:
+    """`package==version` of the engine's framework as installed now, and of the packages a pickle names.
+
+    A pickle is only safe to read with the version that wrote it; formats made to last get a lower bound instead.
+    """
+    pinned = engine in ("sklearn", "mlflow", "torch")
+    found = {name: version for name in FRAMEWORKS[engine] if (version := installed(name))}
+    found |= {name: version for name in PICKLED if name in names and (version := installed(name))}
+    return tuple(f"{name}{'==' if pinned else '>='}{version}" for name, version in sorted(found.items()))
+
+
+def installed(name: str) -> str:
+    """The version of an installed distribution; empty where it is not there."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def read(path: Path) -> tuple[str, ...]:
+    """The requirements of a requirements.txt. Raises InvalidArgument for a line that is none (options, paths, URLs)."""
+    lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in path.read_text("utf-8", errors="replace").splitlines())
+    return tuple(_checked(line, f"{path.name}: ") for line in lines if line)
+
+
+def _checked(line: str, where: str) -> str:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        requirement = Requirement(line)
+    except InvalidRequirement:
+        raise InvalidArgument(f"{where}'{line[:100]}' is no requirement; write  name==version") from None
+    if requirement.url:
+        raise InvalidArgument(f"{where}'{line[:100]}' names a URL; name a package and its version")
+    return str(requirement)
+
+
+def check_all(lines: Iterable[str]) -> tuple[str, ...]:
+    """The same requirements, in canonical spelling. Raises InvalidArgument."""
+    return tuple(_checked(line, "requirement ") for line in lines)
+
+
+def check_installed(lines: Iterable[str]) -> None:
+    """Raise MissingExtra, with the command that installs them, unless everything is there in a version that fits."""
+    from packaging.requirements import Requirement
+
+    lacking: list[str] = []
+    for line in lines:
+        requirement = Requirement(line)
+        if requirement.marker is not None and not requirement.marker.evaluate():
+            continue
+        version = installed(requirement.name)
+        if not version or not requirement.specifier.contains(version, prereleases=True):
+            lacking.append(f"{line} ({f'{version} is installed' if version else 'not installed'})")
+    if lacking:
+        command = " ".join(f"'{line.split(' (')[0]}'" for line in lacking)
+        raise MissingExtra(f"this model needs {', '.join(lacking)}: run  pip install {command}")

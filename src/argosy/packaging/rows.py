@@ -1,0 +1,168 @@
+"""Rows → the tensors of a signature: columns found by name, values cast where nothing is lost, misfits named."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from argosy.packaging.table import Table, infer, missing, read
+from argosy.spec.errors import InvalidArgument
+from argosy.spec.signature import Signature, TensorSpec
+from argosy.spec.tensor import NUMPY, Array, Tensor, tensor
+
+
+def read_rows(source: Path | bytes, kind: str = "", signature: Signature | None = None) -> list[Tensor]:
+    """Rows of a .json, .csv, .parquet, .npy or .npz file (or bytes of that kind) as tensors.
+
+    With a signature they become its inputs: columns by name, in whatever order, a missing value as NaN or, for
+    nullable strings, as the empty string. Without one, each column or array is a tensor of its own datatype, and a
+    matrix is one tensor `x`. Raises InvalidArgument naming the column and the row that do not fit.
+    """
+    table = read(source, kind)
+    if signature is not None:
+        return fit(table, signature.inputs)
+    return [tensor(name or "x", array) for name, array in infer(table).arrays.items()]
+
+
+def fit(table: Table, inputs: tuple[TensorSpec, ...]) -> list[Tensor]:
+    """A table as the inputs of a signature. Raises InvalidArgument."""
+    arrays = _by_input(table, inputs)
+    given = [spec for spec in inputs if spec.name in arrays]
+    if absent := [spec.name for spec in inputs if spec.name not in arrays and not spec.optional]:
+        raise InvalidArgument(f"the rows lack {_list(absent)}; the model takes {_list([spec.name for spec in inputs])}")
+    return [Tensor(spec.name, spec.datatype, _shaped(spec, arrays[spec.name])) for spec in given]
+
+
+def _by_input(table: Table, inputs: tuple[TensorSpec, ...]) -> dict[str, Array]:
+    if table.kind == "matrix":
+        return _of_matrix(table.arrays[""], inputs)
+    if table.kind == "frame" and len(inputs) == 1 and (inputs[0].columns or _is_wide(inputs[0], table)):
+        return {inputs[0].name: _stack(table, inputs[0])}
+    known = {spec.name: spec for spec in inputs}
+    _refuse_unknown(list(table.arrays), list(known))
+    return {name: cast_array(array, known[name], f"column '{name}'") for name, array in table.arrays.items()}
+
+
+def _is_wide(spec: TensorSpec, table: Table) -> bool:
+    """A matrix input without column names takes the columns as they come, unless one bears its name."""
+    return len(spec.shape) == 2 and spec.name not in table.arrays
+
+
+def _of_matrix(array: Array, inputs: tuple[TensorSpec, ...]) -> dict[str, Array]:
+    if len(inputs) == 1:
+        return {inputs[0].name: cast_array(array, inputs[0], "the array")}
+    if array.ndim == 2 and array.shape[1] == len(inputs):
+        parts = zip(inputs, array.T, strict=True)
+        return {spec.name: cast_array(part, spec, f"column {place}") for place, (spec, part) in enumerate(parts)}
+    names = _list([spec.name for spec in inputs])
+    raise InvalidArgument(
+        f"one array of shape {list(array.shape)} cannot be {len(inputs)} inputs; give columns named {names}"
+    )
+
+
+def _stack(table: Table, spec: TensorSpec) -> Array:
+    """The columns of a table side by side, in the order of the signature."""
+    names = list(spec.columns or table.arrays)
+    _refuse_unknown(list(table.arrays), names)
+    if absent := [name for name in names if name not in table.arrays]:
+        raise InvalidArgument(f"the rows lack the columns {_list(absent)}")
+    if spec.shape[-1] not in (-1, len(names)):
+        raise InvalidArgument(f"the rows have {len(names)} columns; input '{spec.name}' takes {spec.shape[-1]}")
+    one = TensorSpec(name=spec.name, datatype=spec.datatype, shape=(-1,), nullable=spec.nullable)
+    return np.stack([cast_array(table.arrays[name], one, f"column '{name}'") for name in names], axis=-1)
+
+
+def _refuse_unknown(given: list[str], known: list[str]) -> None:
+    if unknown := [name for name in given if name not in known]:
+        raise InvalidArgument(
+            f"the model does not know {'the column' if len(unknown) == 1 else 'the columns'} {_list(unknown)}; "
+            f"it takes {_list(known)}. Leave out what is no input, a target for example"
+        )
+
+
+def _list(names: list[str]) -> str:
+    shown = ", ".join(f"'{name}'" for name in names[:12])
+    return f"{shown}, … ({len(names)} in all)" if len(names) > 12 else shown
+
+
+def cast_array(array: Array, spec: TensorSpec, where: str) -> Array:
+    """An array in the dtype of the spec. Raises InvalidArgument for a value that would be changed by that."""
+    if spec.datatype == "BYTES":
+        return _to_bytes(array, spec, where)
+    wanted = NUMPY[spec.datatype]
+    if array.dtype.kind in "OSU":
+        array = _numbers(array, where)
+    if array.dtype == wanted:
+        return array
+    if wanted.kind == "f":
+        with np.errstate(over="ignore"):
+            return array.astype(wanted)
+    if array.dtype.kind not in "biuf":
+        raise InvalidArgument(f"{where} has dtype {array.dtype}; the model takes {spec.datatype}")
+    return _to_integers(array, spec, wanted, where)
+
+
+def _to_integers(array: Array, spec: TensorSpec, wanted: "np.dtype[Any]", where: str) -> Array:
+    if array.dtype.kind == "f" and (gaps := _first(np.isnan(array))):
+        raise InvalidArgument(f"{where}, row {gaps - 1}: a value is missing; {spec.datatype} has no way to say so")
+    with np.errstate(invalid="ignore"):
+        cast_to = array.astype(wanted)
+    if odd := _first(cast_to != array):
+        value = array.reshape(len(array), -1)[odd - 1].tolist()
+        raise InvalidArgument(f"{where}, row {odd - 1}: {str(value)[:60]} is no {spec.datatype}")
+    return cast_to
+
+
+def _first(mask: Array) -> int:
+    """1 + the first row where the mask holds; 0 where it never does."""
+    flat = mask.reshape(len(mask), -1).any(axis=1) if mask.ndim else mask.reshape(1)
+    return int(flat.argmax()) + 1 if flat.any() else 0
+
+
+def _numbers(array: Array, where: str) -> Array:
+    """Strings and None as floats, or as integers where every one is."""
+    out: list[float | int] = []
+    for row, value in enumerate(array.reshape(-1).tolist()):
+        try:
+            out.append(_number(value))
+        except (ValueError, TypeError):
+            row = row // max(array.size // max(len(array), 1), 1)
+            raise InvalidArgument(f"{where}, row {row}: {str(value)[:60]!r} is no number") from None
+    return np.array(out).reshape(array.shape)
+
+
+def _number(value: Any) -> float | int:
+    if value is None:
+        return np.nan
+    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+        return value.strip().lower() == "true"
+    if isinstance(value, bytes | str):
+        text = value.decode() if isinstance(value, bytes) else value
+        return int(text) if text.strip().lstrip("+-").isdecimal() and len(text) < 20 else float(text)
+    return value
+
+
+def _to_bytes(array: Array, spec: TensorSpec, where: str) -> Array:
+    if array.dtype.kind not in "OSU":
+        raise InvalidArgument(f"{where} holds numbers ({array.dtype}); the model takes strings")
+    gaps = missing(array) if array.dtype.kind == "O" else np.zeros(array.shape, dtype=bool)
+    if not spec.nullable and (row := _first(gaps)):
+        raise InvalidArgument(
+            f"{where}, row {row - 1}: a value is missing, and the model's sample had none missing here"
+        )
+    filled = array.astype(object)
+    filled[gaps] = None
+    return tensor(spec.name, filled, "BYTES").array
+
+
+def _shaped(spec: TensorSpec, array: Array) -> Array:
+    """The array in the rank of the spec: [n] and [n, 1] are the same column."""
+    if spec.accepts(array.shape):
+        return np.ascontiguousarray(array)
+    if array.ndim == 1 and spec.accepts((*array.shape, 1)):
+        return array.reshape(-1, 1)
+    if array.ndim == 2 and spec.accepts(array.shape[:1]) and array.shape[1] == 1:
+        return array.reshape(-1)
+    raise InvalidArgument(
+        f"input '{spec.name}' takes the shape {list(spec.shape)} (-1 is free); the rows have {list(array.shape)}"
+    )

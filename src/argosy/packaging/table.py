@@ -1,0 +1,263 @@
+"""Rows as they come: columns with names, one array, or tensors by name; and the readers of the files that hold them."""
+
+import csv
+import io
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import msgspec
+import numpy as np
+
+from argosy.spec.errors import InvalidArgument, MissingExtra, NotFound, PayloadTooLarge, Unsupported
+from argosy.spec.tensor import Array
+
+Kind = Literal[".json", ".csv", ".parquet", ".npy", ".npz"]
+KINDS: tuple[Kind, ...] = (".json", ".csv", ".parquet", ".npy", ".npz")
+MAX_BYTES = 2 * 1024**3
+
+
+class Table(msgspec.Struct, frozen=True):
+    """`frame`: 1-D arrays by column name, None or NaN for missing. `matrix`: one array, named "". `tensors`: by name.
+
+    `text`: every column holds strings that a signature has still to give a meaning (CSV).
+    """
+
+    kind: Literal["frame", "matrix", "tensors"]
+    arrays: dict[str, Array]
+    text: bool = False
+
+    @property
+    def rows(self) -> int:
+        """Axis 0 of the arrays."""
+        return next((len(array) for array in self.arrays.values()), 0)
+
+
+def read(source: Path | bytes, kind: str = "") -> Table:
+    """Rows from a file or from bytes of the given kind (a file's suffix by default).
+
+    Raises NotFound, InvalidArgument for what cannot be read, PayloadTooLarge over 2 GiB, MissingExtra without pyarrow.
+    """
+    kind = kind or (source.suffix.lower() if isinstance(source, Path) else "")
+    where = source.name if isinstance(source, Path) else f"the {kind.lstrip('.').upper()} rows"
+    reader = _READERS.get(kind)
+    if reader is None:
+        raise InvalidArgument(f"{where}: rows are read from {', '.join(KINDS)}, not from '{kind}'")
+    if isinstance(source, Path) and not source.is_file():
+        raise NotFound(f"there is no file {source}")
+    size = source.stat().st_size if isinstance(source, Path) else len(source)
+    if size > MAX_BYTES:
+        raise PayloadTooLarge(f"{where} has {size} bytes of rows; at most {MAX_BYTES} are read at once")
+    if not size:
+        raise InvalidArgument(f"{where} is empty")
+    return _equal_lengths(reader(source.read_bytes() if isinstance(source, Path) else source, where), where)
+
+
+def _equal_lengths(table: Table, where: str) -> Table:
+    lengths = {name: len(array) for name, array in table.arrays.items() if array.ndim}
+    if table.kind == "frame" and len(set(lengths.values())) > 1:
+        raise InvalidArgument(f"{where}: columns differ in length: {lengths}")
+    if not table.arrays or not any(array.size for array in table.arrays.values()):
+        raise InvalidArgument(f"{where} holds no rows")
+    return table
+
+
+def infer(table: Table) -> Table:
+    """A table of text as integers, floats, booleans or strings, whatever a whole column can be read as."""
+    if not table.text:
+        return table
+    return Table(table.kind, {name: _inferred(array) for name, array in table.arrays.items()})
+
+
+def missing(array: Array) -> Array:
+    """Where a column has no value: NaN or None."""
+    if array.dtype.kind == "f":
+        return np.isnan(array)
+    if array.dtype.kind != "O":
+        return np.zeros(array.shape, dtype=bool)
+    return np.array([v is None or v != v for v in array.reshape(-1).tolist()], dtype=bool).reshape(array.shape)
+
+
+def column(values: Sequence[Any]) -> Array:
+    """One array of a list of scalars: integers, floats (None becomes NaN), booleans, or strings and None as objects."""
+    kinds: set[Any] = {type(value) for value in values if value is not None}
+    holes = any(value is None for value in values)
+    if kinds == {bool} and not holes:
+        return np.array(values, dtype=bool)
+    if kinds == {int} and not holes:
+        return _integers(values)
+    if kinds <= {int, float}:
+        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    if kinds <= {list} and not holes:
+        return matrix(values, "a column")
+    if kinds <= {str, bool, bytes}:
+        return _objects(values)
+    names = sorted(kind.__name__ for kind in kinds)
+    raise InvalidArgument(f"a column mixes values of the kinds {', '.join(names)}")
+
+
+def matrix(rows: Sequence[Any], where: str) -> Array:
+    """One array of nested lists. Raises InvalidArgument where they are ragged."""
+    try:
+        array = np.array(rows)
+    except (ValueError, OverflowError):
+        raise InvalidArgument(f"{where}: the lists are ragged or mix kinds; every row needs the same length") from None
+    if array.dtype.kind == "O":
+        return column(rows) if array.ndim == 1 else array
+    return array.astype(object) if array.dtype.kind in "US" else array
+
+
+def _integers(values: Sequence[int]) -> Array:
+    try:
+        return np.array(values, dtype=np.int64)
+    except OverflowError:
+        raise InvalidArgument("a column holds an integer that does not fit in 64 bits") from None
+
+
+def _objects(values: Sequence[Any]) -> Array:
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
+
+
+_TRUE_FALSE = {"true": True, "false": False}
+_INTEGER = re.compile(r"[+-]?\d{1,18}")
+
+
+def _inferred(array: Array) -> Array:
+    texts = cast("list[str | None]", array.tolist())
+    present = [text for text in texts if text is not None]
+    if present and all(text.lower() in _TRUE_FALSE for text in present) and len(present) == len(texts):
+        return np.array([_TRUE_FALSE[text.lower()] for text in present])
+    if present and all(_INTEGER.fullmatch(text) for text in present):
+        return column([None if text is None else int(text) for text in texts])
+    try:
+        return np.array([np.nan if text is None else float(text) for text in texts]) if present else array
+    except ValueError:
+        return array
+
+
+def _read_json(data: bytes, where: str) -> Table:
+    """A list of objects, an object of lists, a list of lists, or a request of the Open Inference Protocol."""
+    try:
+        value: Any = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidArgument(f"{where} is not valid JSON: {error}") from None
+    if isinstance(value, dict):
+        return _json_object(cast("dict[str, Any]", value), data, where)
+    if not isinstance(value, list) or not value:
+        raise InvalidArgument(f"{where}: rows are a list of objects, an object of lists, or a list of lists")
+    rows = cast("list[Any]", value)
+    if all(isinstance(row, dict) for row in rows):
+        names = dict.fromkeys(name for row in rows for name in row)
+        return Table("frame", {name: _named(name, [row.get(name) for row in rows], where) for name in names})
+    if any(isinstance(row, dict) for row in rows):
+        raise InvalidArgument(f"{where}: some rows are objects and some are not")
+    return Table("matrix", {"": matrix(rows, where)})
+
+
+def _json_object(value: dict[str, Any], data: bytes, where: str) -> Table:
+    if isinstance(value.get("inputs"), list) and all(
+        isinstance(item, dict) and "datatype" in item for item in value["inputs"]
+    ):
+        from argosy.protocol.rest import decode_request
+
+        return Table("tensors", {tensor.name: tensor.array for tensor in decode_request(data).tensors})
+    if not value or not all(isinstance(item, list) for item in value.values()):
+        raise InvalidArgument(f"{where}: an object of rows holds one list for each column")
+    return Table("frame", {name: _named(name, items, where) for name, items in value.items()})
+
+
+def _named(name: str, values: list[Any], where: str) -> Array:
+    try:
+        return column(values)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"{where}, column '{name}': {error.message}") from None
+
+
+def _read_csv(data: bytes, where: str) -> Table:
+    """A header and rows, comma-separated. Every value stays text until a signature or `infer` gives it a type."""
+    try:
+        rows = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InvalidArgument(f"{where} is not valid CSV: {error}") from None
+    rows = [row for row in rows if row]
+    if len(rows) < 2:
+        raise InvalidArgument(f"{where} needs a header and at least one row")
+    header, body = rows[0], rows[1:]
+    if len(set(header)) != len(header):
+        raise InvalidArgument(f"{where}: two columns share a name")
+    if ragged := next((line for line, row in enumerate(body, 2) if len(row) != len(header)), 0):
+        raise InvalidArgument(f"{where}, row {ragged}: {len(body[ragged - 2])} values for {len(header)} columns")
+    columns = zip(*body, strict=True)
+    return Table(
+        "frame", {n: _objects([v or None for v in c]) for n, c in zip(header, columns, strict=True)}, text=True
+    )
+
+
+def _read_parquet(data: bytes, where: str) -> Table:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise MissingExtra.named("parquet", "Reading Parquet") from None
+    pa, module = cast("Any", pyarrow), cast("Any", parquet)
+    try:
+        table: Any = module.read_table(pa.BufferReader(data))
+    except Exception as error:
+        raise InvalidArgument(f"{where} is not valid Parquet: {str(error)[:200]}") from None
+    names = [name for name in table.column_names if not name.startswith("__index_level_")]
+    return Table("frame", {name: _arrow(table.column(name), name, where) for name in names})
+
+
+def _arrow(values: Any, name: str, where: str) -> Array:
+    import pyarrow as pa
+
+    types = cast("Any", pa.types)
+    kind = values.type
+    if types.is_dictionary(kind):
+        values = values.cast(kind.value_type)
+        kind = values.type
+    if types.is_decimal(kind):
+        values = values.cast("float64")
+    elif types.is_list(kind) or types.is_fixed_size_list(kind):
+        return matrix(values.to_pylist(), f"{where}, column '{name}'")
+    elif not (
+        types.is_primitive(kind) or types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind)
+    ):
+        raise Unsupported(f"{where}, column '{name}' is of the Arrow type {kind}, which no model takes")
+    if types.is_temporal(kind):
+        raise Unsupported(f"{where}, column '{name}' holds times ({kind}): turn it into numbers or strings first")
+    if types.is_boolean(kind) and values.null_count:
+        return _objects([None if value is None else str(value) for value in values.to_pylist()])
+    return np.asarray(values.combine_chunks().to_numpy(zero_copy_only=False))
+
+
+def _read_npy(data: bytes, where: str) -> Table:
+    return Table("matrix", {"": _loaded(data, where)})
+
+
+def _read_npz(data: bytes, where: str) -> Table:
+    with _loaded(data, where) as archive:
+        try:
+            return Table("tensors", {name: archive[name] for name in archive.files})
+        except (ValueError, OSError, EOFError) as error:
+            raise InvalidArgument(f"{where} cannot be read: {error}") from None
+
+
+def _loaded(data: bytes, where: str) -> Any:
+    try:
+        found: Any = np.load(io.BytesIO(data), allow_pickle=False)
+    except Exception as error:
+        raise InvalidArgument(f"{where} is not a numpy file without objects: {error}") from None
+    return found.astype(object) if getattr(found, "dtype", np.dtype(float)).kind in "US" else found
+
+
+_READERS: dict[str, Callable[[bytes, str], Table]] = {
+    ".json": _read_json,
+    ".csv": _read_csv,
+    ".parquet": _read_parquet,
+    ".npy": _read_npy,
+    ".npz": _read_npz,
+}
