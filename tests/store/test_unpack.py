@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from argosy.spec.errors import Conflict, NotFound
+from argosy.spec.errors import BadPackage, Conflict, NotFound
 from argosy.store.layout import Layout
 from argosy.store.unpack import STAGING, sweep
 from tests.store.samples import FILES, digest_of, model_manifest, write_folder
@@ -80,3 +80,10 @@ def test_what_a_kill_left_is_swept_when_it_is_old(tmp_path: Path):
     os.utime(old, (time.time() - 100, time.time() - 100))
     sweep(tmp_path, 50)
     assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_a_missing_blob_is_named_and_nothing_is_left(layout: Layout, digest: str, tmp_path: Path):
+    layout.blobs.path(layout.files(digest)["golden/inputs.oip"].digest).unlink()
+    with pytest.raises(BadPackage, match=r"golden/inputs\.oip.*missing"):
+        layout.unpack(digest, tmp_path / "new" / "out")
+    assert list((tmp_path / "new").iterdir()) == []
