@@ -1,0 +1,175 @@
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+from sklearn.cluster import KMeans
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from argosy.engines import load
+from argosy.spec.errors import BadPackage, InvalidArgument, Untrusted
+from argosy.spec.signature import Signature, TensorSpec
+
+X, Y = load_iris(return_X_y=True)
+TRUST = {"trusted_pickle": True}
+
+
+def dump(path: Path, model: object) -> Path:
+    joblib.dump(model, path)
+    return path
+
+
+def names(engine) -> list[tuple[str, str, tuple[int, ...]]]:
+    return [(spec.name, spec.datatype, spec.shape) for spec in engine.signature.outputs]
+
+
+def test_a_classifier(tmp_path: Path) -> None:
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)).fit(X, Y)
+    engine = load("sklearn", dump(tmp_path / "m", model), settings=TRUST)
+    assert names(engine) == [("label", "INT64", (-1,)), ("probabilities", "FP64", (-1, 3))]
+    label, probabilities = engine.predict({"x": X})
+    np.testing.assert_array_equal(label, model.predict(X))
+    np.testing.assert_array_equal(probabilities, model.predict_proba(X))
+
+
+def test_string_labels_and_no_probabilities(tmp_path: Path) -> None:
+    model = RidgeClassifier().fit(X, np.array(["a", "b", "ü"])[Y])
+    engine = load("sklearn", dump(tmp_path / "m", model), settings=TRUST)
+    assert names(engine) == [("label", "BYTES", (-1,))]
+    assert set(engine.predict({"x": X})[0].tolist()) == {b"a", b"b", "ü".encode()}
+
+
+@pytest.mark.parametrize(
+    ("model", "output"),
+    [
+        (LinearRegression(), ("prediction", "FP64", (-1,))),
+        (KMeans(3, n_init=1, random_state=0), ("label", "INT32", (-1,))),
+        (StandardScaler(), ("transformed", "FP64", (-1, 4))),
+    ],
+)
+def test_other_estimators(tmp_path: Path, model, output: tuple[str, str, tuple[int, ...]]) -> None:
+    path = tmp_path / "m.skops"
+    skops.io.dump(model.fit(X, Y), path)
+    engine = load("sklearn", path)
+    assert names(engine) == [output]
+    assert engine.predict({"x": X})[0].shape[0] == len(X)
+
+
+def test_columns_of_one_tensor(tmp_path: Path) -> None:
+    frame, target = load_diabetes(return_X_y=True, as_frame=True)
+    model = LinearRegression().fit(frame, target)
+    engine = load("sklearn", dump(tmp_path / "m", model), settings=TRUST)
+    assert engine.signature.inputs[0].columns == tuple(frame.columns)
+    np.testing.assert_array_equal(engine.predict({"x": frame.to_numpy()})[0], model.predict(frame))
+
+
+def mixed() -> tuple[object, pd.DataFrame, dict[str, np.ndarray], Signature]:
+    frame = pd.DataFrame(
+        {"age": [1.0, np.nan, 3.0, 4.0], "n": [1, 2, 3, 4], "city": pd.Series(["a", "b", None, "a"], dtype=object)}
+    )
+    columns = ColumnTransformer(
+        [
+            ("number", SimpleImputer(), ["age", "n"]),
+            ("text", make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder()), ["city"]),
+        ]
+    )
+    frame["city"] = frame["city"].fillna(np.nan)
+    model = make_pipeline(columns, LogisticRegression(max_iter=500)).fit(frame, [0, 1, 0, 1])
+    tensors = {
+        "age": frame["age"].to_numpy(),
+        "n": frame[["n"]].to_numpy(),
+        "city": np.array([b"a", b"b", b"", b"a"], dtype=object),
+    }
+    inputs = (
+        TensorSpec(name="age", datatype="FP64", shape=(-1,), nullable=True),
+        TensorSpec(name="n", datatype="INT64", shape=(-1, 1)),
+        TensorSpec(name="city", datatype="BYTES", shape=(-1,), nullable=True),
+    )
+    return model, frame, tensors, Signature(inputs=inputs, outputs=())
+
+
+def test_a_frame_of_several_inputs(tmp_path: Path) -> None:
+    model, frame, tensors, signature = mixed()
+    path = dump(tmp_path / "m", model)
+    with pytest.raises(InvalidArgument, match="--sample"):
+        load("sklearn", path, settings=TRUST)
+    engine = load("sklearn", path, signature=signature, settings=TRUST, sample=tensors)
+    assert names(engine) == [("label", "INT64", (-1,)), ("probabilities", "FP64", (-1, 2))]
+    np.testing.assert_array_equal(engine.predict(tensors)[1], model.predict_proba(frame))
+    with pytest.raises(InvalidArgument, match="not UTF-8"):
+        engine.predict({**tensors, "city": np.array([b"\xff"] * 4, dtype=object)})
+
+
+def test_text(tmp_path: Path) -> None:
+    texts = ["good fine", "bad awful", "fine good nice", "awful poor"]
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=500)).fit(texts, [1, 0, 1, 0])
+    tensor = {"text": np.array([text.encode() for text in texts], dtype=object)}
+    signature = Signature(inputs=(TensorSpec(name="text", datatype="BYTES", shape=(-1,)),), outputs=())
+    engine = load("sklearn", dump(tmp_path / "m", model), signature=signature, settings=TRUST, sample=tensor)
+    np.testing.assert_array_equal(engine.predict(tensor)[1], model.predict_proba(texts))
+
+
+def test_worker_pools_are_switched_off(tmp_path: Path) -> None:
+    model = make_pipeline(StandardScaler(), RandomForestClassifier(5, n_jobs=-1, random_state=0)).fit(X, Y)
+    engine = load("sklearn", dump(tmp_path / "m", model), settings=TRUST, threads=1)
+    assert engine._estimator[-1].n_jobs == 1
+    np.testing.assert_array_equal(engine.predict({"x": X})[1], model.predict_proba(X))
+
+
+def test_values_the_estimator_refuses(tmp_path: Path) -> None:
+    engine = load("sklearn", dump(tmp_path / "m", LogisticRegression(max_iter=500).fit(X, Y)), settings=TRUST)
+    for value in (np.nan, np.inf):
+        with pytest.raises(InvalidArgument, match="refused the input"):
+            engine.predict({"x": np.full((1, 4), value)})
+
+
+def test_pickles_need_trust(tmp_path: Path) -> None:
+    path = dump(tmp_path / "m", LogisticRegression(max_iter=500).fit(X, Y))
+    with pytest.raises(Untrusted, match="--trust"):
+        load("sklearn", path)
+    with pytest.raises(InvalidArgument, match="must be bool"):
+        load("sklearn", path, settings={"trusted_pickle": "yes"})
+
+
+class Own(LinearRegression):
+    """A type skops does not vouch for."""
+
+
+def test_skops_types_need_trust(tmp_path: Path) -> None:
+    path = tmp_path / "m.skops"
+    skops.io.dump(Own().fit(X, Y), path)
+    (name,) = skops.io.get_untrusted_types(file=path)
+    with pytest.raises(Untrusted, match="Own"):
+        load("sklearn", path)
+    load("sklearn", path, settings={"trusted_types": name})
+
+
+@pytest.mark.parametrize("kind", ["joblib", "gz", "skops"])
+@pytest.mark.parametrize("part", [0.0, 0.1, 0.5, 0.9])
+def test_cut_files(tmp_path: Path, kind: str, part: float) -> None:
+    path = tmp_path / "m"
+    model = LogisticRegression(max_iter=500).fit(X, Y)
+    skops.io.dump(model, path) if kind == "skops" else joblib.dump(model, path, compress=3 if kind == "gz" else 0)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * part)])
+    with pytest.raises(BadPackage):
+        load("sklearn", path, settings=TRUST)
+
+
+def test_what_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(BadPackage, match="neither predict nor transform"):
+        load("sklearn", dump(tmp_path / "m", {"a": 1}), settings=TRUST)
+    with pytest.raises(BadPackage, match="folder"):
+        load("sklearn", tmp_path, settings=TRUST)
+    (tmp_path / "g").write_bytes(b"garbage")
+    with pytest.raises(BadPackage):
+        load("sklearn", tmp_path / "g", settings=TRUST)
