@@ -53,6 +53,7 @@ class Batcher:
         self._wake = threading.Semaphore(0)
         self._started: int | None = None
         self._closed = False
+        self._left = asyncio.Event()
 
     @property
     def queued(self) -> int:
@@ -83,6 +84,11 @@ class Batcher:
         """Refuse what comes, and end the worker once its queue is empty."""
         self._closed = True
         self._wake.release()
+
+    async def ended(self) -> None:
+        """Wait until the worker has left the engine: it may still compute for callers who went away."""
+        if self._worker is not None:
+            await self._left.wait()
 
     def _refusal(self) -> Unavailable:
         if self._closed:
@@ -142,6 +148,7 @@ class Batcher:
                     self._loop.call_soon_threadsafe(_deliver, self._execute(jobs, reason))
                 elif wait_ns:
                     self._wake.acquire(timeout=wait_ns / 1e9)
+        self._loop.call_soon_threadsafe(self._left.set)
 
     def _take(self, now: int) -> tuple[list[Job], batch.Reason, int]:
         queue = self._queue

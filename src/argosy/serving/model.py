@@ -113,6 +113,7 @@ class ServedModel:
         if self.inflight:
             await self._idle.wait()
         self.batcher.close()
+        await self.batcher.ended()
         self.engine.close()
 
     def _feeds(self, tensors: Sequence[Tensor]) -> tuple[Feeds, int]:
