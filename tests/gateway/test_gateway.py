@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -174,7 +175,7 @@ import asyncio, os, signal, sys
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import GatewayConfig
 async def main():
-    await Gateway(GatewayConfig(run_dir=sys.argv[1], port=0, concurrency=1)).start()
+    await Gateway(GatewayConfig(run_dir=sys.argv[1], port=0, concurrency=1, drain_seconds=5)).start()
     os.kill(os.getpid(), signal.SIGKILL)
 asyncio.run(main())
 """
@@ -204,6 +205,101 @@ async def test_there_is_nothing_to_adopt(gateway, config):
         await gateway.address()
     await gateway.start()
     assert await gateway.alive()
+
+
+async def test_a_gateway_of_other_settings_is_not_adopted(gateway, config):
+    await gateway.start()
+    with pytest.raises(Conflict, match="already runs"):
+        await Gateway(config).start()
+    later = Gateway(msgspec.structs.replace(config, max_connections=5))
+    assert not await later.adopt()
+    assert not gateway.process.alive()
+    await later.start()
+    await later.stop(0.1)
+
+
+async def test_an_envoy_that_hangs_is_ended_and_not_adopted(gateway, config):
+    await gateway.start()
+    later = Gateway(config)
+    later.process.admin.timeout = 0.2
+    os.kill(gateway.process.running.pid, signal.SIGSTOP)
+    assert not await later.adopt()
+    assert not gateway.process.alive()
+
+
+async def test_without_envoy_nothing_is_changed(gateway, replica):
+    a, b = await replica("a"), await replica("b")
+    await gateway.start([one(a, auth=False)])
+    before = {name: gateway.files.get(name).resources for name in gateway.files.names()}
+    await gateway.process.kill()
+    with pytest.raises(Unavailable):
+        await gateway.apply([one(b, auth=False)])
+    assert {name: gateway.files.get(name).resources for name in gateway.files.names()} == before
+    await gateway.start([one(b, auth=False)])
+    async with await http(gateway) as client:
+        assert (await client.post(INFER, content=b"x")).json()["replica"] == "b"
+
+
+async def test_weight_moves_before_hosts_go(gateway, replica):
+    a, b = await replica("a"), await replica("b")
+
+    def route(first, second):
+        return [
+            EndpointRoute(
+                endpoint="digits",
+                revisions=(
+                    revision("r1", "1", *first, weight=len(first)),
+                    revision("r2", "2", *second, weight=len(second)),
+                ),
+                auth=False,
+            )
+        ]
+
+    await gateway.start(route([a], []))
+    stop = asyncio.Event()
+    statuses: set[int] = set()
+
+    async def load(client):
+        while not stop.is_set():
+            statuses.add((await client.post(INFER, content=b"x")).status_code)
+
+    async with await http(gateway) as client:
+        worker = asyncio.create_task(load(client))
+        for _ in range(3):
+            await gateway.apply(route([], [b]))
+            await gateway.apply(route([a], []))
+        stop.set()
+        await worker
+    assert statuses == {200}
+
+
+async def test_logs_are_opened_anew(gateway, replica):
+    await gateway.start()
+    log = Path(gateway.config.access_log_path)
+    log.rename(log.with_suffix(".1"))
+    await gateway.reopen_logs()
+    async with await http(gateway) as client:
+        await client.get("/v2")
+    async with asyncio.timeout(5):
+        while not log.exists():
+            await asyncio.sleep(0.01)
+
+
+async def test_tls_comes_with_a_change_of_the_listener(gateway, replica, config, folder):
+    await gateway.start()
+    cert, key = certificate(folder, "c", "late")
+    later = Gateway(msgspec.structs.replace(config, tls=Tls(str(cert), str(key))))
+    assert await later.adopt()
+    await later.apply([])
+    assert await served_name(later, cert) == "late"
+
+
+async def test_many_endpoints(gateway, replica):
+    a = await replica("a")
+    await gateway.start([one(a, auth=False)] + [one(f"/s/{n}", endpoint=f"e{n}") for n in range(300)])
+    async with await http(gateway) as client:
+        assert len((await client.post("/v2/repository/index")).json()["error"]) > 0
+        assert (await client.post(INFER, content=b"x")).json()["replica"] == "a"
 
 
 async def test_stopping_lets_requests_finish(gateway, replica):
@@ -246,11 +342,11 @@ async def test_swaps_under_load_lose_nothing(gateway, replica):
 
     async with await http(gateway) as client:
         workers = [asyncio.create_task(load(client)) for _ in range(8)]
-        for turn in range(12):
+        for turn in range(4):
             draining = Upstream(replica="a", http=a.path, state="draining")
             await gateway.apply(route(draining, b))
             await gateway.apply(route(b))
-            await gateway.apply(route(a, b, limits=Limits(requests=1000 + turn), weights=(turn, 12 - turn)))
+            await gateway.apply(route(a, b, limits=Limits(requests=1000 + turn), weights=(turn, 4 - turn)))
             await gateway.sweep(grace=0)
         stop.set()
         await asyncio.gather(*workers)

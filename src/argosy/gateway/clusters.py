@@ -6,7 +6,7 @@ import msgspec
 
 from argosy.gateway.access_log import MODEL
 from argosy.gateway.model import EndpointRoute, Limits, RevisionRoute, Upstream
-from argosy.gateway.xds import Resource, file_source, typed
+from argosy.gateway.xds import Resource, polled_source, typed
 
 HTTP, GRPC = "http", "grpc"
 
@@ -43,7 +43,7 @@ def eds_file(cluster_name: str) -> str:
 
 def named(resource: Resource, cluster_name: str, eds_path: str) -> Resource:
     """The complete CDS resource."""
-    return {**resource, "name": cluster_name, "eds_cluster_config": {"eds_config": file_source(eds_path)}}
+    return {**resource, "name": cluster_name, "eds_cluster_config": {"eds_config": polled_source(eds_path)}}
 
 
 def hosts(cluster_name: str, upstreams: tuple[Upstream, ...], protocol: str) -> Resource:

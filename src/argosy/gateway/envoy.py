@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import signal
 import subprocess
@@ -39,11 +40,14 @@ def find(setting: str | Path | None = None) -> Path:
 
 
 class Running(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A started Envoy: the process id with its start time, so that a reused id is not mistaken, and its node."""
+    """A started Envoy: the process id with its start time, so that a reused id is not mistaken, its node,
+    and what it was started with (`bootstrap` is a digest, the node left out)."""
 
     pid: int
     created: float
     node: str
+    command: list[str]
+    bootstrap: str
 
 
 class Process:
@@ -66,8 +70,9 @@ class Process:
         settings = folder / "bootstrap.json"
         settings.write_bytes(msgspec.json.encode(bootstrap))
         Path(self.config.admin_socket).unlink(missing_ok=True)
-        pid = _spawn([str(self.binary), "-c", str(settings), *_flags(self.config)], self.config.log_path)
-        self.running = Running(pid, _created(pid), node)
+        command = self._command()
+        pid = _spawn(command, self.config.log_path)
+        self.running = Running(pid, _created(pid), node, command, _digest(bootstrap))
         self.record.write_bytes(msgspec.json.encode(self.running))
         try:
             async with asyncio.timeout(START_SECONDS):
@@ -79,15 +84,30 @@ class Process:
             raise Unavailable(f"Envoy did not come up in {START_SECONDS:g} s; see {self.config.log_path}") from None
 
     async def adopt(self) -> bool:
-        """Takes over the Envoy written down here, if it runs and its administration says it is that one."""
+        """Takes over the Envoy written down here, if it runs and its administration says it is that one.
+
+        One that runs and does not answer is ended.
+        """
         try:
             running = msgspec.json.decode(self.record.read_bytes(), type=Running)
         except (OSError, msgspec.DecodeError):
             return False
-        if not _alive(running) or not await self.admin.alive(running.node):
+        if not _alive(running):
             return False
         self.running = running
+        if not await self.admin.alive(running.node):
+            await self.kill()
+            return False
         return True
+
+    def started_with(self, bootstrap: dict[str, Any]) -> bool:
+        """Whether the running one has this bootstrap, these flags and this binary: it takes those only at its start."""
+        running = self.running
+        return running is not None and (running.command, running.bootstrap) == (self._command(), _digest(bootstrap))
+
+    def _command(self) -> list[str]:
+        settings = Path(self.config.run_dir) / "bootstrap.json"
+        return [str(self.binary), "-c", str(settings), *_flags(self.config)]
 
     def alive(self) -> bool:
         """Whether the process is there."""
@@ -174,6 +194,11 @@ def _flags(config: GatewayConfig) -> list[str]:
     # Without hot restart there is no shared memory, and two homes cannot meet in it.
     quiet = ["--disable-hot-restart", "--log-level", "warning", "--file-flush-interval-msec", "1000"]
     return [*quiet, "--concurrency", str(workers), "--drain-time-s", str(max(1, round(config.drain_seconds)))]
+
+
+def _digest(bootstrap: dict[str, Any]) -> str:
+    rest = {key: value for key, value in bootstrap.items() if key != "node"}
+    return hashlib.sha256(msgspec.json.encode(rest, order="sorted")).hexdigest()
 
 
 def _spawn(command: list[str], log: str) -> int:

@@ -14,6 +14,7 @@ from argosy.gateway.files import XdsFiles
 from argosy.gateway.listener import NAME
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig
 from argosy.gateway.snapshot import CDS, LDS, RDS, SDS, XDS_FOLDER, Snapshot, build_snapshot
+from argosy.gateway.stages import stages
 from argosy.gateway.subscriptions import Refused, Subscriptions
 from argosy.gateway.xds import Resource
 from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument, Unavailable
@@ -46,6 +47,8 @@ class Gateway:
         self.descriptors.check_all(files)
         self.descriptors.check(boot, "bootstrap", "envoy.config.bootstrap.v3.Bootstrap")
         async with self._lock:
+            if await self.process.adopt():
+                raise Conflict(f"a gateway already runs in {self.config.run_dir}: adopt it or stop it")
             self.files.remove(self.files.names() - files.keys())
             for file, resources in files.items():
                 self.files.write(file, resources)
@@ -57,9 +60,15 @@ class Gateway:
                 raise self._explained(error) from None
 
     async def adopt(self) -> bool:
-        """Takes over an Envoy that an earlier controller started here. False: there is none."""
+        """Takes over an Envoy that an earlier controller started here. False: there is none (any more).
+
+        One that was started with other settings than these, of the kind Envoy reads only at its start, is stopped.
+        """
         async with self._lock:
             if not await self.process.adopt():
+                return False
+            if not self.process.started_with(bootstrap(self.config, "")):
+                await self.process.stop(self.config.drain_seconds)
                 return False
             self._stale = await self.subscriptions.stale()
             return True
@@ -75,7 +84,7 @@ class Gateway:
             files[CDS] = self._with_old_clusters(snapshot)
             changed = self.files.changed(files)
             changed |= {file: files[file] for file in self._stale & files.keys()}
-            self.descriptors.check_all(changed)
+            self.descriptors.check_all(self._unseen(changed))
             if changed:
                 await self._in_stages(changed)
                 self._stale.clear()
@@ -103,10 +112,23 @@ class Gateway:
         running = self.process.running
         return running is not None and self.process.alive() and await self.process.admin.alive(running.node)
 
+    async def reopen_logs(self) -> None:
+        """Envoy opens its logs anew: call after renaming them away."""
+        await self.process.admin.post("/reopen_logs")
+
     async def stop(self, drain_seconds: float | None = None) -> None:
         """Lets what is in flight finish, then ends Envoy."""
         async with self._lock:
             await self.process.stop(self.config.drain_seconds if drain_seconds is None else drain_seconds)
+
+    def _unseen(self, changed: dict[str, list[Resource]]) -> dict[str, list[Resource]]:
+        """Without the clusters that lie there already: a cluster of one name is always the same."""
+        written = self.files.get(CDS)
+        known = {each["name"] for each in written.resources} if written else set[str]()
+        return {
+            file: [each for each in resources if file != CDS or each["name"] not in known]
+            for file, resources in changed.items()
+        }
 
     def _with_old_clusters(self, snapshot: Snapshot) -> list[Resource]:
         """The snapshot's clusters, and after them those in use before."""
@@ -117,26 +139,26 @@ class Gateway:
         return sorted([*snapshot.clusters.values(), *old], key=lambda each: each["name"])
 
     async def _in_stages(self, changed: dict[str, list[Resource]]) -> None:
-        """Hosts, clusters, then the way to them. What is new is there before anything leads to it."""
         before = {file: written.resources for file in changed if (written := self.files.get(file))}
-        fresh = {file for file in changed if file not in before and file not in (CDS, RDS, LDS, SDS)}
-        hosts = {file: each for file, each in changed.items() if file not in (CDS, RDS, LDS, SDS)}
+        fresh = changed.keys() - before.keys() - {CDS, RDS, LDS}
         try:
             for file in fresh:
-                self.files.write(file, hosts[file])
-            await self.subscriptions.write({f: r for f, r in hosts.items() if f not in fresh})
-            for stage in ((SDS,), (CDS,), (RDS,), (LDS,)):
-                await self.subscriptions.write({file: changed[file] for file in stage if file in changed})
+                self.files.write(file, changed[file])
+            for stage in stages(before, changed):
+                await self.subscriptions.write(stage)
         except (Refused, Unavailable) as error:
             await self._put_back(before, fresh)
             raise self._explained(error) from None
 
     async def _put_back(self, before: dict[str, list[Resource]], fresh: set[str]) -> None:
-        """The routes first, as they may lead to what goes away after them."""
-        order = sorted(before, key=lambda file: (file == CDS, file))
-        for file in order:
-            if self.files.changed({file: before[file]}):
-                await self.subscriptions.write({file: before[file]})
+        """What was there, in the same order; written also when nobody is there to read it."""
+        for stage in stages(before, before):
+            changed = self.files.changed(stage)
+            try:
+                await self.subscriptions.write(changed)
+            except (Refused, Unavailable):
+                for file, resources in self.files.changed(changed).items():
+                    self.files.write(file, resources)
         self.files.remove(fresh)
 
     async def _sweep(self, grace: float) -> None:

@@ -9,6 +9,9 @@ from argosy.gateway.rest_routes import endpoint_paths
 from argosy.gateway.targets import Targets
 from argosy.gateway.xds import Resource, set_header, typed
 
+LARGEST_ANSWER = 16 * 1024 * 1024
+"""The repository index grows with the endpoints, and Envoy's own bound is 4096 bytes."""
+
 
 def route_table(
     config: GatewayConfig, endpoints: tuple[EndpointRoute, ...], known: tuple[ApiKey, ...], targets: Targets
@@ -25,7 +28,7 @@ def route_table(
     return typed(
         "envoy.config.route.v3.RouteConfiguration",
         name=NAME,
-        ignore_path_parameters_in_path_matching=False,
+        max_direct_response_body_size_bytes=LARGEST_ANSWER,
         virtual_hosts=[_virtual_host(config, routes, known)],
     )
 

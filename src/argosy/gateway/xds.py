@@ -9,6 +9,9 @@ TYPE = "type.googleapis.com/"
 EXTENSIONS = "envoy.extensions."
 CONTENT_JSON = "application/json"
 
+POLL_SECONDS = 0.25
+"""How often Envoy looks at a file it does not watch."""
+
 
 def typed(message: str, **fields: Any) -> Resource:
     """A `google.protobuf.Any` of `message` (full protobuf name, without `type.googleapis.com/`)."""
@@ -26,8 +29,21 @@ def seconds(value: float) -> str:
 
 
 def file_source(path: str) -> Resource:
-    """A subscription to one file; only a rename into place is noticed."""
-    return {"path_config_source": {"path": path}, "resource_api_version": "V3", "initial_fetch_timeout": "5s"}
+    """A subscription to one file; a rename into place is noticed at once."""
+    return _subscription({"path": path})
+
+
+def polled_source(path: str) -> Resource:
+    """A subscription to one of many files, noticed within `POLL_SECONDS`.
+
+    Each watched file takes one of the 128 inotify instances a user has, and an Envoy that gets none aborts; so only
+    the few files that are there from the start are watched.
+    """
+    return _subscription({"path": path, "poll_interval": seconds(POLL_SECONDS)})
+
+
+def _subscription(source: Resource) -> Resource:
+    return {"path_config_source": source, "resource_api_version": "V3", "initial_fetch_timeout": "5s"}
 
 
 def set_header(name: str, value: str) -> Resource:
