@@ -12,6 +12,8 @@ from argosy.spec import errors
         (422, b'{"error": "x", "code": "untrusted"}', errors.Untrusted, "x"),
         (404, b'{"error": "x", "code": "untrusted"}', errors.NotFound, "x"),
         (422, b'{"detail": [{"loc": ["body"]}]}', errors.InvalidArgument, '[{"loc":["body"]}]'),
+        (500, b'{"error": "x"}', errors.Internal, "x"),
+        (501, b'{"error": "x"}', errors.Unsupported, "x"),
         (502, b"<html>Bad\n  Gateway</html>", errors.Internal, "<html>Bad Gateway</html>"),
         (503, b"", errors.Unavailable, "there answered 503 without saying why"),
         (400, b"\xff\xfe", errors.InvalidArgument, "\ufffd\ufffd"),

@@ -108,6 +108,9 @@ def _leave(error: BaseException, words: list[str]) -> Never:
         sys.exit(0)
     if isinstance(error, SystemExit):
         raise error
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        sys.exit(InvalidArgument.exit)
     if isinstance(error, KeyboardInterrupt | click.Abort):
         sys.exit(INTERRUPTED)
     if "--debug" in words:

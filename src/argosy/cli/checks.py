@@ -192,12 +192,12 @@ def free_port(name: str, host: str, port: int) -> Check:
 
 
 def left_over(place: Home) -> Check:
-    """Replicas that run although no controller does."""
-    from argosy.targets.marks import scan
+    """Replicas and gateways that run although no controller does."""
+    from argosy.control import strays
 
-    found = list(scan(place.root))
+    found = [*strays.replicas(place)[0], *strays.gateways(place)]
     if not found:
         return Check("left-overs", "ok", "none")
-    pids = ", ".join(str(one.process.pid) for one in found[:10])
-    fix = "argosy up -d  adopts them;  argosy up -d && argosy down  ends them"
-    return Check("left-overs", "warn", f"{len(found)} replica processes without a controller: {pids}", fix)
+    pids = ", ".join(str(process.pid) for process in found[:10])
+    fix = "argosy up -d  takes them over;  argosy down  ends them"
+    return Check("left-overs", "warn", f"{len(found)} processes without a controller: {pids}", fix)

@@ -7,9 +7,10 @@ import click
 from argosy.cli.base import Command, json_option
 from argosy.cli.here import store
 from argosy.cli.output import emit, size, table
-from argosy.spec.errors import Conflict, InvalidArgument, Unavailable
+from argosy.spec.errors import Conflict, InvalidArgument
 
 if TYPE_CHECKING:
+    from argosy.store import Store
     from argosy.store.version import Version
 
 
@@ -108,7 +109,7 @@ def remove(refs: tuple[str, ...], as_json: bool) -> None:
       argosy rm digits:1 digits:2
     """
     place = store()
-    used = _in_use()
+    used = _in_use(place)
     removed: list[Version] = []
     for ref in refs:
         digest = place.registry.resolve(ref).digest
@@ -124,12 +125,15 @@ def remove(refs: tuple[str, ...], as_json: bool) -> None:
     )
 
 
-def _in_use() -> dict[str, str]:
-    """Digest → the endpoint that runs it, as the running platform knows; empty when none runs."""
-    from argosy.cli.here import control
+def _in_use(place: "Store") -> dict[str, str]:
+    """Digest → the endpoint that is declared with it or still served by it, whether a platform runs or not."""
+    from argosy.control.state import State
 
-    try:
-        endpoints = control().endpoints()
-    except Unavailable:
-        return {}
-    return {digest: endpoint["name"] for endpoint in endpoints for digest in [endpoint["digest"]]}
+    state = State(place.database)
+    revisions = state.revisions()
+    return {
+        revisions[revision].digest: declared.endpoint.name
+        for declared in state.endpoints()
+        for revision in (declared.revision, declared.serving.active)
+        if revision in revisions
+    }

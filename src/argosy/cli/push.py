@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from argosy.packaging.options import PushOptions
     from argosy.store.version import Version
 
-FILE = click.Path(exists=True, path_type=Path)
+FILE = click.Path(path_type=Path)
 
 
 @click.command(cls=Command)

@@ -24,7 +24,7 @@ CURL_BYTES = 1500
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
 @click.option("--grpc-port", type=click.IntRange(0, 65535), help="Serve gRPC here too.")
-@click.option("--sample", type=click.Path(exists=True, path_type=Path), help="Rows the model takes.")
+@click.option("--sample", type=click.Path(path_type=Path), help="Rows the model takes.")
 @click.option("--engine", type=click.Choice(ENGINES), help="Instead of finding the format from the content.")
 @click.option("--trust", is_flag=True, help="Load it although the scan objects: only for files you would run.")
 @click.option("--no-convert", is_flag=True, help="Keep a scikit-learn model as it is instead of making it ONNX.")
@@ -44,7 +44,7 @@ def serve(
     """
     from argosy.client.local import locate
     from argosy.packaging.options import PushOptions
-    from argosy.serving.listener import claim
+    from argosy.serving.listener import bind
     from argosy.serving.server import run
     from argosy.spec.endpoint import check_name
 
@@ -52,7 +52,7 @@ def serve(
         check_name(name, "model name")
     config = _config(host, port, grpc_port, given)
     for address in filter(None, (config.http, config.grpc)):
-        claim(address)
+        bind(address)[0].close()
     options = PushOptions(
         sample=sample, engine=given["engine"] or "", trust=given["trust"], convert=not given["no_convert"]
     )
@@ -104,16 +104,16 @@ def _announce(located: "Located", name: str | None, http: "Address", grpc: "Addr
         ("outputs", "\n".join(map(tensor_line, signature.outputs))),
     ]
     pairs(rows)
-    inputs = package.golden_inputs()
-    if signature.batched:
-        inputs = [_first_row(one) for one in inputs]
+    inputs = [_example(one, signature.batched) for one in package.golden_inputs()]
     click.echo(f"\n{curl(url, inputs) or f'argosy predict {name or located.name} --url http://{http} -d @rows.json'}")
 
 
-def _first_row(one: "Tensor") -> "Tensor":
-    from argosy.spec.tensor import Tensor
+def _example(one: "Tensor", batched: bool) -> "Tensor":
+    """The first row, short to read: floats with three decimals."""
+    import msgspec
 
-    return Tensor(one.name, one.datatype, one.array[:1])
+    array = one.array[:1] if batched else one.array
+    return msgspec.structs.replace(one, array=array.round(3).astype("f8") if array.dtype.kind == "f" else array)
 
 
 def curl(url: str, inputs: list["Tensor"]) -> str:

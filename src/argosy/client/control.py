@@ -42,8 +42,9 @@ class ControlClient:
     def __init__(self, place: Home | None = None, timeout: float = 30.0) -> None:
         place = place or home()
         found = running(place)
+        self._absent = f"no platform is running under {place.root}: start it with  argosy up -d"
         if found is None:
-            raise Unavailable(f"no platform is running under {place.root}: start it with  argosy up -d")
+            raise Unavailable(self._absent)
         self.url, self.timeout = found.url.rstrip("/"), timeout
         self._token = _token(place.run / "token")
 
@@ -93,6 +94,8 @@ class ControlClient:
             connection.request(method, parts.path + target, data, headers)
             answer = connection.getresponse()
             return answer.status, answer.read()
+        except ConnectionRefusedError:
+            raise Unavailable(self._absent) from None
         except TimeoutError:
             raise DeadlineExceeded(f"{self.url}{target} did not answer within {self.timeout:g} s") from None
         except (OSError, http.client.HTTPException) as error:

@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
-from argosy.spec.errors import ArgosyError, InvalidArgument, Unsupported, from_http, table
+from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, Unsupported, from_http, table
 
-SHARED: dict[int, type[ArgosyError]] = {422: InvalidArgument, 501: Unsupported}
+SHARED: dict[int, type[ArgosyError]] = {422: InvalidArgument, 500: Internal, 501: Unsupported}
 """Statuses that several errors share: what they mean when the answer has no code."""
 
 

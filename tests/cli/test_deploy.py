@@ -1,0 +1,87 @@
+import pytest
+
+from argosy.cli import deploy, ps
+from argosy.cli.runtime import OPTIONS, runtime_of
+from argosy.spec.endpoint import Endpoint, Runtime
+from argosy.spec.errors import BadPackage, DeadlineExceeded, InvalidArgument, NotFound
+
+
+class FakeControl:
+    """Answers `endpoint` and `get` from lists."""
+
+    def __init__(self, endpoint=None, statuses=()):
+        self._endpoint = endpoint
+        self._statuses = list(statuses)
+
+    def endpoint(self, name):
+        if self._endpoint is None:
+            raise NotFound("none")
+        return {"endpoint": self._endpoint}
+
+    def get(self, path, **query):
+        return self._statuses.pop(0)
+
+
+def given_options(**options):
+    empty = dict.fromkeys((*(f"runtime_{field}" for field in OPTIONS), "replicas", "timeout", "retries", "public"))
+    return empty | options
+
+
+def test_new_endpoint_has_defaults():
+    found = deploy._declared(FakeControl(), "m:1", "m", given_options(replicas=2))
+    assert found == Endpoint(name="m", model="m:1", replicas=2)
+
+
+def test_what_is_left_out_stays():
+    old = {"name": "m", "model": "m:1", "replicas": 3, "timeout": 5.0, "runtime": {"threads": 2}}
+    found = deploy._declared(FakeControl(old), "m:2", "m", given_options(timeout=7.0, runtime_max_batch_size=8))
+    assert (found.model, found.replicas, found.timeout) == ("m:2", 3, 7.0)
+    assert found.runtime == Runtime(threads=2, max_batch_size=8)
+
+
+def test_every_runtime_field_has_an_option():
+    assert set(OPTIONS) == set(Runtime.__struct_fields__)
+    assert runtime_of(given_options()) == Runtime()
+
+
+@pytest.mark.parametrize(("ref", "name"), [("m:1", "m"), ("m@champion", "m"), ("m", "m")])
+def test_name(ref, name):
+    assert deploy._name(ref) == name
+
+
+def test_digest_needs_a_name():
+    with pytest.raises(InvalidArgument, match="--name"):
+        deploy._name("sha256:" + "0" * 64)
+
+
+def status(state, ready=0, reason=""):
+    return {"state": state, "ready": ready, "replicas": 2, "reason": reason}
+
+
+def test_wait_tells_each_step_once():
+    told = []
+    steps = [status("starting"), status("starting"), status("starting", 1), status("ready", 2)]
+    assert deploy._wait(FakeControl(statuses=steps), "m", 60, told.append)["ready"] == 2
+    assert told == ["starting: 0 of 2 replicas ready", "starting: 1 of 2 replicas ready"]
+
+
+def test_wait_fails_with_the_reason():
+    with pytest.raises(BadPackage, match="golden"):
+        deploy._wait(FakeControl(statuses=[status("failed", reason="golden examples differ")]), "m", 60, print)
+
+
+def test_wait_ends():
+    with pytest.raises(DeadlineExceeded, match="still starting after 0 s: slow"):
+        deploy._wait(FakeControl(statuses=[status("starting", reason="slow")]), "m", 0, lambda step: None)
+
+
+@pytest.mark.parametrize("command", [("deploy", "m:1"), ("ps",), ("undeploy", "m"), ("keys", "list")])
+def test_without_a_platform(run, place, command):
+    result = run(*command)
+    assert result.exit_code == 6
+    assert f"no platform is running under {place.root}: start it with  argosy up -d" in result.stderr
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(-1, "0s"), (59, "59s"), (61, "1m"), (7300, "2h"), (200_000, "2d")])
+def test_age(seconds, text):
+    assert ps.age(seconds) == text

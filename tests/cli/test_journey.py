@@ -1,0 +1,157 @@
+"""The whole way, as a user goes it: real platform, real gateway, real replicas."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import msgspec
+import numpy as np
+import pytest
+
+import argosy
+from argosy.client import Client
+from argosy.spec.errors import Unauthenticated
+from tests.cli.models import linear
+
+
+def command(*args):
+    return [sys.executable, "-m", "argosy", *map(str, args)]
+
+
+@pytest.fixture
+def good(run):
+    """Run a command that must succeed; its JSON."""
+
+    def call(*args):
+        result = run(*args, "--json")
+        assert result.exit_code == 0, result.stderr
+        return msgspec.json.decode(result.stdout)
+
+    return call
+
+
+def test_models_without_a_platform(run, good, place, tmp_path):
+    first = linear(tmp_path / "one.onnx")
+    found = good("push", first, "--name", "lin", "--alias", "champion", "--description", "a line")
+    assert (found["ref"], found["engine"], found["aliases"]) == ("lin:1", "onnx", ["champion"])
+    assert good("push", first, "--name", "lin", "--description", "a line")["digest"] == found["digest"]
+    assert good("push", linear(tmp_path / "two.onnx", weight=2.0), "--name", "lin")["ref"] == "lin:2"
+
+    assert good("models")[0]["aliases"] == {"champion": 1}
+    assert [one["ref"] for one in good("models", "lin")] == ["lin:1", "lin:2"]
+    assert good("show", "lin@champion")["manifest"]["description"] == "a line"
+    text = run("show", "lin:1").stdout
+    for part in ("lin:1", found["digest"], "onnx", "x  FP32 [-1, 3]", "a line", "golden"):
+        assert part in text
+    assert "lin" in run("models").stdout
+    assert "lin:2" in run("models", "lin").stdout
+
+    assert good("verify", "lin:1")["golden_rows"] > 0
+    x = np.array([[1, 2, 3]], "f4")
+    assert argosy.load("lin:2").predict(x).tolist() == [[12]]
+    assert argosy.load(str(first)).predict(x).tolist() == [[6]]
+
+    assert run("rm", "lin:1").exit_code == 5
+    good("alias", "lin@champion", "2")
+    assert good("rm", "lin:1")["removed"] == ["lin:1"]
+    assert run("show", "lin:1").exit_code == 4
+    assert run("alias", "lin@champion").exit_code == 2
+    assert good("alias", "lin@champion", "--delete")["number"] is None
+
+
+def test_what_cannot_be_pushed(run, tmp_path):
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    assert run("push", tmp_path / "empty.onnx", "--name", "x").exit_code == 7
+    assert run("push", tmp_path / "nothing.onnx", "--name", "x").exit_code == 4
+    assert run("push", linear(tmp_path / "m.onnx"), "--name", "UPPER").exit_code == 2
+    assert run("models").stdout.startswith("no models yet")
+
+
+def test_serve(run, place, tmp_path):
+    path = linear(tmp_path / "My Model.onnx")
+    with subprocess.Popen(
+        command("serve", path, "--port", 0, "--threads", 1),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ,
+    ) as process:
+        try:
+            text = ""
+            while "curl" not in text:
+                line = process.stdout.readline()
+                assert line, process.stderr.read()
+                text += line
+            url = re.search(r"url +(\S+)", text)[1]
+            assert url.endswith("/v2/models/my-model/infer")
+            assert "x  FP32 [-1, 3]" in text
+            curl = text.strip().splitlines()[-1]
+            answer = subprocess.run(curl, shell=True, capture_output=True, check=True).stdout
+            assert msgspec.json.decode(answer)["outputs"][0]["shape"] == [1, 1]
+            base = url.partition("/v2")[0]
+            result = run("predict", "my-model", "--url", base, "-d", "[[1, 2, 3], [4, 5, 6]]", "--json")
+            assert msgspec.json.decode(result.stdout)["outputs"][0]["data"] == [6, 15]
+            with Client(url) as client:
+                assert client.predict(None, np.ones((2, 3))).tolist() == [[3], [3]]
+            taken = base.rpartition(":")[2]
+            second = subprocess.run(
+                command("serve", path, "--port", taken), capture_output=True, text=True, check=False, env=os.environ
+            )
+            assert second.returncode == 5
+            assert f"port {taken}" in second.stderr
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0
+
+
+@pytest.fixture
+def platform(run, good, place, monkeypatch):
+    monkeypatch.setenv("ARGOSY_GATEWAY_PORT", "0")
+    monkeypatch.setenv("ARGOSY_CONTROL_PORT", "0")
+    started = subprocess.run(command("up", "-d", "--json"), capture_output=True, text=True, check=True, env=os.environ)
+    yield msgspec.json.decode(started.stdout)
+    assert good("down") == {"stopped": True}
+    assert good("down") == {"stopped": False}
+
+
+def test_platform(run, good, platform, place, tmp_path):
+    (tmp_path / "rows.csv").write_text("a,b,c\n1,2,3\n4,5,6\n")
+    good("push", linear(tmp_path / "m.onnx"), "--name", "lin")
+    assert run("up", "-d").exit_code == 5
+
+    deployed = good("deploy", "lin:1", "--max-batch-size", "8", "--threads", "1")
+    assert deployed["endpoint"]["state"] == "ready"
+    assert (place.root / "keys" / "lin.json").stat().st_mode & 0o777 == 0o600
+    response = good("predict", "lin", "-d", f"@{tmp_path / 'rows.csv'}")
+    assert response["outputs"][0]["data"] == [6, 15]
+    assert "row" in run("predict", "lin", "-d", "[[1, 2, 3]]").stdout.lower()
+    assert run("predict", "lin", "-d", "[[1, 2]]").exit_code == 2
+    assert run("predict", "lni", "-d", "[[1, 2, 3]]").exit_code == 4
+    with Client(deployed["url"], deployed["key"]) as client:
+        assert client.predict(None, [[1, 2, 3]]).tolist() == [[6]]
+    with Client(deployed["url"]) as client, pytest.raises(Unauthenticated):
+        client.predict(None, [[1, 2, 3]])
+
+    good("push", linear(tmp_path / "m2.onnx", weight=2.0), "--name", "lin")
+    second = good("deploy", "lin:2", "--replicas", "2")
+    assert second["key"] is None
+    assert second["endpoint"]["endpoint"]["runtime"]["max_batch_size"] == 8
+    assert good("predict", "lin", "-d", "[[1, 2, 3]]")["outputs"][0]["data"] == [12]
+    listed = good("ps")
+    assert (listed["endpoints"][0]["version"], listed["endpoints"][0]["ready"]) == ("lin:2", 2)
+    assert [one["version"] for one in listed["replicas"] if one["phase"] == "ready"] == ["lin:2"] * 2
+    assert "lin:2" in run("ps", "lin").stdout
+    assert run("rm", "lin:2").exit_code == 5
+
+    assert "is ready" in run("logs", "lin").stdout
+    assert "/v2/models/lin/infer" in run("logs", "gateway").stdout
+    assert run("doctor").exit_code == 0
+    made = good("keys", "create", "app", "--scope", "lin", "--rate", "50")
+    assert "50/s" in run("keys", "list").stdout
+    assert good("predict", "lin", "-d", "[[1, 2, 3]]", "--key", made["key"])["outputs"]
+    good("keys", "revoke", made["id"])
+    assert run("predict", "lin", "-d", "[[1, 2, 3]]", "--key", made["key"]).exit_code == 3
+    assert good("undeploy", "lin") == {"deleted": "lin"}
+    assert good("ps")["endpoints"] == []

@@ -1,0 +1,28 @@
+import pytest
+
+from argosy.client.local import locate, name_of
+from argosy.spec.errors import NotFound
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), [("My Model.onnx", "my-model"), ("a.b.onnx", "a.b"), ("___.onnx", "model"), ("Ünï.pkl", "n")]
+)
+def test_name_of(tmp_path, file, name):
+    (tmp_path / file).write_text("")
+    assert name_of(tmp_path / file) == name
+
+
+def test_what_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("ARGOSY_HOME", str(tmp_path))
+    with pytest.raises(NotFound, match="no model at"):
+        locate("./model.onnx")
+    with pytest.raises(NotFound, match="no model is named 'digits'"):
+        locate("digits")
+
+
+def test_a_folder_of_the_same_name_is_no_model(tmp_path, monkeypatch):
+    monkeypatch.setenv("ARGOSY_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    with pytest.raises(NotFound, match="no model is named 'digits'"):
+        locate("digits")
