@@ -64,6 +64,8 @@ def _pinned(argv: list[str], cores: tuple[int, ...], limit: float) -> Load:
     if done.returncode:
         raise Unavailable(f"{' '.join(argv[:4])} failed: {(done.stderr or done.stdout)[-600:]}")
     load = parse(done.stdout)
+    if not load.requests:
+        raise Unavailable(f"no request was answered within {load.seconds:.0f} s")
     if load.errors:
         raise Unavailable(f"{load.errors} of {load.requests} requests failed under load")
     return load
@@ -91,14 +93,26 @@ def _module(module: str, arguments: list[str], body: bytes, cores: tuple[int, ..
         return _pinned(where, cores, seconds + 60)
 
 
+def _target(port: int, path: str, headers: dict[str, str]) -> list[str]:
+    return ["--port", str(port), "--path", path, *(f"--header={k}: {v}" for k, v in headers.items())]
+
+
 def open_loop(
     port: int, path: str, body: bytes, headers: dict[str, str], rate: float, seconds: float,
     cores: tuple[int, ...] = CLIENT_CORES,
 ) -> Load:  # fmt: skip
     """Requests at seeded Poisson times, whatever the server does; latency counts from the intended time."""
-    lines = [f"{k}: {v}" for k, v in headers.items()]
-    arguments = ["--port", str(port), "--path", path, "--rate", str(rate), *(f"--header={line}" for line in lines)]
+    arguments = ["--rate", str(rate), *_target(port, path, headers)]
     return _module("bench.openloop", arguments, body, cores, seconds)
+
+
+def closed_loop(
+    port: int, path: str, body: bytes, headers: dict[str, str], connections: int, seconds: float,
+    cores: tuple[int, ...] = CLIENT_CORES,
+) -> Load:  # fmt: skip
+    """Closed loop for slow models: the steady rate of each connection, so that batches are not cut at the ends."""
+    arguments = ["--connections", str(connections), *_target(port, path, headers)]
+    return _module("bench.closedloop", arguments, body, cores, seconds)
 
 
 def grpc(port: int, body: bytes, concurrency: int, seconds: float, cores: tuple[int, ...] = CLIENT_CORES) -> Load:

@@ -45,7 +45,7 @@ class Client:
         self.sockets: dict[int, socket.socket] = {}
         self.buffers: dict[int, bytearray] = {}
         self.due: dict[int, float] = {}
-        self.idle: list[int] = []
+        self.idle: deque[int] = deque()
         self.latencies: list[float] = []
         self.errors = 0
 
@@ -62,16 +62,28 @@ class Client:
             if len(self.sockets) >= self.limit:
                 return False
             self.connect()
-        fd = self.idle.pop()
+        fd = self.idle.popleft()
         self.due[fd] = due
         self.sockets[fd].sendall(self.request)
         return True
 
+    def drop(self, fd: int) -> None:
+        """Forgets a connection that the server closed: its right while idle, an error with a request in flight."""
+        if fd in self.idle:
+            self.idle.remove(fd)
+        self.errors += self.due.pop(fd, None) is not None
+        self.epoll.unregister(fd)
+        self.sockets.pop(fd).close()
+
     def receive(self, wait: float = 0) -> None:
         for fd, _ in self.epoll.poll(wait):
-            data = self.sockets[fd].recv(1 << 18)
+            try:
+                data = self.sockets[fd].recv(1 << 18)
+            except ConnectionResetError:
+                data = b""
             if not data:
-                raise ConnectionError("the server closed a connection")
+                self.drop(fd)
+                continue
             buffer = self.buffers[fd]
             buffer += data
             if message_length(buffer) is None:
@@ -102,15 +114,27 @@ class Client:
         return time.perf_counter() - start
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    for name, kind in (("port", int), ("path", str), ("rate", float), ("seconds", float), ("body", str)):
-        parser.add_argument(f"--{name}", type=kind, required=True)
-    parser.add_argument("--header", action="append", default=[])
-    a = parser.parse_args()
+def parser() -> argparse.ArgumentParser:
+    """The arguments that the HTTP clients share."""
+    options = argparse.ArgumentParser()
+    for name, kind in (("port", int), ("path", str), ("seconds", float), ("body", str)):
+        options.add_argument(f"--{name}", type=kind, required=True)
+    options.add_argument("--header", action="append", default=[])
+    return options
+
+
+def request(a: argparse.Namespace) -> bytes:
+    """The bytes of one request."""
     body = Path(a.body).read_bytes()
     head = [f"POST {a.path} HTTP/1.1", f"Host: 127.0.0.1:{a.port}", *a.header, f"Content-Length: {len(body)}"]
-    client = Client(a.port, "\r\n".join([*head, "", ""]).encode() + body)
+    return "\r\n".join([*head, "", ""]).encode() + body
+
+
+def main() -> None:
+    options = parser()
+    options.add_argument("--rate", type=float, required=True)
+    a = options.parse_args()
+    client = Client(a.port, request(a))
     for _ in range(8):
         client.connect()
     client.run(schedule(min(a.rate, 500), 1.0, seed=1))

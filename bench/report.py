@@ -94,7 +94,7 @@ def document(results: Results, targets: Sequence[Target], facts: dict[str, str])
     if notes:
         parts.append("Notes:\n\n" + "\n".join(f"- {n}" for n in notes))
     if results.failures:
-        lines = [f"- {key}: {' '.join(why.split())[:300]}" for key, why in results.failures.items()]
+        lines = [f"- {key}: {' '.join(why.split())[-300:]}" for key, why in results.failures.items()]
         parts.append("Not measured:\n\n" + "\n".join(lines))
     return "\n\n".join(parts)
 

@@ -11,7 +11,7 @@ import sys
 from bench import envs, load, models, payload
 from bench.results import Target
 from bench.rounds import Bench
-from bench.servers import ARGOSY, FASTAPI, SERVER_CORES, Server, Unavailable, running
+from bench.servers import ARGOSY, FASTAPI, INFER, SERVER_CORES, Server, Unavailable, running
 
 NAME = "compute"
 BATCHES = (1, 2, 4, 8, 16, 32)
@@ -45,8 +45,7 @@ def measure_model(bench: Bench, case: models.Case) -> None:
 
     def measure(server: Server, body: bytes, headers: dict[str, str]) -> None:
         with running(server, case.path, body, headers) as r:
-            load.wrk(r.url, body, headers, 32, 1)
-            seen = load.wrk(r.url, body, headers, 32, bench.seconds)
+            seen = load.closed_loop(r.ports.http, INFER, body, headers, 32, 2 * bench.seconds)
         bench.results.add(NAME, metric, "1/s", server.name, seen.rate)
 
     subjects = [

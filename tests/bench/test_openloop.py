@@ -52,3 +52,26 @@ def test_a_stall_is_charged_to_every_request_that_was_due_in_it():
         thread.join(5)
     assert client.errors == 0
     assert [latency > due for latency, due in zip(client.latencies, (0.28, 0.23, 0.18), strict=True)] == [True] * 3
+
+
+def close_idle(listener: socket.socket, request: bytes) -> None:
+    """Closes the first connection unasked, and the second one with its request unanswered."""
+    listener.accept()[0].close()
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(len(request))
+
+
+def test_a_closed_connection_is_an_error_only_with_a_request_in_flight():
+    request = b"POST / HTTP/1.1\r\n\r\n"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=close_idle, args=(listener, request), daemon=True)
+        thread.start()
+        client = openloop.Client(listener.getsockname()[1], request)
+        client.connect()
+        client.receive(wait=5)
+        assert (client.errors, len(client.sockets)) == (0, 0)
+        client.run([0.0])
+        client.close()
+        thread.join(5)
+    assert (client.errors, client.latencies) == (1, [])
