@@ -69,18 +69,15 @@ class Up:
 
     def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
         """The decoded answer; an error status fails the test."""
-        found = json.loads((self.home.run / "control.json").read_text())
-        token = (self.home.run / "token").read_text()
-        answer = httpx.request(
-            method,
-            found["url"] + path,
-            json=body,
-            params=query,
-            headers={"authorization": f"Bearer {token}"},
-            timeout=PATIENCE,
-        )
+        answer = self.ask(method, path, json=body, params=query)
         assert answer.status_code < 300, answer.text
         return answer.json()
+
+    def ask(self, method: str, path: str, *, headers: dict[str, str] | None = None, **more: Any) -> httpx.Response:
+        """The answer, whatever it is. The token is sent unless another Authorization is given."""
+        found = json.loads((self.home.run / "control.json").read_text())
+        sent = {"authorization": f"Bearer {(self.home.run / 'token').read_text()}"} | (headers or {})
+        return httpx.request(method, found["url"] + path, headers=sent, timeout=PATIENCE, **more)
 
     def pids(self) -> list[int]:
         return sorted(each["pid"] for each in self.call("GET", "/v1/replicas") if each["phase"] == "ready")
@@ -154,5 +151,5 @@ class Load:
         """Wait until so many more have been answered."""
         wanted = self.good + requests
         async with asyncio.timeout(PATIENCE):
-            while self.good < wanted:  # noqa: ASYNC110
+            while self.good < wanted:
                 await asyncio.sleep(0.01)

@@ -17,7 +17,7 @@ from argosy.control.place import check_gateway_port, gateway_config
 from argosy.control.route import Services
 from argosy.control.server import ApiServer
 from argosy.control.state import State
-from argosy.control.strays import end_strays
+from argosy.control.strays import end, end_strays, gateways, replicas
 from argosy.gateway.gateway import Gateway
 from argosy.spec.settings import Home, Settings
 from argosy.store.store import Store
@@ -84,15 +84,15 @@ class Platform:
             if not adopted:
                 await asyncio.to_thread(end_strays, self.home)
                 check_gateway_port(self.settings.gateway)
-            replicas = await self.controller.start(gateway_runs=adopted)
+            found = await self.controller.start(gateway_runs=adopted)
         except BaseException:
             await self.server.stop()
             await self.target.close()
             raise
         self._tasks = [asyncio.create_task(self.controller.run()), asyncio.create_task(self._keep_house())]
         self._announce(url)
-        if adopted or replicas:
-            report(f"adopted   {'the gateway and ' if adopted else ''}{replicas} replicas that were running")
+        if adopted or found:
+            report(f"adopted   {'the gateway and ' if adopted else ''}{found} replicas that were running")
         report(f"gateway   {self.controller.gateway_url}")
         report(f"control   {url}")
 
@@ -109,9 +109,18 @@ class Platform:
             log.rotate(Path(self.config.log_path))
             await asyncio.sleep(HOUSEKEEPING)
 
-    async def stop(self) -> None:
-        """The gateway drains first, then the replicas; nothing of it is left in the run folder."""
+    async def stop(self, hurry: asyncio.Event) -> None:
+        """The gateway drains first, then the replicas. Once `hurry` is set, nothing is waited for."""
         await self._end_tasks()
+        stopping = asyncio.create_task(self._drain())
+        hurrying = asyncio.create_task(hurry.wait())
+        await asyncio.wait([stopping, hurrying], return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.done():
+            await asyncio.to_thread(end, [*gateways(self.home), *replicas(self.home)[0]], 0.0)
+        hurrying.cancel()
+        await stopping
+
+    async def _drain(self) -> None:
         await self.gateway.stop()
         await self.target.stop()
         await self.server.stop()

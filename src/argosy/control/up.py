@@ -24,24 +24,23 @@ async def up(
 ) -> None:
     """Run the platform until SIGINT, SIGTERM or the API's shutdown; then drain and end all of it.
 
-    `command` starts a replica, with its configuration file as the last argument.
+    A second SIGINT ends it at once. `command` starts a replica, with its configuration file as the last argument.
     Raises Conflict (another `up` on this home, a port in use), InvalidArgument, StorageFull, Unavailable.
     """
     prepare(home, settings)
     with Lock(home):
-        stopping = asyncio.Event()
+        stopping, hurry = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in SIGNALS:
-            loop.add_signal_handler(number, stopping.set)
+        _on_signals(loop, stopping, hurry)
         handler = _log_to(home)
         store = await asyncio.to_thread(open_store, home, settings)
         try:
             platform = Platform(home, settings, store, stopping.set, command)
             await platform.start(report)
             await stopping.wait()
-            report("stopping  the gateway drains, then the replicas")
+            report("stopping  the gateway drains, then the replicas; Ctrl-C once more ends them at once")
             control_file(home).unlink(missing_ok=True)
-            await platform.stop()
+            await platform.stop(hurry)
             sweep(folder(home))
             token.path(home).unlink(missing_ok=True)
             report("stopped")
@@ -51,6 +50,15 @@ async def up(
                 loop.remove_signal_handler(number)
             logging.getLogger("argosy").removeHandler(handler)
             handler.close()
+
+
+def _on_signals(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event, hurry: asyncio.Event) -> None:
+    def interrupted() -> None:
+        (hurry if stopping.is_set() else stopping).set()
+
+    loop.add_signal_handler(signal.SIGINT, interrupted)
+    loop.add_signal_handler(signal.SIGTERM, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, stopping.set)
 
 
 def _log_to(home: Home) -> logging.Handler:

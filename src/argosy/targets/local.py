@@ -139,8 +139,7 @@ class LocalTarget:
 
     async def _step(self) -> bool:
         acted = False
-        wanted = sum(group.want for group in self._groups.values())
-        threads = max(1, cores() // max(1, wanted))
+        threads = self._threads()
         for key, group in list(self._groups.items()):
             group.unpack(self._package)
             acted |= await group.step(threads)
@@ -151,6 +150,14 @@ class LocalTarget:
             self._empty.set()
         self._rotate_logs()
         return acted
+
+    def _threads(self) -> int:
+        """A replica's share of the cores. A revision that takes over from another does not halve it: one will go."""
+        wanted: dict[str, int] = {}
+        for group in self._groups.values():
+            name = group.revision.endpoint
+            wanted[name] = max(wanted.get(name, 0), group.want)
+        return max(1, cores() // max(1, sum(wanted.values())))
 
     def _rotate_logs(self) -> None:
         if time.monotonic() - self._rotated > ROTATE_SECONDS:

@@ -1,0 +1,178 @@
+"""The control API as clients meet it: over its real listener, with stand-ins for replicas."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from argosy.control import strays
+from argosy.control.api import MAX_BODY, ROUTES
+from argosy.spec.settings import Home, Settings
+from argosy.store import open_store
+from tests.control.conftest import Up, until
+from tests.store.samples import FILES, model_lineage, model_manifest, write_folder
+
+STAND_IN_UP = [sys.executable, str(Path(__file__).with_name("stand_in_up.py"))]
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    home = Home(tmp_path_factory.mktemp("h")).create()
+    home.config.write_text("control: {port: 0}\ngateway: {port: 0}\n")
+    store = open_store(home, Settings())
+    for n, behaviour in enumerate([b"ok", b"refuse"]):
+        folder = write_folder(home.root / f"p{n}", FILES | {"behaviour": behaviour})
+        store.add(folder, name="digits", manifest=model_manifest(), lineage=model_lineage())
+    store.close()
+    up = Up(home, STAND_IN_UP).ready()
+    yield up
+    up.stop()
+    strays.end([*strays.gateways(home), *strays.replicas(home)[0]], drain=0.0)
+
+
+def refused(answer: httpx.Response, status: int, code: str, words: str = "") -> None:
+    found = answer.json()
+    assert (answer.status_code, found["code"]) == (status, code), answer.text
+    assert words in found["error"]
+
+
+def test_only_the_token_opens_it(platform: Up):
+    for header in ("", "Bearer", "Bearer nonsense", "Basic abc"):
+        answer = platform.ask("GET", "/v1/status", headers={"authorization": header})
+        refused(answer, 401, "unauthenticated", "run/token")
+        assert answer.headers["www-authenticate"] == "Bearer"
+    refused(platform.ask("GET", "/openapi.json", headers={"authorization": ""}), 401, "unauthenticated")
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:80", "localhost.evil", ""])
+def test_a_name_of_somebody_else_is_refused(platform: Up, host: str):
+    refused(platform.ask("GET", "/v1/status", headers={"host": host}), 403, "permission_denied", "localhost")
+
+
+def test_loopback_names_are_answered(platform: Up):
+    for host in ("localhost", "LOCALHOST:1", "127.0.0.1:7070", "[::1]", "[::1]:7070"):
+        assert platform.ask("GET", "/v1/status", headers={"host": host}).status_code == 200
+
+
+def test_what_cannot_be_understood_is_told_in_detail(platform: Up):
+    path = "/v1/endpoints/digits"
+    refused(platform.ask("PUT", path, content=b"{"), 400, "invalid_argument", "not valid JSON")
+    refused(platform.ask("PUT", path, content=b"[]"), 400, "invalid_argument", "the body")
+    refused(platform.ask("PUT", path, json={}), 400, "invalid_argument", "model")
+    refused(platform.ask("PUT", path, json={"model": "digits:1", "replica": 2}), 400, "invalid_argument", "'replicas'")
+    refused(platform.ask("PUT", path, json={"model": "digits:1", "name": "x"}), 400, "invalid_argument", "the path")
+    refused(platform.ask("PUT", path, json={"model": "digits:1", "replicas": -1}), 400, "invalid_argument", "replicas")
+    refused(platform.ask("PUT", path, json={"model": "digit:1"}), 404, "not_found", "did you mean 'digits'")
+    refused(platform.ask("PUT", path + "?wait=-1", json={"model": "digits:1"}), 400, "invalid_argument", "wait")
+    refused(platform.ask("GET", path + "?wiat=1"), 400, "invalid_argument", "did you mean 'wait'")
+    refused(platform.ask("GET", "/v1/endpoints/none"), 404, "not_found")
+    refused(platform.ask("DELETE", "/v1/endpoints/none"), 404, "not_found")
+    refused(platform.ask("GET", "/v1/nothing"), 404, "not_found", "/openapi.json")
+    answer = platform.ask("DELETE", "/v1/status")
+    refused(answer, 405, "method_not_allowed")
+    assert "GET" in answer.headers["allow"]
+
+
+def test_a_body_over_the_limit_is_refused(platform: Up):
+    answer = platform.ask("PUT", "/v1/endpoints/digits", content=b" " * (MAX_BODY + 1))
+    refused(answer, 413, "payload_too_large")
+
+
+def test_the_description_names_every_route_and_resolves(platform: Up):
+    document = platform.call("GET", "/openapi.json")
+    assert document["openapi"] == "3.1.0"
+    described = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
+    assert described == {(route.method, route.path) for route in ROUTES}
+    text = json.dumps(document)
+    wanted = {part.split('"')[0] for part in text.split('"#/components/schemas/')[1:]}
+    assert wanted <= set(document["components"]["schemas"])
+    assert "wait" in [p["name"] for p in document["paths"]["/v1/endpoints/{name}"]["get"]["parameters"]]
+
+
+def test_models_versions_and_aliases(platform: Up):
+    assert [each["name"] for each in platform.call("GET", "/v1/models")] == ["digits"]
+    platform.call("POST", "/v1/aliases", {"name": "digits", "alias": "champion", "version": 1})
+    model = platform.call("GET", "/v1/models/digits")
+    assert [each["number"] for each in model["versions"]] == [1, 2]
+    assert model["aliases"] == {"champion": 1}
+    refused(platform.ask("GET", "/v1/models/digit"), 404, "not_found", "digits")
+
+
+def test_an_endpoint_from_its_declaration_to_its_end(platform: Up):
+    body = {"model": "digits@champion", "replicas": 1}
+    platform.call("POST", "/v1/aliases", {"name": "digits", "alias": "champion", "version": 1})
+    deployed = platform.call("PUT", "/v1/endpoints/mine", body, wait=60)
+    assert deployed["url"].endswith("/v2/models/mine/infer")
+    assert deployed["endpoint"]["state"] == "ready"
+    assert (deployed["endpoint"]["version"], deployed["endpoint"]["model"]) == ("digits:1", "digits@champion")
+    key = {"authorization": f"Bearer {deployed['key']}"}
+    assert httpx.post(deployed["url"], json={}, headers=key).text.startswith("mine-")
+    assert httpx.post(deployed["url"], json={}).status_code == 401
+    assert platform.call("PUT", "/v1/endpoints/mine", body, wait=60)["key"] is None
+    assert [each["endpoint"] for each in platform.call("GET", "/v1/replicas")] == ["mine"]
+
+    failed = platform.call("PUT", "/v1/endpoints/mine", {"model": "digits:2"}, wait=60)["endpoint"]
+    assert (failed["state"], failed["serving"]) == ("failed", "digits:1")
+    assert "golden example 3" in failed["reason"]
+    assert httpx.post(deployed["url"], json={}, headers=key).status_code == 200
+
+    assert platform.call("DELETE", "/v1/endpoints/mine") == {"deleted": "mine"}
+    assert httpx.post(deployed["url"], json={}, headers=key).status_code == 404
+    until(lambda: platform.call("GET", "/v1/replicas") == [])
+    platform.call("DELETE", f"/v1/keys/{deployed['key_id']}")
+
+
+def test_a_public_endpoint_needs_no_key_and_a_stopped_one_answers_503(platform: Up):
+    body = {"model": "digits:1", "public": True}
+    deployed = platform.call("PUT", "/v1/endpoints/open", body, wait=60)
+    assert deployed["key"] is None
+    assert httpx.post(deployed["url"], json={}).status_code == 200
+    stopped = platform.call("PUT", "/v1/endpoints/open", body | {"replicas": 0}, wait=60)
+    assert stopped["endpoint"]["state"] == "stopped"
+    assert httpx.post(deployed["url"], json={}).status_code == 503
+    platform.call("DELETE", "/v1/endpoints/open")
+
+
+def test_keys_work_when_they_are_answered_and_end_when_they_are_revoked(platform: Up):
+    url = platform.call("PUT", "/v1/endpoints/keyed", {"model": "digits:1"}, wait=60)["url"]
+    made = platform.call("POST", "/v1/keys", {"name": "bob", "scopes": ["keyed"]})
+    header = {"authorization": f"Bearer {made['key']}"}
+    assert httpx.post(url, json={}, headers=header).status_code == 200
+    listed = next(each for each in platform.call("GET", "/v1/keys") if each["id"] == made["id"])
+    assert "hash" not in listed
+    assert "key" not in listed
+    platform.call("DELETE", f"/v1/keys/{made['id']}")
+    assert httpx.post(url, json={}, headers=header).status_code == 401
+    other = platform.call("POST", "/v1/keys", {"name": "eve", "scopes": ["other"]})
+    assert httpx.post(url, json={}, headers={"authorization": f"Bearer {other['key']}"}).status_code == 403
+    refused(platform.ask("POST", "/v1/keys", json={"name": "x", "rate": -1}), 400, "invalid_argument")
+    refused(platform.ask("DELETE", "/v1/keys/none"), 404, "not_found")
+    platform.call("DELETE", "/v1/endpoints/keyed")
+
+
+def test_logs_are_read_from_the_end_and_followed(platform: Up):
+    log = platform.home.logs / "some-0.log"
+    log.write_text("".join(f"line {n}\n" for n in range(20_000)))
+    assert platform.ask("GET", "/v1/logs/some-0?lines=2").text == "line 19998\nline 19999\n"
+    assert platform.ask("GET", "/v1/logs/some-0").text.count("\n") == 100
+    for name in ("none", "..%2Fconfig", "%2e%2e"):
+        assert platform.ask("GET", f"/v1/logs/{name}").status_code == 404
+    refused(platform.ask("GET", "/v1/logs/some-0?lines=-1"), 400, "invalid_argument")
+    url = json.loads((platform.home.run / "control.json").read_text())["url"]
+    header = {"authorization": f"Bearer {(platform.home.run / 'token').read_text()}"}
+    with httpx.stream("GET", f"{url}/v1/logs/some-0?lines=1&follow=true", headers=header, timeout=30) as answer:
+        lines = answer.iter_lines()
+        assert next(lines) == "line 19999"
+        with log.open("a") as more:
+            more.write("and more\n")
+        assert next(lines) == "and more"
+
+
+def test_the_status_tells_where_everything_is(platform: Up):
+    status = platform.call("GET", "/v1/status")
+    assert status["pid"] == platform.process.pid
+    assert status["gateway"].startswith("http://127.0.0.1:")
+    assert status["error"] == ""

@@ -1,0 +1,91 @@
+"""kill -9 of the controller at any moment: nothing that runs is lost, doubled or restarted."""
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from argosy.control import strays
+from argosy.control.down import down
+from argosy.spec.settings import Home, Settings
+from argosy.store.store import Store
+from argosy.targets.marks import scan
+from tests.control.conftest import Up, until
+from tests.control.test_platform import assert_nothing_is_left
+from tests.store.samples import model_lineage, model_manifest, write_folder
+
+STAND_IN_UP = [sys.executable, str(Path(__file__).with_name("stand_in_up.py"))]
+
+
+@pytest.fixture
+def package(store: Store, home: Home) -> str:
+    folder = write_folder(home.root / "package")
+    (folder / "behaviour").write_text("ok")
+    return store.add(folder, name="digits", manifest=model_manifest(), lineage=model_lineage()).ref
+
+
+def leaders(home: Home) -> dict[str, int]:
+    found = [each for each in scan(home.root) if each.leader]
+    names = Counter(each.replica for each in found)
+    assert not names or max(names.values()) == 1, f"two processes of one replica: {names}"
+    return {each.replica: each.process.pid for each in found}
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 20))])
+async def test_every_replica_is_adopted_whenever_the_controller_is_killed(
+    home: Home, package: str, settings: Settings, start: Callable[..., Up], seed: int
+):
+    chance = random.Random(seed)
+    platform = start(STAND_IN_UP).ready()
+    for wanted in (3, 1, 2):
+        platform.call("PUT", "/v1/endpoints/digits", {"model": package, "replicas": wanted})
+        await asyncio.sleep(chance.uniform(0, 0.4))
+        platform.kill()
+        before = leaders(home)
+        platform = start(STAND_IN_UP).ready()
+        until(lambda: len(leaders(home)) == wanted and len(platform.pids()) == wanted)  # noqa: B023
+        after = leaders(home)
+        kept = set(before.items()) & set(after.items())
+        assert len(kept) >= min(len(before), wanted), "what ran and is wanted still runs"
+        assert len(strays.gateways(home)) == 1
+    platform.kill()
+    assert await down(home, settings, report=print)
+    assert_nothing_is_left(home)
+    assert not await down(home, settings, report=print)
+
+
+def test_a_restart_changes_nothing_that_is_as_declared(home: Home, package: str, start: Callable[..., Up]):
+    platform = start(STAND_IN_UP).ready()
+    platform.call("PUT", "/v1/endpoints/digits", {"model": package, "replicas": 2}, wait=60)
+    replicas, gateway = platform.pids(), strays.gateways(home)
+    files = {path: path.stat().st_mtime_ns for path in (home.run / "gateway" / "xds").iterdir()}
+    platform.kill()
+    platform = start(STAND_IN_UP).ready()
+    assert platform.call("GET", "/v1/endpoints/digits", wait=60)["state"] == "ready"
+    assert (platform.pids(), strays.gateways(home)) == (replicas, gateway)
+    assert {path: path.stat().st_mtime_ns for path in (home.run / "gateway" / "xds").iterdir()} == files
+    assert platform.stop() == 0
+
+
+def test_a_replica_and_a_gateway_that_died_meanwhile_are_started_again(
+    home: Home, package: str, start: Callable[..., Up]
+):
+    platform = start(STAND_IN_UP).ready()
+    platform.call("PUT", "/v1/endpoints/digits", {"model": package, "replicas": 2}, wait=60)
+    first = platform.pids()
+    strays.end(strays.gateways(home), drain=0.0)
+    until(lambda: len(strays.gateways(home)) == 1)
+    platform.kill()
+    os.kill(first[0], signal.SIGKILL)
+    strays.end(strays.gateways(home), drain=0.0)
+    platform = start(STAND_IN_UP).ready()
+    until(lambda: len(platform.pids()) == 2)
+    assert first[1] in platform.pids()
+    assert len(strays.gateways(home)) == 1
+    assert platform.stop() == 0

@@ -1,0 +1,45 @@
+"""From decisions to the gateway's words."""
+
+from argosy.control.decide import Route
+from argosy.control.routing import api_keys, endpoint_route, upstreams
+from argosy.gateway.model import ApiKey, Upstream
+from argosy.spec.endpoint import Endpoint
+from argosy.spec.settings import GatewaySettings
+from argosy.store.key import KeyRecord
+from argosy.targets.base import Phase, Replica, Revision, Standing
+
+
+def replica(id: str, phase: Phase) -> Replica:
+    return Replica(id=id, endpoint="d", revision="r", phase=phase, http=f"/{id}", grpc=f"/{id}.g", pid=1, started=0.0)
+
+
+def record(**more: object) -> KeyRecord:
+    return KeyRecord(id="k", name="k", hash="0" * 64, scopes=("*",), created="", **more)  # pyright: ignore
+
+
+def test_only_replicas_that_serve_or_drain_are_upstreams():
+    phases: tuple[Phase, ...] = ("stopping", "draining", "ready", "starting")
+    found = upstreams(replica(f"d-{n}", phase) for n, phase in enumerate(phases))
+    assert found == (
+        Upstream(replica="d-1", http="/d-1", grpc="/d-1.g", state="draining"),
+        Upstream(replica="d-2", http="/d-2", grpc="/d-2.g"),
+    )
+
+
+def test_a_route_carries_weights_versions_and_what_the_endpoint_declares():
+    revisions = {"r": Revision(id="r", endpoint="d", model="m", version="7", digest="sha256:0")}
+    standings = {"r": Standing(replicas=(replica("d-0", "ready"),))}
+    endpoint = Endpoint(name="d", model="m:7", timeout=5, retries=1, public=True)
+    route = endpoint_route(endpoint, Route((("r", 100),)), revisions, standings)
+    assert (route.timeout, route.retries, route.auth) == (5, 1, False)
+    assert [(each.revision, each.version, each.weight) for each in route.revisions] == [("r", "7", 100)]
+    assert endpoint_route(endpoint, Route(), revisions, standings).revisions == ()
+
+
+def test_keys_have_their_own_rate_or_the_gateways_and_revoked_ones_are_gone():
+    limited = GatewaySettings(rate_limit=5.0, rate_burst=9)
+    assert api_keys([record(revoked="now")], limited) == ()
+    assert api_keys([record()], GatewaySettings()) == (ApiKey(id="k", sha256="0" * 64),)
+    assert api_keys([record()], limited)[0].requests_per_second == 5.0
+    assert api_keys([record()], limited)[0].burst == 9
+    assert api_keys([record(rate=2.0)], limited)[0].requests_per_second == 2.0

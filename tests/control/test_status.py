@@ -1,0 +1,51 @@
+"""How an endpoint stands, told from what was seen."""
+
+import pytest
+
+from argosy.control.decide import Serving
+from argosy.control.state import Declared
+from argosy.control.status import Facts, status
+from argosy.spec.endpoint import Endpoint
+from argosy.targets.base import Replica, Revision, Standing
+
+
+def standing(ready: int, failed: str = "") -> Standing:
+    one = Replica(id="d-0", endpoint="d", revision="r", phase="ready", http="/h", grpc="/g", pid=1, started=0.0)
+    return Standing(replicas=(one,) * ready, failed=failed)
+
+
+@pytest.mark.parametrize(
+    ("active", "new", "routed", "replicas", "state", "reason"),
+    [
+        (None, standing(0), "", 2, "starting", ""),
+        ("new", standing(1), "new", 2, "starting", ""),
+        ("new", standing(2), "", 2, "starting", ""),
+        ("new", standing(2), "new", 2, "ready", ""),
+        ("old", standing(1), "old", 2, "updating", ""),
+        ("old", standing(0, "boom"), "old", 2, "failed", "m:2 does not become ready: boom; m:1 goes on serving"),
+        (None, standing(0, "boom"), "", 2, "failed", "m:2 does not become ready: boom"),
+        ("new", standing(0), "", 0, "stopped", ""),
+    ],
+)
+def test_states(active: str | None, new: Standing, routed: str, replicas: int, state: str, reason: str):
+    found = status(
+        Facts(
+            declared=Declared(
+                endpoint=Endpoint(name="d", model="m", replicas=replicas),
+                revision="new",
+                serving=Serving(active=active, held=1),
+                generation=1,
+                created="",
+                updated="",
+            ),
+            revisions={
+                id: Revision(id=id, endpoint="d", model="m", version=version, digest="sha256:0")
+                for id, version in (("old", "1"), ("new", "2"))
+            },
+            standings={"old": standing(1), "new": new},
+            routed=frozenset([routed] if routed else []),
+        )
+    )
+    assert (found.state, found.reason) == (state, reason)
+    assert found.version == "m:2"
+    assert found.serving == {None: "", "old": "m:1", "new": "m:2"}[active]
