@@ -44,8 +44,12 @@ class RunningReplica:
         await self._stop.wait()
         await self.replica.drain()
 
+    def begin_stop(self):
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self._stop.set)
+
     def stop(self):
-        self.loop.call_soon_threadsafe(self._stop.set)
+        self.begin_stop()
         self._thread.join(20)
 
     def __enter__(self):

@@ -154,6 +154,14 @@ async def test_cancelled_jobs_never_reach_the_engine(engine, inline):
     assert not gone.done()
 
 
+async def test_callers_who_left_make_room(engine):
+    caller = Caller(engine, True, max_queue_size=2)
+    gone = [caller.submit(rows(n))[1] for n in range(2)]
+    for job in gone:
+        job.cancel()
+    assert (await caller.ask(rows(3)))[0].item() == 3
+
+
 @MODES
 async def test_max_queue_delay_waits_for_company(engine, inline):
     caller = Caller(engine, inline, max_queue_delay=0.2, max_batch_size=3)

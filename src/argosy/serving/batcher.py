@@ -58,7 +58,7 @@ class Batcher:
     @property
     def queued(self) -> int:
         """Jobs that wait for the engine."""
-        return len(self._queue)
+        return sum(not job.finished for job in list(self._queue))
 
     def stuck_for(self) -> float:
         """Seconds the engine call now running has taken; 0 when none runs."""
@@ -70,7 +70,7 @@ class Batcher:
 
         The answer's `cancel` frees its place. Raises Unavailable when the queue is full or closed.
         """
-        if self._closed or len(self._queue) >= self._runtime.max_queue_size:
+        if self._closed or not self._room(1):
             raise self._refusal()
         now = _clock()
         deadline = now + int(timeout * 1e9)
@@ -90,6 +90,16 @@ class Batcher:
         if self._worker is not None:
             await self._left.wait()
 
+    def _room(self, jobs: int) -> bool:
+        """Whether so many more jobs may wait; the places of callers who went away are cleared when they are needed."""
+        most = self._runtime.max_queue_size - jobs
+        if len(self._queue) > most:
+            with self._lock:
+                alive = [job for job in self._queue if not job.finished]
+                self._queue.clear()
+                self._queue.extend(alive)
+        return len(self._queue) <= most
+
     def _refusal(self) -> Unavailable:
         if self._closed:
             return Unavailable("the model is being unloaded; try again", retry_after=1)
@@ -98,7 +108,7 @@ class Batcher:
 
     def _submit_pieces(self, feeds: Feeds, rows: int, now: int, deadline: int, done: Done) -> Pieces:
         parts = slices(feeds, rows, self._limit)
-        if len(self._queue) + len(parts) > self._runtime.max_queue_size:
+        if not self._room(len(parts)):
             raise self._refusal()
         pieces = Pieces(len(parts), done)
         for position, (part, count) in enumerate(parts):

@@ -15,6 +15,7 @@ from argosy.serving.replies import CONTINUE, Headers, error_reply, reply
 from argosy.spec.errors import ArgosyError, InvalidArgument, PayloadTooLarge, RequestTimeout, RequestTooLarge
 
 MAX_HEAD_BYTES = 64 * 1024
+_HEAD_MESSAGE = f"the request line and headers have more than {MAX_HEAD_BYTES} bytes"
 HIGH_WATER = 256 * 1024
 
 
@@ -105,6 +106,7 @@ class Connection(asyncio.Protocol):
         """Parse what arrived."""
         if self._closing:
             return
+        self._chunk = len(data)
         try:
             self._parser.feed_data(data)
             if self._receiving and self._head >= 0:
@@ -136,6 +138,8 @@ class Connection(asyncio.Protocol):
         """httptools: the head is there. Refuse a body that says it is too large before any of it is read."""
         self._head = -1
         headers = self._headers
+        if self._chunk > MAX_HEAD_BYTES and sum(map(len, headers.values())) + len(self._url) > MAX_HEAD_BYTES:
+            raise RequestTooLarge(_HEAD_MESSAGE)
         length = headers.get(b"content-length")
         if length is not None and int(length) > self._limit:
             raise PayloadTooLarge(f"the body has {int(length)} bytes; at most {self._limit} are taken")
@@ -210,13 +214,13 @@ class Connection(asyncio.Protocol):
     def _count_head(self, size: int) -> None:
         self._head += size
         if self._head > MAX_HEAD_BYTES:
-            self._fail(RequestTooLarge(f"the request line and headers have more than {MAX_HEAD_BYTES} bytes"))
+            self._fail(RequestTooLarge(_HEAD_MESSAGE))
 
     def _reset(self) -> None:
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
-        self._size = self._head = 0
+        self._size = self._head = self._chunk = 0
         self._receiving = False
 
     def _fail(self, error: ArgosyError) -> None:
