@@ -108,7 +108,7 @@ def _to_integers(array: Array, spec: TensorSpec, wanted: "np.dtype[Any]", where:
     with np.errstate(invalid="ignore"):
         cast_to = array.astype(wanted)
     if odd := _first(cast_to != array):
-        value = array.reshape(len(array), -1)[odd - 1].tolist()
+        value = array[cast_to != array].reshape(-1)[0]
         raise InvalidArgument(f"{where}, row {odd - 1}: {str(value)[:60]} is no {spec.datatype}")
     return cast_to
 
