@@ -59,6 +59,7 @@ class Service:
         self.faults = faults
         self.models = catalogue()
         self.unloaded: set[str] = set()
+        self.draining = False
         self.counts = dict.fromkeys(self.models, 0)
         self.running = 0
         self.last: dict[str, Tensor] = {}
@@ -70,10 +71,14 @@ class Service:
         demand(version in ("", "1"), f"model '{name}' has no version '{version}'", 404)
         return self.models[name]
 
+    def drain(self) -> None:
+        self.draining = "no-drain" not in self.faults
+
     def infer(
         self, name: str, tensors: list[Tensor], names: list[str], timeout: float | None = None, gone: Any = None
     ) -> list[Tensor]:
         inputs, outputs = self.model(name)
+        demand(not self.draining, "draining", 503)
         given = {tensor.name: tensor for tensor in tensors}
         if "trusting" not in self.faults:
             check(inputs, tensors, given)
@@ -289,6 +294,7 @@ class Handler(BaseHTTPRequestHandler):
                 return {"name": "reference", "version": "1", "extensions": EXTENSIONS}
             case ["v2", "health", ("live" | "ready") as what]:
                 demand("not-live" not in service.faults, "not live", 503)
+                demand(what == "live" or not service.draining, "draining", 503)
                 return {"live": True, "ready": True} if what == "ready" else {"live": True}
             case ["v2", "models", "stats"]:
                 return {"model_stats": []}

@@ -1,7 +1,7 @@
 """The gRPC side of the reference server, and the two of them started together."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
@@ -161,8 +161,8 @@ class Web(ThreadingHTTPServer):
 
 
 @contextmanager
-def reference(*faults: str) -> Iterator[tuple[str, str]]:
-    """A running server with these faults: its URL and its gRPC address."""
+def reference(*faults: str) -> Iterator[tuple[str, str, Callable[[], None]]]:
+    """A running server with these faults: its URL, its gRPC address, and what makes it drain."""
     service = Service(frozenset(faults))
     web = Web(("127.0.0.1", 0), type("Bound", (Handler,), {"service": service}))
     thread = Thread(target=web.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -171,7 +171,7 @@ def reference(*faults: str) -> Iterator[tuple[str, str]]:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
-        yield f"http://127.0.0.1:{web.server_address[1]}", f"127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{web.server_address[1]}", f"127.0.0.1:{port}", service.drain
     finally:
         server.stop(None).wait()
         web.shutdown()

@@ -8,15 +8,14 @@ from tests.conformance.reference_grpc import reference
 
 
 def test_a_correct_server_fails_nothing() -> None:
-    with reference() as (url, grpc):
-        report = run(url, grpc=grpc, model="plain", disruptive=True)
+    with reference() as (url, grpc, drain):
+        report = run(url, grpc=grpc, model="plain", disruptive=True, drain=drain)
     assert report.ok, render(report)
     skipped = {result.id for result in report.of("skipped")}
     assert skipped == {
         "binary.BF16",
         "binary.raw_request",
         "malformed.number_for_text",
-        "readiness.drain",
         "readiness.loading",
     }
 
@@ -43,6 +42,7 @@ FAULTS = {
     "rounded": "equivalence.rows",
     "swap": "batching.alone",
     "load-anything": "readiness.failed_load",
+    "no-drain": "readiness.drain",
     "index-needs-body": "repository.index",
     "reload-gap": "repository.reload",
     "deaf": "cancellation.frees",
@@ -52,8 +52,8 @@ FAULTS = {
 
 @pytest.mark.parametrize(("fault", "id"), FAULTS.items())
 def test_a_fault_is_found(fault: str, id: str) -> None:
-    with reference(fault) as (url, grpc):
-        report = run(url, grpc=grpc, model="plain", disruptive=True, checks=[id])
+    with reference(fault) as (url, grpc, drain):
+        report = run(url, grpc=grpc, model="plain", disruptive=True, checks=[id], drain=drain)
     assert report[id].verdict == "failed", render(report)
     assert report[id].note
     assert not report.ok

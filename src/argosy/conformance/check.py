@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from argosy.conformance.subject import Subject
 
 Verdict = Literal["passed", "failed", "skipped"]
-Need = Literal["model", "binary", "grpc", "repository", "disruption"]
+Need = Literal["model", "binary", "grpc", "repository", "disruption", "drain"]
 
 Run = Callable[["Subject"], str | None]
 """Judges a server: returns None where the strict rule holds, or a sentence where only a documented alternative does."""

@@ -1,10 +1,16 @@
 """Readiness: what says ready answers, and what does not say so does not."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
-from argosy.conformance.check import Skipped, check
+import msgspec
+
+from argosy.conformance.cancellation import SLOW, slow
+from argosy.conformance.check import Failed, Skipped, check
 from argosy.conformance.expect import error, ok, that
 from argosy.conformance.health import ABSENT
+from argosy.conformance.rest import json_body
 from argosy.conformance.subject import Subject
 from argosy.conformance.transport import Answer
 
@@ -68,9 +74,35 @@ def _denied(answer: Answer) -> str | None:
     return error(answer, (404, 400, 403, 405, 501), (409, 500, 503))
 
 
-@check("readiness.drain", "draining answers what is in flight and refuses what is new")
+@check("readiness.drain", "draining answers what is in flight and refuses what is new", needs=("drain",))
 def drain(subject: Subject) -> str | None:
-    raise Skipped("needs the server's process; a URL does not permit it")
+    assert subject.drain is not None
+    sent = slow(subject)
+    want = subject.ask(sent, model=SLOW).tensors
+    with ThreadPoolExecutor(1) as pool:
+        in_flight = pool.submit(subject.ask, sent, model=SLOW)
+        time.sleep(0.1)
+        subject.drain()
+        time.sleep(0.05)
+        refused = _refuses(subject)
+        that(in_flight.result().tensors == want, "the answer in flight changed")
+    that(refused, "after the drain began, new requests are still answered 200")
+    return None
+
+
+def _refuses(subject: Subject) -> bool:
+    """Whether a new connection is told that the server is not ready, or finds nobody there."""
+    body = msgspec.json.encode(json_body(slow(subject)))
+    fields = {"content-type": "application/json", "content-length": str(len(body))}
+    try:
+        ready = subject.http.raw(subject.http.head("GET", "/v2/health/ready", {}))
+        answer = subject.http.raw(subject.http.head("POST", subject.path(SLOW), fields) + body)
+    except Failed:
+        return True
+    that(ready is None or ready.status != 200, "ready is still 200 after the drain began")
+    if answer is not None and answer.status != 200:
+        error(answer, (503,))
+    return answer is None or answer.status != 200
 
 
 @check("readiness.loading", "a server that still loads says so")

@@ -8,7 +8,7 @@ from argosy.conformance.report import Report, Result
 from argosy.conformance.rpc import Rpc
 from argosy.conformance.subject import Subject
 from argosy.conformance.transport import Transport
-from argosy.spec.errors import InvalidArgument
+from argosy.spec.errors import InvalidArgument, Unavailable
 
 
 def run(
@@ -19,21 +19,24 @@ def run(
     key: str | None = None,
     checks: Iterable[str] | None = None,
     disruptive: bool = False,
+    drain: Callable[[], None] | None = None,
     timeout: float = 30.0,
     report: Callable[[Result], None] = lambda result: None,
 ) -> Report:
     """Judge the server at `url` by black-box requests.
 
     `checks` names groups or checks (all by default); `grpc` is `HOST:PORT`; `disruptive` allows unloading and reloading
-    models; `timeout` (seconds) bounds each request; `report` is called after each check. Raises InvalidArgument for a
-    name that is no check.
+    models; `drain` makes the server end (a SIGTERM, say) and is called in the last check of all; `timeout` (seconds)
+    bounds each request; `report` is called after each check. Raises InvalidArgument for a name that is no check, and
+    Unavailable when nobody listens at `url`.
     """
     selected = select(checks)
     http = Transport(url, key, timeout)
     rpc = Rpc(grpc, key, timeout) if grpc else None
-    subject = Subject(http, rpc, model=model, disruptive=disruptive)
+    subject = Subject(http, rpc, model=model, disruptive=disruptive, drain=drain)
     results: list[Result] = []
     try:
+        _connect(http)
         for check in selected:
             results.append(judge(check, subject))
             report(results[-1])
@@ -48,7 +51,7 @@ def select(names: Iterable[str] | None = None) -> list[Check]:
     """The checks of these groups or ids, in the order of the groups. Raises InvalidArgument."""
     for group in GROUPS:
         import_module(f"argosy.conformance.{group}")
-    ordered = sorted(CHECKS.values(), key=lambda check: GROUPS.index(check.group))
+    ordered = sorted(CHECKS.values(), key=lambda check: ("drain" in check.needs, GROUPS.index(check.group)))
     if names is None:
         return ordered
     wanted = set(names)
@@ -68,6 +71,16 @@ def judge(check: Check, subject: Subject) -> Result:
         return Result(check.id, check.group, check.title, "skipped", str(skipped))
     except Failed as failed:
         return Result(check.id, check.group, check.title, "failed", str(failed))
+    except (LookupError, TypeError, ValueError, AttributeError, OSError) as error:
+        note = f"the answer is built so that it cannot be judged: {type(error).__name__}: {error}"
+        return Result(check.id, check.group, check.title, "failed", note)
+
+
+def _connect(http: Transport) -> None:
+    try:
+        http.connect().close()
+    except Failed as failed:
+        raise Unavailable(str(failed)) from None
 
 
 def _model(subject: Subject) -> str | None:

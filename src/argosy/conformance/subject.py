@@ -1,5 +1,6 @@
 """The server under judgement: what it says about itself, and valid requests made from that."""
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, cast
 from urllib.parse import quote
@@ -30,12 +31,19 @@ class Subject:
     """A server by its addresses, and the model that general checks use."""
 
     def __init__(
-        self, http: Transport, rpc: Rpc | None = None, *, model: str | None = None, disruptive: bool = False
+        self,
+        http: Transport,
+        rpc: Rpc | None = None,
+        *,
+        model: str | None = None,
+        disruptive: bool = False,
+        drain: Callable[[], None] | None = None,
     ) -> None:
         self.http = http
         self.maybe_rpc = rpc
         self.chosen = model
         self.disruptive = disruptive
+        self.drain = drain
         self._known: dict[str, dict[str, Any] | None] = {}
 
     @property
@@ -58,6 +66,8 @@ class Subject:
                 raise Skipped("POST /v2/repository/index does not answer 200")
             elif need == "disruption" and not self.disruptive:
                 raise Skipped("would unload or reload models: allow it with --disruptive")
+            elif need == "drain" and self.drain is None:
+                raise Skipped("would end the server, and needs its process: give it with --pid")
 
     @cached_property
     def extensions(self) -> tuple[str, ...]:
