@@ -9,12 +9,8 @@ from argosy.engines import load
 from argosy.engines.mlflow_file import read
 from argosy.spec.errors import BadPackage, InvalidArgument, Unsupported, Untrusted
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20"),
-]
+ADVICE = ("Any type hint is inferred", "An input example was not provided", "Add type hints to the")
+pytestmark = [pytest.mark.filterwarnings(f"ignore:.*{text}:UserWarning") for text in ADVICE]
 TRUST = {"trusted_pickle": True}
 COLUMNS = '[{"type": "double", "name": "a", "required": true}, {"type": "string", "name": "b", "required": true}]'
 
@@ -30,16 +26,17 @@ def mlmodel(folder: Path, inputs: str | None, **pyfunc: object) -> Path:
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pyfunc that multiplies column a and joins column b, with a signature of columns."""
+    """A pyfunc that doubles column a and shouts column b, with a signature of columns."""
     import mlflow.pyfunc
     from mlflow.models import infer_signature
+
+    path = tmp_path_factory.mktemp("mlflow") / "model"
+    frame = pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]})
 
     class Model(mlflow.pyfunc.PythonModel):
         def predict(self, context, model_input, params=None):
             return pd.DataFrame({"twice": model_input["a"] * 2, "shout": model_input["b"].str.upper()})
 
-    frame = pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]})
-    path = tmp_path_factory.mktemp("mlflow") / "model"
     mlflow.pyfunc.save_model(
         path, python_model=Model(), signature=infer_signature(frame), pip_requirements=[], conda_env=None
     )

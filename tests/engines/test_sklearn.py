@@ -72,6 +72,28 @@ def test_columns_of_one_tensor(tmp_path: Path) -> None:
     np.testing.assert_array_equal(engine.predict({"x": frame.to_numpy()})[0], model.predict(frame))
 
 
+def test_names_are_kept_for_what_selects_by_name(tmp_path: Path) -> None:
+    frame, target = load_diabetes(return_X_y=True, as_frame=True)
+    chosen = ColumnTransformer([("some", "passthrough", ["bmi", "bp"])])
+    for model, kept in (
+        (make_pipeline(StandardScaler(), LinearRegression()), False),
+        (make_pipeline(chosen, Own()), True),
+    ):
+        model.fit(frame, target)
+        want = model.predict(frame)
+        engine = load("sklearn", dump(tmp_path / "m", model), settings=TRUST)
+        assert engine._frame == kept
+        np.testing.assert_array_equal(engine.predict({"x": frame.to_numpy()})[0], want)
+
+
+def test_columns_in_another_order(tmp_path: Path) -> None:
+    frame, target = load_diabetes(return_X_y=True, as_frame=True)
+    path = dump(tmp_path / "m", LinearRegression().fit(frame, target))
+    back = TensorSpec(name="x", datatype="FP64", shape=(-1, 10), columns=tuple(reversed(frame.columns)))
+    with pytest.raises(InvalidArgument, match="order"):
+        load("sklearn", path, settings=TRUST, signature=Signature(inputs=(back,), outputs=()))
+
+
 def mixed() -> tuple[object, pd.DataFrame, dict[str, np.ndarray], Signature]:
     frame = pd.DataFrame(
         {"age": [1.0, np.nan, 3.0, 4.0], "n": [1, 2, 3, 4], "city": pd.Series(["a", "b", None, "a"], dtype=object)}

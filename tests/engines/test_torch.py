@@ -13,11 +13,6 @@ from argosy.engines.torch_file import objections, plain
 from argosy.spec.errors import BadPackage, InvalidArgument, Untrusted
 
 torch = pytest.importorskip("torch")
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-]
 
 
 class Net(torch.nn.Module):
