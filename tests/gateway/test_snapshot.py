@@ -12,7 +12,7 @@ from argosy.gateway.bootstrap import bootstrap, static
 from argosy.gateway.clusters import eds_file
 from argosy.gateway.descriptors import Descriptors
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig, Limits, RevisionRoute, Tls, Upstream
-from argosy.gateway.snapshot import build_snapshot, check_snapshot, routed
+from argosy.gateway.snapshot import build_snapshot, check_snapshot, routed, routes_of
 from argosy.spec.errors import Conflict, Internal, InvalidArgument
 from tests.gateway.kit import api_key, one, revision
 
@@ -109,7 +109,7 @@ def _without_replicas(endpoint):
 @settings(deadline=None, max_examples=30)
 def test_shares_follow_the_weights(endpoints):
     snapshot = build_snapshot(CONFIG, endpoints)
-    routes = snapshot.routes["argosy"]["virtual_hosts"][0]["routes"]
+    routes = list(routes_of(snapshot.routes["argosy"]))
     for endpoint in endpoints:
         path = f"/v2/models/{endpoint.endpoint}"
         (route,) = [each for each in routes if each["match"].get("path_separated_prefix") == path]
@@ -168,8 +168,8 @@ async def test_envoy_itself_validates_it(descriptors, tmp_path, tls):
     descriptors.check(bootstrap(config, "node"), "bootstrap", "envoy.config.bootstrap.v3.Bootstrap")
     await envoy.validate(envoy.find(), static(config, snapshot), tmp_path)
     broken = static(config, snapshot)
-    broken["static_resources"]["clusters"] = []
-    with pytest.raises(Internal, match="digits/r1"):
+    broken["static_resources"]["clusters"][0]["connect_timeout"] = "-1s"
+    with pytest.raises(Internal, match="Envoy refuses the configuration.*Invalid duration"):
         await envoy.validate(envoy.find(), broken, tmp_path)
 
 

@@ -39,7 +39,7 @@ def direct_grpc(match: Resource, grpc_status: int, message: str) -> Resource:
 
 def gateway_paths(endpoints: tuple[EndpointRoute, ...]) -> list[Resource]:
     """Everything under no endpoint's name."""
-    private = any(endpoint.auth for endpoint in endpoints)
+    private = needs_key(endpoints)
     ready = all(endpoint.ready for endpoint in endpoints)
     server = {"name": "argosy", "version": argosy.__version__, "extensions": EXTENSIONS}
     method = {"name": ":method", "string_match": {"exact": "POST"}}
@@ -51,9 +51,20 @@ def gateway_paths(endpoints: tuple[EndpointRoute, ...]) -> list[Resource]:
         direct({"path": "/v2/repository/index", "headers": [method]}, 200, index(endpoints), private=private),
         direct({"path": "/v2/repository/index"}, 405, _error("the repository index is asked for with POST")),
         direct({"prefix": "/v2/repository/models/"}, 501, _error(_NO_LOADING), private=private),
-        direct({"prefix": "/v2/models/"}, 404, _error("there is no endpoint of this name here"), private=private),
+        no_endpoint(endpoints),
         direct({"prefix": "/"}, 404, _error("there is nothing at this path; endpoints are at /v2/models/NAME")),
     ]
+
+
+def no_endpoint(endpoints: tuple[EndpointRoute, ...]) -> Resource:
+    """What a name nobody has is answered."""
+    missing = _error("there is no endpoint of this name here")
+    return direct({"prefix": "/v2/models/"}, 404, missing, private=needs_key(endpoints))
+
+
+def needs_key(endpoints: tuple[EndpointRoute, ...]) -> bool:
+    """Whether what is said about endpoints in general needs a key: when any of them does."""
+    return any(endpoint.auth for endpoint in endpoints)
 
 
 _NO_LOADING = "the gateway loads and unloads nothing: use 'argosy deploy' and 'argosy remove', or the control API"

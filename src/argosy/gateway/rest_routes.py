@@ -9,9 +9,14 @@ from argosy.gateway.targets import Targets, action, by_version, described, switc
 from argosy.gateway.xds import Resource, seconds
 
 
+def base_path(endpoint: str) -> str:
+    """Where an endpoint's paths begin."""
+    return f"/v2/models/{endpoint}"
+
+
 def endpoint_paths(config: GatewayConfig, endpoint: EndpointRoute, targets: Targets) -> list[Resource]:
     """`/v2/models/NAME/versions/V…` to the revision of V, `/v2/models/NAME…` over the revisions by weight."""
-    base = f"/v2/models/{endpoint.endpoint}"
+    base = base_path(endpoint.endpoint)
     versions = by_version(endpoint)
     served = ", ".join(sorted(versions)) or "none"
     routes = [

@@ -1,12 +1,13 @@
-"""The route table: gateway answers, endpoints over REST, endpoints over gRPC, in that order of reading."""
+"""The route table: a tree over paths and, for gRPC, over the endpoint's name, so that many endpoints cost no more."""
 
 from argosy.gateway import answers, keys
 from argosy.gateway.access_log import LUA
-from argosy.gateway.grpc_routes import endpoint_calls, server_calls, unnamed_calls
+from argosy.gateway.grpc_routes import ENDPOINT, PREFIX, endpoint_calls, server_calls, unnamed_calls
 from argosy.gateway.listener import NAME, RATE_LIMIT
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig
-from argosy.gateway.rest_routes import endpoint_paths
+from argosy.gateway.rest_routes import base_path, endpoint_paths
 from argosy.gateway.targets import Targets
+from argosy.gateway.tree import leaf, tree
 from argosy.gateway.xds import Resource, set_header, typed
 
 LARGEST_ANSWER = 16 * 1024 * 1024
@@ -17,27 +18,28 @@ def route_table(
     config: GatewayConfig, endpoints: tuple[EndpointRoute, ...], known: tuple[ApiKey, ...], targets: Targets
 ) -> Resource:
     """The RDS resource."""
-    routes: list[Resource] = []
-    for endpoint in endpoints:
-        routes += endpoint_paths(config, endpoint, targets)
-    for endpoint in endpoints:
-        routes += endpoint_calls(config, endpoint, targets)
-    routes += server_calls(endpoints, targets)
-    routes += unnamed_calls(config)
-    routes += answers.gateway_paths(endpoints)
+    rest = {
+        base_path(each.endpoint): leaf([*endpoint_paths(config, each, targets), answers.no_endpoint(endpoints)])
+        for each in endpoints
+    }
+    calls = {each.endpoint: leaf(endpoint_calls(config, each, targets)) for each in endpoints}
+    server = server_calls(endpoints, targets)
+    named = tree(ENDPOINT, "exact", calls, leaf([*server, *unnamed_calls(config)]))
+    rest[PREFIX] = named
+    routes = tree(":path", "prefix", rest, leaf([*server, *answers.gateway_paths(endpoints)]))
     return typed(
         "envoy.config.route.v3.RouteConfiguration",
         name=NAME,
         max_direct_response_body_size_bytes=LARGEST_ANSWER,
-        virtual_hosts=[_virtual_host(config, routes, known)],
+        virtual_hosts=[_virtual_host(config, routes["matcher"], known)],
     )
 
 
-def _virtual_host(config: GatewayConfig, routes: list[Resource], known: tuple[ApiKey, ...]) -> Resource:
+def _virtual_host(config: GatewayConfig, matcher: Resource, known: tuple[ApiKey, ...]) -> Resource:
     return {
         "name": NAME,
         "domains": ["*"],
-        "routes": routes,
+        "matcher": matcher,
         "request_body_buffer_limit": str(config.retry_buffer_bytes),
         "request_headers_to_remove": ["authorization", "x-api-key"],
         "response_headers_to_add": [

@@ -11,6 +11,7 @@ from argosy.gateway.clusters import GRPC, HTTP
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig, Upstream
 from argosy.gateway.routes import route_table
 from argosy.gateway.targets import Targets
+from argosy.gateway.tree import leaves
 from argosy.gateway.xds import Resource
 from argosy.spec.errors import Conflict, Internal
 
@@ -94,16 +95,21 @@ def check_snapshot(snapshot: Snapshot) -> None:
             raise Internal("gateway snapshot: the weights of a route add up to nothing")
 
 
+def routes_of(table: Resource) -> Iterator[Resource]:
+    """Every route of a route table."""
+    for host in table["virtual_hosts"]:
+        yield from leaves({"matcher": host["matcher"]})
+
+
 def routed(snapshot: Snapshot) -> Iterator[dict[str, int]]:
     """For each forwarding route its clusters with their weights."""
     for table in snapshot.routes.values():
-        for host in table["virtual_hosts"]:
-            for route in host["routes"]:
-                action = cast("dict[str, Any]", route.get("route", {}))
-                if "cluster" in action:
-                    yield {action["cluster"]: 1}
-                elif "weighted_clusters" in action:
-                    yield {each["name"]: each["weight"] for each in action["weighted_clusters"]["clusters"]}
+        for route in routes_of(table):
+            action = cast("dict[str, Any]", route.get("route", {}))
+            if "cluster" in action:
+                yield {action["cluster"]: 1}
+            elif "weighted_clusters" in action:
+                yield {each["name"]: each["weight"] for each in action["weighted_clusters"]["clusters"]}
 
 
 def _pools(endpoints: tuple[EndpointRoute, ...]) -> Iterator[tuple[Any, Any, str, tuple[Upstream, ...]]]:
