@@ -1,0 +1,70 @@
+# Two commands for everybody: `make demo` and `make test`. Each sets up what it needs, from a fresh clone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS := sklearn lightgbm xgboost mlflow parquet onnx postgres demo
+
+.PHONY: demo test check bench fuzz slow setup apt proto lock clean
+
+demo: $(VENV)/.demo
+	$(BIN)/argosy demo $(ARGS)
+
+test: $(VENV)/.dev apt check
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report= $(ARGS)
+	$(BIN)/coverage combine --quiet --append || true
+	$(BIN)/coverage report --fail-under=85
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/python tools/house.py
+
+bench: $(VENV)/.dev apt
+	$(BIN)/python -m bench $(ARGS)
+
+slow: $(VENV)/.dev apt
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+fuzz: $(VENV)/.dev
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest tests/protocol tests/serving/test_batch.py $(ARGS)
+
+setup: $(VENV)/.dev
+
+$(VENV)/bin/uv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
+
+$(VENV)/.demo: $(VENV)/bin/uv requirements/demo.txt pyproject.toml
+	$(BIN)/uv pip install --quiet --python $(VENV) --require-hashes -r requirements/demo.txt
+	$(BIN)/uv pip install --quiet --python $(VENV) --no-deps -e .
+	@touch $@
+
+# torch is large: its tests are skipped unless it is there, or TORCH=1 asks for it.
+$(VENV)/.dev: $(VENV)/bin/uv requirements/dev.txt requirements/torch.txt pyproject.toml
+	$(BIN)/uv pip install --quiet --python $(VENV) --require-hashes -r requirements/dev.txt
+	$(BIN)/uv pip install --quiet --python $(VENV) --no-deps -e .
+ifdef TORCH
+	$(BIN)/python -m pip install --quiet -r requirements/torch.txt
+endif
+	@touch $@
+
+# Real servers and tools of the tests, from Debian's packages; tests that lack one say so and are skipped.
+apt:
+	@sh tools/apt.sh
+
+proto: src/argosy/protocol/open_inference.proto
+	$(BIN)/uv run --no-project --with grpcio-tools python -m grpc_tools.protoc -Isrc/argosy/protocol \
+	  --descriptor_set_out=src/argosy/protocol/open_inference.binpb $<
+
+lock: $(VENV)/bin/uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --extra demo pyproject.toml -o requirements/demo.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  $(addprefix --extra ,$(EXTRAS)) --group dev pyproject.toml -o requirements/dev.txt
+	echo uv | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header - -o requirements/uv.txt
+
+clean:
+	rm -rf $(VENV) bench/envs .pytest_cache .ruff_cache .hypothesis .coverage*
