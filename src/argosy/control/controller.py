@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from argosy.control.decide import Action, Observation, Remove, Route, Scale, Seen, Serving, Wanted, decide
+from argosy.control.decide import Action, Observation, Remove, Route, Scale, Seen, Serving, Wanted, decide, unchanged
 from argosy.control.routing import api_keys, endpoint_route
 from argosy.control.state import Declared, State
 from argosy.control.status import EndpointStatus, Facts, ReplicaStatus, replica_status, status
@@ -139,7 +139,11 @@ class Controller:
             return None
         actions, serving = decide(seen, declared.serving)
         if serving != declared.serving:
-            await asyncio.to_thread(self._state.serve, name, serving)
+            try:
+                await asyncio.to_thread(self._state.serve, name, serving)
+            except ArgosyError as error:
+                LOG.warning("'%s' stays as it is, since a change cannot be noted: %s", name, error.message)
+                return await self._act(declared, (unchanged(declared.serving),), standings, removals)
             declared = self._remember(msgspec.structs.replace(declared, serving=serving))
         return await self._act(declared, actions, standings, removals)
 

@@ -73,9 +73,14 @@ def decide(seen: Observation, state: Serving) -> tuple[tuple[Action, ...], Servi
         actions.append(Scale(state.active, state.held))
     actions.append(Scale(wanted.revision, wanted.replicas))
     stopped = state.active == wanted.revision and not wanted.replicas
-    actions.append(Route() if stopped or state.active is None else Route(((state.active, WHOLE),)))
+    actions.append(Route() if stopped else unchanged(state))
     actions += _removals(seen, keep=(wanted.revision, state.active))
     return tuple(actions), state
+
+
+def unchanged(state: Serving) -> Route:
+    """The route as it is remembered, for when a decision cannot be noted and so must not be acted upon."""
+    return Route(((state.active, WHOLE),)) if state.active else Route()
 
 
 def _serving(seen: Observation, wanted: Wanted, state: Serving) -> Serving:

@@ -18,6 +18,7 @@ from argosy.control.route import Services
 from argosy.control.server import ApiServer
 from argosy.control.state import State
 from argosy.control.strays import end, end_strays, gateways, replicas
+from argosy.control.watchdog import watch
 from argosy.gateway.gateway import Gateway
 from argosy.spec.settings import Home, Settings
 from argosy.store.store import Store
@@ -35,6 +36,21 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     pid: int
     started: float
+
+
+class Watched:
+    """The gateway for its watchdog: one that is gone already is not hung, and the controller's own concern."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def alive(self) -> bool:
+        """Whether it answers, or is not there at all."""
+        return not self._gateway.process.alive() or await self._gateway.alive()
+
+    async def kill(self) -> None:
+        """End its process."""
+        await self._gateway.process.kill()
 
 
 def control_file(home: Home) -> Path:
@@ -89,7 +105,8 @@ class Platform:
             await self.server.stop()
             await self.target.close()
             raise
-        self._tasks = [asyncio.create_task(self.controller.run()), asyncio.create_task(self._keep_house())]
+        work = (self.controller.run(), self._keep_house(), watch(Watched(self.gateway), self.controller.wake))
+        self._tasks = [asyncio.create_task(each) for each in work]
         self._announce(url)
         if adopted or found:
             report(f"adopted   {'the gateway and ' if adopted else ''}{found} replicas that were running")

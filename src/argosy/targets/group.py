@@ -12,6 +12,7 @@ from argosy.targets.running import Running
 from argosy.targets.supervise import Observation, Slot, State, failure, supervise
 
 RETRY_UNPACK = 5.0
+SETTLE = 1.0
 
 
 class Group:
@@ -20,6 +21,7 @@ class Group:
     def __init__(self, revision: Revision, launcher: Launcher, changed: Callable[[], None]) -> None:
         self.revision = revision
         self.want = 0
+        self.settle = SETTLE
         self.package: Path | None = None
         self.running: dict[int, Running] = {}
         self._launcher = launcher
@@ -75,6 +77,7 @@ class Group:
             want=want,
             seen=tuple(one.seen() for one in self.running.values()),
             drain_timeout=self.revision.runtime.drain_timeout,
+            settle=self.settle,
         )
         actions, state = supervise(seen, self._state)
         changed, self._state = bool(actions) or state != self._state, state

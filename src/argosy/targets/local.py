@@ -21,7 +21,7 @@ from argosy.targets.running import Running
 
 LOG = logging.getLogger(__name__)
 
-ROTATE_SECONDS = 10.0
+TEND_SECONDS = 10.0
 
 
 def cores() -> int:
@@ -53,7 +53,7 @@ class LocalTarget:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._empty = asyncio.Event()
-        self._rotated = 0.0
+        self._tended = 0.0
 
     async def adopt(self) -> int:
         """Find the replicas that already run, end their orphaned children, and supervise from now on."""
@@ -148,7 +148,7 @@ class LocalTarget:
                 del self._groups[key]
         if not self._groups:
             self._empty.set()
-        self._rotate_logs()
+        self._tend_logs()
         return acted
 
     def _threads(self) -> int:
@@ -159,17 +159,19 @@ class LocalTarget:
             wanted[name] = max(wanted.get(name, 0), group.want)
         return max(1, cores() // max(1, sum(wanted.values())))
 
-    def _rotate_logs(self) -> None:
-        if time.monotonic() - self._rotated > ROTATE_SECONDS:
-            self._rotated = time.monotonic()
-            for group in self._groups.values():
-                for one in group.running.values():
-                    log.rotate(one.place.log)
+    def _tend_logs(self) -> None:
+        if time.monotonic() - self._tended < TEND_SECONDS:
+            return
+        self._tended = time.monotonic()
+        running = [one.place for group in self._groups.values() for one in group.running.values()]
+        for place in running:
+            log.rotate(place.log)
+        log.prune(self._home.logs, [place.replica for place in running])
 
     async def stop(self) -> None:
-        """Drain and stop every replica, and wait until the last is gone."""
+        """Drain and stop every replica, now that no gateway leads to them, and wait until the last is gone."""
         for group in self._groups.values():
-            group.want = 0
+            group.want, group.settle = 0, 0.0
             group.release([one.place.replica for one in group.running.values()])
         self._wake.set()
         self._empty.clear()

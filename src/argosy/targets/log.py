@@ -1,11 +1,16 @@
 """Log files of replicas: appended to by the replica itself, bounded in size from outside."""
 
 import os
+import re
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 MAX_BYTES = 16 * 1024 * 1024
 TAIL_BYTES = 16 * 1024
+KEEP = 200
+
+_REPLICA = re.compile(r"(.+-[0-9a-f]{6}-\d+)\.log(?:\.1)?")
 
 
 def rotate(path: Path, max_bytes: int = MAX_BYTES) -> bool:
@@ -18,6 +23,17 @@ def rotate(path: Path, max_bytes: int = MAX_BYTES) -> bool:
     except OSError:
         return False
     return True
+
+
+def prune(logs: Path, running: Collection[str], keep: int = KEEP) -> int:
+    """Delete logs of replicas that run no more, but for the `keep` written last. How many were deleted."""
+    ended = [
+        path for path in logs.glob("*.log*") if (found := _REPLICA.fullmatch(path.name)) and found[1] not in running
+    ]
+    ended.sort(key=lambda path: path.stat().st_mtime)
+    for path in ended[: max(0, len(ended) - keep)]:
+        path.unlink(missing_ok=True)
+    return max(0, len(ended) - keep)
 
 
 def size(path: Path) -> int:

@@ -41,12 +41,14 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
-    """What is, and what is wanted, at `now`."""
+    """What is, and what is wanted, at `now`. `settle`: seconds that a released replica goes on for requests that the
+    gateway had routed to it just before."""
 
     now: float
     want: int
     seen: tuple[Seen, ...] = ()
     drain_timeout: float = 30.0
+    settle: float = 0.0
 
 
 class Slot(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +85,8 @@ def _advance(one: Seen, slots: dict[int, Slot], seen: Observation, policy: Polic
     if slot.phase == "running" and one.verdict == "hung":
         slots[n] = _enter("hung", slot, now)
         return [("terminate", n)]
-    if slot.phase == "draining" and (one.released or one.verdict != "ready" or waited >= policy.release):
+    let_go = (one.released and waited >= seen.settle) or one.verdict != "ready" or waited >= policy.release
+    if slot.phase == "draining" and let_go:
         slots[n] = _enter("stopping", slot, now)
         return [("terminate", n)]
     if slot.phase == "hung" and waited >= policy.hung_grace:
