@@ -15,7 +15,6 @@ def test_a_correct_server_fails_nothing() -> None:
     assert skipped == {
         "binary.BF16",
         "binary.raw_request",
-        "malformed.number_for_text",
         "readiness.loading",
     }
 

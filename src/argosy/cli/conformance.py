@@ -1,5 +1,7 @@
 """`argosy conformance`."""
 
+import os
+import signal
 import sys
 
 import click
@@ -15,6 +17,7 @@ from argosy.cli.output import emit, progress
 @click.option("--key", envvar="ARGOSY_KEY", help="The API key; by default ARGOSY_KEY.")
 @click.option("--only", multiple=True, metavar="GROUP|CHECK", help="Only this group or check; may be repeated.")
 @click.option("--disruptive", is_flag=True, help="Also unload and reload models.")
+@click.option("--pid", type=int, help="The server's process: last of all it gets a SIGTERM, and its drain is judged.")
 @json_option
 def conformance(
     url: str,
@@ -23,6 +26,7 @@ def conformance(
     key: str | None,
     only: tuple[str, ...],
     disruptive: bool,
+    pid: int | None,
     as_json: bool,
 ) -> None:
     """Test any server against the Open Inference Protocol v2, and print what passed and what failed.
@@ -43,6 +47,7 @@ def conformance(
             key=key,
             checks=only or None,
             disruptive=disruptive,
+            drain=(lambda: os.kill(pid, signal.SIGTERM)) if pid else None,
             report=(lambda result: report(result.title)) if sys.stderr.isatty() else (lambda result: None),
         )
     emit(found, as_json, lambda: click.echo(render(found), nl=False))

@@ -1,6 +1,7 @@
 """Malformed requests: each gets its status and `{"error": text}`, and the server goes on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ from argosy.conformance.expect import error, refused
 from argosy.conformance.health import ABSENT
 from argosy.conformance.rest import json_body
 from argosy.conformance.subject import Subject
-from argosy.conformance.tensors import Tensor
+from argosy.conformance.tensors import DATATYPES, Tensor, made
 from argosy.conformance.transport import JSON
 
 Body = dict[str, Any]
@@ -98,12 +99,23 @@ for _name, (_title, _bytes) in TEXTS.items():
 
 
 def _wrong_value(subject: Subject, kinds: tuple[str, ...], value: Any) -> str | None:
-    body: Body = json_body(subject.sample)
-    for item, tensor in zip(body["inputs"], subject.sample, strict=True):
-        if tensor.datatype.startswith(kinds) and tensor.raw:
-            item["data"] = [value, *item["data"][1:]]
-            return error(subject.judge(body), (400,), (422,))
-    raise Skipped(f"model '{subject.model}' has no input of {' or '.join(kinds)}")
+    for model, sent in _candidates(subject, kinds):
+        body: Body = json_body(sent)
+        for item, tensor in zip(body["inputs"], sent, strict=True):
+            if tensor.datatype.startswith(kinds) and tensor.raw:
+                item["data"] = [value, *item["data"][1:]]
+                return error(subject.http.post(subject.path(model), body), (400,), (422,))
+    raise Skipped(f"neither '{subject.model}' nor an identity model has an input of {' or '.join(kinds)}")
+
+
+def _candidates(subject: Subject, kinds: tuple[str, ...]) -> Iterator[tuple[str, list[Tensor]]]:
+    """The judged model with its sample, then the identity models of these kinds."""
+    yield subject.model, subject.sample
+    for datatype in DATATYPES:
+        with suppress(Skipped):
+            if datatype.startswith(kinds) and datatype != "FP16":
+                model, taken, _ = subject.identity(datatype)
+                yield model, [made(taken, datatype, (1, 2))]
 
 
 check("malformed.text_for_number", "a text where numbers belong: 400", needs=("model",))(
