@@ -1,7 +1,6 @@
 """Argosy: from a trained model file to every place it has to run."""
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argosy.client import AsyncClient, Client
     from argosy.client.local import load
@@ -13,7 +12,7 @@ __all__ = ["AsyncClient", "Client", "__version__", "load"]
 _PLACES = {"AsyncClient": "argosy.client", "Client": "argosy.client", "load": "argosy.client.local"}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import what is asked for when it is asked for: `import argosy` alone brings in nothing."""
     if name not in _PLACES:
         raise AttributeError(f"module 'argosy' has no attribute '{name}'")

@@ -82,6 +82,11 @@ def test_without_a_platform(run, place, command):
     assert f"no platform is running under {place.root}: start it with  argosy up -d" in result.stderr
 
 
+def test_what_excludes_each_other(run):
+    assert "exclude" in run("deploy", "m:1", "--no-wait", "--wait-timeout", 5).stderr
+    assert "--json needs -d" in run("up", "--json").stderr
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(-1, "0s"), (59, "59s"), (61, "1m"), (7300, "2h"), (200_000, "2d")])
 def test_age(seconds, text):
     assert ps.age(seconds) == text

@@ -1,9 +1,11 @@
+import os
 import socket
 
 import msgspec
 import pytest
 
 from argosy.cli import checks
+from argosy.control.lock import Lock
 from argosy.spec.settings import Home, Settings
 
 
@@ -79,3 +81,6 @@ def test_dead_platform_is_no_platform(tmp_path):
     place = Home(tmp_path).create()
     (place.run / "control.json").write_text('{"url": "http://127.0.0.1:1", "pid": 999999999, "started": 0}')
     assert checks.running(place) is None
+    assert checks.absent(place).found == "it ended without cleaning up"
+    with Lock(place):
+        assert f"process {os.getpid()} holds the lock" in checks.absent(place).found

@@ -155,3 +155,18 @@ def test_platform(run, good, platform, place, tmp_path):
     assert run("predict", "lin", "-d", "[[1, 2, 3]]", "--key", made["key"]).exit_code == 3
     assert good("undeploy", "lin") == {"deleted": "lin"}
     assert good("ps")["endpoints"] == []
+
+
+def test_up_in_the_foreground(place, monkeypatch):
+    monkeypatch.setenv("ARGOSY_GATEWAY_PORT", "0")
+    monkeypatch.setenv("ARGOSY_CONTROL_PORT", "0")
+    with subprocess.Popen(command("up"), stdout=subprocess.PIPE, text=True, env=os.environ) as process:
+        text = ""
+        while "control " not in text:
+            line = process.stdout.readline()
+            assert line
+            text += line
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.read().splitlines()[-1] == "stopped"
+        assert process.wait(30) == 0
+    assert not (place.run / "control.json").exists()

@@ -18,6 +18,11 @@ def test_source_refuses(data):
         predict._source(data, None)
 
 
+def test_format_of_inline_json():
+    with pytest.raises(InvalidArgument, match="--format csv is for files"):
+        predict._source("[1]", "csv")
+
+
 def test_source_hints_at_the_at(tmp_path):
     (tmp_path / "rows.csv").write_text("a\n1\n")
     with pytest.raises(InvalidArgument, match="for a file write  -d @"):

@@ -1,7 +1,8 @@
 import pytest
 
 from argosy.client.local import locate, name_of
-from argosy.spec.errors import NotFound
+from argosy.packaging.options import PushOptions
+from argosy.spec.errors import InvalidArgument, NotFound
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,12 @@ def test_what_is_not_there(tmp_path, monkeypatch):
         locate("./model.onnx")
     with pytest.raises(NotFound, match="no model is named 'digits'"):
         locate("digits")
+
+
+def test_options_on_what_is_packaged_already(tmp_path, monkeypatch):
+    monkeypatch.setenv("ARGOSY_HOME", str(tmp_path))
+    with pytest.raises(InvalidArgument, match="packaged already"):
+        locate("digits:1", PushOptions(trust=True))
 
 
 def test_a_folder_of_the_same_name_is_no_model(tmp_path, monkeypatch):

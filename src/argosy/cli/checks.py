@@ -161,13 +161,24 @@ def platform(place: Home, settings: Settings) -> Iterator[Check]:
     if found is not None:
         yield reachable(place, found.url)
         return
-    yield Check("platform", "ok", "not running")
+    yield absent(place)
     for name, host, port in (
         ("gateway.port", settings.gateway.host, settings.gateway.port),
         ("control.port", settings.control.host, settings.control.port),
     ):
         yield free_port(name, host, port)
     yield left_over(place)
+
+
+def absent(place: Home) -> Check:
+    """Whether a platform that does not answer is really gone."""
+    from argosy.control.lock import holder
+
+    if (pid := holder(place)) is not None:
+        return Check("platform", "warn", f"process {pid} holds the lock and has not announced itself", "argosy down")
+    if (place.run / "control.json").exists():
+        return Check("platform", "warn", "it ended without cleaning up", "argosy up -d  or  argosy down")
+    return Check("platform", "ok", "not running")
 
 
 def reachable(place: Home, url: str) -> Check:

@@ -16,6 +16,7 @@ from argosy.spec.errors import BadPackage, DeadlineExceeded, InvalidArgument, No
 
 RESTING = ("ready", "stopped", "failed")
 POLL_SECONDS = 2.0
+WAIT_SECONDS = 600.0
 
 
 @click.command(cls=Command)
@@ -27,9 +28,9 @@ POLL_SECONDS = 2.0
 @click.option("--public/--private", default=None, help="Whether anybody may call it without a key.")
 @runtime_options
 @click.option("--wait/--no-wait", default=True, help="Wait until it is ready.  [default: wait]")
-@click.option("--wait-timeout", type=float, default=600.0, show_default=True, help="Seconds to wait at most.")
+@click.option("--wait-timeout", type=click.FloatRange(min=0), help="Seconds to wait at most.  [default: 600]")
 @json_option
-def deploy(ref: str, name: str | None, wait: bool, wait_timeout: float, as_json: bool, **given: Any) -> None:
+def deploy(ref: str, name: str | None, wait: bool, wait_timeout: float | None, as_json: bool, **given: Any) -> None:
     """Run a version as an endpoint behind the gateway, or move an endpoint to it.
 
     REF is name:version, name@alias or a digest; it is resolved now, once. Options that are left out keep what the
@@ -41,13 +42,17 @@ def deploy(ref: str, name: str | None, wait: bool, wait_timeout: float, as_json:
       argosy deploy digits:1 --replicas 2
       argosy deploy digits@champion --name prod --max-batch-size 128
     """
+    if wait_timeout is not None and not wait:
+        raise InvalidArgument("--wait-timeout and --no-wait exclude each other")
     api = control()
     endpoint = _declared(api, ref, name or _name(ref), given)
     with progress(f"Deploying {ref} as {endpoint.name}") as report:
         found = api.put(f"/v1/endpoints/{endpoint.name}", endpoint)
         kept = _keep(endpoint.name, found)
         if wait:
-            found["endpoint"] = _wait(api, endpoint.name, wait_timeout, report)
+            found["endpoint"] = _wait(
+                api, endpoint.name, WAIT_SECONDS if wait_timeout is None else wait_timeout, report
+            )
     emit(found, as_json, lambda: _print(found, kept))
 
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from argosy.cli.base import Command, json_option
-from argosy.cli.here import store
+from argosy.cli.here import control, store
 from argosy.cli.output import emit, size, table
-from argosy.spec.errors import Conflict, InvalidArgument
+from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument
 
 if TYPE_CHECKING:
     from argosy.store import Store
@@ -28,27 +28,43 @@ def models(name: str | None, as_json: bool) -> None:
       argosy models
       argosy models digits --json
     """
-    place = store()
     if name is None:
-        found = place.registry.models()
-        rows = [(one.name, one.latest, one.versions, _aliases(one.aliases), _moment(one.updated)) for one in found]
+        found = _summaries()
+        rows = [
+            (one["name"], one["latest"], one["versions"], _aliases(one["aliases"]), _moment(one["updated"]))
+            for one in found
+        ]
         empty = "no models yet: add one with  argosy push FILE --name NAME"
         emit(found, as_json, lambda: table(("model", "latest", "versions", "aliases", "updated"), rows, empty))
-    else:
-        versions = [brief(version) for version in place.registry.versions(name)]
-        rows = [
-            (
-                one["ref"],
-                one["engine"],
-                size(one["size"]),
-                ", ".join(one["aliases"]),
-                _moment(one["created"]),
-                one["digest"][:19],
-            )
-            for one in versions
-        ]
-        emit(versions, as_json, lambda: table(("version", "engine", "size", "aliases", "created", "digest"), rows))
+        return
+    place = store()
+    versions = [brief(version) for version in place.registry.versions(name)]
     place.close()
+    lines = [
+        (
+            one["ref"],
+            one["engine"],
+            size(one["size"]),
+            ", ".join(one["aliases"]),
+            _moment(one["created"]),
+            one["digest"][:19],
+        )
+        for one in versions
+    ]
+    emit(versions, as_json, lambda: table(("version", "engine", "size", "aliases", "created", "digest"), lines))
+
+
+def _summaries() -> list[dict[str, Any]]:
+    """Every model: from the running platform, which has everything loaded, else from the registry itself."""
+    import msgspec
+
+    try:
+        return control(timeout=5).get("/v1/models")
+    except ArgosyError:
+        place = store()
+        found = msgspec.to_builtins(place.registry.models())
+        place.close()
+        return found
 
 
 def brief(version: "Version") -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 Report = Callable[[str], None]
+DRAWN_ROWS = 500
 
 
 def emit(value: Any, as_json: bool, render: Callable[[], None]) -> None:
@@ -26,7 +27,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str =
         click.echo(empty)
         return
     cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and len(cells) <= DRAWN_ROWS:
         _drawn(columns, cells)
     else:
         _plain(columns, cells)

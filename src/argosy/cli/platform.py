@@ -7,6 +7,7 @@ import click
 from argosy.cli.base import Command, json_option
 from argosy.cli.here import settings
 from argosy.cli.output import emit, progress
+from argosy.spec.errors import InvalidArgument
 from argosy.spec.settings import home
 
 
@@ -25,6 +26,8 @@ def up(background: bool, as_json: bool) -> None:
       ARGOSY_GATEWAY_PORT=9000 argosy up
     """
     place = home()
+    if as_json and not background:
+        raise InvalidArgument("--json needs -d: in the foreground there is no single answer")
     if background:
         from argosy.control.detach import detach
 
@@ -34,7 +37,7 @@ def up(background: bool, as_json: bool) -> None:
         return
     from argosy.control.up import up as run
 
-    asyncio.run(run(place, settings(), report=lambda line: click.echo(line, err=as_json)))
+    asyncio.run(run(place, settings(), report=click.echo))
 
 
 def _started(pid: int) -> None:

@@ -105,6 +105,8 @@ def _source(data: str, kind: str | None) -> tuple[Any, str]:
     if data.lstrip()[:1] not in ("[", "{"):
         hint = f"; for a file write  -d @{data}" if Path(data).exists() else ""
         raise InvalidArgument(f"-d takes @FILE, - or JSON (a list or an object), not '{data[:60]}'{hint}")
+    if suffix not in ("", ".json"):
+        raise InvalidArgument(f"--format {kind} is for files and standard input; what stands after -d itself is JSON")
     return data.encode(), ".json"
 
 

@@ -67,10 +67,7 @@ def _rows(version: "Version") -> list[tuple[str, object]]:
 
 def _conversion(conversion: "Conversion") -> str:
     verb = "converted" if conversion.converted else "kept as it is"
-    worst = conversion.max_abs_diff
-    return f"{conversion.source}, {verb}: {conversion.reason}" + (
-        f" (largest difference {worst:.2g})" if worst is not None else ""
-    )
+    return f"{conversion.source}, {verb}: {conversion.reason}"
 
 
 def _scan(scan: "Scan") -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from argosy.spec.errors import NotFound
+from argosy.spec.errors import InvalidArgument, NotFound
 from argosy.spec.settings import home
 from argosy.spec.settings import load as settings_of
 
@@ -56,10 +56,17 @@ def load(ref: str | Path, *, threads: int = 0) -> "LoadedModel":
 def locate(
     ref: str | Path, options: "PushOptions | None" = None, report: Callable[[str], None] = lambda step: None
 ) -> Located:
-    """The package of a path or a reference; a model file is packaged into a temporary folder. Raises NotFound."""
-    path = Path(ref)
+    """The package of a path or a reference; a model file is packaged into a temporary folder.
+
+    Raises NotFound, InvalidArgument for options on what is packaged already, and what packaging raises.
+    """
+    from argosy.packaging.options import PushOptions
+
+    path, options = Path(ref), options or PushOptions()
     if _is_model(path):
         return _packaged(path, options, report)
+    if options != PushOptions():
+        raise InvalidArgument(f"'{ref}' is packaged already: how to package it cannot be said any more")
     if (path / "model.yaml").is_file():
         from argosy.packaging.package import open_package
 
@@ -86,14 +93,13 @@ def _stored(ref: str) -> Located:
     return Located(folder=folder, name=version.name, version=str(version.number), digest=version.digest)
 
 
-def _packaged(path: Path, options: "PushOptions | None", report: Callable[[str], None]) -> Located:
+def _packaged(path: Path, options: "PushOptions", report: Callable[[str], None]) -> Located:
     from argosy.packaging.build import build
-    from argosy.packaging.options import PushOptions
 
     temporary = tempfile.TemporaryDirectory(prefix="argosy-")
     located = Located(folder=Path(temporary.name) / "package", name=name_of(path), temporary=temporary)
     try:
-        build(path, located.name, located.folder, options or PushOptions(), report)
+        build(path, located.name, located.folder, options, report)
     except BaseException:
         located.release()
         raise

@@ -14,6 +14,7 @@ from argosy.client import metadata as models
 from argosy.client.address import Address, model_path
 from argosy.client.errors import from_answer
 from argosy.client.inputs import to_tensors
+from argosy.client.lenient import decode_response
 from argosy.client.metadata import Metadata
 from argosy.client.retry import parse_retry_after, wait_before
 from argosy.protocol import rest
@@ -106,7 +107,7 @@ class Session:
         answer = yield from self._call(Call("POST", path, body, headers))
         size = rest.parse_header_length(answer.headers.get(rest.HEADER_LENGTH), len(answer.body))
         try:
-            return rest.decode_response(answer.body, size)
+            return decode_response(answer.body, size)
         except InvalidArgument as error:
             raise Internal(f"{self.address.base}{path}: {error.message}") from None
 
