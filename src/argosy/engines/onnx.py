@@ -28,7 +28,6 @@ class OnnxEngine(Engine):
         self._session = session
         self._names = [spec.name for spec in signature.outputs]
         self._count = len(signature.inputs)
-        self._batched = signature.batched
         kinds = {spec.datatype for spec in (*signature.inputs, *signature.outputs)}
         self._strings = {spec.name for spec in signature.inputs if spec.datatype == "BYTES"}
         self._plain = not self._strings
@@ -53,7 +52,7 @@ class OnnxEngine(Engine):
             raise Internal(f"onnxruntime failed: {_reason(error)}") from None
         for place in self._text:
             outputs[place] = onnx_values.to_bytes(outputs[place])
-        if self._batched:
+        if self.signature.batched:
             self._check_rows(rows_of(inputs), outputs)
         return outputs
 
