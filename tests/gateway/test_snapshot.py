@@ -169,7 +169,7 @@ async def test_envoy_itself_validates_it(descriptors, tmp_path, tls):
     await envoy.validate(envoy.find(), static(config, snapshot), tmp_path)
     broken = static(config, snapshot)
     broken["static_resources"]["clusters"][0]["connect_timeout"] = "-1s"
-    with pytest.raises(Internal, match="Envoy refuses the configuration.*Invalid duration"):
+    with pytest.raises(Internal, match=r"Envoy refuses the configuration.*Invalid duration"):
         await envoy.validate(envoy.find(), broken, tmp_path)
 
 

@@ -1,6 +1,7 @@
 """Envoy's administration over its Unix socket: what it has taken up, what it refused, what is in flight."""
 
 import asyncio
+import contextlib
 import json
 from typing import Any, cast
 
@@ -79,6 +80,8 @@ class Admin:
             body = await _body(reader, headers)
         finally:
             writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
         if status != 200:
             raise Internal(f"the gateway's administration answered {status} to {path}: {body[:500].decode()}")
         return body
@@ -87,12 +90,15 @@ class Admin:
 async def _head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
     lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     pairs = (line.partition(":") for line in lines[1:] if line)
-    return int(lines[0].split(" ", 2)[1]), {name.lower(): value.strip() for name, _, value in pairs}
+    status = lines[0].split(" ", 2)[1:2]
+    return int(status[0] if status else ""), {name.lower(): value.strip() for name, _, value in pairs}
 
 
 async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
     if "content-length" in headers:
-        return await reader.readexactly(min(int(headers["content-length"]), LARGEST_ANSWER))
+        if int(headers["content-length"]) > LARGEST_ANSWER:
+            raise ValueError("the answer is too large")
+        return await reader.readexactly(int(headers["content-length"]))
     parts: list[bytes] = []
     total = 0
     while size := int((await reader.readline()).split(b";")[0], 16):
