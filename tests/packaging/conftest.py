@@ -16,7 +16,7 @@ from argosy.store.store import Store
 
 Data = tuple[np.ndarray, np.ndarray]
 
-PYTHON_MODEL = '''
+PYTHON_MODEL = """
 import json
 import numpy as np
 
@@ -27,7 +27,7 @@ class Scale:
 
     def predict(self, inputs):
         return {"scaled": inputs["x"] * self.factor}
-'''
+"""
 
 
 @pytest.fixture(scope="session")

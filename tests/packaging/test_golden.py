@@ -52,7 +52,9 @@ def test_the_message_names_output_row_values_and_difference():
     want = Tensor("score", "FP32", np.zeros((3, 2), "f4"))
     got = want.array.copy()
     got[1, 1] = 0.5
-    with pytest.raises(GoldenMismatch, match=r"'score', row 1, element \[1\]: want 0.0, got 0.5, difference 0.5") as caught:
+    with pytest.raises(
+        GoldenMismatch, match=r"'score', row 1, element \[1\]: want 0.0, got 0.5, difference 0.5"
+    ) as caught:
         compare([want], [got], Tolerance())
     assert "1 of 6 values differ" in caught.value.message
 

@@ -81,7 +81,10 @@ def test_a_column_and_a_matrix_of_one_column_are_the_same():
     assert fit(Table("matrix", {"": np.array([[1.0], [2.0]])}), (flat,))[0].shape == (2,)
 
 
-@given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1), st.sampled_from(["INT8", "INT32", "UINT16", "UINT64", "INT64"]))
+@given(
+    st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1),
+    st.sampled_from(["INT8", "INT32", "UINT16", "UINT64", "INT64"]),
+)
 def test_integers_are_cast_exactly_or_refused(values, datatype):
     array = np.array(values, dtype=np.int64)
     spec = TensorSpec(name="x", datatype=datatype, shape=(-1,))

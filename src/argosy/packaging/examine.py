@@ -26,6 +26,7 @@ MAX_ROWS = 10_000
 """Rows of the sample that are predicted, profiled and compared after a conversion: spread over all of it."""
 
 CHUNK = 1000
+PROBES = 256
 FLEXIBLE = ("sklearn", "python")
 """Engines that take their inputs as the sample has them."""
 
@@ -78,11 +79,26 @@ def examine(task: Task) -> Findings:
         (into / PROFILE).write_bytes(profile.dump(found))
         tensorfile.write(into / SAMPLE, tensors)
         tensorfile.write(into / PREDICTIONS, predictions)
+    elif task.engine == "sklearn":
+        _write_probes(engine, into)
     inputs, outputs = _golden(engine, tensors, task.tolerance)
     tensorfile.write(into / GOLDEN_IN, inputs)
     tensorfile.write(into / GOLDEN_OUT, outputs)
     count = len(inputs[0].array) if engine.signature.batched else 1
     return Findings(signature=engine.signature, golden_rows=count, sample_rows=len(tensors[0].array) if tensors else 0)
+
+
+def _write_probes(engine: Engine, into: Path) -> None:
+    """Without a sample a conversion is compared on many made-up rows, small and large."""
+    made = golden.make(engine.signature.inputs, PROBES)
+    probes = [
+        Tensor(t.name, t.datatype, np.concatenate([t.array * scale for scale in (1, 10, 100)]))
+        for t in made
+        if t.array.dtype.kind == "f"
+    ]
+    if len(probes) == len(made):
+        tensorfile.write(into / SAMPLE, probes)
+        tensorfile.write(into / PREDICTIONS, predict_all(engine, probes))
 
 
 def _sample(task: Task) -> Table | None:

@@ -1,0 +1,256 @@
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+
+from argosy.packaging.load import load
+from argosy.packaging.options import PushOptions
+from argosy.packaging.package import open_package
+from argosy.packaging.push import push, staging
+from argosy.packaging.verify import verify
+from argosy.spec.errors import (
+    ArgosyError,
+    BadPackage,
+    GoldenMismatch,
+    InvalidArgument,
+    NotFound,
+    PayloadTooLarge,
+    Untrusted,
+)
+from tests.packaging.conftest import Call, pickled
+
+
+class Pusher:
+    """Pushes into one store, and opens what came of it."""
+
+    def __init__(self, store):
+        self.store = store
+        self.lines: list[str] = []
+
+    def __call__(self, source, name="m", **options):
+        return push(source, name=name, store=self.store, options=PushOptions(**options), report=self.lines.append)
+
+    def loaded(self, version):
+        return load(open_package(self.store.unpacked(version.digest)), threads=1)
+
+
+@pytest.fixture
+def pusher(store):
+    return Pusher(store)
+
+
+def test_a_scikit_learn_pipeline_becomes_onnx_and_answers_the_same(
+    pusher, digits_joblib, digits_sample, digits, digits_model
+):
+    version = pusher(digits_joblib, "digits", sample=digits_sample)
+    manifest = version.manifest
+    assert (version.ref, manifest.engine, manifest.conversion.converted) == ("digits:1", "onnx", True)
+    assert "agrees with the original on 616 rows" in manifest.conversion.reason
+    assert manifest.scan.verdict == "clean"
+    assert manifest.source.digest == f"sha256:{hashlib.sha256(digits_joblib.read_bytes()).hexdigest()}"
+    model = pusher.loaded(version)
+    answer = model.predict(digits[0])
+    assert (answer["label"] == digits_model.predict(digits[0])).all()
+    assert model.package.profile().rows == 600
+    assert any("scan: clean" in line for line in pusher.lines)
+    assert verify(pusher.store, "digits:1").golden_rows == 16
+
+    script = (
+        "import sys, pathlib; from argosy.packaging.push import push; from argosy.packaging.options import PushOptions;"
+        "from argosy.store import open_store; from argosy.spec.settings import Home, Settings;"
+        "source, sample, home = map(pathlib.Path, sys.argv[1:]);"
+        "store = open_store(Home(home), Settings());"
+        "print(push(source, name='digits', store=store, options=PushOptions(sample=sample), report=lambda _: None).digest)"
+    )
+    command = [sys.executable, "-c", script, str(digits_joblib), str(digits_sample), str(pusher.store.home.root)]
+    other = subprocess.run(
+        command, env=os.environ | {"PYTHONHASHSEED": "7"}, capture_output=True, text=True, check=True
+    )
+    assert other.stdout.strip() == version.digest
+    assert [v.number for v in pusher.store.registry.versions("digits")] == [1]
+
+
+def test_columns_of_several_kinds_become_one_input_each(pusher, people_joblib, people_sample, people):
+    version = pusher(people_joblib, sample=people_sample)
+    signature = version.manifest.signature
+    assert [(spec.name, spec.shape) for spec in signature.inputs] == [
+        ("age", (-1,)),
+        ("visits", (-1,)),
+        ("city", (-1,)),
+    ]
+    assert version.manifest.conversion.converted, version.manifest.conversion.reason
+    labels = pusher.loaded(version).predict(people)["label"]
+    assert (labels == np.where(people["city"] == "Rome", b"yes", b"no")).mean() > 0.99
+
+
+def test_what_cannot_be_converted_stays_native_and_says_why(pusher, digits, tmp_path):
+    from sklearn.neighbors import NearestCentroid
+
+    model = NearestCentroid().fit(digits[0][:300], digits[1][:300])
+    joblib.dump(model, tmp_path / "near.joblib")
+    version = pusher(tmp_path / "near.joblib", license="MIT", description="small")
+    assert version.engine == "sklearn"
+    assert "skl2onnx cannot convert NearestCentroid" in version.manifest.conversion.reason
+    assert version.manifest.requirements[0].startswith("scikit-learn==")
+    assert (version.manifest.license, version.manifest.description) == ("MIT", "small")
+    answer = pusher.loaded(version).predict(digits[0][:50])
+    label = answer["label"] if isinstance(answer, dict) else answer
+    assert (label == model.predict(digits[0][:50])).all()
+
+
+def test_lightgbm_with_gaps_and_named_columns(pusher, trees, tmp_path):
+    frame = pd.DataFrame(np.random.default_rng(1).normal(size=(40, 3)), columns=["c", "a", "b"])
+    frame.loc[3, "b"] = np.nan
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    version = pusher(trees, sample=tmp_path / "x.csv")
+    assert version.manifest.signature.inputs[0].columns == ("a", "b", "c")
+    package = open_package(pusher.store.unpacked(version.digest))
+    assert np.isnan(package.golden_inputs()[0].array).any()
+    assert package.profile().inputs[1].numbers.missing == 1
+    frame["target"] = 1
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    with pytest.raises(InvalidArgument, match=r"does not know the column 'target'.*has 40 rows of the columns"):
+        pusher(trees, sample=tmp_path / "x.csv")
+
+
+def test_an_onnx_file_needs_no_sample(pusher, digits_onnx):
+    version = pusher(digits_onnx)
+    assert (version.engine, version.manifest.golden_rows) == ("onnx", 16)
+    assert version.manifest.scan.verdict == "data-only"
+    assert open_package(pusher.store.unpacked(version.digest)).profile() is None
+
+
+def test_a_python_class_with_its_files(pusher, scale_folder, tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(6.0).reshape(3, 2))
+    (scale_folder / "__pycache__").mkdir()
+    (scale_folder / "__pycache__" / "old.pyc").write_bytes(b"x")
+    version = pusher(scale_folder, sample=tmp_path / "x.npy")
+    manifest = version.manifest
+    assert (manifest.engine, manifest.scan.verdict, manifest.requirements) == ("python", "code", ("numpy>=1",))
+    assert pusher.loaded(version).predict([[1, 2]]).tolist() == [[2.5, 5.0]]
+    assert not any("__pycache__" in path for path in pusher.store.layout.files(version.digest))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_mlflow_folder_with_its_signature_and_example(pusher, tmp_path):
+    import mlflow
+    from sklearn.linear_model import LinearRegression
+
+    frame = pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.5], "b": [0.0, 1.0, 0.5, 2.0]})
+    model = LinearRegression().fit(frame, frame["a"] * 2)
+    signature = mlflow.models.infer_signature(frame, model.predict(frame))
+    mlflow.sklearn.save_model(model, tmp_path / "ml", signature=signature, input_example=frame, pip_requirements=[])
+    version = pusher(tmp_path / "ml")
+    assert [spec.name for spec in version.manifest.signature.inputs] == ["a", "b"]
+    assert version.manifest.golden_rows == 4
+    got = pusher.loaded(version).predict(frame)
+    np.testing.assert_allclose(got, frame["a"] * 2, atol=1e-6)
+
+
+def test_objections_need_trust(pusher, tmp_path):
+    marker = tmp_path / "ran"
+    evil = pickled(Call(os.mkdir, str(marker)), tmp_path / "evil.pkl")
+    with pytest.raises(Untrusted, match=r"posix.mkdir.*--trust"):
+        pusher(evil)
+    assert not marker.exists()
+    with pytest.raises(BadPackage):
+        pusher(evil, trust=True)
+    assert marker.exists()
+    with pytest.raises(NotFound):
+        pusher.store.registry.versions("m")
+
+
+def test_a_hanging_pickle_with_trust_is_stopped(pusher, tmp_path):
+    with pytest.raises(BadPackage, match="did not finish within 5 s"):
+        pusher(pickled(Call(time.sleep, 900), tmp_path / "slow.pkl"), trust=True, seconds=5)
+    assert list((pusher.store.home.root / "staging").iterdir()) == []
+
+
+def test_a_model_that_is_not_deterministic_is_refused(pusher, tmp_path):
+    (tmp_path / "dice.py").write_text(
+        "import random\nclass Dice:\n    def load(self, path): pass\n"
+        "    def predict(self, inputs): return {'y': inputs['x'] * random.random()}\n"
+    )
+    np.save(tmp_path / "x.npy", np.ones((4, 1)))
+    with pytest.raises(BadPackage, match="not deterministic.*output 'y', row 0"):
+        pusher(tmp_path / "dice.py", sample=tmp_path / "x.npy")
+
+
+def test_rows_that_depend_on_each_other_are_not_merged(pusher, tmp_path):
+    (tmp_path / "mean.py").write_text(
+        "class Mean:\n    def load(self, path): pass\n"
+        "    def predict(self, inputs): return {'y': inputs['x'] - inputs['x'].mean()}\n"
+    )
+    np.save(tmp_path / "x.npy", np.arange(8.0).reshape(4, 2))
+    assert not pusher(tmp_path / "mean.py", sample=tmp_path / "x.npy").manifest.signature.batched
+
+
+def test_a_sample_that_does_not_fit(pusher, digits_onnx, tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((3, 5), "f4"))
+    with pytest.raises(InvalidArgument, match=r"takes the shape \[-1, 64\].*have \[3, 5\]"):
+        pusher(digits_onnx, sample=tmp_path / "x.npy")
+    with pytest.raises(NotFound, match="no sample"):
+        pusher(digits_onnx, sample=tmp_path / "none.npy")
+
+
+def test_links_and_giants_are_refused(pusher, digits_onnx, scale_folder, tmp_path):
+    (tmp_path / "link.onnx").symlink_to(digits_onnx)
+    with pytest.raises(BadPackage, match="symbolic link"):
+        pusher(tmp_path / "link.onnx")
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "model.py").write_bytes((scale_folder / "model.py").read_bytes())
+    (tmp_path / "code" / "secrets").symlink_to("/etc/passwd")
+    with pytest.raises(BadPackage, match="symbolic link"):
+        pusher(tmp_path / "code")
+    with pytest.raises(PayloadTooLarge):
+        pusher(digits_onnx, max_bytes=10)
+    with pytest.raises(InvalidArgument, match="model name 'Bad Name'"):
+        pusher(digits_onnx, "Bad Name")
+    with pytest.raises(InvalidArgument, match="no engine 'tensorflow'"):
+        pusher(digits_onnx, engine="tensorflow")
+
+
+def test_a_truncated_model_leaves_nothing(pusher, trees, tmp_path):
+    data = trees.read_bytes()
+    (tmp_path / "cut.txt").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ArgosyError, match="cut off"):
+        pusher(tmp_path / "cut.txt")
+    assert pusher.store.registry.models() == []
+
+
+def test_an_altered_golden_file_is_found_by_the_replay(pusher, digits_onnx, tmp_path):
+    version = pusher(digits_onnx)
+    folder = tmp_path / "copy"
+    import shutil
+
+    shutil.copytree(pusher.store.unpacked(version.digest), folder)
+    path = folder / "golden" / "outputs.oip"
+    path.chmod(0o644)
+    data = bytearray(path.read_bytes())
+    data[-2] ^= 0x10
+    path.write_bytes(data)
+    with pytest.raises(GoldenMismatch, match="output 'probabilities', row 15"):
+        load(open_package(folder))
+    blob = pusher.store.layout.blobs.path(pusher.store.layout.files(version.digest)["golden/outputs.oip"].digest)
+    blob.chmod(0o644)
+    blob.write_bytes(data)
+    with pytest.raises(BadPackage, match="golden/outputs.oip"):
+        verify(pusher.store, version.ref)
+
+
+def test_staging_sweeps_what_a_killed_push_left(tmp_path: Path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = tmp_path / "staging" / f"{dead.pid}-abc"
+    left.mkdir(parents=True)
+    with staging(tmp_path) as place:
+        assert place.is_dir()
+        assert not left.exists()
+    assert not place.exists()

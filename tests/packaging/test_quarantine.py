@@ -1,0 +1,106 @@
+import os
+import subprocess
+import time
+
+import pytest
+
+from argosy.packaging import quarantine
+from argosy.packaging.quarantine import GIB, Limits, Quarantine, run
+from argosy.spec.errors import BadPackage, InvalidArgument, NotFound
+from tests.packaging.conftest import Call, pickled
+
+FAST = Limits(seconds=30)
+
+
+def examine(path, seconds=30.0, address_space=16 * GIB):
+    """Load a pickle the way a push does, without the scan."""
+    arguments = {
+        "engine": "sklearn",
+        "weights": str(path),
+        "settings": {"trusted_pickle": True},
+        "sample": "",
+        "tolerance": {},
+        "into": str(path.parent),
+    }
+    limits = Limits(seconds=seconds, address_space=address_space)
+    return run("examine", arguments, what="evil.pkl", limits=limits)
+
+
+def test_errors_cross_the_border_with_their_class(tmp_path):
+    with pytest.raises(NotFound, match="is no model package"):
+        run("check", {"folder": str(tmp_path)}, what="x", limits=FAST)
+
+
+def test_an_unexpected_failure_is_a_bad_package_that_names_it(tmp_path):
+    with pytest.raises(BadPackage, match="failed with FileNotFoundError"):
+        run("scan", {"path": str(tmp_path / "none"), "kind": "pickle"}, what="x", limits=FAST)
+
+
+def test_one_child_answers_several_jobs_and_ends_with_the_block(tmp_path):
+    path = pickled([1, 2], tmp_path / "m")
+    with Quarantine("m", FAST) as place:
+        first = place.run("scan", {"path": str(path), "kind": "pickle"})
+        pid = place._child.pid
+        assert place.run("scan", {"path": str(path), "kind": "pickle"}) == first
+        assert place._child.pid == pid
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (Call(os._exit, 3), r"evil.pkl ended the process that loaded it \(exit status 3\)"),
+        (Call(os.abort), r"crashed the process that loaded it \(SIGABRT\)"),
+        (Call(os.write, 1, b"x"), "can neither predict|int"),
+    ],
+)
+def test_a_model_that_ends_the_process_is_bad(value, said, tmp_path):
+    with pytest.raises(BadPackage, match=said):
+        examine(pickled(value, tmp_path / "m"))
+
+
+def test_a_model_that_hangs_is_stopped_with_all_it_started(tmp_path):
+    path = pickled(Call(subprocess.call, ["sleep", "987.25"]), tmp_path / "m")
+    begin = time.monotonic()
+    with pytest.raises(BadPackage, match="did not finish within 6 s and was stopped"):
+        examine(path, seconds=6)
+    assert time.monotonic() - begin < 20
+    assert b"987.25" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, check=True).stdout
+
+
+def test_a_model_that_takes_all_memory_is_refused(tmp_path):
+    with pytest.raises(BadPackage, match="[Mm]emory"):
+        examine(pickled(Call(bytearray, 64 * GIB), tmp_path / "m"), address_space=8 * GIB)
+
+
+def test_nonsense_on_the_pipe_is_a_bad_package(monkeypatch, tmp_path):
+    with Quarantine("m", FAST) as place:
+        place._ask = lambda child, line: b"garbage\n"
+        with pytest.raises(BadPackage, match="answer nonsense"):
+            place.run("scan", {"path": str(tmp_path), "kind": "pickle"})
+
+
+def test_the_environment_of_the_child_holds_no_secrets(monkeypatch, tmp_path):
+    monkeypatch.setenv("ARGOSY_KEY", "secret")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    assert "secret" not in str(quarantine._environment(tmp_path))
+
+
+def test_only_jobs_of_ours_run(tmp_path):
+    assert "os:system" not in quarantine.JOBS.values()
+    with pytest.raises(BadPackage):
+        run("os:system", {}, what="x", limits=FAST)
+
+
+def test_a_pickle_without_trust_is_not_loaded(tmp_path):
+    arguments = {
+        "engine": "python",
+        "weights": str(tmp_path),
+        "settings": {"class": "model:Scale"},
+        "sample": "",
+        "tolerance": {},
+        "into": str(tmp_path),
+    }
+    with pytest.raises(InvalidArgument, match="sample"):
+        run("examine", arguments, what="x", limits=FAST)

@@ -1,0 +1,32 @@
+import importlib.metadata
+
+import pytest
+
+from argosy.packaging.requirements import check_all, check_installed, of_engine, read
+from argosy.spec.errors import InvalidArgument, MissingExtra
+
+
+def test_frameworks_are_recorded_as_installed():
+    version = importlib.metadata.version("scikit-learn")
+    assert of_engine("sklearn") == (f"scikit-learn=={version}",)
+    assert [line.split("==")[0] for line in of_engine("sklearn", ["lightgbm"])] == ["lightgbm", "scikit-learn"]
+    assert of_engine("onnx")[0].startswith("onnxruntime>=")
+    assert of_engine("python") == ()
+
+
+def test_a_requirements_file_is_read_strictly(tmp_path):
+    path = tmp_path / "requirements.txt"
+    path.write_text("# comment\nnumpy >= 1   # why\n\nscipy==1.0; python_version<'3'\n")
+    assert read(path) == ("numpy>=1", 'scipy==1.0; python_version < "3"')
+    for line in ("-r other.txt", "./local", "--hash=x", "x @ file:///tmp/x"):
+        path.write_text(line)
+        with pytest.raises(InvalidArgument, match="requirement|URL"):
+            read(path)
+    with pytest.raises(InvalidArgument):
+        check_all(["==1"])
+
+
+def test_installed_requirements_pass_and_markers_count():
+    check_installed(["numpy>=1", "nothing-like-this; python_version < '3'"])
+    with pytest.raises(MissingExtra, match=r"nothing-like-this \(not installed\).*pip install 'nothing-like-this'"):
+        check_installed(["nothing-like-this"])
