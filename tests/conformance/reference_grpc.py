@@ -13,7 +13,8 @@ import grpc
 from argosy.conformance.messages import message
 from argosy.conformance.rpc import CONTENTS, SERVICE
 from argosy.conformance.tensors import Tensor, pack
-from tests.conformance.reference import EXTENSIONS, Handler, Problem, Service, demand, fits
+from tests.conformance.reference import EXTENSIONS, Problem, Service, demand
+from tests.conformance.reference_http import Handler, fits
 
 LARGE = [("grpc.max_receive_message_length", 1 << 28), ("grpc.max_send_message_length", 1 << 28)]
 CODES = {

@@ -22,8 +22,8 @@ def index(subject: Subject) -> str | None:
 
 @check("repository.index_object", "POST index with {} lists the same", needs=("repository",))
 def index_object(subject: Subject) -> str | None:
-    names = [name for name, _ in _entries(_index(subject, b"{}"))]
-    want = [str(entry.get("name")) for entry in subject.index or []]
+    names = sorted(name for name, _ in _entries(_index(subject, b"{}")))
+    want = sorted(str(entry.get("name")) for entry in subject.index or [])
     that(names == want, f"an empty object lists {names}, an empty body {want}")
     return None
 
