@@ -81,7 +81,8 @@ def test_errors_as_json(run):
         (errors.Untrusted("x"), "untrusted"),
         (click.UsageError("x"), "invalid_argument"),
         (OSError(errno.ENOSPC, "no space", "/f"), "storage_full"),
-        (FileNotFoundError(errno.ENOENT, "No such file", "/f"), "invalid_argument"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "/f"), "not_found"),
+        (PermissionError(errno.EACCES, "Permission denied", "/f"), "invalid_argument"),
         (ZeroDivisionError("x"), "internal"),
     ],
 )
@@ -99,6 +100,21 @@ def test_a_traceback_only_with_debug(run, monkeypatch, debug):
     assert result.exit_code == 1
     assert ("Traceback" in result.stderr) is debug
     assert "error: this is a bug in argosy: ZeroDivisionError: surprise" in result.stderr
+
+
+def test_a_group_alone_shows_its_help(run):
+    result = run("keys")
+    assert result.exit_code == 2
+    assert "argosy keys create" in result.stderr
+    assert "error" not in result.stderr
+
+
+def test_version(run):
+    import argosy as package
+
+    assert f"argosy       {package.__version__}" in run("version").stdout
+    assert msgspec.json.decode(run("version", "--json").stdout)["argosy"] == package.__version__
+    assert run("--version").stdout == f"argosy {package.__version__}\n"
 
 
 def test_broken_pipe_is_quiet():

@@ -95,6 +95,10 @@ def test_serve(run, place, tmp_path):
             assert msgspec.json.decode(result.stdout)["outputs"][0]["data"] == [6, 15]
             with Client(url) as client:
                 assert client.predict(None, np.ones((2, 3))).tolist() == [[3], [3]]
+            judged = run("conformance", base, "--only", "health", "--json")
+            assert judged.exit_code == 0
+            assert {one["verdict"] for one in msgspec.json.decode(judged.stdout)["results"]} == {"passed"}
+            assert "health" in run("conformance", base, "--only", "health").stdout
             taken = base.rpartition(":")[2]
             second = subprocess.run(
                 command("serve", path, "--port", taken), capture_output=True, text=True, check=False, env=os.environ

@@ -17,8 +17,10 @@ def test_what_is_not_there(tmp_path, monkeypatch):
     monkeypatch.setenv("ARGOSY_HOME", str(tmp_path))
     with pytest.raises(NotFound, match="no model at"):
         locate("./model.onnx")
-    with pytest.raises(NotFound, match="no model is named 'digits'"):
+    with pytest.raises(NotFound, match=r"^no model is named 'digits'"):
         locate("digits")
+    with pytest.raises(NotFound, match=r"there is no file digits\.onnx, and no model is named"):
+        locate("digits.onnx")
 
 
 def test_options_on_what_is_packaged_already(tmp_path, monkeypatch):

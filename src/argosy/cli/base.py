@@ -12,7 +12,7 @@ from typing import Any, Never
 import click
 
 from argosy.cli.catalog import COMMANDS, sections
-from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, StorageFull
+from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, NotFound, StorageFull
 
 INTERRUPTED = 130
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -138,7 +138,8 @@ def translate(error: BaseException) -> ArgosyError:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageFull(f"no space left on the device ({error.filename or 'while writing'})")
     if isinstance(error, OSError) and error.filename:
-        return InvalidArgument(f"{error.strerror}: {error.filename}")
+        kind = NotFound if isinstance(error, FileNotFoundError) else InvalidArgument
+        return kind(f"{error.strerror}: {error.filename}")
     return Internal(f"this is a bug in argosy: {type(error).__name__}: {error} (run again with --debug to see where)")
 
 

@@ -16,6 +16,8 @@ from argosy.spec.settings import load as settings_of
 if TYPE_CHECKING:
     from argosy.packaging.load import LoadedModel
     from argosy.packaging.options import PushOptions
+    from argosy.store import Store
+    from argosy.store.version import Version
 
 
 class Located(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,11 +88,20 @@ def _stored(ref: str) -> Located:
     place = home()
     store = open_store(place, settings_of(place))
     try:
-        version = store.registry.resolve(ref)
+        version = _resolved(store, ref)
         folder = store.unpacked(version.digest)
     finally:
         store.close()
     return Located(folder=folder, name=version.name, version=str(version.number), digest=version.digest)
+
+
+def _resolved(store: "Store", ref: str) -> "Version":
+    try:
+        return store.registry.resolve(ref)
+    except NotFound as error:
+        if not Path(ref).suffix:
+            raise
+        raise NotFound(f"there is no file {ref}, and {error.message}") from None
 
 
 def _packaged(path: Path, options: "PushOptions", report: Callable[[str], None]) -> Located:
