@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from argosy.cli import keyfile, predict
 from argosy.protocol.rest import Response
-from argosy.spec.errors import InvalidArgument
+from argosy.spec.errors import InvalidArgument, Unavailable
 from argosy.spec.tensor import tensor
 
 
@@ -81,6 +81,16 @@ def test_no_platform_names_the_other_way(run):
     assert "argosy up -d, or name a server with --url" in result.stderr
 
 
+def test_a_gateway_without_a_controller(place, monkeypatch):
+    keyfile.save(place, "digits", keyfile.SavedKey("id", "ak", "http://127.0.0.1:1/v2/models/digits/infer"))
+    with pytest.raises(Unavailable, match="no platform is running"):
+        predict._target("digits", None, None)
+    monkeypatch.setattr(predict, "_alive", lambda url: True)
+    assert predict._target("digits", None, None) == ("http://127.0.0.1:1", "ak")
+    assert predict._target("digits", None, "other") == ("http://127.0.0.1:1", "other")
+    assert predict._target("digits", "http://h", None) == ("http://h", None)
+
+
 def test_environment(run, monkeypatch):
     monkeypatch.setenv("ARGOSY_URL", "http://127.0.0.1:1")
     result = run("predict", "digits", "-d", "[[1]]", "--timeout", "0.3", "--json")
@@ -93,7 +103,7 @@ def test_key_file(place):
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
     keyfile.save(place, "digits", keyfile.SavedKey("id2", "ak_2"))
-    assert keyfile.find(place, "digits") == keyfile.SavedKey("id2", "ak_2")
+    assert keyfile.find(place, "digits") == keyfile.SavedKey("id2", "ak_2", "")
     keyfile.forget(place, "id1")
     assert keyfile.find(place, "digits") is not None
     keyfile.forget(place, "id2")

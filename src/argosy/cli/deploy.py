@@ -80,7 +80,7 @@ def _keep(name: str, found: dict[str, Any]) -> str:
     from argosy.cli import keyfile
 
     if found.get("key"):
-        return str(keyfile.save(place(), name, keyfile.SavedKey(found["key_id"], found["key"])))
+        return str(keyfile.save(place(), name, keyfile.SavedKey(found["key_id"], found["key"], found["url"])))
     return ""
 
 

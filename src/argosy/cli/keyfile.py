@@ -9,10 +9,11 @@ from argosy.spec.settings import Home
 
 
 class SavedKey(msgspec.Struct, frozen=True):
-    """`keys/ENDPOINT.json` in the home: the id of the key and the key itself."""
+    """`keys/ENDPOINT.json` in the home: the id of the key, the key itself, and the URL it was given for."""
 
     id: str
     key: str
+    url: str = ""
 
 
 def save(place: Home, endpoint: str, saved: SavedKey) -> Path:

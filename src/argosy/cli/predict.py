@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from argosy.cli.base import Command, json_option
-from argosy.cli.output import emit, progress, table
+from argosy.cli.output import progress, table
 from argosy.spec.errors import InvalidArgument, Unavailable
 
 if TYPE_CHECKING:
@@ -64,7 +64,10 @@ def predict(
                 if len(chunks) > 1:
                     report(f"{number} of {len(chunks)} parts")
     response = _joined(parts)
-    emit(_wire(response), as_json, lambda: _print(response))
+    if as_json:
+        click.echo(_wire(response))
+    else:
+        _print(response)
 
 
 def _target(name: str, url: str | None, key: str | None) -> tuple[str, str | None]:
@@ -73,12 +76,22 @@ def _target(name: str, url: str | None, key: str | None) -> tuple[str, str | Non
 
     if url:
         return url, key
+    saved = keyfile.find(here.place(), name)
     try:
         found = here.control().endpoint(name)["url"]
     except Unavailable as error:
-        raise Unavailable(f"{error.message}, or name a server with --url or ARGOSY_URL") from None
-    saved = keyfile.find(here.place(), name)
+        if saved is None or not _alive(saved.url):
+            raise Unavailable(f"{error.message}, or name a server with --url or ARGOSY_URL") from None
+        found = saved.url
     return found.partition("/v2/")[0], key or (saved and saved.key)
+
+
+def _alive(url: str) -> bool:
+    """Whether a gateway answers there: it goes on without a controller."""
+    from argosy.client import Client
+
+    with Client(url, timeout=2.0) as client:
+        return client.live()
 
 
 def _rows(client: "Client", name: str, version: str | None, data: str, kind: str | None) -> tuple[list["Tensor"], bool]:
@@ -138,12 +151,10 @@ def _joined(parts: list["Response"]) -> "Response":
     return msgspec.structs.replace(parts[0], tensors=tensors)
 
 
-def _wire(response: "Response") -> Any:
-    import msgspec
-
+def _wire(response: "Response") -> bytes:
     from argosy.protocol.rest import encode_response
 
-    return msgspec.Raw(encode_response(response)[0])
+    return encode_response(response)[0]
 
 
 def _print(response: "Response") -> None:
