@@ -223,6 +223,7 @@ def test_a_route_to_nowhere_is_caught():
         (lambda: ApiKey(id="k", sha256="xyz"), "64 lower-case hex"),
         (lambda: api_key(burst=3), "burst needs requests_per_second"),
         (lambda: api_key(requests_per_second=0), "requests_per_second"),
+        (lambda: api_key(scopes=("a b",)), "scope 'a b'"),
         (lambda: Tls("c", "/k"), "absolute"),
     ],
 )

@@ -1,21 +1,39 @@
 """What the virtual host says about keys: who they are, what they may reach, how often. It travels with the routes."""
 
 from fractions import Fraction
+from functools import cache
+from importlib.resources import files
 
-from argosy.gateway.model import ANY_ENDPOINT, ApiKey
-from argosy.gateway.xds import EXTENSIONS, Resource, seconds, typed
+from argosy.gateway.model import ApiKey
+from argosy.gateway.xds import EXTENSIONS, Resource, body, seconds, typed
 
 HEADER = "x-argosy-key-id"
 """Set by the gateway, removed when a client sends it."""
+
+NOTHING = "-"
+"""A scope that is no endpoint's name."""
 
 EVERYBODY = {"max_tokens": 2**32 - 1, "tokens_per_fill": 2**32 - 1, "fill_interval": "1s"}
 """Envoy insists on a bucket for requests that meet no other: one that is never empty."""
 
 
-def key_table(keys: tuple[ApiKey, ...]) -> Resource:
-    """The Lua filter's context: SHA-256 of a key → its id and scopes."""
-    table = {key.sha256: _owner(key) for key in sorted(keys, key=lambda each: each.id)}
-    return typed(EXTENSIONS + "filters.http.lua.v3.LuaPerRoute", filter_context=table)
+def key_check(keys: tuple[ApiKey, ...]) -> Resource:
+    """The Lua filter's script with the keys in front of it.
+
+    Not its `filter_context`: Envoy copies that whole for every request.
+    """
+    rows = (
+        f"{key.sha256} {key.id} {','.join(sorted(set(key.scopes))) or NOTHING}\n"
+        for key in sorted(keys, key=lambda each: each.id)
+    )
+    script = f"local KEYS = [==[\n{''.join(rows)}]==]\n{key_script()}"
+    return typed(EXTENSIONS + "filters.http.lua.v3.LuaPerRoute", source_code=body(script))
+
+
+@cache
+def key_script() -> str:
+    """The Lua source of the key check."""
+    return (files("argosy.gateway") / "lua" / "keys.lua").read_text("utf-8")
 
 
 def rate_limits(keys: tuple[ApiKey, ...]) -> Resource:
@@ -44,15 +62,6 @@ def token_bucket(key: ApiKey) -> Resource:
     tokens, interval = rate.numerator, float(rate.denominator)
     burst = key.burst if key.burst is not None else max(1, -(-rate.numerator // rate.denominator))
     return {"max_tokens": burst, "tokens_per_fill": tokens, "fill_interval": seconds(interval)}
-
-
-def _owner(key: ApiKey) -> Resource:
-    owner: Resource = {"id": key.id}
-    if ANY_ENDPOINT in key.scopes:
-        owner["all"] = True
-    else:
-        owner["scopes"] = dict.fromkeys(sorted(set(key.scopes)), True)
-    return owner
 
 
 def _always(runtime_key: str) -> Resource:

@@ -1,13 +1,10 @@
 """The listener: connection manager, filters and TLS. It depends on the configuration alone: keys drain nothing."""
 
-from functools import cache
-from importlib.resources import files
-
 from argosy.gateway import grpc_names
 from argosy.gateway.access_log import LUA, access_log
 from argosy.gateway.model import GatewayConfig, Tls
 from argosy.gateway.replies import local_replies
-from argosy.gateway.xds import Resource, body, extension, file_source, seconds, typed
+from argosy.gateway.xds import Resource, extension, file_source, seconds, typed
 
 NAME = "argosy"
 """The name of the one listener, route table and virtual host."""
@@ -45,12 +42,6 @@ def secret(tls: Tls) -> Resource:
             "watched_directory": {"path": folder},
         },
     )
-
-
-@cache
-def key_script() -> str:
-    """The Lua source of the key check."""
-    return (files("argosy.gateway") / "lua" / "keys.lua").read_text("utf-8")
 
 
 def _connection_manager(config: GatewayConfig, rds_path: str) -> Resource:
@@ -108,7 +99,7 @@ def http_filters(config: GatewayConfig) -> list[Resource]:
             descriptor_set={"inline_bytes": grpc_names.descriptor_set()},
             extractions_by_method=grpc_names.extractions(),
         ),
-        extension(LUA, "filters.http.lua.v3.Lua", default_source_code=body(key_script()), clear_route_cache=False),
+        extension(LUA, "filters.http.lua.v3.Lua", clear_route_cache=False),
         extension(RATE_LIMIT, "filters.http.local_ratelimit.v3.LocalRateLimit", stat_prefix=NAME),
         extension("envoy.filters.http.router", "filters.http.router.v3.Router", suppress_envoy_headers=True),
     ]

@@ -174,6 +174,9 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         check_token(self.id, "key id")
         if not _SHA256.fullmatch(self.sha256):
             raise InvalidArgument(f"key '{self.id}': sha256 must be 64 lower-case hex digits")
+        for scope in self.scopes:
+            if scope != ANY_ENDPOINT:
+                check_name(scope, f"key '{self.id}': scope")
         if self.requests_per_second is None:
             if self.burst is not None:
                 raise InvalidArgument(f"key '{self.id}': burst needs requests_per_second")

@@ -46,5 +46,5 @@ def _virtual_host(config: GatewayConfig, matcher: Resource, known: tuple[ApiKey,
             set_header("x-argosy-revision", "%METADATA(CLUSTER:argosy:revision)%"),
             set_header("x-argosy-replica", "%METADATA(UPSTREAM_HOST:argosy:replica)%"),
         ],
-        "typed_per_filter_config": {LUA: keys.key_table(known), RATE_LIMIT: keys.rate_limits(known)},
+        "typed_per_filter_config": {LUA: keys.key_check(known), RATE_LIMIT: keys.rate_limits(known)},
     }
