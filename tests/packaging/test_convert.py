@@ -46,8 +46,10 @@ def test_agreement_on_every_row_is_needed(digits_joblib, digits_sample, tmp_path
     assert "differs on 2 of 600 rows: output 'label', row 3" in verdict.reason
 
 
-def test_a_forest_without_a_sample_is_compared_on_many_made_up_rows(forest, tmp_path):
-    joblib.dump(forest, tmp_path / "f.joblib")
+def test_a_tree_without_a_sample_is_compared_on_many_made_up_rows(digits, tmp_path):
+    from sklearn.tree import DecisionTreeClassifier
+
+    joblib.dump(DecisionTreeClassifier(max_depth=5, random_state=0).fit(*digits), tmp_path / "f.joblib")
     verdict = convert.convert(examined(tmp_path / "f.joblib", tmp_path))
     assert verdict.converted
     assert "784 rows" in verdict.reason

@@ -70,7 +70,7 @@ def test_a_model_that_hangs_is_stopped_with_all_it_started(tmp_path):
 
 
 def test_a_model_that_takes_all_memory_is_refused(tmp_path):
-    with pytest.raises(BadPackage, match="[Mm]emory"):
+    with pytest.raises(BadPackage, match=r"[Mm]emory"):
         examine(pickled(Call(bytearray, 64 * GIB), tmp_path / "m"), address_space=8 * GIB)
 
 

@@ -20,7 +20,7 @@ def test_a_requirements_file_is_read_strictly(tmp_path):
     assert read(path) == ("numpy>=1", 'scipy==1.0; python_version < "3"')
     for line in ("-r other.txt", "./local", "--hash=x", "x @ file:///tmp/x"):
         path.write_text(line)
-        with pytest.raises(InvalidArgument, match="requirement|URL"):
+        with pytest.raises(InvalidArgument, match=r"requirement|URL"):
             read(path)
     with pytest.raises(InvalidArgument):
         check_all(["==1"])

@@ -19,6 +19,7 @@ def names(path, kind="joblib"):
     return scan(path, kind).scan.objections
 
 
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_real_estimators_are_clean(digits_joblib, people_joblib, forest, tmp_path):
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.neighbors import KNeighborsClassifier
@@ -30,18 +31,9 @@ def test_real_estimators_are_clean(digits_joblib, people_joblib, forest, tmp_pat
     models = [HistGradientBoostingClassifier(max_iter=2), KNeighborsClassifier(), MLPClassifier((3,), max_iter=1)]
     for number, model in enumerate([forest, *models]):
         if number:
-            with pytest.warns() if number == 3 else _quiet():
-                model.fit(x, y)
+            model.fit(x, y)
         joblib.dump(model, tmp_path / "m", compress=number % 3)
         assert names(tmp_path / "m") == ()
-
-
-class _quiet:
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        return
 
 
 @pytest.mark.parametrize(
@@ -87,7 +79,7 @@ def test_opcodes_cannot_hide_where_the_scanner_steps_over_an_array(tmp_path):
     from joblib.numpy_pickle import NumpyArrayWrapper
 
     full = Call(NumpyArrayWrapper, np.ndarray, (4,), "C", np.dtype("f8"))
-    with pytest.raises(BadPackage, match="broken pickle|hides an array wrapper"):
+    with pytest.raises(BadPackage, match=r"broken pickle|hides an array wrapper"):
         names(pickled(full, tmp_path / "m"))
     import pandas.core.indexes.base as base
 
