@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
+import psutil
 import pytest
 
 from argosy.control import strays
@@ -89,3 +91,27 @@ def test_a_replica_and_a_gateway_that_died_meanwhile_are_started_again(
     assert first[1] in platform.pids()
     assert len(strays.gateways(home)) == 1
     assert platform.stop() == 0
+
+
+@pytest.mark.slow
+def test_a_gateway_that_hangs_is_replaced(home: Home, package: str, start: Callable[..., Up]):
+    platform = start(STAND_IN_UP).ready()
+    platform.call("PUT", "/v1/endpoints/digits", {"model": package, "public": True}, wait=60)
+    (hung,) = strays.gateways(home)
+    hung.suspend()
+    until(lambda: strays.gateways(home) not in ([], [hung]), seconds=90)
+    until(lambda: platform.call("GET", "/v1/status")["error"] == "")
+    assert httpx.post(platform.call("GET", "/v1/endpoints/digits")["url"], json={}).status_code == 200
+    assert platform.stop() == 0
+
+
+def test_a_second_interrupt_waits_for_nothing(home: Home, package: str, start: Callable[..., Up]):
+    platform = start(STAND_IN_UP).ready()
+    platform.call("PUT", "/v1/endpoints/digits", {"model": package, "replicas": 1}, wait=60)
+    (replica,) = platform.call("GET", "/v1/replicas")
+    psutil.Process(replica["pid"]).suspend()
+    platform.process.send_signal(signal.SIGINT)
+    until(lambda: "stopping" in platform.out.read_text())
+    platform.process.send_signal(signal.SIGINT)
+    assert platform.process.wait(10) == 0
+    assert_nothing_is_left(home)

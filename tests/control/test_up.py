@@ -13,7 +13,7 @@ from argosy.control.detach import detach
 from argosy.control.down import down
 from argosy.control.lock import Lock, holder
 from argosy.control.place import gateway_config, prepare
-from argosy.control.server import check_free
+from argosy.control.port import check_free
 from argosy.spec.errors import Conflict, InvalidArgument
 from argosy.spec.settings import ControlSettings, GatewaySettings, Home, Settings
 from tests.control.conftest import Up

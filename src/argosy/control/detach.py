@@ -5,11 +5,9 @@ import os
 import sys
 from collections.abc import Callable
 
-import msgspec
-
+from argosy.control.announce import Running, announced
 from argosy.control.lock import holder
 from argosy.control.place import prepare
-from argosy.control.platform import Running, control_file
 from argosy.spec.errors import ArgosyError, Conflict, Internal, Unavailable, table
 from argosy.spec.settings import Home, Settings
 from argosy.targets.log import last_line, size
@@ -29,7 +27,7 @@ async def detach(home: Home, settings: Settings, *, report: Callable[[str], None
     process = spawn([sys.executable, "-m", "argosy.control"], environ, log)
     try:
         async with asyncio.timeout(START_SECONDS):
-            while (found := running(home, process.pid)) is None:
+            while (found := announced(home, process.pid)) is None:
                 if process.ended():
                     raise _reason(last_line(log, start), process)
                 await asyncio.sleep(0.05)
@@ -38,15 +36,6 @@ async def detach(home: Home, settings: Settings, *, report: Callable[[str], None
         raise Unavailable(f"the platform did not come up in {START_SECONDS:g} s; see {log}") from None
     report(f"running   in process {found.pid}, control {found.url}")
     return found
-
-
-def running(home: Home, pid: int) -> Running | None:
-    """What process `pid` has announced; None as long as it has not."""
-    try:
-        found = msgspec.json.decode(control_file(home).read_bytes(), type=Running)
-    except (OSError, msgspec.MsgspecError):
-        return None
-    return found if found.pid == pid else None
 
 
 def _reason(line: str, process: Process) -> ArgosyError:

@@ -7,10 +7,9 @@ import signal
 from collections.abc import Callable
 
 from argosy.control import strays, token
+from argosy.control.announce import control_file
 from argosy.control.lock import Lock, holder
 from argosy.control.place import gateway_config
-from argosy.control.platform import control_file
-from argosy.gateway.gateway import Gateway
 from argosy.spec.errors import ArgosyError, Unavailable
 from argosy.spec.settings import Home, Settings
 from argosy.targets.launch import folder
@@ -60,6 +59,8 @@ async def _clean(home: Home, settings: Settings, report: Callable[[str], None]) 
 
 async def _end_gateway(home: Home, settings: Settings) -> bool:
     """Drained where it can be reached; what is left of it is killed."""
+    from argosy.gateway.gateway import Gateway
+
     ended = False
     with contextlib.suppress(ArgosyError):
         gateway = Gateway(gateway_config(home, settings.gateway), settings.gateway.envoy or None)

@@ -5,7 +5,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from argosy.control.server import check_free
+from argosy.control.port import check_free
 from argosy.gateway.model import GatewayConfig, Tls
 from argosy.spec.errors import InvalidArgument, StorageFull
 from argosy.spec.settings import GatewaySettings, Home, Settings

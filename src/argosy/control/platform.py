@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import psutil
 
 from argosy.control import token
+from argosy.control.announce import Running, announce
 from argosy.control.api import application
 from argosy.control.controller import Controller
 from argosy.control.place import check_gateway_port, gateway_config
@@ -30,14 +30,6 @@ ACCESS_LOG_BYTES = 64 * 1024 * 1024
 HOUSEKEEPING = 10.0
 
 
-class Running(msgspec.Struct, frozen=True, kw_only=True):
-    """`run/control.json`: where the control API listens, and the process that it is part of."""
-
-    url: str
-    pid: int
-    started: float
-
-
 class Watched:
     """The gateway for its watchdog: one that is gone already is not hung, and the controller's own concern."""
 
@@ -51,11 +43,6 @@ class Watched:
     async def kill(self) -> None:
         """End its process."""
         await self._gateway.process.kill()
-
-
-def control_file(home: Home) -> Path:
-    """Where a running platform says how to reach it."""
-    return home.run / "control.json"
 
 
 class Platform:
@@ -107,18 +94,11 @@ class Platform:
             raise
         work = (self.controller.run(), self._keep_house(), watch(Watched(self.gateway), self.controller.wake))
         self._tasks = [asyncio.create_task(each) for each in work]
-        self._announce(url)
+        announce(self.home, Running(url=url, pid=os.getpid(), started=self.started))
         if adopted or found:
             report(f"adopted   {'the gateway and ' if adopted else ''}{found} replicas that were running")
         report(f"gateway   {self.controller.gateway_url}")
         report(f"control   {url}")
-
-    def _announce(self, url: str) -> None:
-        running = Running(url=url, pid=os.getpid(), started=self.started)
-        file = control_file(self.home)
-        fresh = file.with_suffix(".new")
-        fresh.write_bytes(msgspec.json.encode(running))
-        fresh.replace(file)
 
     async def _keep_house(self) -> None:
         while True:

@@ -2,14 +2,13 @@
 
 import asyncio
 import contextlib
-import errno
 import socket
 from typing import Any
 
 from granian.constants import Interfaces
 from granian.server.embed import Server
 
-from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument
+from argosy.control.port import check_free
 from argosy.spec.settings import ControlSettings
 
 
@@ -62,26 +61,3 @@ def _reserve(host: str, port: int) -> socket.socket:
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     held.bind((host, port))
     return held
-
-
-def check_free(host: str, port: int, setting: str) -> None:
-    """Raise Conflict when something listens there, InvalidArgument when the host is none of this machine."""
-    try:
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-    except OSError as error:
-        raise _refused(host, port, setting, error) from None
-
-
-def _refused(host: str, port: int, setting: str, error: OSError) -> ArgosyError:
-    variable = "ARGOSY_" + setting.upper().replace(".", "_")
-    if error.errno == errno.EADDRINUSE:
-        return Conflict(
-            f"port {port} on {host} is in use: stop what listens there, or choose another by the setting {setting} "
-            f"({variable}=0 takes a free one)"
-        )
-    section = setting.partition(".")[0]
-    return InvalidArgument(
-        f"cannot listen on {host} port {port} (settings {section}.host, {setting}): {error.strerror}"
-    )

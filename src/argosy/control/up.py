@@ -7,9 +7,10 @@ import signal
 from collections.abc import Callable, Sequence
 
 from argosy.control import token
+from argosy.control.announce import control_file
 from argosy.control.lock import Lock
 from argosy.control.place import prepare
-from argosy.control.platform import Platform, control_file
+from argosy.control.platform import Platform
 from argosy.control.strays import sweep
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store

@@ -1,0 +1,37 @@
+"""`run/control.json`: how to reach the platform that runs on a home."""
+
+from pathlib import Path
+
+import msgspec
+
+from argosy.spec.settings import Home
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the control API listens, the process that it is part of, and when that started (seconds since 1970)."""
+
+    url: str
+    pid: int
+    started: float
+
+
+def control_file(home: Home) -> Path:
+    """Where it lies."""
+    return home.run / "control.json"
+
+
+def announce(home: Home, running: Running) -> None:
+    """Write it, whole or not at all."""
+    file = control_file(home)
+    fresh = file.with_suffix(".new")
+    fresh.write_bytes(msgspec.json.encode(running))
+    fresh.replace(file)
+
+
+def announced(home: Home, pid: int) -> Running | None:
+    """What process `pid` has announced; None as long as it has not."""
+    try:
+        found = msgspec.json.decode(control_file(home).read_bytes(), type=Running)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return found if found.pid == pid else None
