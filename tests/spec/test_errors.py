@@ -15,6 +15,9 @@ def test_from_http():
     assert isinstance(errors.from_http(404, "x"), errors.NotFound)
     assert isinstance(errors.from_http(418, "x"), errors.InvalidArgument)
     assert isinstance(errors.from_http(502, "x"), errors.Internal)
+    assert type(errors.from_http(500, "x")) is errors.Internal
+    assert type(errors.from_http(501, "x")) is errors.Unsupported
+    assert type(errors.from_http(422, "x")) is errors.BadPackage
 
 
 def test_missing_extra_names_the_command():

@@ -7,8 +7,8 @@ Work-conserving (DESIGN.md, decision 3): a free engine takes at once everything 
 from collections.abc import Hashable, Sequence
 from typing import Literal, NamedTuple
 
-Reason = Literal["idle", "full", "shape", "delay"]
-REASONS: tuple[Reason, ...] = ("idle", "full", "shape", "delay")
+Reason = Literal["idle", "full", "size", "shape", "delay"]
+REASONS: tuple[Reason, ...] = ("idle", "full", "size", "shape", "delay")
 
 
 class Waiting(NamedTuple):
@@ -32,7 +32,8 @@ def decide(queue: Sequence[Waiting], now: float, limit: int, delay: float = 0.0)
 
     The oldest job is always in it. Jobs of the same key follow in order until one does not fit, so that none is
     overtaken for ever. Reasons: `full` (the limit was reached), `delay` (waited long enough), `shape` (jobs of other
-    shapes stay behind), `idle` (the engine was free and took all there was).
+    shapes stay behind), `idle` (the engine was free and took all there was); `size` is `full` where the limit was
+    learned (`sizing.py`) rather than set.
     """
     if not queue:
         return Decision([], None)

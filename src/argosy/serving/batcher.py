@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from argosy.engines.base import Engine
-from argosy.serving import batch
+from argosy.serving import batch, sizing
 from argosy.serving.job import Done, Feeds, Job, Pieces, Result, key_of, merge, slices, split
 from argosy.serving.stats import BatchTimes, Stats
 from argosy.spec.endpoint import Runtime
@@ -47,6 +47,7 @@ class Batcher:
         self._limit = runtime.max_batch_size if self._batched else 1
         self._delay_ns = int(runtime.max_queue_delay * 1e9)
         self._slow = 0
+        self._sizing = sizing.begin(self._limit)
         self._scheduled = False
         self._later: asyncio.TimerHandle | None = None
         self._worker: threading.Thread | None = None
@@ -59,6 +60,11 @@ class Batcher:
     def queued(self) -> int:
         """Jobs that wait for the engine."""
         return sum(not job.finished for job in list(self._queue))
+
+    @property
+    def _sized(self) -> bool:
+        """Sizes are learned where calls are long, and where nobody asked to wait for larger batches."""
+        return not self.inline and not self._delay_ns
 
     def stuck_for(self) -> float:
         """Seconds the engine call now running has taken; 0 when none runs."""
@@ -167,13 +173,17 @@ class Batcher:
             return [job] if self._alive(job, now) else [], "full" if job.rows >= self._limit else "idle", 0
         jobs = [job for job in queue if self._alive(job, now)]
         waiting = [batch.Waiting(job.rows, job.key, job.since) for job in jobs]
-        decision = batch.decide(waiting, now, self._limit, self._delay_ns)
+        limit = self._limit
+        if self._sized:
+            limit = sizing.choose(sum(job.rows for job in jobs), limit, self._sizing)
+        decision = batch.decide(waiting, now, limit, self._delay_ns)
         taken = [jobs[position] for position in decision.take]
         chosen = set(decision.take)
         queue.clear()
         queue.extend(job for position, job in enumerate(jobs) if position not in chosen)
         wait_ns = max(1, int(decision.wait_until) - now) if decision.wait_until else 0
-        return taken, decision.reason or "idle", wait_ns
+        reason = "size" if decision.reason == "full" and limit < self._limit else decision.reason
+        return taken, reason or "idle", wait_ns
 
     def _alive(self, job: Job, now: int) -> bool:
         """Whether the caller still waits. One whose deadline has passed is told so."""
@@ -200,7 +210,10 @@ class Batcher:
         self._call_ns += (done - merged - self._call_ns) // 8
         self._slow = self._slow + 1 if done - merged > 2 * INLINE_NS else 0
         times = BatchTimes(merged - start, done - merged, _clock() - done)
-        self._stats.batch(sum(job.rows for job in jobs), queued, times, reason)
+        rows = sum(job.rows for job in jobs)
+        self._stats.batch(rows, queued, times, reason)
+        if self._sized:
+            self._sizing = sizing.observe(rows, done - start, self._sizing)
         return self._checked(jobs, parts)
 
     def _checked(self, jobs: list[Job], parts: list[list[Array]]) -> list[Outcome]:
