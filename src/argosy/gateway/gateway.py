@@ -52,9 +52,10 @@ class Gateway:
             self.files.remove(self.files.names() - files.keys())
             for file, resources in files.items():
                 self.files.write(file, resources)
+            mark = self.subscriptions.mark()
             await self.process.start(boot, node)
             try:
-                await self.subscriptions.confirm()
+                await self.subscriptions.confirm(mark)
             except (Refused, Unavailable) as error:
                 await self.process.kill()
                 raise self._explained(error) from None

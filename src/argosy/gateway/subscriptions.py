@@ -55,14 +55,18 @@ class Subscriptions:
         if not files:
             return
         before = await self.states()
-        mark = _size(self.log)
+        mark = self.mark()
         wanted = {file: self.files.write(file, resources) for file, resources in files.items()}
         await self._taken_up(wanted, before, mark)
 
-    async def confirm(self) -> None:
-        """Waits until everything that lies there is in use: after a start."""
+    def mark(self) -> int:
+        """Where the log ends now."""
+        return _size(self.log)
+
+    async def confirm(self, mark: int) -> None:
+        """Waits until everything that lies there is in use: after a start, whose log begins at `mark`."""
         names = {file: written.version_info for file in self.files.names() if (written := self.files.get(file))}
-        await self._taken_up(names, {}, 0)
+        await self._taken_up(names, {}, mark)
 
     async def stale(self) -> set[str]:
         """Files whose version is not the one in use."""
