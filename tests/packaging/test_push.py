@@ -127,6 +127,27 @@ def test_an_onnx_file_needs_no_sample(pusher, digits_onnx):
     assert open_package(pusher.store.unpacked(version.digest)).profile() is None
 
 
+def test_a_folder_with_an_onnx_file_and_its_external_data(pusher, digits_onnx, tmp_path):
+    import onnx
+
+    folder = tmp_path / "net"
+    folder.mkdir()
+    model = onnx.load(digits_onnx)
+    weights = np.eye(64, dtype="f4")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weights, "extra"))
+    model.graph.node.insert(0, onnx.helper.make_node("MatMul", ["X", "extra"], ["x_extra"]))
+    model.graph.node[1].input[0] = "x_extra"
+    onnx.save(model, folder / "net.onnx", save_as_external_data=True, location="net.bin", size_threshold=1024)
+    version = pusher(folder)
+    assert version.manifest.weights == "weights/model/net.onnx"
+    assert "weights/model/net.bin" in pusher.store.layout.files(version.digest)
+    assert verify(pusher.store, version.ref).max_difference < 1e-6
+    (tmp_path / "alone").mkdir()
+    alone = (folder / "net.onnx").rename(tmp_path / "alone" / "net.onnx")
+    with pytest.raises(BadPackage, match="push the folder that holds both"):
+        pusher(alone)
+
+
 def test_a_python_class_with_its_files(pusher, scale_folder, tmp_path):
     np.save(tmp_path / "x.npy", np.arange(6.0).reshape(3, 2))
     (scale_folder / "__pycache__").mkdir()

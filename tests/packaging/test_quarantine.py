@@ -1,6 +1,8 @@
 import os
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -104,3 +106,23 @@ def test_a_pickle_without_trust_is_not_loaded(tmp_path):
     }
     with pytest.raises(InvalidArgument, match="sample"):
         run("examine", arguments, what="x", limits=FAST)
+
+
+def test_a_killed_push_takes_its_child_along(tmp_path):
+    path = pickled(Call(time.sleep, 900), tmp_path / "m")
+    script = (
+        "import sys; from argosy.packaging.quarantine import Quarantine\n"
+        "place = Quarantine('m'); place._start(); print(place._child.pid, flush=True)\n"
+        "place.run('examine', {'engine': 'sklearn', 'weights': sys.argv[1], 'settings': {'trusted_pickle': True},"
+        " 'sample': '', 'tolerance': {}, 'into': '.'})"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True)
+    with parent:
+        pid = int(parent.stdout.readline())
+        deadline = time.monotonic() + 30
+        while b"\0argosy.packaging.quarantine\0" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+            assert time.monotonic() < deadline
+        parent.kill()
+    while Path(f"/proc/{pid}").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -56,8 +56,11 @@ class Draft(msgspec.Struct, kw_only=True):
         return self.folder / self.weights
 
     def run(self, job: str, arguments: Any) -> Any:
-        """Run a job on this model in quarantine."""
-        return self.quarantine.run(job, msgspec.to_builtins(arguments))
+        """Run a job on this model in quarantine. Messages name the model as the user knows it, not our copy."""
+        try:
+            return self.quarantine.run(job, msgspec.to_builtins(arguments))
+        except ArgosyError as error:
+            raise type(error)(error.message.replace(str(self.path), self.found.path.name)) from None
 
 
 def build(source: Path, name: str, into: Path, options: PushOptions, report: Report) -> ModelManifest:

@@ -25,10 +25,20 @@ from argosy.spec.tensor import Array, Tensor
 MAX_ROWS = 10_000
 """Rows of the sample that are predicted, profiled and compared after a conversion: spread over all of it."""
 
-CHUNK = 1000
+MAX_SAMPLE = 512 * 1024 * 1024
+"""Bytes of the sample that are kept of those rows."""
+
+CHUNK, CHUNK_BYTES = 1000, 16 * 1024 * 1024
+"""Rows, and bytes of input, that the model is given at once."""
+
 PROBES = 256
-FLEXIBLE = ("sklearn", "python")
-"""Engines that take their inputs as the sample has them."""
+"""Made-up rows, at each of three scales, on which a conversion is compared where there is no sample."""
+
+FRAMES = ("sklearn", "python")
+"""Engines that may have been trained on columns of several kinds."""
+
+FLEXIBLE = ("sklearn", "python", "mlflow", "torch")
+"""Engines that can learn their inputs from the sample."""
 
 SAMPLE, PREDICTIONS, GOLDEN_IN, GOLDEN_OUT, PROFILE = (
     "sample.oip",
@@ -77,10 +87,8 @@ def examine(task: Task) -> Findings:
         predictions = predict_all(engine, tensors)
         found = profile.profile(tensors, predictions, engine.signature.inputs, engine.signature.outputs)
         (into / PROFILE).write_bytes(profile.dump(found))
-        tensorfile.write(into / SAMPLE, tensors)
-        tensorfile.write(into / PREDICTIONS, predictions)
-    elif task.engine == "sklearn":
-        _write_probes(engine, into)
+    if task.engine == "sklearn":
+        _write_comparison(engine, into, tensors, predictions)
     inputs, outputs = _golden(engine, tensors, task.tolerance)
     tensorfile.write(into / GOLDEN_IN, inputs)
     tensorfile.write(into / GOLDEN_OUT, outputs)
@@ -88,8 +96,12 @@ def examine(task: Task) -> Findings:
     return Findings(signature=engine.signature, golden_rows=count, sample_rows=len(tensors[0].array) if tensors else 0)
 
 
-def _write_probes(engine: Engine, into: Path) -> None:
-    """Without a sample a conversion is compared on many made-up rows, small and large."""
+def _write_comparison(engine: Engine, into: Path, sample: list[Tensor], predictions: list[Tensor]) -> None:
+    """What a conversion is compared on: the sample, or else many made-up rows, small and large."""
+    if sample:
+        tensorfile.write(into / SAMPLE, sample)
+        tensorfile.write(into / PREDICTIONS, predictions)
+        return
     made = golden.make(engine.signature.inputs, PROBES)
     probes = [
         Tensor(t.name, t.datatype, np.concatenate([t.array * scale for scale in (1, 10, 100)]))
@@ -113,18 +125,16 @@ def open_model(task: Task, rows: Table | None) -> tuple[Engine, list[Tensor]]:
     The model's own word comes first; the sample decides where the model has none, or where it has columns of several
     kinds.
     """
-    engine: Engine | None = None
-    if rows is None or not (task.engine in FLEXIBLE and signature.needs_columns(rows)):
-        try:
-            engine = _load(task, None)
-        except InvalidArgument:
-            if rows is None or task.engine not in FLEXIBLE:
-                raise
-    if engine is None and rows is not None:
-        return _open_by_sample(task, rows)
-    assert engine is not None
     if rows is None:
-        return engine, []
+        return _load(task, None), []
+    if task.engine in FRAMES and signature.needs_columns(rows):
+        return _open_by_sample(task, rows)
+    try:
+        engine = _load(task, None)
+    except InvalidArgument:
+        if task.engine not in FLEXIBLE:
+            raise
+        return _open_by_sample(task, rows)
     engine.signature = _with_sample(engine.signature, rows)
     return engine, fit_sample(rows, engine.signature)
 
@@ -181,9 +191,12 @@ def _said(rows: Table) -> str:
 
 def _spread(tensors: list[Tensor]) -> list[Tensor]:
     rows = len(tensors[0].array)
-    if rows <= MAX_ROWS:
-        return tensors
-    return take(tensors, np.linspace(0, rows - 1, MAX_ROWS, dtype=int).tolist())
+    most = max(1, min(MAX_ROWS, MAX_SAMPLE // _row_bytes(tensors)))
+    return tensors if rows <= most else take(tensors, np.linspace(0, rows - 1, most, dtype=int).tolist())
+
+
+def _row_bytes(tensors: Sequence[Tensor]) -> int:
+    return max(1, sum(tensor.array.nbytes for tensor in tensors) // max(len(tensors[0].array), 1))
 
 
 def take(tensors: Sequence[Tensor], rows: Sequence[int]) -> list[Tensor]:
@@ -194,7 +207,8 @@ def take(tensors: Sequence[Tensor], rows: Sequence[int]) -> list[Tensor]:
 def predict_all(engine: Engine, tensors: Sequence[Tensor]) -> list[Tensor]:
     """The engine's answers for all rows, asked for in chunks where rows are a batch."""
     rows = len(tensors[0].array)
-    step = CHUNK if engine.signature.batched else max(rows, 1)
+    fitting = max(1, min(CHUNK, CHUNK_BYTES // _row_bytes(tensors)))
+    step = fitting if engine.signature.batched else max(rows, 1)
     parts = [
         _predict(engine, {tensor.name: tensor.array[start : start + step] for tensor in tensors})
         for start in range(0, rows, step)
@@ -217,7 +231,8 @@ def _as_tensors(engine: Engine, arrays: Sequence[Array]) -> list[Tensor]:
 def _golden(engine: Engine, sample: list[Tensor], tolerance: Tolerance) -> tuple[list[Tensor], list[Tensor]]:
     """Golden inputs and outputs. The model is asked twice: it has to give the same answer."""
     if sample:
-        inputs = take(sample, golden.choose(sample)) if engine.signature.batched else sample
+        count = max(1, min(golden.COUNT, golden.MAX_BYTES // _row_bytes(sample)))
+        inputs = take(sample, golden.choose(sample, count)) if engine.signature.batched else sample
     else:
         inputs = golden.make_accepted(engine.signature.inputs, engine.signature.batched, engine.predict)
     feeds = {tensor.name: tensor.array for tensor in inputs}

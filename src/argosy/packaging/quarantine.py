@@ -58,7 +58,7 @@ JOBS: dict[str, str] = {
 
 _MAX_ANSWER = 64 * 1024 * 1024
 _PASSED = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SYSTEMROOT")
-_NEWUSER, _NEWNET = 0x10000000, 0x40000000
+_NEWUSER, _NEWNET, _PDEATHSIG = 0x10000000, 0x40000000, 1
 
 
 class Quarantine:
@@ -104,7 +104,8 @@ class Quarantine:
         self._folder = tempfile.TemporaryDirectory(prefix="argosy-", ignore_cleanup_errors=True)
         work = Path(self._folder.name) / "work"
         work.mkdir()
-        command = [sys.executable, "-P", "-m", "argosy.packaging.quarantine", msgspec.json.encode(self.limits).decode()]
+        limits = msgspec.json.encode(self.limits).decode()
+        command = [sys.executable, "-P", "-m", "argosy.packaging.quarantine", limits, str(os.getpid())]
         with self._log.open("wb") as log:
             self._child = subprocess.Popen(
                 command,
@@ -222,13 +223,22 @@ def confine(limits: Limits) -> None:
         bound = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(kind, (bound, bound))
-    _leave_network()
+    if sys.platform.startswith("linux"):
+        _leave_network()
+
+
+def _die_with(parent: int) -> None:
+    """A model that hangs must not outlive a push that was killed. The parent is the thread that started us."""
+    if sys.platform.startswith("linux"):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PDEATHSIG, int(signal.SIGKILL))
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _leave_network() -> None:
     """A network namespace of its own, with nothing in it; where that is not permitted, the network stays."""
-    if not sys.platform.startswith("linux"):
-        return
     import ctypes
 
     user, group = os.getuid(), os.getgid()
@@ -257,6 +267,7 @@ def perform(job: Job) -> Outcome:
 
 def main(arguments: list[str]) -> int:
     """The child: confine ourselves, then answer jobs until there are no more. What a model prints goes to the log."""
+    _die_with(int(arguments[1]))
     confine(msgspec.json.decode(arguments[0], type=Limits))
     questions, answers = os.fdopen(os.dup(0), "rb"), os.dup(1)
     nowhere = os.open(os.devnull, os.O_RDONLY)
