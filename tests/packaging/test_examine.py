@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -42,6 +44,15 @@ def test_columns_without_names_in_the_model_get_those_of_the_sample(digits_onnx,
     frame.rename(columns={"p3": "other"}).drop(columns="p5").to_parquet(tmp_path / "y.parquet")
     with pytest.raises(InvalidArgument, match=r"63 columns; input 'X' takes 64"):
         examine.examine(task("onnx", digits_onnx, tmp_path, tmp_path / "y.parquet"))
+
+
+def test_a_network_that_amplifies_rounding_is_still_batched(tmp_path):
+    import magika
+
+    model = Path(magika.__file__).parent / "models" / "standard_v3_3" / "model.onnx"
+    found = examine.examine(task("onnx", model, tmp_path))
+    assert found.signature.batched
+    assert found.golden_rows == 16
 
 
 @pytest.mark.parametrize(
