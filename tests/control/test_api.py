@@ -163,7 +163,7 @@ def test_logs_are_read_from_the_end_and_followed(platform: Up):
     refused(platform.ask("GET", "/v1/logs/some-0?lines=-1"), 400, "invalid_argument")
     url = json.loads((platform.home.run / "control.json").read_text())["url"]
     header = {"authorization": f"Bearer {(platform.home.run / 'token').read_text()}"}
-    with httpx.stream("GET", f"{url}/v1/logs/some-0?lines=1&follow=true", headers=header, timeout=30) as answer:
+    with httpx.stream("GET", f"{url}/v1/logs/some-0?lines=1&follow", headers=header, timeout=30) as answer:
         lines = answer.iter_lines()
         assert next(lines) == "line 19999"
         with log.open("a") as more:

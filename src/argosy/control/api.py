@@ -74,7 +74,7 @@ def _handler(route: Route, services: Services) -> Endpointed:
             services=services,
             path=cast("dict[str, str]", request.path_params),
             body=_decoded(route, request, await _body(request)),
-            query=strict.convert(dict(request.query_params), route.query or Nothing, "the query", strict=False),
+            query=strict.convert(_query(request), route.query or Nothing, "the query", strict=False),
         )
         result = await route.handler(call)
         if route.answer is None:
@@ -86,6 +86,11 @@ def _handler(route: Route, services: Services) -> Endpointed:
 
 class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The query of a route that has none."""
+
+
+def _query(request: Request) -> dict[str, str]:
+    """The last of each parameter. A bare one (`?follow`) means true."""
+    return {name: value or "true" for name, value in request.query_params.items()}
 
 
 def _decoded(route: Route, request: Request, body: bytes) -> Any:

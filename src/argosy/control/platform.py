@@ -62,6 +62,7 @@ class Platform:
         self.target = LocalTarget(home, store.unpacked, changed=self._wake, command=command)
         state = State(store.database)
         self.controller = Controller(state, store.keys, self.target, self.gateway, settings.gateway)
+        self._ending = asyncio.Event()
         self.started = psutil.Process().create_time()
         services = Services(
             home=home,
@@ -71,6 +72,7 @@ class Platform:
             controller=self.controller,
             stop=stop,
             started=self.started,
+            ending=self._ending,
         )
         app = application(services, token.ensure(home), any_host=settings.control.expose)
         self.server = ApiServer(app, settings.control)
@@ -120,12 +122,10 @@ class Platform:
     async def _drain(self) -> None:
         await self.gateway.stop()
         await self.target.stop()
-        await self.server.stop()
+        await self._close_api()
 
-    async def leave(self) -> None:
-        """End this process' part; gateway and replicas go on."""
-        await self._end_tasks()
-        await self.target.close()
+    async def _close_api(self) -> None:
+        self._ending.set()
         await self.server.stop()
 
     async def _end_tasks(self) -> None:

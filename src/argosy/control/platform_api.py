@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+import argosy
 from argosy.control.route import Call, Route
 from argosy.control.status import ReplicaStatus
 from argosy.spec.errors import InvalidArgument, NotFound
@@ -20,6 +21,7 @@ POLL = 0.2
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The platform. `error` is what keeps the controller from its work, if anything does."""
 
+    version: str
     home: str
     pid: int
     started: float
@@ -51,6 +53,7 @@ async def status(call: Call) -> Status:
     """How the platform stands."""
     services, view = call.services, call.services.controller.view
     return Status(
+        version=argosy.__version__,
         home=str(services.home.root),
         pid=os.getpid(),
         started=services.started,
@@ -80,13 +83,13 @@ async def logs(call: Call) -> AsyncIterator[bytes]:
     path = call.services.home.logs / f"{name}.log"
     if not _NAME.fullmatch(name) or not path.is_file():
         raise NotFound(f"there is no log of '{name[:80]}'")
-    return _lines(path, call.query)
+    return _lines(path, call.query, call.services.ending)
 
 
-async def _lines(path: Path, wanted: Lines) -> AsyncIterator[bytes]:
+async def _lines(path: Path, wanted: Lines, ending: asyncio.Event) -> AsyncIterator[bytes]:
     position, tail = await asyncio.to_thread(last_lines, path, wanted.lines)
     yield tail
-    while wanted.follow:
+    while wanted.follow and not ending.is_set():
         position, more = await asyncio.to_thread(_after, path, position)
         if more:
             yield more

@@ -1,5 +1,6 @@
 """A route of the control API: what is served, documented and tested from one table."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from argosy.store.store import Store
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
-    """What the handlers work on. `stop` begins the orderly end of the platform."""
+    """What the handlers work on. `stop` begins the orderly end of the platform; `ending` is set as the API closes."""
 
     home: Home
     settings: Settings
@@ -21,6 +22,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     controller: Controller
     stop: Callable[[], None]
     started: float
+    ending: asyncio.Event
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):

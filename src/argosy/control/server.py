@@ -11,6 +11,8 @@ from granian.server.embed import Server
 from argosy.control.port import check_free
 from argosy.spec.settings import ControlSettings
 
+STOP_SECONDS = 5.0
+
 
 class ApiServer:
     """Serves an ASGI application at a host and port; port 0 takes a free one."""
@@ -46,8 +48,7 @@ class ApiServer:
         """Answer what was asked, and listen no more."""
         if self._server is not None and self._task is not None:
             self._server.stop()
-            with contextlib.suppress(TimeoutError, asyncio.CancelledError):
-                await asyncio.wait_for(self._task, 5.0)
+            await asyncio.wait([self._task], timeout=STOP_SECONDS)
 
 
 def _reachable(host: str) -> str:
