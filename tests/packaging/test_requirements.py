@@ -10,6 +10,7 @@ def test_frameworks_are_recorded_as_installed():
     version = importlib.metadata.version("scikit-learn")
     assert of_engine("sklearn") == (f"scikit-learn=={version}",)
     assert [line.split("==")[0] for line in of_engine("sklearn", ["lightgbm"])] == ["lightgbm", "scikit-learn"]
+    assert [line.split("==")[0] for line in of_engine("sklearn", ["xgboost"])] == ["scikit-learn", "xgboost-cpu"]
     assert of_engine("onnx")[0].startswith("onnxruntime>=")
     assert of_engine("python") == ()
 
@@ -28,5 +29,6 @@ def test_a_requirements_file_is_read_strictly(tmp_path):
 
 def test_installed_requirements_pass_and_markers_count():
     check_installed(["numpy>=1", "nothing-like-this; python_version < '3'"])
+    check_installed([f"xgboost=={importlib.metadata.version('xgboost-cpu')}"])
     with pytest.raises(MissingExtra, match=r"nothing-like-this \(not installed\).*pip install 'nothing-like-this'"):
         check_installed(["nothing-like-this"])

@@ -62,7 +62,7 @@ def convert(task: Task) -> Verdict:
     except ImportError as error:
         return Verdict(converted=False, reason=f"{error.name} is not installed")
     except Exception as error:
-        text = " ".join(str(error).split())[:200]
+        text = " ".join(str(error).split(". It usually means")[0].split())[:200]
         return Verdict(converted=False, reason=f"skl2onnx cannot convert {type(estimator).__name__}: {text}")
     return _judge(engine, signature, task)
 

@@ -18,7 +18,11 @@ FRAMEWORKS: dict[EngineName, tuple[str, ...]] = {
 }
 """The distributions, of which one has to be there, that run an engine."""
 
-PICKLED = ("scikit-learn", "lightgbm", "xgboost", "xgboost-cpu")
+PICKLED = {"lightgbm": "lightgbm", "xgboost": "xgboost", "xgboost-cpu": "xgboost"}
+"""Distribution → the package by which a pickle of scikit-learn's kind names it."""
+
+SAME = {"xgboost": "xgboost-cpu", "xgboost-cpu": "xgboost", "mlflow": "mlflow-skinny", "mlflow-skinny": "mlflow"}
+"""Distributions that bring the same package: either will do."""
 
 
 def of_engine(engine: EngineName, names: Iterable[str] = ()) -> tuple[str, ...]:
@@ -28,7 +32,7 @@ def of_engine(engine: EngineName, names: Iterable[str] = ()) -> tuple[str, ...]:
     """
     pinned = engine in ("sklearn", "mlflow", "torch")
     found = {name: version for name in FRAMEWORKS[engine] if (version := installed(name))}
-    found |= {name: version for name in PICKLED if name in names and (version := installed(name))}
+    found |= {name: version for name, root in PICKLED.items() if root in names and (version := installed(name))}
     return tuple(f"{name}{'==' if pinned else '>='}{version}" for name, version in sorted(found.items()))
 
 
@@ -37,7 +41,7 @@ def installed(name: str) -> str:
     from importlib.metadata import PackageNotFoundError, version
 
     try:
-        return version(name)
+        return version(name) if name else ""
     except PackageNotFoundError:
         return ""
 
@@ -74,7 +78,7 @@ def check_installed(lines: Iterable[str]) -> None:
         requirement = Requirement(line)
         if requirement.marker is not None and not requirement.marker.evaluate():
             continue
-        version = installed(requirement.name)
+        version = installed(requirement.name) or installed(SAME.get(requirement.name, ""))
         if not version or not requirement.specifier.contains(version, prereleases=True):
             lacking.append(f"{line} ({f'{version} is installed' if version else 'not installed'})")
     if lacking:
