@@ -1,0 +1,18 @@
+import pytest
+
+from argosy.demo import needs
+from argosy.spec.errors import MissingExtra
+
+
+def test_what_is_missing_is_named_with_its_command(monkeypatch):
+    monkeypatch.setattr(needs, "PACKAGES", ("json", "no_such_package"))
+    with pytest.raises(MissingExtra, match=r"no_such_package.*pip install 'argosy\[demo\]'"):
+        needs.check()
+    with pytest.raises(MissingExtra, match="no_such_package"):
+        needs.folder_of("no_such_package")
+    with pytest.raises(MissingExtra):
+        needs.require("no_such_package")
+
+
+def test_folders_are_found_without_an_import():
+    assert (needs.folder_of("json") / "decoder.py").is_file()
