@@ -67,7 +67,7 @@ def needs_key(endpoints: tuple[EndpointRoute, ...]) -> bool:
     return any(endpoint.auth for endpoint in endpoints)
 
 
-_NO_LOADING = "the gateway loads and unloads nothing: use 'argosy deploy' and 'argosy remove', or the control API"
+_NO_LOADING = "the gateway loads and unloads nothing: use 'argosy deploy' and 'argosy undeploy', or the control API"
 
 
 def index(endpoints: tuple[EndpointRoute, ...]) -> list[dict[str, str]]:

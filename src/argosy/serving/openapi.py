@@ -39,6 +39,8 @@ SCHEMAS: dict[str, Any] = {
         **_object(
             ["inputs"],
             id=_TEXT,
+            model_name=_TEXT,
+            model_version=_TEXT,
             parameters=_PARAMETERS,
             inputs={"type": "array", "minItems": 1, "items": _TENSOR},
             outputs={"type": "array", "items": _object(["name"], name=_TEXT, parameters=_PARAMETERS)},

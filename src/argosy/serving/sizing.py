@@ -11,7 +11,7 @@ TRIES = 2
 """Calls of a size before its cost is believed."""
 FORGET = 512
 """Calls after which the sizes next to the best are tried again: machines and their other tenants change."""
-MARGIN = 1.02
+MARGIN = 1.03
 """A larger size is preferred unless it costs this much more per row: fewer calls, and callers wait less."""
 
 
