@@ -2,14 +2,24 @@
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import msgspec
+import numpy as np
 import psutil
 import pytest
 
+from argosy.demo import home
+from argosy.demo.case import Case, Score
 from argosy.demo.needs import PACKAGES
+from argosy.demo.stage import curl, stage
+from argosy.packaging.options import PushOptions
+from argosy.spec.errors import Conflict
+from argosy.spec.tensor import tensor
+from tests.cli import models
 
 pytestmark = [
     pytest.mark.skipif(
@@ -19,10 +29,24 @@ pytestmark = [
 ]
 
 
+@pytest.fixture
+def tmp_path(tmp_path_factory):
+    """Short, as sockets have to lie below it."""
+    return tmp_path_factory.mktemp("d")
+
+
 def start(tmp_path, *options):
     environ = {**os.environ, "TMPDIR": str(tmp_path), "ARGOSY_GATEWAY_PORT": "1", "PYTHONWARNINGS": "error"}
     command = [sys.executable, "-m", "argosy", "demo", *options]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ)
+
+
+def gone(folder):
+    """Whether the last process that names the folder ends soon."""
+    end = time.monotonic() + 5
+    while left(folder) and time.monotonic() < end:
+        time.sleep(0.05)
+    return not left(folder)
 
 
 def left(folder):
@@ -52,4 +76,72 @@ def test_once(tmp_path):
         assert one["requests"] * one["rows_each"] >= one["rows"]
         assert f"ok  {one['name']}: " in err
     assert list(tmp_path.iterdir()) == []
-    assert left(tmp_path) == []
+    assert gone(tmp_path)
+
+
+def until(process, text):
+    """Read standard error up to a text."""
+    for line in process.stderr:
+        if text in line:
+            return
+    raise AssertionError(f"it ended without saying {text!r}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_leaves_nothing(tmp_path, number):
+    with start(tmp_path) as process:
+        until(process, "digits: training")
+        process.send_signal(number)
+        assert process.wait(30) == 130
+    assert list(tmp_path.iterdir()) == []
+    assert gone(tmp_path)
+
+
+def test_the_next_demo_clears_up_after_a_killed_one(tmp_path):
+    with start(tmp_path) as process:
+        until(process, "digits: training")
+        process.kill()
+    assert left(tmp_path)
+    home.sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert gone(tmp_path)
+
+
+def linear(folder, slope=2.0):
+    """A case of one weight, with the answers it should give."""
+    rows = np.arange(40, dtype="f4").reshape(-1, 1)
+
+    def judge(outputs):
+        (answers,) = outputs.values()
+        right = float((answers == rows * 2.0).mean())
+        return Score(measure="accuracy", value=right, floor=0.9, note="")
+
+    source = models.linear(folder / f"{slope}.onnx", weight=slope, features=1)
+    return Case(
+        name="lin",
+        about="a line",
+        source=source,
+        options=PushOptions(),
+        inputs=(tensor("x", rows),),
+        judge=judge,
+        form="binary",
+        rows_each=3,
+        replicas=1,
+    )
+
+
+def test_a_stage_plays_judges_and_shows_how_to_ask(tmp_path):
+    place = tmp_path / "a folder"
+    with stage(place, lambda line: None, seconds=0) as running:
+        found = running.play(lambda folder, report: linear(folder), lambda line: None)
+        assert (found.ref, found.rows, found.requests, found.good) == ("lin:1", 40, 14, True)
+        (live,) = running.live
+        answer = subprocess.run(curl(live, running.key), shell=True, capture_output=True, check=True).stdout
+        assert msgspec.json.decode(answer)["outputs"][0]["data"] == [0, 2, 4]
+        assert live.url.startswith(running.gateway)
+        with pytest.raises(Conflict, match="already runs"):
+            home.claim(place)
+        wrong = running.play(lambda folder, report: linear(folder, slope=3.0), lambda line: None)
+        assert (wrong.ref, wrong.good) == ("lin:2", False)
+    assert gone(place)
+    assert (place / "demo" / "lin.json").is_file()
