@@ -33,9 +33,8 @@ class TorchEngine(Loose):
 
     def run(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """See `Loose.run`."""
-        import torch
-        from torch.utils import _pytree as pytree
-
+        torch = _torch("a PyTorch program")
+        pytree = torch.utils._pytree
         given = [_tensor(torch, inputs[name], name in self._halves) for name in self._order]
         args, kwargs = pytree.tree_unflatten(given, self._structure)
         try:
@@ -57,7 +56,7 @@ def load(
 ) -> TorchEngine:
     """Load a program. Its dynamic dimensions are the free axes. `threads` holds for all of torch in this process."""
     check_settings(settings, trusted_pickle=bool)
-    torch = require("torch", "torch", f"the PyTorch program {path.name}")
+    torch = _torch(f"the PyTorch program {path.name}")
     if (found := torch_file.objections(path)) and not settings.get("trusted_pickle"):
         raise Untrusted(
             f"{path.name} could run code when it is loaded ({found[0]}); push it with --trust if you know it"
@@ -104,8 +103,7 @@ def output_names(program: Any) -> list[str]:
 
 
 def _spec(name: str, value: Any, side: str) -> TensorSpec:
-    import torch
-
+    torch = _torch("a PyTorch program")
     if not isinstance(value, torch.Tensor):
         raise BadPackage(f"the program's {side} '{name}' is no tensor; export it with tensors alone")
     if value.dtype == torch.bfloat16:
@@ -117,6 +115,11 @@ def _spec(name: str, value: Any, side: str) -> TensorSpec:
             raise BadPackage(f"the program's {side} '{name}' has dtype {value.dtype}, which cannot be served") from None
     axes: list[Any] = list(value.shape)  # symbolic where dynamic
     return TensorSpec(name=name, datatype=datatype, shape=tuple(a if isinstance(a, int) else -1 for a in axes))
+
+
+def _torch(need: str) -> Any:
+    """The framework, untyped: types are checked where it is not installed, too. Raises MissingExtra."""
+    return require("torch", "torch", need)
 
 
 def _tensor(torch: Any, array: Array, half: bool) -> Any:

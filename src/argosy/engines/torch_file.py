@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from argosy.engines.base import check_file, short
+from argosy.engines.base import check_file, require, short
 from argosy.spec.errors import BadPackage
 
 MAX_JSON = 256 << 20
@@ -107,8 +107,7 @@ def plain(expression: str) -> bool:
 
 def _pickled(data: bytes) -> str:
     """Why torch's restricted reader refuses this, or nothing."""
-    import torch
-
+    torch: Any = require("torch", "torch", "a PyTorch program")
     try:
         torch.load(io.BytesIO(data), weights_only=True)
     except Exception as error:
