@@ -54,7 +54,8 @@ def action(endpoint: EndpointRoute, chosen: Resource, protocol: str, *, stream: 
 def retry_policy(retries: int, protocol: str) -> Resource:
     """Again, on another replica: when nothing was answered yet, or the replica said 503.
 
-    The last answer is passed on as it is, so a replica's own 503 keeps its Retry-After.
+    The last answer is passed on as it is, so a replica's own 503 keeps its Retry-After. A dead replica has the fewest
+    requests, so least-request prefers it: only many picks make sure that a retry goes to one that lives.
     """
     conditions = ["connect-failure", "refused-stream", "reset", "retriable-status-codes"]
     return {
@@ -67,7 +68,7 @@ def retry_policy(retries: int, protocol: str) -> Resource:
                 "typed_config": typed("envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"),
             }
         ],
-        "host_selection_retry_max_attempts": "5",
+        "host_selection_retry_max_attempts": "32",
         "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.100s"},
     }
 
