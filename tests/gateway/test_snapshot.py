@@ -149,7 +149,7 @@ def test_the_hosts_of_a_cluster():
 async def test_envoy_itself_validates_it(descriptors, tmp_path, tls):
     config = msgspec.structs.replace(CONFIG, tls=tls, access_log=str(tmp_path / "a.log"))
     if tls:
-        from tests.gateway.test_gateway import certificate
+        from tests.gateway.test_tls import certificate
 
         cert, key = certificate(tmp_path, "c", "x")
         config = msgspec.structs.replace(config, tls=Tls(str(cert), str(key)))
