@@ -6,9 +6,9 @@ import msgspec
 
 import argosy
 from argosy.gateway.access_log import LUA
+from argosy.gateway.forward import switched_off
 from argosy.gateway.listener import RATE_LIMIT
 from argosy.gateway.model import EndpointRoute
-from argosy.gateway.targets import switched_off
 from argosy.gateway.xds import CONTENT_JSON, Resource, set_header
 
 EXTENSIONS = ("binary_tensor_data", "model_repository", "model_configuration", "statistics")

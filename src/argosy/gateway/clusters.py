@@ -10,10 +10,17 @@ from argosy.gateway.xds import Resource, polled_source, typed
 
 HTTP, GRPC = "http", "grpc"
 
+WAITING = "@waiting"
+"""Stands where a revision stands in the name of a waiting room's cluster; no revision can be called that."""
+
 
 def cluster(endpoint: EndpointRoute, revision: RevisionRoute, protocol: str) -> Resource:
     """The CDS resource, without its name and the path of its hosts (see `named`)."""
-    version = {"version": revision.version, "revision": revision.revision, "endpoint": endpoint.endpoint}
+    about = {"version": revision.version, "revision": revision.revision, "endpoint": endpoint.endpoint}
+    return {**_pool(endpoint, protocol, about), "outlier_detection": _outliers()}
+
+
+def _pool(endpoint: EndpointRoute, protocol: str, about: Resource) -> Resource:
     return typed(
         "envoy.config.cluster.v3.Cluster",
         type="EDS",
@@ -21,13 +28,17 @@ def cluster(endpoint: EndpointRoute, revision: RevisionRoute, protocol: str) -> 
         lb_policy="LEAST_REQUEST",
         common_lb_config={"healthy_panic_threshold": {"value": 0}},
         circuit_breakers={"thresholds": [_threshold(endpoint.limits)]},
-        outlier_detection=_outliers(),
         per_connection_buffer_limit_bytes=4 * 1024 * 1024,
         typed_extension_protocol_options={
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _protocol_options(protocol)
         },
-        metadata={"filter_metadata": {MODEL: version}},
+        metadata={"filter_metadata": {MODEL: about}},
     )
+
+
+def room(endpoint: EndpointRoute, protocol: str) -> Resource:
+    """The cluster of an endpoint's waiting room: one host, never ejected; who answers there says its revision."""
+    return _pool(endpoint, protocol, {"endpoint": endpoint.endpoint})
 
 
 def name(endpoint: str, revision: str, protocol: str, resource: Resource) -> str:

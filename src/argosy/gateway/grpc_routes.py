@@ -1,13 +1,17 @@
 """gRPC routes. The model's name is inside the message; a header carries it to the routes (see `lua/keys.lua`)."""
 
+from collections.abc import Iterable
+
+from argosy.gateway import testers
 from argosy.gateway.access_log import LUA
 from argosy.gateway.answers import direct_grpc
 from argosy.gateway.clusters import GRPC
+from argosy.gateway.forward import described, forward, switched_off, switched_on
 from argosy.gateway.grpc_names import SERVICE
-from argosy.gateway.listener import EXTRACTION, RATE_LIMIT
-from argosy.gateway.model import EndpointRoute, GatewayConfig
-from argosy.gateway.targets import Targets, action, by_version, described, switched_off
-from argosy.gateway.xds import Resource, seconds, typed
+from argosy.gateway.listener import EXTRACTION, GRPC_STATS, RATE_LIMIT
+from argosy.gateway.model import EndpointRoute, GatewayConfig, RevisionRoute
+from argosy.gateway.targets import Targets, action, by_version
+from argosy.gateway.xds import Resource
 
 PREFIX = f"/{SERVICE}/"
 STREAM = f"{PREFIX}ModelStreamInfer"
@@ -26,18 +30,22 @@ REPOSITORY = "the gateway keeps no repository over gRPC: ask POST /v2/repository
 
 
 def endpoint_calls(config: GatewayConfig, endpoint: EndpointRoute, targets: Targets) -> list[Resource]:
-    """Calls that name this endpoint: by version, then by weight. Streams have no time limit of their own."""
+    """Calls that name this endpoint: by revision for testers, by version, then by weight."""
     here = _exactly(ENDPOINT, endpoint.endpoint)
     routes: list[Resource] = []
+    for header, revisions in testers.picked(endpoint):
+        routes += _forward(config, endpoint, [here, header], revisions, targets, test=True)
+    if endpoint.testers:
+        any_other = [here, testers.any_other()]
+        routes.append(_refuse(config, endpoint, any_other, NOT_FOUND, testers.unknown(endpoint), test=True))
     for version, revisions in by_version(endpoint).items():
-        if chosen := targets.choose(endpoint, revisions, GRPC):
-            routes += _forward(config, endpoint, [here, _exactly(VERSION, version)], chosen)
+        routes += _forward(config, endpoint, [here, _exactly(VERSION, version)], revisions, targets)
     missing = f"endpoint '{endpoint.endpoint}' does not serve this version"
-    routes.append(_refuse(endpoint, [here, _present(VERSION)], NOT_FOUND, missing))
-    if chosen := targets.choose(endpoint, endpoint.revisions, GRPC):
-        return routes + _forward(config, endpoint, [here], chosen)
+    routes.append(_refuse(config, endpoint, [here, _present(VERSION)], NOT_FOUND, missing))
+    if by_weight := _forward(config, endpoint, [here], endpoint.revisions, targets, mirrored=True):
+        return routes + by_weight
     nothing = f"endpoint '{endpoint.endpoint}' has no revision that answers gRPC"
-    return [*routes, _refuse(endpoint, [here], UNAVAILABLE, nothing)]
+    return [*routes, _refuse(config, endpoint, [here], UNAVAILABLE, nothing)]
 
 
 def server_calls(endpoints: tuple[EndpointRoute, ...], targets: Targets) -> list[Resource]:
@@ -65,7 +73,7 @@ def unnamed_calls(config: GatewayConfig) -> list[Resource]:
     unknown = _match({"prefix": PREFIX}, [_present(ENDPOINT)])
     unread = direct_grpc(_match({"prefix": PREFIX}), INVALID_ARGUMENT, "the request names no model")
     unread["request_body_buffer_limit"] = str(config.max_body_bytes)
-    unread["typed_per_filter_config"] = {EXTRACTION: typed("envoy.config.route.v3.FilterConfig", config={})}
+    unread["typed_per_filter_config"] = switched_on(EXTRACTION, GRPC_STATS)
     repository = _match({"prefix": f"{PREFIX}Repository"})
     return [
         direct_grpc(unknown, NOT_FOUND, "there is no endpoint of this name here"),
@@ -75,24 +83,41 @@ def unnamed_calls(config: GatewayConfig) -> list[Resource]:
 
 
 def _forward(
-    config: GatewayConfig, endpoint: EndpointRoute, headers: list[Resource], chosen: Resource
+    config: GatewayConfig,
+    endpoint: EndpointRoute,
+    headers: list[Resource],
+    revisions: Iterable[RevisionRoute],
+    targets: Targets,
+    *,
+    test: bool = False,
+    mirrored: bool = False,
 ) -> list[Resource]:
-    route: Resource = {"metadata": described(endpoint)}
-    if not endpoint.auth:
-        route["typed_per_filter_config"] = switched_off(RATE_LIMIT)
-    stream = {**action(endpoint, chosen, GRPC, stream=True), "idle_timeout": seconds(config.idle_seconds)}
-    idle = seconds(max(endpoint.timeout + 1, config.body_seconds))
-    unary = {**action(endpoint, chosen, GRPC), "idle_timeout": idle}
+    """Streams, which have no time limit of their own and are never mirrored, and all other calls."""
+    among = list(revisions)
+    stream = targets.lead(endpoint, among, GRPC, stream=True)
+    unary = targets.lead(endpoint, among, GRPC)
+    if stream is None or unary is None:
+        return []
+    unary = targets.mirrored(endpoint, unary, GRPC) if mirrored else unary
     return [
-        {"match": _match({"path": STREAM}, headers), "route": stream, **route},
-        {"match": _match({"prefix": PREFIX}, headers), "route": unary, **route},
+        forward(config, endpoint, _match({"path": STREAM}, headers), stream, test=test),
+        forward(config, endpoint, _match({"prefix": PREFIX}, headers), unary, test=test),
     ]
 
 
-def _refuse(endpoint: EndpointRoute, headers: list[Resource], status: int, message: str) -> Resource:
+def _refuse(
+    config: GatewayConfig,
+    endpoint: EndpointRoute,
+    headers: list[Resource],
+    status: int,
+    message: str,
+    *,
+    test: bool = False,
+) -> Resource:
+    about = described(config, endpoint, {}, test=test)
     return {
         **direct_grpc(_match({"prefix": PREFIX}, headers), status, message),
-        "metadata": described(endpoint),
+        "metadata": {"filter_metadata": {LUA: about}},
     }
 
 

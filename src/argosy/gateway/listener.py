@@ -11,6 +11,7 @@ NAME = "argosy"
 
 RATE_LIMIT = "envoy.filters.http.local_ratelimit"
 EXTRACTION = "envoy.filters.http.grpc_field_extraction"
+GRPC_STATS = "envoy.filters.http.grpc_stats"
 SECRET = "argosy-tls"
 
 
@@ -54,7 +55,7 @@ def _connection_manager(config: GatewayConfig, rds_path: str) -> Resource:
         http_filters=http_filters(config),
         access_log=[access_log(config.access_log_path)],
         local_reply_config=local_replies(),
-        early_header_mutation_extensions=[_forget("x-argosy-key-id")],
+        early_header_mutation_extensions=[_forget("x-argosy-key-id", "x-argosy-shadow")],
         server_name="argosy",
         generate_request_id=True,
         preserve_external_request_id=True,
@@ -86,7 +87,7 @@ def _http2(config: GatewayConfig) -> Resource:
 
 
 def http_filters(config: GatewayConfig) -> list[Resource]:
-    """In order: body cap, name of a gRPC call, key, rate, router."""
+    """In order: body cap, name of a gRPC call, key, rate, count of gRPC statuses (only on gRPC routes), router."""
     return [
         extension(
             "envoy.filters.http.body_size_limit",
@@ -101,15 +102,19 @@ def http_filters(config: GatewayConfig) -> list[Resource]:
         ),
         extension(LUA, "filters.http.lua.v3.Lua", clear_route_cache=False),
         extension(RATE_LIMIT, "filters.http.local_ratelimit.v3.LocalRateLimit", stat_prefix=NAME),
+        {
+            **extension(GRPC_STATS, "filters.http.grpc_stats.v3.FilterConfig", stats_for_all_methods=False),
+            "disabled": True,
+        },
         extension("envoy.filters.http.router", "filters.http.router.v3.Router", suppress_envoy_headers=True),
     ]
 
 
-def _forget(header: str) -> Resource:
+def _forget(*headers: str) -> Resource:
     return extension(
         "envoy.http.early_header_mutation.header_mutation",
         "http.early_header_mutation.header_mutation.v3.HeaderMutation",
-        mutations=[{"remove": header}],
+        mutations=[{"remove": header} for header in headers],
     )
 
 

@@ -7,16 +7,17 @@ from typing import Literal
 
 import msgspec
 
+from argosy.gateway.names import check_socket, check_token
+from argosy.gateway.shaping import Mirror, Sticky, Waiting
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument
-
-SOCKET_PATH_BYTES = 107
-"""What `sun_path` holds on Linux, less its closing zero byte."""
 
 ANY_ENDPOINT = "*"
 """The scope that covers every endpoint."""
 
-_TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+TEST = ":test"
+"""What a scope ends with that also lets its holder pick a revision."""
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -138,7 +139,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class EndpointRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A public name and the revisions behind it. `timeout` is seconds for one whole answer, retries included."""
+    """A public name and the revisions behind it. `timeout` is seconds for one whole answer, retries included.
+
+    `testers`: `x-argosy-revision: ID` picks a revision, for keys with a scope that ends with ':test', also where no key
+    is needed otherwise. Without it the header does nothing.
+    """
 
     endpoint: str
     revisions: tuple[RevisionRoute, ...] = ()
@@ -146,11 +151,21 @@ class EndpointRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     retries: int = 2
     limits: Limits = Limits()
     auth: bool = True
+    mirror: Mirror | None = None
+    sticky: Sticky | None = None
+    testers: bool = False
+    waiting: Waiting | None = None
 
     def __post_init__(self) -> None:
         check_name(self.endpoint, "endpoint name")
         if self.timeout <= 0 or not 0 <= self.retries <= 10:
             raise InvalidArgument(f"endpoint '{self.endpoint}': timeout must be above 0 and retries 0 to 10")
+        if self.mirror and self.mirror.revision not in {each.revision for each in self.revisions}:
+            raise InvalidArgument(
+                f"endpoint '{self.endpoint}': there is no revision '{self.mirror.revision}' to mirror to"
+            )
+        if self.sticky and self.sticky.by == "key" and not self.auth:
+            raise InvalidArgument(f"endpoint '{self.endpoint}': sticky by key needs auth")
 
     @property
     def ready(self) -> bool:
@@ -160,6 +175,8 @@ class EndpointRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A key by its hash: `sha256` is 64 hex digits of the UTF-8 key. Without a rate it is not limited.
+
+    A scope is an endpoint's name or '*'; with ':test' behind it, it also lets its holder pick a revision.
 
     `requests_per_second` refills a bucket that holds `burst` requests (default: one second's worth, at least 1).
     """
@@ -175,30 +192,10 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if not _SHA256.fullmatch(self.sha256):
             raise InvalidArgument(f"key '{self.id}': sha256 must be 64 lower-case hex digits")
         for scope in self.scopes:
-            if scope != ANY_ENDPOINT:
-                check_name(scope, f"key '{self.id}': scope")
+            if (name := scope.removesuffix(TEST)) != ANY_ENDPOINT:
+                check_name(name, f"key '{self.id}': scope")
         if self.requests_per_second is None:
             if self.burst is not None:
                 raise InvalidArgument(f"key '{self.id}': burst needs requests_per_second")
         elif not 0.001 <= self.requests_per_second <= 1_000_000 or not 1 <= (self.burst or 1) <= 1_000_000:
             raise InvalidArgument(f"key '{self.id}': requests_per_second 0.001 to 1000000 and burst 1 to 1000000")
-
-
-def check_token(value: str, what: str) -> str:
-    """Letters, digits, '.', '_' and '-', 1 to 128: safe in a header, a path and a file name."""
-    if not _TOKEN.fullmatch(value):
-        raise InvalidArgument(f"{what} '{value[:80]}' is not valid: use letters, digits, '.', '_' and '-'")
-    return value
-
-
-def check_socket(path: str, what: str) -> str:
-    """Absolute, and short enough for the kernel."""
-    if not os.path.isabs(path):
-        raise InvalidArgument(f"{what} must have an absolute path, not '{path}'")
-    size = len(os.fsencode(path))
-    if size > SOCKET_PATH_BYTES:
-        raise InvalidArgument(
-            f"{what} would be {size} bytes long, and a Unix socket's path may have {SOCKET_PATH_BYTES}: "
-            f"set ARGOSY_HOME to a shorter folder (now '{path}')"
-        )
-    return path

@@ -1,11 +1,12 @@
 """The route table: a tree over paths and, for gRPC, over the endpoint's name, so that many endpoints cost no more."""
 
-from argosy.gateway import answers, keys
+from argosy.gateway import answers, keys, testers
 from argosy.gateway.access_log import LUA
+from argosy.gateway.forward import base_path
 from argosy.gateway.grpc_routes import ENDPOINT, PREFIX, endpoint_calls, server_calls, unnamed_calls
 from argosy.gateway.listener import NAME, RATE_LIMIT
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig
-from argosy.gateway.rest_routes import base_path, endpoint_paths
+from argosy.gateway.rest_routes import endpoint_paths
 from argosy.gateway.targets import Targets
 from argosy.gateway.tree import leaf, tree
 from argosy.gateway.xds import Resource, set_header, typed
@@ -41,7 +42,7 @@ def _virtual_host(config: GatewayConfig, matcher: Resource, known: tuple[ApiKey,
         "domains": ["*"],
         "matcher": matcher,
         "request_body_buffer_limit": str(config.retry_buffer_bytes),
-        "request_headers_to_remove": ["authorization", "x-api-key"],
+        "request_headers_to_remove": ["authorization", "x-api-key", testers.HEADER],
         "response_headers_to_add": [
             set_header("x-argosy-revision", "%METADATA(CLUSTER:argosy:revision)%"),
             set_header("x-argosy-replica", "%METADATA(UPSTREAM_HOST:argosy:replica)%"),

@@ -46,13 +46,12 @@ def build_snapshot(config: GatewayConfig, endpoints: Iterable[EndpointRoute], ke
     check_names(ordered, known)
     cds: dict[str, Resource] = {}
     eds: dict[str, Resource] = {}
-    targets = Targets({})
-    for endpoint, revision, protocol, upstreams in _pools(ordered):
-        resource = clusters.cluster(endpoint, revision, protocol)
-        name = clusters.name(endpoint.endpoint, revision.revision, protocol, resource)
+    targets = Targets({}, config)
+    for endpoint, revision, protocol, resource, upstreams in _pools(ordered):
+        name = clusters.name(endpoint, revision, protocol, resource)
         cds[name] = clusters.named(resource, name, xds_path(config, clusters.eds_file(name)))
         eds[name] = clusters.hosts(name, upstreams, protocol)
-        targets.clusters[endpoint.endpoint, revision.revision, protocol] = name
+        targets.clusters[endpoint, revision, protocol] = name
     built = Snapshot(
         listeners={listener.NAME: listener.listener(config, xds_path(config, RDS), xds_path(config, SDS))},
         routes={listener.NAME: route_table(config, ordered, known, targets)},
@@ -102,23 +101,36 @@ def routes_of(table: Resource) -> Iterator[Resource]:
 
 
 def routed(snapshot: Snapshot) -> Iterator[dict[str, int]]:
-    """For each forwarding route its clusters with their weights."""
+    """For each forwarding route its clusters with their weights, and for each mirror its cluster."""
     for table in snapshot.routes.values():
         for route in routes_of(table):
             action = cast("dict[str, Any]", route.get("route", {}))
+            for policy in action.get("request_mirror_policies", ()):
+                yield {policy["cluster"]: 1}
             if "cluster" in action:
                 yield {action["cluster"]: 1}
             elif "weighted_clusters" in action:
                 yield {each["name"]: each["weight"] for each in action["weighted_clusters"]["clusters"]}
 
 
-def _pools(endpoints: tuple[EndpointRoute, ...]) -> Iterator[tuple[Any, Any, str, tuple[Upstream, ...]]]:
-    """Endpoint, revision, protocol and replicas; gRPC only where a replica speaks it."""
+def _pools(endpoints: tuple[EndpointRoute, ...]) -> Iterator[tuple[str, str, str, Resource, tuple[Upstream, ...]]]:
+    """Endpoint, revision, protocol, cluster and replicas; gRPC only where a replica speaks it.
+
+    A waiting room's cluster is there also while nobody waits: whoever still does when replicas are ready stays in it.
+    """
     for endpoint in endpoints:
         for revision in endpoint.revisions:
-            yield endpoint, revision, HTTP, revision.upstreams
-            if any(upstream.grpc is not None for upstream in revision.upstreams):
-                yield endpoint, revision, GRPC, revision.upstreams
+            for protocol in _protocols(revision.upstreams):
+                resource = clusters.cluster(endpoint, revision, protocol)
+                yield endpoint.endpoint, revision.revision, protocol, resource, revision.upstreams
+        if endpoint.waiting:
+            room = (Upstream(replica="waiting", http=endpoint.waiting.http, grpc=endpoint.waiting.grpc),)
+            for protocol in _protocols(room):
+                yield endpoint.endpoint, clusters.WAITING, protocol, clusters.room(endpoint, protocol), room
+
+
+def _protocols(upstreams: tuple[Upstream, ...]) -> tuple[str, ...]:
+    return (HTTP, GRPC) if any(upstream.grpc is not None for upstream in upstreams) else (HTTP,)
 
 
 def _once(what: str, values: Iterable[str]) -> None:

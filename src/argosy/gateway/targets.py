@@ -4,19 +4,42 @@ from collections.abc import Iterable
 
 import msgspec
 
-from argosy.gateway.access_log import LUA
-from argosy.gateway.clusters import GRPC
-from argosy.gateway.model import EndpointRoute, RevisionRoute
-from argosy.gateway.xds import Resource, seconds, typed
+from argosy.gateway import sticky
+from argosy.gateway.clusters import GRPC, WAITING
+from argosy.gateway.model import EndpointRoute, GatewayConfig, RevisionRoute
+from argosy.gateway.retries import retry_policy, until_answered
+from argosy.gateway.shaping import Mirror
+from argosy.gateway.xds import Resource, seconds, set_header
+
+SHADOW = "x-argosy-shadow"
+"""What tells a replica that nobody waits for its answer."""
 
 
 class Targets(msgspec.Struct, frozen=True):
     """The cluster of each (endpoint, revision, protocol)."""
 
     clusters: dict[tuple[str, str, str], str]
+    config: GatewayConfig
+
+    def lead(
+        self, endpoint: EndpointRoute, revisions: Iterable[RevisionRoute], protocol: str, *, stream: bool = False
+    ) -> Resource | None:
+        """The complete route action to these revisions, or to the waiting room when nobody is ready.
+
+        None: no revision here has a share, or none speaks this.
+        """
+        among = list(revisions)
+        if not endpoint.ready and not any(each.ready for each in among):
+            room = self.clusters.get((endpoint.endpoint, WAITING, protocol))
+            if endpoint.waiting and room:
+                return self._wait(endpoint, room, endpoint.waiting.seconds, stream=stream)
+        chosen = self.choose(endpoint, among, protocol)
+        if chosen is None:
+            return None
+        return {**action(endpoint, chosen, protocol, stream=stream), "idle_timeout": self._idle(endpoint, 0.0, stream)}
 
     def choose(self, endpoint: EndpointRoute, revisions: Iterable[RevisionRoute], protocol: str) -> Resource | None:
-        """The part of a route action that picks a cluster. None: no revision here has a share, or none speaks this."""
+        """The part of a route action that picks a cluster."""
         shares = [
             (name, revision)
             for revision in revisions
@@ -26,7 +49,43 @@ class Targets(msgspec.Struct, frozen=True):
             return None
         if len(shares) == 1:
             return {"cluster": shares[0][0]}
-        return {"weighted_clusters": {"clusters": [{"name": name, "weight": each.weight} for name, each in shares]}}
+        if endpoint.sticky is None:
+            return {"weighted_clusters": {"clusters": [{"name": name, "weight": each.weight} for name, each in shares]}}
+        shares.sort(key=lambda share: share[1].revision)
+        lengths = sticky.parts([each.weight for _, each in shares])
+        parts = [{"name": name, "weight": length} for (name, _), length in zip(shares, lengths, strict=True)]
+        return {
+            "weighted_clusters": {"clusters": parts, "use_hash_policy": True},
+            "hash_policy": sticky.hash_policy(endpoint.sticky),
+        }
+
+    def mirrored(self, endpoint: EndpointRoute, led: Resource, protocol: str) -> Resource:
+        """The action with a copy to the endpoint's shadow revision, if it has one that speaks this."""
+        mirror = endpoint.mirror
+        name = mirror and self.clusters.get((endpoint.endpoint, mirror.revision, protocol))
+        if (
+            mirror is None
+            or name is None
+            or led.get("cluster") == self.clusters.get((endpoint.endpoint, WAITING, protocol))
+        ):
+            return led
+        return {**led, "request_mirror_policies": [_mirror_policy(mirror, name)]}
+
+    def _wait(self, endpoint: EndpointRoute, room: str, longest: float, *, stream: bool) -> Resource:
+        limit = "0s" if stream else seconds(endpoint.timeout + longest)
+        return {
+            "cluster": room,
+            "timeout": limit,
+            "retry_policy": until_answered(),
+            "idle_timeout": self._idle(endpoint, longest, stream),
+        }
+
+    def _idle(self, endpoint: EndpointRoute, longest: float, stream: bool) -> str:
+        """A body that stops arriving ends; one that trickles is the replica's to end (`max_stream_duration` here would
+        switch the route's own timeout off)."""
+        if stream:
+            return seconds(max(self.config.idle_seconds, longest))
+        return seconds(max(endpoint.timeout + longest + 1, self.config.body_seconds))
 
 
 def evenly(revisions: Iterable[RevisionRoute]) -> list[RevisionRoute]:
@@ -47,40 +106,14 @@ def action(endpoint: EndpointRoute, chosen: Resource, protocol: str, *, stream: 
     """A route action: the choice, the time it may take and how it is tried again."""
     timed: Resource = {"timeout": "0s" if stream else seconds(endpoint.timeout)}
     if endpoint.retries:
-        timed["retry_policy"] = retry_policy(endpoint.retries, protocol)
+        timed["retry_policy"] = retry_policy(endpoint.retries, grpc=protocol == GRPC)
     return {**chosen, **timed}
 
 
-def retry_policy(retries: int, protocol: str) -> Resource:
-    """Again, on another replica: when nothing was answered yet, or the replica said 503.
-
-    The last answer is passed on as it is, so a replica's own 503 keeps its Retry-After. A dead replica has the fewest
-    requests, so least-request prefers it: only many picks make sure that a retry goes to one that lives.
-    """
-    conditions = ["connect-failure", "refused-stream", "reset", "retriable-status-codes"]
+def _mirror_policy(mirror: Mirror, cluster: str) -> Resource:
     return {
-        "retry_on": ",".join([*conditions, "unavailable"] if protocol == GRPC else conditions),
-        "num_retries": retries,
-        "retriable_status_codes": [503],
-        "retry_host_predicate": [
-            {
-                "name": "envoy.retry_host_predicates.previous_hosts",
-                "typed_config": typed("envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"),
-            }
-        ],
-        "host_selection_retry_max_attempts": "32",
-        "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.100s"},
+        "cluster": cluster,
+        "runtime_fraction": {"default_value": {"numerator": round(mirror.percent * 10_000), "denominator": "MILLION"}},
+        "disable_shadow_host_suffix_append": True,
+        "request_headers_mutations": [{"append": set_header(SHADOW, "1")}],
     }
-
-
-def described(endpoint: EndpointRoute) -> Resource:
-    """Route metadata: what the key check and the access log read."""
-    about: Resource = {"endpoint": endpoint.endpoint}
-    if endpoint.auth:
-        about["auth"] = True
-    return {"filter_metadata": {LUA: about}}
-
-
-def switched_off(*filters: str) -> Resource:
-    """Per-route configuration that takes these filters out of the request's way."""
-    return {each: typed("envoy.config.route.v3.FilterConfig", disabled=True) for each in filters}

@@ -1,5 +1,5 @@
 -- Names the endpoint of a gRPC call, and lets a request through only with a key whose scopes cover its endpoint.
--- The route's metadata says which endpoint it is ("endpoint") and whether a key is needed ("auth").
+-- The route's metadata says which endpoint it is ("endpoint") and whether a key is needed ("auth"); `special` has the rest.
 -- KEYS stands before this text (see keys.py): a line for each key, of its SHA-256, its id and its scopes.
 
 local band, bnot, bxor = bit.band, bit.bnot, bit.bxor
@@ -12,9 +12,11 @@ local CACHED, cached = {}, 0
 
 local OWNERS = {}
 for hash, id, scopes in KEYS:gmatch("(%x+) (%S+) (%S+)\n") do
-  local owner = { id = id, all = false, scopes = {} }
+  local owner = { id = id, all = false, scopes = {}, tests = {} }
   for scope in scopes:gmatch("[^,]+") do
-    owner.scopes[scope] = true
+    local tested = scope:match("^(.*):test$")
+    owner.scopes[tested or scope] = true
+    if tested ~= nil then owner.tests[tested] = true end
   end
   owner.all = owner.scopes["*"] == true
   OWNERS[hash] = owner
@@ -154,6 +156,40 @@ local function admit(handle, headers, endpoint)
     return refuse(handle, headers, "403", "7", "key '" .. owner.id .. "' does not cover endpoint '" .. endpoint .. "'")
   end
   headers:replace("x-argosy-key-id", owner.id)
+  return owner
+end
+
+-- A caller without the cookie gets one: the request's id, which is random unless the caller has chosen it.
+local function give_cookie(handle, headers, name, attributes)
+  local sent = headers:get("cookie")
+  if sent ~= nil and ("; " .. sent):find("[; ]" .. name:gsub("%-", "%%-") .. "=[^;]") then
+    return
+  end
+  local cookie = name .. "=" .. sub((headers:get("x-request-id") or "-"):gsub("[^%w-]", "-"), 1, 64)
+  headers:replace("cookie", sent ~= nil and sent .. "; " .. cookie or cookie)
+  handle:streamInfo():dynamicMetadata():set("argosy", "cookie", cookie .. attributes)
+  handle:clearRouteCache()
+end
+
+-- Routes that pick a revision for a tester ("test"), or the same one for a caller again ("sticky", "cookie").
+local function special(handle, headers, route)
+  local endpoint = route:get("endpoint")
+  if route:get("key") then
+    local owner = admit(handle, headers, endpoint)
+    if owner == nil then
+      return
+    end
+    if route:get("test") and not owner.tests["*"] and not owner.tests[endpoint] then
+      local message = "key '" .. owner.id .. "' may not pick a revision of endpoint '" .. endpoint
+        .. "': give it the scope '" .. endpoint .. ":test', or leave x-argosy-revision out"
+      return refuse(handle, headers, "403", "7", message)
+    end
+  end
+  if route:get("sticky") == "key" then
+    handle:clearRouteCache()
+  elseif route:get("sticky") == "cookie" then
+    give_cookie(handle, headers, route:get("cookie"), route:get("attributes"))
+  end
 end
 
 function envoy_on_request(handle)
@@ -162,7 +198,10 @@ function envoy_on_request(handle)
     name_call(handle, headers)
   end
   local route = handle:metadata()
-  if route:get("auth") then
+  local auth = route:get("auth")
+  if auth == true then
     admit(handle, headers, route:get("endpoint"))
+  elseif auth then
+    special(handle, headers, route)
   end
 end
