@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from argosy.spec.errors import Conflict, NotFound
+from argosy.spec.errors import BadPackage, Conflict, NotFound
 from argosy.spec.settings import Home, Settings, StoreSettings
 from argosy.store import open_store
 from argosy.store.store import Store
@@ -34,6 +34,35 @@ def test_a_package_is_unpacked_once_and_made_whole_again(store: Store, folder: P
     assert (out / "profile.json").read_bytes() == FILES["profile.json"]
     assert not (out / "extra").exists()
     assert [entry.name for entry in store.home.packages.iterdir()] == [out.name]
+
+
+def altered(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[0] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(content)
+
+
+def test_an_altered_copy_is_made_anew(store: Store, folder: Path):
+    digest = add(store, folder).digest
+    file = store.unpacked(digest) / "profile.json"
+    copied(file)
+    altered(file)
+    assert (store.unpacked(digest) / "profile.json").read_bytes() == FILES["profile.json"]
+
+
+def copied(file: Path) -> None:
+    content = file.read_bytes()
+    file.unlink()
+    file.write_bytes(content)
+
+
+def test_a_bit_altered_in_folder_and_blob_is_refused(store: Store, folder: Path):
+    digest = add(store, folder).digest
+    altered(store.unpacked(digest) / "profile.json")
+    for _ in range(2):
+        with pytest.raises(BadPackage, match=r"profile\.json"):
+            store.unpacked(digest)
 
 
 def test_what_is_removed_is_collected_with_its_folder(store: Store, folder: Path):

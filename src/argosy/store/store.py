@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from argosy.spec.errors import Conflict
+from argosy.spec.errors import BadPackage, Conflict
 from argosy.spec.package import Lineage, ModelManifest
 from argosy.spec.settings import Home
 from argosy.store.collect import GRACE, Collected
@@ -18,7 +18,7 @@ from argosy.store.keys import Keys
 from argosy.store.layout import Layout
 from argosy.store.manifest import canonical, check_digest
 from argosy.store.registry import Registry
-from argosy.store.unpack import STAGING, holds, sweep
+from argosy.store.unpack import STAGING, intact, sweep
 from argosy.store.version import Version
 
 LINEAGE = "application/vnd.argosy.lineage.v1+json"
@@ -56,11 +56,14 @@ class Store:
         return version
 
     def unpacked(self, digest: str) -> Path:
-        """The package as a folder of read-only files, unpacked once. One that lost or gained files is made anew."""
+        """The package as a folder of read-only files, unpacked once and hashed whenever it is asked for.
+
+        One that lost, gained or altered files is made anew. Raises BadPackage where the blobs are altered, too.
+        """
         into = self.home.packages / check_digest(digest).removeprefix("sha256:")
         try:
             return self.layout.unpack(digest, into)
-        except Conflict:
+        except (Conflict, BadPackage):
             self._put_away(digest, into)
             return self.layout.unpack(digest, into)
 
@@ -85,11 +88,11 @@ class Store:
         return [msgspec.json.decode(self.layout.read(referrer.data), type=Lineage) for referrer in found]
 
     def _put_away(self, digest: str, into: Path) -> None:
-        """Delete an unpacked folder that is not whole, unless another process has made it anew meanwhile."""
+        """Delete an unpacked folder that is not intact, unless another process has made it anew meanwhile."""
         files = self.layout.files(digest)
         grave = Path(tempfile.mkdtemp(prefix=STAGING, dir=into.parent))
         with lock(self.layout.lock_file):
-            if into.exists() and not holds(into, files):
+            if into.exists() and not intact(into, files):
                 into.rename(grave / into.name)
         shutil.rmtree(grave)
 

@@ -22,8 +22,8 @@ NO_LINK = (errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP)
 def unpack(blobs: Blobs, files: Mapping[str, Descriptor], into: Path) -> Path:
     """Lay the files out in the folder `into`: hard links to the blobs where the disk allows, copies elsewhere.
 
-    A folder that holds exactly these files already (by names and sizes) is taken as it is. Raises BadPackage naming an
-    altered file, Conflict if `into` holds something else, StorageFull; each leaves nothing behind.
+    A folder that holds exactly these files already is hashed and taken as it is. Raises BadPackage naming an altered
+    file, Conflict if `into` holds something else, StorageFull; each leaves nothing behind.
     """
     if _occupied(into):
         return _accept(into, files)
@@ -50,6 +50,23 @@ def holds(folder: Path, files: Mapping[str, Descriptor]) -> bool:
     return found == {path: descriptor.size for path, descriptor in files.items()}
 
 
+def check(folder: Path, files: Mapping[str, Descriptor]) -> None:
+    """Hash the files of an unpacked folder again. Raises BadPackage naming the first that is altered."""
+    for path, descriptor in files.items():
+        check_file(folder / path, descriptor, f"the file '{path}'")
+
+
+def intact(folder: Path, files: Mapping[str, Descriptor]) -> bool:
+    """Whether the folder has exactly these files, by names and contents."""
+    try:
+        if not holds(folder, files):
+            return False
+        check(folder, files)
+    except (ArgosyError, OSError):
+        return False
+    return True
+
+
 def sweep(folder: Path, older: float = STALE) -> None:
     """Delete what killed unpackings left in `folder` more than `older` seconds ago."""
     for staging in folder.glob(STAGING + "*"):
@@ -74,6 +91,7 @@ def _finish(staging: Path, into: Path, files: Mapping[str, Descriptor]) -> Path:
 def _accept(into: Path, files: Mapping[str, Descriptor]) -> Path:
     if not holds(into, files):
         raise Conflict(f"{into} exists and holds something else; name a folder that does not exist yet")
+    check(into, files)
     return into
 
 
