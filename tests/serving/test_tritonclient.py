@@ -17,6 +17,19 @@ from tests.serving.engines import Identity, identities
 ROWS = np.arange(12, dtype="f4").reshape(3, 4)
 
 
+class Named(Engine):
+    """One row of two named columns, either of which may be missing."""
+
+    releases_gil = True
+    signature = Signature(
+        inputs=(TensorSpec(name="x", datatype="FP32", shape=(-1, 2), columns=("age", "height"), nullable=True),),
+        outputs=(TensorSpec(name="y", datatype="FP32", shape=(-1, 2)),),
+    )
+
+    def predict(self, inputs):
+        return [inputs["x"]]
+
+
 class Scores(Engine):
     """Three class scores a row: the second column plus 0, 1, 2."""
 
@@ -38,7 +51,7 @@ async def load(name):
 
 @pytest.fixture(scope="module")
 def replica():
-    engines = {"scores": Scores(), **identities(), "slow": Identity("FP32", seconds=0.2)}
+    engines = {"scores": Scores(), "named": Named(), **identities(), "slow": Identity("FP32", seconds=0.2)}
     with RunningReplica(engines, loader=load, inline=False) as running:
         yield running
 
@@ -92,6 +105,14 @@ def test_metadata(triton):
     assert model["versions"] == ["1"]
     assert model["inputs"][0]["name"] == "x"
     assert list(map(int, model["inputs"][0]["shape"])) == [-1, 4]
+
+
+def test_metadata_of_a_model_with_named_columns(triton):
+    module, client = triton
+    found = as_dict(client.get_model_metadata("named"))["inputs"][0]
+    assert (found["name"], found["datatype"], list(map(int, found["shape"]))) == ("x", "FP32", [-1, 2])
+    if module is triton_http:
+        assert found["parameters"] == {"columns": ["age", "height"], "nullable": True}
 
 
 def test_config_is_what_perf_analyzer_reads(triton):

@@ -129,7 +129,8 @@ async def _server_metadata(plane: DataPlane, message: Any, context: Any) -> Any:
 
 
 async def _model_metadata(plane: DataPlane, message: Any, context: Any) -> Any:
-    return wire.message("ModelMetadataResponse")(**plane.model_metadata(message.name, message.version))
+    found = plane.model_metadata(message.name, message.version)
+    return json_format.ParseDict(found, wire.message("ModelMetadataResponse")(), ignore_unknown_fields=True)
 
 
 async def _model_config(plane: DataPlane, message: Any, context: Any) -> Any:
