@@ -96,6 +96,8 @@ async def test_a_killed_replica_comes_back_in_its_slot(home: Home):
     assert sorted(r.id for r in standing.replicas) == ["digits-abc123-0", "digits-abc123-1"]
     assert [r.restarts for r in standing.replicas if r.pid not in first] == [1]
     await local.stop()
+    ends = "".join(path.read_text() for path in home.logs.glob("digits-*.log"))
+    assert ends.count("is gone: killed by signal 9\n") == ends.count("is gone") == 1
 
 
 async def test_a_hung_replica_is_replaced(home: Home):

@@ -37,3 +37,14 @@ def test_old_logs_of_replicas_go_and_others_stay(tmp_path: Path):
     assert log.prune(tmp_path, ["digits-abcdef-0"], keep=2) == 3
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["digits-abcdef-0.log", "digits-abcdef-4.log", "digits-abcdef-5.log", "gateway.log"]
+
+
+def test_a_note_begins_a_line_of_its_own(tmp_path: Path):
+    path = tmp_path / "a.log"
+    for before in ("", "whole\n", "half"):
+        path.write_text(before)
+        log.note(path, "gone")
+        lines = path.read_text().splitlines()
+        assert lines[:-1] == before.splitlines()
+        assert lines[-1].endswith(" ERROR gone")
+    log.note(tmp_path / "none" / "a.log", "gone")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from argosy.spec.errors import ArgosyError
+from argosy.targets import log
 from argosy.targets.base import Revision, Standing
 from argosy.targets.launch import Launcher, new_place
 from argosy.targets.running import Running
@@ -102,8 +103,15 @@ class Group:
         one.watch(self._changed)
 
     async def _reap(self, one: Running) -> None:
+        self._note_end(one)
         await one.close()
         one.place.clear()
+
+    def _note_end(self, one: Running) -> None:
+        """Say in the replica's log how it ended, unless it was told to; what it said last stands there already."""
+        ended, why = one.seen().ended, self._state.get(one.slot, Slot()).backoff.reason
+        if why and ended:
+            log.note(one.place.log, f"replica {one.place.replica} is gone: {why.removesuffix(f': {ended.reason}')}")
 
     async def close(self) -> None:
         """Stop looking; the processes are left alone."""

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 from collections.abc import Collection
+from datetime import datetime
 from pathlib import Path
 
 MAX_BYTES = 16 * 1024 * 1024
@@ -23,6 +24,18 @@ def rotate(path: Path, max_bytes: int = MAX_BYTES) -> bool:
     except OSError:
         return False
     return True
+
+
+def note(path: Path, text: str) -> None:
+    """Add a line of ours in the form of the replica's own, as far as the disk allows."""
+    line = f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S,%f}"[:-3] + f" ERROR {text}\n"
+    try:
+        with path.open("rb") as file:
+            unfinished = file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) and file.read(1) != b"\n"
+        with path.open("a") as file:
+            file.write("\n" * bool(unfinished) + line)
+    except OSError:
+        return
 
 
 def prune(logs: Path, running: Collection[str], keep: int = KEEP) -> int:
