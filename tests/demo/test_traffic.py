@@ -24,6 +24,8 @@ class Gateway:
                 self.heads.append(headers)
                 body = await reader.readexactly(int(headers["content-length"]))
                 writer.write(self.reply or self._doubled(body, headers.get(rest.HEADER_LENGTH)))
+                if self.reply and b"connection: close" in self.reply:
+                    break
         except asyncio.IncompleteReadError:
             pass
         finally:

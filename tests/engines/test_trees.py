@@ -49,6 +49,7 @@ def lightgbm(data, objective: str, path: Path, **extra) -> Path:
 )
 @pytest.mark.parametrize("kind", ["json", "ubj", ""])
 @pytest.mark.filterwarnings("ignore:.*Unknown file format:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*gblinear. is deprecated:UserWarning")
 def test_xgboost_objectives(tmp_path: Path, data, objective: str, extra, name: str, shape, kind: str) -> None:
     path = xgboost(data, objective, tmp_path / f"m.{kind or 'ubj'}", **extra)
     if not kind:
