@@ -9,6 +9,7 @@ import pytest
 
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import GatewayConfig
+from tests.gateway.grpc_kit import GrpcReplica
 from tests.gateway.kit import HttpReplica
 
 
@@ -46,3 +47,18 @@ async def gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
     made = Gateway(config)
     yield made
     await made.stop(0.5)
+
+
+@pytest.fixture
+def grpc_replica(folder: Path) -> Iterator[Callable[[str], GrpcReplica]]:
+    """Starts gRPC replicas by name."""
+    started: list[GrpcReplica] = []
+
+    def make(name):
+        started.append(GrpcReplica(folder, name))
+        return started[-1]
+
+    yield make
+    for each in started:
+        each.server.stop(None).wait()
+        each.pool.shutdown()

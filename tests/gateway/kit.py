@@ -112,3 +112,30 @@ def upstream(of: HttpReplica | str | Upstream) -> Upstream:
     if isinstance(of, Upstream):
         return of
     return Upstream(replica=of.name, http=of.path) if isinstance(of, HttpReplica) else Upstream(replica="x", http=of)
+
+
+def shared(*revisions: RevisionRoute, **fields: object) -> EndpointRoute:
+    """The endpoint 'digits' over these revisions, open to all."""
+    return EndpointRoute(**{"endpoint": "digits", "revisions": revisions, "auth": False} | fields)
+
+
+class Load:
+    """Workers that ask without a pause until the block ends. `answers` has each status with who answered."""
+
+    def __init__(self, client: httpx.AsyncClient, workers: int = 4, path: str = "/v2/models/digits/infer") -> None:
+        self.client, self.workers, self.path = client, workers, path
+        self.answers: list[tuple[int, str]] = []
+        self._stop = asyncio.Event()
+
+    async def __aenter__(self) -> "Load":
+        self._tasks = [asyncio.create_task(self._ask()) for _ in range(self.workers)]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stop.set()
+        await asyncio.gather(*self._tasks)
+
+    async def _ask(self) -> None:
+        while not self._stop.is_set():
+            answer = await self.client.post(self.path, content=b"x" * 100)
+            self.answers.append((answer.status_code, answer.headers.get("x-argosy-replica", "")))

@@ -40,6 +40,8 @@ def _common(config: GatewayConfig, node: str) -> Resource:
         "admin": {"address": {"pipe": {"path": config.admin_socket, "mode": 0o600}}},
         "overload_manager": {"resource_monitors": [limit]},
         "stats_config": {"use_all_default_tags": False},
+        # Histograms show what was merged at the last flush.
+        "stats_flush_interval": "1s",
     }
 
 

@@ -1,46 +1,107 @@
 """What the gateway has counted, per endpoint and revision."""
 
+import json
+from collections import Counter
+from typing import Any
+
 import msgspec
 
 from argosy.gateway.admin import Admin
 
 FIELDS = {
     "upstream_rq_total": "requests",
-    "upstream_rq_active": "active",
+    "upstream_rq_completed": "completed",
+    "upstream_rq_2xx": "successes",
+    "upstream_rq_4xx": "client_errors",
     "upstream_rq_5xx": "errors",
+    "grpc.failure": "grpc_failures",
+    "upstream_rq_active": "active",
     "upstream_rq_retry": "retries",
     "upstream_rq_timeout": "timeouts",
     "upstream_rq_pending_overflow": "overflows",
+    "upstream_rq_rx_reset": "resets",
+    "upstream_cx_destroy_remote_with_active_rq": "resets",
     "upstream_cx_connect_fail": "connect_failures",
     "membership_total": "hosts",
     "membership_healthy": "healthy_hosts",
 }
-"""Envoy's statistic of a cluster → our name. Requests count attempts, so a retried request counts twice."""
+"""Envoy's statistic of a cluster → our name."""
+
+LATENCY = "upstream_rq_time"
+PATTERN = rf"^cluster\.[^/]+/[^/]+/[^/]+/[0-9a-f]+\.({'|'.join([*FIELDS, LATENCY]).replace('.', '[.]')})$"
+
+
+class Bin(msgspec.Struct, frozen=True, order=True):
+    """How many answers took `lower` to `lower + width` milliseconds. Width 0: exactly `lower`, which is 0."""
+
+    lower: float
+    width: float
+    count: int
 
 
 class Traffic(msgspec.Struct, frozen=True, kw_only=True):
-    """Counters since Envoy started, and gauges of now, of one revision over both protocols."""
+    """Counters since Envoy started, and gauges of now, of one revision over both protocols.
+
+    `requests` and `resets` count attempts. `completed` counts what was answered for good, retries over, and is the sum
+    of its classes: `successes` (2xx), `client_errors` (4xx), `errors` (5xx, the gateway's own included) and the rest.
+    A failed gRPC call is HTTP 200: `grpc_failures` are among the successes.
+    `latency` is from the request's arrival in full to the answer's last byte, retries included, of answers that a
+    replica gave: whole milliseconds to two significant digits (bins no wider than 10 %). It is up to a second old, while
+    counters are of this moment.
+    """
 
     requests: int = 0
-    active: int = 0
+    completed: int = 0
+    successes: int = 0
+    client_errors: int = 0
     errors: int = 0
+    grpc_failures: int = 0
+    active: int = 0
     retries: int = 0
     timeouts: int = 0
     overflows: int = 0
+    resets: int = 0
     connect_failures: int = 0
     hosts: int = 0
     healthy_hosts: int = 0
+    latency: tuple[Bin, ...] = ()
 
 
 async def traffic(admin: Admin) -> dict[tuple[str, str], Traffic]:
-    """(endpoint, revision) → its traffic, retired clusters of it included; hosts are those of HTTP."""
-    found = await admin.stats(rf"^cluster\..*\.({'|'.join(FIELDS)})$")
-    sums: dict[tuple[str, str], dict[str, int]] = {}
-    for name, value in found.items():
-        cluster, _, stat = name.removeprefix("cluster.").rpartition(".")
-        endpoint, revision, protocol, _ = cluster.split("/")
-        if stat.startswith("membership") and protocol != "http":
+    """(endpoint, revision) → its traffic, retired clusters of it included; hosts are those of HTTP.
+
+    A waiting room is there under the revision '@waiting', a mirror's copies under their shadow revision. One call to
+    Envoy's main thread, which no request waits for: with 100 clusters 3 ms of its CPU and 2 ms of ours.
+    """
+    from urllib.parse import quote
+
+    answer = await admin.get(f"/stats?format=json&usedonly&histogram_buckets=detailed&filter={quote(PATTERN)}")
+    return tally(json.loads(answer)["stats"])
+
+
+def tally(stats: list[dict[str, Any]]) -> dict[tuple[str, str], Traffic]:
+    """Sums over the clusters of each revision."""
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    times: dict[tuple[str, str], Counter[tuple[float, float]]] = {}
+    for each in stats:
+        if "histograms" in each:
+            for histogram in each["histograms"]["details"]:
+                key, _, _ = _place(histogram["name"])
+                bins = times.setdefault(key, Counter())
+                for part in histogram["totals"]:
+                    bins[part["lower_bound"], part["width"]] += part["count"]
             continue
-        counts = sums.setdefault((endpoint, revision), {})
-        counts[FIELDS[stat]] = counts.get(FIELDS[stat], 0) + int(value)
-    return {key: Traffic(**counts) for key, counts in sums.items()}
+        key, protocol, stat = _place(each["name"])
+        if protocol == "http" or not stat.startswith("membership"):
+            counts.setdefault(key, Counter())[FIELDS[stat]] += int(each["value"])
+    return {key: Traffic(**found, latency=_bins(times.get(key, Counter()))) for key, found in counts.items()}
+
+
+def _place(name: str) -> tuple[tuple[str, str], str, str]:
+    """Endpoint and revision, protocol, and the statistic."""
+    endpoint, revision, protocol, rest = name.removeprefix("cluster.").split("/")
+    return (endpoint, revision), protocol, rest.partition(".")[2]
+
+
+def _bins(found: Counter[tuple[float, float]]) -> tuple[Bin, ...]:
+    return tuple(sorted(Bin(lower, width, count) for (lower, width), count in found.items() if count))
