@@ -5,6 +5,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -145,9 +146,8 @@ def database(place: Home, settings: Settings) -> Check:
     from argosy.store import open_store
 
     try:
-        store = open_store(place, settings)
-        count = len(store.registry.models())
-        store.close()
+        with closing(open_store(place, settings)) as store:
+            count = len(store.registry.models())
     except ArgosyError as error:
         return Check("registry", "fail", error.message, "see the setting store.database")
     except Exception as error:

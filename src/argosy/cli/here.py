@@ -1,5 +1,7 @@
 """What commands work on: the home of the environment, its settings, its store, its running platform."""
 
+from collections.abc import Generator
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from argosy.spec.settings import Home, Settings, home, load
@@ -19,11 +21,13 @@ def settings() -> Settings:
     return load(home())
 
 
-def store() -> "Store":
-    """The store of the home: files and registry."""
+@contextmanager
+def store() -> "Generator[Store]":
+    """The store of the home: files and registry. It is closed at the end of the block."""
     from argosy.store import open_store
 
-    return open_store(place(), settings())
+    with closing(open_store(place(), settings())) as opened:
+        yield opened
 
 
 def control(timeout: float = 30.0) -> "ControlClient":

@@ -37,9 +37,8 @@ def models(name: str | None, as_json: bool) -> None:
         empty = "no models yet: add one with  argosy push FILE --name NAME"
         emit(found, as_json, lambda: table(("model", "latest", "versions", "aliases", "updated"), rows, empty))
         return
-    place = store()
-    versions = [brief(version) for version in place.registry.versions(name)]
-    place.close()
+    with store() as place:
+        versions = [brief(version) for version in place.registry.versions(name)]
     lines = [
         (
             one["ref"],
@@ -61,10 +60,8 @@ def _summaries() -> list[dict[str, Any]]:
     try:
         return control(timeout=5).get("/v1/models")
     except ArgosyError:
-        place = store()
-        found = msgspec.to_builtins(place.registry.models())
-        place.close()
-        return found
+        with store() as place:
+            return msgspec.to_builtins(place.registry.models())
 
 
 def brief(version: "Version") -> dict[str, Any]:
@@ -102,12 +99,11 @@ def alias(alias: str, version: int | None, delete: bool, as_json: bool) -> None:
         raise InvalidArgument(f"'{alias}' is no alias: write NAME@ALIAS, for example digits@champion")
     if delete == (version is not None):
         raise InvalidArgument("give either a version or --delete")
-    place = store()
-    if version is None:
-        place.registry.remove_alias(name, label)
-    else:
-        place.registry.set_alias(name, label, version)
-    place.close()
+    with store() as place:
+        if version is None:
+            place.registry.remove_alias(name, label)
+        else:
+            place.registry.set_alias(name, label, version)
     done = f"{alias} → {name}:{version}" if version else f"{alias} is removed"
     emit({"name": name, "alias": label, "number": version}, as_json, lambda: click.echo(done))
 
@@ -124,16 +120,15 @@ def remove(refs: tuple[str, ...], as_json: bool) -> None:
     Example:
       argosy rm digits:1 digits:2
     """
-    place = store()
-    used = _in_use(place)
     removed: list[Version] = []
-    for ref in refs:
-        digest = place.registry.resolve(ref).digest
-        if digest in used:
-            raise Conflict(f"{ref} is what endpoint '{used[digest]}' runs: argosy undeploy {used[digest]}  first")
-        removed.append(place.remove(ref))
-    freed = place.collect(list(used))
-    place.close()
+    with store() as place:
+        used = _in_use(place)
+        for ref in refs:
+            digest = place.registry.resolve(ref).digest
+            if digest in used:
+                raise Conflict(f"{ref} is what endpoint '{used[digest]}' runs: argosy undeploy {used[digest]}  first")
+            removed.append(place.remove(ref))
+        freed = place.collect(list(used))
     emit(
         {"removed": [version.ref for version in removed], "freed_bytes": freed.bytes},
         as_json,

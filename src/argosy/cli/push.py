@@ -46,12 +46,11 @@ def push(source: Path, name: str, alias: str | None, as_json: bool, **given: Any
     from argosy.cli.models import brief
     from argosy.packaging.push import push as package
 
-    place = store()
-    with progress(f"Packaging {source.name}") as report:
-        version = package(source, name=name, store=place, options=_options(given), report=report)
-    if alias:
-        version = place.registry.set_alias(version.name, alias, version.number)
-    place.close()
+    with store() as place:
+        with progress(f"Packaging {source.name}") as report:
+            version = package(source, name=name, store=place, options=_options(given), report=report)
+        if alias:
+            version = place.registry.set_alias(version.name, alias, version.number)
     manifest = version.manifest
     found = brief(version) | {"conversion": manifest.conversion, "scan": manifest.scan}
     emit(found, as_json, lambda: _print(version))

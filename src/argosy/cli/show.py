@@ -29,9 +29,8 @@ def show(ref: str, as_json: bool) -> None:
     """
     import msgspec
 
-    place = store()
-    version = place.registry.resolve(ref)
-    place.close()
+    with store() as place:
+        version = place.registry.resolve(ref)
     found = {"ref": version.ref, **msgspec.structs.asdict(version)}
     emit(found, as_json, lambda: pairs(_rows(version)))
 

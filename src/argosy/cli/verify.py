@@ -23,8 +23,6 @@ def verify(ref: str, as_json: bool) -> None:
     """
     from argosy.packaging.verify import verify as check
 
-    place = store()
-    with progress(f"Verifying {ref}"):
+    with store() as place, progress(f"Verifying {ref}"):
         found: Any = check(place, ref)
-    place.close()
     emit(found, as_json, lambda: click.echo(f"{ref} is whole and answers as it did"))

@@ -41,7 +41,18 @@ class Database:
         self.engine = _sqlite_engine(parsed) if self.sqlite else _postgres_engine(parsed)
 
     def create(self) -> "Database":
-        """Make the tables that are missing. Raises Conflict for a database that a newer Argosy has written."""
+        """Make the tables that are missing. Raises Conflict for a database that a newer Argosy has written.
+
+        Where it raises, no connection stays open.
+        """
+        try:
+            self._create()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _create(self) -> None:
         with self.begin() as connection:
             if not self.sqlite:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATE_LOCK)))
@@ -49,7 +60,6 @@ class Database:
                 self._check_schema(connection)
             metadata.create_all(connection)
             connection.execute(self.insert(schema_version).values(id=1, version=SCHEMA).on_conflict_do_nothing())
-        return self
 
     @contextmanager
     def begin(self) -> Generator[sa.Connection]:
