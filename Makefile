@@ -10,9 +10,7 @@ demo: $(VENV)/.demo
 	$(BIN)/argosy demo $(ARGS)
 
 test: $(VENV)/.dev apt check
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report= $(ARGS)
-	$(BIN)/coverage combine --quiet --append || true
-	$(BIN)/coverage report --fail-under=85
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
