@@ -71,10 +71,11 @@ class Batcher:
         started = self._started
         return 0.0 if started is None else (_clock() - started) / 1e9
 
-    def submit(self, feeds: Feeds, rows: int, timeout: float, done: Done) -> Job | Pieces:
+    def submit(self, feeds: Feeds, rows: int, timeout: float, done: Done, at_once: bool = False) -> Job | Pieces:
         """Queue one request; `done` gets its outputs in the order of the signature, or the error.
 
-        The answer's `cancel` frees its place. Raises Unavailable when the queue is full or closed.
+        The answer's `cancel` frees its place. `at_once`: a short call is made before this returns, with all that waits,
+        for callers who would pay more for awaiting it. Raises Unavailable when the queue is full or closed.
         """
         if self._closed or not self._room(1):
             raise self._refusal()
@@ -83,7 +84,11 @@ class Batcher:
         if self._batched and rows > self._limit:
             return self._submit_pieces(feeds, rows, now, deadline, done)
         job = Job(feeds, rows, () if self._one_shape else key_of(feeds), done, now, deadline)
-        self._put(job, timeout)
+        if at_once and self.inline and not self._delay_ns:
+            self._queue.append(job)
+            self._run_inline()
+        else:
+            self._put(job, timeout)
         return job
 
     def close(self) -> None:
@@ -158,13 +163,19 @@ class Batcher:
         while not (self._closed and not self._queue):
             self._wake.acquire()
             while self._queue:
+                start = _clock()
                 with self._lock:
-                    jobs, reason, wait_ns = self._take(_clock())
+                    jobs, reason, wait_ns = self._take(start)
                 if jobs:
                     self._loop.call_soon_threadsafe(_deliver, self._execute(jobs, reason))
+                    self._learn(jobs, _clock() - start)
                 elif wait_ns:
                     self._wake.acquire(timeout=wait_ns / 1e9)
         self._loop.call_soon_threadsafe(self._left.set)
+
+    def _learn(self, jobs: list[Job], ns: int) -> None:
+        """What a batch of this size cost with all that belongs to it, seen from the engine's thread."""
+        self._sizing = sizing.observe(sum(job.rows for job in jobs), ns, self._sizing)
 
     def _take(self, now: int) -> tuple[list[Job], batch.Reason, int]:
         queue = self._queue
@@ -210,10 +221,7 @@ class Batcher:
         self._call_ns += (done - merged - self._call_ns) // 8
         self._slow = self._slow + 1 if done - merged > 2 * INLINE_NS else 0
         times = BatchTimes(merged - start, done - merged, _clock() - done)
-        rows = sum(job.rows for job in jobs)
-        self._stats.batch(rows, queued, times, reason)
-        if self._sized:
-            self._sizing = sizing.observe(rows, done - start, self._sizing)
+        self._stats.batch(sum(job.rows for job in jobs), queued, times, reason)
         return self._checked(jobs, parts)
 
     def _checked(self, jobs: list[Job], parts: list[list[Array]]) -> list[Outcome]:

@@ -16,7 +16,7 @@ from argosy.spec.errors import ArgosyError, DeadlineExceeded, InvalidArgument, U
 from argosy.spec.signature import check_inputs
 from argosy.spec.tensor import Array, Tensor
 
-Done = Callable[[Response | Exception], None]
+Done = Callable[[Response | Exception], object]
 State = Literal["LOADING", "READY", "UNLOADING", "UNAVAILABLE"]
 
 _clock = time.perf_counter_ns
@@ -50,10 +50,11 @@ class ServedModel:
         self._outputs = tuple((spec.name, spec.datatype) for spec in self.signature.outputs)
         self._inputs = tuple((spec.name, spec.datatype, spec.shape) for spec in self.signature.inputs)
 
-    def start(self, request: Request, timeout: float | None, done: Done) -> "Call":
+    def start(self, request: Request, timeout: float | None, done: Done, at_once: bool = False) -> "Call":
         """Begin to answer a request. `timeout`: seconds the caller still has, beside `parameters.timeout` (µs) and the
         limit of the runtime; the least counts. `done` is called once, on the event loop, with the response or the
-        error, unless the call is cancelled. Raises ArgosyError for what can be refused at once.
+        error, unless the call is cancelled; `at_once` as in `Batcher.submit`. Raises ArgosyError for what can be
+        refused at once.
         """
         call = Call(self, request.id, done)
         try:
@@ -65,7 +66,7 @@ class ServedModel:
                 raise DeadlineExceeded("the deadline passed before the request arrived")
             if request.outputs:
                 call.wanted = self._wanted(request.outputs)
-            call.work = self.batcher.submit(feeds, rows, limit, call.finish)
+            call.work = self.batcher.submit(feeds, rows, limit, call.finish, at_once)
         except ArgosyError as error:
             call.close(error.code)
             raise
@@ -73,17 +74,19 @@ class ServedModel:
 
     async def infer(self, request: Request, timeout: float | None = None) -> Response:
         """`start`, awaited: cancelling the task frees the request's place. Raises ArgosyError."""
-        future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        answers: list[Response | Exception] = []
+        call = self.start(request, timeout, answers.append, at_once=True)
+        if not answers:
+            await self._answered(call, answers)
+        if isinstance(answers[0], Exception):
+            raise answers[0]
+        return answers[0]
 
-        def done(result: Response | Exception) -> None:
-            if isinstance(result, Exception):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
-
-        call = self.start(request, timeout, done)
+    async def _answered(self, call: "Call", answers: list[Response | Exception]) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        call.then(lambda answer: (answers.append(answer), future.set_result(None)))
         try:
-            return await future
+            await future
         except asyncio.CancelledError:
             call.cancel()
             raise
@@ -168,6 +171,10 @@ class Call:
         self.wanted: list[tuple[int, int]] | None = None
         self.work: Job | Pieces | None = None
         model.inflight += 1
+
+    def then(self, done: Callable[[Response | Exception], object]) -> None:
+        """Hand the answer, which has not come yet, to another."""
+        self._done = done
 
     def finish(self, result: list[Array] | Exception) -> None:
         """Outputs or error of the batcher → the transport."""

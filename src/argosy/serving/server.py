@@ -1,7 +1,9 @@
 """A replica from start to end: load, check, listen, serve, drain."""
 
 import asyncio
+import contextlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -84,10 +86,21 @@ def run(config: ReplicaConfig, started: Started | None = None, loader: Loader | 
     """`serve` in an event loop of its own (uvloop). Raises ArgosyError."""
     import uvloop
 
+    prefer_throughput()
     logging.basicConfig(
         level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
     uvloop.run(serve(config, started, loader))
+
+
+def prefer_throughput() -> None:
+    """Let threads of this process run until they block, rather than preempt one another at every wake-up.
+
+    gRPC passes each call through three threads; on one core this answers a sixth more calls a second (docs/design.md).
+    """
+    if hasattr(os, "SCHED_BATCH"):
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def main(arguments: list[str]) -> int:
