@@ -1,0 +1,166 @@
+"""The autoscaling policy: replicas for the load one cold start ahead. Pure: no clock, no I/O.
+
+1. `load.py` follows the load that is offered, so that a backlog is not taken for load.
+2. `forecast.py` says what it may be when a replica that is asked for now becomes ready.
+3. `staffing.py` turns that into slots, so that at most `late` of the requests wait longer than `wait`.
+4. Requests that were late are counted. While fewer were than may be, the next replica waits a little longer; once more
+   were, `late` and the doubt that `confidence` leaves shrink in proportion: the forecast was too sure of itself.
+5. A backlog that will still be there then gets slots to clear it within one more cold start.
+
+Replicas that are starting count in full. More are started at once; ready ones are stopped only after fewer were enough
+for `patience`, never while that would leave less than is needed without the loading ones; loading ones never.
+"""
+
+import math
+
+import msgspec
+
+from argosy.capacity.forecast import Forecast, ahead
+from argosy.capacity.load import Load, elapsed, follow
+from argosy.capacity.policy import Decision, Observation
+from argosy.capacity.staffing import slots_for
+from argosy.spec.scaling import Scaling
+
+GENEROUS = 4.0
+"""How far an unspent share of late requests is spent when it can save a replica."""
+EVIDENCE = 3.0
+"""Late requests that must have been allowed before the unspent share counts for much."""
+SLACK = 0.01
+"""Replicas by which a need may exceed a whole number before it is rounded up."""
+
+
+class State(msgspec.Struct, frozen=True, gc=False):
+    """The course of the load; `age` in seconds; requests `late` of those `served`, older ones counting less.
+
+    `quiet`: seconds without a request; `low_for`: seconds for which fewer replicas were enough; `enough`: how many.
+    """
+
+    load: Load = Load()
+    age: float = 0.0
+    late: float = 0.0
+    served: float = 0.0
+    quiet: float = 0.0
+    low_for: float = 0.0
+    enough: int = 0
+
+
+class Need(msgspec.Struct, frozen=True, gc=False):
+    """Replicas that are needed, and why."""
+
+    replicas: int
+    reason: str
+
+
+class Autoscale(msgspec.Struct, frozen=True):
+    """The policy with its declaration. `interval`: seconds between two looks."""
+
+    scaling: Scaling = Scaling()
+    interval: float = 5.0
+
+    def begin(self) -> State:
+        """Nothing seen yet."""
+        return State()
+
+    def decide(self, seen: Observation, state: State) -> tuple[Decision, State]:
+        """Start replicas, let ready ones go, or hold; always with the reason."""
+        gap = elapsed(seen, state.load)
+        load = follow(seen, state.load, self.scaling.history)
+        quiet = 0.0 if seen.arrivals > 0 or seen.ongoing > 0 else state.quiet + gap
+        state = msgspec.structs.replace(spent(seen, state, gap, self.scaling), load=load, quiet=quiet)
+        need = bounded(needed(seen, state, self.scaling), seen, state, self.scaling)
+        return settle(seen, state, need, gap, self.scaling)
+
+
+def needed(seen: Observation, state: State, scaling: Scaling) -> Need:
+    """Replicas for the load one cold start ahead and for the backlog there will be, before bounds."""
+    service, cold = _positive(seen.service_time), _positive(seen.cold_start)
+    ease = leeway(state, scaling)
+    confidence = 1 - (1 - scaling.confidence) * min(ease, 1.0)
+    forecast = ahead(state.load, horizon=cold, window=scaling.window, confidence=confidence, service_time=service)
+    slots = slots_for(forecast.high, service, scaling.wait, scaling.late * ease, forecast.peakedness)
+    slots = max(slots, forecast.high / scaling.target)
+    extra = backlog_slots(seen, forecast, service, cold)
+    replicas = math.ceil((slots + extra) / max(seen.concurrency, 1) - SLACK)
+    return Need(max(replicas, 0), _because(forecast, slots, extra))
+
+
+def spent(seen: Observation, state: State, gap: float, scaling: Scaling) -> State:
+    """Count the requests that came, and those of them that find a longer queue than can be served within `wait`.
+
+    What is late in the first two cold starts is the fault of the capacity that was found, and not counted.
+    """
+    age = state.age + gap
+    if age < 2 * _positive(seen.cold_start):
+        return msgspec.structs.replace(state, age=age)
+    kept = math.exp(-gap / scaling.history)
+    slots = seen.ready * seen.concurrency
+    late = seen.queue > 0 and seen.queue * _positive(seen.service_time) > scaling.wait * slots
+    came = max(seen.arrivals, 0)
+    return msgspec.structs.replace(
+        state, age=age, late=state.late * kept + (came if late else 0), served=state.served * kept + came
+    )
+
+
+def leeway(state: State, scaling: Scaling) -> float:
+    """What `late` is multiplied by: above 1 while fewer requests were late than may be, below 1 once more were."""
+    allowed = scaling.late * state.served
+    if state.late > allowed:
+        return allowed / state.late
+    return 1 + GENEROUS * (allowed - state.late) / (allowed + EVIDENCE)
+
+
+def backlog_slots(seen: Observation, forecast: Forecast, service: float, cold: float) -> float:
+    """Slots that clear, within one cold start, the queue there will be when a replica asked for now is ready.
+
+    Until then only the ready ones serve, or, where some are starting already, for half of that time.
+    """
+    if seen.queue <= 0 or service <= 0 or cold <= 0:
+        return 0.0
+    short = forecast.now - seen.ready * seen.concurrency
+    until = cold / 2 if seen.starting else cold
+    return max(seen.queue + short * until / service, 0.0) * service / cold
+
+
+def _because(forecast: Forecast, slots: float, extra: float) -> str:
+    text = f"load {forecast.now:.1f}, one cold start ahead up to {forecast.high:.1f}, needs {slots:.1f} slots"
+    return text + (f" and {extra:.1f} for the backlog" if extra >= 0.05 else "")
+
+
+def bounded(need: Need, seen: Observation, state: State, scaling: Scaling) -> Need:
+    """The need within min and max; zero only where that is allowed and no request came for `idle` seconds."""
+    if scaling.min == 0 and seen.ongoing == 0 and seen.arrivals <= 0:
+        if seen.total == 0:
+            return Need(0, "at zero, no request")
+        if state.quiet >= scaling.idle:
+            return Need(0, f"no request for {state.quiet:.0f} s")
+    if scaling.min == 0 and seen.total == 0:
+        need = Need(need.replicas, f"first request after zero; {need.reason}")
+    low = max(scaling.min, 1)
+    if need.replicas > scaling.max:
+        return Need(scaling.max, f"{need.reason}: {need.replicas} replicas, bounded by max {scaling.max}")
+    if need.replicas < low:
+        return Need(low, f"{need.reason}; at least {low}")
+    return need
+
+
+def settle(seen: Observation, state: State, need: Need, gap: float, scaling: Scaling) -> tuple[Decision, State]:
+    """Up at once; down to the most that was needed within `patience`, of the ready replicas alone."""
+    fresh = msgspec.structs.replace(state, low_for=0.0, enough=0)
+    if need.replicas > seen.total:
+        return Decision(start=need.replicas - seen.total, reason=f"up to {need.replicas}: {need.reason}"), fresh
+    if seen.total > scaling.max and seen.ready > scaling.max:
+        return Decision(stop=seen.ready - scaling.max, reason=f"above max {scaling.max}"), fresh
+    if need.replicas >= seen.ready:
+        return Decision(reason=f"hold {seen.total}: {need.reason}"), fresh
+    if need.replicas == 0:
+        return Decision(stop=seen.ready, reason=f"to zero: {need.reason}"), fresh
+    enough, low_for = max(state.enough, need.replicas), state.low_for + gap
+    if low_for < scaling.patience:
+        waiting = msgspec.structs.replace(state, low_for=low_for, enough=enough)
+        return Decision(reason=f"hold {seen.total}: {enough} enough for {low_for:.0f} s; {need.reason}"), waiting
+    stop = seen.ready - enough
+    return Decision(stop=max(stop, 0), reason=f"down to {enough}, enough for {low_for:.0f} s: {need.reason}"), fresh
+
+
+def _positive(value: float) -> float:
+    return value if math.isfinite(value) and value > 0 else 0.0

@@ -1,0 +1,1 @@
+"""Other people's scaling policies, as they are, to measure ours against. Sources: their code and documentation."""
