@@ -1,5 +1,7 @@
 """The API description out of the binary."""
 
+import errno
+
 import pytest
 
 from argosy.gateway import descriptors as module
@@ -55,6 +57,16 @@ def test_what_was_cut_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "cut", lambda binary: pytest.fail("cut again"))
     second = Descriptors(envoy.find(), tmp_path)
     assert second.pool.FindMessageTypeByName("envoy.config.cluster.v3.Cluster")
+
+
+def test_a_full_disk_costs_only_the_cache(tmp_path, monkeypatch):
+    def full(path, data):
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    assert Descriptors(envoy.find(), tmp_path).pool.FindMessageTypeByName("envoy.config.cluster.v3.Cluster")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_envoy_is_said_so(tmp_path):

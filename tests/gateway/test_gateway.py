@@ -341,14 +341,3 @@ async def test_swaps_under_load_lose_nothing(gateway, replica):
         await asyncio.gather(*workers)
     assert len(statuses) > 200
     assert set(statuses) == {200}
-
-
-async def test_traffic_is_counted_per_revision(gateway, replica):
-    a = await replica("a")
-    await gateway.start([one(a, auth=False)])
-    async with await http(gateway) as client:
-        for _ in range(5):
-            await client.post(INFER, content=b"x")
-    found = await gateway.stats()
-    assert found["digits", "r1"].requests == 5
-    assert (found["digits", "r1"].hosts, found["digits", "r1"].healthy_hosts) == (1, 1)

@@ -3,12 +3,14 @@
 import hashlib
 import random
 
+import msgspec
 import psutil
 from hypothesis import given
 from hypothesis import strategies as st
 
 from argosy.gateway.keys import token_bucket
-from tests.gateway.kit import KEY, api_key, http, one
+from argosy.gateway.shaping import Mirror, Sticky, Waiting
+from tests.gateway.kit import KEY, api_key, http, one, revision, shared
 
 
 @given(rate=st.floats(0.001, 1_000_000), burst=st.none() | st.integers(1, 1_000_000))
@@ -58,12 +60,31 @@ def one_open(_):
     return one("/tmp/nobody.sock", endpoint="open", auth=False)
 
 
-async def test_a_client_cannot_say_whose_key_it_has(gateway, replica):
-    a = await replica("a")
-    await gateway.start([one(a, auth=False)])
-    async with await http(gateway) as client:
-        await client.get("/v2/models/digits", headers={"x-argosy-key-id": "somebody"})
-    assert "x-argosy-key-id" not in a.seen[0].headers
+OURS = {"x-argosy-key-id": "somebody", "X-Argosy-Shadow": "1"}
+
+
+async def test_a_client_cannot_say_what_only_the_gateway_says(gateway, replica):
+    a, b, c = await replica("a"), await replica("b"), await replica("c")
+    two = (revision("r1", "1", a, weight=1), revision("r2", "2", b, weight=1))
+    tester = api_key("tester", id="tester", scopes=("*:test",))
+    routes = [
+        shared(*two, mirror=Mirror(revision="r2", percent=0.0001), testers=True),
+        shared(revision("r1", "1", weight=1), endpoint="cold", waiting=Waiting(http=c.path)),
+    ]
+    paths = ["", "/infer", "/versions/1/infer", "/versions/2", "/stats"]
+    for key in (None, KEY):
+        for more in ({}, {"sticky": Sticky(by="cookie")}, {"sticky": Sticky(by="header", name="x-user")}):
+            changed = [msgspec.structs.replace(each, auth=key is not None, **more) for each in routes]
+            await (gateway.apply if gateway.process.running else gateway.start)(changed, [api_key(), tester])
+            async with await http(gateway, headers=OURS | ({"x-api-key": key} if key else {})) as client:
+                for path in [f"/v2/models/{name}{path}" for name in ("digits", "cold") for path in paths]:
+                    assert (await client.post(path, content=b"x")).status_code in (200, 404)
+                picked = {"x-api-key": "tester", "x-argosy-revision": "r1"}
+                assert (await client.post("/v2/models/digits", headers=picked)).status_code == 200
+    for each in a.seen + b.seen + c.seen:
+        assert each.headers.get("x-argosy-key-id") in (None, "k1", "tester")
+        assert "x-argosy-shadow" not in each.headers
+    assert min(len(a.seen), len(b.seen), len(c.seen)) > 5
 
 
 async def test_hashes_agree_with_hashlib_for_any_key(gateway, replica):

@@ -4,6 +4,7 @@ The generated C++ holds every `FileDescriptorProto` serialized, closed by a zero
 the next one. A file that occurs more than once (with and without its options) is taken in its longest form.
 """
 
+import contextlib
 import hashlib
 import mmap
 import os

@@ -32,7 +32,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """File name → the resources in it."""
         files = {
             LDS: list(self.listeners.values()),
-            CDS: list(self.clusters.values()),
+            CDS: [self.clusters[name] for name in sorted(self.clusters)],
             RDS: list(self.routes.values()),
         }
         files |= {clusters.eds_file(name): [hosts] for name, hosts in self.hosts.items()}

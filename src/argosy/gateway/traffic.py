@@ -46,7 +46,7 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
     of its classes: `successes` (2xx), `client_errors` (4xx), `errors` (5xx, the gateway's own included) and the rest.
     A failed gRPC call is HTTP 200: `grpc_failures` are among the successes.
     `latency` is from the request's arrival in full to the answer's last byte, retries included, of answers that a
-    replica gave: whole milliseconds to two significant digits (bins no wider than 10 %). It is up to a second old, while
+    replica gave: whole milliseconds to two significant digits (bins no wider than 10 %). It may be a second old;
     counters are of this moment.
     """
 

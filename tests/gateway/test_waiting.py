@@ -1,0 +1,132 @@
+"""The waiting room: entered while nobody is ready, left without losing anybody."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from argosy.gateway.shaping import Mirror, Sticky, Waiting
+from tests.gateway.grpc_kit import infer, served, with_client
+from tests.gateway.kit import KEY, HttpReplica, Load, api_key, http, revision, shared
+
+INFER = "/v2/models/digits/infer"
+
+
+def route(room, *ready, **fields):
+    """An endpoint of one revision with these replicas."""
+    return [shared(revision("r1", "1", *ready, weight=100), waiting=Waiting(http=room.path), **fields)]
+
+
+async def test_everything_waits_while_nobody_is_ready(gateway, replica):
+    room, a = await replica("room"), await replica("a")
+    await gateway.start(
+        route(room, auth=True, testers=True), [api_key("t", id="t", scopes=("digits:test",)), api_key()]
+    )
+    async with await http(gateway, headers={"x-api-key": KEY}) as client:
+        for path in (INFER, "/v2/models/digits", "/v2/models/digits/versions/1/infer"):
+            answer = await client.post(path, content=b"x")
+            assert (answer.status_code, answer.json()) == (200, {"replica": "room", "path": path, "size": 1})
+            assert "x-argosy-revision" not in answer.headers
+        assert (await client.post("/v2/models/digits/versions/2/infer")).status_code == 404
+        assert (await client.post(INFER, headers={"x-api-key": "wrong"})).status_code == 401
+        picked = await client.post(INFER, headers={"x-api-key": "t", "x-argosy-revision": "r1"})
+        assert picked.json()["replica"] == "room"
+        await gateway.apply(route(room, a, auth=True), [api_key()])
+        assert (await client.post(INFER)).json()["replica"] == "a"
+    assert {each.headers["argosy-endpoint"] for each in room.seen} == {"digits"}
+    assert not {"argosy-endpoint", "x-api-key"} & a.seen[0].headers.keys()
+
+
+async def test_who_waits_is_not_lost_by_the_switch(gateway, replica):
+    room, a = await replica("room"), await replica("a")
+    go = asyncio.Event()
+
+    async def held(_):
+        await go.wait()
+        return 200, {"x-argosy-revision": "r1"}, b"at last"
+
+    room.handler = held
+    await gateway.start(route(room))
+    async with await http(gateway) as client:
+        waiting = [asyncio.create_task(client.post(INFER, content=b"x")) for _ in range(20)]
+        async with asyncio.timeout(5):
+            while len(room.seen) < 20:
+                await asyncio.sleep(0.005)
+        await gateway.apply(route(room, a))
+        gateway._retired = dict.fromkeys(gateway._retired, 0.0)
+        await gateway.sweep(grace=0)
+        assert (await client.post(INFER, content=b"x")).json()["replica"] == "a"
+        assert not any(each.done() for each in waiting)
+        go.set()
+        answers = await asyncio.gather(*waiting)
+    assert {(each.status_code, each.text) for each in answers} == {(200, "at last")}
+    assert answers[0].headers["x-argosy-revision"] == "r1"
+
+
+async def test_to_zero_and_back_under_load(gateway, replica):
+    room, a = await replica("room"), await replica("a")
+    await gateway.start(route(room, a))
+    before = {name: gateway.files.get(name).version_info for name in ("cds.json", "lds.json")}
+    async with await http(gateway) as client, Load(client) as load:
+        for _ in range(5):
+            await gateway.apply(route(room))
+            seen = len(room.seen)
+            async with asyncio.timeout(5):
+                while len(room.seen) < seen + 10:
+                    await asyncio.sleep(0.005)
+            await gateway.apply(route(room, a))
+            await asyncio.sleep(0.05)
+    assert {status for status, _ in load.answers} == {200}
+    assert before == {name: gateway.files.get(name).version_info for name in before}
+
+
+async def test_a_waiting_room_that_starts_anew_is_asked_again(gateway, replica, folder):
+    room = await replica("room")
+    await gateway.start(route(room))
+    later = HttpReplica(folder, "room")
+    never = asyncio.Event()
+
+    async def held(_):
+        await never.wait()
+        return 0, {}, b""
+
+    room.handler = held
+    async with await http(gateway) as client:
+        waiting = asyncio.create_task(client.post(INFER, content=b"mine"))
+        await room.arrived.wait()
+        for writer in list(room.writers):
+            writer.close()
+        room.server.close()
+        never.set()
+        Path(room.path).unlink(missing_ok=True)
+        await later.start()
+        try:
+            assert (await waiting).json()["size"] == 4
+        finally:
+            await later.stop()
+
+
+async def test_mirror_and_sticky_rest_meanwhile(gateway, replica):
+    room = await replica("room")
+    revisions = (revision("r1", "1", weight=50), revision("r2", "2", weight=50))
+    more = {"mirror": Mirror(revision="r2"), "sticky": Sticky(by="cookie")}
+    await gateway.start([shared(*revisions, waiting=Waiting(http=room.path), **more)])
+    async with await http(gateway) as client:
+        answer = await client.post(INFER, content=b"x")
+        assert answer.json()["replica"] == "room"
+        assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+async def test_grpc_waits_too(gateway, grpc_replica):
+    import msgspec
+
+    room, a = grpc_replica("room"), grpc_replica("a")
+    full = served("digits", a, auth=False)
+    full = msgspec.structs.replace(full, waiting=Waiting(http=f"{room.path}.http", grpc=room.path))
+    empty = msgspec.structs.replace(full, revisions=(msgspec.structs.replace(full.revisions[0], upstreams=()),))
+    await gateway.start([empty])
+    assert await with_client(gateway, lambda client: infer(client, "digits")) == "room"
+    assert room.metadata[0]["argosy-endpoint"] == "digits"
+    await gateway.apply([full])
+    assert await with_client(gateway, lambda client: infer(client, "digits")) == "a"
