@@ -12,7 +12,9 @@ from argosy.gateway.bootstrap import bootstrap, static
 from argosy.gateway.clusters import eds_file
 from argosy.gateway.descriptors import Descriptors
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig, Limits, RevisionRoute, Tls, Upstream
+from argosy.gateway.shaping import Mirror, Sticky, Waiting
 from argosy.gateway.snapshot import build_snapshot, check_snapshot, routed, routes_of
+from argosy.gateway.sticky import WHOLE
 from argosy.spec.errors import Conflict, Internal, InvalidArgument
 from tests.gateway.kit import api_key, one, revision
 
@@ -20,6 +22,17 @@ CONFIG = GatewayConfig(run_dir="/run/argosy")
 
 names = st.from_regex(r"[a-z0-9]([a-z0-9._-]{0,20}[a-z0-9])?", fullmatch=True)
 tokens = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
+
+
+PERCENT = st.floats(0.0001, 100)
+STICKY = st.sampled_from(
+    [
+        Sticky(by="header", name="x-user"),
+        Sticky(by="key"),
+        Sticky(by="cookie"),
+        Sticky(by="cookie", name="c", seconds=9),
+    ]
+)
 
 
 @st.composite
@@ -47,11 +60,25 @@ def endpoint_lists(draw):
             )
 
     return [
-        EndpointRoute(
-            endpoint=name, revisions=tuple(revisions()), auth=draw(st.booleans()), retries=draw(st.integers(0, 3))
-        )
+        shaped(draw, EndpointRoute(endpoint=name, revisions=tuple(revisions()), retries=draw(st.integers(0, 3))))
         for name in draw(st.lists(names, max_size=4, unique=True))
     ]
+
+
+def shaped(draw, endpoint):
+    """The endpoint with any of what is optional."""
+    auth = draw(st.booleans())
+    mirrors = st.builds(
+        Mirror, revision=st.sampled_from([each.revision for each in endpoint.revisions] or ["-"]), percent=PERCENT
+    )
+    return msgspec.structs.replace(
+        endpoint,
+        auth=auth,
+        mirror=draw(st.none() | mirrors) if endpoint.revisions else None,
+        sticky=draw(st.none() | (STICKY if auth else STICKY.filter(lambda each: each.by != "key"))),
+        testers=draw(st.booleans()),
+        waiting=draw(st.none() | st.builds(Waiting, http=st.just("/s/w"), grpc=st.sampled_from([None, "/s/wg"]))),
+    )
 
 
 key_lists = st.lists(
@@ -59,7 +86,7 @@ key_lists = st.lists(
         ApiKey,
         id=tokens,
         sha256=st.binary(min_size=32, max_size=32).map(bytes.hex),
-        scopes=st.lists(names | st.just("*"), max_size=3).map(tuple),
+        scopes=st.lists(names | st.sampled_from(["*", "*:test", "digits:test"]), max_size=3).map(tuple),
         requests_per_second=st.none() | st.floats(0.001, 10_000),
     ),
     max_size=4,
@@ -90,7 +117,7 @@ def test_every_snapshot_holds_together_and_fits_envoy(descriptors, endpoints, ke
 def test_a_cluster_of_one_name_never_changes(endpoints):
     first = build_snapshot(CONFIG, endpoints)
     changed = [
-        msgspec.structs.replace(each, limits=Limits(requests=5), timeout=1, retries=1, auth=not each.auth)
+        msgspec.structs.replace(each, limits=Limits(requests=5), timeout=1, retries=1, sticky=None, auth=not each.auth)
         for each in endpoints
     ]
     second = build_snapshot(CONFIG, changed)
@@ -112,13 +139,21 @@ def test_shares_follow_the_weights(endpoints):
     routes = list(routes_of(snapshot.routes["argosy"]))
     for endpoint in endpoints:
         path = f"/v2/models/{endpoint.endpoint}"
-        (route,) = [each for each in routes if each["match"].get("path_separated_prefix") == path]
+        plain = [each for each in routes if "headers" not in each["match"]]
+        (route,) = [each for each in plain if each["match"].get("path_separated_prefix") == path]
         weights = {each.revision: each.weight for each in endpoint.revisions if each.weight}
-        if not weights:
+        if endpoint.waiting and not endpoint.ready and not any(each.ready for each in endpoint.revisions):
+            assert route["route"]["cluster"].split("/")[1] == "@waiting"
+        elif not weights:
             assert route["direct_response"]["status"] == 503
         elif len(weights) > 1:
-            got = route["route"]["weighted_clusters"]["clusters"]
-            assert {each["name"].split("/")[1]: each["weight"] for each in got} == weights
+            got = {
+                each["name"].split("/")[1]: each["weight"] for each in route["route"]["weighted_clusters"]["clusters"]
+            }
+            whole = WHOLE if endpoint.sticky else sum(weights.values())
+            assert sum(got.values()) == whole
+            for name, weight in weights.items():
+                assert abs(got[name] / whole - weight / sum(weights.values())) <= (1 / WHOLE if endpoint.sticky else 0)
         else:
             assert route["route"]["cluster"].split("/")[1] in weights
 
@@ -230,3 +265,16 @@ def test_a_route_to_nowhere_is_caught():
 def test_what_cannot_be_is_said_clearly(make, message):
     with pytest.raises(InvalidArgument, match=message):
         make()
+
+
+def test_what_is_not_asked_for_leaves_no_trace():
+    """An endpoint without mirror, sticky callers, testers and waiting room has the routes it always had."""
+    revisions = (revision("r1", "1", "/s/a", weight=1), revision("r2", "2", "/s/b", weight=1))
+    snapshot = build_snapshot(CONFIG, [EndpointRoute(endpoint="digits", revisions=revisions)], [api_key()])
+    routes = list(routes_of(snapshot.routes["argosy"]))
+    said = json.dumps(routes)
+    for word in ("mirror", "hash", "special", "set-cookie", "x-argosy", "@waiting"):
+        assert word not in said
+    (route,) = [each for each in routes if each["match"].get("path_separated_prefix") == "/v2/models/digits"]
+    assert route.keys() == {"match", "route", "metadata"}
+    assert route["metadata"]["filter_metadata"]["envoy.filters.http.lua"] == {"endpoint": "digits", "auth": True}
