@@ -23,7 +23,7 @@ from argosy.spec.scaling import Scaling
 
 GENEROUS = 4.0
 """How far an unspent share of late requests is spent when it can save a replica."""
-EVIDENCE = 3.0
+EVIDENCE = 0.3
 """Late requests that must have been allowed before the unspent share counts for much."""
 SLACK = 0.01
 """Replicas by which a need may exceed a whole number before it is rounded up."""
@@ -87,18 +87,14 @@ def needed(seen: Observation, state: State, scaling: Scaling) -> Need:
 def spent(seen: Observation, state: State, gap: float, scaling: Scaling) -> State:
     """Count the requests that came, and those of them that find a longer queue than can be served within `wait`.
 
-    What is late in the first two cold starts is the fault of the capacity that was found, and not counted.
+    What is late in the first two cold starts is the fault of the capacity that was found, and not counted as late.
     """
     age = state.age + gap
-    if age < 2 * _positive(seen.cold_start):
-        return msgspec.structs.replace(state, age=age)
     kept = math.exp(-gap / scaling.history)
-    slots = seen.ready * seen.concurrency
-    late = seen.queue > 0 and seen.queue * _positive(seen.service_time) > scaling.wait * slots
     came = max(seen.arrivals, 0)
-    return msgspec.structs.replace(
-        state, age=age, late=state.late * kept + (came if late else 0), served=state.served * kept + came
-    )
+    longer = seen.queue * _positive(seen.service_time) > scaling.wait * seen.ready * seen.concurrency
+    late = came if seen.queue > 0 and longer and age >= 2 * _positive(seen.cold_start) else 0
+    return msgspec.structs.replace(state, age=age, late=state.late * kept + late, served=state.served * kept + came)
 
 
 def leeway(state: State, scaling: Scaling) -> float:

@@ -13,6 +13,7 @@ saved, until nothing can be. `replica_hours` is that plan's; the truth lies betw
 """
 
 import heapq
+import itertools
 import math
 from typing import Any
 
@@ -142,7 +143,7 @@ def _bridged(stretch: _Stretch, plan: Counts) -> Counts:
     gap = int(stretch.setup.cold_start // stretch.step)
     for level in range(1, int(plan.max(initial=0)) + 1):
         used = np.flatnonzero(plan >= level)
-        for left, right in zip(used[:-1], used[1:], strict=True):
+        for left, right in itertools.pairwise(used.tolist()):
             if 1 < right - left <= gap + 1:
                 out[left:right] = np.maximum(out[left:right], level)
     return out

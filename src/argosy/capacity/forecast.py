@@ -42,13 +42,24 @@ def ahead(load: Load, *, horizon: float, window: float, confidence: float, servi
     peakedness = _peakedness(load, smooth, span, service_time)
     seconds = min(span, len(course)) * load.width
     error = _standard_error(smooth[-1], service_time, seconds, peakedness)
-    now = max(float(smooth[-1]), load.now - SURPRISE * _standard_error(load.now, service_time, load.width, peakedness))
+    now = max(float(smooth[-1]), _sudden(load, course, span, service_time, peakedness))
     steps = max(round(horizon / load.width), 1) if load.width else 1
     trend, margin = _growth(smooth[span:], steps, confidence) or (
         0.0,
         NormalDist().inv_cdf(confidence) * error * math.sqrt(2),
     )
     return Forecast(now, max(trend, -now), max(margin, 0.0), peakedness)
+
+
+def _sudden(load: Load, course: Floats, span: int, service_time: float, peakedness: float) -> float:
+    """What the load has risen to at least, by its latest value and its means over shorter times than the window."""
+    found = load.now - SURPRISE * _standard_error(load.now, service_time, load.width, peakedness)
+    length = 1
+    while length < min(span, len(course)):
+        mean = float(course[-length:].mean())
+        found = max(found, mean - SURPRISE * _standard_error(mean, service_time, length * load.width, peakedness))
+        length *= 2
+    return found
 
 
 def _smooth(course: Floats, span: int) -> Floats:

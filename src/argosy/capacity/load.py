@@ -21,9 +21,11 @@ LONGEST_GAP = 60.0
 
 
 class Load(msgspec.Struct, frozen=True, gc=False):
-    """`now` slots offered, `calm` seconds since requests waited last; `means` and `squares` of it by bucket of `width` seconds, oldest first; the open bucket.
+    """The course of the load, and the bucket that is open.
 
-    `at` is the time of the last look (NaN before the first).
+    `at`: time of the last look (NaN before the first); `now`: slots offered; `calm`: seconds since requests waited;
+    `means` and `squares`: of the load by bucket of `width` seconds, oldest first; `filled` seconds of the open bucket,
+    with their `total` and `square`.
     """
 
     at: float = math.nan

@@ -11,7 +11,7 @@ LATE = 2.0
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
-    """`late` is the share of requests that waited over `LATE`; waits in seconds; `peak` counts replicas paid at once."""
+    """`late` is the share of requests that waited over `LATE`; waits in seconds; `peak`: replicas paid at once."""
 
     replica_hours: float
     late: float

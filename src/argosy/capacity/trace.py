@@ -1,7 +1,7 @@
 """Traces of requests: when each came and how long it holds a slot.
 
-Read are the CSV files of the Azure LLM inference traces of 2023 and 2024 (TIMESTAMP, ContextTokens, GeneratedTokens), of
-the Azure Functions trace of 2021 (app, func, end_timestamp, duration), and plain `arrival,service` in seconds.
+Read are the CSV files of the Azure LLM inference traces of 2023 and 2024 (TIMESTAMP, ContextTokens, GeneratedTokens),
+of the Azure Functions trace of 2021 (app, func, end_timestamp, duration), and plain `arrival,service` in seconds.
 """
 
 import csv
@@ -34,7 +34,7 @@ class TokenTimes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Trace(msgspec.Struct, frozen=True, eq=False):
-    """`arrivals`: seconds since the first request, ascending; `services`: seconds in a slot. Equal lengths, not empty."""
+    """`arrivals`: seconds since the first request, ascending; `services`: seconds in a slot. Of one length, not 0."""
 
     name: str
     arrivals: Floats
@@ -93,9 +93,9 @@ def read(path: Path, times: TokenTimes | None = None) -> Trace:
     return make(path.stem, *np.array(rows, dtype=np.float64).T)
 
 
-def _rows(lines: "Iterator[list[str]]", path: Path, times: TokenTimes) -> Iterator[Row]:
+def _rows(lines: Iterator[list[str]], path: Path, times: TokenTimes) -> Iterator[Row]:
     try:
-        header = tuple(name.strip().lstrip("\ufeff").lower() for name in next(lines, []))
+        header = tuple(name.strip().lstrip("\ufeff").lower() for name in next(lines, list[str]()))
         reader = FORMATS.get(header)
         if reader is None:
             known = "; ".join(",".join(columns) for columns in FORMATS)

@@ -34,6 +34,7 @@ COMMANDS: dict[str, Entry] = {
     "config": Entry("config", "config", "Show the settings in effect and where each comes from.", TOOLS),
     "doctor": Entry("doctor", "doctor", "Check this machine and say what to fix.", TOOLS),
     "conformance": Entry("conformance", "conformance", "Test any server against the Open Inference Protocol.", TOOLS),
+    "simulate": Entry("simulate", "simulate", "Replay a trace of requests under scaling policies.", TOOLS),
     "version": Entry("version", "version", "Print the version.", TOOLS),
 }
 

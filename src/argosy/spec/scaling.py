@@ -26,7 +26,7 @@ class Scaling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     wait: float = 2.0
     late: float = 0.01
     confidence: float = 0.75
-    window: float = 60.0
+    window: float = 120.0
     history: float = 1800.0
     patience: float = 120.0
     idle: float = 300.0
@@ -45,3 +45,16 @@ class Scaling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 raise InvalidArgument(f"scaling.{field} must be 0 or more seconds")
         if self.window <= 0 or self.history < self.window:
             raise InvalidArgument("scaling.window must be above 0 seconds and scaling.history at least as long")
+
+
+class WaitingRoom(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where requests wait while an endpoint comes back from zero: at most `size` of them, each at most `deadline` s."""
+
+    size: int = 1000
+    deadline: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.size < 0:
+            raise InvalidArgument("waiting room: size must not be negative")
+        if not math.isfinite(self.deadline) or self.deadline < 0:
+            raise InvalidArgument("waiting room: deadline must be 0 or more seconds")
