@@ -8,25 +8,28 @@ is used.
 import msgspec
 
 TRIES = 3
-"""Calls of a size before its cost is believed."""
-FORGET = 512
-"""Calls after which the sizes next to the best are tried again: machines and their other tenants change."""
+"""Calls a size gets each time it is tried."""
+PATIENCE = (32, 1024)
+"""Calls until the sizes next to the best are tried again: doubled from the first to the second, since early figures are
+the least certain, and machines and their other tenants change."""
 MARGIN = 1.03
 """A larger size is preferred unless it costs this much more per row: fewer calls, and callers wait less."""
 
 
 class Cost(msgspec.Struct, frozen=True, gc=False):
-    """What is known of one size: how often it was tried since it was last forgotten, and ns per row."""
+    """What is known of one size: its calls so far, their mean ns per row, and the tries it is still due."""
 
-    tries: int = 0
+    calls: int = 0
     ns: float = 0.0
+    due: int = TRIES
 
 
 class Sizing(msgspec.Struct, frozen=True, gc=False):
-    """Costs by size (1, 2, 4, … rows) and the calls since sizes were last forgotten."""
+    """Costs by size (1, 2, 4, … rows), the calls since neighbours were last tried, and how many to wait for that."""
 
     costs: tuple[Cost, ...]
     calls: int = 0
+    patience: int = PATIENCE[0]
 
 
 def begin(limit: int) -> Sizing:
@@ -39,7 +42,7 @@ def choose(queued: int, limit: int, state: Sizing) -> int:
     reach = min(max(queued, 1), limit).bit_length()
     known = state.costs[:reach]
     for position, cost in enumerate(known):
-        if cost.tries < TRIES:
+        if cost.due:
             return min(1 << position, limit)
     best = min(cost.ns for cost in known)
     position = max(position for position, cost in enumerate(known) if cost.ns <= best * MARGIN)
@@ -54,13 +57,13 @@ def observe(rows: int, ns: int, state: Sizing) -> Sizing:
     costs = list(state.costs)
     position = (rows - 1).bit_length()
     if rows == 1 << position and position < len(costs):
-        old, cost = costs[position], ns / rows
-        weight = max(1 / (old.tries + 1), 1 / 8)
-        costs[position] = Cost(old.tries + 1, old.ns + (cost - old.ns) * weight)
-    if state.calls + 1 < FORGET:
-        return Sizing(tuple(costs), state.calls + 1)
-    best = min(range(len(costs)), key=lambda size: costs[size].ns if costs[size].tries else float("inf"))
+        old = costs[position]
+        mean = old.ns + (ns / rows - old.ns) * max(1 / (old.calls + 1), 1 / 8)
+        costs[position] = Cost(old.calls + 1, mean, max(old.due - 1, 0))
+    if state.calls + 1 < state.patience:
+        return Sizing(tuple(costs), state.calls + 1, state.patience)
+    best = min(range(len(costs)), key=lambda size: costs[size].ns if costs[size].calls else float("inf"))
     for neighbour in (best - 1, best + 1):
         if 0 <= neighbour < len(costs):
-            costs[neighbour] = Cost()
-    return Sizing(tuple(costs))
+            costs[neighbour] = Cost(costs[neighbour].calls, costs[neighbour].ns, TRIES)
+    return Sizing(tuple(costs), 0, min(2 * state.patience, PATIENCE[1]))
