@@ -83,6 +83,8 @@ def test_half_a_certificate_and_a_foreign_host_are_refused(home: Home, tmp_path:
         gateway_config(home, GatewaySettings(tls_cert=str(tmp_path / "no"), tls_key=str(tmp_path / "no")))
     with pytest.raises(InvalidArgument, match=r"gateway\.host"):
         check_free("192.0.2.1", 0, "gateway.port")
+    with pytest.raises(InvalidArgument, match=r"control\.port must be 0 to 65535, not 65536"):
+        check_free("127.0.0.1", 65536, "control.port")
 
 
 async def test_a_full_disk_does_not_keep_down_from_its_work(home: Home, monkeypatch: pytest.MonkeyPatch):

@@ -7,7 +7,9 @@ from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument
 
 
 def check_free(host: str, port: int, setting: str) -> None:
-    """Raise Conflict when something listens there, InvalidArgument when the host is none of this machine."""
+    """Raise Conflict when something listens there, InvalidArgument for what is no port or no host of this machine."""
+    if not 0 <= port <= 65535:
+        raise InvalidArgument(f"{setting} must be 0 to 65535, not {port}")
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
