@@ -65,6 +65,7 @@ def test_files_are_found_by_their_endings_and_chosen_by_a_seed(tmp_path):
     (tmp_path / "gone.json").symlink_to(tmp_path / "nowhere")
     found = filetypes.found([tmp_path, tmp_path])
     assert set(found) == {"python", "json"}
+    assert filetypes.found([tmp_path], most=3)["python"] == [tmp_path / f"{name}.py" for name in ("0", "1", "10")]
     chosen = filetypes.pick(found)
     kinds = [kind for _, kind in chosen]
     assert kinds.count("python") == filetypes.EACH

@@ -1,6 +1,8 @@
+import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -34,6 +36,14 @@ def test_a_temporary_home_goes_and_a_given_one_stays(tmp_path):
     with home.home(tmp_path / "new") as again:
         assert again == place
     assert home.work(place).is_dir()
+
+
+def test_a_temporary_home_in_use_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with contextlib.ExitStack() as running:
+        with home.home(None) as place:
+            running.enter_context(Lock(place.create()))
+        assert place.root.is_dir()
 
 
 def test_a_home_that_is_not_of_a_demo_is_left_alone(tmp_path):

@@ -62,9 +62,10 @@ def left(folder):
     return found
 
 
+@pytest.mark.timeout(240)
 def test_once(tmp_path):
     process = start(tmp_path, "--once", "--json")
-    out, err = process.communicate(timeout=110)
+    out, err = process.communicate(timeout=220)
     assert process.returncode == 0, err
     found = {one["name"]: one for one in msgspec.json.decode(out)}
     assert set(found) == {"digits", "flights", "filetypes"}

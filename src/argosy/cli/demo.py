@@ -13,7 +13,7 @@ from argosy.cli.output import emit, progress, table
 if TYPE_CHECKING:
     from argosy.demo.stage import Figures, Stage
 
-COLUMNS = ("model", "engine", "data", "result", "floor", "p50 ms", "p99 ms", "requests/s", "rows/s", "")
+COLUMNS = ("model", "engine", "rows", "a request", "result", "p50 ms", "p99 ms", "requests/s", "rows/s", "")
 
 
 @click.command(cls=Command)
@@ -64,15 +64,17 @@ def _verdict(found: "Figures") -> str:
 def _print(found: "list[Figures]") -> None:
     click.echo()
     table(COLUMNS, [_row(one) for one in found])
+    busy = ", ".join(f"{one.name} {one.connections}" for one in found)
+    click.echo(f"\nlatencies as the client sees them, through the gateway, all connections busy ({busy})")
 
 
 def _row(one: "Figures") -> tuple[object, ...]:
     return (
         one.ref,
         f"{one.engine} x {one.replicas}",
-        f"{one.rows} rows, {one.rows_each} a request, {one.form}",
-        f"{one.score.measure} {one.score.value:.3f}",
-        f"{one.score.floor:.2f}",
+        one.rows,
+        f"{one.rows_each} as {one.form}",
+        f"{one.score.measure} {one.score.value:.3f} (floor {one.score.floor:.2f})",
         f"{one.p50_ms:.1f}",
         f"{one.p99_ms:.1f}",
         f"{one.requests_per_second:.0f}",

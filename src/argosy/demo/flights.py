@@ -71,7 +71,7 @@ def table(folder: Path) -> tuple[Any, Array]:
 
 
 def fitted(rows: Any, late: Array) -> Any:
-    """Gradient-boosted trees; the same rows give the same trees."""
+    """Gradient-boosted trees; the same rows give the same trees. Threads would wait for each other on busy cores."""
     lightgbm: Any = require("lightgbm")
     data = lightgbm.Dataset(rows, label=late, categorical_feature=list(CODES))
     options = {
@@ -81,6 +81,7 @@ def fitted(rows: Any, late: Array) -> Any:
         "min_data_per_group": 50,
         "seed": SEED,
         "deterministic": True,
+        "num_threads": 1,
         "force_row_wise": True,
         "verbosity": -1,
     }

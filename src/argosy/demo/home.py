@@ -41,7 +41,10 @@ def _replace(values: dict[str, str]) -> None:
 
 @contextlib.contextmanager
 def home(folder: Path | None) -> Generator[Home]:
-    """A home in `folder`, which stays, or in a temporary folder, which goes. Raises Conflict."""
+    """A home in `folder`, which stays, or in a temporary folder, which goes. Raises Conflict.
+
+    A temporary one stays, too, if something still runs there: the next demo clears up.
+    """
     if folder is not None:
         yield claim(folder)
         return
@@ -50,7 +53,8 @@ def home(folder: Path | None) -> Generator[Home]:
     try:
         yield Home(made)
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        if holder(Home(made)) is None:
+            shutil.rmtree(made, ignore_errors=True)
 
 
 def work(place: Home) -> Path:
