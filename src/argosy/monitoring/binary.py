@@ -80,14 +80,18 @@ def interval(events: int, total: int, alpha: float) -> tuple[float, float]:
     prior Beta(½, ½) stays below 1/α (Robbins 1970; Howard et al. 2021, "Time-uniform confidence sequences")."""
     if total == 0:
         return 0.0, 1.0
-    mixture = math.lgamma(events + 0.5) + math.lgamma(total - events + 0.5) - math.lgamma(total + 1) - math.log(math.pi)
-    bound = mixture + math.log(alpha)
     middle = events / total
 
     def inside(p: float) -> bool:
-        return _log_likelihood(events, total, p) > bound
+        return plausible(events, total, p, alpha)
 
     return _end(inside, middle, 0.0), _end(inside, middle, 1.0)
+
+
+def plausible(events: int, total: int, p: float, alpha: float) -> bool:
+    """Whether a rate strictly between 0 and 1 lies inside `interval`."""
+    mixture = math.lgamma(events + 0.5) + math.lgamma(total - events + 0.5) - math.lgamma(total + 1) - math.log(math.pi)
+    return _log_likelihood(events, total, p) > mixture + math.log(alpha)
 
 
 def _log_likelihood(events: int, total: int, p: float) -> float:

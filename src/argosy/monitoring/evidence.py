@@ -205,9 +205,9 @@ def log_evidence(name: str, state: State) -> float:
 def total(guard: Guard, state: State) -> float:
     """ln of the weighted average of all tests' E.
 
-    An average of e-processes is one under the null that all of them share ("harmless in every respect"), however they depend
-    on each other: so P(ever ≥ 1/α) ≤ α for all metrics and looks together (Ville; Vovk & Wang 2021, "E-values:
-    calibration, combination and applications"). It is never below the largest of weight·E, so no worse than splitting α.
+    An average of e-processes is one under the null that all of them share ("harmless in every respect"), however they
+    depend on each other: so P(ever ≥ 1/α) ≤ α for all metrics and looks together (Ville; Vovk & Wang 2021, "E-values:
+    calibration, combination and applications"). It is never below the largest weight·E, so no worse than splitting α.
     """
     shares = weights(guard, state)
     terms = [math.log(share) + log_evidence(name, state) for name, share in shares.items()]

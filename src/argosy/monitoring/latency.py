@@ -23,7 +23,7 @@ from typing import cast
 import numpy as np
 
 from argosy.monitoring.arm import BUCKETS, GROWTH, edge
-from argosy.monitoring.binary import Floats, Number, interval, log_e, mix
+from argosy.monitoring.binary import Floats, Number, log_e, mix, plausible
 
 RANKS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 WARM_UP = 200
@@ -126,12 +126,12 @@ def quantile_interval(counts: Floats, q: float, alpha: float) -> tuple[float, fl
     total, below = int(counts.sum()), cast("list[float]", np.cumsum(counts).tolist())
     low, high = 0.0, math.inf
     for index in np.flatnonzero(counts):
-        bottom, top = interval(int(below[index]), total, alpha)
-        if top < q:
-            low = edge(int(index))
-        if bottom > q:
+        if plausible(int(below[index]), total, q, alpha):
+            continue
+        if below[index] > q * total:
             high = edge(int(index))
             break
+        low = edge(int(index))
     return low, high
 
 
