@@ -1,6 +1,7 @@
 """The key of an endpoint, kept for its owner under the home when the endpoint is deployed."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import msgspec
@@ -20,11 +21,10 @@ def save(place: Home, endpoint: str, saved: SavedKey) -> Path:
     """Write the key, readable by its owner alone from its first byte on."""
     path = _path(place, endpoint)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = path.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    number, fresh = tempfile.mkstemp(".new", f"{endpoint}.", path.parent)
+    with os.fdopen(number, "wb") as file:
         file.write(msgspec.json.encode(saved))
-    fresh.replace(path)
+    os.replace(fresh, path)
     return path
 
 

@@ -1,0 +1,16 @@
+"""Keys saved under the home."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from argosy.cli import keyfile
+from argosy.spec.settings import Home
+
+
+def test_deploys_at_once_save_a_whole_key_readable_by_its_owner_alone(tmp_path):
+    place = Home(tmp_path)
+    keys = [keyfile.SavedKey(str(number), f"ak_{number}") for number in range(200)]
+    with ThreadPoolExecutor(8) as pool:
+        (path, *_) = pool.map(lambda each: keyfile.save(place, "digits", each), keys)
+    assert keyfile.find(place, "digits") in keys
+    assert [each.name for each in path.parent.iterdir()] == ["digits.json"]
+    assert path.stat().st_mode & 0o777 == 0o600
