@@ -58,6 +58,7 @@ def test_a_scikit_learn_pipeline_becomes_onnx(pusher, digits_joblib, digits_samp
     assert (answer["label"] == digits_model.predict(digits[0])).all()
     assert model.package.profile().rows == 600
     assert any("scan: clean" in line for line in pusher.lines)
+    assert pusher.lines[-1] == "storing"
     assert verify(pusher.store, "digits:1").golden_rows == 16
 
     script = (

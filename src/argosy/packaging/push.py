@@ -32,9 +32,7 @@ def push(source: Path, *, name: str, store: "Store", options: PushOptions, repor
         limits = quarantine.Limits(seconds=options.seconds)
         quarantine.run("check", {"folder": str(folder)}, what=f"the package of {source.name}", limits=limits)
         report("storing")
-        version = store.add(folder, name=name, manifest=manifest, lineage=lineage.lineage_of(source))
-    report(f"{version.ref}  {version.digest}")
-    return version
+        return store.add(folder, name=name, manifest=manifest, lineage=lineage.lineage_of(source))
 
 
 @contextmanager
