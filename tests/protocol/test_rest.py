@@ -62,7 +62,7 @@ def test_nested_equals_flat(one):
 @pytest.mark.parametrize(
     ("wire", "message"),
     [
-        (b"", "not valid JSON"),
+        (b"", "the request body is empty"),
         (b"{", "not valid JSON"),
         (b"[]", "no inference request"),
         (b"\xff\xfe", "not valid JSON"),

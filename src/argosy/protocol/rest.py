@@ -84,6 +84,8 @@ def decode_request(body: bytes, header_length: int | None = None, signature: Sig
     if header_length == 0:
         return _raw_request(body, signature)
     text, rest = _split(body, header_length)
+    if not text:
+        raise InvalidArgument("the request body is empty; it is a JSON object with 'inputs'")
     try:
         wire = _decode_request(text)
     except msgspec.ValidationError as error:
