@@ -28,6 +28,14 @@ def test_unknown_variable_is_refused(tmp_path):
         settings.load(Home(tmp_path), {"ARGOSY_GATEWAY_PROT": "1"})
 
 
+@pytest.mark.parametrize("section", ["gateway", "control"])
+def test_a_port_that_is_none(tmp_path, section):
+    place = Home(tmp_path)
+    place.config.write_text(f"{section}:\n  port: 99999\n")
+    with pytest.raises(InvalidArgument, match=rf"{section}\.port must be 0 to 65535, not 99999"):
+        settings.load(place, {})
+
+
 def test_wrong_type(tmp_path):
     with pytest.raises(InvalidArgument, match="Expected `int`"):
         settings.load(Home(tmp_path), {"ARGOSY_GATEWAY_PORT": "many"})

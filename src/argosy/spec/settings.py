@@ -14,12 +14,20 @@ from argosy.spec.errors import InvalidArgument
 from argosy.spec.strict import convert, load_yaml
 
 
+def _check_port(name: str, port: int) -> None:
+    if not 0 <= port <= 65535:
+        raise InvalidArgument(f"{name} must be 0 to 65535, not {port}")
+
+
 class ControlSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The control API: loopback, with a token. Port 0 takes a free one. Another host needs `expose` as well."""
 
     host: str = "127.0.0.1"
     port: int = 7070
     expose: bool = False
+
+    def __post_init__(self) -> None:
+        _check_port("control.port", self.port)
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,6 +42,9 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_body_bytes: int = 64 * 1024 * 1024
     rate_limit: float = 0.0
     rate_burst: int = 0
+
+    def __post_init__(self) -> None:
+        _check_port("gateway.port", self.port)
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
