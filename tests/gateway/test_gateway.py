@@ -205,15 +205,33 @@ async def test_there_is_nothing_to_adopt(gateway, config):
     assert await gateway.alive()
 
 
-async def test_a_gateway_of_other_settings_is_not_adopted(gateway, config):
-    await gateway.start()
+async def test_a_gateway_of_other_settings_is_followed_by_one_with_the_same_routes(gateway, config, replica):
+    a = await replica("a")
+    await gateway.start([one(a, auth=False)])
     with pytest.raises(Conflict, match="already runs"):
         await Gateway(config).start()
-    later = Gateway(msgspec.structs.replace(config, max_connections=5))
-    assert not await later.adopt()
+    later = Gateway(msgspec.structs.replace(config, max_connections=5, max_body_bytes=10))
+    assert await later.adopt()
     assert not gateway.process.alive()
-    await later.start()
-    await later.stop(0.1)
+    try:
+        async with await http(later) as client:
+            assert (await client.post(INFER, content=b"x")).json()["replica"] == "a"
+            assert (await client.post(INFER, content=b"x" * 11)).status_code == 413
+            await later.apply([one(a, auth=False)])
+            assert (await client.post(INFER, content=b"x")).json()["replica"] == "a"
+    finally:
+        await later.stop(0.1)
+
+
+async def test_a_gateway_that_cannot_follow_is_none(gateway, config):
+    await gateway.start()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        later = Gateway(msgspec.structs.replace(config, max_connections=5, port=taken.getsockname()[1]))
+        assert not await later.adopt()
+    assert not gateway.process.alive()
+    assert not later.process.alive()
 
 
 async def test_an_envoy_that_hangs_is_ended_and_not_adopted(gateway, config):

@@ -63,13 +63,13 @@ class Gateway:
     async def adopt(self) -> bool:
         """Takes over an Envoy that an earlier controller started here. False: there is none (any more).
 
-        One that was started with other settings than these, of the kind Envoy reads only at its start, is stopped.
+        One that was started with other settings than these, of the kind Envoy reads only at its start, is followed by
+        one with these, which has the same routes from its first request on. False also where that one cannot start.
         """
         async with self._lock:
             if not await self.process.adopt():
                 return False
-            if not self.process.started_with(bootstrap(self.config, "")):
-                await self.process.stop(self.config.drain_seconds)
+            if not self.process.started_with(bootstrap(self.config, "")) and not await self._follow():
                 return False
             self._stale = await self.subscriptions.stale()
             return True
@@ -121,6 +121,23 @@ class Gateway:
         """Lets what is in flight finish, then ends Envoy."""
         async with self._lock:
             await self.process.stop(self.config.drain_seconds if drain_seconds is None else drain_seconds)
+
+    async def _follow(self) -> bool:
+        """Another Envoy in place of this one. Routes and clusters are the files that lie there; the listener and its
+        certificate follow from the settings."""
+        node = f"argosy-{secrets.token_hex(8)}"
+        files = build_snapshot(self.config, (), ()).files()
+        await self.process.stop(self.config.drain_seconds)
+        for file in files.keys() & {LDS, SDS}:
+            self.files.write(file, files[file])
+        mark = self.subscriptions.mark()
+        try:
+            await self.process.start(bootstrap(self.config, node), node)
+            await self.subscriptions.confirm(mark)
+        except ArgosyError:
+            await self.process.kill()
+            return False
+        return True
 
     def _unseen(self, changed: dict[str, list[Resource]]) -> dict[str, list[Resource]]:
         """Without the clusters that lie there already: a cluster of one name is always the same."""
