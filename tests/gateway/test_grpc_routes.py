@@ -49,6 +49,17 @@ async def test_a_call_finds_its_endpoint_and_version_by_its_message(gateway, grp
     await with_client(gateway, use)
 
 
+async def test_a_service_nobody_has_is_told_in_words(gateway):
+    await gateway.start()
+    async with grpc.aio.insecure_channel("{}:{}".format(*await gateway.address())) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await channel.unary_unary("/none.Service/Call")(b"")
+    assert (caught.value.code(), caught.value.details()) == (
+        grpc.StatusCode.UNIMPLEMENTED,
+        "there is no service of this name here",
+    )
+
+
 async def test_a_stream_finds_its_endpoint_by_its_first_message(gateway, grpc_replica):
     a, other = grpc_replica("a"), grpc_replica("o")
     await gateway.start([served("digits", a, auth=False), served("other", other, auth=False)])
@@ -125,7 +136,7 @@ async def test_a_body_over_the_cap_is_resource_exhausted(config, grpc_replica):
         code, message = await with_client(gateway, lambda client: status(infer, client, "digits", size=5000))
         assert (code, message) == (
             "StatusCode.RESOURCE_EXHAUSTED",
-            "the request body is larger than this gateway allows",
+            "the request body is larger than the 10000 bytes this gateway allows (gateway.max_body_bytes)",
         )
     finally:
         await gateway.stop(0.2)

@@ -24,7 +24,9 @@ WAIT_SECONDS = 600.0
 @click.option("--name", help="The endpoint's name; by default the model's.")
 @click.option("--replicas", type=click.IntRange(min=0), help="Running copies.  [default: 1]")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds for one answer.  [default: 60]")
-@click.option("--retries", type=click.IntRange(0, 10), help="Tries at another replica.  [default: 2]")
+@click.option(
+    "--retries", type=click.IntRange(0, 10), help="Tries at another replica; one request can crash 1 + N.  [default: 1]"
+)
 @click.option("--public/--private", default=None, help="Whether anybody may call it without a key.")
 @runtime_options
 @click.option("--wait/--no-wait", default=True, help="Wait until it is ready.  [default: wait]")

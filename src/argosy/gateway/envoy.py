@@ -67,6 +67,8 @@ class Process:
     async def start(self, bootstrap: dict[str, Any], node: str) -> None:
         """Starts Envoy in a session of its own and waits until its administration answers."""
         folder = Path(self.config.run_dir)
+        # Envoy would make it readable by all: it holds who asked for what, and when.
+        os.close(os.open(self.config.access_log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
         settings = folder / "bootstrap.json"
         settings.write_bytes(msgspec.json.encode(bootstrap))
         Path(self.config.admin_socket).unlink(missing_ok=True)

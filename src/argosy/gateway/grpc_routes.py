@@ -82,6 +82,11 @@ def unnamed_calls(config: GatewayConfig) -> list[Resource]:
     ]
 
 
+def other_calls() -> Resource:
+    """Calls of services that nobody here has."""
+    return direct_grpc({"prefix": "/", "grpc": {}}, UNIMPLEMENTED, "there is no service of this name here")
+
+
 def _forward(
     config: GatewayConfig,
     endpoint: EndpointRoute,

@@ -148,7 +148,7 @@ class EndpointRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     endpoint: str
     revisions: tuple[RevisionRoute, ...] = ()
     timeout: float = 60.0
-    retries: int = 2
+    retries: int = 1
     limits: Limits = Limits()
     auth: bool = True
     mirror: Mirror | None = None

@@ -6,8 +6,8 @@ from argosy.gateway.xds import CONTENT_JSON, Resource, set_header, typed
 
 SAID = "%LOCAL_REPLY_BODY%"
 
-UNREACHED = ["UF", "UC", "UR", "LR", "URX"]
-UNKNOWN, DEADLINE, EXHAUSTED, UNIMPLEMENTED, UNAVAILABLE = 2, 4, 8, 12, 14
+UNREACHED = ["UF", "UR", "LR", "URX"]
+UNKNOWN, INVALID_ARGUMENT, DEADLINE, EXHAUSTED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 2, 3, 4, 8, 12, 13, 14
 """gRPC statuses."""
 
 SHORTLY = "try again shortly"
@@ -16,9 +16,10 @@ SENTENCES: tuple[tuple[str, int, Resource], ...] = (
     (f"this endpoint has too many requests waiting; {SHORTLY}", UNAVAILABLE, {"flags": ["UO"]}),
     ("the endpoint did not answer within its time limit", DEADLINE, {"flags": ["UT"]}),
     ("the request took too long to arrive or to be answered", DEADLINE, {"flags": ["SI", "DT"]}),
+    ("the replica ended before it answered; this request may be what crashes the model", INTERNAL, {"flags": ["UC"]}),
     (f"no replica of this endpoint could be reached; {SHORTLY}", UNAVAILABLE, {"flags": UNREACHED}),
     ("the rate limit of this API key is spent; see Retry-After", EXHAUSTED, {"status": 429}),
-    ("the request body is larger than this gateway allows", EXHAUSTED, {"status": 413}),
+    ("the path has an escaped slash: no name here has one", INVALID_ARGUMENT, {"details": "path_normalization_failed"}),
     ("there is nothing at this path", UNIMPLEMENTED, {"flags": ["NR"]}),
 )
 """What is said, its gRPC status and when: the first that fits. Flags are Envoy's response flags."""
@@ -27,10 +28,13 @@ OUR_OWN = ("direct_response", "lua_response")
 """Details of answers that already have the right body."""
 
 
-def local_replies() -> Resource:
+def local_replies(max_body_bytes: int) -> Resource:
     """The `local_reply_config`: every answer of Envoy's own making, once for gRPC and once for HTTP."""
     mappers = [_keep()]
-    for sentence, grpc_status, when in SENTENCES:
+    too_large = (
+        f"the request body is larger than the {max_body_bytes} bytes this gateway allows (gateway.max_body_bytes)"
+    )
+    for sentence, grpc_status, when in (*SENTENCES, (too_large, EXHAUSTED, {"status": 413})):
         filters = _filters(when)
         mappers += [_grpc(filters, sentence, grpc_status), _http(filters, sentence)]
     anything: Resource = {"status_code_filter": _comparison("GE", 100)}
@@ -38,9 +42,13 @@ def local_replies() -> Resource:
 
 
 def _keep() -> Resource:
-    said = " || ".join(f"response.code_details == '{details}'" for details in OUR_OWN)
+    return {"filter": _details(*OUR_OWN)}
+
+
+def _details(*details: str) -> Resource:
+    said = " || ".join(f"response.code_details == '{each}'" for each in details)
     cel = typed("envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter", expression=said)
-    return {"filter": {"extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": cel}}}
+    return {"extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": cel}}
 
 
 def _http(filters: list[Resource], sentence: str) -> Resource:
@@ -60,6 +68,8 @@ def _all(filters: list[Resource]) -> Resource:
 
 
 def _filters(when: Resource) -> list[Resource]:
+    if "details" in when:
+        return [_details(when["details"])]
     if "status" in when:
         return [{"status_code_filter": _comparison("EQ", when["status"])}]
     return [{"response_flag_filter": {"flags": when["flags"]}}]

@@ -3,7 +3,7 @@
 from argosy.gateway import answers, keys, testers
 from argosy.gateway.access_log import LUA
 from argosy.gateway.forward import base_path
-from argosy.gateway.grpc_routes import ENDPOINT, PREFIX, endpoint_calls, server_calls, unnamed_calls
+from argosy.gateway.grpc_routes import ENDPOINT, PREFIX, endpoint_calls, other_calls, server_calls, unnamed_calls
 from argosy.gateway.listener import NAME, RATE_LIMIT
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig
 from argosy.gateway.rest_routes import endpoint_paths
@@ -27,7 +27,7 @@ def route_table(
     server = server_calls(endpoints, targets)
     named = tree(ENDPOINT, "exact", calls, leaf([*server, *unnamed_calls(config)]))
     rest[PREFIX] = named
-    routes = tree(":path", "prefix", rest, leaf([*server, *answers.gateway_paths(endpoints)]))
+    routes = tree(":path", "prefix", rest, leaf([*server, other_calls(), *answers.gateway_paths(endpoints)]))
     return typed(
         "envoy.config.route.v3.RouteConfiguration",
         name=NAME,

@@ -50,14 +50,17 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A public name and what serves it. `model` is `name:version`, `name@alias` or a digest."""
+    """A public name and what serves it. `model` is `name:version`, `name@alias` or a digest.
+
+    `retries` is how many further replicas a request may be tried at. It also bounds how many one request can crash.
+    """
 
     name: str
     model: str
     replicas: int = 1
     runtime: Runtime = Runtime()
     timeout: float = 60.0
-    retries: int = 2
+    retries: int = 1
     public: bool = False
 
     def __post_init__(self) -> None:
