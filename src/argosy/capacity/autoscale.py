@@ -16,15 +16,16 @@ import math
 import msgspec
 
 from argosy.capacity.forecast import Forecast, ahead
-from argosy.capacity.load import Load, elapsed, follow
+from argosy.capacity.load import Load, elapsed, follow, seconds
 from argosy.capacity.policy import Decision, Observation
 from argosy.capacity.staffing import slots_for
 from argosy.spec.scaling import Scaling
 
-GENEROUS = 4.0
-"""How far an unspent share of late requests is spent when it can save a replica."""
+SOONEST = 1.0
+"""Seconds in which a backlog is to be cleared where replicas start faster than that."""
 EVIDENCE = 0.3
 """Late requests that must have been allowed before the unspent share counts for much."""
+SUREST = 0.999
 SLACK = 0.01
 """Replicas by which a need may exceed a whole number before it is rounded up."""
 
@@ -52,10 +53,14 @@ class Need(msgspec.Struct, frozen=True, gc=False):
 
 
 class Autoscale(msgspec.Struct, frozen=True):
-    """The policy with its declaration. `interval`: seconds between two looks."""
+    """The policy with its declaration. `interval`: seconds between two looks.
+
+    `thrift`: how far an unspent share of late requests is spent when that can save a replica; 0 never.
+    """
 
     scaling: Scaling = Scaling()
     interval: float = 5.0
+    thrift: float = 4.0
 
     def begin(self) -> State:
         """Nothing seen yet."""
@@ -67,15 +72,15 @@ class Autoscale(msgspec.Struct, frozen=True):
         load = follow(seen, state.load, self.scaling.history)
         quiet = 0.0 if seen.arrivals > 0 or seen.ongoing > 0 else state.quiet + gap
         state = msgspec.structs.replace(spent(seen, state, gap, self.scaling), load=load, quiet=quiet)
-        need = bounded(needed(seen, state, self.scaling), seen, state, self.scaling)
+        ease = leeway(state, self.scaling, self.thrift)
+        need = bounded(needed(seen, state, self.scaling, ease), seen, state, self.scaling)
         return settle(seen, state, need, gap, self.scaling)
 
 
-def needed(seen: Observation, state: State, scaling: Scaling) -> Need:
-    """Replicas for the load one cold start ahead and for the backlog there will be, before bounds."""
-    service, cold = _positive(seen.service_time), _positive(seen.cold_start)
-    ease = leeway(state, scaling)
-    confidence = 1 - (1 - scaling.confidence) * min(ease, 1.0)
+def needed(seen: Observation, state: State, scaling: Scaling, ease: float) -> Need:
+    """Replicas for the load one cold start ahead and for the backlog there will be; `ease` is the leeway. No bounds."""
+    service, cold = seconds(seen.service_time), seconds(seen.cold_start)
+    confidence = min(1 - (1 - scaling.confidence) * min(ease, 1.0), SUREST)
     forecast = ahead(state.load, horizon=cold, window=scaling.window, confidence=confidence, service_time=service)
     slots = slots_for(forecast.high, service, scaling.wait, scaling.late * ease, forecast.peakedness)
     slots = max(slots, forecast.high / scaling.target)
@@ -92,17 +97,17 @@ def spent(seen: Observation, state: State, gap: float, scaling: Scaling) -> Stat
     age = state.age + gap
     kept = math.exp(-gap / scaling.history)
     came = max(seen.arrivals, 0)
-    longer = seen.queue * _positive(seen.service_time) > scaling.wait * seen.ready * seen.concurrency
-    late = came if seen.queue > 0 and longer and age >= 2 * _positive(seen.cold_start) else 0
+    longer = seen.queue * seconds(seen.service_time) > scaling.wait * seen.ready * seen.concurrency
+    late = came if seen.queue > 0 and longer and age >= 2 * seconds(seen.cold_start) else 0
     return msgspec.structs.replace(state, age=age, late=state.late * kept + late, served=state.served * kept + came)
 
 
-def leeway(state: State, scaling: Scaling) -> float:
+def leeway(state: State, scaling: Scaling, thrift: float) -> float:
     """What `late` is multiplied by: above 1 while fewer requests were late than may be, below 1 once more were."""
     allowed = scaling.late * state.served
     if state.late > allowed:
         return allowed / state.late
-    return 1 + GENEROUS * (allowed - state.late) / (allowed + EVIDENCE)
+    return 1 + thrift * (allowed - state.late) / (allowed + EVIDENCE)
 
 
 def backlog_slots(seen: Observation, forecast: Forecast, service: float, cold: float) -> float:
@@ -110,11 +115,11 @@ def backlog_slots(seen: Observation, forecast: Forecast, service: float, cold: f
 
     Until then only the ready ones serve, or, where some are starting already, for half of that time.
     """
-    if seen.queue <= 0 or service <= 0 or cold <= 0:
+    if seen.queue <= 0 or service <= 0:
         return 0.0
     short = forecast.now - seen.ready * seen.concurrency
     until = cold / 2 if seen.starting else cold
-    return max(seen.queue + short * until / service, 0.0) * service / cold
+    return max(seen.queue + short * until / service, 0.0) * service / max(cold, SOONEST)
 
 
 def _because(forecast: Forecast, slots: float, extra: float) -> str:
@@ -156,7 +161,3 @@ def settle(seen: Observation, state: State, need: Need, gap: float, scaling: Sca
         return Decision(reason=f"hold {seen.total}: {enough} enough for {low_for:.0f} s; {need.reason}"), waiting
     stop = seen.ready - enough
     return Decision(stop=max(stop, 0), reason=f"down to {enough}, enough for {low_for:.0f} s: {need.reason}"), fresh
-
-
-def _positive(value: float) -> float:
-    return value if math.isfinite(value) and value > 0 else 0.0

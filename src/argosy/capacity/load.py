@@ -9,6 +9,7 @@ import math
 import msgspec
 
 from argosy.capacity.policy import Observation
+from argosy.capacity.staffing import LARGEST
 
 BUCKETS_PER_COLD_START = 18
 SHORTEST, LONGEST = 0.25, 15.0
@@ -16,8 +17,9 @@ SHORTEST, LONGEST = 0.25, 15.0
 MOST_BUCKETS = 720
 CALM = 3.0
 """Service times after which nearly all requests that had to wait have been answered."""
-LONGEST_GAP = 60.0
-"""A look that comes later than this says nothing about the time between: the machine slept or the clock jumped."""
+SHORTEST_GAP, LONGEST_GAP = 0.001, 60.0
+"""Looks that are closer or further apart say nothing of the time between: the machine slept or the clock jumped."""
+SHORTEST_TIME, LONGEST_TIME = 1e-6, 1e6
 
 
 class Load(msgspec.Struct, frozen=True, gc=False):
@@ -40,9 +42,9 @@ class Load(msgspec.Struct, frozen=True, gc=False):
 
 
 def elapsed(seen: Observation, load: Load) -> float:
-    """Seconds since the last look; 0 where there was none, or where the clock went back or too far ahead."""
+    """Seconds since the last look; 0 where there was none, or where the clock stood, went back or too far ahead."""
     gap = seen.now - load.at
-    return gap if 0 < gap <= LONGEST_GAP else 0.0
+    return gap if SHORTEST_GAP <= gap <= LONGEST_GAP else 0.0
 
 
 def follow(seen: Observation, load: Load, history: float) -> Load:
@@ -53,7 +55,7 @@ def follow(seen: Observation, load: Load, history: float) -> Load:
         now = load.now if not math.isnan(load.at) else float(seen.ongoing)
         return msgspec.structs.replace(load, at=at, now=now, width=load.width or _width(seen.cold_start))
     calm = 0.0 if seen.queue > 0 else load.calm + gap
-    now = offered(seen, load.now, gap, calm)
+    now = min(offered(seen, load.now, gap, calm), LARGEST)
     grown = msgspec.structs.replace(
         load,
         at=at,
@@ -66,10 +68,13 @@ def follow(seen: Observation, load: Load, history: float) -> Load:
     return _close(grown, history) if grown.filled >= load.width * 0.999 else grown
 
 
+def seconds(measured: float) -> float:
+    """A measured time; 0 for what is none or shorter than any, and at most some days."""
+    return min(measured, LONGEST_TIME) if math.isfinite(measured) and measured >= SHORTEST_TIME else 0.0
+
+
 def _width(cold_start: float) -> float:
-    if not math.isfinite(cold_start):
-        return SHORTEST
-    return min(max(cold_start / BUCKETS_PER_COLD_START, SHORTEST), LONGEST)
+    return min(max(seconds(cold_start) / BUCKETS_PER_COLD_START, SHORTEST), LONGEST)
 
 
 def offered(seen: Observation, before: float, gap: float, calm: float) -> float:
@@ -78,13 +83,13 @@ def offered(seen: Observation, before: float, gap: float, calm: float) -> float:
     Requests in flight are the load itself where they last longer than a look and none has waited for so long (`calm`)
     that what was started late has been answered.
     """
-    service = seen.service_time
-    if not (math.isfinite(service) and service > 0):
+    service = seconds(seen.service_time)
+    if not service:
         return float(seen.ongoing)
     if service >= gap and calm > CALM * service:
         return float(seen.in_flight)
-    left = math.exp(-gap / service)
-    return before * left + max(seen.arrivals, 0) / gap * service * (1 - left)
+    gone = -math.expm1(-gap / service)
+    return before * (1 - gone) + max(seen.arrivals, 0) * (service / gap * gone)
 
 
 def _close(load: Load, history: float) -> Load:

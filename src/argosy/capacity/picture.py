@@ -12,7 +12,7 @@ from argosy.capacity.trace import Floats
 
 WIDTH, PANEL, LEFT, TOP = 900, 130, 60, 46
 PLOT_WIDTH, PLOT_HEIGHT = WIDTH - LEFT - 16, PANEL - 44
-POINTS = 600
+POINTS = 300
 BLOCKS = " ▁▂▃▄▅▆▇█"
 READY, STARTING, NEEDED, WAITING = "#4c78a8", "#f2b06b", "#222222", "#d62728"
 

@@ -8,6 +8,9 @@ variance of the load over its mean (Hayward's approximation): β = (s - A)/√(A
 
 import math
 
+LARGEST = 1e9
+"""A load of so many slots is past anything real, and past what floating point can add a slot to."""
+
 
 def late_share(load: float, slots: float, service_time: float, wait: float, peakedness: float = 1.0) -> float:
     """Expected share of requests that wait longer than `wait` seconds; 1 where the load fills all slots."""
@@ -26,6 +29,8 @@ def slots_for(load: float, service_time: float, wait: float, late: float, peaked
     """The fewest slots (to 0.1 %) with `late_share` at most `late`. Never below `load`, never falling in it."""
     if load <= 0:
         return 0.0
+    if load >= LARGEST:
+        return load
     low, high = load, load + 1.0
     while late_share(load, high, service_time, wait, peakedness) > late:
         low, high = high, high + 2 * (high - load)
