@@ -40,8 +40,8 @@ class Client(_Base):
 
     `url` is the base of the server, a whole `…/v2/models/NAME/infer` (then methods need no model; pass None), or
     `unix:/path/of.sock`. `timeout` is how many seconds the server may stay silent, and how long tries go on. `verify`
-    is the CA file of a server with a private certificate. Refused connections and 503 with Retry-After are tried
-    again, nothing else is. Errors are those of `argosy.spec.errors`. May be used from several threads.
+    is the CA file of a server with a private certificate; SSL_CERT_FILE names one as well. Refused connections and 503
+    with Retry-After are tried again, nothing else is. Errors are those of `argosy.spec.errors`. May be used from several threads.
     """
 
     def __init__(self, url: str, key: str | None = None, timeout: float = 60.0, *, verify: str | bool = True) -> None:
@@ -196,28 +196,43 @@ class AsyncClient(_Base):
 
 def _options(address: Address, timeout: float, verify: str | bool) -> dict[str, Any]:
     """Settings of either httpx client; loopback never goes through a proxy."""
-    import ssl
-
-    context = ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify
-    if isinstance(verify, bool) and address.base.startswith("http://"):
-        context = False
     return {
         "base_url": address.base,
         "timeout": httpx.Timeout(timeout, connect=min(timeout, 5.0)),
-        "verify": context,
+        "verify": _trust(address, verify),
         "trust_env": not address.loopback,
     }
+
+
+def _trust(address: Address, verify: str | bool) -> Any:
+    """What is trusted: a CA file, else what SSL_CERT_FILE and SSL_CERT_DIR name, else the usual authorities."""
+    import ssl
+
+    if verify is False or (verify is True and address.base.startswith("http://")):
+        return False
+    try:
+        return httpx.create_ssl_context() if verify is True else ssl.create_default_context(cafile=verify)
+    except OSError as error:
+        source = verify if isinstance(verify, str) else "what SSL_CERT_FILE or SSL_CERT_DIR names"
+        raise InvalidArgument(f"the CA file cannot be used: {source}: {error}") from None
 
 
 def _ready_path(model: str, version: str | None) -> str:
     return model_path(model, version, "ready") if model else "/v2/health/ready"
 
 
+def _reason(error: httpx.TransportError) -> str:
+    told = str(error) or type(error).__name__
+    if "CERTIFICATE_VERIFY_FAILED" not in told:
+        return told
+    return f"{told}. Name the file of its CA with the variable SSL_CERT_FILE, or Client(…, verify=FILE)"
+
+
 def _failed(error: httpx.TransportError, call: Call, address: Address) -> Refused:
     """What a transport error means: only a connection that was never made may be tried again."""
     where = (address.socket or address.base) + call.path
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-        return Refused(str(error) or type(error).__name__)
+        return Refused(_reason(error))
     if call.path.endswith(("/live", "/ready")):
         return Refused(str(error))
     failure: ArgosyError
