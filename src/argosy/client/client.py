@@ -41,7 +41,8 @@ class Client(_Base):
     `url` is the base of the server, a whole `…/v2/models/NAME/infer` (then methods need no model; pass None), or
     `unix:/path/of.sock`. `timeout` is how many seconds the server may stay silent, and how long tries go on. `verify`
     is the CA file of a server with a private certificate; SSL_CERT_FILE names one as well. Refused connections and 503
-    with Retry-After are tried again, nothing else is. Errors are those of `argosy.spec.errors`. May be used from several threads.
+    with Retry-After are tried again, nothing else is. Errors are those of `argosy.spec.errors`. May be used from
+    several threads.
     """
 
     def __init__(self, url: str, key: str | None = None, timeout: float = 60.0, *, verify: str | bool = True) -> None:
