@@ -34,7 +34,7 @@ async def test_answers_are_counted_by_class_and_attempts_apart(gateway, replica)
     a.handler = scripted
     await gateway.start([shared(revision("r1", "1", a, weight=1), revision("r2", "2", b))])
     async with await http(gateway) as client:
-        for status_, attempts in ((200, [200]), (404, [404]), (500, [500]), (503, [503, 503, 503]), (200, [503, 200])):
+        for status_, attempts in ((200, [200]), (404, [404]), (500, [500]), (503, [503, 503]), (200, [503, 200])):
             script[:] = attempts
             assert (await client.post(INFER, content=b"x")).status_code == status_
         a.handler = resetting
@@ -46,10 +46,10 @@ async def test_answers_are_counted_by_class_and_attempts_apart(gateway, replica)
     one_ = found["digits", "r1"]
     answers = (one_.completed, one_.successes, one_.client_errors, one_.errors)
     assert answers == (7, 2, 1, 4)
-    assert one_.resets == 3
-    assert one_.retries == 7
-    assert one_.connect_failures == 3
-    assert one_.requests >= 11
+    assert one_.resets == 2
+    assert one_.retries == 4
+    assert one_.connect_failures == 2
+    assert one_.requests >= 9
 
 
 async def resetting(_):
