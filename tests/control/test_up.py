@@ -1,5 +1,6 @@
 """What can keep a platform from coming up, and how it says so."""
 
+import errno
 import os
 import socket
 import stat
@@ -9,12 +10,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import argosy.control.__main__ as control
 from argosy.control.detach import detach
 from argosy.control.down import down
 from argosy.control.lock import Lock, holder
 from argosy.control.place import gateway_config, prepare
 from argosy.control.port import check_free
-from argosy.spec.errors import Conflict, InvalidArgument
+from argosy.spec.errors import Conflict, InvalidArgument, StorageFull
 from argosy.spec.settings import ControlSettings, GatewaySettings, Home, Settings
 from tests.control.conftest import Up
 
@@ -81,3 +83,21 @@ def test_half_a_certificate_and_a_foreign_host_are_refused(home: Home, tmp_path:
         gateway_config(home, GatewaySettings(tls_cert=str(tmp_path / "no"), tls_key=str(tmp_path / "no")))
     with pytest.raises(InvalidArgument, match=r"gateway\.host"):
         check_free("192.0.2.1", 0, "gateway.port")
+
+
+async def test_a_full_disk_does_not_keep_down_from_its_work(home: Home, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    home.run.mkdir(exist_ok=True)
+    monkeypatch.setattr(os, "pwrite", full)
+    assert not await down(home, Settings(), report=print)
+
+
+def test_a_disk_that_is_full_has_its_exit_status(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    async def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(control, "up", full)
+    assert control.main() == StorageFull.exit
+    assert capsys.readouterr().err.startswith("storage_full: no space left")

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from argosy.gateway.model import Upstream
@@ -104,8 +105,6 @@ async def test_the_answer_does_not_depend_on_the_shadow(gateway, replica):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 async def test_grpc_calls_are_mirrored(gateway, grpc_replica):
-    import msgspec
-
     a, b = grpc_replica("a"), grpc_replica("b")
     route = msgspec.structs.replace(served("digits", a, b, auth=False), mirror=Mirror(revision="r2"))
     await gateway.start([route])

@@ -89,7 +89,7 @@ async def test_by_header_nobody_goes_back(gateway, replica, order):
         async def ask(caller):
             return (await client.post(INFER, headers={"x-user": f"user-{caller}"})).json()["replica"]
 
-        await follow(gateway, make, ask, 300)
+        await follow(gateway, make, ask, 200)
         await gateway.apply(*make(50))
         assert {(await client.post(INFER)).json()["replica"] for _ in range(50)} == {"a", "b"}
 

@@ -3,8 +3,10 @@
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from argosy.gateway.gateway import Gateway
 from argosy.gateway.shaping import Mirror, Sticky, Waiting
 from tests.gateway.grpc_kit import infer, served, with_client
 from tests.gateway.kit import KEY, HttpReplica, Load, api_key, http, revision, shared
@@ -92,18 +94,47 @@ async def test_a_waiting_room_that_starts_anew_is_asked_again(gateway, replica, 
 
     room.handler = held
     async with await http(gateway) as client:
-        waiting = asyncio.create_task(client.post(INFER, content=b"mine"))
-        await room.arrived.wait()
+        waiting = [asyncio.create_task(client.post(INFER, content=b"mine")) for _ in range(30)]
+        async with asyncio.timeout(5):
+            while len(room.seen) < 30:
+                await asyncio.sleep(0.005)
+        room.server.close()
         for writer in list(room.writers):
             writer.close()
-        room.server.close()
         never.set()
         Path(room.path).unlink(missing_ok=True)
+        await asyncio.sleep(0.3)
         await later.start()
         try:
-            assert (await waiting).json()["size"] == 4
+            assert [(await each).json()["size"] for each in waiting] == [4] * 30
         finally:
             await later.stop()
+
+
+async def test_waiting_has_a_time_of_its_own(config, replica):
+    room = await replica("room")
+    pause = 1.2
+
+    async def held(_):
+        await asyncio.sleep(pause)
+        return 200, {}, b"at last"
+
+    room.handler = held
+    gateway = Gateway(msgspec.structs.replace(config, idle_seconds=0.5, body_seconds=0.5))
+
+    def within(longest):
+        return [shared(revision("r1", "1", weight=1), timeout=0.4, waiting=Waiting(http=room.path, seconds=longest))]
+
+    await gateway.start(within(5))
+    try:
+        async with await http(gateway) as client:
+            assert (await client.get("/v2/health/ready")).status_code == 200
+            assert (await client.post(INFER, content=b"x")).text == "at last"
+            await gateway.apply(within(0.2))
+            assert (await client.post(INFER, content=b"x")).status_code == 504
+            assert len(room.seen) == 2
+    finally:
+        await gateway.stop(0.2)
 
 
 async def test_mirror_and_sticky_rest_meanwhile(gateway, replica):
@@ -119,8 +150,6 @@ async def test_mirror_and_sticky_rest_meanwhile(gateway, replica):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 async def test_grpc_waits_too(gateway, grpc_replica):
-    import msgspec
-
     room, a = grpc_replica("room"), grpc_replica("a")
     full = served("digits", a, auth=False)
     full = msgspec.structs.replace(full, waiting=Waiting(http=f"{room.path}.http", grpc=room.path))

@@ -38,24 +38,23 @@ async def test_two_hundred_changes_under_load_lose_nothing_and_keep_the_shares(g
     a, b = await replica("a"), await replica("b")
     now = [0, 0]
     """The weight in use, and which change it is."""
-    seen, expected, variance, failed = 0, 0.0, 0.0, 0
-    asked = 0
+    seen, expected, variance, failed, counted = 0, 0.0, 0.0, 0, 0
     stop = asyncio.Event()
 
     def route(weight):
         return [shared(revision("r1", "1", a, weight=100 - weight), revision("r2", "2", b, weight=weight))]
 
     async def load(client):
-        nonlocal seen, expected, variance, failed, asked
+        nonlocal seen, expected, variance, failed, counted
         while not stop.is_set():
             weight, change = now
             answer = await client.post(INFER, content=b"x" * 100)
             failed += answer.status_code != 200
-            asked += 1
             if change == now[1] and change >= 0:
                 seen += answer.headers["x-argosy-replica"] == "b"
                 expected += weight / 100
                 variance += weight / 100 * (1 - weight / 100)
+                counted += 1
 
     await gateway.start(route(0))
     async with await http(gateway) as client:
@@ -65,12 +64,12 @@ async def test_two_hundred_changes_under_load_lose_nothing_and_keep_the_shares(g
             now[1] = -1
             await gateway.apply(route(weight))
             now[:] = [weight, change]
-            await asyncio.sleep(0.01)
+            while counted < 3 * change:
+                await asyncio.sleep(0.001)
         stop.set()
         await asyncio.gather(*workers)
-    assert asked > 200
     assert failed == 0
-    assert variance > 10
+    assert variance > 50
     assert near(seen, expected, variance)
 
 
@@ -78,7 +77,7 @@ async def test_a_share_is_within_binomial_bounds(gateway, replica):
     a, b = await replica("a"), await replica("b")
     await gateway.start([shared(revision("r1", "1", a, weight=95), revision("r2", "2", b, weight=5))])
     async with await http(gateway) as client:
-        for _ in range(2000):
+        for _ in range(1000):
             assert (await client.post(INFER, content=b"x")).status_code == 200
-    assert len(a.seen) + len(b.seen) == 2000
-    assert near(len(b.seen), 100, 95)
+    assert len(a.seen) + len(b.seen) == 1000
+    assert near(len(b.seen), 50, 47.5)

@@ -1,3 +1,4 @@
+import errno
 from pathlib import Path
 
 import joblib
@@ -9,6 +10,7 @@ from argosy.engines import load as load_engine
 from argosy.packaging import convert, examine
 from argosy.packaging.convert import onnx_signature
 from argosy.protocol import tensorfile
+from argosy.spec.errors import StorageFull
 from argosy.spec.package import Tolerance
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Tensor
@@ -44,6 +46,17 @@ def test_agreement_on_every_row_is_needed(digits_joblib, digits_sample, tmp_path
     verdict = convert.convert(task)
     assert not verdict.converted
     assert "differs on 2 of 600 rows: output 'label', row 3" in verdict.reason
+
+
+def test_a_full_disk_is_no_verdict_on_the_model(digits_joblib, digits_sample, tmp_path, monkeypatch):
+    task = examined(digits_joblib, tmp_path, digits_sample)
+
+    def full(path, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(StorageFull):
+        convert.convert(task)
 
 
 def test_a_tree_without_a_sample_is_compared_on_many_made_up_rows(digits, tmp_path):

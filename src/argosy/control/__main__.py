@@ -4,8 +4,9 @@ import asyncio
 import sys
 
 from argosy.control.up import up
-from argosy.spec.errors import ArgosyError
+from argosy.spec.errors import ArgosyError, StorageFull
 from argosy.spec.settings import home, load
+from argosy.store.durable import FULL
 
 
 def main() -> int:
@@ -13,10 +14,17 @@ def main() -> int:
     try:
         place = home()
         asyncio.run(up(place, load(place), report=lambda line: print(line, flush=True)))
-    except ArgosyError as error:
+    except (ArgosyError, OSError) as found:
+        error = found if isinstance(found, ArgosyError) else _translated(found)
         print(f"{error.code}: {error.message}", file=sys.stderr)
         return error.exit
     return 0
+
+
+def _translated(error: OSError) -> ArgosyError:
+    if error.errno in FULL:
+        return StorageFull(f"no space left on the device ({error.filename or 'while writing'}); nothing was started")
+    raise error
 
 
 if __name__ == "__main__":

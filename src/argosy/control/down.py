@@ -28,7 +28,7 @@ async def down(home: Home, settings: Settings, *, report: Callable[[str], None],
         report(f"stopping  the platform in process {pid}")
         await _ask(home, pid, patience)
         return True
-    with Lock(home):
+    with Lock(home, signed=False):
         return await _clean(home, settings, report)
 
 

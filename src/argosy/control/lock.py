@@ -14,11 +14,15 @@ ATTEMPTS = 5
 
 
 class Lock:
-    """Held from `with` to its end. Raises Conflict with the process that holds it."""
+    """Held from `with` to its end. Raises Conflict with the process that holds it.
 
-    def __init__(self, home: Home) -> None:
+    `signed` writes down which process that is; without, a full disk is no hindrance.
+    """
+
+    def __init__(self, home: Home, *, signed: bool = True) -> None:
         self.path: Path = home.run / "lock"
         self._home = home
+        self._signed = signed
         self._fd = -1
 
     def __enter__(self) -> "Lock":
@@ -32,7 +36,8 @@ class Lock:
                     raise
                 time.sleep(0.03)
         os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, str(os.getpid()).encode(), 0)
+        if self._signed:
+            os.pwrite(self._fd, str(os.getpid()).encode(), 0)
         return self
 
     def _taken(self) -> bool:

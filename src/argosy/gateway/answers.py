@@ -40,7 +40,7 @@ def direct_grpc(match: Resource, grpc_status: int, message: str) -> Resource:
 def gateway_paths(endpoints: tuple[EndpointRoute, ...]) -> list[Resource]:
     """Everything under no endpoint's name."""
     private = needs_key(endpoints)
-    ready = all(endpoint.ready for endpoint in endpoints)
+    ready = all(endpoint.ready or endpoint.waiting for endpoint in endpoints)
     server = {"name": "argosy", "version": argosy.__version__, "extensions": EXTENSIONS}
     method = {"name": ":method", "string_match": {"exact": "POST"}}
     return [

@@ -17,17 +17,17 @@ WAITING = "@waiting"
 def cluster(endpoint: EndpointRoute, revision: RevisionRoute, protocol: str) -> Resource:
     """The CDS resource, without its name and the path of its hosts (see `named`)."""
     about = {"version": revision.version, "revision": revision.revision, "endpoint": endpoint.endpoint}
-    return {**_pool(endpoint, protocol, about), "outlier_detection": _outliers()}
+    return {**_pool(protocol, _threshold(endpoint.limits), about), "outlier_detection": _outliers()}
 
 
-def _pool(endpoint: EndpointRoute, protocol: str, about: Resource) -> Resource:
+def _pool(protocol: str, threshold: Resource, about: Resource) -> Resource:
     return typed(
         "envoy.config.cluster.v3.Cluster",
         type="EDS",
         connect_timeout="1s",
         lb_policy="LEAST_REQUEST",
         common_lb_config={"healthy_panic_threshold": {"value": 0}},
-        circuit_breakers={"thresholds": [_threshold(endpoint.limits)]},
+        circuit_breakers={"thresholds": [threshold]},
         per_connection_buffer_limit_bytes=4 * 1024 * 1024,
         typed_extension_protocol_options={
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _protocol_options(protocol)
@@ -37,8 +37,12 @@ def _pool(endpoint: EndpointRoute, protocol: str, about: Resource) -> Resource:
 
 
 def room(endpoint: EndpointRoute, protocol: str) -> Resource:
-    """The cluster of an endpoint's waiting room: one host, never ejected; who answers there says its revision."""
-    return _pool(endpoint, protocol, {"endpoint": endpoint.endpoint})
+    """The cluster of an endpoint's waiting room: one host, never ejected; who answers there says its revision.
+
+    All who wait may come again at once, when it has started anew.
+    """
+    threshold = {**_sizes(endpoint.limits), "max_retries": endpoint.limits.requests}
+    return _pool(protocol, threshold, {"endpoint": endpoint.endpoint})
 
 
 def name(endpoint: str, revision: str, protocol: str, resource: Resource) -> str:
@@ -89,11 +93,17 @@ def _protocol_options(protocol: str) -> Resource:
     )
 
 
-def _threshold(limits: Limits) -> Resource:
+def _sizes(limits: Limits) -> Resource:
     return {
         "max_connections": limits.connections,
         "max_pending_requests": limits.pending,
         "max_requests": limits.requests,
+    }
+
+
+def _threshold(limits: Limits) -> Resource:
+    return {
+        **_sizes(limits),
         "retry_budget": {
             "budget_percent": {"value": limits.retry_budget_percent},
             "min_retry_concurrency": limits.retry_minimum,

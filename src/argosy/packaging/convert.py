@@ -16,10 +16,11 @@ from argosy.engines import load as load_engine
 from argosy.engines.sklearn import read
 from argosy.packaging import examine, golden, onnx_graph
 from argosy.protocol import tensorfile
-from argosy.spec.errors import ArgosyError
+from argosy.spec.errors import ArgosyError, StorageFull
 from argosy.spec.package import Tolerance
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import NUMPY, Tensor
+from argosy.store.durable import storage
 
 MODEL = "model.onnx"
 MAX_SPLIT = 512
@@ -57,8 +58,11 @@ def convert(task: Task) -> Verdict:
     estimator = read(Path(task.weights), task.settings)
     path = Path(task.into) / MODEL
     try:
-        path.write_bytes(to_onnx(estimator, task.signature, signature))
+        with storage(path.parent):
+            path.write_bytes(to_onnx(estimator, task.signature, signature))
         engine = load_engine("onnx", path, signature=signature, threads=1)
+    except StorageFull:
+        raise
     except ImportError as error:
         return Verdict(converted=False, reason=f"{error.name} is not installed")
     except Exception as error:
