@@ -4,6 +4,7 @@ import asyncio
 
 import msgspec
 
+from argosy.control.honoured import check_honoured
 from argosy.control.revision import revision_of
 from argosy.control.route import Call, Route, Services
 from argosy.control.status import EndpointStatus
@@ -43,6 +44,7 @@ async def put(call: Call) -> Deployed:
     """Declare an endpoint. The model reference is resolved now; the same declaration again tries again what failed."""
     services, endpoint = call.services, call.body
     assert isinstance(endpoint, Endpoint)
+    check_honoured(endpoint)
     version = await asyncio.to_thread(services.store.registry.resolve, endpoint.model)
     revision = revision_of(endpoint, version)
     await services.controller.retry(revision.id)
