@@ -9,7 +9,7 @@ from argosy.control.decide import Serving
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import NotFound
 from argosy.store.database import Database, metadata
-from argosy.store.registry import now
+from argosy.store.clock import now
 from argosy.targets.base import Revision
 
 endpoints_table = sa.Table(
