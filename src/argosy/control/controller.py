@@ -11,6 +11,7 @@ import msgspec
 
 from argosy.control.decide import Action, Observation, Remove, Route, Scale, Seen, Serving, Wanted, decide, unchanged
 from argosy.control.routing import api_keys, endpoint_route
+from argosy.control.scaling import Scaler
 from argosy.control.state import Declared, State
 from argosy.control.status import EndpointStatus, Facts, ReplicaStatus, replica_status, status
 from argosy.gateway.gateway import Gateway
@@ -43,6 +44,7 @@ class Controller:
         self, state: State, keys: Keys, target: LocalTarget, gateway: Gateway, settings: GatewaySettings
     ) -> None:
         self.view = View()
+        self.scaler = Scaler(lambda: self._gateway.stats())
         self._state, self._keys = state, keys
         self._target, self._gateway, self._settings = target, gateway, settings
         self._wake = asyncio.Event()
@@ -94,6 +96,7 @@ class Controller:
         self._begun += 1
         error = await self._read()
         standings = await self._standings()
+        await self.scaler.look(self._declared, standings)
         routes: list[EndpointRoute] = []
         removals: list[str] = []
         for name in sorted({each.endpoint.name for each in self._declared} | set(self._endpoints_of(standings))):
@@ -133,7 +136,7 @@ class Controller:
             for key, each in standings.items()
             if self._revisions[key].endpoint == name
         }
-        seen = Observation(wanted=_wanted(declared), running=running, routed=self._routed.get(name, frozenset()))
+        seen = Observation(wanted=self._wanted(declared), running=running, routed=self._routed.get(name, frozenset()))
         if declared is None:
             removals += [each.revision for each in decide(seen, Serving())[0] if isinstance(each, Remove)]
             return None
@@ -146,6 +149,9 @@ class Controller:
                 return await self._act(declared, (unchanged(declared.serving),), standings, removals)
             declared = self._remember(msgspec.structs.replace(declared, serving=serving))
         return await self._act(declared, actions, standings, removals)
+
+    def _wanted(self, declared: Declared | None) -> Wanted | None:
+        return declared and Wanted(revision=declared.revision, replicas=self.scaler.replicas(declared))
 
     def _remember(self, declared: Declared) -> Declared:
         name = declared.endpoint.name
@@ -222,6 +228,8 @@ class Controller:
                 routed=self._routed.get(name, frozenset()),
                 error=error,
                 url=f"{self._url}/v2/models/{name}/infer",
+                wanted=self.scaler.replicas(declared),
+                scaling=self.scaler.reason(name),
             )
         )
 
@@ -257,10 +265,6 @@ class Controller:
     async def retry(self, revision: str) -> None:
         """Start at once what waits out a backoff."""
         await self._target.retry(revision)
-
-
-def _wanted(declared: Declared | None) -> Wanted | None:
-    return declared and Wanted(revision=declared.revision, replicas=declared.endpoint.replicas)
 
 
 def _told(error: Exception) -> str:

@@ -8,7 +8,7 @@ from argosy.spec.scaling import Scaling, WaitingRoom
 
 PENDING: dict[str, Callable[[Endpoint], bool]] = {
     "follow": lambda endpoint: endpoint.follow,
-    "replicas as bounds (min, max)": lambda endpoint: isinstance(endpoint.replicas, Scaling),
+    "replicas.min of 0": lambda endpoint: isinstance(endpoint.replicas, Scaling) and not endpoint.replicas.min,
     "waiting": lambda endpoint: endpoint.waiting != WaitingRoom(),
     "resources": lambda endpoint: endpoint.resources != Resources(),
     "rollout.strategy other than rolling": lambda endpoint: endpoint.rollout.strategy != "rolling",
