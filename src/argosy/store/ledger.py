@@ -155,3 +155,9 @@ def _hash(row: Mapping[str, Any]) -> str:
 def _entry(row: sa.Row[Any]) -> Entry:
     fields = dict(row._mapping)  # pyright: ignore[reportPrivateUsage]
     return Entry(**fields | {"body": msgspec.json.decode(fields["body"])})
+
+
+def entry(connection: sa.Connection, seq: int) -> Entry | None:
+    """The entry with this number."""
+    row = connection.execute(sa.select(ledger_table).where(T.seq == seq)).one_or_none()
+    return _entry(row) if row else None
