@@ -108,6 +108,12 @@ class State:
             if connection.execute(update.values(active=serving.active, held=serving.held)).rowcount:
                 note_traffic(connection, name, {serving.active: 100} if serving.active and serving.held else {})
 
+    def endpoint(self, name: str) -> Declared | None:
+        """One declaration, if there is one."""
+        with self.database.read() as connection:
+            row = connection.execute(_row(name)).one_or_none()
+            return _declared(row) if row else None
+
     def endpoints(self) -> list[Declared]:
         """Every declaration, by name."""
         with self.database.read() as connection:
