@@ -136,6 +136,22 @@ def test_a_public_endpoint_needs_no_key_and_a_stopped_one_answers_503(platform: 
     platform.call("DELETE", "/v1/endpoints/open")
 
 
+def test_an_alias_that_moves_takes_its_followers_with_it(platform: Up):
+    def move(version: int) -> None:
+        platform.call("POST", "/v1/aliases", {"name": "digits", "alias": "next", "version": version, "actor": "ada"})
+
+    move(1)
+    platform.call("PUT", "/v1/endpoints/goes", {"model": "digits@next", "follow": True}, wait=60)
+    move(2)
+    assert platform.call("GET", "/v1/endpoints/goes")["version"] == "digits:2"
+    store = open_store(platform.home, Settings())
+    store.registry.set_alias("digits", "next", 1)
+    store.close()
+    until(lambda: platform.call("GET", "/v1/endpoints/goes")["version"] == "digits:1")
+    assert [each["actor"] for each in platform.call("GET", "/v1/history/digits@next")] == ["ada", "ada", "argosy"]
+    platform.call("DELETE", "/v1/endpoints/goes")
+
+
 def test_a_plan_a_conflict_and_what_the_ledger_tells_of_them(platform: Up):
     path, body = "/v1/endpoints/told", {"model": "digits:1", "retries": 1}
     plan = platform.call("POST", f"{path}/plan", body)

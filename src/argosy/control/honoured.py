@@ -7,7 +7,6 @@ from argosy.spec.errors import InvalidArgument
 from argosy.spec.scaling import Scaling, WaitingRoom
 
 PENDING: dict[str, Callable[[Endpoint], bool]] = {
-    "follow": lambda endpoint: endpoint.follow,
     "replicas.min of 0": lambda endpoint: isinstance(endpoint.replicas, Scaling) and not endpoint.replicas.min,
     "waiting": lambda endpoint: endpoint.waiting != WaitingRoom(),
     "resources": lambda endpoint: endpoint.resources != Resources(),

@@ -13,6 +13,7 @@ from argosy.control import token
 from argosy.control.announce import Running, announce
 from argosy.control.api import application
 from argosy.control.controller import Controller
+from argosy.control.follow import keep_following
 from argosy.control.place import check_gateway_port, gateway_config
 from argosy.control.route import Services
 from argosy.control.server import ApiServer
@@ -60,15 +61,15 @@ class Platform:
         self.config = gateway_config(home, settings.gateway)
         self.gateway = Gateway(self.config, settings.gateway.envoy or None)
         self.target = LocalTarget(home, store.unpacked, changed=self._wake, command=command)
-        state = State(store.database)
-        self.controller = Controller(state, store.keys, self.target, self.gateway, settings.gateway)
+        self.state = State(store.database)
+        self.controller = Controller(self.state, store.keys, self.target, self.gateway, settings.gateway)
         self._ending = asyncio.Event()
         self.started = psutil.Process().create_time()
         services = Services(
             home=home,
             settings=settings,
             store=store,
-            state=state,
+            state=self.state,
             controller=self.controller,
             stop=stop,
             started=self.started,
@@ -94,7 +95,9 @@ class Platform:
             await self.server.stop()
             await self.target.close()
             raise
-        work = (self.controller.run(), self._keep_house(), watch(Watched(self.gateway), self.controller.wake))
+        following = keep_following(self.state, self.store.registry, self.controller.wake)
+        watching = watch(Watched(self.gateway), self.controller.wake)
+        work = (self.controller.run(), self._keep_house(), watching, following)
         self._tasks = [asyncio.create_task(each) for each in work]
         announce(self.home, Running(url=url, pid=os.getpid(), started=self.started))
         if adopted or found:
