@@ -5,6 +5,7 @@ import functools
 
 import msgspec
 
+from argosy.control.fit import check_fits, machine
 from argosy.control.honoured import check_honoured
 from argosy.control.plan import Plan, plan
 from argosy.control.revision import revision_of
@@ -101,6 +102,7 @@ async def planned(call: Call) -> Plan:
 
 def _planned(services: Services, endpoint: Endpoint) -> tuple[Plan, Revision]:
     check_honoured(endpoint)
+    check_fits(endpoint, [each.endpoint for each in services.state.endpoints()], machine())
     version = services.store.registry.resolve(endpoint.model)
     declared = services.state.endpoint(endpoint.name)
     if declared is None:

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 
-from argosy.spec.endpoint import Endpoint, Resources
+from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.scaling import Scaling, WaitingRoom
 
 PENDING: dict[str, Callable[[Endpoint], bool]] = {
     "replicas.min of 0": lambda endpoint: isinstance(endpoint.replicas, Scaling) and not endpoint.replicas.min,
     "waiting": lambda endpoint: endpoint.waiting != WaitingRoom(),
-    "resources": lambda endpoint: endpoint.resources != Resources(),
     "rollout.strategy other than rolling": lambda endpoint: endpoint.rollout.strategy != "rolling",
     "rollout.keep_warm": lambda endpoint: endpoint.rollout.keep_warm > 0,
     "rollout.shadow": lambda endpoint: endpoint.rollout.shadow is not None,

@@ -1,5 +1,6 @@
 """What a user declares of an endpoint, and the settings of one running copy."""
 
+import math
 import re
 
 import msgspec
@@ -53,8 +54,10 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one replica may take: cores (a share or several; 0: its part of the machine), bytes of memory (0: no bound),
-    and GPUs.
+    """What one replica takes. Part of a revision, and checked against the machine when it is declared.
+
+    `cpu`: cores, which all declarations share among them; the engine gets so many threads, rounded up (0: its part of
+    the machine). `memory`: bytes that may be resident; a replica that uses more is replaced (0: no bound). `gpu`: GPUs.
     """
 
     cpu: float = 0.0
@@ -64,6 +67,8 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def __post_init__(self) -> None:
         if self.cpu < 0 or self.memory < 0 or self.gpu < 0:
             raise InvalidArgument("resources must not be negative")
+        if not math.isfinite(self.cpu):
+            raise InvalidArgument("resources.cpu must be a number of cores, as in 0.5 or 2")
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -92,5 +97,10 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise InvalidArgument(f"endpoint '{self.name}': follow needs an alias as its model, as in digits@champion")
         if isinstance(self.replicas, int) and not 0 <= self.replicas <= 1000:
             raise InvalidArgument(f"endpoint '{self.name}': replicas must be 0 to 1000, not {self.replicas}")
+        if self.resources.cpu and self.runtime.threads > math.ceil(self.resources.cpu):
+            raise InvalidArgument(
+                f"endpoint '{self.name}': runtime.threads is {self.runtime.threads}, and resources.cpu only "
+                f"{self.resources.cpu:g} cores"
+            )
         if self.timeout <= 0 or not 0 <= self.retries <= 10:
             raise InvalidArgument(f"endpoint '{self.name}': timeout must be above 0 and retries 0 to 10")
