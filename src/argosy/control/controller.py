@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from argosy.control.decide import Action, Observation, Remove, Route, Scale, Seen, Serving, Wanted, decide, unchanged
+from argosy.control.room import Room
 from argosy.control.routing import api_keys, endpoint_route
 from argosy.control.scaling import Scaler
 from argosy.control.state import Declared, State
 from argosy.control.status import EndpointStatus, Facts, ReplicaStatus, replica_status, status
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import ApiKey, EndpointRoute
+from argosy.gateway.traffic import Traffic
 from argosy.spec.errors import ArgosyError, NotFound, Unavailable
 from argosy.spec.settings import GatewaySettings
 from argosy.store.keys import Keys
@@ -44,7 +46,8 @@ class Controller:
         self, state: State, keys: Keys, target: LocalTarget, gateway: Gateway, settings: GatewaySettings
     ) -> None:
         self.view = View()
-        self.scaler = Scaler(lambda: self._gateway.stats())
+        self.scaler = Scaler(self._counts)
+        self.room: Room | None = None
         self._state, self._keys = state, keys
         self._target, self._gateway, self._settings = target, gateway, settings
         self._wake = asyncio.Event()
@@ -102,6 +105,8 @@ class Controller:
         for name in sorted({each.endpoint.name for each in self._declared} | set(self._endpoints_of(standings))):
             route = await self._endpoint(name, standings, removals)
             routes += [route] if route else []
+        if self.room is not None:
+            routes = self.room.admit(routes, self._declared)
         if trouble := await self._apply(routes, standings):
             error = trouble
         else:
@@ -198,6 +203,9 @@ class Controller:
         await self._gateway.start(routes, self._key_list)
         self._applied = (routes, self._key_list)
         await self._note_address()
+
+    async def _counts(self) -> dict[tuple[str, str], Traffic]:
+        return await self._gateway.stats()
 
     async def _note_address(self) -> None:
         host, port = await self._gateway.address()

@@ -46,6 +46,7 @@ async def _ask(home: Home, pid: int, patience: float) -> None:
 
 async def _clean(home: Home, settings: Settings, report: Callable[[str], None]) -> bool:
     gateway_ended = await _end_gateway(home, settings)
+    await asyncio.to_thread(strays.end, strays.rooms(home), 0.0)
     processes, drain = await asyncio.to_thread(strays.replicas, home)
     await asyncio.to_thread(strays.end, processes, drain)
     left = control_file(home).exists()

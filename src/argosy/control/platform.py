@@ -15,10 +15,11 @@ from argosy.control.api import application
 from argosy.control.controller import Controller
 from argosy.control.follow import keep_following
 from argosy.control.place import check_gateway_port, gateway_config
+from argosy.control.room import Room
 from argosy.control.route import Services
 from argosy.control.server import ApiServer
 from argosy.control.state import State
-from argosy.control.strays import end, end_strays, gateways, replicas
+from argosy.control.strays import end, end_strays, gateways, replicas, rooms
 from argosy.control.watchdog import watch
 from argosy.gateway.gateway import Gateway
 from argosy.spec.settings import Home, Settings
@@ -63,6 +64,7 @@ class Platform:
         self.target = LocalTarget(home, store.unpacked, changed=self._wake, command=command)
         self.state = State(store.database)
         self.controller = Controller(self.state, store.keys, self.target, self.gateway, settings.gateway)
+        self.room = self.controller.room = Room(home, self.controller.scaler, self._wake)
         self._ending = asyncio.Event()
         self.started = psutil.Process().create_time()
         services = Services(
@@ -90,9 +92,11 @@ class Platform:
             if not adopted:
                 await asyncio.to_thread(end_strays, self.home)
                 check_gateway_port(self.settings.gateway)
+            await self.room.start()
             found = await self.controller.start(gateway_runs=adopted)
         except BaseException:
             await self.server.stop()
+            await self.room.close()
             await self.target.close()
             raise
         following = keep_following(self.state, self.store.registry, self.controller.wake)
@@ -118,12 +122,13 @@ class Platform:
         hurrying = asyncio.create_task(hurry.wait())
         await asyncio.wait([stopping, hurrying], return_when=asyncio.FIRST_COMPLETED)
         if not stopping.done():
-            await asyncio.to_thread(end, [*gateways(self.home), *replicas(self.home)[0]], 0.0)
+            await asyncio.to_thread(end, [*gateways(self.home), *rooms(self.home), *replicas(self.home)[0]], 0.0)
         hurrying.cancel()
         await stopping
 
     async def _drain(self) -> None:
         await self.gateway.stop()
+        await self.room.stop()
         await self.target.stop()
         await self._close_api()
 
