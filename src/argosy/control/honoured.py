@@ -2,19 +2,15 @@
 
 from collections.abc import Callable
 
+from argosy.control.room import may_sleep
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument
-from argosy.spec.scaling import Scaling, WaitingRoom
+from argosy.spec.scaling import WaitingRoom
 
 PENDING: dict[str, Callable[[Endpoint], bool]] = {
-    "replicas.min of 0": lambda endpoint: isinstance(endpoint.replicas, Scaling) and not endpoint.replicas.min,
-    "waiting": lambda endpoint: endpoint.waiting != WaitingRoom(),
-    "rollout.strategy other than rolling": lambda endpoint: endpoint.rollout.strategy != "rolling",
-    "rollout.keep_warm": lambda endpoint: endpoint.rollout.keep_warm > 0,
+    "waiting without replicas.min of 0": lambda endpoint: endpoint.waiting != WaitingRoom() and not may_sleep(endpoint),
     "rollout.shadow": lambda endpoint: endpoint.rollout.shadow is not None,
-    "rollout.sticky": lambda endpoint: endpoint.rollout.sticky is not None,
-    "rollout.testers": lambda endpoint: endpoint.rollout.testers,
-    "guard": lambda endpoint: endpoint.guard is not None,
+    "guard.metrics": lambda endpoint: endpoint.guard is not None and bool(endpoint.guard.metrics),
 }
 """Setting → whether a declaration makes use of it."""
 
