@@ -36,6 +36,18 @@ revisions_table = sa.Table(
     sa.Column("body", sa.Text, nullable=False),
     sa.Column("created", sa.String(32), nullable=False),
 )
+rollouts_table = sa.Table(
+    "rollouts",
+    metadata,
+    sa.Column("endpoint", sa.String(63), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("phase", sa.String(16), nullable=False),
+    sa.Column("changes", sa.Integer, nullable=False),
+    sa.Column("progress", sa.Text, nullable=False),
+    sa.Column("evidence", sa.Text, nullable=True),
+    sa.Column("began", sa.String(32), nullable=False),
+    sa.Column("ended", sa.String(32), nullable=True),
+)
 E = endpoints_table.c
 SERVED = ("serve", "delete")
 """The events of the ledger after which something else serves."""
@@ -99,6 +111,7 @@ class State:
             _check_expected(_declared(row), None, expected)
             connection.execute(sa.delete(endpoints_table).where(E.name == name))
             connection.execute(sa.delete(revisions_table).where(revisions_table.c.endpoint == name))
+            connection.execute(sa.delete(rollouts_table).where(rollouts_table.c.endpoint == name))
             ledger.append(connection, name, "delete", {"generation": row.generation}, cause)
 
     def serve(self, name: str, serving: Serving) -> None:

@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from argosy.control.rollout import WENT_BACK
 from argosy.control.state import Declared
 from argosy.spec.endpoint import Endpoint
 from argosy.targets.base import Replica, Revision, Standing
@@ -90,11 +91,15 @@ def _phase(facts: Facts) -> tuple[Phase, str]:
     declared, active = facts.declared, facts.declared.serving.active
     wanted, new = facts.wanted, facts.standing(declared.revision)
     updating = active is not None and active != declared.revision
+    rollout = declared.serving.rollout
+    if updating and rollout and rollout.phase in WENT_BACK and rollout.candidate == declared.revision:
+        what = f"{facts.ref(declared.revision)} was {rollout.phase.replace('-', ' ')}: {rollout.reason}"
+        return "failed", f"{what}; {facts.ref(active)} goes on serving"
     if new.failed:
         still = f"; {facts.ref(active)} goes on serving" if updating and facts.standing(active).ready else ""
         return "failed", f"{facts.ref(declared.revision)} does not become ready: {new.failed}{still}"
     if updating:
-        return "updating", facts.error
+        return "updating", facts.error or (rollout.reason if rollout and rollout.live else "")
     if not wanted and facts.declared.endpoint.replicas != 0 and active:
         return "ready", facts.error
     if not wanted:
