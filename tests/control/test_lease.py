@@ -1,7 +1,6 @@
 """One leader at a time, on both databases; takeover on a real PostgreSQL."""
 
 import asyncio
-import os
 import sys
 import threading
 import time
@@ -113,13 +112,7 @@ async def test_losing_is_told_and_a_standby_can_be_stopped(database: Database, u
 @pytest.fixture
 def shared(home: Home, request: pytest.FixtureRequest) -> str:
     """A PostgreSQL database that the home's settings name."""
-    import psycopg
-
-    socket = request.getfixturevalue("postgres")
-    name = "t" + os.urandom(6).hex()
-    with psycopg.connect(host=socket, user="postgres", dbname="postgres", autocommit=True) as connection:
-        connection.execute(f"create schema {name}")  # pyright: ignore
-    url = f"postgresql+psycopg://postgres@/postgres?host={socket}&options=-csearch_path%3D{name}"
+    url = stores.schema(request.getfixturevalue("postgres"))
     home.config.write_text(f"control: {{port: 0}}\ngateway: {{port: 0}}\nstore: {{database: '{url}'}}\n")
     return url
 
