@@ -1,0 +1,1 @@
+"""Programs that prove the figures: simulated streams, seeded, one table each."""
