@@ -30,6 +30,7 @@ COMMANDS: dict[str, Entry] = {
     "plan": Entry("apply", "plan", "Print what apply would change.", ENDPOINTS),
     "get": Entry("apply", "get", "Print the declaration of an endpoint as YAML.", ENDPOINTS),
     "history": Entry("history", "history", "What served when, which bytes, who changed it and why.", ENDPOINTS),
+    "rollout": Entry("rollout", "rollout", "Watch, pause, promote, abort or undo a rollout.", ENDPOINTS),
     "undeploy": Entry("deploy", "undeploy", "Remove an endpoint and its replicas.", ENDPOINTS),
     "predict": Entry("predict", "predict", "Send rows to an endpoint and print its answers.", ENDPOINTS),
     "ps": Entry("ps", "ps", "List endpoints and replicas.", ENDPOINTS),

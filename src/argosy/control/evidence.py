@@ -8,7 +8,6 @@ from argosy.control.rollout import LONGEST_LOOK
 from argosy.gateway.traffic import Traffic
 from argosy.monitoring import evidence, guard
 from argosy.monitoring.arm import Counts, add, bucket, since
-from argosy.monitoring.findings import Finding
 from argosy.spec.guard import Guard
 
 FRESH = evidence.State()
@@ -36,7 +35,6 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     log_e: float = 0.0
     limit: float = 0.0
-    findings: tuple[Finding, ...] = ()
 
     @property
     def exposed(self) -> int:
@@ -85,7 +83,6 @@ def learn(look: Look, old: Evidence, declared: Guard | None) -> Evidence:
         reason=decision.reason,
         log_e=decision.log_e,
         limit=decision.limit,
-        findings=decision.findings,
     )
 
 
