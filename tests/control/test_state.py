@@ -65,6 +65,7 @@ def test_the_second_writer_is_told_what_is_different(state: State):
     with pytest.raises(Conflict, match="deleted meanwhile"):
         state.declare(mine, revision("b"), expected=3)
     assert state.endpoints() == []
+    assert state.declare(mine, revision("b"), expected=0).generation == 4
 
 
 def test_of_writers_that_saw_the_same_only_one_gets_through(state: State):

@@ -88,9 +88,9 @@ class State:
             _check_expected(None if created else before, endpoint, expected)
             if not created and (before.endpoint, before.revision) == (endpoint, revision.id):
                 return before
-            if not created:
-                update = sa.update(endpoints_table).where(E.name == endpoint.name)
-                connection.execute(update.values(changed | {"generation": E.generation + 1}))
+            generation = _deleted(connection, endpoint.name) if created else before.generation
+            update = sa.update(endpoints_table).where(E.name == endpoint.name)
+            connection.execute(update.values(changed | {"generation": generation + 1}))
             self._keep(connection, revision, moment)
             declared = _declared(connection.execute(_row(endpoint.name)).one())
             body = _told(declared, revision, None if created else before.endpoint)
@@ -162,6 +162,13 @@ def note_traffic(connection: sa.Connection, name: str, weights: Mapping[str, int
         for each in sorted(found, key=lambda each: each.id)
     ]
     ledger.append(connection, name, "serve", {"traffic": traffic}, cause)
+
+
+def _deleted(connection: sa.Connection, name: str) -> int:
+    """The generation with which an endpoint of this name was deleted; 0 if none was. A new one counts on from there,
+    so that who has seen the old one does not write to it."""
+    last = ledger.latest(connection, name, ("delete",))
+    return last.body["generation"] if last else 0
 
 
 def _row(name: str) -> sa.Select[Any]:
