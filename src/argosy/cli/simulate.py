@@ -19,7 +19,12 @@ POLICIES = ("argosy", "kpa", "hpa", "ray", "static")
 
 @click.group(cls=Group)
 def simulate() -> None:
-    """Try a policy on a trace of requests before it touches an endpoint."""
+    """Try a policy on a trace of requests before it touches an endpoint.
+
+    \b
+    Example:
+      argosy simulate autoscale --trace requests.csv
+    """
 
 
 @simulate.command(cls=Command)
