@@ -32,6 +32,13 @@ def may_sleep(endpoint: Endpoint) -> bool:
     return isinstance(endpoint.replicas, Scaling) and endpoint.replicas.min == 0
 
 
+def clear(home: Home) -> None:
+    """End the process of a home, and remove its files."""
+    strays.end(strays.rooms(home), 0.0)
+    for path in (http_socket(home.run), doors_file(home.run), demand_socket(home.run)):
+        path.unlink(missing_ok=True)
+
+
 class Room(asyncio.DatagramProtocol):
     """One home's waiting room. It runs from the first endpoint that needs it to the platform's orderly end."""
 
@@ -96,9 +103,7 @@ class Room(asyncio.DatagramProtocol):
     async def stop(self) -> None:
         """End the process: nobody waits any more."""
         await self.close()
-        await asyncio.to_thread(strays.end, strays.rooms(self.home), 0.0)
-        for path in (http_socket(self.home.run), doors_file(self.home.run)):
-            path.unlink(missing_ok=True)
+        await asyncio.to_thread(clear, self.home)
 
     async def close(self) -> None:
         """Listen no more; the process is left as it is."""
