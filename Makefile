@@ -27,6 +27,7 @@ prove: $(VENV)/.dev
 	$(BIN)/python -m prove.guard
 	$(BIN)/python -m prove.autoscale
 	$(BIN)/python -m prove.kills --rounds 1000
+	$(BIN)/python -m prove.step
 
 slow: $(VENV)/.dev apt
 	$(BIN)/python -m pytest -m slow $(ARGS)
