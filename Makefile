@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := sklearn lightgbm xgboost mlflow parquet onnx postgres demo
 
-.PHONY: demo test check bench fuzz slow setup apt proto lock clean
+.PHONY: demo test check bench prove fuzz slow setup apt proto lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/argosy demo $(ARGS)
@@ -21,6 +21,13 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.dev apt
 	$(BIN)/python -m bench $(ARGS)
+
+# The figures that only long runs can show: about an hour.
+prove: $(VENV)/.dev
+	$(BIN)/python -m prove.guard
+	$(BIN)/python -m prove.autoscale
+	$(BIN)/python -m prove.kills --rounds 1000
+	$(BIN)/python -m prove.step
 
 slow: $(VENV)/.dev apt
 	$(BIN)/python -m pytest -m slow $(ARGS)

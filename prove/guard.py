@@ -136,8 +136,8 @@ def table(rows: list[Row], rollouts: int, took: float) -> str:
         "| --- | --- | --- | --- | --- | --- |",
         *(_line(row) for row in rows),
         "",
-        f"α = {ALPHA:.0%}; in brackets 95 % intervals of the simulation; {rollouts:,} healthy hours; {took:.0f} s on two",
-        "cores.",
+        f"α = {ALPHA:.0%}; in brackets 95 % intervals of the simulation; {rollouts:,} healthy hours; {took:.0f} s on",
+        "two cores.",
         f"Bound on promotion: with fewer than {fewest():,} requests no test at this α lets half of the healthy",
         "through, not even one that looks once, at a time chosen beforehand, and knows the stable's rate exactly.",
     ]

@@ -161,6 +161,48 @@ def test_platform(run, good, platform, place, tmp_path):
     assert good("ps")["endpoints"] == []
 
 
+def test_a_declaration_in_a_file(run, good, platform, place, tmp_path):
+    for n in (1, 2):
+        good("push", linear(tmp_path / f"m{n}.onnx", weight=float(n)), "--name", "lin")
+    good("alias", "lin@champion", "1", "-m", "the first")
+    file = tmp_path / "endpoints.yaml"
+    file.write_text("name: lin\nmodel: lin@champion\nfollow: true\nruntime: {threads: 1}\n---\nname: b\nmodel: lin:2\n")
+    planned = run("plan", "-f", file)
+    assert planned.exit_code == 11
+    assert "lin: a new endpoint (lin:1, sha256:" in planned.stdout
+    applied = run("apply", "-f", file, "-m", "begin")
+    assert applied.exit_code == 0, applied.stderr
+    assert "lin is ready: lin:1" in applied.stdout
+    assert (place.root / "keys" / "lin.json").exists()
+    assert good("predict", "lin", "-d", "[[1, 2, 3]]")["outputs"][0]["data"] == [6]
+    again = run("apply", "-f", file)
+    assert again.exit_code == 0
+    assert "lin: nothing changes" in again.stdout
+    assert run("plan", "-f", file).exit_code == 0
+
+    file.write_text(run("get", "lin").stdout.replace("retries: 2", "retries: 1"))
+    assert "  retries: 2 → 1" in run("plan", "-f", "-", input=file.read_bytes()).stdout
+    assert run("apply", "-f", file, "--generation", "7").exit_code == 5
+    assert good("apply", "-f", file)[0]["changed"]["action"] == "settings"
+    file.write_text("name: lin\nmodel: lin@champion\nreplica: 2\n")
+    assert "did you mean 'replicas'" in run("plan", "-f", file).stderr
+
+    good("alias", "lin@champion", "2", "-m", "twice as good")
+    wait = good("deploy", "lin@champion")
+    assert (wait["changed"]["action"], wait["endpoint"]["version"]) == ("nothing", "lin:2")
+    assert good("predict", "lin", "-d", "[[1, 2, 3]]")["outputs"][0]["data"] == [12]
+    served = good("history", "lin", "--at", "2999-01-01")["served"]
+    assert [(one["version"], one["weight"]) for one in served] == [("lin:2", 100)]
+    assert "twice as good" in served[0]["reason"]
+    text = run("history", "lin").stdout
+    for part in ("declare", "serve", "begin", "100 % lin:1", "retries: 2 → 1"):
+        assert part in text
+    assert "nothing served lin" in run("history", "lin", "--at", "2020-01-01").stdout
+    assert "every link holds" in run("history", "--verify").stdout
+    good("undeploy", "b", "-m", "done")
+    assert good("history", "b")[-1]["reason"] == "done"
+
+
 def test_up_in_the_foreground(place, monkeypatch):
     monkeypatch.setenv("ARGOSY_GATEWAY_PORT", "0")
     monkeypatch.setenv("ARGOSY_CONTROL_PORT", "0")

@@ -1,5 +1,6 @@
 """A real package that takes no time to make: an ONNX model of one multiplication, with its golden examples."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +27,29 @@ def times(factor: float) -> bytes:
     return onnx.ModelProto.SerializeToString(model, deterministic=True)
 
 
-def push(store: Store, folder: Path, factor: float, *, golden: float | None = None, name: str = "digits") -> Version:
+def picky(factor: float) -> bytes:
+    """The same, but NaN where x is negative: factor * x + 0 * sqrt(x)."""
+    shapes = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in ("x", "y")]
+    constants = [numpy_helper.from_array(np.float32([each]), name) for name, each in (("f", factor), ("z", 0.0))]
+    nodes = [("Mul", ["x", "f"], ["a"]), ("Sqrt", ["x"], ["b"]), ("Mul", ["b", "z"], ["c"]), ("Add", ["a", "c"], ["y"])]
+    graph = helper.make_graph([helper.make_node(*each) for each in nodes], "g", shapes[:1], shapes[1:], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return onnx.ModelProto.SerializeToString(model, deterministic=True)
+
+
+def push(
+    store: Store,
+    folder: Path,
+    factor: float,
+    *,
+    golden: float | None = None,
+    name: str = "digits",
+    model: Callable[[float], bytes] = times,
+) -> Version:
     """Put the model into the store. With `golden`, its examples say that it multiplies by that instead."""
     folder.joinpath("weights").mkdir(parents=True)
     folder.joinpath("golden").mkdir()
-    folder.joinpath("weights/model.onnx").write_bytes(times(factor))
+    folder.joinpath("weights/model.onnx").write_bytes(model(factor))
     x = np.arange(8, dtype=np.float32).reshape(2, 4)
     tensorfile.write(folder / "golden/inputs.oip", [tensor("x", x)])
     tensorfile.write(folder / "golden/outputs.oip", [tensor("y", x * np.float32(golden or factor))])

@@ -136,6 +136,56 @@ def test_a_public_endpoint_needs_no_key_and_a_stopped_one_answers_503(platform: 
     platform.call("DELETE", "/v1/endpoints/open")
 
 
+def test_an_alias_that_moves_takes_its_followers_with_it(platform: Up):
+    def move(version: int) -> None:
+        platform.call("POST", "/v1/aliases", {"name": "digits", "alias": "next", "version": version, "actor": "ada"})
+
+    move(1)
+    platform.call("PUT", "/v1/endpoints/goes", {"model": "digits@next", "follow": True}, wait=60)
+    move(2)
+    assert platform.call("GET", "/v1/endpoints/goes")["version"] == "digits:2"
+    store = open_store(platform.home, Settings())
+    store.registry.set_alias("digits", "next", 1)
+    store.close()
+    until(lambda: platform.call("GET", "/v1/endpoints/goes")["version"] == "digits:1")
+    assert [each["actor"] for each in platform.call("GET", "/v1/history/digits@next")] == ["ada", "ada", "argosy"]
+    platform.call("DELETE", "/v1/endpoints/goes")
+
+
+def test_a_plan_a_conflict_and_what_the_ledger_tells_of_them(platform: Up):
+    path, body = "/v1/endpoints/told", {"model": "digits:1", "retries": 1}
+    plan = platform.call("POST", f"{path}/plan", body)
+    assert (plan["action"], plan["generation"], plan["version"]) == ("create", 0, "digits:1")
+    assert {"field": "retries", "old": None, "new": 1} in plan["changes"]
+    first = platform.call("PUT", path, body, generation=0, actor="ada", reason="the first", wait=60)
+    assert (first["changed"]["action"], first["endpoint"]["generation"]) == ("create", 1)
+    refused(platform.ask("PUT", f"{path}?generation=0", json=body), 409, "conflict", "generation 1, you saw none")
+
+    again = platform.call("PUT", path, body, generation=1, wait=60)
+    assert (again["changed"]["action"], again["endpoint"]["generation"]) == ("nothing", 1)
+    more = body | {"replicas": 2}
+    assert platform.call("POST", f"{path}/plan", more)["action"] == "scale"
+    assert platform.call("POST", f"{path}/plan", body | {"timeout": 5})["action"] == "settings"
+    assert platform.call("POST", f"{path}/plan", body | {"runtime": {"threads": 2}})["action"] == "revision"
+    platform.call("PUT", path, more, generation=1, actor="bob", wait=60)
+    refused(platform.ask("DELETE", f"{path}?generation=1"), 409, "conflict")
+
+    history = platform.call("GET", "/v1/history/told")
+    assert [(each["event"], each["actor"]) for each in history] == [
+        ("declare", "ada"),
+        ("serve", "argosy"),
+        ("declare", "bob"),
+    ]
+    now = platform.call("GET", "/v1/served/told")["served"][0]
+    assert (now["version"], now["weight"], now["actor"], now["reason"]) == ("digits:1", 100, "ada", "the first")
+    assert platform.call("GET", "/v1/served/told", at="2020-01-01")["served"] == []
+    refused(platform.ask("GET", "/v1/served/told?at=yesterday"), 400, "invalid_argument", "2026-01-31")
+    refused(platform.ask("GET", "/v1/history/nobody"), 404, "not_found")
+    assert platform.call("GET", "/v1/ledger")["broken"] is None
+    platform.call("DELETE", path, generation=2)
+    assert platform.call("GET", "/v1/served/told")["served"] == []
+
+
 def test_keys_work_when_they_are_answered_and_end_when_they_are_revoked(platform: Up):
     url = platform.call("PUT", "/v1/endpoints/keyed", {"model": "digits:1"}, wait=60)["url"]
     made = platform.call("POST", "/v1/keys", {"name": "bob", "scopes": ["keyed"]})

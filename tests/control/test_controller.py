@@ -80,6 +80,9 @@ class Gateway:
 
     async def sweep(self) -> None: ...
 
+    async def stats(self) -> dict[tuple[str, str], Any]:
+        return {}
+
     async def address(self) -> tuple[str, int]:
         return "0.0.0.0", 8080
 
@@ -224,10 +227,10 @@ async def test_a_takeover_that_cannot_be_noted_is_not_made(world: World, monkeyp
     world.declare("b")
     await world.controller.step()
 
-    def full(name: str, serving: object) -> None:
+    def full(*_: object) -> None:
         raise Unavailable("the database does not answer")
 
-    monkeypatch.setattr(world.state, "serve", full)
+    monkeypatch.setattr(world.controller.judge.rollouts, "note", full)
     await world.controller.step()
     assert (world.gateway.traffic(), world.target.want) == (["a"], {"a": 1, "b": 1})
     monkeypatch.undo()

@@ -44,6 +44,7 @@ def test_states(active: str | None, new: Standing, routed: str, replicas: int, s
             },
             standings={"old": standing(1), "new": new},
             routed=frozenset([routed] if routed else []),
+            wanted=replicas,
         )
     )
     assert (found.state, found.reason) == (state, reason)

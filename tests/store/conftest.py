@@ -46,29 +46,38 @@ def _binaries() -> Path | None:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The socket folder of a PostgreSQL server; its superuser is `postgres`, without a password."""
-    binaries = _binaries()
-    if binaries is None:
+    if _binaries() is None:
         pytest.skip("PostgreSQL is not installed (apt package postgresql)")
     with tempfile.TemporaryDirectory(prefix="pg", dir="/tmp") as name:
         place = Path(name)
-        user: dict[str, str] = {}
         if os.geteuid() == 0:
-            user = {"user": "postgres"}
             shutil.chown(place, "postgres")
-        data = str(place / "data")
-
-        def call(program: str, *arguments: str) -> None:
-            with (place / "output").open("ab") as output:
-                command = [str(binaries / program), "-D", data, *arguments]
-                subprocess.run(command, check=True, cwd=place, stdout=output, stderr=output, timeout=60, **user)
-
-        call("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
-        options = f"-c listen_addresses='' -c unix_socket_directories={place} -c fsync=off -c max_connections=40"
-        call("pg_ctl", "-w", "-l", str(place / "log"), "-o", options, "start")
+        _call(place, "initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
+        start(place)
         try:
             yield name
         finally:
-            call("pg_ctl", "-w", "-m", "immediate", "stop")
+            stop(place)
+
+
+def start(place: Path) -> None:
+    """Start the server of this socket folder."""
+    options = f"-c listen_addresses='' -c unix_socket_directories={place} -c fsync=off -c max_connections=40"
+    _call(place, "pg_ctl", "-w", "-l", str(place / "log"), "-o", options, "start")
+
+
+def stop(place: Path) -> None:
+    """End it as a crash does."""
+    _call(place, "pg_ctl", "-w", "-m", "immediate", "stop")
+
+
+def _call(place: Path, program: str, *arguments: str) -> None:
+    binaries = _binaries()
+    assert binaries is not None
+    user = {"user": "postgres"} if os.geteuid() == 0 else {}
+    with (place / "output").open("ab") as output:
+        command = [str(binaries / program), "-D", str(place / "data"), *arguments]
+        subprocess.run(command, check=True, cwd=place, stdout=output, stderr=output, timeout=60, **user)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -76,7 +85,11 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database, once of each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'argosy.db'}"
-    socket = request.getfixturevalue("postgres")
+    return schema(request.getfixturevalue("postgres"))
+
+
+def schema(socket: str) -> str:
+    """The URL of a new schema in the server of this socket folder."""
     import psycopg
 
     name = "t" + os.urandom(6).hex()

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from argosy.spec.errors import Conflict, InvalidArgument, NotFound
+from argosy.store import ledger
 from argosy.store.database import Database
+from argosy.store.ledger import Cause
 from argosy.store.registry import Registry
 from argosy.store.version import Version
 from tests.store.samples import digest_of, model_lineage, model_manifest
@@ -90,6 +92,18 @@ def test_an_alias_moves_and_the_ledger_keeps_every_move(registry: Registry):
         registry.remove_alias("digits", "champion")
     with pytest.raises(NotFound):
         registry.set_alias("digits", "champion", 3)
+
+
+def test_a_move_of_an_alias_is_in_the_chained_ledger_with_its_cause(registry: Registry):
+    version = push(registry, "digits", 1)
+    registry.set_alias("digits", "champion", 1, Cause(actor="ada", reason="better"))
+    registry.set_alias("digits", "champion", 1, Cause(actor="bob"))
+    registry.remove_alias("digits", "champion")
+    with registry.database.read() as connection:
+        first, second = ledger.entries(connection, "digits@champion")
+    assert (first.event, first.actor, first.reason) == ("alias", "ada", "better")
+    assert first.body == {"version": "digits:1", "digest": version.digest}
+    assert second.body["version"] is None
 
 
 def test_a_removed_number_is_never_given_again(registry: Registry):

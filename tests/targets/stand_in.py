@@ -1,6 +1,6 @@
 """A replica as far as its supervisor can tell: health over a Unix socket, SIGTERM, crashes and hangs on demand.
 
-Its package's file `behaviour` says how it starts: `ok`, `refuse` (status 7), `crash`, `never` (not ready).
+Its package's file `behaviour` says how it starts: `ok`, `refuse` (status 7), `crash`, `never` (not ready), `slow`.
 GET /crash and /hang change it while it runs; anything else is answered 200 with its replica's name.
 """
 
@@ -20,16 +20,24 @@ async def main(config: dict) -> None:
     if behaviour == "crash":
         print("Traceback\nRuntimeError: no such luck", file=sys.stderr)
         sys.exit(1)
+    if behaviour == "slow":
+        await asyncio.sleep(1)
     state = {"hung": False}
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        path = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode()
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        path = head.split()[1].decode()
+        if b"content-length:" in head:
+            await reader.readexactly(int(head.split(b"content-length:")[1].split(None, 1)[0]))
         if path == "/crash":
             os._exit(3)
         state["hung"] |= path == "/hang"
         bad = (state["hung"] and path.endswith("/live")) or (behaviour == "never" and path.endswith("/ready"))
         body = config["replica"].encode()
-        writer.write(b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n" % (503 if bad else 200, len(body)) + body)
+        writer.write(
+            b"HTTP/1.1 %d X\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % (503 if bad else 200, len(body))
+            + body
+        )
         writer.close()
 
     server = await asyncio.start_unix_server(answer, config["http"]["path"])

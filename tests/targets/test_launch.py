@@ -6,10 +6,11 @@ import os
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from argosy.serving.config import ReplicaConfig
-from argosy.spec.endpoint import Runtime
+from argosy.spec.endpoint import Resources, Runtime
 from argosy.spec.errors import Internal, StorageFull
 from argosy.spec.settings import Home
 from argosy.spec.strict import decode
@@ -35,6 +36,13 @@ def test_a_replica_answers_to_its_endpoints_name_with_threads_of_its_own(home: H
     assert told.runtime.threads == 3
     assert str(told.http) == f"unix:{place.http}"
     assert new_place(home, REVISION, 2).http != place.http
+
+
+def test_declared_cores_are_the_threads_of_the_engine(home: Home):
+    for cpu, runtime, threads in ((1.5, Runtime(), 2), (2, Runtime(threads=1), 1), (0, Runtime(), 3)):
+        declared = msgspec.structs.replace(REVISION, resources=Resources(cpu=cpu), runtime=runtime)
+        told = configuration(new_place(home, declared, 0), declared, Path("/p"), threads=3)
+        assert told.runtime.threads == threads
 
 
 def test_the_file_is_what_the_replica_reads(home: Home):

@@ -7,10 +7,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
-from argosy.spec.endpoint import Runtime
+from argosy.spec.endpoint import Resources, Runtime
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.settings import Home
 from argosy.targets.base import Revision
@@ -176,4 +177,16 @@ async def test_a_package_that_cannot_be_unpacked_is_the_reason(home: Home):
     await local.adopt()
     await local.scale(revision(), 1)
     await until(lambda: _failed(local, "not in the store"))
+    await local.stop()
+
+
+async def test_a_replica_that_uses_more_memory_than_declared_is_replaced(home: Home):
+    local = await target(home)
+    declared = msgspec.structs.replace(revision(), resources=Resources(memory=1024 * 1024))
+    await local.scale(declared, 1)
+
+    async def failed() -> bool:
+        return "1 MiB are declared" in (await local.endpoints("abc123def0")).failed
+
+    await until(failed)
     await local.stop()

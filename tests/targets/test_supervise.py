@@ -34,6 +34,17 @@ def test_a_hung_replica_is_asked_then_killed_then_replaced():
     assert actions == [("kill", 0)]
 
 
+def test_a_replica_past_its_bound_is_replaced_and_the_reason_is_kept():
+    _, state = step({}, 1)
+    over = "it used 9 MiB of memory"
+    actions, state = step(state, 1, 10.0, Seen(slot=0, verdict="ready", over=over))
+    assert actions == [("terminate", 0), ("start", 1)]
+    ended = Ended(now=11.0, status=0, healthy=1.0, reason="bye")
+    actions, state = step(state, 1, 11.0, Seen(slot=0, over=over, ended=ended), Seen(slot=1))
+    assert actions == [("reap", 0)]
+    assert over in state[0].backoff.reason
+
+
 def test_surplus_leaves_traffic_before_it_is_stopped():
     _, state = step({}, 2)
     both = (Seen(slot=0, verdict="ready"), Seen(slot=1, verdict="ready"))

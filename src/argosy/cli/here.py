@@ -35,3 +35,13 @@ def control(timeout: float = 30.0) -> "ControlClient":
     from argosy.client.control import ControlClient
 
     return ControlClient(home(), timeout)
+
+
+def actor() -> str:
+    """The user of this machine who runs the command: the ledger's word for who changed something."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from argosy.cli.base import Command, json_option
-from argosy.cli.here import control, store
+from argosy.cli.here import actor, control, store
 from argosy.cli.output import emit, size, table
+from argosy.cli.settle import reason_option
 from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument
+from argosy.spec.settings import home
 
 if TYPE_CHECKING:
     from argosy.store import Store
@@ -83,15 +85,17 @@ def _moment(text: str) -> str:
 @click.argument("alias", metavar="NAME@ALIAS")
 @click.argument("version", type=click.IntRange(min=1), required=False)
 @click.option("--delete", is_flag=True, help="Remove the alias.")
+@reason_option
 @json_option
-def alias(alias: str, version: int | None, delete: bool, as_json: bool) -> None:
+def alias(alias: str, version: int | None, delete: bool, reason: str, as_json: bool) -> None:
     """Point an alias at a version of its model, or remove it.
 
-    Endpoints keep the version they were deployed with until they are deployed again.
+    Endpoints that follow the alias go with it; the others keep the version they were deployed with until they are
+    deployed again. JSON: {name, alias, number}.
 
     \b
     Example:
-      argosy alias digits@champion 3
+      argosy alias digits@champion 3 -m "fewer errors on sevens"
       argosy alias digits@champion --delete
     """
     name, at, label = alias.partition("@")
@@ -99,13 +103,26 @@ def alias(alias: str, version: int | None, delete: bool, as_json: bool) -> None:
         raise InvalidArgument(f"'{alias}' is no alias: write NAME@ALIAS, for example digits@champion")
     if delete == (version is not None):
         raise InvalidArgument("give either a version or --delete")
-    with store() as place:
-        if version is None:
-            place.registry.remove_alias(name, label)
-        else:
-            place.registry.set_alias(name, label, version)
+    _move(name, label, version, reason)
     done = f"{alias} → {name}:{version}" if version else f"{alias} is removed"
     emit({"name": name, "alias": label, "number": version}, as_json, lambda: click.echo(done))
+
+
+def _move(name: str, label: str, version: int | None, reason: str) -> None:
+    """By the running platform, so that endpoints follow at once; else in the registry itself."""
+    from argosy.client.control import running
+    from argosy.store.ledger import Cause
+
+    if version is not None and running(home()):
+        body = {"name": name, "alias": label, "version": version, "actor": actor(), "reason": reason}
+        control().post("/v1/aliases", body)
+        return
+    cause = Cause(actor=actor(), reason=reason)
+    with store() as place:
+        if version is None:
+            place.registry.remove_alias(name, label, cause)
+        else:
+            place.registry.set_alias(name, label, version, cause)
 
 
 @click.command("rm", cls=Command)

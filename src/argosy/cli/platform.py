@@ -13,8 +13,9 @@ from argosy.spec.settings import home
 
 @click.command(cls=Command)
 @click.option("-d", "--detach", "background", is_flag=True, help="Run in the background; return when it answers.")
+@click.option("--standby", is_flag=True, help="Wait for another platform on this home or database, and take over.")
 @json_option
-def up(background: bool, as_json: bool) -> None:
+def up(background: bool, standby: bool, as_json: bool) -> None:
     """Start the platform on this machine: control API, gateway, and a replica for each declared endpoint.
 
     In the foreground it runs until Ctrl-C, then drains and stops everything it started. Replicas and the gateway that
@@ -28,6 +29,8 @@ def up(background: bool, as_json: bool) -> None:
     place = home()
     if as_json and not background:
         raise InvalidArgument("--json needs -d: in the foreground there is no single answer")
+    if standby and background:
+        raise InvalidArgument("--standby waits in the foreground: leave out -d")
     if background:
         from argosy.control.detach import detach
 
@@ -37,7 +40,7 @@ def up(background: bool, as_json: bool) -> None:
         return
     from argosy.control.up import up as run
 
-    asyncio.run(run(place, settings(), report=click.echo))
+    asyncio.run(run(place, settings(), report=click.echo, standby=standby))
 
 
 def _started(pid: int) -> None:

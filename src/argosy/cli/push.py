@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from argosy.cli.base import Command, json_option
-from argosy.cli.here import store
+from argosy.cli.here import actor, store
 from argosy.cli.output import emit, progress
 from argosy.spec.package import ENGINES
 
@@ -45,12 +45,14 @@ def push(source: Path, name: str, alias: str | None, as_json: bool, **given: Any
     """
     from argosy.cli.models import brief
     from argosy.packaging.push import push as package
+    from argosy.store.ledger import Cause
 
     with store() as place:
         with progress(f"Packaging {source.name}") as report:
             version = package(source, name=name, store=place, options=_options(given), report=report)
         if alias:
-            version = place.registry.set_alias(version.name, alias, version.number)
+            cause = Cause(actor=actor(), reason="pushed")
+            version = place.registry.set_alias(version.name, alias, version.number, cause)
     manifest = version.manifest
     found = brief(version) | {"conversion": manifest.conversion, "scan": manifest.scan}
     emit(found, as_json, lambda: _print(version))

@@ -13,7 +13,8 @@ def main() -> int:
     """Run until told to stop. The exit status is that of the error table; the last line says why."""
     try:
         place = home()
-        asyncio.run(up(place, load(place), report=lambda line: print(line, flush=True)))
+        standby = "--standby" in sys.argv[1:]
+        asyncio.run(up(place, load(place), report=lambda line: print(line, flush=True), standby=standby))
     except (ArgosyError, OSError) as found:
         error = found if isinstance(found, ArgosyError) else _translated(found)
         print(f"{error.code}: {error.message}", file=sys.stderr)

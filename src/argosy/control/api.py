@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route as Served
 
 import argosy
-from argosy.control import endpoint_api, key_api, model_api, openapi, platform_api, token
+from argosy.control import endpoint_api, history_api, key_api, model_api, openapi, platform_api, rollout_api, token
 from argosy.control.route import Call, Route, Services
 from argosy.spec import strict
 from argosy.spec.endpoint import Endpoint
@@ -32,7 +32,14 @@ from argosy.spec.errors import (
 
 LOG = logging.getLogger(__name__)
 
-ROUTES = (*endpoint_api.ROUTES, *model_api.ROUTES, *key_api.ROUTES, *platform_api.ROUTES)
+ROUTES = (
+    *endpoint_api.ROUTES,
+    *rollout_api.ROUTES,
+    *history_api.ROUTES,
+    *model_api.ROUTES,
+    *key_api.ROUTES,
+    *platform_api.ROUTES,
+)
 MAX_BODY = 1024 * 1024
 BODY_SECONDS = 10.0
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")

@@ -10,12 +10,18 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from argosy.control.decide import Action, Observation, Remove, Route, Scale, Seen, Serving, Wanted, decide, unchanged
+from argosy.control.judge import Judge
+from argosy.control.rollouts import Rollouts
+from argosy.control.room import Room
 from argosy.control.routing import api_keys, endpoint_route
+from argosy.control.scaling import Scaler
 from argosy.control.state import Declared, State
 from argosy.control.status import EndpointStatus, Facts, ReplicaStatus, replica_status, status
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import ApiKey, EndpointRoute
+from argosy.gateway.traffic import Traffic
 from argosy.spec.errors import ArgosyError, NotFound, Unavailable
+from argosy.spec.scaling import Scaling
 from argosy.spec.settings import GatewaySettings
 from argosy.store.keys import Keys
 from argosy.targets.base import Revision, Standing
@@ -43,6 +49,9 @@ class Controller:
         self, state: State, keys: Keys, target: LocalTarget, gateway: Gateway, settings: GatewaySettings
     ) -> None:
         self.view = View()
+        self.scaler = Scaler(self._counts)
+        self.room: Room | None = None
+        self.judge = Judge(Rollouts(state.database), self._counts)
         self._state, self._keys = state, keys
         self._target, self._gateway, self._settings = target, gateway, settings
         self._wake = asyncio.Event()
@@ -94,11 +103,15 @@ class Controller:
         self._begun += 1
         error = await self._read()
         standings = await self._standings()
+        await self.scaler.look(self._declared, standings)
+        await self.judge.look(self._declared)
         routes: list[EndpointRoute] = []
         removals: list[str] = []
         for name in sorted({each.endpoint.name for each in self._declared} | set(self._endpoints_of(standings))):
             route = await self._endpoint(name, standings, removals)
             routes += [route] if route else []
+        if self.room is not None:
+            routes = self.room.admit(routes, self._declared)
         if trouble := await self._apply(routes, standings):
             error = trouble
         else:
@@ -109,7 +122,7 @@ class Controller:
     async def _read(self) -> str:
         """Declarations and keys; where the database does not answer, the last ones go on being good."""
         try:
-            self._declared = await asyncio.to_thread(self._state.endpoints)
+            self._declared = await self.judge.read(await asyncio.to_thread(self._state.endpoints))
             self._revisions = await asyncio.to_thread(self._state.revisions)
             records = await asyncio.to_thread(self._keys.list)
         except ArgosyError as error:
@@ -129,23 +142,43 @@ class Controller:
         """Decide about one endpoint, note it, and do all but what has to wait for the gateway."""
         declared = next((each for each in self._declared if each.endpoint.name == name), None)
         running = {
-            key: Seen(ready=each.ready, failed=each.failed)
+            key: Seen(ready=each.ready, alive=len(each.replicas), failed=each.failed)
             for key, each in standings.items()
             if self._revisions[key].endpoint == name
         }
-        seen = Observation(wanted=_wanted(declared), running=running, routed=self._routed.get(name, frozenset()))
+        seen = Observation(
+            wanted=self._wanted(declared),
+            running=running,
+            routed=self._routed.get(name, frozenset()),
+            now=self.judge.now,
+            judged=self.judge.judged(name),
+            exposed=self.judge.exposed(name),
+        )
         if declared is None:
             removals += [each.revision for each in decide(seen, Serving())[0] if isinstance(each, Remove)]
             return None
         actions, serving = decide(seen, declared.serving)
         if serving != declared.serving:
             try:
-                await asyncio.to_thread(self._state.serve, name, serving)
+                await self.judge.note(name, serving, dict(unchanged(seen, serving).weights))
             except ArgosyError as error:
                 LOG.warning("'%s' stays as it is, since a change cannot be noted: %s", name, error.message)
-                return await self._act(declared, (unchanged(declared.serving),), standings, removals)
+                return await self._act(declared, (unchanged(seen, declared.serving),), standings, removals)
             declared = self._remember(msgspec.structs.replace(declared, serving=serving))
         return await self._act(declared, actions, standings, removals)
+
+    def _wanted(self, declared: Declared | None) -> Wanted | None:
+        if declared is None:
+            return None
+        endpoint = declared.endpoint
+        return Wanted(
+            revision=declared.revision,
+            replicas=self.scaler.replicas(declared),
+            elastic=isinstance(endpoint.replicas, Scaling),
+            generation=declared.generation,
+            policy=endpoint.rollout,
+            guarded=endpoint.guard is not None,
+        )
 
     def _remember(self, declared: Declared) -> Declared:
         name = declared.endpoint.name
@@ -193,6 +226,9 @@ class Controller:
         self._applied = (routes, self._key_list)
         await self._note_address()
 
+    async def _counts(self) -> dict[tuple[str, str], Traffic]:
+        return await self._gateway.stats()
+
     async def _note_address(self) -> None:
         host, port = await self._gateway.address()
         scheme = "https" if self._gateway.config.tls else "http"
@@ -222,6 +258,8 @@ class Controller:
                 routed=self._routed.get(name, frozenset()),
                 error=error,
                 url=f"{self._url}/v2/models/{name}/infer",
+                wanted=self.scaler.replicas(declared),
+                scaling=self.scaler.reason(name),
             )
         )
 
@@ -255,12 +293,10 @@ class Controller:
                 await self._passed.wait_for(over)
 
     async def retry(self, revision: str) -> None:
-        """Start at once what waits out a backoff."""
+        """Start at once what waits out a backoff, and try again what a rollout went back from."""
+        if found := self._revisions.get(revision):
+            await asyncio.to_thread(self.judge.rollouts.again, found.endpoint, revision)
         await self._target.retry(revision)
-
-
-def _wanted(declared: Declared | None) -> Wanted | None:
-    return declared and Wanted(revision=declared.revision, replicas=declared.endpoint.replicas)
 
 
 def _told(error: Exception) -> str:
@@ -268,7 +304,8 @@ def _told(error: Exception) -> str:
 
 
 def _active(serving: Serving) -> frozenset[str]:
-    return frozenset([serving.active] if serving.active else [])
+    rollout = [serving.rollout.candidate, serving.rollout.stable] if serving.rollout else []
+    return frozenset([serving.active, *rollout] if serving.active else [])
 
 
 def _near(name: str, known: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 
-from argosy.control import strays, token
+from argosy.control import room, strays, token
 from argosy.control.announce import control_file
 from argosy.control.lock import Lock, holder
 from argosy.control.place import gateway_config
@@ -46,6 +46,7 @@ async def _ask(home: Home, pid: int, patience: float) -> None:
 
 async def _clean(home: Home, settings: Settings, report: Callable[[str], None]) -> bool:
     gateway_ended = await _end_gateway(home, settings)
+    await asyncio.to_thread(room.clear, home)
     processes, drain = await asyncio.to_thread(strays.replicas, home)
     await asyncio.to_thread(strays.end, processes, drain)
     left = control_file(home).exists()

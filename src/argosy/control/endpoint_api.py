@@ -1,15 +1,21 @@
 """`/v1/endpoints`: declare, look, wait, delete."""
 
 import asyncio
+import functools
 
 import msgspec
 
+from argosy.control.fit import check_fits, machine
+from argosy.control.honoured import check_honoured
+from argosy.control.plan import Plan, plan
 from argosy.control.revision import revision_of
 from argosy.control.route import Call, Route, Services
 from argosy.control.status import EndpointStatus
 from argosy.spec.endpoint import Endpoint, check_name
 from argosy.spec.errors import InvalidArgument
 from argosy.store.key import EVERYTHING
+from argosy.store.ledger import Cause
+from argosy.targets.base import Revision
 
 MAX_WAIT = 3600.0
 
@@ -20,14 +26,49 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     wait: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.wait <= MAX_WAIT:
-            raise InvalidArgument(f"wait must be 0 to {MAX_WAIT:g} seconds, not {self.wait:g}")
+        _check_wait(self.wait)
+
+
+def _check_wait(seconds: float) -> None:
+    if not 0 <= seconds <= MAX_WAIT:
+        raise InvalidArgument(f"wait must be 0 to {MAX_WAIT:g} seconds, not {seconds:g}")
+
+
+class Written(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who changes it (the user of this machine, as the client says) and why: both go into the ledger. `generation`: the
+    one that the change is made on, 0 for none; another one is a conflict.
+    """
+
+    generation: int | None = None
+    actor: str = ""
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.actor) > 200 or len(self.reason) > 4000:
+            raise InvalidArgument("actor may have 200 characters, reason 4000")
+
+    @property
+    def cause(self) -> Cause:
+        """As the ledger has it."""
+        return Cause(actor=self.actor or "unknown", reason=self.reason)
+
+
+class Writing(Written, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A change, and how many seconds to wait until the endpoint is ready, stopped or failed."""
+
+    wait: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_wait(self.wait)
 
 
 class Deployed(msgspec.Struct, frozen=True, kw_only=True):
-    """What a declaration led to. `key` is a new API key, shown this once, where no key could reach the endpoint."""
+    """What a declaration led to, and what it `changed`. `key` is a new API key, shown this once, where no key could
+    reach the endpoint."""
 
     endpoint: EndpointStatus
+    changed: Plan
     url: str
     key: str | None = None
     key_id: str | None = None
@@ -41,15 +82,33 @@ class Deleted(msgspec.Struct, frozen=True, kw_only=True):
 
 async def put(call: Call) -> Deployed:
     """Declare an endpoint. The model reference is resolved now; the same declaration again tries again what failed."""
-    services, endpoint = call.services, call.body
-    assert isinstance(endpoint, Endpoint)
-    version = await asyncio.to_thread(services.store.registry.resolve, endpoint.model)
-    revision = revision_of(endpoint, version)
+    services, query = call.services, call.query
+    found, revision = await asyncio.to_thread(_planned, services, call.body)
     await services.controller.retry(revision.id)
-    await asyncio.to_thread(services.state.declare, endpoint, revision)
-    key_id, key = await asyncio.to_thread(_key, services, endpoint)
-    status = await services.controller.wait(endpoint.name, call.query.wait)
-    return Deployed(endpoint=status, url=status.url, key=key, key_id=key_id)
+    write = functools.partial(services.state.declare, cause=query.cause, expected=query.generation)
+    declared = await asyncio.to_thread(write, call.body, revision)
+    if found.action != "nothing" and declared.generation == found.generation:
+        found = msgspec.structs.replace(found, action="nothing", changes=())
+    key_id, key = await asyncio.to_thread(_key, services, call.body)
+    status = await services.controller.wait(call.body.name, query.wait)
+    return Deployed(endpoint=status, changed=found, url=status.url, key=key, key_id=key_id)
+
+
+async def planned(call: Call) -> Plan:
+    """What declaring this would change. Nothing is written."""
+    found, _ = await asyncio.to_thread(_planned, call.services, call.body)
+    return found
+
+
+def _planned(services: Services, endpoint: Endpoint) -> tuple[Plan, Revision]:
+    check_honoured(endpoint)
+    check_fits(endpoint, [each.endpoint for each in services.state.endpoints()], machine())
+    version = services.store.registry.resolve(endpoint.model)
+    declared = services.state.endpoint(endpoint.name)
+    if declared is None:
+        return plan(None, "", 0, endpoint, version), revision_of(endpoint, version)
+    found = plan(declared.endpoint, declared.revision, declared.generation, endpoint, version)
+    return found, revision_of(endpoint, version)
 
 
 def _key(services: Services, endpoint: Endpoint) -> tuple[str | None, str | None]:
@@ -75,7 +134,9 @@ async def every(call: Call) -> list[EndpointStatus]:
 async def delete(call: Call) -> Deleted:
     """Take an endpoint out of the gateway, then drain and stop its replicas. Keys stay."""
     name = check_name(call.path["name"])
-    await asyncio.to_thread(call.services.state.delete, name)
+    query = call.query
+    write = functools.partial(call.services.state.delete, cause=query.cause, expected=query.generation)
+    await asyncio.to_thread(write, name)
     await call.services.controller.settled()
     return Deleted(deleted=name)
 
@@ -85,7 +146,14 @@ ROUTES = (
     Route(method="GET", path="/v1/endpoints", handler=every, summary="Endpoints", answer=list[EndpointStatus]),
     Route(method="GET", path=_ONE, handler=get, summary="One endpoint", query=Wait, answer=EndpointStatus),
     Route(
-        method="PUT", path=_ONE, handler=put, summary="Declare an endpoint", body=Endpoint, query=Wait, answer=Deployed
+        method="PUT",
+        path=_ONE,
+        handler=put,
+        summary="Declare an endpoint",
+        body=Endpoint,
+        query=Writing,
+        answer=Deployed,
     ),
-    Route(method="DELETE", path=_ONE, handler=delete, summary="Delete an endpoint", answer=Deleted),
+    Route(method="POST", path=f"{_ONE}/plan", handler=planned, summary="What would change", body=Endpoint, answer=Plan),
+    Route(method="DELETE", path=_ONE, handler=delete, summary="Delete an endpoint", query=Written, answer=Deleted),
 )

@@ -4,7 +4,9 @@ import asyncio
 
 import msgspec
 
+from argosy.control.follow import follow
 from argosy.control.route import Call, Route
+from argosy.store.ledger import Cause
 from argosy.store.version import ModelSummary, Version
 
 
@@ -17,11 +19,13 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Alias(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Let `name@alias` point at version `version`."""
+    """Let `name@alias` point at version `version`. `actor` and `reason` go into the ledger."""
 
     name: str
     alias: str
     version: int
+    actor: str = ""
+    reason: str = ""
 
 
 async def every(call: Call) -> list[ModelSummary]:
@@ -37,11 +41,15 @@ async def get(call: Call) -> Model:
 
 
 async def alias(call: Call) -> Version:
-    """Move an alias. Endpoints keep the version that they were declared with."""
-    wanted = call.body
+    """Move an alias. Endpoints that follow it are declared anew; the others keep their version."""
+    services, wanted = call.services, call.body
     assert isinstance(wanted, Alias)
-    registry = call.services.store.registry
-    return await asyncio.to_thread(registry.set_alias, wanted.name, wanted.alias, wanted.version)
+    cause = Cause(actor=wanted.actor or "unknown", reason=wanted.reason)
+    move = services.store.registry.set_alias
+    version = await asyncio.to_thread(move, wanted.name, wanted.alias, wanted.version, cause)
+    if await asyncio.to_thread(follow, services.state, services.store.registry):
+        services.controller.wake()
+    return version
 
 
 ROUTES = (

@@ -13,11 +13,13 @@ from argosy.control import token
 from argosy.control.announce import Running, announce
 from argosy.control.api import application
 from argosy.control.controller import Controller
+from argosy.control.follow import keep_following
 from argosy.control.place import check_gateway_port, gateway_config
+from argosy.control.room import Room
 from argosy.control.route import Services
 from argosy.control.server import ApiServer
 from argosy.control.state import State
-from argosy.control.strays import end, end_strays, gateways, replicas
+from argosy.control.strays import end, end_strays, gateways, replicas, rooms
 from argosy.control.watchdog import watch
 from argosy.gateway.gateway import Gateway
 from argosy.spec.settings import Home, Settings
@@ -60,15 +62,16 @@ class Platform:
         self.config = gateway_config(home, settings.gateway)
         self.gateway = Gateway(self.config, settings.gateway.envoy or None)
         self.target = LocalTarget(home, store.unpacked, changed=self._wake, command=command)
-        state = State(store.database)
-        self.controller = Controller(state, store.keys, self.target, self.gateway, settings.gateway)
+        self.state = State(store.database)
+        self.controller = Controller(self.state, store.keys, self.target, self.gateway, settings.gateway)
+        self.room = self.controller.room = Room(home, self.controller.scaler, self._wake)
         self._ending = asyncio.Event()
         self.started = psutil.Process().create_time()
         services = Services(
             home=home,
             settings=settings,
             store=store,
-            state=state,
+            state=self.state,
             controller=self.controller,
             stop=stop,
             started=self.started,
@@ -89,12 +92,16 @@ class Platform:
             if not adopted:
                 await asyncio.to_thread(end_strays, self.home)
                 check_gateway_port(self.settings.gateway)
+            await self.room.start()
             found = await self.controller.start(gateway_runs=adopted)
         except BaseException:
             await self.server.stop()
+            await self.room.close()
             await self.target.close()
             raise
-        work = (self.controller.run(), self._keep_house(), watch(Watched(self.gateway), self.controller.wake))
+        following = keep_following(self.state, self.store.registry, self.controller.wake)
+        watching = watch(Watched(self.gateway), self.controller.wake)
+        work = (self.controller.run(), self._keep_house(), watching, following)
         self._tasks = [asyncio.create_task(each) for each in work]
         announce(self.home, Running(url=url, pid=os.getpid(), started=self.started))
         if adopted or found:
@@ -115,12 +122,13 @@ class Platform:
         hurrying = asyncio.create_task(hurry.wait())
         await asyncio.wait([stopping, hurrying], return_when=asyncio.FIRST_COMPLETED)
         if not stopping.done():
-            await asyncio.to_thread(end, [*gateways(self.home), *replicas(self.home)[0]], 0.0)
+            await asyncio.to_thread(end, [*gateways(self.home), *rooms(self.home), *replicas(self.home)[0]], 0.0)
         hurrying.cancel()
         await stopping
 
     async def _drain(self) -> None:
         await self.gateway.stop()
+        await self.room.stop()
         await self.target.stop()
         await self._close_api()
 

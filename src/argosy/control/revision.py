@@ -14,7 +14,7 @@ def revision_of(endpoint: Endpoint, version: Version) -> Revision:
 
     The endpoint and the version's name are part of it, since replicas answer to the one and report the other.
     """
-    what = (endpoint.name, version.ref, version.digest, endpoint.runtime)
+    what = (endpoint.name, version.ref, version.digest, endpoint.runtime, endpoint.resources)
     return Revision(
         id=hashlib.sha256(msgspec.json.encode(what, order="deterministic")).hexdigest()[:10],
         endpoint=endpoint.name,
@@ -22,4 +22,5 @@ def revision_of(endpoint: Endpoint, version: Version) -> Revision:
         version=str(version.number),
         digest=version.digest,
         runtime=endpoint.runtime,
+        resources=endpoint.resources,
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from argosy.control.decide import Route
 from argosy.gateway.model import ApiKey, EndpointRoute, RevisionRoute, Upstream
+from argosy.gateway.shaping import Sticky
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.settings import GatewaySettings
 from argosy.store.key import KeyRecord
@@ -14,6 +15,7 @@ def endpoint_route(
     endpoint: Endpoint, route: Route, revisions: dict[str, Revision], standings: dict[str, Standing]
 ) -> EndpointRoute:
     """The route of an endpoint: its weighted revisions with those of their replicas that serve or drain."""
+    sticky = endpoint.rollout.sticky
     return EndpointRoute(
         endpoint=endpoint.name,
         revisions=tuple(
@@ -28,6 +30,8 @@ def endpoint_route(
         timeout=endpoint.timeout,
         retries=endpoint.retries,
         auth=not endpoint.public,
+        sticky=sticky and Sticky(by=sticky.by, name=sticky.name),
+        testers=endpoint.rollout.testers,
     )
 
 

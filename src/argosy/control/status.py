@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from argosy.control.rollout import WENT_BACK
 from argosy.control.state import Declared
 from argosy.spec.endpoint import Endpoint
 from argosy.targets.base import Replica, Revision, Standing
@@ -15,6 +16,7 @@ class EndpointStatus(msgspec.Struct, frozen=True, kw_only=True):
     """An endpoint: what is declared, what serves, why not.
 
     `starting`: not enough replicas of the serving revision are ready; `updating`: another revision is on its way;
+    `scaling`: why there are so many replicas, where they follow the load;
     `failed`: the declared revision does not become ready, for `reason`, and `serving` says which version still does.
     """
 
@@ -29,6 +31,7 @@ class EndpointStatus(msgspec.Struct, frozen=True, kw_only=True):
     serving_revision: str = ""
     replicas: int
     ready: int
+    scaling: str = ""
     url: str = ""
     endpoint: Endpoint
     generation: int
@@ -45,6 +48,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     routed: frozenset[str]
     error: str = ""
     url: str = ""
+    wanted: int
+    scaling: str = ""
 
     def standing(self, revision: str | None) -> Standing:
         """How a revision stands; nothing, where it does not run."""
@@ -71,9 +76,10 @@ def status(facts: Facts) -> EndpointStatus:
         revision=declared.revision,
         serving=facts.ref(active),
         serving_revision=active or "",
-        replicas=declared.endpoint.replicas,
+        replicas=facts.wanted,
         ready=facts.standing(active).ready,
         url=facts.url,
+        scaling=facts.scaling,
         endpoint=declared.endpoint,
         generation=declared.generation,
         created=declared.created,
@@ -83,13 +89,19 @@ def status(facts: Facts) -> EndpointStatus:
 
 def _phase(facts: Facts) -> tuple[Phase, str]:
     declared, active = facts.declared, facts.declared.serving.active
-    wanted, new = declared.endpoint.replicas, facts.standing(declared.revision)
+    wanted, new = facts.wanted, facts.standing(declared.revision)
     updating = active is not None and active != declared.revision
+    rollout = declared.serving.rollout
+    if updating and rollout and rollout.phase in WENT_BACK and rollout.candidate == declared.revision:
+        what = f"{facts.ref(declared.revision)} was {rollout.phase.replace('-', ' ')}: {rollout.reason}"
+        return "failed", f"{what}; {facts.ref(active)} goes on serving"
     if new.failed:
         still = f"; {facts.ref(active)} goes on serving" if updating and facts.standing(active).ready else ""
         return "failed", f"{facts.ref(declared.revision)} does not become ready: {new.failed}{still}"
     if updating:
-        return "updating", facts.error
+        return "updating", facts.error or (rollout.reason if rollout and rollout.live else "")
+    if not wanted and facts.declared.endpoint.replicas != 0 and active:
+        return "ready", facts.error
     if not wanted:
         return ("starting" if facts.routed else "stopped"), facts.error
     if new.ready >= wanted and declared.revision in facts.routed:

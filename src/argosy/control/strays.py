@@ -23,6 +23,17 @@ def gateways(home: Home) -> list[psutil.Process]:
     return found
 
 
+def rooms(home: Home) -> list[psutil.Process]:
+    """Waiting rooms of this home."""
+    ending = ["argosy.control.activator", str(home.run.absolute())]
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.cmdline()[-2:] == ending:
+                found.append(process)
+    return found
+
+
 def end_strays(home: Home) -> int:
     """End gateways that could not be adopted. How many there were."""
     return end(gateways(home), drain=0.0)

@@ -1,6 +1,7 @@
 """`argosy up`: the platform in the foreground."""
 
 import asyncio
+import contextlib
 import logging
 import logging.handlers
 import signal
@@ -8,49 +9,102 @@ from collections.abc import Callable, Sequence
 
 from argosy.control import token
 from argosy.control.announce import control_file
+from argosy.control.lease import Lease, holder, keep, win
 from argosy.control.lock import Lock
+from argosy.control.lock import holder as locked_by
 from argosy.control.place import prepare
 from argosy.control.platform import Platform
 from argosy.control.strays import sweep
+from argosy.spec.errors import ArgosyError, Conflict
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
 from argosy.targets.launch import COMMAND, folder
 
+STANDBY = 0.2
+"""Seconds between two looks of one that waits for the home's lock."""
 LOG_BYTES = 16 * 1024 * 1024
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 async def up(
-    home: Home, settings: Settings, *, report: Callable[[str], None], command: Sequence[str] = COMMAND
+    home: Home,
+    settings: Settings,
+    *,
+    report: Callable[[str], None],
+    command: Sequence[str] = COMMAND,
+    standby: bool = False,
 ) -> None:
     """Run the platform until SIGINT, SIGTERM or the API's shutdown; then drain and end all of it.
 
     A second SIGINT ends it at once. `command` starts a replica, with its configuration file as the last argument.
-    Raises Conflict (another `up` on this home, a port in use), InvalidArgument, StorageFull, Unavailable.
+    A `standby` waits for the end of another platform on this home or this database, and takes over what it ran.
+    Raises Conflict (another `up` on this home or database, a port in use), InvalidArgument, StorageFull, Unavailable.
     """
     prepare(home, settings)
-    with Lock(home):
+    with await _lock(home, standby, report):
         stopping, hurry = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
         _on_signals(loop, stopping, hurry)
         handler = _log_to(home)
         store = await asyncio.to_thread(open_store, home, settings)
         try:
-            platform = Platform(home, settings, store, stopping.set, command)
-            await platform.start(report)
-            await stopping.wait()
-            report("stopping  the gateway drains, then the replicas; Ctrl-C once more ends them at once")
-            control_file(home).unlink(missing_ok=True)
-            await platform.stop(hurry)
-            sweep(folder(home))
-            token.path(home).unlink(missing_ok=True)
-            report("stopped")
+            lease = None if store.database.sqlite else Lease(store.database, holder(home))
+            if lease is None or await win(lease, stopping, standby=standby, report=report):
+                platform = Platform(home, settings, store, stopping.set, command)
+                await _lead(platform, lease, stopping, hurry, report)
         finally:
             store.close()
             for number in SIGNALS:
                 loop.remove_signal_handler(number)
             logging.getLogger("argosy").removeHandler(handler)
             handler.close()
+
+
+async def _lock(home: Home, standby: bool, report: Callable[[str], None]) -> Lock:
+    """The home's lock, not yet entered; a standby gets it once nobody holds it."""
+    told = False
+    while standby and (pid := locked_by(home)) is not None:
+        if not told:
+            report(f"standby   process {pid} leads")
+            told = True
+        await asyncio.sleep(STANDBY)
+    return Lock(home)
+
+
+async def _lead(
+    platform: Platform,
+    lease: Lease | None,
+    stopping: asyncio.Event,
+    hurry: asyncio.Event,
+    report: Callable[[str], None],
+) -> None:
+    """From the start to the orderly end. Raises Conflict where that came because another platform leads now."""
+    lost = asyncio.Event()
+
+    def replaced() -> None:
+        lost.set()
+        stopping.set()
+
+    home = platform.home
+    await platform.start(report)
+    keeping = asyncio.create_task(keep(lease, replaced)) if lease else None
+    await stopping.wait()
+    report("stopping  the gateway drains, then the replicas; Ctrl-C once more ends them at once")
+    control_file(home).unlink(missing_ok=True)
+    await platform.stop(hurry)
+    sweep(folder(home))
+    token.path(home).unlink(missing_ok=True)
+    if lease and keeping:
+        keeping.cancel()
+        await _release(lease)
+    report("stopped")
+    if lost.is_set():
+        raise Conflict("another platform leads this database now, so this one has ended")
+
+
+async def _release(lease: Lease) -> None:
+    with contextlib.suppress(ArgosyError):
+        await asyncio.to_thread(lease.release)
 
 
 def _on_signals(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event, hurry: asyncio.Event) -> None:

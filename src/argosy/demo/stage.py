@@ -93,7 +93,9 @@ class Stage:
     def _deploy(self, case: Case, ref: str) -> str:
         """Declare the endpoint and wait for it. Raises BadPackage, DeadlineExceeded."""
         endpoint = Endpoint(name=case.name, model=ref, replicas=case.replicas, runtime=Runtime(threads=1))
-        found: dict[str, Any] = self._control.put(f"/v1/endpoints/{case.name}", endpoint, wait=READY_SECONDS)
+        found: dict[str, Any] = self._control.put(
+            f"/v1/endpoints/{case.name}", endpoint, wait=READY_SECONDS, actor="argosy demo"
+        )
         status = found["endpoint"]
         if status["state"] == "failed":
             raise BadPackage(status["reason"])

@@ -1,10 +1,14 @@
 """What a user declares of an endpoint, and the settings of one running copy."""
 
+import math
 import re
 
 import msgspec
 
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.guard import Guard
+from argosy.spec.rollout import Rollout
+from argosy.spec.scaling import Scaling, WaitingRoom
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 
@@ -49,23 +53,55 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             raise InvalidArgument("runtime.threads and runtime.max_queue_delay must not be negative")
 
 
+class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one replica takes. Part of a revision, and checked against the machine when it is declared.
+
+    `cpu`: cores, which all declarations share among them; the engine gets so many threads, rounded up (0: its part of
+    the machine). `memory`: bytes that may be resident; a replica that uses more is replaced (0: no bound). `gpu`: GPUs.
+    """
+
+    cpu: float = 0.0
+    memory: int = 0
+    gpu: int = 0
+
+    def __post_init__(self) -> None:
+        if self.cpu < 0 or self.memory < 0 or self.gpu < 0:
+            raise InvalidArgument("resources must not be negative")
+        if not math.isfinite(self.cpu):
+            raise InvalidArgument("resources.cpu must be a number of cores, as in 0.5 or 2")
+
+
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A public name and what serves it. `model` is `name:version`, `name@alias` or a digest.
 
-    `retries` is how many further replicas a request may be tried at. It also bounds how many one request can crash.
+    `follow`: an alias is resolved again whenever it moves. `replicas` is a number, or bounds within which they follow
+    the load. Without a `guard` a rollout is judged by readiness and golden examples alone. `retries` is how many
+    further replicas a request may be tried at. It also bounds how many one request can crash.
     """
 
     name: str
     model: str
-    replicas: int = 1
+    follow: bool = False
+    replicas: int | Scaling = 1
+    waiting: WaitingRoom = WaitingRoom()
+    resources: Resources = Resources()
     runtime: Runtime = Runtime()
+    rollout: Rollout = Rollout()
+    guard: Guard | None = None
     timeout: float = 60.0
     retries: int = 1
     public: bool = False
 
     def __post_init__(self) -> None:
         check_name(self.name, "endpoint name")
-        if not 0 <= self.replicas <= 1000:
+        if self.follow and "@" not in self.model:
+            raise InvalidArgument(f"endpoint '{self.name}': follow needs an alias as its model, as in digits@champion")
+        if isinstance(self.replicas, int) and not 0 <= self.replicas <= 1000:
             raise InvalidArgument(f"endpoint '{self.name}': replicas must be 0 to 1000, not {self.replicas}")
+        if self.resources.cpu and self.runtime.threads > math.ceil(self.resources.cpu):
+            raise InvalidArgument(
+                f"endpoint '{self.name}': runtime.threads is {self.runtime.threads}, and resources.cpu only "
+                f"{self.resources.cpu:g} cores"
+            )
         if self.timeout <= 0 or not 0 <= self.retries <= 10:
             raise InvalidArgument(f"endpoint '{self.name}': timeout must be above 0 and retries 0 to 10")

@@ -48,7 +48,10 @@ class Scaling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class WaitingRoom(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where requests wait while an endpoint comes back from zero: at most `size` of them, each at most `deadline` s."""
+    """Where requests wait while an endpoint comes back from zero: at most `size` of them, each at most `deadline` s.
+
+    HTTP requests wait. gRPC calls are answered UNAVAILABLE meanwhile, and do not bring the endpoint back.
+    """
 
     size: int = 1000
     deadline: float = 60.0

@@ -43,6 +43,47 @@ def load_yaml(text: str | bytes, kind: type[T], where: str) -> T:
     return convert(data if data is not None else {}, kind, where)
 
 
+def load_yaml_documents(text: str | bytes, kind: type[T], where: str) -> list[T]:
+    """YAML of any number of documents → each as `kind`; empty ones are left out. Raises InvalidArgument.
+
+    A key that stands twice is refused, since one of the two would be ignored.
+    """
+    import yaml
+
+    found: list[T] = []
+    try:
+        loader: Any = yaml.SafeLoader(text)
+        while loader.check_node():
+            node = loader.get_node()
+            _refuse_doubles(node, where)
+            data = loader.construct_document(node)
+            if data is not None:
+                found.append(convert(data, kind, f"{where}, document {len(found) + 1}" if found else where))
+    except (yaml.YAMLError, RecursionError) as error:
+        raise InvalidArgument(f"{where} is not valid YAML: {error}") from None
+    return found
+
+
+def _refuse_doubles(root: Any, where: str) -> None:
+    import yaml
+
+    pending, seen = [root], set[int]()
+    while pending:
+        node = pending.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            pending.extend(node.value)
+        if isinstance(node, yaml.MappingNode):
+            known = set[str]()
+            for key, value in node.value:
+                if (text := str(key.value)) in known:
+                    raise InvalidArgument(f"{where}: the key '{text}' stands twice (line {key.start_mark.line + 1})")
+                known.add(text)
+                pending.append(value)
+
+
 def dump_yaml(value: Any) -> str:
     """A struct as YAML, keys in declaration order."""
     import yaml

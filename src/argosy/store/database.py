@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ class Database:
         parsed = sa.URL.create("sqlite", database=str(url)) if isinstance(url, Path) else _parse(url)
         self.sqlite = parsed.get_backend_name() == "sqlite"
         self.label = str(parsed.database) if self.sqlite else parsed.render_as_string(hide_password=True)
+        self.fence: Callable[[sa.Connection], None] | None = None
         self.engine = _sqlite_engine(parsed) if self.sqlite else _postgres_engine(parsed)
 
     def create(self) -> "Database":
@@ -62,8 +63,10 @@ class Database:
             connection.execute(self.insert(schema_version).values(id=1, version=SCHEMA).on_conflict_do_nothing())
 
     @contextmanager
-    def begin(self) -> Generator[sa.Connection]:
+    def begin(self, *, fenced: bool = True) -> Generator[sa.Connection]:
         """A transaction that writes: committed at the end of the block, rolled back if it raises.
+
+        Where there is a `fence`, it is asked first, and raises Conflict for one that may write no more.
 
         On SQLite it holds the write lock from its start, so that what it reads stays true. Raises StorageFull,
         Unavailable (unreachable, or locked for longer than 30 s), Internal with the database's own words.
@@ -71,6 +74,8 @@ class Database:
         with self._errors(), self.engine.connect() as connection:
             connection = connection.execution_options(argosy_write=True)
             with connection.begin():
+                if fenced and self.fence is not None:
+                    self.fence(connection)
                 yield connection
 
     @contextmanager

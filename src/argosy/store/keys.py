@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import NotFound, Unauthenticated
+from argosy.store.clock import now
 from argosy.store.database import Database, metadata
 from argosy.store.key import KeyRecord, check_limits, check_scopes, key_hash, key_id
-from argosy.store.registry import now
 
 keys_table = sa.Table(
     "keys",

@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -11,7 +10,10 @@ import sqlalchemy as sa
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import Conflict, InvalidArgument, NotFound
 from argosy.spec.package import Lineage, ModelManifest
+from argosy.store import ledger
+from argosy.store.clock import now
 from argosy.store.database import Database, metadata
+from argosy.store.ledger import Cause
 from argosy.store.manifest import check_digest
 from argosy.store.version import AliasMove, ModelSummary, Reference, Version
 
@@ -53,11 +55,6 @@ moves_table = sa.Table(
     sqlite_autoincrement=True,
 )
 M, V, A, L = models_table.c, versions_table.c, aliases_table.c, moves_table.c
-
-
-def now() -> str:
-    """This moment, UTC, ISO 8601 with microseconds: sorts as text."""
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 class Registry:
@@ -139,8 +136,8 @@ class Registry:
         with self.database.read() as connection:
             return set(connection.execute(sa.select(V.digest).distinct()).scalars())
 
-    def set_alias(self, name: str, alias: str, version: int) -> Version:
-        """Point `name@alias` at a version, and write that into the ledger. Raises NotFound."""
+    def set_alias(self, name: str, alias: str, version: int, cause: Cause | None = None) -> Version:
+        """Point `name@alias` at a version, and write that and its cause into the ledger. Raises NotFound."""
         reference = Reference(name=check_name(name, "model name"), number=version)
         check_name(alias, "alias")
         with self.database.begin() as connection:
@@ -152,9 +149,11 @@ class Registry:
             update = pointer.on_conflict_do_update(index_elements=["name", "alias"], set_={"number": version})
             connection.execute(update)
             _note(connection, name, alias, version)
+            moved = {"version": target.ref, "digest": target.digest}
+            ledger.append(connection, f"{name}@{alias}", "alias", moved, cause)
             return _resolve(connection, reference)
 
-    def remove_alias(self, name: str, alias: str) -> None:
+    def remove_alias(self, name: str, alias: str, cause: Cause | None = None) -> None:
         """Let `name@alias` point at nothing. Raises NotFound."""
         reference = Reference(name=check_name(name, "model name"), alias=check_name(alias, "alias"))
         with self.database.begin() as connection:
@@ -162,6 +161,7 @@ class Registry:
             _resolve(connection, reference)
             connection.execute(sa.delete(aliases_table).where(A.name == name, A.alias == alias))
             _note(connection, name, alias, None)
+            ledger.append(connection, f"{name}@{alias}", "alias", {"version": None, "digest": None}, cause)
 
     def aliases(self, name: str) -> dict[str, int]:
         """Alias → number, sorted by alias. Raises NotFound for an unknown model."""

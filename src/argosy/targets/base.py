@@ -1,17 +1,20 @@
 """The declarative interface of every target, and the two things it speaks of: revisions and replicas."""
 
+import math
 from collections.abc import Collection
 from typing import Literal, Protocol
 
 import msgspec
 
-from argosy.spec.endpoint import Runtime
+from argosy.spec.endpoint import Resources, Runtime
 
 Phase = Literal["starting", "ready", "draining", "stopping"]
 
 
 class Revision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One version with one runtime configuration behind one endpoint. Immutable; `id` follows from the rest."""
+    """One version with one runtime configuration behind one endpoint. Immutable; `id` follows from the rest.
+
+    A target replaces replicas that use more memory than `resources` declare, and gives engines so many threads."""
 
     id: str
     endpoint: str
@@ -19,6 +22,11 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     version: str
     digest: str
     runtime: Runtime = Runtime()
+    resources: Resources = Resources()
+
+    def threads(self, share: int) -> int:
+        """The threads of its engine: declared, or as many as it has cores (rounded up), or its share of the machine."""
+        return self.runtime.threads or math.ceil(self.resources.cpu) or share
 
 
 class Replica(msgspec.Struct, frozen=True, kw_only=True):

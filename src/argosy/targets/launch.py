@@ -82,7 +82,7 @@ def configuration(place: Place, revision: Revision, package: Path, threads: int)
         ),
         http=Address(path=place.http),
         grpc=Address(path=place.grpc),
-        runtime=msgspec.structs.replace(revision.runtime, threads=revision.runtime.threads or threads),
+        runtime=msgspec.structs.replace(revision.runtime, threads=revision.threads(threads)),
     )
 
 

@@ -46,6 +46,15 @@ class Process:
             return not self._process.is_running()
         return True
 
+    def memory(self) -> int:
+        """Resident bytes of it and its children; 0 once it is gone."""
+        used = 0
+        with contextlib.suppress(psutil.Error):
+            for each in (self._process, *self._process.children(recursive=True)):
+                with contextlib.suppress(psutil.Error):
+                    used += each.memory_info().rss
+        return used
+
     def terminate(self) -> None:
         """Ask the leader to drain and end."""
         self._signal(lambda: os.kill(self.pid, signal.SIGTERM))

@@ -28,6 +28,7 @@ class Running:
         self.health = Health(born=time.monotonic())
         self._log_start = log.size(place.log)
         self._trouble = trouble
+        self._over = ""
         self._task: asyncio.Task[None] | None = None
 
     def seen(self) -> Seen:
@@ -41,7 +42,7 @@ class Running:
                 healthy=now - since if since is not None else 0.0,
                 reason=self._trouble or log.last_line(self.place.log, self._log_start),
             )
-        return Seen(slot=self.slot, verdict=self.health.verdict, released=self.released, ended=ended)
+        return Seen(slot=self.slot, verdict=self.health.verdict, released=self.released, over=self._over, ended=ended)
 
     def replica(self, slot: Slot) -> Replica:
         """What others are told."""
@@ -79,9 +80,19 @@ class Running:
 
     async def _keep_looking(self, changed: Callable[[], None]) -> None:
         while self.process is not None and not self.process.ended():
-            if self._fold(await self._probe()):
+            if self._fold(await self._probe()) or await self._past_its_memory():
                 changed()
             await asyncio.sleep(0.1 if self.health.verdict == "starting" else 1.0)
+
+    async def _past_its_memory(self) -> bool:
+        """Whether it has just been found to use more than was declared."""
+        bound = self.revision.resources.memory
+        if not bound or self._over or self.process is None:
+            return False
+        used = await asyncio.to_thread(self.process.memory)
+        if used > bound:
+            self._over = f"it used {used >> 20} MiB of memory, {bound >> 20} MiB are declared, and was replaced"
+        return bool(self._over)
 
     async def _probe(self) -> Probe:
         hang = self.revision.runtime.hang_timeout

@@ -32,11 +32,13 @@ DEFAULT = Policy()
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """The process in a slot: its health, whether the gateway released it, how it ended."""
+    """The process in a slot: its health, whether the gateway released it, how it ended. `over` says which bound it is
+    past: like one that hangs, it is replaced."""
 
     slot: int
     verdict: Verdict = "starting"
     released: bool = False
+    over: str = ""
     ended: Ended | None = None
 
 
@@ -79,10 +81,10 @@ def supervise(seen: Observation, state: State, policy: Policy = DEFAULT) -> tupl
 def _advance(one: Seen, slots: dict[int, Slot], seen: Observation, policy: Policy) -> list[Action]:
     slot, n, now = slots[one.slot], one.slot, seen.now
     if one.ended is not None:
-        slots[n] = _ended(one.ended, slot, policy)
+        slots[n] = _ended(one.ended, slot, policy, one.over)
         return [("reap", n)]
     waited = now - slot.since
-    if slot.phase == "running" and one.verdict == "hung":
+    if slot.phase == "running" and (one.verdict == "hung" or one.over):
         slots[n] = _enter("hung", slot, now)
         return [("terminate", n)]
     let_go = (one.released and waited >= seen.settle) or one.verdict != "ready" or waited >= policy.release
@@ -100,11 +102,12 @@ def _enter(phase: Phase, slot: Slot, now: float) -> Slot:
     return msgspec.structs.replace(slot, phase=phase, since=now)
 
 
-def _ended(ended: Ended, slot: Slot, policy: Policy) -> Slot:
+def _ended(ended: Ended, slot: Slot, policy: Policy, over: str) -> Slot:
     if slot.phase in ("draining", "stopping"):
         return Slot()
     if slot.phase == "hung" and ended.status != REFUSED:
-        ended = msgspec.structs.replace(ended, status=None, reason="hung: it stopped answering and was replaced")
+        why = over or "hung: it stopped answering and was replaced"
+        ended = msgspec.structs.replace(ended, status=None, reason=why)
     _, history = after(ended, slot.backoff, policy.backoff)
     return Slot(since=ended.now, restarts=slot.restarts, backoff=history)
 

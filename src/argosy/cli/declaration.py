@@ -1,0 +1,73 @@
+"""Declarations in files: one YAML document for each endpoint."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from argosy.spec.endpoint import Endpoint
+from argosy.spec.errors import InvalidArgument
+
+MAX_BYTES = 1024 * 1024
+
+file_option = click.option(
+    "-f", "--file", "files", multiple=True, required=True, metavar="FILE", help="YAML; - is standard input. Repeatable."
+)
+
+
+def read(files: tuple[str, ...]) -> list[Endpoint]:
+    """Every endpoint that the files declare. Raises InvalidArgument, naming file, document and key; NotFound."""
+    from argosy.spec import strict
+
+    found: dict[str, str] = {}
+    endpoints: list[Endpoint] = []
+    for file in files:
+        for endpoint in strict.load_yaml_documents(_text(file), Endpoint, _where(file)):
+            if endpoint.name in found:
+                raise InvalidArgument(f"{_where(file)} declares '{endpoint.name}', as {found[endpoint.name]} does")
+            found[endpoint.name] = _where(file)
+            endpoints.append(endpoint)
+    if not endpoints:
+        raise InvalidArgument(f"{', '.join(map(_where, files))} declares no endpoint")
+    return endpoints
+
+
+def _where(file: str) -> str:
+    return "the standard input" if file == "-" else file
+
+
+def _text(file: str) -> bytes:
+    if file == "-":
+        data = sys.stdin.buffer.read(MAX_BYTES + 1)
+    else:
+        with Path(file).open("rb") as handle:
+            data = handle.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise InvalidArgument(f"{_where(file)} is over {MAX_BYTES} bytes: that is no declaration")
+    return data
+
+
+ACTIONS = {
+    "nothing": "nothing changes",
+    "create": "a new endpoint",
+    "revision": "a new revision rolls out",
+    "scale": "its replicas change in number",
+    "settings": "settings change; no new replica is needed",
+}
+
+
+def told(plan: dict[str, Any]) -> list[str]:
+    """A plan for people: what happens, then each field."""
+    head = f"{plan['name']}: {ACTIONS[plan['action']]}"
+    if plan["action"] in ("create", "revision"):
+        head += f" ({plan['version']}, {plan['digest'][:19]})"
+    return [head, *(f"  {change_line(change)}" for change in plan["changes"])]
+
+
+def change_line(change: dict[str, Any]) -> str:
+    """`field: old → new`."""
+    import msgspec
+
+    old, new = ("-" if change[side] is None else msgspec.json.encode(change[side]).decode() for side in ("old", "new"))
+    return f"{change['field']}: {old} → {new}"

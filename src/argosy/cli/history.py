@@ -1,0 +1,109 @@
+"""`argosy history`."""
+
+from typing import Any
+
+import click
+
+from argosy.cli.base import Command, json_option
+from argosy.cli.here import store
+from argosy.cli.output import emit, table
+from argosy.spec.errors import Conflict, InvalidArgument, NotFound
+
+BROKEN = Conflict.exit
+
+
+@click.command(cls=Command)
+@click.argument("name", required=False)
+@click.option("--at", metavar="TIME", help="What served then: 2026-01-31 or 2026-01-31T15:00, in UTC.")
+@click.option("--verify", is_flag=True, help="Hash the whole ledger again and name the first broken link.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="The last entries.")
+@json_option
+def history(name: str | None, at: str | None, verify: bool, limit: int, as_json: bool) -> None:
+    """What happened to an endpoint, or to an alias: when, by whom, why, and which bytes serve.
+
+    Works without a platform, too, and tells of endpoints that are deleted. With --verify the exit status is 5 where the
+    chain is broken. JSON: a list of {seq, time, subject, event, actor, reason, body, previous, hash}; with --at
+    {endpoint, at, since, served}; with --verify {entries, head, broken, reason}.
+
+    \b
+    Example:
+      argosy history digits
+      argosy history digits --at 2026-01-31T15:00
+      argosy history digits@champion
+      argosy history --verify
+    """
+    if verify and at:
+        raise InvalidArgument("--at and --verify exclude each other")
+    if verify:
+        _verify(as_json)
+    elif name is None:
+        raise InvalidArgument("say of what: argosy history NAME")
+    elif at is not None:
+        _at(name, at, as_json)
+    else:
+        _entries(name, limit, as_json)
+
+
+def _entries(name: str, limit: int, as_json: bool) -> None:
+    import msgspec
+
+    from argosy.store import ledger
+
+    with store() as place, place.database.read() as connection:
+        found = ledger.entries(connection, name, limit)
+    if not found:
+        raise NotFound(f"the ledger knows nothing of '{name[:127]}'")
+    rows = [(one.seq, _moment(one.time), one.event, _told(one.event, one.body), one.actor, one.reason) for one in found]
+    emit(
+        msgspec.to_builtins(found),
+        as_json,
+        lambda: table(("no", "time (UTC)", "event", "what", "who", "why"), rows),
+    )
+
+
+def _at(name: str, at: str, as_json: bool) -> None:
+    from argosy.control.history import served_at
+
+    with store() as place:
+        found = served_at(place.database, name, at)
+
+    def render() -> None:
+        if not found.served:
+            click.echo(f"nothing served {name} at {found.at}")
+            return
+        click.echo(f"{name} at {found.at}, so since {found.since}:")
+        rows = [(f"{one.weight} %", one.version, one.digest, one.actor, one.reason) for one in found.served]
+        table(("share", "version", "digest", "declared by", "why"), rows)
+
+    emit(found, as_json, render)
+
+
+def _verify(as_json: bool) -> None:
+    from argosy.store import ledger
+
+    with store() as place:
+        found = ledger.verify(place.database)
+    good = f"{found.entries} entries, every link holds; the last hash is {found.head}"
+    bad = f"broken at entry {found.broken}: {found.reason}; the {found.entries} before it hold"
+    emit(found, as_json, lambda: click.echo(good if found.broken is None else bad))
+    if found.broken is not None:
+        click.get_current_context().exit(BROKEN)
+
+
+def _told(event: str, body: dict[str, Any]) -> str:
+    """The body of an entry in one cell."""
+    from argosy.cli.declaration import change_line
+
+    if event == "declare":
+        changes = "; ".join(change_line(change) for change in body["changes"] if change["field"] != "name")
+        return f"{body['version']} {body['digest'][7:19]}" + (f"; {changes}" if changes else "")
+    if event == "serve":
+        return ", ".join(f"{one['weight']} % {one['version']} {one['digest'][7:19]}" for one in body["traffic"]) or "-"
+    if event == "alias":
+        return f"{body['version']} {body['digest'][7:19]}" if body["version"] else "removed"
+    return ", ".join(f"{key} {value}" for key, value in body.items() if isinstance(value, str | int | float))
+
+
+def _moment(text: str) -> str:
+    """To the second."""
+    return text[:19].replace("T", " ")

@@ -1,0 +1,80 @@
+"""What rollouts go by: their progress and evidence from the database, the counts of both arms from the gateway."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+import msgspec
+
+from argosy.control.evidence import Arm, Evidence, Look, counts, learn
+from argosy.control.rollouts import Kept, Rollouts
+from argosy.control.state import Declared
+from argosy.control.strategy import Judged, Serving
+from argosy.gateway.traffic import Traffic
+from argosy.spec.errors import ArgosyError
+
+Stats = Callable[[], Awaitable[Mapping[tuple[str, str], Traffic]]]
+
+
+class Judge:
+    """The last rollout of every endpoint, and what was learned of it in this pass. `clock`: seconds since 1970."""
+
+    def __init__(self, rollouts: Rollouts, stats: Stats, clock: Callable[[], float] = time.time) -> None:
+        self.rollouts, self._stats, self._clock = rollouts, stats, clock
+        self.kept: dict[str, Kept] = {}
+        self._learned: dict[str, Evidence] = {}
+        self.now = clock()
+
+    async def read(self, declared: Iterable[Declared]) -> list[Declared]:
+        """The declarations, each with its last rollout. Raises Unavailable."""
+        self.kept = await asyncio.to_thread(self.rollouts.last)
+        return [self._with_rollout(each) for each in declared]
+
+    def _with_rollout(self, declared: Declared) -> Declared:
+        kept = self.kept.get(declared.endpoint.name)
+        serving = msgspec.structs.replace(declared.serving, rollout=kept.progress if kept else None)
+        return msgspec.structs.replace(declared, serving=serving)
+
+    async def look(self, declared: Iterable[Declared]) -> None:
+        """Look at both arms of every rollout that goes on. Where the gateway does not tell, nothing is learned."""
+        self.now, self._learned = self._clock(), {}
+        going_on = [each for each in declared if each.serving.rollout and each.serving.rollout.live]
+        if not going_on:
+            return
+        try:
+            found = await self._stats()
+        except ArgosyError:
+            return
+        for each in going_on:
+            self._learned[each.endpoint.name] = self._learn(each, found)
+
+    def _learn(self, declared: Declared, found: Mapping[tuple[str, str], Traffic]) -> Evidence:
+        name, progress = declared.endpoint.name, declared.serving.rollout
+        assert progress is not None
+        arms = (
+            Arm(gateway=counts(found.get((name, each), Traffic()))) for each in (progress.candidate, progress.stable)
+        )
+        look = Look(now=self.now, candidate=next(arms), stable=next(arms))
+        old = Evidence() if progress.phase == "starting" else self.kept[name].evidence
+        return learn(look, old, declared.endpoint.guard)
+
+    def evidence(self, name: str) -> Evidence:
+        """What is known of an endpoint's last rollout."""
+        kept = self.kept.get(name)
+        return self._learned.get(name) or (kept.evidence if kept else Evidence())
+
+    def judged(self, name: str) -> Judged:
+        """The guard's verdict as the decision takes it."""
+        found = self.evidence(name)
+        return Judged(verdict=found.verdict, reason=found.reason)
+
+    def exposed(self, name: str) -> int:
+        """Requests that the candidate has answered in this rollout."""
+        return self.evidence(name).exposed
+
+    async def note(self, name: str, serving: Serving, weights: Mapping[str, int]) -> None:
+        """Write what serves, how the rollout stands and what it goes by, together. Raises Conflict, Unavailable."""
+        kept = self.kept.get(name)
+        same = kept is not None and serving.rollout is not None and kept.progress.number == serving.rollout.number
+        found = self.evidence(name) if same else Evidence()
+        await asyncio.to_thread(self.rollouts.note, name, serving, found, kept, weights)

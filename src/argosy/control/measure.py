@@ -1,0 +1,56 @@
+"""What a replica's own counters say of its work, read over its Unix socket."""
+
+import re
+
+import msgspec
+import psutil
+
+from argosy.gateway.admin import Admin
+from argosy.spec.errors import ArgosyError
+from argosy.targets.base import Replica
+
+SECONDS = 1.0
+_LINE = re.compile(r"^(\w+)(?:\{[^}]*\})? ([0-9.eE+-]+)$", re.MULTILINE)
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """Counters since its start: requests `answered`, seconds that it was `busy`; and how many wait in its queue now.
+
+    Of a replica's two resources, its engine and its event loop, `busy` is the one that was busy longer: the other has
+    room for as many requests at least.
+    """
+
+    answered: float = 0.0
+    busy: float = 0.0
+    queued: int = 0
+
+
+async def measure(replica: Replica) -> Work | None:
+    """Its counters; None where it does not answer within a second."""
+    try:
+        text = (await Admin(replica.http, SECONDS).get("/metrics")).decode()
+    except (ArgosyError, OSError, ValueError):
+        return None
+    return read(text, loop_seconds(replica.pid))
+
+
+def read(text: str, loop: float) -> Work:
+    """The counters in a page of Prometheus metrics, of all its models together; `loop`: seconds its event loop ran."""
+    found: dict[str, float] = {}
+    for name, value in _LINE.findall(text):
+        found[name] = found.get(name, 0.0) + float(value)
+    answered = found.get("nv_inference_request_success_total", 0.0) + found.get(
+        "nv_inference_request_failure_total", 0.0
+    )
+    engine = found.get("argosy_engine_seconds_total", 0.0)
+    return Work(answered=answered, busy=max(engine, loop), queued=int(found.get("argosy_queued_requests", 0.0)))
+
+
+def loop_seconds(pid: int) -> float:
+    """Processor time of a process's main thread, which runs its event loop; 0 where the system does not tell."""
+    try:
+        return next(
+            (each.user_time + each.system_time for each in psutil.Process(pid).threads() if each.id == pid), 0.0
+        )
+    except psutil.Error:
+        return 0.0

@@ -1,0 +1,95 @@
+"""What a declaration would change: field by field, and what that leads to. Pure."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, cast
+
+import msgspec
+
+from argosy.control.revision import revision_of
+from argosy.spec.endpoint import Endpoint
+from argosy.store.version import Version
+
+Action = Literal["nothing", "create", "revision", "scale", "settings"]
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One field. `old` and `new` are as in the declaration; nothing of it is there on one side: None."""
+
+    field: str
+    old: Any = None
+    new: Any = None
+
+    def __str__(self) -> str:
+        return f"{self.field}: {_shown(self.old)} → {_shown(self.new)}"
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What would happen: `create` an endpoint, roll out a new `revision`, `scale` the one there is, change `settings`
+    that need no new replica, or `nothing`. `generation` is the one that was compared with; 0: there is none yet.
+    """
+
+    name: str
+    action: Action
+    changes: tuple[Change, ...]
+    generation: int
+    version: str
+    digest: str
+    revision: str
+
+
+def difference(old: Endpoint | None, new: Endpoint) -> tuple[Change, ...]:
+    """The fields in which two declarations differ, in the order of the declaration. Defaults count as given."""
+    before = dict(_fields(msgspec.to_builtins(old))) if old else {}
+    after = dict(_fields(msgspec.to_builtins(new)))
+    if old is None:
+        plain = dict(_fields(msgspec.to_builtins(Endpoint(name=new.name, model=new.model))))
+        return tuple(
+            Change(field=field, new=value)
+            for field, value in after.items()
+            if field in ("name", "model") or plain.get(field) != value
+        )
+    return tuple(
+        Change(field=field, old=before.get(field), new=after.get(field))
+        for field in dict.fromkeys((*after, *before))
+        if before.get(field) != after.get(field)
+    )
+
+
+def plan(old: Endpoint | None, revision: str, generation: int, new: Endpoint, version: Version) -> Plan:
+    """From what is declared (`old`, its `revision` and `generation`) to what `new` with its resolved `version` asks."""
+    wanted, changes = revision_of(new, version), difference(old, new)
+    if old is not None and wanted.id != revision and not changes:
+        changes = (Change(field="version", old="", new=version.ref),)
+    return Plan(
+        name=new.name,
+        action=_action(old, changes, same=wanted.id == revision),
+        changes=changes,
+        generation=generation,
+        version=version.ref,
+        digest=version.digest,
+        revision=wanted.id,
+    )
+
+
+def _action(old: Endpoint | None, changes: tuple[Change, ...], *, same: bool) -> Action:
+    if old is None:
+        return "create"
+    if not same:
+        return "revision"
+    if not changes:
+        return "nothing"
+    scaled = any(change.field.partition(".")[0] == "replicas" for change in changes)
+    return "scale" if scaled else "settings"
+
+
+def _fields(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested mappings as `runtime.threads` → value; lists are leaves."""
+    for key, inner in value.items():
+        if isinstance(inner, Mapping):
+            yield from _fields(cast("Mapping[str, Any]", inner), f"{path}{key}.")
+        else:
+            yield f"{path}{key}", list(cast("tuple[Any, ...]", inner)) if isinstance(inner, tuple) else inner
+
+
+def _shown(value: Any) -> str:
+    return "-" if value is None else msgspec.json.encode(value).decode() if not isinstance(value, str) else value

@@ -1,0 +1,229 @@
+"""How a rollout goes on: from one look to the next, by its strategy. Pure."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from argosy.control.rollout import WENT_BACK, Progress, enter, look
+from argosy.spec.rollout import Rollout
+
+WHOLE = 100
+"""What the weights of a route add up to, if it has any."""
+HALF = 50
+"""What a rolling candidate may have before its guard is sure."""
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """A revision as its target sees it: replicas that take requests, all that run, and why none becomes ready."""
+
+    ready: int = 0
+    alive: int = 0
+    failed: str = ""
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """The declaration: this revision, this many replicas, and how it is to come about. `elastic`: the replicas follow
+    the load, for the stable revision too. `generation` counts declarations: the same one does not start over."""
+
+    revision: str
+    replicas: int
+    elastic: bool = False
+    generation: int = 0
+    policy: Rollout = Rollout()
+    guarded: bool = False
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """What the guard says of the candidate."""
+
+    verdict: Literal["hold", "advance", "pause", "rollback"] = "hold"
+    reason: str = ""
+
+
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
+    """`wanted` None: the endpoint was deleted. `routed`: the revisions in the snapshot the gateway confirmed. `exposed`
+    counts the candidate's requests since the rollout began; `now` is in seconds since 1970."""
+
+    wanted: Wanted | None
+    running: Mapping[str, Seen] = {}
+    routed: frozenset[str] = frozenset()
+    now: float = 0.0
+    judged: Judged = Judged()
+    exposed: int = 0
+
+    def of(self, revision: str | None) -> Seen:
+        """How a revision stands; nothing, where it does not run."""
+        return self.running.get(revision or "", Seen())
+
+
+class Serving(msgspec.Struct, frozen=True, kw_only=True):
+    """What is remembered, durably: the revision that has the traffic (of a rollout, the one that had it before), how
+    many replicas it keeps until replaced, and the last rollout."""
+
+    active: str | None = None
+    held: int = 0
+    rollout: Progress | None = None
+
+
+def advance(seen: Observation, wanted: Wanted, state: Serving) -> Serving:
+    """The state after one more look."""
+    state = _declared(seen, wanted, state)
+    if state.rollout is None or not state.rollout.live:
+        return state
+    progress = msgspec.structs.replace(state.rollout, generation=wanted.generation)
+    if wanted.elastic:
+        wanted = _awake(wanted)
+        progress = msgspec.structs.replace(progress, held=wanted.replicas)
+    state = msgspec.structs.replace(state, held=wanted.replicas if wanted.elastic else state.held)
+    return _moved(seen, wanted, state, look(progress, seen.now, seen.exposed))
+
+
+def _awake(wanted: Wanted) -> Wanted:
+    """Nothing is at zero during a rollout: what does not run can be neither compared nor gone back to."""
+    return msgspec.structs.replace(wanted, replicas=max(1, wanted.replicas))
+
+
+def _declared(seen: Observation, wanted: Wanted, state: Serving) -> Serving:
+    """Begin, supersede or leave alone, as the declaration says."""
+    last = state.rollout
+    if state.active == wanted.revision:
+        if last is not None and last.live and last.candidate != wanted.revision:
+            last = enter(last, "superseded", reason="the stable revision was declared again")
+        return Serving(active=state.active, held=wanted.replicas, rollout=last)
+    if last is not None and last.candidate == wanted.revision and (last.live or last.generation == wanted.generation):
+        return state
+    stops = not wanted.replicas and not wanted.elastic
+    if state.active is None or stops:
+        if seen.of(wanted.revision).ready or stops:
+            return Serving(active=wanted.revision, held=wanted.replicas, rollout=last and _superseded(last))
+        return state
+    return msgspec.structs.replace(state, rollout=_begun(seen, wanted, state.active, state))
+
+
+def _superseded(progress: Progress) -> Progress:
+    return enter(progress, "superseded", reason="another declaration came") if progress.live else progress
+
+
+def _begun(seen: Observation, wanted: Wanted, stable: str, state: Serving) -> Progress:
+    return Progress(
+        number=state.rollout.number + 1 if state.rollout else 1,
+        candidate=wanted.revision,
+        stable=stable,
+        held=state.held,
+        generation=wanted.generation,
+        looked=seen.now,
+    )
+
+
+def _moved(seen: Observation, wanted: Wanted, state: Serving, progress: Progress) -> Serving:
+    candidate, stable = seen.of(progress.candidate), seen.of(progress.stable)
+    if progress.order == "abort":
+        return _back(state, progress, "aborted", "on demand")
+    if candidate.failed and not candidate.ready:
+        return _back(state, progress, "rolled-back", f"it does not become ready: {candidate.failed}")
+    if seen.judged.verdict == "rollback" and progress.phase != "starting" and progress.order != "promote":
+        return _back(state, progress, "rolled-back", seen.judged.reason)
+    if progress.phase == "warm":
+        if progress.spent >= wanted.policy.keep_warm:
+            progress = enter(progress, "done", reason=progress.reason)
+        return msgspec.structs.replace(state, rollout=progress)
+    whole = candidate.ready >= wanted.replicas or (candidate.ready > 0 and not stable.ready)
+    if progress.order == "promote" and whole:
+        return _promoted(wanted, progress, "on demand")
+    if progress.phase == "starting":
+        return _started(wanted, state, progress, candidate, whole)
+    return _shifted(seen, wanted, state, progress, whole)
+
+
+def _back(state: Serving, progress: Progress, phase: Literal["rolled-back", "aborted"], reason: str) -> Serving:
+    over = msgspec.structs.replace(enter(progress, phase, reason=reason), weight=0)
+    return Serving(active=progress.stable, held=progress.held, rollout=over)
+
+
+def _promoted(wanted: Wanted, progress: Progress, reason: str) -> Serving:
+    progress = msgspec.structs.replace(enter(progress, "warm", reason=reason), weight=WHOLE)
+    if not wanted.policy.keep_warm or wanted.policy.strategy == "recreate":
+        progress = enter(progress, "done", reason=reason)
+    return Serving(active=progress.candidate, held=wanted.replicas, rollout=progress)
+
+
+def _started(wanted: Wanted, state: Serving, progress: Progress, candidate: Seen, whole: bool) -> Serving:
+    """The candidate is ready enough for its first request, or it is waited for."""
+    policy = wanted.policy
+    if policy.strategy in ("recreate", "blue-green"):
+        if whole:
+            return _promoted(wanted, progress, "it is ready")
+        return msgspec.structs.replace(state, rollout=progress)
+    if policy.strategy == "rolling" and whole and not wanted.guarded:
+        return _promoted(wanted, progress, "every replica is ready")
+    if whole or (policy.strategy == "rolling" and candidate.ready):
+        progress = enter(progress, "shifting")
+        progress = msgspec.structs.replace(progress, weight=_share(wanted, progress, candidate))
+    return msgspec.structs.replace(state, rollout=progress)
+
+
+def _shifted(seen: Observation, wanted: Wanted, state: Serving, progress: Progress, whole: bool) -> Serving:
+    """The next step, once its minimum is reached, nobody paused it and the guard is sure."""
+    candidate = seen.of(progress.candidate)
+    sure = not wanted.guarded or seen.judged.verdict == "advance"
+    if not progress.paused and sure and whole and _minimum(wanted, progress):
+        if progress.step + 1 >= len(wanted.policy.path):
+            return _promoted(wanted, progress, seen.judged.reason or "every step was passed")
+        progress = enter(progress, "shifting", step=progress.step + 1)
+    waits = "paused on demand" if progress.paused else seen.judged.reason if wanted.guarded else ""
+    weight = _share(wanted, progress, candidate)
+    return msgspec.structs.replace(state, rollout=msgspec.structs.replace(progress, weight=weight, reason=waits))
+
+
+def _minimum(wanted: Wanted, progress: Progress) -> bool:
+    path = wanted.policy.path
+    if not path:
+        return True
+    step = path[min(progress.step, len(path) - 1)]
+    return progress.spent >= step.seconds and progress.served >= step.requests
+
+
+def _share(wanted: Wanted, progress: Progress, candidate: Seen) -> int:
+    """The candidate's percent of the traffic. It grows with its replicas when rolling, and not while paused."""
+    path = wanted.policy.path
+    if path:
+        return path[min(progress.step, len(path) - 1)].weight
+    if progress.paused and progress.weight:
+        return progress.weight
+    most = HALF if wanted.guarded else WHOLE - 1
+    return min(most, max(1, WHOLE * candidate.ready // max(1, wanted.replicas)))
+
+
+def weights(seen: Observation, state: Serving) -> tuple[tuple[str, int], ...]:
+    """Who gets which percent. Of two revisions only those that are ready count; where none is, the one that serves
+    keeps the route, so that callers are told to come again and not that there is nothing."""
+    progress = state.rollout
+    if state.active is None:
+        return ()
+    if progress is None or not progress.live or progress.phase == "starting":
+        return ((state.active, WHOLE),)
+    share = progress.weight
+    if not seen.of(progress.candidate).ready:
+        share = 0 if seen.of(progress.stable).ready or progress.phase != "warm" else share
+    elif not seen.of(progress.stable).ready:
+        share = WHOLE
+    pairs = ((progress.stable, WHOLE - share), (progress.candidate, share))
+    return tuple(pair for pair in pairs if pair[1])
+
+
+def scales(seen: Observation, wanted: Wanted, state: Serving) -> list[tuple[str, int]]:
+    """How many replicas each revision shall have; those that are not named are let go."""
+    progress = state.rollout
+    if progress is None or not progress.live:
+        went_back = progress is not None and progress.phase in WENT_BACK and progress.candidate == wanted.revision
+        if state.active is None:
+            return [(wanted.revision, wanted.replicas)]
+        if state.active != wanted.revision or went_back:
+            return [(state.active, wanted.replicas if wanted.elastic else state.held)]
+        return [(wanted.revision, wanted.replicas)]
+    wanted = _awake(wanted) if wanted.elastic else wanted
+    if wanted.policy.strategy == "recreate" and progress.phase == "starting":
+        stopped = not seen.of(progress.stable).alive
+        return [(progress.stable, 0), (progress.candidate, wanted.replicas if stopped else 0)]
+    return [(progress.stable, progress.held), (progress.candidate, wanted.replicas)]

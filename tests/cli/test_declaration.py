@@ -1,0 +1,40 @@
+"""Declarations in files."""
+
+import pytest
+
+from argosy.cli import declaration
+from argosy.spec.endpoint import Endpoint, Runtime
+from argosy.spec.errors import InvalidArgument
+
+
+def read(tmp_path, text):
+    file = tmp_path / "e.yaml"
+    file.write_text(text)
+    return declaration.read((str(file),))
+
+
+def test_one_or_several_documents(tmp_path):
+    found = read(tmp_path, "---\nname: a\nmodel: m:1\n---\n---\nname: b\nmodel: m:2\nruntime: {threads: 2}\n")
+    assert found == [Endpoint(name="a", model="m:1"), Endpoint(name="b", model="m:2", runtime=Runtime(threads=2))]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "declares no endpoint"),
+        ("name: a\nmodel: m\nreplica: 2", "did you mean 'replicas'"),
+        ("name: a\nmodel: m\n---\nname: b\nmodel: m\nruntime: {thread: 2}", "document 2: unknown key 'thread'"),
+        ("name: a\nmodel: m\n---\nname: a\nmodel: m", "declares 'a', as"),
+        ("name: a\nmodel: m\nruntime: {threads: 1, threads: 2}", "'threads' stands twice (line 3)"),
+        ("name: [", "not valid YAML"),
+        ("- 1", "Expected `object`"),
+        ("[" * 100_000, "not valid YAML"),
+        ("!!python/object:os.system {}", "not valid YAML"),
+        ("#" * 1_048_577, "over 1048576 bytes"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place(tmp_path, text, words):
+    with pytest.raises(InvalidArgument) as caught:
+        read(tmp_path, text)
+    assert words in caught.value.message
+    assert str(tmp_path) in caught.value.message

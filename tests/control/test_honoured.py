@@ -1,0 +1,28 @@
+"""What would be ignored is refused."""
+
+import pytest
+
+from argosy.control.honoured import PENDING, check_honoured
+from argosy.spec.endpoint import Endpoint
+from argosy.spec.errors import InvalidArgument
+from argosy.spec.rollout import Rollout, Shadow
+from argosy.spec.scaling import Scaling, WaitingRoom
+
+USES = {
+    "rollout.shadow": {"rollout": Rollout(shadow=Shadow())},
+    "waiting without replicas.min of 0": {"waiting": WaitingRoom(size=3)},
+}
+
+
+def test_a_plain_declaration_passes():
+    check_honoured(Endpoint(name="digits", model="digits:1", replicas=3))
+
+
+def test_a_waiting_room_goes_with_an_endpoint_that_may_sleep():
+    check_honoured(Endpoint(name="d", model="d:1", replicas=Scaling(min=0), waiting=WaitingRoom(size=3)))
+
+
+@pytest.mark.parametrize("setting", sorted(USES.keys() & PENDING.keys()))
+def test_a_setting_without_effect_is_named(setting: str):
+    with pytest.raises(InvalidArgument, match=setting):
+        check_honoured(Endpoint(name="digits", model="digits:1", **USES[setting]))

@@ -1,0 +1,21 @@
+"""kill -9 of the controller at random moments under load, a few times; `make prove` does it a thousand times."""
+
+import pytest
+
+from prove.kills import Counts, prove
+
+
+@pytest.mark.timeout(300)
+async def test_twenty_kills_lose_nothing():
+    counts = await prove(rounds=20, seed=1)
+    assert counts.good, (counts.line(0), counts.failures[:5])
+    assert (counts.rounds, counts.lost) == (20, 0)
+    assert counts.acknowledged > 0
+    assert counts.requests > 100
+
+
+def test_what_must_not_happen_is_told():
+    assert Counts().good
+    for bad in (Counts(lost=1), Counts(orphans=1), Counts(unsettled=1), Counts(failures=["500"])):
+        assert not bad.good
+    assert "1 failed" in Counts(failures=["500"]).line(1.0)
