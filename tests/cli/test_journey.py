@@ -180,8 +180,8 @@ def test_a_declaration_in_a_file(run, good, platform, place, tmp_path):
     assert "lin: nothing changes" in again.stdout
     assert run("plan", "-f", file).exit_code == 0
 
-    file.write_text(run("get", "lin").stdout.replace("retries: 2", "retries: 1"))
-    assert "  retries: 2 → 1" in run("plan", "-f", "-", input=file.read_bytes()).stdout
+    file.write_text(run("get", "lin").stdout.replace("retries: 1", "retries: 3"))
+    assert "  retries: 1 → 3" in run("plan", "-f", "-", input=file.read_bytes()).stdout
     assert run("apply", "-f", file, "--generation", "7").exit_code == 5
     assert good("apply", "-f", file)[0]["changed"]["action"] == "settings"
     file.write_text("name: lin\nmodel: lin@champion\nreplica: 2\n")
@@ -195,7 +195,7 @@ def test_a_declaration_in_a_file(run, good, platform, place, tmp_path):
     assert [(one["version"], one["weight"]) for one in served] == [("lin:2", 100)]
     assert "twice as good" in served[0]["reason"]
     text = run("history", "lin").stdout
-    for part in ("declare", "serve", "begin", "100 % lin:1", "retries: 2 → 1"):
+    for part in ("declare", "serve", "begin", "100 % lin:1", "retries: 1 → 3"):
         assert part in text
     assert "nothing served lin" in run("history", "lin", "--at", "2020-01-01").stdout
     assert "every link holds" in run("history", "--verify").stdout

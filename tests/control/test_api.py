@@ -153,10 +153,10 @@ def test_an_alias_that_moves_takes_its_followers_with_it(platform: Up):
 
 
 def test_a_plan_a_conflict_and_what_the_ledger_tells_of_them(platform: Up):
-    path, body = "/v1/endpoints/told", {"model": "digits:1", "retries": 1}
+    path, body = "/v1/endpoints/told", {"model": "digits:1", "retries": 3}
     plan = platform.call("POST", f"{path}/plan", body)
     assert (plan["action"], plan["generation"], plan["version"]) == ("create", 0, "digits:1")
-    assert {"field": "retries", "old": None, "new": 1} in plan["changes"]
+    assert {"field": "retries", "old": None, "new": 3} in plan["changes"]
     first = platform.call("PUT", path, body, generation=0, actor="ada", reason="the first", wait=60)
     assert (first["changed"]["action"], first["endpoint"]["generation"]) == ("create", 1)
     refused(platform.ask("PUT", f"{path}?generation=0", json=body), 409, "conflict", "generation 1, you saw none")

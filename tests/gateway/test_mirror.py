@@ -71,6 +71,7 @@ async def test_versions_that_are_asked_for_are_not_mirrored(gateway, replica):
     assert [each.body for each in b.seen] == [b"x"]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the shadow's server is torn away
 async def test_the_answer_does_not_depend_on_the_shadow(gateway, replica):
     a, b = await replica("a"), await replica("b")
     stuck = asyncio.Event()

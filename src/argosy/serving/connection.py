@@ -136,9 +136,9 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """httptools: the head is there. Refuse a body that says it is too large before any of it is read."""
-        self._head = -1
         headers = self._headers
-        if self._chunk > MAX_HEAD_BYTES and sum(map(len, headers.values())) + len(self._url) > MAX_HEAD_BYTES:
+        came, self._head = self._head + self._chunk, -1
+        if came > MAX_HEAD_BYTES and sum(map(len, headers.values())) + len(self._url) > MAX_HEAD_BYTES:
             raise RequestTooLarge(_HEAD_MESSAGE)
         length = headers.get(b"content-length")
         if length is not None and int(length) > self._limit:
