@@ -3,7 +3,7 @@ import sys
 import psutil
 import pytest
 
-from bench import servers
+from bench import envs, servers
 from bench.servers import Command, Server, Unavailable
 
 ANSWERING = """\
@@ -14,6 +14,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200); self.send_header("Content-Length", "2"); self.end_headers(); self.wfile.write(b"ok")
 http.server.HTTPServer(("127.0.0.1", int(os.environ["BENCH_PORT"])), Handler).serve_forever()
 """
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path, monkeypatch):
+    """Logs of its own for each test: they run beside each other, and their servers have one name."""
+    monkeypatch.setattr(envs, "WORK", tmp_path / "work")
 
 
 def python(code: str) -> Server:
