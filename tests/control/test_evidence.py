@@ -20,6 +20,11 @@ def test_the_gateways_counters_become_the_guards():
     assert (found.requests, found.errors, sum(found.latency.values())) == (10, 3, 7)
 
 
+def test_latencies_too_short_for_whole_milliseconds_are_all_the_same():
+    fast = counts(Traffic(completed=3, latency=(Bin(0.0, 0.1, 1), Bin(1.0, 0.1, 1), Bin(4.0, 0.1, 1))))
+    assert list(fast.latency.values()) == [3]
+
+
 def test_only_what_happened_since_the_first_look_counts():
     seen = learn(look(1.0, (100, 100), (500, 0)), Evidence(), GUARD)
     assert (seen.exposed, seen.state.past.requests) == (0, 500)

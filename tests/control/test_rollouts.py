@@ -15,7 +15,7 @@ from argosy.store.store import Store
 from tests.control.conftest import PATIENCE, Load, Up
 from tests.control.packages import picky, push
 
-# Answers take a millisecond or two and Envoy counts whole ones: a cold replica must not count as a slower model.
+# A replica that has just started, beside everything else on this machine, must not count as a slower model.
 GUARD = {"min_requests": 20, "latency_margin": 10.0, "latency_tolerance": 3.0, "margin": 0.05}
 ENDPOINT: dict[str, Any] = {"model": "digits:1", "runtime": {"allow_nan": False}, "guard": GUARD}
 

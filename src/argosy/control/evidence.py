@@ -51,11 +51,15 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, tuple[float | None, float | None]] = {}
 
 
+FLOOR_MS = 5.0
+"""Envoy counts whole milliseconds: below this, one more of them looks like a model that became much slower."""
+
+
 def counts(traffic: Traffic) -> Counts:
     """The gateway's counters as the guard's: errors are 5xx answers and failed gRPC calls, latency whole answers."""
     latency: dict[int, int] = {}
     for each in traffic.latency:
-        place = bucket((each.lower + each.width / 2) / 1000)
+        place = bucket(max(each.lower + each.width / 2, FLOOR_MS) / 1000)
         latency[place] = latency.get(place, 0) + each.count
     return Counts(requests=traffic.completed, errors=traffic.errors + traffic.grpc_failures, latency=latency)
 
