@@ -4,17 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := sklearn lightgbm xgboost mlflow parquet onnx postgres demo
 
-.PHONY: demo test coverage check bench prove fuzz slow setup apt proto lock clean
+.PHONY: demo test check bench prove fuzz slow setup apt proto lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/argosy demo $(ARGS)
 
 # Tests with real servers share two cores: what fails gets one second chance, alone.
 test: $(VENV)/.dev apt check
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS) || $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(ARGS)
-
-coverage: $(VENV)/.dev apt
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS) || $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
