@@ -4,10 +4,10 @@ from typing import Any
 
 import msgspec
 
-from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, Unsupported, from_http, table
+from argosy.spec.errors import ArgosyError, InvalidArgument, from_http, table
 
-SHARED: dict[int, type[ArgosyError]] = {422: InvalidArgument, 500: Internal, 501: Unsupported}
-"""Statuses that several errors share: what they mean when the answer has no code."""
+FOREIGN: dict[int, type[ArgosyError]] = {422: InvalidArgument}
+"""Statuses that mean something else where the answer has no code of ours: FastAPI's 422 is about the request."""
 
 
 def from_answer(status: int, body: bytes, where: str, retry_after: float | None = None) -> ArgosyError:
@@ -16,7 +16,7 @@ def from_answer(status: int, body: bytes, where: str, retry_after: float | None 
     message = message or f"{where} answered {status} without saying why"
     cls = table().get(code)
     if cls is None or cls.http != status:
-        cls = SHARED.get(status)
+        cls = FOREIGN.get(status)
     error = cls(message) if cls else from_http(status, message)
     error.retry_after = retry_after
     return error
