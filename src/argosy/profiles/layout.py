@@ -1,0 +1,200 @@
+"""What is counted of a model: its columns and the cells of each, both taken from the package's reference profile.
+
+Cells of a numeric column, in order: the reference's bins [e₀, e₁) … [eₖ₋₁, eₖ], below, above, infinite, missing (NaN).
+Cells of a category: the reference's listed values, other (any value not listed), missing (empty).
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from argosy.packaging.profile import Feature
+from argosy.packaging.profile import Profile as Reference
+from argosy.spec.errors import InvalidArgument
+from argosy.spec.signature import Signature, TensorSpec
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+BELOW, ABOVE, INFINITE, MISSING = range(4)
+"""The cells of a number after its bins."""
+
+OTHER, EMPTY = range(2)
+"""The cells of a category after its listed values."""
+
+EXTRA = {"numbers": 4, "categories": 2}
+
+
+class Column(msgspec.Struct, frozen=True, kw_only=True):
+    """One column and its cells. `column` is its name in the reference profile, `name` what users call it, `place` its
+    index in a table, None for a tensor as a whole.
+
+    `complete`: the reference lists every value it has seen, so any other is unseen. `detailed`: it has bins or listed
+    values; without them only its rows, missing values and moments are kept.
+    """
+
+    side: Literal["input", "output"]
+    tensor: str
+    column: str = ""
+    datatype: str
+    name: str
+    kind: Literal["numbers", "categories"]
+    place: int | None = None
+    edges: tuple[float, ...] = ()
+    known: tuple[str, ...] = ()
+    complete: bool = True
+    detailed: bool = True
+
+    @property
+    def inner(self) -> int:
+        """How many of its cells are the reference's own."""
+        return max(len(self.edges) - 1, 1) if self.kind == "numbers" else len(self.known)
+
+    @property
+    def cells(self) -> int:
+        """How many cells it has, the special ones included."""
+        return self.inner + EXTRA[self.kind]
+
+    def label(self, cell: int) -> str:
+        """What a person calls a cell."""
+        if cell >= self.inner:
+            special = ("below", "above", "infinite", "missing") if self.kind == "numbers" else ("other", "missing")
+            return special[cell - self.inner]
+        if self.kind == "categories":
+            return self.known[cell]
+        if len(self.edges) < 2:
+            return f"{self.edges[0]:g}" if self.edges else "any number"
+        return f"{self.edges[cell]:g} to {self.edges[cell + 1]:g}"
+
+
+class Layout:
+    """The columns of one model, numbers first, and what counting them fast needs.
+
+    `starts[i]` is where column i's cells begin in the flat vector of counts, whose length is `cells`. `runs` are
+    neighbouring numbers that are one slice of one table, as (start, end). `digest` names the layout: profiles merge
+    only where it is equal.
+    """
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self.columns = tuple(sorted(columns, key=lambda column: column.kind == "categories"))
+        self.numbers = sum(column.kind == "numbers" for column in self.columns)
+        sizes = [column.cells for column in self.columns]
+        self.starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64) if sizes else np.zeros(0, np.int64)
+        self.cells = sum(sizes)
+        self.search = [_search(column.edges) for column in self.columns[: self.numbers]]
+        self.order = [_order(column) for column in self.columns[: self.numbers]]
+        self.runs = _runs(self.columns[: self.numbers])
+        self.digest = hashlib.sha256(msgspec.json.encode(self.columns)).hexdigest()[:32]
+        self._index = {column.name: place for place, column in enumerate(self.columns)}
+
+    def index(self, name: str) -> int:
+        """Where a column of this name is. Raises InvalidArgument with the known names."""
+        if name not in self._index:
+            some = ", ".join(list(self._index)[:20])
+            raise InvalidArgument(f"no column '{name}' is profiled; the model has {some}")
+        return self._index[name]
+
+    def slice(self, place: int) -> slice:
+        """Where a column's cells are in the flat vector."""
+        start = int(self.starts[place])
+        return slice(start, start + self.columns[place].cells)
+
+
+def _runs(columns: Sequence[Column]) -> list[tuple[int, int]]:
+    runs: list[tuple[int, int]] = []
+    for index, column in enumerate(columns):
+        before = columns[index - 1] if index else None
+        if (
+            before is not None
+            and (before.side, before.tensor) == (column.side, column.tensor)
+            and column.place is not None
+            and before.place == column.place - 1
+        ):
+            runs[-1] = (runs[-1][0], index + 1)
+        else:
+            runs.append((index, index + 1))
+    return runs
+
+
+def _search(edges: tuple[float, ...]) -> Floats:
+    """Edges for `searchsorted(…, side="right")`: 0 is below, then the bins (the last with its end), then above."""
+    if not edges:
+        return np.array([-np.inf, np.inf])
+    last = float(np.nextafter(edges[-1], np.inf))
+    return np.array([*(edges[:-1] or edges), last])
+
+
+def _order(column: Column) -> Ints:
+    """From what `searchsorted` gives to the cell: below, bins, above → bins, below, above."""
+    inner = column.inner
+    return np.array([inner + BELOW, *range(inner), inner + ABOVE], np.int64)
+
+
+def layout(reference: Reference, signature: Signature) -> Layout:
+    """The layout of a package. Raises InvalidArgument where the profile has a tensor the signature lacks."""
+    columns = [
+        *_side("input", reference.inputs, signature.inputs),
+        *_side("output", reference.outputs, signature.outputs),
+    ]
+    counts = Counter(column.name for column in columns)
+    return Layout(
+        [
+            column if counts[column.name] == 1 else msgspec.structs.replace(column, name=f"{column.side}.{column.name}")
+            for column in columns
+        ]
+    )
+
+
+def _side(side: Literal["input", "output"], features: Sequence[Feature], specs: Sequence[TensorSpec]) -> list[Column]:
+    by_name = {spec.name: spec for spec in specs}
+    if missing := [feature.tensor for feature in features if feature.tensor not in by_name]:
+        raise InvalidArgument(f"the reference profile has the {side} '{missing[0]}', which the signature lacks")
+    width = Counter(feature.tensor for feature in features)
+    return [_column(side, feature, by_name[feature.tensor], width[feature.tensor] == 1) for feature in features]
+
+
+def _column(side: Literal["input", "output"], feature: Feature, spec: TensorSpec, alone: bool) -> Column:
+    place = None
+    if feature.column:
+        place = spec.columns.index(feature.column) if spec.columns else int(feature.column)
+    name = feature.column if spec.columns else feature.tensor if alone else f"{feature.tensor}[{feature.column}]"
+    base: dict[str, Any] = {"side": side, "tensor": spec.name, "column": feature.column, "name": name, "place": place}
+    base["datatype"] = spec.datatype
+    if feature.numbers is not None:
+        found = feature.numbers
+        detailed = bool(found.edges) or found.min is None
+        return Column(**base, kind="numbers", edges=found.edges, detailed=detailed)
+    found = feature.categories
+    if found is None:
+        raise InvalidArgument(f"the reference profile's column '{name}' has neither numbers nor categories")
+    known = tuple(found.categories)
+    return Column(
+        **base, kind="categories", known=known, complete=not found.other, detailed=bool(known) or not found.distinct
+    )
+
+
+def reference_counts(where: Layout, reference: Reference) -> Ints:
+    """The reference's own counts in the cells of its layout, flat. A tensor taken as a whole counts one value a row."""
+    features = {("input", one.tensor, one.column): one for one in reference.inputs}
+    features |= {("output", one.tensor, one.column): one for one in reference.outputs}
+    out = np.zeros(where.cells, np.int64)
+    for place, column in enumerate(where.columns):
+        counts = np.array(_counts(column, features[column.side, column.tensor, column.column]), np.int64)
+        if column.place is None and counts.sum() > reference.rows:
+            counts = np.rint(counts * (reference.rows / int(counts.sum()))).astype(np.int64)
+        out[where.slice(place)] = counts
+    return out
+
+
+def _counts(column: Column, feature: Feature) -> list[int]:
+    if (one := feature.numbers) is not None:
+        inner = list(one.counts) if one.counts else [one.count - one.missing - one.infinite]
+        return [*inner, 0, 0, one.infinite, one.missing]
+    if (values := feature.categories) is not None:
+        return [*values.categories.values(), values.other, values.missing]
+    return [0] * column.cells
