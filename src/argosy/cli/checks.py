@@ -26,6 +26,7 @@ EXTRAS = {
     "mlflow": ("mlflow",),
     "torch": ("torch",),
     "parquet": ("pyarrow",),
+    "monitoring": ("pyarrow", "duckdb"),
     "onnx": ("onnx",),
     "postgres": ("psycopg",),
 }

@@ -3,6 +3,7 @@
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,7 +14,21 @@ from argosy.spec.errors import NotFound
 POLL_SECONDS = 0.2
 
 
-@click.command(cls=Command)
+class Logs(Command):
+    """`argosy logs payload ENDPOINT …` is a command of its own; a single `payload` is a name like any other."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """The context of either command."""
+        if len(args) > 1 and args[0] == "payload":
+            from argosy.cli.payload import payload
+
+            return payload.make_context(f"{info_name} payload", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+@click.command(cls=Logs)
 @click.argument("name")
 @click.option("-f", "--follow", is_flag=True, help="Keep printing what is written, until Ctrl-C.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), default=100, show_default=True, help="Lines of the past.")
@@ -22,12 +37,14 @@ def logs(name: str, follow: bool, lines: int, as_json: bool) -> None:
     """Print or follow the logs of an endpoint, a replica, the gateway or the controller.
 
     NAME is an endpoint (all its replicas, also those that ended), a replica as `argosy ps` names it, `gateway` or
-    `control`. With --json each line is an object with `source` and `line`.
+    `control`. With --json each line is an object with `source` and `line`. What the endpoint was asked and what it
+    answered is in another log: argosy logs payload --help.
 
     \b
     Example:
       argosy logs digits -n 20
       argosy logs -f gateway
+      argosy logs payload digits --since 1h --where "code >= 500"
     """
     from argosy.cli import tail
 

@@ -93,6 +93,16 @@ class Home(msgspec.Struct, frozen=True):
         return self.root / "logs"
 
     @property
+    def payloads(self) -> Path:
+        """What was asked and answered, as Parquet."""
+        return self.root / "payloads"
+
+    @property
+    def feedback(self) -> Path:
+        """Labels, and what they say of the predictions."""
+        return self.root / "feedback"
+
+    @property
     def database(self) -> Path:
         """The default database of registry and controller."""
         return self.root / "argosy.db"

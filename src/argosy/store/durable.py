@@ -51,13 +51,13 @@ def write_all(handle: int, data: bytes | memoryview) -> None:
         view = view[os.write(handle, view) :]
 
 
-def replace(path: Path, data: bytes, temporary: Path) -> None:
+def replace(path: Path, data: bytes | memoryview, temporary: Path, *, mode: int = 0o644) -> None:
     """Put `data` at `path` atomically and durably, by way of a file in the folder `temporary` of the same disk."""
     handle, scratch = create_temporary(temporary)
     try:
         try:
             write_all(handle, data)
-            os.fchmod(handle, 0o644)
+            os.fchmod(handle, mode)
             os.fsync(handle)
         finally:
             os.close(handle)

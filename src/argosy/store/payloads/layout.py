@@ -1,0 +1,78 @@
+"""Where segments lie: `endpoint=digits/version=3/hour=2026-01-31T15/….parquet` below the root, as Hive has it.
+
+Names that begin with `.` or `_` are ours: readers pass them over.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+import msgspec
+
+TEMPORARY, QUARANTINE, SHIPPED = ".tmp", ".quarantine", ".shipped"
+_HOUR = "%Y-%m-%dT%H"
+_PATH = re.compile(r"endpoint=(?P<endpoint>[^/]+)/version=(?P<version>[^/]+)/hour=(?P<hour>[^/]+)/[^/]+\.parquet")
+
+
+class Segment(msgspec.Struct, frozen=True, order=True):
+    """A file of the log. `key` is its path below the root, with `/`; `hour` its first moment; `size` in bytes."""
+
+    hour: datetime
+    key: str
+    endpoint: str
+    version: str
+    size: int
+
+    @property
+    def end(self) -> datetime:
+        """The first moment after its hour."""
+        return self.hour + timedelta(hours=1)
+
+
+def partition(endpoint: str, version: str, moment: datetime) -> str:
+    """The folder, below the root, of what happened at a moment (aware)."""
+    hour = moment.astimezone(UTC).strftime(_HOUR)
+    return f"endpoint={quote(endpoint, safe='')}/version={quote(version, safe='')}/hour={hour}"
+
+
+def hour_of(nanoseconds: int) -> datetime:
+    """The first moment of the hour of a time in ns since 1970."""
+    return datetime.fromtimestamp(nanoseconds // 10**9 // 3600 * 3600, UTC)
+
+
+def parse(key: str, size: int = 0) -> Segment | None:
+    """The segment of a path below the root; None for what is none."""
+    match = _PATH.fullmatch(key)
+    if match is None:
+        return None
+    try:
+        hour = datetime.strptime(match["hour"], _HOUR).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return Segment(hour, key, unquote(match["endpoint"]), unquote(match["version"]), size)
+
+
+def segments(
+    root: Path, endpoint: str = "", since: datetime | None = None, until: datetime | None = None
+) -> list[Segment]:
+    """The segments of an endpoint (of all, if empty) with anything between two moments, oldest hour first."""
+    found = (each for each in _walk(root, endpoint) if since is None or each.end > since)
+    return sorted(each for each in found if until is None or each.hour <= until)
+
+
+def _walk(root: Path, endpoint: str) -> Iterator[Segment]:
+    chosen = f"endpoint={quote(endpoint, safe='')}" if endpoint else "endpoint=*"
+    for path in root.glob(f"{chosen}/version=*/hour=*/*.parquet"):
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            continue
+        if not path.name.startswith((".", "_")) and (segment := parse(path.relative_to(root).as_posix(), size)):
+            yield segment
+
+
+def endpoints(root: Path) -> list[str]:
+    """The endpoints that have a log."""
+    return sorted(unquote(path.name.removeprefix("endpoint=")) for path in root.glob("endpoint=*"))

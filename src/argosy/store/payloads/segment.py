@@ -1,0 +1,110 @@
+"""Writing and reading one segment: whole or not there, never changed afterwards, put aside when it is broken."""
+
+import os
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from argosy.store.durable import replace, storage, sync_folder
+from argosy.store.payloads import layout
+from argosy.store.payloads.encode import Encoder, arrow, parquet
+from argosy.store.payloads.record import Record
+
+LEFT_OVER_SECONDS = 3600.0
+ROW_GROUP = 64 * 1024
+
+
+class Broken(msgspec.Struct, frozen=True):
+    """A file that was put aside: its path below the root, and what is wrong with it."""
+
+    key: str
+    reason: str
+
+
+class Writer:
+    """Writes what a replica recorded of one version of an endpoint. Files of different writers never clash."""
+
+    def __init__(self, root: Path, endpoint: str, version: str, encoder: Encoder) -> None:
+        self.root, self.endpoint, self.version, self.encoder = root, endpoint, version, encoder
+        self._temporary = root / layout.TEMPORARY
+
+    def write(self, records: Sequence[Record]) -> list[Path]:
+        """Put records on disk, a segment for each hour they are of. When this returns, they outlive a crash.
+
+        Raises StorageFull, having written none or some of the segments; OSError; MissingExtra.
+        """
+        hours: dict[Any, list[Record]] = {}
+        for record in records:
+            hours.setdefault(layout.hour_of(record.time), []).append(record)
+        with storage(self.root):
+            return [self._write(hour, part) for hour, part in hours.items()]
+
+    def _write(self, hour: Any, records: list[Record]) -> Path:
+        folder = self.root / layout.partition(self.endpoint, self.version, hour)
+        make_folder(folder, self.root)
+        self._temporary.mkdir(exist_ok=True, mode=0o700)
+        path = folder / f"{records[0].time:019d}-{secrets.token_hex(6)}.parquet"
+        replace(path, encoded(self.encoder.table(records)), self._temporary, mode=0o600)
+        return path
+
+
+def encoded(table: Any) -> memoryview:
+    """A table as the bytes of a Parquet file, every page with its checksum."""
+    sink = arrow().BufferOutputStream()
+    parquet().write_table(table, sink, compression="zstd", row_group_size=ROW_GROUP, write_page_checksum=True)
+    return memoryview(sink.getvalue())
+
+
+def make_folder(folder: Path, root: Path) -> None:
+    """Make a folder below `root` and its parents, durably."""
+    if folder.is_dir():
+        return
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if folder.parent != root:
+        make_folder(folder.parent, root)
+    folder.mkdir(exist_ok=True, mode=0o700)
+    sync_folder(folder.parent)
+
+
+def fault(path: Path, *, deep: bool = False) -> str:
+    """What is wrong with a file; empty for nothing. `deep` reads every page and compares its checksum."""
+    pa = arrow()
+    try:
+        with parquet().ParquetFile(path, page_checksum_verification=deep) as file:
+            if deep:
+                for group in range(file.num_row_groups):
+                    file.read_row_group(group)
+    except FileNotFoundError:
+        return ""
+    except (pa.ArrowException, OSError, ValueError) as error:
+        return f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else 'unreadable'}"
+    return ""
+
+
+def quarantine(root: Path, keys: Iterable[str], *, deep: bool = False) -> list[Broken]:
+    """Put aside those of the files that are broken, into `.quarantine`, where nobody reads them."""
+    found: list[Broken] = []
+    for key in keys:
+        if reason := fault(root / key, deep=deep):
+            aside = root / layout.QUARANTINE / key
+            make_folder(aside.parent, root)
+            os.rename(root / key, aside)
+            found.append(Broken(key, reason))
+    return found
+
+
+def clean(root: Path, now: float | None = None) -> int:
+    """Remove what writers that died have left over; how many files. A living writer's are younger."""
+    count, before = 0, (time.time() if now is None else now) - LEFT_OVER_SECONDS
+    for path in (root / layout.TEMPORARY).glob("*"):
+        try:
+            if path.stat().st_mtime < before:
+                path.unlink()
+                count += 1
+        except FileNotFoundError:
+            continue
+    return count
