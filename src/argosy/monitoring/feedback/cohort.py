@@ -1,0 +1,166 @@
+"""How good predictions were, by the time they were made: counts, metrics, maturity."""
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Literal
+
+import msgspec
+
+from argosy.monitoring.feedback import maturity, sql
+from argosy.monitoring.feedback.join import valid
+from argosy.monitoring.feedback.maturity import Delays
+from argosy.monitoring.feedback.shelf import Manifest, Shelf
+from argosy.store import duck
+
+MATURE = 0.8
+"""The maturity from which a cohort's metric is worth an alarm: before it, those labelled may be a special kind."""
+
+
+class Cohort(msgspec.Struct, frozen=True, kw_only=True):
+    """Predictions of one version made from `start` (UTC) on. `served` of them were logged, `labelled` have a label.
+
+    `matrix` counts (predicted, true); `absolute` and `squared` are sums of errors where predictions are numbers.
+    """
+
+    version: str
+    start: datetime
+    served: int = 0
+    labelled: int = 0
+    matrix: Mapping[tuple[str, str], int] = {}
+    absolute: Decimal = Decimal(0)
+    squared: Decimal = Decimal(0)
+
+    @property
+    def right(self) -> int:
+        """How many predictions were as the label."""
+        return sum(count for (predicted, true), count in self.matrix.items() if predicted == true)
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share of labelled predictions that were right; None for numbers and without labels."""
+        total = sum(self.matrix.values())
+        return self.right / total if total else None
+
+    def f1(self, positive: str) -> float | None:
+        """F1 of one class: 2·TP / (2·TP + FP + FN); None where the class neither occurs nor is predicted."""
+        hit = self.matrix.get((positive, positive), 0)
+        either = sum(count * ((p == positive) + (t == positive)) for (p, t), count in self.matrix.items())
+        return 2 * hit / either if either else None
+
+    @property
+    def mae(self) -> float | None:
+        """Mean absolute error; None without labels."""
+        return float(self.absolute) / self.labelled if self.labelled else None
+
+    @property
+    def rmse(self) -> float | None:
+        """Root of the mean squared error; None without labels."""
+        return math.sqrt(max(0.0, float(self.squared) / self.labelled)) if self.labelled else None
+
+
+class Performance(msgspec.Struct, frozen=True):
+    """Every cohort by version and start, and how long labels take."""
+
+    cohorts: tuple[Cohort, ...]
+    delays: Delays
+
+    def maturity(self, cohort: Cohort, now: datetime, length: timedelta) -> float:
+        """The share of the labels it will ever get that a cohort of this length has, by the age of its middle."""
+        return self.delays.maturity((now - cohort.start - length / 2).total_seconds())
+
+
+def performance(shelf: Shelf, now: datetime, by: Literal["hour", "day"] = "day") -> Performance:
+    """What the joined files say."""
+    manifest = shelf.manifest()
+    if not manifest.served:
+        return Performance((), Delays())
+    with duck.opened(memory="256MB") as connection:
+        served = _served(connection, manifest, shelf)
+        labelled = _labelled(connection, manifest, shelf)
+        by_delay = _by_delay(connection, manifest, shelf)
+    return Performance(_cohorts(served, labelled, by), _delays(by_delay, served, labelled, now))
+
+
+class _Group(msgspec.Struct, frozen=True):
+    version: str
+    hour: datetime
+    decision: str
+    label: str
+    n: int
+    absolute: Decimal
+    squared: Decimal
+
+
+_Served = dict[tuple[str, datetime], int]
+
+
+def _served(connection: Any, manifest: Manifest, shelf: Shelf) -> _Served:
+    files = sql.parquet([shelf.path(name) for name in manifest.served])
+    rows = connection.execute(f"SELECT version, hour, sum(n) FROM {files} GROUP BY ALL").fetchall()
+    return {(version, hour): int(count) for version, hour, count in rows}
+
+
+def _labelled(connection: Any, manifest: Manifest, shelf: Shelf) -> list[_Group]:
+    if not manifest.cohorts:
+        return []
+    files = sql.parquet([shelf.path(name) for name in manifest.cohorts.values()])
+    columns = ", ".join(_Group.__struct_fields__)
+    query = f"SELECT {columns} FROM {files} WHERE hour IS NOT NULL"
+    return [_Group(*row) for row in connection.execute(query).fetchall()]
+
+
+def _by_delay(connection: Any, manifest: Manifest, shelf: Shelf) -> dict[int, int]:
+    if not manifest.cohorts:
+        return {}
+    files = sql.parquet([shelf.path(name) for name in manifest.cohorts.values()])
+    query = f"SELECT delay, sum(n) FROM {files} WHERE hour IS NULL GROUP BY delay"
+    return {int(delay): int(count) for delay, count in connection.execute(query).fetchall()}
+
+
+def _cohorts(served: _Served, labelled: list[_Group], by: str) -> tuple[Cohort, ...]:
+    start: Callable[[datetime], datetime] = (lambda t: t) if by == "hour" else (lambda t: t.replace(hour=0))
+    made: dict[tuple[str, datetime], Cohort] = {}
+    for (version, hour), count in served.items():
+        key = (version, start(hour))
+        old = made.get(key, Cohort(version=version, start=key[1]))
+        made[key] = msgspec.structs.replace(old, served=old.served + count)
+    for group in labelled:
+        key = (group.version, start(group.hour))
+        old = made.get(key, Cohort(version=group.version, start=key[1]))
+        pair = (group.decision, group.label)
+        matrix = {**old.matrix, pair: old.matrix.get(pair, 0) + group.n} if pair != ("", "") else old.matrix
+        made[key] = msgspec.structs.replace(
+            old,
+            labelled=old.labelled + group.n,
+            matrix=matrix,
+            absolute=old.absolute + group.absolute,
+            squared=old.squared + group.squared,
+        )
+    return tuple(made[key] for key in sorted(made))
+
+
+def _delays(by_delay: dict[int, int], served: _Served, labelled: list[_Group], now: datetime) -> Delays:
+    waiting = dict(served)
+    for group in labelled:
+        key = (group.version, group.hour)
+        waiting[key] = waiting.get(key, 0) - group.n
+    ages = [((now - hour).total_seconds() - 1800, count) for (_, hour), count in waiting.items() if count > 0]
+    return maturity.estimate(by_delay, ages)
+
+
+def rows(shelf: Shelf, version: str = "", since: datetime | None = None, until: datetime | None = None) -> Any:
+    """The labelled predictions as an Arrow table, each once, by time: request_id, row, version, time, decision, score,
+    weight, label, known. For metrics that no count tells (AUROC), and for chunks of another kind."""
+    manifest = shelf.manifest()
+    files = valid(manifest, shelf)
+    if not files:
+        return None
+    columns = "request_id, row, version, time, decision, score, weight, label, known"
+    bounds = {"version = ?": version or None, "time >= ?": since, "time < ?": until}
+    given = {text: value for text, value in bounds.items() if value is not None}
+    where = f"WHERE {' AND '.join(given)}" if given else ""
+    query = f"SELECT {columns} FROM ({sql.latest(sql.marked(sql.parquet(files)))}) {where} ORDER BY time, request_id, row, version"
+    with duck.opened() as connection:
+        return connection.sql(query, params=list(given.values())).to_arrow_table()

@@ -1,0 +1,249 @@
+"""Labels to predictions by request id, a step at a time: only days that got labels are counted again.
+
+A step matches new labels with all predictions and waiting labels with new ones. A hit goes to the day of its
+prediction; the counts of that day lose what they had for the same rows and gain what is true now. All sums are of
+integers or decimals, so that counting a day again from all its files gives the same numbers, to the last digit.
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from argosy.monitoring.feedback import intake, sql
+from argosy.monitoring.feedback.shelf import Manifest, Shelf
+from argosy.spec.errors import InvalidArgument
+from argosy.store import duck
+from argosy.store.payloads import layout, segment
+from argosy.store.payloads.query import source
+from argosy.store.payloads.segment import Broken
+
+BUCKET_ROWS = 2_500_000
+MERGE_FILES = 16
+
+Kind = Literal["classification", "regression"]
+
+
+class Prediction(msgspec.Struct, frozen=True, kw_only=True):
+    """Which columns of the payload log are the prediction: `decision` is compared with the label, `score` ranks.
+
+    A score that is a list (probabilities by class) counts with its last element.
+    """
+
+    decision: str
+    score: str = ""
+    kind: Kind = "classification"
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """What a step did: labels that were new, predictions that were new, labels joined, labels that wait, days counted
+    again, and files of the log that were broken."""
+
+    labels: int
+    predictions: int
+    joined: int
+    waiting: int
+    days: tuple[str, ...]
+    broken: tuple[Broken, ...] = ()
+
+
+def step(shelf: Shelf, payloads: Path, prediction: Prediction, *, memory: str = "1GB", threads: int = 0) -> Step:
+    """Join what has come since the last step. Safe to repeat and to kill at any moment.
+
+    Raises InvalidArgument if the log has no such column, StorageFull.
+    """
+    with shelf.locked():
+        intake.seal(shelf)
+        spill = shelf.temporary / "spill"
+        shutil.rmtree(spill, ignore_errors=True)
+        with duck.opened(memory=memory, threads=threads, temporary=spill) as connection:
+            connection.execute(intake.PLAIN)
+            return _Joiner(connection, shelf, payloads, prediction).run()
+
+
+class _Joiner:
+    """One step on its way. `manifest` is what will be valid when it is done."""
+
+    def __init__(self, connection: Any, shelf: Shelf, payloads: Path, prediction: Prediction) -> None:
+        self.db, self.shelf, self.payloads, self.prediction = connection, shelf, payloads, prediction
+        self.manifest = shelf.manifest()
+        self.scratch = shelf.temporary / "hits"
+
+    def run(self) -> Step:
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        found = [each.key for each in layout.segments(self.payloads, self.shelf.endpoint)]
+        known = set(self.manifest.segments)
+        fresh = [key for key in found if key not in known]
+        broken = segment.quarantine(self.payloads, fresh)
+        bad = {each.key for each in broken}
+        found, fresh = [k for k in found if k not in bad], [k for k in fresh if k not in bad]
+        labels = [name for name in self.shelf.label_files() if name not in set(self.manifest.labels)]
+        served = self._served(fresh)
+        waiting = self._match([self.shelf.path(name) for name in labels], found, "new")
+        waiting += self._match([self.shelf.path(name) for name in self.manifest.pending], fresh, "old")
+        self._again(fresh)
+        days, joined = self._fold()
+        self._set(
+            generation=self.manifest.generation + 1,
+            labels=self.manifest.labels + tuple(labels),
+            segments=tuple(found),
+            pending=tuple(waiting),
+        )
+        self.shelf.commit(self.manifest)
+        counts = [self._rows([self.shelf.path(name) for name in names]) for names in (labels, waiting)]
+        return Step(
+            labels=counts[0], predictions=served, joined=joined, waiting=counts[1], days=days, broken=tuple(broken)
+        )
+
+    def _set(self, **changes: Any) -> None:
+        self.manifest = msgspec.structs.replace(self.manifest, **changes)
+
+    def _rows(self, paths: Sequence[Path]) -> int:
+        return self._one(f"SELECT count(*) FROM {sql.parquet(paths)}") if paths else 0
+
+    def _one(self, query: str) -> int:
+        return int(self.db.execute(query).fetchone()[0])
+
+    def _served(self, fresh: Sequence[str]) -> int:
+        """Count the predictions of new segments by version and hour."""
+        if not fresh:
+            return 0
+        name = self.shelf.new("served")
+        self._copy(sql.SERVED.format(predictions=self._predictions(fresh)), self.shelf.path(name))
+        self._set(served=(*self.manifest.served, name))
+        if len(self.manifest.served) > MERGE_FILES:
+            merged = self.shelf.new("served")
+            paths = [self.shelf.path(each) for each in self.manifest.served]
+            self._copy(sql.MERGE_SERVED.format(served=sql.parquet(paths)), self.shelf.path(merged))
+            self._set(served=(merged,))
+        return self._one(f"SELECT COALESCE(sum(n), 0) FROM {sql.parquet([self.shelf.path(name)])}")
+
+    def _predictions(self, keys: Sequence[str]) -> str:
+        """A subquery: the rows of these segments that are predictions."""
+        paths = [self.payloads / key for key in keys]
+        self.db.execute(f"SELECT * FROM {source(paths)} LIMIT 0")
+        kinds = {column[0]: str(column[1]).upper() for column in self.db.description}
+        for name in filter(None, (self.prediction.decision, self.prediction.score)):
+            if name not in kinds:
+                known = ", ".join(column for column in kinds if column.startswith("output."))
+                raise InvalidArgument(f"the log of '{self.shelf.endpoint}' has no column '{name}'; it has {known}")
+        decision, score = (duck.identifier(name) for name in (self.prediction.decision, self.prediction.score))
+        if kinds.get(self.prediction.score, "").endswith("]"):
+            score = f"{score}[-1]"
+        return sql.PREDICTIONS.format(
+            decision=sql.plain(decision, kinds[self.prediction.decision]),
+            raw=decision,
+            score=f"TRY_CAST({score} AS DOUBLE)" if self.prediction.score else "NULL::DOUBLE",
+            source=source(paths),
+        )
+
+    def _match(self, labels: Sequence[Path], keys: Sequence[str], what: str) -> list[str]:
+        """Join label files with segments into the scratch folder, by day; the names of those that found nothing."""
+        if not labels or not keys:
+            return self._wait(sql.SENT.format(files=sql.parquet(labels))) if labels else []
+        self._hits(sql.SENT.format(files=sql.parquet(labels)), self._rows(labels), keys, what, "LEFT")
+        lost = list(self.scratch.glob(f"{what}-*/day=none/*.parquet"))
+        return self._wait(sql.parquet(lost)) if lost else []
+
+    def _again(self, keys: Sequence[str]) -> None:
+        """Join new segments with the labels that met predictions of the same time already."""
+        segments = [found for key in keys if (found := layout.parse(key))]
+        near = {(s.hour + timedelta(days=d)).strftime("%Y-%m-%d") for s in segments for d in (-1, 0, 1)}
+        used = [self.shelf.path(name) for day in sorted(near) for name in self.manifest.joined.get(day, ())]
+        if used:
+            self._hits(sql.USED.format(files=sql.parquet(used)), self._rows(used), keys, "again", "INNER")
+
+    def _hits(self, labels: str, count: int, keys: Sequence[str], what: str, side: str) -> None:
+        buckets = -(-(count + self._rows([self.payloads / key for key in keys])) // (2 * BUCKET_ROWS))
+        predictions = self._predictions(keys)
+        for bucket in range(buckets):
+            share = f"WHERE hash(request_id) % {buckets} = {bucket}" if buckets > 1 else ""
+            query = sql.MATCH.format(labels=labels, predictions=predictions, share=share, side=side)
+            folder = self.scratch / f"{what}-{bucket}"
+            folder.mkdir(parents=True)
+            options = "FORMAT parquet, COMPRESSION zstd, PARTITION_BY (day), WRITE_PARTITION_COLUMNS false"
+            self.db.execute(f"COPY ({query}) TO {duck.literal(str(folder))} ({options})")
+
+    def _wait(self, labels: str) -> list[str]:
+        name = self.shelf.new("waiting")
+        columns = "request_id, row, label, label_version AS version, known AS time, received, source"
+        self._copy(f"SELECT {columns} FROM {labels}", self.shelf.path(name))
+        return [name]
+
+    def _copy(self, query: str, path: Path) -> None:
+        self.db.execute(f"COPY ({query}) TO {duck.literal(str(path))} (FORMAT parquet, COMPRESSION zstd)")
+        _durable(path)
+
+    def _fold(self) -> tuple[tuple[str, ...], int]:
+        """The hits in the scratch folder into the days they belong to: which days, how many hits."""
+        hits: dict[str, list[Path]] = {}
+        for path in sorted(self.scratch.glob("*/day=*/*.parquet")):
+            day = path.parent.name.removeprefix("day=")
+            if day != "none":
+                hits.setdefault(day, []).append(path)
+        joined, some = 0, list[str]()
+        for day in sorted(hits):
+            some.append(day)
+            rows = self._rows([path for each in some for path in hits[each]])
+            if rows >= BUCKET_ROWS or day == max(hits):
+                self._count({each: hits[each] for each in some})
+                joined, some = joined + rows, []
+        for day, paths in hits.items():
+            self._keep(day, paths)
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        return tuple(sorted(hits)), joined
+
+    def _count(self, hits: dict[str, list[Path]]) -> None:
+        """The counts of some days: less what they had for the rows of the hits, plus what is true of them now."""
+        older = [self.shelf.path(name) for day in hits for name in self.manifest.joined.get(day, ())]
+        counted = [self.shelf.path(self.manifest.cohorts[day]) for day in hits if day in self.manifest.cohorts]
+        paths = [path for each in hits.values() for path in each]
+        *made, query = sql.counts(paths, older, counted, self.prediction.kind)
+        for statement in made:
+            self.db.execute(statement)
+        folder = self.scratch / "counts"
+        options = "FORMAT parquet, PARTITION_BY (day), WRITE_PARTITION_COLUMNS true"
+        self.db.execute("SET threads = 1")
+        self.db.execute(f"COPY ({query}) TO {duck.literal(str(folder))} ({options})")
+        self.db.execute("RESET threads")
+        for path in folder.glob("day=*/*.parquet"):
+            name = self.shelf.new("cohort")
+            path.rename(self.shelf.path(name))
+            _durable(self.shelf.path(name))
+            self._set(cohorts=self.manifest.cohorts | {path.parent.name.removeprefix("day="): name})
+        shutil.rmtree(folder)
+
+    def _keep(self, day: str, paths: Sequence[Path]) -> None:
+        """Take the hits of a day into the shelf; many files become one, each row once."""
+        older = self.manifest.joined.get(day, ())
+        if len(older) + len(paths) > MERGE_FILES:
+            name = self.shelf.new("joined")
+            everything = [*paths, *(self.shelf.path(each) for each in older)]
+            columns = f"SELECT * EXCLUDE (mark) FROM ({sql.latest(sql.marked(sql.parquet(everything)))})"
+            self._copy(columns, self.shelf.path(name))
+            names = (name,)
+        else:
+            moved = [self.shelf.new("joined") for _ in paths]
+            for path, name in zip(paths, moved, strict=True):
+                path.rename(self.shelf.path(name))
+                _durable(self.shelf.path(name))
+            names = (*older, *moved)
+        self._set(joined=self.manifest.joined | {day: names})
+
+
+def _durable(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fchmod(handle, 0o600)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def valid(manifest: Manifest, shelf: Shelf) -> list[Path]:
+    """The files with labelled predictions, of all days."""
+    return [shelf.path(name) for day in sorted(manifest.joined) for name in manifest.joined[day]]

@@ -1,0 +1,97 @@
+"""Where the labels of an endpoint lie, and which files are valid: those that the manifest names.
+
+Every step writes new files and then replaces the manifest; what a crash leaves between is removed by the next step.
+"""
+
+import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+
+from argosy.store.durable import lock, replace, sync_folder
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What was joined so far. Paths are relative to the shelf, those of `segments` to the payload log.
+
+    `joined` has, by the UTC day of the prediction, files of labelled predictions; `cohorts` one file of counts a day;
+    `served` files of how many predictions there were; `pending` labels whose prediction is unknown.
+    """
+
+    generation: int = 0
+    labels: tuple[str, ...] = ()
+    segments: tuple[str, ...] = ()
+    joined: dict[str, tuple[str, ...]] = {}
+    cohorts: dict[str, str] = {}
+    served: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+
+    def named(self) -> set[str]:
+        """Every file of the shelf's own making that is valid."""
+        return {
+            *self.cohorts.values(),
+            *self.served,
+            *self.pending,
+            *(f for files in self.joined.values() for f in files),
+        }
+
+
+class Shelf:
+    """The folder `endpoint=NAME` of the labels' root."""
+
+    def __init__(self, root: Path, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self.folder = root / f"endpoint={quote(endpoint, safe='')}"
+        self.labels = self.folder / "labels"
+        self.made = self.folder / "made"
+        self.journal = self.folder / "journal.jsonl"
+        self.temporary = self.folder / ".tmp"
+
+    def create(self) -> "Shelf":
+        """Make the folders."""
+        for folder in (self.folder, self.labels, self.made, self.temporary):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self
+
+    @contextmanager
+    def locked(self) -> Generator[None]:
+        """One process at a time changes the shelf."""
+        marker = self.create().folder / ".lock"
+        marker.touch(mode=0o600)
+        with lock(marker):
+            yield
+
+    def manifest(self) -> Manifest:
+        """What is valid now."""
+        try:
+            return msgspec.json.decode((self.folder / "manifest.json").read_bytes(), type=Manifest)
+        except FileNotFoundError:
+            return Manifest()
+
+    def commit(self, manifest: Manifest) -> None:
+        """Make it so, durably, and remove what is valid no more."""
+        sync_folder(self.made)
+        replace(self.folder / "manifest.json", msgspec.json.encode(manifest), self.temporary, mode=0o600)
+        self.clean(manifest)
+
+    def clean(self, manifest: Manifest) -> None:
+        """Remove files that no manifest names."""
+        named = manifest.named()
+        for path in self.made.iterdir():
+            if f"made/{path.name}" not in named:
+                path.unlink(missing_ok=True)
+
+    def label_files(self) -> list[str]:
+        """Every file of labels, by name."""
+        return sorted(f"labels/{path.name}" for path in self.labels.glob("*.parquet"))
+
+    def path(self, name: str) -> Path:
+        """The file of a name in the manifest."""
+        return self.folder / name
+
+    def new(self, what: str) -> str:
+        """A name for a file that is about to be made."""
+        return f"made/{what}-{secrets.token_hex(8)}.parquet"

@@ -1,0 +1,107 @@
+"""The queries of the join. Text in, text out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from argosy.monitoring.feedback.maturity import GROWTH
+from argosy.store import duck
+
+KEY = "version, request_id, row"
+ROW = f"{KEY}, CAST(time AS DATE)"
+"""What there may be one of: a request that was retried counts once a day."""
+
+ORDER = "label_version DESC, known DESC, label DESC, time DESC, decision DESC, score DESC, weight DESC"
+"""Which of several labels of a row counts; in the end every column decides, so that it never depends on chance."""
+
+
+def parquet(paths: Sequence[Path]) -> str:
+    """Files of one schema as a table; the folders they lie in say nothing."""
+    return f"read_parquet({duck.files(paths)}, hive_partitioning = false)"
+
+
+def plain(column: str, kind: str) -> str:
+    """A column of predictions as text, as `event.plain` writes it."""
+    if kind in ("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"):
+        number = f"CAST({column} AS TINYINT)" if kind == "BOOLEAN" else column
+        return f"CAST({number} AS VARCHAR)"
+    return f"plain({column})"
+
+
+PREDICTIONS = """(SELECT version, request_id, row, time, {decision} AS decision, {score} AS score, weight
+  FROM {source} WHERE {raw} IS NOT NULL)"""
+
+SERVED = """SELECT version, date_trunc('hour', time) AS hour, count(*) AS n,
+  CAST(sum(CAST(weight AS DECIMAL(38, 6))) AS DECIMAL(38, 6)) AS weight FROM {predictions} GROUP BY ALL"""
+
+MERGE_SERVED = """SELECT version, hour, CAST(sum(n) AS BIGINT) AS n, CAST(sum(weight) AS DECIMAL(38, 6)) AS weight
+FROM {served} GROUP BY ALL"""
+
+SENT = "(SELECT request_id, row, label, version AS label_version, time AS known, time AS first, received, source FROM {files})"
+"""Labels as they came."""
+
+USED = "(SELECT request_id, row, label, label_version, known, first, received, source FROM {files})"
+"""Labels that met a prediction already: another version's, or an earlier try's, may come after it."""
+
+MATCH = """SELECT l.*, p.version, p.time, p.decision, p.score, p.weight, COALESCE(strftime(p.time, '%Y-%m-%d'), 'none') AS day
+FROM (SELECT * FROM {labels} {share}) l
+{side} JOIN (SELECT * FROM {predictions} {share}) p ON l.request_id = p.request_id AND l.row = p.row"""
+
+
+def marked(table: str) -> str:
+    """A table with a hash of what there may be one of: equal for the same row, and rarely for others, too."""
+    return f"(SELECT *, hash({ROW}) AS mark FROM {table})"
+
+
+def latest(table: str) -> str:
+    """Each row once, with the label that counts; `first` is when a label of it was known first.
+
+    Only rows of which there may be several are sorted. `table` is made by `marked`.
+    """
+    doubles = f"(SELECT mark FROM {table} GROUP BY mark HAVING count(*) > 1)"
+    return f"""
+SELECT * FROM {table} ANTI JOIN {doubles} USING (mark)
+UNION ALL BY NAME
+SELECT * REPLACE (min(first) OVER (PARTITION BY {ROW}) AS first) FROM {table} SEMI JOIN {doubles} USING (mark)
+QUALIFY row_number() OVER (PARTITION BY {ROW} ORDER BY {ORDER}) = 1"""
+
+
+def counts(hits: Sequence[Path], older: Sequence[Path], counted: Sequence[Path], kind: str) -> list[str]:
+    """Statements that bring the counts of some days up to date; the last is the query of the new ones, with `day`.
+
+    Taken off is what was counted for every row with the mark of a hit, added what is true of all of them: that two
+    rows may share a mark does no harm.
+    """
+    made = [f"CREATE OR REPLACE TEMP TABLE hits AS {latest(marked(parquet(hits)))}"]
+    if not older:
+        return [*made, _sum(_groups("hits", kind, 1))]
+    touched = f"(SELECT * FROM {marked(parquet(older))} SEMI JOIN hits USING (mark))"
+    made.append(f"CREATE OR REPLACE TEMP TABLE touched AS FROM {touched}")
+    made.append(f"CREATE OR REPLACE TEMP TABLE before AS {latest('touched')}")
+    made.append("CREATE OR REPLACE TEMP TABLE every AS FROM hits UNION ALL BY NAME FROM before")
+    parts = [f"SELECT * FROM {parquet(counted)}"] if counted else []
+    return [*made, _sum(*parts, _groups("before", kind, -1), _groups(f"({latest('every')})", kind, 1))]
+
+
+def _groups(table: str, kind: str, sign: int) -> str:
+    """Counts by version and hour (for classes also by what was predicted and what was true), and by delay."""
+    error = "abs(TRY_CAST(decision AS DOUBLE) - TRY_CAST(label AS DOUBLE))"
+    regression = kind == "regression"
+    absolute, squared = (error, f"{error} * {error}") if regression else ("NULL", "NULL")
+    pair = "'' AS decision, '' AS label" if regression else "decision, label"
+    kept = f"WHERE TRY_CAST({error} * {error} AS DECIMAL(38, 9)) IS NOT NULL" if regression else ""
+    seconds = "greatest(epoch_us(first) - epoch_us(time), 0) / 1e6"
+    return f"""
+SELECT strftime(hour, '%Y-%m-%d') AS day, version, hour, decision, label, delay, {sign} * count(*) AS n,
+  {sign} * COALESCE(sum(absolute), 0) AS absolute, {sign} * COALESCE(sum(squared), 0) AS squared
+FROM (SELECT version, date_trunc('hour', time) AS hour, {pair},
+  CASE WHEN {seconds} <= 1 THEN 0 ELSE 1 + CAST(floor(ln({seconds}) / ln({GROWTH})) AS INTEGER) END AS delay,
+  TRY_CAST({absolute} AS DECIMAL(38, 9)) AS absolute, TRY_CAST({squared} AS DECIMAL(38, 9)) AS squared
+  FROM {table} {kept})
+GROUP BY GROUPING SETS ((day, version, hour, decision, label), (day, version, delay))"""
+
+
+def _sum(*parts: str) -> str:
+    return f"""
+SELECT day, version, hour, decision, label, delay, CAST(sum(n) AS BIGINT) AS n,
+  CAST(sum(absolute) AS DECIMAL(38, 9)) AS absolute, CAST(sum(squared) AS DECIMAL(38, 9)) AS squared
+FROM ({" UNION ALL BY NAME ".join(parts)}) GROUP BY day, version, hour, decision, label, delay HAVING sum(n) <> 0"""

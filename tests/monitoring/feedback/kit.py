@@ -1,0 +1,66 @@
+"""Predictions in a payload log, and labels of them."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from argosy.monitoring.feedback import intake
+from argosy.monitoring.feedback.event import Label, accept
+from argosy.monitoring.feedback.join import Prediction, Step, step
+from argosy.monitoring.feedback.shelf import Shelf
+from argosy.spec.signature import Signature, TensorSpec
+from argosy.store.payloads.columns import columns
+from argosy.store.payloads.encode import Encoder
+from argosy.store.payloads.record import Record
+from argosy.store.payloads.segment import Writer
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+DAY = 86400
+PREDICTION = Prediction(decision="output.label", score="output.score")
+
+SIGNATURE = Signature(
+    inputs=(TensorSpec(name="x", datatype="FP32", shape=(-1, 1), columns=("a",)),),
+    outputs=(
+        TensorSpec(name="label", datatype="INT64", shape=(-1,), semantic="label"),
+        TensorSpec(name="score", datatype="FP32", shape=(-1,), semantic="probability"),
+    ),
+)
+
+
+def predict(root: Path, *predictions: tuple[str, float, int], version: str = "1", endpoint: str = "m") -> None:
+    """Log predictions: request id, seconds after START, what was predicted."""
+    base = int(START.timestamp())
+    records = [
+        Record(
+            name,
+            int((base + at) * 1e9),
+            200,
+            1000,
+            1,
+            {"x": np.zeros((1, 1), "f4")},
+            {"label": np.array([value]), "score": np.array([value / 10], "f4")},
+        )
+        for name, at, value in predictions
+    ]
+    encoder = Encoder(columns=columns(SIGNATURE), replica="m-0f0f0f-0")
+    Writer(root / "payloads", endpoint, version, encoder).write(records)
+
+
+def shelf(root: Path) -> Shelf:
+    return Shelf(root / "feedback", "m").create()
+
+
+def tell(root: Path, *labels: Label, at: float = 40 * DAY) -> None:
+    """Send labels, `at` seconds after START."""
+    taken = accept(labels, START.timestamp() + at)
+    assert taken.refused == ()
+    intake.append(shelf(root), taken.labels)
+
+
+def label(name: str, value: str | float | bool, at: float = 2 * DAY, **more) -> Label:
+    return Label(request_id=name, label=value, time=START.timestamp() + at, **more)
+
+
+def join(root: Path, prediction: Prediction = PREDICTION) -> Step:
+    return step(shelf(root), root / "payloads", prediction, memory="400MB", threads=2)
