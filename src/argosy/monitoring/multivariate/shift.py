@@ -38,7 +38,7 @@ class Shift(msgspec.Struct, frozen=True, kw_only=True):
 def largest(weights: Floats, names: Sequence[str] | None) -> tuple[Cause, ...]:
     """The ten largest by size, zeros left out. Without names columns are `0`, `1`, …"""
     order = np.argsort(-np.abs(weights), kind="stable")[:CAUSES]
-    return tuple(Cause(str(i) if names is None else names[i], float(weights[i])) for i in order if weights[i] != 0)
+    return tuple(Cause(str(i) if names is None else names[int(i)], float(weights[i])) for i in order if weights[i] != 0)
 
 
 def first(unlike: Floats) -> tuple[int, ...]:

@@ -63,8 +63,9 @@ def multiclass(p: Number, decided: Number, scores: Number) -> dict[str, Value]:
     that was never decided has precision 0; one that certainly does not occur has no recall, F1 or AUROC and is left
     out.
     """
-    p, decided, scores = np.asarray(p, float), np.asarray(decided, int), np.asarray(scores, float)
-    n, classes = p.shape
+    p = np.asarray(p, float)
+    decided, scores = np.asarray(decided, np.int64), np.asarray(scores, float)
+    n, classes = len(p), int(p.shape[-1])
     said: npt.NDArray[np.bool_] = np.equal(decided[:, None], np.arange(classes))
     each = [binary(p[:, k], said[:, k], scores[:, k]) for k in range(classes)]
     found = {"accuracy": Value(_over(float(p[said].sum()), n), said / max(n, 1))}

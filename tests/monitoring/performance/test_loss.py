@@ -1,0 +1,70 @@
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from argosy.monitoring.performance import loss
+from argosy.spec.errors import InvalidArgument
+
+Floats = npt.NDArray[np.float64]
+
+
+def draw(rng: np.random.Generator, count: int, low: float = 0.0) -> tuple[Floats, Floats, Floats]:
+    """(features, predictions, targets): the error grows with the first feature."""
+    x = np.column_stack([rng.uniform(low, 1, count), rng.normal(size=(count, 2))])
+    predictions = 3 * x[:, 1]
+    return x, predictions, predictions + rng.normal(size=count) * (0.2 + 2 * x[:, 0])
+
+
+def real(predictions: Floats, targets: Floats) -> dict[str, float]:
+    """MAE and RMSE by the targets."""
+    error = targets - predictions
+    return {"mae": float(np.abs(error).mean()), "rmse": float(np.sqrt((error**2).mean()))}
+
+
+def test_a_rising_error_is_seen_before_the_targets():
+    rng = np.random.default_rng(1)
+    x, predictions, targets = draw(rng, 4000)
+    losses = loss.fit(x, predictions, targets)
+    before = real(predictions, targets)
+    x, predictions, targets = draw(rng, 1000, 0.6)
+    found = loss.estimate(losses, x, predictions)
+    for name, value in real(predictions, targets).items():
+        assert found.estimates[name].low <= value <= found.estimates[name].high
+        assert found.estimates[name].low > before[name] * 1.2
+
+
+def test_intervals_hold_what_comes_true():
+    rng = np.random.default_rng(2)
+    held = 0
+    losses = loss.fit(*draw(rng, 3000))
+    for _ in range(12):
+        x, predictions, targets = draw(rng, 200)
+        found = loss.estimate(losses, x, predictions).estimates
+        held += sum(found[n].low <= value <= found[n].high for n, value in real(predictions, targets).items())
+    assert held >= 21
+
+
+def test_unseen_rows_are_refused():
+    rng = np.random.default_rng(3)
+    losses = loss.fit(*draw(rng, 2000))
+    x, predictions, _ = draw(rng, 400)
+    x[:, 0] += 2
+    found = loss.estimate(losses, x, predictions)
+    assert not found.estimable
+    assert found.overlap is not None
+    assert found.overlap.far > 0.9
+    assert found.reason.startswith("not estimable")
+
+
+def test_what_cannot_be_judged_is_said():
+    rng = np.random.default_rng(4)
+    x, predictions, targets = draw(rng, 200)
+    with pytest.raises(InvalidArgument, match="there are 50 predictions and 50 targets; give at least 100"):
+        loss.fit(x[:50], predictions[:50], targets[:50])
+    with pytest.raises(InvalidArgument, match="1 targets are not finite"):
+        loss.fit(x, predictions, np.where(np.arange(200) == 3, np.nan, targets))
+    losses = loss.fit(x, predictions, targets)
+    with pytest.raises(InvalidArgument, match="the window has 2 features, the reference 3"):
+        loss.estimate(losses, x[:, :2], predictions)
+    with pytest.raises(InvalidArgument, match="200 of 200 predictions are not finite"):
+        loss.estimate(losses, x, predictions * np.nan)
