@@ -18,12 +18,14 @@ SHARES = {ERRORS: 0.5, LATENCY: 0.25}
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """One look: seconds since the last, what both arms did meanwhile (`arm.tick`), and the user metrics that arrived,
-    as (candidate, stable); None or NaN is no data."""
+    as (candidate, stable); None or NaN is no data. `troubles` says of a metric that did not arrive why, where that is
+    known."""
 
     seconds: float
     candidate: Counts = Counts()
     stable: Counts = Counts()
     metrics: dict[str, tuple[float | None, float | None]] = {}
+    troubles: dict[str, str] = {}
 
 
 class Pair(msgspec.Struct, frozen=True):
