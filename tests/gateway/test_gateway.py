@@ -13,9 +13,10 @@ import psutil
 import pytest
 
 from argosy.gateway.gateway import Gateway
-from argosy.gateway.model import EndpointRoute, Limits, Upstream
+from argosy.gateway.model import EndpointRoute, Upstream
 from argosy.gateway.subscriptions import Refused
 from argosy.spec.errors import Conflict, Unavailable
+from argosy.spec.limits import Limits
 from tests.gateway.kit import api_key, http, one, revision
 
 INFER = "/v2/models/digits/infer"

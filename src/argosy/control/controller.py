@@ -75,13 +75,17 @@ class Controller:
         self._wake.set()
 
     async def start(self, *, gateway_runs: bool) -> int:
-        """Start the gateway unless it was adopted, and adopt replicas: how many. Raises Conflict, Unavailable."""
+        """Start the gateway unless it was adopted, and adopt replicas: how many. Raises Conflict, Unavailable.
+
+        A gateway that died meanwhile is followed by one with the same routes.
+        """
         replicas = await self._target.adopt()
         if error := await self._read():
             raise Unavailable(error)
-        if not gateway_runs:
+        goes_on = gateway_runs or await self._gateway.resume()
+        if not goes_on:
             await self._gateway.start((), self._key_list)
-        self._routed = {each.endpoint.name: _active(each.serving) for each in self._declared if gateway_runs}
+        self._routed = {each.endpoint.name: _active(each.serving) for each in self._declared if goes_on}
         await self._note_address()
         return replicas
 
@@ -260,6 +264,7 @@ class Controller:
                 url=f"{self._url}/v2/models/{name}/infer",
                 wanted=self.scaler.replicas(declared),
                 scaling=self.scaler.reason(name),
+                now=time.time(),
             )
         )
 

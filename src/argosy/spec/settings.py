@@ -11,6 +11,7 @@ from typing import Any, cast
 import msgspec
 
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.limits import check_rate
 from argosy.spec.strict import convert, load_yaml
 
 
@@ -45,6 +46,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     def __post_init__(self) -> None:
         _check_port("gateway.port", self.port)
+        check_rate("gateway.rate_limit", self.rate_limit or None, self.rate_burst or None)
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
