@@ -112,7 +112,7 @@ async def planned(call: Call) -> Plan:
 
 
 def _planned(services: Services, endpoint: Endpoint, desk: Desk) -> tuple[Plan, Revision]:
-    check_honoured(endpoint)
+    check_honoured(endpoint, services.settings)
     check_fits(endpoint, [each.endpoint for each in services.state.endpoints()], machine())
     version = services.store.registry.resolve(endpoint.model)
     declared, keys = services.state.endpoint(endpoint.name), desk.plan()
