@@ -11,6 +11,7 @@ import msgspec
 
 from argosy.control.decide import Action, Observation, Remove, Route, Scale, Seen, Serving, Wanted, decide, unchanged
 from argosy.control.judge import Judge
+from argosy.control.metrics import asked
 from argosy.control.rollouts import Rollouts
 from argosy.control.room import Room
 from argosy.control.routing import api_keys, endpoint_route
@@ -108,6 +109,7 @@ class Controller:
         error = await self._read()
         standings = await self._standings()
         await self.scaler.look(self._declared, standings)
+        self.judge.metrics.want(asked(self._declared, self._revisions, self.judge.evidence))
         await self.judge.look(self._declared)
         routes: list[EndpointRoute] = []
         removals: list[str] = []
@@ -262,9 +264,9 @@ class Controller:
                 routed=self._routed.get(name, frozenset()),
                 error=error,
                 url=f"{self._url}/v2/models/{name}/infer",
+                now=time.time(),
                 wanted=self.scaler.replicas(declared),
                 scaling=self.scaler.reason(name),
-                now=time.time(),
             )
         )
 
