@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from operator import itemgetter
 
 import msgspec
 import numpy as np
@@ -115,8 +116,10 @@ def _errors(fold: _Fold) -> None:
     counts = (c.requests, c.errors, s.requests, s.errors)
     harm = fold.old(ERRORS, len(errors.HARM_WEIGHTS))
     fold.keep(ERRORS, errors.harm(harm, rate, *counts, fold.guard.error_tolerance))
-    safe = fold.old(f"{ERRORS}:safe", len(errors.SAFE_WEIGHTS))
-    fold.keep(f"{ERRORS}:safe", errors.safe(safe, rate, *counts, fold.guard.margin))
+    safe = fold.old(f"{ERRORS}:safe", 1)
+    waited, state = fold.state.waiting, fold.state
+    before = errors.paired(state.candidate.requests - waited[0].requests, state.stable.requests - waited[1].requests)
+    fold.keep(f"{ERRORS}:safe", errors.safe(safe, rate, before, *counts, fold.guard.margin, fold.guard.alpha))
 
 
 def _latency(fold: _Fold) -> None:
@@ -196,7 +199,7 @@ def log_evidence(name: str, state: State) -> float:
         return 0.0
     family, _, rest = name.partition(":")
     mixtures = {
-        ERRORS: errors.safe_evidence if rest else errors.harm_evidence,
+        ERRORS: itemgetter(0) if rest else errors.harm_evidence,
         LATENCY: latency.safe_evidence if rest else latency.harm_evidence,
         "output": predictions.evidence,
         "metric": metric.evidence,
