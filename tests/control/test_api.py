@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from argosy.control import strays
@@ -113,7 +114,9 @@ def test_an_endpoint_from_its_declaration_to_its_end(platform: Up):
     assert httpx.post(deployed["url"], json={}, headers=key).text.startswith("mine-")
     assert httpx.post(deployed["url"], json={}).status_code == 401
     assert platform.call("PUT", "/v1/endpoints/mine", body, wait=60)["key"] is None
-    assert [each["endpoint"] for each in platform.call("GET", "/v1/replicas")] == ["mine"]
+    (replica,) = platform.call("GET", "/v1/replicas")
+    assert (replica["endpoint"], replica["doing"]) == ("mine", "")
+    assert replica["memory"] == pytest.approx(psutil.Process(replica["pid"]).memory_info().rss, rel=0.1)
 
     failed = platform.call("PUT", "/v1/endpoints/mine", {"model": "digits:2"}, wait=60)["endpoint"]
     assert (failed["state"], failed["serving"]) == ("failed", "digits:1")
