@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from argosy.monitoring import errors, latency, metric, predictions
-from argosy.monitoring.arm import bucket, edge
 from argosy.monitoring.binary import log_e, mix
 from argosy.monitoring.evidence import SHARES
+from argosy.serving.counts import bucket, edge
 
 Arrays = npt.NDArray[np.float64]
 RATE, SHARE, STABLE_ERRORS = 100, 0.05, 0.005

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from argosy.monitoring import evidence
-from argosy.monitoring.arm import Counts, add, bucket
+from argosy.monitoring.arm import add
 from argosy.monitoring.guard import Decision, Observation, State, judge
+from argosy.serving.counts import Counts, bucket
 from argosy.spec.guard import Guard, Metric, Threshold
 
 RNG = np.random.default_rng(7)

@@ -7,7 +7,8 @@ import msgspec
 from argosy.control.rollout import LONGEST_LOOK
 from argosy.gateway.traffic import Traffic
 from argosy.monitoring import evidence, guard
-from argosy.monitoring.arm import Counts, add, bucket, since
+from argosy.monitoring.arm import add, since
+from argosy.serving.counts import Counts, bucket
 from argosy.spec.guard import Guard
 
 FRESH = evidence.State()

@@ -8,8 +8,9 @@ import msgspec
 import numpy as np
 
 from argosy.monitoring import errors, latency, metric, predictions
-from argosy.monitoring.arm import Counts, add
+from argosy.monitoring.arm import add
 from argosy.monitoring.binary import Floats
+from argosy.serving.counts import Counts
 from argosy.spec.guard import Guard, Metric
 
 ERRORS, LATENCY = "errors", "latency"

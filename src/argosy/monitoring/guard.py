@@ -15,9 +15,9 @@ from typing import Literal
 import msgspec
 
 from argosy.monitoring import evidence, latency
-from argosy.monitoring.arm import Counts
 from argosy.monitoring.evidence import ERRORS, LATENCY, Observation, State
 from argosy.monitoring.findings import Finding, findings, name_of, rate
+from argosy.serving.counts import Counts
 from argosy.spec.guard import Guard, Threshold
 
 Verdict = Literal["hold", "advance", "pause", "rollback"]
