@@ -38,11 +38,23 @@ def test_a_replica_past_its_bound_is_replaced_and_the_reason_is_kept():
     _, state = step({}, 1)
     over = "it used 9 MiB of memory"
     actions, state = step(state, 1, 10.0, Seen(slot=0, verdict="ready", over=over))
-    assert actions == [("terminate", 0), ("start", 1)]
+    assert actions == [("start", 1)]
+    assert state[0].phase == "draining", "it serves: the gateway lets go of it first"
+    seen = (Seen(slot=0, verdict="ready", over=over, released=True), Seen(slot=1))
+    actions, state = step(state, 1, 10.5, *seen)
+    assert actions == [("terminate", 0)]
     ended = Ended(now=11.0, status=0, healthy=1.0, reason="bye")
     actions, state = step(state, 1, 11.0, Seen(slot=0, over=over, ended=ended), Seen(slot=1))
     assert actions == [("reap", 0)]
     assert over in state[0].backoff.reason
+
+
+def test_a_replica_past_its_time_to_start_is_stopped_at_once():
+    _, state = step({}, 1)
+    actions, state = step(state, 1, 10.0, Seen(slot=0, over="it was not ready after 9 s"))
+    assert actions == [("terminate", 0), ("start", 1)]
+    actions, _ = step(state, 1, 12.5, Seen(slot=0, over="it was not ready after 9 s"), Seen(slot=1))
+    assert actions == [("kill", 0)]
 
 
 def test_surplus_leaves_traffic_before_it_is_stopped():

@@ -148,7 +148,13 @@ class Controller:
         """Decide about one endpoint, note it, and do all but what has to wait for the gateway."""
         declared = next((each for each in self._declared if each.endpoint.name == name), None)
         running = {
-            key: Seen(ready=each.ready, alive=len(each.replicas), failed=each.failed)
+            key: Seen(
+                ready=each.ready,
+                alive=len(each.replicas),
+                failed=each.failed,
+                replaced=each.replaced,
+                trouble=each.trouble,
+            )
             for key, each in standings.items()
             if self._revisions[key].endpoint == name
         }

@@ -33,7 +33,7 @@ DEFAULT = Policy()
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """The process in a slot: its health, whether the gateway released it, how it ended. `over` says which bound it is
-    past: like one that hangs, it is replaced."""
+    past: it is replaced, like one that hangs, but drains first where it serves."""
 
     slot: int
     verdict: Verdict = "starting"
@@ -81,9 +81,12 @@ def supervise(seen: Observation, state: State, policy: Policy = DEFAULT) -> tupl
 def _advance(one: Seen, slots: dict[int, Slot], seen: Observation, policy: Policy) -> list[Action]:
     slot, n, now = slots[one.slot], one.slot, seen.now
     if one.ended is not None:
-        slots[n] = _ended(one.ended, slot, policy, one.over)
+        slots[n] = _ended(unasked(one, slot), slot, policy)
         return [("reap", n)]
     waited = now - slot.since
+    if slot.phase == "running" and one.over and one.verdict == "ready":
+        slots[n] = _enter("draining", slot, now)
+        return []
     if slot.phase == "running" and (one.verdict == "hung" or one.over):
         slots[n] = _enter("hung", slot, now)
         return [("terminate", n)]
@@ -102,12 +105,19 @@ def _enter(phase: Phase, slot: Slot, now: float) -> Slot:
     return msgspec.structs.replace(slot, phase=phase, since=now)
 
 
-def _ended(ended: Ended, slot: Slot, policy: Policy, over: str) -> Slot:
-    if slot.phase in ("draining", "stopping"):
+def unasked(one: Seen, slot: Slot) -> Ended | None:
+    """How a replica ended that nobody had asked to, or that had to be replaced; None of any other."""
+    if one.ended is None or (slot.phase in ("draining", "stopping") and not one.over):
+        return None
+    if slot.phase != "running" and one.ended.status != REFUSED:
+        why = one.over or "hung: it stopped answering and was replaced"
+        return msgspec.structs.replace(one.ended, status=None, reason=why)
+    return one.ended
+
+
+def _ended(ended: Ended | None, slot: Slot, policy: Policy) -> Slot:
+    if ended is None:
         return Slot()
-    if slot.phase == "hung" and ended.status != REFUSED:
-        why = over or "hung: it stopped answering and was replaced"
-        ended = msgspec.structs.replace(ended, status=None, reason=why)
     _, history = after(ended, slot.backoff, policy.backoff)
     return Slot(since=ended.now, restarts=slot.restarts, backoff=history)
 
