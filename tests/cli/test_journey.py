@@ -211,6 +211,7 @@ def test_a_declaration_in_a_file(run, good, platform, place, tmp_path):
     assert "every link holds" in run("history", "--verify").stdout
     assert "made key app" in run("history", "b").stdout
     good("undeploy", "b", "-m", "done")
+    assert [path.name for path in (place.root / "keys").iterdir()] == ["lin.json"]
     assert run("predict", "lin", "-d", "[[1, 2, 3]]", "--key", shown).exit_code == 3
     assert "app" not in {one["name"] for one in good("keys", "list") if not one["revoked"]}
     assert good("history", "b")[-1]["reason"] == "done"

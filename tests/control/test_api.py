@@ -69,6 +69,8 @@ def test_what_cannot_be_understood_is_told_in_detail(platform: Up):
     refused(platform.ask("PUT", path, json={"model": "digits:1", "replicas": -1}), 400, "invalid_argument", "replicas")
     refused(platform.ask("PUT", path, json={"model": "digit:1"}), 404, "not_found", "did you mean 'digits'")
     refused(platform.ask("PUT", path + "?wait=-1", json={"model": "digits:1"}), 400, "invalid_argument", "wait")
+    huge = {"model": "digits:1", "resources": {"memory": 2**60}}
+    refused(platform.ask("PUT", path, json=huge), 400, "invalid_argument", "GiB of memory, and there are")
     refused(platform.ask("GET", path + "?wiat=1"), 400, "invalid_argument", "did you mean 'wait'")
     refused(platform.ask("GET", "/v1/endpoints/none"), 404, "not_found")
     refused(platform.ask("DELETE", "/v1/endpoints/none"), 404, "not_found")

@@ -105,7 +105,7 @@ def infer(client: triton.InferenceServerClient, rows: int = 1, name: str = "x") 
 def test_grpc_calls_wait_for_a_real_replica(home: Home, store: Store, start: Callable[..., Up], tmp_path: Path):
     ref = push(store, tmp_path / "package", 3.0).ref
     platform = start().ready()
-    deploy(platform, ref)
+    deploy(platform, ref, runtime={"max_queue_size": 200_000})
     address = platform.call("GET", "/v1/status")["gateway"].removeprefix("http://")
     with triton.InferenceServerClient(address) as client:
         until(lambda: asleep(platform))
@@ -113,14 +113,20 @@ def test_grpc_calls_wait_for_a_real_replica(home: Home, store: Store, start: Cal
         assert client.is_server_ready()
         assert not platform.call("GET", "/v1/replicas"), "to ask for the server's health wakes nobody"
         with ThreadPoolExecutor(8) as pool:
-            answers = list(pool.map(lambda rows: infer(client, rows), [1, 2, 3, 1000]))
-        assert [len(each) for each in answers] == [4, 8, 12, 4000]
+            answers = list(pool.map(lambda rows: infer(client, rows), [1, 2, 3, 100_000]))
+        assert [len(each) for each in answers] == [4, 8, 12, 400_000]
         assert {value for each in answers for value in each} == {3.0}
 
         until(lambda: asleep(platform))
-        with pytest.raises(InferenceServerException, match="'nothing'"):
-            infer(client, name="nothing")
-        assert infer(client) == [3.0] * 4
+        (room,) = strays.rooms(home)
+        with ThreadPoolExecutor(8) as pool:
+            waiting = [pool.submit(infer, client) for _ in range(4)]
+            refused = pool.submit(infer, client, name="nothing")
+            until(lambda: platform.call("GET", "/v1/replicas"))
+            room.kill()
+            assert [each.result() for each in waiting] == [[3.0] * 4] * 4, "a room that died is started and asked again"
+            with pytest.raises(InferenceServerException, match="'nothing'"):
+                refused.result()
     assert platform.stop() == 0
     assert strays.rooms(home) == []
 

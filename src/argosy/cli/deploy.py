@@ -8,7 +8,7 @@ from argosy.cli.base import Command, json_option
 from argosy.cli.here import actor, control
 from argosy.cli.output import emit, pairs, progress
 from argosy.cli.runtime import runtime_of, runtime_options
-from argosy.cli.settle import WAIT_SECONDS, generation_option, keep, reason_option, settle
+from argosy.cli.settle import WAIT_SECONDS, forget_revoked, generation_option, keep, reason_option, settle
 from argosy.client.control import ControlClient
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument, NotFound
@@ -116,5 +116,7 @@ def undeploy(name: str, reason: str, generation: int | None, as_json: bool) -> N
     from urllib.parse import quote
 
     path = f"/v1/endpoints/{quote(name, safe='')}"
-    found = control().delete(path, generation=generation, actor=actor(), reason=reason or None)
+    api = control()
+    found = api.delete(path, generation=generation, actor=actor(), reason=reason or None)
+    forget_revoked(api, name)
     emit(found, as_json, lambda: click.echo(f"{name} is removed"))

@@ -41,6 +41,15 @@ def keep(name: str, found: dict[str, Any]) -> list[tuple[str, str]]:
     return shown
 
 
+def forget_revoked(api: ControlClient, name: str) -> None:
+    """Delete the saved key of an endpoint that was deleted, if it was revoked along with it."""
+    from argosy.cli import keyfile
+
+    saved = keyfile.find(place(), name)
+    if saved and any(key["id"] == saved.id and key["revoked"] for key in api.get("/v1/keys")):
+        keyfile.forget(place(), saved.id)
+
+
 def settle(api: ControlClient, name: str, seconds: float, report: Report) -> dict[str, Any]:
     """Follow an endpoint until it rests. Raises BadPackage when it fails, DeadlineExceeded when it takes too long."""
     end = time.monotonic() + seconds
