@@ -30,6 +30,9 @@ prove: $(VENV)/.dev
 	$(BIN)/python -m prove.guard
 	$(BIN)/python -m prove.autoscale
 	$(BIN)/python -m prove.kills --rounds 1000
+	$(BIN)/python -m prove.rollouts --rollouts 200
+	$(BIN)/python -m prove.rollouts --rollouts 50 --kills
+	$(BIN)/python -m prove.bad
 	$(BIN)/python -m prove.step
 
 slow: $(VENV)/.dev apt

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from argosy.monitoring import errors, latency, metric, predictions
-from argosy.monitoring.arm import bucket, edge
 from argosy.monitoring.binary import log_e, mix
 from argosy.monitoring.evidence import SHARES
+from argosy.serving.counts import bucket, edge
 
 Arrays = npt.NDArray[np.float64]
 RATE, SHARE, STABLE_ERRORS = 100, 0.05, 0.005
@@ -139,7 +139,7 @@ class Safe:
             np.full(rollouts, float(HISTORY)),
             rng.binomial(HISTORY, STABLE_ERRORS, rollouts) * 1.0,
         )
-        self.errors = np.zeros((rollouts, len(errors.SAFE_WEIGHTS)))
+        self.errors, self.seen_c, self.seen_s = np.zeros((3, rollouts))
         self.latency = np.zeros((2, rollouts, len(latency.SAFE_WEIGHTS)))
         self.proven = np.zeros((3, rollouts), bool)
 
@@ -147,10 +147,12 @@ class Safe:
         """One second: which rollouts have every proof by now."""
         k_c, k_s = self.rng.binomial(n_c, self.scenario.errors), self.rng.binomial(n_s, STABLE_ERRORS)
         rate = errors.stable_rate(self.past_k, self.past_n)
-        self.errors = errors.safe(self.errors, rate, n_c, k_c, n_s, k_s, self.margin)
+        before = errors.paired(self.seen_c, self.seen_s)
+        self.errors = errors.safe(self.errors, rate, before, n_c, k_c, n_s, k_s, self.margin, ALPHA)
         self.past_n, self.past_k = self.past_n + n_s, self.past_k + k_s
+        self.seen_c, self.seen_s = self.seen_c + n_c, self.seen_s + n_s
         self._latency(n_c - k_c, n_s - k_s)
-        evidence = [errors.safe_evidence(self.errors), *map(latency.safe_evidence, self.latency)]
+        evidence = [self.errors, *map(latency.safe_evidence, self.latency)]
         self.proven |= np.stack(evidence) >= math.log(1 / ALPHA)
         return self.proven.all(axis=0)
 

@@ -4,6 +4,7 @@ set -u
 missing=""
 [ -x "$(command -v wrk)" ] || missing="$missing wrk"
 [ -x "$(command -v skopeo)" ] || missing="$missing skopeo"
+[ -x "$(command -v prometheus)" ] || missing="$missing prometheus"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then

@@ -161,7 +161,7 @@ def test_help_is_quick():
 
 @pytest.mark.parametrize("code", ["import argosy", "import argosy.cli.main, argosy.cli.config, argosy.client.control"])
 def test_nothing_heavy_is_imported(code):
-    heavy = "numpy httpx rich sqlalchemy onnxruntime pandas sklearn granian grpc starlette"
+    heavy = "numpy httpx rich sqlalchemy onnxruntime pandas sklearn uvicorn grpc starlette"
     check = f"import sys; print([name for name in {heavy.split()!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", f"{code}; {check}"], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

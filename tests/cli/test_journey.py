@@ -146,7 +146,10 @@ def test_platform(run, good, platform, place, tmp_path):
     listed = good("ps")
     assert (listed["endpoints"][0]["version"], listed["endpoints"][0]["ready"]) == ("lin:2", 2)
     assert [one["version"] for one in listed["replicas"] if one["phase"] == "ready"] == ["lin:2"] * 2
-    assert "lin:2" in run("ps", "lin").stdout
+    table = run("ps", "lin").stdout
+    assert "lin:2" in table
+    assert "MEMORY" in table
+    assert re.search(r"\d MiB", table)
     assert run("rm", "lin:2").exit_code == 5
 
     assert "is ready" in run("logs", "lin").stdout
@@ -166,13 +169,20 @@ def test_a_declaration_in_a_file(run, good, platform, place, tmp_path):
         good("push", linear(tmp_path / f"m{n}.onnx", weight=float(n)), "--name", "lin")
     good("alias", "lin@champion", "1", "-m", "the first")
     file = tmp_path / "endpoints.yaml"
-    file.write_text("name: lin\nmodel: lin@champion\nfollow: true\nruntime: {threads: 1}\n---\nname: b\nmodel: lin:2\n")
+    file.write_text(
+        "name: lin\nmodel: lin@champion\nfollow: true\nruntime: {threads: 1}\n---\nname: b\nmodel: lin:2\n"
+        "keys: [{name: app, requests_per_second: 50}]\nlimits: {requests: 100}\n"
+    )
     planned = run("plan", "-f", file)
     assert planned.exit_code == 11
+    assert "  key app is made, and shown once, 50 requests a second\n" in planned.stdout
+    assert "  key lin is made, and shown once (no key covers the endpoint)\n" in planned.stdout
     assert "lin: a new endpoint (lin:1, sha256:" in planned.stdout
     applied = run("apply", "-f", file, "-m", "begin")
     assert applied.exit_code == 0, applied.stderr
     assert "lin is ready: lin:1" in applied.stdout
+    shown = re.search(r"  key app: (ak_\S+)  \(not shown again; kept in .*b\.json\)", applied.stdout)[1]
+    assert good("predict", "b", "-d", "[[1, 2, 3]]", "--key", shown)["outputs"]
     assert (place.root / "keys" / "lin.json").exists()
     assert good("predict", "lin", "-d", "[[1, 2, 3]]")["outputs"][0]["data"] == [6]
     again = run("apply", "-f", file)
@@ -199,7 +209,11 @@ def test_a_declaration_in_a_file(run, good, platform, place, tmp_path):
         assert part in text
     assert "nothing served lin" in run("history", "lin", "--at", "2020-01-01").stdout
     assert "every link holds" in run("history", "--verify").stdout
+    assert "made key app" in run("history", "b").stdout
     good("undeploy", "b", "-m", "done")
+    assert [path.name for path in (place.root / "keys").iterdir()] == ["lin.json"]
+    assert run("predict", "lin", "-d", "[[1, 2, 3]]", "--key", shown).exit_code == 3
+    assert "app" not in {one["name"] for one in good("keys", "list") if not one["revoked"]}
     assert good("history", "b")[-1]["reason"] == "done"
 
 

@@ -11,8 +11,8 @@ from argosy.control.evidence import Evidence
 from argosy.control.rollout import Progress
 from argosy.control.rollout_status import rollout_status
 from argosy.monitoring import guard
-from argosy.monitoring.arm import Counts
 from argosy.monitoring.evidence import Observation, start
+from argosy.serving.counts import Counts
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.guard import Guard
 from argosy.spec.rollout import Rollout

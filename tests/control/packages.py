@@ -69,3 +69,30 @@ def push(
     folder.joinpath("model.yaml").write_text(strict.dump_yaml(manifest))
     lineage = Lineage(pushed_by="ada", pushed_at="2026-01-01T00:00:00Z", host="here")
     return store.add(folder, name=name, manifest=manifest, lineage=lineage)
+
+
+def push_class(store: Store, folder: Path, source: str, x: np.ndarray, label: np.ndarray, *, name: str) -> Version:
+    """Put `class Model` of this source into the store: FP32 rows of two numbers to INT64 labels. `x` and `label` are
+    its golden examples."""
+    folder.joinpath("weights").mkdir(parents=True)
+    folder.joinpath("golden").mkdir()
+    folder.joinpath("weights/model.py").write_text(source)
+    tensorfile.write(folder / "golden/inputs.oip", [tensor("x", x)])
+    tensorfile.write(folder / "golden/outputs.oip", [tensor("label", label)])
+    manifest = ModelManifest(
+        name=name,
+        engine="python",
+        weights="weights",
+        signature=Signature(
+            inputs=(TensorSpec(name="x", datatype="FP32", shape=(-1, 2)),),
+            outputs=(TensorSpec(name="label", datatype="INT64", shape=(-1,)),),
+        ),
+        source=Source(name="model.py", digest="sha256:" + "0" * 64, format="python"),
+        conversion=Conversion(source="python", converted=False, reason="it is code"),
+        scan=Scan(verdict="code", trusted=True),
+        settings={"class": "model:Model"},
+        golden_rows=len(x),
+    )
+    folder.joinpath("model.yaml").write_text(strict.dump_yaml(manifest))
+    lineage = Lineage(pushed_by="ada", pushed_at="2026-01-01T00:00:00Z", host="here")
+    return store.add(folder, name=name, manifest=manifest, lineage=lineage)

@@ -1,11 +1,13 @@
 """The control API as clients meet it: over its real listener, with stand-ins for replicas."""
 
 import json
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from argosy.control import strays
@@ -67,6 +69,8 @@ def test_what_cannot_be_understood_is_told_in_detail(platform: Up):
     refused(platform.ask("PUT", path, json={"model": "digits:1", "replicas": -1}), 400, "invalid_argument", "replicas")
     refused(platform.ask("PUT", path, json={"model": "digit:1"}), 404, "not_found", "did you mean 'digits'")
     refused(platform.ask("PUT", path + "?wait=-1", json={"model": "digits:1"}), 400, "invalid_argument", "wait")
+    huge = {"model": "digits:1", "resources": {"memory": 2**60}}
+    refused(platform.ask("PUT", path, json=huge), 400, "invalid_argument", "GiB of memory, and there are")
     refused(platform.ask("GET", path + "?wiat=1"), 400, "invalid_argument", "did you mean 'wait'")
     refused(platform.ask("GET", "/v1/endpoints/none"), 404, "not_found")
     refused(platform.ask("DELETE", "/v1/endpoints/none"), 404, "not_found")
@@ -112,7 +116,9 @@ def test_an_endpoint_from_its_declaration_to_its_end(platform: Up):
     assert httpx.post(deployed["url"], json={}, headers=key).text.startswith("mine-")
     assert httpx.post(deployed["url"], json={}).status_code == 401
     assert platform.call("PUT", "/v1/endpoints/mine", body, wait=60)["key"] is None
-    assert [each["endpoint"] for each in platform.call("GET", "/v1/replicas")] == ["mine"]
+    (replica,) = platform.call("GET", "/v1/replicas")
+    assert (replica["endpoint"], replica["doing"]) == ("mine", "")
+    assert replica["memory"] == pytest.approx(psutil.Process(replica["pid"]).memory_info().rss, rel=0.1)
 
     failed = platform.call("PUT", "/v1/endpoints/mine", {"model": "digits:2"}, wait=60)["endpoint"]
     assert (failed["state"], failed["serving"]) == ("failed", "digits:1")
@@ -201,6 +207,59 @@ def test_keys_work_when_they_are_answered_and_end_when_they_are_revoked(platform
     refused(platform.ask("POST", "/v1/keys", json={"name": "x", "rate": -1}), 400, "invalid_argument")
     refused(platform.ask("DELETE", "/v1/keys/none"), 404, "not_found")
     platform.call("DELETE", "/v1/endpoints/keyed")
+
+
+def test_declared_keys_and_limits_hold_as_soon_as_they_are_answered(platform: Up):
+    path = "/v1/endpoints/limited"
+    app = {"name": "app", "requests_per_second": 0.01, "burst": 1}
+    body = {"model": "digits:1", "keys": [app, {"name": "ops"}], "limits": {"requests": 1}}
+    assert [each["action"] for each in platform.call("POST", f"{path}/plan", body)["keys"]] == ["make", "make"]
+    found = platform.call("PUT", path, body, actor="ada", wait=60)
+    texts = {each["name"]: {"x-api-key": each["key"]} for each in found["keys"]}
+    assert (found["key"], texts.keys()) == (None, {"app", "ops"})
+    answers = [httpx.post(found["url"], json={}, headers=texts["app"]) for _ in range(2)]
+    assert [each.status_code for each in answers] == [200, 429]
+    assert "retry-after" in answers[1].headers
+
+    url = httpx.URL(found["url"])
+    with socket.create_connection((url.host, url.port)) as held:
+        key = texts["ops"]["x-api-key"]
+        head = f"POST {url.path} HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\ncontent-length: 4\r\n\r\n"
+        held.sendall(f"{head}ab".encode())
+        refused = until(lambda: over(httpx.post(found["url"], json={}, headers=texts["ops"])))
+        assert "as its limits allow" in refused.json()["error"]
+        held.sendall(b"cd")
+        assert held.recv(1000).startswith(b"HTTP/1.1 200")
+    assert httpx.post(found["url"], json={}, headers=texts["ops"]).status_code == 200
+
+    again = platform.call("PUT", path, body, wait=60)
+    assert (again["changed"]["action"], again["keys"], again["endpoint"]["generation"]) == ("nothing", [], 1)
+    less = platform.call("PUT", path, body | {"keys": [{"name": "ops"}]}, wait=60)
+    assert [(each["action"], each["name"]) for each in less["changed"]["keys"]] == [("revoke", "app")]
+    assert httpx.post(found["url"], json={}, headers=texts["app"]).status_code == 401
+    told = platform.ask("GET", "/v1/history/limited").text
+    assert [each["name"] for each in json.loads(told)[0]["body"]["keys"]] == ["app", "ops"]
+    assert not any(each["x-api-key"] in told for each in texts.values())
+    platform.call("DELETE", path)
+    assert "ops" not in {each["name"] for each in platform.call("GET", "/v1/keys") if not each["revoked"]}
+
+
+def over(answer: httpx.Response) -> httpx.Response | None:
+    return answer if answer.status_code == 503 else None
+
+
+def test_what_is_said_of_keys_and_limits_must_make_sense(platform: Up):
+    def bad(words: str, **more: object) -> None:
+        answer = platform.ask("POST", "/v1/endpoints/x/plan", json={"model": "digits:1", **more})
+        refused(answer, 400, "invalid_argument", words)
+
+    bad("did you mean 'requests_per_second'", keys=[{"name": "a", "request_per_second": 1}])
+    bad("did you mean 'pending'", limits={"pendin": 1})
+    bad("limits.requests must be 1", limits={"requests": 0})
+    bad("a name or", keys=[{}])
+    refused(platform.ask("POST", "/v1/keys", json={"name": "x", "rate": 1e9}), 400, "invalid_argument", "0.001 to")
+    tester = platform.call("POST", "/v1/keys", {"name": "tester", "scopes": ["digits:test"]})
+    platform.call("DELETE", f"/v1/keys/{tester['id']}")
 
 
 def test_logs_are_read_from_the_end_and_followed(platform: Up):

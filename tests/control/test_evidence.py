@@ -4,7 +4,7 @@ import msgspec
 
 from argosy.control.evidence import Arm, Evidence, Look, counts, learn
 from argosy.gateway.traffic import Bin, Traffic
-from argosy.monitoring.arm import Counts
+from argosy.serving.counts import Counts
 from argosy.spec.guard import Guard
 
 GUARD = Guard(min_requests=10)

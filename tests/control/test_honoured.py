@@ -5,8 +5,10 @@ import pytest
 from argosy.control.honoured import PENDING, check_honoured
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.guard import Guard, Metric
 from argosy.spec.rollout import Rollout, Shadow
 from argosy.spec.scaling import Scaling, WaitingRoom
+from argosy.spec.settings import PrometheusSettings, Settings
 
 USES = {
     "rollout.shadow": {"rollout": Rollout(shadow=Shadow())},
@@ -15,14 +17,22 @@ USES = {
 
 
 def test_a_plain_declaration_passes():
-    check_honoured(Endpoint(name="digits", model="digits:1", replicas=3))
+    check_honoured(Endpoint(name="digits", model="digits:1", replicas=3), Settings())
 
 
 def test_a_waiting_room_goes_with_an_endpoint_that_may_sleep():
-    check_honoured(Endpoint(name="d", model="d:1", replicas=Scaling(min=0), waiting=WaitingRoom(size=3)))
+    check_honoured(Endpoint(name="d", model="d:1", replicas=Scaling(min=0), waiting=WaitingRoom(size=3)), Settings())
 
 
 @pytest.mark.parametrize("setting", sorted(USES.keys() & PENDING.keys()))
 def test_a_setting_without_effect_is_named(setting: str):
     with pytest.raises(InvalidArgument, match=setting):
-        check_honoured(Endpoint(name="digits", model="digits:1", **USES[setting]))
+        check_honoured(Endpoint(name="digits", model="digits:1", **USES[setting]), Settings())
+
+
+def test_users_metrics_need_a_prometheus():
+    guard = Guard(metrics=(Metric(name="score", query="score{r='$revision'}"),))
+    endpoint = Endpoint(name="digits", model="digits:1", guard=guard)
+    with pytest.raises(InvalidArgument, match=r"set prometheus\.url"):
+        check_honoured(endpoint, Settings())
+    check_honoured(endpoint, Settings(prometheus=PrometheusSettings(url="http://127.0.0.1:9090")))

@@ -1,9 +1,11 @@
 """kill -9 of the controller at any moment: nothing that runs is lost, doubled or restarted."""
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
+import socket
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -91,6 +93,27 @@ def test_a_replica_and_a_gateway_that_died_meanwhile_are_started_again(
     assert first[1] in platform.pids()
     assert len(strays.gateways(home)) == 1
     assert platform.stop() == 0
+
+
+def test_a_gateway_that_died_with_its_controller_comes_back_with_its_routes(
+    home: Home, package: str, start: Callable[..., Up]
+):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    home.config.write_text(f"control: {{port: 0}}\ngateway: {{port: {port}}}\n")
+    platform = start(STAND_IN_UP).ready()
+    url = platform.call("PUT", "/v1/endpoints/digits", {"model": package, "public": True}, wait=60)["url"]
+    platform.kill()
+    strays.end(strays.gateways(home), drain=0.0)
+    platform = start(STAND_IN_UP)
+
+    def answered() -> int:
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.post(url, json={}).status_code
+        return 0
+
+    assert until(answered) == 200, "the first answer is a good one"
+    assert platform.ready().stop() == 0
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """Rollouts in the database: whole or not at all, and of two writers one wins."""
 
-from pathlib import Path
+import threading
 
 import pytest
 
@@ -14,13 +14,15 @@ from argosy.spec.errors import Conflict, NotFound
 from argosy.store import ledger
 from argosy.store.database import Database
 from argosy.targets.base import Revision
+from tests.store import conftest as stores
 
+postgres, url = stores.postgres, stores.url
 GOING = Progress(number=1, candidate="b", stable="a", held=1)
 
 
 @pytest.fixture
-def database(tmp_path: Path):
-    opened = Database(f"sqlite:///{tmp_path}/a.db")
+def database(url: str):
+    opened = Database(url)
     state = State(opened)
     for name, version in (("a", "1"), ("b", "2")):
         endpoint = Endpoint(name="d", model=f"m:{version}")
@@ -45,6 +47,30 @@ def test_what_was_noted_is_read_again(database: Database):
     with database.read() as connection:
         told = [each.body["phase"] for each in ledger.entries(connection, "d") if each.event == "rollout"]
     assert told == ["starting", "done"]
+
+
+def test_of_a_promotion_and_an_abort_at_once_one_gets_through(database: Database):
+    rollouts = Rollouts(database)
+    note(rollouts, GOING)
+    both, won, lost = threading.Barrier(2), list[str](), list[str]()
+
+    def order(what) -> None:
+        both.wait()
+        try:
+            rollouts.command("d", what)
+            won.append(what)
+        except Conflict:
+            lost.append(what)
+
+    racing = [threading.Thread(target=order, args=(what,)) for what in ("promote", "abort")]
+    for each in racing:
+        each.start()
+    for each in racing:
+        each.join()
+    assert sorted([*won, *lost]) == ["abort", "promote"]
+    assert won == [rollouts.last()["d"].progress.order]
+    with database.read() as connection:
+        assert [e.body["order"] for e in ledger.entries(connection, "d") if e.event == "order"] == won
 
 
 def test_a_command_beats_a_controller_that_read_before_it(database: Database):

@@ -3,16 +3,21 @@
 import asyncio
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+import tritonclient.grpc as triton
+from tritonclient.utils import InferenceServerException
 
 from argosy.control import strays
 from argosy.spec.settings import Home
 from argosy.store.store import Store
 from tests.control.conftest import Up, until
+from tests.control.packages import push
 from tests.store.samples import model_lineage, model_manifest, write_folder
 
 STAND_IN_UP = [sys.executable, str(Path(__file__).with_name("stand_in_up.py"))]
@@ -88,3 +93,60 @@ async def test_whoever_waits_survives_the_controller(home: Home, package: str, s
     room.kill()
     assert (await ask(url, 5))[0].status_code == 200, "a room that died is started again, and asked again"
     assert await asyncio.to_thread(platform.stop) == 0
+
+
+def infer(client: triton.InferenceServerClient, rows: int = 1, name: str = "x") -> list[float]:
+    tensor = triton.InferInput(name, [rows, 4], "FP32")
+    tensor.set_data_from_numpy(np.ones((rows, 4), np.float32))
+    return client.infer("digits", [tensor]).as_numpy("y").ravel().tolist()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_grpc_calls_wait_for_a_real_replica(home: Home, store: Store, start: Callable[..., Up], tmp_path: Path):
+    ref = push(store, tmp_path / "package", 3.0).ref
+    platform = start().ready()
+    deploy(platform, ref, runtime={"max_queue_size": 200_000})
+    address = platform.call("GET", "/v1/status")["gateway"].removeprefix("http://")
+    with triton.InferenceServerClient(address) as client:
+        until(lambda: asleep(platform))
+        assert client.is_server_live()
+        assert client.is_server_ready()
+        assert not platform.call("GET", "/v1/replicas"), "to ask for the server's health wakes nobody"
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda rows: infer(client, rows), [1, 2, 3, 100_000]))
+        assert [len(each) for each in answers] == [4, 8, 12, 400_000]
+        assert {value for each in answers for value in each} == {3.0}
+
+        until(lambda: asleep(platform))
+        (room,) = strays.rooms(home)
+        with ThreadPoolExecutor(8) as pool:
+            waiting = [pool.submit(infer, client) for _ in range(4)]
+            refused = pool.submit(infer, client, name="nothing")
+            until(lambda: platform.call("GET", "/v1/replicas"))
+            room.kill()
+            assert [each.result() for each in waiting] == [[3.0] * 4] * 4, "a room that died is started and asked again"
+            with pytest.raises(InferenceServerException, match="'nothing'"):
+                refused.result()
+    assert platform.stop() == 0
+    assert strays.rooms(home) == []
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_past_size_and_deadline_a_grpc_call_is_unavailable(home: Home, package: str, start: Callable[..., Up]):
+    platform = start(STAND_IN_UP).ready()
+    deploy(platform, package, waiting={"size": 3, "deadline": 0.5})
+    until(lambda: asleep(platform))
+    address = platform.call("GET", "/v1/status")["gateway"].removeprefix("http://")
+
+    def ask(_: int) -> InferenceServerException:
+        with pytest.raises(InferenceServerException) as refused:
+            infer(client)
+        return refused.value
+
+    with triton.InferenceServerClient(address) as client, ThreadPoolExecutor(10) as pool:
+        refusals = list(pool.map(ask, range(10)))
+    assert {each.status() for each in refusals} == {"StatusCode.UNAVAILABLE"}
+    assert sum("3 requests wait already" in each.message() for each in refusals) == 7
+    assert sum("waited" in each.message() for each in refusals) == 3
+    assert all("come again in" in each.message() for each in refusals)
+    assert platform.stop() == 0

@@ -4,6 +4,7 @@ from argosy.control.decide import Route
 from argosy.control.routing import api_keys, endpoint_route, upstreams
 from argosy.gateway.model import ApiKey, Upstream
 from argosy.spec.endpoint import Endpoint
+from argosy.spec.limits import Limits
 from argosy.spec.settings import GatewaySettings
 from argosy.store.key import KeyRecord
 from argosy.targets.base import Phase, Replica, Revision, Standing
@@ -29,9 +30,10 @@ def test_only_replicas_that_serve_or_drain_are_upstreams():
 def test_a_route_carries_weights_versions_and_what_the_endpoint_declares():
     revisions = {"r": Revision(id="r", endpoint="d", model="m", version="7", digest="sha256:0")}
     standings = {"r": Standing(replicas=(replica("d-0", "ready"),))}
-    endpoint = Endpoint(name="d", model="m:7", timeout=5, retries=1, public=True)
+    limits = Limits(requests=3)
+    endpoint = Endpoint(name="d", model="m:7", timeout=5, retries=1, public=True, limits=limits)
     route = endpoint_route(endpoint, Route((("r", 100),)), revisions, standings)
-    assert (route.timeout, route.retries, route.auth) == (5, 1, False)
+    assert (route.timeout, route.retries, route.auth, route.limits) == (5, 1, False, limits)
     assert [(each.revision, each.version, each.weight) for each in route.revisions] == [("r", "7", 100)]
     assert endpoint_route(endpoint, Route(), revisions, standings).revisions == ()
 

@@ -4,10 +4,12 @@ import itertools
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 
 from argosy.control.decide import Serving
 from argosy.control.measure import Work, read
+from argosy.control.rollout import Progress
 from argosy.control.scaling import Scaler
 from argosy.control.state import Declared
 from argosy.gateway.traffic import Traffic
@@ -28,7 +30,8 @@ class World:
         self.numbers = itertools.count(1)
         self.pids: list[int] = []
         self.answered: Counter[int] = Counter()
-        self.came = self.waited = 0
+        self.came = self.waited = self.shifted = 0
+        self.shift: float | None = None
         self.fails = False
         self.scaler = self.restarted()
 
@@ -40,7 +43,8 @@ class World:
         if self.fails:
             raise Unavailable("nobody listens")
         return {
-            ("d", "r"): Traffic(completed=self.came),
+            ("d", "r"): Traffic(completed=self.came - self.shifted),
+            ("d", "c"): Traffic(completed=self.shifted),
             ("d", "@waiting"): Traffic(completed=self.waited),
             ("d", "shadow"): Traffic(completed=self.came * 50),
             ("other", "r"): Traffic(completed=self.came * 50),
@@ -52,8 +56,17 @@ class World:
 
     @property
     def declared(self) -> Declared:
-        serving = Serving(active=self.active, held=1)
-        return Declared(endpoint=self.endpoint, revision="r", serving=serving, generation=1, created="", updated="")
+        """With a `shift`, that share of the requests goes to the candidate `c` of a rollout."""
+        rollout = Progress(number=1, candidate="c", stable="r", held=1, phase="shifting")
+        serving = Serving(active=self.active, held=1, rollout=None if self.shift is None else rollout)
+        return Declared(
+            endpoint=self.endpoint,
+            revision="r" if self.shift is None else "c",
+            serving=serving,
+            generation=1,
+            created="",
+            updated="",
+        )
 
     def replicas(self) -> tuple[Replica, ...]:
         def one(pid: int, born: float) -> Replica:
@@ -68,11 +81,15 @@ class World:
         """One second with so many requests, one look, and its outcome put into practice."""
         self.now += 1.0
         self.came += arrivals
+        shifted = round(arrivals * (self.shift or 0))
+        self.shifted += shifted
         ready = [each.pid for each in self.replicas() if each.phase == "ready"]
+        candidates = [msgspec.structs.replace(each, pid=-each.pid, revision="c") for each in self.replicas()]
         for n in range(arrivals):
             if ready:
-                self.answered[ready[n % len(ready)]] += 1
-        await self.scaler.look([self.declared], {"r": Standing(replicas=self.replicas())})
+                self.answered[ready[n % len(ready)] * (-1 if n < shifted else 1)] += 1
+        there = {"r": Standing(replicas=self.replicas()), "c": Standing(replicas=tuple(candidates))}
+        await self.scaler.look([self.declared], there)
         wanted = self.scaler.replicas(self.declared)
         while len(self.pids) < wanted:
             self.pids.append(next(self.numbers))
@@ -143,6 +160,21 @@ async def test_a_restart_goes_on_from_what_runs():
     assert await world.second(50) == before
     zero = World(Scaling(min=0, max=3))
     assert await zero.second() == 0, "one that was at zero stays there"
+
+
+async def test_during_a_rollout_the_load_of_both_arms_counts():
+    alone, both = World(SCALING), World(SCALING)
+    for world in (alone, both):
+        await world.seconds(30, 5)
+        both.shift = 0.0
+        await world.second(5)
+    both.shift = 0.9
+    grown = await alone.seconds(60, 50)
+    found = await both.seconds(60, 50)
+    assert all(with_both >= as_one for with_both, as_one in zip(found, grown, strict=True))
+    assert grown[-1] >= 5
+    both.active, both.shift = "c", 1.0
+    assert min(await both.seconds(60, 50)) >= grown[-1], "once it has all, it needs no fewer"
 
 
 async def test_cold_starts_are_measured():

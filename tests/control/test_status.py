@@ -14,6 +14,24 @@ def standing(ready: int, failed: str = "") -> Standing:
     return Standing(replicas=(one,) * ready, failed=failed)
 
 
+STARTING = Standing(
+    replicas=tuple(
+        Replica(
+            id=f"d-{n}",
+            endpoint="d",
+            revision="new",
+            phase="starting",
+            http="",
+            grpc="",
+            pid=1,
+            started=100.0 + n,
+            doing="it loads its model",
+        )
+        for n in range(2)
+    )
+)
+
+
 @pytest.mark.parametrize(
     ("active", "new", "routed", "replicas", "state", "reason"),
     [
@@ -25,6 +43,8 @@ def standing(ready: int, failed: str = "") -> Standing:
         ("old", standing(0, "boom"), "old", 2, "failed", "m:2 does not become ready: boom; m:1 goes on serving"),
         (None, standing(0, "boom"), "", 2, "failed", "m:2 does not become ready: boom"),
         ("new", standing(0), "", 0, "stopped", ""),
+        (None, STARTING, "", 1, "starting", "d-0 has been starting for 42 s: it loads its model"),
+        ("old", STARTING, "old", 1, "updating", "d-0 has been starting for 42 s: it loads its model"),
     ],
 )
 def test_states(active: str | None, new: Standing, routed: str, replicas: int, state: str, reason: str):
@@ -45,6 +65,7 @@ def test_states(active: str | None, new: Standing, routed: str, replicas: int, s
             standings={"old": standing(1), "new": new},
             routed=frozenset([routed] if routed else []),
             wanted=replicas,
+            now=142.0,
         )
     )
     assert (found.state, found.reason) == (state, reason)

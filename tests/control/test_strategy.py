@@ -24,10 +24,11 @@ class World:
         self.now = 1000.0
         self.exposed: dict[int, int] = {}
         self.judged = Judged()
+        self.replaced: dict[str, int] = {}
 
     def step(self, wanted: Wanted | None, gateway_works: bool = True, seconds: float = 1.0) -> None:
         self.now += seconds
-        running = {r: Seen(ready=n, alive=n, failed="no" if r in self.broken else "") for r, n in self.ready.items()}
+        running = {r: self.seen(r, n) for r, n in self.ready.items()}
         routed = frozenset(revision for revision, _ in self.weights)
         number = self.state.rollout.number if self.state.rollout else 0
         exposed = self.exposed.get(number, 0)
@@ -54,6 +55,10 @@ class World:
             share = dict(self.weights).get(self.state.rollout.candidate, 0)
             number = self.state.rollout.number
             self.exposed[number] = self.exposed.get(number, 0) + share
+
+    def seen(self, revision: str, ready: int) -> Seen:
+        failed, replaced = "no" if revision in self.broken else "", self.replaced.get(revision, 0)
+        return Seen(ready=ready, alive=ready, failed=failed, replaced=replaced, trouble=f"end {replaced}")
 
     def check_scales(self, actions: tuple[Scale | Route | Remove, ...], was: Serving) -> None:
         """Until promoted and past `keep_warm`, the stable revision has what it had: going back needs no new process."""
@@ -150,6 +155,50 @@ def test_a_candidate_that_does_not_become_ready_is_rolled_back():
     world.run(Wanted(revision="x", replicas=1, generation=2, policy=CANARY), 4)
     assert world.state.rollout
     assert (world.state.rollout.phase, world.ready, world.weights) == ("rolled-back", {"a": 1}, (("a", 100),))
+
+
+def test_a_candidate_whose_replicas_must_be_replaced_again_and_again_is_rolled_back():
+    world, b = serving()
+    world.replaced["a"] = 7
+    world.run(b, 3)
+    world.replaced |= {"b": 2}
+    world.run(b, 5)
+    assert world.state.rollout
+    assert world.state.rollout.live, "one request can end two, here as there"
+    world.replaced["b"] = 3
+    world.step(b)
+    assert (world.state.rollout.phase, world.weights) == ("rolled-back", (("a", 100),))
+    assert world.state.rollout.reason == "its replicas had to be replaced 3 times (the stable's: 0); the last: end 3"
+
+
+def test_a_step_counts_from_the_last_replacement():
+    world, b = serving()
+    world.run(b, 4)
+    assert world.state.rollout
+    assert world.state.rollout.served == 5
+    world.replaced["b"] = 1
+    world.step(b)
+    assert (world.state.rollout.served, world.state.rollout.spent) == (0, 0.0)
+    world.step(b)
+    assert world.weights == (("a", 95), ("b", 5))
+    world.step(b)
+    assert world.weights == (("a", 50), ("b", 50))
+
+
+def test_a_machine_that_ends_replicas_of_both_blames_no_candidate_and_a_new_controller_counts_on():
+    world, b = serving()
+    world.run(b, 3)
+    world.replaced |= {"a": 2, "b": 2}
+    world.step(b)
+    world.replaced = {}
+    world.step(b)
+    world.replaced |= {"a": 3, "b": 3}
+    world.step(b)
+    assert world.state.rollout
+    assert (world.state.rollout.live, world.state.rollout.replaced) == (True, (5, 5))
+    world.replaced["b"] = 6
+    world.step(b)
+    assert not world.state.rollout.live
 
 
 def test_recreate_stops_the_old_one_first():

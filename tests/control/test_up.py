@@ -1,7 +1,9 @@
 """What can keep a platform from coming up, and how it says so."""
 
+import asyncio
 import errno
 import os
+import signal
 import socket
 import stat
 from collections.abc import Callable
@@ -11,11 +13,12 @@ import msgspec
 import pytest
 
 import argosy.control.__main__ as control
+from argosy.control.announce import announced
 from argosy.control.detach import detach
 from argosy.control.down import down
-from argosy.control.lock import Lock, holder
+from argosy.control.lock import WAITS, Lock, holder
 from argosy.control.place import gateway_config, prepare
-from argosy.control.port import check_free
+from argosy.serving.port import take
 from argosy.spec.errors import Conflict, InvalidArgument, StorageFull
 from argosy.spec.settings import ControlSettings, GatewaySettings, Home, Settings
 from tests.control.conftest import Up
@@ -32,6 +35,24 @@ async def test_detached_it_answers_is_alone_on_its_home_and_ends(home: Home, set
     assert holder(home) is None
     assert not (home.run / "control.json").exists()
     assert not (home.run / "lock").exists()
+
+
+async def test_a_detached_standby_waits_is_alone_takes_over_and_ends(home: Home, settings: Settings):
+    lines: list[str] = []
+    leader = await detach(home, settings, report=lines.append)
+    standby = await detach(home, settings, report=lines.append, standby=True)
+    assert (standby.url, lines[-1]) == ("", f"standby   process {leader.pid} leads")
+    with pytest.raises(Conflict, match=f"a standby already waits.*{standby.pid}"):
+        await detach(home, settings, report=lines.append, standby=True)
+    os.kill(leader.pid, signal.SIGKILL)
+    async with asyncio.timeout(30):
+        while announced(home, standby.pid) is None:
+            await asyncio.sleep(0.02)
+    await detach(home, settings, report=lines.append, standby=True)
+    assert await down(home, settings, report=lines.append)
+    assert any("the standby in process" in line for line in lines)
+    assert (holder(home), holder(home, WAITS)) == (None, None)
+    assert not (home.run / "control.json").exists()
 
 
 @pytest.mark.parametrize("section", ["control", "gateway"])
@@ -82,9 +103,9 @@ def test_half_a_certificate_and_a_foreign_host_are_refused(home: Home, tmp_path:
     with pytest.raises(InvalidArgument, match="cannot be read"):
         gateway_config(home, GatewaySettings(tls_cert=str(tmp_path / "no"), tls_key=str(tmp_path / "no")))
     with pytest.raises(InvalidArgument, match=r"gateway\.host"):
-        check_free("192.0.2.1", 0, "gateway.port")
+        take("192.0.2.1", 0, "gateway.port")
     with pytest.raises(InvalidArgument, match=r"control\.port must be 0 to 65535, not 65536"):
-        check_free("127.0.0.1", 65536, "control.port")
+        take("127.0.0.1", 65536, "control.port")
 
 
 async def test_a_full_disk_does_not_keep_down_from_its_work(home: Home, monkeypatch: pytest.MonkeyPatch):

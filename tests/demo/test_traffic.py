@@ -5,7 +5,7 @@ import pytest
 
 from argosy.demo import traffic
 from argosy.protocol import rest
-from argosy.spec.errors import RateLimited, Unavailable
+from argosy.spec.errors import DeadlineExceeded, RateLimited, Unavailable
 from argosy.spec.tensor import tensor
 
 ROWS = [(tensor("x", np.array([[float(number)]])),) for number in range(5)]
@@ -80,6 +80,13 @@ async def test_an_answer_that_is_none(gateway, reply):
     async with asyncio.timeout(5):
         with pytest.raises(Unavailable):
             await traffic.send(gateway.url, "k", ROWS, binary=True, connections=2, seconds=1)
+
+
+async def test_an_answer_that_never_comes(gateway, monkeypatch):
+    monkeypatch.setattr(traffic, "ANSWER_SECONDS", 0.1)
+    gateway.reply = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"
+    with pytest.raises(DeadlineExceeded, match=r"within 0\.1 s"):
+        await traffic.send(gateway.url, "k", ROWS, binary=True, connections=2, seconds=1)
 
 
 async def test_nobody_listens(gateway):

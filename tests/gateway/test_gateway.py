@@ -13,10 +13,11 @@ import psutil
 import pytest
 
 from argosy.gateway.gateway import Gateway
-from argosy.gateway.model import EndpointRoute, Limits, Upstream
+from argosy.gateway.model import EndpointRoute, Upstream
 from argosy.gateway.subscriptions import Refused
 from argosy.spec.errors import Conflict, Unavailable
-from tests.gateway.kit import api_key, http, one, revision
+from argosy.spec.limits import Limits
+from tests.gateway.kit import KEY, api_key, http, one, revision
 
 INFER = "/v2/models/digits/infer"
 NORMAL = Limits()
@@ -203,6 +204,27 @@ async def test_there_is_nothing_to_adopt(gateway, config):
         await gateway.address()
     await gateway.start()
     assert await gateway.alive()
+
+
+async def test_one_that_died_is_resumed_with_the_routes_it_had(gateway, config, replica):
+    a = await replica("a")
+    assert not await gateway.resume(), "nothing lies there"
+    await gateway.start([one(a)], [api_key()])
+    with pytest.raises(Conflict, match="already runs"):
+        await gateway.resume()
+    before = listing(gateway)
+    os.kill(gateway.process.running.pid, 9)
+    assert await gateway.process._ended(5)
+    later = Gateway(config)
+    assert await later.resume()
+    async with await http(later, headers={"x-api-key": KEY}) as client:
+        assert (await client.post(INFER, content=b"x")).json()["replica"] == "a"
+    assert await later.apply([one(a)], [api_key()]) is False
+    assert listing(later).keys() == before.keys()
+    await later.process.kill()
+    later.files.write("rds.json", [{"@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"}])
+    assert not await Gateway(config).resume(), "what Envoy refuses is not served"
+    await gateway.start([one(a)], [api_key()])
 
 
 async def test_a_gateway_of_other_settings_is_followed_by_one_with_the_same_routes(gateway, config, replica):

@@ -6,7 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from argosy.gateway.model import EndpointRoute, GatewayConfig, Limits, Upstream
+from argosy.gateway.model import EndpointRoute, GatewayConfig, Upstream
+from argosy.spec.limits import Limits
 from tests.gateway.kit import http, one, revision
 
 INFER = "/v2/models/digits/infer"
@@ -141,7 +142,7 @@ async def test_too_many_waiting_are_503(gateway, replica):
     for task in refused:
         answer = task.result()
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-        assert answer.json() == {"error": "this endpoint has too many requests waiting; try again shortly"}
+        assert answer.json() == {"error": "this endpoint has as many requests as its limits allow; try again shortly"}
     assert 200 in {answer.status_code for answer in good}
 
 

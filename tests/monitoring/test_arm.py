@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.monitoring.arm import BUCKETS, MAX_CATEGORIES, OTHER, Counts, add, bucket, edge, number_bin, since, tick
+from argosy.monitoring.arm import add, since, tick
+from argosy.serving.counts import BUCKETS, MAX_CATEGORIES, OTHER, Counts, bucket, edge, number_bin
 
 COUNTS = st.builds(
     lambda ok, errors, latency, labels: Counts(

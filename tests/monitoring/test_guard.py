@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from argosy.monitoring import evidence
-from argosy.monitoring.arm import Counts, add, bucket
+from argosy.monitoring.arm import add
 from argosy.monitoring.guard import Decision, Observation, State, judge
+from argosy.serving.counts import Counts, bucket
 from argosy.spec.guard import Guard, Metric, Threshold
 
 RNG = np.random.default_rng(7)
@@ -118,7 +119,7 @@ def test_a_stable_that_serves_nothing_is_no_comparison():
 
 
 def test_a_metric_must_arrive_and_go_on_arriving():
-    guard = Guard(metrics=(Metric(name="score", query="q", low=0, high=1),), patience=30)
+    guard = Guard(metrics=(Metric(name="score", query="q_$revision", low=0, high=1),), patience=30)
     decision, state = look(guard, begin(guard), n=200)
     assert decision.reason == "no data: the metric 'score' has not arrived yet"
     assert look(guard, state, seconds=40)[0].reason == "no data: the metric 'score' has not arrived in 41 s"
@@ -130,7 +131,7 @@ def test_a_metric_must_arrive_and_go_on_arriving():
 
 @pytest.mark.parametrize("bounds", [{"low": 0.0, "high": 1.0}, {}])
 def test_a_worse_metric_is_rolled_back(bounds: dict[str, float]):
-    guard = Guard(metrics=(Metric(name="score", query="q", worse="lower", **bounds),))
+    guard = Guard(metrics=(Metric(name="score", query="q_$revision", worse="lower", **bounds),))
     state, rng = begin(guard), np.random.default_rng(5)
     for _ in range(300):
         decision, state = look(guard, state, score=(0.3 * rng.random(), 0.6 + 0.4 * rng.random()))
@@ -175,7 +176,7 @@ def test_a_tolerated_factor_of_latency_is_no_harm():
 
 
 def test_shares_of_evidence_sum_to_one():
-    guard = Guard(metrics=(Metric(name="a", query="q"), Metric(name="b", query="q")))
+    guard = Guard(metrics=(Metric(name="a", query="q_$revision"), Metric(name="b", query="q_$revision")))
     assert sum(evidence.weights(guard, begin(guard)).values()) == pytest.approx(1)
     assert sum(evidence.weights(Guard(), evidence.start()).values()) == pytest.approx(1)
 
@@ -186,7 +187,7 @@ def test_healthy_candidates_are_left_alone():
 
 
 def test_findings_speak_of_every_metric():
-    guard = Guard(metrics=(Metric(name="score", query="q"),))
+    guard = Guard(metrics=(Metric(name="score", query="q_$revision"),))
     decision, _ = look(guard, begin(guard), score=(1.0, 2.0))
     assert [f.metric for f in decision.findings] == ["errors", "latency", "output:label", "metric:score"]
     assert all(f.text for f in decision.findings)

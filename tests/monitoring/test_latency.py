@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argosy.monitoring import latency
-from argosy.monitoring.arm import BUCKETS, bucket
+from argosy.serving.counts import BUCKETS, bucket
 
 COUNTS = st.lists(st.integers(0, 500), min_size=4, max_size=9).filter(lambda counts: sum(counts) > 0)
 

@@ -2,6 +2,7 @@ import importlib.metadata
 
 import pytest
 
+from argosy.packaging import requirements
 from argosy.packaging.requirements import check_all, check_installed, of_engine, read
 from argosy.spec.errors import InvalidArgument, MissingExtra
 
@@ -32,3 +33,11 @@ def test_installed_requirements_pass_and_markers_count():
     check_installed([f"xgboost=={importlib.metadata.version('xgboost-cpu')}"])
     with pytest.raises(MissingExtra, match=r"nothing-like-this \(not installed\).*pip install 'nothing-like-this'"):
         check_installed(["nothing-like-this"])
+
+
+def test_a_framework_that_lacks_is_brought_by_its_extra(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(requirements, "installed", lambda name: "")
+    with pytest.raises(MissingExtra, match=r"needs lightgbm>=4\.5 \(not installed\): .*install 'argosy\[lightgbm\]'$"):
+        check_installed(["lightgbm>=4.5"])
+    with pytest.raises(MissingExtra, match=r"pip install 'argosy\[sklearn\]' 'scikit-learn==1\.6\.0'$"):
+        check_installed(["scikit-learn==1.6.0"])

@@ -15,14 +15,12 @@ from tests.serving.engines import identities
 class RunningReplica:
     """A replica in an event loop and thread of its own, with its addresses."""
 
-    def __init__(self, engines, runtime=None, inline=True, loader=None, grpc=True):
+    def __init__(self, engines, runtime=None, inline=True, loader=None, grpc=True, folder=None):
         self._engines = engines
         self._inline = inline
         names = tuple(ModelConfig(name=name, package="-") for name in engines)
-        address = Address()
-        self.config = ReplicaConfig(
-            models=names, runtime=runtime or Runtime(), http=address, grpc=address if grpc else None
-        )
+        http, rpc = [Address(path=str(folder / name)) if folder else Address() for name in ("h", "g")]
+        self.config = ReplicaConfig(models=names, runtime=runtime or Runtime(), http=http, grpc=rpc if grpc else None)
         self._loader = loader
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run)

@@ -190,3 +190,18 @@ async def test_a_replica_that_uses_more_memory_than_declared_is_replaced(home: H
 
     await until(failed)
     await local.stop()
+
+
+async def test_a_replica_that_never_becomes_ready_is_replaced_and_says_what_it_was_at(home: Home):
+    behave(home, "never")
+    local = await target(home)
+    await local.scale(revision(start_timeout=0.3), 1)
+
+    async def loading() -> bool:
+        return any("loads its model" in each.doing for each in (await local.endpoints("abc123def0")).replicas)
+
+    await until(loading)
+    await until(lambda: _failed(local, "not ready after 0.3 s (it loads its model and checks it)"))
+    behave(home, "ok")
+    await ready(local, 1)
+    await local.stop()

@@ -38,11 +38,39 @@ def test_a_replica_past_its_bound_is_replaced_and_the_reason_is_kept():
     _, state = step({}, 1)
     over = "it used 9 MiB of memory"
     actions, state = step(state, 1, 10.0, Seen(slot=0, verdict="ready", over=over))
-    assert actions == [("terminate", 0), ("start", 1)]
+    assert actions == [("start", 1)]
+    old = Seen(slot=0, verdict="ready", over=over)
+    actions, state = step(state, 1, 11.0, old, Seen(slot=1))
+    assert (actions, state[0].phase) == ([], "leaving"), "it serves until another one does"
+    actions, state = step(state, 1, 12.0, old, Seen(slot=1, verdict="ready"))
+    assert (actions, state[0].phase) == ([], "draining"), "the gateway lets go of it first"
+    seen = (Seen(slot=0, verdict="ready", over=over, released=True), Seen(slot=1, verdict="ready"))
+    actions, state = step(state, 1, 12.5, *seen)
+    assert actions == [("terminate", 0)]
     ended = Ended(now=11.0, status=0, healthy=1.0, reason="bye")
     actions, state = step(state, 1, 11.0, Seen(slot=0, over=over, ended=ended), Seen(slot=1))
     assert actions == [("reap", 0)]
     assert over in state[0].backoff.reason
+
+
+def test_a_replica_past_its_bound_does_not_wait_for_ever_for_another_one():
+    _, state = step({}, 1)
+    seen = (Seen(slot=0, verdict="ready", over="it used 9 MiB of memory"), Seen(slot=1))
+    _, state = step(state, 1, 10.0, seen[0])
+    _, state = step(state, 1, 39.0, *seen)
+    assert state[0].phase == "leaving"
+    _, state = step(state, 1, 40.0, *seen)
+    assert state[0].phase == "draining"
+    _, state = step({0: Slot(phase="leaving", since=10.0)}, 0, 11.0, seen[0])
+    assert state[0].phase == "draining", "none is wanted any more"
+
+
+def test_a_replica_past_its_time_to_start_is_stopped_at_once():
+    _, state = step({}, 1)
+    actions, state = step(state, 1, 10.0, Seen(slot=0, over="it was not ready after 9 s"))
+    assert actions == [("terminate", 0), ("start", 1)]
+    actions, _ = step(state, 1, 12.5, Seen(slot=0, over="it was not ready after 9 s"), Seen(slot=1))
+    assert actions == [("kill", 0)]
 
 
 def test_surplus_leaves_traffic_before_it_is_stopped():

@@ -25,7 +25,7 @@ def plan(context: click.Context, files: tuple[str, ...], as_json: bool) -> None:
     """Print what `argosy apply` would change, field by field, and what would happen. Nothing is changed.
 
     Exit status 0: no difference; 11: there is one; others as of every command. JSON: a list of {name, action, changes,
-    generation, version, digest, revision}; action is nothing, create, revision, scale or settings.
+    generation, version, digest, revision, keys}; action is nothing, create, revision, scale or settings.
 
     \b
     Example:
@@ -56,7 +56,7 @@ def apply(
 
     What a file leaves out has its default; `argosy get NAME` prints a whole declaration to begin with. All are checked
     before the first is written; one that somebody else changes meanwhile is a conflict. JSON: a list of
-    {endpoint, changed, url, key, key_id}.
+    {endpoint, changed, url, key, key_id, keys}.
 
     \b
     Example of a file:
@@ -64,6 +64,7 @@ def apply(
       model: digits@champion
       follow: true
       replicas: 2
+      keys: [{name: mobile-app, requests_per_second: 100}]
     \b
     Example:
       argosy apply -f endpoint.yaml -m "the new model is better at sevens"
@@ -91,8 +92,8 @@ def _write(api: ControlClient, endpoint: Endpoint, generation: int, reason: str,
     kept = keep(endpoint.name, found)
     if not quiet:
         click.echo("\n".join(declaration.told(found["changed"])))
-    if kept and not quiet:
-        click.echo(f"  key: {found['key']}  (not shown again; kept in {kept})")
+    for name, text in kept if not quiet else ():
+        click.echo(f"  {name}: {text}")
     return found
 
 

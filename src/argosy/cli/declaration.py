@@ -62,7 +62,18 @@ def told(plan: dict[str, Any]) -> list[str]:
     head = f"{plan['name']}: {ACTIONS[plan['action']]}"
     if plan["action"] in ("create", "revision"):
         head += f" ({plan['version']}, {plan['digest'][:19]})"
-    return [head, *(f"  {change_line(change)}" for change in plan["changes"])]
+    return [head, *(f"  {change_line(change)}" for change in plan["changes"]), *map(_key_line, plan["keys"])]
+
+
+STEPS = {"make": "is made, and shown once", "change": "changes", "revoke": "is revoked"}
+
+
+def _key_line(step: dict[str, Any]) -> str:
+    rate = f", {step['requests_per_second']:g} requests a second" if step["requests_per_second"] else ""
+    burst = f", {step['burst']} at once" if step["burst"] else ""
+    limits = "" if step["action"] == "revoke" else rate + burst
+    why = "" if step["declared"] else " (no key covers the endpoint)"
+    return f"  key {step['name']}{' ' * bool(step['id'])}{step['id']} {STEPS[step['action']]}{limits}{why}"
 
 
 def change_line(change: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from argosy.cli.base import Command, json_option
 from argosy.cli.here import actor, control
 from argosy.cli.output import emit, pairs, progress
 from argosy.cli.runtime import runtime_of, runtime_options
-from argosy.cli.settle import WAIT_SECONDS, generation_option, keep, reason_option, settle
+from argosy.cli.settle import WAIT_SECONDS, forget_revoked, generation_option, keep, reason_option, settle
 from argosy.client.control import ControlClient
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument, NotFound
@@ -45,7 +45,7 @@ def deploy(
     REF is name:version, name@alias or a digest; it is resolved now, and with --follow again whenever the alias moves.
     Options that are left out keep what the endpoint has. While a new version starts, the old one goes on serving. A new
     endpoint comes with a key, shown once and kept in the home for `argosy predict`. This is the short form of
-    `argosy apply`: it writes the same declaration. JSON: {endpoint, changed, url, key, key_id}.
+    `argosy apply`: it writes the same declaration. JSON: {endpoint, changed, url, key, key_id, keys}.
 
     \b
     Example:
@@ -89,13 +89,13 @@ def _declared(api: ControlClient, ref: str, name: str, given: dict[str, Any]) ->
     return msgspec.structs.replace(base, model=ref, **changes), generation
 
 
-def _print(found: dict[str, Any], kept: str) -> None:
+def _print(found: dict[str, Any], kept: list[tuple[str, str]]) -> None:
     status = found["endpoint"]
     click.echo(
         f"{click.style(status['name'], bold=True)} is {status['state']}: {status['version']}, "
         f"{status['ready']} of {status['replicas']} replicas ready"
     )
-    pairs([("url", found["url"]), ("key", found.get("key")), ("kept", kept and f"{kept} (the key is not shown again)")])
+    pairs([("url", found["url"]), *kept])
     click.echo(f"try it with  argosy predict {status['name']} -d @rows.json")
 
 
@@ -105,7 +105,9 @@ def _print(found: dict[str, Any], kept: str) -> None:
 @generation_option
 @json_option
 def undeploy(name: str, reason: str, generation: int | None, as_json: bool) -> None:
-    """Remove an endpoint and its replicas. Its keys stay; what is in flight is answered. JSON: {deleted}.
+    """Remove an endpoint and its replicas; what is in flight is answered. JSON: {deleted}.
+
+    Keys that its declaration made are revoked, others stay.
 
     \b
     Example:
@@ -114,5 +116,7 @@ def undeploy(name: str, reason: str, generation: int | None, as_json: bool) -> N
     from urllib.parse import quote
 
     path = f"/v1/endpoints/{quote(name, safe='')}"
-    found = control().delete(path, generation=generation, actor=actor(), reason=reason or None)
+    api = control()
+    found = api.delete(path, generation=generation, actor=actor(), reason=reason or None)
+    forget_revoked(api, name)
     emit(found, as_json, lambda: click.echo(f"{name} is removed"))

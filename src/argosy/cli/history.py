@@ -96,12 +96,21 @@ def _told(event: str, body: dict[str, Any]) -> str:
 
     if event == "declare":
         changes = "; ".join(change_line(change) for change in body["changes"] if change["field"] != "name")
-        return f"{body['version']} {body['digest'][7:19]}" + (f"; {changes}" if changes else "")
+        parts = [f"{body['version']} {body['digest'][7:19]}", changes, _keys(body)]
+        return "; ".join(part for part in parts if part)
     if event == "serve":
         return ", ".join(f"{one['weight']} % {one['version']} {one['digest'][7:19]}" for one in body["traffic"]) or "-"
     if event == "alias":
         return f"{body['version']} {body['digest'][7:19]}" if body["version"] else "removed"
-    return ", ".join(f"{key} {value}" for key, value in body.items() if isinstance(value, str | int | float))
+    parts = [f"{key} {value}" for key, value in body.items() if isinstance(value, str | int | float)]
+    return ", ".join([*parts, *([_keys(body)] if body.get("keys") else [])])
+
+
+DONE = {"make": "made", "change": "changed", "revoke": "revoked"}
+
+
+def _keys(body: dict[str, Any]) -> str:
+    return ", ".join(f"{DONE[step['action']]} key {step['name']} {step['id']}" for step in body.get("keys", ()))
 
 
 def _moment(text: str) -> str:

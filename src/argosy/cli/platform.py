@@ -19,24 +19,24 @@ def up(background: bool, standby: bool, as_json: bool) -> None:
     """Start the platform on this machine: control API, gateway, and a replica for each declared endpoint.
 
     In the foreground it runs until Ctrl-C, then drains and stops everything it started. Replicas and the gateway that
-    still run after a crash are taken over as they are. JSON (with -d): {url, pid, started}.
+    still run after a crash are taken over as they are. JSON (with -d): {url, pid, started}; a standby that waits has no
+    url.
 
     \b
     Example:
       argosy up -d
+      argosy up -d --standby
       ARGOSY_GATEWAY_PORT=9000 argosy up
     """
     place = home()
     if as_json and not background:
         raise InvalidArgument("--json needs -d: in the foreground there is no single answer")
-    if standby and background:
-        raise InvalidArgument("--standby waits in the foreground: leave out -d")
     if background:
         from argosy.control.detach import detach
 
         with progress("Starting the platform"):
-            found = asyncio.run(detach(place, settings(), report=lambda line: None))
-        emit(found, as_json, lambda: _started(found.pid))
+            found = asyncio.run(detach(place, settings(), report=lambda line: None, standby=standby))
+        emit(found, as_json, lambda: _started(found.pid) if found.url else _waits(found.pid))
         return
     from argosy.control.up import up as run
 
@@ -51,12 +51,18 @@ def _started(pid: int) -> None:
     click.echo("deploy with  argosy deploy NAME:VERSION;  stop it with  argosy down")
 
 
+def _waits(pid: int) -> None:
+    click.echo(f"a standby waits in the background, process {pid}: it takes over when the platform that leads ends")
+    click.echo("argosy down  ends both")
+
+
 @click.command(cls=Command)
 @json_option
 def down(as_json: bool) -> None:
     """Stop the platform and everything it runs. Models, endpoints and keys are kept for the next `argosy up`.
 
-    Requests in flight are answered first. What a crash left running is stopped too. JSON: {stopped}.
+    Requests in flight are answered first. What a crash left running is stopped too, and a standby that waits on this
+    home. JSON: {stopped}.
 
     \b
     Example:

@@ -7,7 +7,7 @@ import click
 
 from argosy.cli.base import Command, json_option
 from argosy.cli.here import control
-from argosy.cli.output import emit, table
+from argosy.cli.output import emit, size, table
 
 
 @click.command(cls=Command)
@@ -17,7 +17,7 @@ def ps(name: str | None, as_json: bool) -> None:
     """List endpoints and replicas; with NAME, those of one endpoint.
 
     JSON: {endpoints: [{name, state, reason, model, version, digest, revision, serving, replicas, ready, url, …}],
-    replicas: [{id, endpoint, revision, version, phase, pid, started, restarts, …}]}.
+    replicas: [{id, endpoint, revision, version, phase, pid, started, restarts, memory, …}]}.
 
     \b
     Example:
@@ -43,10 +43,18 @@ def _print(endpoints: list[dict[str, Any]], replicas: list[dict[str, Any]]) -> N
     if replicas:
         click.echo()
         lines = [
-            (one["id"], one["phase"], one["version"], one["pid"], one["restarts"], age(time.time() - one["started"]))
+            (
+                one["id"],
+                one["phase"],
+                one["version"],
+                one["pid"],
+                one["restarts"],
+                size(one["memory"]),
+                age(time.time() - one["started"]),
+            )
             for one in replicas
         ]
-        table(("replica", "phase", "version", "pid", "restarts", "age"), lines)
+        table(("replica", "phase", "version", "pid", "restarts", "memory", "age"), lines)
 
 
 def age(seconds: float) -> str:

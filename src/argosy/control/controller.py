@@ -11,6 +11,7 @@ import msgspec
 
 from argosy.control.decide import Action, Observation, Remove, Route, Scale, Seen, Serving, Wanted, decide, unchanged
 from argosy.control.judge import Judge
+from argosy.control.metrics import asked
 from argosy.control.rollouts import Rollouts
 from argosy.control.room import Room
 from argosy.control.routing import api_keys, endpoint_route
@@ -75,13 +76,17 @@ class Controller:
         self._wake.set()
 
     async def start(self, *, gateway_runs: bool) -> int:
-        """Start the gateway unless it was adopted, and adopt replicas: how many. Raises Conflict, Unavailable."""
+        """Start the gateway unless it was adopted, and adopt replicas: how many. Raises Conflict, Unavailable.
+
+        A gateway that died meanwhile is followed by one with the same routes.
+        """
         replicas = await self._target.adopt()
         if error := await self._read():
             raise Unavailable(error)
-        if not gateway_runs:
+        goes_on = gateway_runs or await self._gateway.resume()
+        if not goes_on:
             await self._gateway.start((), self._key_list)
-        self._routed = {each.endpoint.name: _active(each.serving) for each in self._declared if gateway_runs}
+        self._routed = {each.endpoint.name: _active(each.serving) for each in self._declared if goes_on}
         await self._note_address()
         return replicas
 
@@ -104,6 +109,7 @@ class Controller:
         error = await self._read()
         standings = await self._standings()
         await self.scaler.look(self._declared, standings)
+        self.judge.metrics.want(asked(self._declared, self._revisions, self.judge.evidence))
         await self.judge.look(self._declared)
         routes: list[EndpointRoute] = []
         removals: list[str] = []
@@ -142,7 +148,13 @@ class Controller:
         """Decide about one endpoint, note it, and do all but what has to wait for the gateway."""
         declared = next((each for each in self._declared if each.endpoint.name == name), None)
         running = {
-            key: Seen(ready=each.ready, alive=len(each.replicas), failed=each.failed)
+            key: Seen(
+                ready=each.ready,
+                alive=len(each.replicas),
+                failed=each.failed,
+                replaced=each.replaced,
+                trouble=each.trouble,
+            )
             for key, each in standings.items()
             if self._revisions[key].endpoint == name
         }
@@ -258,6 +270,7 @@ class Controller:
                 routed=self._routed.get(name, frozenset()),
                 error=error,
                 url=f"{self._url}/v2/models/{name}/infer",
+                now=time.time(),
                 wanted=self.scaler.replicas(declared),
                 scaling=self.scaler.reason(name),
             )

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from argosy.control.announce import Running, announced
 from argosy.control.lock import holder
@@ -16,26 +17,37 @@ from argosy.targets.process import Process, spawn
 START_SECONDS = 60.0
 
 
-async def detach(home: Home, settings: Settings, *, report: Callable[[str], None]) -> Running:
-    """Start `up` in a session of its own and wait until it answers. Raises what `up` raised, from its log."""
+async def detach(home: Home, settings: Settings, *, report: Callable[[str], None], standby: bool = False) -> Running:
+    """Start `up` in a session of its own and wait until it answers. Raises what `up` raised, from its log.
+
+    A `standby` is waited for until it answers or waits itself: then it has no URL yet.
+    """
     prepare(home, settings)
-    if (pid := holder(home)) is not None:
+    if not standby and (pid := holder(home)) is not None:
         raise Conflict(f"a platform already runs on {home.root}, in process {pid}: use it, or end it by  argosy down")
-    log = home.logs / "control.out.log"
+    log = home.logs / ("standby.out.log" if standby else "control.out.log")
     start = size(log)
     environ = {**os.environ, "ARGOSY_HOME": str(home.root)}
-    process = spawn([sys.executable, "-m", "argosy.control"], environ, log)
+    command = [sys.executable, "-m", "argosy.control", *(["--standby"] if standby else [])]
+    process = spawn(command, environ, log)
     try:
         async with asyncio.timeout(START_SECONDS):
-            while (found := announced(home, process.pid)) is None:
+            while (found := announced(home, process.pid) or _waiting(process, log, start)) is None:
                 if process.ended():
                     raise _reason(last_line(log, start), process)
                 await asyncio.sleep(0.05)
     except TimeoutError:
         process.terminate()
         raise Unavailable(f"the platform did not come up in {START_SECONDS:g} s; see {log}") from None
-    report(f"running   in process {found.pid}, control {found.url}")
+    report(f"running   in process {found.pid}, control {found.url}" if found.url else last_line(log, start))
     return found
+
+
+def _waiting(process: Process, log: Path, start: int) -> Running | None:
+    """A standby that has said so."""
+    if not last_line(log, start).startswith("standby ") or process.ended():
+        return None
+    return Running(url="", pid=process.pid, started=process.started)
 
 
 def _reason(line: str, process: Process) -> ArgosyError:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from argosy.control import room, strays, token
 from argosy.control.announce import control_file
-from argosy.control.lock import Lock, holder
+from argosy.control.lock import LEADS, WAITS, Lock, holder
 from argosy.control.place import gateway_config
 from argosy.spec.errors import ArgosyError, Unavailable
 from argosy.spec.settings import Home, Settings
@@ -18,27 +18,31 @@ PATIENCE = 90.0
 
 
 async def down(home: Home, settings: Settings, *, report: Callable[[str], None], patience: float = PATIENCE) -> bool:
-    """Drain and end all of it: by its controller, or, where that is dead, by the marks of its processes.
+    """Drain and end all of it: by its controller, or, where that is dead, by the marks of its processes. Whoever waits
+    for the controller's end, to take over, is ended first.
 
     False: nothing was running. Raises Unavailable when it has not ended after `patience` seconds.
     """
     if not home.run.is_dir():
         return False
+    if (waiting := holder(home, WAITS)) is not None:
+        report(f"stopping  the standby in process {waiting}")
+        await _ask(home, waiting, WAITS, patience)
     if (pid := holder(home)) is not None:
         report(f"stopping  the platform in process {pid}")
-        await _ask(home, pid, patience)
+        await _ask(home, pid, LEADS, patience)
         return True
     with Lock(home, signed=False):
         return await _clean(home, settings, report)
 
 
-async def _ask(home: Home, pid: int, patience: float) -> None:
+async def _ask(home: Home, pid: int, lock: str, patience: float) -> None:
     """SIGTERM means the same as the API's shutdown, and needs neither its token nor its port."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
     try:
         async with asyncio.timeout(patience):
-            while holder(home) == pid:  # noqa: ASYNC110
+            while holder(home, lock) == pid:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
     except TimeoutError:
         raise Unavailable(f"process {pid} still drains after {patience:g} s; see {home.logs}/control.log") from None

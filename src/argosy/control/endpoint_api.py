@@ -5,6 +5,7 @@ import functools
 
 import msgspec
 
+from argosy.control.declared_keys import Desk, ShownKey
 from argosy.control.fit import check_fits, machine
 from argosy.control.honoured import check_honoured
 from argosy.control.plan import Plan, plan
@@ -13,7 +14,6 @@ from argosy.control.route import Call, Route, Services
 from argosy.control.status import EndpointStatus
 from argosy.spec.endpoint import Endpoint, check_name
 from argosy.spec.errors import InvalidArgument
-from argosy.store.key import EVERYTHING
 from argosy.store.ledger import Cause
 from argosy.targets.base import Revision
 
@@ -65,13 +65,14 @@ class Writing(Written, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 class Deployed(msgspec.Struct, frozen=True, kw_only=True):
     """What a declaration led to, and what it `changed`. `key` is a new API key, shown this once, where no key could
-    reach the endpoint."""
+    reach the endpoint; `keys` are those that were declared and made, shown this once, too."""
 
     endpoint: EndpointStatus
     changed: Plan
     url: str
     key: str | None = None
     key_id: str | None = None
+    keys: tuple[ShownKey, ...] = ()
 
 
 class Deleted(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,41 +84,42 @@ class Deleted(msgspec.Struct, frozen=True, kw_only=True):
 async def put(call: Call) -> Deployed:
     """Declare an endpoint. The model reference is resolved now; the same declaration again tries again what failed."""
     services, query = call.services, call.query
-    found, revision = await asyncio.to_thread(_planned, services, call.body)
+    desk = Desk(services.state.database, call.body)
+    found, revision = await asyncio.to_thread(_planned, services, call.body, desk)
     await services.controller.retry(revision.id)
-    write = functools.partial(services.state.declare, cause=query.cause, expected=query.generation)
+    write = functools.partial(services.state.declare, cause=query.cause, expected=query.generation, keys=desk)
     declared = await asyncio.to_thread(write, call.body, revision)
-    if found.action != "nothing" and declared.generation == found.generation:
-        found = msgspec.structs.replace(found, action="nothing", changes=())
-    key_id, key = await asyncio.to_thread(_key, services, call.body)
+    found = msgspec.structs.replace(found, keys=desk.did)
+    if declared.generation == found.generation:
+        found = msgspec.structs.replace(found, action="settings" if desk.did else "nothing", changes=())
     status = await services.controller.wait(call.body.name, query.wait)
-    return Deployed(endpoint=status, changed=found, url=status.url, key=key, key_id=key_id)
+    own = next((each for each in desk.shown if not each.declared), None)
+    return Deployed(
+        endpoint=status,
+        changed=found,
+        url=status.url,
+        key=own and own.key,
+        key_id=own and own.id,
+        keys=tuple(each for each in desk.shown if each.declared),
+    )
 
 
 async def planned(call: Call) -> Plan:
     """What declaring this would change. Nothing is written."""
-    found, _ = await asyncio.to_thread(_planned, call.services, call.body)
+    desk = Desk(call.services.state.database, call.body)
+    found, _ = await asyncio.to_thread(_planned, call.services, call.body, desk)
     return found
 
 
-def _planned(services: Services, endpoint: Endpoint) -> tuple[Plan, Revision]:
-    check_honoured(endpoint)
+def _planned(services: Services, endpoint: Endpoint, desk: Desk) -> tuple[Plan, Revision]:
+    check_honoured(endpoint, services.settings)
     check_fits(endpoint, [each.endpoint for each in services.state.endpoints()], machine())
     version = services.store.registry.resolve(endpoint.model)
-    declared = services.state.endpoint(endpoint.name)
+    declared, keys = services.state.endpoint(endpoint.name), desk.plan()
     if declared is None:
-        return plan(None, "", 0, endpoint, version), revision_of(endpoint, version)
-    found = plan(declared.endpoint, declared.revision, declared.generation, endpoint, version)
+        return plan(None, "", 0, endpoint, version, keys), revision_of(endpoint, version)
+    found = plan(declared.endpoint, declared.revision, declared.generation, endpoint, version, keys)
     return found, revision_of(endpoint, version)
-
-
-def _key(services: Services, endpoint: Endpoint) -> tuple[str | None, str | None]:
-    """A key for an endpoint that needs one and that no good key covers."""
-    wanted = {endpoint.name, EVERYTHING}
-    if endpoint.public or any(not key.revoked and wanted & set(key.scopes) for key in services.store.keys.list()):
-        return None, None
-    record, text = services.store.keys.create(endpoint.name, (endpoint.name,))
-    return record.id, text
 
 
 async def get(call: Call) -> EndpointStatus:
@@ -132,7 +134,7 @@ async def every(call: Call) -> list[EndpointStatus]:
 
 
 async def delete(call: Call) -> Deleted:
-    """Take an endpoint out of the gateway, then drain and stop its replicas. Keys stay."""
+    """Take an endpoint out of the gateway, then drain and stop its replicas. Keys that it did not declare stay."""
     name = check_name(call.path["name"])
     query = call.query
     write = functools.partial(call.services.state.delete, cause=query.cause, expected=query.generation)

@@ -7,7 +7,8 @@ import msgspec
 from argosy.control.rollout import LONGEST_LOOK
 from argosy.gateway.traffic import Traffic
 from argosy.monitoring import evidence, guard
-from argosy.monitoring.arm import Counts, add, bucket, since
+from argosy.monitoring.arm import add, since
+from argosy.serving.counts import Counts, bucket
 from argosy.spec.guard import Guard
 
 FRESH = evidence.State()
@@ -43,12 +44,13 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """One look at both arms at `now`, and the user's metrics, as (candidate, stable)."""
+    """One look at both arms at `now`, and the user's metrics, as (candidate, stable); why some did not come."""
 
     now: float
     candidate: Arm
     stable: Arm
     metrics: dict[str, tuple[float | None, float | None]] = {}
+    troubles: dict[str, str] = {}
 
 
 FLOOR_MS = 5.0
@@ -74,6 +76,7 @@ def learn(look: Look, old: Evidence, declared: Guard | None) -> Evidence:
         candidate=_between(look.candidate, old.candidate),
         stable=_between(look.stable, old.stable),
         metrics=look.metrics,
+        troubles=look.troubles,
     )
     fresh = msgspec.structs.replace(old, looked=look.now, candidate=look.candidate, stable=look.stable)
     if declared is None:

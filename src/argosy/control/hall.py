@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from argosy.capacity.waiting import Look, Refusal, Room, begin, decide
+from argosy.spec.limits import MOST
 from argosy.spec.scaling import WaitingRoom
 
 LOOK = 0.02
@@ -21,20 +22,22 @@ AT_ONCE = 64
 """Requests that a ready replica is given at once."""
 
 
+class Admitted(msgspec.Struct, frozen=True):
+    """Go to this replica, to its socket for HTTP or for gRPC. It is of this revision."""
+
+    revision: str
+    http: str
+    grpc: str
+
+
 class Door(msgspec.Struct, frozen=True, kw_only=True):
-    """An endpoint that may be waited for. `ready`: the sockets of its replicas, each with its revision; `ready_in`:
-    seconds that a start takes."""
+    """An endpoint that may be waited for. `ready`: its replicas; `most`: requests that may be with them at one time;
+    `ready_in`: seconds that a start takes."""
 
     room: WaitingRoom = WaitingRoom()
-    ready: tuple[tuple[str, str], ...] = ()
+    ready: tuple[Admitted, ...] = ()
+    most: int = MOST
     ready_in: float = 0.0
-
-
-class Admitted(msgspec.Struct, frozen=True):
-    """Go to this replica's socket, which is of this revision."""
-
-    socket: str
-    revision: str
 
 
 Outcome = Admitted | Refusal
@@ -53,15 +56,14 @@ class Queue:
 
     def look(self, door: Door, now: float) -> None:
         """Let in, let go, and tell them."""
-        free = AT_ONCE * len(door.ready) - self.serving
+        free = min(AT_ONCE * len(door.ready), door.most) - self.serving
         seen = Look(now=now, came=tuple(self.came), left=frozenset(self.left), free=free, ready_in=door.ready_in)
         self.came.clear()
         self.left.clear()
         verdict, self.state = decide(seen, self.state, door.room)
         for number in verdict.serve:
-            revision, socket = door.ready[self.turn % len(door.ready)]
+            self._tell(number, door.ready[self.turn % len(door.ready)])
             self.turn += 1
-            self._tell(number, Admitted(socket, revision))
         for refusal in verdict.refuse:
             self._tell(refusal.request, refusal)
 

@@ -6,17 +6,23 @@ from argosy.control.room import may_sleep
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.scaling import WaitingRoom
+from argosy.spec.settings import Settings
 
 PENDING: dict[str, Callable[[Endpoint], bool]] = {
     "waiting without replicas.min of 0": lambda endpoint: endpoint.waiting != WaitingRoom() and not may_sleep(endpoint),
     "rollout.shadow": lambda endpoint: endpoint.rollout.shadow is not None,
-    "guard.metrics": lambda endpoint: endpoint.guard is not None and bool(endpoint.guard.metrics),
 }
 """Setting → whether a declaration makes use of it."""
 
 
-def check_honoured(endpoint: Endpoint) -> None:
+def check_honoured(endpoint: Endpoint, settings: Settings) -> None:
     """Raises InvalidArgument, naming every setting that would have no effect here."""
+    if endpoint.guard and endpoint.guard.metrics and not settings.prometheus.url:
+        raise InvalidArgument(
+            f"endpoint '{endpoint.name}' declares guard.metrics, and there is no Prometheus to ask: set "
+            "prometheus.url in config.yaml (or ARGOSY_PROMETHEUS_URL), as in http://127.0.0.1:9090, and start the "
+            "platform again"
+        )
     if found := [name for name, used in PENDING.items() if used(endpoint)]:
         raise InvalidArgument(
             f"endpoint '{endpoint.name}' declares what this platform does not act upon: {', '.join(found)}; "

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 import msgspec
 
 from argosy.control.evidence import Arm, Evidence, Look, counts, learn
+from argosy.control.metrics import Metrics
 from argosy.control.rollouts import Kept, Rollouts
 from argosy.control.state import Declared
 from argosy.control.strategy import Judged, Serving
@@ -21,6 +22,7 @@ class Judge:
 
     def __init__(self, rollouts: Rollouts, stats: Stats, clock: Callable[[], float] = time.time) -> None:
         self.rollouts, self._stats, self._clock = rollouts, stats, clock
+        self.metrics = Metrics()
         self.kept: dict[str, Kept] = {}
         self._learned: dict[str, Evidence] = {}
         self.now = clock()
@@ -54,7 +56,8 @@ class Judge:
         arms = (
             Arm(gateway=counts(found.get((name, each), Traffic()))) for each in (progress.candidate, progress.stable)
         )
-        look = Look(now=self.now, candidate=next(arms), stable=next(arms))
+        came, troubles = self.metrics.take(name, progress.number)
+        look = Look(now=self.now, candidate=next(arms), stable=next(arms), metrics=came, troubles=troubles)
         old = Evidence() if progress.phase == "starting" else self.kept[name].evidence
         return learn(look, old, declared.endpoint.guard)
 

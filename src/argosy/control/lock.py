@@ -13,15 +13,20 @@ ATTEMPTS = 5
 """Whoever asks for the holder takes the lock for an instant; that is not yet another platform."""
 
 
+LEADS, WAITS = "lock", "standby"
+"""The lock of the platform that runs on a home, and of the one that waits for its end."""
+
+
 class Lock:
     """Held from `with` to its end. Raises Conflict with the process that holds it.
 
     `signed` writes down which process that is; without, a full disk is no hindrance.
     """
 
-    def __init__(self, home: Home, *, signed: bool = True) -> None:
-        self.path: Path = home.run / "lock"
+    def __init__(self, home: Home, name: str = LEADS, *, signed: bool = True) -> None:
+        self.path: Path = home.run / name
         self._home = home
+        self._what = "a platform already runs" if name == LEADS else "a standby already waits"
         self._signed = signed
         self._fd = -1
 
@@ -49,7 +54,7 @@ class Lock:
             holder = os.pread(self._fd, 32, 0).decode() or "unknown"
             os.close(self._fd)
             raise Conflict(
-                f"a platform already runs on {self._home.root}, in process {holder}: use it, or end it by  argosy down"
+                f"{self._what} on {self._home.root}, in process {holder}: use it, or end it by  argosy down"
             ) from None
         try:
             if os.fstat(self._fd).st_ino == self.path.stat().st_ino:
@@ -66,10 +71,10 @@ class Lock:
         os.close(self._fd)
 
 
-def holder(home: Home) -> int | None:
+def holder(home: Home, name: str = LEADS) -> int | None:
     """The process that holds the lock now; None if nobody does."""
     try:
-        fd = os.open(home.run / "lock", os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(home.run / name, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return None
     try:

@@ -5,8 +5,8 @@ import os
 import tempfile
 from pathlib import Path
 
-from argosy.control.port import check_free
 from argosy.gateway.model import GatewayConfig, Tls
+from argosy.serving.port import take
 from argosy.spec.errors import InvalidArgument, StorageFull
 from argosy.spec.settings import GatewaySettings, Home, Settings
 from argosy.targets import launch
@@ -67,4 +67,4 @@ def _tls(settings: GatewaySettings) -> Tls | None:
 
 def check_gateway_port(settings: GatewaySettings) -> None:
     """Raise Conflict when something listens where the gateway shall."""
-    check_free(settings.host, settings.port, "gateway.port")
+    take(settings.host, settings.port, "gateway.port").close()

@@ -1,10 +1,11 @@
 """What a declaration would change: field by field, and what that leads to. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, cast
 
 import msgspec
 
+from argosy.control.declared_keys import KeyStep
 from argosy.control.revision import revision_of
 from argosy.spec.endpoint import Endpoint
 from argosy.store.version import Version
@@ -25,7 +26,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What would happen: `create` an endpoint, roll out a new `revision`, `scale` the one there is, change `settings`
-    that need no new replica, or `nothing`. `generation` is the one that was compared with; 0: there is none yet.
+    or API `keys`, which need no new replica, or `nothing`. `generation` is the one that was compared with; 0: there is
+    none yet.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     digest: str
     revision: str
+    keys: tuple[KeyStep, ...] = ()
 
 
 def difference(old: Endpoint | None, new: Endpoint) -> tuple[Change, ...]:
@@ -55,30 +58,39 @@ def difference(old: Endpoint | None, new: Endpoint) -> tuple[Change, ...]:
     )
 
 
-def plan(old: Endpoint | None, revision: str, generation: int, new: Endpoint, version: Version) -> Plan:
-    """From what is declared (`old`, its `revision` and `generation`) to what `new` with its resolved `version` asks."""
+def plan(
+    old: Endpoint | None,
+    revision: str,
+    generation: int,
+    new: Endpoint,
+    version: Version,
+    keys: tuple[KeyStep, ...] = (),
+) -> Plan:
+    """From what is declared (`old`, its `revision` and `generation`) to what `new` with its resolved `version` asks,
+    and what happens to `keys` for that."""
     wanted, changes = revision_of(new, version), difference(old, new)
     if old is not None and wanted.id != revision and not changes:
         changes = (Change(field="version", old="", new=version.ref),)
     return Plan(
         name=new.name,
-        action=_action(old, changes, same=wanted.id == revision),
+        action=_action(old, [*changes, *keys], same=wanted.id == revision),
         changes=changes,
         generation=generation,
         version=version.ref,
         digest=version.digest,
         revision=wanted.id,
+        keys=keys,
     )
 
 
-def _action(old: Endpoint | None, changes: tuple[Change, ...], *, same: bool) -> Action:
+def _action(old: Endpoint | None, changes: Sequence[Change | KeyStep], *, same: bool) -> Action:
     if old is None:
         return "create"
     if not same:
         return "revision"
     if not changes:
         return "nothing"
-    scaled = any(change.field.partition(".")[0] == "replicas" for change in changes)
+    scaled = any(isinstance(each, Change) and each.field.partition(".")[0] == "replicas" for each in changes)
     return "scale" if scaled else "settings"
 
 

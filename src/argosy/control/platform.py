@@ -14,6 +14,7 @@ from argosy.control.announce import Running, announce
 from argosy.control.api import application
 from argosy.control.controller import Controller
 from argosy.control.follow import keep_following
+from argosy.control.metrics import Metrics
 from argosy.control.place import check_gateway_port, gateway_config
 from argosy.control.room import Room
 from argosy.control.route import Services
@@ -22,6 +23,7 @@ from argosy.control.state import State
 from argosy.control.strays import end, end_strays, gateways, replicas, rooms
 from argosy.control.watchdog import watch
 from argosy.gateway.gateway import Gateway
+from argosy.monitoring.prometheus import Prometheus
 from argosy.spec.settings import Home, Settings
 from argosy.store.store import Store
 from argosy.targets import log
@@ -65,6 +67,7 @@ class Platform:
         self.state = State(store.database)
         self.controller = Controller(self.state, store.keys, self.target, self.gateway, settings.gateway)
         self.room = self.controller.room = Room(home, self.controller.scaler, self._wake)
+        self.metrics = self.controller.judge.metrics = _metrics(settings)
         self._ending = asyncio.Event()
         self.started = psutil.Process().create_time()
         services = Services(
@@ -142,3 +145,9 @@ class Platform:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         self._tasks = []
+        await self.metrics.close()
+
+
+def _metrics(settings: Settings) -> Metrics:
+    where = settings.prometheus
+    return Metrics(Prometheus(where.url, where.token_file) if where.url else None)

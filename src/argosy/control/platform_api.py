@@ -1,12 +1,14 @@
 """`/v1/status`, `/v1/replicas`, `/v1/logs`, `/v1/shutdown`: the platform itself."""
 
 import asyncio
+import contextlib
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
 import msgspec
+import psutil
 
 import argosy
 from argosy.control.route import Call, Route
@@ -68,7 +70,19 @@ async def status(call: Call) -> Status:
 async def replicas(call: Call) -> list[ReplicaStatus]:
     """Every replica that runs, by id."""
     await call.services.controller.settled()
-    return list(call.services.controller.view.replicas)
+    found = call.services.controller.view.replicas
+    used = await asyncio.to_thread(memory, [each.pid for each in found])
+    return [msgspec.structs.replace(each, memory=used.get(each.pid, 0)) for each in found]
+
+
+def memory(leaders: Collection[int]) -> dict[int, int]:
+    """The resident bytes of all processes in the sessions that these lead."""
+    used = dict.fromkeys(leaders, 0)
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if (leader := os.getsid(process.pid)) in used:
+                used[leader] += process.memory_info().rss
+    return used
 
 
 async def shutdown(call: Call) -> Stopping:

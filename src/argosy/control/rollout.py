@@ -22,7 +22,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     `starting`: the candidate is not ready; `shifting`: both have traffic; `warm`: the candidate has all of it and the
     stable one could take it back; the others are ends. `held` replicas stay with the stable revision. `spent` seconds
     and `served` requests of the candidate since the phase or step began, `exposed` since the rollout began; `looked`
-    is the time of the last look (seconds since 1970). `reason` says why it ended or what it waits for.
+    is the time of the last look (seconds since 1970). `replaced`: replicas of candidate and stable that had to be
+    replaced since it began, `counted` their counters at the last look. `reason` says why it ended or what it waits for.
     """
 
     number: int
@@ -37,6 +38,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     served: int = 0
     exposed: int = 0
     looked: float = 0.0
+    replaced: tuple[int, int] = (0, 0)
+    counted: tuple[int, int] = (0, 0)
     paused: bool = False
     order: Order = ""
     reason: str = ""
@@ -47,16 +50,22 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
         return self.phase in LIVE
 
 
-def look(progress: Progress, now: float, exposed: int) -> Progress:
-    """Count what passed since the last look."""
+def look(progress: Progress, now: float, exposed: int, counted: tuple[int, int] = (0, 0)) -> Progress:
+    """Count what passed since the last look. A counter that fell began anew, with the controller.
+
+    A step's seconds and requests count from the last time that a replica of the candidate had to be replaced.
+    """
     seconds = min(max(now - progress.looked, 0.0), LONGEST_LOOK) if progress.looked else 0.0
     more = max(exposed - progress.exposed, 0)
+    mine, theirs = (new - old if new >= old else new for old, new in zip(progress.counted, counted, strict=True))
     return msgspec.structs.replace(
         progress,
         looked=now,
-        spent=progress.spent + seconds,
-        served=progress.served + more,
+        spent=0.0 if mine else progress.spent + seconds,
+        served=0 if mine else progress.served + more,
         exposed=progress.exposed + more,
+        replaced=(progress.replaced[0] + mine, progress.replaced[1] + theirs),
+        counted=counted,
     )
 
 

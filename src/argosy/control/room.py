@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from argosy.control import strays
-from argosy.control.activator import demand_socket, doors_file, http_socket
-from argosy.control.hall import Door
+from argosy.control.activator import demand_socket, doors_file, grpc_socket, http_socket
+from argosy.control.hall import Admitted, Door
 from argosy.control.scaling import Scaler
 from argosy.control.state import Declared
 from argosy.gateway.model import EndpointRoute
@@ -35,7 +35,7 @@ def may_sleep(endpoint: Endpoint) -> bool:
 def clear(home: Home) -> None:
     """End the process of a home, and remove its files."""
     strays.end(strays.rooms(home), 0.0)
-    for path in (http_socket(home.run), doors_file(home.run), demand_socket(home.run)):
+    for path in (http_socket(home.run), grpc_socket(home.run), doors_file(home.run), demand_socket(home.run)):
         path.unlink(missing_ok=True)
 
 
@@ -75,17 +75,24 @@ class Room(asyncio.DatagramProtocol):
         if endpoint is None:
             return route
         seconds = endpoint.waiting.deadline + endpoint.timeout
-        return msgspec.structs.replace(route, waiting=Waiting(http=str(http_socket(self.home.run)), seconds=seconds))
+        run = self.home.run
+        waiting = Waiting(http=str(http_socket(run)), grpc=str(grpc_socket(run)), seconds=seconds)
+        return msgspec.structs.replace(route, waiting=waiting)
 
     def _door(self, route: EndpointRoute, endpoint: Endpoint) -> Door:
         ready = [
-            (each.revision, upstream.http)
+            Admitted(each.revision, upstream.http, upstream.grpc or "")
             for each in route.revisions
             if each.weight
             for upstream in each.upstreams
             if upstream.state == "ready"
         ]
-        return Door(room=endpoint.waiting, ready=tuple(ready), ready_in=self._scaler.cold_start(route.endpoint))
+        return Door(
+            room=endpoint.waiting,
+            ready=tuple(ready),
+            most=endpoint.limits.requests,
+            ready_in=self._scaler.cold_start(route.endpoint),
+        )
 
     def _tell(self, doors: dict[str, Door]) -> None:
         try:

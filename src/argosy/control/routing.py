@@ -29,6 +29,7 @@ def endpoint_route(
         ),
         timeout=endpoint.timeout,
         retries=endpoint.retries,
+        limits=endpoint.limits,
         auth=not endpoint.public,
         sticky=sticky and Sticky(by=sticky.by, name=sticky.name),
         testers=endpoint.rollout.testers,

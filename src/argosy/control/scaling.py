@@ -185,15 +185,16 @@ class Scaler:
         now, name = self._clock(), declared.endpoint.name
         gap = max(0.0, now - course.at) if math.isfinite(course.at) else 0.0
         course.at = now
-        mine = {revision: each for (endpoint, revision), each in counts.items() if endpoint == name}
-        mine = {key: each for key, each in mine.items() if key in (declared.serving.active, WAITING)}
-        ready = [each for each in _replicas(declared, standings) if each.phase == "ready"]
-        works = await asyncio.gather(*(self._measure(each) for each in ready))
-        found = {each.pid: work for each, work in zip(ready, works, strict=True) if work is not None}
+        arms = _arms(declared)
+        mine = {key: each for (endpoint, key), each in counts.items() if endpoint == name and key in (*arms, WAITING)}
+        working = [each for arm in arms for each in standings.get(arm, Standing()).replicas if each.phase == "ready"]
+        works = await asyncio.gather(*(self._measure(each) for each in working))
+        found = {each.pid: work for each, work in zip(working, works, strict=True) if work is not None}
         waiting = course.waiting if now - course.told <= FRESH else 0
         queue = course.queued(gap, found) + waiting
         active = sum(each.active for each in mine.values())
-        serving = min(len(ready), course.wanted)
+        ready = sum(each.phase == "ready" for each in _replicas(declared, standings))
+        serving = min(ready, course.wanted)
         return Observation(
             now=now,
             arrivals=max(course.arrivals(mine), waiting if not serving else 0),
@@ -205,6 +206,13 @@ class Scaler:
             ready=serving,
             starting=course.wanted - serving,
         )
+
+
+def _arms(declared: Declared) -> tuple[str, ...]:
+    """The revisions that have the endpoint's traffic: during a rollout two, each of which must be able to take all."""
+    rollout = declared.serving.rollout
+    both = (rollout.candidate, rollout.stable) if rollout and rollout.live else ()
+    return tuple(dict.fromkeys((declared.serving.active or declared.revision, *both)))
 
 
 def _replicas(declared: Declared, standings: Mapping[str, Standing]) -> tuple[Replica, ...]:

@@ -3,62 +3,55 @@
 import asyncio
 import contextlib
 import socket
+from collections.abc import Generator
 from typing import Any
 
-from granian.constants import Interfaces
-from granian.server.embed import Server
+import uvicorn
 
-from argosy.control.port import check_free
+from argosy.serving.port import take
 from argosy.spec.settings import ControlSettings
 
-STOP_SECONDS = 5.0
+STOP_SECONDS = 5
+IDLE_SECONDS = 75
 
 
 class ApiServer:
     """Serves an ASGI application at a host and port; port 0 takes a free one."""
 
     def __init__(self, app: Any, settings: ControlSettings) -> None:
-        self._app, self._host, self._port = app, settings.host, settings.port
+        self._host, self._port = settings.host, settings.port
         self._task: asyncio.Task[None] | None = None
-        self._server: Server | None = None
+        config = uvicorn.Config(
+            app,
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=IDLE_SECONDS,
+            timeout_graceful_shutdown=STOP_SECONDS,
+        )
+        self._server = _Guest(config)
 
     async def start(self) -> str:
         """Listen, and say at which URL. Raises Conflict when the port is in use."""
-        check_free(self._host, self._port, "control.port")
-        with _reserve(self._host, self._port) as held:
-            port = held.getsockname()[1]
-            self._server = Server(
-                self._app, self._host, port, interface=Interfaces.ASGINL, log_enabled=False, websockets=False
-            )
-            self._task = asyncio.create_task(self._server.serve())
-            await self._listening(port)
-        return f"http://{f'[{self._host}]' if ':' in self._host else self._host}:{port}"
-
-    async def _listening(self, port: int) -> None:
-        assert self._task is not None
-        while not self._task.done():
-            with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection(_reachable(self._host), port)
-                writer.close()
-                return
-            await asyncio.sleep(0.01)
-        self._task.result()
+        bound: socket.socket = take(self._host, self._port, "control.port")
+        bound.listen()
+        self._task = asyncio.create_task(self._server.serve(sockets=[bound]))
+        return f"http://{f'[{self._host}]' if ':' in self._host else self._host}:{bound.getsockname()[1]}"
 
     async def stop(self) -> None:
         """Answer what was asked, and listen no more."""
-        if self._server is not None and self._task is not None:
-            self._server.stop()
-            await asyncio.wait([self._task], timeout=STOP_SECONDS)
+        if self._task is not None:
+            self._server.should_exit = True
+            await asyncio.wait([self._task])
 
 
-def _reachable(host: str) -> str:
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+class _Guest(uvicorn.Server):
+    """One that leaves signals to its host."""
 
-
-def _reserve(host: str, port: int) -> socket.socket:
-    """A bound socket that does not listen: it holds the port while the server begins to listen at it."""
-    held = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    held.bind((host, port))
-    return held
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield

@@ -6,7 +6,9 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from argosy.control import declared_keys
 from argosy.control.decide import Serving
+from argosy.control.declared_keys import Desk
 from argosy.control.plan import difference
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import Conflict, NotFound
@@ -71,12 +73,19 @@ class State:
         self.database = database.create()
 
     def declare(
-        self, endpoint: Endpoint, revision: Revision, *, cause: Cause | None = None, expected: int | None = None
+        self,
+        endpoint: Endpoint,
+        revision: Revision,
+        *,
+        cause: Cause | None = None,
+        expected: int | None = None,
+        keys: Desk | None = None,
     ) -> Declared:
         """Write a declaration, new or changed. What serves stays as it is until the controller says otherwise.
 
         The same one again changes nothing. `expected` is the generation that the writer saw, 0 for none; raises
-        Conflict, with the difference, if another one has been written since.
+        Conflict, with the difference, if another one has been written since. `keys` are settled along with it, or,
+        where nobody would be shown them, left alone.
         """
         moment, spec = now(), msgspec.json.encode(endpoint).decode()
         changed = {"spec": spec, "revision": revision.id, "updated": moment}
@@ -86,7 +95,10 @@ class State:
             created = connection.execute(insert.returning(E.name)).one_or_none() is not None
             before = _declared(connection.execute(_row(endpoint.name).with_for_update()).one())
             _check_expected(None if created else before, endpoint, expected)
+            told = {"keys": steps} if (steps := keys.settle(connection) if keys else ()) else {}
             if not created and (before.endpoint, before.revision) == (endpoint, revision.id):
+                if told:
+                    ledger.append(connection, endpoint.name, "keys", told, cause)
                 return before
             generation = _deleted(connection, endpoint.name) if created else before.generation
             update = sa.update(endpoints_table).where(E.name == endpoint.name)
@@ -94,7 +106,7 @@ class State:
             self._keep(connection, revision, moment)
             declared = _declared(connection.execute(_row(endpoint.name)).one())
             body = _told(declared, revision, None if created else before.endpoint)
-            ledger.append(connection, endpoint.name, "declare", body, cause)
+            ledger.append(connection, endpoint.name, "declare", body | told, cause)
             return declared
 
     def _keep(self, connection: sa.Connection, revision: Revision, moment: str) -> None:
@@ -103,7 +115,10 @@ class State:
         connection.execute(added.on_conflict_do_nothing())
 
     def delete(self, name: str, *, cause: Cause | None = None, expected: int | None = None) -> None:
-        """Forget an endpoint and its revisions. Raises NotFound; Conflict where its generation is not `expected`."""
+        """Forget an endpoint and its revisions, and revoke the keys that its declarations made.
+
+        Raises NotFound; Conflict where its generation is not `expected`.
+        """
         with self.database.begin() as connection:
             row = connection.execute(_row(name).with_for_update()).one_or_none()
             if row is None:
@@ -112,7 +127,8 @@ class State:
             connection.execute(sa.delete(endpoints_table).where(E.name == name))
             connection.execute(sa.delete(revisions_table).where(revisions_table.c.endpoint == name))
             connection.execute(sa.delete(rollouts_table).where(rollouts_table.c.endpoint == name))
-            ledger.append(connection, name, "delete", {"generation": row.generation}, cause)
+            ended = declared_keys.end_all(connection, name)
+            ledger.append(connection, name, "delete", {"generation": row.generation, "keys": ended}, cause)
 
     def serve(self, name: str, serving: Serving) -> None:
         """Note which revision has the traffic."""

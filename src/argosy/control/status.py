@@ -15,7 +15,8 @@ Phase = Literal["starting", "ready", "updating", "failed", "stopped"]
 class EndpointStatus(msgspec.Struct, frozen=True, kw_only=True):
     """An endpoint: what is declared, what serves, why not.
 
-    `starting`: not enough replicas of the serving revision are ready; `updating`: another revision is on its way;
+    `starting`: not enough replicas of the serving revision are ready, and `reason` says what the oldest that starts is
+    at; `updating`: another revision is on its way;
     `scaling`: why there are so many replicas, where they follow the load;
     `failed`: the declared revision does not become ready, for `reason`, and `serving` says which version still does.
     """
@@ -48,6 +49,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     routed: frozenset[str]
     error: str = ""
     url: str = ""
+    now: float = 0.0
     wanted: int
     scaling: str = ""
 
@@ -99,20 +101,31 @@ def _phase(facts: Facts) -> tuple[Phase, str]:
         still = f"; {facts.ref(active)} goes on serving" if updating and facts.standing(active).ready else ""
         return "failed", f"{facts.ref(declared.revision)} does not become ready: {new.failed}{still}"
     if updating:
-        return "updating", facts.error or (rollout.reason if rollout and rollout.live else "")
+        return "updating", facts.error or (rollout.reason if rollout and rollout.live else "") or _doing(facts)
     if not wanted and facts.declared.endpoint.replicas != 0 and active:
         return "ready", facts.error
     if not wanted:
         return ("starting" if facts.routed else "stopped"), facts.error
     if new.ready >= wanted and declared.revision in facts.routed:
         return "ready", facts.error
-    return "starting", facts.error
+    return "starting", facts.error or _doing(facts)
+
+
+def _doing(facts: Facts) -> str:
+    """Since when the declared revision's oldest replica that starts has done so, and what it is at."""
+    starting = [each for each in facts.standing(facts.declared.revision).replicas if each.phase == "starting"]
+    if not starting:
+        return ""
+    oldest = min(starting, key=lambda each: each.started)
+    took = f" has been starting for {max(facts.now - oldest.started, 0):.0f} s" if oldest.started else ""
+    return f"{oldest.id}{took}: {oldest.doing}"
 
 
 class ReplicaStatus(Replica, frozen=True, kw_only=True):
-    """A replica with the version it serves."""
+    """A replica with the version it serves, and the resident memory of its processes, in bytes."""
 
     version: str
+    memory: int = 0
 
 
 def replica_status(replica: Replica, revision: Revision) -> ReplicaStatus:

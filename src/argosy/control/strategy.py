@@ -10,16 +10,21 @@ from argosy.spec.rollout import Rollout
 
 WHOLE = 100
 """What the weights of a route add up to, if it has any."""
+UNSTEADY = 3
+"""How many more replicas of the candidate than of the stable one may have to be replaced: one request can end two."""
 HALF = 50
 """What a rolling candidate may have before its guard is sure."""
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """A revision as its target sees it: replicas that take requests, all that run, and why none becomes ready."""
+    """A revision as its target sees it: replicas that take requests, all that run, and why none becomes ready; how many
+    ended unasked, and why the last one did."""
 
     ready: int = 0
     alive: int = 0
     failed: str = ""
+    replaced: int = 0
+    trouble: str = ""
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +81,11 @@ def advance(seen: Observation, wanted: Wanted, state: Serving) -> Serving:
         wanted = _awake(wanted)
         progress = msgspec.structs.replace(progress, held=wanted.replicas)
     state = msgspec.structs.replace(state, held=wanted.replicas if wanted.elastic else state.held)
-    return _moved(seen, wanted, state, look(progress, seen.now, seen.exposed))
+    return _moved(seen, wanted, state, look(progress, seen.now, seen.exposed, _counted(seen, progress)))
+
+
+def _counted(seen: Observation, progress: Progress) -> tuple[int, int]:
+    return seen.of(progress.candidate).replaced, seen.of(progress.stable).replaced
 
 
 def _awake(wanted: Wanted) -> Wanted:
@@ -106,7 +115,7 @@ def _superseded(progress: Progress) -> Progress:
 
 
 def _begun(seen: Observation, wanted: Wanted, stable: str, state: Serving) -> Progress:
-    return Progress(
+    begun = Progress(
         number=state.rollout.number + 1 if state.rollout else 1,
         candidate=wanted.revision,
         stable=stable,
@@ -114,12 +123,15 @@ def _begun(seen: Observation, wanted: Wanted, stable: str, state: Serving) -> Pr
         generation=wanted.generation,
         looked=seen.now,
     )
+    return msgspec.structs.replace(begun, counted=_counted(seen, begun))
 
 
 def _moved(seen: Observation, wanted: Wanted, state: Serving, progress: Progress) -> Serving:
     candidate, stable = seen.of(progress.candidate), seen.of(progress.stable)
     if progress.order == "abort":
         return _back(state, progress, "aborted", "on demand")
+    if progress.phase != "starting" and progress.order != "promote" and (why := _unsteady(progress, candidate)):
+        return _back(state, progress, "rolled-back", why)
     if candidate.failed and not candidate.ready:
         return _back(state, progress, "rolled-back", f"it does not become ready: {candidate.failed}")
     if seen.judged.verdict == "rollback" and progress.phase != "starting" and progress.order != "promote":
@@ -134,6 +146,14 @@ def _moved(seen: Observation, wanted: Wanted, state: Serving, progress: Progress
     if progress.phase == "starting":
         return _started(wanted, state, progress, candidate, whole)
     return _shifted(seen, wanted, state, progress, whole)
+
+
+def _unsteady(progress: Progress, candidate: Seen) -> str:
+    """Why a candidate is no good whose replicas must be replaced again and again, while the stable's need not."""
+    mine, theirs = progress.replaced
+    if mine - theirs < UNSTEADY:
+        return ""
+    return f"its replicas had to be replaced {mine} times (the stable's: {theirs}); the last: {candidate.trouble}"
 
 
 def _back(state: Serving, progress: Progress, phase: Literal["rolled-back", "aborted"], reason: str) -> Serving:

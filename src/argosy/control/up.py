@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from argosy.control import token
 from argosy.control.announce import control_file
 from argosy.control.lease import Lease, holder, keep, win
-from argosy.control.lock import Lock
+from argosy.control.lock import WAITS, Lock
 from argosy.control.lock import holder as locked_by
 from argosy.control.place import prepare
 from argosy.control.platform import Platform
@@ -62,12 +62,11 @@ async def up(
 
 async def _lock(home: Home, standby: bool, report: Callable[[str], None]) -> Lock:
     """The home's lock, not yet entered; a standby gets it once nobody holds it."""
-    told = False
-    while standby and (pid := locked_by(home)) is not None:
-        if not told:
+    if standby and (pid := locked_by(home)) is not None:
+        with Lock(home, WAITS):
             report(f"standby   process {pid} leads")
-            told = True
-        await asyncio.sleep(STANDBY)
+            while locked_by(home) is not None:  # noqa: ASYNC110
+                await asyncio.sleep(STANDBY)
     return Lock(home)
 
 

@@ -12,8 +12,10 @@ import numpy as np
 
 from argosy.client.errors import from_answer
 from argosy.protocol import rest
-from argosy.spec.errors import Unavailable
+from argosy.spec.errors import DeadlineExceeded, Unavailable
 from argosy.spec.tensor import Array, Tensor
+
+ANSWER_SECONDS = 60.0
 
 
 class Traffic(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,13 +87,17 @@ class Connection(asyncio.Protocol):
             self._waiting.set_exception(Unavailable(reason))
 
     async def exchange(self, message: bytes) -> Answer:
-        """Send a whole request and wait for its answer. Raises Unavailable."""
+        """Send a whole request and wait for its answer, at most a minute. Raises Unavailable, DeadlineExceeded."""
         if self.transport.is_closing():
             raise Unavailable("the gateway closed a connection")
         self._answer = Answer()
         self._waiting = asyncio.get_running_loop().create_future()
         self.transport.write(message)
-        return await self._waiting
+        try:
+            return await asyncio.wait_for(self._waiting, ANSWER_SECONDS)
+        except TimeoutError:
+            self.transport.abort()
+            raise DeadlineExceeded(f"no answer within {ANSWER_SECONDS:g} s") from None
 
 
 class Round:

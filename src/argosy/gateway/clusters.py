@@ -5,8 +5,9 @@ import hashlib
 import msgspec
 
 from argosy.gateway.access_log import MODEL
-from argosy.gateway.model import EndpointRoute, Limits, RevisionRoute, Upstream
+from argosy.gateway.model import EndpointRoute, RevisionRoute, Upstream
 from argosy.gateway.xds import Resource, polled_source, typed
+from argosy.spec.limits import Limits
 
 HTTP, GRPC = "http", "grpc"
 
@@ -39,9 +40,9 @@ def _pool(protocol: str, threshold: Resource, about: Resource) -> Resource:
 def room(endpoint: EndpointRoute, protocol: str) -> Resource:
     """The cluster of an endpoint's waiting room: one host, never ejected; who answers there says its revision.
 
-    All who wait may come again at once, when it has started anew.
+    It has bounds of its own, and all who wait may come again at once, when it has started anew.
     """
-    threshold = {**_sizes(endpoint.limits), "max_retries": endpoint.limits.requests}
+    threshold = {**_sizes(Limits()), "max_retries": Limits().requests}
     return _pool(protocol, threshold, {"endpoint": endpoint.endpoint})
 
 

@@ -60,6 +60,19 @@ class Gateway:
                 await self.process.kill()
                 raise self._explained(error) from None
 
+    async def resume(self) -> bool:
+        """Starts Envoy with the routes, keys and clusters that were given to the last one, which is gone.
+
+        False: nothing lies there, or this Envoy does not take it.
+        """
+        async with self._lock:
+            if await self.process.adopt():
+                raise Conflict(f"a gateway already runs in {self.config.run_dir}: adopt it or stop it")
+            if not {CDS, RDS} <= self.files.names() or not await self._start_as_it_lies():
+                return False
+            self._stale = await self.subscriptions.stale()
+            return True
+
     async def adopt(self) -> bool:
         """Takes over an Envoy that an earlier controller started here. False: there is none (any more).
 
@@ -123,11 +136,17 @@ class Gateway:
             await self.process.stop(self.config.drain_seconds if drain_seconds is None else drain_seconds)
 
     async def _follow(self) -> bool:
-        """Another Envoy in place of this one. Routes and clusters are the files that lie there; the listener and its
-        certificate follow from the settings."""
+        """Another Envoy in place of this one."""
+        await self.process.stop(self.config.drain_seconds)
+        return await self._start_as_it_lies()
+
+    async def _start_as_it_lies(self) -> bool:
+        """Routes and clusters are the files that lie there; the listener and its certificate follow from the settings.
+
+        False: Envoy refuses them, or does not start.
+        """
         node = f"argosy-{secrets.token_hex(8)}"
         files = build_snapshot(self.config, (), ()).files()
-        await self.process.stop(self.config.drain_seconds)
         for file in files.keys() & {LDS, SDS}:
             self.files.write(file, files[file])
         mark = self.subscriptions.mark()

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from argosy.gateway import testers
 from argosy.gateway.access_log import LUA
 from argosy.gateway.answers import direct_grpc
-from argosy.gateway.clusters import GRPC
+from argosy.gateway.clusters import GRPC, WAITING
 from argosy.gateway.forward import described, forward, switched_off, switched_on
 from argosy.gateway.grpc_names import SERVICE
 from argosy.gateway.listener import EXTRACTION, GRPC_STATS, RATE_LIMIT
@@ -49,13 +49,19 @@ def endpoint_calls(config: GatewayConfig, endpoint: EndpointRoute, targets: Targ
 
 
 def server_calls(endpoints: tuple[EndpointRoute, ...], targets: Targets) -> list[Resource]:
-    """Liveness, readiness, metadata, health and reflection of the server: any ready replica, no key."""
+    """Liveness, readiness, metadata, health and reflection of the server: any ready replica, no key.
+
+    A waiting room answers while all endpoints sleep.
+    """
     ready = [
         (endpoint, {"cluster": name})
         for endpoint in endpoints
         for revision in endpoint.revisions
         if revision.ready and (name := targets.clusters.get((endpoint.endpoint, revision.revision, GRPC)))
     ]
+    if not ready and all(endpoint.waiting for endpoint in endpoints):
+        rooms = ((each, targets.clusters.get((each.endpoint, WAITING, GRPC))) for each in endpoints)
+        ready = [(endpoint, {"cluster": name}) for endpoint, name in rooms if name]
     if not ready:
         return [direct_grpc({**path, "grpc": {}}, UNAVAILABLE, "no replica is ready") for path in SERVER_PATHS]
     return [

@@ -11,6 +11,7 @@ from argosy.gateway.names import check_socket, check_token
 from argosy.gateway.shaping import Mirror, Sticky, Waiting
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.limits import Limits, check_rate
 
 ANY_ENDPOINT = "*"
 """The scope that covers every endpoint."""
@@ -122,22 +123,6 @@ class RevisionRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return any(upstream.state == "ready" for upstream in self.upstreams)
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Circuit breaking, per revision and protocol: past these a request is refused with 503 at once."""
-
-    connections: int = 4096
-    pending: int = 4096
-    requests: int = 4096
-    retry_budget_percent: float = 20.0
-    retry_minimum: int = 10
-
-    def __post_init__(self) -> None:
-        if min(self.connections, self.pending, self.requests) < 1:
-            raise InvalidArgument("circuit breaker limits must be at least 1")
-        if not 0 <= self.retry_budget_percent <= 100 or self.retry_minimum < 0:
-            raise InvalidArgument("retry_budget_percent must be 0 to 100 and retry_minimum not negative")
-
-
 class EndpointRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A public name and the revisions behind it. `timeout` is seconds for one whole answer, retries included.
 
@@ -194,8 +179,4 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         for scope in self.scopes:
             if (name := scope.removesuffix(TEST)) != ANY_ENDPOINT:
                 check_name(name, f"key '{self.id}': scope")
-        if self.requests_per_second is None:
-            if self.burst is not None:
-                raise InvalidArgument(f"key '{self.id}': burst needs requests_per_second")
-        elif not 0.001 <= self.requests_per_second <= 1_000_000 or not 1 <= (self.burst or 1) <= 1_000_000:
-            raise InvalidArgument(f"key '{self.id}': requests_per_second 0.001 to 1000000 and burst 1 to 1000000")
+        check_rate(f"key '{self.id}'", self.requests_per_second, self.burst)

@@ -13,7 +13,7 @@ UNKNOWN, INVALID_ARGUMENT, DEADLINE, EXHAUSTED, UNIMPLEMENTED, INTERNAL, UNAVAIL
 SHORTLY = "try again shortly"
 SENTENCES: tuple[tuple[str, int, Resource], ...] = (
     (f"no replica of this endpoint is ready; {SHORTLY}", UNAVAILABLE, {"flags": ["UH"]}),
-    (f"this endpoint has too many requests waiting; {SHORTLY}", UNAVAILABLE, {"flags": ["UO"]}),
+    (f"this endpoint has as many requests as its limits allow; {SHORTLY}", UNAVAILABLE, {"flags": ["UO"]}),
     ("the endpoint did not answer within its time limit", DEADLINE, {"flags": ["UT"]}),
     ("the request took too long to arrive or to be answered", DEADLINE, {"flags": ["SI", "DT"]}),
     ("the replica ended before it answered; this request may be what crashes the model", INTERNAL, {"flags": ["UC"]}),

@@ -1,10 +1,26 @@
 """Errors: is the candidate worse than the stable revision, and is it surely not worse by more than the margin?
 
-Both are mixtures of the e-processes of `binary`, each with its own guess of the candidate's rate. The stable's rate in
-the guesses is learned from all it did before the block (its history before the rollout may count too: a guess may use
-anything that is past). The stable has most of the traffic, so its rate is as good as known and the cost is the
-candidate's alone.
+Both are products of the e-values of `binary`, a block at a time. The stable's rate in the guesses is learned from all
+it did before the block (its history before the rollout may count too: a guess may use anything that is past). The
+stable has most of the traffic, so its rate is as good as known and the cost is the candidate's alone.
+
+Harm is a mixture of guesses, each held throughout: how bad a candidate is, nobody knows beforehand. No harm has one
+guess that moves: what is expected is known (the stable's own rate), and the question is when the proof is there.
+Guessing that rate throughout makes ln E grow fastest on average, but the typical candidate then waits longer than it
+must. What gets most candidates to a goal by a deadline bets by how far the goal is and how much time is left
+(Kulldorff 1993, "Optimal control of favorable games with a time limit"; Browne 1999, "Reaching goals by a deadline:
+digital options and continuous-time active portfolio management"). Here: guess the rate at which the proof would be
+complete just in time. On the scale asin √rate, on which the deviation of a share is the same everywhere, n requests
+whose rate is d from the null's bring about 2·n·d² of ln E, so the guess lies √(missing / left) times the stable's
+distance from the null: bolder than the stable's rate for who is behind, shyer for who is ahead and has little to win.
+
+It stays an e-process whatever the deadline, the bounds below and α are: the guess depends on ln E, the counts and the
+stable's rate before the block alone, and lies on the harmless side of the null (boldness > 0), which is all that
+`binary` asks of a guess. Given the past, the block's E then has mean ≤ 1 at every point of the null, rates that change
+from block to block included, so the product is a test supermartingale and P(ever ≥ 1/α) ≤ α (Ville).
 """
+
+import math
 
 import numpy as np
 
@@ -15,9 +31,12 @@ RATES = (0.05, 0.25, 0.75)
 HARM_WEIGHTS = np.array([0.1, 0.15, 0.3, 0.15, 0.1, 0.08, 0.08, 0.04])
 """Guesses of harm: odds of an error multiplied, or a plain rate where the stable has none to multiply."""
 
-SAFE_FACTORS = (0.8, 1.0)
-SAFE_WEIGHTS = np.array([0.85, 0.15])
-"""Guesses of no harm, as factors on the stable's rate. Below 1 promotes the typical candidate sooner than 1 itself."""
+DEADLINE, LAST = 0.8, 0.02
+"""When the proof of no harm is meant to be there, as a share of the requests that the stable's rate as the guess needs
+on average: most of equal candidates get there. The time left is never taken to be less than `LAST`."""
+SHY, BOLD, LATE = 0.75, 1.3, 1.1
+"""Bounds of the guess's distance from the null, relative to the stable's: at least, at most, at most past the deadline.
+They keep what is lost by a guess far off small."""
 
 
 def stable_rate(errors: Number, requests: Number) -> Number:
@@ -39,10 +58,39 @@ def harm(logs: Number, rate: Number, n_c: Number, k_c: Number, n_s: Number, k_s:
     return logs + _block(n_c, k_c, n_s, k_s, a, b, tolerance)
 
 
-def safe(logs: Number, rate: Number, n_c: Number, k_c: Number, n_s: Number, k_s: Number, margin: float) -> Floats:
-    """One more block of evidence against "candidate's rate ≥ stable's + margin": ln E for every guess (last axis)."""
-    b: Floats = np.asarray(rate, float)[..., None]
-    return logs + _block(n_c, k_c, n_s, k_s, b * np.array(SAFE_FACTORS), b, margin)
+def safe(
+    logs: Number,
+    rate: Number,
+    paired: Number,
+    n_c: Number,
+    k_c: Number,
+    n_s: Number,
+    k_s: Number,
+    margin: float,
+    alpha: float,
+) -> Floats:
+    """One more block of evidence against "candidate's rate ≥ stable's + margin": ln E.
+
+    `logs`, `rate` (`stable_rate`) and `paired` are of what came before the block; all have the shape of the counts. The
+    goal is ln E = ln 1/α.
+    """
+    b, goal = np.asarray(rate, float), math.log(1 / alpha)
+    own, null = _angle(b), _angle(np.minimum(b + margin, 1.0))
+    gap = null - own
+    left = DEADLINE - 2 * gap**2 * np.asarray(paired, float) / goal
+    missing = np.maximum(1 - np.asarray(logs, float) / goal, 0.0)
+    boldness = np.clip(np.sqrt(missing / np.maximum(left, LAST)), SHY, np.where(left > 0, BOLD, LATE))
+    a = np.sin(np.maximum(null - gap * boldness, own / 2)) ** 2
+    return logs + log_e(n_c, k_c, n_s, k_s, a, b, margin)
+
+
+def paired(n_c: Number, n_s: Number) -> Floats:
+    """The candidate's requests less what the stable's uncertainty takes from them: n_c·n_s / (n_c + n_s)."""
+    return np.asarray(n_c * n_s / np.maximum(n_c + n_s, 1))
+
+
+def _angle(rate: Floats) -> Floats:
+    return np.arcsin(np.sqrt(rate))
 
 
 def _block(n_c: Number, k_c: Number, n_s: Number, k_s: Number, a: Floats, b: Floats, delta: float) -> Floats:
@@ -53,8 +101,3 @@ def _block(n_c: Number, k_c: Number, n_s: Number, k_s: Number, a: Floats, b: Flo
 def harm_evidence(logs: Number) -> Floats:
     """ln E of the mixture: at 1/α or above the candidate is worse, at level α over all looks."""
     return mix(logs, HARM_WEIGHTS)
-
-
-def safe_evidence(logs: Number) -> Floats:
-    """ln E of the mixture: at 1/α or above the candidate is within the margin, at level α over all looks."""
-    return mix(logs, SAFE_WEIGHTS)

@@ -2,13 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from operator import itemgetter
 
 import msgspec
 import numpy as np
 
 from argosy.monitoring import errors, latency, metric, predictions
-from argosy.monitoring.arm import Counts, add
+from argosy.monitoring.arm import add
 from argosy.monitoring.binary import Floats
+from argosy.serving.counts import Counts
 from argosy.spec.guard import Guard, Metric
 
 ERRORS, LATENCY = "errors", "latency"
@@ -18,12 +20,14 @@ SHARES = {ERRORS: 0.5, LATENCY: 0.25}
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """One look: seconds since the last, what both arms did meanwhile (`arm.tick`), and the user metrics that arrived,
-    as (candidate, stable); None or NaN is no data."""
+    as (candidate, stable); None or NaN is no data. `troubles` says of a metric that did not arrive why, where that is
+    known."""
 
     seconds: float
     candidate: Counts = Counts()
     stable: Counts = Counts()
     metrics: dict[str, tuple[float | None, float | None]] = {}
+    troubles: dict[str, str] = {}
 
 
 class Pair(msgspec.Struct, frozen=True):
@@ -113,8 +117,10 @@ def _errors(fold: _Fold) -> None:
     counts = (c.requests, c.errors, s.requests, s.errors)
     harm = fold.old(ERRORS, len(errors.HARM_WEIGHTS))
     fold.keep(ERRORS, errors.harm(harm, rate, *counts, fold.guard.error_tolerance))
-    safe = fold.old(f"{ERRORS}:safe", len(errors.SAFE_WEIGHTS))
-    fold.keep(f"{ERRORS}:safe", errors.safe(safe, rate, *counts, fold.guard.margin))
+    safe = fold.old(f"{ERRORS}:safe", 1)
+    waited, state = fold.state.waiting, fold.state
+    before = errors.paired(state.candidate.requests - waited[0].requests, state.stable.requests - waited[1].requests)
+    fold.keep(f"{ERRORS}:safe", errors.safe(safe, rate, before, *counts, fold.guard.margin, fold.guard.alpha))
 
 
 def _latency(fold: _Fold) -> None:
@@ -194,7 +200,7 @@ def log_evidence(name: str, state: State) -> float:
         return 0.0
     family, _, rest = name.partition(":")
     mixtures = {
-        ERRORS: errors.safe_evidence if rest else errors.harm_evidence,
+        ERRORS: itemgetter(0) if rest else errors.harm_evidence,
         LATENCY: latency.safe_evidence if rest else latency.harm_evidence,
         "output": predictions.evidence,
         "metric": metric.evidence,

@@ -5,9 +5,9 @@ import math
 import msgspec
 
 from argosy.monitoring import latency, predictions
-from argosy.monitoring.arm import Counts
 from argosy.monitoring.binary import interval
 from argosy.monitoring.evidence import ERRORS, LATENCY, Pair, State, log_evidence, vector, weights
+from argosy.serving.counts import Counts
 from argosy.spec.guard import Guard
 
 

@@ -15,9 +15,9 @@ from typing import Literal
 import msgspec
 
 from argosy.monitoring import evidence, latency
-from argosy.monitoring.arm import Counts
 from argosy.monitoring.evidence import ERRORS, LATENCY, Observation, State
 from argosy.monitoring.findings import Finding, findings, name_of, rate
+from argosy.serving.counts import Counts
 from argosy.spec.guard import Guard, Threshold
 
 Verdict = Literal["hold", "advance", "pause", "rollback"]
@@ -38,7 +38,7 @@ def judge(guard: Guard, seen: Observation, state: State) -> tuple[Decision, Stat
     state = evidence.absorb(guard, seen, state)
     proven = [name for name in proofs(guard) if name in state.proven or _passed(guard, name, state)]
     state = msgspec.structs.replace(state, proven=tuple(proven), alarm=state.alarm or _alarm(guard, state))
-    verdict, reason = _decide(guard, state)
+    verdict, reason = _decide(guard, state, seen.troubles)
     decision = Decision(
         verdict=verdict,
         reason=reason,
@@ -58,20 +58,20 @@ def _passed(guard: Guard, name: str, state: State) -> bool:
     return evidence.log_evidence(name, state) >= math.log(1 / guard.alpha)
 
 
-def _decide(guard: Guard, state: State) -> tuple[Verdict, str]:
+def _decide(guard: Guard, state: State, troubles: dict[str, str]) -> tuple[Verdict, str]:
     served = state.candidate.requests
     if state.alarm:
         return "rollback", state.alarm
     silent = [name for name, seconds in state.silent.items() if seconds >= guard.patience]
     if silent:
-        return "pause", _silence(silent[0], state)
+        return "pause", _silence(silent[0], state) + _because(silent[0], troubles)
     if not served:
         return "hold", "no data: the candidate has served no request yet"
     if not state.past.requests and not state.stable.requests:
         return "hold", "no data: the stable revision has served no request to compare with"
     absent = [m.name for m in guard.metrics if m.name not in state.pairs]
     if absent:
-        return "hold", f"no data: the metric '{absent[0]}' has not arrived yet"
+        return "hold", f"no data: the metric '{absent[0]}' has not arrived yet" + _because(absent[0], troubles)
     if served < guard.min_requests:
         return "hold", f"too few requests: the candidate has served {served:,} of at least {guard.min_requests:,}"
     return _promotion(guard, state)
@@ -102,6 +102,10 @@ def _silence(name: str, state: State) -> str:
     if name in state.pairs:
         return f"no data: the metric '{name}' stopped arriving {seconds:.0f} s ago"
     return f"no data: the metric '{name}' has not arrived in {seconds:.0f} s"
+
+
+def _because(name: str, troubles: dict[str, str]) -> str:
+    return f": {troubles[name]}" if name in troubles else ""
 
 
 def _alarm(guard: Guard, state: State) -> str:

@@ -22,8 +22,8 @@ from typing import cast
 
 import numpy as np
 
-from argosy.monitoring.arm import BUCKETS, GROWTH, edge
 from argosy.monitoring.binary import Floats, Number, log_e, mix, plausible
+from argosy.serving.counts import BUCKETS, GROWTH, edge
 
 RANKS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 WARM_UP = 200

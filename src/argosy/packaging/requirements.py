@@ -21,6 +21,17 @@ FRAMEWORKS: dict[EngineName, tuple[str, ...]] = {
 PICKLED = {"lightgbm": "lightgbm", "xgboost": "xgboost", "xgboost-cpu": "xgboost"}
 """Distribution → the package by which a pickle of scikit-learn's kind names it."""
 
+EXTRAS = {
+    "scikit-learn": "sklearn",
+    "xgboost": "xgboost",
+    "xgboost-cpu": "xgboost",
+    "lightgbm": "lightgbm",
+    "mlflow": "mlflow",
+    "mlflow-skinny": "mlflow",
+    "torch": "torch",
+}
+"""Distribution → the extra of Argosy that brings it, with what else its engine needs."""
+
 SAME = {"xgboost": "xgboost-cpu", "xgboost-cpu": "xgboost", "mlflow": "mlflow-skinny", "mlflow-skinny": "mlflow"}
 """Distributions that bring the same package: either will do."""
 
@@ -82,5 +93,16 @@ def check_installed(lines: Iterable[str]) -> None:
         if not version or not requirement.specifier.contains(version, prereleases=True):
             lacking.append(f"{line} ({f'{version} is installed' if version else 'not installed'})")
     if lacking:
-        command = " ".join(f"'{line.split(' (')[0]}'" for line in lacking)
+        wanted = [each for line in lacking for each in _to_install(line.split(" (")[0])]
+        command = " ".join(f"'{each}'" for each in wanted)
         raise MissingExtra(f"this model needs {', '.join(lacking)}: run  pip install {command}")
+
+
+def _to_install(line: str) -> list[str]:
+    """What to give pip for a requirement: the extra that brings it, and the version where that is fixed."""
+    from packaging.requirements import Requirement
+
+    name = Requirement(line).name
+    if name not in EXTRAS or installed(name):
+        return [line]
+    return [f"argosy[{EXTRAS[name]}]", *([line] if "==" in line else [])]

@@ -15,8 +15,9 @@ import numpy as np
 
 from argosy.engines.base import Engine
 from argosy.serving import batch, sizing
-from argosy.serving.job import Done, Feeds, Job, Pieces, Result, key_of, merge, slices, split
+from argosy.serving.job import Done, Feeds, Job, Origin, Pieces, Result, key_of, merge, slices, split
 from argosy.serving.stats import BatchTimes, Stats
+from argosy.serving.tap import Tap
 from argosy.spec.endpoint import Runtime
 from argosy.spec.errors import ArgosyError, DeadlineExceeded, Internal, Unavailable
 from argosy.spec.tensor import Array
@@ -55,6 +56,7 @@ class Batcher:
         self._started: int | None = None
         self._closed = False
         self._left = asyncio.Event()
+        self.tap: Tap | None = None
 
     @property
     def queued(self) -> int:
@@ -71,7 +73,15 @@ class Batcher:
         started = self._started
         return 0.0 if started is None else (_clock() - started) / 1e9
 
-    def submit(self, feeds: Feeds, rows: int, timeout: float, done: Done, at_once: bool = False) -> Job | Pieces:
+    def submit(
+        self,
+        feeds: Feeds,
+        rows: int,
+        timeout: float,
+        done: Done,
+        at_once: bool = False,
+        origin: Origin | None = None,
+    ) -> Job | Pieces:
         """Queue one request; `done` gets its outputs in the order of the signature, or the error.
 
         The answer's `cancel` frees its place. `at_once`: a short call is made before this returns, with all that waits,
@@ -82,8 +92,8 @@ class Batcher:
         now = _clock()
         deadline = now + int(timeout * 1e9)
         if self._batched and rows > self._limit:
-            return self._submit_pieces(feeds, rows, now, deadline, done)
-        job = Job(feeds, rows, () if self._one_shape else key_of(feeds), done, now, deadline)
+            return self._submit_pieces(feeds, rows, now, deadline, done, origin)
+        job = Job(feeds, rows, () if self._one_shape else key_of(feeds), done, now, deadline, origin)
         if at_once and self.inline and not self._delay_ns:
             self._queue.append(job)
             self._run_inline()
@@ -117,13 +127,16 @@ class Batcher:
         wait = max(1.0, len(self._queue) * self._call_ns / 1e9 / max(1, self._limit))
         return Unavailable(f"the queue is full ({len(self._queue)} requests wait)", retry_after=wait)
 
-    def _submit_pieces(self, feeds: Feeds, rows: int, now: int, deadline: int, done: Done) -> Pieces:
+    def _submit_pieces(
+        self, feeds: Feeds, rows: int, now: int, deadline: int, done: Done, origin: Origin | None
+    ) -> Pieces:
         parts = slices(feeds, rows, self._limit)
         if not self._room(len(parts)):
             raise self._refusal()
         pieces = Pieces(len(parts), done)
         for position, (part, count) in enumerate(parts):
-            job = Job(part, count, () if self._one_shape else key_of(part), pieces.part(position), now, deadline)
+            key = () if self._one_shape else key_of(part)
+            job = Job(part, count, key, pieces.part(position), now, deadline, origin)
             pieces.jobs.append(job)
             self._put(job, (deadline - now) / 1e9)
         return pieces
@@ -215,13 +228,18 @@ class Batcher:
         except (Exception, SystemExit) as error:
             if len(jobs) > 1:
                 return [outcome for job in jobs for outcome in self._execute([job], reason)]
-            return [(jobs[0], _blame(error))]
+            blamed = _blame(error)
+            if self.tap is not None:
+                self.tap.put(jobs, jobs[0].feeds, None, blamed)
+            return [(jobs[0], blamed)]
         finally:
             self._started = None
         self._call_ns += (done - merged - self._call_ns) // 8
         self._slow = self._slow + 1 if done - merged > 2 * INLINE_NS else 0
         times = BatchTimes(merged - start, done - merged, _clock() - done)
         self._stats.batch(sum(job.rows for job in jobs), queued, times, reason)
+        if self.tap is not None:
+            self.tap.put(jobs, feeds, outputs, None)
         return self._checked(jobs, parts)
 
     def _checked(self, jobs: list[Job], parts: list[list[Array]]) -> list[Outcome]:

@@ -3,11 +3,13 @@
 Transports decode, call one of these, and encode. Errors are ArgosyError; the transport knows its status from the table.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import argosy
 from argosy.protocol.rest import Request, Response
-from argosy.serving.model import ServedModel
+from argosy.serving.answers import Answers
+from argosy.serving.model import NO_HEADERS, ServedModel
 from argosy.serving.repository import Repository
 from argosy.spec.errors import Unavailable
 from argosy.spec.signature import TensorSpec
@@ -16,14 +18,22 @@ EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "
 
 
 class DataPlane:
-    """Answers for one repository."""
+    """Answers for one repository. `answers` are kept where the platform asks for them: on Unix sockets."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, answers: Answers | None = None) -> None:
         self.repository = repository
+        self.answers = answers
 
-    async def infer(self, name: str, version: str, request: Request, timeout: float | None = None) -> Response:
+    async def infer(
+        self,
+        name: str,
+        version: str,
+        request: Request,
+        timeout: float | None = None,
+        headers: Mapping[bytes, bytes] = NO_HEADERS,
+    ) -> Response:
         """Run a request. Raises NotFound, InvalidArgument, Unavailable, DeadlineExceeded, Internal."""
-        return await self.model(name, version).infer(request, timeout)
+        return await self.model(name, version).infer(request, timeout, headers)
 
     def model(self, name: str, version: str = "") -> ServedModel:
         """The model that would answer now. Raises NotFound, and Unavailable while draining."""

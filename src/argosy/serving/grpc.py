@@ -12,6 +12,7 @@ import grpc.aio
 from google.protobuf import json_format
 
 from argosy.protocol import grpc as wire
+from argosy.serving import inside
 from argosy.serving.config import Address
 from argosy.serving.dataplane import DataPlane
 from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument
@@ -108,7 +109,11 @@ def _parse(kind: Any, data: bytes) -> Any:
 
 async def _infer(plane: DataPlane, message: Any, context: Any) -> Any:
     request, use_raw = wire.decode_request(message)
-    response = await plane.infer(message.model_name, message.model_version, request, context.time_remaining())
+    name, version, timeout = message.model_name, message.model_version, context.time_remaining()
+    if plane.answers is None:
+        response = await plane.infer(name, version, request, timeout)
+    else:
+        response = await inside.infer(plane, plane.answers, name, version, request, timeout, context)
     return wire.encode_response(response, use_raw)
 
 

@@ -13,9 +13,10 @@ import msgspec
 
 from argosy.protocol import compression, rest
 from argosy.protocol.rest import HEADER_LENGTH, OCTETS, Request, Response
-from argosy.serving import metrics, openapi
+from argosy.serving import inside, metrics, openapi
 from argosy.serving.connection import Exchange
 from argosy.serving.dataplane import DataPlane
+from argosy.serving.model import REQUEST_ID
 from argosy.serving.paths import Route, parse
 from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, MethodNotAllowed, NotFound
 
@@ -50,6 +51,9 @@ class HttpApp:
     def handle(self, exchange: Exchange) -> None:
         """Answer one request, now or when its model has."""
         try:
+            if self._plane.answers is not None and exchange.path.startswith(inside.PREFIX):
+                inside.handle(self._plane, self._plane.answers, exchange)
+                return
             route = parse(exchange.path)
             if route is None:
                 raise NotFound(f"there is nothing at {exchange.path[:200]}; the API begins at /v2")
@@ -80,7 +84,10 @@ class HttpApp:
             length = rest.parse_header_length(headers[_LENGTH].decode("latin-1"), len(body))
         request = rest.decode_request(body, length, model.signature)
         timeout = _timeout(headers[TIMEOUT_HEADER]) if TIMEOUT_HEADER in headers else None
-        call = model.start(request, timeout, partial(_answer, exchange, request))
+        done = partial(_answer, exchange, request)
+        if self._plane.answers is not None and inside.RECORD in headers:
+            done = self._plane.answers.keeping(headers.get(REQUEST_ID, b"").decode("latin-1"), done)
+        call = model.start(request, timeout, done, headers=headers)
         exchange.cancelled = call.cancel
 
     async def _repository(self, route: Route, exchange: Exchange) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,20 +13,30 @@ Result = list[Array] | Exception
 Done = Callable[[Result], None]
 
 
+class Origin(Protocol):
+    """The request a job belongs to. `identity`: by which its caller knows it; empty where it was given none."""
+
+    @property
+    def identity(self) -> str: ...
+
+
 class Job:
     """Inputs of one request (or a slice of a large one). `done` is called once, on the event loop, with its outputs or
-    the error; never after `cancel`. Times are ns.
+    the error; never after `cancel`. Times are ns. `origin` is the request, for those who watch.
     """
 
-    __slots__ = ("deadline", "done", "feeds", "finished", "key", "rows", "since", "timer")
+    __slots__ = ("deadline", "done", "feeds", "finished", "key", "origin", "rows", "since", "timer")
 
-    def __init__(self, feeds: Feeds, rows: int, key: Hashable, done: Done, since: int, deadline: int) -> None:
+    def __init__(
+        self, feeds: Feeds, rows: int, key: Hashable, done: Done, since: int, deadline: int, origin: Origin | None
+    ) -> None:
         self.feeds = feeds
         self.rows = rows
         self.key = key
         self.done = done
         self.since = since
         self.deadline = deadline
+        self.origin = origin
         self.timer: asyncio.TimerHandle | None = None
         self.finished = False
 

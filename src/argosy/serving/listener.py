@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import os
 import socket
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from argosy.serving.config import Address
 from argosy.serving.connection import Connection, Exchange, Limits
+from argosy.serving.port import take
 from argosy.serving.replies import renew_date
 from argosy.spec.errors import Conflict, InvalidArgument
 
@@ -75,14 +75,7 @@ def bind(address: Address) -> tuple[socket.socket, Address]:
     """A bound socket and its address, the port chosen when it is 0. Raises Conflict, InvalidArgument."""
     if address.path:
         return _bind_path(address), address
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((address.host, address.port))
-    except (OSError, OverflowError) as error:
-        bound.close()
-        raise _explain(error, address) from None
+    bound = take(address.host, address.port)
     return bound, Address(host=address.host, port=bound.getsockname()[1])
 
 
@@ -101,11 +94,3 @@ def _bind_path(address: Address) -> socket.socket:
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     bound.bind(address.path)
     return bound
-
-
-def _explain(error: Exception, address: Address) -> Exception:
-    if isinstance(error, OverflowError):
-        return InvalidArgument(f"{address.port} is no port; use 0 to 65535")
-    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        return Conflict(f"port {address.port} on {address.host} is in use; stop what listens there or choose another")
-    return InvalidArgument(f"cannot listen on {address}: {error}")

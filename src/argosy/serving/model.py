@@ -2,17 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from argosy.engines.base import Engine
 from argosy.protocol.rest import Output, Request, Response
 from argosy.serving.batcher import Batcher
 from argosy.serving.classification import classify
+from argosy.serving.counts import Counts
 from argosy.serving.job import Feeds, Job, Pieces
+from argosy.serving.predictions import Predictions
 from argosy.serving.stats import Stats
+from argosy.serving.tap import Tap, Watcher
 from argosy.spec.endpoint import Runtime
-from argosy.spec.errors import ArgosyError, DeadlineExceeded, InvalidArgument, Unsupported
+from argosy.spec.errors import ArgosyError, DeadlineExceeded, InvalidArgument, Unsupported, table
 from argosy.spec.signature import check_inputs
 from argosy.spec.tensor import Array, Tensor
 
@@ -20,6 +23,10 @@ Done = Callable[[Response | Exception], object]
 State = Literal["LOADING", "READY", "UNLOADING", "UNAVAILABLE"]
 
 _clock = time.perf_counter_ns
+NO_HEADERS: Mapping[bytes, bytes] = {}
+REQUEST_ID = b"x-request-id"
+FAULTS = frozenset(code for code, error in table().items() if error.http >= 500)
+"""Errors that count against a model, and not against who asked."""
 _UNSUPPORTED = ("sequence_id", "sequence_start", "sequence_end", "priority")
 
 
@@ -46,17 +53,43 @@ class ServedModel:
         self.stats = Stats()
         self.inflight = 0
         self._idle: asyncio.Event | None = None
+        self.predictions: Predictions | None = None
         self.batcher = Batcher(engine, runtime, self.stats, inline=inline, call_ns=call_ns)
         self._outputs = tuple((spec.name, spec.datatype) for spec in self.signature.outputs)
         self._inputs = tuple((spec.name, spec.datatype, spec.shape) for spec in self.signature.inputs)
 
-    def start(self, request: Request, timeout: float | None, done: Done, at_once: bool = False) -> "Call":
+    def watch(self, *watchers: Watcher) -> None:
+        """Count predictions from now on, and let others look at what ran."""
+        self.predictions = Predictions(self.signature)
+        self.batcher.tap = Tap((self.predictions, *watchers))
+
+    def counts(self) -> Counts:
+        """What was counted since it was loaded; predictions, once it is watched."""
+        if self.batcher.tap is not None:
+            self.batcher.tap.flush()
+        stats = self.stats
+        failed = sum(count for code, count in stats.failures.items() if code in FAULTS)
+        return Counts(
+            requests=stats.success + failed,
+            errors=failed,
+            latency={place: count for place, count in enumerate(stats.latency) if count},
+            outputs=self.predictions.counts if self.predictions else {},
+        )
+
+    def start(
+        self,
+        request: Request,
+        timeout: float | None,
+        done: Done,
+        at_once: bool = False,
+        headers: Mapping[bytes, bytes] = NO_HEADERS,
+    ) -> "Call":
         """Begin to answer a request. `timeout`: seconds the caller still has, beside `parameters.timeout` (µs) and the
-        limit of the runtime; the least counts. `done` is called once, on the event loop, with the response or the
-        error, unless the call is cancelled; `at_once` as in `Batcher.submit`. Raises ArgosyError for what can be
-        refused at once.
+        limit of the runtime; the least counts. `headers` are those it came with. `done` is called once, on the event
+        loop, with the response or the error, unless the call is cancelled; `at_once` as in `Batcher.submit`. Raises
+        ArgosyError for what can be refused at once.
         """
-        call = Call(self, request.id, done)
+        call = Call(self, request.id, done, headers)
         try:
             feeds, rows = self._feeds(request.tensors)
             limit = self.runtime.timeout if timeout is None else min(timeout, self.runtime.timeout)
@@ -66,16 +99,18 @@ class ServedModel:
                 raise DeadlineExceeded("the deadline passed before the request arrived")
             if request.outputs:
                 call.wanted = self._wanted(request.outputs)
-            call.work = self.batcher.submit(feeds, rows, limit, call.finish, at_once)
+            call.work = self.batcher.submit(feeds, rows, limit, call.finish, at_once, call)
         except ArgosyError as error:
             call.close(error.code)
             raise
         return call
 
-    async def infer(self, request: Request, timeout: float | None = None) -> Response:
+    async def infer(
+        self, request: Request, timeout: float | None = None, headers: Mapping[bytes, bytes] = NO_HEADERS
+    ) -> Response:
         """`start`, awaited: cancelling the task frees the request's place. Raises ArgosyError."""
         answers: list[Response | Exception] = []
-        call = self.start(request, timeout, answers.append, at_once=True)
+        call = self.start(request, timeout, answers.append, True, headers)
         if not answers:
             await self._answered(call, answers)
         if isinstance(answers[0], Exception):
@@ -117,6 +152,8 @@ class ServedModel:
             await self._idle.wait()
         self.batcher.close()
         await self.batcher.ended()
+        if self.batcher.tap is not None:
+            self.batcher.tap.close()
         self.engine.close()
 
     def _feeds(self, tensors: Sequence[Tensor]) -> tuple[Feeds, int]:
@@ -160,17 +197,23 @@ class ServedModel:
 class Call:
     """One request between a transport and the batcher: counted in, counted out exactly once."""
 
-    __slots__ = ("_done", "_id", "_model", "_open", "_start", "wanted", "work")
+    __slots__ = ("_done", "_headers", "_id", "_model", "_open", "_start", "wanted", "work")
 
-    def __init__(self, model: ServedModel, id: str | None, done: Done) -> None:
+    def __init__(self, model: ServedModel, id: str | None, done: Done, headers: Mapping[bytes, bytes]) -> None:
         self._model = model
         self._id = id
         self._done = done
+        self._headers = headers
         self._open = True
         self._start = _clock()
         self.wanted: list[tuple[int, int]] | None = None
         self.work: Job | Pieces | None = None
         model.inflight += 1
+
+    @property
+    def identity(self) -> str:
+        """The id that its caller gave it, else the gateway's."""
+        return self._id or self._headers.get(REQUEST_ID, b"").decode("latin-1")
 
     def then(self, done: Callable[[Response | Exception], object]) -> None:
         """Hand the answer, which has not come yet, to another."""

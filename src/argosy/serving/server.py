@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from argosy.serving.answers import Answers
 from argosy.serving.config import Address, ModelConfig, ReplicaConfig, read
 from argosy.serving.dataplane import DataPlane
 from argosy.serving.http import HttpApp
@@ -36,7 +37,7 @@ class Replica:
         self._config = config
         self._load = load
         self.repository = Repository(loader)
-        self.plane = DataPlane(self.repository)
+        self.plane = DataPlane(self.repository, Answers() if config.http.path else None)
         self._http = Listener(HttpApp(self.plane, config.runtime.max_body_bytes).handle, config.http, config.runtime)
         self._grpc: GrpcServer | None = None
 
@@ -46,7 +47,10 @@ class Replica:
             self.repository.expect(model.name)
         address = await self._http.start()
         for model in self._config.models:
-            self.repository.add(await self._load(model, self._config.runtime))
+            served = await self._load(model, self._config.runtime)
+            if self.plane.answers is not None:
+                served.watch()
+            self.repository.add(served)
         grpc_address = await self._start_grpc() if self._config.grpc is not None else None
         log.info("replica %s is ready on %s", self._config.replica, address)
         return address, grpc_address

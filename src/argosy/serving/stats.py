@@ -8,10 +8,13 @@ from bisect import bisect_left
 from typing import NamedTuple
 
 from argosy.serving.batch import REASONS, Reason
+from argosy.serving.counts import BUCKETS as FINE
+from argosy.serving.counts import edge
 
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds, in seconds, of the request duration histogram."""
 _BOUNDS = tuple(int(bound * 1e9) for bound in BUCKETS)
+_FINE = tuple(int(edge(index) * 1e9) for index in range(FINE - 1))
 
 
 class BatchTimes(NamedTuple):
@@ -35,12 +38,14 @@ class Stats:
         self.released: dict[Reason, int] = dict.fromkeys(REASONS, 0)
         self.batch_sizes: dict[int, list[int]] = {}
         self.buckets = [0] * (len(BUCKETS) + 1)
+        self.latency = [0] * FINE
 
     def closed(self, code: str, ns: int) -> None:
         """Count a request that ended: `ok`, the code of its error, or `cancelled`."""
         if code == "ok":
             self.success += 1
             self.success_ns += ns
+            self.latency[bisect_left(_FINE, ns)] += 1
         else:
             self.failures[code] = self.failures.get(code, 0) + 1
             self.fail_ns += ns

@@ -7,6 +7,7 @@ import msgspec
 
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.guard import Guard
+from argosy.spec.limits import Limits, check_rate
 from argosy.spec.rollout import Rollout
 from argosy.spec.scaling import Scaling, WaitingRoom
 
@@ -27,8 +28,8 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """How a replica runs. Part of a revision: changing one of these makes a new revision.
 
     Times are seconds, sizes bytes. `threads` are the engine's (0: the cores this process may use). `max_queue_delay`
-    lets a batch wait for company; 0, the default, never waits. `hang_timeout` is how long one engine call may take
-    before the replica calls itself dead.
+    lets a batch wait for company; 0, the default, never waits. `start_timeout` is how long a replica may take to become
+    ready before it is replaced, `hang_timeout` how long one engine call may take before it calls itself dead.
     """
 
     threads: int = 0
@@ -36,6 +37,7 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_queue_delay: float = 0.0
     max_queue_size: int = 1024
     timeout: float = 30.0
+    start_timeout: float = 600.0
     hang_timeout: float = 60.0
     drain_timeout: float = 30.0
     max_body_bytes: int = 64 * 1024 * 1024
@@ -46,7 +48,7 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         for field in ("max_batch_size", "max_queue_size", "max_body_bytes"):
             if getattr(self, field) < 1:
                 raise InvalidArgument(f"runtime.{field} must be at least 1")
-        for field in ("timeout", "hang_timeout", "drain_timeout", "body_timeout"):
+        for field in ("timeout", "start_timeout", "hang_timeout", "drain_timeout", "body_timeout"):
             if getattr(self, field) <= 0:
                 raise InvalidArgument(f"runtime.{field} must be above 0 seconds")
         if self.threads < 0 or self.max_queue_delay < 0:
@@ -71,12 +73,38 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             raise InvalidArgument("resources.cpu must be a number of cores, as in 0.5 or 2")
 
 
+class DeclaredKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An API key for the endpoint. A declaration holds no secret: the text of a key that it makes is shown once.
+
+    By `name`: a good key of this name that covers the endpoint, or else a new one, which is the declaration's own: it
+    takes the limits that are declared, and is revoked when it is declared no more. By `id`: a key that there is.
+    `requests_per_second` refills a bucket of `burst` requests (one second's worth); without it the gateway's rate
+    holds. The holder of a `test` key may pick a revision.
+    """
+
+    name: str = ""
+    id: str = ""
+    requests_per_second: float | None = None
+    burst: int | None = None
+    test: bool = False
+
+    def __post_init__(self) -> None:
+        if bool(self.name) == bool(self.id):
+            raise InvalidArgument("keys: each needs a name or, for a key that there is, its id, and not both")
+        if self.name:
+            check_name(self.name, "key name")
+        elif self.requests_per_second is not None or self.burst is not None:
+            raise InvalidArgument(f"key {self.id[:80]}: the rate of a key that there is was given when it was made")
+        check_rate(f"key '{self.name}'", self.requests_per_second, self.burst)
+
+
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A public name and what serves it. `model` is `name:version`, `name@alias` or a digest.
 
     `follow`: an alias is resolved again whenever it moves. `replicas` is a number, or bounds within which they follow
     the load. Without a `guard` a rollout is judged by readiness and golden examples alone. `retries` is how many
-    further replicas a request may be tried at. It also bounds how many one request can crash.
+    further replicas a request may be tried at. It also bounds how many one request can crash. `keys` come on top of
+    those that cover the endpoint already; where none does, one is made, unless the endpoint is `public`.
     """
 
     name: str
@@ -91,9 +119,12 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     timeout: float = 60.0
     retries: int = 1
     public: bool = False
+    keys: tuple[DeclaredKey, ...] = ()
+    limits: Limits = Limits()
 
     def __post_init__(self) -> None:
         check_name(self.name, "endpoint name")
+        self._check_keys()
         if self.follow and "@" not in self.model:
             raise InvalidArgument(f"endpoint '{self.name}': follow needs an alias as its model, as in digits@champion")
         if isinstance(self.replicas, int) and not 0 <= self.replicas <= 1000:
@@ -105,3 +136,18 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             )
         if self.timeout <= 0 or not 0 <= self.retries <= 10:
             raise InvalidArgument(f"endpoint '{self.name}': timeout must be above 0 and retries 0 to 10")
+
+    def _check_keys(self) -> None:
+        told = [key.name or key.id for key in self.keys]
+        if twice := next((each for each in told if told.count(each) > 1), None):
+            raise InvalidArgument(f"endpoint '{self.name}': the key '{twice[:80]}' is declared twice")
+        for key in self.keys:
+            if key.test and not self.rollout.testers:
+                raise InvalidArgument(
+                    f"endpoint '{self.name}': the key '{key.name or key.id[:80]}' is for testers, and rollout.testers "
+                    "is off: turn it on, or leave test out"
+                )
+            if self.public and not key.test:
+                raise InvalidArgument(
+                    f"endpoint '{self.name}' is public, so that the key '{key.name or key.id[:80]}' would mean nothing"
+                )

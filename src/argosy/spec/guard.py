@@ -1,6 +1,7 @@
 """What a user declares of a rollout's guard: how sure it must be, what counts as harm, what as good enough."""
 
 import math
+import re
 
 import msgspec
 
@@ -25,14 +26,23 @@ class Threshold(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             raise InvalidArgument("guard.thresholds: above must not be negative, quantile in (0, 1), after at least 1")
 
 
-class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A number of the user's by arm, from a Prometheus query with `$revision` in it; `worse` is `higher` or `lower`.
+UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000}
+_SPAN = re.compile(r"(\d+)(ms|[smhdwy])")
+_WINDOW = re.compile(rf"\[\s*((?:{_SPAN.pattern})+)\s*(?::[^\]]*)?\]")
+SHORTEST_EVERY = 15.0
 
-    `low` and `high` bound it, if both are given: then the test is exact. `tolerance` is the difference that is no harm.
+
+class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A number of the user's by arm, from a Prometheus query; `worse` is `higher` or `lower`.
+
+    The query is asked once for each arm, with `$revision` (its id), `$version` (its number) and `$endpoint` put in, and
+    `every` so many seconds; 0: as long as the longest window in the query, 15 at least. `low` and `high` bound the
+    number, if both are given: then the test is exact. `tolerance` is the difference that is no harm.
     """
 
     name: str
     query: str
+    every: float = 0.0
     worse: str = "higher"
     low: float | None = None
     high: float | None = None
@@ -45,6 +55,27 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise InvalidArgument(f"guard.metrics: '{self.name}': give both low and high, low below high, or neither")
         if self.tolerance < 0:
             raise InvalidArgument(f"guard.metrics: '{self.name}': tolerance must not be negative")
+        if self.every and not max(1.0, self.window) <= self.every < math.inf:
+            raise InvalidArgument(
+                f"guard.metrics: '{self.name}': every must be at least 1 second and no shorter than the query's "
+                f"window of {self.window:g} s: numbers that share a window are no new evidence"
+            )
+        if "$revision" not in self.query and "$version" not in self.query:
+            raise InvalidArgument(
+                f"guard.metrics: '{self.name}': the query names neither $revision nor $version, so that both revisions "
+                'would get the same number; write, say, score{revision="$revision"}'
+            )
+
+    @property
+    def window(self) -> float:
+        """Seconds of the longest window in the query, as 300 for `rate(x[5m])`; 0 without one."""
+        spans = (_SPAN.findall(found.group(1)) for found in _WINDOW.finditer(self.query))
+        return max((sum(int(n) * UNIT_SECONDS[unit] for n, unit in each) for each in spans), default=0.0)
+
+    @property
+    def pace(self) -> float:
+        """Seconds between two numbers."""
+        return self.every or max(SHORTEST_EVERY, self.window)
 
     @property
     def spread(self) -> float | None:
@@ -92,3 +123,9 @@ class Guard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         for message, good in checks.items():
             if not good:
                 raise InvalidArgument(f"guard.{message}")
+        for each in self.metrics:
+            if each.pace >= self.patience:
+                raise InvalidArgument(
+                    f"guard.patience is {self.patience:g} s, but the metric '{each.name}' comes only every "
+                    f"{each.pace:g} s: it would always count as missing; let patience be longer"
+                )

@@ -50,7 +50,7 @@ class Scaling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class WaitingRoom(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where requests wait while an endpoint comes back from zero: at most `size` of them, each at most `deadline` s.
 
-    HTTP requests wait. gRPC calls are answered UNAVAILABLE meanwhile, and do not bring the endpoint back.
+    Both HTTP requests and gRPC calls wait. Past that they are answered 503, or UNAVAILABLE.
     """
 
     size: int = 1000

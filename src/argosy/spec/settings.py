@@ -11,6 +11,7 @@ from typing import Any, cast
 import msgspec
 
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.limits import check_rate
 from argosy.spec.strict import convert, load_yaml
 
 
@@ -45,6 +46,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     def __post_init__(self) -> None:
         _check_port("gateway.port", self.port)
+        check_rate("gateway.rate_limit", self.rate_limit or None, self.rate_burst or None)
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,12 +56,25 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_package_bytes: int = 64 * 1024**3
 
 
+class PrometheusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where guards ask for users' metrics: `url` as in `http://127.0.0.1:9090`, and a file that holds a bearer token,
+    if one is needed."""
+
+    url: str = ""
+    token_file: str = ""
+
+    def __post_init__(self) -> None:
+        if self.url and not self.url.startswith(("http://", "https://")):
+            raise InvalidArgument(f"prometheus.url must begin with http:// or https://, not '{self.url[:80]}'")
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set, apart from what an endpoint declares for itself."""
 
     control: ControlSettings = ControlSettings()
     gateway: GatewaySettings = GatewaySettings()
     store: StoreSettings = StoreSettings()
+    prometheus: PrometheusSettings = PrometheusSettings()
 
 
 class Home(msgspec.Struct, frozen=True):

@@ -16,6 +16,18 @@ from argosy.store.durable import storage
 
 SCHEMA = 1
 BUSY_TIMEOUT = 30.0
+IDLE_SECONDS = 5.0
+"""How long a transaction may stand still on PostgreSQL: one of a process that is stopped, or cut off, would keep its
+locks for hours, and its lease with them."""
+STOOD_STILL = "25P03"
+REACHED = {
+    "connect_timeout": 10,
+    "keepalives_idle": 5,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+"""When libpq gives up on a server: in seconds, the last in milliseconds. What the URL says wins."""
 
 metadata = sa.MetaData()
 """Every table of ours. A room that adds tables registers them here, then calls `Database.create`."""
@@ -111,6 +123,10 @@ class Database:
         except exc.DatabaseError as error:
             if isinstance(error, exc.IntegrityError):
                 raise
+            if getattr(error.orig, "sqlstate", None) == STOOD_STILL:
+                raise Unavailable(
+                    f"the database {self.label} does not answer: {error.orig}", retry_after=1.0
+                ) from error
             raise self._told(error.orig or error) from error
 
     def _translate(self, error: exc.OperationalError) -> Exception:
@@ -144,10 +160,18 @@ def _parse(url: str) -> sa.URL:
 
 
 def _postgres_engine(url: sa.URL) -> sa.Engine:
+    given = {name: value for name, value in REACHED.items() if name not in url.query}
     try:
-        return sa.create_engine(url, pool_pre_ping=True)
+        engine = sa.create_engine(url, pool_pre_ping=True, connect_args=given)
     except ImportError:
         raise MissingExtra.named("postgres", "a PostgreSQL database") from None
+    event.listen(engine, "connect", _bound)
+    return engine
+
+
+def _bound(connection: Any, _record: Any) -> None:
+    connection.execute(f"SET idle_in_transaction_session_timeout = {int(IDLE_SECONDS * 1000)}")
+    connection.commit()
 
 
 def _sqlite_engine(url: sa.URL) -> sa.Engine:

@@ -9,6 +9,8 @@ from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument
 
 EVERYTHING = "*"
+TEST = ":test"
+"""What a scope ends with that also lets its holder pick a revision, where an endpoint has testers."""
 
 _TEXT = re.compile(r"ak_(?P<id>[0-9a-f]{12})_[0-9a-f]{64}")
 
@@ -16,8 +18,8 @@ _TEXT = re.compile(r"ak_(?P<id>[0-9a-f]{12})_[0-9a-f]{64}")
 class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A key as it is stored: `hash` is the sha256 of its whole text, in hexadecimal; the text itself is not kept.
 
-    `scopes` are endpoint names, or "*" for all. `rate` is requests a second and `burst` how many may come at once; None
-    leaves them to the gateway. `created` and `revoked` are UTC in ISO 8601.
+    `scopes` are endpoint names, or "*" for all, with ":test" behind it for testers. `rate` is requests a second and
+    `burst` how many may come at once; None leaves them to the gateway. `created` and `revoked` are UTC in ISO 8601.
     """
 
     id: str
@@ -28,6 +30,14 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
     burst: int | None = None
     created: str
     revoked: str | None = None
+
+    def covers(self, endpoint: str) -> bool:
+        """Whether its scopes name the endpoint."""
+        return any(scope.removesuffix(TEST) in (endpoint, EVERYTHING) for scope in self.scopes)
+
+    def tests(self, endpoint: str) -> bool:
+        """Whether its holder may pick a revision of the endpoint."""
+        return bool({endpoint + TEST, EVERYTHING + TEST} & set(self.scopes))
 
 
 def key_hash(text: str) -> str:
@@ -42,18 +52,13 @@ def key_id(text: str) -> str | None:
 
 
 def check_scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:
-    """Raise InvalidArgument unless there is at least one, each "*" or an endpoint's name. Returns them sorted."""
+    """Raise InvalidArgument unless there is at least one, each "*" or an endpoint's name, ":test" behind it or not.
+
+    Returns them sorted.
+    """
     if not scopes:
         raise InvalidArgument("a key needs at least one scope: the name of an endpoint, or '*' for all")
     for scope in scopes:
-        if scope != EVERYTHING:
-            check_name(scope, "scope")
+        if (name := scope.removesuffix(TEST)) != EVERYTHING:
+            check_name(name, "scope")
     return tuple(sorted(set(scopes)))
-
-
-def check_limits(rate: float | None, burst: int | None) -> None:
-    """Raise InvalidArgument unless rate and burst make sense together."""
-    if rate is not None and not 0 < rate < float("inf"):
-        raise InvalidArgument(f"the rate of a key must be above 0 requests a second, not {rate}")
-    if burst is not None and (rate is None or not 1 <= burst < 2**31):
-        raise InvalidArgument("the burst of a key must be at least 1, and needs a rate")

@@ -10,9 +10,10 @@ import sqlalchemy as sa
 
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import NotFound, Unauthenticated
+from argosy.spec.limits import check_rate
 from argosy.store.clock import now
 from argosy.store.database import Database, metadata
-from argosy.store.key import KeyRecord, check_limits, check_scopes, key_hash, key_id
+from argosy.store.key import KeyRecord, check_scopes, key_hash, key_id
 
 keys_table = sa.Table(
     "keys",
@@ -39,22 +40,8 @@ class Keys:
         self, name: str, scopes: tuple[str, ...], rate: float | None = None, burst: int | None = None
     ) -> tuple[KeyRecord, str]:
         """A new key: what is kept of it, and its text, which is never seen again. Raises InvalidArgument."""
-        check_limits(rate, burst)
-        identity = secrets.token_hex(6)
-        text = f"ak_{identity}_{secrets.token_hex(32)}"
-        record = KeyRecord(
-            id=identity,
-            name=check_name(name, "key name"),
-            hash=key_hash(text),
-            scopes=check_scopes(scopes),
-            rate=rate,
-            burst=burst,
-            created=now(),
-        )
-        row = msgspec.structs.asdict(record) | {"scopes": msgspec.json.encode(record.scopes).decode()}
         with self.database.begin() as connection:
-            connection.execute(sa.insert(keys_table).values(row))
-        return record, text
+            return make(connection, name, scopes, rate, burst)
 
     def check(self, text: str) -> KeyRecord:
         """The record of a key that a client showed. Raises Unauthenticated if it is unknown or revoked."""
@@ -70,8 +57,7 @@ class Keys:
     def revoke(self, id: str) -> KeyRecord:
         """End a key for good; ending it again changes nothing. Raises NotFound."""
         with self.database.begin() as connection:
-            ended = sa.update(keys_table).where(K.id == id, K.revoked.is_(None)).values(revoked=now())
-            connection.execute(ended)
+            end(connection, id)
             record = _get(connection, id)
         if record is None:
             raise NotFound(f"no key has the id '{id[:80]}'; the ids are the middle part of ak_<id>_…")
@@ -80,13 +66,55 @@ class Keys:
     def list(self) -> builtins.list[KeyRecord]:
         """Every key there ever was, oldest first."""
         with self.database.read() as connection:
-            rows = connection.execute(sa.select(keys_table).order_by(K.created, K.id)).all()
-        return [_record(row) for row in rows]
+            return every(connection)
+
+
+def make(
+    connection: sa.Connection, name: str, scopes: tuple[str, ...], rate: float | None = None, burst: int | None = None
+) -> tuple[KeyRecord, str]:
+    """A new key in the transaction of `connection`: what is kept of it, and its text. Raises InvalidArgument."""
+    check_rate(f"key '{name[:80]}'", rate, burst)
+    identity = secrets.token_hex(6)
+    text = f"ak_{identity}_{secrets.token_hex(32)}"
+    record = KeyRecord(
+        id=identity,
+        name=check_name(name, "key name"),
+        hash=key_hash(text),
+        scopes=check_scopes(scopes),
+        rate=rate,
+        burst=burst,
+        created=now(),
+    )
+    row = msgspec.structs.asdict(record) | {"scopes": _written(record.scopes)}
+    connection.execute(sa.insert(keys_table).values(row))
+    return record, text
+
+
+def change(connection: sa.Connection, id: str, scopes: tuple[str, ...], rate: float | None, burst: int | None) -> None:
+    """Give a key other scopes and another rate. Raises InvalidArgument."""
+    check_rate(f"key '{id}'", rate, burst)
+    values = {"scopes": _written(check_scopes(scopes)), "rate": rate, "burst": burst}
+    connection.execute(sa.update(keys_table).where(K.id == id).values(values))
+
+
+def end(connection: sa.Connection, id: str) -> None:
+    """Revoke a key; one that is revoked already stays as it is."""
+    connection.execute(sa.update(keys_table).where(K.id == id, K.revoked.is_(None)).values(revoked=now()))
+
+
+def every(connection: sa.Connection) -> list[KeyRecord]:
+    """Every key there ever was, oldest first."""
+    rows = connection.execute(sa.select(keys_table).order_by(K.created, K.id)).all()
+    return [_record(row) for row in rows]
 
 
 def _get(connection: sa.Connection, identity: str) -> KeyRecord | None:
     row = connection.execute(sa.select(keys_table).where(K.id == identity)).one_or_none()
     return None if row is None else _record(row)
+
+
+def _written(scopes: tuple[str, ...]) -> str:
+    return msgspec.json.encode(scopes).decode()
 
 
 def _record(row: sa.Row[Any]) -> KeyRecord:

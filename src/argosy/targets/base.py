@@ -30,7 +30,10 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Replica(msgspec.Struct, frozen=True, kw_only=True):
-    """One running copy. `http` and `grpc` are paths of Unix sockets; only `ready` ones take new requests."""
+    """One running copy. `http` and `grpc` are paths of Unix sockets; only `ready` ones take new requests.
+
+    `doing` says what one that starts is at.
+    """
 
     id: str
     endpoint: str
@@ -41,13 +44,20 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     started: float
     restarts: int = 0
+    doing: str = ""
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """How a revision stands. `failed` says why its replicas do not become ready (empty: nothing known against it)."""
+    """How a revision stands. `failed` says why its replicas do not become ready (empty: nothing known against it).
+
+    `replaced` counts replicas that ended unasked and had to be replaced, since this target began to look; `trouble`
+    says why the last one did.
+    """
 
     replicas: tuple[Replica, ...] = ()
     failed: str = ""
+    replaced: int = 0
+    trouble: str = ""
 
     @property
     def ready(self) -> int:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from argosy.spec.errors import ArgosyError
 from argosy.targets import log
+from argosy.targets.backoff import describe
 from argosy.targets.base import Revision, Standing
 from argosy.targets.launch import Launcher, new_place
 from argosy.targets.running import Running
-from argosy.targets.supervise import Observation, Slot, State, failure, supervise
+from argosy.targets.supervise import Observation, Slot, State, failure, supervise, unasked
 
 RETRY_UNPACK = 5.0
 SETTLE = 1.0
@@ -29,6 +30,7 @@ class Group:
         self._state: State = {}
         self._changed = changed
         self._error = ""
+        self._replaced, self._trouble = 0, ""
         self._unpacking: asyncio.Task[None] | None = None
 
     def adopt(self, found: Running) -> None:
@@ -43,7 +45,8 @@ class Group:
         """What is known of it."""
         idle = Slot()
         found = Standing(replicas=tuple(one.replica(self._state.get(n, idle)) for n, one in self.running.items()))
-        return Standing(replicas=found.replicas, failed=self._error or failure(self._state, found.ready))
+        failed = self._error or failure(self._state, found.ready)
+        return Standing(replicas=found.replicas, failed=failed, replaced=self._replaced, trouble=self._trouble)
 
     def release(self, replicas: Collection[str]) -> None:
         """Note that the gateway sends these nothing more."""
@@ -81,12 +84,13 @@ class Group:
             settle=self.settle,
         )
         actions, state = supervise(seen, self._state)
+        before = self._state
         changed, self._state = bool(actions) or state != self._state, state
         for act, slot in actions:
             if act == "start":
                 self._start(slot, threads)
             elif act == "reap":
-                await self._reap(self.running.pop(slot))
+                await self._reap(self.running.pop(slot), before.get(slot, Slot(phase="running")))
             elif (process := self.running[slot].process) is not None:
                 process.terminate() if act == "terminate" else process.kill()
         return changed
@@ -102,16 +106,18 @@ class Group:
         self.running[slot] = one = Running(place, self.revision, slot, process, trouble=trouble)
         one.watch(self._changed)
 
-    async def _reap(self, one: Running) -> None:
-        self._note_end(one)
+    async def _reap(self, one: Running, slot: Slot) -> None:
+        self._note_end(one, slot)
         await one.close()
         one.place.clear()
 
-    def _note_end(self, one: Running) -> None:
-        """Say in the replica's log how it ended, unless it was told to; what it said last stands there already."""
-        ended, why = one.seen().ended, self._state.get(one.slot, Slot()).backoff.reason
-        if why and ended:
-            log.note(one.place.log, f"replica {one.place.replica} is gone: {why.removesuffix(f': {ended.reason}')}")
+    def _note_end(self, one: Running, slot: Slot) -> None:
+        """Count an end that nobody asked for and say in its log how it came; what it said last stands there already."""
+        seen = one.seen()
+        if (ended := unasked(seen, slot)) and seen.ended:
+            self._replaced, self._trouble = self._replaced + 1, describe(ended)
+            why = self._trouble.removesuffix(f": {seen.ended.reason}")
+            log.note(one.place.log, f"replica {one.place.replica} is gone: {why}")
 
     async def close(self) -> None:
         """Stop looking; the processes are left alone."""

@@ -14,12 +14,11 @@ Verdict = Literal["starting", "ready", "unready", "hung"]
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds. Bad answers make a replica hung once there were `confirm` in a row over so long a time: `unlive` where
     it calls itself dead, `refused` where nobody listens any more (it may be about to end and say why), its engine's
-    `hang_timeout` where it is silent. One that has not begun to listen has `start`."""
+    `hang_timeout` where it is silent. One that has not begun to listen is not: it has its `start_timeout`."""
 
     confirm: int = 3
     unlive: float = 2.0
     refused: float = 10.0
-    start: float = 600.0
 
 
 DEFAULT = Policy()
@@ -51,11 +50,9 @@ def judge(probe: Probe, state: Health, policy: Policy = DEFAULT) -> tuple[Verdic
     if probe.live == "yes":
         return _alive(probe, state)
     bad, since = state.bad + 1, state.bad_since if state.bad else probe.now
-    if state.answered is None and probe.live != "no":
-        since, limit = state.born, policy.start
-    else:
-        limit = {"no": policy.unlive, "refused": policy.refused}.get(probe.live, probe.hang_timeout)
-    hung = bad >= policy.confirm and probe.now - since >= limit
+    began = state.answered is not None or probe.live == "no"
+    limit = {"no": policy.unlive, "refused": policy.refused}.get(probe.live, probe.hang_timeout)
+    hung = began and bad >= policy.confirm and probe.now - since >= limit
     verdict: Verdict = "hung" if hung else state.verdict
     return verdict, msgspec.structs.replace(state, verdict=verdict, bad=bad, bad_since=since)
 

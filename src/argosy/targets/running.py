@@ -63,7 +63,13 @@ class Running:
             pid=self.process.pid if self.process else 0,
             started=self.process.started if self.process else 0.0,
             restarts=slot.restarts,
+            doing=self._doing() if phase == "starting" else "",
         )
+
+    def _doing(self) -> str:
+        if self.process is None:
+            return f"it cannot be started: {self._trouble}"
+        return "its process begins" if self.health.answered is None else "it loads its model and checks it"
 
     async def first_look(self) -> None:
         """For one that was adopted: silence is taken for a busy replica, which goes on serving as it did."""
@@ -80,9 +86,17 @@ class Running:
 
     async def _keep_looking(self, changed: Callable[[], None]) -> None:
         while self.process is not None and not self.process.ended():
-            if self._fold(await self._probe()) or await self._past_its_memory():
+            if self._fold(await self._probe()) or self._past_its_time() or await self._past_its_memory():
                 changed()
             await asyncio.sleep(0.1 if self.health.verdict == "starting" else 1.0)
+
+    def _past_its_time(self) -> bool:
+        """Whether it has just been found to start for longer than it may."""
+        bound = self.revision.runtime.start_timeout
+        if self._over or self.health.verdict != "starting" or time.monotonic() - self.health.born < bound:
+            return False
+        self._over = f"it was not ready after {bound:g} s ({self._doing()}), and was replaced"
+        return True
 
     async def _past_its_memory(self) -> bool:
         """Whether it has just been found to use more than was declared."""

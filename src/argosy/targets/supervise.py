@@ -13,14 +13,16 @@ from argosy.targets.backoff import Policy as BackoffPolicy
 from argosy.targets.health import Verdict
 
 Act = Literal["start", "terminate", "kill", "reap"]
-Phase = Literal["idle", "running", "draining", "stopping", "hung"]
+Phase = Literal["idle", "running", "leaving", "draining", "stopping", "hung"]
+"""`leaving`: past a bound, it serves until another one does in its place."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds: `release` is how long a draining replica waits for the gateway to let go of it, `hung_grace` and
-    `drain_grace` how long after SIGTERM (and past its own drain timeout) SIGKILL follows. `failures` without ever
-    becoming ready make a revision failed."""
+    """Seconds: `overlap` is how long at most one past a bound serves on; `release` how long a draining replica waits for
+    the gateway to let go of it, `hung_grace` and `drain_grace` how long after SIGTERM (and past its own drain timeout)
+    SIGKILL follows. `failures` without ever becoming ready make a revision failed."""
 
+    overlap: float = 30.0
     release: float = 5.0
     hung_grace: float = 2.0
     drain_grace: float = 5.0
@@ -33,7 +35,7 @@ DEFAULT = Policy()
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """The process in a slot: its health, whether the gateway released it, how it ended. `over` says which bound it is
-    past: like one that hangs, it is replaced."""
+    past: it is replaced, like one that hangs, but not before another serves, where it does."""
 
     slot: int
     verdict: Verdict = "starting"
@@ -81,10 +83,16 @@ def supervise(seen: Observation, state: State, policy: Policy = DEFAULT) -> tupl
 def _advance(one: Seen, slots: dict[int, Slot], seen: Observation, policy: Policy) -> list[Action]:
     slot, n, now = slots[one.slot], one.slot, seen.now
     if one.ended is not None:
-        slots[n] = _ended(one.ended, slot, policy, one.over)
+        slots[n] = _ended(unasked(one, slot), slot, policy)
         return [("reap", n)]
     waited = now - slot.since
-    if slot.phase == "running" and (one.verdict == "hung" or one.over):
+    if slot.phase == "running" and one.over and one.verdict == "ready":
+        slots[n] = _enter("leaving", slot, now)
+        return []
+    if slot.phase == "leaving" and (_replaced(slots, seen) or waited >= policy.overlap):
+        slots[n] = _enter("draining", slot, now)
+        return []
+    if (slot.phase == "running" and one.over) or (slot.phase in ("running", "leaving") and one.verdict == "hung"):
         slots[n] = _enter("hung", slot, now)
         return [("terminate", n)]
     let_go = (one.released and waited >= seen.settle) or one.verdict != "ready" or waited >= policy.release
@@ -98,16 +106,29 @@ def _advance(one: Seen, slots: dict[int, Slot], seen: Observation, policy: Polic
     return []
 
 
+def _replaced(slots: Mapping[int, Slot], seen: Observation) -> bool:
+    """Whether as many serve as are wanted, without those that leave."""
+    ready = [one for one in seen.seen if one.verdict == "ready" and slots[one.slot].phase == "running"]
+    return len(ready) >= seen.want
+
+
 def _enter(phase: Phase, slot: Slot, now: float) -> Slot:
     return msgspec.structs.replace(slot, phase=phase, since=now)
 
 
-def _ended(ended: Ended, slot: Slot, policy: Policy, over: str) -> Slot:
-    if slot.phase in ("draining", "stopping"):
+def unasked(one: Seen, slot: Slot) -> Ended | None:
+    """How a replica ended that nobody had asked to, or that had to be replaced; None of any other."""
+    if one.ended is None or (slot.phase in ("draining", "stopping") and not one.over):
+        return None
+    if slot.phase != "running" and one.ended.status != REFUSED:
+        why = one.over or "hung: it stopped answering and was replaced"
+        return msgspec.structs.replace(one.ended, status=None, reason=why)
+    return one.ended
+
+
+def _ended(ended: Ended | None, slot: Slot, policy: Policy) -> Slot:
+    if ended is None:
         return Slot()
-    if slot.phase == "hung" and ended.status != REFUSED:
-        why = over or "hung: it stopped answering and was replaced"
-        ended = msgspec.structs.replace(ended, status=None, reason=why)
     _, history = after(ended, slot.backoff, policy.backoff)
     return Slot(since=ended.now, restarts=slot.restarts, backoff=history)
 

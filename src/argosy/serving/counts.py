@@ -1,0 +1,49 @@
+"""What is counted of one replica or one revision: numbers that only grow.
+
+Latency is counted in log-spaced buckets of 5 %, so that histograms of replicas merge by adding and a factor is a shift.
+"""
+
+import math
+
+import msgspec
+
+GROWTH = 1.05
+SMALLEST = 1e-4
+BUCKETS = 332
+MAX_CATEGORIES = 1000
+OTHER = "other"
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """Requests of one replica or one arm, counted since its start or over one tick.
+
+    `errors` is a part of `requests`. `latency` counts successful requests by `bucket`. `outputs` counts predictions by
+    output and category; numbers are named by `number_bin`.
+    """
+
+    requests: int = 0
+    errors: int = 0
+    latency: dict[int, int] = {}
+    outputs: dict[str, dict[str, int]] = {}
+
+
+def bucket(seconds: float) -> int:
+    """The bucket of a latency: 0 up to 0.1 ms, then 5 % wide each, the last one for all from about 1,000 s."""
+    if not seconds > SMALLEST:
+        return 0
+    return min(BUCKETS - 1, 1 + int(math.log(min(seconds, 1e9) / SMALLEST) / math.log(GROWTH)))
+
+
+def edge(index: int) -> float:
+    """The upper edge of a bucket in seconds; infinite for the last."""
+    return math.inf if index >= BUCKETS - 1 else SMALLEST * GROWTH**index
+
+
+def number_bin(value: float) -> str:
+    """The bin of a predicted number: its sign and its power of two to a half, as `+3`, `-0`, `0` or `nan`."""
+    if math.isnan(value):
+        return "nan"
+    if abs(value) < 1e-9:
+        return "0"
+    power = math.floor(2 * math.log2(min(abs(value), 1e18)))
+    return f"{'-' if value < 0 else '+'}{power}"

@@ -1,0 +1,63 @@
+"""What the platform asks of a replica, on its Unix socket alone: its counts, and the answers it was told to keep.
+
+`GET /argosy/counts` → `{MODEL: {VERSION: Counts}}` in JSON; `POST /argosy/answers` → `Handed` in msgpack. The gateway
+routes nothing here.
+"""
+
+import time
+from typing import Any
+
+import msgspec
+
+from argosy.protocol.rest import Request, Response
+from argosy.serving.answers import Answers
+from argosy.serving.connection import Exchange
+from argosy.serving.counts import Counts
+from argosy.serving.dataplane import DataPlane
+from argosy.serving.model import REQUEST_ID
+from argosy.spec.errors import NotFound
+
+PREFIX = "/argosy/"
+RECORD = b"x-argosy-record"
+"""A request that carries it has its answer kept. Set by the gateway alone."""
+MSGPACK = (("content-type", "application/msgpack"),)
+
+
+def handle(plane: DataPlane, answers: Answers, exchange: Exchange) -> None:
+    """Answer one request of the platform. Raises NotFound."""
+    asked = (exchange.method, exchange.path)
+    if asked == ("GET", f"{PREFIX}counts"):
+        exchange.answer(200, msgspec.json.encode(counts(plane)))
+    elif asked == ("POST", f"{PREFIX}answers"):
+        exchange.answer(200, answers.hand_out(), MSGPACK)
+    else:
+        raise NotFound(f"a replica has no {exchange.method} {exchange.path[:200]}")
+
+
+def counts(plane: DataPlane) -> dict[str, dict[str, Counts]]:
+    """Model → version → what it counted."""
+    found: dict[str, dict[str, Counts]] = {}
+    for model in plane.repository.models():
+        found.setdefault(model.name, {})[model.version] = model.counts()
+    return found
+
+
+async def infer(
+    plane: DataPlane, answers: Answers, name: str, version: str, request: Request, timeout: float | None, context: Any
+) -> Response:
+    """A gRPC call with its metadata, its answer kept where that was asked for. Raises ArgosyError."""
+    headers = {key.encode(): _bytes(value) for key, value in context.invocation_metadata() or ()}
+    if RECORD not in headers:
+        return await plane.infer(name, version, request, timeout, headers)
+    id, start = headers.get(REQUEST_ID, b"").decode("latin-1"), time.perf_counter_ns()
+    try:
+        response = await plane.infer(name, version, request, timeout, headers)
+    except Exception as error:
+        answers.keep(id, time.perf_counter_ns() - start, error)
+        raise
+    answers.keep(id, time.perf_counter_ns() - start, response)
+    return response
+
+
+def _bytes(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else value.encode()

@@ -1,0 +1,34 @@
+"""A TCP port to listen on, or why it cannot be had and what to do."""
+
+import errno
+import socket
+
+from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument
+
+
+def take(host: str, port: int, setting: str = "") -> socket.socket:
+    """A bound socket; port 0 takes a free one. `setting` is what the port is set by, such as `control.port`.
+
+    Raises Conflict when something listens there, InvalidArgument for what is no port or no host of this machine.
+    """
+    if not 0 <= port <= 65535:
+        raise InvalidArgument(f"{setting or 'the port'} must be 0 to 65535, not {port}")
+    bound: socket.socket | None = None
+    try:
+        bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except OSError as error:
+        if bound is not None:
+            bound.close()
+        raise _refused(host, port, setting, error) from None
+    return bound
+
+
+def _refused(host: str, port: int, setting: str, error: OSError) -> ArgosyError:
+    section = setting.partition(".")[0]
+    by = f" by the setting {setting} (ARGOSY_{setting.upper().replace('.', '_')}=0 takes a free one)" if setting else ""
+    if error.errno == errno.EADDRINUSE:
+        return Conflict(f"port {port} on {host} is in use: stop what listens there, or choose another{by}")
+    where = f" (settings {section}.host, {setting})" if setting else ""
+    return InvalidArgument(f"cannot listen on {host} port {port}{where}: {error.strerror or error}")

@@ -1,0 +1,87 @@
+"""The tap: engine calls that ended, for whoever watches, off the path of requests."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from argosy.serving.job import Feeds, Job
+from argosy.spec.tensor import Array
+
+ENOUGH = 256
+"""Rows that are worth a look at once; fewer are looked at once a second."""
+MOST_ROWS = 16_384
+MOST_BYTES = 64 * 1024 * 1024
+"""What may wait to be looked at; more is dropped, and counted."""
+SECONDS = 1.0
+
+
+class Ran(NamedTuple):
+    """One engine call: its jobs in order (`job.rows` rows each, `job.origin` the request), its inputs and outputs
+    along the same rows, and when it ended (ns since 1970). `outputs` is None where the call failed with `error`."""
+
+    jobs: Sequence[Job]
+    feeds: Feeds
+    outputs: Sequence[Array] | None
+    error: Exception | None
+    ended: int
+
+
+class Watcher(Protocol):
+    """Somebody who looks at what ran. Called on the event loop; it must be quick and must not raise."""
+
+    def look(self, ran: Sequence[Ran]) -> None:
+        """Look at engine calls, in order, each once."""
+        ...
+
+
+class Tap:
+    """Holds engine calls until the watchers have looked. `put` may be called from any one thread."""
+
+    def __init__(self, watchers: Sequence[Watcher]) -> None:
+        self._watchers = watchers
+        self._loop = asyncio.get_running_loop()
+        self._held: deque[tuple[Ran, int, int]] = deque()
+        self._put = [0, 0]
+        self._taken = [0, 0]
+        self._called = False
+        self._timer = self._loop.call_later(SECONDS, self._tick)
+        self.dropped = 0
+
+    def put(self, jobs: Sequence[Job], feeds: Feeds, outputs: Sequence[Array] | None, error: Exception | None) -> None:
+        """Hand over one engine call. Never waits."""
+        rows = sum(job.rows for job in jobs)
+        size = sum(array.nbytes for array in feeds.values()) + sum(array.nbytes for array in outputs or ())
+        held = self._put[0] - self._taken[0]
+        if held + rows > MOST_ROWS or self._put[1] - self._taken[1] + size > MOST_BYTES:
+            self.dropped += rows
+            return
+        self._put[0] += rows
+        self._put[1] += size
+        self._held.append((Ran(jobs, feeds, outputs, error, time.time_ns()), rows, size))
+        if held + rows >= ENOUGH and not self._called:
+            self._called = True
+            self._loop.call_soon_threadsafe(self.flush)
+
+    def flush(self) -> None:
+        """Let the watchers look at all that is held. On the event loop."""
+        self._called = False
+        ran: list[Ran] = []
+        while self._held:
+            one, rows, size = self._held.popleft()
+            self._taken[0] += rows
+            self._taken[1] += size
+            ran.append(one)
+        if ran:
+            for watcher in self._watchers:
+                watcher.look(ran)
+
+    def close(self) -> None:
+        """A last look."""
+        self._timer.cancel()
+        self.flush()
+
+    def _tick(self) -> None:
+        self.flush()
+        self._timer = self._loop.call_later(SECONDS, self._tick)

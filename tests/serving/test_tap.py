@@ -1,0 +1,60 @@
+"""The tap hands every engine call to the watchers once, never waits, and drops what it cannot hold."""
+
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+
+from argosy.serving import tap
+from argosy.serving.job import Job
+from argosy.serving.tap import Ran, Tap
+
+
+class Watcher:
+    def __init__(self) -> None:
+        self.seen: list[Ran] = []
+
+    def look(self, ran: Sequence[Ran]) -> None:
+        self.seen += ran
+
+
+def job(rows: int) -> Job:
+    return Job({"x": np.zeros((rows, 2), "f4")}, rows, (), lambda _: None, 0, 0, None)
+
+
+async def test_a_full_batch_is_looked_at_at_once_and_the_rest_at_the_end() -> None:
+    watcher = Watcher()
+    one = Tap([watcher])
+    first, second = job(tap.ENOUGH), job(1)
+    one.put([first], first.feeds, [np.zeros(tap.ENOUGH)], None)
+    assert not watcher.seen
+    await asyncio.sleep(0)
+    assert [each.jobs for each in watcher.seen] == [[first]]
+    one.put([second], second.feeds, None, ValueError("no"))
+    await asyncio.sleep(0)
+    assert len(watcher.seen) == 1
+    one.close()
+    assert watcher.seen[1].outputs is None
+    assert str(watcher.seen[1].error) == "no"
+
+
+async def test_what_cannot_be_held_is_dropped_and_counted() -> None:
+    watcher = Watcher()
+    one = Tap([watcher])
+    large = job(tap.MOST_ROWS)
+    one.put([large], large.feeds, [], None)
+    one.put([job(5)], {}, [], None)
+    assert one.dropped == 5
+    one.flush()
+    one.put([job(5)], {}, [], None)
+    one.close()
+    assert [sum(each.rows for each in seen.jobs) for seen in watcher.seen] == [tap.MOST_ROWS, 5]
+    assert one.dropped == 5
+
+
+async def test_bytes_are_bounded_too() -> None:
+    one = Tap([Watcher()])
+    one.put([job(1)], {}, [np.zeros(tap.MOST_BYTES, "u1")], None)
+    one.put([job(1)], {}, [np.zeros(1, "u1")], None)
+    assert one.dropped == 1
+    one.close()
