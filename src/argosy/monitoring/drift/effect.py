@@ -22,6 +22,9 @@ from argosy.profiles.layout import EXTRA, Column, Floats
 Z = 1.645
 """Each end of an interval errs with probability 5 %."""
 
+PRIOR = 5.0
+"""Rows of the reference that a window's spread is told with: of one row alone it would be 0."""
+
 
 class Margins(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Below which a move does not matter: `shift` in standard deviations, `shape` as Jensen-Shannon distance,
@@ -48,8 +51,7 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
         return self.low > self.margin
 
 
-def effects(column: Column, scores: Floats, reference: Floats, current: Floats, margins: Margins) -> tuple[Effect,
-...]:
+def effects(column: Column, scores: Floats, reference: Floats, current: Floats, margins: Margins) -> tuple[Effect, ...]:
     """All effects of one column from counts in its cells, the most material first; none without rows on both sides."""
     reference, current = reference[: column.cells], current[: column.cells]
     if reference.sum() < 1 or current.sum() < 1:
@@ -71,11 +73,11 @@ def _shift(scores: Floats, reference: Floats, current: Floats, margin: float) ->
     chance = math.sqrt(2 / math.pi) * float(gaps @ np.sqrt(np.maximum(pooled * (1 - pooled), 0) * (1 / n + 1 / m)))
     distance = float(gaps @ np.abs(apart))
     witness = np.concatenate([[0.0], np.cumsum(np.sign(apart) * gaps)])
-    error = math.sqrt(
-        _variance(q, witness) / n + _variance(p, witness) / m + (0.6 * chance) ** 2 * _small(distance, chance)
-    )
+    spread = _variance((current + PRIOR * p) / (n + PRIOR), witness) / n + _variance(p, witness) / m
+    error = math.sqrt(spread + (0.6 * chance) ** 2 * _small(distance, chance))
     value = math.sqrt(max(distance**2 - chance**2, 0.0))
-    return [Effect(name="shift", value=value, low=max(value - Z * error, 0.0), high=value + Z * error, margin=margin)]
+    low, high = max(value - Z * error, 0.0), distance + Z * error
+    return [Effect(name="shift", value=value, low=low, high=high, margin=margin)]
 
 
 def _small(distance: float, chance: float) -> float:
@@ -123,5 +125,4 @@ def _share(name: str, reference: Floats, current: Floats, cells: list[int], marg
     error = math.sqrt(q * (1 - q) / n + p * (1 - p) / m)
     plain = abs(current[cells].sum() / (n - 2) - reference[cells].sum() / (m - 2))
     apart = abs(q - p)
-    return Effect(name=name, value=float(plain), low=max(apart - Z * error, 0.0), high=apart + Z * error,
-    margin=margin)
+    return Effect(name=name, value=float(plain), low=max(apart - Z * error, 0.0), high=apart + Z * error, margin=margin)
