@@ -10,7 +10,7 @@ from tests.monitoring.performance.worlds import rows, square
 def test_intervals_hold_what_comes_true():
     rng = np.random.default_rng(1)
     calibrated = cbpe.fit(rows(rng, square(rng, 4000)))
-    held = {name: 0 for name in metrics.METRICS}
+    held = dict.fromkeys(metrics.METRICS, 0)
     for _ in range(150):
         window = rows(rng, square(rng, 300))
         found = cbpe.estimate(calibrated, window).estimates
