@@ -161,6 +161,6 @@ def rows(shelf: Shelf, version: str = "", since: datetime | None = None, until: 
     bounds = {"version = ?": version or None, "time >= ?": since, "time < ?": until}
     given = {text: value for text, value in bounds.items() if value is not None}
     where = f"WHERE {' AND '.join(given)}" if given else ""
-    query = f"SELECT {columns} FROM ({sql.latest(sql.marked(sql.parquet(files)))}) {where} ORDER BY time, request_id, row, version"
+    query = f"SELECT {columns} FROM ({sql.latest(sql.parquet(files))}) {where} ORDER BY time, request_id, row, version"
     with duck.opened() as connection:
         return connection.sql(query, params=list(given.values())).to_arrow_table()

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from argosy.monitoring.feedback import sql
 from argosy.monitoring.feedback.event import MAX_ID, MAX_TEXT, SKEW_SECONDS, Kept
 from argosy.monitoring.feedback.shelf import Shelf
 from argosy.spec.errors import InvalidArgument, NotFound
@@ -25,7 +26,8 @@ READERS = {
 OPTIONAL = {"row": "0", "version": "0", "time": "NULL", "source": "''"}
 
 PLAIN = """CREATE TEMP MACRO plain(x) AS CASE
-  WHEN lower(trim(CAST(x AS VARCHAR))) IN ('true', 'false') THEN CAST(CAST(CAST(x AS VARCHAR) AS BOOLEAN)::INT AS VARCHAR)
+  WHEN lower(trim(CAST(x AS VARCHAR))) IN ('true', 'false') THEN
+    CAST(CAST(CAST(x AS VARCHAR) AS BOOLEAN)::INT AS VARCHAR)
   WHEN isfinite(TRY_CAST(x AS DOUBLE)) AND abs(TRY_CAST(x AS DOUBLE)) < 1e15
     AND TRY_CAST(x AS DOUBLE) = trunc(TRY_CAST(x AS DOUBLE)) THEN CAST(CAST(TRY_CAST(x AS DOUBLE) AS BIGINT) AS VARCHAR)
   ELSE CAST(x AS VARCHAR) END"""
@@ -152,10 +154,13 @@ def _given(connection: Any, reader: str, source: Path, now: float) -> str:
         )
     columns = {name: duck.identifier(name) if name in kinds else default for name, default in OPTIONAL.items()}
     moment = _moment(columns["time"], kinds.get("time", ""))
-    clock = datetime.fromtimestamp(now, UTC).isoformat()
-    return _CHECKED.format(
-        moment=moment, clock=clock, skew=SKEW_SECONDS, reader=reader, id=MAX_ID, text=MAX_TEXT, **columns
+    label = sql.plain("label", kinds["label"])
+    unfit = "    WHEN label IS NULL THEN 'no label'\n" + (
+        "" if label != "plain(label)" else _UNFIT.format(text=MAX_TEXT)
     )
+    clock = datetime.fromtimestamp(now, UTC).isoformat()
+    shape = {"moment": moment, "clock": clock, "skew": SKEW_SECONDS, "reader": reader, "id": MAX_ID}
+    return _CHECKED.format(**shape, label=label, unfit=unfit, **columns)
 
 
 def _moment(column: str, kind: str) -> str:
@@ -169,21 +174,24 @@ def _moment(column: str, kind: str) -> str:
 
 
 _CHECKED = """
-SELECT CAST(request_id AS VARCHAR) AS request_id, TRY_CAST({row} AS INTEGER) AS row, plain(label) AS label,
+SELECT CAST(request_id AS VARCHAR) AS request_id, TRY_CAST({row} AS INTEGER) AS row, {label} AS label,
   TRY_CAST({version} AS INTEGER) AS version, {moment} AS moment, TIMESTAMPTZ '{clock}' AS received,
   COALESCE(CAST({source} AS VARCHAR), '') AS source,
   CASE
     WHEN request_id IS NULL OR length(CAST(request_id AS VARCHAR)) NOT BETWEEN 1 AND {id} THEN 'no request_id'
-    WHEN label IS NULL OR plain(label) IN ('nan', 'inf', '-inf') THEN 'no label'
-    WHEN length(CAST(label AS VARCHAR)) > {text} THEN 'a label of over {text} characters'
-    WHEN TRY_CAST({row} AS INTEGER) IS NULL OR TRY_CAST({row} AS INTEGER) < 0 THEN 'row is no number from 0'
+{unfit}    WHEN TRY_CAST({row} AS INTEGER) IS NULL OR TRY_CAST({row} AS INTEGER) < 0 THEN 'row is no number from 0'
     WHEN TRY_CAST({version} AS INTEGER) IS NULL OR TRY_CAST({version} AS INTEGER) < 0 THEN 'version is no number from 0'
     WHEN {time} IS NOT NULL AND moment IS NULL THEN 'time cannot be read'
     WHEN moment > received + INTERVAL '{skew} seconds' THEN 'time is in the future'
     ELSE '' END AS reason
 FROM {reader}"""
 
+_UNFIT = """    WHEN plain(label) IN ('nan', 'inf', '-inf') THEN 'no label'
+    WHEN length(CAST(label AS VARCHAR)) > {text} THEN 'a label of over {text} characters'
+"""
+
 _COUNTS = "SELECT reason, count(*), any_value(request_id) FROM checked GROUP BY reason ORDER BY reason"
 
-_TAKEN = """SELECT request_id, row, label, version, LEAST(COALESCE(moment, received), received) AS time, received, source
+_TAKEN = """SELECT request_id, row, label, version, LEAST(COALESCE(moment, received), received) AS time, received,
+  source
 FROM checked WHERE reason = ''"""

@@ -165,7 +165,7 @@ class _Joiner:
             query = sql.MATCH.format(labels=labels, predictions=predictions, share=share, side=side)
             folder = self.scratch / f"{what}-{bucket}"
             folder.mkdir(parents=True)
-            options = "FORMAT parquet, COMPRESSION zstd, PARTITION_BY (day), WRITE_PARTITION_COLUMNS false"
+            options = "FORMAT parquet, COMPRESSION snappy, PARTITION_BY (day), WRITE_PARTITION_COLUMNS false"
             self.db.execute(f"COPY ({query}) TO {duck.literal(str(folder))} ({options})")
 
     def _wait(self, labels: str) -> list[str]:
@@ -223,8 +223,7 @@ class _Joiner:
         if len(older) + len(paths) > MERGE_FILES:
             name = self.shelf.new("joined")
             everything = [*paths, *(self.shelf.path(each) for each in older)]
-            columns = f"SELECT * EXCLUDE (mark) FROM ({sql.latest(sql.marked(sql.parquet(everything)))})"
-            self._copy(columns, self.shelf.path(name))
+            self._copy(sql.latest(sql.parquet(everything)), self.shelf.path(name))
             names = (name,)
         else:
             moved = [self.shelf.new("joined") for _ in paths]

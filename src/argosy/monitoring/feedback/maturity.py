@@ -56,7 +56,7 @@ class Delays(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def estimate(labelled: Mapping[int, int], waiting: Sequence[tuple[float, int]]) -> Delays:
-    """The distribution from labelled predictions by bucket of delay, and those that wait, as (age in seconds, how many).
+    """The distribution from labelled predictions by bucket of delay, and those that wait: (age in s, count).
 
     Within a bucket labels come before censoring, as usual.
     """

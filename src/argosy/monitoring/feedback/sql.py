@@ -6,12 +6,11 @@ from pathlib import Path
 from argosy.monitoring.feedback.maturity import GROWTH
 from argosy.store import duck
 
-KEY = "version, request_id, row"
-ROW = f"{KEY}, CAST(time AS DATE)"
-"""What there may be one of: a request that was retried counts once a day."""
+ORDER = "label_version DESC, known DESC, label DESC, time DESC, decision DESC"
+"""Which of several labels of a row counts: every column that is counted decides, so that it never depends on chance."""
 
-ORDER = "label_version DESC, known DESC, label DESC, time DESC, decision DESC, score DESC, weight DESC"
-"""Which of several labels of a row counts; in the end every column decides, so that it never depends on chance."""
+COUNTED = "mark, mark2, version, time, decision, label, label_version, known, first"
+"""The columns that counting needs."""
 
 
 def parquet(paths: Sequence[Path]) -> str:
@@ -36,33 +35,34 @@ SERVED = """SELECT version, date_trunc('hour', time) AS hour, count(*) AS n,
 MERGE_SERVED = """SELECT version, hour, CAST(sum(n) AS BIGINT) AS n, CAST(sum(weight) AS DECIMAL(38, 6)) AS weight
 FROM {served} GROUP BY ALL"""
 
-SENT = "(SELECT request_id, row, label, version AS label_version, time AS known, time AS first, received, source FROM {files})"
+SENT = """(SELECT request_id, row, label, version AS label_version, time AS known, time AS first, received, source
+  FROM {files})"""
 """Labels as they came."""
 
 USED = "(SELECT request_id, row, label, label_version, known, first, received, source FROM {files})"
 """Labels that met a prediction already: another version's, or an earlier try's, may come after it."""
 
-MATCH = """SELECT l.*, p.version, p.time, p.decision, p.score, p.weight, COALESCE(strftime(p.time, '%Y-%m-%d'), 'none') AS day
-FROM (SELECT * FROM {labels} {share}) l
-{side} JOIN (SELECT * FROM {predictions} {share}) p ON l.request_id = p.request_id AND l.row = p.row"""
+MATCH = """SELECT * EXCLUDE (m),
+  CAST(m >> 64 AS UBIGINT) AS mark, CAST(m & 18446744073709551615 AS UBIGINT) AS mark2 FROM (
+  SELECT l.*, p.version, p.time, p.decision, p.score, p.weight, COALESCE(strftime(p.time, '%Y-%m-%d'), 'none') AS day,
+    md5_number(l.row || ' ' || day || ' ' || length(p.version) || ' ' || p.version || l.request_id) AS m
+  FROM (SELECT * FROM {labels} {share}) l
+  {side} JOIN (SELECT * FROM {predictions} {share}) p ON l.request_id = p.request_id AND l.row = p.row)"""
+"""`mark` and `mark2` together name a row of a request to a version on a day: what there may be one of."""
 
 
-def marked(table: str) -> str:
-    """A table with a hash of what there may be one of: equal for the same row, and rarely for others, too."""
-    return f"(SELECT *, hash({ROW}) AS mark FROM {table})"
-
-
-def latest(table: str) -> str:
+def latest(table: str, columns: str = "*") -> str:
     """Each row once, with the label that counts; `first` is when a label of it was known first.
 
-    Only rows of which there may be several are sorted. `table` is made by `marked`.
+    Only rows of which there may be several are sorted.
     """
     doubles = f"(SELECT mark FROM {table} GROUP BY mark HAVING count(*) > 1)"
     return f"""
-SELECT * FROM {table} ANTI JOIN {doubles} USING (mark)
+SELECT {columns} FROM {table} ANTI JOIN {doubles} USING (mark)
 UNION ALL BY NAME
-SELECT * REPLACE (min(first) OVER (PARTITION BY {ROW}) AS first) FROM {table} SEMI JOIN {doubles} USING (mark)
-QUALIFY row_number() OVER (PARTITION BY {ROW} ORDER BY {ORDER}) = 1"""
+SELECT {columns} FROM (SELECT * REPLACE (min(first) OVER (PARTITION BY mark, mark2) AS first) FROM {table}
+  SEMI JOIN {doubles} USING (mark)
+  QUALIFY row_number() OVER (PARTITION BY mark, mark2 ORDER BY {ORDER}) = 1)"""
 
 
 def counts(hits: Sequence[Path], older: Sequence[Path], counted: Sequence[Path], kind: str) -> list[str]:
@@ -71,11 +71,11 @@ def counts(hits: Sequence[Path], older: Sequence[Path], counted: Sequence[Path],
     Taken off is what was counted for every row with the mark of a hit, added what is true of all of them: that two
     rows may share a mark does no harm.
     """
-    made = [f"CREATE OR REPLACE TEMP TABLE hits AS {latest(marked(parquet(hits)))}"]
+    made = [f"CREATE OR REPLACE TEMP TABLE hits AS {latest(parquet(hits), COUNTED)}"]
     if not older:
         return [*made, _sum(_groups("hits", kind, 1))]
-    touched = f"(SELECT * FROM {marked(parquet(older))} SEMI JOIN hits USING (mark))"
-    made.append(f"CREATE OR REPLACE TEMP TABLE touched AS FROM {touched}")
+    touched = f"SELECT {COUNTED} FROM {parquet(older)} SEMI JOIN hits USING (mark)"
+    made.append(f"CREATE OR REPLACE TEMP TABLE touched AS {touched}")
     made.append(f"CREATE OR REPLACE TEMP TABLE before AS {latest('touched')}")
     made.append("CREATE OR REPLACE TEMP TABLE every AS FROM hits UNION ALL BY NAME FROM before")
     parts = [f"SELECT * FROM {parquet(counted)}"] if counted else []
