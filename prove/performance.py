@@ -71,7 +71,7 @@ def hindsight(census: Census, windows: list[Reference], rounds: int) -> list[Flo
     windows, and the reference's. No estimator without labels can be expected to do better."""
     lgb = require("lightgbm", "monitoring", "The comparison in hindsight")
     settings = {"num_leaves": 31, "learning_rate": 0.05, "min_data_in_leaf": 100, "lambda_l2": 10.0}
-    settings |= {"feature_fraction": 0.7, "objective": "binary", "verbose": -1, "num_threads": 2, "seed": 1}
+    settings |= {"feature_fraction": 0.7, "objective": "binary", "verbose": -1, "num_threads": 1, "seed": 1}
     curve = calibration.fit(census.reference.scores, census.reference.labels)
 
     def known(window: Reference) -> tuple[Floats, Floats]:

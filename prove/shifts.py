@@ -1,8 +1,8 @@
 """`python -m prove.shifts`: which detector sees which shift of images, from how many; writes docs/performance.md.
 
 The protocol of "Failing Loudly" (Rabanser, Günnemann, Lipton, NeurIPS 2019) on scikit-learn's digits, whose 8×8 images
-are at hand: a linear model trained on 600, a reference of 500, windows of 20 to 200 of the rest, shifts on all or some of
-a window. Exit status 1 where a detector alarms without a shift in more than 5 %, beyond chance.
+are at hand: a linear model trained on 600, a reference of 500, windows of 20 to 200 of the rest, shifts on some or all
+of them. Exit status 1 where a detector alarms without a shift in more than 5 %, beyond chance.
 """
 
 import argparse

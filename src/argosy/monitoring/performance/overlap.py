@@ -12,7 +12,7 @@ import msgspec
 from argosy.monitoring.performance.ratio import Ratios
 
 FAR_RATIO = 50.0
-FAR_SHARE = 0.1
+FAR_SHARE = 0.07
 
 
 class Overlap(msgspec.Struct, frozen=True, kw_only=True):
