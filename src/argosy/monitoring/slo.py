@@ -7,6 +7,7 @@ of its rules as the bound and one false alarm a year as its run length.
 """
 
 import math
+from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
@@ -91,16 +92,21 @@ def judge(slo: Slo, seen: Seen, state: State) -> tuple[Verdict, State]:
     state = msgspec.structs.replace(state, traffic=came)
     quiet = _quiet(slo, came, seen.now)
     state = _detect(slo, seen, state) if quiet else msgspec.structs.replace(state, page=Burst(), ticket=Burst())
-    burning: list[tuple[Severity, str]] = []
-    for rule in rules(slo):
-        if text := _burns(slo, rule, came, seen.now):
-            burning.append((rule.severity, text))
-    burning += [(severity, _told(slo, state, seen.now)) for severity in state.found]
+    burning = list(_burning(slo, state, seen.now))
     budget = left(slo, came, seen.now)
     if not burning:
         return Verdict(severity=None, reason="within the objective", budget=budget, quiet=quiet), state
     severity, reason = min(burning)
     return Verdict(severity=severity, reason=reason, budget=budget, quiet=quiet), state
+
+
+def _burning(slo: Slo, state: State, now: float) -> Iterator[tuple[Severity, str]]:
+    """What is wrong now, by rates and by detectors."""
+    for rule in rules(slo):
+        if text := _burns(slo, rule, state.traffic, now):
+            yield rule.severity, text
+    for severity in state.found:
+        yield severity, _told(slo, state, now)
 
 
 def left(slo: Slo, came: Traffic, now: float) -> float:

@@ -48,7 +48,7 @@ def append(shelf: Shelf, labels: Sequence[Kept]) -> None:
     A crash in the middle leaves a line without an end, which the next call ends and `seal` passes over.
     """
     data = b"".join(msgspec.json.encode(label) + b"\n" for label in labels)
-    with shelf.locked(), storage(shelf.folder):
+    with storage(shelf.folder), shelf.locked():
         handle = os.open(shelf.journal, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             size = os.fstat(handle).st_size

@@ -1,0 +1,113 @@
+"""`argosy feedback`: labels in, performance out."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from argosy.cli.base import Command, Group, json_option
+from argosy.cli.here import place
+from argosy.cli.output import emit, table
+
+DAY = timedelta(days=1)
+
+
+@click.group(cls=Group)
+def feedback() -> None:
+    """Tell what turned out to be true, and see how good the predictions were.
+
+    \b
+    Example:
+      argosy feedback load labels.parquet --endpoint flights
+      argosy feedback show flights
+    """
+
+
+@feedback.command(cls=Command)
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--endpoint", required=True, help="Whose predictions they are labels of.")
+@json_option
+def load(file: Path, endpoint: str, as_json: bool) -> None:
+    """Take a file of labels: .parquet, .csv or .jsonl.
+
+    Columns: request_id and label, and optionally row (of the request, from 0), time (since when it is known: ISO 8601
+    in UTC, or seconds since 1970), version (the highest counts) and source. A label may come before its prediction; a
+    file may be loaded again. Labels that cannot be right are counted and left out: the exit status is then 2.
+
+    \b
+    Example:
+      argosy feedback load labels.csv --endpoint flights
+    """
+    from argosy.monitoring.feedback import intake
+    from argosy.monitoring.feedback.shelf import Shelf
+    from argosy.spec.endpoint import check_name
+
+    loaded = intake.load(Shelf(place().feedback, check_name(endpoint, "endpoint")), file, time.time())
+
+    def render() -> None:
+        click.echo(f"{loaded.labels:,} labels of {endpoint} taken")
+        for reason, count in loaded.refused.items():
+            click.echo(f"{count:,} left out: {reason} (as {loaded.examples[reason][:80]})", err=True)
+
+    emit(loaded, as_json, render)
+    if loaded.refused:
+        click.get_current_context().exit(2)
+
+
+@feedback.command(cls=Command)
+@click.argument("endpoint")
+@click.option("--decision", default="output.label", show_default=True, help="The column that is the prediction.")
+@click.option("--score", default="", help="The column of its probability.")
+@click.option("--regression", is_flag=True, help="Predictions are numbers: errors instead of hits.")
+@click.option("--by", type=click.Choice(["hour", "day"]), default="day", show_default=True)
+@json_option
+def show(endpoint: str, decision: str, score: str, regression: bool, by: Literal["hour", "day"], as_json: bool) -> None:
+    """Join what has come, and print performance by the time of prediction.
+
+    `mature` is the share of the labels a cohort will ever get that it has by its age: below 80 % those labelled may be
+    a special kind. JSON: {step, cohorts: [{version, start, served, labelled, mature, accuracy, mae, rmse}]}.
+
+    \b
+    Example:
+      argosy feedback show flights --decision output.delayed
+    """
+    from argosy.monitoring.feedback.cohort import performance
+    from argosy.monitoring.feedback.join import Prediction, step
+    from argosy.monitoring.feedback.shelf import Shelf
+
+    home, kind = place(), "regression" if regression else "classification"
+    shelf = Shelf(home.feedback, endpoint)
+    made = step(shelf, home.payloads, Prediction(decision=decision, score=score, kind=kind))
+    now = datetime.now(UTC)
+    found = performance(shelf, now, by)
+    length = DAY if by == "day" else DAY / 24
+    rows = [_row(cohort, found.maturity(cohort, now, length)) for cohort in found.cohorts]
+    columns = ("version", "start", "served", "labelled", "mature", *(("mae", "rmse") if regression else ("accuracy",)))
+
+    def render() -> None:
+        table(columns, [[_cell(row[name]) for name in columns] for row in rows], empty="no predictions yet")
+        if made.waiting:
+            click.echo(f"{made.waiting:,} labels wait for their predictions", err=True)
+        for broken in made.broken:
+            click.echo(f"a broken file was put aside: {broken.key} ({broken.reason})", err=True)
+
+    emit({"step": made, "cohorts": rows}, as_json, render)
+
+
+def _row(cohort: Any, mature: float) -> dict[str, Any]:
+    return {
+        "version": cohort.version,
+        "start": cohort.start.isoformat(timespec="minutes"),
+        "served": cohort.served,
+        "labelled": cohort.labelled,
+        "mature": mature,
+        "accuracy": cohort.accuracy,
+        "mae": cohort.mae,
+        "rmse": cohort.rmse,
+    }
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,63 @@
+"""`/v2/models/{name}/feedback`: labels of predictions that were made."""
+
+import asyncio
+import time
+
+import msgspec
+
+from argosy.control.route import Call, Route
+from argosy.monitoring.feedback import intake
+from argosy.monitoring.feedback.event import Label, Refused, accept
+from argosy.monitoring.feedback.shelf import Shelf
+from argosy.spec.endpoint import check_name
+from argosy.spec.errors import InvalidArgument, NotFound
+
+MAX_LABELS = 10_000
+
+
+class Labels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Labels of predictions of one endpoint, up to 10,000."""
+
+    labels: tuple[Label, ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.labels) <= MAX_LABELS:
+            raise InvalidArgument(f"labels must have 1 to {MAX_LABELS} entries, not {len(self.labels)}")
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """How many labels are kept, and those that are not."""
+
+    taken: int
+    refused: tuple[Refused, ...]
+
+
+async def feedback(call: Call) -> Answered:
+    """Keep labels. What is taken outlives a crash and counts with the next join; sending it again changes nothing.
+
+    A label whose prediction is not known waits for it. One that cannot be right, as it is of the future, is refused
+    and does not hold up the rest. Raises NotFound where there is no such endpoint.
+    """
+    name, services = check_name(call.path["name"]), call.services
+
+    def keep() -> Answered:
+        if services.state.endpoint(name) is None:
+            raise NotFound(f"there is no endpoint '{name}'")
+        found = accept(call.body.labels, time.time())
+        if found.labels:
+            intake.append(Shelf(services.home.feedback, name), found.labels)
+        return Answered(len(found.labels), found.refused)
+
+    return await asyncio.to_thread(keep)
+
+
+ROUTES = (
+    Route(
+        method="POST",
+        path="/v2/models/{name}/feedback",
+        handler=feedback,
+        summary="Labels of predictions",
+        body=Labels,
+        answer=Answered,
+    ),
+)

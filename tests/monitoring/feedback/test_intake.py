@@ -1,0 +1,84 @@
+import os
+
+import pytest
+
+from argosy.monitoring.feedback import intake
+from argosy.monitoring.feedback.event import Label, accept
+from argosy.spec.errors import InvalidArgument, StorageFull
+from tests.monitoring.feedback.kit import join, label, predict, shelf, tell
+from tests.store.faults import at_call, no_space
+
+NOW = 1.8e9
+
+
+def kept(*names):
+    return accept([Label(request_id=name, label=1) for name in names], NOW).labels
+
+
+def test_a_torn_line_is_passed_over_and_ends_before_the_next(tmp_path):
+    place = shelf(tmp_path)
+    intake.append(place, kept("a"))
+    with place.journal.open("ab") as journal:
+        journal.write(b'{"request_id": "to')
+    intake.append(place, kept("b"))
+    assert intake.seal(place) == 2
+    assert not place.journal.exists()
+    assert intake.seal(place) == 0
+
+
+def test_a_full_disk_is_told_and_what_was_there_stays(tmp_path):
+    place = shelf(tmp_path)
+    intake.append(place, kept("a"))
+    told = 0
+    for number in range(1, 15):
+        try:
+            with at_call(number, no_space):
+                intake.append(place, kept("b"))
+        except StorageFull:
+            told += 1
+    assert told >= 2
+    assert intake.seal(place) >= 1
+
+
+def test_a_crash_between_file_and_journal_counts_once(tmp_path):
+    predict(tmp_path, ("a", 0, 1))
+    tell(tmp_path, label("a", 1))
+    journal = shelf(tmp_path).journal.read_bytes()
+    intake.seal(shelf(tmp_path))
+    shelf(tmp_path).journal.write_bytes(journal)
+    assert join(tmp_path).joined == 2
+    assert os.listdir(shelf(tmp_path).labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "labels"),
+    [
+        ("a.csv", "request_id,label,row\na,1,0\nb,cat,2\n,1,0\nc,,0\nd,1,-1\n", 2),
+        (
+            "a.jsonl",
+            '{"request_id": "a", "label": true}\n{"request_id": "b", "label": false, "time": "2026-01-01"}\n',
+            2,
+        ),
+        ("a.csv", "request_id,label,time\na,1,1767225600\nb,1,2026-01-01T00:00:00Z\nc,1,yesterday\n", 2),
+    ],
+)
+def test_files(tmp_path, name, text, labels):
+    (tmp_path / name).write_text(text)
+    loaded = intake.load(shelf(tmp_path), tmp_path / name, NOW)
+    assert loaded.labels == labels
+    assert sum(loaded.refused.values()) == text.strip().count("\n") + (name == "a.jsonl") - labels
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("a.txt", "x", "are read from"),
+        ("a.csv", "request_id,label,colour\na,1,2\n", "unknown column 'colour'"),
+        ("a.parquet", "no parquet", "cannot be read as labels"),
+    ],
+)
+def test_files_that_are_none(tmp_path, name, text, reason):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InvalidArgument, match=reason):
+        intake.load(shelf(tmp_path), tmp_path / name, NOW)
+    assert shelf(tmp_path).label_files() == []
