@@ -14,7 +14,17 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route as Served
 
 import argosy
-from argosy.control import endpoint_api, history_api, key_api, model_api, openapi, platform_api, rollout_api, token
+from argosy.control import (
+    endpoint_api,
+    feedback_api,
+    history_api,
+    key_api,
+    model_api,
+    openapi,
+    platform_api,
+    rollout_api,
+    token,
+)
 from argosy.control.route import Call, Route, Services
 from argosy.spec import strict
 from argosy.spec.endpoint import Endpoint
@@ -35,6 +45,7 @@ LOG = logging.getLogger(__name__)
 ROUTES = (
     *endpoint_api.ROUTES,
     *rollout_api.ROUTES,
+    *feedback_api.ROUTES,
     *history_api.ROUTES,
     *model_api.ROUTES,
     *key_api.ROUTES,
