@@ -5,6 +5,7 @@ missing=""
 [ -x "$(command -v wrk)" ] || missing="$missing wrk"
 [ -x "$(command -v skopeo)" ] || missing="$missing skopeo"
 [ -x "$(command -v prometheus)" ] || missing="$missing prometheus"
+[ -x "$(command -v chromium)" ] && [ -x "$(command -v chromedriver)" ] || missing="$missing chromium chromium-driver"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then

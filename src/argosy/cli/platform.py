@@ -35,12 +35,14 @@ def up(background: bool, standby: bool, as_json: bool) -> None:
         from argosy.control.detach import detach
 
         with progress("Starting the platform"):
-            found = asyncio.run(detach(place, settings(), report=lambda line: None, standby=standby))
+            start = detach(place, settings(), report=lambda line: None, standby=standby, module="argosy.console")
+            found = asyncio.run(start)
         emit(found, as_json, lambda: _started(found.pid) if found.url else _waits(found.pid))
         return
+    from argosy.console.app import pages
     from argosy.control.up import up as run
 
-    asyncio.run(run(place, settings(), report=click.echo, standby=standby))
+    asyncio.run(run(place, settings(), report=click.echo, standby=standby, pages=pages))
 
 
 def _started(pid: int) -> None:

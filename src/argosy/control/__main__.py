@@ -1,20 +1,23 @@
 """`python -m argosy.control`: the platform of the home that the environment names. What `argosy up -d` starts."""
 
 import asyncio
+import functools
 import sys
 
+from argosy.control.route import Pages, no_pages
 from argosy.control.up import up
 from argosy.spec.errors import ArgosyError, StorageFull
 from argosy.spec.settings import home, load
 from argosy.store.durable import FULL
 
 
-def main() -> int:
+def main(pages: Pages = no_pages) -> int:
     """Run until told to stop. The exit status is that of the error table; the last line says why."""
     try:
         place = home()
         standby = "--standby" in sys.argv[1:]
-        asyncio.run(up(place, load(place), report=lambda line: print(line, flush=True), standby=standby))
+        report = functools.partial(print, flush=True)
+        asyncio.run(up(place, load(place), report=report, standby=standby, pages=pages))
     except (ArgosyError, OSError) as found:
         error = found if isinstance(found, ArgosyError) else _translated(found)
         print(f"{error.code}: {error.message}", file=sys.stderr)

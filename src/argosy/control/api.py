@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute
 from starlette.routing import Route as Served
 
 import argosy
@@ -19,6 +20,7 @@ from argosy.control import (
     feedback_api,
     history_api,
     key_api,
+    live_api,
     model_api,
     openapi,
     platform_api,
@@ -50,6 +52,7 @@ ROUTES = (
     *model_api.ROUTES,
     *key_api.ROUTES,
     *platform_api.ROUTES,
+    *live_api.ROUTES,
 )
 MAX_BODY = 1024 * 1024
 BODY_SECONDS = 10.0
@@ -58,14 +61,16 @@ LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 Endpointed = Callable[[Request], Awaitable[Response]]
 
 
-def application(services: Services, secret: str, *, any_host: bool = False) -> Starlette:
+def application(
+    services: Services, secret: str, *, any_host: bool = False, pages: Sequence[BaseRoute] = ()
+) -> Starlette:
     """The application. Unless `any_host`, only requests for a loopback name are answered, so that no web page can
-    reach it through a name of its own."""
+    reach it through a name of its own. `pages` guard themselves."""
 
     def guarded(handle: Endpointed) -> Endpointed:
         async def answer(request: Request) -> Response:
             try:
-                _check_host(request, any_host)
+                check_host(request, any_host)
                 if not token.matches(request.headers.get("authorization", ""), secret):
                     raise Unauthenticated("the control API needs its token: Authorization: Bearer <run/token>")
                 return await handle(request)
@@ -81,9 +86,11 @@ def application(services: Services, secret: str, *, any_host: bool = False) -> S
     async def described(_: Request) -> Response:
         return description
 
-    routes = [Served(each.path, guarded(_handler(each, services)), methods=[each.method]) for each in ROUTES]
+    routes: list[BaseRoute] = [
+        Served(each.path, guarded(_handler(each, services)), methods=[each.method]) for each in ROUTES
+    ]
     routes.append(Served("/openapi.json", guarded(described), methods=["GET"]))
-    return Starlette(routes=routes, exception_handlers={404: _no_route, 405: _no_method})
+    return Starlette(routes=[*routes, *pages], exception_handlers={404: _no_route, 405: _no_method})
 
 
 def _handler(route: Route, services: Services) -> Endpointed:
@@ -91,7 +98,7 @@ def _handler(route: Route, services: Services) -> Endpointed:
         call = Call(
             services=services,
             path=cast("dict[str, str]", request.path_params),
-            body=_decoded(route, request, await _body(request)),
+            body=_decoded(route, request, await read_body(request)),
             query=strict.convert(_query(request), route.query or Nothing, "the query", strict=False),
         )
         result = await route.handler(call)
@@ -123,7 +130,8 @@ def _decoded(route: Route, request: Request, body: bytes) -> Any:
     return strict.convert(given, Endpoint, "the body")
 
 
-async def _body(request: Request) -> bytes:
+async def read_body(request: Request) -> bytes:
+    """The whole body. Raises PayloadTooLarge, DeadlineExceeded."""
     parts = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
@@ -136,7 +144,8 @@ async def _body(request: Request) -> bytes:
     return bytes(parts)
 
 
-def _check_host(request: Request, any_host: bool) -> None:
+def check_host(request: Request, any_host: bool) -> None:
+    """Raises PermissionDenied for a request that was sent to a name of somebody else."""
     host = request.headers.get("host", "")
     name = host if host.endswith("]") else host.rpartition(":")[0] or host
     if not any_host and name.lower() not in LOOPBACK:

@@ -50,9 +50,9 @@ class Controller:
         self, state: State, keys: Keys, target: LocalTarget, gateway: Gateway, settings: GatewaySettings
     ) -> None:
         self.view = View()
-        self.scaler = Scaler(self._counts)
+        self.scaler = Scaler(self.traffic)
         self.room: Room | None = None
-        self.judge = Judge(Rollouts(state.database), self._counts)
+        self.judge = Judge(Rollouts(state.database), self.traffic)
         self._state, self._keys = state, keys
         self._target, self._gateway, self._settings = target, gateway, settings
         self._wake = asyncio.Event()
@@ -238,7 +238,8 @@ class Controller:
         self._applied = (routes, self._key_list)
         await self._note_address()
 
-    async def _counts(self) -> dict[tuple[str, str], Traffic]:
+    async def traffic(self) -> dict[tuple[str, str], Traffic]:
+        """What the gateway has counted, by endpoint and revision. Raises Unavailable."""
         return await self._gateway.stats()
 
     async def _note_address(self) -> None:

@@ -17,10 +17,17 @@ from argosy.targets.process import Process, spawn
 START_SECONDS = 60.0
 
 
-async def detach(home: Home, settings: Settings, *, report: Callable[[str], None], standby: bool = False) -> Running:
+async def detach(
+    home: Home,
+    settings: Settings,
+    *,
+    report: Callable[[str], None],
+    standby: bool = False,
+    module: str = "argosy.control",
+) -> Running:
     """Start `up` in a session of its own and wait until it answers. Raises what `up` raised, from its log.
 
-    A `standby` is waited for until it answers or waits itself: then it has no URL yet.
+    A `standby` is waited for until it answers or waits itself: then it has no URL yet. `module` is what runs `up`.
     """
     prepare(home, settings)
     if not standby and (pid := holder(home)) is not None:
@@ -28,7 +35,7 @@ async def detach(home: Home, settings: Settings, *, report: Callable[[str], None
     log = home.logs / ("standby.out.log" if standby else "control.out.log")
     start = size(log)
     environ = {**os.environ, "ARGOSY_HOME": str(home.root)}
-    command = [sys.executable, "-m", "argosy.control", *(["--standby"] if standby else [])]
+    command = [sys.executable, "-m", module, *(["--standby"] if standby else [])]
     process = spawn(command, environ, log)
     try:
         async with asyncio.timeout(START_SECONDS):

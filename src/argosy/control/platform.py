@@ -14,10 +14,11 @@ from argosy.control.announce import Running, announce
 from argosy.control.api import application
 from argosy.control.controller import Controller
 from argosy.control.follow import keep_following
+from argosy.control.meter import Meter
 from argosy.control.metrics import Metrics
 from argosy.control.place import check_gateway_port, gateway_config
 from argosy.control.room import Room
-from argosy.control.route import Services
+from argosy.control.route import Pages, Services, no_pages
 from argosy.control.server import ApiServer
 from argosy.control.state import State
 from argosy.control.strays import end, end_strays, gateways, replicas, rooms
@@ -59,6 +60,7 @@ class Platform:
         store: Store,
         stop: Callable[[], None],
         command: Sequence[str] = COMMAND,
+        pages: Pages = no_pages,
     ) -> None:
         self.home, self.settings, self.store = home, settings, store
         self.config = gateway_config(home, settings.gateway)
@@ -68,6 +70,7 @@ class Platform:
         self.controller = Controller(self.state, store.keys, self.target, self.gateway, settings.gateway)
         self.room = self.controller.room = Room(home, self.controller.scaler, self._wake)
         self.metrics = self.controller.judge.metrics = _metrics(settings)
+        self.meter = Meter(self.controller.traffic, self._pids)
         self._ending = asyncio.Event()
         self.started = psutil.Process().create_time()
         services = Services(
@@ -76,16 +79,21 @@ class Platform:
             store=store,
             state=self.state,
             controller=self.controller,
+            meter=self.meter,
             stop=stop,
             started=self.started,
             ending=self._ending,
         )
-        app = application(services, token.ensure(home), any_host=settings.control.expose)
+        secret = token.ensure(home)
+        app = application(services, secret, any_host=settings.control.expose, pages=pages(services, secret))
         self.server = ApiServer(app, settings.control)
         self._tasks: list[asyncio.Task[Any]] = []
 
     def _wake(self) -> None:
         self.controller.wake()
+
+    def _pids(self) -> list[int]:
+        return [each.pid for each in self.controller.view.replicas]
 
     async def start(self, report: Callable[[str], None]) -> None:
         """Adopt what runs, start what does not, listen. What it started is ended again if it cannot go through."""
@@ -104,7 +112,7 @@ class Platform:
             raise
         following = keep_following(self.state, self.store.registry, self.controller.wake)
         watching = watch(Watched(self.gateway), self.controller.wake)
-        work = (self.controller.run(), self._keep_house(), watching, following)
+        work = (self.controller.run(), self._keep_house(), watching, following, self.meter.run())
         self._tasks = [asyncio.create_task(each) for each in work]
         announce(self.home, Running(url=url, pid=os.getpid(), started=self.started))
         if adopted or found:

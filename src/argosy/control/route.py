@@ -1,12 +1,14 @@
 """A route of the control API: what is served, documented and tested from one table."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from starlette.routing import BaseRoute
 
 from argosy.control.controller import Controller
+from argosy.control.meter import Meter
 from argosy.control.state import State
 from argosy.spec.settings import Home, Settings
 from argosy.store.store import Store
@@ -20,6 +22,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     store: Store
     state: State
     controller: Controller
+    meter: Meter
     stop: Callable[[], None]
     started: float
     ending: asyncio.Event
@@ -35,6 +38,13 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Handler = Callable[[Call], Awaitable[Any]]
+Pages = Callable[[Services, str], Sequence[BaseRoute]]
+"""Routes that the caller of `up` adds, made from the services and the token. They guard themselves."""
+
+
+def no_pages(services: Services, secret: str) -> Sequence[BaseRoute]:
+    """The API alone."""
+    return ()
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from argosy.control.lock import WAITS, Lock
 from argosy.control.lock import holder as locked_by
 from argosy.control.place import prepare
 from argosy.control.platform import Platform
+from argosy.control.route import Pages, no_pages
 from argosy.control.strays import sweep
 from argosy.spec.errors import ArgosyError, Conflict
 from argosy.spec.settings import Home, Settings
@@ -33,10 +34,12 @@ async def up(
     report: Callable[[str], None],
     command: Sequence[str] = COMMAND,
     standby: bool = False,
+    pages: Pages = no_pages,
 ) -> None:
     """Run the platform until SIGINT, SIGTERM or the API's shutdown; then drain and end all of it.
 
     A second SIGINT ends it at once. `command` starts a replica, with its configuration file as the last argument.
+    `pages` are served beside the API.
     A `standby` waits for the end of another platform on this home or this database, and takes over what it ran.
     Raises Conflict (another `up` on this home or database, a port in use), InvalidArgument, StorageFull, Unavailable.
     """
@@ -50,7 +53,7 @@ async def up(
         try:
             lease = None if store.database.sqlite else Lease(store.database, holder(home))
             if lease is None or await win(lease, stopping, standby=standby, report=report):
-                platform = Platform(home, settings, store, stopping.set, command)
+                platform = Platform(home, settings, store, stopping.set, command, pages)
                 await _lead(platform, lease, stopping, hurry, report)
         finally:
             store.close()

@@ -164,7 +164,7 @@ def stage(folder: Path | None, report: Report, seconds: float = SEND_SECONDS) ->
             place.create()
             homes.work(place).mkdir(exist_ok=True)
             report("starting control API and gateway")
-            asyncio.run(detach(place, load(place), report=lambda line: None))
+            asyncio.run(detach(place, load(place), report=lambda line: None, module="argosy.console"))
             yield Stage(place, seconds)
         finally:
             _ignore_signals()

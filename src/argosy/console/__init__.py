@@ -1,0 +1,1 @@
+"""The console: web pages of the platform at `/console`, drawn on the server."""

@@ -1,0 +1,77 @@
+"""Numbers and times as people read them."""
+
+import math
+import time
+from datetime import UTC, datetime
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Three telling digits: 0.0123, 1.23, 12.3, 1,230, 1.23 M."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    size = abs(value)
+    if size >= 1e6:
+        return f"{value / 1e6:,.{digits}g} M" if size < 1e9 else f"{value / 1e9:,.{digits}g} G"
+    if size >= 100:
+        return f"{value:,.0f}"
+    if size and size < 1e-4:
+        return f"{value:.1e}"
+    return f"{value:.{digits}g}"
+
+
+def rate(value: float | None) -> str:
+    """Events a second."""
+    return "–" if value is None else "0" if value < 0.005 else number(value)
+
+
+def percent(value: float | None) -> str:
+    """A share as percent."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0 %"
+    return f"{value * 100:.2f} %" if value < 0.1 else f"{value * 100:.1f} %"
+
+
+def milliseconds(value: float | None) -> str:
+    """A duration in ms or s."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value / 1000:.2f} s" if value >= 1000 else f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
+
+
+def size(count: float) -> str:
+    """Bytes: 1.5 MiB."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if count < 1024 or unit == "TiB":
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1024
+    return ""
+
+
+def age(seconds: float) -> str:
+    """A span: 42 s, 7 min, 3 h, 12 d."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit}"
+    return f"{int(max(seconds, 0))} s"
+
+
+def since(moment: str | float, now: float | None = None) -> str:
+    """How long ago a time was: ISO 8601, or seconds since 1970."""
+    at = moment if isinstance(moment, int | float) else stamp(moment)
+    return age((time.time() if now is None else now) - at) if at else ""
+
+
+def stamp(moment: str) -> float:
+    """ISO 8601 → seconds since 1970; 0 for what is none."""
+    try:
+        return datetime.fromisoformat(moment).timestamp()
+    except ValueError:
+        return 0.0
+
+
+def clock(moment: str | float) -> str:
+    """A time to the second, UTC."""
+    at = moment if isinstance(moment, int | float) else stamp(moment)
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S") if at else ""

@@ -1,0 +1,140 @@
+"""What comes in now: the gateway's counters and the replicas' processor time, looked at every few seconds.
+
+The last quarter of an hour is kept in memory; what is kept for longer is written elsewhere.
+"""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+
+import msgspec
+import psutil
+
+from argosy.gateway.traffic import Bin, Traffic
+from argosy.spec.errors import ArgosyError
+
+EVERY = 5.0
+"""Seconds between two looks."""
+KEPT = 180
+"""Looks that are kept: 15 minutes."""
+
+Stats = Callable[[], Awaitable[Mapping[tuple[str, str], Traffic]]]
+Key = tuple[str, str]
+"""(endpoint, revision); the revision is empty for all of an endpoint."""
+
+
+class Rates(msgspec.Struct, frozen=True, kw_only=True):
+    """What came between two looks, the later at `at` (seconds since 1970): requests and errors (5xx answers and failed
+    gRPC calls) a second, quantiles of the latency in milliseconds, None without answers."""
+
+    at: float
+    requests: float = 0.0
+    errors: float = 0.0
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a replica's processes take: `cpu` in cores since the last look, resident `memory` in bytes."""
+
+    cpu: float = 0.0
+    memory: int = 0
+
+
+class Meter:
+    """The last looks. `pids` names the replicas to be looked at; `clock` gives seconds since 1970."""
+
+    def __init__(
+        self, stats: Stats, pids: Callable[[], Collection[int]], *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.usage: dict[int, Usage] = {}
+        self._stats, self._pids, self._clock = stats, pids, clock
+        self._course: dict[Key, deque[Rates]] = {}
+        self._before: tuple[float, Mapping[Key, Traffic], dict[int, tuple[float, int]]] | None = None
+
+    async def run(self) -> None:
+        """Look and look again, until cancelled. Where the gateway does not tell, a look is left out."""
+        while True:
+            with contextlib.suppress(ArgosyError):
+                await self.look()
+            await asyncio.sleep(EVERY)
+
+    async def look(self) -> None:
+        """One look. Raises what the gateway raises."""
+        counts = await self._stats()
+        used = await asyncio.to_thread(_processes, self._pids())
+        now, before = self._clock(), self._before
+        self._before = (now, counts, used)
+        if before is None or now <= before[0]:
+            return
+        seconds = now - before[0]
+        self.usage = {
+            pid: Usage(cpu=max(0.0, cpu - before[2].get(pid, (cpu, 0))[0]) / seconds, memory=memory)
+            for pid, (cpu, memory) in used.items()
+        }
+        self._note(now, seconds, counts, before[1])
+
+    def _note(self, now: float, seconds: float, counts: Mapping[Key, Traffic], before: Mapping[Key, Traffic]) -> None:
+        by_endpoint: dict[str, list[tuple[Traffic, Traffic]]] = {}
+        fresh: dict[Key, Rates] = {}
+        for key, new in counts.items():
+            old = before.get(key, Traffic())
+            fresh[key] = rates(now, seconds, [(old, new)])
+            by_endpoint.setdefault(key[0], []).append((old, new))
+        for endpoint, pairs in by_endpoint.items():
+            fresh[endpoint, ""] = rates(now, seconds, pairs)
+        self._course = {key: self._course.get(key, deque(maxlen=KEPT)) for key in fresh}
+        for key, each in fresh.items():
+            self._course[key].append(each)
+
+    def course(self, endpoint: str, revision: str = "") -> Sequence[Rates]:
+        """The last quarter of an hour, oldest first."""
+        return tuple(self._course.get((endpoint, revision), ()))
+
+    def now(self, endpoint: str, revision: str = "") -> Rates:
+        """The last look."""
+        course = self._course.get((endpoint, revision))
+        return course[-1] if course else Rates(at=0.0)
+
+
+def rates(at: float, seconds: float, pairs: Sequence[tuple[Traffic, Traffic]]) -> Rates:
+    """What came between two looks, `seconds` apart, at one or several revisions. Counters that fell began anew."""
+    requests = errors = 0
+    bins: dict[Bin, int] = {}
+    for old, new in pairs:
+        if new.completed < old.completed:
+            old = Traffic()
+        requests += new.completed - old.completed
+        errors += max(0, new.errors + new.grpc_failures - old.errors - old.grpc_failures)
+        had = {(each.lower, each.width): each.count for each in old.latency}
+        for each in new.latency:
+            place = Bin(each.lower, each.width, 0)
+            bins[place] = bins.get(place, 0) + max(0, each.count - had.get((each.lower, each.width), 0))
+    p50, p95, p99 = (quantile(bins, q) for q in (0.5, 0.95, 0.99))
+    return Rates(at=at, requests=requests / seconds, errors=errors / seconds, p50=p50, p95=p95, p99=p99)
+
+
+def quantile(bins: Mapping[Bin, int], q: float) -> float | None:
+    """The q-quantile of a histogram, interpolated within its bin; None where it is empty."""
+    wanted, came = q * sum(bins.values()), 0
+    for place, count in sorted(bins.items()):
+        if count and came + count >= wanted:
+            return place.lower + place.width * (wanted - came) / count
+        came += count
+    return None
+
+
+def _processes(leaders: Collection[int]) -> dict[int, tuple[float, int]]:
+    """Processor seconds and resident bytes of all processes in the sessions that these lead."""
+    used: dict[int, tuple[float, int]] = {}
+    wanted = set(leaders)
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if (leader := os.getsid(process.pid)) in wanted:
+                times, cpu = process.cpu_times(), used.get(leader, (0.0, 0))
+                used[leader] = (cpu[0] + times.user + times.system, cpu[1] + process.memory_info().rss)
+    return used
