@@ -34,6 +34,8 @@ prove: $(VENV)/.dev
 	$(BIN)/python -m prove.rollouts --rollouts 50 --kills
 	$(BIN)/python -m prove.bad
 	$(BIN)/python -m prove.step
+	$(BIN)/python -m prove.performance
+	$(BIN)/python -m prove.shifts
 
 slow: $(VENV)/.dev apt
 	$(BIN)/python -m pytest -m slow $(ARGS)

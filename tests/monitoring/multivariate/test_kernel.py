@@ -56,3 +56,10 @@ def test_large_samples_are_drawn_from(monkeypatch: pytest.MonkeyPatch):
 def test_constant_and_missing():
     x = np.column_stack([np.ones(30), np.full(30, np.nan)])
     assert kernel.compare(x, x[:10], 20).p == 1
+
+
+def test_a_hole_does_not_hide_a_column():
+    rng = np.random.default_rng(6)
+    reference, current = rng.normal(size=(100, 2)), rng.normal(3, 1, size=(60, 2))
+    reference[0], current[0, 1] = np.nan, np.nan
+    assert kernel.compare(reference, current, 50).p == 1 / 51

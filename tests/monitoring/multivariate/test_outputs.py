@@ -56,6 +56,17 @@ def test_no_more_alarms_than_their_level():
     assert decisions <= 12
 
 
+def test_what_is_not_a_number_is_a_shift():
+    rng = np.random.default_rng(3)
+    reference = rng.normal(size=(100, 2))
+    current = rng.normal(size=(50, 2))
+    current[:, 1] = np.nan
+    found = outputs.compare(reference, current)
+    assert found.p < 1e-9
+    assert found.causes[0].name == "1"
+    assert outputs.compare(current[:, 1], current[:, 1]).p == 1
+
+
 def test_one_class_and_no_rows():
     assert outputs.compare_classes(np.zeros(9, int), np.zeros(5, int)).p == 1
     with pytest.raises(InvalidArgument, match="no decisions to compare"):

@@ -1,5 +1,7 @@
 """Maximum mean discrepancy: the distance of two samples in the space of an RBF kernel, for embeddings and images.
 
+Columns should be of one unit, as those of embeddings and pixels are.
+
 Gretton et al., "A kernel two-sample test" (JMLR 2012); random features after Rahimi & Recht (2007). The null comes from
 permutations that re-use one kernel matrix, or one table of features.
 """
@@ -38,9 +40,7 @@ def compare(
     most = EXACT_ROWS if features is None else FEATURE_ROWS
     x, _ = _draw(rng, reference, most)
     y, kept = _draw(rng, current, most)
-    z = np.concatenate([x, y])
-    z = z[:, z.std(axis=0) > 0] if (z.std(axis=0) > 0).any() else z[:, :1]
-    z = np.where(np.isfinite(z), z, 0.0) - np.nanmean(np.where(np.isfinite(z), z, np.nan), axis=0)
+    z = centred(np.concatenate([x, y]))
     gamma = 1 / max(median_square(rng, z), 1e-300)
     side = np.repeat([0.0, 1.0], [len(x), len(y)])
     marks = np.stack([side, *(rng.permutation(side) for _ in range(permutations))])
@@ -53,6 +53,15 @@ def compare(
     rows = tuple(int(kept[i]) for i in first(witness[len(x) :]))
     text = f"the window is {effect:.3f} of the kernel's spread away from the reference (p {p:.2g})"
     return Shift(method="maximum mean discrepancy", effect=effect, p=p, rows=rows, text=text)
+
+
+def centred(z: Floats) -> Floats:
+    """Columns around their mean, which missing values count as; constant ones are left out, but for the last."""
+    there = np.isfinite(z)
+    middle = np.where(there, z, 0.0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
+    z = np.where(there, z - middle, 0.0)
+    varying = z.std(axis=0) > 0
+    return z[:, varying] if varying.any() else z[:, -1:]
 
 
 def median_square(rng: np.random.Generator, z: Floats) -> float:

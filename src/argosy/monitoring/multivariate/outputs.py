@@ -19,7 +19,7 @@ EXPECTED = 5.0
 
 
 def compare(reference: Floats, current: Floats, names: Sequence[str] | None = None) -> Shift:
-    """Scores (rows, classes), or one number a row.
+    """Scores (rows, classes), or one number a row; what is not a number counts as below all others.
 
     `effect` is the largest KS distance, less what chance alone gives it (at least 0); the causes are each class's
     signed distance, positive where the window's scores are higher; the rows are those with the most extreme score of
@@ -27,7 +27,8 @@ def compare(reference: Floats, current: Floats, names: Sequence[str] | None = No
     """
     stats = require("scipy.stats", "monitoring", "The test of a model's outputs")
     x, y = tables(reference, current)
-    tests = [stats.ks_2samp(a[np.isfinite(a)], b[np.isfinite(b)]) for a, b in zip(x.T, y.T, strict=True)]
+    x, y = (np.where(np.isnan(side), -np.inf, side) for side in (x, y))
+    tests = [stats.ks_2samp(a, b) for a, b in zip(x.T, y.T, strict=True)]
     distances = np.array([float(test.statistic) for test in tests])
     # `statistic_sign` is +1 where the first sample's distribution function is higher: there the second's values are.
     signed = np.array([float(test.statistic) * float(test.statistic_sign) for test in tests])
@@ -41,7 +42,7 @@ def compare(reference: Floats, current: Floats, names: Sequence[str] | None = No
         effect=max(0.0, float(distances[most] - chance)),
         p=p,
         causes=largest(signed, names),
-        rows=first(np.nan_to_num(y[:, most] * np.sign(signed[most]), nan=-np.inf)),
+        rows=first(y[:, most] if signed[most] > 0 else -y[:, most]),
         text=f"scores for '{name}' are {direction} than in the reference (KS {distances[most]:.3f}, p {p:.2g})",
     )
 
