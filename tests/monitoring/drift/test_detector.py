@@ -135,6 +135,8 @@ def test_a_season_is_compared_with_its_own_hour():
 def test_named_columns_are_those_of_e_bh(logs):
     columns = np.array(logs)
     found = named(columns, 100.0).tolist()
+    bare = detector.e_bh(columns, 100.0).tolist()
+    assert bare in ([], found)
     k = max((k for k in range(1, len(logs) + 1) if np.sort(columns)[-k] >= np.log(len(logs) * 100 / k)), default=1)
     assert len(found) == k
     assert columns[found].min() >= np.sort(columns)[-k]

@@ -127,13 +127,19 @@ def model_evidence(columns: Floats) -> Floats:
         return top[..., 0] + np.log(np.mean(np.exp(columns - top), axis=-1))
 
 
-def named(columns: Floats, run_length: float) -> Ints:
-    """e-BH: the k columns of largest evidence, for the largest k whose k-th has at least D·A/k; the first one alone
-    where only all together pass. Indices, the largest first."""
+def e_bh(columns: Floats, needed: float) -> Ints:
+    """The k columns of largest evidence, for the largest k whose k-th has at least D·needed/k: indices, largest first.
+    With e-values and 1/α for `needed`, at most a share α of those named is named falsely, on average."""
     order = np.argsort(-columns, kind="stable")
-    needed = np.log(len(columns) * run_length) - np.log(np.arange(1, len(columns) + 1))
-    passing = np.flatnonzero(columns[order] >= needed)
-    return order[: passing[-1] + 1] if len(passing) else order[:1]
+    least = np.log(len(columns) * needed) - np.log(np.arange(1, len(columns) + 1))
+    passing = np.flatnonzero(columns[order] >= least)
+    return order[: passing[-1] + 1] if len(passing) else order[:0]
+
+
+def named(columns: Floats, run_length: float) -> Ints:
+    """Columns to blame: those of `e_bh`, or the first one alone where only all together pass."""
+    found = e_bh(columns, run_length)
+    return found if len(found) else np.argsort(-columns, kind="stable")[:1]
 
 
 def look(
