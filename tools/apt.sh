@@ -7,6 +7,7 @@ missing=""
 [ -x "$(command -v prometheus)" ] || missing="$missing prometheus"
 [ -x "$(command -v chromium)" ] && [ -x "$(command -v chromedriver)" ] || missing="$missing chromium chromium-driver"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
+[ -x "$(command -v prometheus-alertmanager)" ] || missing="$missing prometheus-alertmanager"
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
   echo "not installed, so their tests are skipped:$missing"

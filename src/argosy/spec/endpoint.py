@@ -8,8 +8,10 @@ import msgspec
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.guard import Guard
 from argosy.spec.limits import Limits, check_rate
+from argosy.spec.payload import PayloadLog
 from argosy.spec.rollout import Rollout
 from argosy.spec.scaling import Scaling, WaitingRoom
+from argosy.spec.slo import Slo
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 
@@ -104,7 +106,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     `follow`: an alias is resolved again whenever it moves. `replicas` is a number, or bounds within which they follow
     the load. Without a `guard` a rollout is judged by readiness and golden examples alone. `retries` is how many
     further replicas a request may be tried at. It also bounds how many one request can crash. `keys` come on top of
-    those that cover the endpoint already; where none does, one is made, unless the endpoint is `public`.
+    those that cover the endpoint already; where none does, one is made, unless the endpoint is `public`. Without
+    `payload` nothing of what is asked and answered is recorded.
     """
 
     name: str
@@ -116,6 +119,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     runtime: Runtime = Runtime()
     rollout: Rollout = Rollout()
     guard: Guard | None = None
+    payload: PayloadLog | None = None
+    slos: tuple[Slo, ...] = ()
     timeout: float = 60.0
     retries: int = 1
     public: bool = False
@@ -134,6 +139,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 f"endpoint '{self.name}': runtime.threads is {self.runtime.threads}, and resources.cpu only "
                 f"{self.resources.cpu:g} cores"
             )
+        if len({slo.name for slo in self.slos}) != len(self.slos):
+            raise InvalidArgument(f"endpoint '{self.name}': two of slos have the same name")
         if self.timeout <= 0 or not 0 <= self.retries <= 10:
             raise InvalidArgument(f"endpoint '{self.name}': timeout must be above 0 and retries 0 to 10")
 
