@@ -113,6 +113,11 @@ class Home(msgspec.Struct, frozen=True):
         return self.root / "payloads"
 
     @property
+    def profiles(self) -> Path:
+        """What was asked and answered, in numbers, minute by minute."""
+        return self.root / "profiles"
+
+    @property
     def feedback(self) -> Path:
         """Labels, and what they say of the predictions."""
         return self.root / "feedback"
