@@ -1,7 +1,8 @@
 """Profiles on disk: `endpoint=digits/version=3/hour=2026-01-31T15/….profiles` below the root.
 
-Each file is whole or not there. It holds what one process counted of one or several minutes. Minutes older than two days are put together by hour;
-until the files they came from are removed, the new file names them, and readers pass them over.
+Each file is whole or not there, and holds what one process counted of one or several minutes. Minutes older than two
+days are put together by hour; until the files they came from are removed, the new file names them, and readers pass
+them over.
 """
 
 import contextlib
