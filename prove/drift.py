@@ -107,10 +107,12 @@ def quiet_row(runs: list[Quiet]) -> Row:
     total, quarters = sum(run.alarms for run in runs), len(runs)
     upper = float(chi2.ppf(0.95, 2 * total + 2)) / 2 / quarters
     columns, looks = np.mean([run.columns for run in runs]), np.mean([run.looks for run in runs])
+    sizes = {run.rows for run in runs}
+    name = "windows of all sizes together" if len(sizes) > 1 else f"windows of {runs[0].rows:,} rows"
     return Row(
-        f"no drift, windows of {runs[0].rows:,} rows: false alarms per model-quarter",
+        f"no drift, {name}: false alarms per model-quarter",
         "≤ 1",
-        f"**{total / quarters:.2f}** ({total} in {quarters} quarters; at most {upper:.2f})",
+        f"**{total / quarters:.2f}** ({total} in {quarters}; at most {upper:.2f})",
         f"{columns * COLUMNS * LOOKS:,.0f} columns flagged ({columns:.1%}); {looks:.0%} of looks by half of them",
         total / quarters <= 1,
     )
@@ -177,7 +179,7 @@ def measure(part: float) -> tuple[list[Row], list[Quiet], list[Found]]:
         }
         quiets = {rows: [run.result() for run in runs] for rows, runs in sorted(calm.items())}
         founds = {key: [run.result() for run in runs] for key, runs in drifts.items()}
-        rows = [quiet_row(runs) for runs in quiets.values()]
+        rows = [quiet_row(runs) for runs in (*quiets.values(), [run for runs in quiets.values() for run in runs])]
         rows.append(season_row([run.result() for run in swings]))
         rows += [power_row(runs, key[0]) for key, runs in founds.items()]
     return rows, [run for runs in quiets.values() for run in runs], [run for runs in founds.values() for run in runs]

@@ -48,7 +48,7 @@ def test_a_missed_target_is_marked_and_the_picture_drawn():
         drift.season_row([0, 1]),
     ]
     text = drift.table(rows, 1.0)
-    assert "| ≤ 1 (missed) | **3.00** (3 in 1 quarters" in text
+    assert "| ≤ 1 (missed) | **3.00** (3 in 1; at most" in text
     assert "| ≥ 90 % (missed) | **50%** of 2, median after 900 rows | 50% of looks" in text
     assert "**0.50**" in text
     picture = svg(
