@@ -72,6 +72,7 @@ class _Joiner:
         self.db, self.shelf, self.payloads, self.prediction = connection, shelf, payloads, prediction
         self.manifest = shelf.manifest()
         self.scratch = shelf.temporary / "hits"
+        self._kinds: dict[str, str] = {}
 
     def run(self) -> Step:
         shutil.rmtree(self.scratch, ignore_errors=True)
@@ -131,15 +132,18 @@ class _Joiner:
             if name not in kinds:
                 known = ", ".join(column for column in kinds if column.startswith("output."))
                 raise InvalidArgument(f"the log of '{self.shelf.endpoint}' has no column '{name}'; it has {known}")
-        decision, score = (duck.identifier(name) for name in (self.prediction.decision, self.prediction.score))
-        if kinds.get(self.prediction.score, "").endswith("]"):
-            score = f"{score}[-1]"
+        self._kinds = kinds
         return sql.PREDICTIONS.format(
-            decision=sql.plain(decision, kinds[self.prediction.decision]),
-            raw=decision,
-            score=f"TRY_CAST({score} AS DOUBLE)" if self.prediction.score else "NULL::DOUBLE",
+            decision=duck.identifier(self.prediction.decision),
+            score=duck.identifier(self.prediction.score) if self.prediction.score else "NULL",
             source=source(paths),
         )
+
+    def _converted(self) -> dict[str, str]:
+        """Decision and score as they are kept. Done after the join: most predictions are in no hit of a step."""
+        kind = self._kinds.get(self.prediction.score, "")
+        score = "TRY_CAST(p.score[-1] AS DOUBLE)" if kind.endswith("]") else "TRY_CAST(p.score AS DOUBLE)"
+        return {"decision": sql.plain("p.decision", self._kinds[self.prediction.decision]), "score": score}
 
     def _match(self, labels: Sequence[Path], keys: Sequence[str], what: str) -> list[str]:
         """Join label files with segments into the scratch folder, by day; the names of those that found nothing."""
@@ -158,11 +162,13 @@ class _Joiner:
             self._hits(sql.USED.format(files=sql.parquet(used)), self._rows(used), keys, "again", "INNER")
 
     def _hits(self, labels: str, count: int, keys: Sequence[str], what: str, side: str) -> None:
-        buckets = -(-(count + self._rows([self.payloads / key for key in keys])) // (2 * BUCKET_ROWS))
+        buckets = -(-min(count, self._rows([self.payloads / key for key in keys])) // BUCKET_ROWS) or 1
         predictions = self._predictions(keys)
         for bucket in range(buckets):
             share = f"WHERE hash(request_id) % {buckets} = {bucket}" if buckets > 1 else ""
-            query = sql.MATCH.format(labels=labels, predictions=predictions, share=share, side=side)
+            query = sql.MATCH.format(
+                labels=labels, predictions=predictions, share=share, side=side, **self._converted()
+            )
             folder = self.scratch / f"{what}-{bucket}"
             folder.mkdir(parents=True)
             options = "FORMAT parquet, COMPRESSION snappy, PARTITION_BY (day), WRITE_PARTITION_COLUMNS false"

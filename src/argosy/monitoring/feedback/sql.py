@@ -27,7 +27,7 @@ def plain(column: str, kind: str) -> str:
 
 
 PREDICTIONS = """(SELECT version, request_id, row, time, {decision} AS decision, {score} AS score, weight
-  FROM {source} WHERE {raw} IS NOT NULL)"""
+  FROM {source} WHERE {decision} IS NOT NULL)"""
 
 SERVED = """SELECT version, date_trunc('hour', time) AS hour, count(*) AS n,
   CAST(sum(CAST(weight AS DECIMAL(38, 6))) AS DECIMAL(38, 6)) AS weight FROM {predictions} GROUP BY ALL"""
@@ -44,7 +44,8 @@ USED = "(SELECT request_id, row, label, label_version, known, first, received, s
 
 MATCH = """SELECT * EXCLUDE (m),
   CAST(m >> 64 AS UBIGINT) AS mark, CAST(m & 18446744073709551615 AS UBIGINT) AS mark2 FROM (
-  SELECT l.*, p.version, p.time, p.decision, p.score, p.weight, COALESCE(strftime(p.time, '%Y-%m-%d'), 'none') AS day,
+  SELECT l.*, p.version, p.time, {decision} AS decision, {score} AS score, p.weight,
+    COALESCE(strftime(p.time, '%Y-%m-%d'), 'none') AS day,
     md5_number(l.row || ' ' || day || ' ' || length(p.version) || ' ' || p.version || l.request_id) AS m
   FROM (SELECT * FROM {labels} {share}) l
   {side} JOIN (SELECT * FROM {predictions} {share}) p ON l.request_id = p.request_id AND l.row = p.row)"""
