@@ -58,7 +58,7 @@ def _alarms(quiets: Sequence[Quiet], columns: int, looks: int) -> list[str]:
     for power in range(-2, 6):
         at = y(10.0**power)
         parts.append(f'<line x1="{LEFT}" x2="{LEFT + PANEL}" y1="{at:.0f}" y2="{at:.0f}" stroke="#dddddd"/>')
-        parts.append(_text(LEFT - 6, at + 4, f"{10.0**power:,g}", anchor="end"))
+        parts.append(_text(LEFT - 6, at + 4, f"{10.0**power:,g}" if power > -2 else "none", anchor="end"))
     parts += [_text(x(size), TOP + 218, f"{size:,}") for size in sizes]
     parts.append(_text(LEFT + PANEL / 2, TOP + 238, "rows a window"))
     parts += [_line([(x(size), y(high[size])) for size in sizes], THEIRS)]
