@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from argosy.console import entrance, overview, static
+from argosy.console import action, alert, endpoint, entrance, key, model, overview, static, watch
 from argosy.console.data import Nothing
 from argosy.console.desk import HEADERS, ROOT, Ask, Desk
 from argosy.console.session import Sessions
@@ -32,6 +32,21 @@ OPEN: tuple[tuple[str, str, Page], ...] = (
 
 PAGES: tuple[tuple[str, str, Page], ...] = (
     ("GET", "", overview.page),
+    ("GET", "/endpoints/{name}", endpoint.page),
+    ("GET", "/endpoints/{name}/rollout", endpoint.rollout),
+    ("GET", "/endpoints/{name}/history", endpoint.history),
+    ("GET", "/endpoints/{name}/declaration", endpoint.declaration),
+    ("GET", "/endpoints/{name}/do/{action}", action.confirm),
+    ("POST", "/endpoints/{name}/do/{action}", action.perform),
+    ("GET", "/endpoints/{name}/drift", watch.drift),
+    ("GET", "/endpoints/{name}/performance", watch.performance),
+    ("GET", "/alerts", alert.page),
+    ("GET", "/alerts/mute", alert.confirm),
+    ("POST", "/alerts/mute", alert.mute),
+    ("GET", "/models", model.every),
+    ("GET", "/models/{name}", model.one),
+    ("GET", "/models/{name}/{number}", model.version),
+    ("GET", "/keys", key.page),
     ("POST", "/logout", entrance.leave),
 )
 """What needs a session."""

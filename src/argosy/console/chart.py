@@ -1,12 +1,24 @@
-"""Charts as SVG, drawn on the server: no script, no inline style; colours are classes of the style sheet."""
+"""Charts as SVG, drawn on the server: no script, no inline style; colours are classes of the style sheet.
+
+Whatever text goes into one is escaped here. Each has a label that is read out instead of it.
+"""
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 from markupsafe import Markup, escape
 
+from argosy.console.axis import moments, ticks
+from argosy.console.words import clock
+
 Values = Sequence[float | None]
+Place = tuple[float, float]
+
+WIDTH, HEIGHT = 480, 150
+LEFT, RIGHT, TOP, BOTTOM = 46, 6, 8, 18
+HOVERS = 120
+"""At most so many places of a chart tell their values to a pointer that rests there."""
 
 
 def field(course: Iterable[Any], name: str) -> list[float | None]:
@@ -14,32 +26,185 @@ def field(course: Iterable[Any], name: str) -> list[float | None]:
     return [getattr(each, name) for each in course]
 
 
+class Line(NamedTuple):
+    """A line of a chart: its class in the style sheet, its name, its values."""
+
+    kind: str
+    name: str
+    values: Values
+
+
+class Band(NamedTuple):
+    """A band around a line: from `low` to `high`."""
+
+    kind: str
+    low: Values
+    high: Values
+
+
 def spark(values: Values, label: str, width: int = 120, height: int = 24) -> Markup:
-    """A line without axes: the shape of the last quarter of an hour. `label` is read out instead of it."""
-    known = [each for each in values if each is not None]
-    top = max(known, default=0.0) or 1.0
-    count = max(len(values), 60)
-    runs = _runs(
-        [
-            (width - (len(values) - 1 - at) * width / (count - 1), height - 2 - (height - 4) * value / top)
-            if value is not None
-            else None
-            for at, value in enumerate(values)
-        ]
-    )
-    lines = "".join(f'<polyline class="line" points="{_points(run)}"/>' for run in runs)
-    fills = "".join(
-        f'<polygon class="fill" points="{_points([(run[0][0], height), *run, (run[-1][0], height)])}"/>' for run in runs
-    )
-    return Markup(
-        f'<svg class="spark" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}" '
-        f'preserveAspectRatio="none">{fills}{lines}</svg>'
+    """A line without axes, for the last quarter of an hour."""
+    top = max((each for each in values if each is not None), default=0.0) or 1.0
+    gap = width / (max(len(values), 180) - 1)
+    places = [
+        None if value is None else (width - (len(values) - 1 - at) * gap, height - 2 - (height - 4) * value / top)
+        for at, value in enumerate(values)
+    ]
+    runs = _runs(places)
+    shapes = "".join(_area(run, height) for run in runs) + "".join(_stroke(run, "line") for run in runs)
+    head = f'<svg class="spark" viewBox="0 0 {width} {height}" preserveAspectRatio="none"'
+    return Markup(f'{head} role="img" aria-label="{escape(label)}">{shapes}</svg>')
+
+
+def lines(
+    times: Sequence[float],
+    series: Sequence[Line],
+    label: str,
+    show: Callable[[float], str],
+    *,
+    bands: Sequence[Band] = (),
+    span: tuple[float, float] | None = None,
+    from_zero: bool = True,
+    least: float = 0.0,
+) -> Markup:
+    """Lines over time, with axes; `show` writes a value. Gaps in the values are gaps in the lines.
+
+    `span` is from when to when; values reach to `least` at least, and down to 0 unless not `from_zero`.
+    """
+    known = [
+        v for values in (*(s.values for s in series), *(e for b in bands for e in (b.low, b.high))) for v in values
+    ]
+    finite = [each for each in known if each is not None and math.isfinite(each)]
+    low, high = (0.0 if from_zero else min(finite, default=0.0)), max([*finite, least])
+    marks = ticks(low, high if high > low else low + 1)
+    start, end = span or ((times[0], times[-1]) if times else (0.0, 1.0))
+    end = end if end > start else start + 1
+
+    def x(at: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * (at - start) / (end - start)
+
+    def y(value: float) -> float:
+        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - marks[0]) / (marks[-1] - marks[0] or 1)
+
+    parts = [_grid(y(mark), show(mark)) for mark in marks]
+    parts += [_moment(x(at), text) for at, text in moments(start, end)]
+    parts += [_band(band, times, x, y) for band in bands]
+    for each in series:
+        for run in _runs([None if v is None else (x(t), y(v)) for t, v in zip(times, each.values, strict=True)]):
+            parts.append(_stroke(run, f"line {each.kind}") if len(run) > 1 else _dot(run[0], each.kind))
+    if len(times) <= HOVERS:
+        parts += _hovers(times, series, x, show)
+    return _svg("lines", WIDTH, HEIGHT, label, parts)
+
+
+def _grid(y: float, text: str) -> str:
+    line = f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+    return f'{line}<text class="tick end" x="{LEFT - 6}" y="{y + 3.5:.1f}">{escape(text)}</text>'
+
+
+def _moment(x: float, text: str) -> str:
+    return (
+        f'<text class="tick mid" x="{x:.1f}" y="{HEIGHT - 4}">{escape(text)}</text>'
+        if LEFT + 8 < x < WIDTH - 16
+        else ""
     )
 
 
-def _runs(places: Sequence[tuple[float, float] | None]) -> list[list[tuple[float, float]]]:
+def _band(band: Band, times: Sequence[float], x: Callable[[float], float], y: Callable[[float], float]) -> str:
+    pairs = [
+        None if low is None or high is None else (x(at), y(low), y(high))
+        for at, low, high in zip(times, band.low, band.high, strict=True)
+    ]
+    shapes: list[str] = []
+    run: list[tuple[float, float, float]] = []
+    for pair in (*pairs, None):
+        if pair is not None:
+            run.append(pair)
+        elif run:
+            over = [(a, high) for a, _, high in run]
+            under = [(a, low) for a, low, _ in reversed(run)]
+            shapes.append(f'<polygon class="band {escape(band.kind)}" points="{_points([*over, *under])}"/>')
+            run = []
+    return "".join(shapes)
+
+
+def _hovers(
+    times: Sequence[float], series: Sequence[Line], x: Callable[[float], float], show: Callable[[float], str]
+) -> list[str]:
+    half = (WIDTH - LEFT - RIGHT) / max(len(times), 1) / 2
+    found: list[str] = []
+    for place, at in enumerate(times):
+        told = ", ".join(f"{s.name} {show(v)}" for s in series if (v := s.values[place]) is not None)
+        if told:
+            top, tall = TOP, HEIGHT - TOP - BOTTOM
+            found.append(_box("hover", x(at) - half, top, 2 * half, tall, f"{clock(at)} UTC: {told}"))
+    return found
+
+
+def interval(value: float, low: float, high: float, stable: float, label: str) -> Markup:
+    """A candidate's value with its interval, against the stable one's, on a scale of their own."""
+    width, height = 180, 18
+    ends = [value, low, high, stable]
+    first, last = min(ends), max(ends)
+    room = (last - first) * 0.06 or abs(last) * 0.06 or 1.0
+
+    def x(at: float) -> float:
+        return 4 + (width - 8) * (at - first + room) / (last - first + 2 * room)
+
+    parts = [
+        f'<line class="mark stable" x1="{x(stable):.1f}" x2="{x(stable):.1f}" y1="1" y2="{height - 1}"/>',
+        f'<line class="whisker" x1="{x(low):.1f}" x2="{x(high):.1f}" y1="{height / 2}" y2="{height / 2}"/>',
+        f'<circle class="dot candidate" cx="{x(value):.1f}" cy="{height / 2}" r="3.5"/>',
+    ]
+    return _svg("interval", width, height, label, parts)
+
+
+def gauge(share: float, label: str, kind: str = "") -> Markup:
+    """A bar that is full at 1."""
+    part = min(1.0, max(0.0, share)) * 100
+    parts = [
+        '<rect class="rest" width="100" height="6"/>',
+        f'<rect class="part {escape(kind)}" width="{part:.1f}" height="6"/>',
+    ]
+    return _svg("gauge", 100, 6, label, parts, stretch=True)
+
+
+def overlay(reference: Sequence[float], current: Sequence[float], labels: Sequence[str], label: str) -> Markup:
+    """Two distributions over the same bins: the reference as bars, the current one as an outline over them."""
+    count = max(len(reference), 1)
+    top = max([*reference, *current, 1e-12])
+    wide = (WIDTH - LEFT - RIGHT) / count
+
+    def y(value: float) -> float:
+        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / top
+
+    parts: list[str] = []
+    for place, (old, new) in enumerate(zip(reference, current, strict=True)):
+        x, name = LEFT + place * wide, labels[place] if place < len(labels) else ""
+        parts.append(_box("bar stable", x + 1, y(old), max(wide - 2, 1), y(0) - y(old)))
+        parts.append(f'<path class="line candidate" d="M{x:.1f},{y(new):.1f}h{wide:.1f}"/>')
+        told = f"{name}: reference {old:.2%}, current {new:.2%}"
+        parts.append(_box("hover", x, TOP, wide, HEIGHT - TOP - BOTTOM, told))
+        if place % max(1, math.ceil(count / 6)) == 0:
+            parts.append(f'<text class="tick mid" x="{x + wide / 2:.1f}" y="{HEIGHT - 4}">{escape(name[:14])}</text>')
+    parts += [_grid(y(0), "0 %"), _grid(y(top), f"{top:.0%}" if top >= 0.1 else f"{top:.1%}")]
+    return _svg("lines", WIDTH, HEIGHT, label, parts)
+
+
+def _box(kind: str, x: float, y: float, width: float, height: float, told: str = "") -> str:
+    title = f"<title>{escape(told)}</title>" if told else ""
+    return f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}">{title}</rect>'
+
+
+def _svg(kind: str, width: int, height: int, label: str, parts: Iterable[str], *, stretch: bool = False) -> Markup:
+    ratio = ' preserveAspectRatio="none"' if stretch else ""
+    head = f'<svg class="{kind}" viewBox="0 0 {width} {height}"{ratio} role="img" aria-label="{escape(label)}">'
+    return Markup(head + "".join(parts) + "</svg>")
+
+
+def _runs(places: Sequence[Place | None]) -> list[list[Place]]:
     """Stretches without a gap."""
-    runs: list[list[tuple[float, float]]] = [[]]
+    runs: list[list[Place]] = [[]]
     for place in places:
         if place is not None and all(map(math.isfinite, place)):
             runs[-1].append(place)
@@ -48,5 +213,17 @@ def _runs(places: Sequence[tuple[float, float] | None]) -> list[list[tuple[float
     return [run for run in runs if run]
 
 
-def _points(places: Sequence[tuple[float, float]]) -> str:
+def _stroke(run: Sequence[Place], kind: str) -> str:
+    return f'<polyline class="{escape(kind)}" points="{_points(run)}"/>'
+
+
+def _dot(place: Place, kind: str) -> str:
+    return f'<circle class="dot {escape(kind)}" cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="2"/>'
+
+
+def _area(run: Sequence[Place], floor: float) -> str:
+    return f'<polygon class="fill" points="{_points([(run[0][0], floor), *run, (run[-1][0], floor)])}"/>'
+
+
+def _points(places: Iterable[Place]) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)

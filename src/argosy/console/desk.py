@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -91,7 +91,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("number", "rate", "percent", "milliseconds", "size", "age", "since", "clock"):
+    for name in ("number", "rate", "percent", "milliseconds", "size", "age", "since", "clock", "plain"):
         found.filters[name] = getattr(words, name)
-    found.globals["chart"] = chart
+    cast("dict[str, Any]", found.globals)["chart"] = chart
     return found

@@ -4,6 +4,8 @@ import math
 import time
 from datetime import UTC, datetime
 
+import msgspec
+
 
 def number(value: float | None, digits: int = 3) -> str:
     """Three telling digits: 0.0123, 1.23, 12.3, 1,230, 1.23 M."""
@@ -28,8 +30,8 @@ def percent(value: float | None) -> str:
     """A share as percent."""
     if value is None or not math.isfinite(value):
         return "–"
-    if value == 0:
-        return "0 %"
+    if value in (0, 1):
+        return f"{value * 100:.0f} %"
     return f"{value * 100:.2f} %" if value < 0.1 else f"{value * 100:.1f} %"
 
 
@@ -37,6 +39,8 @@ def milliseconds(value: float | None) -> str:
     """A duration in ms or s."""
     if value is None or not math.isfinite(value):
         return "–"
+    if value < 1:
+        return "0" if value == 0 else "< 1 ms"
     return f"{value / 1000:.2f} s" if value >= 1000 else f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
 
 
@@ -69,6 +73,13 @@ def stamp(moment: str) -> float:
         return datetime.fromisoformat(moment).timestamp()
     except ValueError:
         return 0.0
+
+
+def plain(value: object) -> str:
+    """A value of a declaration in one line; nothing where there is none."""
+    if value is None:
+        return "∅"
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def clock(moment: str | float) -> str:

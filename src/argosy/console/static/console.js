@@ -17,3 +17,28 @@ document.addEventListener("click", (event) => {
 document.getElementById("dialog").addEventListener("close", () => {
   document.getElementById("dialog-body").replaceChildren();
 });
+// Arrow keys move between the cells of a heat map.
+document.addEventListener("keydown", (event) => {
+  const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  const cell = event.target.closest(".heat td");
+  const move = moves[event.key];
+  if (!cell || !move) {
+    return;
+  }
+  event.preventDefault();
+  let [column, row] = [cell.cellIndex, cell.parentElement.sectionRowIndex];
+  const rows = cell.closest("tbody").rows;
+  for (;;) {
+    column += move[0];
+    row += move[1];
+    const next = rows[row]?.cells[column];
+    if (!next || next.tagName === "TH") {
+      return;
+    }
+    const link = next.querySelector("a");
+    if (link) {
+      link.focus();
+      return;
+    }
+  }
+});

@@ -1,0 +1,99 @@
+"""The pages of models: every version with its signature, golden examples, lineage, licence and aliases."""
+
+import asyncio
+
+import msgspec
+from starlette.responses import Response
+
+from argosy.console.desk import Ask, Desk
+from argosy.protocol import tensorfile
+from argosy.spec.errors import ArgosyError, InvalidArgument, NotFound
+from argosy.spec.package import Lineage
+from argosy.spec.tensor import Tensor
+from argosy.store.version import Version
+
+GOLDEN_ROWS = 8
+GOLDEN_VALUES = 12
+
+
+class Golden(msgspec.Struct, frozen=True, kw_only=True):
+    """The first golden examples as text: tensor names, and for each row a cell for each tensor; why not, if not."""
+
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    trouble: str = ""
+
+
+async def every(desk: Desk, ask: Ask) -> Response:
+    """Every model."""
+    found = await asyncio.to_thread(desk.services.store.registry.models)
+    serving: dict[str, list[str]] = {}
+    for status in desk.services.controller.view.endpoints.values():
+        serving.setdefault(status.serving.partition(":")[0], []).append(status.name)
+    return desk.render(ask, "models.html", models=found, serving=serving)
+
+
+async def one(desk: Desk, ask: Ask) -> Response:
+    """The versions of a model, the newest first."""
+    registry, name = desk.services.store.registry, ask.path["name"]
+    versions = await asyncio.to_thread(registry.versions, name)
+    moves = await asyncio.to_thread(registry.history, name)
+    return desk.render(
+        ask, "model.html", name=name, versions=versions[::-1], moves=moves[::-1][:50], serving=_serving(desk)
+    )
+
+
+def _serving(desk: Desk) -> dict[str, list[str]]:
+    """Version → the endpoints it serves."""
+    found: dict[str, list[str]] = {}
+    for status in desk.services.controller.view.endpoints.values():
+        found.setdefault(status.serving, []).append(status.name)
+    return found
+
+
+async def version(desk: Desk, ask: Ask) -> Response:
+    """One version."""
+    number = ask.path["number"]
+    if not number.isdecimal():
+        raise InvalidArgument(f"'{number[:20]}' is no version number")
+    found = await asyncio.to_thread(desk.services.store.registry.resolve, f"{ask.path['name']}:{number}")
+    golden, lineage = await asyncio.to_thread(_inside, desk, found)
+    return desk.render(ask, "version.html", one=found, golden=golden, lineage=lineage, serving=_serving(desk))
+
+
+def _inside(desk: Desk, found: Version) -> tuple[Golden, list[Lineage]]:
+    try:
+        return _golden(desk, found), desk.services.store.lineage(found.digest)
+    except ArgosyError as error:
+        return Golden(trouble=error.message), [found.lineage]
+
+
+def _golden(desk: Desk, found: Version) -> Golden:
+    layout = desk.services.store.layout
+    files = layout.files(found.digest)
+    try:
+        inputs, outputs = (
+            tensorfile.parse(layout.read(files[f"golden/{side}.oip"]), side) for side in ("inputs", "outputs")
+        )
+    except KeyError:
+        raise NotFound("this package has no golden examples") from None
+    tensors = [*inputs, *outputs]
+    count = min([GOLDEN_ROWS, *(len(each.array) for each in tensors if each.shape)])
+    return Golden(
+        inputs=tuple(each.name for each in inputs),
+        outputs=tuple(each.name for each in outputs),
+        rows=tuple(tuple(_cell(each, row) for each in tensors) for row in range(count)),
+    )
+
+
+def _cell(tensor: Tensor, row: int) -> str:
+    values = tensor.array[row].reshape(-1) if tensor.array.ndim > 1 else tensor.array[row : row + 1]
+    shown = [_value(each) for each in values[:GOLDEN_VALUES].tolist()]
+    return "  ".join(shown) + (f"  … {len(values)} in all" if len(values) > GOLDEN_VALUES else "")
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bytes):
+        return repr(value.decode(errors="replace")[:40])
+    return f"{value:.4g}" if isinstance(value, float) else str(value)[:40]
