@@ -1,4 +1,4 @@
-"""`python -m prove.slo`: a service of 4 requests a minute with 99.9 %: how soon an outage pages, how rarely nothing does.
+"""`python -m prove.slo`: 4 requests a minute with 99.9 %: how soon an outage pages, how rarely nothing does.
 
 Outages go through `monitoring.slo.judge` look by look. False pages are counted over many simulated years: looks between
 two bad requests are folded into one, which changes nothing (tests/monitoring/test_burst.py), so that a year takes
