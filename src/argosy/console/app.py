@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from argosy.console import action, alert, endpoint, entrance, key, model, overview, static, watch
-from argosy.console.data import Nothing
+from argosy.console.data import Data, Nothing
 from argosy.console.desk import HEADERS, ROOT, Ask, Desk
 from argosy.console.session import Sessions
 from argosy.control import token
@@ -52,9 +52,9 @@ PAGES: tuple[tuple[str, str, Page], ...] = (
 """What needs a session."""
 
 
-def pages(services: Services, secret: str) -> Sequence[BaseRoute]:
-    """The routes for the application of the control API. `secret` is its token."""
-    desk = Desk(services, Sessions(secret), Nothing())
+def pages(services: Services, secret: str, data: Data | None = None) -> Sequence[BaseRoute]:
+    """The routes for the application of the control API. `secret` is its token, `data` what monitoring has written."""
+    desk = Desk(services, Sessions(secret), data or Nothing())
     any_host = services.settings.control.expose
     routes = [_route(desk, method, path, page, any_host, "") for method, path, page in OPEN]
     routes += [_route(desk, method, path, page, any_host, "session") for method, path, page in PAGES]

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from argosy.console import chart, words
 from argosy.console.desk import Ask, Desk
 from argosy.control import rollout_api
-from argosy.control.meter import EVERY, Rates, Usage
+from argosy.control.meter import Rates
 from argosy.control.rollout_status import RolloutStatus
 from argosy.control.route import Call
 from argosy.control.status import EndpointStatus, ReplicaStatus
@@ -66,7 +66,6 @@ async def page(desk: Desk, ask: Ask) -> Response:
         charts=_charts(course),
         revisions=revisions,
         usage=desk.services.meter.usage,
-        none=Usage(),
         rollout=rollout,
         now=time.time(),
     )
@@ -178,9 +177,7 @@ async def rollout(desk: Desk, ask: Ask) -> Response:
     status = find(desk, ask)
     found = await last_rollout(desk, status.name)
     steps = [step.weight for step in status.endpoint.rollout.path]
-    return desk.render(
-        ask, "rollout.html", one=status, tab="rollout", rollout=found, steps=steps, now=time.time(), every=EVERY
-    )
+    return desk.render(ask, "rollout.html", one=status, tab="rollout", rollout=found, steps=steps, now=time.time())
 
 
 async def history(desk: Desk, ask: Ask) -> Response:

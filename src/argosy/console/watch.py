@@ -19,7 +19,7 @@ from argosy.console.heat import drifted, heat, level
 RANGES = {"24h": 86400, "7d": 7 * 86400, "30d": 30 * 86400}
 DRIFT = ("drift", "prediction", "multivariate")
 QUALITY = ("estimate", "realised", "reconcile")
-ROWS = 20
+ROWS = 12
 
 
 class Distributions(msgspec.Struct, frozen=True, kw_only=True):

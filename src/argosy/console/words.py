@@ -23,7 +23,9 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def rate(value: float | None) -> str:
     """Events a second."""
-    return "–" if value is None else "0" if value < 0.005 else number(value)
+    if value is None or value < 0.005:
+        return "–" if value is None else "0"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def percent(value: float | None) -> str:

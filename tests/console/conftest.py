@@ -1,0 +1,143 @@
+"""A console of sample data on a port of its own, and a Chromium that looks at it."""
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+
+from argosy.console.app import pages
+from argosy.control import token
+from argosy.spec.settings import Home
+from tests.console.samples import Samples, services
+
+SHOTS = Path(__file__).parents[2] / "build" / "screenshots"
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--force-prefers-reduced-motion",
+)
+
+
+class Console:
+    """Where it listens, its token and its data."""
+
+    def __init__(self, url: str, secret: str, data: Samples) -> None:
+        self.url, self.secret, self.data = url, secret, data
+
+    def login(self) -> str:
+        """A URL that signs in, once."""
+        answer = httpx.post(f"{self.url}/console/tickets", headers={"authorization": f"Bearer {self.secret}"})
+        assert answer.status_code == 201
+        return self.url + answer.json()["path"]
+
+    def client(self) -> httpx.Client:
+        """A browser without a screen, signed in."""
+        client = httpx.Client(base_url=self.url, follow_redirects=True, timeout=30)
+        assert client.get(self.login().removeprefix(self.url)).status_code == 200
+        return client
+
+
+@pytest.fixture(scope="session")
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
+    home, now = Home(tmp_path_factory.mktemp("h")).create(), time.time()
+    found, data, secret = services(home, now), Samples(now), token.ensure(home)
+    config = uvicorn.Config(
+        Starlette(routes=pages(found, secret, data)), port=0, log_config=None, lifespan="off", ws="none", http="h11"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield Console(f"http://127.0.0.1:{port}", secret, data)
+    server.should_exit = True
+    thread.join()
+    found.store.close()
+
+
+class Chromium:
+    """A window of a width and a height, light or dark, with or without scripts."""
+
+    def __init__(self, driver: Any) -> None:
+        self.driver = driver
+
+    def size(self, width: int, height: int) -> None:
+        """Inner size in CSS pixels."""
+        about = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", about)
+
+    def dark(self, on: bool) -> None:
+        """What the system prefers."""
+        wanted = [{"name": "prefers-color-scheme", "value": "dark" if on else "light"}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": wanted})
+
+    def scripts(self, on: bool) -> None:
+        """Whether pages may run scripts."""
+        self.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not on})
+
+    def shoot(self, name: str, height: int = 1000) -> Path:
+        """Keep what is to be seen as `build/screenshots/NAME.png`."""
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        path = SHOTS / f"{name}.png"
+        self.driver.save_screenshot(str(path))
+        return path
+
+    def run(self, script: str, *given: Any) -> Any:
+        """The value of an expression in the page."""
+        return self.driver.execute_script(f"return {script}", *given)
+
+    def complaints(self) -> list[str]:
+        """What the browser had to say against the page since the last call."""
+        return [entry["message"] for entry in self.driver.get_log("browser")]
+
+    def until(self, condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+        """Wait for what the page does by itself."""
+        end = time.monotonic() + seconds
+        while not (found := condition()):
+            assert time.monotonic() < end, f"waited in vain at {self.driver.current_url}"
+            time.sleep(0.02)
+        return found
+
+
+@pytest.fixture(scope="session")
+def _chromium() -> Iterator[Chromium]:
+    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not browser or not driver:
+        pytest.skip("needs Debian's chromium and chromium-driver: make apt")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for flag in FLAGS:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    opened = webdriver.Chrome(options=options, service=Service(driver))
+    yield Chromium(opened)
+    opened.quit()
+
+
+@pytest.fixture
+def chromium(_chromium: Chromium) -> Iterator[Chromium]:
+    _chromium.size(1600, 1000)
+    _chromium.dark(False)
+    _chromium.scripts(True)
+    yield _chromium
+    _chromium.driver.delete_all_cookies()
+    _chromium.driver.get("about:blank")
+    _chromium.complaints()

@@ -1,0 +1,283 @@
+"""A platform as the console sees it, with 50 endpoints and seven days of everything, without one that runs."""
+
+import math
+import random
+from types import SimpleNamespace
+from typing import Any
+
+from argosy.console.data import Alert, Finding, Minute, Part
+from argosy.control.controller import View
+from argosy.control.evidence import Evidence
+from argosy.control.meter import Rates, Usage
+from argosy.control.rollout import Progress
+from argosy.control.rollouts import Kept
+from argosy.control.state import State
+from argosy.control.status import EndpointStatus, ReplicaStatus
+from argosy.control.strategy import Serving
+from argosy.monitoring import guard
+from argosy.monitoring.evidence import Observation, start
+from argosy.serving.counts import Counts
+from argosy.spec.endpoint import Endpoint
+from argosy.spec.errors import NotFound
+from argosy.spec.guard import Guard
+from argosy.spec.rollout import Rollout
+from argosy.spec.settings import Home, Settings
+from argosy.store import open_store
+from argosy.targets.base import Revision
+from tests.store.samples import FILES, model_lineage, model_manifest, write_folder
+
+HOUR = 3600.0
+HOSTILE = '"><script>document.title="owned"</script><img src=x onerror=alert(1)>'
+COLUMNS = ["age", "amount", "balance", "country", "device", "hour", "income", "merchant", "distance", "tenure", HOSTILE]
+NAMES = ["fraud", "digits", "churn", "ranking", "pricing", "search", "spam", "demand", "risk", "support"]
+
+
+def names(count: int) -> list[str]:
+    """Endpoint names."""
+    return [f"{NAMES[at % len(NAMES)]}{f'-{at // len(NAMES)}' if at >= len(NAMES) else ''}" for at in range(count)]
+
+
+class Samples:
+    """Data as monitoring would have written it, up to `now`. What is muted is noted in `muted`."""
+
+    has: frozenset[Part] = frozenset({"traffic", "findings", "alerts"})
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+        self.muted: list[tuple[str, float, str, str]] = []
+
+    def traffic(self, endpoint: str, since: float, step: float) -> list[Minute]:
+        chance = random.Random(endpoint)
+        scale = chance.uniform(5, 80)
+        found: list[Minute] = []
+        at = since // step * step
+        while at < self.now:
+            day = 1 + 0.6 * math.sin(2 * math.pi * (at % 86400) / 86400 - 2)
+            requests = int(step * scale * day * chance.uniform(0.9, 1.1))
+            p50 = 4 + 2 * day * chance.uniform(0.9, 1.1)
+            errors = int(requests * max(0.0, chance.gauss(0.001, 0.002)))
+            found.append(Minute(at=at, requests=requests, errors=errors, p50=p50, p95=p50 * 2.2, p99=p50 * 4))
+            at += step
+        return found
+
+    def findings(self, endpoint: str, kinds: tuple[str, ...], since: float) -> list[Finding]:
+        made = [*self._drift(endpoint, since), *self._quality(endpoint, since)]
+        return [each for each in made if each.kind in kinds]
+
+    def _hours(self, since: float) -> list[float]:
+        last = self.now // HOUR * HOUR
+        return [last - HOUR * back for back in range(int((self.now - since) / HOUR) - 1, -1, -1)]
+
+    def _drift(self, endpoint: str, since: float) -> list[Finding]:
+        found: list[Finding] = []
+        ends = self._hours(since)
+        for at, column in enumerate(["label", *COLUMNS]):
+            chance = random.Random(f"{endpoint}{column}")
+            grows = column in ("amount", "label")
+            for place, end in enumerate(ends):
+                late = max(0.0, place / len(ends) - 0.6) if grows else 0.0
+                effect = abs(chance.gauss(0.02, 0.015)) + late * (0.9 if column == "amount" else 0.4)
+                reference = [math.exp(-((x - 6) ** 2) / 10) for x in range(14)]
+                current = [math.exp(-((x - 6 - 12 * late) ** 2) / 10) for x in range(14)]
+                found.append(
+                    Finding(
+                        endpoint=endpoint,
+                        version=f"{endpoint}:2",
+                        kind="prediction" if at == 0 else "drift",
+                        subject=column,
+                        at=end,
+                        window_start=end - HOUR,
+                        window_end=end,
+                        rows=4200,
+                        effect=effect,
+                        low=effect * 0.7,
+                        high=effect * 1.3,
+                        log_e=effect * 60,
+                        verdict="drifted" if effect > 0.18 else "no drift",
+                        detail={
+                            "margin": 0.1,
+                            "labels": [f"{10 * x}" for x in range(14)],
+                            "reference": reference,
+                            "current": current,
+                        },
+                    )
+                )
+        return found
+
+    def _quality(self, endpoint: str, since: float) -> list[Finding]:
+        chance, ends = random.Random(endpoint), self._hours(since)[::4]
+        found: list[Finding] = []
+        for place, end in enumerate(ends):
+            fall = max(0.0, place / len(ends) - 0.65) * 0.3
+            for kind, wide in (("estimate", 0.012), ("realised", 0.008)):
+                if kind == "realised" and place > len(ends) * 0.85:
+                    continue
+                value = 0.93 - fall + chance.gauss(0, 0.004)
+                found.append(
+                    Finding(
+                        endpoint=endpoint,
+                        version=f"{endpoint}:2",
+                        kind=kind,
+                        subject="accuracy",
+                        at=end,
+                        window_start=end - 4 * HOUR,
+                        window_end=end,
+                        rows=16800,
+                        effect=value,
+                        low=value - wide,
+                        high=value + wide,
+                        verdict="not estimable: a column that was never seen" if place == 5 else "estimable",
+                        detail={"maturity": min(1.0, (len(ends) - place) / 8)},
+                    )
+                )
+        return found
+
+    def alerts(self, endpoint: str = "") -> list[Alert]:
+        return [
+            Alert(
+                id="fraud/drift/amount@1",
+                endpoint="fraud",
+                kind="drift",
+                subject="amount",
+                severity="ticket",
+                state="firing",
+                since=self.now - 5 * HOUR,
+                text="amount has moved by 0.31 standard deviations (0.27 to 0.35); 4,200 rows",
+            ),
+            Alert(
+                id=f"digits/slo/{HOSTILE}@2",
+                endpoint="digits",
+                kind="slo",
+                subject=HOSTILE,
+                severity="page",
+                state="resolved",
+                since=self.now - 30 * HOUR,
+                until=self.now - 29 * HOUR,
+                text="2.10% of requests were bad in the last 5 minutes",
+            ),
+        ]
+
+    def mute(self, alert: str, until: float, actor: str, reason: str) -> None:
+        if alert not in {each.id for each in self.alerts()}:
+            raise NotFound("no such alert")
+        self.muted.append((alert, until, actor, reason))
+
+
+class Meter:
+    """A quarter of an hour of looks."""
+
+    def __init__(self, now: float, pids: list[int]) -> None:
+        self.usage = {pid: Usage(cpu=0.02 * (pid % 40), memory=(80 + pid % 300) << 20) for pid in pids}
+        self._now = now
+        self._kept: dict[tuple[str, str], tuple[Rates, ...]] = {}
+
+    def course(self, endpoint: str, revision: str = "") -> tuple[Rates, ...]:
+        key = (endpoint, revision)
+        if key not in self._kept:
+            chance = random.Random(endpoint + revision)
+            level, p50 = chance.uniform(2, 120), chance.uniform(2, 30)
+            self._kept[key] = tuple(
+                Rates(
+                    at=self._now - 5 * (179 - at),
+                    requests=level * (1 + 0.15 * math.sin(at / 20)) * chance.uniform(0.93, 1.07),
+                    errors=level * 0.02 if endpoint == "risk" and at > 150 else 0.0,
+                    p50=p50 * chance.uniform(0.95, 1.05),
+                    p95=p50 * chance.uniform(1.9, 2.3),
+                    p99=p50 * chance.uniform(3, 4.5),
+                )
+                for at in range(180)
+            )
+        return self._kept[key]
+
+    def now(self, endpoint: str, revision: str = "") -> Rates:
+        return self.course(endpoint, revision)[-1]
+
+
+def services(home: Home, now: float, count: int = 50) -> Any:
+    """What the pages read. The first endpoint is in the middle of a rollout."""
+    store = open_store(home, Settings())
+    for version in (b"1", b"2"):
+        folder = write_folder(home.root / f"p{version.decode()}", FILES | {"v": version})
+        for name in names(min(count, len(NAMES))):
+            store.add(folder, name=name, manifest=model_manifest(name), lineage=model_lineage())
+    state = State(store.database)
+    wanted = names(count)
+    statuses = {name: _declare(state, name, at) for at, name in enumerate(wanted)}
+    replicas = tuple(_replica(name, at, number, now) for at, name in enumerate(wanted) for number in range(2))
+    first = wanted[0]
+    kept = {first: _rollout(first)}
+    rollouts = SimpleNamespace(last=lambda: kept)
+    controller = SimpleNamespace(
+        view=View(number=1, endpoints=statuses, replicas=replicas),
+        judge=SimpleNamespace(kept=kept, rollouts=rollouts),
+    )
+    return SimpleNamespace(
+        home=home,
+        settings=Settings(),
+        store=store,
+        state=state,
+        controller=controller,
+        meter=Meter(now, [each.pid for each in replicas]),
+    )
+
+
+def _ids(name: str) -> tuple[str, str]:
+    return f"{name[:10]}01", f"{name[:10]}02"
+
+
+def _declare(state: State, name: str, at: int) -> EndpointStatus:
+    old, new = _ids(name)
+    endpoint = Endpoint(name=name, model=f"{name}:1", replicas=2, rollout=Rollout(strategy="canary"), guard=Guard())
+    for key, version in ((old, "1"), (new, "2")):
+        revision = Revision(id=key, endpoint=name, model=name, version=version, digest="sha256:" + "0" * 64)
+        state.declare(endpoint, revision)
+        state.serve(name, Serving(active=key, held=2))
+    phase = {0: "updating", 7: "starting", 8: "failed"}.get(at, "ready")
+    return EndpointStatus(
+        name=name,
+        state=phase,  # pyright: ignore[reportArgumentType]
+        reason=HOSTILE if phase == "failed" else "",
+        model=f"{name}:2",
+        version=f"{name}:2",
+        digest="sha256:" + "0" * 64,
+        revision=new,
+        serving=f"{name}:1" if at == 0 else f"{name}:2",
+        serving_revision=old if at == 0 else new,
+        replicas=2,
+        ready=2 if phase in ("ready", "updating") else 1,
+        url=f"http://127.0.0.1:8080/v2/models/{name}/infer",
+        endpoint=endpoint,
+        generation=2,
+        created="2026-01-01T00:00:00Z",
+        updated="2026-01-02T00:00:00Z",
+    )
+
+
+def _replica(name: str, at: int, number: int, now: float) -> ReplicaStatus:
+    revision = _ids(name)[number if at == 0 else 1]
+    return ReplicaStatus(
+        id=f"{name}-{number}",
+        endpoint=name,
+        revision=revision,
+        phase="ready",
+        http="",
+        grpc="",
+        pid=1000 + 2 * at + number,
+        started=now - 7 * 86400,
+        version=f"{name}:2",
+    )
+
+
+def _rollout(name: str) -> Kept:
+    seen = Observation(
+        seconds=1.0,
+        candidate=Counts(requests=900, errors=4, latency={60: 850, 75: 40}),
+        stable=Counts(requests=9000, errors=21, latency={59: 8700, 74: 300}),
+    )
+    decision, state = guard.judge(Guard(), seen, start(history=Counts(requests=1000)))
+    evidence = Evidence(
+        state=state, verdict=decision.verdict, reason=decision.reason, limit=decision.limit, log_e=decision.log_e
+    )
+    old, new = _ids(name)
+    progress = Progress(number=3, candidate=new, stable=old, held=2, phase="shifting", step=1, weight=25, spent=84.0)
+    return Kept(endpoint=name, progress=progress, evidence=evidence, changes=4, began="2026-01-02T00:00:00Z")

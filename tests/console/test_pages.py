@@ -1,0 +1,37 @@
+"""Every page in Chromium: what it shows, at which widths, in which colours, and what it keeps out."""
+
+import pytest
+
+from tests.console.conftest import Chromium, Console
+
+PAGES = {
+    "overview": "/console",
+    "endpoint": "/console/endpoints/fraud?range=7d",
+    "rollout": "/console/endpoints/fraud/rollout",
+    "drift": "/console/endpoints/fraud/drift",
+    "performance": "/console/endpoints/fraud/performance",
+    "history": "/console/endpoints/fraud/history",
+    "declaration": "/console/endpoints/fraud/declaration",
+    "models": "/console/models",
+    "version": "/console/models/fraud/2",
+    "alerts": "/console/alerts",
+    "keys": "/console/keys",
+    "confirm": "/console/endpoints/fraud/do/abort",
+}
+
+
+def open_page(chromium: Chromium, console: Console, name: str) -> None:
+    chromium.driver.get(console.login())
+    chromium.driver.get(console.url + PAGES[name])
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_fits_both_widths_in_both_colours_without_complaints(chromium: Chromium, console: Console, name: str):
+    open_page(chromium, console, name)
+    for width, dark in ((1600, False), (400, True), (400, False), (1600, True)):
+        chromium.size(width, 1000)
+        chromium.dark(dark)
+        assert chromium.run("document.documentElement.scrollWidth") <= width
+        chromium.shoot(f"{name}-{width}-{'dark' if dark else 'light'}")
+    assert chromium.run("document.querySelector('main').innerText.length") > 20
+    assert chromium.complaints() == []
