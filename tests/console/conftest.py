@@ -1,5 +1,6 @@
 """A console of sample data on a port of its own, and a Chromium that looks at it."""
 
+import contextlib
 import shutil
 import threading
 import time
@@ -44,11 +45,12 @@ class Console:
         assert answer.status_code == 201
         return self.url + answer.json()["path"]
 
-    def client(self) -> httpx.Client:
+    @contextlib.contextmanager
+    def client(self) -> Iterator[httpx.Client]:
         """A browser without a screen, signed in."""
-        client = httpx.Client(base_url=self.url, follow_redirects=True, timeout=30)
-        assert client.get(self.login().removeprefix(self.url)).status_code == 200
-        return client
+        with httpx.Client(base_url=self.url, follow_redirects=True, timeout=30) as client:
+            assert client.get(self.login().removeprefix(self.url)).status_code == 200
+            yield client
 
 
 @pytest.fixture(scope="session")

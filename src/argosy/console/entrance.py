@@ -45,7 +45,8 @@ def _begun(desk: Desk, inside: str) -> Response:
 
 
 async def leave(desk: Desk, ask: Ask) -> Response:
-    """Forget the session in this browser."""
+    """End the session."""
+    desk.sessions.end(ask.session)
     answer = RedirectResponse(f"{ROOT}/login", 303, HEADERS)
     answer.delete_cookie(desk.sessions.cookie, path=ROOT, httponly=True, samesite="strict")
     return answer

@@ -21,6 +21,7 @@ class Sessions:
     def __init__(self, secret: str, clock: Callable[[], float] = time.time) -> None:
         self._secret, self._clock = secret.encode(), clock
         self._tickets: dict[str, float] = {}
+        self._ended: dict[str, float] = {}
         self.cookie = f"argosy-{self._mac('cookie', '')[:8]}"
         """Cookies know no ports: each home has a name of its own."""
 
@@ -34,7 +35,13 @@ class Sessions:
         name, _, mac = cookie.rpartition(".")
         if not hmac.compare_digest(mac.encode(), self._mac("session", name).encode()):
             return False
-        return self._clock() < int(name.rpartition(".")[2])
+        return self._clock() < int(name.rpartition(".")[2]) and cookie not in self._ended
+
+    def end(self, cookie: str) -> None:
+        """This session is over, wherever its cookie has got to. (A controller that starts anew has forgotten it.)"""
+        now = self._clock()
+        self._ended = {each: until for each, until in self._ended.items() if until > now}
+        self._ended[cookie] = now + DAYS * 86400
 
     def form_token(self, cookie: str) -> str:
         """What every form of this session carries."""

@@ -1,0 +1,132 @@
+"""What only a browser can tell: what is drawn, how soon, with what contrast, and by which keys."""
+
+import pytest
+
+from tests.console.conftest import Chromium, Console
+from tests.console.samples import HOSTILE
+from tests.console.test_pages import PAGES, open_page
+
+CONTRAST = """(() => {
+  const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+  const rgb = (under, color) => {
+    canvas.clearRect(0, 0, 1, 1);
+    for (const each of [under, color]) { canvas.fillStyle = each; canvas.fillRect(0, 0, 1, 1); }
+    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  };
+  const light = (c) => { const s = c.map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+    return .2126 * s[0] + .7152 * s[1] + .0722 * s[2]; };
+  const behind = (element) => {
+    const layers = [];
+    for (let e = element; e; e = e.parentElement) layers.push(getComputedStyle(e).backgroundColor);
+    return layers.reverse().reduce((under, each) => `rgb(${rgb(under, each).join()})`, "rgb(255,255,255)");
+  };
+  const bad = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    const visible = element.checkVisibility() && !element.closest(".unseen, .skip, noscript, title, dialog");
+    if (!walker.currentNode.textContent.trim() || !visible) continue;
+    const style = getComputedStyle(element), ground = behind(element);
+    const color = element.ownerSVGElement ? style.fill : style.color;
+    const [a, b] = [light(rgb(ground, color)), light(rgb(ground, ground))].sort((x, y) => y - x);
+    const ratio = (a + .05) / (b + .05);
+    if (ratio < 4.5) bad.push(`${walker.currentNode.textContent.trim().slice(0, 30)} ${ratio.toFixed(2)}`);
+  }
+  return bad;
+})()"""
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize(
+    "name", ["overview", "endpoint", "rollout", "drift", "performance", "history", "alerts", "confirm"]
+)
+def test_all_text_can_be_read(chromium: Chromium, console: Console, name: str, dark: bool):
+    chromium.dark(dark)
+    open_page(chromium, console, name)
+    assert chromium.run(CONTRAST) == []
+
+
+def test_hostile_names_are_text(chromium: Chromium, console: Console):
+    for name in ("overview", "drift", "alerts"):
+        open_page(chromium, console, name)
+        assert HOSTILE in chromium.run(
+            "document.querySelector('main').innerText.replaceAll('\\n', '')"
+        ) or chromium.run(
+            "[...document.querySelectorAll('[title]')].some(e => e.title.includes(arguments[0]))", HOSTILE
+        )
+        assert "owned" not in chromium.driver.title
+        assert chromium.run("document.querySelectorAll('main img, main script').length") == 0
+    assert chromium.complaints() == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_can_be_read_without_scripts(chromium: Chromium, console: Console, name: str):
+    chromium.driver.get(console.login())
+    with console.client() as client:
+        with_scripts = client.get(PAGES[name]).text
+    chromium.scripts(False)
+    chromium.driver.get(console.url + PAGES[name])
+    source = chromium.driver.page_source
+    assert source.count("<tr") == with_scripts.count("<tr")
+    assert source.count("<svg") == with_scripts.count("<svg")
+
+
+@pytest.mark.parametrize("name", ["overview", "endpoint", "drift", "performance"])
+def test_fifty_endpoints_and_seven_days_are_there_within_a_second(chromium: Chromium, console: Console, name: str):
+    open_page(chromium, console, name)
+    times: list[float] = []
+    for _ in range(3):
+        chromium.driver.get("about:blank")
+        chromium.driver.get(console.url + PAGES[name])
+        times.append(
+            chromium.until(lambda: chromium.run("performance.getEntriesByName('first-contentful-paint')[0]?.startTime"))
+        )
+    print(f"{name}: first contentful paint {min(times):.0f} to {max(times):.0f} ms")
+    assert min(times) < 1000
+
+
+def test_a_live_page_moves_and_keeps_what_has_the_focus(chromium: Chromium, console: Console):
+    open_page(chromium, console, "overview")
+    chromium.run("document.querySelector('#row-churn a').focus()")
+    chromium.run("(document.querySelector('#row-churn').dataset.mark = 'same', window.before = performance.now())")
+    polls = "performance.getEntriesByType('resource').filter(e => e.initiatorType === 'fetch').length"
+    chromium.until(lambda: chromium.run(polls) >= 2)
+    assert chromium.run("document.activeElement.innerText") == "churn"
+    assert chromium.complaints() == []
+
+
+def test_the_page_loads_nothing_from_elsewhere(chromium: Chromium, console: Console):
+    open_page(chromium, console, "endpoint")
+    loaded = chromium.run("performance.getEntriesByType('resource').map(e => new URL(e.name).origin)")
+    assert set(loaded) == {console.url}
+
+
+def test_the_heat_map_is_walked_by_arrows(chromium: Chromium, console: Console):
+    from selenium.webdriver.common.keys import Keys
+
+    open_page(chromium, console, "drift")
+    chromium.run("document.querySelector('.heat a[aria-current]').focus()")
+    for key in (Keys.ARROW_LEFT, Keys.ARROW_DOWN, Keys.ARROW_DOWN):
+        chromium.driver.switch_to.active_element.send_keys(key)
+    assert chromium.run("document.activeElement.title").startswith(HOSTILE)
+    chromium.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    chromium.until(lambda: "subject=" in chromium.driver.current_url)
+    assert chromium.run("document.querySelector('#cell h3').textContent") == HOSTILE
+
+
+def test_muting_an_alert_by_the_dialog(chromium: Chromium, console: Console):
+    from selenium.webdriver.common.keys import Keys
+
+    open_page(chromium, console, "alerts")
+    chromium.run("document.querySelector('a.button').click()")
+    chromium.until(lambda: chromium.run("document.querySelector('dialog').open"))
+    chromium.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+    chromium.until(lambda: not chromium.run("document.querySelector('dialog').open"))
+    chromium.run("document.querySelector('a.button').click()")
+    chromium.until(lambda: chromium.run("document.querySelector('dialog').open"))
+    chromium.driver.switch_to.active_element.send_keys(Keys.TAB)
+    chromium.driver.switch_to.active_element.send_keys("known", Keys.ENTER)
+    chromium.until(lambda: console.data.muted)
+    ((alert, until, actor, reason),) = console.data.muted
+    assert (alert, actor, reason) == ("fraud/drift/amount@1", "console", "known")
+    assert 3500 < until - console.data.now < 3900
