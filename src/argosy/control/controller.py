@@ -12,6 +12,7 @@ import msgspec
 from argosy.control.decide import Action, Observation, Remove, Route, Scale, Seen, Serving, Wanted, decide, unchanged
 from argosy.control.judge import Judge
 from argosy.control.metrics import asked
+from argosy.control.recording import Recording
 from argosy.control.rollouts import Rollouts
 from argosy.control.room import Room
 from argosy.control.routing import api_keys, endpoint_route
@@ -52,6 +53,7 @@ class Controller:
         self.view = View()
         self.scaler = Scaler(self.traffic)
         self.room: Room | None = None
+        self.recording: Recording | None = None
         self.judge = Judge(Rollouts(state.database), self.traffic)
         self._state, self._keys = state, keys
         self._target, self._gateway, self._settings = target, gateway, settings
@@ -118,6 +120,8 @@ class Controller:
             routes += [route] if route else []
         if self.room is not None:
             routes = self.room.admit(routes, self._declared)
+        if self.recording is not None:
+            self.recording.tell(self._declared)
         if trouble := await self._apply(routes, standings):
             error = trouble
         else:

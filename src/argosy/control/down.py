@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 
-from argosy.control import room, strays, token
+from argosy.control import recording, room, strays, token
 from argosy.control.announce import control_file
 from argosy.control.lock import LEADS, WAITS, Lock, holder
 from argosy.control.place import gateway_config
@@ -51,6 +51,7 @@ async def _ask(home: Home, pid: int, lock: str, patience: float) -> None:
 async def _clean(home: Home, settings: Settings, report: Callable[[str], None]) -> bool:
     gateway_ended = await _end_gateway(home, settings)
     await asyncio.to_thread(room.clear, home)
+    await asyncio.to_thread(recording.clear, home)
     processes, drain = await asyncio.to_thread(strays.replicas, home)
     await asyncio.to_thread(strays.end, processes, drain)
     left = control_file(home).exists()

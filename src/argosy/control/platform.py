@@ -17,11 +17,12 @@ from argosy.control.follow import keep_following
 from argosy.control.meter import Meter
 from argosy.control.metrics import Metrics
 from argosy.control.place import check_gateway_port, gateway_config
+from argosy.control.recording import Recording
 from argosy.control.room import Room
 from argosy.control.route import Pages, Services, no_pages
 from argosy.control.server import ApiServer
 from argosy.control.state import State
-from argosy.control.strays import end, end_strays, gateways, replicas, rooms
+from argosy.control.strays import end, end_strays, gateways, recorders, replicas, rooms
 from argosy.control.watchdog import watch
 from argosy.gateway.gateway import Gateway
 from argosy.monitoring.prometheus import Prometheus
@@ -69,6 +70,7 @@ class Platform:
         self.state = State(store.database)
         self.controller = Controller(self.state, store.keys, self.target, self.gateway, settings.gateway)
         self.room = self.controller.room = Room(home, self.controller.scaler, self._wake)
+        self.recording = self.controller.recording = Recording(home, settings)
         self.metrics = self.controller.judge.metrics = _metrics(settings)
         self.meter = Meter(self.controller.traffic, self._pids)
         self._ending = asyncio.Event()
@@ -104,6 +106,7 @@ class Platform:
                 await asyncio.to_thread(end_strays, self.home)
                 check_gateway_port(self.settings.gateway)
             await self.room.start()
+            await self.recording.start()
             found = await self.controller.start(gateway_runs=adopted)
         except BaseException:
             await self.server.stop()
@@ -133,7 +136,9 @@ class Platform:
         hurrying = asyncio.create_task(hurry.wait())
         await asyncio.wait([stopping, hurrying], return_when=asyncio.FIRST_COMPLETED)
         if not stopping.done():
-            await asyncio.to_thread(end, [*gateways(self.home), *rooms(self.home), *replicas(self.home)[0]], 0.0)
+            await asyncio.to_thread(
+                end, [*gateways(self.home), *rooms(self.home), *recorders(self.home), *replicas(self.home)[0]], 0.0
+            )
         hurrying.cancel()
         await stopping
 
@@ -141,6 +146,7 @@ class Platform:
         await self.gateway.stop()
         await self.room.stop()
         await self.target.stop()
+        await self.recording.stop()
         await self._close_api()
 
     async def _close_api(self) -> None:

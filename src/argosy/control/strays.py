@@ -25,7 +25,17 @@ def gateways(home: Home) -> list[psutil.Process]:
 
 def rooms(home: Home) -> list[psutil.Process]:
     """Waiting rooms of this home."""
-    ending = ["argosy.control.activator", str(home.run.absolute())]
+    return _modules("argosy.control.activator", home.run)
+
+
+def recorders(home: Home) -> list[psutil.Process]:
+    """Recorders of this home."""
+    return _modules("argosy.monitoring.recorder", home.root)
+
+
+def _modules(name: str, argument: Path) -> list[psutil.Process]:
+    """Processes that run a module of ours with this as its argument."""
+    ending = [name, str(argument.absolute())]
     found: list[psutil.Process] = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):

@@ -31,13 +31,15 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class ReplicaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole configuration of a replica process. `grpc` None: no gRPC. Printed by `python -m argosy.serving`."""
+    """The whole configuration of a replica process. `grpc` None: no gRPC. `recorder`: the Unix socket of whoever
+    records requests, if somebody does. Printed by `python -m argosy.serving`."""
 
     replica: str = "local"
     models: tuple[ModelConfig, ...]
     http: Address = Address()
     grpc: Address | None = None
     runtime: Runtime = Runtime()
+    recorder: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def __post_init__(self) -> None:

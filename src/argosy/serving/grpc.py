@@ -108,8 +108,12 @@ def _parse(kind: Any, data: bytes) -> Any:
 
 
 async def _infer(plane: DataPlane, message: Any, context: Any) -> Any:
-    request, use_raw = wire.decode_request(message)
     name, version, timeout = message.model_name, message.model_version, context.time_remaining()
+    try:
+        request, use_raw = wire.decode_request(message)
+    except ArgosyError as error:
+        inside.refused(plane, name, version, error, context)
+        raise
     if plane.answers is None:
         response = await plane.infer(name, version, request, timeout)
     else:

@@ -16,7 +16,7 @@ from argosy.protocol.rest import HEADER_LENGTH, OCTETS, Request, Response
 from argosy.serving import inside, metrics, openapi
 from argosy.serving.connection import Exchange
 from argosy.serving.dataplane import DataPlane
-from argosy.serving.model import REQUEST_ID
+from argosy.serving.model import REQUEST_ID, ServedModel
 from argosy.serving.paths import Route, parse
 from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, MethodNotAllowed, NotFound
 
@@ -76,19 +76,26 @@ class HttpApp:
     def _infer(self, route: Route, exchange: Exchange) -> None:
         model = self._plane.model(route.model, route.version)
         headers = exchange.headers
-        body = exchange.body
-        if _ENCODING in headers:
-            body = compression.decompress(body, headers[_ENCODING].decode("latin-1"), self._limit)
-        length = None
-        if _LENGTH in headers:
-            length = rest.parse_header_length(headers[_LENGTH].decode("latin-1"), len(body))
-        request = rest.decode_request(body, length, model.signature)
-        timeout = _timeout(headers[TIMEOUT_HEADER]) if TIMEOUT_HEADER in headers else None
+        try:
+            request = self._decoded(exchange, model)
+            timeout = _timeout(headers[TIMEOUT_HEADER]) if TIMEOUT_HEADER in headers else None
+        except Exception as error:
+            model.refused(headers.get(REQUEST_ID, b"").decode("latin-1"), error)
+            raise
         done = partial(_answer, exchange, request)
         if self._plane.answers is not None and inside.RECORD in headers:
             done = self._plane.answers.keeping(headers.get(REQUEST_ID, b"").decode("latin-1"), done)
         call = model.start(request, timeout, done, headers=headers)
         exchange.cancelled = call.cancel
+
+    def _decoded(self, exchange: Exchange, model: ServedModel) -> Request:
+        headers, body = exchange.headers, exchange.body
+        if _ENCODING in headers:
+            body = compression.decompress(body, headers[_ENCODING].decode("latin-1"), self._limit)
+        length = None
+        if _LENGTH in headers:
+            length = rest.parse_header_length(headers[_LENGTH].decode("latin-1"), len(body))
+        return rest.decode_request(body, length, model.signature)
 
     async def _repository(self, route: Route, exchange: Exchange) -> None:
         try:

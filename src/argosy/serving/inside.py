@@ -4,6 +4,7 @@
 routes nothing here.
 """
 
+import contextlib
 import time
 from typing import Any
 
@@ -15,7 +16,7 @@ from argosy.serving.connection import Exchange
 from argosy.serving.counts import Counts
 from argosy.serving.dataplane import DataPlane
 from argosy.serving.model import REQUEST_ID
-from argosy.spec.errors import NotFound
+from argosy.spec.errors import ArgosyError, NotFound
 
 PREFIX = "/argosy/"
 RECORD = b"x-argosy-record"
@@ -57,6 +58,14 @@ async def infer(
         raise
     answers.keep(id, time.perf_counter_ns() - start, response)
     return response
+
+
+def refused(plane: DataPlane, name: str, version: str, error: ArgosyError, context: Any) -> None:
+    """Note a gRPC call that could not be read, where its model is known."""
+    with contextlib.suppress(ArgosyError):
+        wanted = REQUEST_ID.decode()
+        ids = [str(value) for key, value in context.invocation_metadata() or () if key == wanted]
+        plane.model(name, version).refused(ids[0] if ids else "", error)
 
 
 def _bytes(value: str | bytes) -> bytes:

@@ -19,6 +19,17 @@ COUNTERS: tuple[tuple[str, str, Value], ...] = (
     ("argosy_batches", "Engine calls", lambda m: m.stats.batches),
     ("argosy_queue_seconds", "Time jobs waited for the engine, together", lambda m: m.stats.queue_ns / 1e9),
     ("argosy_engine_seconds", "Time the engine ran", lambda m: m.stats.infer_ns / 1e9),
+    ("argosy_payload_records", "Requests sent to the payload log", lambda m: m.recording.sent if m.recording else 0),
+    (
+        "argosy_payload_dropped",
+        "Requests that the payload log should have and could not take",
+        lambda m: m.recording.dropped if m.recording else 0,
+    ),
+    (
+        "argosy_watch_dropped_rows",
+        "Rows that nobody could look at: too many waited",
+        lambda m: m.batcher.tap.dropped if m.batcher.tap else 0,
+    ),
     ("nv_inference_request_success", "Requests answered (Triton's name)", lambda m: m.stats.success),
     ("nv_inference_request_failure", "Requests failed (Triton's name)", lambda m: sum(m.stats.failures.values())),
     ("nv_inference_count", "Rows inferred (Triton's name)", lambda m: m.stats.rows),

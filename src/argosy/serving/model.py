@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from argosy.engines.base import Engine
 from argosy.protocol.rest import Output, Request, Response
@@ -18,6 +18,9 @@ from argosy.spec.endpoint import Runtime
 from argosy.spec.errors import ArgosyError, DeadlineExceeded, InvalidArgument, Unsupported, table
 from argosy.spec.signature import check_inputs
 from argosy.spec.tensor import Array, Tensor
+
+if TYPE_CHECKING:
+    from argosy.serving.recording import Recording
 
 Done = Callable[[Response | Exception], object]
 State = Literal["LOADING", "READY", "UNLOADING", "UNAVAILABLE"]
@@ -54,14 +57,22 @@ class ServedModel:
         self.inflight = 0
         self._idle: asyncio.Event | None = None
         self.predictions: Predictions | None = None
+        self.recording: Recording | None = None
         self.batcher = Batcher(engine, runtime, self.stats, inline=inline, call_ns=call_ns)
         self._outputs = tuple((spec.name, spec.datatype) for spec in self.signature.outputs)
         self._inputs = tuple((spec.name, spec.datatype, spec.shape) for spec in self.signature.inputs)
 
-    def watch(self, *watchers: Watcher) -> None:
-        """Count predictions from now on, and let others look at what ran."""
+    def watch(self, recording: "Recording | None" = None, *watchers: Watcher) -> None:
+        """Count predictions from now on, record what the recorder wants, and let others look at what ran."""
         self.predictions = Predictions(self.signature)
-        self.batcher.tap = Tap((self.predictions, *watchers))
+        self.recording = recording
+        own: tuple[Watcher, ...] = (self.predictions,) if recording is None else (self.predictions, recording)
+        self.batcher.tap = Tap((*own, *watchers))
+
+    def refused(self, id: str, error: Exception) -> None:
+        """Note a request that could not be read."""
+        if self.recording is not None:
+            self.recording.refused(id, error.code if isinstance(error, ArgosyError) else "internal")
 
     def counts(self) -> Counts:
         """What was counted since it was loaded; predictions, once it is watched."""
@@ -91,7 +102,7 @@ class ServedModel:
         """
         call = Call(self, request.id, done, headers)
         try:
-            feeds, rows = self._feeds(request.tensors)
+            feeds, rows = call.feeds, call.rows = self._feeds(request.tensors)
             limit = self.runtime.timeout if timeout is None else min(timeout, self.runtime.timeout)
             if request.parameters:
                 limit = min(limit, _requested_timeout(request))
@@ -154,6 +165,8 @@ class ServedModel:
         await self.batcher.ended()
         if self.batcher.tap is not None:
             self.batcher.tap.close()
+        if self.recording is not None:
+            self.recording.close()
         self.engine.close()
 
     def _feeds(self, tensors: Sequence[Tensor]) -> tuple[Feeds, int]:
@@ -195,16 +208,20 @@ class ServedModel:
 
 
 class Call:
-    """One request between a transport and the batcher: counted in, counted out exactly once."""
+    """One request between a transport and the batcher: counted in, counted out exactly once. `code` is its outcome,
+    empty until then, and `ns` how long it took.
+    """
 
-    __slots__ = ("_done", "_headers", "_id", "_model", "_open", "_start", "wanted", "work")
+    __slots__ = ("_done", "_headers", "_id", "_model", "_start", "code", "feeds", "ns", "rows", "wanted", "work")
 
     def __init__(self, model: ServedModel, id: str | None, done: Done, headers: Mapping[bytes, bytes]) -> None:
         self._model = model
         self._id = id
         self._done = done
         self._headers = headers
-        self._open = True
+        self.code = ""
+        self.ns = self.rows = 0
+        self.feeds: Feeds = {}
         self._start = _clock()
         self.wanted: list[tuple[int, int]] | None = None
         self.work: Job | Pieces | None = None
@@ -233,6 +250,8 @@ class Call:
             self._done(error)
             return
         self.close("ok")
+        if model.recording is not None and type(self.work) is Pieces:
+            model.recording.large(self, result)
         self._done(response)
 
     def cancel(self) -> None:
@@ -243,10 +262,14 @@ class Call:
 
     def close(self, code: str) -> None:
         """Count the request out, by its outcome."""
-        if self._open:
-            self._open = False
-            self._model.leave()
-            self._model.stats.closed(code, _clock() - self._start)
+        if not self.code:
+            self.code = code
+            self.ns = _clock() - self._start
+            model = self._model
+            model.leave()
+            model.stats.closed(code, self.ns)
+            if code != "ok" and model.recording is not None:
+                model.recording.failed(self, code)
 
 
 def _requested_timeout(request: Request) -> float:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 from argosy.serving.answers import Answers
 from argosy.serving.config import Address, ModelConfig, ReplicaConfig, read
 from argosy.serving.dataplane import DataPlane
+from argosy.serving.frames import Hello
 from argosy.serving.http import HttpApp
 from argosy.serving.listener import Listener
 from argosy.serving.loading import load_model
 from argosy.serving.model import ServedModel
+from argosy.serving.recording import Recording
 from argosy.serving.repository import Loader, Repository
 from argosy.spec.endpoint import Runtime
 from argosy.spec.errors import ArgosyError
@@ -49,7 +51,7 @@ class Replica:
         for model in self._config.models:
             served = await self._load(model, self._config.runtime)
             if self.plane.answers is not None:
-                served.watch()
+                served.watch(self._recording(model, served))
             self.repository.add(served)
         grpc_address = await self._start_grpc() if self._config.grpc is not None else None
         log.info("replica %s is ready on %s", self._config.replica, address)
@@ -61,6 +63,12 @@ class Replica:
         if self._grpc is not None:
             await self._grpc.stop(1.0)
         await self._http.stop()
+
+    def _recording(self, model: ModelConfig, served: ServedModel) -> Recording | None:
+        if not self._config.recorder:
+            return None
+        hello = Hello(replica=self._config.replica, endpoint=model.name, version=model.version, package=model.package)
+        return Recording(self._config.recorder, hello, served.signature)
 
     async def _start_grpc(self) -> Address:
         from argosy.serving.grpc import GrpcServer

@@ -68,6 +68,19 @@ class PrometheusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
             raise InvalidArgument(f"prometheus.url must begin with http:// or https://, not '{self.url[:80]}'")
 
 
+class PayloadSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The object store that payload logs are sent to: `s3://bucket/prefix`, or the absolute path of a folder. Empty:
+    none."""
+
+    store: str = ""
+
+    def __post_init__(self) -> None:
+        if self.store and not self.store.startswith(("s3://", "file:///", "/")):
+            raise InvalidArgument(
+                f"payload.store is s3://bucket/prefix or the absolute path of a folder, not '{self.store[:80]}'"
+            )
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set, apart from what an endpoint declares for itself."""
 
@@ -75,6 +88,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     gateway: GatewaySettings = GatewaySettings()
     store: StoreSettings = StoreSettings()
     prometheus: PrometheusSettings = PrometheusSettings()
+    payload: PayloadSettings = PayloadSettings()
 
 
 class Home(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from argosy.serving.config import Address, ModelConfig, ReplicaConfig
+from argosy.serving.pipe import recorder_socket
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.settings import Home
 from argosy.targets.base import Revision
@@ -83,6 +84,7 @@ def configuration(place: Place, revision: Revision, package: Path, threads: int)
         http=Address(path=place.http),
         grpc=Address(path=place.grpc),
         runtime=msgspec.structs.replace(revision.runtime, threads=revision.threads(threads)),
+        recorder=str(recorder_socket(place.home.run)),
     )
 
 

@@ -1,0 +1,68 @@
+"""The recorder as the controller sees it: a process to keep, and a file to write."""
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Iterable
+
+import msgspec
+
+from argosy.control import strays
+from argosy.control.state import Declared
+from argosy.monitoring.recorder.told import Kept, Told, report_file, told_file
+from argosy.serving.pipe import recorder_socket
+from argosy.spec.endpoint import Endpoint
+from argosy.spec.errors import ArgosyError
+from argosy.spec.settings import Home, Settings
+from argosy.targets.process import Process, spawn
+
+LOG = logging.getLogger(__name__)
+DRAIN = 20.0
+"""Seconds for the last segments."""
+
+
+def kept(endpoint: Endpoint) -> Kept | None:
+    """What is kept of an endpoint; None for nothing."""
+    return Kept(payload=endpoint.payload) if endpoint.payload is not None else None
+
+
+def clear(home: Home) -> None:
+    """End the process of a home once it has written what it holds, and remove its files."""
+    strays.end(strays.recorders(home), DRAIN)
+    for path in (recorder_socket(home.run), told_file(home), report_file(home)):
+        path.unlink(missing_ok=True)
+
+
+class Recording:
+    """One home's recorder. It runs from the first endpoint that needs it to the platform's orderly end."""
+
+    def __init__(self, home: Home, settings: Settings) -> None:
+        self.home, self._store = home, settings.payload.store
+        self._process: Process | None = None
+        self._written: Told | None = None
+
+    async def start(self) -> None:
+        """Adopt the process of an earlier controller."""
+        for found in await asyncio.to_thread(strays.recorders, self.home):
+            self._process = Process(found, child=False)
+
+    def tell(self, declared: Iterable[Declared]) -> None:
+        """Tell the recorder what is wanted, and start it where something is."""
+        wanted = {each.endpoint.name: what for each in declared if (what := kept(each.endpoint)) is not None}
+        told = Told(endpoints=wanted, store=self._store)
+        try:
+            if told != self._written and (wanted or self._written or told_file(self.home).exists()):
+                fresh = told_file(self.home).with_suffix(".fresh")
+                fresh.write_bytes(msgspec.json.encode(told))
+                fresh.replace(told_file(self.home))
+                self._written = told
+            if wanted and (self._process is None or self._process.ended()):
+                command = [sys.executable, "-m", "argosy.monitoring.recorder", str(self.home.root.absolute())]
+                self._process = spawn(command, os.environ, self.home.logs / "recorder.log")
+        except (ArgosyError, OSError) as error:
+            LOG.warning("the recorder: %s", error)
+
+    async def stop(self) -> None:
+        """End the process; what it holds goes to the disk first."""
+        await asyncio.to_thread(clear, self.home)

@@ -1,0 +1,95 @@
+"""What the recorder does with the disk and the object store, in a thread of its own."""
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from argosy.monitoring.recorder.book import Batch, Book, records
+from argosy.monitoring.recorder.told import Kept, Report, Told
+from argosy.profiles import shelf
+from argosy.profiles.layout import Layout
+from argosy.profiles.profile import Profile
+from argosy.spec.errors import ArgosyError
+from argosy.spec.settings import Home
+from argosy.store.payloads import layout, retention, segment, ship
+from argosy.store.payloads.segment import Writer
+
+LOG = logging.getLogger(__name__)
+PROFILES_KEPT = 100 * 24 * 60
+"""Minutes: a quarter, and a little more."""
+
+
+class Keeper:
+    """Writes, sends, removes. What fails is told in the report and does not end anything."""
+
+    def __init__(self, home: Home, report: Report) -> None:
+        self.home, self.report = home, report
+
+    def write(self, book: Book, batches: Sequence[Batch]) -> None:
+        """Put requests on disk, or drop them."""
+        for replica in dict.fromkeys(batch.replica for batch in batches):
+            mine = [batch.block for batch in batches if batch.replica == replica]
+            count = sum(len(block.requests) for block in mine)
+            try:
+                writer = Writer(self.home.payloads, book.endpoint, book.version, book.encoder(replica))
+                writer.write([one for block in mine for one in records(block, book.signature.batched)])
+                self.report.records += count
+                self._good("the payload log")
+            except Exception as error:
+                self.report.dropped += count
+                self._bad("the payload log", error)
+
+    def write_profiles(self, endpoint: str, profiles: Sequence[Profile]) -> None:
+        """Put profiles on disk."""
+        try:
+            shelf.write(self.home.profiles, endpoint, profiles)
+            self.report.profiles += len(profiles)
+            self._good("the profiles")
+        except (ArgosyError, OSError) as error:
+            self._bad("the profiles", error)
+
+    def tidy(self, told: Told, layouts: Iterable[Layout]) -> None:
+        """Put profiles together, remove what is past its time, send what is not sent."""
+        known = {one.digest: one for one in layouts}
+        for endpoint in shelf.endpoints(self.home.profiles):
+            for version in shelf.versions(self.home.profiles, endpoint):
+                shelf.tidy(self.home.profiles, endpoint, version, known.get, int(time.time()) // 60, PROFILES_KEPT)
+        if told.store:
+            self._send(told.store)
+        for endpoint in layout.endpoints(self.home.payloads):
+            self._retain(endpoint, told.endpoints.get(endpoint, Kept()), bool(told.store))
+        segment.clean(self.home.payloads)
+
+    def _retain(self, endpoint: str, kept: Kept, sending: bool) -> None:
+        log = kept.payload
+        if log is None:
+            return
+        found = layout.segments(self.home.payloads, endpoint)
+        sent = ship.shipped(self.home.payloads) if sending else None
+        decision = retention.decide(found, datetime.now(UTC), days=log.keep_days, size=log.keep_bytes, shipped=sent)
+        retention.remove(self.home.payloads, decision.remove)
+        self.report.removed += len(decision.remove)
+        if decision.lost:
+            LOG.warning("%d segments of '%s' were removed before they could be sent", len(decision.lost), endpoint)
+
+    def _send(self, url: str) -> None:
+        try:
+            turn = ship.ship(self.home.payloads, layout.segments(self.home.payloads), ship.object_store(url))
+        except ArgosyError as error:
+            self._bad("the object store", error)
+            return
+        self.report.shipped += len(turn.sent)
+        self.report.waiting = turn.left
+        self._bad("the object store", Exception(turn.error)) if turn.error else self._good("the object store")
+
+    def _bad(self, what: str, error: Exception) -> None:
+        text = error.message if isinstance(error, ArgosyError) else str(error) or type(error).__name__
+        said = f"{what}: {text}"
+        if said != self.report.problem:
+            LOG.warning("%s", said)
+        self.report.problem = said
+
+    def _good(self, what: str) -> None:
+        if self.report.problem.startswith(f"{what}:"):
+            self.report.problem = ""

@@ -1,0 +1,212 @@
+"""The recorder's loop: replicas connect, are told what is wanted of them, and send it."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+from pathlib import Path
+
+import msgspec
+
+from argosy.monitoring.recorder.book import Book
+from argosy.monitoring.recorder.keeper import Keeper
+from argosy.monitoring.recorder.told import Kept, Report, Told, read_told, report_file, told_file
+from argosy.serving import frames
+from argosy.serving.frames import HEAD, Block, Hello, Orders
+from argosy.serving.pipe import recorder_socket
+from argosy.spec.errors import ArgosyError, InvalidArgument
+from argosy.spec.settings import Home
+from argosy.store.payloads import privacy
+
+LOG = logging.getLogger(__name__)
+LOOK = 0.5
+"""Seconds between two looks at what is told."""
+PROFILES = 5.0
+TIDY = 60.0
+READ = 4 * 1024 * 1024
+
+
+class Line:
+    """One replica's connection."""
+
+    def __init__(self, hello: Hello, writer: asyncio.StreamWriter) -> None:
+        self.hello, self.writer = hello, writer
+        self.ordered: Orders | None = None
+
+    def order(self, orders: Orders) -> None:
+        """Tell it what is wanted, if that is news."""
+        if orders != self.ordered:
+            self.ordered = orders
+            self.writer.write(frames.told(orders))
+
+
+class Server:
+    """The recorder of one home."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.report = Report(pid=os.getpid(), started=time.time())
+        self._keeper = Keeper(home, self.report)
+        self._told = Told()
+        self._seen = 0
+        self._secret = b""
+        self._lines: set[Line] = set()
+        self._books: dict[tuple[str, str], Book | None] = {}
+        self._closed: list[Book] = []
+        self._flushed: dict[str, float] = {}
+        self._disk = asyncio.Lock()
+        self._tidied = time.monotonic()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop` is set; then everything goes to the disk."""
+        path = recorder_socket(self.home.run)
+        path.unlink(missing_ok=True)
+        self._look()
+        server = await asyncio.start_unix_server(self._serve, str(path), limit=READ, backlog=256)
+        try:
+            while not stop.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK):
+                        await stop.wait()
+                await self._turn()
+        finally:
+            server.close()
+            for line in self._lines:
+                line.writer.close()
+            await asyncio.sleep(0)
+            await self._flush(last=True)
+            path.unlink(missing_ok=True)
+
+    async def _turn(self) -> None:
+        self._look()
+        await self._flush()
+        if time.monotonic() - self._tidied > TIDY:
+            self._tidied = time.monotonic()
+            layouts = [book.layout for book in self._books.values() if book and book.layout]
+            async with self._disk:
+                await asyncio.to_thread(self._keeper.tidy, self._told, layouts)
+        self.report.replicas = len(self._lines)
+        fresh = report_file(self.home).with_suffix(".new")
+        with contextlib.suppress(OSError):
+            fresh.write_bytes(msgspec.json.encode(self.report))
+            fresh.replace(report_file(self.home))
+
+    def _look(self) -> None:
+        """Take in what is told, where that has changed."""
+        with contextlib.suppress(OSError):
+            seen = told_file(self.home).stat().st_mtime_ns
+            if seen == self._seen:
+                return
+            self._seen = seen
+            self._told = read_told(self.home)
+            for key, book in list(self._books.items()):
+                if book is None or book.kept != self._told.endpoints.get(key[0]):
+                    self._books.pop(key)
+                    self._closed += [book] if book else []
+            for line in self._lines:
+                self._order(line)
+
+    def _order(self, line: Line) -> None:
+        book = self._book(line.hello)
+        if book is None:
+            line.order(Orders())
+            return
+        log = book.kept.payload
+        line.order(
+            Orders(
+                sample=log.sample if log else None,
+                errors=log.errors if log else False,
+                profiles=book.layout is not None,
+            )
+        )
+
+    def _book(self, hello: Hello) -> Book | None:
+        kept, key = self._told.endpoints.get(hello.endpoint), (hello.endpoint, hello.version)
+        if kept is None:
+            return None
+        if key not in self._books:
+            self._books[key] = self._open(hello, kept)
+        return self._books[key]
+
+    def _open(self, hello: Hello, kept: Kept) -> Book | None:
+        try:
+            if kept.payload and kept.payload.hash and not self._secret:
+                self._secret = privacy.key(self.home.root / "payload.key")
+            return Book(hello.endpoint, hello.version, Path(hello.package), kept, self._secret)
+        except (ArgosyError, OSError) as error:
+            text = error.message if isinstance(error, ArgosyError) else str(error)
+            self.report.problem = f"nothing is kept of '{hello.endpoint}' version {hello.version}: {text}"
+            LOG.warning("%s", self.report.problem)
+            return None
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line: Line | None = None
+        try:
+            while True:
+                head, body = frames.sizes(await reader.readexactly(HEAD.size))
+                data = await reader.readexactly(head + body)
+                line = self._take(line, memoryview(data)[:head], memoryview(data)[head:], writer)
+        except (OSError, EOFError, InvalidArgument) as error:
+            if isinstance(error, InvalidArgument):
+                self.report.broken += 1
+                LOG.warning("a replica is cut off: %s", error.message)
+        finally:
+            self._lines.discard(line) if line else None
+            writer.close()
+
+    def _take(self, line: Line | None, head: memoryview, body: memoryview, writer: asyncio.StreamWriter) -> Line | None:
+        try:
+            frame = frames.read(head, body)
+        except InvalidArgument as error:
+            self.report.broken += 1
+            LOG.warning("%s", error.message)
+            return line
+        if isinstance(frame, Hello):
+            line = Line(frame, writer)
+            self._lines.add(line)
+            self._order(line)
+        elif isinstance(frame, Block) and line is not None and (book := self._book(line.hello)):
+            self._keep(book, line, frame)
+        return line
+
+    def _keep(self, book: Book, line: Line, block: Block) -> None:
+        try:
+            book.take(line.hello.replica, block)
+        except ArgosyError as error:
+            self.report.broken += 1
+            LOG.warning("what '%s' sent cannot be kept: %s", line.hello.replica, error.message)
+
+    async def _flush(self, last: bool = False) -> None:
+        """Write what is due: the log of an endpoint after its interval, profiles when their minute is over."""
+        now = time.monotonic()
+        books = [book for book in self._books.values() if book]
+        due = [book for book in books if last or self._due(book, now)]
+        closed, self._closed = self._closed, []
+        work = [(book, book.batches(), book.profiles(2**40 if last else time.time())) for book in due]
+        work += [(book, book.batches(), book.profiles(2**40)) for book in closed]
+        async with self._disk:
+            for book, batches, profiles in work:
+                self.report.dropped += book.dropped
+                book.dropped = 0
+                if batches:
+                    await asyncio.to_thread(self._keeper.write, book, batches)
+                if profiles:
+                    await asyncio.to_thread(self._keeper.write_profiles, book.endpoint, profiles)
+
+    def _due(self, book: Book, now: float) -> bool:
+        every = book.kept.payload.flush if book.kept.payload else PROFILES
+        key = f"{book.endpoint}/{book.version}"
+        if now - self._flushed.get(key, 0.0) < every:
+            return False
+        self._flushed[key] = now
+        return True
+
+
+async def serve(home: Home) -> None:
+    """Run the recorder of a home until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await Server(home).run(stop)

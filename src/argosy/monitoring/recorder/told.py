@@ -1,0 +1,68 @@
+"""What the recorder is told, by a file that the controller writes; and what it tells of itself, by another."""
+
+from pathlib import Path
+
+import msgspec
+
+from argosy.spec.payload import PayloadLog
+from argosy.spec.settings import Home
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of one endpoint: a log, profiles, both. `segments` are columns whose values have profiles of their
+    own."""
+
+    payload: PayloadLog | None = None
+    profiles: bool = True
+    segments: tuple[str, ...] = ()
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """By endpoint; `store` is the object store that the log is sent to, empty for none."""
+
+    endpoints: dict[str, Kept] = {}
+    store: str = ""
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """What became of it since its start. `records` are requests; `dropped` those that could not be kept, `broken`
+    frames that could not be read, `waiting` segments that are not in the object store yet. `problem`: the last one
+    that still holds."""
+
+    pid: int
+    started: float
+    replicas: int = 0
+    records: int = 0
+    dropped: int = 0
+    profiles: int = 0
+    broken: int = 0
+    shipped: int = 0
+    waiting: int = 0
+    removed: int = 0
+    problem: str = ""
+
+
+def told_file(home: Home) -> Path:
+    """Written by the controller."""
+    return home.run / "recorder.json"
+
+
+def report_file(home: Home) -> Path:
+    """Written by the recorder."""
+    return home.run / "recorder.report"
+
+
+def read_told(home: Home) -> Told:
+    """What is told now; nothing where there is no such file."""
+    try:
+        return msgspec.json.decode(told_file(home).read_bytes(), type=Told)
+    except (OSError, msgspec.MsgspecError):
+        return Told()
+
+
+def read_report(home: Home) -> Report | None:
+    """What the recorder said last."""
+    try:
+        return msgspec.json.decode(report_file(home).read_bytes(), type=Report)
+    except (OSError, msgspec.MsgspecError):
+        return None

@@ -1,0 +1,215 @@
+"""What a replica hands to the recorder of its requests: packed off their path, sent without waiting.
+
+Rows that went through the engine come from the tap, many at once; requests that failed, and those of more rows than a
+batch has, one by one as they end.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import numpy as np
+
+from argosy.serving import frames
+from argosy.serving.frames import REQUEST, Hello, Orders, Side
+from argosy.serving.job import Feeds, Job, Pieces
+from argosy.serving.pipe import Pipe
+from argosy.serving.tap import Ran
+from argosy.spec.errors import table
+from argosy.spec.signature import Signature
+from argosy.spec.tensor import Array
+
+if TYPE_CHECKING:
+    from argosy.serving.model import Call
+
+SECONDS = 1.0
+"""Between two tries to reach a recorder; and the longest that a failed request waits to be sent."""
+MOST_HELD = 512
+PATIENCE = 0.5
+"""Seconds for the last frames of a replica that ends."""
+CANCELLED = 499
+"""For callers that went away; nginx has made it known."""
+STATUS = {"ok": 200, "cancelled": CANCELLED} | {code: error.http for code, error in table().items()}
+
+Tensor = tuple[Side, str, str, Array]
+
+
+class One(NamedTuple):
+    """A request that is sent on its own."""
+
+    id: str
+    code: str
+    latency: int
+    time: int
+    rows: int
+    weight: float
+    inputs: Feeds
+    outputs: Sequence[Array]
+
+
+class Recording:
+    """Records one model of one replica, as the recorder orders it; without orders nothing happens."""
+
+    def __init__(self, path: str, hello: Hello, signature: Signature) -> None:
+        self._signature = signature
+        self._types = {spec.name: spec.datatype for spec in signature.inputs}
+        self._outputs = [(spec.name, spec.datatype) for spec in signature.outputs]
+        specs = (*signature.inputs, *signature.outputs)
+        self._alike = all(-1 not in spec.shape[signature.batched :] and not spec.optional for spec in specs)
+        self._orders = Orders()
+        self._rng = np.random.default_rng()
+        self._held: list[One] = []
+        self._late: list[Ran] = []
+        self._pipe = Pipe(path, hello, self._hear, self._lost)
+        self._loop = asyncio.get_running_loop()
+        self.sent = self.dropped = 0
+        self._timer = self._loop.call_soon(self._tick)
+
+    def look(self, ran: Sequence[Ran]) -> None:
+        """Send what was answered. What is on its way to its caller yet waits for the next look, once."""
+        late, self._late = self._late, []
+        if self._orders.nothing:
+            return
+        now: list[Ran] = late
+        for one in ran:
+            if one.outputs is not None:
+                (now if all(_ended(job) for job in one.jobs) else self._late).append(one)
+        for group in self._groups(now):
+            self._send_group(group)
+
+    def failed(self, call: "Call", code: str) -> None:
+        """A request ended without an answer, before or after the engine."""
+        orders = self._orders
+        if orders.sample is None:
+            return
+        weight = self._weight(orders.errors)
+        if weight:
+            self._hold(One(call.identity, code, call.ns, time.time_ns(), call.rows, weight, call.feeds, ()))
+
+    def refused(self, id: str, code: str) -> None:
+        """A request could not even be read."""
+        if self._orders.sample is not None and (weight := self._weight(self._orders.errors)):
+            self._hold(One(id, code, 0, time.time_ns(), 0, weight, {}, ()))
+
+    def large(self, call: "Call", outputs: Sequence[Array]) -> None:
+        """A request of more rows than a batch was answered."""
+        if not self._orders.nothing:
+            weight = 0.0 if self._orders.sample is None else self._weight(False)
+            if weight or self._orders.profiles:
+                one = One(call.identity, "ok", call.ns, time.time_ns(), call.rows, weight, call.feeds, outputs)
+                self._send_one(one)
+
+    def close(self) -> None:
+        """Send what is held, and let go of the recorder."""
+        self._timer.cancel()
+        self.look(())
+        self._send_held()
+        self._pipe.close(PATIENCE)
+
+    def _hear(self, orders: Orders) -> None:
+        self._orders = orders
+
+    def _lost(self, records: int) -> None:
+        self.sent -= records
+        self.dropped += records
+
+    def _tick(self) -> None:
+        self._send_held()
+        self._pipe.connect()
+        self._timer = self._loop.call_later(SECONDS, self._tick)
+
+    def _weight(self, always: bool) -> float:
+        sample = self._orders.sample or 0.0
+        if always or sample == 1:
+            return 1.0
+        return 1 / sample if self._rng.random() < sample else 0.0
+
+    def _weights(self, jobs: Sequence[Job]) -> Array:
+        """1 / the chance of each to be recorded, or 0."""
+        sample = self._orders.sample or 0.0
+        good = np.array([_ended(job) and _call(job).code == "ok" for job in jobs])
+        drawn = good if sample == 1 else good & (self._rng.random(len(jobs)) < sample)
+        return drawn / (sample or 1.0)
+
+    def _groups(self, ran: list[Ran]) -> Iterable[list[Ran]]:
+        """Engine calls that fit into one block: as many as there are, where their shapes are always the same."""
+        if self._alike:
+            return [ran] if ran else []
+        groups: dict[Any, list[Ran]] = {}
+        inner = slice(1 if self._signature.batched else 0, None)
+        for one in ran:
+            outputs = tuple(array.shape[inner] for array in one.outputs or ())
+            groups.setdefault((tuple((n, a.shape[inner]) for n, a in one.feeds.items()), outputs), []).append(one)
+        return groups.values()
+
+    def _send_group(self, group: list[Ran]) -> None:
+        jobs = [job for one in group for job in one.jobs]
+        weights = self._weights(jobs)
+        whole = np.array([job.origin is not None and type(_call(job).work) is not Pieces for job in jobs])
+        chosen = whole & (weights > 0) if not self._orders.profiles else whole
+        if not chosen.any():
+            return
+        table = np.empty(len(jobs), REQUEST)
+        table["rows"] = rows = np.array([job.rows for job in jobs])
+        table["time"] = np.repeat([one.ended for one in group], [len(one.jobs) for one in group])
+        table["latency"] = [_call(job).ns if good else 0 for job, good in zip(jobs, whole.tolist(), strict=True)]
+        table["weight"], table["code"] = weights, STATUS["ok"]
+        tensors = self._tensors([one.feeds for one in group], [one.outputs or () for one in group])
+        if not chosen.all():
+            mask = np.repeat(chosen, rows)
+            tensors = [_cut(tensor, mask) for tensor in tensors]
+            jobs = [job for job, good in zip(jobs, chosen.tolist(), strict=True) if good]
+            table = table[chosen]
+        marks = (table["weight"] > 0).tolist()
+        ids = [_call(job).identity if mark else "" for job, mark in zip(jobs, marks, strict=True)]
+        self._send(table, ids, tensors)
+
+    def _tensors(self, feeds: list[Feeds], outputs: list[Sequence[Array]]) -> list[Tensor]:
+        found: list[Tensor] = [
+            ("input", name, self._types[name], self._join([each[name] for each in feeds])) for name in feeds[0]
+        ]
+        for place, (name, datatype) in enumerate(self._outputs):
+            if outputs[0]:
+                found.append(("output", name, datatype, self._join([each[place] for each in outputs])))
+        return found
+
+    def _join(self, arrays: list[Array]) -> Array:
+        if not self._signature.batched:
+            return np.stack(arrays)
+        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+    def _hold(self, one: One) -> None:
+        if len(self._held) >= MOST_HELD:
+            self.dropped += 1
+        else:
+            self._held.append(one)
+
+    def _send_held(self) -> None:
+        held, self._held = self._held, []
+        for one in held:
+            self._send_one(one)
+
+    def _send_one(self, one: One) -> None:
+        table = np.zeros(1, REQUEST)
+        table[0] = (one.time, one.latency, one.weight, one.rows, STATUS.get(one.code, 500))
+        tensors = self._tensors([one.inputs], [one.outputs]) if one.rows else []
+        self._send(table, [one.id], tensors)
+
+    def _send(self, table: Array, ids: list[str], tensors: Sequence[Tensor]) -> None:
+        records = int(np.count_nonzero(table["weight"]))
+        self.sent += records
+        self._pipe.send(frames.packed(table, ids, tensors), records)
+
+
+def _call(job: Job) -> "Call":
+    return cast("Call", job.origin)
+
+
+def _cut(tensor: Tensor, mask: Array) -> Tensor:
+    side, name, datatype, array = tensor
+    return side, name, datatype, array[mask]
+
+
+def _ended(job: Job) -> bool:
+    return job.origin is not None and bool(_call(job).code)

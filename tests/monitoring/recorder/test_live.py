@@ -1,0 +1,146 @@
+"""From `argosy up` to Parquet: what was asked and answered is what the log has, whoever asked and how."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import tritonclient.grpc as triton_grpc
+import tritonclient.http as triton_http
+
+from argosy.control import strays
+from argosy.monitoring.recorder.told import read_report
+from argosy.profiles import shelf
+from argosy.spec.settings import Home, Settings
+from argosy.store import open_store
+from argosy.store.payloads.query import Query, read
+from tests.control.conftest import Up, until
+from tests.monitoring.recorder import shop
+
+PAYLOAD = {"flush": 0.2, "redact": ["email"], "hash": ["income"]}
+
+
+@pytest.fixture
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    place = Home(tmp_path_factory.mktemp("h")).create()
+    place.config.write_text("control: {port: 0}\ngateway: {port: 0}\n")
+    store = open_store(place, Settings())
+    for number in (1, 2):
+        shop.push(store, place.root / f"package{number}")
+    store.close()
+    yield place
+    strays.end([*strays.gateways(place), *strays.replicas(place)[0], *strays.recorders(place)], drain=0.0)
+
+
+@pytest.fixture
+def platform(home: Home) -> Iterator[Up]:
+    up = Up(home).ready()
+    yield up
+    if up.process.poll() is None:
+        up.kill()
+
+
+def deploy(platform: Up, **more: Any) -> str:
+    spec = {"model": "shop:1", "public": True, "runtime": {"threads": 1}, "payload": PAYLOAD, **more}
+    answer = platform.call("PUT", "/v1/endpoints/shop", spec, wait=60)
+    assert answer["endpoint"]["state"] == "ready", answer
+    return answer["url"]
+
+
+def listening(platform: Up) -> None:
+    """Wait until the recorder has told the replica what it wants."""
+    until(lambda: (found := read_report(platform.home)) and found.replicas)
+
+
+def body(values: dict[str, Any], id: str) -> dict[str, Any]:
+    inputs = [
+        {"name": "x", "datatype": "FP32", "shape": list(values["x"].shape), "data": values["x"].ravel().tolist()},
+        {
+            "name": "email",
+            "datatype": "BYTES",
+            "shape": [len(values["email"])],
+            "data": [each.decode() for each in values["email"]],
+        },
+    ]
+    return {"id": id, "inputs": inputs}
+
+
+def ask_triton(module: Any, address: str, values: dict[str, Any], id: str) -> None:
+    inputs = [module.InferInput("x", list(values["x"].shape), "FP32"), module.InferInput("email", [1], "BYTES")]
+    inputs[0].set_data_from_numpy(values["x"])
+    inputs[1].set_data_from_numpy(values["email"])
+    client = module.InferenceServerClient(address)
+    client.infer("shop", inputs, request_id=id)
+    client.close()
+
+
+def rows(home: Home, enough: int, **more: Any) -> list[dict[str, Any]]:
+    """The log, once it has so many rows."""
+
+    def look() -> list[dict[str, Any]]:
+        if not list(home.payloads.rglob("*.parquet")):
+            return []
+        found = read(home.payloads, Query(endpoint="shop", **more)).table.to_pylist()
+        return found if len(found) >= enough else []
+
+    return until(look)
+
+
+def test_what_was_asked_and_answered_is_in_the_log(platform: Up, home: Home):
+    url = deploy(platform)
+    listening(platform)
+    address = url.removeprefix("http://").partition("/")[0]
+    asked = {name: shop.rows(1, seed=k) for k, name in enumerate(("json", "binary", "grpc"))}
+    begun = time.time()
+    assert httpx.post(url, json=body(asked["json"], "json")).status_code == 200
+    ask_triton(triton_http, address, asked["binary"], "binary")
+    ask_triton(triton_grpc, address, asked["grpc"], "grpc")
+    large = shop.rows(150, seed=9)
+    assert httpx.post(url, json=body(large, "large")).status_code == 200
+    assert httpx.post(url, json=body(shop.rows(1, seed=3), "")).status_code == 200
+    old = {"x": -asked["json"]["x"], "email": asked["json"]["email"]}
+    assert httpx.post(url, json=body(old, "broken")).status_code == 500
+    assert httpx.post(url, content=b"{nonsense", headers={"x-request-id": str(uuid.uuid4())}).status_code == 400
+    found = rows(home, 3 + 150 + 3)
+    by_id = {row["request_id"]: row for row in found}
+    for name, values in asked.items():
+        row, right = by_id[name], shop.answers(values)
+        assert (row["input.age"], row["input.distance"]) == (values["x"][0, 0], values["x"][0, 2])
+        assert (row["output.label"], row["output.score"]) == (right["label"][0].decode(), right["score"][0])
+        assert (row["row"], row["rows"], row["code"], row["weight"]) == (0, 1, 200, 1)
+        assert row["version"] == "1"
+        assert row["replica"].startswith("shop-")
+        assert begun <= row["time"].timestamp() <= time.time()
+        assert 0 < row["latency"] < 5
+        assert len(row["input.income"]) == 32
+    mine = [row for row in found if row["request_id"] == "large"]
+    assert [row["row"] for row in mine] == list(range(150))
+    assert {row["rows"] for row in mine} == {150}
+    assert [row["input.age"] for row in mine] == large["x"][:, 0].tolist()
+    assert [row["output.score"] for row in mine] == shop.answers(large)["score"].tolist()
+    assert by_id["broken"]["code"] == 500
+    assert by_id["broken"]["input.age"] == old["x"][0, 0]
+    assert by_id["broken"]["output.score"] is None
+    (unread,) = [row for row in found if row["code"] == 400]
+    assert unread["rows"] == 0
+    assert len(unread["request_id"]) == 36
+    assert len(found) == 3 + 150 + 3
+    assert platform.stop() == 0
+    assert strays.recorders(home) == []
+    hidden(home, [b"secret", *(str(int(v)).encode() for v in large["x"][:, 1] if v > 9999)])
+    (version,) = shelf.versions(home.profiles, "shop")
+    counted = [one for one in shelf.read(home.profiles, "shop", version) if not one.segment]
+    assert sum(one.rows for one in counted) == 3 + 150 + 1
+
+
+def hidden(home: Home, words: list[bytes]) -> None:
+    """None of the words is in a file that the recorder wrote."""
+    files = [path for root in (home.payloads, home.profiles) for path in Path(root).rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        data = path.read_bytes()
+        assert not [word for word in words if word in data], path
