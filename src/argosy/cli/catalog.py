@@ -35,6 +35,7 @@ COMMANDS: dict[str, Entry] = {
     "undeploy": Entry("deploy", "undeploy", "Remove an endpoint and its replicas.", ENDPOINTS),
     "predict": Entry("predict", "predict", "Send rows to an endpoint and print its answers.", ENDPOINTS),
     "ps": Entry("ps", "ps", "List endpoints and replicas.", ENDPOINTS),
+    "top": Entry("top", "top", "Watch traffic, load, rollouts and alerts in the terminal.", ENDPOINTS),
     "logs": Entry("logs", "logs", "Print or follow the logs of an endpoint or the gateway.", ENDPOINTS),
     "feedback": Entry("feedback", "feedback", "Load labels, and see how good predictions were.", ENDPOINTS),
     "keys": Entry("keys", "keys", "Create, list and revoke API keys.", ENDPOINTS),

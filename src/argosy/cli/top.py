@@ -1,0 +1,130 @@
+"""`argosy top`."""
+
+import contextlib
+import os
+import select
+import sys
+import time
+from collections.abc import Generator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import click
+
+from argosy.cli.base import Command, json_option
+from argosy.cli.here import control
+from argosy.cli.output import emit
+from argosy.spec.errors import InvalidArgument, NotFound
+
+if TYPE_CHECKING:
+    from argosy.cli.top_picture import Seen
+    from argosy.client.control import ControlClient
+
+SECONDS = 2.0
+SPARE = 6
+"""Lines that are not the endpoints'."""
+
+
+@click.command(cls=Command)
+@click.option("--once", is_flag=True, help="Draw it once and end.")
+@click.option("--every", type=float, default=SECONDS, show_default=True, help="Seconds between two looks.")
+@json_option
+def top(once: bool, every: float, as_json: bool) -> None:
+    """Watch endpoints in the terminal: traffic, latency, errors, replicas, load, rollouts and alerts.
+
+    Rates are measured every 5 seconds. q or Ctrl-C leaves. JSON, of one look: {endpoints, rates, loads, rollouts,
+    alerts, at}.
+
+    \b
+    Example:
+      argosy top
+      argosy top --once
+    """
+    if not 0.2 <= every <= 3600:
+        raise InvalidArgument(f"--every must be 0.2 to 3600 seconds, not {every:g}")
+    from rich.console import Console
+
+    from argosy.cli.top_picture import picture
+
+    api = control()
+    if once or as_json or not sys.stdout.isatty():
+        seen = look(api)
+        emit(seen, as_json, lambda: Console(highlight=False).print(picture(seen)))
+        return
+    with contextlib.suppress(KeyboardInterrupt):
+        _live(api, every)
+
+
+def _live(api: "ControlClient", every: float) -> None:
+    from rich.live import Live
+
+    from argosy.cli.top_picture import picture
+
+    with _keys(), Live(screen=True, auto_refresh=False) as screen:
+        while True:
+            seen = look(api)
+            room = screen.console.height - SPARE - len(seen.rollouts) - min(len(seen.alerts), 5)
+            screen.update(picture(seen, max(room, 3)), refresh=True)
+            if _asked_to_leave(every):
+                return
+
+
+def look(api: "ControlClient") -> "Seen":
+    """One look at everything."""
+    from argosy.cli.top_picture import Seen
+
+    endpoints, live = api.endpoints(), api.get("/v1/live")
+    found = (_rollout(api, one["name"]) for one in endpoints if one["state"] == "updating")
+    return Seen(
+        endpoints=endpoints,
+        rates=live["endpoints"],
+        loads=live["replicas"],
+        rollouts=[each for each in found if each and each["live"]],
+        alerts=[each for each in _alerts(api) if each["state"] == "firing"],
+        at=datetime.now().astimezone().strftime("%H:%M:%S"),
+    )
+
+
+def _rollout(api: "ControlClient", name: str) -> dict[str, Any] | None:
+    try:
+        return api.get(f"/v1/endpoints/{quote(name, safe='')}/rollout")
+    except NotFound:
+        return None
+
+
+def _alerts(api: "ControlClient") -> list[dict[str, Any]]:
+    """None where this platform has no alerts."""
+    try:
+        return api.get("/v1/alerts")
+    except NotFound:
+        return []
+
+
+@contextlib.contextmanager
+def _keys() -> Generator[None]:
+    """Keys come one by one and are not shown, if there is a keyboard."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    import termios
+    import tty
+
+    before = termios.tcgetattr(sys.stdin)
+    tty.setcbreak(sys.stdin)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+def _asked_to_leave(seconds: float) -> bool:
+    """Whether q was pressed before the time is over."""
+    if not sys.stdin.isatty():
+        time.sleep(seconds)
+        return False
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        if select.select([sys.stdin], [], [], left)[0] and os.read(sys.stdin.fileno(), 1) in (b"q", b"Q", b"\x03", b""):
+            return True
+    return False

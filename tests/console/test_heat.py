@@ -1,0 +1,70 @@
+"""The heat map: what stands where, and how dark."""
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from argosy.console.data import Finding
+from argosy.console.heat import LEVELS, drifted, heat, level
+
+
+def finding(subject: str = "age", end: float = 3600, effect: float | None = 0.05, **more: object) -> Finding:
+    base = Finding(
+        endpoint="digits",
+        version="digits:1",
+        kind="drift",
+        subject=subject,
+        at=end,
+        window_start=end - 3600,
+        window_end=end,
+        rows=100,
+        effect=effect,
+        verdict="no drift",
+    )
+    return msgspec.structs.replace(base, **more)
+
+
+def test_nothing_gives_nothing():
+    assert heat([]).rows == ()
+
+
+def test_a_missing_window_is_an_empty_place():
+    found = heat([finding("a", 3600), finding("a", 10800), finding("b", 7200)])
+    assert [window.end for window in found.windows] == [3600, 7200, 10800]
+    cells = {row.subject: [bool(each) for each in row.cells] for row in found.rows}
+    assert cells == {"a": [True, False, True], "b": [False, True, False]}
+
+
+def test_predictions_come_first_then_what_drifted_then_the_largest_effects():
+    found = heat(
+        [
+            finding("calm", effect=0.01),
+            finding("large", effect=0.5),
+            finding("moved", effect=0.2, verdict="drifted"),
+            finding("score", kind="prediction"),
+            finding("all", kind="multivariate"),
+        ]
+    )
+    assert [row.subject for row in found.rows] == ["all", "score", "moved", "large", "calm"]
+
+
+def test_levels_go_by_the_margin_and_never_past_the_last():
+    assert [level(finding(effect=each)) for each in (0.0, 0.05, -0.05, 0.1, 9.0)] == [0, 1, 1, 2, LEVELS]
+    assert level(finding(effect=0.1, detail={"margin": 1.0})) == 0
+    assert level(finding(effect=0.1, detail={"margin": "much"})) == 0
+    assert level(finding(effect=0.1, detail={"margin": 0})) == 2
+    assert [level(each) for each in (None, finding(effect=None), finding(effect=float("nan")))] == [-1, -1, -1]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 400), st.booleans()), min_size=1, max_size=300))
+def test_many_windows_are_put_together_and_what_drifted_is_never_lost(given_: list[tuple[str, int, bool]]):
+    findings = [finding(s, 3600.0 * n, verdict="drifted" if bad else "no drift") for s, n, bad in given_]
+    found = heat(findings)
+    assert len(found.windows) <= 48
+    assert all(len(row.cells) == len(found.windows) for row in found.rows)
+    assert found.windows == tuple(sorted(found.windows, key=lambda window: window.end))
+    for row in found.rows:
+        bad = any(each.subject == row.subject and drifted(each) for each in findings)
+        assert bad == any(each is not None and drifted(each) for each in row.cells)
+        for window, cell in zip(found.windows, row.cells, strict=True):
+            assert cell is None or window.start <= cell.window_start <= cell.window_end <= window.end
