@@ -95,6 +95,22 @@ def test_a_live_page_moves_and_keeps_what_has_the_focus(chromium: Chromium, cons
     assert chromium.complaints() == []
 
 
+def test_a_session_that_is_over_leads_to_the_login(chromium: Chromium, console: Console):
+    open_page(chromium, console, "rollout")
+    chromium.driver.delete_all_cookies()
+    chromium.until(lambda: chromium.driver.current_url.endswith("/console/login"))
+
+
+def test_a_platform_that_does_not_answer_is_told(chromium: Chromium, console: Console):
+    open_page(chromium, console, "rollout")
+    assert not chromium.run("document.querySelector('#stale').checkVisibility()")
+    chromium.driver.execute_cdp_cmd("Network.enable", {})
+    chromium.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/rollout"]})
+    chromium.until(lambda: chromium.run("document.querySelector('#stale').checkVisibility()"))
+    chromium.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+    chromium.until(lambda: not chromium.run("document.querySelector('#stale').checkVisibility()"))
+
+
 def test_the_page_loads_nothing_from_elsewhere(chromium: Chromium, console: Console):
     open_page(chromium, console, "endpoint")
     loaded = chromium.run("performance.getEntriesByType('resource').map(e => new URL(e.name).origin)")

@@ -50,7 +50,7 @@ def _started(pid: int) -> None:
 
     status = control().get("/v1/status")
     click.echo(f"the platform runs in the background, process {pid}\ngateway  {status['gateway']}")
-    click.echo("deploy with  argosy deploy NAME:VERSION;  stop it with  argosy down")
+    click.echo("deploy with  argosy deploy NAME:VERSION;  look at it with  argosy console;  stop it with  argosy down")
 
 
 def _waits(pid: int) -> None:

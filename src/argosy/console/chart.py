@@ -3,6 +3,7 @@
 Whatever text goes into one is escaped here. Each has a label that is read out instead of it.
 """
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from markupsafe import Markup, escape
 
 from argosy.console.axis import moments, ticks
 from argosy.console.words import clock
+from argosy.control.meter import KEPT
 
 Values = Sequence[float | None]
 Place = tuple[float, float]
@@ -42,18 +44,31 @@ class Band(NamedTuple):
     high: Values
 
 
-def spark(values: Values, label: str, width: int = 120, height: int = 24) -> Markup:
+def spark(values: Values, label: str) -> Markup:
     """A line without axes, for the last quarter of an hour."""
-    top = max((each for each in values if each is not None), default=0.0) or 1.0
-    gap = width / (max(len(values), 180) - 1)
+    return _spark(tuple(values), label)
+
+
+@functools.lru_cache(maxsize=1024)
+def _spark(values: tuple[float | None, ...], label: str) -> Markup:
+    width, height, points = 120, 24, 60
+    each = max(1, KEPT // points)
+    means = [_mean(values[max(0, end - each) : end]) for end in range(len(values), 0, -each)][::-1]
+    top = max((mean for mean in means if mean is not None), default=0.0) or 1.0
+    gap = width / (points - 1)
     places = [
-        None if value is None else (width - (len(values) - 1 - at) * gap, height - 2 - (height - 4) * value / top)
-        for at, value in enumerate(values)
+        None if mean is None else (width - (len(means) - 1 - at) * gap, height - 2 - (height - 4) * mean / top)
+        for at, mean in enumerate(means)
     ]
     runs = _runs(places)
     shapes = "".join(_area(run, height) for run in runs) + "".join(_stroke(run, "line") for run in runs)
     head = f'<svg class="spark" viewBox="0 0 {width} {height}" preserveAspectRatio="none"'
     return Markup(f'{head} role="img" aria-label="{escape(label)}">{shapes}</svg>')
+
+
+def _mean(values: Values) -> float | None:
+    known = [each for each in values if each is not None]
+    return sum(known) / len(known) if known else None
 
 
 def lines(

@@ -42,3 +42,16 @@ document.addEventListener("keydown", (event) => {
     }
   }
 });
+// Nobody looks at a hidden tab.
+document.addEventListener("htmx:before:request", (event) => {
+  if (document.hidden) {
+    event.preventDefault();
+  }
+});
+// What is shown is old once the platform does not answer.
+document.addEventListener("htmx:error", () => {
+  document.getElementById("stale").hidden = false;
+});
+document.addEventListener("htmx:after:swap", () => {
+  document.getElementById("stale").hidden = true;
+});
