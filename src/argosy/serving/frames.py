@@ -13,16 +13,13 @@ import numpy as np
 
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.tensor import NUMPY, Array
+from argosy.store.payloads.record import REQUEST, Rows
 
 MAGIC = b"AGR1"
 HEAD = struct.Struct("<4sII")
 MAX_HEAD = 4 * 1024 * 1024
 MAX_BODY = 256 * 1024 * 1024
 ALIGN = 8
-
-REQUEST = np.dtype([("time", "<i8"), ("latency", "<i8"), ("weight", "<f8"), ("rows", "<i4"), ("code", "<i4")])
-"""One request: when it was answered (ns since 1970, UTC), how long that took (ns), 1 / the chance that it was recorded
-(0: it is not for the log), its rows, the HTTP status of its answer."""
 
 Side = Literal["input", "output"]
 
@@ -67,16 +64,7 @@ class Head(msgspec.Struct, frozen=True, array_like=True, tag="block"):
     parts: tuple[Part, ...]
 
 
-class Block(msgspec.Struct, frozen=True, kw_only=True):
-    """Requests (of dtype REQUEST) with their ids, and their rows, tensor by tensor."""
-
-    requests: Array
-    ids: Sequence[str]
-    inputs: dict[str, Array]
-    outputs: dict[str, Array]
-
-
-Frame = Hello | Orders | Block
+Frame = Hello | Orders | Rows
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Hello | Orders).decode
 _decode_head = msgspec.msgpack.Decoder(Head).decode
@@ -129,7 +117,7 @@ def read(head: bytes | memoryview, body: bytes | memoryview) -> Frame:
         raise InvalidArgument(f"a frame of {len(head)} and {len(body)} bytes cannot be read: {error}") from None
 
 
-def _block(head: Head, body: bytes | memoryview) -> Block:
+def _block(head: Head, body: bytes | memoryview) -> Rows:
     start = head.requests * REQUEST.itemsize
     if head.requests < 1 or start > len(body) or len(head.ids) not in (0, head.requests):
         raise ValueError(f"{head.requests} requests with {len(head.ids)} ids")
@@ -147,7 +135,7 @@ def _block(head: Head, body: bytes | memoryview) -> Block:
     if start != len(body):
         raise ValueError(f"{len(body) - start} bytes are left over")
     ids = head.ids or ("",) * head.requests
-    return Block(requests=requests, ids=ids, inputs=sides["input"], outputs=sides["output"])
+    return Rows(requests=requests, ids=ids, inputs=sides["input"], outputs=sides["output"])
 
 
 def _array(part: Part, data: memoryview) -> Array:

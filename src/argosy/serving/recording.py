@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 
 from argosy.serving import frames
-from argosy.serving.frames import REQUEST, Hello, Orders, Side
+from argosy.serving.frames import Hello, Orders, Side
 from argosy.serving.job import Feeds, Job, Pieces
 from argosy.serving.pipe import Pipe
 from argosy.serving.tap import Ran
 from argosy.spec.errors import table
 from argosy.spec.signature import Signature
 from argosy.spec.tensor import Array
+from argosy.store.payloads.record import REQUEST
 
 if TYPE_CHECKING:
     from argosy.serving.model import Call

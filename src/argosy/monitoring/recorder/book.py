@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from argosy.monitoring.recorder.told import Kept
@@ -11,22 +10,14 @@ from argosy.packaging.package import Package, open_package
 from argosy.profiles.layout import Layout, layout
 from argosy.profiles.profile import Profile
 from argosy.profiles.recorder import Recorder
-from argosy.serving.frames import Block
 from argosy.spec.signature import Signature
 from argosy.spec.tensor import Array
 from argosy.store.payloads.columns import Column, columns
 from argosy.store.payloads.encode import Encoder
-from argosy.store.payloads.record import Record
+from argosy.store.payloads.record import Rows
 
 MOST_BYTES = 128 * 1024 * 1024
 """What may wait for one flush; more is dropped."""
-
-
-class Batch(msgspec.Struct, frozen=True):
-    """Requests of one replica that are to be written."""
-
-    replica: str
-    block: Block
 
 
 class Book:
@@ -40,32 +31,30 @@ class Book:
         self._columns: tuple[Column, ...] = columns(self.signature, kept.payload) if kept.payload else ()
         self.layout = _layout(opened, self.signature) if kept.profiles else None
         self._recorder = Recorder(self.layout, version, kept.segments) if self.layout else None
-        self._batches: list[Batch] = []
+        self._waiting: dict[str, list[Rows]] = {}
         self._bytes = 0
         self.dropped = 0
 
-    def take(self, replica: str, block: Block) -> None:
-        """Keep what is wanted of a block."""
-        rows = block.requests["rows"]
-        if self._recorder is not None and block.outputs and len(rows):
-            self._recorder.add(int(block.requests["time"][-1]) / 1e9, block.inputs, block.outputs)
-        if self.kept.payload is None:
-            return
-        wanted = block.requests["weight"] > 0
-        if not wanted.any():
+    def take(self, replica: str, rows: Rows) -> None:
+        """Keep what is wanted of the requests of a replica."""
+        requests = rows.requests
+        if self._recorder is not None and rows.outputs:
+            self._recorder.add(int(requests["time"][-1]) / 1e9, rows.inputs, rows.outputs)
+        wanted = requests["weight"] > 0
+        if self.kept.payload is None or not wanted.any():
             return
         if not wanted.all():
-            block = _some(block, wanted)
-        size = sum(array.nbytes for side in (block.inputs, block.outputs) for array in side.values())
+            rows = _some(rows, wanted)
+        size = requests.nbytes + sum(array.nbytes for side in (rows.inputs, rows.outputs) for array in side.values())
         if self._bytes + size > MOST_BYTES:
-            self.dropped += len(block.requests)
+            self.dropped += len(rows.requests)
             return
         self._bytes += size
-        self._batches.append(Batch(replica, block))
+        self._waiting.setdefault(replica, []).append(rows)
 
-    def batches(self) -> list[Batch]:
-        """What is to be written now."""
-        found, self._batches, self._bytes = self._batches, [], 0
+    def waiting(self) -> dict[str, list[Rows]]:
+        """What is to be written now, by replica."""
+        found, self._waiting, self._bytes = self._waiting, {}, 0
         return found
 
     def profiles(self, before: float) -> list[Profile]:
@@ -91,25 +80,11 @@ def _layout(package: Package, signature: Signature) -> Layout | None:
     return layout(reference, signature) if reference is not None else None
 
 
-def _some(block: Block, wanted: Array) -> Block:
-    rows = np.repeat(wanted, block.requests["rows"])
-    ids = [id for id, mark in zip(block.ids, wanted.tolist(), strict=True) if mark]
+def _some(rows: Rows, wanted: Array) -> Rows:
+    mask = np.repeat(wanted, rows.requests["rows"])
+    ids = [id for id, mark in zip(rows.ids, wanted.tolist(), strict=True) if mark]
 
     def chosen(side: Mapping[str, Array]) -> dict[str, Array]:
-        return {name: array[rows] for name, array in side.items()}
+        return {name: array[mask] for name, array in side.items()}
 
-    return Block(requests=block.requests[wanted], ids=ids, inputs=chosen(block.inputs), outputs=chosen(block.outputs))
-
-
-def records(block: Block, batched: bool) -> list[Record]:
-    """A block, request by request."""
-    found: list[Record] = []
-    start = 0
-    for one, id in zip(block.requests.tolist(), block.ids, strict=True):
-        time, latency, weight, rows, code = one
-        where = slice(start, start + rows) if batched else start
-        inputs = {name: array[where] for name, array in block.inputs.items()} if rows else {}
-        outputs = {name: array[where] for name, array in block.outputs.items()} if rows else {}
-        found.append(Record(id, time, code, latency, rows, inputs, outputs, weight))
-        start += rows
-    return found
+    return Rows(requests=rows.requests[wanted], ids=ids, inputs=chosen(rows.inputs), outputs=chosen(rows.outputs))

@@ -2,10 +2,10 @@
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from argosy.monitoring.recorder.book import Batch, Book, records
+from argosy.monitoring.recorder.book import Book
 from argosy.monitoring.recorder.told import Kept, Report, Told
 from argosy.profiles import shelf
 from argosy.profiles.layout import Layout
@@ -13,9 +13,10 @@ from argosy.profiles.profile import Profile
 from argosy.spec.errors import ArgosyError
 from argosy.spec.settings import Home
 from argosy.store.payloads import layout, retention, segment, ship
-from argosy.store.payloads.segment import Writer
+from argosy.store.payloads.record import Rows, joined
 
 LOG = logging.getLogger(__name__)
+LOG_OF = "the payload log"
 PROFILES_KEPT = 100 * 24 * 60
 """Minutes: a quarter, and a little more."""
 
@@ -26,19 +27,17 @@ class Keeper:
     def __init__(self, home: Home, report: Report) -> None:
         self.home, self.report = home, report
 
-    def write(self, book: Book, batches: Sequence[Batch]) -> None:
-        """Put requests on disk, or drop them."""
-        for replica in dict.fromkeys(batch.replica for batch in batches):
-            mine = [batch.block for batch in batches if batch.replica == replica]
-            count = sum(len(block.requests) for block in mine)
-            try:
-                writer = Writer(self.home.payloads, book.endpoint, book.version, book.encoder(replica))
-                writer.write([one for block in mine for one in records(block, book.signature.batched)])
-                self.report.records += count
-                self._good("the payload log")
-            except Exception as error:
-                self.report.dropped += count
-                self._bad("the payload log", error)
+    def write(self, book: Book, waiting: Mapping[str, Sequence[Rows]]) -> None:
+        """Put requests on disk, by replica, or drop them."""
+        count = sum(len(part.requests) for parts in waiting.values() for part in parts)
+        try:
+            tables = [book.encoder(replica).whole(part) for replica, parts in waiting.items() for part in joined(parts)]
+            segment.write(self.home.payloads, book.endpoint, book.version, tables)
+            self.report.records += count
+            self._good(LOG_OF)
+        except Exception as error:
+            self.report.dropped += count
+            self._bad(LOG_OF, error)
 
     def write_profiles(self, endpoint: str, profiles: Sequence[Profile]) -> None:
         """Put profiles on disk."""

@@ -14,11 +14,12 @@ from argosy.monitoring.recorder.book import Book
 from argosy.monitoring.recorder.keeper import Keeper
 from argosy.monitoring.recorder.told import Kept, Report, Told, read_told, report_file, told_file
 from argosy.serving import frames
-from argosy.serving.frames import HEAD, Block, Hello, Orders
+from argosy.serving.frames import HEAD, Hello, Orders
 from argosy.serving.pipe import recorder_socket
 from argosy.spec.errors import ArgosyError, InvalidArgument
 from argosy.spec.settings import Home
 from argosy.store.payloads import privacy
+from argosy.store.payloads.record import Rows
 
 LOG = logging.getLogger(__name__)
 LOOK = 0.5
@@ -167,13 +168,13 @@ class Server:
             line = Line(frame, writer)
             self._lines.add(line)
             self._order(line)
-        elif isinstance(frame, Block) and line is not None and (book := self._book(line.hello)):
+        elif isinstance(frame, Rows) and line is not None and (book := self._book(line.hello)):
             self._keep(book, line, frame)
         return line
 
-    def _keep(self, book: Book, line: Line, block: Block) -> None:
+    def _keep(self, book: Book, line: Line, rows: Rows) -> None:
         try:
-            book.take(line.hello.replica, block)
+            book.take(line.hello.replica, rows)
         except ArgosyError as error:
             self.report.broken += 1
             LOG.warning("what '%s' sent cannot be kept: %s", line.hello.replica, error.message)
@@ -184,14 +185,14 @@ class Server:
         books = [book for book in self._books.values() if book]
         due = [book for book in books if last or self._due(book, now)]
         closed, self._closed = self._closed, []
-        work = [(book, book.batches(), book.profiles(2**40 if last else time.time())) for book in due]
-        work += [(book, book.batches(), book.profiles(2**40)) for book in closed]
+        work = [(book, book.waiting(), book.profiles(2**40 if last else time.time())) for book in due]
+        work += [(book, book.waiting(), book.profiles(2**40)) for book in closed]
         async with self._disk:
-            for book, batches, profiles in work:
+            for book, waiting, profiles in work:
                 self.report.dropped += book.dropped
                 book.dropped = 0
-                if batches:
-                    await asyncio.to_thread(self._keeper.write, book, batches)
+                if waiting:
+                    await asyncio.to_thread(self._keeper.write, book, waiting)
                 if profiles:
                     await asyncio.to_thread(self._keeper.write_profiles, book.endpoint, profiles)
 

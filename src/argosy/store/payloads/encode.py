@@ -12,7 +12,7 @@ from argosy.spec.tensor import NUMPY, Array
 from argosy.store.payloads import fold, privacy
 from argosy.store.payloads.columns import Column, Side
 from argosy.store.payloads.fold import Folded
-from argosy.store.payloads.record import Record
+from argosy.store.payloads.record import REQUEST, Record, Rows
 
 FORMAT = "1"
 """The version of the layout, in the metadata of every file under `argosy.format`."""
@@ -68,7 +68,23 @@ class Encoder(msgspec.Struct, frozen=True, kw_only=True):
         folded = {
             key: fold.fold(records, counts, key[0], key[1], datatype, self.batched) for key, datatype in sides.items()
         }
-        arrays = self._meta(pa, records, counts)
+        facts = [(r.time, r.latency, r.weight, r.rows, r.code) for r in records]
+        return self._table(pa, [r.request_id for r in records], np.array(facts, REQUEST), counts, folded)
+
+    def whole(self, rows: Rows) -> Any:
+        """The rows of many requests that came together."""
+        counts = np.maximum(1, rows.requests["rows"]).astype(np.int64)
+        total = int(counts.sum())
+        folded: dict[tuple[Side, str], Folded] = {}
+        for column in self.columns:
+            array = (rows.inputs if column.side == "input" else rows.outputs).get(column.tensor)
+            folded[column.side, column.tensor] = fold.given(array, total, column.datatype)
+        return self._table(arrow(), rows.ids, rows.requests, counts, folded)
+
+    def _table(
+        self, pa: Any, ids: Sequence[str], facts: Array, counts: Array, folded: dict[tuple[Side, str], Folded]
+    ) -> Any:
+        arrays = self._meta(pa, ids, facts, counts)
         marks = np.zeros(int(counts.sum()), dtype=np.uint64)
         for column in self.columns:
             made, words = self._column(pa, column, folded[column.side, column.tensor])
@@ -78,23 +94,20 @@ class Encoder(msgspec.Struct, frozen=True, kw_only=True):
         arrays.insert(8, pa.array(marks))
         return pa.Table.from_arrays(arrays, schema=self.schema())
 
-    def _meta(self, pa: Any, records: Sequence[Record], counts: Array) -> list[Any]:
+    def _meta(self, pa: Any, names: Sequence[str], facts: Array, counts: Array) -> list[Any]:
         total, starts = int(counts.sum()), np.repeat(np.cumsum(counts) - counts, counts)
-        of = np.repeat(np.arange(len(records)), counts)
-
-        def spread(values: list[Any], dtype: str) -> Array:
-            return np.array(values, dtype=dtype)[of]
-
-        ids = pa.array([record.request_id for record in records], pa.string())
+        of = np.repeat(np.arange(len(facts)), counts)
+        spread = facts[of]
+        ids = pa.array(names, pa.string())
         return [
-            ids if total == len(records) else ids.take(pa.array(of)),
+            ids if total == len(facts) else ids.take(pa.array(of)),
             pa.array((np.arange(total) - starts).astype(np.int32)),
-            pa.array(spread([record.rows for record in records], "i4")),
-            pa.array(spread([record.time // 1000 for record in records], "i8")).cast(pa.timestamp("us", tz="UTC")),
+            pa.array(np.ascontiguousarray(spread["rows"])),
+            pa.array(spread["time"] // 1000).cast(pa.timestamp("us", tz="UTC")),
             pa.array([self.replica], pa.string()).take(pa.array(np.zeros(total, dtype=np.int32))),
-            pa.array(spread([record.code for record in records], "i4")),
-            pa.array(spread([record.latency for record in records], "f8") / 1e9),
-            pa.array(spread([record.weight for record in records], "f8")),
+            pa.array(np.ascontiguousarray(spread["code"])),
+            pa.array(spread["latency"] / 1e9),
+            pa.array(np.ascontiguousarray(spread["weight"])),
         ]
 
     def _column(self, pa: Any, column: Column, folded: Folded) -> tuple[list[Any], Array | None]:

@@ -51,6 +51,13 @@ def fold(records: Sequence[Record], counts: Array, side: Side, name: str, dataty
     return Folded(np.concatenate(filled), absent)
 
 
+def given(array: Array | None, rows: int, datatype: str) -> Folded:
+    """A tensor that is there for every row, or for none."""
+    if array is None:
+        return Folded(_blank(rows, (), NUMPY[datatype]), np.ones(rows, dtype=bool))
+    return Folded(array, None)
+
+
 def _ragged(part: Array) -> Array:
     out = np.empty(len(part), dtype=object)
     for place, row in enumerate(part):

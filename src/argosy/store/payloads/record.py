@@ -1,10 +1,14 @@
 """What a replica hands over of one request."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
+import numpy as np
 
 from argosy.spec.tensor import Array
+
+REQUEST = np.dtype([("time", "<i8"), ("latency", "<i8"), ("weight", "<f8"), ("rows", "<i4"), ("code", "<i4")])
+"""What is known of a request without its id and tensors, with the units of a `Record`."""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -22,3 +26,33 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     inputs: Mapping[str, Array]
     outputs: Mapping[str, Array]
     weight: float = 1.0
+
+
+class Rows(msgspec.Struct, frozen=True, kw_only=True):
+    """Many requests at once: of dtype REQUEST, with their ids. The arrays hold the rows of all, one request after the
+    other; a tensor that is not there is there for none of them. A weight of 0 marks what is not for the log."""
+
+    requests: Array
+    ids: Sequence[str]
+    inputs: Mapping[str, Array]
+    outputs: Mapping[str, Array]
+
+
+def joined(parts: Sequence[Rows]) -> list[Rows]:
+    """The same requests in as few parts as their tensors and shapes allow."""
+    groups: dict[object, list[Rows]] = {}
+    for part in parts:
+        shapes = tuple(tuple((n, a.shape[1:]) for n, a in side.items()) for side in (part.inputs, part.outputs))
+        groups.setdefault(shapes, []).append(part)
+    return [_joined(group) for group in groups.values()]
+
+
+def _joined(parts: Sequence[Rows]) -> Rows:
+    if len(parts) == 1:
+        return parts[0]
+    return Rows(
+        requests=np.concatenate([part.requests for part in parts]),
+        ids=[id for part in parts for id in part.ids],
+        inputs={name: np.concatenate([part.inputs[name] for part in parts]) for name in parts[0].inputs},
+        outputs={name: np.concatenate([part.outputs[name] for part in parts]) for name in parts[0].outputs},
+    )

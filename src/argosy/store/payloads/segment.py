@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from argosy.store.durable import replace, storage, sync_folder
 from argosy.store.payloads import layout
@@ -16,6 +17,7 @@ from argosy.store.payloads.record import Record
 
 LEFT_OVER_SECONDS = 3600.0
 ROW_GROUP = 64 * 1024
+HOUR = 3600 * 10**9
 
 
 class Broken(msgspec.Struct, frozen=True):
@@ -30,26 +32,38 @@ class Writer:
 
     def __init__(self, root: Path, endpoint: str, version: str, encoder: Encoder) -> None:
         self.root, self.endpoint, self.version, self.encoder = root, endpoint, version, encoder
-        self._temporary = root / layout.TEMPORARY
 
     def write(self, records: Sequence[Record]) -> list[Path]:
         """Put records on disk, a segment for each hour they are of. When this returns, they outlive a crash.
 
         Raises StorageFull, having written none or some of the segments; OSError; MissingExtra.
         """
-        hours: dict[Any, list[Record]] = {}
-        for record in records:
-            hours.setdefault(layout.hour_of(record.time), []).append(record)
-        with storage(self.root):
-            return [self._write(hour, part) for hour, part in hours.items()]
+        return write(self.root, self.endpoint, self.version, [self.encoder.table(records)])
 
-    def _write(self, hour: Any, records: list[Record]) -> Path:
-        folder = self.root / layout.partition(self.endpoint, self.version, hour)
-        make_folder(folder, self.root)
-        self._temporary.mkdir(exist_ok=True, mode=0o700)
-        path = folder / f"{records[0].time:019d}-{secrets.token_hex(6)}.parquet"
-        replace(path, encoded(self.encoder.table(records)), self._temporary, mode=0o600)
-        return path
+
+def write(root: Path, endpoint: str, version: str, tables: Sequence[Any]) -> list[Path]:
+    """Put tables of one version on disk, a segment for each hour they are of. When this returns, they outlive a crash.
+
+    Raises StorageFull, having written none or some of the segments; OSError; MissingExtra.
+    """
+    table = arrow().concat_tables(tables)
+    times = table.column("time").cast("int64").to_numpy() * 1000
+    hours, first = np.unique(times // HOUR, return_index=True)
+    with storage(root):
+        return [
+            _put(root, endpoint, version, time, table if len(hours) == 1 else table.filter(times // HOUR == hour))
+            for hour, time in zip(hours.tolist(), times[first].tolist(), strict=True)
+        ]
+
+
+def _put(root: Path, endpoint: str, version: str, time: int, table: Any) -> Path:
+    folder = root / layout.partition(endpoint, version, layout.hour_of(time))
+    make_folder(folder, root)
+    temporary = root / layout.TEMPORARY
+    temporary.mkdir(exist_ok=True, mode=0o700)
+    path = folder / f"{time:019d}-{secrets.token_hex(6)}.parquet"
+    replace(path, encoded(table), temporary, mode=0o600)
+    return path
 
 
 def encoded(table: Any) -> memoryview:
