@@ -9,6 +9,7 @@ from argosy.control.declared_keys import Desk, ShownKey
 from argosy.control.fit import check_fits, machine
 from argosy.control.honoured import check_honoured
 from argosy.control.plan import Plan, plan
+from argosy.control.recording import check_recordable
 from argosy.control.revision import revision_of
 from argosy.control.route import Call, Route, Services
 from argosy.control.status import EndpointStatus
@@ -115,6 +116,7 @@ def _planned(services: Services, endpoint: Endpoint, desk: Desk) -> tuple[Plan, 
     check_honoured(endpoint, services.settings)
     check_fits(endpoint, [each.endpoint for each in services.state.endpoints()], machine())
     version = services.store.registry.resolve(endpoint.model)
+    check_recordable(endpoint, version.manifest.signature)
     declared, keys = services.state.endpoint(endpoint.name), desk.plan()
     if declared is None:
         return plan(None, "", 0, endpoint, version, keys), revision_of(endpoint, version)

@@ -15,6 +15,8 @@ from argosy.serving.pipe import recorder_socket
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import ArgosyError
 from argosy.spec.settings import Home, Settings
+from argosy.spec.signature import Signature
+from argosy.store.payloads.columns import columns
 from argosy.targets.process import Process, spawn
 
 LOG = logging.getLogger(__name__)
@@ -25,6 +27,12 @@ DRAIN = 20.0
 def kept(endpoint: Endpoint) -> Kept | None:
     """What is kept of an endpoint; None for nothing."""
     return Kept(payload=endpoint.payload) if endpoint.payload is not None else None
+
+
+def check_recordable(endpoint: Endpoint, signature: Signature) -> None:
+    """Raises InvalidArgument where a column that is to be hidden is none of the model's."""
+    if endpoint.payload is not None:
+        columns(signature, endpoint.payload)
 
 
 def clear(home: Home) -> None:

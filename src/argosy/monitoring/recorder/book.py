@@ -8,8 +8,10 @@ import numpy as np
 from argosy.monitoring.recorder.told import Kept
 from argosy.packaging.package import Package, open_package
 from argosy.profiles.layout import Layout, layout
+from argosy.profiles.privacy import Hidden
 from argosy.profiles.profile import Profile
 from argosy.profiles.recorder import Recorder
+from argosy.spec.payload import PayloadLog
 from argosy.spec.signature import Signature
 from argosy.spec.tensor import Array
 from argosy.store.payloads.columns import Column, columns
@@ -30,6 +32,8 @@ class Book:
         self._secret = secret
         self._columns: tuple[Column, ...] = columns(self.signature, kept.payload) if kept.payload else ()
         self.layout = _layout(opened, self.signature) if kept.profiles else None
+        log = kept.payload or PayloadLog()
+        self._hidden = Hidden(self.layout, log.redact, log.hash) if self.layout else None
         self._recorder = Recorder(self.layout, version, kept.segments) if self.layout else None
         self._waiting: dict[str, list[Rows]] = {}
         self._bytes = 0
@@ -59,7 +63,9 @@ class Book:
 
     def profiles(self, before: float) -> list[Profile]:
         """The profiles of the minutes that ended by then, in seconds since 1970."""
-        return self._recorder.take(before) if self._recorder is not None else []
+        if self._recorder is None or self._hidden is None:
+            return []
+        return [self._hidden.apply(one) for one in self._recorder.take(before)]
 
     def encoder(self, replica: str) -> Encoder:
         """For the requests of one replica."""
