@@ -1,6 +1,7 @@
 """A console of sample data on a port of its own, and a Chromium that looks at it."""
 
 import contextlib
+import os
 import shutil
 import threading
 import time
@@ -117,7 +118,7 @@ class Chromium:
 
 
 @pytest.fixture(scope="session")
-def _chromium() -> Iterator[Chromium]:
+def _chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
     browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not browser or not driver:
         pytest.skip("needs Debian's chromium and chromium-driver: make apt")
@@ -129,7 +130,8 @@ def _chromium() -> Iterator[Chromium]:
     for flag in FLAGS:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    opened = webdriver.Chrome(options=options, service=Service(driver))
+    environ = {**os.environ, "TMPDIR": str(tmp_path_factory.mktemp("chromium"))}
+    opened = webdriver.Chrome(options=options, service=Service(driver, env=environ))
     yield Chromium(opened)
     opened.quit()
 

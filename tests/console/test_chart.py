@@ -118,6 +118,7 @@ def test_other_words():
         "46 ms",
         "2.50 s",
     ]
+    assert [words.figure(each) for each in (None, 0.83, 1234.0, 12.3456)] == ["–", "0.8300", "1234", "12.35"]
     assert [words.percent(each) for each in (None, 0, 0.00123, 0.5, 1)] == ["–", "0 %", "0.12 %", "50.0 %", "100 %"]
     assert [words.size(each) for each in (0, 1536, 500 << 20)] == ["0 B", "1.5 KiB", "500 MiB"]
     assert [words.age(each) for each in (5, 150, 7300, 9e5)] == ["5 s", "2 min", "2 h", "10 d"]

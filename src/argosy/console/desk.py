@@ -91,7 +91,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("number", "rate", "percent", "milliseconds", "size", "age", "since", "clock", "plain"):
+    for name in ("number", "figure", "rate", "percent", "milliseconds", "size", "age", "since", "clock", "plain"):
         found.filters[name] = getattr(words, name)
     cast("dict[str, Any]", found.globals)["chart"] = chart
     return found

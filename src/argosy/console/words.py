@@ -21,6 +21,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}g}"
 
 
+def figure(value: float | None) -> str:
+    """Four digits, zeros at the end too: 0.8300."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:#.4g}".rstrip(".")
+
+
 def rate(value: float | None) -> str:
     """Events a second."""
     if value is None or value < 0.005:
