@@ -5,6 +5,9 @@ import random
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
+import numpy as np
+
 from argosy.console.data import Alert, Finding, Minute, Part
 from argosy.control.controller import View
 from argosy.control.evidence import Evidence
@@ -16,12 +19,16 @@ from argosy.control.status import EndpointStatus, ReplicaStatus
 from argosy.control.strategy import Serving
 from argosy.monitoring import guard
 from argosy.monitoring.evidence import Observation, start
+from argosy.protocol import tensorfile
 from argosy.serving.counts import Counts
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import NotFound
 from argosy.spec.guard import Guard
+from argosy.spec.package import ModelManifest
 from argosy.spec.rollout import Rollout
 from argosy.spec.settings import Home, Settings
+from argosy.spec.signature import Signature, TensorSpec
+from argosy.spec.tensor import Tensor
 from argosy.store import open_store
 from argosy.targets.base import Revision
 from tests.store.samples import FILES, model_lineage, model_manifest, write_folder
@@ -29,6 +36,15 @@ from tests.store.samples import FILES, model_lineage, model_manifest, write_fold
 HOUR = 3600.0
 HOSTILE = '"><script>document.title="owned"</script><img src=x onerror=alert(1)>'
 COLUMNS = ["age", "amount", "balance", "country", "device", "hour", "income", "merchant", "distance", "tenure", HOSTILE]
+GOLDEN = {
+    "golden/inputs.oip": tensorfile.dump(
+        [
+            Tensor("x", "FP32", np.arange(8, dtype="<f4").reshape(2, 4) / 3),
+            Tensor("country", "BYTES", np.array([b"NO", HOSTILE.encode()], dtype=object)),
+        ]
+    ),
+    "golden/outputs.oip": tensorfile.dump([Tensor("label", "INT64", np.array([0, 1]))]),
+}
 NAMES = ["fraud", "digits", "churn", "ranking", "pricing", "search", "spam", "demand", "risk", "support"]
 
 
@@ -197,9 +213,9 @@ def services(home: Home, now: float, count: int = 50) -> Any:
     """What the pages read. The first endpoint is in the middle of a rollout."""
     store = open_store(home, Settings())
     for version in (b"1", b"2"):
-        folder = write_folder(home.root / f"p{version.decode()}", FILES | {"v": version})
+        folder = write_folder(home.root / f"p{version.decode()}", FILES | GOLDEN | {"v": version})
         for name in names(min(count, len(NAMES))):
-            store.add(folder, name=name, manifest=model_manifest(name), lineage=model_lineage())
+            store.add(folder, name=name, manifest=_manifest(name), lineage=model_lineage(HOSTILE))
     state = State(store.database)
     wanted = names(count)
     statuses = {name: _declare(state, name, at) for at, name in enumerate(wanted)}
@@ -219,6 +235,17 @@ def services(home: Home, now: float, count: int = 50) -> Any:
         controller=controller,
         meter=Meter(now, [each.pid for each in replicas]),
     )
+
+
+def _manifest(name: str) -> ModelManifest:
+    """One whose columns are hostile, too."""
+    inputs = (
+        TensorSpec(name="x", datatype="FP32", shape=(-1, 4), columns=(HOSTILE, "age", "amount", "income")),
+        TensorSpec(name="country", datatype="BYTES", shape=(-1,), semantic="categorical"),
+    )
+    outputs = (TensorSpec(name="label", datatype="INT64", shape=(-1,), semantic="label"),)
+    fields: dict[str, Any] = {"signature": Signature(inputs=inputs, outputs=outputs), "golden_rows": 2}
+    return msgspec.structs.replace(model_manifest(name), description=f"tells fraud {HOSTILE}", **fields)
 
 
 def _ids(name: str) -> tuple[str, str]:

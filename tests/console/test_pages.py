@@ -25,6 +25,21 @@ def open_page(chromium: Chromium, console: Console, name: str) -> None:
     chromium.driver.get(console.url + PAGES[name])
 
 
+def test_a_version_shows_its_golden_examples_and_what_it_was_made_of(console: Console):
+    with console.client() as client:
+        text = client.get(PAGES["version"]).text
+    for words in (
+        "Golden examples: 2 rows",
+        "0.3333",
+        "&#39;NO&#39;",
+        "categorical",
+        "Apache-2.0",
+        "data-only",
+        "sha256:",
+    ):
+        assert words in text
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_fits_both_widths_in_both_colours_without_complaints(chromium: Chromium, console: Console, name: str):
     open_page(chromium, console, name)
