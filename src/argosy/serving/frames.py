@@ -57,10 +57,11 @@ class Part(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Head(msgspec.Struct, frozen=True, array_like=True, tag="block"):
-    """Requests in the order of their rows. `ids`: by which their callers know them, none where none is wanted."""
+    """Requests in the order of their rows. `ids`: by which their callers know them, none where none is wanted: text, or
+    bytes of Latin-1."""
 
     requests: int
-    ids: tuple[str, ...]
+    ids: tuple[Any, ...]
     parts: tuple[Part, ...]
 
 
@@ -77,7 +78,7 @@ def told(message: Hello | Orders) -> bytes:
 
 
 def packed(
-    requests: Array, ids: Sequence[str], tensors: Sequence[tuple[Side, str, str, Array]]
+    requests: Array, ids: Sequence[str | bytes], tensors: Sequence[tuple[Side, str, str, Array]]
 ) -> list[memoryview | bytes]:
     """A block as the buffers of its frame; arrays of numbers are not copied. `tensors`: side, name, datatype, array."""
     buffers: list[memoryview | bytes] = [requests.view("u1").data]
@@ -134,8 +135,16 @@ def _block(head: Head, body: bytes | memoryview) -> Rows:
         start = end + -part.size % ALIGN
     if start != len(body):
         raise ValueError(f"{len(body) - start} bytes are left over")
-    ids = head.ids or ("",) * head.requests
+    ids = [_text(id) for id in head.ids] or [""] * head.requests
     return Rows(requests=requests, ids=ids, inputs=sides["input"], outputs=sides["output"])
+
+
+def _text(id: Any) -> str:
+    if isinstance(id, bytes):
+        return id.decode("latin-1")
+    if not isinstance(id, str):
+        raise ValueError(f"an id is no text but {type(id).__name__}")
+    return id
 
 
 def _array(part: Part, data: memoryview) -> Array:

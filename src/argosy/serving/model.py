@@ -55,7 +55,7 @@ class ServedModel:
         self.runtime = runtime
         self.stats = Stats()
         self.inflight = 0
-        self._idle: asyncio.Event | None = None
+        self.idle: asyncio.Event | None = None
         self.predictions: Predictions | None = None
         self.recording: Recording | None = None
         self.batcher = Batcher(engine, runtime, self.stats, inline=inline, call_ns=call_ns)
@@ -140,8 +140,8 @@ class ServedModel:
     def leave(self) -> None:
         """Count a request out."""
         self.inflight -= 1
-        if not self.inflight and self._idle is not None:
-            self._idle.set()
+        if not self.inflight and self.idle is not None:
+            self.idle.set()
 
     def answer(self, arrays: Sequence[Array], wanted: list[tuple[int, int]] | None) -> list[Tensor]:
         """Engine outputs → the tensors asked for."""
@@ -158,9 +158,9 @@ class ServedModel:
 
     async def close(self) -> None:
         """Wait until every request taken is answered, then let the engine go. New requests must not come any more."""
-        self._idle = asyncio.Event()
+        self.idle = asyncio.Event()
         if self.inflight:
-            await self._idle.wait()
+            await self.idle.wait()
         self.batcher.close()
         await self.batcher.ended()
         if self.batcher.tap is not None:
@@ -209,16 +209,16 @@ class ServedModel:
 
 class Call:
     """One request between a transport and the batcher: counted in, counted out exactly once. `code` is its outcome,
-    empty until then, and `ns` how long it took.
+    empty until then, and `ns` how long it took; `feeds` are its inputs of so many `rows`.
     """
 
-    __slots__ = ("_done", "_headers", "_id", "_model", "_start", "code", "feeds", "ns", "rows", "wanted", "work")
+    __slots__ = ("_done", "_model", "_start", "code", "feeds", "headers", "id", "ns", "rows", "wanted", "work")
 
     def __init__(self, model: ServedModel, id: str | None, done: Done, headers: Mapping[bytes, bytes]) -> None:
         self._model = model
-        self._id = id
+        self.id = id
         self._done = done
-        self._headers = headers
+        self.headers = headers
         self.code = ""
         self.ns = self.rows = 0
         self.feeds: Feeds = {}
@@ -230,7 +230,7 @@ class Call:
     @property
     def identity(self) -> str:
         """The id that its caller gave it, else the gateway's."""
-        return self._id or self._headers.get(REQUEST_ID, b"").decode("latin-1")
+        return self.id or self.headers.get(REQUEST_ID, b"").decode("latin-1")
 
     def then(self, done: Callable[[Response | Exception], object]) -> None:
         """Hand the answer, which has not come yet, to another."""
@@ -244,7 +244,7 @@ class Call:
             self._done(result)
             return
         try:
-            response = Response(model.name, model.version, model.answer(result, self.wanted), self._id)
+            response = Response(model.name, model.version, model.answer(result, self.wanted), self.id)
         except ArgosyError as error:
             self.close(error.code)
             self._done(error)

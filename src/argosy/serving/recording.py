@@ -7,22 +7,21 @@ batch has, one by one as they end.
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from operator import attrgetter
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from argosy.serving import frames
 from argosy.serving.frames import Hello, Orders, Side
-from argosy.serving.job import Feeds, Job, Pieces
+from argosy.serving.job import Feeds, Job
+from argosy.serving.model import REQUEST_ID, Call
 from argosy.serving.pipe import Pipe
 from argosy.serving.tap import Ran
 from argosy.spec.errors import table
 from argosy.spec.signature import Signature
 from argosy.spec.tensor import Array
 from argosy.store.payloads.record import REQUEST
-
-if TYPE_CHECKING:
-    from argosy.serving.model import Call
 
 SECONDS = 1.0
 """Between two tries to reach a recorder; and the longest that a failed request waits to be sent."""
@@ -50,10 +49,13 @@ class One(NamedTuple):
 
 
 class Recording:
-    """Records one model of one replica, as the recorder orders it; without orders nothing happens."""
+    """Records one model of one replica, as the recorder orders it; without orders nothing happens. `most`: the rows of
+    a batch.
+    """
 
-    def __init__(self, path: str, hello: Hello, signature: Signature) -> None:
+    def __init__(self, path: str, hello: Hello, signature: Signature, most: int) -> None:
         self._signature = signature
+        self._most = most if signature.batched else 1
         self._types = {spec.name: spec.datatype for spec in signature.inputs}
         self._outputs = [(spec.name, spec.datatype) for spec in signature.outputs]
         specs = (*signature.inputs, *signature.outputs)
@@ -72,14 +74,17 @@ class Recording:
         late, self._late = self._late, []
         if self._orders.nothing:
             return
-        now: list[Ran] = late
-        for one in ran:
-            if one.outputs is not None:
-                (now if all(_ended(job) for job in one.jobs) else self._late).append(one)
+        now, outcomes = late, map(_CODE, (job.origin for one in ran for job in one.jobs))
+        if all(outcomes):
+            now += [one for one in ran if one.outputs is not None]
+        else:
+            for one in ran:
+                if one.outputs is not None:
+                    (now if all(_call(job).code for job in one.jobs) else self._late).append(one)
         for group in self._groups(now):
             self._send_group(group)
 
-    def failed(self, call: "Call", code: str) -> None:
+    def failed(self, call: Call, code: str) -> None:
         """A request ended without an answer, before or after the engine."""
         orders = self._orders
         if orders.sample is None:
@@ -93,7 +98,7 @@ class Recording:
         if self._orders.sample is not None and (weight := self._weight(self._orders.errors)):
             self._hold(One(id, code, 0, time.time_ns(), 0, weight, {}, ()))
 
-    def large(self, call: "Call", outputs: Sequence[Array]) -> None:
+    def large(self, call: Call, outputs: Sequence[Array]) -> None:
         """A request of more rows than a batch was answered."""
         if not self._orders.nothing:
             weight = 0.0 if self._orders.sample is None else self._weight(False)
@@ -126,12 +131,14 @@ class Recording:
             return 1.0
         return 1 / sample if self._rng.random() < sample else 0.0
 
-    def _weights(self, jobs: Sequence[Job]) -> Array:
+    def _weights(self, calls: Sequence[Call]) -> Array:
         """1 / the chance of each to be recorded, or 0."""
-        sample = self._orders.sample or 0.0
-        good = np.array([_ended(job) and _call(job).code == "ok" for job in jobs])
-        drawn = good if sample == 1 else good & (self._rng.random(len(jobs)) < sample)
-        return drawn / (sample or 1.0)
+        sample, count = self._orders.sample or 0.0, len(calls)
+        outcomes = list(map(_CODE, calls))
+        if outcomes.count("ok") == count and sample == 1:
+            return np.ones(count)
+        good = np.array([outcome == "ok" for outcome in outcomes])
+        return (good & (self._rng.random(count) < sample)) / (sample or 1.0)
 
     def _groups(self, ran: list[Ran]) -> Iterable[list[Ran]]:
         """Engine calls that fit into one block: as many as there are, where their shapes are always the same."""
@@ -145,26 +152,32 @@ class Recording:
         return groups.values()
 
     def _send_group(self, group: list[Ran]) -> None:
-        jobs = [job for one in group for job in one.jobs]
-        weights = self._weights(jobs)
-        whole = np.array([job.origin is not None and type(_call(job).work) is not Pieces for job in jobs])
-        chosen = whole & (weights > 0) if not self._orders.profiles else whole
-        if not chosen.any():
-            return
-        table = np.empty(len(jobs), REQUEST)
-        table["rows"] = rows = np.array([job.rows for job in jobs])
+        calls = [_call(job) for one in group for job in one.jobs]
+        table = np.empty(len(calls), REQUEST)
+        table["rows"] = rows = np.fromiter(map(_ROWS, calls), np.int64, len(calls))
         table["time"] = np.repeat([one.ended for one in group], [len(one.jobs) for one in group])
-        table["latency"] = [_call(job).ns if good else 0 for job, good in zip(jobs, whole.tolist(), strict=True)]
-        table["weight"], table["code"] = weights, STATUS["ok"]
+        table["latency"] = np.fromiter(map(_NS, calls), np.int64, len(calls))
+        table["weight"] = weights = self._weights(calls)
+        table["code"] = STATUS["ok"]
         tensors = self._tensors([one.feeds for one in group], [one.outputs or () for one in group])
-        if not chosen.all():
-            mask = np.repeat(chosen, rows)
+        wanted = (rows <= self._most) & (rows > 0)
+        if not self._orders.profiles:
+            wanted &= weights > 0
+        if not wanted.all():
+            for call, weight in zip(calls, weights.tolist(), strict=True):
+                if weight and not call.rows:
+                    self._send_one(One(call.identity, "ok", call.ns, time.time_ns(), 0, weight, {}, ()))
+            if rows.max() > self._most:
+                rows = np.array([job.rows for one in group for job in one.jobs])
+            mask = np.repeat(wanted, rows)
             tensors = [_cut(tensor, mask) for tensor in tensors]
-            jobs = [job for job, good in zip(jobs, chosen.tolist(), strict=True) if good]
-            table = table[chosen]
-        marks = (table["weight"] > 0).tolist()
-        ids = [_call(job).identity if mark else "" for job, mark in zip(jobs, marks, strict=True)]
-        self._send(table, ids, tensors)
+            calls = [call for call, good in zip(calls, wanted.tolist(), strict=True) if good]
+            table, weights = table[wanted], weights[wanted]
+        if calls:
+            ids = [call.id or call.headers.get(REQUEST_ID, b"") for call in calls]
+            if not weights.all():
+                ids = [id if weight else "" for id, weight in zip(ids, weights.tolist(), strict=True)]
+            self._send(table, ids, tensors)
 
     def _tensors(self, feeds: list[Feeds], outputs: list[Sequence[Array]]) -> list[Tensor]:
         found: list[Tensor] = [
@@ -197,20 +210,19 @@ class Recording:
         tensors = self._tensors([one.inputs], [one.outputs]) if one.rows else []
         self._send(table, [one.id], tensors)
 
-    def _send(self, table: Array, ids: list[str], tensors: Sequence[Tensor]) -> None:
+    def _send(self, table: Array, ids: Sequence[str | bytes], tensors: Sequence[Tensor]) -> None:
         records = int(np.count_nonzero(table["weight"]))
         self.sent += records
         self._pipe.send(frames.packed(table, ids, tensors), records)
 
 
-def _call(job: Job) -> "Call":
-    return cast("Call", job.origin)
+_CODE, _ROWS, _NS = attrgetter("code"), attrgetter("rows"), attrgetter("ns")
+
+
+def _call(job: Job) -> Call:
+    return cast(Call, job.origin)
 
 
 def _cut(tensor: Tensor, mask: Array) -> Tensor:
     side, name, datatype, array = tensor
     return side, name, datatype, array[mask]
-
-
-def _ended(job: Job) -> bool:
-    return job.origin is not None and bool(_call(job).code)

@@ -50,7 +50,7 @@ class Replica:
         address = await self._http.start()
         for model in self._config.models:
             served = await self._load(model, self._config.runtime)
-            if self.plane.answers is not None:
+            if self.plane.answers is not None or self._config.recorder:
                 served.watch(self._recording(model, served))
             self.repository.add(served)
         grpc_address = await self._start_grpc() if self._config.grpc is not None else None
@@ -68,7 +68,7 @@ class Replica:
         if not self._config.recorder:
             return None
         hello = Hello(replica=self._config.replica, endpoint=model.name, version=model.version, package=model.package)
-        return Recording(self._config.recorder, hello, served.signature)
+        return Recording(self._config.recorder, hello, served.signature, served.runtime.max_batch_size)
 
     async def _start_grpc(self) -> Address:
         from argosy.serving.grpc import GrpcServer

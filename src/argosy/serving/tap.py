@@ -51,8 +51,12 @@ class Tap:
 
     def put(self, jobs: Sequence[Job], feeds: Feeds, outputs: Sequence[Array] | None, error: Exception | None) -> None:
         """Hand over one engine call. Never waits."""
-        rows = sum(job.rows for job in jobs)
-        size = sum(array.nbytes for array in feeds.values()) + sum(array.nbytes for array in outputs or ())
+        rows = jobs[0].rows if len(jobs) == 1 else sum(job.rows for job in jobs)
+        size = 0
+        for array in feeds.values():
+            size += array.nbytes
+        for array in outputs or ():
+            size += array.nbytes
         held = self._put[0] - self._taken[0]
         if held + rows > MOST_ROWS or self._put[1] - self._taken[1] + size > MOST_BYTES:
             self.dropped += rows
