@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from argosy.console.data import Alert, Finding, Minute, Part
+from argosy.console.data import Alert, Finding, Part
 from argosy.control.controller import View
 from argosy.control.evidence import Evidence
 from argosy.control.meter import Rates, Usage
@@ -17,6 +17,7 @@ from argosy.control.rollouts import Kept
 from argosy.control.state import State
 from argosy.control.status import EndpointStatus, ReplicaStatus
 from argosy.control.strategy import Serving
+from argosy.control.traffic_api import Minute
 from argosy.monitoring import guard
 from argosy.monitoring.evidence import Observation, start
 from argosy.protocol import tensorfile
@@ -72,7 +73,11 @@ class Samples:
             requests = int(step * scale * day * chance.uniform(0.9, 1.1))
             p50 = 4 + 2 * day * chance.uniform(0.9, 1.1)
             errors = int(requests * max(0.0, chance.gauss(0.001, 0.002)))
-            found.append(Minute(at=at, requests=requests, errors=errors, p50=p50, p95=p50 * 2.2, p99=p50 * 4))
+            found.append(
+                Minute(
+                    at=int(at), seconds=int(step), requests=requests, errors=errors, p50=p50, p95=p50 * 2.2, p99=p50 * 4
+                )
+            )
             at += step
         return found
 

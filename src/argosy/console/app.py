@@ -10,8 +10,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from argosy.console import action, alert, endpoint, entrance, key, model, overview, static, watch
-from argosy.console.data import Data, Nothing
+from argosy.console.data import Data
 from argosy.console.desk import HEADERS, ROOT, Ask, Desk
+from argosy.console.kept import Kept
 from argosy.console.session import Sessions
 from argosy.control import token
 from argosy.control.api import check_host, failed, read_body
@@ -54,7 +55,7 @@ PAGES: tuple[tuple[str, str, Page], ...] = (
 
 def pages(services: Services, secret: str, data: Data | None = None) -> Sequence[BaseRoute]:
     """The routes for the application of the control API. `secret` is its token, `data` what monitoring has written."""
-    desk = Desk(services, Sessions(secret), data or Nothing())
+    desk = Desk(services, Sessions(secret), data or Kept(services.store.database))
     any_host = services.settings.control.expose
     routes = [_route(desk, method, path, page, any_host, "") for method, path, page in OPEN]
     routes += [_route(desk, method, path, page, any_host, "session") for method, path, page in PAGES]

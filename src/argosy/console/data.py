@@ -4,19 +4,9 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from argosy.control.traffic_api import Minute
+
 Part = Literal["traffic", "findings", "alerts"]
-
-
-class Minute(msgspec.Struct, frozen=True, kw_only=True):
-    """Traffic of one step: requests and errors in it, latency quantiles in ms, the most replicas at work."""
-
-    at: float
-    requests: int
-    errors: int
-    p50: float | None = None
-    p95: float | None = None
-    p99: float | None = None
-    replicas: int = 0
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,24 +69,3 @@ class Data(Protocol):
     def mute(self, alert: str, until: float, actor: str, reason: str) -> None:
         """Tell nothing of this alert until then. Raises NotFound."""
         ...
-
-
-class Nothing:
-    """Where monitoring has written nothing yet."""
-
-    has: frozenset[Part] = frozenset()
-
-    def traffic(self, endpoint: str, since: float, step: float) -> list[Minute]:
-        """None."""
-        return []
-
-    def findings(self, endpoint: str, kinds: tuple[str, ...], since: float) -> list[Finding]:
-        """None."""
-        return []
-
-    def alerts(self, endpoint: str = "") -> list[Alert]:
-        """None."""
-        return []
-
-    def mute(self, alert: str, until: float, actor: str, reason: str) -> None:
-        """Nothing to mute."""

@@ -105,7 +105,7 @@ def _course(desk: Desk, name: str, seconds: int) -> Course:
     minutes = desk.data.traffic(name, now - seconds, step)
     return Course(
         times=[each.at for each in minutes],
-        requests=[each.requests / step for each in minutes],
+        requests=[each.requests / each.seconds for each in minutes],
         errors=[each.errors / each.requests if each.requests else None for each in minutes],
         p50=chart.field(minutes, "p50"),
         p95=chart.field(minutes, "p95"),

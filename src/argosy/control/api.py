@@ -26,6 +26,7 @@ from argosy.control import (
     platform_api,
     rollout_api,
     token,
+    traffic_api,
 )
 from argosy.control.route import Call, Route, Services
 from argosy.spec import strict
@@ -53,6 +54,7 @@ ROUTES = (
     *key_api.ROUTES,
     *platform_api.ROUTES,
     *live_api.ROUTES,
+    *traffic_api.ROUTES,
 )
 MAX_BODY = 1024 * 1024
 BODY_SECONDS = 10.0

@@ -242,6 +242,10 @@ class Controller:
         self._applied = (routes, self._key_list)
         await self._note_address()
 
+    def versions(self) -> dict[str, str]:
+        """Revision → `model:version`."""
+        return {key: f"{each.model}:{each.version}" for key, each in self._revisions.items()}
+
     async def traffic(self) -> dict[tuple[str, str], Traffic]:
         """What the gateway has counted, by endpoint and revision. Raises Unavailable."""
         return await self._gateway.stats()

@@ -102,12 +102,15 @@ class Meter:
 
 
 def rates(at: float, seconds: float, pairs: Sequence[tuple[Traffic, Traffic]]) -> Rates:
-    """What came between two looks, `seconds` apart, at one or several revisions. Counters that fell began anew."""
+    """What came between two looks, `seconds` apart, at one or several revisions.
+
+    Counters that fell tell nothing: a gateway that began anew cannot be told from one that let go of a cluster.
+    """
     requests = errors = 0
     bins: dict[Bin, int] = {}
     for old, new in pairs:
         if new.completed < old.completed:
-            old = Traffic()
+            continue
         requests += new.completed - old.completed
         errors += max(0, new.errors + new.grpc_failures - old.errors - old.grpc_failures)
         had = {(each.lower, each.width): each.count for each in old.latency}

@@ -12,10 +12,11 @@ import psutil
 from argosy.control import token
 from argosy.control.announce import Running, announce
 from argosy.control.api import application
-from argosy.control.controller import Controller
+from argosy.control.controller import Controller, View
 from argosy.control.follow import keep_following
 from argosy.control.meter import Meter
 from argosy.control.metrics import Metrics
+from argosy.control.minutes import Minutes
 from argosy.control.place import check_gateway_port, gateway_config
 from argosy.control.recording import Recording
 from argosy.control.room import Room
@@ -73,6 +74,7 @@ class Platform:
         self.recording = self.controller.recording = Recording(home, settings)
         self.metrics = self.controller.judge.metrics = _metrics(settings)
         self.meter = Meter(self.controller.traffic, self._pids)
+        self.minutes = Minutes(store.database, self.controller.traffic, self._view, self.controller.versions)
         self._ending = asyncio.Event()
         self.started = psutil.Process().create_time()
         services = Services(
@@ -93,6 +95,9 @@ class Platform:
 
     def _wake(self) -> None:
         self.controller.wake()
+
+    def _view(self) -> View:
+        return self.controller.view
 
     def _pids(self) -> list[int]:
         return [each.pid for each in self.controller.view.replicas]
@@ -115,7 +120,7 @@ class Platform:
             raise
         following = keep_following(self.state, self.store.registry, self.controller.wake)
         watching = watch(Watched(self.gateway), self.controller.wake)
-        work = (self.controller.run(), self._keep_house(), watching, following, self.meter.run())
+        work = (self.controller.run(), self._keep_house(), watching, following, self.meter.run(), self.minutes.run())
         self._tasks = [asyncio.create_task(each) for each in work]
         announce(self.home, Running(url=url, pid=os.getpid(), started=self.started))
         if adopted or found:
