@@ -17,7 +17,7 @@ from argosy.serving.frames import Hello, Orders, Side
 from argosy.serving.job import Feeds, Job
 from argosy.serving.model import REQUEST_ID, Call
 from argosy.serving.pipe import Pipe
-from argosy.serving.tap import Ran
+from argosy.serving.tap import MOST_ROWS, Ran
 from argosy.spec.errors import table
 from argosy.spec.signature import Signature
 from argosy.spec.tensor import Array
@@ -26,6 +26,7 @@ from argosy.store.payloads.record import REQUEST
 SECONDS = 1.0
 """Between two tries to reach a recorder; and the longest that a failed request waits to be sent."""
 MOST_HELD = 512
+BLOCK_BYTES = 4 * 1024 * 1024
 PATIENCE = 0.5
 """Seconds for the last frames of a replica that ends."""
 CANCELLED = 499
@@ -82,7 +83,8 @@ class Recording:
                 if one.outputs is not None:
                     (now if all(_call(job).code for job in one.jobs) else self._late).append(one)
         for group in self._groups(now):
-            self._send_group(group)
+            for part in _split(group):
+                self._send_group(part)
 
     def failed(self, call: Call, code: str) -> None:
         """A request ended without an answer, before or after the engine."""
@@ -221,6 +223,25 @@ _CODE, _ROWS, _NS = attrgetter("code"), attrgetter("rows"), attrgetter("ns")
 
 def _call(job: Job) -> Call:
     return cast(Call, job.origin)
+
+
+def _split(group: list[Ran]) -> Iterable[list[Ran]]:
+    """Engine calls of one shape, in blocks of a size that passes."""
+    first = group[0]
+    size = sum(array.nbytes for array in (*first.feeds.values(), *(first.outputs or ())))
+    most = BLOCK_BYTES * sum(job.rows for job in first.jobs) // max(1, size)
+    if most >= MOST_ROWS:
+        return [group]
+    parts: list[list[Ran]] = [[]]
+    held = 0
+    for one in group:
+        rows = sum(job.rows for job in one.jobs)
+        if parts[-1] and held + rows > most:
+            parts.append([])
+            held = 0
+        parts[-1].append(one)
+        held += rows
+    return parts
 
 
 def _cut(tensor: Tensor, mask: Array) -> Tensor:

@@ -10,7 +10,8 @@ from argosy.serving.job import Feeds, Job
 from argosy.spec.tensor import Array
 
 ENOUGH = 256
-"""Rows that are worth a look at once; fewer are looked at once a second."""
+ENOUGH_BYTES = 4 * 1024 * 1024
+"""What is worth a look at once; less is looked at once a second."""
 MOST_ROWS = 16_384
 MOST_BYTES = 64 * 1024 * 1024
 """What may wait to be looked at; more is dropped, and counted."""
@@ -64,7 +65,8 @@ class Tap:
         self._put[0] += rows
         self._put[1] += size
         self._held.append((Ran(jobs, feeds, outputs, error, time.time_ns()), rows, size))
-        if held + rows >= ENOUGH and not self._called:
+        enough = held + rows >= ENOUGH or self._put[1] - self._taken[1] >= ENOUGH_BYTES
+        if enough and not self._called:
             self._called = True
             self._loop.call_soon_threadsafe(self.flush)
 
