@@ -46,18 +46,24 @@ class Console:
         assert answer.status_code == 201
         return self.url + answer.json()["path"]
 
+    def cookie(self) -> tuple[str, str]:
+        """A session's cookie."""
+        ((name, value),) = httpx.get(self.login()).cookies.items()
+        return name, value
+
     @contextlib.contextmanager
     def client(self) -> Iterator[httpx.Client]:
         """A browser without a screen, signed in."""
         with httpx.Client(base_url=self.url, follow_redirects=True, timeout=30) as client:
-            assert client.get(self.login().removeprefix(self.url)).status_code == 200
+            client.cookies.set(*self.cookie(), domain="127.0.0.1", path="/console")
             yield client
 
 
 @pytest.fixture(scope="session")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     home, now = Home(tmp_path_factory.mktemp("h")).create(), time.time()
-    found, data, secret = services(home, now), Samples(now), token.ensure(home)
+    found, secret = services(home, now), token.ensure(home)
+    data = Samples(now, found.store.database)
     config = uvicorn.Config(
         Starlette(routes=pages(found, secret, data)), port=0, log_config=None, lifespan="off", ws="none", http="h11"
     )
@@ -93,7 +99,14 @@ class Chromium:
         """Whether pages may run scripts."""
         self.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not on})
 
-    def shoot(self, name: str, height: int = 1000) -> Path:
+    def visit(self, console: Console, path: str) -> None:
+        """Open a page, signed in."""
+        name, value = console.cookie()
+        about = {"name": name, "value": value, "url": f"{console.url}/console", "path": "/console", "httpOnly": True}
+        self.driver.execute_cdp_cmd("Network.setCookie", about)
+        self.driver.get(console.url + path)
+
+    def shoot(self, name: str) -> Path:
         """Keep what is to be seen as `build/screenshots/NAME.png`."""
         SHOTS.mkdir(parents=True, exist_ok=True)
         path = SHOTS / f"{name}.png"

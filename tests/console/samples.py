@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from argosy.console.data import Alert, Finding, Part
+from argosy.console.kept import Kept as Written
 from argosy.control.controller import View
 from argosy.control.evidence import Evidence
 from argosy.control.meter import Rates, Usage
@@ -21,7 +22,7 @@ from argosy.control.traffic_api import Minute
 from argosy.monitoring import guard
 from argosy.monitoring.evidence import Observation, start
 from argosy.protocol import tensorfile
-from argosy.serving.counts import Counts
+from argosy.serving.counts import Counts, bucket
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import NotFound
 from argosy.spec.guard import Guard
@@ -30,7 +31,8 @@ from argosy.spec.rollout import Rollout
 from argosy.spec.settings import Home, Settings
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Tensor
-from argosy.store import open_store
+from argosy.store import open_store, traffic
+from argosy.store.database import Database
 from argosy.targets.base import Revision
 from tests.store.samples import FILES, model_lineage, model_manifest, write_folder
 
@@ -59,27 +61,12 @@ class Samples:
 
     has: frozenset[Part] = frozenset({"traffic", "findings", "alerts"})
 
-    def __init__(self, now: float) -> None:
-        self.now = now
+    def __init__(self, now: float, database: Database) -> None:
+        self.now, self._kept = now, Written(database)
         self.muted: list[tuple[str, float, str, str]] = []
 
     def traffic(self, endpoint: str, since: float, step: float) -> list[Minute]:
-        chance = random.Random(endpoint)
-        scale = chance.uniform(5, 80)
-        found: list[Minute] = []
-        at = since // step * step
-        while at < self.now:
-            day = 1 + 0.6 * math.sin(2 * math.pi * (at % 86400) / 86400 - 2)
-            requests = int(step * scale * day * chance.uniform(0.9, 1.1))
-            p50 = 4 + 2 * day * chance.uniform(0.9, 1.1)
-            errors = int(requests * max(0.0, chance.gauss(0.001, 0.002)))
-            found.append(
-                Minute(
-                    at=int(at), seconds=int(step), requests=requests, errors=errors, p50=p50, p95=p50 * 2.2, p99=p50 * 4
-                )
-            )
-            at += step
-        return found
+        return self._kept.traffic(endpoint, since, step)
 
     def findings(self, endpoint: str, kinds: tuple[str, ...], since: float) -> list[Finding]:
         made = [*self._drift(endpoint, since), *self._quality(endpoint, since)]
@@ -214,6 +201,33 @@ class Meter:
         return self.course(endpoint, revision)[-1]
 
 
+def fill(database: Database, now: float, count: int) -> None:
+    """Seven days of hours and a day of minutes, for every endpoint."""
+    for width, span in ((traffic.HOUR, 7 * 24), (traffic.MINUTE, 25 * 60)):
+        end = int(now // width) * width
+        for name in names(count):
+            times = range(end - span * width, end, width)
+            traffic.write(database, [_came(name, at, width, random.Random(f"{name}{at}")) for at in times], width)
+
+
+def _came(name: str, at: int, width: int, chance: random.Random) -> traffic.Traffic:
+    day = 1 + 0.6 * math.sin(2 * math.pi * (at % 86400) / 86400 - 2)
+    requests = int(width * (5 + 11 * (len(name) % 7)) * day * chance.uniform(0.9, 1.1))
+    middle = bucket(0.004 + 0.002 * day)
+    latency = {middle + away: max(1, int(requests * math.exp(-away * away / 90) / 12)) for away in range(-12, 40, 3)}
+    errors = int(requests * max(0.0, chance.gauss(0.001, 0.002)))
+    return traffic.Traffic(
+        endpoint=name,
+        revision=_ids(name)[1],
+        version=f"{name}:2",
+        at=at,
+        requests=requests,
+        errors=errors,
+        latency=latency,
+        replicas=2,
+    )
+
+
 def services(home: Home, now: float, count: int = 50) -> Any:
     """What the pages read. The first endpoint is in the middle of a rollout."""
     store = open_store(home, Settings())
@@ -222,6 +236,7 @@ def services(home: Home, now: float, count: int = 50) -> Any:
         for name in names(min(count, len(NAMES))):
             store.add(folder, name=name, manifest=_manifest(name), lineage=model_lineage(HOSTILE))
     state = State(store.database)
+    fill(store.database, now, count)
     wanted = names(count)
     statuses = {name: _declare(state, name, at) for at, name in enumerate(wanted)}
     replicas = tuple(_replica(name, at, number, now) for at, name in enumerate(wanted) for number in range(2))

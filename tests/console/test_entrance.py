@@ -8,6 +8,8 @@ import pytest
 from tests.console.conftest import Console
 from tests.console.samples import HOSTILE
 
+pytestmark = pytest.mark.xdist_group("console")
+
 ABORT = "/console/endpoints/fraud/do/abort"
 
 

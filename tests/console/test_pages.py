@@ -4,6 +4,8 @@ import pytest
 
 from tests.console.conftest import Chromium, Console
 
+pytestmark = pytest.mark.xdist_group("console")
+
 PAGES = {
     "overview": "/console",
     "endpoint": "/console/endpoints/fraud?range=7d",
@@ -21,8 +23,7 @@ PAGES = {
 
 
 def open_page(chromium: Chromium, console: Console, name: str) -> None:
-    chromium.driver.get(console.login())
-    chromium.driver.get(console.url + PAGES[name])
+    chromium.visit(console, PAGES[name])
 
 
 def test_a_version_shows_its_golden_examples_and_what_it_was_made_of(console: Console):

@@ -13,6 +13,8 @@ from tests.console.conftest import Chromium
 from tests.control.conftest import Up
 from tests.store.samples import FILES, model_lineage, model_manifest, write_folder
 
+pytestmark = pytest.mark.xdist_group("console")
+
 STAND_IN_UP = [sys.executable, str(Path(__file__).with_name("stand_in_up.py"))]
 CANARY = {"strategy": "canary", "steps": [{"weight": 5, "seconds": 6000}]}
 

@@ -9,7 +9,7 @@ STEPS = (60, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86400, 2 * 864
 def ticks(low: float, high: float, count: int = 3) -> list[float]:
     """Round numbers from `low` to at least `high`."""
     span = high - low
-    if not math.isfinite(span) or span <= 0:
+    if not math.isfinite(span) or span < 1e-300:
         return [low]
     raw = span / count
     power = 10.0 ** math.floor(math.log10(raw))

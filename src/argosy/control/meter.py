@@ -5,6 +5,7 @@ The last quarter of an hour is kept in memory; what is kept for longer is writte
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections import deque
@@ -15,6 +16,8 @@ import psutil
 
 from argosy.gateway.traffic import Bin, Traffic
 from argosy.spec.errors import ArgosyError
+
+LOG = logging.getLogger(__name__)
 
 EVERY = 5.0
 """Seconds between two looks."""
@@ -59,8 +62,12 @@ class Meter:
     async def run(self) -> None:
         """Look and look again, until cancelled. Where the gateway does not tell, a look is left out."""
         while True:
-            with contextlib.suppress(ArgosyError):
+            try:
                 await self.look()
+            except ArgosyError:
+                pass
+            except Exception:
+                LOG.exception("a look at the traffic failed; the next one tries again")
             await asyncio.sleep(EVERY)
 
     async def look(self) -> None:

@@ -44,6 +44,8 @@ class Minutes:
                 await self.look()
             except ArgosyError as error:
                 LOG.warning("the traffic of this minute is written with the next: %s", error.message)
+            except Exception:
+                LOG.exception("the traffic of this minute is written with the next")
             await asyncio.sleep(MINUTE - self._clock() % MINUTE + 0.05)
 
     async def look(self) -> None:
