@@ -15,7 +15,7 @@ from argosy.spec.payload import PayloadLog
 from argosy.spec.signature import Signature
 from argosy.spec.tensor import Array
 from argosy.store.payloads.columns import Column, columns
-from argosy.store.payloads.encode import Encoder
+from argosy.store.payloads.encode import Encoder, parquet
 from argosy.store.payloads.record import Rows
 
 MOST_BYTES = 128 * 1024 * 1024
@@ -31,6 +31,8 @@ class Book:
         self.signature = opened.manifest.signature
         self._secret = secret
         self._columns: tuple[Column, ...] = columns(self.signature, kept.payload) if kept.payload else ()
+        if kept.payload:
+            parquet()
         self.layout = _layout(opened, self.signature) if kept.profiles else None
         log = kept.payload or PayloadLog()
         self._hidden = Hidden(self.layout, log.redact, log.hash) if self.layout else None

@@ -49,13 +49,17 @@ class Keeper:
             self._bad("the profiles", error)
 
     def tidy(self, told: Told, layouts: Iterable[Layout]) -> None:
-        """Put profiles together, remove what is past its time, send what is not sent."""
+        """Put profiles together, remove what is past its time. What fails is told, and tried again next time."""
+        try:
+            self._tidy(told, layouts)
+        except (ArgosyError, OSError) as error:
+            LOG.warning("what is past its time could not be removed: %s", error)
+
+    def _tidy(self, told: Told, layouts: Iterable[Layout]) -> None:
         known = {one.digest: one for one in layouts}
         for endpoint in shelf.endpoints(self.home.profiles):
             for version in shelf.versions(self.home.profiles, endpoint):
                 shelf.tidy(self.home.profiles, endpoint, version, known.get, int(time.time()) // 60, PROFILES_KEPT)
-        if told.store:
-            self._send(told.store)
         for endpoint in layout.endpoints(self.home.payloads):
             self._retain(endpoint, told.endpoints.get(endpoint, Kept()), bool(told.store))
         segment.clean(self.home.payloads)
@@ -72,10 +76,11 @@ class Keeper:
         if decision.lost:
             LOG.warning("%d segments of '%s' were removed before they could be sent", len(decision.lost), endpoint)
 
-    def _send(self, url: str) -> None:
+    def send(self, url: str) -> None:
+        """Send what is not in the object store yet."""
         try:
             turn = ship.ship(self.home.payloads, layout.segments(self.home.payloads), ship.object_store(url))
-        except ArgosyError as error:
+        except (ArgosyError, OSError) as error:
             self._bad("the object store", error)
             return
         self.report.shipped += len(turn.sent)

@@ -25,7 +25,9 @@ LOG = logging.getLogger(__name__)
 LOOK = 0.5
 """Seconds between two looks at what is told."""
 PROFILES = 5.0
-TIDY = 60.0
+SEND = 5.0
+TIDY = 12
+"""Turns of SEND between two times of tidying up."""
 READ = 4 * 1024 * 1024
 
 
@@ -58,18 +60,18 @@ class Server:
         self._closed: list[Book] = []
         self._flushed: dict[str, float] = {}
         self._disk = asyncio.Lock()
-        self._tidied = time.monotonic()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set; then everything goes to the disk."""
         path = recorder_socket(self.home.run)
         path.unlink(missing_ok=True)
         self._look()
+        house = asyncio.create_task(self._keep_house())
         server = await asyncio.start_unix_server(self._serve, str(path), limit=READ, backlog=256)
         try:
             while not stop.is_set():
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK):
+                    async with asyncio.timeout(self._pace()):
                         await stop.wait()
                 await self._turn()
         finally:
@@ -77,17 +79,31 @@ class Server:
             for line in self._lines:
                 line.writer.close()
             await asyncio.sleep(0)
+            house.cancel()
             await self._flush(last=True)
             path.unlink(missing_ok=True)
+
+    def _pace(self) -> float:
+        """Seconds to the next turn."""
+        flushes = [kept.payload.flush for kept in self._told.endpoints.values() if kept.payload]
+        return min(LOOK, max(0.02, min(flushes, default=LOOK) / 10))
+
+    async def _keep_house(self) -> None:
+        """Send what was written, and once a minute remove what is past its time. Writing goes on meanwhile."""
+        turns, sent = 0, -1
+        while True:
+            if self._told.store and (self.report.waiting or self.report.records != sent):
+                sent = self.report.records
+                await asyncio.to_thread(self._keeper.send, self._told.store)
+            if turns % TIDY == 0:
+                layouts = [book.layout for book in self._books.values() if book and book.layout]
+                await asyncio.to_thread(self._keeper.tidy, self._told, layouts)
+            turns += 1
+            await asyncio.sleep(SEND)
 
     async def _turn(self) -> None:
         self._look()
         await self._flush()
-        if time.monotonic() - self._tidied > TIDY:
-            self._tidied = time.monotonic()
-            layouts = [book.layout for book in self._books.values() if book and book.layout]
-            async with self._disk:
-                await asyncio.to_thread(self._keeper.tidy, self._told, layouts)
         self.report.replicas = len(self._lines)
         fresh = report_file(self.home).with_suffix(".new")
         with contextlib.suppress(OSError):
@@ -197,12 +213,18 @@ class Server:
                     await asyncio.to_thread(self._keeper.write_profiles, book.endpoint, profiles)
 
     def _due(self, book: Book, now: float) -> bool:
-        every = book.kept.payload.flush if book.kept.payload else PROFILES
+        every = after(book.kept.payload.flush) if book.kept.payload else PROFILES
         key = f"{book.endpoint}/{book.version}"
         if now - self._flushed.get(key, 0.0) < every:
             return False
         self._flushed[key] = now
         return True
+
+
+def after(flush: float) -> float:
+    """Seconds between two flushes, so that nothing is older than `flush` when it is on disk: a replica holds it for up
+    to a second, and writing takes its time, too."""
+    return max(flush / 10, 0.9 * flush - 1.0)
 
 
 async def serve(home: Home) -> None:

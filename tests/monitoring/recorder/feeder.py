@@ -1,0 +1,95 @@
+"""A recorder as its own process, and what replicas would send it."""
+
+import contextlib
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from argosy.monitoring.recorder.told import Kept, Told, read_report, told_file
+from argosy.serving import frames
+from argosy.serving.frames import HEAD, Hello, Orders
+from argosy.serving.pipe import recorder_socket
+from argosy.spec.settings import Home
+from argosy.store.payloads.record import REQUEST
+from tests.monitoring.recorder import shop
+
+OPEN: list[socket.socket] = []
+
+
+def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+    """Wait for what another process brings about."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+    return found
+
+
+def tell(home: Home, store: str = "", **endpoints: Kept) -> None:
+    """What the controller does."""
+    fresh = told_file(home).with_suffix(".fresh")
+    fresh.write_bytes(msgspec.json.encode(Told(endpoints=endpoints, store=store)))
+    fresh.replace(told_file(home))
+
+
+@contextlib.contextmanager
+def recorder(home: Home) -> Iterator[subprocess.Popen[bytes]]:
+    """The process; it is ended in order, unless it is dead by then."""
+    begun = time.time()
+    with (home.logs / "recorder.log").open("ab") as out:
+        argv = [sys.executable, "-m", "argosy.monitoring.recorder", str(home.root)]
+        process = subprocess.Popen(argv, stdout=out, stderr=out, env=dict(os.environ))
+    try:
+        until(lambda: (found := read_report(home)) and found.pid == process.pid and found.started >= begun - 1)
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        while OPEN:
+            OPEN.pop().close()
+
+
+class Feeder:
+    """One replica's connection."""
+
+    def __init__(self, home: Home, package: Path, replica: str = "r0", version: str = "1") -> None:
+        self.line = socket.socket(socket.AF_UNIX)
+        OPEN.append(self.line)
+        self.line.settimeout(20)
+        self.line.connect(str(recorder_socket(home.run)))
+        hello = Hello(replica=replica, endpoint="shop", version=version, package=str(package))
+        self.line.sendall(frames.told(hello))
+        self._numbers = itertools.count()
+        self.orders = self.heard()
+
+    def heard(self) -> Orders:
+        """The next orders."""
+        head, _ = frames.sizes(self.line.recv(HEAD.size, socket.MSG_WAITALL))
+        found = frames.read(self.line.recv(head, socket.MSG_WAITALL), b"")
+        assert isinstance(found, Orders)
+        return found
+
+    def send(
+        self, count: int, at: float | None = None, seed: int = 0, prefix: str = "id", weight: float = 1
+    ) -> list[str]:
+        """Requests of one row each, answered at a time; their ids."""
+        table = np.zeros(count, REQUEST)
+        table["rows"], table["code"], table["weight"], table["latency"] = 1, 200, weight, 10**6
+        table["time"] = int((time.time() if at is None else at) * 1e9)
+        ids = [f"{prefix}{next(self._numbers)}" for _ in range(count)]
+        values = shop.rows(count, seed)
+        answers = shop.answers(values)
+        tensors = [("input", s.name, s.datatype, values[s.name]) for s in shop.SIGNATURE.inputs]
+        tensors += [("output", s.name, s.datatype, answers[s.name]) for s in shop.SIGNATURE.outputs]
+        self.line.sendall(b"".join(frames.packed(table, ids, tensors)))
+        return ids
