@@ -1,49 +1,14 @@
 """What the pages read, behind one small interface, so that they can be shown without a platform."""
 
-from typing import Any, Literal, Protocol
-
-import msgspec
+from typing import Literal, Protocol
 
 from argosy.control.traffic_api import Minute
+from argosy.store.alerts import Alert
+from argosy.store.findings import Finding
+
+__all__ = ["Alert", "Data", "Finding", "Minute", "Part"]
 
 Part = Literal["traffic", "findings", "alerts"]
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """What monitoring found of a `subject` (a column, an output, a metric) in a window (seconds since 1970).
-
-    `kind` is drift, prediction, multivariate, estimate, realised, reconcile or slo. `effect` lies in `low` to `high`.
-    """
-
-    endpoint: str
-    version: str
-    kind: str
-    subject: str
-    at: float
-    window_start: float
-    window_end: float
-    rows: int
-    effect: float | None = None
-    low: float | None = None
-    high: float | None = None
-    log_e: float | None = None
-    verdict: str = ""
-    detail: dict[str, Any] = {}
-
-
-class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """An alert. `state` is firing, muted or resolved; times are seconds since 1970."""
-
-    id: str
-    endpoint: str
-    kind: str
-    subject: str
-    severity: str
-    state: str
-    since: float
-    until: float | None = None
-    text: str = ""
-    muted_until: float | None = None
 
 
 class Data(Protocol):

@@ -1,0 +1,73 @@
+"""Alerts: what is wrong with an endpoint, since when, and whether anybody is to be told."""
+
+from collections.abc import Sequence
+
+import msgspec
+import sqlalchemy as sa
+
+from argosy.spec.errors import NotFound
+from argosy.store import ledger
+from argosy.store.database import Database, metadata
+from argosy.store.ledger import Cause
+
+MOST = 500
+
+alerts_table = sa.Table(
+    "alerts",
+    metadata,
+    sa.Column("id", sa.String(255), primary_key=True),
+    sa.Column("endpoint", sa.String(63), nullable=False, index=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("severity", sa.String(16), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("since", sa.Float, nullable=False, index=True),
+    sa.Column("until", sa.Float, nullable=True),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("muted_until", sa.Float, nullable=True),
+)
+A = alerts_table.c
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """An alert. `state` is firing, muted or resolved; times are seconds since 1970."""
+
+    id: str
+    endpoint: str
+    kind: str
+    subject: str
+    severity: str
+    state: str
+    since: float
+    until: float | None = None
+    text: str = ""
+    muted_until: float | None = None
+
+
+def write(database: Database, alerts: Sequence[Alert]) -> None:
+    """Write alerts as they are now. Until when one is muted stays as it was. Raises Unavailable, StorageFull."""
+    if not alerts:
+        return
+    insert = database.insert(alerts_table)
+    news = {column.name: insert.excluded[column.name] for column in A if column.name not in ("id", "muted_until")}
+    with database.begin() as connection:
+        values = [msgspec.structs.asdict(each) for each in alerts]
+        connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_=news), values)
+
+
+def read(database: Database, endpoint: str = "", most: int = MOST) -> list[Alert]:
+    """The last alerts of an endpoint, or of all, the newest first."""
+    query = sa.select(alerts_table).order_by(A.since.desc(), A.id).limit(most)
+    with database.read() as connection:
+        rows = connection.execute(query.where(A.endpoint == endpoint) if endpoint else query).mappings().all()
+    return [Alert(**row) for row in rows]
+
+
+def mute(database: Database, alert: str, until: float, cause: Cause) -> None:
+    """Tell nothing of an alert until then, and note that in the endpoint's history. Raises NotFound."""
+    with database.begin() as connection:
+        update = sa.update(alerts_table).where(A.id == alert).values(muted_until=until).returning(A.endpoint)
+        endpoint = connection.execute(update).scalar_one_or_none()
+        if endpoint is None:
+            raise NotFound(f"there is no alert '{alert[:80]}'")
+        ledger.append(connection, endpoint, "mute", {"alert": alert, "until": until}, cause)

@@ -1,0 +1,91 @@
+"""What monitoring found, one row for each subject and window: drift, estimates, realised performance."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from argosy.store.database import Database, metadata
+
+DAYS = 90
+"""For how long findings are kept."""
+
+findings_table = sa.Table(
+    "findings",
+    metadata,
+    sa.Column("endpoint", sa.String(63), primary_key=True),
+    sa.Column("version", sa.String(80), primary_key=True),
+    sa.Column("kind", sa.String(16), primary_key=True),
+    sa.Column("subject", sa.String(512), primary_key=True),
+    sa.Column("window_end", sa.Float, primary_key=True),
+    sa.Column("window_start", sa.Float, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("effect", sa.Float, nullable=True),
+    sa.Column("low", sa.Float, nullable=True),
+    sa.Column("high", sa.Float, nullable=True),
+    sa.Column("log_e", sa.Float, nullable=True),
+    sa.Column("verdict", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Index("findings_age", "endpoint", "window_end"),
+)
+F = findings_table.c
+KEY = ("endpoint", "version", "kind", "subject", "window_end")
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found at `at` of a `subject` (a column, an output, a metric) in a window; times in seconds since 1970.
+
+    `kind` is drift, prediction, multivariate, estimate, realised, reconcile or slo. `effect` is the size of a drift,
+    or the value of a metric, and lies in `low` to `high`. `verdict` begins with `drift` where something has drifted,
+    with `not` where nothing can be said. `detail` may hold `margin` (the effect from which it matters), `labels`,
+    `reference` and `current` (the same bins of both distributions), `maturity` (the share of labels that have come)
+    and `text`.
+    """
+
+    endpoint: str
+    version: str
+    kind: str
+    subject: str
+    at: float
+    window_start: float
+    window_end: float
+    rows: int
+    effect: float | None = None
+    low: float | None = None
+    high: float | None = None
+    log_e: float | None = None
+    verdict: str = ""
+    detail: dict[str, Any] = {}
+
+
+def write(database: Database, found: Sequence[Finding]) -> None:
+    """Write findings; what was found before of the same window is replaced. Raises Unavailable, StorageFull."""
+    if not found:
+        return
+    values = [msgspec.structs.asdict(each) | {"detail": msgspec.json.encode(each.detail).decode()} for each in found]
+    insert = database.insert(findings_table)
+    news = {column.name: insert.excluded[column.name] for column in F if column.name not in KEY}
+    with database.begin() as connection:
+        connection.execute(insert.on_conflict_do_update(index_elements=KEY, set_=news), values)
+
+
+def read(database: Database, endpoint: str, kinds: Collection[str], since: float) -> list[Finding]:
+    """What was found in windows that ended after `since`, oldest first."""
+    query = sa.select(findings_table).where(F.endpoint == endpoint, F.kind.in_(list(kinds)), F.window_end > since)
+    with database.read() as connection:
+        rows = connection.execute(query.order_by(F.window_end, F.kind, F.subject)).mappings().all()
+    return [Finding(**{**row, "detail": msgspec.json.decode(row["detail"])}) for row in rows]
+
+
+def any_of(database: Database) -> bool:
+    """Whether anything has been found yet."""
+    with database.read() as connection:
+        return connection.execute(sa.select(F.kind).limit(1)).first() is not None
+
+
+def forget(database: Database, now: float) -> None:
+    """Delete what is older than 90 days."""
+    with database.begin() as connection:
+        connection.execute(sa.delete(findings_table).where(F.window_end < now - DAYS * 86400))
