@@ -161,6 +161,7 @@ def platform(place: Home, settings: Settings) -> Iterator[Check]:
     found = running(place)
     if found is not None:
         yield reachable(place, found.url)
+        yield from recorder(place)
         return
     yield absent(place)
     for name, host, port in (
@@ -191,6 +192,20 @@ def reachable(place: Home, url: str) -> Check:
     return Check("control", "ok", url)
 
 
+def recorder(place: Home) -> Iterator[Check]:
+    """What is recorded reaches the disk and, where one is set, the object store."""
+    from argosy.monitoring.recorder.told import read_report
+
+    said = read_report(place)
+    if said is None:
+        return
+    found = f"{said.records:,} requests kept, {said.dropped:,} dropped"
+    if said.problem:
+        yield Check("recorder", "warn", f"{found}; {said.problem}", f"see {place.logs}/recorder.log")
+    else:
+        yield Check("recorder", "ok", found)
+
+
 def free_port(name: str, host: str, port: int) -> Check:
     """Nobody listens where the platform will."""
     if port == 0:
@@ -207,7 +222,7 @@ def left_over(place: Home) -> Check:
     """Replicas and gateways that run although no controller does."""
     from argosy.control import strays
 
-    found = [*strays.replicas(place)[0], *strays.gateways(place)]
+    found = [*strays.replicas(place)[0], *strays.gateways(place), *strays.recorders(place)]
     if not found:
         return Check("left-overs", "ok", "none")
     pids = ", ".join(str(process.pid) for process in found[:10])

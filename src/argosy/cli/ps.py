@@ -17,7 +17,8 @@ def ps(name: str | None, as_json: bool) -> None:
     """List endpoints and replicas; with NAME, those of one endpoint.
 
     JSON: {endpoints: [{name, state, reason, model, version, digest, revision, serving, replicas, ready, url, …}],
-    replicas: [{id, endpoint, revision, version, phase, pid, started, restarts, memory, …}]}.
+    replicas: [{id, endpoint, revision, version, phase, pid, started, restarts, memory, …}],
+    recorder: {pid, records, dropped, waiting, problem, …} or null}.
 
     \b
     Example:
@@ -27,10 +28,12 @@ def ps(name: str | None, as_json: bool) -> None:
     api = control()
     endpoints = [api.endpoint(name)] if name else api.endpoints()
     replicas = [one for one in api.replicas() if name in (None, one["endpoint"])]
-    emit({"endpoints": endpoints, "replicas": replicas}, as_json, lambda: _print(endpoints, replicas))
+    recorder = api.get("/v1/status").get("recorder")
+    found = {"endpoints": endpoints, "replicas": replicas, "recorder": recorder}
+    emit(found, as_json, lambda: _print(endpoints, replicas, recorder))
 
 
-def _print(endpoints: list[dict[str, Any]], replicas: list[dict[str, Any]]) -> None:
+def _print(endpoints: list[dict[str, Any]], replicas: list[dict[str, Any]], recorder: dict[str, Any] | None) -> None:
     rows = [
         (one["name"], one["state"], one["version"], f"{one['ready']}/{one['replicas']}", one["url"])
         for one in endpoints
@@ -55,6 +58,9 @@ def _print(endpoints: list[dict[str, Any]], replicas: list[dict[str, Any]]) -> N
             for one in replicas
         ]
         table(("replica", "phase", "version", "pid", "restarts", "memory", "age"), lines)
+    if recorder:
+        problem = f"; {recorder['problem']}" if recorder["problem"] else ""
+        click.echo(f"\nrecorder: {recorder['records']:,} requests kept, {recorder['dropped']:,} dropped{problem}")
 
 
 def age(seconds: float) -> str:

@@ -13,6 +13,7 @@ import psutil
 import argosy
 from argosy.control.route import Call, Route
 from argosy.control.status import ReplicaStatus
+from argosy.monitoring.recorder.told import Report, read_report
 from argosy.spec.errors import InvalidArgument, NotFound
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -21,7 +22,8 @@ POLL = 0.2
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """The platform. `error` is what keeps the controller from its work, if anything does."""
+    """The platform. `error` is what keeps the controller from its work, if anything does; `recorder` is what the
+    recorder said last, where one runs."""
 
     version: str
     home: str
@@ -32,6 +34,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     ready: int
     replicas: int
     error: str = ""
+    recorder: Report | None = None
 
 
 class Stopping(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +67,7 @@ async def status(call: Call) -> Status:
         ready=sum(each.state == "ready" for each in view.endpoints.values()),
         replicas=len(view.replicas),
         error=view.error,
+        recorder=read_report(services.home),
     )
 
 

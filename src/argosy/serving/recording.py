@@ -157,8 +157,8 @@ class Recording:
         calls = [_call(job) for one in group for job in one.jobs]
         table = np.empty(len(calls), REQUEST)
         table["rows"] = rows = np.fromiter(map(_ROWS, calls), np.int64, len(calls))
-        table["time"] = np.repeat([one.ended for one in group], [len(one.jobs) for one in group])
-        table["latency"] = np.fromiter(map(_NS, calls), np.int64, len(calls))
+        table["latency"] = took = np.fromiter(map(_NS, calls), np.int64, len(calls))
+        table["time"] = np.repeat([one.ended for one in group], [len(one.jobs) for one in group]) - took
         table["weight"] = weights = self._weights(calls)
         table["code"] = STATUS["ok"]
         tensors = self._tensors([one.feeds for one in group], [one.outputs or () for one in group])
@@ -208,7 +208,7 @@ class Recording:
 
     def _send_one(self, one: One) -> None:
         table = np.zeros(1, REQUEST)
-        table[0] = (one.time, one.latency, one.weight, one.rows, STATUS.get(one.code, 500))
+        table[0] = (one.time - one.latency, one.latency, one.weight, one.rows, STATUS.get(one.code, 500))
         tensors = self._tensors([one.inputs], [one.outputs]) if one.rows else []
         self._send(table, [one.id], tensors)
 

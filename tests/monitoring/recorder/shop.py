@@ -70,7 +70,7 @@ def write(folder: Path, name: str = "shop") -> None:
     """The package as a folder."""
     folder.joinpath("weights").mkdir(parents=True)
     folder.joinpath("golden").mkdir()
-    folder.joinpath("weights/model.py").write_text(SOURCE)
+    folder.joinpath("weights/model.py").write_text(f"{SOURCE}# {folder.name}\n")
     sample = rows(200, seed=7)
     inputs, outputs = tensors(sample, SIGNATURE.inputs), tensors(answers(sample), SIGNATURE.outputs)
     few = rows(3)

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
+from pyarrow import parquet
 
 from argosy.control import strays
 from argosy.monitoring.recorder.told import read_report
@@ -130,16 +132,67 @@ def test_what_was_asked_and_answered_is_in_the_log(platform: Up, home: Home):
     assert len(found) == 3 + 150 + 3
     assert platform.stop() == 0
     assert strays.recorders(home) == []
-    hidden(home, [b"secret", *(str(int(v)).encode() for v in large["x"][:, 1] if v > 9999)])
+    hidden(home, b"secret", large["x"][:, 1])
     (version,) = shelf.versions(home.profiles, "shop")
     counted = [one for one in shelf.read(home.profiles, "shop", version) if not one.segment]
     assert sum(one.rows for one in counted) == 3 + 150 + 1
 
 
-def hidden(home: Home, words: list[bytes]) -> None:
-    """None of the words is in a file that the recorder wrote."""
+def hidden(home: Home, word: bytes, numbers: np.ndarray) -> None:
+    """Neither is in a file that the recorder wrote, nor in what a reader makes of it."""
     files = [path for root in (home.payloads, home.profiles) for path in Path(root).rglob("*") if path.is_file()]
-    assert files
+    assert {path.suffix for path in files} == {".parquet", ".profiles"}
+    large = {float(number) for number in numbers if number > 1000}
     for path in files:
         data = path.read_bytes()
-        assert not [word for word in words if word in data], path
+        if path.suffix == ".parquet":
+            lines = parquet.read_table(path).to_pylist()
+            data += repr(lines).encode()
+            assert large.isdisjoint(value for line in lines for value in line.values() if isinstance(value, float))
+        assert word not in data, path
+        assert not [number for number in large if np.float32(number).tobytes() in data], path
+
+
+def test_a_log_comes_and_goes_without_a_new_replica_and_follows_a_rollout(platform: Up, home: Home):
+    url = deploy(platform, payload=None)
+    (pid,) = platform.pids()
+    assert httpx.post(url, json=body(shop.rows(1), "before")).status_code == 200
+    assert strays.recorders(home) == []
+    deploy(platform)
+    assert platform.pids() == [pid]
+    listening(platform)
+    assert httpx.post(url, json=body(shop.rows(1), "first")).status_code == 200
+    rows(home, 1)
+    deploy(platform, model="shop:2")
+    until(lambda: len(platform.pids()) == 1 and platform.pids() != [pid])
+    until(lambda: (found := read_report(home)) and found.replicas == 1)
+    assert httpx.post(url, json=body(shop.rows(1), "second")).status_code == 200
+    found = rows(home, 2)
+    assert [(row["request_id"], row["version"]) for row in found] == [("first", "1"), ("second", "2")]
+    assert platform.call("GET", "/v1/status")["recorder"]["records"] == 2
+    assert platform.stop() == 0
+
+
+def test_a_recorder_that_died_comes_back_and_a_new_controller_keeps_it(platform: Up, home: Home):
+    url = deploy(platform)
+    listening(platform)
+    (first,) = strays.recorders(home)
+    assert httpx.post(url, json=body(shop.rows(1), "first")).status_code == 200
+    rows(home, 1)
+    first.kill()
+    (second,) = until(lambda: [each for each in strays.recorders(home) if each.pid != first.pid])
+    until(lambda: (found := read_report(home)) and found.pid == second.pid and found.replicas)
+    platform.kill()
+    again = Up(home).ready()
+    assert httpx.post(url, json=body(shop.rows(1), "second")).status_code == 200
+    assert [row["request_id"] for row in rows(home, 2)] == ["first", "second"]
+    assert strays.recorders(home) == [second]
+    assert again.stop() == 0
+    assert strays.recorders(home) == []
+
+
+def test_what_cannot_be_hidden_is_refused_when_it_is_declared(platform: Up):
+    spec = {"model": "shop:1", "public": True, "payload": {"redact": ["salary"]}}
+    answer = platform.ask("PUT", "/v1/endpoints/shop", json=spec)
+    assert answer.status_code == 400
+    assert "'salary' is to be hidden, and is no column of the model" in answer.text

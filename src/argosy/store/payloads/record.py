@@ -12,7 +12,7 @@ REQUEST = np.dtype([("time", "<i8"), ("latency", "<i8"), ("weight", "<f8"), ("ro
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """One request. `time` is ns since 1970 (UTC), `latency` ns, `code` the HTTP status it was answered with.
+    """One request. `time` is when it came (ns since 1970, UTC), `latency` ns, `code` the HTTP status of its answer.
 
     `weight` is 1 / the chance that it was recorded. `inputs` and `outputs` hold arrays by tensor, axis 0 counting
     `rows`; empty where there are none: a request that could not be read has no inputs, one that failed no outputs.
