@@ -23,7 +23,7 @@ from argosy.spec.signature import Signature
 from argosy.spec.tensor import Array
 from argosy.store.payloads.record import REQUEST
 
-SECONDS = 1.0
+SECONDS = 0.25
 """Between two tries to reach a recorder; and the longest that a failed request waits to be sent."""
 MOST_HELD = 512
 BLOCK_BYTES = 4 * 1024 * 1024
