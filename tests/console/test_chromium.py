@@ -143,6 +143,7 @@ def test_muting_an_alert_by_the_dialog(chromium: Chromium, console: Console):
     open_page(chromium, console, "alerts")
     chromium.run("document.querySelector('a.button').click()")
     chromium.until(lambda: chromium.run("document.querySelector('dialog').open"))
+    chromium.shoot("dialog")
     chromium.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
     chromium.until(lambda: not chromium.run("document.querySelector('dialog').open"))
     chromium.run("document.querySelector('a.button').click()")

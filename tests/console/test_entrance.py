@@ -5,8 +5,9 @@ import re
 import httpx
 import pytest
 
+from argosy.spec.errors import Unavailable
 from tests.console.conftest import Console
-from tests.console.samples import HOSTILE
+from tests.console.samples import HOSTILE, Samples
 
 pytestmark = pytest.mark.xdist_group("console")
 
@@ -149,6 +150,19 @@ def test_what_is_not_there_is_told(console: Console):
             assert (answer.status_code, "Back to the endpoints" in answer.text) == (status, True)
         assert client.get("/console/static/none.js").status_code == 404
         assert client.get("/console/static/..%2Fdesk.py").status_code == 404
+
+
+def test_what_the_controller_saw_is_shown_while_the_database_is_away(console: Console, monkeypatch: pytest.MonkeyPatch):
+    def away(*_: object) -> None:
+        raise Unavailable("the database does not answer")
+
+    with console.client() as client:
+        monkeypatch.setattr(Samples, "has", property(away))
+        monkeypatch.setattr(Samples, "alerts", away)
+        page = client.get("/console")
+        assert (page.status_code, "row-fraud" in page.text) == (200, True)
+        alerts = client.get("/console/alerts")
+        assert (alerts.status_code, "the database does not answer" in alerts.text) == (503, True)
 
 
 def test_the_theme_is_remembered_and_must_be_one(console: Console):

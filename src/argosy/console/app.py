@@ -1,16 +1,18 @@
 """The console's routes, and who may come in."""
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from urllib.parse import parse_qs, quote, urlsplit
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from argosy.console import action, alert, endpoint, entrance, key, model, overview, static, watch
-from argosy.console.data import Data
+from argosy.console.data import Data, Part
 from argosy.console.desk import HEADERS, ROOT, Ask, Desk
 from argosy.console.kept import Kept
 from argosy.console.session import Sessions
@@ -72,6 +74,8 @@ def _route(desk: Desk, method: str, path: str, page: Page, any_host: bool, needs
             check_host(request, any_host)
             if needs and not ask.session:
                 return _to_login(ask)
+            if ask.session:
+                ask = msgspec.structs.replace(ask, has=await asyncio.to_thread(_parts, desk))
             if method == "POST":
                 ask = await _posted(desk, ask)
             return await page(desk, ask)
@@ -83,6 +87,14 @@ def _route(desk: Desk, method: str, path: str, page: Page, any_host: bool, needs
             return _told(desk, ask, Internal(f"a bug in the console; control.log has the details under {number}"))
 
     return Route(ROOT + path, answer, methods=[method])
+
+
+def _parts(desk: Desk) -> frozenset[Part]:
+    """The parts that there are; none while the database does not answer: what the controller saw last is shown still."""
+    try:
+        return desk.data.has
+    except ArgosyError:
+        return frozenset()
 
 
 def _session(desk: Desk, request: Request) -> str:
@@ -103,7 +115,7 @@ async def _posted(desk: Desk, ask: Ask) -> Ask:
     form: Mapping[str, str] = {name: values[-1] for name, values in fields.items()}
     if ask.session and not desk.sessions.check_form(ask.session, form.get("form_token", "")):
         raise PermissionDenied("this form is not from a page of this session: load the page again")
-    return Ask(request=request, path=ask.path, session=ask.session, form=form)
+    return msgspec.structs.replace(ask, form=form)
 
 
 def _to_login(ask: Ask) -> Response:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 import argosy
 from argosy.console import chart, words
-from argosy.console.data import Data
+from argosy.console.data import Data, Part
 from argosy.console.session import Sessions
 from argosy.control.route import Services
 
@@ -51,19 +51,21 @@ class Desk:
             "form_token": self.sessions.form_token(ask.session) if ask.session else "",
             "signed_in": bool(ask.session),
             "partial": ask.partial,
-            "has": self.data.has,
+            "has": ask.has,
         }
         text = self._templates.get_template(template).render(common | values)
         return Response(text, status, HEADERS, "text/html; charset=utf-8")
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """One request: its path parameters, and for a POST the fields of its form. `session` is the cookie's value."""
+    """One request: its path parameters, and for a POST the fields of its form. `session` is the cookie's value, `has`
+    the parts of the data that there are."""
 
     request: Request
     path: Mapping[str, str]
     session: str = ""
     form: Mapping[str, str] = {}
+    has: frozenset[Part] = frozenset()
 
     @property
     def query(self) -> Mapping[str, str]:

@@ -52,7 +52,7 @@ async def page(desk: Desk, ask: Ask) -> Response:
     status = find(desk, ask)
     wanted = ask.query.get("range", "15m")
     wanted = wanted if wanted in RANGES else "15m"
-    ranges = list(RANGES) if "traffic" in desk.data.has else ["15m"]
+    ranges = list(RANGES) if "traffic" in ask.has else ["15m"]
     course = await asyncio.to_thread(_course, desk, status.name, RANGES[wanted] if wanted in ranges else 900)
     rollout = await last_rollout(desk, status.name)
     revisions = await asyncio.to_thread(_revisions, desk, status, rollout)

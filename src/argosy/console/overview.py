@@ -32,15 +32,23 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 async def page(desk: Desk, ask: Ask) -> Response:
     """Every endpoint in one table."""
-    found = await asyncio.to_thread(rows, desk)
+    found = rows(desk)
+    alerts = await asyncio.to_thread(desk.data.alerts) if "alerts" in ask.has else []
     view = desk.services.controller.view
     totals = Rates(
         at=time.time(),
         requests=sum(each.now.requests for each in found),
         errors=sum(each.now.errors for each in found),
     )
-    alerts = [each for each in desk.data.alerts() if each.state == "firing"]
-    return desk.render(ask, "overview.html", rows=found, view=view, totals=totals, alerts=alerts, now=time.time())
+    return desk.render(
+        ask,
+        "overview.html",
+        rows=found,
+        view=view,
+        totals=totals,
+        alerts=[each for each in alerts if each.state == "firing"],
+        now=time.time(),
+    )
 
 
 def rows(desk: Desk) -> list[Row]:

@@ -45,7 +45,7 @@ async def drift(desk: Desk, ask: Ask) -> Response:
     chosen_range = ask.query.get("range", "7d")
     seconds = RANGES.get(chosen_range, RANGES["7d"])
     found = await asyncio.to_thread(desk.data.findings, status.name, DRIFT, time.time() - seconds)
-    drawn = heat(found)
+    drawn = await asyncio.to_thread(heat, found)
     cell = _chosen(found, ask.query.get("kind", ""), ask.query.get("subject", ""), ask.query.get("end", ""))
     if cell is None and drawn.rows:
         cell = next((each for each in reversed(drawn.rows[0].cells) if each), None)
