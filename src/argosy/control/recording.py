@@ -1,6 +1,7 @@
 """The recorder as the controller sees it: a process to keep, and a file to write."""
 
 import asyncio
+import importlib.util
 import logging
 import os
 import sys
@@ -13,7 +14,7 @@ from argosy.control.state import Declared
 from argosy.monitoring.recorder.told import Kept, Told, report_file, told_file
 from argosy.serving.pipe import recorder_socket
 from argosy.spec.endpoint import Endpoint
-from argosy.spec.errors import ArgosyError
+from argosy.spec.errors import ArgosyError, MissingExtra
 from argosy.spec.settings import Home, Settings
 from argosy.spec.signature import Signature
 from argosy.store.payloads.columns import columns
@@ -30,9 +31,12 @@ def kept(endpoint: Endpoint) -> Kept | None:
 
 
 def check_recordable(endpoint: Endpoint, signature: Signature) -> None:
-    """Raises InvalidArgument where a column that is to be hidden is none of the model's."""
-    if endpoint.payload is not None:
-        columns(signature, endpoint.payload)
+    """Raises InvalidArgument where a column that is to be hidden is none of the model's, MissingExtra without Arrow."""
+    if endpoint.payload is None:
+        return
+    if importlib.util.find_spec("pyarrow") is None:
+        raise MissingExtra.named("monitoring", "the payload log")
+    columns(signature, endpoint.payload)
 
 
 def clear(home: Home) -> None:

@@ -1,0 +1,99 @@
+"""What the recorder is told, when it is started, and what a declaration may ask of it."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from argosy.control import recording
+from argosy.control.decide import Serving
+from argosy.control.recording import Recording, check_recordable
+from argosy.control.state import Declared
+from argosy.monitoring.recorder.told import Kept, Told, read_told, told_file
+from argosy.spec.endpoint import Endpoint
+from argosy.spec.errors import InvalidArgument, MissingExtra
+from argosy.spec.payload import PayloadLog
+from argosy.spec.settings import Home, PayloadSettings, Settings
+from argosy.spec.signature import Signature, TensorSpec
+
+SIGNATURE = Signature(
+    inputs=(TensorSpec(name="x", datatype="FP32", shape=(-1, 2), columns=("age", "income")),),
+    outputs=(TensorSpec(name="y", datatype="FP32", shape=(-1,)),),
+)
+
+
+class Spawned:
+    """A process that ends when told."""
+
+    def __init__(self) -> None:
+        self.over = False
+
+    def ended(self) -> bool:
+        return self.over
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Spawned]:
+    found: list[Spawned] = []
+
+    def spawn(command: list[str], environ: Any, log: Path) -> Spawned:
+        assert command[1:3] == ["-m", "argosy.monitoring.recorder"]
+        found.append(Spawned())
+        return found[-1]
+
+    monkeypatch.setattr(recording, "spawn", spawn)
+    return found
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "h").create()
+
+
+def declared(payload: PayloadLog | None) -> list[Declared]:
+    endpoint = Endpoint(name="shop", model="shop:1", payload=payload)
+    return [Declared(endpoint=endpoint, revision="r", serving=Serving(), generation=1, created="", updated="")]
+
+
+def test_nobody_who_does_not_ask_has_a_recorder(home: Home, started: list[Spawned]):
+    Recording(home, Settings()).tell(declared(None))
+    assert not started
+    assert not told_file(home).exists()
+
+
+def test_it_is_told_what_is_wanted_and_started_until_it_stays(home: Home, started: list[Spawned]):
+    made = Recording(home, Settings(payload=PayloadSettings(store="/bucket")))
+    log = PayloadLog(sample=0.5)
+    made.tell(declared(log))
+    assert read_told(home) == Told(endpoints={"shop": Kept(payload=log)}, store="/bucket")
+    before = told_file(home).stat().st_mtime_ns
+    made.tell(declared(log))
+    assert told_file(home).stat().st_mtime_ns == before
+    assert len(started) == 1
+    started[0].over = True
+    made.tell(declared(log))
+    assert len(started) == 2
+
+
+def test_a_new_controller_takes_back_what_an_earlier_one_told(home: Home, started: list[Spawned]):
+    Recording(home, Settings()).tell(declared(PayloadLog()))
+    Recording(home, Settings()).tell(declared(None))
+    assert read_told(home) == Told()
+
+
+def test_what_is_to_be_hidden_must_be_there(monkeypatch: pytest.MonkeyPatch):
+    for names in (("age",), ("x",), ("input.income",), ("y",)):
+        check_recordable(Endpoint(name="s", model="s:1", payload=PayloadLog(redact=names)), SIGNATURE)
+    with pytest.raises(InvalidArgument, match="'salary' is to be hidden"):
+        check_recordable(Endpoint(name="s", model="s:1", payload=PayloadLog(hash=("salary",))), SIGNATURE)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    check_recordable(Endpoint(name="s", model="s:1"), SIGNATURE)
+    with pytest.raises(MissingExtra, match="monitoring"):
+        check_recordable(Endpoint(name="s", model="s:1", payload=PayloadLog()), SIGNATURE)
+
+
+@pytest.mark.parametrize("store", ["bucket", "gs://bucket", "file://x"])
+def test_an_object_store_that_nobody_knows_is_refused(store: str):
+    with pytest.raises(InvalidArgument, match=r"payload\.store"):
+        PayloadSettings(store=store)
