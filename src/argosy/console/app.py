@@ -90,7 +90,7 @@ def _route(desk: Desk, method: str, path: str, page: Page, any_host: bool, needs
 
 
 def _parts(desk: Desk) -> frozenset[Part]:
-    """The parts that there are; none while the database does not answer: what the controller saw last is shown still."""
+    """The parts that there are; none while the database does not answer: what was seen last is shown still."""
     try:
         return desk.data.has
     except ArgosyError:

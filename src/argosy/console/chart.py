@@ -120,7 +120,7 @@ def _grid(y: float, text: str) -> str:
 def _moment(x: float, text: str) -> str:
     return (
         f'<text class="tick mid" x="{x:.1f}" y="{HEIGHT - 4}">{escape(text)}</text>'
-        if LEFT + 8 < x < WIDTH - 16
+        if LEFT + 8 < x < WIDTH - 22
         else ""
     )
 

@@ -131,7 +131,7 @@ def _charts(course: Course) -> list[tuple[str, str, object]]:
         (
             "Requests a second",
             words.rate(last["requests"]),
-            chart.lines(course.times, [requests], "requests a second", words.rate, span=span),
+            chart.lines(course.times, [requests], "requests a second", words.number, span=span),
         ),
         (
             "Errors",
