@@ -14,7 +14,7 @@ import numpy as np
 
 from argosy.serving import frames
 from argosy.serving.frames import Hello, Orders, Side
-from argosy.serving.job import Feeds, Job
+from argosy.serving.job import Feeds
 from argosy.serving.model import REQUEST_ID, Call
 from argosy.serving.pipe import Pipe
 from argosy.serving.tap import MOST_ROWS, Ran
@@ -75,13 +75,13 @@ class Recording:
         late, self._late = self._late, []
         if self._orders.nothing:
             return
-        now, outcomes = late, map(_CODE, (job.origin for one in ran for job in one.jobs))
-        if all(outcomes):
+        now = late
+        if all(map(_CODE, _calls(ran))):
             now += [one for one in ran if one.outputs is not None]
         else:
             for one in ran:
                 if one.outputs is not None:
-                    (now if all(_call(job).code for job in one.jobs) else self._late).append(one)
+                    (now if all(map(_CODE, _calls([one]))) else self._late).append(one)
         for group in self._groups(now):
             for part in _split(group):
                 self._send_group(part)
@@ -154,7 +154,7 @@ class Recording:
         return groups.values()
 
     def _send_group(self, group: list[Ran]) -> None:
-        calls = [_call(job) for one in group for job in one.jobs]
+        calls = _calls(group)
         table = np.empty(len(calls), REQUEST)
         table["rows"] = rows = np.fromiter(map(_ROWS, calls), np.int64, len(calls))
         table["latency"] = took = np.fromiter(map(_NS, calls), np.int64, len(calls))
@@ -221,8 +221,9 @@ class Recording:
 _CODE, _ROWS, _NS = attrgetter("code"), attrgetter("rows"), attrgetter("ns")
 
 
-def _call(job: Job) -> Call:
-    return cast(Call, job.origin)
+def _calls(ran: Sequence[Ran]) -> list[Call]:
+    """The requests of engine calls, in the order of their rows."""
+    return cast("list[Call]", [job.origin for one in ran for job in one.jobs])
 
 
 def _split(group: list[Ran]) -> Iterable[list[Ran]]:
