@@ -50,13 +50,15 @@ async def drift(desk: Desk, ask: Ask) -> Response:
     if cell is None and drawn.rows:
         cell = next((each for each in reversed(drawn.rows[0].cells) if each), None)
     course = [each for each in found if cell and (each.kind, each.subject) == (cell.kind, cell.subject)]
-    return desk.render(
+    return await asyncio.to_thread(
+        desk.render,
         ask,
         "drift.html",
         one=status,
         tab="drift",
         rollout=await last_rollout(desk, status.name),
         heat=drawn,
+        times=[words.clock(each.end) for each in drawn.windows],
         level=level,
         drifted=drifted,
         cell=cell,
