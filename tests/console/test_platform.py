@@ -146,5 +146,6 @@ def test_traffic_is_measured_and_told(platform: Up, chromium: Chromium):
     assert loads
     assert loads[0]["memory"] > 1 << 20
     sign_in(platform, chromium)
-    assert chromium.run("document.querySelector('#row-busy [data-label=p95]').innerText") != "–"
+    cell = "document.querySelector('#row-busy [data-label=p95]').innerText"
+    chromium.until(lambda: measured() and chromium.run(cell) != "–", 20)
     platform.call("DELETE", "/v1/endpoints/busy")
