@@ -34,6 +34,7 @@ prove: $(VENV)/.dev
 	$(BIN)/python -m prove.rollouts --rollouts 50 --kills
 	$(BIN)/python -m prove.bad
 	$(BIN)/python -m prove.step
+	$(BIN)/python -m prove.payload
 	$(BIN)/python -m prove.performance
 	$(BIN)/python -m prove.shifts
 

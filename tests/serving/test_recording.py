@@ -193,13 +193,14 @@ async def test_failures_are_kept_whatever_the_sample(recorder: Recorder):
     assert found["shape"]["rows"] == 0
 
 
-async def test_a_sample_weighs_what_it_stands_for(recorder: Recorder):
+@pytest.mark.parametrize("inline", [True, False])
+async def test_a_sample_weighs_what_it_stands_for(recorder: Recorder, inline: bool):
     recorder.orders = Orders(sample=0.25, errors=False)
     await recorder.start()
-    served = model(recorder)
+    served = model(recorder, inline=inline)
     await ordered(served, recorder.orders)
-    for k in range(2000):
-        await ask(served, row(k), f"id{k}")
+    for start in range(0, 2000, 20):
+        await asyncio.gather(*(ask(served, row(k), f"id{k}") for k in range(start, start + 20)))
     await served.close()
     await until(lambda: sum(len(one.ids) for one in recorder.found) == log_of(served).sent)
     assert {one["weight"] for one in recorder.requests} == {4}

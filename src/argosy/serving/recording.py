@@ -155,11 +155,16 @@ class Recording:
 
     def _send_group(self, group: list[Ran]) -> None:
         calls = _calls(group)
+        weights = self._weights(calls)
+        if not self._orders.profiles and not weights.all():
+            group, calls, weights = _drawn(group, weights)
+            if not calls:
+                return
         table = np.empty(len(calls), REQUEST)
         table["rows"] = rows = np.fromiter(map(_ROWS, calls), np.int64, len(calls))
         table["latency"] = took = np.fromiter(map(_NS, calls), np.int64, len(calls))
         table["time"] = np.repeat([one.ended for one in group], [len(one.jobs) for one in group]) - took
-        table["weight"] = weights = self._weights(calls)
+        table["weight"] = weights
         table["code"] = STATUS["ok"]
         tensors = self._tensors([one.feeds for one in group], [one.outputs or () for one in group])
         wanted = (rows <= self._most) & (rows > 0)
@@ -224,6 +229,14 @@ _CODE, _ROWS, _NS = attrgetter("code"), attrgetter("rows"), attrgetter("ns")
 def _calls(ran: Sequence[Ran]) -> list[Call]:
     """The requests of engine calls, in the order of their rows."""
     return cast("list[Call]", [job.origin for one in ran for job in one.jobs])
+
+
+def _drawn(group: list[Ran], weights: Array) -> tuple[list[Ran], list[Call], Array]:
+    """Those engine calls with a request that is to be recorded."""
+    sizes = [len(one.jobs) for one in group]
+    wanted = [bool(part.any()) for part in np.split(weights, np.cumsum(sizes)[:-1])]
+    kept = [one for one, good in zip(group, wanted, strict=True) if good]
+    return kept, _calls(kept), weights[np.repeat(wanted, sizes)]
 
 
 def _split(group: list[Ran]) -> Iterable[list[Ran]]:

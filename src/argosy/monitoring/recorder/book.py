@@ -43,15 +43,15 @@ class Book:
 
     def take(self, replica: str, rows: Rows) -> None:
         """Keep what is wanted of the requests of a replica."""
-        requests = rows.requests
+        wanted = rows.requests["weight"] > 0
+        if self.kept.payload is not None and wanted.any():
+            self._log(replica, rows if wanted.all() else _some(rows, wanted))
         if self._recorder is not None and rows.outputs:
-            self._recorder.add(int(requests["time"][-1]) / 1e9, rows.inputs, rows.outputs)
-        wanted = requests["weight"] > 0
-        if self.kept.payload is None or not wanted.any():
-            return
-        if not wanted.all():
-            rows = _some(rows, wanted)
-        size = requests.nbytes + sum(array.nbytes for side in (rows.inputs, rows.outputs) for array in side.values())
+            self._recorder.add(int(rows.requests["time"][-1]) / 1e9, rows.inputs, rows.outputs)
+
+    def _log(self, replica: str, rows: Rows) -> None:
+        arrays = (*rows.inputs.values(), *rows.outputs.values())
+        size = rows.requests.nbytes + sum(array.nbytes for array in arrays)
         if self._bytes + size > MOST_BYTES:
             self.dropped += len(rows.requests)
             return

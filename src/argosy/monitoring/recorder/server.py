@@ -13,6 +13,7 @@ import msgspec
 from argosy.monitoring.recorder.book import Book
 from argosy.monitoring.recorder.keeper import Keeper
 from argosy.monitoring.recorder.told import Kept, Report, Told, read_told, report_file, told_file
+from argosy.profiles.profile import Profile
 from argosy.serving import frames
 from argosy.serving.frames import HEAD, Hello, Orders
 from argosy.serving.pipe import recorder_socket
@@ -191,9 +192,17 @@ class Server:
     def _keep(self, book: Book, line: Line, rows: Rows) -> None:
         try:
             book.take(line.hello.replica, rows)
-        except ArgosyError as error:
+        except Exception as error:
             self.report.broken += 1
-            LOG.warning("what '%s' sent cannot be kept: %s", line.hello.replica, error.message)
+            LOG.warning("what '%s' sent cannot be kept: %s: %s", line.hello.replica, type(error).__name__, error)
+
+    def _profiles(self, book: Book, before: float) -> list[Profile]:
+        try:
+            return book.profiles(before)
+        except Exception as error:
+            self.report.broken += 1
+            LOG.warning("rows of '%s' cannot be counted: %s: %s", book.endpoint, type(error).__name__, error)
+            return []
 
     async def _flush(self, last: bool = False) -> None:
         """Write what is due: the log of an endpoint after its interval, profiles when their minute is over."""
@@ -201,8 +210,8 @@ class Server:
         books = [book for book in self._books.values() if book]
         due = [book for book in books if last or self._due(book, now)]
         closed, self._closed = self._closed, []
-        work = [(book, book.waiting(), book.profiles(2**40 if last else time.time())) for book in due]
-        work += [(book, book.waiting(), book.profiles(2**40)) for book in closed]
+        work = [(book, book.waiting(), self._profiles(book, 2**40 if last else time.time())) for book in due]
+        work += [(book, book.waiting(), self._profiles(book, 2**40)) for book in closed]
         async with self._disk:
             for book, waiting, profiles in work:
                 self.report.dropped += book.dropped
