@@ -6,12 +6,18 @@ import msgspec
 
 from argosy.control.rollout import LONGEST_LOOK
 from argosy.gateway.traffic import Traffic
-from argosy.monitoring import evidence, guard
+from argosy.monitoring import agreement, evidence, guard
+from argosy.monitoring.agreement import Tally, tally
 from argosy.monitoring.arm import add, since
+from argosy.monitoring.pairs import Joined
 from argosy.serving.counts import Counts, bucket
 from argosy.spec.guard import Guard
+from argosy.spec.rollout import Shadow
 
 FRESH = evidence.State()
+PLAIN = Guard()
+COMPARISON = 0.25
+"""Of alpha, what the comparison of a shadow's answers may spend where a guard judges, too: the rest is the guard's."""
 
 
 class Arm(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,11 +27,15 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
     replicas: dict[str, Counts] = {}
 
 
+NOT_COMPARED = agreement.Verdict(verdict="hold", reason="")
+
+
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What is remembered of a rollout's arms, and the guard's own memory and last words.
 
-    `looked` is the time of the last look (seconds since 1970), 0 before the first. Kept with the rollout, so that a
-    controller that starts anew goes on with it.
+    `shadow` is the comparison of answers, with what it says in `compared`; `copied` of the candidate's requests were
+    copies in the shadow, `copying` says whether they were at the last look. `looked` is the time of the last look
+    (seconds since 1970), 0 before the first. Kept with the rollout, so that a controller that starts anew goes on.
     """
 
     looked: float = 0.0
@@ -36,21 +46,28 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     log_e: float = 0.0
     limit: float = 0.0
+    shadow: Tally | None = None
+    compared: agreement.Verdict = NOT_COMPARED
+    copied: int = 0
+    copying: bool = False
 
     @property
     def exposed(self) -> int:
-        """Requests that the candidate has answered in this rollout."""
-        return self.state.candidate.requests
+        """Requests that the candidate has answered to callers in this rollout."""
+        return self.state.candidate.requests - self.copied
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """One look at both arms at `now`, and the user's metrics, as (candidate, stable); why some did not come."""
+    """One look at both arms at `now`, and the user's metrics, as (candidate, stable); why some did not come. In the
+    shadow: the answers that were `joined`, and for how many seconds it has gone on."""
 
     now: float
     candidate: Arm
     stable: Arm
     metrics: dict[str, tuple[float | None, float | None]] = {}
     troubles: dict[str, str] = {}
+    joined: Joined | None = None
+    spent: float = 0.0
 
 
 FLOOR_MS = 5.0
@@ -66,8 +83,11 @@ def counts(traffic: Traffic) -> Counts:
     return Counts(requests=traffic.completed, errors=traffic.errors + traffic.grpc_failures, latency=latency)
 
 
-def learn(look: Look, old: Evidence, declared: Guard | None) -> Evidence:
-    """One more look. The first only sets the marks from which is counted; without a guard, only counts are kept."""
+def learn(look: Look, old: Evidence, declared: Guard | None, shadow: Shadow | None = None) -> Evidence:
+    """One more look. The first only sets the marks from which is counted; without a guard, only counts are kept.
+
+    Requests of the candidate that came before the end of the shadow was seen at the gateway are copies, too.
+    """
     if not old.looked:
         state = evidence.start(_outputs(look), add((look.stable.gateway, _sum(look.stable.replicas))))
         return Evidence(looked=look.now, candidate=look.candidate, stable=look.stable, state=state)
@@ -78,7 +98,19 @@ def learn(look: Look, old: Evidence, declared: Guard | None) -> Evidence:
         metrics=look.metrics,
         troubles=look.troubles,
     )
-    fresh = msgspec.structs.replace(old, looked=look.now, candidate=look.candidate, stable=look.stable)
+    copies = seen.candidate.requests if look.joined is not None or old.copying else 0
+    fresh = msgspec.structs.replace(
+        old,
+        looked=look.now,
+        candidate=look.candidate,
+        stable=look.stable,
+        copied=old.copied + copies,
+        copying=look.joined is not None,
+    )
+    if look.joined is not None and shadow is not None:
+        fresh = _compare(look, seen.seconds, fresh, declared, shadow)
+    if shadow is not None and declared is not None:
+        declared = msgspec.structs.replace(declared, alpha=declared.alpha * (1 - COMPARISON))
     if declared is None:
         total = add((old.state.candidate, seen.candidate))
         return msgspec.structs.replace(fresh, state=msgspec.structs.replace(old.state, candidate=total))
@@ -91,6 +123,19 @@ def learn(look: Look, old: Evidence, declared: Guard | None) -> Evidence:
         log_e=decision.log_e,
         limit=decision.limit,
     )
+
+
+def _compare(look: Look, seconds: float, old: Evidence, declared: Guard | None, shadow: Shadow) -> Evidence:
+    """Fold in the answers that came."""
+    found = tally(old.shadow or Tally(), look.joined or Joined(), shadow.tolerance, seconds)
+    guard = declared or PLAIN
+    verdict = agreement.judge(shadow, found, look.spent, comparison_alpha(declared), guard.patience)
+    return msgspec.structs.replace(old, shadow=found, compared=verdict)
+
+
+def comparison_alpha(declared: Guard | None) -> float:
+    """At which level the answers of a shadow are compared, so that both together keep to the guard's."""
+    return declared.alpha * COMPARISON if declared else PLAIN.alpha
 
 
 def _outputs(look: Look) -> tuple[str, ...]:

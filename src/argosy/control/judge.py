@@ -9,10 +9,13 @@ import msgspec
 from argosy.control.evidence import Arm, Evidence, Look, counts, learn
 from argosy.control.metrics import Metrics
 from argosy.control.rollouts import Kept, Rollouts
+from argosy.control.shadow import Shadows
 from argosy.control.state import Declared
 from argosy.control.strategy import Judged, Serving
 from argosy.gateway.traffic import Traffic
+from argosy.monitoring.pairs import Joined
 from argosy.spec.errors import ArgosyError
+from argosy.targets.base import Standing
 
 Stats = Callable[[], Awaitable[Mapping[tuple[str, str], Traffic]]]
 
@@ -22,7 +25,7 @@ class Judge:
 
     def __init__(self, rollouts: Rollouts, stats: Stats, clock: Callable[[], float] = time.time) -> None:
         self.rollouts, self._stats, self._clock = rollouts, stats, clock
-        self.metrics = Metrics()
+        self.metrics, self._shadows = Metrics(), Shadows()
         self.kept: dict[str, Kept] = {}
         self._learned: dict[str, Evidence] = {}
         self.now = clock()
@@ -37,7 +40,7 @@ class Judge:
         serving = msgspec.structs.replace(declared.serving, rollout=kept.progress if kept else None)
         return msgspec.structs.replace(declared, serving=serving)
 
-    async def look(self, declared: Iterable[Declared]) -> None:
+    async def look(self, declared: Iterable[Declared], standings: Mapping[str, Standing]) -> None:
         """Look at both arms of every rollout that goes on. Where the gateway does not tell, nothing is learned."""
         self.now, self._learned = self._clock(), {}
         going_on = [each for each in declared if each.serving.rollout and each.serving.rollout.live]
@@ -47,19 +50,39 @@ class Judge:
             found = await self._stats()
         except ArgosyError:
             return
+        self._shadows.keep(each.endpoint.name for each in going_on)
         for each in going_on:
-            self._learned[each.endpoint.name] = self._learn(each, found)
+            joined = await self._joined(each, standings)
+            self._learned[each.endpoint.name] = await asyncio.to_thread(self._learn, each, found, joined)
 
-    def _learn(self, declared: Declared, found: Mapping[tuple[str, str], Traffic]) -> Evidence:
+    async def _joined(self, declared: Declared, standings: Mapping[str, Standing]) -> Joined | None:
+        """Answers of both arms, while the candidate is in the shadow."""
+        progress = declared.serving.rollout
+        if progress is None or progress.phase != "shadowing":
+            return None
+        arms = [standings.get(each, Standing()).replicas for each in (progress.stable, progress.candidate)]
+        return await self._shadows.look(declared.endpoint.name, progress.number, arms[0], arms[1], self.now)
+
+    def _learn(
+        self, declared: Declared, found: Mapping[tuple[str, str], Traffic], joined: Joined | None = None
+    ) -> Evidence:
         name, progress = declared.endpoint.name, declared.serving.rollout
         assert progress is not None
         arms = (
             Arm(gateway=counts(found.get((name, each), Traffic()))) for each in (progress.candidate, progress.stable)
         )
         came, troubles = self.metrics.take(name, progress.number)
-        look = Look(now=self.now, candidate=next(arms), stable=next(arms), metrics=came, troubles=troubles)
+        look = Look(
+            now=self.now,
+            candidate=next(arms),
+            stable=next(arms),
+            metrics=came,
+            troubles=troubles,
+            joined=joined,
+            spent=progress.spent,
+        )
         old = Evidence() if progress.phase == "starting" else self.kept[name].evidence
-        return learn(look, old, declared.endpoint.guard)
+        return learn(look, old, declared.endpoint.guard, declared.endpoint.rollout.shadow)
 
     def evidence(self, name: str) -> Evidence:
         """What is known of an endpoint's last rollout."""
@@ -69,6 +92,11 @@ class Judge:
     def judged(self, name: str) -> Judged:
         """The guard's verdict as the decision takes it."""
         found = self.evidence(name)
+        return Judged(verdict=found.verdict, reason=found.reason)
+
+    def shadowed(self, name: str) -> Judged:
+        """What the comparison of answers says, as the decision takes it."""
+        found = self.evidence(name).compared
         return Judged(verdict=found.verdict, reason=found.reason)
 
     def exposed(self, name: str) -> int:

@@ -40,7 +40,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
-    """What the guard says of the candidate."""
+    """What the guard says of the candidate, or the comparison of answers of its shadow."""
 
     verdict: Literal["hold", "advance", "pause", "rollback"] = "hold"
     reason: str = ""
@@ -55,6 +55,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     routed: frozenset[str] = frozenset()
     now: float = 0.0
     judged: Judged = Judged()
+    shadowed: Judged = Judged()
     exposed: int = 0
 
     def of(self, revision: str | None) -> Seen:
@@ -136,6 +137,8 @@ def _moved(seen: Observation, wanted: Wanted, state: Serving, progress: Progress
         return _back(state, progress, "rolled-back", f"it does not become ready: {candidate.failed}")
     if seen.judged.verdict == "rollback" and progress.phase != "starting" and progress.order != "promote":
         return _back(state, progress, "rolled-back", seen.judged.reason)
+    if seen.shadowed.verdict == "rollback" and progress.phase == "shadowing" and progress.order != "promote":
+        return _back(state, progress, "rolled-back", seen.shadowed.reason)
     if progress.phase == "warm":
         if progress.spent >= wanted.policy.keep_warm:
             progress = enter(progress, "done", reason=progress.reason)
@@ -143,7 +146,13 @@ def _moved(seen: Observation, wanted: Wanted, state: Serving, progress: Progress
     whole = candidate.ready >= wanted.replicas or (candidate.ready > 0 and not stable.ready)
     if progress.order == "promote" and whole:
         return _promoted(wanted, progress, "on demand")
-    if progress.phase == "starting":
+    if progress.phase == "starting" and wanted.policy.shadow:
+        begun = enter(progress, "shadowing") if whole and stable.ready else progress
+        return msgspec.structs.replace(state, rollout=begun)
+    if progress.phase == "shadowing" and not _shadowed(seen, wanted, progress, whole):
+        waits = "paused on demand" if progress.paused else seen.shadowed.reason
+        return msgspec.structs.replace(state, rollout=msgspec.structs.replace(progress, reason=waits))
+    if progress.phase in ("starting", "shadowing"):
         return _started(wanted, state, progress, candidate, whole)
     return _shifted(seen, wanted, state, progress, whole)
 
@@ -181,6 +190,11 @@ def _started(wanted: Wanted, state: Serving, progress: Progress, candidate: Seen
         progress = enter(progress, "shifting")
         progress = msgspec.structs.replace(progress, weight=_share(wanted, progress, candidate))
     return msgspec.structs.replace(state, rollout=progress)
+
+
+def _shadowed(seen: Observation, wanted: Wanted, progress: Progress, whole: bool) -> bool:
+    """Whether the shadow is over: it has ended well, or is not asked for any more."""
+    return not progress.paused and whole and (wanted.policy.shadow is None or seen.shadowed.verdict == "advance")
 
 
 def _shifted(seen: Observation, wanted: Wanted, state: Serving, progress: Progress, whole: bool) -> Serving:
@@ -221,7 +235,7 @@ def weights(seen: Observation, state: Serving) -> tuple[tuple[str, int], ...]:
     progress = state.rollout
     if state.active is None:
         return ()
-    if progress is None or not progress.live or progress.phase == "starting":
+    if progress is None or not progress.live or progress.phase in ("starting", "shadowing"):
         return ((state.active, WHOLE),)
     share = progress.weight
     if not seen.of(progress.candidate).ready:
@@ -230,6 +244,14 @@ def weights(seen: Observation, state: Serving) -> tuple[tuple[str, int], ...]:
         share = WHOLE
     pairs = ((progress.stable, WHOLE - share), (progress.candidate, share))
     return tuple(pair for pair in pairs if pair[1])
+
+
+def shadow(seen: Observation, state: Serving) -> str:
+    """The revision that gets copies of requests, if any: its answers go to nobody."""
+    progress = state.rollout
+    if progress is None or progress.phase != "shadowing" or not seen.of(progress.candidate).ready:
+        return ""
+    return progress.candidate
 
 
 def scales(seen: Observation, wanted: Wanted, state: Serving) -> list[tuple[str, int]]:
@@ -243,7 +265,7 @@ def scales(seen: Observation, wanted: Wanted, state: Serving) -> list[tuple[str,
             return [(state.active, wanted.replicas if wanted.elastic else state.held)]
         return [(wanted.revision, wanted.replicas)]
     wanted = _awake(wanted) if wanted.elastic else wanted
-    if wanted.policy.strategy == "recreate" and progress.phase == "starting":
+    if wanted.policy.strategy == "recreate" and progress.phase == "starting" and not wanted.policy.shadow:
         stopped = not seen.of(progress.stable).alive
         return [(progress.stable, 0), (progress.candidate, wanted.replicas if stopped else 0)]
     return [(progress.stable, progress.held), (progress.candidate, wanted.replicas)]

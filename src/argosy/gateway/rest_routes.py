@@ -27,7 +27,8 @@ def endpoint_paths(config: GatewayConfig, endpoint: EndpointRoute, targets: Targ
         nothing = {"error": f"endpoint '{endpoint.endpoint}' has no revision that takes traffic"}
         routes.append(direct(_below(base), 503, nothing, private=endpoint.auth))
     else:
-        routes.append(forward(config, endpoint, _below(base), targets.mirrored(endpoint, led, HTTP)))
+        shares = targets.mirrored(endpoint, led, HTTP)
+        routes += [forward(config, endpoint, {**_below(base), **also}, action) for also, action in shares]
     return routes
 
 
