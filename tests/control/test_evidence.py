@@ -5,7 +5,8 @@ import math
 import msgspec
 import pytest
 
-from argosy.control.evidence import Arm, Evidence, Look, comparison_alpha, counts, learn
+from argosy.control.arm import Arm, counts
+from argosy.control.evidence import Evidence, Look, comparison_alpha, learn
 from argosy.gateway.traffic import Bin, Traffic
 from argosy.monitoring.pairs import Joined
 from argosy.serving.answers import Answer, Output

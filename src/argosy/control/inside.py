@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from argosy.control.arm import Told
 from argosy.gateway.admin import Admin
 from argosy.monitoring.arm import add
 from argosy.serving.counts import Counts
@@ -12,22 +13,15 @@ from argosy.spec.errors import ArgosyError
 from argosy.targets.base import Replica
 
 PATH = "/argosy/counts"
-SECONDS = 1.0
+SECONDS = 2.0
 _DECODER = msgspec.json.Decoder(dict[str, dict[str, Counts]])
 
 
-class Told(msgspec.Struct, frozen=True):
-    """What one process of a replica has counted since it was `started` (seconds since 1970)."""
-
-    started: float
-    counts: Counts
-
-
-async def told(replicas: Sequence[Replica]) -> dict[str, Told]:
-    """By process. Those that do not answer within a second are left out."""
+async def told(replicas: Sequence[Replica]) -> dict[str, Told | None]:
+    """By process; None for those that do not answer in time."""
     found = await asyncio.gather(*(_counts(each) for each in replicas))
     pairs = zip(replicas, found, strict=True)
-    return {f"{each.id}/{each.pid}": Told(each.started, counts) for each, counts in pairs if counts is not None}
+    return {f"{each.id}/{each.pid}": counts and Told(each.started, counts) for each, counts in pairs}
 
 
 async def _counts(replica: Replica) -> Counts | None:

@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import msgspec
 
-from argosy.control.evidence import Arm, Evidence, Look, counts, learn
+from argosy.control.arm import Arm, counts
+from argosy.control.evidence import Evidence, Look, learn
+from argosy.control.inside import told
 from argosy.control.metrics import Metrics
 from argosy.control.rollouts import Kept, Rollouts
 from argosy.control.shadow import Shadows
@@ -53,7 +55,19 @@ class Judge:
         self._shadows.keep(each.endpoint.name for each in going_on)
         for each in going_on:
             joined = await self._joined(each, standings)
-            self._learned[each.endpoint.name] = await asyncio.to_thread(self._learn, each, found, joined)
+            arms = await self._arms(each, found, standings)
+            self._learned[each.endpoint.name] = await asyncio.to_thread(self._learn, each, arms, joined)
+
+    async def _arms(
+        self, declared: Declared, found: Mapping[tuple[str, str], Traffic], standings: Mapping[str, Standing]
+    ) -> tuple[Arm, Arm]:
+        """Candidate and stable as gateway and replicas count them."""
+        progress, name = declared.serving.rollout, declared.endpoint.name
+        assert progress is not None
+        pair = (progress.candidate, progress.stable)
+        inside = await asyncio.gather(*(told(standings.get(each, Standing()).replicas) for each in pair))
+        outside = [counts(found.get((name, each), Traffic())) for each in pair]
+        return Arm(gateway=outside[0], replicas=inside[0]), Arm(gateway=outside[1], replicas=inside[1])
 
     async def _joined(self, declared: Declared, standings: Mapping[str, Standing]) -> Joined | None:
         """Answers of both arms, while the candidate is in the shadow."""
@@ -63,19 +77,14 @@ class Judge:
         arms = [standings.get(each, Standing()).replicas for each in (progress.stable, progress.candidate)]
         return await self._shadows.look(declared.endpoint.name, progress.number, arms[0], arms[1], self.now)
 
-    def _learn(
-        self, declared: Declared, found: Mapping[tuple[str, str], Traffic], joined: Joined | None = None
-    ) -> Evidence:
+    def _learn(self, declared: Declared, arms: tuple[Arm, Arm], joined: Joined | None) -> Evidence:
         name, progress = declared.endpoint.name, declared.serving.rollout
         assert progress is not None
-        arms = (
-            Arm(gateway=counts(found.get((name, each), Traffic()))) for each in (progress.candidate, progress.stable)
-        )
         came, troubles = self.metrics.take(name, progress.number)
         look = Look(
             now=self.now,
-            candidate=next(arms),
-            stable=next(arms),
+            candidate=arms[0],
+            stable=arms[1],
             metrics=came,
             troubles=troubles,
             joined=joined,
