@@ -42,7 +42,7 @@ def endpoint_calls(config: GatewayConfig, endpoint: EndpointRoute, targets: Targ
         routes += _forward(config, endpoint, [here, _exactly(VERSION, version)], revisions, targets)
     missing = f"endpoint '{endpoint.endpoint}' does not serve this version"
     routes.append(_refuse(config, endpoint, [here, _present(VERSION)], NOT_FOUND, missing))
-    if by_weight := _forward(config, endpoint, [here], endpoint.revisions, targets, mirrored=True):
+    if by_weight := _forward(config, endpoint, [here], endpoint.public, targets, mirrored=True):
         return routes + by_weight
     nothing = f"endpoint '{endpoint.endpoint}' has no revision that answers gRPC"
     return [*routes, _refuse(config, endpoint, [here], UNAVAILABLE, nothing)]
