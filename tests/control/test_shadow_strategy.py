@@ -79,6 +79,20 @@ def test_where_the_stable_one_is_gone_a_shadow_still_answers_nobody():
     assert world.weights == (("a", 100),)
 
 
+def test_a_shadow_waits_for_a_stable_one_that_is_down_and_promotion_does_not():
+    world, b = serving(shadowed(CANARY))
+    world.ready["a"] = 0
+    for _ in range(4):
+        world.step(b)
+        world.ready["b"] = 2
+    assert world.state.rollout
+    assert world.state.rollout.phase == "starting"
+    assert "promote skips it" in world.state.rollout.reason
+    assert order(world, "promote")
+    world.step(b)
+    assert world.weights == (("b", 100),)
+
+
 def test_a_declaration_without_the_shadow_ends_it():
     world, b = serving(shadowed(CANARY))
     world.run(b, 4)

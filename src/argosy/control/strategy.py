@@ -12,6 +12,7 @@ WHOLE = 100
 """What the weights of a route add up to, if it has any."""
 UNSTEADY = 3
 """How many more replicas of the candidate than of the stable one may have to be replaced: one request can end two."""
+NO_STABLE = "the stable revision is not ready, so that a shadow has nothing to be compared with; promote skips it"
 HALF = 50
 """What a rolling candidate may have before its guard is sure."""
 
@@ -147,8 +148,10 @@ def _moved(seen: Observation, wanted: Wanted, state: Serving, progress: Progress
     if progress.order == "promote" and whole:
         return _promoted(wanted, progress, "on demand")
     if progress.phase == "starting" and wanted.policy.shadow:
-        begun = enter(progress, "shadowing") if whole and stable.ready else progress
-        return msgspec.structs.replace(state, rollout=begun)
+        if whole and stable.ready:
+            progress = enter(progress, "shadowing")
+        waits = "" if stable.ready else NO_STABLE
+        return msgspec.structs.replace(state, rollout=msgspec.structs.replace(progress, reason=waits))
     if progress.phase == "shadowing" and not _shadowed(seen, wanted, progress, whole):
         waits = "paused on demand" if progress.paused else seen.shadowed.reason
         return msgspec.structs.replace(state, rollout=msgspec.structs.replace(progress, reason=waits))
