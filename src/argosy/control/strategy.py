@@ -132,14 +132,8 @@ def _moved(seen: Observation, wanted: Wanted, state: Serving, progress: Progress
     candidate, stable = seen.of(progress.candidate), seen.of(progress.stable)
     if progress.order == "abort":
         return _back(state, progress, "aborted", "on demand")
-    if progress.phase != "starting" and progress.order != "promote" and (why := _unsteady(progress, candidate)):
-        return _back(state, progress, "rolled-back", why)
-    if candidate.failed and not candidate.ready:
-        return _back(state, progress, "rolled-back", f"it does not become ready: {candidate.failed}")
-    if seen.judged.verdict == "rollback" and progress.phase != "starting" and progress.order != "promote":
-        return _back(state, progress, "rolled-back", seen.judged.reason)
-    if seen.shadowed.verdict == "rollback" and progress.phase == "shadowing" and progress.order != "promote":
-        return _back(state, progress, "rolled-back", seen.shadowed.reason)
+    if harm := _harm(seen, progress, candidate):
+        return _back(state, progress, "rolled-back", harm)
     if progress.phase == "warm":
         if progress.spent >= wanted.policy.keep_warm:
             progress = enter(progress, "done", reason=progress.reason)
@@ -148,16 +142,33 @@ def _moved(seen: Observation, wanted: Wanted, state: Serving, progress: Progress
     if progress.order == "promote" and whole:
         return _promoted(wanted, progress, "on demand")
     if progress.phase == "starting" and wanted.policy.shadow:
-        if whole and stable.ready:
-            progress = enter(progress, "shadowing")
-        waits = "" if stable.ready else NO_STABLE
-        return msgspec.structs.replace(state, rollout=msgspec.structs.replace(progress, reason=waits))
+        return msgspec.structs.replace(state, rollout=_before_shadow(progress, whole, stable))
     if progress.phase == "shadowing" and not _shadowed(seen, wanted, progress, whole):
         waits = "paused on demand" if progress.paused else seen.shadowed.reason
         return msgspec.structs.replace(state, rollout=msgspec.structs.replace(progress, reason=waits))
     if progress.phase in ("starting", "shadowing"):
         return _started(wanted, state, progress, candidate, whole)
     return _shifted(seen, wanted, state, progress, whole)
+
+
+def _harm(seen: Observation, progress: Progress, candidate: Seen) -> str:
+    """Why the stable revision takes the traffic back, if it does. A promotion on demand asks no judge."""
+    judged = progress.phase != "starting" and progress.order != "promote"
+    if judged and (why := _unsteady(progress, candidate)):
+        return why
+    if candidate.failed and not candidate.ready:
+        return f"it does not become ready: {candidate.failed}"
+    if judged and seen.judged.verdict == "rollback":
+        return seen.judged.reason or "the guard found harm"
+    if judged and progress.phase == "shadowing" and seen.shadowed.verdict == "rollback":
+        return seen.shadowed.reason or "its answers differ"
+    return ""
+
+
+def _before_shadow(progress: Progress, whole: bool, stable: Seen) -> Progress:
+    if whole and stable.ready:
+        return enter(progress, "shadowing")
+    return msgspec.structs.replace(progress, reason="" if stable.ready else NO_STABLE)
 
 
 def _unsteady(progress: Progress, candidate: Seen) -> str:
