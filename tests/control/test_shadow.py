@@ -177,3 +177,27 @@ async def test_a_shadow_that_is_killed_or_hangs_hurts_no_request_and_promotion_s
         over = await ended(call, 1)
         await load.more(50)
     assert (over["phase"], load.bad, load.versions) == ("done", [], {"1", "2"}), over
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+async def test_answers_over_grpc_are_compared_too(platform: Up):
+    import numpy as np
+    import tritonclient.grpc as triton
+
+    def calls() -> dict[str, Any]:
+        deployed = platform.call("PUT", "/v1/endpoints/digits", ENDPOINT, wait=60)
+        rollout = CANARY | {"shadow": SHADOW | {"requests": 40}}
+        platform.call("PUT", "/v1/endpoints/digits", {"model": "digits:2", "rollout": rollout})
+        client = triton.InferenceServerClient(deployed["url"].split("/")[2])
+        given = triton.InferInput("x", [1, 4], "FP32").set_data_from_numpy(np.ones((1, 4), "f4"))
+        end = time.monotonic() + PATIENCE
+        while (found := platform.call("GET", "/v1/endpoints/digits/rollout"))["phase"] in ("starting", "shadowing"):
+            assert time.monotonic() < end, found
+            for _ in range(10):
+                client.infer("digits", [given], headers={"authorization": f"Bearer {deployed['key']}"})
+        client.close()
+        return found
+
+    found = await asyncio.to_thread(calls)
+    assert (found["phase"], found["shadow"]["verdict"], found["shadow"]["agreement"]) == ("shifting", "advance", 1.0)
+    assert found["shadow"]["compared"] >= 40
