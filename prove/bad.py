@@ -53,7 +53,7 @@ LONGEST = 300.0
 ENDPOINT: dict[str, Any] = {
     "model": "shapes:1",
     "resources": {"memory": MEMORY},
-    "guard": {"latency_tolerance": 1.5, "latency_margin": 2.0},
+    "guard": {"latency_tolerance": 1.5, "latency_margin": 2.0, "prediction_tolerance": 0.02},
     "rollout": {"strategy": "canary", "steps": [{"weight": 10, "requests": 200}, {"weight": 50, "requests": 500}]},
 }
 

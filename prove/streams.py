@@ -14,6 +14,7 @@ from argosy.monitoring import errors, latency, metric, predictions
 from argosy.monitoring.binary import log_e, mix
 from argosy.monitoring.evidence import SHARES
 from argosy.serving.counts import bucket, edge
+from argosy.spec.guard import Guard
 
 Arrays = npt.NDArray[np.float64]
 RATE, SHARE, STABLE_ERRORS = 100, 0.05, 0.005
@@ -21,6 +22,7 @@ MEDIAN, SIGMA = 0.05, 0.6
 HISTORY = 20_000
 BOUNDED, UNBOUNDED, CLASSES = 4, 3, 10
 ALPHA = 0.01
+TOLERATED = latency.factor_buckets(Guard().latency_tolerance)
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,12 @@ class Harm:
     def __init__(self, rng: np.random.Generator, scenario: Scenario, rollouts: int) -> None:
         self.rng, self.size = rng, rollouts
         self.scenario = scenario
-        past = np.bincount([bucket(float(x)) for x in Scenario("").latencies(rng, HISTORY)], minlength=latency.BUCKETS)
+        past = np.bincount(
+            [bucket(float(x)) + TOLERATED for x in Scenario("").latencies(rng, HISTORY)], minlength=latency.BUCKETS
+        )
         at = latency.cuts(past.astype(float))
         self.g = latency.slopes(latency.cells(past.astype(float), at))
-        self.cells = [_masses(who, at) for who in (scenario, Scenario(""))]
+        self.cells = [_masses(scenario, at), _masses(Scenario(""), at, TOLERATED)]
         self.past_n, self.past_k = (
             np.full(rollouts, float(HISTORY)),
             rng.binomial(HISTORY, STABLE_ERRORS, rollouts) * 1.0,
@@ -109,8 +113,8 @@ class Harm:
         self.square, self.looks = self.square + d * d, self.looks + 1
 
 
-def _masses(scenario: Scenario, at: list[int]) -> Arrays:
-    ends = [scenario.below(edge(index - 1)) for index in at]
+def _masses(scenario: Scenario, at: list[int], moved: int = 0) -> Arrays:
+    ends = [scenario.below(edge(index - 1 - moved)) for index in at]
     return np.diff([0.0, *ends, 1.0])
 
 

@@ -38,3 +38,9 @@ def test_what_is_wrong_is_told_with_its_place(tmp_path, text, words):
         read(tmp_path, text)
     assert words in caught.value.message
     assert str(tmp_path) in caught.value.message
+
+
+def test_lists_are_told_without_what_is_empty():
+    keys = [{"name": "app", "id": "", "burst": None, "test": False, "requests_per_second": 5.0}]
+    line = declaration.change_line({"field": "keys", "old": [], "new": keys})
+    assert line == 'keys: [] → [{"name":"app","requests_per_second":5.0}]'

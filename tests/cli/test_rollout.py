@@ -10,19 +10,21 @@ from argosy.cli.rollout_picture import picture
 from argosy.control.evidence import Evidence
 from argosy.control.rollout import Progress
 from argosy.control.rollout_status import rollout_status
-from argosy.monitoring import guard
+from argosy.monitoring import agreement, guard
+from argosy.monitoring.agreement import PerOutput, Tally
+from argosy.monitoring.binary import interval
 from argosy.monitoring.evidence import Observation, start
 from argosy.serving.counts import Counts
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.guard import Guard
-from argosy.spec.rollout import Rollout
+from argosy.spec.rollout import Rollout, Shadow
 from argosy.targets.base import Revision
 
 
-def drawn(progress: Progress, evidence: Evidence) -> str:
+def drawn(progress: Progress, evidence: Evidence, shadow: Shadow | None = None) -> str:
     import msgspec
 
-    endpoint = Endpoint(name="digits", model="m:2", rollout=Rollout(strategy="canary"), guard=Guard())
+    endpoint = Endpoint(name="digits", model="m:2", rollout=Rollout(strategy="canary", shadow=shadow), guard=Guard())
     revisions = {
         each: Revision(id=each, endpoint="digits", model="m", version=version, digest="sha256:0")
         for each, version in (("a", "1"), ("b", "2"))
@@ -55,3 +57,28 @@ def test_every_command_is_there(name: str, capsys: pytest.CaptureFixture[str]):
         argosy.main(["rollout", name, "--help"])
     assert end.value.code == 0
     assert f"argosy rollout {name} digits" in capsys.readouterr().out
+
+
+def test_it_draws_the_comparison_of_a_shadow():
+    output = PerOutput(compared=400, disagreed=20, largest=0.5, total=4.0, numbers=400)
+    found = Tally(
+        compared=400,
+        disagreed=22,
+        candidate_failed=2,
+        unmatched=(3, 0),
+        outputs={"y": output},
+        latency=({60: 400}, {70: 398}),
+        examples=(("id-1", "output 'y'"),),
+    )
+    shadow = Shadow(requests=800, share=0.5)
+    compared = agreement.judge(shadow, found, 9.0, 0.01, 60.0)
+    progress = Progress(number=1, candidate="b", stable="a", held=1, phase="shadowing", reason=compared.reason)
+    text = drawn(progress, Evidence(shadow=found, compared=compared), shadow)
+    assert "digits rollout 1 (canary): shadowing" in text
+    assert "██████████░░░░░░░░░░ 400 of 800 answers compared, 0.5 of the requests; 3 without the other's" in text
+    low, high = interval(378, 400, 0.0025)
+    assert f"agreement 94.50% ({low:.2%} to {high:.2%})" in text
+    assert "needed 99.00%; failed: candidate 2, stable 0; latency p50" in text
+    assert "y       95.00%  0.5                 0.01" in text
+    assert "disagree: id-1 (output 'y')" in text
+    assert text.count("shadow: rollback: 94.50% of 400 answers agree, surely fewer than 99.00%") == 1

@@ -27,7 +27,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     place = Home(tmp_path_factory.mktemp("h")).create()
     place.config.write_text("control: {port: 0}\ngateway: {port: 0}\n")
     yield place
-    strays.end([*strays.gateways(place), *strays.replicas(place)[0]], drain=0.0)
+    strays.end([*strays.gateways(place), *strays.rooms(place), *strays.replicas(place)[0]], drain=0.0)
 
 
 @pytest.fixture

@@ -37,6 +37,16 @@ def picky(factor: float) -> bytes:
     return onnx.ModelProto.SerializeToString(model, deterministic=True)
 
 
+def blind(factor: float) -> bytes:
+    """y = factor * |x|: right for no number below zero."""
+    shapes = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in ("x", "y")]
+    constant = numpy_helper.from_array(np.float32([factor]), "factor")
+    nodes = [helper.make_node("Abs", ["x"], ["a"]), helper.make_node("Mul", ["a", "factor"], ["y"])]
+    graph = helper.make_graph(nodes, "g", shapes[:1], shapes[1:], [constant])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return onnx.ModelProto.SerializeToString(model, deterministic=True)
+
+
 def push(
     store: Store,
     folder: Path,

@@ -4,6 +4,7 @@ import json
 import socket
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -242,6 +243,15 @@ def test_declared_keys_and_limits_hold_as_soon_as_they_are_answered(platform: Up
     assert not any(each["x-api-key"] in told for each in texts.values())
     platform.call("DELETE", path)
     assert "ops" not in {each["name"] for each in platform.call("GET", "/v1/keys") if not each["revoked"]}
+
+
+def test_first_deploys_at_once_make_one_key(platform: Up):
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: platform.call("PUT", "/v1/endpoints/once", {"model": "digits:1"}), range(4)))
+    assert sum(each["key"] is not None for each in found) == 1
+    good = [each for each in platform.call("GET", "/v1/keys") if "once" in each["scopes"] and not each["revoked"]]
+    assert [each["id"] for each in good] == [each["key_id"] for each in found if each["key_id"]]
+    platform.call("DELETE", "/v1/endpoints/once")
 
 
 def over(answer: httpx.Response) -> httpx.Response | None:

@@ -1,11 +1,18 @@
 """What the guard learns from counters that only grow, through restarts of whoever counts or asks."""
 
-import msgspec
+import math
 
-from argosy.control.evidence import Arm, Evidence, Look, counts, learn
+import msgspec
+import pytest
+
+from argosy.control.arm import Arm, counts
+from argosy.control.evidence import Evidence, Look, comparison_alpha, learn
 from argosy.gateway.traffic import Bin, Traffic
+from argosy.monitoring.pairs import Joined
+from argosy.serving.answers import Answer, Output
 from argosy.serving.counts import Counts
 from argosy.spec.guard import Guard
+from argosy.spec.rollout import Shadow
 
 GUARD = Guard(min_requests=10)
 
@@ -50,6 +57,47 @@ def test_a_gateway_that_starts_anew_is_no_evidence():
     assert (seen.exposed, seen.state.candidate.errors) == (5, 0)
     seen = learn(look(4.0, (4, 3), (160, 0)), seen, GUARD)
     assert (seen.exposed, seen.state.candidate.errors) == (6, 0)
+
+
+def shadowing(now: float, answers: int, wrong: int, seen: int) -> Look:
+    joined = Joined(pairs=tuple((pair(n), pair(n, wrong=n < wrong)) for n in range(answers)))
+    return msgspec.structs.replace(look(now, (seen, 0), (1000 + seen, 0)), joined=joined, spent=now)
+
+
+def pair(n: int, *, wrong: bool = False) -> Answer:
+    return Answer(f"id-{n}", "ok", 2_000_000, (Output("y", "INT64", (1,), int(wrong).to_bytes(8, "little")),))
+
+
+@pytest.mark.parametrize("declared", [None, GUARD])
+def test_copies_in_the_shadow_are_compared_and_are_nobodys_answers(declared: Guard | None):
+    shadow = Shadow(requests=60)
+    seen = learn(shadowing(1.0, 0, 0, 0), Evidence(), declared, shadow)
+    seen = learn(shadowing(2.0, 50, 0, 50), seen, declared, shadow)
+    assert (seen.exposed, seen.compared.verdict) == (0, "hold")
+    seen = learn(shadowing(3.0, 50, 0, 100), seen, declared, shadow)
+    assert (seen.exposed, seen.compared.verdict, seen.state.candidate.requests) == (0, "advance", 100)
+    assert msgspec.json.decode(msgspec.json.encode(seen), type=Evidence) == seen
+    seen = learn(look(4.0, (105, 0), (1200, 0)), seen, declared, shadow)
+    assert seen.exposed == 0, "copies that came before the gateway had the next route"
+    seen = learn(look(5.0, (112, 0), (1300, 0)), seen, declared, shadow)
+    assert seen.exposed == 7
+
+
+@pytest.mark.parametrize("declared", [None, GUARD])
+def test_answers_that_differ_are_a_verdict_and_too_few_are_none(declared: Guard | None):
+    seen = learn(shadowing(1.0, 0, 0, 0), Evidence(), declared, Shadow())
+    bad = learn(shadowing(2.0, 40, 20, 40), seen, declared, Shadow())
+    assert bad.compared.verdict == "rollback"
+    for second in range(14):
+        seen = learn(shadowing(6.0 + 5 * second, 0, 0, 0), seen, declared, Shadow())
+    assert (seen.compared.verdict, seen.shadow and seen.shadow.silent) == ("pause", 70.0)
+    assert "no data" in seen.compared.reason
+
+
+def test_guard_and_comparison_keep_to_the_guards_alpha_together():
+    seen = learn(shadowing(1.0, 0, 0, 0), Evidence(), GUARD, Shadow())
+    seen = learn(shadowing(2.0, 10, 0, 10), seen, GUARD, Shadow())
+    assert comparison_alpha(GUARD) + math.exp(-seen.limit) == pytest.approx(GUARD.alpha)
 
 
 def test_without_a_guard_requests_are_counted():

@@ -6,14 +6,12 @@ from argosy.control.honoured import PENDING, check_honoured
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.guard import Guard, Metric
-from argosy.spec.rollout import Rollout, Shadow
 from argosy.spec.scaling import Scaling, WaitingRoom
 from argosy.spec.settings import PrometheusSettings, Settings
 from argosy.spec.slo import Slo
 
 USES = {
     "slos": {"slos": (Slo(),)},
-    "rollout.shadow": {"rollout": Rollout(shadow=Shadow())},
     "waiting without replicas.min of 0": {"waiting": WaitingRoom(size=3)},
 }
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
@@ -83,6 +84,8 @@ async def test_whoever_waits_survives_the_controller(home: Home, package: str, s
     url = deploy(platform, package)
     until(lambda: asleep(platform))
     (room,) = strays.rooms(home)
+    soft, hard = room.rlimit(psutil.RLIMIT_NOFILE)
+    assert soft == hard
     platform.kill()
     asking = asyncio.create_task(ask(url, 20))
     await asyncio.sleep(0.5)

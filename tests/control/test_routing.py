@@ -3,8 +3,10 @@
 from argosy.control.decide import Route
 from argosy.control.routing import api_keys, endpoint_route, upstreams
 from argosy.gateway.model import ApiKey, Upstream
+from argosy.gateway.shaping import Mirror
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.limits import Limits
+from argosy.spec.rollout import Rollout, Shadow
 from argosy.spec.settings import GatewaySettings
 from argosy.store.key import KeyRecord
 from argosy.targets.base import Phase, Replica, Revision, Standing
@@ -36,6 +38,19 @@ def test_a_route_carries_weights_versions_and_what_the_endpoint_declares():
     assert (route.timeout, route.retries, route.auth, route.limits) == (5, 1, False, limits)
     assert [(each.revision, each.version, each.weight) for each in route.revisions] == [("r", "7", 100)]
     assert endpoint_route(endpoint, Route(), revisions, standings).revisions == ()
+
+
+def test_a_shadow_gets_copies_of_the_declared_share_and_no_weight():
+    revisions = {
+        id: Revision(id=id, endpoint="d", model="m", version=version, digest="sha256:0")
+        for id, version in (("r", "7"), ("s", "8"))
+    }
+    endpoint = Endpoint(name="d", model="m:8", rollout=Rollout(shadow=Shadow(share=0.25)))
+    route = endpoint_route(endpoint, Route((("r", 100),), "s"), revisions, {})
+    assert [(each.revision, each.weight) for each in route.revisions] == [("r", 100), ("s", 0)]
+    assert [each.revision for each in route.public] == ["r"]
+    assert route.mirror == Mirror(revision="s", percent=25.0)
+    assert endpoint_route(endpoint, Route((("r", 100),)), revisions, {}).mirror is None
 
 
 def test_keys_have_their_own_rate_or_the_gateways_and_revoked_ones_are_gone():

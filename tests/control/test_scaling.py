@@ -9,8 +9,8 @@ import pytest
 
 from argosy.control.decide import Serving
 from argosy.control.measure import Work, read
-from argosy.control.rollout import Progress
-from argosy.control.scaling import Scaler
+from argosy.control.rollout import Phase, Progress
+from argosy.control.scaling import Scaler, arms
 from argosy.control.state import Declared
 from argosy.gateway.traffic import Traffic
 from argosy.spec.endpoint import Endpoint
@@ -32,6 +32,7 @@ class World:
         self.answered: Counter[int] = Counter()
         self.came = self.waited = self.shifted = 0
         self.shift: float | None = None
+        self.phase: Phase = "shifting"
         self.fails = False
         self.scaler = self.restarted()
 
@@ -57,7 +58,7 @@ class World:
     @property
     def declared(self) -> Declared:
         """With a `shift`, that share of the requests goes to the candidate `c` of a rollout."""
-        rollout = Progress(number=1, candidate="c", stable="r", held=1, phase="shifting")
+        rollout = Progress(number=1, candidate="c", stable="r", held=1, phase=self.phase)
         serving = Serving(active=self.active, held=1, rollout=None if self.shift is None else rollout)
         return Declared(
             endpoint=self.endpoint,
@@ -175,6 +176,14 @@ async def test_during_a_rollout_the_load_of_both_arms_counts():
     assert grown[-1] >= 5
     both.active, both.shift = "c", 1.0
     assert min(await both.seconds(60, 50)) >= grown[-1], "once it has all, it needs no fewer"
+
+
+def test_copies_in_the_shadow_are_no_load():
+    world = World(SCALING)
+    world.shift = 0.0
+    assert set(arms(world.declared)) == {"r", "c"}
+    world.phase = "shadowing"
+    assert arms(world.declared) == ("r",)
 
 
 async def test_cold_starts_are_measured():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from argosy.control.decide import Judged, Observation, Remove, Route, Scale, Seen, Serving, Wanted, decide
 from argosy.control.rollout import WENT_BACK, command
 from argosy.spec.errors import Conflict
-from argosy.spec.rollout import Rollout, Step
+from argosy.spec.rollout import Rollout, Shadow, Step
 
 CANARY = Rollout(strategy="canary", steps=(Step(weight=5, requests=10), Step(weight=50, seconds=3.0)), keep_warm=10.0)
 
@@ -24,16 +24,24 @@ class World:
         self.now = 1000.0
         self.exposed: dict[int, int] = {}
         self.judged = Judged()
+        self.shadowed = Judged()
+        self.shadow = ""
         self.replaced: dict[str, int] = {}
 
     def step(self, wanted: Wanted | None, gateway_works: bool = True, seconds: float = 1.0) -> None:
         self.now += seconds
         running = {r: self.seen(r, n) for r, n in self.ready.items()}
-        routed = frozenset(revision for revision, _ in self.weights)
+        routed = frozenset([*(revision for revision, _ in self.weights), *([self.shadow] if self.shadow else [])])
         number = self.state.rollout.number if self.state.rollout else 0
         exposed = self.exposed.get(number, 0)
         seen = Observation(
-            wanted=wanted, running=running, routed=routed, now=self.now, judged=self.judged, exposed=exposed
+            wanted=wanted,
+            running=running,
+            routed=routed,
+            now=self.now,
+            judged=self.judged,
+            shadowed=self.shadowed,
+            exposed=exposed,
         )
         before, was = dict(self.ready), self.state
         actions, self.state = decide(seen, self.state)
@@ -45,12 +53,13 @@ class World:
                 self.ready[action.revision] = min(self.ready[action.revision], action.replicas)
             elif isinstance(action, Route):
                 self.check_route(action, running)
-                self.weights = action.weights if gateway_works else self.weights
+                if gateway_works:
+                    self.weights, self.shadow = action.weights, action.shadow
             else:
                 assert action.revision not in routed, "nothing that has traffic is stopped"
                 self.want.pop(action.revision, None)
                 del self.ready[action.revision]
-        self.check(wanted, before, was)
+        self.check(wanted, before, was, gateway_works)
         if self.state.rollout:
             share = dict(self.weights).get(self.state.rollout.candidate, 0)
             number = self.state.rollout.number
@@ -73,12 +82,19 @@ class World:
 
     def check_route(self, route: Route, running: dict[str, Seen]) -> None:
         assert sum(weight for _, weight in route.weights) in (0, 100)
+        if route.shadow:
+            assert running[route.shadow].ready, "only the ready get copies"
+            assert route.shadow not in dict(route.weights), "no caller sees a shadow's answer"
         if len(route.weights) > 1:
             assert all(running[revision].ready for revision, _ in route.weights), "only the ready share"
 
-    def check(self, wanted: Wanted | None, before: dict[str, int], was: Serving) -> None:
+    def check(self, wanted: Wanted | None, before: dict[str, int], was: Serving, gateway_works: bool) -> None:
         """Who serves goes on with all it had until another is as strong, or until it is declared smaller itself."""
-        assert not {revision for revision, _ in self.weights} & self.broken
+        assert not {self.shadow, *(revision for revision, _ in self.weights)} & self.broken
+        if rollout := self.state.rollout:
+            before_users = rollout.phase in ("starting", "shadowing")
+            assert not (before_users and rollout.weight), "no share before the shadow is over"
+            assert rollout.phase == "shadowing" or not (self.shadow == rollout.candidate and gateway_works)
         old, new, rollout = was.active, self.state.active, self.state.rollout
         if wanted is None or self.recreates or old is None or new is None:
             return
@@ -265,6 +281,10 @@ def test_the_stable_revision_declared_again_ends_the_rollout():
     assert (world.state.rollout.phase, world.ready) == ("superseded", {"a": 2})
 
 
+def shadowed(policy: Rollout) -> Rollout:
+    return msgspec.structs.replace(policy, shadow=Shadow())
+
+
 policies = st.sampled_from(
     [
         Rollout(),
@@ -272,6 +292,9 @@ policies = st.sampled_from(
         Rollout(strategy="blue-green", keep_warm=3.0),
         CANARY,
         Rollout(strategy="canary", steps=(Step(weight=10),)),
+        shadowed(Rollout()),
+        shadowed(CANARY),
+        shadowed(Rollout(strategy="blue-green", keep_warm=3.0)),
     ]
 )
 declarations = st.builds(
@@ -284,7 +307,7 @@ declarations = st.builds(
 )
 judgements = st.sampled_from(["hold", "advance", "pause", "rollback"]).map(lambda v: Judged(verdict=v))  # pyright: ignore
 orders = st.sampled_from(["", "", "pause", "resume", "promote", "abort"])
-events = st.tuples(judgements, orders, st.booleans(), st.floats(-5, 20))
+events = st.tuples(judgements, judgements, orders, st.booleans(), st.floats(-5, 20))
 
 
 @settings(max_examples=400, deadline=None)
@@ -293,8 +316,8 @@ def test_the_invariants_hold_through_every_history(history):
     world = World(broken=frozenset("x"))
     for generation, (wanted, steps) in enumerate(history):
         wanted = msgspec.structs.replace(wanted, generation=generation)
-        for judged, what, works, seconds in steps:
-            world.judged = judged
+        for judged, compared, what, works, seconds in steps:
+            world.judged, world.shadowed = judged, compared
             world.step(wanted, works, seconds)
             world.grow()
             if what and world.state.rollout:

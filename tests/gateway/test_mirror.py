@@ -30,7 +30,9 @@ async def until(condition):
 async def test_the_shadow_is_told_and_can_be_paired(gateway, replica):
     a, b = await replica("a"), await replica("b")
     await gateway.start(mirrored(a, b, auth=True), [api_key()])
-    async with await http(gateway, headers={"x-api-key": KEY, "x-argosy-shadow": "1"}) as client:
+    async with await http(
+        gateway, headers={"x-api-key": KEY, "x-argosy-shadow": "1", "x-argosy-record": "no"}
+    ) as client:
         answers = [await client.post(INFER, content=b"x" * n) for n in range(1, 21)]
         await until(lambda: len(b.seen) == 20)
     assert {answer.json()["replica"] for answer in answers} == {"a"}
@@ -44,6 +46,7 @@ async def test_the_shadow_is_told_and_can_be_paired(gateway, replica):
         assert each.headers["x-argosy-key-id"] == "k1"
         assert "x-api-key" not in each.headers
     assert not any("x-argosy-shadow" in each.headers for each in a.seen)
+    assert {each.headers["x-argosy-record"] for each in a.seen + b.seen} == {"1"}
 
 
 async def test_a_share_of_the_traffic_by_routes_alone(gateway, replica):
@@ -59,16 +62,31 @@ async def test_a_share_of_the_traffic_by_routes_alone(gateway, replica):
     await gateway.apply([shared(revision("r1", "1", a, weight=1), revision("r2", "2", b))])
     assert near(len(b.seen), 100, 90)
     assert len(a.seen) == 1000
+    marked = [each.headers["x-request-id"] for each in a.seen if "x-argosy-record" in each.headers]
+    assert sorted(each.headers["x-request-id"] for each in b.seen) == sorted(marked), "only what is copied is recorded"
 
 
 async def test_versions_that_are_asked_for_are_not_mirrored(gateway, replica):
     a, b = await replica("a"), await replica("b")
     await gateway.start(mirrored(a, b))
     async with await http(gateway) as client:
-        await client.post("/v2/models/digits/versions/1/infer", content=b"asked")
+        await client.post("/v2/models/digits/versions/1/infer", content=b"asked", headers={"x-argosy-record": "1"})
         await client.post(INFER, content=b"x")
         await until(lambda: b.seen)
     assert [each.body for each in b.seen] == [b"x"]
+    assert "x-argosy-record" not in a.seen[0].headers
+
+
+async def test_a_shadow_without_a_weight_answers_nobody(gateway, replica):
+    a, b = await replica("a"), await replica("b")
+    await gateway.start(mirrored(a, b))
+    async with await http(gateway) as client:
+        for path in ("/v2/models/digits/versions/2/infer", "/v2/models/digits/versions/2"):
+            asked = await client.post(path, content=b"x", headers={"x-argosy-revision": "r2"})
+            assert asked.status_code == 404
+        index = (await client.post("/v2/repository/index")).json()
+    assert [each["version"] for each in index] == ["1"]
+    assert b.seen == []
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the shadow's server is torn away
@@ -118,6 +136,7 @@ async def test_grpc_calls_are_mirrored(gateway, grpc_replica):
     await with_client(gateway, use)
     await until(lambda: len(b.metadata) == 6)
     assert {each["x-argosy-shadow"] for each in b.metadata} == {"1"}
+    assert {each["x-argosy-record"] for each in a.metadata + b.metadata} == {"1"}
     assert b.metadata[0]["x-request-id"] == a.metadata[0]["x-request-id"] == "mine"
     b.server.stop(None).wait()
     await with_client(gateway, use)

@@ -142,9 +142,12 @@ def test_shares_follow_the_weights(endpoints):
     for endpoint in endpoints:
         path = f"/v2/models/{endpoint.endpoint}"
         plain = [each for each in routes if "headers" not in each["match"]]
-        (route,) = [each for each in plain if each["match"].get("path_separated_prefix") == path]
+        *copied, route = [each for each in plain if each["match"].get("path_separated_prefix") == path]
+        for each in copied:
+            policies = each["route"].pop("request_mirror_policies")
+            assert (each["route"], len(policies)) == (route["route"], 1)
         weights = {each.revision: each.weight for each in endpoint.revisions if each.weight}
-        if endpoint.waiting and not endpoint.ready and not any(each.ready for each in endpoint.revisions):
+        if endpoint.waiting and not endpoint.ready and not any(each.ready for each in endpoint.public):
             assert route["route"]["cluster"].split("/")[1] == "@waiting"
         elif not weights:
             assert route["direct_response"]["status"] == 503

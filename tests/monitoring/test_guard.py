@@ -175,6 +175,14 @@ def test_a_tolerated_factor_of_latency_is_no_harm():
     assert decision.verdict != "rollback"
 
 
+def test_what_twin_processes_differ_by_is_no_harm_and_more_is():
+    decision, state = run(Guard(), 400, "rollback", factor=1.045)
+    assert (decision.verdict != "rollback", state.candidate.requests) == (True, 2000)
+    decision, state = run(Guard(), 400, "rollback", seed=4, factor=1.25)
+    assert "latency got worse" in decision.reason
+    assert state.candidate.requests < 600
+
+
 def test_shares_of_evidence_sum_to_one():
     guard = Guard(metrics=(Metric(name="a", query="q_$revision"), Metric(name="b", query="q_$revision")))
     assert sum(evidence.weights(guard, begin(guard)).values()) == pytest.approx(1)

@@ -26,11 +26,11 @@ async def test_a_full_batch_is_looked_at_at_once_and_the_rest_at_the_end() -> No
     watcher = Watcher()
     one = Tap([watcher])
     first, second = job(tap.ENOUGH), job(1)
-    one.put([first], first.feeds, [np.zeros(tap.ENOUGH)], None)
+    one.put([first], first.rows, first.feeds, [np.zeros(tap.ENOUGH)], None)
     assert not watcher.seen
     await asyncio.sleep(0)
     assert [each.jobs for each in watcher.seen] == [[first]]
-    one.put([second], second.feeds, None, ValueError("no"))
+    one.put([second], 1, second.feeds, None, ValueError("no"))
     await asyncio.sleep(0)
     assert len(watcher.seen) == 1
     one.close()
@@ -42,11 +42,11 @@ async def test_what_cannot_be_held_is_dropped_and_counted() -> None:
     watcher = Watcher()
     one = Tap([watcher])
     large = job(tap.MOST_ROWS)
-    one.put([large], large.feeds, [], None)
-    one.put([job(5)], {}, [], None)
+    one.put([large], large.rows, large.feeds, [], None)
+    one.put([job(5)], 5, {}, [], None)
     assert one.dropped == 5
     one.flush()
-    one.put([job(5)], {}, [], None)
+    one.put([job(5)], 5, {}, [], None)
     one.close()
     assert [sum(each.rows for each in seen.jobs) for seen in watcher.seen] == [tap.MOST_ROWS, 5]
     assert one.dropped == 5
@@ -54,7 +54,7 @@ async def test_what_cannot_be_held_is_dropped_and_counted() -> None:
 
 async def test_bytes_are_bounded_too() -> None:
     one = Tap([Watcher()])
-    one.put([job(1)], {}, [np.zeros(tap.MOST_BYTES, "u1")], None)
-    one.put([job(1)], {}, [np.zeros(1, "u1")], None)
+    one.put([job(1)], 1, {}, [np.zeros(tap.MOST_BYTES, "u1")], None)
+    one.put([job(1)], 1, {}, [np.zeros(1, "u1")], None)
     assert one.dropped == 1
     one.close()

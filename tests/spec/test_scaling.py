@@ -29,6 +29,6 @@ def test_what_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
 
 def test_a_room_has_bounds() -> None:
     assert WaitingRoom(size=0).size == 0
-    for wrong in ({"size": -1}, {"deadline": -1.0}, {"deadline": float("inf")}):
+    for wrong in ({"size": -1}, {"size": 4097}, {"deadline": -1.0}, {"deadline": float("inf")}):
         with pytest.raises(InvalidArgument):
             WaitingRoom(**wrong)

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -80,5 +80,17 @@ def change_line(change: dict[str, Any]) -> str:
     """`field: old → new`."""
     import msgspec
 
-    old, new = ("-" if change[side] is None else msgspec.json.encode(change[side]).decode() for side in ("old", "new"))
+    old, new = (
+        "-" if change[side] is None else msgspec.json.encode(_short(change[side])).decode() for side in ("old", "new")
+    )
     return f"{change['field']}: {old} → {new}"
+
+
+def _short(value: Any) -> Any:
+    """Tables in a list without what is empty in them."""
+    if not isinstance(value, list):
+        return value
+    rows = cast("list[Any]", value)
+    return [
+        {k: v for k, v in cast("dict[str, Any]", row).items() if v} if isinstance(row, dict) else row for row in rows
+    ]

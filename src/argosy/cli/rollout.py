@@ -35,7 +35,7 @@ def _path(name: str) -> str:
 def status(name: str, as_json: bool) -> None:
     """Show the last rollout of an endpoint: shares, step, what the guard has found and why it goes on or not.
 
-    JSON: {phase, live, stable, candidate, weight, step, steps, exposed, verdict, verdict_reason, findings, …}.
+    JSON: {phase, live, stable, candidate, weight, step, steps, exposed, verdict, verdict_reason, findings, shadow, …}.
 
     \b
     Example:

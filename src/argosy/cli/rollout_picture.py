@@ -6,19 +6,24 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from argosy.cli.shadow_picture import shadow_picture
+
 WIDTH = 40
 COLOURS = {"done": "green", "rolled-back": "red", "aborted": "red", "superseded": "yellow"}
 VERDICTS = {"advance": "green", "rollback": "red", "pause": "yellow"}
 
 
 def picture(found: dict[str, Any]) -> Group:
-    """Heading, shares of the traffic, what the guard found, and what it says."""
+    """Heading, shares of the traffic, what the shadow and the guard found, and what they say."""
     parts: list[Text | Table] = [_heading(found), _shares(found)]
+    if found["shadow"]:
+        parts += shadow_picture(found["shadow"])
     if found["findings"]:
         parts.append(_findings(found))
     if found["guarded"] and found["verdict_reason"]:
         parts.append(Text(f"guard: {found['verdict']}: {found['verdict_reason']}", VERDICTS.get(found["verdict"], "")))
-    if found["reason"] and found["reason"] != found["verdict_reason"]:
+    said = (found["verdict_reason"], found["shadow"] and found["shadow"]["reason"])
+    if found["reason"] and found["reason"] not in said:
         parts.append(Text(found["reason"]))
     return Group(*parts)
 

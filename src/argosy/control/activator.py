@@ -9,6 +9,7 @@ so, five times a second.
 import asyncio
 import contextlib
 import json
+import resource
 import socket
 import sys
 from pathlib import Path
@@ -166,5 +167,12 @@ async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
             await sink.drain()
 
 
+def open_many() -> None:
+    """Have as many files open as the system lets us: each who waits is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 if __name__ == "__main__":
+    open_many()
     asyncio.run(Activator(Path(sys.argv[1])).run())

@@ -112,7 +112,7 @@ class Controller:
         standings = await self._standings()
         await self.scaler.look(self._declared, standings)
         self.judge.metrics.want(asked(self._declared, self._revisions, self.judge.evidence))
-        await self.judge.look(self._declared)
+        await self.judge.look(self._declared, standings)
         routes: list[EndpointRoute] = []
         removals: list[str] = []
         for name in sorted({each.endpoint.name for each in self._declared} | set(self._endpoints_of(standings))):
@@ -168,6 +168,7 @@ class Controller:
             routed=self._routed.get(name, frozenset()),
             now=self.judge.now,
             judged=self.judge.judged(name),
+            shadowed=self.judge.shadowed(name),
             exposed=self.judge.exposed(name),
         )
         if declared is None:

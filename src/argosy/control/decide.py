@@ -2,7 +2,7 @@
 
 A new revision starts beside the one that serves and takes its traffic as its rollout says (`strategy.py`); until it has
 all of it, and for as long after as was declared, the old one keeps every replica it had. Only `recreate` stops the old
-one first: it is for models that do not fit twice.
+one first, unless a shadow comes before it: it is for models that do not fit twice.
 """
 
 import msgspec
@@ -16,6 +16,7 @@ from argosy.control.strategy import (
     Wanted,
     advance,
     scales,
+    shadow,
     weights,
 )
 
@@ -43,9 +44,11 @@ class Scale(msgspec.Struct, frozen=True):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """Give the traffic to these revisions, by weight; to none of them, if there are none. Comes after every Scale."""
+    """Give the traffic to these revisions, by weight; to none of them, if there are none. Comes after every Scale.
+    `shadow`: a revision that gets copies."""
 
     weights: tuple[tuple[str, int], ...] = ()
+    shadow: str = ""
 
 
 class Remove(msgspec.Struct, frozen=True):
@@ -72,7 +75,7 @@ def decide(seen: Observation, state: Serving) -> tuple[tuple[Action, ...], Servi
 
 def unchanged(seen: Observation, state: Serving) -> Route:
     """The route as it is remembered, for when a decision cannot be noted and so must not be acted upon."""
-    return Route(weights(seen, state))
+    return Route(weights(seen, state), shadow(seen, state))
 
 
 def _removals(seen: Observation, keep: set[str]) -> list[Remove]:

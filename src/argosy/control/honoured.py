@@ -11,7 +11,6 @@ from argosy.spec.settings import Settings
 PENDING: dict[str, Callable[[Endpoint], bool]] = {
     "waiting without replicas.min of 0": lambda endpoint: endpoint.waiting != WaitingRoom() and not may_sleep(endpoint),
     "slos": lambda endpoint: bool(endpoint.slos),
-    "rollout.shadow": lambda endpoint: endpoint.rollout.shadow is not None,
 }
 """Setting → whether a declaration makes use of it."""
 

@@ -6,13 +6,18 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import msgspec
 
-from argosy.control.evidence import Arm, Evidence, Look, counts, learn
+from argosy.control.arm import Arm, counts
+from argosy.control.evidence import Evidence, Look, learn
+from argosy.control.inside import told
 from argosy.control.metrics import Metrics
 from argosy.control.rollouts import Kept, Rollouts
+from argosy.control.shadow import Shadows
 from argosy.control.state import Declared
 from argosy.control.strategy import Judged, Serving
 from argosy.gateway.traffic import Traffic
+from argosy.monitoring.pairs import Joined
 from argosy.spec.errors import ArgosyError
+from argosy.targets.base import Standing
 
 Stats = Callable[[], Awaitable[Mapping[tuple[str, str], Traffic]]]
 
@@ -22,7 +27,7 @@ class Judge:
 
     def __init__(self, rollouts: Rollouts, stats: Stats, clock: Callable[[], float] = time.time) -> None:
         self.rollouts, self._stats, self._clock = rollouts, stats, clock
-        self.metrics = Metrics()
+        self.metrics, self._shadows = Metrics(), Shadows()
         self.kept: dict[str, Kept] = {}
         self._learned: dict[str, Evidence] = {}
         self.now = clock()
@@ -37,7 +42,7 @@ class Judge:
         serving = msgspec.structs.replace(declared.serving, rollout=kept.progress if kept else None)
         return msgspec.structs.replace(declared, serving=serving)
 
-    async def look(self, declared: Iterable[Declared]) -> None:
+    async def look(self, declared: Iterable[Declared], standings: Mapping[str, Standing]) -> None:
         """Look at both arms of every rollout that goes on. Where the gateway does not tell, nothing is learned."""
         self.now, self._learned = self._clock(), {}
         going_on = [each for each in declared if each.serving.rollout and each.serving.rollout.live]
@@ -47,19 +52,46 @@ class Judge:
             found = await self._stats()
         except ArgosyError:
             return
+        self._shadows.keep(each.endpoint.name for each in going_on)
         for each in going_on:
-            self._learned[each.endpoint.name] = self._learn(each, found)
+            joined = await self._joined(each, standings)
+            arms = await self._arms(each, found, standings)
+            self._learned[each.endpoint.name] = await asyncio.to_thread(self._learn, each, arms, joined)
 
-    def _learn(self, declared: Declared, found: Mapping[tuple[str, str], Traffic]) -> Evidence:
+    async def _arms(
+        self, declared: Declared, found: Mapping[tuple[str, str], Traffic], standings: Mapping[str, Standing]
+    ) -> tuple[Arm, Arm]:
+        """Candidate and stable as gateway and replicas count them."""
+        progress, name = declared.serving.rollout, declared.endpoint.name
+        assert progress is not None
+        pair = (progress.candidate, progress.stable)
+        inside = await asyncio.gather(*(told(standings.get(each, Standing()).replicas) for each in pair))
+        outside = [counts(found.get((name, each), Traffic())) for each in pair]
+        return Arm(gateway=outside[0], replicas=inside[0]), Arm(gateway=outside[1], replicas=inside[1])
+
+    async def _joined(self, declared: Declared, standings: Mapping[str, Standing]) -> Joined | None:
+        """Answers of both arms, while the candidate is in the shadow."""
+        progress = declared.serving.rollout
+        if progress is None or progress.phase != "shadowing":
+            return None
+        arms = [standings.get(each, Standing()).replicas for each in (progress.stable, progress.candidate)]
+        return await self._shadows.look(declared.endpoint.name, progress.number, arms[0], arms[1], self.now)
+
+    def _learn(self, declared: Declared, arms: tuple[Arm, Arm], joined: Joined | None) -> Evidence:
         name, progress = declared.endpoint.name, declared.serving.rollout
         assert progress is not None
-        arms = (
-            Arm(gateway=counts(found.get((name, each), Traffic()))) for each in (progress.candidate, progress.stable)
-        )
         came, troubles = self.metrics.take(name, progress.number)
-        look = Look(now=self.now, candidate=next(arms), stable=next(arms), metrics=came, troubles=troubles)
+        look = Look(
+            now=self.now,
+            candidate=arms[0],
+            stable=arms[1],
+            metrics=came,
+            troubles=troubles,
+            joined=joined,
+            spent=progress.spent,
+        )
         old = Evidence() if progress.phase == "starting" else self.kept[name].evidence
-        return learn(look, old, declared.endpoint.guard)
+        return learn(look, old, declared.endpoint.guard, declared.endpoint.rollout.shadow)
 
     def evidence(self, name: str) -> Evidence:
         """What is known of an endpoint's last rollout."""
@@ -69,6 +101,11 @@ class Judge:
     def judged(self, name: str) -> Judged:
         """The guard's verdict as the decision takes it."""
         found = self.evidence(name)
+        return Judged(verdict=found.verdict, reason=found.reason)
+
+    def shadowed(self, name: str) -> Judged:
+        """What the comparison of answers says, as the decision takes it."""
+        found = self.evidence(name).compared
         return Judged(verdict=found.verdict, reason=found.reason)
 
     def exposed(self, name: str) -> int:

@@ -6,11 +6,11 @@ import msgspec
 
 from argosy.spec.errors import Conflict, InvalidArgument
 
-Phase = Literal["starting", "shifting", "warm", "done", "rolled-back", "aborted", "superseded"]
+Phase = Literal["starting", "shadowing", "shifting", "warm", "done", "rolled-back", "aborted", "superseded"]
 Order = Literal["", "promote", "abort"]
 Command = Literal["pause", "resume", "promote", "abort"]
 
-LIVE = ("starting", "shifting", "warm")
+LIVE = ("starting", "shadowing", "shifting", "warm")
 WENT_BACK = ("rolled-back", "aborted")
 LONGEST_LOOK = 5.0
 """Seconds that may count between two looks: time in which nobody looked, and jumps of the clock, are no evidence."""
@@ -19,11 +19,12 @@ LONGEST_LOOK = 5.0
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """One rollout of an endpoint, the `number`-th, from `stable` to `candidate`, for one generation of its declaration.
 
-    `starting`: the candidate is not ready; `shifting`: both have traffic; `warm`: the candidate has all of it and the
-    stable one could take it back; the others are ends. `held` replicas stay with the stable revision. `spent` seconds
-    and `served` requests of the candidate since the phase or step began, `exposed` since the rollout began; `looked`
-    is the time of the last look (seconds since 1970). `replaced`: replicas of candidate and stable that had to be
-    replaced since it began, `counted` their counters at the last look. `reason` says why it ended or what it waits for.
+    `starting`: the candidate is not ready; `shadowing`: it gets copies of requests; `shifting`: both have traffic;
+    `warm`: the candidate has all of it and the stable one could take it back; the others are ends. `held` replicas stay
+    with the stable revision. `spent` seconds and `served` requests of the candidate since the phase or step began,
+    `exposed` since the rollout began; `looked` is the time of the last look (seconds since 1970). `replaced`: replicas
+    of candidate and stable that had to be replaced since it began, `counted` their counters at the last look. `reason`
+    says why it ended or what it waits for.
     """
 
     number: int

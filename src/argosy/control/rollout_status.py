@@ -6,6 +6,7 @@ import msgspec
 
 from argosy.control.evidence import Evidence
 from argosy.control.rollout import Phase, Progress
+from argosy.control.shadow_status import ShadowStatus, shadow_status
 from argosy.control.strategy import WHOLE
 from argosy.monitoring.findings import Finding, findings, name_of
 from argosy.spec.endpoint import Endpoint
@@ -28,7 +29,8 @@ class RolloutStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The `number`-th rollout of an endpoint, from `stable` to `candidate` (as `model:version`).
 
     `weight` is the candidate's percent of the traffic; `step` of `steps` counts from 1, 0 before the first. `exposed`
-    is how many requests it has answered. `verdict` and `evidence` (ln of the evidence of harm, out of `limit`) are the
+    is how many requests it has answered to callers. `shadow` compares its answers with the stable revision's, where one
+    was declared. `verdict` and `evidence` (ln of the evidence of harm, out of `limit`) are the
     guard's, where there is one.
     """
 
@@ -53,6 +55,7 @@ class RolloutStatus(msgspec.Struct, frozen=True, kw_only=True):
     evidence: float
     limit: float
     findings: tuple[Told, ...]
+    shadow: ShadowStatus | None
     began: str
     ended: str | None
 
@@ -88,6 +91,7 @@ def rollout_status(
         evidence=evidence.log_e,
         limit=evidence.limit,
         findings=tuple(map(_told, findings(guard, evidence.state))) if guard else (),
+        shadow=shadow_status(endpoint.rollout.shadow, evidence, guard),
         began=times[0],
         ended=times[1],
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from argosy.control.decide import Route
 from argosy.gateway.model import ApiKey, EndpointRoute, RevisionRoute, Upstream
-from argosy.gateway.shaping import Sticky
+from argosy.gateway.shaping import Mirror, Sticky
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.settings import GatewaySettings
 from argosy.store.key import KeyRecord
@@ -15,7 +15,8 @@ def endpoint_route(
     endpoint: Endpoint, route: Route, revisions: dict[str, Revision], standings: dict[str, Standing]
 ) -> EndpointRoute:
     """The route of an endpoint: its weighted revisions with those of their replicas that serve or drain."""
-    sticky = endpoint.rollout.sticky
+    sticky, shadow = endpoint.rollout.sticky, endpoint.rollout.shadow
+    mirror = Mirror(revision=route.shadow, percent=100 * shadow.share) if shadow and route.shadow else None
     return EndpointRoute(
         endpoint=endpoint.name,
         revisions=tuple(
@@ -25,12 +26,13 @@ def endpoint_route(
                 weight=weight,
                 upstreams=upstreams(standings.get(name, Standing()).replicas),
             )
-            for name, weight in route.weights
+            for name, weight in (*route.weights, *([(mirror.revision, 0)] if mirror else []))
         ),
         timeout=endpoint.timeout,
         retries=endpoint.retries,
         limits=endpoint.limits,
         auth=not endpoint.public,
+        mirror=mirror,
         sticky=sticky and Sticky(by=sticky.by, name=sticky.name),
         testers=endpoint.rollout.testers,
     )

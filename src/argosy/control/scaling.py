@@ -185,9 +185,11 @@ class Scaler:
         now, name = self._clock(), declared.endpoint.name
         gap = max(0.0, now - course.at) if math.isfinite(course.at) else 0.0
         course.at = now
-        arms = _arms(declared)
-        mine = {key: each for (endpoint, key), each in counts.items() if endpoint == name and key in (*arms, WAITING)}
-        working = [each for arm in arms for each in standings.get(arm, Standing()).replicas if each.phase == "ready"]
+        serving = arms(declared)
+        mine = {
+            key: each for (endpoint, key), each in counts.items() if endpoint == name and key in (*serving, WAITING)
+        }
+        working = [each for arm in serving for each in standings.get(arm, Standing()).replicas if each.phase == "ready"]
         works = await asyncio.gather(*(self._measure(each) for each in working))
         found = {each.pid: work for each, work in zip(working, works, strict=True) if work is not None}
         waiting = course.waiting if now - course.told <= FRESH else 0
@@ -208,10 +210,11 @@ class Scaler:
         )
 
 
-def _arms(declared: Declared) -> tuple[str, ...]:
-    """The revisions that have the endpoint's traffic: during a rollout two, each of which must be able to take all."""
+def arms(declared: Declared) -> tuple[str, ...]:
+    """The revisions that have the endpoint's traffic: during a rollout two, each of which must be able to take all.
+    Copies in the shadow are no traffic more."""
     rollout = declared.serving.rollout
-    both = (rollout.candidate, rollout.stable) if rollout and rollout.live else ()
+    both = (rollout.candidate, rollout.stable) if rollout and rollout.live and rollout.phase != "shadowing" else ()
     return tuple(dict.fromkeys((declared.serving.active or declared.revision, *both)))
 
 

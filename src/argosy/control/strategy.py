@@ -12,6 +12,7 @@ WHOLE = 100
 """What the weights of a route add up to, if it has any."""
 UNSTEADY = 3
 """How many more replicas of the candidate than of the stable one may have to be replaced: one request can end two."""
+NO_STABLE = "the stable revision is not ready, so that a shadow has nothing to be compared with; promote skips it"
 HALF = 50
 """What a rolling candidate may have before its guard is sure."""
 
@@ -40,7 +41,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
-    """What the guard says of the candidate."""
+    """What the guard says of the candidate, or the comparison of answers of its shadow."""
 
     verdict: Literal["hold", "advance", "pause", "rollback"] = "hold"
     reason: str = ""
@@ -55,6 +56,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     routed: frozenset[str] = frozenset()
     now: float = 0.0
     judged: Judged = Judged()
+    shadowed: Judged = Judged()
     exposed: int = 0
 
     def of(self, revision: str | None) -> Seen:
@@ -130,12 +132,8 @@ def _moved(seen: Observation, wanted: Wanted, state: Serving, progress: Progress
     candidate, stable = seen.of(progress.candidate), seen.of(progress.stable)
     if progress.order == "abort":
         return _back(state, progress, "aborted", "on demand")
-    if progress.phase != "starting" and progress.order != "promote" and (why := _unsteady(progress, candidate)):
-        return _back(state, progress, "rolled-back", why)
-    if candidate.failed and not candidate.ready:
-        return _back(state, progress, "rolled-back", f"it does not become ready: {candidate.failed}")
-    if seen.judged.verdict == "rollback" and progress.phase != "starting" and progress.order != "promote":
-        return _back(state, progress, "rolled-back", seen.judged.reason)
+    if harm := _harm(seen, progress, candidate):
+        return _back(state, progress, "rolled-back", harm)
     if progress.phase == "warm":
         if progress.spent >= wanted.policy.keep_warm:
             progress = enter(progress, "done", reason=progress.reason)
@@ -143,9 +141,34 @@ def _moved(seen: Observation, wanted: Wanted, state: Serving, progress: Progress
     whole = candidate.ready >= wanted.replicas or (candidate.ready > 0 and not stable.ready)
     if progress.order == "promote" and whole:
         return _promoted(wanted, progress, "on demand")
-    if progress.phase == "starting":
+    if progress.phase == "starting" and wanted.policy.shadow:
+        return msgspec.structs.replace(state, rollout=_before_shadow(progress, whole, stable))
+    if progress.phase == "shadowing" and not _shadowed(seen, wanted, progress, whole):
+        waits = "paused on demand" if progress.paused else seen.shadowed.reason
+        return msgspec.structs.replace(state, rollout=msgspec.structs.replace(progress, reason=waits))
+    if progress.phase in ("starting", "shadowing"):
         return _started(wanted, state, progress, candidate, whole)
     return _shifted(seen, wanted, state, progress, whole)
+
+
+def _harm(seen: Observation, progress: Progress, candidate: Seen) -> str:
+    """Why the stable revision takes the traffic back, if it does. A promotion on demand asks no judge."""
+    judged = progress.phase != "starting" and progress.order != "promote"
+    if judged and (why := _unsteady(progress, candidate)):
+        return why
+    if candidate.failed and not candidate.ready:
+        return f"it does not become ready: {candidate.failed}"
+    if judged and seen.judged.verdict == "rollback":
+        return seen.judged.reason or "the guard found harm"
+    if judged and progress.phase == "shadowing" and seen.shadowed.verdict == "rollback":
+        return seen.shadowed.reason or "its answers differ"
+    return ""
+
+
+def _before_shadow(progress: Progress, whole: bool, stable: Seen) -> Progress:
+    if whole and stable.ready:
+        return enter(progress, "shadowing")
+    return msgspec.structs.replace(progress, reason="" if stable.ready else NO_STABLE)
 
 
 def _unsteady(progress: Progress, candidate: Seen) -> str:
@@ -181,6 +204,11 @@ def _started(wanted: Wanted, state: Serving, progress: Progress, candidate: Seen
         progress = enter(progress, "shifting")
         progress = msgspec.structs.replace(progress, weight=_share(wanted, progress, candidate))
     return msgspec.structs.replace(state, rollout=progress)
+
+
+def _shadowed(seen: Observation, wanted: Wanted, progress: Progress, whole: bool) -> bool:
+    """Whether the shadow is over: it has ended well, or is not asked for any more."""
+    return not progress.paused and whole and (wanted.policy.shadow is None or seen.shadowed.verdict == "advance")
 
 
 def _shifted(seen: Observation, wanted: Wanted, state: Serving, progress: Progress, whole: bool) -> Serving:
@@ -221,7 +249,7 @@ def weights(seen: Observation, state: Serving) -> tuple[tuple[str, int], ...]:
     progress = state.rollout
     if state.active is None:
         return ()
-    if progress is None or not progress.live or progress.phase == "starting":
+    if progress is None or not progress.live or progress.phase in ("starting", "shadowing"):
         return ((state.active, WHOLE),)
     share = progress.weight
     if not seen.of(progress.candidate).ready:
@@ -230,6 +258,14 @@ def weights(seen: Observation, state: Serving) -> tuple[tuple[str, int], ...]:
         share = WHOLE
     pairs = ((progress.stable, WHOLE - share), (progress.candidate, share))
     return tuple(pair for pair in pairs if pair[1])
+
+
+def shadow(seen: Observation, state: Serving) -> str:
+    """The revision that gets copies of requests, if any: its answers go to nobody."""
+    progress = state.rollout
+    if progress is None or progress.phase != "shadowing" or not seen.of(progress.candidate).ready:
+        return ""
+    return progress.candidate
 
 
 def scales(seen: Observation, wanted: Wanted, state: Serving) -> list[tuple[str, int]]:
@@ -243,7 +279,7 @@ def scales(seen: Observation, wanted: Wanted, state: Serving) -> list[tuple[str,
             return [(state.active, wanted.replicas if wanted.elastic else state.held)]
         return [(wanted.revision, wanted.replicas)]
     wanted = _awake(wanted) if wanted.elastic else wanted
-    if wanted.policy.strategy == "recreate" and progress.phase == "starting":
+    if wanted.policy.strategy == "recreate" and progress.phase == "starting" and not wanted.policy.shadow:
         stopped = not seen.of(progress.stable).alive
         return [(progress.stable, 0), (progress.candidate, wanted.replicas if stopped else 0)]
     return [(progress.stable, progress.held), (progress.candidate, wanted.replicas)]

@@ -75,7 +75,7 @@ def index(endpoints: tuple[EndpointRoute, ...]) -> list[dict[str, str]]:
     rows = {
         (endpoint.endpoint, revision.version): revision.ready
         for endpoint in endpoints
-        for revision in sorted(endpoint.revisions, key=lambda each: each.ready)
+        for revision in sorted(endpoint.public, key=lambda each: each.ready)
     }
     return [
         {

@@ -5,6 +5,7 @@ from argosy.gateway.access_log import LUA
 from argosy.gateway.clusters import WAITING
 from argosy.gateway.listener import GRPC_STATS, RATE_LIMIT
 from argosy.gateway.model import EndpointRoute, GatewayConfig
+from argosy.gateway.targets import RECORD
 from argosy.gateway.xds import Resource, set_header, typed
 
 
@@ -23,6 +24,8 @@ def forward(
         route["typed_per_filter_config"] = filters
     if "cookie" in about:
         route["response_headers_to_add"] = [sticky.cookie_header()]
+    if "request_mirror_policies" in led:
+        route["request_headers_to_add"] = [set_header(RECORD, "1")]
     if f"/{WAITING}/" in led.get("cluster", ""):
         route["request_headers_to_add"] = [set_header("argosy-endpoint", endpoint.endpoint)]
     return route

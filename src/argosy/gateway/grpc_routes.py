@@ -42,7 +42,7 @@ def endpoint_calls(config: GatewayConfig, endpoint: EndpointRoute, targets: Targ
         routes += _forward(config, endpoint, [here, _exactly(VERSION, version)], revisions, targets)
     missing = f"endpoint '{endpoint.endpoint}' does not serve this version"
     routes.append(_refuse(config, endpoint, [here, _present(VERSION)], NOT_FOUND, missing))
-    if by_weight := _forward(config, endpoint, [here], endpoint.revisions, targets, mirrored=True):
+    if by_weight := _forward(config, endpoint, [here], endpoint.public, targets, mirrored=True):
         return routes + by_weight
     nothing = f"endpoint '{endpoint.endpoint}' has no revision that answers gRPC"
     return [*routes, _refuse(config, endpoint, [here], UNAVAILABLE, nothing)]
@@ -56,7 +56,7 @@ def server_calls(endpoints: tuple[EndpointRoute, ...], targets: Targets) -> list
     ready = [
         (endpoint, {"cluster": name})
         for endpoint in endpoints
-        for revision in endpoint.revisions
+        for revision in endpoint.public
         if revision.ready and (name := targets.clusters.get((endpoint.endpoint, revision.revision, GRPC)))
     ]
     if not ready and all(endpoint.waiting for endpoint in endpoints):
@@ -109,10 +109,14 @@ def _forward(
     unary = targets.lead(endpoint, among, GRPC)
     if stream is None or unary is None:
         return []
-    unary = targets.mirrored(endpoint, unary, GRPC) if mirrored else unary
+    plain: list[tuple[Resource, Resource]] = [({}, unary)]
+    shares = targets.mirrored(endpoint, unary, GRPC) if mirrored else plain
     return [
         forward(config, endpoint, _match({"path": STREAM}, headers), stream, test=test),
-        forward(config, endpoint, _match({"prefix": PREFIX}, headers), unary, test=test),
+        *(
+            forward(config, endpoint, _match({"prefix": PREFIX, **also}, headers), led, test=test)
+            for also, led in shares
+        ),
     ]
 
 

@@ -55,7 +55,7 @@ def _connection_manager(config: GatewayConfig, rds_path: str) -> Resource:
         http_filters=http_filters(config),
         access_log=[access_log(config.access_log_path)],
         local_reply_config=local_replies(config.max_body_bytes),
-        early_header_mutation_extensions=[_forget("x-argosy-key-id", "x-argosy-shadow")],
+        early_header_mutation_extensions=[_forget("x-argosy-key-id", "x-argosy-shadow", "x-argosy-record")],
         server_name="argosy",
         generate_request_id=True,
         preserve_external_request_id=True,

@@ -153,6 +153,12 @@ class EndpointRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise InvalidArgument(f"endpoint '{self.endpoint}': sticky by key needs auth")
 
     @property
+    def public(self) -> tuple[RevisionRoute, ...]:
+        """The revisions that answer callers: all but one that gets copies only."""
+        shadow = self.mirror.revision if self.mirror else ""
+        return tuple(each for each in self.revisions if each.revision != shadow or each.weight)
+
+    @property
     def ready(self) -> bool:
         """Whether a revision that takes traffic has a replica that takes work."""
         return any(revision.ready for revision in self.revisions if revision.weight)

@@ -22,12 +22,13 @@ def endpoint_paths(config: GatewayConfig, endpoint: EndpointRoute, targets: Targ
     ]
     missing = {"error": f"endpoint '{endpoint.endpoint}' does not serve this version; it serves: {served}"}
     routes.append(direct(_below(f"{base}/versions"), 404, missing, private=endpoint.auth))
-    led = targets.lead(endpoint, endpoint.revisions, HTTP)
+    led = targets.lead(endpoint, endpoint.public, HTTP)
     if led is None:
         nothing = {"error": f"endpoint '{endpoint.endpoint}' has no revision that takes traffic"}
         routes.append(direct(_below(base), 503, nothing, private=endpoint.auth))
     else:
-        routes.append(forward(config, endpoint, _below(base), targets.mirrored(endpoint, led, HTTP)))
+        shares = targets.mirrored(endpoint, led, HTTP)
+        routes += [forward(config, endpoint, {**_below(base), **also}, action) for also, action in shares]
     return routes
 
 

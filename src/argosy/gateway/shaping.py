@@ -16,7 +16,8 @@ _COOKIE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 class Mirror(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A copy of `percent` of the requests that are routed by weight goes to a shadow revision; its answers are dropped.
 
-    The copy has the request's `x-request-id` and `x-argosy-shadow: 1`. Streams are not copied.
+    The copy has the request's `x-request-id` and `x-argosy-shadow: 1`; both have `x-argosy-record: 1`, so that their
+    answers can be compared. Streams are not copied. Without a weight, the shadow revision answers nobody but testers.
     """
 
     revision: str

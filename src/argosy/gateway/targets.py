@@ -8,11 +8,12 @@ from argosy.gateway import sticky
 from argosy.gateway.clusters import GRPC, WAITING
 from argosy.gateway.model import EndpointRoute, GatewayConfig, RevisionRoute
 from argosy.gateway.retries import retry_policy, until_answered
-from argosy.gateway.shaping import Mirror
 from argosy.gateway.xds import Resource, seconds, set_header
 
 SHADOW = "x-argosy-shadow"
 """What tells a replica that nobody waits for its answer."""
+RECORD = "x-argosy-record"
+"""What tells it to keep its answer for a comparison."""
 
 
 class Targets(msgspec.Struct, frozen=True):
@@ -59,8 +60,9 @@ class Targets(msgspec.Struct, frozen=True):
             "hash_policy": sticky.hash_policy(endpoint.sticky),
         }
 
-    def mirrored(self, endpoint: EndpointRoute, led: Resource, protocol: str) -> Resource:
-        """The action with a copy to the endpoint's shadow revision, if it has one that speaks this."""
+    def mirrored(self, endpoint: EndpointRoute, led: Resource, protocol: str) -> list[tuple[Resource, Resource]]:
+        """The action as (what the match asks for besides, action): a share of the requests has a copy to the endpoint's
+        shadow revision, if it has one that speaks this; the rest, if there is one, has none."""
         mirror = endpoint.mirror
         name = mirror and self.clusters.get((endpoint.endpoint, mirror.revision, protocol))
         if (
@@ -68,8 +70,12 @@ class Targets(msgspec.Struct, frozen=True):
             or name is None
             or led.get("cluster") == self.clusters.get((endpoint.endpoint, WAITING, protocol))
         ):
-            return led
-        return {**led, "request_mirror_policies": [_mirror_policy(mirror, name)]}
+            return [({}, led)]
+        copied = {**led, "request_mirror_policies": [_mirror_policy(name)]}
+        if mirror.percent == 100:
+            return [({}, copied)]
+        share = {"default_value": {"numerator": round(mirror.percent * 10_000), "denominator": "MILLION"}}
+        return [({"runtime_fraction": share}, copied), ({}, led)]
 
     def _wait(self, endpoint: EndpointRoute, room: str, longest: float, *, stream: bool) -> Resource:
         limit = "0s" if stream else seconds(endpoint.timeout + longest)
@@ -98,8 +104,8 @@ def evenly(revisions: Iterable[RevisionRoute]) -> list[RevisionRoute]:
 
 def by_version(endpoint: EndpointRoute) -> dict[str, list[RevisionRoute]]:
     """Version → its revisions, with weights that add up to more than zero."""
-    versions = {revision.version: None for revision in endpoint.revisions}
-    return {v: evenly(each for each in endpoint.revisions if each.version == v) for v in versions}
+    versions = {revision.version: None for revision in endpoint.public}
+    return {v: evenly(each for each in endpoint.public if each.version == v) for v in versions}
 
 
 def action(endpoint: EndpointRoute, chosen: Resource, protocol: str, *, stream: bool = False) -> Resource:
@@ -110,10 +116,9 @@ def action(endpoint: EndpointRoute, chosen: Resource, protocol: str, *, stream: 
     return {**chosen, **timed}
 
 
-def _mirror_policy(mirror: Mirror, cluster: str) -> Resource:
+def _mirror_policy(cluster: str) -> Resource:
     return {
         "cluster": cluster,
-        "runtime_fraction": {"default_value": {"numerator": round(mirror.percent * 10_000), "denominator": "MILLION"}},
         "disable_shadow_host_suffix_append": True,
         "request_headers_mutations": [{"append": set_header(SHADOW, "1")}],
     }

@@ -29,7 +29,7 @@ RANKS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0
 WARM_UP = 200
 """Requests of the stable before its quantiles may cut cells."""
 
-SHIFTS = (0.2, 0.45, 1.0, 2.5)
+SHIFTS = (0.15, 0.35, 1.0, 2.5)
 TAILS = ((0.05, 3.0), (0.3, 3.0))
 HARM_WEIGHTS = np.array([0.15, 0.35, 0.15, 0.1, 0.15, 0.1])
 """Guesses of harm: everything slower by so many standard deviations of a normal score; a share far slower."""

@@ -230,16 +230,17 @@ class Batcher:
                 return [outcome for job in jobs for outcome in self._execute([job], reason)]
             blamed = _blame(error)
             if self.tap is not None:
-                self.tap.put(jobs, jobs[0].feeds, None, blamed)
+                self.tap.put(jobs, jobs[0].rows, jobs[0].feeds, None, blamed)
             return [(jobs[0], blamed)]
         finally:
             self._started = None
         self._call_ns += (done - merged - self._call_ns) // 8
         self._slow = self._slow + 1 if done - merged > 2 * INLINE_NS else 0
         times = BatchTimes(merged - start, done - merged, _clock() - done)
-        self._stats.batch(sum(job.rows for job in jobs), queued, times, reason)
+        rows = sum(job.rows for job in jobs)
+        self._stats.batch(rows, queued, times, reason)
         if self.tap is not None:
-            self.tap.put(jobs, feeds, outputs, None)
+            self.tap.put(jobs, rows, feeds, outputs, None)
         return self._checked(jobs, parts)
 
     def _checked(self, jobs: list[Job], parts: list[list[Array]]) -> list[Outcome]:

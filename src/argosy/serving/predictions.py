@@ -54,14 +54,17 @@ def categories(spec: TensorSpec, arrays: Sequence[Array]) -> dict[str, int]:
         values = table[:, -1]
     if values.dtype.kind == "f":
         return _sizes(values)
+    if values.dtype.kind in "iu" and values.size and values.min() >= 0 and values.max() < MAX_CATEGORIES:
+        return {str(value): count for value, count in enumerate(np.bincount(values).tolist()) if count}
     unique, counts = np.unique(values, return_counts=True)
     return {_text(value): int(count) for value, count in zip(unique.tolist(), counts.tolist(), strict=True)}
 
 
 def _largest(scores: Array) -> dict[str, int]:
-    gaps = np.isnan(scores).any(1) if scores.dtype.kind == "f" else np.zeros(len(scores), bool)
-    counts = np.bincount(scores[~gaps].argmax(1) if not gaps.all() else [], minlength=1)
-    found = {str(place): int(count) for place, count in enumerate(counts.tolist()) if count}
+    """By the column of the largest score; a NaN counts as one, which `argmax` finds first."""
+    places = scores.argmax(1)
+    gaps = np.isnan(scores[np.arange(len(scores)), places])
+    found = {str(place): count for place, count in enumerate(np.bincount(places[~gaps]).tolist()) if count}
     return found | ({"nan": int(gaps.sum())} if gaps.any() else {})
 
 

@@ -1,6 +1,7 @@
 """The tap: engine calls that ended, for whoever watches, off the path of requests."""
 
 import asyncio
+import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from typing import NamedTuple, Protocol
 from argosy.serving.job import Feeds, Job
 from argosy.spec.tensor import Array
 
-ENOUGH = 256
+ENOUGH = 1024
 ENOUGH_BYTES = 4 * 1024 * 1024
 """What is worth a look at once; less is looked at once a second."""
 MOST_ROWS = 16_384
@@ -42,7 +43,7 @@ class Tap:
 
     def __init__(self, watchers: Sequence[Watcher]) -> None:
         self._watchers = watchers
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         self._held: deque[tuple[Ran, int, int]] = deque()
         self._put = [0, 0]
         self._taken = [0, 0]
@@ -50,9 +51,10 @@ class Tap:
         self._timer = self._loop.call_later(SECONDS, self._tick)
         self.dropped = 0
 
-    def put(self, jobs: Sequence[Job], feeds: Feeds, outputs: Sequence[Array] | None, error: Exception | None) -> None:
-        """Hand over one engine call. Never waits."""
-        rows = jobs[0].rows if len(jobs) == 1 else sum(job.rows for job in jobs)
+    def put(
+        self, jobs: Sequence[Job], rows: int, feeds: Feeds, outputs: Sequence[Array] | None, error: Exception | None
+    ) -> None:
+        """Hand over one engine call of so many rows. Never waits."""
         size = 0
         for array in feeds.values():
             size += array.nbytes
@@ -68,7 +70,8 @@ class Tap:
         enough = held + rows >= ENOUGH or self._put[1] - self._taken[1] >= ENOUGH_BYTES
         if enough and not self._called:
             self._called = True
-            self._loop.call_soon_threadsafe(self.flush)
+            call = self._loop.call_soon if threading.get_ident() == self._thread else self._loop.call_soon_threadsafe
+            call(self.flush)
 
     def flush(self) -> None:
         """Let the watchers look at all that is held. On the event loop."""

@@ -89,8 +89,8 @@ class Guard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     `alpha` bounds the chance that a harmless candidate is ever rolled back, over all looks and metrics together, and
     apart from that the chance that a candidate past a margin is ever let through. `margin` is the difference in error
     rate that is still good enough; `latency_margin` the factor at each of `latency_quantiles`. Tolerances are what is
-    no harm: a difference in error rate, a factor of latency, a share of predictions. `patience` is how many seconds
-    candidate and metrics may be silent before the rollout pauses.
+    no harm: a difference in error rate, a factor of latency (twin processes differ by some percent, docs/rollouts.md),
+    a share of predictions. `patience` is how many seconds candidate and metrics may be silent before it pauses.
     """
 
     alpha: float = 0.01
@@ -98,7 +98,7 @@ class Guard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     latency_margin: float = 1.25
     latency_quantiles: tuple[float, ...] = (0.5, 0.95)
     error_tolerance: float = 0.0
-    latency_tolerance: float = 1.0
+    latency_tolerance: float = 1.05
     prediction_tolerance: float = 0.1
     min_requests: int = 100
     patience: float = 60.0

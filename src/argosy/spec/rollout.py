@@ -26,8 +26,9 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Shadow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Before any user sees the candidate: a share (0 to 1) of the requests is mirrored to it and the answers compared.
 
-    It ends well once `seconds` and `requests` are reached with at least `agreement` (a share) of equal answers; numbers
-    are equal within `tolerance` (relative).
+    It ends well once `seconds` and `requests` (compared pairs) are reached with at least `agreement` (a share) of equal
+    answers; numbers are equal within `tolerance` (relative to the largest in their row). With a shadow, `recreate`
+    starts the candidate beside the revision it replaces.
     """
 
     share: float = 1.0
@@ -37,8 +38,8 @@ class Shadow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     tolerance: float = 1e-3
 
     def __post_init__(self) -> None:
-        if not 0 < self.share <= 1 or not 0 <= self.agreement <= 1:
-            raise InvalidArgument("rollout.shadow: share must be above 0 and at most 1, agreement 0 to 1")
+        if not 1e-6 <= self.share <= 1 or not 0 <= self.agreement <= 1:
+            raise InvalidArgument("rollout.shadow: share must be 0.000001 to 1, agreement 0 to 1")
         if self.seconds < 0 or self.requests < 1 or self.tolerance < 0:
             raise InvalidArgument("rollout.shadow: seconds and tolerance not negative, requests at least 1")
 

@@ -5,9 +5,12 @@ import math
 import msgspec
 
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.limits import Limits
 
 MOST = 1000
 """The most replicas an endpoint may ask for."""
+MOST_WAITING = Limits().requests
+"""The gateway's own bound on what it has at one address."""
 
 
 class Scaling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,7 +60,7 @@ class WaitingRoom(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     deadline: float = 60.0
 
     def __post_init__(self) -> None:
-        if self.size < 0:
-            raise InvalidArgument("waiting room: size must not be negative")
+        if not 0 <= self.size <= MOST_WAITING:
+            raise InvalidArgument(f"waiting room: size must be 0 to {MOST_WAITING}, not {self.size}")
         if not math.isfinite(self.deadline) or self.deadline < 0:
             raise InvalidArgument("waiting room: deadline must be 0 or more seconds")

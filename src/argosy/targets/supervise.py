@@ -18,9 +18,9 @@ Phase = Literal["idle", "running", "leaving", "draining", "stopping", "hung"]
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds: `overlap` is how long at most one past a bound serves on; `release` how long a draining replica waits for
-    the gateway to let go of it, `hung_grace` and `drain_grace` how long after SIGTERM (and past its own drain timeout)
-    SIGKILL follows. `failures` without ever becoming ready make a revision failed."""
+    """Seconds: `overlap` is how long at most one past a bound serves on; `release` how long a draining replica waits
+    for the gateway to let go of it, `hung_grace` and `drain_grace` how long after SIGTERM (and past its own drain
+    timeout) SIGKILL follows. `failures` without ever becoming ready make a revision failed."""
 
     overlap: float = 30.0
     release: float = 5.0
