@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := sklearn lightgbm xgboost mlflow parquet monitoring onnx postgres demo
+EXTRAS := sklearn lightgbm xgboost mlflow parquet monitoring sketches onnx postgres demo
 
 .PHONY: demo test check bench prove fuzz slow setup apt proto lock clean
 
@@ -37,6 +37,10 @@ prove: $(VENV)/.dev
 	$(BIN)/python -m prove.payload
 	$(BIN)/python -m prove.performance
 	$(BIN)/python -m prove.shifts
+	$(BIN)/python -m prove.drift
+	$(BIN)/python -m prove.streamdrift
+	$(BIN)/python -m prove.feedback
+	$(BIN)/python -m prove.slo
 
 slow: $(VENV)/.dev apt
 	$(BIN)/python -m pytest -m slow $(ARGS)
