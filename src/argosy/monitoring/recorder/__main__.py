@@ -18,7 +18,7 @@ def main(folder: str) -> None:
     """Run, at a low priority, until told to end."""
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        os.nice(NICE)
     asyncio.run(serve(Home(Path(folder))))
 
 
