@@ -38,6 +38,7 @@ COMMANDS: dict[str, Entry] = {
     "top": Entry("top", "top", "Watch traffic, load, rollouts and alerts in the terminal.", ENDPOINTS),
     "logs": Entry("logs", "logs", "Print or follow the logs of an endpoint or the gateway.", ENDPOINTS),
     "feedback": Entry("feedback", "feedback", "Load labels, and see how good predictions were.", ENDPOINTS),
+    "drift": Entry("drift", "drift", "Compare what came lately with the model's own data.", ENDPOINTS),
     "keys": Entry("keys", "keys", "Create, list and revoke API keys.", ENDPOINTS),
     "config": Entry("config", "config", "Show the settings in effect and where each comes from.", TOOLS),
     "doctor": Entry("doctor", "doctor", "Check this machine and say what to fix.", TOOLS),

@@ -1,0 +1,120 @@
+"""`argosy drift`."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from argosy.cli.base import Command, json_option
+from argosy.cli.here import place, store
+from argosy.cli.output import emit, table
+from argosy.cli.payload import moment
+from argosy.spec.errors import Conflict, NotFound
+
+if TYPE_CHECKING:
+    from argosy.monitoring.drift.compare import Compared
+    from argosy.packaging.package import Package
+
+DRIFTED = 11
+"""The exit status of `--fail` where a column has drifted; no error has it."""
+
+LEAST_ROWS = 30
+"""With fewer rows no interval is narrow enough to tell anything."""
+
+
+@click.command(cls=Command)
+@click.argument("name")
+@click.option("--since", metavar="TIME", default="1h", show_default=True, help="30m, 12h, 7d, or 2026-01-31T15:00.")
+@click.option("--fail", is_flag=True, help="Exit with 11 where a column has drifted.")
+@json_option
+def drift(name: str, since: str, fail: bool, as_json: bool) -> None:
+    """Compare what an endpoint was asked and answered lately with the data its model was pushed with.
+
+    Works without a platform, on what was recorded of the version that serves; 'payload: {}' in the declaration
+    records. A column has drifted where the evidence is strong (at most 5 % of those named are named falsely) and the
+    effect matters (even the lower end of its 90 % interval lies above its margin). Evidence is an e-value: it grows
+    beyond 1 by chance as rarely as one wins such odds in a fair game. Columns that are
+    redacted, or that name each row (an id, an e-mail), are not compared. JSON: {endpoint, version, since, until, rows,
+    drifted, columns: [{column, side, rows, effects, statistics, e, drifted}]}.
+
+    \b
+    Example:
+      argosy drift flights --since 24h
+      argosy drift flights --since 1h --fail
+    """
+    from argosy.monitoring.drift.compare import compare
+    from argosy.monitoring.drift.reference import baseline, window
+
+    now = datetime.now(UTC)
+    version, package = _served(name)
+    base = baseline(package)
+    profile = window(place().profiles, name, version, base, moment(since, now, "--since"), now)
+    if profile.rows < LEAST_ROWS:
+        raise Conflict(
+            f"only {profile.rows} rows were recorded of '{name}' version {version} in this time; "
+            f"{LEAST_ROWS} are the least to compare: look further back with --since"
+        )
+    found = compare(base.where, base.counts, base.came(profile))
+    sides = {column.name: column.side for column in base.layout.columns}
+    drifted = [one.column for one in found if one.drifted]
+    told = {
+        "endpoint": name,
+        "version": version,
+        "since": _spoken(profile.start),
+        "until": _spoken(profile.end),
+        "rows": profile.rows,
+        "drifted": drifted,
+        "columns": [_told(one, sides[one.column]) for one in found],
+    }
+
+    def render() -> None:
+        rows = [(one.column, sides[one.column], f"{one.rows:,}", *_cells(one)) for one in found]
+        table(("column", "side", "rows", "effect", "evidence", "verdict"), rows, empty="no column has a distribution")
+        click.echo(f"{profile.rows:,} rows of version {version}, {told['since']} to {told['until']}", err=True)
+
+    emit(told, as_json, render)
+    if fail and drifted:
+        click.get_current_context().exit(DRIFTED)
+
+
+def _served(name: str) -> "tuple[str, Package]":
+    """The version that serves, or is to serve, and its package."""
+    from argosy.control.state import State
+    from argosy.packaging.package import open_package
+
+    with store() as opened:
+        state = State(opened.database)
+        declared = state.endpoint(name)
+        if declared is None:
+            raise NotFound(f"there is no endpoint '{name[:63]}': argosy ps lists them")
+        revision = state.revisions()[declared.serving.active or declared.revision]
+        return revision.version, open_package(opened.unpacked(revision.digest))
+
+
+def _told(one: "Compared", side: str) -> dict[str, Any]:
+    import msgspec
+
+    return {
+        "column": one.column,
+        "side": side,
+        "rows": one.rows,
+        "effects": msgspec.to_builtins(one.effects, enc_hook=float),
+        "statistics": msgspec.to_builtins(one.statistics, enc_hook=float),
+        "e": one.e,
+        "drifted": one.drifted,
+    }
+
+
+def _cells(one: "Compared") -> tuple[str, str, str]:
+    if not one.rows:
+        return "-", "-", "not compared"
+    evidence = f"{one.e:.3g}" if one.e < 1e6 else "> 1e6"
+    verdict = "drift" if one.drifted else "no drift"
+    if not one.effects:
+        return "-", evidence, verdict
+    effect = one.effects[0]
+    return f"{effect.name} {effect.value:.3f} ({effect.low:.3f} to {effect.high:.3f})", evidence, verdict
+
+
+def _spoken(minute: int) -> str:
+    return datetime.fromtimestamp(minute * 60, UTC).isoformat(timespec="minutes")

@@ -1,0 +1,70 @@
+"""What a version was trained on, and what came since: both as counts in the same cells."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from argosy.monitoring.drift.geometry import Geometry, geometry
+from argosy.packaging.package import Package
+from argosy.profiles import profile, shelf
+from argosy.profiles.layout import Floats, Layout, layout, reference_counts
+from argosy.profiles.profile import Profile
+from argosy.spec.errors import Conflict, NotFound
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The reference of a package. `counts` (D, C) are its rows in the cells of `where`."""
+
+    layout: Layout
+    where: Geometry
+    counts: Floats
+
+    def came(self, one: Profile) -> Floats:
+        """What came, (D, C). Of columns that name each row (an id, an e-mail: no listed value came twice in the
+        reference) nothing: that its values never come again tells nothing."""
+        counts = self.where.spread(one.counts)
+        for place, column in enumerate(self.where.columns):
+            if not column.complete and self.counts[place, : column.inner].max(initial=0) <= 1:
+                counts[place] = 0
+        return counts
+
+
+def baseline(package: Package) -> Baseline:
+    """Raises NotFound for a package that was pushed without sample data."""
+    reference = package.profile()
+    if reference is None:
+        raise NotFound(
+            f"'{package.manifest.name}' has no reference profile to compare with: push it with sample data "
+            "(argosy push … --sample FILE)"
+        )
+    found = layout(reference, package.manifest.signature)
+    flat = reference_counts(found, reference)
+    where = geometry(found, flat)
+    return Baseline(found, where, where.spread(flat))
+
+
+def fitting(base: Baseline, profiles: Sequence[Profile]) -> Profile | None:
+    """All rows of the profiles that were counted against this reference, as one; None where there are none."""
+    parts = [one for one in profiles if not one.segment and one.layout == base.layout.digest]
+    return profile.merge(base.layout, parts) if parts else None
+
+
+def window(root: Path, endpoint: str, version: str, base: Baseline, since: datetime, until: datetime) -> Profile:
+    """What came to a version in [since, until). Raises NotFound without profiles, Conflict for those of another
+    signature or reference."""
+    profiles = shelf.read(root, endpoint, version, since, until)
+    found = fitting(base, profiles)
+    if found is not None:
+        return found
+    if profiles:
+        raise Conflict(
+            f"what was recorded of '{endpoint}' version {version} was counted against another signature or reference "
+            f"than that of the package it serves now: wait for new requests, or compare from a later time on"
+        )
+    raise NotFound(
+        f"nothing was recorded of '{endpoint}' version {version} since {since:%Y-%m-%d %H:%M} UTC: declare "
+        "'payload: {}' in the endpoint (argosy get, argosy apply), send requests, and wait until their minute is over; "
+        "or compare from earlier on with --since"
+    )
