@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from argosy.control.looks import EVERY, LATE, Looks
+from argosy.control.looks import LATE, Looks
 from argosy.control.revision import revision_of
 from argosy.control.state import State
 from argosy.packaging.package import open_package
@@ -18,6 +18,7 @@ from argosy.store import alerts, findings, open_store
 from tests.monitoring.recorder import shop
 
 START = 1_767_225_600.0
+EVERY = 3600
 
 
 class World:
@@ -39,7 +40,7 @@ class World:
 
     def fresh(self) -> Looks:
         """As after a restart of the controller."""
-        return Looks(self.store, self.state, clock=lambda: self.now)
+        return Looks(self.store, self.state, EVERY, clock=lambda: self.now)
 
     def pass_hour(self, older: float = 0.0, n: int = 300) -> None:
         """One more hour of requests by people who are older than those of the sample, and a look at it."""

@@ -1,4 +1,4 @@
-"""Looks every hour for drift in what was recorded, remembers the evidence, and writes findings and alerts."""
+"""Looks now and then for drift in what was recorded, remembers the evidence, and writes findings and alerts."""
 
 import asyncio
 import hashlib
@@ -27,8 +27,6 @@ from argosy.store.store import Store
 from argosy.targets.base import Revision
 
 LOG = logging.getLogger(__name__)
-EVERY = 3600
-"""Seconds between looks; windows begin at full hours."""
 LATE = 120
 """Seconds after the end of a window until its last minute is certainly on disk."""
 QUARTER = 90 * 86400
@@ -54,14 +52,17 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     kept: Kept
 
 
-def judge(endpoint: str, version: str, base: Baseline, kept: Kept | None, counts: Floats, end: float) -> Judged:
-    """One window (D, C) that ended at `end`. Another version or reference begins anew, and its alerts are over."""
+def judge(
+    endpoint: str, version: str, base: Baseline, kept: Kept | None, counts: Floats, end: float, every: int
+) -> Judged:
+    """One window (D, C) that ended at `end`, of looks `every` so many seconds. Another version or reference begins
+    anew, and its alerts are over."""
     over: tuple[Alert, ...] = ()
     if kept is not None and (kept.version, kept.layout) != (version, base.layout.digest):
         over, kept = resolved(kept.firing, end), None
     before = memory.load(base.where, base.counts, kept.state) if kept else start(base.where, base.counts)
-    begin = kept.until if kept else end - EVERY
-    found, state = look(base.where, before, counts, base.counts, run_length=QUARTER / EVERY)
+    begin = kept.until if kept else end - every
+    found, state = look(base.where, before, counts, base.counts, run_length=QUARTER / every)
     firing = dict(kept.firing) if kept else {}
     changed = [*over]
     for one in found.findings:
@@ -125,24 +126,25 @@ def _alert(endpoint: str, version: str, one: Column, at: float) -> Alert:
 
 
 class Looks:
-    """The task of a platform. `clock` gives seconds since 1970. Work is done in a thread, never in the loop."""
+    """The task of a platform. It looks `every` so many seconds, in a thread, never in the loop; `clock` gives seconds
+    since 1970."""
 
-    def __init__(self, store: Store, state: State, clock: Callable[[], float] = time.time) -> None:
-        self._store, self._state, self._clock = store, state, clock
+    def __init__(self, store: Store, state: State, every: int, clock: Callable[[], float] = time.time) -> None:
+        self._store, self._state, self._every, self._clock = store, state, every, clock
         self._folder = store.home.root / "drift"
 
     async def run(self) -> None:
-        """After the end of every hour, until cancelled."""
+        """After the end of every window, until cancelled."""
         while True:
             try:
                 await asyncio.to_thread(self.look)
             except Exception:
                 LOG.exception("this look for drift is made up for by the next")
-            await asyncio.sleep(EVERY - (self._clock() - LATE) % EVERY + 0.05)
+            await asyncio.sleep(self._every - (self._clock() - LATE) % self._every + 0.05)
 
     def look(self) -> None:
         """Look at every endpoint with profiles, once for each window. Raises Unavailable, StorageFull."""
-        end = float((self._clock() - LATE) // EVERY * EVERY)
+        end = float((self._clock() - LATE) // self._every * self._every)
         declared = {each.endpoint.name: each for each in self._state.endpoints()}
         revisions = self._state.revisions()
         for name in shelf.endpoints(self._store.home.profiles):
@@ -170,7 +172,7 @@ class Looks:
             base = baseline(open_package(self._store.unpacked(revision.digest)))
         except NotFound:
             return
-        since = kept.until if kept is not None and kept.version == revision.version else end - EVERY
+        since = kept.until if kept is not None and kept.version == revision.version else end - self._every
         moments = (datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(end, UTC))
         came = fitting(base, shelf.read(self._store.home.profiles, name, revision.version, *moments))
         if came is None:
@@ -178,10 +180,10 @@ class Looks:
                 self._end(path, kept, end)
             return
         try:
-            judged = judge(name, revision.version, base, kept, base.came(came), end)
+            judged = judge(name, revision.version, base, kept, base.came(came), end, self._every)
         except InvalidArgument as error:
             LOG.warning("the evidence of drift of '%s' begins anew: %s", name, error.message)
-            judged = judge(name, revision.version, base, None, base.came(came), end)
+            judged = judge(name, revision.version, base, None, base.came(came), end, self._every)
         findings.write(self._store.database, judged.findings)
         alerts.write(self._store.database, judged.alerts)
         self._folder.mkdir(exist_ok=True, mode=0o700)

@@ -76,7 +76,7 @@ class Platform:
         self.metrics = self.controller.judge.metrics = _metrics(settings)
         self.meter = Meter(self.controller.traffic, self._pids)
         self.minutes = Minutes(store.database, self.controller.traffic, self._view, self.controller.versions)
-        self.looks = Looks(store, self.state)
+        self.looks = Looks(store, self.state, settings.drift.every)
         self._ending = asyncio.Event()
         self.started = psutil.Process().create_time()
         services = Services(

@@ -81,6 +81,16 @@ class PayloadSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             )
 
 
+class DriftSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How often what was recorded is looked at for drift: `every` so many seconds, 300 to 86400."""
+
+    every: int = 3600
+
+    def __post_init__(self) -> None:
+        if not 300 <= self.every <= 86400:
+            raise InvalidArgument(f"drift.every is 300 to 86400 seconds, not {self.every}")
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set, apart from what an endpoint declares for itself."""
 
@@ -89,6 +99,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     store: StoreSettings = StoreSettings()
     prometheus: PrometheusSettings = PrometheusSettings()
     payload: PayloadSettings = PayloadSettings()
+    drift: DriftSettings = DriftSettings()
 
 
 class Home(msgspec.Struct, frozen=True):
