@@ -1,5 +1,6 @@
 """From `argosy up` to Parquet: what was asked and answered is what the log has, whoever asked and how."""
 
+import json
 import time
 import uuid
 from collections.abc import Iterator
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
+from click.testing import CliRunner
 from pyarrow import parquet
 
+from argosy.cli.main import argosy
 from argosy.control import strays
 from argosy.monitoring.recorder.told import read_report
 from argosy.profiles import shelf
@@ -136,6 +139,17 @@ def test_what_was_asked_and_answered_is_in_the_log(platform: Up, home: Home):
     (version,) = shelf.versions(home.profiles, "shop")
     counted = [one for one in shelf.read(home.profiles, "shop", version) if not one.segment]
     assert sum(one.rows for one in counted) == 3 + 150 + 1
+    compared(home)
+
+
+def compared(home: Home) -> None:
+    """`argosy drift` reads what was counted: as drawn for the sample, but for what is hidden."""
+    result = CliRunner(env={"ARGOSY_HOME": str(home.root)}).invoke(argosy, ["drift", "shop", "--fail", "--json"])
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert (told["version"], told["rows"], told["drifted"]) == ("1", 154, [])
+    rows = {one["column"]: one["rows"] for one in told["columns"]}
+    assert (rows["age"], rows["income"], rows["email"]) == (154, 154, 0)
 
 
 def hidden(home: Home, word: bytes, numbers: np.ndarray) -> None:
