@@ -62,6 +62,7 @@ class Recording:
         specs = (*signature.inputs, *signature.outputs)
         self._alike = all(-1 not in spec.shape[signature.batched :] and not spec.optional for spec in specs)
         self._orders = Orders()
+        self._since = 0
         self._rng = np.random.default_rng()
         self._held: list[One] = []
         self._late: list[Ran] = []
@@ -71,11 +72,13 @@ class Recording:
         self._timer = self._loop.call_soon(self._tick)
 
     def look(self, ran: Sequence[Ran]) -> None:
-        """Send what was answered. What is on its way to its caller yet waits for the next look, once."""
+        """Send what was answered since the orders. What is on its way to its caller waits for the next look, once."""
         late, self._late = self._late, []
         if self._orders.nothing:
             return
         now = late
+        if ran and ran[0].ended < self._since:
+            ran = [one for one in ran if one.ended >= self._since]
         if all(map(_CODE, _calls(ran))):
             now += [one for one in ran if one.outputs is not None]
         else:
@@ -116,6 +119,8 @@ class Recording:
         self._pipe.close(PATIENCE)
 
     def _hear(self, orders: Orders) -> None:
+        if self._orders.nothing:
+            self._since = time.time_ns()
         self._orders = orders
 
     def _lost(self, records: int) -> None:
