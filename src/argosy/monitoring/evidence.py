@@ -14,7 +14,7 @@ from argosy.serving.counts import Counts
 from argosy.spec.guard import Guard, Metric
 
 ERRORS, LATENCY = "errors", "latency"
-SHARES = {ERRORS: 0.5, LATENCY: 0.25}
+SHARES = {ERRORS: 0.55, LATENCY: 0.2}
 """Of the evidence; what remains is shared by predictions and user metrics evenly."""
 
 
