@@ -27,6 +27,7 @@ from argosy.capacity.score import Score, score
 from argosy.capacity.simulate import Setup, simulate
 from argosy.capacity.trace import Trace, make, read
 from argosy.spec.scaling import MOST, Scaling
+from prove.document import put
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data" / "azure_llm"
@@ -170,9 +171,7 @@ def from_two(trace: Trace) -> Comparison:
 
 def write(text: str) -> None:
     """Put the text between the markers of the document."""
-    before, rest = DOCUMENT.read_text(encoding="utf-8").split(BEGIN)
-    after = rest.split(END)[1]
-    DOCUMENT.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+    put(DOCUMENT, BEGIN, END, text)
 
 
 def main() -> int:

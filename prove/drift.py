@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from prove.document import put
 from prove.driftpicture import svg
 from prove.driftstreams import COLUMNS, LOOKS, NUMBERS, REFERENCE, begin, evidently, judge, model
 
@@ -159,8 +160,7 @@ def table(rows: list[Row], took: float) -> str:
 
 def write(text: str) -> None:
     """Put it between the markers of docs/drift.md."""
-    head, rest = DOCUMENT.read_text().split(BEGIN)
-    DOCUMENT.write_text(f"{head}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+    put(DOCUMENT, BEGIN, END, text)
 
 
 def measure(part: float) -> tuple[list[Row], list[Quiet], list[Found]]:

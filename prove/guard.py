@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from prove import baselines, streams
+from prove.document import put
 from prove.streams import ALPHA, STABLE_ERRORS, Arrays, Scenario
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "rollouts.md"
@@ -146,9 +147,7 @@ def table(rows: list[Row], rollouts: int, took: float) -> str:
 
 def write(text: str) -> None:
     """Put it between the markers of docs/rollouts.md."""
-    old = DOCUMENT.read_text()
-    head, rest = old.split(BEGIN)
-    DOCUMENT.write_text(f"{head}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+    put(DOCUMENT, BEGIN, END, text)
 
 
 def measure(rollouts: int) -> list[Row]:

@@ -22,6 +22,7 @@ from argosy.monitoring.performance.estimate import Performance
 from argosy.monitoring.performance.window import Reference
 from prove import unseen
 from prove.census import Census, load
+from prove.document import put
 
 Floats = npt.NDArray[np.float64]
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
@@ -172,9 +173,7 @@ def measure(census: Census, rounds: int, trials: int) -> tuple[str, bool]:
 
 def write(text: str) -> None:
     """Put it between the markers of docs/performance.md."""
-    old = DOCUMENT.read_text()
-    head, rest = old.split(BEGIN)
-    DOCUMENT.write_text(f"{head}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+    put(DOCUMENT, BEGIN, END, text)
 
 
 def main() -> int:

@@ -18,6 +18,7 @@ from scipy.stats import binom
 from threadpoolctl import threadpool_limits
 
 from argosy.monitoring.multivariate import classifier, components, kernel, labels, outputs
+from prove.document import put
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -138,9 +139,7 @@ def table(counts: dict[tuple[str, int], Floats], trials: int) -> str:
 
 def write(text: str) -> None:
     """Put it between the markers of docs/performance.md."""
-    old = DOCUMENT.read_text()
-    head, rest = old.split(BEGIN)
-    DOCUMENT.write_text(f"{head}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+    put(DOCUMENT, BEGIN, END, text)
 
 
 def main() -> int:

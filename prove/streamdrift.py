@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from argosy.monitoring.drift.stream import Stream, answers, errors
+from prove.document import put
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "drift.md"
 BEGIN, END = "<!-- stream:begin -->", "<!-- stream:end -->"
@@ -232,8 +233,7 @@ def table(seeds: int, rows: int, every: int) -> str:
 
 def write(text: str) -> None:
     """Put it between the markers of docs/drift.md."""
-    head, rest = DOCUMENT.read_text().split(BEGIN)
-    DOCUMENT.write_text(f"{head}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+    put(DOCUMENT, BEGIN, END, text)
 
 
 def main() -> int:

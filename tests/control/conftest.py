@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,8 +20,10 @@ from argosy.control import strays
 from argosy.spec.settings import Home, Settings, load
 from argosy.store import open_store
 from argosy.store.store import Store
+from tests.store.samples import FILES, model_lineage, model_manifest, write_folder
 
 PATIENCE = 60.0
+STAND_IN_UP = [sys.executable, str(Path(__file__).with_name("stand_in_up.py"))]
 
 
 @pytest.fixture
@@ -153,3 +157,18 @@ class Load:
         async with asyncio.timeout(PATIENCE):
             while self.good < wanted:
                 await asyncio.sleep(0.01)
+
+
+@contextmanager
+def stand_ins(place: Path) -> Iterator[Up]:
+    """A platform whose replicas are stand-ins, with one version of `digits` in its store."""
+    home = Home(place).create()
+    home.config.write_text("control: {port: 0}\ngateway: {port: 0}\n")
+    store = open_store(home, Settings())
+    folder = write_folder(home.root / "p", FILES | {"behaviour": b"ok"})
+    store.add(folder, name="digits", manifest=model_manifest(), lineage=model_lineage())
+    store.close()
+    up = Up(home, STAND_IN_UP).ready()
+    yield up
+    up.stop()
+    strays.end([*strays.gateways(home), *strays.replicas(home)[0]], drain=0.0)

@@ -2,10 +2,8 @@
 
 import json
 import socket
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import psutil
@@ -15,10 +13,8 @@ from argosy.control import strays
 from argosy.control.api import MAX_BODY, ROUTES
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
-from tests.control.conftest import Up, until
+from tests.control.conftest import STAND_IN_UP, Up, until
 from tests.store.samples import FILES, model_lineage, model_manifest, write_folder
-
-STAND_IN_UP = [sys.executable, str(Path(__file__).with_name("stand_in_up.py"))]
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +9,9 @@ import httpx
 
 from argosy.spec.settings import Home, load
 from argosy.store import open_store
-from tests.control.conftest import Up, until
+from tests.control.conftest import STAND_IN_UP, Up, until
 from tests.store import conftest as stores
 from tests.store.samples import model_lineage, model_manifest, write_folder
-
-STAND_IN_UP = [sys.executable, str(Path(__file__).with_name("stand_in_up.py"))]
 
 postgres = stores.postgres
 

@@ -1,37 +1,22 @@
 """Labels through the control API's real listener."""
 
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from argosy.control import strays
 from argosy.monitoring.feedback import intake
 from argosy.monitoring.feedback.shelf import Shelf
-from argosy.spec.settings import Home, Settings
-from argosy.store import open_store
-from tests.control.conftest import Up
-from tests.store.samples import FILES, model_lineage, model_manifest, write_folder
+from tests.control.conftest import Up, stand_ins
 
-STAND_IN_UP = [sys.executable, str(Path(__file__).with_name("stand_in_up.py"))]
 PATH = "/v2/models/digits/feedback"
 
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    home = Home(tmp_path_factory.mktemp("h")).create()
-    home.config.write_text("control: {port: 0}\ngateway: {port: 0}\n")
-    store = open_store(home, Settings())
-    folder = write_folder(home.root / "p", FILES | {"behaviour": b"ok"})
-    store.add(folder, name="digits", manifest=model_manifest(), lineage=model_lineage())
-    store.close()
-    up = Up(home, STAND_IN_UP).ready()
-    up.ask("PUT", "/v1/endpoints/digits", json={"model": "digits:1"}).raise_for_status()
-    yield up
-    up.stop()
-    strays.end([*strays.gateways(home), *strays.replicas(home)[0]], drain=0.0)
+    with stand_ins(tmp_path_factory.mktemp("h")) as up:
+        up.ask("PUT", "/v1/endpoints/digits", json={"model": "digits:1"}).raise_for_status()
+        yield up
 
 
 def test_labels_are_kept_and_what_cannot_be_right_is_told(platform: Up):

@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,10 +13,8 @@ import pytest
 from argosy.control import strays
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
-from tests.control.conftest import Up, until
+from tests.control.conftest import STAND_IN_UP, Up, until
 from tests.store.samples import model_lineage, model_manifest, write_folder
-
-STAND_IN_UP = [sys.executable, str(Path(__file__).with_name("stand_in_up.py"))]
 
 
 class Disk:

@@ -1,9 +1,7 @@
 """Whatever the description of the control API allows, and what it does not: it answers by its own rules."""
 
 import json
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import schemathesis
@@ -13,28 +11,15 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 
-from argosy.control import openapi, strays
+from argosy.control import openapi
 from argosy.control.api import ROUTES
-from argosy.spec.settings import Home, Settings
-from argosy.store import open_store
-from tests.control.conftest import Up
-from tests.store.samples import FILES, model_lineage, model_manifest, write_folder
-
-STAND_IN_UP = [sys.executable, str(Path(__file__).with_name("stand_in_up.py"))]
+from tests.control.conftest import Up, stand_ins
 
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    home = Home(tmp_path_factory.mktemp("h")).create()
-    home.config.write_text("control: {port: 0}\ngateway: {port: 0}\n")
-    store = open_store(home, Settings())
-    folder = write_folder(home.root / "p", FILES | {"behaviour": b"ok"})
-    store.add(folder, name="digits", manifest=model_manifest(), lineage=model_lineage())
-    store.close()
-    up = Up(home, STAND_IN_UP).ready()
-    yield up
-    up.stop()
-    strays.end([*strays.gateways(home), *strays.replicas(home)[0]], drain=0.0)
+    with stand_ins(tmp_path_factory.mktemp("h")) as up:
+        yield up
 
 
 SCHEMA = schemathesis.openapi.from_dict(openapi.document(ROUTES, "0"))

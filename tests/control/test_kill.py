@@ -6,10 +6,8 @@ import os
 import random
 import signal
 import socket
-import sys
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
 import httpx
 import psutil
@@ -20,11 +18,9 @@ from argosy.control.down import down
 from argosy.spec.settings import Home, Settings
 from argosy.store.store import Store
 from argosy.targets.marks import scan
-from tests.control.conftest import Up, until
+from tests.control.conftest import STAND_IN_UP, Up, until
 from tests.control.test_platform import assert_nothing_is_left
 from tests.store.samples import model_lineage, model_manifest, write_folder
-
-STAND_IN_UP = [sys.executable, str(Path(__file__).with_name("stand_in_up.py"))]
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -19,11 +18,10 @@ from argosy.spec.settings import Home, load
 from argosy.store import database as databases
 from argosy.store import open_store
 from argosy.store.database import Database
-from tests.control.conftest import Up, until
+from tests.control.conftest import STAND_IN_UP, Up, until
 from tests.store import conftest as stores
 from tests.store.samples import model_lineage, model_manifest, write_folder
 
-STAND_IN_UP = [sys.executable, str(Path(__file__).with_name("stand_in_up.py"))]
 STANDBY = [sys.executable, "-m", "argosy.control", "--standby"]
 
 postgres = stores.postgres

@@ -1,7 +1,6 @@
 """From zero and back: the real platform, with stand-ins for replicas that take a second to start."""
 
 import asyncio
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,11 +16,10 @@ from tritonclient.utils import InferenceServerException
 from argosy.control import strays
 from argosy.spec.settings import Home
 from argosy.store.store import Store
-from tests.control.conftest import Up, until
+from tests.control.conftest import STAND_IN_UP, Up, until
 from tests.control.packages import push
 from tests.store.samples import model_lineage, model_manifest, write_folder
 
-STAND_IN_UP = [sys.executable, str(Path(__file__).with_name("stand_in_up.py"))]
 SLEEPY = {"min": 0, "max": 2, "idle": 2, "patience": 2, "window": 5, "history": 10}
 
 
