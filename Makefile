@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := sklearn lightgbm xgboost mlflow parquet monitoring sketches onnx postgres demo
+EXTRAS := sklearn lightgbm xgboost mlflow parquet monitoring sketches onnx postgres tracing batch ray demo
 
 .PHONY: demo test check bench prove fuzz slow setup apt proto lock clean
 
