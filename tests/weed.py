@@ -32,7 +32,7 @@ def running(place: Path, bucket: str) -> Iterator[str]:
     command = [weed, "server", "-ip=127.0.0.1", f"-dir={place}", "-s3", f"-s3.config={place / 's3.json'}", *options]
     with (place / "log").open("wb") as output:
         server = subprocess.Popen(
-            [*command, "-s3.port.iceberg=0", "-volume.max=4", "-master.volumeSizeLimitMB=64"],
+            [*command, "-s3.port.iceberg=0", "-s3.port.lance=0", "-volume.max=4", "-master.volumeSizeLimitMB=64"],
             stdout=output,
             stderr=output,
             cwd=place,
