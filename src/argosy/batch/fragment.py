@@ -1,0 +1,73 @@
+"""The unit of work: a piece of one input file that is read, answered and committed at once.
+
+A source of `batch/source/` gives for a file its columns, its pieces and the rows of a piece:
+
+    schema(file) -> pyarrow.Schema
+    plan(file, rows) -> list[Fragment]                       pieces of about so many rows, in the order of the file
+    read(fragment, skip, batch_rows) -> Iterator[RecordBatch]    its rows in order, without the first `skip`
+
+None of them reads a whole file into memory. A sink of `batch/sink/` writes one file:
+
+    write(batches, schema, path, metadata) -> Part           durable when it returns
+
+`schema` is that of the output, `metadata` text that the format keeps where it can (Parquet, Arrow).
+"""
+
+import hashlib
+from typing import Literal
+
+import msgspec
+
+InputFormat = Literal["parquet", "arrow", "csv", "jsonl", "npy"]
+
+FAULT = "__argosy_fault"
+"""A column that a source adds to a batch with rows it could not read: why not (a string), null for the others. Such a
+row counts as read, and its other columns are null."""
+
+
+class File(msgspec.Struct, frozen=True):
+    """An input file as it was when the job was planned: `size` in bytes, `mark` as in `place.Stamp`."""
+
+    url: str
+    format: InputFormat
+    size: int
+    mark: str
+
+
+class Fragment(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of a file.
+
+    `index` counts the pieces of the file from 0. `position` says where the piece lies, in numbers that only its source
+    understands (row groups, bytes, rows). `first` is the number of its first row in the file and `rows` how many it
+    has; None where only reading tells. `content` is what the source knows of the content without reading it, as the
+    hash of a Parquet footer; the source's `read` raises Conflict where that is another one.
+    """
+
+    file: File
+    index: int
+    position: tuple[int, ...]
+    first: int | None = None
+    rows: int | None = None
+    content: str = ""
+
+    def id(self, recipe: str) -> str:
+        """Its name, 32 hex digits: equal for equal content, position and `recipe` (the model's digest with all that
+        changes the output)."""
+        parts = (self.file.url, self.file.size, self.file.mark, self.index, self.position, self.content, recipe)
+        return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:32]
+
+    def where(self, row: int | None = None) -> str:
+        """For messages: the file, and the piece or one row of it, counted from the piece's beginning."""
+        if row is not None and self.first is not None:
+            return f"{self.file.url}, row {self.first + row}"
+        piece = f"{self.file.url}, fragment {self.index}"
+        return piece if row is None else f"{piece}, row {row} of it"
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that was written: its name below the output folder, rows, bytes and SHA-256 in hex."""
+
+    name: str
+    rows: int
+    size: int
+    digest: str

@@ -1,0 +1,67 @@
+"""What a user declares of a batch job: which model answers which files, and where and how its answers are written."""
+
+import math
+import os
+from typing import Literal
+
+import msgspec
+
+from argosy.spec.errors import InvalidArgument
+
+Format = Literal["parquet", "arrow", "csv", "jsonl"]
+OnError = Literal["fail", "skip", "quarantine"]
+Where = Literal["local", "ray"]
+
+
+class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Files in, files out.
+
+    `model` is a reference of the registry, a digest or the path of a package. `inputs` are files, folders and globs,
+    here or on S3; `output` is a folder. `map` says which column a model's input or feature is read from, where the
+    names differ. `keep` names columns that are written beside the answers, `partition` columns of the output by whose
+    values it is cut into folders `column=value`. `on_error` says what becomes of a row that cannot be answered.
+
+    Work is cut into fragments of about `fragment_rows` rows, each of which is committed at once. What a fragment has
+    answered is safe `checkpoint` seconds later (0: after each engine call): as much is repeated after a kill.
+    `batch_size` rows go to the engine at once. 0 for `batch_size`, `workers` (processes) and `threads` (of each one's
+    engine) means: found by a short probe. `price` is that of the machine, in any currency per hour.
+    """
+
+    model: str
+    inputs: tuple[str, ...]
+    output: str
+    format: Format = "parquet"
+    map: dict[str, str] = {}
+    keep: tuple[str, ...] = ()
+    partition: tuple[str, ...] = ()
+    on_error: OnError = "fail"
+    fragment_rows: int = 262_144
+    batch_size: int = 0
+    workers: int = 0
+    threads: int = 0
+    engine: Where = "local"
+    price: float = 0.0
+    checkpoint: float = 1.0
+
+    def __post_init__(self) -> None:
+        checks = {
+            "names no input": bool(self.inputs),
+            "names no output folder": bool(self.output),
+            "fragment_rows must be 1 to 16777216": 1 <= self.fragment_rows <= 2**24,
+            "batch_size must be 0 to 1048576": 0 <= self.batch_size <= 2**20,
+            "workers must be 0 to 1024": 0 <= self.workers <= 1024,
+            "threads must be 0 to 1024": 0 <= self.threads <= 1024,
+            "price must be 0 or more": 0 <= self.price < math.inf,
+            "checkpoint must be 0 to 3600 seconds": 0 <= self.checkpoint <= 3600,
+        }
+        for message, good in checks.items():
+            if not good:
+                raise InvalidArgument(f"the batch job: {message}")
+        for what, names in (("keep", self.keep), ("partition", self.partition)):
+            if double := sorted({name for name in names if names.count(name) > 1}):
+                raise InvalidArgument(f"the batch job: {what} names the column '{double[0]}' twice")
+
+
+def cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
