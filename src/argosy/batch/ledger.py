@@ -1,0 +1,156 @@
+"""What is done, beside the output: the plan, an entry for each fragment, and the seal.
+
+    OUTPUT/_argosy/job.json            the plan, frozen
+    OUTPUT/_argosy/ledger/ID.json      an entry: the one commit of a fragment
+    OUTPUT/_argosy/seal.json           what all of them sum to
+
+A fragment's files are durable under `staged/` before its entry is created; the entry decides, and only then do they get
+their names in the output. Whoever comes after a crash gives the remaining ones theirs.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import TypeVar
+
+import msgspec
+
+from argosy.batch.fragment import Part
+from argosy.batch.place import Place
+from argosy.batch.plan import FORMAT, Plan
+from argosy.spec.errors import BadPackage, Conflict, NotFound, Unsupported
+
+T = TypeVar("T")
+
+FOLDER = "_argosy"
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One fragment, done. `number` is its place in the plan; `rows` were read, `out` written, the others left out.
+
+    `rejects` is the file with the quarantined rows. `seconds` of work, `attempts` at it.
+    """
+
+    fragment: str
+    number: int
+    rows: int
+    out: int
+    skipped: int
+    quarantined: int
+    parts: tuple[Part, ...]
+    rejects: Part | None = None
+    seconds: float
+    attempts: int = 1
+
+    @property
+    def files(self) -> tuple[Part, ...]:
+        """Everything that was written for it."""
+        return (*self.parts, self.rejects) if self.rejects else self.parts
+
+
+class Seal(msgspec.Struct, frozen=True, kw_only=True):
+    """The sum of a finished job. `digest` is over the files of all entries in the order of the plan: it is the same for
+    the same output, however the work went."""
+
+    model: str
+    files: int
+    fragments: int
+    rows: int
+    out: int
+    skipped: int
+    quarantined: int
+    parts: int
+    size: int
+    digest: str
+    seconds: float
+
+
+class Ledger:
+    """The folder `_argosy/` of an output."""
+
+    def __init__(self, output: Place) -> None:
+        self.output = output
+        self.root = output.join(FOLDER)
+
+    def begin(self, plan: Plan) -> None:
+        """Write the plan down. Raises Conflict where there is one, or where the folder holds something else."""
+        if (found := next((each for each in self.output.walk() if not self._ours(each)), None)) is not None:
+            raise Conflict(f"{self.output} is not empty (there is {found.name}): write to a folder of its own")
+        if not self.root.join("job.json").create(msgspec.json.encode(plan)):
+            raise Conflict(f"a job was begun in {self.output}: go on with --resume, or write to another folder")
+
+    def _ours(self, file: Place) -> bool:
+        return file.url.startswith(self.root.url + "/")
+
+    def plan(self) -> Plan | None:
+        """The plan of the job in this output; None where none was begun. Raises Unsupported for another layout."""
+        try:
+            data = self.root.join("job.json").read()
+        except NotFound:
+            return None
+        plan = _decoded(data, Plan, self.root.join("job.json"))
+        if plan.format != FORMAT:
+            raise Unsupported(f"{self.root} has the layout {plan.format}; this argosy reads {FORMAT}")
+        return plan
+
+    def entries(self) -> dict[str, Entry]:
+        """Fragment → its entry."""
+        folder = self.root.join("ledger")
+        found = (_decoded(file.read(), Entry, file) for file in folder.walk() if file.name.endswith(".json"))
+        return {entry.fragment: entry for entry in found}
+
+    def entry(self, fragment: str) -> Entry | None:
+        """The entry of one fragment, if it is done."""
+        file = self._file(fragment)
+        try:
+            return _decoded(file.read(), Entry, file)
+        except NotFound:
+            return None
+
+    def commit(self, entry: Entry) -> Entry:
+        """Create the entry, once its files are durable. Gives the one that counts: another worker's, if that was
+        first."""
+        file = self._file(entry.fragment)
+        return entry if file.create(msgspec.json.encode(entry)) else _decoded(file.read(), Entry, file)
+
+    def _file(self, fragment: str) -> Place:
+        return self.root.join(f"ledger/{fragment}.json")
+
+    def seal(self, plan: Plan, entries: Sequence[Entry]) -> Seal:
+        """Sum up the entries of all fragments, and write it down."""
+        ordered = sorted(entries, key=lambda entry: entry.number)
+        written = [part for entry in ordered for part in entry.files]
+        seal = Seal(
+            model=plan.model.digest,
+            files=len(plan.files),
+            fragments=len(ordered),
+            rows=sum(entry.rows for entry in ordered),
+            out=sum(entry.out for entry in ordered),
+            skipped=sum(entry.skipped for entry in ordered),
+            quarantined=sum(entry.quarantined for entry in ordered),
+            parts=sum(len(entry.parts) for entry in ordered),
+            size=sum(part.size for part in written),
+            digest=_digest(written),
+            seconds=round(sum(entry.seconds for entry in ordered), 3),
+        )
+        self.root.join("seal.json").put(msgspec.json.encode(seal))
+        return seal
+
+    def sealed(self) -> Seal | None:
+        """The seal, if the job is finished."""
+        file = self.root.join("seal.json")
+        try:
+            return _decoded(file.read(), Seal, file)
+        except NotFound:
+            return None
+
+
+def _digest(parts: Sequence[Part]) -> str:
+    lines = "".join(f"{part.name} {part.rows} {part.digest}\n" for part in parts)
+    return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
+
+
+def _decoded(data: bytes, kind: type[T], where: Place) -> T:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.DecodeError as error:
+        raise BadPackage(f"{where} is broken: {error}") from None

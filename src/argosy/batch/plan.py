@@ -1,0 +1,96 @@
+"""What a job will do, frozen before it does anything: settings, version, input files as they are, fragments."""
+
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+
+from argosy.batch.fragment import File, Fragment
+from argosy.spec.batch import BatchJob
+from argosy.spec.errors import Conflict
+
+FORMAT = "1"
+"""The version of the layout of `_argosy/`."""
+
+RECIPE = ("format", "map", "keep", "partition", "on_error")
+"""The settings that change what is written, beside the model."""
+
+FIXED = ("model", "inputs", "fragment_rows", *RECIPE)
+"""The settings that a job keeps when it is resumed; the others may be given anew."""
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """Which package answers: its digest, and what it was called when the job was planned."""
+
+    digest: str
+    name: str
+    version: str = ""
+
+    @property
+    def ref(self) -> str:
+        """`digits:3`, or the name alone."""
+        return f"{self.name}:{self.version}" if self.version else self.name
+
+
+class _Piece(msgspec.Struct, frozen=True, array_like=True):
+    """A fragment as it is written: its file by its place in the list of files."""
+
+    file: int
+    index: int
+    position: tuple[int, ...]
+    first: int | None
+    rows: int | None
+    content: str
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """The manifest of a job. Fragments are in the order of the output."""
+
+    format: str = FORMAT
+    job: BatchJob
+    model: Model
+    planned: float
+    files: tuple[File, ...]
+    pieces: tuple[_Piece, ...]
+
+    @property
+    def recipe(self) -> str:
+        """The model and the settings that change the output, in hex."""
+        settings = [msgspec.to_builtins(getattr(self.job, name)) for name in RECIPE]
+        return hashlib.sha256(msgspec.json.encode([FORMAT, self.model.digest, settings])).hexdigest()
+
+    def fragments(self) -> list[Fragment]:
+        """All of them, in order."""
+        return [
+            Fragment(
+                file=self.files[piece.file],
+                index=piece.index,
+                position=piece.position,
+                first=piece.first,
+                rows=piece.rows,
+                content=piece.content,
+            )
+            for piece in self.pieces
+        ]
+
+
+def freeze(job: BatchJob, model: Model, fragments: Sequence[Fragment], planned: float) -> Plan:
+    """The plan of a job whose fragments are known; `planned` in seconds since 1970."""
+    files = tuple(dict.fromkeys(fragment.file for fragment in fragments))
+    places = {file: place for place, file in enumerate(files)}
+    pieces = tuple(
+        _Piece(places[one.file], one.index, one.position, one.first, one.rows, one.content) for one in fragments
+    )
+    return Plan(job=job, model=model, planned=planned, files=files, pieces=pieces)
+
+
+def resumed(plan: Plan, job: BatchJob) -> Plan:
+    """The plan under the settings of a later run. Raises Conflict naming the first that would make other output."""
+    for name in FIXED:
+        before, after = getattr(plan.job, name), getattr(job, name)
+        if before != after:
+            raise Conflict(
+                f"the job in {plan.job.output} was begun with {name} = {before!r}, and cannot go on with {after!r}: "
+                "leave it as it was, or write to another folder"
+            )
+    return msgspec.structs.replace(plan, job=job)

@@ -1,0 +1,142 @@
+"""What a fragment has answered so far: a file that is only appended to, so that a kill costs little of the work.
+
+Each record has its length and a CRC-32 before it. What a kill cut short at the end is found by these and cut off.
+Nothing is forced to the disk: a process that dies leaves the page cache behind, and a machine that dies costs one
+fragment's work at most.
+"""
+
+import errno
+import fcntl
+import os
+import struct
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from argosy.spec.errors import Conflict
+from argosy.store.durable import storage, write_all
+
+_HEAD = struct.Struct("<QI")
+PATIENCE = 60.0
+"""Seconds that the worker of an earlier driver has for the batch it was at."""
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """Counts of a fragment so far: rows read, and what became of them."""
+
+    rows: int = 0
+    out: int = 0
+    skipped: int = 0
+    quarantined: int = 0
+
+    def plus(self, other: "Tally") -> "Tally":
+        """Both together."""
+        return Tally(
+            self.rows + other.rows,
+            self.out + other.out,
+            self.skipped + other.skipped,
+            self.quarantined + other.quarantined,
+        )
+
+
+class Record(msgspec.Struct, frozen=True):
+    """Rows that were answered together: the counts after them, and batches as Arrow's IPC messages."""
+
+    tally: Tally
+    out: tuple[bytes, ...] = ()
+    rejects: tuple[bytes, ...] = ()
+    attempt: int = 1
+
+
+class Spool:
+    """The spool of one fragment, held by one process at a time. Made by `with`.
+
+    Raises Conflict where another process holds it for longer than it may need for its last batch.
+    """
+
+    def __init__(self, path: Path, patience: float = PATIENCE) -> None:
+        self.path = path
+        self.last = Record(Tally(), attempt=0)
+        self._patience = patience
+        self._fd = -1
+        self._size = 0
+
+    def __enter__(self) -> "Spool":
+        with storage(self.path):
+            self._fd = self._hold()
+        for record, end in self._scan():
+            self.last, self._size = record, end
+        os.ftruncate(self._fd, self._size)
+        return self
+
+    def _hold(self) -> int:
+        """The file, locked, and still the one with this name: who finishes a fragment removes it."""
+        limit = time.monotonic() + self._patience
+        while True:
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(fd).st_ino == self.path.stat().st_ino:
+                    return fd
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EACCES):
+                    os.close(fd)
+                    raise
+                if time.monotonic() > limit:
+                    os.close(fd)
+                    raise Conflict(f"another process still works at {self.path.name}: end it, and resume") from None
+                time.sleep(0.02)
+            os.close(fd)
+
+    def append(self, record: Record) -> None:
+        """Add a record. One that a full disk cuts short counts for nothing."""
+        data = msgspec.msgpack.encode(record)
+        with storage(self.path):
+            os.lseek(self._fd, self._size, os.SEEK_SET)
+            write_all(self._fd, _HEAD.pack(len(data), zlib.crc32(data)) + data)
+        self._size += _HEAD.size + len(data)
+        self.last = record
+
+    def records(self) -> Iterator[Record]:
+        """All of them, in order, one in memory at a time."""
+        for record, _ in self._scan():
+            yield record
+
+    def _scan(self) -> Iterator[tuple[Record, int]]:
+        place, size = 0, os.fstat(self._fd).st_size
+        while place + _HEAD.size <= size:
+            length, crc = _HEAD.unpack(os.pread(self._fd, _HEAD.size, place))
+            if place + _HEAD.size + length > size:
+                return
+            data = _read(self._fd, length, place + _HEAD.size)
+            if zlib.crc32(data) != crc:
+                return
+            place += _HEAD.size + length
+            yield msgspec.msgpack.decode(data, type=Record), place
+
+    def remove(self) -> None:
+        """The fragment is done."""
+        self.path.unlink(missing_ok=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._fd)
+
+
+def _read(fd: int, length: int, place: int) -> bytes:
+    """One `pread` gives at most 2 GiB."""
+    parts: list[bytes] = []
+    while length:
+        part = os.pread(fd, length, place)
+        if not part:
+            break
+        parts.append(part)
+        place, length = place + len(part), length - len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -1,0 +1,67 @@
+"""Where the files of a fragment grow before its entry is created, and how they get to the output."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from argosy.batch.fragment import Part
+from argosy.batch.ledger import FOLDER, Entry, Ledger
+from argosy.batch.place import Place
+from argosy.spec.errors import Unavailable
+from argosy.spec.settings import home
+
+
+def scratch(output: Place) -> Path:
+    """The folder for what is not committed: on the disk of the output; for a bucket, in ARGOSY_HOME."""
+    if not output.remote:
+        return Path(output.path) / FOLDER
+    return home().root / "batch" / hashlib.sha256(output.url.encode()).hexdigest()[:32]
+
+
+class Stage:
+    """The fragments of one job on their way."""
+
+    def __init__(self, output: Place) -> None:
+        self.output = output
+        self.root = scratch(output)
+
+    def create(self) -> None:
+        """Make the folders."""
+        for name in ("staged", "spool"):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+
+    def folder(self, fragment: str) -> Path:
+        """Where the files of a fragment are written, under their names in the output."""
+        return self.root / "staged" / fragment
+
+    def spool(self, fragment: str) -> Path:
+        """The file of what a fragment has answered so far."""
+        return self.root / "spool" / fragment
+
+    def deliver(self, fragment: str, files: tuple[Part, ...]) -> None:
+        """Before the entry. Into a bucket files are put under their names, since objects cannot be moved."""
+        if self.output.remote:
+            for part in files:
+                self.output.join(part.name).put(self.folder(fragment) / part.name)
+
+    def settle(self, entry: Entry) -> None:
+        """After the entry: give its files their names. Those that have them are left alone."""
+        folder = self.folder(entry.fragment)
+        if not self.output.remote:
+            for part in entry.files:
+                if (staged := folder / part.name).exists():
+                    Place(str(staged)).move(self.output.join(part.name))
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def clear(self) -> None:
+        """Everything is done: nothing of this is needed."""
+        for name in ("staged", "spool"):
+            shutil.rmtree(self.root / name, ignore_errors=True)
+
+
+def check(ledger: Ledger, entry: Entry) -> None:
+    """Raise Unavailable unless every file of an entry lies in the output with the size that was written."""
+    for part in entry.files:
+        file = ledger.output.join(part.name)
+        if not file.exists() or file.stamp().size != part.size:
+            raise Unavailable(f"{file} is not as it was written ({part.size} bytes): write to another folder")
