@@ -16,7 +16,7 @@ def folder(request, tmp_path):
     found = place(str(tmp_path) if request.param == "disk" else f"{request.getfixturevalue('s3')}/{tmp_path.name}")
     for name in TREE:
         found.join(name).parent.make_folder()
-        found.join(name).put(gzip.compress(TEXT) if name.endswith(".gz") else TEXT)
+        found.join(name).create(gzip.compress(TEXT) if name.endswith(".gz") else TEXT)
     return found
 
 

@@ -38,7 +38,7 @@ def find(inputs: Sequence[str]) -> list[File]:
     InvalidArgument for an empty file, an unknown format, and files of several formats.
     """
     found = list(dict.fromkeys(spot for text in inputs for spot in _expand(text)))
-    formats = {format_of(spot): spot for spot in reversed(found)}
+    formats: dict[InputFormat, Place] = {format_of(spot): spot for spot in reversed(found)}
     if len(formats) > 1:
         examples = ", ".join(f"{spot.name} ({format})" for format, spot in sorted(formats.items()))
         raise InvalidArgument(f"the inputs are of several formats: {examples}; a job reads one, so narrow the inputs")
