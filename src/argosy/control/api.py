@@ -28,6 +28,7 @@ from argosy.control import (
     token,
     traffic_api,
 )
+from argosy.control.jobs import api as jobs_api
 from argosy.control.route import Call, Route, Services
 from argosy.spec import strict
 from argosy.spec.endpoint import Endpoint
@@ -55,6 +56,7 @@ ROUTES = (
     *platform_api.ROUTES,
     *live_api.ROUTES,
     *traffic_api.ROUTES,
+    *jobs_api.ROUTES,
 )
 MAX_BODY = 1024 * 1024
 BODY_SECONDS = 10.0

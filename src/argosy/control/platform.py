@@ -14,6 +14,7 @@ from argosy.control.announce import Running, announce
 from argosy.control.api import application
 from argosy.control.controller import Controller, View
 from argosy.control.follow import keep_following
+from argosy.control.jobs.runner import Jobs
 from argosy.control.looks import Looks
 from argosy.control.meter import Meter
 from argosy.control.metrics import Metrics
@@ -77,6 +78,7 @@ class Platform:
         self.meter = Meter(self.controller.traffic, self._pids)
         self.minutes = Minutes(store.database, self.controller.traffic, self._view, self.controller.versions)
         self.looks = Looks(store, self.state, settings.drift.every)
+        self.jobs = Jobs(home, store.database, settings.batch.parallel, idle=settings.batch.idle)
         self._ending = asyncio.Event()
         self.started = psutil.Process().create_time()
         services = Services(
@@ -86,6 +88,7 @@ class Platform:
             state=self.state,
             controller=self.controller,
             meter=self.meter,
+            jobs=self.jobs,
             stop=stop,
             started=self.started,
             ending=self._ending,
@@ -114,6 +117,7 @@ class Platform:
                 check_gateway_port(self.settings.gateway)
             await self.room.start()
             await self.recording.start()
+            await self.jobs.start()
             found = await self.controller.start(gateway_runs=adopted)
         except BaseException:
             await self.server.stop()
@@ -123,7 +127,7 @@ class Platform:
         following = keep_following(self.state, self.store.registry, self.controller.wake)
         watching = watch(Watched(self.gateway), self.controller.wake)
         work = (self.controller.run(), self._keep_house(), watching, following, self.meter.run(), self.minutes.run())
-        self._tasks = [asyncio.create_task(each) for each in (*work, self.looks.run())]
+        self._tasks = [asyncio.create_task(each) for each in (*work, self.looks.run(), self.jobs.run())]
         announce(self.home, Running(url=url, pid=os.getpid(), started=self.started))
         if adopted or found:
             report(f"adopted   {'the gateway and ' if adopted else ''}{found} replicas that were running")
@@ -150,6 +154,7 @@ class Platform:
         await stopping
 
     async def _drain(self) -> None:
+        await self.jobs.stop()
         await self.gateway.stop()
         await self.room.stop()
         await self.target.stop()

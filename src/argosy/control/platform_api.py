@@ -101,10 +101,11 @@ async def logs(call: Call) -> AsyncIterator[bytes]:
     path = call.services.home.logs / f"{name}.log"
     if not _NAME.fullmatch(name) or not path.is_file():
         raise NotFound(f"there is no log of '{name[:80]}'")
-    return _lines(path, call.query, call.services.ending)
+    return follow_lines(path, call.query, call.services.ending)
 
 
-async def _lines(path: Path, wanted: Lines, ending: asyncio.Event) -> AsyncIterator[bytes]:
+async def follow_lines(path: Path, wanted: Lines, ending: asyncio.Event) -> AsyncIterator[bytes]:
+    """The last lines of a file, and with `follow` what is written after them, until `ending`."""
     position, tail = await asyncio.to_thread(last_lines, path, wanted.lines)
     yield tail
     while wanted.follow and not ending.is_set():

@@ -91,6 +91,17 @@ class DriftSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise InvalidArgument(f"drift.every is 300 to 86400 seconds, not {self.every}")
 
 
+class BatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many jobs the platform runs at once, 1 to 64; with `idle` they run only on cores that nobody else wants."""
+
+    parallel: int = 1
+    idle: bool = True
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.parallel <= 64:
+            raise InvalidArgument(f"batch.parallel is 1 to 64, not {self.parallel}")
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set, apart from what an endpoint declares for itself."""
 
@@ -100,6 +111,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     prometheus: PrometheusSettings = PrometheusSettings()
     payload: PayloadSettings = PayloadSettings()
     drift: DriftSettings = DriftSettings()
+    batch: BatchSettings = BatchSettings()
 
 
 class Home(msgspec.Struct, frozen=True):

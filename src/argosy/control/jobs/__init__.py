@@ -1,0 +1,1 @@
+"""Batch jobs that the platform runs."""

@@ -1,0 +1,168 @@
+"""Jobs of the platform and their runs: what is to be done, when, and what became of it."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+import sqlalchemy as sa
+
+from argosy.spec.errors import Conflict, NotFound
+from argosy.store import ledger
+from argosy.store.database import Database, metadata
+from argosy.store.ledger import Cause
+
+State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+OVER: tuple[State, ...] = ("succeeded", "failed", "cancelled")
+KEPT_RUNS = 100
+"""Runs of one job that are remembered."""
+
+jobs_table = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("name", sa.String(63), primary_key=True),
+    sa.Column("spec", sa.Text, nullable=False),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("next", sa.Float, nullable=True),
+    sa.Column("cancelled", sa.Float, nullable=True),
+)
+runs_table = sa.Table(
+    "job_runs",
+    metadata,
+    sa.Column("job", sa.String(63), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("due", sa.Float, nullable=False),
+    sa.Column("started", sa.Float, nullable=True),
+    sa.Column("ended", sa.Float, nullable=True),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("after", sa.Float, nullable=False),
+    sa.Column("exit", sa.Integer, nullable=True),
+    sa.Column("error", sa.Text, nullable=False),
+)
+J, R = jobs_table.c, runs_table.c
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """A job. `spec` is JSON. `next` is when it runs again (seconds since 1970), None for never; `cancelled` since when
+    it is to run no more."""
+
+    name: str
+    spec: str
+    created: float
+    actor: str = ""
+    next: float | None = None
+    cancelled: float | None = None
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a job. It was to start at `due`; times are seconds since 1970. `attempts` are the processes that were
+    started for it; another starts not before `after`. `exit` is the last one's exit status."""
+
+    job: str
+    number: int
+    state: State
+    due: float
+    started: float | None = None
+    ended: float | None = None
+    attempts: int = 0
+    after: float = 0.0
+    exit: int | None = None
+    error: str = ""
+
+    @property
+    def id(self) -> str:
+        """`name-number`, which names its folder."""
+        return f"{self.job}-{self.number}"
+
+
+def add(database: Database, job: Job, cause: Cause) -> None:
+    """Keep a new job; one without `next` has its only run queued at once. Raises Conflict where the name is taken."""
+    with database.begin() as connection:
+        insert = database.insert(jobs_table).values(msgspec.structs.asdict(job)).on_conflict_do_nothing()
+        if not connection.execute(insert).rowcount:
+            raise Conflict(f"there is a job '{job.name}' already: give another --name")
+        if job.next is None:
+            _queue(connection, Run(job=job.name, number=1, state="queued", due=job.created))
+        ledger.append(connection, _subject(job.name), "submit", msgspec.json.decode(job.spec), cause)
+
+
+def cancel(database: Database, name: str, now: float, cause: Cause) -> None:
+    """It runs no more. What waits is cancelled; what runs is ended by who sees it. Raises NotFound."""
+    with database.begin() as connection:
+        found = connection.execute(sa.select(J.cancelled).where(J.name == name)).one_or_none()
+        if found is None:
+            raise NotFound(f"there is no job '{name[:80]}': argosy batch ls lists them")
+        if found.cancelled is not None:
+            return
+        connection.execute(sa.update(jobs_table).where(J.name == name).values(cancelled=now, next=None))
+        waiting = sa.update(runs_table).where(R.job == name, R.state == "queued")
+        connection.execute(waiting.values(state="cancelled", ended=now))
+        ledger.append(connection, _subject(name), "cancel", {}, cause)
+
+
+def schedule(database: Database, name: str, due: float, then: float | None, *, queue: bool) -> None:
+    """A scheduled moment has come: queue a run (unless it is left out) and note the next moment, in one transaction."""
+    with database.begin() as connection:
+        moved = sa.update(jobs_table).where(J.name == name, J.cancelled.is_(None), J.next == due).values(next=then)
+        if connection.execute(moved).rowcount and queue:
+            last = connection.execute(sa.select(sa.func.max(R.number)).where(R.job == name)).scalar() or 0
+            _queue(connection, Run(job=name, number=last + 1, state="queued", due=due))
+            old = last + 1 - KEPT_RUNS
+            connection.execute(sa.delete(runs_table).where(R.job == name, R.number <= old, R.state.in_(OVER)))
+
+
+def note(database: Database, run: Run) -> None:
+    """Write how a run stands now; the end of one also into the ledger."""
+    with database.begin() as connection:
+        values = msgspec.structs.asdict(run)
+        update = sa.update(runs_table).where(R.job == run.job, R.number == run.number, R.state.not_in(OVER))
+        if connection.execute(update.values(values)).rowcount and run.state in OVER:
+            body = {"run": run.number, "state": run.state, "exit": run.exit, "error": run.error}
+            ledger.append(connection, _subject(run.job), "run", body)
+
+
+def every(database: Database) -> list[Job]:
+    """All jobs, the newest first."""
+    with database.read() as connection:
+        rows = connection.execute(sa.select(jobs_table).order_by(J.created.desc(), J.name)).mappings().all()
+    return [Job(**row) for row in rows]
+
+
+def get(database: Database, name: str) -> Job:
+    """One job. Raises NotFound."""
+    with database.read() as connection:
+        row = connection.execute(sa.select(jobs_table).where(J.name == name)).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"there is no job '{name[:80]}': argosy batch ls lists them")
+    return Job(**row)
+
+
+def runs(database: Database, job: str = "", *, open_only: bool = False) -> list[Run]:
+    """Runs of a job, or of all, the newest first; with `open_only` those that wait or run."""
+    query = sa.select(runs_table).order_by(R.due.desc(), R.job, R.number.desc())
+    query = query.where(R.job == job) if job else query
+    query = query.where(R.state.not_in(OVER)) if open_only else query
+    with database.read() as connection:
+        return [_run(row) for row in connection.execute(query).mappings().all()]
+
+
+def last_runs(database: Database) -> dict[str, Run]:
+    """The last run of every job that had one, by job."""
+    newest = sa.select(R.job, sa.func.max(R.number).label("number")).group_by(R.job).subquery()
+    join = sa.and_(R.job == newest.c.job, R.number == newest.c.number)
+    with database.read() as connection:
+        rows = connection.execute(sa.select(runs_table).join(newest, join)).mappings().all()
+    return {row["job"]: _run(row) for row in rows}
+
+
+def _run(row: Mapping[Any, Any]) -> Run:
+    return Run(**{str(key): value for key, value in row.items()})
+
+
+def _queue(connection: sa.Connection, run: Run) -> None:
+    connection.execute(sa.insert(runs_table).values(msgspec.structs.asdict(run)))
+
+
+def _subject(name: str) -> str:
+    return f"batch/{name}"
