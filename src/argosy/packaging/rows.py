@@ -30,7 +30,7 @@ def fit(table: Table, inputs: tuple[TensorSpec, ...]) -> list[Tensor]:
     given = [spec for spec in inputs if spec.name in arrays]
     if absent := [spec.name for spec in inputs if spec.name not in arrays and not spec.optional]:
         raise InvalidArgument(f"the rows lack {_list(absent)}; the model takes {_list([spec.name for spec in inputs])}")
-    return [Tensor(spec.name, spec.datatype, _shaped(spec, arrays[spec.name])) for spec in given]
+    return [Tensor(spec.name, spec.datatype, shaped(spec, arrays[spec.name])) for spec in given]
 
 
 def _by_input(table: Table, inputs: tuple[TensorSpec, ...]) -> dict[str, Array]:
@@ -124,14 +124,15 @@ def _numbers(array: Array, where: str) -> Array:
     out: list[float | int] = []
     for row, value in enumerate(array.reshape(-1).tolist()):
         try:
-            out.append(_number(value))
+            out.append(number(value))
         except (ValueError, TypeError):
             row = row // max(array.size // max(len(array), 1), 1)
             raise InvalidArgument(f"{where}, row {row}: {str(value)[:60]!r} is no number") from None
     return np.array(out).reshape(array.shape)
 
 
-def _number(value: Any) -> float | int:
+def number(value: Any) -> float | int:
+    """A number or a text that spells one; None is NaN. Raises ValueError, TypeError."""
     if value is None:
         return np.nan
     if isinstance(value, str) and value.strip().lower() in ("true", "false"):
@@ -155,7 +156,7 @@ def _to_bytes(array: Array, spec: TensorSpec, where: str) -> Array:
     return tensor(spec.name, filled, "BYTES").array
 
 
-def _shaped(spec: TensorSpec, array: Array) -> Array:
+def shaped(spec: TensorSpec, array: Array) -> Array:
     """The array in the rank of the spec: [n] and [n, 1] are the same column."""
     if spec.accepts(array.shape):
         return np.ascontiguousarray(array)

@@ -208,10 +208,14 @@ def _read_parquet(data: bytes, where: str) -> Table:
     except Exception as error:
         raise InvalidArgument(f"{where} is not valid Parquet: {str(error)[:200]}") from None
     names = [name for name in table.column_names if not name.startswith("__index_level_")]
-    return Table("frame", {name: _arrow(table.column(name), name, where) for name in names})
+    return Table("frame", {name: arrow_column(table.column(name), name, where) for name in names})
 
 
-def _arrow(values: Any, name: str, where: str) -> Array:
+def arrow_column(values: Any, name: str, where: str) -> Array:
+    """A column of Arrow as an array: decimals and numbers with gaps as floats, lists as a matrix.
+
+    Raises Unsupported for times and what else no model takes, InvalidArgument for ragged lists.
+    """
     import pyarrow as pa
 
     types = cast("Any", pa.types)
@@ -231,7 +235,8 @@ def _arrow(values: Any, name: str, where: str) -> Array:
         raise Unsupported(f"{where}, column '{name}' holds times ({kind}): turn it into numbers or strings first")
     if types.is_boolean(kind) and values.null_count:
         return _objects([None if value is None else str(value) for value in values.to_pylist()])
-    return np.asarray(values.combine_chunks().to_numpy(zero_copy_only=False))
+    whole = values.combine_chunks() if hasattr(values, "combine_chunks") else values
+    return np.asarray(whole.to_numpy(zero_copy_only=False))
 
 
 def _read_npy(data: bytes, where: str) -> Table:

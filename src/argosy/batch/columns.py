@@ -1,0 +1,178 @@
+"""Which columns of the files become which inputs of the model, and the way from one to the other.
+
+Values are cast by the rules of `packaging.rows`, so that a row gives the same tensors here as it does online. A column
+that has its type already is handed to the engine as it lies in Arrow's memory.
+"""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from argosy.batch.answers import Answers
+from argosy.batch.source.shape import arrow
+from argosy.batch.tensors import array_of, check_type, item_type, read_as
+from argosy.packaging.rows import cast_array, shaped
+from argosy.spec.batch import BatchJob
+from argosy.spec.errors import InvalidArgument, Unsupported
+from argosy.spec.signature import Signature, TensorSpec
+from argosy.spec.tensor import NUMPY, Array
+
+LOOSE = b"argosy.loose"
+"""In the metadata of a schema: its types are guesses of what is text, and the signature knows better."""
+
+
+class _Input(NamedTuple):
+    """An input and the columns it is made of: one, or as many as it has features, side by side."""
+
+    spec: TensorSpec
+    columns: tuple[str, ...]
+    stacked: bool
+
+
+class Mapping:
+    """From record batches of the input to the inputs of a model, and from its outputs to batches of the job's output.
+
+    `reads` is the schema of the columns that are read of each file, `schema` that of the output, `unused` names the
+    columns of the file that nothing asks for.
+    """
+
+    def __init__(
+        self, inputs: Sequence[_Input], reads: Any, kept: Sequence[str], answers: Answers, unused: Sequence[str]
+    ):
+        self.inputs, self.reads, self.unused = tuple(inputs), reads, tuple(unused)
+        self.kept, self.answers = tuple(kept), answers
+        self.schema: Any = arrow().schema([*(reads.field(name) for name in kept), *answers.fields])
+
+    def feeds(self, batch: Any) -> dict[str, Array]:
+        """The arrays by input name. Raises InvalidArgument naming the column and row (of the batch) that do not fit."""
+        return {one.spec.name: shaped(one.spec, _array(batch, one)) for one in self.inputs}
+
+    def rows(self, batch: Any, outputs: Sequence[Array]) -> Any:
+        """The kept columns of these rows and what the model answered, as a batch of `schema`."""
+        kept = [batch.column(batch.schema.get_field_index(name)) for name in self.kept]
+        return arrow().RecordBatch.from_arrays([*kept, *self.answers.columns(outputs)], schema=self.schema)
+
+    def check(self, schema: Any, url: str) -> None:
+        """Raise InvalidArgument unless a further file has the columns that are read, in types that can be the same."""
+        for field in self.reads:
+            place = schema.get_field_index(field.name)
+            if place < 0:
+                raise InvalidArgument(f"{url} lacks the column '{field.name}', which the files before it have")
+            other = read_as(schema.field(place).type)
+            if field.name in self.kept and other != field.type and not _loose(schema):
+                raise InvalidArgument(
+                    f"{url} has the column '{field.name}' as {other}, the files before it as {field.type}: a column "
+                    "that is kept needs one type"
+                )
+
+
+def plan(signature: Signature, schema: Any, job: BatchJob) -> Mapping:
+    """How the columns of a file fit the signature. Raises InvalidArgument, Unsupported."""
+    if not signature.batched:
+        raise Unsupported("the model does not answer rows independently of one another: batch needs one that does")
+    _check_map(signature, schema, job)
+    given = list(signature.inputs)
+    inputs = [found for spec in given if (found := _input(spec, len(given) == 1, schema, job)) is not None]
+    answers = Answers(signature.outputs, job.format)
+    kept = _kept(schema, job, [field.name for field in answers.fields])
+    types: dict[str, Any] = {name: read_as(schema.field(name).type) for name in kept}
+    for one in inputs:
+        for name in one.columns:
+            check_type(name, schema.field(name).type, one.spec, whole=not one.stacked)
+            guess = one.spec if _loose(schema) and name not in types else None
+            types.setdefault(name, read_as(schema.field(name).type, guess))
+    pa = arrow()
+    reads = pa.schema([pa.field(name, types[name]) for name in schema.names if name in types])
+    return Mapping(inputs, reads, kept, answers, [name for name in schema.names if name not in types])
+
+
+def _loose(schema: Any) -> bool:
+    return LOOSE in (schema.metadata or {})
+
+
+def _check_map(signature: Signature, schema: Any, job: BatchJob) -> None:
+    known = [name for spec in signature.inputs for name in (spec.name, *spec.columns)]
+    for name, column in job.map.items():
+        if name not in known:
+            raise InvalidArgument(f"map: '{name}' is no input of the model{_near(name, known)}")
+        if column not in schema.names:
+            raise InvalidArgument(f"map: the files have no column '{column}'{_near(column, schema.names)}")
+
+
+def _input(spec: TensorSpec, alone: bool, schema: Any, job: BatchJob) -> _Input | None:
+    """Where an input comes from; None for an optional one that the file does not have."""
+    column = job.map.get(spec.name, spec.name)
+    if column in schema.names and not (spec.columns and item_type(schema.field(column).type) is None):
+        return _Input(spec, (column,), stacked=False)
+    if spec.columns:
+        return _features(spec, [job.map.get(name, name) for name in spec.columns], schema)
+    if alone and len(spec.shape) == 2:
+        return _wide(spec, schema, job)
+    if spec.optional:
+        return None
+    raise InvalidArgument(f"the files have no column '{column}', which the model takes{_near(column, schema.names)}")
+
+
+def _features(spec: TensorSpec, names: Sequence[str], schema: Any) -> _Input | None:
+    absent = [name for name in names if name not in schema.names]
+    if absent and spec.optional and len(absent) == len(names):
+        return None
+    if absent:
+        raise InvalidArgument(f"the files lack {_list(absent)} of the model's columns{_near(absent[0], schema.names)}")
+    return _Input(spec, tuple(names), stacked=True)
+
+
+def _wide(spec: TensorSpec, schema: Any, job: BatchJob) -> _Input:
+    """A matrix without names takes the columns as they come, beside those that are kept."""
+    aside = {*job.keep, *job.partition}
+    names = tuple(name for name in schema.names if name not in aside)
+    if not names or spec.shape[1] not in (-1, len(names)):
+        raise InvalidArgument(
+            f"input '{spec.name}' takes {spec.shape[1]} columns; the files have {len(names)} beside those that are "
+            f"kept: map {spec.name} to a column of lists, or leave out what is no input"
+        )
+    return _Input(spec, names, stacked=True)
+
+
+def _kept(schema: Any, job: BatchJob, outputs: Sequence[str]) -> list[str]:
+    """The columns that are written beside the answers; those that the output is cut by are among them."""
+    names = list(dict.fromkeys([*job.keep, *(name for name in job.partition if name not in outputs)]))
+    for name in names:
+        if name not in schema.names:
+            raise InvalidArgument(f"keep: the files have no column '{name}'{_near(name, schema.names)}")
+        if name in outputs:
+            raise InvalidArgument(f"keep: '{name}' is also an output of the model: rename the column of the files")
+        kind = read_as(schema.field(name).type)
+        if job.format == "csv" and arrow().types.is_nested(kind):
+            raise Unsupported(f"keep: '{name}' holds {kind}, which CSV has no form for")
+    return names
+
+
+def _array(batch: Any, one: _Input) -> Array:
+    spec = one.spec
+    if not one.stacked:
+        return _column(batch, one.columns[0], spec)
+    scalar = TensorSpec(name=spec.name, datatype=spec.datatype, shape=(-1,), nullable=spec.nullable)
+    found = np.empty((batch.num_rows, len(one.columns)), NUMPY[spec.datatype])
+    for place, name in enumerate(one.columns):
+        found[:, place] = _column(batch, name, scalar)
+    return found
+
+
+def _column(batch: Any, name: str, spec: TensorSpec) -> Array:
+    where = f"column '{name}'"
+    return cast_array(array_of(batch.column(batch.schema.get_field_index(name)), name, spec), spec, where)
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    if near := difflib.get_close_matches(name, names, n=1):
+        return f"; did you mean '{near[0]}'?"
+    return f"; there are {_list(names)}"
+
+
+def _list(names: Sequence[str]) -> str:
+    shown = ", ".join(f"'{name}'" for name in names[:12])
+    return f"{shown}, … ({len(names)} in all)" if len(names) > 12 else shown

@@ -1,0 +1,83 @@
+"""What the sources share: a schema that can be used, batches in the types that were agreed, and a changed file told."""
+
+import hashlib
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+from argosy.batch.fragment import File, Fragment
+from argosy.batch.place import Place
+from argosy.engines.base import require, short
+from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument
+
+ENDS = 64 * 1024
+"""Bytes at the beginning and at the end of a file that stand for its content."""
+
+
+def arrow() -> Any:
+    """pyarrow. Raises MissingExtra."""
+    return cast("Any", require("pyarrow", "batch", "Batch"))
+
+
+@contextmanager
+def reading(url: str, what: str) -> Generator[None]:
+    """Turn what Arrow finds wrong with a file into an InvalidArgument that names it."""
+    pa = arrow()
+    try:
+        yield
+    except ArgosyError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, EOFError) as error:
+        raise InvalidArgument(f"{url} cannot be read as {what}: {short(error, 300)}") from error
+
+
+def checked(schema: Any, url: str) -> Any:
+    """The schema without its metadata and without pandas' index. Raises InvalidArgument for a name that comes twice."""
+    pa = arrow()
+    fields = [field for field in schema if not field.name.startswith("__index_level_")]
+    names = [field.name for field in fields]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InvalidArgument(f"{url}: two columns are named '{twice}'")
+    if not fields:
+        raise InvalidArgument(f"{url} has no columns")
+    return pa.schema([field.remove_metadata() for field in fields])
+
+
+def conformed(batch: Any, schema: Any, fragment: Fragment) -> Any:
+    """The columns of the schema, in its order and types. Raises InvalidArgument where a value would be changed."""
+    if batch.schema.equals(schema):
+        return batch
+    pa = arrow()
+    columns: list[Any] = []
+    for field in schema:
+        place = batch.schema.get_field_index(field.name)
+        if place < 0:
+            raise InvalidArgument(f"{fragment.file.url} lacks the column '{field.name}'")
+        column = batch.column(place)
+        if column.type != field.type:
+            with reading(fragment.file.url, f"'{field.name}' of the type {field.type}"):
+                column = column.cast(field.type)
+        columns.append(column)
+    if not columns:
+        return pa.record_batch([pa.nulls(batch.num_rows)], ["_"]).select([])
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def sliced(batch: Any, rows: int) -> Iterator[Any]:
+    """The batch in pieces of at most so many rows, none of them copied."""
+    for start in range(0, batch.num_rows, rows):
+        yield batch if batch.num_rows <= rows else batch.slice(start, rows)
+
+
+def ends(file: File) -> str:
+    """The SHA-256 of the beginning and the end of a file."""
+    with Place(file.url).open() as handle:
+        head = handle.read_at(min(ENDS, file.size), 0)
+        tail = handle.read_at(min(ENDS, file.size), max(0, file.size - ENDS))
+    return hashlib.sha256(head + tail).hexdigest()
+
+
+def check_content(fragment: Fragment, content: str) -> None:
+    """Raise Conflict where the content is another one than when the job was planned."""
+    if content != fragment.content:
+        raise Conflict(f"{fragment.file.url} has changed since the job was planned: start a job of its own for it")
