@@ -3,13 +3,19 @@
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argosy.client import AsyncClient, Client
+    from argosy.client.batch import batch
     from argosy.client.local import load
 
 __version__ = "0.1.0"
 
-__all__ = ["AsyncClient", "Client", "__version__", "load"]
+__all__ = ["AsyncClient", "Client", "__version__", "batch", "load"]
 
-_PLACES = {"AsyncClient": "argosy.client", "Client": "argosy.client", "load": "argosy.client.local"}
+_PLACES = {
+    "AsyncClient": "argosy.client",
+    "Client": "argosy.client",
+    "batch": "argosy.client.batch",
+    "load": "argosy.client.local",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -1,1 +1,20 @@
-"""The same package over any amount of data: files in, files out, each row exactly once."""
+"""The same package over any amount of data: files in, files out, each row exactly once.
+
+`argosy.batch(...)` calls `client.batch.batch`: this module bears the name of that function, and so it can be called.
+"""
+
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
+
+
+class _Room(ModuleType):
+    """This module."""
+
+    def __call__(self, *arguments: Any, **settings: Any) -> Any:
+        """See `argosy.client.batch.batch`."""
+        return importlib.import_module("argosy.client.batch").batch(*arguments, **settings)
+
+
+sys.modules[__name__].__class__ = _Room

@@ -7,7 +7,7 @@ import msgspec
 
 from argosy.batch.fragment import File, Fragment
 from argosy.spec.batch import BatchJob
-from argosy.spec.errors import Conflict
+from argosy.spec.errors import Conflict, InvalidArgument
 
 FORMAT = "1"
 """The version of the layout of `_argosy/`."""
@@ -77,6 +77,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def freeze(job: BatchJob, model: Model, fragments: Sequence[Fragment], planned: float) -> Plan:
     """The plan of a job whose fragments are known; `planned` in seconds since 1970."""
     files = tuple(dict.fromkeys(fragment.file for fragment in fragments))
+    if not files:
+        raise InvalidArgument(f"there are no rows in {', '.join(job.inputs)[:200]}")
     places = {file: place for place, file in enumerate(files)}
     pieces = tuple(
         _Piece(places[one.file], one.index, one.position, one.first, one.rows, one.content) for one in fragments

@@ -41,15 +41,8 @@ class Bench:
         self.ledger, self.stage = Ledger(output), Stage(output)
         self.fragments = plan.fragments()
         self.recipe = plan.recipe
-        self._mappings: dict[str, Any] = {}
-
-    def mapping(self, fragment: Fragment) -> Any:
-        """How the columns of its file become inputs, and answers the columns of the output."""
-        url = fragment.file.url
-        if url not in self._mappings:
-            schema = source(fragment.file.format).schema(fragment.file)
-            self._mappings = {url: columns.plan(self.engine.signature, schema, self.plan.job)}
-        return self._mappings[url]
+        first = plan.files[0]
+        self.mapping = columns.plan(engine.signature, source(first.format).schema(first), plan.job)
 
     def run(self, number: int, told: Told, stopping: Callable[[], bool]) -> Entry | None:
         """Do the fragment of this number, or what is left of it; None if it was told to stop before the end.
@@ -77,7 +70,7 @@ class _Work:
 
     def __init__(self, bench: Bench, fragment: Fragment, spool: Spool, told: Told) -> None:
         self.bench, self.fragment, self.spool, self.told = bench, fragment, spool, told
-        self.mapping = bench.mapping(fragment)
+        self.mapping = bench.mapping
         self.tally = spool.last.tally
         self.attempt = spool.last.attempt + 1
         self.begun = time.monotonic()
@@ -90,6 +83,7 @@ class _Work:
         """Answer the rows that no earlier attempt has answered. False: told to stop first."""
         bench, fragment, job = self.bench, self.fragment, self.bench.plan.job
         _unchanged(fragment)
+        self.told(self.tally)
         reading = source(fragment.file.format).read(fragment, self.tally.rows, bench.batch_size, self.mapping.reads)
         with Ahead(reading) as batches:
             for batch in batches:

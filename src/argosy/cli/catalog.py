@@ -26,6 +26,7 @@ COMMANDS: dict[str, Entry] = {
     "verify": Entry("verify", "verify", "Re-hash a package and replay its golden examples.", MODELS),
     "alias": Entry("models", "alias", "Point an alias at a version.", MODELS),
     "rm": Entry("models", "remove", "Remove a version, or a model with all its versions.", MODELS),
+    "batch": Entry("batch", "batch", "Answer the rows of files with a model, each exactly once.", MODELS),
     "deploy": Entry("deploy", "deploy", "Run a version as an endpoint behind the gateway.", ENDPOINTS),
     "apply": Entry("apply", "apply", "Declare endpoints from YAML files.", ENDPOINTS),
     "plan": Entry("apply", "plan", "Print what apply would change.", ENDPOINTS),

@@ -1,0 +1,125 @@
+"""The worker processes of a driver: started, listened to, ended."""
+
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from argosy.batch.wire import Channel, Message, Stop
+
+TAIL = 2000
+
+
+class Member:
+    """One worker. What it prints goes to `log`."""
+
+    def __init__(self, command: list[str], log: Path, environment: dict[str, str]) -> None:
+        ours, theirs = socket.socketpair()
+        self.channel = Channel(ours, worker=False)
+        self.log = log
+        self.ready = False
+        with theirs, log.open("ab") as output:
+            self.process = _start([*command, "--channel", str(theirs.fileno())], theirs.fileno(), output, environment)
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self.process.pid
+
+    def ended(self) -> str:
+        """How it ended, in words, with the end of what it printed."""
+        code = self.process.wait()
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+        words = self.log.read_bytes()[-TAIL:].decode(errors="replace").strip() if self.log.exists() else ""
+        return f"{how}" + (f"; it had printed: {words.splitlines()[-1][:400]}" if words else "")
+
+
+def _start(
+    command: list[str], channel: int, output: IO[bytes], environment: dict[str, str]
+) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        command,
+        pass_fds=(channel,),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+        env=environment,
+    )
+
+
+class Crew:
+    """All workers of a job. Ends them with `with`."""
+
+    def __init__(self, command: list[str], logs: Path, threads: int) -> None:
+        self.members: dict[int, Member] = {}
+        self._command, self._logs = command, logs
+        self._environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        self._selector = selectors.DefaultSelector()
+
+    def __enter__(self) -> "Crew":
+        self._logs.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def start(self) -> int:
+        """Start one more. Its process id."""
+        taken = {member.log.name for member in self.members.values()}
+        name = next(f"worker-{number}.log" for number in range(len(taken) + 1) if f"worker-{number}.log" not in taken)
+        member = Member([sys.executable, *self._command], self._logs / name, self._environment)
+        self.members[member.pid] = member
+        self._selector.register(member.channel.socket, selectors.EVENT_READ, member)
+        return member.pid
+
+    def heard(self, timeout: float) -> Iterator[tuple[int, Message | None]]:
+        """(worker, message) of all that speak within `timeout` seconds; None in place of a message: it is gone."""
+        for key, _ in self._selector.select(timeout):
+            member: Member = key.data
+            messages = member.channel.receive()
+            for message in messages or ():
+                yield member.pid, message
+            if messages is None:
+                yield member.pid, None
+        speaking = {key.data.pid for key, _ in self._selector.select(0)}
+        for worker in list(self.members):
+            if worker not in speaking and _over(worker):  # a child of its own may hold the socket open
+                yield worker, None
+
+    def send(self, worker: int, message: Message) -> None:
+        """Tell a worker something; one that is gone will be noticed."""
+        self.members[worker].channel.send(message)
+
+    def bury(self, worker: int) -> Member:
+        """Take a worker that is gone off the list, with all that it started."""
+        member = self.members.pop(worker)
+        self._selector.unregister(member.channel.socket)
+        member.channel.close()
+        _kill(member)
+        return member
+
+    def stop(self) -> None:
+        """Tell all to end after the rows they have."""
+        for worker in self.members:
+            self.send(worker, Stop())
+
+    def __exit__(self, *_: object) -> None:
+        for worker in list(self.members):
+            self.bury(worker)
+        self._selector.close()
+
+
+def _over(pid: int) -> bool:
+    """Whether a child has ended; it is not reaped, so that its number stays its own."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _kill(member: Member) -> None:
+    """End the session of a worker: itself and what its model started."""
+    with suppress(ProcessLookupError):
+        os.killpg(member.pid, signal.SIGKILL)
+    member.process.wait()

@@ -1,0 +1,227 @@
+"""The driver of a job: one process that plans, deals fragments to workers, and seals what they have done."""
+
+import signal
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from argosy.batch import deal
+from argosy.batch.crew import Crew
+from argosy.batch.ledger import Entry, Ledger, Seal
+from argosy.batch.lock import lock
+from argosy.batch.place import place
+from argosy.batch.plan import Plan
+from argosy.batch.progress import Display, Meter
+from argosy.batch.stage import Stage, check
+from argosy.batch.wire import Do, Done, Failed, Message, Reached, Ready
+from argosy.spec.batch import cores
+from argosy.spec.errors import ArgosyError, Conflict, Internal, table
+
+GRACE = 30.0
+"""Seconds that workers have for the rows at hand when the job is stopped."""
+STARTS = 10
+"""Workers in a row that may die before one is ready."""
+TICK = 0.2
+BATCH = 1024
+
+
+class Sizes(msgspec.Struct, frozen=True):
+    """Processes, threads of each one's engine, rows a call."""
+
+    workers: int
+    threads: int
+    batch_size: int
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run ended. `seal` is None where it was stopped before the end; `rows` are those done by this run."""
+
+    seal: Seal | None
+    rows: int
+    seconds: float
+    sizes: Sizes
+    difference: float
+
+
+def sized(plan: Plan) -> Sizes:
+    """What the job says, and for what it leaves open a worker with one thread for each core."""
+    job = plan.job
+    return Sizes(job.workers or max(1, cores() // max(1, job.threads)), job.threads or 1, job.batch_size or BATCH)
+
+
+def drive(plan: Plan, package: Path, display: Display, *, begun: bool) -> Outcome:
+    """Do a job, or the rest of one that was `begun`.
+
+    SIGINT and SIGTERM end it after the rows that the engines have; a second one at once. Raises Conflict where another
+    driver is at it, what a worker met, and Internal naming a fragment that kills whoever works at it.
+    """
+    ledger = Ledger(place(plan.job.output))
+    driver = Driver(plan, ledger, package)
+    with lock(ledger.output, driver.lose):
+        if not begun:
+            ledger.begin(plan)
+        with driver.signals():
+            return driver.run(display)
+
+
+class Driver:
+    """One run of a job."""
+
+    def __init__(self, plan: Plan, ledger: Ledger, package: Path) -> None:
+        self.plan, self.ledger, self.package = plan, ledger, package
+        self.stage = Stage(ledger.output)
+        self.sizes = sized(plan)
+        self.fragments = plan.fragments()
+        self.difference = 0.0
+        self._entries: dict[int, Entry] = {}
+        self._hand = deal.dealt(())
+        self._crew: Crew
+        self._meter: Meter
+        self._failed: ArgosyError | None = None
+        self._unready = 0
+        self._signals = 0
+        self._lost = threading.Event()
+
+    def lose(self) -> None:
+        """The lock was taken away."""
+        self._lost.set()
+
+    @contextmanager
+    def signals(self) -> Generator[None]:
+        """Count SIGINT and SIGTERM instead of being ended by them; in the main thread, where they can be."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._signalled) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _signalled(self, *_: object) -> None:
+        self._signals += 1
+
+    def run(self, display: Display) -> Outcome:
+        """From what the ledger holds to the seal."""
+        begun = time.monotonic()
+        self.stage.create()
+        names = {fragment.id(self.plan.recipe): number for number, fragment in enumerate(self.fragments)}
+        found = self.ledger.entries()
+        self._entries = {names[name]: entry for name, entry in found.items() if name in names}
+        for entry in self._entries.values():
+            self.stage.settle(entry)
+        self._hand = deal.dealt([number for number in range(len(self.fragments)) if number not in self._entries])
+        earlier = sum(entry.rows for entry in self._entries.values())
+        self._meter = self._metered(earlier)
+        if not self._hand.done:
+            self._work(display)
+        seal = self._sealed() if self._hand.done else None
+        rows = sum(entry.rows for entry in self._entries.values()) - earlier
+        seconds = round(time.monotonic() - begun, 3)
+        return Outcome(seal=seal, rows=rows, seconds=seconds, sizes=self.sizes, difference=self.difference)
+
+    def _metered(self, earlier: int) -> Meter:
+        sizes = [fragment.rows for fragment in self.fragments]
+        total = None if None in sizes else sum(size for size in sizes if size is not None)
+        todo, price = len(self._hand.todo), self.plan.job.price
+        return Meter(earlier=earlier, total=total, todo=todo, fragments=len(sizes), price=price)
+
+    def _work(self, display: Display) -> None:
+        sizes = self.sizes
+        command = ["-m", "argosy.batch.worker", "--output", self.ledger.output.url, "--package", str(self.package)]
+        command += ["--threads", str(sizes.threads), "--batch-size", str(sizes.batch_size)]
+        with Crew(command, self.stage.root / "logs", sizes.threads) as crew, display:
+            self._crew = crew
+            while not self._hand.done and not self._ending:
+                while len(crew.members) < min(sizes.workers, self._hand.waiting + len(self._hand.held)):
+                    crew.start()
+                self._listen()
+                display.show(self._meter.view(len(crew.members)))
+            if self._ending:
+                self._end()
+            display.show(self._meter.view(len(crew.members)))
+        if self._failed is not None:
+            raise self._failed
+
+    @property
+    def _ending(self) -> bool:
+        if self._lost.is_set() and self._failed is None:
+            self._failed = Conflict(f"another driver has taken over {self.ledger.output}: this one has stopped")
+        return self._signals > 0 or self._failed is not None
+
+    def _listen(self) -> None:
+        for worker, message in self._crew.heard(TICK):
+            if worker not in self._crew.members:
+                continue
+            if message is None:
+                self._died(worker)
+            else:
+                self._told(worker, message)
+
+    def _told(self, worker: int, message: Message) -> None:
+        match message:
+            case Ready(difference):
+                self._crew.members[worker].ready = True
+                self._unready = 0
+                self.difference = max(self.difference, difference)
+                self._give(worker)
+            case Reached(number, tally):
+                self._hand = deal.reached(self._hand, worker, tally.rows)
+                self._meter.reached(number, tally.rows)
+            case Done(entry):
+                self._hand = deal.finished(self._hand, worker)
+                self._entries[entry.number] = entry
+                self._meter.done(entry.number, entry.rows)
+                self._give(worker)
+            case Failed(code, text):
+                self._failed = self._failed or table()[code](text)
+            case _:
+                raise Internal(f"a worker said what no worker says: {message}")
+
+    def _give(self, worker: int) -> None:
+        if self._ending:
+            return
+        number, self._hand = deal.give(self._hand, worker)
+        if number is not None:
+            self._crew.send(worker, Do(number))
+
+    def _died(self, worker: int) -> None:
+        """A worker is gone: others go on with what it had, unless what it had is what kills."""
+        at = self._hand.held.get(worker)
+        member = self._crew.bury(worker)
+        killer, self._hand = deal.died(self._hand, worker)
+        if self._ending:
+            return
+        if killer is not None and at is not None:
+            raise Internal(
+                f"{self.fragments[killer].where(at.rows)}: {deal.LIVES} workers in a row died at the rows from there "
+                f"on; the last {member.ended()}. Look at {member.log}, or take these rows out of the input"
+            )
+        if not member.ready:
+            self._unready += 1
+            if self._unready >= STARTS:
+                raise Internal(
+                    f"{STARTS} workers in a row died before they had loaded the model; the last "
+                    f"{member.ended()}. Look at {member.log}"
+                )
+
+    def _end(self) -> None:
+        """Let the workers end by themselves; past the grace, or at a second signal, they are killed, which costs what
+        they did since their last checkpoint."""
+        self._crew.stop()
+        limit = time.monotonic() + GRACE
+        while self._crew.members and time.monotonic() < limit and self._signals < 2:
+            self._listen()
+
+    def _sealed(self) -> Seal:
+        entries = list(self._entries.values())
+        for entry in entries:
+            check(self.ledger, entry)
+        seal = self.ledger.seal(self.plan, entries)
+        self.stage.clear()
+        return seal

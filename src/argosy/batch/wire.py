@@ -1,0 +1,90 @@
+"""What a driver and its workers tell each other: one JSON message a line, over a pair of sockets."""
+
+import socket
+from collections.abc import Iterator
+
+import msgspec
+
+from argosy.batch.ledger import Entry
+from argosy.batch.spool import Tally
+
+
+class Message(msgspec.Struct, frozen=True):
+    """Base of all."""
+
+
+class Do(Message, frozen=True, tag="do"):
+    """To a worker: the number of a fragment to work at."""
+
+    number: int
+
+
+class Stop(Message, frozen=True, tag="stop"):
+    """To a worker: end after the rows that the engine has."""
+
+
+class Ready(Message, frozen=True, tag="ready"):
+    """The model is loaded and has answered its golden examples; `difference` is the largest seen in that."""
+
+    difference: float
+
+
+class Reached(Message, frozen=True, tag="reached"):
+    """A fragment is begun, or so many of its rows are safe."""
+
+    number: int
+    tally: Tally
+
+
+class Done(Message, frozen=True, tag="done"):
+    """A fragment has its entry."""
+
+    entry: Entry
+
+
+class Failed(Message, frozen=True, tag="failed"):
+    """The worker ends: an error of the table by its code, and its message."""
+
+    code: str
+    message: str
+
+
+_TO_WORKER = msgspec.json.Decoder(Do | Stop)
+_TO_DRIVER = msgspec.json.Decoder(Ready | Reached | Done | Failed)
+
+
+class Channel:
+    """One end of a pair of sockets."""
+
+    def __init__(self, end: socket.socket, *, worker: bool) -> None:
+        self.socket = end
+        self._decoder = _TO_WORKER if worker else _TO_DRIVER
+        self._rest = b""
+
+    def send(self, message: Message) -> bool:
+        """Send a message. False: the other end is gone."""
+        try:
+            self.socket.sendall(msgspec.json.encode(message) + b"\n")
+        except OSError:
+            return False
+        return True
+
+    def receive(self) -> list[Message] | None:
+        """Wait for messages; None once the other end is gone. What a dying process cut short is left out."""
+        try:
+            data = self.socket.recv(65536)
+        except OSError:
+            return None
+        if not data:
+            return None
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return [self._decoder.decode(line) for line in lines]
+
+    def __iter__(self) -> Iterator[Message]:
+        """Messages until the other end is gone."""
+        while (messages := self.receive()) is not None:
+            yield from messages
+
+    def close(self) -> None:
+        """Close this end."""
+        self.socket.close()

@@ -1,0 +1,93 @@
+"""A process that works at fragments: `python -m argosy.batch.worker`, started by a driver and told by a socket.
+
+It loads the model and replays its golden examples before it says that it is ready. When the driver is gone it ends
+after the rows that its engine has.
+"""
+
+import argparse
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import traceback
+from functools import partial
+from pathlib import Path
+
+from argosy.batch.ledger import Ledger
+from argosy.batch.place import place
+from argosy.batch.spool import Tally
+from argosy.batch.wire import Channel, Do, Done, Failed, Reached, Ready
+from argosy.batch.work import Bench
+from argosy.packaging.load import load
+from argosy.packaging.package import open_package
+from argosy.spec.errors import ArgosyError, NotFound
+
+
+class Worker:
+    """The loop of one process."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.stopping = threading.Event()
+        self._orders: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+
+    def listen(self) -> None:
+        """In a thread: take orders until told to stop, or until nobody is there to give any."""
+        for message in self.channel:
+            if not isinstance(message, Do):
+                break
+            self._orders.put(message.number)
+        self.stop()
+
+    def stop(self, *_: object) -> None:
+        """End after the rows that the engine has. Also a handler of signals."""
+        self.stopping.set()
+        self._orders.put(None)
+
+    def run(self, output: str, package: Path, threads: int, batch_size: int) -> None:
+        """Load, then work at what is ordered."""
+        plan = Ledger(place(output)).plan()
+        if plan is None:
+            raise NotFound(f"no job was begun in {output}")
+        model = load(open_package(package), threads=threads)
+        bench = Bench(plan, model.engine, batch_size)
+        self.channel.send(Ready(model.max_difference))
+        while (number := self._orders.get()) is not None and not self.stopping.is_set():
+            entry = bench.run(number, partial(self._reached, number), self.stopping.is_set)
+            if entry is not None:
+                self.channel.send(Done(entry))
+
+    def _reached(self, number: int, tally: Tally) -> None:
+        self.channel.send(Reached(number, tally))
+
+
+def main() -> int:
+    """Run one worker. The status is that of the error which ended it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", required=True)
+    parser.add_argument("--package", type=Path, required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--batch-size", type=int, required=True)
+    parser.add_argument("--channel", type=int, required=True)
+    options = parser.parse_args()
+    os.set_inheritable(options.channel, False)
+    worker = Worker(Channel(socket.socket(fileno=options.channel), worker=True))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, worker.stop)
+    threading.Thread(target=worker.listen, name="orders", daemon=True).start()
+    try:
+        worker.run(options.output, options.package, options.threads, options.batch_size)
+    except ArgosyError as error:
+        worker.channel.send(Failed(error.code, error.message))
+        return error.exit
+    except BaseException as error:
+        traceback.print_exc()
+        worker.channel.send(Failed("internal", f"a bug in a batch worker: {type(error).__name__}: {error}"))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

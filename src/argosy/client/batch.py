@@ -1,0 +1,148 @@
+"""`argosy.batch`: a model over files, from Python and from the command line."""
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from argosy.batch.ledger import Ledger, Seal
+from argosy.batch.place import Place, place
+from argosy.client.local import Located, locate
+from argosy.spec.batch import BatchJob
+from argosy.spec.errors import Conflict, InvalidArgument
+from argosy.spec.strict import convert
+
+if TYPE_CHECKING:
+    from argosy.batch.plan import Plan
+    from argosy.batch.progress import Display
+
+
+class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
+    """How a job ended, or where it was stopped: then there is no `seal`.
+
+    `model` is the digest of the package. `rows` were read by the whole job, `out` of them written, the others skipped or
+    quarantined; `answered` were read by this run, in so many `seconds`. `report` is the address of the seal.
+    """
+
+    output: str
+    model: str
+    rows: int = 0
+    out: int = 0
+    skipped: int = 0
+    quarantined: int = 0
+    answered: int = 0
+    seconds: float = 0.0
+    seal: Seal | None = None
+    report: str = ""
+
+
+def batch(
+    model: str | Path,
+    inputs: str | Path | Sequence[str | Path],
+    output: str | Path,
+    *,
+    resume: bool = False,
+    progress: bool = False,
+    **settings: Any,
+) -> BatchResult:
+    """Answer every row of the inputs, and write the answers to the folder `output`, each exactly once.
+
+    `model` is what `argosy.load` takes; `inputs` are files, folders and globs of Parquet, Arrow, CSV, JSON lines or
+    NumPy, here or on S3. `settings` are those of `argosy.spec.batch.BatchJob`: format, map, keep, partition, on_error,
+    fragment_rows, batch_size, workers, threads, engine, price, checkpoint. `resume` goes on with what an earlier run
+    left. `progress` shows on standard error how far it is. An interrupt ends it after the rows at hand and raises
+    KeyboardInterrupt; what is done is kept.
+
+    Raises InvalidArgument for settings, columns and rows that do not fit; NotFound; Conflict where the output holds
+    something, another run is at it, or an input has changed; GoldenMismatch; StorageFull.
+    """
+    from argosy.batch.progress import Silent, display
+
+    many = [inputs] if isinstance(inputs, str | Path) else inputs
+    given = {"model": str(model), "inputs": [str(one) for one in many], "output": str(output), **settings}
+    result = run(given, resume=resume, display=display() if progress else Silent())
+    if result.seal is None:
+        raise KeyboardInterrupt
+    return result
+
+
+def run(given: Mapping[str, Any], *, resume: bool, display: "Display") -> BatchResult:
+    """Do a job of which these settings are given. To resume, `output` is enough: the others are as they were."""
+    from argosy.batch.driver import drive
+    from argosy.batch.plan import resumed
+
+    output = place(str(given.get("output", "")))
+    ledger = Ledger(output)
+    before = ledger.plan()
+    if before is not None and not resume:
+        raise Conflict(f"a job was begun in {output}: go on with --resume, or write to another folder")
+    job = _job(given, output, before)
+    if before is not None and (seal := ledger.sealed()) is not None:
+        return _result(resumed(before, job), seal)
+    with _package(job, before) as located:
+        plan = _planned(job, located) if before is None else resumed(before, job)
+        outcome = drive(plan, located.folder, display, begun=before is not None)
+    return _result(plan, outcome.seal, answered=outcome.rows, seconds=outcome.seconds)
+
+
+def _job(given: Mapping[str, Any], output: Place, before: "Plan | None") -> BatchJob:
+    """The settings, with absolute addresses: what was not given is as in the earlier run, or the default."""
+    known = dict(given) | {"output": output.url}
+    if "inputs" in known:
+        known["inputs"] = [place(str(text)).url for text in known["inputs"]]
+    if "model" in known and Path(known["model"]).exists():
+        known["model"] = str(Path(known["model"]).absolute())
+    earlier: dict[str, Any] = {} if before is None else msgspec.to_builtins(before.job)
+    if missing := [name for name in ("model", "inputs") if name not in known and name not in earlier]:
+        raise InvalidArgument(f"no job was begun in {output}, so there is nothing to resume: give {missing[0]}")
+    return convert(earlier | known, BatchJob, "batch")
+
+
+@contextmanager
+def _package(job: BatchJob, before: "Plan | None") -> Generator[Located]:
+    """The package of the job; of one that was begun that which it was begun with, wherever an alias points by now."""
+    stored = before is not None and bool(before.model.version)
+    located = locate(before.model.digest if before is not None and stored else job.model)
+    try:
+        if before is not None and not stored and _digest(located) != before.model.digest:
+            raise Conflict(
+                f"{job.model} is not the package that {job.output} was begun with ({before.model.digest}): go on with "
+                "that one, or write to another folder"
+            )
+        yield located
+    finally:
+        located.release()
+
+
+def _digest(located: Located) -> str:
+    from argosy.batch.identity import digest_of
+    from argosy.packaging.package import open_package
+
+    return located.digest or digest_of(open_package(located.folder))
+
+
+def _planned(job: BatchJob, located: Located) -> "Plan":
+    from argosy.batch.plan import Model
+    from argosy.batch.prepare import prepare
+    from argosy.packaging.package import open_package
+
+    version = located.version if located.digest else ""
+    model = Model(digest=_digest(located), name=located.name, version=version)
+    return prepare(job, model, open_package(located.folder).manifest.signature)
+
+
+def _result(plan: "Plan", seal: Seal | None, answered: int = 0, seconds: float = 0.0) -> BatchResult:
+    found = BatchResult(output=plan.job.output, model=plan.model.digest, answered=answered, seconds=seconds)
+    if seal is None:
+        return found
+    return msgspec.structs.replace(
+        found,
+        rows=seal.rows,
+        out=seal.out,
+        skipped=seal.skipped,
+        quarantined=seal.quarantined,
+        seal=seal,
+        report=Ledger(place(plan.job.output)).root.join("seal.json").url,
+    )
