@@ -24,11 +24,11 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far it is: rows of the input that are done and there are, rows a second, seconds left (None: not known yet),
-    and what it cost so far, given a price."""
+    """How far it is: rows of the input that are done, and of how many (None: only reading tells), rows a second,
+    seconds left (None: not known yet), and what it cost so far, given a price."""
 
     rows: int = 0
-    total: int = 0
+    total: int | None = None
     rate: float = 0.0
     left: float | None = None
     cost: float | None = None

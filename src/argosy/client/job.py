@@ -1,0 +1,98 @@
+"""The process of a job that the platform runs: `python -m argosy.client.job FOLDER`, as `control/jobs/folder.py` says.
+
+A run that is begun again goes on where the one before it was.
+"""
+
+import contextlib
+import os
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from argosy.control.jobs.folder import Folder, Progress, Result
+from argosy.spec.errors import ArgosyError, Internal
+
+if TYPE_CHECKING:
+    from argosy.batch.progress import View
+
+EVERY = 1.0
+"""Seconds between two words on how far it is."""
+
+STOPPED = 130
+"""The exit status of one that was told to stop."""
+
+
+class Teller:
+    """Shows views to the platform, and to whoever reads the log."""
+
+    def __init__(self, folder: Folder) -> None:
+        from argosy.batch.progress import Lines
+
+        self._folder, self._due = folder, 0.0
+        self._last: View | None = None
+        self._lines = Lines(lambda line: print(line, flush=True))
+
+    def __enter__(self) -> "Teller":
+        return self
+
+    def show(self, view: "View") -> None:
+        """Tell it, if it is time."""
+        self._lines.show(view)
+        if time.monotonic() >= self._due:
+            self._tell(view)
+            self._due = time.monotonic() + EVERY
+        self._last = view
+
+    def _tell(self, view: "View") -> None:
+        with contextlib.suppress(OSError):
+            self._folder.tell(
+                Progress(rows=view.rows, total=view.total, rate=view.rate, left=view.left, cost=view.cost)
+            )
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lines.__exit__(kind, error, trace)
+        if self._last is not None:
+            self._tell(self._last)
+
+
+def idle() -> None:
+    """Take only what nobody else wants of the processor. Children do the same.
+
+    On Linux by SCHED_IDLE: whoever else wakes on the core runs at once (sched(7)).
+    """
+    with contextlib.suppress(OSError):
+        os.nice(19)
+    if hasattr(os, "SCHED_IDLE"):
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+def main(path: Path) -> int:
+    """Do the job of this folder. Its exit status is that of the error table."""
+    from argosy.client.batch import run
+
+    folder = Folder(path)
+    told = folder.told()
+    if told.idle:
+        idle()
+    try:
+        found = run(msgspec.to_builtins(told.batch), resume=True, display=Teller(folder))
+        result = Result(exit=0 if found.seal else STOPPED, report=found.report)
+    except ArgosyError as error:
+        result = Result(exit=error.exit, error=error.message)
+        print(error.message, file=sys.stderr)
+    except Exception as error:
+        folder.end(Result(exit=Internal.exit, error=f"this is a bug in argosy: {type(error).__name__}: {error}"))
+        raise
+    folder.end(result)
+    return result.exit
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
