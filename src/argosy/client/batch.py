@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
     """How a job ended, or where it was stopped: then there is no `seal`.
 
-    `model` is the digest of the package. `rows` were read by the whole job, `out` of them written, the others skipped or
-    quarantined; `answered` were read by this run, in so many `seconds`. `report` is the address of the seal.
+    `model` is the digest of the package. `rows` were read by the whole job, `out` of them written, the others skipped
+    or quarantined; `answered` were read by this run, in so many `seconds`. `report` is the address of the seal.
     """
 
     output: str

@@ -46,10 +46,11 @@ def run(
 ) -> None:
     """Answer every row of the inputs with MODEL, and write the answers to a folder.
 
-    MODEL is a reference of the registry, a digest, or the path of a package. Rows are read from Parquet, Arrow, CSV, JSON
-    lines and NumPy files; columns go by name. What is done is written down in OUTPUT/_argosy. After a crash, a full disk
-    or Ctrl-C the job goes on with --resume, for which the output is enough: no row is lost, none is there twice.
-    --on-error quarantine writes the rows that cannot be answered, with the reason, to OUTPUT/_argosy/quarantine.
+    MODEL is a reference of the registry, a digest, or the path of a package. Rows are read from Parquet, Arrow, CSV,
+    JSON lines and NumPy files; columns go by name. What is done is written down in OUTPUT/_argosy. After a crash, a
+    full disk or Ctrl-C the job goes on with --resume, for which the output is enough: no row is lost, none is there
+    twice. --on-error quarantine writes the rows that cannot be answered, with the reason, to
+    OUTPUT/_argosy/quarantine.
 
     JSON: {output, model, rows, out, skipped, quarantined, answered, seconds, seal, report}.
 
