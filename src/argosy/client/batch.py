@@ -89,15 +89,23 @@ def run(given: Mapping[str, Any], *, resume: bool, display: "Display") -> BatchR
 
 def _job(given: Mapping[str, Any], output: Place, before: "Plan | None") -> BatchJob:
     """The settings, with absolute addresses: what was not given is as in the earlier run, or the default."""
-    known = dict(given) | {"output": output.url}
-    if "inputs" in known:
-        known["inputs"] = [place(str(text)).url for text in known["inputs"]]
-    if "model" in known and Path(known["model"]).exists():
-        known["model"] = str(Path(known["model"]).absolute())
+    known = absolute(dict(given) | {"output": output.url})
     earlier: dict[str, Any] = {} if before is None else msgspec.to_builtins(before.job)
     if missing := [name for name in ("model", "inputs") if name not in known and name not in earlier]:
         raise InvalidArgument(f"no job was begun in {output}, so there is nothing to resume: give {missing[0]}")
     return convert(earlier | known, BatchJob, "batch")
+
+
+def absolute(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with addresses that hold in whatever folder a process works."""
+    known = dict(given)
+    if "output" in known:
+        known["output"] = place(str(known["output"])).url
+    if "inputs" in known:
+        known["inputs"] = [place(str(text)).url for text in known["inputs"]]
+    if "model" in known and Path(known["model"]).exists():
+        known["model"] = str(Path(known["model"]).absolute())
+    return known
 
 
 @contextmanager

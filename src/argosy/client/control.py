@@ -1,7 +1,10 @@
 """`ControlClient`: the control API of the platform that runs under a home."""
 
+import codecs
 import http.client
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote, urlencode, urlsplit
@@ -64,6 +67,16 @@ class ControlClient:
         """DELETE."""
         return self._send("DELETE", _url(path, query))
 
+    def stream(self, path: str, **query: Any) -> Generator[str]:
+        """The text of an answer as it comes, for as long as it comes."""
+        target = _url(path, query)
+        with self._asked("GET", target, b"", None) as answer:
+            if answer.status >= 400:
+                raise from_answer(answer.status, answer.read(), self.url + target)
+            decoder = codecs.getincrementaldecoder("utf-8")("replace")
+            while chunk := answer.read1(65536):
+                yield decoder.decode(chunk)
+
     def endpoints(self) -> list[dict[str, Any]]:
         """Every endpoint."""
         return cast("list[dict[str, Any]]", self.get("/v1/endpoints"))
@@ -87,13 +100,19 @@ class ControlClient:
             raise Internal(f"{self.url}{target} answered something that is no JSON") from None
 
     def _exchange(self, method: str, target: str, data: bytes) -> tuple[int, bytes]:
+        with self._asked(method, target, data, self.timeout) as answer:
+            return answer.status, answer.read()
+
+    @contextmanager
+    def _asked(
+        self, method: str, target: str, data: bytes, timeout: float | None
+    ) -> Generator[http.client.HTTPResponse]:
         parts = urlsplit(self.url)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=self.timeout)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         try:
             connection.request(method, parts.path + target, data, headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
+            yield connection.getresponse()
         except ConnectionRefusedError:
             raise Unavailable(self._absent) from None
         except TimeoutError:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from argosy.control import recording, room, strays, token
 from argosy.control.announce import control_file
+from argosy.control.jobs import runner
 from argosy.control.lock import LEADS, WAITS, Lock, holder
 from argosy.control.place import gateway_config
 from argosy.spec.errors import ArgosyError, Unavailable
@@ -50,6 +51,7 @@ async def _ask(home: Home, pid: int, lock: str, patience: float) -> None:
 
 async def _clean(home: Home, settings: Settings, report: Callable[[str], None]) -> bool:
     gateway_ended = await _end_gateway(home, settings)
+    await asyncio.to_thread(strays.end, list(runner.processes(home).values()), runner.DRAIN)
     await asyncio.to_thread(room.clear, home)
     await asyncio.to_thread(recording.clear, home)
     processes, drain = await asyncio.to_thread(strays.replicas, home)

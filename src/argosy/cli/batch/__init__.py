@@ -1,8 +1,9 @@
-"""`argosy batch`: run."""
+"""`argosy batch`: run, submit, ls, status, logs, cancel."""
 
 import click
 
 from argosy.cli.base import Group
+from argosy.cli.batch.job import cancel, every, logs, status, submit
 from argosy.cli.batch.run import run
 
 
@@ -17,6 +18,7 @@ def batch() -> None:
     """
 
 
-batch.add_command(run)
+for command in (run, submit, every, status, logs, cancel):
+    batch.add_command(command)
 
 __all__ = ["batch"]

@@ -1,0 +1,69 @@
+"""The options that say what a batch job is: those of `run` and `submit`."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from argosy.spec.errors import InvalidArgument
+
+
+def _option(*names: str, **settings: Any) -> Callable[[Any], Any]:
+    """An option that is absent unless it is given: what a resumed job does not say stays as it was."""
+    return click.option(*names, default=None, **settings)
+
+
+OPTIONS = (
+    click.argument("model", required=False),
+    _option(
+        "--input", "inputs", multiple=True, metavar="PATH", help="A file, folder or glob, here or s3://; repeatable."
+    ),
+    click.option("--output", "-o", required=True, metavar="FOLDER", help="A folder of its own, here or s3://."),
+    _option("--format", type=click.Choice(["parquet", "arrow", "csv", "jsonl"]), help="Of the output.  [parquet]"),
+    _option(
+        "--map", "mapped", multiple=True, metavar="INPUT=COLUMN", help="An input that is called otherwise in files."
+    ),
+    _option("--keep", metavar="A,B", help="Columns that are written beside the answers."),
+    _option("--partition", metavar="A,B", help="Columns of the output that it is cut into folders by."),
+    _option(
+        "--on-error", type=click.Choice(["fail", "skip", "quarantine"]), help="Rows that cannot be answered.  [fail]"
+    ),
+    _option("--fragment-rows", type=int, help="Rows that are committed together, about.  [262144]"),
+    _option("--batch-size", type=int, help="Rows that go to the engine at once.  [0: probed]"),
+    _option("--workers", type=int, help="Processes.  [0: probed]"),
+    _option("--threads", type=int, help="Threads of the engine in each.  [0: probed]"),
+    _option("--checkpoint", type=float, metavar="SECONDS", help="As much is repeated after a kill, at most.  [1]"),
+    _option("--engine", type=click.Choice(["local", "ray"]), help="What runs the processes.  [local]"),
+    _option("--price", type=float, help="Of this machine per hour: shows what the job has cost."),
+)
+
+
+def job_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command all of them."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given, as fields of `BatchJob`. Raises InvalidArgument."""
+    lists = {name: _names(options[name]) for name in ("keep", "partition")}
+    named = {"inputs": list(options["inputs"]) or None, "map": _map(options["mapped"]) or None}
+    found = {**options, **lists, **named, "mapped": None}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name for name in text.split(",") if name]
+
+
+def _map(pairs: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, column = pair.partition("=")
+        if not equals or not name or not column:
+            raise InvalidArgument(f"--map is INPUT=COLUMN, not '{pair[:80]}'")
+        if name in found:
+            raise InvalidArgument(f"--map names the input '{name}' twice")
+        found[name] = column
+    return found
