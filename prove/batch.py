@@ -106,10 +106,11 @@ class Found(msgspec.Struct, kw_only=True):
     def line(self) -> str:
         """The figures."""
         kinds = ", ".join(f"{count} of {kind}" for kind, count in sorted(self.kills.items()))
+        same = "identical to" if self.identical else "NOT the same as"
         return (
             f"{sum(self.kills.values())} kills ({kinds}) over {self.rows} rows in {self.seconds:.0f} s: "
             f"{self.lost} lost, {self.doubled} doubled, {self.wrong} wrong, {self.disordered} files out of order, "
-            f"{self.strays} stray files; {'identical to' if self.identical else 'NOT the same as'} an undisturbed job; answered more than once: "
+            f"{self.strays} stray files; {same} an undisturbed job; answered more than once: "
             f"{self.answered_again:.4%} of rows, asked more than once: {self.asked_again:.4%} (limit {LIMIT:.1%})"
         )
 

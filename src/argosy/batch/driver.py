@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -68,6 +68,10 @@ def drive(plan: Plan, package: Path, display: Display, *, begun: bool) -> Outcom
             return driver.run(display)
 
 
+class _Stopped(Exception):
+    """The run was told to end."""
+
+
 class Driver:
     """One run of a job."""
 
@@ -119,8 +123,8 @@ class Driver:
         earlier = sum(entry.rows for entry in self._entries.values())
         self._meter = self._metered(earlier)
         if not self._hand.done:
-            self._work(display)
-        seal = self._sealed() if self._hand.done else None
+            self._work_on_ray(display) if self.plan.job.engine == "ray" else self._work(display)
+        seal = self._sealed() if len(self._entries) == len(self.fragments) else None
         rows = sum(entry.rows for entry in self._entries.values()) - earlier
         seconds = round(time.monotonic() - begun, 3)
         return Outcome(seal=seal, rows=rows, seconds=seconds, sizes=self.sizes, difference=self.difference)
@@ -135,6 +139,7 @@ class Driver:
         sizes = self.sizes
         command = ["-m", "argosy.batch.worker", "--output", self.ledger.output.url, "--package", str(self.package)]
         command += ["--threads", str(sizes.threads), "--batch-size", str(sizes.batch_size)]
+        command += ["--checkpoint", str(self.plan.job.checkpoint)]
         with Crew(command, self.stage.root / "logs", sizes.threads) as crew, display:
             self._crew = crew
             while not self._hand.done and not self._ending:
@@ -145,6 +150,31 @@ class Driver:
             if self._ending:
                 self._end()
             display.show(self._meter.view(len(crew.members)))
+        if self._failed is not None:
+            raise self._failed
+
+    def _work_on_ray(self, display: Display) -> None:
+        """The same by actors of a cluster, which deals fragments itself."""
+        from argosy.batch import ray
+
+        def done(entry: Entry) -> None:
+            self._entries[entry.number] = entry
+            self._meter.done(entry.number, entry.rows)
+            display.show(self._meter.view(sizes.workers))
+            if self._ending:
+                raise _Stopped
+
+        sizes, job = self.sizes, self.plan.job
+        with display, suppress(_Stopped):
+            ray.run(
+                self.plan,
+                self.package,
+                self._hand.todo,
+                done,
+                workers=job.workers,
+                threads=sizes.threads,
+                batch_size=sizes.batch_size,
+            )
         if self._failed is not None:
             raise self._failed
 
@@ -220,8 +250,7 @@ class Driver:
 
     def _sealed(self) -> Seal:
         entries = list(self._entries.values())
-        for entry in entries:
-            check(self.ledger, entry)
+        check(self.ledger.output, entries)
         seal = self.ledger.seal(self.plan, entries)
         self.stage.clear()
         return seal

@@ -12,7 +12,7 @@ from argosy.spec.errors import Conflict, InvalidArgument
 FORMAT = "1"
 """The version of the layout of `_argosy/`."""
 
-RECIPE = ("format", "map", "keep", "partition", "on_error")
+RECIPE = ("format", "map", "keep", "partition", "nulls", "on_error")
 """The settings that change what is written, beside the model."""
 
 FIXED = ("model", "inputs", "fragment_rows", *RECIPE)

@@ -1,14 +1,24 @@
 """Where the files of a fragment grow before its entry is created, and how they get to the output."""
 
 import hashlib
+import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from argosy.batch.fragment import Part
-from argosy.batch.ledger import FOLDER, Entry, Ledger
+from argosy.batch.ledger import FOLDER, Entry
 from argosy.batch.place import Place
 from argosy.spec.errors import Unavailable
 from argosy.spec.settings import home
+
+PART = re.compile(r"part-\d{6,}-[0-9a-f]{8}\.[a-z]+")
+"""The names of files in the output, as `name` makes them."""
+
+
+def name(number: int, fragment: str, ending: str) -> str:
+    """The name of a file of a fragment: in the order of the plan, and another one for another content."""
+    return f"part-{number:06d}-{fragment[:8]}.{ending}"
 
 
 def scratch(output: Place) -> Path:
@@ -59,9 +69,16 @@ class Stage:
             shutil.rmtree(self.root / name, ignore_errors=True)
 
 
-def check(ledger: Ledger, entry: Entry) -> None:
-    """Raise Unavailable unless every file of an entry lies in the output with the size that was written."""
-    for part in entry.files:
-        file = ledger.output.join(part.name)
+def check(output: Place, entries: Sequence[Entry]) -> None:
+    """Raise Unavailable unless every file of the entries lies in the output with the size that was written.
+
+    What a worker that was killed has put into a bucket without an entry is deleted: nobody else writes there.
+    """
+    written = {output.join(part.name): part for entry in entries for part in entry.files}
+    for file, part in written.items():
         if not file.exists() or file.stamp().size != part.size:
             raise Unavailable(f"{file} is not as it was written ({part.size} bytes): write to another folder")
+    if output.remote:
+        for file in set(output.walk()) - set(written):
+            if PART.fullmatch(file.name):
+                file.delete()

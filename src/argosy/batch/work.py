@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from argosy.batch import columns, rows
+from argosy.batch import columns, rows, stage
 from argosy.batch.ahead import Ahead
 from argosy.batch.fragment import Fragment, Part
 from argosy.batch.ledger import FOLDER, Entry, Ledger
@@ -118,13 +118,19 @@ class _Work:
         """Write the files of the fragment, durable but not yet under their names, and say what is in them."""
         bench, job = self.bench, self.bench.plan.job
         shutil.rmtree(bench.stage.folder(name), ignore_errors=True)
-        stem = f"part-{number:06d}-{name[:8]}"
         parts: tuple[Part, ...] = ()
         rejects: Part | None = None
         if self.tally.out:
-            parts = (self._file(name, f"{stem}.{job.format}", job.format, self.mapping.schema, self._answers()),)
+            parts = (
+                self._file(
+                    name, stage.name(number, name, job.format), job.format, self.mapping.schema, self._answers()
+                ),
+            )
         if self.tally.quarantined:
-            path, schema = f"{FOLDER}/quarantine/{stem}.parquet", rows.rejected(self.mapping.reads)
+            path, schema = (
+                f"{FOLDER}/quarantine/{stage.name(number, name, 'parquet')}",
+                rows.rejected(self.mapping.reads),
+            )
             rejects = self._file(name, path, "parquet", schema, self._rejects(schema))
         bench.stage.deliver(name, (*parts, rejects) if rejects else parts)
         return Entry(

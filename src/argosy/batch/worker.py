@@ -15,6 +15,8 @@ import traceback
 from functools import partial
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from argosy.batch.ledger import Ledger
 from argosy.batch.place import place
 from argosy.batch.spool import Tally
@@ -46,11 +48,12 @@ class Worker:
         self.stopping.set()
         self._orders.put(None)
 
-    def run(self, output: str, package: Path, threads: int, batch_size: int) -> None:
+    def run(self, output: str, package: Path, threads: int, batch_size: int, checkpoint: float) -> None:
         """Load, then work at what is ordered."""
         plan = Ledger(place(output)).plan()
         if plan is None:
             raise NotFound(f"no job was begun in {output}")
+        plan = replace(plan, job=replace(plan.job, checkpoint=checkpoint))
         model = load(open_package(package), threads=threads)
         bench = Bench(plan, model.engine, batch_size)
         self.channel.send(Ready(model.max_difference))
@@ -70,6 +73,7 @@ def main() -> int:
     parser.add_argument("--package", type=Path, required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--batch-size", type=int, required=True)
+    parser.add_argument("--checkpoint", type=float, required=True)
     parser.add_argument("--channel", type=int, required=True)
     options = parser.parse_args()
     os.set_inheritable(options.channel, False)
@@ -78,7 +82,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, worker.stop)
     threading.Thread(target=worker.listen, name="orders", daemon=True).start()
     try:
-        worker.run(options.output, options.package, options.threads, options.batch_size)
+        worker.run(options.output, options.package, options.threads, options.batch_size, options.checkpoint)
     except ArgosyError as error:
         worker.channel.send(Failed(error.code, error.message))
         return error.exit

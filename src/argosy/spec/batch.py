@@ -19,7 +19,8 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     `model` is a reference of the registry, a digest or the path of a package. `inputs` are files, folders and globs,
     here or on S3; `output` is a folder. `map` says which column a model's input or feature is read from, where the
     names differ. `keep` names columns that are written beside the answers, `partition` columns of the output by whose
-    values it is cut into folders `column=value`. `on_error` says what becomes of a row that cannot be answered.
+    values it is cut into folders `column=value`. `nulls` are words that mean a missing value in CSV, beside the empty
+    one. `on_error` says what becomes of a row that cannot be answered.
 
     Work is cut into fragments of about `fragment_rows` rows, each of which is committed at once. What a fragment has
     answered is safe `checkpoint` seconds later (0: after each engine call): as much is repeated after a kill.
@@ -34,6 +35,7 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     map: dict[str, str] = {}
     keep: tuple[str, ...] = ()
     partition: tuple[str, ...] = ()
+    nulls: tuple[str, ...] = ()
     on_error: OnError = "fail"
     fragment_rows: int = 262_144
     batch_size: int = 0
