@@ -8,19 +8,17 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 from argosy.batch.answers import Answers
-from argosy.batch.source.shape import arrow
+from argosy.batch.source.shape import LOOSE, READING, Reading, arrow
 from argosy.batch.tensors import array_of, check_type, item_type, read_as
 from argosy.packaging.rows import cast_array, shaped
 from argosy.spec.batch import BatchJob
 from argosy.spec.errors import InvalidArgument, Unsupported
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import NUMPY, Array
-
-LOOSE = b"argosy.loose"
-"""In the metadata of a schema: its types are guesses of what is text, and the signature knows better."""
 
 
 class _Input(NamedTuple):
@@ -85,6 +83,9 @@ def plan(signature: Signature, schema: Any, job: BatchJob) -> Mapping:
             types.setdefault(name, read_as(schema.field(name).type, guess))
     pa = arrow()
     reads = pa.schema([pa.field(name, types[name]) for name in schema.names if name in types])
+    if _loose(schema):
+        how = Reading(nulls=job.nulls, exact=tuple(kept))
+        reads = reads.with_metadata({LOOSE: b"1", READING: msgspec.json.encode(how)})
     return Mapping(inputs, reads, kept, answers, [name for name in schema.names if name not in types])
 
 

@@ -114,8 +114,8 @@ def chunks(read: Callable[[int], bytes], borders: Borders, where: str, size: int
 
 def _chunk(text: bytes, ends: Array) -> Chunk:
     starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]])
-    sizes = ends - starts
+    letters = np.frombuffer(text, np.uint8)[starts]
     blank = np.zeros(len(ends), dtype=bool)
-    for row in np.flatnonzero(sizes <= 2).tolist():
+    for row in np.flatnonzero((letters == _NEWLINE) | (letters == _RETURN)).tolist():
         blank[row] = not text[starts[row] : ends[row]].strip(b"\r\n")
     return Chunk(text, starts[~blank], ends[~blank])

@@ -5,13 +5,34 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
+import msgspec
+
 from argosy.batch.fragment import File, Fragment
 from argosy.batch.place import Place
 from argosy.engines.base import require, short
 from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument
 
+LOOSE = b"argosy.loose"
+"""In the metadata of a schema: its types are guesses of what is text, and the signature knows better."""
+READING = b"argosy.reading"
+"""In the metadata of a schema to read: `Reading`, as JSON."""
+
 ENDS = 64 * 1024
 """Bytes at the beginning and at the end of a file that stand for its content."""
+
+
+class Reading(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How text is read. `nulls` are words that mean a missing value in CSV, beside the empty one; columns that are
+    `exact` keep their text: a number that would be written otherwise than it was is a fault."""
+
+    nulls: tuple[str, ...] = ()
+    exact: tuple[str, ...] = ()
+
+
+def reading_of(schema: Any) -> Reading:
+    """How a schema to read says that text is read."""
+    metadata: dict[bytes, bytes] = schema.metadata or {}
+    return msgspec.json.decode(metadata.get(READING, b"{}"), type=Reading)
 
 
 def arrow() -> Any:
@@ -31,10 +52,10 @@ def reading(url: str, what: str) -> Generator[None]:
         raise InvalidArgument(f"{url} cannot be read as {what}: {short(error, 300)}") from error
 
 
-def checked(schema: Any, url: str) -> Any:
-    """The schema without its metadata and without pandas' index. Raises InvalidArgument for a name that comes twice."""
+def checked(schema: Any, url: str, *, index: bool = False) -> Any:
+    """The schema without metadata and, unless `index`, pandas' index. Raises InvalidArgument for a name given twice."""
     pa = arrow()
-    fields = [field for field in schema if not field.name.startswith("__index_level_")]
+    fields = [field for field in schema if index or not field.name.startswith("__index_level_")]
     names = [field.name for field in fields]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise InvalidArgument(f"{url}: two columns are named '{twice}'")

@@ -1,0 +1,114 @@
+"""JSON lines: an object a line. msgspec reads them, since Arrow's reader crashes on a line that holds `null`."""
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import msgspec
+
+from argosy.batch.fragment import File, Fragment
+from argosy.batch.source import text
+from argosy.batch.source.records import Chunk, lines
+from argosy.batch.source.shape import LOOSE, arrow
+from argosy.batch.source.values import converted, faulty
+from argosy.spec.errors import InvalidArgument
+
+SAMPLE = 10_000
+"""Rows whose values tell the types of columns."""
+
+
+def schema(file: File) -> Any:
+    """See `Source`. The types are those that the first rows can be read as."""
+    pa = arrow()
+    first = next(text.records(file, lines), None)
+    rows = [row for row in map(_row, _some(first)) if row is not None] if first else []
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if not names:
+        raise InvalidArgument(f"{file.url}: the first lines hold no JSON object with a column")
+    fields = [(name, _guess([row.get(name) for row in rows])) for name in names]
+    return pa.schema(fields, metadata={LOOSE: b"1"})
+
+
+def plan(file: File, rows: int) -> list[Fragment]:
+    """See `Source`. The file is read through once, to count its lines."""
+    return text.cut(file, lines, rows, header=0)
+
+
+def read(fragment: Fragment, skip: int, batch_rows: int, schema: Any) -> Iterator[Any]:
+    """See `Source`."""
+    decoder = _decoder(schema)
+
+    def parse(chunk: Chunk) -> Any:
+        return _parsed(chunk, schema, decoder)
+
+    return text.rows_of(fragment, lines, skip, 0, batch_rows, parse)
+
+
+def _some(chunk: Chunk) -> Iterator[bytes]:
+    return (chunk.record(row) for row in range(min(chunk.rows, SAMPLE)))
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    try:
+        found: Any = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else None
+
+
+def _decoder(schema: Any) -> Any:
+    """Decodes lines into objects with an attribute `c0`, `c1`… for each column, None where it is absent."""
+    fields = [(f"c{place}", _kind(field.type) | None, None) for place, field in enumerate(schema)]
+    names = {f"c{place}": field.name for place, field in enumerate(schema)}
+    kind = msgspec.defstruct("Row", fields, rename=names, gc=False)
+    return msgspec.json.Decoder(kind)
+
+
+def _kind(kind: Any) -> Any:
+    types = arrow().types
+    if types.is_list(kind):
+        return list[_kind(kind.value_type) | None]
+    plain = {"double": float, "int64": int, "uint64": int, "bool": bool, "string": str}
+    return plain.get(str(kind), Any)
+
+
+def _parsed(chunk: Chunk, schema: Any, decoder: Any) -> Any:
+    """The rows of a chunk as one batch."""
+    pa = arrow()
+    try:
+        rows: list[Any] = decoder.decode_lines(chunk.text)
+        if len(rows) == chunk.rows:
+            columns = [
+                pa.array([getattr(row, f"c{place}") for row in rows], field.type) for place, field in enumerate(schema)
+            ]
+            return pa.RecordBatch.from_arrays(columns, schema=schema)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError, pa.ArrowException):
+        pass
+    return _one_by_one(chunk, schema)
+
+
+def _one_by_one(chunk: Chunk, schema: Any) -> Any:
+    faults: dict[int, str] = {}
+    rows: list[dict[str, Any]] = []
+    for number in range(chunk.rows):
+        line = chunk.record(number)
+        row = _row(line)
+        if row is None:
+            faults[number] = f"no JSON object: {line[:200].decode(errors='replace')}"
+        rows.append(row or {})
+    columns: list[Any] = []
+    for field in schema:
+        column, unfit = converted(field.name, [row.get(field.name) for row in rows], field.type)
+        faults = unfit | faults
+        columns.append(column)
+    return faulty(columns, schema, faults)
+
+
+def _guess(values: list[Any]) -> Any:
+    pa = arrow()
+    for kind in (None, pa.uint64(), pa.float64()):
+        try:
+            found = pa.array(values, kind).type
+        except (pa.ArrowException, OverflowError, TypeError, ValueError):
+            continue
+        return pa.string() if pa.types.is_null(found) else found
+    return pa.string()
