@@ -18,6 +18,7 @@ import msgspec
 
 from argosy.batch.ledger import Entry
 from argosy.batch.plan import Plan
+from argosy.batch.sample import reference
 from argosy.batch.work import Bench
 from argosy.engines.base import require
 from argosy.packaging.load import load
@@ -39,7 +40,7 @@ class Answerer:
         with tarfile.open(fileobj=io.BytesIO(ray.get(package[0]))) as archive:
             archive.extractall(self._folder.name, filter="data")
         loaded = load(open_package(Path(self._folder.name)), threads=threads)
-        self._bench = Bench(msgspec.json.decode(plan, type=Plan), loaded.engine, batch_size)
+        self._bench = Bench(msgspec.json.decode(plan, type=Plan), loaded.engine, batch_size, reference(loaded.package))
 
     def __call__(self, rows: dict[str, Any]) -> dict[str, Any]:
         """The entries of fragments, or what went wrong, as JSON. A failure is an answer: Ray would try it again."""

@@ -14,11 +14,13 @@ from argosy.batch.fragment import Fragment, Part
 from argosy.batch.ledger import FOLDER, Entry, Ledger
 from argosy.batch.place import place
 from argosy.batch.plan import Plan
+from argosy.batch.sample import Sample, share
 from argosy.batch.sink import sink
 from argosy.batch.source import source
 from argosy.batch.spool import Record, Spool, Tally
 from argosy.batch.stage import Stage
 from argosy.engines.base import Engine, require
+from argosy.profiles.layout import Layout
 from argosy.spec.batch import Format
 from argosy.spec.errors import Conflict
 
@@ -30,19 +32,25 @@ Told = Callable[[Tally], None]
 
 
 class Bench:
-    """What a process needs to work at fragments of a job: the loaded engine, the plan, the way to the output.
+    """What a process needs to work at fragments of a job: the loaded engine, the plan, the way to the output, and the
+    cells `where` a sample of the rows is counted in.
 
     `batch_size` rows go to the engine at once.
     """
 
-    def __init__(self, plan: Plan, engine: Engine, batch_size: int) -> None:
+    def __init__(self, plan: Plan, engine: Engine, batch_size: int, where: Layout | None = None) -> None:
         output = place(plan.job.output)
         self.plan, self.engine, self.batch_size = plan, engine, batch_size
+        self._where = where
         self.ledger, self.stage = Ledger(output), Stage(output)
         self.fragments = plan.fragments()
         self.recipe = plan.recipe
         first = plan.files[0]
         self.mapping = columns.plan(engine.signature, source(first.format).schema(first), plan.job)
+
+    def sample(self) -> Sample:
+        """What one fragment's rows are looked at with."""
+        return Sample(self._where, self.engine.signature, self.plan.model.ref, share(len(self.fragments)))
 
     def run(self, number: int, told: Told, stopping: Callable[[], bool]) -> Entry | None:
         """Do the fragment of this number, or what is left of it; None if it was told to stop before the end.
@@ -59,7 +67,9 @@ class Bench:
                 work = _Work(self, fragment, spool, told)
                 if not work.answer(stopping):
                     return None
-                entry = self.ledger.commit(work.written(number, name))
+                written = work.written(number, name)
+                work.sample.keep(self.ledger.output, name)
+                entry = self.ledger.commit(written)
             self.stage.settle(entry)
             spool.remove()
         return entry
@@ -71,6 +81,7 @@ class _Work:
     def __init__(self, bench: Bench, fragment: Fragment, spool: Spool, told: Told) -> None:
         self.bench, self.fragment, self.spool, self.told = bench, fragment, spool, told
         self.mapping = bench.mapping
+        self.sample = bench.sample()
         self.tally = spool.last.tally
         self.attempt = spool.last.attempt + 1
         self.begun = time.monotonic()
@@ -95,7 +106,9 @@ class _Work:
         return True
 
     def _respond(self, batch: Any) -> Any:
-        outputs = self.bench.engine.predict(self.mapping.feeds(batch))
+        feeds = self.mapping.feeds(batch)
+        outputs = self.bench.engine.predict(feeds)
+        self.sample.see(feeds, outputs)
         return self.mapping.rows(batch, outputs)
 
     def _take(self, found: rows.Answers) -> None:

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from argosy.batch.ledger import Ledger
 from argosy.batch.place import place
+from argosy.batch.sample import reference
 from argosy.batch.spool import Tally
 from argosy.batch.wire import Channel, Do, Done, Failed, Reached, Ready
 from argosy.batch.work import Bench
@@ -55,7 +56,7 @@ class Worker:
             raise NotFound(f"no job was begun in {output}")
         plan = replace(plan, job=replace(plan.job, checkpoint=checkpoint))
         model = load(open_package(package), threads=threads)
-        bench = Bench(plan, model.engine, batch_size)
+        bench = Bench(plan, model.engine, batch_size, reference(model.package))
         self.channel.send(Ready(model.max_difference))
         while (number := self._orders.get()) is not None and not self.stopping.is_set():
             entry = bench.run(number, partial(self._reached, number), self.stopping.is_set)

@@ -1,0 +1,79 @@
+"""A sample of the rows of a job as profiles, beside its ledger: what the report compares with the model's reference.
+
+    OUTPUT/_argosy/profiles/ID     the profile of the rows of one fragment that were looked at
+
+Every eighth call of the engine is looked at until a fragment has its share of `ROWS`, so that the whole costs no more
+than a second or two, however large the job is.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from argosy.batch.ledger import FOLDER
+from argosy.batch.place import Place
+from argosy.packaging.package import Package
+from argosy.profiles import profile
+from argosy.profiles.layout import Layout, layout
+from argosy.profiles.profile import Profile
+from argosy.profiles.recorder import Recorder
+from argosy.spec.errors import InvalidArgument
+from argosy.spec.signature import Signature
+from argosy.spec.tensor import Array
+
+ROWS = 200_000
+LEAST = 512
+EVERY = 8
+
+LATER = 120.0
+"""All rows carry the time 0."""
+
+
+class Sample:
+    """The rows of one fragment that are looked at. `where` None: nothing is."""
+
+    def __init__(self, where: Layout | None, signature: Signature, version: str, share: int) -> None:
+        self._outputs = [spec.name for spec in signature.outputs]
+        self._recorder = Recorder(where, version) if where is not None else None
+        self._left, self._calls = share, 0
+
+    def see(self, feeds: Mapping[str, Array], outputs: Sequence[Array]) -> None:
+        """The rows of one call of the engine."""
+        self._calls += 1
+        if self._recorder is None or self._left <= 0 or self._calls % EVERY != 1:
+            return
+        rows = slice(0, self._left)
+        inputs = {name: array[rows] for name, array in feeds.items()}
+        answers = {name: array[rows] for name, array in zip(self._outputs, outputs, strict=True)}
+        self._left -= len(outputs[0])
+        self._recorder.add(0.0, inputs, answers)
+
+    def keep(self, output: Place, fragment: str) -> None:
+        """Write what was seen."""
+        for found in self._recorder.take(LATER) if self._recorder is not None else ():
+            _folder(output).join(fragment).put(profile.encode(found))
+
+
+def share(fragments: int) -> int:
+    """How many rows of each fragment are looked at."""
+    return max(LEAST, ROWS // max(fragments, 1))
+
+
+def reference(package: Package) -> Layout | None:
+    """The cells that a package's reference was counted in; None for one that was pushed without sample data."""
+    found = package.profile()
+    return layout(found, package.manifest.signature) if found is not None else None
+
+
+def merged(output: Place, where: Layout) -> Profile | None:
+    """All that was seen, as one; None where nothing was. What cannot be read is left out."""
+    parts: list[Profile] = []
+    for file in _folder(output).walk():
+        try:
+            parts.append(profile.decode(file.read()))
+        except InvalidArgument:
+            continue
+    fitting = [part for part in parts if part.layout == where.digest]
+    return profile.merge(where, fitting) if fitting else None
+
+
+def _folder(output: Place) -> Place:
+    return output.join(f"{FOLDER}/profiles")
