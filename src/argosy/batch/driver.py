@@ -38,13 +38,15 @@ class Sizes(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run ended. `seal` is None where it was stopped before the end; `rows` are those done by this run."""
+    """How a run ended. `seal` is None where it was stopped before the end; `rows` are those done by this run,
+    `difference` is the largest of its golden replays, and `entries` are all there are."""
 
     seal: Seal | None
     rows: int
     seconds: float
     sizes: Sizes
     difference: float
+    entries: tuple[Entry, ...]
 
 
 def sized(plan: Plan) -> Sizes:
@@ -127,7 +129,14 @@ class Driver:
         seal = self._sealed() if len(self._entries) == len(self.fragments) else None
         rows = sum(entry.rows for entry in self._entries.values()) - earlier
         seconds = round(time.monotonic() - begun, 3)
-        return Outcome(seal=seal, rows=rows, seconds=seconds, sizes=self.sizes, difference=self.difference)
+        return Outcome(
+            seal=seal,
+            rows=rows,
+            seconds=seconds,
+            sizes=self.sizes,
+            difference=self.difference,
+            entries=tuple(self._entries.values()),
+        )
 
     def _metered(self, earlier: int) -> Meter:
         sizes = [fragment.rows for fragment in self.fragments]

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,8 @@ class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
     """How a job ended, or where it was stopped: then there is no `seal`.
 
     `model` is the digest of the package. `rows` were read by the whole job, `out` of them written, the others skipped
-    or quarantined; `answered` were read by this run, in so many `seconds`. `report` is the address of the seal.
+    or quarantined; `answered` were read by this run, in so many `seconds`. `report` is the address of the page that
+    tells of it.
     """
 
     output: str
@@ -72,6 +74,8 @@ def run(given: Mapping[str, Any], *, resume: bool, display: "Display") -> BatchR
     """Do a job of which these settings are given. To resume, `output` is enough: the others are as they were."""
     from argosy.batch.driver import drive
     from argosy.batch.plan import resumed
+    from argosy.client.report import report, write
+    from argosy.packaging.package import open_package
 
     output = place(str(given.get("output", "")))
     ledger = Ledger(output)
@@ -84,6 +88,9 @@ def run(given: Mapping[str, Any], *, resume: bool, display: "Display") -> BatchR
     with _package(job, before) as located:
         plan = _planned(job, located) if before is None else resumed(before, job)
         outcome = drive(plan, located.folder, display, begun=before is not None)
+        if outcome.seal is not None:
+            package = open_package(located.folder)
+            write(report(plan, outcome, outcome.entries, package, datetime.now(UTC)))
     return _result(plan, outcome.seal, answered=outcome.rows, seconds=outcome.seconds)
 
 
@@ -152,5 +159,5 @@ def _result(plan: "Plan", seal: Seal | None, answered: int = 0, seconds: float =
         skipped=seal.skipped,
         quarantined=seal.quarantined,
         seal=seal,
-        report=Ledger(place(plan.job.output)).root.join("seal.json").url,
+        report=Ledger(place(plan.job.output)).root.join("report.html").url,
     )
