@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from argosy import __version__
 from argosy.batch.fragment import File, Fragment
 from argosy.spec.batch import BatchJob
 from argosy.spec.errors import Conflict, InvalidArgument
@@ -58,6 +59,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """The model and the settings that change the output, in hex."""
         settings = [msgspec.to_builtins(getattr(self.job, name)) for name in RECIPE]
         return hashlib.sha256(msgspec.json.encode([FORMAT, self.model.digest, settings])).hexdigest()
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What every file of the output says of itself, where its format has a place for it. Nothing of it changes from
+        one run to the next: equal work gives equal files."""
+        return {
+            "argosy.model": self.model.name,
+            "argosy.digest": self.model.digest,
+            "argosy.recipe": self.recipe,
+            "argosy.release": __version__,
+        }
 
     def fragments(self) -> list[Fragment]:
         """All of them, in order."""

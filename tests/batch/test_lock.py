@@ -1,0 +1,78 @@
+"""One driver an output: by the kernel on a disk, by a lease in a bucket."""
+
+import os
+import socket
+import subprocess
+import threading
+
+import msgspec
+import pytest
+
+from argosy.batch.lock import Beat, FileLock, Holder, Lease, lock
+from argosy.batch.place import place
+from argosy.spec.errors import Conflict
+
+ELSEWHERE = Holder("another-host", 1)
+
+
+def never():
+    raise AssertionError
+
+
+def lease(output, lost=never):
+    return Lease(output, lost, renewed=0.05, term=0.6)
+
+
+def write(output, number, beat):
+    output.join(f"_argosy/lease/{number:08d}").put(msgspec.json.encode(beat))
+
+
+def test_the_second_of_two_is_refused_on_a_disk_until_the_first_has_ended(tmp_path):
+    output = place(str(tmp_path / "out"))
+    said = f"process {os.getpid()} on {socket.gethostname()}"
+    with lock(output, never), pytest.raises(Conflict, match=said), FileLock(output):
+        never()
+    with lock(output, never):
+        pass
+
+
+def test_the_second_of_two_is_refused_in_a_bucket_until_the_first_has_ended(s3):
+    output = place(f"{s3}/lease-two")
+    with lease(output), pytest.raises(Conflict, match=f"process {os.getpid()} on"), lease(output):
+        never()
+    with lease(output):
+        pass
+
+
+def test_a_lease_of_a_process_that_is_gone_is_taken_at_once(s3):
+    output = place(f"{s3}/lease-gone")
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    write(output, 1, Beat(Holder(socket.gethostname(), gone.pid), "t"))
+    with Lease(output, never, renewed=5.0, term=30.0):
+        pass
+
+
+def test_a_lease_that_another_machine_no_longer_renews_is_taken_after_its_term(s3):
+    output = place(f"{s3}/lease-stale")
+    write(output, 7, Beat(ELSEWHERE, "t", 4))
+    with lease(output):
+        names = sorted(file.name for file in output.walk())
+    assert names == ["00000007", "00000008"]
+
+
+def test_a_lease_that_another_machine_renews_is_not_taken(s3):
+    output = place(f"{s3}/lease-alive")
+    write(output, 1, Beat(ELSEWHERE, "t", 0))
+    timer = threading.Timer(0.2, write, (output, 1, Beat(ELSEWHERE, "t", 1)))
+    timer.start()
+    with pytest.raises(Conflict, match="process 1 on another-host"), lease(output):
+        never()
+    timer.join()
+
+
+def test_who_lost_its_lease_is_told(s3):
+    output, told = place(f"{s3}/lease-lost"), threading.Event()
+    with lease(output, told.set):
+        write(output, 2, Beat(ELSEWHERE, "t"))
+        assert told.wait(5)
