@@ -1,0 +1,118 @@
+"""A short probe before a job begins: `python -m argosy.batch.probe`, in a process of its own, as workers are.
+
+It answers the first rows of the input in calls of growing size, with one thread and with all, each for a fraction of a
+second, and prints what it measured as JSON.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import psutil
+
+from argosy.batch import columns
+from argosy.batch.ledger import Ledger
+from argosy.batch.place import place
+from argosy.batch.plan import Plan
+from argosy.batch.sizes import Measured, Probed, Sizes, choose, usual
+from argosy.batch.source import source
+from argosy.engines.base import Engine
+from argosy.packaging.load import load
+from argosy.packaging.package import Package, open_package
+from argosy.spec.batch import BatchJob, cores
+from argosy.spec.errors import ArgosyError
+from argosy.spec.tensor import Array
+
+SIZES = (64, 256, 1024, 4096, 16384)
+SECONDS = 0.25
+"""For one size; a call that takes longer ends the row of sizes."""
+PATIENCE = 120.0
+SMALL = 20_000
+"""Rows of a job that is done sooner than a probe pays."""
+
+
+def sizes(plan: Plan, package: Path) -> Sizes:
+    """The sizes for a job: those it says; for what it leaves open, what a probe finds. Where none can be made, or the
+    job is too small for one, the usual ones."""
+    job, total = plan.job, sum(fragment.rows or SMALL for fragment in plan.fragments())
+    if (job.workers and job.threads and job.batch_size) or total < SMALL:
+        return usual(job, cores())
+    command = [sys.executable, "-m", "argosy.batch.probe", "--output", job.output, "--package", str(package)]
+    command += ["--threads", str(job.threads), "--batch-size", str(job.batch_size)]
+    try:
+        found = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=True)
+        return choose(job, msgspec.json.decode(found.stdout, type=Probed), cores())
+    except (subprocess.SubprocessError, msgspec.MsgspecError):
+        return usual(job, cores())
+
+
+def measure(engine: Engine, feeds: Mapping[str, Array], threads: int, wanted: tuple[int, ...]) -> list[Measured]:
+    """Rows a second for each size, growing until a call takes too long."""
+    rows = len(next(iter(feeds.values())))
+    found: list[Measured] = []
+    for size in wanted:
+        repeats = -(-size // rows)
+        batch = {name: np.concatenate([array] * repeats)[:size] for name, array in feeds.items()}
+        engine.predict(batch)
+        calls, begun = 0, time.perf_counter()
+        while (taken := time.perf_counter() - begun) < SECONDS:
+            engine.predict(batch)
+            calls += 1
+        found.append(Measured(threads, size, calls * size / taken))
+        if taken / calls > SECONDS:
+            break
+    return found
+
+
+def feeds(plan: Plan, package: Package, engine: Engine) -> Mapping[str, Array]:
+    """The first rows of the input; the golden examples where those cannot be answered."""
+    first = plan.fragments()[0]
+    reader = source(first.file.format)
+    try:
+        mapping = columns.plan(engine.signature, reader.schema(first.file), plan.job)
+        batch = next(iter(reader.read(first, 0, 1024, mapping.reads)))
+        found = mapping.feeds(batch)
+        engine.predict(found)
+    except (ArgosyError, StopIteration):
+        return {tensor.name: tensor.array for tensor in package.golden_inputs()}
+    return found
+
+
+def probe(plan: Plan, package: Package, job: BatchJob) -> Probed:
+    """Load the model once for each number of threads, and measure."""
+    found: list[Measured] = []
+    free, memory = psutil.virtual_memory().available, 0
+    wanted = (job.batch_size,) if job.batch_size else SIZES
+    for threads in [job.threads] if job.threads else sorted({1, cores()}):
+        model = load(package, threads=threads)
+        found += measure(model.engine, feeds(plan, package, model.engine), threads, wanted)
+        memory = psutil.Process().memory_info().rss
+        model.close()
+    return Probed(tuple(found), memory, free)
+
+
+def main() -> None:
+    """Measure, and print it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", required=True)
+    parser.add_argument("--package", type=Path, required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--batch-size", type=int, required=True)
+    options = parser.parse_args()
+    plan = Ledger(place(options.output)).plan()
+    if plan is None:
+        sys.exit(f"no job was begun in {options.output}")
+    job = msgspec.structs.replace(plan.job, threads=options.threads, batch_size=options.batch_size)
+    out = os.dup(1)
+    os.dup2(2, 1)
+    os.write(out, msgspec.json.encode(probe(plan, open_package(options.package), job)))
+
+
+if __name__ == "__main__":
+    main()
