@@ -185,6 +185,7 @@ DAY = pa.array([1], pa.date32())
         ({"a": [1.0], "b": [1.0], "c": [1.0]}, {"map": {"q": "a"}}, "'q' is no input"),
         ({"a": [1.0], "b": [1.0], "c": [1.0]}, {"map": {"b": "bb"}}, "no column 'bb'; did you mean 'b'"),
         ({"a": [1.0], "b": [1.0], "c": [1.0]}, {"keep": ("id",)}, "no column 'id'"),
+        ({"a": [1.0], "b": [1.0], "c": [1.0]}, {"partition": ("y",)}, "partition: 'y' holds float"),
         ({"a": [1.0], "b": [1.0], "c": [1.0], "y": [1]}, {"keep": ("y",)}, "'y' is also an output"),
         ({"a": [1.0], "b": [1.0], "c": [1.0], "l": [[1]]}, {"keep": ("l",), "format": "csv"}, "CSV has no form"),
     ],

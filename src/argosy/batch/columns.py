@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from argosy.batch.answers import Answers
+from argosy.batch.sink import partition
 from argosy.batch.source.shape import LOOSE, READING, Reading, arrow
 from argosy.batch.tensors import array_of, check_type, item_type, read_as
 from argosy.packaging.rows import cast_array, shaped
@@ -86,7 +87,10 @@ def plan(signature: Signature, schema: Any, job: BatchJob) -> Mapping:
     if _loose(schema):
         how = Reading(nulls=job.nulls, exact=tuple(kept))
         reads = reads.with_metadata({LOOSE: b"1", READING: msgspec.json.encode(how)})
-    return Mapping(inputs, reads, kept, answers, [name for name in schema.names if name not in types])
+    mapping = Mapping(inputs, reads, kept, answers, [name for name in schema.names if name not in types])
+    if job.partition:
+        partition.check(mapping.schema, job.partition)
+    return mapping
 
 
 def _loose(schema: Any) -> bool:

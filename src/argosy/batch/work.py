@@ -15,7 +15,7 @@ from argosy.batch.ledger import FOLDER, Entry, Ledger
 from argosy.batch.place import place
 from argosy.batch.plan import Plan
 from argosy.batch.sample import Sample, share
-from argosy.batch.sink import sink
+from argosy.batch.sink import partition, sink
 from argosy.batch.source import source
 from argosy.batch.spool import Record, Spool, Tally
 from argosy.batch.stage import Stage
@@ -133,7 +133,12 @@ class _Work:
         shutil.rmtree(bench.stage.folder(name), ignore_errors=True)
         parts: tuple[Part, ...] = ()
         rejects: Part | None = None
-        if self.tally.out:
+        if self.tally.out and job.partition:
+            folder, file = bench.stage.folder(name), stage.name(number, name, job.format)
+            parts = partition.write(
+                self._answers(), self.mapping.schema, folder, file, job.partition, job.format, bench.plan.metadata
+            )
+        elif self.tally.out:
             parts = (
                 self._file(
                     name, stage.name(number, name, job.format), job.format, self.mapping.schema, self._answers()
@@ -162,9 +167,7 @@ class _Work:
     def _file(self, fragment: str, name: str, format: Format, schema: Any, batches: Iterator[Any]) -> Part:
         path: Path = self.bench.stage.folder(fragment) / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        model = self.bench.plan.model
-        metadata = {"argosy.model": model.ref, "argosy.digest": model.digest}
-        part = sink(format).write(batches, schema, path, metadata)
+        part = sink(format).write(batches, schema, path, self.bench.plan.metadata)
         return msgspec.structs.replace(part, name=name)
 
     def _answers(self) -> Iterator[Any]:
