@@ -112,6 +112,22 @@ def test_workers_end_when_the_driver_is_killed(data, tmp_path):
     assert finished(tmp_path / "out")
 
 
+def test_what_a_killed_worker_had_goes_to_one_that_has_nothing_to_do(tmp_path):
+    data = kit.write(tmp_path / "data", kit.table(range(4)), kit.table(range(4, 104)))
+    settings = ("--input", data, "--output", tmp_path / "out", "--keep", "id", "--workers", 2, "--checkpoint", 0)
+    process = kit.start("picky:1", *settings, "--batch-size", 4, "--fragment-rows", 100, SLOW="0.3")
+    spool = tmp_path / "out/_argosy/spool"
+    limit = time.monotonic() + 30
+    while not (kit.entries(tmp_path / "out") and len(list(spool.glob("*"))) == 1 and len(workers(process)) == 2):
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    (holder,) = [one for one in workers(process) if any(str(spool) in file.path for file in one.open_files())]
+    holder.kill()
+    status, _, err = ended(process)
+    assert status == 0, err
+    assert kit.ids(tmp_path / "out") == list(range(104))
+
+
 def test_a_second_driver_is_refused_and_told_who_is_there(data, tmp_path):
     process = job(data, tmp_path / "out", SLOW="1")
     at_work(tmp_path / "out")

@@ -61,6 +61,16 @@ def test_a_changed_byte_ends_the_records_before_it(tmp_path_factory, data):
         assert [one.tally.rows for one in spool.records()] == list(range(1, sum(end <= at for end in ends[1:]) + 1))
 
 
+def test_zeros_at_the_end_are_no_records(tmp_path):
+    with Spool(tmp_path / "s") as spool:
+        spool.append(record(1))
+    with (tmp_path / "s").open("ab") as file:
+        file.write(bytes(64))
+    with Spool(tmp_path / "s") as spool:
+        spool.append(record(2))
+        assert [one.tally.rows for one in spool.records()] == [1, 2]
+
+
 def test_a_full_disk_costs_the_record_alone(tmp_path):
     with Spool(tmp_path / "s") as spool:
         spool.append(record(1))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from argosy.batch.wire import Channel, Message, Stop
+from argosy.spec.errors import Unavailable
 
 TAIL = 2000
 
@@ -43,15 +44,18 @@ class Member:
 def _start(
     command: list[str], channel: int, output: IO[bytes], environment: dict[str, str]
 ) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        command,
-        pass_fds=(channel,),
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        start_new_session=True,
-        env=environment,
-    )
+    try:
+        return subprocess.Popen(
+            command,
+            pass_fds=(channel,),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            env=environment,
+        )
+    except OSError as error:
+        raise Unavailable(f"no further process can be started here: {error.strerror}; give fewer --workers") from None
 
 
 class Crew:

@@ -63,6 +63,8 @@ def drive(plan: Plan, package: Path, display: Display, *, begun: bool) -> Outcom
     """
     ledger = Ledger(place(plan.job.output))
     driver = Driver(plan, ledger, package)
+    if not begun:
+        ledger.check_empty()
     with lock(ledger.output, driver.lose):
         if not begun:
             ledger.begin(plan)
@@ -151,11 +153,15 @@ class Driver:
         command += ["--checkpoint", str(self.plan.job.checkpoint)]
         with Crew(command, self.stage.root / "logs", sizes.threads) as crew, display:
             self._crew = crew
+            shown = 0.0
             while not self._hand.done and not self._ending:
                 while len(crew.members) < min(sizes.workers, self._hand.waiting + len(self._hand.held)):
                     crew.start()
                 self._listen()
-                display.show(self._meter.view(len(crew.members)))
+                self._deal()
+                if time.monotonic() - shown > TICK:
+                    display.show(self._meter.view(len(crew.members)))
+                    shown = time.monotonic()
             if self._ending:
                 self._end()
             display.show(self._meter.view(len(crew.members)))
@@ -208,7 +214,6 @@ class Driver:
                 self._crew.members[worker].ready = True
                 self._unready = 0
                 self.difference = max(self.difference, difference)
-                self._give(worker)
             case Reached(number, tally):
                 self._hand = deal.reached(self._hand, worker, tally.rows)
                 self._meter.reached(number, tally.rows)
@@ -216,18 +221,18 @@ class Driver:
                 self._hand = deal.finished(self._hand, worker)
                 self._entries[entry.number] = entry
                 self._meter.done(entry.number, entry.rows)
-                self._give(worker)
             case Failed(code, text):
                 self._failed = self._failed or table()[code](text)
             case _:
                 raise Internal(f"a worker said what no worker says: {message}")
 
-    def _give(self, worker: int) -> None:
-        if self._ending:
-            return
-        number, self._hand = deal.give(self._hand, worker)
-        if number is not None:
-            self._crew.send(worker, Do(number))
+    def _deal(self) -> None:
+        """Work for everybody who is ready and has none, as long as there is any."""
+        for worker, member in self._crew.members.items():
+            if member.ready and worker not in self._hand.held:
+                number, self._hand = deal.give(self._hand, worker)
+                if number is not None:
+                    self._crew.send(worker, Do(number))
 
     def _died(self, worker: int) -> None:
         """A worker is gone: others go on with what it had, unless what it had is what kills."""
@@ -237,14 +242,14 @@ class Driver:
         if self._ending:
             return
         if killer is not None and at is not None:
-            raise Internal(
+            self._failed = Internal(
                 f"{self.fragments[killer].where(at.rows)}: {deal.LIVES} workers in a row died at the rows from there "
                 f"on; the last {member.ended()}. Look at {member.log}, or take these rows out of the input"
             )
         if not member.ready:
             self._unready += 1
             if self._unready >= STARTS:
-                raise Internal(
+                self._failed = Internal(
                     f"{STARTS} workers in a row died before they had loaded the model; the last "
                     f"{member.ended()}. Look at {member.log}"
                 )

@@ -10,6 +10,7 @@ their names in the output. Whoever comes after a crash gives the remaining ones 
 
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import msgspec
@@ -22,6 +23,8 @@ from argosy.spec.errors import BadPackage, Conflict, NotFound, Unsupported
 T = TypeVar("T")
 
 FOLDER = "_argosy"
+TOGETHER = 16
+"""Files that are read at once."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,13 +76,15 @@ class Ledger:
 
     def begin(self, plan: Plan) -> None:
         """Write the plan down. Raises Conflict where there is one, or where the folder holds something else."""
-        if (found := next((each for each in self.output.walk() if not self._ours(each)), None)) is not None:
-            raise Conflict(f"{self.output} is not empty (there is {found.name}): write to a folder of its own")
+        self.check_empty()
         if not self.root.join("job.json").create(msgspec.json.encode(plan)):
             raise Conflict(f"a job was begun in {self.output}: go on with --resume, or write to another folder")
 
-    def _ours(self, file: Place) -> bool:
-        return file.url.startswith(self.root.url + "/")
+    def check_empty(self) -> None:
+        """Raise Conflict where the output holds what is not of a job."""
+        for file in self.output.walk():
+            if not file.url.startswith(self.root.url + "/"):
+                raise Conflict(f"{self.output} is not empty (there is {file.name}): write to a folder of its own")
 
     def plan(self) -> Plan | None:
         """The plan of the job in this output; None where none was begun. Raises Unsupported for another layout."""
@@ -94,15 +99,15 @@ class Ledger:
 
     def entries(self) -> dict[str, Entry]:
         """Fragment → its entry."""
-        folder = self.root.join("ledger")
-        found = (_decoded(file.read(), Entry, file) for file in folder.walk() if file.name.endswith(".json"))
-        return {entry.fragment: entry for entry in found}
+        files = (file for file in self.root.join("ledger").walk() if file.name.endswith(".json"))
+        with ThreadPoolExecutor(TOGETHER) as pool:
+            return {entry.fragment: entry for entry in pool.map(_entry, files)}
 
     def entry(self, fragment: str) -> Entry | None:
         """The entry of one fragment, if it is done."""
         file = self._file(fragment)
         try:
-            return _decoded(file.read(), Entry, file)
+            return _entry(file)
         except NotFound:
             return None
 
@@ -147,6 +152,10 @@ class Ledger:
 def _digest(parts: Sequence[Part]) -> str:
     lines = "".join(f"{part.name} {part.rows} {part.digest}\n" for part in parts)
     return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
+
+
+def _entry(file: Place) -> Entry:
+    return _decoded(file.read(), Entry, file)
 
 
 def _decoded(data: bytes, kind: type[T], where: Place) -> T:

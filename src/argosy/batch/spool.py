@@ -112,7 +112,7 @@ class Spool:
         place, size = 0, os.fstat(self._fd).st_size
         while place + _HEAD.size <= size:
             length, crc = _HEAD.unpack(os.pread(self._fd, _HEAD.size, place))
-            if place + _HEAD.size + length > size:
+            if not length or place + _HEAD.size + length > size:  # zeros are what a machine that died may leave
                 return
             data = _read(self._fd, length, place + _HEAD.size)
             if zlib.crc32(data) != crc:

@@ -4,10 +4,11 @@ import hashlib
 import re
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from argosy.batch.fragment import Part
-from argosy.batch.ledger import FOLDER, Entry
+from argosy.batch.ledger import FOLDER, TOGETHER, Entry
 from argosy.batch.place import Place
 from argosy.spec.errors import Unavailable
 from argosy.spec.settings import home
@@ -75,10 +76,16 @@ def check(output: Place, entries: Sequence[Entry]) -> None:
     What a worker that was killed has put into a bucket without an entry is deleted: nobody else writes there.
     """
     written = {output.join(part.name): part for entry in entries for part in entry.files}
-    for file, part in written.items():
-        if not file.exists() or file.stamp().size != part.size:
+    with ThreadPoolExecutor(TOGETHER) as pool:
+        sizes = list(pool.map(_size, written))
+    for (file, part), size in zip(written.items(), sizes, strict=True):
+        if size != part.size:
             raise Unavailable(f"{file} is not as it was written ({part.size} bytes): write to another folder")
     if output.remote:
         for file in set(output.walk()) - set(written):
             if PART.fullmatch(file.name):
                 file.delete()
+
+
+def _size(file: Place) -> int:
+    return file.stamp().size if file.exists() else -1
