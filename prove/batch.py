@@ -149,7 +149,8 @@ class Proof:
         """A driver, the first or one that goes on."""
         command = [sys.executable, "-m", "argosy", "batch", "run", "--output", str(self.folder / output)]
         if Ledger(place(str(self.folder / output))).plan() is None:
-            command += ["witness:1", "--input", str(self.folder / "data"), "--keep", "id", "--workers", "2"]
+            command += ["witness:1", "--input", str(self.folder / "data"), "--keep", "id"]
+            command += ["--workers", "2", "--threads", "1"]
             command += ["--fragment-rows", str(FRAGMENT), "--batch-size", str(BATCH), "--checkpoint", "0"]
         log = (self.folder / f"{output}.log").open("ab")
         with log:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import msgspec
 
-from argosy.batch import deal
+from argosy.batch import deal, probe
 from argosy.batch.crew import Crew
 from argosy.batch.ledger import Entry, Ledger, Seal
 from argosy.batch.lock import lock
 from argosy.batch.place import place
 from argosy.batch.plan import Plan
 from argosy.batch.progress import Display, Meter
+from argosy.batch.sizes import Sizes, usual
 from argosy.batch.stage import Stage, check
 from argosy.batch.wire import Do, Done, Failed, Message, Reached, Ready
 from argosy.spec.batch import cores
@@ -26,15 +27,6 @@ GRACE = 30.0
 STARTS = 10
 """Workers in a row that may die before one is ready."""
 TICK = 0.2
-BATCH = 1024
-
-
-class Sizes(msgspec.Struct, frozen=True):
-    """Processes, threads of each one's engine, rows a call."""
-
-    workers: int
-    threads: int
-    batch_size: int
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,12 +39,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     sizes: Sizes
     difference: float
     entries: tuple[Entry, ...]
-
-
-def sized(plan: Plan) -> Sizes:
-    """What the job says, and for what it leaves open a worker with one thread for each core."""
-    job = plan.job
-    return Sizes(job.workers or max(1, cores() // max(1, job.threads)), job.threads or 1, job.batch_size or BATCH)
 
 
 def drive(plan: Plan, package: Path, display: Display, *, begun: bool) -> Outcome:
@@ -82,7 +68,7 @@ class Driver:
     def __init__(self, plan: Plan, ledger: Ledger, package: Path) -> None:
         self.plan, self.ledger, self.package = plan, ledger, package
         self.stage = Stage(ledger.output)
-        self.sizes = sized(plan)
+        self.sizes = usual(plan.job, cores())
         self.fragments = plan.fragments()
         self.difference = 0.0
         self._entries: dict[int, Entry] = {}
@@ -127,6 +113,7 @@ class Driver:
         earlier = sum(entry.rows for entry in self._entries.values())
         self._meter = self._metered(earlier)
         if not self._hand.done:
+            self.sizes = probe.sizes(self.plan, self.package)
             self._work_on_ray(display) if self.plan.job.engine == "ray" else self._work(display)
         seal = self._sealed() if len(self._entries) == len(self.fragments) else None
         rows = sum(entry.rows for entry in self._entries.values()) - earlier
