@@ -13,7 +13,7 @@ import numpy as np
 
 from argosy.batch.answers import Answers
 from argosy.batch.sink import partition
-from argosy.batch.source.shape import LOOSE, READING, Reading, arrow
+from argosy.batch.source.shape import LOOSE, MATRIX, READING, Reading, arrow
 from argosy.batch.tensors import array_of, check_type, item_type, read_as
 from argosy.packaging.rows import cast_array, shaped
 from argosy.spec.batch import BatchJob
@@ -109,6 +109,8 @@ def _check_map(signature: Signature, schema: Any, job: BatchJob) -> None:
 def _input(spec: TensorSpec, alone: bool, schema: Any, job: BatchJob) -> _Input | None:
     """Where an input comes from; None for an optional one that the file does not have."""
     column = job.map.get(spec.name, spec.name)
+    if alone and MATRIX in (schema.metadata or {}) and column not in schema.names:
+        column = schema.names[0]
     if column in schema.names and not (spec.columns and item_type(schema.field(column).type) is None):
         return _Input(spec, (column,), stacked=False)
     if spec.columns:

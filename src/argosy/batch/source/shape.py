@@ -14,6 +14,8 @@ from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument
 
 LOOSE = b"argosy.loose"
 """In the metadata of a schema: its types are guesses of what is text, and the signature knows better."""
+MATRIX = b"argosy.matrix"
+"""In the metadata of a schema: its one column has no name of its own, and is whatever one input the model has."""
 READING = b"argosy.reading"
 """In the metadata of a schema to read: `Reading`, as JSON."""
 
@@ -41,14 +43,14 @@ def arrow() -> Any:
 
 
 @contextmanager
-def reading(url: str, what: str) -> Generator[None]:
-    """Turn what Arrow finds wrong with a file into an InvalidArgument that names it."""
+def reading(url: str, what: str, *more: type[Exception]) -> Generator[None]:
+    """Turn what Arrow finds wrong with a file, and `more` errors, into an InvalidArgument that names it."""
     pa = arrow()
     try:
         yield
     except ArgosyError:
         raise
-    except (pa.ArrowException, OSError, ValueError, EOFError) as error:
+    except (pa.ArrowException, OSError, ValueError, EOFError, *more) as error:
         raise InvalidArgument(f"{url} cannot be read as {what}: {short(error, 300)}") from error
 
 
