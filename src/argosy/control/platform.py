@@ -14,6 +14,7 @@ from argosy.control.announce import Running, announce
 from argosy.control.api import application
 from argosy.control.controller import Controller, View
 from argosy.control.follow import keep_following
+from argosy.control.incidents import Incidents
 from argosy.control.looks import Looks
 from argosy.control.meter import Meter
 from argosy.control.metrics import Metrics
@@ -76,6 +77,7 @@ class Platform:
         self.metrics = self.controller.judge.metrics = _metrics(settings)
         self.meter = Meter(self.controller.traffic, self._pids)
         self.minutes = Minutes(store.database, self.controller.traffic, self._view, self.controller.versions)
+        self.incidents = Incidents(store.database, {}, self.state.names)
         self.looks = Looks(store, self.state, settings.drift.every)
         self._ending = asyncio.Event()
         self.started = psutil.Process().create_time()
@@ -123,7 +125,7 @@ class Platform:
         following = keep_following(self.state, self.store.registry, self.controller.wake)
         watching = watch(Watched(self.gateway), self.controller.wake)
         work = (self.controller.run(), self._keep_house(), watching, following, self.meter.run(), self.minutes.run())
-        self._tasks = [asyncio.create_task(each) for each in (*work, self.looks.run())]
+        self._tasks = [asyncio.create_task(each) for each in (*work, self.looks.run(), self.incidents.run())]
         announce(self.home, Running(url=url, pid=os.getpid(), started=self.started))
         if adopted or found:
             report(f"adopted   {'the gateway and ' if adopted else ''}{found} replicas that were running")
