@@ -10,6 +10,7 @@ from argosy.spec.settings import Settings
 
 PENDING: dict[str, Callable[[Endpoint], bool]] = {
     "waiting without replicas.min of 0": lambda endpoint: endpoint.waiting != WaitingRoom() and not may_sleep(endpoint),
+    "triggers": lambda endpoint: bool(endpoint.triggers),
     "slos": lambda endpoint: bool(endpoint.slos),
 }
 """Setting → whether a declaration makes use of it."""
