@@ -109,7 +109,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     the load. Without a `guard` a rollout is judged by readiness and golden examples alone. `retries` is how many
     further replicas a request may be tried at. It also bounds how many one request can crash. `keys` come on top of
     those that cover the endpoint already; where none does, one is made, unless the endpoint is `public`. Without
-    `payload` nothing of what is asked and answered is recorded. With a `monitor` the model's performance is watched, and
+    `payload` nothing of what is asked and answered is recorded. With a `monitor` the model's performance is watched;
     `triggers` say what is done where it falls.
     """
 
