@@ -78,7 +78,7 @@ class Platform:
         self.meter = Meter(self.controller.traffic, self._pids)
         self.minutes = Minutes(store.database, self.controller.traffic, self._view, self.controller.versions)
         self.incidents = Incidents(store.database, {}, self.state.names)
-        self.looks = Looks(store, self.state, settings.drift.every)
+        self.looks = Looks(store, self.state, self.incidents, settings.drift.every)
         self._ending = asyncio.Event()
         self.started = psutil.Process().create_time()
         services = Services(

@@ -1,5 +1,6 @@
 """What monitoring found, one row for each subject and window: drift, estimates, realised performance."""
 
+import hashlib
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ findings_table = sa.Table(
     sa.Index("findings_age", "endpoint", "window_end"),
 )
 F = findings_table.c
+LONGEST = 200
 KEY = ("endpoint", "version", "kind", "subject", "window_end")
 
 
@@ -58,6 +60,14 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     log_e: float | None = None
     verdict: str = ""
     detail: dict[str, Any] = {}
+
+
+def subject(name: str) -> str:
+    """What users name freely (a column), as a subject: printable, at most 200 characters, and still one of its own."""
+    plain = "".join(letter if letter.isprintable() else "?" for letter in name[: LONGEST + 1])
+    if plain == name and len(name) <= LONGEST:
+        return name
+    return f"{plain[: LONGEST - 10]}… {hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
 
 
 def write(database: Database, found: Sequence[Finding]) -> None:

@@ -45,9 +45,10 @@ def baseline(package: Package) -> Baseline:
     return Baseline(found, where, where.spread(flat))
 
 
-def fitting(base: Baseline, profiles: Sequence[Profile]) -> Profile | None:
-    """All rows of the profiles that were counted against this reference, as one; None where there are none."""
-    parts = [one for one in profiles if not one.segment and one.layout == base.layout.digest]
+def fitting(base: Baseline, profiles: Sequence[Profile], segment: str = "") -> Profile | None:
+    """The rows of the profiles of a segment (all rows: empty) that were counted against this reference, as one; None
+    where there are none."""
+    parts = [one for one in profiles if one.segment == segment and one.layout == base.layout.digest]
     return profile.merge(base.layout, parts) if parts else None
 
 
