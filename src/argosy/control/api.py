@@ -16,6 +16,7 @@ from starlette.routing import Route as Served
 
 import argosy
 from argosy.control import (
+    alert_api,
     endpoint_api,
     feedback_api,
     history_api,
@@ -55,6 +56,7 @@ ROUTES = (
     *platform_api.ROUTES,
     *live_api.ROUTES,
     *traffic_api.ROUTES,
+    *alert_api.ROUTES,
 )
 MAX_BODY = 1024 * 1024
 BODY_SECONDS = 10.0

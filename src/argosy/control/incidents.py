@@ -34,6 +34,17 @@ AT_ONCE = 32
 HOUSEKEEPING = 3600.0
 
 
+class SinkStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A sink: how many notices wait for it, how many of the last hundred that nobody took were for it, and why the
+    last try failed."""
+
+    name: str
+    kind: str
+    waiting: int
+    lost: int
+    error: str = ""
+
+
 class Incidents:
     """`endpoints` names those there are. Every method may be called from any thread; `clock` is seconds since 1970."""
 
@@ -133,6 +144,25 @@ class Incidents:
         with self._lock:
             outbox = noted(self._kept.outbox, tried, self.sinks[tried.letter.sink], self._clock())
             self._keep(msgspec.structs.replace(self._kept, outbox=outbox))
+
+    def standing(self) -> list[SinkStatus]:
+        """How each sink does, by name."""
+        outbox = self._kept.outbox
+        found: list[SinkStatus] = []
+        for name, sink in sorted(self.sinks.items()):
+            waiting = [each for each in outbox.letters.values() if each.sink == name]
+            lost = [each for each in outbox.lost if each.sink == name]
+            troubled = [each for each in (*lost, *waiting) if each.error]
+            found.append(
+                SinkStatus(
+                    name=name,
+                    kind=type(sink).__name__.lower(),
+                    waiting=sum(not each.taken for each in waiting),
+                    lost=len(lost),
+                    error=max(troubled, key=lambda each: each.due).error if troubled else "",
+                )
+            )
+        return found
 
     async def run(self) -> None:
         """Look and send, until cancelled; a sink that is slow delays no look."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from argosy.gateway.model import GatewayConfig, Tls
 from argosy.serving.port import take
+from argosy.spec.alerts import check_set
 from argosy.spec.errors import InvalidArgument, StorageFull
 from argosy.spec.settings import GatewaySettings, Home, Settings
 from argosy.targets import launch
@@ -33,6 +34,7 @@ def prepare(home: Home, settings: Settings) -> None:
             f"control.host is {settings.control.host}, which other machines can reach: anyone with the token could "
             "start models there. Set control.expose to true (ARGOSY_CONTROL_EXPOSE=true) if that is meant"
         )
+    check_set(settings.alerts, os.environ)
 
 
 def gateway_folder(home: Home) -> Path:

@@ -77,8 +77,8 @@ class Platform:
         self.metrics = self.controller.judge.metrics = _metrics(settings)
         self.meter = Meter(self.controller.traffic, self._pids)
         self.minutes = Minutes(store.database, self.controller.traffic, self._view, self.controller.versions)
-        self.incidents = Incidents(store.database, {}, self.state.names)
-        self.looks = Looks(store, self.state, self.incidents, settings.drift.every)
+        self.incidents = Incidents(store.database, settings.alerts, self.state.names)
+        self.looks = Looks(store, self.state, settings.drift.every)
         self._ending = asyncio.Event()
         self.started = psutil.Process().create_time()
         services = Services(
@@ -88,6 +88,7 @@ class Platform:
             state=self.state,
             controller=self.controller,
             meter=self.meter,
+            incidents=self.incidents,
             stop=stop,
             started=self.started,
             ending=self._ending,

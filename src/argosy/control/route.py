@@ -8,6 +8,7 @@ import msgspec
 from starlette.routing import BaseRoute
 
 from argosy.control.controller import Controller
+from argosy.control.incidents import Incidents
 from argosy.control.meter import Meter
 from argosy.control.state import State
 from argosy.spec.settings import Home, Settings
@@ -23,6 +24,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     state: State
     controller: Controller
     meter: Meter
+    incidents: Incidents
     stop: Callable[[], None]
     started: float
     ending: asyncio.Event

@@ -10,6 +10,8 @@ from typing import Any, cast
 
 import msgspec
 
+from argosy.spec.alerts import Sink
+from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.limits import check_rate
 from argosy.spec.strict import convert, load_yaml
@@ -92,7 +94,8 @@ class DriftSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that can be set, apart from what an endpoint declares for itself."""
+    """Everything that can be set, apart from what an endpoint declares for itself. `alerts` are sinks by name; they
+    stand in the file alone, and name variables for what is secret."""
 
     control: ControlSettings = ControlSettings()
     gateway: GatewaySettings = GatewaySettings()
@@ -100,6 +103,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     prometheus: PrometheusSettings = PrometheusSettings()
     payload: PayloadSettings = PayloadSettings()
     drift: DriftSettings = DriftSettings()
+    alerts: dict[str, Sink] = {}
+
+    def __post_init__(self) -> None:
+        for name in self.alerts:
+            check_name(name, "alerts: the name of a sink")
 
 
 class Home(msgspec.Struct, frozen=True):
@@ -179,7 +187,7 @@ def effective(place: Home, environ: Mapping[str, str] = os.environ) -> tuple[Set
     values = cast("dict[str, dict[str, Any]]", msgspec.to_builtins(file))
     defaults = cast("dict[str, dict[str, Any]]", msgspec.to_builtins(Settings()))
     origin = {
-        f"{section}.{key}": "default" if value == defaults[section][key] else str(place.config)
+        f"{section}.{key}": "default" if defaults[section].get(key) == value else str(place.config)
         for section, table in values.items()
         for key, value in table.items()
     }
@@ -193,7 +201,12 @@ def effective(place: Home, environ: Mapping[str, str] = os.environ) -> tuple[Set
 
 def _place(variable: str, values: dict[str, dict[str, Any]]) -> tuple[str, str]:
     section, _, key = variable.removeprefix("ARGOSY_").lower().partition("_")
+    if section == "alerts":
+        raise InvalidArgument(
+            f"the variable {variable} names no setting: where alerts go stands in config.yaml, and a text there that "
+            "begins with $ names a variable, of another name than ARGOSY_…"
+        )
     if key not in values.get(section, {}):
-        known = ", ".join(f"ARGOSY_{s}_{k}".upper() for s, table in values.items() for k in table)
+        known = ", ".join(f"ARGOSY_{s}_{k}".upper() for s, table in values.items() if s != "alerts" for k in table)
         raise InvalidArgument(f"the variable {variable} names no setting; there are {known}")
     return section, key
