@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,11 +13,13 @@ from argosy.control.looks import LATE, Looks
 from argosy.control.revision import revision_of
 from argosy.control.state import State
 from argosy.monitoring.drift.detector import Look
+from argosy.monitoring.drift.season import WEEK
 from argosy.packaging.package import open_package
 from argosy.profiles import shelf
 from argosy.profiles.layout import layout
 from argosy.profiles.recorder import Recorder
 from argosy.spec.endpoint import Endpoint
+from argosy.spec.monitor import Monitor
 from argosy.spec.payload import PayloadLog
 from argosy.spec.settings import Home, Settings
 from argosy.store import alerts, findings, open_store
@@ -55,16 +58,24 @@ class World:
         self.incidents.turn()
         return alerts.read(self.store.database)
 
-    def pass_hour(self, older: float = 0.0, n: int = 300) -> None:
-        """One more hour of requests by people who are older than those of the sample, and a look at it."""
-        recorder = Recorder(self.layout, "1")
+    def monitor(self, **what: Any) -> None:
+        """Declare how drift is looked for."""
+        endpoint = Endpoint(name="shop", model="shop:1", monitor=Monitor(**what))
+        self.state.declare(endpoint, revision_of(endpoint, self.version))
+
+    def pass_hour(self, older: float = 0.0, n: int = 300, richer: float = 0.0, look: bool = True) -> None:
+        """One more hour of requests by people who are older than those of the sample, those above 40 richer, and a
+        look at it."""
+        recorder = Recorder(self.layout, "1", ("label",))
         rows = shop.rows(n, seed=100 + self.hour)
+        rows["x"][rows["x"][:, 0] > 40, 1] += richer
         rows["x"][:, 0] += older
         recorder.add(START + self.hour * EVERY + 60, rows, shop.answers(rows))
         self.hour += 1
         self.now = START + self.hour * EVERY + LATE + 1
         shelf.write(self.home.profiles, "shop", recorder.take(self.now))
-        self.looks.look()
+        if look:
+            self.looks.look()
 
     def verdicts(self) -> dict[str, str]:
         """Of the last window."""
@@ -190,3 +201,47 @@ def test_many_columns_are_one_alert():
     look = Look(1.0, True)
     assert [found.subject for found in wrong(watched, each[:20], look)] == [f"c{place}" for place in range(20)]
     assert [found.subject for found in wrong(watched, each, look)] == ["many columns"]
+
+
+def test_a_segment_is_looked_at_against_its_own_past(world: World):
+    world.monitor(segments=("label",))
+    for _ in range(4):
+        world.pass_hour(n=600)
+    assert world.alerts() == []
+    world.looks = world.fresh()
+    for _ in range(3):
+        world.pass_hour(richer=60_000, n=600)
+    drifted = {name for name, verdict in world.verdicts().items() if verdict == "drift"}
+    assert "income [label=yes]" in drifted
+    assert not any("label=no" in name for name in drifted)
+    found = findings.read(world.store.database, "shop", ["drift"], 0)
+    segment = next(one for one in found if one.subject == "income [label=yes]" and one.verdict == "drift")
+    assert segment.detail["segment"] == "label=yes"
+    assert sum(segment.detail["current"]) < 600
+    assert "income [label=yes]" in {each.subject for each in world.alerts() if each.state == "firing"}
+
+
+def test_segments_that_are_declared_no_more_are_left(world: World):
+    world.monitor(segments=("label",))
+    world.pass_hour()
+    world.pass_hour()
+    assert any("label=" in name for name in world.verdicts())
+    world.monitor(segments=())
+    world.pass_hour()
+    assert not any("label=" in name for name in world.verdicts())
+
+
+def test_the_same_hour_of_the_week_is_no_drift(world: World):
+    """Nights, when people are older, in two weeks; the third is alike, but for one night."""
+    world.monitor(season="week")
+    for hour in range(2 * WEEK):
+        world.pass_hour(older=30 * (hour % 24 < 6), n=100, look=hour % 20 == 0)
+    assert set(world.verdicts().values()) <= {
+        "not yet: the same hour of the week was recorded in fewer than two of the last four weeks"
+    }
+    for hour in range(24):
+        world.pass_hour(older=30 * (hour < 6), n=100)
+        assert "drift" not in world.verdicts().values()
+    for _ in range(4):
+        world.pass_hour(n=100)
+    assert world.verdicts()["age"] == "drift"

@@ -132,3 +132,10 @@ def test_what_is_past_its_time_goes(package: Path, tmp_path: Path):
     keeper.tidy(Told(endpoints={"shop": made.kept}), [])
     assert report.removed == 1
     assert len(layout.segments(home.payloads)) == 1
+
+
+def test_segments_that_a_version_lacks_or_the_log_hides_have_no_profiles(package: Path):
+    kept = Kept(payload=PayloadLog(hash=("age",)), segments=("label", "age", "none"))
+    made = Book("shop", "1", package, kept, b"k" * 32)
+    made.take("r0", rows([1] * 20))
+    assert {one.segment for one in made.profiles(2e9)} == {"", "label=yes", "label=no"}

@@ -36,10 +36,15 @@ class Book:
         self.layout = _layout(opened, self.signature) if kept.profiles else None
         log = kept.payload or PayloadLog()
         self._hidden = Hidden(self.layout, log.redact, log.hash) if self.layout else None
-        self._recorder = Recorder(self.layout, version, kept.segments) if self.layout else None
+        self._recorder = Recorder(self.layout, version, self._segments()) if self.layout else None
         self._waiting: dict[str, list[Rows]] = {}
         self._bytes = 0
         self.dropped = 0
+
+    def _segments(self) -> list[str]:
+        """The columns with profiles for each value that this version has and the log does not hide."""
+        known = {column.name for column in self.layout.columns if column.detailed} if self.layout else set[str]()
+        return [name for name in self.kept.segments if name in known and self._hidden and not self._hidden.covers(name)]
 
     def take(self, replica: str, rows: Rows) -> None:
         """Keep what is wanted of the requests of a replica."""
