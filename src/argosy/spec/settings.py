@@ -167,7 +167,7 @@ class Home(msgspec.Struct, frozen=True):
         return self
 
 
-OUTSIDE = ("ARGOSY_HOME", "ARGOSY_URL", "ARGOSY_KEY", "ARGOSY_REPLICA", "ARGOSY_GATEWAY")
+OUTSIDE = ("ARGOSY_HOME", "ARGOSY_URL", "ARGOSY_KEY", "ARGOSY_REPLICA", "ARGOSY_GATEWAY", "ARGOSY_TRIGGER")
 """Variables that are no settings: the home itself, what the client reads, and the marks of our own processes."""
 
 

@@ -29,7 +29,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         wrong = next((each for each in self.environ if not _VARIABLE.fullmatch(each) or each.startswith("ARGOSY_")), "")
         texts = (*self.argv, *self.environ.values())
         checks = {
-            "argv must name a program, as in [python, retrain.py]": bool(self.argv) and bool(self.argv[0]),
+            "argv must name a program, as in [python, /srv/retrain.py]": bool(self.argv) and bool(self.argv[0]),
             "argv and environ may hold no NUL": not any("\0" in each for each in texts),
             f"environ: '{wrong[:60]}' is no name of a variable that can be given": not wrong,
             "timeout must be 1 to 604800 seconds": 1 <= self.timeout <= 604800,
@@ -59,6 +59,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         checks = {
             "name must have 1 to 63 lower-case letters, digits, '_' and '-'": bool(_NAME.fullmatch(self.name)),
             f"metric is one of {', '.join(METRICS)}": self.metric in METRICS,
+            "run needs the url of its webhook": not isinstance(self.run, Webhook) or bool(self.run.url),
             "margin must be 0 or above, and finite": 0 <= self.margin < math.inf,
             "against must be finite": self.against is None or math.isfinite(self.against),
             "windows must be 1 to 1000": 1 <= self.windows <= 1000,
