@@ -7,7 +7,6 @@ batch has, one by one as they end.
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from operator import attrgetter
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -17,7 +16,7 @@ from argosy.serving.frames import Hello, Orders, Side
 from argosy.serving.job import Feeds
 from argosy.serving.model import REQUEST_ID, Call
 from argosy.serving.pipe import Pipe
-from argosy.serving.tap import MOST_ROWS, Ran
+from argosy.serving.tap import MOST_ROWS, Ran, joined
 from argosy.spec.errors import table
 from argosy.spec.signature import Signature
 from argosy.spec.tensor import Array
@@ -45,7 +44,7 @@ class One(NamedTuple):
     time: int
     rows: int
     weight: float
-    inputs: Feeds
+    feeds: Feeds
     outputs: Sequence[Array]
 
 
@@ -76,16 +75,13 @@ class Recording:
         late, self._late = self._late, []
         if self._orders.nothing:
             return
-        now = late
         if ran and ran[0].ended < self._since:
             ran = [one for one in ran if one.ended >= self._since]
-        if all(map(_CODE, _calls(ran))):
-            now += [one for one in ran if one.outputs is not None]
-        else:
-            for one in ran:
-                if one.outputs is not None:
-                    (now if all(map(_CODE, _calls([one]))) else self._late).append(one)
-        for group in self._groups(now):
+        ran = [one for one in ran if one.outputs is not None]
+        if "" in [call.code for call in _calls(ran)]:
+            self._late = [one for one in ran if not _told(one)]
+            ran = [one for one in ran if _told(one)]
+        for group in self._groups([*late, *ran]):
             for part in _split(group):
                 self._send_group(part)
 
@@ -141,7 +137,7 @@ class Recording:
     def _weights(self, calls: Sequence[Call]) -> Array:
         """1 / the chance of each to be recorded, or 0."""
         sample, count = self._orders.sample or 0.0, len(calls)
-        outcomes = list(map(_CODE, calls))
+        outcomes = [call.code for call in calls]
         if outcomes.count("ok") == count and sample == 1:
             return np.ones(count)
         good = np.array([outcome == "ok" for outcome in outcomes])
@@ -166,12 +162,12 @@ class Recording:
             if not calls:
                 return
         table = np.empty(len(calls), REQUEST)
-        table["rows"] = rows = np.fromiter(map(_ROWS, calls), np.int64, len(calls))
-        table["latency"] = took = np.fromiter(map(_NS, calls), np.int64, len(calls))
-        table["time"] = np.repeat([one.ended for one in group], [len(one.jobs) for one in group]) - took
+        table["rows"] = rows = np.array([call.rows for call in calls])
+        table["latency"] = took = np.array([call.ns for call in calls])
+        table["time"] = np.array([one.ended for one in group for _ in one.jobs]) - took
         table["weight"] = weights
         table["code"] = STATUS["ok"]
-        tensors = self._tensors([one.feeds for one in group], [one.outputs or () for one in group])
+        tensors = self._tensors(group)
         wanted = (rows <= self._most) & (rows > 0)
         if not self._orders.profiles:
             wanted &= weights > 0
@@ -191,19 +187,19 @@ class Recording:
                 ids = [id if weight else "" for id, weight in zip(ids, weights.tolist(), strict=True)]
             self._send(table, ids, tensors)
 
-    def _tensors(self, feeds: list[Feeds], outputs: list[Sequence[Array]]) -> list[Tensor]:
+    def _tensors(self, group: Sequence[Ran | One]) -> list[Tensor]:
         found: list[Tensor] = [
-            ("input", name, self._types[name], self._join([each[name] for each in feeds])) for name in feeds[0]
+            ("input", name, self._types[name], self._join([one.feeds[name] for one in group]))
+            for name in group[0].feeds
         ]
-        for place, (name, datatype) in enumerate(self._outputs):
-            if outputs[0]:
-                found.append(("output", name, datatype, self._join([each[place] for each in outputs])))
+        for place, (name, datatype) in enumerate(self._outputs if group[0].outputs else ()):
+            found.append(("output", name, datatype, self._join([one.outputs[place] for one in group if one.outputs])))
         return found
 
     def _join(self, arrays: list[Array]) -> Array:
         if not self._signature.batched:
             return np.stack(arrays)
-        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+        return joined(arrays)
 
     def _hold(self, one: One) -> None:
         if len(self._held) >= MOST_HELD:
@@ -219,7 +215,7 @@ class Recording:
     def _send_one(self, one: One) -> None:
         table = np.zeros(1, REQUEST)
         table[0] = (one.time - one.latency, one.latency, one.weight, one.rows, STATUS.get(one.code, 500))
-        tensors = self._tensors([one.inputs], [one.outputs]) if one.rows else []
+        tensors = self._tensors([one]) if one.rows else []
         self._send(table, [one.id], tensors)
 
     def _send(self, table: Array, ids: Sequence[str | bytes], tensors: Sequence[Tensor]) -> None:
@@ -228,12 +224,14 @@ class Recording:
         self._pipe.send(frames.packed(table, ids, tensors), records)
 
 
-_CODE, _ROWS, _NS = attrgetter("code"), attrgetter("rows"), attrgetter("ns")
-
-
 def _calls(ran: Sequence[Ran]) -> list[Call]:
     """The requests of engine calls, in the order of their rows."""
     return cast("list[Call]", [job.origin for one in ran for job in one.jobs])
+
+
+def _told(one: Ran) -> bool:
+    """Whether all its requests have their answers."""
+    return all(call.code for call in _calls([one]))
 
 
 def _drawn(group: list[Ran], weights: Array) -> tuple[list[Ran], list[Call], Array]:
