@@ -67,9 +67,9 @@ class Platform:
         pages: Pages = no_pages,
     ) -> None:
         self.home, self.settings, self.store = home, settings, store
-        self.config = gateway_config(home, settings.gateway)
+        self.config = gateway_config(home, settings.gateway, settings.tracing)
         self.gateway = Gateway(self.config, settings.gateway.envoy or None)
-        self.target = LocalTarget(home, store.unpacked, changed=self._wake, command=command)
+        self.target = LocalTarget(home, store.unpacked, changed=self._wake, command=command, tracing=settings.tracing)
         self.state = State(store.database)
         self.controller = Controller(self.state, store.keys, self.target, self.gateway, settings.gateway)
         self.room = self.controller.room = Room(home, self.controller.scaler, self._wake)

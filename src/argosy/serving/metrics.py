@@ -62,6 +62,7 @@ class _Collector:
                 for model in models:
                     family.add_metric((model.name, model.version), value(model))
                 yield family
+        yield from _traces(self._plane)
         ready = GaugeMetricFamily("argosy_ready", "1 when requests are taken")
         ready.add_metric((), float(self._plane.ready()))
         yield ready
@@ -87,6 +88,16 @@ def _labelled(models: Iterable[ServedModel]) -> Iterator["Metric"]:
         for rows, (count, *_) in sorted(model.stats.batch_sizes.items()):
             sizes.add_metric((*key, str(rows)), count)
     return iter((requests, released, sizes))
+
+
+def _traces(plane: DataPlane) -> Iterator["Metric"]:
+    """What was sent of requests that were sampled; nothing where nobody traces."""
+    from prometheus_client.core import CounterMetricFamily
+
+    if plane.tracer is not None:
+        yield CounterMetricFamily("argosy_traces_sent", "Traced requests sent to the collector", plane.tracer.sent)
+        text = "Traced requests that the collector did not take in time"
+        yield CounterMetricFamily("argosy_traces_dropped", text, plane.tracer.dropped)
 
 
 def _durations(models: Iterable[ServedModel]) -> "Metric":

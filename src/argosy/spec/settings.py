@@ -15,6 +15,7 @@ from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.limits import check_rate
 from argosy.spec.strict import convert, load_yaml
+from argosy.spec.tracing import Tracing
 
 
 def _check_port(name: str, port: int) -> None:
@@ -111,6 +112,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Home(msgspec.Struct, frozen=True):
+    tracing: Tracing = Tracing()
     """The one folder everything lives under, and the places inside it."""
 
     root: Path
@@ -194,7 +196,7 @@ def effective(place: Home, environ: Mapping[str, str] = os.environ) -> tuple[Set
     for variable, text in sorted(environ.items()):
         if variable.startswith("ARGOSY_") and variable not in OUTSIDE:
             section, key = _place(variable, values)
-            values[section][key] = text
+            values[section][key] = _pairs(variable, text) if isinstance(values[section][key], dict) else text
             origin[f"{section}.{key}"] = variable
     return convert(values, Settings, "settings", strict=False), origin
 
@@ -206,6 +208,14 @@ def _place(variable: str, values: dict[str, dict[str, Any]]) -> tuple[str, str]:
             f"the variable {variable} names no setting: where alerts go stands in config.yaml, and a text there that "
             "begins with $ names a variable, of another name than ARGOSY_…"
         )
+def _pairs(variable: str, text: str) -> dict[str, str]:
+    """`name=value,name=value`."""
+    parts = [part.partition("=") for part in text.split(",") if part.strip()]
+    if not all(equals for _, equals, _ in parts):
+        raise InvalidArgument(f"the variable {variable} must be as in name=value,name=value")
+    return {name.strip(): value.strip() for name, _, value in parts}
+
+
     if key not in values.get(section, {}):
         known = ", ".join(f"ARGOSY_{s}_{k}".upper() for s, table in values.items() if s != "alerts" for k in table)
         raise InvalidArgument(f"the variable {variable} names no setting; there are {known}")
