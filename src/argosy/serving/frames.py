@@ -135,16 +135,10 @@ def _block(head: Head, body: bytes | memoryview) -> Rows:
         start = end + -part.size % ALIGN
     if start != len(body):
         raise ValueError(f"{len(body) - start} bytes are left over")
-    ids = [_text(id) for id in head.ids] or [""] * head.requests
+    if set(map(type, head.ids)) - {str, bytes}:
+        raise ValueError("an id is no text")
+    ids = [id.decode("latin-1") if type(id) is bytes else id for id in head.ids] or [""] * head.requests
     return Rows(requests=requests, ids=ids, inputs=sides["input"], outputs=sides["output"])
-
-
-def _text(id: Any) -> str:
-    if isinstance(id, bytes):
-        return id.decode("latin-1")
-    if not isinstance(id, str):
-        raise ValueError(f"an id is no text but {type(id).__name__}")
-    return id
 
 
 def _array(part: Part, data: memoryview) -> Array:
