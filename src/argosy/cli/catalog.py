@@ -40,6 +40,7 @@ COMMANDS: dict[str, Entry] = {
     "feedback": Entry("feedback", "feedback", "Load labels, and see how good predictions were.", ENDPOINTS),
     "drift": Entry("drift", "drift", "Compare what came lately with the model's own data.", ENDPOINTS),
     "alerts": Entry("alerts", "alerts", "What is wrong with endpoints; mute it, try the sinks.", ENDPOINTS),
+    "triggers": Entry("triggers", "triggers", "What an endpoint's triggers have seen and set off.", ENDPOINTS),
     "keys": Entry("keys", "keys", "Create, list and revoke API keys.", ENDPOINTS),
     "config": Entry("config", "config", "Show the settings in effect and where each comes from.", TOOLS),
     "doctor": Entry("doctor", "doctor", "Check this machine and say what to fix.", TOOLS),

@@ -28,6 +28,7 @@ from argosy.control import (
     rollout_api,
     token,
     traffic_api,
+    trigger_api,
 )
 from argosy.control.route import Call, Route, Services
 from argosy.spec import strict
@@ -57,6 +58,7 @@ ROUTES = (
     *live_api.ROUTES,
     *traffic_api.ROUTES,
     *alert_api.ROUTES,
+    *trigger_api.ROUTES,
 )
 MAX_BODY = 1024 * 1024
 BODY_SECONDS = 10.0

@@ -26,6 +26,8 @@ from argosy.control.route import Pages, Services, no_pages
 from argosy.control.server import ApiServer
 from argosy.control.state import State
 from argosy.control.strays import end, end_strays, gateways, recorders, replicas, rooms
+from argosy.control.triggers import command as commands
+from argosy.control.triggers.task import Triggers
 from argosy.control.watchdog import watch
 from argosy.gateway.gateway import Gateway
 from argosy.monitoring.prometheus import Prometheus
@@ -79,6 +81,7 @@ class Platform:
         self.minutes = Minutes(store.database, self.controller.traffic, self._view, self.controller.versions)
         self.incidents = Incidents(store.database, settings.alerts, self.state.names)
         self.looks = Looks(store, self.state, settings.drift.every)
+        self.triggers = Triggers(home, self.state, self.incidents.report, store=settings.payload.store)
         self._ending = asyncio.Event()
         self.started = psutil.Process().create_time()
         services = Services(
@@ -126,7 +129,8 @@ class Platform:
         following = keep_following(self.state, self.store.registry, self.controller.wake)
         watching = watch(Watched(self.gateway), self.controller.wake)
         work = (self.controller.run(), self._keep_house(), watching, following, self.meter.run(), self.minutes.run())
-        self._tasks = [asyncio.create_task(each) for each in (*work, self.looks.run(), self.incidents.run())]
+        looking = (self.looks.run(), self.incidents.run(), self.triggers.run())
+        self._tasks = [asyncio.create_task(each) for each in (*work, *looking)]
         announce(self.home, Running(url=url, pid=os.getpid(), started=self.started))
         if adopted or found:
             report(f"adopted   {'the gateway and ' if adopted else ''}{found} replicas that were running")
@@ -137,6 +141,8 @@ class Platform:
         while True:
             log.rotate(Path(self.config.access_log_path), ACCESS_LOG_BYTES)
             log.rotate(Path(self.config.log_path))
+            for path in commands.logs(self.home):
+                log.rotate(path)
             await asyncio.sleep(HOUSEKEEPING)
 
     async def stop(self, hurry: asyncio.Event) -> None:
@@ -153,6 +159,7 @@ class Platform:
         await stopping
 
     async def _drain(self) -> None:
+        await asyncio.to_thread(commands.end, self.home)
         await self.gateway.stop()
         await self.room.stop()
         await self.target.stop()

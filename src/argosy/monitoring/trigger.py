@@ -22,6 +22,14 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     fired: float | None = None
 
 
+def remembered(kept: str | None) -> State | None:
+    """A state as it was written in JSON; None where there is none, or none that can be read."""
+    try:
+        return msgspec.json.decode(kept, type=State) if kept else None
+    except msgspec.MsgspecError:
+        return None
+
+
 class Fired(msgspec.Struct, frozen=True, kw_only=True):
     """A trigger that fires at `at`: the windows that made it, oldest first, and why in words."""
 

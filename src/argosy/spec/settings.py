@@ -94,6 +94,12 @@ class DriftSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise InvalidArgument(f"drift.every is 300 to 86400 seconds, not {self.every}")
 
 
+class TriggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether triggers may run `commands` even where the control API is open to other machines (`control.expose`)."""
+
+    commands: bool = False
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set, apart from what an endpoint declares for itself. `alerts` are sinks by name; they
     stand in the file alone, and name variables for what is secret."""
@@ -104,6 +110,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     prometheus: PrometheusSettings = PrometheusSettings()
     payload: PayloadSettings = PayloadSettings()
     drift: DriftSettings = DriftSettings()
+    triggers: TriggerSettings = TriggerSettings()
     alerts: dict[str, Sink] = {}
 
     def __post_init__(self) -> None:

@@ -91,7 +91,7 @@ class Triggers:
 
     def _one(self, declared: Declared, one: Trigger, version: str, kept: str | None, *, busy: bool) -> None:
         name, now = declared.endpoint.name, self._clock()
-        before = _state(kept) or rules.State(until=now)
+        before = rules.remembered(kept) or rules.State(until=now)
         found = findings.read(self._database, name, ("realised", "estimate"), before.until)
         fired, after = rules.look(one, found, version, now, before, busy=busy)
         state = msgspec.json.encode(after).decode()
@@ -208,10 +208,3 @@ def _problem(run: Run) -> Finding:
 def _declared(declared: Mapping[str, Declared], run: Run) -> Trigger | None:
     found = declared[run.endpoint].endpoint.triggers if run.endpoint in declared else ()
     return next((one for one in found if one.name == run.trigger), None)
-
-
-def _state(kept: str | None) -> rules.State | None:
-    try:
-        return msgspec.json.decode(kept, type=rules.State) if kept else None
-    except msgspec.MsgspecError:
-        return None
