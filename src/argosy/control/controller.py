@@ -18,7 +18,7 @@ from argosy.control.room import Room
 from argosy.control.routing import api_keys, endpoint_route
 from argosy.control.scaling import Scaler
 from argosy.control.state import Declared, State
-from argosy.control.status import EndpointStatus, Facts, ReplicaStatus, replica_status, status
+from argosy.control.status import EndpointStatus, Facts, ReplicaStatus, SloStatus, replica_status, status
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import ApiKey, EndpointRoute
 from argosy.gateway.traffic import Traffic
@@ -54,6 +54,7 @@ class Controller:
         self.scaler = Scaler(self.traffic)
         self.room: Room | None = None
         self.recording: Recording | None = None
+        self.slos: Callable[[str], tuple[SloStatus, ...]] = lambda name: ()
         self.judge = Judge(Rollouts(state.database), self.traffic)
         self._state, self._keys = state, keys
         self._target, self._gateway, self._settings = target, gateway, settings
@@ -67,6 +68,11 @@ class Controller:
         self._applied: tuple[list[EndpointRoute], tuple[ApiKey, ...]] | None = None
         self._gateway_after = 0.0
         self._url = ""
+
+    @property
+    def declared(self) -> list[Declared]:
+        """What was declared at the last pass, with the rollouts."""
+        return self._declared
 
     @property
     def gateway_url(self) -> str:
@@ -283,6 +289,7 @@ class Controller:
                 now=time.time(),
                 wanted=self.scaler.replicas(declared),
                 scaling=self.scaler.reason(name),
+                slos=self.slos(name),
             )
         )
 

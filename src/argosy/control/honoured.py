@@ -11,7 +11,6 @@ from argosy.spec.trigger import Command
 
 PENDING: dict[str, Callable[[Endpoint], bool]] = {
     "waiting without replicas.min of 0": lambda endpoint: endpoint.waiting != WaitingRoom() and not may_sleep(endpoint),
-    "slos": lambda endpoint: bool(endpoint.slos),
 }
 """Setting → whether a declaration makes use of it."""
 

@@ -24,7 +24,8 @@ from argosy.control.recording import Recording
 from argosy.control.room import Room
 from argosy.control.route import Pages, Services, no_pages
 from argosy.control.server import ApiServer
-from argosy.control.state import State
+from argosy.control.slos.slos import Slos
+from argosy.control.state import Declared, State
 from argosy.control.strays import end, end_strays, gateways, recorders, replicas, rooms
 from argosy.control.triggers import command as commands
 from argosy.control.triggers.task import Triggers
@@ -80,6 +81,8 @@ class Platform:
         self.meter = Meter(self.controller.traffic, self._pids)
         self.minutes = Minutes(store.database, self.controller.traffic, self._view, self.controller.versions)
         self.incidents = Incidents(store.database, settings.alerts, self.state.names)
+        self.slos = Slos(store.database, self.controller.traffic, self._declared, self._view, self.incidents.report)
+        self.controller.slos = self.slos.standing
         self.looks = Looks(store, self.state, settings.drift.every)
         self.triggers = Triggers(home, self.state, self.incidents.report, store=settings.payload.store)
         self._ending = asyncio.Event()
@@ -103,6 +106,9 @@ class Platform:
 
     def _wake(self) -> None:
         self.controller.wake()
+
+    def _declared(self) -> list[Declared]:
+        return self.controller.declared
 
     def _view(self) -> View:
         return self.controller.view
@@ -129,7 +135,7 @@ class Platform:
         following = keep_following(self.state, self.store.registry, self.controller.wake)
         watching = watch(Watched(self.gateway), self.controller.wake)
         work = (self.controller.run(), self._keep_house(), watching, following, self.meter.run(), self.minutes.run())
-        looking = (self.looks.run(), self.incidents.run(), self.triggers.run())
+        looking = (self.looks.run(), self.incidents.run(), self.slos.run(), self.triggers.run())
         self._tasks = [asyncio.create_task(each) for each in (*work, *looking)]
         announce(self.home, Running(url=url, pid=os.getpid(), started=self.started))
         if adopted or found:
