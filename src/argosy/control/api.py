@@ -31,6 +31,7 @@ from argosy.control import (
     trigger_api,
 )
 from argosy.control.route import Call, Route, Services
+from argosy.control.telemetry.page import CONTENT_TYPE, Page
 from argosy.spec import strict
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import (
@@ -87,6 +88,20 @@ def application(
 
         return answer
 
+    async def measured(request: Request) -> Response:
+        """`/metrics`, for the control token or the one that opens nothing else."""
+        try:
+            check_host(request, any_host)
+            given = request.headers.get("authorization", "")
+            if not (token.matches(given, secret) or token.matches(given, scraper)):
+                raise Unauthenticated("/metrics needs a token: Authorization: Bearer <metrics.token>")
+            return Response(await page.render(), media_type=CONTENT_TYPE)
+        except ArgosyError as error:
+            return failed(error)
+        except Exception:
+            return _bug(request)
+
+    page, scraper = Page(services), token.ensure_metrics(services.home)
     description = _json(openapi.document(ROUTES, argosy.__version__), 200)
 
     async def described(_: Request) -> Response:
@@ -96,6 +111,7 @@ def application(
         Served(each.path, guarded(_handler(each, services)), methods=[each.method]) for each in ROUTES
     ]
     routes.append(Served("/openapi.json", guarded(described), methods=["GET"]))
+    routes.append(Served("/metrics", measured, methods=["GET"]))
     return Starlette(routes=[*routes, *pages], exception_handlers={404: _no_route, 405: _no_method})
 
 

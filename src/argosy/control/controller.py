@@ -12,6 +12,7 @@ import msgspec
 from argosy.control.decide import Action, Observation, Remove, Route, Scale, Seen, Serving, Wanted, decide, unchanged
 from argosy.control.judge import Judge
 from argosy.control.metrics import asked
+from argosy.control.passes import Passes
 from argosy.control.recording import Recording
 from argosy.control.rollouts import Rollouts
 from argosy.control.room import Room
@@ -36,11 +37,13 @@ GATEWAY_RETRY = 2.0
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
-    """What the last pass saw. `number` is that of the pass; `error` is what kept it from doing all of its work."""
+    """What the last pass saw. `number` is that of the pass; `replaced` counts replicas that had to be replaced, by
+    endpoint and revision; `error` is what kept it from doing all of its work."""
 
     number: int = 0
     endpoints: dict[str, EndpointStatus] = {}
     replicas: tuple[ReplicaStatus, ...] = ()
+    replaced: dict[tuple[str, str], int] = {}
     error: str = ""
 
 
@@ -52,6 +55,7 @@ class Controller:
     ) -> None:
         self.view = View()
         self.scaler = Scaler(self.traffic)
+        self.passes = Passes()
         self.room: Room | None = None
         self.recording: Recording | None = None
         self.slos: Callable[[str], tuple[SloStatus, ...]] = lambda name: ()
@@ -102,11 +106,14 @@ class Controller:
         """Pass after pass, until cancelled. A pass that fails is told in the view and tried again."""
         while True:
             self._wake.clear()
+            began, good = time.perf_counter(), False
             try:
                 await self.step()
+                good = True
             except Exception as error:
                 LOG.exception("a pass of the controller failed; the next one tries again")
                 await self._publish(msgspec.structs.replace(self.view, number=self._begun, error=_told(error)))
+            self.passes.note(time.perf_counter() - began, good)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK):
                     await self._wake.wait()
@@ -257,6 +264,10 @@ class Controller:
         """What the gateway has counted, by endpoint and revision. Raises Unavailable."""
         return await self._gateway.stats()
 
+    async def gateway_stats(self, pattern: str) -> dict[str, float]:
+        """Envoy's own statistics whose names match. Raises Unavailable."""
+        return await self._gateway.process.admin.stats(pattern)
+
     async def _note_address(self) -> None:
         host, port = await self._gateway.address()
         scheme = "https" if self._gateway.config.tls else "http"
@@ -273,6 +284,7 @@ class Controller:
             number=self._begun,
             endpoints={each.endpoint.name: self._status(each, standings, error) for each in self._declared},
             replicas=tuple(sorted(replicas, key=lambda each: each.id)),
+            replaced={(self._revisions[key].endpoint, key): each.replaced for key, each in standings.items()},
             error=error,
         )
 

@@ -46,6 +46,25 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     muted_until: float | None = None
 
 
+class Standing(msgspec.Struct, frozen=True):
+    """So many alerts of an endpoint, of one kind and severity, stand."""
+
+    endpoint: str
+    kind: str
+    severity: str
+    muted: bool
+    count: int
+
+
+def standing(database: Database, now: float) -> list[Standing]:
+    """How many alerts stand, and whether they are muted. Raises Unavailable."""
+    muted = sa.case((sa.func.coalesce(A.muted_until, 0.0) > now, 1), else_=0)
+    groups = (A.endpoint, A.kind, A.severity, muted)
+    query = sa.select(*groups, sa.func.count()).where(A.state != "resolved").group_by(*groups).order_by(*groups)
+    with database.read() as connection:
+        return [Standing(row[0], row[1], row[2], bool(row[3]), row[4]) for row in connection.execute(query)]
+
+
 def write(database: Database, alerts: Sequence[Alert]) -> None:
     """Write alerts as they are now. Until when one is muted stays as it was. Raises Unavailable, StorageFull."""
     if alerts:

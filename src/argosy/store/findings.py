@@ -89,6 +89,24 @@ def read(database: Database, endpoint: str, kinds: Collection[str], since: float
     return [Finding(**{**row, "detail": msgspec.json.decode(row["detail"])}) for row in rows]
 
 
+class Tally(msgspec.Struct, frozen=True):
+    """So many subjects of an endpoint that findings of one kind are of, and those of them that drifted."""
+
+    endpoint: str
+    kind: str
+    subjects: int
+    drifted: int
+
+
+def tally(database: Database, since: float) -> list[Tally]:
+    """What was found in windows that ended after `since`, counted. Raises Unavailable."""
+    drifted = sa.case((F.verdict.like("drift%"), F.subject))
+    counts = (sa.func.count(F.subject.distinct()), sa.func.count(drifted.distinct()))
+    query = sa.select(F.endpoint, F.kind, *counts).where(F.window_end > since).group_by(F.endpoint, F.kind)
+    with database.read() as connection:
+        return [Tally(*row) for row in connection.execute(query.order_by(F.endpoint, F.kind))]
+
+
 def any_of(database: Database) -> bool:
     """Whether anything has been found yet."""
     with database.read() as connection:
