@@ -40,7 +40,7 @@ class Sketches:
 
         vector: Any = datasketches
         self._fresh = lambda: vector.vector_of_kll_floats_sketches(K, columns)
-        self._levels = [self._fresh()]
+        self._levels: list[Any] = [self._fresh()]
         self._rows = 0
         self._rng = np.random.default_rng(columns)
 
@@ -50,7 +50,7 @@ class Sketches:
             self._levels.append(self._fresh())
             self._rows = 0
         if (height := len(self._levels) - 1) > 0:
-            values = values[:, np.flatnonzero(self._rng.random(values.shape[1]) < 1 / (1 << height))]
+            values = values[:, self._rng.random(values.shape[1]) < 1 / (1 << height)]
         self._rows += values.shape[1]
         if values.shape[1]:
             with np.errstate(over="ignore"):

@@ -83,7 +83,7 @@ class ServedModel:
             code = error.code if isinstance(error, ArgosyError) else "internal"
             self.tracer.end(trail, self.name, self.version, id, 0, _clock(), code)
         if self.recording is not None:
-            self.recording.refused(id, error.code if isinstance(error, ArgosyError) else "internal")
+            self.recording.refused(id, error.code if isinstance(error, ArgosyError) else "internal", error)
 
     def counts(self) -> Counts:
         """What was counted since it was loaded; predictions, once it is watched."""
@@ -283,7 +283,7 @@ class Call:
             model.leave()
             model.stats.closed(code, self.ns)
             if code != "ok" and model.recording is not None:
-                model.recording.failed(self, code)
+                model.recording.failed(self, code, error)
             if self.trail is not None and model.tracer is not None:
                 self.trail.error = "" if error is None else str(error)
                 model.tracer.end(self.trail, model.name, model.version, self.identity, self.rows, self._start, code)
