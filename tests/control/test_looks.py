@@ -2,85 +2,20 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
 from argosy.control.drift.judge import Watched, wrong
-from argosy.control.incidents import Incidents
-from argosy.control.looks import LATE, Looks
 from argosy.control.revision import revision_of
-from argosy.control.state import State
 from argosy.monitoring.drift.detector import Look
 from argosy.monitoring.drift.season import WEEK
-from argosy.packaging.package import open_package
-from argosy.profiles import shelf
-from argosy.profiles.layout import layout
-from argosy.profiles.recorder import Recorder
 from argosy.spec.endpoint import Endpoint
-from argosy.spec.monitor import Monitor
 from argosy.spec.payload import PayloadLog
-from argosy.spec.settings import Home, Settings
-from argosy.store import alerts, findings, open_store
-from argosy.store.alerts import Alert
+from argosy.store import findings
 from argosy.store.findings import Finding
+from tests.control.looked import EVERY, World
 from tests.monitoring.recorder import shop
-
-START = 1_767_225_600.0
-EVERY = 3600
-
-
-class World:
-    """A store with the shop declared, and hours of requests."""
-
-    def __init__(self, root: Path) -> None:
-        self.home = Home(root / "h").create()
-        self.store = open_store(self.home, Settings())
-        self.state = State(self.store.database)
-        version = self.version = shop.push(self.store, root / "package")
-        endpoint = Endpoint(name="shop", model="shop:1")
-        self.state.declare(endpoint, revision_of(endpoint, version))
-        package = open_package(root / "package")
-        profile = package.profile()
-        assert profile is not None
-        self.layout = layout(profile, package.manifest.signature)
-        self.now, self.hour = START, 0
-        self.looks = self.fresh()
-
-    def fresh(self) -> Looks:
-        """As after a restart of the controller."""
-        self.incidents = Incidents(self.store.database, {}, self.state.names, clock=lambda: self.now)
-        return Looks(self.store, self.state, self.incidents, EVERY, clock=lambda: self.now)
-
-    def alerts(self) -> list[Alert]:
-        """As they are once what is reported has been taken in."""
-        self.incidents.turn()
-        return alerts.read(self.store.database)
-
-    def monitor(self, **what: Any) -> None:
-        """Declare how drift is looked for."""
-        endpoint = Endpoint(name="shop", model="shop:1", monitor=Monitor(**what))
-        self.state.declare(endpoint, revision_of(endpoint, self.version))
-
-    def pass_hour(self, older: float = 0.0, n: int = 300, richer: float = 0.0, look: bool = True) -> None:
-        """One more hour of requests by people who are older than those of the sample, those above 40 richer, and a
-        look at it."""
-        recorder = Recorder(self.layout, "1", ("label",))
-        rows = shop.rows(n, seed=100 + self.hour)
-        rows["x"][rows["x"][:, 0] > 40, 1] += richer
-        rows["x"][:, 0] += older
-        recorder.add(START + self.hour * EVERY + 60, rows, shop.answers(rows))
-        self.hour += 1
-        self.now = START + self.hour * EVERY + LATE + 1
-        shelf.write(self.home.profiles, "shop", recorder.take(self.now))
-        if look:
-            self.looks.look()
-
-    def verdicts(self) -> dict[str, str]:
-        """Of the last window."""
-        found = findings.read(self.store.database, "shop", ["drift", "prediction"], 0)
-        return {one.subject: one.verdict for one in found if one.window_end == START + self.hour * EVERY}
 
 
 @pytest.fixture
@@ -204,7 +139,7 @@ def test_many_columns_are_one_alert():
 
 
 def test_a_segment_is_looked_at_against_its_own_past(world: World):
-    world.monitor(segments=("label",))
+    world.declare(segments=("label",))
     for _ in range(4):
         world.pass_hour(n=600)
     assert world.alerts() == []
@@ -222,18 +157,18 @@ def test_a_segment_is_looked_at_against_its_own_past(world: World):
 
 
 def test_segments_that_are_declared_no_more_are_left(world: World):
-    world.monitor(segments=("label",))
+    world.declare(segments=("label",))
     world.pass_hour()
     world.pass_hour()
     assert any("label=" in name for name in world.verdicts())
-    world.monitor(segments=())
+    world.declare(segments=())
     world.pass_hour()
     assert not any("label=" in name for name in world.verdicts())
 
 
 def test_the_same_hour_of_the_week_is_no_drift(world: World):
     """Nights, when people are older, in two weeks; the third is alike, but for one night."""
-    world.monitor(season="week")
+    world.declare(season="week")
     for hour in range(2 * WEEK):
         world.pass_hour(older=30 * (hour % 24 < 6), n=100, look=hour % 20 == 0)
     assert set(world.verdicts().values()) <= {

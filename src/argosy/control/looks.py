@@ -9,8 +9,10 @@ from pathlib import Path
 
 import msgspec
 
+from argosy.control.drift import rows
 from argosy.control.drift.judge import Judged, Watched, judge
 from argosy.control.drift.past import Past, past
+from argosy.control.drift.rows import Remembered, Rows
 from argosy.control.incidents import Incidents
 from argosy.control.state import Declared, State
 from argosy.monitoring import alert
@@ -40,13 +42,14 @@ MOST_SEGMENTS = 128
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """What is remembered of an endpoint between looks: of which version and reference, until when it was looked at
-    (seconds since 1970), and the detectors' states: of all rows, and of each segment."""
+    (seconds since 1970), and the detectors' states: of all rows column by column, of each segment, of whole rows."""
 
     version: str
     layout: str
     until: float
     state: bytes = b""
     segments: dict[str, bytes] = {}
+    rows: Remembered | None = None
 
 
 class Looks:
@@ -63,15 +66,19 @@ class Looks:
     ) -> None:
         self._store, self._state, self._incidents, self._every, self._clock = store, state, incidents, every, clock
         self._folder = store.home.root / "drift"
+        self._rows = Rows(store.home, store.unpacked, self._folder, every)
 
     async def run(self) -> None:
         """After the end of every window, until cancelled."""
-        while True:
-            try:
-                await asyncio.to_thread(self.look)
-            except Exception:
-                LOG.exception("this look for drift is made up for by the next")
-            await asyncio.sleep(self._every - (self._clock() - LATE) % self._every + 0.05)
+        try:
+            while True:
+                try:
+                    await asyncio.to_thread(self.look)
+                except Exception:
+                    LOG.exception("this look for drift is made up for by the next")
+                await asyncio.sleep(self._every - (self._clock() - LATE) % self._every + 0.05)
+        finally:
+            self._rows.end()
 
     def look(self) -> None:
         """Look at every endpoint with profiles, once for each window. Raises Unavailable, StorageFull."""
@@ -86,8 +93,7 @@ class Looks:
                     LOG.warning("no look for drift of '%s': %s", name, error)
         for path in self._folder.glob("*.look"):
             if path.stem not in declared:
-                self._incidents.report(SOURCE, path.stem, ())
-                path.unlink(missing_ok=True)
+                self._end(path)
         findings.forget(self._store.database, end)
 
     def _one(self, declared: Declared, revision: Revision | None, end: float) -> None:
@@ -103,8 +109,7 @@ class Looks:
         except NotFound:
             return
         if kept is not None and (kept.version, kept.layout) != (revision.version, base.layout.digest):
-            self._incidents.report(SOURCE, name, ())
-            path.unlink(missing_ok=True)
+            self._end(path)
             kept = None
         begin = kept.until if kept is not None else end - self._every
         monitor = declared.endpoint.monitor or Monitor()
@@ -118,13 +123,27 @@ class Looks:
             end=end,
             log=declared.endpoint.payload or PayloadLog(),
         )
-        self._write(path, *self._judge(watched, base, there, kept, monitor))
+        told, wrong, fresh = self._judge(watched, base, there, kept, monitor)
+        if declared.endpoint.payload is None:
+            self._rows.forget(name)
+        else:
+            more, remembered = self._rows.look(watched, declared.endpoint, revision.digest, kept and kept.rows)
+            told, wrong = [*told, *more], [*wrong, *rows.wrong(watched, more)]
+            fresh = msgspec.structs.replace(fresh, rows=remembered)
+        self._write(path, told, wrong, fresh)
+
+    def _end(self, path: Path) -> None:
+        """Nothing is wrong any more with what is looked at no more."""
+        self._incidents.report(SOURCE, path.stem, ())
+        self._rows.forget(path.stem)
+        path.unlink(missing_ok=True)
 
     def _judge(
         self, watched: Watched, base: Baseline, there: Past, kept: Kept | None, monitor: Monitor
     ) -> tuple[list[Finding], list[alert.Finding], Kept]:
         """All rows, then each segment against its own past."""
         before = kept or Kept(version=watched.version, layout=base.layout.digest, until=watched.start)
+        before = msgspec.structs.replace(before, rows=None)
         if monitor.season == "week" and there.season.get("") is None:
             return [_early(watched, there.rows)], [], msgspec.structs.replace(before, until=watched.end)
         of = sum(column.cells for column in base.layout.columns if column.name in monitor.segments)
@@ -150,6 +169,7 @@ class Looks:
         with storage(self._folder):
             self._folder.mkdir(exist_ok=True, mode=0o700)
             replace(path, msgspec.msgpack.encode(kept), self._folder, mode=0o600)
+        self._rows.settle(path.stem)
 
 
 def _judged(
