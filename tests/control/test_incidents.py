@@ -1,7 +1,5 @@
 """Incidents from reports to sinks, on a clock of the test's own and a real web server as the sink."""
 
-from pathlib import Path
-
 import pytest
 
 from argosy.control import incidents as module
@@ -9,18 +7,21 @@ from argosy.control.alerts import kept
 from argosy.control.incidents import Incidents
 from argosy.monitoring.alert import CALM, Finding
 from argosy.spec.alerts import Alertmanager, Slack, Webhook
-from argosy.spec.errors import InvalidArgument, StorageFull, Unavailable
+from argosy.spec.errors import Conflict, InvalidArgument, StorageFull, Unavailable
 from argosy.store import alerts
 from argosy.store.database import Database
 from argosy.store.ledger import Cause
 from tests.control.alerts.kit import web
+from tests.store import conftest as stores
+
+postgres, url, database = stores.postgres, stores.url, stores.database
 
 
 class World:
     """Incidents of a database; `again` is a controller that starts anew."""
 
-    def __init__(self, path: Path, sinks) -> None:
-        self.database, self.sinks, self.now = Database(path / "t.db"), sinks, 1000.0
+    def __init__(self, database: Database, sinks) -> None:
+        self.database, self.sinks, self.now = database, sinks, 1000.0
         self.there = {"digits", "fraud"}
         self.again()
 
@@ -46,10 +47,8 @@ def site():
 
 
 @pytest.fixture
-def world(tmp_path, site):
-    made = World(tmp_path, {"hook": Webhook(url=site.url)})
-    yield made
-    made.database.close()
+def world(database, site):
+    return World(database, {"hook": Webhook(url=site.url)})
 
 
 def slow(severity="page", endpoint="digits", subject="latency", reason="2 % were slow"):
@@ -184,7 +183,9 @@ async def test_what_is_muted_reminds_nobody_and_waits_in_the_outbox(world, site)
     assert len(site.seen) == 2
 
 
-@pytest.mark.parametrize(("error", "told"), [(StorageFull("full"), 1), (Unavailable("away"), 0)])
+@pytest.mark.parametrize(
+    ("error", "told"), [(StorageFull("full"), 1), (Unavailable("away"), 0), (Conflict("led by another"), 0)]
+)
 async def test_where_nothing_can_be_written_only_a_full_disk_is_a_reason_to_tell(
     world, site, monkeypatch, caplog, error, told
 ):
@@ -242,3 +243,15 @@ def test_an_incident_that_goes_on_is_not_written_at_every_look(world, monkeypatc
     world.now += kept.STALE
     world.incidents.turn()
     assert len(written) == 1
+
+
+async def test_hostile_names_are_told_and_stop_nothing(world, site):
+    hostile = ["a\0b", "\ud800", "x" * 100_000, "'; drop table alerts; --", "<script>", "digits/slo/x@1", ""]
+    world.incidents.report("drift", "digits", [slow(subject=each, reason=each * 2) for each in hostile])
+    await world.step()
+    assert len({each["id"] for each in site.bodies}) == len(hostile)
+    assert len(alerts.read(world.database)) == len(hostile)
+    for name, _ in world.states():
+        alerts.mute(world.database, name, world.now + 100, Cause())
+    await world.step()
+    assert {state for _, state in world.states()} == {"muted"}

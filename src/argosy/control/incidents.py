@@ -32,6 +32,8 @@ EVERY = 2.0
 AT_ONCE = 32
 """Letters that are sent at the same time."""
 HOUSEKEEPING = 3600.0
+LONGEST = {"subject": 512, "title": 200, "reason": 2000}
+"""Characters of the texts of a finding."""
 
 
 class SinkStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +78,7 @@ class Incidents:
 
         A report that cannot be kept, since the disk is full or the database away, is kept as soon as it can be.
         """
-        report = Report(source=source, endpoint=endpoint, found=tuple(found))
+        report = Report(source=source, endpoint=endpoint, found=tuple(map(_clean, found)))
         if other := next((each for each in report.found if each.endpoint != endpoint), None):
             raise InvalidArgument(f"a report on '{endpoint}' tells of '{other.endpoint}'")
         with self._lock:
@@ -178,6 +180,15 @@ async def _again(work: Callable[[], Awaitable[None]]) -> None:
         except Exception:
             LOG.exception("incidents are looked at again in a moment")
         await asyncio.sleep(EVERY)
+
+
+def _clean(finding: Finding) -> Finding:
+    """Texts that every database takes, and of bounded length: users name columns as they like."""
+    texts = {
+        name: getattr(finding, name).encode("utf-8", "replace").decode().replace("\0", "\ufffd")[:most]
+        for name, most in LONGEST.items()
+    }
+    return msgspec.structs.replace(finding, **texts)
 
 
 def _alert(incident: Incident, muted: Mapping[str, float]) -> Alert:

@@ -1,7 +1,5 @@
 """The task that watches over objectives, with a gateway and replicas that count what the test says."""
 
-from collections.abc import Iterator
-
 import msgspec
 import pytest
 
@@ -20,13 +18,16 @@ from argosy.spec.slo import Slo
 from argosy.store import findings
 from argosy.store.database import Database
 from tests.control.slos.kit import replica, status
+from tests.store import conftest as stores
+
+postgres, url, database = stores.postgres, stores.url, stores.database
 
 
 class World:
     """One endpoint `digits`, whose revision is `r1`."""
 
-    def __init__(self, path, monkeypatch) -> None:
-        self.database, self.now = Database(path / "t.db"), 3600.0 * 1000 + 10
+    def __init__(self, database: Database, monkeypatch) -> None:
+        self.database, self.now = database, 3600.0 * 1000 + 10
         self.slos = (Slo(objective=0.99), Slo(name="latency", objective=0.9, latency=0.1))
         self.traffic: dict[tuple[str, str], Traffic] | None = {}
         self.inside: dict[str, Told | None] = {}
@@ -78,10 +79,8 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path, monkeypatch) -> Iterator[World]:
-    one = World(tmp_path, monkeypatch)
-    yield one
-    one.database.close()
+def world(database, monkeypatch) -> World:
+    return World(database, monkeypatch)
 
 
 async def test_burning_is_reported_and_calm_is_too(world):
