@@ -45,6 +45,8 @@ def test_both_kinds_are_read():
         ({"run": RETRAIN | {"environ": {"ARGOSY_HOME": "x"}}}, "ARGOSY_HOME"),
         ({"run": RETRAIN | {"timeout": 0}}, "timeout"),
         ({"run": RETRAIN | {"shell": True}}, "shell"),
+        ({"run": {"kind": "webhook", "url": "https://ci.example", "secret": "s3cr3t"}}, "name a variable"),
+        ({"run": {"kind": "webhook", "url": "file:///etc/passwd"}}, "http"),
     ],
 )
 def test_what_makes_no_sense_is_refused(fields, said):

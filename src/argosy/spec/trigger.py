@@ -59,7 +59,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         checks = {
             "name must have 1 to 63 lower-case letters, digits, '_' and '-'": bool(_NAME.fullmatch(self.name)),
             f"metric is one of {', '.join(METRICS)}": self.metric in METRICS,
-            "run needs the url of its webhook": not isinstance(self.run, Webhook) or bool(self.run.url),
+            "run.secret must name a variable, as in $HOOK: the history tells what is declared": (
+                not isinstance(self.run, Webhook) or self.run.secret[:1] in ("", "$")
+            ),
             "margin must be 0 or above, and finite": 0 <= self.margin < math.inf,
             "against must be finite": self.against is None or math.isfinite(self.against),
             "windows must be 1 to 1000": 1 <= self.windows <= 1000,
