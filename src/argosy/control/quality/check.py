@@ -19,15 +19,18 @@ def check_monitorable(home: Home, endpoint: Endpoint, package: Package) -> None:
         return
     if monitor.segments:
         _check_segments(monitor.segments, endpoint.payload or PayloadLog(), package)
-    if endpoint.payload is not None and (monitor.judges or not watches_drift(endpoint)):
+    if judged(endpoint) and endpoint.payload is not None:
         found = roles(monitor, package.manifest.signature, endpoint.payload)
         if monitor.reference:
             reference.check(home, monitor, package.folder, endpoint.payload, found)
 
 
-def watches_drift(endpoint: Endpoint) -> bool:
-    """Whether its monitor says how drift is looked for."""
-    return endpoint.monitor is not None and (bool(endpoint.monitor.segments) or endpoint.monitor.season != "none")
+def judged(endpoint: Endpoint) -> bool:
+    """Whether its performance is looked at: a monitor with nothing but segments or a season is about drift alone."""
+    monitor = endpoint.monitor
+    if monitor is None or endpoint.payload is None:
+        return False
+    return bool(monitor.judges) or not (monitor.segments or monitor.season != "none")
 
 
 def _check_segments(segments: tuple[str, ...], log: PayloadLog, package: Package) -> None:

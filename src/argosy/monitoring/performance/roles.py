@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from argosy.monitoring.feedback.event import plain
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.monitor import Monitor
 from argosy.spec.payload import PayloadLog
@@ -57,14 +58,14 @@ def roles(monitor: Monitor, signature: Signature, log: PayloadLog) -> Roles:
     score = score or _one(_scores([each for each in outputs if each != decision], specs), "score")
     if decision is None and score is None:
         raise InvalidArgument(f"monitor.decision is needed: no output is clearly a label or a score; {_there(outputs)}")
-    classes = monitor.classes or _classes(score, specs)
+    classes = _classes(monitor.classes, score, specs)
     return Roles(
         kind=kind,
         decision=decision.name if decision else "",
         score=score.name if score else "",
         threshold=0.5 if monitor.threshold is None else monitor.threshold,
         classes=classes,
-        positive=_positive(monitor.positive, classes),
+        positive=_positive(plain(monitor.positive), classes),
         features=features,
     )
 
@@ -124,12 +125,16 @@ def _only(found: Sequence[Column], what: str) -> Column:
     return one
 
 
-def _classes(score: Column | None, specs: dict[str, TensorSpec]) -> tuple[str, ...]:
-    """Counted from 0, as many as there are scores; two for a single one."""
+def _classes(named: Sequence[str], score: Column | None, specs: dict[str, TensorSpec]) -> tuple[str, ...]:
+    """As declared, or counted from 0: as many as there are scores, two for a single one."""
+    found = tuple(plain(each) for each in named)
     if score is None:
-        return ()
+        return found
     width = 1 if score.form == "value" else specs[score.tensor].shape[-1]
-    return tuple(str(place) for place in range(max(width, 2)))
+    count = max(width, 2)
+    if found and len(found) != count:
+        raise InvalidArgument(f"monitor.classes has {len(found)} labels, and '{score.name}' is a score of {count}")
+    return found or tuple(str(place) for place in range(count))
 
 
 def _positive(name: str, classes: Sequence[str]) -> str:

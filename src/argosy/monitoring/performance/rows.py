@@ -13,6 +13,9 @@ from argosy.monitoring.performance.window import Codes
 from argosy.spec.tensor import Array
 from argosy.store import duck
 
+LARGEST = 1e300
+"""What is beyond, infinity too, counts as this much: trees cut numbers in two, however large."""
+
 Texts = Mapping[str, Sequence[str]]
 """By column of texts, the values that have a number: their place. Any other is one more number, the next."""
 
@@ -27,10 +30,10 @@ class Rows(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
     names: tuple[str, ...]
     features: Floats
-    decided: Codes | Floats
+    decided: Array
     classes: tuple[str, ...] = ()
     scores: Floats | None = None
-    labels: Codes | Floats | None = None
+    labels: Array | None = None
     total: int
 
 
@@ -149,7 +152,7 @@ def _features(table: Any, roles: Roles, texts: Texts) -> tuple[Floats, tuple[str
         column = table.column(name)
         values = _places(column, texts.get(name, ())) if _is_text(table, name) else _numbers(column)
         values = values.reshape(len(values), -1) if len(values) else np.zeros((0, 1))
-        parts.append(values)
+        parts.append(np.clip(values, -LARGEST, LARGEST))
         names += [name] if values.shape[1] == 1 else [f"{name}[{place}]" for place in range(values.shape[1])]
     if not parts:
         return np.zeros((table.num_rows, 0)), ()
