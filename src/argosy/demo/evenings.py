@@ -71,7 +71,7 @@ def table(folder: Path) -> Any:
     given = [*day, "hour", "sched_arr_time", "distance", "arr_delay", *CODES]
     flights = pd.read_csv(folder / "flights.csv.zip", usecols=given).dropna(subset=["arr_delay"])
     weather = pd.read_csv(folder / "weather.csv", usecols=[*HOUR, *WEATHER])
-    flights["weekday"] = pd.to_datetime(flights[day]).dt.dayofweek
+    flights["weekday"] = pd.to_datetime(flights[day]).dt.day_of_week
     flights[LABEL] = (flights["arr_delay"] > LATE_MINUTES).astype("i8")
     flights = flights.merge(weather, how="left", on=HOUR)
     for name in CODES:

@@ -20,7 +20,7 @@ from argosy.targets.process import Process, spawn
 
 VARIABLE = "ARGOSY_TRIGGER"
 """Tells a command where its document is."""
-PASSED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV")
+PASSED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH")
 MARKS = ("ARGOSY_REPLICA", "ARGOSY_GATEWAY", VARIABLE)
 
 
@@ -48,9 +48,8 @@ def start(home: Home, run: Run, command: Command, environ: Mapping[str, str]) ->
     replace(document, run.document.encode(), place, mode=0o600)
     given = told(home, command, environ) | {VARIABLE: str(document)}
     note(log(home, run), f"trigger {run.id}: {run.reason}")
-    return spawn(
-        [sys.executable, "-m", MODULE, str(place), f"{command.timeout:g}", *command.argv], given, log(home, run)
-    )
+    program = [sys.executable, "-P", "-m", MODULE, str(place), f"{command.timeout:g}"]
+    return spawn([*program, *command.argv], given, log(home, run))
 
 
 def told(home: Home, command: Command, environ: Mapping[str, str]) -> dict[str, str]:
