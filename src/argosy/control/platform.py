@@ -20,6 +20,7 @@ from argosy.control.meter import Meter
 from argosy.control.metrics import Metrics
 from argosy.control.minutes import Minutes
 from argosy.control.place import check_gateway_port, gateway_config
+from argosy.control.quality.task import Quality
 from argosy.control.recording import Recording
 from argosy.control.room import Room
 from argosy.control.route import Pages, Services, no_pages
@@ -83,7 +84,8 @@ class Platform:
         self.incidents = Incidents(store.database, settings.alerts, self.state.names)
         self.slos = Slos(store.database, self.controller.traffic, self._declared, self._view, self.incidents.report)
         self.controller.slos = self.slos.standing
-        self.looks = Looks(store, self.state, settings.drift.every)
+        self.looks = Looks(store, self.state, self.incidents, settings.drift.every)
+        self.quality = Quality(store, self.state, self.incidents.report)
         self.triggers = Triggers(home, self.state, self.incidents.report, store=settings.payload.store)
         self._ending = asyncio.Event()
         self.started = psutil.Process().create_time()
@@ -135,7 +137,7 @@ class Platform:
         following = keep_following(self.state, self.store.registry, self.controller.wake)
         watching = watch(Watched(self.gateway), self.controller.wake)
         work = (self.controller.run(), self._keep_house(), watching, following, self.meter.run(), self.minutes.run())
-        looking = (self.looks.run(), self.incidents.run(), self.slos.run(), self.triggers.run())
+        looking = (self.looks.run(), self.quality.run(), self.incidents.run(), self.slos.run(), self.triggers.run())
         self._tasks = [asyncio.create_task(each) for each in (*work, *looking)]
         announce(self.home, Running(url=url, pid=os.getpid(), started=self.started))
         if adopted or found:
