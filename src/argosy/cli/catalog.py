@@ -46,6 +46,7 @@ COMMANDS: dict[str, Entry] = {
     "doctor": Entry("doctor", "doctor", "Check this machine and say what to fix.", TOOLS),
     "conformance": Entry("conformance", "conformance", "Test any server against the Open Inference Protocol.", TOOLS),
     "simulate": Entry("simulate", "simulate", "Replay a trace of requests under scaling policies.", TOOLS),
+    "export": Entry("export", "export", "Write dashboards and rules for Grafana and Prometheus.", TOOLS),
     "version": Entry("version", "version", "Print the version.", TOOLS),
 }
 

@@ -60,3 +60,5 @@ def test_labels_are_endpoint_revision_version_and_code_only():
 def test_of_the_whole_gateway_only_what_there_is():
     found = {family.name for family in whole({"server.uptime": 5, "server.days_until_first_cert_expiring": 2**32 - 1})}
     assert found == {"argosy_gateway_uptime_seconds"}
+    (expiry,) = whole({"server.days_until_first_cert_expiring": 2})
+    assert expiry.samples[0].value == 2 * 86400

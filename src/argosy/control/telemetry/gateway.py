@@ -35,11 +35,12 @@ GAUGES = {
 }
 GROWING = ("completed", *CLASSES, *COUNTERS)
 
+EXPIRY, NO_CERTIFICATE = "server.days_until_first_cert_expiring", 2**32 - 1
 WHOLE = {
     "http.argosy.downstream_cx_active": ("argosy_gateway_connections", "Connections of clients", False),
     "http.argosy.downstream_cx_total": ("argosy_gateway_connections_opened", "Connections of clients so far", True),
     "http.argosy.downstream_rq_active": ("argosy_gateway_requests_in_flight", "Requests of clients now", False),
-    "http.argosy.downstream_rq_4xx": ("argosy_gateway_client_errors", "Answers 4xx, the gateway's own among them", True),
+    "http.argosy.downstream_rq_4xx": ("argosy_gateway_client_errors", "Answers 4xx, Envoy's own among them", True),
     "argosy.http_local_rate_limit.rate_limited": (
         "argosy_gateway_rate_limited",
         "Requests past their key's rate",
@@ -47,15 +48,14 @@ WHOLE = {
     ),
     "server.memory_allocated": ("argosy_gateway_memory_bytes", "Memory of Envoy in use", False),
     "server.uptime": ("argosy_gateway_uptime_seconds", "Since Envoy's start", False),
-    "server.days_until_first_cert_expiring": (
-        "argosy_gateway_certificate_days",
+    EXPIRY: (
+        "argosy_gateway_certificate_seconds",
         "Until the certificate expires",
         False,
     ),
     "tracing.opentelemetry.spans_dropped": ("argosy_gateway_spans_dropped", "Spans not sent: too many waited", True),
 }
 """Envoy's statistic of the whole gateway → our name, its help, and whether it is a counter."""
-NO_CERTIFICATE = 2**32 - 1
 
 
 class Totals:
@@ -139,7 +139,8 @@ def whole(stats: Mapping[str, float]) -> Iterator["Metric"]:
     for statistic, (name, text, counter) in WHOLE.items():
         value = stats.get(statistic)
         if value is not None and value != NO_CERTIFICATE:
-            yield (CounterMetricFamily if counter else GaugeMetricFamily)(name, text, value)
+            scale = 86400 if statistic == EXPIRY else 1
+            yield (CounterMetricFamily if counter else GaugeMetricFamily)(name, text, value * scale)
 
 
 def pattern() -> str:

@@ -49,17 +49,17 @@ class Objectives:
         total = counter("argosy_slo_requests", "Requests that count for an objective", labels)
         bad = counter("argosy_slo_bad_requests", "Requests that failed, or took longer than it allows", labels)
         objective = gauge("argosy_slo_objective", "The part of the requests that shall be good", labels)
-        days = gauge("argosy_slo_days", "Over how many days", labels)
+        window = gauge("argosy_slo_window_seconds", "Over how long", labels)
         left = gauge("argosy_slo_budget_left", "The part of the error budget that is left", labels)
         for (name, slo), (requests, wrong) in self._counts.items():
             total.add_metric((name, slo.name), requests)
             bad.add_metric((name, slo.name), wrong)
             objective.add_metric((name, slo.name), slo.objective)
-            days.add_metric((name, slo.name), slo.days)
+            window.add_metric((name, slo.name), slo.days * 86400)
         for name, each in endpoints.items():
             for slo in each.slos:
                 left.add_metric((name, slo.name), slo.budget)
-        yield from (total, bad, objective, days, left)
+        yield from (total, bad, objective, window, left)
 
 
 def bad_of(slo: Slo, came: Traffic) -> int:
