@@ -39,6 +39,7 @@ COMMANDS: dict[str, Entry] = {
     "logs": Entry("logs", "logs", "Print or follow the logs of an endpoint or the gateway.", ENDPOINTS),
     "feedback": Entry("feedback", "feedback", "Load labels, and see how good predictions were.", ENDPOINTS),
     "drift": Entry("drift", "drift", "Compare what came lately with the model's own data.", ENDPOINTS),
+    "report": Entry("report", "report", "Write one page on an endpoint: drift, performance, alerts.", ENDPOINTS),
     "alerts": Entry("alerts", "alerts", "What is wrong with endpoints; mute it, try the sinks.", ENDPOINTS),
     "triggers": Entry("triggers", "triggers", "What an endpoint's triggers have seen and set off.", ENDPOINTS),
     "keys": Entry("keys", "keys", "Create, list and revoke API keys.", ENDPOINTS),

@@ -67,6 +67,7 @@ def test_one_value_and_no_bins_have_names():
 
 def test_edges_that_differ_little_are_told_apart():
     assert spelled([1.0, 2.5]) == ["1", "2.5"]
+    assert spelled([0.00001, 14223.0, 2e18]) == ["1e-05", "14,220", "2e+18"]
     assert len(set(spelled([1767225600.0, 1767225601.0, 1767225602.5]))) == 3
 
 

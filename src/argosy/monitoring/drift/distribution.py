@@ -63,10 +63,16 @@ def _numbers(column: Column, most: int) -> list[Group]:
 def spelled(edges: Sequence[float]) -> list[str]:
     """With as few digits as tell them apart, and four at least."""
     for digits in range(4, 17):
-        texts = [f"{edge:.{digits}g}" for edge in edges]
+        texts = [_plain(f"{edge:.{digits}g}") for edge in edges]
         if len(set(texts)) == len(texts):
             return texts
     return [repr(edge) for edge in edges]
+
+
+def _plain(text: str) -> str:
+    """Without an exponent, where few digits do."""
+    value = float(text)
+    return f"{value:,.0f}" if "e+" in text and abs(value) < 1e15 else text
 
 
 def _categories(column: Column, both: Floats, most: int) -> list[Group]:
