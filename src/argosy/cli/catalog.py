@@ -40,14 +40,15 @@ COMMANDS: dict[str, Entry] = {
     "feedback": Entry("feedback", "feedback", "Load labels, and see how good predictions were.", ENDPOINTS),
     "drift": Entry("drift", "drift", "Compare what came lately with the model's own data.", ENDPOINTS),
     "report": Entry("report", "report", "Write one page on an endpoint: drift, performance, alerts.", ENDPOINTS),
+    "performance": Entry("performance", "performance", "How good predictions are, with and without labels.", ENDPOINTS),
     "alerts": Entry("alerts", "alerts", "What is wrong with endpoints; mute it, try the sinks.", ENDPOINTS),
     "triggers": Entry("triggers", "triggers", "What an endpoint's triggers have seen and set off.", ENDPOINTS),
     "keys": Entry("keys", "keys", "Create, list and revoke API keys.", ENDPOINTS),
     "config": Entry("config", "config", "Show the settings in effect and where each comes from.", TOOLS),
     "doctor": Entry("doctor", "doctor", "Check this machine and say what to fix.", TOOLS),
     "conformance": Entry("conformance", "conformance", "Test any server against the Open Inference Protocol.", TOOLS),
-    "simulate": Entry("simulate", "simulate", "Replay a trace of requests under scaling policies.", TOOLS),
     "export": Entry("export", "export", "Write dashboards and rules for Grafana and Prometheus.", TOOLS),
+    "simulate": Entry("simulate", "simulate", "Replay a trace of requests under scaling policies.", TOOLS),
     "version": Entry("version", "version", "Print the version.", TOOLS),
 }
 
