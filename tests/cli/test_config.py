@@ -28,3 +28,18 @@ def test_bad_settings(run, place):
 )
 def test_passwords_are_hidden(value, shown):
     assert hide(value) == shown
+
+
+def test_sinks_are_shown_without_their_secrets(run, place):
+    place.config.write_text(
+        "alerts:\n  ops: {kind: webhook, url: 'https://hooks.example.org/T0/secret', secret: $KEY}\n"
+        "  mail: {kind: email, host: h, sender: a@b.org, to: [c@d.org, e@f.org], user: u, password: secret}\n"
+    )
+    said = run("config")
+    assert "alerts.ops" in said.stdout
+    assert "kind webhook, url https://hooks.example.org/***, secret $KEY" in said.stdout
+    assert "to c@d.org e@f.org" in said.stdout
+    assert "/secret" not in said.stdout
+    assert "password ***" in said.stdout
+    found = msgspec.json.decode(run("config", "--json").stdout)["settings"]
+    assert (found["alerts.ops"]["value"]["secret"], found["alerts.mail"]["value"]["password"]) == ("$KEY", "***")

@@ -44,3 +44,16 @@ def test_lists_are_told_without_what_is_empty():
     keys = [{"name": "app", "id": "", "burst": None, "test": False, "requests_per_second": 5.0}]
     line = declaration.change_line({"field": "keys", "old": [], "new": keys})
     assert line == 'keys: [] → [{"name":"app","requests_per_second":5.0}]'
+
+
+def test_a_reference_is_relative_to_the_file_that_names_it(tmp_path, monkeypatch):
+    text = "{name: m, model: 'm:1', payload: {}, monitor: {reference: data/held-out.csv}}"
+    (tmp_path / "m.yaml").write_text(text)
+    (one,) = declaration.read((str(tmp_path / "m.yaml"),))
+    assert one.monitor is not None
+    assert one.monitor.reference == str(tmp_path / "data/held-out.csv")
+    (tmp_path / "m.yaml").write_text(text.replace("data/", "/srv/"))
+    monkeypatch.chdir(tmp_path)
+    (one,) = declaration.read(("m.yaml",))
+    assert one.monitor is not None
+    assert one.monitor.reference == "/srv/held-out.csv"

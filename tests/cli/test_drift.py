@@ -28,10 +28,10 @@ def package(place):
     return open_package(place.root / "package")
 
 
-def record(place, package, rows, ago=120.0, layout_of=None):
+def record(place, package, rows, ago=120.0, layout_of=None, segments=()):
     """As the recorder does it: rows that came some seconds ago."""
     where = layout_of or layout(package.profile(), package.manifest.signature)
-    recorder, now = Recorder(where, "1"), time.time()
+    recorder, now = Recorder(where, "1", segments), time.time()
     recorder.add(now - ago, rows, shop.answers(rows))
     shelf.write(place.profiles, "shop", recorder.take(now))
 
@@ -85,3 +85,29 @@ def test_another_reference_is_refused(run, place, package):
     record(place, package, shop.rows(100), layout_of=layout(other, package.manifest.signature))
     result = run("drift", "shop")
     assert (result.exit_code, "another signature or reference" in result.stderr) == (5, True)
+
+
+def test_a_segment_is_compared_with_its_own_past(run, place, package):
+    for hour in (2, 3, 4):
+        record(place, package, shop.rows(500, seed=hour), ago=hour * 3600.0, segments=("label",))
+    now = shop.rows(500, seed=9)
+    now["x"][now["x"][:, 0] > 40, 1] += 40_000
+    record(place, package, now, segments=("label",))
+    told = {}
+    for segment in ("label=yes", "label=no"):
+        result = run("drift", "shop", "--segment", segment, "--json")
+        assert result.exit_code == 0, result.output
+        told[segment] = msgspec.json.decode(result.stdout)
+    assert "income" in told["label=yes"]["drifted"]
+    assert told["label=no"]["drifted"] == []
+    assert told["label=no"]["segment"] == "label=no"
+    assert 100 < told["label=no"]["rows"] < told["label=yes"]["rows"]
+    assert "with label=yes" in run("drift", "shop", "--segment", "label=yes").stderr
+
+
+def test_a_segment_without_rows_or_past_says_so(run, place, package):
+    record(place, package, shop.rows(500), segments=("label",))
+    none = run("drift", "shop", "--segment", "label=maybe")
+    assert (none.exit_code, "there are label=no, label=yes" in none.stderr) == (4, True)
+    early = run("drift", "shop", "--segment", "label=yes")
+    assert (early.exit_code, "before this time" in early.stderr) == (5, True)

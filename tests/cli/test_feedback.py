@@ -29,3 +29,15 @@ def test_what_cannot_be_right_is_told(run, place, tmp_path):
     assert run("feedback", "load", tmp_path / "none.csv", "--endpoint", "m").exit_code == 4
     (tmp_path / "bad.csv").write_text("id,label\na,1\n")
     assert "has no column 'request_id'" in run("feedback", "load", tmp_path / "bad.csv", "--endpoint", "m").stderr
+
+
+def test_export(run, place, tmp_path):
+    predict(place.root, ("a", 0, 1), ("b", 0, 1))
+    (tmp_path / "labels.csv").write_text("request_id,label,time\na,0,2026-01-02\n")
+    run("feedback", "load", tmp_path / "labels.csv", "--endpoint", "m")
+    result = run("feedback", "export", "m", "--since", "2026-01-01", "--output", tmp_path / "rows.csv")
+    assert (result.exit_code, result.stdout) == (0, f"1 labelled rows written to {tmp_path / 'rows.csv'}\n"), (
+        result.output
+    )
+    assert run("feedback", "export", "m", "--since", "yesterday", "--output", tmp_path / "x.csv").exit_code == 2
+    assert run("feedback", "export", "nobody", "--output", tmp_path / "x.csv").exit_code == 4

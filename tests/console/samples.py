@@ -16,7 +16,7 @@ from argosy.control.meter import Rates, Usage
 from argosy.control.rollout import Progress
 from argosy.control.rollouts import Kept
 from argosy.control.state import State
-from argosy.control.status import EndpointStatus, ReplicaStatus
+from argosy.control.status import EndpointStatus, ReplicaStatus, SloStatus
 from argosy.control.strategy import Serving
 from argosy.control.traffic_api import Minute
 from argosy.monitoring import guard
@@ -48,6 +48,12 @@ GOLDEN = {
     ),
     "golden/outputs.oip": tensorfile.dump([Tensor("label", "INT64", np.array([0, 1]))]),
 }
+OBJECTIVES = tuple(
+    SloStatus(
+        name=name, objective=0.999, latency=latency, days=30.0, budget=budget, severity=severity, reason="within or not"
+    )
+    for name, latency, budget, severity in (("availability", 0.0, 0.62, ""), ("<script>fast", 0.2, -1.5, "page"))
+)
 NAMES = ["fraud", "digits", "churn", "ranking", "pricing", "search", "spam", "demand", "risk", "support"]
 
 
@@ -292,6 +298,7 @@ def _declare(state: State, name: str, at: int) -> EndpointStatus:
         serving_revision=old if at == 0 else new,
         replicas=2,
         ready=2 if phase in ("ready", "updating") else 1,
+        slos=OBJECTIVES if at == 0 else (),
         url=f"http://127.0.0.1:8080/v2/models/{name}/infer",
         endpoint=endpoint,
         generation=2,

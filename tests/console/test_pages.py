@@ -45,6 +45,14 @@ def test_a_version_shows_its_golden_examples_and_what_it_was_made_of(console: Co
         assert words in text
 
 
+def test_an_endpoint_shows_its_objectives_and_what_is_left_of_their_budgets(console: Console):
+    with console.client() as client:
+        text, other = client.get(PAGES["endpoint"]).text, client.get("/console/endpoints/digits").text
+    for words in ("availability", "62 %", "-150 %", "99.9 %", "0.2 s", "page: ", "&lt;script&gt;fast"):
+        assert words in text
+    assert "Objectives" not in other
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_fits_both_widths_in_both_colours_without_complaints(chromium: Chromium, console: Console, name: str):
     open_page(chromium, console, name)

@@ -8,11 +8,12 @@ import pytest
 
 from argosy.control import recording
 from argosy.control.decide import Serving
-from argosy.control.recording import Recording, check_recordable
+from argosy.control.recording import Recording, check_recordable, kept
 from argosy.control.state import Declared
 from argosy.monitoring.recorder.told import Kept, Told, read_told, told_file
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument, MissingExtra
+from argosy.spec.monitor import Monitor
 from argosy.spec.payload import PayloadLog
 from argosy.spec.settings import Home, PayloadSettings, Settings
 from argosy.spec.signature import Signature, TensorSpec
@@ -97,3 +98,11 @@ def test_what_is_to_be_hidden_must_be_there(monkeypatch: pytest.MonkeyPatch):
 def test_an_object_store_that_nobody_knows_is_refused(store: str):
     with pytest.raises(InvalidArgument, match=r"payload\.store"):
         PayloadSettings(store=store)
+
+
+def test_segments_are_passed_on_and_profiles_need_no_log():
+    watched = Monitor(segments=("age",))
+    assert kept(Endpoint(name="s", model="s:1", monitor=watched)) == Kept(segments=("age",))
+    both = Endpoint(name="s", model="s:1", monitor=watched, payload=PayloadLog(sample=0.5))
+    assert kept(both) == Kept(payload=PayloadLog(sample=0.5), segments=("age",))
+    assert kept(Endpoint(name="s", model="s:1")) is None

@@ -1,27 +1,34 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.monitoring.alert import CALM, Alerts, Finding, advance, mute
+from argosy.monitoring.alert import CALM, Finding, advance, gathered
+
+KEY = "digits/slo/availability"
 
 
-def found(severity="page", key="digits/slo/availability"):
-    return {key: Finding(key=key, subject="digits", severity=severity, title="t", reason="r")}
+def one(severity="page", subject="availability", title="t"):
+    return Finding(endpoint="digits", kind="slo", subject=subject, severity=severity, title=title, reason="r")
 
 
-def run(*looks, state=None, start=0.0):
-    """Looks of (seconds after the last, what is found); the news of each."""
-    state, now, news = state or Alerts(), start, []
+def found(severity="page"):
+    return gathered([one(severity)])
+
+
+def run(*looks, going=None, muted=lambda now: (), start=0.0):
+    """Looks of (seconds after the last, what is found); the news of each, and what goes on."""
+    going, now, news = going or {}, start, []
     for after, findings in looks:
         now += after
-        notices, state = advance(findings, now, state)
-        news.append([notice.kind for notice in notices])
-    return news, state
+        turn = advance(findings, now, going, muted(now))
+        news.append([notice.kind for notice in turn.notices])
+        going = turn.going
+    return news, going
 
 
 def test_told_once_when_it_begins_and_once_when_it_ends():
-    news, state = run((0, found()), (10, found()), (10, {}), (CALM - 11, {}), (11, {}), (10, {}))
+    news, going = run((0, found()), (10, found()), (10, {}), (CALM - 11, {}), (11, {}), (10, {}))
     assert news == [["firing"], [], [], [], ["resolved"], []]
-    assert state.incidents == {}
+    assert going == {}
 
 
 def test_what_flaps_is_one_incident():
@@ -30,18 +37,42 @@ def test_what_flaps_is_one_incident():
 
 
 def test_it_worsens_once_and_does_not_get_better():
-    news, state = run((0, found("ticket")), (10, found("page")), (10, found("ticket")))
+    news, going = run((0, found("ticket")), (10, found("page")), (10, found("ticket")))
     assert news == [["firing"], ["worse"], []]
-    assert state.incidents["digits/slo/availability"].finding.severity == "page"
+    assert going[KEY].finding.severity == "page"
 
 
-def test_muted():
-    key = "digits/slo/availability"
-    news, _ = run((0, found()), (50, found()), (51, found()), state=mute(Alerts(), key, 100.0))
+def test_what_is_muted_is_told_if_the_mute_ends_first():
+    news, _ = run((0, found()), (50, found()), (51, found()), muted=lambda now: (KEY,) if now < 100 else ())
     assert news == [[], [], ["firing"]]
-    news, _ = run((0, found()), (10, {}), (CALM, {}), state=mute(Alerts(), key, 1e9))
+    news, _ = run((0, found()), (10, {}), (CALM, {}), muted=lambda now: (KEY,))
     assert news == [[], [], []]
-    assert mute(mute(Alerts(), key, 5.0), key, 0.0) == Alerts()
+
+
+def test_what_was_told_is_told_to_be_over_though_it_is_muted():
+    news, _ = run((0, found()), (10, found()), (CALM, {}), muted=lambda now: (KEY,) if now else ())
+    assert news == [["firing"], [], ["resolved"]]
+
+
+def test_incidents_of_an_endpoint_that_is_gone_are_over_at_once():
+    going = advance(found(), 0.0, {}).going
+    turn = advance({}, 5.0, going, endpoints={"fraud"})
+    assert ([each.kind for each in turn.notices], turn.going) == (["resolved"], {})
+    assert [each.ended for each in turn.ended] == [0.0]
+
+
+def test_the_worse_of_two_counts_and_the_title_stays():
+    both = gathered([one("ticket", title="a"), one("page", title="b"), one("ticket", title="c")])
+    assert [each.title for each in both.values()] == ["b"]
+    _, going = run((0, both), (1, gathered([one("page", title="c")])))
+    assert going[KEY].finding.title == "b"
+
+
+def test_a_key_is_readable_where_it_can_be():
+    assert one().key == KEY
+    hostile = one(subject="</a>\n/slo@x" * 90).key
+    assert len(hostile) == len("digits/slo/") + 16
+    assert hostile.removeprefix("digits/slo/").isalnum()
 
 
 looks = st.lists(st.tuples(st.floats(1, 400), st.sampled_from([{}, found("page"), found("ticket")])), max_size=40)

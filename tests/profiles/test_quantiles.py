@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argosy.profiles.quantiles import Sketches, merge, quantiles, sound
+from argosy.profiles.quantiles import FULL, Sketches, merge, quantiles, sound
 from argosy.spec.errors import InvalidArgument
 
 
@@ -38,3 +38,19 @@ def test_broken_sketches_are_refused_before_they_are_read(end, place, byte):
     altered[place] = byte
     with contextlib.suppress(InvalidArgument):
         assert len(quantiles(bytes(altered), [0.5])) <= 1
+
+
+@pytest.mark.parametrize("n", [FULL, FULL + 4096, 400_000])
+def test_a_busy_minute_keeps_its_error_and_its_weight(n: int):
+    values = np.random.default_rng(n).standard_normal((2, n))
+    values[1] = np.sort(values[1])
+    sketches = Sketches(2)
+    for start in range(0, n, 4096):
+        sketches.update(values[:, start : start + 4096])
+    at = np.linspace(0.01, 0.99, 99)
+    for one, column in zip(sketches.freeze(), values, strict=True):
+        assert sound(one)
+        found = quantiles(merge([one, sketch(0)]), list(at))
+        assert np.abs(np.searchsorted(np.sort(column), found) / n - at).max() < 0.025
+        double = quantiles(merge([one, sketch(1)]), [0.5])
+        assert double == pytest.approx([0], abs=0.1)

@@ -9,18 +9,25 @@ from argosy.serving.config import Address, ModelConfig, ReplicaConfig
 from argosy.serving.model import ServedModel
 from argosy.serving.server import Replica
 from argosy.spec.endpoint import Runtime
+from argosy.spec.tracing import Tracing
 from tests.serving.engines import identities
 
 
 class RunningReplica:
     """A replica in an event loop and thread of its own, with its addresses."""
 
-    def __init__(self, engines, runtime=None, inline=True, loader=None, grpc=True, folder=None):
+    def __init__(self, engines, runtime=None, inline=True, loader=None, grpc=True, folder=None, tracing=None):
         self._engines = engines
         self._inline = inline
         names = tuple(ModelConfig(name=name, package="-") for name in engines)
         http, rpc = [Address(path=str(folder / name)) if folder else Address() for name in ("h", "g")]
-        self.config = ReplicaConfig(models=names, runtime=runtime or Runtime(), http=http, grpc=rpc if grpc else None)
+        self.config = ReplicaConfig(
+            models=names,
+            runtime=runtime or Runtime(),
+            http=http,
+            grpc=rpc if grpc else None,
+            tracing=tracing or Tracing(),
+        )
         self._loader = loader
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run)

@@ -52,10 +52,12 @@ def test_what_is_packed_is_read(data: st.DataObject):
     table = requests(rows)
     ids = data.draw(st.lists(st.text() | st.binary(), min_size=len(rows), max_size=len(rows)))
     made = {side: data.draw(tensors(sum(rows))) for side in ("input", "output")}
-    frame = frames.packed(table, ids, [(side, side, name_of(a), a) for side, a in made.items()])
+    failures = [("internal", str(n)) for n in rows] if data.draw(st.booleans()) else []
+    frame = frames.packed(table, ids, [(side, side, name_of(a), a) for side, a in made.items()], failures)
     found = frames.read(*parts(frame))
     assert isinstance(found, Rows)
     assert found.requests.tobytes() == table.tobytes()
+    assert list(found.failures) == failures
     assert found.ids == [one if isinstance(one, str) else one.decode("latin-1") for one in ids]
     for side, arrays in (("input", found.inputs), ("output", found.outputs)):
         assert arrays[side].shape == made[side].shape

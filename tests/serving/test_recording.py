@@ -10,12 +10,12 @@ import pytest
 
 from argosy.engines.base import Engine
 from argosy.protocol.rest import Request
-from argosy.serving import frames, pipe, recording
+from argosy.serving import frames, pipe, recording, sender
 from argosy.serving.frames import HEAD, Hello, Orders
 from argosy.serving.model import ServedModel
 from argosy.serving.recording import Recording
 from argosy.spec.endpoint import Runtime
-from argosy.spec.errors import ArgosyError
+from argosy.spec.errors import ArgosyError, InvalidArgument
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Array, Tensor
 from argosy.store.payloads.record import Rows
@@ -83,10 +83,11 @@ class Recorder:
         found: list[dict[str, Any]] = []
         for rows in self.found:
             start = 0
-            for one, id in zip(rows.requests, rows.ids, strict=True):
+            failures = rows.failures or [None] * len(rows.ids)
+            for one, id, failure in zip(rows.requests, rows.ids, failures, strict=True):
                 where = slice(start, start := start + int(one["rows"]))
                 sides = {name: a[where] for side in (rows.inputs, rows.outputs) for name, a in side.items()}
-                found.append({"id": id, **{name: one[name] for name in one.dtype.names}, **sides})
+                found.append({"id": id, "failure": failure, **{name: one[name] for name in one.dtype.names}, **sides})
         return found
 
 
@@ -191,6 +192,23 @@ async def test_failures_are_kept_whatever_the_sample(recorder: Recorder):
     assert found["engine"]["x"].tolist() == [[-1, -1]]
     assert "y" not in found["engine"]
     assert found["shape"]["rows"] == 0
+    assert found["engine"]["failure"] == ("internal", "the model failed: ValueError: below 0")
+    assert found["shape"]["failure"][0] == "invalid_argument"
+    assert found["late"]["failure"] == ("deadline_exceeded", "the deadline passed before the request arrived")
+    assert found["unread"]["failure"] == ("internal", "")
+
+
+async def test_the_message_of_an_error_is_bounded(recorder: Recorder):
+    await recorder.start()
+    served = model(recorder)
+    await ordered(served)
+    served.refused("long", InvalidArgument("x" * 10_000))
+    served.refused("short", InvalidArgument("y"))
+    await ask(served, row(1), "good")
+    await served.close()
+    await until(lambda: len(recorder.requests) == 3)
+    found = {one["id"]: one["failure"] for one in recorder.requests}
+    assert found == {"long": ("invalid_argument", "x" * 500), "short": ("invalid_argument", "y"), "good": None}
 
 
 @pytest.mark.parametrize("inline", [True, False])
@@ -237,6 +255,7 @@ async def test_a_recorder_that_does_not_read_costs_records_and_no_request(
 ):
     monkeypatch.setattr(pipe, "MOST_BYTES", 2**20)
     monkeypatch.setattr(recording, "BLOCK_BYTES", 2**18)
+    monkeypatch.setattr(sender, "BLOCK_BYTES", 2**18)
     monkeypatch.setattr(pipe, "_SEND", 2**16)
     await recorder.start()
     recorder.reading.clear()
@@ -266,13 +285,13 @@ async def test_a_recorder_that_died_is_found_again(recorder: Recorder):
     served = model(recorder)
     await ordered(served)
     recorder.stop()
-    await until(lambda: log_of(served)._pipe._socket is None)
+    await until(lambda: log_of(served)._sender._pipe._socket is None)
     recorder.path.unlink(missing_ok=True)
     await ask(served, row(1), "lost")
     served.batcher.tap.flush()
-    assert log_of(served).dropped == 1
+    await until(lambda: log_of(served).dropped == 1)
     await recorder.start()
-    await until(lambda: log_of(served)._pipe._socket is not None)
+    await until(lambda: log_of(served)._sender._pipe._socket is not None)
     await ask(served, row(2), "kept")
     await served.close()
     await until(lambda: recorder.requests)

@@ -1,9 +1,11 @@
 """The tap hands every engine call to the watchers once, never waits, and drops what it cannot hold."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 
 from argosy.serving import tap
 from argosy.serving.job import Job
@@ -58,3 +60,14 @@ async def test_bytes_are_bounded_too() -> None:
     one.put([job(1)], 1, {}, [np.zeros(1, "u1")], None)
     assert one.dropped == 1
     one.close()
+
+
+@pytest.mark.parametrize("inner", [(), (3,), (0,), (2, 4000)])
+@pytest.mark.parametrize("dtype", ["f4", "i8", "O"])
+def test_arrays_are_joined_as_numpy_would(inner: tuple[int, ...], dtype: str):
+    arrays = [np.arange(n * math.prod(inner)).reshape(n, *inner).astype(dtype) for n in (1, 2, 1, 3)]
+    for some in (arrays, arrays[:1], [array[:, ::-1] if inner else array for array in arrays]):
+        whole = np.concatenate(some)
+        found = tap.joined(some)
+        assert (found.shape, found.dtype) == (whole.shape, whole.dtype)
+        assert (found == whole).all()

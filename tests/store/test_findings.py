@@ -80,3 +80,13 @@ def test_a_mute_stays_when_the_alert_is_written_again_and_is_in_the_history(data
     assert entry.body == {"alert": "other@2", "until": 99.0}
     with pytest.raises(NotFound):
         alerts.mute(database, "none", 99.0, Cause())
+
+
+def test_a_subject_is_printable_short_and_one_of_its_own():
+    assert findings.subject("age of house") == "age of house"
+    long = [findings.subject("x" * 10_000 + end) for end in "ab"]
+    assert long[0] != long[1]
+    assert max(len(name) for name in long) <= 200
+    odd = [findings.subject(f"a{sign}b") for sign in "\0\n\x1b\ud800"]
+    assert len(set(odd)) == 4
+    assert all(name.isprintable() for name in odd)

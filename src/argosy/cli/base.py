@@ -42,13 +42,16 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 
 class Group(click.Group):
-    """A group that offers the nearest name when a command is unknown."""
+    """A group that offers the nearest name when a command is unknown. One that does something by itself understands
+    `--debug`, too."""
 
     command_class = Command
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs["context_settings"] = CONTEXT | (kwargs.get("context_settings") or {})
         super().__init__(*args, **kwargs)
+        if self.invoke_without_command:
+            self.params.append(_debug_option())
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

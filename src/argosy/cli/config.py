@@ -23,22 +23,37 @@ def config(as_json: bool) -> None:
     """
     import msgspec
 
+    from argosy.spec.alerts import shown
     from argosy.spec.settings import effective, home
 
     place = home()
     settings, origin = effective(place)
     sections = cast("dict[str, dict[str, Any]]", msgspec.to_builtins(settings))
+    sections["alerts"] = {name: shown(sink) for name, sink in settings.alerts.items()}
     values = {f"{section}.{key}": value for section, keys in sections.items() for key, value in keys.items()}
     found = {name: {"value": hide(value), "origin": origin[name]} for name, value in values.items()}
 
     def render() -> None:
         click.echo(f"home  {place.root}\n")
         rows = [
-            (name, entry["value"] if entry["value"] != "" else "-", entry["origin"]) for name, entry in found.items()
+            (name, _told(entry["value"]) if entry["value"] != "" else "-", entry["origin"])
+            for name, entry in found.items()
         ]
         table(("setting", "value", "from"), rows)
 
     emit({"home": str(place.root), "settings": found}, as_json, render)
+
+
+def _told(value: Any) -> Any:
+    """A sink in one cell."""
+    if not isinstance(value, dict):
+        return value
+    fields = cast("dict[str, Any]", value)
+    return ", ".join(f"{name} {_cell(told)}" for name, told in fields.items() if told)
+
+
+def _cell(value: Any) -> str:
+    return " ".join(cast("tuple[str, ...]", value)) if isinstance(value, tuple) else str(value)
 
 
 def hide(value: Any) -> Any:

@@ -27,10 +27,21 @@ def read(files: tuple[str, ...]) -> list[Endpoint]:
             if endpoint.name in found:
                 raise InvalidArgument(f"{_where(file)} declares '{endpoint.name}', as {found[endpoint.name]} does")
             found[endpoint.name] = _where(file)
-            endpoints.append(endpoint)
+            endpoints.append(_placed(endpoint, Path.cwd() if file == "-" else Path(file).absolute().parent))
     if not endpoints:
         raise InvalidArgument(f"{', '.join(map(_where, files))} declares no endpoint")
     return endpoints
+
+
+def _placed(endpoint: Endpoint, folder: Path) -> Endpoint:
+    """With its reference as an absolute path; in the file it is relative to the file."""
+    import msgspec
+
+    monitor = endpoint.monitor
+    if monitor is None or not monitor.reference:
+        return endpoint
+    path = str(folder / Path(monitor.reference).expanduser())
+    return msgspec.structs.replace(endpoint, monitor=msgspec.structs.replace(monitor, reference=path))
 
 
 def _where(file: str) -> str:

@@ -11,6 +11,7 @@ from argosy.cli.base import Command, json_option
 from argosy.cli.output import emit, progress, table
 
 if TYPE_CHECKING:
+    from argosy.demo.loop import Loop
     from argosy.demo.stage import Figures, Stage
 
 COLUMNS = ("model", "engine", "rows", "a request", "result", "p50 ms", "p99 ms", "requests/s", "rows/s", "")
@@ -19,8 +20,9 @@ COLUMNS = ("model", "engine", "rows", "a request", "result", "p50 ms", "p99 ms",
 @click.command(cls=Command)
 @click.option("--once", is_flag=True, help="End after the results instead of staying up.")
 @click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="Where it lives; a temporary folder.")
+@click.option("--drift", is_flag=True, help="The world moves, and the model follows: about two minutes, then it ends.")
 @json_option
-def demo(once: bool, home: Path | None, as_json: bool) -> None:
+def demo(once: bool, home: Path | None, drift: bool, as_json: bool) -> None:
     """Deploy three real models and send them real data through the gateway.
 
     A scikit-learn classifier on handwritten digits, a LightGBM model on a table with missing values, and a network that
@@ -28,13 +30,24 @@ def demo(once: bool, home: Path | None, as_json: bool) -> None:
     platform of its own, on free ports. The exit status is 0 if every model is as good as it should be. JSON: a list
     of {name, score, good, p50_ms, p99_ms, requests_per_second, rows_per_second, …}.
 
+    With --drift a model of the mornings' flights is asked about the evenings': the estimate without labels falls,
+    labels come and agree, a trigger retrains, the next version is rolled out, quality returns. The exit status is 0 if
+    the loop has closed. JSON: {links: [{name, told, held}], stretches: [{flights, version, rows, estimated, realised}],
+    reference, seconds}.
+
     \b
     Example:
       argosy demo --once
+      argosy demo --drift
     """
     from argosy.demo import PARTS, needs
     from argosy.demo.stage import stage
 
+    if drift:
+        if once:
+            raise click.UsageError("--drift ends by itself: leave --once out")
+        _drift(home, as_json)
+        return
     needs.check()
 
     with stage(home, lambda line: click.echo(line, err=True)) as running:
@@ -44,6 +57,34 @@ def demo(once: bool, home: Path | None, as_json: bool) -> None:
             _stay(running, as_json)
     if not all(one.good for one in found):
         raise click.exceptions.Exit(1)
+
+
+def _drift(home: Path | None, as_json: bool) -> None:
+    from argosy.demo import needs
+    from argosy.demo.loop import Player
+    from argosy.demo.stage import stage
+
+    needs.check_drift()
+
+    def report(line: str) -> None:
+        click.echo(line, err=True)
+
+    with stage(home, report) as running:
+        found = Player(running.home, running.key, report).play()
+        emit(found, as_json, lambda: _print_loop(found))
+    if not found.closed:
+        raise click.exceptions.Exit(1)
+
+
+def _print_loop(found: "Loop") -> None:
+    click.echo()
+    rows = [(one.flights, one.version, one.rows, one.estimated, one.realised) for one in found.stretches]
+    table(("flights", "version", "rows", "AUROC estimated without labels", "AUROC by labels"), rows)
+    click.echo()
+    table(("link", "", "what was seen"), [(one.name, "ok" if one.held else "fail", one.told) for one in found.links])
+    broken = next((one.name for one in found.links if not one.held), "")
+    said = "the loop has closed" if found.closed else f"the loop is broken at '{broken}'"
+    click.echo(f"\n{said}, after {found.seconds:.0f} s")
 
 
 def _play(running: "Stage", name: str) -> "Figures":

@@ -25,41 +25,46 @@ LEAST_ROWS = 30
 @click.command(cls=Command)
 @click.argument("name")
 @click.option("--since", metavar="TIME", default="1h", show_default=True, help="30m, 12h, 7d, or 2026-01-31T15:00.")
+@click.option("--segment", metavar="COLUMN=VALUE", default="", help="Only these rows, as in region=EU.")
 @click.option("--fail", is_flag=True, help="Exit with 11 where a column has drifted.")
 @json_option
-def drift(name: str, since: str, fail: bool, as_json: bool) -> None:
+def drift(name: str, since: str, segment: str, fail: bool, as_json: bool) -> None:
     """Compare what an endpoint was asked and answered lately with the data its model was pushed with.
 
     Works without a platform, on what was recorded of the version that serves; 'payload: {}' in the declaration
     records. A column has drifted where the evidence is strong (at most 5 % of those named are named falsely) and the
     effect matters (even the lower end of its 90 % interval lies above its margin). Evidence is an e-value: it grows
     beyond 1 by chance as rarely as one wins such odds in a fair game. Columns that are
-    redacted, or that name each row (an id, an e-mail), are not compared. JSON: {endpoint, version, since, until, rows,
+    redacted, or that name each row (an id, an e-mail), are not compared. A segment, of the columns that
+    monitor.segments declares, is compared with its own past. JSON: {endpoint, version, segment, since, until, rows,
     drifted, columns: [{column, side, rows, effects, statistics, e, drifted}]}.
 
     \b
     Example:
       argosy drift flights --since 24h
       argosy drift flights --since 1h --fail
+      argosy drift flights --since 1h --segment origin=JFK
     """
     from argosy.monitoring.drift.compare import compare
-    from argosy.monitoring.drift.reference import baseline, window
+    from argosy.monitoring.drift.reference import baseline, before, window
 
     now = datetime.now(UTC)
     version, package = _served(name)
-    base = baseline(package)
-    profile = window(place().profiles, name, version, base, moment(since, now, "--since"), now)
-    if profile.rows < LEAST_ROWS:
-        raise Conflict(
-            f"only {profile.rows} rows were recorded of '{name}' version {version} in this time; "
-            f"{LEAST_ROWS} are the least to compare: look further back with --since"
-        )
-    found = compare(base.where, base.counts, base.came(profile))
+    base, begin = baseline(package), moment(since, now, "--since")
+    profile = window(place().profiles, name, version, base, begin, now, segment)
+    _enough(profile.rows, f"of '{name}' version {version} in this time", "look further back with --since")
+    counts = base.counts
+    if segment:
+        past = before(place().profiles, name, version, base, begin, segment)
+        _enough(past.rows if past else 0, f"of '{segment[:80]}' before this time", "look less far back with --since")
+        counts = base.came(past) if past else counts
+    found = compare(base.where, counts, base.came(profile))
     sides = {column.name: column.side for column in base.layout.columns}
     drifted = [one.column for one in found if one.drifted]
     told = {
         "endpoint": name,
         "version": version,
+        "segment": segment,
         "since": _spoken(profile.start),
         "until": _spoken(profile.end),
         "rows": profile.rows,
@@ -70,11 +75,17 @@ def drift(name: str, since: str, fail: bool, as_json: bool) -> None:
     def render() -> None:
         rows = [(one.column, sides[one.column], f"{one.rows:,}", *_cells(one)) for one in found]
         table(("column", "side", "rows", "effect", "evidence", "verdict"), rows, empty="no column has a distribution")
-        click.echo(f"{profile.rows:,} rows of version {version}, {told['since']} to {told['until']}", err=True)
+        of = f"version {version}" + (f" with {segment}" if segment else "")
+        click.echo(f"{profile.rows:,} rows of {of}, {told['since']} to {told['until']}", err=True)
 
     emit(told, as_json, render)
     if fail and drifted:
         click.get_current_context().exit(DRIFTED)
+
+
+def _enough(rows: int, what: str, advice: str) -> None:
+    if rows < LEAST_ROWS:
+        raise Conflict(f"only {rows} rows were recorded {what}; {LEAST_ROWS} are the least to compare: {advice}")
 
 
 def _served(name: str) -> "tuple[str, Package]":

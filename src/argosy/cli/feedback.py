@@ -96,6 +96,41 @@ def show(endpoint: str, decision: str, score: str, regression: bool, by: Literal
     emit({"step": made, "cohorts": rows}, as_json, render)
 
 
+@feedback.command(cls=Command)
+@click.argument("endpoint")
+@click.option("--since", metavar="TIME", help="Predictions from then on: 30m, 12h, 7d, or 2026-01-31T15:00 in UTC.")
+@click.option("--until", metavar="TIME", help="Predictions before then.")
+@click.option("--version", default="", metavar="NUMBER", help="Of this version of the model alone.")
+@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Write there.")
+@json_option
+def export(endpoint: str, since: str | None, until: str | None, version: str, output: Path, as_json: bool) -> None:
+    """Write predictions with their labels to a file, to train on: .parquet, .csv or .jsonl.
+
+    Columns: request_id, row, time, version, weight, the inputs and outputs as the log has them (input.age), label and
+    label_time. Of several labels the one that counts is taken. JSON: {rows, broken}.
+
+    \b
+    Example:
+      argosy feedback export flights --since 7d --output labelled.parquet
+    """
+    from argosy.cli.payload import moment
+    from argosy.monitoring.feedback.export import Span
+    from argosy.monitoring.feedback.export import export as write
+    from argosy.monitoring.feedback.shelf import Shelf
+    from argosy.spec.endpoint import check_name
+
+    home, now = place(), datetime.now(UTC)
+    span = Span(
+        since=moment(since, now, "--since") if since else None,
+        until=moment(until, now, "--until") if until else None,
+        version=version,
+    )
+    found = write(Shelf(home.feedback, check_name(endpoint, "endpoint")), home.payloads, output, span)
+    for broken in found.broken:
+        click.echo(f"a broken file was put aside: {broken.key} ({broken.reason})", err=True)
+    emit(found, as_json, lambda: click.echo(f"{found.rows:,} labelled rows written to {output}"))
+
+
 def _row(cohort: Any, mature: float) -> dict[str, Any]:
     return {
         "version": cohort.version,

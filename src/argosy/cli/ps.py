@@ -16,7 +16,8 @@ from argosy.cli.output import emit, size, table
 def ps(name: str | None, as_json: bool) -> None:
     """List endpoints and replicas; with NAME, those of one endpoint.
 
-    JSON: {endpoints: [{name, state, reason, model, version, digest, revision, serving, replicas, ready, url, …}],
+    JSON: {endpoints: [{name, state, reason, model, version, digest, revision, serving, replicas, ready, url,
+    slos: [{name, objective, latency, days, budget, severity, reason}], …}],
     replicas: [{id, endpoint, revision, version, phase, pid, started, restarts, memory, …}],
     recorder: {pid, records, dropped, waiting, problem, …} or null}.
 
@@ -43,6 +44,9 @@ def _print(endpoints: list[dict[str, Any]], replicas: list[dict[str, Any]], reco
     for one in endpoints:
         if one["reason"]:
             click.echo(f"{one['name']}: {one['reason']}")
+    if objectives := [_objective(one["name"], slo) for one in endpoints for slo in one.get("slos", ())]:
+        click.echo()
+        table(("endpoint", "objective", "good", "budget left", "now"), objectives)
     if replicas:
         click.echo()
         lines = [
@@ -61,6 +65,13 @@ def _print(endpoints: list[dict[str, Any]], replicas: list[dict[str, Any]], reco
     if recorder:
         problem = f"; {recorder['problem']}" if recorder["problem"] else ""
         click.echo(f"\nrecorder: {recorder['records']:,} requests kept, {recorder['dropped']:,} dropped{problem}")
+
+
+def _objective(endpoint: str, slo: dict[str, Any]) -> tuple[str, ...]:
+    within = f" within {slo['latency']:g} s" if slo["latency"] else ""
+    good = f"{100 * slo['objective']:.8g}%{within}, {slo['days']:g} days"
+    now = f"{slo['severity']}: {slo['reason']}" if slo["severity"] else slo["reason"]
+    return endpoint, slo["name"], good, f"{slo['budget']:.0%}", now
 
 
 def age(seconds: float) -> str:

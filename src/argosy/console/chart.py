@@ -199,7 +199,7 @@ def overlay(reference: Sequence[float], current: Sequence[float], labels: Sequen
         parts.append(_box("bar stable", x + 1, y(old), max(wide - 2, 1), y(0) - y(old)))
         told = f"{name}: reference {old:.2%}, current {new:.2%}"
         parts.append(_box("hover", x, TOP, wide, HEIGHT - TOP - BOTTOM, told))
-        if place % max(1, math.ceil(count / 6)) == 0:
+        if place % max(1, math.ceil(count / 5)) == 0:
             parts.append(f'<text class="tick mid" x="{x + wide / 2:.1f}" y="{HEIGHT - 4}">{escape(name[:14])}</text>')
     steps = "".join(f"V{y(new):.1f}h{wide:.1f}" for new in current)
     parts.append(f'<path class="line candidate" d="M{LEFT},{y(0):.1f}{steps}V{y(0):.1f}"/>')

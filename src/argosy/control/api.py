@@ -16,6 +16,7 @@ from starlette.routing import Route as Served
 
 import argosy
 from argosy.control import (
+    alert_api,
     endpoint_api,
     feedback_api,
     history_api,
@@ -27,9 +28,11 @@ from argosy.control import (
     rollout_api,
     token,
     traffic_api,
+    trigger_api,
 )
 from argosy.control.jobs import api as jobs_api
 from argosy.control.route import Call, Route, Services
+from argosy.control.telemetry.page import CONTENT_TYPE, Page
 from argosy.spec import strict
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import (
@@ -57,6 +60,8 @@ ROUTES = (
     *live_api.ROUTES,
     *traffic_api.ROUTES,
     *jobs_api.ROUTES,
+    *alert_api.ROUTES,
+    *trigger_api.ROUTES,
 )
 MAX_BODY = 1024 * 1024
 BODY_SECONDS = 10.0
@@ -85,6 +90,20 @@ def application(
 
         return answer
 
+    async def measured(request: Request) -> Response:
+        """`/metrics`, for the control token or the one that opens nothing else."""
+        try:
+            check_host(request, any_host)
+            given = request.headers.get("authorization", "")
+            if not (token.matches(given, secret) or token.matches(given, scraper)):
+                raise Unauthenticated("/metrics needs a token: Authorization: Bearer <metrics.token>")
+            return Response(await page.render(), media_type=CONTENT_TYPE)
+        except ArgosyError as error:
+            return failed(error)
+        except Exception:
+            return _bug(request)
+
+    page, scraper = Page(services), token.ensure_metrics(services.home)
     description = _json(openapi.document(ROUTES, argosy.__version__), 200)
 
     async def described(_: Request) -> Response:
@@ -94,6 +113,7 @@ def application(
         Served(each.path, guarded(_handler(each, services)), methods=[each.method]) for each in ROUTES
     ]
     routes.append(Served("/openapi.json", guarded(described), methods=["GET"]))
+    routes.append(Served("/metrics", measured, methods=["GET"]))
     return Starlette(routes=[*routes, *pages], exception_handlers={404: _no_route, 405: _no_method})
 
 

@@ -12,13 +12,14 @@ import msgspec
 from argosy.control.decide import Action, Observation, Remove, Route, Scale, Seen, Serving, Wanted, decide, unchanged
 from argosy.control.judge import Judge
 from argosy.control.metrics import asked
+from argosy.control.passes import Passes
 from argosy.control.recording import Recording
 from argosy.control.rollouts import Rollouts
 from argosy.control.room import Room
 from argosy.control.routing import api_keys, endpoint_route
 from argosy.control.scaling import Scaler
 from argosy.control.state import Declared, State
-from argosy.control.status import EndpointStatus, Facts, ReplicaStatus, replica_status, status
+from argosy.control.status import EndpointStatus, Facts, ReplicaStatus, SloStatus, replica_status, status
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import ApiKey, EndpointRoute
 from argosy.gateway.traffic import Traffic
@@ -36,11 +37,13 @@ GATEWAY_RETRY = 2.0
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
-    """What the last pass saw. `number` is that of the pass; `error` is what kept it from doing all of its work."""
+    """What the last pass saw. `number` is that of the pass; `replaced` counts replicas that had to be replaced, by
+    endpoint and revision; `error` is what kept it from doing all of its work."""
 
     number: int = 0
     endpoints: dict[str, EndpointStatus] = {}
     replicas: tuple[ReplicaStatus, ...] = ()
+    replaced: dict[tuple[str, str], int] = {}
     error: str = ""
 
 
@@ -52,8 +55,10 @@ class Controller:
     ) -> None:
         self.view = View()
         self.scaler = Scaler(self.traffic)
+        self.passes = Passes()
         self.room: Room | None = None
         self.recording: Recording | None = None
+        self.slos: Callable[[str], tuple[SloStatus, ...]] = lambda name: ()
         self.judge = Judge(Rollouts(state.database), self.traffic)
         self._state, self._keys = state, keys
         self._target, self._gateway, self._settings = target, gateway, settings
@@ -67,6 +72,11 @@ class Controller:
         self._applied: tuple[list[EndpointRoute], tuple[ApiKey, ...]] | None = None
         self._gateway_after = 0.0
         self._url = ""
+
+    @property
+    def declared(self) -> list[Declared]:
+        """What was declared at the last pass, with the rollouts."""
+        return self._declared
 
     @property
     def gateway_url(self) -> str:
@@ -96,11 +106,14 @@ class Controller:
         """Pass after pass, until cancelled. A pass that fails is told in the view and tried again."""
         while True:
             self._wake.clear()
+            began, good = time.perf_counter(), False
             try:
                 await self.step()
+                good = True
             except Exception as error:
                 LOG.exception("a pass of the controller failed; the next one tries again")
                 await self._publish(msgspec.structs.replace(self.view, number=self._begun, error=_told(error)))
+            self.passes.note(time.perf_counter() - began, good)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK):
                     await self._wake.wait()
@@ -251,6 +264,10 @@ class Controller:
         """What the gateway has counted, by endpoint and revision. Raises Unavailable."""
         return await self._gateway.stats()
 
+    async def gateway_stats(self, pattern: str) -> dict[str, float]:
+        """Envoy's own statistics whose names match. Raises Unavailable."""
+        return await self._gateway.process.admin.stats(pattern)
+
     async def _note_address(self) -> None:
         host, port = await self._gateway.address()
         scheme = "https" if self._gateway.config.tls else "http"
@@ -267,6 +284,7 @@ class Controller:
             number=self._begun,
             endpoints={each.endpoint.name: self._status(each, standings, error) for each in self._declared},
             replicas=tuple(sorted(replicas, key=lambda each: each.id)),
+            replaced={(self._revisions[key].endpoint, key): each.replaced for key, each in standings.items()},
             error=error,
         )
 
@@ -283,6 +301,7 @@ class Controller:
                 now=time.time(),
                 wanted=self.scaler.replicas(declared),
                 scaling=self.scaler.reason(name),
+                slos=self.slos(name),
             )
         )
 

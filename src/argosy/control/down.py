@@ -11,6 +11,7 @@ from argosy.control.announce import control_file
 from argosy.control.jobs import runner
 from argosy.control.lock import LEADS, WAITS, Lock, holder
 from argosy.control.place import gateway_config
+from argosy.control.triggers import command as commands
 from argosy.spec.errors import ArgosyError, Unavailable
 from argosy.spec.settings import Home, Settings
 from argosy.targets.launch import folder
@@ -54,6 +55,7 @@ async def _clean(home: Home, settings: Settings, report: Callable[[str], None]) 
     await asyncio.to_thread(strays.end, list(runner.processes(home).values()), runner.DRAIN)
     await asyncio.to_thread(room.clear, home)
     await asyncio.to_thread(recording.clear, home)
+    await asyncio.to_thread(commands.end, home)
     processes, drain = await asyncio.to_thread(strays.replicas, home)
     await asyncio.to_thread(strays.end, processes, drain)
     left = control_file(home).exists()

@@ -9,10 +9,13 @@ from argosy.control.declared_keys import Desk, ShownKey
 from argosy.control.fit import check_fits, machine
 from argosy.control.honoured import check_honoured
 from argosy.control.plan import Plan, plan
+from argosy.control.quality import reference
+from argosy.control.quality.check import check_monitorable
 from argosy.control.recording import check_recordable
 from argosy.control.revision import revision_of
 from argosy.control.route import Call, Route, Services
 from argosy.control.status import EndpointStatus
+from argosy.packaging.package import open_package
 from argosy.spec.endpoint import Endpoint, check_name
 from argosy.spec.errors import InvalidArgument
 from argosy.store.ledger import Cause
@@ -85,15 +88,16 @@ class Deleted(msgspec.Struct, frozen=True, kw_only=True):
 async def put(call: Call) -> Deployed:
     """Declare an endpoint. The model reference is resolved now; the same declaration again tries again what failed."""
     services, query = call.services, call.query
-    desk = Desk(services.state.database, call.body)
-    found, revision = await asyncio.to_thread(_planned, services, call.body, desk)
+    endpoint = await asyncio.to_thread(reference.pinned, call.body)
+    desk = Desk(services.state.database, endpoint)
+    found, revision = await asyncio.to_thread(_planned, services, endpoint, desk)
     await services.controller.retry(revision.id)
     write = functools.partial(services.state.declare, cause=query.cause, expected=query.generation, keys=desk)
-    declared = await asyncio.to_thread(write, call.body, revision)
+    declared = await asyncio.to_thread(write, endpoint, revision)
     found = msgspec.structs.replace(found, keys=desk.did)
     if declared.generation == found.generation:
         found = msgspec.structs.replace(found, action="settings" if desk.did else "nothing", changes=())
-    status = await services.controller.wait(call.body.name, query.wait)
+    status = await services.controller.wait(endpoint.name, query.wait)
     own = next((each for each in desk.shown if not each.declared), None)
     return Deployed(
         endpoint=status,
@@ -107,8 +111,9 @@ async def put(call: Call) -> Deployed:
 
 async def planned(call: Call) -> Plan:
     """What declaring this would change. Nothing is written."""
-    desk = Desk(call.services.state.database, call.body)
-    found, _ = await asyncio.to_thread(_planned, call.services, call.body, desk)
+    endpoint = await asyncio.to_thread(reference.pinned, call.body)
+    desk = Desk(call.services.state.database, endpoint)
+    found, _ = await asyncio.to_thread(_planned, call.services, endpoint, desk)
     return found
 
 
@@ -117,6 +122,8 @@ def _planned(services: Services, endpoint: Endpoint, desk: Desk) -> tuple[Plan, 
     check_fits(endpoint, [each.endpoint for each in services.state.endpoints()], machine())
     version = services.store.registry.resolve(endpoint.model)
     check_recordable(endpoint, version.manifest.signature)
+    if endpoint.monitor is not None:
+        check_monitorable(services.home, endpoint, open_package(services.store.unpacked(version.digest)))
     declared, keys = services.state.endpoint(endpoint.name), desk.plan()
     if declared is None:
         return plan(None, "", 0, endpoint, version, keys), revision_of(endpoint, version)

@@ -7,10 +7,10 @@ from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.scaling import WaitingRoom
 from argosy.spec.settings import Settings
+from argosy.spec.trigger import Command
 
 PENDING: dict[str, Callable[[Endpoint], bool]] = {
     "waiting without replicas.min of 0": lambda endpoint: endpoint.waiting != WaitingRoom() and not may_sleep(endpoint),
-    "slos": lambda endpoint: bool(endpoint.slos),
 }
 """Setting → whether a declaration makes use of it."""
 
@@ -23,8 +23,19 @@ def check_honoured(endpoint: Endpoint, settings: Settings) -> None:
             "prometheus.url in config.yaml (or ARGOSY_PROMETHEUS_URL), as in http://127.0.0.1:9090, and start the "
             "platform again"
         )
+    if settings.control.expose and not settings.triggers.commands:
+        _check_commands(endpoint)
     if found := [name for name, used in PENDING.items() if used(endpoint)]:
         raise InvalidArgument(
             f"endpoint '{endpoint.name}' declares what this platform does not act upon: {', '.join(found)}; "
             "leave it out"
+        )
+
+
+def _check_commands(endpoint: Endpoint) -> None:
+    if one := next((each for each in endpoint.triggers if isinstance(each.run, Command)), None):
+        raise InvalidArgument(
+            f"endpoint '{endpoint.name}': the trigger '{one.name}' runs a command, and the control API is open to "
+            "other machines: set triggers.commands in config.yaml if whoever has its token may run programs here, or "
+            "let the trigger call a webhook"
         )

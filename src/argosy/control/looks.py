@@ -1,146 +1,84 @@
-"""Looks now and then for drift in what was recorded, remembers the evidence, and writes findings and alerts."""
+"""Looks now and then for drift in what was recorded, remembers the evidence, writes findings and reports what is
+wrong."""
 
 import asyncio
-import hashlib
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
+from argosy.control.drift import rows
+from argosy.control.drift.judge import Judged, Watched, judge
+from argosy.control.drift.past import Past, past
+from argosy.control.drift.rows import Remembered, Rows
+from argosy.control.incidents import Incidents
 from argosy.control.state import Declared, State
+from argosy.monitoring import alert
 from argosy.monitoring.drift import memory
-from argosy.monitoring.drift.detector import Finding as Column
-from argosy.monitoring.drift.detector import Look, look, start
-from argosy.monitoring.drift.reference import Baseline, baseline, fitting
+from argosy.monitoring.drift.budget import run_length
+from argosy.monitoring.drift.detector import start
+from argosy.monitoring.drift.reference import Baseline, baseline
 from argosy.packaging.package import open_package
 from argosy.profiles import shelf
 from argosy.profiles.layout import Floats
 from argosy.spec.errors import ArgosyError, InvalidArgument, NotFound
-from argosy.store import alerts, findings
-from argosy.store.alerts import Alert
+from argosy.spec.monitor import Monitor
+from argosy.spec.payload import PayloadLog
+from argosy.store import findings
+from argosy.store.durable import replace, storage
 from argosy.store.findings import Finding
 from argosy.store.store import Store
 from argosy.targets.base import Revision
 
 LOG = logging.getLogger(__name__)
+SOURCE = "drift"
 LATE = 120
 """Seconds after the end of a window until its last minute is certainly on disk."""
-QUARTER = 90 * 86400
-"""Seconds between false alarms of one model, at least, on average."""
+MOST_SEGMENTS = 128
+"""Segments that are looked at: those that were, then those with most rows."""
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """What is remembered of an endpoint between looks: of which version and reference, until when it was looked at
-    (seconds since 1970), the detector's state, and the alerts that fire, by column."""
+    (seconds since 1970), and the detectors' states: of all rows column by column, of each segment, of whole rows."""
 
     version: str
     layout: str
     until: float
-    state: bytes
-    firing: dict[str, Alert] = {}
-
-
-class Judged(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be written after a look."""
-
-    findings: tuple[Finding, ...]
-    alerts: tuple[Alert, ...]
-    kept: Kept
-
-
-def judge(
-    endpoint: str, version: str, base: Baseline, kept: Kept | None, counts: Floats, end: float, every: int
-) -> Judged:
-    """One window (D, C) that ended at `end`, of looks `every` so many seconds. Another version or reference begins
-    anew, and its alerts are over."""
-    over: tuple[Alert, ...] = ()
-    if kept is not None and (kept.version, kept.layout) != (version, base.layout.digest):
-        over, kept = resolved(kept.firing, end), None
-    before = memory.load(base.where, base.counts, kept.state) if kept else start(base.where, base.counts)
-    begin = kept.until if kept else end - every
-    found, state = look(base.where, before, counts, base.counts, run_length=QUARTER / every)
-    firing = dict(kept.firing) if kept else {}
-    changed = [*over]
-    for one in found.findings:
-        if one.alarm:
-            firing[one.column] = _alert(endpoint, version, one, end)
-            changed.append(firing[one.column])
-        elif not one.drifted and one.column in firing:
-            changed += resolved({one.column: firing.pop(one.column)}, end)
-    return Judged(
-        findings=_findings(endpoint, version, found, (begin, end)),
-        alerts=tuple(changed),
-        kept=Kept(version=version, layout=base.layout.digest, until=end, state=memory.dump(state), firing=firing),
-    )
-
-
-def resolved(firing: Mapping[str, Alert], at: float) -> tuple[Alert, ...]:
-    """These alerts, over."""
-    return tuple(msgspec.structs.replace(each, state="resolved", until=at) for each in firing.values())
-
-
-def _findings(endpoint: str, version: str, found: Look, span: tuple[float, float]) -> tuple[Finding, ...]:
-    return tuple(
-        Finding(
-            endpoint=endpoint,
-            version=version,
-            kind="drift",
-            subject=one.column,
-            at=span[1],
-            window_start=span[0],
-            window_end=span[1],
-            rows=one.rows,
-            effect=float(one.effects[0].value),
-            low=float(one.effects[0].low),
-            high=float(one.effects[0].high),
-            log_e=math.log(one.run_length) if one.run_length > 0 else None,
-            verdict="drift" if one.drifted else "no drift",
-            detail={"margin": one.effects[0].margin, "text": _text(one)},
-        )
-        for one in found.findings
-        if one.effects
-    )
-
-
-def _text(one: Column) -> str:
-    effect = one.effects[0]
-    return f"{effect.name} {effect.value:.3f} ({effect.low:.3f} to {effect.high:.3f}) over {one.rows:,} rows"
-
-
-def _alert(endpoint: str, version: str, one: Column, at: float) -> Alert:
-    column = hashlib.sha256(one.column.encode()).hexdigest()[:12]
-    return Alert(
-        id=f"{endpoint}/drift/{column}@{at:.0f}",
-        endpoint=endpoint,
-        kind="drift",
-        subject=one.column,
-        severity="ticket",
-        state="firing",
-        since=at,
-        text=f"'{one.column}' of version {version} has drifted: {_text(one)}",
-    )
+    state: bytes = b""
+    segments: dict[str, bytes] = {}
+    rows: Remembered | None = None
 
 
 class Looks:
     """The task of a platform. It looks `every` so many seconds, in a thread, never in the loop; `clock` gives seconds
     since 1970."""
 
-    def __init__(self, store: Store, state: State, every: int, clock: Callable[[], float] = time.time) -> None:
-        self._store, self._state, self._every, self._clock = store, state, every, clock
+    def __init__(
+        self,
+        store: Store,
+        state: State,
+        incidents: Incidents,
+        every: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store, self._state, self._incidents, self._every, self._clock = store, state, incidents, every, clock
         self._folder = store.home.root / "drift"
+        self._rows = Rows(store.home, store.unpacked, self._folder, every)
 
     async def run(self) -> None:
         """After the end of every window, until cancelled."""
-        while True:
-            try:
-                await asyncio.to_thread(self.look)
-            except Exception:
-                LOG.exception("this look for drift is made up for by the next")
-            await asyncio.sleep(self._every - (self._clock() - LATE) % self._every + 0.05)
+        try:
+            while True:
+                try:
+                    await asyncio.to_thread(self.look)
+                except Exception:
+                    LOG.exception("this look for drift is made up for by the next")
+                await asyncio.sleep(self._every - (self._clock() - LATE) % self._every + 0.05)
+        finally:
+            self._rows.end()
 
     def look(self) -> None:
         """Look at every endpoint with profiles, once for each window. Raises Unavailable, StorageFull."""
@@ -150,20 +88,18 @@ class Looks:
         for name in shelf.endpoints(self._store.home.profiles):
             if name in declared:
                 try:
-                    self._one(name, _serving(declared[name], revisions), end)
+                    self._one(declared[name], _serving(declared[name], revisions), end)
                 except (ArgosyError, OSError) as error:
                     LOG.warning("no look for drift of '%s': %s", name, error)
         for path in self._folder.glob("*.look"):
-            if path.stem not in declared and (kept := _read(path)):
-                self._end(path, kept, end)
+            if path.stem not in declared:
+                self._end(path)
         findings.forget(self._store.database, end)
 
-    def _end(self, path: Path, kept: Kept, at: float) -> None:
-        alerts.write(self._store.database, resolved(kept.firing, at))
-        path.unlink(missing_ok=True)
-
-    def _one(self, name: str, revision: Revision | None, end: float) -> None:
-        """Findings and alerts are written before the state: a look that is cut short is done again, to the same end."""
+    def _one(self, declared: Declared, revision: Revision | None, end: float) -> None:
+        """Findings and reports are written before the state: a look that is cut short is done again, to the same end.
+        Another version or reference begins anew, and what was wrong with the one before is over."""
+        name = declared.endpoint.name
         path = self._folder / f"{name}.look"
         kept = _read(path)
         if revision is None or (kept is not None and kept.until >= end):
@@ -172,24 +108,104 @@ class Looks:
             base = baseline(open_package(self._store.unpacked(revision.digest)))
         except NotFound:
             return
-        since = kept.until if kept is not None and kept.version == revision.version else end - self._every
-        moments = (datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(end, UTC))
-        came = fitting(base, shelf.read(self._store.home.profiles, name, revision.version, *moments))
-        if came is None:
-            if kept is not None and kept.version != revision.version:
-                self._end(path, kept, end)
+        if kept is not None and (kept.version, kept.layout) != (revision.version, base.layout.digest):
+            self._end(path)
+            kept = None
+        begin = kept.until if kept is not None else end - self._every
+        monitor = declared.endpoint.monitor or Monitor()
+        there = past(self._store.home.profiles, name, revision.version, base, (begin, end), monitor)
+        if not there.rows:
             return
+        watched = Watched(
+            endpoint=name,
+            version=revision.version,
+            start=begin,
+            end=end,
+            log=declared.endpoint.payload or PayloadLog(),
+        )
+        told, wrong, fresh = self._judge(watched, base, there, kept, monitor)
+        if declared.endpoint.payload is None:
+            self._rows.forget(name)
+        else:
+            more, remembered = self._rows.look(watched, declared.endpoint, revision.digest, kept and kept.rows)
+            told, wrong = [*told, *more], [*wrong, *rows.wrong(watched, more)]
+            fresh = msgspec.structs.replace(fresh, rows=remembered)
+        self._write(path, told, wrong, fresh)
+
+    def _end(self, path: Path) -> None:
+        """Nothing is wrong any more with what is looked at no more."""
+        self._incidents.report(SOURCE, path.stem, ())
+        self._rows.forget(path.stem)
+        path.unlink(missing_ok=True)
+
+    def _judge(
+        self, watched: Watched, base: Baseline, there: Past, kept: Kept | None, monitor: Monitor
+    ) -> tuple[list[Finding], list[alert.Finding], Kept]:
+        """All rows, then each segment against its own past."""
+        before = kept or Kept(version=watched.version, layout=base.layout.digest, until=watched.start)
+        before = msgspec.structs.replace(before, rows=None)
+        if monitor.season == "week" and there.season.get("") is None:
+            return [_early(watched, there.rows)], [], msgspec.structs.replace(before, until=watched.end)
+        of = sum(column.cells for column in base.layout.columns if column.name in monitor.segments)
+        lengths = run_length("columns", self._every), run_length("segments", self._every, of)
+        whole = _judged(watched, base, there, before.state, lengths[0], base.counts)
+        told, wrong = list(whole.findings), list(whole.wrong)
+        segments: dict[str, bytes] = {}
+        for name in _chosen(there, before):
+            segment = msgspec.structs.replace(watched, segment=name)
+            if name not in there.counts or (monitor.season == "week" and there.season.get(name) is None):
+                if name in before.segments:
+                    segments[name] = before.segments[name]
+                continue
+            one = _judged(segment, base, there, before.segments.get(name, b""), lengths[1], None)
+            told, wrong = [*told, *one.findings], [*wrong, *one.wrong]
+            segments[name] = memory.dump(one.state)
+        state = memory.dump(whole.state)
+        return told, wrong, msgspec.structs.replace(before, until=watched.end, state=state, segments=segments)
+
+    def _write(self, path: Path, told: list[Finding], wrong: list[alert.Finding], kept: Kept) -> None:
+        findings.write(self._store.database, told)
+        self._incidents.report(SOURCE, path.stem, wrong)
+        with storage(self._folder):
+            self._folder.mkdir(exist_ok=True, mode=0o700)
+            replace(path, msgspec.msgpack.encode(kept), self._folder, mode=0o600)
+        self._rows.settle(path.stem)
+
+
+def _judged(
+    watched: Watched, base: Baseline, there: Past, state: bytes, length: float, reference: Floats | None
+) -> Judged:
+    """Without a `reference` against what came before. What cannot be read of a state begins anew."""
+    blank = base.counts if reference is not None else base.counts * 0
+    before = start(base.where, blank)
+    if state:
         try:
-            judged = judge(name, revision.version, base, kept, base.came(came), end, self._every)
+            before = memory.load(base.where, blank, state)
         except InvalidArgument as error:
-            LOG.warning("the evidence of drift of '%s' begins anew: %s", name, error.message)
-            judged = judge(name, revision.version, base, None, base.came(came), end, self._every)
-        findings.write(self._store.database, judged.findings)
-        alerts.write(self._store.database, judged.alerts)
-        self._folder.mkdir(exist_ok=True, mode=0o700)
-        fresh = path.with_suffix(".fresh")
-        fresh.write_bytes(msgspec.msgpack.encode(judged.kept))
-        fresh.replace(path)
+            LOG.warning("the evidence of drift of '%s' begins anew: %s", watched.endpoint, error.message)
+    season, counts = there.season.get(watched.segment), there.counts[watched.segment]
+    return judge(watched, base, before, counts, length, before.base if reference is None else reference, season)
+
+
+def _chosen(there: Past, before: Kept) -> list[str]:
+    """The segments to look at, by name: those that were, and as many more as may be, the largest first."""
+    known = [name for name in before.segments if name][:MOST_SEGMENTS]
+    fresh = sorted((name for name in there.counts if name and name not in known), key=lambda name: -there.sizes[name])
+    return sorted([*known, *fresh[: MOST_SEGMENTS - len(known)]])
+
+
+def _early(watched: Watched, rows: int) -> Finding:
+    return Finding(
+        endpoint=watched.endpoint,
+        version=watched.version,
+        kind="drift",
+        subject="all columns",
+        at=watched.end,
+        window_start=watched.start,
+        window_end=watched.end,
+        rows=rows,
+        verdict="not yet: the same hour of the week was recorded in fewer than two of the last four weeks",
+    )
 
 
 def _serving(declared: Declared, revisions: Mapping[str, Revision]) -> Revision | None:

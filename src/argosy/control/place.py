@@ -5,10 +5,14 @@ import os
 import tempfile
 from pathlib import Path
 
+from argosy.engines.base import require
 from argosy.gateway.model import GatewayConfig, Tls
+from argosy.gateway.tracing import Collector
 from argosy.serving.port import take
+from argosy.spec.alerts import check_set
 from argosy.spec.errors import InvalidArgument, StorageFull
 from argosy.spec.settings import GatewaySettings, Home, Settings
+from argosy.spec.tracing import Tracing
 from argosy.targets import launch
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -33,6 +37,7 @@ def prepare(home: Home, settings: Settings) -> None:
             f"control.host is {settings.control.host}, which other machines can reach: anyone with the token could "
             "start models there. Set control.expose to true (ARGOSY_CONTROL_EXPOSE=true) if that is meant"
         )
+    check_set(settings.alerts, os.environ)
 
 
 def gateway_folder(home: Home) -> Path:
@@ -40,18 +45,26 @@ def gateway_folder(home: Home) -> Path:
     return home.run / "gateway"
 
 
-def gateway_config(home: Home, settings: GatewaySettings) -> GatewayConfig:
-    """The gateway's configuration for this home. Raises InvalidArgument."""
+def gateway_config(home: Home, settings: GatewaySettings, tracing: Tracing | None = None) -> GatewayConfig:
+    """The gateway's configuration for this home. Raises InvalidArgument, MissingExtra."""
     return GatewayConfig(
         run_dir=str(gateway_folder(home).absolute()),
         host=settings.host,
         port=settings.port,
         tls=_tls(settings),
+        collector=_collector(tracing) if tracing and tracing.url else None,
         access_log=str(home.logs / "gateway.access.log"),
         log=str(home.logs / "gateway.log"),
         max_body_bytes=settings.max_body_bytes,
         concurrency=settings.concurrency,
     )
+
+
+def _collector(tracing: Tracing) -> Collector:
+    """Raises MissingExtra here, where somebody looks, rather than in every replica."""
+    require("opentelemetry.exporter.otlp.proto.http", "tracing", "sending traces")
+    headers = tracing.secrets(os.environ)
+    return Collector(url=tracing.target, share=tracing.share, callers=tracing.callers, headers=headers)
 
 
 def _tls(settings: GatewaySettings) -> Tls | None:

@@ -15,17 +15,22 @@ from argosy.control.api import application
 from argosy.control.controller import Controller, View
 from argosy.control.follow import keep_following
 from argosy.control.jobs.runner import Jobs
+from argosy.control.incidents import Incidents
 from argosy.control.looks import Looks
 from argosy.control.meter import Meter
 from argosy.control.metrics import Metrics
 from argosy.control.minutes import Minutes
 from argosy.control.place import check_gateway_port, gateway_config
+from argosy.control.quality.task import Quality
 from argosy.control.recording import Recording
 from argosy.control.room import Room
 from argosy.control.route import Pages, Services, no_pages
 from argosy.control.server import ApiServer
-from argosy.control.state import State
+from argosy.control.slos.slos import Slos
+from argosy.control.state import Declared, State
 from argosy.control.strays import end, end_strays, gateways, recorders, replicas, rooms
+from argosy.control.triggers import command as commands
+from argosy.control.triggers.task import Triggers
 from argosy.control.watchdog import watch
 from argosy.gateway.gateway import Gateway
 from argosy.monitoring.prometheus import Prometheus
@@ -67,9 +72,9 @@ class Platform:
         pages: Pages = no_pages,
     ) -> None:
         self.home, self.settings, self.store = home, settings, store
-        self.config = gateway_config(home, settings.gateway)
+        self.config = gateway_config(home, settings.gateway, settings.tracing)
         self.gateway = Gateway(self.config, settings.gateway.envoy or None)
-        self.target = LocalTarget(home, store.unpacked, changed=self._wake, command=command)
+        self.target = LocalTarget(home, store.unpacked, changed=self._wake, command=command, tracing=settings.tracing)
         self.state = State(store.database)
         self.controller = Controller(self.state, store.keys, self.target, self.gateway, settings.gateway)
         self.room = self.controller.room = Room(home, self.controller.scaler, self._wake)
@@ -77,8 +82,13 @@ class Platform:
         self.metrics = self.controller.judge.metrics = _metrics(settings)
         self.meter = Meter(self.controller.traffic, self._pids)
         self.minutes = Minutes(store.database, self.controller.traffic, self._view, self.controller.versions)
-        self.looks = Looks(store, self.state, settings.drift.every)
         self.jobs = Jobs(home, store.database, settings.batch.parallel, idle=settings.batch.idle)
+        self.incidents = Incidents(store.database, settings.alerts, self.state.names)
+        self.slos = Slos(store.database, self.controller.traffic, self._declared, self._view, self.incidents.report)
+        self.controller.slos = self.slos.standing
+        self.looks = Looks(store, self.state, self.incidents, settings.drift.every)
+        self.quality = Quality(store, self.state, self.incidents.report)
+        self.triggers = Triggers(home, self.state, self.incidents.report, store=settings.payload.store)
         self._ending = asyncio.Event()
         self.started = psutil.Process().create_time()
         services = Services(
@@ -89,6 +99,7 @@ class Platform:
             controller=self.controller,
             meter=self.meter,
             jobs=self.jobs,
+            incidents=self.incidents,
             stop=stop,
             started=self.started,
             ending=self._ending,
@@ -100,6 +111,9 @@ class Platform:
 
     def _wake(self) -> None:
         self.controller.wake()
+
+    def _declared(self) -> list[Declared]:
+        return self.controller.declared
 
     def _view(self) -> View:
         return self.controller.view
@@ -127,7 +141,8 @@ class Platform:
         following = keep_following(self.state, self.store.registry, self.controller.wake)
         watching = watch(Watched(self.gateway), self.controller.wake)
         work = (self.controller.run(), self._keep_house(), watching, following, self.meter.run(), self.minutes.run())
-        self._tasks = [asyncio.create_task(each) for each in (*work, self.looks.run(), self.jobs.run())]
+        looking = (self.looks.run(), self.quality.run(), self.incidents.run(), self.slos.run(), self.triggers.run())
+        self._tasks = [asyncio.create_task(each) for each in (*work, *looking, self.jobs.run())]
         announce(self.home, Running(url=url, pid=os.getpid(), started=self.started))
         if adopted or found:
             report(f"adopted   {'the gateway and ' if adopted else ''}{found} replicas that were running")
@@ -138,6 +153,8 @@ class Platform:
         while True:
             log.rotate(Path(self.config.access_log_path), ACCESS_LOG_BYTES)
             log.rotate(Path(self.config.log_path))
+            for path in commands.logs(self.home):
+                log.rotate(path)
             await asyncio.sleep(HOUSEKEEPING)
 
     async def stop(self, hurry: asyncio.Event) -> None:
@@ -155,6 +172,7 @@ class Platform:
 
     async def _drain(self) -> None:
         await self.jobs.stop()
+        await asyncio.to_thread(commands.end, self.home)
         await self.gateway.stop()
         await self.room.stop()
         await self.target.stop()

@@ -27,7 +27,9 @@ DRAIN = 20.0
 
 def kept(endpoint: Endpoint) -> Kept | None:
     """What is kept of an endpoint; None for nothing."""
-    return Kept(payload=endpoint.payload) if endpoint.payload is not None else None
+    if endpoint.payload is None and endpoint.monitor is None:
+        return None
+    return Kept(payload=endpoint.payload, segments=endpoint.monitor.segments if endpoint.monitor else ())
 
 
 def check_recordable(endpoint: Endpoint, signature: Signature) -> None:

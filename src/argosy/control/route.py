@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute
 
 from argosy.control.controller import Controller
 from argosy.control.jobs.runner import Jobs
+from argosy.control.incidents import Incidents
 from argosy.control.meter import Meter
 from argosy.control.state import State
 from argosy.spec.settings import Home, Settings
@@ -25,6 +26,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     controller: Controller
     meter: Meter
     jobs: Jobs
+    incidents: Incidents
     stop: Callable[[], None]
     started: float
     ending: asyncio.Event

@@ -148,6 +148,11 @@ class State:
         with self.database.read() as connection:
             return [_declared(row) for row in connection.execute(sa.select(endpoints_table).order_by(E.name))]
 
+    def names(self) -> set[str]:
+        """The names of all that is declared."""
+        with self.database.read() as connection:
+            return set(connection.execute(sa.select(E.name)).scalars())
+
     def revisions(self) -> dict[str, Revision]:
         """Every revision of a declared endpoint, by id."""
         with self.database.read() as connection:

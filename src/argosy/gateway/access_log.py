@@ -9,6 +9,7 @@ MODEL = "argosy"
 FIELDS = {
     "time": "%START_TIME%",
     "request_id": "%REQ(X-REQUEST-ID)%",
+    "trace_id": "%TRACE_ID%",
     "client": "%DOWNSTREAM_REMOTE_ADDRESS%",
     "protocol": "%PROTOCOL%",
     "method": "%REQ(:METHOD)%",

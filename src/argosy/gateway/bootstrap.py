@@ -1,5 +1,6 @@
 """The bootstrap: administration on a Unix socket, everything else from files."""
 
+from argosy.gateway import tracing
 from argosy.gateway.model import GatewayConfig
 from argosy.gateway.snapshot import CDS, LDS, Snapshot, xds_path
 from argosy.gateway.xds import Resource, file_source
@@ -7,19 +8,20 @@ from argosy.gateway.xds import Resource, file_source
 
 def bootstrap(config: GatewayConfig, node: str) -> Resource:
     """What Envoy is started with. `node` tells this home's Envoy from any other."""
-    return {
+    found: Resource = {
         **_common(config, node),
         "dynamic_resources": {
             "lds_config": file_source(xds_path(config, LDS)),
             "cds_config": file_source(xds_path(config, CDS)),
         },
     }
+    return found | ({"static_resources": {"clusters": _collectors(config)}} if config.collector else {})
 
 
 def static(config: GatewayConfig, snapshot: Snapshot) -> Resource:
     """The same snapshot as one static configuration, for `envoy --mode validate`."""
     listeners = [_inlined(each, snapshot) for each in snapshot.listeners.values()]
-    clusters = [_with_hosts(each, snapshot) for each in snapshot.clusters.values()]
+    clusters = _collectors(config) + [_with_hosts(each, snapshot) for each in snapshot.clusters.values()]
     resources: Resource = {"listeners": listeners, "clusters": clusters}
     if snapshot.secrets:
         resources["secrets"] = [_plain(each) for each in snapshot.secrets.values()]
@@ -35,7 +37,9 @@ def _common(config: GatewayConfig, node: str) -> Resource:
             "max_active_downstream_connections": str(config.max_connections),
         },
     }
+    layers: Resource = {"layered_runtime": tracing.layer()} if config.collector else {}
     return {
+        **layers,
         "node": {"id": node, "cluster": "argosy"},
         "admin": {"address": {"pipe": {"path": config.admin_socket, "mode": 0o600}}},
         "overload_manager": {"resource_monitors": [limit]},
@@ -43,6 +47,10 @@ def _common(config: GatewayConfig, node: str) -> Resource:
         # Histograms show what was merged at the last flush.
         "stats_flush_interval": "1s",
     }
+
+
+def _collectors(config: GatewayConfig) -> list[Resource]:
+    return [tracing.cluster(config.collector)] if config.collector else []
 
 
 def _plain(resource: Resource) -> Resource:

@@ -1,6 +1,6 @@
 """The listener: connection manager, filters and TLS. It depends on the configuration alone: keys drain nothing."""
 
-from argosy.gateway import grpc_names
+from argosy.gateway import grpc_names, tracing
 from argosy.gateway.access_log import LUA, access_log
 from argosy.gateway.model import GatewayConfig, Tls
 from argosy.gateway.replies import local_replies
@@ -46,6 +46,8 @@ def secret(tls: Tls) -> Resource:
 
 
 def _connection_manager(config: GatewayConfig, rds_path: str) -> Resource:
+    foreign = () if config.collector is None or config.collector.callers else tracing.CONTEXT
+    traced = tracing.manager(config.collector) if config.collector else {}
     return extension(
         "envoy.filters.network.http_connection_manager",
         "filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -55,7 +57,7 @@ def _connection_manager(config: GatewayConfig, rds_path: str) -> Resource:
         http_filters=http_filters(config),
         access_log=[access_log(config.access_log_path)],
         local_reply_config=local_replies(config.max_body_bytes),
-        early_header_mutation_extensions=[_forget("x-argosy-key-id", "x-argosy-shadow", "x-argosy-record")],
+        early_header_mutation_extensions=[_forget("x-argosy-key-id", "x-argosy-shadow", "x-argosy-record", *foreign)],
         server_name="argosy",
         generate_request_id=True,
         preserve_external_request_id=True,
@@ -73,6 +75,7 @@ def _connection_manager(config: GatewayConfig, rds_path: str) -> Resource:
         http_protocol_options={"accept_http_10": True, "default_host_for_http_10": NAME},
         http2_protocol_options=_http2(config),
         max_request_headers_kb=64,
+        **traced,
     )
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from argosy.gateway.names import check_socket, check_token
 from argosy.gateway.shaping import Mirror, Sticky, Waiting
+from argosy.gateway.tracing import Collector
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.limits import Limits, check_rate
@@ -46,6 +47,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     host: str = "127.0.0.1"
     port: int = 8080
     tls: Tls | None = None
+    collector: Collector | None = None
     access_log: str = ""
     log: str = ""
     max_body_bytes: int = 64 * 1024 * 1024

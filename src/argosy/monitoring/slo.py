@@ -135,7 +135,7 @@ def _burns(slo: Slo, rule: Rule, came: Traffic, now: float) -> str:
         rates.append(bad / total)
     return (
         f"{rates[1]:.2%} of requests were bad in the last {_span(rule.short)}, {rates[0]:.2%} in {_span(rule.long)}: "
-        f"{rates[1] / slo.budget:.0f} times what {slo.objective:.4%} allows"
+        f"{rates[1] / slo.budget:.0f} times what {_share(slo.objective)} allows"
     )
 
 
@@ -159,7 +159,12 @@ def _detect(slo: Slo, seen: Seen, state: State) -> State:
 
 def _told(slo: Slo, state: State, now: float) -> str:
     total, bad = traffic.last(state.traffic, now, CALM_REQUESTS, CALM_SECONDS)
-    return f"{bad} of the last {total} requests were bad; {slo.objective:.4%} have to be good"
+    return f"{bad} of the last {total} requests were bad; {_share(slo.objective)} have to be good"
+
+
+def _share(objective: float) -> str:
+    """As it was declared: 99.9%."""
+    return f"{100 * objective:.8g}%"
 
 
 def _span(seconds: float) -> str:

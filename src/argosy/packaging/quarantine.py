@@ -53,6 +53,7 @@ JOBS: dict[str, str] = {
     "examine": "argosy.packaging.examine:job",
     "convert": "argosy.packaging.convert:job",
     "check": "argosy.packaging.load:check_job",
+    "labelled": "argosy.packaging.labelled:job",
 }
 """The functions a child may be asked to run: JSON in, JSON out."""
 

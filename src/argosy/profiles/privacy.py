@@ -21,8 +21,8 @@ class Hidden:
 
     def __init__(self, where: Layout, redact: Collection[str], hash: Collection[str]) -> None:
         self._where = where
-        self._blank = [place for place, column in enumerate(where.columns) if _named(column, redact)]
-        self._closed = {place for place, column in enumerate(where.columns) if _named(column, (*redact, *hash))}
+        self._blank = [place for place, column in enumerate(where.columns) if named(column, redact)]
+        self._closed = {place for place, column in enumerate(where.columns) if named(column, (*redact, *hash))}
 
     def covers(self, segment: str) -> bool:
         """Whether profiles of this column's single values would tell them."""
@@ -46,7 +46,8 @@ class Hidden:
         )
 
 
-def _named(column: Column, names: Collection[str]) -> bool:
+def named(column: Column, names: Collection[str]) -> bool:
+    """Whether one of the names that a `PayloadLog` may give is this column's."""
     known = {column.name, column.tensor, f"{column.side}.{column.tensor}"}
     if column.column:
         known |= {column.column, f"{column.side}.{column.column}"}

@@ -16,6 +16,7 @@ from argosy.profiles.layout import Floats
 from argosy.spec.errors import InvalidArgument, MissingExtra
 
 K = 200
+FULL = 8192
 _HEAD = struct.Struct("<BBBBHBx")
 _FULL = struct.Struct("<QHBx")
 _EMPTY, _SINGLE = 1, 4
@@ -28,22 +29,39 @@ def installed() -> bool:
 
 
 class Sketches:
-    """One sketch per column of numbers. NaN is left out; infinities are the caller's to keep out."""
+    """One sketch per column of numbers. NaN is left out; infinities are the caller's to keep out.
+
+    The first `FULL` rows all go in; then rows drawn at random, of every further `FULL` half as many as before, each
+    with twice the weight. So many rows bound the error below the sketch's own, and cost next to nothing.
+    """
 
     def __init__(self, columns: int) -> None:
         import datasketches
 
         vector: Any = datasketches
-        self._sketches = vector.vector_of_kll_floats_sketches(K, columns)
+        self._fresh = lambda: vector.vector_of_kll_floats_sketches(K, columns)
+        self._levels: list[Any] = [self._fresh()]
+        self._rows = 0
+        self._rng = np.random.default_rng(columns)
 
     def update(self, values: Floats) -> None:
         """Add rows, shape (columns, rows)."""
-        with np.errstate(over="ignore"):
-            self._sketches.update(np.ascontiguousarray(values.T, np.float32))
+        if self._rows >= FULL:
+            self._levels.append(self._fresh())
+            self._rows = 0
+        if (height := len(self._levels) - 1) > 0:
+            values = values[:, self._rng.random(values.shape[1]) < 1 / (1 << height)]
+        self._rows += values.shape[1]
+        if values.shape[1]:
+            with np.errstate(over="ignore"):
+                self._levels[-1].update(np.ascontiguousarray(values.T, np.float32))
 
     def freeze(self) -> tuple[bytes, ...]:
         """One sketch per column, as bytes."""
-        return tuple(self._sketches.serialize())
+        *lower, found = [tuple(level.serialize()) for level in self._levels]
+        for level in reversed(lower):
+            found = tuple(merge([double, double, one]) for double, one in zip(found, level, strict=True))
+        return found
 
 
 def merge(parts: Sequence[bytes]) -> bytes:

@@ -18,6 +18,8 @@ Tensors = Mapping[str, Array]
 
 CHUNK = 4096
 """Rows counted at once at most: what they need stays in the processor's cache."""
+MOST_BYTES = 4 * 1024 * 1024
+"""What may wait to be counted."""
 
 
 class Counting:
@@ -67,6 +69,7 @@ class _Waiting:
 
     shape: tuple[tuple[str, ...], tuple[str, ...]]
     rows: int = 0
+    size: int = 0
     inputs: list[Tensors] = field(default_factory=list[Tensors])
     outputs: list[Tensors] = field(default_factory=list[Tensors])
 
@@ -79,7 +82,7 @@ class Recorder:
     """
 
     def __init__(
-        self, where: Layout, version: str, segments: Sequence[str] = (), batch: int = 256, seed: int = 0
+        self, where: Layout, version: str, segments: Sequence[str] = (), batch: int = CHUNK, seed: int = 0
     ) -> None:
         if batch < 1:
             raise InvalidArgument(f"rows are counted in batches of at least 1, not {batch}")
@@ -101,7 +104,8 @@ class Recorder:
         waiting.inputs.append(inputs)
         waiting.outputs.append(outputs)
         waiting.rows += len(next(iter(inputs.values()), next(iter(outputs.values()), ())))
-        if waiting.rows >= self._batch:
+        waiting.size += sum(array.nbytes for array in (*inputs.values(), *outputs.values()))
+        if waiting.rows >= self._batch or waiting.size >= MOST_BYTES:
             self._count(place)
 
     def take(self, before: float) -> list[Profile]:

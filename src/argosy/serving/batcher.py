@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from argosy.engines.base import Engine
-from argosy.serving import batch, sizing
+from argosy.serving import batch, sizing, trail
 from argosy.serving.job import Done, Feeds, Job, Origin, Pieces, Result, key_of, merge, slices, split
 from argosy.serving.stats import BatchTimes, Stats
 from argosy.serving.tap import Tap
@@ -57,6 +57,7 @@ class Batcher:
         self._closed = False
         self._left = asyncio.Event()
         self.tap: Tap | None = None
+        self.traced = False
 
     @property
     def queued(self) -> int:
@@ -217,7 +218,7 @@ class Batcher:
         return not job.finished
 
     def _execute(self, jobs: list[Job], reason: batch.Reason) -> list[Outcome]:
-        start = self._started = _clock()
+        merged = start = self._started = _clock()
         queued = sum(start - job.since for job in jobs)
         try:
             feeds = merge(jobs)
@@ -229,6 +230,9 @@ class Batcher:
             if len(jobs) > 1:
                 return [outcome for job in jobs for outcome in self._execute([job], reason)]
             blamed = _blame(error)
+            if self.traced:
+                now = _clock()
+                trail.note(jobs, (start, merged, now, now), reason, str(blamed))
             if self.tap is not None:
                 self.tap.put(jobs, jobs[0].rows, jobs[0].feeds, None, blamed)
             return [(jobs[0], blamed)]
@@ -236,7 +240,10 @@ class Batcher:
             self._started = None
         self._call_ns += (done - merged - self._call_ns) // 8
         self._slow = self._slow + 1 if done - merged > 2 * INLINE_NS else 0
-        times = BatchTimes(merged - start, done - merged, _clock() - done)
+        end = _clock()
+        times = BatchTimes(merged - start, done - merged, end - done)
+        if self.traced:
+            trail.note(jobs, (start, merged, done, end), reason)
         rows = sum(job.rows for job in jobs)
         self._stats.batch(rows, queued, times, reason)
         if self.tap is not None:

@@ -8,6 +8,7 @@ import msgspec
 from argosy.spec.endpoint import Runtime
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.strict import decode
+from argosy.spec.tracing import Tracing
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -28,6 +29,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     package: str
     version: str = "1"
     digest: str = ""
+    revision: str = ""
 
 
 class ReplicaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,6 +42,7 @@ class ReplicaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     grpc: Address | None = None
     runtime: Runtime = Runtime()
     recorder: str = ""
+    tracing: Tracing = Tracing()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def __post_init__(self) -> None:

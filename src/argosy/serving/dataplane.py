@@ -4,7 +4,7 @@ Transports decode, call one of these, and encode. Errors are ArgosyError; the tr
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import argosy
 from argosy.protocol.rest import Request, Response
@@ -14,15 +14,20 @@ from argosy.serving.repository import Repository
 from argosy.spec.errors import Unavailable
 from argosy.spec.signature import TensorSpec
 
+if TYPE_CHECKING:
+    from argosy.serving.tracer import Tracer
+
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics", "classification")
 
 
 class DataPlane:
-    """Answers for one repository. `answers` are kept where the platform asks for them: on Unix sockets."""
+    """Answers for one repository. `answers` are kept where the platform asks for them: on Unix sockets. `tracer` sends
+    the spans of what is sampled."""
 
-    def __init__(self, repository: Repository, answers: Answers | None = None) -> None:
+    def __init__(self, repository: Repository, answers: Answers | None = None, tracer: "Tracer | None" = None) -> None:
         self.repository = repository
         self.answers = answers
+        self.tracer = tracer
 
     async def infer(
         self,

@@ -58,11 +58,12 @@ class Part(msgspec.Struct, frozen=True, array_like=True):
 
 class Head(msgspec.Struct, frozen=True, array_like=True, tag="block"):
     """Requests in the order of their rows. `ids`: by which their callers know them, none where none is wanted: text, or
-    bytes of Latin-1."""
+    bytes of Latin-1. `failures`: code and message of each, none where all were answered."""
 
     requests: int
     ids: tuple[Any, ...]
     parts: tuple[Part, ...]
+    failures: tuple[tuple[str, str], ...] = ()
 
 
 Frame = Hello | Orders | Rows
@@ -78,7 +79,10 @@ def told(message: Hello | Orders) -> bytes:
 
 
 def packed(
-    requests: Array, ids: Sequence[str | bytes], tensors: Sequence[tuple[Side, str, str, Array]]
+    requests: Array,
+    ids: Sequence[str | bytes],
+    tensors: Sequence[tuple[Side, str, str, Array]],
+    failures: Sequence[tuple[str, str]] = (),
 ) -> list[memoryview | bytes]:
     """A block as the buffers of its frame; arrays of numbers are not copied. `tensors`: side, name, datatype, array."""
     buffers: list[memoryview | bytes] = [requests.view("u1").data]
@@ -92,7 +96,7 @@ def packed(
         if short := -len(data) % ALIGN:
             buffers.append(bytes(short))
             size += short
-    head = _encode(("block", len(requests), ids, parts))
+    head = _encode(("block", len(requests), ids, parts, failures))
     return [HEAD.pack(MAGIC, len(head), size) + head, *buffers]
 
 
@@ -120,8 +124,8 @@ def read(head: bytes | memoryview, body: bytes | memoryview) -> Frame:
 
 def _block(head: Head, body: bytes | memoryview) -> Rows:
     start = head.requests * REQUEST.itemsize
-    if head.requests < 1 or start > len(body) or len(head.ids) not in (0, head.requests):
-        raise ValueError(f"{head.requests} requests with {len(head.ids)} ids")
+    if head.requests < 1 or start > len(body) or {len(head.ids), len(head.failures)} - {0, head.requests}:
+        raise ValueError(f"{head.requests} requests with {len(head.ids)} ids and {len(head.failures)} failures")
     requests = np.frombuffer(body, REQUEST, head.requests)
     rows = int(requests["rows"].sum())
     if (requests["rows"] < 0).any() or (requests["time"] < 0).any() or not np.isfinite(requests["weight"]).all():
@@ -135,16 +139,10 @@ def _block(head: Head, body: bytes | memoryview) -> Rows:
         start = end + -part.size % ALIGN
     if start != len(body):
         raise ValueError(f"{len(body) - start} bytes are left over")
-    ids = [_text(id) for id in head.ids] or [""] * head.requests
-    return Rows(requests=requests, ids=ids, inputs=sides["input"], outputs=sides["output"])
-
-
-def _text(id: Any) -> str:
-    if isinstance(id, bytes):
-        return id.decode("latin-1")
-    if not isinstance(id, str):
-        raise ValueError(f"an id is no text but {type(id).__name__}")
-    return id
+    if set(map(type, head.ids)) - {str, bytes}:
+        raise ValueError("an id is no text")
+    ids = [id.decode("latin-1") if type(id) is bytes else id for id in head.ids] or [""] * head.requests
+    return Rows(requests=requests, ids=ids, inputs=sides["input"], outputs=sides["output"], failures=head.failures)
 
 
 def _array(part: Part, data: memoryview) -> Array:

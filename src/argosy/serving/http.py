@@ -80,7 +80,7 @@ class HttpApp:
             request = self._decoded(exchange, model)
             timeout = _timeout(headers[TIMEOUT_HEADER]) if TIMEOUT_HEADER in headers else None
         except Exception as error:
-            model.refused(headers.get(REQUEST_ID, b"").decode("latin-1"), error)
+            model.refused(headers.get(REQUEST_ID, b"").decode("latin-1"), error, headers)
             raise
         done = partial(_answer, exchange, request)
         if self._plane.answers is not None and inside.RECORD in headers:

@@ -47,7 +47,7 @@ async def infer(
     plane: DataPlane, answers: Answers, name: str, version: str, request: Request, timeout: float | None, context: Any
 ) -> Response:
     """A gRPC call with its metadata, its answer kept where that was asked for. Raises ArgosyError."""
-    headers = {key.encode(): _bytes(value) for key, value in context.invocation_metadata() or ()}
+    headers = _headers(context)
     if RECORD not in headers:
         return await plane.infer(name, version, request, timeout, headers)
     id, start = headers.get(REQUEST_ID, b"").decode("latin-1"), time.perf_counter_ns()
@@ -63,9 +63,12 @@ async def infer(
 def refused(plane: DataPlane, name: str, version: str, error: ArgosyError, context: Any) -> None:
     """Note a gRPC call that could not be read, where its model is known."""
     with contextlib.suppress(ArgosyError):
-        wanted = REQUEST_ID.decode()
-        ids = [str(value) for key, value in context.invocation_metadata() or () if key == wanted]
-        plane.model(name, version).refused(ids[0] if ids else "", error)
+        headers = _headers(context)
+        plane.model(name, version).refused(headers.get(REQUEST_ID, b"").decode("latin-1"), error, headers)
+
+
+def _headers(context: Any) -> dict[bytes, bytes]:
+    return {key.encode(): _bytes(value) for key, value in context.invocation_metadata() or ()}
 
 
 def _bytes(value: str | bytes) -> bytes:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from argosy.serving.trail import Trail
 from argosy.spec.tensor import Array
 
 Feeds = Mapping[str, Array]
@@ -14,10 +15,13 @@ Done = Callable[[Result], None]
 
 
 class Origin(Protocol):
-    """The request a job belongs to. `identity`: by which its caller knows it; empty where it was given none."""
+    """The request a job belongs to. `identity`: by which its caller knows it; empty where it was given none. `trail`:
+    where it is traced."""
 
     @property
     def identity(self) -> str: ...
+    @property
+    def trail(self) -> Trail | None: ...
 
 
 class Job:

@@ -47,6 +47,29 @@ GAUGES: tuple[tuple[str, str, Value], ...] = (
 )
 
 
+LABELLED = {
+    "argosy_requests": ("counter", "Requests by outcome"),
+    "argosy_batches_released": ("counter", "Batches by the reason of their release"),
+    "argosy_batch_rows": ("histogram", "Rows of engine calls"),
+    "argosy_request_duration_seconds": ("histogram", "From decoded to answered"),
+    "argosy_ready": ("gauge", "1 when requests are taken"),
+    "argosy_traces_sent": ("counter", "Traced requests sent to the collector"),
+    "argosy_traces_dropped": ("counter", "Traced requests that the collector did not take in time"),
+}
+OWN: dict[str, tuple[str, str]] = {
+    f"{name}_total" if kind == "counter" else name: (kind, text)
+    for name, (kind, text) in (
+        *((name, ("counter", text)) for name, text, _ in COUNTERS if name.startswith("argosy_")),
+        *((name, ("gauge", text)) for name, text, _ in GAUGES),
+        *LABELLED.items(),
+    )
+}
+"""Family, as it stands in the text → its type and help; without those under Triton's names and of the process."""
+
+ROWS = tuple(2**power for power in range(12))
+"""Upper bounds of the histogram of rows."""
+
+
 class _Collector:
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
@@ -62,21 +85,22 @@ class _Collector:
                 for model in models:
                     family.add_metric((model.name, model.version), value(model))
                 yield family
-        ready = GaugeMetricFamily("argosy_ready", "1 when requests are taken")
+        yield from _traces(self._plane)
+        ready = GaugeMetricFamily("argosy_ready", LABELLED["argosy_ready"][1])
         ready.add_metric((), float(self._plane.ready()))
         yield ready
         yield from _labelled(models)
         yield _durations(models)
+        yield _rows(models)
 
 
 def _labelled(models: Iterable[ServedModel]) -> Iterator["Metric"]:
     from prometheus_client.core import CounterMetricFamily
 
-    requests = CounterMetricFamily("argosy_requests", "Requests by outcome", labels=("model", "version", "code"))
-    released = CounterMetricFamily(
-        "argosy_batches_released", "Batches by the reason of their release", labels=("model", "version", "reason")
+    names = ("argosy_requests", "code"), ("argosy_batches_released", "reason")
+    requests, released = (
+        CounterMetricFamily(name, LABELLED[name][1], labels=("model", "version", label)) for name, label in names
     )
-    sizes = CounterMetricFamily("argosy_batches_by_rows", "Batches by rows", labels=("model", "version", "rows"))
     for model in models:
         key = (model.name, model.version)
         requests.add_metric((*key, "ok"), model.stats.success)
@@ -84,17 +108,23 @@ def _labelled(models: Iterable[ServedModel]) -> Iterator["Metric"]:
             requests.add_metric((*key, code), count)
         for reason, count in model.stats.released.items():
             released.add_metric((*key, reason), count)
-        for rows, (count, *_) in sorted(model.stats.batch_sizes.items()):
-            sizes.add_metric((*key, str(rows)), count)
-    return iter((requests, released, sizes))
+    return iter((requests, released))
+
+
+def _traces(plane: DataPlane) -> Iterator["Metric"]:
+    """What was sent of requests that were sampled; nothing where nobody traces."""
+    from prometheus_client.core import CounterMetricFamily
+
+    if plane.tracer is not None:
+        for name, count in (("argosy_traces_sent", plane.tracer.sent), ("argosy_traces_dropped", plane.tracer.dropped)):
+            yield CounterMetricFamily(name, LABELLED[name][1], count)
 
 
 def _durations(models: Iterable[ServedModel]) -> "Metric":
     from prometheus_client.core import HistogramMetricFamily
 
-    family = HistogramMetricFamily(
-        "argosy_request_duration_seconds", "From decoded to answered", labels=("model", "version")
-    )
+    name = "argosy_request_duration_seconds"
+    family = HistogramMetricFamily(name, LABELLED[name][1], labels=("model", "version"))
     for model in models:
         total, buckets = 0, list[tuple[str, float]]()
         for bound, count in zip((*map(str, BUCKETS), "+Inf"), model.stats.buckets, strict=True):
@@ -102,6 +132,19 @@ def _durations(models: Iterable[ServedModel]) -> "Metric":
             buckets.append((bound, total))
         seconds = (model.stats.success_ns + model.stats.fail_ns) / 1e9
         family.add_metric((model.name, model.version), buckets, seconds)
+    return family
+
+
+def _rows(models: Iterable[ServedModel]) -> "Metric":
+    from prometheus_client.core import HistogramMetricFamily
+
+    name = "argosy_batch_rows"
+    family = HistogramMetricFamily(name, LABELLED[name][1], labels=("model", "version"))
+    for model in models:
+        sizes = [(rows, size[0]) for rows, size in list(model.stats.batch_sizes.items())]
+        buckets = [(str(bound), float(sum(n for rows, n in sizes if rows <= bound))) for bound in ROWS]
+        everything = (*buckets, ("+Inf", float(sum(n for _, n in sizes))))
+        family.add_metric((model.name, model.version), everything, model.stats.rows)
     return family
 
 

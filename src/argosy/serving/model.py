@@ -14,6 +14,7 @@ from argosy.serving.job import Feeds, Job, Pieces
 from argosy.serving.predictions import Predictions
 from argosy.serving.stats import Stats
 from argosy.serving.tap import Tap, Watcher
+from argosy.serving.trail import Trail, begin
 from argosy.spec.endpoint import Runtime
 from argosy.spec.errors import ArgosyError, DeadlineExceeded, InvalidArgument, Unsupported, table
 from argosy.spec.signature import check_inputs
@@ -21,6 +22,7 @@ from argosy.spec.tensor import Array, Tensor
 
 if TYPE_CHECKING:
     from argosy.serving.recording import Recording
+    from argosy.serving.tracer import Tracer
 
 Done = Callable[[Response | Exception], object]
 State = Literal["LOADING", "READY", "UNLOADING", "UNAVAILABLE"]
@@ -58,6 +60,7 @@ class ServedModel:
         self.idle: asyncio.Event | None = None
         self.predictions: Predictions | None = None
         self.recording: Recording | None = None
+        self.tracer: Tracer | None = None
         self.batcher = Batcher(engine, runtime, self.stats, inline=inline, call_ns=call_ns)
         self._outputs = tuple((spec.name, spec.datatype) for spec in self.signature.outputs)
         self._inputs = tuple((spec.name, spec.datatype, spec.shape) for spec in self.signature.inputs)
@@ -69,10 +72,18 @@ class ServedModel:
         own: tuple[Watcher, ...] = (self.predictions,) if recording is None else (self.predictions, recording)
         self.batcher.tap = Tap((*own, *watchers))
 
-    def refused(self, id: str, error: Exception) -> None:
+    def trace(self, tracer: "Tracer") -> None:
+        """Let sampled requests leave spans from now on."""
+        self.tracer, self.batcher.traced = tracer, True
+
+    def refused(self, id: str, error: Exception, headers: Mapping[bytes, bytes] = NO_HEADERS) -> None:
         """Note a request that could not be read."""
+        if self.tracer is not None and (trail := begin(headers)) is not None:
+            trail.error = str(error)
+            code = error.code if isinstance(error, ArgosyError) else "internal"
+            self.tracer.end(trail, self.name, self.version, id, 0, _clock(), code)
         if self.recording is not None:
-            self.recording.refused(id, error.code if isinstance(error, ArgosyError) else "internal")
+            self.recording.refused(id, error.code if isinstance(error, ArgosyError) else "internal", error)
 
     def counts(self) -> Counts:
         """What was counted since it was loaded; predictions, once it is watched."""
@@ -101,6 +112,8 @@ class ServedModel:
         ArgosyError for what can be refused at once.
         """
         call = Call(self, request.id, done, headers)
+        if self.tracer is not None:
+            call.trail = begin(headers)
         try:
             feeds, rows = call.feeds, call.rows = self._feeds(request.tensors)
             limit = self.runtime.timeout if timeout is None else min(timeout, self.runtime.timeout)
@@ -112,7 +125,7 @@ class ServedModel:
                 call.wanted = self._wanted(request.outputs)
             call.work = self.batcher.submit(feeds, rows, limit, call.finish, at_once, call)
         except ArgosyError as error:
-            call.close(error.code)
+            call.close(error.code, error)
             raise
         return call
 
@@ -212,7 +225,7 @@ class Call:
     empty until then, and `ns` how long it took; `feeds` are its inputs of so many `rows`.
     """
 
-    __slots__ = ("_done", "_model", "_start", "code", "feeds", "headers", "id", "ns", "rows", "wanted", "work")
+    __slots__ = ("_done", "_model", "_start", "code", "feeds", "headers", "id", "ns", "rows", "trail", "wanted", "work")
 
     def __init__(self, model: ServedModel, id: str | None, done: Done, headers: Mapping[bytes, bytes]) -> None:
         self._model = model
@@ -225,6 +238,7 @@ class Call:
         self._start = _clock()
         self.wanted: list[tuple[int, int]] | None = None
         self.work: Job | Pieces | None = None
+        self.trail: Trail | None = None
         model.inflight += 1
 
     @property
@@ -240,13 +254,13 @@ class Call:
         """Outputs or error of the batcher → the transport."""
         model = self._model
         if isinstance(result, Exception):
-            self.close(result.code if isinstance(result, ArgosyError) else "internal")
+            self.close(result.code if isinstance(result, ArgosyError) else "internal", result)
             self._done(result)
             return
         try:
             response = Response(model.name, model.version, model.answer(result, self.wanted), self.id)
         except ArgosyError as error:
-            self.close(error.code)
+            self.close(error.code, error)
             self._done(error)
             return
         self.close("ok")
@@ -260,7 +274,7 @@ class Call:
             self.work.cancel()
         self.close("cancelled")
 
-    def close(self, code: str) -> None:
+    def close(self, code: str, error: Exception | None = None) -> None:
         """Count the request out, by its outcome."""
         if not self.code:
             self.code = code
@@ -269,7 +283,10 @@ class Call:
             model.leave()
             model.stats.closed(code, self.ns)
             if code != "ok" and model.recording is not None:
-                model.recording.failed(self, code)
+                model.recording.failed(self, code, error)
+            if self.trail is not None and model.tracer is not None:
+                self.trail.error = "" if error is None else str(error)
+                model.tracer.end(self.trail, model.name, model.version, self.identity, self.rows, self._start, code)
 
 
 def _requested_timeout(request: Request) -> float:

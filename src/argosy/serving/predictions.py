@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from argosy.serving.counts import MAX_CATEGORIES, OTHER, number_bin
-from argosy.serving.tap import Ran
+from argosy.serving.tap import Ran, joined
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Array
 
@@ -46,9 +46,9 @@ def categories(spec: TensorSpec, arrays: Sequence[Array]) -> dict[str, int]:
     if not arrays:
         return {}
     if len(spec.shape) < 2:
-        values = np.concatenate([array.reshape(-1) for array in arrays])
+        values = joined(arrays).reshape(-1)
     else:
-        table = np.concatenate(arrays)
+        table = joined(arrays)
         if table.shape[1] > 2 and table.dtype.kind in "fiu":
             return _largest(table)
         values = table[:, -1]

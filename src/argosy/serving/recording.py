@@ -7,18 +7,16 @@ batch has, one by one as they end.
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from operator import attrgetter
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from argosy.serving import frames
-from argosy.serving.frames import Hello, Orders, Side
+from argosy.serving.frames import Hello, Orders
 from argosy.serving.job import Feeds
 from argosy.serving.model import REQUEST_ID, Call
-from argosy.serving.pipe import Pipe
-from argosy.serving.tap import MOST_ROWS, Ran
-from argosy.spec.errors import table
+from argosy.serving.sender import BLOCK_BYTES, Failure, Requests, Sender, Tensor, weigh
+from argosy.serving.tap import MOST_ROWS, Ran, joined
+from argosy.spec.errors import ArgosyError, table
 from argosy.spec.signature import Signature
 from argosy.spec.tensor import Array
 from argosy.store.payloads.record import REQUEST
@@ -26,14 +24,11 @@ from argosy.store.payloads.record import REQUEST
 SECONDS = 0.25
 """Between two tries to reach a recorder; and the longest that a failed request waits to be sent."""
 MOST_HELD = 512
-BLOCK_BYTES = 4 * 1024 * 1024
-PATIENCE = 0.5
-"""Seconds for the last frames of a replica that ends."""
+MOST_MESSAGE = 500
+"""Characters that are kept of an error's message."""
 CANCELLED = 499
 """For callers that went away; nginx has made it known."""
 STATUS = {"ok": 200, "cancelled": CANCELLED} | {code: error.http for code, error in table().items()}
-
-Tensor = tuple[Side, str, str, Array]
 
 
 class One(NamedTuple):
@@ -45,8 +40,9 @@ class One(NamedTuple):
     time: int
     rows: int
     weight: float
-    inputs: Feeds
+    feeds: Feeds
     outputs: Sequence[Array]
+    message: str = ""
 
 
 class Recording:
@@ -66,42 +62,43 @@ class Recording:
         self._rng = np.random.default_rng()
         self._held: list[One] = []
         self._late: list[Ran] = []
-        self._pipe = Pipe(path, hello, self._hear, self._lost)
+        self._sender = Sender(path, hello, self._hear)
         self._loop = asyncio.get_running_loop()
-        self.sent = self.dropped = 0
+        self._missed = 0
         self._timer = self._loop.call_soon(self._tick)
+
+    @property
+    def sent(self) -> int:
+        """Requests for the log that went to the recorder."""
+        return self._sender.sent
+
+    @property
+    def dropped(self) -> int:
+        """Requests for the log that did not."""
+        return self._sender.dropped + self._missed
 
     def look(self, ran: Sequence[Ran]) -> None:
         """Send what was answered since the orders. What is on its way to its caller waits for the next look, once."""
         late, self._late = self._late, []
         if self._orders.nothing:
             return
-        now = late
         if ran and ran[0].ended < self._since:
             ran = [one for one in ran if one.ended >= self._since]
-        if all(map(_CODE, _calls(ran))):
-            now += [one for one in ran if one.outputs is not None]
-        else:
-            for one in ran:
-                if one.outputs is not None:
-                    (now if all(map(_CODE, _calls([one]))) else self._late).append(one)
-        for group in self._groups(now):
+        ran = [one for one in ran if one.outputs is not None]
+        if "" in [call.code for call in _calls(ran)]:
+            self._late = [one for one in ran if not _told(one)]
+            ran = [one for one in ran if _told(one)]
+        for group in self._groups([*late, *ran]):
             for part in _split(group):
                 self._send_group(part)
 
-    def failed(self, call: Call, code: str) -> None:
+    def failed(self, call: Call, code: str, error: Exception | None) -> None:
         """A request ended without an answer, before or after the engine."""
-        orders = self._orders
-        if orders.sample is None:
-            return
-        weight = self._weight(orders.errors)
-        if weight:
-            self._hold(One(call.identity, code, call.ns, time.time_ns(), call.rows, weight, call.feeds, ()))
+        self._failed(One(call.identity, code, call.ns, 0, call.rows, 0, call.feeds, (), _message(error)))
 
-    def refused(self, id: str, code: str) -> None:
+    def refused(self, id: str, code: str, error: Exception) -> None:
         """A request could not even be read."""
-        if self._orders.sample is not None and (weight := self._weight(self._orders.errors)):
-            self._hold(One(id, code, 0, time.time_ns(), 0, weight, {}, ()))
+        self._failed(One(id, code, 0, 0, 0, 0, {}, (), _message(error)))
 
     def large(self, call: Call, outputs: Sequence[Array]) -> None:
         """A request of more rows than a batch was answered."""
@@ -116,20 +113,17 @@ class Recording:
         self._timer.cancel()
         self.look(())
         self._send_held()
-        self._pipe.close(PATIENCE)
+        self._sender.close()
 
     def _hear(self, orders: Orders) -> None:
         if self._orders.nothing:
             self._since = time.time_ns()
         self._orders = orders
 
-    def _lost(self, records: int) -> None:
-        self.sent -= records
-        self.dropped += records
-
     def _tick(self) -> None:
         self._send_held()
-        self._pipe.connect()
+        self._sender.flush()
+        self._sender.connect()
         self._timer = self._loop.call_later(SECONDS, self._tick)
 
     def _weight(self, always: bool) -> float:
@@ -141,7 +135,7 @@ class Recording:
     def _weights(self, calls: Sequence[Call]) -> Array:
         """1 / the chance of each to be recorded, or 0."""
         sample, count = self._orders.sample or 0.0, len(calls)
-        outcomes = list(map(_CODE, calls))
+        outcomes = [call.code for call in calls]
         if outcomes.count("ok") == count and sample == 1:
             return np.ones(count)
         good = np.array([outcome == "ok" for outcome in outcomes])
@@ -166,12 +160,13 @@ class Recording:
             if not calls:
                 return
         table = np.empty(len(calls), REQUEST)
-        table["rows"] = rows = np.fromiter(map(_ROWS, calls), np.int64, len(calls))
-        table["latency"] = took = np.fromiter(map(_NS, calls), np.int64, len(calls))
-        table["time"] = np.repeat([one.ended for one in group], [len(one.jobs) for one in group]) - took
+        table["rows"] = rows = np.array([call.rows for call in calls])
+        table["latency"] = took = np.array([call.ns for call in calls])
+        ended = np.array([one.ended for one in group])
+        table["time"] = (ended if len(calls) == len(group) else ended.repeat([len(one.jobs) for one in group])) - took
         table["weight"] = weights
         table["code"] = STATUS["ok"]
-        tensors = self._tensors([one.feeds for one in group], [one.outputs or () for one in group])
+        tensors = self._tensors(group)
         wanted = (rows <= self._most) & (rows > 0)
         if not self._orders.profiles:
             wanted &= weights > 0
@@ -189,27 +184,30 @@ class Recording:
             ids = [call.id or call.headers.get(REQUEST_ID, b"") for call in calls]
             if not weights.all():
                 ids = [id if weight else "" for id, weight in zip(ids, weights.tolist(), strict=True)]
-            self._send(table, ids, tensors)
+            self._sender.add(Requests(table, ids, tensors))
 
-    def _tensors(self, feeds: list[Feeds], outputs: list[Sequence[Array]]) -> list[Tensor]:
+    def _tensors(self, group: Sequence[Ran | One]) -> list[Tensor]:
+        feeds = [one.feeds for one in group]
         found: list[Tensor] = [
             ("input", name, self._types[name], self._join([each[name] for each in feeds])) for name in feeds[0]
         ]
-        for place, (name, datatype) in enumerate(self._outputs):
-            if outputs[0]:
-                found.append(("output", name, datatype, self._join([each[place] for each in outputs])))
+        outputs = zip(*[one.outputs or () for one in group], strict=True)
+        for (name, datatype), arrays in zip(self._outputs, outputs, strict=False):
+            found.append(("output", name, datatype, self._join(arrays)))
         return found
 
-    def _join(self, arrays: list[Array]) -> Array:
+    def _join(self, arrays: Sequence[Array]) -> Array:
         if not self._signature.batched:
             return np.stack(arrays)
-        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+        return joined(arrays)
 
-    def _hold(self, one: One) -> None:
+    def _failed(self, one: One) -> None:
+        if self._orders.sample is None or not (weight := self._weight(self._orders.errors)):
+            return
         if len(self._held) >= MOST_HELD:
-            self.dropped += 1
+            self._missed += 1
         else:
-            self._held.append(one)
+            self._held.append(one._replace(weight=weight, time=time.time_ns()))
 
     def _send_held(self) -> None:
         held, self._held = self._held, []
@@ -219,21 +217,24 @@ class Recording:
     def _send_one(self, one: One) -> None:
         table = np.zeros(1, REQUEST)
         table[0] = (one.time - one.latency, one.latency, one.weight, one.rows, STATUS.get(one.code, 500))
-        tensors = self._tensors([one.inputs], [one.outputs]) if one.rows else []
-        self._send(table, [one.id], tensors)
-
-    def _send(self, table: Array, ids: Sequence[str | bytes], tensors: Sequence[Tensor]) -> None:
-        records = int(np.count_nonzero(table["weight"]))
-        self.sent += records
-        self._pipe.send(frames.packed(table, ids, tensors), records)
+        tensors = self._tensors([one]) if one.rows else []
+        failures: list[Failure] = [] if one.code == "ok" else [(one.code, one.message)]
+        self._sender.add(Requests(table, [one.id], tensors, failures))
 
 
-_CODE, _ROWS, _NS = attrgetter("code"), attrgetter("rows"), attrgetter("ns")
+def _message(error: Exception | None) -> str:
+    """What the caller was told; of a bug nothing."""
+    return error.message[:MOST_MESSAGE] if isinstance(error, ArgosyError) else ""
 
 
 def _calls(ran: Sequence[Ran]) -> list[Call]:
     """The requests of engine calls, in the order of their rows."""
     return cast("list[Call]", [job.origin for one in ran for job in one.jobs])
+
+
+def _told(one: Ran) -> bool:
+    """Whether all its requests have their answers."""
+    return all(call.code for call in _calls([one]))
 
 
 def _drawn(group: list[Ran], weights: Array) -> tuple[list[Ran], list[Call], Array]:
@@ -247,7 +248,7 @@ def _drawn(group: list[Ran], weights: Array) -> tuple[list[Ran], list[Call], Arr
 def _split(group: list[Ran]) -> Iterable[list[Ran]]:
     """Engine calls of one shape, in blocks of a size that passes."""
     first = group[0]
-    size = sum(array.nbytes for array in (*first.feeds.values(), *(first.outputs or ())))
+    size = sum(map(weigh, (*first.feeds.values(), *(first.outputs or ()))))
     most = BLOCK_BYTES * sum(job.rows for job in first.jobs) // max(1, size)
     if most >= MOST_ROWS:
         return [group]

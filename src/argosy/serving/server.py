@@ -25,6 +25,7 @@ from argosy.spec.errors import ArgosyError
 
 if TYPE_CHECKING:
     from argosy.serving.grpc import GrpcServer
+    from argosy.serving.tracer import Tracer
 
 log = logging.getLogger("argosy.serving")
 
@@ -39,7 +40,7 @@ class Replica:
         self._config = config
         self._load = load
         self.repository = Repository(loader)
-        self.plane = DataPlane(self.repository, Answers() if config.http.path else None)
+        self.plane = DataPlane(self.repository, Answers() if config.http.path else None, _tracer(config))
         self._http = Listener(HttpApp(self.plane, config.runtime.max_body_bytes).handle, config.http, config.runtime)
         self._grpc: GrpcServer | None = None
 
@@ -52,6 +53,8 @@ class Replica:
             served = await self._load(model, self._config.runtime)
             if self.plane.answers is not None or self._config.recorder:
                 served.watch(self._recording(model, served))
+            if self.plane.tracer is not None:
+                served.trace(self.plane.tracer)
             self.repository.add(served)
         grpc_address = await self._start_grpc() if self._config.grpc is not None else None
         log.info("replica %s is ready on %s", self._config.replica, address)
@@ -63,6 +66,8 @@ class Replica:
         if self._grpc is not None:
             await self._grpc.stop(1.0)
         await self._http.stop()
+        if self.plane.tracer is not None:
+            await asyncio.to_thread(self.plane.tracer.close)
 
     def _recording(self, model: ModelConfig, served: ServedModel) -> Recording | None:
         if not self._config.recorder:
@@ -76,6 +81,18 @@ class Replica:
         assert self._config.grpc is not None
         self._grpc = GrpcServer(self.plane, self._config.grpc, self._config.runtime.max_body_bytes)
         return await self._grpc.start()
+
+
+def _tracer(config: ReplicaConfig) -> "Tracer | None":
+    """Whoever sends traces, where they go anywhere. Raises MissingExtra, InvalidArgument."""
+    if not config.tracing.url:
+        return None
+    from argosy.serving.tracer import Tracer
+
+    about = {"service.instance.id": config.replica, "argosy.replica": config.replica}
+    if revision := config.models[0].revision:
+        about["argosy.revision"] = revision
+    return Tracer(config.tracing, about)
 
 
 async def serve(config: ReplicaConfig, started: Started | None = None, loader: Loader | None = None) -> None:

@@ -1,10 +1,34 @@
 """Where alerts go. A text that begins with `$` names a variable of the environment: secrets stay out of files."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 import msgspec
 
 from argosy.spec.errors import InvalidArgument
+
+HIDDEN = "***"
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_VARIABLE = re.compile(r"\$[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _check_url(url: str) -> None:
+    if not url.startswith(("http://", "https://", "$")):
+        begins = url.partition("/")[0][:40]
+        raise InvalidArgument(
+            f"alerts: url must begin with http:// or https://, or name a variable as in $HOOK, not with '{begins}'"
+        )
+    _check_texts((url,))
+
+
+def _check_texts(texts: Iterable[str]) -> None:
+    for text in texts:
+        if text.startswith("$") and not _VARIABLE.fullmatch(text):
+            raise InvalidArgument(f"alerts: '{text[:40]}' begins with $ and is no name of a variable, as in $HOOK")
+        if not text.isprintable():
+            raise InvalidArgument("alerts: a text must be of one line")
 
 
 class Webhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="webhook", tag_field="kind"):
@@ -14,11 +38,20 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     headers: dict[str, str] = {}
     secret: str = ""
 
+    def __post_init__(self) -> None:
+        _check_url(self.url)
+        _check_texts((self.secret, *self.headers.values()))
+        if wrong := next((name for name in self.headers if not _TOKEN.fullmatch(name)), None):
+            raise InvalidArgument(f"alerts: '{wrong[:40]}' is no name of a header")
+
 
 class Slack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="slack", tag_field="kind"):
     """An incoming webhook of Slack, or of what is compatible with it (Mattermost, Rocket.Chat, Discord's `/slack`)."""
 
     url: str
+
+    def __post_init__(self) -> None:
+        _check_url(self.url)
 
 
 class Email(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="email", tag_field="kind"):
@@ -33,6 +66,9 @@ class Email(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     password: str = ""
 
     def __post_init__(self) -> None:
+        _check_texts((self.user, self.password))
+        if not self.host or not 1 <= self.port <= 65535:
+            raise InvalidArgument(f"alerts: host must not be empty, and port 1 to 65535, not {self.port}")
         if self.tls not in ("starttls", "tls", "none"):
             raise InvalidArgument(f"alerts: tls is 'starttls', 'tls' or 'none', not '{self.tls[:20]}'")
         addresses = (self.sender, *self.to)
@@ -50,6 +86,11 @@ class Alertmanager(
     url: str
     labels: dict[str, str] = {}
 
+    def __post_init__(self) -> None:
+        _check_url(self.url)
+        if wrong := next((name for name in self.labels if not _LABEL.fullmatch(name)), None):
+            raise InvalidArgument(f"alerts: '{wrong[:40]}' is no name of a label: letters, digits and _")
+
 
 Sink = Webhook | Slack | Email | Alertmanager
 
@@ -61,3 +102,45 @@ def resolved(text: str, environ: Mapping[str, str]) -> str:
     if (value := environ.get(text[1:])) is None:
         raise InvalidArgument(f"alerts: the variable {text[1:]} is not set")
     return value
+
+
+def check_set(sinks: Mapping[str, Sink], environ: Mapping[str, str]) -> None:
+    """Raises InvalidArgument where a sink names a variable that is not set, or one whose text is no URL."""
+    for name, sink in sinks.items():
+        for text in _secrets(sink):
+            try:
+                value = resolved(text, environ)
+            except InvalidArgument as error:
+                raise InvalidArgument(f"alerts.{name}: {error.message.removeprefix('alerts: ')}") from None
+            if not isinstance(sink, Email) and text == sink.url and not value.startswith(("http://", "https://")):
+                raise InvalidArgument(f"alerts.{name}: the variable {text[1:]} holds no URL: http:// or https://")
+
+
+def shown(sink: Sink) -> dict[str, Any]:
+    """A sink as it may be printed: without secrets, and of a URL, which often is one, the host alone. The names of
+    variables are none."""
+    found = cast("dict[str, Any]", msgspec.to_builtins(sink))
+    for field in ("url", "secret", "password"):
+        if found.get(field):
+            found[field] = _hidden(found[field])
+    if "headers" in found:
+        found["headers"] = {name: _hidden(value) for name, value in found["headers"].items()}
+    return found
+
+
+def _hidden(text: str) -> str:
+    if text.startswith("$"):
+        return text
+    if not text.startswith(("http://", "https://")):
+        return HIDDEN
+    scheme, _, rest = text.partition("://")
+    place, _, path = rest.partition("/")
+    return f"{scheme}://{place.rpartition('@')[2]}" + (f"/{HIDDEN}" if path else "")
+
+
+def _secrets(sink: Sink) -> tuple[str, ...]:
+    """The texts that may name variables."""
+    if isinstance(sink, Email):
+        return (sink.user, sink.password)
+    more = (sink.secret, *sink.headers.values()) if isinstance(sink, Webhook) else ()
+    return (sink.url, *more)

@@ -8,10 +8,12 @@ import msgspec
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.guard import Guard
 from argosy.spec.limits import Limits, check_rate
+from argosy.spec.monitor import Monitor
 from argosy.spec.payload import PayloadLog
 from argosy.spec.rollout import Rollout
 from argosy.spec.scaling import Scaling, WaitingRoom
 from argosy.spec.slo import Slo
+from argosy.spec.trigger import Trigger, check_triggers
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 
@@ -107,7 +109,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     the load. Without a `guard` a rollout is judged by readiness and golden examples alone. `retries` is how many
     further replicas a request may be tried at. It also bounds how many one request can crash. `keys` come on top of
     those that cover the endpoint already; where none does, one is made, unless the endpoint is `public`. Without
-    `payload` nothing of what is asked and answered is recorded.
+    `payload` nothing of what is asked and answered is recorded. With a `monitor` the model's performance is watched;
+    `triggers` say what is done where it falls.
     """
 
     name: str
@@ -120,6 +123,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     rollout: Rollout = Rollout()
     guard: Guard | None = None
     payload: PayloadLog | None = None
+    monitor: Monitor | None = None
+    triggers: tuple[Trigger, ...] = ()
     slos: tuple[Slo, ...] = ()
     timeout: float = 60.0
     retries: int = 1
@@ -130,6 +135,13 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def __post_init__(self) -> None:
         check_name(self.name, "endpoint name")
         self._check_keys()
+        if self.payload is None and self.monitor is not None and self.monitor.judges:
+            raise InvalidArgument(
+                f"endpoint '{self.name}': monitor.{self.monitor.judges[0]} is about recorded predictions, and none are "
+                "recorded: declare payload, too, as in  payload: {}"
+            )
+        measured = self.payload is not None and self.monitor is not None
+        check_triggers(self.name, self.triggers, bool(self.monitor and self.monitor.reference), measured)
         if self.follow and "@" not in self.model:
             raise InvalidArgument(f"endpoint '{self.name}': follow needs an alias as its model, as in digits@champion")
         if isinstance(self.replicas, int) and not 0 <= self.replicas <= 1000:

@@ -10,9 +10,12 @@ from typing import Any, cast
 
 import msgspec
 
+from argosy.spec.alerts import Sink
+from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.limits import check_rate
 from argosy.spec.strict import convert, load_yaml
+from argosy.spec.tracing import Tracing
 
 
 def _check_port(name: str, port: int) -> None:
@@ -102,8 +105,15 @@ class BatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise InvalidArgument(f"batch.parallel is 1 to 64, not {self.parallel}")
 
 
+class TriggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether triggers may run `commands` even where the control API is open to other machines (`control.expose`)."""
+
+    commands: bool = False
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that can be set, apart from what an endpoint declares for itself."""
+    """Everything that can be set, apart from what an endpoint declares for itself. `alerts` are sinks by name; they
+    stand in the file alone, and name variables for what is secret."""
 
     control: ControlSettings = ControlSettings()
     gateway: GatewaySettings = GatewaySettings()
@@ -112,6 +122,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     payload: PayloadSettings = PayloadSettings()
     drift: DriftSettings = DriftSettings()
     batch: BatchSettings = BatchSettings()
+    triggers: TriggerSettings = TriggerSettings()
+    alerts: dict[str, Sink] = {}
+    tracing: Tracing = Tracing()
+
+    def __post_init__(self) -> None:
+        for name in self.alerts:
+            check_name(name, "alerts: the name of a sink")
 
 
 class Home(msgspec.Struct, frozen=True):
@@ -171,7 +188,7 @@ class Home(msgspec.Struct, frozen=True):
         return self
 
 
-OUTSIDE = ("ARGOSY_HOME", "ARGOSY_URL", "ARGOSY_KEY", "ARGOSY_REPLICA", "ARGOSY_GATEWAY")
+OUTSIDE = ("ARGOSY_HOME", "ARGOSY_URL", "ARGOSY_KEY", "ARGOSY_REPLICA", "ARGOSY_GATEWAY", "ARGOSY_TRIGGER")
 """Variables that are no settings: the home itself, what the client reads, and the marks of our own processes."""
 
 
@@ -191,21 +208,34 @@ def effective(place: Home, environ: Mapping[str, str] = os.environ) -> tuple[Set
     values = cast("dict[str, dict[str, Any]]", msgspec.to_builtins(file))
     defaults = cast("dict[str, dict[str, Any]]", msgspec.to_builtins(Settings()))
     origin = {
-        f"{section}.{key}": "default" if value == defaults[section][key] else str(place.config)
+        f"{section}.{key}": "default" if defaults[section].get(key) == value else str(place.config)
         for section, table in values.items()
         for key, value in table.items()
     }
     for variable, text in sorted(environ.items()):
         if variable.startswith("ARGOSY_") and variable not in OUTSIDE:
             section, key = _place(variable, values)
-            values[section][key] = text
+            values[section][key] = _pairs(variable, text) if isinstance(values[section][key], dict) else text
             origin[f"{section}.{key}"] = variable
     return convert(values, Settings, "settings", strict=False), origin
 
 
+def _pairs(variable: str, text: str) -> dict[str, str]:
+    """`name=value,name=value`."""
+    parts = [part.partition("=") for part in text.split(",") if part.strip()]
+    if not all(equals for _, equals, _ in parts):
+        raise InvalidArgument(f"the variable {variable} must be as in name=value,name=value")
+    return {name.strip(): value.strip() for name, _, value in parts}
+
+
 def _place(variable: str, values: dict[str, dict[str, Any]]) -> tuple[str, str]:
     section, _, key = variable.removeprefix("ARGOSY_").lower().partition("_")
+    if section == "alerts":
+        raise InvalidArgument(
+            f"the variable {variable} names no setting: where alerts go stands in config.yaml, and a text there that "
+            "begins with $ names a variable, of another name than ARGOSY_…"
+        )
     if key not in values.get(section, {}):
-        known = ", ".join(f"ARGOSY_{s}_{k}".upper() for s, table in values.items() for k in table)
+        known = ", ".join(f"ARGOSY_{s}_{k}".upper() for s, table in values.items() if s != "alerts" for k in table)
         raise InvalidArgument(f"the variable {variable} names no setting; there are {known}")
     return section, key

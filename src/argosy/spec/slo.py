@@ -23,7 +23,7 @@ class Slo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     def __post_init__(self) -> None:
         checks = {
-            "name must have 1 to 63 characters": 1 <= len(self.name) <= 63,
+            "name must have 1 to 63 printable characters": 1 <= len(self.name) <= 63 and self.name.isprintable(),
             "objective must be above 0.5 and below 1, as in 0.999": 0.5 < self.objective < 1,
             "latency must be 0 (any) or seconds": 0 <= self.latency < math.inf,
             "days must be 1 to 90": 1 <= self.days <= 90,

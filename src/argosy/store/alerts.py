@@ -11,6 +11,8 @@ from argosy.store.database import Database, metadata
 from argosy.store.ledger import Cause
 
 MOST = 500
+DAYS = 90
+"""For how long alerts are kept that are over, and for how long one may be muted."""
 
 alerts_table = sa.Table(
     "alerts",
@@ -44,15 +46,40 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     muted_until: float | None = None
 
 
+class Standing(msgspec.Struct, frozen=True):
+    """So many alerts of an endpoint, of one kind and severity, stand."""
+
+    endpoint: str
+    kind: str
+    severity: str
+    muted: bool
+    count: int
+
+
+def standing(database: Database, now: float) -> list[Standing]:
+    """How many alerts stand, and whether they are muted. Raises Unavailable."""
+    muted = sa.case((sa.func.coalesce(A.muted_until, 0.0) > now, 1), else_=0)
+    groups = (A.endpoint, A.kind, A.severity, muted)
+    query = sa.select(*groups, sa.func.count()).where(A.state != "resolved").group_by(*groups).order_by(*groups)
+    with database.read() as connection:
+        return [Standing(row[0], row[1], row[2], bool(row[3]), row[4]) for row in connection.execute(query)]
+
+
 def write(database: Database, alerts: Sequence[Alert]) -> None:
     """Write alerts as they are now. Until when one is muted stays as it was. Raises Unavailable, StorageFull."""
+    if alerts:
+        with database.begin() as connection:
+            put(database, connection, alerts)
+
+
+def put(database: Database, connection: sa.Connection, alerts: Sequence[Alert]) -> None:
+    """The same in a transaction that there is."""
     if not alerts:
         return
     insert = database.insert(alerts_table)
     news = {column.name: insert.excluded[column.name] for column in A if column.name not in ("id", "muted_until")}
-    with database.begin() as connection:
-        values = [msgspec.structs.asdict(each) for each in alerts]
-        connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_=news), values)
+    values = [msgspec.structs.asdict(each) for each in alerts]
+    connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_=news), values)
 
 
 def read(database: Database, endpoint: str = "", most: int = MOST) -> list[Alert]:
@@ -64,10 +91,33 @@ def read(database: Database, endpoint: str = "", most: int = MOST) -> list[Alert
 
 
 def mute(database: Database, alert: str, until: float, cause: Cause) -> None:
-    """Tell nothing of an alert until then, and note that in the endpoint's history. Raises NotFound."""
+    """Tell nothing of an alert until then, and note that in the endpoint's history. It holds for what has the same
+    cause, too: what ends and begins again stays muted. Raises NotFound."""
     with database.begin() as connection:
-        update = sa.update(alerts_table).where(A.id == alert).values(muted_until=until).returning(A.endpoint)
-        endpoint = connection.execute(update).scalar_one_or_none()
+        endpoint = connection.execute(sa.select(A.endpoint).where(A.id == alert)).scalar_one_or_none()
         if endpoint is None:
             raise NotFound(f"there is no alert '{alert[:80]}'")
+        prefix = f"{cause_of(alert)}@"
+        same = sa.or_(A.id == alert, sa.func.substr(A.id, 1, len(prefix)) == prefix)
+        connection.execute(sa.update(alerts_table).where(same).values(muted_until=until))
         ledger.append(connection, endpoint, "mute", {"alert": alert, "until": until}, cause)
+
+
+def cause_of(alert: str) -> str:
+    """`digits/slo/latency` of `digits/slo/latency@1800000000`."""
+    return alert.rpartition("@")[0] or alert
+
+
+def muted(database: Database, now: float) -> dict[str, float]:
+    """The causes that are muted, and until when."""
+    query = sa.select(A.id, A.muted_until).where(A.muted_until > now).order_by(A.muted_until)
+    with database.read() as connection:
+        return {cause_of(alert): until for alert, until in connection.execute(query).all()}
+
+
+def forget(database: Database, now: float) -> None:
+    """Delete what has been over for 90 days, and is not muted."""
+    over = now - DAYS * 86400
+    with database.begin() as connection:
+        calm = sa.or_(A.muted_until.is_(None), A.muted_until <= now)
+        connection.execute(sa.delete(alerts_table).where(A.until < over, calm))

@@ -1,5 +1,6 @@
 """What monitoring found, one row for each subject and window: drift, estimates, realised performance."""
 
+import hashlib
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ findings_table = sa.Table(
     sa.Index("findings_age", "endpoint", "window_end"),
 )
 F = findings_table.c
+LONGEST = 200
 KEY = ("endpoint", "version", "kind", "subject", "window_end")
 
 
@@ -60,6 +62,14 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     detail: dict[str, Any] = {}
 
 
+def subject(name: str) -> str:
+    """What users name freely (a column), as a subject: printable, at most 200 characters, and still one of its own."""
+    plain = "".join(letter if letter.isprintable() else "?" for letter in name[: LONGEST + 1])
+    if plain == name and len(name) <= LONGEST:
+        return name
+    return f"{plain[: LONGEST - 10]}… {hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
+
+
 def write(database: Database, found: Sequence[Finding]) -> None:
     """Write findings; what was found before of the same window is replaced. Raises Unavailable, StorageFull."""
     if not found:
@@ -77,6 +87,24 @@ def read(database: Database, endpoint: str, kinds: Collection[str], since: float
     with database.read() as connection:
         rows = connection.execute(query.order_by(F.window_end, F.kind, F.subject)).mappings().all()
     return [Finding(**{**row, "detail": msgspec.json.decode(row["detail"])}) for row in rows]
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """So many subjects of an endpoint that findings of one kind are of, and those of them that drifted."""
+
+    endpoint: str
+    kind: str
+    subjects: int
+    drifted: int
+
+
+def tally(database: Database, since: float) -> list[Tally]:
+    """What was found in windows that ended after `since`, counted. Raises Unavailable."""
+    drifted = sa.case((F.verdict.like("drift%"), F.subject))
+    counts = (sa.func.count(F.subject.distinct()), sa.func.count(drifted.distinct()))
+    query = sa.select(F.endpoint, F.kind, *counts).where(F.window_end > since).group_by(F.endpoint, F.kind)
+    with database.read() as connection:
+        return [Tally(*row) for row in connection.execute(query.order_by(F.endpoint, F.kind))]
 
 
 def any_of(database: Database) -> bool:

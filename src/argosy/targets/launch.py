@@ -12,12 +12,14 @@ from argosy.serving.config import Address, ModelConfig, ReplicaConfig
 from argosy.serving.pipe import recorder_socket
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.settings import Home
+from argosy.spec.tracing import Tracing
 from argosy.targets.base import Revision
 from argosy.targets.marks import Record, mark
 from argosy.targets.process import Process, cannot_start, spawn
 
 COMMAND = (sys.executable, "-m", "argosy.serving")
 SOCKET_BYTES = 107
+NO_TRACING = Tracing()
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -74,17 +76,26 @@ def new_place(home: Home, revision: Revision, slot: int) -> Place:
     return Place(home, f"{revision.endpoint}-{revision.id[:6]}-{slot}", secrets.token_hex(4))
 
 
-def configuration(place: Place, revision: Revision, package: Path, threads: int) -> ReplicaConfig:
+def configuration(
+    place: Place, revision: Revision, package: Path, threads: int, tracing: Tracing = NO_TRACING
+) -> ReplicaConfig:
     """What the replica is told. It answers to the endpoint's name; its threads are always said explicitly."""
     return ReplicaConfig(
         replica=place.replica,
         models=(
-            ModelConfig(name=revision.endpoint, package=str(package), version=revision.version, digest=revision.digest),
+            ModelConfig(
+                name=revision.endpoint,
+                package=str(package),
+                version=revision.version,
+                digest=revision.digest,
+                revision=revision.id,
+            ),
         ),
         http=Address(path=place.http),
         grpc=Address(path=place.grpc),
         runtime=msgspec.structs.replace(revision.runtime, threads=revision.threads(threads)),
         recorder=str(recorder_socket(place.home.run)),
+        tracing=tracing,
     )
 
 
@@ -93,10 +104,12 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
 
     home: Home
     command: Sequence[str] = COMMAND
+    tracing: Tracing = NO_TRACING
 
     def start(self, place: Place, revision: Revision, slot: int, *, package: Path, threads: int) -> Process:
         """Write the configuration and start the process. Raises StorageFull, Internal."""
-        data = msgspec.json.format(msgspec.json.encode(configuration(place, revision, package, threads)))
+        told = configuration(place, revision, package, threads, self.tracing)
+        data = msgspec.json.format(msgspec.json.encode(told))
         try:
             place.config.write_bytes(data)
         except OSError as error:

@@ -11,10 +11,11 @@ from pathlib import Path
 import psutil
 
 from argosy.spec.settings import Home
+from argosy.spec.tracing import Tracing
 from argosy.targets import log
 from argosy.targets.base import Revision, Standing
 from argosy.targets.group import Group
-from argosy.targets.launch import COMMAND, Launcher, Place, folder, prepare
+from argosy.targets.launch import COMMAND, NO_TRACING, Launcher, Place, folder, prepare
 from argosy.targets.marks import Found, Record, scan
 from argosy.targets.process import Process
 from argosy.targets.running import Running
@@ -43,12 +44,13 @@ class LocalTarget:
         *,
         changed: Callable[[], None] = lambda: None,
         command: Sequence[str] = COMMAND,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         prepare(home)
         self._home = home
         self._package = package
         self._changed = changed
-        self._launcher = Launcher(home=home, command=command)
+        self._launcher = Launcher(home=home, command=command, tracing=tracing)
         self._groups: dict[str, Group] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None

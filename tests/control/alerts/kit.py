@@ -12,7 +12,12 @@ from argosy.monitoring.alert import Finding, Incident, Notice
 
 def notice(kind="firing", since=1.8e9, severity="page", title="slow & <late>", ended=None) -> Notice:
     finding = Finding(
-        key="digits/slo/latency", subject="digits", severity=severity, title=title, reason="2 % were bad <@all>"
+        endpoint="digits",
+        kind="slo",
+        subject="latency",
+        severity=severity,
+        title=title,
+        reason="2 % were bad <@all>",
     )
     return Notice(kind=kind, incident=Incident(finding=finding, since=since, seen=since, ended=ended, told=severity))
 

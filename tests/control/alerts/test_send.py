@@ -28,7 +28,8 @@ def site():
 
 async def test_webhook(site):
     sink = Webhook(url=f"{site.url}/hook", headers={"Authorization": "$TOKEN"}, secret="$SECRET")
-    await send(sink, notice(), {"TOKEN": "Bearer t", "SECRET": "s"})
+    said = await send(sink, notice(), {"TOKEN": "Bearer t", "SECRET": "s"})
+    assert said == "127.0.0.1 answered 200: ok"
     ((path, headers, body),) = site.seen
     assert (path, headers["authorization"]) == ("/hook", "Bearer t")
     assert headers["x-argosy-signature"] == f"sha256={hmac.new(b's', body, hashlib.sha256).hexdigest()}"
@@ -69,8 +70,8 @@ async def test_nobody_there():
             await send(Webhook(url=f"http://127.0.0.1:{held.getsockname()[1]}/secret"), notice(), {})
     with pytest.raises(InvalidArgument, match="TOKEN is not set"):
         await send(Slack(url="$TOKEN"), notice(), {})
-    with pytest.raises(InvalidArgument, match="no address"):
-        await send(Slack(url="ftp://x/y"), notice(), {})
+    with pytest.raises(InvalidArgument, match="no address to send to"):
+        await send(Slack(url="$TOKEN"), notice(), {"TOKEN": "ftp://x/y"})
 
 
 class Inbox:

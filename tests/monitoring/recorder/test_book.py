@@ -2,7 +2,9 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -51,6 +53,17 @@ def test_the_log_gets_what_was_drawn_and_profiles_get_all(package: Path):
     assert made.waiting() == {}
     assert [one.rows for one in made.profiles(2e9) if not one.segment] == [9]
     assert made.profiles(2e9) == []
+
+
+@pytest.mark.parametrize(
+    ("hidden", "told"), [({}, "bad a@b"), ({"hash": ("email",)}, None), ({"redact": ("email",)}, None)]
+)
+def test_a_message_that_may_cite_what_is_hidden_is_not_kept(package: Path, hidden: dict[str, Any], told: str | None):
+    made = opened(package, **hidden)
+    made.take("r0", msgspec.structs.replace(rows([1]), outputs={}, failures=[("internal", "bad a@b")]))
+    (kept,) = made.waiting()["r0"]
+    table = made.encoder("r0").whole(kept)
+    assert (table["error"].to_pylist(), table["message"].to_pylist()) == (["internal"], [told])
 
 
 def test_too_much_for_one_flush_is_dropped_and_counted(package: Path, monkeypatch: pytest.MonkeyPatch):
@@ -132,3 +145,10 @@ def test_what_is_past_its_time_goes(package: Path, tmp_path: Path):
     keeper.tidy(Told(endpoints={"shop": made.kept}), [])
     assert report.removed == 1
     assert len(layout.segments(home.payloads)) == 1
+
+
+def test_segments_that_a_version_lacks_or_the_log_hides_have_no_profiles(package: Path):
+    kept = Kept(payload=PayloadLog(hash=("age",)), segments=("label", "age", "none"))
+    made = Book("shop", "1", package, kept, b"k" * 32)
+    made.take("r0", rows([1] * 20))
+    assert {one.segment for one in made.profiles(2e9)} == {"", "label=yes", "label=no"}

@@ -1,3 +1,4 @@
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -25,6 +26,17 @@ def test_a_line_for_each_row_of_each_request():
     assert table["latency"].to_pylist() == [0.002] * 4
     assert table["time"][0].as_py().isoformat() == "2026-01-31T12:00:00+00:00"
     assert table["replica"].to_pylist() == ["digits-0f0f0f-0"] * 4
+
+
+def test_what_failed_says_why():
+    failed = Record("r1", NOON, 500, 1, 2, record(1, rows=2).inputs, {}, failure=("internal", "no"))
+    table = encoder().table([record(1), failed])
+    assert table["error"].to_pylist() == [None, "internal", "internal"]
+    assert table["message"].to_pylist() == [None, "no", "no"]
+    quiet = msgspec.structs.replace(encoder(), messages=False).table([record(1), failed])
+    assert quiet["error"].to_pylist() == [None, "internal", "internal"]
+    assert quiet["message"].to_pylist() == [None] * 3
+    assert quiet.schema.equals(table.schema)
 
 
 def test_the_schema_is_the_same_whatever_came():

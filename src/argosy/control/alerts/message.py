@@ -35,7 +35,7 @@ def told(notice: Notice) -> Told:
         incident=incident.id,
         status=notice.kind,
         severity=finding.severity,
-        endpoint=finding.subject,
+        endpoint=finding.endpoint,
         title=finding.title,
         reason=finding.reason,
         since=_moment(incident.since),
@@ -46,7 +46,7 @@ def told(notice: Notice) -> Told:
 def subject(notice: Notice) -> str:
     """One line."""
     finding = notice.incident.finding
-    return _line(f"[{finding.severity}] {HEADS[notice.kind]}{finding.subject}: {finding.title}")
+    return _line(f"[{finding.severity}] {HEADS[notice.kind]}{finding.endpoint}: {finding.title}")
 
 
 def text(notice: Notice) -> str:
@@ -71,7 +71,7 @@ def alertmanager(notice: Notice, labels: dict[str, str], now: float) -> list[dic
     return [
         {
             "labels": labels
-            | {"alertname": finding.title, "endpoint": finding.subject, "cause": finding.key, "source": "argosy"},
+            | {"alertname": finding.title, "endpoint": finding.endpoint, "cause": finding.key, "source": "argosy"},
             "annotations": {"summary": subject(notice), "description": finding.reason, "severity": finding.severity},
             "startsAt": _moment(incident.since),
             "endsAt": _moment(ends),

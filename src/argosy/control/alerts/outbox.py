@@ -16,7 +16,8 @@ sink that forgets is reminded of what goes on."""
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
-    """A notice on its way to one sink. `due` and `since` are seconds since 1970; `error` is why the last try failed."""
+    """A notice on its way to one sink. `due` and `since` are seconds since 1970; `error` is why the last try failed;
+    `taken`: it has arrived, and is sent again to a sink that forgets."""
 
     sink: str
     notice: Notice
@@ -24,6 +25,7 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     due: float
     tries: int = 0
     error: str = ""
+    taken: bool = False
 
     @property
     def id(self) -> str:
@@ -69,7 +71,7 @@ def arrived(outbox: Outbox, letter: Letter, now: float, *, repeat: bool) -> Outb
         return outbox
     letters = {name: each for name, each in outbox.letters.items() if name != letter.id}
     if repeat and letter.notice.incident.ended is None:
-        letters[letter.id] = msgspec.structs.replace(letter, due=now + REPEAT, since=now, tries=0, error="")
+        letters[letter.id] = msgspec.structs.replace(letter, due=now + REPEAT, since=now, tries=0, error="", taken=True)
     return msgspec.structs.replace(outbox, letters=letters)
 
 

@@ -24,21 +24,22 @@ TIMEOUT = 10.0
 RETRIED = (408, 425, 429)
 
 
-async def send(sink: Sink, notice: Notice, environ: Mapping[str, str] = os.environ) -> None:
-    """Tell one sink. Raises Unavailable to be tried again, InvalidArgument where trying again is of no use."""
+async def send(sink: Sink, notice: Notice, environ: Mapping[str, str] = os.environ) -> str:
+    """Tell one sink, and what it said. Raises Unavailable to be tried again, InvalidArgument where trying again is of
+    no use."""
     if isinstance(sink, Email):
-        await asyncio.to_thread(_mail, sink, notice, environ)
-    elif isinstance(sink, Webhook):
+        return await asyncio.to_thread(_mail, sink, notice, environ)
+    if isinstance(sink, Webhook):
         body = msgspec.json.encode(message.told(notice))
-        await _post(sink.url, body, _headers(sink, body, environ), environ)
-    elif isinstance(sink, Slack):
-        await _post(sink.url, msgspec.json.encode(message.slack(notice)), {}, environ)
-    else:
-        body = msgspec.json.encode(message.alertmanager(notice, sink.labels, time.time()))
-        await _post(f"{resolved(sink.url, environ).rstrip('/')}/api/v2/alerts", body, {}, environ)
+        return await post(sink.url, body, signed(sink, body, environ), environ)
+    if isinstance(sink, Slack):
+        return await post(sink.url, msgspec.json.encode(message.slack(notice)), {}, environ)
+    body = msgspec.json.encode(message.alertmanager(notice, sink.labels, time.time()))
+    return await post(f"{resolved(sink.url, environ).rstrip('/')}/api/v2/alerts", body, {}, environ)
 
 
-def _headers(sink: Webhook, body: bytes, environ: Mapping[str, str]) -> dict[str, str]:
+def signed(sink: Webhook, body: bytes, environ: Mapping[str, str]) -> dict[str, str]:
+    """The headers of a webhook, the signature among them. Raises InvalidArgument where a variable is not set."""
     headers = {name: resolved(value, environ) for name, value in sink.headers.items()}
     if sink.secret:
         digest = hmac.new(resolved(sink.secret, environ).encode(), body, hashlib.sha256).hexdigest()
@@ -46,7 +47,8 @@ def _headers(sink: Webhook, body: bytes, environ: Mapping[str, str]) -> dict[str
     return headers
 
 
-async def _post(url: str, body: bytes, headers: Mapping[str, str], environ: Mapping[str, str]) -> None:
+async def post(url: str, body: bytes, headers: Mapping[str, str], environ: Mapping[str, str]) -> str:
+    """Send JSON once; what was answered. Raises as `send` does."""
     import httpx
 
     address = resolved(url, environ)
@@ -56,10 +58,10 @@ async def _post(url: str, body: bytes, headers: Mapping[str, str], environ: Mapp
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise InvalidArgument(f"alerts: {_host(address)} is no address to send to: {error}") from None
     except httpx.HTTPError as error:
-        raise Unavailable(f"{_host(address)} did not take the alert: {error or type(error).__name__}") from None
+        raise Unavailable(f"{_host(address)} did not take what was sent: {error or type(error).__name__}") from None
+    said = f"{_host(address)} answered {answer.status_code}: {answer.text[:200]}".rstrip(": ")
     if answer.is_success:
-        return
-    said = f"{_host(address)} answered {answer.status_code} to the alert: {answer.text[:200]}"
+        return said
     if answer.status_code >= 500 or answer.status_code in RETRIED:
         raise Unavailable(said)
     raise InvalidArgument(said)
@@ -72,7 +74,7 @@ def _host(url: str) -> str:
     return urlsplit(url).hostname or "the sink"
 
 
-def _mail(sink: Email, notice: Notice, environ: Mapping[str, str]) -> None:
+def _mail(sink: Email, notice: Notice, environ: Mapping[str, str]) -> str:
     mail = EmailMessage()
     mail["Subject"] = message.subject(notice)
     mail["From"], mail["To"] = sink.sender, ", ".join(sink.to)
@@ -89,6 +91,7 @@ def _mail(sink: Email, notice: Notice, environ: Mapping[str, str]) -> None:
         raise InvalidArgument(f"{sink.host} does not take the user and password of alerts: {error.smtp_code}") from None
     except (smtplib.SMTPException, OSError) as error:
         raise Unavailable(f"{sink.host} did not take the mail: {error}") from None
+    return f"{sink.host} took the mail"
 
 
 def _server(sink: Email) -> Any:

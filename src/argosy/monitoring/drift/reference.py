@@ -45,19 +45,26 @@ def baseline(package: Package) -> Baseline:
     return Baseline(found, where, where.spread(flat))
 
 
-def fitting(base: Baseline, profiles: Sequence[Profile]) -> Profile | None:
-    """All rows of the profiles that were counted against this reference, as one; None where there are none."""
-    parts = [one for one in profiles if not one.segment and one.layout == base.layout.digest]
+def fitting(base: Baseline, profiles: Sequence[Profile], segment: str = "") -> Profile | None:
+    """The rows of the profiles of a segment (all rows: empty) that were counted against this reference, as one; None
+    where there are none."""
+    parts = [one for one in profiles if one.segment == segment and one.layout == base.layout.digest]
     return profile.merge(base.layout, parts) if parts else None
 
 
-def window(root: Path, endpoint: str, version: str, base: Baseline, since: datetime, until: datetime) -> Profile:
-    """What came to a version in [since, until). Raises NotFound without profiles, Conflict for those of another
-    signature or reference."""
+def window(
+    root: Path, endpoint: str, version: str, base: Baseline, since: datetime, until: datetime, segment: str = ""
+) -> Profile:
+    """What came to a version in [since, until), of a segment or as a whole. Raises NotFound without profiles, Conflict
+    for those of another signature or reference."""
     profiles = shelf.read(root, endpoint, version, since, until)
-    found = fitting(base, profiles)
+    found = fitting(base, profiles, segment)
     if found is not None:
         return found
+    if segment and (whole := fitting(base, profiles)) is not None:
+        known = sorted({one.segment for one in profiles if one.segment and one.layout == whole.layout})
+        there = f"there are {', '.join(known[:20])}" if known else "none are kept: declare monitor.segments"
+        raise NotFound(f"nothing was recorded of the segment '{segment[:80]}' in this time; {there}")
     if profiles:
         raise Conflict(
             f"what was recorded of '{endpoint}' version {version} was counted against another signature or reference "
@@ -68,3 +75,8 @@ def window(root: Path, endpoint: str, version: str, base: Baseline, since: datet
         "'payload: {}' in the endpoint (argosy get, argosy apply), send requests, and wait until their minute is over; "
         "or compare from earlier on with --since"
     )
+
+
+def before(root: Path, endpoint: str, version: str, base: Baseline, until: datetime, segment: str) -> Profile | None:
+    """All that came to a segment until then: what it is compared with, since the reference is of all rows."""
+    return fitting(base, shelf.read(root, endpoint, version, None, until), segment)

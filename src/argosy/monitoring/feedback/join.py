@@ -31,12 +31,16 @@ Kind = Literal["classification", "regression"]
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     """Which columns of the payload log are the prediction: `decision` is compared with the label, `score` ranks.
 
-    A score that is a list (probabilities by class) counts with its last element.
+    A score that is a list (probabilities by class) counts with its last element, or that of `positive`. Without a
+    decision it is what the score says: `positive` from `threshold` on, or the one of `classes` that scores highest.
     """
 
-    decision: str
+    decision: str = ""
     score: str = ""
     kind: Kind = "classification"
+    threshold: float = 0.5
+    classes: tuple[str, ...] = ()
+    positive: str = ""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,16 +138,28 @@ class _Joiner:
                 raise InvalidArgument(f"the log of '{self.shelf.endpoint}' has no column '{name}'; it has {known}")
         self._kinds = kinds
         return sql.PREDICTIONS.format(
-            decision=duck.identifier(self.prediction.decision),
+            decision=self._decision(),
             score=duck.identifier(self.prediction.score) if self.prediction.score else "NULL",
             source=source(paths),
         )
 
+    def _decision(self) -> str:
+        """The decision as an expression over the log."""
+        told = self.prediction
+        if told.decision:
+            return duck.identifier(told.decision) + ("[1]" if self._kinds[told.decision].endswith("]") else "")
+        score = duck.identifier(told.score)
+        if self._kinds[told.score].endswith("]"):
+            return sql.highest(score, told.classes)
+        other = next((each for each in told.classes if each != told.positive), "")
+        return sql.beyond(score, told.threshold, told.positive, other)
+
     def _converted(self) -> dict[str, str]:
         """Decision and score as they are kept. Done after the join: most predictions are in no hit of a step."""
-        kind = self._kinds.get(self.prediction.score, "")
-        score = "TRY_CAST(p.score[-1] AS DOUBLE)" if kind.endswith("]") else "TRY_CAST(p.score AS DOUBLE)"
-        return {"decision": sql.plain("p.decision", self._kinds[self.prediction.decision]), "score": score}
+        told, kind = self.prediction, self._kinds.get(self.prediction.score, "")
+        place = told.classes.index(told.positive) + 1 if told.positive in told.classes else -1
+        score = f"TRY_CAST(p.score[{place}] AS DOUBLE)" if kind.endswith("]") else "TRY_CAST(p.score AS DOUBLE)"
+        return {"decision": sql.plain("p.decision", self._kinds.get(told.decision, "VARCHAR")), "score": score}
 
     def _match(self, labels: Sequence[Path], keys: Sequence[str], what: str) -> list[str]:
         """Join label files with segments into the scratch folder, by day; the names of those that found nothing."""

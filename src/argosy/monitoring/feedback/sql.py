@@ -26,6 +26,18 @@ def plain(column: str, kind: str) -> str:
     return f"plain({column})"
 
 
+def highest(score: str, classes: Sequence[str]) -> str:
+    """The class whose place in a list of scores holds the highest; NULL where one is no number."""
+    names = "[" + ", ".join(duck.literal(name) for name in classes) + "]"
+    return f"CASE WHEN isfinite(list_sum({score})) THEN {names}[list_position({score}, list_max({score}))] END"
+
+
+def beyond(score: str, threshold: float, positive: str, other: str) -> str:
+    """`positive` where a score is at least the threshold, else `other`; NULL where it is no number."""
+    said = f"CASE WHEN {score} >= {threshold!r} THEN {duck.literal(positive)} ELSE {duck.literal(other)} END"
+    return f"CASE WHEN isfinite({score}) THEN {said} END"
+
+
 PREDICTIONS = """(SELECT version, request_id, row, time, {decision} AS decision, {score} AS score, weight
   FROM {source} WHERE {decision} IS NOT NULL)"""
 

@@ -11,6 +11,7 @@ from argosy.profiles.layout import Layout, layout
 from argosy.profiles.privacy import Hidden
 from argosy.profiles.profile import Profile
 from argosy.profiles.recorder import Recorder
+from argosy.serving.sender import weigh
 from argosy.spec.payload import PayloadLog
 from argosy.spec.signature import Signature
 from argosy.spec.tensor import Array
@@ -36,10 +37,15 @@ class Book:
         self.layout = _layout(opened, self.signature) if kept.profiles else None
         log = kept.payload or PayloadLog()
         self._hidden = Hidden(self.layout, log.redact, log.hash) if self.layout else None
-        self._recorder = Recorder(self.layout, version, kept.segments) if self.layout else None
+        self._recorder = Recorder(self.layout, version, self._segments()) if self.layout else None
         self._waiting: dict[str, list[Rows]] = {}
         self._bytes = 0
         self.dropped = 0
+
+    def _segments(self) -> list[str]:
+        """The columns with profiles for each value that this version has and the log does not hide."""
+        known = {column.name for column in self.layout.columns if column.detailed} if self.layout else set[str]()
+        return [name for name in self.kept.segments if name in known and self._hidden and not self._hidden.covers(name)]
 
     def take(self, replica: str, rows: Rows) -> None:
         """Keep what is wanted of the requests of a replica."""
@@ -51,7 +57,7 @@ class Book:
 
     def _log(self, replica: str, rows: Rows) -> None:
         arrays = (*rows.inputs.values(), *rows.outputs.values())
-        size = rows.requests.nbytes + sum(array.nbytes for array in arrays)
+        size = rows.requests.nbytes + sum(map(weigh, arrays))
         if self._bytes + size > MOST_BYTES:
             self.dropped += len(rows.requests)
             return
@@ -79,6 +85,7 @@ class Book:
             batched=self.signature.batched,
             max_elements=log.max_elements,
             max_text=log.max_text,
+            messages=not (log.redact or log.hash),
             secret=self._secret,
         )
 
@@ -91,8 +98,15 @@ def _layout(package: Package, signature: Signature) -> Layout | None:
 def _some(rows: Rows, wanted: Array) -> Rows:
     mask = np.repeat(wanted, rows.requests["rows"])
     ids = [id for id, mark in zip(rows.ids, wanted.tolist(), strict=True) if mark]
+    failures = [one for one, mark in zip(rows.failures, wanted.tolist(), strict=False) if mark]
 
     def chosen(side: Mapping[str, Array]) -> dict[str, Array]:
         return {name: array[mask] for name, array in side.items()}
 
-    return Rows(requests=rows.requests[wanted], ids=ids, inputs=chosen(rows.inputs), outputs=chosen(rows.outputs))
+    return Rows(
+        requests=rows.requests[wanted],
+        ids=ids,
+        inputs=chosen(rows.inputs),
+        outputs=chosen(rows.outputs),
+        failures=failures,
+    )

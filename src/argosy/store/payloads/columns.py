@@ -19,9 +19,9 @@ Side = Literal["input", "output"]
 Form = Literal["value", "fixed", "list", "profile"]
 MAX_FEATURES = 4096
 
-META = ("request_id", "row", "rows", "time", "replica", "code", "latency", "weight", "features")
+META = ("request_id", "row", "rows", "time", "replica", "code", "latency", "weight", "features", "error", "message")
 """The columns every log has, before those of the signature. `time` is UTC, `latency` in seconds, `weight` 1 / the
-chance of having been recorded, `features` a hash of the row's inputs."""
+chance of having been recorded, `features` a hash of the row's inputs; `error` and `message` tell of what failed."""
 
 PARTITIONS = ("endpoint", "version", "hour")
 

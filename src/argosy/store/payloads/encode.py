@@ -38,13 +38,16 @@ def parquet() -> Any:
 
 
 class Encoder(msgspec.Struct, frozen=True, kw_only=True):
-    """Encodes the requests of one replica of one version. `secret` is the key of hashed columns."""
+    """Encodes the requests of one replica of one version. `secret` is the key of hashed columns. Messages of errors are
+    left out without `messages`: they may cite what is to be hidden.
+    """
 
     columns: tuple[Column, ...]
     replica: str
     batched: bool = True
     max_elements: int = 1024
     max_text: int = 4096
+    messages: bool = True
     secret: bytes = b""
 
     def schema(self) -> Any:
@@ -54,7 +57,7 @@ class Encoder(msgspec.Struct, frozen=True, kw_only=True):
         kinds = (pa.string(), pa.int32(), pa.int32(), stamp, pa.string(), pa.int32(), pa.float64(), pa.float64())
         names = ("request_id", "row", "rows", "time", "replica", "code", "latency", "weight")
         fields = [pa.field(name, kind) for name, kind in zip(names, kinds, strict=True)]
-        fields.append(pa.field("features", pa.uint64()))
+        fields += [pa.field("features", pa.uint64()), *(pa.field(name, pa.string()) for name in ("error", "message"))]
         for column in self.columns:
             facts = {"argosy.tensor": column.tensor, "argosy.datatype": column.datatype, "argosy.place": column.place}
             metadata = {name: str(value) for name, value in facts.items()}
@@ -69,7 +72,8 @@ class Encoder(msgspec.Struct, frozen=True, kw_only=True):
             key: fold.fold(records, counts, key[0], key[1], datatype, self.batched) for key, datatype in sides.items()
         }
         facts = [(r.time, r.latency, r.weight, r.rows, r.code) for r in records]
-        return self._table(pa, [r.request_id for r in records], np.array(facts, REQUEST), counts, folded)
+        made = self._meta(pa, [r.request_id for r in records], np.array(facts, REQUEST), counts)
+        return self._table(pa, made, [r.failure for r in records], counts, folded)
 
     def whole(self, rows: Rows) -> Any:
         """The rows of many requests that came together."""
@@ -79,20 +83,27 @@ class Encoder(msgspec.Struct, frozen=True, kw_only=True):
         for column in self.columns:
             array = (rows.inputs if column.side == "input" else rows.outputs).get(column.tensor)
             folded[column.side, column.tensor] = fold.given(array, total, column.datatype)
-        return self._table(arrow(), rows.ids, rows.requests, counts, folded)
+        pa = arrow()
+        return self._table(pa, self._meta(pa, rows.ids, rows.requests, counts), rows.failures, counts, folded)
 
     def _table(
-        self, pa: Any, ids: Sequence[str], facts: Array, counts: Array, folded: dict[tuple[Side, str], Folded]
+        self,
+        pa: Any,
+        meta: list[Any],
+        failures: Sequence[tuple[str, str]],
+        counts: Array,
+        folded: dict[tuple[Side, str], Folded],
     ) -> Any:
-        arrays = self._meta(pa, ids, facts, counts)
+        arrays: list[Any] = []
         marks = np.zeros(int(counts.sum()), dtype=np.uint64)
         for column in self.columns:
             made, words = self._column(pa, column, folded[column.side, column.tensor])
             arrays += made
             if column.side == "input":
                 marks = _marked(marks, words)
-        arrays.insert(8, pa.array(marks))
-        return pa.Table.from_arrays(arrays, schema=self.schema())
+        told = [_told(pa, [one[place] for one in failures], counts) for place in range(1 + self.messages)]
+        told += [pa.nulls(len(marks), pa.string())] * (2 - len(told))
+        return pa.Table.from_arrays([*meta, pa.array(marks), *told, *arrays], schema=self.schema())
 
     def _meta(self, pa: Any, names: Sequence[str], facts: Array, counts: Array) -> list[Any]:
         total, starts = int(counts.sum()), np.repeat(np.cumsum(counts) - counts, counts)
@@ -163,6 +174,13 @@ class Encoder(msgspec.Struct, frozen=True, kw_only=True):
     def _plain(self, column: Column, part: Array) -> Any:
         flat = part.reshape(-1)
         return [text(value, self.max_text) for value in flat.tolist()] if column.datatype == "BYTES" else flat
+
+
+def _told(pa: Any, texts: Sequence[str], counts: Array) -> Any:
+    """A text of each request for each of its rows; null for what is empty."""
+    if not any(texts):
+        return pa.nulls(int(counts.sum()), pa.string())
+    return pa.array([text or None for text in texts], pa.string()).take(pa.array(np.repeat(range(len(counts)), counts)))
 
 
 def _types(pa: Any, column: Column) -> list[tuple[str, Any]]:

@@ -16,6 +16,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
     `weight` is 1 / the chance that it was recorded. `inputs` and `outputs` hold arrays by tensor, axis 0 counting
     `rows`; empty where there are none: a request that could not be read has no inputs, one that failed no outputs.
+    `failure` is code and message of its error.
     """
 
     request_id: str
@@ -26,16 +27,19 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     inputs: Mapping[str, Array]
     outputs: Mapping[str, Array]
     weight: float = 1.0
+    failure: tuple[str, str] = ("", "")
 
 
 class Rows(msgspec.Struct, frozen=True, kw_only=True):
     """Many requests at once: of dtype REQUEST, with their ids. The arrays hold the rows of all, one request after the
-    other; a tensor that is not there is there for none of them. A weight of 0 marks what is not for the log."""
+    other; a tensor that is not there is there for none of them. A weight of 0 marks what is not for the log.
+    `failures` has code and message of the error of each, or nothing where all were answered."""
 
     requests: Array
     ids: Sequence[str]
     inputs: Mapping[str, Array]
     outputs: Mapping[str, Array]
+    failures: Sequence[tuple[str, str]] = ()
 
 
 def joined(parts: Sequence[Rows]) -> list[Rows]:
@@ -43,7 +47,7 @@ def joined(parts: Sequence[Rows]) -> list[Rows]:
     groups: dict[object, list[Rows]] = {}
     for part in parts:
         shapes = tuple(tuple((n, a.shape[1:]) for n, a in side.items()) for side in (part.inputs, part.outputs))
-        groups.setdefault(shapes, []).append(part)
+        groups.setdefault((shapes, bool(part.failures)), []).append(part)
     return [_joined(group) for group in groups.values()]
 
 
@@ -55,4 +59,5 @@ def _joined(parts: Sequence[Rows]) -> Rows:
         ids=[id for part in parts for id in part.ids],
         inputs={name: np.concatenate([part.inputs[name] for part in parts]) for name in parts[0].inputs},
         outputs={name: np.concatenate([part.outputs[name] for part in parts]) for name in parts[0].outputs},
+        failures=[failure for part in parts for failure in part.failures],
     )

@@ -17,6 +17,8 @@ from argosy.store.payloads.record import Record
 
 LEFT_OVER_SECONDS = 3600.0
 ROW_GROUP = 64 * 1024
+UNLIKE = ("request_id", "time", "features")
+"""Columns whose values hardly ever repeat."""
 HOUR = 3600 * 10**9
 
 
@@ -67,10 +69,36 @@ def _put(root: Path, endpoint: str, version: str, time: int, table: Any) -> Path
 
 
 def encoded(table: Any) -> memoryview:
-    """A table as the bytes of a Parquet file, every page with its checksum."""
+    """A table as the bytes of a Parquet file, every page with its checksum.
+
+    Floats are split into streams of their bytes, which takes half the time of a dictionary and compresses better; what
+    differs in every row gets no dictionary, either.
+    """
     sink = arrow().BufferOutputStream()
-    parquet().write_table(table, sink, compression="zstd", row_group_size=ROW_GROUP, write_page_checksum=True)
+    leaves = [leaf for field in table.schema for leaf in _leaves(field)]
+    floats = {path: "BYTE_STREAM_SPLIT" for path, kind in leaves if kind in ("float", "double")}
+    parquet().write_table(
+        table,
+        sink,
+        compression="zstd",
+        row_group_size=ROW_GROUP,
+        write_page_checksum=True,
+        use_dictionary=[path for path, _ in leaves if path not in floats and path not in UNLIKE],
+        column_encoding=floats,
+    )
     return memoryview(sink.getvalue())
+
+
+def _leaves(field: Any) -> list[tuple[str, str]]:
+    """The columns of Parquet that a field of Arrow becomes: path and type."""
+    kind = field.type
+    if str(kind).startswith("list<"):
+        return [(f"{field.name}.list.element", str(kind.value_type))]
+    if str(kind).startswith("struct<"):
+        return [
+            (f"{field.name}.{kind.field(place).name}", str(kind.field(place).type)) for place in range(kind.num_fields)
+        ]
+    return [(field.name, str(kind))]
 
 
 def make_folder(folder: Path, root: Path) -> None:

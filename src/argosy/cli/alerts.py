@@ -1,0 +1,120 @@
+"""`argosy alerts`: list, mute, test."""
+
+import re
+import time
+from typing import Any
+
+import click
+
+from argosy.cli.base import Command, Group, json_option
+from argosy.cli.here import actor, control
+from argosy.cli.output import emit, table
+from argosy.spec.errors import InvalidArgument, Unavailable
+
+UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
+ORDER = {"firing": 0, "muted": 1}
+
+
+@click.group(cls=Group, invoke_without_command=True)
+@click.option("--endpoint", default="", help="Of this endpoint alone.")
+@click.option("--all", "everything", is_flag=True, help="Those that are over, too.")
+@json_option
+@click.pass_context
+def alerts(context: click.Context, endpoint: str, everything: bool, as_json: bool) -> None:
+    """List what is wrong with endpoints, since when, and what is muted.
+
+    The id is what `mute` takes. Sinks that did not take their news are named below. JSON: {alerts: [{id, endpoint,
+    kind, subject, severity, state, since, until, text, muted_until}], sinks: [{name, kind, waiting, lost, error}]}.
+
+    \b
+    Example:
+      argosy alerts
+      argosy alerts --endpoint digits --all --json
+      argosy alerts mute digits/slo/availability@1767225600 --for 4h --reason "the migration"
+      argosy alerts test
+    """
+    if context.invoked_subcommand is not None:
+        return
+    api = control()
+    found = api.get("/v1/alerts", endpoint=endpoint or None)
+    found = [each for each in found if everything or each["state"] != "resolved"]
+    sinks = api.get("/v1/alerts/sinks")
+    emit({"alerts": found, "sinks": sinks}, as_json, lambda: _print(found, sinks))
+
+
+def _print(found: list[dict[str, Any]], sinks: list[dict[str, Any]]) -> None:
+    ordered = sorted(found, key=lambda each: (ORDER.get(each["state"], 2), -each["since"]))
+    rows = [(one["id"], one["severity"], _state(one), _clock(one["since"]), _what(one)) for one in ordered]
+    table(("id", "severity", "state", "since (UTC)", "what"), rows, empty="nothing is wrong")
+    for sink in sinks:
+        if sink["waiting"] or sink["lost"]:
+            said = f"sink {sink['name']}: {sink['waiting']} wait, {sink['lost']} given up: {sink['error']}"
+            click.echo(said.rstrip(": "), err=True)
+    if found and not sinks:
+        click.echo("no sink is told: declare some under alerts in config.yaml", err=True)
+
+
+def _state(one: dict[str, Any]) -> str:
+    if one["state"] == "muted" and one["muted_until"]:
+        return f"muted until {_clock(one['muted_until'])}"
+    return str(one["state"])
+
+
+def _what(one: dict[str, Any]) -> str:
+    return f"{one['kind']} {one['subject']}: {one['text']}"
+
+
+def _clock(moment: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(moment))
+
+
+@alerts.command(cls=Command)
+@click.argument("alert")
+@click.option("--for", "length", required=True, metavar="TIME", help="30m, 4h, 7d, at most 90d; 0 ends a mute.")
+@click.option("--reason", default="", help="Why, for the history.")
+@json_option
+def mute(alert: str, length: str, reason: str, as_json: bool) -> None:
+    """Tell no sink of an alert for a while. It goes on, and is told if it still does when the mute ends.
+
+    What ends and begins again for the same cause stays muted, too. JSON: {alert, until}.
+
+    \b
+    Example:
+      argosy alerts mute digits/slo/availability@1767225600 --for 4h --reason "the migration"
+      argosy alerts mute digits/slo/availability@1767225600 --for 0
+    """
+    body = {"alert": alert, "seconds": seconds(length), "actor": actor(), "reason": reason}
+    found = control().post("/v1/alerts/mute", body)
+    said = f"{alert} is muted until {_clock(found['until'])} UTC" if body["seconds"] else f"{alert} is not muted"
+    emit(found, as_json, lambda: click.echo(said))
+
+
+def seconds(text: str) -> float:
+    """`30m`, `4h`, `7d` or `2w` in seconds; `0`. Raises InvalidArgument."""
+    if text == "0":
+        return 0.0
+    match = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)([mhdw])", text)
+    if match is None:
+        raise InvalidArgument(f"--for is 30m, 4h, 7d or 2w, or 0, not '{text[:40]}'")
+    return float(match[1]) * UNITS[match[2]]
+
+
+@alerts.command(cls=Command)
+@click.argument("sink", required=False)
+@json_option
+def test(sink: str | None, as_json: bool) -> None:
+    """Send a test notice, and say what the sinks answered.
+
+    To SINK alone, or to all that are declared. The exit status is that of Unavailable where one did not take it. JSON:
+    [{sink, taken, said}].
+
+    \b
+    Example:
+      argosy alerts test ops
+    """
+    found = control(timeout=60.0).post("/v1/alerts/test", {"sink": sink or ""})
+    rows = [(one["sink"], "ok" if one["taken"] else "fail", one["said"]) for one in found]
+    empty = "no sinks: declare some under alerts in config.yaml"
+    emit(found, as_json, lambda: table(("sink", "", "it said"), rows, empty))
+    if not all(one["taken"] for one in found):
+        click.get_current_context().exit(Unavailable.exit)

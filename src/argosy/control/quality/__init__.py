@@ -1,0 +1,1 @@
+"""How good the served models are: estimated without labels, as labels say, and both against each other."""

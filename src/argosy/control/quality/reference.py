@@ -1,0 +1,167 @@
+"""The labelled rows an endpoint names: kept by their content, and scored once by each version that serves.
+
+Files in `HOME/references`: `<sha256>.parquet` (or .csv, .npz), a copy of what the user gave, and `<key>.scored`, what
+a version answers to it. A later change of the user's file does nothing until the endpoint is declared anew.
+"""
+
+import hashlib
+import math
+import os
+import re
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from argosy.monitoring.feedback.event import plain
+from argosy.monitoring.performance.roles import Roles
+from argosy.monitoring.performance.rows import Rows, rows, texts_of, wanted
+from argosy.packaging import labelled, quarantine
+from argosy.packaging.labelled import LABEL, MOST_BYTES, Labelled
+from argosy.spec.endpoint import Endpoint
+from argosy.spec.errors import InvalidArgument, NotFound, PayloadTooLarge
+from argosy.spec.monitor import Monitor
+from argosy.spec.payload import PayloadLog
+from argosy.spec.settings import Home
+from argosy.store.durable import replace, storage
+
+PINNED = re.compile(r"(?P<path>.+)@sha256:(?P<sha>[0-9a-f]{64})", re.DOTALL)
+SCORING = quarantine.Limits(seconds=300.0, address_space=8 * quarantine.GIB, file_size=2 * quarantine.GIB)
+UNUSED = 86400.0
+"""Seconds after which what no declaration names is removed."""
+
+
+class Reference(msgspec.Struct, frozen=True, eq=False):
+    """Scored rows with their labels, and what windows need to become numbers in the same way."""
+
+    rows: Rows
+    texts: dict[str, list[str]]
+
+
+def folder(home: Home) -> Path:
+    """Where references lie."""
+    return home.root / "references"
+
+
+def pinned(endpoint: Endpoint) -> Endpoint:
+    """The endpoint with its reference named by content, too: `/data/held-out.parquet@sha256:…`. One that is named so
+    already stays. Raises NotFound, InvalidArgument, PayloadTooLarge."""
+    monitor = endpoint.monitor
+    if monitor is None or not monitor.reference or PINNED.fullmatch(monitor.reference):
+        return endpoint
+    path = Path(monitor.reference)
+    if not path.is_absolute():
+        raise InvalidArgument(f"monitor.reference must be an absolute path here, not '{monitor.reference[:200]}'")
+    name = f"{path}@sha256:{hashlib.sha256(_content(path)).hexdigest()}"
+    return msgspec.structs.replace(endpoint, monitor=msgspec.structs.replace(monitor, reference=name))
+
+
+def _content(path: Path) -> bytes:
+    if path.suffix.lower() not in labelled.KINDS:
+        raise InvalidArgument(f"monitor.reference is a file of the kind {', '.join(labelled.KINDS)}, not {path}")
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise NotFound(f"monitor.reference: there is no file {path} on the machine of the platform") from None
+    except OSError as error:
+        raise InvalidArgument(f"monitor.reference: {path} cannot be read: {error.strerror}") from None
+    if len(data) > MOST_BYTES:
+        raise PayloadTooLarge(f"monitor.reference: {path} has more than {MOST_BYTES} bytes: draw rows at random")
+    return data
+
+
+def kept(home: Home, monitor: Monitor) -> Path:
+    """The copy of a pinned reference, made if it is not there. Raises NotFound where the file is gone or has changed,
+    and there is no copy."""
+    match = PINNED.fullmatch(monitor.reference)
+    if match is None:
+        raise InvalidArgument(f"'{monitor.reference[:200]}' is not named by its content")
+    given, place = Path(match["path"]), folder(home)
+    copy = place / f"{match['sha']}{given.suffix.lower()}"
+    if copy.is_file():
+        return copy
+    data = _content(given)
+    if hashlib.sha256(data).hexdigest() != match["sha"]:
+        raise NotFound(
+            f"monitor.reference: {given} is not the file of {match['sha'][:12]}…, and that one is not kept here; name "
+            "the path alone to take the file as it is"
+        )
+    place.mkdir(exist_ok=True, mode=0o700)
+    with storage(place):
+        replace(copy, data, place, mode=0o600)
+    return copy
+
+
+def check(home: Home, monitor: Monitor, package: Path, log: PayloadLog, what: Roles) -> None:
+    """Raises InvalidArgument unless the rows of a pinned reference fit the model and its labels the classes. Nothing is
+    scored."""
+    found = _run(kept(home, monitor), monitor, package, log, "")
+    if what.kind == "regression":
+        known = {text: count for text, count in found.values.items() if _is_number(text)}
+    else:
+        known = {text: count for text, count in found.values.items() if plain(text) in what.classes or not what.classes}
+    if sum(known.values()) < labelled.LEAST_ROWS:
+        some = ", ".join(text[:40] for text in list(found.values)[:10])
+        wanted = "numbers" if what.kind == "regression" else ", ".join(what.classes[:10])
+        raise InvalidArgument(
+            f"monitor.reference: the labels in the column '{monitor.label}' are {some}; the model's are {wanted}: see "
+            "monitor.classes"
+        )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def scored(home: Home, monitor: Monitor, package: Path, digest: str, log: PayloadLog) -> Path:
+    """What the package of this digest answers to the reference: a file, made in a child process if it is not there.
+
+    Raises what `labelled.job` raises, BadPackage, StorageFull.
+    """
+    copy = kept(home, monitor)
+    facts = (copy.name, digest, monitor.label, sorted(log.redact), sorted(log.hash), log.max_elements, log.max_text)
+    into = folder(home) / f"{hashlib.sha256(msgspec.json.encode(facts)).hexdigest()[:32]}.scored"
+    if not into.is_file():
+        _run(copy, monitor, package, log, str(into))
+    os.utime(into)
+    return into
+
+
+def _run(source: Path, monitor: Monitor, package: Path, log: PayloadLog, into: str) -> Labelled:
+    match = PINNED.fullmatch(monitor.reference)
+    name = Path(match["path"] if match else monitor.reference).name
+    arguments: dict[str, Any] = {"source": str(source), "name": name, "label": monitor.label, "folder": str(package)}
+    arguments |= {"log": msgspec.to_builtins(log), "into": into}
+    found = quarantine.run("labelled", arguments, what=f"scoring {name}", limits=SCORING)
+    return msgspec.convert(found, Labelled)
+
+
+def read(path: Path, roles: Roles) -> Reference:
+    """The rows of a scored file. Raises InvalidArgument where too few of them can be judged."""
+    from argosy.store.payloads.encode import parquet
+
+    table = parquet().read_table(path, columns=wanted(roles, LABEL))
+    texts = texts_of(table, roles)
+    found = rows(table, roles, texts, LABEL)
+    if len(found.decided) < labelled.LEAST_ROWS:
+        raise InvalidArgument(
+            f"of {found.total} reference rows only {len(found.decided)} can be judged: the others have labels or "
+            "decisions that are none of the classes, or scores that are no numbers"
+        )
+    return Reference(found, texts)
+
+
+def forget(home: Home, monitors: Iterable[Monitor], now: float | None = None) -> None:
+    """Remove the copies and answers that no declaration has needed for a day."""
+    moment = time.time() if now is None else now
+    named = [match["sha"] for each in monitors if (match := PINNED.fullmatch(each.reference))]
+    for path in folder(home).glob("*"):
+        old = moment - path.stat().st_mtime > UNUSED
+        if old and (path.suffix == ".scored" or not path.name.startswith(tuple(named) or "/")):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Service level objectives as the platform keeps watch over them."""

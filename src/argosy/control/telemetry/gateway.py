@@ -1,0 +1,148 @@
+"""The gateway's counters by endpoint and revision, as series that only grow while a revision is there. Pure."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from argosy.gateway.clusters import WAITING
+from argosy.gateway.traffic import Bin, Traffic
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+Key = tuple[str, str]
+"""(endpoint, revision)"""
+
+BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Upper bounds in seconds of the duration histogram; the gateway counts whole milliseconds."""
+
+LABELS = ("endpoint", "revision", "version")
+CLASSES = {"successes": "2xx", "client_errors": "4xx", "errors": "5xx"}
+COUNTERS = {
+    "grpc_failures": ("argosy_gateway_grpc_failures", "gRPC calls that failed; HTTP counts them as 2xx"),
+    "requests": ("argosy_gateway_attempts", "Requests sent to replicas, retries among them"),
+    "retries": ("argosy_gateway_retries", "Requests sent again, to another replica"),
+    "timeouts": ("argosy_gateway_timeouts", "Requests that replicas did not answer in time"),
+    "overflows": ("argosy_gateway_overflows", "Requests refused because too many were in flight or waited"),
+    "resets": ("argosy_gateway_resets", "Requests whose replica broke off"),
+    "connect_failures": ("argosy_gateway_connect_failures", "Connections that replicas refused"),
+}
+GAUGES = {
+    "active": ("argosy_gateway_active_requests", "Requests at replicas now"),
+    "hosts": ("argosy_gateway_hosts", "Replicas the gateway knows"),
+    "healthy_hosts": ("argosy_gateway_healthy_hosts", "Replicas the gateway sends requests to"),
+}
+GROWING = ("completed", *CLASSES, *COUNTERS)
+
+EXPIRY, NO_CERTIFICATE = "server.days_until_first_cert_expiring", 2**32 - 1
+WHOLE = {
+    "http.argosy.downstream_cx_active": ("argosy_gateway_connections", "Connections of clients", False),
+    "http.argosy.downstream_cx_total": ("argosy_gateway_connections_opened", "Connections of clients so far", True),
+    "http.argosy.downstream_rq_active": ("argosy_gateway_requests_in_flight", "Requests of clients now", False),
+    "http.argosy.downstream_rq_4xx": ("argosy_gateway_client_errors", "Answers 4xx, Envoy's own among them", True),
+    "argosy.http_local_rate_limit.rate_limited": (
+        "argosy_gateway_rate_limited",
+        "Requests past their key's rate",
+        True,
+    ),
+    "server.memory_allocated": ("argosy_gateway_memory_bytes", "Memory of Envoy in use", False),
+    "server.uptime": ("argosy_gateway_uptime_seconds", "Since Envoy's start", False),
+    EXPIRY: (
+        "argosy_gateway_certificate_seconds",
+        "Until the certificate expires",
+        False,
+    ),
+    "tracing.opentelemetry.spans_dropped": ("argosy_gateway_spans_dropped", "Spans not sent: too many waited", True),
+}
+"""Envoy's statistic of the whole gateway → our name, its help, and whether it is a counter."""
+
+
+class Totals:
+    """What every revision has had since this controller began to look, which goes on where the gateway forgets. `came`
+    is what the last look added."""
+
+    def __init__(self) -> None:
+        self._seen: Mapping[Key, Traffic] = {}
+        self.came: dict[Key, Traffic] = {}
+        self.all: dict[Key, Traffic] = {}
+
+    def look(self, now: Mapping[Key, Traffic]) -> None:
+        """Add what came since the last look; revisions that are gone are let go."""
+        self.came = {key: between(self._seen.get(key, Traffic()), new) for key, new in now.items()}
+        self.all = {key: added(self.all.get(key, Traffic()), new) for key, new in self.came.items()}
+        self._seen = now
+
+
+def between(before: Traffic, now: Traffic) -> Traffic:
+    """What came between two looks; gauges are those of now.
+
+    Counters that fell tell nothing: a gateway that began anew cannot be told from one that let go of a cluster.
+    """
+    gauges = {field: getattr(now, field) for field in GAUGES}
+    if now.completed < before.completed:
+        return Traffic(**gauges)
+    had = {(each.lower, each.width): each.count for each in before.latency}
+    counts = {field: max(0, getattr(now, field) - getattr(before, field)) for field in GROWING}
+    more = [(each.lower, each.width, each.count - had.get((each.lower, each.width), 0)) for each in now.latency]
+    return Traffic(**counts, **gauges, latency=tuple(Bin(*each) for each in more if each[2] > 0))
+
+
+def added(total: Traffic, came: Traffic) -> Traffic:
+    """The total with what came."""
+    bins = {(each.lower, each.width): each.count for each in total.latency}
+    for each in came.latency:
+        place = (each.lower, each.width)
+        bins[place] = bins.get(place, 0) + each.count
+    counts = {field: getattr(total, field) + getattr(came, field) for field in GROWING}
+    latency = tuple(Bin(lower, width, count) for (lower, width), count in sorted(bins.items()))
+    return msgspec.structs.replace(came, **counts, latency=latency)
+
+
+def families(totals: Mapping[Key, Traffic], versions: Mapping[str, str]) -> Iterator["Metric"]:
+    """Every family, with a sample of each endpoint and revision; a waiting room is the revision '@waiting'."""
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    rows = [((*key, "" if key[1] == WAITING else versions.get(key[1], "")), each) for key, each in totals.items()]
+    requests = CounterMetricFamily("argosy_gateway_requests", "Requests answered for good", labels=(*LABELS, "code"))
+    for labels, each in rows:
+        classes = {code: getattr(each, field) for field, code in CLASSES.items()}
+        for code, count in (*classes.items(), ("other", max(0, each.completed - sum(classes.values())))):
+            requests.add_metric((*labels, code), count)
+    yield requests
+    for kind, table in ((CounterMetricFamily, COUNTERS), (GaugeMetricFamily, GAUGES)):
+        for field, (name, text) in table.items():
+            family: Any = kind(name, text, labels=LABELS)
+            for labels, each in rows:
+                family.add_metric(labels, getattr(each, field))
+            yield family
+    yield _durations(rows)
+
+
+def _durations(rows: list[tuple[tuple[str, str, str], Traffic]]) -> "Metric":
+    from prometheus_client.core import HistogramMetricFamily
+
+    text = "From a request's arrival in full to the last byte of a replica's answer, retries included"
+    family = HistogramMetricFamily("argosy_gateway_request_duration_seconds", text, labels=LABELS)
+    for labels, each in rows:
+        seconds = sum((part.lower + part.width / 2) * part.count for part in each.latency) / 1000
+        upper = [(max(1.0, part.lower + part.width) / 1000, part.count) for part in each.latency]
+        buckets = [(f"{bound:g}", float(sum(n for edge, n in upper if edge <= bound))) for bound in BOUNDS]
+        family.add_metric(labels, [*buckets, ("+Inf", float(sum(n for _, n in upper)))], seconds)
+    return family
+
+
+def whole(stats: Mapping[str, float]) -> Iterator["Metric"]:
+    """What is counted of the gateway as one. `stats` by Envoy's names; one that is missing has no sample."""
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    for statistic, (name, text, counter) in WHOLE.items():
+        value = stats.get(statistic)
+        if value is not None and value != NO_CERTIFICATE:
+            scale = 86400 if statistic == EXPIRY else 1
+            yield (CounterMetricFamily if counter else GaugeMetricFamily)(name, text, value * scale)
+
+
+def pattern() -> str:
+    """The expression that finds all of `WHOLE` among Envoy's statistics."""
+    return f"^({'|'.join(WHOLE).replace('.', '[.]')})$"

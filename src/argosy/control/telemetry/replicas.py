@@ -1,0 +1,103 @@
+"""The replicas' own metrics, read over their Unix sockets, with labels that say whose they are.
+
+A replica runs other people's models: only families that we know are taken of what it says, and not more than so much.
+"""
+
+import asyncio
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from argosy.control.status import ReplicaStatus
+from argosy.gateway.admin import Admin
+from argosy.serving.metrics import OWN
+from argosy.spec.errors import ArgosyError
+
+SECONDS = 2.0
+MOST_BYTES = 256 * 1024
+MOST_LINES = 400
+AT_ONCE = 16
+
+_SAMPLE = re.compile(r"([a-z_]+)(?:\{(.*)\})? (\S+)")
+_LABEL = re.compile(r'([a-z_]+)="((?:[^"\\\n]|\\.){0,200})"(?:,|$)')
+_THEIRS = ("model", "version")
+"""Labels of a replica that ours say better."""
+
+
+async def told(replicas: Sequence[ReplicaStatus]) -> list[tuple[ReplicaStatus, str | None]]:
+    """What each says; None where it does not answer in time."""
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def ask(replica: ReplicaStatus) -> str | None:
+        async with gate:
+            try:
+                body = await Admin(replica.http, SECONDS).get("/metrics")
+            except (ArgosyError, OSError, ValueError):
+                return None
+        return body.decode("utf-8", "replace") if len(body) <= MOST_BYTES else None
+
+    return list(zip(replicas, await asyncio.gather(*map(ask, replicas)), strict=True))
+
+
+def page(told: Iterable[tuple[ReplicaStatus, str | None]]) -> str:
+    """All of it in Prometheus' text format, each family once; `argosy_replica_up` says who has answered."""
+    up = ["# HELP argosy_replica_up 1 if the replica told its metrics", "# TYPE argosy_replica_up gauge"]
+    found: dict[str, list[str]] = {}
+    for replica, text in told:
+        ours = labels(replica)
+        up.append(f"argosy_replica_up{{{ours}}} {0 if text is None else 1}")
+        for family, line in samples(text or "", ours):
+            found.setdefault(family, []).append(line)
+    lines = list(up)
+    for family, (kind, text) in OWN.items():
+        if family in found:
+            lines += [f"# HELP {family} {text}", f"# TYPE {family} {kind}", *found[family]]
+    return "\n".join(lines) + "\n"
+
+
+def labels(replica: ReplicaStatus) -> str:
+    """Endpoint, revision, version and id: names that need no escaping."""
+    pairs = {
+        "endpoint": replica.endpoint,
+        "revision": replica.revision,
+        "version": replica.version,
+        "replica": replica.id,
+    }
+    return ",".join(f'{name}="{value}"' for name, value in pairs.items())
+
+
+def samples(text: str, ours: str) -> Iterator[tuple[str, str]]:
+    """Family and line of every sample that is well formed and known, at most so many."""
+    count = 0
+    for line in text.split("\n"):
+        found = _SAMPLE.fullmatch(line)
+        if found is None or (family := _family(found[1])) is None or not _number(found[3]):
+            continue
+        theirs = _theirs(found[2] or "")
+        if theirs is None:
+            continue
+        if (count := count + 1) > MOST_LINES:
+            return
+        yield family, f"{found[1]}{{{','.join([ours, *theirs])}}} {found[3]}"
+
+
+def _family(sample: str) -> str | None:
+    if sample in OWN:
+        return sample
+    base = re.sub(r"_(bucket|sum|count)$", "", sample)
+    return base if base != sample and OWN.get(base, ("", ""))[0] == "histogram" else None
+
+
+def _theirs(text: str) -> list[str] | None:
+    """The labels that stay; None where they are not well formed."""
+    pairs = list(_LABEL.finditer(text))
+    if sum(len(each[0]) for each in pairs) != len(text):
+        return None
+    return [f'{each[1]}="{each[2]}"' for each in pairs if each[1] not in _THEIRS]
+
+
+def _number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return len(text) <= 32

@@ -1,0 +1,86 @@
+"""A trigger's command as the controller sees it: where its files lie, its start, its end."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import psutil
+
+from argosy.control import strays
+from argosy.control.triggers import runner
+from argosy.control.triggers.runner import MODULE
+from argosy.spec.secret import resolved
+from argosy.spec.settings import Home
+from argosy.spec.trigger import Command
+from argosy.store.durable import replace
+from argosy.store.triggers import Run
+from argosy.targets.log import note
+from argosy.targets.process import Process, spawn
+
+VARIABLE = "ARGOSY_TRIGGER"
+"""Tells a command where its document is."""
+PASSED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH")
+MARKS = ("ARGOSY_REPLICA", "ARGOSY_GATEWAY", VARIABLE)
+
+
+def folder(home: Home, run: str) -> Path:
+    """Where the document, lock and end of a run lie, by its id: `ENDPOINT/TRIGGER@TIME`, names that no path minds."""
+    return home.root / "triggers" / run
+
+
+def log(home: Home, run: Run) -> Path:
+    """What all commands of a trigger have said."""
+    return home.logs / f"trigger.{run.endpoint}.{run.trigger}.log"
+
+
+def logs(home: Home) -> list[Path]:
+    """The logs of all triggers' commands."""
+    return list(home.logs.glob("trigger.*.log"))
+
+
+def start(home: Home, run: Run, command: Command, environ: Mapping[str, str]) -> Process:
+    """Write the document and start the command. Raises StorageFull, Internal, InvalidArgument where a variable that it
+    is to be given is not set."""
+    place = folder(home, run.id)
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    document = place / "document.json"
+    replace(document, run.document.encode(), place, mode=0o600)
+    given = told(home, command, environ) | {VARIABLE: str(document)}
+    note(log(home, run), f"trigger {run.id}: {run.reason}")
+    program = [sys.executable, "-P", "-m", MODULE, str(place), f"{command.timeout:g}"]
+    return spawn([*program, *command.argv], given, log(home, run))
+
+
+def told(home: Home, command: Command, environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a command: those of the platform that programs need, its settings, and those declared. The
+    programs beside this Python (`argosy`) come first on the PATH."""
+    given = {name: value for name, value in environ.items() if name in PASSED or name.startswith(("LC_", "ARGOSY_"))}
+    for each in MARKS:
+        given.pop(each, None)
+    own, path = str(Path(sys.executable).parent), given.get("PATH", os.defpath)
+    given |= {"PATH": f"{own}{os.pathsep}{path}", "ARGOSY_HOME": str(home.root)}
+    return given | {name: resolved(value, environ, f"triggers: {name}") for name, value in command.environ.items()}
+
+
+def alive(home: Home, run: Run, process: Process | None) -> bool:
+    """Whether it still runs, started by this controller or an earlier one."""
+    return (process is not None and not process.ended()) or runner.alive(folder(home, run.id))
+
+
+def end(home: Home) -> int:
+    """End what commands of a home run; how many processes that were. None of them counts as having ended, so that each
+    is run again by the next platform."""
+    runners = [each for each in _ours(home) if MODULE in each.cmdline()]
+    return strays.end(runners, runner.PATIENCE) + strays.end(list(_ours(home)), 0.0)
+
+
+def _ours(home: Home) -> Iterator[psutil.Process]:
+    """The processes of a home's commands and their children, by what they were told."""
+    root = f"{home.root / 'triggers'}{os.sep}"
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(VARIABLE, "").startswith(root) and process.status() != psutil.STATUS_ZOMBIE:
+                yield process
+        except psutil.Error:
+            continue

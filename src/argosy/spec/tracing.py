@@ -1,0 +1,63 @@
+"""Traces: where the gateway and the replicas send their spans, and of how many requests."""
+
+import re
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import msgspec
+
+from argosy.spec.errors import InvalidArgument
+from argosy.spec.secret import resolved
+
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+
+
+class Tracing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where traces go: `url` of a collector that takes OTLP over HTTP, as in `http://127.0.0.1:4318` (without a path,
+    `/v1/traces` is meant). Empty: nobody traces.
+
+    `share` of the requests without a `traceparent` begin a trace; with `callers`, one that comes with it goes on with
+    its caller's, sampled or not as that says. Of `headers`, sent with every export, a value that begins with `$` names
+    a variable of the environment.
+    """
+
+    url: str = ""
+    share: float = 0.01
+    callers: bool = True
+    headers: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise InvalidArgument(f"tracing.share is a part of the requests, 0 to 1, not {self.share:g}")
+        if self.url:
+            _check_collector(self.url)
+        for name, value in self.headers.items():
+            _check_header(name, value)
+
+    @property
+    def target(self) -> str:
+        """The URL that spans are sent to."""
+        parts = urlsplit(self.url)
+        return parts._replace(path="/v1/traces").geturl() if parts.path in ("", "/") else self.url
+
+    def secrets(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """The headers, with what their variables hold. Raises InvalidArgument where one is not set."""
+        found = {name: resolved(value, environ, f"tracing.headers.{name}") for name, value in self.headers.items()}
+        for name, value in found.items():
+            _check_header(name, value)
+        return found
+
+
+def _check_header(name: str, value: str) -> None:
+    if not _HEADER.fullmatch(name) or not value.isprintable() or not value.isascii():
+        raise InvalidArgument(f"tracing.headers: '{name[:80]}' and its value must be those of an HTTP header")
+
+
+def _check_collector(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or not url.isascii() or any(each.isspace() for each in url) or "@" in url or "#" in url:
+        raise InvalidArgument(f"tracing.url must be as in http://127.0.0.1:4318 or https://host/path, not '{url[:80]}'")

@@ -1,0 +1,147 @@
+"""What triggers have set off, and what each remembers between looks: written before it is acted upon."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+import sqlalchemy as sa
+
+from argosy.store import ledger
+from argosy.store.database import Database, metadata
+from argosy.store.ledger import Cause
+
+DAYS = 90
+"""For how long runs are kept."""
+MOST = 500
+
+Phase = Literal["due", "running", "done", "failed"]
+GOING = ("due", "running")
+
+runs_table = sa.Table(
+    "trigger_runs",
+    metadata,
+    sa.Column("id", sa.String(160), primary_key=True),
+    sa.Column("endpoint", sa.String(63), nullable=False),
+    sa.Column("trigger", sa.String(63), nullable=False),
+    sa.Column("version", sa.String(80), nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Column("phase", sa.String(16), nullable=False, index=True),
+    sa.Column("due", sa.Float, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("status", sa.Integer, nullable=True),
+    sa.Column("ended", sa.Float, nullable=True),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Index("trigger_runs_age", "endpoint", "at"),
+)
+R = runs_table.c
+
+states_table = sa.Table(
+    "trigger_states",
+    metadata,
+    sa.Column("endpoint", sa.String(63), primary_key=True),
+    sa.Column("trigger", sa.String(63), primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),
+)
+S = states_table.c
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """What one firing of a trigger led to. Times are seconds since 1970.
+
+    `document` is the JSON that the command or webhook gets. A run is `due` (again at that time), `running`, `done` or
+    `failed`; `status` is the exit status or that of HTTP, `error` says what went wrong last.
+    """
+
+    id: str
+    endpoint: str
+    trigger: str
+    version: str
+    at: float
+    reason: str
+    document: str
+    phase: Phase = "due"
+    due: float = 0.0
+    tries: int = 0
+    status: int | None = None
+    ended: float | None = None
+    error: str = ""
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to be done."""
+        return self.phase not in GOING
+
+
+def note(database: Database, run: Run, state: str) -> None:
+    """Write a firing, what the trigger remembers from now on, and an entry of the ledger, all or nothing.
+
+    One that was written before stays as it is. Raises Unavailable, StorageFull, Conflict.
+    """
+    with database.begin() as connection:
+        insert = database.insert(runs_table).values(msgspec.structs.asdict(run))
+        fresh = connection.execute(insert.on_conflict_do_nothing().returning(R.id)).first() is not None
+        _remember(database, connection, run.endpoint, run.trigger, state)
+        if fresh:
+            body = {"trigger": run.trigger, "version": run.version, "run": run.id}
+            ledger.append(connection, run.endpoint, "trigger", body, Cause(reason=run.reason))
+
+
+def remember(database: Database, endpoint: str, trigger: str, state: str) -> None:
+    """Keep what a trigger remembers. Raises Unavailable, StorageFull, Conflict."""
+    with database.begin() as connection:
+        _remember(database, connection, endpoint, trigger, state)
+
+
+def _remember(database: Database, connection: sa.Connection, endpoint: str, trigger: str, state: str) -> None:
+    insert = database.insert(states_table).values(endpoint=endpoint, trigger=trigger, state=state)
+    news = {"state": insert.excluded["state"]}
+    connection.execute(insert.on_conflict_do_update(index_elements=["endpoint", "trigger"], set_=news))
+
+
+def states(database: Database) -> dict[tuple[str, str], str]:
+    """What every trigger remembers, by endpoint and name."""
+    with database.read() as connection:
+        rows = connection.execute(sa.select(S.endpoint, S.trigger, S.state)).all()
+    return {(row.endpoint, row.trigger): row.state for row in rows}
+
+
+def drop(database: Database, endpoint: str, trigger: str) -> None:
+    """Forget what a trigger remembers: it is declared no more."""
+    with database.begin() as connection:
+        connection.execute(sa.delete(states_table).where(S.endpoint == endpoint, S.trigger == trigger))
+
+
+def update(database: Database, run: Run) -> None:
+    """Write how a run stands. Its end is noted in the ledger as well. Raises Unavailable, StorageFull, Conflict."""
+    fields = msgspec.structs.asdict(run)
+    news = {name: fields[name] for name in ("phase", "due", "tries", "status", "ended", "error")}
+    with database.begin() as connection:
+        going = sa.update(runs_table).where(R.id == run.id, R.phase.in_(GOING)).values(news).returning(R.id)
+        if connection.execute(going).first() is not None and run.over:
+            body = {"trigger": run.trigger, "run": run.id, "phase": run.phase, "status": run.status}
+            ledger.append(connection, run.endpoint, "trigger-end", body, Cause(reason=run.error))
+
+
+def going(database: Database) -> list[Run]:
+    """The runs that are not over, oldest first."""
+    return _read(database, sa.select(runs_table).where(R.phase.in_(GOING)).order_by(R.at, R.id))
+
+
+def read(database: Database, endpoint: str, most: int = MOST) -> list[Run]:
+    """The last runs of an endpoint's triggers, newest first."""
+    return _read(database, sa.select(runs_table).where(R.endpoint == endpoint).order_by(R.at.desc(), R.id).limit(most))
+
+
+def _read(database: Database, query: "sa.Select[tuple[object, ...]]") -> list[Run]:
+    with database.read() as connection:
+        rows: Sequence[sa.RowMapping] = connection.execute(query).mappings().all()
+    return [Run(**row) for row in rows]
+
+
+def forget(database: Database, now: float) -> list[str]:
+    """Delete runs that ended more than 90 days ago; their ids."""
+    with database.begin() as connection:
+        old = sa.delete(runs_table).where(R.ended < now - DAYS * 86400, R.phase.not_in(GOING)).returning(R.id)
+        return list(connection.execute(old).scalars())

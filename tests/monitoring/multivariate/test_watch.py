@@ -1,0 +1,62 @@
+import math
+
+import numpy as np
+import pytest
+
+from argosy.monitoring.multivariate.measure import Measured
+from argosy.monitoring.multivariate.watch import Method, State, calibrated, look
+
+
+def one(p: float, effect: float = 0.9, subject: str = "domain classifier") -> Measured:
+    return Measured(subject=subject, effect=effect, low=effect - 0.1, high=1.0, p=p, margin=0.55)
+
+
+def test_an_e_value_has_mean_one_and_grows_with_the_evidence():
+    grid = (np.arange(2_000_000) + 0.5) / 2_000_000
+    assert np.mean([math.exp(calibrated(float(p))) for p in grid[::10]]) == pytest.approx(1.0, abs=0.06)
+    logs = [calibrated(p) for p in (1.0, 0.999999, 0.5, 0.05, 1e-3, 1e-9, 1e-12, 0.0)]
+    assert logs == sorted(logs)
+    assert math.isfinite(logs[-1])
+
+
+def test_chance_alarms_no_sooner_than_the_run_length_on_average():
+    """Alarms of 200 streams of 100 looks with two comparisons at a run length of 50: at most 2 each."""
+    rng = np.random.default_rng(0)
+    alarms = 0
+    for _ in range(200):
+        state = State()
+        for _ in range(100):
+            before = {name for name, each in state.methods.items() if each.drifted}
+            verdicts, state = look([one(rng.random()), one(rng.random(), subject="b")], state, 50.0)
+            alarms += sum(each.drifted and each.measured.subject not in before for each in verdicts)
+    assert alarms / 200 <= 2.0
+
+
+def test_a_move_is_found_in_few_looks_and_holds_until_it_is_over():
+    rng = np.random.default_rng(1)
+    state, found = State(), 0
+    for looks in range(1, 10):
+        verdicts, state = look([one(10 ** -rng.uniform(3, 6))], state, 2160.0)
+        if verdicts[0].drifted:
+            found = looks
+            break
+    assert 1 <= found <= 4
+    assert state.drifted
+    for _ in range(2 * found + 1):
+        assert state.drifted
+        _, state = look([one(0.7, effect=0.5)], state, 2160.0)
+    assert not state.drifted
+
+
+def test_evidence_without_a_material_effect_is_no_drift():
+    verdicts, _ = look([one(1e-12, effect=0.56)], State(), 100.0)
+    assert not verdicts[0].drifted
+    assert verdicts[0].log_e > math.log(100.0)
+
+
+def test_a_comparison_that_could_not_be_made_stays_as_it_was():
+    state = State(methods={"a": Method(evidence=3.0, sums=3.0, looks=2)})
+    _, after = look([one(0.5)], state, 2160.0)
+    assert after.methods["a"] == state.methods["a"]
+    verdicts, after = look([], State(), 2160.0)
+    assert (verdicts, after) == ((), State())
