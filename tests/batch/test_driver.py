@@ -150,6 +150,25 @@ def test_a_sealed_job_is_not_done_again(data, tmp_path):
     assert kit.parts(tmp_path / "out") == before
 
 
+def test_an_output_that_was_moved_goes_on_where_it_is(data, tmp_path):
+    process = job(data, tmp_path / "out", **SLOW)
+    at_work(tmp_path / "out")
+    process.send_signal(signal.SIGTERM)
+    assert ended(process)[0] == 130
+    (tmp_path / "out").rename(tmp_path / "moved")
+    assert finished(tmp_path / "moved")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_report_that_a_kill_has_cost_is_written_by_the_next_run(data, tmp_path):
+    assert ended(job(data, tmp_path / "out"))[0] == 0
+    seal = (tmp_path / "out/_argosy/seal.json").read_bytes()
+    (tmp_path / "out/_argosy/report.html").unlink()
+    assert finished(tmp_path / "out")
+    assert (tmp_path / "out/_argosy/report.html").exists()
+    assert (tmp_path / "out/_argosy/seal.json").read_bytes() == seal
+
+
 def test_a_job_does_not_go_on_with_settings_that_would_give_other_output(data, tmp_path):
     process = job(data, tmp_path / "out", **SLOW)
     at_work(tmp_path / "out")
@@ -217,6 +236,26 @@ def test_a_full_disk_ends_it_and_it_goes_on_when_there_is_room(data, disk: Disk)
     assert "--resume" in err
     disk.free()
     assert finished(disk.root / "out")
+
+
+def test_a_job_into_a_bucket_goes_on_after_its_driver_was_killed(data, s3):
+    output = place(f"{s3}/driver")
+    process = job(data, output.url, "--format", "jsonl", **SLOW)
+    limit = time.monotonic() + 40
+    while not (ledger := Ledger(output)).entries():
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    members = workers(process)
+    process.kill()
+    process.communicate()
+    assert gone(members)
+    status, _, err = resume(output.url)
+    assert status == 0, err
+    done = sorted(ledger.entries().values(), key=lambda entry: entry.number)
+    lines = b"".join(output.join(part.name).read() for entry in done for part in entry.parts).splitlines()
+    assert [json.loads(line)["id"] for line in lines] == list(range(ROWS))
+    found = [file.name for file in output.walk() if "_argosy" not in file.url]
+    assert sorted(found) == [part.name for entry in done for part in entry.parts]
 
 
 def test_there_is_nothing_to_resume_where_nothing_was_begun(tmp_path):

@@ -8,7 +8,7 @@ import threading
 import msgspec
 import pytest
 
-from argosy.batch.lock import Beat, FileLock, Holder, Lease, lock
+from argosy.batch.lock import Beat, FileLock, Holder, Lease, here, lock
 from argosy.batch.place import place
 from argosy.spec.errors import Conflict
 
@@ -48,7 +48,7 @@ def test_a_lease_of_a_process_that_is_gone_is_taken_at_once(s3):
     output = place(f"{s3}/lease-gone")
     with subprocess.Popen(["true"]) as gone:
         pass
-    write(output, 1, Beat(Holder(socket.gethostname(), gone.pid), "t"))
+    write(output, 1, Beat(Holder("any", gone.pid, here().machine), "t"))
     with Lease(output, never, renewed=5.0, term=30.0):
         pass
 
@@ -59,6 +59,18 @@ def test_a_lease_that_another_machine_no_longer_renews_is_taken_after_its_term(s
     with lease(output):
         names = sorted(file.name for file in output.walk())
     assert names == ["00000007", "00000008"]
+
+
+def test_a_number_of_a_process_on_another_machine_of_the_same_name_means_nothing_here(s3):
+    output = place(f"{s3}/lease-namesake")
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    write(output, 1, Beat(Holder(socket.gethostname(), gone.pid, "another boot"), "t"))
+    timer = threading.Timer(0.2, write, (output, 1, Beat(ELSEWHERE, "t", 1)))
+    timer.start()
+    with pytest.raises(Conflict), lease(output):
+        never()
+    timer.join()
 
 
 def test_a_lease_that_another_machine_renews_is_not_taken(s3):

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import Generic, TypeVar
@@ -35,9 +35,12 @@ class Ahead(Generic[T]):
             for item in self._source:
                 self._put(item)
                 if self._ended.is_set():
-                    return
+                    break
         except BaseException as error:
             end = _End(error)
+        close: Callable[[], None] | None = getattr(self._source, "close", None)
+        if close is not None:
+            close()
         self._put(end)
 
     def _put(self, item: "T | _End") -> None:

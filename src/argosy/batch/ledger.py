@@ -18,7 +18,7 @@ import msgspec
 from argosy.batch.fragment import Part
 from argosy.batch.place import Place
 from argosy.batch.plan import FORMAT, Plan
-from argosy.spec.errors import BadPackage, Conflict, NotFound, Unsupported
+from argosy.spec.errors import Conflict, InvalidArgument, NotFound, Unsupported
 
 T = TypeVar("T")
 
@@ -162,4 +162,4 @@ def _decoded(data: bytes, kind: type[T], where: Place) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.DecodeError as error:
-        raise BadPackage(f"{where} is broken: {error}") from None
+        raise InvalidArgument(f"{where} is broken: {error}") from None

@@ -24,10 +24,11 @@ TERM = 30.0
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """Who drives."""
+    """Who drives. `machine` tells whether `pid` means the same process here: names of hosts may be equal."""
 
     host: str
     pid: int
+    machine: str = ""
 
     def refusal(self, output: Place) -> Conflict:
         """What the second one is told."""
@@ -53,7 +54,16 @@ def lock(output: Place, lost: Callable[[], None]) -> Lock:
 
 def here() -> Holder:
     """This process."""
-    return Holder(socket.gethostname(), os.getpid())
+    return Holder(socket.gethostname(), os.getpid(), _machine())
+
+
+def _machine() -> str:
+    """This boot of this machine and this space of process numbers; empty where the system does not say."""
+    try:
+        space = os.stat("/proc/self/ns/pid").st_ino
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {space}"
+    except OSError:
+        return ""
 
 
 class FileLock:
@@ -178,7 +188,7 @@ class Lease:
 
 def _dead(holder: Holder) -> bool:
     """Whether the holder was a process of this machine that is gone."""
-    if holder.host != socket.gethostname():
+    if not holder.machine or holder.machine != _machine():
         return False
     try:
         os.kill(holder.pid, 0)

@@ -1,10 +1,12 @@
 """From a job to its plan: the files found, their columns tried against the model, the fragments cut."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from argosy.batch import columns
 from argosy.batch.find import find
-from argosy.batch.fragment import Fragment
+from argosy.batch.fragment import File, Fragment
+from argosy.batch.ledger import TOGETHER
 from argosy.batch.plan import Model, Plan, freeze
 from argosy.batch.source import source
 from argosy.spec.batch import BatchJob
@@ -18,8 +20,11 @@ def prepare(job: BatchJob, model: Model, signature: Signature) -> Plan:
     files = find(job.inputs)
     reader = source(files[0].format)
     mapping = columns.plan(signature, reader.schema(files[0]), job)
-    fragments: list[Fragment] = []
-    for file in files:
+
+    def cut(file: File) -> list[Fragment]:
         mapping.check(reader.schema(file), file.url)
-        fragments += reader.plan(file, job.fragment_rows)
+        return reader.plan(file, job.fragment_rows)
+
+    with ThreadPoolExecutor(TOGETHER) as pool:
+        fragments = [fragment for found in pool.map(cut, files) for fragment in found]
     return freeze(job, model, fragments, time.time())

@@ -54,7 +54,7 @@ class Worker:
         plan = Ledger(place(output)).plan()
         if plan is None:
             raise NotFound(f"no job was begun in {output}")
-        plan = replace(plan, job=replace(plan.job, checkpoint=checkpoint))
+        plan = replace(plan, job=replace(plan.job, output=output, checkpoint=checkpoint))
         model = load(open_package(package), threads=threads)
         bench = Bench(plan, model.engine, batch_size, reference(model.package))
         self.channel.send(Ready(model.max_difference))

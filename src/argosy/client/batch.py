@@ -52,10 +52,10 @@ def batch(
     """Answer every row of the inputs, and write the answers to the folder `output`, each exactly once.
 
     `model` is what `argosy.load` takes; `inputs` are files, folders and globs of Parquet, Arrow, CSV, JSON lines or
-    NumPy, here or on S3. `settings` are those of `argosy.spec.batch.BatchJob`: format, map, keep, partition, on_error,
-    fragment_rows, batch_size, workers, threads, engine, price, checkpoint. `resume` goes on with what an earlier run
-    left. `progress` shows on standard error how far it is. An interrupt ends it after the rows at hand and raises
-    KeyboardInterrupt; what is done is kept.
+    NumPy, here or on S3. `settings` are those of `argosy.spec.batch.BatchJob`: format, map, keep, partition, nulls,
+    on_error, fragment_rows, batch_size, workers, threads, engine, price, checkpoint. `resume` goes on with what an
+    earlier run left. `progress` shows on standard error how far it is. An interrupt ends it after the rows at hand and
+    raises KeyboardInterrupt; what is done is kept.
 
     Raises InvalidArgument for settings, columns and rows that do not fit; NotFound; Conflict where the output holds
     something, another run is at it, or an input has changed; GoldenMismatch; StorageFull.
@@ -83,7 +83,7 @@ def run(given: Mapping[str, Any], *, resume: bool, display: "Display") -> BatchR
     if before is not None and not resume:
         raise Conflict(f"a job was begun in {output}: go on with --resume, or write to another folder")
     job = _job(given, output, before)
-    if before is not None and (seal := ledger.sealed()) is not None:
+    if before is not None and (seal := ledger.sealed()) is not None and _report(output).exists():
         return _result(resumed(before, job), seal)
     with _package(job, before) as located:
         plan = _planned(job, located) if before is None else resumed(before, job)
@@ -159,5 +159,9 @@ def _result(plan: "Plan", seal: Seal | None, answered: int = 0, seconds: float =
         skipped=seal.skipped,
         quarantined=seal.quarantined,
         seal=seal,
-        report=Ledger(place(plan.job.output)).root.join("report.html").url,
+        report=_report(place(plan.job.output)).url,
     )
+
+
+def _report(output: Place) -> Place:
+    return Ledger(output).root.join("report.html")
