@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from argosy.batch import columns
+from argosy.batch.tensors import widens
 from argosy.packaging.rows import read_rows
 from argosy.spec.batch import BatchJob
 from argosy.spec.errors import ArgosyError, InvalidArgument, Unsupported
@@ -244,8 +245,24 @@ def test_a_further_file_must_fit():
     mapping = columns.plan(
         signature(WIDE), pa.table({"a": [1], "b": [1], "c": [1], "id": [1]}).schema, job(keep=("id",))
     )
-    mapping.check(pa.table({"a": [1.0], "b": [1], "c": [1], "id": [1]}).schema, "2.parquet")
+    mapping.check(pa.schema([("a", "int32"), ("b", "int64"), ("c", "uint8"), ("id", "int64")]), "2.parquet")
     with pytest.raises(InvalidArgument, match=r"2\.parquet lacks the column 'c'"):
-        mapping.check(pa.table({"a": [1.0], "b": [1], "id": [1]}).schema, "2.parquet")
-    with pytest.raises(InvalidArgument, match="'id' as string, the files before it as int64"):
-        mapping.check(pa.table({"a": [1.0], "b": [1], "c": [1], "id": ["1"]}).schema, "2.parquet")
+        mapping.check(pa.table({"a": [1], "b": [1], "id": [1]}).schema, "2.parquet")
+    with pytest.raises(InvalidArgument, match="'a' as double, the first file as int64"):
+        mapping.check(pa.table({"a": [1.0], "b": [1], "c": [1], "id": [1]}).schema, "2.parquet")
+    with pytest.raises(InvalidArgument, match="'id' as string, the first file as int64"):
+        mapping.check(pa.table({"a": [1], "b": [1], "c": [1], "id": ["1"]}).schema, "2.parquet")
+
+
+def test_types_that_hold_one_another():
+    lists = pa.list_(pa.float32()), pa.list_(pa.float64(), 3)
+    good = [
+        (pa.int8(), pa.int64()),
+        (pa.int64(), pa.int8()),
+        (pa.float32(), pa.float64()),
+        lists,
+        (pa.null(), pa.string()),
+    ]
+    bad = [(pa.float64(), pa.float32()), (pa.float32(), pa.int64()), lists[::-1], (pa.string(), pa.int64())]
+    assert [widens(*pair) for pair in good] == [True] * len(good)
+    assert [widens(*pair) for pair in bad] == [False] * len(bad)

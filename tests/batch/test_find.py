@@ -5,7 +5,7 @@ import pytest
 
 from argosy.batch.find import codec_of, find
 from argosy.batch.place import place
-from argosy.spec.errors import InvalidArgument, NotFound
+from argosy.spec.errors import InvalidArgument, NotFound, PermissionDenied
 
 TEXT = b"a,b\n1,2\n"
 TREE = ("a/1.csv", "a/2.csv", "a/_SUCCESS.csv", "a/.hidden.csv", "_logs/3.csv", "b/c/4.csv", "b/5.csv", "z.csv.gz")
@@ -78,3 +78,23 @@ def test_a_name_with_a_wildcard_in_it_is_taken_as_it_is(tmp_path):
 
 def test_compression_goes_by_the_last_ending():
     assert [codec_of(name) for name in ("x.csv.gz", "x.jsonl.ZST", "x.csv")] == ["gzip", "zstd", ""]
+
+
+def test_links_are_followed_and_end(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far/1.csv").write_bytes(TEXT)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/data").symlink_to(tmp_path / "far")
+    (tmp_path / "far/again").symlink_to(tmp_path / "in")
+    assert [file.url for file in find([str(tmp_path / "in")])] == [str(tmp_path / "in/data/1.csv")]
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    (tmp_path / "1.csv").write_bytes(TEXT)
+
+    def closed(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(PermissionDenied, match=str(tmp_path)):
+        find([str(tmp_path)])

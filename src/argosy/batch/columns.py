@@ -14,7 +14,7 @@ import numpy as np
 from argosy.batch.answers import Answers
 from argosy.batch.sink import partition
 from argosy.batch.source.shape import LOOSE, MATRIX, READING, Reading, arrow
-from argosy.batch.tensors import array_of, check_type, item_type, read_as
+from argosy.batch.tensors import array_of, check_type, item_type, read_as, widens
 from argosy.packaging.rows import cast_array, shaped
 from argosy.spec.batch import BatchJob
 from argosy.spec.errors import InvalidArgument, Unsupported
@@ -54,16 +54,19 @@ class Mapping:
         return arrow().RecordBatch.from_arrays([*kept, *self.answers.columns(outputs)], schema=self.schema)
 
     def check(self, schema: Any, url: str) -> None:
-        """Raise InvalidArgument unless a further file has the columns that are read, in types that can be the same."""
+        """Raise InvalidArgument or Unsupported unless a further file has the columns that are read, in types that can
+        become those of the first file without loss."""
         for field in self.reads:
             place = schema.get_field_index(field.name)
             if place < 0:
                 raise InvalidArgument(f"{url} lacks the column '{field.name}', which the files before it have")
             other = read_as(schema.field(place).type)
-            if field.name in self.kept and other != field.type and not _loose(schema):
+            if not (
+                _loose(schema) or other == field.type or (field.name not in self.kept and widens(other, field.type))
+            ):
                 raise InvalidArgument(
-                    f"{url} has the column '{field.name}' as {other}, the files before it as {field.type}: a column "
-                    "that is kept needs one type"
+                    f"{url} has the column '{field.name}' as {other}, the first file as {field.type}: files of one job "
+                    "need one type"
                 )
 
 

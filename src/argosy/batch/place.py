@@ -160,10 +160,10 @@ class Place(msgspec.Struct, frozen=True, order=True):
                 os.unlink(self.path)
 
     def walk(self) -> Iterator["Place"]:
-        """The files below it, in no order; none where it is not there."""
+        """The files below it, also by links, in no order; none where it is not there. Raises PermissionDenied."""
         if not self.remote:
-            for folder, _, names in os.walk(self.path):
-                yield from (Place(os.path.join(folder, name)) for name in names)
+            with refused(self):
+                yield from _files_below(self.path)
             return
         fs = require("pyarrow.fs", "batch", "Batch")
         with refused(self):
@@ -207,6 +207,18 @@ class Place(msgspec.Struct, frozen=True, order=True):
             arrived = files().get_file_info(self.path).size
         if arrived != size:
             raise Unavailable(f"{self} has {arrived} bytes after an upload of {size}")
+
+
+def _files_below(top: str) -> Iterator[Place]:
+    def unreadable(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise error
+
+    seen: set[str] = set()
+    for folder, inner, names in os.walk(top, followlinks=True, onerror=unreadable):
+        seen.add(os.path.realpath(folder))
+        inner[:] = [name for name in inner if os.path.realpath(os.path.join(folder, name)) not in seen]
+        yield from (Place(os.path.join(folder, name)) for name in names)
 
 
 def place(text: str) -> Place:

@@ -29,6 +29,19 @@ def read_as(kind: Any, guess: TensorSpec | None = None) -> Any:
     return pa.uint64() if guess.datatype == "UINT64" else pa.int64()
 
 
+def widens(kind: Any, to: Any) -> bool:
+    """Whether values of a type can be read as another without loss; integers that do not fit are an error then."""
+    types = arrow().types
+    one, other = item_type(kind), item_type(to)
+    if one is not None and other is not None:
+        return widens(one, other) or one == other
+    if types.is_integer(kind):
+        return types.is_integer(to) or types.is_float64(to)
+    if types.is_floating(kind):
+        return types.is_floating(to) and to.bit_width >= kind.bit_width
+    return (_is_text(kind) and _is_text(to)) or types.is_null(kind)
+
+
 def check_type(name: str, kind: Any, spec: TensorSpec, *, whole: bool) -> None:
     """Raise Unsupported or InvalidArgument for a column that can never become the input, or a feature of it."""
     types = arrow().types

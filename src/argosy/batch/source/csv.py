@@ -1,6 +1,7 @@
 """CSV: a header and rows, cut at the ends of records. Arrow reads it; what it cannot is read record by record."""
 
 import csv
+import re
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -12,8 +13,8 @@ from argosy.batch.source.values import converted, faulty
 from argosy.engines.base import require
 from argosy.spec.errors import InvalidArgument
 
-_UNLIKE = (b"0x", b"0X", b"an(", b"AN(", b"aN(", b"An(")
-"""What Arrow takes for a number, and nobody else does."""
+_ODD = re.compile(rb"0[xX]|[nN]\(")
+"""What is in text that Arrow takes for a number, and nobody else does: 0x1F, nan(1)."""
 
 csv.field_size_limit(LONGEST)
 
@@ -85,7 +86,7 @@ def _parsed(chunk: Chunk, names: list[str], schema: Any, how: Reading, delimiter
     """The rows of a chunk as one batch."""
     pa = arrow()
     module = cast("Any", require("pyarrow.csv", "batch", "CSV"))
-    if not any(odd in chunk.text for odd in _UNLIKE) and not _open(chunk):
+    if not _odd(chunk.text) and not _open(chunk):
         exact = {name: pa.string() for name in how.exact}
         types = {field.name: exact.get(field.name, field.type) for field in schema}
         try:
@@ -105,6 +106,11 @@ def _parsed(chunk: Chunk, names: list[str], schema: Any, how: Reading, delimiter
         except pa.ArrowInvalid:
             pass
     return _one_by_one(chunk, names, schema, how, delimiter)
+
+
+def _odd(text: bytes) -> bool:
+    """Whether to look closer; a search for single letters costs next to nothing."""
+    return any(letter in text for letter in (b"x", b"X", b"(")) and _ODD.search(text) is not None
 
 
 def _open(chunk: Chunk) -> bool:

@@ -25,6 +25,7 @@ OPTIONS = (
     ),
     _option("--keep", metavar="A,B", help="Columns that are written beside the answers."),
     _option("--partition", metavar="A,B", help="Columns of the output that it is cut into folders by."),
+    _option("--nulls", metavar="A,B", help="Words that mean a missing value in CSV, beside the empty one."),
     _option(
         "--on-error", type=click.Choice(["fail", "skip", "quarantine"]), help="Rows that cannot be answered.  [fail]"
     ),
@@ -47,7 +48,7 @@ def job_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
     """What was given, as fields of `BatchJob`. Raises InvalidArgument."""
-    lists = {name: _names(options[name]) for name in ("keep", "partition")}
+    lists = {name: _names(options[name]) for name in ("keep", "partition", "nulls")}
     named = {"inputs": list(options["inputs"]) or None, "map": _map(options["mapped"]) or None}
     found = {**options, **lists, **named, "mapped": None}
     return {name: value for name, value in found.items() if value is not None}
