@@ -189,7 +189,7 @@ def test_a_fragment_that_kills_every_worker_ends_the_job_with_its_name(tmp_path)
     data = kit.write(tmp_path / "data", kit.table(range(ROWS), second), group=50)
     status, _, err = ended(job(data, tmp_path / "out"))
     assert status == 1
-    assert f"{data}/0.parquet, row 120: 3 workers in a row died" in err
+    assert f"{data}/0.parquet, row 120: worker after worker died" in err
     assert "SIGSEGV" in err
     assert "--resume" in err
 

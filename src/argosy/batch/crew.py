@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,8 @@ from argosy.batch.wire import Channel, Message, Stop
 from argosy.spec.errors import Unavailable
 
 TAIL = 2000
+DYING = 2.0
+"""Seconds from the last word of a process to its end."""
 
 
 class Member:
@@ -32,6 +35,11 @@ class Member:
     def pid(self) -> int:
         """Its process."""
         return self.process.pid
+
+    @property
+    def killed(self) -> bool:
+        """Whether it was ended by SIGKILL."""
+        return self.process.wait() == -signal.SIGKILL
 
     def ended(self) -> str:
         """How it ended, in words, with the end of what it printed."""
@@ -98,10 +106,13 @@ class Crew:
         """Tell a worker something; one that is gone will be noticed."""
         self.members[worker].channel.send(message)
 
-    def bury(self, worker: int) -> Member:
-        """Take a worker that is gone off the list, with all that it started."""
+    def bury(self, worker: int, patience: float = DYING) -> Member:
+        """Take a worker that is going off the list, with all that it started. It has so many seconds to be gone."""
         member = self.members.pop(worker)
         self._selector.unregister(member.channel.socket)
+        limit = time.monotonic() + patience
+        while not _over(worker) and time.monotonic() < limit:
+            time.sleep(0.002)
         member.channel.close()
         _kill(member)
         return member
@@ -113,7 +124,7 @@ class Crew:
 
     def __exit__(self, *_: object) -> None:
         for worker in list(self.members):
-            self.bury(worker)
+            self.bury(worker, patience=0.0)
         self._selector.close()
 
 

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 LIVES = 3
-"""Workers that a fragment may cost without getting further."""
+"""Workers that may crash at a fragment, one after the other, without getting further."""
+KILLED = 10
+"""The same for workers that were killed: from outside, or for the memory they took."""
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -16,10 +18,11 @@ class Held(msgspec.Struct, frozen=True):
 
 
 class Death(msgspec.Struct, frozen=True):
-    """Workers died in a row while a fragment stood at `rows`."""
+    """Workers died in a row while a fragment stood at `rows`: so many crashed, so many were killed."""
 
     rows: int
-    count: int
+    crashed: int = 0
+    killed: int = 0
 
 
 class Hand(msgspec.Struct, frozen=True):
@@ -71,11 +74,12 @@ def finished(hand: Hand, worker: int) -> Hand:
     return msgspec.structs.replace(hand, held=held, deaths=deaths)
 
 
-def died(hand: Hand, worker: int) -> tuple[int | None, Hand]:
-    """A worker is gone; what it held is given to another. The number of the fragment that has cost its last, or None.
+def died(hand: Hand, worker: int, *, killed: bool) -> tuple[int | None, Hand]:
+    """A worker is gone, `killed` by SIGKILL or else; what it held is given to another. The number of the fragment that
+    is to blame, or None.
 
-    Only those who died at the same row, one after the other, speak against a fragment: a worker that was killed
-    from outside died anywhere.
+    Only deaths at the same row, one after the other, speak against a fragment, and a kill speaks less than a crash:
+    it may have come from outside.
     """
     if worker not in hand.held:
         return None, hand
@@ -85,6 +89,9 @@ def died(hand: Hand, worker: int) -> tuple[int | None, Hand]:
     if at.rows < 0:
         return None, hand
     before = hand.deaths.get(at.number)
-    count = before.count + 1 if before is not None and before.rows == at.rows else 1
-    hand = msgspec.structs.replace(hand, deaths={**hand.deaths, at.number: Death(at.rows, count)})
-    return (at.number if count >= LIVES else None), hand
+    if before is None or before.rows != at.rows:
+        before = Death(at.rows)
+    death = Death(at.rows, before.crashed + (not killed), before.killed + killed)
+    hand = msgspec.structs.replace(hand, deaths={**hand.deaths, at.number: death})
+    blamed = death.crashed >= LIVES or death.crashed + death.killed >= KILLED
+    return (at.number if blamed else None), hand

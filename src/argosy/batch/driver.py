@@ -225,13 +225,13 @@ class Driver:
         """A worker is gone: others go on with what it had, unless what it had is what kills."""
         at = self._hand.held.get(worker)
         member = self._crew.bury(worker)
-        killer, self._hand = deal.died(self._hand, worker)
+        killer, self._hand = deal.died(self._hand, worker, killed=member.killed)
         if self._ending:
             return
         if killer is not None and at is not None:
             self._failed = Internal(
-                f"{self.fragments[killer].where(at.rows)}: {deal.LIVES} workers in a row died at the rows from there "
-                f"on; the last {member.ended()}. Look at {member.log}, or take these rows out of the input"
+                f"{self.fragments[killer].where(at.rows)}: worker after worker died at the rows from there on; "
+                f"the last {member.ended()}. Look at {member.log}, or take these rows out of the input"
             )
         if not member.ready:
             self._unready += 1
