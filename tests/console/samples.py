@@ -12,6 +12,8 @@ from argosy.console.data import Alert, Finding, Part
 from argosy.console.kept import Kept as Written
 from argosy.control.controller import View
 from argosy.control.evidence import Evidence
+from argosy.control.jobs.folder import Folder, Told
+from argosy.control.jobs.folder import Progress as Far
 from argosy.control.meter import Rates, Usage
 from argosy.control.rollout import Progress
 from argosy.control.rollouts import Kept
@@ -23,16 +25,21 @@ from argosy.monitoring import guard
 from argosy.monitoring.evidence import Observation, start
 from argosy.protocol import tensorfile
 from argosy.serving.counts import Counts, bucket
+from argosy.spec.batch import BatchJob
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import NotFound
 from argosy.spec.guard import Guard
+from argosy.spec.job import Submission
 from argosy.spec.package import ModelManifest
 from argosy.spec.rollout import Rollout
 from argosy.spec.settings import Home, Settings
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Tensor
-from argosy.store import open_store, traffic
+from argosy.store import jobs, open_store, traffic
 from argosy.store.database import Database
+from argosy.store.jobs import Job
+from argosy.store.ledger import Cause
+from argosy.store.store import Store
 from argosy.targets.base import Revision
 from tests.store.samples import FILES, model_lineage, model_manifest, write_folder
 
@@ -65,10 +72,10 @@ def names(count: int) -> list[str]:
 class Samples:
     """Data as monitoring would have written it, up to `now`. What is muted is noted in `muted`."""
 
-    has: frozenset[Part] = frozenset({"traffic", "findings", "alerts"})
+    has: frozenset[Part] = frozenset({"traffic", "findings", "alerts", "jobs"})
 
     def __init__(self, now: float, database: Database) -> None:
-        self.now, self._kept = now, Written(database)
+        self.now, self.database, self._kept = now, database, Written(database)
         self.muted: list[tuple[str, float, str, str]] = []
 
     def traffic(self, endpoint: str, since: float, step: float) -> list[Minute]:
@@ -243,6 +250,7 @@ def services(home: Home, now: float, count: int = 50) -> Any:
             store.add(folder, name=name, manifest=_manifest(name), lineage=model_lineage(HOSTILE))
     state = State(store.database)
     fill(store.database, now, count)
+    _jobs(home, store, now)
     wanted = names(count)
     statuses = {name: _declare(state, name, at) for at, name in enumerate(wanted)}
     replicas = tuple(_replica(name, at, number, now) for at, name in enumerate(wanted) for number in range(2))
@@ -260,7 +268,30 @@ def services(home: Home, now: float, count: int = 50) -> Any:
         state=state,
         controller=controller,
         meter=Meter(now, [each.pid for each in replicas]),
+        jobs=SimpleNamespace(wake=lambda: None),
     )
+
+
+def _jobs(home: Home, store: Store, now: float) -> None:
+    """One that runs, one that has failed, one that waits for its night."""
+    for name, state, schedule in (
+        ("fraud-1f2e3d", "running", ""),
+        ("spam-0a1b2c", "failed", ""),
+        ("nightly", "", "30 2 * * *"),
+    ):
+        batch = BatchJob(model=f"{HOSTILE}:2", inputs=(f"/in/{HOSTILE}/",), output="/out/{date}", price=1.5)
+        spec = msgspec.json.encode(Submission(name=name, batch=batch, schedule=schedule)).decode()
+        next = now + 3600 if schedule else None
+        jobs.add(
+            store.database, Job(name=name, spec=spec, created=now - 600, actor="ann", next=next), Cause(actor="ann")
+        )
+        if state:
+            run = msgspec.structs.replace(jobs.runs(store.database, name)[0], started=now - 300, attempts=2)
+            error = HOSTILE if state == "failed" else ""
+            jobs.note(store.database, msgspec.structs.replace(run, state=state, error=error))
+            folder = Folder.of(home, run.id)
+            folder.begin(Told(batch=batch))
+            folder.tell(Far(rows=1_234_567, total=4_000_000, rate=98_765.4, left=28.0, cost=0.0123))
 
 
 def _manifest(name: str) -> ModelManifest:

@@ -17,6 +17,8 @@ PAGES = {
     "models": "/console/models",
     "version": "/console/models/fraud/2",
     "alerts": "/console/alerts",
+    "jobs": "/console/jobs",
+    "job": "/console/jobs/nightly",
     "keys": "/console/keys",
     "login": "/console/login",
     "confirm": "/console/endpoints/fraud/do/abort",

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from argosy.console import action, alert, endpoint, entrance, key, model, overview, static, watch
+from argosy.console import action, alert, endpoint, entrance, job, key, model, overview, static, watch
 from argosy.console.data import Data, Part
 from argosy.console.desk import HEADERS, ROOT, Ask, Desk
 from argosy.console.kept import Kept
@@ -49,6 +49,10 @@ PAGES: tuple[tuple[str, str, Page], ...] = (
     ("GET", "/models", model.every),
     ("GET", "/models/{name}", model.one),
     ("GET", "/models/{name}/{number}", model.version),
+    ("GET", "/jobs", job.page),
+    ("GET", "/jobs/{name}", job.one),
+    ("GET", "/jobs/{name}/cancel", job.confirm),
+    ("POST", "/jobs/{name}/cancel", job.cancel),
     ("GET", "/keys", key.page),
     ("POST", "/logout", entrance.leave),
 )

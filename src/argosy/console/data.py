@@ -8,7 +8,7 @@ from argosy.store.findings import Finding
 
 __all__ = ["Alert", "Data", "Finding", "Minute", "Part"]
 
-Part = Literal["traffic", "findings", "alerts"]
+Part = Literal["traffic", "findings", "alerts", "jobs"]
 
 
 class Data(Protocol):

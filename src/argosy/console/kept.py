@@ -6,7 +6,7 @@ from collections.abc import Callable
 from argosy.console.data import Alert, Finding, Part
 from argosy.control import traffic_api
 from argosy.control.traffic_api import Minute
-from argosy.store import alerts, findings
+from argosy.store import alerts, findings, jobs
 from argosy.store.database import Database
 from argosy.store.ledger import Cause
 
@@ -15,7 +15,7 @@ FRESH = 5.0
 
 
 class Kept:
-    """Traffic is always there; findings and alerts once something has written them. `clock` is monotonic."""
+    """Traffic is always there; findings, alerts and jobs once something has written them. `clock` is monotonic."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
         self._database, self._clock = database, clock
@@ -29,6 +29,7 @@ class Kept:
             found: set[Part] = {"traffic"}
             found |= {"findings"} if findings.any_of(self._database) else set()
             found |= {"alerts"} if alerts.read(self._database, most=1) else set()
+            found |= {"jobs"} if jobs.any_of(self._database) else set()
             self._has, self._looked = frozenset(found), self._clock()
         return self._has
 

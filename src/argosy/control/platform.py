@@ -14,8 +14,8 @@ from argosy.control.announce import Running, announce
 from argosy.control.api import application
 from argosy.control.controller import Controller, View
 from argosy.control.follow import keep_following
-from argosy.control.jobs.runner import Jobs
 from argosy.control.incidents import Incidents
+from argosy.control.jobs.runner import Jobs
 from argosy.control.looks import Looks
 from argosy.control.meter import Meter
 from argosy.control.metrics import Metrics

@@ -8,8 +8,8 @@ import msgspec
 from starlette.routing import BaseRoute
 
 from argosy.control.controller import Controller
-from argosy.control.jobs.runner import Jobs
 from argosy.control.incidents import Incidents
+from argosy.control.jobs.runner import Jobs
 from argosy.control.meter import Meter
 from argosy.control.state import State
 from argosy.spec.settings import Home, Settings

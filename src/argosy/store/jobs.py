@@ -129,6 +129,12 @@ def every(database: Database) -> list[Job]:
     return [Job(**row) for row in rows]
 
 
+def any_of(database: Database) -> bool:
+    """Whether there is a job."""
+    with database.read() as connection:
+        return connection.execute(sa.select(J.name).limit(1)).first() is not None
+
+
 def get(database: Database, name: str) -> Job:
     """One job. Raises NotFound."""
     with database.read() as connection:
