@@ -22,7 +22,7 @@ InputFormat = Literal["parquet", "arrow", "csv", "jsonl", "npy"]
 
 FAULT = "__argosy_fault"
 """A column that a source adds to a batch with rows it could not read: why not (a string), null for the others. Such a
-row counts as read, and its other columns are null."""
+row counts as read; its other columns hold what could be."""
 
 
 class File(msgspec.Struct, frozen=True):

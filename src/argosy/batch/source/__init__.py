@@ -21,8 +21,9 @@ class Source(Protocol):
     def read(self, fragment: Fragment, skip: int, batch_rows: int, schema: Any) -> Iterator[Any]:
         """The rows of a piece in order, without the first `skip`, in record batches of at most `batch_rows`.
 
-        `schema` names the columns that are wanted, in the types they come in (`columns.Mapping.reads`); a row that has
-        none such is null, with the reason in a further column `FAULT`. Raises Conflict where the content has changed.
+        `schema` names the columns that are wanted, in the types they come in (`columns.Mapping.reads`). A value that
+        is none such is null, and the reason stands in a further column `FAULT`. Raises Conflict where the content has
+        changed.
         """
         ...
 

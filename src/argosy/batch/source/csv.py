@@ -151,7 +151,11 @@ def _one_by_one(chunk: Chunk, names: list[str], schema: Any, how: Reading, delim
         values = [None if fields[place] in missing else fields[place] for fields in rows]
         column, unfit = converted(field.name, values, field.type)
         if field.name in how.exact and arrow().types.is_integer(field.type):
-            unfit |= _rewritten(field, values, column)
+            changed = _rewritten(field, values, column)
+            column = arrow().array(
+                [None if row in changed else value.as_py() for row, value in enumerate(column)], field.type
+            )
+            unfit |= changed
         faults = unfit | faults
         columns.append(column)
     return faulty(columns, schema, faults)

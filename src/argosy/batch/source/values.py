@@ -5,7 +5,6 @@ from typing import Any, NamedTuple, cast
 
 from argosy.batch.fragment import FAULT
 from argosy.batch.source.shape import arrow
-from argosy.engines.base import require
 from argosy.packaging.rows import number
 
 
@@ -88,12 +87,9 @@ def _text(value: Any) -> str:
 
 
 def faulty(columns: Sequence[Any], schema: Any, faults: Mapping[int, str]) -> Any:
-    """A batch of these columns; rows with a fault are null in all of them and say why in the column `FAULT`."""
-    pa, compute = arrow(), require("pyarrow.compute", "batch", "Batch")
+    """A batch of these columns; rows with a fault say why in a further column `FAULT`."""
+    pa = arrow()
     if not faults:
         return pa.RecordBatch.from_arrays(columns, schema=schema)
-    rows = len(columns[0])
-    reasons = pa.array([faults.get(row) for row in range(rows)], pa.string())
-    good = reasons.is_null()
-    nulls = [compute.if_else(good, column, pa.scalar(None, column.type)) for column in columns]
-    return pa.RecordBatch.from_arrays([*nulls, reasons], schema=schema.append(pa.field(FAULT, pa.string())))
+    reasons = pa.array([faults.get(row) for row in range(len(columns[0]))], pa.string())
+    return pa.RecordBatch.from_arrays([*columns, reasons], schema=schema.append(pa.field(FAULT, pa.string())))
