@@ -1,12 +1,13 @@
 """What a fragment has answered so far: a file that is only appended to, so that a kill costs little of the work.
 
-Each record has its length and a CRC-32 before it. What a kill cut short at the end is found by these and cut off.
+Each record has its lengths and a CRC-32 before it. What a kill cut short at the end is found by these and cut off.
 Nothing is forced to the disk: a process that dies leaves the page cache behind, and a machine that dies costs one
 fragment's work at most.
 """
 
 import errno
 import fcntl
+import itertools
 import os
 import struct
 import time
@@ -20,7 +21,12 @@ import msgspec
 from argosy.spec.errors import Conflict
 from argosy.store.durable import storage, write_all
 
-_HEAD = struct.Struct("<QI")
+_HEAD = struct.Struct("<IQI")
+"""Bytes of what a record says of itself, bytes of its batches, CRC-32 of both."""
+_JOINED = 256 * 1024
+"""Up to so many bytes are written at once; more are written piece by piece instead of being copied."""
+
+Blob = bytes | memoryview
 PATIENCE = 60.0
 """Seconds that the worker of an earlier driver has for the batch it was at."""
 
@@ -47,9 +53,18 @@ class Record(msgspec.Struct, frozen=True):
     """Rows that were answered together: the counts after them, and batches as Arrow's IPC messages."""
 
     tally: Tally
-    out: tuple[bytes, ...] = ()
-    rejects: tuple[bytes, ...] = ()
+    out: tuple[Blob, ...] = ()
+    rejects: tuple[Blob, ...] = ()
     attempt: int = 1
+
+
+class _Said(msgspec.Struct, frozen=True, array_like=True):
+    """What stands before the batches of a record: all but the batches themselves, of which the sizes."""
+
+    tally: Tally
+    out: tuple[int, ...]
+    rejects: tuple[int, ...]
+    attempt: int
 
 
 class Spool:
@@ -69,7 +84,7 @@ class Spool:
         with storage(self.path):
             self._fd = self._hold()
         for record, end in self._scan():
-            self.last, self._size = record, end
+            self.last, self._size = Record(record.tally, attempt=record.attempt), end
         os.ftruncate(self._fd, self._size)
         return self
 
@@ -96,12 +111,20 @@ class Spool:
 
     def append(self, record: Record) -> None:
         """Add a record. One that a full disk cuts short counts for nothing."""
-        data = msgspec.msgpack.encode(record)
+        sizes = [tuple(len(blob) for blob in blobs) for blobs in (record.out, record.rejects)]
+        said = msgspec.msgpack.encode(_Said(record.tally, sizes[0], sizes[1], record.attempt))
+        pieces: list[Blob] = [said, *record.out, *record.rejects]
+        crc = 0
+        for piece in pieces:
+            crc = zlib.crc32(piece, crc)
+        length = sum(sizes[0]) + sum(sizes[1])
+        pieces.insert(0, _HEAD.pack(len(said), length, crc))
         with storage(self.path):
             os.lseek(self._fd, self._size, os.SEEK_SET)
-            write_all(self._fd, _HEAD.pack(len(data), zlib.crc32(data)) + data)
-        self._size += _HEAD.size + len(data)
-        self.last = record
+            for piece in (b"".join(pieces),) if length < _JOINED else pieces:
+                write_all(self._fd, piece)
+        self._size += _HEAD.size + len(said) + length
+        self.last = Record(record.tally, attempt=record.attempt)
 
     def records(self) -> Iterator[Record]:
         """All of them, in order, one in memory at a time."""
@@ -111,14 +134,15 @@ class Spool:
     def _scan(self) -> Iterator[tuple[Record, int]]:
         place, size = 0, os.fstat(self._fd).st_size
         while place + _HEAD.size <= size:
-            length, crc = _HEAD.unpack(os.pread(self._fd, _HEAD.size, place))
-            if not length or place + _HEAD.size + length > size:  # zeros are what a machine that died may leave
+            first, rest, crc = _HEAD.unpack(os.pread(self._fd, _HEAD.size, place))
+            length = first + rest
+            if not first or place + _HEAD.size + length > size:  # zeros are what a machine that died may leave
                 return
-            data = _read(self._fd, length, place + _HEAD.size)
+            data = memoryview(_read(self._fd, length, place + _HEAD.size))
             if zlib.crc32(data) != crc:
                 return
             place += _HEAD.size + length
-            yield msgspec.msgpack.decode(data, type=Record), place
+            yield _record(data[:first], data[first:]), place
 
     def remove(self) -> None:
         """The fragment is done."""
@@ -128,6 +152,13 @@ class Spool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         os.close(self._fd)
+
+
+def _record(said: memoryview, blobs: memoryview) -> Record:
+    found = msgspec.msgpack.decode(said, type=_Said)
+    ends = list(itertools.accumulate((*found.out, *found.rejects), initial=0))
+    parts = tuple(blobs[begin:end] for begin, end in itertools.pairwise(ends))
+    return Record(found.tally, parts[: len(found.out)], parts[len(found.out) :], found.attempt)
 
 
 def _read(fd: int, length: int, place: int) -> bytes:

@@ -17,7 +17,7 @@ from argosy.batch.plan import Plan
 from argosy.batch.sample import Sample, share
 from argosy.batch.sink import partition, sink
 from argosy.batch.source import source
-from argosy.batch.spool import Record, Spool, Tally
+from argosy.batch.spool import Blob, Record, Spool, Tally
 from argosy.batch.stage import Stage
 from argosy.engines.base import Engine, require
 from argosy.profiles.layout import Layout
@@ -181,11 +181,11 @@ class _Work:
         yield from self.rejects
 
 
-def _packed(batch: Any) -> bytes:
-    return batch.serialize().to_pybytes()
+def _packed(batch: Any) -> Blob:
+    return memoryview(batch.serialize())
 
 
-def _unpacked(data: bytes, schema: Any) -> Any:
+def _unpacked(data: Blob, schema: Any) -> Any:
     pa: Any = require("pyarrow", "batch", "Batch")
     return pa.ipc.read_record_batch(pa.py_buffer(data), schema)
 
