@@ -67,10 +67,11 @@ def _start(
 
 
 class Crew:
-    """All workers of a job. Ends them with `with`."""
+    """All workers of a job. Ends them with `with`. The log of each begins with `name`."""
 
-    def __init__(self, command: list[str], logs: Path, threads: int) -> None:
+    def __init__(self, command: list[str], logs: Path, threads: int, name: str = "worker") -> None:
         self.members: dict[int, Member] = {}
+        self._name = name
         self._command, self._logs = command, logs
         self._environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
         self._selector = selectors.DefaultSelector()
@@ -82,7 +83,8 @@ class Crew:
     def start(self) -> int:
         """Start one more. Its process id."""
         taken = {member.log.name for member in self.members.values()}
-        name = next(f"worker-{number}.log" for number in range(len(taken) + 1) if f"worker-{number}.log" not in taken)
+        names = (f"{self._name}-{number}.log" for number in range(len(taken) + 1))
+        name = next(name for name in names if name not in taken)
         member = Member([sys.executable, *self._command], self._logs / name, self._environment)
         self.members[member.pid] = member
         self._selector.register(member.channel.socket, selectors.EVENT_READ, member)

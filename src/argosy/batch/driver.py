@@ -4,13 +4,13 @@ import signal
 import threading
 import time
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from argosy.batch import deal, probe
-from argosy.batch.crew import Crew
+from argosy.batch.crew import Crew, Member
 from argosy.batch.ledger import Entry, Ledger, Seal
 from argosy.batch.lock import lock
 from argosy.batch.place import place
@@ -20,7 +20,7 @@ from argosy.batch.sizes import Sizes, usual
 from argosy.batch.stage import Stage, check
 from argosy.batch.wire import Do, Done, Failed, Message, Reached, Ready
 from argosy.spec.batch import cores
-from argosy.spec.errors import ArgosyError, Conflict, Internal, table
+from argosy.spec.errors import ArgosyError, Conflict, Internal, Unavailable, table
 
 GRACE = 30.0
 """Seconds that workers have for the rows at hand when the job is stopped."""
@@ -58,10 +58,6 @@ def drive(plan: Plan, package: Path, display: Display, *, begun: bool) -> Outcom
             return driver.run(display)
 
 
-class _Stopped(Exception):
-    """The run was told to end."""
-
-
 class Driver:
     """One run of a job."""
 
@@ -77,6 +73,7 @@ class Driver:
         self._meter: Meter
         self._failed: ArgosyError | None = None
         self._unready = 0
+        self._actors = 0
         self._signals = 0
         self._lost = threading.Event()
 
@@ -156,29 +153,43 @@ class Driver:
             raise self._failed
 
     def _work_on_ray(self, display: Display) -> None:
-        """The same by actors of a cluster, which deals fragments itself."""
-        from argosy.batch import ray
-
-        def done(entry: Entry) -> None:
-            self._entries[entry.number] = entry
-            self._meter.done(entry.number, entry.rows)
-            display.show(self._meter.view(sizes.workers))
-            if self._ending:
-                raise _Stopped
-
+        """The same by actors of a cluster, to which a process of its own hands the fragments."""
         sizes, job = self.sizes, self.plan.job
-        with display, suppress(_Stopped):
-            ray.run(
-                self.plan,
-                self.package,
-                self._hand.todo,
-                done,
-                workers=job.workers,
-                threads=sizes.threads,
-                batch_size=sizes.batch_size,
-            )
+        command = ["-m", "argosy.batch.cluster", "--output", self.ledger.output.url, "--package", str(self.package)]
+        command += ["--workers", str(job.workers), "--threads", str(sizes.threads)]
+        command += ["--batch-size", str(sizes.batch_size), "--checkpoint", str(job.checkpoint)]
+        with Crew(command, self.stage.root / "logs", sizes.threads, name="ray") as crew, display:
+            self._crew = crew
+            foreman = crew.start()
+            while len(self._entries) < len(self.fragments) and not self._ending:
+                for _, message in crew.heard(TICK):
+                    self._told_by_ray(crew.members[foreman], message)
+                display.show(self._meter.view(self._actors))
+            crew.stop()
+            crew.bury(foreman, patience=GRACE)
+            display.show(self._meter.view(self._actors))
         if self._failed is not None:
             raise self._failed
+
+    def _told_by_ray(self, foreman: Member, message: Message | None) -> None:
+        match message:
+            case Ready(difference):
+                self._actors += 1
+                self.difference = max(self.difference, difference)
+            case Reached(number, tally) if number not in self._entries:
+                self._meter.reached(number, tally.rows)
+            case Done(entry) if entry.number not in self._entries:
+                self._entries[entry.number] = entry
+                self._meter.done(entry.number, entry.rows)
+            case Failed(code, text):
+                more = f". Look at {foreman.log}" if code == "internal" else ""
+                self._failed = self._failed or table()[code](text + more)
+            case None if not self._ending:
+                self._failed = Unavailable(
+                    f"the process that works with Ray {foreman.ended()}. Look at {foreman.log}; go on with --resume"
+                )
+            case _:
+                pass
 
     @property
     def _ending(self) -> bool:
