@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import msgspec
 
+from argosy.spec import secret
 from argosy.spec.errors import InvalidArgument
 
 HIDDEN = "***"
@@ -97,11 +98,7 @@ Sink = Webhook | Slack | Email | Alertmanager
 
 def resolved(text: str, environ: Mapping[str, str]) -> str:
     """The text, or what the variable that it names holds. Raises InvalidArgument where there is none."""
-    if not text.startswith("$"):
-        return text
-    if (value := environ.get(text[1:])) is None:
-        raise InvalidArgument(f"alerts: the variable {text[1:]} is not set")
-    return value
+    return secret.resolved(text, environ, "alerts")
 
 
 def check_set(sinks: Mapping[str, Sink], environ: Mapping[str, str]) -> None:
