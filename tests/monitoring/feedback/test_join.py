@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from argosy.monitoring.feedback.cohort import performance, rows
 from argosy.monitoring.feedback.join import Prediction
 from argosy.spec.errors import InvalidArgument
+from argosy.store.payloads import compact, layout
 from tests.monitoring.feedback.kit import DAY, START, join, label, predict, shelf, tell
 
 NOW = START + timedelta(days=40)
@@ -178,3 +179,31 @@ def test_a_step_killed_at_any_moment_is_made_good_by_the_next(tmp_path):
     assert {f"made/{path.name}" for path in shelf(tmp_path).made.iterdir()} == manifest.named()
     assert sum(c.labelled for c in cohorts(tmp_path)) == 400
     assert sum(c.right for c in cohorts(tmp_path)) == sum(n % 3 == n % 2 for n in range(400))
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_segments_that_were_merged_meanwhile_are_joined_once(tmp_path, dies: bool):
+    log = tmp_path / "payloads"
+    for number in range(6):
+        predict(tmp_path, (f"p{number}", number, 1))
+        if number == 3:
+            tell(tmp_path, label("p0", 1), label("p5", 1))
+            assert (join(tmp_path).predictions, join(tmp_path).predictions) == (4, 0)
+    (small,) = compact.due(layout.segments(log), NOW, timedelta())
+    before = len(layout.segments(log))
+    if dies:
+        child = os.fork()
+        if child == 0:
+            compact.exchange = lambda *_: os._exit(9)
+            compact.hour(log, small, (shelf(tmp_path),))
+        os.waitpid(child, 0)
+        assert len(layout.segments(log)) == before
+    else:
+        assert compact.hour(log, small, (shelf(tmp_path),)) == 4
+        assert len(layout.segments(log)) == 2
+    tell(tmp_path, label("p1", 0))
+    made = join(tmp_path)
+    assert (made.predictions, made.joined, made.waiting) == (2, 2, 0)
+    (cohort,) = cohorts(tmp_path)
+    assert (cohort.served, cohort.labelled, cohort.accuracy) == (6, 3, pytest.approx(2 / 3))
+    assert join(tmp_path).predictions == 0

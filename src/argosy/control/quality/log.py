@@ -10,7 +10,7 @@ from argosy.monitoring.performance.roles import Roles
 from argosy.monitoring.performance.rows import Rows, Texts, rows, select
 from argosy.spec.errors import InvalidArgument
 from argosy.store import duck
-from argosy.store.payloads import layout, segment
+from argosy.store.payloads import hold, layout, segment
 from argosy.store.payloads.query import source
 
 MOST_ROWS = 100_000
@@ -59,8 +59,8 @@ def opened(
     Raises InvalidArgument where the log lacks a column.
     """
     begin, end = (datetime.fromtimestamp(each, UTC) for each in (since, until))
-    found = [each.key for each in layout.segments(root, endpoint, begin, end) if each.version == version]
-    with duck.opened(memory=MEMORY, threads=1) as connection:
+    with hold.shared(root), duck.opened(memory=MEMORY, threads=1) as connection:
+        found = [each.key for each in layout.segments(root, endpoint, begin, end) if each.version == version]
         if found and not _readable(connection, [root / key for key in found]):
             segment.quarantine(root, found)
             found = [key for key in found if (root / key).exists()]

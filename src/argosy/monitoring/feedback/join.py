@@ -18,7 +18,7 @@ from argosy.monitoring.feedback import intake, sql
 from argosy.monitoring.feedback.shelf import Manifest, Shelf
 from argosy.spec.errors import InvalidArgument
 from argosy.store import duck
-from argosy.store.payloads import layout, segment
+from argosy.store.payloads import hold, layout, segment
 from argosy.store.payloads.query import source
 from argosy.store.payloads.segment import Broken
 
@@ -60,7 +60,7 @@ def step(shelf: Shelf, payloads: Path, prediction: Prediction, *, memory: str = 
 
     Raises InvalidArgument if the log has no such column, StorageFull.
     """
-    with shelf.locked():
+    with shelf.locked(), hold.shared(payloads):
         intake.seal(shelf)
         spill = shelf.temporary / "spill"
         shutil.rmtree(spill, ignore_errors=True)

@@ -4,7 +4,7 @@ Every step writes new files and then replaces the manifest; what a crash leaves 
 """
 
 import secrets
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
@@ -76,6 +76,15 @@ class Shelf:
         sync_folder(self.made)
         replace(self.folder / "manifest.json", msgspec.json.encode(manifest), self.temporary, mode=0o600)
         self.clean(manifest)
+
+    def read(self) -> set[str]:
+        """The segments of the payload log that were joined."""
+        return set(self.manifest().segments)
+
+    def holds(self, fresh: Sequence[str]) -> None:
+        """These segments have the rows of some that were joined. To be called while nobody reads the log."""
+        manifest = self.manifest()
+        self.commit(msgspec.structs.replace(manifest, segments=(*manifest.segments, *fresh)))
 
     def clean(self, manifest: Manifest) -> None:
         """Remove files that no manifest names."""

@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-TEMPORARY, QUARANTINE, SHIPPED = ".tmp", ".quarantine", ".shipped"
+TEMPORARY, QUARANTINE, SHIPPED, MERGING, LOCK = ".tmp", ".quarantine", ".shipped", ".merging", ".lock"
 _HOUR = "%Y-%m-%dT%H"
 _PATH = re.compile(r"endpoint=(?P<endpoint>[^/]+)/version=(?P<version>[^/]+)/hour=(?P<hour>[^/]+)/[^/]+\.parquet")
 
