@@ -45,8 +45,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     `reference` and `current` (the same bins of both distributions), `maturity` (the share of labels that have come)
     and `text`.
 
-    Performance is one row a metric. Its verdict is as expected, below, fell or measured (`performance.verdict`), that of
-    reconcile agrees or the estimate was too good; its detail has `reference` (the metric on the reference rows),
+    Performance is one row a metric. Its verdict is as expected, below, fell or measured (`performance.verdict`), that
+    of reconcile agrees or the estimate was too good; its detail has `reference` (the metric on the reference rows),
     `domain_auc` (how well a classifier tells window from reference), `labelled` and `served`.
     """
 
