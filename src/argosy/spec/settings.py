@@ -112,6 +112,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     drift: DriftSettings = DriftSettings()
     triggers: TriggerSettings = TriggerSettings()
     alerts: dict[str, Sink] = {}
+    tracing: Tracing = Tracing()
 
     def __post_init__(self) -> None:
         for name in self.alerts:
@@ -119,7 +120,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Home(msgspec.Struct, frozen=True):
-    tracing: Tracing = Tracing()
     """The one folder everything lives under, and the places inside it."""
 
     root: Path
@@ -208,13 +208,6 @@ def effective(place: Home, environ: Mapping[str, str] = os.environ) -> tuple[Set
     return convert(values, Settings, "settings", strict=False), origin
 
 
-def _place(variable: str, values: dict[str, dict[str, Any]]) -> tuple[str, str]:
-    section, _, key = variable.removeprefix("ARGOSY_").lower().partition("_")
-    if section == "alerts":
-        raise InvalidArgument(
-            f"the variable {variable} names no setting: where alerts go stands in config.yaml, and a text there that "
-            "begins with $ names a variable, of another name than ARGOSY_…"
-        )
 def _pairs(variable: str, text: str) -> dict[str, str]:
     """`name=value,name=value`."""
     parts = [part.partition("=") for part in text.split(",") if part.strip()]
@@ -223,6 +216,13 @@ def _pairs(variable: str, text: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in parts}
 
 
+def _place(variable: str, values: dict[str, dict[str, Any]]) -> tuple[str, str]:
+    section, _, key = variable.removeprefix("ARGOSY_").lower().partition("_")
+    if section == "alerts":
+        raise InvalidArgument(
+            f"the variable {variable} names no setting: where alerts go stands in config.yaml, and a text there that "
+            "begins with $ names a variable, of another name than ARGOSY_…"
+        )
     if key not in values.get(section, {}):
         known = ", ".join(f"ARGOSY_{s}_{k}".upper() for s, table in values.items() if s != "alerts" for k in table)
         raise InvalidArgument(f"the variable {variable} names no setting; there are {known}")
