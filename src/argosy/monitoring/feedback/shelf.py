@@ -64,6 +64,14 @@ class Shelf:
         with lock(marker):
             yield
 
+    @contextmanager
+    def journalled(self) -> Generator[None]:
+        """One process at a time changes the journal, and none for long: labels do not wait for a join."""
+        marker = self.create().folder / ".journal"
+        marker.touch(mode=0o600)
+        with lock(marker):
+            yield
+
     def manifest(self) -> Manifest:
         """What is valid now."""
         try:
