@@ -1,11 +1,20 @@
 """Looks at performance: what is estimated, what comes true, and what both say of each other."""
 
+import shutil
+import time
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from tests.control.quality.conftest import world
 from tests.control.quality.kit import HOUR, START, Watch, answers, of, record, tell
+
+
+@pytest.fixture(autouse=True)
+def _answered(home, references):
+    """The reference is scored already."""
+    shutil.copytree(references, home.root / "references")
 
 
 @pytest.fixture
@@ -168,3 +177,73 @@ def test_a_log_without_the_column_says_so(home, package, version, held_out):
     watch = Watch(home, package, version, held_out)
     (found,) = watch.look(HOUR + 60).findings
     assert found.verdict == "not estimable: the log of 'shop' version 1 has no column 'input.income'"
+
+
+def test_numbers_have_errors(home, package, version, held_out):
+    given = {"kind": "regression", "decision": "output.probability"}
+    watch = Watch(home, package, version, held_out, **given)
+    rows = world(1500, seed=21)
+    ids = record(home, package, rows, 0)
+    (estimated,) = of(watch.look(HOUR + 60), "estimate", "mae", 0)
+    tell(home, ids, rows["bought"], 2 * HOUR)
+    done = watch.look(30 * HOUR)
+    (realised,) = of(done, "realised", "mae", 0)
+    assert realised.effect == pytest.approx(np.abs(answers(package, rows) - rows["bought"]).mean())
+    assert estimated.low < realised.effect < estimated.high
+    assert of(done, "reconcile", "mae", 0)[0].verdict == "agrees"
+    assert {each.subject for each in done.findings} == {"mae", "rmse"}
+
+
+def test_errors_that_labels_alone_show(home, package, version, held_out):
+    watch = Watch(home, package, version, held_out, kind="regression", decision="output.probability")
+    rows = world(1500, seed=22)
+    tell(home, record(home, package, rows, 0), 1 - rows["bought"], HOUR)
+    done = watch.look(30 * HOUR)
+    assert of(done, "estimate", "mae", 0)[0].verdict == "as expected"
+    assert of(done, "realised", "mae", 0)[0].verdict == "fell"
+    assert of(done, "reconcile", "mae", 0)[0].verdict == "the estimate was too good"
+
+
+def test_each_version_is_judged_by_the_reference_as_it_answers_it(home, package, version, held_out):
+    watch = Watch(home, package, version, held_out)
+    rows = world(500, seed=23)
+    tell(home, record(home, package, rows, 0), rows["bought"], HOUR)
+    record(home, package, rows, 0, version="2", probability=1 - answers(package, rows))
+    done = watch.look(30 * HOUR, versions=("1", "2"))
+    one, two = (
+        [each for each in of(done, "realised", "accuracy", 0) if each.version == number] for number in ("1", "2")
+    )
+    assert one[0].effect == pytest.approx(1 - two[0].effect)
+    assert set(watch.kept) == {"1", "2"}
+    assert len(list((home.root / "references").glob("*.scored"))) == 1
+
+
+def test_neither_zone_nor_daylight_saving_nor_a_fast_clock_matters(home, package, version, held_out, monkeypatch):
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        spring = 31 + 28 + 7
+        watch, rows = Watch(home, package, version, held_out), world(200, seed=24)
+        hours = [spring * 24 + hour for hour in (5, 6, 7, 8)]
+        for hour in hours:
+            ids = record(home, package, rows, hour * HOUR, name="spring")
+            tell(home, ids, rows["bought"], hour * HOUR - 200)
+        done = watch.look((hours[-1] + 30) * HOUR)
+        for kind in ("estimate", "realised"):
+            starts = [each.window_start for each in of(done, kind, "accuracy")]
+            assert starts == [START + hour * HOUR for hour in hours], kind
+        assert {each.rows for each in of(done, "realised", "accuracy")} == {200}
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_broken_file_is_put_aside_and_the_rest_is_judged(home, package, watch):
+    record(home, package, world(500, seed=25), 0)
+    watch.look(60)
+    record(home, package, world(500, seed=26), HOUR)
+    broken = max(home.payloads.rglob("hour=*01/*.parquet"))
+    broken.write_bytes(broken.read_bytes()[:-100])
+    done = watch.look(2 * HOUR + 60)
+    assert [each.window_start for each in of(done, "estimate", "accuracy")] == [START]
+    assert len(list((home.payloads / ".quarantine").rglob("*.parquet"))) == 1
