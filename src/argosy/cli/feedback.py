@@ -8,7 +8,7 @@ from typing import Any, Literal
 import click
 
 from argosy.cli.base import Command, Group, json_option
-from argosy.cli.here import place
+from argosy.cli.here import place, settings
 from argosy.cli.output import emit, table
 
 DAY = timedelta(days=1)
@@ -79,7 +79,8 @@ def show(endpoint: str, decision: str, score: str, regression: bool, by: Literal
 
     home, kind = place(), "regression" if regression else "classification"
     shelf = Shelf(home.feedback, endpoint)
-    made = step(shelf, home.payloads, Prediction(decision=decision, score=score, kind=kind))
+    keep = settings().feedback.keep_days
+    made = step(shelf, home.payloads, Prediction(decision=decision, score=score, kind=kind), keep_days=keep)
     now = datetime.now(UTC)
     found = performance(shelf, now, by)
     length = DAY if by == "day" else DAY / 24
@@ -90,6 +91,8 @@ def show(endpoint: str, decision: str, score: str, regression: bool, by: Literal
         table(columns, [[_cell(row[name]) for name in columns] for row in rows], empty="no predictions yet")
         if made.waiting:
             click.echo(f"{made.waiting:,} labels wait for their predictions", err=True)
+        if made.expired:
+            click.echo(f"{made.expired:,} labels had no prediction after {keep:g} days and are dropped", err=True)
         for broken in made.broken:
             click.echo(f"a broken file was put aside: {broken.key} ({broken.reason})", err=True)
 

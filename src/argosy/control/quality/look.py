@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,7 @@ from argosy.monitoring.performance.roles import Roles, roles
 from argosy.monitoring.performance.verdict import Bar
 from argosy.packaging.package import open_package
 from argosy.spec.errors import ArgosyError
+from argosy.spec.settings import load
 from argosy.store.findings import Finding
 
 MOST_WINDOWS = 100
@@ -53,7 +55,8 @@ def _joined(job: Job, known: Iterable[Roles]) -> Labels | None:
     shelf = Shelf(job.place.feedback, job.endpoint)
     if what is None:
         return None
-    join.step(shelf, job.place.payloads, prediction(what), memory=log.MEMORY, threads=1)
+    keep, now = load(job.place).feedback.keep_days, datetime.fromtimestamp(job.now, UTC)
+    join.step(shelf, job.place.payloads, prediction(what), memory=log.MEMORY, threads=1, keep_days=keep, now=now)
     return truth.labels(shelf, job.now)
 
 

@@ -18,7 +18,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What was joined so far. Paths are relative to the shelf, those of `segments` to the payload log.
 
     `joined` has, by the UTC day of the prediction, files of labelled predictions; `cohorts` one file of counts a day;
-    `served` files of how many predictions there were; `pending` labels whose prediction is unknown.
+    `served` files of how many predictions there were; `pending` labels whose prediction is unknown; `expired` counts
+    labels that waited too long for one.
     """
 
     generation: int = 0
@@ -28,6 +29,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     cohorts: dict[str, str] = {}
     served: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
+    expired: int = 0
 
     def named(self) -> set[str]:
         """Every file of the shelf's own making that is valid."""
