@@ -142,10 +142,7 @@ class Player:
         return found["url"]
 
     def _stream(self, url: str) -> Stream:
-        def tell(labels: list[dict[str, Any]]) -> None:
-            self._control.post(f"/v2/models/{NAME}/feedback", {"labels": labels})
-
-        return Stream(Client(url, self._key), tell, per_second=PER_SECOND, each=EACH, after=AFTER)
+        return Stream(Client(url, self._key), per_second=PER_SECOND, each=EACH, after=AFTER)
 
     def _turn(self, data: Evenings, stream: Stream) -> None:
         """One turn of the loop, to its end or to the first link that does not hold."""
