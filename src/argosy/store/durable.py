@@ -60,25 +60,30 @@ def write_all(handle: int, data: bytes | memoryview) -> None:
         view = view[os.write(handle, view) :]
 
 
-def replace(path: Path, data: bytes | memoryview, temporary: Path, *, mode: int = 0o644, sync: bool = True) -> None:
-    """Put `data` at `path` atomically, by way of a file in the folder `temporary` of the same disk, and durably, unless
-    `sync` is False: for what is said again in a moment and means nothing after a crash of the machine.
+def say(path: Path, data: bytes) -> None:
+    """Put `data` at `path` atomically and not durably, by way of `NAME.new` beside it: for what one process tells
+    others that run, which means nothing after a crash of the machine. Only one process may say it.
     """
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.write_bytes(data)
+    fresh.replace(path)
+
+
+def replace(path: Path, data: bytes | memoryview, temporary: Path, *, mode: int = 0o644) -> None:
+    """Put `data` at `path` atomically and durably, by way of a file in the folder `temporary` of the same disk."""
     handle, scratch = create_temporary(temporary)
     try:
         try:
             write_all(handle, data)
             os.fchmod(handle, mode)
-            if sync:
-                os.fsync(handle)
+            os.fsync(handle)
         finally:
             os.close(handle)
         os.rename(scratch, path)
     except BaseException:
         scratch.unlink(missing_ok=True)
         raise
-    if sync:
-        sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def exchange(one: Path, other: Path) -> None:
