@@ -68,7 +68,7 @@ def gateway_config(home: Home, settings: GatewaySettings, tracing: Tracing | Non
 
 def _collector(tracing: Tracing) -> Collector:
     """Raises MissingExtra here, where somebody looks, rather than in every replica."""
-    require("opentelemetry.exporter.otlp.proto.http", "tracing", "sending traces")
+    require("opentelemetry.proto.collector.trace.v1.trace_service_pb2", "tracing", "sending traces")
     headers = tracing.secrets(os.environ)
     return Collector(url=tracing.target, share=tracing.share, callers=tracing.callers, headers=headers)
 
