@@ -7,8 +7,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from argosy.control.quality import log
+from argosy.monitoring.performance.roles import roles
 from tests.control.quality.conftest import world
-from tests.control.quality.kit import HOUR, START, Watch, answers, of, record, tell
+from tests.control.quality.kit import HOUR, LOG, START, Watch, answers, of, record, tell
 
 
 @pytest.fixture(autouse=True)
@@ -247,3 +249,37 @@ def test_a_broken_file_is_put_aside_and_the_rest_is_judged(home, package, watch)
     done = watch.look(2 * HOUR + 60)
     assert [each.window_start for each in of(done, "estimate", "accuracy")] == [START]
     assert len(list((home.payloads / ".quarantine").rglob("*.parquet"))) == 1
+
+
+def test_of_more_rows_than_fit_the_same_share_is_read(home, package, watch, monkeypatch):
+    record(home, package, world(3000, seed=27), 0)
+    monkeypatch.setattr(log, "MOST_ROWS", 1000)
+    with log.opened(home.payloads, "shop", "1", watch_roles(watch), HOUR, START, START + HOUR) as opened:
+        assert opened is not None
+        ((place, count),) = opened.counts(START // HOUR, START // HOUR + 1).items()
+        first, second = (opened.window(place, count, {}) for _ in range(2))
+    assert count == 3000
+    assert 800 < first.total <= 1000
+    assert first.features.tolist() == second.features.tolist()
+    (found,) = of(watch.look(HOUR + 60), "estimate", "accuracy", 0)
+    assert (found.rows, found.verdict) == (3000, "as expected")
+
+
+def watch_roles(watch):
+    return roles(watch.monitor, watch.package.manifest.signature, LOG)
+
+
+def test_labels_that_cannot_be_joined_hold_up_no_estimate(home, package, watch):
+    record(home, package, world(500, seed=28), 0)
+    for path in home.payloads.rglob("*.parquet"):
+        table = pq.read_table(path)
+        pq.write_table(table.rename_columns([n.replace("probability", "chance") for n in table.column_names]), path)
+    record(home, package, world(500, seed=28), HOUR, version="2")
+    done = watch.look(2 * HOUR + 60)
+    assert {each.verdict.split(":")[0] for each in done.findings} == {"not estimable"}
+    for path in home.payloads.rglob("version=2/*/*.parquet"):
+        path.unlink()
+    (home.root / "feedback").rename(home.root / "old")
+    done = watch.look(3 * HOUR + 60)
+    (realised,) = [each for each in done.findings if each.kind == "realised"]
+    assert realised.verdict.startswith("not joined: the log of 'shop' has no column 'output.probability'")

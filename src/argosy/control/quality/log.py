@@ -86,5 +86,7 @@ def _readable(connection: Any, paths: list[Path]) -> bool:
 
 def first_moment(root: Path, endpoint: str, version: str) -> float | None:
     """The beginning of the first hour that the log of a version has, in seconds since 1970."""
-    hours = [each.hour for each in layout.segments(root, endpoint) if each.version == version]
-    return min(hours).timestamp() if hours else None
+    folder = root / layout.partition(endpoint, version, datetime.now(UTC))
+    hours = sorted(path.relative_to(root).as_posix() for path in folder.parent.glob("hour=*"))
+    found = (layout.parse(f"{hour}/x.parquet") for hour in hours)
+    return next((each.hour.timestamp() for each in found if each is not None), None)

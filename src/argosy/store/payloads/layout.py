@@ -76,3 +76,9 @@ def _walk(root: Path, endpoint: str) -> Iterator[Segment]:
 def endpoints(root: Path) -> list[str]:
     """The endpoints that have a log."""
     return sorted(unquote(path.name.removeprefix("endpoint=")) for path in root.glob("endpoint=*"))
+
+
+def versions(root: Path, endpoint: str) -> list[str]:
+    """The versions that an endpoint's log has."""
+    found = root.glob(f"endpoint={quote(endpoint, safe='')}/version=*")
+    return sorted(unquote(path.name.removeprefix("version=")) for path in found)
