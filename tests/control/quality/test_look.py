@@ -161,6 +161,16 @@ def test_many_windows_are_looked_at_in_turns(home, package, version, held_out):
     assert not watch.look(HOUR).findings
 
 
+def test_truth_waits_for_the_estimate(home, package, version, held_out):
+    watch, rows = Watch(home, package, version, held_out, every=10), world(18000, seed=29)
+    tell(home, record(home, package, rows, 0), rows["bought"], HOUR)
+    first, second = watch.look(30 * HOUR), watch.look(30 * HOUR)
+    for done, count in ((first, 100), (second, 80)):
+        assert len(of(done, "estimate", "accuracy")) == len(of(done, "reconcile", "accuracy")) == count
+    assert len(watch.kept["1"].counted) == 180
+    assert not watch.kept["1"].waiting
+
+
 def test_a_changed_monitor_begins_anew_and_does_not_go_back(home, package, version, held_out):
     watch = Watch(home, package, version, held_out)
     record(home, package, world(500, seed=19), 0)

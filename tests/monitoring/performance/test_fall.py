@@ -45,6 +45,7 @@ def test_a_bar_knows_which_way_is_worse():
     bar = Bar(metric="accuracy", reference=reference, margin=0.05)
     assert bar.bound == pytest.approx(0.85)
     assert (bar.verdict(0.86, False), bar.verdict(0.84, False), bar.verdict(0.84, True)) == (EXPECTED, BELOW, FELL)
+    assert bar.verdict(0.86, True) == EXPECTED
     error = Bar(metric="mae", reference=within(2.0, 0.01, 0.0, 2, (0, 10)), margin=0.05)
     assert (error.verdict(2.09, False), error.verdict(2.11, False)) == (EXPECTED, BELOW)
 

@@ -23,6 +23,7 @@ from argosy.monitoring.performance.verdict import Bar
 from argosy.packaging.package import open_package
 from argosy.spec.errors import ArgosyError, InvalidArgument
 from argosy.spec.settings import load
+from argosy.store import duck
 from argosy.store.findings import Finding
 
 MOST_WINDOWS = 100
@@ -143,8 +144,9 @@ class _Look:
                 for place in due:
                     assert opened is not None
                     self._window(opened, place, counts[place], what)
-        except ArgosyError as error:
-            self.untold("estimate", f"not estimable: {error.message}")
+        except (ArgosyError, duck.module().Error) as error:
+            said = error.message if isinstance(error, ArgosyError) else duck.first_line(error)
+            self.untold("estimate", f"not estimable: {said}")
             counts, due = {}, []
         more = len(due) < len(counts)
         until = float((due[-1] + 1) * every) if more else job.end
