@@ -1,5 +1,6 @@
 """Metrics once labels are there: the values of scikit-learn, and deviations that hold."""
 
+import msgspec
 import numpy as np
 import pytest
 from sklearn import metrics as sk
@@ -77,3 +78,9 @@ def test_errors():
     assert found["rmse"].low < np.sqrt(2) < found["rmse"].high
     assert found["mae"].low < 2 / np.sqrt(np.pi) < found["mae"].high
     assert regression(errors_of(truth, truth))["rmse"].value == 0
+
+
+@pytest.mark.parametrize("pair", [("1", "1"), ("1", "0")])
+def test_where_all_or_nothing_is_right_every_figure_is_a_plain_number(pair):
+    found = classification({pair: 50}, ("0", "1"), "1")
+    assert {type(part) for each in found.values() for part in msgspec.structs.astuple(each)} == {float}
