@@ -4,10 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := sklearn lightgbm xgboost mlflow parquet monitoring sketches onnx postgres tracing batch ray demo
 
-.PHONY: demo test check bench prove fuzz slow setup apt proto lock clean
+.PHONY: demo demo-drift test check bench prove fuzz slow setup apt proto lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/argosy demo $(ARGS)
+
+# The loop of drift: the world moves, a trigger retrains, quality returns.
+demo-drift: $(VENV)/.dev
+	$(BIN)/argosy demo --drift $(ARGS)
 
 # Tests with real servers share two cores: what fails gets one second chance, alone.
 test: $(VENV)/.dev apt check

@@ -14,6 +14,7 @@ from bench import envs, report
 from bench.cases import CASES
 from bench.rounds import Bench
 from bench.servers import BY_NAME, PEERS, Server
+from prove.document import put
 
 DOCUMENT = envs.HERE.parent / "docs" / "benchmarks.md"
 METHOD = (
@@ -81,8 +82,7 @@ def main() -> None:
     print(text)
     full = not (a.quick or a.case or a.peers is not None)
     if full if a.write is None else a.write:
-        old = DOCUMENT.read_text() if DOCUMENT.exists() else "# Benchmarks\n"
-        DOCUMENT.write_text(report.between(old, text))
+        put(DOCUMENT, report.BEGIN, report.END, text)
     if a.json:
         a.json.parent.mkdir(parents=True, exist_ok=True)
         a.json.write_text(json.dumps(asdict(bench.results), indent=1))

@@ -97,11 +97,3 @@ def document(results: Results, targets: Sequence[Target], facts: dict[str, str])
         lines = [f"- {key}: {' '.join(why.split())[-300:]}" for key, why in results.failures.items()]
         parts.append("Not measured:\n\n" + "\n".join(lines))
     return "\n\n".join(parts)
-
-
-def between(text: str, content: str) -> str:
-    """The text with the content between the markers; they are added at the end when they are missing."""
-    if BEGIN not in text or END not in text:
-        text = f"{text.rstrip()}\n\n{BEGIN}\n{END}\n"
-    head, rest = text.split(BEGIN, 1)
-    return f"{head}{BEGIN}\n{content}\n{END}{rest.split(END, 1)[1]}"

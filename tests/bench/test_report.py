@@ -1,7 +1,6 @@
 import pytest
 
 from bench import report
-from bench.report import BEGIN, END
 from bench.results import Results, Target
 
 FASTER = Target("json", "req/s", ">=", 8, base="fastapi")
@@ -83,14 +82,3 @@ def test_the_document_tells_facts_notes_and_failures():
     assert text.startswith("- machine: two cores\n")
     assert text.count("- busy") == 1
     assert text.endswith("- json: argosy: it ended with exit code 1")
-
-
-def test_only_what_is_between_the_markers_changes():
-    old = f"# Title\n\n{BEGIN}\nold\n{END}\n\nthe end\n"
-    assert report.between(old, "new") == f"# Title\n\n{BEGIN}\nnew\n{END}\n\nthe end\n"
-
-
-def test_markers_are_added_where_there_are_none():
-    once = report.between("# Title\n", "new")
-    assert once == f"# Title\n\n{BEGIN}\nnew\n{END}\n"
-    assert report.between(once, "new") == once

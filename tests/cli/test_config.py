@@ -43,3 +43,10 @@ def test_sinks_are_shown_without_their_secrets(run, place):
     assert "password ***" in said.stdout
     found = msgspec.json.decode(run("config", "--json").stdout)["settings"]
     assert (found["alerts.ops"]["value"]["secret"], found["alerts.mail"]["value"]["password"]) == ("$KEY", "***")
+
+
+def test_headers_of_the_collector_are_shown_by_their_variables(run, place):
+    place.config.write_text("tracing: {url: 'http://c:4318', headers: {authorization: $OTEL, x-key: secret}}\n")
+    found = msgspec.json.decode(run("config", "--json").stdout)["settings"]
+    assert found["tracing.headers"]["value"] == {"authorization": "$OTEL", "x-key": "***"}
+    assert "authorization $OTEL" in run("config").stdout

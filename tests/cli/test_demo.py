@@ -7,8 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from argosy.demo import needs, stage
+from argosy.demo import loop, needs, stage
 from argosy.demo.case import Score
+from argosy.demo.loop import Link, Loop, Stretch
 from argosy.demo.stage import Figures, Live
 from argosy.spec.settings import Home
 
@@ -85,3 +86,27 @@ def test_it_stays_up_and_says_how_to_call_the_endpoints(run, good, monkeypatch):
     assert result.exit_code == (0 if good else 1)
     for part in ("curl ", "Bearer ak_1", "@/the/home/x.json", "ARGOSY_HOME=/the/home", "Ctrl-C"):
         assert part in result.stdout
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_drift_prints_the_loop_and_the_exit_status_says_whether_it_has_closed(run, good, monkeypatch, held):
+    stretch = Stretch(flights="mornings", version="1", rows=4000, estimated="0.718", realised="0.705")
+    links = (Link(name="calm", told="as ever", held=True), Link(name="quality returns", told="0.735", held=held))
+    found = Loop(links=links, stretches=(stretch,), reference=0.704, seconds=150.2)
+
+    class Player:
+        def __init__(self, place, key, report):
+            assert (place, key) == (Running.home, Running.key)
+
+        def play(self):
+            return found
+
+    monkeypatch.setattr(needs, "check_drift", lambda: None)
+    monkeypatch.setattr(loop, "Player", Player)
+    result = run("demo", "--drift")
+    assert result.exit_code == (0 if held else 1)
+    said = "the loop has closed, after 150 s" if held else "the loop is broken at 'quality returns'"
+    for part in (said, "0.718", "0.705", "as ever"):
+        assert part in result.stdout
+    assert msgspec.json.decode(run("demo", "--drift", "--json").stdout)["links"][1]["held"] is held
+    assert run("demo", "--drift", "--once").exit_code == 2

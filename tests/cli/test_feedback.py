@@ -1,6 +1,15 @@
 import msgspec
+import pytest
 
+from argosy.control.revision import revision_of
+from argosy.control.state import State
+from argosy.spec.endpoint import Endpoint
+from argosy.spec.monitor import Monitor
+from argosy.spec.payload import PayloadLog
+from argosy.spec.settings import Settings
+from argosy.store import open_store
 from tests.monitoring.feedback.kit import predict
+from tests.monitoring.recorder import shop
 
 
 def test_load_and_show(run, place, tmp_path):
@@ -41,3 +50,19 @@ def test_export(run, place, tmp_path):
     )
     assert run("feedback", "export", "m", "--since", "yesterday", "--output", tmp_path / "x.csv").exit_code == 2
     assert run("feedback", "export", "nobody", "--output", tmp_path / "x.csv").exit_code == 4
+
+
+def test_columns_are_as_the_monitor_says(run, place, tmp_path):
+    store = open_store(place, Settings())
+    version = shop.push(store, tmp_path / "package")
+    log = PayloadLog()
+    watched = Monitor(kind="regression", decision="output.score")
+    endpoint = Endpoint(name="m", model="shop:1", payload=log, monitor=watched)
+    State(store.database).declare(endpoint, revision_of(endpoint, version))
+    store.close()
+    predict(place.root, ("a", 0, 1))
+    (tmp_path / "labels.csv").write_text("request_id,label,time\na,0.5,2026-01-02\n")
+    run("feedback", "load", tmp_path / "labels.csv", "--endpoint", "m")
+    assert "leave these options out" in run("feedback", "show", "m", "--score", "output.score").stderr
+    shown = msgspec.json.decode(run("feedback", "show", "m", "--json").stdout)
+    assert shown["cohorts"][0]["mae"] == pytest.approx(0.4)

@@ -75,7 +75,13 @@ def test_windows_with_both_figures_and_the_verdict(run, declare):
     ],
 )
 def test_a_fall_of_the_serving_version_fails(run, declare, kind, verdict, says):
-    declare(found(kind, "as expected", 2), found(kind, verdict))
+    ripe = {"detail": {"maturity": 0.9}}
+    declare(
+        found(kind, "as expected", 3, **ripe),
+        found(kind, verdict, 2, **ripe),
+        found("realised", "below", detail={"maturity": 0.2}),
+        found("estimate", "not estimable: 3 rows are too few", effect=None),
+    )
     result = run("performance", "shop", "--fail")
     assert result.exit_code == 11
     assert says in result.stdout

@@ -147,10 +147,24 @@ class Samples:
                         effect=value,
                         low=value - wide,
                         high=value + wide,
-                        verdict="not estimable: a column that was never seen" if place == 5 else "estimable",
+                        verdict="not estimable: 3 rows are too few" if place == 5 else _verdict(fall),
                         detail={"maturity": min(1.0, (len(ends) - place) / 8)},
                     )
                 )
+            found.append(
+                Finding(
+                    endpoint=endpoint,
+                    version=f"{endpoint}:2",
+                    kind="reconcile",
+                    subject="accuracy",
+                    at=end,
+                    window_start=end - 4 * HOUR,
+                    window_end=end,
+                    rows=16800,
+                    verdict="the estimate was too good" if place == len(ends) - 1 else "agrees",
+                    detail={"text": "accuracy was 0.881 where 0.912 was estimated"},
+                )
+            )
         return found
 
     def alerts(self, endpoint: str = "") -> list[Alert]:
@@ -366,3 +380,7 @@ def _rollout(name: str) -> Kept:
     old, new = _ids(name)
     progress = Progress(number=3, candidate=new, stable=old, held=2, phase="shifting", step=1, weight=25, spent=84.0)
     return Kept(endpoint=name, progress=progress, evidence=evidence, changes=4, began="2026-01-02T00:00:00Z")
+
+
+def _verdict(fall: float) -> str:
+    return "fell" if fall > 0.08 else "below" if fall > 0.05 else "as expected"

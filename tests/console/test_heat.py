@@ -68,3 +68,10 @@ def test_many_windows_are_put_together_and_what_drifted_is_never_lost(given_: li
         assert bad == any(each is not None and drifted(each) for each in row.cells)
         for window, cell in zip(found.windows, row.cells, strict=True):
             assert cell is None or window.start <= cell.window_start <= cell.window_end <= window.end
+
+
+def test_an_effect_is_measured_from_what_is_none():
+    detail = {"margin": 0.55, "zero": 0.5}
+    shown = [level(finding(effect=effect, detail=detail)) for effect in (0.4, 0.5, 0.52, 0.56, 0.9)]
+    assert shown == [0, 0, 0, 2, 5]
+    assert level(finding(effect=0.9, detail={"margin": 0.5, "zero": 0.5})) == 0

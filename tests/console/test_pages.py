@@ -55,6 +55,13 @@ def test_an_endpoint_shows_its_objectives_and_what_is_left_of_their_budgets(cons
     assert "Objectives" not in other
 
 
+def test_performance_shows_what_fell_and_where_the_estimate_was_too_good(console: Console):
+    with console.client() as client:
+        text = client.get(PAGES["performance"]).text
+    for words in (">accuracy <", "fell", "below", "the estimate was too good: accuracy was 0.881", "agrees"):
+        assert words in text
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_fits_both_widths_in_both_colours_without_complaints(chromium: Chromium, console: Console, name: str):
     open_page(chromium, console, name)

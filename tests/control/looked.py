@@ -33,7 +33,8 @@ EVERY = 3600
 class World:
     """A store with the shop declared, and hours of requests."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, start: float = START) -> None:
+        self.start = start
         self.log: PayloadLog | None = None
         self.home = Home(root / "h").create()
         self.store = open_store(self.home, Settings())
@@ -45,7 +46,7 @@ class World:
         profile = package.profile()
         assert profile is not None
         self.layout = layout(profile, package.manifest.signature)
-        self.now, self.hour = START, 0
+        self.now, self.hour = start, 0
         self.looks = self.fresh()
 
     def fresh(self) -> Looks:
@@ -58,9 +59,9 @@ class World:
         self.incidents.turn()
         return alerts.read(self.store.database)
 
-    def declare(self, payload: PayloadLog | None = None, **monitor: Any) -> None:
+    def declare(self, payload: PayloadLog | None = None, replicas: int = 1, **monitor: Any) -> None:
         """Declare how drift is looked for, and what is recorded."""
-        endpoint = Endpoint(name="shop", model="shop:1", monitor=Monitor(**monitor), payload=payload)
+        endpoint = Endpoint(name="shop", model="shop:1", replicas=replicas, monitor=Monitor(**monitor), payload=payload)
         self.log = payload
         self.state.declare(endpoint, revision_of(endpoint, self.version))
 
@@ -88,10 +89,10 @@ class World:
             within = np.random.default_rng(self.hour).random(n)
             rows["x"][:, 1] = (rows["x"][:, 0] - 18 + within) / 62 * 90_000
         if self.log is not None:
-            self.record(rows, START + self.hour * EVERY + 60)
-        recorder.add(START + self.hour * EVERY + 60, rows, shop.answers(rows))
+            self.record(rows, self.start + self.hour * EVERY + 60)
+        recorder.add(self.start + self.hour * EVERY + 60, rows, shop.answers(rows))
         self.hour += 1
-        self.now = START + self.hour * EVERY + LATE + 1
+        self.now = self.start + self.hour * EVERY + LATE + 1
         shelf.write(self.home.profiles, "shop", recorder.take(self.now))
         if look:
             self.looks.look()
@@ -99,4 +100,4 @@ class World:
     def verdicts(self) -> dict[str, str]:
         """Of the last window."""
         found = findings.read(self.store.database, "shop", ["drift", "prediction"], 0)
-        return {one.subject: one.verdict for one in found if one.window_end == START + self.hour * EVERY}
+        return {one.subject: one.verdict for one in found if one.window_end == self.start + self.hour * EVERY}

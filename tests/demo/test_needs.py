@@ -16,3 +16,9 @@ def test_what_is_missing_is_named_with_its_command(monkeypatch):
 
 def test_folders_are_found_without_an_import():
     assert (needs.folder_of("json") / "decoder.py").is_file()
+
+
+def test_what_drift_needs_more_is_named_with_the_extra_that_brings_it(monkeypatch):
+    monkeypatch.setattr(needs, "find_spec", lambda name: None if name == "duckdb" else object())
+    with pytest.raises(MissingExtra, match=r"duckdb.*pip install 'argosy\[monitoring\]'"):
+        needs.check_drift()

@@ -13,13 +13,17 @@ class Endpoint:
     """Answers as version 1, and keeps what it was sent."""
 
     def __init__(self):
-        self.sent, self.told, self.fails = [], [], False
+        self.sent, self.told, self.refused, self.fails = [], [], [], False
 
     def infer(self, model, tensors, *, id):
         if self.fails:
             raise Unavailable("nobody is there")
         self.sent.append((id, tensors[0].array.tolist()))
         return SimpleNamespace(model_version="1")
+
+    def feedback(self, model, labels):
+        self.told.append(labels)
+        return {"taken": len(labels), "refused": self.refused}
 
     def close(self):
         self.sent.append("closed")
@@ -34,7 +38,7 @@ def until(good):
 
 def test_rows_go_in_order_at_their_pace_and_labels_follow():
     endpoint = Endpoint()
-    with Stream(endpoint, endpoint.told.append, per_second=400, each=8, after=0.2) as stream:
+    with Stream(endpoint, per_second=400, each=8, after=0.2) as stream:
         time.sleep(0.1)
         assert endpoint.sent == []
         began = time.monotonic()
@@ -56,9 +60,18 @@ def test_rows_go_in_order_at_their_pace_and_labels_follow():
 def test_a_failure_is_kept_and_the_stream_goes_on():
     endpoint = Endpoint()
     endpoint.fails = True
-    with Stream(endpoint, endpoint.told.append, per_second=400, each=8, after=0.1) as stream:
+    with Stream(endpoint, per_second=400, each=8, after=0.1) as stream:
         stream.use(*ROWS)
         until(lambda: stream.failed)
         endpoint.fails = False
         until(lambda: endpoint.sent)
     assert stream.failed == "nobody is there"
+
+
+def test_a_label_that_is_refused_is_a_failure():
+    endpoint = Endpoint()
+    endpoint.refused = [{"index": 0, "reason": "too old"}]
+    with Stream(endpoint, per_second=400, each=8, after=0.1) as stream:
+        stream.use(*ROWS)
+        until(lambda: stream.failed)
+    assert stream.failed == "a label was refused: too old"

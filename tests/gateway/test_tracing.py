@@ -148,3 +148,29 @@ def test_tls_needs_roots(monkeypatch):
     sink = Sink(url="https://collector.example.org/v1/traces", share=0.1)
     with pytest.raises(InvalidArgument, match="certificates to trust"):
         tracing.cluster(sink)
+
+
+async def test_an_adopted_gateway_follows_a_collector_that_was_set_since(config, replica, collector):
+    a = await replica("a")
+    first = Gateway(config)
+    await first.start([one(a, auth=False)])
+    sink = Sink(url=f"{collector.url}/v1/traces", share=0.0)
+    second = Gateway(msgspec.structs.replace(config, collector=sink))
+    try:
+        assert await second.adopt()
+        await second.apply([one(a, auth=False)])
+        async with await http(second) as client:
+            await client.post(INFER, content=b"x")
+            await client.post(INFER, content=b"x", headers={"traceparent": SAMPLED})
+        await asyncio.to_thread(collector.wait, lambda: len(collector.spans) == 2)
+        assert {span.trace for span in collector.spans} == {TRACE}
+
+        third = Gateway(msgspec.structs.replace(config, collector=msgspec.structs.replace(sink, share=1.0)))
+        assert await third.adopt()
+        await third.apply([one(a, auth=False)])
+        async with await http(third) as client:
+            await client.post(INFER, content=b"x")
+        await asyncio.to_thread(collector.wait, lambda: len(collector.spans) == 4)
+    finally:
+        await second.process.adopt()
+        await second.stop(0.5)

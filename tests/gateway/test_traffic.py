@@ -110,15 +110,24 @@ async def test_failed_grpc_calls_are_counted(gateway, grpc_replica):
         a.fail = grpc.StatusCode.INTERNAL
         for named in ({}, {"argosy-endpoint": "digits"}):
             assert status(infer, client, "digits", headers=named)[0] == "StatusCode.INTERNAL"
+        a.fail = grpc.StatusCode.INVALID_ARGUMENT
+        assert status(infer, client, "digits")[0] == "StatusCode.INVALID_ARGUMENT"
         a.fail = None
         infer(client, "digits", "2")
 
     await with_client(gateway, use)
     found = await gateway.stats()
     first, second = found["digits", "r1"], found["digits", "r2"]
-    assert (first.completed, first.successes, first.grpc_failures, first.errors) == (5, 5, 2, 0)
+    assert (first.completed, first.successes, first.grpc_failures, first.errors) == (6, 6, 2, 0)
     assert (second.completed, second.grpc_failures) == (1, 0)
-    assert sum(each.count for each in await latency(gateway, ("digits", "r1"), 5)) == 5
+    assert sum(each.count for each in await latency(gateway, ("digits", "r1"), 6)) == 6
+
+
+def test_a_call_that_the_gateway_failed_itself_is_one_error():
+    counted = {"upstream_rq_completed": 12, "upstream_rq_2xx": 6, "upstream_rq_5xx": 6, "grpc.13": 2, "grpc.14": 6}
+    stats = [{"name": f"cluster.digits/r1/grpc/abc.{name}", "value": value} for name, value in counted.items()]
+    found = tally(stats)["digits", "r1"]
+    assert (found.completed, found.errors, found.grpc_failures) == (12, 6, 2)
 
 
 async def test_traffic_is_counted_per_revision_whatever_the_names(gateway, replica):

@@ -2,6 +2,7 @@ import errno
 from pathlib import Path
 
 import joblib
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +10,9 @@ import pytest
 from argosy.engines import load as load_engine
 from argosy.packaging import convert, examine
 from argosy.packaging.convert import onnx_signature
+from argosy.packaging.profile import Profile
+from argosy.profiles.layout import layout, reference_counts
+from argosy.profiles.recorder import Recorder
 from argosy.protocol import tensorfile
 from argosy.spec.errors import StorageFull
 from argosy.spec.package import Tolerance
@@ -46,6 +50,26 @@ def test_agreement_on_every_row_is_needed(digits_joblib, digits_sample, tmp_path
     verdict = convert.convert(task)
     assert not verdict.converted
     assert "differs on 2 of 600 rows: output 'label', row 3" in verdict.reason
+
+
+def test_the_profile_is_that_of_the_numbers_the_converted_model_sees(tmp_path):
+    """0.1 as FP64 is less than 0.1 as FP32: it must fall into the same bin as the rows that will be asked."""
+    from sklearn.linear_model import LinearRegression
+
+    x = np.round(np.random.default_rng(0).random((400, 2)), 1)
+    joblib.dump(LinearRegression().fit(x, x[:, 0]), tmp_path / "m.joblib")
+    pd.DataFrame(x, columns=["a", "b"]).to_csv(tmp_path / "x.csv", index=False)
+    (tmp_path / "into").mkdir()
+    verdict = convert.convert(examined(tmp_path / "m.joblib", tmp_path / "into", tmp_path / "x.csv"))
+    assert verdict.converted
+    found = msgspec.json.decode((tmp_path / "into" / examine.PROFILE).read_bytes(), type=Profile)
+    where = layout(found, verdict.signature)
+    recorder = Recorder(where, "1")
+    recorder.add(0, {"x": x.astype("f4")}, {"prediction": x[:, 0].astype("f4")})
+    (came,) = recorder.take(60)
+    expected = reference_counts(where, found)
+    assert where.columns[0].datatype == "FP32"
+    assert came.counts[where.slice(0)] == tuple(expected[where.slice(0)].tolist())
 
 
 def test_a_full_disk_is_no_verdict_on_the_model(digits_joblib, digits_sample, tmp_path, monkeypatch):

@@ -2,9 +2,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from argosy.packaging.profile import Categories, Feature, Numbers
+from argosy.packaging.profile import Categories, Feature, Numbers, numbers
 from argosy.packaging.profile import Profile as Reference
 from argosy.profiles.layout import Layout, layout, reference_counts
+from argosy.profiles.recorder import Recorder
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.signature import Signature, TensorSpec
 from tests.profiles.models import COLUMNS, SIGNATURE, reference, small
@@ -103,3 +104,19 @@ def test_a_category_with_unlisted_values_cannot_tell_unseen_ones():
 def test_no_columns_make_an_empty_layout():
     assert Layout([]).cells == 0
     assert np.array_equal(Layout([]).starts, [])
+
+
+def test_the_largest_of_few_values_is_counted_in_its_own_cell():
+    spec = TensorSpec(name="y", datatype="INT64", shape=(-1,))
+    found = numbers(np.repeat([0, 1, 2], 10))
+    feature = Feature(tensor="y", numbers=found)
+    where = layout(Reference(rows=30, inputs=(), outputs=(feature,)), Signature(inputs=(), outputs=(spec,)))
+    recorder = Recorder(where, "1")
+    recorder.add(0, {}, {"y": np.array([0, 1, 1, 2, 2, 2, 3])})
+    (came,) = recorder.take(60)
+    assert came.counts == (1, 2, 3, 0, 1, 0, 0)
+    assert [where.columns[0].label(cell) for cell in range(3)] == ["0", "1", "2"]
+    assert [msgspec.structs.replace(where.columns[0], datatype="FP32").label(cell) for cell in (1, 2)] == [
+        "1 to 2",
+        "2",
+    ]

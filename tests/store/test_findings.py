@@ -90,3 +90,25 @@ def test_a_subject_is_printable_short_and_one_of_its_own():
     odd = [findings.subject(f"a{sign}b") for sign in "\0\n\x1b\ud800"]
     assert len(set(odd)) == 4
     assert all(name.isprintable() for name in odd)
+
+
+def test_subjects_are_counted_once_and_those_that_drifted_among_them(database: Database) -> None:
+    assert findings.tally(database, 0.0) == []
+    drifted = finding("age", verdict="drift")
+    many = [drifted, finding("age", 7200.0, verdict="drift, worse"), finding("income"), finding("old", 1800.0)]
+    findings.write(database, [*many, finding("label", kind="prediction")])
+    assert findings.tally(database, 3000.0) == [
+        findings.Tally("digits", "drift", 2, 1),
+        findings.Tally("digits", "prediction", 1, 0),
+    ]
+
+
+def test_alerts_that_stand_are_counted_and_muted_ones_among_them(database: Database) -> None:
+    assert alerts.standing(database, 100.0) == []
+    over = alert("d", state="resolved", until=20.0)
+    muted, was_muted = alert("b", muted_until=200.0), alert("c", muted_until=50.0)
+    alerts.write(database, [alert("a"), muted, was_muted, over, alert("e", kind="drift", severity="ticket")])
+    assert alerts.standing(database, 100.0) == [
+        alerts.Standing("digits", "drift", "ticket", 1, 0),
+        alerts.Standing("digits", "slo", "page", 3, 1),
+    ]

@@ -61,7 +61,8 @@ def _state(one: dict[str, Any]) -> str:
 
 
 def _what(one: dict[str, Any]) -> str:
-    return f"{one['kind']} {one['subject']}: {one['text']}"
+    said = f"{one['kind']} {one['subject']}: {one['text']}"
+    return "".join(letter if letter.isprintable() else " " for letter in said)
 
 
 def _clock(moment: float) -> str:

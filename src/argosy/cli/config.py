@@ -30,6 +30,7 @@ def config(as_json: bool) -> None:
     settings, origin = effective(place)
     sections = cast("dict[str, dict[str, Any]]", msgspec.to_builtins(settings))
     sections["alerts"] = {name: shown(sink) for name, sink in settings.alerts.items()}
+    sections["tracing"]["headers"] = settings.tracing.shown
     values = {f"{section}.{key}": value for section, keys in sections.items() for key, value in keys.items()}
     found = {name: {"value": hide(value), "origin": origin[name]} for name, value in values.items()}
 

@@ -3,13 +3,17 @@
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from argosy.cli.base import Command, Group, json_option
-from argosy.cli.here import place
+from argosy.cli.here import place, settings, store
 from argosy.cli.output import emit, table
+from argosy.spec.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from argosy.monitoring.feedback.join import Prediction
 
 DAY = timedelta(days=1)
 
@@ -58,7 +62,7 @@ def load(file: Path, endpoint: str, as_json: bool) -> None:
 
 @feedback.command(cls=Command)
 @click.argument("endpoint")
-@click.option("--decision", default="output.label", show_default=True, help="The column that is the prediction.")
+@click.option("--decision", default="", help="The column that is the prediction.  [default: output.label]")
 @click.option("--score", default="", help="The column of its probability.")
 @click.option("--regression", is_flag=True, help="Predictions are numbers: errors instead of hits.")
 @click.option("--by", type=click.Choice(["hour", "day"]), default="day", show_default=True)
@@ -67,19 +71,22 @@ def show(endpoint: str, decision: str, score: str, regression: bool, by: Literal
     """Join what has come, and print performance by the time of prediction.
 
     `mature` is the share of the labels a cohort will ever get that it has by its age: below 80 % those labelled may be
-    a special kind. JSON: {step, cohorts: [{version, start, served, labelled, mature, accuracy, mae, rmse}]}.
+    a special kind. Where the endpoint declares a monitor, columns and kind are as it says. JSON: {step, cohorts:
+    [{version, start, served, labelled, mature, accuracy, mae, rmse}]}.
 
     \b
     Example:
       argosy feedback show flights --decision output.delayed
     """
     from argosy.monitoring.feedback.cohort import performance
-    from argosy.monitoring.feedback.join import Prediction, step
+    from argosy.monitoring.feedback.join import step
     from argosy.monitoring.feedback.shelf import Shelf
 
-    home, kind = place(), "regression" if regression else "classification"
+    home, what = place(), _prediction(endpoint, decision, score, regression)
+    regression = what.kind == "regression"
     shelf = Shelf(home.feedback, endpoint)
-    made = step(shelf, home.payloads, Prediction(decision=decision, score=score, kind=kind))
+    keep = settings().feedback.keep_days
+    made = step(shelf, home.payloads, what, keep_days=keep)
     now = datetime.now(UTC)
     found = performance(shelf, now, by)
     length = DAY if by == "day" else DAY / 24
@@ -90,6 +97,8 @@ def show(endpoint: str, decision: str, score: str, regression: bool, by: Literal
         table(columns, [[_cell(row[name]) for name in columns] for row in rows], empty="no predictions yet")
         if made.waiting:
             click.echo(f"{made.waiting:,} labels wait for their predictions", err=True)
+        if made.expired:
+            click.echo(f"{made.expired:,} labels had no prediction after {keep:g} days and are dropped", err=True)
         for broken in made.broken:
             click.echo(f"a broken file was put aside: {broken.key} ({broken.reason})", err=True)
 
@@ -129,6 +138,30 @@ def export(endpoint: str, since: str | None, until: str | None, version: str, ou
     for broken in found.broken:
         click.echo(f"a broken file was put aside: {broken.key} ({broken.reason})", err=True)
     emit(found, as_json, lambda: click.echo(f"{found.rows:,} labelled rows written to {output}"))
+
+
+def _prediction(endpoint: str, decision: str, score: str, regression: bool) -> "Prediction":
+    """The columns as the monitor of the endpoint says, or as the options do where there is none."""
+    from argosy.control.quality.check import judged
+    from argosy.control.quality.look import prediction
+    from argosy.control.state import State
+    from argosy.monitoring.feedback.join import Prediction
+    from argosy.monitoring.performance.roles import roles
+    from argosy.packaging.package import open_package
+
+    with store() as opened:
+        state = State(opened.database)
+        declared = state.endpoint(endpoint)
+        if declared is None or not judged(declared.endpoint):
+            kind = "regression" if regression else "classification"
+            return Prediction(decision=decision or "output.label", score=score, kind=kind)
+        if decision or score or regression:
+            raise InvalidArgument(f"the monitor of '{endpoint}' says what its predictions are: leave these options out")
+        monitor, log = declared.endpoint.monitor, declared.endpoint.payload
+        assert monitor is not None
+        assert log is not None
+        package = open_package(opened.unpacked(state.revisions()[declared.revision].digest))
+        return prediction(roles(monitor, package.manifest.signature, log))
 
 
 def _row(cohort: Any, mature: float) -> dict[str, Any]:

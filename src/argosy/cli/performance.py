@@ -93,8 +93,12 @@ def _windows(found: "Sequence[Finding]") -> list[dict[str, Any]]:
 
 
 def _fallen(found: "Sequence[Finding]") -> list[str]:
-    """What is wrong with the last windows, in words."""
-    last = {each.kind: each for each in sorted(found, key=lambda one: one.window_end)}
+    """What is wrong with the last windows of which something can be said, in words."""
+    from argosy.monitoring.feedback.cohort import MATURE
+
+    known = [each for each in found if not each.verdict.startswith("not")]
+    known = [each for each in known if each.kind != "realised" or each.detail.get("maturity", 0.0) >= MATURE]
+    last = {each.kind: each for each in sorted(known, key=lambda one: one.window_end)}
     words = {
         "estimate": "the estimate fell",
         "realised": "fell, as labels say",

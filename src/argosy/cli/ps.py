@@ -71,7 +71,8 @@ def _objective(endpoint: str, slo: dict[str, Any]) -> tuple[str, ...]:
     within = f" within {slo['latency']:g} s" if slo["latency"] else ""
     good = f"{100 * slo['objective']:.8g}%{within}, {slo['days']:g} days"
     now = f"{slo['severity']}: {slo['reason']}" if slo["severity"] else slo["reason"]
-    return endpoint, slo["name"], good, f"{slo['budget']:.0%}", now
+    left = f"{slo['budget']:.0%}" if slo["budget"] >= 0 else f"none, spent {1 - slo['budget']:.1f} times"
+    return endpoint, slo["name"], good, left, now
 
 
 def age(seconds: float) -> str:

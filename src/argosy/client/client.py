@@ -81,6 +81,14 @@ class Client(_Base):
         )
         return self._run(flow)
 
+    def feedback(self, model: str | None, labels: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Say what turned out to be true: labels by request id, or a list of `{"request_id", "label"}` with, as needed,
+        `row` (of the request, from 0), `time` (ISO 8601 or seconds since 1970), `version` and `source`; 10,000 at most.
+
+        Returns `{"taken": how many, "refused": [{"index", "reason"}]}`. May be sent again: that changes nothing.
+        """
+        return self._run(self._session.feedback(self._model(model), labels))
+
     def metadata(self, model: str | None = None, version: str | int | None = None) -> Metadata:
         """Versions and tensors of a model."""
         return self._run(self._session.metadata(self._model(model), self._version(version)))
@@ -144,6 +152,12 @@ class AsyncClient(_Base):
     ) -> Response:
         """See `Client.infer`."""
         return await self._run(self._session.infer(self._model(model), tensors, self._version(version), **options))
+
+    async def feedback(
+        self, model: str | None, labels: Mapping[str, Any] | Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """See `Client.feedback`."""
+        return await self._run(self._session.feedback(self._model(model), labels))
 
     async def metadata(self, model: str | None = None, version: str | int | None = None) -> Metadata:
         """See `Client.metadata`."""

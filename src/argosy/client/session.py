@@ -111,6 +111,18 @@ class Session:
         except InvalidArgument as error:
             raise Internal(f"{self.address.base}{path}: {error.message}") from None
 
+    def feedback(self, model: str, labels: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Flow[dict[str, Any]]:
+        """Say what turned out to be true."""
+        if isinstance(labels, Mapping):
+            labels = [{"request_id": id, "label": label} for id, label in labels.items()]
+        path = model_path(model, None, "feedback")
+        try:
+            body = msgspec.json.encode({"labels": labels}, enc_hook=_scalar)
+        except TypeError as error:
+            raise InvalidArgument(f"labels are numbers, texts and truth values: {error}") from None
+        answer = yield from self._call(Call("POST", path, body, {"content-type": rest.JSON}))
+        return _json(answer.body, dict[str, Any], f"{self.address.base}{path}")
+
     def metadata(self, model: str, version: str | None) -> Flow[Metadata]:
         """The model's metadata, read once."""
         key = (model, version or "")
@@ -171,6 +183,13 @@ class Session:
             return from_answer(outcome.status, outcome.body, where + call.path, retry_after)
         reason = outcome.reason if outcome else "no answer"
         return Unavailable(f"nothing answers at {where}: {reason}")
+
+
+def _scalar(value: Any) -> Any:
+    """Numbers of numpy, Torch and pandas as those of Python."""
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is none")
 
 
 def named(response: rest.Response) -> Array | dict[str, Array]:

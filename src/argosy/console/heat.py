@@ -51,8 +51,10 @@ def level(finding: Finding | None) -> int:
     """0 to 5: the effect, in halves of the margin from which it matters; -1 where nothing is known."""
     if finding is None or finding.effect is None or not math.isfinite(finding.effect):
         return -1
-    margin = finding.detail.get("margin") or MARGIN
-    return min(LEVELS, int(2 * abs(finding.effect) / margin)) if isinstance(margin, int | float) else 0
+    margin, zero = finding.detail.get("margin") or MARGIN, finding.detail.get("zero") or 0.0
+    if not isinstance(margin, int | float) or not isinstance(zero, int | float) or margin <= zero:
+        return 0
+    return min(LEVELS, int(2 * max(abs(finding.effect) - zero, 0.0) / (margin - zero)))
 
 
 def heat(findings: Sequence[Finding], places: int = PLACES) -> Heat:

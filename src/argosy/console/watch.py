@@ -123,8 +123,7 @@ async def performance(desk: Desk, ask: Ask) -> Response:
 
 def quality(metric: str, found: Sequence[Finding]) -> Quality:
     """One metric: its chart and its last windows."""
-    estimated = {each.window_end: each for each in found if (each.kind, each.subject) == ("estimate", metric)}
-    realised = {each.window_end: each for each in found if (each.kind, each.subject) == ("realised", metric)}
+    estimated, realised = (_windows(kind, metric, found) for kind in ("estimate", "realised"))
     times = sorted({*estimated, *realised})
 
     def values(of: dict[float, Finding], field: str) -> list[float | None]:
@@ -147,6 +146,12 @@ def quality(metric: str, found: Sequence[Finding]) -> Quality:
     rows = tuple((at, estimated.get(at), realised.get(at)) for at in reversed(times[-ROWS:]))
     last = tuple(next((of[at] for at in reversed(times) if at in of), None) for of in (estimated, realised))
     return Quality(metric=metric, drawing=drawing, rows=rows, last=(last[0], last[1]))
+
+
+def _windows(kind: str, metric: str, found: Sequence[Finding]) -> dict[float, Finding]:
+    """By the end of the window; of several versions the one that answered most."""
+    mine = [each for each in found if (each.kind, each.subject) == (kind, metric)]
+    return {each.window_end: each for each in sorted(mine, key=lambda one: one.rows)}
 
 
 def _unknown(finding: Finding) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from argosy.spec.settings import Home
+from argosy.store.durable import say
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,10 +26,7 @@ def control_file(home: Home) -> Path:
 
 def announce(home: Home, running: Running) -> None:
     """Write it, whole or not at all."""
-    file = control_file(home)
-    fresh = file.with_suffix(".new")
-    fresh.write_bytes(msgspec.json.encode(running))
-    fresh.replace(file)
+    say(control_file(home), msgspec.json.encode(running))
 
 
 def announced(home: Home, pid: int) -> Running | None:

@@ -104,7 +104,7 @@ def application(
             return _bug(request)
 
     page, scraper = Page(services), token.ensure_metrics(services.home)
-    description = _json(openapi.document(ROUTES, argosy.__version__), 200)
+    description = as_json(openapi.document(ROUTES, argosy.__version__), 200)
 
     async def described(_: Request) -> Response:
         return description
@@ -114,7 +114,7 @@ def application(
     ]
     routes.append(Served("/openapi.json", guarded(described), methods=["GET"]))
     routes.append(Served("/metrics", measured, methods=["GET"]))
-    return Starlette(routes=[*routes, *pages], exception_handlers={404: _no_route, 405: _no_method})
+    return Starlette(routes=[*routes, *pages], exception_handlers={404: no_route, 405: no_method})
 
 
 def _handler(route: Route, services: Services) -> Endpointed:
@@ -128,7 +128,7 @@ def _handler(route: Route, services: Services) -> Endpointed:
         result = await route.handler(call)
         if route.answer is None:
             return StreamingResponse(cast("AsyncIterator[bytes]", result), media_type="text/plain")
-        return _json(result, route.status)
+        return as_json(result, route.status)
 
     return handle
 
@@ -176,7 +176,8 @@ def check_host(request: Request, any_host: bool) -> None:
         raise PermissionDenied("the control API answers only to the names localhost, 127.0.0.1 and [::1]")
 
 
-def _json(value: Any, status: int, headers: dict[str, str] | None = None) -> Response:
+def as_json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """An answer."""
     return Response(msgspec.json.encode(value), status, headers, "application/json")
 
 
@@ -185,7 +186,7 @@ def failed(error: ArgosyError) -> Response:
     headers = {} if error.retry_after is None else {"retry-after": str(max(1, round(error.retry_after)))}
     if error.http == Unauthenticated.http:
         headers["www-authenticate"] = "Bearer"
-    return _json(openapi.Error(error.message, error.code), error.http, headers)
+    return as_json(openapi.Error(error.message, error.code), error.http, headers)
 
 
 def _bug(request: Request) -> Response:
@@ -194,11 +195,13 @@ def _bug(request: Request) -> Response:
     return failed(Internal(f"a bug in the control API; its log has the details under {number}"))
 
 
-async def _no_route(request: Request, _: Exception) -> Response:
+async def no_route(request: Request, _: Exception) -> Response:
+    """What a path nobody has is answered."""
     return failed(NotFound(f"the control API has no path {request.url.path[:200]}; see /openapi.json"))
 
 
-async def _no_method(request: Request, error: Exception) -> Response:
+async def no_method(request: Request, error: Exception) -> Response:
+    """What a method that a path does not take is answered."""
     allowed = (error.headers or {}).get("Allow", "") if isinstance(error, HTTPException) else ""
     answer = failed(MethodNotAllowed(f"{request.url.path} takes {allowed}, not {request.method}"))
     answer.headers["allow"] = allowed

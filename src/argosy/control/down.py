@@ -10,7 +10,7 @@ from argosy.control import recording, room, strays, token
 from argosy.control.announce import control_file
 from argosy.control.jobs import runner
 from argosy.control.lock import LEADS, WAITS, Lock, holder
-from argosy.control.place import gateway_config
+from argosy.control.place import gateway_config, labels_socket
 from argosy.control.triggers import command as commands
 from argosy.spec.errors import ArgosyError, Unavailable
 from argosy.spec.settings import Home, Settings
@@ -61,6 +61,7 @@ async def _clean(home: Home, settings: Settings, report: Callable[[str], None]) 
     left = control_file(home).exists()
     control_file(home).unlink(missing_ok=True)
     token.path(home).unlink(missing_ok=True)
+    labels_socket(home).unlink(missing_ok=True)
     strays.sweep(folder(home))
     if gateway_ended or processes:
         report(f"stopped   {len(processes)} processes of replicas, and the gateway" if gateway_ended else "stopped")

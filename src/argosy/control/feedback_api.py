@@ -5,7 +5,7 @@ import time
 
 import msgspec
 
-from argosy.control.route import Call, Route
+from argosy.control.route import Call, Route, Services
 from argosy.monitoring.feedback import intake
 from argosy.monitoring.feedback.event import Label, Refused, accept
 from argosy.monitoring.feedback.shelf import Shelf
@@ -33,17 +33,22 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 async def feedback(call: Call) -> Answered:
+    """Keep labels. See `kept`."""
+    return await kept(call.services, call.path["name"], call.body)
+
+
+async def kept(services: Services, name: str, labels: Labels) -> Answered:
     """Keep labels. What is taken outlives a crash and counts with the next join; sending it again changes nothing.
 
     A label whose prediction is not known waits for it. One that cannot be right, as it is of the future, is refused
     and does not hold up the rest. Raises NotFound where there is no such endpoint.
     """
-    name, services = check_name(call.path["name"]), call.services
+    check_name(name)
 
     def keep() -> Answered:
         if services.state.endpoint(name) is None:
             raise NotFound(f"there is no endpoint '{name}'")
-        found = accept(call.body.labels, time.time())
+        found = accept(labels.labels, time.time())
         if found.labels:
             intake.append(Shelf(services.home.feedback, name), found.labels)
         return Answered(len(found.labels), found.refused)

@@ -76,7 +76,8 @@ class Incidents:
         """All that `source` finds wrong with an endpoint at this moment; nothing: all is well. It replaces what this
         source said of that endpoint before, holds until the source says otherwise, and outlives a restart.
 
-        A report that cannot be kept, since the disk is full or the database away, is kept as soon as it can be.
+        It waits for the database, so call it beside the loop. A report that cannot be kept, since the disk is full or
+        the database away, is kept as soon as it can be.
         """
         report = Report(source=source, endpoint=endpoint, found=tuple(map(_clean, found)))
         if other := next((each for each in report.found if each.endpoint != endpoint), None):
@@ -172,13 +173,19 @@ class Incidents:
 
 
 async def _again(work: Callable[[], Awaitable[None]]) -> None:
+    """Again and again; the same trouble is told once."""
+    told = ""
     while True:
+        trouble = ""
         try:
             await work()
         except ArgosyError as error:
-            LOG.warning("incidents are looked at again in a moment: %s", error.message)
+            trouble = error.message
+            if trouble != told:
+                LOG.warning("incidents are looked at again in a moment: %s", trouble)
         except Exception:
             LOG.exception("incidents are looked at again in a moment")
+        told = trouble
         await asyncio.sleep(EVERY)
 
 

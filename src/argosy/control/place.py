@@ -45,6 +45,11 @@ def gateway_folder(home: Home) -> Path:
     return home.run / "gateway"
 
 
+def labels_socket(home: Home) -> Path:
+    """Where the controller takes labels of predictions from the gateway."""
+    return home.run / "labels.sock"
+
+
 def gateway_config(home: Home, settings: GatewaySettings, tracing: Tracing | None = None) -> GatewayConfig:
     """The gateway's configuration for this home. Raises InvalidArgument, MissingExtra."""
     return GatewayConfig(
@@ -53,6 +58,7 @@ def gateway_config(home: Home, settings: GatewaySettings, tracing: Tracing | Non
         port=settings.port,
         tls=_tls(settings),
         collector=_collector(tracing) if tracing and tracing.url else None,
+        labels=str(labels_socket(home).absolute()),
         access_log=str(home.logs / "gateway.access.log"),
         log=str(home.logs / "gateway.log"),
         max_body_bytes=settings.max_body_bytes,
@@ -62,7 +68,7 @@ def gateway_config(home: Home, settings: GatewaySettings, tracing: Tracing | Non
 
 def _collector(tracing: Tracing) -> Collector:
     """Raises MissingExtra here, where somebody looks, rather than in every replica."""
-    require("opentelemetry.exporter.otlp.proto.http", "tracing", "sending traces")
+    require("opentelemetry.proto.collector.trace.v1.trace_service_pb2", "tracing", "sending traces")
     headers = tracing.secrets(os.environ)
     return Collector(url=tracing.target, share=tracing.share, callers=tracing.callers, headers=headers)
 

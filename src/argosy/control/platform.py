@@ -16,6 +16,7 @@ from argosy.control.controller import Controller, View
 from argosy.control.follow import keep_following
 from argosy.control.incidents import Incidents
 from argosy.control.jobs.runner import Jobs
+from argosy.control.labels import LabelServer
 from argosy.control.looks import Looks
 from argosy.control.meter import Meter
 from argosy.control.metrics import Metrics
@@ -107,6 +108,7 @@ class Platform:
         secret = token.ensure(home)
         app = application(services, secret, any_host=settings.control.expose, pages=pages(services, secret))
         self.server = ApiServer(app, settings.control)
+        self.labels = LabelServer(services)
         self._tasks: list[asyncio.Task[Any]] = []
 
     def _wake(self) -> None:
@@ -124,6 +126,7 @@ class Platform:
     async def start(self, report: Callable[[str], None]) -> None:
         """Adopt what runs, start what does not, listen. What it started is ended again if it cannot go through."""
         url = await self.server.start()
+        self.labels.start()
         try:
             adopted = await self.gateway.adopt()
             if not adopted:
@@ -134,7 +137,7 @@ class Platform:
             await self.jobs.start()
             found = await self.controller.start(gateway_runs=adopted)
         except BaseException:
-            await self.server.stop()
+            await self._close_api()
             await self.room.close()
             await self.target.close()
             raise
@@ -182,6 +185,7 @@ class Platform:
     async def _close_api(self) -> None:
         self._ending.set()
         await self.server.stop()
+        await self.labels.stop()
 
     async def _end_tasks(self) -> None:
         for task in self._tasks:

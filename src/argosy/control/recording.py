@@ -17,6 +17,7 @@ from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import ArgosyError, MissingExtra
 from argosy.spec.settings import Home, Settings
 from argosy.spec.signature import Signature
+from argosy.store.durable import say
 from argosy.store.payloads.columns import columns
 from argosy.targets.process import Process, spawn
 
@@ -67,9 +68,7 @@ class Recording:
         told = Told(endpoints=wanted, store=self._store)
         try:
             if told != self._written and (wanted or self._written or told_file(self.home).exists()):
-                fresh = told_file(self.home).with_suffix(".fresh")
-                fresh.write_bytes(msgspec.json.encode(told))
-                fresh.replace(told_file(self.home))
+                say(told_file(self.home), msgspec.json.encode(told))
                 self._written = told
             if wanted and (self._process is None or self._process.ended()):
                 command = [sys.executable, "-m", "argosy.monitoring.recorder", str(self.home.root.absolute())]

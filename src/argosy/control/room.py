@@ -20,6 +20,7 @@ from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import ArgosyError
 from argosy.spec.scaling import Scaling
 from argosy.spec.settings import Home
+from argosy.store.durable import say
 from argosy.targets.process import Process, spawn
 
 LOG = logging.getLogger(__name__)
@@ -97,9 +98,7 @@ class Room(asyncio.DatagramProtocol):
     def _tell(self, doors: dict[str, Door]) -> None:
         try:
             if doors != self._written and (doors or self._written):
-                fresh = doors_file(self.home.run).with_suffix(".new")
-                fresh.write_bytes(msgspec.json.encode(doors))
-                fresh.replace(doors_file(self.home.run))
+                say(doors_file(self.home.run), msgspec.json.encode(doors))
                 self._written = doors
             if doors and (self._process is None or self._process.ended()):
                 command = [sys.executable, "-m", "argosy.control.activator", str(self.home.run.absolute())]

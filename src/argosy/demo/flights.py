@@ -5,7 +5,7 @@ Data: all flights out of New York in 2013 with the weather at departure and the 
 The question: knowing what is known at departure, will the flight arrive more than 15 minutes late?
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +70,10 @@ def table(folder: Path) -> tuple[Any, Array]:
     return joined[list(COLUMNS)].astype("f8"), (joined["arr_delay"] > LATE_MINUTES).to_numpy()
 
 
-def fitted(rows: Any, late: Array) -> Any:
+def fitted(rows: Any, late: Array, categories: Sequence[str] = CODES) -> Any:
     """Gradient-boosted trees; the same rows give the same trees. Threads would wait for each other on busy cores."""
     lightgbm: Any = require("lightgbm")
-    data = lightgbm.Dataset(rows, label=late, categorical_feature=list(CODES))
+    data = lightgbm.Dataset(rows, label=late, categorical_feature=list(categories))
     options = {
         "objective": "binary",
         "num_leaves": 31,

@@ -28,11 +28,11 @@ from argosy.store.findings import Finding
 from argosy.store.store import Store
 
 NAME, ALIAS, METRIC = "delays", "champion", "auroc"
-WINDOW, MARGIN, IN_A_ROW, MATURE = 10, 0.04, 2, 0.8
+WINDOW, MARGIN, IN_A_ROW, MATURE = 10, 0.03, 2, 0.8
 """Seconds a window, how far the metric may fall, in how many windows in a row, and with which share of the labels."""
 PER_SECOND, EACH, AFTER = 400.0, 16, 4.0
 """Rows a second, rows a request, and after how many seconds what is true of them is known."""
-READY, PATIENCE, LOOK = 60.0, 75.0, 0.5
+READY, PATIENCE, LOOK = 60.0, 120.0, 0.5
 """Seconds an endpoint may take to be ready, and each link of the loop; seconds between two looks."""
 
 Report = Callable[[str], None]
@@ -142,10 +142,7 @@ class Player:
         return found["url"]
 
     def _stream(self, url: str) -> Stream:
-        def tell(labels: list[dict[str, Any]]) -> None:
-            self._control.post(f"/v2/models/{NAME}/feedback", {"labels": labels})
-
-        return Stream(Client(url, self._key), tell, per_second=PER_SECOND, each=EACH, after=AFTER)
+        return Stream(Client(url, self._key), per_second=PER_SECOND, each=EACH, after=AFTER)
 
     def _turn(self, data: Evenings, stream: Stream) -> None:
         """One turn of the loop, to its end or to the first link that does not hold."""

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,16 +11,13 @@ from argosy.client.client import Client
 from argosy.spec.errors import ArgosyError
 from argosy.spec.tensor import Array, tensor
 
-Tell = Callable[[list[dict[str, Any]]], None]
-"""Takes labels as `POST /v2/models/…/feedback` has them."""
-
 
 class Stream:
     """A thread of its own sends `each` rows a request, `per_second` rows a second, and tells their labels `after` so
     many seconds. Nothing is sent before `use`. `answered` counts rows by the version that answered."""
 
-    def __init__(self, client: Client, tell: Tell, *, per_second: float, each: int, after: float) -> None:
-        self._client, self._tell = client, tell
+    def __init__(self, client: Client, *, per_second: float, each: int, after: float) -> None:
+        self._client = client
         self._each, self._pace, self._after = each, each / per_second, after
         self._rows: tuple[Array, Array] | None = None
         self._place = 0
@@ -74,5 +71,7 @@ class Stream:
         while self._waiting and self._waiting[0][0] <= time.monotonic():
             _, name, labels = self._waiting.popleft()
             found += [{"request_id": name, "row": row, "label": label} for row, label in enumerate(labels)]
-        self._tell(found)
-        self.told += len(found)
+        answer = self._client.feedback(None, found)
+        self.told += answer["taken"]
+        if answer["refused"]:
+            self.failed = self.failed or f"a label was refused: {answer['refused'][0]['reason']}"

@@ -18,10 +18,11 @@ WAITING = "@waiting"
 def cluster(endpoint: EndpointRoute, revision: RevisionRoute, protocol: str) -> Resource:
     """The CDS resource, without its name and the path of its hosts (see `named`)."""
     about = {"version": revision.version, "revision": revision.revision, "endpoint": endpoint.endpoint}
-    return {**_pool(protocol, _threshold(endpoint.limits), about), "outlier_detection": _outliers()}
+    return {**pool(protocol, _threshold(endpoint.limits), about), "outlier_detection": _outliers()}
 
 
-def _pool(protocol: str, threshold: Resource, about: Resource) -> Resource:
+def pool(protocol: str, threshold: Resource, about: Resource) -> Resource:
+    """What all clusters have in common, with bounds of its own."""
     return typed(
         "envoy.config.cluster.v3.Cluster",
         type="EDS",
@@ -42,8 +43,8 @@ def room(endpoint: EndpointRoute, protocol: str) -> Resource:
 
     It has bounds of its own, and all who wait may come again at once, when it has started anew.
     """
-    threshold = {**_sizes(Limits()), "max_retries": Limits().requests}
-    return _pool(protocol, threshold, {"endpoint": endpoint.endpoint})
+    threshold = {**sizes(Limits()), "max_retries": Limits().requests}
+    return pool(protocol, threshold, {"endpoint": endpoint.endpoint})
 
 
 def name(endpoint: str, revision: str, protocol: str, resource: Resource) -> str:
@@ -94,7 +95,8 @@ def _protocol_options(protocol: str) -> Resource:
     )
 
 
-def _sizes(limits: Limits) -> Resource:
+def sizes(limits: Limits) -> Resource:
+    """How much there may be at once."""
     return {
         "max_connections": limits.connections,
         "max_pending_requests": limits.pending,
@@ -104,7 +106,7 @@ def _sizes(limits: Limits) -> Resource:
 
 def _threshold(limits: Limits) -> Resource:
     return {
-        **_sizes(limits),
+        **sizes(limits),
         "retry_budget": {
             "budget_percent": {"value": limits.retry_budget_percent},
             "min_retry_concurrency": limits.retry_minimum,

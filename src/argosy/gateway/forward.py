@@ -5,8 +5,8 @@ from argosy.gateway.access_log import LUA
 from argosy.gateway.clusters import WAITING
 from argosy.gateway.listener import GRPC_STATS, RATE_LIMIT
 from argosy.gateway.model import EndpointRoute, GatewayConfig
-from argosy.gateway.targets import RECORD
 from argosy.gateway.xds import Resource, set_header, typed
+from argosy.serving.marks import RECORD
 
 
 def base_path(endpoint: str) -> str:

@@ -40,7 +40,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     `port` 0 takes a free one. `concurrency` is Envoy's worker threads (0: half of the cores this process may use).
     Bodies up to `retry_buffer_bytes` can be sent again to another replica; larger ones are streamed and cannot.
-    `body_seconds` is how long a body may stop arriving, or the endpoint's own timeout if that is longer.
+    `body_seconds` is how long a body may stop arriving, or the endpoint's own timeout if that is longer. `labels` is
+    the socket of whoever takes labels of predictions; without one nobody does.
     """
 
     run_dir: str
@@ -48,6 +49,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     port: int = 8080
     tls: Tls | None = None
     collector: Collector | None = None
+    labels: str = ""
     access_log: str = ""
     log: str = ""
     max_body_bytes: int = 64 * 1024 * 1024
@@ -73,6 +75,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         if self.concurrency < 0:
             raise InvalidArgument("gateway.concurrency must not be negative")
         check_socket(self.admin_socket, "the gateway's admin socket")
+        if self.labels:
+            check_socket(self.labels, "the socket for labels")
 
     @property
     def admin_socket(self) -> str:

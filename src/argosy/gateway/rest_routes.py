@@ -1,6 +1,6 @@
-"""Routes of one endpoint over REST: revisions for testers, its versions, then everything else by weight."""
+"""Routes of one endpoint over REST: labels, revisions for testers, its versions, then everything else by weight."""
 
-from argosy.gateway import testers
+from argosy.gateway import labels, testers
 from argosy.gateway.access_log import LUA
 from argosy.gateway.answers import direct
 from argosy.gateway.clusters import HTTP
@@ -11,11 +11,11 @@ from argosy.gateway.xds import Resource
 
 
 def endpoint_paths(config: GatewayConfig, endpoint: EndpointRoute, targets: Targets) -> list[Resource]:
-    """`/v2/models/NAME/versions/V…` to the revision of V, `/v2/models/NAME…` over the revisions by weight."""
+    """`/v2/models/NAME/feedback` to the controller, `…/versions/V…` to the revision of V, the rest by weight."""
     base = base_path(endpoint.endpoint)
     versions = by_version(endpoint)
     served = ", ".join(sorted(versions)) or "none"
-    routes = _tested(config, endpoint, targets) + [
+    routes = [*labels.route(config, endpoint), *_tested(config, endpoint, targets)] + [
         forward(config, endpoint, _below(f"{base}/versions/{version}"), led)
         for version, revisions in versions.items()
         if (led := targets.lead(endpoint, revisions, HTTP))

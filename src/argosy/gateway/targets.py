@@ -12,8 +12,6 @@ from argosy.gateway.xds import Resource, seconds, set_header
 
 SHADOW = "x-argosy-shadow"
 """What tells a replica that nobody waits for its answer."""
-RECORD = "x-argosy-record"
-"""What tells it to keep its answer for a comparison."""
 
 
 class Targets(msgspec.Struct, frozen=True):

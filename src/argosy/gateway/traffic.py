@@ -14,7 +14,6 @@ FIELDS = {
     "upstream_rq_2xx": "successes",
     "upstream_rq_4xx": "client_errors",
     "upstream_rq_5xx": "errors",
-    "grpc.failure": "grpc_failures",
     "upstream_rq_active": "active",
     "upstream_rq_retry": "retries",
     "upstream_rq_timeout": "timeouts",
@@ -27,8 +26,13 @@ FIELDS = {
 }
 """Envoy's statistic of a cluster → our name."""
 
+FAULTS = frozenset(f"grpc.{code}" for code in (2, 4, 12, 13, 14, 15))
+"""gRPC statuses that are the server's fault, as OpenTelemetry has them: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED,
+INTERNAL, UNAVAILABLE, DATA_LOSS. All others are the caller's, as 4xx are."""
+
 LATENCY = "upstream_rq_time"
-PATTERN = rf"^cluster\.[^/]+/[^/]+/[^/]+/[0-9a-f]+\.({'|'.join([*FIELDS, LATENCY]).replace('.', '[.]')})$"
+WANTED = "|".join([*FIELDS, *sorted(FAULTS), LATENCY]).replace(".", "[.]")
+PATTERN = rf"^cluster\.[^/]+/[^/]+/[^/]+/[0-9a-f]+\.({WANTED})$"
 
 
 class Bin(msgspec.Struct, frozen=True, order=True):
@@ -44,7 +48,8 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
 
     `requests` and `resets` count attempts. `completed` counts what was answered for good, retries over, and is the sum
     of its classes: `successes` (2xx), `client_errors` (4xx), `errors` (5xx, the gateway's own included) and the rest.
-    A failed gRPC call is HTTP 200: `grpc_failures` are among the successes.
+    A gRPC call that a replica failed is HTTP 200: `grpc_failures`, those by a fault of the server, are among the
+    successes. What the gateway failed itself is among the errors.
     `latency` is from the request's arrival in full to the answer's last byte, retries included, of answers that a
     replica gave: whole milliseconds to two significant digits (bins no wider than 10 %). It may be a second old;
     counters are of this moment.
@@ -82,6 +87,8 @@ async def traffic(admin: Admin) -> dict[tuple[str, str], Traffic]:
 def tally(stats: list[dict[str, Any]]) -> dict[tuple[str, str], Traffic]:
     """Sums over the clusters of each revision."""
     counts: dict[tuple[str, str], Counter[str]] = {}
+    failed: Counter[tuple[str, str]] = Counter()
+    answered: Counter[tuple[str, str]] = Counter()
     times: dict[tuple[str, str], Counter[tuple[float, float]]] = {}
     for each in stats:
         if "histograms" in each:
@@ -92,8 +99,14 @@ def tally(stats: list[dict[str, Any]]) -> dict[tuple[str, str], Traffic]:
                     bins[part["lower_bound"], part["width"]] += part["count"]
             continue
         key, protocol, stat = _place(each["name"])
-        if protocol == "http" or not stat.startswith("membership"):
+        if protocol == "grpc" and stat == "upstream_rq_5xx":
+            answered[key] += int(each["value"])
+        if stat in FAULTS:
+            failed[key] += int(each["value"])
+        elif protocol == "http" or not stat.startswith("membership"):
             counts.setdefault(key, Counter())[FIELDS[stat]] += int(each["value"])
+    for key, calls in failed.items():
+        counts.setdefault(key, Counter())["grpc_failures"] = max(0, calls - answered[key])
     return {key: Traffic(**found, latency=_bins(times.get(key, Counter()))) for key, found in counts.items()}
 
 

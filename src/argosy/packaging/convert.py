@@ -14,7 +14,7 @@ import numpy as np
 
 from argosy.engines import load as load_engine
 from argosy.engines.sklearn import read
-from argosy.packaging import examine, golden, onnx_graph
+from argosy.packaging import examine, golden, onnx_graph, profile
 from argosy.protocol import tensorfile
 from argosy.spec.errors import ArgosyError, StorageFull
 from argosy.spec.package import Tolerance
@@ -124,7 +124,8 @@ def _run_converter(estimator: Any, inputs: Sequence[TensorSpec]) -> Any:
 
 
 def _judge(engine: Any, signature: Signature, task: Task) -> Verdict:
-    """Compare the converted model with what the original answered: first the golden examples, then every row."""
+    """Compare the converted model with what the original answered: first the golden examples, then every row of the
+    sample, whose profile becomes that of the converted model: 0.1 as FP64 is another number than as FP32."""
     into = Path(task.into)
     compared, largest, worst = 0, 0.0, ""
     for given, answers in ((examine.GOLDEN_IN, examine.GOLDEN_OUT), (examine.SAMPLE, examine.PREDICTIONS)):
@@ -141,6 +142,10 @@ def _judge(engine: Any, signature: Signature, task: Task) -> Verdict:
         if rows:
             reason = f"the ONNX model differs on {rows} of {len(inputs[0].array)} rows: {worst}"
             return Verdict(converted=False, reason=reason, max_abs_diff=largest)
+        if given == examine.SAMPLE and (into / examine.PROFILE).exists():
+            found = profile.profile(inputs, got, signature.inputs, signature.outputs)
+            with storage(into):
+                (into / examine.PROFILE).write_bytes(profile.dump(found))
     reason = f"the ONNX model agrees with the original on {compared} rows (largest difference {largest:.2g})"
     return Verdict(converted=True, reason=reason, max_abs_diff=largest, signature=signature)
 

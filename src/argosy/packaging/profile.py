@@ -21,7 +21,8 @@ QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 
 
 class Numbers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A numeric feature. `counts[i]` values lie in [edges[i], edges[i+1]), the last bin including its end.
+    """A numeric feature. `counts[i]` values lie in [edges[i], edges[i+1]), the last bin including its end; the last two
+    edges may be the same, where that bin holds one value.
 
     `count` is of all values, `missing` of NaN, `infinite` of ±inf; the rest describe the finite ones.
     """
@@ -142,8 +143,13 @@ def _quantiles(values: Array, at: Sequence[float]) -> Array:
 
 
 def _edges(values: Array) -> Array:
-    """Distinct quantiles: bins of about equal weight. One edge where there is one value."""
-    return np.unique(_quantiles(values, np.linspace(0, 1, BINS + 1).tolist()))
+    """Distinct quantiles: bins of about equal weight. Of at most 20 distinct values (classes, counts, grades) each is
+    an edge, and the largest one stands twice, so that it shares its bin with no other; so it does where it comes as
+    often as a bin's weight. One edge where there is one value."""
+    found, counts = np.unique(values, return_counts=True)
+    edges = found if len(found) <= BINS else np.unique(_quantiles(values, np.linspace(0, 1, BINS + 1).tolist()))
+    heavy = len(found) <= BINS or counts[-1] * BINS >= values.size
+    return np.append(edges, edges[-1]) if heavy and len(edges) > 1 else edges
 
 
 def categories(values: Array, detailed: bool = True) -> Categories:

@@ -69,7 +69,16 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
             return self.known[cell]
         if len(self.edges) < 2:
             return f"{self.edges[0]:g}" if self.edges else "any number"
-        return f"{self.edges[cell]:g} to {self.edges[cell + 1]:g}"
+        start, end = self.edges[cell], self.edges[cell + 1]
+        return f"{start:g}" if self.single(cell) else f"{start:g} to {end:g}"
+
+    def single(self, cell: int) -> bool:
+        """Whether a number's bin holds one value alone."""
+        if len(self.edges) < 2:
+            return bool(self.edges)
+        gap = self.edges[cell + 1] - self.edges[cell]
+        whole = self.datatype.startswith(("INT", "UINT"))
+        return gap == 0 or (whole and gap == 1 and cell < self.inner - 1)
 
 
 class Layout:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from argosy.protocol.rest import Request, Response
+from argosy.serving import marks
 from argosy.serving.answers import Answers
 from argosy.serving.connection import Exchange
 from argosy.serving.counts import Counts
@@ -19,8 +20,8 @@ from argosy.serving.model import REQUEST_ID
 from argosy.spec.errors import ArgosyError, NotFound
 
 PREFIX = "/argosy/"
-RECORD = b"x-argosy-record"
-"""A request that carries it has its answer kept. Set by the gateway alone."""
+RECORD = marks.RECORD.encode()
+"""A request that carries it has its answer kept."""
 MSGPACK = (("content-type", "application/msgpack"),)
 
 

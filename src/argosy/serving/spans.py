@@ -1,17 +1,19 @@
 """What is sent of a sampled request: the span `request`, in it `queue` and `batch`, in `batch` the engine's `run`."""
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from argosy.serving.trail import Ran, Trail
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.trace import Link, SpanContext
+    from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+    from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 SERVICE = "argosy-replica"
+SAMPLED, HAS_REMOTE, IS_REMOTE = 1, 256, 512
+"""Flags of a span: W3C's, and whether its parent is known to be elsewhere."""
+MOST_TEXT = 1000
 LINKS = 32
 """Other requests of its batch that a `batch` span links to."""
 
@@ -30,52 +32,75 @@ class Ended(NamedTuple):
     code: str
 
 
-def spans(ended: Ended, about: Mapping[str, str]) -> Iterator["ReadableSpan"]:
-    """The spans of one request, as the SDK holds them. `about` is of the replica."""
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.trace import SpanKind
+def message(some: Sequence[Ended], about: Mapping[str, str]) -> bytes:
+    """An `ExportTraceServiceRequest` with all spans of some requests. `about` is of the replica."""
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+    export = ExportTraceServiceRequest()
+    resource = export.resource_spans.add()
+    resource.resource.attributes.extend(_pairs({"service.name": SERVICE, **about}))
+    scope = resource.scope_spans.add()
+    scope.scope.name = "argosy"
+    for each in some:
+        scope.spans.extend(spans(each))
+    return export.SerializeToString()
+
+
+def spans(ended: Ended) -> Iterator["Span"]:
+    """The spans of one request."""
     trail, offset = ended.trail, ended.offset
-    resource = Resource({"service.name": SERVICE, **about})
-    top = _context(trail, trail.id)
-    parent = _context(trail, trail.parent, remote=True)
+    top, parent = bytes.fromhex(trail.id), bytes.fromhex(trail.parent)
     failed = (trail.error or ended.code) if ended.code not in ("ok", "cancelled") else ""
     times = (ended.start + offset, ended.end + offset)
-    yield _span("request", top, parent, times, failed, resource, attributes=_request(ended), kind=SpanKind.SERVER)
+    yield _span(trail, "request", top, parent, times, failed, _request(ended), remote=True)
     for since, ran in trail.ran:
-        batch = _context(trail, _fresh())
-        yield _span("queue", _context(trail, _fresh()), top, (since + offset, ran.start + offset), "", resource)
-        times = (ran.start + offset, ran.end + offset)
-        more: dict[str, Any] = {"attributes": _batch(ran), "links": _links(trail, ran)}
-        yield _span("batch", batch, top, times, ran.error, resource, **more)
+        batch = random.randbytes(8)
+        yield _span(trail, "queue", random.randbytes(8), top, (since + offset, ran.start + offset))
+        span = _span(trail, "batch", batch, top, (ran.start + offset, ran.end + offset), ran.error, _batch(ran))
+        for other in [other for other in ran.trails if other is not trail][:LINKS]:
+            span.links.add(trace_id=bytes.fromhex(other.trace), span_id=bytes.fromhex(other.id), flags=SAMPLED)
+        yield span
         times = (ran.called + offset, ran.returned + offset)
-        yield _span("run", _context(trail, _fresh()), batch, times, ran.error, resource)
+        yield _span(trail, "run", random.randbytes(8), batch, times, ran.error)
 
 
 def _span(
+    trail: Trail,
     name: str,
-    context: "SpanContext",
-    parent: "SpanContext",
+    id: bytes,
+    parent: bytes,
     times: tuple[int, int],
-    error: str,
-    resource: "Resource",
-    **more: Any,
-) -> "ReadableSpan":
-    from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-    from opentelemetry.trace import Status, StatusCode
+    error: str = "",
+    attributes: Mapping[str, str | int] | None = None,
+    remote: bool = False,
+) -> "Span":
+    from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-    return ReadableSpan(
-        name,
-        context,
-        parent,
-        resource,
-        status=Status(StatusCode.ERROR, error) if error else Status(),
-        start_time=times[0],
-        end_time=times[1],
-        instrumentation_scope=InstrumentationScope("argosy"),
-        **more,
+    span = Span(
+        name=name,
+        trace_id=bytes.fromhex(trail.trace),
+        span_id=id,
+        parent_span_id=parent,
+        trace_state=trail.state,
+        flags=SAMPLED | HAS_REMOTE | (IS_REMOTE if remote else 0),
+        kind=Span.SPAN_KIND_SERVER if remote else Span.SPAN_KIND_INTERNAL,
+        start_time_unix_nano=times[0],
+        end_time_unix_nano=times[1],
+        attributes=_pairs(attributes or {}),
     )
+    if error:
+        text = error[:MOST_TEXT].encode("utf-8", "replace").decode()
+        span.status.code, span.status.message = Status.STATUS_CODE_ERROR, text
+    return span
+
+
+def _pairs(attributes: Mapping[str, str | int]) -> "list[KeyValue]":
+    from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+
+    def told(value: str | int) -> Any:
+        return AnyValue(string_value=value) if isinstance(value, str) else AnyValue(int_value=value)
+
+    return [KeyValue(key=name, value=told(value)) for name, value in attributes.items()]
 
 
 def _request(ended: Ended) -> dict[str, str | int]:
@@ -96,22 +121,3 @@ def _batch(ran: Ran) -> dict[str, str | int]:
         "argosy.batch.requests": ran.requests,
         "argosy.batch.reason": ran.reason,
     }
-
-
-def _links(trail: Trail, ran: Ran) -> "list[Link]":
-    """To the other sampled requests that shared the batch."""
-    from opentelemetry.trace import Link
-
-    others = [other for other in ran.trails if other is not trail][:LINKS]
-    return [Link(_context(other, other.id)) for other in others]
-
-
-def _fresh() -> str:
-    return f"{random.getrandbits(64) or 1:016x}"
-
-
-def _context(trail: Trail, id: str, remote: bool = False) -> "SpanContext":
-    from opentelemetry.trace import SpanContext, TraceFlags, TraceState
-
-    state = TraceState.from_header([trail.state]) if trail.state else None
-    return SpanContext(int(trail.trace, 16), int(id, 16), remote, TraceFlags(TraceFlags.SAMPLED), state)

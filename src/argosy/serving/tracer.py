@@ -6,16 +6,13 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 from argosy.engines.base import require
-from argosy.serving.spans import Ended, spans
+from argosy.serving.otlp import Sender
+from argosy.serving.spans import Ended, message
 from argosy.serving.trail import Trail
 from argosy.spec.tracing import Tracing
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan
 
 log = logging.getLogger("argosy.serving")
 
@@ -27,14 +24,13 @@ EXPORT_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
 
 _clock = time.perf_counter_ns
-Export = Callable[[Sequence["ReadableSpan"]], bool]
 
 
 class Tracer:
     """One replica's. `about` are attributes of all its spans. Raises MissingExtra, InvalidArgument."""
 
     def __init__(self, tracing: Tracing, about: Mapping[str, str]) -> None:
-        require("opentelemetry.exporter.otlp.proto.http", "tracing", "sending traces")
+        require("opentelemetry.proto.collector.trace.v1.trace_service_pb2", "tracing", "sending traces")
         self.sent = self.dropped = 0
         self._url, self._headers = tracing.target, tracing.secrets(os.environ)
         self._about = about
@@ -62,17 +58,18 @@ class Tracer:
         self._thread.join(CLOSE_SECONDS)
 
     def _work(self) -> None:
-        export = _exporter(self._url, self._headers)
+        sender = Sender(self._url, self._headers, EXPORT_SECONDS)
         while not self._closing or self._ended:
             self._wake.wait(GATHER_SECONDS)
             self._wake.clear()
             while self._ended:
                 some = [self._ended.popleft() for _ in range(min(AT_ONCE, len(self._ended)))]
-                self._note(len(some), self._export(export, some))
+                self._note(len(some), self._sent(sender, some))
+        sender.close()
 
-    def _export(self, export: Export, some: Sequence[Ended]) -> bool:
+    def _sent(self, sender: Sender, some: Sequence[Ended]) -> bool:
         try:
-            return export([span for each in some for span in spans(each, self._about)])
+            return sender.send(message(some, self._about))
         except Exception:
             log.exception("a bug kept traces from being sent")
             return False
@@ -88,17 +85,3 @@ class Tracer:
                 log.info("the collector of traces at %s takes them again", self._url)
             else:
                 log.warning("the collector of traces at %s takes nothing; they are dropped", self._url)
-
-
-def _exporter(url: str, headers: dict[str, str]) -> Export:
-    """A function that sends spans, and says whether they were taken."""
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.trace.export import SpanExportResult
-
-    logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
-    exporter = OTLPSpanExporter(endpoint=url, headers=headers, timeout=EXPORT_SECONDS)
-
-    def export(spans: Sequence["ReadableSpan"]) -> bool:
-        return exporter.export(spans) is SpanExportResult.SUCCESS
-
-    return export

@@ -7,6 +7,7 @@ from typing import Any, cast
 import msgspec
 
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.secret import resolved
 
 HIDDEN = "***"
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -95,23 +96,11 @@ class Alertmanager(
 Sink = Webhook | Slack | Email | Alertmanager
 
 
-def resolved(text: str, environ: Mapping[str, str]) -> str:
-    """The text, or what the variable that it names holds. Raises InvalidArgument where there is none."""
-    if not text.startswith("$"):
-        return text
-    if (value := environ.get(text[1:])) is None:
-        raise InvalidArgument(f"alerts: the variable {text[1:]} is not set")
-    return value
-
-
 def check_set(sinks: Mapping[str, Sink], environ: Mapping[str, str]) -> None:
     """Raises InvalidArgument where a sink names a variable that is not set, or one whose text is no URL."""
     for name, sink in sinks.items():
         for text in _secrets(sink):
-            try:
-                value = resolved(text, environ)
-            except InvalidArgument as error:
-                raise InvalidArgument(f"alerts.{name}: {error.message.removeprefix('alerts: ')}") from None
+            value = resolved(text, environ, f"alerts.{name}")
             if not isinstance(sink, Email) and text == sink.url and not value.startswith(("http://", "https://")):
                 raise InvalidArgument(f"alerts.{name}: the variable {text[1:]} holds no URL: http:// or https://")
 

@@ -105,6 +105,16 @@ class BatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise InvalidArgument(f"batch.parallel is 1 to 64, not {self.parallel}")
 
 
+class FeedbackSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many days a label waits for a prediction of its request id, and labels outlive the payloads they are of."""
+
+    keep_days: float = 100.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.keep_days <= 36500:
+            raise InvalidArgument(f"feedback.keep_days is above 0 and at most 36500, not {self.keep_days:g}")
+
+
 class TriggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether triggers may run `commands` even where the control API is open to other machines (`control.expose`)."""
 
@@ -122,6 +132,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     payload: PayloadSettings = PayloadSettings()
     drift: DriftSettings = DriftSettings()
     batch: BatchSettings = BatchSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
     triggers: TriggerSettings = TriggerSettings()
     alerts: dict[str, Sink] = {}
     tracing: Tracing = Tracing()

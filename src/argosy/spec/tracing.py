@@ -40,6 +40,11 @@ class Tracing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         parts = urlsplit(self.url)
         return parts._replace(path="/v1/traces").geturl() if parts.path in ("", "/") else self.url
 
+    @property
+    def shown(self) -> dict[str, str]:
+        """The headers as they may be printed: the names of variables are no secrets."""
+        return {name: value if value.startswith("$") else "***" for name, value in self.headers.items()}
+
     def secrets(self, environ: Mapping[str, str]) -> dict[str, str]:
         """The headers, with what their variables hold. Raises InvalidArgument where one is not set."""
         found = {name: resolved(value, environ, f"tracing.headers.{name}") for name, value in self.headers.items()}

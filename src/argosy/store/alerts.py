@@ -47,22 +47,22 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """So many alerts of an endpoint, of one kind and severity, stand."""
+    """So many alerts of an endpoint, of one kind and severity, stand; of so many nobody is told."""
 
     endpoint: str
     kind: str
     severity: str
-    muted: bool
     count: int
+    muted: int
 
 
 def standing(database: Database, now: float) -> list[Standing]:
-    """How many alerts stand, and whether they are muted. Raises Unavailable."""
-    muted = sa.case((sa.func.coalesce(A.muted_until, 0.0) > now, 1), else_=0)
-    groups = (A.endpoint, A.kind, A.severity, muted)
-    query = sa.select(*groups, sa.func.count()).where(A.state != "resolved").group_by(*groups).order_by(*groups)
+    """How many alerts stand, and how many of them are muted. Raises Unavailable."""
+    groups = (A.endpoint, A.kind, A.severity)
+    counts = (sa.func.count(), sa.func.count(sa.case((A.muted_until > now, 1))))
+    query = sa.select(*groups, *counts).where(A.state != "resolved").group_by(*groups).order_by(*groups)
     with database.read() as connection:
-        return [Standing(row[0], row[1], row[2], bool(row[3]), row[4]) for row in connection.execute(query)]
+        return [Standing(*row) for row in connection.execute(query)]
 
 
 def write(database: Database, alerts: Sequence[Alert]) -> None:

@@ -1,5 +1,6 @@
 """Writing so that a crash or a full disk leaves either the old state or the new one, never something between."""
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -11,6 +12,8 @@ from pathlib import Path
 from argosy.spec.errors import StorageFull
 
 CHUNK = 1024 * 1024
+_HERE, _EXCHANGE = -100, 2
+"""AT_FDCWD and RENAME_EXCHANGE of renameat2(2)."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -28,12 +31,18 @@ def storage(place: Path) -> Generator[None]:
 
 
 @contextmanager
-def lock(path: Path) -> Generator[None]:
-    """Hold the advisory lock on the file `path`. Excludes threads as well as processes; ends with the process."""
+def lock(path: Path, *, shared: bool = False, wait: bool = True) -> Generator[bool]:
+    """Hold the advisory lock on the file `path`: `shared` with others who share it, else alone. Excludes threads as
+    well as processes; ends with the process. Yields whether it is held, which it always is after waiting.
+    """
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        try:
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+            held = True
+        except BlockingIOError:
+            held = False
+        yield held
     finally:
         os.close(handle)
 
@@ -51,6 +60,15 @@ def write_all(handle: int, data: bytes | memoryview) -> None:
         view = view[os.write(handle, view) :]
 
 
+def say(path: Path, data: bytes) -> None:
+    """Put `data` at `path` atomically and not durably, by way of `NAME.new` beside it: for what one process tells
+    others that run, which means nothing after a crash of the machine. Only one process may say it.
+    """
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.write_bytes(data)
+    fresh.replace(path)
+
+
 def replace(path: Path, data: bytes | memoryview, temporary: Path, *, mode: int = 0o644) -> None:
     """Put `data` at `path` atomically and durably, by way of a file in the folder `temporary` of the same disk."""
     handle, scratch = create_temporary(temporary)
@@ -66,6 +84,20 @@ def replace(path: Path, data: bytes | memoryview, temporary: Path, *, mode: int 
         scratch.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Swap two files or folders of one disk in one step, durably. Raises OSError (EINVAL, ENOSYS) where the system or
+    the file system has no such step.
+    """
+    swap = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if swap is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    if swap(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), str(one), None, str(other))
+    for folder in {one.parent, other.parent}:
+        sync_folder(folder)
 
 
 def sync_folder(folder: Path) -> None:

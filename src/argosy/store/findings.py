@@ -41,9 +41,13 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     `kind` is drift, prediction, multivariate, estimate, realised, reconcile or slo. `effect` is the size of a drift,
     or the value of a metric, and lies in `low` to `high`. `verdict` begins with `drift` where something has drifted,
-    with `not` where nothing can be said. `detail` may hold `margin` (the effect from which it matters), `labels`,
-    `reference` and `current` (the same bins of both distributions), `maturity` (the share of labels that have come)
-    and `text`.
+    with `not` where nothing can be said. `detail` may hold `margin` (the effect from which it matters), `zero` (the
+    effect that is none at all, if not 0), `labels`, `reference` and `current` (the same bins of both distributions),
+    `maturity` (the share of labels that have come) and `text`.
+
+    Performance is one row a metric. Its verdict is as expected, below, fell or measured (`performance.verdict`), that
+    of reconcile agrees or the estimate was too good; its detail has `reference` (the metric on the reference rows),
+    `domain_auc` (how well a classifier tells window from reference), `labelled` and `served`.
     """
 
     endpoint: str

@@ -10,16 +10,22 @@ from pathlib import Path
 import httpx
 import pytest
 
-from argosy.spec.settings import Settings
+from argosy.control import strays
+from argosy.spec.settings import Home, load
 from argosy.store import open_store
 from tests.control.alerts.kit import web
-from tests.control.conftest import until
+from tests.control.conftest import Up, until
+from tests.store import conftest as stores
 from tests.store.samples import FILES, model_lineage, model_manifest, write_folder
 
 ROOT = Path(__file__).parents[3]
 CALM_UP = [sys.executable, "-m", "tests.control.alerts.calm_up"]
 BODY = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 1, 1, 1]}]}
+STANDBY = [sys.executable, "-m", "argosy.control", "--standby"]
 SLO = {"name": "availability", "objective": 0.99}
+
+
+postgres = stores.postgres
 
 
 @pytest.fixture
@@ -28,14 +34,21 @@ def site():
         yield told
 
 
+SETTINGS = "control: {port: 0}\ngateway: {port: 0}\nalerts: {ops: {kind: webhook, url: $OPS}}\n"
+
+
 @pytest.fixture
 def ops(home, start, site, monkeypatch):
     """A platform with the sink `ops` and the ready endpoint `digits`; it is told by the variable OPS where `ops` is."""
+    return begun(home, start, site, monkeypatch, SETTINGS)
+
+
+def begun(home, start, site, monkeypatch, settings):
     monkeypatch.setenv("OPS", f"{site.url}/secret")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("ARGOSY_HOME", str(home.root))
-    home.config.write_text("control: {port: 0}\ngateway: {port: 0}\nalerts: {ops: {kind: webhook, url: $OPS}}\n")
-    store = open_store(home, Settings())
+    home.config.write_text(settings)
+    store = open_store(home, load(home, {}))
     folder = write_folder(home.root / "p", FILES | {"behaviour": b"ok"})
     store.add(folder, name="digits", manifest=model_manifest(), lineage=model_lineage())
     store.close()
@@ -129,6 +142,35 @@ def test_a_controller_that_is_killed_loses_no_notice_and_tells_none_twice(ops, s
     assert len({each["id"] for each in site.bodies}) == 1
     assert again.call("GET", "/v1/endpoints/digits")["slos"][0]["severity"] == "page"
     assert [each["state"] for each in again.call("GET", "/v1/alerts")] == ["firing"]
+
+
+@pytest.mark.timeout(120)
+def test_a_standby_on_another_home_goes_on_with_the_same_incident(
+    home, start, site, monkeypatch, postgres, tmp_path_factory
+):
+    settings = SETTINGS + f"store: {{database: '{stores.schema(postgres)}'}}\n"
+    leader = begun(home, start, site, monkeypatch, settings)
+    other = Home(tmp_path_factory.mktemp("h")).create()
+    other.config.write_text(settings)
+    standby = Up(other, STANDBY)
+    try:
+        until(lambda: "standby" in standby.out.read_text())
+        site.statuses = [503] * 1000
+        fail(leader)
+        until(lambda: site.seen)
+        leader.kill()
+        site.statuses.clear()
+        tries = len(site.seen)
+        standby.ready()
+        until(lambda: len(site.seen) > tries)
+        time.sleep(5)
+        assert len({each["id"] for each in site.bodies}) == 1
+        assert [each["state"] for each in standby.call("GET", "/v1/alerts")] == ["firing"]
+        assert standby.stop() == 0
+    finally:
+        if standby.process.poll() is None:
+            standby.kill()
+        strays.end([*strays.gateways(other), *strays.replicas(other)[0]], drain=0.0)
 
 
 def test_trying_the_sinks_and_bad_requests(ops, site):

@@ -9,9 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from argosy.control.quality import reference
 from argosy.packaging.options import PushOptions
 from argosy.packaging.package import Package, open_package
 from argosy.packaging.push import push
+from argosy.spec.endpoint import Endpoint
+from argosy.spec.monitor import Monitor
+from argosy.spec.payload import PayloadLog
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
 from argosy.store.store import Store
@@ -51,6 +55,18 @@ def version(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Version:
 @pytest.fixture(scope="session")
 def package(store: Store, version: Version) -> Package:
     return open_package(store.unpacked(version.digest))
+
+
+@pytest.fixture(scope="session")
+def references(tmp_path_factory: pytest.TempPathFactory, package: Package, version: Version) -> Path:
+    """The folder of references, with what the model answers to `held_out`, made once."""
+    place = Home(tmp_path_factory.mktemp("scored"))
+    world(2000, seed=2).to_parquet(place.root / "held-out.parquet")
+    monitor = Monitor(reference=str(place.root / "held-out.parquet"), label="bought")
+    endpoint = reference.pinned(Endpoint(name="shop", model="shop:1", payload=PayloadLog(), monitor=monitor))
+    assert endpoint.monitor is not None
+    reference.scored(place, endpoint.monitor, package.folder, version.digest, PayloadLog())
+    return reference.folder(place)
 
 
 @pytest.fixture

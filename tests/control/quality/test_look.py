@@ -1,11 +1,22 @@
 """Looks at performance: what is estimated, what comes true, and what both say of each other."""
 
+import shutil
+import time
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from argosy.control.quality import log
+from argosy.monitoring.performance.roles import roles
 from tests.control.quality.conftest import world
-from tests.control.quality.kit import HOUR, START, Watch, answers, of, record, tell
+from tests.control.quality.kit import HOUR, LOG, START, Watch, answers, of, record, tell
+
+
+@pytest.fixture(autouse=True)
+def _answered(home, references):
+    """The reference is scored already."""
+    shutil.copytree(references, home.root / "references")
 
 
 @pytest.fixture
@@ -150,6 +161,16 @@ def test_many_windows_are_looked_at_in_turns(home, package, version, held_out):
     assert not watch.look(HOUR).findings
 
 
+def test_truth_waits_for_the_estimate(home, package, version, held_out):
+    watch, rows = Watch(home, package, version, held_out, every=10), world(18000, seed=29)
+    tell(home, record(home, package, rows, 0), rows["bought"], HOUR)
+    first, second = watch.look(30 * HOUR), watch.look(30 * HOUR)
+    for done, count in ((first, 100), (second, 80)):
+        assert len(of(done, "estimate", "accuracy")) == len(of(done, "reconcile", "accuracy")) == count
+    assert len(watch.kept["1"].counted) == 180
+    assert not watch.kept["1"].waiting
+
+
 def test_a_changed_monitor_begins_anew_and_does_not_go_back(home, package, version, held_out):
     watch = Watch(home, package, version, held_out)
     record(home, package, world(500, seed=19), 0)
@@ -168,3 +189,107 @@ def test_a_log_without_the_column_says_so(home, package, version, held_out):
     watch = Watch(home, package, version, held_out)
     (found,) = watch.look(HOUR + 60).findings
     assert found.verdict == "not estimable: the log of 'shop' version 1 has no column 'input.income'"
+
+
+def test_numbers_have_errors(home, package, version, held_out):
+    given = {"kind": "regression", "decision": "output.probability"}
+    watch = Watch(home, package, version, held_out, **given)
+    rows = world(1500, seed=21)
+    ids = record(home, package, rows, 0)
+    (estimated,) = of(watch.look(HOUR + 60), "estimate", "mae", 0)
+    tell(home, ids, rows["bought"], 2 * HOUR)
+    done = watch.look(30 * HOUR)
+    (realised,) = of(done, "realised", "mae", 0)
+    assert realised.effect == pytest.approx(np.abs(answers(package, rows) - rows["bought"]).mean())
+    assert estimated.low < realised.effect < estimated.high
+    assert of(done, "reconcile", "mae", 0)[0].verdict == "agrees"
+    assert {each.subject for each in done.findings} == {"mae", "rmse"}
+
+
+def test_errors_that_labels_alone_show(home, package, version, held_out):
+    watch = Watch(home, package, version, held_out, kind="regression", decision="output.probability")
+    rows = world(1500, seed=22)
+    tell(home, record(home, package, rows, 0), 1 - rows["bought"], HOUR)
+    done = watch.look(30 * HOUR)
+    assert of(done, "estimate", "mae", 0)[0].verdict == "as expected"
+    assert of(done, "realised", "mae", 0)[0].verdict == "fell"
+    assert of(done, "reconcile", "mae", 0)[0].verdict == "the estimate was too good"
+
+
+def test_each_version_is_judged_by_the_reference_as_it_answers_it(home, package, version, held_out):
+    watch = Watch(home, package, version, held_out)
+    rows = world(500, seed=23)
+    tell(home, record(home, package, rows, 0), rows["bought"], HOUR)
+    record(home, package, rows, 0, version="2", probability=1 - answers(package, rows))
+    done = watch.look(30 * HOUR, versions=("1", "2"))
+    one, two = (
+        [each for each in of(done, "realised", "accuracy", 0) if each.version == number] for number in ("1", "2")
+    )
+    assert one[0].effect == pytest.approx(1 - two[0].effect)
+    assert set(watch.kept) == {"1", "2"}
+    assert len(list((home.root / "references").glob("*.scored"))) == 1
+
+
+def test_neither_zone_nor_daylight_saving_nor_a_fast_clock_matters(home, package, version, held_out, monkeypatch):
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        spring = 31 + 28 + 7
+        watch, rows = Watch(home, package, version, held_out), world(200, seed=24)
+        hours = [spring * 24 + hour for hour in (5, 6, 7, 8)]
+        for hour in hours:
+            ids = record(home, package, rows, hour * HOUR, name="spring")
+            tell(home, ids, rows["bought"], hour * HOUR - 200)
+        done = watch.look((hours[-1] + 30) * HOUR)
+        for kind in ("estimate", "realised"):
+            starts = [each.window_start for each in of(done, kind, "accuracy")]
+            assert starts == [START + hour * HOUR for hour in hours], kind
+        assert {each.rows for each in of(done, "realised", "accuracy")} == {200}
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_broken_file_is_put_aside_and_the_rest_is_judged(home, package, watch):
+    record(home, package, world(500, seed=25), 0)
+    watch.look(60)
+    record(home, package, world(500, seed=26), HOUR)
+    broken = max(home.payloads.rglob("hour=*01/*.parquet"))
+    broken.write_bytes(broken.read_bytes()[:-100])
+    done = watch.look(2 * HOUR + 60)
+    assert [each.window_start for each in of(done, "estimate", "accuracy")] == [START]
+    assert len(list((home.payloads / ".quarantine").rglob("*.parquet"))) == 1
+
+
+def test_of_more_rows_than_fit_the_same_share_is_read(home, package, watch, monkeypatch):
+    record(home, package, world(3000, seed=27), 0)
+    monkeypatch.setattr(log, "MOST_ROWS", 1000)
+    with log.opened(home.payloads, "shop", "1", watch_roles(watch), HOUR, START, START + HOUR) as opened:
+        assert opened is not None
+        ((place, count),) = opened.counts(START // HOUR, START // HOUR + 1).items()
+        first, second = (opened.window(place, count, {}) for _ in range(2))
+    assert count == 3000
+    assert 800 < first.total <= 1000
+    assert first.features.tolist() == second.features.tolist()
+    (found,) = of(watch.look(HOUR + 60), "estimate", "accuracy", 0)
+    assert (found.rows, found.verdict) == (3000, "as expected")
+
+
+def watch_roles(watch):
+    return roles(watch.monitor, watch.package.manifest.signature, LOG)
+
+
+def test_labels_that_cannot_be_joined_hold_up_no_estimate(home, package, watch):
+    record(home, package, world(500, seed=28), 0)
+    for path in home.payloads.rglob("*.parquet"):
+        table = pq.read_table(path)
+        pq.write_table(table.rename_columns([n.replace("probability", "chance") for n in table.column_names]), path)
+    record(home, package, world(500, seed=28), HOUR, version="2")
+    done = watch.look(2 * HOUR + 60)
+    assert {each.verdict.split(":")[0] for each in done.findings} == {"not estimable"}
+    for path in home.payloads.rglob("version=2/*/*.parquet"):
+        path.unlink()
+    (home.root / "feedback").rename(home.root / "old")
+    done = watch.look(3 * HOUR + 60)
+    (realised,) = [each for each in done.findings if each.kind == "realised"]
+    assert realised.verdict.startswith("not joined: the log of 'shop' has no column 'output.probability'")

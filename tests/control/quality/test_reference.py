@@ -65,6 +65,18 @@ def test_a_later_change_of_the_file_does_no_harm(home: Home, held_out: Path, pac
         check_monitorable(home, declared(held_out), package)
 
 
+def test_another_version_answers_anew_and_the_same_one_once(
+    home: Home, held_out: Path, package: Package, version: Version
+):
+    endpoint = declared(held_out)
+    assert endpoint.monitor is not None
+    one = reference.scored(home, endpoint.monitor, package.folder, version.digest, LOG)
+    written = one.stat().st_ino
+    other = reference.scored(home, endpoint.monitor, package.folder, "sha256:" + "0" * 64, LOG)
+    assert one != other
+    assert reference.scored(home, endpoint.monitor, package.folder, version.digest, LOG).stat().st_ino == written
+
+
 def test_a_changed_file_that_was_never_kept_is_not_taken_for_the_other(home: Home, held_out: Path, package: Package):
     endpoint = declared(held_out)
     held_out.write_bytes(held_out.read_bytes() + b"x")

@@ -163,3 +163,13 @@ def test_nothing_heavy_is_imported_by_the_task():
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "set()\n"
     assert task.COMMAND[-1] == "argosy.control.quality"
+
+
+def test_what_is_remembered_of_endpoints_that_are_gone_is_removed(home):
+    for name in ("shop", "gone"):
+        kept.write(home, name, "1", kept.Kept(until=1.0))
+    kept.forget(home, ["shop"])
+    assert kept.read(home, "shop", "1").until == 1.0
+    assert kept.read(home, "gone", "1") == kept.Kept()
+    kept.folder(home, "shop").joinpath("1.kept").write_bytes(b"torn")
+    assert kept.read(home, "shop", "1") == kept.Kept()

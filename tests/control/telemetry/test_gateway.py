@@ -34,6 +34,15 @@ def test_what_a_forgotten_cluster_had_counted_stays_counted():
     assert seen["argosy_gateway_request_duration_seconds_bucket", "+Inf"] == 20
 
 
+def test_what_an_earlier_controller_counted_is_not_counted_again():
+    totals = Totals()
+    totals.mark({KEY: traffic(100, 7, active=3)})
+    assert samples(totals)["argosy_gateway_requests_total", "2xx"] == 0
+    assert samples(totals)["argosy_gateway_active_requests", ""] == 3
+    totals.look({KEY: traffic(101, 7)})
+    assert samples(totals)["argosy_gateway_requests_total", "2xx"] == 1
+
+
 def test_a_revision_that_is_gone_has_no_series():
     totals = Totals()
     totals.look({KEY: traffic(10), ("digits", "r2"): traffic(1)})

@@ -1,20 +1,14 @@
 """Objectives are counted by what came, without copies; a changed objective begins anew."""
 
-import time
-
-import msgspec
-
 from argosy.control.status import EndpointStatus
 from argosy.control.telemetry import watching
 from argosy.control.telemetry.watching import Objectives
 from argosy.gateway.traffic import Bin, Traffic
 from argosy.monitoring.recorder.told import Report
 from argosy.spec.endpoint import Endpoint
-from argosy.spec.settings import Settings
 from argosy.spec.slo import Slo
-from argosy.store import alerts, findings, open_store
-from argosy.store.alerts import Alert
-from argosy.store.findings import Finding
+from argosy.store.alerts import Standing
+from argosy.store.findings import Tally
 
 CAME = Traffic(
     completed=100, errors=3, grpc_failures=1, latency=(Bin(1.0, 0.1, 60), Bin(190.0, 10.0, 30), Bin(300.0, 10.0, 6))
@@ -73,47 +67,11 @@ def test_an_objective_that_changes_begins_anew_and_one_that_is_gone_has_no_serie
     assert counted(objectives, status()) == {}
 
 
-def test_alerts_are_counted_by_kind_and_muted_ones_apart(home):
-    now = time.time()
-    store = open_store(home, Settings())
-    one = Alert(
-        id="a", endpoint="digits", kind="drift", subject="x", severity="ticket", state="firing", since=now, text=""
-    )
-    over = msgspec.structs.replace(one, id="c", state="resolved")
-    alerts.write(store.database, [one, msgspec.structs.replace(one, id="b", muted_until=now + 60), over])
-    (family,) = watching.alerts(alerts.standing(store.database, now))
-    assert {(s.labels["kind"], s.labels["muted"]): s.value for s in family.samples} == {
-        ("drift", "false"): 1,
-        ("drift", "true"): 1,
-    }
-    store.close()
-
-
-def test_findings_are_counted_by_subject(home):
-    now = time.time()
-    store = open_store(home, Settings())
-    one = Finding(
-        endpoint="digits",
-        version="1",
-        kind="drift",
-        subject="x",
-        at=now,
-        window_start=now - 60,
-        window_end=now,
-        rows=5,
-        verdict="drift",
-    )
-    change = msgspec.structs.replace
-    more = [
-        change(one, window_end=now - 60),
-        change(one, subject="y", verdict="no drift"),
-        change(one, subject="z", window_end=now - 9e5),
-    ]
-    findings.write(store.database, [one, *more])
-    looked, drifted = watching.findings(findings.tally(store.database, now - 7200))
-    assert [s.value for s in looked.samples] == [2]
-    assert [s.value for s in drifted.samples] == [1]
-    store.close()
+def test_alerts_and_findings_are_told_by_endpoint_and_kind():
+    (family,) = watching.alerts([Standing("digits", "drift", "ticket", 3, 1)])
+    assert {one.labels["muted"]: one.value for one in family.samples} == {"false": 2, "true": 1}
+    looked, drifted = watching.findings([Tally("digits", "drift", 50, 2)])
+    assert [one.value for one in (*looked.samples, *drifted.samples)] == [50, 2]
 
 
 def test_the_recorder_tells_of_itself_where_one_runs():

@@ -77,3 +77,9 @@ def test_hostile_values_are_printable_and_short():
     found = distribution(texts(["\x00\n<b>", "y" * 100]), counts(1, 1, 0, 0), counts(1, 1, 0, 0))
     assert found is not None
     assert found.labels == ("??<b>", "y" * 39 + "…")
+
+
+def test_a_bin_of_one_value_is_named_by_it():
+    found = distribution(column("grade", (1.0, 2.0, 2.0)), counts(4, 5, 0, 0, 0, 0), counts(1, 8, 0, 0, 0, 0))
+    assert found is not None
+    assert found.labels == ("1 to 2", "2")

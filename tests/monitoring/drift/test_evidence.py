@@ -30,7 +30,7 @@ def every_draw(pool: list[int], n: int) -> list[tuple[list[int], float]]:
     ]
 
 
-@pytest.mark.parametrize("n", [1, 2, 5])
+@pytest.mark.parametrize("n", [1, 2, 5, 7, 8])
 @pytest.mark.parametrize("row", [0, 1])
 def test_the_mean_over_all_windows_is_at_most_one(n, row):
     pool = [[3, 2, 1, 1, 0, 2], [4, 3, 2, 1]][row]
@@ -46,6 +46,18 @@ def test_the_mean_over_all_windows_is_at_most_one(n, row):
     assert total == pytest.approx(1)
     assert mean.max() <= 1 + 1e-9
     assert mean.max() > 0.5
+
+
+@pytest.mark.parametrize("cell", [0, 2, 5])
+def test_a_window_larger_than_the_base_tells_as_much_as_the_base_can(cell):
+    """All of a million rows are in one cell, of the base's 300 a third is: as clear as 300 rows can be."""
+    base, window = np.zeros(SMALL.real.shape), np.zeros(SMALL.real.shape)
+    base[0, :3] = 100
+    window[0, cell] = 1_000_000
+    recent = np.zeros((2, SMALL.weights.shape[1], SMALL.real.shape[1]))
+    assert log_e(SMALL, base, window, recent)[0].max() > 50
+    alike = np.round(base * 1_000_000 / 300)
+    assert log_e(SMALL, base, alike, recent)[0].max() < 3
 
 
 def test_without_rows_nothing_is_said():

@@ -1,6 +1,6 @@
 """Predictions in a payload log, and labels of them."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -62,5 +62,7 @@ def label(name: str, value: str | float | bool, at: float = 2 * DAY, **more) -> 
     return Label(request_id=name, label=value, time=START.timestamp() + at, **more)
 
 
-def join(root: Path, prediction: Prediction = PREDICTION) -> Step:
-    return step(shelf(root), root / "payloads", prediction, memory="400MB", threads=2)
+def join(root: Path, prediction: Prediction = PREDICTION, days: float = 40) -> Step:
+    """So many days after START."""
+    now = START + timedelta(days=days)
+    return step(shelf(root), root / "payloads", prediction, memory="400MB", threads=2, keep_days=100, now=now)

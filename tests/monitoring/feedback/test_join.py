@@ -9,9 +9,12 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from argosy.monitoring.feedback import sql
 from argosy.monitoring.feedback.cohort import performance, rows
 from argosy.monitoring.feedback.join import Prediction
 from argosy.spec.errors import InvalidArgument
+from argosy.store import duck
+from argosy.store.payloads import compact, layout
 from tests.monitoring.feedback.kit import DAY, START, join, label, predict, shelf, tell
 
 NOW = START + timedelta(days=40)
@@ -178,3 +181,51 @@ def test_a_step_killed_at_any_moment_is_made_good_by_the_next(tmp_path):
     assert {f"made/{path.name}" for path in shelf(tmp_path).made.iterdir()} == manifest.named()
     assert sum(c.labelled for c in cohorts(tmp_path)) == 400
     assert sum(c.right for c in cohorts(tmp_path)) == sum(n % 3 == n % 2 for n in range(400))
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_segments_that_were_merged_meanwhile_are_joined_once(tmp_path, dies: bool):
+    log = tmp_path / "payloads"
+    for number in range(6):
+        predict(tmp_path, (f"p{number}", number, 1))
+        if number == 3:
+            tell(tmp_path, label("p0", 1), label("p5", 1))
+            assert (join(tmp_path).predictions, join(tmp_path).predictions) == (4, 0)
+    (small,) = compact.due(layout.segments(log), NOW, timedelta())
+    before = len(layout.segments(log))
+    if dies:
+        child = os.fork()
+        if child == 0:
+            compact.exchange = lambda *_: os._exit(9)
+            compact.hour(log, small, (shelf(tmp_path),))
+        os.waitpid(child, 0)
+        assert len(layout.segments(log)) == before
+    else:
+        assert compact.hour(log, small, (shelf(tmp_path),)) == 4
+        assert len(layout.segments(log)) == 2
+    tell(tmp_path, label("p1", 0))
+    made = join(tmp_path)
+    assert (made.predictions, made.joined, made.waiting) == (2, 2, 0)
+    (cohort,) = cohorts(tmp_path)
+    assert (cohort.served, cohort.labelled, cohort.accuracy) == (6, 3, pytest.approx(2 / 3))
+    assert join(tmp_path).predictions == 0
+
+
+def test_a_score_may_be_the_decision(tmp_path):
+    predict(tmp_path, ("a", 0, 7), ("b", 0, 4))
+    tell(tmp_path, label("a", "yes"), label("b", "yes"))
+    told = Prediction(score="output.score", threshold=0.5, classes=("no", "yes"), positive="yes")
+    join(tmp_path, told)
+    assert cohorts(tmp_path)[0].matrix == {("yes", "yes"): 1, ("no", "yes"): 1}
+
+
+def test_of_a_list_of_scores_the_highest_decides():
+    with duck.opened() as connection:
+        said = sql.highest("s", ("a", "it's", "c"))
+        values = "(VALUES ([0.1, 0.7, 0.2]), ([0.5, 0.5, 0]), ([NULL, 1, 0]), (['nan'::DOUBLE, 1, 0]), (NULL)) t(s)"
+        found = connection.execute(f"SELECT {said} FROM (SELECT s::DOUBLE[] AS s FROM {values})").fetchall()
+        assert [each for (each,) in found] == ["it's", "a", "it's", None, None]
+        beyond = sql.beyond("s", 0.5, "it's", "other")
+        rows = "(VALUES (0.5), (0.49), ('nan'::DOUBLE), (NULL)) t(s)"
+        found = connection.execute(f"SELECT {beyond} FROM {rows}").fetchall()
+        assert [each for (each,) in found] == ["it's", "other", None, None]

@@ -4,6 +4,7 @@ import json
 import time
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +216,39 @@ def test_what_cannot_be_hidden_is_refused_when_it_is_declared(platform: Up):
     answer = platform.ask("PUT", "/v1/endpoints/shop", json=spec)
     assert answer.status_code == 400
     assert "'salary' is to be hidden, and is no column of the model" in answer.text
+
+
+def test_profiles_by_segment_need_no_log(platform: Up, home: Home):
+    url = deploy(platform, payload=None, monitor={"segments": ["label"]})
+    listening(platform)
+    asked = shop.rows(50)
+    assert httpx.post(url, json=body(asked, "some")).status_code == 200
+    until(lambda: (found := read_report(home)) and found.replicas)
+    time.sleep(1.5)
+    assert platform.stop() == 0
+    now = datetime.now(UTC)
+    found = shelf.read(home.profiles, "shop", "1", now - timedelta(hours=1), now + timedelta(hours=1))
+    old = int((asked["x"][:, 0] > 40).sum())
+    counted: dict[str, int] = {}
+    for one in found:
+        counted[one.segment] = counted.get(one.segment, 0) + one.rows
+    assert counted == {"": 50, "label=yes": old, "label=no": 50 - old}
+    assert not home.payloads.exists()
+
+
+def test_what_cannot_be_watched_is_refused_when_it_is_declared(platform: Up, tmp_path: Path):
+    (tmp_path / "rows.csv").write_text("age,income\n1,2\n")
+    for payload, monitor, says in (
+        (PAYLOAD, {"segments": ["income"]}, "'income' is hidden in the payload log"),
+        (PAYLOAD, {"segments": ["salary"]}, "no column 'salary' is profiled"),
+        (None, {"decision": "output.label"}, "declare payload, too"),
+        (PAYLOAD, {"decision": "output.lable"}, "'output.lable', which is no output that the log holds"),
+        (PAYLOAD, {"reference": "rows.csv"}, "must be an absolute path"),
+        (PAYLOAD, {"reference": str(tmp_path / "none.csv")}, "there is no file"),
+        (PAYLOAD, {"reference": str(tmp_path / "rows.csv")}, "no column 'label' with the labels"),
+        (PAYLOAD, {"evry": 60}, "did you mean 'every'"),
+    ):
+        spec = {"model": "shop:1", "public": True, "payload": payload, "monitor": monitor}
+        for method, path in (("POST", "/v1/endpoints/shop/plan"), ("PUT", "/v1/endpoints/shop")):
+            answer = platform.ask(method, path, json=spec)
+            assert (answer.status_code in (400, 404), says in answer.text) == (True, True), answer.text

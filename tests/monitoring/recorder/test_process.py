@@ -49,6 +49,11 @@ def records(home: Home) -> int:
     return found.records if found else 0
 
 
+def arrived(home: Home, sent: list[str]) -> None:
+    """Wait until the log has these requests and no others."""
+    until(lambda: sorted(ids(home)) == sorted(sent))
+
+
 def ids(home: Home) -> list[str]:
     """Every id of the log."""
     if not layout.endpoints(home.payloads):
@@ -224,6 +229,21 @@ def test_segments_go_to_the_store_and_what_it_has_may_go(home: Home, package: Pa
     (here,) = home.payloads.glob("*/*/hour=*/*.parquet")
     (there,) = (tmp_path / "bucket").glob("*/*/hour=*/*.parquet")
     assert here.read_bytes() == there.read_bytes()
+
+
+def test_hours_that_are_over_become_one_segment_each(home: Home, package: Path):
+    kit = Kept(payload=PayloadLog(flush=0.2, keep_days=1000))
+    tell(home, shop=kit)
+    with recorder(home):
+        feeder, sent = Feeder(home, package), list[str]()
+        for number in range(3):
+            sent += feeder.send(5, prefix=f"early{number}", at=time.time() - 3 * 3600)
+            arrived(home, sent)
+    assert len(layout.segments(home.payloads)) > 1
+    tell(home, shop=kit)
+    with recorder(home):
+        until(lambda: len(layout.segments(home.payloads)) == 1, 20)
+    arrived(home, sent)
 
 
 def test_it_gives_way_to_requests(home: Home):

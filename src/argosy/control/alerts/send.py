@@ -17,8 +17,9 @@ import msgspec
 
 from argosy.control.alerts import message
 from argosy.monitoring.alert import Notice
-from argosy.spec.alerts import Alertmanager, Email, Sink, Slack, Webhook, resolved
+from argosy.spec.alerts import Alertmanager, Email, Sink, Slack, Webhook
 from argosy.spec.errors import InvalidArgument, Unavailable
+from argosy.spec.secret import resolved
 
 TIMEOUT = 10.0
 RETRIED = (408, 425, 429)
@@ -35,14 +36,14 @@ async def send(sink: Sink, notice: Notice, environ: Mapping[str, str] = os.envir
     if isinstance(sink, Slack):
         return await post(sink.url, msgspec.json.encode(message.slack(notice)), {}, environ)
     body = msgspec.json.encode(message.alertmanager(notice, sink.labels, time.time()))
-    return await post(f"{resolved(sink.url, environ).rstrip('/')}/api/v2/alerts", body, {}, environ)
+    return await post(f"{resolved(sink.url, environ, 'alerts').rstrip('/')}/api/v2/alerts", body, {}, environ)
 
 
 def signed(sink: Webhook, body: bytes, environ: Mapping[str, str]) -> dict[str, str]:
     """The headers of a webhook, the signature among them. Raises InvalidArgument where a variable is not set."""
-    headers = {name: resolved(value, environ) for name, value in sink.headers.items()}
+    headers = {name: resolved(value, environ, "alerts") for name, value in sink.headers.items()}
     if sink.secret:
-        digest = hmac.new(resolved(sink.secret, environ).encode(), body, hashlib.sha256).hexdigest()
+        digest = hmac.new(resolved(sink.secret, environ, "alerts").encode(), body, hashlib.sha256).hexdigest()
         headers["X-Argosy-Signature"] = f"sha256={digest}"
     return headers
 
@@ -51,7 +52,7 @@ async def post(url: str, body: bytes, headers: Mapping[str, str], environ: Mappi
     """Send JSON once; what was answered. Raises as `send` does."""
     import httpx
 
-    address = resolved(url, environ)
+    address = resolved(url, environ, "alerts")
     try:
         async with httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False) as client:
             answer = await client.post(address, content=body, headers={"Content-Type": "application/json", **headers})
@@ -85,7 +86,7 @@ def _mail(sink: Email, notice: Notice, environ: Mapping[str, str]) -> str:
     try:
         with _server(sink) as server:
             if sink.user:
-                server.login(resolved(sink.user, environ), resolved(sink.password, environ))
+                server.login(resolved(sink.user, environ, "alerts"), resolved(sink.password, environ, "alerts"))
             server.send_message(mail)
     except smtplib.SMTPAuthenticationError as error:
         raise InvalidArgument(f"{sink.host} does not take the user and password of alerts: {error.smtp_code}") from None

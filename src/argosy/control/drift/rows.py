@@ -118,7 +118,7 @@ def _finding(watched: Watched, answer: Answer, one: Verdict) -> Finding:
     found = one.measured
     causes = [{"name": subject(cause.name), "weight": cause.weight} for cause in found.causes]
     detail: dict[str, Any] = {"margin": found.margin, "text": _text(found.text, causes), "causes": causes}
-    detail |= {"p": found.p, "before": answer.before}
+    detail |= {"p": found.p, "before": answer.before, "zero": found.zero}
     return Finding(
         endpoint=watched.endpoint,
         version=watched.version,

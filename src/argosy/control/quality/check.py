@@ -17,7 +17,7 @@ def check_monitorable(home: Home, endpoint: Endpoint, package: Package) -> None:
     monitor = endpoint.monitor
     if monitor is None:
         return
-    if monitor.segments:
+    if monitor.segments or endpoint.payload is None:
         _check_segments(monitor.segments, endpoint.payload or PayloadLog(), package)
     if judged(endpoint) and endpoint.payload is not None:
         found = roles(monitor, package.manifest.signature, endpoint.payload)
@@ -37,8 +37,8 @@ def _check_segments(segments: tuple[str, ...], log: PayloadLog, package: Package
     profile = package.profile()
     if profile is None:
         raise InvalidArgument(
-            f"monitor.segments: '{package.manifest.name}' was pushed without sample data, so that nothing is known of "
-            "its columns: push it with --sample FILE"
+            f"monitor: '{package.manifest.name}' was pushed without sample data, so that there is nothing to compare "
+            "its columns with: push it with --sample FILE"
         )
     found = layout(profile, package.manifest.signature)
     hidden = Hidden(found, log.redact, log.hash)

@@ -1,6 +1,8 @@
 """What is remembered of one version of an endpoint between looks at its performance, in `HOME/quality`."""
 
 import hashlib
+import shutil
+from collections.abc import Collection
 from pathlib import Path
 from urllib.parse import quote
 
@@ -81,6 +83,14 @@ def write(home: Home, endpoint: str, version: str, kept: Kept) -> None:
     with storage(home.root):
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
         replace(_path(home, endpoint, version), msgspec.msgpack.encode(kept.bounded()), place, mode=0o600)
+
+
+def forget(home: Home, endpoints: Collection[str]) -> None:
+    """Remove what is remembered of others than these endpoints."""
+    named = {quote(each, safe="") for each in endpoints}
+    for place in (home.root / "quality").glob("*"):
+        if place.name not in named:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def _path(home: Home, endpoint: str, version: str) -> Path:

@@ -10,7 +10,7 @@ from argosy.monitoring.performance.roles import Roles
 from argosy.monitoring.performance.rows import Rows, Texts, rows, select
 from argosy.spec.errors import InvalidArgument
 from argosy.store import duck
-from argosy.store.payloads import layout, segment
+from argosy.store.payloads import hold, layout, segment
 from argosy.store.payloads.query import source
 
 MOST_ROWS = 100_000
@@ -59,8 +59,8 @@ def opened(
     Raises InvalidArgument where the log lacks a column.
     """
     begin, end = (datetime.fromtimestamp(each, UTC) for each in (since, until))
-    found = [each.key for each in layout.segments(root, endpoint, begin, end) if each.version == version]
-    with duck.opened(memory=MEMORY, threads=1) as connection:
+    with hold.shared(root), duck.opened(memory=MEMORY, threads=1) as connection:
+        found = [each.key for each in layout.segments(root, endpoint, begin, end) if each.version == version]
         if found and not _readable(connection, [root / key for key in found]):
             segment.quarantine(root, found)
             found = [key for key in found if (root / key).exists()]
@@ -86,5 +86,7 @@ def _readable(connection: Any, paths: list[Path]) -> bool:
 
 def first_moment(root: Path, endpoint: str, version: str) -> float | None:
     """The beginning of the first hour that the log of a version has, in seconds since 1970."""
-    hours = [each.hour for each in layout.segments(root, endpoint) if each.version == version]
-    return min(hours).timestamp() if hours else None
+    folder = root / layout.partition(endpoint, version, datetime.now(UTC))
+    hours = sorted(path.relative_to(root).as_posix() for path in folder.parent.glob("hour=*"))
+    found = (layout.parse(f"{hour}/x.parquet") for hour in hours)
+    return next((each.hour.timestamp() for each in found if each is not None), None)

@@ -1,7 +1,8 @@
 """One look at one endpoint, in a process of its own: labels joined, windows estimated, truth told, both compared."""
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -20,7 +21,9 @@ from argosy.monitoring.performance.estimate import Estimate, Performance
 from argosy.monitoring.performance.roles import Roles, roles
 from argosy.monitoring.performance.verdict import Bar
 from argosy.packaging.package import open_package
-from argosy.spec.errors import ArgosyError
+from argosy.spec.errors import ArgosyError, InvalidArgument
+from argosy.spec.settings import load
+from argosy.store import duck
 from argosy.store.findings import Finding
 
 MOST_WINDOWS = 100
@@ -34,7 +37,7 @@ def look(job: Job) -> Done:
     """Everything that is due. Changes nothing but the shelf of labels, the reference's answers and broken files put
     aside, so that a look that is cut short is done again to the same end. Raises StorageFull."""
     made = [(version, _Look(job, version)) for version in job.versions]
-    labels = _joined(job, [each.roles for _, each in made if each.roles is not None])
+    labels = _joined(job, [each for _, each in made if each.roles is not None])
     done = Done(metrics={version.number: each.metric for version, each in made})
     for version, each in made:
         found, remembered, more = each.run(labels)
@@ -47,13 +50,17 @@ def look(job: Job) -> Done:
     return done
 
 
-def _joined(job: Job, known: Iterable[Roles]) -> Labels | None:
+def _joined(job: Job, looks: "Sequence[_Look]") -> Labels | None:
     """Join what labels have come. The columns are those of the version that was declared last."""
-    what = next(iter(known), None)
-    shelf = Shelf(job.place.feedback, job.endpoint)
-    if what is None:
+    if not looks or looks[0].roles is None:
         return None
-    join.step(shelf, job.place.payloads, prediction(what), memory=log.MEMORY, threads=1)
+    shelf, what = Shelf(job.place.feedback, job.endpoint), prediction(looks[0].roles)
+    keep, now = load(job.place).feedback.keep_days, datetime.fromtimestamp(job.now, UTC)
+    try:
+        join.step(shelf, job.place.payloads, what, memory=log.MEMORY, threads=1, keep_days=keep, now=now)
+    except InvalidArgument as error:
+        looks[0].untold("realised", f"not joined: {error.message}")
+        return None
     return truth.labels(shelf, job.now)
 
 
@@ -95,7 +102,7 @@ class _Look:
     def run(self, labels: Labels | None) -> tuple[list[Finding], Kept, bool]:
         """What was found, what is to be remembered, and whether there is more to do."""
         if self.roles is None:
-            self._untold(self.trouble)
+            self.untold("estimate", f"not estimable: {self.trouble}")
             return self.found, msgspec.structs.replace(self.kept, until=self.job.end), False
         more = self._windows(self.roles)
         if labels is not None:
@@ -137,8 +144,9 @@ class _Look:
                 for place in due:
                     assert opened is not None
                     self._window(opened, place, counts[place], what)
-        except ArgosyError as error:
-            self._untold(error.message)
+        except (ArgosyError, duck.module().Error) as error:
+            said = error.message if isinstance(error, ArgosyError) else duck.first_line(error)
+            self.untold("estimate", f"not estimable: {said}")
             counts, due = {}, []
         more = len(due) < len(counts)
         until = float((due[-1] + 1) * every) if more else job.end
@@ -193,7 +201,7 @@ class _Look:
     def _say(self, kind: str, text: str) -> None:
         self.kept = msgspec.structs.replace(self.kept, said=self.kept.said | {kind: text})
 
-    def _untold(self, reason: str) -> None:
+    def untold(self, kind: str, verdict: str) -> None:
         """Nothing can be said of the last window."""
         place = int(self.job.end // self.job.monitor.every) - 1
-        self.found.append(self._span(place).finding("estimate", self.metric, 0, f"not estimable: {reason}"))
+        self.found.append(self._span(place).finding(kind, self.metric, 0, verdict))

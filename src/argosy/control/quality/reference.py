@@ -28,7 +28,7 @@ from argosy.spec.settings import Home
 from argosy.store.durable import replace, storage
 
 PINNED = re.compile(r"(?P<path>.+)@sha256:(?P<sha>[0-9a-f]{64})", re.DOTALL)
-SCORING = quarantine.Limits(seconds=300.0, address_space=8 * quarantine.GIB, file_size=2 * quarantine.GIB)
+SCORING = quarantine.Limits(seconds=300.0, file_size=2 * quarantine.GIB)
 UNUSED = 86400.0
 """Seconds after which what no declaration names is removed."""
 

@@ -18,7 +18,6 @@ from argosy.control.quality.kept import Kept
 from argosy.control.state import Declared, State
 from argosy.monitoring.alert import Finding as Wrong
 from argosy.spec.errors import ArgosyError, Internal, table
-from argosy.spec.monitor import Monitor
 from argosy.store import findings
 from argosy.store.payloads import layout
 from argosy.store.store import Store
@@ -64,7 +63,7 @@ class Quality:
         declared, revisions = await asyncio.to_thread(self._read)
         if self._clock() - self._cleaned > HOUSEKEEPING:
             self._cleaned = self._clock()
-            await asyncio.to_thread(reference.forget, self._store.home, _monitors(declared))
+            await asyncio.to_thread(self._clean, declared)
         names = {each.endpoint.name for each in declared}
         self._due = {name: due for name, due in self._due.items() if name in names}
         self._silent &= names
@@ -77,6 +76,11 @@ class Quality:
             elif name not in self._silent:
                 await asyncio.to_thread(self._report, SOURCE, name, ())
                 self._silent.add(name)
+
+    def _clean(self, declared: list[Declared]) -> None:
+        monitors = [each.endpoint.monitor for each in declared if each.endpoint.monitor is not None]
+        reference.forget(self._store.home, monitors)
+        kept.forget(self._store.home, [each.endpoint.name for each in declared])
 
     def _read(self) -> tuple[list[Declared], dict[str, Revision]]:
         return self._state.endpoints(), self._state.revisions()
@@ -103,7 +107,7 @@ class Quality:
         endpoint, home = declared.endpoint, self._store.home
         assert endpoint.monitor is not None
         assert endpoint.payload is not None
-        logged = {path.version for path in layout.segments(home.payloads, endpoint.name)}
+        logged = set(layout.versions(home.payloads, endpoint.name))
         mine = {each.version: each for each in revisions.values() if each.endpoint == endpoint.name}
         first = revisions[declared.revision].version if declared.revision in revisions else ""
         wanted = sorted(logged & mine.keys(), key=lambda number: (number != first, number))
@@ -191,7 +195,3 @@ def _wrong(endpoint: str, version: str, done: Done) -> tuple[Wrong, ...]:
         for kind, wrong in found.items()
         if wrong
     )
-
-
-def _monitors(declared: Iterable[Declared]) -> list[Monitor]:
-    return [each.endpoint.monitor for each in declared if each.endpoint.monitor is not None]

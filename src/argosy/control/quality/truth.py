@@ -111,7 +111,8 @@ class _Turn:
                 self._window(place, count, figures | self._area(opened, place, count), matrix)
 
     def _over(self, place: int) -> bool:
-        if (place + 1) * self.job.monitor.every <= self.job.end:
+        """Whether a window is over, and estimated as far as it can be: truth comes after the estimate."""
+        if (place + 1) * self.job.monitor.every <= self.kept.until:
             return True
         self.waiting.add(place)
         return False
@@ -146,7 +147,7 @@ class _Turn:
             fallen = name == self.metric and mature and self.kept.realised.fallen
             told = figure(span, "realised", name, each, count, self.bars.get(name), fallen=fallen, **more)
             self.found.append(told)
-            if name == self.metric and mature:
+            if name == self.metric and mature and fresh:
                 self._say("realised", str(told.detail["text"]))
 
     def _older(self, place: int) -> bool:

@@ -59,14 +59,19 @@ class Slos:
 
     async def run(self) -> None:
         """Look and look again, until cancelled. Where the gateway does not tell, the next look makes up for it."""
+        told = ""
         try:
             while True:
+                trouble = ""
                 try:
                     await self.look()
                 except ArgosyError as error:
-                    LOG.warning("this look at the objectives is made up for by the next: %s", error.message)
+                    trouble = error.message
+                    if trouble != told:
+                        LOG.warning("looks at the objectives are made up for by the next: %s", trouble)
                 except Exception:
                     LOG.exception("this look at the objectives is made up for by the next")
+                told = trouble
                 await asyncio.sleep(EVERY)
         finally:
             self._save(self._clock(), self._courses)

@@ -67,6 +67,11 @@ class Totals:
         self.came: dict[Key, Traffic] = {}
         self.all: dict[Key, Traffic] = {}
 
+    def mark(self, now: Mapping[Key, Traffic]) -> None:
+        """Count from here on: what was there before is an earlier controller's."""
+        self._seen = now
+        self.look(now)
+
     def look(self, now: Mapping[Key, Traffic]) -> None:
         """Add what came since the last look; revisions that are gone are let go."""
         self.came = {key: between(self._seen.get(key, Traffic()), new) for key, new in now.items()}

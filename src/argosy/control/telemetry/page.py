@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import argosy
 from argosy.control.route import Services
@@ -22,6 +22,9 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LEAST_LOOK = 7200.0
 """Seconds within which a finding counts as one of the last looks, at least."""
 
+SLACK = 2.0
+"""Seconds by which the start of a gateway is known: it tells its age in whole ones."""
+
 Read = TypeVar("Read")
 
 
@@ -31,7 +34,7 @@ class Page:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._totals, self._objectives = gateway.Totals(), watching.Objectives()
-        self._turn = asyncio.Lock()
+        self._turn, self._first = asyncio.Lock(), True
 
     async def render(self) -> bytes:
         """The page, in Prometheus' text format."""
@@ -40,35 +43,39 @@ class Page:
             failed: list[str] = []
             whole = await self._gateway(failed)
             told = await replicas.told([each for each in controller.view.replicas if each.phase != "starting"])
-            return await asyncio.to_thread(self._text, whole, told, failed)
+            return await asyncio.to_thread(self._text, controller.versions(), whole, told, failed)
 
     async def _gateway(self, failed: list[str]) -> dict[str, float]:
         """Take up the gateway's counters; those of the whole of it."""
         controller = self._services.controller
         try:
-            self._totals.look(await controller.traffic())
             whole = await controller.gateway_stats(gateway.pattern())
+            traffic = await controller.traffic()
         except ArgosyError:
             failed.append("gateway")
             return {}
+        older = time.time() - whole.get("server.uptime", 0.0) < self._services.started - SLACK
+        (self._totals.mark if self._first and older else self._totals.look)(traffic)
+        self._first = False
         kept = controller.judge.kept
         copies = {name: each.progress.candidate for name, each in kept.items() if each.progress.phase == "shadowing"}
         self._objectives.look(controller.view.endpoints, self._totals.came, copies)
-        self._totals.came = {}
         return whole
 
-    def _text(self, whole: dict[str, float], told: list[Any], failed: list[str]) -> bytes:
+    def _text(
+        self, versions: dict[str, str], whole: dict[str, float], told: list[replicas.Said], failed: list[str]
+    ) -> bytes:
         from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
         registry = CollectorRegistry()
-        found = list(self._families(whole, failed))
+        found = list(self._families(versions, whole, failed))
         registry.register(_Found(found))  # pyright: ignore[reportArgumentType]
         ProcessCollector(registry=registry)
         return generate_latest(registry) + replicas.page(told).encode()
 
-    def _families(self, whole: dict[str, float], failed: list[str]) -> Iterator["Metric"]:
+    def _families(self, versions: dict[str, str], whole: dict[str, float], failed: list[str]) -> Iterator["Metric"]:
         services, controller = self._services, self._services.controller
-        view, versions, database = controller.view, controller.versions(), services.store.database
+        view, database = controller.view, services.store.database
         yield from standing.controller(controller.passes, view, argosy.__version__, services.started)
         yield from standing.endpoints(view)
         yield from standing.replicas(view, versions, services.meter.usage)

@@ -23,8 +23,12 @@ _THEIRS = ("model", "version")
 """Labels of a replica that ours say better."""
 
 
-async def told(replicas: Sequence[ReplicaStatus]) -> list[tuple[ReplicaStatus, str | None]]:
-    """What each says; None where it does not answer in time."""
+Said = tuple[ReplicaStatus, str | None]
+"""A replica and what it says; None where it does not answer in time."""
+
+
+async def told(replicas: Sequence[ReplicaStatus]) -> list[Said]:
+    """What each says."""
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def ask(replica: ReplicaStatus) -> str | None:
@@ -38,7 +42,7 @@ async def told(replicas: Sequence[ReplicaStatus]) -> list[tuple[ReplicaStatus, s
     return list(zip(replicas, await asyncio.gather(*map(ask, replicas)), strict=True))
 
 
-def page(told: Iterable[tuple[ReplicaStatus, str | None]]) -> str:
+def page(told: Iterable[Said]) -> str:
     """All of it in Prometheus' text format, each family once; `argosy_replica_up` says who has answered."""
     up = ["# HELP argosy_replica_up 1 if the replica told its metrics", "# TYPE argosy_replica_up gauge"]
     found: dict[str, list[str]] = {}

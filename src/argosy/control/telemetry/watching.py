@@ -73,8 +73,9 @@ def alerts(standing: Iterable[Standing]) -> Iterator["Metric"]:
     labels = ("endpoint", "kind", "severity", "muted")
     family = gauge("argosy_alerts", "Alerts that stand", labels)
     for each in standing:
-        muted = "true" if each.muted else "false"
-        family.add_metric((each.endpoint, each.kind, each.severity, muted), each.count)
+        what = (each.endpoint, each.kind, each.severity)
+        family.add_metric((*what, "false"), each.count - each.muted)
+        family.add_metric((*what, "true"), each.muted)
     yield family
 
 

@@ -54,7 +54,8 @@ def _numbers(column: Column, most: int) -> list[Group]:
     for start in range(0, len(inner), width):
         cells = inner[start : start + width]
         name = f"{edges[start]} to {edges[start + len(cells)]}" if len(edges) > 1 else column.label(0)
-        groups.append((name, cells, True))
+        one = len(cells) == 1 and len(edges) > 1 and column.single(start)
+        groups.append((edges[start] if one else name, cells, True))
     if edges:
         groups = [(f"below {edges[0]}", [below], False), *groups, (f"above {edges[-1]}", [above], False)]
     return [*groups, *((column.label(cell), [cell], False) for cell in (column.cells - 2, column.cells - 1))]
@@ -64,7 +65,7 @@ def spelled(edges: Sequence[float]) -> list[str]:
     """With as few digits as tell them apart, and four at least."""
     for digits in range(4, 17):
         texts = [_plain(f"{edge:.{digits}g}") for edge in edges]
-        if len(set(texts)) == len(texts):
+        if len(set(texts)) == len(set(edges)):
             return texts
     return [repr(edge) for edge in edges]
 

@@ -4,7 +4,9 @@ Let p̃ be the shares of base and window together, x the window's n rows by cell
 but p̃ (and, in one of them, on earlier windows), E = Π (Q/p̃)^x. Given base and window together, the window is a
 draw without replacement from them if nothing has changed, whatever the distribution is; such a draw's mean of a
 product is at most that of one with replacement (Hoeffding 1963, theorem 4), which is (Σ p̃·Q/p̃)ⁿ = 1. So E has
-mean ≤ 1 for windows of any size and references of any size, with nothing estimated and nothing asymptotic.
+mean ≤ 1 for windows of any size and references of any size, with nothing estimated and nothing asymptotic. Where the
+window has more rows than the base, p̃ is nearly the window's own shares, and says more of the base: then the same is
+done with the base's rows as x, which are such a draw as well, and alternatives that move the other way.
 
 Between looks: the base takes in each window after it was judged, so what a look compares is the window's distance from
 the mean of all rows before it. Such recursive residuals (Brown, Durbin, Evans 1975) are uncorrelated whatever the
@@ -18,27 +20,37 @@ from argosy.profiles.layout import Floats
 
 SMOOTHING = 50.0
 
+LEFT = (0.5, 0.05)
+"""Of the share of rows in cells that should stay empty, what is expected of the base where the window brought them."""
+
 
 def log_e(where: Geometry, base: Floats, window: Floats, recent: Floats) -> Floats:
     """ln E, shape (…, D, A). `base`, `window` (…, D, C) are counts; `recent` (…, D, A, C) what each alternative has
     seen since it last started anew, without this window. 0 for columns without a row on either side."""
-    n = window.sum(axis=-1)
-    pooled = base + window
-    total = pooled.sum(axis=-1)
-    shares = pooled / np.maximum(total, 1)[..., None]
+    n, m = window.sum(axis=-1), base.sum(axis=-1)
+    shares = (base + window) / np.maximum(n + m, 1)[..., None]
     parts = [
-        _tilts(where, shares, window, n),
+        _tilts(where.tilts, shares, window, n),
         _rare(where, shares, window, n),
-        _apart(where, shares, window, n),
+        _apart(shares, window, n),
         _learned(shares, window, recent[..., -len(STEPS) :, :]),
     ]
-    spoken = (n > 0) & (base.sum(axis=-1) > 0)
-    return np.where(spoken[..., None], np.concatenate(parts, axis=-1), 0.0)
+    out = np.concatenate(parts, axis=-1)
+    if (n > m).any():
+        out = np.where((n > m)[..., None], _of_base(where, shares, base, m), out)
+    return np.where(((n > 0) & (m > 0))[..., None], out, 0.0)
 
 
-def _tilts(where: Geometry, shares: Floats, window: Floats, n: Floats) -> Floats:
-    mean = np.einsum("...dc,dtc->...dt", shares, np.exp(where.tilts))
-    return np.einsum("...dc,dtc->...dt", window, where.tilts) - n[..., None] * np.log(np.maximum(mean, 1e-300))
+def _of_base(where: Geometry, shares: Floats, base: Floats, m: Floats) -> Floats:
+    """The alternatives in the same order, with bets on the rows of the base. What was learned from windows says nothing
+    of it."""
+    parts = [_tilts(-where.tilts, shares, base, m), _common(where, shares, base, m), _apart(shares, base, m)]
+    return np.concatenate([*parts, np.zeros((*m.shape, len(STEPS)))], axis=-1)
+
+
+def _tilts(tilts: Floats, shares: Floats, rows: Floats, n: Floats) -> Floats:
+    mean = np.einsum("...dc,dtc->...dt", shares, np.exp(tilts))
+    return np.einsum("...dc,dtc->...dt", rows, tilts) - n[..., None] * np.log(np.maximum(mean, 1e-300))
 
 
 def _rare(where: Geometry, shares: Floats, window: Floats, n: Floats) -> Floats:
@@ -51,7 +63,17 @@ def _rare(where: Geometry, shares: Floats, window: Floats, n: Floats) -> Floats:
     return out.reshape(*out.shape[:-2], -1)
 
 
-def _apart(where: Geometry, shares: Floats, window: Floats, n: Floats) -> Floats:
+def _common(where: Geometry, shares: Floats, base: Floats, m: Floats) -> Floats:
+    """A part of the rows in cells that should stay empty never came to the base."""
+    held = np.einsum("...dc,dgc->...dg", shares, where.rare)[..., None]
+    count = np.einsum("...dc,dgc->...dg", base, where.rare)[..., None]
+    left = np.array(LEFT)
+    others = np.log(1 - left * held) - np.log(np.maximum(1 - held, 1e-12))
+    out = count * np.log(left) + np.where(held < 1, (m[..., None, None] - count) * others, 0.0)
+    return out.reshape(*out.shape[:-2], -1)
+
+
+def _apart(shares: Floats, window: Floats, n: Floats) -> Floats:
     """Any other shares: a Dirichlet mixture around p̃, at distances Σ(q − p̃)²/p̃ of about 0.05 and 0.5."""
     cells = np.maximum((shares > 0).sum(axis=-1), 2)
     out: list[Floats] = []

@@ -15,7 +15,7 @@ from argosy.monitoring.feedback.shelf import Shelf
 from argosy.spec.errors import InvalidArgument, NotFound
 from argosy.store import duck
 from argosy.store.durable import storage
-from argosy.store.payloads import layout, segment
+from argosy.store.payloads import hold, layout, segment
 from argosy.store.payloads.query import source
 from argosy.store.payloads.segment import Broken
 
@@ -69,6 +69,11 @@ def export(shelf: Shelf, payloads: Path, output: Path, span: Span = Span()) -> E
         raise NotFound(f"there is no payload log of '{shelf.endpoint}' under {payloads}")
     with shelf.locked():
         intake.seal(shelf)
+    with hold.shared(payloads):
+        return _export(shelf, payloads, output, how, span)
+
+
+def _export(shelf: Shelf, payloads: Path, output: Path, how: str, span: Span) -> Exported:
     labels = [shelf.path(name) for name in shelf.label_files()]
     found = [each.key for each in layout.segments(payloads, shelf.endpoint, span.since, span.until)]
     broken = tuple(segment.quarantine(payloads, found))

@@ -48,7 +48,7 @@ def append(shelf: Shelf, labels: Sequence[Kept]) -> None:
     A crash in the middle leaves a line without an end, which the next call ends and `seal` passes over.
     """
     data = b"".join(msgspec.json.encode(label) + b"\n" for label in labels)
-    with storage(shelf.folder), shelf.locked():
+    with storage(shelf.folder), shelf.journalled():
         handle = os.open(shelf.journal, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             size = os.fstat(handle).st_size
@@ -62,10 +62,15 @@ def append(shelf: Shelf, labels: Sequence[Kept]) -> None:
 
 
 def seal(shelf: Shelf) -> int:
-    """Turn the journal into a file of labels; how many. To be called under the shelf's lock.
+    """Turn the journal into a file of labels; how many.
 
     A crash before the journal is gone makes the same labels twice, which counts once.
     """
+    with shelf.journalled():
+        return _seal(shelf)
+
+
+def _seal(shelf: Shelf) -> int:
     try:
         lines = shelf.journal.read_bytes().split(b"\n")
     except FileNotFoundError:

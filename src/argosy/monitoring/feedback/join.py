@@ -8,17 +8,18 @@ integers or decimals, so that counting a day again from all its files gives the 
 import os
 import shutil
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from argosy.monitoring.feedback import intake, sql
+from argosy.monitoring.feedback import expiry, intake, sql
 from argosy.monitoring.feedback.shelf import Manifest, Shelf
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.settings import FeedbackSettings
 from argosy.store import duck
-from argosy.store.payloads import layout, segment
+from argosy.store.payloads import hold, layout, segment
 from argosy.store.payloads.query import source
 from argosy.store.payloads.segment import Broken
 
@@ -44,29 +45,40 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """What a step did: labels that were new, predictions that were new, labels joined, labels that wait, days counted
-    again, and files of the log that were broken."""
+    """What a step did: labels that were new, predictions that were new, labels joined, labels that wait, labels that
+    waited too long, days counted again, and files of the log that were broken."""
 
     labels: int
     predictions: int
     joined: int
     waiting: int
+    expired: int = 0
     days: tuple[str, ...]
     broken: tuple[Broken, ...] = ()
 
 
-def step(shelf: Shelf, payloads: Path, prediction: Prediction, *, memory: str = "1GB", threads: int = 0) -> Step:
-    """Join what has come since the last step. Safe to repeat and to kill at any moment.
+def step(
+    shelf: Shelf,
+    payloads: Path,
+    prediction: Prediction,
+    *,
+    memory: str = "1GB",
+    threads: int = 0,
+    keep_days: float = FeedbackSettings().keep_days,
+    now: datetime | None = None,
+) -> Step:
+    """Join what has come since the last step. Safe to repeat and to kill at any moment. A label whose prediction is not
+    known after `keep_days` waits no more; what belongs to payloads that are gone for as long goes as well.
 
     Raises InvalidArgument if the log has no such column, StorageFull.
     """
-    with shelf.locked():
+    with shelf.locked(), hold.shared(payloads):
         intake.seal(shelf)
         spill = shelf.temporary / "spill"
         shutil.rmtree(spill, ignore_errors=True)
         with duck.opened(memory=memory, threads=threads, temporary=spill) as connection:
             connection.execute(intake.PLAIN)
-            return _Joiner(connection, shelf, payloads, prediction).run()
+            return _Joiner(connection, shelf, payloads, prediction).run(now or datetime.now(UTC), keep_days)
 
 
 class _Joiner:
@@ -77,8 +89,10 @@ class _Joiner:
         self.manifest = shelf.manifest()
         self.scratch = shelf.temporary / "hits"
         self._kinds: dict[str, str] = {}
+        self._patience = datetime.min.replace(tzinfo=UTC)
+        self._expired = 0
 
-    def run(self) -> Step:
+    def run(self, now: datetime, keep_days: float) -> Step:
         shutil.rmtree(self.scratch, ignore_errors=True)
         found = [each.key for each in layout.segments(self.payloads, self.shelf.endpoint)]
         known = set(self.manifest.segments)
@@ -86,6 +100,8 @@ class _Joiner:
         broken = segment.quarantine(self.payloads, fresh)
         bad = {each.key for each in broken}
         found, fresh = [k for k in found if k not in bad], [k for k in fresh if k not in bad]
+        limits = expiry.limits(now, keep_days, found)
+        self._patience = limits.waiting
         labels = [name for name in self.shelf.label_files() if name not in set(self.manifest.labels)]
         served = self._served(fresh)
         waiting = self._match([self.shelf.path(name) for name in labels], found, "new")
@@ -97,12 +113,26 @@ class _Joiner:
             labels=self.manifest.labels + tuple(labels),
             segments=tuple(found),
             pending=tuple(waiting),
+            expired=self.manifest.expired + self._expired,
         )
+        self._let_go(limits.needed)
         self.shelf.commit(self.manifest)
         counts = [self._rows([self.shelf.path(name) for name in names]) for names in (labels, waiting)]
         return Step(
-            labels=counts[0], predictions=served, joined=joined, waiting=counts[1], days=days, broken=tuple(broken)
+            labels=counts[0],
+            predictions=served,
+            joined=joined,
+            waiting=counts[1],
+            expired=self._expired,
+            days=days,
+            broken=tuple(broken),
         )
+
+    def _let_go(self, needed: datetime) -> None:
+        """Of labels first: a file that is gone and still named does no harm."""
+        for name in expiry.labels(self.manifest.labels, needed):
+            self.shelf.path(name).unlink(missing_ok=True)
+        self.manifest = expiry.kept(self.manifest, needed)
 
     def _set(self, **changes: Any) -> None:
         self.manifest = msgspec.structs.replace(self.manifest, **changes)
@@ -193,7 +223,9 @@ class _Joiner:
     def _wait(self, labels: str) -> list[str]:
         name = self.shelf.new("waiting")
         columns = "request_id, row, label, label_version AS version, known AS time, received, source"
-        self._copy(f"SELECT {columns} FROM {labels}", self.shelf.path(name))
+        late = f"received < TIMESTAMPTZ {duck.literal(self._patience.isoformat())}"
+        self._expired += self._one(f"SELECT count(*) FROM {labels} WHERE {late}")
+        self._copy(f"SELECT {columns} FROM {labels} WHERE NOT {late}", self.shelf.path(name))
         return [name]
 
     def _copy(self, query: str, path: Path) -> None:

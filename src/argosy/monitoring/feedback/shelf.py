@@ -4,7 +4,7 @@ Every step writes new files and then replaces the manifest; what a crash leaves 
 """
 
 import secrets
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
@@ -18,7 +18,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What was joined so far. Paths are relative to the shelf, those of `segments` to the payload log.
 
     `joined` has, by the UTC day of the prediction, files of labelled predictions; `cohorts` one file of counts a day;
-    `served` files of how many predictions there were; `pending` labels whose prediction is unknown.
+    `served` files of how many predictions there were; `pending` labels whose prediction is unknown; `expired` counts
+    labels that waited too long for one.
     """
 
     generation: int = 0
@@ -28,6 +29,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     cohorts: dict[str, str] = {}
     served: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
+    expired: int = 0
 
     def named(self) -> set[str]:
         """Every file of the shelf's own making that is valid."""
@@ -64,6 +66,14 @@ class Shelf:
         with lock(marker):
             yield
 
+    @contextmanager
+    def journalled(self) -> Generator[None]:
+        """One process at a time changes the journal, and none for long: labels do not wait for a join."""
+        marker = self.create().folder / ".journal"
+        marker.touch(mode=0o600)
+        with lock(marker):
+            yield
+
     def manifest(self) -> Manifest:
         """What is valid now."""
         try:
@@ -76,6 +86,15 @@ class Shelf:
         sync_folder(self.made)
         replace(self.folder / "manifest.json", msgspec.json.encode(manifest), self.temporary, mode=0o600)
         self.clean(manifest)
+
+    def read(self) -> set[str]:
+        """The segments of the payload log that were joined."""
+        return set(self.manifest().segments)
+
+    def holds(self, fresh: Sequence[str]) -> None:
+        """These segments have the rows of some that were joined. To be called while nobody reads the log."""
+        manifest = self.manifest()
+        self.commit(msgspec.structs.replace(manifest, segments=(*manifest.segments, *fresh)))
 
     def clean(self, manifest: Manifest) -> None:
         """Remove files that no manifest names."""

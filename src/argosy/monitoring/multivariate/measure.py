@@ -13,6 +13,8 @@ LEAST = 50
 """Rows on each side that a comparison needs."""
 AUC, DISTANCE = 0.55, 0.05
 """Margins: of the area under the curve, and of distances."""
+GUESS = 0.5
+"""The area under the curve of who can only guess."""
 Z = 1.645
 SPREAD = 0.26
 """The standard deviation of the Kolmogorov-Smirnov distance by chance, times the root of 1 / (1/n + 1/m)."""
@@ -20,12 +22,13 @@ SPREAD = 0.26
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """One comparison: `subject` names it, `effect` is its size with an interval of 90 % where one is known, `p` the
-    chance of as much where nothing has moved. Below `margin` an effect does not matter."""
+    chance of as much where nothing has moved. Below `margin` an effect does not matter; `zero` is none at all."""
 
     subject: str
     effect: float
     p: float
     margin: float
+    zero: float = 0.0
     low: float | None = None
     high: float | None = None
     causes: tuple[Cause, ...] = ()
@@ -64,7 +67,8 @@ def _enough(pair: Pair | None) -> Pair | None:
 def _domain(pair: Pair, seed: int) -> Measured:
     shift = classifier.compare(pair.reference, pair.current, pair.names, seed=seed)
     n, m = len(pair.current), min(len(pair.reference), max(classifier.RATIO * len(pair.current), 500))
-    return _measured(shift, shift.method, AUC, math.sqrt((n + m + 1) / (6 * n * m)), most=1.0)
+    found = _measured(shift, shift.method, AUC, math.sqrt((n + m + 1) / (6 * n * m)), most=1.0)
+    return msgspec.structs.replace(found, zero=GUESS)
 
 
 def _components(pair: Pair, seed: int) -> Measured:

@@ -45,7 +45,7 @@ def _counted(name: str, counts: Floats, positive: int, z: float) -> Estimate:
         more[cell] += step
         slope = (_value(name, more, positive) - value) / step
         variance += counts[cell] * slope**2
-    return within(value, max(math.sqrt(variance), 1 / (counts.sum() + 1)), 0.0, z)
+    return within(value, max(math.sqrt(variance), 1 / (float(counts.sum()) + 1)), 0.0, z)
 
 
 def _value(name: str, counts: Floats, positive: int) -> float:

@@ -36,5 +36,7 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
         return look(state, self.shortfall(found.value) - slack, found.sampling)
 
     def verdict(self, value: float, fallen: bool) -> str:
-        """In a word."""
-        return FELL if fallen else BELOW if self.shortfall(value) > 0 else EXPECTED
+        """In a word. `fallen`: whether the evidence says so by now."""
+        if self.shortfall(value) <= 0:
+            return EXPECTED
+        return FELL if fallen else BELOW

@@ -1,10 +1,12 @@
 """What the recorder does with the disk and the object store, in a thread of its own."""
 
+import errno
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+from argosy.monitoring.feedback.shelf import Shelf
 from argosy.monitoring.recorder.book import Book
 from argosy.monitoring.recorder.told import Kept, Report, Told
 from argosy.profiles import shelf
@@ -12,11 +14,14 @@ from argosy.profiles.layout import Layout
 from argosy.profiles.profile import Profile
 from argosy.spec.errors import ArgosyError
 from argosy.spec.settings import Home
-from argosy.store.payloads import layout, retention, segment, ship
+from argosy.store.payloads import compact, layout, retention, segment, ship
 from argosy.store.payloads.record import Rows, joined
 
 LOG = logging.getLogger(__name__)
 LOG_OF = "the payload log"
+GRACE = timedelta(minutes=2)
+"""After an hour is over and the last flush of it is due."""
+MERGE_SECONDS = 20.0
 PROFILES_KEPT = 100 * 24 * 60
 """Minutes: a quarter, and a little more."""
 
@@ -26,6 +31,7 @@ class Keeper:
 
     def __init__(self, home: Home, report: Report) -> None:
         self.home, self.report = home, report
+        self._swaps = True
 
     def write(self, book: Book, waiting: Mapping[str, Sequence[Rows]]) -> None:
         """Put requests on disk, by replica, or drop them."""
@@ -61,8 +67,22 @@ class Keeper:
             for version in shelf.versions(self.home.profiles, endpoint):
                 shelf.tidy(self.home.profiles, endpoint, version, known.get, int(time.time()) // 60, PROFILES_KEPT)
         for endpoint in layout.endpoints(self.home.payloads):
-            self._retain(endpoint, told.endpoints.get(endpoint, Kept()), bool(told.store))
+            kept = told.endpoints.get(endpoint, Kept())
+            self._retain(endpoint, kept, bool(told.store))
+            self._merge(endpoint, kept.payload.flush if kept.payload else 0.0)
         segment.clean(self.home.payloads)
+
+    def _merge(self, endpoint: str, flush: float) -> None:
+        """Put the small segments of hours that are over together, for a while."""
+        begun, found = time.monotonic(), layout.segments(self.home.payloads, endpoint)
+        shelf = Shelf(self.home.feedback, endpoint)
+        for small in compact.due(found, datetime.now(UTC), GRACE + timedelta(seconds=flush)):
+            if self._swaps and time.monotonic() - begun < MERGE_SECONDS:
+                try:
+                    self.report.merged += compact.hour(self.home.payloads, small, (shelf,))
+                except (ArgosyError, OSError) as error:
+                    self._swaps = getattr(error, "errno", None) not in (errno.ENOSYS, errno.EINVAL)
+                    LOG.warning("segments of '%s' were not merged: %s", endpoint, error)
 
     def _retain(self, endpoint: str, kept: Kept, sending: bool) -> None:
         log = kept.payload

@@ -19,6 +19,7 @@ from argosy.serving.frames import HEAD, Hello, Orders
 from argosy.serving.pipe import recorder_socket
 from argosy.spec.errors import ArgosyError, InvalidArgument
 from argosy.spec.settings import Home
+from argosy.store.durable import say
 from argosy.store.payloads import privacy
 from argosy.store.payloads.record import Rows
 
@@ -106,10 +107,8 @@ class Server:
         self._look()
         await self._flush()
         self.report.replicas = len(self._lines)
-        fresh = report_file(self.home).with_suffix(".new")
         with contextlib.suppress(OSError):
-            fresh.write_bytes(msgspec.json.encode(self.report))
-            fresh.replace(report_file(self.home))
+            say(report_file(self.home), msgspec.json.encode(self.report))
 
     def _look(self) -> None:
         """Take in what is told, where that has changed."""

@@ -26,8 +26,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 class Report(msgspec.Struct, kw_only=True):
     """What became of it since its start. `records` are requests; `dropped` those that could not be kept, `broken`
-    frames that could not be read, `waiting` segments that are not in the object store yet. `problem`: the last one
-    that still holds."""
+    frames that could not be read, `waiting` segments that are not in the object store yet, `merged` segments that
+    became part of larger ones. `problem`: the last one that still holds."""
 
     pid: int
     started: float
@@ -39,6 +39,7 @@ class Report(msgspec.Struct, kw_only=True):
     shipped: int = 0
     waiting: int = 0
     removed: int = 0
+    merged: int = 0
     problem: str = ""
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-TEMPORARY, QUARANTINE, SHIPPED = ".tmp", ".quarantine", ".shipped"
+TEMPORARY, QUARANTINE, SHIPPED, MERGING, LOCK = ".tmp", ".quarantine", ".shipped", ".merging", ".lock"
 _HOUR = "%Y-%m-%dT%H"
 _PATH = re.compile(r"endpoint=(?P<endpoint>[^/]+)/version=(?P<version>[^/]+)/hour=(?P<hour>[^/]+)/[^/]+\.parquet")
 
@@ -76,3 +76,9 @@ def _walk(root: Path, endpoint: str) -> Iterator[Segment]:
 def endpoints(root: Path) -> list[str]:
     """The endpoints that have a log."""
     return sorted(unquote(path.name.removeprefix("endpoint=")) for path in root.glob("endpoint=*"))
+
+
+def versions(root: Path, endpoint: str) -> list[str]:
+    """The versions that an endpoint's log has."""
+    found = root.glob(f"endpoint={quote(endpoint, safe='')}/version=*")
+    return sorted(unquote(path.name.removeprefix("version=")) for path in found)

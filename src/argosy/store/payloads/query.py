@@ -10,7 +10,7 @@ import msgspec
 
 from argosy.spec.errors import ArgosyError, InvalidArgument, NotFound
 from argosy.store import duck
-from argosy.store.payloads import layout, segment
+from argosy.store.payloads import hold, layout, segment
 from argosy.store.payloads.segment import Broken
 
 _TYPES = "{'endpoint': VARCHAR, 'version': VARCHAR, 'hour': VARCHAR}"
@@ -49,26 +49,29 @@ def read(root: Path, query: Query) -> Answer:
 @contextmanager
 def sealed(root: Path, query: Query) -> Generator[tuple[Any, tuple[Broken, ...]]]:
     """A connection that has the log as `payload`, and can read nothing else; None where no file is of the time."""
+    with hold.shared(root), duck.opened() as connection:
+        yield _prepared(connection, root, query)
+
+
+def _prepared(connection: Any, root: Path, query: Query) -> tuple[Any, tuple[Broken, ...]]:
     found = layout.segments(root, query.endpoint, query.since, query.until)
     if not found and query.endpoint not in layout.endpoints(root):
         known = ", ".join(layout.endpoints(root)) or "none yet"
         raise NotFound(f"there is no payload log of '{query.endpoint}' under {root}; there are logs of {known}")
-    with duck.opened() as connection:
-        paths, broken = [root / each.key for each in found], tuple[Broken, ...]()
-        names: list[str] = []
-        if paths:
-            try:
-                names = _names(connection, paths)
-            except duck.module().Error:
-                broken = tuple(segment.quarantine(root, [each.key for each in found]))
-                paths = [path for path in paths if path.exists()]
-                names = _names(connection, paths) if paths else []
-        if not paths:
-            yield None, broken
-            return
-        duck.seal(connection, paths)
-        connection.execute(view(paths, names))
-        yield connection, broken
+    paths, broken = [root / each.key for each in found], tuple[Broken, ...]()
+    names: list[str] = []
+    if paths:
+        try:
+            names = _names(connection, paths)
+        except duck.module().Error:
+            broken = tuple(segment.quarantine(root, [each.key for each in found]))
+            paths = [path for path in paths if path.exists()]
+            names = _names(connection, paths) if paths else []
+    if not paths:
+        return None, broken
+    duck.seal(connection, paths)
+    connection.execute(view(paths, names))
+    return connection, broken
 
 
 def _names(connection: Any, paths: Sequence[Path]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from argosy.store.payloads import layout
+from argosy.store.payloads import ship
 from argosy.store.payloads.layout import Segment
 
 
@@ -48,7 +48,7 @@ def remove(root: Path, segments: Collection[Segment]) -> None:
     """Delete segments, their marks, and the folders that are empty then."""
     for segment in segments:
         (root / segment.key).unlink(missing_ok=True)
-        (root / layout.SHIPPED / segment.key).unlink(missing_ok=True)
+        ship.forget(root, segment.key)
     for folder in {(root / segment.key).parent for segment in segments}:
         for level in (folder, folder.parent, folder.parent.parent):
             with contextlib.suppress(OSError):

@@ -1,5 +1,6 @@
 """Writing and reading one segment: whole or not there, never changed afterwards, put aside when it is broken."""
 
+import contextlib
 import os
 import secrets
 import time
@@ -11,7 +12,7 @@ import msgspec
 import numpy as np
 
 from argosy.store.durable import replace, storage, sync_folder
-from argosy.store.payloads import layout
+from argosy.store.payloads import hold, layout
 from argosy.store.payloads.encode import Encoder, arrow, parquet
 from argosy.store.payloads.record import Record
 
@@ -63,9 +64,15 @@ def _put(root: Path, endpoint: str, version: str, time: int, table: Any) -> Path
     make_folder(folder, root)
     temporary = root / layout.TEMPORARY
     temporary.mkdir(exist_ok=True, mode=0o700)
-    path = folder / f"{time:019d}-{secrets.token_hex(6)}.parquet"
-    replace(path, encoded(table), temporary, mode=0o600)
+    path, data = folder / name(time), encoded(table)
+    with hold.shared(root):
+        replace(path, data, temporary, mode=0o600)
     return path
+
+
+def name(time: int) -> str:
+    """Of a file whose first row is of a time in ns since 1970; no two are alike."""
+    return f"{time:019d}-{secrets.token_hex(6)}.parquet"
 
 
 def encoded(table: Any) -> memoryview:
@@ -75,18 +82,20 @@ def encoded(table: Any) -> memoryview:
     differs in every row gets no dictionary, either.
     """
     sink = arrow().BufferOutputStream()
-    leaves = [leaf for field in table.schema for leaf in _leaves(field)]
-    floats = {path: "BYTE_STREAM_SPLIT" for path, kind in leaves if kind in ("float", "double")}
-    parquet().write_table(
-        table,
-        sink,
-        compression="zstd",
-        row_group_size=ROW_GROUP,
-        write_page_checksum=True,
-        use_dictionary=[path for path, _ in leaves if path not in floats and path not in UNLIKE],
-        column_encoding=floats,
-    )
+    parquet().write_table(table, sink, row_group_size=ROW_GROUP, **options(table.schema))
     return memoryview(sink.getvalue())
+
+
+def options(schema: Any) -> dict[str, Any]:
+    """How tables of a schema are written."""
+    leaves = [leaf for field in schema for leaf in _leaves(field)]
+    floats = {path: "BYTE_STREAM_SPLIT" for path, kind in leaves if kind in ("float", "double")}
+    return {
+        "compression": "zstd",
+        "write_page_checksum": True,
+        "use_dictionary": [path for path, _ in leaves if path not in floats and path not in UNLIKE],
+        "column_encoding": floats,
+    }
 
 
 def _leaves(field: Any) -> list[tuple[str, str]]:
@@ -134,8 +143,9 @@ def quarantine(root: Path, keys: Iterable[str], *, deep: bool = False) -> list[B
         if reason := fault(root / key, deep=deep):
             aside = root / layout.QUARANTINE / key
             make_folder(aside.parent, root)
-            os.rename(root / key, aside)
-            found.append(Broken(key, reason))
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(root / key, aside)
+                found.append(Broken(key, reason))
     return found
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from argosy.spec.errors import ArgosyError, InvalidArgument, Unavailable
-from argosy.store.durable import replace
+from argosy.store.durable import replace, sync_folder
 from argosy.store.payloads import layout
 from argosy.store.payloads.encode import arrow
 from argosy.store.payloads.layout import Segment
@@ -109,20 +109,47 @@ def shipped(root: Path) -> set[str]:
 def ship(root: Path, found: Iterable[Segment], store: ObjectStore) -> Shipped:
     """Send what has no mark yet, oldest first, and mark it after it has arrived. The first failure ends the turn.
 
-    A crash between the two sends a segment again, to the same key with the same bytes.
+    A crash between the two sends a segment again, to the same key with the same bytes: until it has arrived it is under
+    way, and stays as it is.
     """
     done = shipped(root)
     waiting = [segment for segment in sorted(found) if segment.key not in done]
     sent: list[str] = []
     for segment in waiting:
+        way = _way(root, segment.key)
+        make_folder(way.parent, root)
+        way.touch()
+        sync_folder(way.parent)
         try:
             store.put(segment.key, root / segment.key)
         except FileNotFoundError:
+            way.unlink()
             continue
         except ArgosyError as error:
             return Shipped(sent=tuple(sent), left=len(waiting) - len(sent), error=error.message)
-        mark = root / layout.SHIPPED / segment.key
-        mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        mark.touch()
+        way.replace(root / layout.SHIPPED / segment.key)
         sent.append(segment.key)
     return Shipped(sent=tuple(sent))
+
+
+def under_way(root: Path, key: str) -> bool:
+    """Whether a segment may have arrived, and may not."""
+    return _way(root, key).exists()
+
+
+def mark(root: Path, key: str) -> None:
+    """Note that the object store has the rows of a segment."""
+    path = root / layout.SHIPPED / key
+    make_folder(path.parent, root)
+    path.touch()
+    sync_folder(path.parent)
+
+
+def forget(root: Path, key: str) -> None:
+    """Take off what is noted of a segment that is gone."""
+    for path in (root / layout.SHIPPED / key, _way(root, key)):
+        path.unlink(missing_ok=True)
+
+
+def _way(root: Path, key: str) -> Path:
+    return root / layout.SHIPPED / f"{key}.way"

@@ -1,0 +1,70 @@
+"""Labels that come through the gateway, which has checked their senders' keys.
+
+They come over a Unix socket that only our user may open, and nothing but labels can be said there: so neither the
+control token nor any other secret has to be where the gateway is.
+"""
+
+import asyncio
+import logging
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from argosy.control.api import as_json, failed, no_method, no_route, read_body
+from argosy.control.feedback_api import Labels, kept
+from argosy.control.place import labels_socket
+from argosy.control.route import Services
+from argosy.control.server import Server, private
+from argosy.spec import strict
+from argosy.spec.errors import ArgosyError, Internal, Unavailable
+
+LOG = logging.getLogger(__name__)
+PATH = "/v2/models/{name}/feedback"
+AT_ONCE = 2
+"""So many write to the disk at once; where that is slow the controller has threads left."""
+WAITING = 16
+
+
+def application(services: Services) -> Starlette:
+    """Takes labels, of whoever comes."""
+    turns = asyncio.Semaphore(AT_ONCE)
+    inside = 0
+
+    async def take(request: Request) -> Response:
+        nonlocal inside
+        if inside >= AT_ONCE + WAITING:
+            return failed(Unavailable("too many labels come at once; try again", retry_after=1))
+        inside += 1
+        try:
+            labels = strict.decode(await read_body(request), Labels, "the body")
+            async with turns:
+                return as_json(await kept(services, request.path_params["name"], labels))
+        except ArgosyError as error:
+            return failed(error)
+        except Exception:
+            LOG.exception("labels could not be taken")
+            return failed(Internal("a bug where labels are taken; the controller's log has the details"))
+        finally:
+            inside -= 1
+
+    routes = [Route(PATH, take, methods=["POST"])]
+    return Starlette(routes=routes, exception_handlers={404: no_route, 405: no_method})
+
+
+class LabelServer(Server):
+    """Listens for the gateway."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(application(services))
+        self._socket = labels_socket(services.home)
+
+    def start(self) -> None:
+        """Listen at the home's socket."""
+        self.listen(private(self._socket))
+
+    async def stop(self) -> None:
+        """Answer what was asked, and listen no more."""
+        self._socket.unlink(missing_ok=True)
+        await super().stop()

@@ -1,0 +1,48 @@
+"""Labels of predictions: from callers whose key covers the endpoint to the controller, over a socket of its own."""
+
+import hashlib
+
+import msgspec
+
+from argosy.gateway import clusters
+from argosy.gateway.access_log import LUA
+from argosy.gateway.clusters import HTTP
+from argosy.gateway.forward import base_path
+from argosy.gateway.model import EndpointRoute, GatewayConfig, Upstream
+from argosy.gateway.retries import until_answered
+from argosy.gateway.xds import Resource, seconds
+from argosy.spec.limits import Limits
+
+TIMEOUT = 30.0
+LIMITS = Limits(connections=8, pending=32, requests=32)
+"""The controller has other things to do."""
+
+
+def cluster() -> tuple[str, Resource]:
+    """The controller's socket as a cluster: its name, and what `clusters.named` makes complete."""
+    resource = clusters.pool(HTTP, {**clusters.sizes(LIMITS), "max_retries": LIMITS.requests}, {})
+    digest = hashlib.sha256(msgspec.json.encode(resource, order="sorted")).hexdigest()[:10]
+    return f"@labels/{digest}", resource
+
+
+def host(config: GatewayConfig) -> tuple[Upstream, ...]:
+    """Who answers there."""
+    return (Upstream(replica="controller", http=config.labels),)
+
+
+def route(config: GatewayConfig, endpoint: EndpointRoute) -> list[Resource]:
+    """`/v2/models/NAME/feedback`, with a key also where predictions need none: labels decide what is done next. While
+    the controller starts anew a request waits; it may be told twice, which counts once.
+    """
+    if not config.labels:
+        return []
+    name, _ = cluster()
+    action: Resource = {
+        "cluster": name,
+        "timeout": seconds(TIMEOUT),
+        "retry_policy": until_answered(),
+        "idle_timeout": seconds(TIMEOUT),
+    }
+    about = {"endpoint": endpoint.endpoint, "auth": True}
+    match = {"path": f"{base_path(endpoint.endpoint)}/feedback"}
+    return [{"match": match, "route": action, "metadata": {"filter_metadata": {LUA: about}}}]

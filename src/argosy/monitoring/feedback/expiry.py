@@ -1,0 +1,47 @@
+"""What labels are let go of: those without a prediction after a while, and those of payloads that are gone. Pure.
+
+Counts of performance stay for good; they are small.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from argosy.monitoring.feedback.shelf import Manifest
+from argosy.store.payloads import layout
+
+NEAR = timedelta(days=2)
+"""Labels that are joined again are looked for among the days around a segment's."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Labels that came before `waiting` wait no more. Files of labels from before `needed`, and rows of days before it,
+    are of no payload that is left.
+    """
+
+    waiting: datetime
+    needed: datetime
+
+
+def limits(now: datetime, keep_days: float, segments: Iterable[str]) -> Limits:
+    """For a log of these segments: what it still has is needed, however old."""
+    waiting = now - timedelta(days=keep_days)
+    hours = [found.hour - NEAR for key in segments if (found := layout.parse(key))]
+    return Limits(waiting, min([waiting, *hours]))
+
+
+def labels(names: Sequence[str], needed: datetime) -> set[str]:
+    """The files of labels that go, by the time in their names."""
+    first = int(needed.timestamp() * 1e9)
+    return {name for name in names if int(name.rpartition("/")[2].partition("-")[0]) < first}
+
+
+def kept(manifest: Manifest, needed: datetime) -> Manifest:
+    """What stays of a manifest."""
+    gone, day = labels(manifest.labels, needed), needed.strftime("%Y-%m-%d")
+    return msgspec.structs.replace(
+        manifest,
+        labels=tuple(name for name in manifest.labels if name not in gone),
+        joined={each: names for each, names in manifest.joined.items() if each >= day},
+    )

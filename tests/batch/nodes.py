@@ -1,0 +1,68 @@
+"""A Ray cluster of several nodes on this machine: `python -m tests.batch.nodes CORES…`, one number for each node.
+
+Prints the address and the process ids of the nodes' raylets, then lives until its standard input is closed.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+STORE = 80 * 1024 * 1024
+
+
+class Nodes(msgspec.Struct, frozen=True):
+    """The head's address; a raylet for each node, the head's first."""
+
+    address: str
+    raylets: tuple[int, ...]
+
+    def kill(self, node: int) -> None:
+        """A node is lost: its raylet is killed, and with it all that works there."""
+        os.kill(self.raylets[node], signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def running(*cores: int, log: Path) -> Iterator[Nodes]:
+    """A cluster with a node for each number of cores."""
+    command = [sys.executable, "-m", "tests.batch.nodes", *(str(one) for one in cores)]
+    environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0"}
+    with (
+        log.open("wb") as errors,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment
+        ) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, log.read_text()
+        yield msgspec.json.decode(line, type=Nodes)
+        process.stdin.close()
+        process.wait(60)
+
+
+def main() -> None:
+    """Start, say so, wait, end."""
+    out = os.dup(1)
+    os.dup2(2, 1)
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster()
+    nodes = [
+        cluster.add_node(num_cpus=int(one), include_dashboard=False, object_store_memory=STORE) for one in sys.argv[1:]
+    ]
+    raylets = [node.all_processes["raylet"][0].process.pid for node in nodes]
+    os.write(out, json.dumps({"address": cluster.address, "raylets": raylets}).encode() + b"\n")
+    sys.stdin.buffer.read()
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""Jobs on a Ray cluster of three nodes: the same output as here, whatever is lost."""
+
+import json
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from argosy.batch.ledger import Ledger
+from argosy.batch.place import place
+from tests.batch import kit, nodes
+from tests.batch.test_driver import at_work, ended, gone, workers
+
+pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(240)]
+
+ROWS = 400
+LONG = 200
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return kit.home(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(autouse=True)
+def at_home(home, monkeypatch):
+    monkeypatch.setenv("ARGOSY_HOME", str(home.root))
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A head without cores, and two nodes with one each; SLOW is the time of a call."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLOW", "0.05")
+        with nodes.running(0, 1, 1, log=tmp_path_factory.mktemp("ray") / "log") as found:
+            yield found
+
+
+@pytest.fixture
+def data(tmp_path):
+    return kit.write(tmp_path / "data", kit.table(range(200)), kit.table(range(200, ROWS)))
+
+
+def job(data, output, *more, **environment):
+    """A job of eight fragments and small steps."""
+    fixed = ("--input", data, "--output", output, "--keep", "id", "--checkpoint", 0)
+    return kit.start("picky:1", *fixed, "--batch-size", 4, "--fragment-rows", 50, *more, **environment)
+
+
+def on_ray(cluster, data, output, *more):
+    return job(data, output, "--engine", "ray", *more, RAY_ADDRESS=cluster.address)
+
+
+def sealed(output):
+    seal = Ledger(place(str(output))).sealed()
+    assert seal is not None
+    return seal.digest
+
+
+def until(condition, timeout=90.0):
+    limit = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+
+
+def finished_here(output):
+    """Whether the rest of a job that Ray has begun, done by the local engine, gives all rows in their order."""
+    status, _, err = ended(kit.start("--output", output, "--resume", "--engine", "local"))
+    assert status == 0, err
+    return kit.ids(output) == list(range(ROWS))
+
+
+@pytest.mark.slow
+def test_a_killed_driver_takes_its_actors_along_and_either_engine_goes_on(cluster, data, tmp_path):
+    process = on_ray(cluster, data, tmp_path / "out")
+    until(lambda: kit.entries(tmp_path / "out"))
+    members = workers(process)
+    process.kill()
+    process.communicate()
+    assert gone(members, 30)
+    process = kit.start("--output", tmp_path / "out", "--resume", "--engine", "local")
+    until(lambda: len(kit.entries(tmp_path / "out")) > 3)
+    process.kill()
+    process.communicate()
+    process = kit.start("--output", tmp_path / "out", "--resume", "--engine", "ray", RAY_ADDRESS=cluster.address)
+    status, _, err = ended(process, LONG)
+    assert status == 0, err
+    assert kit.ids(tmp_path / "out") == list(range(ROWS))
+
+
+@pytest.mark.slow
+def test_a_signal_ends_it_and_says_how_to_go_on(cluster, data, tmp_path):
+    process = on_ray(cluster, data, tmp_path / "out")
+    until(lambda: kit.entries(tmp_path / "out"))
+    members = workers(process)
+    process.send_signal(signal.SIGINT)
+    status, _, err = ended(process)
+    assert status == 130
+    assert f"argosy batch run --output {tmp_path / 'out'} --resume" in err
+    assert gone(members)
+    assert finished_here(tmp_path / "out")
+
+
+@pytest.mark.slow
+def test_a_row_that_is_refused_ends_it_as_it_does_here(cluster, tmp_path):
+    data = kit.write(tmp_path / "data", kit.table([*range(122), -1]), group=50)
+    assert ended(job(data, tmp_path / "here"))[0] == 2
+    status, _, err = ended(on_ray(cluster, data, tmp_path / "there"), LONG)
+    assert status == 2
+    assert f"{data}/0.parquet, row 122: x is below 0" in err
+    assert "Traceback" not in err
+    status, _, err = ended(on_ray(cluster, data, tmp_path / "skipping", "--on-error", "skip"), LONG)
+    assert status == 0, err
+    assert kit.ids(tmp_path / "skipping") == list(range(122))
+
+
+@pytest.mark.slow
+def test_a_fragment_that_kills_every_actor_ends_the_job_with_its_name(cluster, tmp_path):
+    second = np.zeros(ROWS)
+    second[123] = 7
+    data = kit.write(tmp_path / "data", kit.table(range(ROWS), second), group=50)
+    status, _, err = ended(on_ray(cluster, data, tmp_path / "out"), LONG)
+    assert status == 1
+    assert f"{data}/0.parquet, row 120: actor after actor died" in err
+    assert f"{tmp_path}/out/_argosy/logs/ray-0.log" in err
+
+
+def test_a_lost_node_costs_no_row_and_the_output_is_that_of_the_local_engine(cluster, data, tmp_path):
+    assert ended(job(data, tmp_path / "here"))[0] == 0
+    process = on_ray(cluster, data, tmp_path / "there", "--json")
+    until(lambda: kit.entries(tmp_path / "there"))
+    at_work(tmp_path / "there", records=2)
+    cluster.kill(2)
+    status, out, err = ended(process, LONG)
+    assert status == 0, err
+    told = json.loads(out)
+    assert (told["rows"], told["out"], told["answered"]) == (ROWS, ROWS, ROWS)
+    assert kit.ids(tmp_path / "there") == list(range(ROWS))
+    assert told["seal"]["digest"] == sealed(tmp_path / "here")
+    assert kit.parts(tmp_path / "there") == kit.parts(tmp_path / "here")
+    assert all("rows" in line for line in err.splitlines()), err
+    assert "100%" in err
+    assert any(entry.attempts > 1 for entry in kit.entries(tmp_path / "there"))
+
+
+def test_a_cluster_that_is_not_there_is_said_soon(data, tmp_path):
+    begun = time.monotonic()
+    status, _, err = ended(job(data, tmp_path / "out", "--engine", "ray", RAY_ADDRESS="127.0.0.1:1"))
+    assert (status, "no Ray cluster answers at 127.0.0.1:1" in err) == (6, True)
+    assert time.monotonic() - begun < 30
+    status, _, err = ended(job(data, tmp_path / "other", "--engine", "ray", RAY_ADDRESS="ray://127.0.0.1:1"))
+    assert (status, "host:port" in err) == (2, True)
+    assert finished_here(tmp_path / "out")
+
+
+def test_without_ray_it_says_what_to_install(data, tmp_path):
+    (tmp_path / "ray.py").write_text("raise ModuleNotFoundError('no ray', name='ray')\n")
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    status, _, err = ended(job(data, tmp_path / "out", "--engine", "ray", PYTHONPATH=path))
+    assert (status, "argosy[ray]" in err) == (9, True)
