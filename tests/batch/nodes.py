@@ -6,13 +6,13 @@ Prints the address and the process ids of the nodes' raylets, then lives until i
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import psutil
 
 STORE = 80 * 1024 * 1024
 
@@ -23,9 +23,21 @@ class Nodes(msgspec.Struct, frozen=True):
     address: str
     raylets: tuple[int, ...]
 
-    def kill(self, node: int) -> None:
-        """A node is lost: its raylet is killed, and with it all that works there."""
-        os.kill(self.raylets[node], signal.SIGKILL)
+    def lose(self, node: int, folder: Path) -> bool:
+        """Kill a node with all that works there, if one of its processes has written to a file of the folder that it
+        still holds; else leave it as it is."""
+        raylet = psutil.Process(self.raylets[node])
+        processes = raylet.children(recursive=True)
+        for process in processes:
+            process.suspend()
+        held = [Path(file.path) for process in processes for file in process.open_files()]
+        if not any(path.parent == folder and path.exists() and path.stat().st_size for path in held):
+            for process in processes:
+                process.resume()
+            return False
+        for process in (raylet, *processes):
+            process.kill()
+        return True
 
 
 @contextlib.contextmanager

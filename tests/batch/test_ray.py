@@ -11,7 +11,7 @@ import pytest
 from argosy.batch.ledger import Ledger
 from argosy.batch.place import place
 from tests.batch import kit, nodes
-from tests.batch.test_driver import at_work, ended, gone, workers
+from tests.batch.test_driver import ended, gone, workers
 
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(240)]
 
@@ -132,8 +132,7 @@ def test_a_lost_node_costs_no_row_and_the_output_is_that_of_the_local_engine(clu
     assert ended(job(data, tmp_path / "here"))[0] == 0
     process = on_ray(cluster, data, tmp_path / "there", "--json")
     until(lambda: kit.entries(tmp_path / "there"))
-    at_work(tmp_path / "there", records=2)
-    cluster.kill(2)
+    until(lambda: cluster.lose(2, tmp_path / "there/_argosy/spool"))
     status, out, err = ended(process, LONG)
     assert status == 0, err
     told = json.loads(out)

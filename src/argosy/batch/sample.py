@@ -19,7 +19,7 @@ from argosy.spec.errors import InvalidArgument
 from argosy.spec.signature import Signature
 from argosy.spec.tensor import Array
 
-ROWS = 200_000
+ROWS = 50_000
 LEAST = 512
 EVERY = 8
 
