@@ -82,9 +82,11 @@ def plan(signature: Signature, schema: Any, job: BatchJob) -> Mapping:
     types: dict[str, Any] = {name: read_as(schema.field(name).type) for name in kept}
     for one in inputs:
         for name in one.columns:
-            check_type(name, schema.field(name).type, one.spec, whole=not one.stacked)
-            guess = one.spec if _loose(schema) and name not in types else None
-            types.setdefault(name, read_as(schema.field(name).type, guess))
+            kind = schema.field(name).type
+            if _loose(schema) and (name not in types or one.spec.datatype == "BYTES"):
+                kind = types[name] = read_as(kind, one.spec)
+            check_type(name, kind, one.spec, whole=not one.stacked)
+            types.setdefault(name, read_as(kind))
     pa = arrow()
     reads = pa.schema([pa.field(name, types[name]) for name in schema.names if name in types])
     if _loose(schema):

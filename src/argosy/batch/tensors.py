@@ -16,7 +16,7 @@ def read_as(kind: Any, guess: TensorSpec | None = None) -> Any:
     pa, types = arrow(), arrow().types
     if types.is_dictionary(kind):
         return kind.value_type
-    if guess is None:
+    if guess is None or types.is_struct(kind):
         return kind
     if types.is_list(kind):
         return pa.list_(read_as(kind.value_type, guess))
