@@ -1,6 +1,7 @@
 """The platform's task: a child looks, findings are written before the state, and nothing that is cut short is lost."""
 
 import asyncio
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -66,6 +67,15 @@ def written(store: Store) -> list[Finding]:
     return findings.read(store.database, "shop", ("estimate", "realised", "reconcile"), 0)
 
 
+def looking() -> list[psutil.Process]:
+    """The processes that look now."""
+    found: list[psutil.Process] = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            found += [child] if "argosy.control.quality" in child.cmdline() else []
+    return found
+
+
 async def turn(quality: Quality) -> None:
     quality._due.clear()
     await quality.turn()
@@ -103,9 +113,8 @@ async def test_a_child_that_is_killed_is_followed_by_one_that_comes_to_the_same_
     for seconds in (0.3, 1.0, 2.0):
         turning = asyncio.create_task(turn(at))
         await asyncio.sleep(seconds)
-        for child in psutil.Process().children(recursive=True):
-            if "argosy.control.quality" in child.cmdline():
-                child.kill()
+        for child in looking():
+            child.kill()
         await turning
     await turn(at)
     found = written(store)
@@ -144,7 +153,7 @@ async def test_the_child_ends_with_the_task(store, state, reports, package):
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert not [each for each in psutil.Process().children() if "argosy.control.quality" in each.cmdline()]
+    assert not looking()
 
 
 async def test_who_has_no_monitor_any_more_has_nothing_wrong(store, state, reports, version):

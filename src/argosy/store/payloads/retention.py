@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -36,7 +36,7 @@ def decide(
     removed: list[Segment] = []
     for segment in ordered:
         safe = shipped is None or segment.key in shipped
-        old = segment.end <= now - timedelta(days=days) and safe
+        old = segment.end <= now.astimezone(UTC) - timedelta(days=days) and safe
         if old or (kept > size and segment is not ordered[-1]):
             removed.append(segment)
             kept -= segment.size

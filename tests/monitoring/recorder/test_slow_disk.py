@@ -1,0 +1,60 @@
+"""A disk that takes its time costs records, which are counted, and holds up no replica."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from argosy.monitoring.recorder import book
+from argosy.monitoring.recorder.server import Server
+from argosy.monitoring.recorder.told import Kept
+from argosy.spec.payload import PayloadLog
+from argosy.spec.settings import Home
+from argosy.store.payloads import layout, segment
+from argosy.store.payloads.query import Query, read
+from tests.monitoring.recorder import shop
+from tests.monitoring.recorder.feeder import OPEN, Feeder, tell
+
+SENT, EACH = 60, 50
+
+
+async def test_a_slow_disk_costs_records_and_nobody_waits(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+):
+    home = Home(tmp_path_factory.mktemp("h")).create()
+    package = tmp_path_factory.mktemp("p") / "package"
+    shop.write(package)
+    tell(home, shop=Kept(payload=PayloadLog(flush=0.2), profiles=False))
+    real = segment.write
+
+    def slow(*arguments: Any) -> list[Path]:
+        time.sleep(1)
+        return real(*arguments)
+
+    monkeypatch.setattr(segment, "write", slow)
+    monkeypatch.setattr(book, "MOST_BYTES", 30_000)
+    server, stop = Server(home), asyncio.Event()
+    running = asyncio.create_task(server.run(stop))
+    async with asyncio.timeout(10):
+        while not (home.run / "recorder.sock").exists():
+            await asyncio.sleep(0.01)
+    feeder = await asyncio.to_thread(Feeder, home, package)
+    longest = 0.0
+    for _ in range(SENT):
+        begun = time.monotonic()
+        await asyncio.to_thread(feeder.send, EACH)
+        longest = max(longest, time.monotonic() - begun)
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(1.5)
+    stop.set()
+    await running
+    while OPEN:
+        OPEN.pop().close()
+    found = server.report
+    assert longest < 0.9
+    assert found.dropped > 0
+    assert found.records + found.dropped == SENT * EACH
+    assert len(read(home.payloads, Query(endpoint="shop")).table) == found.records
+    assert segment.quarantine(home.payloads, [each.key for each in layout.segments(home.payloads)], deep=True) == []
