@@ -67,9 +67,10 @@ def main() -> None:
     from ray.cluster_utils import Cluster
 
     cluster = Cluster()
-    nodes = [
-        cluster.add_node(num_cpus=int(one), include_dashboard=False, object_store_memory=STORE) for one in sys.argv[1:]
-    ]
+    settings = {"include_dashboard": False, "object_store_memory": STORE}
+    head, *others = (int(one) for one in sys.argv[1:])
+    nodes = [cluster.add_node(num_cpus=head, _system_config={"health_check_period_ms": 500}, **settings)]
+    nodes += [cluster.add_node(num_cpus=one, **settings) for one in others]
     raylets = [node.all_processes["raylet"][0].process.pid for node in nodes]
     os.write(out, json.dumps({"address": cluster.address, "raylets": raylets}).encode() + b"\n")
     sys.stdin.buffer.read()

@@ -3,12 +3,12 @@
 import pytest
 
 from argosy.batch.answerer import Begun, Starting
-from argosy.batch.cluster import STARTS, Watch, fitted, places
+from argosy.batch.cluster import STARTS, Watch, fitted, places, reach
 from argosy.batch.deal import LIVES
 from argosy.batch.sizes import Sizes
 from argosy.batch.spool import Tally
 from argosy.batch.wire import Reached, Ready
-from argosy.spec.errors import Internal, InvalidArgument
+from argosy.spec.errors import Internal, InvalidArgument, Unavailable
 from tests.batch import kit
 
 ACTORS = 3
@@ -68,3 +68,14 @@ def test_a_model_that_kills_who_loads_it_is_noticed(watch):
         watch.note(Starting())
     with pytest.raises(Internal, match="before they had loaded the model"):
         watch.note(Starting())
+
+
+@pytest.mark.parametrize("address", ["ray://127.0.0.1:10001", "head", "head:", ":6379"])
+def test_an_address_is_a_host_and_a_port(address):
+    with pytest.raises(InvalidArgument, match="host:port"):
+        reach(address)
+
+
+def test_an_address_where_nobody_listens_is_said():
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1, the RAY_ADDRESS: Connection refused"):
+        reach("127.0.0.1:1")

@@ -35,23 +35,27 @@ from argosy.engines.base import require
 from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, NotFound, Unavailable
 
 STARTS = 10
-"""Actors in a row that may die before one is ready."""
+"""Actors that may die before one is ready."""
 ROOM = 300.0
 """Seconds that the cluster has to find a place for the first actor."""
 ANSWER = 5.0
 """Seconds that the address of a cluster has to answer."""
+GRACE = 10.0
+"""Seconds to leave the cluster."""
 TICK = 0.2
 
 _TOLD = msgspec.json.Decoder(Done | Failed)
 
 
 class Watch:
-    """What actors said: passed on to the driver, and watched for fragments and models that kill who takes them."""
+    """What so many actors said: passed on to the driver, and watched for fragments and models that kill who takes
+    them."""
 
-    def __init__(self, plan: Plan, channel: Channel) -> None:
+    def __init__(self, plan: Plan, channel: Channel, actors: int) -> None:
         self._fragments = plan.fragments()
         self._channel = channel
         self._begun: dict[int, tuple[int, int]] = {}
+        self._actors = actors
         self._unready = 0
         self.started = False
 
@@ -61,7 +65,7 @@ class Watch:
             case Starting():
                 self.started = True
                 self._unready += 1
-                if self._unready > STARTS:
+                if self._unready > self._actors + STARTS:
                     raise Internal(f"{STARTS} actors in a row died before they had loaded the model")
             case Begun(number, tally):
                 rows, times = self._begun.get(number, (-1, 0))
@@ -109,6 +113,7 @@ def run(plan: Plan, package: Path, wanted: Sizes, channel: Channel, over: thread
     with _joined(ray):
         cpus = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
         sizes = fitted(wanted, plan.job.threads, cpus)
+        actors = min(sizes.workers, len(numbers))
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=False
         )
@@ -118,20 +123,16 @@ def run(plan: Plan, package: Path, wanted: Sizes, channel: Channel, over: thread
             ray.data.from_items([{"number": number} for number in numbers], override_num_blocks=len(numbers))
             .map_batches(
                 Answerer,
-                fn_constructor_args=(
-                    msgspec.json.encode(plan), [needed], [notes], sizes.batch_size, sizes.threads,
-                ),
+                fn_constructor_args=(msgspec.json.encode(plan), [needed], [notes], sizes.batch_size, sizes.threads),
                 batch_size=1,
-                compute=ray.data.ActorPoolStrategy(
-                    size=min(sizes.workers, len(numbers)), max_tasks_in_flight_per_actor=1
-                ),
+                compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=1),
                 num_cpus=sizes.threads,
             )
             .iter_rows()
-        )  # fmt: skip
+        )
         told: queue.SimpleQueue[bytes | BaseException | None] = queue.SimpleQueue()
         threading.Thread(target=_listen, args=(answered, told), name="answers", daemon=True).start()
-        _tell(ray, notes, told, Watch(plan, channel), channel, over)
+        _tell(ray, notes, told, Watch(plan, channel, actors), channel, over)
 
 
 def _listen(answered: Any, told: "queue.SimpleQueue[bytes | BaseException | None]") -> None:
@@ -181,7 +182,7 @@ def _joined(ray: Any) -> Generator[None]:
     address = os.environ.get("RAY_ADDRESS", "")
     settings: dict[str, Any] = {"log_to_driver": True}
     if address and address != "auto":
-        _reach(address)
+        reach(address)
     try:
         ray.init(address="auto", **settings)
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -195,7 +196,7 @@ def _joined(ray: Any) -> Generator[None]:
         ray.shutdown()
 
 
-def _reach(address: str) -> None:
+def reach(address: str) -> None:
     """Raise Unavailable soon where nobody listens: Ray itself tries for minutes."""
     host, _, port = address.rpartition(":")
     if "/" in address or not host or not port.isdecimal():
@@ -215,10 +216,13 @@ def main() -> int:
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--batch-size", type=int, required=True)
     parser.add_argument("--checkpoint", type=float, required=True)
+    parser.add_argument("--address", default="")
     parser.add_argument("--channel", type=int, required=True)
     options = parser.parse_args()
     os.set_inheritable(options.channel, False)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if options.address:
+        os.environ["RAY_ADDRESS"] = options.address
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     channel, over = Channel(socket.socket(fileno=options.channel), worker=True), threading.Event()
     threading.Thread(target=_until_told, args=(channel, over), name="orders", daemon=True).start()
@@ -245,10 +249,6 @@ def _until_told(channel: Channel, over: threading.Event) -> None:
     over.set()
     time.sleep(GRACE)
     os._exit(1)
-
-
-GRACE = 10.0
-"""Seconds to leave the cluster."""
 
 
 if __name__ == "__main__":

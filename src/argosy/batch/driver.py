@@ -1,11 +1,13 @@
 """The driver of a job: one process that plans, deals fragments to workers, and seals what they have done."""
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -158,6 +160,7 @@ class Driver:
         command = ["-m", "argosy.batch.cluster", "--output", self.ledger.output.url, "--package", str(self.package)]
         command += ["--workers", str(job.workers), "--threads", str(sizes.threads)]
         command += ["--batch-size", str(sizes.batch_size), "--checkpoint", str(job.checkpoint)]
+        command += ["--address", _joined()]
         with Crew(command, self.stage.root / "logs", sizes.threads, name="ray") as crew, display:
             self._crew = crew
             foreman = crew.start()
@@ -167,7 +170,6 @@ class Driver:
                 display.show(self._meter.view(self._actors))
             crew.stop()
             crew.bury(foreman, patience=GRACE)
-            display.show(self._meter.view(self._actors))
         if self._failed is not None:
             raise self._failed
 
@@ -266,3 +268,9 @@ class Driver:
         seal = self.ledger.seal(self.plan, entries)
         self.stage.clear()
         return seal
+
+
+def _joined() -> str:
+    """The Ray cluster that this process has joined by itself, as a notebook may; empty without."""
+    ray: Any = sys.modules.get("ray")
+    return str(ray.get_runtime_context().gcs_address) if ray is not None and ray.is_initialized() else ""
