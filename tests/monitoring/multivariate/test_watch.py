@@ -3,8 +3,10 @@ import math
 import numpy as np
 import pytest
 
-from argosy.monitoring.multivariate.measure import Measured
+from argosy.monitoring.multivariate.measure import Measured, measure
+from argosy.monitoring.multivariate.table import Pair, Sides
 from argosy.monitoring.multivariate.watch import Method, State, calibrated, look
+from tests.monitoring.multivariate.worlds import butterfly
 
 
 def one(p: float, effect: float = 0.9, subject: str = "domain classifier") -> Measured:
@@ -60,3 +62,24 @@ def test_a_comparison_that_could_not_be_made_stays_as_it_was():
     assert after.methods["a"] == state.methods["a"]
     verdicts, after = look([], State(), 2160.0)
     assert (verdicts, after) == ((), State())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_whole_rows_keep_the_budget_against_a_sample_of_all_that_came_before():
+    """Three streams of 200 looks: at a run length of 50, four false alarms in each are within the budget."""
+    alarms = 0
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        pool, draws, state = np.empty((0, 3)), np.empty(0), State()
+        for at in range(200):
+            window = butterfly(rng, 100)
+            if len(pool):
+                before = {name for name, each in state.methods.items() if each.drifted}
+                compared = measure(Sides(Pair(("a", "b", "c"), pool, window), {}, {}, None), seed=at)
+                verdicts, state = look(compared, state, 50.0)
+                alarms += any(each.drifted and each.measured.subject not in before for each in verdicts)
+            pool, draws = np.concatenate([pool, window]), np.concatenate([draws, rng.random(100)])
+            kept = np.argsort(draws)[:2000]
+            pool, draws = pool[kept], draws[kept]
+    assert alarms <= 12
