@@ -92,6 +92,18 @@ def test_a_killed_driver_takes_its_actors_along_and_either_engine_goes_on(cluste
 
 
 @pytest.mark.slow
+def test_the_end_of_the_process_beside_ray_is_said(cluster, data, tmp_path):
+    process = on_ray(cluster, data, tmp_path / "out")
+    until(lambda: kit.entries(tmp_path / "out"))
+    (beside,) = workers(process)
+    beside.kill()
+    status, _, err = ended(process)
+    assert status == 6
+    assert "was ended by SIGKILL" in err
+    assert finished_here(tmp_path / "out")
+
+
+@pytest.mark.slow
 def test_a_signal_ends_it_and_says_how_to_go_on(cluster, data, tmp_path):
     process = on_ray(cluster, data, tmp_path / "out")
     until(lambda: kit.entries(tmp_path / "out"))

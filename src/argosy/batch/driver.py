@@ -164,12 +164,14 @@ class Driver:
         with Crew(command, self.stage.root / "logs", sizes.threads, name="ray") as crew, display:
             self._crew = crew
             foreman = crew.start()
+            member = crew.members[foreman]
             while len(self._entries) < len(self.fragments) and not self._ending:
                 for _, message in crew.heard(TICK):
-                    self._told_by_ray(crew.members[foreman], message)
+                    self._told_by_ray(member, message)
                 display.show(self._meter.view(self._actors))
             crew.stop()
-            crew.bury(foreman, patience=GRACE)
+            if foreman in crew.members:
+                crew.bury(foreman, patience=GRACE)
         if self._failed is not None:
             raise self._failed
 
@@ -186,8 +188,9 @@ class Driver:
             case Failed(code, text):
                 more = f". Look at {foreman.log}" if code == "internal" else ""
                 self._failed = self._failed or table()[code](text + more)
-            case None if not self._ending:
-                self._failed = Unavailable(
+            case None if foreman.pid in self._crew.members:
+                self._crew.bury(foreman.pid)
+                self._failed = self._failed or Unavailable(
                     f"the process that works with Ray {foreman.ended()}. Look at {foreman.log}; go on with --resume"
                 )
             case _:
