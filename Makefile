@@ -31,7 +31,7 @@ bench: $(VENV)/.dev apt
 
 # The figures that only long runs can show: about two hours. All run; the missed ones are named at the end.
 PROOFS := guard autoscale "kills --rounds 1000" "rollouts --rollouts 200" "rollouts --rollouts 50 --kills" bad step \
-  payload performance shifts drift streamdrift feedback slo "batch --kills 1000" batchmemory
+  payload performance shifts drift streamdrift feedback slo "batch --kills 1000" batchmemory batchspeed batchbeside
 
 prove: $(VENV)/.dev
 	@missed=; for proof in $(PROOFS); do $(BIN)/python -m prove.$$proof || missed="$$missed, $$proof"; done; \
