@@ -35,7 +35,7 @@ def test_every_command_has_help_with_an_example(run, name):
     assert result.exit_code == 0, result.stderr
     assert "Example:" in result.stdout
     assert f"argosy {name}" in result.stdout
-    assert "--debug" in result.stdout or name in ("keys", "rollout", "simulate", "feedback", "export")
+    assert "--debug" in result.stdout or name in ("keys", "rollout", "simulate", "feedback", "export", "batch")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

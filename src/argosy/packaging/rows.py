@@ -139,7 +139,8 @@ def number(value: Any) -> float | int:
         return value.strip().lower() == "true"
     if isinstance(value, bytes | str):
         text = value.decode() if isinstance(value, bytes) else value
-        return int(text) if text.strip().lstrip("+-").isdecimal() and len(text) < 20 else float(text)
+        whole = int(text) if text.strip().lstrip("+-").isdecimal() and len(text) <= 20 else None
+        return whole if whole is not None and -(2**63) <= whole < 2**64 else float(text)
     return value
 
 
