@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := sklearn lightgbm xgboost mlflow parquet monitoring sketches onnx postgres tracing batch ray demo
 
-.PHONY: demo demo-drift test check bench prove fuzz slow setup apt proto lock clean
+.PHONY: demo demo-drift test coverage check bench prove fuzz slow setup apt proto lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/argosy demo $(ARGS)
@@ -15,8 +15,12 @@ demo-drift: $(VENV)/.dev
 
 # Tests with real servers share two cores: what fails gets one second chance, alone.
 test: $(VENV)/.dev apt check
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS) || \
+	$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS) || \
 	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(ARGS)
+
+# Apart from the tests, whose every process it slows down by a half.
+coverage: $(VENV)/.dev apt
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
 	@$(BIN)/coverage report --format=total --fail-under=90 >/dev/null || { echo "coverage is below 90 %"; exit 1; }
 
 check: $(VENV)/.dev
