@@ -207,7 +207,7 @@ def main() -> int:
         small = models.digits(work)
         lines += case("digits", small.path, small.row, 8_000_000 // part, SECONDS / part, work)
         large = models.minilm(envs.site("models"))
-        lines += case("minilm", large.path, large.row, 4_000 // part, SECONDS / part, work)
+        lines += case("minilm", large.path, large.row, 2_000 // part, SECONDS / part, work)
     if not options.quick:
         put(DOCUMENT, BEGIN, END, "\n".join(lines))
     shares = [float(line.split("**")[1]) for line in lines if "**" in line]
