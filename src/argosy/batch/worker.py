@@ -17,6 +17,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from argosy.batch.idle import follow
 from argosy.batch.ledger import Ledger
 from argosy.batch.place import place
 from argosy.batch.sample import reference
@@ -77,6 +78,7 @@ def main() -> int:
     parser.add_argument("--checkpoint", type=float, required=True)
     parser.add_argument("--channel", type=int, required=True)
     options = parser.parse_args()
+    follow()
     os.set_inheritable(options.channel, False)
     worker = Worker(Channel(socket.socket(fileno=options.channel), worker=True))
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -4,7 +4,6 @@ A run that is begun again goes on where the one before it was.
 """
 
 import contextlib
-import os
 import sys
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from argosy.batch.idle import idle
 from argosy.control.jobs.folder import Folder, Progress, Result
 from argosy.spec.errors import ArgosyError, Internal
 
@@ -59,18 +59,6 @@ class Teller:
         self._lines.__exit__(kind, error, trace)
         if self._last is not None:
             self._tell(self._last)
-
-
-def idle() -> None:
-    """Take only what nobody else wants of the processor. Children do the same.
-
-    On Linux by SCHED_IDLE: whoever else wakes on the core runs at once (sched(7)).
-    """
-    with contextlib.suppress(OSError):
-        os.nice(19)
-    if hasattr(os, "SCHED_IDLE"):
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def main(path: Path) -> int:
