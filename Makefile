@@ -15,12 +15,12 @@ demo-drift: $(VENV)/.dev
 
 # Tests with real servers share two cores: what fails gets one second chance, alone.
 test: $(VENV)/.dev apt check
-	$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS) || \
+	$(BIN)/python -m pytest -n 4 --dist loadgroup $(ARGS) || \
 	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(ARGS)
 
 # Apart from the tests, whose every process it slows down by a half.
 coverage: $(VENV)/.dev apt
-	$(BIN)/python -m pytest -n 3 --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
 	@$(BIN)/coverage report --format=total --fail-under=90 >/dev/null || { echo "coverage is below 90 %"; exit 1; }
 
 check: $(VENV)/.dev
