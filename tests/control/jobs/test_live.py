@@ -43,7 +43,7 @@ def ask(home: Home, *words: str) -> str:
 def test_a_job_outlives_its_controller_and_its_own_death(home: Home, rows: Path, start: Callable[..., Up]):
     platform = start().ready()
     out = home.root / "out"
-    settings = ["--fragment-rows", "20000", "--batch-size", "64", "--checkpoint", "0.05", "--workers", "1"]
+    settings = ["--fragment-rows", "20000", "--batch-size", "8", "--checkpoint", "0.05", "--workers", "1"]
     ask(home, "submit", "digits:1", "--input", str(rows), "-o", str(out), "--keep", "id", "--name", "one", *settings)
     until(lambda: list(out.glob("*.parquet")))
     platform.kill()
