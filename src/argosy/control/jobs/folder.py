@@ -66,9 +66,7 @@ class Folder:
 
     def tell(self, progress: Progress) -> None:
         """Say how far it is."""
-        fresh = self.path / "progress.fresh"
-        fresh.write_bytes(msgspec.json.encode(progress))
-        fresh.replace(self.path / "progress.json")
+        durable.say(self.path / "progress.json", msgspec.json.encode(progress))
 
     def end(self, result: Result) -> None:
         """Say how it ended. Raises StorageFull."""

@@ -87,11 +87,13 @@ class Jobs:
     async def step(self) -> None:
         """One look. What is decided is written before it is done. Raises Unavailable, StorageFull."""
         declared, runs = await asyncio.to_thread(self._read)
-        for run in [run for run in runs if run.state == "running"]:
+        running = [run for run in runs if run.state == "running"]
+        for run in running:
             await self._watch(run, declared[run.job])
         submissions = {name: _submission(job) for name, job in declared.items() if job.next is not None}
         schedules = {name: (each.schedule, each.timezone) for name, each in submissions.items()}
-        declared, runs = await asyncio.to_thread(self._read)
+        if running:
+            declared, runs = await asyncio.to_thread(self._read)
         for decision in plan.plan(declared.values(), schedules, runs, self._clock(), self._parallel):
             if isinstance(decision, plan.Due):
                 if not decision.queue:
