@@ -99,10 +99,13 @@ def _target(port: int, path: str, headers: dict[str, str]) -> list[str]:
 
 def open_loop(
     port: int, path: str, body: bytes, headers: dict[str, str], rate: float, seconds: float,
-    cores: tuple[int, ...] = CLIENT_CORES,
+    cores: tuple[int, ...] = CLIENT_CORES, *, apart: bool = False,
 ) -> Load:  # fmt: skip
-    """Requests at seeded Poisson times, whatever the server does; latency counts from the intended time."""
-    arguments = ["--rate", str(rate), *_target(port, path, headers)]
+    """Requests at seeded Poisson times, whatever the server does; latency counts from the intended time.
+
+    `apart`: the client needs no core of its own, and waits for nobody.
+    """
+    arguments = ["--rate", str(rate), *_target(port, path, headers), *(["--apart"] if apart else [])]
     return _module("bench.openloop", arguments, body, cores, seconds)
 
 

@@ -1,10 +1,14 @@
 """An open-loop HTTP client that spins on one core: requests leave at their times, whether or not answers have come.
 
+`--apart` is for a client that shares all cores with what it measures: it sleeps until something is due, and then runs
+before everybody else (SCHED_FIFO), as if it were on another machine.
+
 Latency counts from the intended time, so a stalled server is charged for every request that it made wait
 (no coordinated omission). No asyncio: its timers have a granularity of a millisecond, more than what is measured.
 """
 
 import argparse
+import os
 import random
 import select
 import socket
@@ -39,8 +43,8 @@ def message_length(buffer: bytes | bytearray) -> int | None:
 class Client:
     """A pool of keep-alive connections, one request in flight on each; grows up to `limit`."""
 
-    def __init__(self, port: int, request: bytes, limit: int = 512):
-        self.port, self.request, self.limit = port, request, limit
+    def __init__(self, port: int, request: bytes, limit: int = 512, *, sleeps: bool = False):
+        self.port, self.request, self.limit, self.sleeps = port, request, limit, sleeps
         self.epoll = select.epoll()
         self.sockets: dict[int, socket.socket] = {}
         self.buffers: dict[int, bytearray] = {}
@@ -107,6 +111,9 @@ class Client:
                 behind.append(start + waiting.popleft())
             while behind and self.send(behind[0]):
                 behind.popleft()
+            if self.sleeps:
+                next_due = start + waiting[0] if waiting else now + patience
+                select.select([self.epoll], [], [], max(0.0, next_due - time.perf_counter()))
             self.receive()
             if now - start > times[-1] + patience:
                 self.errors += len(behind) + len(self.due)
@@ -133,8 +140,11 @@ def request(a: argparse.Namespace) -> bytes:
 def main() -> None:
     options = parser()
     options.add_argument("--rate", type=float, required=True)
+    options.add_argument("--apart", action="store_true")
     a = options.parse_args()
-    client = Client(a.port, request(a))
+    if a.apart:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    client = Client(a.port, request(a), sleeps=a.apart)
     for _ in range(8):
         client.connect()
     client.run(schedule(min(a.rate, 500), 1.0, seed=1))

@@ -1,15 +1,26 @@
 """Working only on what nobody else wants of the processor.
 
 On Linux by SCHED_IDLE: whoever else wakes on the core runs at once. Where the kernel groups processes by session
-(autogroup, sched(7)), policy and niceness hold within a session alone, so that the session's own share is lowered, too.
+(autogroup, sched(7)), that holds within a session alone. There a cgroup that is idle as a whole (`cpu.idle`) takes the
+job, if this process may make one; else the session's own share is lowered, which is less: somebody who wakes then waits
+for the end of the job's time slice.
+
+Even so the scheduler since Linux 6.6 (EEVDF) owes an idle process its minute share, and pays it in whole ticks of up to
+4 ms, for which others wait. A process that computes therefore asks again and again whether somebody waits.
 """
 
 import contextlib
+import ctypes
 import os
+import signal
+import sys
 from pathlib import Path
 
 AUTOGROUP = Path("/proc/self/autogroup")
 NICEST = 19
+GROUP = "argosy-idle"
+YIELD = 0.0003
+"""Seconds after which who waits for the processor gets it."""
 
 
 def idle() -> None:
@@ -19,15 +30,58 @@ def idle() -> None:
     if hasattr(os, "SCHED_IDLE"):
         with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    _lower()
+    if AUTOGROUP.exists():
+        _join()
+        _lower()
 
 
 def follow() -> None:
-    """In a session of one's own: be idle where the process that began it was."""
+    """In a process that computes, in a session of its own: be idle where the process that began it was."""
     if hasattr(os, "SCHED_IDLE") and os.sched_getscheduler(0) == os.SCHED_IDLE:
         _lower()
+        _yield()
+
+
+def _yield() -> None:
+    """Let the main thread call `sched_yield` at every beat of a timer, within a call of the engine, too: the handler is
+    C's own function, as Python's run between two of its instructions only."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        libc.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
+        libc.signal(signal.SIGALRM, ctypes.cast(libc.sched_yield, ctypes.c_void_p))
+        signal.setitimer(signal.ITIMER_REAL, YIELD, YIELD)
 
 
 def _lower() -> None:
     with contextlib.suppress(OSError):
         AUTOGROUP.write_text(str(NICEST))
+
+
+def _join() -> None:
+    with contextlib.suppress(OSError):
+        own = root(Path("/proc/self/cgroup").read_text(), Path("/proc/self/mountinfo").read_text())
+        if own is None:
+            return
+        group = own / GROUP
+        group.mkdir(exist_ok=True)
+        (group / "cpu.idle").write_text("1")
+        (group / "cgroup.procs").write_text(str(os.getpid()))
+
+
+def root(cgroup: str, mounts: str) -> Path | None:
+    """The folder of the root cgroup that shares out the processor, by /proc/self/cgroup and /proc/self/mountinfo.
+
+    None where it is not mounted whole, or this process is below it: sessions then do not matter. Version 1 has
+    hierarchies by controller, version 2 one for all (`cgroup2`).
+    """
+    lines = [line.split(":", 2) for line in cgroup.splitlines()]
+    kinds = {"cgroup" for _, controllers, path in lines if path == "/" and "cpu" in controllers.split(",")}
+    if not any("cpu" in controllers.split(",") for _, controllers, _ in lines):
+        kinds = {"cgroup2" for number, _, path in lines if path == "/" and number == "0"}
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        mounted, where = before.split()[3:5]
+        kind, _, options = after.split()[:3]
+        if kind in kinds and mounted == "/" and (kind == "cgroup2" or "cpu" in options.split(",")):
+            return Path(where)
+    return None

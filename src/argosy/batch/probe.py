@@ -17,6 +17,7 @@ import numpy as np
 import psutil
 
 from argosy.batch import columns
+from argosy.batch.idle import follow
 from argosy.batch.ledger import Ledger
 from argosy.batch.place import place
 from argosy.batch.plan import Plan
@@ -105,6 +106,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--batch-size", type=int, required=True)
     options = parser.parse_args()
+    follow()
     plan = Ledger(place(options.output)).plan()
     if plan is None:
         sys.exit(f"no job was begun in {options.output}")
