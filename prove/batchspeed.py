@@ -1,10 +1,14 @@
-"""`python -m prove.batchspeed`: batch beside the bare engine and beside Ray Data, on the same rows and cores.
+"""`python -m prove.batchspeed`: batch beside the bare engine, a bare script and Ray Data, on the same rows and cores.
 
-- loop: a process for each core calls the engine again and again on rows that lie in memory, in its best batch size.
+- loop: a process for each core calls the engine again and again on the same rows, which never leave the processor's
+  cache, in its best batch size. Nothing is read and nothing written.
+- script: the least that reads the files, calls the engine and writes files of the same kind, a process for each core
+  and as many files for each: no ledger, no digests, nothing durable, nothing that could be resumed.
 - argosy: `argosy.batch` from files to files. `steady` leaves out planning, starting and loading, `whole` nothing.
 - ray: Ray Data's read_parquet → map_batches with an actor for each core → write_parquet, the cluster started before.
 
-Run it alone on the machine: everything is measured in wall time. `--quick` is a short version.
+Run it alone on the machine: everything is measured in wall time. The files lie in memory (/dev/shm), as a disk would be
+slower than all of them. `--quick` is a short version.
 """
 
 import argparse
@@ -15,12 +19,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from sklearn.datasets import load_digits
 
 from argosy.batch.progress import Silent, View
 from argosy.client.batch import run
@@ -32,9 +38,12 @@ from prove.document import put
 
 DOCUMENT = Path("docs/batch.md")
 BEGIN, END = "<!-- batchspeed -->", "<!-- /batchspeed -->"
+MEMORY = Path("/dev/shm")
 GOAL = 0.90
 SIZES = {"digits": (256, 1024, 4096, 16384), "minilm": (8, 16, 32, 64)}
 SECONDS = 5.0
+
+FILES = 4
 
 Tensors = dict[str, np.ndarray]
 
@@ -74,31 +83,86 @@ def loop_process(path: str, seconds: str, size: str) -> None:
     print(engineloop.rows_per_second(models.session(Path(path)), row, int(size), float(seconds)))
 
 
-def table(row: Tensors, rows: int) -> pa.Table:
-    """So many rows, each input a list of fixed length."""
+def table(samples: Tensors, rows: int) -> pa.Table:
+    """So many rows, the samples again and again, each input a list of fixed length."""
     columns = {}
-    for name, array in row.items():
-        values = np.broadcast_to(array.reshape(-1), (rows, array.size)).reshape(-1)
-        columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(values), array.size)
+    for name, array in samples.items():
+        values = np.resize(array.reshape(len(array), -1), (rows, array[0].size))
+        columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
     return pa.table(columns | {"id": np.arange(rows)})
 
 
-def written(data: pa.Table, folder: Path, kind: str, files: int = 4) -> Path:
-    """The rows as files of a kind."""
+def written(data: pa.Table, folder: Path, kind: str, times: int) -> Path:
+    """The rows as files of a kind, each of them there under several names."""
     folder.mkdir()
-    step = -(-data.num_rows // files)
-    for place in range(files):
-        piece = data.slice(place * step, step)
+    step = -(-data.num_rows // FILES)
+    for place in range(FILES):
+        piece, path = data.slice(place * step, step), folder / f"{place}-0.{kind}"
         if kind == "parquet":
-            pq.write_table(piece, folder / f"{place}.parquet", row_group_size=65_536)
+            pq.write_table(piece, path, row_group_size=65_536)
         else:
-            with pa.OSFile(str(folder / f"{place}.arrow"), "wb") as out, pa.ipc.new_file(out, piece.schema) as file:
+            with pa.OSFile(str(path), "wb") as out, pa.ipc.new_file(out, piece.schema) as file:
                 file.write_table(piece, max_chunksize=16_384)
+        for other in range(1, times):
+            (folder / f"{place}-{other}.{kind}").hardlink_to(path)
     return folder
 
 
-def argosy(package: Path, source: Path, out: Path, kind: str, size: int, rows: int) -> tuple[float, float]:
-    """Rows a second, (steady, whole)."""
+def script(path: Path, source: Path, out: Path, size: int, rows: int) -> float:
+    """Rows a second of all processes of the bare script together."""
+    out.mkdir()
+    command = [sys.executable, "-m", "prove.batchspeed", "--script", str(path), str(source), str(out), str(size)]
+    running = [subprocess.Popen([*command, str(core)], stdout=subprocess.PIPE, text=True) for core in range(cores())]
+    seconds = max(float(each.communicate()[0]) for each in running)
+    shutil.rmtree(out)
+    return rows / seconds
+
+
+def script_process(path: str, source: str, out: str, size: str, core: str) -> None:
+    """One process of `script`; prints its seconds with the engine loaded."""
+    session = models.session(Path(path))
+    names = [each.name for each in session.get_outputs()]
+    given = [each.name for each in session.get_inputs()]
+    files = sorted(Path(source).iterdir())[int(core) :: cores()]
+    begun = time.perf_counter()
+    for file in files:
+        writer = None
+        for batch in batches(file, int(size)):
+            feeds = {name: batch.column(name).flatten().to_numpy().reshape(batch.num_rows, -1) for name in given}
+            answers = [column(array) for array in session.run(names, feeds)]
+            answer = pa.RecordBatch.from_arrays([batch.column("id"), *answers], ["id", *names])
+            if writer is None:
+                target = str(Path(out) / f"{core}-{file.name}")
+                make = pq.ParquetWriter if file.suffix == ".parquet" else pa.ipc.new_file
+                writer = make(target, answer.schema)
+            writer.write_batch(answer)
+        if writer is not None:
+            writer.close()
+    print(time.perf_counter() - begun)
+
+
+def batches(file: Path, size: int) -> Iterator[pa.RecordBatch]:
+    """The rows of a file, so many at once."""
+    if file.suffix == ".parquet":
+        yield from pq.ParquetFile(file).iter_batches(batch_size=size, use_threads=False)
+        return
+    with pa.memory_map(str(file)) as mapped:
+        reader = pa.ipc.open_file(mapped)
+        for number in range(reader.num_record_batches):
+            batch = reader.get_batch(number)
+            yield from (batch.slice(start, size) for start in range(0, batch.num_rows, size))
+
+
+def column(array: np.ndarray) -> pa.Array:
+    """An output as a column, further axes as lists."""
+    values = pa.array(array.reshape(-1))
+    for size in reversed(array.shape[1:]):
+        values = pa.FixedSizeListArray.from_arrays(values, size)
+    return values
+
+
+def argosy(package: Path, source: Path, out: Path, kind: str, rows: int) -> tuple[float, float]:
+    """Rows a second, (steady, whole). The size of a call is what the probe finds."""
     course, begun = Course(), time.perf_counter()
     given = {
         "model": str(package),
@@ -106,11 +170,9 @@ def argosy(package: Path, source: Path, out: Path, kind: str, size: int, rows: i
         "output": str(out),
         "format": kind,
         "keep": ["id"],
-        "batch_size": size,
         "workers": cores(),
         "threads": 1,
-        "fragment_rows": max(size, rows // 64),
-        "checkpoint": 0.2,
+        "fragment_rows": min(262_144, rows // 16),
     }
     result = run(given, resume=False, display=course)
     whole = time.perf_counter() - begun
@@ -158,20 +220,38 @@ def ray_process(path: str, source: str, out: str, size: str) -> None:
     print(time.perf_counter() - begun)
 
 
-def case(name: str, path: Path, row: Tensors, rows: int, seconds: float, work: Path) -> list[str]:
+class Case(NamedTuple):
+    """A model, the rows it is asked (`row` in the loop, `samples` in files), how many of them are written, and under
+    how many names each file of a kind is there."""
+
+    name: str
+    path: Path
+    row: Tensors
+    samples: Tensors
+    rows: int
+    times: dict[str, int]
+
+
+def case(given: Case, seconds: float, work: Path) -> list[str]:
     """The lines of the table for one model; prints as it goes."""
+    name, path = given.name, given.path
     sample = work / f"{name}.npz"
-    np.savez(sample, **{key: np.repeat(array, 32, axis=0) for key, array in row.items()})
+    np.savez(sample, **{key: np.resize(array, (64, *array.shape[1:])) for key, array in given.samples.items()})
     located = locate(path, PushOptions(sample=sample))
-    data, lines = table(row, rows), []
-    bare, size = loop(name, path, row, seconds)
-    for kind in ("arrow", "parquet"):
-        source = written(data, work / f"{name}-{kind}", kind)
-        steady, whole = argosy(located.folder, source, work / "out", kind, size, rows)
-        peer = ray(path, source, work / "ray", size, rows) if kind == "parquet" else None
-        share = f"{steady / bare:.3f}"
-        cells = [name, kind, f"{rows:,}", f"{size}", f"{bare:,.0f}", f"{steady:,.0f}", f"**{share}**", f"{whole:,.0f}"]
-        lines.append(f"| {' | '.join([*cells, f'{peer:,.0f}' if peer else ''])} |")
+    data, lines = table(given.samples, given.rows), []
+    bare, size = loop(name, path, given.row, seconds)
+    for kind, times in given.times.items():
+        source, rows = written(data, work / f"{name}-{kind}", kind, times), given.rows * times
+        least = script(path, source, work / "script", size, rows)
+        steady, whole = argosy(located.folder, source, work / "out", kind, rows)
+        peer = None
+        if kind == "parquet":
+            few = written(data, work / f"{name}-few", kind, 1)
+            peer = ray(path, few, work / "ray", size, given.rows)
+            shutil.rmtree(few)
+        cells = [name, kind, f"{rows:,}", f"{size}", f"{bare:,.0f}", f"{least:,.0f}", f"{steady:,.0f}"]
+        cells += [f"**{steady / bare:.3f}**", f"{steady / least:.3f}", f"{whole:,.0f}", f"{peer:,.0f}" if peer else ""]
+        lines.append(f"| {' | '.join(cells)} |")
         print(lines[-1], flush=True)
         shutil.rmtree(source)
     located.release()
@@ -183,31 +263,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--loop", nargs=3)
+    parser.add_argument("--script", nargs=5)
     parser.add_argument("--ray", nargs=4)
     options = parser.parse_args()
-    if options.loop or options.ray:
-        loop_process(*options.loop) if options.loop else ray_process(*options.ray)
-        return 0
-    head = [
-        "model",
-        "files",
-        "rows",
-        "rows a call",
-        "loop, rows/s",
-        "argosy, rows/s",
-        "share",
-        "whole",
-        "Ray Data, rows/s",
-    ]
-    lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+    for one, process in ((options.loop, loop_process), (options.script, script_process), (options.ray, ray_process)):
+        if one:
+            process(*one)
+            return 0
+    head = "model, files, rows, rows a call, loop (rows/s), script, argosy, of the loop, of the script, whole, Ray Data"
+    lines = [f"| {' | '.join(head.split(', '))} |", f"|{' --- |' * len(head.split(', '))}"]
     print("\n".join(lines), flush=True)
     part = 8 if options.quick else 1
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
         work = Path(folder)
-        small = models.digits(work)
-        lines += case("digits", small.path, small.row, 8_000_000 // part, SECONDS / part, work)
-        large = models.minilm(envs.site("models"))
-        lines += case("minilm", large.path, large.row, 2_000 // part, SECONDS / part, work)
+        small, large = models.digits(work), models.minilm(envs.site("models"))
+        images = {"X": load_digits().data.astype(np.float32)}
+        digits = Case("digits", small.path, small.row, images, 4_000_000 // part, {"arrow": 10, "parquet": 4})
+        minilm = Case("minilm", large.path, large.row, large.row, 2_000 // part, {"arrow": 1, "parquet": 1})
+        for given in (digits, minilm):
+            lines += case(given, SECONDS / part, work)
     if not options.quick:
         put(DOCUMENT, BEGIN, END, "\n".join(lines))
     shares = [float(line.split("**")[1]) for line in lines if "**" in line]

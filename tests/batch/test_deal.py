@@ -10,7 +10,7 @@ from argosy.batch.deal import KILLED, LIVES
 def test_what_came_back_goes_first():
     hand = deal.dealt([4, 5, 6])
     first, hand = deal.give(hand, 1)
-    _, hand = deal.died(deal.reached(hand, 1, 0), 1, killed=False)
+    _, hand = deal.died(deal.reached(hand, 1, 4, 0), 1, killed=False)
     again, hand = deal.give(hand, 2)
     assert (first, again, hand.waiting) == (4, 4, 2)
 
@@ -22,9 +22,9 @@ def deaths(*kinds, rows=lambda worker: 7):
     for worker, kind in enumerate(kinds):
         _, hand = deal.give(hand, worker)
         if (at := rows(worker)) is not None:
-            hand = deal.reached(hand, worker, at)
+            hand = deal.reached(hand, worker, 0, at)
         blamed, hand = deal.died(hand, worker, killed=kind == "k")
-        found.append(blamed)
+        found.append(blamed and blamed.number)
     return found
 
 
@@ -46,29 +46,81 @@ def test_who_dies_before_it_has_begun_blames_nothing():
     assert deaths(*"c" * 20, rows=lambda worker: None) == [None] * 20
 
 
-@given(st.integers(1, 12), st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["work", "die", "finish"]))))
+def test_who_has_answered_a_fragment_gets_another_before_its_entry_is_there():
+    _, hand = deal.give(deal.dealt([4, 5, 6]), 1)
+    assert not deal.free(hand, 1)
+    hand = deal.answered(hand, 1, 4)
+    assert deal.free(hand, 1)
+    _, hand = deal.give(hand, 1)
+    assert not deal.free(hand, 1)
+    hand = deal.finished(hand, 1, 4)
+    assert [one.number for one in hand.held[1]] == [5]
+    _, hand = deal.died(deal.reached(deal.answered(hand, 1, 5), 1, 5, 0), 1, killed=True)
+    assert deal.give(hand, 2)[0] == 5
+
+
+def crash(hand, worker, *, at):
+    """A worker answers a fragment, is given a further one if it may be, gets to row `at` of it, and dies."""
+    first, hand = deal.give(hand, worker)
+    hand = deal.answered(deal.reached(hand, worker, first, 9), worker, first)
+    if deal.free(hand, worker):
+        second, hand = deal.give(hand, worker)
+        if second is not None:
+            hand = deal.reached(hand, worker, second, at)
+    return deal.died(hand, worker, killed=False)
+
+
+def test_a_fragment_that_kills_when_it_is_written_is_told_from_the_one_after_it():
+    hand, found = deal.dealt([0, 1]), []
+    for worker in range(10):
+        if hand.again[:1] == (1,):
+            _, hand = deal.give(hand, worker)
+            hand = deal.finished(deal.reached(hand, worker, 1, 9), worker, 1)
+        blamed, hand = crash(hand, worker, at=worker)
+        found.append(blamed and blamed.number)
+    assert found[:LIVES] == [None] * (LIVES - 1) + [0]
+
+
+def test_a_fragment_that_somebody_died_at_is_done_alone():
+    _, hand = crash(deal.dealt([0, 1, 2]), 1, at=3)
+    number, hand = deal.give(hand, 2)
+    hand = deal.answered(hand, 2, number)
+    assert number == 0
+    assert not deal.free(hand, 2)
+    assert deal.free(deal.finished(hand, 2, 0), 2)
+
+
+EVENTS = st.tuples(st.integers(0, 3), st.sampled_from(["work", "die", "answer", "finish"]))
+
+
+@given(st.integers(1, 12), st.lists(EVENTS))
 def test_every_fragment_is_done_once_whoever_dies(count, events):
     hand, done, place = deal.dealt(range(count)), [], dict.fromkeys(range(4), 0)
     fresh = iter(range(4, 10_000))
     names = {slot: slot for slot in range(4)}
-    for slot, what in [*events, *[(0, "finish")] * (count + 1), *[(slot, "finish") for slot in (1, 2, 3)] * 2]:
+    ends = [(0, "finish")] * (count + 8) + [(slot, "finish") for slot in (1, 2, 3)] * 12
+    for slot, what in [*events, *ends, *ends[:count]]:
         worker = names[slot]
-        if worker not in hand.held:
+        if deal.free(hand, worker):
             _, hand = deal.give(hand, worker)
-        if worker not in hand.held:
+        held = hand.held.get(worker, ())
+        if not held:
             continue
         place[slot] += 1
         if what == "work":
-            hand = deal.reached(hand, worker, place[slot])
+            hand = deal.reached(hand, worker, held[-1].number, place[slot])
+        elif what == "answer":
+            hand = deal.answered(hand, worker, held[-1].number)
         elif what == "finish":
-            done.append(hand.held[worker].number)
-            hand = deal.finished(hand, worker)
+            done.append(held[0].number)
+            hand = deal.finished(hand, worker, held[0].number)
         else:
             _, hand = deal.died(hand, worker, killed=False)
             names[slot] = next(fresh)
     while not hand.done:
-        _, hand = deal.give(hand, 0) if 0 not in hand.held else (None, hand)
+        _, hand = deal.give(hand, 0) if deal.free(hand, 0) else (None, hand)
         for worker, held in list(hand.held.items()):
-            done.append(held.number)
-            hand = deal.finished(hand, worker)
+            for one in held:
+                done.append(one.number)
+                hand = deal.finished(hand, worker, one.number)
     assert sorted(done) == list(range(count))

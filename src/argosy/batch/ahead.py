@@ -1,13 +1,15 @@
 """Reading ahead: another thread takes from a source while this one works at what came before."""
 
-import queue
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from types import TracebackType
 from typing import Generic, TypeVar
 
+from argosy.batch.pipe import Pipe
+
 T = TypeVar("T")
+
+TICK = 0.5
 
 
 class _End:
@@ -25,7 +27,7 @@ class Ahead(Generic[T]):
 
     def __init__(self, source: Iterator[T], depth: int = 3) -> None:
         self._source = source
-        self._queue: queue.Queue[T | _End] = queue.Queue(depth)
+        self._pipe: Pipe[T | _End] = Pipe(depth)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._fill, name="read ahead", daemon=True)
 
@@ -44,10 +46,8 @@ class Ahead(Generic[T]):
         self._put(end)
 
     def _put(self, item: "T | _End") -> None:
-        while not self._ended.is_set():
-            with suppress(queue.Full):
-                self._queue.put(item, timeout=0.5)
-                return
+        while not self._ended.is_set() and not self._pipe.put(item, TICK):
+            pass
 
     def __enter__(self) -> Iterator[T]:
         self._thread.start()
@@ -55,7 +55,9 @@ class Ahead(Generic[T]):
 
     def _items(self) -> Iterator[T]:
         while True:
-            item = self._queue.get()
+            item = self._pipe.get(TICK)
+            if item is None:
+                continue
             if isinstance(item, _End):
                 if item.error is not None:
                     raise item.error
@@ -66,7 +68,6 @@ class Ahead(Generic[T]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
-        with suppress(queue.Empty):
-            while True:
-                self._queue.get_nowait()
+        while self._pipe.get(0) is not None:
+            pass
         self._thread.join()

@@ -11,10 +11,12 @@ KILLED = 10
 
 
 class Held(msgspec.Struct, frozen=True):
-    """What a worker is at: the fragment, and how many of its rows are safe; -1 before it has begun."""
+    """What a worker is at: the fragment, and how many of its rows are safe; -1 before it has begun. Once all are
+    `answered` it takes no more than writing them."""
 
     number: int
     rows: int = -1
+    answered: bool = False
 
 
 class Death(msgspec.Struct, frozen=True):
@@ -26,12 +28,15 @@ class Death(msgspec.Struct, frozen=True):
 
 
 class Hand(msgspec.Struct, frozen=True):
-    """What is not done. `todo` in order, of which `dealt` were given out; `again` came back from workers that died."""
+    """What is not done. `todo` in order, of which `dealt` were given out; `again` came back from workers that died.
+
+    A worker holds one fragment at least, and further ones before it that are answered.
+    """
 
     todo: tuple[int, ...]
     dealt: int = 0
     again: tuple[int, ...] = ()
-    held: Mapping[int, Held] = {}
+    held: Mapping[int, tuple[Held, ...]] = {}
     deaths: Mapping[int, Death] = {}
 
     @property
@@ -50,48 +55,70 @@ def dealt(todo: Sequence[int]) -> Hand:
     return Hand(tuple(todo))
 
 
+def free(hand: Hand, worker: int) -> bool:
+    """Whether a worker can do with another fragment: none is before it that has rows to answer, or that somebody died
+    at, which is done alone."""
+    return all(one.answered and one.number not in hand.deaths for one in hand.held.get(worker, ()))
+
+
 def give(hand: Hand, worker: int) -> tuple[int | None, Hand]:
-    """The next fragment for a worker that has none: first what came back. None: nothing waits."""
+    """The next fragment for a worker that is free: first what came back. None: nothing waits."""
     if hand.again:
         number, hand = hand.again[0], msgspec.structs.replace(hand, again=hand.again[1:])
     elif hand.dealt < len(hand.todo):
         number, hand = hand.todo[hand.dealt], msgspec.structs.replace(hand, dealt=hand.dealt + 1)
     else:
         return None, hand
-    return number, msgspec.structs.replace(hand, held={**hand.held, worker: Held(number)})
+    return number, _holding(hand, worker, (*hand.held.get(worker, ()), Held(number)))
 
 
-def reached(hand: Hand, worker: int, rows: int) -> Hand:
-    """A worker has so many rows of its fragment safe."""
-    return msgspec.structs.replace(hand, held={**hand.held, worker: Held(hand.held[worker].number, rows)})
+def reached(hand: Hand, worker: int, number: int, rows: int) -> Hand:
+    """A worker has so many rows of a fragment safe."""
+    return _changed(hand, worker, number, rows=rows)
 
 
-def finished(hand: Hand, worker: int) -> Hand:
+def answered(hand: Hand, worker: int, number: int) -> Hand:
+    """A worker has answered all rows of a fragment."""
+    return _changed(hand, worker, number, answered=True)
+
+
+def finished(hand: Hand, worker: int, number: int) -> Hand:
     """A worker's fragment has its entry."""
-    number = hand.held[worker].number
-    held = {one: what for one, what in hand.held.items() if one != worker}
+    left = tuple(one for one in hand.held.get(worker, ()) if one.number != number)
     deaths = {one: death for one, death in hand.deaths.items() if one != number}
-    return msgspec.structs.replace(hand, held=held, deaths=deaths)
+    return msgspec.structs.replace(_holding(hand, worker, left), deaths=deaths)
 
 
-def died(hand: Hand, worker: int, *, killed: bool) -> tuple[int | None, Hand]:
-    """A worker is gone, `killed` by SIGKILL or else; what it held is given to another. The number of the fragment that
-    is to blame, or None.
+def died(hand: Hand, worker: int, *, killed: bool) -> tuple[Held | None, Hand]:
+    """A worker is gone, `killed` by SIGKILL or else; what it held is given to others. The fragment that is to blame and
+    where it was, or None.
 
     Only deaths at the same row, one after the other, speak against a fragment, and a kill speaks less than a crash:
     it may have come from outside.
     """
-    if worker not in hand.held:
-        return None, hand
-    at = hand.held[worker]
-    held = {one: what for one, what in hand.held.items() if one != worker}
-    hand = msgspec.structs.replace(hand, held=held, again=(*hand.again, at.number))
-    if at.rows < 0:
-        return None, hand
-    before = hand.deaths.get(at.number)
-    if before is None or before.rows != at.rows:
-        before = Death(at.rows)
-    death = Death(at.rows, before.crashed + (not killed), before.killed + killed)
-    hand = msgspec.structs.replace(hand, deaths={**hand.deaths, at.number: death})
-    blamed = death.crashed >= LIVES or death.crashed + death.killed >= KILLED
-    return (at.number if blamed else None), hand
+    held = hand.held.get(worker, ())
+    hand = msgspec.structs.replace(_holding(hand, worker, ()), again=(*hand.again, *(one.number for one in held)))
+    blamed: Held | None = None
+    for at in held:
+        if at.rows < 0:
+            continue
+        before = hand.deaths.get(at.number)
+        if before is None or before.rows != at.rows:
+            before = Death(at.rows)
+        death = Death(at.rows, before.crashed + (not killed), before.killed + killed)
+        hand = msgspec.structs.replace(hand, deaths={**hand.deaths, at.number: death})
+        if death.crashed >= LIVES or death.crashed + death.killed >= KILLED:
+            blamed = at
+    return blamed, hand
+
+
+def _holding(hand: Hand, worker: int, held: tuple[Held, ...]) -> Hand:
+    others = {one: what for one, what in hand.held.items() if one != worker}
+    return msgspec.structs.replace(hand, held=others | ({worker: held} if held else {}))
+
+
+def _changed(hand: Hand, worker: int, number: int, **change: int) -> Hand:
+    held = hand.held.get(worker, ())
+    return _holding(
+        hand, worker, tuple(msgspec.structs.replace(one, **change) if one.number == number else one for one in held)
+    )

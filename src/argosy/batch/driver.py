@@ -20,7 +20,7 @@ from argosy.batch.plan import Plan
 from argosy.batch.progress import Display, Meter
 from argosy.batch.sizes import Sizes, usual
 from argosy.batch.stage import Stage, check
-from argosy.batch.wire import Do, Done, Failed, Message, Reached, Ready
+from argosy.batch.wire import Answered, Do, Done, Failed, Message, Reached, Ready
 from argosy.spec.batch import cores
 from argosy.spec.errors import ArgosyError, Conflict, Internal, Unavailable, table
 
@@ -218,10 +218,12 @@ class Driver:
                 self._unready = 0
                 self.difference = max(self.difference, difference)
             case Reached(number, tally):
-                self._hand = deal.reached(self._hand, worker, tally.rows)
+                self._hand = deal.reached(self._hand, worker, number, tally.rows)
                 self._meter.reached(number, tally.rows)
+            case Answered(number):
+                self._hand = deal.answered(self._hand, worker, number)
             case Done(entry):
-                self._hand = deal.finished(self._hand, worker)
+                self._hand = deal.finished(self._hand, worker, entry.number)
                 self._entries[entry.number] = entry
                 self._meter.done(entry.number, entry.rows)
             case Failed(code, text):
@@ -230,23 +232,23 @@ class Driver:
                 raise Internal(f"a worker said what no worker says: {message}")
 
     def _deal(self) -> None:
-        """Work for everybody who is ready and has none, as long as there is any."""
+        """Work for everybody who is ready and free, as long as there is any."""
         for worker, member in self._crew.members.items():
-            if member.ready and worker not in self._hand.held:
+            if member.ready and deal.free(self._hand, worker):
                 number, self._hand = deal.give(self._hand, worker)
                 if number is not None:
                     self._crew.send(worker, Do(number))
 
     def _died(self, worker: int) -> None:
         """A worker is gone: others go on with what it had, unless what it had is what kills."""
-        at = self._hand.held.get(worker)
         member = self._crew.bury(worker)
         killer, self._hand = deal.died(self._hand, worker, killed=member.killed)
         if self._ending:
             return
-        if killer is not None and at is not None:
+        if killer is not None:
+            where = self.fragments[killer.number].where(killer.rows)
             self._failed = Internal(
-                f"{self.fragments[killer].where(at.rows)}: worker after worker died at the rows from there on; "
+                f"{where}: worker after worker died at the rows from there on; "
                 f"the last {member.ended()}. Look at {member.log}, or take these rows out of the input"
             )
         if not member.ready:

@@ -30,7 +30,7 @@ from argosy.spec.batch import BatchJob, cores
 from argosy.spec.errors import ArgosyError
 from argosy.spec.tensor import Array
 
-SIZES = (64, 256, 1024, 4096, 16384)
+SIZES = (8, 64, 256, 1024, 4096, 16384)
 SECONDS = 0.25
 """For one size; a call that takes longer ends the row of sizes."""
 PATIENCE = 120.0

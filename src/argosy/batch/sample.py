@@ -2,8 +2,8 @@
 
     OUTPUT/_argosy/profiles/ID     the profile of the rows of one fragment that were looked at
 
-Every eighth call of the engine is looked at until a fragment has its share of `ROWS`, so that the whole costs no more
-than a second or two, however large the job is.
+Every eighth call of the engine is looked at until a fragment has its share of `ROWS`; of many fragments only some have
+one. So the whole costs no more than a second or two, however large the job is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ class Sample:
 
     def __init__(self, where: Layout | None, signature: Signature, version: str, share: int) -> None:
         self._outputs = [spec.name for spec in signature.outputs]
-        self._recorder = Recorder(where, version) if where is not None else None
+        self._recorder = Recorder(where, version) if where is not None and share else None
         self._left, self._calls = share, 0
 
     def see(self, feeds: Mapping[str, Array], outputs: Sequence[Array]) -> None:
@@ -52,9 +52,10 @@ class Sample:
             _folder(output).join(fragment).put(profile.encode(found))
 
 
-def share(fragments: int) -> int:
-    """How many rows of each fragment are looked at."""
-    return max(LEAST, ROWS // max(fragments, 1))
+def share(number: int, fragments: int) -> int:
+    """How many rows of a fragment are looked at: of every n-th as many, so that they are `LEAST` each or more."""
+    every = -(-fragments * LEAST // ROWS)
+    return every * ROWS // fragments if number % every == 0 else 0
 
 
 def reference(package: Package) -> Layout | None:

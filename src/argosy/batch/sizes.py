@@ -13,6 +13,9 @@ BATCH = 1024
 NEAR = 0.97
 """A size this near to the best is as good: the smaller one needs less memory and loses less to a kill."""
 
+CALL = 0.0001
+"""Seconds that a call costs beside the engine's own: its rows are cut off, mapped, counted and passed on."""
+
 SHARED = 0.9
 """What a process keeps of its speed beside others on the same machine: caches and memory are shared."""
 
@@ -29,11 +32,16 @@ class Sizes(msgspec.Struct, frozen=True):
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """One process with so many `threads` answered so many rows a second, in calls of `batch_size`."""
+    """One engine with so many `threads` answered so many rows a second, in calls of `batch_size`."""
 
     threads: int
     batch_size: int
     rate: float
+
+    @property
+    def promised(self) -> float:
+        """Rows a second of a worker."""
+        return self.batch_size / (self.batch_size / self.rate + CALL)
 
 
 class Probed(msgspec.Struct, frozen=True):
@@ -57,12 +65,12 @@ def choose(job: BatchJob, probed: Probed, cores: int) -> Sizes:
         found = [each for each in probed.measured if each.threads == threads]
         one = _size(found)
         workers = job.workers or max(1, min(cores // threads, room))
-        promised = one.rate * (1 + (workers - 1) * SHARED)
+        promised = one.promised * (1 + (workers - 1) * SHARED)
         if promised > best[0]:
             best = (promised, Sizes(workers, threads, one.batch_size))
     return best[1]
 
 
 def _size(found: Sequence[Measured]) -> Measured:
-    top = max(each.rate for each in found)
-    return min((each for each in found if each.rate >= NEAR * top), key=lambda each: each.batch_size)
+    top = max(each.promised for each in found)
+    return min((each for each in found if each.promised >= NEAR * top), key=lambda each: each.batch_size)

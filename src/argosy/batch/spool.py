@@ -68,7 +68,7 @@ class _Said(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Spool:
-    """The spool of one fragment, held by one process at a time. Made by `with`.
+    """The spool of one fragment, held by one process at a time, from `open` to `close` or by `with`.
 
     Raises Conflict where another process holds it for longer than it may need for its last batch.
     """
@@ -78,15 +78,25 @@ class Spool:
         self.last = Record(Tally(), attempt=0)
         self._patience = patience
         self._fd = -1
-        self._size = 0
+        self.size = 0
 
-    def __enter__(self) -> "Spool":
+    def open(self) -> "Spool":
+        """Take it, and cut off what a kill has left at its end; `last` and `size` say what is in it."""
         with storage(self.path):
             self._fd = self._hold()
-        for record, end in self._scan():
-            self.last, self._size = Record(record.tally, attempt=record.attempt), end
-        os.ftruncate(self._fd, self._size)
+        for record, end in self._scan(None):
+            self.last, self.size = Record(record.tally, attempt=record.attempt), end
+        os.ftruncate(self._fd, self.size)
         return self
+
+    def close(self) -> None:
+        """Let go of it, unless that was done."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
+
+    def __enter__(self) -> "Spool":
+        return self.open()
 
     def _hold(self) -> int:
         """The file, locked, and still the one with this name: who finishes a fragment removes it."""
@@ -120,19 +130,19 @@ class Spool:
         length = sum(sizes[0]) + sum(sizes[1])
         pieces.insert(0, _HEAD.pack(len(said), length, crc))
         with storage(self.path):
-            os.lseek(self._fd, self._size, os.SEEK_SET)
+            os.lseek(self._fd, self.size, os.SEEK_SET)
             for piece in (b"".join(pieces),) if length < _JOINED else pieces:
                 write_all(self._fd, piece)
-        self._size += _HEAD.size + len(said) + length
+        self.size += _HEAD.size + len(said) + length
         self.last = Record(record.tally, attempt=record.attempt)
 
-    def records(self) -> Iterator[Record]:
-        """All of them, in order, one in memory at a time."""
-        for record, _ in self._scan():
+    def records(self, limit: int | None = None) -> Iterator[Record]:
+        """All of them, or those of the first `limit` bytes, in order, one in memory at a time."""
+        for record, _ in self._scan(limit):
             yield record
 
-    def _scan(self) -> Iterator[tuple[Record, int]]:
-        place, size = 0, os.fstat(self._fd).st_size
+    def _scan(self, limit: int | None) -> Iterator[tuple[Record, int]]:
+        place, size = 0, os.fstat(self._fd).st_size if limit is None else limit
         while place + _HEAD.size <= size:
             first, rest, crc = _HEAD.unpack(os.pread(self._fd, _HEAD.size, place))
             length = first + rest
@@ -151,7 +161,7 @@ class Spool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._fd)
+        self.close()
 
 
 def _record(said: memoryview, blobs: memoryview) -> Record:

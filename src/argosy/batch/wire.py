@@ -1,6 +1,7 @@
 """What a driver and its workers tell each other: one JSON message a line, over a pair of sockets."""
 
 import socket
+import threading
 from collections.abc import Iterator
 
 import msgspec
@@ -36,6 +37,12 @@ class Reached(Message, frozen=True, tag="reached"):
     tally: Tally
 
 
+class Answered(Message, frozen=True, tag="answered"):
+    """All rows of a fragment are answered; its entry will come, and there is time for another."""
+
+    number: int
+
+
 class Done(Message, frozen=True, tag="done"):
     """A fragment has its entry."""
 
@@ -50,7 +57,7 @@ class Failed(Message, frozen=True, tag="failed"):
 
 
 _TO_WORKER = msgspec.json.Decoder(Do | Stop)
-_TO_DRIVER = msgspec.json.Decoder(Ready | Reached | Done | Failed)
+_TO_DRIVER = msgspec.json.Decoder(Ready | Reached | Answered | Done | Failed)
 
 
 class Channel:
@@ -60,11 +67,13 @@ class Channel:
         self.socket = end
         self._decoder = _TO_WORKER if worker else _TO_DRIVER
         self._rest = b""
+        self._sending = threading.Lock()
 
     def send(self, message: Message) -> bool:
-        """Send a message. False: the other end is gone."""
+        """Send a message; any thread may. False: the other end is gone."""
         try:
-            self.socket.sendall(msgspec.json.encode(message) + b"\n")
+            with self._sending:
+                self.socket.sendall(msgspec.json.encode(message) + b"\n")
         except OSError:
             return False
         return True

@@ -1,27 +1,23 @@
 """One fragment, from its rows to its entry in the ledger. Local workers and Ray's actors alike go this way."""
 
-import shutil
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
-import msgspec
-
-from argosy.batch import columns, rows, stage
+from argosy.batch import columns, rows
 from argosy.batch.ahead import Ahead
-from argosy.batch.fragment import Fragment, Part
-from argosy.batch.ledger import FOLDER, Entry, Ledger
+from argosy.batch.delivery import Delivery, Desk, Last
+from argosy.batch.fragment import Fragment
+from argosy.batch.ledger import Entry, Ledger
 from argosy.batch.place import place
 from argosy.batch.plan import Plan
 from argosy.batch.sample import Sample, share
-from argosy.batch.sink import partition, sink
-from argosy.batch.source import source
+from argosy.batch.source import in_memory, source
 from argosy.batch.spool import Blob, Record, Spool, Tally
 from argosy.batch.stage import Stage
-from argosy.engines.base import Engine, require
+from argosy.engines.base import Engine
 from argosy.profiles.layout import Layout
-from argosy.spec.batch import Format
 from argosy.spec.errors import Conflict
 
 HELD = 64 * 1024 * 1024
@@ -48,9 +44,14 @@ class Bench:
         first = plan.files[0]
         self.mapping = columns.plan(engine.signature, source(first.format).schema(first), plan.job)
 
-    def sample(self) -> Sample:
+    @property
+    def desk(self) -> Desk:
+        """What a delivery needs to know of the job."""
+        return Desk(self.plan, self.mapping, self.ledger, self.stage)
+
+    def sample(self, number: int) -> Sample:
         """What one fragment's rows are looked at with."""
-        return Sample(self._where, self.engine.signature, self.plan.model.ref, share(len(self.fragments)))
+        return Sample(self._where, self.engine.signature, self.plan.model.ref, share(number, len(self.fragments)))
 
     def run(self, number: int, told: Told, stopping: Callable[[], bool]) -> Entry | None:
         """Do the fragment of this number, or what is left of it; None if it was told to stop before the end.
@@ -59,29 +60,47 @@ class Bench:
         not answered, StorageFull, and what the place of the output raises. What was answered is kept, whatever it
         raises.
         """
-        fragment = self.fragments[number]
-        name = fragment.id(self.recipe)
-        with Spool(self.stage.spool(name)) as spool:
+        found = self.answer(number, told, stopping)
+        return found.entry() if isinstance(found, Delivery) else found
+
+    def answer(
+        self,
+        number: int,
+        told: Told,
+        stopping: Callable[[], bool],
+        ended: Callable[[Entry | BaseException], None] = lambda _: None,
+    ) -> Delivery | Entry | None:
+        """The first part of `run`: the rows are answered, and the rest goes on in a thread, which calls `ended`.
+
+        The entry where the fragment was done before.
+        """
+        name = self.fragments[number].id(self.recipe)
+        spool = Spool(self.stage.spool(name)).open()
+        with ExitStack() as stack:
+            stack.callback(spool.close)
             entry = self.ledger.entry(name)
-            if entry is None:
-                work = _Work(self, fragment, spool, told)
-                if not work.answer(stopping):
-                    return None
-                written = work.written(number, name)
-                work.sample.keep(self.ledger.output, name)
-                entry = self.ledger.commit(written)
-            self.stage.settle(entry)
-            spool.remove()
-        return entry
+            if entry is not None:
+                self.stage.settle(entry)
+                spool.remove()
+                return entry
+            delivery = Delivery(self.desk, number, name, spool, ended)
+            stack.callback(delivery.abandon)
+            last = _Work(self, number, spool, delivery, told).answer(stopping)
+            if last is None:
+                return None
+            delivery.end(last)
+            stack.pop_all()
+            return delivery
 
 
 class _Work:
     """A fragment under way."""
 
-    def __init__(self, bench: Bench, fragment: Fragment, spool: Spool, told: Told) -> None:
-        self.bench, self.fragment, self.spool, self.told = bench, fragment, spool, told
+    def __init__(self, bench: Bench, number: int, spool: Spool, delivery: Delivery, told: Told) -> None:
+        self.bench, self.fragment = bench, bench.fragments[number]
+        self.spool, self.delivery, self.told = spool, delivery, told
         self.mapping = bench.mapping
-        self.sample = bench.sample()
+        self.sample = bench.sample(number)
         self.tally = spool.last.tally
         self.attempt = spool.last.attempt + 1
         self.begun = time.monotonic()
@@ -90,20 +109,20 @@ class _Work:
         self.held = 0
         self.due = self.begun + bench.plan.job.checkpoint
 
-    def answer(self, stopping: Callable[[], bool]) -> bool:
-        """Answer the rows that no earlier attempt has answered. False: told to stop first."""
+    def answer(self, stopping: Callable[[], bool]) -> Last | None:
+        """Answer the rows that no earlier attempt has answered. None: told to stop first."""
         bench, fragment, job = self.bench, self.fragment, self.bench.plan.job
         _unchanged(fragment)
         self.told(self.tally)
         reading = source(fragment.file.format).read(fragment, self.tally.rows, bench.batch_size, self.mapping.reads)
-        with Ahead(reading) as batches:
+        with nullcontext(reading) if in_memory(fragment.file) else Ahead(reading) as batches:
             for batch in batches:
                 self._take(rows.answer(batch, self._respond, job.on_error, fragment, self.tally.rows))
                 if stopping():
                     self._checkpoint()
-                    return False
+                    return None
         _unchanged(fragment)
-        return True
+        return Last(self.tally, self.rejects, self.sample, self.attempt, self.begun)
 
     def _respond(self, batch: Any) -> Any:
         feeds = self.mapping.feeds(batch)
@@ -112,6 +131,8 @@ class _Work:
         return self.mapping.rows(batch, outputs)
 
     def _take(self, found: rows.Answers) -> None:
+        for batch in found.out:
+            self.delivery.add(batch)
         self.out += found.out
         self.rejects += found.rejects
         self.tally = self.tally.plus(found.tally)
@@ -127,67 +148,9 @@ class _Work:
         self.due = time.monotonic() + self.bench.plan.job.checkpoint
         self.told(self.tally)
 
-    def written(self, number: int, name: str) -> Entry:
-        """Write the files of the fragment, durable but not yet under their names, and say what is in them."""
-        bench, job = self.bench, self.bench.plan.job
-        shutil.rmtree(bench.stage.folder(name), ignore_errors=True)
-        parts: tuple[Part, ...] = ()
-        rejects: Part | None = None
-        if self.tally.out and job.partition:
-            folder, file = bench.stage.folder(name), stage.name(number, name, job.format)
-            parts = partition.write(
-                self._answers(), self.mapping.schema, folder, file, job.partition, job.format, bench.plan.metadata
-            )
-        elif self.tally.out:
-            parts = (
-                self._file(
-                    name, stage.name(number, name, job.format), job.format, self.mapping.schema, self._answers()
-                ),
-            )
-        if self.tally.quarantined:
-            path, schema = (
-                f"{FOLDER}/quarantine/{stage.name(number, name, 'parquet')}",
-                rows.rejected(self.mapping.reads),
-            )
-            rejects = self._file(name, path, "parquet", schema, self._rejects(schema))
-        bench.stage.deliver(name, (*parts, rejects) if rejects else parts)
-        return Entry(
-            fragment=name,
-            number=number,
-            rows=self.tally.rows,
-            out=self.tally.out,
-            skipped=self.tally.skipped,
-            quarantined=self.tally.quarantined,
-            parts=parts,
-            rejects=rejects,
-            seconds=round(time.monotonic() - self.begun, 3),
-            attempts=self.attempt,
-        )
-
-    def _file(self, fragment: str, name: str, format: Format, schema: Any, batches: Iterator[Any]) -> Part:
-        path: Path = self.bench.stage.folder(fragment) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = sink(format).write(batches, schema, path, self.bench.plan.metadata)
-        return msgspec.structs.replace(part, name=name)
-
-    def _answers(self) -> Iterator[Any]:
-        for record in self.spool.records():
-            yield from (_unpacked(data, self.mapping.schema) for data in record.out)
-        yield from self.out
-
-    def _rejects(self, schema: Any) -> Iterator[Any]:
-        for record in self.spool.records():
-            yield from (_unpacked(data, schema) for data in record.rejects)
-        yield from self.rejects
-
 
 def _packed(batch: Any) -> Blob:
     return memoryview(batch.serialize())
-
-
-def _unpacked(data: Blob, schema: Any) -> Any:
-    pa: Any = require("pyarrow", "batch", "Batch")
-    return pa.ipc.read_record_batch(pa.py_buffer(data), schema)
 
 
 def _unchanged(fragment: Fragment) -> None:

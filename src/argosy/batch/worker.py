@@ -5,6 +5,7 @@ after the rows that its engine has.
 """
 
 import argparse
+import gc
 import os
 import queue
 import signal
@@ -17,12 +18,14 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from argosy.batch.behind import Abandoned
+from argosy.batch.delivery import Delivery
 from argosy.batch.idle import follow
-from argosy.batch.ledger import Ledger
+from argosy.batch.ledger import Entry, Ledger
 from argosy.batch.place import place
 from argosy.batch.sample import reference
 from argosy.batch.spool import Tally
-from argosy.batch.wire import Channel, Do, Done, Failed, Reached, Ready
+from argosy.batch.wire import Answered, Channel, Do, Done, Failed, Reached, Ready
 from argosy.batch.work import Bench
 from argosy.packaging.load import load
 from argosy.packaging.package import open_package
@@ -36,6 +39,7 @@ class Worker:
         self.channel = channel
         self.stopping = threading.Event()
         self._orders: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._failed: BaseException | None = None
 
     def listen(self) -> None:
         """In a thread: take orders until told to stop, or until nobody is there to give any."""
@@ -58,11 +62,30 @@ class Worker:
         plan = replace(plan, job=replace(plan.job, output=output, checkpoint=checkpoint))
         model = load(open_package(package), threads=threads)
         bench = Bench(plan, model.engine, batch_size, reference(model.package))
+        gc.freeze()
         self.channel.send(Ready(model.max_difference))
+        behind: Delivery | None = None
         while (number := self._orders.get()) is not None and not self.stopping.is_set():
-            entry = bench.run(number, partial(self._reached, number), self.stopping.is_set)
-            if entry is not None:
-                self.channel.send(Done(entry))
+            found = bench.answer(number, partial(self._reached, number), self.stopping.is_set, self._ended)
+            if isinstance(found, Entry):
+                self.channel.send(Done(found))
+            elif found is not None:
+                self.channel.send(Answered(number))
+                if behind is not None:
+                    behind.entry()
+                behind = found
+        if behind is not None:
+            behind.entry()
+        if self._failed is not None:
+            raise self._failed
+
+    def _ended(self, outcome: Entry | BaseException) -> None:
+        """In the thread that wrote a fragment. What went wrong there ends the worker."""
+        if isinstance(outcome, Entry):
+            self.channel.send(Done(outcome))
+        elif not isinstance(outcome, Abandoned):
+            self._failed = outcome
+            self.stop()
 
     def _reached(self, number: int, tally: Tally) -> None:
         self.channel.send(Reached(number, tally))

@@ -20,7 +20,9 @@ class Writer(Protocol):
 
 
 class Module(Protocol):
-    """A module of this folder."""
+    """A module of this folder. `GROUP`: about so many bytes are written together."""
+
+    GROUP: int
 
     def opened(self, output: Output, schema: Any, metadata: Mapping[str, str]) -> AbstractContextManager[Writer]:
         """A writer of rows of the schema into an open file, which is whole once the block has ended."""
@@ -31,12 +33,12 @@ class Sink:
     """One format."""
 
     def __init__(self, module: Module) -> None:
-        self.opened = module.opened
+        self.opened, self._group = module.opened, module.GROUP
 
     def write(self, batches: Iterable[Any], schema: Any, path: Path, metadata: Mapping[str, str]) -> Part:
         """Write the batches, all of `schema`, to a local file; it is durable when this returns. Raises StorageFull."""
         with writing(path) as output, self.opened(output, schema, metadata) as writer:
-            for table in grouped(batches, schema):
+            for table in grouped(batches, schema, self._group):
                 writer.write_table(table)
                 output.rows += table.num_rows
         return output.part()

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any, cast
 
-from argosy.batch.sink.file import Output
+from argosy.batch.sink.file import GROUP_BYTES, Output
 from argosy.engines.base import require
+
+GROUP = GROUP_BYTES
 
 
 def opened(output: Output, schema: Any, metadata: Mapping[str, str]) -> AbstractContextManager[Any]:

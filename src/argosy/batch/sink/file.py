@@ -12,7 +12,7 @@ from argosy.batch.source.shape import arrow
 from argosy.store.durable import storage, sync_folder
 
 GROUP_BYTES = 32 * 1024 * 1024
-"""Bytes of rows that are written together, about."""
+"""Bytes of rows that are written together at most, about."""
 GROUP_ROWS = (1024, 131_072)
 """At least and at most so many rows."""
 
@@ -90,10 +90,11 @@ def writing(path: Path) -> Generator[Output]:
         sync_folder(path.parent)
 
 
-def grouped(batches: Iterable[Any], schema: Any) -> Iterator[Any]:
-    """The rows as tables of always the same number of rows, however they came; the last one has the rest."""
+def grouped(batches: Iterable[Any], schema: Any, size: int = GROUP_BYTES) -> Iterator[Any]:
+    """The rows as tables of always the same number of rows, about `size` bytes, however they came; the last one has the
+    rest. A batch that is such a group as it comes is not copied."""
     pa = arrow()
-    size = group_rows(schema)
+    size = group_rows(schema, size)
     waiting: list[Any] = []
     rows = 0
     for batch in batches:
@@ -109,10 +110,11 @@ def grouped(batches: Iterable[Any], schema: Any) -> Iterator[Any]:
         yield pa.Table.from_batches(waiting, schema).combine_chunks()
 
 
-def group_rows(schema: Any) -> int:
-    """How many rows of a schema make a group."""
+def group_rows(schema: Any, size: int = GROUP_BYTES) -> int:
+    """How many rows of a schema make a group of about so many bytes: a power of two, as batches often are."""
     width = max(1, sum(_width(field.type) for field in schema))
-    return min(max(GROUP_BYTES // width, GROUP_ROWS[0]), GROUP_ROWS[1])
+    rows = min(max(size // width, GROUP_ROWS[0]), GROUP_ROWS[1])
+    return 1 << (rows.bit_length() - 1)
 
 
 def _width(kind: Any) -> int:

@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from argosy.batch.sink.file import Output
+from argosy.batch.sink.file import GROUP_BYTES, Output
 from argosy.batch.source.shape import arrow
 
+GROUP = GROUP_BYTES
 _TOGETHER = 4096
 """Rows that are Python objects at the same time."""
 

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any, cast
 
-from argosy.batch.sink.file import GROUP_ROWS, Output
+from argosy.batch.sink.file import GROUP_BYTES, GROUP_ROWS, Output
 from argosy.batch.source.shape import arrow
 from argosy.engines.base import require
+
+GROUP = GROUP_BYTES
 
 
 def opened(output: Output, schema: Any, metadata: Mapping[str, str]) -> AbstractContextManager[Any]:

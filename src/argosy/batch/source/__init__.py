@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol, cast
 
 from argosy.batch.fragment import File, Fragment, InputFormat
+from argosy.batch.place import Place
 
 
 class Source(Protocol):
@@ -31,3 +32,9 @@ class Source(Protocol):
 def source(format: InputFormat) -> Source:
     """The source of a format."""
     return cast("Source", importlib.import_module(f"{__name__}.{format}"))
+
+
+def in_memory(file: File) -> bool:
+    """Whether the rows of a file are mapped into memory as they lie in it, so that nothing is gained by a thread that
+    reads ahead."""
+    return file.format in ("arrow", "npy") and not Place(file.url).remote
