@@ -6,10 +6,12 @@ import signal
 import time
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from argosy.batch.ledger import Ledger
 from argosy.batch.place import place
+from argosy.batch.stage import Stage
 from tests.batch import kit, nodes
 from tests.batch.test_driver import ended, gone, workers
 
@@ -155,6 +157,26 @@ def test_a_lost_node_costs_no_row_and_the_output_is_that_of_the_local_engine(clu
     assert all("rows" in line for line in err.splitlines()), err
     assert "100%" in err
     assert any(entry.attempts > 1 for entry in kit.entries(tmp_path / "there"))
+
+
+@pytest.mark.slow
+def test_from_a_bucket_into_a_bucket_whose_keys_the_nodes_have(s3, data, tmp_path, monkeypatch):
+    source, output = place(f"{s3}/ray-in"), place(f"{s3}/ray-out")
+    for file in sorted(data.iterdir()):
+        source.join(file.name).put(file)
+    monkeypatch.setenv("SLOW", "0.05")
+    with nodes.running(0, 1, 1, log=tmp_path / "log") as cluster:
+        process = on_ray(cluster, source, output, "--json")
+        spools = Stage(output).root / "spool"
+        until(lambda: Ledger(output).entries())
+        until(lambda: cluster.lose(2, spools))
+        status, out, err = ended(process, LONG)
+    assert status == 0, err
+    assert json.loads(out)["out"] == ROWS
+    entries = sorted(Ledger(output).entries().values(), key=lambda entry: entry.number)
+    tables = [pq.read_table(output.join(part.name).open()) for entry in entries for part in entry.parts]
+    assert [value for table in tables for value in table["id"].to_pylist()] == list(range(ROWS))
+    assert sealed(output)
 
 
 def test_a_cluster_that_is_not_there_is_said_soon(data, tmp_path):
