@@ -22,6 +22,8 @@ GROUP = "argosy-idle"
 YIELD = 0.0003
 """Seconds after which who waits for the processor gets it."""
 
+_yielding = False
+
 
 def idle() -> None:
     """Be so from now on; children are, too, but for those that begin a session of their own (`follow`)."""
@@ -42,10 +44,18 @@ def follow() -> None:
         _yield()
 
 
+def pause() -> None:
+    """In other threads of such a process, between two pieces of work: let who waits have the processor."""
+    if _yielding:
+        os.sched_yield()
+
+
 def _yield() -> None:
     """Let the main thread call `sched_yield` at every beat of a timer, within a call of the engine, too: the handler is
     C's own function, as Python's run between two of its instructions only."""
+    global _yielding
     if sys.platform == "linux":
+        _yielding = True
         libc = ctypes.CDLL(None)
         libc.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
         libc.signal(signal.SIGALRM, ctypes.cast(libc.sched_yield, ctypes.c_void_p))

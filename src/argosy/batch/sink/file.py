@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from argosy.batch.fragment import Part
+from argosy.batch.idle import pause
 from argosy.batch.source.shape import arrow
 from argosy.store.durable import storage, sync_folder
 
@@ -38,6 +39,7 @@ class Output:
         self.size += view.nbytes
         while view.nbytes:
             view = view[self._file.write(view) or 0 :]
+        pause()
         return self.size
 
     def tell(self) -> int:
