@@ -6,7 +6,7 @@ import pytest
 from argosy.batch.fragment import File, Fragment, Part
 from argosy.batch.ledger import Entry, Ledger
 from argosy.batch.place import place
-from argosy.batch.plan import Model, freeze, resumed
+from argosy.batch.plan import Model, Plan, freeze, resumed
 from argosy.spec.batch import BatchJob
 from argosy.spec.errors import Conflict, InvalidArgument, Unsupported
 
@@ -36,6 +36,14 @@ def test_a_plan_comes_back_as_it_was_written():
     assert again == plan
     assert again.fragments() == FRAGMENTS
     assert len(again.files) == 2
+
+
+def test_a_plan_of_an_earlier_release_names_no_unused_columns():
+    written = msgspec.json.decode(msgspec.json.encode(freeze(JOB, MODEL, FRAGMENTS, 1.0, ("a", "b"))))
+    assert written.pop("unused") == ["a", "b"]
+    plan = msgspec.json.decode(msgspec.json.encode(written), type=Plan)
+    assert plan == freeze(JOB, MODEL, FRAGMENTS, 1.0)
+    assert plan.recipe == freeze(JOB, MODEL, FRAGMENTS, 1.0, ("a", "b")).recipe
 
 
 def test_a_fragment_has_another_name_where_anything_about_it_is_another():

@@ -52,6 +52,26 @@ def test_a_job_in_csv_with_a_mapped_column(run, tmp_path):
     assert "cost so far 0." in done.stderr
 
 
+def test_columns_that_are_not_used_are_named_once(run, tmp_path):
+    tables = [kit.table(range(5)).append_column(name, [["a"] * 5]) for name in ("town", "zone")]
+    data = kit.write(tmp_path / "data", *tables)
+    job = ("batch", "run", "picky:1", "--input", data, "-o", tmp_path / "out", "--workers", 1)
+    done = run(*job, "--keep", "id")
+    assert done.exit_code == 0, done.stderr
+    said = "2 columns are neither taken by the model nor kept, and left out: 'town', 'zone'"
+    assert [line for line in done.stderr.splitlines() if "town" in line] == [said]
+    (tmp_path / "out/_argosy/report.html").unlink()
+    again = run(*job, "--keep", "id", "--resume")
+    assert (again.exit_code, "town" in again.stderr) == (0, False)
+
+
+def test_nothing_is_said_where_all_columns_are_used(run, tmp_path):
+    data = kit.write(tmp_path / "data", kit.table(range(5)))
+    job = ("batch", "run", "picky:1", "--input", data, "--workers", 1, "-o")
+    assert "left out" not in run(*job, tmp_path / "kept", "--keep", "id").stderr
+    assert "1 column is neither taken by the model nor kept, and left out: 'id'" in run(*job, tmp_path / "out").stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -1,7 +1,9 @@
 """`argosy.batch`: the call, on models by reference, by digest and by path."""
 
+import json
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -76,6 +78,24 @@ def test_it_runs_in_a_thread_that_gets_no_signals(data, tmp_path):
     thread.start()
     thread.join(60)
     assert found[0].out == ROWS
+
+
+def test_the_report_names_the_columns_that_were_not_used(tmp_path):
+    table = kit.table(range(ROWS)).append_column("a<b", [["?"] * ROWS])
+    data = kit.write(tmp_path / "data", table)
+    found = argosy.batch("picky:1", data, tmp_path / "out", workers=1)
+    page = Path(found.report)
+    assert json.loads(page.with_name("report.json").read_bytes())["unused"] == ["id", "a<b"]
+    assert "<dt>Columns not used</dt><dd>id, a&lt;b</dd>" in page.read_text()
+    used = argosy.batch("picky:1", data, tmp_path / "kept", keep=["id", "a<b"], workers=1)
+    assert json.loads(Path(used.report).with_name("report.json").read_bytes())["unused"] == []
+    assert "Columns not used" not in Path(used.report).read_text()
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_python_is_told_of_columns_that_are_not_used_where_it_wants_to_see(data, tmp_path, capsys, progress):
+    argosy.batch("picky:1", data, tmp_path / "out", workers=1, progress=progress)
+    assert ("left out: 'id'" in capsys.readouterr().err) == progress
 
 
 @pytest.mark.parametrize(

@@ -33,14 +33,11 @@ class _Input(NamedTuple):
 class Mapping:
     """From record batches of the input to the inputs of a model, and from its outputs to batches of the job's output.
 
-    `reads` is the schema of the columns that are read of each file, `schema` that of the output, `unused` names the
-    columns of the file that nothing asks for.
+    `reads` is the schema of the columns that are read of each file, `schema` that of the output.
     """
 
-    def __init__(
-        self, inputs: Sequence[_Input], reads: Any, kept: Sequence[str], answers: Answers, unused: Sequence[str]
-    ):
-        self.inputs, self.reads, self.unused = tuple(inputs), reads, tuple(unused)
+    def __init__(self, inputs: Sequence[_Input], reads: Any, kept: Sequence[str], answers: Answers):
+        self.inputs, self.reads = tuple(inputs), reads
         self.kept, self.answers = tuple(kept), answers
         self.schema: Any = arrow().schema([*(reads.field(name) for name in kept), *answers.fields])
 
@@ -52,6 +49,10 @@ class Mapping:
         """The kept columns of these rows and what the model answered, as a batch of `schema`."""
         kept = [batch.column(batch.schema.get_field_index(name)) for name in self.kept]
         return arrow().RecordBatch.from_arrays([*kept, *self.answers.columns(outputs)], schema=self.schema)
+
+    def unused(self, schema: Any) -> list[str]:
+        """The columns of a file that nothing asks for."""
+        return [name for name in schema.names if self.reads.get_field_index(name) < 0]
 
     def check(self, schema: Any, url: str) -> None:
         """Raise InvalidArgument or Unsupported unless a further file has the columns that are read, in types that can
@@ -92,7 +93,7 @@ def plan(signature: Signature, schema: Any, job: BatchJob) -> Mapping:
     if _loose(schema):
         how = Reading(nulls=job.nulls, exact=tuple(kept))
         reads = reads.with_metadata({LOOSE: b"1", READING: msgspec.json.encode(how)})
-    mapping = Mapping(inputs, reads, kept, answers, [name for name in schema.names if name not in types])
+    mapping = Mapping(inputs, reads, kept, answers)
     if job.partition:
         partition.check(mapping.schema, job.partition)
     return mapping
@@ -132,7 +133,7 @@ def _features(spec: TensorSpec, names: Sequence[str], schema: Any) -> _Input | N
     if absent and spec.optional and len(absent) == len(names):
         return None
     if absent:
-        raise InvalidArgument(f"the files lack {_list(absent)} of the model's columns{_near(absent[0], schema.names)}")
+        raise InvalidArgument(f"the files lack {listed(absent)} of the model's columns{_near(absent[0], schema.names)}")
     return _Input(spec, tuple(names), stacked=True)
 
 
@@ -182,9 +183,10 @@ def _near(name: str, known: Iterable[str]) -> str:
     names = list(known)
     if near := difflib.get_close_matches(name, names, n=1):
         return f"; did you mean '{near[0]}'?"
-    return f"; there are {_list(names)}"
+    return f"; there are {listed(names)}"
 
 
-def _list(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Some columns, in words: the first twelve, and how many there are."""
     shown = ", ".join(f"'{name}'" for name in names[:12])
     return f"{shown}, … ({len(names)} in all)" if len(names) > 12 else shown

@@ -45,7 +45,8 @@ class _Piece(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """The manifest of a job. Fragments are in the order of the output."""
+    """The manifest of a job. Fragments are in the order of the output. `unused` are the columns of the files that the
+    model does not take and nobody keeps."""
 
     format: str = FORMAT
     job: BatchJob
@@ -53,6 +54,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     planned: float
     files: tuple[File, ...]
     pieces: tuple[_Piece, ...]
+    unused: tuple[str, ...] = ()
 
     @property
     def recipe(self) -> str:
@@ -86,7 +88,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
 
-def freeze(job: BatchJob, model: Model, fragments: Sequence[Fragment], planned: float) -> Plan:
+def freeze(
+    job: BatchJob, model: Model, fragments: Sequence[Fragment], planned: float, unused: tuple[str, ...] = ()
+) -> Plan:
     """The plan of a job whose fragments are known; `planned` in seconds since 1970."""
     files = tuple(dict.fromkeys(fragment.file for fragment in fragments))
     if not files:
@@ -95,7 +99,7 @@ def freeze(job: BatchJob, model: Model, fragments: Sequence[Fragment], planned: 
     pieces = tuple(
         _Piece(places[one.file], one.index, one.position, one.first, one.rows, one.content) for one in fragments
     )
-    return Plan(job=job, model=model, planned=planned, files=files, pieces=pieces)
+    return Plan(job=job, model=model, planned=planned, files=files, pieces=pieces, unused=unused)
 
 
 def resumed(plan: Plan, job: BatchJob) -> Plan:

@@ -21,10 +21,13 @@ def prepare(job: BatchJob, model: Model, signature: Signature) -> Plan:
     reader = source(files[0].format)
     mapping = columns.plan(signature, reader.schema(files[0]), job)
 
-    def cut(file: File) -> list[Fragment]:
-        mapping.check(reader.schema(file), file.url)
-        return reader.plan(file, job.fragment_rows)
+    def cut(file: File) -> tuple[list[Fragment], list[str]]:
+        schema = reader.schema(file)
+        mapping.check(schema, file.url)
+        return reader.plan(file, job.fragment_rows), mapping.unused(schema)
 
     with ThreadPoolExecutor(TOGETHER) as pool:
-        fragments = [fragment for found in pool.map(cut, files) for fragment in found]
-    return freeze(job, model, fragments, time.time())
+        found = list(pool.map(cut, files))
+    fragments = [fragment for cuts, _ in found for fragment in cuts]
+    unused = dict.fromkeys(name for _, names in found for name in names)
+    return freeze(job, model, fragments, time.time(), tuple(unused))

@@ -178,4 +178,9 @@ class Bar(Silent):
 
 def display() -> Display:
     """A bar on a terminal, lines elsewhere; both on standard error."""
-    return Bar() if sys.stderr.isatty() else Lines(lambda line: print(line, file=sys.stderr, flush=True))
+    return Bar() if sys.stderr.isatty() else Lines(say)
+
+
+def say(line: str) -> None:
+    """A line on standard error."""
+    print(line, file=sys.stderr, flush=True)

@@ -1,6 +1,6 @@
 """`argosy.batch`: a model over files, from Python and from the command line."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,24 +54,28 @@ def batch(
     `model` is what `argosy.load` takes; `inputs` are files, folders and globs of Parquet, Arrow, CSV, JSON lines or
     NumPy, here or on S3. `settings` are those of `argosy.spec.batch.BatchJob`: format, map, keep, partition, nulls,
     on_error, fragment_rows, batch_size, workers, threads, engine, price, checkpoint. `resume` goes on with what an
-    earlier run left. `progress` shows on standard error how far it is. An interrupt ends it after the rows at hand and
-    raises KeyboardInterrupt; what is done is kept.
+    earlier run left. `progress` shows on standard error how far it is, and which columns are not used. An interrupt
+    ends it after the rows at hand and raises KeyboardInterrupt; what is done is kept.
 
     Raises InvalidArgument for settings, columns and rows that do not fit; NotFound; Conflict where the output holds
     something, another run is at it, or an input has changed; GoldenMismatch; StorageFull.
     """
-    from argosy.batch.progress import Silent, display
+    from argosy.batch.progress import Silent, display, say
 
     many = [inputs] if isinstance(inputs, str | Path) else inputs
     given = {"model": str(model), "inputs": [str(one) for one in many], "output": str(output), **settings}
-    result = run(given, resume=resume, display=display() if progress else Silent())
+    shown = display() if progress else Silent()
+    result = run(given, resume=resume, display=shown, note=say if progress else None)
     if result.seal is None:
         raise KeyboardInterrupt
     return result
 
 
-def run(given: Mapping[str, Any], *, resume: bool, display: "Display") -> BatchResult:
-    """Do a job of which these settings are given. To resume, `output` is enough: the others are as they were."""
+def run(
+    given: Mapping[str, Any], *, resume: bool, display: "Display", note: Callable[[str], None] | None = None
+) -> BatchResult:
+    """Do a job of which these settings are given. To resume, `output` is enough: the others are as they were. `note`
+    is told, once a job, of columns that are not used."""
     from argosy.batch.driver import drive
     from argosy.batch.plan import resumed
     from argosy.client.report import report, write
@@ -87,6 +91,8 @@ def run(given: Mapping[str, Any], *, resume: bool, display: "Display") -> BatchR
         return _result(resumed(before, job), seal)
     with _package(job, before) as located:
         plan = _planned(job, located) if before is None else resumed(before, job)
+        if note is not None and before is None and plan.unused:
+            note(_unused(plan.unused))
         outcome = drive(plan, located.folder, display, begun=before is not None)
         if outcome.seal is not None:
             package = open_package(located.folder)
@@ -146,6 +152,13 @@ def _planned(job: BatchJob, located: Located) -> "Plan":
     version = located.version if located.digest else ""
     model = Model(digest=_digest(located), name=located.name, version=version)
     return prepare(job, model, open_package(located.folder).manifest.signature)
+
+
+def _unused(names: Sequence[str]) -> str:
+    from argosy.batch.columns import listed
+
+    what = "column is" if len(names) == 1 else "columns are"
+    return f"{len(names)} {what} neither taken by the model nor kept, and left out: {listed(names)}"
 
 
 def _result(plan: "Plan", seal: Seal | None, answered: int = 0, seconds: float = 0.0) -> BatchResult:

@@ -4,6 +4,7 @@ A run that is begun again goes on where the one before it was.
 """
 
 import contextlib
+import functools
 import sys
 import time
 from pathlib import Path
@@ -26,6 +27,10 @@ STOPPED = 130
 """The exit status of one that was told to stop."""
 
 
+say = functools.partial(print, flush=True)
+"""A line for the log."""
+
+
 class Teller:
     """Shows views to the platform, and to whoever reads the log."""
 
@@ -34,7 +39,7 @@ class Teller:
 
         self._folder, self._due = folder, 0.0
         self._last: View | None = None
-        self._lines = Lines(lambda line: print(line, flush=True))
+        self._lines = Lines(say)
 
     def __enter__(self) -> "Teller":
         return self
@@ -70,7 +75,7 @@ def main(path: Path) -> int:
     if told.idle:
         idle()
     try:
-        found = run(msgspec.to_builtins(told.batch), resume=True, display=Teller(folder))
+        found = run(msgspec.to_builtins(told.batch), resume=True, display=Teller(folder), note=say)
         result = Result(exit=0 if found.seal else STOPPED, report=found.report)
     except ArgosyError as error:
         result = Result(exit=error.exit, error=error.message)

@@ -55,7 +55,7 @@ class Golden(msgspec.Struct, frozen=True, kw_only=True):
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What a job did. `throughput` is rows a second of the run that ended it, `work` the seconds of all workers in all
-    runs, `cost` what that run's `seconds` cost, given a price."""
+    runs, `cost` what that run's `seconds` cost, given a price. `unused` are columns of the files that were left out."""
 
     model: str
     digest: str
@@ -73,6 +73,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     cost: float | None = None
     attempts: int
     golden: Golden
+    unused: tuple[str, ...] = ()
     sampled: int = 0
     columns: tuple[Column, ...] = ()
     drifted: tuple[str, ...] = ()
@@ -107,6 +108,7 @@ def report(plan: Plan, outcome: Outcome, entries: Sequence[Entry], package: Pack
             atol=tolerance.atol,
             rtol=tolerance.rtol,
         ),
+        unused=plan.unused,
         sampled=sampled,
         columns=columns,
         drifted=tuple(column.name for column in columns if column.drifted),

@@ -32,12 +32,12 @@ def run(resume: bool, as_json: bool, **options: Any) -> None:
       argosy batch run digits:3 --input s3://in/2026/ --output s3://out/2026/ --keep id,ts --on-error quarantine
       argosy batch run --output out/ --resume
     """
-    from argosy.batch.progress import display
+    from argosy.batch.progress import display, say
     from argosy.client.batch import run as run_job
 
     settings = given(options)
     try:
-        result = run_job(settings, resume=resume, display=display())
+        result = run_job(settings, resume=resume, display=display(), note=say)
     except ArgosyError as error:
         _say_how_to_resume(str(settings["output"]), error)
         raise
