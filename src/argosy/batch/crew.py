@@ -12,16 +12,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from argosy.batch import printed
 from argosy.batch.wire import Channel, Message, Stop
 from argosy.spec.errors import Unavailable
 
 TAIL = 2000
 DYING = 2.0
 """Seconds from the last word of a process to its end."""
+LOOKED = 0.2
+"""Seconds between two looks at how much the workers have printed."""
 
 
 class Member:
-    """One worker. What it prints goes to `log`."""
+    """One worker. What it prints goes to `log`, of which the beginning and the end are kept."""
 
     def __init__(self, command: list[str], log: Path, environment: dict[str, str]) -> None:
         ours, theirs = socket.socketpair()
@@ -75,6 +78,7 @@ class Crew:
         self._command, self._logs = command, logs
         self._environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
         self._selector = selectors.DefaultSelector()
+        self._looked = 0.0
 
     def __enter__(self) -> "Crew":
         self._logs.mkdir(parents=True, exist_ok=True)
@@ -92,6 +96,7 @@ class Crew:
 
     def heard(self, timeout: float) -> Iterator[tuple[int, Message | None]]:
         """(worker, message) of all that speak within `timeout` seconds; None in place of a message: it is gone."""
+        self._trim()
         for key, _ in self._selector.select(timeout):
             member: Member = key.data
             messages = member.channel.receive()
@@ -103,6 +108,12 @@ class Crew:
         for worker in list(self.members):
             if worker not in speaking and _over(worker):  # a child of its own may hold the socket open
                 yield worker, None
+
+    def _trim(self) -> None:
+        if time.monotonic() - self._looked > LOOKED:
+            for member in self.members.values():
+                printed.trim(member.log)
+            self._looked = time.monotonic()
 
     def send(self, worker: int, message: Message) -> None:
         """Tell a worker something; one that is gone will be noticed."""
@@ -117,6 +128,7 @@ class Crew:
             time.sleep(0.002)
         member.channel.close()
         _kill(member)
+        printed.trim(member.log)
         return member
 
     def stop(self) -> None:

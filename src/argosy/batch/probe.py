@@ -46,8 +46,11 @@ def sizes(plan: Plan, package: Path) -> Sizes:
         return usual(job, cores())
     command = [sys.executable, "-m", "argosy.batch.probe", "--output", job.output, "--package", str(package)]
     command += ["--threads", str(job.threads), "--batch-size", str(job.batch_size)]
+    nothing = subprocess.DEVNULL
     try:
-        found = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=True)
+        found = subprocess.run(
+            command, stdin=nothing, stdout=subprocess.PIPE, stderr=nothing, timeout=PATIENCE, check=True
+        )
         return choose(job, msgspec.json.decode(found.stdout, type=Probed), cores())
     except (subprocess.SubprocessError, msgspec.MsgspecError):
         return usual(job, cores())
