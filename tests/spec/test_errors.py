@@ -1,3 +1,5 @@
+import signal
+
 from argosy.spec import errors
 
 
@@ -9,6 +11,11 @@ def test_every_code_has_statuses():
         assert 400 <= cls.http < 600
         assert 1 <= cls.grpc <= 16
         assert 1 <= cls.exit <= 10
+
+
+def test_an_interruption_is_no_error_and_has_the_status_that_shells_give_it():
+    assert errors.INTERRUPTED == 128 + signal.SIGINT
+    assert errors.INTERRUPTED not in {cls.exit for cls in errors.table().values()}
 
 
 def test_from_http():

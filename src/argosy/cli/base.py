@@ -12,9 +12,8 @@ from typing import Any, Never
 import click
 
 from argosy.cli.catalog import COMMANDS, sections
-from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, NotFound, StorageFull
+from argosy.spec.errors import INTERRUPTED, ArgosyError, Internal, InvalidArgument, NotFound, StorageFull
 
-INTERRUPTED = 130
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 

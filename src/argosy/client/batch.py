@@ -12,7 +12,7 @@ from argosy.batch.ledger import Ledger, Seal
 from argosy.batch.place import Place, place
 from argosy.client.local import Located, locate
 from argosy.spec.batch import BatchJob
-from argosy.spec.errors import Conflict, InvalidArgument
+from argosy.spec.errors import INTERRUPTED, Conflict, InvalidArgument
 from argosy.spec.strict import convert
 
 if TYPE_CHECKING:
@@ -38,6 +38,11 @@ class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
     seal: Seal | None = None
     report: str = ""
+
+    @property
+    def exit(self) -> int:
+        """The exit status of a process that did this: INTERRUPTED where it was stopped."""
+        return INTERRUPTED if self.seal is None else 0
 
 
 def batch(

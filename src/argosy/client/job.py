@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 EVERY = 1.0
 """Seconds between two words on how far it is."""
 
-STOPPED = 130
-"""The exit status of one that was told to stop."""
-
 
 say = functools.partial(print, flush=True)
 """A line for the log."""
@@ -76,7 +73,7 @@ def main(path: Path) -> int:
         idle()
     try:
         found = run(msgspec.to_builtins(told.batch), resume=True, display=Teller(folder), note=say)
-        result = Result(exit=0 if found.seal else STOPPED, report=found.report)
+        result = Result(exit=found.exit, report=found.report)
     except ArgosyError as error:
         result = Result(exit=error.exit, error=error.message)
         print(error.message, file=sys.stderr)

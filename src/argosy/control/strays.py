@@ -1,6 +1,7 @@
 """Processes of a home that no record leads to any more, found by what they carry: marks and command lines."""
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -15,12 +16,7 @@ WAIT = 3.0
 def gateways(home: Home) -> list[psutil.Process]:
     """Envoys that were started with this home's bootstrap file."""
     file = str(gateway_folder(home).absolute() / "bootstrap.json")
-    found: list[psutil.Process] = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if file in process.cmdline():
-                found.append(process)
-    return found
+    return [process for process, words in commands() if file in words]
 
 
 def rooms(home: Home) -> list[psutil.Process]:
@@ -36,12 +32,17 @@ def recorders(home: Home) -> list[psutil.Process]:
 def _modules(name: str, argument: Path) -> list[psutil.Process]:
     """Processes that run a module of ours with this as its argument."""
     ending = [name, str(argument.absolute())]
-    found: list[psutil.Process] = []
+    return [process for process, words in commands() if words[-2:] == ending]
+
+
+def commands() -> Iterator[tuple[psutil.Process, list[str]]]:
+    """Every process that can be looked at, with the words of its command line."""
     for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if process.cmdline()[-2:] == ending:
-                found.append(process)
-    return found
+        try:
+            words = process.cmdline()
+        except psutil.Error:
+            continue
+        yield process, words
 
 
 def end_strays(home: Home) -> int:

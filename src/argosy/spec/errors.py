@@ -5,6 +5,9 @@ Whatever is not an `ArgosyError` is a bug: it is answered as `internal`, with th
 
 from typing import ClassVar
 
+INTERRUPTED = 130
+"""The exit status of what SIGINT or SIGTERM has ended in good order: that is no error, so it is not in the table."""
+
 
 class ArgosyError(Exception):
     """Base of everything a user can cause or meet.

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from argosy.cli.base import INTERRUPTED, Command, json_option
+from argosy.cli.base import Command, json_option
 from argosy.cli.batch.settings import given, job_settings
 from argosy.cli.output import emit, pairs, size
 from argosy.spec.errors import ArgosyError
@@ -43,7 +43,7 @@ def run(resume: bool, as_json: bool, **options: Any) -> None:
         raise
     if result.seal is None:
         _say_how_to_resume(str(settings["output"]))
-        sys.exit(INTERRUPTED)
+        sys.exit(result.exit)
     rows = [
         ("output", result.output),
         ("rows", f"{result.rows:,} read, {result.out:,} written"),

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from argosy.control import strays
 from argosy.control.jobs import plan
 from argosy.control.jobs.folder import COMMAND, Folder, Told
 from argosy.spec.errors import ArgosyError
@@ -32,9 +33,9 @@ def processes(home: Home) -> dict[str, psutil.Process]:
     """The processes that run jobs of this home, by run: those that lead a session."""
     folder = (home.root / "jobs").absolute()
     found: dict[str, psutil.Process] = {}
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            last = Path((process.cmdline() or [""])[-1])
+    for process, words in strays.commands():
+        last = Path(words[-1] if words else "")
+        with contextlib.suppress(OSError):
             if last.parent == folder and os.getsid(process.pid) == process.pid:
                 found[last.name] = process
     return found
