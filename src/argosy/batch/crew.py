@@ -14,9 +14,10 @@ from typing import IO
 
 from argosy.batch import printed
 from argosy.batch.wire import Channel, Message, Stop
+from argosy.spec.crash import last_words
 from argosy.spec.errors import Unavailable
 
-TAIL = 2000
+TAIL = 64 * 1024
 DYING = 2.0
 """Seconds from the last word of a process to its end."""
 LOOKED = 0.2
@@ -48,8 +49,8 @@ class Member:
         """How it ended, in words, with the end of what it printed."""
         code = self.process.wait()
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-        words = self.log.read_bytes()[-TAIL:].decode(errors="replace").strip() if self.log.exists() else ""
-        return f"{how}" + (f"; it had printed: {words.splitlines()[-1][:400]}" if words else "")
+        words = last_words(self.log.read_bytes()[-TAIL:].decode(errors="replace")) if self.log.exists() else ""
+        return f"{how}" + (f"; it had printed: {words[:400]}" if words else "")
 
 
 def _start(

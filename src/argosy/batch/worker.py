@@ -29,6 +29,7 @@ from argosy.batch.wire import Answered, Channel, Do, Done, Failed, Reached, Read
 from argosy.batch.work import Bench
 from argosy.packaging.load import load
 from argosy.packaging.package import open_package
+from argosy.spec import crash
 from argosy.spec.errors import ArgosyError, NotFound
 
 
@@ -101,6 +102,7 @@ def main() -> int:
     parser.add_argument("--checkpoint", type=float, required=True)
     parser.add_argument("--channel", type=int, required=True)
     options = parser.parse_args()
+    crash.tell()
     follow()
     os.set_inheritable(options.channel, False)
     worker = Worker(Channel(socket.socket(fileno=options.channel), worker=True))

@@ -6,6 +6,7 @@ import sys
 
 from argosy.control.route import Pages, no_pages
 from argosy.control.up import up
+from argosy.spec import crash
 from argosy.spec.errors import ArgosyError, StorageFull
 from argosy.spec.settings import home, load
 from argosy.store.durable import FULL
@@ -13,6 +14,7 @@ from argosy.store.durable import FULL
 
 def main(pages: Pages = no_pages) -> int:
     """Run until told to stop. The exit status is that of the error table; the last line says why."""
+    crash.tell()
     try:
         place = home()
         standby = "--standby" in sys.argv[1:]

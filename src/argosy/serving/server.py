@@ -20,6 +20,7 @@ from argosy.serving.loading import load_model
 from argosy.serving.model import ServedModel
 from argosy.serving.recording import Recording
 from argosy.serving.repository import Loader, Repository
+from argosy.spec import crash
 from argosy.spec.endpoint import Runtime
 from argosy.spec.errors import ArgosyError
 
@@ -134,6 +135,7 @@ def prefer_throughput() -> None:
 
 def main(arguments: list[str]) -> int:
     """`python -m argosy.serving CONFIG.json`: exit status 0 after a drain, else the error's, with its reason last."""
+    crash.tell()
     try:
         if len(arguments) != 1:
             raise SystemExit("usage: python -m argosy.serving CONFIG.json")

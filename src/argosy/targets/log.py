@@ -7,8 +7,10 @@ from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
 
+from argosy.spec.crash import last_words
+
 MAX_BYTES = 16 * 1024 * 1024
-TAIL_BYTES = 16 * 1024
+TAIL_BYTES = 64 * 1024
 KEEP = 200
 
 _REPLICA = re.compile(r"(.+-[0-9a-f]{6}-\d+)\.log(?:\.1)?")
@@ -58,7 +60,8 @@ def size(path: Path) -> int:
 
 
 def last_line(path: Path, start: int = 0) -> str:
-    """The last line that says something, written after byte `start`; at most 500 characters of it."""
+    """The last line that says something, written after byte `start`, or what is told of a crash; at most 500 characters
+    of it."""
     try:
         with path.open("rb") as file:
             end = file.seek(0, os.SEEK_END)
@@ -66,5 +69,4 @@ def last_line(path: Path, start: int = 0) -> str:
             text = file.read(TAIL_BYTES).decode(errors="replace")
     except OSError:
         return ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:500] if lines else ""
+    return last_words(text)[:500]
