@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argosy.control.jobs.plan import ATTEMPTS, Due, Start, ended, following, plan
-from argosy.spec.errors import InvalidArgument, StorageFull, Unavailable
+from argosy.spec.errors import INTERRUPTED, InvalidArgument, StorageFull, Unavailable
 from argosy.store.jobs import OVER, Job, Run
 
 NIGHTLY = ("30 2 * * *", "Europe/Berlin")
@@ -95,6 +95,8 @@ def test_what_may_go_through_is_tried_again_and_later_each_time():
         (None, False, "queued"),
         (Unavailable.exit, False, "queued"),
         (StorageFull.exit, False, "queued"),
+        (INTERRUPTED, False, "queued"),
+        (INTERRUPTED, True, "cancelled"),
         (InvalidArgument.exit, False, "failed"),
         (-15, True, "cancelled"),
         (None, True, "cancelled"),

@@ -11,15 +11,16 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from cronsim import CronSim, CronSimError
 
-from argosy.spec.errors import InvalidArgument, StorageFull, Unavailable
+from argosy.spec.errors import INTERRUPTED, InvalidArgument, StorageFull, Unavailable
 from argosy.store.jobs import Job, Run, State
 
 ATTEMPTS = 4
 """Processes that are started for one run, at most."""
 FIRST_WAIT = 10.0
 """Seconds before the second attempt; each further one waits three times as long."""
-AGAIN = (Unavailable.exit, StorageFull.exit)
-"""Exit statuses after which another attempt may go through; so may one after a signal."""
+AGAIN = (Unavailable.exit, StorageFull.exit, INTERRUPTED)
+"""Exit statuses after which another attempt may go through; so may one after a signal. A machine that shuts down
+interrupts a job, perhaps before its controller hears of it."""
 
 
 class Due(msgspec.Struct, frozen=True):
