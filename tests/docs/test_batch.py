@@ -1,27 +1,17 @@
 """The blocks of docs/batch.md, run as a reader would."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pyarrow.dataset
 import pytest
 
-from tests.docs.test_readme import BLOCK, reader
-
-__all__ = ["reader"]
-
-PAGE = Path(__file__).parents[2] / "docs/batch.md"
+from tests.docs import page
 
 
 @pytest.mark.timeout(240)
 def test_batch(reader):
-    for kind, text in BLOCK.findall(PAGE.read_text()):
-        if kind == "sh":
-            done = subprocess.run(["sh", "-ec", text], capture_output=True, text=True, timeout=120, check=False)
-            assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
-        elif kind == "python":
-            exec(compile(text, "batch.md", "exec"), reader)
+    page.run("docs/batch.md", reader)
     seals = [json.loads(Path(folder, "_argosy/seal.json").read_text()) for folder in ("out", "again")]
     assert [seal["rows"] for seal in seals] == [1797, 1797]
     assert (reader["result"].rows, reader["result"].quarantined) == (1797, 0)

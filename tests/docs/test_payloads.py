@@ -7,23 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.test_readme import BLOCK, reader
-
-__all__ = ["reader"]
-
-PAGE = Path(__file__).parents[2] / "docs/payloads.md"
+from tests.docs import page
 
 
 @pytest.mark.timeout(240)
 def test_payloads(reader):
-    said = ""
-    for kind, text in BLOCK.findall(PAGE.read_text()):
-        if kind == "sh":
-            done = subprocess.run(["sh", "-ec", text], capture_output=True, text=True, timeout=120, check=False)
-            assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
-            said += done.stdout
-        elif kind == "python":
-            exec(compile(text, "payloads.md", "exec"), reader)
+    said = page.run("docs/payloads.md", reader, shown=["text", "yaml", "sql"])
     assert "recorder: " in said
     read = subprocess.run(
         ["argosy", "logs", "payload", "digits", "--limit", "0", "--json"], capture_output=True, text=True, check=True

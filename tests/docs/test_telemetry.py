@@ -1,28 +1,15 @@
 """The blocks of docs/telemetry.md, run as a reader would; and the series it names are those there are."""
 
 import re
-import subprocess
-from pathlib import Path
 
 import pytest
 
-from tests.docs.test_readme import BLOCK, free_port, reader
-
-__all__ = ["reader"]
-
-PAGE = Path(__file__).parents[2] / "docs/telemetry.md"
+from tests.docs import page
 
 
 @pytest.mark.timeout(240)
 def test_telemetry(reader, capsys):
-    said = ""
-    for kind, text in BLOCK.findall(PAGE.read_text().replace("4318", free_port())):
-        if kind == "sh":
-            done = subprocess.run(["sh", "-ec", text], capture_output=True, text=True, timeout=120, check=False)
-            assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
-            said += done.stdout
-        else:
-            exec(compile(text, "telemetry.md", "exec"), reader)
+    said = page.run("docs/telemetry.md", reader, ports=["4318"])
     reader["collector"].should_exit = True
     told = [line.split()[:2] for line in capsys.readouterr().out.splitlines() if line.endswith("µs")]
     assert [name for _, name in told] == ["ingress", "router", "request", "queue", "batch", "run"]
@@ -31,8 +18,9 @@ def test_telemetry(reader, capsys):
 
 
 def test_every_series_that_is_named_exists():
-    source = Path(__file__).parents[2] / "src/argosy"
+    source = page.ROOT / "src/argosy"
     files = [*source.glob("control/telemetry/*.py"), source / "serving/metrics.py"]
     known = "\n".join(path.read_text() for path in files)
-    for name in re.findall(r"`(argosy_[a-z_]+[a-z])(?:_total)?(?:\{[a-z,]+\})?`", PAGE.read_text()):
+    text = (page.ROOT / "docs/telemetry.md").read_text()
+    for name in re.findall(r"`(argosy_[a-z_]+[a-z])(?:_total)?(?:\{[a-z,]+\})?`", text):
         assert re.search(rf"\b{name.removesuffix('_total')}\b", known), name
