@@ -35,11 +35,13 @@ class Model:
             raise ValueError("a nine")
         if (x[:, 1] == 7).any():
             os.kill(os.getpid(), signal.SIGSEGV)
+        while (x[:, 1] == 8).any():
+            time.sleep(60)
         if "SLOW" in os.environ:
             time.sleep(float(os.environ["SLOW"]))
         return {"label": x[:, 0].astype("i8") * 3 + 1}
 """
-"""Refuses rows below 0, fails at a nine, and dies at a seven."""
+"""Refuses rows below 0, fails at a nine, hangs at an eight, and dies at a seven."""
 
 
 def home(folder: Path) -> Home:

@@ -60,6 +60,31 @@ def test_a_fragment_that_is_begun_at_the_same_row_again_and_again_is_named(watch
         watch.note(Begun(1, Tally(rows=8)))
 
 
+@pytest.mark.parametrize(
+    ("patience", "said"), [(60.0, "the last hung for 70 s: raise --patience"), (0.0, r"on\. Take")]
+)
+def test_actors_that_hang_are_told_from_others(watch, patience, said):
+    now = [0.0]
+    watch._patience, watch._clock = patience, lambda: now[0]
+    for _ in range(LIVES):
+        watch.note(Begun(1, Tally(rows=8)))
+        now[0] += 30
+        watch.note(Reached(1, Tally(rows=8)))
+        now[0] += 70
+    with pytest.raises(Internal, match=said):
+        watch.note(Begun(1, Tally(rows=8)))
+
+
+def test_actors_that_die_sooner_did_not_hang(watch):
+    now = [0.0]
+    watch._clock = lambda: now[0]
+    for _ in range(LIVES):
+        watch.note(Begun(1, Tally(rows=8)))
+        now[0] += 70
+    with pytest.raises(Internal, match=r"at the rows from there on\. Take these"):
+        watch.note(Begun(1, Tally(rows=8)))
+
+
 def test_a_model_that_kills_who_loads_it_is_noticed(watch):
     for _ in range(ACTORS + STARTS):
         watch.note(Starting())

@@ -46,6 +46,30 @@ def test_who_dies_before_it_has_begun_blames_nothing():
     assert deaths(*"c" * 20, rows=lambda worker: None) == [None] * 20
 
 
+def test_who_hung_has_crashed_although_it_was_killed():
+    hand = deal.dealt([0])
+    for worker in range(LIVES):
+        _, hand = deal.give(hand, worker)
+        blamed, hand = deal.died(deal.reached(hand, worker, 0, 7), worker, hung=True)
+        assert (blamed is not None) is (worker == LIVES - 1)
+
+
+def test_who_hangs_before_it_has_begun_blames_what_it_was_to_begin():
+    hand, found = deal.dealt([0]), []
+    for worker in range(LIVES):
+        _, hand = deal.give(hand, worker)
+        blamed, hand = deal.died(hand, worker, hung=True)
+        found.append(blamed and blamed.number)
+    assert found == [None] * (LIVES - 1) + [0]
+
+
+def test_who_hangs_while_a_fragment_is_written_does_not_blame_the_one_it_was_given_further():
+    _, hand = deal.give(deal.dealt([0, 1]), 1)
+    _, hand = deal.give(deal.answered(deal.reached(hand, 1, 0, 7), 1, 0), 1)
+    _, hand = deal.died(hand, 1, hung=True)
+    assert (dict(hand.deaths), hand.again) == ({0: deal.Death(7, crashed=1)}, (0, 1))
+
+
 def test_who_has_answered_a_fragment_gets_another_before_its_entry_is_there():
     _, hand = deal.give(deal.dealt([4, 5, 6]), 1)
     assert not deal.free(hand, 1)

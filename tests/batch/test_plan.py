@@ -62,7 +62,7 @@ def test_a_fragment_has_another_name_where_anything_about_it_is_another():
 @pytest.mark.parametrize(
     ("changes", "same"),
     [
-        ({"workers": 4, "threads": 2, "batch_size": 9, "price": 1.0, "checkpoint": 9.0}, True),
+        ({"workers": 4, "threads": 2, "batch_size": 9, "price": 1.0, "checkpoint": 9.0, "patience": 60.0}, True),
         ({"keep": ("id",)}, False),
         ({"format": "csv"}, False),
         ({"map": {"x": "y"}}, False),

@@ -142,6 +142,18 @@ def test_a_fragment_that_kills_every_actor_ends_the_job_with_its_name(cluster, t
     assert f"{tmp_path}/out/_argosy/logs/ray-0.log" in err
 
 
+@pytest.mark.slow
+def test_a_fragment_at_which_every_actor_hangs_ends_the_job_with_its_name(cluster, tmp_path):
+    second = np.zeros(ROWS)
+    second[123] = 8
+    data = kit.write(tmp_path / "data", kit.table(range(ROWS), second), group=50)
+    status, _, err = ended(on_ray(cluster, data, tmp_path / "out", "--patience", 4), LONG)
+    assert status == 1
+    assert f"{data}/0.parquet, row 120: actor after actor died at the rows from there on; the last hung for" in err
+    assert "raise --patience" in err
+    assert "most recent call first" in (tmp_path / "out/_argosy/logs/ray-0.log").read_text()
+
+
 def test_a_lost_node_costs_no_row_and_the_output_is_that_of_the_local_engine(cluster, data, tmp_path):
     assert ended(job(data, tmp_path / "here"))[0] == 0
     process = on_ray(cluster, data, tmp_path / "there", "--json")

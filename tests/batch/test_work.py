@@ -110,7 +110,7 @@ def test_any_fragments_and_any_kills_give_the_same_output(
 @given(stops=st.lists(st.integers(1, 9), max_size=12), batch_size=st.integers(1, 50))
 def test_who_is_told_to_stop_goes_on_where_it_was(home, times, data, tmp_path_factory, stops, batch_size):
     folder, order = data
-    bench = begun(home, folder, tmp_path_factory.mktemp("out"), batch_size, times, checkpoint=3600.0)
+    bench = begun(home, folder, tmp_path_factory.mktemp("out"), batch_size, times, checkpoint=3600.0, patience=0.0)
     asked = []
     real = bench.engine.predict
 

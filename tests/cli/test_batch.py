@@ -81,6 +81,8 @@ def test_nothing_is_said_where_all_columns_are_used(run, tmp_path):
         (("--fragment-rows", "0"), "fragment_rows must be"),
         (("--format", "xml"), "xml"),
         (("--checkpoint", "-1"), "checkpoint"),
+        (("--patience", "-1"), "patience must be 0 (for ever) or a number of seconds"),
+        (("--patience", "5", "--checkpoint", "9"), "patience must be 0 (for ever) or at least 10 seconds"),
     ],
 )
 def test_what_cannot_be_is_refused(run, data, tmp_path, arguments, said):

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,13 @@ class Watch:
     """What so many actors said: passed on to the driver, and watched for fragments and models that kill who takes
     them."""
 
-    def __init__(self, plan: Plan, channel: Channel, actors: int) -> None:
+    def __init__(self, plan: Plan, channel: Channel, actors: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._fragments = plan.fragments()
+        self._patience = plan.job.patience
         self._channel = channel
+        self._clock = clock
         self._begun: dict[int, tuple[int, int]] = {}
+        self._heard: dict[int, float] = {}
         self._actors = actors
         self._unready = 0
         self.started = False
@@ -73,14 +76,25 @@ class Watch:
                 if self._begun[number][1] > LIVES:
                     raise Internal(
                         f"{self._fragments[number].where(tally.rows)}: actor after actor died at the rows from there "
-                        "on. Take these rows out of the input"
+                        f"on{self._hung(number)}. Take these rows out of the input"
                     )
+                self._heard[number] = self._clock()
                 self._channel.send(Reached(number, tally))
+            case Reached(number):
+                self._heard[number] = self._clock()
+                self._channel.send(note)
             case Ready():
                 self._unready = 0
                 self._channel.send(note)
             case _:
                 self._channel.send(note)
+
+    def _hung(self, number: int) -> str:
+        """How the last actor at a fragment died, if it had been silent for as long as makes an actor end itself."""
+        silent = self._clock() - self._heard[number]
+        if not self._patience or silent < self._patience:
+            return ""
+        return f"; the last hung for {silent:.0f} s: raise --patience if that is what its work takes"
 
 
 def places(cpus: Sequence[float], threads: int) -> int:
@@ -216,6 +230,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--batch-size", type=int, required=True)
     parser.add_argument("--checkpoint", type=float, required=True)
+    parser.add_argument("--patience", type=float, required=True)
     parser.add_argument("--address", default="")
     parser.add_argument("--channel", type=int, required=True)
     options = parser.parse_args()
@@ -230,7 +245,8 @@ def main() -> int:
         plan = Ledger(place(options.output)).plan()
         if plan is None:
             raise NotFound(f"no job was begun in {options.output}")
-        plan = replace(plan, job=replace(plan.job, output=options.output, checkpoint=options.checkpoint))
+        given = {"output": options.output, "checkpoint": options.checkpoint, "patience": options.patience}
+        plan = replace(plan, job=replace(plan.job, **given))
         run(plan, options.package, Sizes(options.workers, options.threads, options.batch_size), channel, over)
     except ArgosyError as error:
         channel.send(Failed(error.code, error.message))

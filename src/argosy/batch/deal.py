@@ -89,19 +89,19 @@ def finished(hand: Hand, worker: int, number: int) -> Hand:
     return msgspec.structs.replace(_holding(hand, worker, left), deaths=deaths)
 
 
-def died(hand: Hand, worker: int, *, killed: bool) -> tuple[Held | None, Hand]:
+def died(hand: Hand, worker: int, *, killed: bool = False, hung: bool = False) -> tuple[Held | None, Hand]:
     """A worker is gone, `killed` by SIGKILL or else; what it held is given to others. The fragment that is to blame and
     where it was, or None.
 
     Only deaths at the same row, one after the other, speak against a fragment, and a kill speaks less than a crash:
-    it may have come from outside.
+    it may have come from outside. One that `hung`, and was ended for that, has crashed; where it had begun nothing,
+    what hung was the beginning of its first fragment.
     """
     held = hand.held.get(worker, ())
     hand = msgspec.structs.replace(_holding(hand, worker, ()), again=(*hand.again, *(one.number for one in held)))
     blamed: Held | None = None
-    for at in held:
-        if at.rows < 0:
-            continue
+    begun = tuple(one for one in held if one.rows >= 0)
+    for at in begun or (held[:1] if hung else ()):
         before = hand.deaths.get(at.number)
         if before is None or before.rows != at.rows:
             before = Death(at.rows)

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from argosy.batch import deal, probe
-from argosy.batch.crew import Crew, Member
+from argosy.batch import deal, probe, silence
+from argosy.batch.crew import DYING, Crew, Member
 from argosy.batch.ledger import Entry, Ledger, Seal
 from argosy.batch.lock import lock
 from argosy.batch.place import place
@@ -71,6 +71,7 @@ class Driver:
         self.difference = 0.0
         self._entries: dict[int, Entry] = {}
         self._hand = deal.dealt(())
+        self._quiet, self._heard = silence.Quiet(), set[int]()
         self._crew: Crew
         self._meter: Meter
         self._failed: ArgosyError | None = None
@@ -144,6 +145,7 @@ class Driver:
                 while len(crew.members) < min(sizes.workers, self._hand.waiting + len(self._hand.held)):
                     crew.start()
                 self._listen()
+                self._end_hung()
                 self._deal()
                 if time.monotonic() - shown > TICK:
                     display.show(self._meter.view(len(crew.members)))
@@ -160,7 +162,7 @@ class Driver:
         command = ["-m", "argosy.batch.cluster", "--output", self.ledger.output.url, "--package", str(self.package)]
         command += ["--workers", str(job.workers), "--threads", str(sizes.threads)]
         command += ["--batch-size", str(sizes.batch_size), "--checkpoint", str(job.checkpoint)]
-        command += ["--address", _joined()]
+        command += ["--patience", str(job.patience), "--address", _joined()]
         with Crew(command, self.stage.root / "logs", sizes.threads, name="ray") as crew, display:
             self._crew = crew
             foreman = crew.start()
@@ -204,6 +206,7 @@ class Driver:
 
     def _listen(self) -> None:
         for worker, message in self._crew.heard(TICK):
+            self._heard.add(worker)
             if worker not in self._crew.members:
                 continue
             if message is None:
@@ -239,24 +242,40 @@ class Driver:
                 if number is not None:
                     self._crew.send(worker, Do(number))
 
-    def _died(self, worker: int) -> None:
-        """A worker is gone: others go on with what it had, unless what it had is what kills."""
-        member = self._crew.bury(worker)
-        killer, self._hand = deal.died(self._hand, worker, killed=member.killed)
+    def _end_hung(self) -> None:
+        """Kill the workers that have told nothing for longer than the job bears: they have crashed where they were."""
+        seen = silence.Seen(
+            now=time.monotonic(),
+            loading=frozenset(worker for worker, member in self._crew.members.items() if not member.ready),
+            working=frozenset(self._hand.held),
+            heard=frozenset(self._heard),
+        )
+        self._heard.clear()
+        hung, self._quiet = silence.look(self._quiet, seen, self.plan.job.patience)
+        for worker, seconds in hung.items():
+            self._died(worker, seconds)
+
+    def _died(self, worker: int, silent: float | None = None) -> None:
+        """A worker is gone, or is ended now since it was `silent` for so many seconds: others go on with what it had,
+        unless what it had is what kills."""
+        hung = silent is not None
+        member = self._crew.bury(worker, patience=0.0 if hung else DYING)
+        killer, self._hand = deal.died(self._hand, worker, killed=not hung and member.killed, hung=hung)
         if self._ending:
             return
+        how = member.ended() if silent is None else _hung(silent)
         if killer is not None:
-            where = self.fragments[killer.number].where(killer.rows)
+            where = self.fragments[killer.number].where(killer.rows if killer.rows >= 0 else None)
             self._failed = Internal(
                 f"{where}: worker after worker died at the rows from there on; "
-                f"the last {member.ended()}. Look at {member.log}, or take these rows out of the input"
+                f"the last {how}. Look at {member.log}, or take these rows out of the input"
             )
         if not member.ready:
             self._unready += 1
-            if self._unready >= STARTS:
+            if self._unready >= (deal.LIVES if hung else STARTS):
                 self._failed = Internal(
-                    f"{STARTS} workers in a row died before they had loaded the model; the last "
-                    f"{member.ended()}. Look at {member.log}"
+                    f"{self._unready} workers in a row died before they had loaded the model; the last "
+                    f"{how}. Look at {member.log}"
                 )
 
     def _end(self) -> None:
@@ -273,6 +292,11 @@ class Driver:
         seal = self.ledger.seal(self.plan, entries)
         self.stage.clear()
         return seal
+
+
+def _hung(silent: float) -> str:
+    """How one ended that was killed for its silence, in words."""
+    return f"hung for {silent:.0f} s, told nothing and was killed: raise --patience if that is what its work takes"
 
 
 def _joined() -> str:

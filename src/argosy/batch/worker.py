@@ -60,7 +60,8 @@ class Worker:
         plan = Ledger(place(output)).plan()
         if plan is None:
             raise NotFound(f"no job was begun in {output}")
-        plan = replace(plan, job=replace(plan.job, output=output, checkpoint=checkpoint))
+        # How long a worker may be silent is the driver's to know: what was first planned may not fit this checkpoint.
+        plan = replace(plan, job=replace(plan.job, output=output, checkpoint=checkpoint, patience=0.0))
         model = load(open_package(package), threads=threads)
         bench = Bench(plan, model.engine, batch_size, reference(model.package))
         gc.freeze()

@@ -58,9 +58,9 @@ def batch(
 
     `model` is what `argosy.load` takes; `inputs` are files, folders and globs of Parquet, Arrow, CSV, JSON lines or
     NumPy, here or on S3. `settings` are those of `argosy.spec.batch.BatchJob`: format, map, keep, partition, nulls,
-    on_error, fragment_rows, batch_size, workers, threads, engine, price, checkpoint. `resume` goes on with what an
-    earlier run left. `progress` shows on standard error how far it is, and which columns are not used. An interrupt
-    ends it after the rows at hand and raises KeyboardInterrupt; what is done is kept.
+    on_error, fragment_rows, batch_size, workers, threads, engine, price, checkpoint, patience. `resume` goes on with
+    what an earlier run left. `progress` shows on standard error how far it is, and which columns are not used. An
+    interrupt ends it after the rows at hand and raises KeyboardInterrupt; what is done is kept.
 
     Raises InvalidArgument for settings, columns and rows that do not fit; NotFound; Conflict where the output holds
     something, another run is at it, or an input has changed; GoldenMismatch; StorageFull.

@@ -12,6 +12,11 @@ Format = Literal["parquet", "arrow", "csv", "jsonl"]
 OnError = Literal["fail", "skip", "quarantine"]
 Where = Literal["local", "ray"]
 
+PATIENCE = 1800.0
+"""Seconds that a worker may tell nothing, unless the job says otherwise."""
+CALL = 1.0
+"""Seconds that a call of the engine may take beside the checkpoint, at least, before a worker is thought to hang."""
+
 
 class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Files in, files out.
@@ -26,6 +31,9 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     answered is safe `checkpoint` seconds later (0: after each engine call): as much is repeated after a kill.
     `batch_size` rows go to the engine at once. 0 for `batch_size`, `workers` (processes) and `threads` (of each one's
     engine) means: found by a short probe. `price` is that of the machine, in any currency per hour.
+
+    A worker that holds work and has told nothing for `patience` seconds (0: for ever) is killed, as one that hangs; it
+    counts as one that crashed. It tells something every `checkpoint` seconds, after the call at hand.
     """
 
     model: str
@@ -44,6 +52,7 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     engine: Where = "local"
     price: float = 0.0
     checkpoint: float = 1.0
+    patience: float = PATIENCE
 
     def __post_init__(self) -> None:
         checks = {
@@ -55,6 +64,10 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "threads must be 0 to 1024": 0 <= self.threads <= 1024,
             "price must be 0 or more": 0 <= self.price < math.inf,
             "checkpoint must be 0 to 3600 seconds": 0 <= self.checkpoint <= 3600,
+            "patience must be 0 (for ever) or a number of seconds": 0 <= self.patience < math.inf,
+            f"patience must be 0 (for ever) or at least {self.checkpoint + CALL:g} seconds: a worker tells something "
+            f"every {self.checkpoint:g} s (checkpoint), after the call at hand": self.patience == 0
+            or self.patience >= self.checkpoint + CALL,
         }
         for message, good in checks.items():
             if not good:

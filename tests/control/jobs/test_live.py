@@ -44,7 +44,9 @@ def test_a_job_outlives_its_controller_and_its_own_death(home: Home, rows: Path,
     platform = start().ready()
     out = home.root / "out"
     settings = ["--fragment-rows", "20000", "--batch-size", "8", "--checkpoint", "0.05", "--workers", "1"]
+    settings += ["--patience", "600"]
     ask(home, "submit", "digits:1", "--input", str(rows), "-o", str(out), "--keep", "id", "--name", "one", *settings)
+    assert platform.call("GET", "/v1/jobs/one")["job"]["batch"]["patience"] == 600
     until(lambda: list(out.glob("*.parquet")))
     platform.kill()
     job = runner.processes(home)["one-1"]

@@ -34,6 +34,12 @@ OPTIONS = (
     _option("--workers", type=int, help="Processes.  [0: probed]"),
     _option("--threads", type=int, help="Threads of the engine in each.  [0: probed]"),
     _option("--checkpoint", type=float, metavar="SECONDS", help="As much is repeated after a kill, at most.  [1]"),
+    _option(
+        "--patience",
+        type=float,
+        metavar="SECONDS",
+        help="A worker that tells nothing for so long hangs, and is killed; 0: never.  [1800]",
+    ),
     _option("--engine", type=click.Choice(["local", "ray"]), help="What runs the processes.  [local]"),
     _option("--price", type=float, help="Of this machine per hour: shows what the job has cost."),
 )

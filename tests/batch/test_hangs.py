@@ -1,0 +1,162 @@
+"""A model that hangs at a row: the worker is killed and counts as one that crashed there; no row is lost or doubled."""
+
+import json
+import re
+import time
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import argosy
+from argosy.batch import silence
+from argosy.spec.errors import Internal
+from argosy.spec.settings import Settings
+from argosy.store import open_store
+from tests.batch import kit
+from tests.batch.test_driver import ended, gone, resume, workers
+from tests.control import packages
+
+ROWS, AT, BAD = 120, 63, 17
+PATIENCE = 3
+
+CLASS = """
+import os, pathlib, threading, time
+from argosy.spec.errors import InvalidArgument
+
+time.sleep(float(os.environ.get("LOADS", "0")))
+
+class Model:
+    def predict(self, inputs):
+        x = inputs["x"]
+        if (x[:, 0] < 0).any():
+            raise InvalidArgument("x is below 0")
+        if (x[:, 1] == 5).any() and self.hangs():
+            lock = threading.Lock()
+            with lock:
+                lock.acquire()
+        return {"label": x[:, 0].astype("i8") * 3 + 1}
+
+    def hangs(self):
+        counted = pathlib.Path(os.environ["COUNTED"])
+        counted.write_text(counted.read_text() + "x" if counted.exists() else "x")
+        return len(counted.read_text()) <= int(os.environ["HANGS"])
+"""
+"""Refuses rows below 0, and locks itself out at a five, the first HANGS times. Takes LOADS seconds to be loaded."""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    found = kit.home(tmp_path_factory.mktemp("home"))
+    store = open_store(found, Settings())
+    golden = np.array([[1, 0], [2, 0]], np.float32)
+    packages.push_class(store, found.root / "made", CLASS, golden, np.array([4, 7]), name="hanging")
+    store.close()
+    return found
+
+
+@pytest.fixture
+def hangs(home, tmp_path, monkeypatch):
+    """Say how often it hangs; gives how often the row was tried by then."""
+    counted = tmp_path / "counted"
+    monkeypatch.setenv("ARGOSY_HOME", str(home.root))
+    monkeypatch.setenv("COUNTED", str(counted))
+
+    def say(times):
+        monkeypatch.setenv("HANGS", str(times))
+        return lambda: len(counted.read_text())
+
+    return say
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Row AT makes it hang; row BAD is refused."""
+    ids, second = np.arange(ROWS), np.zeros(ROWS)
+    ids[BAD], second[AT] = -1, 5
+    return kit.write(tmp_path / "data", kit.table(ids, second), group=40)
+
+
+def job(data, output, *more, patience=PATIENCE):
+    fixed = ("--input", data, "--output", output, "--keep", "id", "--workers", 2, "--checkpoint", 0, "--batch-size", 4)
+    return kit.start("hanging:1", *fixed, "--fragment-rows", 40, "--patience", patience, *more)
+
+
+def left(output):
+    """The ids that were written, and those that were quarantined."""
+    rejects = (output / "_argosy/quarantine").glob("*.parquet")
+    return kit.ids(output), [value for path in rejects for value in pq.read_table(path)["id"].to_pylist()]
+
+
+GOOD = [number for number in range(ROWS) if number != BAD]
+
+
+def test_one_that_hangs_now_and_then_is_killed_and_others_go_on(hangs, data, tmp_path):
+    tried = hangs(2)
+    status, out, err = ended(job(data, tmp_path / "out", "--on-error", "quarantine", "--json"))
+    assert status == 0, err
+    assert (json.loads(out)["rows"], json.loads(out)["quarantined"]) == (ROWS, 1)
+    assert left(tmp_path / "out") == (GOOD, [-1])
+    assert tried() == 3
+
+
+@pytest.mark.parametrize("on_error", ["quarantine", "skip"])
+def test_rows_at_which_every_worker_hangs_end_the_job_with_their_name(hangs, data, tmp_path, on_error):
+    tried = hangs(1000)
+    process = job(data, tmp_path / "out", "--on-error", on_error)
+    status, _, err = ended(process)
+    assert status == 1
+    assert f"{data}/0.parquet, row 60: worker after worker died at the rows from there on" in err
+    assert re.search(r"the last hung for [3-9] s, told nothing and was killed", err)
+    assert "raise --patience" in err
+    assert "take these rows out of the input" in err
+    assert tried() == 3
+    hangs(0)
+    status, _, err = resume(tmp_path / "out")
+    assert status == 0, err
+    assert left(tmp_path / "out") == (GOOD, [-1] if on_error == "quarantine" else [])
+
+
+def test_a_row_that_is_refused_ends_a_job_with_fail_before_anything_hangs_long(hangs, data, tmp_path):
+    hangs(1000)
+    status, _, err = ended(job(data, tmp_path / "out", "--workers", 1))
+    assert (status, f"{data}/0.parquet, row {BAD}: x is below 0" in err) == (2, True)
+
+
+def test_what_a_model_takes_to_be_loaded_is_not_counted(hangs, data, tmp_path, monkeypatch):
+    tried = hangs(0)
+    monkeypatch.setenv("LOADS", str(PATIENCE + 1))
+    status, _, err = ended(job(data, tmp_path / "out", "--on-error", "skip"))
+    assert status == 0, err
+    assert (tried(), kit.ids(tmp_path / "out")) == (1, GOOD)
+
+
+def test_a_model_that_hangs_when_it_is_loaded_ends_the_job(hangs, data, tmp_path, monkeypatch):
+    hangs(0)
+    monkeypatch.setattr(silence, "LOADING", PATIENCE + 1.0)
+    monkeypatch.setenv("LOADS", "1000")
+    settings = {"workers": 1, "threads": 1, "batch_size": 4, "patience": float(PATIENCE), "checkpoint": 0.0}
+    with pytest.raises(Internal, match=r"3 workers in a row died before they had loaded .* the last hung for [4-9] s"):
+        argosy.batch("hanging:1", data, tmp_path / "out", **settings)
+    assert kit.entries(tmp_path / "out") == []
+
+
+def test_patience_may_be_without_end_and_given_anew(hangs, data, tmp_path):
+    tried = hangs(1)
+    process = job(data, tmp_path / "out", "--on-error", "skip", patience=0)
+    limit = time.monotonic() + 30
+    while not (tmp_path / "counted").exists():
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    time.sleep(PATIENCE + 1)
+    assert (tried(), process.poll()) == (1, None)
+    members = workers(process)
+    process.kill()
+    process.communicate()
+    for member in members:
+        member.kill()
+    assert gone(members)
+    hangs(2)
+    status, _, err = ended(kit.start("--output", tmp_path / "out", "--resume", "--patience", PATIENCE))
+    assert status == 0, err
+    assert (tried(), kit.ids(tmp_path / "out")) == (3, GOOD)
