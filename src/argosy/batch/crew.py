@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import IO
 
 from argosy.batch import printed
-from argosy.batch.wire import Channel, Message, Stop
+from argosy.batch.wire import STACKS, Channel, Message, Stop
 from argosy.spec.crash import last_words
 from argosy.spec.errors import Unavailable
 
 TAIL = 64 * 1024
+WRITING = 0.2
+"""Seconds that a worker which hangs has for its stacks."""
 DYING = 2.0
 """Seconds from the last word of a process to its end."""
 LOOKED = 0.2
@@ -131,6 +133,12 @@ class Crew:
         _kill(member)
         printed.trim(member.log)
         return member
+
+    def kill(self, worker: int) -> Member:
+        """The same for one that hangs; where it did is left in its log."""
+        os.kill(worker, STACKS)
+        time.sleep(WRITING)
+        return self.bury(worker, patience=0.0)
 
     def stop(self) -> None:
         """Tell all to end after the rows they have."""

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from argosy.batch import deal, probe, silence
-from argosy.batch.crew import DYING, Crew, Member
+from argosy.batch.crew import Crew, Member
 from argosy.batch.ledger import Entry, Ledger, Seal
 from argosy.batch.lock import lock
 from argosy.batch.place import place
@@ -259,7 +259,7 @@ class Driver:
         """A worker is gone, or is ended now since it was `silent` for so many seconds: others go on with what it had,
         unless what it had is what kills."""
         hung = silent is not None
-        member = self._crew.bury(worker, patience=0.0 if hung else DYING)
+        member = self._crew.kill(worker) if hung else self._crew.bury(worker)
         killer, self._hand = deal.died(self._hand, worker, killed=not hung and member.killed, hung=hung)
         if self._ending:
             return

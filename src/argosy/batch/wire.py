@@ -1,5 +1,6 @@
 """What a driver and its workers tell each other: one JSON message a line, over a pair of sockets."""
 
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -8,6 +9,9 @@ import msgspec
 
 from argosy.batch.ledger import Entry
 from argosy.batch.spool import Tally
+
+STACKS = signal.SIGUSR1
+"""Sent to a worker, it has the stacks of its threads written to its log, whatever it is at."""
 
 
 class Message(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ after the rows that its engine has.
 """
 
 import argparse
+import faulthandler
 import gc
 import os
 import queue
@@ -25,7 +26,7 @@ from argosy.batch.ledger import Entry, Ledger
 from argosy.batch.place import place
 from argosy.batch.sample import reference
 from argosy.batch.spool import Tally
-from argosy.batch.wire import Answered, Channel, Do, Done, Failed, Reached, Ready
+from argosy.batch.wire import STACKS, Answered, Channel, Do, Done, Failed, Reached, Ready
 from argosy.batch.work import Bench
 from argosy.packaging.load import load
 from argosy.packaging.package import open_package
@@ -104,6 +105,7 @@ def main() -> int:
     parser.add_argument("--channel", type=int, required=True)
     options = parser.parse_args()
     crash.tell()
+    faulthandler.register(STACKS, crash.STDERR)
     follow()
     os.set_inheritable(options.channel, False)
     worker = Worker(Channel(socket.socket(fileno=options.channel), worker=True))
