@@ -2,6 +2,9 @@
 
 import json
 import re
+import socket
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -162,3 +165,30 @@ def test_patience_may_be_without_end_and_given_anew(hangs, data, tmp_path):
     status, _, err = ended(kit.start("--output", tmp_path / "out", "--resume", "--patience", PATIENCE))
     assert status == 0, err
     assert (tried(), kit.ids(tmp_path / "out")) == (3, GOOD)
+
+
+ORPHAN = """
+import socket, sys, threading
+from argosy.batch.wire import Channel
+from argosy.batch.worker import Worker
+
+worker = Worker(Channel(socket.socket(fileno=int(sys.argv[1])), worker=True), grace=0.5)
+threading.Thread(target=worker.listen, daemon=True).start()
+print("hangs", flush=True)
+threading.Lock().acquire() and threading.Event().wait()
+"""
+
+
+def test_a_worker_that_hangs_and_has_lost_its_driver_ends_with_its_stacks_in_its_log():
+    ours, theirs = socket.socketpair()
+    command = [sys.executable, "-c", ORPHAN, str(theirs.fileno())]
+    with subprocess.Popen(command, pass_fds=[theirs.fileno()], stdout=-1, stderr=-1, text=True) as process:
+        theirs.close()
+        assert process.stdout is not None
+        assert process.stdout.readline() == "hangs\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1.0)
+        ours.close()
+        _, err = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert 'File "<string>", line 9 in <module>' in err

@@ -20,12 +20,10 @@ from argosy.batch.plan import Plan
 from argosy.batch.progress import Display, Meter
 from argosy.batch.sizes import Sizes, usual
 from argosy.batch.stage import Stage, check
-from argosy.batch.wire import Answered, Do, Done, Failed, Message, Reached, Ready
+from argosy.batch.wire import GRACE, Answered, Do, Done, Failed, Message, Reached, Ready
 from argosy.spec.batch import cores
 from argosy.spec.errors import ArgosyError, Conflict, Internal, Unavailable, table
 
-GRACE = 30.0
-"""Seconds that workers have for the rows at hand when the job is stopped."""
 STARTS = 10
 """Workers in a row that may die before one is ready."""
 TICK = 0.2

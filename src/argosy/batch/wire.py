@@ -12,6 +12,8 @@ from argosy.batch.spool import Tally
 
 STACKS = signal.SIGUSR1
 """Sent to a worker, it has the stacks of its threads written to its log, whatever it is at."""
+GRACE = 30.0
+"""Seconds that workers have for the rows at hand once the job is stopped, or once its driver is gone."""
 
 
 class Message(msgspec.Struct, frozen=True):

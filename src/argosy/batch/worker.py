@@ -1,7 +1,7 @@
 """A process that works at fragments: `python -m argosy.batch.worker`, started by a driver and told by a socket.
 
 It loads the model and replays its golden examples before it says that it is ready. When the driver is gone it ends
-after the rows that its engine has.
+after the rows that its engine has; one that hangs there, after a grace.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from argosy.batch.ledger import Entry, Ledger
 from argosy.batch.place import place
 from argosy.batch.sample import reference
 from argosy.batch.spool import Tally
-from argosy.batch.wire import STACKS, Answered, Channel, Do, Done, Failed, Reached, Ready
+from argosy.batch.wire import GRACE, STACKS, Answered, Channel, Do, Done, Failed, Reached, Ready
 from argosy.batch.work import Bench
 from argosy.packaging.load import load
 from argosy.packaging.package import open_package
@@ -35,10 +35,10 @@ from argosy.spec.errors import ArgosyError, NotFound
 
 
 class Worker:
-    """The loop of one process."""
+    """The loop of one process, which ends `grace` seconds after it was told to at the latest."""
 
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
+    def __init__(self, channel: Channel, grace: float = GRACE) -> None:
+        self.channel, self.grace = channel, grace
         self.stopping = threading.Event()
         self._orders: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._failed: BaseException | None = None
@@ -50,6 +50,7 @@ class Worker:
                 break
             self._orders.put(message.number)
         self.stop()
+        faulthandler.dump_traceback_later(self.grace, exit=True, file=crash.STDERR)
 
     def stop(self, *_: object) -> None:
         """End after the rows that the engine has. Also a handler of signals."""
