@@ -7,8 +7,9 @@ import msgspec
 
 from argosy.spec.batch import BatchJob
 
-BATCH = 1024
-"""Rows a call where nothing was measured."""
+BATCH = 16
+"""Rows a call where nothing was measured: a model may take seconds for more, and one that is fast has done a job too
+small to be measured in a second even so."""
 
 NEAR = 0.97
 """A size this near to the best is as good: the smaller one needs less memory and loses less to a kill."""
