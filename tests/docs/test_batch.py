@@ -10,7 +10,8 @@ from tests.docs import page
 
 
 @pytest.mark.timeout(240)
-def test_batch(reader):
+def test_batch(reader, monkeypatch):
+    monkeypatch.setenv("ARGOSY_BATCH_IDLE", "false")  # beside other tests an idle job gets no core for minutes
     page.run("docs/batch.md", reader)
     seals = [json.loads(Path(folder, "_argosy/seal.json").read_text()) for folder in ("out", "again")]
     assert [seal["rows"] for seal in seals] == [1797, 1797]

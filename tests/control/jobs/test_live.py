@@ -41,6 +41,8 @@ def ask(home: Home, *words: str) -> str:
 
 
 def test_a_job_outlives_its_controller_and_its_own_death(home: Home, rows: Path, start: Callable[..., Up]):
+    with home.config.open("a") as config:
+        config.write("batch: {idle: false}\n")  # beside other tests an idle job gets no core for minutes
     platform = start().ready()
     out = home.root / "out"
     settings = ["--fragment-rows", "20000", "--batch-size", "8", "--checkpoint", "0.05", "--workers", "1"]
