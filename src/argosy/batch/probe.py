@@ -36,7 +36,7 @@ SECONDS = 0.25
 ROWS = 1024
 """Of the input, which are answered again and again."""
 PATIENCE = 120.0
-SMALL = 10_000
+SMALL = 5_000
 """Rows of a job that is done sooner than a probe pays."""
 
 

@@ -7,7 +7,7 @@ import msgspec
 
 from argosy.spec.batch import BatchJob
 
-BATCH = 16
+BATCH = 8
 """Rows a call where nothing was measured: a model may take seconds for more, and one that is fast has done a job too
 small to be measured in a second even so."""
 
