@@ -14,6 +14,7 @@ from argosy.batch.place import place
 from argosy.batch.plan import Plan
 from argosy.batch.sample import Sample, share
 from argosy.batch.source import in_memory, source
+from argosy.batch.source.shape import arrow
 from argosy.batch.spool import Blob, Record, Spool, Tally
 from argosy.batch.stage import Stage
 from argosy.engines.base import Engine
@@ -74,6 +75,7 @@ class Bench:
 
         The entry where the fragment was done before.
         """
+        arrow().default_memory_pool().release_unused()  # the threads of the fragment before have left theirs
         name = self.fragments[number].id(self.recipe)
         spool = Spool(self.stage.spool(name)).open()
         with ExitStack() as stack:
