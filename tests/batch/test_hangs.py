@@ -103,7 +103,7 @@ def test_one_that_hangs_now_and_then_is_killed_and_others_go_on(hangs, data, tmp
     assert tried() == 3
 
 
-@pytest.mark.parametrize("on_error", ["quarantine", "skip"])
+@pytest.mark.parametrize("on_error", ["quarantine", pytest.param("skip", marks=pytest.mark.slow)])
 def test_rows_at_which_every_worker_hangs_end_the_job_with_their_name(hangs, data, tmp_path, on_error):
     tried = hangs(1000)
     process = job(data, tmp_path / "out", "--on-error", on_error)
