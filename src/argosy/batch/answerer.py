@@ -1,6 +1,5 @@
 """What runs on the nodes of a Ray cluster: actors that do fragments, and one that hears from them."""
 
-import faulthandler
 import io
 import tarfile
 import tempfile
@@ -21,6 +20,7 @@ from argosy.batch.work import Bench
 from argosy.engines.base import require
 from argosy.packaging.load import load
 from argosy.packaging.package import open_package
+from argosy.spec import crash
 from argosy.spec.errors import ArgosyError
 
 NEED = "Batch on Ray"
@@ -71,12 +71,12 @@ class Answerer:
         self._failed: Failed | None = None
         found = msgspec.json.decode(plan, type=Plan)
         self._patience = found.job.patience
-        _end_after(loading(self._patience))
+        crash.end_after(loading(self._patience))
         try:
             self._bench = self._opened(found, package[0], batch_size, threads)
         except Exception as error:
             self._failed = _failure(error)
-        _end_after(0.0)
+        crash.end_after(0.0)
 
     def _opened(self, plan: Plan, package: Any, batch_size: int, threads: int) -> Bench:
         ray = require("ray", "ray", NEED)
@@ -107,30 +107,19 @@ class Answerer:
             else:
                 return
             due = time.monotonic() + EVERY
-            _end_after(self._patience and self._patience + EVERY)
+            crash.end_after(self._patience and self._patience + EVERY)
 
-        _end_after(self._patience)
+        crash.end_after(self._patience)
         try:
             entry = self._bench.run(number, told, lambda: False)
         except Exception as error:
             return _failure(error)
         finally:
-            _end_after(0.0)
+            crash.end_after(0.0)
         return Done(entry) if entry is not None else Failed("internal", "an actor stopped by itself")
 
     def _tell(self, note: Message) -> None:
         self._notes.add.remote(note)
-
-
-def _end_after(seconds: float) -> None:
-    """End this process in so many seconds, with its stacks in the log, unless this is called anew; 0: do not.
-
-    A thread of faulthandler's does it, which needs no interpreter lock: what hangs may hold it.
-    """
-    if seconds:
-        faulthandler.dump_traceback_later(seconds, exit=True, file=2)
-    else:
-        faulthandler.cancel_dump_traceback_later()
 
 
 def _failure(error: Exception) -> Failed:

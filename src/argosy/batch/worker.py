@@ -50,7 +50,7 @@ class Worker:
                 break
             self._orders.put(message.number)
         self.stop()
-        faulthandler.dump_traceback_later(self.grace, exit=True, file=crash.STDERR)
+        crash.end_after(self.grace)
 
     def stop(self, *_: object) -> None:
         """End after the rows that the engine has. Also a handler of signals."""

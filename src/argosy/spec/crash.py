@@ -12,6 +12,17 @@ def tell() -> None:
     faulthandler.enable(STDERR)
 
 
+def end_after(seconds: float) -> None:
+    """End this process in so many seconds, with its stacks in the log, unless this is called anew; 0: do not.
+
+    A thread of faulthandler's does it, which needs no interpreter lock: what hangs may hold it.
+    """
+    if seconds:
+        faulthandler.dump_traceback_later(seconds, exit=True, file=STDERR)
+    else:
+        faulthandler.cancel_dump_traceback_later()
+
+
 def last_words(text: str) -> str:
     """The last line that says something; of a crash, what it was and the line of Python that it came from."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
