@@ -18,8 +18,9 @@ class Nothing(Loose):
         return {}
 
 
-def start(path, signature, settings, threads, sample) -> Engine:
+def start(path, signature, settings, threads, sample, trusted) -> Engine:
     assert threads >= 1
+    assert trusted is (path.name == "vouched")
     return Nothing()
 
 
@@ -29,6 +30,7 @@ def test_engines_of_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: [point])
     assert names() == (*ENGINES, "theirs")
     assert load("theirs", tmp_path).predict({}) == []
+    assert load("theirs", tmp_path / "vouched", trusted=True).predict({}) == []
 
 
 def test_unknown_engines(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ def load(
     settings: Settings,
     threads: int,
     sample: Mapping[str, Array] | None = None,
+    trusted: bool = False,
 ) -> LightgbmEngine:
     """Load a Booster, after its file was checked."""
     check_settings(settings)

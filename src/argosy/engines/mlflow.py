@@ -65,11 +65,12 @@ def load(
     settings: Settings,
     threads: int,
     sample: Mapping[str, Array] | None = None,
+    trusted: bool = False,
 ) -> MlflowEngine:
     """Load the folder with `mlflow.pyfunc`. The inputs are those of its MLmodel; the outputs what it gives for them."""
     check_settings(settings, trusted_pickle=bool)
     about = read(path)
-    if not about.data_only and not settings.get("trusted_pickle"):
+    if not about.data_only and not (trusted or settings.get("trusted_pickle")):
         raise Untrusted(
             f"{path.name} is loaded by '{about.loader}', which can run code of the model: push it with --trust"
         )

@@ -72,6 +72,7 @@ def load(
     settings: Settings,
     threads: int,
     sample: Mapping[str, Array] | None = None,
+    trusted: bool = False,
 ) -> OnnxEngine:
     """Check the file, make the session, and take or derive the signature.
 

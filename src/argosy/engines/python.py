@@ -71,6 +71,7 @@ def load(
     settings: Settings,
     threads: int,
     sample: Mapping[str, Array] | None = None,
+    trusted: bool = False,
 ) -> PythonEngine:
     """Import the class that `settings["class"]` names ("module:Class") from the folder, make one, call its `load`."""
     check_settings(settings, **{"class": str})

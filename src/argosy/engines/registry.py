@@ -22,15 +22,17 @@ def load(
     settings: Settings | None = None,
     threads: int = 0,
     sample: Mapping[str, Array] | None = None,
+    trusted: bool = False,
 ) -> Engine:
     """Load the weights at `path` (a file or a folder) with the engine of this name.
 
     `signature=None`, a signature without outputs, and `sample` (rows by input name) are for packaging: the engine then
-    finds out what it can. `threads` 0 takes the cores this process may use. Raises BadPackage for weights that are
-    broken or do something they must not, Untrusted for code nobody vouched for, MissingExtra for a framework that is
-    not installed, InvalidArgument for settings or a signature that do not fit.
+    finds out what it can. `threads` 0 takes the cores this process may use. `trusted`: the caller vouches for the
+    weights, which may then run code of their author. Raises BadPackage for weights that are broken or do something they
+    must not, Untrusted for code nobody vouched for, MissingExtra for a framework that is not installed, InvalidArgument
+    for settings or a signature that do not fit.
     """
-    return _loader(name)(path, signature, settings or {}, threads_of(threads), sample)
+    return _loader(name)(path, signature, settings or {}, threads_of(threads), sample, trusted)
 
 
 def names() -> tuple[str, ...]:
@@ -41,7 +43,7 @@ def names() -> tuple[str, ...]:
     return (*ENGINES, *(name for name in others if name not in ENGINES))
 
 
-Loader = Callable[[Path, Signature | None, Settings, int, Mapping[str, Array] | None], Engine]
+Loader = Callable[[Path, Signature | None, Settings, int, Mapping[str, Array] | None, bool], Engine]
 """What an engine module's `load`, and an entry point of the group `argosy.engines`, has to be."""
 
 

@@ -73,12 +73,13 @@ def load(
     settings: Settings,
     threads: int,
     sample: Mapping[str, Array] | None = None,
+    trusted: bool = False,
 ) -> SklearnEngine:
     """Load an estimator. Numeric libraries are held to `threads`; the estimator's own worker pools are switched off."""
     check_settings(settings, trusted_pickle=bool, trusted_types=str)
     check_file(path, "a scikit-learn model")
     require("sklearn", "sklearn", f"the scikit-learn model {path.name}")
-    estimator = read(path, settings)
+    estimator = read(path, settings, trusted)
     if not any(callable(getattr(estimator, call, None)) for call in ("predict", "transform")):
         raise BadPackage(f"{path.name} holds a {type(estimator).__name__}, which can neither predict nor transform")
     _quiet(estimator, threads)
@@ -90,13 +91,13 @@ def load(
     return engine
 
 
-def read(path: Path, settings: Settings) -> Any:
+def read(path: Path, settings: Settings, trusted: bool = False) -> Any:
     """The object in a skops file (a zip archive) or a joblib file (a pickle, perhaps compressed)."""
     with path.open("rb") as file:
         archive = file.read(4) == b"PK\x03\x04"
     if archive:
         return _skops(path, [name for name in str(settings.get("trusted_types", "")).split(",") if name])
-    if not settings.get("trusted_pickle"):
+    if not (trusted or settings.get("trusted_pickle")):
         raise Untrusted(
             f"{path.name} is a pickle, which can run code when it is loaded; push it with --trust, or as skops"
         )

@@ -53,11 +53,12 @@ def load(
     settings: Settings,
     threads: int,
     sample: Mapping[str, Array] | None = None,
+    trusted: bool = False,
 ) -> TorchEngine:
     """Load a program. Its dynamic dimensions are the free axes. `threads` holds for all of torch in this process."""
     check_settings(settings, trusted_pickle=bool)
     torch = _torch(f"the PyTorch program {path.name}")
-    if (found := torch_file.objections(path)) and not settings.get("trusted_pickle"):
+    if (found := torch_file.objections(path)) and not (trusted or settings.get("trusted_pickle")):
         raise Untrusted(
             f"{path.name} could run code when it is loaded ({found[0]}); push it with --trust if you know it"
         )

@@ -64,6 +64,7 @@ def load(
     settings: Settings,
     threads: int,
     sample: Mapping[str, Array] | None = None,
+    trusted: bool = False,
 ) -> XgboostEngine:
     """Load a Booster. Early stopping is followed where the model was saved by XGBoost's scikit-learn classes."""
     check_settings(settings)

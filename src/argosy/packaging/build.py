@@ -186,6 +186,7 @@ def _examine(draft: Draft, report: Report) -> examine.Findings:
         sample=str(sample.absolute()) if sample else "",
         tolerance=draft.options.tolerance,
         into=str(draft.work),
+        trusted=draft.options.trust,
     )
     try:
         findings = msgspec.convert(draft.run("examine", task), examine.Findings)
@@ -225,6 +226,7 @@ def _verdict(draft: Draft, signature: Signature) -> convert.Verdict:
         signature=signature,
         tolerance=draft.options.tolerance,
         into=str(draft.work),
+        trusted=draft.options.trust,
     )
     try:
         return msgspec.convert(draft.run("convert", task), convert.Verdict)

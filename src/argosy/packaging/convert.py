@@ -34,6 +34,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     signature: Signature
     tolerance: Tolerance
     into: str
+    trusted: bool = False
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,7 +56,7 @@ def convert(task: Task) -> Verdict:
     signature = onnx_signature(task.signature)
     if signature is None:
         return Verdict(converted=False, reason="its signature has a type that ONNX and scikit-learn do not share")
-    estimator = read(Path(task.weights), task.settings)
+    estimator = read(Path(task.weights), task.settings, task.trusted)
     path = Path(task.into) / MODEL
     try:
         with storage(path.parent):

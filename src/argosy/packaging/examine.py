@@ -58,6 +58,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     sample: str
     tolerance: Tolerance
     into: str
+    trusted: bool = False
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -149,7 +150,13 @@ def _open_by_sample(task: Task, rows: Table) -> tuple[Engine, list[Tensor]]:
 
 def _load(task: Task, known: Signature | None, sample: Mapping[str, Array] | None = None) -> Engine:
     return load_engine(
-        task.engine, Path(task.weights), signature=known, settings=task.settings, threads=1, sample=sample
+        task.engine,
+        Path(task.weights),
+        signature=known,
+        settings=task.settings,
+        threads=1,
+        sample=sample,
+        trusted=task.trusted,
     )
 
 

@@ -68,6 +68,7 @@ def load(package: Package, *, threads: int = 0) -> LoadedModel:
         signature=manifest.signature,
         settings=manifest.settings,
         threads=threads,
+        trusted=manifest.scan.trusted,
     )
     try:
         largest = golden.replay(engine, inputs, outputs, manifest.tolerance)
