@@ -1,5 +1,6 @@
 """The demo as a user runs it."""
 
+import contextlib
 import importlib.util
 import os
 import signal
@@ -13,6 +14,7 @@ import psutil
 import pytest
 
 from argosy.demo import home
+from argosy.demo import stage as stages
 from argosy.demo.case import Case, Score
 from argosy.demo.needs import PACKAGES
 from argosy.demo.stage import curl, stage
@@ -35,7 +37,18 @@ def tmp_path(tmp_path_factory):
     return tmp_path_factory.mktemp("d")
 
 
-def start(tmp_path, *options):
+@pytest.fixture
+def start(tmp_path):
+    """Runs the demo; it is gone afterwards, whatever happened."""
+    started = []
+    yield lambda *options: started.append(begin(tmp_path, *options)) or started[-1]
+    for process in started:
+        process.kill()
+        process.communicate()
+    home.sweep(tmp_path)
+
+
+def begin(tmp_path, *options):
     environ = {**os.environ, "TMPDIR": str(tmp_path), "ARGOSY_GATEWAY_PORT": "1", "PYTHONWARNINGS": "error"}
     command = [sys.executable, "-m", "argosy", "demo", *options]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ)
@@ -63,8 +76,8 @@ def left(folder):
 
 
 @pytest.mark.timeout(240)
-def test_once(tmp_path):
-    process = start(tmp_path, "--once", "--json")
+def test_once(start, tmp_path):
+    process = start("--once", "--json")
     out, err = process.communicate(timeout=220)
     assert process.returncode == 0, err
     found = {one["name"]: one for one in msgspec.json.decode(out)}
@@ -89,19 +102,46 @@ def until(process, text):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_leaves_nothing(tmp_path, number):
-    with start(tmp_path) as process:
-        until(process, "digits: training")
-        process.send_signal(number)
-        assert process.wait(30) == 130
+def test_an_interruption_leaves_nothing(start, tmp_path, number):
+    process = start()
+    until(process, "digits: training")
+    process.send_signal(number)
+    process.communicate(timeout=100)
+    assert process.returncode == 130
     assert list(tmp_path.iterdir()) == []
     assert gone(tmp_path)
 
 
-def test_the_next_demo_clears_up_after_a_killed_one(tmp_path):
-    with start(tmp_path) as process:
-        until(process, "digits: training")
-        process.kill()
+def test_an_end_that_nobody_reads_of_leaves_nothing(start, tmp_path):
+    process = start()
+    until(process, "digits: training")
+    process.stdout.close()
+    process.stderr.close()
+    process.send_signal(signal.SIGHUP)
+    process.wait(100)
+    assert list(tmp_path.iterdir()) == []
+    assert gone(tmp_path)
+
+
+def lose_an_interruption():
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("it did not interrupt")
+    time.sleep(60)
+
+
+def test_an_interruption_that_is_lost_is_repeated(monkeypatch):
+    monkeypatch.setattr(stages, "AGAIN_SECONDS", 0.05)
+    with pytest.raises(KeyboardInterrupt), stages._endings():
+        lose_an_interruption()
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_the_next_demo_clears_up_after_a_killed_one(start, tmp_path):
+    process = start()
+    until(process, "digits: training")
+    process.kill()
+    process.communicate()
     assert left(tmp_path)
     home.sweep(tmp_path)
     assert list(tmp_path.iterdir()) == []

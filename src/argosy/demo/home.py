@@ -93,5 +93,11 @@ def _is_ours(folder: Path) -> bool:
 
 
 def stop(place: Home, report: Callable[[str], None]) -> None:
-    """End everything that runs under a home. Raises Unavailable when something does not end."""
-    asyncio.run(down(place, load(place), report=report))
+    """End everything that runs under a home, though nobody may read what is reported. Raises Unavailable when something
+    does not end."""
+
+    def told(line: str) -> None:
+        with contextlib.suppress(OSError):
+            report(line)
+
+    asyncio.run(down(place, load(place), report=told))

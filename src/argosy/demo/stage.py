@@ -27,6 +27,8 @@ Report = Callable[[str], None]
 READY_SECONDS = 60.0
 SEND_SECONDS = 3.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+AGAIN_SECONDS = 5.0
+"""An interruption that goes on unheard for so long is repeated: one raised in a callback of C code is lost."""
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,18 +178,20 @@ def _endings() -> Generator[None]:
     """A signal that asks for an end raises KeyboardInterrupt, unless it is ignored (nohup). Put back afterwards."""
 
     def interrupted(number: int, frame: FrameType | None) -> None:
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
         raise KeyboardInterrupt
 
-    heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    heeded = [signal.SIGALRM, *(number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN)]
     before = {number: signal.signal(number, interrupted) for number in heeded}
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def _ignore_signals() -> None:
     """Nothing interrupts the stopping."""
-    for number in SIGNALS:
+    for number in (signal.SIGALRM, *SIGNALS):
         signal.signal(number, signal.SIG_IGN)
