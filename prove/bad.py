@@ -20,10 +20,9 @@ import httpx
 import msgspec
 import numpy as np
 
-from argosy.control import strays
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
-from tests.control.conftest import PATIENCE, Up
+from tests.control.conftest import PATIENCE, Up, clear
 from tests.control.packages import push_class
 
 MODEL = """
@@ -250,7 +249,7 @@ def main() -> int:
             found = asyncio.run(prove(platform, kinds))
         finally:
             platform.stop()
-            strays.end([*strays.gateways(home), *strays.replicas(home)[0]], drain=0.0)
+            clear(home)
     wrong = [each for outcome in found for each in outcome.wrong]
     print(*wrong, sep="\n")
     return 1 if wrong else 0

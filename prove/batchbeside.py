@@ -17,14 +17,13 @@ import msgspec
 import numpy as np
 
 from argosy.client.batch import absolute
-from argosy.control import strays
 from argosy.control.jobs import runner
 from argosy.packaging.options import PushOptions
 from argosy.packaging.push import push
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
 from bench import load, models, payload
-from tests.control.conftest import Up, until
+from tests.control.conftest import Up, clear, until
 
 GOAL = 0.10
 RATE = 300.0
@@ -113,7 +112,7 @@ def main() -> int:
                 print(f"round {number + 1}: alone {alone[-1]}, beside {beside[-1]}", flush=True)
         finally:
             stage.up.stop()
-            strays.end([*strays.gateways(home), *strays.replicas(home)[0]], drain=0.0)
+            clear(home)
     before, after = (statistics.median(each.p99 for each in rounds) for rounds in (alone, beside))
     rows = statistics.median(each.rows for each in beside)
     print(

@@ -26,7 +26,7 @@ from argosy.control import strays
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
 from argosy.targets.marks import scan
-from tests.control.conftest import Up, until
+from tests.control.conftest import Up, clear, until
 from tests.store.samples import model_lineage, model_manifest, write_folder
 
 STAND_IN_UP = [sys.executable, str(Path("tests/control/stand_in_up.py").absolute())]
@@ -189,7 +189,7 @@ async def prove(rounds: int, seed: int) -> Counts:
     try:
         return await Proof(home, seed).run(rounds)
     finally:
-        strays.end([*strays.gateways(home), *strays.replicas(home)[0]], drain=0.0)
+        clear(home)
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -16,10 +16,9 @@ from typing import Any
 
 import httpx
 
-from argosy.control import strays
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
-from tests.control.conftest import Load, Up
+from tests.control.conftest import Load, Up, clear
 from tests.control.packages import push
 
 CANARY = {"strategy": "canary", "steps": [{"weight": 10, "requests": 5}, {"weight": 50, "requests": 20}]}
@@ -125,7 +124,7 @@ def main() -> int:
             asyncio.run(proof.run(options.rollouts))
         finally:
             proof.platform.stop()
-            strays.end([*strays.gateways(home), *strays.replicas(home)[0]], drain=0.0)
+            clear(home)
     print(*proof.wrong, sep="\n")
     return 1 if proof.wrong else 0
 

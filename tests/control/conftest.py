@@ -17,6 +17,8 @@ import httpx
 import pytest
 
 from argosy.control import strays
+from argosy.control.jobs import runner
+from argosy.control.triggers import command as commands
 from argosy.spec.settings import Home, Settings, load
 from argosy.store import open_store
 from argosy.store.store import Store
@@ -26,12 +28,19 @@ PATIENCE = 60.0
 STAND_IN_UP = [sys.executable, str(Path(__file__).with_name("stand_in_up.py"))]
 
 
+def clear(home: Home) -> None:
+    """End all that a killed platform has left for the next one to adopt."""
+    ours = [*strays.gateways(home), *strays.rooms(home), *strays.recorders(home), *strays.replicas(home)[0]]
+    strays.end([*ours, *runner.processes(home).values()], drain=0.0)
+    commands.end(home)
+
+
 @pytest.fixture
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     place = Home(tmp_path_factory.mktemp("h")).create()
     place.config.write_text("control: {port: 0}\ngateway: {port: 0}\n")
     yield place
-    strays.end([*strays.gateways(place), *strays.rooms(place), *strays.replicas(place)[0]], drain=0.0)
+    clear(place)
 
 
 @pytest.fixture
@@ -171,4 +180,4 @@ def stand_ins(place: Path) -> Iterator[Up]:
     up = Up(home, STAND_IN_UP).ready()
     yield up
     up.stop()
-    strays.end([*strays.gateways(home), *strays.replicas(home)[0]], drain=0.0)
+    clear(home)

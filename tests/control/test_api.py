@@ -9,11 +9,10 @@ import httpx
 import psutil
 import pytest
 
-from argosy.control import strays
 from argosy.control.api import MAX_BODY, ROUTES
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
-from tests.control.conftest import STAND_IN_UP, Up, until
+from tests.control.conftest import STAND_IN_UP, Up, clear, until
 from tests.store.samples import FILES, model_lineage, model_manifest, write_folder
 
 
@@ -29,7 +28,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     up = Up(home, STAND_IN_UP).ready()
     yield up
     up.stop()
-    strays.end([*strays.gateways(home), *strays.replicas(home)[0]], drain=0.0)
+    clear(home)
 
 
 def refused(answer: httpx.Response, status: int, code: str, words: str = "") -> None:

@@ -18,9 +18,7 @@ from argosy.store.database import Database
 from argosy.store.key import KeyRecord
 from argosy.store.keys import Keys
 from argosy.targets.base import Revision
-from tests.store import conftest as stores
 
-postgres, url = stores.postgres, stores.url
 REVISION = Revision(id="a", endpoint="digits", model="digits", version="1", digest="sha256:0")
 
 

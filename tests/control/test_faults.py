@@ -9,11 +9,9 @@ import httpx
 
 from argosy.spec.settings import Home, load
 from argosy.store import open_store
+from tests import postgres as stores
 from tests.control.conftest import STAND_IN_UP, Up, until
-from tests.store import conftest as stores
 from tests.store.samples import model_lineage, model_manifest, write_folder
-
-postgres = stores.postgres
 
 
 def test_a_database_that_goes_away_and_comes_back(home: Home, postgres: str, start: Callable[..., Up]):

@@ -12,12 +12,11 @@ from argosy.store import ledger
 from argosy.store.database import Database
 from argosy.store.ledger import Cause
 from argosy.store.registry import Registry
-from tests.store.conftest import postgres, url  # noqa: F401 - fixtures
 from tests.store.samples import digest_of, model_lineage, model_manifest
 
 
 @pytest.fixture
-def registry(url: str) -> Iterator[Registry]:  # noqa: F811 - the fixture above
+def registry(url: str) -> Iterator[Registry]:
     database = Database(url)
     State(database)
     registry = Registry(database)

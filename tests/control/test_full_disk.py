@@ -10,10 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from argosy.control import strays
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
-from tests.control.conftest import STAND_IN_UP, Up, until
+from tests.control.conftest import STAND_IN_UP, Up, clear, until
 from tests.store.samples import model_lineage, model_manifest, write_folder
 
 
@@ -49,7 +48,7 @@ def home(disk: Disk) -> Iterator[Home]:
     place = Home(disk.root / "h").create()
     place.config.write_text("control: {port: 0}\ngateway: {port: 0}\n")
     yield place
-    strays.end([*strays.gateways(place), *strays.replicas(place)[0]], drain=0.0)
+    clear(place)
 
 
 def test_a_full_disk_ends_nothing_and_loses_nothing(home: Home, disk: Disk, start: Callable[..., Up]):

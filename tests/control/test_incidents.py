@@ -12,9 +12,6 @@ from argosy.store import alerts
 from argosy.store.database import Database
 from argosy.store.ledger import Cause
 from tests.control.alerts.kit import web
-from tests.store import conftest as stores
-
-postgres, url, database = stores.postgres, stores.url, stores.database
 
 
 class World:

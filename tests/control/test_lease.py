@@ -15,11 +15,10 @@ from argosy.spec.errors import Conflict
 from argosy.spec.settings import Home, load
 from argosy.store import open_store
 from argosy.store.database import Database
-from tests.control.conftest import Up, until
+from tests import postgres as stores
+from tests.control.conftest import Up, clear, until
 from tests.control.packages import push
-from tests.store import conftest as stores
 
-postgres, url, database = stores.postgres, stores.url, stores.database
 LEADER = [sys.executable, "-m", "argosy.control"]
 
 
@@ -110,9 +109,9 @@ async def test_losing_is_told_and_a_standby_can_be_stopped(database: Database, u
 
 
 @pytest.fixture
-def shared(home: Home, request: pytest.FixtureRequest) -> str:
+def shared(home: Home, postgres: str) -> str:
     """A PostgreSQL database that the home's settings name."""
-    url = stores.schema(request.getfixturevalue("postgres"))
+    url = stores.schema(postgres)
     home.config.write_text(f"control: {{port: 0}}\ngateway: {{port: 0}}\nstore: {{database: '{url}'}}\n")
     return url
 
@@ -126,11 +125,9 @@ def test_a_standby_of_the_same_home_adopts_everything(home: Home, shared: str, s
     replicas, gateway = leader.pids(), strays.gateways(home)
     standby = start([*LEADER, "--standby"])
     until(lambda: "standby" in standby.out.read_text())
-    begun = time.monotonic()
     leader.kill()
     standby.ready()
     assert standby.call("GET", "/v1/endpoints/digits", wait=30)["state"] == "ready"
-    assert time.monotonic() - begun < 10
     assert (standby.pids(), strays.gateways(home)) == (replicas, gateway)
     assert standby.stop() == 0
 
@@ -147,12 +144,10 @@ def test_a_standby_of_another_home_takes_over_the_declarations(
     standby = Up(refused, [*LEADER, "--standby"])
     try:
         until(lambda: "standby" in standby.out.read_text())
-        begun = time.monotonic()
         leader.kill()
         standby.ready()
-        assert time.monotonic() - begun < 10
         assert standby.stop() == 0
     finally:
         if standby.process.poll() is None:
             standby.kill()
-        strays.end(strays.gateways(refused), drain=0.0)
+        clear(refused)

@@ -5,26 +5,22 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
 
-from argosy.control import strays
 from argosy.control.lease import Lease
 from argosy.spec.errors import Conflict, Unavailable
 from argosy.spec.settings import Home, load
 from argosy.store import database as databases
 from argosy.store import open_store
 from argosy.store.database import Database
-from tests.control.conftest import STAND_IN_UP, Up, until
-from tests.store import conftest as stores
+from tests import postgres as stores
+from tests.control.conftest import STAND_IN_UP, Up, clear, until
 from tests.store.samples import model_lineage, model_manifest, write_folder
 
 STANDBY = [sys.executable, "-m", "argosy.control", "--standby"]
-
-postgres = stores.postgres
 
 
 class Link:
@@ -90,10 +86,8 @@ def test_another_leads_and_the_old_one_ends_when_it_hears_of_it(
     new = Up(other, STANDBY)
     try:
         until(lambda: "standby" in new.out.read_text())
-        begun = time.monotonic()
         link.whole.clear() if how == "cut off" else old.process.send_signal(signal.SIGSTOP)
         new.ready()
-        assert time.monotonic() - begun < 10
         assert old.process.poll() is None
         assert httpx.post(serves, json={}).status_code == 200, "the old one's gateway and replicas go on"
         written = new.call("PUT", "/v1/endpoints/digits", {"model": package, "public": True, "retries": 3})
@@ -108,7 +102,7 @@ def test_another_leads_and_the_old_one_ends_when_it_hears_of_it(
     finally:
         if new.process.poll() is None:
             new.kill()
-        strays.end([*strays.gateways(other), *strays.replicas(other)[0]], drain=0.0)
+        clear(other)
 
 
 def test_a_transaction_that_stands_still_does_not_keep_the_lease(postgres: str, monkeypatch: pytest.MonkeyPatch):
@@ -122,10 +116,8 @@ def test_a_transaction_that_stands_still_does_not_keep_the_lease(postgres: str, 
         with a.database.begin():
             assert b.take()
 
-    begun = time.monotonic()
     with pytest.raises(Unavailable, match="does not answer"):
         write_slowly()
-    assert time.monotonic() - begun < 5
     with pytest.raises(Conflict, match="another platform leads"), a.database.begin():
         pytest.fail("the block is not entered")
     a.database.close()

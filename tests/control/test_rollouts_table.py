@@ -14,9 +14,7 @@ from argosy.spec.errors import Conflict, NotFound
 from argosy.store import ledger
 from argosy.store.database import Database
 from argosy.targets.base import Revision
-from tests.store import conftest as stores
 
-postgres, url = stores.postgres, stores.url
 GOING = Progress(number=1, candidate="b", stable="a", held=1)
 
 

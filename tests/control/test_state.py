@@ -15,11 +15,10 @@ from argosy.store import ledger
 from argosy.store.database import Database
 from argosy.store.ledger import Cause
 from argosy.targets.base import Revision
-from tests.store.conftest import postgres, url  # noqa: F401 - fixtures
 
 
 @pytest.fixture
-def state(url: str) -> Iterator[State]:  # noqa: F811 - the fixture above
+def state(url: str) -> Iterator[State]:
     database = Database(url)
     yield State(database)
     database.close()

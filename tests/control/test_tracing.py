@@ -1,7 +1,6 @@
 """One trace from a client through the gateway into the engine, and a platform that asks for what it has not."""
 
 import os
-import time
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -91,10 +90,9 @@ def test_a_request_is_seen_from_its_client_into_the_engine(
         assert chain(collector.spans)[2] == "argosy-replica request"
 
         collector.hang = True
-        began = time.monotonic()
         for _ in range(300):
             assert client.post(deployed["url"], json=BODY, headers={"traceparent": SAMPLED}).status_code == 200
-        assert time.monotonic() - began < 10
+        assert not collector.released.is_set(), "all were answered while the collector had answered nothing"
     until(lambda: f'"trace_id":"{TRACE}"' in (home.logs / "gateway.access.log").read_text())
     assert platform.stop() == 0
 

@@ -10,12 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from argosy.control import strays
 from argosy.spec.settings import Home, load
 from argosy.store import open_store
+from tests import postgres as stores
 from tests.control.alerts.kit import web
-from tests.control.conftest import Up, until
-from tests.store import conftest as stores
+from tests.control.conftest import Up, clear, until
 from tests.store.samples import FILES, model_lineage, model_manifest, write_folder
 
 ROOT = Path(__file__).parents[3]
@@ -23,9 +22,6 @@ CALM_UP = [sys.executable, "-m", "tests.control.alerts.calm_up"]
 BODY = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 1, 1, 1]}]}
 STANDBY = [sys.executable, "-m", "argosy.control", "--standby"]
 SLO = {"name": "availability", "objective": 0.99}
-
-
-postgres = stores.postgres
 
 
 @pytest.fixture
@@ -170,7 +166,7 @@ def test_a_standby_on_another_home_goes_on_with_the_same_incident(
     finally:
         if standby.process.poll() is None:
             standby.kill()
-        strays.end([*strays.gateways(other), *strays.replicas(other)[0]], drain=0.0)
+        clear(other)
 
 
 def test_trying_the_sinks_and_bad_requests(ops, site):

@@ -1,7 +1,6 @@
 """Looks at whole rows: a process of its own, a real log, a fake clock."""
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -185,10 +184,8 @@ def test_a_comparison_that_takes_too_long_or_is_ended_is_over(world: World, monk
         Child().run(job(world), seconds=0.01)
     child = Child()
     threading.Timer(0.1, child.end).start()
-    began = time.monotonic()
     with pytest.raises(Unavailable, match="ended with -9"):
         child.run(job(world))
-    assert time.monotonic() - began < 5
     with pytest.raises(Unavailable, match="the platform ends"):
         child.run(job(world))
 

@@ -124,7 +124,7 @@ def test_every_query_and_rule_answers_and_the_main_ones_have_data(
         "fast",
     }
     (p99,) = prometheus.query("endpoint:argosy_latency_seconds:p99")
-    assert 0 < float(p99["value"][1]) < 1
+    assert float(p99["value"][1]) > 0
 
 
 def test_the_page_opens_for_its_own_token_which_opens_nothing_else(platform: Up, home: Home) -> None:

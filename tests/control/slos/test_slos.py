@@ -18,9 +18,6 @@ from argosy.spec.slo import Slo
 from argosy.store import findings
 from argosy.store.database import Database
 from tests.control.slos.kit import replica, status
-from tests.store import conftest as stores
-
-postgres, url, database = stores.postgres, stores.url, stores.database
 
 
 class World:

@@ -24,7 +24,7 @@ from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
 from argosy.store.payloads import layout
 from argosy.store.payloads.query import Query, read
-from tests.control.conftest import Up, until
+from tests.control.conftest import Up, clear, until
 from tests.monitoring.recorder import shop
 
 PAYLOAD = {"flush": 0.2, "redact": ["email"], "hash": ["income"]}
@@ -39,7 +39,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         shop.push(store, place.root / f"package{number}")
     store.close()
     yield place
-    strays.end([*strays.gateways(place), *strays.replicas(place)[0], *strays.recorders(place)], drain=0.0)
+    clear(place)
 
 
 @pytest.fixture

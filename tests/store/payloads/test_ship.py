@@ -1,6 +1,5 @@
 """Shipping, into a folder and into SeaweedFS: a real server of the S3 protocol."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -68,26 +67,19 @@ def test_addresses():
             ship.object_store(url)
 
 
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a SeaweedFS with one bucket, `logs`, and one key."""
-    with weed.running(tmp_path_factory.mktemp("weed"), "logs") as url:
-        yield url
-
-
-def test_a_bucket(s3, root):
+def test_a_bucket(weed_url, root):
     found = layout.segments(root)
-    store = ship.S3Store("logs/here", weed.KEYS | {"AWS_ENDPOINT_URL": s3})
+    store = ship.S3Store("data/shipped", weed.KEYS | {"AWS_ENDPOINT_URL": weed_url})
     assert ship.ship(root, found, store).sent == tuple(each.key for each in found)
     store.put(found[0].key, root / found[0].key)
-    with weed.files(s3).open_input_file(f"logs/here/{found[0].key}") as stream:
+    with weed.files(weed_url).open_input_file(f"data/shipped/{found[0].key}") as stream:
         assert stream.read() == (root / found[0].key).read_bytes()
 
 
-def test_a_bucket_that_is_not_there_and_a_key_that_is_wrong(s3, root):
+def test_a_bucket_that_is_not_there_and_a_key_that_is_wrong(weed_url, root):
     found = layout.segments(root)
-    for place, keys in (("nowhere", weed.KEYS), ("logs", weed.KEYS | {"AWS_SECRET_ACCESS_KEY": "wrong"})):
-        result = ship.ship(root, found, ship.S3Store(place, keys | {"AWS_ENDPOINT_URL": s3}))
+    for place, keys in (("nowhere", weed.KEYS), ("data", weed.KEYS | {"AWS_SECRET_ACCESS_KEY": "wrong"})):
+        result = ship.ship(root, found, ship.S3Store(place, keys | {"AWS_ENDPOINT_URL": weed_url}))
         assert result.sent == ()
         assert "was not taken" in result.error
     assert ship.shipped(root) == set()
