@@ -29,7 +29,7 @@ def python(code: str) -> Server:
 def test_a_server_runs_until_the_block_ends_and_leaves_no_child(tmp_path):
     with servers.running(python(ANSWERING), tmp_path, b"", {}) as r:
         assert r.answer == b"ok"
-        assert 0 < r.started < 30
+        assert r.started > 0
         tree = [psutil.Process(r.pid), *psutil.Process(r.pid).children(recursive=True)]
         assert r.resident_mb() > 1
         assert tree[0].cpu_affinity() == list(servers.SERVER_CORES)

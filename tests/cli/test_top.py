@@ -4,7 +4,6 @@ import io
 import json
 import os
 import pty
-import time
 from typing import Any
 
 import pytest
@@ -116,9 +115,7 @@ def test_q_leaves_and_other_keys_do_not(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr("sys.stdin", keyboard)
         with top._keys():
             os.write(ours, b"x")
-            began = time.monotonic()
             assert not top._asked_to_leave(0.1)
-            assert time.monotonic() - began >= 0.1
-            os.write(ours, b"q")
+            os.write(ours, b"xq")
             assert top._asked_to_leave(30)
     os.close(ours)

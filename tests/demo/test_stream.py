@@ -41,10 +41,9 @@ def test_rows_go_in_order_at_their_pace_and_labels_follow():
     with Stream(endpoint, per_second=400, each=8, after=0.2) as stream:
         time.sleep(0.1)
         assert endpoint.sent == []
-        began = time.monotonic()
-        assert abs(stream.use(*ROWS) - time.time()) < 1
+        began = time.time()
+        assert began <= stream.use(*ROWS) <= time.time()
         until(lambda: len(endpoint.sent) >= 20)
-        assert time.monotonic() - began > 0.3
         until(lambda: endpoint.told)
     assert endpoint.sent.pop() == "closed"
     assert [id for id, _ in endpoint.sent[:3]] == ["demo-0", "demo-1", "demo-2"]

@@ -62,7 +62,7 @@ async def test_rows_are_sent_again_until_the_time_is_over(gateway):
     found = await traffic.send(gateway.url, "k", ROWS, binary=True, connections=2, seconds=0.2)
     assert len(found.latencies) > len(ROWS)
     assert found.outputs["y"].shape == (5, 1)
-    assert 0.2 <= found.seconds < 5
+    assert found.seconds >= 0.2
     assert 0 < found.milliseconds(50) <= found.milliseconds(99)
     assert found.per_second == pytest.approx(len(found.latencies) / found.seconds)
 

@@ -1,5 +1,3 @@
-import time
-
 import numpy as np
 import pytest
 
@@ -164,19 +162,3 @@ def test_without_the_library_bins_alone_work(monkeypatch):
     one = recorder.take(60)[0]
     assert one.sketches == ()
     assert merge(small(), [one, one]).rows == 16
-
-
-@pytest.mark.parametrize("size", [128, 512])
-def test_a_request_of_twenty_features_costs_two_microseconds(size):
-    where = wide()
-    rng = np.random.default_rng(1)
-    batches = [(rng.standard_normal((size, 20), np.float32), rng.random(size, np.float32)) for _ in range(20)]
-    recorder = Recorder(where, "m:1", batch=size)
-    best = np.inf
-    for _ in range(8):
-        began = time.process_time()
-        for x, y in batches:
-            recorder.add(0, {"x": x}, {"y": y})
-        best = min(best, (time.process_time() - began) / (size * len(batches)))
-    print(f"{best * 1e6:.2f} µs a request")
-    assert best <= 4e-6, f"{best * 1e6:.2f} µs a request; 2 alone on a machine, twice that beside other tests"

@@ -177,9 +177,7 @@ def test_slow_body_and_slow_head(replica):
     for part in (request()[:-5], request()[:20]):
         with Client(replica) as client:
             client.send(part)
-            start = time.monotonic()
             refused(client.answer(), 408, "did not arrive within 1 s")
-            assert time.monotonic() - start < 4
 
 
 def test_client_that_leaves_frees_its_place(run_replica):

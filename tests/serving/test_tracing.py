@@ -159,16 +159,15 @@ def test_a_collector_that_hangs_delays_nobody_and_what_waits_too_long_is_counted
     collector.hang = True
     replica = start(Identity(shape=(-1, 1)))
     with opened(replica) as client:
-        began = time.monotonic()
         for _ in range(tracer.AT_ONCE + 100):
             assert ask(client, 1.0, **CONTEXT).status_code == 200
-        assert time.monotonic() - began < 5
+        assert not collector.released.is_set(), "all were answered while the collector had answered nothing"
         metrics = client.get("/metrics").text
         dropped = next(line for line in metrics.splitlines() if line.startswith("argosy_traces_dropped_total"))
         assert float(dropped.split()[1]) >= 50
-    began = time.monotonic()
     replica.stop()
-    assert time.monotonic() - began < tracer.CLOSE_SECONDS + 3
+    assert not replica._thread.is_alive()
+    assert not collector.released.is_set(), "it ended although the collector hung"
 
 
 def test_what_waits_is_sent_at_the_end(start: Any, collector: Collector) -> None:
