@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := sklearn lightgbm xgboost mlflow parquet monitoring sketches onnx postgres tracing batch ray demo
 
-.PHONY: demo demo-drift test coverage check bench prove fuzz slow setup apt proto lock clean
+# One session of pytest: real servers run beside each other, so there are more workers than cores.
+PYTEST := $(BIN)/python -m pytest -n 4 --dist loadgroup --durations=25
+
+.PHONY: demo demo-drift test slow torch coverage check bench prove fuzz setup apt proto lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/argosy demo $(ARGS)
@@ -13,14 +16,20 @@ demo: $(VENV)/.demo
 demo-drift: $(VENV)/.dev
 	$(BIN)/argosy demo --drift $(ARGS)
 
-# Tests with real servers share two cores: what fails gets one second chance, alone.
 test: $(VENV)/.dev apt check
-	$(BIN)/python -m pytest -n 4 --dist loadgroup $(ARGS) || \
-	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(ARGS)
+	$(PYTEST) $(ARGS)
+
+# Proofs that take their time: kills under load, lost nodes, long runs.
+slow: $(VENV)/.dev apt
+	$(PYTEST) -m "slow and not torch" $(ARGS)
+
+# torch is large (2.5 GB where no CPU build is at hand), so its tests install it only here.
+torch: $(VENV)/.torch
+	$(PYTEST) -m torch $(ARGS)
 
 # Apart from the tests, whose every process it slows down by a half.
 coverage: $(VENV)/.dev apt
-	$(BIN)/python -m pytest -n 4 --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
+	$(PYTEST) --cov --cov-report=term:skip-covered $(ARGS)
 	@$(BIN)/coverage report --format=total --fail-under=90 >/dev/null || { echo "coverage is below 90 %"; exit 1; }
 
 check: $(VENV)/.dev
@@ -41,9 +50,6 @@ prove: $(VENV)/.dev
 	@missed=; for proof in $(PROOFS); do $(BIN)/python -m prove.$$proof || missed="$$missed, $$proof"; done; \
 	  [ -z "$$missed" ] || { echo "missed: $${missed#, }"; exit 1; }
 
-slow: $(VENV)/.dev apt
-	$(BIN)/python -m pytest -m slow $(ARGS)
-
 fuzz: $(VENV)/.dev
 	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest tests/protocol tests/serving/test_batch.py $(ARGS)
 
@@ -58,13 +64,13 @@ $(VENV)/.demo: $(VENV)/bin/uv requirements/demo.txt pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(VENV) --no-deps -e .
 	@touch $@
 
-# torch is large: its tests are skipped unless it is there, or TORCH=1 asks for it.
-$(VENV)/.dev: $(VENV)/bin/uv requirements/dev.txt requirements/torch.txt pyproject.toml
+$(VENV)/.dev: $(VENV)/bin/uv requirements/dev.txt pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(VENV) --require-hashes -r requirements/dev.txt
 	$(BIN)/uv pip install --quiet --python $(VENV) --no-deps -e .
-ifdef TORCH
+	@touch $@
+
+$(VENV)/.torch: $(VENV)/.dev requirements/torch.txt
 	$(BIN)/python -m pip install --quiet -r requirements/torch.txt
-endif
 	@touch $@
 
 # Real servers and tools of the tests, from Debian's packages; tests that lack one say so and are skipped.

@@ -2,12 +2,15 @@
 # Installs the servers and tools that tests start, where this is Debian and we may.
 set -u
 missing=""
-[ -x "$(command -v wrk)" ] || missing="$missing wrk"
-[ -x "$(command -v skopeo)" ] || missing="$missing skopeo"
-[ -x "$(command -v prometheus)" ] || missing="$missing prometheus"
-[ -x "$(command -v chromium)" ] && [ -x "$(command -v chromedriver)" ] || missing="$missing chromium chromium-driver"
-ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
-[ -x "$(command -v prometheus-alertmanager)" ] || missing="$missing prometheus-alertmanager"
+for program in git openssl wrk skopeo prometheus prometheus-alertmanager; do
+  command -v "$program" >/dev/null || missing="$missing $program"
+done
+for names in "${CHROMIUM:-chromium} ${CHROMEDRIVER:-chromedriver}" "chromium-browser chromedriver" "google-chrome chromedriver"; do
+  set -- $names
+  command -v "$1" >/dev/null && command -v "$2" >/dev/null && break
+  [ "$1" != google-chrome ] || missing="$missing chromium chromium-driver"
+done
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing="$missing postgresql"
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
   echo "not installed, so their tests are skipped:$missing"

@@ -9,6 +9,7 @@ import pytest
 
 from argosy.client import Client
 from argosy.spec.errors import InvalidArgument, Unavailable
+from tests.programs import need
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
@@ -29,7 +30,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
 def secure(tmp_path):
     """A URL and its CA file."""
     cert, key = tmp_path / "ca.pem", tmp_path / "ca.key"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command = [need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
     subprocess.run([*command, *subject, "-keyout", str(key), "-out", str(cert)], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

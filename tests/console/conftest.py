@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from argosy.console.app import pages
 from argosy.control import token
 from argosy.spec.settings import Home
 from tests.console.samples import Samples, services
+from tests.programs import need
 
 SHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 FLAGS = (
@@ -132,9 +132,7 @@ class Chromium:
 
 @pytest.fixture(scope="session")
 def _chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not browser or not driver:
-        pytest.skip("needs Debian's chromium and chromium-driver: make apt")
+    browser, driver = need("chromium", "chromium-browser", "google-chrome"), need("chromedriver")
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 

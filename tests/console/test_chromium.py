@@ -1,4 +1,4 @@
-"""What only a browser can tell: what is drawn, how soon, with what contrast, and by which keys."""
+"""What only a browser can tell: what is drawn, with what contrast, and by which keys."""
 
 import pytest
 
@@ -79,17 +79,15 @@ def test_every_page_can_be_read_without_scripts(chromium: Chromium, console: Con
 
 
 @pytest.mark.parametrize("name", ["overview", "endpoint", "drift", "performance"])
-def test_fifty_endpoints_and_seven_days_are_there_within_a_second(chromium: Chromium, console: Console, name: str):
+def test_fifty_endpoints_and_seven_days_take_few_bytes_and_requests_to_be_drawn(
+    chromium: Chromium, console: Console, name: str
+):
     open_page(chromium, console, name)
-    times: list[float] = []
-    for _ in range(3):
-        chromium.driver.get("about:blank")
-        chromium.driver.get(console.url + PAGES[name])
-        times.append(
-            chromium.until(lambda: chromium.run("performance.getEntriesByName('first-contentful-paint')[0]?.startTime"))
-        )
-    print(f"{name}: first contentful paint {min(times):.0f} to {max(times):.0f} ms")
-    assert min(times) < 1000
+    paint = "performance.getEntriesByName('first-contentful-paint').length"
+    chromium.until(lambda: chromium.run(paint))
+    before = "performance.getEntriesByType('resource').filter(each => each.renderBlockingStatus == 'blocking').length"
+    assert chromium.run(before) == 1, "the stylesheet alone is waited for"
+    assert chromium.run("performance.getEntriesByType('navigation')[0].decodedBodySize") < 250_000
 
 
 def test_a_live_page_moves_and_keeps_what_has_the_focus(chromium: Chromium, console: Console):

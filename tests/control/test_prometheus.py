@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from argosy.spec.settings import Home
 from argosy.store.store import Store
 from tests.control.conftest import PATIENCE, Load, Up, until
 from tests.control.packages import push
+from tests.programs import need
 
 CONFIG = """
 global: {scrape_interval: 500ms, scrape_timeout: 400ms}
@@ -103,13 +103,13 @@ def shop() -> Iterator[Shop]:
 @pytest.fixture
 def prometheus(shop: Shop, tmp_path: Path) -> Iterator[str]:
     """The address of a server that scrapes the shop."""
-    if not (binary := shutil.which("prometheus")):
-        pytest.skip("Prometheus is not installed (apt package prometheus)")
     (tmp_path / "prometheus.yml").write_text(CONFIG % shop.port)
     log = tmp_path / "log"
     options = [f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data"]
     with log.open("wb") as out:
-        server = subprocess.Popen([binary, *options, "--web.listen-address=127.0.0.1:0"], stdout=out, stderr=out)
+        server = subprocess.Popen(
+            [need("prometheus"), *options, "--web.listen-address=127.0.0.1:0"], stdout=out, stderr=out
+        )
     try:
         found = until(lambda: re.search(r"Listening on.*?(127\.0\.0\.1:\d+)", log.read_text()), 20)
         yield f"http://{found.group(1)}"

@@ -12,7 +12,8 @@ from argosy.engines import load
 from argosy.engines.torch_file import objections, plain
 from argosy.spec.errors import BadPackage, InvalidArgument, Untrusted
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="torch is not installed; `make torch` installs it and runs these tests")
+pytestmark = pytest.mark.torch
 
 
 class Net(torch.nn.Module):

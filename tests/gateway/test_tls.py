@@ -12,6 +12,7 @@ from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import Tls
 from argosy.spec.errors import InvalidArgument
 from tests.gateway.kit import one
+from tests.programs import need
 
 INFER = "/v2/models/digits/infer"
 
@@ -19,7 +20,7 @@ INFER = "/v2/models/digits/infer"
 def certificate(folder, name, common_name):
     """A self-signed certificate for localhost."""
     cert, key = folder / f"{name}.pem", folder / f"{name}.key"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command = [need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     subject = ["-subj", f"/CN={common_name}", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
     out = ["-keyout", str(key), "-out", str(cert), "-days", "2"]
     subprocess.run([*command, *subject, *out], check=True, capture_output=True)

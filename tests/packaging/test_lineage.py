@@ -5,6 +5,7 @@ import pytest
 
 from argosy.packaging.lineage import digest_of, lineage_of
 from argosy.spec.errors import BadPackage
+from tests.programs import need
 
 LIMIT = 10**9
 
@@ -31,7 +32,7 @@ def test_lineage_without_git(tmp_path):
 
 def test_lineage_with_git_names_the_commit_and_hides_passwords(tmp_path):
     def git(*arguments):
-        command = ["git", "-c", "user.name=n", "-c", "user.email=e", *arguments]
+        command = [need("git"), "-c", "user.name=n", "-c", "user.email=e", *arguments]
         return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
 
     path = tmp_path / "m.onnx"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from argosy.spec.errors import BadPackage, InvalidArgument, NotFound, PayloadTooLarge, Unsupported
 from argosy.store.layout import Layout
+from tests.programs import need
 from tests.store.samples import FILES, digest_of, model_manifest, write_folder
 
 DIGEST = "sha256:f10ab2e8a01d72038de37801673c549b66253977de84ed65da4e2871539dd22f"
@@ -200,17 +201,17 @@ def test_a_layout_of_another_kind_or_broken_is_refused(layout: Layout):
         Layout(layout.root)
 
 
-@pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo is not installed (apt package skopeo)")
 def test_skopeo_reads_and_copies_it(layout: Layout, folder: Path, tmp_path: Path):
+    skopeo = need("skopeo")
     digest = layout.put_folder(folder, manifest=model_manifest())
     layout.attach(digest, "application/x.lineage", b"one", "application/json")
     layout.tag(digest, "digits:1")
     source = f"oci:{layout.root}:digits:1"
-    raw = subprocess.run(["skopeo", "inspect", "--raw", source], check=True, capture_output=True).stdout
+    raw = subprocess.run([skopeo, "inspect", "--raw", source], check=True, capture_output=True).stdout
     assert raw == layout.blobs.path(digest).read_bytes()
     target = tmp_path / "copy"
     subprocess.run(
-        ["skopeo", "--insecure-policy", "copy", "--quiet", "--preserve-digests", source, f"oci:{target}:digits:1"],
+        [skopeo, "--insecure-policy", "copy", "--quiet", "--preserve-digests", source, f"oci:{target}:digits:1"],
         check=True,
         capture_output=True,
     )

@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import shutil
 import socket
 import ssl
 import subprocess
@@ -18,6 +17,7 @@ from argosy.control.alerts.send import send
 from argosy.spec.alerts import Alertmanager, Email, Slack, Webhook
 from argosy.spec.errors import InvalidArgument, Unavailable
 from tests.control.alerts.kit import notice, web
+from tests.programs import need
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ async def test_mail_that_is_not_taken(inbox):
 def secure(tmp_path, monkeypatch):
     """A server that wants STARTTLS and a password, with a certificate that is trusted here."""
     cert, key = tmp_path / "ca.pem", tmp_path / "ca.key"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command = [need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
     subprocess.run([*command, *subject, "-keyout", str(key), "-out", str(cert)], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -183,9 +183,7 @@ def test_addresses_that_are_none():
 @pytest.fixture(scope="module")
 def alertmanager(tmp_path_factory):
     """The URL of Prometheus' Alertmanager, of Debian's package."""
-    program = shutil.which("prometheus-alertmanager")
-    if program is None:
-        pytest.skip("Alertmanager is not installed (apt package prometheus-alertmanager)")
+    program = need("prometheus-alertmanager", "alertmanager")
     place = tmp_path_factory.mktemp("alertmanager")
     (place / "config.yml").write_text("route: {receiver: none}\nreceivers: [{name: none}]\n")
     port = free()

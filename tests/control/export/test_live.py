@@ -18,6 +18,7 @@ from argosy.store.store import Store
 from tests.control.conftest import Up, until
 from tests.control.export.kit import dashboards, queries, rules
 from tests.control.packages import push
+from tests.programs import need
 
 BODY = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 1, 1, 1]}]}
 WITHOUT_DATA = {
@@ -39,14 +40,14 @@ class Prometheus:
     def __init__(self, config: Path) -> None:
         config.write_text(config.read_text().replace("15s", "1s"))
         rules = config.parent / "rules" / "argosy.yml"
-        subprocess.run(["promtool", "check", "config", str(config)], check=True, capture_output=True)
+        subprocess.run([need("promtool"), "check", "config", str(config)], check=True, capture_output=True)
         rules.write_text(rules.read_text())
         bound = take("127.0.0.1", 0)
         port = bound.getsockname()[1]
         bound.close()
         self.url = f"http://127.0.0.1:{port}"
         data = config.parent / "data"
-        command = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={data}"]
+        command = [need("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={data}"]
         with (config.parent / "log").open("wb") as log:
             self.process = subprocess.Popen(
                 [*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=subprocess.STDOUT
@@ -134,7 +135,9 @@ def test_the_page_opens_for_its_own_token_which_opens_nothing_else(platform: Up,
     assert platform.ask("GET", "/metrics").status_code == 200
     answer = platform.ask("GET", "/metrics", headers=scraper)
     assert answer.status_code == 200
-    checked = subprocess.run(["promtool", "check", "metrics"], input=answer.content, capture_output=True, check=False)
+    checked = subprocess.run(
+        [need("promtool"), "check", "metrics"], input=answer.content, capture_output=True, check=False
+    )
     assert checked.returncode == 0, checked.stdout.decode() + checked.stderr.decode()
     for path in ("/v1/status", "/v1/keys", "/openapi.json"):
         assert platform.ask("GET", path, headers=scraper).status_code == 401

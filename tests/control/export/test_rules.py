@@ -10,6 +10,7 @@ import yaml
 from argosy.control.export.files import PROMETHEUS, write
 from argosy.control.export.rules import burns
 from tests.control.export.kit import generated, rules
+from tests.programs import need
 
 SLO = '{job="argosy",instance="i",endpoint="digits",slo="availability"}'
 
@@ -22,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def promtool(*arguments: str) -> str:
-    done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([need("promtool"), *arguments], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
