@@ -1,12 +1,12 @@
 """The MLmodel file of an MLflow model folder: which flavour, what it takes and gives, whether it holds pickles."""
 
-import json
 from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 import numpy as np
 
+from argosy.spec import foreign
 from argosy.spec.errors import BadPackage, InvalidArgument, Unsupported
 from argosy.spec.signature import TensorSpec
 from argosy.spec.tensor import datatype_of
@@ -41,9 +41,9 @@ class MlModel(msgspec.Struct, frozen=True, kw_only=True):
 
 def read(folder: Path) -> MlModel:
     """Read `MLmodel`. Raises BadPackage for a folder without a sound one, Unsupported for types nobody can send."""
-    conf = _yaml(folder)
-    flavors = _table(conf.get("flavors"))
-    pyfunc = _table(flavors.get("python_function"))
+    conf = document(folder)
+    flavors = table(conf.get("flavors"))
+    pyfunc = table(flavors.get("python_function"))
     if not isinstance(pyfunc.get("loader_module"), str):
         raise BadPackage(f"{folder.name}: its MLmodel has no python_function flavour, so nothing can load it")
     for key in ("data", "model_path", "code"):
@@ -60,24 +60,23 @@ def read(folder: Path) -> MlModel:
     )
 
 
-def _yaml(folder: Path) -> dict[str, Any]:
-    import yaml
-
+def document(folder: Path) -> dict[str, Any]:
+    """MLmodel as plain values. Raises BadPackage for a folder without a sound one."""
     file = folder / "MLmodel"
-    if not folder.is_dir() or not file.is_file():
+    if not folder.is_dir() or file.is_symlink() or not file.is_file():
         raise BadPackage(f"{folder.name} is no MLflow model: a folder with a file MLmodel was expected")
-    if file.stat().st_size > MAX_BYTES:
-        raise BadPackage(f"{folder.name}: its MLmodel is over {MAX_BYTES} bytes")
+    with file.open("rb") as handle:
+        data = handle.read(MAX_BYTES + 1)
     try:
-        conf: Any = yaml.safe_load(file.read_bytes())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadPackage(f"{folder.name}: its MLmodel is not valid YAML: {error}") from None
-    if not isinstance(conf, dict):
+        found = foreign.document(data, f"{folder.name}: its MLmodel", limit=MAX_BYTES)
+    except InvalidArgument as error:
+        raise BadPackage(error.message) from None
+    if not isinstance(found, dict):
         raise BadPackage(f"{folder.name}: its MLmodel is empty or no mapping")
-    return _table(conf)  # pyright: ignore[reportUnknownArgumentType]
+    return table(found)  # pyright: ignore[reportUnknownArgumentType]
 
 
-def _table(value: Any) -> dict[str, Any]:
+def table(value: Any) -> dict[str, Any]:
     """The value if it is a mapping, else an empty one."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
@@ -92,22 +91,22 @@ def _data_only(loader: str, pyfunc: dict[str, Any], flavors: dict[str, Any]) -> 
     if pyfunc.get("code"):
         return False
     if loader == "mlflow.xgboost":
-        return str(_table(flavors.get("xgboost")).get("model_class", "xgboost.core.Booster")).startswith("xgboost.")
+        return str(table(flavors.get("xgboost")).get("model_class", "xgboost.core.Booster")).startswith("xgboost.")
     return (
         loader == "mlflow.lightgbm"
-        and _table(flavors.get("lightgbm")).get("model_class", "lightgbm.basic.Booster") == "lightgbm.basic.Booster"
+        and table(flavors.get("lightgbm")).get("model_class", "lightgbm.basic.Booster") == "lightgbm.basic.Booster"
     )
 
 
 def _entries(folder: Path, conf: dict[str, Any]) -> list[dict[str, Any]] | None:
     """The signature's inputs, which MLmodel holds as a string of JSON."""
-    text: Any = _table(conf.get("signature")).get("inputs")
+    text: Any = table(conf.get("signature")).get("inputs")
     if text is None:
         return None
     try:
-        entries: Any = json.loads(text)
-    except (ValueError, TypeError):
-        raise BadPackage(f"{folder.name}: the signature in its MLmodel is not valid JSON") from None
+        entries: Any = foreign.json(str(text), f"{folder.name}: the signature in its MLmodel", limit=MAX_BYTES)
+    except InvalidArgument as error:
+        raise BadPackage(error.message) from None
     if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) for e in cast("list[Any]", entries)):
         raise BadPackage(f"{folder.name}: the signature in its MLmodel is no list of inputs")
     return cast("list[dict[str, Any]]", entries)

@@ -5,12 +5,15 @@ from typing import Any, cast
 
 import msgspec
 
+from argosy.engines import mlflow_file
 from argosy.packaging import table
 from argosy.packaging.table import Table
+from argosy.spec import foreign
 from argosy.spec.errors import ArgosyError, BadPackage
 
 EXAMPLES = ("serving_input_example.json", "input_example.json")
 _MAX_BYTES = 64 * 1024 * 1024
+_MAX_VALUES = 2_000_000
 
 
 def example(folder: Path) -> Table | None:
@@ -19,8 +22,8 @@ def example(folder: Path) -> Table | None:
         path = folder / name
         if path.is_file() and path.stat().st_size <= _MAX_BYTES:
             try:
-                return _table(msgspec.json.decode(path.read_bytes()), name)
-            except (msgspec.DecodeError, ArgosyError) as error:
+                return _table(foreign.json(path.read_bytes(), name, limit=_MAX_BYTES, nodes=_MAX_VALUES), name)
+            except (ArgosyError, TypeError, ValueError, RecursionError) as error:
                 raise BadPackage(f"{name} in the MLflow folder cannot be read: {error}") from None
     return None
 
@@ -41,10 +44,9 @@ def _table(value: Any, name: str) -> Table:
 
 def licence(folder: Path) -> str:
     """The licence named in MLmodel's metadata; empty where none is."""
-    import yaml
-
     try:
-        content = yaml.safe_load((folder / "MLmodel").read_bytes())
-        return str(content["metadata"]["license"])[:200]
-    except (yaml.YAMLError, OSError, KeyError, TypeError):
+        metadata = mlflow_file.table(mlflow_file.document(folder).get("metadata"))
+    except ArgosyError:
         return ""
+    said = metadata.get("license", "")
+    return said[:200] if isinstance(said, str) else ""

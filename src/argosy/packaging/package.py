@@ -22,6 +22,7 @@ REQUIREMENTS = "requirements.txt"
 LICENSE = "LICENSE"
 
 _MAX_MANIFEST = 4 * 1024 * 1024
+_MAX_PROFILE = 64 * 1024 * 1024
 _MAX_GOLDEN = 256 * 1024 * 1024
 
 
@@ -62,9 +63,11 @@ class Package:
         path = self.folder / PROFILE
         if not path.exists():
             return None
+        if path.stat().st_size > _MAX_PROFILE:
+            raise BadPackage(f"{path} is larger than {_MAX_PROFILE} bytes")
         try:
             return msgspec.json.decode(path.read_bytes(), type=Profile)
-        except (msgspec.DecodeError, OSError) as error:
+        except (msgspec.DecodeError, OSError, RecursionError) as error:
             raise BadPackage(f"{PROFILE} cannot be read: {error}") from None
 
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from argosy.spec import foreign
 from argosy.spec.errors import InvalidArgument
 
 T = TypeVar("T")
@@ -33,55 +34,18 @@ def convert(data: Any, kind: type[T], where: str, *, strict: bool = True) -> T:
 
 
 def load_yaml(text: str | bytes, kind: type[T], where: str) -> T:
-    """YAML (safe subset, one document) → `kind`. Raises InvalidArgument."""
-    import yaml
-
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InvalidArgument(f"{where} is not valid YAML: {error}") from None
+    """YAML of one document, as `foreign` reads it → `kind`. Raises InvalidArgument."""
+    data = foreign.document(text, where)
     return convert(data if data is not None else {}, kind, where)
 
 
 def load_yaml_documents(text: str | bytes, kind: type[T], where: str) -> list[T]:
-    """YAML of any number of documents → each as `kind`; empty ones are left out. Raises InvalidArgument.
-
-    A key that stands twice is refused, since one of the two would be ignored.
-    """
-    import yaml
-
-    found: list[T] = []
-    try:
-        loader: Any = yaml.SafeLoader(text)
-        while loader.check_node():
-            node = loader.get_node()
-            _refuse_doubles(node, where)
-            data = loader.construct_document(node)
-            if data is not None:
-                found.append(convert(data, kind, f"{where}, document {len(found) + 1}" if found else where))
-    except (yaml.YAMLError, RecursionError) as error:
-        raise InvalidArgument(f"{where} is not valid YAML: {error}") from None
-    return found
-
-
-def _refuse_doubles(root: Any, where: str) -> None:
-    import yaml
-
-    pending, seen = [root], set[int]()
-    while pending:
-        node = pending.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            pending.extend(node.value)
-        if isinstance(node, yaml.MappingNode):
-            known = set[str]()
-            for key, value in node.value:
-                if (text := str(key.value)) in known:
-                    raise InvalidArgument(f"{where}: the key '{text}' stands twice (line {key.start_mark.line + 1})")
-                known.add(text)
-                pending.append(value)
+    """YAML of any number of documents → each as `kind`; empty ones are left out. Raises InvalidArgument."""
+    found = foreign.documents(text, where)
+    return [
+        convert(data, kind, f"{where}, document {number}" if number > 1 else where)
+        for number, data in enumerate(found, 1)
+    ]
 
 
 def dump_yaml(value: Any) -> str:
