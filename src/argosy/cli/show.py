@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from argosy.spec.signature import TensorSpec
     from argosy.store.version import Version
 
+_CHANGES = {True: " with changes", False: "", None: ", perhaps with changes"}
+
 
 @click.command(cls=Command)
 @click.argument("ref")
@@ -55,7 +57,7 @@ def _rows(version: "Version") -> list[tuple[str, object]]:
         ("source", f"{manifest.source.name} ({manifest.source.format})\n{manifest.source.digest}"),
         ("pushed", f"{lineage.pushed_at} by {lineage.pushed_by} on {lineage.host}"),
         ("from", lineage.source_path),
-        ("git", f"{lineage.git_commit}{' with changes' if lineage.git_dirty else ''}" if lineage.git_commit else ""),
+        ("git", f"{lineage.git_commit}{_CHANGES[lineage.git_dirty]}" if lineage.git_commit else ""),
         ("remote", lineage.git_remote),
         (
             "made by",

@@ -66,7 +66,7 @@ def document(folder: Path) -> dict[str, Any]:
     if not folder.is_dir() or file.is_symlink() or not file.is_file():
         raise BadPackage(f"{folder.name} is no MLflow model: a folder with a file MLmodel was expected")
     with file.open("rb") as handle:
-        data = handle.read(MAX_BYTES + 1)
+        data = handle.read(min(file.stat().st_size, MAX_BYTES) + 1)
     try:
         found = foreign.document(data, f"{folder.name}: its MLmodel", limit=MAX_BYTES)
     except InvalidArgument as error:

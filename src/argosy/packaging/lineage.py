@@ -4,18 +4,16 @@ import getpass
 import hashlib
 import os
 import platform
-import re
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from argosy import __version__
+from argosy.packaging.checkout import checkout_of
 from argosy.spec.package import Lineage, Source
 from argosy.store.paths import Entry, walk
 
 CHUNK = 1024 * 1024
-_SECRET = re.compile(r"(?<=//)[^/@]+@")
 
 
 def digest_of(path: Path, limit: int) -> str:
@@ -54,14 +52,14 @@ def source_of(path: Path, copied: Path, kind: str, limit: int) -> Source:
 def lineage_of(path: Path) -> Lineage:
     """Who pushes `path`, now, from this machine; and the git commit of its folder, where there is one."""
     folder = path if path.is_dir() else path.parent
-    commit = _git(folder, "rev-parse", "HEAD")
+    checkout = checkout_of(folder)
     return Lineage(
         pushed_by=_user(),
         pushed_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         host=platform.node(),
-        git_commit=commit,
-        git_dirty=bool(commit and _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".")),
-        git_remote=_SECRET.sub("", _git(folder, "config", "--get", "remote.origin.url")) if commit else "",
+        git_commit=checkout.commit,
+        git_dirty=checkout.dirty,
+        git_remote=checkout.remote,
         source_path=str(path.absolute()),
         argosy=__version__,
         python=platform.python_version(),
@@ -73,16 +71,3 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    """What git says; nothing where there is no git, no repository, or no answer within two seconds."""
-    # Neither a hook nor a file watcher of the repository may run because a model in it is pushed.
-    command = ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", *arguments]
-    try:
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, timeout=2, check=False, stdin=subprocess.DEVNULL
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else ""

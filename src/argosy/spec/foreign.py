@@ -8,7 +8,7 @@ keys, tags of other types and keys that stand twice are refused; dates stay text
 import math
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -83,8 +83,7 @@ def _documents(text: str | bytes, where: str) -> Iterator[Any]:
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     root: list[Any] = []
     opened: list[_Open] = [_Open(root, [])]
-    parse: Any = yaml.parse  # pyright: ignore[reportUnknownMemberType]
-    for count, event in enumerate(parse(text, Loader=loader)):
+    for count, event in enumerate(cast("Any", yaml).parse(text, Loader=loader)):
         if count > MAX_NODES:
             raise InvalidArgument(f"{where} holds more than {MAX_NODES} values")
         if isinstance(event, yaml.DocumentEndEvent):

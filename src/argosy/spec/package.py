@@ -66,13 +66,16 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Lineage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who pushed a package, when, from where. Stored as an OCI referrer of the package and in the registry."""
+    """Who pushed a package, when, from where. Stored as an OCI referrer of the package and in the registry.
+
+    `git_dirty`: whether a tracked file beside the model differed from the commit; None where that could not be told.
+    """
 
     pushed_by: str
     pushed_at: str
     host: str
     git_commit: str = ""
-    git_dirty: bool = False
+    git_dirty: bool | None = False
     git_remote: str = ""
     source_path: str = ""
     argosy: str = ""
