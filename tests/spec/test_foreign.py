@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from argosy.spec import foreign
@@ -20,7 +20,9 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_what_pyyaml_writes_is_read_as_it_was(value):
-    assert foreign.document(yaml.safe_dump(value, allow_unicode=True), "x") == value
+    text = yaml.safe_dump(value, allow_unicode=True)
+    assume(yaml.safe_load(text) == value)
+    assert foreign.document(text, "x") == value
 
 
 @given(st.text("-+.:_0123456789abcdefnilxyNIL~ \n'\"[]{},", max_size=24))
