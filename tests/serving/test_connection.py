@@ -14,7 +14,7 @@ PATH = b"/v2/models/m/infer"
 
 
 def request(body=BODY, path=PATH, method=b"POST", head=b"", version=b"1.1"):
-    return b"%s %s HTTP/%s\r\nhost: x\r\ncontent-length: %d\r\n%s\r\n%s" % (
+    return b"%s %s HTTP/%s\r\nhost: localhost\r\ncontent-length: %d\r\n%s\r\n%s" % (
         method,
         path,
         version,
@@ -104,7 +104,7 @@ def test_pipelined_requests_are_answered_in_order(client):
 
 def test_chunked(client):
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (BODY[:7], BODY[7:])) + b"0\r\n\r\n"
-    ok(client.ask(b"POST %s HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n" % PATH + chunks))
+    ok(client.ask(b"POST %s HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n" % PATH + chunks))
 
 
 def test_close_and_http_1_0(replica):
@@ -141,17 +141,17 @@ def test_garbage(client, garbage):
 
 def test_smuggling_is_refused(client):
     both = b"content-length: 5\r\ntransfer-encoding: chunked\r\n"
-    client.send(b"POST %s HTTP/1.1\r\nhost: x\r\n%s\r\n0\r\n\r\n" % (PATH, both))
+    client.send(b"POST %s HTTP/1.1\r\nhost: localhost\r\n%s\r\n0\r\n\r\n" % (PATH, both))
     assert client.answer()[0] == 400
 
 
 def test_declared_body_too_large_is_refused_before_it_is_sent(client):
-    client.send(b"POST %s HTTP/1.1\r\nhost: x\r\ncontent-length: 10001\r\n\r\n" % PATH)
+    client.send(b"POST %s HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10001\r\n\r\n" % PATH)
     refused(client.answer(), 413, "10001 bytes; at most 10000")
 
 
 def test_chunked_body_too_large(client):
-    client.send(b"POST %s HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n" % PATH)
+    client.send(b"POST %s HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n" % PATH)
     client.send(b"2800\r\n" + b" " * 0x2800 + b"\r\n")
     refused(client.answer(), 413, "more than 10000")
 

@@ -34,7 +34,8 @@ def serve(
 ) -> None:
     """Serve one model in this process, without a platform: an endpoint in seconds. No key is asked for.
 
-    FILE_OR_REF is a model file as `argosy push` takes it, a package folder, or a version of the store.
+    FILE_OR_REF is a model file as `argosy push` takes it, a package folder, or a version of the store. On loopback it
+    answers only to loopback names, so that no web page reaches it; with another --host, to every name.
 
     \b
     Example:

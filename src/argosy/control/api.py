@@ -33,6 +33,7 @@ from argosy.control import (
 from argosy.control.jobs import api as jobs_api
 from argosy.control.route import Call, Route, Services
 from argosy.control.telemetry.page import CONTENT_TYPE, Page
+from argosy.serving import port
 from argosy.spec import strict
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import (
@@ -43,7 +44,6 @@ from argosy.spec.errors import (
     MethodNotAllowed,
     NotFound,
     PayloadTooLarge,
-    PermissionDenied,
     Unauthenticated,
 )
 
@@ -65,7 +65,6 @@ ROUTES = (
 )
 MAX_BODY = 1024 * 1024
 BODY_SECONDS = 10.0
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 Endpointed = Callable[[Request], Awaitable[Response]]
 
@@ -170,10 +169,8 @@ async def read_body(request: Request) -> bytes:
 
 def check_host(request: Request, any_host: bool) -> None:
     """Raises PermissionDenied for a request that was sent to a name of somebody else."""
-    host = request.headers.get("host", "")
-    name = host if host.endswith("]") else host.rpartition(":")[0] or host
-    if not any_host and name.lower() not in LOOPBACK:
-        raise PermissionDenied("the control API answers only to the names localhost, 127.0.0.1 and [::1]")
+    if not any_host:
+        port.check_host(request.headers.get("host", ""), "the control API")
 
 
 def as_json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

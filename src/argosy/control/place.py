@@ -8,14 +8,12 @@ from pathlib import Path
 from argosy.engines.base import require
 from argosy.gateway.model import GatewayConfig, Tls
 from argosy.gateway.tracing import Collector
-from argosy.serving.port import take
+from argosy.serving.port import loopback, take
 from argosy.spec.alerts import check_set
 from argosy.spec.errors import InvalidArgument, StorageFull
 from argosy.spec.settings import GatewaySettings, Home, Settings
 from argosy.spec.tracing import Tracing
 from argosy.targets import launch
-
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def prepare(home: Home, settings: Settings) -> None:
@@ -32,7 +30,7 @@ def prepare(home: Home, settings: Settings) -> None:
             f"the home folder {home.root} cannot be written: {error.strerror}; set ARGOSY_HOME to one that can"
         ) from None
     launch.prepare(home)
-    if settings.control.host not in LOOPBACK and not settings.control.expose:
+    if not loopback(settings.control.host) and not settings.control.expose:
         raise InvalidArgument(
             f"control.host is {settings.control.host}, which other machines can reach: anyone with the token could "
             "start models there. Set control.expose to true (ARGOSY_CONTROL_EXPOSE=true) if that is meant"

@@ -18,7 +18,8 @@ from argosy.serving.connection import Exchange
 from argosy.serving.dataplane import DataPlane
 from argosy.serving.model import REQUEST_ID, ServedModel
 from argosy.serving.paths import Route, parse
-from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, MethodNotAllowed, NotFound
+from argosy.serving.port import check_host
+from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, MethodNotAllowed, NotFound, PermissionDenied
 
 log = logging.getLogger("argosy.serving")
 
@@ -72,6 +73,17 @@ class HttpApp:
                 exchange.answer(status, _encode(answer))
         except Exception as error:
             _refuse(exchange, error)
+
+    def handle_local(self, exchange: Exchange) -> None:
+        """Answer one request that was sent to a loopback name, and refuse those that a web page leads here by a name of
+        its own. A browser sends a Host always; without one, nothing was resolved."""
+        try:
+            if (host := exchange.headers.get(b"host")) is not None:
+                check_host(host.decode("latin-1"), "this server")
+        except PermissionDenied as error:
+            exchange.refuse(error)
+        else:
+            self.handle(exchange)
 
     def _infer(self, route: Route, exchange: Exchange) -> None:
         model = self._plane.model(route.model, route.version)

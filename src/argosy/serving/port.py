@@ -1,9 +1,10 @@
-"""A TCP port to listen on, or why it cannot be had and what to do."""
+"""A TCP port to listen on, or why it cannot be had and what to do; and which names are those of this machine alone."""
 
 import errno
+import ipaddress
 import socket
 
-from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument
+from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument, PermissionDenied
 
 
 def take(host: str, port: int, setting: str = "") -> socket.socket:
@@ -23,6 +24,28 @@ def take(host: str, port: int, setting: str = "") -> socket.socket:
             bound.close()
         raise _refused(host, port, setting, error) from None
     return bound
+
+
+def loopback(host: str) -> bool:
+    """Whether a host, as one listens on it or as a URL has it, is reached from this machine alone."""
+    name = host.lower().removesuffix(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return False
+
+
+def check_host(header: str, what: str) -> None:
+    """Raises PermissionDenied for a request whose Host header does not name this machine by a loopback name: a web page
+    can have its own name resolve to 127.0.0.1, but cannot have the browser send another one."""
+    name, _, port = header.strip().rpartition(":")
+    if not loopback(name if name and (not port or port.isdecimal()) else header.strip()):
+        raise PermissionDenied(
+            f"{what} listens on loopback and answers only to names such as localhost, 127.0.0.1 and [::1], "
+            f"not to '{header[:80]}'"
+        )
 
 
 def _refused(host: str, port: int, setting: str, error: OSError) -> ArgosyError:

@@ -18,6 +18,7 @@ from argosy.serving.http import HttpApp
 from argosy.serving.listener import Listener
 from argosy.serving.loading import load_model
 from argosy.serving.model import ServedModel
+from argosy.serving.port import loopback
 from argosy.serving.recording import Recording
 from argosy.serving.repository import Loader, Repository
 from argosy.spec import crash
@@ -42,7 +43,9 @@ class Replica:
         self._load = load
         self.repository = Repository(loader)
         self.plane = DataPlane(self.repository, Answers() if config.http.path else None, _tracer(config))
-        self._http = Listener(HttpApp(self.plane, config.runtime.max_body_bytes).handle, config.http, config.runtime)
+        app = HttpApp(self.plane, config.runtime.max_body_bytes)
+        handle = app.handle_local if loopback(config.http.host) and not config.http.path else app.handle
+        self._http = Listener(handle, config.http, config.runtime)
         self._grpc: GrpcServer | None = None
 
     async def start(self) -> tuple[Address, Address | None]:
