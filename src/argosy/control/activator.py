@@ -9,13 +9,13 @@ so, five times a second.
 import asyncio
 import contextlib
 import json
-import resource
 import socket
 import sys
 from pathlib import Path
 
 from argosy.capacity.waiting import Refusal
 from argosy.control.hall import Admitted, Hall
+from argosy.serving.port import open_many
 
 HEAD = 64 * 1024
 CHUNK = 64 * 1024
@@ -165,12 +165,6 @@ async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
         while data := await source.read(CHUNK):
             sink.write(data)
             await sink.drain()
-
-
-def open_many() -> None:
-    """Have as many files open as the system lets us: each who waits is one."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any, cast
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute
 from starlette.routing import Route as Served
@@ -45,6 +45,7 @@ from argosy.spec.errors import (
     NotFound,
     PayloadTooLarge,
     Unauthenticated,
+    Unavailable,
 )
 
 LOG = logging.getLogger(__name__)
@@ -65,6 +66,8 @@ ROUTES = (
 )
 MAX_BODY = 1024 * 1024
 BODY_SECONDS = 10.0
+STREAMS = 32
+"""Answers that go on, such as of a log that is followed, at one time."""
 
 Endpointed = Callable[[Request], Awaitable[Response]]
 
@@ -108,15 +111,16 @@ def application(
     async def described(_: Request) -> Response:
         return description
 
+    streams: set[object] = set()
     routes: list[BaseRoute] = [
-        Served(each.path, guarded(_handler(each, services)), methods=[each.method]) for each in ROUTES
+        Served(each.path, guarded(_handler(each, services, streams)), methods=[each.method]) for each in ROUTES
     ]
     routes.append(Served("/openapi.json", guarded(described), methods=["GET"]))
     routes.append(Served("/metrics", measured, methods=["GET"]))
     return Starlette(routes=[*routes, *pages], exception_handlers={404: no_route, 405: no_method})
 
 
-def _handler(route: Route, services: Services) -> Endpointed:
+def _handler(route: Route, services: Services, streams: set[object]) -> Endpointed:
     async def handle(request: Request) -> Response:
         call = Call(
             services=services,
@@ -124,10 +128,19 @@ def _handler(route: Route, services: Services) -> Endpointed:
             body=_decoded(route, request, await read_body(request)),
             query=strict.convert(_query(request), route.query or Nothing, "the query", strict=False),
         )
-        result = await route.handler(call)
         if route.answer is None:
-            return StreamingResponse(cast("AsyncIterator[bytes]", result), media_type="text/plain")
-        return as_json(result, route.status)
+            if len(streams) >= STREAMS:
+                raise Unavailable(f"{STREAMS} streams are open already; end one, or come again", retry_after=5)
+            return StreamingResponse(_counted(await route.handler(call)), media_type="text/plain")
+        return as_json(await route.handler(call), route.status)
+
+    async def _counted(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        streams.add(mine := object())
+        try:
+            async for chunk in chunks:
+                yield chunk
+        finally:
+            streams.discard(mine)
 
     return handle
 
@@ -164,6 +177,8 @@ async def read_body(request: Request) -> bytes:
                     raise PayloadTooLarge(f"the body is over {MAX_BODY} bytes")
     except TimeoutError:
         raise DeadlineExceeded(f"the body did not arrive within {BODY_SECONDS:g} s") from None
+    except ClientDisconnect:
+        raise InvalidArgument("the client left before its body had come") from None
     return bytes(parts)
 
 

@@ -6,6 +6,7 @@ control token nor any other secret has to be where the gateway is.
 
 import asyncio
 import logging
+import socket
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -17,6 +18,7 @@ from argosy.control.feedback_api import Labels, kept
 from argosy.control.place import labels_socket
 from argosy.control.route import Services
 from argosy.control.server import Server, private
+from argosy.serving.crowd import Limits
 from argosy.spec import strict
 from argosy.spec.errors import ArgosyError, Internal, Unavailable
 
@@ -25,6 +27,8 @@ PATH = "/v2/models/{name}/feedback"
 AT_ONCE = 2
 """So many write to the disk at once; where that is slow the controller has threads left."""
 WAITING = 16
+GATEWAY = 256
+"""Connections of the gateway."""
 
 
 def application(services: Services) -> Starlette:
@@ -54,15 +58,15 @@ def application(services: Services) -> Starlette:
 
 
 class LabelServer(Server):
-    """Listens for the gateway."""
+    """Listens for the gateway, which bounds its callers itself."""
 
     def __init__(self, services: Services) -> None:
-        super().__init__(application(services))
+        super().__init__(application(services), Limits(total=GATEWAY, each=GATEWAY))
         self._socket = labels_socket(services.home)
 
-    def start(self) -> None:
-        """Listen at the home's socket."""
-        self.listen(private(self._socket))
+    def bind(self) -> socket.socket:
+        """At the home's socket."""
+        return private(self._socket)
 
     async def stop(self) -> None:
         """Answer what was asked, and listen no more."""

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from argosy.control.route import Pages, Services, no_pages
 from argosy.control.server import ApiServer
 from argosy.control.slos.slos import Slos
 from argosy.control.state import Declared, State
+from argosy.control.steady import Steady
 from argosy.control.strays import end, end_strays, gateways, recorders, replicas, rooms
 from argosy.control.triggers import command as commands
 from argosy.control.triggers.task import Triggers
@@ -42,7 +43,7 @@ from argosy.targets.launch import COMMAND
 from argosy.targets.local import LocalTarget
 
 ACCESS_LOG_BYTES = 64 * 1024 * 1024
-HOUSEKEEPING = 10.0
+HOUSEKEEPING = 5.0
 
 
 class Watched:
@@ -91,6 +92,7 @@ class Platform:
         self.quality = Quality(store, self.state, self.incidents.report)
         self.triggers = Triggers(home, self.state, self.incidents.report, store=settings.payload.store)
         self._ending = asyncio.Event()
+        self.steady = Steady()
         self.started = psutil.Process().create_time()
         services = Services(
             home=home,
@@ -104,6 +106,7 @@ class Platform:
             stop=stop,
             started=self.started,
             ending=self._ending,
+            restarts=self.steady.restarts,
         )
         secret = token.ensure(home)
         app = application(services, secret, any_host=settings.control.expose, pages=pages(services, secret))
@@ -125,8 +128,9 @@ class Platform:
 
     async def start(self, report: Callable[[str], None]) -> None:
         """Adopt what runs, start what does not, listen. What it started is ended again if it cannot go through."""
-        url = await self.server.start()
-        self.labels.start()
+        url = self.server.listen()
+        self.server.task = self.steady.begin("api", self.server.run)
+        self.labels.task = self.steady.begin("labels", self.labels.run)
         try:
             adopted = await self.gateway.adopt()
             if not adopted:
@@ -141,23 +145,35 @@ class Platform:
             await self.room.close()
             await self.target.close()
             raise
-        following = keep_following(self.state, self.store.registry, self.controller.wake)
-        watching = watch(Watched(self.gateway), self.controller.wake)
-        work = (self.controller.run(), self._keep_house(), watching, following, self.meter.run(), self.minutes.run())
-        looking = (self.looks.run(), self.quality.run(), self.incidents.run(), self.slos.run(), self.triggers.run())
-        self._tasks = [asyncio.create_task(each) for each in (*work, *looking, self.jobs.run())]
+        self._tasks = [self.steady.begin(name, work) for name, work in self._work()]
         announce(self.home, Running(url=url, pid=os.getpid(), started=self.started))
         if adopted or found:
             report(f"adopted   {'the gateway and ' if adopted else ''}{found} replicas that were running")
         report(f"gateway   {self.controller.gateway_url}")
         report(f"control   {url}")
 
+    def _work(self) -> Iterable[tuple[str, Callable[[], Awaitable[object]]]]:
+        """What goes on for as long as the platform runs."""
+        yield "controller", self.controller.run
+        yield "housekeeping", self._keep_house
+        yield "watchdog", lambda: watch(Watched(self.gateway), self.controller.wake)
+        yield "aliases", lambda: keep_following(self.state, self.store.registry, self.controller.wake)
+        yield "meter", self.meter.run
+        yield "minutes", self.minutes.run
+        yield "drift", self.looks.run
+        yield "quality", self.quality.run
+        yield "incidents", self.incidents.run
+        yield "slos", self.slos.run
+        yield "triggers", self.triggers.run
+        yield "jobs", self.jobs.run
+
     async def _keep_house(self) -> None:
+        """Bound every log that others write: each process of the platform appends to its own."""
+        kept = {self.home.logs / "control.log", Path(self.config.access_log_path)}
         while True:
-            log.rotate(Path(self.config.access_log_path), ACCESS_LOG_BYTES)
-            log.rotate(Path(self.config.log_path))
-            for path in commands.logs(self.home):
-                log.rotate(path)
+            await asyncio.to_thread(log.rotate, Path(self.config.access_log_path), ACCESS_LOG_BYTES)
+            for path in {*self.home.logs.glob("*.log"), Path(self.config.log_path)} - kept:
+                await asyncio.to_thread(log.rotate, path)
             await asyncio.sleep(HOUSEKEEPING)
 
     async def stop(self, hurry: asyncio.Event) -> None:

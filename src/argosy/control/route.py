@@ -17,7 +17,8 @@ from argosy.store.store import Store
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
-    """What the handlers work on. `stop` begins the orderly end of the platform; `ending` is set as the API closes."""
+    """What the handlers work on. `stop` begins the orderly end of the platform; `ending` is set as the API closes.
+    `restarts` counts the platform's own tasks that had to be begun again."""
 
     home: Home
     settings: Settings
@@ -30,6 +31,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     stop: Callable[[], None]
     started: float
     ending: asyncio.Event
+    restarts: Mapping[str, int]
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):

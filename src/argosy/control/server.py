@@ -1,27 +1,158 @@
-"""The controller's listeners: servers inside its own event loop."""
+"""The controller's listeners: servers inside its own event loop, which no crowd of connections takes from it.
+
+uvicorn's protocol answers; who may connect, and for how long, is decided here, from `accept` on: a TLS handshake that
+never ends is a connection, too.
+"""
 
 import asyncio
 import contextlib
+import errno
+import logging
 import socket
-from collections.abc import Generator
+import ssl
+from abc import ABC, abstractmethod
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
-from argosy.serving.port import take
+from argosy.serving.crowd import Limits, Phase, Standing, admit, overdue, party, shared
+from argosy.serving.port import open_files, take
 from argosy.spec.settings import ControlSettings
 
+LOG = logging.getLogger(__name__)
+
 STOP_SECONDS = 5
-IDLE_SECONDS = 75
+BACKLOG = 1024
+BURST = 8
+"""Connections accepted before those that are there are heard: a whole request is read before so many come that its
+connection would have to go."""
+AHEAD = 64 * 1024
+"""Bytes that may wait for their turn: of requests sent before the last one was answered."""
+SWEEP = 0.5
+FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-class Server:
-    """Serves an ASGI application at a socket."""
+class Guest(H11Protocol):
+    """uvicorn's side of one connection, which knows what it is at."""
 
-    def __init__(self, app: Any) -> None:
-        self._task: asyncio.Task[None] | None = None
-        config = uvicorn.Config(
+    def __init__(self, config: uvicorn.Config, state: ServerState, seat: "Seat") -> None:
+        super().__init__(config, state, {})
+        self.logger = LOG
+        self._seat = seat
+        self._asked = self._taken = 0.0
+        self._owed = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Begin."""
+        super().connection_made(transport)
+        self._seat.transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone."""
+        super().connection_lost(exc)
+        self._seat.leave()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what arrived. Whoever sends more and more without waiting for an answer is ended."""
+        if self.phase() is Phase.IDLE:
+            self._asked = self.loop.time()
+        super().data_received(data)
+        if len(self.conn.trailing_data[0]) > AHEAD:
+            self.transport.abort()
+
+    def on_response_complete(self) -> None:
+        """An answer is given. The next request may have come."""
+        self._asked = self.loop.time()
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """The client takes less than it asked for."""
+        self._taken = self.loop.time()
+        super().pause_writing()
+
+    def phase(self) -> Phase:
+        """What it is at."""
+        cycle: Any = self.cycle
+        if self.flow.write_paused or self.transport.is_closing():
+            return Phase.UNREAD
+        if cycle is None:
+            return Phase.HEAD
+        if not cycle.response_complete:
+            return Phase.BODY if cycle.more_body else Phase.BUSY
+        if self.conn.their_state is h11.SEND_BODY:
+            return Phase.BODY
+        return Phase.HEAD if self.conn.trailing_data[0] else Phase.IDLE
+
+    def since(self, phase: Phase) -> float:
+        """When that began; of an answer that is not taken, when some of it was taken last, as far as was looked."""
+        if phase is Phase.UNREAD and self.flow.write_paused:
+            if (owed := self.transport.get_write_buffer_size()) < self._owed:
+                self._taken = self.loop.time()
+            self._owed = owed
+            return self._taken
+        return self._asked or self._seat.came
+
+
+class Seat:
+    """A connection, from its `accept` to its end."""
+
+    def __init__(self, server: "Server", connection: socket.socket, whose: str) -> None:
+        loop = asyncio.get_running_loop()
+        self.party, self.came = whose, loop.time()
+        self.guest: Guest | None = None
+        self.transport: asyncio.Transport | None = None
+        self._server, self._connection = server, connection
+        tls, seconds = server.tls, server.limits.head if server.tls else None
+        joining = loop.connect_accepted_socket(self._make, connection, ssl=tls, ssl_handshake_timeout=seconds)
+        self._joining = loop.create_task(joining)
+        self._joining.add_done_callback(self._joined)
+
+    def _make(self) -> Guest:
+        self.guest = Guest(self._server.config, self._server.state, self)
+        return self.guest
+
+    def _joined(self, joining: "asyncio.Task[Any]") -> None:
+        """A handshake that failed, or that was ended, is no news."""
+        if joining.cancelled() or joining.exception() is not None:
+            if self.guest is None:
+                self._connection.close()
+            self.leave()
+
+    def standing(self) -> Standing:
+        """What it is at, and since when."""
+        if self.guest is None or self.transport is None:
+            return Standing(self.party, Phase.HEAD, self.came)
+        phase = self.guest.phase()
+        return Standing(self.party, phase, self.guest.since(phase))
+
+    def end(self) -> None:
+        """End it now."""
+        if self.transport is not None:
+            self.transport.abort()
+        else:
+            self._joining.cancel()
+            with contextlib.suppress(OSError):
+                self._connection.shutdown(socket.SHUT_RDWR)
+        self.leave()
+
+    def leave(self) -> None:
+        """It is over."""
+        self._server.seats.pop(self, None)
+
+
+class Server(ABC):
+    """Serves an ASGI application at a socket of its own, which it takes again should it ever lose it."""
+
+    tls: ssl.SSLContext | None = None
+
+    def __init__(self, app: Any, limits: Limits | None = None) -> None:
+        self.limits = shared(limits or Limits(), open_files())
+        self.config = uvicorn.Config(
             app,
             http="h11",
             ws="none",
@@ -29,36 +160,123 @@ class Server:
             log_config=None,
             access_log=False,
             server_header=False,
+            date_header=False,
             proxy_headers=False,
-            timeout_keep_alive=IDLE_SECONDS,
-            timeout_graceful_shutdown=STOP_SECONDS,
+            timeout_keep_alive=round(self.limits.idle),
         )
-        self._server = _Guest(config)
+        self.state = ServerState()
+        self.seats: dict[Seat, None] = {}
+        self.ended = 0
+        """Connections that were ended for others, and newcomers that found no place."""
+        self.bound: socket.socket | None = None
+        self.task: asyncio.Task[None] | None = None
+        """Whoever runs it, ended by `stop`."""
 
-    def listen(self, bound: socket.socket) -> None:
-        """Begin to answer."""
-        bound.listen()
-        self._task = asyncio.create_task(self._server.serve(sockets=[bound]))
+    @abstractmethod
+    def bind(self) -> socket.socket:
+        """A socket to listen on."""
+
+    async def run(self) -> None:
+        """Answer, for ever. Raises OSError once there is nothing to listen on any more: the next run listens anew."""
+        loop = asyncio.get_running_loop()
+        bound = self.bound or self.bind()
+        bound.setblocking(False)
+        bound.listen(BACKLOG)
+        self.bound, file = bound, bound.fileno()
+        self._sweep()
+        loop.add_reader(file, self._accept, bound)
+        try:
+            while bound.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                await asyncio.sleep(SWEEP)
+                self._sweep()
+            raise OSError(errno.EBADF, "the socket listens no more")
+        finally:
+            loop.remove_reader(file)
+            self.bound = None
+            with contextlib.suppress(OSError):
+                bound.close()
+
+    def _accept(self, bound: socket.socket) -> None:
+        for _ in range(BURST):
+            try:
+                connection, address = bound.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._pause(bound, error)
+                return
+            connection.setblocking(False)
+            whose = party(str(address[0])) if bound.family != socket.AF_UNIX else ""
+            if self._admit(whose):
+                self.seats[Seat(self, connection, whose)] = None
+            else:
+                connection.close()
+
+    def _admit(self, whose: str) -> bool:
+        seats = list(self.seats)
+        verdict = admit([seat.standing() for seat in seats], whose, self.limits)
+        if verdict.ended is not None:
+            seats[verdict.ended].end()
+        self.ended += verdict.ended is not None or not verdict.admitted
+        return verdict.admitted
+
+    def _pause(self, bound: socket.socket, error: OSError) -> None:
+        """Out of files: whoever has asked for nothing gives one back, and nobody is asked in for a moment."""
+        loop, file = asyncio.get_running_loop(), bound.fileno()
+        loop.remove_reader(file)
+        if error.errno in FULL:
+            LOG.error("nobody can be let in: %s", error.strerror)
+            for seat in [each for each in self.seats if each.standing().phase <= Phase.IDLE]:
+                seat.end()
+            loop.call_later(SWEEP, self._again, bound, file)
+
+    def _again(self, bound: socket.socket, file: int) -> None:
+        if self.bound is bound and bound.fileno() == file:
+            asyncio.get_running_loop().add_reader(file, self._accept, bound)
+
+    def _sweep(self) -> None:
+        now, seats = asyncio.get_running_loop().time(), list(self.seats)
+        for index in overdue([seat.standing() for seat in seats], now, self.limits):
+            seats[index].end()
+        self.state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
 
     async def stop(self) -> None:
-        """Answer what was asked, and listen no more."""
-        if self._task is not None:
-            self._server.should_exit = True
-            await asyncio.wait([self._task])
+        """Listen no more, and answer what was asked, for a while."""
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.wait([self.task])
+        for guest in list(self.state.connections):
+            guest.shutdown()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                while self.seats or self.state.tasks:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+        for seat in list(self.seats):
+            seat.end()
+        for task in list(self.state.tasks):
+            task.cancel()
 
 
 class ApiServer(Server):
-    """Serves at a host and port; port 0 takes a free one."""
+    """Serves at a host and port; port 0 takes a free one. `tls` has TLS spoken, and nothing else."""
 
-    def __init__(self, app: Any, settings: ControlSettings) -> None:
+    def __init__(self, app: Any, settings: ControlSettings, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(app)
+        self.tls = tls
         self._host, self._port = settings.host, settings.port
 
-    async def start(self) -> str:
-        """Listen, and say at which URL. Raises Conflict when the port is in use."""
-        bound: socket.socket = take(self._host, self._port, "control.port")
-        self.listen(bound)
-        return f"http://{f'[{self._host}]' if ':' in self._host else self._host}:{bound.getsockname()[1]}"
+    def bind(self) -> socket.socket:
+        """Take the port. Raises Conflict when it is in use."""
+        bound = take(self._host, self._port, "control.port")
+        self._port = bound.getsockname()[1]
+        return bound
+
+    def listen(self) -> str:
+        """Take the port, and say at which URL. What comes is answered once `run` runs. Raises Conflict."""
+        self.bound = self.bind()
+        self.bound.listen(BACKLOG)
+        scheme, host = "https" if self.tls else "http", f"[{self._host}]" if ":" in self._host else self._host
+        return f"{scheme}://{host}:{self._port}"
 
 
 def private(path: Path) -> socket.socket:
@@ -70,11 +288,3 @@ def private(path: Path) -> socket.socket:
     fresh.chmod(0o600)
     fresh.replace(path)
     return bound
-
-
-class _Guest(uvicorn.Server):
-    """One that leaves signals to its host."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield

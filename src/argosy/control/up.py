@@ -2,12 +2,10 @@
 
 import asyncio
 import contextlib
-import logging
-import logging.handlers
 import signal
 from collections.abc import Callable, Sequence
 
-from argosy.control import token
+from argosy.control import logs, token
 from argosy.control.announce import control_file
 from argosy.control.lease import Lease, holder, keep, win
 from argosy.control.lock import WAITS, Lock
@@ -16,6 +14,7 @@ from argosy.control.place import prepare
 from argosy.control.platform import Platform
 from argosy.control.route import Pages, no_pages
 from argosy.control.strays import sweep
+from argosy.serving.port import open_many
 from argosy.spec.errors import ArgosyError, Conflict
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
@@ -23,7 +22,6 @@ from argosy.targets.launch import COMMAND, folder
 
 STANDBY = 0.2
 """Seconds between two looks of one that waits for the home's lock."""
-LOG_BYTES = 16 * 1024 * 1024
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -44,11 +42,11 @@ async def up(
     Raises Conflict (another `up` on this home or database, a port in use), InvalidArgument, StorageFull, Unavailable.
     """
     prepare(home, settings)
-    with await _lock(home, standby, report):
+    open_many()
+    with await _lock(home, standby, report), logs.written(home):
         stopping, hurry = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
         _on_signals(loop, stopping, hurry)
-        handler = _log_to(home)
         store = await asyncio.to_thread(open_store, home, settings)
         try:
             lease = None if store.database.sqlite else Lease(store.database, holder(home))
@@ -59,8 +57,6 @@ async def up(
             store.close()
             for number in SIGNALS:
                 loop.remove_signal_handler(number)
-            logging.getLogger("argosy").removeHandler(handler)
-            handler.close()
 
 
 async def _lock(home: Home, standby: bool, report: Callable[[str], None]) -> Lock:
@@ -116,14 +112,3 @@ def _on_signals(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event, hurry:
     loop.add_signal_handler(signal.SIGINT, interrupted)
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     loop.add_signal_handler(signal.SIGHUP, stopping.set)
-
-
-def _log_to(home: Home) -> logging.Handler:
-    handler = logging.handlers.RotatingFileHandler(
-        home.logs / "control.log", maxBytes=LOG_BYTES, backupCount=1, delay=True
-    )
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logger = logging.getLogger("argosy")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    return handler

@@ -1,8 +1,11 @@
 """A TCP port to listen on, or why it cannot be had and what to do; and which names are those of this machine alone."""
 
+import contextlib
 import errno
 import ipaddress
+import resource
 import socket
+import sys
 
 from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument, PermissionDenied
 
@@ -46,6 +49,19 @@ def check_host(header: str, what: str) -> None:
             f"{what} listens on loopback and answers only to names such as localhost, 127.0.0.1 and [::1], "
             f"not to '{header[:80]}'"
         )
+
+
+def open_many() -> None:
+    """Have as many files open as the system lets us: each connection is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def open_files() -> int:
+    """How many files this process may have open."""
+    now, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if now == resource.RLIM_INFINITY else now
 
 
 def _refused(host: str, port: int, setting: str, error: OSError) -> ArgosyError:

@@ -77,6 +77,7 @@ class Page:
         services, controller = self._services, self._services.controller
         view, database = controller.view, services.store.database
         yield from standing.controller(controller.passes, view, argosy.__version__, services.started)
+        yield standing.restarts(services.restarts)
         yield from standing.endpoints(view)
         yield from standing.replicas(view, versions, services.meter.usage)
         progress = {name: each.progress for name, each in controller.judge.kept.items() if name in view.endpoints}

@@ -21,6 +21,14 @@ REVISION = ("endpoint", "revision", "version")
 ONE = ("endpoint",)
 
 
+def restarts(counts: Mapping[str, int]) -> "Metric":
+    """How often each of the controller's own tasks has ended and was begun again: 0 unless there is a bug."""
+    family = counter("argosy_controller_task_restarts", "Tasks of the controller that were begun again", ("task",))
+    for name, count in counts.items():
+        family.add_metric((name,), count)
+    return family
+
+
 def endpoints(view: View) -> Iterator["Metric"]:
     """State, wanted and ready replicas of every endpoint."""
     state = gauge("argosy_endpoint_state", "1 for the state an endpoint is in", (*ONE, "state"))

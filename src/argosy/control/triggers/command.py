@@ -34,11 +34,6 @@ def log(home: Home, run: Run) -> Path:
     return home.logs / f"trigger.{run.endpoint}.{run.trigger}.log"
 
 
-def logs(home: Home) -> list[Path]:
-    """The logs of all triggers' commands."""
-    return list(home.logs.glob("trigger.*.log"))
-
-
 def start(home: Home, run: Run, command: Command, environ: Mapping[str, str]) -> Process:
     """Write the document and start the command. Raises StorageFull, Internal, InvalidArgument where a variable that it
     is to be given is not set."""

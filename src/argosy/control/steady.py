@@ -1,0 +1,41 @@
+"""The platform's own tasks, kept going: one that ends is a bug of ours, and no reason for the rest to stand still."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from argosy.targets.backoff import Backoff, Ended, Policy, after
+
+LOG = logging.getLogger(__name__)
+
+POLICY = Policy(first=0.2, cap=60.0, healthy=60.0)
+
+
+class Steady:
+    """Runs tasks for ever. `restarts`: by name, how often each had to be begun again."""
+
+    def __init__(self, policy: Policy = POLICY) -> None:
+        self.restarts: Counter[str] = Counter()
+        self._policy = policy
+
+    def begin(self, name: str, work: Callable[[], Awaitable[object]]) -> asyncio.Task[None]:
+        """Begin `work`, and again whenever it ends, with growing pauses, until the task is cancelled."""
+        self.restarts[name] += 0
+        return asyncio.create_task(self._keep(name, work), name=name)
+
+    async def _keep(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
+        clock, state, last = asyncio.get_running_loop().time, Backoff(), ""
+        while True:
+            began, error = clock(), None
+            try:
+                await work()
+            except Exception as found:
+                error = found
+            reason = f"{type(error).__name__}: {error}" if error else "it returned"
+            known, last = reason == last, reason
+            LOG.error("the task '%s' has ended, and begins again: %s", name, reason, exc_info=None if known else error)
+            self.restarts[name] += 1
+            ended = Ended(now=clock(), status=None, healthy=clock() - began, reason=reason)
+            pause, state = after(ended, state, self._policy)
+            await asyncio.sleep(pause)
