@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from argosy.control import recording, room, strays, token
 from argosy.control.announce import control_file
+from argosy.control.gone import ensure_gone
 from argosy.control.jobs import runner
 from argosy.control.lock import LEADS, WAITS, Lock, holder
 from argosy.control.place import gateway_config, labels_socket
@@ -16,41 +17,63 @@ from argosy.spec.errors import ArgosyError, Unavailable
 from argosy.spec.settings import Home, Settings
 from argosy.targets.launch import folder
 
-PATIENCE = 90.0
+PATIENCE = 60.0
+"""Seconds for a controller's orderly end, beside those that its replicas may take to drain."""
+KILLED = 5.0
 
 
-async def down(home: Home, settings: Settings, *, report: Callable[[str], None], patience: float = PATIENCE) -> bool:
-    """Drain and end all of it: by its controller, or, where that is dead, by the marks of its processes. Whoever waits
-    for the controller's end, to take over, is ended first.
+async def down(home: Home, settings: Settings, *, report: Callable[[str], None], patience: float | None = None) -> bool:
+    """Drain and end all of it: by its controller, or, where that is dead or has not ended after `patience` seconds, by
+    the marks of its processes. Whoever waits for the controller's end, to take over, is ended first.
 
-    False: nothing was running. Raises Unavailable when it has not ended after `patience` seconds.
+    False: nothing was running. Raises Unavailable, which names them, where processes live on.
     """
     if not home.run.is_dir():
         return False
+    if patience is None:
+        patience = PATIENCE + (await asyncio.to_thread(strays.replicas, home))[1]
     if (waiting := holder(home, WAITS)) is not None:
         report(f"stopping  the standby in process {waiting}")
-        await _ask(home, waiting, WAITS, patience)
+        await _end(home, waiting, WAITS, patience, report)
     if (pid := holder(home)) is not None:
         report(f"stopping  the platform in process {pid}")
-        await _ask(home, pid, LEADS, patience)
-        return True
+        await _end(home, pid, LEADS, patience, report)
     with Lock(home, signed=False):
-        return await _clean(home, settings, report)
+        found = await _clean(home, settings)
+        left = await ensure_gone(home)
+    return pid is not None or found or bool(left)
 
 
-async def _ask(home: Home, pid: int, lock: str, patience: float) -> None:
-    """SIGTERM means the same as the API's shutdown, and needs neither its token nor its port."""
+async def _end(home: Home, pid: int, lock: str, patience: float, report: Callable[[str], None]) -> None:
+    """SIGTERM means the same as the API's shutdown, and needs neither its token nor its port. One that was stopped goes
+    on, to read it. Raises Unavailable where even SIGKILL does not end it."""
+    _signal(pid, signal.SIGTERM)
+    _signal(pid, signal.SIGCONT)
+    if await _released(home, pid, lock, patience):
+        return
+    report(f"stopping  process {pid} has not ended after {patience:g} s, and is killed; see {home.logs}/control.log")
+    _signal(pid, signal.SIGKILL)
+    if not await _released(home, pid, lock, KILLED):
+        raise Unavailable(
+            f"process {pid}, the platform's controller, does not end: end it by hand, then run this again"
+        )
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
-    try:
-        async with asyncio.timeout(patience):
+        os.kill(pid, number)
+
+
+async def _released(home: Home, pid: int, lock: str, seconds: float) -> bool:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
             while holder(home, lock) == pid:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
-    except TimeoutError:
-        raise Unavailable(f"process {pid} still drains after {patience:g} s; see {home.logs}/control.log") from None
+            return True
+    return False
 
 
-async def _clean(home: Home, settings: Settings, report: Callable[[str], None]) -> bool:
+async def _clean(home: Home, settings: Settings) -> bool:
     gateway_ended = await _end_gateway(home, settings)
     await asyncio.to_thread(strays.end, list(runner.processes(home).values()), runner.DRAIN)
     await asyncio.to_thread(room.clear, home)
@@ -63,8 +86,6 @@ async def _clean(home: Home, settings: Settings, report: Callable[[str], None]) 
     token.path(home).unlink(missing_ok=True)
     labels_socket(home).unlink(missing_ok=True)
     strays.sweep(folder(home))
-    if gateway_ended or processes:
-        report(f"stopped   {len(processes)} processes of replicas, and the gateway" if gateway_ended else "stopped")
     return gateway_ended or bool(processes) or left
 
 

@@ -1,16 +1,43 @@
 """Processes of a home that no record leads to any more, found by what they carry: marks and command lines."""
 
 import contextlib
-from collections.abc import Iterator
+import os
+import time
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import psutil
 
 from argosy.control.place import gateway_folder
 from argosy.spec.settings import Home
-from argosy.targets.marks import scan
+from argosy.targets.marks import home_id, scan
 
 WAIT = 3.0
+VARIABLE = "ARGOSY_PLATFORM"
+"""Marks whatever a platform starts with its own environment, and what that starts: by the home's id."""
+
+
+def mark(home: Home) -> None:
+    """Have every process that this one starts from now on carry the mark of the home."""
+    os.environ[VARIABLE] = home_id(home.root)
+
+
+def marked(home: Home) -> list[psutil.Process]:
+    """Processes that carry the mark of the home."""
+    ours, found = home_id(home.root), list[psutil.Process]()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(VARIABLE) == ours:
+                found.append(process)
+    return found
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether it runs; one that has ended and is not yet waited for by its parent does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def gateways(home: Home) -> list[psutil.Process]:
@@ -50,17 +77,24 @@ def end_strays(home: Home) -> int:
     return end(gateways(home), drain=0.0)
 
 
-def end(processes: list[psutil.Process], drain: float) -> int:
-    """SIGTERM, and SIGKILL for those still there after `drain` seconds (none: at once)."""
+def end(processes: Sequence[psutil.Process], drain: float) -> int:
+    """SIGTERM, and SIGKILL for those still there after `drain` seconds (none: at once). How many were given."""
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.terminate() if drain else process.kill()
-    _, left = psutil.wait_procs(processes, timeout=drain or WAIT)
-    for process in left:
+    for process in _await(processes, drain or WAIT):
         with contextlib.suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(left, timeout=WAIT)
+    _await(processes, WAIT)
     return len(processes)
+
+
+def _await(processes: Collection[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Those that are still there after so many seconds."""
+    end = time.monotonic() + seconds
+    while (left := [each for each in processes if alive(each)]) and time.monotonic() < end:
+        time.sleep(0.02)
+    return left
 
 
 def replicas(home: Home) -> tuple[list[psutil.Process], float]:

@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 
 from argosy.control import logs, token
 from argosy.control.announce import control_file
+from argosy.control.gone import ensure_gone
 from argosy.control.lease import Lease, holder, keep, win
 from argosy.control.lock import WAITS, Lock
 from argosy.control.lock import holder as locked_by
 from argosy.control.place import prepare
 from argosy.control.platform import Platform
 from argosy.control.route import Pages, no_pages
-from argosy.control.strays import sweep
+from argosy.control.strays import mark, sweep
 from argosy.serving.port import open_many
 from argosy.spec.errors import ArgosyError, Conflict
 from argosy.spec.settings import Home, Settings
@@ -43,6 +44,7 @@ async def up(
     """
     prepare(home, settings)
     open_many()
+    mark(home)
     with await _lock(home, standby, report), logs.written(home):
         stopping, hurry = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -90,6 +92,7 @@ async def _lead(
     report("stopping  the gateway drains, then the replicas; Ctrl-C once more ends them at once")
     control_file(home).unlink(missing_ok=True)
     await platform.stop(hurry)
+    await ensure_gone(home)
     sweep(folder(home))
     token.path(home).unlink(missing_ok=True)
     if lease and keeping:

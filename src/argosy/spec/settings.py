@@ -199,7 +199,15 @@ class Home(msgspec.Struct, frozen=True):
         return self
 
 
-OUTSIDE = ("ARGOSY_HOME", "ARGOSY_URL", "ARGOSY_KEY", "ARGOSY_REPLICA", "ARGOSY_GATEWAY", "ARGOSY_TRIGGER")
+OUTSIDE = (
+    "ARGOSY_HOME",
+    "ARGOSY_URL",
+    "ARGOSY_KEY",
+    "ARGOSY_REPLICA",
+    "ARGOSY_GATEWAY",
+    "ARGOSY_TRIGGER",
+    "ARGOSY_PLATFORM",
+)
 """Variables that are no settings: the home itself, what the client reads, and the marks of our own processes."""
 
 

@@ -21,7 +21,7 @@ from argosy.targets.process import Process, spawn
 VARIABLE = "ARGOSY_TRIGGER"
 """Tells a command where its document is."""
 PASSED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH")
-MARKS = ("ARGOSY_REPLICA", "ARGOSY_GATEWAY", VARIABLE)
+MARKS = ("ARGOSY_REPLICA", "ARGOSY_GATEWAY", strays.VARIABLE, VARIABLE)
 
 
 def folder(home: Home, run: str) -> Path:
@@ -66,11 +66,11 @@ def alive(home: Home, run: Run, process: Process | None) -> bool:
 def end(home: Home) -> int:
     """End what commands of a home run; how many processes that were. None of them counts as having ended, so that each
     is run again by the next platform."""
-    runners = [each for each in _ours(home) if MODULE in each.cmdline()]
-    return strays.end(runners, runner.PATIENCE) + strays.end(list(_ours(home)), 0.0)
+    runners = [each for each in processes(home) if MODULE in each.cmdline()]
+    return strays.end(runners, runner.PATIENCE) + strays.end(list(processes(home)), 0.0)
 
 
-def _ours(home: Home) -> Iterator[psutil.Process]:
+def processes(home: Home) -> Iterator[psutil.Process]:
     """The processes of a home's commands and their children, by what they were told."""
     root = f"{home.root / 'triggers'}{os.sep}"
     for process in psutil.process_iter():
