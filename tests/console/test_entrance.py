@@ -39,6 +39,9 @@ def test_the_token_opens_it_and_a_wrong_one_does_not(console: Console):
         for word in ("HttpOnly", "SameSite=strict", "Path=/console"):
             assert word in right.headers["set-cookie"]
         assert console.secret not in right.headers["set-cookie"]
+        assert "Secure" not in right.headers["set-cookie"], "a browser would not send it back over plain HTTP"
+        form, told = {"token": console.secret}, {"x-forwarded-proto": "https"}
+        assert "Secure" in httpx.post(f"{console.url}/console/login", data=form, headers=told).headers["set-cookie"]
         assert client.get("/console/keys").status_code == 200
         token = form_token(client.get("/console").text)
         assert client.post("/console/logout", data={"form_token": token}).status_code == 303

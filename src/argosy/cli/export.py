@@ -40,8 +40,8 @@ def grafana(output: Path, job: str, target: str | None, prometheus: str, as_json
     """
     import re
 
-    from argosy.cli.here import place
-    from argosy.control import token
+    from argosy.cli.here import place, settings
+    from argosy.control import tls, token
     from argosy.control.export.files import files, write
     from argosy.spec.errors import InvalidArgument
 
@@ -53,7 +53,9 @@ def grafana(output: Path, job: str, target: str | None, prometheus: str, as_json
     wanted = target or _target()
     if not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}", wanted):
         raise InvalidArgument(f"--target '{wanted[:100]}' must be HOST:PORT, as in 127.0.0.1:7070")
-    paths = write(folder, files(wanted, token.metrics_path(home), job, prometheus, folder))
+    paths = write(
+        folder, files(wanted, token.metrics_path(home), job, prometheus, folder, tls.scraped(home, settings()))
+    )
 
     def render() -> None:
         for path in paths:
@@ -64,11 +66,11 @@ def grafana(output: Path, job: str, target: str | None, prometheus: str, as_json
 
 def _target() -> str:
     """Where the platform of this home listens, or would by its settings. Raises InvalidArgument where neither says."""
-    from argosy.cli.here import place, settings
-    from argosy.client.control import running
+    from argosy.cli.here import settings
+    from argosy.client.control import reached
     from argosy.spec.errors import InvalidArgument
 
-    if found := running(place()):
+    if found := reached():
         return found.url.partition("://")[2]
     where = settings().control
     if not where.port:

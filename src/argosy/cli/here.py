@@ -31,10 +31,11 @@ def store() -> "Generator[Store]":
 
 
 def control(timeout: float = 30.0) -> "ControlClient":
-    """The control API of the platform that runs under the home. Raises Unavailable when none does."""
+    """The control API of the platform that runs under the home, or that the environment names on another machine.
+    Raises Unavailable when none does."""
     from argosy.client.control import ControlClient
 
-    return ControlClient(home(), timeout)
+    return ControlClient(timeout=timeout)
 
 
 def actor() -> str:

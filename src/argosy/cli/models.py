@@ -9,7 +9,6 @@ from argosy.cli.here import actor, control, store
 from argosy.cli.output import emit, size, table
 from argosy.cli.settle import reason_option
 from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument
-from argosy.spec.settings import home
 
 if TYPE_CHECKING:
     from argosy.store import Store
@@ -110,10 +109,10 @@ def alias(alias: str, version: int | None, delete: bool, reason: str, as_json: b
 
 def _move(name: str, label: str, version: int | None, reason: str) -> None:
     """By the running platform, so that endpoints follow at once; else in the registry itself."""
-    from argosy.client.control import running
+    from argosy.client.control import reached
     from argosy.store.ledger import Cause
 
-    if version is not None and running(home()):
+    if version is not None and reached():
         body = {"name": name, "alias": label, "version": version, "actor": actor(), "reason": reason}
         control().post("/v1/aliases", body)
         return

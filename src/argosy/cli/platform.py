@@ -1,6 +1,7 @@
 """`argosy up` and `down`."""
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,6 +10,9 @@ from argosy.cli.here import settings
 from argosy.cli.output import emit, progress
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.settings import home
+
+if TYPE_CHECKING:
+    from argosy.control.announce import Running
 
 
 @click.command(cls=Command)
@@ -19,8 +23,8 @@ def up(background: bool, standby: bool, as_json: bool) -> None:
     """Start the platform on this machine: control API, gateway, and a replica for each declared endpoint.
 
     In the foreground it runs until Ctrl-C, then drains and stops everything it started. Replicas and the gateway that
-    still run after a crash are taken over as they are. JSON (with -d): {url, pid, started}; a standby that waits has no
-    url.
+    still run after a crash are taken over as they are. JSON (with -d): {url, pid, started, fingerprint, certificate}; a
+    standby that waits has no url.
 
     \b
     Example:
@@ -37,7 +41,7 @@ def up(background: bool, standby: bool, as_json: bool) -> None:
         with progress("Starting the platform"):
             start = detach(place, settings(), report=lambda line: None, standby=standby, module="argosy.console")
             found = asyncio.run(start)
-        emit(found, as_json, lambda: _started(found.pid) if found.url else _waits(found.pid))
+        emit(found, as_json, lambda: _started(found) if found.url else _waits(found.pid))
         return
     from argosy.console.app import pages
     from argosy.control.up import up as run
@@ -45,11 +49,14 @@ def up(background: bool, standby: bool, as_json: bool) -> None:
     asyncio.run(run(place, settings(), report=click.echo, standby=standby, pages=pages))
 
 
-def _started(pid: int) -> None:
-    from argosy.cli.here import control
+def _started(found: "Running") -> None:
+    from argosy.client.control import ControlClient
 
-    status = control().get("/v1/status")
-    click.echo(f"the platform runs in the background, process {pid}\ngateway  {status['gateway']}")
+    status = ControlClient(home()).get("/v1/status")
+    click.echo(f"the platform runs in the background, process {found.pid}\ngateway  {status['gateway']}")
+    if found.fingerprint:
+        click.echo(f"control  {found.url}, for other machines with the certificate {found.certificate}")
+        click.echo(f"         SHA-256 {found.fingerprint}")
     click.echo("deploy with  argosy deploy NAME:VERSION;  look at it with  argosy console;  stop it with  argosy down")
 
 

@@ -1,9 +1,12 @@
-"""`ControlClient`: the control API of the platform that runs under a home."""
+"""`ControlClient`: the control API of the platform that runs under a home, or of one on another machine."""
 
 import codecs
+import hashlib
+import hmac
 import http.client
 import os
-from collections.abc import Generator
+import ssl
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -11,17 +14,25 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
+from argosy.client.address import parse
 from argosy.client.errors import from_answer
-from argosy.spec.errors import DeadlineExceeded, Internal, Unavailable
+from argosy.spec.errors import DeadlineExceeded, Internal, InvalidArgument, Unavailable
 from argosy.spec.settings import Home, home
+
+URL, TOKEN, CA = "ARGOSY_CONTROL_URL", "ARGOSY_CONTROL_TOKEN", "ARGOSY_CONTROL_CA"
+"""Variables that name the control API of another machine, its token, and a PEM file with what its certificate is
+verified by, where the system does not know that."""
 
 
 class Running(msgspec.Struct, frozen=True):
-    """`run/control.json`: where the platform of a home listens, its process and when it started."""
+    """`run/control.json`: where the platform of a home listens, its process and when it started, and under TLS the
+    SHA-256 of its certificate. One on another machine has no process here."""
 
     url: str
     pid: int
     started: str | float = ""
+    fingerprint: str = ""
+    certificate: str = ""
 
 
 def running(place: Home) -> Running | None:
@@ -36,20 +47,36 @@ def running(place: Home) -> Running | None:
     return found
 
 
+def reached(environ: Mapping[str, str] = os.environ) -> Running | None:
+    """The platform that commands talk to: the one that `ARGOSY_CONTROL_URL` names, else the home's. Raises
+    InvalidArgument for a URL to which the token would go in clear."""
+    if not (url := environ.get(URL, "")):
+        return running(home(environ))
+    address = parse(url)
+    if not address.base.startswith("https://") and not address.loopback:
+        raise InvalidArgument(f"{URL} is {url[:80]}: the token would go there in clear, so use https://")
+    return Running(address.base, 0)
+
+
 class ControlClient:
-    """Calls to the control API, as JSON. Made for one home: reads its address and token when it is created.
+    """Calls to the control API, as JSON. Made for one home, or for what `reached` finds: reads its address and token
+    when it is created. TLS is verified: of a home's own platform by the certificate that it has announced.
 
     Raises Unavailable when no platform runs there, and the errors of the API as the error table has them.
     """
 
     def __init__(self, place: Home | None = None, timeout: float = 30.0) -> None:
+        found = running(place) if place else reached()
         place = place or home()
-        found = running(place)
         self._absent = f"no platform is running under {place.root}: start it with  argosy up -d"
         if found is None:
             raise Unavailable(self._absent)
         self.url, self.timeout = found.url.rstrip("/"), timeout
-        self._token = _token(place.run / "token")
+        self._fingerprint = found.fingerprint
+        if not found.pid:
+            self._absent = f"no platform answers at {self.url} ({URL})"
+        self._token = _token(place.run / "token") if found.pid else os.environ.get(TOKEN, "")
+        self._context = _context(found) if found.url.startswith("https://") else None
 
     def get(self, path: str, **query: Any) -> Any:
         """The decoded answer of a GET; `query` values of None are left out."""
@@ -108,9 +135,15 @@ class ControlClient:
         self, method: str, target: str, data: bytes, timeout: float | None
     ) -> Generator[http.client.HTTPResponse]:
         parts = urlsplit(self.url)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
+        host = parts.hostname or ""
+        if self._context is None:
+            connection = http.client.HTTPConnection(host, parts.port, timeout=timeout)
+        else:
+            connection = http.client.HTTPSConnection(host, parts.port, timeout=timeout, context=self._context)
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         try:
+            connection.connect()
+            self._check(connection)
             connection.request(method, parts.path + target, data, headers)
             yield connection.getresponse()
         except ConnectionRefusedError:
@@ -121,6 +154,25 @@ class ControlClient:
             raise Unavailable(f"the platform does not answer at {self.url}: {error or type(error).__name__}") from None
         finally:
             connection.close()
+
+    def _check(self, connection: http.client.HTTPConnection) -> None:
+        """Nothing is said to whoever shows another certificate than the one that was announced."""
+        if self._fingerprint and isinstance(connection.sock, ssl.SSLSocket):
+            shown = hashlib.sha256(connection.sock.getpeercert(binary_form=True) or b"").hexdigest()
+            if not hmac.compare_digest(shown, self._fingerprint):
+                raise Unavailable(f"{self.url} shows another certificate than the platform of this home has announced")
+
+
+def _context(found: Running) -> ssl.SSLContext:
+    """Raises InvalidArgument where the file with the authority cannot be read."""
+    if not found.fingerprint:
+        try:
+            return ssl.create_default_context(cafile=os.environ.get(CA) or None)
+        except OSError as error:
+            raise InvalidArgument(f"{CA}: {os.environ.get(CA)}: {error.strerror or error}") from None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def _token(path: Path) -> str:

@@ -11,12 +11,15 @@ from argosy.store.durable import say
 class Running(msgspec.Struct, frozen=True, kw_only=True):
     """Where the control API listens, the process that it is part of, and when that started (seconds since 1970).
 
-    A standby does not listen yet: its `url` is empty, and nothing is announced.
+    A standby does not listen yet: its `url` is empty, and nothing is announced. Under TLS, `fingerprint` is the SHA-256
+    of the certificate that the API shows, and `certificate` where that lies.
     """
 
     url: str
     pid: int
     started: float
+    fingerprint: str = ""
+    certificate: str = ""
 
 
 def control_file(home: Home) -> Path:

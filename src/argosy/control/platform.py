@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
@@ -31,16 +32,20 @@ from argosy.control.slos.slos import Slos
 from argosy.control.state import Declared, State
 from argosy.control.steady import Steady
 from argosy.control.strays import end, end_strays, gateways, recorders, replicas, rooms
+from argosy.control.tls import Certificate, certificate
 from argosy.control.triggers import command as commands
 from argosy.control.triggers.task import Triggers
 from argosy.control.watchdog import watch
 from argosy.gateway.gateway import Gateway
 from argosy.monitoring.prometheus import Prometheus
+from argosy.spec.errors import ArgosyError
 from argosy.spec.settings import Home, Settings
 from argosy.store.store import Store
 from argosy.targets import log
 from argosy.targets.launch import COMMAND
 from argosy.targets.local import LocalTarget
+
+LOG = logging.getLogger(__name__)
 
 ACCESS_LOG_BYTES = 64 * 1024 * 1024
 HOUSEKEEPING = 5.0
@@ -110,7 +115,8 @@ class Platform:
         )
         secret = token.ensure(home)
         app = application(services, secret, any_host=settings.control.expose, pages=pages(services, secret))
-        self.server = ApiServer(app, settings.control)
+        self.certificate = certificate(home, settings.control)
+        self.server = ApiServer(app, settings.control, self.certificate and self.certificate.context)
         self.labels = LabelServer(services)
         self._tasks: list[asyncio.Task[Any]] = []
 
@@ -146,11 +152,19 @@ class Platform:
             await self.target.close()
             raise
         self._tasks = [self.steady.begin(name, work) for name, work in self._work()]
-        announce(self.home, Running(url=url, pid=os.getpid(), started=self.started))
+        self._announce(url)
         if adopted or found:
             report(f"adopted   {'the gateway and ' if adopted else ''}{found} replicas that were running")
         report(f"gateway   {self.controller.gateway_url}")
         report(f"control   {url}")
+        if self.certificate is not None:
+            report(f"tls       {self.certificate.path}, SHA-256 {self.certificate.fingerprint}")
+
+    def _announce(self, url: str) -> None:
+        shown = self.certificate
+        told = {"fingerprint": shown.fingerprint, "certificate": str(shown.path)} if shown is not None else {}
+        announce(self.home, Running(url=url, pid=os.getpid(), started=self.started, **told))
+        self._url = url
 
     def _work(self) -> Iterable[tuple[str, Callable[[], Awaitable[object]]]]:
         """What goes on for as long as the platform runs."""
@@ -174,7 +188,16 @@ class Platform:
             await asyncio.to_thread(log.rotate, Path(self.config.access_log_path), ACCESS_LOG_BYTES)
             for path in {*self.home.logs.glob("*.log"), Path(self.config.log_path)} - kept:
                 await asyncio.to_thread(log.rotate, path)
+            if self.certificate is not None and self._renewed(self.certificate):
+                self._announce(self._url)
             await asyncio.sleep(HOUSEKEEPING)
+
+    def _renewed(self, shown: Certificate) -> bool:
+        try:
+            return shown.renewed()
+        except ArgosyError as error:
+            LOG.error("the certificate stays as it was: %s", error.message)
+            return False
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """The gateway drains first, then the replicas. Once `hurry` is set, nothing is waited for."""

@@ -272,11 +272,11 @@ class ApiServer(Server):
         return bound
 
     def listen(self) -> str:
-        """Take the port, and say at which URL. What comes is answered once `run` runs. Raises Conflict."""
+        """Take the port, and say at which URL this machine reaches it; `run` answers. Raises Conflict."""
         self.bound = self.bind()
         self.bound.listen(BACKLOG)
-        scheme, host = "https" if self.tls else "http", f"[{self._host}]" if ":" in self._host else self._host
-        return f"{scheme}://{host}:{self._port}"
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)
+        return f"{'https' if self.tls else 'http'}://{f'[{host}]' if ':' in host else host}:{self._port}"
 
 
 def private(path: Path) -> socket.socket:

@@ -24,14 +24,23 @@ def _check_port(name: str, port: int) -> None:
 
 
 class ControlSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The control API: loopback, with a token. Port 0 takes a free one. Another host needs `expose` as well."""
+    """The control API: loopback, with a token. Port 0 takes a free one. Another host needs `expose` as well, and speaks
+    TLS: with the PEM files `tls_cert` and `tls_key`, or with a certificate made for the home. `plain` has it speak HTTP
+    there, too: for a network, or a proxy in front, that encrypts."""
 
     host: str = "127.0.0.1"
     port: int = 7070
     expose: bool = False
+    tls_cert: str = ""
+    tls_key: str = ""
+    plain: bool = False
 
     def __post_init__(self) -> None:
         _check_port("control.port", self.port)
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise InvalidArgument("control.tls_cert and control.tls_key go together: set both or neither")
+        if self.plain and self.tls_cert:
+            raise InvalidArgument("control.plain has plain HTTP spoken, control.tls_cert TLS: set one of them")
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -207,6 +216,9 @@ OUTSIDE = (
     "ARGOSY_GATEWAY",
     "ARGOSY_TRIGGER",
     "ARGOSY_PLATFORM",
+    "ARGOSY_CONTROL_URL",
+    "ARGOSY_CONTROL_TOKEN",
+    "ARGOSY_CONTROL_CA",
 )
 """Variables that are no settings: the home itself, what the client reads, and the marks of our own processes."""
 

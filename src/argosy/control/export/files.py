@@ -1,6 +1,7 @@
 """The files that `argosy export grafana` writes: for Prometheus, its configuration and rules; for Grafana, its
 dashboards and how to provision them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,17 @@ RULES = "prometheus/rules/argosy.yml"
 PROMETHEUS = "prometheus/prometheus.yml"
 DASHBOARDS = ("grafana/dashboards/argosy-fleet.json", "grafana/dashboards/argosy-endpoint.json")
 PROVIDER = "grafana/provisioning/dashboards/argosy.yml"
+PLAIN: Mapping[str, Any] = {}
 SOURCE = "grafana/provisioning/datasources/argosy.yml"
 
 
-def files(target: str, token: Path, job: str, prometheus: str, output: Path) -> dict[str, bytes]:
-    """Path → content. `target` is `host:port` of the control API, `token` the file that opens its metrics; `prometheus`
-    the URL where Grafana finds Prometheus."""
+def files(
+    target: str, token: Path, job: str, prometheus: str, output: Path, tls: Mapping[str, Any] = PLAIN
+) -> dict[str, bytes]:
+    """Path → content. `target` is `host:port` of the control API, `token` the file that opens its metrics, `tls` how
+    Prometheus speaks to it; `prometheus` the URL where Grafana finds Prometheus."""
     return {
-        PROMETHEUS: _yaml(scrape(target, token, job)),
+        PROMETHEUS: _yaml(scrape(target, token, job, tls)),
         RULES: _yaml({"groups": groups(job)}),
         DASHBOARDS[0]: _json(fleet()),
         DASHBOARDS[1]: _json(endpoint()),
@@ -32,7 +36,7 @@ def files(target: str, token: Path, job: str, prometheus: str, output: Path) -> 
     }
 
 
-def scrape(target: str, token: Path, job: str) -> dict[str, Any]:
+def scrape(target: str, token: Path, job: str, tls: Mapping[str, Any] = PLAIN) -> dict[str, Any]:
     """Prometheus' configuration: one target tells of gateway, replicas and controller."""
     return {
         "global": {"scrape_interval": "15s", "evaluation_interval": "15s"},
@@ -42,6 +46,7 @@ def scrape(target: str, token: Path, job: str) -> dict[str, Any]:
                 "job_name": job,
                 "metrics_path": "/metrics",
                 "authorization": {"type": "Bearer", "credentials_file": str(token)},
+                **tls,
                 "static_configs": [{"targets": [target]}],
             }
         ],
