@@ -202,7 +202,9 @@ def test_a_package_that_answers_otherwise_than_it_did_answers_nothing(home, data
     folder = tmp_path / "package"
     subprocess.run(["cp", "-r", model.parent.parent, folder], check=True)
     (folder / "weights/model.py").write_text(model.read_text().replace("* 3", "* 4"))
-    status, _, err = ended(kit.start(folder, "--input", data, "--output", tmp_path / "out"))
+    status, _, err = ended(kit.start(folder, "--input", data, "--output", tmp_path / "untrusted"))
+    assert (status, "nobody here vouches" in err) == (8, True)
+    status, _, err = ended(kit.start(folder, "--input", data, "--output", tmp_path / "out", "--trust"))
     assert status == 7
     assert "golden examples" in err
     assert kit.entries(tmp_path / "out") == []

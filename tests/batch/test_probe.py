@@ -46,7 +46,7 @@ def test_a_row_that_is_refused_does_not_put_it_off(home, tmp_path, monkeypatch, 
     data = kit.write(tmp_path / "data", kit.table(ids), group=2000)
     folder = kit.package(home, "picky")
     plan = kit.planned(folder, data, tmp_path / "out")
-    found = probe.probe(plan, open_package(folder), plan.job)
+    found = probe.probe(plan, open_package(folder, trusted=True), plan.job)
     assert {each.threads for each in found.measured} == {1, probe.cores()}
     assert all(each.rate > 0 for each in found.measured)
     assert [each.batch_size for each in found.measured if each.threads == 1][:2] == [8, 64]
@@ -55,5 +55,5 @@ def test_a_row_that_is_refused_does_not_put_it_off(home, tmp_path, monkeypatch, 
 def test_a_job_too_small_for_it_takes_calls_that_suit_a_slow_model(home, tmp_path):
     data = kit.write(tmp_path / "data", kit.table(np.arange(2000)))
     plan = kit.planned(kit.package(home, "picky"), data, tmp_path / "out")
-    sizes = probe.sizes(plan, kit.package(home, "picky"))
+    sizes = probe.sizes(plan, kit.package(home, "picky"), ["--trusted"])
     assert (sizes.workers, sizes.threads, sizes.batch_size) == (probe.cores(), 1, BATCH)

@@ -40,7 +40,7 @@ def times(home):
 
 @pytest.fixture(scope="module")
 def picky(home):
-    model = load(open_package(kit.package(home, "picky")), threads=1)
+    model = load(open_package(kit.package(home, "picky"), trusted=True), threads=1)
     yield model.engine
     model.close()
 

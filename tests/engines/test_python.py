@@ -25,7 +25,9 @@ def folder(path: Path, body: str, **others: str) -> Path:
 
 
 def engine(path: Path, *outputs: TensorSpec, cls: str = "model:Model"):
-    return load("python", path, signature=Signature(inputs=(X,), outputs=outputs), settings={"class": cls})
+    return load(
+        "python", path, signature=Signature(inputs=(X,), outputs=outputs), settings={"class": cls}, trusted=True
+    )
 
 
 def test_a_dict_or_one_array(tmp_path: Path) -> None:
@@ -83,7 +85,8 @@ def test_two_models_do_not_meet(tmp_path: Path) -> None:
 def test_outputs_are_found_from_a_sample(tmp_path: Path) -> None:
     path = folder(tmp_path / "m", "return {'a': x.sum(1), 'b': np.array([str(v) for v in x[:, 0]])}")
     signature = Signature(inputs=(X,), outputs=())
-    found = load("python", path, signature=signature, settings={"class": "model:Model"}, sample=ROWS).signature
+    settings = {"class": "model:Model"}
+    found = load("python", path, signature=signature, settings=settings, sample=ROWS, trusted=True).signature
     assert [(spec.name, spec.datatype, spec.shape) for spec in found.outputs] == [
         ("a", "FP32", (-1,)),
         ("b", "BYTES", (-1,)),
@@ -108,7 +111,7 @@ def test_what_cannot_be_loaded(tmp_path: Path) -> None:
     with pytest.raises(BadPackage, match="no folder"):
         engine(path / "model.py", y)
     with pytest.raises(InvalidArgument, match="--sample"):
-        load("python", path, settings={"class": "model:Model"})
+        load("python", path, settings={"class": "model:Model"}, trusted=True)
 
 
 def test_truncated_source(tmp_path: Path) -> None:

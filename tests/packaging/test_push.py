@@ -12,7 +12,7 @@ import pytest
 
 from argosy.packaging.load import load
 from argosy.packaging.options import PushOptions
-from argosy.packaging.package import open_package
+from argosy.packaging.package import open_package, stored
 from argosy.packaging.push import push, staging
 from argosy.packaging.verify import verify
 from argosy.spec.errors import (
@@ -38,7 +38,7 @@ class Pusher:
         return push(source, name=name, store=self.store, options=PushOptions(**options), report=self.lines.append)
 
     def loaded(self, version):
-        return load(open_package(self.store.unpacked(version.digest)), threads=1)
+        return load(stored(self.store, version.digest), threads=1)
 
 
 @pytest.fixture

@@ -63,14 +63,20 @@ class Answerer:
     """
 
     def __init__(
-        self, plan: bytes, package: Sequence[Any], notes: Sequence[Any], batch_size: int, threads: int
+        self,
+        plan: bytes,
+        package: Sequence[Any],
+        notes: Sequence[Any],
+        batch_size: int,
+        threads: int,
+        trusted: bool = False,
     ) -> None:
         self._notes = notes[0]
         self._tell(Starting())
         self._bench: Bench | None = None
         self._failed: Failed | None = None
         found = msgspec.json.decode(plan, type=Plan)
-        self._patience = found.job.patience
+        self._patience, self._trusted = found.job.patience, trusted
         crash.end_after(loading(self._patience))
         try:
             self._bench = self._opened(found, package[0], batch_size, threads)
@@ -83,7 +89,7 @@ class Answerer:
         self._folder = tempfile.TemporaryDirectory(prefix="argosy-")
         with tarfile.open(fileobj=io.BytesIO(ray.get(package))) as archive:
             archive.extractall(self._folder.name, filter="data")
-        model = load(open_package(Path(self._folder.name)), threads=threads)
+        model = load(open_package(Path(self._folder.name), trusted=self._trusted), threads=threads)
         bench = Bench(plan, model.engine, batch_size, reference(model.package))
         bench.stage.create()
         self._tell(Ready(model.max_difference))

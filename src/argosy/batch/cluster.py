@@ -32,6 +32,7 @@ from argosy.batch.plan import Plan
 from argosy.batch.sizes import Sizes
 from argosy.batch.wire import Channel, Done, Failed, Message, Reached, Ready
 from argosy.engines.base import require
+from argosy.packaging.package import Package, open_package
 from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, NotFound, Unavailable
 
 STARTS = 10
@@ -115,7 +116,7 @@ def fitted(wanted: Sizes, said: int, cpus: Sequence[float]) -> Sizes:
     return Sizes(wanted.workers or max(1, places(cpus, threads)), threads, wanted.batch_size)
 
 
-def run(plan: Plan, package: Path, wanted: Sizes, channel: Channel, over: threading.Event) -> None:
+def run(plan: Plan, package: Package, wanted: Sizes, channel: Channel, over: threading.Event) -> None:
     """Do what is not done of a job on the cluster, until `over`. Each entry is told to the driver as it comes.
 
     Raises what the work raises, and Unavailable where the cluster is lost or has no room.
@@ -132,12 +133,19 @@ def run(plan: Plan, package: Path, wanted: Sizes, channel: Channel, over: thread
             ray.get_runtime_context().get_node_id(), soft=False
         )
         notes = ray.remote(Notes).options(num_cpus=0, scheduling_strategy=here).remote()
-        needed = ray.put(packed(package))
+        needed = ray.put(packed(package.folder))
         answered = (
             ray.data.from_items([{"number": number} for number in numbers], override_num_blocks=len(numbers))
             .map_batches(
                 Answerer,
-                fn_constructor_args=(msgspec.json.encode(plan), [needed], [notes], sizes.batch_size, sizes.threads),
+                fn_constructor_args=(
+                    msgspec.json.encode(plan),
+                    [needed],
+                    [notes],
+                    sizes.batch_size,
+                    sizes.threads,
+                    package.trusted,
+                ),
                 batch_size=1,
                 compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=1),
                 num_cpus=sizes.threads,
@@ -233,6 +241,7 @@ def main() -> int:
     parser.add_argument("--patience", type=float, required=True)
     parser.add_argument("--address", default="")
     parser.add_argument("--channel", type=int, required=True)
+    parser.add_argument("--trusted", action="store_true")
     options = parser.parse_args()
     os.set_inheritable(options.channel, False)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -247,7 +256,8 @@ def main() -> int:
             raise NotFound(f"no job was begun in {options.output}")
         given = {"output": options.output, "checkpoint": options.checkpoint, "patience": options.patience}
         plan = replace(plan, job=replace(plan.job, **given))
-        run(plan, options.package, Sizes(options.workers, options.threads, options.batch_size), channel, over)
+        package = open_package(options.package, trusted=options.trusted)
+        run(plan, package, Sizes(options.workers, options.threads, options.batch_size), channel, over)
     except ArgosyError as error:
         channel.send(Failed(error.code, error.message))
         return error.exit

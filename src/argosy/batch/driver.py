@@ -41,14 +41,14 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     entries: tuple[Entry, ...]
 
 
-def drive(plan: Plan, package: Path, display: Display, *, begun: bool) -> Outcome:
+def drive(plan: Plan, package: Path, display: Display, *, begun: bool, trusted: bool = False) -> Outcome:
     """Do a job, or the rest of one that was `begun`.
 
     SIGINT and SIGTERM end it after the rows that the engines have; a second one at once. Raises Conflict where another
     driver is at it, what a worker met, and Internal naming a fragment that kills whoever works at it.
     """
     ledger = Ledger(place(plan.job.output))
-    driver = Driver(plan, ledger, package)
+    driver = Driver(plan, ledger, package, trusted)
     if not begun:
         ledger.check_empty()
     with lock(ledger.output, driver.lose):
@@ -61,8 +61,9 @@ def drive(plan: Plan, package: Path, display: Display, *, begun: bool) -> Outcom
 class Driver:
     """One run of a job."""
 
-    def __init__(self, plan: Plan, ledger: Ledger, package: Path) -> None:
+    def __init__(self, plan: Plan, ledger: Ledger, package: Path, trusted: bool = False) -> None:
         self.plan, self.ledger, self.package = plan, ledger, package
+        self._trusted = ["--trusted"] if trusted else []
         self.stage = Stage(ledger.output)
         self.sizes = usual(plan.job, cores())
         self.fragments = plan.fragments()
@@ -111,7 +112,7 @@ class Driver:
         earlier = sum(entry.rows for entry in self._entries.values())
         self._meter = self._metered(earlier)
         if not self._hand.done:
-            self.sizes = probe.sizes(self.plan, self.package)
+            self.sizes = probe.sizes(self.plan, self.package, self._trusted)
             self._work_on_ray(display) if self.plan.job.engine == "ray" else self._work(display)
         seal = self._sealed() if len(self._entries) == len(self.fragments) else None
         rows = sum(entry.rows for entry in self._entries.values()) - earlier
@@ -135,7 +136,7 @@ class Driver:
         sizes = self.sizes
         command = ["-m", "argosy.batch.worker", "--output", self.ledger.output.url, "--package", str(self.package)]
         command += ["--threads", str(sizes.threads), "--batch-size", str(sizes.batch_size)]
-        command += ["--checkpoint", str(self.plan.job.checkpoint)]
+        command += ["--checkpoint", str(self.plan.job.checkpoint), *self._trusted]
         with Crew(command, self.stage.root / "logs", sizes.threads) as crew, display:
             self._crew = crew
             shown = 0.0
@@ -160,7 +161,7 @@ class Driver:
         command = ["-m", "argosy.batch.cluster", "--output", self.ledger.output.url, "--package", str(self.package)]
         command += ["--workers", str(job.workers), "--threads", str(sizes.threads)]
         command += ["--batch-size", str(sizes.batch_size), "--checkpoint", str(job.checkpoint)]
-        command += ["--patience", str(job.patience), "--address", _joined()]
+        command += ["--patience", str(job.patience), "--address", _joined(), *self._trusted]
         with Crew(command, self.stage.root / "logs", sizes.threads, name="ray") as crew, display:
             self._crew = crew
             foreman = crew.start()

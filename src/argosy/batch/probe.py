@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -40,14 +40,14 @@ SMALL = 5_000
 """Rows of a job that is done sooner than a probe pays."""
 
 
-def sizes(plan: Plan, package: Path) -> Sizes:
+def sizes(plan: Plan, package: Path, more: Sequence[str] = ()) -> Sizes:
     """The sizes for a job: those it says; for what it leaves open, what a probe finds. Where none can be made, or the
-    job is too small for one, the usual ones."""
+    job is too small for one, the usual ones. `more` are further arguments of the probe."""
     job, total = plan.job, sum(fragment.rows or SMALL for fragment in plan.fragments())
     if (job.workers and job.threads and job.batch_size) or total < SMALL:
         return usual(job, cores())
     command = [sys.executable, "-m", "argosy.batch.probe", "--output", job.output, "--package", str(package)]
-    command += ["--threads", str(job.threads), "--batch-size", str(job.batch_size)]
+    command += ["--threads", str(job.threads), "--batch-size", str(job.batch_size), *more]
     nothing = subprocess.DEVNULL
     try:
         found = subprocess.run(
@@ -109,6 +109,7 @@ def main() -> None:
     parser.add_argument("--package", type=Path, required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--batch-size", type=int, required=True)
+    parser.add_argument("--trusted", action="store_true")
     options = parser.parse_args()
     follow()
     plan = Ledger(place(options.output)).plan()
@@ -117,7 +118,7 @@ def main() -> None:
     job = msgspec.structs.replace(plan.job, threads=options.threads, batch_size=options.batch_size)
     out = os.dup(1)
     os.dup2(2, 1)
-    os.write(out, msgspec.json.encode(probe(plan, open_package(options.package), job)))
+    os.write(out, msgspec.json.encode(probe(plan, open_package(options.package, trusted=options.trusted), job)))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from argosy.batch.spool import Tally
 from argosy.batch.wire import GRACE, STACKS, Answered, Channel, Do, Done, Failed, Reached, Ready
 from argosy.batch.work import Bench
 from argosy.packaging.load import load
-from argosy.packaging.package import open_package
+from argosy.packaging.package import Package, open_package
 from argosy.spec import crash
 from argosy.spec.errors import ArgosyError, NotFound
 
@@ -57,14 +57,14 @@ class Worker:
         self.stopping.set()
         self._orders.put(None)
 
-    def run(self, output: str, package: Path, threads: int, batch_size: int, checkpoint: float) -> None:
+    def run(self, output: str, package: Package, threads: int, batch_size: int, checkpoint: float) -> None:
         """Load, then work at what is ordered."""
         plan = Ledger(place(output)).plan()
         if plan is None:
             raise NotFound(f"no job was begun in {output}")
         # How long a worker may be silent is the driver's to know: what was first planned may not fit this checkpoint.
         plan = replace(plan, job=replace(plan.job, output=output, checkpoint=checkpoint, patience=0.0))
-        model = load(open_package(package), threads=threads)
+        model = load(package, threads=threads)
         bench = Bench(plan, model.engine, batch_size, reference(model.package))
         gc.freeze()
         self.channel.send(Ready(model.max_difference))
@@ -104,6 +104,7 @@ def main() -> int:
     parser.add_argument("--batch-size", type=int, required=True)
     parser.add_argument("--checkpoint", type=float, required=True)
     parser.add_argument("--channel", type=int, required=True)
+    parser.add_argument("--trusted", action="store_true")
     options = parser.parse_args()
     crash.tell()
     faulthandler.register(STACKS, crash.STDERR)
@@ -114,7 +115,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, worker.stop)
     threading.Thread(target=worker.listen, name="orders", daemon=True).start()
     try:
-        worker.run(options.output, options.package, options.threads, options.batch_size, options.checkpoint)
+        package = open_package(options.package, trusted=options.trusted)
+        worker.run(options.output, package, options.threads, options.batch_size, options.checkpoint)
     except ArgosyError as error:
         worker.channel.send(Failed(error.code, error.message))
         return error.exit

@@ -22,7 +22,9 @@ FILE = click.Path(path_type=Path)
 @click.option("--name", required=True, help="The model's name; its next version is made.")
 @click.option("--sample", type=FILE, help="Rows the model takes: .json, .csv, .parquet, .npy, .npz.")
 @click.option("--engine", type=click.Choice(ENGINES), help="Instead of finding the format from the content.")
-@click.option("--trust", is_flag=True, help="Load it although the scan objects: only for files you would run.")
+@click.option(
+    "--trust", is_flag=True, help="Let it run code of its author although the scan objects: only what you would run."
+)
 @click.option("--requirements", type=FILE, help="A requirements.txt the model needs.")
 @click.option("--license", "license_", default="", help="SPDX identifier, for example Apache-2.0, or a licence file.")
 @click.option("--description", default="", help="One line about the model.")

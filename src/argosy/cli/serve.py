@@ -26,7 +26,7 @@ CURL_BYTES = 1500
 @click.option("--grpc-port", type=click.IntRange(0, 65535), help="Serve gRPC here too.")
 @click.option("--sample", type=click.Path(path_type=Path), help="Rows the model takes.")
 @click.option("--engine", type=click.Choice(ENGINES), help="Instead of finding the format from the content.")
-@click.option("--trust", is_flag=True, help="Load it although the scan objects: only for files you would run.")
+@click.option("--trust", is_flag=True, help="Let a file or folder run code of its author: only what you would run.")
 @click.option("--no-convert", is_flag=True, help="Keep a scikit-learn model as it is instead of making it ONNX.")
 @serving_options
 def serve(
@@ -83,7 +83,11 @@ def _with_model(config: "ReplicaConfig", located: "Located", name: str | None) -
     from argosy.serving.config import ModelConfig
 
     model = ModelConfig(
-        name=name or located.name, package=str(located.folder), version=located.version, digest=located.digest
+        name=name or located.name,
+        package=str(located.folder),
+        version=located.version,
+        digest=located.digest,
+        trusted=located.trusted,
     )
     return msgspec.structs.replace(config, models=(model,))
 

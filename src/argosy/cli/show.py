@@ -7,9 +7,10 @@ import click
 from argosy.cli.base import Command, json_option
 from argosy.cli.here import store
 from argosy.cli.output import emit, pairs, size
+from argosy.spec.package import DATA_ONLY
 
 if TYPE_CHECKING:
-    from argosy.spec.package import Conversion, Scan
+    from argosy.spec.package import Conversion
     from argosy.spec.signature import TensorSpec
     from argosy.store.version import Version
 
@@ -23,7 +24,7 @@ def show(ref: str, as_json: bool) -> None:
     """Show everything a package says of itself: engine, conversion and why, scan, signature, lineage.
 
     REF is name (its latest version), name:version, name@alias or sha256:…. JSON: {ref, name, number, digest, size,
-    created, aliases, manifest, lineage}.
+    created, aliases, manifest, lineage, trust}.
 
     \b
     Example:
@@ -47,7 +48,8 @@ def _rows(version: "Version") -> list[tuple[str, object]]:
         ("description", manifest.description),
         ("engine", manifest.engine),
         ("conversion", _conversion(manifest.conversion)),
-        ("scan", _scan(manifest.scan)),
+        ("scan", "\n".join((manifest.scan.verdict, *manifest.scan.objections))),
+        ("trusted", _trusted(version)),
         ("inputs", "\n".join(map(tensor_line, manifest.signature.inputs))),
         ("outputs", "\n".join(map(tensor_line, manifest.signature.outputs))),
         ("batched", "yes" if manifest.signature.batched else "no: one request at a time"),
@@ -71,9 +73,12 @@ def _conversion(conversion: "Conversion") -> str:
     return f"{conversion.source}, {verb}: {conversion.reason}"
 
 
-def _scan(scan: "Scan") -> str:
-    trusted = ", trusted by who pushed it" if scan.trusted else ""
-    return "\n".join((scan.verdict + trusted, *scan.objections))
+def _trusted(version: "Version") -> str:
+    """What this store knows, whatever the package says of itself."""
+    if version.trust is None:
+        return "" if version.engine in DATA_ONLY else "no: it may run no code but what Argosy vouches for"
+    over = f", over {len(version.trust.objections)} objections" if version.trust.objections else ""
+    return f"by {version.trust.by or 'an unknown user'}, {version.trust.at}{over}: it may run code of its author"
 
 
 def tensor_line(spec: "TensorSpec") -> str:

@@ -52,6 +52,7 @@ def batch(
     *,
     resume: bool = False,
     progress: bool = False,
+    trust: bool = False,
     **settings: Any,
 ) -> BatchResult:
     """Answer every row of the inputs, and write the answers to the folder `output`, each exactly once.
@@ -59,8 +60,9 @@ def batch(
     `model` is what `argosy.load` takes; `inputs` are files, folders and globs of Parquet, Arrow, CSV, JSON lines or
     NumPy, here or on S3. `settings` are those of `argosy.spec.batch.BatchJob`: format, map, keep, partition, nulls,
     on_error, fragment_rows, batch_size, workers, threads, engine, price, checkpoint, patience. `resume` goes on with
-    what an earlier run left. `progress` shows on standard error how far it is, and which columns are not used. An
-    interrupt ends it after the rows at hand and raises KeyboardInterrupt; what is done is kept.
+    what an earlier run left. `progress` shows on standard error how far it is, and which columns are not used. `trust`
+    vouches for a model given by its path, as in `argosy.load`. An interrupt ends it after the rows at hand and raises
+    KeyboardInterrupt; what is done is kept.
 
     Raises InvalidArgument for settings, columns and rows that do not fit; NotFound; Conflict where the output holds
     something, another run is at it, or an input has changed; GoldenMismatch; StorageFull.
@@ -70,17 +72,22 @@ def batch(
     many = [inputs] if isinstance(inputs, str | Path) else inputs
     given = {"model": str(model), "inputs": [str(one) for one in many], "output": str(output), **settings}
     shown = display() if progress else Silent()
-    result = run(given, resume=resume, display=shown, note=say if progress else None)
+    result = run(given, resume=resume, display=shown, note=say if progress else None, trust=trust)
     if result.seal is None:
         raise KeyboardInterrupt
     return result
 
 
 def run(
-    given: Mapping[str, Any], *, resume: bool, display: "Display", note: Callable[[str], None] | None = None
+    given: Mapping[str, Any],
+    *,
+    resume: bool,
+    display: "Display",
+    note: Callable[[str], None] | None = None,
+    trust: bool = False,
 ) -> BatchResult:
     """Do a job of which these settings are given. To resume, `output` is enough: the others are as they were. `note`
-    is told, once a job, of columns that are not used."""
+    is told, once a job, of columns that are not used. `trust` vouches for a model given by its path."""
     from argosy.batch.driver import drive
     from argosy.batch.plan import resumed
     from argosy.client.report import report, write
@@ -94,11 +101,11 @@ def run(
     job = _job(given, output, before)
     if before is not None and (seal := ledger.sealed()) is not None and _report(output).exists():
         return _result(resumed(before, job), seal)
-    with _package(job, before) as located:
+    with _package(job, before, trust) as located:
         plan = _planned(job, located) if before is None else resumed(before, job)
         if note is not None and before is None and plan.unused:
             note(_unused(plan.unused))
-        outcome = drive(plan, located.folder, display, begun=before is not None)
+        outcome = drive(plan, located.folder, display, begun=before is not None, trusted=located.trusted)
         if outcome.seal is not None:
             package = open_package(located.folder)
             write(report(plan, outcome, outcome.entries, package, datetime.now(UTC)))
@@ -127,10 +134,10 @@ def absolute(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _package(job: BatchJob, before: "Plan | None") -> Generator[Located]:
+def _package(job: BatchJob, before: "Plan | None", trust: bool) -> Generator[Located]:
     """The package of the job; of one that was begun that which it was begun with, wherever an alias points by now."""
     stored = before is not None and bool(before.model.version)
-    located = locate(before.model.digest if before is not None and stored else job.model)
+    located = locate(before.model.digest if before is not None and stored else job.model, trust=trust)
     try:
         if before is not None and not stored and _digest(located) != before.model.digest:
             raise Conflict(
@@ -143,7 +150,7 @@ def _package(job: BatchJob, before: "Plan | None") -> Generator[Located]:
 
 
 def _digest(located: Located) -> str:
-    from argosy.batch.identity import digest_of
+    from argosy.packaging.identity import digest_of
     from argosy.packaging.package import open_package
 
     return located.digest or digest_of(open_package(located.folder))

@@ -10,23 +10,27 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from argosy.spec.errors import InvalidArgument, NotFound
+from argosy.spec.package import DATA_ONLY
 from argosy.spec.settings import home
 from argosy.spec.settings import load as settings_of
 
 if TYPE_CHECKING:
     from argosy.packaging.load import LoadedModel
     from argosy.packaging.options import PushOptions
+    from argosy.packaging.package import Package
     from argosy.store import Store
     from argosy.store.version import Version
 
 
 class Located(msgspec.Struct, frozen=True, kw_only=True):
-    """A package folder, and what it is called. `temporary`: to be deleted with `folder` when it is no longer needed."""
+    """A package folder, what it is called, and whether it may run code of its author. `temporary`: to be deleted with
+    `folder` when it is no longer needed."""
 
     folder: Path
     name: str
     version: str = "1"
     digest: str = ""
+    trusted: bool = False
     temporary: tempfile.TemporaryDirectory[str] | None = None
 
     def release(self) -> None:
@@ -35,19 +39,21 @@ class Located(msgspec.Struct, frozen=True, kw_only=True):
             self.temporary.cleanup()
 
 
-def load(ref: str | Path, *, threads: int = 0) -> "LoadedModel":
+def load(ref: str | Path, *, threads: int = 0, trust: bool = False) -> "LoadedModel":
     """A model by reference (`digits:1`, `digits@champion`, `digits`, a digest) or by path.
 
     A path is a package folder or a model file that `argosy push` would take. References are looked up in the store of
-    ARGOSY_HOME. `threads` are the engine's, 0 the cores this process may use. Raises NotFound, and GoldenMismatch when
-    the model does not answer as it did when it was packaged.
+    ARGOSY_HOME. `threads` are the engine's, 0 the cores this process may use. `trust` vouches for a model given by its
+    path: it may then run code of its author. Without, a package is trusted if this store holds the same one and trusts
+    it; what it says of itself counts for nothing. Raises NotFound, Untrusted for a model that would run code, and
+    GoldenMismatch when the model does not answer as it did when it was packaged.
     """
     from argosy.packaging.load import load as load_package
     from argosy.packaging.package import open_package
 
-    located = locate(ref)
+    located = locate(ref, trust=trust)
     try:
-        model = load_package(open_package(located.folder), threads=threads)
+        model = load_package(open_package(located.folder, trusted=located.trusted), threads=threads)
     except BaseException:
         located.release()
         raise
@@ -56,26 +62,62 @@ def load(ref: str | Path, *, threads: int = 0) -> "LoadedModel":
 
 
 def locate(
-    ref: str | Path, options: "PushOptions | None" = None, report: Callable[[str], None] = lambda step: None
+    ref: str | Path,
+    options: "PushOptions | None" = None,
+    report: Callable[[str], None] = lambda step: None,
+    *,
+    trust: bool = False,
 ) -> Located:
     """The package of a path or a reference; a model file is packaged into a temporary folder.
 
-    Raises NotFound, InvalidArgument for options on what is packaged already, and what packaging raises.
+    `trust`, or that of the options, vouches for a path. Raises NotFound, InvalidArgument for options on what is
+    packaged already and for trust in what the store holds, and what packaging raises.
     """
     from argosy.packaging.options import PushOptions
 
     path, options = Path(ref), options or PushOptions()
+    trust = trust or options.trust
     if _is_model(path):
-        return _packaged(path, options, report)
-    if options != PushOptions():
+        return _packaged(path, msgspec.structs.replace(options, trust=trust), report)
+    if msgspec.structs.replace(options, trust=False) != PushOptions():
         raise InvalidArgument(f"'{ref}' is packaged already: how to package it cannot be said any more")
     if (path / "model.yaml").is_file():
-        from argosy.packaging.package import open_package
-
-        return Located(folder=path, name=open_package(path).manifest.name)
+        return _folder(path, trust)
     if isinstance(ref, Path) or "/" in ref:
         raise NotFound(f"there is no model at {path}")
+    if trust:
+        raise InvalidArgument(f"'{ref}' is packaged already: whether it is trusted was said by whoever pushed it")
     return _stored(ref)
+
+
+def _folder(path: Path, trust: bool) -> Located:
+    """A package folder of the caller's. Where this store trusts the same package, its own copy is taken: that cannot
+    change any more between the look at it and its use."""
+    from argosy.packaging.package import open_package
+
+    package = open_package(path)
+    located = Located(folder=path, name=package.manifest.name, trusted=trust)
+    if trust or (package.manifest.engine in DATA_ONLY and not package.manifest.scan.objections):
+        return located
+    copy = _trusted_copy(package)
+    return located if copy is None else msgspec.structs.replace(located, folder=copy, trusted=True)
+
+
+def _trusted_copy(package: "Package") -> Path | None:
+    from argosy.packaging.identity import digest_of
+    from argosy.store import open_store
+
+    place = home()
+    settings = settings_of(place)
+    if not settings.store.database and not place.database.exists():
+        return None
+    digest, store = digest_of(package), open_store(place, settings)
+    try:
+        return store.unpacked(digest) if store.registry.trusted(digest) else None
+    except NotFound:
+        return None
+    finally:
+        store.close()
 
 
 def _is_model(path: Path) -> bool:
@@ -92,7 +134,13 @@ def _stored(ref: str) -> Located:
         folder = store.unpacked(version.digest)
     finally:
         store.close()
-    return Located(folder=folder, name=version.name, version=str(version.number), digest=version.digest)
+    return Located(
+        folder=folder,
+        name=version.name,
+        version=str(version.number),
+        digest=version.digest,
+        trusted=version.trust is not None,
+    )
 
 
 def _resolved(store: "Store", ref: str) -> "Version":
@@ -105,16 +153,16 @@ def _resolved(store: "Store", ref: str) -> "Version":
 
 
 def _packaged(path: Path, options: "PushOptions", report: Callable[[str], None]) -> Located:
-    from argosy.packaging.build import build
+    from argosy.packaging.build import build, vouched
 
     temporary = tempfile.TemporaryDirectory(prefix="argosy-")
     located = Located(folder=Path(temporary.name) / "package", name=name_of(path), temporary=temporary)
     try:
-        build(path, located.name, located.folder, options, report)
+        manifest = build(path, located.name, located.folder, options, report)
     except BaseException:
         located.release()
         raise
-    return located
+    return msgspec.structs.replace(located, trusted=vouched(manifest, options))
 
 
 def name_of(path: Path) -> str:

@@ -15,7 +15,7 @@ from argosy.control.recording import check_recordable
 from argosy.control.revision import revision_of
 from argosy.control.route import Call, Route, Services
 from argosy.control.status import EndpointStatus
-from argosy.packaging.package import open_package
+from argosy.packaging.package import stored
 from argosy.spec.endpoint import Endpoint, check_name
 from argosy.spec.errors import InvalidArgument
 from argosy.store.ledger import Cause
@@ -123,7 +123,7 @@ def _planned(services: Services, endpoint: Endpoint, desk: Desk) -> tuple[Plan, 
     version = services.store.registry.resolve(endpoint.model)
     check_recordable(endpoint, version.manifest.signature)
     if endpoint.monitor is not None:
-        check_monitorable(services.home, endpoint, open_package(services.store.unpacked(version.digest)))
+        check_monitorable(services.home, endpoint, stored(services.store, version.digest))
     declared, keys = services.state.endpoint(endpoint.name), desk.plan()
     if declared is None:
         return plan(None, "", 0, endpoint, version, keys), revision_of(endpoint, version)

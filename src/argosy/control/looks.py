@@ -5,6 +5,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -20,7 +21,7 @@ from argosy.monitoring.drift import memory
 from argosy.monitoring.drift.budget import run_length
 from argosy.monitoring.drift.detector import start
 from argosy.monitoring.drift.reference import Baseline, baseline
-from argosy.packaging.package import open_package
+from argosy.packaging.package import open_package, stored
 from argosy.profiles import shelf
 from argosy.profiles.layout import Floats
 from argosy.spec.errors import ArgosyError, InvalidArgument, NotFound
@@ -66,7 +67,7 @@ class Looks:
     ) -> None:
         self._store, self._state, self._incidents, self._every, self._clock = store, state, incidents, every, clock
         self._folder = store.home.root / "drift"
-        self._rows = Rows(store.home, store.unpacked, self._folder, every)
+        self._rows = Rows(store.home, partial(stored, store), self._folder, every)
 
     async def run(self) -> None:
         """After the end of every window, until cancelled."""

@@ -81,7 +81,10 @@ class Platform:
         self.home, self.settings, self.store = home, settings, store
         self.config = gateway_config(home, settings.gateway, settings.tracing)
         self.gateway = Gateway(self.config, settings.gateway.envoy or None)
-        self.target = LocalTarget(home, store.unpacked, changed=self._wake, command=command, tracing=settings.tracing)
+        trusted, tracing = store.registry.trusted, settings.tracing
+        self.target = LocalTarget(
+            home, store.unpacked, trusted=trusted, changed=self._wake, command=command, tracing=tracing
+        )
         self.state = State(store.database)
         self.controller = Controller(self.state, store.keys, self.target, self.gateway, settings.gateway)
         self.room = self.controller.room = Room(home, self.controller.scaler, self._wake)

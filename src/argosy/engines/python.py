@@ -15,7 +15,7 @@ import numpy as np
 from argosy.engines.base import Engine, Settings, check_settings, check_shape, rows_of, short
 from argosy.engines.isolation import claim, forget, own_modules
 from argosy.engines.probe import complete
-from argosy.spec.errors import ArgosyError, BadPackage, Internal, InvalidArgument
+from argosy.spec.errors import ArgosyError, BadPackage, Internal, InvalidArgument, Untrusted
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import NUMPY, Array, as_bytes
 
@@ -73,8 +73,13 @@ def load(
     sample: Mapping[str, Array] | None = None,
     trusted: bool = False,
 ) -> PythonEngine:
-    """Import the class that `settings["class"]` names ("module:Class") from the folder, make one, call its `load`."""
+    """Import the class that `settings["class"]` names ("module:Class") from the folder, make one, call its `load`.
+
+    Raises Untrusted where nobody vouches for it, before anything of it is run.
+    """
     check_settings(settings, **{"class": str})
+    if not trusted:
+        raise Untrusted(f"{path.name} is Python code, and nobody here vouches for it: push it, or load it with trust")
     if signature is None:
         raise InvalidArgument("a Python model needs a signature, or a sample to find it from: give one with --sample")
     model, package = _instance(path, str(settings.get("class", "")))

@@ -51,6 +51,11 @@ class Draft(msgspec.Struct, kw_only=True):
     quarantine: Quarantine
 
     @property
+    def trusted(self) -> bool:
+        """Whether whoever pushes it vouches for it. To name a file or folder of Python code is to want it run."""
+        return self.options.trust or self.found.format == "python"
+
+    @property
     def path(self) -> Path:
         """What the engine loads."""
         return self.folder / self.weights
@@ -81,6 +86,11 @@ def build(source: Path, name: str, into: Path, options: PushOptions, report: Rep
         findings = _examine(draft, report)
         conversion, signature = _convert(draft, findings.signature, report)
         return _write(draft, name, finding, findings, conversion, signature)
+
+
+def vouched(manifest: ModelManifest, options: PushOptions) -> bool:
+    """Whether whoever had this package built vouches for the code in its source, if there may be any."""
+    return manifest.scan.verdict == "code" or (options.trust and manifest.scan.verdict != "data-only")
 
 
 def limits_for(source: Path, options: PushOptions) -> Limits:
@@ -154,10 +164,15 @@ def _copy_folder(found: Found, target: Path, limit: int) -> None:
 
 
 def scan(draft: Draft, report: Report) -> Finding:
-    """Scan the copy, show the verdict, and give the engine the trust that follows from it. Raises Untrusted."""
+    """Scan the copy and show the verdict. Raises Untrusted where there are objections that nobody overrules."""
     found = draft.found
     if not found.can_run_code:
         return Finding(Scan(verdict="data-only"))
+    if found.format == "python" and found.path.is_file() and found.path.suffix != ".py" and not draft.options.trust:
+        raise Untrusted(
+            f"{found.path.name} is Python code under another name than .py; if that is what you want to run, push it "
+            "again with --trust"
+        )
     where = draft.path if draft.found.format != "python" else draft.folder / "weights"
     finding = msgspec.convert(draft.run("scan", {"path": str(where), "kind": found.format}), Finding)
     verdict = finding.scan
@@ -186,7 +201,7 @@ def _examine(draft: Draft, report: Report) -> examine.Findings:
         sample=str(sample.absolute()) if sample else "",
         tolerance=draft.options.tolerance,
         into=str(draft.work),
-        trusted=draft.options.trust,
+        trusted=draft.trusted,
     )
     try:
         findings = msgspec.convert(draft.run("examine", task), examine.Findings)
@@ -226,7 +241,7 @@ def _verdict(draft: Draft, signature: Signature) -> convert.Verdict:
         signature=signature,
         tolerance=draft.options.tolerance,
         into=str(draft.work),
-        trusted=draft.options.trust,
+        trusted=draft.trusted,
     )
     try:
         return msgspec.convert(draft.run("convert", task), convert.Verdict)

@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -13,6 +14,9 @@ from argosy.spec.signature import check_inputs
 from argosy.spec.strict import dump_yaml, load_yaml
 from argosy.spec.tensor import Tensor
 from argosy.store.paths import check_path
+
+if TYPE_CHECKING:
+    from argosy.store.store import Store
 
 MANIFEST = "model.yaml"
 INPUTS = "golden/inputs.oip"
@@ -27,11 +31,15 @@ _MAX_GOLDEN = 256 * 1024 * 1024
 
 
 class Package:
-    """A model package as a folder. Reading it runs nothing of the model."""
+    """A model package as a folder. Reading it runs nothing of the model.
 
-    def __init__(self, folder: Path, manifest: ModelManifest) -> None:
+    `trusted`: whoever opened it vouches for it, so that it may run code of its author when it is loaded.
+    """
+
+    def __init__(self, folder: Path, manifest: ModelManifest, trusted: bool = False) -> None:
         self.folder = folder
         self.manifest = manifest
+        self.trusted = trusted
 
     @property
     def weights(self) -> Path:
@@ -71,8 +79,12 @@ class Package:
             raise BadPackage(f"{PROFILE} cannot be read: {error}") from None
 
 
-def open_package(folder: Path) -> Package:
-    """Read and check `model.yaml`. Raises NotFound without one, BadPackage where it is broken or points elsewhere."""
+def open_package(folder: Path, *, trusted: bool = False) -> Package:
+    """Read and check `model.yaml`. What it says of trust is what the scan said when it was pushed, and vouches for
+    nothing: `trusted` is the caller's word.
+
+    Raises NotFound without one, BadPackage where it is broken or points elsewhere.
+    """
     path = folder / MANIFEST
     if not path.is_file():
         raise NotFound(f"{folder} is no model package: it has no {MANIFEST}")
@@ -85,7 +97,12 @@ def open_package(folder: Path) -> Package:
     check_path(manifest.weights)
     if not (folder / manifest.weights).exists():
         raise BadPackage(f"{path} names the weights '{manifest.weights}', which are not there")
-    return Package(folder, manifest)
+    return Package(folder, manifest, trusted)
+
+
+def stored(store: "Store", digest: str) -> Package:
+    """A package of the store, unpacked, and trusted if the store says so. Raises NotFound, BadPackage."""
+    return open_package(store.unpacked(digest), trusted=store.registry.trusted(digest))
 
 
 def write_manifest(folder: Path, manifest: ModelManifest) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from argosy.packaging import lineage, quarantine
-from argosy.packaging.build import Report, build
+from argosy.packaging.build import Report, build, vouched
 from argosy.packaging.options import PushOptions
 from argosy.store.durable import storage
 
@@ -29,10 +29,11 @@ def push(source: Path, *, name: str, store: "Store", options: PushOptions, repor
         folder = place / "package"
         manifest = build(source, name, folder, options, report)
         report(f"replaying {manifest.golden_rows} golden examples")
-        limits = quarantine.Limits(seconds=options.seconds)
-        quarantine.run("check", {"folder": str(folder)}, what=f"the package of {source.name}", limits=limits)
+        limits, trusted = quarantine.Limits(seconds=options.seconds), vouched(manifest, options)
+        arguments = {"folder": str(folder), "trusted": trusted}
+        quarantine.run("check", arguments, what=f"the package of {source.name}", limits=limits)
         report("storing")
-        return store.add(folder, name=name, manifest=manifest, lineage=lineage.lineage_of(source))
+        return store.add(folder, name=name, manifest=manifest, lineage=lineage.lineage_of(source), trusted=trusted)
 
 
 @contextmanager

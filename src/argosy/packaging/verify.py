@@ -28,9 +28,9 @@ def verify(store: "Store", ref: str, *, seconds: float = 600.0) -> Report:
     """
     version = store.registry.resolve(ref)
     store.layout.verify(version.digest)
-    folder = store.unpacked(version.digest)
+    arguments = {"folder": str(store.unpacked(version.digest)), "trusted": version.trust is not None}
     limits = quarantine.Limits(seconds=seconds)
-    largest = quarantine.run("check", {"folder": str(folder)}, what=version.ref, limits=limits)
+    largest = quarantine.run("check", arguments, what=version.ref, limits=limits)
     return Report(
         ref=version.ref,
         digest=version.digest,

@@ -23,10 +23,12 @@ class Address(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A model package (an unpacked folder) and the name and version it is served under."""
+    """A model package (an unpacked folder) and the name and version it is served under. `trusted`: it may run code of
+    its author; without, a package that would is refused."""
 
     name: str
     package: str
+    trusted: bool = False
     version: str = "1"
     digest: str = ""
     revision: str = ""

@@ -21,7 +21,7 @@ async def load_model(config: ModelConfig, runtime: Runtime) -> ServedModel:
 
     Raises BadPackage, GoldenMismatch, MissingExtra, Untrusted.
     """
-    loaded, call_ns = await asyncio.to_thread(_load, Path(config.package), runtime.threads)
+    loaded, call_ns = await asyncio.to_thread(_load, config, runtime.threads)
     manifest = loaded.package.manifest
     return ServedModel(
         config.name,
@@ -34,11 +34,11 @@ async def load_model(config: ModelConfig, runtime: Runtime) -> ServedModel:
     )
 
 
-def _load(folder: Path, threads: int) -> tuple["LoadedModel", int]:
+def _load(config: ModelConfig, threads: int) -> tuple["LoadedModel", int]:
     from argosy.packaging.load import load
     from argosy.packaging.package import open_package
 
-    loaded = load(open_package(folder), threads=threads)
+    loaded = load(open_package(Path(config.package), trusted=config.trusted), threads=threads)
     return loaded, _measure(loaded)
 
 

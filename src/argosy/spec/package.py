@@ -8,6 +8,8 @@ from argosy.spec.signature import Signature
 
 EngineName = Literal["onnx", "sklearn", "xgboost", "lightgbm", "mlflow", "torch", "python"]
 ENGINES: tuple[EngineName, ...] = ("onnx", "sklearn", "xgboost", "lightgbm", "mlflow", "torch", "python")
+DATA_ONLY: tuple[EngineName, ...] = ("onnx", "xgboost", "lightgbm")
+"""Engines whose weights cannot run code when they are loaded."""
 
 
 class Tolerance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,7 +29,11 @@ class Conversion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Scan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Verdict on a format that can run code on load. `objections` are the names nobody vouches for."""
+    """Verdict on a format that can run code on load. `objections` are the names nobody vouches for.
+
+    All of it is information, `trusted` (who pushed it overruled the objections) as well: what may be loaded, the store
+    says, not the package.
+    """
 
     verdict: Literal["data-only", "clean", "objected", "code"]
     objections: tuple[str, ...] = ()

@@ -10,11 +10,12 @@ import sqlalchemy as sa
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import Conflict, InvalidArgument, NotFound
 from argosy.spec.package import Lineage, ModelManifest
-from argosy.store import ledger
+from argosy.store import ledger, trust
 from argosy.store.clock import now
 from argosy.store.database import Database, metadata
 from argosy.store.ledger import Cause
 from argosy.store.manifest import check_digest
+from argosy.store.trust import Trust
 from argosy.store.version import AliasMove, ModelSummary, Reference, Version
 
 models_table = sa.Table(
@@ -63,10 +64,13 @@ class Registry:
     def __init__(self, database: Database | str) -> None:
         self.database = database if isinstance(database, Database) else Database(database).create()
 
-    def register(self, name: str, digest: str, *, manifest: ModelManifest, lineage: Lineage, size: int) -> Version:
+    def register(
+        self, name: str, digest: str, *, manifest: ModelManifest, lineage: Lineage, size: int, trusted: bool = False
+    ) -> Version:
         """Give a package the next number under `name`; one that is there already keeps its number and its lineage.
 
-        Numbers are never given twice, not even after a removal. Raises InvalidArgument.
+        `trusted`: who pushes it vouches for it, from now on. Numbers are never given twice, not even after a removal.
+        Raises InvalidArgument.
         """
         check_name(name, "model name")
         check_digest(digest)
@@ -75,21 +79,15 @@ class Registry:
             new_model = self.database.insert(models_table).values(name=name, last_number=0, created=moment)
             connection.execute(new_model.on_conflict_do_nothing())
             last = _hold(connection, name) or 0
+            if trusted:
+                trust.record(self.database, connection, digest, lineage.pushed_by, manifest.scan.objections)
             if existing := _find(connection, V.name == name, V.digest == digest):
                 return existing
             connection.execute(sa.update(models_table).where(M.name == name).values(last_number=last + 1))
             row = {"name": name, "number": last + 1, "digest": digest, "size": size, "created": moment}
             row |= {"manifest": _text(manifest), "lineage": _text(lineage)}
             connection.execute(sa.insert(versions_table).values(row))
-        return Version(
-            name=name,
-            number=last + 1,
-            digest=digest,
-            size=size,
-            created=moment,
-            manifest=manifest,
-            lineage=lineage,
-        )
+            return _resolve(connection, Reference(name=name, number=last + 1))
 
     def resolve(self, ref: str) -> Version:
         """`name` (latest), `name:number`, `name@alias` or `sha256:…` → version. Raises NotFound, InvalidArgument."""
@@ -136,6 +134,11 @@ class Registry:
         with self.database.read() as connection:
             return set(connection.execute(sa.select(V.digest).distinct()).scalars())
 
+    def trusted(self, digest: str) -> bool:
+        """Whether the owner of this store vouches for a package, so that it may run code of its author."""
+        with self.database.read() as connection:
+            return bool(trust.of(connection, [digest]))
+
     def set_alias(self, name: str, alias: str, version: int, cause: Cause | None = None) -> Version:
         """Point `name@alias` at a version, and write that and its cause into the ledger. Raises NotFound."""
         reference = Reference(name=check_name(name, "model name"), number=version)
@@ -180,7 +183,8 @@ class Registry:
         return [AliasMove(name=row[0], alias=row[1], number=row[2], moved=row[3]) for row in rows]
 
     def remove(self, ref: str) -> Version:
-        """Forget one version, named `name:number`. Returns what it was. The package itself goes with a collection.
+        """Forget one version, named `name:number`. Returns what it was. The package itself goes with a collection,
+        and what vouches for it with the last version of it.
 
         Raises NotFound, InvalidArgument, and Conflict while an alias points at it.
         """
@@ -194,6 +198,8 @@ class Registry:
                 raise Conflict(f"{found.ref} is {found.name}@{found.aliases[0]}: point that alias elsewhere first")
             where = (V.name == found.name, V.number == found.number)
             connection.execute(sa.delete(versions_table).where(*where))
+            if _find(connection, V.digest == found.digest) is None:
+                trust.forget(connection, found.digest)
         return found
 
 
@@ -251,10 +257,11 @@ def _find(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> Version 
 def _versions(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> list[Version]:
     rows = connection.execute(sa.select(versions_table).where(*where).order_by(V.name, V.number)).all()
     pointers = {name: _aliases(connection, name) for name in {row.name for row in rows}}
-    return [_version(row, pointers[row.name]) for row in rows]
+    trusts = trust.of(connection, {row.digest for row in rows})
+    return [_version(row, pointers[row.name], trusts.get(row.digest)) for row in rows]
 
 
-def _version(row: sa.Row[Any], pointers: dict[str, int]) -> Version:
+def _version(row: sa.Row[Any], pointers: dict[str, int], vouched: Trust | None) -> Version:
     return Version(
         name=row.name,
         number=row.number,
@@ -264,6 +271,7 @@ def _version(row: sa.Row[Any], pointers: dict[str, int]) -> Version:
         manifest=msgspec.json.decode(row.manifest, type=ModelManifest),
         lineage=msgspec.json.decode(row.lineage, type=Lineage),
         aliases=tuple(alias for alias, number in pointers.items() if number == row.number),
+        trust=vouched,
     )
 
 

@@ -36,16 +36,19 @@ class Store:
         self.registry = Registry(database)
         self.keys = Keys(database)
 
-    def add(self, folder: Path, *, name: str, manifest: ModelManifest, lineage: Lineage) -> Version:
+    def add(
+        self, folder: Path, *, name: str, manifest: ModelManifest, lineage: Lineage, trusted: bool = False
+    ) -> Version:
         """Store a package folder and give it a version: blobs first, then the name. A kill between leaves only garbage.
 
-        The same package under the same name keeps its version and its lineage. Raises what `Layout.put_folder` raises.
+        `trusted`: who adds it vouches for it. The same package under the same name keeps its version and its lineage.
+        Raises what `Layout.put_folder` raises.
         """
         digest = self.layout.put_folder(folder, manifest=manifest)
         if not self.layout.referrers(digest, LINEAGE):
             self.layout.attach(digest, LINEAGE, canonical(lineage), LINEAGE)
         size = self.layout.size(digest)
-        version = self.registry.register(name, digest, manifest=manifest, lineage=lineage, size=size)
+        version = self.registry.register(name, digest, manifest=manifest, lineage=lineage, size=size, trusted=trusted)
         self.layout.tag(digest, version.ref)
         return version
 

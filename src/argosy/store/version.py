@@ -7,6 +7,7 @@ import msgspec
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.package import EngineName, Lineage, ModelManifest
+from argosy.store.trust import Trust
 
 MAX_NUMBER = 2**31 - 1
 
@@ -14,7 +15,8 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
-    """A package under a name. `size` is bytes, `created` UTC in ISO 8601, `aliases` those that point here."""
+    """A package under a name. `size` is bytes, `created` UTC in ISO 8601, `aliases` those that point here. `trust`:
+    who vouched in this store that it may run code of its author, None where nobody did."""
 
     name: str
     number: int
@@ -24,6 +26,7 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     manifest: ModelManifest
     lineage: Lineage
     aliases: tuple[str, ...] = ()
+    trust: Trust | None = None
 
     @property
     def ref(self) -> str:

@@ -25,6 +25,7 @@ class Group:
         self.want = 0
         self.settle = SETTLE
         self.package: Path | None = None
+        self.trusted = False
         self.running: dict[int, Running] = {}
         self._launcher = launcher
         self._state: State = {}
@@ -54,16 +55,18 @@ class Group:
             one.released = one.released or one.place.replica in replicas
 
     def forgive(self) -> None:
-        """Forget backoffs: what waits is started at the next step."""
+        """Forget backoffs: what waits is started at the next step, once its package was looked at again."""
+        self.package = None
         self._state = {n: slot for n, slot in self._state.items() if slot.phase != "idle"}
 
-    def unpack(self, package: Callable[[str], Path]) -> None:
-        """Fetch the package in the background, again after a while if that fails."""
+    def unpack(self, package: Callable[[str], Path], trusted: Callable[[str], bool]) -> None:
+        """Fetch the package in the background, and whether it is trusted; again after a while if that fails."""
         if self.package is None and self.want and self._unpacking is None:
-            self._unpacking = asyncio.create_task(self._unpack(package))
+            self._unpacking = asyncio.create_task(self._unpack(package, trusted))
 
-    async def _unpack(self, package: Callable[[str], Path]) -> None:
+    async def _unpack(self, package: Callable[[str], Path], trusted: Callable[[str], bool]) -> None:
         try:
+            self.trusted = await asyncio.to_thread(trusted, self.revision.digest)
             self.package, self._error = await asyncio.to_thread(package, self.revision.digest), ""
         except (ArgosyError, OSError) as error:
             self._error = f"its package cannot be unpacked: {error}"
@@ -100,7 +103,9 @@ class Group:
         process, trouble = None, ""
         try:
             assert self.package is not None
-            process = self._launcher.start(place, self.revision, slot, package=self.package, threads=threads)
+            process = self._launcher.start(
+                place, self.revision, slot, package=self.package, trusted=self.trusted, threads=threads
+            )
         except ArgosyError as error:
             trouble = error.message
         self.running[slot] = one = Running(place, self.revision, slot, process, trouble=trouble)

@@ -77,7 +77,13 @@ def new_place(home: Home, revision: Revision, slot: int) -> Place:
 
 
 def configuration(
-    place: Place, revision: Revision, package: Path, threads: int, tracing: Tracing = NO_TRACING
+    place: Place,
+    revision: Revision,
+    package: Path,
+    threads: int,
+    tracing: Tracing = NO_TRACING,
+    *,
+    trusted: bool = False,
 ) -> ReplicaConfig:
     """What the replica is told. It answers to the endpoint's name; its threads are always said explicitly."""
     return ReplicaConfig(
@@ -86,6 +92,7 @@ def configuration(
             ModelConfig(
                 name=revision.endpoint,
                 package=str(package),
+                trusted=trusted,
                 version=revision.version,
                 digest=revision.digest,
                 revision=revision.id,
@@ -106,9 +113,11 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
     command: Sequence[str] = COMMAND
     tracing: Tracing = NO_TRACING
 
-    def start(self, place: Place, revision: Revision, slot: int, *, package: Path, threads: int) -> Process:
+    def start(
+        self, place: Place, revision: Revision, slot: int, *, package: Path, threads: int, trusted: bool = False
+    ) -> Process:
         """Write the configuration and start the process. Raises StorageFull, Internal."""
-        told = configuration(place, revision, package, threads, self.tracing)
+        told = configuration(place, revision, package, threads, self.tracing, trusted=trusted)
         data = msgspec.json.format(msgspec.json.encode(told))
         try:
             place.config.write_bytes(data)

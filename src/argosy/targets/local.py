@@ -33,7 +33,8 @@ def cores() -> int:
 class LocalTarget:
     """Keeps as many replicas of each revision running as were declared. Implements `base.Target`.
 
-    `package` gives the unpacked folder of a digest and may take long; `changed` is called in the running loop whenever
+    `package` gives the unpacked folder of a digest and may take long; `trusted` says whether it may run code of its
+    author; `changed` is called in the running loop whenever
     a replica's standing may be different. Raises InvalidArgument where the home's path is too long.
     """
 
@@ -42,13 +43,14 @@ class LocalTarget:
         home: Home,
         package: Callable[[str], Path],
         *,
+        trusted: Callable[[str], bool] = lambda digest: False,
         changed: Callable[[], None] = lambda: None,
         command: Sequence[str] = COMMAND,
         tracing: Tracing = NO_TRACING,
     ) -> None:
         prepare(home)
         self._home = home
-        self._package = package
+        self._package, self._trusted = package, trusted
         self._changed = changed
         self._launcher = Launcher(home=home, command=command, tracing=tracing)
         self._groups: dict[str, Group] = {}
@@ -96,7 +98,7 @@ class LocalTarget:
         if group.want != replicas:
             group.want = replicas
             self._wake.set()
-        group.unpack(self._package)
+        group.unpack(self._package, self._trusted)
 
     async def endpoints(self, revision: str) -> Standing:
         """The replicas of a revision and what is known of them."""
@@ -143,7 +145,7 @@ class LocalTarget:
         acted = False
         threads = self._threads()
         for key, group in list(self._groups.items()):
-            group.unpack(self._package)
+            group.unpack(self._package, self._trusted)
             acted |= await group.step(threads)
             if not group.want and not group.running:
                 await group.close()

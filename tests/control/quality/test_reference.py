@@ -31,7 +31,7 @@ def declared(path: Path, **more: object) -> Endpoint:
 
 def read(home: Home, endpoint: Endpoint, package: Package, version: Version) -> reference.Reference:
     assert endpoint.monitor is not None
-    path = reference.scored(home, endpoint.monitor, package.folder, version.digest, LOG)
+    path = reference.scored(home, endpoint.monitor, package, version.digest, LOG)
     return reference.read(path, roles(endpoint.monitor, package.manifest.signature, LOG))
 
 
@@ -70,11 +70,11 @@ def test_another_version_answers_anew_and_the_same_one_once(
 ):
     endpoint = declared(held_out)
     assert endpoint.monitor is not None
-    one = reference.scored(home, endpoint.monitor, package.folder, version.digest, LOG)
+    one = reference.scored(home, endpoint.monitor, package, version.digest, LOG)
     written = one.stat().st_ino
-    other = reference.scored(home, endpoint.monitor, package.folder, "sha256:" + "0" * 64, LOG)
+    other = reference.scored(home, endpoint.monitor, package, "sha256:" + "0" * 64, LOG)
     assert one != other
-    assert reference.scored(home, endpoint.monitor, package.folder, version.digest, LOG).stat().st_ino == written
+    assert reference.scored(home, endpoint.monitor, package, version.digest, LOG).stat().st_ino == written
 
 
 def test_a_changed_file_that_was_never_kept_is_not_taken_for_the_other(home: Home, held_out: Path, package: Package):
@@ -128,7 +128,7 @@ def test_what_the_log_hides_is_in_no_copy_of_ours(home: Home, held_out: Path, pa
     log = PayloadLog(hash=("age",))
     monitor = declared(held_out).monitor
     assert monitor is not None
-    path = reference.scored(home, monitor, package.folder, version.digest, log)
+    path = reference.scored(home, monitor, package, version.digest, log)
     assert pd.read_parquet(path).columns.tolist() == ["input.income", "output.probability", "label"]
     hidden = Endpoint(name="shop", model="shop:1", payload=log, monitor=Monitor(segments=("age",)))
     with pytest.raises(InvalidArgument, match="hidden in the payload log"):

@@ -14,8 +14,9 @@ from argosy.spec.errors import ArgosyError
 @click.command(cls=Command)
 @job_settings
 @click.option("--resume", is_flag=True, help="Go on with the job that was begun in the output folder.")
+@click.option("--trust", is_flag=True, help="Let a file or folder run code of its author: only what you would run.")
 @json_option
-def run(resume: bool, as_json: bool, **options: Any) -> None:
+def run(resume: bool, trust: bool, as_json: bool, **options: Any) -> None:
     """Answer every row of the inputs with MODEL, and write the answers to a folder.
 
     MODEL is a reference of the registry, a digest, or the path of a package. Rows are read from Parquet, Arrow, CSV,
@@ -37,7 +38,7 @@ def run(resume: bool, as_json: bool, **options: Any) -> None:
 
     settings = given(options)
     try:
-        result = run_job(settings, resume=resume, display=display(), note=say)
+        result = run_job(settings, resume=resume, display=display(), note=say, trust=trust)
     except ArgosyError as error:
         _say_how_to_resume(str(settings["output"]), error)
         raise

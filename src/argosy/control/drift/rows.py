@@ -16,6 +16,7 @@ from argosy.control.quality import reference
 from argosy.monitoring import alert
 from argosy.monitoring.drift.budget import run_length
 from argosy.monitoring.multivariate.watch import State, Verdict, look
+from argosy.packaging.package import Package
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import ArgosyError
 from argosy.spec.monitor import Monitor
@@ -38,8 +39,8 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True):
 class Rows:
     """`folder` holds the rows of each endpoint that later ones are compared with; looks come every `every` seconds."""
 
-    def __init__(self, home: Home, unpacked: Callable[[str], Path], folder: Path, every: int) -> None:
-        self._home, self._unpacked, self._folder, self._every = home, unpacked, folder, every
+    def __init__(self, home: Home, package: Callable[[str], Package], folder: Path, every: int) -> None:
+        self._home, self._package, self._folder, self._every = home, package, folder, every
         self._child = Child()
 
     def look(
@@ -62,12 +63,12 @@ class Rows:
     def _job(self, watched: Watched, monitor: Monitor, digest: str, before: Remembered) -> Job:
         with storage(self._folder):
             self._folder.mkdir(exist_ok=True, mode=0o700)
-        package = self._unpacked(digest)
+        package = self._package(digest)
         return Job(
             payloads=str(self._home.payloads),
             endpoint=watched.endpoint,
             version=watched.version,
-            package=str(package),
+            package=str(package.folder),
             log=watched.log,
             since=watched.start,
             until=watched.end,
@@ -103,7 +104,7 @@ def wrong(watched: Watched, findings: Sequence[Finding]) -> tuple[alert.Finding,
     return tuple(raised(watched, one) for one in findings if one.verdict == "drift")
 
 
-def _labelled(home: Home, monitor: Monitor, package: Path, digest: str, log: PayloadLog) -> str:
+def _labelled(home: Home, monitor: Monitor, package: Package, digest: str, log: PayloadLog) -> str:
     """The labelled reference as the log would hold it, if there is one that can be had."""
     if not monitor.reference:
         return ""

@@ -22,7 +22,7 @@ def check_monitorable(home: Home, endpoint: Endpoint, package: Package) -> None:
     if judged(endpoint) and endpoint.payload is not None:
         found = roles(monitor, package.manifest.signature, endpoint.payload)
         if monitor.reference:
-            reference.check(home, monitor, package.folder, endpoint.payload, found)
+            reference.check(home, monitor, package, endpoint.payload, found)
 
 
 def judged(endpoint: Endpoint) -> bool:

@@ -12,11 +12,13 @@ from argosy.store.findings import Finding
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
-    """A version that serves or has served: its number, its unpacked package, and what is remembered of it."""
+    """A version that serves or has served: its number, its unpacked package, whether the store trusts it,
+    and what is remembered of it."""
 
     number: str
     digest: str
     package: str
+    trusted: bool = False
     kept: Kept = Kept()
 
 

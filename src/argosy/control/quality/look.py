@@ -85,7 +85,7 @@ class _Look:
         self.roles: Roles | None = None
         self.estimator: Estimator | None = None
         try:
-            self.package = open_package(Path(version.package))
+            self.package = open_package(Path(version.package), trusted=version.trusted)
             self.roles = roles(job.monitor, self.package.manifest.signature, job.log)
         except ArgosyError as error:
             self.trouble = error.message
@@ -119,7 +119,7 @@ class _Look:
         if not monitor.reference or self.roles is None:
             return {}
         try:
-            path = reference.scored(job.place, monitor, self.package.folder, self.version.digest, job.log)
+            path = reference.scored(job.place, monitor, self.package, self.version.digest, job.log)
             self.estimator = Estimator(reference.read(path, self.roles), self.roles)
         except ArgosyError as error:
             self.trouble = f"not estimable: {error.message}"

@@ -20,6 +20,7 @@ from argosy.monitoring.performance.roles import Roles
 from argosy.monitoring.performance.rows import Rows, rows, texts_of, wanted
 from argosy.packaging import labelled, quarantine
 from argosy.packaging.labelled import LABEL, MOST_BYTES, Labelled
+from argosy.packaging.package import Package
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument, NotFound, PayloadTooLarge
 from argosy.spec.monitor import Monitor
@@ -95,7 +96,7 @@ def kept(home: Home, monitor: Monitor) -> Path:
     return copy
 
 
-def check(home: Home, monitor: Monitor, package: Path, log: PayloadLog, what: Roles) -> None:
+def check(home: Home, monitor: Monitor, package: Package, log: PayloadLog, what: Roles) -> None:
     """Raises InvalidArgument unless the rows of a pinned reference fit the model and its labels the classes. Nothing is
     scored."""
     found = _run(kept(home, monitor), monitor, package, log, "")
@@ -119,7 +120,7 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def scored(home: Home, monitor: Monitor, package: Path, digest: str, log: PayloadLog) -> Path:
+def scored(home: Home, monitor: Monitor, package: Package, digest: str, log: PayloadLog) -> Path:
     """What the package of this digest answers to the reference: a file, made in a child process if it is not there.
 
     Raises what `labelled.job` raises, BadPackage, StorageFull.
@@ -133,10 +134,11 @@ def scored(home: Home, monitor: Monitor, package: Path, digest: str, log: Payloa
     return into
 
 
-def _run(source: Path, monitor: Monitor, package: Path, log: PayloadLog, into: str) -> Labelled:
+def _run(source: Path, monitor: Monitor, package: Package, log: PayloadLog, into: str) -> Labelled:
     match = PINNED.fullmatch(monitor.reference)
     name = Path(match["path"] if match else monitor.reference).name
-    arguments: dict[str, Any] = {"source": str(source), "name": name, "label": monitor.label, "folder": str(package)}
+    arguments: dict[str, Any] = {"source": str(source), "name": name, "label": monitor.label}
+    arguments |= {"folder": str(package.folder), "trusted": package.trusted}
     arguments |= {"log": msgspec.to_builtins(log), "into": into}
     found = quarantine.run("labelled", arguments, what=f"scoring {name}", limits=SCORING)
     return msgspec.convert(found, Labelled)

@@ -123,6 +123,7 @@ class Quality:
                     number=number,
                     digest=mine[number].digest,
                     package=str(self._package(mine[number].digest)),
+                    trusted=self._store.registry.trusted(mine[number].digest),
                     kept=kept.read(home, endpoint.name, number),
                 )
                 for number in wanted
