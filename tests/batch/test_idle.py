@@ -8,6 +8,14 @@ import pytest
 
 from argosy.batch.idle import AUTOGROUP, GROUP, root
 
+
+def alone(program: str) -> subprocess.CompletedProcess[str]:
+    """What a program says that runs in a session of its own: what is idle takes its whole session along, tests, too."""
+    return subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, start_new_session=True
+    )
+
+
 CHILD = """
 from argosy.batch.idle import follow
 import os
@@ -25,10 +33,7 @@ print(subprocess.run([sys.executable, "-c", {CHILD!r}], capture_output=True, tex
 @pytest.mark.skipif(not AUTOGROUP.exists(), reason="this kernel does not group processes by session")
 @pytest.mark.parametrize(("program", "said"), [(PARENT, "True 19"), (CHILD, "False 0")])
 def test_who_begins_a_session_is_as_idle_as_its_parent(program: str, said: str):
-    done = subprocess.run(
-        [sys.executable, "-c", program], check=False, capture_output=True, text=True, start_new_session=True
-    )
-    assert done.stdout.strip() == said, done.stderr
+    assert alone(program).stdout.strip() == said
 
 
 V1 = """\
@@ -61,7 +66,7 @@ def test_where_it_may_a_process_joins_a_cgroup_that_is_idle_as_a_whole():
     if own is None:
         pytest.skip("no root cgroup of the processor is mounted here")
     program = "from argosy.batch.idle import idle; idle(); print(open('/proc/self/cgroup').read())"
-    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    done = alone(program)
     if not (own / GROUP / "cpu.idle").exists():
         pytest.skip("no cgroup can be made here")
     assert f":/{GROUP}" in done.stdout
@@ -76,12 +81,13 @@ follow()
 hashlib.sha256(bytes(32 << 20))
 begun = time.monotonic()
 time.sleep(0.05)
+slept = time.monotonic() - begun >= 0.05
 caught = int(next(line for line in open("/proc/self/status") if line.startswith("SigCgt")).split()[1], 16)
-print(caught >> (signal.SIGALRM - 1) & 1, signal.getitimer(signal.ITIMER_REAL)[1], time.monotonic() - begun >= 0.05)
+print(caught >> (signal.SIGALRM - 1) & 1, signal.getitimer(signal.ITIMER_REAL)[1], slept)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="idle on Linux alone")
 def test_a_process_that_computes_asks_whether_somebody_waits_and_is_not_disturbed_by_that():
-    done = subprocess.run([sys.executable, "-c", COMPUTING], check=True, capture_output=True, text=True)
+    done = alone(COMPUTING)
     assert done.stdout.split() == ["1", "0.0003", "True"]
