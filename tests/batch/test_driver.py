@@ -128,6 +128,7 @@ def test_what_a_killed_worker_had_goes_to_one_that_has_nothing_to_do(tmp_path):
     assert kit.ids(tmp_path / "out") == list(range(104))
 
 
+@pytest.mark.slow
 def test_a_second_driver_is_refused_and_told_who_is_there(data, tmp_path):
     process = job(data, tmp_path / "out", SLOW="1")
     at_work(tmp_path / "out")
@@ -150,6 +151,7 @@ def test_a_sealed_job_is_not_done_again(data, tmp_path):
     assert kit.parts(tmp_path / "out") == before
 
 
+@pytest.mark.slow
 def test_an_output_that_was_moved_goes_on_where_it_is(data, tmp_path):
     process = job(data, tmp_path / "out", **SLOW)
     at_work(tmp_path / "out")
@@ -160,6 +162,7 @@ def test_an_output_that_was_moved_goes_on_where_it_is(data, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_report_that_a_kill_has_cost_is_written_by_the_next_run(data, tmp_path):
     assert ended(job(data, tmp_path / "out"))[0] == 0
     seal = (tmp_path / "out/_argosy/seal.json").read_bytes()
@@ -169,6 +172,7 @@ def test_a_report_that_a_kill_has_cost_is_written_by_the_next_run(data, tmp_path
     assert (tmp_path / "out/_argosy/seal.json").read_bytes() == seal
 
 
+@pytest.mark.slow
 def test_a_job_does_not_go_on_with_settings_that_would_give_other_output(data, tmp_path):
     process = job(data, tmp_path / "out", **SLOW)
     at_work(tmp_path / "out")
@@ -232,6 +236,7 @@ def test_an_input_that_changes_ends_the_job(data, tmp_path):
     assert (status, "has changed since the job was planned" in err) == (5, True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_it_and_it_goes_on_when_there_is_room(data, disk: Disk):
     process = job(data, disk.root / "out", **SLOW)
     at_work(disk.root / "out")
@@ -243,6 +248,7 @@ def test_a_full_disk_ends_it_and_it_goes_on_when_there_is_room(data, disk: Disk)
     assert finished(disk.root / "out")
 
 
+@pytest.mark.slow
 def test_a_job_into_a_bucket_goes_on_after_its_driver_was_killed(data, s3):
     output = place(f"{s3}/driver")
     process = job(data, output.url, "--format", "jsonl", **SLOW)

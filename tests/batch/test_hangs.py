@@ -103,7 +103,8 @@ def test_one_that_hangs_now_and_then_is_killed_and_others_go_on(hangs, data, tmp
     assert tried() == 3
 
 
-@pytest.mark.parametrize("on_error", ["quarantine", pytest.param("skip", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("on_error", ["quarantine", "skip"])
 def test_rows_at_which_every_worker_hangs_end_the_job_with_their_name(hangs, data, tmp_path, on_error):
     tried = hangs(1000)
     process = job(data, tmp_path / "out", "--on-error", on_error)
@@ -128,6 +129,7 @@ def test_a_row_that_is_refused_ends_a_job_with_fail_before_anything_hangs_long(h
     assert (status, f"{data}/0.parquet, row {BAD}: x is below 0" in err) == (2, True)
 
 
+@pytest.mark.slow
 def test_what_a_model_takes_to_be_loaded_is_not_counted(hangs, data, tmp_path, monkeypatch):
     tried = hangs(0)
     monkeypatch.setenv("LOADS", str(PATIENCE + 1))
@@ -146,6 +148,7 @@ def test_a_model_that_hangs_when_it_is_loaded_ends_the_job(hangs, data, tmp_path
     assert kit.entries(tmp_path / "out") == []
 
 
+@pytest.mark.slow
 def test_patience_may_be_without_end_and_given_anew(hangs, data, tmp_path):
     tried = hangs(1)
     process = job(data, tmp_path / "out", "--on-error", "skip", patience=0)

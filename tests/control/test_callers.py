@@ -41,6 +41,7 @@ def ask(deployed: dict[str, Any], *, headers: dict[str, str] | None = None, key:
     return answer.json()["model_version"]
 
 
+@pytest.mark.slow
 async def test_a_caller_keeps_its_version_by_its_header(platform: Up):
     def callers() -> None:
         deployed = half_way(platform, HALF | {"sticky": {"by": "header", "name": "x-user"}})

@@ -91,6 +91,7 @@ def test_a_replica_and_a_gateway_that_died_meanwhile_are_started_again(
     assert platform.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_gateway_that_died_with_its_controller_comes_back_with_its_routes(
     home: Home, package: str, start: Callable[..., Up]
 ):

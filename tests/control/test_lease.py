@@ -132,6 +132,7 @@ def test_a_standby_of_the_same_home_adopts_everything(home: Home, shared: str, s
     assert standby.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_standby_of_another_home_takes_over_the_declarations(
     home: Home, shared: str, start: Callable[..., Up], tmp_path_factory: pytest.TempPathFactory
 ):

@@ -6,6 +6,8 @@ import signal
 from collections.abc import Callable
 from functools import partial
 
+import pytest
+
 from argosy.control import strays
 from argosy.control.down import down
 from argosy.spec.settings import Home, Settings
@@ -15,6 +17,7 @@ from tests.control.conftest import Load, Up, until
 from tests.control.packages import push
 
 
+@pytest.mark.slow
 async def test_a_model_is_served_through_crashes_a_dead_controller_and_a_new_version(
     home: Home, store: Store, settings: Settings, start: Callable[..., Up]
 ):

@@ -157,6 +157,7 @@ async def test_a_candidate_that_a_users_metric_finds_worse_is_rolled_back(platfo
     assert over["reason"].startswith("metric 'clicks' got worse: 0.05 against the stable's 0.95"), over["reason"]
 
 
+@pytest.mark.slow
 async def test_a_metric_that_stops_arriving_pauses_the_rollout_until_it_is_back(platform: Up, shop: Shop):
     call = partial(asyncio.to_thread, platform.call)
     deployed, new = await begin(call, 7)

@@ -91,6 +91,7 @@ async def test_a_version_that_does_not_load_never_gets_a_request(platform: Up):
     assert (over["phase"], over["exposed"], load.bad, load.answers) == ("rolled-back", 0, [], {1.0})
 
 
+@pytest.mark.slow
 async def test_no_request_fails_through_rollouts_of_every_strategy_and_an_undo(platform: Up):
     call = partial(asyncio.to_thread, platform.call)
     deployed = await call("PUT", "/v1/endpoints/digits", {"model": "digits:1", "replicas": 2}, wait=60)

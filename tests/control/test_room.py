@@ -77,6 +77,7 @@ async def test_past_its_size_and_its_deadline_callers_are_told_when_to_come_agai
     assert platform.stop() == 0
 
 
+@pytest.mark.slow
 async def test_whoever_waits_survives_the_controller(home: Home, package: str, start: Callable[..., Up]):
     platform = start(STAND_IN_UP).ready()
     url = deploy(platform, package)
@@ -102,6 +103,7 @@ def infer(client: triton.InferenceServerClient, rows: int = 1, name: str = "x") 
     return client.infer("digits", [tensor]).as_numpy("y").ravel().tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_grpc_calls_wait_for_a_real_replica(home: Home, store: Store, start: Callable[..., Up], tmp_path: Path):
     ref = push(store, tmp_path / "package", 3.0).ref

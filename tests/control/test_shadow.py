@@ -145,6 +145,7 @@ async def test_a_version_that_answers_wrongly_for_some_inputs_is_rolled_back_bef
     assert (status["state"], status["serving"]) == ("failed", "digits:1")
 
 
+@pytest.mark.slow
 async def test_a_shadow_that_is_killed_or_hangs_hurts_no_request_and_promotion_skips_it(platform: Up):
     call = partial(asyncio.to_thread, platform.call)
     deployed = await call("PUT", "/v1/endpoints/digits", ENDPOINT, wait=60)
@@ -176,6 +177,7 @@ async def test_a_shadow_that_is_killed_or_hangs_hurts_no_request_and_promotion_s
     assert (over["phase"], load.bad, load.versions) == ("done", [], {"1", "2"}), over
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 async def test_answers_over_grpc_are_compared_too(platform: Up):
     import numpy as np

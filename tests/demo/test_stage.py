@@ -75,6 +75,7 @@ def left(folder):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_once(start, tmp_path):
     process = start("--once", "--json")
@@ -101,7 +102,7 @@ def until(process, text):
     raise AssertionError(f"it ended without saying {text!r}")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_an_interruption_leaves_nothing(start, tmp_path, number):
     process = start()
     until(process, "digits: training")
@@ -112,6 +113,7 @@ def test_an_interruption_leaves_nothing(start, tmp_path, number):
     assert gone(tmp_path)
 
 
+@pytest.mark.slow
 def test_an_end_that_nobody_reads_of_leaves_nothing(start, tmp_path):
     process = start()
     until(process, "digits: training")
@@ -137,6 +139,7 @@ def test_an_interruption_that_is_lost_is_repeated(monkeypatch):
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
+@pytest.mark.slow
 def test_the_next_demo_clears_up_after_a_killed_one(start, tmp_path):
     process = start()
     until(process, "digits: training")

@@ -8,6 +8,7 @@ import pytest
 from tests.docs import page
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_alerts(reader):
     said = page.run("docs/alerts.md", reader, ports=["8099"])

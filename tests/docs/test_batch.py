@@ -9,6 +9,7 @@ import pytest
 from tests.docs import page
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_batch(reader, monkeypatch):
     monkeypatch.setenv("ARGOSY_BATCH_IDLE", "false")  # beside other tests an idle job gets no core for minutes

@@ -7,6 +7,7 @@ import pytest
 from tests.docs import page
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_drift(reader):
     page.run("docs/drift.md", reader, seconds=200, shown=["text"])

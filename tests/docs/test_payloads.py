@@ -10,6 +10,7 @@ import pytest
 from tests.docs import page
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_payloads(reader):
     said = page.run("docs/payloads.md", reader, shown=["text", "yaml", "sql"])

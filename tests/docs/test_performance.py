@@ -11,6 +11,7 @@ def check(text):
     assert load_yaml(f"name: m\nmodel: m:1\npayload: {{}}\n{text}", Endpoint, "the page").monitor
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_performance(reader):
     said = page.run("docs/performance.md", reader, seconds=150, checks={"yaml": check}, shown=["text"])

@@ -7,6 +7,7 @@ import pytest
 from tests.docs import page
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_telemetry(reader, capsys):
     said = page.run("docs/telemetry.md", reader, ports=["4318"])

@@ -13,6 +13,7 @@ def check(text):
     assert len(load_yaml(AROUND + text, Endpoint, "the page").triggers) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_triggers(reader):
     said = page.run("docs/triggers.md", reader, seconds=150, checks={"yaml": check}, shown=["text"])

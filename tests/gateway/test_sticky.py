@@ -89,7 +89,7 @@ async def test_by_header_nobody_goes_back(gateway, replica, order):
         async def ask(caller):
             return (await client.post(INFER, headers={"x-user": f"user-{caller}"})).json()["replica"]
 
-        await follow(gateway, make, ask, 200)
+        await follow(gateway, make, ask, 80)
         await gateway.apply(*make(50))
         assert {(await client.post(INFER)).json()["replica"] for _ in range(50)} == {"a", "b"}
 
@@ -113,7 +113,7 @@ async def test_by_key_nobody_goes_back(gateway, replica):
         async def ask(caller):
             return (await client.post(INFER, headers={"x-api-key": f"key-{caller}"})).json()["replica"]
 
-        await follow(gateway, make, ask, 200)
+        await follow(gateway, make, ask, 80)
         await gateway.apply(*make(50))
         assert (await client.post(INFER)).status_code == 401
         spoofed = {"x-argosy-key-id": "k1", "x-api-key": "key-2"}
@@ -139,7 +139,7 @@ async def test_by_cookie_nobody_goes_back(gateway, replica):
             jars[caller] = httpx.Cookies(client.cookies)
             return answer.json()["replica"]
 
-        await follow(gateway, make, ask, 200)
+        await follow(gateway, make, ask, 80)
 
 
 async def test_the_cookie_is_given_once_and_only_where_it_matters(gateway, replica):

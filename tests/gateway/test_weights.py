@@ -3,6 +3,8 @@
 import asyncio
 import math
 
+import pytest
+
 from tests.gateway.kit import http, revision, shared
 
 INFER = "/v2/models/digits/infer"
@@ -34,6 +36,7 @@ async def test_weights_change_by_routes_alone(gateway, replica):
         assert (await client.post("/v2/models/digits/versions/2/infer")).json()["replica"] == "b"
 
 
+@pytest.mark.slow
 async def test_two_hundred_changes_under_load_lose_nothing_and_keep_the_shares(gateway, replica):
     a, b = await replica("a"), await replica("b")
     now = [0, 0]

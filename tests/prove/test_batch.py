@@ -6,6 +6,7 @@ import pytest
 from prove.batch import Found, prove
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_twenty_kills_lose_and_double_nothing():
     found = prove(kills=20, seed=2)

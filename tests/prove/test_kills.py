@@ -5,6 +5,7 @@ import pytest
 from prove.kills import Counts, prove
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_twenty_kills_lose_nothing():
     counts = await prove(rounds=20, seed=1)

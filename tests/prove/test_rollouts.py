@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from argosy.spec.settings import Home
 from prove.rollouts import Proof, fill
 from tests.control.conftest import Up, home, start
@@ -9,6 +11,7 @@ from tests.control.conftest import Up, home, start
 __all__ = ["home", "start"]
 
 
+@pytest.mark.slow
 async def test_rollouts_end_well_and_no_request_fails_though_the_controller_is_killed(
     home: Home, start: Callable[..., Up]
 ):

@@ -49,7 +49,7 @@ def aimed(case, mode, model, version):
 def test_the_document_is_kept(replica, label, mode):
     operation = OPERATIONS[label]
 
-    @settings(max_examples=40 if operation.body else 10, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=15 if operation.body else 5, deadline=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode), model=NAMES, version=st.sampled_from(["", "1"]))
     def judge(case, model, version):
         answer = aimed(case, mode, model, version).call(base_url=replica.url, timeout=10)

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
 from tests.store.samples import FILES, model_lineage, model_manifest, write_folder
@@ -18,6 +20,7 @@ def test_a_push_that_dies_at_any_change_of_the_disk_leaves_the_store_whole(tmp_p
     assert int(result.stdout.split()[0]) > 50
 
 
+@pytest.mark.slow
 def test_a_store_outlives_kills_at_random_moments(tmp_path: Path):
     folder = write_folder(tmp_path / "package", FILES | {"weights/large": random.Random(1).randbytes(3_000_000)})
     command = [sys.executable, "-m", "tests.store.pushing", str(tmp_path / "home"), str(folder), "20"]

@@ -90,6 +90,7 @@ def argosy(*words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_a_page_comes_and_is_resolved_and_a_mute_holds(ops, site):
     fail(ops)
@@ -140,6 +141,7 @@ def test_a_controller_that_is_killed_loses_no_notice_and_tells_none_twice(ops, s
     assert [each["state"] for each in again.call("GET", "/v1/alerts")] == ["firing"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_standby_on_another_home_goes_on_with_the_same_incident(
     home, start, site, monkeypatch, postgres, tmp_path_factory

@@ -69,6 +69,7 @@ def undisturbed(recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> tup
     return told, wrong
 
 
+@pytest.mark.slow
 def test_a_look_that_dies_at_any_change_of_the_disk(
     recorded: Path, undisturbed: tuple[list[Finding], set[tuple[str, str]]], tmp_path: Path
 ):

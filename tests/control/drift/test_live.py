@@ -64,6 +64,7 @@ def last(world: World) -> dict[tuple[str, str], Finding]:
     return {(one.kind, one.subject): one for one in found if one.window_end == world.start + 3 * EVERY}
 
 
+@pytest.mark.slow
 def test_a_platform_that_is_killed_while_it_looks_does_so_again(world: World, begin: Callable[[], Up]):
     platform = begin().ready()
     (child,) = until(lambda: comparing(platform))

@@ -145,6 +145,7 @@ def test_the_page_opens_for_its_own_token_which_opens_nothing_else(platform: Up,
     assert platform.ask("GET", "/metrics", headers=scraper | {"host": "evil.example.org"}).status_code == 403
 
 
+@pytest.mark.slow
 def test_series_stay_few_and_those_of_a_revision_go_with_it(platform: Up, store: Store, home: Home) -> None:
     def page() -> str:
         return platform.ask("GET", "/metrics").text

@@ -40,6 +40,7 @@ def ask(home: Home, *words: str) -> str:
     return found.output
 
 
+@pytest.mark.slow
 def test_a_job_outlives_its_controller_and_its_own_death(home: Home, rows: Path, start: Callable[..., Up]):
     with home.config.open("a") as config:
         config.write("batch: {idle: false}\n")  # beside other tests an idle job gets no core for minutes

@@ -128,6 +128,7 @@ async def test_a_child_that_is_killed_is_followed_by_one_that_comes_to_the_same_
     }
 
 
+@pytest.mark.slow
 async def test_a_look_whose_state_was_not_written_is_done_again(store, state, reports, package, monkeypatch):
     record(store.home, package, world(500, seed=32), 0)
     at = quality(store, state, reports, HOUR + 60)

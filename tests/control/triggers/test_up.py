@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from argosy.control.triggers import command
 from argosy.spec import strict
 from argosy.spec.settings import Home
@@ -85,6 +87,7 @@ def kept(store: Store) -> dict:
     return triggers.states(store.database)
 
 
+@pytest.mark.slow
 def test_what_a_trigger_runs_ends_with_the_platform(home: Home, store: Store, start: Callable[..., Up]):
     package = packaged(home, store)
     platform = start(STAND_IN_UP).ready()

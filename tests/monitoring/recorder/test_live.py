@@ -195,6 +195,7 @@ def test_a_log_comes_and_goes_without_a_new_replica_and_follows_a_rollout(platfo
     assert platform.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_recorder_that_died_comes_back_and_a_new_controller_keeps_it(platform: Up, home: Home):
     url = deploy(platform)
     listening(platform)
