@@ -154,6 +154,16 @@ async def test_without_files_nobody_comes_in_and_then_they_do(
     assert [each.message for each in caplog.records] == ["nobody can be let in: Too many open files"] * 3
 
 
+async def test_a_body_may_come_in_chunks_but_not_in_crumbs(serving: Callable[..., Serving]):
+    one = serving(idle=0.5)
+    head = b"POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+    assert b"200 OK" in await one.ask(head + b"3\r\nabc\r\n" * 300 + b"0\r\n\r\n")
+    assert b"200 OK" not in await one.ask(head + b"1\r\nx\r\n" * 5000 + b"0\r\n\r\n")
+    for _ in range(3):
+        assert (await one.ask(head.replace(b"/echo", b"/") + b"1\r\nx\r\n" * 5000)).count(b"HTTP/1.1") <= 1
+    await one.well()
+
+
 async def test_garbage_is_refused(serving: Callable[..., Serving]):
     one = serving(head=0.5, idle=0.5)
     for garbage in (

@@ -11,6 +11,7 @@ import logging
 import socket
 import ssl
 from abc import ABC, abstractmethod
+from asyncio.sslproto import SSLProtocol
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,34 @@ BACKLOG = 1024
 BURST = 8
 """Connections accepted before those that are there are heard: a whole request is read before so many come that its
 connection would have to go."""
+HEAD = 16 * 1024
+"""Bytes of a head."""
+PIECES = 4096
+"""Reads or chunks that a body may come in."""
 AHEAD = 64 * 1024
 """Bytes that may wait for their turn: of requests sent before the last one was answered."""
 SWEEP = 0.5
+TLS_BUFFER = 32 * 1024
+"""Bytes that a TLS connection of this process reads into, two records; asyncio's own are 256 KiB for each."""
 FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Parser(h11.Connection):
+    """h11's, for bodies of no more pieces than cost a moment: each chunk is one, however small it is."""
+
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER, HEAD)
+        self._pieces = 0
+
+    def next_event(self) -> Any:
+        """What comes next. Raises RemoteProtocolError."""
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._pieces = 0
+        self._pieces += isinstance(event, h11.Data)
+        if self._pieces > PIECES:
+            raise h11.RemoteProtocolError("the body comes in too many pieces")
+        return event
 
 
 class Guest(H11Protocol):
@@ -42,7 +67,7 @@ class Guest(H11Protocol):
 
     def __init__(self, config: uvicorn.Config, state: ServerState, seat: "Seat") -> None:
         super().__init__(config, state, {})
-        self.logger = LOG
+        self.logger, self.conn = LOG, Parser()
         self._seat = seat
         self._asked = self._taken = 0.0
         self._owed = 0
@@ -55,6 +80,7 @@ class Guest(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()
         self._seat.leave()
 
     def data_received(self, data: bytes) -> None:
@@ -63,6 +89,13 @@ class Guest(H11Protocol):
             self._asked = self.loop.time()
         super().data_received(data)
         if len(self.conn.trailing_data[0]) > AHEAD:
+            self.transport.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP. Where an answer has begun, there is nothing left to say."""
+        try:
+            super().send_400_response(msg)
+        except h11.LocalProtocolError:
             self.transport.abort()
 
     def on_response_complete(self) -> None:
@@ -106,20 +139,25 @@ class Seat:
         self.party, self.came = whose, loop.time()
         self.guest: Guest | None = None
         self.transport: asyncio.Transport | None = None
-        self._server, self._connection = server, connection
+        self._server, self._connection, self._made = server, connection, False
         tls, seconds = server.tls, server.limits.head if server.tls else None
         joining = loop.connect_accepted_socket(self._make, connection, ssl=tls, ssl_handshake_timeout=seconds)
-        self._joining = loop.create_task(joining)
+        self._joining: asyncio.Task[Any] | None = loop.create_task(joining)
         self._joining.add_done_callback(self._joined)
 
     def _make(self) -> Guest:
-        self.guest = Guest(self._server.config, self._server.state, self)
+        self._made, self.guest = True, Guest(self._server.config, self._server.state, self)
         return self.guest
 
     def _joined(self, joining: "asyncio.Task[Any]") -> None:
-        """A handshake that failed, or that was ended, is no news."""
-        if joining.cancelled() or joining.exception() is not None:
-            if self.guest is None:
+        """A handshake that failed, or that was ended, is no news. Nothing refers to the buffers of one that is over, so
+        that they are free at once."""
+        self._joining = None
+        error = None if joining.cancelled() else joining.exception()
+        if error is not None:
+            error.__traceback__ = None
+        if joining.cancelled() or error is not None:
+            if not self._made:
                 self._connection.close()
             self.leave()
 
@@ -134,7 +172,7 @@ class Seat:
         """End it now."""
         if self.transport is not None:
             self.transport.abort()
-        else:
+        elif self._joining is not None:
             self._joining.cancel()
             with contextlib.suppress(OSError):
                 self._connection.shutdown(socket.SHUT_RDWR)
@@ -143,6 +181,7 @@ class Seat:
     def leave(self) -> None:
         """It is over."""
         self._server.seats.pop(self, None)
+        self.guest = self.transport = None
 
 
 class Server(ABC):
@@ -263,6 +302,8 @@ class ApiServer(Server):
     def __init__(self, app: Any, settings: ControlSettings, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(app)
         self.tls = tls
+        if tls is not None:
+            SSLProtocol.max_size = TLS_BUFFER
         self._host, self._port = settings.host, settings.port
 
     def bind(self) -> socket.socket:

@@ -1,0 +1,1 @@
+"""Attacks on Argosy as outsiders make them, and the fuzzing of what reads foreign bytes: `make attack`."""
