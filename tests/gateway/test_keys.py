@@ -51,7 +51,14 @@ async def test_scopes_cover_endpoints(gateway, replica):
             {"error": "key 'narrow' does not cover endpoint 'other'"},
         )
         assert (await client.get("/v2/models/other", headers={"x-api-key": KEY})).status_code == 200
-        assert (await client.get("/v2/models/nowhere")).status_code == 404
+        nowhere = await client.get("/v2/models/nowhere")
+        assert (nowhere.status_code, nowhere.json()) == (
+            403,
+            {"error": "key 'narrow' does not cover endpoint 'nowhere'"},
+        )
+        assert (await client.get("/v2/models/nowhere", headers={"x-api-key": KEY})).status_code == 404
+        assert (await client.post("/v2/repository/index")).status_code == 403
+        assert (await client.post("/v2/repository/index", headers={"x-api-key": KEY})).status_code == 200
 
 
 def one_open(_):

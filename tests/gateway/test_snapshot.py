@@ -123,7 +123,8 @@ def test_a_cluster_of_one_name_never_changes(endpoints):
     ]
     second = build_snapshot(CONFIG, changed)
     same = first.clusters.keys() & second.clusters.keys()
-    assert all(f"/{WAITING}/" in name and first.clusters[name] == second.clusters[name] for name in same)
+    assert all(f"/{WAITING}/" in name or name.startswith("@") for name in same)
+    assert all(first.clusters[name] == second.clusters[name] for name in same)
     moved = build_snapshot(CONFIG, [_without_replicas(each) for each in endpoints])
     for name in first.clusters.keys() & moved.clusters.keys():
         assert first.clusters[name] == moved.clusters[name]
@@ -169,17 +170,17 @@ def test_the_hosts_of_a_cluster():
         Upstream(replica="a", http="/s/a"),
     )
     snapshot = build_snapshot(CONFIG, [EndpointRoute(endpoint="e", revisions=(revision("r", "1", *ups, weight=1),))])
-    by_protocol = {name.split("/")[2]: hosts for name, hosts in snapshot.hosts.items()}
+    by_protocol = {name.split("/")[2]: hosts for name, hosts in snapshot.hosts.items() if name[0] != "@"}
     assert by_protocol["http"]["endpoints"][0]["lb_endpoints"] == [
         {
             "endpoint": {"address": {"pipe": {"path": "/s/a"}}},
             "health_status": "HEALTHY",
-            "metadata": {"filter_metadata": {"argosy": {"replica": "a"}}},
+            "metadata": {"filter_metadata": {"argosy": {"replica": "a", "revision": "r"}}},
         },
         {
             "endpoint": {"address": {"pipe": {"path": "/s/b"}}},
             "health_status": "DRAINING",
-            "metadata": {"filter_metadata": {"argosy": {"replica": "b"}}},
+            "metadata": {"filter_metadata": {"argosy": {"replica": "b", "revision": "r"}}},
         },
     ]
     assert len(by_protocol["grpc"]["endpoints"][0]["lb_endpoints"]) == 1
@@ -277,7 +278,9 @@ def test_what_is_not_asked_for_leaves_no_trace():
     revisions = (revision("r1", "1", "/s/a", weight=1), revision("r2", "2", "/s/b", weight=1))
     snapshot = build_snapshot(CONFIG, [EndpointRoute(endpoint="digits", revisions=revisions)], [api_key()])
     routes = list(routes_of(snapshot.routes["argosy"]))
-    said = json.dumps(routes)
+    own = [each for each in routes if each.get("metadata", {}).get("filter_metadata", {})]
+    said = json.dumps([each for each in own if "digits" in json.dumps(each)])
+    assert "digits" in said
     for word in ("mirror", "hash", "special", "set-cookie", "x-argosy", "@waiting"):
         assert word not in said
     (route,) = [each for each in routes if each["match"].get("path_separated_prefix") == "/v2/models/digits"]

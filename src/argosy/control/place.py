@@ -5,6 +5,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from argosy.control.fit import GIB, machine
 from argosy.engines.base import require
 from argosy.gateway.model import GatewayConfig, Tls
 from argosy.gateway.tracing import Collector
@@ -60,6 +61,8 @@ def gateway_config(home: Home, settings: GatewaySettings, tracing: Tracing | Non
         access_log=str(home.logs / "gateway.access.log"),
         log=str(home.logs / "gateway.log"),
         max_body_bytes=settings.max_body_bytes,
+        max_connections=settings.max_connections,
+        max_heap_bytes=settings.max_heap_bytes or min(max(machine().memory // 8, GIB // 4), GIB),
         concurrency=settings.concurrency,
     )
 

@@ -8,7 +8,7 @@ import argosy
 from argosy.gateway.access_log import LUA
 from argosy.gateway.forward import switched_off
 from argosy.gateway.listener import RATE_LIMIT
-from argosy.gateway.model import EndpointRoute
+from argosy.gateway.model import ANY_ENDPOINT, EndpointRoute
 from argosy.gateway.xds import CONTENT_JSON, Resource, set_header
 
 EXTENSIONS = ("binary_tensor_data", "model_repository", "model_configuration", "statistics")
@@ -48,7 +48,7 @@ def gateway_paths(endpoints: tuple[EndpointRoute, ...]) -> list[Resource]:
         direct({"path": "/v2/health/ready"}, 200 if ready else 503, {"ready": ready}),
         direct({"path": "/v2"}, 200, server),
         direct({"path": "/v2/"}, 200, server),
-        direct({"path": "/v2/repository/index", "headers": [method]}, 200, index(endpoints), private=private),
+        _for_all(direct({"path": "/v2/repository/index", "headers": [method]}, 200, index(endpoints), private=private)),
         direct({"path": "/v2/repository/index"}, 405, _error("the repository index is asked for with POST")),
         direct({"prefix": "/v2/repository/models/"}, 501, _error(_NO_LOADING), private=private),
         no_endpoint(endpoints),
@@ -59,7 +59,16 @@ def gateway_paths(endpoints: tuple[EndpointRoute, ...]) -> list[Resource]:
 def no_endpoint(endpoints: tuple[EndpointRoute, ...]) -> Resource:
     """What a name nobody has is answered."""
     missing = _error("there is no endpoint of this name here")
-    return direct({"prefix": "/v2/models/"}, 404, missing, private=needs_key(endpoints))
+    private = needs_key(endpoints)
+    route = direct({"prefix": "/v2/models/"}, 404, missing, private=private)
+    return route | ({"metadata": {"filter_metadata": {LUA: {"auth": "missing"}}}} if private else {})
+
+
+def _for_all(route: Resource) -> Resource:
+    """Where a key is needed: one that covers every endpoint."""
+    if "metadata" in route:
+        route["metadata"]["filter_metadata"][LUA]["endpoint"] = ANY_ENDPOINT
+    return route
 
 
 def needs_key(endpoints: tuple[EndpointRoute, ...]) -> bool:

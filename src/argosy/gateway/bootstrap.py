@@ -1,6 +1,6 @@
 """The bootstrap: administration on a Unix socket, everything else from files."""
 
-from argosy.gateway import tracing
+from argosy.gateway import overload, tracing
 from argosy.gateway.model import GatewayConfig
 from argosy.gateway.snapshot import CDS, LDS, Snapshot, xds_path
 from argosy.gateway.xds import Resource, file_source
@@ -29,20 +29,13 @@ def static(config: GatewayConfig, snapshot: Snapshot) -> Resource:
 
 
 def _common(config: GatewayConfig, node: str) -> Resource:
-    limit = {
-        "name": "envoy.resource_monitors.global_downstream_max_connections",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3."
-            "DownstreamConnectionsConfig",
-            "max_active_downstream_connections": str(config.max_connections),
-        },
-    }
     layers: Resource = {"layered_runtime": tracing.layer()} if config.collector else {}
     return {
         **layers,
         "node": {"id": node, "cluster": "argosy"},
         "admin": {"address": {"pipe": {"path": config.admin_socket, "mode": 0o600}}},
-        "overload_manager": {"resource_monitors": [limit]},
+        "overload_manager": overload.manager(config),
+        "memory_allocator_manager": overload.allocator(),
         "stats_config": {"use_all_default_tags": False},
         # Histograms show what was merged at the last flush.
         "stats_flush_interval": "1s",

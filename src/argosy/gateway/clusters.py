@@ -64,9 +64,14 @@ def named(resource: Resource, cluster_name: str, eds_path: str) -> Resource:
 
 
 def hosts(cluster_name: str, upstreams: tuple[Upstream, ...], protocol: str) -> Resource:
-    """The EDS resource: a draining replica takes no new request and finishes what it has."""
+    """The EDS resource: a draining replica takes no new request and finishes what it has.
+
+    A host knows its revision, so that an answer tells it, and what the gateway says by itself does not.
+    """
+    revision = cluster_name.split("/")[1]
+    about = {} if "@" in cluster_name else {"revision": revision}
     members = [
-        _host(upstream, path)
+        _host(upstream, path, about)
         for upstream in sorted(upstreams, key=lambda each: each.replica)
         if (path := upstream.grpc if protocol == GRPC else upstream.http) is not None
     ]
@@ -77,11 +82,11 @@ def hosts(cluster_name: str, upstreams: tuple[Upstream, ...], protocol: str) -> 
     )
 
 
-def _host(upstream: Upstream, path: str) -> Resource:
+def _host(upstream: Upstream, path: str, about: dict[str, str]) -> Resource:
     return {
         "endpoint": {"address": {"pipe": {"path": path}}},
         "health_status": "HEALTHY" if upstream.state == "ready" else "DRAINING",
-        "metadata": {"filter_metadata": {MODEL: {"replica": upstream.replica}}},
+        "metadata": {"filter_metadata": {MODEL: {"replica": upstream.replica, **about}}},
     }
 
 

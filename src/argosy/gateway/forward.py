@@ -3,9 +3,9 @@
 from argosy.gateway import sticky
 from argosy.gateway.access_log import LUA
 from argosy.gateway.clusters import WAITING
-from argosy.gateway.listener import GRPC_STATS, RATE_LIMIT
+from argosy.gateway.listener import GRPC_STATS, RATE_LIMIT, WHOLE
 from argosy.gateway.model import EndpointRoute, GatewayConfig
-from argosy.gateway.xds import Resource, set_header, typed
+from argosy.gateway.xds import EXTENSIONS, Resource, set_header, typed
 from argosy.serving.marks import RECORD
 
 
@@ -50,6 +50,12 @@ def switched_off(*filters: str) -> Resource:
 def switched_on(*filters: str) -> Resource:
     """Per-route configuration that puts filters, which the listener leaves out, into the request's way."""
     return {each: typed("envoy.config.route.v3.FilterConfig", config={}) for each in filters}
+
+
+def read_whole(most: int) -> Resource:
+    """Per-route configuration of bodies of `most` bytes, that are there in full before anybody hears of them."""
+    whole = typed(EXTENSIONS + "filters.http.buffer.v3.BufferPerRoute", buffer={"max_request_bytes": most})
+    return {WHOLE: typed("envoy.config.route.v3.FilterConfig", config=whole)}
 
 
 def _filters(about: Resource, *, grpc: bool) -> Resource:

@@ -4,14 +4,15 @@ from collections.abc import Iterable
 
 from argosy.gateway import testers
 from argosy.gateway.access_log import LUA
-from argosy.gateway.answers import direct_grpc
-from argosy.gateway.clusters import GRPC, WAITING
-from argosy.gateway.forward import described, forward, switched_off, switched_on
+from argosy.gateway.answers import direct_grpc, needs_key
+from argosy.gateway.clusters import GRPC
+from argosy.gateway.forward import described, forward, switched_on
 from argosy.gateway.grpc_names import SERVICE
-from argosy.gateway.listener import EXTRACTION, GRPC_STATS, RATE_LIMIT
-from argosy.gateway.model import EndpointRoute, GatewayConfig, RevisionRoute
-from argosy.gateway.targets import Targets, action, by_version
-from argosy.gateway.xds import Resource
+from argosy.gateway.keys import first_check
+from argosy.gateway.listener import EXTRACTION, FIRST, GRPC_STATS
+from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig, RevisionRoute
+from argosy.gateway.targets import Targets, by_version
+from argosy.gateway.xds import Resource, typed
 
 PREFIX = f"/{SERVICE}/"
 STREAM = f"{PREFIX}ModelStreamInfer"
@@ -19,13 +20,11 @@ ENDPOINT, VERSION = "argosy-endpoint", "argosy-version"
 """Metadata a client may send itself, which spares the gateway from reading its messages."""
 
 INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED, UNAVAILABLE = 3, 5, 12, 14
-SERVER_PATHS = (
-    {"path": f"{PREFIX}ServerLive"},
-    {"path": f"{PREFIX}ServerReady"},
-    {"path": f"{PREFIX}ServerMetadata"},
-    {"prefix": "/grpc.health.v1.Health/"},
-    {"prefix": "/grpc.reflection."},
-)
+FIRST_BYTES = 256 * 1024
+"""What Envoy may hold of a call before it is named: `lua/first.lua` gives it less."""
+
+NOWHERE = "there is no endpoint of this name here"
+UNNAMED = f"the request names no model in its first bytes; it can also be named by the metadata '{ENDPOINT}'"
 REPOSITORY = "the gateway keeps no repository over gRPC: ask POST /v2/repository/index, or the control API"
 
 
@@ -48,44 +47,22 @@ def endpoint_calls(config: GatewayConfig, endpoint: EndpointRoute, targets: Targ
     return [*routes, _refuse(config, endpoint, [here], UNAVAILABLE, nothing)]
 
 
-def server_calls(endpoints: tuple[EndpointRoute, ...], targets: Targets) -> list[Resource]:
-    """Liveness, readiness, metadata, health and reflection of the server: any ready replica, no key.
+def unnamed_calls(endpoints: tuple[EndpointRoute, ...], keys: tuple[ApiKey, ...]) -> list[Resource]:
+    """Calls whose endpoint is unknown or not yet read out of the first message.
 
-    A waiting room answers while all endpoints sleep.
+    Without a key a message is read only where an endpoint that speaks gRPC needs none.
     """
-    ready = [
-        (endpoint, {"cluster": name})
-        for endpoint in endpoints
-        for revision in endpoint.public
-        if revision.ready and (name := targets.clusters.get((endpoint.endpoint, revision.revision, GRPC)))
-    ]
-    if not ready and all(endpoint.waiting for endpoint in endpoints):
-        rooms = ((each, targets.clusters.get((each.endpoint, WAITING, GRPC))) for each in endpoints)
-        ready = [(endpoint, {"cluster": name}) for endpoint, name in rooms if name]
-    if not ready:
-        return [direct_grpc({**path, "grpc": {}}, UNAVAILABLE, "no replica is ready") for path in SERVER_PATHS]
-    return [
-        {
-            "match": {**path, "grpc": {}},
-            "route": action(*ready[0], GRPC),
-            "typed_per_filter_config": switched_off(LUA, RATE_LIMIT),
-        }
-        for path in SERVER_PATHS
-    ]
-
-
-def unnamed_calls(config: GatewayConfig) -> list[Resource]:
-    """Calls whose endpoint is unknown or not yet read out of the first message."""
-    unknown = _match({"prefix": PREFIX}, [_present(ENDPOINT)])
-    unread = direct_grpc(_match({"prefix": PREFIX}), INVALID_ARGUMENT, "the request names no model")
-    unread["request_body_buffer_limit"] = str(config.max_body_bytes)
-    unread["typed_per_filter_config"] = switched_on(EXTRACTION, GRPC_STATS)
+    unknown = direct_grpc(_match({"prefix": PREFIX}, [_present(ENDPOINT)]), NOT_FOUND, NOWHERE)
+    unknown |= {"metadata": {"filter_metadata": {LUA: {"auth": "missing"}}}} if needs_key(endpoints) else {}
+    unread = direct_grpc(_match({"prefix": PREFIX}), INVALID_ARGUMENT, UNNAMED)
+    unread["request_body_buffer_limit"] = str(FIRST_BYTES)
+    first = first_check(keys, anybody=any(not each.auth for each in endpoints))
+    unread["typed_per_filter_config"] = {
+        **switched_on(EXTRACTION, GRPC_STATS),
+        FIRST: typed("envoy.config.route.v3.FilterConfig", config=first),
+    }
     repository = _match({"prefix": f"{PREFIX}Repository"})
-    return [
-        direct_grpc(unknown, NOT_FOUND, "there is no endpoint of this name here"),
-        direct_grpc(repository, UNIMPLEMENTED, REPOSITORY),
-        unread,
-    ]
+    return [unknown, direct_grpc(repository, UNIMPLEMENTED, REPOSITORY), unread]
 
 
 def other_calls() -> Resource:

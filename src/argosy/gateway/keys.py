@@ -1,5 +1,6 @@
 """What the virtual host says about keys: who they are, what they may reach, how often. It travels with the routes."""
 
+import math
 from fractions import Fraction
 from functools import cache
 from importlib.resources import files
@@ -18,22 +19,40 @@ EVERYBODY = {"max_tokens": 2**32 - 1, "tokens_per_fill": 2**32 - 1, "fill_interv
 
 
 def key_check(keys: tuple[ApiKey, ...]) -> Resource:
-    """The Lua filter's script with the keys in front of it.
+    """The main Lua filter's script."""
+    return _script(keys, "", "admit")
+
+
+def first_check(keys: tuple[ApiKey, ...], *, anybody: bool) -> Resource:
+    """The script of the Lua filter that lets a gRPC call's first message be read: for known keys, or for `anybody`."""
+    return _script(keys, f"local OPEN = {str(anybody).lower()}\n", "first")
+
+
+def _script(keys: tuple[ApiKey, ...], more: str, name: str) -> Resource:
+    """The keys in front of a script.
 
     Not its `filter_context`: Envoy copies that whole for every request.
     """
     rows = (
-        f"{key.sha256} {key.id} {','.join(sorted(set(key.scopes))) or NOTHING}\n"
+        f"{key.sha256} {key.id} {','.join(sorted(set(key.scopes))) or NOTHING} {_rate(key)}\n"
         for key in sorted(keys, key=lambda each: each.id)
     )
-    script = f"local KEYS = [==[\n{''.join(rows)}]==]\n{key_script()}"
+    script = f"local KEYS = [==[\n{''.join(rows)}]==]\n{lua('keys')}{more}{lua(name)}"
     return typed(EXTENSIONS + "filters.http.lua.v3.LuaPerRoute", source_code=body(script))
 
 
 @cache
-def key_script() -> str:
-    """The Lua source of the key check."""
-    return (files("argosy.gateway") / "lua" / "keys.lua").read_text("utf-8")
+def lua(name: str) -> str:
+    """A Lua source of this room."""
+    return (files("argosy.gateway") / "lua" / f"{name}.lua").read_text("utf-8")
+
+
+def _rate(key: ApiKey) -> str:
+    """What `serving/rates.py` reads: a bucket of its own for the messages of the key's streams."""
+    if key.requests_per_second is None:
+        return NOTHING
+    burst = key.burst if key.burst is not None else max(1, math.ceil(key.requests_per_second))
+    return f"{key.requests_per_second!r};{burst}"
 
 
 def rate_limits(keys: tuple[ApiKey, ...]) -> Resource:

@@ -7,8 +7,9 @@ import msgspec
 from argosy.gateway import clusters
 from argosy.gateway.access_log import LUA
 from argosy.gateway.clusters import HTTP
-from argosy.gateway.forward import base_path
+from argosy.gateway.forward import base_path, read_whole
 from argosy.gateway.model import EndpointRoute, GatewayConfig, Upstream
+from argosy.gateway.replies import LABEL_BYTES
 from argosy.gateway.retries import until_answered
 from argosy.gateway.xds import Resource, seconds
 from argosy.spec.limits import Limits
@@ -44,5 +45,11 @@ def route(config: GatewayConfig, endpoint: EndpointRoute) -> list[Resource]:
         "idle_timeout": seconds(TIMEOUT),
     }
     about = {"endpoint": endpoint.endpoint, "auth": True}
-    match = {"path": f"{base_path(endpoint.endpoint)}/feedback"}
-    return [{"match": match, "route": action, "metadata": {"filter_metadata": {LUA: about}}}]
+    return [
+        {
+            "match": {"path": f"{base_path(endpoint.endpoint)}/feedback"},
+            "route": action,
+            "metadata": {"filter_metadata": {LUA: about}},
+            "typed_per_filter_config": read_whole(LABEL_BYTES),
+        }
+    ]

@@ -5,14 +5,28 @@ from argosy.gateway.access_log import LUA, access_log
 from argosy.gateway.model import GatewayConfig, Tls
 from argosy.gateway.replies import local_replies
 from argosy.gateway.xds import Resource, extension, file_source, seconds, typed
+from argosy.serving import marks
 
 NAME = "argosy"
 """The name of the one listener, route table and virtual host."""
 
 RATE_LIMIT = "envoy.filters.http.local_ratelimit"
+FIRST = "argosy.first_message"
 EXTRACTION = "envoy.filters.http.grpc_field_extraction"
+WHOLE = "envoy.filters.http.buffer"
 GRPC_STATS = "envoy.filters.http.grpc_stats"
 SECRET = "argosy-tls"
+
+STREAMS = 100
+"""At once, in one connection: a client with more to ask waits, or opens another."""
+HEADERS_KB = 16
+"""Of one request. They cost memory before anything can be known of who sends them."""
+READ_AT_ONCE = 128 * 1024
+"""Bytes of one connection before the next has its turn, and how much of an answer may lie unsent."""
+FIRST_SECONDS = 5.0
+"""From a connection to its first bytes, and with TLS to the end of the handshake."""
+UNREAD_SECONDS = 10.0
+"""How long an answer that is complete may wait for its reader to take any of it."""
 
 
 def listener(config: GatewayConfig, rds_path: str, sds_path: str) -> Resource:
@@ -20,15 +34,25 @@ def listener(config: GatewayConfig, rds_path: str, sds_path: str) -> Resource:
     chain: Resource = {"filters": [_connection_manager(config, rds_path)]}
     if config.tls:
         chain["transport_socket"] = _transport(sds_path)
+        chain["transport_socket_connect_timeout"] = seconds(FIRST_SECONDS)
     return typed(
         "envoy.config.listener.v3.Listener",
         name=NAME,
         address={"socket_address": {"address": config.host, "port_value": config.port}},
         # With SO_REUSEPORT two gateways would share a port in silence instead of the second one being refused.
         enable_reuse_port=False,
-        per_connection_buffer_limit_bytes=config.retry_buffer_bytes,
+        per_connection_buffer_limit_bytes=READ_AT_ONCE,
+        # Who connects and says nothing is not yet a connection.
+        listener_filters=[_inspector(config)],
+        listener_filters_timeout=seconds(min(FIRST_SECONDS, config.headers_seconds)),
         filter_chains=[chain],
     )
+
+
+def _inspector(config: GatewayConfig) -> Resource:
+    if config.tls:
+        return extension("envoy.filters.listener.tls_inspector", "filters.listener.tls_inspector.v3.TlsInspector")
+    return extension("envoy.filters.listener.http_inspector", "filters.listener.http_inspector.v3.HttpInspector")
 
 
 def secret(tls: Tls) -> Resource:
@@ -57,7 +81,9 @@ def _connection_manager(config: GatewayConfig, rds_path: str) -> Resource:
         http_filters=http_filters(config),
         access_log=[access_log(config.access_log_path)],
         local_reply_config=local_replies(config.max_body_bytes),
-        early_header_mutation_extensions=[_forget("x-argosy-key-id", "x-argosy-shadow", "x-argosy-record", *foreign)],
+        early_header_mutation_extensions=[
+            _forget(marks.KEY, "x-argosy-shadow", marks.RECORD, marks.RATE, marks.SERVER, *foreign)
+        ],
         server_name="argosy",
         generate_request_id=True,
         preserve_external_request_id=True,
@@ -69,48 +95,66 @@ def _connection_manager(config: GatewayConfig, rds_path: str) -> Resource:
         path_with_escaped_slashes_action="REJECT_REQUEST",
         request_headers_timeout=seconds(config.headers_seconds),
         stream_idle_timeout=seconds(config.idle_seconds),
+        stream_flush_timeout=seconds(UNREAD_SECONDS),
         drain_timeout="2s",
         delayed_close_timeout="1s",
         common_http_protocol_options={"idle_timeout": seconds(config.idle_seconds), "max_headers_count": 100},
         http_protocol_options={"accept_http_10": True, "default_host_for_http_10": NAME},
-        http2_protocol_options=_http2(config),
-        max_request_headers_kb=64,
+        http2_protocol_options=_http2(),
+        max_request_headers_kb=HEADERS_KB,
         **traced,
     )
 
 
-def _http2(config: GatewayConfig) -> Resource:
-    """A stream's window bounds what may be buffered of it, and a first message is read whole for its model's name."""
-    window = min(2**31 - 1, max(2**16 - 1, config.max_body_bytes) + 2**16)
+def _http2() -> Resource:
+    """Bounds of a connection, of which all but the first few are Envoy's own, told so that they stay.
+
+    What may wait in a connection is its window and the frames it may have unsent.
+    """
     return {
-        "max_concurrent_streams": 1024,
-        "initial_stream_window_size": window,
-        "initial_connection_window_size": window,
+        "max_concurrent_streams": STREAMS,
+        "initial_stream_window_size": 1024 * 1024,
+        "initial_connection_window_size": 4 * 1024 * 1024,
+        "max_outbound_frames": 2000,
+        "max_outbound_control_frames": 1000,
+        "max_consecutive_inbound_frames_with_empty_payload": 1,
+        "max_inbound_priority_frames_per_stream": 100,
+        "max_inbound_window_update_frames_per_data_frame_sent": 10,
+        "stream_reset_burst": 200,
+        "stream_reset_rate": 20,
     }
 
 
 def http_filters(config: GatewayConfig) -> list[Resource]:
-    """In order: body cap, name of a gRPC call, key, rate, count of gRPC statuses (only on gRPC routes), router."""
+    """In order: who may have a gRPC call's first message read (only where it is not named), its name, key, body caps
+    (a small one only where a route has it), rate, count of gRPC statuses (only on gRPC routes), router.
+    """
     return [
+        _off(extension(FIRST, "filters.http.lua.v3.Lua", clear_route_cache=False)),
+        _off(
+            extension(
+                EXTRACTION,
+                "filters.http.grpc_field_extraction.v3.GrpcFieldExtractionConfig",
+                descriptor_set={"inline_bytes": grpc_names.descriptor_set()},
+                extractions_by_method=grpc_names.extractions(),
+            )
+        ),
+        extension(LUA, "filters.http.lua.v3.Lua", clear_route_cache=False),
+        _off(extension(WHOLE, "filters.http.buffer.v3.Buffer", max_request_bytes=config.max_body_bytes)),
         extension(
             "envoy.filters.http.body_size_limit",
             "filters.http.body_size_limit.v3.BodySizeLimit",
             max_request_bytes=str(config.max_body_bytes),
         ),
-        extension(
-            EXTRACTION,
-            "filters.http.grpc_field_extraction.v3.GrpcFieldExtractionConfig",
-            descriptor_set={"inline_bytes": grpc_names.descriptor_set()},
-            extractions_by_method=grpc_names.extractions(),
-        ),
-        extension(LUA, "filters.http.lua.v3.Lua", clear_route_cache=False),
         extension(RATE_LIMIT, "filters.http.local_ratelimit.v3.LocalRateLimit", stat_prefix=NAME),
-        {
-            **extension(GRPC_STATS, "filters.http.grpc_stats.v3.FilterConfig", stats_for_all_methods=False),
-            "disabled": True,
-        },
+        _off(extension(GRPC_STATS, "filters.http.grpc_stats.v3.FilterConfig", stats_for_all_methods=False)),
         extension("envoy.filters.http.router", "filters.http.router.v3.Router", suppress_envoy_headers=True),
     ]
+
+
+def _off(part: Resource) -> Resource:
+    """A filter that is there only where a route asks for it."""
+    return {**part, "disabled": True}
 
 
 def _forget(*headers: str) -> Resource:

@@ -40,6 +40,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     `port` 0 takes a free one. `concurrency` is Envoy's worker threads (0: half of the cores this process may use).
     Bodies up to `retry_buffer_bytes` can be sent again to another replica; larger ones are streamed and cannot.
+    Of `max_heap_bytes`, Envoy sheds load from 80 % on (see `overload.py`).
     `body_seconds` is how long a body may stop arriving, or the endpoint's own timeout if that is longer. `labels` is
     the socket of whoever takes labels of predictions; without one nobody does.
     """
@@ -55,6 +56,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_body_bytes: int = 64 * 1024 * 1024
     retry_buffer_bytes: int = 4 * 1024 * 1024
     max_connections: int = 10_000
+    max_heap_bytes: int = 1024 * 1024 * 1024
     concurrency: int = 0
     headers_seconds: float = 10.0
     idle_seconds: float = 300.0
@@ -72,6 +74,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         for field in ("headers_seconds", "idle_seconds", "body_seconds", "drain_seconds"):
             if getattr(self, field) <= 0:
                 raise InvalidArgument(f"gateway.{field} must be above 0")
+        if self.max_heap_bytes < 128 * 1024 * 1024:
+            raise InvalidArgument("gateway.max_heap_bytes must be at least 134217728, which is 128 MiB")
         if self.concurrency < 0:
             raise InvalidArgument("gateway.concurrency must not be negative")
         check_socket(self.admin_socket, "the gateway's admin socket")

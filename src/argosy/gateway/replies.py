@@ -10,6 +10,10 @@ UNREACHED = ["UF", "UR", "LR", "URX"]
 UNKNOWN, INVALID_ARGUMENT, DEADLINE, EXHAUSTED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 2, 3, 4, 8, 12, 13, 14
 """gRPC statuses."""
 
+LABEL_BYTES = 1024 * 1024
+"""Of one request's labels."""
+LABELS = r"/v2/models/[^/]+/feedback(\?.*)?"
+
 SHORTLY = "try again shortly"
 SENTENCES: tuple[tuple[str, int, Resource], ...] = (
     (f"no replica of this endpoint is ready; {SHORTLY}", UNAVAILABLE, {"flags": ["UH"]}),
@@ -20,7 +24,9 @@ SENTENCES: tuple[tuple[str, int, Resource], ...] = (
     (f"no replica of this endpoint could be reached; {SHORTLY}", UNAVAILABLE, {"flags": UNREACHED}),
     ("the rate limit of this API key is spent; see Retry-After", EXHAUSTED, {"status": 429}),
     ("the path has an escaped slash: no name here has one", INVALID_ARGUMENT, {"details": "path_normalization_failed"}),
+    ("the gateway upgrades no connection: send a plain request", UNIMPLEMENTED, {"details": "upgrade_failed"}),
     ("there is nothing at this path", UNIMPLEMENTED, {"flags": ["NR"]}),
+    (f"labels of over {LABEL_BYTES} bytes: send them in parts", EXHAUSTED, {"status": 413, "path": LABELS}),
 )
 """What is said, its gRPC status and when: the first that fits. Flags are Envoy's response flags."""
 
@@ -71,7 +77,9 @@ def _filters(when: Resource) -> list[Resource]:
     if "details" in when:
         return [_details(when["details"])]
     if "status" in when:
-        return [{"status_code_filter": _comparison("EQ", when["status"])}]
+        path: Resource = {"name": ":path", "string_match": {"safe_regex": {"regex": when.get("path", "")}}}
+        also: list[Resource] = [{"header_filter": {"header": path}}] if "path" in when else []
+        return [{"status_code_filter": _comparison("EQ", when["status"])}, *also]
     return [{"response_flag_filter": {"flags": when["flags"]}}]
 
 

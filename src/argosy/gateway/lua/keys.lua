@@ -1,18 +1,16 @@
--- Names the endpoint of a gRPC call, and lets a request through only with a key whose scopes cover its endpoint.
--- The route's metadata says which endpoint it is ("endpoint") and whether a key is needed ("auth"); `special` has the rest.
--- KEYS stands before this text (see keys.py): a line for each key, of its SHA-256, its id and its scopes.
+-- Whose key came with a request, and what is said where it is nobody's. `first.lua` and `admit.lua` go on from here.
+-- KEYS stands before this text (see keys.py): a line for each key, of its SHA-256, id, scopes and rate of messages.
 
 local band, bnot, bxor = bit.band, bit.bnot, bit.bxor
 local ror, rshift, tobit = bit.ror, bit.rshift, bit.tobit
 local byte, char, rep, sub, format = string.byte, string.char, string.rep, string.sub, string.format
 
 local MAX_KEY = 512
-local MAX_CACHED = 4096
-local CACHED, cached = {}, 0
+local CACHED = {}
 
 local OWNERS = {}
-for hash, id, scopes in KEYS:gmatch("(%x+) (%S+) (%S+)\n") do
-  local owner = { id = id, all = false, scopes = {}, tests = {} }
+for hash, id, scopes, rate in KEYS:gmatch("(%x+) (%S+) (%S+) (%S+)\n") do
+  local owner = { id = id, all = false, scopes = {}, tests = {}, rate = rate ~= "-" and rate or nil }
   for scope in scopes:gmatch("[^,]+") do
     local tested = scope:match("^(.*):test$")
     owner.scopes[tested or scope] = true
@@ -87,15 +85,12 @@ local function sha256(message)
   return table.concat(hex)
 end
 
+-- Only what is known is kept: a caller who makes keys up fills nothing.
 local function owner_of(key)
   local known = CACHED[key]
-  if known == nil then
-    if cached >= MAX_CACHED then
-      CACHED, cached = {}, 0
-    end
-    known = OWNERS[sha256(key)] or false
+  if known == nil and #key <= MAX_KEY then
+    known = OWNERS[sha256(key)]
     CACHED[key] = known
-    cached = cached + 1
   end
   return known
 end
@@ -117,23 +112,6 @@ local function refuse(handle, headers, status, grpc_status, message)
   handle:respond(answer, '{"error":' .. quoted(message) .. "}")
 end
 
--- The first message of a gRPC call says which model and version it means; the routes read headers.
-local function name_call(handle, headers)
-  local fields = handle:streamInfo():dynamicMetadata():get("envoy.filters.http.grpc_field_extraction")
-  if fields == nil then
-    return
-  end
-  local name = fields["name"]
-  local version = fields["version"]
-  if name ~= nil and name[1] ~= nil and name[1] ~= "" then
-    headers:replace("argosy-endpoint", name[1])
-    if version ~= nil and version[1] ~= nil and version[1] ~= "" then
-      headers:replace("argosy-version", version[1])
-    end
-    handle:clearRouteCache()
-  end
-end
-
 local function presented(headers)
   local key = headers:get("x-api-key")
   if key ~= nil then
@@ -143,65 +121,15 @@ local function presented(headers)
   return authorization ~= nil and authorization:match("^[Bb][Ee][Aa][Rr][Ee][Rr] +(%S+) *$") or nil
 end
 
-local function admit(handle, headers, endpoint)
+local function owner_in(headers)
   local key = presented(headers)
   if key == nil then
-    return refuse(handle, headers, "401", "16", "no API key: send 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
+    return nil, "no API key: send 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
   end
-  local owner = #key <= MAX_KEY and owner_of(key)
-  if not owner then
-    return refuse(handle, headers, "401", "16", "this API key is unknown or revoked")
-  end
-  if endpoint ~= nil and not owner.all and not owner.scopes[endpoint] then
-    return refuse(handle, headers, "403", "7", "key '" .. owner.id .. "' does not cover endpoint '" .. endpoint .. "'")
-  end
-  headers:replace("x-argosy-key-id", owner.id)
-  return owner
+  return owner_of(key), "this API key is unknown or revoked"
 end
 
--- A caller without the cookie gets one: the request's id, which is random unless the caller has chosen it.
-local function give_cookie(handle, headers, name, attributes)
-  local sent = headers:get("cookie")
-  if sent ~= nil and ("; " .. sent):find("[; ]" .. name:gsub("%-", "%%-") .. "=[^;]") then
-    return
-  end
-  local cookie = name .. "=" .. sub((headers:get("x-request-id") or "-"):gsub("[^%w-]", "-"), 1, 64)
-  headers:replace("cookie", sent ~= nil and sent .. "; " .. cookie or cookie)
-  handle:streamInfo():dynamicMetadata():set("argosy", "cookie", cookie .. attributes)
-  handle:clearRouteCache()
-end
-
--- Routes that pick a revision for a tester ("test"), or the same one for a caller again ("sticky", "cookie").
-local function special(handle, headers, route)
-  local endpoint = route:get("endpoint")
-  if route:get("key") then
-    local owner = admit(handle, headers, endpoint)
-    if owner == nil then
-      return
-    end
-    if route:get("test") and not owner.tests["*"] and not owner.tests[endpoint] then
-      local message = "key '" .. owner.id .. "' may not pick a revision of endpoint '" .. endpoint
-        .. "': give it the scope '" .. endpoint .. ":test', or leave x-argosy-revision out"
-      return refuse(handle, headers, "403", "7", message)
-    end
-  end
-  if route:get("sticky") == "key" then
-    handle:clearRouteCache()
-  elseif route:get("sticky") == "cookie" then
-    give_cookie(handle, headers, route:get("cookie"), route:get("attributes"))
-  end
-end
-
-function envoy_on_request(handle)
-  local headers = handle:headers()
-  if sub(headers:get(":path"), 1, 11) == "/inference." and headers:get("argosy-endpoint") == nil then
-    name_call(handle, headers)
-  end
-  local route = handle:metadata()
-  local auth = route:get("auth")
-  if auth == true then
-    admit(handle, headers, route:get("endpoint"))
-  elseif auth then
-    special(handle, headers, route)
-  end
+-- What stands before a gRPC message of `size` bytes.
+local function header_of(size)
+  return char(0, rshift(size, 24), band(rshift(size, 16), 255), band(rshift(size, 8), 255), band(size, 255))
 end

@@ -1,0 +1,106 @@
+-- Names the endpoint of a gRPC call, and lets a request through only with a key whose scopes cover its endpoint.
+-- The route's metadata says which endpoint it is ("endpoint") and whether a key is needed ("auth"); `special` has the rest.
+
+-- The first message of a gRPC call says which model and version it means; the routes read headers.
+local function name_call(handle, headers)
+  headers:remove("content-length")
+  local fields = handle:streamInfo():dynamicMetadata():get("envoy.filters.http.grpc_field_extraction")
+  if fields == nil then
+    return
+  end
+  local name = fields["name"]
+  local version = fields["version"]
+  if name ~= nil and name[1] ~= nil and name[1] ~= "" then
+    headers:replace("argosy-endpoint", name[1])
+    if version ~= nil and version[1] ~= nil and version[1] ~= "" then
+      headers:replace("argosy-version", version[1])
+    end
+    handle:clearRouteCache()
+  end
+  return handle:streamInfo():dynamicMetadata():get("argosy")
+end
+
+-- The length that `first.lua` wrote over, put back. Its own `content-length` is no client's.
+local function whole_again(handle, size)
+  for chunk in handle:bodyChunks() do
+    local length = chunk:length()
+    if length >= 5 then
+      chunk:setBytes(header_of(size) .. chunk:getBytes(5, length - 5))
+      return
+    end
+  end
+end
+
+local function admit(handle, headers, endpoint)
+  local owner, why = owner_in(headers)
+  if owner == nil then
+    return refuse(handle, headers, "401", "16", why)
+  end
+  if endpoint ~= nil and not owner.all and not owner.scopes[endpoint] then
+    local what = endpoint == "*" and "all endpoints, which this would tell of" or "endpoint '" .. endpoint .. "'"
+    return refuse(handle, headers, "403", "7", "key '" .. owner.id .. "' does not cover " .. what)
+  end
+  headers:replace("x-argosy-key-id", owner.id)
+  if owner.rate ~= nil then
+    headers:replace("x-argosy-rate", owner.rate)
+  end
+  return owner
+end
+
+-- A caller without the cookie gets one: the request's id, which is random unless the caller has chosen it.
+local function give_cookie(handle, headers, name, attributes)
+  local sent = headers:get("cookie")
+  if sent ~= nil and ("; " .. sent):find("[; ]" .. name:gsub("%-", "%%-") .. "=[^;]") then
+    return
+  end
+  local cookie = name .. "=" .. sub((headers:get("x-request-id") or "-"):gsub("[^%w-]", "-"), 1, 64)
+  headers:replace("cookie", sent ~= nil and sent .. "; " .. cookie or cookie)
+  handle:streamInfo():dynamicMetadata():set("argosy", "cookie", cookie .. attributes)
+  handle:clearRouteCache()
+end
+
+-- Routes that pick a revision for a tester ("test"), or the same one for a caller again ("sticky", "cookie").
+local function special(handle, headers, route)
+  local endpoint = route:get("endpoint")
+  if route:get("key") then
+    local owner = admit(handle, headers, endpoint)
+    if owner == nil then
+      return
+    end
+    if route:get("test") and not owner.tests["*"] and not owner.tests[endpoint] then
+      local message = "key '" .. owner.id .. "' may not pick a revision of endpoint '" .. endpoint
+        .. "': give it the scope '" .. endpoint .. ":test', or leave x-argosy-revision out"
+      return refuse(handle, headers, "403", "7", message)
+    end
+  end
+  if route:get("sticky") == "key" then
+    handle:clearRouteCache()
+  elseif route:get("sticky") == "cookie" then
+    give_cookie(handle, headers, route:get("cookie"), route:get("attributes"))
+  end
+end
+
+-- A name that is no endpoint's is answered as one that the key does not cover, so that nobody learns which there are.
+local function missing(handle, headers)
+  local name = headers:get(":path"):match("^/v2/models/([%w._-]+)") or headers:get("argosy-endpoint")
+  admit(handle, headers, name ~= nil and name:match("^[%w._-]+$") or "-")
+end
+
+function envoy_on_request(handle)
+  local headers, cut = handle:headers(), nil
+  if sub(headers:get(":path"), 1, 11) == "/inference." and headers:get("argosy-endpoint") == nil then
+    cut = name_call(handle, headers)
+  end
+  local route = handle:metadata()
+  local auth = route:get("auth")
+  if auth == true then
+    admit(handle, headers, route:get("endpoint"))
+  elseif auth == "missing" then
+    missing(handle, headers)
+  elseif auth then
+    special(handle, headers, route)
+  end
+  if cut ~= nil then
+    whole_again(handle, cut["size"])
+  end
+end

@@ -1,0 +1,78 @@
+"""What Envoy sheds as its heap grows: first what costs honest callers nothing, last new requests and connections.
+
+An Envoy that serves holds 10 to 30 MiB. From `CALM` on, answers that nobody takes and connections that nobody uses end
+sooner: callers without a key can hold no more than that for longer than moments. The shares are of `max_heap_bytes`.
+"""
+
+from argosy.gateway.model import GatewayConfig
+from argosy.gateway.xds import Resource, seconds, typed
+
+HEAP = "envoy.resource_monitors.fixed_heap"
+CALM, TENSE = 40 * 1024 * 1024, 64 * 1024 * 1024
+"""Bytes of heap: from the first on, timeouts shrink; at the second, they are as short as they get."""
+
+SHORTEST = {
+    "HTTP_DOWNSTREAM_CONNECTION_IDLE": 15.0,
+    "HTTP_DOWNSTREAM_STREAM_FLUSH": 1.0,
+    "TRANSPORT_SOCKET_CONNECT": 2.0,
+}
+"""Seconds. Clients that keep connections drop them by themselves after 5 (httpx) to 15 (aiohttp)."""
+
+LOOK_SECONDS = 0.25
+
+
+def manager(config: GatewayConfig) -> Resource:
+    """The bootstrap's `overload_manager`."""
+    heap = config.max_heap_bytes
+    connections = str(config.max_connections)
+    return {
+        "refresh_interval": seconds(LOOK_SECONDS),
+        "resource_monitors": [
+            _monitor(HEAP, "fixed_heap.v3.FixedHeapConfig", max_heap_size_bytes=str(heap)),
+            _monitor(
+                "envoy.resource_monitors.global_downstream_max_connections",
+                "downstream_connections.v3.DownstreamConnectionsConfig",
+                max_active_downstream_connections=connections,
+            ),
+        ],
+        "actions": [
+            {**_action("reduce_timeouts", _between(CALM / heap, TENSE / heap)), "typed_config": _timers()},
+            _action("shrink_heap", _at(min(0.5, TENSE / heap))),
+            _action("reset_high_memory_stream", _between(0.8, 0.95)),
+            _action("disable_http_keepalive", _at(0.9)),
+            _action("stop_accepting_requests", _at(0.95)),
+            _action("reject_incoming_connections", _at(0.98)),
+        ],
+        "buffer_factory_config": {"minimum_account_to_track_power_of_two": 20},
+    }
+
+
+def allocator() -> Resource:
+    """The bootstrap's `memory_allocator_manager`: what a burst has left goes back to the machine."""
+    return {
+        "soft_memory_limit_bytes": str(TENSE),
+        "max_unfreed_memory_bytes": str(TENSE // 4),
+        "bytes_to_release": str(TENSE // 8),
+        "memory_release_interval": "1s",
+    }
+
+
+def _monitor(name: str, message: str, **fields: str) -> Resource:
+    return {"name": name, "typed_config": typed(f"envoy.extensions.resource_monitors.{message}", **fields)}
+
+
+def _timers() -> Resource:
+    factors = [{"timer": timer, "min_timeout": seconds(least)} for timer, least in SHORTEST.items()]
+    return typed("envoy.config.overload.v3.ScaleTimersOverloadActionConfig", timer_scale_factors=factors)
+
+
+def _action(name: str, trigger: Resource) -> Resource:
+    return {"name": f"envoy.overload_actions.{name}", "triggers": [{"name": HEAP, **trigger}]}
+
+
+def _at(share: float) -> Resource:
+    return {"threshold": {"value": share}}
+
+
+def _between(begin: float, end: float) -> Resource:
+    return {"scaled": {"scaling_threshold": begin, "saturation_threshold": end}}
