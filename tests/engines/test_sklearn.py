@@ -20,7 +20,6 @@ from argosy.spec.errors import BadPackage, InvalidArgument, Untrusted
 from argosy.spec.signature import Signature, TensorSpec
 
 X, Y = load_iris(return_X_y=True)
-TRUST = {"trusted_pickle": True}
 
 
 def dump(path: Path, model: object) -> Path:
@@ -34,7 +33,7 @@ def names(engine) -> list[tuple[str, str, tuple[int, ...]]]:
 
 def test_a_classifier(tmp_path: Path) -> None:
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)).fit(X, Y)
-    engine = load("sklearn", dump(tmp_path / "m", model), settings=TRUST)
+    engine = load("sklearn", dump(tmp_path / "m", model))
     assert names(engine) == [("label", "INT64", (-1,)), ("probabilities", "FP64", (-1, 3))]
     label, probabilities = engine.predict({"x": X})
     np.testing.assert_array_equal(label, model.predict(X))
@@ -43,7 +42,7 @@ def test_a_classifier(tmp_path: Path) -> None:
 
 def test_string_labels_and_no_probabilities(tmp_path: Path) -> None:
     model = RidgeClassifier().fit(X, np.array(["a", "b", "ü"])[Y])
-    engine = load("sklearn", dump(tmp_path / "m", model), settings=TRUST)
+    engine = load("sklearn", dump(tmp_path / "m", model))
     assert names(engine) == [("label", "BYTES", (-1,))]
     assert set(engine.predict({"x": X})[0].tolist()) == {b"a", b"b", "ü".encode()}
 
@@ -67,7 +66,7 @@ def test_other_estimators(tmp_path: Path, model, output: tuple[str, str, tuple[i
 def test_columns_of_one_tensor(tmp_path: Path) -> None:
     frame, target = load_diabetes(return_X_y=True, as_frame=True)
     model = LinearRegression().fit(frame, target)
-    engine = load("sklearn", dump(tmp_path / "m", model), settings=TRUST)
+    engine = load("sklearn", dump(tmp_path / "m", model))
     assert engine.signature.inputs[0].columns == tuple(frame.columns)
     np.testing.assert_array_equal(engine.predict({"x": frame.to_numpy()})[0], model.predict(frame))
 
@@ -81,7 +80,7 @@ def test_names_are_kept_for_what_selects_by_name(tmp_path: Path) -> None:
     ):
         model.fit(frame, target)
         want = model.predict(frame)
-        engine = load("sklearn", dump(tmp_path / "m", model), settings=TRUST)
+        engine = load("sklearn", dump(tmp_path / "m", model), trusted=kept)
         assert engine._frame == kept
         np.testing.assert_array_equal(engine.predict({"x": frame.to_numpy()})[0], want)
 
@@ -91,7 +90,7 @@ def test_columns_in_another_order(tmp_path: Path) -> None:
     path = dump(tmp_path / "m", LinearRegression().fit(frame, target))
     back = TensorSpec(name="x", datatype="FP64", shape=(-1, 10), columns=tuple(reversed(frame.columns)))
     with pytest.raises(InvalidArgument, match="order"):
-        load("sklearn", path, settings=TRUST, signature=Signature(inputs=(back,), outputs=()))
+        load("sklearn", path, signature=Signature(inputs=(back,), outputs=()))
 
 
 def mixed() -> tuple[object, pd.DataFrame, dict[str, np.ndarray], Signature]:
@@ -123,8 +122,8 @@ def test_a_frame_of_several_inputs(tmp_path: Path) -> None:
     model, frame, tensors, signature = mixed()
     path = dump(tmp_path / "m", model)
     with pytest.raises(InvalidArgument, match="--sample"):
-        load("sklearn", path, settings=TRUST)
-    engine = load("sklearn", path, signature=signature, settings=TRUST, sample=tensors)
+        load("sklearn", path)
+    engine = load("sklearn", path, signature=signature, sample=tensors)
     assert names(engine) == [("label", "INT64", (-1,)), ("probabilities", "FP64", (-1, 2))]
     np.testing.assert_array_equal(engine.predict(tensors)[1], model.predict_proba(frame))
     with pytest.raises(InvalidArgument, match="not UTF-8"):
@@ -136,30 +135,32 @@ def test_text(tmp_path: Path) -> None:
     model = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=500)).fit(texts, [1, 0, 1, 0])
     tensor = {"text": np.array([text.encode() for text in texts], dtype=object)}
     signature = Signature(inputs=(TensorSpec(name="text", datatype="BYTES", shape=(-1,)),), outputs=())
-    engine = load("sklearn", dump(tmp_path / "m", model), signature=signature, settings=TRUST, sample=tensor)
+    engine = load("sklearn", dump(tmp_path / "m", model), signature=signature, sample=tensor)
     np.testing.assert_array_equal(engine.predict(tensor)[1], model.predict_proba(texts))
 
 
 def test_worker_pools_are_switched_off(tmp_path: Path) -> None:
     model = make_pipeline(StandardScaler(), RandomForestClassifier(5, n_jobs=-1, random_state=0)).fit(X, Y)
-    engine = load("sklearn", dump(tmp_path / "m", model), settings=TRUST, threads=1)
+    engine = load("sklearn", dump(tmp_path / "m", model), threads=1)
     assert engine._estimator[-1].n_jobs == 1
     np.testing.assert_array_equal(engine.predict({"x": X})[1], model.predict_proba(X))
 
 
 def test_values_the_estimator_refuses(tmp_path: Path) -> None:
-    engine = load("sklearn", dump(tmp_path / "m", LogisticRegression(max_iter=500).fit(X, Y)), settings=TRUST)
+    engine = load("sklearn", dump(tmp_path / "m", LogisticRegression(max_iter=500).fit(X, Y)))
     for value in (np.nan, np.inf):
         with pytest.raises(InvalidArgument, match="refused the input"):
             engine.predict({"x": np.full((1, 4), value)})
 
 
-def test_pickles_need_trust(tmp_path: Path) -> None:
-    path = dump(tmp_path / "m", LogisticRegression(max_iter=500).fit(X, Y))
-    with pytest.raises(Untrusted, match="--trust"):
-        load("sklearn", path)
-    with pytest.raises(InvalidArgument, match="must be bool"):
-        load("sklearn", path, settings={"trusted_pickle": "yes"})
+@pytest.mark.parametrize(
+    "settings", [{}, {"trusted_pickle": True}, {"trusted_types": "tests.engines.test_sklearn.Own"}]
+)
+def test_settings_of_the_package_trust_nothing(tmp_path: Path, settings: dict[str, bool | str]) -> None:
+    path = dump(tmp_path / "m", Own().fit(X, Y))
+    with pytest.raises(Untrusted, match=r"tests\.engines\.test_sklearn\.Own.*--trust"):
+        load("sklearn", path, settings=settings)
+    assert load("sklearn", path, trusted=True).predict({"x": X})[0].shape == (len(X),)
 
 
 class Own(LinearRegression):
@@ -170,9 +171,10 @@ def test_skops_types_need_trust(tmp_path: Path) -> None:
     path = tmp_path / "m.skops"
     skops.io.dump(Own().fit(X, Y), path)
     (name,) = skops.io.get_untrusted_types(file=path)
-    with pytest.raises(Untrusted, match="Own"):
-        load("sklearn", path)
-    load("sklearn", path, settings={"trusted_types": name})
+    for settings in ({}, {"trusted_types": name}, {"trusted_types": f"a,{name}"}):
+        with pytest.raises(Untrusted, match="Own"):
+            load("sklearn", path, settings=settings)
+    load("sklearn", path, trusted=True)
 
 
 @pytest.mark.parametrize("kind", ["joblib", "gz", "skops"])
@@ -184,14 +186,14 @@ def test_cut_files(tmp_path: Path, kind: str, part: float) -> None:
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * part)])
     with pytest.raises(BadPackage):
-        load("sklearn", path, settings=TRUST)
+        load("sklearn", path)
 
 
 def test_what_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(BadPackage, match="neither predict nor transform"):
-        load("sklearn", dump(tmp_path / "m", {"a": 1}), settings=TRUST)
+        load("sklearn", dump(tmp_path / "m", {"a": 1}))
     with pytest.raises(BadPackage, match="folder"):
-        load("sklearn", tmp_path, settings=TRUST)
+        load("sklearn", tmp_path)
     (tmp_path / "g").write_bytes(b"garbage")
     with pytest.raises(BadPackage):
-        load("sklearn", tmp_path / "g", settings=TRUST)
+        load("sklearn", tmp_path / "g")

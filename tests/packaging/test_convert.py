@@ -19,21 +19,19 @@ from argosy.spec.package import Tolerance
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Tensor
 
-TRUST = {"trusted_pickle": True}
-
 
 def examined(path: Path, into: Path, sample: Path | None = None) -> convert.Task:
     task = examine.Task(
         engine="sklearn",
         weights=str(path),
-        settings=TRUST,
+        settings={},
         sample=str(sample or ""),
         tolerance=Tolerance(),
         into=str(into),
     )
     found = examine.examine(task)
     return convert.Task(
-        weights=str(path), settings=TRUST, signature=found.signature, tolerance=Tolerance(), into=str(into)
+        weights=str(path), settings={}, signature=found.signature, tolerance=Tolerance(), into=str(into)
     )
 
 

@@ -16,14 +16,15 @@ FAST = Limits(seconds=30)
 
 
 def examine(path, seconds=30.0, address_space=16 * GIB):
-    """Load a pickle the way a push does, without the scan."""
+    """Load a pickle the way a push with --trust does."""
     arguments = {
         "engine": "sklearn",
         "weights": str(path),
-        "settings": {"trusted_pickle": True},
+        "settings": {},
         "sample": "",
         "tolerance": {},
         "into": str(path.parent),
+        "trusted": True,
     }
     limits = Limits(seconds=seconds, address_space=address_space)
     return run("examine", arguments, what="evil.pkl", limits=limits)
@@ -35,8 +36,8 @@ def test_errors_cross_the_border_with_their_class(tmp_path):
 
 
 def test_an_unexpected_failure_is_a_bad_package_that_names_it(tmp_path):
-    with pytest.raises(BadPackage, match="failed with FileNotFoundError"):
-        run("scan", {"path": str(tmp_path / "none"), "kind": "pickle"}, what="x", limits=FAST)
+    with pytest.raises(BadPackage, match="failed with TypeError"):
+        run("scan", {"path": 3, "kind": "pickle"}, what="x", limits=FAST)
 
 
 def test_one_child_answers_several_jobs_and_ends_with_the_block(tmp_path):
@@ -113,7 +114,7 @@ def test_a_killed_push_takes_its_child_along(tmp_path):
     script = (
         "import sys; from argosy.packaging.quarantine import Quarantine\n"
         "place = Quarantine('m'); place._start(); print(place._child.pid, flush=True)\n"
-        "place.run('examine', {'engine': 'sklearn', 'weights': sys.argv[1], 'settings': {'trusted_pickle': True},"
+        "place.run('examine', {'engine': 'sklearn', 'weights': sys.argv[1], 'settings': {}, 'trusted': True,"
         " 'sample': '', 'tolerance': {}, 'into': '.'})"
     )
     parent = subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True)

@@ -1,7 +1,9 @@
 """Is this a whole LightGBM text model? LightGBM trusts the sizes and indices in it, and crashes on wrong ones."""
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from argosy.engines.base import check_file
 from argosy.spec.errors import BadPackage
@@ -17,16 +19,25 @@ def inspect(path: Path) -> dict[str, str]:
     come after their parents (so that no walk runs in circles), that features exist, and both end markers.
     """
     check_file(path, "a LightGBM model")
+    with path.open("rb") as file:
+        return _whole(file, path.name)
+
+
+def inspect_text(text: str, name: str) -> None:
+    """`inspect`, for the text of a booster in a pickle."""
+    _whole(io.BytesIO(text.encode()), name)
+
+
+def _whole(file: IO[bytes], name: str) -> dict[str, str]:
     try:
-        return _check(path)
+        return _check(_lines(file))
     except BadPackage as error:
-        raise BadPackage(f"{path.name} is not a whole LightGBM model: {error.message}") from None
-    except (ValueError, UnicodeDecodeError):
-        raise BadPackage(f"{path.name} is not a whole LightGBM model: a value in it is no number") from None
+        raise BadPackage(f"{name} is not a whole LightGBM model: {error.message}") from None
+    except (ValueError, UnicodeError, StopIteration):
+        raise BadPackage(f"{name} is not a whole LightGBM model: a value in it is no number") from None
 
 
-def _check(path: Path) -> dict[str, str]:
-    lines = _lines(path)
+def _check(lines: Iterator[tuple[int, str]]) -> dict[str, str]:
     if next(lines)[1].strip() != "tree":
         raise BadPackage("it does not begin with 'tree'")
     header = _block(lines)
@@ -87,13 +98,12 @@ def _check_parameters(lines: Iterator[tuple[int, str]]) -> None:
         raise BadPackage("the mark 'end of parameters' is missing")
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def _lines(file: IO[bytes]) -> Iterator[tuple[int, str]]:
     """Position and text of each line; after the last one, empty lines for ever would hide the end: BadPackage."""
     position = 0
-    with path.open("rb") as file:
-        while line := file.readline(MAX_LINE):
-            yield position, line.decode().rstrip("\r\n")
-            position += len(line)
+    while line := file.readline(MAX_LINE):
+        yield position, line.decode().rstrip("\r\n")
+        position += len(line)
 
 
 def _block(lines: Iterator[tuple[int, str]]) -> dict[str, str]:

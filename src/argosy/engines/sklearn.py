@@ -1,7 +1,7 @@
-"""scikit-learn estimators, from skops or joblib files.
+"""scikit-learn estimators, from skops, joblib or pickle files, which are loaded under the allow-list of `allow`.
 
-A joblib file is a pickle: it is loaded only with the setting `trusted_pickle`, which packaging gives after its scan.
-A skops file loads the types in `trusted_types` (names separated by commas) besides those skops itself vouches for.
+Packages of before held the settings `trusted_pickle` and `trusted_types`. They are accepted, and trust nothing: whether
+a file is trusted is the caller's to say.
 """
 
 import warnings
@@ -11,10 +11,11 @@ from typing import Any, cast
 
 import numpy as np
 
+from argosy.engines import skops_file, unpickle
 from argosy.engines.base import Loose, Settings, check_file, check_settings, require, short
 from argosy.engines.frames import column, frame, strings
 from argosy.engines.probe import complete
-from argosy.spec.errors import ArgosyError, BadPackage, InvalidArgument, Untrusted
+from argosy.spec.errors import ArgosyError, BadPackage, InvalidArgument
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Array
 
@@ -79,7 +80,7 @@ def load(
     check_settings(settings, trusted_pickle=bool, trusted_types=str)
     check_file(path, "a scikit-learn model")
     require("sklearn", "sklearn", f"the scikit-learn model {path.name}")
-    estimator = read(path, settings, trusted)
+    estimator = read(path, trusted=trusted)
     if not any(callable(getattr(estimator, call, None)) for call in ("predict", "transform")):
         raise BadPackage(f"{path.name} holds a {type(estimator).__name__}, which can neither predict nor transform")
     _quiet(estimator, threads)
@@ -91,31 +92,14 @@ def load(
     return engine
 
 
-def read(path: Path, settings: Settings, trusted: bool = False) -> Any:
-    """The object in a skops file (a zip archive) or a joblib file (a pickle, perhaps compressed)."""
+def read(path: Path, *, trusted: bool = False) -> Any:
+    """The object in a skops file (a zip archive) or a joblib file (a pickle, perhaps compressed).
+
+    Raises Untrusted for one that holds more than data, unless it is `trusted`.
+    """
     with path.open("rb") as file:
         archive = file.read(4) == b"PK\x03\x04"
-    if archive:
-        return _skops(path, [name for name in str(settings.get("trusted_types", "")).split(",") if name])
-    if not (trusted or settings.get("trusted_pickle")):
-        raise Untrusted(
-            f"{path.name} is a pickle, which can run code when it is loaded; push it with --trust, or as skops"
-        )
-    joblib = require("joblib", "sklearn", f"the joblib file {path.name}")
-    try:
-        return joblib.load(path)
-    except Exception as error:
-        raise BadPackage(f"{path.name} cannot be loaded: {type(error).__name__}: {short(error)}") from None
-
-
-def _skops(path: Path, trusted: list[str]) -> Any:
-    skops = require("skops.io", "sklearn", f"the skops file {path.name}")
-    try:
-        return skops.load(path, trusted=trusted)
-    except Exception as error:
-        if type(error).__name__ == "UntrustedTypesFoundException":
-            raise Untrusted(f"{path.name}: {short(error)}; push it with --trust if you know them") from None
-        raise BadPackage(f"{path.name} cannot be loaded: {type(error).__name__}: {short(error)}") from None
+    return (skops_file if archive else unpickle).load(path, trusted=trusted)
 
 
 def _quiet(estimator: Any, threads: int) -> None:

@@ -1,6 +1,7 @@
 """PyTorch programs saved by `torch.export.save`, run on the CPU.
 
-A program with parts nobody vouches for (see torch_file) is loaded only with the setting `trusted_pickle`.
+A program with parts nobody vouches for (see torch_file) is loaded only where the caller says it is trusted. The setting
+`trusted_pickle` of packages of before is accepted, and trusts nothing.
 """
 
 from collections.abc import Mapping
@@ -58,7 +59,7 @@ def load(
     """Load a program. Its dynamic dimensions are the free axes. `threads` holds for all of torch in this process."""
     check_settings(settings, trusted_pickle=bool)
     torch = _torch(f"the PyTorch program {path.name}")
-    if (found := torch_file.objections(path)) and not (trusted or settings.get("trusted_pickle")):
+    if (found := torch_file.objections(path)) and not trusted:
         raise Untrusted(
             f"{path.name} could run code when it is loaded ({found[0]}); push it with --trust if you know it"
         )

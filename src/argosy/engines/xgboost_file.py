@@ -30,13 +30,25 @@ def inspect(path: Path) -> Literal["json", "ubj"]:
         if head[1:].lstrip()[:1] == b'"':
             return "json"
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            try:
-                end = _walk(data, size)
-            except (BadPackage, struct.error, IndexError) as error:
-                raise BadPackage(f"{path.name} is not a whole XGBoost model: {error}") from None
-    if end != size:
-        raise BadPackage(f"{path.name} has {size - end} bytes after the end of its XGBoost model")
+            _whole(data, size, path.name)
     return "ubj"
+
+
+def inspect_bytes(data: bytes, name: str) -> None:
+    """Raise BadPackage unless these are the bytes of a booster in a pickle: UBJSON, or JSON."""
+    if data[:1] != b"{" or len(data) < 16:
+        raise BadPackage(f"{name} is no XGBoost model")
+    if data[1:64].lstrip()[:1] != b'"':
+        _whole(data, len(data), name)
+
+
+def _whole(data: Buffer, size: int, name: str) -> None:
+    try:
+        end = _walk(data, size)
+    except (BadPackage, struct.error, IndexError) as error:
+        raise BadPackage(f"{name} is not a whole XGBoost model: {error}") from None
+    if end != size:
+        raise BadPackage(f"{name} has {size - end} bytes after the end of its XGBoost model")
 
 
 def _walk(data: Buffer, size: int) -> int:

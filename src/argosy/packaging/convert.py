@@ -56,7 +56,7 @@ def convert(task: Task) -> Verdict:
     signature = onnx_signature(task.signature)
     if signature is None:
         return Verdict(converted=False, reason="its signature has a type that ONNX and scikit-learn do not share")
-    estimator = read(Path(task.weights), task.settings, task.trusted)
+    estimator = read(Path(task.weights), trusted=task.trusted)
     path = Path(task.into) / MODEL
     try:
         with storage(path.parent):

@@ -1,0 +1,298 @@
+"""The calls a pickle or skops file may make: which arguments each function and class of `engines.allow` takes.
+
+Every check looks at the arguments only; nothing of the file has been called when it refuses. Arrays of objects are
+never made from bytes: those would be read as addresses.
+"""
+
+import datetime
+import math
+import re
+import sys
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+
+from argosy.engines.allow import Name, Part, Refused, exact
+
+Call = Callable[[Any, tuple[Any, ...]], Any]
+"""Target, arguments → what the call gives."""
+
+_DTYPE = re.compile(r"[?bBhHiIlLqQefdgFDGO]|[biu](1|2|4|8)|f(2|4|8|16)|c(8|16|32)|[mM]8|O8|[SUV]\d{1,9}")
+_MOST, _AXES, _MAX_KEY = 1 << 46, 64, 1000
+_KEYS = (
+    *(str, bytes, int, float, complex, bool, type(None)),
+    *(datetime.date, datetime.datetime, datetime.time, datetime.timedelta),
+)
+_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
+
+
+def call(part: Any, arguments: Any) -> Any:
+    """Make a call that the file asks for. Raises Refused for one that nobody vouches for."""
+    if not exact(arguments, tuple):
+        raise Refused("a call with something else than a tuple of arguments")
+    given = cast("tuple[Any, ...]", arguments)
+    if exact(part, type) and part in _BUILTINS:
+        return _BUILTINS[part](part, given)
+    if not exact(part, Part):
+        raise Refused(f"a call of {said(part)}")
+    check = _CALLS.get(part.name) or _of_class(part)
+    if check is None:
+        raise Refused(f"a call of {said(part)} with arguments of the file's choice")
+    return check(part.target, given)
+
+
+def new(part: Any, arguments: Any) -> Any:
+    """Make an empty object of a class, without its constructor. Raises Refused."""
+    kind: Any = part.target if exact(part, Part) else None
+    if not isinstance(kind, type) or not _may_be_empty(kind):
+        raise Refused(f"an empty object of {said(part)}")
+    if not exact(arguments, tuple) or len(arguments):
+        raise Refused(f"an object of {said(part)} with arguments of the file's choice")
+    return cast("Any", kind).__new__(kind)
+
+
+def hashable(key: Any) -> Any:
+    """The key, if it is plain and hashing it ends soon: nested tuples are as large as 2 to the power of their depth."""
+    pending: list[Any] = [key]
+    for _ in range(_MAX_KEY):
+        if not pending:
+            return key
+        item = pending.pop()
+        if type(item) in (tuple, frozenset):
+            pending.extend(item)
+        elif type(item) not in _KEYS and not isinstance(item, np.generic | type):
+            raise Refused(f"{said(item)} as a key")
+    raise Refused("a key of too many parts")
+
+
+def said(value: Any) -> str:
+    """The value in a message: its name, or its type."""
+    return ".".join(value.name) if exact(value, Part) else f"an object of {type(value).__name__}"
+
+
+def is_array_of(value: Any, kinds: str) -> bool:
+    """Whether it is a plain array with numbers of one of these kinds."""
+    return exact(value, np.ndarray) and value.dtype.kind in kinds
+
+
+def shape_of(value: Any) -> tuple[int, ...]:
+    """The value, if it is a shape that can be. Raises Refused."""
+    if exact(value, tuple) and len(cast("tuple[Any, ...]", value)) <= _AXES:
+        axes = cast("tuple[Any, ...]", value)
+        if all(exact(axis, int) and axis >= 0 for axis in axes) and math.prod(axes) <= _MOST:
+            return axes
+    raise Refused("an array of impossible shape")
+
+
+def plain_dtype(value: Any) -> "np.dtype[Any]":
+    """The value, if it is a dtype without objects. Raises Refused."""
+    if isinstance(value, np.dtype) and not cast("np.dtype[Any]", value).hasobject:
+        return cast("np.dtype[Any]", value)
+    raise Refused("an array of objects made from bytes")
+
+
+def _need(condition: object, what: str) -> None:
+    if not condition:
+        raise Refused(what)
+
+
+def _typed(*kinds: type | tuple[type, ...]) -> Call:
+    """A call with arguments of exactly these types."""
+
+    def check(target: Any, arguments: tuple[Any, ...]) -> Any:
+        fitting = len(arguments) == len(kinds) and all(
+            type(value) in (kind if isinstance(kind, tuple) else (kind,))
+            for value, kind in zip(arguments, kinds, strict=True)
+        )
+        _need(fitting, f"a call of {target.__module__}.{target.__name__} with other arguments than its own")
+        return target(*arguments)
+
+    return check
+
+
+def _numbers(target: Any, arguments: tuple[Any, ...]) -> Any:
+    """Loss functions take their parameters."""
+    _need(len(arguments) <= 4 and all(type(value) in (int, float) for value in arguments), f"a call of {target}")
+    return target(*arguments)
+
+
+def _encode(target: Any, arguments: tuple[Any, ...]) -> Any:
+    text, encoding = arguments
+    _need(exact(text, str) and encoding == "latin1", "_codecs.encode with another encoding than latin1")
+    return target(text, "latin1")
+
+
+def _reconstructor(_: Any, arguments: tuple[Any, ...]) -> Any:
+    part, base, state = arguments
+    _need(base is object and state is None, "copyreg._reconstructor with another base than object")
+    return new(part, ())
+
+
+def _dtype(_: Any, arguments: tuple[Any, ...]) -> Any:
+    text = arguments[0]
+    _need(exact(text, str) and _DTYPE.fullmatch(text), "numpy.dtype of something else than a type of numbers or text")
+    _need(len(arguments) == 3 and arguments[1:] == (False, True), "numpy.dtype with other arguments than its own")
+    return np.dtype(text, False, True)
+
+
+def _empty_array(target: Any, arguments: tuple[Any, ...]) -> Any:
+    part, shape, kind = arguments
+    _need(exact(part, Part) and part.target is np.ndarray, "an array of another class than numpy.ndarray")
+    _need(shape == (0,) and kind in (b"b", "b"), "numpy's _reconstruct with other arguments than its own")
+    return target(np.ndarray, (0,), b"b")
+
+
+def _masked(target: Any, arguments: tuple[Any, ...]) -> Any:
+    part, base, shape, kind = arguments
+    _need(exact(part, Part) and part.target is np.ma.MaskedArray, "a masked array of another class than numpy's")
+    _need(exact(base, Part) and base.target is np.ndarray, "a masked array over another class than numpy.ndarray")
+    _need(shape == (0,) and kind in (b"b", "b"), "numpy's _mareconstruct with other arguments than its own")
+    return target(np.ma.MaskedArray, np.ndarray, (0,), "b")
+
+
+def _scalar(target: Any, arguments: tuple[Any, ...]) -> Any:
+    kind, data = arguments
+    _need(exact(data, bytes) and len(data) == plain_dtype(kind).itemsize, "a numpy scalar of another length")
+    return target(kind, data)
+
+
+def _frombuffer(target: Any, arguments: tuple[Any, ...]) -> Any:
+    buffer, kind, shape, order = arguments
+    _need(type(buffer) in (bytes, bytearray), "an array over something else than bytes")
+    _need(order in ("C", "F"), "an array of unknown order")
+    wanted = math.prod(shape_of(shape)) * plain_dtype(kind).itemsize
+    _need(wanted == len(buffer), "an array of another length than its bytes")
+    return target(buffer, kind, shape, order)
+
+
+def _bit_generator(target: Any, arguments: tuple[Any, ...]) -> Any:
+    (which,) = arguments
+    name = which.name[1] if exact(which, Part) else which
+    _need(exact(name, str) and name in _GENERATORS, "an unknown bit generator")
+    return target(name)
+
+
+def _of_bit_generator(target: Any, arguments: tuple[Any, ...]) -> Any:
+    (which,) = arguments
+    if exact(which, str):
+        _need(which in _GENERATORS, "an unknown bit generator")
+    else:
+        own = type(which).__module__.startswith("numpy.random.") and type(which).__name__ in _GENERATORS
+        _need(own, "an unknown bit generator")
+    return target(which)
+
+
+def _seed(target: Any, arguments: tuple[Any, ...]) -> Any:
+    part, checksum, state = arguments
+    _need(exact(part, Part) and part.name[1] == "SeedSequence", "a seed sequence of another class")
+    _need(exact(checksum, int) and state is None, "a seed sequence with a state in its call")
+    return target(part.target, checksum, None)
+
+
+def _own(*names: str) -> Call:
+    """`newObj` of a Cython module, for classes of that module."""
+
+    def check(target: Any, arguments: tuple[Any, ...]) -> Any:
+        (part,) = arguments
+        own = exact(part, Part) and part.name[0] == target.__module__
+        _need(own and any(part.name[1].startswith(name) or name == "*" for name in names), "newObj of another class")
+        return target(part.target)
+
+    return check
+
+
+def _tree(target: Any, arguments: tuple[Any, ...]) -> Any:
+    features, classes, outputs = arguments
+    _need(exact(features, int) and features >= 0 and exact(outputs, int) and 0 < outputs < 1 << 20, "an odd tree")
+    fitting = is_array_of(classes, "i") and classes.shape == (outputs,) and classes.min() > 0
+    _need(fitting and classes.max() < 1 << 24, "a tree with other classes than outputs")
+    return target(features, np.ascontiguousarray(classes, dtype=np.intp), outputs)
+
+
+def _factory(_: Any, arguments: tuple[Any, ...]) -> Any:
+    (made,) = arguments
+    made = made.target if exact(made, Part) else made
+    known = any(made is one for one in (None, int, float, str, list, dict, set, OrderedDict))
+    _need(known, "a defaultdict of another factory")
+    return cast("Any", defaultdict)(made)
+
+
+def _set(target: Any, arguments: tuple[Any, ...]) -> Any:
+    """set and frozenset of a list, or of nothing."""
+    _need(len(arguments) <= 1 and all(exact(items, list) for items in arguments), f"a {target.__name__} of no list")
+    return target(hashable(item) for items in arguments for item in items)
+
+
+_CALLS: dict[Name, Call] = {
+    ("_codecs", "encode"): _encode,
+    ("copyreg", "_reconstructor"): _reconstructor,
+    ("numpy", "dtype"): _dtype,
+    ("numpy._core.multiarray", "_reconstruct"): _empty_array,
+    ("numpy._core.multiarray", "scalar"): _scalar,
+    ("numpy._core.numeric", "_frombuffer"): _frombuffer,
+    ("numpy.ma.core", "_mareconstruct"): _masked,
+    ("numpy.random._pickle", "__bit_generator_ctor"): _bit_generator,
+    ("numpy.random._pickle", "__generator_ctor"): _of_bit_generator,
+    ("numpy.random._pickle", "__randomstate_ctor"): _of_bit_generator,
+    ("numpy.random.bit_generator", "__pyx_unpickle_SeedSequence"): _seed,
+    ("sklearn.metrics._dist_metrics", "newObj"): _own("*"),
+    ("sklearn.neighbors._ball_tree", "newObj"): _own("BallTree"),
+    ("sklearn.neighbors._kd_tree", "newObj"): _own("KDTree"),
+    ("sklearn.tree._tree", "Tree"): _tree,
+    ("collections", "OrderedDict"): _typed(),
+    ("collections", "defaultdict"): _factory,
+    ("datetime", "date"): _typed(bytes),
+    ("datetime", "datetime"): _typed(bytes),
+    ("datetime", "time"): _typed(bytes),
+    ("datetime", "timedelta"): _typed(int, int, int),
+}
+
+_INDEX = (int, type(None))
+_BUILTINS: dict[type, Call] = {
+    set: _set,
+    frozenset: _set,
+    bytes: _typed(),
+    bytearray: lambda target, given: (_typed(bytes) if len(given) < 2 else _typed(str, str))(target, given),
+    slice: _typed(_INDEX, _INDEX, _INDEX),
+    range: _typed(int, int, int),
+    complex: _typed(float, float),
+}
+
+BUILT: frozenset[Name] = frozenset(
+    {
+        ("copyreg", "_reconstructor"),
+        ("numpy", "dtype"),
+        ("numpy._core.multiarray", "_reconstruct"),
+        ("numpy.ma.core", "_mareconstruct"),
+        ("numpy.random._pickle", "__bit_generator_ctor"),
+        ("numpy.random._pickle", "__randomstate_ctor"),
+        ("numpy.random.bit_generator", "__pyx_unpickle_SeedSequence"),
+        ("sklearn.metrics._dist_metrics", "newObj"),
+        ("sklearn.neighbors._ball_tree", "newObj"),
+        ("sklearn.neighbors._kd_tree", "newObj"),
+        ("sklearn.tree._tree", "Tree"),
+    }
+)
+"""Calls whose result is given its state afterwards. That of any other call is whole, and its memory may be shared."""
+
+_NOT_EMPTY: tuple[type, ...] = (
+    *(np.ndarray, np.memmap, np.dtype, np.ma.MaskedArray, OrderedDict, defaultdict),
+    *(datetime.date, datetime.datetime, datetime.time, datetime.timedelta),
+)
+"""Classes in Python files whose objects are made by a call alone."""
+
+
+def _may_be_empty(kind: type) -> bool:
+    """Whether an object without a constructor is harmless: of a class of Python, or one that `newObj` makes."""
+    if any(base.__name__ in ("BinaryTree64", "BinaryTree32", "DistanceMetric") for base in kind.__mro__):
+        return True
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
+    return file.endswith(".py") and kind not in _NOT_EMPTY
+
+
+def _of_class(part: Part) -> Call | None:
+    """Loss functions of scikit-learn, which are classes of Cython: their constructors take numbers."""
+    bases = {base.__name__ for base in getattr(part.target, "__mro__", ())}
+    return _numbers if bases & {"CyLossFunction", "CyHalfMultinomialLoss"} else None
