@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from argosy.engines import load, unpickle
 from argosy.spec.errors import BadPackage, InvalidArgument, Untrusted
-from tests.engines import hostile
+from tests.engines import hostile, hostile_numbers
 from tests.engines.hostile import Call, Named, dumps, name_of
 
 REFUSALS = (Untrusted, BadPackage)
@@ -29,7 +29,7 @@ def marker(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def attacks(marker: Path) -> dict[str, bytes]:
-    return hostile.files(marker)
+    return hostile.files(marker) | hostile_numbers.files(marker)
 
 
 def test_every_hostile_file_is_refused_where_it_is_scanned_and_where_it_is_loaded(
