@@ -12,11 +12,28 @@ from typing import Any, Protocol, cast
 import httptools
 
 from argosy.serving.replies import CONTINUE, Headers, error_reply, reply
-from argosy.spec.errors import ArgosyError, InvalidArgument, PayloadTooLarge, RequestTimeout, RequestTooLarge
+from argosy.serving.seats import Standing
+from argosy.spec.errors import (
+    ArgosyError,
+    InvalidArgument,
+    PayloadTooLarge,
+    RequestTimeout,
+    RequestTooLarge,
+    Unsupported,
+)
 
 MAX_HEAD_BYTES = 64 * 1024
+MAX_HEADERS = 128
 _HEAD_MESSAGE = f"the request line and headers have more than {MAX_HEAD_BYTES} bytes"
+_COUNT_MESSAGE = f"the request has more than {MAX_HEADERS} headers"
 HIGH_WATER = 256 * 1024
+"""Unread bytes of answers from which on a connection is not read, and its next request not begun."""
+LEAST_READ = 64 * 1024
+"""What a client must read of an answer that waits, in `body_timeout` seconds."""
+SLICE = 16 * 1024
+"""What is parsed at once: so many small requests may be in it that the rest waits for their answers."""
+FRAMING = 8
+"""Bytes of chunk sizes, extensions and trailers for one of the body that are taken, beside `MAX_HEAD_BYTES`."""
 
 
 class Exchange:
@@ -49,7 +66,7 @@ class Exchange:
 
 
 class Limits(Protocol):
-    """What a connection is held to: bytes of a body, seconds for a request to arrive."""
+    """What a connection is held to: bytes of a body, seconds for a request to arrive and for an answer to be read."""
 
     @property
     def max_body_bytes(self) -> int: ...
@@ -58,92 +75,128 @@ class Limits(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """The server's side of one connection. `handle` gets each exchange; it answers now or later."""
+    """The server's side of one connection. `handle` gets each exchange; it answers now or later.
+
+    A client that sends requests without reading the answers is read no further, and no request of it is begun, until
+    it has read; one that does not read is ended. Of requests sent at once, one is begun each turn of the loop.
+    """
 
     def __init__(
         self,
         handle: Callable[[Exchange], None],
         limits: Limits,
-        connections: "set[Connection]",
-        lost: Callable[[], None],
+        came: "Callable[[Connection], bool]",
+        lost: "Callable[[Connection], None]",
     ) -> None:
         self._handle = handle
-        self._lost = lost
+        self._came, self._lost = came, lost
         self._limit = limits.max_body_bytes
         self._timeout = limits.body_timeout
-        self._connections = connections
         self._loop = asyncio.get_running_loop()
         self._parser: Any = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
         self._current: Exchange | None = None
         self._waiting: deque[Exchange] = deque()
-        self._since = self._loop.time()
-        self._receiving = False
-        self._closing = False
+        self._rest: bytes | memoryview = b""
+        self.since = self._loop.time()
+        self._headers: dict[bytes, bytes] = {}
+        self._used = self._due = self._began = False
+        self._receiving = self._closing = self._ended = self._blocked = False
+        self._unread: tuple[int, float] | None = None
         self._reset()
 
+    @property
+    def standing(self) -> Standing:
+        """What it is doing, for whoever must choose one to end."""
+        if self._blocked:
+            return Standing.MOVING
+        if self._current is not None:
+            return Standing.BUSY
+        if self._receiving:
+            return Standing.UNNAMED if self._head >= 0 else Standing.MOVING
+        return Standing.IDLE if self._used else Standing.UNNAMED
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Begin, where there is room."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(HIGH_WATER)
-        self._connections.add(self)
+        if not self._came(self):
+            self._closing = True
+            self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone: whatever it still waited for is given up."""
-        self._connections.discard(self)
-        self._lost()
+        self._lost(self)
         self._closing = True
         self._waiting.clear()
+        self._rest = b""
         if self._current is not None:
             self._give_up(self._current)
             self._current = None
 
     def eof_received(self) -> bool:
-        """The client closed its side. It cannot be told from one that left, so a request that waits is given up."""
-        return self._current is not None and self._current.cancelled is None
+        """The client closed its side. It cannot be told from one that left, so a request that waits is given up; one
+        that is answered without waiting is, and the connection closed after it."""
+        self._ended = True
+        return bool(self._waiting or self._rest) or (self._current is not None and self._current.cancelled is None)
+
+    def pause_writing(self) -> None:
+        """asyncio: the client does not read what it was answered."""
+        self._blocked = True
+        self._hold()
+
+    def resume_writing(self) -> None:
+        """asyncio: the client has read."""
+        self._blocked, self._unread = False, None
+        self._later()
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived."""
         if self._closing:
             return
-        self._chunk = len(data)
-        try:
-            self._parser.feed_data(data)
-            if self._receiving and self._head >= 0:
-                self._count_head(len(data))
-        except httptools.HttpParserUpgrade:
-            self._closing = True
-        except httptools.HttpParserCallbackError as error:
-            cause = error.__context__
-            self._fail(cause if isinstance(cause, ArgosyError) else InvalidArgument("the request is malformed"))
-        except httptools.HttpParserError as error:
-            self._fail(InvalidArgument(f"this is no HTTP request: {error}"))
+        self._began = False
+        if len(data) <= SLICE and not self._rest:
+            self._feed(data)
+        else:
+            self._rest = b"".join((self._rest, data))
+            self._feed_rest()
 
     def on_message_begin(self) -> None:
         """httptools: the first byte of a request."""
         self._receiving = True
-        self._since = self._loop.time()
+        self.since = self._loop.time()
 
     def on_url(self, url: bytes) -> None:
         """httptools: a part of the target."""
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """httptools: one header; a repeated one is joined, as RFC 9110 allows."""
+        """httptools: one header; a repeated one is joined, as RFC 9110 allows. After the head: one trailer."""
         key = name.lower()
         headers = self._headers
-        headers[key] = headers[key] + b", " + value if key in headers else value
+        if key not in headers:
+            headers[key] = value
+            return
+        self._joined += 1
+        if self._joined > MAX_HEADERS:
+            raise RequestTooLarge(_COUNT_MESSAGE)
+        headers[key] = headers[key] + b", " + value
 
     def on_headers_complete(self) -> None:
         """httptools: the head is there. Refuse a body that says it is too large before any of it is read."""
-        headers = self._headers
+        headers = self._head_of = self._headers
+        self._headers = {}
         came, self._head = self._head + self._chunk, -1
         if came > MAX_HEAD_BYTES and sum(map(len, headers.values())) + len(self._url) > MAX_HEAD_BYTES:
             raise RequestTooLarge(_HEAD_MESSAGE)
+        if len(headers) > MAX_HEADERS:
+            raise RequestTooLarge(_COUNT_MESSAGE)
         length = headers.get(b"content-length")
         if length is not None and int(length) > self._limit:
             raise PayloadTooLarge(f"the body has {int(length)} bytes; at most {self._limit} are taken")
-        if b"expect" in headers and headers[b"expect"].lower() == b"100-continue":
+        if b"upgrade" in headers and (length is not None or b"transfer-encoding" in headers):
+            raise Unsupported("a request with a body cannot upgrade its connection here; leave 'Upgrade' out")
+        if b"expect" in headers and headers[b"expect"].lower() == b"100-continue" and self._current is None:
             self._transport.write(CONTINUE)
 
     def on_body(self, data: bytes) -> None:
@@ -151,43 +204,54 @@ class Connection(asyncio.Protocol):
         self._size += len(data)
         if self._size > self._limit:
             raise PayloadTooLarge(f"the body has more than {self._limit} bytes")
-        self._body.append(data)
+        if not self._body:
+            self._body = data
+        elif type(self._body) is bytearray:
+            self._body += data
+        else:
+            self._body = bytearray(self._body) + data
 
     def on_message_complete(self) -> None:
         """httptools: a whole request is there."""
         path = httptools.parse_url(self._url).path or b"/"
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         method = self._parser.get_method().decode("latin-1")
-        exchange = Exchange(self, method, path.decode("latin-1"), self._headers, body)
-        exchange.keep_alive = self._parser.should_keep_alive()
+        body = self._body if type(self._body) is bytes else bytes(self._body)
+        exchange = Exchange(self, method, path.decode("latin-1"), self._head_of, body)
+        exchange.keep_alive = self._parser.should_keep_alive() and b"upgrade" not in self._head_of
         self._reset()
-        if self._current is None:
+        if self._current is None and not self._began and not self._blocked and not self._waiting:
+            self._began = True
             self._begin(exchange)
         else:
             self._waiting.append(exchange)
-            self._transport.pause_reading()
+            self._hold()
+            self._later()
 
     def send(self, exchange: Exchange, status: int, body: bytes, headers: Headers) -> None:
         """Write an answer, and take the next request that waits behind it."""
         if exchange is not self._current:
             return
         self._current = None
-        keep = exchange.keep_alive and not self._closing
+        more = self._waiting or self._rest
+        keep = exchange.keep_alive and not self._closing and (not self._ended or bool(more))
         self._transport.write(reply(status, body, headers, keep, exchange.method == "HEAD"))
-        self._since = self._loop.time()
+        self.since = self._loop.time()
         if not keep:
             self._closing = True
             self._transport.close()
-        elif self._waiting:
-            self._loop.call_soon(self._next)
+        elif more:
+            self._later()
 
     def expire(self, now: float, idle: float) -> None:
-        """End what is too slow: a request that does not arrive (408), a connection without one."""
-        if self._current is not None or self._closing:
+        """End what is too slow: a request that does not arrive (408), a client that does not read, a connection without
+        a request."""
+        if self._blocked or (self._closing and self._current is None):
+            self._press(now)
+        elif self._current is not None or self._closing:
             return
-        if self._receiving and now - self._since > self._timeout:
+        elif self._receiving and now - self.since > self._timeout:
             self._fail(RequestTimeout(f"the request did not arrive within {self._timeout:g} s"))
-        elif not self._receiving and now - self._since > idle:
+        elif not self._receiving and now - self.since > idle:
             self.shutdown()
 
     def shutdown(self) -> None:
@@ -201,34 +265,95 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def _begin(self, exchange: Exchange) -> None:
+        self._used = True
         self._current = exchange
         self._handle(exchange)
 
-    def _next(self) -> None:
-        if self._waiting and self._current is None:
-            exchange = self._waiting.popleft()
-            if not self._waiting and not self._transport.is_closing():
-                self._transport.resume_reading()
-            self._begin(exchange)
+    def _later(self) -> None:
+        if not self._due:
+            self._due = True
+            self._loop.call_soon(self._next)
 
-    def _count_head(self, size: int) -> None:
-        self._head += size
-        if self._head > MAX_HEAD_BYTES:
-            self._fail(RequestTooLarge(_HEAD_MESSAGE))
+    def _next(self) -> None:
+        """Begin the next request that waits; read on when none does."""
+        self._due = False
+        if self._current is not None or self._blocked or self._transport.is_closing():
+            return
+        if self._waiting:
+            self._begin(self._waiting.popleft())
+        elif self._rest:
+            self._began = False
+            self._feed_rest()
+        if self._waiting or self._rest:
+            if self._current is None:
+                self._later()
+        elif not self._blocked and not self._transport.is_closing() and not self._transport.is_reading():
+            self._transport.resume_reading()
+
+    def _hold(self) -> None:
+        if not self._transport.is_closing() and self._transport.is_reading():
+            self._transport.pause_reading()
+
+    def _feed_rest(self) -> None:
+        """Parse what arrived at once by slices, until a request has to wait."""
+        view, at = memoryview(self._rest), 0
+        while at < len(view) and not (self._waiting or self._closing):
+            self._feed(view[at : at + SLICE])
+            at += SLICE
+        self._rest = b"" if self._closing else bytes(view[at:])
+
+    def _feed(self, data: bytes | memoryview) -> None:
+        self._chunk = len(data)
+        try:
+            self._parser.feed_data(data)
+            if self._receiving:
+                self._count(len(data))
+        except httptools.HttpParserUpgrade:
+            self.shutdown()
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__
+            self._fail(cause if isinstance(cause, ArgosyError) else InvalidArgument("the request is malformed"))
+        except httptools.HttpParserError as error:
+            self._fail(InvalidArgument(f"this is no HTTP request: {error}"))
+
+    def _count(self, size: int) -> None:
+        """Bound what a request that is not there yet has sent beside its body."""
+        if self._head >= 0:
+            self._head += size
+            if self._head > MAX_HEAD_BYTES:
+                self._fail(RequestTooLarge(_HEAD_MESSAGE))
+        else:
+            self._raw += size
+            if self._raw > FRAMING * self._size + MAX_HEAD_BYTES + SLICE:
+                self._fail(RequestTooLarge("the chunks' framing and trailers are larger than the body allows"))
+        if len(self._headers) > MAX_HEADERS:
+            self._fail(RequestTooLarge(_COUNT_MESSAGE))
 
     def _reset(self) -> None:
         self._url = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._body: list[bytes] = []
-        self._size = self._head = self._chunk = 0
+        self._head_of: dict[bytes, bytes] = {}
+        self._body: bytes | bytearray = b""
+        self._size = self._head = self._chunk = self._raw = self._joined = 0
         self._receiving = False
+        if self._headers:
+            self._headers = {}
 
     def _fail(self, error: ArgosyError) -> None:
+        if self._closing:
+            return
         self._closing = True
         status, body, headers = error_reply(error)
         if self._current is None:
             self._transport.write(reply(status, body, headers, False))
         self._transport.close()
+
+    def _press(self, now: float) -> None:
+        """End a client that has not read enough since the last look but one `body_timeout` ago."""
+        unread = self._transport.get_write_buffer_size()
+        if self._unread is None or unread <= self._unread[0] - LEAST_READ:
+            self._unread = (unread, now)
+        elif now - self._unread[1] > self._timeout:
+            self.abort()
 
     def _give_up(self, exchange: Exchange) -> None:
         if exchange.cancelled is not None and not exchange.answered:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +12,16 @@ from argosy.serving.config import Address
 from argosy.serving.connection import Connection, Exchange, Limits
 from argosy.serving.port import take
 from argosy.serving.replies import renew_date
+from argosy.serving.seats import gives_way
 from argosy.spec.errors import Conflict, InvalidArgument
 
 SOCKET_PATH_LIMIT = 107
 IDLE_SECONDS = 120.0
 """How long a TCP connection may stay open without a request. Unix sockets belong to the gateway, which closes them."""
+MOST, MOST_OF_GATEWAY = 512, 8192
+"""Connections on a TCP port, and on a Unix socket, where the gateway has bounded them before."""
+OTHER_FILES = 128
+"""Open files that are left to the rest of the process."""
 
 
 class Listener:
@@ -28,6 +34,8 @@ class Listener:
         self._emptied = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._most = max(16, min(MOST_OF_GATEWAY if address.path else MOST, files - OTHER_FILES))
         self.address = address
 
     async def start(self) -> Address:
@@ -45,7 +53,7 @@ class Listener:
         self._server.close()
         for connection in list(self._connections):
             connection.shutdown()
-        self._lost()
+        self._empty()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._emptied.wait(), timeout)
         for connection in list(self._connections):
@@ -56,9 +64,24 @@ class Listener:
             Path(self.address.path).unlink(missing_ok=True)
 
     def _connection(self) -> Connection:
-        return Connection(self._handle, self._limits, self._connections, self._lost)
+        return Connection(self._handle, self._limits, self._came, self._lost)
 
-    def _lost(self) -> None:
+    def _came(self, connection: Connection) -> bool:
+        """Whether there is a place for it, which another may have to give up."""
+        if len(self._connections) >= self._most:
+            leaving = gives_way(self._connections)
+            if leaving is None:
+                return False
+            self._connections.discard(leaving)
+            leaving.abort()
+        self._connections.add(connection)
+        return True
+
+    def _lost(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        self._empty()
+
+    def _empty(self) -> None:
         if not self._connections:
             self._emptied.set()
 
