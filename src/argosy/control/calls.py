@@ -28,6 +28,8 @@ ANSWERED = (
 OUR_OWN = ("argosy-endpoint", "user-agent")
 UNBOUNDED = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 """The gateway has bounded what comes, and the replica bounds what it answers."""
+AS_IS = (("grpc.per_message_decompression", 0),)
+"""A compressed message is passed on as it came: the replica decompresses it, with a bound."""
 HASTY = (
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.min_reconnect_backoff_ms", 50),
@@ -44,7 +46,7 @@ class Calls(grpc.GenericRpcHandler):
     async def start(self, path: Path) -> None:
         """Listen, for as long as the process lives."""
         path.unlink(missing_ok=True)
-        self._server = grpc.aio.server(handlers=(self,), options=[*UNBOUNDED, ("grpc.so_reuseport", 0)])
+        self._server = grpc.aio.server(handlers=(self,), options=[*UNBOUNDED, *AS_IS, ("grpc.so_reuseport", 0)])
         self._server.add_insecure_port(f"unix:{path}")
         await self._server.start()
 

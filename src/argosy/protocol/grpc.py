@@ -11,6 +11,9 @@ import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from argosy.protocol import raw
+from argosy.protocol.bounds import LARGE, MAX_ID, Bounds
+from argosy.protocol.jsondata import WINDOW
+from argosy.protocol.parts import count
 from argosy.protocol.rest import Output, Parameter, Parameters, Request, Response
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.tensor import Array, Tensor, as_bytes
@@ -56,8 +59,25 @@ _CONTENTS = {
 }
 
 
-def decode_request(wire: Any) -> tuple[Request, bool]:
-    """Message → request, and whether its tensors were raw (an answer takes the same form). Raises InvalidArgument."""
+def parse(kind: Any, data: bytes, wire: int = 0) -> Any:
+    """Bytes → message of this class; a large inference request, or one that came in `wire` compressed bytes, is counted
+    first. Raises InvalidArgument, PayloadTooLarge."""
+    if kind is InferRequest and len(data) > LARGE:
+        count(data, wire)
+    try:
+        return kind.FromString(data)
+    except Exception:
+        raise InvalidArgument(f"the message is no {kind.DESCRIPTOR.name}") from None
+
+
+def decode_request(wire: Any, bounds: Bounds | None = None) -> tuple[Request, bool]:
+    """Message → request, and whether its tensors were raw (an answer takes the same form). `bounds`: what a large
+    message may hold. Raises InvalidArgument, PayloadTooLarge."""
+    if bounds is not None:
+        if len(wire.id) > MAX_ID:
+            raise InvalidArgument(f"the request's id has {len(wire.id)} characters; at most {MAX_ID} are taken")
+        for item in wire.inputs:
+            bounds.check(item.name, item.datatype, tuple(item.shape))
     raws = wire.raw_input_contents
     tensors = _raw_tensors(wire.inputs, raws) if raws else [_typed(item) for item in wire.inputs]
     if not tensors:
@@ -159,11 +179,16 @@ def _typed(item: Any) -> Tensor:
     return Tensor(item.name, item.datatype, _array(item.name, item.datatype, values, dtype).reshape(shape))
 
 
-def _array(name: str, datatype: str, values: Iterable[Any], dtype: np.dtype[Any]) -> Array:
+def _array(name: str, datatype: str, values: Sequence[Any], dtype: np.dtype[Any]) -> Array:
     if datatype == "BYTES":
         return as_bytes(np.fromiter(values, dtype=object))
     try:
-        return np.array(list(values), dtype=dtype)
+        if len(values) <= WINDOW:
+            return np.array(list(values), dtype=dtype)
+        out = np.empty(len(values), dtype)
+        for start in range(0, len(values), WINDOW):
+            out[start : start + WINDOW] = np.array(values[start : start + WINDOW], dtype=dtype)
+        return out
     except OverflowError:
         raise InvalidArgument(f"tensor '{name}': a value is out of the range of {datatype}") from None
 
@@ -173,4 +198,6 @@ def _put_typed(wire: Any, tensors: Iterable[Tensor]) -> None:
         if (field := _CONTENTS.get(tensor.datatype)) is None:
             raise InvalidArgument(f"tensor '{tensor.name}': {tensor.datatype} has no typed form")
         item = wire.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.array.shape)
-        getattr(item.contents, field).extend(tensor.array.reshape(-1).tolist())
+        flat, contents = tensor.array.reshape(-1), getattr(item.contents, field)
+        for start in range(0, flat.size, WINDOW):
+            contents.extend(flat[start : start + WINDOW].tolist())

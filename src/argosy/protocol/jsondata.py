@@ -4,6 +4,7 @@ JSON has no NaN, no infinity and no half floats. NaN and infinities are written 
 and FP64. FP16 and BF16 are refused with a pointer to the binary extension. Integers never pass through a float.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, cast
@@ -17,6 +18,9 @@ from argosy.spec.tensor import Array, Tensor
 
 _ELEMENT: dict[str, Any] = {"f": float | None, "i": int, "u": int, "b": bool, "O": str}
 _WHAT = {"f": "numbers", "i": "integers", "u": "integers", "b": "true or false", "O": "strings"}
+WINDOW = 16 * 1024
+"""Elements that are objects of Python at one time, where there are many."""
+_encode = msgspec.json.Encoder().encode
 _floats = msgspec.json.Decoder(list[float]).decode
 _BINARY_ONLY = ("FP16", "BF16")
 
@@ -45,15 +49,44 @@ def decode(name: str, datatype: str, shape: Sequence[int], data: msgspec.Raw) ->
     return Tensor(name, datatype, _fit(name, array, tuple(shape), count))
 
 
-def encode(tensor: Tensor) -> list[Any]:
+def what(datatype: str) -> str:
+    """What JSON data of this datatype holds, in words."""
+    return _WHAT[itemtype("", datatype).kind]
+
+
+def window(name: str, datatype: str, text: bytes) -> Array:
+    """Elements with commas between them → an array. Raises InvalidArgument."""
+    dtype, raw = itemtype(name, datatype), msgspec.Raw(b"[" + text + b"]")
+    if dtype.kind == "f":
+        with contextlib.suppress(msgspec.DecodeError):
+            return _array(name, datatype, _floats(raw), dtype)
+    try:
+        return _array(name, datatype, _decoder(dtype.kind, 1)(raw), dtype)
+    except msgspec.DecodeError as error:
+        raise InvalidArgument(f"tensor '{name}' {datatype}: data must hold {what(datatype)}: {error}") from None
+
+
+def encode(tensor: Tensor) -> list[Any] | msgspec.Raw:
     """Tensor → flat list for a JSON encoder. Raises InvalidArgument where JSON has no form for the data."""
     if tensor.datatype in _BINARY_ONLY:
         raise InvalidArgument(f"output '{tensor.name}': {tensor.datatype} has no JSON form; ask for binary_data")
-    flat = tensor.array.ravel().tolist()
+    flat = tensor.array.ravel()
+    if flat.size <= WINDOW:
+        return _listed(tensor, flat)
+    text = bytearray(b"[")
+    for start in range(0, flat.size, WINDOW):
+        text += memoryview(_encode(_listed(tensor, flat[start : start + WINDOW])))[1:-1]
+        text += b","
+    text[-1:] = b"]"
+    return msgspec.Raw(text)
+
+
+def _listed(tensor: Tensor, flat: Array) -> list[Any]:
+    values = flat.tolist()
     if tensor.datatype != "BYTES":
-        return flat
+        return values
     try:
-        return [value.decode() for value in cast("list[bytes]", flat)]
+        return [value.decode() for value in cast("list[bytes]", values)]
     except UnicodeDecodeError:
         raise InvalidArgument(
             f"output '{tensor.name}' holds bytes that are no UTF-8 text; ask for binary_data"

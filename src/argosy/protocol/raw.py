@@ -14,6 +14,7 @@ from argosy.spec.errors import InvalidArgument
 from argosy.spec.tensor import DATATYPES, NUMPY, Array, Tensor
 
 MAX_RANK = 32
+MAX_AXIS = 2**31
 _LENGTH = struct.Struct("<I")
 
 
@@ -23,7 +24,10 @@ def elements(name: str, shape: Sequence[int]) -> int:
         raise InvalidArgument(f"tensor '{name}' has {len(shape)} axes; at most {MAX_RANK} are allowed")
     if min(shape, default=0) < 0:
         raise InvalidArgument(f"tensor '{name}' has shape {list(shape)}; no axis may be negative")
-    return math.prod(shape)
+    count = math.prod(shape)
+    if count == 0 and max(shape) > MAX_AXIS:
+        raise InvalidArgument(f"tensor '{name}' has an axis over {MAX_AXIS}")
+    return count
 
 
 def itemtype(name: str, datatype: str) -> np.dtype[Any]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from argosy.protocol import jsondata, raw
+from argosy.protocol import jsondata, large, raw
+from argosy.protocol.bounds import LARGE, MAX_ID, Bounds
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.signature import Signature
 from argosy.spec.tensor import Tensor
@@ -77,9 +78,12 @@ _decode_response = msgspec.json.Decoder(_Response).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def decode_request(body: bytes, header_length: int | None = None, signature: Signature | None = None) -> Request:
+def decode_request(
+    body: bytes, header_length: int | None = None, signature: Signature | None = None, bounds: Bounds | None = None
+) -> Request:
     """Body → request. `header_length`: the JSON part's bytes, when the header names it; 0 is a raw binary request,
-    which needs the signature of a model with one input. Raises InvalidArgument.
+    which needs the signature of a model with one input. `bounds`: what a large body may hold. Raises InvalidArgument,
+    PayloadTooLarge.
     """
     if header_length == 0:
         return _raw_request(body, signature)
@@ -87,7 +91,7 @@ def decode_request(body: bytes, header_length: int | None = None, signature: Sig
     if not text:
         raise InvalidArgument("the request body is empty; it is a JSON object with 'inputs'")
     try:
-        wire = _decode_request(text)
+        wire = _decode_request(text) if len(text) <= LARGE else _decode_large(text, bounds)
     except msgspec.ValidationError as error:
         raise InvalidArgument(f"the request body is no inference request: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -96,8 +100,31 @@ def decode_request(body: bytes, header_length: int | None = None, signature: Sig
         raise InvalidArgument("the request body is nested too deep") from None
     if not wire.inputs:
         raise InvalidArgument("'inputs' is empty; at least one input is needed")
+    if bounds is not None:
+        for item in wire.inputs:
+            bounds.check(item.name, item.datatype, item.shape)
     tensors = _tensors(wire.inputs, rest, "input")
     return Request(tensors, wire.id, wire.parameters or {}, wire.outputs or [])
+
+
+def _decode_large(text: bytes | memoryview, bounds: Bounds | None) -> _Request:
+    """The outline of a large request. Raises InvalidArgument, msgspec.DecodeError."""
+    wire = large.outline(text)
+    if wire.id is not None and len(wire.id) > MAX_ID:
+        raise InvalidArgument(f"the request's id has {len(wire.id)} characters; at most {MAX_ID} are taken")
+    inputs = [
+        _Tensor(
+            item.name,
+            large.manner(item.shape, list[int], f"the shape of input '{item.name[:80]}'"),
+            item.datatype,
+            item.data,
+            large.manner(item.parameters, Parameters, f"'parameters' of input '{item.name[:80]}'"),
+        )
+        for item in large.items(wire.inputs, 1024 if bounds is None else len(bounds.signature.inputs))
+    ]
+    parameters = large.manner(wire.parameters, Parameters | None, "'parameters'")
+    outputs = large.manner(wire.outputs, list[Output] | None, "'outputs'")
+    return _Request(inputs, wire.id, parameters, outputs, wire.model_name, wire.model_version)
 
 
 def encode_response(response: Response, binary: Sequence[bool] | None = None) -> tuple[bytes, int | None]:
@@ -178,6 +205,8 @@ def _tensor(item: _Tensor, what: str) -> Tensor:
         raise InvalidArgument(f"{what} '{item.name}' is binary, but there is no Inference-Header-Content-Length header")
     if not item.data:
         raise InvalidArgument(f"{what} '{item.name}' has neither 'data' nor 'binary_data_size'")
+    if len(item.data) > LARGE:
+        return large.decode(item.name, item.datatype, item.shape, item.data)
     return jsondata.decode(item.name, item.datatype, item.shape, item.data)
 
 

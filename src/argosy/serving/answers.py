@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from argosy.protocol.rest import Response
+from argosy.serving.sender import weigh
 from argosy.spec.errors import ArgosyError
 from argosy.spec.tensor import NUMPY, Tensor
 
@@ -107,7 +108,7 @@ def read(data: bytes) -> Handed:
 def _answer(id: str, ns: int, result: Response | Exception) -> Answer:
     if isinstance(result, Exception):
         return Answer(id, result.code if isinstance(result, ArgosyError) else "internal", ns)
-    if sum(tensor.array.nbytes for tensor in result.tensors) > MOST_OF_ONE:
+    if sum(weigh(tensor.array) for tensor in result.tensors) > MOST_OF_ONE:
         return Answer(id, "ok", ns)
     return Answer(id, "ok", ns, tuple(_output(tensor) for tensor in result.tensors))
 

@@ -131,9 +131,9 @@ class Batcher:
     def _submit_pieces(
         self, feeds: Feeds, rows: int, now: int, deadline: int, done: Done, origin: Origin | None
     ) -> Pieces:
-        parts = slices(feeds, rows, self._limit)
-        if not self._room(len(parts)):
+        if not self._room(-(-rows // self._limit)):
             raise self._refusal()
+        parts = slices(feeds, rows, self._limit)
         pieces = Pieces(len(parts), done)
         for position, (part, count) in enumerate(parts):
             key = () if self._one_shape else key_of(part)

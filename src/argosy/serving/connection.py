@@ -51,7 +51,7 @@ class Exchange:
         self.body = body
         self.keep_alive = True
         self.answered = False
-        self.cancelled: Callable[[], None] | None = None
+        self.cancelled: Callable[[], object] | None = None
 
     def answer(self, status: int, body: bytes, headers: Headers = ()) -> None:
         """Send the answer; JSON unless a content-type is among the headers."""
@@ -234,7 +234,11 @@ class Connection(asyncio.Protocol):
         self._current = None
         more = self._waiting or self._rest
         keep = exchange.keep_alive and not self._closing and (not self._ended or bool(more))
-        self._transport.write(reply(status, body, headers, keep, exchange.method == "HEAD"))
+        if len(body) <= SLICE:
+            self._transport.write(reply(status, body, headers, keep, exchange.method == "HEAD"))
+        else:
+            self._transport.write(reply(status, body, headers, keep, True))
+            self._transport.write(b"" if exchange.method == "HEAD" else body)
         self.since = self._loop.time()
         if not keep:
             self._closing = True

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import argosy
 from argosy.protocol.rest import Request, Response
 from argosy.serving.answers import Answers
+from argosy.serving.beside import Beside
 from argosy.serving.model import NO_HEADERS, ServedModel
 from argosy.serving.repository import Repository
 from argosy.spec.errors import Unavailable
@@ -22,10 +23,18 @@ EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "
 
 class DataPlane:
     """Answers for one repository. `answers` are kept where the platform asks for them: on Unix sockets. `tracer` sends
-    the spans of what is sampled."""
+    the spans of what is sampled. Large bodies, of at most `limit` bytes, are worked on `beside` the event loop."""
 
-    def __init__(self, repository: Repository, answers: Answers | None = None, tracer: "Tracer | None" = None) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        limit: int,
+        answers: Answers | None = None,
+        tracer: "Tracer | None" = None,
+    ) -> None:
         self.repository = repository
+        self.limit = limit
+        self.beside = Beside(limit)
         self.answers = answers
         self.tracer = tracer
 

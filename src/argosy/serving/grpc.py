@@ -4,14 +4,19 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
 import grpc.aio
+import msgspec
 from google.protobuf import json_format
 
+from argosy.protocol import compression, jsondata
 from argosy.protocol import grpc as wire
+from argosy.protocol.bounds import LARGE
+from argosy.protocol.rest import Request, Response
 from argosy.serving import inside
 from argosy.serving.config import Address
 from argosy.serving.dataplane import DataPlane
@@ -19,22 +24,44 @@ from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument
 
 log = logging.getLogger("argosy.serving")
 
+STREAMS = 512
+"""Calls at one time on one connection."""
+IDLE_MS = 120_000
+MOST_DETAILS = 1024
+"""Characters of an error's message: they go as a header."""
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
-Handler = Callable[[Any, Any], Awaitable[Any]]
+Handler = Callable[[DataPlane, Any, Any], Awaitable[Any]]
+Read = tuple[str, str, Request | ArgosyError, bool]
+Write = Callable[[Response, bool], bytes]
+
+
+def _alone(response: Response, use_raw: bool) -> bytes:
+    return wire.encode_response(response, use_raw).SerializeToString()
+
+
+def _in_stream(response: Response, use_raw: bool) -> bytes:
+    return wire.StreamResponse(infer_response=wire.encode_response(response, use_raw)).SerializeToString()
 
 
 class GrpcServer:
-    """The gRPC endpoint of one data plane. `limit`: bytes of the largest message."""
+    """The gRPC endpoint of one data plane. `limit`: bytes of the largest message; `calls`: the most at one time.
 
-    def __init__(self, plane: DataPlane, address: Address, limit: int) -> None:
+    gRPC hands messages over as they came, and they are decompressed here, with a bound on what they may become.
+    """
+
+    def __init__(self, plane: DataPlane, address: Address, limit: int, calls: int) -> None:
         self._plane = plane
         self.address = address
         options = [
             ("grpc.max_receive_message_length", limit),
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),
+            ("grpc.per_message_decompression", 0),
+            ("grpc.max_concurrent_streams", STREAMS),
         ]
-        self._server = grpc.aio.server(options=options)
+        if not address.path:
+            options.append(("grpc.max_connection_idle_ms", IDLE_MS))
+        self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=calls)
         self._server.add_generic_rpc_handlers((self._inference(), _Health(plane)))
         self._add_reflection()
 
@@ -57,20 +84,19 @@ class GrpcServer:
 
     def _inference(self) -> grpc.GenericRpcHandler:
         handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {}
-        methods = {**_METHODS, "ModelInfer": _infer}
-        for name, method in methods.items():
+        for name, method in _METHODS.items():
             request = wire.message(wire.METHODS[name].input_type.name)
-            handlers[name] = grpc.unary_unary_rpc_method_handler(self._unary(method, request))
+            handlers[name] = grpc.unary_unary_rpc_method_handler(self._unary(_small(method, request)))
+        handlers["ModelInfer"] = grpc.unary_unary_rpc_method_handler(self._unary(_infer))
         handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(self._stream)
         return grpc.method_handlers_generic_handler(wire.SERVICE, handlers)
 
-    def _unary(self, method: Any, request_type: Any) -> Any:
+    def _unary(self, method: Callable[[DataPlane, bytes, Any], Awaitable[bytes]]) -> Any:
         async def call(data: bytes, context: Any) -> bytes:
             try:
-                answer = await method(self._plane, _parse(request_type, data), context)
-                return answer.SerializeToString()
+                return await method(self._plane, data, context)
             except ArgosyError as error:
-                await context.abort(_CODES[error.grpc], error.message)
+                await context.abort(_CODES[error.grpc], error.message[:MOST_DETAILS])
             except (asyncio.CancelledError, grpc.aio.AbortError):
                 raise
             except Exception:
@@ -83,10 +109,9 @@ class GrpcServer:
     async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
         async for data in requests:
             try:
-                answer = await _infer(self._plane, _parse(wire.InferRequest, data), context)
-                yield wire.StreamResponse(infer_response=answer).SerializeToString()
+                yield await _infer(self._plane, data, context, _in_stream)
             except ArgosyError as error:
-                yield wire.StreamResponse(error_message=error.message).SerializeToString()
+                yield wire.StreamResponse(error_message=error.message[:MOST_DETAILS]).SerializeToString()
 
     def _add_reflection(self) -> None:
         from grpc_health.v1 import health_pb2
@@ -100,25 +125,69 @@ class GrpcServer:
         reflection.enable_server_reflection(names, self._server, pool=wire.POOL)
 
 
-def _parse(kind: Any, data: bytes) -> Any:
-    try:
-        return kind.FromString(data)
-    except Exception:
-        raise InvalidArgument(f"the message is no {kind.DESCRIPTOR.name}") from None
+def _small(method: Handler, request_type: Any) -> Callable[[DataPlane, bytes, Any], Awaitable[bytes]]:
+    """A method whose messages are small."""
+
+    async def call(plane: DataPlane, data: bytes, context: Any) -> bytes:
+        answer = await method(plane, wire.parse(request_type, _plain(data)), context)
+        return answer.SerializeToString()
+
+    return call
 
 
-async def _infer(plane: DataPlane, message: Any, context: Any) -> Any:
-    name, version, timeout = message.model_name, message.model_version, context.time_remaining()
-    try:
-        request, use_raw = wire.decode_request(message)
-    except ArgosyError as error:
-        inside.refused(plane, name, version, error, context)
-        raise
+def _plain(data: bytes) -> bytes:
+    """A small message, decompressed. Raises InvalidArgument, PayloadTooLarge."""
+    if (encoding := compression.of_message(data)) is not None:
+        with contextlib.suppress(InvalidArgument):
+            data = compression.decompress(data, encoding, LARGE)
+    if len(data) > LARGE:
+        raise InvalidArgument(f"the message has {len(data)} bytes; at most {LARGE} are taken here")
+    return data
+
+
+async def _infer(plane: DataPlane, data: bytes, context: Any, write: Write = _alone) -> bytes:
+    encoding = compression.of_message(data)
+    if encoding is None and len(data) <= LARGE:
+        name, version, request, use_raw = _read(plane, data)
+    else:
+        work = partial(_read_large, plane, data, encoding)
+        name, version, request, use_raw = await plane.beside.begin(len(data), work)
+    if isinstance(request, ArgosyError):
+        inside.refused(plane, name, version, request, context)
+        raise request
+    timeout = context.time_remaining()
     if plane.answers is None:
         response = await plane.infer(name, version, request, timeout)
     else:
         response = await inside.infer(plane, plane.answers, name, version, request, timeout, context)
-    return wire.encode_response(response, use_raw)
+    if sum(tensor.array.size for tensor in response.tensors) > jsondata.WINDOW:
+        return await plane.beside.finish(partial(write, response, use_raw))
+    return write(response, use_raw)
+
+
+def _read(plane: DataPlane, data: bytes, wired: int = 0) -> Read:
+    """Name and version of the model asked for, and the request, or why it is none. Raises ArgosyError where even these
+    cannot be read."""
+    message = wire.parse(wire.InferRequest, data, wired)
+    name, version = message.model_name, message.model_version
+    try:
+        bounds = None
+        if wired or len(data) > LARGE:
+            bounds = msgspec.structs.replace(plane.model(name, version).bounds, wire=wired)
+        return name, version, *wire.decode_request(message, bounds)
+    except ArgosyError as error:
+        return name, version, error, False
+
+
+def _read_large(plane: DataPlane, data: bytes, encoding: str | None) -> Read:
+    """`_read`, of a message that may be compressed; `deflate` may be taken for what it is not."""
+    if encoding is None:
+        return _read(plane, data)
+    try:
+        plain = compression.decompress(data, encoding, plane.limit)
+    except InvalidArgument:
+        return _read(plane, data)
+    return _read(plane, plain, len(data))
 
 
 async def _server_live(plane: DataPlane, message: Any, context: Any) -> Any:
@@ -166,7 +235,7 @@ async def _unload(plane: DataPlane, message: Any, context: Any) -> Any:
     return wire.message("RepositoryModelUnloadResponse")()
 
 
-_METHODS = {
+_METHODS: dict[str, Handler] = {
     "ServerLive": _server_live,
     "ServerReady": _server_ready,
     "ModelReady": _model_ready,
@@ -191,16 +260,15 @@ class _Health(grpc.GenericRpcHandler):
 
     def service(self, handler_call_details: Any) -> Any:
         """The handler of Check and Watch; None for other methods."""
-        method = handler_call_details.method
+        method, write = handler_call_details.method, self._pb2.HealthCheckResponse.SerializeToString
         if method == "/grpc.health.v1.Health/Check":
-            return grpc.unary_unary_rpc_method_handler(
-                self._check, self._pb2.HealthCheckRequest.FromString, self._pb2.HealthCheckResponse.SerializeToString
-            )
+            return grpc.unary_unary_rpc_method_handler(self._check, self._read, write)
         if method == "/grpc.health.v1.Health/Watch":
-            return grpc.unary_stream_rpc_method_handler(
-                self._watch, self._pb2.HealthCheckRequest.FromString, self._pb2.HealthCheckResponse.SerializeToString
-            )
+            return grpc.unary_stream_rpc_method_handler(self._watch, self._read, write)
         return None
+
+    def _read(self, data: bytes) -> Any:
+        return self._pb2.HealthCheckRequest.FromString(_plain(data))
 
     async def _check(self, request: Any, context: Any) -> Any:
         try:

@@ -7,18 +7,20 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
-from argosy.protocol import compression, rest
+from argosy.protocol import compression, jsondata, rest
+from argosy.protocol.bounds import LARGE
 from argosy.protocol.rest import HEADER_LENGTH, OCTETS, Request, Response
 from argosy.serving import inside, metrics, openapi
 from argosy.serving.connection import Exchange
 from argosy.serving.dataplane import DataPlane
-from argosy.serving.model import REQUEST_ID, ServedModel
+from argosy.serving.model import ServedModel, request_id
 from argosy.serving.paths import Route, parse
 from argosy.serving.port import check_host
+from argosy.serving.replies import Headers
 from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, MethodNotAllowed, NotFound, PermissionDenied
 
 log = logging.getLogger("argosy.serving")
@@ -87,27 +89,88 @@ class HttpApp:
 
     def _infer(self, route: Route, exchange: Exchange) -> None:
         model = self._plane.model(route.model, route.version)
-        headers = exchange.headers
+        if len(exchange.body) > LARGE or _ENCODING in exchange.headers:
+            self._infer_large(model, exchange)
+            return
         try:
-            request = self._decoded(exchange, model)
-            timeout = _timeout(headers[TIMEOUT_HEADER]) if TIMEOUT_HEADER in headers else None
+            request, timeout = self._decoded(exchange, model, False)
         except Exception as error:
-            model.refused(headers.get(REQUEST_ID, b"").decode("latin-1"), error, headers)
+            model.refused(request_id(exchange.headers), error, exchange.headers)
             raise
-        done = partial(_answer, exchange, request)
+        self._start(model, exchange, request, timeout)
+
+    def _infer_large(self, model: ServedModel, exchange: Exchange) -> None:
+        """Decode beside the loop, then go on as ever."""
+        future = self._plane.beside.begin(len(exchange.body), partial(self._decoded, exchange, model, True))
+        exchange.cancelled = future.cancel
+        model.inflight += 1
+        future.add_done_callback(partial(self._decoded_large, model, exchange))
+
+    def _decoded_large(
+        self, model: ServedModel, exchange: Exchange, future: "asyncio.Future[tuple[Request, float | None]]"
+    ) -> None:
+        try:
+            if future.cancelled() or exchange.answered:
+                return
+            if (error := future.exception()) is not None:
+                model.refused(request_id(exchange.headers), cast("Exception", error), exchange.headers)
+                raise error
+            self._start(model, exchange, *future.result())
+        except Exception as error:
+            _refuse(exchange, error)
+        finally:
+            model.leave()
+
+    def _start(self, model: ServedModel, exchange: Exchange, request: Request, timeout: float | None) -> None:
+        headers = exchange.headers
+        done = partial(self._answer, exchange, request)
         if self._plane.answers is not None and inside.RECORD in headers:
-            done = self._plane.answers.keeping(headers.get(REQUEST_ID, b"").decode("latin-1"), done)
+            done = self._plane.answers.keeping(request_id(headers), done)
         call = model.start(request, timeout, done, headers=headers)
         exchange.cancelled = call.cancel
 
-    def _decoded(self, exchange: Exchange, model: ServedModel) -> Request:
+    def _decoded(self, exchange: Exchange, model: ServedModel, large: bool) -> tuple[Request, float | None]:
         headers, body = exchange.headers, exchange.body
-        if _ENCODING in headers:
+        bounds = model.bounds if large else None
+        if bounds is not None and _ENCODING in headers:
+            bounds = msgspec.structs.replace(bounds, wire=len(body))
             body = compression.decompress(body, headers[_ENCODING].decode("latin-1"), self._limit)
         length = None
         if _LENGTH in headers:
             length = rest.parse_header_length(headers[_LENGTH].decode("latin-1"), len(body))
-        return rest.decode_request(body, length, model.signature)
+        request = rest.decode_request(body, length, model.signature, bounds)
+        return request, _timeout(headers[TIMEOUT_HEADER]) if TIMEOUT_HEADER in headers else None
+
+    def _answer(self, exchange: Exchange, request: Request, result: Response | Exception) -> None:
+        if isinstance(result, Exception):
+            _refuse(exchange, result)
+            return
+        size = 0
+        for tensor in result.tensors:
+            size += tensor.array.size
+        try:
+            if size > jsondata.WINDOW:
+                self._answer_beside(exchange, partial(_encoded, exchange, request, result))
+                return
+            binary = _binary(request, result) if request.outputs or request.parameters else None
+            data, length = rest.encode_response(result, binary)
+            if length is None and (len(data) < compression.SMALLEST or _ACCEPTED not in exchange.headers):
+                exchange.answer(200, data)
+            elif len(data) > LARGE:
+                self._answer_beside(exchange, partial(_packed, exchange, data, length))
+            else:
+                exchange.answer(200, *_packed(exchange, data, length))
+        except Exception as error:
+            _refuse(exchange, error)
+
+    def _answer_beside(self, exchange: Exchange, work: Callable[[], tuple[bytes, Headers]]) -> None:
+        def answer(future: "asyncio.Future[tuple[bytes, Headers]]") -> None:
+            try:
+                exchange.answer(200, *future.result())
+            except Exception as error:
+                _refuse(exchange, error)
+
+        self._plane.beside.finish(work).add_done_callback(answer)
 
     async def _repository(self, route: Route, exchange: Exchange) -> None:
         try:
@@ -136,36 +199,25 @@ def _health(good: bool, answer: Any) -> Answer:
     return (200 if good else 503), answer
 
 
-def _answer(exchange: Exchange, request: Request, result: Response | Exception) -> None:
-    if isinstance(result, Exception):
-        _refuse(exchange, result)
-        return
-    try:
-        binary = _binary(request, result) if request.outputs or request.parameters else None
-        data, length = rest.encode_response(result, binary)
-    except Exception as error:
-        _refuse(exchange, error)
-        return
-    if length is None and (len(data) < compression.SMALLEST or _ACCEPTED not in exchange.headers):
-        exchange.answer(200, data)
-    else:
-        _answer_large(exchange, data, length)
-
-
 def _binary(request: Request, response: Response) -> list[bool]:
     default = request.parameters.get("binary_data_output", False) is True
     asked = {output.name: output.parameters.get("binary_data", default) is True for output in request.outputs}
     return [asked.get(tensor.name, default) for tensor in response.tensors]
 
 
-def _answer_large(exchange: Exchange, data: bytes, length: int | None) -> None:
+def _encoded(exchange: Exchange, request: Request, response: Response) -> tuple[bytes, Headers]:
+    return _packed(exchange, *rest.encode_response(response, _binary(request, response)))
+
+
+def _packed(exchange: Exchange, data: bytes, length: int | None) -> tuple[bytes, Headers]:
+    """An answer in the encoding that its caller takes, and the headers that say so."""
     headers = [] if length is None else [("content-type", OCTETS), (HEADER_LENGTH, str(length))]
     accepted = exchange.headers.get(_ACCEPTED, b"").decode("latin-1")
     encoding = compression.choose(accepted) if len(data) >= compression.SMALLEST else None
     if encoding is not None:
         data = compression.compress(data, encoding)
         headers.append(("content-encoding", encoding))
-    exchange.answer(200, data, headers)
+    return data, headers
 
 
 def _json_object(body: bytes) -> dict[str, Any]:

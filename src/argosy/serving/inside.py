@@ -16,7 +16,7 @@ from argosy.serving.answers import Answers
 from argosy.serving.connection import Exchange
 from argosy.serving.counts import Counts
 from argosy.serving.dataplane import DataPlane
-from argosy.serving.model import REQUEST_ID
+from argosy.serving.model import request_id
 from argosy.spec.errors import ArgosyError, NotFound
 
 PREFIX = "/argosy/"
@@ -51,7 +51,7 @@ async def infer(
     headers = _headers(context)
     if RECORD not in headers:
         return await plane.infer(name, version, request, timeout, headers)
-    id, start = headers.get(REQUEST_ID, b"").decode("latin-1"), time.perf_counter_ns()
+    id, start = request_id(headers), time.perf_counter_ns()
     try:
         response = await plane.infer(name, version, request, timeout, headers)
     except Exception as error:
@@ -65,7 +65,7 @@ def refused(plane: DataPlane, name: str, version: str, error: ArgosyError, conte
     """Note a gRPC call that could not be read, where its model is known."""
     with contextlib.suppress(ArgosyError):
         headers = _headers(context)
-        plane.model(name, version).refused(headers.get(REQUEST_ID, b"").decode("latin-1"), error, headers)
+        plane.model(name, version).refused(request_id(headers), error, headers)
 
 
 def _headers(context: Any) -> dict[bytes, bytes]:

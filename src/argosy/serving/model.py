@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from argosy.engines.base import Engine
+from argosy.protocol.bounds import KEPT_ID, Bounds
 from argosy.protocol.rest import Output, Request, Response
 from argosy.serving.batcher import Batcher
 from argosy.serving.classification import classify
@@ -30,6 +31,13 @@ State = Literal["LOADING", "READY", "UNLOADING", "UNAVAILABLE"]
 _clock = time.perf_counter_ns
 NO_HEADERS: Mapping[bytes, bytes] = {}
 REQUEST_ID = b"x-request-id"
+
+
+def request_id(headers: Mapping[bytes, bytes]) -> str:
+    """By what the gateway knows a request, as much as is kept of it."""
+    return headers.get(REQUEST_ID, b"")[:KEPT_ID].decode("latin-1")
+
+
 FAULTS = frozenset(code for code, error in table().items() if error.http >= 500)
 """Errors that count against a model, and not against who asked."""
 _UNSUPPORTED = ("sequence_id", "sequence_start", "sequence_end", "priority")
@@ -62,6 +70,7 @@ class ServedModel:
         self.recording: Recording | None = None
         self.tracer: Tracer | None = None
         self.batcher = Batcher(engine, runtime, self.stats, inline=inline, call_ns=call_ns)
+        self.bounds = Bounds(self.signature, runtime.max_batch_size * runtime.max_queue_size)
         self._outputs = tuple((spec.name, spec.datatype) for spec in self.signature.outputs)
         self._inputs = tuple((spec.name, spec.datatype, spec.shape) for spec in self.signature.inputs)
 
@@ -244,7 +253,7 @@ class Call:
     @property
     def identity(self) -> str:
         """The id that its caller gave it, else the gateway's."""
-        return self.id or self.headers.get(REQUEST_ID, b"").decode("latin-1")
+        return (self.id or "")[:KEPT_ID] or request_id(self.headers)
 
     def then(self, done: Callable[[Response | Exception], object]) -> None:
         """Hand the answer, which has not come yet, to another."""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from argosy.protocol.bounds import KEPT_ID
 from argosy.serving.frames import Hello, Orders
 from argosy.serving.job import Feeds
 from argosy.serving.model import REQUEST_ID, Call
@@ -181,7 +182,7 @@ class Recording:
             calls = [call for call, good in zip(calls, wanted.tolist(), strict=True) if good]
             table, weights = table[wanted], weights[wanted]
         if calls:
-            ids = [call.id or call.headers.get(REQUEST_ID, b"") for call in calls]
+            ids = [(call.id or call.headers.get(REQUEST_ID, b""))[:KEPT_ID] for call in calls]
             if not weights.all():
                 ids = [id if weight else "" for id, weight in zip(ids, weights.tolist(), strict=True)]
             self._sender.add(Requests(table, ids, tensors))

@@ -11,6 +11,8 @@ from argosy.spec.errors import ArgosyError
 Headers = Sequence[tuple[str, str]]
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+MOST_MESSAGE = 4096
+"""Characters of an error that are told: what it repeats of the request may be long."""
 _JSON = b"content-type: application/json\r\n"
 _STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
@@ -51,4 +53,4 @@ def error_reply(error: ArgosyError) -> tuple[int, bytes, Headers]:
     headers: Headers = ()
     if error.retry_after is not None:
         headers = (("retry-after", str(max(1, round(error.retry_after)))),)
-    return error.http, msgspec.json.encode({"error": error.message}), headers
+    return error.http, msgspec.json.encode({"error": error.message[:MOST_MESSAGE]}), headers

@@ -46,11 +46,11 @@ class Repository:
             problem = self._problems.get(name)
             if problem is not None and problem[0] == "LOADING":
                 raise Unavailable(f"model '{name}' is loading", retry_after=1)
-            raise NotFound(f"unknown model '{name}'; this server has {', '.join(sorted(self._models)) or 'none'}")
+            raise NotFound(f"unknown model '{name[:80]}'; this server has {', '.join(sorted(self._models)) or 'none'}")
         if not version:
             return versions[max(versions, key=_order)]
         if version not in versions:
-            raise NotFound(f"model '{name}' has no version '{version}'; it has {', '.join(versions)}")
+            raise NotFound(f"model '{name}' has no version '{version[:80]}'; it has {', '.join(versions)}")
         return versions[version]
 
     def versions(self, name: str) -> list[str]:
@@ -95,7 +95,7 @@ class Repository:
         if self._loader is None:
             raise Unsupported("this server serves fixed models: load and unload are not permitted here")
         if name not in self._models:
-            raise NotFound(f"unknown model '{name}'")
+            raise NotFound(f"unknown model '{name[:80]}'")
         await _close(self._models.pop(name))
 
     async def drain(self, timeout: float) -> None:

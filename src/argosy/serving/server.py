@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("argosy.serving")
 
+OTHER_CALLS = 1024
+"""gRPC calls at one time beside those that the queue may hold."""
+
 Started = Callable[[Address, Address | None], None]
 Load = Callable[[ModelConfig, Runtime], Awaitable[ServedModel]]
 
@@ -42,8 +45,9 @@ class Replica:
         self._config = config
         self._load = load
         self.repository = Repository(loader)
-        self.plane = DataPlane(self.repository, Answers() if config.http.path else None, _tracer(config))
-        app = HttpApp(self.plane, config.runtime.max_body_bytes)
+        limit = config.runtime.max_body_bytes
+        self.plane = DataPlane(self.repository, limit, Answers() if config.http.path else None, _tracer(config))
+        app = HttpApp(self.plane, limit)
         handle = app.handle_local if loopback(config.http.host) and not config.http.path else app.handle
         self._http = Listener(handle, config.http, config.runtime)
         self._grpc: GrpcServer | None = None
@@ -70,6 +74,7 @@ class Replica:
         if self._grpc is not None:
             await self._grpc.stop(1.0)
         await self._http.stop()
+        self.plane.beside.close()
         if self.plane.tracer is not None:
             await asyncio.to_thread(self.plane.tracer.close)
 
@@ -83,7 +88,9 @@ class Replica:
         from argosy.serving.grpc import GrpcServer
 
         assert self._config.grpc is not None
-        self._grpc = GrpcServer(self.plane, self._config.grpc, self._config.runtime.max_body_bytes)
+        runtime = self._config.runtime
+        calls = runtime.max_queue_size + OTHER_CALLS
+        self._grpc = GrpcServer(self.plane, self._config.grpc, runtime.max_body_bytes, calls)
         return await self._grpc.start()
 
 

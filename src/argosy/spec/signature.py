@@ -75,9 +75,14 @@ def check_inputs(signature: Signature, tensors: list[Tensor]) -> None:
 
 def check_tensor(spec: TensorSpec, tensor: Tensor) -> None:
     """Raise InvalidArgument unless this tensor has the datatype and shape that the signature declares."""
-    if tensor.datatype != spec.datatype:
-        raise InvalidArgument(f"input '{spec.name}' has datatype {tensor.datatype}; the model takes {spec.datatype}")
-    if not spec.accepts(tensor.shape):
+    check_form(spec, tensor.datatype, tensor.shape)
+
+
+def check_form(spec: TensorSpec, datatype: str, shape: tuple[int, ...]) -> None:
+    """Raise InvalidArgument unless datatype and shape are those that the signature declares."""
+    if datatype != spec.datatype:
+        raise InvalidArgument(f"input '{spec.name}' has datatype {datatype}; the model takes {spec.datatype}")
+    if not spec.accepts(shape):
         raise InvalidArgument(
-            f"input '{spec.name}' has shape {list(tensor.shape)}; the model takes {list(spec.shape)} (-1 is free)"
+            f"input '{spec.name}' has shape {list(shape)}; the model takes {list(spec.shape)} (-1 is free)"
         )
