@@ -5,8 +5,8 @@ import zlib
 from argosy.spec.errors import InvalidArgument, PayloadTooLarge, UnsupportedEncoding
 
 _WBITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
-FREE, RATIO = 4 * 1024 * 1024, 10
-"""A body may become 4 MiB, or ten times what it was: JSON and tensors of honest callers shrink to a half or a fifth."""
+FREE, RATIO = 4 * 1024 * 1024, 8
+"""A body may become 4 MiB, or eight times what it was: those of honest callers shrink to a half or a fifth."""
 SMALLEST = 1024
 """Answers below this many bytes are not worth compressing."""
 
@@ -45,7 +45,7 @@ def choose(accepted: str | None) -> str | None:
     return None
 
 
-def compress(body: bytes, encoding: str) -> bytes:
+def compress(body: bytes | bytearray, encoding: str) -> bytes:
     """The body as gzip or deflate, at the fastest level: the link is rarely slower than that."""
     engine = zlib.compressobj(1, zlib.DEFLATED, _WBITS[encoding])
     return engine.compress(body) + engine.flush()

@@ -66,22 +66,24 @@ def window(name: str, datatype: str, text: bytes) -> Array:
         raise InvalidArgument(f"tensor '{name}' {datatype}: data must hold {what(datatype)}: {error}") from None
 
 
-def encode(tensor: Tensor) -> list[Any] | msgspec.Raw:
+def encode(tensor: Tensor) -> list[Any]:
     """Tensor → flat list for a JSON encoder. Raises InvalidArgument where JSON has no form for the data."""
-    if tensor.datatype in _BINARY_ONLY:
-        raise InvalidArgument(f"output '{tensor.name}': {tensor.datatype} has no JSON form; ask for binary_data")
+    return _listed(tensor, tensor.array.ravel())
+
+
+def write(tensor: Tensor, text: bytearray) -> None:
+    """Append the flat JSON list of a tensor of many elements to a text, by windows. Raises as `encode` does."""
     flat = tensor.array.ravel()
-    if flat.size <= WINDOW:
-        return _listed(tensor, flat)
-    text = bytearray(b"[")
+    text += b"["
     for start in range(0, flat.size, WINDOW):
         text += memoryview(_encode(_listed(tensor, flat[start : start + WINDOW])))[1:-1]
         text += b","
-    text[-1:] = b"]"
-    return msgspec.Raw(text)
+    text[-1 if flat.size else len(text) :] = b"]"
 
 
 def _listed(tensor: Tensor, flat: Array) -> list[Any]:
+    if tensor.datatype in _BINARY_ONLY:
+        raise InvalidArgument(f"output '{tensor.name}': {tensor.datatype} has no JSON form; ask for binary_data")
     values = flat.tolist()
     if tensor.datatype != "BYTES":
         return values

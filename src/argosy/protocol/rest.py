@@ -127,8 +127,10 @@ def _decode_large(text: bytes | memoryview, bounds: Bounds | None) -> _Request:
     return _Request(inputs, wire.id, parameters, outputs, wire.model_name, wire.model_version)
 
 
-def encode_response(response: Response, binary: Sequence[bool] | None = None) -> tuple[bytes, int | None]:
+def encode_response(response: Response, binary: Sequence[bool] | None = None) -> tuple[bytes | bytearray, int | None]:
     """Response → body, and the length of its JSON part if any output is binary. `binary` says which are."""
+    if any(tensor.array.size > jsondata.WINDOW for tensor in response.tensors):
+        return _large_response(response, binary or [False] * len(response.tensors))
     if binary is None or True not in binary:
         outputs = [
             {"name": t.name, "datatype": t.datatype, "shape": t.array.shape, "data": jsondata.encode(t)}
@@ -136,6 +138,29 @@ def encode_response(response: Response, binary: Sequence[bool] | None = None) ->
         ]
         return _encode(_head(response, "outputs", outputs)), None
     return _mixed(_head(response, "outputs", []), "outputs", response.tensors, binary)
+
+
+def _large_response(response: Response, binary: Sequence[bool]) -> tuple[bytearray, int | None]:
+    """`encode_response` into one buffer: of a large answer there is no second copy."""
+    text = bytearray(_encode(_head(response, "outputs", [])))
+    del text[-2:]
+    bodies: list[bytes] = []
+    for number, (tensor, as_binary) in enumerate(zip(response.tensors, binary, strict=True)):
+        entry: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.array.shape}
+        if as_binary:
+            bodies.append(raw.encode(tensor))
+            entry["parameters"] = {"binary_data_size": len(bodies[-1])}
+        text += b"," if number else b""
+        text += _encode(entry)
+        if not as_binary:
+            text[-1:] = b',"data":'
+            jsondata.write(tensor, text)
+            text += b"}"
+    text += b"]}"
+    size = len(text)
+    for body in bodies:
+        text += body
+    return text, size if bodies else None
 
 
 def encode_request(request: Request, binary: bool = True) -> tuple[bytes, int | None]:

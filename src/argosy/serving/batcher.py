@@ -19,7 +19,7 @@ from argosy.serving.job import Done, Feeds, Job, Origin, Pieces, Result, key_of,
 from argosy.serving.stats import BatchTimes, Stats
 from argosy.serving.tap import Tap
 from argosy.spec.endpoint import Runtime
-from argosy.spec.errors import ArgosyError, DeadlineExceeded, Internal, Unavailable
+from argosy.spec.errors import ArgosyError, DeadlineExceeded, Internal, PayloadTooLarge, Unavailable
 from argosy.spec.tensor import Array
 
 INLINE_NS = 300_000
@@ -131,6 +131,8 @@ class Batcher:
     def _submit_pieces(
         self, feeds: Feeds, rows: int, now: int, deadline: int, done: Done, origin: Origin | None
     ) -> Pieces:
+        if rows > (most := self._limit * self._runtime.max_queue_size):
+            raise PayloadTooLarge(f"the request has {rows} rows; at most {most} are taken at once")
         if not self._room(-(-rows // self._limit)):
             raise self._refusal()
         parts = slices(feeds, rows, self._limit)

@@ -1,43 +1,75 @@
-"""Work on large bodies, in threads beside the event loop, so that nobody else waits for it."""
+"""Large bodies: worked on in threads beside the event loop, so that nobody else waits, and bounded together."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from argosy.serving.sender import weigh
 from argosy.spec.errors import Unavailable
+from argosy.spec.tensor import Tensor
 
 THREADS = 2
 MOST = 4
-"""Bodies of the largest size that may wait or be worked on; past them, 503."""
+"""Times the largest body: what large requests may hold together, as they came and as arrays."""
+OBJECT = 56
+"""Bytes of an element of a BYTES tensor beside its text."""
 
 R = TypeVar("R")
 
 
+class Hold:
+    """What one request holds of the bytes that all large requests share, until it is released."""
+
+    __slots__ = ("_beside", "size")
+
+    def __init__(self, beside: "Beside") -> None:
+        self._beside = beside
+        self.size = 0
+
+    def more(self, size: int) -> None:
+        """Hold so many bytes more. Raises Unavailable where there is no room; a request alone is always let in."""
+        held = self._beside.held
+        if held > self.size and held + size > self._beside.most:
+            raise Unavailable("too many large requests are under way; try again", retry_after=1)
+        self.size += size
+        self._beside.held += size
+
+    def release(self) -> None:
+        """Let go, once or more often."""
+        self._beside.held -= self.size
+        self.size = 0
+
+    def done(self, call: object) -> None:
+        """`release`, as gRPC calls it at the end of a call."""
+        self.release()
+
+
 class Beside:
-    """Threads for bodies of at most `limit` bytes. Its methods belong to the event loop."""
+    """Threads, and the bytes that requests of bodies of at most `limit` bytes share. Belongs to the event loop."""
 
     def __init__(self, limit: int) -> None:
-        self._most = MOST * limit
-        self._held = 0
+        self.most, self.held = MOST * limit, 0
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="beside")
 
-    def begin(self, size: int, work: Callable[[], R]) -> "asyncio.Future[R]":
-        """Begin `work` on a body that came in `size` bytes. Raises Unavailable where too much waits."""
-        if self._held + size > self._most:
-            raise Unavailable("too many large requests are being read; try again", retry_after=1)
-        self._held += size
-        future = self.finish(work)
-        future.add_done_callback(lambda _: self._free(size))
-        return future
+    def hold(self, size: int) -> Hold:
+        """Begin to hold the bytes of a body. Raises Unavailable."""
+        hold = Hold(self)
+        hold.more(size)
+        return hold
 
-    def finish(self, work: Callable[[], R]) -> "asyncio.Future[R]":
-        """Begin `work` on what was taken already: an answer."""
+    def run(self, work: Callable[[], R]) -> "asyncio.Future[R]":
+        """Do this in a thread."""
         return asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def close(self) -> None:
         """Begin nothing new."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _free(self, size: int) -> None:
-        self._held -= size
+
+def size_of(tensors: Sequence[Tensor]) -> int:
+    """Bytes that tensors take."""
+    found = 0
+    for tensor in tensors:
+        found += weigh(tensor.array) + (OBJECT * tensor.array.size if tensor.array.dtype == object else 0)
+    return found

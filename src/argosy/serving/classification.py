@@ -5,7 +5,6 @@ import numpy as np
 from argosy.spec.errors import InvalidArgument, PayloadTooLarge
 from argosy.spec.tensor import Tensor
 
-
 MOST_SCORES, MOST_CLASSES = 2**18, 2**16
 """Elements of an output that are sorted for one request, and classes told: it is done on the event loop."""
 

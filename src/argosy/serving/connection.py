@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast
 
 import httptools
 
+from argosy.serving.beside import Hold
 from argosy.serving.replies import CONTINUE, Headers, error_reply, reply
 from argosy.serving.seats import Standing
 from argosy.spec.errors import (
@@ -37,9 +38,11 @@ FRAMING = 8
 
 
 class Exchange:
-    """A request and the way to answer it, once. `cancelled` is called when its client goes away before that."""
+    """A request and the way to answer it, once. `cancelled` is called when its client goes away before that. `held`:
+    what it holds for as long as it is not answered.
+    """
 
-    __slots__ = ("_connection", "answered", "body", "cancelled", "headers", "keep_alive", "method", "path")
+    __slots__ = ("_connection", "answered", "body", "cancelled", "headers", "held", "keep_alive", "method", "path")
 
     def __init__(
         self, connection: "Connection", method: str, target: str, headers: dict[bytes, bytes], body: bytes
@@ -52,12 +55,15 @@ class Exchange:
         self.keep_alive = True
         self.answered = False
         self.cancelled: Callable[[], object] | None = None
+        self.held: Hold | None = None
 
-    def answer(self, status: int, body: bytes, headers: Headers = ()) -> None:
+    def answer(self, status: int, body: bytes | bytearray, headers: Headers = ()) -> None:
         """Send the answer; JSON unless a content-type is among the headers."""
         if not self.answered:
             self.answered = True
             self._connection.send(self, status, body, headers)
+            if self.held is not None:
+                self.held.release()
 
     def refuse(self, error: ArgosyError, headers: Headers = ()) -> None:
         """Send an error in the protocol's form."""
@@ -74,6 +80,22 @@ class Limits(Protocol):
     def body_timeout(self) -> float: ...
 
 
+class Crowd(Protocol):
+    """All connections of a listener."""
+
+    def came(self, connection: "Connection") -> bool:
+        """A connection is there; whether it may stay."""
+        ...
+
+    def lost(self, connection: "Connection") -> None:
+        """A connection is gone."""
+        ...
+
+    def unread(self) -> None:
+        """The client of a connection does not read its answer."""
+        ...
+
+
 class Connection(asyncio.Protocol):
     """The server's side of one connection. `handle` gets each exchange; it answers now or later.
 
@@ -85,11 +107,10 @@ class Connection(asyncio.Protocol):
         self,
         handle: Callable[[Exchange], None],
         limits: Limits,
-        came: "Callable[[Connection], bool]",
-        lost: "Callable[[Connection], None]",
+        crowd: "Crowd",
     ) -> None:
         self._handle = handle
-        self._came, self._lost = came, lost
+        self._crowd = crowd
         self._limit = limits.max_body_bytes
         self._timeout = limits.body_timeout
         self._loop = asyncio.get_running_loop()
@@ -106,6 +127,11 @@ class Connection(asyncio.Protocol):
         self._reset()
 
     @property
+    def unread(self) -> int:
+        """Bytes of an answer that wait for a client that does not read on."""
+        return self._transport.get_write_buffer_size() if self._blocked else 0
+
+    @property
     def standing(self) -> Standing:
         """What it is doing, for whoever must choose one to end."""
         if self._blocked:
@@ -120,13 +146,13 @@ class Connection(asyncio.Protocol):
         """Begin, where there is room."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(HIGH_WATER)
-        if not self._came(self):
+        if not self._crowd.came(self):
             self._closing = True
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone: whatever it still waited for is given up."""
-        self._lost(self)
+        self._crowd.lost(self)
         self._closing = True
         self._waiting.clear()
         self._rest = b""
@@ -144,6 +170,7 @@ class Connection(asyncio.Protocol):
         """asyncio: the client does not read what it was answered."""
         self._blocked = True
         self._hold()
+        self._crowd.unread()
 
     def resume_writing(self) -> None:
         """asyncio: the client has read."""
@@ -227,7 +254,7 @@ class Connection(asyncio.Protocol):
             self._hold()
             self._later()
 
-    def send(self, exchange: Exchange, status: int, body: bytes, headers: Headers) -> None:
+    def send(self, exchange: Exchange, status: int, body: bytes | bytearray, headers: Headers) -> None:
         """Write an answer, and take the next request that waits behind it."""
         if exchange is not self._current:
             return
@@ -363,3 +390,5 @@ class Connection(asyncio.Protocol):
         if exchange.cancelled is not None and not exchange.answered:
             exchange.answered = True
             exchange.cancelled()
+            if exchange.held is not None:
+                exchange.held.release()

@@ -18,6 +18,7 @@ from argosy.protocol import grpc as wire
 from argosy.protocol.bounds import LARGE
 from argosy.protocol.rest import Request, Response
 from argosy.serving import inside
+from argosy.serving.beside import Hold, size_of
 from argosy.serving.config import Address
 from argosy.serving.dataplane import DataPlane
 from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument
@@ -108,10 +109,15 @@ class GrpcServer:
 
     async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
         async for data in requests:
+            hold = None
             try:
-                yield await _infer(self._plane, data, context, _in_stream)
+                hold = _hold(self._plane, data)
+                yield await _answer(self._plane, data, context, hold, _in_stream)
             except ArgosyError as error:
                 yield wire.StreamResponse(error_message=error.message[:MOST_DETAILS]).SerializeToString()
+            finally:
+                if hold is not None:
+                    hold.release()
 
     def _add_reflection(self) -> None:
         from grpc_health.v1 import health_pb2
@@ -145,23 +151,36 @@ def _plain(data: bytes) -> bytes:
     return data
 
 
-async def _infer(plane: DataPlane, data: bytes, context: Any, write: Write = _alone) -> bytes:
-    encoding = compression.of_message(data)
-    if encoding is None and len(data) <= LARGE:
+async def _infer(plane: DataPlane, data: bytes, context: Any) -> bytes:
+    hold = _hold(plane, data)
+    if hold is not None:
+        context.add_done_callback(hold.done)
+    return await _answer(plane, data, context, hold, _alone)
+
+
+def _hold(plane: DataPlane, data: bytes) -> Hold | None:
+    """What a large or compressed message holds; None: it is small. Raises Unavailable."""
+    small = len(data) <= LARGE and compression.of_message(data) is None
+    return None if small else plane.beside.hold(len(data))
+
+
+async def _answer(plane: DataPlane, data: bytes, context: Any, hold: Hold | None, write: Write) -> bytes:
+    if hold is None:
         name, version, request, use_raw = _read(plane, data)
     else:
-        work = partial(_read_large, plane, data, encoding)
-        name, version, request, use_raw = await plane.beside.begin(len(data), work)
+        name, version, request, use_raw = await plane.beside.run(partial(_read_large, plane, data))
     if isinstance(request, ArgosyError):
         inside.refused(plane, name, version, request, context)
         raise request
+    if hold is not None:
+        hold.more(size_of(request.tensors))
     timeout = context.time_remaining()
     if plane.answers is None:
         response = await plane.infer(name, version, request, timeout)
     else:
         response = await inside.infer(plane, plane.answers, name, version, request, timeout, context)
     if sum(tensor.array.size for tensor in response.tensors) > jsondata.WINDOW:
-        return await plane.beside.finish(partial(write, response, use_raw))
+        return await plane.beside.run(partial(write, response, use_raw))
     return write(response, use_raw)
 
 
@@ -179,9 +198,9 @@ def _read(plane: DataPlane, data: bytes, wired: int = 0) -> Read:
         return name, version, error, False
 
 
-def _read_large(plane: DataPlane, data: bytes, encoding: str | None) -> Read:
+def _read_large(plane: DataPlane, data: bytes) -> Read:
     """`_read`, of a message that may be compressed; `deflate` may be taken for what it is not."""
-    if encoding is None:
+    if (encoding := compression.of_message(data)) is None:
         return _read(plane, data)
     try:
         plain = compression.decompress(data, encoding, plane.limit)

@@ -15,6 +15,7 @@ from argosy.protocol import compression, jsondata, rest
 from argosy.protocol.bounds import LARGE
 from argosy.protocol.rest import HEADER_LENGTH, OCTETS, Request, Response
 from argosy.serving import inside, metrics, openapi
+from argosy.serving.beside import size_of
 from argosy.serving.connection import Exchange
 from argosy.serving.dataplane import DataPlane
 from argosy.serving.model import ServedModel, request_id
@@ -101,7 +102,8 @@ class HttpApp:
 
     def _infer_large(self, model: ServedModel, exchange: Exchange) -> None:
         """Decode beside the loop, then go on as ever."""
-        future = self._plane.beside.begin(len(exchange.body), partial(self._decoded, exchange, model, True))
+        exchange.held = self._plane.beside.hold(len(exchange.body))
+        future = self._plane.beside.run(partial(self._decoded, exchange, model, True))
         exchange.cancelled = future.cancel
         model.inflight += 1
         future.add_done_callback(partial(self._decoded_large, model, exchange))
@@ -115,7 +117,10 @@ class HttpApp:
             if (error := future.exception()) is not None:
                 model.refused(request_id(exchange.headers), cast("Exception", error), exchange.headers)
                 raise error
-            self._start(model, exchange, *future.result())
+            request, timeout = future.result()
+            if exchange.held is not None:
+                exchange.held.more(size_of(request.tensors))
+            self._start(model, exchange, request, timeout)
         except Exception as error:
             _refuse(exchange, error)
         finally:
@@ -163,14 +168,14 @@ class HttpApp:
         except Exception as error:
             _refuse(exchange, error)
 
-    def _answer_beside(self, exchange: Exchange, work: Callable[[], tuple[bytes, Headers]]) -> None:
-        def answer(future: "asyncio.Future[tuple[bytes, Headers]]") -> None:
+    def _answer_beside(self, exchange: Exchange, work: Callable[[], tuple[bytes | bytearray, Headers]]) -> None:
+        def answer(future: "asyncio.Future[tuple[bytes | bytearray, Headers]]") -> None:
             try:
                 exchange.answer(200, *future.result())
             except Exception as error:
                 _refuse(exchange, error)
 
-        self._plane.beside.finish(work).add_done_callback(answer)
+        self._plane.beside.run(work).add_done_callback(answer)
 
     async def _repository(self, route: Route, exchange: Exchange) -> None:
         try:
@@ -205,11 +210,11 @@ def _binary(request: Request, response: Response) -> list[bool]:
     return [asked.get(tensor.name, default) for tensor in response.tensors]
 
 
-def _encoded(exchange: Exchange, request: Request, response: Response) -> tuple[bytes, Headers]:
+def _encoded(exchange: Exchange, request: Request, response: Response) -> tuple[bytes | bytearray, Headers]:
     return _packed(exchange, *rest.encode_response(response, _binary(request, response)))
 
 
-def _packed(exchange: Exchange, data: bytes, length: int | None) -> tuple[bytes, Headers]:
+def _packed(exchange: Exchange, data: bytes | bytearray, length: int | None) -> tuple[bytes | bytearray, Headers]:
     """An answer in the encoding that its caller takes, and the headers that say so."""
     headers = [] if length is None else [("content-type", OCTETS), (HEADER_LENGTH, str(length))]
     accepted = exchange.headers.get(_ACCEPTED, b"").decode("latin-1")

@@ -20,6 +20,8 @@ IDLE_SECONDS = 120.0
 """How long a TCP connection may stay open without a request. Unix sockets belong to the gateway, which closes them."""
 MOST, MOST_OF_GATEWAY = 512, 8192
 """Connections on a TCP port, and on a Unix socket, where the gateway has bounded them before."""
+MOST_UNREAD = 256 * 1024 * 1024
+"""Bytes of answers that their clients do not read, of all connections together."""
 OTHER_FILES = 128
 """Open files that are left to the rest of the process."""
 
@@ -64,9 +66,9 @@ class Listener:
             Path(self.address.path).unlink(missing_ok=True)
 
     def _connection(self) -> Connection:
-        return Connection(self._handle, self._limits, self._came, self._lost)
+        return Connection(self._handle, self._limits, self)
 
-    def _came(self, connection: Connection) -> bool:
+    def came(self, connection: Connection) -> bool:
         """Whether there is a place for it, which another may have to give up."""
         if len(self._connections) >= self._most:
             leaving = gives_way(self._connections)
@@ -77,7 +79,18 @@ class Listener:
         self._connections.add(connection)
         return True
 
-    def _lost(self, connection: Connection) -> None:
+    def unread(self) -> None:
+        """End whoever reads least, while answers that nobody reads are too many bytes."""
+        held = {connection: connection.unread for connection in self._connections}
+        total = sum(held.values())
+        for connection in sorted(held, key=lambda one: held[one], reverse=True):
+            if total <= MOST_UNREAD:
+                break
+            total -= held[connection]
+            connection.abort()
+
+    def lost(self, connection: Connection) -> None:
+        """One is gone."""
         self._connections.discard(connection)
         self._empty()
 

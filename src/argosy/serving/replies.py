@@ -31,7 +31,7 @@ def renew_date() -> None:
 renew_date()
 
 
-def reply(status: int, body: bytes, headers: Headers, keep_alive: bool, head_only: bool = False) -> bytes:
+def reply(status: int, body: bytes | bytearray, headers: Headers, keep_alive: bool, head_only: bool = False) -> bytes:
     """A whole answer. The content type is JSON unless the headers name another."""
     lines = b"".join([f"{name}: {value}\r\n".encode("latin-1") for name, value in headers]) if headers else b""
     return b"".join(
