@@ -32,7 +32,7 @@ class Grpc(NamedTuple):
 
 def post(model: str, body: bytes, head: str = "") -> bytes:
     """An inference request."""
-    start = f"POST /v2/models/{model}/infer HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n{head}\r\n"
+    start = f"POST /v2/models/{model}/infer HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n{head}\r\n"
     return start.encode() + body
 
 
@@ -88,14 +88,14 @@ def binary(model: str, datatype: str, shape: list[int], raw: bytes, more: str = 
 
 def get(path: str, times: int = 1) -> bytes:
     """Pipelined requests."""
-    return f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode() * times
+    return f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode() * times
 
 
 def _upgrade() -> bytes:
-    return b"GET /v2 HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+    return b"GET /v2 HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
 
 
-CHUNKED = b"POST /v2/models/rows/infer HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+CHUNKED = b"POST /v2/models/rows/infer HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
 REST = (
     Rest("gzip: 61 KB of zeros that become 61 MB", lambda: gz("floats", listed("FP32", b"0", 61_000_000))),
     Rest("gzip: numbers, 4 MB of 20 KB", lambda: gz("doubles", listed("FP64", b"0", 4_100_000))),

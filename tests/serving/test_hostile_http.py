@@ -11,7 +11,7 @@ from argosy.spec.endpoint import Runtime
 from tests.serving.engines import Identity
 from tests.serving.test_connection import BODY, PATH, Client, ok, refused, request, wait_for
 
-LIVE = b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n%s\r\n"
+LIVE = b"GET /v2/health/live HTTP/1.1\r\nhost: localhost\r\n%s\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -99,25 +99,25 @@ def test_upgrade_with_a_body_is_refused(client):
 @pytest.mark.parametrize(
     "hostile",
     [
-        b"CONNECT example.org:443 HTTP/1.1\r\nhost: x\r\n\r\nxyz",
+        b"CONNECT example.org:443 HTTP/1.1\r\nhost: localhost\r\n\r\nxyz",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9),
-        b"GET / HTTP/1.1\r\nhost: x\r\na: b\r\n folded\r\n\r\n",
-        b"GET / HTTP/1.1\nhost: x\n\n",
-        b"GET / HTTP/1.1\r\nhost: x\r\na: b\rc: d\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: localhost\r\na: b\r\n folded\r\n\r\n",
+        b"GET / HTTP/1.1\nhost: localhost\n\n",
+        b"GET / HTTP/1.1\r\nhost: localhost\r\na: b\rc: d\r\n\r\n",
         b"GET / HTTP/1.1\r\nhost: a\0b\r\n\r\n",
         b"GET / HTTP/1.1\r\nhost : x\r\n\r\n",
-        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",
-        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: +1\r\n\r\na",
-        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: " + b"9" * 6000 + b"\r\n\r\n",
-        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 18446744073709551615\r\n\r\n",
-        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 1\r\n\r\na",
-        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1, 1\r\n\r\na",
-        b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\ncontent-length: 1\r\n\r\n0\r\n\r\n",
-        b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip\r\n\r\nabc",
-        b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n",
-        b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n-1\r\n",
-        b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n" + b"f" * 20 + b"\r\n",
-        b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\na\n0\n\n",
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: +1\r\n\r\na",
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: " + b"9" * 6000 + b"\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 18446744073709551615\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\ncontent-length: 1\r\n\r\na",
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1, 1\r\n\r\na",
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\ncontent-length: 1\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: gzip\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n-1\r\n",
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n" + b"f" * 20 + b"\r\n",
+        b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n1\na\n0\n\n",
     ],
 )
 def test_what_is_no_request_is_refused_and_ended(client, hostile):
@@ -133,7 +133,7 @@ def test_headers_are_counted(client, names):
     assert ended(client)
 
 
-CHUNKED = b"POST %s HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n" % PATH
+CHUNKED = b"POST %s HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n" % PATH
 WHOLE = b"%x\r\n%s\r\n" % (len(BODY), BODY)
 
 
@@ -232,5 +232,5 @@ def test_long_paths_are_not_remembered(client):
 
     before = paths._parse.cache_info().currsize
     for n in range(20):
-        assert client.ask(b"GET /%s%d HTTP/1.1\r\nhost: x\r\n\r\n" % (b"a" * 30_000, n))[0] == 404
+        assert client.ask(b"GET /%s%d HTTP/1.1\r\nhost: localhost\r\n\r\n" % (b"a" * 30_000, n))[0] == 404
     assert paths._parse.cache_info().currsize == before
