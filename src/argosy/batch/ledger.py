@@ -161,5 +161,5 @@ def _entry(file: Place) -> Entry:
 def _decoded(data: bytes, kind: type[T], where: Place) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidArgument(f"{where} is broken: {error}") from None

@@ -92,7 +92,7 @@ class Process:
         """
         try:
             running = msgspec.json.decode(self.record.read_bytes(), type=Running)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return False
         if not _alive(running):
             return False

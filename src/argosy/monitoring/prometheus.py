@@ -91,7 +91,7 @@ def read(body: bytes, status: int = 200) -> float | None:
     """
     try:
         answer = msgspec.json.decode(body, type=_Answer)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise Unavailable(f"Prometheus answered with status {status} and not as its API does") from None
     if answer.status != "success" or answer.data is None:
         kind = InvalidArgument if status in (400, 422) else Unavailable

@@ -75,7 +75,7 @@ class Package:
             raise BadPackage(f"{path} is larger than {_MAX_PROFILE} bytes")
         try:
             return msgspec.json.decode(path.read_bytes(), type=Profile)
-        except (msgspec.DecodeError, OSError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
             raise BadPackage(f"{PROFILE} cannot be read: {error}") from None
 
 

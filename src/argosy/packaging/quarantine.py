@@ -91,7 +91,7 @@ class Quarantine:
         try:
             answer = self._ask(child, msgspec.json.encode(Job(function=function, arguments=arguments)) + b"\n")
             outcome = msgspec.json.decode(answer, type=Outcome)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             self._end()
             raise BadPackage(f"{self.what} made the child process answer nonsense") from None
         except BaseException:

@@ -129,5 +129,5 @@ def decode(data: bytes) -> Profile:
         raise InvalidArgument(f"{len(data)} bytes are no profile, or it was cut short or altered")
     try:
         return msgspec.msgpack.decode(body, type=Profile)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidArgument(f"this profile cannot be read: {error}") from error

@@ -102,7 +102,7 @@ def _nested(name: str, datatype: str, data: msgspec.Raw, dtype: np.dtype[Any]) -
         raise InvalidArgument(f"tensor '{name}': data is nested more than 32 deep")
     try:
         values = _decoder(dtype.kind, depth)(data)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeDecodeError) as error:
         wanted = _WHAT[dtype.kind]
         raise InvalidArgument(f"tensor '{name}' {datatype}: data must hold {wanted} in even nesting: {error}") from None
     if dtype.kind == "O":

@@ -14,19 +14,21 @@ from argosy.spec.errors import InvalidArgument
 from argosy.spec.tensor import DATATYPES, NUMPY, Array, Tensor
 
 MAX_RANK = 32
-MAX_AXIS = 2**31
+MAX_AXES = 2**56
+"""Product of the axes beside an empty one: NumPy bounds it, times the item size, by 2**63."""
 _LENGTH = struct.Struct("<I")
 
 
 def elements(name: str, shape: Sequence[int]) -> int:
-    """The number of elements of a shape. Raises InvalidArgument for negative axes and more than 32 of them."""
+    """The number of elements of a shape. Raises InvalidArgument for a negative axis, more than 32 axes, and axes beside
+    an empty one that no array can have."""
     if len(shape) > MAX_RANK:
         raise InvalidArgument(f"tensor '{name}' has {len(shape)} axes; at most {MAX_RANK} are allowed")
     if min(shape, default=0) < 0:
         raise InvalidArgument(f"tensor '{name}' has shape {list(shape)}; no axis may be negative")
     count = math.prod(shape)
-    if count == 0 and max(shape) > MAX_AXIS:
-        raise InvalidArgument(f"tensor '{name}' has an axis over {MAX_AXIS}")
+    if not count and math.prod(axis for axis in shape if axis) > MAX_AXES:
+        raise InvalidArgument(f"tensor '{name}' has shape {list(shape)}, which is too large for any array")
     return count
 
 

@@ -58,7 +58,7 @@ def parse(data: bytes, where: str = "tensor file") -> list[Tensor]:
             end = at + max(entry.parameters.binary_data_size, 0)
             tensors.append(raw.decode(entry.name, entry.datatype, entry.shape, view[at:end]))
             at = end
-    except (msgspec.DecodeError, InvalidArgument) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, InvalidArgument) as error:
         raise BadPackage(f"{where}: {error}") from None
     if at != len(data):
         raise BadPackage(f"{where}: {len(data) - at} bytes follow the last tensor")

@@ -77,7 +77,7 @@ def _references(blobs: Blobs, descriptor: Descriptor) -> list[Descriptor]:
     what = f"the manifest of {descriptor.digest}"
     try:
         found = msgspec.json.decode(blobs.read(descriptor, MAX_DOCUMENT, what), type=References)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadPackage(f"{what} cannot be read, so nothing is collected: {error}") from None
     return [*found.layers, *found.manifests, *([found.config] if found.config else [])]
 

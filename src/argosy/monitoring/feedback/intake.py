@@ -79,7 +79,7 @@ def _seal(shelf: Shelf) -> int:
     for line in lines:
         try:
             labels.append(msgspec.json.decode(line, type=Kept))
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             continue
     if labels:
         _write(shelf, labels)
