@@ -1,0 +1,229 @@
+"""What reads foreign bytes: each target takes bytes and either reads them or raises an ArgosyError.
+
+Any other exception, a crash, over 2 GiB of memory or 20 s is a finding. Seeds are what honest senders write.
+"""
+
+import struct
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from argosy.engines import lightgbm_file, mlflow_file, onnx_file, xgboost_file
+from argosy.packaging.detect import detect
+from argosy.packaging.package import open_package
+from argosy.protocol import compression, grpc, rest, tensorfile
+from argosy.serving import frames, paths
+from argosy.spec import strict
+from argosy.spec.endpoint import Endpoint
+from argosy.spec.errors import ArgosyError, InvalidArgument
+from argosy.spec.package import Conversion, ModelManifest, Scan, Source
+from argosy.spec.settings import Settings
+from argosy.spec.signature import Signature, TensorSpec
+from argosy.spec.tensor import Tensor
+
+LIMIT = 4 * 1024 * 1024
+ROWS = TensorSpec(name="x", datatype="FP32", shape=(-1, 4))
+SIGNATURE = Signature(inputs=(ROWS,), outputs=(TensorSpec(name="y", datatype="FP32", shape=(-1,)),))
+
+
+@dataclass(frozen=True)
+class Target:
+    """A reader under attack, and inputs that it takes."""
+
+    run: Callable[[bytes], object]
+    seeds: Callable[[], list[bytes]]
+
+
+@contextmanager
+def file(data: bytes, name: str = "model") -> Iterator[Path]:
+    """The bytes as a file in memory-backed storage where there is some."""
+    shared = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as folder:
+        path = Path(folder) / name
+        path.write_bytes(data)
+        yield path
+
+
+def _rest(data: bytes) -> object:
+    """The first two bytes say how long the JSON part is; 65535: no header names it."""
+    if len(data) < 2:
+        return None
+    length, body = int.from_bytes(data[:2], "little"), data[2:]
+    told = None if length == 65535 else rest.parse_header_length(str(length), len(body))
+    return rest.decode_request(body, told, SIGNATURE)
+
+
+def _rest_seeds() -> list[bytes]:
+    request = rest.Request([Tensor("x", "FP32", np.ones((2, 4), np.float32))], "1", {"k": 1})
+    texts = rest.Request([Tensor("s", "BYTES", np.array([b"a", b"bc"], object))])
+    found: list[bytes] = []
+    for each in (request, texts):
+        for binary in (False, True):
+            body, length = rest.encode_request(each, binary)
+            found.append((65535 if length is None else length).to_bytes(2, "little") + body)
+    return [*found, b"\0\0" + bytes(32)]
+
+
+def _response(data: bytes) -> object:
+    return rest.decode_response(data[2:], int.from_bytes(data[:2], "little")) if len(data) > 2 else None
+
+
+def _grpc(data: bytes) -> object:
+    from google.protobuf.message import DecodeError
+
+    try:
+        wire = grpc.InferRequest.FromString(data)
+    except DecodeError as error:
+        raise InvalidArgument(str(error)) from None
+    return grpc.decode_request(wire)
+
+
+def _grpc_seeds() -> list[bytes]:
+    request = rest.Request([Tensor("x", "FP32", np.ones((2, 4), np.float32))], "1", {"k": True})
+    return [grpc.encode_request("m", "1", request, use_raw=raw).SerializeToString() for raw in (False, True)]
+
+
+def _compressed(data: bytes) -> object:
+    return compression.decompress(data[1:], ("gzip", "deflate")[data[0] % 2] if data else "gzip", LIMIT)
+
+
+def _compressed_seeds() -> list[bytes]:
+    plain = b'{"inputs": []}' * 50
+    return [b"\0" + compression.compress(plain, "gzip"), b"\1" + zlib.compress(bytes(100_000))]
+
+
+def _frame(data: bytes) -> object:
+    if len(data) < frames.HEAD.size:
+        raise InvalidArgument("cut")
+    head, _ = frames.sizes(data[: frames.HEAD.size])
+    rest_ = data[frames.HEAD.size :]
+    return frames.read(rest_[:head], rest_[head:])
+
+
+def _frame_seeds() -> list[bytes]:
+    from argosy.store.payloads.record import REQUEST
+
+    requests = np.zeros(1, REQUEST)
+    requests["rows"] = 2
+    block = frames.packed(requests, ["id"], [("input", "x", "FP32", np.ones((2, 4), np.float32))])
+    return [b"".join(bytes(part) for part in block), frames.told(frames.Orders(sample=0.5))]
+
+
+def _walker(inspect: Callable[[Path], object], name: str) -> Callable[[bytes], object]:
+    def run(data: bytes) -> object:
+        with file(data, name) as path:
+            return inspect(path)
+
+    return run
+
+
+def _mlmodel(data: bytes) -> object:
+    with file(data, "MLmodel") as path:
+        return mlflow_file.read(path.parent)
+
+
+def _manifest(data: bytes) -> object:
+    with file(data, "model.yaml") as path:
+        path.with_name("w").touch()
+        return open_package(path.parent)
+
+
+def _manifest_seeds() -> list[bytes]:
+    manifest = ModelManifest(
+        name="a",
+        engine="onnx",
+        weights="w",
+        signature=SIGNATURE,
+        source=Source(name="a.onnx", digest="sha256:0", format="onnx"),
+        conversion=Conversion(source="onnx", converted=False, reason="onnx runs as it is"),
+        scan=Scan(verdict="data-only"),
+    )
+    return [strict.dump_yaml(manifest).encode()]
+
+
+def _onnx_seeds() -> list[bytes]:
+    from onnx import TensorProto, helper
+
+    node = helper.make_node("Relu", ["x"], ["y"])
+    sides = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 4]) for name in "xy"]
+    weight = helper.make_tensor("w", TensorProto.FLOAT, [4], [1.0, 2.0, 3.0, 4.0])
+    graph = helper.make_graph([node], "g", sides[:1], sides[1:], [weight])
+    return [helper.make_model(graph).SerializeToString()]
+
+
+def _boosters() -> tuple[list[bytes], list[bytes]]:
+    import lightgbm
+    import xgboost
+
+    x, y = np.arange(80.0).reshape(20, 4), np.arange(20.0) % 2
+    booster = xgboost.train({"max_depth": 2, "nthread": 1}, xgboost.DMatrix(x, y), 2)
+    light = lightgbm.train({"verbosity": -1, "min_data_in_leaf": 2, "num_threads": 1}, lightgbm.Dataset(x, y), 2)
+    return [bytes(booster.save_raw(form)) for form in ("ubj", "json")], [light.model_to_string().encode()]
+
+
+MLMODEL = b"""artifact_path: model
+flavors:
+  python_function: {loader_module: mlflow.sklearn, model_path: model.pkl}
+  sklearn: {pickled_model: model.pkl, serialization_format: cloudpickle}
+signature:
+  inputs: '[{"type": "double", "name": "a", "required": true}]'
+  outputs: '[{"type": "long", "required": true}]'
+"""
+ENDPOINT = b"name: a\nmodel: a:1\nreplicas: {min: 0, max: 2}\nkeys: [{name: k, requests_per_second: 2}]\n"
+SETTINGS = b"gateway: {port: 8080}\nalerts: {ops: {kind: webhook, url: $HOOK}}\n"
+
+TARGETS: dict[str, Target] = {
+    "rest": Target(_rest, _rest_seeds),
+    "rest-response": Target(_response, lambda: [b'\x0f\0{"outputs": []}']),
+    "grpc": Target(_grpc, _grpc_seeds),
+    "compression": Target(_compressed, _compressed_seeds),
+    "tensorfile": Target(
+        tensorfile.parse, lambda: [tensorfile.dump([Tensor("x", "FP32", np.ones((2, 4), np.float32))])]
+    ),
+    "frames": Target(_frame, _frame_seeds),
+    "paths": Target(lambda data: paths.parse(data.decode("latin-1")), lambda: [b"/v2/models/a/versions/1/infer"]),
+    "onnx": Target(_walker(onnx_file.inspect, "m.onnx"), _onnx_seeds),
+    "lightgbm": Target(_walker(lightgbm_file.inspect, "m.txt"), lambda: _boosters()[1]),
+    "xgboost": Target(_walker(xgboost_file.inspect, "m.ubj"), lambda: _boosters()[0]),
+    "detect": Target(_walker(detect, "model.bin"), lambda: [*_onnx_seeds(), *_boosters()[1], b"\x80\x04N."]),
+    "mlmodel": Target(_mlmodel, lambda: [MLMODEL]),
+    "manifest": Target(_manifest, _manifest_seeds),
+    "endpoint": Target(lambda data: strict.load_yaml(data, Endpoint, "it"), lambda: [ENDPOINT]),
+    "declarations": Target(lambda data: strict.load_yaml_documents(data, Endpoint, "it"), lambda: [ENDPOINT]),
+    "settings": Target(lambda data: strict.load_yaml(data, Settings, "it"), lambda: [SETTINGS]),
+    "endpoint-json": Target(
+        lambda data: strict.decode(data, Endpoint, "it"), lambda: [b'{"name": "a", "model": "a:1", "replicas": 2}']
+    ),
+}
+"""Every target by name."""
+
+
+def attack(target: Target, data: bytes) -> bool:
+    """Whether the target takes the bytes; False where it refuses them. Raises what is a finding."""
+    try:
+        target.run(data)
+    except ArgosyError:
+        return False
+    return True
+
+
+def mutations(data: bytes) -> Iterator[bytes]:
+    """Some hundred changes of an input: cut, flipped, doubled, with extreme numbers in place of its own."""
+    generator = np.random.default_rng(len(data))
+    size = len(data)
+    for at in np.unique(np.linspace(0, size, 24, dtype=int)).tolist():
+        yield data[:at]
+        yield data[:at] + data[at // 2 :]
+    for _ in range(100):
+        changed = bytearray(data)
+        for at in generator.integers(0, size, 3).tolist() if size else ():
+            changed[at] = int(generator.integers(0, 256))
+        yield bytes(changed)
+    for at in generator.integers(0, max(size - 8, 1), 40).tolist():
+        for number in (0, 2**31 - 1, 2**32 - 1, 2**63 - 1, 2**64 - 1):
+            yield data[:at] + struct.pack("<Q", number) + data[at + 8 :]
