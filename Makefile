@@ -7,7 +7,7 @@ EXTRAS := sklearn lightgbm xgboost mlflow parquet monitoring sketches onnx postg
 # One session of pytest: real servers run beside each other, so there are more workers than cores.
 PYTEST := $(BIN)/python -m pytest -n 4 --dist loadgroup --durations=25
 
-.PHONY: demo demo-drift test slow torch coverage check bench prove fuzz setup apt proto lock clean
+.PHONY: demo demo-drift test slow torch coverage check bench prove fuzz attack audit setup apt proto lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/argosy demo $(ARGS)
@@ -53,6 +53,19 @@ prove: $(VENV)/.dev
 fuzz: $(VENV)/.dev
 	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest tests/protocol tests/serving/test_batch.py $(ARGS)
 
+# The attacks that are tests, then fuzzing: ARGS='--seconds 3600' says for how long in all.
+attack: $(VENV)/.dev apt
+	$(BIN)/python -m attack $(ARGS)
+
+# Known weaknesses of the pinned dependencies; says so where no advisories can be reached.
+audit: $(VENV)-audit/.done
+	$(BIN)/python tools/audit.py $(VENV)-audit/bin/pip-audit
+
+$(VENV)-audit/.done: $(VENV)/bin/uv requirements/audit.txt
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-audit
+	$(BIN)/uv pip install --quiet --python $(VENV)-audit --require-hashes -r requirements/audit.txt
+	@touch $@
+
 setup: $(VENV)/.dev
 
 $(VENV)/bin/uv:
@@ -86,8 +99,8 @@ lock: $(VENV)/bin/uv
 	  --extra demo pyproject.toml -o requirements/demo.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  $(addprefix --extra ,$(EXTRAS)) --group dev pyproject.toml -o requirements/dev.txt
-	echo uv | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-header - -o requirements/uv.txt
+	for tool in uv pip-audit; do echo $$tool | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-header - -o requirements/$${tool#pip-}.txt || exit 1; done
 
 clean:
 	rm -rf $(VENV) bench/envs .pytest_cache .ruff_cache .hypothesis .coverage*
