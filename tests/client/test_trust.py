@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -75,6 +76,29 @@ def hostile(tmp_path: Path, marker: Path) -> Path:
     return write(folder, "python", "weights", {"class": "model:Model"})
 
 
+class Touch:
+    """Pickled, it makes a file when it is loaded."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self):
+        return Path.touch, (self.marker,)
+
+
+def disguised(folder: Path, engine: str, marker: Path) -> Path:
+    """A package with a pickle for weights, alone or in an MLflow folder, that the package says is trusted."""
+    weights = folder / "weights" / "m"
+    weights.mkdir(parents=True)
+    (weights / "model.pkl").write_bytes(pickle.dumps(Touch(marker)))
+    pyfunc = "{loader_module: mlflow.sklearn, model_path: model.pkl}"
+    (weights / "MLmodel").write_text(f"flavors: {{python_function: {pyfunc}}}\n")
+    settings: dict[str, bool | str] = {"trusted_pickle": True}
+    if engine == "sklearn":
+        settings["trusted_types"] = "pathlib.Path.touch,pathlib.PosixPath"
+    return write(folder, engine, "weights/m" if engine == "mlflow" else "weights/m/model.pkl", settings)
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     monkeypatch.setenv("ARGOSY_HOME", str(tmp_path / "home"))
@@ -100,6 +124,24 @@ def test_it_is_not_loaded(hostile, marker):
         argosy.load(hostile)
     assert not marker.exists()
     assert argosy.load(hostile, trust=True).predict(ROWS).tolist() == [3, 7]
+    assert marker.exists()
+
+
+@pytest.mark.parametrize("engine", ["sklearn", "mlflow"])
+async def test_no_pickle_runs_because_its_package_says_that_it_is_trusted(engine, tmp_path, marker):
+    folder = disguised(tmp_path / "package", engine, marker)
+    with pytest.raises(Untrusted):
+        argosy.load(folder)
+    with pytest.raises(Untrusted):
+        quarantine.run("check", {"folder": str(folder)}, what="m")
+    model = ModelConfig(name="m", package=str(folder))
+    replica = Replica(ReplicaConfig(models=(model,), http=Address(path=str(tmp_path / "s"))))
+    with pytest.raises(Untrusted):
+        await replica.start()
+    await replica.drain()
+    assert not marker.exists()
+    with pytest.raises(Exception, match="predict"):
+        argosy.load(folder, trust=True)
     assert marker.exists()
 
 

@@ -11,7 +11,6 @@ from argosy.spec.errors import BadPackage, InvalidArgument, Unsupported, Untrust
 
 ADVICE = ("Any type hint is inferred", "An input example was not provided", "Add type hints to the")
 pytestmark = [pytest.mark.filterwarnings(f"ignore:.*{text}:UserWarning") for text in ADVICE]
-TRUST = {"trusted_pickle": True}
 COLUMNS = '[{"type": "double", "name": "a", "required": true}, {"type": "string", "name": "b", "required": true}]'
 
 
@@ -44,7 +43,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_columns(saved: Path) -> None:
-    engine = load("mlflow", saved, settings=TRUST)
+    engine = load("mlflow", saved, trusted=True)
     assert [(spec.name, spec.datatype, spec.shape) for spec in engine.signature.inputs] == [
         ("a", "FP64", (-1,)),
         ("b", "BYTES", (-1,)),
@@ -55,9 +54,10 @@ def test_columns(saved: Path) -> None:
     assert shout.tolist() == [b"P", "É".encode()]
 
 
-def test_pickles_need_trust(saved: Path) -> None:
-    with pytest.raises(Untrusted, match="--trust"):
-        load("mlflow", saved)
+def test_code_needs_trust_and_the_setting_of_before_is_none(saved: Path) -> None:
+    for settings in ({}, {"trusted_pickle": True}):
+        with pytest.raises(Untrusted, match="--trust"):
+            load("mlflow", saved, settings=settings)
 
 
 def test_native_lightgbm_needs_no_trust_and_takes_a_tensor(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_cut_mlmodel(saved: Path, tmp_path: Path, part: float) -> None:
     data = (copy / "MLmodel").read_bytes()
     (copy / "MLmodel").write_bytes(data[: int(len(data) * part)])
     with pytest.raises((BadPackage, InvalidArgument)):
-        load("mlflow", copy, settings=TRUST)
+        load("mlflow", copy, trusted=True)
 
 
 @pytest.mark.parametrize("part", [0.0, 0.1, 0.5, 0.9])
@@ -95,7 +95,7 @@ def test_cut_pickle(saved: Path, tmp_path: Path, part: float) -> None:
     (weights,) = copy.glob("*.pkl")
     weights.write_bytes(weights.read_bytes()[: int(weights.stat().st_size * part)])
     with pytest.raises(BadPackage, match="cannot load"):
-        load("mlflow", copy, settings=TRUST)
+        load("mlflow", copy, trusted=True)
 
 
 def test_tensors_by_name(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_tensors_by_name(tmp_path: Path) -> None:
         ("q", "FP32", (-1, 4)),
     ]
     assert not about.unnamed
-    assert not about.data_only
+    assert about.weights is not None
 
 
 def test_columns_without_names(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """MLflow model folders, through their python_function flavour.
 
-Flavours that load pickles or code of their own need the setting `trusted_pickle`, which packaging gives after its scan.
+MLflow loads a folder only where the caller trusts it: it runs whatever code the folder names. Without trust the
+flavours of `mlflow_rules` are read by our own engines' loaders, and MLflow is given the model to answer with.
 """
 
 import os
@@ -10,11 +11,13 @@ from typing import Any, cast
 
 import numpy as np
 
+from argosy.engines import mlflow_weights
 from argosy.engines.base import Loose, Settings, check_settings, require, short
 from argosy.engines.frames import column, strings
 from argosy.engines.mlflow_file import MlModel, read
+from argosy.engines.mlflow_rules import regular
 from argosy.engines.probe import complete
-from argosy.spec.errors import BadPackage, InvalidArgument, Untrusted
+from argosy.spec.errors import ArgosyError, BadPackage, InvalidArgument, Untrusted
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Array
 
@@ -67,17 +70,22 @@ def load(
     sample: Mapping[str, Array] | None = None,
     trusted: bool = False,
 ) -> MlflowEngine:
-    """Load the folder with `mlflow.pyfunc`. The inputs are those of its MLmodel; the outputs what it gives for them."""
+    """Load the folder. The inputs are those of its MLmodel; the outputs what it gives for them.
+
+    The setting `trusted_pickle`, which packages of an earlier Argosy have, is of no account.
+    """
     check_settings(settings, trusted_pickle=bool)
     about = read(path)
-    if not about.data_only and not (trusted or settings.get("trusted_pickle")):
-        raise Untrusted(
-            f"{path.name} is loaded by '{about.loader}', which can run code of the model: push it with --trust"
-        )
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     mlflow = require("mlflow.pyfunc", "mlflow", f"the MLflow model {path.name}")
     try:
-        model = mlflow.load_model(str(path.absolute()), suppress_warnings=True)
+        model = (
+            mlflow.load_model(str(path.absolute()), suppress_warnings=True)
+            if trusted
+            else _restricted(path, about, threads)
+        )
+    except ArgosyError:
+        raise
     except (Exception, SystemExit) as error:
         raise BadPackage(f"MLflow cannot load {path.name}: {type(error).__name__}: {short(error)}") from None
     if signature is not None and signature.outputs:
@@ -88,6 +96,21 @@ def load(
     engine = MlflowEngine(model, about, Signature(inputs=inputs, outputs=(), batched=False))
     engine.signature = complete(inputs, engine.run, sample)
     return engine
+
+
+def _restricted(path: Path, about: MlModel, threads: int) -> Any:
+    """The pyfunc model around weights that our own loaders read. Of MLmodel MLflow gets to see the signature alone."""
+    if about.weights is None:
+        raise Untrusted(
+            f"loading {path.name} would follow {', '.join(about.objections[:5])}, which Argosy does not vouch for; if "
+            "you know where the folder comes from, push it again with --trust"
+        )
+    models = require("mlflow.models", "mlflow", f"the MLflow model {path.name}")
+    pyfunc = require("mlflow.pyfunc", "mlflow", f"the MLflow model {path.name}")
+    signature = models.ModelSignature.from_dict(about.signature) if about.signature.get("inputs") else None
+    flavors = {"python_function": {"loader_module": about.loader}}
+    model = mlflow_weights.load(about.weights, regular(path, about.weights.file), threads)
+    return pyfunc.PyFuncModel(models.Model(flavors=flavors, signature=signature), model, about.weights.method)
 
 
 def named(found: Any, alone: str) -> dict[str, Array]:

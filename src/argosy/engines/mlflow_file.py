@@ -1,4 +1,4 @@
-"""The MLmodel file of an MLflow model folder: which flavour, what it takes and gives, whether it holds pickles."""
+"""The MLmodel file of an MLflow model folder: which flavour, what it takes and gives, what may be loaded of it."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -6,6 +6,7 @@ from typing import Any, cast
 import msgspec
 import numpy as np
 
+from argosy.engines.mlflow_rules import Weights, weights
 from argosy.spec import foreign
 from argosy.spec.errors import BadPackage, InvalidArgument, Unsupported
 from argosy.spec.signature import TensorSpec
@@ -27,36 +28,41 @@ COLUMNS = {
 
 
 class MlModel(msgspec.Struct, frozen=True, kw_only=True):
-    """`columns` are MLflow's own types by name where the signature is one of columns, else empty: tensors.
+    """`weights` is what may be loaded without trust; None where there are `objections` to that.
 
-    `unnamed`: the one tensor has no name of its own, the model is given a bare array. `inputs` None: no signature.
+    `columns` are MLflow's own types by name where the signature is one of columns, else empty: tensors. `unnamed`: the
+    one tensor has no name of its own, the model is given a bare array. `inputs` None: no signature. `signature` is
+    MLflow's own, by side.
     """
 
     loader: str
-    data_only: bool
+    weights: Weights | None
+    objections: tuple[str, ...]
     inputs: tuple[TensorSpec, ...] | None
     columns: dict[str, str]
     unnamed: bool
+    signature: dict[str, str]
 
 
 def read(folder: Path) -> MlModel:
     """Read `MLmodel`. Raises BadPackage for a folder without a sound one, Unsupported for types nobody can send."""
     conf = document(folder)
-    flavors = table(conf.get("flavors"))
-    pyfunc = table(flavors.get("python_function"))
-    if not isinstance(pyfunc.get("loader_module"), str):
+    flavors = {str(name): table(section) for name, section in table(conf.get("flavors")).items()}
+    loader = flavors.get("python_function", {}).get("loader_module")
+    if not isinstance(loader, str):
         raise BadPackage(f"{folder.name}: its MLmodel has no python_function flavour, so nothing can load it")
-    for key in ("data", "model_path", "code"):
-        _inside(folder, pyfunc.get(key))
-    loader: str = pyfunc["loader_module"]
-    entries = _entries(folder, conf)
+    found, objections = weights(folder, flavors)
+    signature = _signature(folder, table(conf.get("signature")))
+    entries = _entries(folder, signature["inputs"]) if "inputs" in signature else None
     inputs, columns = _inputs(entries) if entries is not None else (None, {})
     return MlModel(
         loader=loader,
-        data_only=_data_only(loader, pyfunc, flavors),
+        weights=found,
+        objections=objections,
         inputs=inputs,
         columns=columns,
         unnamed=bool(entries) and not columns and "name" not in entries[0],
+        signature=signature,
     )
 
 
@@ -81,32 +87,26 @@ def table(value: Any) -> dict[str, Any]:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
-def _inside(folder: Path, relative: object) -> None:
-    if isinstance(relative, str) and not (folder / relative).resolve().is_relative_to(folder.resolve()):
-        raise BadPackage(f"{folder.name}: its MLmodel refers to '{relative[:200]}', outside the folder")
+def _signature(folder: Path, said: dict[str, Any]) -> dict[str, str]:
+    """The sides of the signature, which MLmodel holds as strings of JSON."""
+    found = {side: said[side] for side in ("inputs", "outputs", "params") if said.get(side) is not None}
+    for side, text in found.items():
+        if not isinstance(text, str):
+            raise BadPackage(f"{folder.name}: the {side} in its MLmodel are no text")
+        _json(folder, text)
+    return found
 
 
-def _data_only(loader: str, pyfunc: dict[str, Any], flavors: dict[str, Any]) -> bool:
-    """Whether loading runs no code of the model's: native XGBoost and LightGBM files, and no code folder."""
-    if pyfunc.get("code"):
-        return False
-    if loader == "mlflow.xgboost":
-        return str(table(flavors.get("xgboost")).get("model_class", "xgboost.core.Booster")).startswith("xgboost.")
-    return (
-        loader == "mlflow.lightgbm"
-        and table(flavors.get("lightgbm")).get("model_class", "lightgbm.basic.Booster") == "lightgbm.basic.Booster"
-    )
-
-
-def _entries(folder: Path, conf: dict[str, Any]) -> list[dict[str, Any]] | None:
-    """The signature's inputs, which MLmodel holds as a string of JSON."""
-    text: Any = table(conf.get("signature")).get("inputs")
-    if text is None:
-        return None
+def _json(folder: Path, text: str) -> Any:
     try:
-        entries: Any = foreign.json(str(text), f"{folder.name}: the signature in its MLmodel", limit=MAX_BYTES)
+        return foreign.json(text, f"{folder.name}: the signature in its MLmodel", limit=MAX_BYTES)
     except InvalidArgument as error:
         raise BadPackage(error.message) from None
+
+
+def _entries(folder: Path, text: str) -> list[dict[str, Any]]:
+    """The signature's inputs."""
+    entries = _json(folder, text)
     if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) for e in cast("list[Any]", entries)):
         raise BadPackage(f"{folder.name}: the signature in its MLmodel is no list of inputs")
     return cast("list[dict[str, Any]]", entries)

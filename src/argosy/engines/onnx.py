@@ -80,19 +80,20 @@ def load(
     """
     check_settings(settings)
     contents = onnx_file.inspect(path)
-    session = _session(path, threads)
-    derived = _signature(session, contents.shapeless, sample)
+    opened = session(path, threads)
+    derived = _signature(opened, contents.shapeless, sample)
     if signature is not None and signature.outputs:
         _check(signature, derived)
-        return OnnxEngine(session, signature)
-    engine = OnnxEngine(session, derived)
+        return OnnxEngine(opened, signature)
+    engine = OnnxEngine(opened, derived)
     if derived.batched and not rows_independent(engine):
         derived = Signature(inputs=derived.inputs, outputs=derived.outputs, batched=False)
-        engine = OnnxEngine(session, derived)
+        engine = OnnxEngine(opened, derived)
     return engine
 
 
-def _session(path: Path, threads: int) -> Any:
+def session(path: Path, threads: int) -> Any:
+    """A session on the CPU, for a file that `onnx_file.inspect` has checked. Raises BadPackage."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -183,8 +183,6 @@ def scan(draft: Draft, report: Report) -> Finding:
             f"loading {found.path.name} would use {names}, which Argosy does not vouch for; if you know where the file "
             "comes from, push it again with --trust"
         )
-    if found.engine == "mlflow":
-        draft.settings["trusted_pickle"] = True
     trusted = bool(verdict.objections)
     return msgspec.structs.replace(finding, scan=msgspec.structs.replace(verdict, trusted=trusted))
 

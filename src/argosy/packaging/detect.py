@@ -172,7 +172,8 @@ def _is_onnx(file: File) -> bool:
 _MODEL_TAGS = {5 << 3 | wire.VARINT, *(field << 3 | wire.BYTES for field in (2, 3, 4, 6, 7, 8, 14, 20, 25, 26))}
 
 
-def _is_skops(file: File) -> bool:
+def is_skops(file: File) -> bool:
+    """A zip archive with skops' schema."""
     return file.head.startswith(b"PK") and "schema.json" in _zip_names(file.path)
 
 
@@ -182,10 +183,10 @@ def _is_torch_export(file: File) -> bool:
 
 
 def _is_joblib(file: File) -> bool:
-    return _is_pickle(file) and (b"joblib.numpy_pickle" in file.plain or file.plain is not file.head)
+    return is_pickle(file) and (b"joblib.numpy_pickle" in file.plain or file.plain is not file.head)
 
 
-def _is_pickle(file: File) -> bool:
+def is_pickle(file: File) -> bool:
     """Protocol 2 and later start with 0x80 and their number; the older are text opcodes that end with a full stop."""
     head = file.plain
     if len(head) > 2 and head[0] == 0x80:
@@ -215,10 +216,10 @@ def _is_python(file: File) -> bool:
 
 
 MAGIC: dict[Format, Callable[[File], bool]] = {
-    "skops": _is_skops,
+    "skops": is_skops,
     "torch-export": _is_torch_export,
     "joblib": _is_joblib,
-    "pickle": _is_pickle,
+    "pickle": is_pickle,
     "xgboost-json": _is_xgboost_json,
     "xgboost-ubj": _is_xgboost_ubj,
     "lightgbm-text": _is_lightgbm,

@@ -65,31 +65,17 @@ def _torch(path: Path) -> Finding:
     return Finding(_scan_of(torch_file.objections(path)))
 
 
-LOADERS = frozenset({"mlflow.sklearn", "mlflow.xgboost", "mlflow.lightgbm", "mlflow.onnx", "mlflow.pyfunc.model"})
-"""MLflow's own loader modules, whose files we know how to scan."""
-
-
 def _mlflow(path: Path) -> Finding:
-    """Every pickle of the folder, a loader that is not MLflow's own, and code that would be imported."""
-    from argosy.engines import mlflow_file
+    from argosy.packaging import mlflow_scan
 
-    loader = mlflow_file.read(path).loader
-    objections = [] if loader in LOADERS else [f"loader_module {loader}"]
-    for file in sorted(path.rglob("*")):
-        if file.is_file():
-            objections += _mlflow_file(file, file.relative_to(path).as_posix()).scan.objections
-    return Finding(_scan_of(objections))
+    packages: set[str] = set()
 
+    def weigh(file: Path, skops: bool) -> tuple[str, ...]:
+        found = (_skops if skops else _pickle)(file)
+        packages.update(found.packages)
+        return found.scan.objections
 
-def _mlflow_file(file: Path, name: str) -> Finding:
-    if file.suffix == ".py":
-        return Finding(_scan_of([f"code {name}"]))
-    if file.suffix == ".skops":
-        return _skops(file)
-    with file.open("rb") as handle:
-        head = handle.read(1)
-    pickled = head == b"\x80" or file.suffix in (".pkl", ".pickle", ".joblib", ".cloudpickle")
-    return _pickle(file) if pickled else _data_only(file)
+    return Finding(_scan_of(mlflow_scan.objections(path, weigh)), tuple(sorted(packages)))
 
 
 SCANS: dict[str, Callable[[Path], Finding]] = {
