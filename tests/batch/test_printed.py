@@ -3,12 +3,14 @@
 import os
 import re
 import signal
+import sys
 import time
 
 import pytest
 
 from argosy.batch import printed
 from argosy.batch.crew import Crew
+from argosy.process.launch import Child
 
 LINE = re.compile(rb"\n\[\.\.\. ([0-9,]+) bytes are left out here \.\.\.\]\n")
 
@@ -21,6 +23,11 @@ os.write(1, b"last words\\n")
 time.sleep(60)
 """
 """More than twice what a log may have, some of it on each stream."""
+
+
+def printing(code: str) -> Child:
+    """A process that runs this."""
+    return Child([sys.executable, "-c", code], dict(os.environ))
 
 
 def told(log) -> int:
@@ -65,7 +72,7 @@ def test_beginning_and_end_are_kept_and_each_byte_between_is_counted(tmp_path, l
 
 
 def test_a_worker_that_prints_without_end_is_cut_short_while_it_works_and_after_kill_9(tmp_path):
-    with Crew(["-c", CHATTY], tmp_path, threads=1) as crew:
+    with Crew(printing(CHATTY), tmp_path) as crew:
         worker = crew.start()
         log = crew.members[worker].log
         limit = time.monotonic() + 30
@@ -79,7 +86,7 @@ def test_a_worker_that_prints_without_end_is_cut_short_while_it_works_and_after_
 
 
 def test_what_a_worker_printed_before_it_was_killed_is_cut_short_although_nobody_looked(tmp_path):
-    with Crew(["-c", CHATTY.replace("time.sleep(60)", "os.kill(os.getpid(), 9)")], tmp_path, threads=1) as crew:
+    with Crew(printing(CHATTY.replace("time.sleep(60)", "os.kill(os.getpid(), 9)")), tmp_path) as crew:
         worker = crew.start()
         os.waitid(os.P_PID, worker, os.WEXITED | os.WNOWAIT)
         log = crew.members[worker].log

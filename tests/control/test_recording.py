@@ -39,7 +39,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Spawned]:
     found: list[Spawned] = []
 
     def spawn(command: list[str], environ: Any, log: Path) -> Spawned:
-        assert command[1:3] == ["-m", "argosy.monitoring.recorder"]
+        assert command[1:5] == ["-P", "-m", "argosy.process.enter", "argosy.monitoring.recorder"]
         found.append(Spawned())
         return found[-1]
 

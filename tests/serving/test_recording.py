@@ -1,6 +1,8 @@
 """A replica beside a recorder that is there, lags, goes away, or never was: what it gets, what counts as lost."""
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,8 @@ class Recorder:
 
     def __init__(self, path: Path, orders: Orders) -> None:
         self.path, self.orders = path, orders
+        self.door: socket.socket
+        self.reaching: asyncio.Task[None]
         self.found: list[Rows] = []
         self.hello: Hello | None = None
         self.reading = asyncio.Event()
@@ -53,9 +57,15 @@ class Recorder:
         self.writers: list[asyncio.StreamWriter] = []
 
     async def start(self) -> "Recorder":
-        self.path.unlink(missing_ok=True)
-        self.server = await asyncio.start_unix_server(self._serve, str(self.path), limit=2**16)
+        """Connect whenever nothing is connected, as a recorder does."""
+        self.reaching = asyncio.create_task(self._reach())
         return self
+
+    async def _reach(self) -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                await self._serve(*await asyncio.open_unix_connection(str(self.path), limit=2**16))
+            await asyncio.sleep(0.005)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writers.append(writer)
@@ -73,7 +83,7 @@ class Recorder:
             writer.close()
 
     def stop(self) -> None:
-        self.server.close()
+        self.reaching.cancel()
         for writer in self.writers:
             writer.transport.abort()
 
@@ -99,15 +109,17 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def recorder(tmp_path: Path) -> AsyncIterator[Recorder]:
     made = Recorder(tmp_path / "s", ALL)
+    made.door = pipe.listener(str(made.path))
     yield made
-    if hasattr(made, "server"):
+    if hasattr(made, "reaching"):
         made.stop()
+    made.door.close()
 
 
 def model(recorder: Recorder, width: int = 2, inline: bool = True, **runtime: Any) -> ServedModel:
     served = ServedModel("m", "1", Doubler(width), Runtime(**runtime), platform="t", inline=inline)
     hello = Hello(replica="r", endpoint="m", version="1", package="/p")
-    served.watch(Recording(str(recorder.path), hello, served.signature, served.runtime.max_batch_size))
+    served.watch(Recording(recorder.door, hello, served.signature, served.runtime.max_batch_size))
     return served
 
 
@@ -286,7 +298,6 @@ async def test_a_recorder_that_died_is_found_again(recorder: Recorder):
     await ordered(served)
     recorder.stop()
     await until(lambda: log_of(served)._sender._pipe._socket is None)
-    recorder.path.unlink(missing_ok=True)
     await ask(served, row(1), "lost")
     served.batcher.tap.flush()
     await until(lambda: log_of(served).dropped == 1)

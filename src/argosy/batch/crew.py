@@ -5,7 +5,6 @@ import selectors
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,6 +13,7 @@ from typing import IO
 
 from argosy.batch import printed
 from argosy.batch.wire import STACKS, Channel, Message, Stop
+from argosy.process.launch import Child
 from argosy.spec.crash import last_words
 from argosy.spec.errors import Unavailable
 
@@ -29,13 +29,13 @@ LOOKED = 0.2
 class Member:
     """One worker. What it prints goes to `log`, of which the beginning and the end are kept."""
 
-    def __init__(self, command: list[str], log: Path, environment: dict[str, str]) -> None:
+    def __init__(self, child: Child, log: Path) -> None:
         ours, theirs = socket.socketpair()
         self.channel = Channel(ours, worker=False)
         self.log = log
         self.ready = False
         with theirs, log.open("ab") as output:
-            self.process = _start([*command, "--channel", str(theirs.fileno())], theirs.fileno(), output, environment)
+            self.process = _start(child, theirs.fileno(), output)
 
     @property
     def pid(self) -> int:
@@ -55,31 +55,28 @@ class Member:
         return f"{how}" + (f"; it had printed: {words[:400]}" if words else "")
 
 
-def _start(
-    command: list[str], channel: int, output: IO[bytes], environment: dict[str, str]
-) -> "subprocess.Popen[bytes]":
+def _start(child: Child, channel: int, output: IO[bytes]) -> "subprocess.Popen[bytes]":
     try:
         return subprocess.Popen(
-            command,
+            [*child.command, "--channel", str(channel)],
             pass_fds=(channel,),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
-            env=environment,
+            env=child.environ,
         )
     except OSError as error:
         raise Unavailable(f"no further process can be started here: {error.strerror}; give fewer --workers") from None
 
 
 class Crew:
-    """All workers of a job. Ends them with `with`. The log of each begins with `name`."""
+    """All workers of a job, each a `child`. Ends them with `with`. The log of each begins with `name`."""
 
-    def __init__(self, command: list[str], logs: Path, threads: int, name: str = "worker") -> None:
+    def __init__(self, child: Child, logs: Path, name: str = "worker") -> None:
         self.members: dict[int, Member] = {}
         self._name = name
-        self._command, self._logs = command, logs
-        self._environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        self._child, self._logs = child, logs
         self._selector = selectors.DefaultSelector()
         self._looked = 0.0
 
@@ -92,7 +89,7 @@ class Crew:
         taken = {member.log.name for member in self.members.values()}
         names = (f"{self._name}-{number}.log" for number in range(len(taken) + 1))
         name = next(name for name in names if name not in taken)
-        member = Member([sys.executable, *self._command], self._logs / name, self._environment)
+        member = Member(self._child, self._logs / name)
         self.members[member.pid] = member
         self._selector.register(member.channel.socket, selectors.EVENT_READ, member)
         return member.pid

@@ -21,6 +21,8 @@ from argosy.batch.progress import Display, Meter
 from argosy.batch.sizes import Sizes, usual
 from argosy.batch.stage import Stage, check
 from argosy.batch.wire import GRACE, Answered, Do, Done, Failed, Message, Reached, Ready
+from argosy.process import launch
+from argosy.process.launch import Child
 from argosy.spec.batch import cores
 from argosy.spec.errors import ArgosyError, Conflict, Internal, Unavailable, table
 
@@ -134,10 +136,9 @@ class Driver:
 
     def _work(self, display: Display) -> None:
         sizes = self.sizes
-        command = ["-m", "argosy.batch.worker", "--output", self.ledger.output.url, "--package", str(self.package)]
-        command += ["--threads", str(sizes.threads), "--batch-size", str(sizes.batch_size)]
-        command += ["--checkpoint", str(self.plan.job.checkpoint), *self._trusted]
-        with Crew(command, self.stage.root / "logs", sizes.threads) as crew, display:
+        told = ["--threads", str(sizes.threads), "--batch-size", str(sizes.batch_size)]
+        told += ["--checkpoint", str(self.plan.job.checkpoint), *self._trusted]
+        with Crew(self._child("argosy.batch.worker", told), self.stage.root / "logs") as crew, display:
             self._crew = crew
             shown = 0.0
             while not self._hand.done and not self._ending:
@@ -155,14 +156,17 @@ class Driver:
         if self._failed is not None:
             raise self._failed
 
+    def _child(self, module: str, told: list[str]) -> Child:
+        told = ["--output", self.ledger.output.url, "--package", str(self.package), *told]
+        return launch.ours(module, *told, folder=Path.cwd(), more={"OMP_NUM_THREADS": str(self.sizes.threads)})
+
     def _work_on_ray(self, display: Display) -> None:
         """The same by actors of a cluster, to which a process of its own hands the fragments."""
         sizes, job = self.sizes, self.plan.job
-        command = ["-m", "argosy.batch.cluster", "--output", self.ledger.output.url, "--package", str(self.package)]
-        command += ["--workers", str(job.workers), "--threads", str(sizes.threads)]
-        command += ["--batch-size", str(sizes.batch_size), "--checkpoint", str(job.checkpoint)]
-        command += ["--patience", str(job.patience), "--address", _joined(), *self._trusted]
-        with Crew(command, self.stage.root / "logs", sizes.threads, name="ray") as crew, display:
+        told = ["--workers", str(job.workers), "--threads", str(sizes.threads)]
+        told += ["--batch-size", str(sizes.batch_size), "--checkpoint", str(job.checkpoint)]
+        told += ["--patience", str(job.patience), "--address", _joined(), *self._trusted]
+        with Crew(self._child("argosy.batch.cluster", told), self.stage.root / "logs", name="ray") as crew, display:
             self._crew = crew
             foreman = crew.start()
             member = crew.members[foreman]

@@ -26,6 +26,7 @@ from argosy.batch.source import source
 from argosy.engines.base import Engine
 from argosy.packaging.load import load
 from argosy.packaging.package import Package, open_package
+from argosy.process import launch
 from argosy.spec.batch import BatchJob, cores
 from argosy.spec.errors import ArgosyError
 from argosy.spec.tensor import Array
@@ -46,12 +47,19 @@ def sizes(plan: Plan, package: Path, more: Sequence[str] = ()) -> Sizes:
     job, total = plan.job, sum(fragment.rows or SMALL for fragment in plan.fragments())
     if (job.workers and job.threads and job.batch_size) or total < SMALL:
         return usual(job, cores())
-    command = [sys.executable, "-m", "argosy.batch.probe", "--output", job.output, "--package", str(package)]
-    command += ["--threads", str(job.threads), "--batch-size", str(job.batch_size), *more]
+    told = ["--output", job.output, "--package", str(package.absolute())]
+    told += ["--threads", str(job.threads), "--batch-size", str(job.batch_size), *more]
+    child = launch.ours("argosy.batch.probe", *told, folder=Path.cwd())
     nothing = subprocess.DEVNULL
     try:
         found = subprocess.run(
-            command, stdin=nothing, stdout=subprocess.PIPE, stderr=nothing, timeout=PATIENCE, check=True
+            child.command,
+            env=child.environ,
+            stdin=nothing,
+            stdout=subprocess.PIPE,
+            stderr=nothing,
+            timeout=PATIENCE,
+            check=True,
         )
         return choose(job, msgspec.json.decode(found.stdout, type=Probed), cores())
     except (subprocess.SubprocessError, msgspec.MsgspecError):

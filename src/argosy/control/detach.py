@@ -1,18 +1,17 @@
 """`argosy up -d`: the platform in the background, once it is known to be well."""
 
 import asyncio
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from argosy.control.announce import Running, announced
 from argosy.control.lock import holder
 from argosy.control.place import prepare
+from argosy.process import launch
+from argosy.process.process import Process, spawn
 from argosy.spec.errors import ArgosyError, Conflict, Internal, Unavailable, table
 from argosy.spec.settings import Home, Settings
 from argosy.targets.log import last_line, size
-from argosy.targets.process import Process, spawn
 
 START_SECONDS = 60.0
 
@@ -34,9 +33,9 @@ async def detach(
         raise Conflict(f"a platform already runs on {home.root}, in process {pid}: use it, or end it by  argosy down")
     log = home.logs / ("standby.out.log" if standby else "control.out.log")
     start = size(log)
-    environ = {**os.environ, "ARGOSY_HOME": str(home.root)}
-    command = [sys.executable, "-m", module, *(["--standby"] if standby else [])]
-    process = spawn(command, environ, log)
+    told = ["--standby"] if standby else []
+    child = launch.ours(module, *told, folder=home.root, more={"ARGOSY_HOME": str(home.root)})
+    process = spawn(child.command, child.environ, log)
     try:
         async with asyncio.timeout(START_SECONDS):
             while (found := announced(home, process.pid) or _waiting(process, log, start)) is None:

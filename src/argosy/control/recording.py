@@ -3,8 +3,6 @@
 import asyncio
 import importlib.util
 import logging
-import os
-import sys
 from collections.abc import Iterable
 
 import msgspec
@@ -12,14 +10,14 @@ import msgspec
 from argosy.control import strays
 from argosy.control.state import Declared
 from argosy.monitoring.recorder.told import Kept, Told, report_file, told_file
-from argosy.serving.pipe import recorder_socket
+from argosy.process import launch
+from argosy.process.process import Process, spawn
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import ArgosyError, MissingExtra
 from argosy.spec.settings import Home, Settings
 from argosy.spec.signature import Signature
 from argosy.store.durable import say
 from argosy.store.payloads.columns import columns
-from argosy.targets.process import Process, spawn
 
 LOG = logging.getLogger(__name__)
 DRAIN = 20.0
@@ -45,7 +43,7 @@ def check_recordable(endpoint: Endpoint, signature: Signature) -> None:
 def clear(home: Home) -> None:
     """End the process of a home once it has written what it holds, and remove its files."""
     strays.end(strays.recorders(home), DRAIN)
-    for path in (recorder_socket(home.run), told_file(home), report_file(home)):
+    for path in (told_file(home), report_file(home)):
         path.unlink(missing_ok=True)
 
 
@@ -58,9 +56,12 @@ class Recording:
         self._written: Told | None = None
 
     async def start(self) -> None:
-        """Adopt the process of an earlier controller."""
+        """Adopt the process of an earlier controller; one of before 0.2 waits for replicas to connect, and is ended."""
         for found in await asyncio.to_thread(strays.recorders, self.home):
-            self._process = Process(found, child=False)
+            if launch.ENTER in found.cmdline():
+                self._process = Process(found, child=False)
+            else:
+                await asyncio.to_thread(strays.end, [found], DRAIN)
 
     def tell(self, declared: Iterable[Declared]) -> None:
         """Tell the recorder what is wanted, and start it where something is."""
@@ -71,8 +72,9 @@ class Recording:
                 say(told_file(self.home), msgspec.json.encode(told))
                 self._written = told
             if wanted and (self._process is None or self._process.ended()):
-                command = [sys.executable, "-m", "argosy.monitoring.recorder", str(self.home.root.absolute())]
-                self._process = spawn(command, os.environ, self.home.logs / "recorder.log")
+                root = str(self.home.root.absolute())
+                child = launch.ours("argosy.monitoring.recorder", root, folder=self.home.root)
+                self._process = spawn(child.command, child.environ, self.home.logs / "recorder.log")
         except (ArgosyError, OSError) as error:
             LOG.warning("the recorder: %s", error)
 

@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import os
-import sys
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -16,12 +14,13 @@ from argosy.control.scaling import Scaler
 from argosy.control.state import Declared
 from argosy.gateway.model import EndpointRoute
 from argosy.gateway.shaping import Waiting
+from argosy.process import launch
+from argosy.process.process import Process, spawn
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import ArgosyError
 from argosy.spec.scaling import Scaling
 from argosy.spec.settings import Home
 from argosy.store.durable import say
-from argosy.targets.process import Process, spawn
 
 LOG = logging.getLogger(__name__)
 
@@ -101,8 +100,9 @@ class Room(asyncio.DatagramProtocol):
                 say(doors_file(self.home.run), msgspec.json.encode(doors))
                 self._written = doors
             if doors and (self._process is None or self._process.ended()):
-                command = [sys.executable, "-m", "argosy.control.activator", str(self.home.run.absolute())]
-                self._process = spawn(command, os.environ, self.home.logs / "waiting.log")
+                run = str(self.home.run.absolute())
+                child = launch.ours("argosy.control.activator", run, folder=self.home.root)
+                self._process = spawn(child.command, child.environ, self.home.logs / "waiting.log")
         except (ArgosyError, OSError) as error:
             LOG.warning("the waiting room: %s", error)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -106,7 +107,4 @@ def replicas(home: Home) -> tuple[list[psutil.Process], float]:
 
 def sweep(folder: Path) -> None:
     """Remove the sockets and configurations of replicas that are gone, and the folder."""
-    if folder.is_dir():
-        for path in folder.iterdir():
-            path.unlink(missing_ok=True)
-        folder.rmdir()
+    shutil.rmtree(folder, ignore_errors=True)

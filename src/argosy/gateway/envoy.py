@@ -14,6 +14,7 @@ import msgspec
 
 from argosy.gateway.admin import Admin
 from argosy.gateway.model import GatewayConfig
+from argosy.process.process import spawn
 from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, MissingExtra, Unavailable
 
 START_SECONDS = 20.0
@@ -73,7 +74,8 @@ class Process:
         settings.write_bytes(msgspec.json.encode(bootstrap))
         Path(self.config.admin_socket).unlink(missing_ok=True)
         command = self._command()
-        pid = _spawn(command, self.config.log_path)
+        environ = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        pid = spawn(command, environ, Path(self.config.log_path)).pid
         self.running = Running(pid, _created(pid), node, command, _digest(bootstrap))
         self.record.write_bytes(msgspec.json.encode(self.running))
         try:
@@ -201,17 +203,6 @@ def _flags(config: GatewayConfig) -> list[str]:
 def _digest(bootstrap: dict[str, Any]) -> str:
     rest = {key: value for key, value in bootstrap.items() if key != "node"}
     return hashlib.sha256(msgspec.json.encode(rest, order="sorted")).hexdigest()
-
-
-def _spawn(command: list[str], log: str) -> int:
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    actions = [
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, log, append, 0o600),
-        (os.POSIX_SPAWN_DUP2, 1, 2),
-    ]
-    return os.posix_spawn(command[0], command, environment, file_actions=actions, setsid=True)
 
 
 def _created(pid: int) -> float:

@@ -31,6 +31,7 @@ MOST_CELLS = 16_000_000
 MOST_VALUES = 1000
 CHUNK = 1024
 KINDS = (".parquet", ".csv", ".npz")
+SCORED = "scored"
 LABEL = "label"
 """The column of what was true, in the file that is made."""
 
@@ -49,7 +50,8 @@ def job(
     source: str, name: str, label: str, folder: str, log: dict[str, Any], into: str, trusted: bool = False
 ) -> dict[str, Any]:
     """Check the rows of the file `source`, called `name`, against the package in `folder`, and unless `into` is empty
-    write there, as Parquet, what the log would hold of them beside the labels. What the log hides is left out.
+    write to `SCORED` in that folder, as Parquet, what the log would hold of them beside the labels. What the log hides
+    is left out.
 
     Raises InvalidArgument, naming what does not fit, PayloadTooLarge, and what loading a package raises.
     """
@@ -69,7 +71,7 @@ def job(
             outputs = _answers(model.engine.predict, inputs, len(chosen))
         finally:
             model.close()
-        _write(Path(into), signature, msgspec.convert(log, PayloadLog), inputs, outputs, true[chosen])
+        _write(Path(into, SCORED), signature, msgspec.convert(log, PayloadLog), inputs, outputs, true[chosen])
     found, counts = np.unique(np.array(_texts(true[chosen])), return_counts=True)
     values = dict(zip(found.tolist()[:MOST_VALUES], counts.tolist(), strict=False))
     return msgspec.to_builtins(Labelled(rows=len(true), labelled=count, kept=len(chosen), values=values))

@@ -1,18 +1,16 @@
 """Runs functions of ours in a child process that can do little harm and be killed whole.
 
-The child gets limits on memory, processor time and file size, no core dumps, an empty folder to work in, a bare
-environment, its own session, and no network where the kernel lets us take it away. It is no jail: it can read what the
-user can read. It keeps a model that crashes, hangs or eats memory from taking the platform with it.
+The child is in a sandbox (`argosy.process.sandbox`): beside the libraries it reads the files that its jobs name, and
+writes into the folders that they name and an empty one of its own. Limits on memory, processor time and file size keep
+a model that crashes, hangs or eats memory from taking the platform with it.
 """
 
 import contextlib
 import importlib
 import os
-import resource
 import select
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,6 +18,8 @@ from typing import IO, Any, cast
 
 import msgspec
 
+from argosy.process import launch
+from argosy.process.sandbox import Policy
 from argosy.spec.errors import ArgosyError, BadPackage, Internal, table
 
 GIB = 1024**3
@@ -58,8 +58,12 @@ JOBS: dict[str, str] = {
 """The functions a child may be asked to run: JSON in, JSON out."""
 
 _MAX_ANSWER = 64 * 1024 * 1024
-_PASSED = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SYSTEMROOT")
-_NEWUSER, _NEWNET, _PDEATHSIG = 0x10000000, 0x40000000, 1
+_WRITTEN = "into"
+"""The argument of a job that names the folder it writes to."""
+_ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1") | {
+    "LANG": "C.UTF-8",
+    "PYTHONHASHSEED": "0",
+}
 
 
 class Quarantine:
@@ -74,6 +78,8 @@ class Quarantine:
         self.limits = limits or Limits()
         self._child: subprocess.Popen[bytes] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._reads: frozenset[str] = frozenset()
+        self._writes: frozenset[str] = frozenset()
 
     def __enter__(self) -> "Quarantine":
         return self
@@ -87,6 +93,7 @@ class Quarantine:
         An ArgosyError raised there is raised here. A child that dies, hangs or answers nonsense is BadPackage, and
         the next job gets a new one.
         """
+        self._admit(arguments)
         child = self._child or self._start()
         try:
             answer = self._ask(child, msgspec.json.encode(Job(function=function, arguments=arguments)) + b"\n")
@@ -101,20 +108,39 @@ class Quarantine:
             raise table().get(outcome.code, Internal)(outcome.message)
         return outcome.value
 
+    def _admit(self, arguments: dict[str, Any]) -> None:
+        """Let the child at what a job names. One that runs already cannot be let at more: the next one is."""
+        writes = {arguments[_WRITTEN]} if arguments.get(_WRITTEN) else set[str]()
+        reads = {each for each in arguments.values() if isinstance(each, str) and os.path.isabs(each)} - writes
+        if weights := arguments.get("weights"):
+            reads.add(os.path.dirname(weights))  # an ONNX file may have its data beside it
+        if not (reads <= self._reads and writes <= self._writes):
+            self._end()
+            self._reads, self._writes = self._reads | reads, self._writes | writes
+
     def _start(self) -> "subprocess.Popen[bytes]":
         self._folder = tempfile.TemporaryDirectory(prefix="argosy-", ignore_cleanup_errors=True)
         work = Path(self._folder.name) / "work"
         work.mkdir()
-        limits = msgspec.json.encode(self.limits).decode()
-        command = [sys.executable, "-P", "-m", "argosy.packaging.quarantine", limits, str(os.getpid())]
+        policy = Policy(
+            reads=tuple(self._reads),
+            writes=(str(work), *self._writes),
+            parent=os.getpid(),
+            limits=(
+                ("address_space", self.limits.address_space),
+                ("cpu", (int(self.limits.seconds) + 1) * len(JOBS) * (os.cpu_count() or 1)),
+                ("file_size", self.limits.file_size),
+            ),
+        )
+        child = launch.model("argosy.packaging.quarantine", folder=work, policy=policy, more=_ENVIRONMENT)
         with self._log.open("wb") as log:
             self._child = subprocess.Popen(
-                command,
+                child.command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=work,
-                env=_environment(work),
+                env=child.environ,
                 start_new_session=True,
             )
         return self._child
@@ -193,13 +219,6 @@ def run(function: str, arguments: dict[str, Any], *, what: str, limits: Limits |
         return place.run(function, arguments)
 
 
-def _environment(work: Path) -> dict[str, str]:
-    passed = {name: os.environ[name] for name in _PASSED if name in os.environ}
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    fixed = {"HOME": str(work), "TMPDIR": str(work), "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
-    return passed | threads | fixed | {"JOBLIB_MULTIPROCESSING": "0"}
-
-
 def _kill_session(pid: int) -> None:
     """Kill the child's process group, and its descendants that left the group while their parents live."""
     import psutil
@@ -210,46 +229,6 @@ def _kill_session(pid: int) -> None:
                 process.kill()
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
-
-
-def confine(limits: Limits) -> None:
-    """Put the limits on this process. Called in the child, before anything of the model's is touched."""
-    for kind, wanted in (
-        (resource.RLIMIT_AS, limits.address_space),
-        (resource.RLIMIT_CPU, (int(limits.seconds) + 1) * len(JOBS) * (os.cpu_count() or 1)),
-        (resource.RLIMIT_FSIZE, limits.file_size),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        hard = resource.getrlimit(kind)[1]
-        bound = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(kind, (bound, bound))
-    if sys.platform.startswith("linux"):
-        _leave_network()
-
-
-def _die_with(parent: int) -> None:
-    """A model that hangs must not outlive a push that was killed. The parent is the thread that started us."""
-    if sys.platform.startswith("linux"):
-        import ctypes
-
-        ctypes.CDLL(None).prctl(_PDEATHSIG, int(signal.SIGKILL))
-    if os.getppid() != parent:
-        os._exit(1)
-
-
-def _leave_network() -> None:
-    """A network namespace of its own, with nothing in it; where that is not permitted, the network stays."""
-    import ctypes
-
-    user, group = os.getuid(), os.getgid()
-    unshare = ctypes.CDLL(None, use_errno=True).unshare
-    if unshare(_NEWNET) == 0 or unshare(_NEWUSER | _NEWNET) != 0:
-        return
-    with contextlib.suppress(OSError):
-        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
 
 
 def perform(job: Job) -> Outcome:
@@ -266,10 +245,8 @@ def perform(job: Job) -> Outcome:
         return Outcome(code="bad_package", message=f"the model failed with {type(error).__name__}: {text}")
 
 
-def main(arguments: list[str]) -> int:
-    """The child: confine ourselves, then answer jobs until there are no more. What a model prints goes to the log."""
-    _die_with(int(arguments[1]))
-    confine(msgspec.json.decode(arguments[0], type=Limits))
+def main() -> int:
+    """The child: answer jobs until there are no more. What a model prints goes to the log."""
     questions, answers = os.fdopen(os.dup(0), "rb"), os.dup(1)
     nowhere = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nowhere, 0)
@@ -282,5 +259,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    status = main(sys.argv[1:])
+    status = main()
     os._exit(status)

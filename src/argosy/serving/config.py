@@ -35,8 +35,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class ReplicaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole configuration of a replica process. `grpc` None: no gRPC. `recorder`: the Unix socket of whoever
-    records requests, if somebody does. Printed by `python -m argosy.serving`."""
+    """The whole configuration of a replica process. `grpc` None: no gRPC. `recorder`: the Unix socket on
+    which it awaits whoever records requests. Printed by `python -m argosy.serving`."""
 
     replica: str = "local"
     models: tuple[ModelConfig, ...]

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
+from argosy.serving.config import ModelConfig, ReplicaConfig
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.tensor import NUMPY, Array
 from argosy.store.payloads.record import REQUEST, Rows
@@ -31,6 +32,11 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     endpoint: str
     version: str
     package: str
+
+
+def hello(config: ReplicaConfig, model: ModelConfig) -> Hello:
+    """What a replica says of one of its models."""
+    return Hello(replica=config.replica, endpoint=model.name, version=model.version, package=model.package)
 
 
 class Orders(msgspec.Struct, frozen=True, kw_only=True, tag="orders"):

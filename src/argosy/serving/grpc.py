@@ -66,8 +66,8 @@ class GrpcServer:
         self._server.add_generic_rpc_handlers((self._inference(), _Health(plane)))
         self._add_reflection()
 
-    async def start(self) -> Address:
-        """Begin to listen; the address with the port that was taken. Raises Conflict."""
+    def bind(self) -> Address:
+        """Take the address; with the port that was taken. Who connects waits for `start`. Raises Conflict."""
         if self.address.path:
             Path(self.address.path).unlink(missing_ok=True)
         try:
@@ -76,8 +76,11 @@ class GrpcServer:
             raise Conflict(f"the gRPC address {self.address} is in use or cannot be bound") from None
         if not self.address.path:
             self.address = Address(host=self.address.host, port=port)
-        await self._server.start()
         return self.address
+
+    async def start(self) -> None:
+        """Begin to answer."""
+        await self._server.start()
 
     async def stop(self, grace: float) -> None:
         """Finish calls in flight, at most `grace` seconds."""

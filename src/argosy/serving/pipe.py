@@ -1,6 +1,10 @@
-"""The line from a replica to the recorder: a Unix stream that is never waited for."""
+"""The line from a replica to the recorder: a Unix stream that is never waited for.
+
+It is the recorder that connects: a replica's model may make no socket that leads to others (`process/sandbox.py`).
+"""
 
 import asyncio
+import os
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -20,9 +24,14 @@ _IOV = 512
 Buffers = list[memoryview | bytes]
 
 
-def recorder_socket(run: Path) -> Path:
-    """Where a home's recorder listens, if it has one."""
-    return run / "recorder.sock"
+def listener(path: str) -> socket.socket:
+    """Where a recorder is awaited."""
+    Path(path).unlink(missing_ok=True)
+    line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    line.bind(path)
+    os.chmod(path, 0o600)
+    line.listen(8)
+    return line
 
 
 class Waiting(msgspec.Struct):
@@ -33,13 +42,16 @@ class Waiting(msgspec.Struct):
 
 
 class Pipe:
-    """One connection, made when a recorder is there. `heard` gets its orders, `lost` how many records were dropped.
+    """One connection, taken from `door` when a recorder is there. `heard` gets its orders, `lost` how many records were
+    dropped.
 
     All methods belong to the event loop.
     """
 
-    def __init__(self, path: str, hello: Hello, heard: Callable[[Orders], None], lost: Callable[[int], None]) -> None:
-        self._path, self._hello = path, frames.told(hello)
+    def __init__(
+        self, door: socket.socket, hello: Hello, heard: Callable[[Orders], None], lost: Callable[[int], None]
+    ) -> None:
+        self._door, self._hello = door, frames.told(hello)
         self._heard, self._lost = heard, lost
         self._loop = asyncio.get_running_loop()
         self._socket: socket.socket | None = None
@@ -49,13 +61,16 @@ class Pipe:
         self._writing = False
 
     def connect(self) -> None:
-        """Connect, unless that is done or nobody listens."""
+        """Take the recorder's connection, unless there is one, or nobody has come."""
         if self._socket is not None:
             return
-        line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND)
         try:
-            line.connect(self._path)
+            line, _ = self._door.accept()
+        except OSError:
+            return
+        try:
+            line.setblocking(False)
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND)
             line.send(self._hello)
         except OSError:
             line.close()

@@ -5,6 +5,7 @@ batch has, one by one as they end.
 """
 
 import asyncio
+import socket
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, cast
@@ -23,7 +24,7 @@ from argosy.spec.tensor import Array
 from argosy.store.payloads.record import REQUEST
 
 SECONDS = 0.25
-"""Between two tries to reach a recorder; and the longest that a failed request waits to be sent."""
+"""Between two looks for a recorder; and the longest that a failed request waits to be sent."""
 MOST_HELD = 512
 MOST_MESSAGE = 500
 """Characters that are kept of an error's message."""
@@ -51,7 +52,7 @@ class Recording:
     a batch.
     """
 
-    def __init__(self, path: str, hello: Hello, signature: Signature, most: int) -> None:
+    def __init__(self, door: socket.socket, hello: Hello, signature: Signature, most: int) -> None:
         self._signature = signature
         self._most = most if signature.batched else 1
         self._types = {spec.name: spec.datatype for spec in signature.inputs}
@@ -63,7 +64,7 @@ class Recording:
         self._rng = np.random.default_rng()
         self._held: list[One] = []
         self._late: list[Ran] = []
-        self._sender = Sender(path, hello, self._hear)
+        self._sender = Sender(door, hello, self._hear)
         self._loop = asyncio.get_running_loop()
         self._missed = 0
         self._timer = self._loop.call_soon(self._tick)

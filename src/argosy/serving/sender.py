@@ -1,5 +1,6 @@
 """What goes to the recorder, gathered until a frame is worth its sending."""
 
+import socket
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -35,8 +36,8 @@ class Requests(NamedTuple):
 class Sender:
     """The way to the recorder. `sent` and `dropped` count what is for the log."""
 
-    def __init__(self, path: str, hello: Hello, heard: Callable[[Orders], None]) -> None:
-        self._pipe = Pipe(path, hello, heard, self._lost)
+    def __init__(self, door: socket.socket, hello: Hello, heard: Callable[[Orders], None]) -> None:
+        self._pipe = Pipe(door, hello, heard, self._lost)
         self._parts: list[Requests] = []
         self._alike: object = None
         self._count = self._size = 0
@@ -66,7 +67,7 @@ class Sender:
             self._pipe.send(frames.packed(*whole), records)
 
     def connect(self) -> None:
-        """Reach the recorder, unless that is done or there is none."""
+        """Take the recorder's connection, unless there is one already."""
         self._pipe.connect()
 
     def close(self) -> None:

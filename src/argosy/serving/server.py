@@ -5,20 +5,23 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from argosy.process import sandbox
 from argosy.serving.answers import Answers
 from argosy.serving.config import Address, ModelConfig, ReplicaConfig, read
 from argosy.serving.dataplane import DataPlane
-from argosy.serving.frames import Hello
+from argosy.serving.frames import hello
 from argosy.serving.http import HttpApp
 from argosy.serving.listener import Listener
 from argosy.serving.loading import load_model
 from argosy.serving.model import ServedModel
 from argosy.serving.port import loopback
+from argosy.serving.pipe import listener
 from argosy.serving.recording import Recording
 from argosy.serving.repository import Loader, Repository
 from argosy.spec import crash
@@ -51,12 +54,20 @@ class Replica:
         handle = app.handle_local if loopback(config.http.host) and not config.http.path else app.handle
         self._http = Listener(handle, config.http, config.runtime)
         self._grpc: GrpcServer | None = None
+        self._door: socket.socket | None = None
 
     async def start(self) -> tuple[Address, Address | None]:
-        """Listen, load the models, become ready; the addresses taken. Raises what loading and binding raise."""
+        """Listen, load the models, become ready; the addresses taken. Raises what loading and binding raise.
+
+        In a sandbox every socket is bound before anything of a model's is touched: from then on none is made.
+        """
         for model in self._config.models:
             self.repository.expect(model.name)
         address = await self._http.start()
+        grpc_address = self._bind_grpc()
+        if self._config.recorder:
+            self._door = listener(self._config.recorder)
+        sandbox.seal()
         for model in self._config.models:
             served = await self._load(model, self._config.runtime)
             if self.plane.answers is not None or self._config.recorder:
@@ -64,7 +75,8 @@ class Replica:
             if self.plane.tracer is not None:
                 served.trace(self.plane.tracer)
             self.repository.add(served)
-        grpc_address = await self._start_grpc() if self._config.grpc is not None else None
+        if self._grpc is not None:
+            await self._grpc.start()
         log.info("replica %s is ready on %s", self._config.replica, address)
         return address, grpc_address
 
@@ -77,21 +89,23 @@ class Replica:
         self.plane.beside.close()
         if self.plane.tracer is not None:
             await asyncio.to_thread(self.plane.tracer.close)
+        if self._door is not None:
+            self._door.close()
 
     def _recording(self, model: ModelConfig, served: ServedModel) -> Recording | None:
-        if not self._config.recorder:
+        if self._door is None:
             return None
-        hello = Hello(replica=self._config.replica, endpoint=model.name, version=model.version, package=model.package)
-        return Recording(self._config.recorder, hello, served.signature, served.runtime.max_batch_size)
+        return Recording(self._door, hello(self._config, model), served.signature, served.runtime.max_batch_size)
 
-    async def _start_grpc(self) -> Address:
+    def _bind_grpc(self) -> Address | None:
+        if self._config.grpc is None:
+            return None
         from argosy.serving.grpc import GrpcServer
 
-        assert self._config.grpc is not None
         runtime = self._config.runtime
         calls = runtime.max_queue_size + OTHER_CALLS
         self._grpc = GrpcServer(self.plane, self._config.grpc, runtime.max_body_bytes, calls)
-        return await self._grpc.start()
+        return self._grpc.bind()
 
 
 def _tracer(config: ReplicaConfig) -> "Tracer | None":

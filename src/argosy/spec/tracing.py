@@ -45,6 +45,11 @@ class Tracing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         """The headers as they may be printed: the names of variables are no secrets."""
         return {name: value if value.startswith("$") else "***" for name, value in self.headers.items()}
 
+    @property
+    def variables(self) -> list[str]:
+        """The variables that the headers name."""
+        return [value[1:] for value in self.headers.values() if value.startswith("$")]
+
     def secrets(self, environ: Mapping[str, str]) -> dict[str, str]:
         """The headers, with what their variables hold. Raises InvalidArgument where one is not set."""
         found = {name: resolved(value, environ, f"tracing.headers.{name}") for name, value in self.headers.items()}

@@ -2,24 +2,29 @@
 
 import os
 import secrets
-import sys
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
+from argosy.process import launch, sandbox, users
+from argosy.process.process import Process, cannot_start, spawn
+from argosy.process.sandbox import Policy
 from argosy.serving.config import Address, ModelConfig, ReplicaConfig
-from argosy.serving.pipe import recorder_socket
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.settings import Home
 from argosy.spec.tracing import Tracing
 from argosy.targets.base import Revision
 from argosy.targets.marks import Record, mark
-from argosy.targets.process import Process, cannot_start, spawn
 
-COMMAND = (sys.executable, "-m", "argosy.serving")
+COMMAND = launch.python("argosy.serving")
 SOCKET_BYTES = 107
 NO_TRACING = Tracing()
+LIMITS = (("file_size", 16 * 1024**3), ("files", 65536))
+TASKS = 4096
+"""Threads and processes of one replica that has a user of its own."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -28,6 +33,16 @@ class Place(msgspec.Struct, frozen=True):
     home: Home
     replica: str
     short: str
+
+    @property
+    def work(self) -> Path:
+        """Its own folder, the one place where it may write: it holds its sockets."""
+        return folder(self.home) / self.short.partition("/")[0]
+
+    @property
+    def recorder(self) -> str:
+        """Where it listens for the recorder."""
+        return str(folder(self.home) / f"{self.short}.rec.sock")
 
     @property
     def http(self) -> str:
@@ -41,8 +56,8 @@ class Place(msgspec.Struct, frozen=True):
 
     @property
     def config(self) -> Path:
-        """What it is told at its start."""
-        return folder(self.home) / f"{self.short}.json"
+        """What it is told at its start; not its own to write."""
+        return self.work.with_name(f"{self.work.name}.json")
 
     @property
     def log(self) -> Path:
@@ -53,6 +68,7 @@ class Place(msgspec.Struct, frozen=True):
         """Remove what an ended replica leaves behind; its log stays."""
         for path in (self.http, self.grpc, self.config):
             Path(path).unlink(missing_ok=True)
+        shutil.rmtree(self.work, ignore_errors=True)
 
 
 def folder(home: Home) -> Path:
@@ -73,7 +89,7 @@ def prepare(home: Home) -> None:
 
 def new_place(home: Home, revision: Revision, slot: int) -> Place:
     """Names for the next start in this slot."""
-    return Place(home, f"{revision.endpoint}-{revision.id[:6]}-{slot}", secrets.token_hex(4))
+    return Place(home, f"{revision.endpoint}-{revision.id[:6]}-{slot}", f"{secrets.token_hex(3)}/r")
 
 
 def configuration(
@@ -101,7 +117,7 @@ def configuration(
         http=Address(path=place.http),
         grpc=Address(path=place.grpc),
         runtime=msgspec.structs.replace(revision.runtime, threads=revision.threads(threads)),
-        recorder=str(recorder_socket(place.home.run)),
+        recorder=place.recorder,
         tracing=tracing,
     )
 
@@ -116,13 +132,41 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
     def start(
         self, place: Place, revision: Revision, slot: int, *, package: Path, threads: int, trusted: bool = False
     ) -> Process:
-        """Write the configuration and start the process. Raises StorageFull, Internal."""
+        """Write the configuration and start the process. Raises StorageFull, Internal; Unsupported where a whole
+        sandbox is required and this machine has none."""
+        policy = self._policy(place, revision, package)
         told = configuration(place, revision, package, threads, self.tracing, trusted=trusted)
         data = msgspec.json.format(msgspec.json.encode(told))
         try:
+            place.work.mkdir(mode=0o700)
+            if policy.user:
+                os.chown(place.work, policy.user, policy.user)
             place.config.write_bytes(data)
         except OSError as error:
             raise cannot_start(f"replica {place.replica}", error) from error
         record = Record(replica=place.replica, slot=slot, revision=revision, short=place.short)
-        environ = {**os.environ, **mark(self.home.root, record), "ARGOSY_HOME": str(self.home.root)}
+        environ = launch.of_model(place.work, policy, {**self._secrets(), **mark(self.home.root, record)})
         return spawn([*self.command, str(place.config)], environ, place.log)
+
+    def _policy(self, place: Place, revision: Revision, package: Path) -> Policy:
+        user = 0 if sandbox.own_user() else users.free()
+        return Policy(
+            reads=(str(package), str(place.config)),
+            writes=(str(place.work),),
+            devices=sandbox.ACCELERATORS if revision.resources.gpu else (),
+            ports=_ports(self.tracing),
+            user=user,
+            limits=(*LIMITS, ("tasks", TASKS)) if user else LIMITS,
+        )
+
+    def _secrets(self) -> Mapping[str, str]:
+        """The variables that sending traces takes from the environment."""
+        return {name: os.environ[name] for name in self.tracing.variables if name in os.environ}
+
+
+def _ports(tracing: Tracing) -> tuple[int, ...]:
+    """Where the collector of traces listens, and names are asked for."""
+    if not tracing.url:
+        return ()
+    parts = urlsplit(tracing.url)
+    return (parts.port or (443 if parts.scheme == "https" else 80), 53)

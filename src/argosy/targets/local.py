@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import psutil
 
+from argosy.process.process import Process
 from argosy.spec.settings import Home
 from argosy.spec.tracing import Tracing
 from argosy.targets import log
@@ -17,7 +19,6 @@ from argosy.targets.base import Revision, Standing
 from argosy.targets.group import Group
 from argosy.targets.launch import COMMAND, NO_TRACING, Launcher, Place, folder, prepare
 from argosy.targets.marks import Found, Record, scan
-from argosy.targets.process import Process
 from argosy.targets.running import Running
 
 LOG = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class LocalTarget:
             if one.process.pid not in leaders and not _led(one, leaders):
                 one.process.kill()
         await asyncio.gather(*(one.first_look() for one in adopted))
-        self._clear_leftovers({one.place.short for one in adopted})
+        self._clear_leftovers({one.place.work.name for one in adopted})
         for one in adopted:
             one.watch(self._note)
         self._task = asyncio.create_task(self._supervise())
@@ -83,7 +84,7 @@ class LocalTarget:
     def _clear_leftovers(self, in_use: set[str]) -> None:
         for path in folder(self._home).iterdir():
             if path.name.split(".", 1)[0] not in in_use:
-                path.unlink(missing_ok=True)
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
     def _group(self, revision: Revision) -> Group:
         return self._groups.setdefault(revision.id, Group(revision, self._launcher, self._note))

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import msgspec
 
+from argosy.process.process import Process
 from argosy.targets import log
 from argosy.targets.backoff import Ended
 from argosy.targets.base import Phase, Replica, Revision
 from argosy.targets.health import Health, Probe, judge, look
 from argosy.targets.launch import Place
-from argosy.targets.process import Process
 from argosy.targets.supervise import Seen, Slot
 
 

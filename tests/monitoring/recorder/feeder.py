@@ -17,13 +17,15 @@ import numpy as np
 
 from argosy.monitoring.recorder.told import Kept, Told, read_report, told_file
 from argosy.serving import frames
-from argosy.serving.frames import HEAD, Hello, Orders
-from argosy.serving.pipe import recorder_socket
+from argosy.serving.config import ModelConfig, ReplicaConfig
+from argosy.serving.frames import HEAD, Orders
+from argosy.serving.pipe import listener
 from argosy.spec.settings import Home
 from argosy.store.payloads.record import REQUEST
 from tests.monitoring.recorder import shop
 
 OPEN: list[socket.socket] = []
+NUMBERS = itertools.count()
 
 
 def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
@@ -59,16 +61,28 @@ def recorder(home: Home) -> Iterator[subprocess.Popen[bytes]]:
             OPEN.pop().close()
 
 
+def joined(home: Home, config: ReplicaConfig) -> socket.socket:
+    """The recorder's connection to a replica of which the controller has written this."""
+    place = home.run / "r" / f"{next(NUMBERS):06x}"
+    place.mkdir(parents=True)
+    place.with_suffix(".json").write_bytes(msgspec.json.encode(config))
+    with contextlib.closing(listener(str(place / "r.rec.sock"))) as door:
+        door.settimeout(20)
+        line, _ = door.accept()
+    line.settimeout(20)
+    return line
+
+
 class Feeder:
     """One replica's connection."""
 
     def __init__(self, home: Home, package: Path, replica: str = "r0", version: str = "1") -> None:
-        self.line = socket.socket(socket.AF_UNIX)
+        config = ReplicaConfig(
+            replica=replica, models=(ModelConfig(name="shop", version=version, package=str(package)),)
+        )
+        self.line = joined(home, config)
         OPEN.append(self.line)
-        self.line.settimeout(20)
-        self.line.connect(str(recorder_socket(home.run)))
-        hello = Hello(replica=replica, endpoint="shop", version=version, package=str(package))
-        self.line.sendall(frames.told(hello))
+        self.line.sendall(frames.told(frames.hello(config, config.models[0])))
         self._numbers = itertools.count()
         self.orders = self.heard()
 

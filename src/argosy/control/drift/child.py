@@ -1,17 +1,18 @@
 """The process that compares whole rows, as the controller sees it."""
 
-import os
 import subprocess
-import sys
+import tempfile
 import threading
+from pathlib import Path
 
 import msgspec
 
 from argosy.control.drift.compute import Answer, Job
+from argosy.process import launch
 from argosy.spec.errors import Unavailable
 
 SECONDS = 300.0
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+ONE_THREAD: dict[str, str] = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 class Child:
@@ -24,16 +25,17 @@ class Child:
 
     def run(self, job: Job, seconds: float = SECONDS) -> Answer:
         """Raises Unavailable where it says nothing in time, or was ended."""
-        command = [sys.executable, "-m", "argosy.control.drift.compute"]
+        child = launch.ours("argosy.control.drift.compute", folder=Path(tempfile.gettempdir()), more=ONE_THREAD)
         with self._lock:
             if self._ended:
                 raise Unavailable("the platform ends")
             process = self._process = subprocess.Popen(
-                command,
+                child.command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=os.environ | ONE_THREAD,
+                env=child.environ,
+                start_new_session=True,
             )
         try:
             told, said = process.communicate(msgspec.json.encode(job), timeout=seconds)

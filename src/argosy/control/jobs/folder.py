@@ -1,18 +1,18 @@
 """The folder of one run: what its process is told, and what it tells."""
 
-import sys
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
+from argosy.process import launch
 from argosy.spec.batch import BatchJob
 from argosy.spec.settings import Home
 from argosy.store import durable
 
 T = TypeVar("T")
 
-COMMAND = (sys.executable, "-m", "argosy.client.job")
+COMMAND = launch.python("argosy.client.job")
 """What runs a job; the run's folder is its only argument."""
 
 

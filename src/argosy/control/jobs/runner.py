@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,6 +14,8 @@ import psutil
 from argosy.control import strays
 from argosy.control.jobs import plan
 from argosy.control.jobs.folder import COMMAND, Folder, Told
+from argosy.process import launch
+from argosy.process.process import Process, spawn
 from argosy.spec.errors import ArgosyError
 from argosy.spec.job import Submission, at
 from argosy.spec.settings import Home
@@ -21,7 +23,6 @@ from argosy.store import jobs
 from argosy.store.database import Database
 from argosy.store.jobs import Job, Run
 from argosy.targets import log
-from argosy.targets.process import Process, spawn
 
 LOG = logging.getLogger(__name__)
 TICK = 1.0
@@ -120,7 +121,8 @@ class Jobs:
         await asyncio.to_thread(jobs.note, self._database, begun)
         try:
             command = [*self._command, str(folder.path.absolute())]
-            self._processes[run.id] = spawn(command, _environment(self._home), folder.log)
+            environ = launch.of_ours(self._home.root, {"ARGOSY_HOME": str(self._home.root.absolute())})
+            self._processes[run.id] = spawn(command, environ, folder.log)
         except ArgosyError as error:
             await asyncio.to_thread(
                 jobs.note, self._database, plan.ended(begun, error.exit, error.message, now, cancelled=False)
@@ -168,10 +170,6 @@ class Jobs:
         end = time.monotonic() + DRAIN
         while time.monotonic() < end and not all(process.ended() for process in self._processes.values()):
             time.sleep(0.05)
-
-
-def _environment(home: Home) -> Mapping[str, str]:
-    return {**os.environ, "ARGOSY_HOME": str(home.root.absolute())}
 
 
 def _submission(job: Job) -> Submission:

@@ -8,6 +8,8 @@ import hashlib
 import math
 import os
 import re
+import shutil
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -129,7 +131,9 @@ def scored(home: Home, monitor: Monitor, package: Package, digest: str, log: Pay
     facts = (copy.name, digest, monitor.label, sorted(log.redact), sorted(log.hash), log.max_elements, log.max_text)
     into = folder(home) / f"{hashlib.sha256(msgspec.json.encode(facts)).hexdigest()[:32]}.scored"
     if not into.is_file():
-        _run(copy, monitor, package, log, str(into))
+        with tempfile.TemporaryDirectory(prefix="scoring-", dir=folder(home)) as place:
+            _run(copy, monitor, package, log, place)
+            Path(place, labelled.SCORED).replace(into)
     os.utime(into)
     return into
 
@@ -166,4 +170,4 @@ def forget(home: Home, monitors: Iterable[Monitor], now: float | None = None) ->
     for path in folder(home).glob("*"):
         old = moment - path.stat().st_mtime > UNUSED
         if old and (path.suffix == ".scored" or not path.name.startswith(tuple(named) or "/")):
-            path.unlink(missing_ok=True)
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)

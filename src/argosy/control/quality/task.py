@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from argosy.control.quality.job import Answer, Done, Failed, Job, Version
 from argosy.control.quality.kept import Kept
 from argosy.control.state import Declared, State
 from argosy.monitoring.alert import Finding as Wrong
+from argosy.process import launch
 from argosy.spec.errors import ArgosyError, Internal, table
 from argosy.store import findings
 from argosy.store.payloads import layout
@@ -31,7 +31,7 @@ SECONDS = 900.0
 AGAIN = 60.0
 """Seconds until a look that failed is tried again, at most."""
 HOUSEKEEPING = 3600.0
-COMMAND = (sys.executable, "-P", "-m", "argosy.control.quality")
+COMMAND = launch.python("argosy.control.quality")
 
 
 class Report(Protocol):
@@ -153,7 +153,10 @@ class Quality:
 async def _ask(job: Job) -> Done:
     """Run the child. Raises what it raised, Internal where it died."""
     pipe = asyncio.subprocess.PIPE
-    child = await asyncio.create_subprocess_exec(*COMMAND, stdin=pipe, stdout=pipe, stderr=pipe)
+    environ = launch.of_ours(Path(job.home), {})
+    child = await asyncio.create_subprocess_exec(
+        *COMMAND, stdin=pipe, stdout=pipe, stderr=pipe, env=environ, start_new_session=True
+    )
     try:
         async with asyncio.timeout(SECONDS):
             out, trouble = await child.communicate(msgspec.json.encode(job))

@@ -10,13 +10,14 @@ import psutil
 from argosy.control import strays
 from argosy.control.triggers import runner
 from argosy.control.triggers.runner import MODULE
+from argosy.process import launch
+from argosy.process.process import Process, spawn
 from argosy.spec.secret import resolved
 from argosy.spec.settings import Home
 from argosy.spec.trigger import Command
 from argosy.store.durable import replace
 from argosy.store.triggers import Run
 from argosy.targets.log import note
-from argosy.targets.process import Process, spawn
 
 VARIABLE = "ARGOSY_TRIGGER"
 """Tells a command where its document is."""
@@ -43,8 +44,8 @@ def start(home: Home, run: Run, command: Command, environ: Mapping[str, str]) ->
     replace(document, run.document.encode(), place, mode=0o600)
     given = told(home, command, environ) | {VARIABLE: str(document)}
     note(log(home, run), f"trigger {run.id}: {run.reason}")
-    program = [sys.executable, "-P", "-m", MODULE, str(place), f"{command.timeout:g}"]
-    return spawn([*program, *command.argv], given, log(home, run))
+    child = launch.ours(MODULE, str(place), f"{command.timeout:g}", *command.argv, folder=place, given=given)
+    return spawn(child.command, child.environ, log(home, run))
 
 
 def told(home: Home, command: Command, environ: Mapping[str, str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from argosy.control.triggers import command, runner
 from argosy.control.triggers.document import document, run_id
 from argosy.monitoring import trigger as rules
 from argosy.monitoring.alert import Finding
+from argosy.process.process import Process
 from argosy.spec.alerts import Webhook
 from argosy.spec.errors import ArgosyError, InvalidArgument, Unavailable
 from argosy.spec.settings import Home
@@ -22,7 +23,6 @@ from argosy.spec.trigger import Command, Trigger
 from argosy.store import findings, triggers
 from argosy.store.database import Database
 from argosy.store.triggers import Run
-from argosy.targets.process import Process
 
 LOG = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""The recorder's loop: replicas connect, are told what is wanted of them, and send it."""
+"""The recorder's loop: it connects to replicas, tells them what is wanted of them, and takes what they send."""
 
 import asyncio
 import contextlib
@@ -15,8 +15,9 @@ from argosy.monitoring.recorder.keeper import Keeper
 from argosy.monitoring.recorder.told import Kept, Report, Told, read_told, report_file, told_file
 from argosy.profiles.profile import Profile
 from argosy.serving import frames
-from argosy.serving.frames import HEAD, Hello, Orders
-from argosy.serving.pipe import recorder_socket
+from argosy.serving.config import ReplicaConfig
+from argosy.serving.config import read as read_config
+from argosy.serving.frames import HEAD, Hello, Orders, hello
 from argosy.spec.errors import ArgosyError, InvalidArgument
 from argosy.spec.settings import Home
 from argosy.store.durable import say
@@ -58,6 +59,7 @@ class Server:
         self._seen = 0
         self._secret = b""
         self._lines: set[Line] = set()
+        self._reached: dict[Path, asyncio.Task[None]] = {}
         self._books: dict[tuple[str, str], Book | None] = {}
         self._closed: list[Book] = []
         self._flushed: dict[str, float] = {}
@@ -65,11 +67,8 @@ class Server:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set; then everything goes to the disk."""
-        path = recorder_socket(self.home.run)
-        path.unlink(missing_ok=True)
         self._look()
         house = asyncio.create_task(self._keep_house())
-        server = await asyncio.start_unix_server(self._serve, str(path), limit=READ, backlog=256)
         try:
             while not stop.is_set():
                 with contextlib.suppress(TimeoutError):
@@ -77,13 +76,13 @@ class Server:
                         await stop.wait()
                 await self._turn()
         finally:
-            server.close()
             for line in self._lines:
                 line.writer.close()
             await asyncio.sleep(0)
             house.cancel()
+            for task in list(self._reached.values()):
+                task.cancel()
             await self._flush(last=True)
-            path.unlink(missing_ok=True)
 
     def _pace(self) -> float:
         """Seconds to the next turn."""
@@ -103,8 +102,15 @@ class Server:
             turns += 1
             await asyncio.sleep(SEND)
 
+    def _reach(self) -> None:
+        """Connect to the replicas that await us."""
+        for door in (self.home.run / "r").glob("*/*.rec.sock"):
+            if door not in self._reached:
+                self._reached[door] = asyncio.create_task(self._serve(door))
+
     async def _turn(self) -> None:
         self._look()
+        self._reach()
         await self._flush()
         self.report.replicas = len(self._lines)
         with contextlib.suppress(OSError):
@@ -158,22 +164,35 @@ class Server:
             LOG.warning("%s", self.report.problem)
             return None
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, door: Path) -> None:
+        """One replica. What it is was told to it in a file that it cannot write; it speaks for nobody else."""
         line: Line | None = None
+        writer: asyncio.StreamWriter | None = None
         try:
+            config = read_config(door.parent.with_suffix(".json"))
+            reader, writer = await asyncio.open_unix_connection(str(door), limit=READ)
             while True:
                 head, body = frames.sizes(await reader.readexactly(HEAD.size))
                 data = await reader.readexactly(head + body)
-                line = self._take(line, memoryview(data)[:head], memoryview(data)[head:], writer)
+                line = self._take(line, memoryview(data)[:head], memoryview(data)[head:], writer, config)
         except (OSError, EOFError, InvalidArgument) as error:
             if isinstance(error, InvalidArgument):
                 self.report.broken += 1
                 LOG.warning("a replica is cut off: %s", error.message)
         finally:
             self._lines.discard(line) if line else None
-            writer.close()
+            if writer is not None:
+                writer.close()
+            self._reached.pop(door, None)
 
-    def _take(self, line: Line | None, head: memoryview, body: memoryview, writer: asyncio.StreamWriter) -> Line | None:
+    def _take(
+        self,
+        line: Line | None,
+        head: memoryview,
+        body: memoryview,
+        writer: asyncio.StreamWriter,
+        config: ReplicaConfig,
+    ) -> Line | None:
         try:
             frame = frames.read(head, body)
         except InvalidArgument as error:
@@ -181,6 +200,8 @@ class Server:
             LOG.warning("%s", error.message)
             return line
         if isinstance(frame, Hello):
+            if frame not in [hello(config, model) for model in config.models]:
+                raise InvalidArgument(f"replica '{config.replica}' says that it is '{frame.replica[:80]}'")
             line = Line(frame, writer)
             self._lines.add(line)
             self._order(line)

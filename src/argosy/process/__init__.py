@@ -1,0 +1,1 @@
+"""Start, watch and end processes, and bound what they may do."""

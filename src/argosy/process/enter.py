@@ -1,0 +1,28 @@
+"""The first thing that runs in a child: `python -P -m argosy.process.enter MODULE …` goes to its folder, into its
+sandbox if it is to have one, and becomes the module."""
+
+import json
+import os
+import runpy
+import sys
+
+from argosy.process import sandbox
+
+
+def main() -> None:
+    """As `launch` says. Where a whole sandbox is wanted and cannot be had, the child ends with `sandbox.MISSING`."""
+    told = json.loads(os.environ.pop(sandbox.VARIABLE, "{}"))
+    if "folder" in told:
+        os.chdir(told["folder"])
+    if "policy" in told:
+        policy = sandbox.policy(told["policy"])
+        if policy.required and (lacks := sandbox.lacks()):
+            print(f"error: runtime.sandbox is required, and this machine lacks a part of it: {lacks}", file=sys.stderr)
+            sys.exit(sandbox.MISSING)
+        sandbox.enter(policy)
+    del sys.argv[0]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""The sandbox that a child puts itself in before it touches anything of a model's.
+
+Pure Python and the kernel: no mount, no helper program, no privilege needed. What it is made of:
+
+- an environment that holds nothing but what is named (`environ.py`);
+- no_new_privs, no capabilities, and a user of its own where the platform runs as root;
+- Landlock: libraries can be read, its own folders be written, nothing else be opened; no signals to others;
+- seccomp: no sockets of its own making, no new processes, none of the calls that no model needs;
+- bounds on files, and no core dumps.
+"""
+
+import contextlib
+import ctypes
+import os
+import resource
+import signal
+import site
+import sys
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from argosy.process import landlock, seccomp, users
+
+VARIABLE = "ARGOSY_SANDBOX"
+"""Where the launcher says what it is."""
+MISSING = 78
+"""The exit status of a child that was to run in a whole sandbox, and cannot: EX_CONFIG."""
+
+_READ = (
+    *("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/opt/cuda", "/nix/store", "/etc/ld.so.cache"),
+    *("/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/ld.so.preload", "/etc/localtime", "/etc/timezone", "/etc/passwd"),
+    *("/etc/group", "/etc/nsswitch.conf", "/etc/hosts", "/etc/host.conf", "/etc/resolv.conf", "/etc/gai.conf"),
+    *("/etc/services", "/etc/protocols", "/etc/mime.types", "/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/pki/tls"),
+    *("/etc/ca-certificates", "/etc/locale.alias", "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat"),
+    *("/proc/uptime", "/proc/loadavg", "/proc/version", "/proc/filesystems", "/proc/sys/kernel/osrelease"),
+    *("/proc/sys/kernel/ngroups_max", "/proc/sys/kernel/cap_last_cap", "/proc/sys/vm/overcommit_memory"),
+    *("/sys/devices", "/sys/bus", "/sys/class", "/sys/fs/cgroup", "/sys/kernel/mm/transparent_hugepage"),
+)
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+ACCELERATORS = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/kfd", "/dev/dri")
+_NO_NEW_PRIVS, _PDEATHSIG, _DUMPABLE = 38, 1, 4
+_LIMITS = {
+    "core": resource.RLIMIT_CORE,
+    "file_size": resource.RLIMIT_FSIZE,
+    "files": resource.RLIMIT_NOFILE,
+    "address_space": resource.RLIMIT_AS,
+    "cpu": resource.RLIMIT_CPU,
+    "tasks": resource.RLIMIT_NPROC,
+}
+
+
+class Policy(NamedTuple):
+    """What one child may do.
+
+    `reads` and `writes` are files and folders, besides the libraries. `network` is all of it; `ports` are those that
+    TCP may connect to without. `subprocesses`: whether it may start others. `user`: the uid that it becomes (0: it
+    stays). `parent`: the process it may not outlive (0: it may). `limits` are bounds by their name in `_LIMITS`.
+    `required`: it ends rather than run in less than a whole sandbox.
+    """
+
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    network: bool = False
+    ports: tuple[int, ...] = ()
+    subprocesses: bool = False
+    user: int = 0
+    parent: int = 0
+    limits: tuple[tuple[str, int], ...] = ()
+    required: bool = False
+
+
+class Part(NamedTuple):
+    """A part of the sandbox on this machine: what there is of it, and what is wrong with it (empty: nothing)."""
+
+    name: str
+    found: str
+    lacks: str = ""
+    needed: bool = True
+
+
+def parts() -> tuple[Part, ...]:
+    """What of a sandbox this machine has. Only what is `needed` makes it whole."""
+    abi = landlock.version()
+    lacks = "" if abi >= landlock.FULL else f"Landlock {landlock.FULL} is needed (Linux 6.12); this kernel has {abi}"
+    calls = "" if seccomp.supported() else "seccomp filters are needed; this kernel or processor has none"
+    own = own_user()
+    who = f"{users.FIRST} to {users.LAST}, one for each replica"
+    needed = os.geteuid() == 0
+    return (
+        Part("landlock", f"version {abi}" if abi else "none", lacks),
+        Part("seccomp", "none" if calls else "filters", calls),
+        Part("own user", "the platform's own" if own else who, own, needed),
+    )
+
+
+def own_user() -> str:
+    """Why a child cannot have a user of its own; empty where it can. Without Landlock it has none, since it may read
+    what only owners may: see `users.become`."""
+    return users.lacks() if landlock.version() else "Landlock is needed"
+
+
+def lacks() -> str:
+    """Why no whole sandbox can be had here; empty where one can."""
+    return "; ".join(part.lacks for part in parts() if part.lacks and part.needed)
+
+
+def policy(read: dict[str, Any]) -> Policy:
+    """What the launcher said, from its JSON."""
+    return Policy(**read)
+
+
+_entered: Policy | None = None
+
+
+def enter(policy: Policy) -> None:
+    """Put this process in. Call it before there are threads. Raises OSError where the kernel refuses what it has."""
+    global _entered
+    _entered = policy
+    for name, wanted in (("core", 0), *policy.limits):
+        _bound(_LIMITS[name], wanted)
+    if sys.platform != "linux":
+        _die_with(policy.parent)
+        return
+    _control(_NO_NEW_PRIVS, 1)
+    if policy.user:
+        users.become(policy.user)
+    elif os.geteuid() == 0:
+        users.drop()
+    _control(_DUMPABLE, 1)
+    _die_with(policy.parent)  # not before: becoming another user takes the wish back
+    reads = (*_READ, *_libraries(), *policy.reads, *policy.writes)
+    landlock.restrict(reads, policy.writes, (*_DEVICES, *policy.devices), network=policy.network, ports=policy.ports)
+    _refuse(policy, unix=True)
+
+
+def seal() -> None:
+    """From now on no Unix socket is made, so that none of the platform's is reached: call it once those that this
+    process listens on are bound. All threads, and what they start. Outside of a sandbox nothing happens."""
+    if _entered is not None and sys.platform == "linux":
+        _refuse(_entered, unix=False)
+
+
+def hide() -> None:
+    """Keep the memory, environment and files of this process from others of the same user."""
+    if sys.platform == "linux":
+        _control(_DUMPABLE, 0)
+
+
+def _refuse(policy: Policy, *, unix: bool) -> None:
+    if seccomp.supported():
+        inet = policy.network or bool(policy.ports)
+        streams = not policy.network
+        seccomp.restrict(unix=unix, inet=inet, streams=streams, subprocesses=policy.subprocesses)
+
+
+def _libraries() -> Iterable[str]:
+    """Where this Python and its packages lie. Nothing of a model's has been run, and the working folder is not on the
+    path: see `launch.python`."""
+    found = {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix, *site.getsitepackages(), *sys.path}
+    found.add(os.path.dirname(os.path.realpath(sys.executable)))
+    found.update(os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep))
+    found.update(os.environ.get(name, "") for name in _CERTIFICATES)
+    return sorted(path for path in found if path and path != "/")
+
+
+def _bound(kind: int, wanted: int) -> None:
+    hard = resource.getrlimit(kind)[1]
+    bound = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(kind, (bound, bound))
+
+
+def _die_with(parent: int) -> None:
+    if not parent:
+        return
+    if sys.platform == "linux":
+        _control(_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _control(option: int, value: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)):
+        raise OSError(ctypes.get_errno(), f"prctl({option}): {os.strerror(ctypes.get_errno())}")
