@@ -1,12 +1,13 @@
 """The options that say how a replica runs, shared by `serve` and `deploy`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
 import msgspec
 
 from argosy.spec.endpoint import Runtime
+from argosy.spec.errors import InvalidArgument
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,11 +26,23 @@ OPTIONS: dict[str, tuple[str, Any, str]] = {
     "drain_timeout": ("--drain-timeout", click.FloatRange(min=0, min_open=True), "Seconds to finish at a stop."),
     "max_body_bytes": ("--max-body-bytes", click.IntRange(min=1), "The largest request body."),
     "body_timeout": ("--body-timeout", click.FloatRange(min=0, min_open=True), "Seconds a body may take to arrive."),
+    "env": (
+        "--env",
+        str,
+        "NAME=VALUE that the model gets, or NAME=$VARIABLE of the platform's environment; may be given more than once.",
+    ),
+    "network": ("--network/--no-network", bool, "Whether the model may reach the network."),
+    "subprocesses": ("--subprocesses/--no-subprocesses", bool, "Whether the model may start other processes."),
+    "sandbox": (
+        "--sandbox",
+        click.Choice(["default", "required"]),
+        "Whether to run without the parts of the sandbox that a machine lacks, or not at all.",
+    ),
     "allow_nan": ("--allow-nan/--refuse-nan", bool, "Whether NaN answers are given out or fail."),
 }
 """Field of `Runtime` → its option, type and help."""
 
-SUPERVISED = ("start_timeout",)
+SUPERVISED = ("start_timeout", "env", "network", "subprocesses", "sandbox")
 """What only a platform acts upon."""
 
 
@@ -46,8 +59,10 @@ def serving_options(function: F) -> F:
 def _add(function: F, options: Mapping[str, tuple[str, Any, str]]) -> F:
     defaults = Runtime()
     for field, (name, kind, text) in reversed(list(options.items())):
-        shown = f"{text}  [default: {getattr(defaults, field):g}]" if field != "allow_nan" else text
-        add = click.option(name, f"runtime_{field}", type=kind, default=None, help=shown)
+        value = getattr(defaults, field)
+        shown = f"{text}  [default: {value:g}]" if isinstance(value, int | float) and kind is not bool else text
+        many = field == "env"
+        add = click.option(name, f"runtime_{field}", type=kind, default=None, multiple=many, help=shown)
         function = add(function)
     return function
 
@@ -55,6 +70,14 @@ def _add(function: F, options: Mapping[str, tuple[str, Any, str]]) -> F:
 def runtime_of(given: Mapping[str, Any], base: Runtime | None = None) -> Runtime:
     """`base`, changed by the options that were given."""
     found = {field: given.get(f"runtime_{field}") for field in OPTIONS}
+    found["env"] = _variables(found["env"]) if found["env"] else None
     return msgspec.structs.replace(
         base or Runtime(), **{field: each for field, each in found.items() if each is not None}
     )
+
+
+def _variables(given: Sequence[str]) -> dict[str, str]:
+    parts = [each.partition("=") for each in given]
+    if wrong := next((name for name, equals, _ in parts if not equals), None):
+        raise InvalidArgument(f"--env {wrong[:80]}: write it as NAME=VALUE")
+    return {name: value for name, _, value in parts}

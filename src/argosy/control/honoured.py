@@ -1,11 +1,14 @@
 """The settings that a declaration may hold and this platform does not act upon yet: refused, never ignored."""
 
+import os
 from collections.abc import Callable
 
 from argosy.control.room import may_sleep
+from argosy.process import sandbox
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.scaling import WaitingRoom
+from argosy.spec.secret import resolved
 from argosy.spec.settings import Settings
 from argosy.spec.trigger import Command
 
@@ -16,7 +19,7 @@ PENDING: dict[str, Callable[[Endpoint], bool]] = {
 
 
 def check_honoured(endpoint: Endpoint, settings: Settings) -> None:
-    """Raises InvalidArgument, naming every setting that would have no effect here."""
+    """Raises InvalidArgument, naming what would have no effect here, or what this machine or its environment lacks."""
     if endpoint.guard and endpoint.guard.metrics and not settings.prometheus.url:
         raise InvalidArgument(
             f"endpoint '{endpoint.name}' declares guard.metrics, and there is no Prometheus to ask: set "
@@ -25,6 +28,12 @@ def check_honoured(endpoint: Endpoint, settings: Settings) -> None:
         )
     if settings.control.expose and not settings.triggers.commands:
         _check_commands(endpoint)
+    if endpoint.runtime.sandbox == "required" and (lacks := sandbox.lacks()):
+        raise InvalidArgument(
+            f"endpoint '{endpoint.name}': runtime.sandbox is required, and this machine lacks a part of it: {lacks}"
+        )
+    for name, value in endpoint.runtime.env.items():
+        resolved(value, os.environ, f"endpoint '{endpoint.name}': runtime.env.{name}")
     if found := [name for name, used in PENDING.items() if used(endpoint)]:
         raise InvalidArgument(
             f"endpoint '{endpoint.name}' declares what this platform does not act upon: {', '.join(found)}; "

@@ -1,10 +1,11 @@
 """Which revision a declaration means."""
 
 import hashlib
+from typing import Any
 
 import msgspec
 
-from argosy.spec.endpoint import Endpoint
+from argosy.spec.endpoint import Endpoint, Runtime
 from argosy.store.version import Version
 from argosy.targets.base import Revision
 
@@ -14,9 +15,9 @@ def revision_of(endpoint: Endpoint, version: Version) -> Revision:
 
     The endpoint and the version's name are part of it, since replicas answer to the one and report the other.
     """
-    what = (endpoint.name, version.ref, version.digest, endpoint.runtime, endpoint.resources)
+    what = (endpoint.name, version.ref, version.digest, _facts(endpoint.runtime), endpoint.resources)
     return Revision(
-        id=hashlib.sha256(msgspec.json.encode(what, order="deterministic")).hexdigest()[:10],
+        id=hashlib.sha256(msgspec.json.encode(what)).hexdigest()[:10],
         endpoint=endpoint.name,
         model=version.name,
         version=str(version.number),
@@ -24,3 +25,13 @@ def revision_of(endpoint: Endpoint, version: Version) -> Revision:
         runtime=endpoint.runtime,
         resources=endpoint.resources,
     )
+
+
+LATER = ("env", "network", "subprocesses", "sandbox")
+"""Fields of `Runtime` that revisions without them have no trace of: those of before go on under the same id."""
+
+
+def _facts(runtime: Runtime) -> dict[str, Any]:
+    facts: dict[str, Any] = msgspec.to_builtins(runtime, order="deterministic")
+    plain: dict[str, Any] = msgspec.to_builtins(Runtime())
+    return {name: value for name, value in facts.items() if name not in LATER or value != plain[name]}

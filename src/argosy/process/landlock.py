@@ -10,7 +10,8 @@ _CREATE, _ADD, _RESTRICT = 444, 445, 446
 _VERSION = 1
 _PATH, _PORT = 1, 2
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE, _IOCTL_DEV = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 14, 1 << 15
-_MAKE_CHAR, _MAKE_BLOCK = 1 << 6, 1 << 11
+_NEVER_MADE = 1 << 6 | 1 << 11 | 1 << 12
+"""Devices; and symbolic links, which would lead whoever connects to a socket of this process to another one."""
 _ALL = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
 _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 _READ = _EXECUTE | _READ_FILE | _READ_DIR
@@ -45,7 +46,7 @@ def restrict(
         for path in reads:
             _allow(fd, path, _READ & handled)
         for path in writes:
-            _allow(fd, path, handled & ~(_EXECUTE | _MAKE_CHAR | _MAKE_BLOCK | _IOCTL_DEV))
+            _allow(fd, path, handled & ~(_EXECUTE | _NEVER_MADE | _IOCTL_DEV))
         for path in devices:
             _allow(fd, path, (_READ_FILE | _READ_DIR | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV) & handled)
         for port in ports if tcp else ():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from argosy.process import users
 from argosy.spec.errors import ArgosyError, Internal, StorageFull
 
 _RESTORED = [signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
@@ -24,8 +25,16 @@ class Process:
         self.status: int | None = None
         self._process = process
         self._child = child
+        self._user = users.of(process.pid)
         self._ended = False
         self._pidfd = -1
+
+    @property
+    def user(self) -> int:
+        """The user that is its own; 0 without. It becomes that user a moment after its start."""
+        if not users.owned(self._user):
+            self._user = users.of(self.pid)
+        return self._user if users.owned(self._user) else 0
 
     def ended(self) -> bool:
         """Whether it is gone; then `status` holds its exit status (negative: signal) if it was our child."""
@@ -69,9 +78,11 @@ class Process:
                 send()
 
     def kill_group(self) -> None:
-        """End what is left of the group."""
+        """End what is left of the group, and all that belongs to a user of its own: a daemon has left the group."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
+        if user := self.user:
+            users.end(user)
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Call `changed` in the running loop when it ends. Where the system has no pidfd, polling has to do."""

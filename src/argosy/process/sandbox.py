@@ -38,7 +38,6 @@ _READ = (
 )
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
-ACCELERATORS = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/kfd", "/dev/dri")
 _NO_NEW_PRIVS, _PDEATHSIG, _DUMPABLE = 38, 1, 4
 _LIMITS = {
     "core": resource.RLIMIT_CORE,
@@ -61,7 +60,6 @@ class Policy(NamedTuple):
 
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
-    devices: tuple[str, ...] = ()
     network: bool = False
     ports: tuple[int, ...] = ()
     subprocesses: bool = False
@@ -131,7 +129,7 @@ def enter(policy: Policy) -> None:
     _control(_DUMPABLE, 1)
     _die_with(policy.parent)  # not before: becoming another user takes the wish back
     reads = (*_READ, *_libraries(), *policy.reads, *policy.writes)
-    landlock.restrict(reads, policy.writes, (*_DEVICES, *policy.devices), network=policy.network, ports=policy.ports)
+    landlock.restrict(reads, policy.writes, _DEVICES, network=policy.network, ports=policy.ports)
     _refuse(policy, unix=True)
 
 

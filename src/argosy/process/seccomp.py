@@ -76,6 +76,14 @@ _NEVER: dict[str, tuple[int, int]] = {
     "vhangup": (153, 58),
 }
 """Calls that no model needs, by their number on x86_64 and aarch64."""
+_ONLY_OWN: dict[str, tuple[int, int, int]] = {
+    "ioprio_set": (251, 30, 1),
+    "migrate_pages": (256, 238, 0),
+    "move_pages": (279, 239, 0),
+    "prlimit64": (302, 261, 0),
+    "setpriority": (141, 140, 1),
+}
+"""Calls that change another process of the same user, too: their numbers, and which argument names it (0: itself)."""
 _FORK: dict[str, tuple[int, int]] = {"fork": (57, _ABSENT), "vfork": (58, _ABSENT)}
 _CLONE, _CLONE3, _IOCTL, _SOCKET, _SOCKETPAIR = (56, 220), (435, 435), (16, 29), (41, 198), (53, 199)
 _NEW_NAMESPACES = 0x7E020000
@@ -86,6 +94,7 @@ _STREAM, _DGRAM, _SEQPACKET, _TYPE = 1, 2, 5, 0xF
 
 _LOAD, _EQUAL, _ABOVE, _ANY, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 _NUMBER_AT, _ARCH_AT, _FIRST_AT, _SECOND_AT = 0, 4, 16, 24
+_AT = (_FIRST_AT, _SECOND_AT)
 _ALLOW, _REFUSE, _UNKNOWN, _KILL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS, 0x80000000
 _X32 = 0x40000000
 
@@ -115,6 +124,8 @@ def program(machine: str, *, unix: bool, inet: bool, streams: bool, subprocesses
     for numbers in never.values():
         if numbers[column] != _ABSENT:
             code += [(_EQUAL, 0, 1, numbers[column]), _answer(_REFUSE)]
+    for *numbers, argument in _ONLY_OWN.values():
+        code += _when(numbers[column], _either(_AT[argument], (0,), then=_ALLOW, other=_REFUSE))
     # Its flags lie in memory, where a filter cannot look: whoever is told that it is not there takes clone.
     code += [(_EQUAL, 0, 1, _CLONE3[column]), _answer(_UNKNOWN)]
     code += _when(_CLONE[column], _clone(subprocesses))

@@ -1,8 +1,10 @@
 """A user of its own for each child, where the platform runs as root; and no more rights than it needs."""
 
+import contextlib
 import ctypes
 import os
 import secrets
+import signal
 from pathlib import Path
 
 FIRST, LAST = 61184, 65519
@@ -47,6 +49,15 @@ def of(pid: int) -> int:
         return os.stat(f"/proc/{pid}").st_uid
     except OSError:
         return 0
+
+
+def end(uid: int) -> None:
+    """End every process of one of these users. Twice, since one may be born while the others are looked for."""
+    for _ in range(2):
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            if of(int(name)) == uid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(name), signal.SIGKILL)
 
 
 def become(uid: int) -> None:

@@ -2,6 +2,8 @@
 
 import math
 import re
+from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
@@ -16,6 +18,11 @@ from argosy.spec.slo import Slo
 from argosy.spec.trigger import Trigger, check_triggers
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_RESERVED = re.compile(
+    r"(LD|DYLD|GLIBC|MALLOC|ARGOSY)_.*|PYTHON.*|PATH|HOME|TMPDIR|GCONV_PATH|LOCPATH|NLSPATH|JOBLIB_MULTIPROCESSING"
+)
+MOST_VARIABLES, MOST_VALUE = 64, 8192
 
 
 def check_name(name: str, what: str = "name") -> str:
@@ -34,6 +41,12 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     Times are seconds, sizes bytes. `threads` are the engine's (0: the cores this process may use). `max_queue_delay`
     lets a batch wait for company; 0, the default, never waits. `start_timeout` is how long a replica may take to become
     ready before it is replaced, `hang_timeout` how long one engine call may take before it calls itself dead.
+
+    A model sees nothing of the platform's environment but language, time zone, threads and certificates, reaches no
+    network and starts no processes, unless that is declared. `env` are variables that it gets; a value that begins
+    with `$` names one of the platform's environment, and is looked up at each start. `network` lets it reach, and be
+    reached by, all that the machine can; `subprocesses` lets it start others. With `sandbox` `required` it runs only
+    on a machine that has all parts of the sandbox (`argosy doctor`); by `default` in those that there are.
     """
 
     threads: int = 0
@@ -47,6 +60,10 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_body_bytes: int = 64 * 1024 * 1024
     body_timeout: float = 30.0
     allow_nan: bool = True
+    env: dict[str, str] = {}
+    network: bool = False
+    subprocesses: bool = False
+    sandbox: Literal["default", "required"] = "default"
 
     def __post_init__(self) -> None:
         for field in ("max_batch_size", "max_queue_size", "max_body_bytes"):
@@ -57,6 +74,26 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 raise InvalidArgument(f"runtime.{field} must be above 0 seconds")
         if self.threads < 0 or self.max_queue_delay < 0:
             raise InvalidArgument("runtime.threads and runtime.max_queue_delay must not be negative")
+        _check_env(self.env)
+
+
+def _check_env(env: Mapping[str, str]) -> None:
+    if len(env) > MOST_VARIABLES:
+        raise InvalidArgument(f"runtime.env has {len(env)} variables; at most {MOST_VARIABLES} are possible")
+    for name, value in env.items():
+        if not _VARIABLE.fullmatch(name):
+            raise InvalidArgument(f"runtime.env: '{name[:80]}' is no name of a variable: use letters, digits and _")
+        if _RESERVED.fullmatch(name):
+            raise InvalidArgument(
+                f"runtime.env: {name[:80]} says where programs, libraries or files of the replica lie, which is the "
+                "platform's to say; leave it out"
+            )
+        if len(value) > MOST_VALUE or "\0" in value:
+            raise InvalidArgument(
+                f"runtime.env.{name[:80]} must have at most {MOST_VALUE} characters, none of them NUL"
+            )
+        if value.startswith("$") and not _VARIABLE.fullmatch(value[1:]):
+            raise InvalidArgument(f"runtime.env.{name[:80]}: what follows $ must be the name of a variable")
 
 
 class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -13,7 +13,9 @@ from argosy.process import launch, sandbox, users
 from argosy.process.process import Process, cannot_start, spawn
 from argosy.process.sandbox import Policy
 from argosy.serving.config import Address, ModelConfig, ReplicaConfig
-from argosy.spec.errors import InvalidArgument
+from argosy.spec.endpoint import Runtime
+from argosy.spec.errors import InvalidArgument, Unsupported
+from argosy.spec.secret import resolved
 from argosy.spec.settings import Home
 from argosy.spec.tracing import Tracing
 from argosy.targets.base import Revision
@@ -116,7 +118,7 @@ def configuration(
         ),
         http=Address(path=place.http),
         grpc=Address(path=place.grpc),
-        runtime=msgspec.structs.replace(revision.runtime, threads=revision.threads(threads)),
+        runtime=msgspec.structs.replace(revision.runtime, threads=revision.threads(threads), env={}),
         recorder=place.recorder,
         tracing=tracing,
     )
@@ -134,6 +136,8 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
     ) -> Process:
         """Write the configuration and start the process. Raises StorageFull, Internal; Unsupported where a whole
         sandbox is required and this machine has none."""
+        if revision.runtime.sandbox == "required" and (lacks := sandbox.lacks()):
+            raise Unsupported(f"runtime.sandbox is required, and this machine lacks a part of it: {lacks}")
         policy = self._policy(place, revision, package)
         told = configuration(place, revision, package, threads, self.tracing, trusted=trusted)
         data = msgspec.json.format(msgspec.json.encode(told))
@@ -145,7 +149,8 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
         except OSError as error:
             raise cannot_start(f"replica {place.replica}", error) from error
         record = Record(replica=place.replica, slot=slot, revision=revision, short=place.short)
-        environ = launch.of_model(place.work, policy, {**self._secrets(), **mark(self.home.root, record)})
+        more = {**self._secrets(), **given(revision.runtime), **mark(self.home.root, record)}
+        environ = launch.of_model(place.work, policy, more)
         return spawn([*self.command, str(place.config)], environ, place.log)
 
     def _policy(self, place: Place, revision: Revision, package: Path) -> Policy:
@@ -153,15 +158,22 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
         return Policy(
             reads=(str(package), str(place.config)),
             writes=(str(place.work),),
-            devices=sandbox.ACCELERATORS if revision.resources.gpu else (),
+            network=revision.runtime.network,
             ports=_ports(self.tracing),
+            subprocesses=revision.runtime.subprocesses,
             user=user,
+            required=revision.runtime.sandbox == "required",
             limits=(*LIMITS, ("tasks", TASKS)) if user else LIMITS,
         )
 
     def _secrets(self) -> Mapping[str, str]:
         """The variables that sending traces takes from the environment."""
         return {name: os.environ[name] for name in self.tracing.variables if name in os.environ}
+
+
+def given(runtime: Runtime) -> dict[str, str]:
+    """The variables that a declaration gives, with what they refer to. Raises InvalidArgument where that is not set."""
+    return {name: resolved(value, os.environ, f"runtime.env.{name}") for name, value in runtime.env.items()}
 
 
 def _ports(tracing: Tracing) -> tuple[int, ...]:
