@@ -20,8 +20,8 @@ from argosy.serving.http import HttpApp
 from argosy.serving.listener import Listener
 from argosy.serving.loading import load_model
 from argosy.serving.model import ServedModel
-from argosy.serving.port import loopback
 from argosy.serving.pipe import listener
+from argosy.serving.port import loopback
 from argosy.serving.recording import Recording
 from argosy.serving.repository import Loader, Repository
 from argosy.spec import crash
