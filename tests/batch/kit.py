@@ -99,7 +99,9 @@ def parts(output: Path) -> dict[str, bytes]:
 
 
 def start(*arguments: object, **environment: str) -> "subprocess.Popen[str]":
-    """`argosy batch run …` as a process of its own."""
+    """`argosy batch run …` as a process of its own. SLOW is for the model."""
+    if "SLOW" in environment:
+        arguments = (*arguments, "--env", f"SLOW={environment['SLOW']}")
     command = [sys.executable, "-m", "argosy", "batch", "run", *(str(one) for one in arguments)]
     return subprocess.Popen(
         command, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -67,7 +67,7 @@ def gone(processes, timeout=10.0):
 
 
 def resume(output):
-    return ended(kit.start("--output", output, "--resume"))
+    return ended(kit.start("--output", output, "--resume", SLOW="0"))
 
 
 def finished(output):

@@ -33,11 +33,9 @@ def at_home(home, monkeypatch):
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    """A head without cores, and two nodes with one each; SLOW is the time of a call."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SLOW", "0.05")
-        with nodes.running(0, 1, 1, log=tmp_path_factory.mktemp("ray") / "log") as found:
-            yield found
+    """A head without cores, and two nodes with one each."""
+    with nodes.running(0, 1, 1, log=tmp_path_factory.mktemp("ray") / "log") as found:
+        yield found
 
 
 @pytest.fixture
@@ -52,7 +50,7 @@ def job(data, output, *more, **environment):
 
 
 def on_ray(cluster, data, output, *more):
-    return job(data, output, "--engine", "ray", *more, RAY_ADDRESS=cluster.address)
+    return job(data, output, "--engine", "ray", *more, RAY_ADDRESS=cluster.address, SLOW="0.05")
 
 
 def sealed(output):
@@ -172,11 +170,10 @@ def test_a_lost_node_costs_no_row_and_the_output_is_that_of_the_local_engine(clu
 
 
 @pytest.mark.slow
-def test_from_a_bucket_into_a_bucket_whose_keys_the_nodes_have(s3, data, tmp_path, monkeypatch):
+def test_from_a_bucket_into_a_bucket_whose_keys_the_nodes_have(s3, data, tmp_path):
     source, output = place(f"{s3}/ray-in"), place(f"{s3}/ray-out")
     for file in sorted(data.iterdir()):
         source.join(file.name).put(file)
-    monkeypatch.setenv("SLOW", "0.05")
     with nodes.running(0, 1, 1, log=tmp_path / "log") as cluster:
         process = on_ray(cluster, source, output, "--json")
         spools = Stage(output).root / "spool"

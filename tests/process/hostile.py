@@ -164,22 +164,37 @@ def clone_namespace(flag):
 
 
 def tries(told):
-    pid, tcp_port = told["pid"], told["port"]
+    yield from of_files(told)
+    yield from of_sockets(told)
+    yield from of_processes(told["pid"])
+    yield from of_the_kernel()
+
+
+def of_files(told):
+    pid = told["pid"]
     for path in told["files"]:
         yield f"read {path}", lambda path=path: open(path, "rb").read(1)
         yield f"link {path}", lambda path=path: linked(path)
         yield f"read {path} in a thread", lambda path=path: in_thread(lambda: open(path, "rb").read(1))
         yield f"read {path} from another root", lambda path=path: open(f"/proc/self/root{path}", "rb").read(1)
         yield f"read {path} of the platform", lambda path=path: open(f"/proc/{pid}/root{path}", "rb").read(1)
+        yield f"let others read {path}", lambda path=path: os.chmod(path, 0o666)
+        yield f"give {path} away", lambda path=path: os.chown(path, os.getuid(), 1)
+        yield f"mark {path}", lambda path=path: os.setxattr(path, "user.x", b"x")
         yield f"lose {path}", lambda path=path: os.unlink(path)
         yield f"cut {path}", lambda path=path: os.truncate(path, 0)
     for path in told["folders"]:
+        yield f"close {path}", lambda path=path: os.chmod(path, 0)
         yield f"list {path}", lambda path=path: os.listdir(path)
         yield f"write in {path}", lambda path=path: open(f"{path}/hostile", "w").write("x")
         yield f"make a folder in {path}", lambda path=path: os.mkdir(f"{path}/hostile.d")
         yield f"rename into {path}", lambda path=path: os.rename("own", f"{path}/own")
     for path in told["written"]:
         yield f"write in {path}", lambda path=path: open(f"{path}/hostile.pth", "w").write("x")
+
+
+def of_sockets(told):
+    tcp_port = told["port"]
     for path in told["sockets"]:
         yield f"connect to {path}", lambda path=path: unix(path)
         yield f"send to {path}", lambda path=path: unix(path, socket.SOCK_DGRAM)
@@ -187,6 +202,7 @@ def tries(told):
         yield f"connect a pair to {path}", lambda path=path: connected(path)
         yield f"use an open socket for {path}", lambda path=path: inherited(path)
         yield f"link {path}", lambda path=path: linked(path)
+        yield f"close {path}", lambda path=path: os.chmod(path, 0)
         yield f"symlink {path}", lambda path=path: symlinked(path)
     yield "connect by TCP", lambda: tcp(tcp_port)
     yield "listen by TCP", lambda: socket.create_server(("127.0.0.1", 0))
@@ -197,6 +213,9 @@ def tries(told):
         yield f"socket of family {family}", lambda family=family: socket.socket(family, socket.SOCK_RAW)
         yield f"datagram of family {family}", lambda family=family: socket.socket(family, socket.SOCK_DGRAM)
     yield "abstract socket", lambda: socket.socket(socket.AF_UNIX).connect("\0" + told["abstract"])
+
+
+def of_processes(pid):
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP, 0):
         yield f"signal {number} to the platform", lambda number=number: os.kill(pid, number)
         yield f"signal {number} to its group", lambda number=number: os.killpg(os.getpgid(pid), number)
@@ -217,6 +236,9 @@ def tries(told):
     yield "program", lambda: by_exec("pass")
     yield "posix_spawn", lambda: replaced("pass")
     yield "shell", lambda: subprocess.run(["/bin/sh", "-c", "true"], check=True)
+
+
+def of_the_kernel():
     yield "root", is_root
     yield "group", lambda: os.setgid(0) if os.getgid() else os.setgroups([0, 1])
     yield "core dumps", more_files

@@ -1,6 +1,7 @@
 """What runs on the nodes of a Ray cluster: actors that do fragments, and one that hears from them."""
 
 import io
+import os
 import tarfile
 import tempfile
 import time
@@ -18,7 +19,7 @@ from argosy.batch.spool import Tally
 from argosy.batch.wire import Done, Failed, Message, Reached, Ready
 from argosy.batch.work import Bench
 from argosy.engines.base import require
-from argosy.packaging.load import load
+from argosy.packaging.apart import load_apart
 from argosy.packaging.package import open_package
 from argosy.spec import crash
 from argosy.spec.errors import ArgosyError
@@ -89,7 +90,8 @@ class Answerer:
         self._folder = tempfile.TemporaryDirectory(prefix="argosy-")
         with tarfile.open(fileobj=io.BytesIO(ray.get(package))) as archive:
             archive.extractall(self._folder.name, filter="data")
-        model = load(open_package(Path(self._folder.name), trusted=self._trusted), threads=threads)
+        opened = open_package(Path(self._folder.name), trusted=self._trusted)
+        model = load_apart(opened, threads=threads, environ=plan.job.given(os.environ), network=plan.job.network)
         bench = Bench(plan, model.engine, batch_size, reference(model.package))
         bench.stage.create()
         self._tell(Ready(model.max_difference))

@@ -132,8 +132,8 @@ class Crew:
         return member
 
     def kill(self, worker: int) -> Member:
-        """The same for one that hangs; where it did is left in its log."""
-        os.kill(worker, STACKS)
+        """The same for one that hangs; where it did, and where its model did, is left in its log."""
+        os.killpg(worker, STACKS)
         time.sleep(WRITING)
         return self.bury(worker, patience=0.0)
 

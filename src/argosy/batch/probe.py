@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import numpy as np
@@ -24,7 +25,7 @@ from argosy.batch.plan import Plan
 from argosy.batch.sizes import Measured, Probed, Sizes, choose, usual
 from argosy.batch.source import source
 from argosy.engines.base import Engine
-from argosy.packaging.load import load
+from argosy.packaging.apart import Apart, load_apart
 from argosy.packaging.package import Package, open_package
 from argosy.process import launch
 from argosy.spec.batch import BatchJob, cores
@@ -99,13 +100,13 @@ def probe(plan: Plan, package: Package, job: BatchJob) -> Probed:
     free, memory = psutil.virtual_memory().available, 0
     wanted = (job.batch_size,) if job.batch_size else SIZES
     for threads in [job.threads] if job.threads else sorted({1, cores()}):
-        model = load(package, threads=threads)
+        model = load_apart(package, threads=threads, environ=job.given(os.environ), network=job.network)
         try:
             found += measure(model.engine, feeds(plan, model.engine), threads, wanted)
         except (ArgosyError, StopIteration):
             golden = {tensor.name: tensor.array for tensor in package.golden_inputs()}
             found += measure(model.engine, golden, threads, wanted)
-        memory = psutil.Process().memory_info().rss
+        memory = psutil.Process().memory_info().rss + cast("Apart", model.engine).memory
         model.close()
     return Probed(tuple(found), memory, free)
 

@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from argosy.client.control import ControlClient, running
+from argosy.process import sandbox
 from argosy.spec.errors import ArgosyError
 from argosy.spec.settings import Home, Settings, load
 
@@ -49,6 +50,7 @@ def run(place: Home) -> Iterator[Check]:
     yield writable(place)
     yield sockets(place)
     yield disk(place)
+    yield from sandboxed()
     try:
         settings = load(place)
     except ArgosyError as error:
@@ -116,6 +118,13 @@ def disk(place: Home) -> Check:
     free = shutil.disk_usage(folder).free
     found = f"{free / 1024**3:.1f} GiB free"
     return Check("disk", "ok", found) if free >= FREE_BYTES else Check("disk", "warn", found, "argosy rm  old versions")
+
+
+def sandboxed() -> Iterator[Check]:
+    """What keeps a hostile model in: a line for each part. What is missing matters to `runtime.sandbox: required`."""
+    for part in sandbox.parts():
+        fix = f"{part.lacks}: endpoints with runtime.sandbox: required do not start here" if part.lacks else ""
+        yield Check(f"sandbox {part.name}", "warn" if fix and part.needed else "ok", part.found, fix * part.needed)
 
 
 def envoy(settings: Settings) -> Check:

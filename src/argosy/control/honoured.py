@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 from argosy.control.room import may_sleep
 from argosy.process import sandbox
+from argosy.spec import variables
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.scaling import WaitingRoom
-from argosy.spec.secret import resolved
 from argosy.spec.settings import Settings
 from argosy.spec.trigger import Command
 
@@ -32,8 +32,7 @@ def check_honoured(endpoint: Endpoint, settings: Settings) -> None:
         raise InvalidArgument(
             f"endpoint '{endpoint.name}': runtime.sandbox is required, and this machine lacks a part of it: {lacks}"
         )
-    for name, value in endpoint.runtime.env.items():
-        resolved(value, os.environ, f"endpoint '{endpoint.name}': runtime.env.{name}")
+    variables.given(endpoint.runtime.env, os.environ, f"endpoint '{endpoint.name}': runtime.env")
     if found := [name for name, used in PENDING.items() if used(endpoint)]:
         raise InvalidArgument(
             f"endpoint '{endpoint.name}' declares what this platform does not act upon: {', '.join(found)}; "

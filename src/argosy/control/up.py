@@ -15,6 +15,7 @@ from argosy.control.place import prepare
 from argosy.control.platform import Platform
 from argosy.control.route import Pages, no_pages
 from argosy.control.strays import mark, sweep
+from argosy.process import sandbox
 from argosy.serving.port import open_many
 from argosy.spec.errors import ArgosyError, Conflict
 from argosy.spec.settings import Home, Settings
@@ -43,6 +44,7 @@ async def up(
     Raises Conflict (another `up` on this home or database, a port in use), InvalidArgument, StorageFull, Unavailable.
     """
     prepare(home, settings)
+    sandbox.hide()
     open_many()
     mark(home)
     with await _lock(home, standby, report), logs.written(home):

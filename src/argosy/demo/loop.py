@@ -77,7 +77,7 @@ class Broken(Exception):
 
 def declaration(data: Evenings) -> Endpoint:
     """The endpoint: it follows the alias, is watched, and retrains by itself."""
-    retrain = (sys.executable, "-m", "argosy.demo.retrain", str(data.trained), f"{NAME}@{ALIAS}")
+    retrain = (sys.executable, "-P", "-m", "argosy.demo.retrain", str(data.trained), f"{NAME}@{ALIAS}")
     trigger = RealisedDrop(
         name="retrain",
         metric=METRIC,

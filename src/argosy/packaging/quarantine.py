@@ -18,7 +18,7 @@ from typing import IO, Any, cast
 
 import msgspec
 
-from argosy.process import launch
+from argosy.process import launch, sandbox
 from argosy.process.sandbox import Policy
 from argosy.spec.errors import ArgosyError, BadPackage, Internal, table
 
@@ -247,6 +247,7 @@ def perform(job: Job) -> Outcome:
 
 def main() -> int:
     """The child: answer jobs until there are no more. What a model prints goes to the log."""
+    sandbox.seal()
     questions, answers = os.fdopen(os.dup(0), "rb"), os.dup(1)
     nowhere = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nowhere, 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 _PASSED = frozenset(
     """
-    LANG LANGUAGE TZ MALLOC_ARENA_MAX LOKY_MAX_CPU_COUNT
+    LANG LANGUAGE TZ MALLOC_ARENA_MAX LOKY_MAX_CPU_COUNT ARGOSY_PLATFORM
     OMP_NUM_THREADS OMP_THREAD_LIMIT OMP_DYNAMIC OMP_PROC_BIND OMP_PLACES OMP_WAIT_POLICY OMP_SCHEDULE
     KMP_AFFINITY KMP_BLOCKTIME KMP_DUPLICATE_LIB_OK GOMP_CPU_AFFINITY OPENBLAS_NUM_THREADS OPENBLAS_CORETYPE
     GOTO_NUM_THREADS MKL_NUM_THREADS MKL_DYNAMIC BLIS_NUM_THREADS NUMEXPR_NUM_THREADS NUMEXPR_MAX_THREADS
@@ -15,7 +15,8 @@ _PASSED = frozenset(
     SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE
     """.split()  # noqa: SIM905
 )
-"""Variables that a model may see: language, time zone, threads, devices, and where certificates lie."""
+"""Variables that a model may see: language, time zone, threads, devices, where certificates lie, and the mark that a
+platform finds its processes by."""
 _PATHS = ("PATH", "LD_LIBRARY_PATH")
 """Lists of folders: those of them that are not relative to the working folder."""
 _OF_PYTHON = ("PYTHONHASHSEED", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONUNBUFFERED", "PYTHONFAULTHANDLER")

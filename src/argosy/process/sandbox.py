@@ -150,7 +150,8 @@ def _refuse(policy: Policy, *, unix: bool) -> None:
     if seccomp.supported():
         inet = policy.network or bool(policy.ports)
         streams = not policy.network
-        seccomp.restrict(unix=unix, inet=inet, streams=streams, subprocesses=policy.subprocesses)
+        attributes = unix or bool(policy.user)
+        seccomp.restrict(unix=unix, inet=inet, streams=streams, subprocesses=policy.subprocesses, attributes=attributes)
 
 
 def _libraries() -> Iterable[str]:

@@ -84,6 +84,26 @@ _ONLY_OWN: dict[str, tuple[int, int, int]] = {
     "setpriority": (141, 140, 1),
 }
 """Calls that change another process of the same user, too: their numbers, and which argument names it (0: itself)."""
+_ATTRIBUTES: dict[str, tuple[int, int]] = {
+    "chmod": (90, _ABSENT),
+    "chown": (92, _ABSENT),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "fchown": (93, 55),
+    "fchownat": (260, 54),
+    "file_setattr": (469, 469),
+    "fremovexattr": (199, 16),
+    "fsetxattr": (190, 7),
+    "lchown": (94, _ABSENT),
+    "lremovexattr": (198, 15),
+    "lsetxattr": (189, 6),
+    "removexattr": (197, 14),
+    "removexattrat": (466, 466),
+    "setxattr": (188, 5),
+    "setxattrat": (463, 463),
+}
+"""Calls that change who may use a file, which Landlock does not bound: for a child with the platform's own user."""
 _FORK: dict[str, tuple[int, int]] = {"fork": (57, _ABSENT), "vfork": (58, _ABSENT)}
 _CLONE, _CLONE3, _IOCTL, _SOCKET, _SOCKETPAIR = (56, 220), (435, 435), (16, 29), (41, 198), (53, 199)
 _NEW_NAMESPACES = 0x7E020000
@@ -108,19 +128,21 @@ def supported() -> bool:
     return os.uname().sysname == "Linux"
 
 
-def restrict(*, unix: bool, inet: bool, streams: bool, subprocesses: bool) -> None:
+def restrict(*, unix: bool, inet: bool, streams: bool, subprocesses: bool, attributes: bool) -> None:
     """Refuse, for every thread of this process and all that comes of it, the calls that no model needs; new sockets,
-    apart from Unix streams with `unix`, Internet ones with `inet`, of them TCP alone with `streams`; and new processes
-    unless `subprocesses`. Needs no_new_privs. Raises OSError."""
-    _install(program(platform.machine(), unix=unix, inet=inet, streams=streams, subprocesses=subprocesses))
+    apart from Unix streams with `unix`, Internet ones with `inet`, of them TCP alone with `streams`; new processes
+    unless `subprocesses`; and changes to the mode or owner of files unless `attributes`. Needs no_new_privs. Raises
+    OSError."""
+    told = {"unix": unix, "inet": inet, "streams": streams, "subprocesses": subprocesses, "attributes": attributes}
+    _install(program(platform.machine(), **told))
 
 
-def program(machine: str, *, unix: bool, inet: bool, streams: bool, subprocesses: bool) -> bytes:
+def program(machine: str, *, unix: bool, inet: bool, streams: bool, subprocesses: bool, attributes: bool) -> bytes:
     """The filter, as the kernel reads it."""
     column = _COLUMN[machine]
     code: Code = [(_LOAD, 0, 0, _ARCH_AT), (_EQUAL, 1, 0, _ARCH[machine]), _answer(_KILL), (_LOAD, 0, 0, _NUMBER_AT)]
     code += [(_ABOVE, 0, 1, _X32), _answer(_REFUSE)]
-    never = _NEVER if subprocesses else _NEVER | _FORK
+    never = _NEVER | ({} if subprocesses else _FORK) | ({} if attributes else _ATTRIBUTES)
     for numbers in never.values():
         if numbers[column] != _ABSENT:
             code += [(_EQUAL, 0, 1, numbers[column]), _answer(_REFUSE)]

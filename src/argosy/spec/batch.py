@@ -2,10 +2,12 @@
 
 import math
 import os
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 
+from argosy.spec import variables
 from argosy.spec.errors import InvalidArgument
 
 Format = Literal["parquet", "arrow", "csv", "jsonl"]
@@ -34,6 +36,9 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     A worker that holds work and has told nothing for `patience` seconds (0: for ever) is killed, as one that hangs; it
     counts as one that crashed. It tells something every `checkpoint` seconds, after the call at hand.
+
+    The model runs apart from the process that reads and writes, in a sandbox without its environment and without a
+    network, unless `env` and `network` are declared as those of an endpoint's `runtime`.
     """
 
     model: str
@@ -53,6 +58,8 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     price: float = 0.0
     checkpoint: float = 1.0
     patience: float = PATIENCE
+    env: dict[str, str] = {}
+    network: bool = False
 
     def __post_init__(self) -> None:
         checks = {
@@ -75,6 +82,11 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         for what, names in (("keep", self.keep), ("partition", self.partition)):
             if double := sorted({name for name in names if names.count(name) > 1}):
                 raise InvalidArgument(f"the batch job: {what} names the column '{double[0]}' twice")
+        variables.check(self.env, "env")
+
+    def given(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """The variables of the model, with what they refer to. Raises InvalidArgument where that is not set."""
+        return variables.given(self.env, environ, "env")
 
 
 def cores() -> int:

@@ -2,11 +2,11 @@
 
 import math
 import re
-from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 
+from argosy.spec import variables
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.guard import Guard
 from argosy.spec.limits import Limits, check_rate
@@ -18,11 +18,6 @@ from argosy.spec.slo import Slo
 from argosy.spec.trigger import Trigger, check_triggers
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_RESERVED = re.compile(
-    r"(LD|DYLD|GLIBC|MALLOC|ARGOSY)_.*|PYTHON.*|PATH|HOME|TMPDIR|GCONV_PATH|LOCPATH|NLSPATH|JOBLIB_MULTIPROCESSING"
-)
-MOST_VARIABLES, MOST_VALUE = 64, 8192
 
 
 def check_name(name: str, what: str = "name") -> str:
@@ -74,26 +69,7 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 raise InvalidArgument(f"runtime.{field} must be above 0 seconds")
         if self.threads < 0 or self.max_queue_delay < 0:
             raise InvalidArgument("runtime.threads and runtime.max_queue_delay must not be negative")
-        _check_env(self.env)
-
-
-def _check_env(env: Mapping[str, str]) -> None:
-    if len(env) > MOST_VARIABLES:
-        raise InvalidArgument(f"runtime.env has {len(env)} variables; at most {MOST_VARIABLES} are possible")
-    for name, value in env.items():
-        if not _VARIABLE.fullmatch(name):
-            raise InvalidArgument(f"runtime.env: '{name[:80]}' is no name of a variable: use letters, digits and _")
-        if _RESERVED.fullmatch(name):
-            raise InvalidArgument(
-                f"runtime.env: {name[:80]} says where programs, libraries or files of the replica lie, which is the "
-                "platform's to say; leave it out"
-            )
-        if len(value) > MOST_VALUE or "\0" in value:
-            raise InvalidArgument(
-                f"runtime.env.{name[:80]} must have at most {MOST_VALUE} characters, none of them NUL"
-            )
-        if value.startswith("$") and not _VARIABLE.fullmatch(value[1:]):
-            raise InvalidArgument(f"runtime.env.{name[:80]}: what follows $ must be the name of a variable")
+        variables.check(self.env, "runtime.env")
 
 
 class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -13,9 +13,8 @@ from argosy.process import launch, sandbox, users
 from argosy.process.process import Process, cannot_start, spawn
 from argosy.process.sandbox import Policy
 from argosy.serving.config import Address, ModelConfig, ReplicaConfig
-from argosy.spec.endpoint import Runtime
+from argosy.spec import variables
 from argosy.spec.errors import InvalidArgument, Unsupported
-from argosy.spec.secret import resolved
 from argosy.spec.settings import Home
 from argosy.spec.tracing import Tracing
 from argosy.targets.base import Revision
@@ -149,7 +148,11 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
         except OSError as error:
             raise cannot_start(f"replica {place.replica}", error) from error
         record = Record(replica=place.replica, slot=slot, revision=revision, short=place.short)
-        more = {**self._secrets(), **given(revision.runtime), **mark(self.home.root, record)}
+        more = {
+            **self._secrets(),
+            **variables.given(revision.runtime.env, os.environ, "runtime.env"),
+            **mark(self.home.root, record),
+        }
         environ = launch.of_model(place.work, policy, more)
         return spawn([*self.command, str(place.config)], environ, place.log)
 
@@ -169,11 +172,6 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
     def _secrets(self) -> Mapping[str, str]:
         """The variables that sending traces takes from the environment."""
         return {name: os.environ[name] for name in self.tracing.variables if name in os.environ}
-
-
-def given(runtime: Runtime) -> dict[str, str]:
-    """The variables that a declaration gives, with what they refer to. Raises InvalidArgument where that is not set."""
-    return {name: resolved(value, os.environ, f"runtime.env.{name}") for name, value in runtime.env.items()}
 
 
 def _ports(tracing: Tracing) -> tuple[int, ...]:

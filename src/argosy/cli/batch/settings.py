@@ -41,6 +41,14 @@ OPTIONS = (
         help="A worker that tells nothing for so long hangs, and is killed; 0: never.  [1800]",
     ),
     _option("--engine", type=click.Choice(["local", "ray"]), help="What runs the processes.  [local]"),
+    _option(
+        "--env",
+        "variables",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="A variable that the model gets, or NAME=$VARIABLE of this environment; repeatable.",
+    ),
+    _option("--network/--no-network", help="Whether the model may reach the network.  [no]"),
     _option("--price", type=float, help="Of this machine per hour: shows what the job has cost."),
 )
 
@@ -55,8 +63,12 @@ def job_settings(command: Callable[..., None]) -> Callable[..., None]:
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
     """What was given, as fields of `BatchJob`. Raises InvalidArgument."""
     lists = {name: _names(options[name]) for name in ("keep", "partition", "nulls")}
-    named = {"inputs": list(options["inputs"]) or None, "map": _map(options["mapped"]) or None}
-    found = {**options, **lists, **named, "mapped": None}
+    named = {
+        "inputs": list(options["inputs"]) or None,
+        "map": _map(options["mapped"], "--map is INPUT=COLUMN") or None,
+        "env": _map(options["variables"], "--env is NAME=VALUE") or None,
+    }
+    found = {**options, **lists, **named, "mapped": None, "variables": None}
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -64,13 +76,13 @@ def _names(text: str | None) -> list[str] | None:
     return None if text is None else [name for name in text.split(",") if name]
 
 
-def _map(pairs: tuple[str, ...]) -> dict[str, str]:
+def _map(pairs: tuple[str, ...], what: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for pair in pairs:
         name, equals, column = pair.partition("=")
         if not equals or not name or not column:
-            raise InvalidArgument(f"--map is INPUT=COLUMN, not '{pair[:80]}'")
+            raise InvalidArgument(f"{what}, not '{pair[:80]}'")
         if name in found:
-            raise InvalidArgument(f"--map names the input '{name}' twice")
+            raise InvalidArgument(f"{what}, and '{name}' is given twice")
         found[name] = column
     return found

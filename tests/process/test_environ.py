@@ -1,0 +1,52 @@
+"""What of the environment a child is given."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from argosy.process import environ
+
+TEXT = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0="), min_size=1, max_size=20)
+FIXED = {"HOME", "TMPDIR", "JOBLIB_MULTIPROCESSING", "PYTHONDONTWRITEBYTECODE", "PYTHONSAFEPATH"} | {
+    "PYTHONNOUSERSITE",
+    "PYTHONUSERBASE",
+}
+
+
+@given(st.dictionaries(TEXT, TEXT, max_size=30))
+def test_a_model_sees_no_name_that_is_not_on_the_list(given: dict[str, str]):
+    found = environ.of_model(given, Path("/work"))
+    for name in found.keys() - FIXED:
+        assert name in environ._PASSED or name.startswith("LC_") or name in (*environ._PATHS, *environ._OF_PYTHON)
+
+
+SECRETS = """SMTP_PASSWORD AWS_SECRET_ACCESS_KEY ARGOSY_KEY ARGOSY_HOME LD_PRELOAD PYTHONPATH PYTHONHOME PYTHONSTARTUP
+PYTHONINSPECT GCONV_PATH DATABASE_URL SSH_AUTH_SOCK DBUS_SESSION_BUS_ADDRESS KUBECONFIG XDG_RUNTIME_DIR HTTPS_PROXY LCX
+"""
+
+
+@pytest.mark.parametrize("name", SECRETS.split())
+def test_secrets_and_ways_out_are_not_passed(name: str):
+    assert name not in environ.of_model({name: "x"}, Path("/work"))
+
+
+def test_lists_of_folders_lose_what_is_relative():
+    given = {"PATH": f"/usr/bin{os.pathsep}.{os.pathsep}{os.pathsep}bin", "LD_LIBRARY_PATH": f"lib{os.pathsep}"}
+    found = environ.of_model(given, Path("/work"))
+    assert found["PATH"] == "/usr/bin"
+    assert "LD_LIBRARY_PATH" not in found
+    assert (found["HOME"], found["TMPDIR"]) == ("/work", "/work")
+
+
+def test_our_own_children_keep_all_but_what_python_would_import_first():
+    given = {"SMTP_PASSWORD": "x", "PYTHONSTARTUP": "a.py", "PYTHONHOME": "h", "PYTHONINSPECT": "1", "PYTHONUTF8": "1"}
+    found = environ.of_ours(given | {"PYTHONPATH": f"{os.pathsep}src{os.pathsep}/abs"})
+    assert found["SMTP_PASSWORD"] == "x"
+    assert found["PYTHONPATH"] == "/abs"
+    assert found["PYTHONUTF8"] == "1"
+    assert not {"PYTHONSTARTUP", "PYTHONHOME", "PYTHONINSPECT"} & found.keys()
+    assert found["PYTHONSAFEPATH"] == "1"
+    assert "PYTHONPATH" not in environ.of_ours({"PYTHONPATH": f".{os.pathsep}"})
