@@ -22,7 +22,7 @@ from tests.engines.hostile import Call, New, dumped, dumps
 
 def files(marker: Path) -> dict[str, bytes]:
     """Name of the attack → the file."""
-    return {**dict(_arrays(f"touch {marker}")), **dict(_indices())}
+    return {**dict(_arrays(f"touch {marker}")), **dict(_indices()), **dict(_machines())}
 
 
 def _arrays(touch: str) -> Iterator[tuple[str, bytes]]:
@@ -130,3 +130,22 @@ def _bent(model: Any, field: str, value: int) -> bytes:
     first = model.estimators_[0] if hasattr(model, "estimators_") else model
     first.tree_ = Bent(first.tree_)
     return pickle.dumps(model)
+
+
+def _machines() -> Iterator[tuple[str, bytes]]:
+    """SVMs whose arrays are shorter than libsvm takes them to be."""
+    from sklearn.svm import SVC, SVR
+
+    x, y = numbers()
+    for name, value in (
+        ("_dual_coef_", np.ones((1, 1))),
+        ("_n_support", np.array([1 << 20, 1 << 20], dtype=np.int32)),
+        ("_n_support", np.array([-5, 45], dtype=np.int32)),
+        ("_intercept_", np.zeros(0)),
+        ("_probA", np.zeros(3)),
+    ):
+        for kind in (SVC, SVR):
+            model = kind().fit(x, y)
+            setattr(model, name, value)
+            if kind is SVC or name in ("_dual_coef_", "_intercept_"):
+                yield f"{kind.__name__}-{name}-{value.shape}", pickle.dumps(model)

@@ -1,8 +1,11 @@
 """Names that are vouched for, and names that are not."""
 
+import sys
+
 import pytest
 
 from argosy.engines.allow import objection
+from argosy.spec.errors import MissingExtra
 
 
 @pytest.mark.parametrize(
@@ -65,3 +68,10 @@ def test_names_nobody_vouches_for(module, name):
 )
 def test_names_that_models_need(module, name):
     assert not objection(module, name)
+
+
+def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    with pytest.raises(MissingExtra, match=r"mentions lightgbm\.sklearn\.LGBMClassifier.*argosy\[lightgbm\]"):
+        objection("lightgbm.sklearn", "LGBMClassifier")
+    assert "does not exist here" in objection("sklearn.tree._classes", "NoSuchTree")

@@ -5,7 +5,7 @@ import io
 import lzma
 import zlib
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from argosy.spec.errors import BadPackage
 
@@ -26,13 +26,13 @@ class Plain:
     Raises BadPackage for a file that is cut off or unpacks to more than it may.
     """
 
-    def __init__(self, raw: IO[bytes], size: int, name: str, *, packed: bool = False) -> None:
+    def __init__(self, raw: io.BufferedReader, size: int, name: str, *, packed: bool = False) -> None:
         self._raw, self._name, self._left, self._packed = raw, name, size, packed
 
     def read(self, count: int = -1) -> bytes:
         """Exactly `count` bytes, except at the end; all that is left for -1."""
         if count < 0 or count > self._left:
-            data = self._raw.read(self._left if count < 0 else self._left + 1)
+            data = self._raw.read(self._left + 1)
             if len(data) > self._left or len(data) < count:
                 self._short(len(data))
         elif count <= _CHUNK:
@@ -56,7 +56,7 @@ class Plain:
 
     def at_end(self) -> bool:
         """Whether nothing follows."""
-        return not self._raw.read(1)
+        return not self._raw.peek(1)
 
     def _chunks(self, count: int) -> bytes:
         parts: list[bytes] = []
@@ -128,7 +128,7 @@ def open_plain(path: Path) -> Plain:
     raw.seek(0)
     if not head.startswith(MAGIC):
         return Plain(raw, size, path.name)
-    unpacked = cast("IO[bytes]", io.BufferedReader(_Unpacked(raw, head), _CHUNK))
+    unpacked: Any = io.BufferedReader(_Unpacked(raw, head), _CHUNK)
     return Plain(unpacked, _FLOOR + _RATIO * size, path.name, packed=True)
 
 

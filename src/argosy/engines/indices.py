@@ -37,8 +37,8 @@ def tree(target: Any, state: Any, _: Collection[int]) -> Any:
 def _children(parents: Any, left: Any, right: Any, count: int) -> None:
     for side in (left, right):
         _need(((side > parents) & (side < count)).all(), "a tree whose nodes point nowhere")
-    every = np.concatenate([left, right])
-    _need(len(np.unique(every)) == len(every), "a tree whose nodes have two parents")
+    parents_of = np.bincount(np.concatenate([left, right]).astype(np.intp), minlength=1)
+    _need(parents_of.max() <= 1, "a tree whose nodes have two parents")
 
 
 def _depth(nodes: Any) -> int:
@@ -170,6 +170,21 @@ def _isolation(target: Any) -> None:
             _grown(estimator, len(features))
 
 
+def _support_vectors(target: Any) -> None:
+    """SVMs hand libsvm their arrays with the lengths that it derives from the number of classes."""
+    if not hasattr(target, "support_vectors_"):
+        return
+    counts, vectors = target._n_support, target.support_vectors_.shape[0]
+    _need(is_array_of(counts, "i") and counts.ndim == 1 and (counts >= 0).all(), "an SVM of odd classes")
+    classes = len(counts) if target._impl in ("c_svc", "nu_svc") else 2
+    pairs = classes * (classes - 1) // 2
+    _need(target._impl not in ("c_svc", "nu_svc") or counts.sum() == vectors, "an SVM of other vectors")
+    _need(target._dual_coef_.shape == (classes - 1, vectors), "an SVM of other coefficients than vectors")
+    _need(target._intercept_.shape == (pairs,), "an SVM of other intercepts than classes")
+    for name in ("_probA", "_probB"):
+        _need(len(getattr(target, name, ())) in (0, pairs), "an SVM of other probabilities than classes")
+
+
 def _flat(value: Any) -> list[Any]:
     """The items of lists, tuples and arrays within each other, as estimators keep their trees."""
     if isinstance(value, np.ndarray):
@@ -189,5 +204,6 @@ AFTERWARDS: dict[Name, Callable[[Any], None]] = {
     ("sklearn.ensemble._forest", "BaseForest"): _forest,
     ("sklearn.ensemble._gb", "BaseGradientBoosting"): _boosting,
     ("sklearn.ensemble._iforest", "IsolationForest"): _isolation,
+    ("sklearn.svm._base", "BaseLibSVM"): _support_vectors,
 }
 """Class → the check of a whole object."""

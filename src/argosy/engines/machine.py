@@ -82,6 +82,8 @@ class Machine(_Base):
         found = self.load()
         if not self._plain.at_end():
             raise BadPackage(f"{self._said} goes on after its end")
+        if any(exact(one, ArrayWrapper) for one in self._waiting.values()):
+            raise BadPackage("it holds an array wrapper without an array")
         for made in self._made:
             if not self._objections:
                 states.finish(made, made=id(made) not in self._waiting)

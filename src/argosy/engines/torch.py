@@ -4,7 +4,9 @@ A program with parts nobody vouches for (see torch_file) is loaded only where th
 `trusted_pickle` of packages of before is accepted, and trusts nothing.
 """
 
-from collections.abc import Mapping
+import contextlib
+import os
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +67,8 @@ def load(
         )
     torch.set_num_threads(threads)
     try:
-        program = torch.export.load(str(path))
+        with _weights_only(trusted):
+            program = torch.export.load(str(path))
     except Exception as error:
         raise BadPackage(f"torch cannot load {path.name}: {type(error).__name__}: {short(error)}") from None
     derived = _signature(program)
@@ -75,6 +78,21 @@ def load(
     if derived.batched and not rows_independent(engine):
         engine.signature = Signature(inputs=derived.inputs, outputs=derived.outputs, batched=False)
     return engine
+
+
+@contextlib.contextmanager
+def _weights_only(trusted: bool) -> Generator[None]:
+    """Within, torch's own `load` unpickles tensors alone, whatever its caller asks for, unless the file is trusted."""
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    if not trusted:
+        os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
+        if before is not None:
+            os.environ[name] = before
 
 
 def _checked(signature: Signature, derived: Signature) -> Signature:
