@@ -81,9 +81,20 @@ def load(
     check_file(path, "a scikit-learn model")
     require("sklearn", "sklearn", f"the scikit-learn model {path.name}")
     estimator = read(path, trusted=trusted)
-    if not any(callable(getattr(estimator, call, None)) for call in ("predict", "transform")):
-        raise BadPackage(f"{path.name} holds a {type(estimator).__name__}, which can neither predict nor transform")
-    _quiet(estimator, threads)
+    try:
+        if not any(callable(getattr(estimator, call, None)) for call in ("predict", "transform")):
+            raise BadPackage(f"{path.name} holds a {type(estimator).__name__}, which can neither predict nor transform")
+        _quiet(estimator, threads)
+        return _engine(estimator, signature, sample)
+    except ArgosyError:
+        raise
+    except Exception as error:  # attributes that are not there, or of another kind
+        what = f"{type(error).__name__}: {short(error)}"
+        raise BadPackage(f"{path.name} holds a broken {type(estimator).__name__}: {what}") from None
+
+
+def _engine(estimator: Any, signature: Signature | None, sample: Mapping[str, Array] | None) -> SklearnEngine:
+    """The engine, with what it answers found out where the signature does not say so."""
     if signature is not None and signature.outputs:
         return SklearnEngine(estimator, signature)
     inputs = signature.inputs if signature is not None else (_input(estimator),)
