@@ -15,10 +15,12 @@ from pathlib import Path
 
 from argosy.capacity.waiting import Refusal
 from argosy.control.hall import Admitted, Hall
-from argosy.serving.port import open_many
+from argosy.serving.crowd import RESERVE
+from argosy.serving.port import open_files, open_many
 
 HEAD = 64 * 1024
 CHUNK = 64 * 1024
+HEAD_SECONDS = 10.0
 TOLD = 0.2
 """Seconds between two messages to the controller."""
 AGAIN = 0.05
@@ -68,6 +70,7 @@ class Activator:
 
     def __init__(self, run: Path) -> None:
         self.run_dir, self.hall = run, Hall(doors_file(run))
+        self._open, self._most = 0, max(8, (open_files() - RESERVE) // 2)
 
     async def run(self) -> None:
         """For ever."""
@@ -95,17 +98,31 @@ class Activator:
 
     async def _serve(self, line: Line, writer: asyncio.StreamWriter) -> None:
         """One request on one connection, which the answer closes. One without an answer is sent here again."""
-        with contextlib.suppress(OSError, EOFError, asyncio.LimitOverrunError):
-            name, head = rewritten(await line.readuntil(END))
-            while isinstance(outcome := await self._wait(name, line), Admitted):
-                with self.hall.served(name):
-                    if await passed(outcome, head, line, writer):
-                        break
-                await asyncio.sleep(AGAIN)
-            if isinstance(outcome, Refusal):
-                writer.write(refused(outcome))
-                await writer.drain()
-        writer.close()
+        self._open += 1
+        try:
+            with contextlib.suppress(OSError, EOFError, asyncio.LimitOverrunError, TimeoutError):
+                async with asyncio.timeout(HEAD_SECONDS):
+                    name, head = rewritten(await line.readuntil(END))
+                outcome = await self._until_passed(name, head, line, writer)
+                if isinstance(outcome, Refusal):
+                    writer.write(refused(outcome))
+                    await writer.drain()
+        finally:
+            self._open -= 1
+            writer.close()
+
+    async def _until_passed(
+        self, name: str, head: bytes, line: Line, writer: asyncio.StreamWriter
+    ) -> Admitted | Refusal | None:
+        """What became of it at last. Whoever comes when no files are left is refused at once."""
+        if self._open > self._most:
+            return Refusal(name, 1, "too many requests wait")
+        while isinstance(outcome := await self._wait(name, line), Admitted):
+            with self.hall.served(name):
+                if await passed(outcome, head, line, writer):
+                    return outcome
+            await asyncio.sleep(AGAIN)
+        return outcome
 
     async def _wait(self, name: str, line: Line) -> Admitted | Refusal | None:
         """None: the client has left."""
