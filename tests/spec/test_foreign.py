@@ -2,7 +2,9 @@ import math
 import subprocess
 import sys
 import tracemalloc
+from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from hypothesis import assume, given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from argosy.spec import foreign
 from argosy.spec.errors import InvalidArgument
-from argosy.spec.strict import load_yaml
+from argosy.spec.strict import decode, load_yaml
 
 SCALARS = st.none() | st.booleans() | st.integers(-(10**18), 10**18) | st.floats(allow_nan=False) | st.text(max_size=20)
 VALUES = st.recursive(
@@ -164,3 +166,11 @@ def test_a_child_with_little_memory_reads_them_all():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_declared_types_with_free_values_are_no_way_to_nest_deeper():
+    class Declared(msgspec.Struct, forbid_unknown_fields=True):
+        x: dict[str, Any] = {}
+
+    with pytest.raises(InvalidArgument, match="nested too deep"):
+        decode(b'{"x":{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}}", Declared, "x")

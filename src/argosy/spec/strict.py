@@ -23,6 +23,8 @@ def decode(data: bytes | str, kind: type[T], where: str) -> T:
         raise InvalidArgument(f"{where}: {explain(str(error), kind)}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidArgument(f"{where} is not valid JSON: {error}") from None
+    except RecursionError:
+        raise InvalidArgument(f"{where} is nested too deep") from None
 
 
 def convert(data: Any, kind: type[T], where: str, *, strict: bool = True) -> T:
