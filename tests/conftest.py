@@ -19,17 +19,20 @@ settings.register_profile("ci", max_examples=60, deadline=None, suppress_health_
 settings.register_profile("thorough", max_examples=2000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
-GROUPS = {"postgres": "postgres", "weed_url": "weed", "_chromium": "console"}
-"""The fixture of a server, and the group of the tests that use it."""
+GROUPS = {"postgres": "postgres", "weed_url": "weed", "bucket": "weed", "_chromium": "console", "references": "quality"}
+"""A fixture, or a parameter that asks for one, and the group of the tests that share it."""
+
+
+def params(item: pytest.Function) -> dict[str, object]:
+    """The parameters of a test."""
+    return item.callspec.params if hasattr(item, "callspec") else {}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of one server go to one worker."""
     for item in items:
         assert isinstance(item, pytest.Function)
-        asked = {*item.fixturenames}
-        if hasattr(item, "callspec"):
-            asked.add(item.callspec.params.get("url"))
+        asked = {*item.fixturenames, *(each for each in params(item).values() if isinstance(each, str))}
         for fixture, group in GROUPS.items():
             if fixture in asked and item.get_closest_marker("xdist_group") is None:
                 item.add_marker(pytest.mark.xdist_group(group))

@@ -83,13 +83,14 @@ def test_what_a_job_is_told_is_checked_when_it_is_submitted(home: Home, rows: Pa
 def test_a_running_job_is_cancelled_and_goes_with_the_platform(
     home: Home, store: Store, rows: Path, start: Callable[..., Up]
 ):
+    with home.config.open("a") as config:
+        config.write("batch: {idle: false}\n")  # beside other tests an idle job gets no core for minutes
     platform = start().ready()
     slow = ["--batch-size", "1", "--workers", "1", "--checkpoint", "0.05"]
     for name in ("one", "two"):
         out = str(home.root / name)
         ask(home, "submit", "digits:1", "--input", str(rows), "-o", out, "--name", name, *slow)
     until(lambda: (platform.call("GET", "/v1/jobs/one")["runs"][0]["progress"] or {"rows": 0})["rows"])
-    assert psutil.Process(runner.processes(home)["one-1"].pid).nice() == 19
     ask(home, "cancel", "one", "-m", "too dear")
     until(lambda: platform.call("GET", "/v1/jobs/one")["state"] == "cancelled")
     until(lambda: platform.call("GET", "/v1/jobs/two")["state"] == "running")
@@ -108,6 +109,8 @@ async def test_down_ends_the_jobs_of_a_controller_that_is_gone(
     slow = ["--batch-size", "1", "--workers", "1", "--name", "one"]
     ask(home, "submit", "digits:1", "--input", str(rows), "-o", str(home.root / "out"), *slow)
     until(lambda: runner.processes(home))
+    job = psutil.Process(runner.processes(home)["one-1"].pid)
+    until(lambda: job.nice() == 19)
     platform.kill()
     assert await down(home, settings, report=print)
     assert runner.processes(home) == {}
