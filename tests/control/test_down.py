@@ -15,8 +15,10 @@ from argosy.control.lock import holder
 from argosy.spec.errors import Unavailable
 from argosy.spec.settings import Home, Settings
 from argosy.store.store import Store
+from argosy.targets import log
 from argosy.targets.marks import home_id
 from tests.control.conftest import STAND_IN_UP, Up, until
+from tests.control.packages import push
 from tests.store.samples import model_lineage, model_manifest, write_folder
 
 HEARS_NOTHING = """
@@ -109,6 +111,21 @@ async def test_a_controller_that_hears_nothing_is_killed_after_a_while(
     assert await down(home, settings, report=lines.append, patience=0.2)
     assert (deaf.wait(10), holder(home)) == (-signal.SIGKILL, None)
     assert any(f"process {deaf.pid} has not ended after 0.2 s" in line for line in lines)
+
+
+@pytest.mark.slow
+def test_real_replicas_in_their_sandbox_are_found_too(home: Home, store: Store, start: Callable[..., Up]):
+    push(store, home.root / "p", 1.0)
+    platform = start().ready()
+    platform.call("PUT", "/v1/endpoints/digits", {"model": "digits:1", "replicas": 2}, wait=60)
+    (home.logs / "control.out.log").write_bytes(b"x" * (log.MAX_BYTES + 1))
+    until((home.logs / "control.out.log.1").exists)
+    replicas = [psutil.Process(pid) for pid in platform.pids()]
+    assert len(replicas) == 2
+    platform.kill()
+    done = run_down(home)
+    assert (done.returncode, done.stdout) == (0, "stopped\n"), done.stderr
+    assert not any(strays.alive(each) for each in replicas)
 
 
 async def test_what_children_have_started_ends_too(home: Home, settings: Settings, child: subprocess.Popen[bytes]):
