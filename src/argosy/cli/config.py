@@ -46,7 +46,9 @@ def config(as_json: bool) -> None:
 
 
 def _told(value: Any) -> Any:
-    """A sink in one cell."""
+    """A sink or a list in one cell."""
+    if isinstance(value, list | tuple):
+        return " ".join(cast("list[str]", value)) or "-"
     if not isinstance(value, dict):
         return value
     fields = cast("dict[str, Any]", value)

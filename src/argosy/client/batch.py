@@ -10,7 +10,7 @@ import msgspec
 
 from argosy.batch.ledger import Ledger, Seal
 from argosy.batch.place import Place, place
-from argosy.client.local import Located, locate
+from argosy.client.local import Located, locate, stored_package
 from argosy.spec.batch import BatchJob
 from argosy.spec.errors import INTERRUPTED, Conflict, InvalidArgument
 from argosy.spec.strict import convert
@@ -85,9 +85,12 @@ def run(
     display: "Display",
     note: Callable[[str], None] | None = None,
     trust: bool = False,
+    paths: bool = True,
 ) -> BatchResult:
     """Do a job of which these settings are given. To resume, `output` is enough: the others are as they were. `note`
-    is told, once a job, of columns that are not used. `trust` vouches for a model given by its path."""
+    is told, once a job, of columns that are not used. `trust` vouches for a model given by its path. Without `paths`
+    the model is what the registry says, and nothing that lies in the working directory or that the output folder names.
+    """
     from argosy.batch.driver import drive
     from argosy.batch.plan import resumed
     from argosy.client.report import report, write
@@ -98,10 +101,10 @@ def run(
     before = ledger.plan()
     if before is not None and not resume:
         raise Conflict(f"a job was begun in {output}: go on with --resume, or write to another folder")
-    job = _job(given, output, before)
+    job = _job(given, output, before, paths=paths)
     if before is not None and (seal := ledger.sealed()) is not None and _report(output).exists():
         return _result(resumed(before, job), seal)
-    with _package(job, before, trust) as located:
+    with _package(job, before, trust=trust, paths=paths) as located:
         plan = _planned(job, located) if before is None else resumed(before, job)
         if note is not None and before is None and plan.unused:
             note(_unused(plan.unused))
@@ -112,32 +115,33 @@ def run(
     return _result(plan, outcome.seal, answered=outcome.rows, seconds=outcome.seconds)
 
 
-def _job(given: Mapping[str, Any], output: Place, before: "Plan | None") -> BatchJob:
+def _job(given: Mapping[str, Any], output: Place, before: "Plan | None", *, paths: bool) -> BatchJob:
     """The settings, with absolute addresses: what was not given is as in the earlier run, or the default."""
-    known = absolute(dict(given) | {"output": output.url})
+    known = absolute(dict(given) | {"output": output.url}, paths=paths)
     earlier: dict[str, Any] = {} if before is None else msgspec.to_builtins(before.job)
     if missing := [name for name in ("model", "inputs") if name not in known and name not in earlier]:
         raise InvalidArgument(f"no job was begun in {output}, so there is nothing to resume: give {missing[0]}")
     return convert(earlier | known, BatchJob, "batch")
 
 
-def absolute(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with addresses that hold in whatever folder a process works."""
+def absolute(given: Mapping[str, Any], *, paths: bool = True) -> dict[str, Any]:
+    """The settings with addresses that hold in whatever folder a process works. Without `paths` the model is none."""
     known = dict(given)
     if "output" in known:
         known["output"] = place(str(known["output"])).url
     if "inputs" in known:
         known["inputs"] = [place(str(text)).url for text in known["inputs"]]
-    if "model" in known and Path(known["model"]).exists():
+    if paths and "model" in known and Path(known["model"]).exists():
         known["model"] = str(Path(known["model"]).absolute())
     return known
 
 
 @contextmanager
-def _package(job: BatchJob, before: "Plan | None", trust: bool) -> Generator[Located]:
+def _package(job: BatchJob, before: "Plan | None", *, trust: bool, paths: bool) -> Generator[Located]:
     """The package of the job; of one that was begun that which it was begun with, wherever an alias points by now."""
     stored = before is not None and bool(before.model.version)
-    located = locate(before.model.digest if before is not None and stored else job.model, trust=trust)
+    model = before.model.digest if before is not None and stored else job.model
+    located = locate(model, trust=trust) if paths else stored_package(model)
     try:
         if before is not None and not stored and _digest(located) != before.model.digest:
             raise Conflict(

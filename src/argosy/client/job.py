@@ -5,6 +5,7 @@ A run that is begun again goes on where the one before it was.
 
 import contextlib
 import functools
+import os
 import sys
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from argosy.batch.idle import idle
-from argosy.control.jobs.folder import Folder, Progress, Result
+from argosy.control.jobs.folder import Folder, Progress, Result, Told
 from argosy.spec.errors import ArgosyError, Internal
 
 if TYPE_CHECKING:
@@ -63,6 +64,22 @@ class Teller:
             self._tell(self._last)
 
 
+def check(told: Told) -> None:
+    """Raises PermissionDenied where a place of the job, or a file that its inputs or the plan of an earlier run name,
+    may not be read or written: what lies in an allowed folder may be a link out of it."""
+    from argosy.batch.find import find
+    from argosy.batch.ledger import Ledger
+    from argosy.batch.place import place
+
+    if not told.allowed.confined:
+        return
+    told.allowed.check_job(told.batch)
+    plan = Ledger(place(told.batch.output)).plan()
+    files = find(told.batch.inputs) if plan is None else plan.files
+    for file in files:
+        told.allowed.check_place(file.url, "inputs", "the batch job's input")
+
+
 def main(path: Path) -> int:
     """Do the job of this folder. Its exit status is that of the error table."""
     from argosy.client.batch import run
@@ -72,7 +89,9 @@ def main(path: Path) -> int:
     if told.idle:
         idle()
     try:
-        found = run(msgspec.to_builtins(told.batch), resume=True, display=Teller(folder), note=say)
+        check(told)
+        paths = not told.allowed.confined and os.path.isabs(told.batch.model)
+        found = run(msgspec.to_builtins(told.batch), resume=True, display=Teller(folder), note=say, paths=paths)
         result = Result(exit=found.exit, report=found.report)
     except ArgosyError as error:
         result = Result(exit=error.exit, error=error.message)

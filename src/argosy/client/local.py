@@ -87,7 +87,7 @@ def locate(
         raise NotFound(f"there is no model at {path}")
     if trust:
         raise InvalidArgument(f"'{ref}' is packaged already: whether it is trusted was said by whoever pushed it")
-    return _stored(ref)
+    return stored_package(ref)
 
 
 def _folder(path: Path, trust: bool) -> Located:
@@ -124,7 +124,8 @@ def _is_model(path: Path) -> bool:
     return path.is_file() or (path / "MLmodel").is_file()
 
 
-def _stored(ref: str) -> Located:
+def stored_package(ref: str) -> Located:
+    """The package of a reference of the registry. Raises NotFound, InvalidArgument for what is none."""
     from argosy.store import open_store
 
     place = home()

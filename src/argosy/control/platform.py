@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 
 from argosy.control import token
+from argosy.control.allowed import Allowed
 from argosy.control.announce import Running, announce
 from argosy.control.api import application
 from argosy.control.controller import Controller, View
@@ -92,7 +93,8 @@ class Platform:
         self.metrics = self.controller.judge.metrics = _metrics(settings)
         self.meter = Meter(self.controller.traffic, self._pids)
         self.minutes = Minutes(store.database, self.controller.traffic, self._view, self.controller.versions)
-        self.jobs = Jobs(home, store.database, settings.batch.parallel, idle=settings.batch.idle)
+        allowed = Allowed.of(settings)
+        self.jobs = Jobs(home, store.database, settings.batch.parallel, idle=settings.batch.idle, allowed=allowed)
         self.incidents = Incidents(store.database, settings.alerts, self.state.names)
         self.slos = Slos(store.database, self.controller.traffic, self._declared, self._view, self.incidents.report)
         self.controller.slos = self.slos.standing

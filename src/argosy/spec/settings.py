@@ -11,6 +11,7 @@ from typing import Any, cast
 import msgspec
 
 from argosy.spec.alerts import Sink
+from argosy.spec.allow import Allow
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.limits import check_rate
@@ -128,7 +129,7 @@ class FeedbackSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class TriggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whether triggers may run `commands` even where the control API is open to other machines (`control.expose`)."""
+    """Whether triggers may run `commands` even where callers of the control API are `confined`."""
 
     commands: bool = False
 
@@ -146,12 +147,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     batch: BatchSettings = BatchSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     triggers: TriggerSettings = TriggerSettings()
+    allow: Allow = Allow()
     alerts: dict[str, Sink] = {}
     tracing: Tracing = Tracing()
 
     def __post_init__(self) -> None:
         for name in self.alerts:
             check_name(name, "alerts: the name of a sink")
+
+    @property
+    def confined(self) -> bool:
+        """Whether callers of the control API may name only what `allow` says: it is open to other machines, or
+        something is said."""
+        return self.control.expose or self.allow != Allow()
 
 
 class Home(msgspec.Struct, frozen=True):
@@ -249,9 +257,18 @@ def effective(place: Home, environ: Mapping[str, str] = os.environ) -> tuple[Set
     for variable, text in sorted(environ.items()):
         if variable.startswith("ARGOSY_") and variable not in OUTSIDE:
             section, key = _place(variable, values)
-            values[section][key] = _pairs(variable, text) if isinstance(values[section][key], dict) else text
+            values[section][key] = _given(variable, text, values[section][key])
             origin[f"{section}.{key}"] = variable
     return convert(values, Settings, "settings", strict=False), origin
+
+
+def _given(variable: str, text: str, before: Any) -> Any:
+    """A variable's text as the setting has it: texts of a list are separated by commas."""
+    if isinstance(before, dict):
+        return _pairs(variable, text)
+    if isinstance(before, list | tuple):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return text
 
 
 def _pairs(variable: str, text: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
+from argosy.control.allowed import Allowed
 from argosy.control.jobs.folder import Folder, Progress
 from argosy.control.jobs.plan import following
 from argosy.control.platform_api import Lines, follow_lines
@@ -58,10 +59,15 @@ class WhichLog(Lines, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 async def submit(call: Call) -> JobStatus:
-    """Keep a job; it starts when there is room for it, or at the moments of its schedule."""
+    """Keep a job; it starts when there is room for it, or at the moments of its schedule.
+
+    What it reads and writes is what `allow` in the settings says, and its model a reference of the registry, wherever
+    callers are confined.
+    """
     told: Submitted = call.body
     services, now = call.services, time.time()
     job = Submission(name=told.name, batch=told.batch, schedule=told.schedule, timezone=told.timezone)
+    await asyncio.to_thread(Allowed.of(services.settings).check_job, job.batch)
     record = Job(
         name=job.name,
         spec=msgspec.json.encode(job).decode(),

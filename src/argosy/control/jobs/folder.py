@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import msgspec
 
+from argosy.control.allowed import Allowed
 from argosy.process import launch
 from argosy.spec.batch import BatchJob
 from argosy.spec.settings import Home
@@ -17,10 +18,12 @@ COMMAND = launch.python("argosy.client.job")
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """What a process has to do. `idle`: only on cores that nobody else wants."""
+    """What a process has to do, and the places that it may read and write. `idle`: only on cores that nobody else
+    wants."""
 
     batch: BatchJob
     idle: bool = True
+    allowed: Allowed = Allowed()
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):

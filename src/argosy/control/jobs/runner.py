@@ -12,6 +12,7 @@ import msgspec
 import psutil
 
 from argosy.control import strays
+from argosy.control.allowed import Allowed
 from argosy.control.jobs import plan
 from argosy.control.jobs.folder import COMMAND, Folder, Told
 from argosy.process import launch
@@ -53,11 +54,12 @@ class Jobs:
         parallel: int,
         *,
         idle: bool = True,
+        allowed: Allowed | None = None,
         command: Sequence[str] = COMMAND,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._home, self._database, self._parallel, self._idle, self._clock = home, database, parallel, idle, clock
-        self._command = command
+        self._command, self._allowed = command, allowed or Allowed()
         self._processes: dict[str, Process] = {}
         self._asked: dict[str, float] = {}
         self._wake = asyncio.Event()
@@ -117,9 +119,10 @@ class Jobs:
             run, state="running", attempts=run.attempts + 1, started=run.started or now, error=""
         )
         batch = at(_submission(job), run.due)
-        await asyncio.to_thread(folder.begin, Told(batch=batch, idle=self._idle))
+        await asyncio.to_thread(folder.begin, Told(batch=batch, idle=self._idle, allowed=self._allowed))
         await asyncio.to_thread(jobs.note, self._database, begun)
         try:
+            await asyncio.to_thread(self._allowed.check_job, batch)
             command = [*self._command, str(folder.path.absolute())]
             environ = launch.of_ours(self._home.root, {"ARGOSY_HOME": str(self._home.root.absolute())})
             self._processes[run.id] = spawn(command, environ, folder.log)

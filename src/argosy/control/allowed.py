@@ -1,0 +1,90 @@
+"""What a caller of the control API may make the platform read, write, call and tell: what its owner has set.
+
+Checked when something is submitted or declared, and again when it is done: links, names and settings change.
+"""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from argosy.spec.allow import S3, Allow, s3_parts, unsound
+from argosy.spec.batch import BatchJob
+from argosy.spec.errors import InvalidArgument, PermissionDenied
+from argosy.spec.settings import Settings
+from argosy.store.version import Reference
+
+_WILD = re.compile(r"[*?\[]")
+
+
+class Allowed(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds here. Unless `confined`, a caller is the user who runs the platform, and anything goes."""
+
+    confined: bool = False
+    allow: Allow = Allow()
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Allowed":
+        """What the settings say."""
+        return cls(confined=settings.confined, allow=settings.allow)
+
+    def check_job(self, job: BatchJob) -> None:
+        """Raises PermissionDenied for places that are not allowed, InvalidArgument for a model that is neither a
+        reference nor, where paths are allowed, an absolute path."""
+        check_model(job.model, paths=not self.confined)
+        for text in job.inputs:
+            self.check_place(text, "inputs", "the batch job's input", wild=True)
+        self.check_place(job.output, "outputs", "the batch job's output")
+
+    def check_place(self, text: str, field: str, what: str, *, wild: bool = False) -> None:
+        """Raises PermissionDenied unless a path or address lies below one of the roots of this field of `allow`, links
+        resolved. Where it may be `wild`, it is the folder above the first wildcard that has to."""
+        if not self.confined:
+            return
+        roots: Sequence[str] = getattr(self.allow, field)
+        parts = text.split("/")
+        first = next((number for number, part in enumerate(parts) if wild and _WILD.search(part)), None)
+        fixed = "/".join(parts[:first])
+        if not any(_below(fixed, root) for root in roots):
+            raise PermissionDenied(
+                f"{what} '{text[:200]}' is not below {' or '.join(roots) or 'any place'}: callers of the control API "
+                f"name only what allow.{field} in the platform's config.yaml says"
+            )
+
+    def check_variable(self, text: str, where: str) -> None:
+        """Raises PermissionDenied where a reference `$NAME` names a variable that may not be told."""
+        if self.confined and text.startswith("$") and text[1:] not in self.allow.secrets:
+            raise PermissionDenied(
+                f"{where}: {text[:80]} may not be used: declarations refer to the variables that allow.secrets in the "
+                "platform's config.yaml names, and to no others"
+            )
+
+    def value(self, text: str, environ: Mapping[str, str], where: str) -> str:
+        """The text, or what the allowed variable holds that it refers to. Raises PermissionDenied, InvalidArgument."""
+        self.check_variable(text, where)
+        from argosy.spec.secret import resolved
+
+        return resolved(text, environ, where)
+
+
+def check_model(model: str, *, paths: bool) -> None:
+    """Raises InvalidArgument for a model that is no reference of the registry, and no absolute path where `paths` are
+    taken."""
+    if paths and os.path.isabs(model):
+        return
+    try:
+        Reference.parse(model)
+    except InvalidArgument as error:
+        also = "" if paths else ": it is named as name:version, name@alias or by its digest, and never by a path"
+        raise InvalidArgument(f"model: {error.message}{also}") from None
+
+
+def _below(text: str, root: str) -> bool:
+    if root.startswith(S3):
+        wanted, found = s3_parts(root), s3_parts(text)
+        return found[: len(wanted)] == wanted
+    if not text.startswith("/") or unsound(text):
+        return False
+    top, path = os.path.realpath(root), os.path.realpath(text)
+    return path == top or path.startswith(f"{top.rstrip('/')}/")

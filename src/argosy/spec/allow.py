@@ -1,0 +1,68 @@
+"""What the owner of a platform lets callers of its control API name: files, hosts, variables."""
+
+import re
+
+import msgspec
+
+from argosy.spec.errors import InvalidArgument
+
+S3 = "s3://"
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"({_LABEL}(\.{_LABEL})*|\[[0-9a-f:.]+\])(:(?P<port>[0-9]{{1,5}}))?")
+
+
+class Allow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a caller of the control API may name of this machine and its surroundings; set in the file or environment.
+
+    `inputs` and `outputs` are the places that batch jobs read and write, `references` where the files of
+    `monitor.reference` lie: absolute folders, of the first two also `s3://bucket/prefix`; what lies below is meant.
+    `hosts` are those that webhooks of triggers may call, as in `ci.example.org` (ports 80 and 443) or
+    `ci.example.org:8443`. `secrets` are variables of the platform's environment that a declaration may refer to by
+    `$NAME`.
+
+    As long as nothing is set and the API is not open to other machines (`control.expose`), a caller is the user who
+    runs the platform, and may name anything. Otherwise what is not set here may not be named.
+    """
+
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for field in ("inputs", "outputs", "references"):
+            for text in getattr(self, field):
+                _check_root(f"allow.{field}", text, remote=field != "references")
+        for text in self.hosts:
+            found = _HOST.fullmatch(text)
+            if found is None or not 1 <= int(found["port"] or 1) <= 65535:
+                raise InvalidArgument(
+                    f"allow.hosts: '{text[:80]}' is no host: write ci.example.org, ci.example.org:8443 or [fd00::1]:80 "
+                    "in lower case, without a scheme or path"
+                )
+        if wrong := next((each for each in self.secrets if not VARIABLE.fullmatch(each)), None):
+            raise InvalidArgument(f"allow.secrets: '{wrong[:80]}' is no name of a variable: write it without the $")
+
+
+def _check_root(where: str, text: str, *, remote: bool) -> None:
+    good = bool(s3_parts(text)) if remote and text.startswith(S3) else text.startswith("/") and not unsound(text)
+    if not good:
+        also = " or s3://bucket/prefix" if remote else ""
+        raise InvalidArgument(f"{where}: '{text[:80]}' must be the absolute path of a folder{also}, without '..'")
+
+
+def unsound(path: str) -> bool:
+    """Whether a path holds parts that lead elsewhere than they read: `..`, `.`, a second leading slash, control
+    characters."""
+    return path.startswith("//") or not path.isprintable() or any(part in (".", "..") for part in path.split("/"))
+
+
+def s3_parts(text: str) -> list[str]:
+    """Bucket and key of `s3://bucket/key`, by parts; none for what is no plain address of that kind."""
+    rest = text.removeprefix(S3)
+    parts = [part for part in rest.split("/") if part]
+    if rest == text or unsound(rest) or not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,62}", rest.split("/")[0]):
+        return []
+    return parts
