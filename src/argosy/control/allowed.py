@@ -5,7 +5,7 @@ Checked when something is submitted or declared, and again when it is done: link
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -59,13 +59,6 @@ class Allowed(msgspec.Struct, frozen=True, kw_only=True):
                 f"{where}: {text[:80]} may not be used: declarations refer to the variables that allow.secrets in the "
                 "platform's config.yaml names, and to no others"
             )
-
-    def value(self, text: str, environ: Mapping[str, str], where: str) -> str:
-        """The text, or what the allowed variable holds that it refers to. Raises PermissionDenied, InvalidArgument."""
-        self.check_variable(text, where)
-        from argosy.spec.secret import resolved
-
-        return resolved(text, environ, where)
 
 
 def check_model(model: str, *, paths: bool) -> None:

@@ -2,12 +2,13 @@
 
 import asyncio
 import functools
+import os
 
 import msgspec
 
 from argosy.control.declared_keys import Desk, ShownKey
 from argosy.control.fit import check_fits, machine
-from argosy.control.honoured import check_honoured
+from argosy.control.honoured import check_allowed, check_honoured
 from argosy.control.plan import Plan, plan
 from argosy.control.quality import reference
 from argosy.control.quality.check import check_monitorable
@@ -88,7 +89,7 @@ class Deleted(msgspec.Struct, frozen=True, kw_only=True):
 async def put(call: Call) -> Deployed:
     """Declare an endpoint. The model reference is resolved now; the same declaration again tries again what failed."""
     services, query = call.services, call.query
-    endpoint = await asyncio.to_thread(reference.pinned, call.body)
+    endpoint = await asyncio.to_thread(_taken, services, call.body)
     desk = Desk(services.state.database, endpoint)
     found, revision = await asyncio.to_thread(_planned, services, endpoint, desk)
     await services.controller.retry(revision.id)
@@ -111,10 +112,17 @@ async def put(call: Call) -> Deployed:
 
 async def planned(call: Call) -> Plan:
     """What declaring this would change. Nothing is written."""
-    endpoint = await asyncio.to_thread(reference.pinned, call.body)
+    endpoint = await asyncio.to_thread(_taken, call.services, call.body)
     desk = Desk(call.services.state.database, endpoint)
     found, _ = await asyncio.to_thread(_planned, call.services, endpoint, desk)
     return found
+
+
+def _taken(services: Services, endpoint: Endpoint) -> Endpoint:
+    """The declaration, its reference named by content. Nothing that it names is touched before it is known that its
+    caller may name it."""
+    check_allowed(endpoint, services.settings, os.environ)
+    return reference.pinned(endpoint)
 
 
 def _planned(services: Services, endpoint: Endpoint, desk: Desk) -> tuple[Plan, Revision]:

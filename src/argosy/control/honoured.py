@@ -1,9 +1,12 @@
-"""The settings that a declaration may hold and this platform does not act upon yet: refused, never ignored."""
+"""What a declaration may hold that this platform does not act upon yet, or may not by its owner's settings: refused."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from argosy.control.allowed import Allowed
+from argosy.control.quality.reference import path_of
 from argosy.control.room import may_sleep
+from argosy.control.triggers.check import check_declared
 from argosy.process import sandbox
 from argosy.spec import variables
 from argosy.spec.endpoint import Endpoint
@@ -26,7 +29,7 @@ def check_honoured(endpoint: Endpoint, settings: Settings) -> None:
             "prometheus.url in config.yaml (or ARGOSY_PROMETHEUS_URL), as in http://127.0.0.1:9090, and start the "
             "platform again"
         )
-    if settings.control.expose and not settings.triggers.commands:
+    if settings.confined and not settings.triggers.commands:
         _check_commands(endpoint)
     if endpoint.runtime.sandbox == "required" and (lacks := sandbox.lacks()):
         raise InvalidArgument(
@@ -40,10 +43,20 @@ def check_honoured(endpoint: Endpoint, settings: Settings) -> None:
         )
 
 
+def check_allowed(endpoint: Endpoint, settings: Settings, environ: Mapping[str, str]) -> None:
+    """Raises PermissionDenied for files, hosts and variables that a caller may not name, InvalidArgument for secrets
+    that a declaration holds as they are."""
+    allowed = Allowed.of(settings)
+    if endpoint.monitor is not None and endpoint.monitor.reference:
+        allowed.check_place(path_of(endpoint.monitor), "references", "monitor.reference")
+    for one in endpoint.triggers:
+        check_declared(one, allowed, environ)
+
+
 def _check_commands(endpoint: Endpoint) -> None:
     if one := next((each for each in endpoint.triggers if isinstance(each.run, Command)), None):
         raise InvalidArgument(
-            f"endpoint '{endpoint.name}': the trigger '{one.name}' runs a command, and the control API is open to "
-            "other machines: set triggers.commands in config.yaml if whoever has its token may run programs here, or "
-            "let the trigger call a webhook"
+            f"endpoint '{endpoint.name}': the trigger '{one.name}' runs a command, and callers of the control API may "
+            "not (control.expose or allow is set): set triggers.commands in config.yaml if whoever has its token may "
+            "run programs here, or let the trigger call a webhook"
         )

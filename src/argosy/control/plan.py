@@ -8,6 +8,7 @@ import msgspec
 from argosy.control.declared_keys import KeyStep
 from argosy.control.revision import revision_of
 from argosy.spec.endpoint import Endpoint
+from argosy.spec.secret import masked
 from argosy.store.version import Version
 
 Action = Literal["nothing", "create", "revision", "scale", "settings"]
@@ -41,18 +42,19 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def difference(old: Endpoint | None, new: Endpoint) -> tuple[Change, ...]:
-    """The fields in which two declarations differ, in the order of the declaration. Defaults count as given."""
+    """The fields in which two declarations differ, in the order of the declaration. Defaults count as given. What may
+    be a secret in a value is hidden."""
     before = dict(_fields(msgspec.to_builtins(old))) if old else {}
     after = dict(_fields(msgspec.to_builtins(new)))
     if old is None:
         plain = dict(_fields(msgspec.to_builtins(Endpoint(name=new.name, model=new.model))))
         return tuple(
-            Change(field=field, new=value)
+            Change(field=field, new=masked(value))
             for field, value in after.items()
             if field in ("name", "model") or plain.get(field) != value
         )
     return tuple(
-        Change(field=field, old=before.get(field), new=after.get(field))
+        Change(field=field, old=masked(before.get(field)), new=masked(after.get(field)))
         for field in dict.fromkeys((*after, *before))
         if before.get(field) != after.get(field)
     )

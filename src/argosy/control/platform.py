@@ -100,7 +100,7 @@ class Platform:
         self.controller.slos = self.slos.standing
         self.looks = Looks(store, self.state, self.incidents, settings.drift.every)
         self.quality = Quality(store, self.state, self.incidents.report)
-        self.triggers = Triggers(home, self.state, self.incidents.report, store=settings.payload.store)
+        self.triggers = Triggers(home, self.state, self.incidents.report, store=settings.payload.store, allowed=allowed)
         self._ending = asyncio.Event()
         self.steady = Steady()
         self.started = psutil.Process().create_time()

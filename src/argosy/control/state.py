@@ -12,6 +12,7 @@ from argosy.control.declared_keys import Desk
 from argosy.control.plan import difference
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import Conflict, NotFound
+from argosy.spec.secret import masked
 from argosy.store import ledger
 from argosy.store.clock import now
 from argosy.store.database import Database, metadata
@@ -218,7 +219,7 @@ def _told(declared: Declared, revision: Revision, before: Endpoint | None) -> di
         "version": f"{revision.model}:{revision.version}",
         "digest": revision.digest,
         "changes": difference(before, declared.endpoint),
-        "endpoint": declared.endpoint,
+        "endpoint": masked(msgspec.to_builtins(declared.endpoint)),
     }
 
 

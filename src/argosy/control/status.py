@@ -7,6 +7,7 @@ import msgspec
 from argosy.control.rollout import WENT_BACK
 from argosy.control.state import Declared
 from argosy.spec.endpoint import Endpoint
+from argosy.spec.secret import masked
 from argosy.targets.base import Replica, Revision, Standing
 
 Phase = Literal["starting", "ready", "updating", "failed", "stopped"]
@@ -98,7 +99,7 @@ def status(facts: Facts) -> EndpointStatus:
         url=facts.url,
         scaling=facts.scaling,
         slos=facts.slos,
-        endpoint=declared.endpoint,
+        endpoint=_shown(declared.endpoint),
         generation=declared.generation,
         created=declared.created,
         updated=declared.updated,
@@ -147,3 +148,8 @@ class ReplicaStatus(Replica, frozen=True, kw_only=True):
 def replica_status(replica: Replica, revision: Revision) -> ReplicaStatus:
     """A replica as it is told."""
     return ReplicaStatus(**msgspec.structs.asdict(replica), version=f"{revision.model}:{revision.version}")
+
+
+def _shown(endpoint: Endpoint) -> Endpoint:
+    """As it was declared, without secrets that earlier versions took in clear."""
+    return msgspec.convert(masked(msgspec.to_builtins(endpoint)), Endpoint) if endpoint.triggers else endpoint

@@ -7,9 +7,8 @@ from typing import Any, cast
 import msgspec
 
 from argosy.spec.errors import InvalidArgument
-from argosy.spec.secret import resolved
+from argosy.spec.secret import hidden, resolved
 
-HIDDEN = "***"
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VARIABLE = re.compile(r"\$[A-Za-z_][A-Za-z0-9_]*")
@@ -111,20 +110,10 @@ def shown(sink: Sink) -> dict[str, Any]:
     found = cast("dict[str, Any]", msgspec.to_builtins(sink))
     for field in ("url", "secret", "password"):
         if found.get(field):
-            found[field] = _hidden(found[field])
+            found[field] = hidden(found[field])
     if "headers" in found:
-        found["headers"] = {name: _hidden(value) for name, value in found["headers"].items()}
+        found["headers"] = {name: hidden(value) for name, value in found["headers"].items()}
     return found
-
-
-def _hidden(text: str) -> str:
-    if text.startswith("$"):
-        return text
-    if not text.startswith(("http://", "https://")):
-        return HIDDEN
-    scheme, _, rest = text.partition("://")
-    place, _, path = rest.partition("/")
-    return f"{scheme}://{place.rpartition('@')[2]}" + (f"/{HIDDEN}" if path else "")
 
 
 def _secrets(sink: Sink) -> tuple[str, ...]:

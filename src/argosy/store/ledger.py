@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from argosy.spec.secret import masked
 from argosy.store.clock import now
 from argosy.store.database import Database, metadata
 
@@ -47,7 +48,8 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry. `subject` is the name of an endpoint, or `model@alias`; `time` is UTC in ISO 8601."""
+    """One entry. `subject` is the name of an endpoint, or `model@alias`; `time` is UTC in ISO 8601. What earlier
+    versions wrote of secrets into `body` is hidden; `hash` is of what was written."""
 
     seq: int
     time: str
@@ -154,7 +156,7 @@ def _hash(row: Mapping[str, Any]) -> str:
 
 def _entry(row: sa.Row[Any]) -> Entry:
     fields = dict(row._mapping)  # pyright: ignore[reportPrivateUsage]
-    return Entry(**fields | {"body": msgspec.json.decode(fields["body"])})
+    return Entry(**fields | {"body": masked(msgspec.json.decode(fields["body"]))})
 
 
 def entry(connection: sa.Connection, seq: int) -> Entry | None:

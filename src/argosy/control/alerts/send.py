@@ -11,17 +11,22 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from argosy.control.alerts import message
+from argosy.control.alerts import message, target
+from argosy.control.allowed import Allowed
 from argosy.monitoring.alert import Notice
 from argosy.spec.alerts import Alertmanager, Email, Sink, Slack, Webhook
 from argosy.spec.errors import InvalidArgument, Unavailable
-from argosy.spec.secret import resolved
+from argosy.spec.secret import reference, resolved
 
-TIMEOUT = 10.0
+if TYPE_CHECKING:
+    import httpx
+
+TIMEOUT, WHOLE = 10.0, 30.0
+"""Seconds for each step of sending, and for all of them."""
 RETRIED = (408, 425, 429)
 
 
@@ -40,39 +45,75 @@ async def send(sink: Sink, notice: Notice, environ: Mapping[str, str] = os.envir
 
 
 def signed(sink: Webhook, body: bytes, environ: Mapping[str, str]) -> dict[str, str]:
-    """The headers of a webhook, the signature among them. Raises InvalidArgument where a variable is not set."""
-    headers = {name: resolved(value, environ, "alerts") for name, value in sink.headers.items()}
+    """The headers of a webhook, the signature among them. Raises InvalidArgument where a variable is not set, or holds
+    what no header can."""
+    headers = {name: _header(name, value, environ) for name, value in sink.headers.items()}
     if sink.secret:
         digest = hmac.new(resolved(sink.secret, environ, "alerts").encode(), body, hashlib.sha256).hexdigest()
         headers["X-Argosy-Signature"] = f"sha256={digest}"
     return headers
 
 
-async def post(url: str, body: bytes, headers: Mapping[str, str], environ: Mapping[str, str]) -> str:
-    """Send JSON once; what was answered. Raises as `send` does."""
+def _header(name: str, value: str, environ: Mapping[str, str]) -> str:
+    word, _, _ = value.rpartition("$") if reference(value) else ("", "", "")
+    text = word + resolved(value.removeprefix(word), environ, "alerts")
+    if not (text.isascii() and text.isprintable()):
+        raise InvalidArgument(f"alerts: the value of the header {name} must be of one line of ASCII")
+    return text
+
+
+async def post(
+    url: str, body: bytes, headers: Mapping[str, str], environ: Mapping[str, str], allowed: Allowed | None = None
+) -> str:
+    """Send JSON once; which status was answered. What else was answered is neither read nor told. Raises as `send`
+    does. With `allowed`, which says what callers of the control API may call, PermissionDenied as well."""
     import httpx
 
-    address = resolved(url, environ, "alerts")
-    try:
-        async with httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False) as client:
-            answer = await client.post(address, content=body, headers={"Content-Type": "application/json", **headers})
-    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise InvalidArgument(f"alerts: {_host(address)} is no address to send to: {error}") from None
-    except httpx.HTTPError as error:
-        raise Unavailable(f"{_host(address)} did not take what was sent: {error or type(error).__name__}") from None
-    said = f"{_host(address)} answered {answer.status_code}: {answer.text[:200]}".rstrip(": ")
-    if answer.is_success:
+    address = target.parse(resolved(url, environ, "alerts"), "alerts")
+    headers = {"Content-Type": "application/json", **headers}
+    addresses = [""]
+    if allowed is not None:
+        target.check_host(address, allowed, "the webhook")
+        if not target.by_proxy(address):
+            addresses = await target.addresses(address, allowed, "the webhook")
+    status = 0
+    for number, each in enumerate(addresses, 1):
+        try:
+            async with asyncio.timeout(WHOLE):
+                status = await _status(address, each, body, headers)
+            break
+        except (TimeoutError, httpx.HTTPError, UnicodeError) as error:
+            if number == len(addresses) or not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+                raise Unavailable(f"{address.host} did not take what was sent: {_why(error)}") from None
+    said = f"{address.host} answered {status}"
+    if 200 <= status < 300:
         return said
-    if answer.status_code >= 500 or answer.status_code in RETRIED:
+    if status >= 500 or status in RETRIED:
         raise Unavailable(said)
     raise InvalidArgument(said)
 
 
-def _host(url: str) -> str:
-    """Without the path, which often is a secret."""
-    from urllib.parse import urlsplit
+async def _status(url: "httpx.URL", address: str, body: bytes, headers: Mapping[str, str]) -> int:
+    """Send it to this address of the URL's host, or wherever its name and the environment's proxy lead."""
+    import httpx
 
-    return urlsplit(url).hostname or "the sink"
+    extensions: dict[str, Any] = {}
+    transport = None
+    if address:
+        extensions, headers = {"sni_hostname": url.host}, {**headers, "Host": url.netloc.decode("ascii")}
+        url, transport = url.copy_with(host=address), httpx.AsyncHTTPTransport()
+    async with (
+        httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, transport=transport) as client,
+        client.stream("POST", url, content=body, headers=headers, extensions=extensions) as answer,
+    ):
+        return answer.status_code
+
+
+def _why(error: Exception) -> str:
+    """Without what was sent or answered: other errors repeat lines of it."""
+    import httpx
+
+    return str(error) if isinstance(error, httpx.ConnectError) and str(error) else type(error).__name__
 
 
 def _mail(sink: Email, notice: Notice, environ: Mapping[str, str]) -> str:
@@ -90,6 +131,11 @@ def _mail(sink: Email, notice: Notice, environ: Mapping[str, str]) -> str:
             server.send_message(mail)
     except smtplib.SMTPAuthenticationError as error:
         raise InvalidArgument(f"{sink.host} does not take the user and password of alerts: {error.smtp_code}") from None
+    except smtplib.SMTPResponseException as error:
+        raise Unavailable(f"{sink.host} did not take the mail: it answered {error.smtp_code}") from None
+    except smtplib.SMTPRecipientsRefused as error:
+        codes = ", ".join(sorted({str(code) for code, _ in error.recipients.values()}))
+        raise Unavailable(f"{sink.host} did not take the mail: it answered {codes}") from None
     except (smtplib.SMTPException, OSError) as error:
         raise Unavailable(f"{sink.host} did not take the mail: {error}") from None
     return f"{sink.host} took the mail"

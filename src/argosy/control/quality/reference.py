@@ -61,6 +61,12 @@ def pinned(endpoint: Endpoint) -> Endpoint:
     return msgspec.structs.replace(endpoint, monitor=msgspec.structs.replace(monitor, reference=name))
 
 
+def path_of(monitor: Monitor) -> str:
+    """The file that a reference names, whether it is pinned or not."""
+    match = PINNED.fullmatch(monitor.reference)
+    return match["path"] if match else monitor.reference
+
+
 def _content(path: Path) -> bytes:
     if path.suffix.lower() not in labelled.KINDS:
         raise InvalidArgument(f"monitor.reference is a file of the kind {', '.join(labelled.KINDS)}, not {path}")
@@ -139,8 +145,7 @@ def scored(home: Home, monitor: Monitor, package: Package, digest: str, log: Pay
 
 
 def _run(source: Path, monitor: Monitor, package: Package, log: PayloadLog, into: str) -> Labelled:
-    match = PINNED.fullmatch(monitor.reference)
-    name = Path(match["path"] if match else monitor.reference).name
+    name = Path(path_of(monitor)).name
     arguments: dict[str, Any] = {"source": str(source), "name": name, "label": monitor.label}
     arguments |= {"folder": str(package.folder), "trusted": package.trusted}
     arguments |= {"log": msgspec.to_builtins(log), "into": into}

@@ -10,14 +10,16 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from argosy.control.alerts.send import post, signed
+from argosy.control.allowed import Allowed
 from argosy.control.state import Declared, State
 from argosy.control.triggers import command, runner
+from argosy.control.triggers.check import check_run
 from argosy.control.triggers.document import document, run_id
 from argosy.monitoring import trigger as rules
 from argosy.monitoring.alert import Finding
 from argosy.process.process import Process
 from argosy.spec.alerts import Webhook
-from argosy.spec.errors import ArgosyError, InvalidArgument, Unavailable
+from argosy.spec.errors import ArgosyError, InvalidArgument, PermissionDenied, Unavailable
 from argosy.spec.settings import Home
 from argosy.spec.trigger import Command, Trigger
 from argosy.store import findings, triggers
@@ -41,7 +43,7 @@ Report = Callable[[str, str, Iterable[Finding]], None]
 
 class Triggers:
     """`store` is the object store of payloads, as documents tell it; `report` takes what is wrong with an endpoint
-    (`Incidents.report`); `clock` gives seconds since 1970."""
+    (`Incidents.report`); `allowed` says what triggers may call and tell; `clock` gives seconds since 1970."""
 
     def __init__(
         self,
@@ -50,11 +52,12 @@ class Triggers:
         report: Report,
         *,
         store: str = "",
+        allowed: Allowed | None = None,
         environ: Mapping[str, str] = os.environ,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._home, self._state, self._report, self._store = home, state, report, store
-        self._environ, self._clock = environ, clock
+        self._environ, self._clock, self._allowed = environ, clock, allowed or Allowed()
         self._database: Database = state.database.create()
         self._started: dict[str, Process] = {}
         self._told: set[str] = set()
@@ -156,6 +159,7 @@ class Triggers:
         after = msgspec.structs.replace(run, phase="running", due=self._clock(), tries=run.tries + 1)
         triggers.update(self._database, after)
         try:
+            check_run(what, self._allowed, self._environ, f"the trigger '{run.trigger}'")
             self._started[run.id] = command.start(self._home, run, what, self._environ)
         except (ArgosyError, OSError) as error:
             return self._failed(after, str(error))
@@ -166,9 +170,10 @@ class Triggers:
         body, now = run.document.encode(), self._clock()
         tried = msgspec.structs.replace(run, tries=run.tries + 1)
         try:
+            check_run(hook, self._allowed, self._environ, f"the trigger '{run.trigger}'")
             headers = signed(hook, body, self._environ) | {"Idempotency-Key": run.id}
-            said = await post(hook.url, body, headers, self._environ)
-        except InvalidArgument as error:
+            said = await post(hook.url, body, headers, self._environ, self._allowed)
+        except (InvalidArgument, PermissionDenied) as error:
             return self._failed(tried, error.message)
         except Unavailable as error:
             if now - run.at >= GIVE_UP:
