@@ -11,7 +11,7 @@ from argosy.control.decide import Serving
 from argosy.control.state import State
 from argosy.spec.endpoint import Endpoint, Runtime
 from argosy.spec.errors import Conflict, NotFound, Unavailable
-from argosy.store import ledger
+from argosy.store import audit, ledger
 from argosy.store.database import Database
 from argosy.store.ledger import Cause
 from argosy.targets.base import Revision
@@ -100,7 +100,7 @@ def test_every_change_is_in_the_ledger_with_its_cause(state: State):
         {"revision": "a", "version": "digits:1", "digest": "sha256:0", "weight": 100, "declared": 1}
     ]
     assert found[2].body["changes"] == [{"field": "replicas", "old": 1, "new": 2}]
-    assert ledger.verify(state.database).broken is None
+    assert audit.verify(state.database).broken is None
 
 
 def test_a_deleted_endpoint_is_gone_with_its_revisions(state: State):

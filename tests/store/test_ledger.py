@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from argosy.store import ledger
+from argosy.store import audit, ledger
+from argosy.store.audit import Verdict
 from argosy.store.database import Database
-from argosy.store.ledger import ROOT, Cause, Verdict, ledger_table
+from argosy.store.ledger import ROOT, Cause, ledger_table
 
 T = ledger_table.c
 
@@ -25,21 +26,21 @@ def change(database: Database, statement: sa.Executable) -> None:
 
 
 def test_entries_are_chained_and_come_back_as_written(database: Database):
-    assert ledger.verify(database) == Verdict(entries=0, head=ROOT)
+    assert audit.verify(database) == Verdict(entries=0, head=ROOT)
     add(database, "one", "two", "three")
     with database.read() as connection:
         first, second = ledger.entries(connection, "digits", limit=2)
     assert [first.event, second.event] == ["two", "three"]
     assert (second.body, second.actor, second.reason) == ({"n": 1.5, "ä": [1, None]}, "ada", "why")
     assert second.previous == first.hash
-    assert ledger.verify(database) == Verdict(entries=3, head=second.hash)
+    assert audit.verify(database) == Verdict(entries=3, head=second.hash)
 
 
 @pytest.mark.parametrize("column", ["time", "subject", "event", "actor", "reason", "body"])
 def test_an_altered_entry_is_the_first_broken_link(database: Database, column: str):
     add(database, "one", "two", "three")
     change(database, sa.update(ledger_table).where(T.seq == 2).values({column: "{}"}))
-    found = ledger.verify(database)
+    found = audit.verify(database)
     assert (found.entries, found.broken) == (1, 2)
     assert "not what was written" in found.reason
 
@@ -49,9 +50,9 @@ def test_a_hash_made_anew_breaks_the_next_link(database: Database):
     with database.read() as connection:
         row = dict(connection.execute(sa.select(ledger_table).where(T.seq == 2)).mappings().one())
     row = {name: value for name, value in row.items() if name != "hash"} | {"actor": "eve"}
-    forged = row | {"hash": ledger._hash(row)}
+    forged = row | {"hash": ledger.digest(row)}
     change(database, sa.update(ledger_table).where(T.seq == 2).values(forged))
-    found = ledger.verify(database)
+    found = audit.verify(database)
     assert found.broken == 3
     assert "does not continue entry 2" in found.reason
 
@@ -59,9 +60,9 @@ def test_a_hash_made_anew_breaks_the_next_link(database: Database):
 def test_a_missing_entry_is_noticed(database: Database):
     add(database, "one", "two", "three")
     change(database, sa.delete(ledger_table).where(T.seq == 2))
-    assert "missing" in ledger.verify(database).reason
+    assert "missing" in audit.verify(database).reason
     change(database, sa.delete(ledger_table).where(T.seq == 1))
-    assert ledger.verify(database).broken == 3
+    assert audit.verify(database).broken == 3
 
 
 def test_what_is_rolled_back_leaves_no_entry(database: Database):
@@ -72,7 +73,7 @@ def test_what_is_rolled_back_leaves_no_entry(database: Database):
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert ledger.verify(database).entries == 0
+    assert audit.verify(database).entries == 0
 
 
 def test_writers_at_once_make_one_chain(database: Database):
@@ -81,7 +82,7 @@ def test_writers_at_once_make_one_chain(database: Database):
         writer.start()
     for writer in writers:
         writer.join()
-    found = ledger.verify(database)
+    found = audit.verify(database)
     assert (found.entries, found.broken) == (40, None)
 
 

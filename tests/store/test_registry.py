@@ -179,3 +179,39 @@ def test_processes_that_register_at_once_share_no_number(url: str):
     numbers = json.loads(output.stdout)
     assert len({own[0] for own in numbers}) == 1
     assert sorted({number for own in numbers for number in own}) == list(range(1, 62))
+
+
+def test_an_alias_that_moves_back_says_so(registry: Registry):
+    for n in range(3):
+        push(registry, "digits", n + 1)
+    moves = [registry.set_alias("digits", "champion", n) for n in (1, 3, 2, 2, 3)]
+    assert [(each.number, each.before, each.back) for each in moves] == [
+        (1, None, False),
+        (3, 1, False),
+        (2, 3, True),
+        (2, None, False),
+        (3, 2, True),
+    ]
+    with registry.database.read() as connection:
+        told = [each.body for each in ledger.entries(connection, "digits@champion")]
+    assert [(each.get("before"), each.get("back", False)) for each in told] == [
+        (None, False),
+        ("digits:1", False),
+        ("digits:3", True),
+        ("digits:2", True),
+    ]
+
+
+def test_an_alias_may_be_kept_from_moving_back(registry: Registry):
+    for n in range(3):
+        push(registry, "digits", n + 1)
+    strict = Registry(registry.database, forbid_back=True)
+    strict.set_alias("digits", "champion", 2)
+    with pytest.raises(Conflict, match=r"had version 2.*by its number.*store\.forbid_alias_back"):
+        strict.set_alias("digits", "champion", 1)
+    strict.remove_alias("digits", "champion")
+    with pytest.raises(Conflict, match="had version 2"):
+        strict.set_alias("digits", "champion", 1)
+    assert strict.set_alias("digits", "other", 1).number == 1
+    assert strict.set_alias("digits", "champion", 2).back
+    assert strict.set_alias("digits", "champion", 3).before == 2

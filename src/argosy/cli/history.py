@@ -1,5 +1,6 @@
 """`argosy history`."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,26 +17,50 @@ BROKEN = Conflict.exit
 @click.argument("name", required=False)
 @click.option("--at", metavar="TIME", help="What served then: 2026-01-31 or 2026-01-31T15:00, in UTC.")
 @click.option("--verify", is_flag=True, help="Hash the whole ledger again and name the first broken link.")
+@click.option("--export-head", is_flag=True, help="Print the end of the ledger, signed, as JSON to be kept elsewhere.")
+@click.option(
+    "--head",
+    "heads",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False),
+    help="With --verify: an exported head that the ledger has to contain and continue. Repeatable.",
+)
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="The last entries.")
 @json_option
-def history(name: str | None, at: str | None, verify: bool, limit: int, as_json: bool) -> None:
+def history(
+    name: str | None,
+    at: str | None,
+    verify: bool,
+    export_head: bool,
+    heads: tuple[str, ...],
+    limit: int,
+    as_json: bool,
+) -> None:
     """What happened to an endpoint, or to an alias: when, by whom, why, and which bytes serve.
 
-    Works without a platform, too, and tells of endpoints that are deleted. With --verify the exit status is 5 where the
-    chain is broken. JSON: a list of {seq, time, subject, event, actor, reason, body, previous, hash}; with --at
-    {endpoint, at, since, served}; with --verify {entries, head, broken, reason}.
+    Works without a platform, too, and tells of endpoints that are deleted. Every entry is signed by a key of the home,
+    in HOME/ledger.key. With --verify the exit status is 5 where the chain is broken, a signature does not fit, or the
+    ledger does not continue a --head. JSON: a list of {seq, time, subject, event, actor, reason, body, previous, hash};
+    with --at {endpoint, at, since, served}; with --verify {entries, head, broken, reason, signed: [{key, first, last,
+    own}]}; with --export-head {seq, hash, time, key, signature}.
 
     \b
     Example:
       argosy history digits
       argosy history digits --at 2026-01-31T15:00
       argosy history digits@champion
-      argosy history --verify
+      argosy history --export-head > head.json
+      argosy history --verify --head head.json
     """
-    if verify and at:
-        raise InvalidArgument("--at and --verify exclude each other")
-    if verify:
-        _verify(as_json)
+    if sum(map(bool, (verify, at, export_head))) > 1:
+        raise InvalidArgument("--at, --verify and --export-head exclude each other")
+    if heads and not verify:
+        raise InvalidArgument("--head goes with --verify")
+    if export_head:
+        _export_head()
+    elif verify:
+        _verify(heads, as_json)
     elif name is None:
         raise InvalidArgument("say of what: argosy history NAME")
     elif at is not None:
@@ -78,14 +103,34 @@ def _at(name: str, at: str, as_json: bool) -> None:
     emit(found, as_json, render)
 
 
-def _verify(as_json: bool) -> None:
-    from argosy.store import ledger
+def _export_head() -> None:
+    import msgspec
+
+    from argosy.store import audit
 
     with store() as place:
-        found = ledger.verify(place.database)
+        click.echo(msgspec.json.encode(audit.head(place.database)).decode())
+
+
+def _verify(heads: tuple[str, ...], as_json: bool) -> None:
+    from argosy.spec import strict
+    from argosy.store import audit
+    from argosy.store.signer import Head
+
+    known = [strict.decode(Path(file).read_bytes(), Head, file) for file in heads]
+    with store() as place:
+        found = audit.verify(place.database, known)
     good = f"{found.entries} entries, every link holds; the last hash is {found.head}"
     bad = f"broken at entry {found.broken}: {found.reason}; the {found.entries} before it hold"
-    emit(found, as_json, lambda: click.echo(good if found.broken is None else bad))
+
+    def render() -> None:
+        click.echo(good if found.broken is None else bad)
+        keys = {each.key for each in known}
+        for each in found.signed:
+            whose = "of this home" if each.own else "of an exported head" if each.key in keys else "of another platform"
+            click.echo(f"entries {each.first} to {each.last} are signed by the key {each.key}, {whose}")
+
+    emit(found, as_json, render)
     if found.broken is not None:
         click.get_current_context().exit(BROKEN)
 
@@ -101,7 +146,8 @@ def _told(event: str, body: dict[str, Any]) -> str:
     if event == "serve":
         return ", ".join(f"{one['weight']} % {one['version']} {one['digest'][7:19]}" for one in body["traffic"]) or "-"
     if event == "alias":
-        return f"{body['version']} {body['digest'][7:19]}" if body["version"] else "removed"
+        back = f", back from {body.get('before', 'a version it had')}" if body.get("back") else ""
+        return f"{body['version']} {body['digest'][7:19]}{back}" if body["version"] else "removed"
     parts = [f"{key} {value}" for key, value in body.items() if isinstance(value, str | int | float)]
     return ", ".join([*parts, *([_keys(body)] if body.get("keys") else [])])
 

@@ -90,7 +90,8 @@ def alias(alias: str, version: int | None, delete: bool, reason: str, as_json: b
     """Point an alias at a version of its model, or remove it.
 
     Endpoints that follow the alias go with it; the others keep the version they were deployed with until they are
-    deployed again. JSON: {name, alias, number}.
+    deployed again. One that moves back, to a lower version or to one it had, says so; store.forbid_alias_back refuses
+    that. JSON: {name, alias, number, before, back, endpoints}.
 
     \b
     Example:
@@ -102,26 +103,32 @@ def alias(alias: str, version: int | None, delete: bool, reason: str, as_json: b
         raise InvalidArgument(f"'{alias}' is no alias: write NAME@ALIAS, for example digits@champion")
     if delete == (version is not None):
         raise InvalidArgument("give either a version or --delete")
-    _move(name, label, version, reason)
+    moved = _move(name, label, version, reason)
     done = f"{alias} → {name}:{version}" if version else f"{alias} is removed"
-    emit({"name": name, "alias": label, "number": version}, as_json, lambda: click.echo(done))
+    if moved["back"]:
+        done += f": back, from {name}:{moved['before']}" if moved["before"] else ": back, to a version it had before"
+    if moved["endpoints"]:
+        done += f"; {', '.join(moved['endpoints'])} {'go' if len(moved['endpoints']) > 1 else 'goes'} with it"
+    emit({"name": name, "alias": label, "number": version, **moved}, as_json, lambda: click.echo(done))
 
 
-def _move(name: str, label: str, version: int | None, reason: str) -> None:
-    """By the running platform, so that endpoints follow at once; else in the registry itself."""
+def _move(name: str, label: str, version: int | None, reason: str) -> dict[str, Any]:
+    """By the running platform, so that endpoints follow at once; else in the registry itself. What it pointed at
+    before, whether it moved back, and which endpoints were declared anew."""
     from argosy.client.control import reached
     from argosy.store.ledger import Cause
 
     if version is not None and reached():
         body = {"name": name, "alias": label, "version": version, "actor": actor(), "reason": reason}
-        control().post("/v1/aliases", body)
-        return
+        found = control().post("/v1/aliases", body)
+        return {"before": found["before"], "back": found["back"], "endpoints": found["endpoints"]}
     cause = Cause(actor=actor(), reason=reason)
     with store() as place:
         if version is None:
             place.registry.remove_alias(name, label, cause)
-        else:
-            place.registry.set_alias(name, label, version, cause)
+            return {"before": None, "back": False, "endpoints": []}
+        moved = place.registry.set_alias(name, label, version, cause)
+        return {"before": moved.before, "back": moved.back, "endpoints": []}
 
 
 @click.command("rm", cls=Command)

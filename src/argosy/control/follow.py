@@ -55,7 +55,8 @@ def _again(state: State, declared: Declared, version: Version) -> bool:
 def _cause(state: State, endpoint: Endpoint, version: Version) -> Cause:
     with state.database.read() as connection:
         move = ledger.latest(connection, endpoint.model, ("alias",))
-    told = f"{endpoint.model} moved to {version.ref}"
+    back = move is not None and move.body.get("back") and move.body["version"] == version.ref
+    told = f"{endpoint.model} moved {'back ' if back else ''}to {version.ref}"
     if move is None:
         return Cause(reason=told)
     return Cause(actor=move.actor, reason=f"{told}: {move.reason}" if move.reason else told)

@@ -7,8 +7,10 @@ import msgspec
 from argosy.control.history import Moment, served_at
 from argosy.control.route import Call, Route
 from argosy.spec.errors import InvalidArgument, NotFound
-from argosy.store import ledger
-from argosy.store.ledger import Entry, Verdict
+from argosy.store import audit, ledger
+from argosy.store.audit import Verdict
+from argosy.store.ledger import Entry
+from argosy.store.signer import Head
 
 
 class Range(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,12 +48,18 @@ async def served(call: Call) -> Moment:
 
 
 async def verify(call: Call) -> Verdict:
-    """Hash the whole ledger again."""
-    return await asyncio.to_thread(ledger.verify, call.services.store.database)
+    """Hash the whole ledger again, and check who signed it."""
+    return await asyncio.to_thread(audit.verify, call.services.store.database)
+
+
+async def head(call: Call) -> Head:
+    """The end of the ledger, signed: kept elsewhere, it shows later that nothing before it was changed or cut off."""
+    return await asyncio.to_thread(audit.head, call.services.store.database)
 
 
 ROUTES = (
     Route(method="GET", path="/v1/ledger", handler=verify, summary="Verify the ledger", answer=Verdict),
+    Route(method="GET", path="/v1/ledger/head", handler=head, summary="The end of the ledger, signed", answer=Head),
     Route(method="GET", path="/v1/history/{name}", handler=history, summary="History", query=Range, answer=list[Entry]),
     Route(method="GET", path="/v1/served/{name}", handler=served, summary="What served when", query=At, answer=Moment),
 )

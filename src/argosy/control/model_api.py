@@ -7,7 +7,7 @@ import msgspec
 from argosy.control.follow import follow
 from argosy.control.route import Call, Route
 from argosy.store.ledger import Cause
-from argosy.store.version import ModelSummary, Version
+from argosy.store.version import ModelSummary, Moved, Version
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,20 +40,27 @@ async def get(call: Call) -> Model:
     return Model(name=name, versions=versions, aliases=await asyncio.to_thread(registry.aliases, name))
 
 
-async def alias(call: Call) -> Version:
-    """Move an alias. Endpoints that follow it are declared anew; the others keep their version."""
+class AliasMoved(Moved, frozen=True, kw_only=True):
+    """Where an alias points now, and the `endpoints` that follow it and were declared anew."""
+
+    endpoints: tuple[str, ...] = ()
+
+
+async def alias(call: Call) -> AliasMoved:
+    """Move an alias. Endpoints that follow it are declared anew; the others keep their version. Raises NotFound;
+    Conflict where it would move back, and the settings forbid that."""
     services, wanted = call.services, call.body
     assert isinstance(wanted, Alias)
     cause = Cause(actor=wanted.actor or "unknown", reason=wanted.reason)
     move = services.store.registry.set_alias
-    version = await asyncio.to_thread(move, wanted.name, wanted.alias, wanted.version, cause)
-    if await asyncio.to_thread(follow, services.state, services.store.registry):
+    moved = await asyncio.to_thread(move, wanted.name, wanted.alias, wanted.version, cause)
+    if again := await asyncio.to_thread(follow, services.state, services.store.registry):
         services.controller.wake()
-    return version
+    return AliasMoved(**msgspec.structs.asdict(moved), endpoints=tuple(again))
 
 
 ROUTES = (
     Route(method="GET", path="/v1/models", handler=every, summary="Models", answer=list[ModelSummary]),
     Route(method="GET", path="/v1/models/{name}", handler=get, summary="One model", answer=Model),
-    Route(method="POST", path="/v1/aliases", handler=alias, summary="Move an alias", body=Alias, answer=Version),
+    Route(method="POST", path="/v1/aliases", handler=alias, summary="Move an alias", body=Alias, answer=AliasMoved),
 )

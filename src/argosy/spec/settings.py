@@ -66,10 +66,12 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The registry's database URL (empty: SQLite in the home) and the bound on one package, in bytes."""
+    """The registry's database URL (empty: SQLite in the home) and the bound on one package, in bytes. With
+    `forbid_alias_back` no alias moves to a version below one that it had."""
 
     database: str = ""
     max_package_bytes: int = 64 * 1024**3
+    forbid_alias_back: bool = False
 
 
 class PrometheusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -211,6 +213,11 @@ class Home(msgspec.Struct, frozen=True):
     def database(self) -> Path:
         """The default database of registry and controller."""
         return self.root / "argosy.db"
+
+    @property
+    def ledger_key(self) -> Path:
+        """The key that signs the ledger."""
+        return self.root / "ledger.key"
 
     def create(self) -> "Home":
         """Make the folders, readable by their owner alone."""

@@ -12,10 +12,13 @@ def open_store(home: Home, settings: Settings) -> "Store":
     """The store of a home, made if it is not there. The database library is imported now, not before."""
     from argosy.store.database import Database
     from argosy.store.layout import Layout
+    from argosy.store.signer import Signer
     from argosy.store.store import Store
 
     home.create()
     layout = Layout(home.store, settings.store.max_package_bytes)
-    store = Store(home, layout, Database(settings.store.database or home.database))
+    database = Database(settings.store.database or home.database)
+    database.signer = Signer(home.ledger_key, settings.store.database and database.label)
+    store = Store(home, layout, database, forbid_alias_back=settings.store.forbid_alias_back)
     store.database.create()
     return store

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc
@@ -13,6 +13,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from argosy.spec.errors import Conflict, Internal, InvalidArgument, MissingExtra, StorageFull, Unavailable
 from argosy.store.durable import storage
+
+if TYPE_CHECKING:
+    from argosy.store.signer import Signer
 
 SCHEMA = 1
 BUSY_TIMEOUT = 30.0
@@ -46,10 +49,12 @@ class Database:
     """An engine with its transactions. Threads may share it; a forked child must open its own."""
 
     def __init__(self, url: str | Path) -> None:
-        """`url` is `sqlite:///PATH`, `postgresql://…`, or the Path of an SQLite file."""
+        """`url` is `sqlite:///PATH`, `postgresql://…`, or the Path of an SQLite file. A `signer`, where one is set,
+        signs every entry of the ledger."""
         parsed = sa.URL.create("sqlite", database=str(url)) if isinstance(url, Path) else _parse(url)
         self.sqlite = parsed.get_backend_name() == "sqlite"
         self.label = str(parsed.database) if self.sqlite else parsed.render_as_string(hide_password=True)
+        self.signer: Signer | None = None
         self.fence: Callable[[sa.Connection], None] | None = None
         self.engine = _sqlite_engine(parsed) if self.sqlite else _postgres_engine(parsed)
 
@@ -84,7 +89,7 @@ class Database:
         Unavailable (unreachable, or locked for longer than 30 s), Internal with the database's own words.
         """
         with self._errors(), self.engine.connect() as connection:
-            connection = connection.execution_options(argosy_write=True)
+            connection = connection.execution_options(argosy_write=True, argosy_signer=self.signer)
             with connection.begin():
                 if fenced and self.fence is not None:
                     self.fence(connection)

@@ -1,12 +1,14 @@
 """The ledger: what happened to what, by whom and why. Only ever added to, and chained by hashes.
 
 An entry's hash is SHA-256 over the canonical JSON of everything else in it, the hash of the entry before included, so
-that no entry can be altered, taken out or put in between without breaking the chain from there on. Entries are written
-in the transaction of the change they tell of. Times never go backwards, even where the clock does.
+that no entry can be altered, taken out or put in between without breaking the chain from there on. Each is signed by
+the key of the platform that wrote it (`signer.py`), so that nobody else can write the chain anew; entries of versions
+that did not sign are covered by the first that is. Entries are written in the transaction of the change they tell of.
+Times never go backwards, even where the clock does.
 """
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -14,13 +16,13 @@ import sqlalchemy as sa
 
 from argosy.spec.secret import masked
 from argosy.store.clock import now
-from argosy.store.database import Database, metadata
+from argosy.store.database import metadata
+from argosy.store.signer import ENTRY, Signer
 
 ROOT = "0" * 64
 """What the first entry has as the hash of the one before."""
 
 _APPEND_LOCK = 0x6172676F7C
-_PAGE = 5000
 
 ledger_table = sa.Table(
     "ledger",
@@ -37,7 +39,14 @@ ledger_table = sa.Table(
     sa.Index("ledger_at", "subject", "event", "time", "seq"),
     sa.Index("ledger_history", "subject", "seq"),
 )
-T = ledger_table.c
+signatures_table = sa.Table(
+    "ledger_signatures",
+    metadata,
+    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
+    sa.Column("key", sa.String(64), nullable=False),
+    sa.Column("signature", sa.String(128), nullable=False),
+)
+T, S = ledger_table.c, signatures_table.c
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,29 +71,53 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     hash: str
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """The chain, hashed again. `broken` is the first entry that does not fit, for `reason`; None: all of them do.
-
-    `head` is the hash of the last entry that does: kept elsewhere, it also proves that none was taken off the end.
-    """
-
-    entries: int
-    head: str
-    broken: int | None = None
-    reason: str = ""
-
-
 def append(
     connection: sa.Connection, subject: str, event: str, body: Mapping[str, Any], cause: Cause | None = None
 ) -> int:
     """Add an entry in the transaction of `connection`, as the last thing it does; its number.
 
     Appending takes turns until the transaction ends: a row lock taken after it could wait for one that waits for it.
+    Where another key has signed the entry before, one comes first that says so.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_APPEND_LOCK)))
-    last = connection.execute(sa.select(T.seq, T.time, T.hash).order_by(T.seq.desc()).limit(1)).one_or_none()
-    cause = cause or Cause()
+    signer: Signer | None = connection.get_execution_options().get("argosy_signer")
+    last = last_of(connection)
+    if signer is None:
+        return _write(connection, last, subject, event, body, cause or Cause()).seq
+    signer.begin(last.seq if last else 0, last.hash if last else ROOT)
+    if last and last.key not in (None, signer.public):
+        told = {"key": signer.public, "before": last.key}
+        reason = "another platform, or another key, writes from here on"
+        last = _signed(connection, signer, _write(connection, last, "ledger", "key", told, Cause(reason=reason)))
+    return _signed(connection, signer, _write(connection, last, subject, event, body, cause or Cause())).seq
+
+
+class Last(msgspec.Struct, frozen=True):
+    """The end of the chain; `key` is None where it is not signed."""
+
+    seq: int
+    time: str
+    hash: str
+    key: str | None = None
+
+
+def last_of(connection: sa.Connection) -> Last | None:
+    """The end of the chain; None where it is empty."""
+    query = sa.select(T.seq, T.time, T.hash, S.key).outerjoin(signatures_table, S.seq == T.seq)
+    row = connection.execute(query.order_by(T.seq.desc()).limit(1)).one_or_none()
+    return Last(row.seq, row.time, row.hash, row.key) if row else None
+
+
+def _signed(connection: sa.Connection, signer: Signer, entry: Last) -> Last:
+    row = {"seq": entry.seq, "key": signer.public, "signature": signer.sign(ENTRY, entry.hash)}
+    connection.execute(sa.insert(signatures_table).values(row))
+    return msgspec.structs.replace(entry, key=signer.public)
+
+
+def _write(
+    connection: sa.Connection, last: Last | None, subject: str, event: str, body: Mapping[str, Any], cause: Cause
+) -> Last:
     seq: int = last.seq + 1 if last else 1
     row = {
         "seq": seq,
@@ -96,8 +129,9 @@ def append(
         "body": msgspec.json.encode(body, order="sorted").decode(),
         "previous": last.hash if last else ROOT,
     }
-    connection.execute(sa.insert(ledger_table).values(row | {"hash": _hash(row)}))
-    return seq
+    written = digest(row)
+    connection.execute(sa.insert(ledger_table).values(row | {"hash": written}))
+    return Last(seq, str(row["time"]), written)
 
 
 def entries(connection: sa.Connection, subject: str, limit: int = 100) -> list[Entry]:
@@ -117,40 +151,8 @@ def latest(connection: sa.Connection, subject: str, events: Collection[str], at:
     return max(found, key=lambda entry: entry.seq, default=None)
 
 
-def verify(database: Database) -> Verdict:
-    """Hash the whole chain again, and name the first entry that does not fit."""
-    seq, head = 0, ROOT
-    with database.read() as connection:
-        for row in _pages(connection):
-            reason = _wrong(row, seq, head)
-            if reason:
-                return Verdict(entries=seq, head=head, broken=row["seq"], reason=reason)
-            seq, head = row["seq"], row["hash"]
-    return Verdict(entries=seq, head=head)
-
-
-def _pages(connection: sa.Connection) -> Iterator[dict[str, Any]]:
-    after: int | None = None
-    while True:
-        query = sa.select(ledger_table).order_by(T.seq).limit(_PAGE)
-        rows = connection.execute(query if after is None else query.where(T.seq > after)).mappings().all()
-        if not rows:
-            return
-        yield from (dict(row) for row in rows)
-        after = rows[-1]["seq"]
-
-
-def _wrong(row: dict[str, Any], seq: int, head: str) -> str:
-    if row["seq"] != seq + 1:
-        return f"entry {row['seq']} follows entry {seq}: what was between is missing"
-    if row["previous"] != head:
-        return f"entry {row['seq']} does not continue entry {seq}: its hash of the one before differs"
-    if _hash({name: value for name, value in row.items() if name != "hash"}) != row["hash"]:
-        return f"entry {row['seq']} is not what was written: its hash differs"
-    return ""
-
-
-def _hash(row: Mapping[str, Any]) -> str:
+def digest(row: Mapping[str, Any]) -> str:
+    """The hash of an entry: SHA-256, in hex, over the canonical JSON of all its other fields."""
     return hashlib.sha256(msgspec.json.encode(row, order="sorted")).hexdigest()
 
 

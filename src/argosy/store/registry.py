@@ -1,7 +1,7 @@
 """The registry: names, versions, aliases, over SQLite or PostgreSQL."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ from argosy.store.database import Database, metadata
 from argosy.store.ledger import Cause
 from argosy.store.manifest import check_digest
 from argosy.store.trust import Trust
-from argosy.store.version import AliasMove, ModelSummary, Reference, Version
+from argosy.store.version import AliasMove, ModelSummary, Moved, Reference, Version
 
 models_table = sa.Table(
     "models",
@@ -61,8 +61,10 @@ M, V, A, L = models_table.c, versions_table.c, aliases_table.c, moves_table.c
 class Registry:
     """Versions by name. Every method is one transaction; any number of processes may call at once."""
 
-    def __init__(self, database: Database | str) -> None:
+    def __init__(self, database: Database | str, *, forbid_back: bool = False) -> None:
+        """With `forbid_back` no alias moves to a version below one that it had."""
         self.database = database if isinstance(database, Database) else Database(database).create()
+        self._forbid_back = forbid_back
 
     def register(
         self, name: str, digest: str, *, manifest: ModelManifest, lineage: Lineage, size: int, trusted: bool = False
@@ -139,22 +141,32 @@ class Registry:
         with self.database.read() as connection:
             return bool(trust.of(connection, [digest]))
 
-    def set_alias(self, name: str, alias: str, version: int, cause: Cause | None = None) -> Version:
-        """Point `name@alias` at a version, and write that and its cause into the ledger. Raises NotFound."""
+    def set_alias(self, name: str, alias: str, version: int, cause: Cause | None = None) -> Moved:
+        """Point `name@alias` at a version, and write that and its cause into the ledger, and whether it moved back.
+        Raises NotFound; Conflict where it would move back, and that is forbidden."""
         reference = Reference(name=check_name(name, "model name"), number=version)
         check_name(alias, "alias")
         with self.database.begin() as connection:
             _hold(connection, name)
             target = _resolve(connection, reference)
             if alias in target.aliases:
-                return target
+                return _moved(target, None, [])
+            before = _aliases(connection, name).get(alias)
+            had = _had(connection, name, alias)
+            if self._forbid_back and had and version < max(had):
+                raise Conflict(
+                    f"{name}@{alias} had version {max(had)}, and store.forbid_alias_back keeps aliases from moving back: "
+                    f"deploy {name}:{version} by its number, or let the platform's owner turn that setting off"
+                )
             pointer = self.database.insert(aliases_table).values(name=name, alias=alias, number=version)
             update = pointer.on_conflict_do_update(index_elements=["name", "alias"], set_={"number": version})
             connection.execute(update)
             _note(connection, name, alias, version)
-            moved = {"version": target.ref, "digest": target.digest}
-            ledger.append(connection, f"{name}@{alias}", "alias", moved, cause)
-            return _resolve(connection, reference)
+            moved = _moved(_resolve(connection, reference), before, had)
+            told: dict[str, object] = {"version": target.ref, "digest": target.digest}
+            told |= ({"before": f"{name}:{before}"} if before else {}) | ({"back": True} if moved.back else {})
+            ledger.append(connection, f"{name}@{alias}", "alias", told, cause)
+            return moved
 
     def remove_alias(self, name: str, alias: str, cause: Cause | None = None) -> None:
         """Let `name@alias` point at nothing. Raises NotFound."""
@@ -282,6 +294,17 @@ def _numbers(connection: sa.Connection, name: str) -> list[int]:
 def _aliases(connection: sa.Connection, name: str) -> dict[str, int]:
     rows = connection.execute(sa.select(A.alias, A.number).where(A.name == name)).all()
     return dict(sorted((row.alias, row.number) for row in rows))
+
+
+def _had(connection: sa.Connection, name: str, alias: str) -> list[int]:
+    """The versions that an alias ever pointed at."""
+    query = sa.select(L.number).where(L.name == name, L.alias == alias, L.number.is_not(None)).distinct()
+    return [int(number) for number in connection.execute(query).scalars() if number is not None]
+
+
+def _moved(version: Version, before: int | None, had: Collection[int]) -> Moved:
+    back = version.number in had or version.number < (before or max(had, default=0))
+    return Moved(**msgspec.structs.asdict(version), before=before, back=back)
 
 
 def _note(connection: sa.Connection, name: str, alias: str, number: int | None) -> None:

@@ -29,11 +29,11 @@ _OURS = re.compile(r"[^:/@]+:[0-9]+")
 class Store:
     """Blobs and names together, and the order in which they change."""
 
-    def __init__(self, home: Home, layout: Layout, database: Database) -> None:
+    def __init__(self, home: Home, layout: Layout, database: Database, *, forbid_alias_back: bool = False) -> None:
         self.home = home
         self.layout = layout
         self.database = database
-        self.registry = Registry(database)
+        self.registry = Registry(database, forbid_back=forbid_alias_back)
         self.keys = Keys(database)
 
     def add(

@@ -39,6 +39,14 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
         return self.manifest.engine
 
 
+class Moved(Version, frozen=True, kw_only=True):
+    """The version that an alias points at now. `before` is the number it pointed at until then, None where it was new
+    or pointed there already; `back`: it moved to a lower one, or to one it had before."""
+
+    before: int | None = None
+    back: bool = False
+
+
 class ModelSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A name with what is under it: its latest number, how many versions, alias → number. Times UTC in ISO 8601."""
 
