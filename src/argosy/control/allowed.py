@@ -46,7 +46,7 @@ class Allowed(msgspec.Struct, frozen=True, kw_only=True):
         parts = text.split("/")
         first = next((number for number, part in enumerate(parts) if wild and _WILD.search(part)), None)
         fixed = "/".join(parts[:first])
-        if not any(_below(fixed, root) for root in roots):
+        if unsound(text.removeprefix(S3)) or not any(_below(fixed, root) for root in roots):
             raise PermissionDenied(
                 f"{what} '{text[:200]}' is not below {' or '.join(roots) or 'any place'}: callers of the control API "
                 f"name only what allow.{field} in the platform's config.yaml says"

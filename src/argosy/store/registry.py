@@ -155,7 +155,7 @@ class Registry:
             had = _had(connection, name, alias)
             if self._forbid_back and had and version < max(had):
                 raise Conflict(
-                    f"{name}@{alias} had version {max(had)}, and store.forbid_alias_back keeps aliases from moving back: "
+                    f"{name}@{alias} had version {max(had)}, and store.forbid_alias_back keeps aliases forward: "
                     f"deploy {name}:{version} by its number, or let the platform's owner turn that setting off"
                 )
             pointer = self.database.insert(aliases_table).values(name=name, alias=alias, number=version)

@@ -84,7 +84,7 @@ def following(cron: str, zone: str, now: float) -> float:
     try:
         moments = CronSim(cron, datetime.fromtimestamp(now, ZoneInfo(zone)))
         return next(moments).astimezone(UTC).timestamp()
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         raise InvalidArgument(f"'{zone[:80]}' is no time zone; write one like Europe/Berlin or UTC") from None
     except CronSimError as error:
         raise InvalidArgument(

@@ -1,0 +1,461 @@
+"""The control API against somebody who holds its token on another machine: it is not a shell.
+
+The application is the real one over a real store; nothing runs behind it. What is refused must have touched nothing.
+"""
+
+import socket
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from argosy.client import job as job_process
+from argosy.control import token
+from argosy.control.alerts.send import post
+from argosy.control.allowed import Allowed
+from argosy.control.api import ROUTES
+from argosy.control.jobs.folder import Folder, Told
+from argosy.control.platform import Platform
+from argosy.control.revision import revision_of
+from argosy.spec.allow import Allow
+from argosy.spec.batch import BatchJob
+from argosy.spec.endpoint import Endpoint
+from argosy.spec.errors import ArgosyError, InvalidArgument, PermissionDenied, Unavailable
+from argosy.spec.settings import Home, Settings
+from argosy.store import ledger, open_store
+from argosy.store.ledger import T, ledger_table
+from attack import token_holder as attack
+from tests.control.alerts.kit import web
+from tests.monitoring.recorder.shop import push
+
+ENVIRON = {"ALLOWED": "Bearer good", "SMTP_PASSWORD": "s3cr3t-of-the-platform", "HOOK": "https://ci.example.org/x"}
+REFUSED = (400, 403, 404, 422)
+
+
+class Platforms:
+    """A home with the model digits:1, and its API by what the owner has set."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.inside, self.outside = root / "inside", root / "outside"
+        for each in (self.inside, self.outside, root / "insideevil"):
+            each.mkdir()
+            (each / "rows.csv").write_text("x\n1\n")
+        (self.inside / "link").symlink_to(self.outside)
+        (self.inside / "file.csv").symlink_to(self.outside / "rows.csv")
+        self.home = Home(root / "h").create()
+        self.store = open_store(self.home, Settings())
+        push(self.store, root / "package", "digits")
+        self.confined = self.client(control={"expose": True}, allow=self.allow())
+        self.shut = self.client(control={"expose": True})
+        self.local = self.client()
+
+    def allow(self) -> dict[str, Any]:
+        places = [str(self.inside), "s3://bucket/inside"]
+        return {
+            "inputs": places,
+            "outputs": places,
+            "references": [str(self.inside)],
+            "hosts": ["ci.example.org", "local.example.org:8443"],
+            "secrets": ["ALLOWED", "HOOK"],
+        }
+
+    def client(self, **settings: Any) -> httpx.Client:
+        made = msgspec.convert(settings, Settings)
+        platform = Platform(self.home, made, self.store, lambda: None)
+        app = platform.server._server.config.app
+        secret = token.ensure(self.home)
+        return Holder(app, secret)
+
+
+class Holder:
+    """Asks an ASGI application with the token, one request after the other."""
+
+    def __init__(self, app: Any, secret: str) -> None:
+        self._app, self._headers = app, {"authorization": f"Bearer {secret}"}
+
+    def ask(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        import asyncio
+
+        async def once() -> httpx.Response:
+            transport = httpx.ASGITransport(self._app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=self._headers) as to:
+                return await to.request(method, path, json=body)
+
+        return asyncio.run(once())
+
+    def refused(self, method: str, path: str, body: Any, *words: str) -> str:
+        answer = self.ask(method, path, body)
+        assert answer.status_code in REFUSED, (body, answer.status_code, answer.text)
+        text = answer.text
+        assert ENVIRON["SMTP_PASSWORD"] not in text
+        assert all(word in text for word in words), text
+        return text
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platforms]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRON.items():
+            patch.setenv(name, value)
+        patch.delenv("ALLOWED_NOT", raising=False)
+        made = Platforms(tmp_path_factory.mktemp("w"))
+        yield made
+        made.store.close()
+
+
+def jobs_of(world: Platforms) -> list[str]:
+    return [each["name"] for each in world.local.ask("GET", "/v1/jobs").json()]
+
+
+def test_a_job_names_its_model_by_a_reference(world: Platforms):
+    evil = world.outside / "evil.pkl"
+    evil.write_bytes(b"cos\nsystem\n(S'touch " + bytes(world.root / "ran") + b"'\ntR.")
+    for number, model in enumerate(attack.models(evil)):
+        body = attack.job(f"m{number}", model=model, inputs=[f"{world.inside}/rows.csv"], output=f"{world.inside}/out")
+        world.confined.refused("POST", "/v1/jobs", body)
+    assert jobs_of(world) == []
+    assert not (world.root / "ran").exists()
+
+
+def test_a_job_reads_and_writes_in_allowed_places(world: Platforms):
+    good = {"inputs": [str(world.inside)], "output": f"{world.inside}/out"}
+    for number, place in enumerate(attack.places(world.inside, world.outside)):
+        for field, value in (("inputs", [place]), ("inputs", [*good["inputs"], place]), ("output", place)):
+            world.confined.refused("POST", "/v1/jobs", attack.job(f"p{number}", **(good | {field: value})))
+    for number, place in enumerate(attack.globs(world.inside, world.outside)):
+        world.confined.refused("POST", "/v1/jobs", attack.job(f"g{number}", **(good | {"inputs": [place]})))
+    for schedule in ("* * * * *",):
+        body = attack.job("s", **(good | {"output": f"{world.outside}/{{date}}"})) | {"schedule": schedule}
+        world.confined.refused("POST", "/v1/jobs", body, "allow.outputs")
+    for zone in ("../../etc/passwd", "Europe", "/etc/localtime", "a" * 5000):
+        body = attack.job("z", **(good | {"output": f"{world.inside}/{{date}}"}))
+        world.confined.refused("POST", "/v1/jobs", body | {"schedule": "* * * * *", "timezone": zone}, "time zone")
+    assert jobs_of(world) == []
+    assert not (world.outside / "out").exists()
+
+
+def test_nothing_is_allowed_where_the_owner_has_set_nothing(world: Platforms):
+    body = attack.job("n", inputs=[str(world.inside)], output=f"{world.inside}/out")
+    world.shut.refused("POST", "/v1/jobs", body, "allow.inputs")
+    world.shut.refused("POST", "/v1/endpoints/d/plan", attack.webhook(), "allow.hosts")
+    world.shut.refused("POST", "/v1/endpoints/d/plan", attack.command(), "triggers.commands")
+    world.confined.refused("POST", "/v1/endpoints/d/plan", attack.command(), "triggers.commands")
+    world.shut.refused("POST", "/v1/endpoints/d/plan", reference_of(f"{world.inside}/rows.csv"), "allow.references")
+
+
+def reference_of(path: str) -> dict[str, Any]:
+    return {"model": "digits:1", "payload": {}, "monitor": {"reference": path}}
+
+
+def test_what_is_allowed_is_taken(world: Platforms):
+    for number, (place, out) in enumerate(
+        [
+            (f"{world.inside}/rows.csv", f"{world.inside}/out"),
+            (f"{world.inside}/*.csv", f"{world.inside}/deep/out"),
+            ("s3://bucket/inside/*/x.parquet", "s3://bucket/inside/out"),
+        ]
+    ):
+        body = attack.job(f"good{number}", model="digits:1", inputs=[place], output=out)
+        assert world.confined.ask("POST", "/v1/jobs", body).status_code == 201
+    hooks = [
+        {"headers": {"Authorization": "$ALLOWED", "Accept": "application/json"}, "secret": "$ALLOWED"},
+        {"url": "$HOOK", "headers": {"Authorization": "Bearer $ALLOWED"}},
+        {"url": "https://CI.example.org./hook"},
+        {"url": "http://local.example.org:8443/hook"},
+    ]
+    for hook in hooks:
+        found = world.confined.ask("POST", "/v1/endpoints/d/plan", attack.webhook(**hook))
+        assert found.status_code == 200, found.text
+    path = str(world.outside / "model")
+    assert world.local.ask("POST", "/v1/jobs", attack.job("paths", model=path)).status_code == 201
+    assert world.local.ask("POST", "/v1/endpoints/d/plan", attack.command()).status_code == 200
+    hook = attack.webhook(url="http://10.0.0.1/x", secret="$SMTP_PASSWORD")
+    assert world.local.ask("POST", "/v1/endpoints/d/plan", hook).status_code == 200
+
+
+def test_a_reference_file_lies_in_an_allowed_place(world: Platforms):
+    for place in attack.places(world.inside, world.outside):
+        if place:
+            for text in (place, f"{place}@sha256:{'0' * 64}"):
+                world.confined.refused("PUT", "/v1/endpoints/d", reference_of(text))
+                world.confined.refused("POST", "/v1/endpoints/d/plan", reference_of(text), "allow.references")
+    there = world.confined.refused("PUT", "/v1/endpoints/d", reference_of("/etc/passwd"))
+    absent = world.confined.refused("PUT", "/v1/endpoints/d", reference_of("/etc/passwe"))
+    assert there == absent.replace("passwe", "passwd"), "what is refused does not tell whether it is there"
+
+
+@pytest.mark.parametrize("client", ["confined", "shut"])
+def test_a_webhook_calls_an_allowed_host(world: Platforms, client: str):
+    for url in attack.urls("ci.example.org"):
+        holder: Holder = getattr(world, client)
+        holder.refused("PUT", "/v1/endpoints/d", attack.webhook(url=url))
+
+
+def test_a_webhook_refers_to_allowed_variables(world: Platforms):
+    for name in attack.variables():
+        for hook in (
+            {"url": name},
+            {"secret": name},
+            {"headers": {"X-A": name}},
+            {"headers": {"X-A": f"Bearer {name}"}},
+        ):
+            world.confined.refused("PUT", "/v1/endpoints/d", attack.webhook(**hook), "allow.secrets")
+    for field in attack.headers():
+        world.confined.refused("PUT", "/v1/endpoints/d", attack.webhook(headers=field))
+
+
+@pytest.mark.parametrize("client", ["confined", "local"])
+def test_no_declaration_holds_a_secret(world: Platforms, client: str):
+    holder: Holder = getattr(world, client)
+    for field in attack.headers():
+        text = holder.refused("PUT", "/v1/endpoints/d", attack.webhook(headers=field))
+        assert "s3cr3t-literal" not in text
+    for url in (
+        "https://me:s3cr3t@ci.example.org/",
+        "https://s3cr3t@ci.example.org/",
+        "https://ci.example.org/x?token=s3cr3t",
+        "https://ci.example.org/x#s3cr3t",
+        "https://ci.example.org/services/T00000000/B00000000/s3cr3tXXXXXXXXXXXXXXXXXXX1",
+        "https://ci.example.org/api/webhooks/1/0b6bd4b0-9d0c-4a4e-9a0e-6e7a7c0f0000",
+        "https://ci.example.org/bot123456:AAs3cr3tXXXXXXXXXXXXXXXXXX/send",
+        "https://ci.example.org/***",
+    ):
+        text = holder.refused("PUT", "/v1/endpoints/d", attack.webhook(url=url), "the history")
+        assert "s3cr3t" not in text
+    for name in ("TOKEN", "API_KEY", "DB_PASSWORD", "my_secret", "AUTH", "GH_PAT"):
+        text = world.local.refused("PUT", "/v1/endpoints/d", attack.command(environ={name: "s3cr3t"}), name)
+        assert "s3cr3t" not in text
+
+
+def test_the_same_holds_when_a_run_starts_and_for_every_file_it_finds(world: Platforms):
+    allowed = Allowed(confined=True, allow=msgspec.convert(world.allow(), Allow))
+
+    def told(**batch: Any) -> Told:
+        given = {"model": "digits:1", "inputs": (f"{world.inside}/rows.csv",), "output": f"{world.inside}/out"} | batch
+        return Told(batch=BatchJob(**given), allowed=allowed)
+
+    job_process.check(told())
+    for batch in (
+        {"inputs": (f"{world.inside}/*.csv",)},
+        {"inputs": (str(world.inside),)},
+        {"inputs": (f"{world.inside}/link/../link/rows.csv",)},
+        {"inputs": (f"{world.inside}/file.csv",)},
+        {"output": f"{world.inside}/link/out"},
+        {"output": str(world.outside)},
+    ):
+        with pytest.raises(PermissionDenied):
+            job_process.check(told(**batch))
+    with pytest.raises(InvalidArgument):
+        job_process.check(told(model=str(world.outside)))
+
+
+def test_a_job_takes_no_model_out_of_the_working_directory(world: Platforms, monkeypatch: pytest.MonkeyPatch):
+    """A file there has the name of a reference; the process of the run looks into the registry all the same."""
+    here = world.root / "cwd"
+    here.mkdir()
+    (here / "nothing").write_text("a model of somebody else")
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("ARGOSY_HOME", str(world.home.root))
+    folder = Folder(world.root / "run-1")
+    batch = BatchJob(model="nothing", inputs=(f"{world.outside}/rows.csv",), output=f"{world.root}/cwd-out")
+    folder.begin(Told(batch=batch, idle=False))
+    assert job_process.main(folder.path) == 4
+    result = folder.result()
+    assert result is not None
+    assert "no model is named 'nothing'" in result.error
+
+
+def lookup(monkeypatch: pytest.MonkeyPatch, *answers: str) -> list[str]:
+    """Every name has the first of these addresses when it is asked for first, then the next."""
+    asked: list[str] = []
+    real = socket.getaddrinfo
+
+    def told(host: Any, port: Any, *more: Any, **named: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host
+        if name.replace(".", "").isdigit() or ":" in name:
+            return real(host, port, *more, **named)
+        asked.append(name)
+        return real(answers[min(len(asked), len(answers)) - 1], port, *more, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", told)
+    return asked
+
+
+def allowing(*hosts: str) -> Allowed:
+    return Allowed(confined=True, allow=Allow(hosts=hosts))
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["169.254.169.254", "127.0.0.1", "::1", "0.0.0.0", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "fe80::1"],
+)
+async def test_an_allowed_name_leads_to_no_address_of_this_machine_or_link(monkeypatch, address):
+    lookup(monkeypatch, address)
+    with pytest.raises(PermissionDenied, match="webhooks may not call"):
+        await post("http://ci.example.org/", b"{}", {}, {}, allowing("ci.example.org"))
+
+
+async def test_where_nothing_is_set_metadata_is_out_of_reach_all_the_same(monkeypatch):
+    for url in (attack.METADATA, "http://[::ffff:a9fe:a9fe]/", "http://2852039166/", "http://[fd00:ec2::254]/"):
+        with pytest.raises(PermissionDenied):
+            await post(url, b"{}", {}, {}, Allowed())
+
+
+async def test_a_name_that_answers_otherwise_the_second_time_is_looked_up_once(monkeypatch):
+    with web() as site:
+        port = site.url.rpartition(":")[2]
+        asked = lookup(monkeypatch, "127.0.0.1", "169.254.169.254")
+        said = await post(f"http://localhost:{port}/x", b"{}", {}, {}, allowing(f"localhost:{port}"))
+    assert (said, asked) == ("localhost answered 200", ["localhost"])
+    assert site.seen[0][1]["host"] == f"localhost:{port}"
+
+
+async def test_a_redirect_is_not_followed_and_no_answer_is_told(monkeypatch):
+    with web() as site:
+        site.statuses = [302, 500]
+        port = site.url.rpartition(":")[2]
+        for kind in (InvalidArgument, Unavailable):
+            with pytest.raises(kind) as error:
+                await post(f"{site.url}/x", b"{}", {}, {}, allowing(f"127.0.0.1:{port}"))
+            assert "ok" not in error.value.message
+    assert len(site.seen) == 2
+
+
+async def test_what_is_no_http_is_not_repeated():
+    import asyncio
+
+    async def banner(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-inner-secret\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(banner, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(Unavailable) as error:
+            await post(f"http://127.0.0.1:{port}/", b"{}", {}, {}, allowing(f"127.0.0.1:{port}"))
+    assert "SSH" not in error.value.message
+
+
+@pytest.mark.parametrize("secret", ["line\nHost: evil", "line\r\n\r\nGET / HTTP/1.1", "é", "a\x00b"])
+async def test_a_variable_that_would_smuggle_is_not_sent_and_not_told(secret):
+    from argosy.control.alerts.send import signed
+    from argosy.spec.alerts import Webhook
+
+    with pytest.raises(InvalidArgument) as error:
+        signed(Webhook(url="http://x", headers={"Authorization": "Bearer $TOKEN"}), b"", {"TOKEN": secret})
+    assert secret not in error.value.message
+    with pytest.raises(ArgosyError) as error:
+        await post("$TOKEN", b"", {}, {"TOKEN": f"http://{secret}/"}, Allowed())
+    assert secret not in error.value.message
+
+
+OLD = {
+    "kind": "webhook",
+    "url": "https://me:s3cr3t@ci.example.org/hook?token=s3cr3t",
+    "headers": {"Authorization": "Bearer s3cr3t", "X-Api-Key": "s3cr3t", "Accept": "application/json"},
+}
+
+
+def test_what_an_earlier_version_wrote_in_clear_opens_and_is_shown_masked(world: Platforms):
+    """The rows are those of the version before: it checked nothing and hid nothing."""
+    home = Home(world.root / "old").create()
+    store = open_store(home, Settings())
+    push(store, world.root / "old-package", "digits")
+    declared = attack.webhook(**OLD)
+    declared["triggers"].append(
+        declared["triggers"][0]
+        | {"name": "u", "run": attack.command(environ={"TOKEN": "s3cr3t"})["triggers"][0]["run"]}
+    )
+    platform = Platform(home, Settings(), store, lambda: None)
+    endpoint = msgspec.convert(declared | {"name": "old"}, Endpoint)
+    platform.state.declare(endpoint, revision_of(endpoint, store.registry.resolve("digits:1")))
+    changes = [{"field": "triggers", "old": None, "new": msgspec.to_builtins(endpoint)["triggers"]}]
+    clear = {"endpoint": msgspec.to_builtins(endpoint), "changes": changes, "version": "digits:1", "digest": "sha256:"}
+    with store.database.begin() as connection:
+        ledger.append(connection, "old", "declare", clear)
+        bodies = connection.execute(ledger_table.select().order_by(T.seq)).mappings().all()
+    assert "s3cr3t" not in bodies[-2]["body"], "what is written today"
+    assert "s3cr3t" in bodies[-1]["body"], "what was written then"
+    holder = Holder(platform.server._server.config.app, token.ensure(home))
+    kept = platform.state.endpoint("old")
+    assert kept is not None
+    assert "s3cr3t" in msgspec.json.encode(kept.endpoint).decode(), "it is delivered as it was declared"
+    history = holder.ask("GET", "/v1/history/old").text
+    assert "s3cr3t" not in history
+    assert "ci.example.org" in history
+    again = holder.refused("PUT", "/v1/endpoints/old", declared, "the history")
+    fresh = attack.webhook(headers={"Authorization": "$ALLOWED"})
+    plan = holder.ask("POST", "/v1/endpoints/old/plan", fresh)
+    assert plan.status_code == 200, plan.text
+    assert "s3cr3t" not in plan.text + again
+    assert "***" in plan.text
+    from argosy.control.status import _shown
+
+    assert "s3cr3t" not in msgspec.json.encode(_shown(endpoint)).decode()
+    store.close()
+
+
+RESTRICTED = {
+    "BatchJob.model": "a reference of the registry",
+    "BatchJob.inputs": "allow.inputs",
+    "BatchJob.output": "allow.outputs",
+    "Submitted.timezone": "a key of the time zones",
+    "Endpoint.model": "a reference of the registry",
+    "Monitor.reference": "allow.references",
+    "Command.argv": "triggers.commands",
+    "Command.environ": "triggers.commands, allow.secrets",
+    "Webhook.url": "allow.hosts, allow.secrets",
+    "Webhook.headers": "allow.secrets",
+    "Webhook.secret": "allow.secrets",
+    "Metric.query": "the Prometheus of the settings",
+    "Trial.sink": "the sinks of the settings",
+}
+"""Every text that names something of the platform or its surroundings → what it is held against."""
+WORDS = {
+    *("Endpoint.name", "StickyBy.name", "Threshold.metric", "Metric.name", "Metric.worse", "PayloadLog.redact"),
+    *("PayloadLog.hash", "Monitor.decision", "Monitor.score", "Monitor.positive", "Monitor.classes", "Monitor.label"),
+    *("Monitor.segments", "RealisedDrop.name", "RealisedDrop.metric", "EstimatedDrop.name", "EstimatedDrop.metric"),
+    *("Slo.name", "DeclaredKey.name", "DeclaredKey.id", "Writing.actor", "Writing.reason", "Written.actor"),
+    *("Written.reason", "Label.request_id", "Label.label", "Label.time", "Label.source", "At.at", "Alias.name"),
+    *("Alias.alias", "Alias.actor", "Alias.reason", "NewKey.name", "NewKey.scopes", "Submitted.name"),
+    *("Submitted.schedule", "Submitted.actor", "Submitted.reason", "BatchJob.map", "BatchJob.keep", "Why.actor"),
+    *(
+        "BatchJob.partition",
+        "BatchJob.nulls",
+        "Why.reason",
+        "Wanted.endpoint",
+        "Mute.alert",
+        "Mute.actor",
+        "Mute.reason",
+    ),
+}
+"""Every other text: names, columns, words for the history."""
+
+
+def texts_of(kind: Any, seen: set[Any]) -> Iterator[str]:
+    for part in (kind, *parts_of(kind)):
+        if isinstance(part, type) and issubclass(part, msgspec.Struct) and part not in seen:
+            seen.add(part)
+            for field in msgspec.structs.fields(part):
+                if field.type is str or str in set(parts_of(field.type)):
+                    yield f"{part.__name__}.{field.name}"
+                yield from texts_of(field.type, seen)
+
+
+def parts_of(kind: Any) -> Iterator[Any]:
+    for part in typing.get_args(kind):
+        yield part
+        yield from parts_of(part)
+
+
+def test_every_text_of_the_api_is_known_to_name_nothing_or_held_against_something():
+    """A new field fails this test until somebody has said what it may name."""
+    seen: set[Any] = set()
+    found = {text for route in ROUTES for kind in (route.body, route.query) for text in texts_of(kind, seen)}
+    assert found - set(RESTRICTED) - WORDS == set()
+    assert (set(RESTRICTED) | WORDS) - found == set()
