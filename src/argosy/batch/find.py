@@ -37,7 +37,7 @@ def find(inputs: Sequence[str]) -> list[File]:
     Within folders and globs, what begins with `_` or `.` is left out. Raises NotFound where an input names nothing,
     InvalidArgument for an empty file, an unknown format, and files of several formats.
     """
-    found = list(dict.fromkeys(spot for text in inputs for spot in _expand(text)))
+    found = list(dict.fromkeys(spot for text in inputs for spot in expand(text)))
     formats: dict[InputFormat, Place] = {format_of(spot): spot for spot in reversed(found)}
     if len(formats) > 1:
         examples = ", ".join(f"{spot.name} ({format})" for format, spot in sorted(formats.items()))
@@ -66,7 +66,8 @@ def codec_of(url: str) -> str:
     return PACKED.get(os.path.splitext(url.lower())[1], "")
 
 
-def _expand(text: str) -> list[Place]:
+def expand(text: str) -> list[Place]:
+    """The files that one input names, sorted by address. Raises NotFound where there is none."""
     spot = place(text)
     if not spot.remote and os.path.isfile(spot.path):
         return [spot]

@@ -16,7 +16,7 @@ import msgspec
 
 from argosy.batch.idle import idle
 from argosy.control.jobs.folder import Folder, Progress, Result, Told
-from argosy.spec.errors import ArgosyError, Internal
+from argosy.spec.errors import ArgosyError, Internal, PermissionDenied
 
 if TYPE_CHECKING:
     from argosy.batch.progress import View
@@ -66,8 +66,9 @@ class Teller:
 
 def check(told: Told) -> None:
     """Raises PermissionDenied where a place of the job, or a file that its inputs or the plan of an earlier run name,
-    may not be read or written: what lies in an allowed folder may be a link out of it."""
-    from argosy.batch.find import find
+    may not be read or written: what lies in an allowed folder may be a link out of it. Nothing is told of such a file.
+    """
+    from argosy.batch.find import expand
     from argosy.batch.ledger import Ledger
     from argosy.batch.place import place
 
@@ -75,9 +76,11 @@ def check(told: Told) -> None:
         return
     told.allowed.check_job(told.batch)
     plan = Ledger(place(told.batch.output)).plan()
-    files = find(told.batch.inputs) if plan is None else plan.files
-    for file in files:
-        told.allowed.check_place(file.url, "inputs", "the batch job's input")
+    for text in told.batch.inputs if plan is None else ():
+        if not all(told.allowed.holds(spot.url, "inputs") for spot in expand(text)):
+            raise PermissionDenied(f"the batch job's input '{text}' leads by a link out of what allow.inputs says")
+    if plan is not None and not all(told.allowed.holds(file.url, "inputs") for file in plan.files):
+        raise PermissionDenied(f"what was begun in {told.batch.output} reads files that allow.inputs does not cover")
 
 
 def main(path: Path) -> int:

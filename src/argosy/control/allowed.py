@@ -40,17 +40,19 @@ class Allowed(msgspec.Struct, frozen=True, kw_only=True):
     def check_place(self, text: str, field: str, what: str, *, wild: bool = False) -> None:
         """Raises PermissionDenied unless a path or address lies below one of the roots of this field of `allow`, links
         resolved. Where it may be `wild`, it is the folder above the first wildcard that has to."""
-        if not self.confined:
-            return
-        roots: Sequence[str] = getattr(self.allow, field)
         parts = text.split("/")
         first = next((number for number, part in enumerate(parts) if wild and _WILD.search(part)), None)
-        fixed = "/".join(parts[:first])
-        if unsound(text.removeprefix(S3)) or not any(_below(fixed, root) for root in roots):
-            raise PermissionDenied(
-                f"{what} '{text[:200]}' is not below {' or '.join(roots) or 'any place'}: callers of the control API "
-                f"name only what allow.{field} in the platform's config.yaml says"
-            )
+        if not self.confined or (not unsound(text.removeprefix(S3)) and self.holds("/".join(parts[:first]), field)):
+            return
+        roots: Sequence[str] = getattr(self.allow, field)
+        raise PermissionDenied(
+            f"{what} '{text[:200]}' is not below {' or '.join(roots) or 'any place'}: callers of the control API name "
+            f"only what allow.{field} in the platform's config.yaml says"
+        )
+
+    def holds(self, text: str, field: str) -> bool:
+        """Whether a path or address lies below one of the roots of this field of `allow`, links resolved."""
+        return not self.confined or any(_below(text, root) for root in getattr(self.allow, field))
 
     def check_variable(self, text: str, where: str) -> None:
         """Raises PermissionDenied where a reference `$NAME` names a variable that may not be told."""

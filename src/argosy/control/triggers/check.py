@@ -50,7 +50,8 @@ def check_run(run: Command | Webhook, allowed: Allowed, environ: Mapping[str, st
     for text in (run.url, run.secret, *run.headers.values()):
         if name := reference(text):
             allowed.check_variable(f"${name}", where)
-    if wrong := next((n for n in run.headers if n.lower() in OURS or n.lower().startswith("proxy-")), ""):
-        raise InvalidArgument(f"{where}: the header {wrong} is not for a declaration to set")
+    names = [name.lower() for name in run.headers]
+    if wrong := [name for name in names if name in OURS or name.startswith("proxy-") or not name]:
+        raise InvalidArgument(f"{where}: the header '{wrong[0]}' is not for a declaration to set")
     if not run.url.startswith("$") or run.url[1:] in environ:
         target.check_host(target.parse(resolved(run.url, environ, where), where), allowed, where)
