@@ -19,8 +19,9 @@ from argosy.control.platform import Platform
 from argosy.control.revision import revision_of
 from argosy.spec.allow import Allow
 from argosy.spec.batch import BatchJob
-from argosy.spec.endpoint import Endpoint
+from argosy.spec.endpoint import Endpoint, Runtime
 from argosy.spec.errors import InvalidArgument, PermissionDenied
+from argosy.spec.secret import masked
 from argosy.spec.settings import Home, Settings
 from argosy.store import ledger, open_store
 from argosy.store.ledger import T, ledger_table
@@ -225,6 +226,25 @@ def test_no_declaration_holds_a_secret(world: Platforms, client: str):
     for name in ("TOKEN", "API_KEY", "DB_PASSWORD", "my_secret", "AUTH", "GH_PAT"):
         text = world.local.refused("PUT", "/v1/endpoints/d", attack.command(environ={name: "s3cr3t"}), name)
         assert "s3cr3t" not in text
+
+
+@pytest.mark.skipif("env" not in Runtime.__struct_fields__, reason="models are given no variables yet")
+def test_a_model_is_given_allowed_variables_and_no_secret_in_clear(world: Platforms):
+    def given(**env: str) -> dict[str, Any]:
+        return {"model": "digits:1", "runtime": {"env": env}}
+
+    for name in attack.variables():
+        world.confined.refused("PUT", "/v1/endpoints/d", given(A=name), "allow.secrets")
+    for name in ("TOKEN", "DB_PASSWORD", "API_KEY"):
+        text = world.local.refused("PUT", "/v1/endpoints/d", given(**{name: "s3cr3t"}), name)
+        assert "s3cr3t" not in text
+    world.confined.refused("PUT", "/v1/endpoints/d", given(MODE="***"))
+    plan = world.confined.ask("POST", "/v1/endpoints/d/plan", given(TOKEN="$ALLOWED", MODE="fast"))
+    assert (plan.status_code, "$ALLOWED" in plan.text) == (200, True)
+    old = {"name": "d", **given(TOKEN="s3cr3t", MODE="fast")}
+    assert masked(old)["runtime"]["env"] == {"TOKEN": "***", "MODE": "fast"}
+    change = {"field": "runtime.env.TOKEN", "old": "s3cr3t", "new": "$TOKEN"}
+    assert masked(change) == change | {"old": "***"}
 
 
 def test_the_same_holds_when_a_run_starts_and_for_every_file_it_finds(world: Platforms):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from argosy.control.allowed import Allowed
 from argosy.control.quality.reference import path_of
 from argosy.control.room import may_sleep
-from argosy.control.triggers.check import check_declared
+from argosy.control.triggers.check import check_declared, check_named
 from argosy.process import sandbox
 from argosy.spec import variables
 from argosy.spec.endpoint import Endpoint
@@ -51,6 +51,10 @@ def check_allowed(endpoint: Endpoint, settings: Settings, environ: Mapping[str, 
         allowed.check_place(path_of(endpoint.monitor), "references", "monitor.reference")
     for one in endpoint.triggers:
         check_declared(one, allowed, environ)
+    for name, value in endpoint.runtime.env.items():
+        where = f"endpoint '{endpoint.name}': runtime.env.{name}"
+        check_named(where, name, value)
+        allowed.check_variable(value, where)
 
 
 def _check_commands(endpoint: Endpoint) -> None:

@@ -49,15 +49,19 @@ def difference(old: Endpoint | None, new: Endpoint) -> tuple[Change, ...]:
     if old is None:
         plain = dict(_fields(msgspec.to_builtins(Endpoint(name=new.name, model=new.model))))
         return tuple(
-            Change(field=field, new=masked(value))
+            _change(field, None, value)
             for field, value in after.items()
             if field in ("name", "model") or plain.get(field) != value
         )
     return tuple(
-        Change(field=field, old=masked(before.get(field)), new=masked(after.get(field)))
+        _change(field, before.get(field), after.get(field))
         for field in dict.fromkeys((*after, *before))
         if before.get(field) != after.get(field)
     )
+
+
+def _change(field: str, old: Any, new: Any) -> Change:
+    return Change(**masked({"field": field, "old": old, "new": new}))
 
 
 def plan(

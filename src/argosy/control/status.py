@@ -6,7 +6,7 @@ import msgspec
 
 from argosy.control.rollout import WENT_BACK
 from argosy.control.state import Declared
-from argosy.spec.endpoint import Endpoint
+from argosy.spec.endpoint import Endpoint, Runtime
 from argosy.spec.secret import masked
 from argosy.targets.base import Replica, Revision, Standing
 
@@ -152,4 +152,5 @@ def replica_status(replica: Replica, revision: Revision) -> ReplicaStatus:
 
 def _shown(endpoint: Endpoint) -> Endpoint:
     """As it was declared, without secrets that earlier versions took in clear."""
-    return msgspec.convert(masked(msgspec.to_builtins(endpoint)), Endpoint) if endpoint.triggers else endpoint
+    plain = not endpoint.triggers and endpoint.runtime == Runtime()
+    return endpoint if plain else msgspec.convert(masked(msgspec.to_builtins(endpoint)), Endpoint)

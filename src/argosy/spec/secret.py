@@ -92,7 +92,16 @@ def masked(value: Any) -> Any:
         table["secret"] = hidden(table.get("secret") or "")
         headers: dict[str, str] = table.get("headers") or {}
         table["headers"] = {k: v if plain_header(k, v) else HIDDEN for k, v in headers.items()}
-    if table.get("kind") == "command":
-        given: dict[str, str] = table.get("environ") or {}
-        table["environ"] = {k: HIDDEN if is_secret_name(k) and not reference(v) else v for k, v in given.items()}
+    for key in ("env", "environ"):
+        if isinstance(table.get(key), dict):
+            table[key] = {name: masked_variable(name, each) for name, each in table[key].items()}
+    field = str(table.get("field", ""))
+    if ".env." in field:
+        table |= {side: masked_variable(field, table[side]) for side in ("old", "new") if side in table}
     return table
+
+
+def masked_variable(name: str, value: Any) -> Any:
+    """What may be shown of a variable of this name, or of the field that declares it."""
+    plain = not isinstance(value, str) or value.startswith("$") or not is_secret_name(name.rpartition(".")[2])
+    return value if plain else HIDDEN

@@ -22,8 +22,7 @@ def check_declared(one: Trigger, allowed: Allowed, environ: Mapping[str, str]) -
     where, run = f"the trigger '{one.name}'", one.run
     if isinstance(run, Command):
         for name, value in run.environ.items():
-            if value == HIDDEN or (is_secret_name(name) and value and not reference(value)):
-                raise _plain(f"{where}: the value of environ.{name}", f"${name}")
+            check_named(f"{where}: the value of environ.{name}", name, value)
     else:
         if holds := url_holds(run.url):
             raise _plain(f"{where}: url holds {holds}, and a url with a secret", "url: $HOOK_URL")
@@ -31,6 +30,12 @@ def check_declared(one: Trigger, allowed: Allowed, environ: Mapping[str, str]) -
             if not plain_header(name, value):
                 raise _plain(f"{where}: the value of the header {name}", f"{name}: $HOOK_HEADER, or Bearer $HOOK_TOKEN")
     check_run(run, allowed, environ, where)
+
+
+def check_named(where: str, name: str, value: str) -> None:
+    """Raises InvalidArgument where a variable has the name of a secret and its value stands there as it is."""
+    if value == HIDDEN or (is_secret_name(name) and value and not value.startswith("$")):
+        raise _plain(where, f"{name}: ${name}")
 
 
 def _plain(what: str, instead: str) -> InvalidArgument:
