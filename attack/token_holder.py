@@ -6,6 +6,45 @@ from pathlib import Path
 from typing import Any
 
 METADATA = "http://169.254.169.254/latest/meta-data/iam/security-credentials/"
+ELSEWHERE = (
+    "http://127.0.0.1/",
+    "http://127.1/",
+    "http://localhost/",
+    "http://LOCALHOST./",
+    "http://[::1]/",
+    "http://0/",
+    "http://2130706433/",
+    "http://0x7f000001/",
+    "http://0177.0.0.1/",
+    "http://017700000001/",
+    "http://[::]/",
+    "http://[::ffff:127.0.0.1]/",
+    "http://[::ffff:a9fe:a9fe]/",
+    "http://[64:ff9b::a9fe:a9fe]/",
+    "http://0.0.0.0/",
+    "http://[fe80::1%25eth0]/",
+    "http://169.254.169.254.nip.io/",
+    "http://2852039166/",
+    "http://[fd00:ec2::254]/",
+    "http://ⓔvil.example/",
+    "http://evil。example/",
+    "http://10.0.0.1/",
+    "http://192.168.0.1/",
+    "https://evil.example",
+    "file:///etc/passwd",
+    "gopher://127.0.0.1:6379/_x",
+    "ftp://evil.example/",
+    "unix:///run/x",
+    "//evil.example/",
+    "http://",
+    "http:///x",
+    "http:evil.example",
+    "HTTP://evil.example/",
+    "http://evil.example:99999/",
+    "$",
+    "$HOME$X",
+)
+"""Hosts of the machine, of its networks and of others, however an address can be written, and other schemes."""
 
 
 def models(evil: Path) -> Iterator[str]:
@@ -128,56 +167,7 @@ def urls(allowed: str) -> Iterator[str]:
     yield f"http://{allowed}\r\n.evil.example/"
     yield f"http://{allowed} .evil.example/"
     yield f"http://{allowed}\t@evil.example/"
-    yield from (
-        "http://127.0.0.1/",
-        "http://127.1/",
-        "http://localhost/",
-        "http://LOCALHOST./",
-        "http://[::1]/",
-        "http://0/",
-    )
-    yield from (
-        "http://2130706433/",
-        "http://0x7f000001/",
-        "http://0177.0.0.1/",
-        "http://017700000001/",
-        "http://[::]/",
-    )
-    yield from (
-        "http://[::ffff:127.0.0.1]/",
-        "http://[::ffff:a9fe:a9fe]/",
-        "http://[64:ff9b::a9fe:a9fe]/",
-        "http://0.0.0.0/",
-    )
-    yield from (
-        "http://[fe80::1%25eth0]/",
-        "http://169.254.169.254.nip.io/",
-        "http://2852039166/",
-        "http://[fd00:ec2::254]/",
-    )
-    yield from (
-        "http://ⓔvil.example/",
-        "http://evil。example/",
-        "http://10.0.0.1/",
-        "http://192.168.0.1/",
-        "https://evil.example",
-    )
-    yield from (
-        "file:///etc/passwd",
-        "gopher://127.0.0.1:6379/_x",
-        "ftp://evil.example/",
-        "unix:///run/x",
-        "//evil.example/",
-    )
-    yield from (
-        "http://",
-        "http:///x",
-        "http:evil.example",
-        "HTTP://evil.example/",
-        "http://evil.example:99999/",
-        "$",
-        "$HOME$X",
-    )
+    yield from ELSEWHERE
 
 
 def headers() -> Iterator[dict[str, str]]:

@@ -14,9 +14,11 @@ import pytest
 from argosy.client import job as job_process
 from argosy.control import token
 from argosy.control.allowed import Allowed
+from argosy.control.api import application
 from argosy.control.jobs.folder import Folder, Told
 from argosy.control.platform import Platform
 from argosy.control.revision import revision_of
+from argosy.control.route import Services
 from argosy.spec.allow import Allow
 from argosy.spec.batch import BatchJob
 from argosy.spec.endpoint import Endpoint, Runtime
@@ -25,6 +27,7 @@ from argosy.spec.secret import masked
 from argosy.spec.settings import Home, Settings
 from argosy.store import ledger, open_store
 from argosy.store.ledger import T, ledger_table
+from argosy.store.store import Store
 from attack import token_holder as attack
 from tests.monitoring.recorder.shop import push
 
@@ -46,8 +49,8 @@ class Platforms:
         self.home = Home(root / "h").create()
         self.store = open_store(self.home, Settings())
         push(self.store, root / "package", "digits")
-        self.confined = self.client(control={"expose": True}, allow=self.allow())
-        self.shut = self.client(control={"expose": True})
+        self.confined = self.client(control={"expose": True, "plain": True}, allow=self.allow())
+        self.shut = self.client(control={"expose": True, "plain": True})
         self.local = self.client()
 
     def allow(self) -> dict[str, Any]:
@@ -60,12 +63,21 @@ class Platforms:
             "secrets": ["ALLOWED", "HOOK"],
         }
 
-    def client(self, **settings: Any) -> httpx.Client:
-        made = msgspec.convert(settings, Settings)
-        platform = Platform(self.home, made, self.store, lambda: None)
-        app = platform.server._server.config.app
-        secret = token.ensure(self.home)
-        return Holder(app, secret)
+    def client(self, **settings: Any) -> "Holder":
+        return holder(self.home, self.store, msgspec.convert(settings, Settings))[1]
+
+
+def holder(home: Home, store: Store, settings: Settings) -> "tuple[Platform, Holder]":
+    """A platform that does not run, and who has its token."""
+    told: list[Services] = []
+
+    def keep(services: Services, secret: str) -> tuple[()]:
+        told.append(services)
+        return ()
+
+    platform = Platform(home, settings, store, lambda: None, pages=keep)
+    app = application(told[0], token.ensure(home), any_host=settings.control.expose)
+    return platform, Holder(app, token.ensure(home))
 
 
 class Holder:
@@ -302,7 +314,7 @@ def test_what_an_earlier_version_wrote_in_clear_opens_and_is_shown_masked(world:
         declared["triggers"][0]
         | {"name": "u", "run": attack.command(environ={"TOKEN": "s3cr3t"})["triggers"][0]["run"]}
     )
-    platform = Platform(home, Settings(), store, lambda: None)
+    platform, asking = holder(home, store, Settings())
     endpoint = msgspec.convert(declared | {"name": "old"}, Endpoint)
     platform.state.declare(endpoint, revision_of(endpoint, store.registry.resolve("digits:1")))
     changes = [{"field": "triggers", "old": None, "new": msgspec.to_builtins(endpoint)["triggers"]}]
@@ -312,16 +324,15 @@ def test_what_an_earlier_version_wrote_in_clear_opens_and_is_shown_masked(world:
         bodies = connection.execute(ledger_table.select().order_by(T.seq)).mappings().all()
     assert "s3cr3t" not in bodies[-2]["body"], "what is written today"
     assert "s3cr3t" in bodies[-1]["body"], "what was written then"
-    holder = Holder(platform.server._server.config.app, token.ensure(home))
     kept = platform.state.endpoint("old")
     assert kept is not None
     assert "s3cr3t" in msgspec.json.encode(kept.endpoint).decode(), "it is delivered as it was declared"
-    history = holder.ask("GET", "/v1/history/old").text
+    history = asking.ask("GET", "/v1/history/old").text
     assert "s3cr3t" not in history
     assert "ci.example.org" in history
-    again = holder.refused("PUT", "/v1/endpoints/old", declared, "the history")
+    again = asking.refused("PUT", "/v1/endpoints/old", declared, "the history")
     fresh = attack.webhook(headers={"Authorization": "$ALLOWED"})
-    plan = holder.ask("POST", "/v1/endpoints/old/plan", fresh)
+    plan = asking.ask("POST", "/v1/endpoints/old/plan", fresh)
     assert plan.status_code == 200, plan.text
     assert "s3cr3t" not in plan.text + again
     assert "***" in plan.text
