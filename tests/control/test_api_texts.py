@@ -7,12 +7,13 @@ from typing import Any
 import msgspec
 
 from argosy.control.api import ROUTES
-from argosy.spec.endpoint import Runtime
 
 RESTRICTED = {
     "BatchJob.model": "a reference of the registry",
     "BatchJob.inputs": "allow.inputs",
     "BatchJob.output": "allow.outputs",
+    "BatchJob.env": "allow.secrets",
+    "Runtime.env": "allow.secrets",
     "Submitted.timezone": "a key of the time zones",
     "Endpoint.model": "a reference of the registry",
     "Monitor.reference": "allow.references",
@@ -25,8 +26,6 @@ RESTRICTED = {
     "Trial.sink": "the sinks of the settings",
 }
 """Every text that names something of the platform or its surroundings → what it is held against."""
-if "env" in Runtime.__struct_fields__:
-    RESTRICTED["Runtime.env"] = "allow.secrets"
 WORDS = {
     *("Endpoint.name", "StickyBy.name", "Threshold.metric", "Metric.name", "Metric.worse", "PayloadLog.redact"),
     *("PayloadLog.hash", "Monitor.decision", "Monitor.score", "Monitor.positive", "Monitor.classes", "Monitor.label"),

@@ -21,7 +21,7 @@ from argosy.control.revision import revision_of
 from argosy.control.route import Services
 from argosy.spec.allow import Allow
 from argosy.spec.batch import BatchJob
-from argosy.spec.endpoint import Endpoint, Runtime
+from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument, PermissionDenied
 from argosy.spec.secret import masked
 from argosy.spec.settings import Home, Settings
@@ -240,13 +240,15 @@ def test_no_declaration_holds_a_secret(world: Platforms, client: str):
         assert "s3cr3t" not in text
 
 
-@pytest.mark.skipif("env" not in Runtime.__struct_fields__, reason="models are given no variables yet")
 def test_a_model_is_given_allowed_variables_and_no_secret_in_clear(world: Platforms):
     def given(**env: str) -> dict[str, Any]:
         return {"model": "digits:1", "runtime": {"env": env}}
 
+    places = {"inputs": [str(world.inside)], "output": f"{world.inside}/out"}
     for name in attack.variables():
         world.confined.refused("PUT", "/v1/endpoints/d", given(A=name), "allow.secrets")
+        world.confined.refused("POST", "/v1/jobs", attack.job("e", env={"A": name}, **places), "allow.secrets")
+    assert "s3cr3t" not in world.local.refused("POST", "/v1/jobs", attack.job("e", env={"TOKEN": "s3cr3t"}, **places))
     for name in ("TOKEN", "DB_PASSWORD", "API_KEY"):
         text = world.local.refused("PUT", "/v1/endpoints/d", given(**{name: "s3cr3t"}), name)
         assert "s3cr3t" not in text

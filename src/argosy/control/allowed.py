@@ -33,6 +33,8 @@ class Allowed(msgspec.Struct, frozen=True, kw_only=True):
         """Raises PermissionDenied for places that are not allowed, InvalidArgument for a model that is neither a
         reference nor, where paths are allowed, an absolute path."""
         check_model(job.model, paths=not self.confined)
+        for name, value in job.env.items():
+            self.check_variable(value, f"the batch job's env.{name}")
         for text in job.inputs:
             self.check_place(text, "inputs", "the batch job's input", wild=True)
         self.check_place(job.output, "outputs", "the batch job's output")

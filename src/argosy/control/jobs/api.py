@@ -11,6 +11,7 @@ from argosy.control.jobs.folder import Folder, Progress
 from argosy.control.jobs.plan import following
 from argosy.control.platform_api import Lines, follow_lines
 from argosy.control.route import Call, Route, Services
+from argosy.control.triggers.check import check_named
 from argosy.spec.errors import NotFound
 from argosy.spec.job import Submission
 from argosy.store import jobs
@@ -67,6 +68,8 @@ async def submit(call: Call) -> JobStatus:
     told: Submitted = call.body
     services, now = call.services, time.time()
     job = Submission(name=told.name, batch=told.batch, schedule=told.schedule, timezone=told.timezone)
+    for name, value in job.batch.env.items():
+        check_named(f"the batch job's env.{name}", name, value)
     await asyncio.to_thread(Allowed.of(services.settings).check_job, job.batch)
     record = Job(
         name=job.name,
