@@ -13,7 +13,10 @@ import numpy._core.multiarray as multiarray
 import numpy._core.numeric as numeric
 from joblib.numpy_pickle import NumpyArrayWrapper
 from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KDTree, KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from tests.engines.honest import numbers
@@ -80,6 +83,12 @@ def _indices() -> Iterator[tuple[str, bytes]]:
     for field, value in (("left_child", 1 << 40), ("right_child", -5), ("left_child", 0), ("feature", 1 << 40)):
         yield f"tree-{field}-{value}", _bent(DecisionTreeClassifier(max_depth=2).fit(x, y), field, value)
         yield f"forest-{field}-{value}", _bent(RandomForestClassifier(2, max_depth=2).fit(x, y), field, value)
+    bare = make_pipeline(StandardScaler(), DecisionTreeClassifier(max_depth=2)).fit(x, y)
+    bare.steps[1] = ("tree", bare.steps[1][1].tree_)
+    yield "tree-without-estimator", pickle.dumps(bare)
+    other = LogisticRegression().fit(x, y)
+    other.tree_ = DecisionTreeClassifier(max_depth=2).fit(x, y).tree_
+    yield "tree-of-another-estimator", pickle.dumps(other)
     wide = DecisionTreeClassifier(max_depth=2).fit(x[:, ::-1], y)
     wide.n_features_in_ = 1
     yield "tree-features", pickle.dumps(wide)

@@ -93,12 +93,12 @@ def same(got: Any, want: Any) -> bool:
 
 
 def test_many_estimators_in_turn(tmp_path: Path) -> None:
-    """Every fourth of scikit-learn, and all combinations and boosters, in two of the ways each."""
+    """Every eighth of scikit-learn, and all combinations and boosters, in two of the ways each."""
     ways, wrong, seen = list(WAYS), [], 0
-    for number, model in enumerate(models(4)):
+    for number, model in enumerate(models(8)):
         seen += 1
         wrong += agree(model[0], model, tmp_path / "m", [ways[number % len(ways)], "skops" if number % 2 else "joblib"])
-    assert seen > 75
+    assert seen > 55
     assert not wrong
 
 

@@ -53,6 +53,19 @@ def new(part: Any, arguments: Any) -> Any:
     return cast("Any", kind).__new__(kind)
 
 
+class Held:
+    """A native tree on its way to the estimator that checks its rows: nothing else can be done with it."""
+
+    __slots__ = ("claimed", "tree")
+
+    def __init__(self, tree: Any) -> None:
+        self.tree = tree
+        self.claimed = False
+
+    def __setstate__(self, state: Any) -> None:
+        self.tree.__setstate__(state)
+
+
 def hashable(key: Any) -> Any:
     """The key, if it is plain and hashing it ends soon: nested tuples are as large as 2 to the power of their depth."""
     pending: list[Any] = [key]
@@ -208,7 +221,7 @@ def _tree(target: Any, arguments: tuple[Any, ...]) -> Any:
     _need(exact(features, int) and features >= 0 and exact(outputs, int) and 0 < outputs < 1 << 20, "an odd tree")
     fitting = is_array_of(classes, "i") and classes.shape == (outputs,) and classes.min() > 0
     _need(fitting and classes.max() < 1 << 24, "a tree with other classes than outputs")
-    return target(features, np.ascontiguousarray(classes, dtype=np.intp), outputs)
+    return Held(target(features, np.ascontiguousarray(classes, dtype=np.intp), outputs))
 
 
 def _factory(_: Any, arguments: tuple[Any, ...]) -> Any:

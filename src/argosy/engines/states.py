@@ -13,7 +13,7 @@ import numpy as np
 
 from argosy.engines import lightgbm_file, xgboost_file
 from argosy.engines.allow import Name, Part, Refused, exact
-from argosy.engines.calls import is_array_of, plain_dtype, said, shape_of
+from argosy.engines.calls import Held, is_array_of, plain_dtype, said, shape_of
 from argosy.engines.indices import AFTERWARDS, binary_tree, tree
 from argosy.spec.errors import BadPackage
 
@@ -31,8 +31,8 @@ def check(target: Any, state: Any, waiting: Collection[int] = ()) -> Any:
 
 def finish(target: Any, *, made: bool = True) -> None:
     """Check an object of a file that is read to its end; `made`: it got a state. Raises Refused, BadPackage."""
-    if not made and type(target).__name__ == "Tree":
-        raise Refused("a tree without its nodes")
+    if exact(target, Held) and not (made and target.claimed):
+        raise Refused("a tree without its nodes, or without its estimator")
     for kind in type(target).__mro__:
         if rule := AFTERWARDS.get((kind.__module__, kind.__qualname__)):
             rule(target)
@@ -49,8 +49,12 @@ def _attributes(target: Any, state: Any, _: Collection[int]) -> dict[str, Any]:
     kind = f"{bases[0].__module__}.{bases[0].__qualname__}"
     _need(exact(state, dict), f"a state of {kind} that is no dict")
     attributes = cast("dict[Any, Any]", state)
+    if exact(attributes.get("tree_"), Held) and any(base.__qualname__ == "BaseDecisionTree" for base in bases):
+        held = attributes["tree_"]
+        held.claimed = True
+        attributes = {**attributes, "tree_": held.tree}
     for key, value in attributes.items():
-        _need(not exact(value, Part), f"{said(value)} as an attribute")
+        _need(not exact(value, Part) and not exact(value, Held), f"{said(value)} as an attribute")
         _need(exact(key, str) and not (key.startswith("__") and key.endswith("__")), f"{kind}.{str(key)[:80]}")
         _need(not _is_method(bases, key), f"something else in the place of the method {kind}.{key}")
     if attributes.get("memory") is not None:
@@ -204,7 +208,7 @@ _RULES: dict[Name, Check] = {
     ("numpy.random.bit_generator", "BitGenerator"): _generator,
     ("numpy.random.mtrand", "RandomState"): _generator,
     ("numpy.random._generator", "Generator"): _generator,
-    ("sklearn.tree._tree", "Tree"): tree,
+    ("argosy.engines.calls", "Held"): lambda held, state, waiting: tree(held.tree, state, waiting),
     ("sklearn.neighbors._kd_tree", "BinaryTree64"): binary_tree,
     ("sklearn.neighbors._kd_tree", "BinaryTree32"): binary_tree,
     ("sklearn.neighbors._ball_tree", "BinaryTree64"): binary_tree,
