@@ -126,10 +126,14 @@ def test_what_is_no_request_is_refused_and_ended(client, hostile):
     assert ended(client)
 
 
-@pytest.mark.parametrize("names", [b"x", b"a%d"])
-def test_headers_are_counted(client, names):
-    lines = b"".join((names % n if b"%" in names else names) + b":\r\n" for n in range(MAX_HEADERS + 2))
+def test_headers_are_counted(client):
+    lines = b"".join(b"a%d:\r\n" % n for n in range(MAX_HEADERS + 2))
     refused(client.ask(LIVE % lines), 431, f"more than {MAX_HEADERS} headers")
+    assert ended(client)
+
+
+def test_a_header_again_and_again_is_bounded(client):
+    refused(client.ask(LIVE % (b"a:\r\n" * 12_000)), 431, "a repeated header has more than")
     assert ended(client)
 
 
@@ -141,7 +145,7 @@ WHOLE = b"%x\r\n%s\r\n" % (len(BODY), BODY)
     ("tail", "text"),
     [
         (b"0\r\n" + b"".join(b"a%d: b\r\n" % n for n in range(200)), "more than 128 headers"),
-        (b"0\r\n" + b"a: b\r\n" * 200, "more than 128 headers"),
+        (b"0\r\n" + b"a: b\r\n" * 4000, "a repeated header"),
         (b"0\r\na: " + b"b" * 200_000, "framing and trailers"),
         (b"1;" + b"a" * 200_000, "framing and trailers"),
         (b"1;a=b\r\n \r\n" * 1000 + b"1;" + b"a" * 200_000, "framing and trailers"),
@@ -230,7 +234,7 @@ def test_busy_connections_are_never_ended_for_a_new_one(run_replica):
 def test_long_paths_are_not_remembered(client):
     from argosy.serving import paths
 
-    before = paths._parse.cache_info().currsize
+    before = paths.parse.cache_info().currsize
     for n in range(20):
         assert client.ask(b"GET /%s%d HTTP/1.1\r\nhost: localhost\r\n\r\n" % (b"a" * 30_000, n))[0] == 404
-    assert paths._parse.cache_info().currsize == before
+    assert paths.parse.cache_info().currsize == before

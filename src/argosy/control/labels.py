@@ -25,7 +25,7 @@ from argosy.spec.errors import ArgosyError, Internal, Unavailable
 LOG = logging.getLogger(__name__)
 PATH = "/v2/models/{name}/feedback"
 AT_ONCE = 2
-"""So many write to the disk at once; where that is slow the controller has threads left."""
+"""So many are decoded and written to the disk at once; the others wait as bytes, of 1 MiB at the most."""
 WAITING = 16
 GATEWAY = 256
 """Connections of the gateway."""
@@ -42,8 +42,9 @@ def application(services: Services) -> Starlette:
             return failed(Unavailable("too many labels come at once; try again", retry_after=1))
         inside += 1
         try:
-            labels = strict.decode(await read_body(request), Labels, "the body")
+            body = await read_body(request)
             async with turns:
+                labels = await asyncio.to_thread(strict.decode, body, Labels, "the body")
                 return as_json(await kept(services, request.path_params["name"], labels))
         except ArgosyError as error:
             return failed(error)

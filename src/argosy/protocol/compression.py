@@ -51,6 +51,10 @@ def compress(body: bytes | bytearray, encoding: str) -> bytes:
     return engine.compress(body) + engine.flush()
 
 
+FIRST_BYTES = (0x1F, 0x78)
+"""How a gRPC message may begin that was left compressed."""
+
+
 def of_message(data: bytes) -> str | None:
     """The encoding of a gRPC message that was left compressed. No message of the protocol begins as gzip does, with
     field 3 of a wire type that there is not, nor as zlib does, with field 15."""

@@ -42,7 +42,7 @@ def decode(name: str, datatype: str, shape: Sequence[int], data: msgspec.Raw) ->
     if dtype.kind == "f":
         try:
             array = _array(name, datatype, _floats(data), dtype)
-        except msgspec.ValidationError:
+        except (msgspec.ValidationError, UnicodeDecodeError):
             array = _nested(name, datatype, data, dtype)
     else:
         array = _nested(name, datatype, data, dtype)
@@ -62,13 +62,23 @@ def window(name: str, datatype: str, text: bytes) -> Array:
             return _array(name, datatype, _floats(raw), dtype)
     try:
         return _array(name, datatype, _decoder(dtype.kind, 1)(raw), dtype)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidArgument(f"tensor '{name}' {datatype}: data must hold {what(datatype)}: {error}") from None
 
 
 def encode(tensor: Tensor) -> list[Any]:
     """Tensor → flat list for a JSON encoder. Raises InvalidArgument where JSON has no form for the data."""
-    return _listed(tensor, tensor.array.ravel())
+    if tensor.datatype in _BINARY_ONLY:
+        raise InvalidArgument(f"output '{tensor.name}': {tensor.datatype} has no JSON form; ask for binary_data")
+    flat = tensor.array.ravel().tolist()
+    if tensor.datatype != "BYTES":
+        return flat
+    try:
+        return [value.decode() for value in cast("list[bytes]", flat)]
+    except UnicodeDecodeError:
+        raise InvalidArgument(
+            f"output '{tensor.name}' holds bytes that are no UTF-8 text; ask for binary_data"
+        ) from None
 
 
 def write(tensor: Tensor, text: bytearray) -> None:
@@ -76,23 +86,10 @@ def write(tensor: Tensor, text: bytearray) -> None:
     flat = tensor.array.ravel()
     text += b"["
     for start in range(0, flat.size, WINDOW):
-        text += memoryview(_encode(_listed(tensor, flat[start : start + WINDOW])))[1:-1]
+        part = Tensor(tensor.name, tensor.datatype, flat[start : start + WINDOW])
+        text += memoryview(_encode(encode(part)))[1:-1]
         text += b","
     text[-1 if flat.size else len(text) :] = b"]"
-
-
-def _listed(tensor: Tensor, flat: Array) -> list[Any]:
-    if tensor.datatype in _BINARY_ONLY:
-        raise InvalidArgument(f"output '{tensor.name}': {tensor.datatype} has no JSON form; ask for binary_data")
-    values = flat.tolist()
-    if tensor.datatype != "BYTES":
-        return values
-    try:
-        return [value.decode() for value in cast("list[bytes]", values)]
-    except UnicodeDecodeError:
-        raise InvalidArgument(
-            f"output '{tensor.name}' holds bytes that are no UTF-8 text; ask for binary_data"
-        ) from None
 
 
 def _nested(name: str, datatype: str, data: msgspec.Raw, dtype: np.dtype[Any]) -> Array:

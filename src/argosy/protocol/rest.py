@@ -127,10 +127,8 @@ def _decode_large(text: bytes | memoryview, bounds: Bounds | None) -> _Request:
     return _Request(inputs, wire.id, parameters, outputs, wire.model_name, wire.model_version)
 
 
-def encode_response(response: Response, binary: Sequence[bool] | None = None) -> tuple[bytes | bytearray, int | None]:
+def encode_response(response: Response, binary: Sequence[bool] | None = None) -> tuple[bytes, int | None]:
     """Response → body, and the length of its JSON part if any output is binary. `binary` says which are."""
-    if any(tensor.array.size > jsondata.WINDOW for tensor in response.tensors):
-        return _large_response(response, binary or [False] * len(response.tensors))
     if binary is None or True not in binary:
         outputs = [
             {"name": t.name, "datatype": t.datatype, "shape": t.array.shape, "data": jsondata.encode(t)}
@@ -140,7 +138,7 @@ def encode_response(response: Response, binary: Sequence[bool] | None = None) ->
     return _mixed(_head(response, "outputs", []), "outputs", response.tensors, binary)
 
 
-def _large_response(response: Response, binary: Sequence[bool]) -> tuple[bytearray, int | None]:
+def encode_large(response: Response, binary: Sequence[bool]) -> tuple[bytearray, int | None]:
     """`encode_response` into one buffer: of a large answer there is no second copy."""
     text = bytearray(_encode(_head(response, "outputs", [])))
     del text[-2:]

@@ -25,6 +25,8 @@ from argosy.spec.errors import (
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 128
+MAX_JOINED = 8192
+"""Bytes of a header that is sent again and again, which is copied each time."""
 _HEAD_MESSAGE = f"the request line and headers have more than {MAX_HEAD_BYTES} bytes"
 _COUNT_MESSAGE = f"the request has more than {MAX_HEADERS} headers"
 HIGH_WATER = 256 * 1024
@@ -121,7 +123,8 @@ class Connection(asyncio.Protocol):
         self._rest: bytes | memoryview = b""
         self.since = self._loop.time()
         self._headers: dict[bytes, bytes] = {}
-        self._used = self._due = self._began = False
+        self._head_of: dict[bytes, bytes] = {}
+        self._due = self._began = False
         self._receiving = self._closing = self._ended = self._blocked = False
         self._unread: tuple[int, float] | None = None
         self._reset()
@@ -140,7 +143,7 @@ class Connection(asyncio.Protocol):
             return Standing.BUSY
         if self._receiving:
             return Standing.UNNAMED if self._head >= 0 else Standing.MOVING
-        return Standing.IDLE if self._used else Standing.UNNAMED
+        return Standing.IDLE if self._head_of else Standing.UNNAMED
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, where there is room."""
@@ -181,12 +184,18 @@ class Connection(asyncio.Protocol):
         """Parse what arrived."""
         if self._closing:
             return
-        self._began = False
-        if len(data) <= SLICE and not self._rest:
-            self._feed(data)
-        else:
+        self._began = self._blocked
+        if len(data) > SLICE or self._rest:
             self._rest = b"".join((self._rest, data))
             self._feed_rest()
+            return
+        self._chunk = len(data)
+        try:
+            self._parser.feed_data(data)
+            if self._receiving:
+                self._count(len(data))
+        except httptools.HttpParserError as error:
+            self._broken(error)
 
     def on_message_begin(self) -> None:
         """httptools: the first byte of a request."""
@@ -204,10 +213,10 @@ class Connection(asyncio.Protocol):
         if key not in headers:
             headers[key] = value
             return
-        self._joined += 1
-        if self._joined > MAX_HEADERS:
-            raise RequestTooLarge(_COUNT_MESSAGE)
-        headers[key] = headers[key] + b", " + value
+        joined = headers[key] + b", " + value
+        if len(joined) > MAX_JOINED:
+            raise RequestTooLarge(f"a repeated header has more than {MAX_JOINED} bytes")
+        headers[key] = joined
 
     def on_headers_complete(self) -> None:
         """httptools: the head is there. Refuse a body that says it is too large before any of it is read."""
@@ -221,8 +230,10 @@ class Connection(asyncio.Protocol):
         length = headers.get(b"content-length")
         if length is not None and int(length) > self._limit:
             raise PayloadTooLarge(f"the body has {int(length)} bytes; at most {self._limit} are taken")
-        if b"upgrade" in headers and (length is not None or b"transfer-encoding" in headers):
-            raise Unsupported("a request with a body cannot upgrade its connection here; leave 'Upgrade' out")
+        if b"upgrade" in headers:
+            self._ended = True
+            if length is not None or b"transfer-encoding" in headers:
+                raise Unsupported("a request with a body cannot upgrade its connection here; leave 'Upgrade' out")
         if b"expect" in headers and headers[b"expect"].lower() == b"100-continue" and self._current is None:
             self._transport.write(CONTINUE)
 
@@ -244,9 +255,9 @@ class Connection(asyncio.Protocol):
         method = self._parser.get_method().decode("latin-1")
         body = self._body if type(self._body) is bytes else bytes(self._body)
         exchange = Exchange(self, method, path.decode("latin-1"), self._head_of, body)
-        exchange.keep_alive = self._parser.should_keep_alive() and b"upgrade" not in self._head_of
+        exchange.keep_alive = self._parser.should_keep_alive()
         self._reset()
-        if self._current is None and not self._began and not self._blocked and not self._waiting:
+        if self._current is None and not self._began:
             self._began = True
             self._begin(exchange)
         else:
@@ -296,7 +307,6 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def _begin(self, exchange: Exchange) -> None:
-        self._used = True
         self._current = exchange
         self._handle(exchange)
 
@@ -313,7 +323,7 @@ class Connection(asyncio.Protocol):
         if self._waiting:
             self._begin(self._waiting.popleft())
         elif self._rest:
-            self._began = False
+            self._began = self._blocked
             self._feed_rest()
         if self._waiting or self._rest:
             if self._current is None:
@@ -333,18 +343,23 @@ class Connection(asyncio.Protocol):
             at += SLICE
         self._rest = b"" if self._closing else bytes(view[at:])
 
-    def _feed(self, data: bytes | memoryview) -> None:
+    def _feed(self, data: memoryview) -> None:
         self._chunk = len(data)
         try:
             self._parser.feed_data(data)
             if self._receiving:
                 self._count(len(data))
-        except httptools.HttpParserUpgrade:
+        except httptools.HttpParserError as error:
+            self._broken(error)
+
+    def _broken(self, error: httptools.HttpParserError) -> None:
+        """What cannot be read on."""
+        if isinstance(error, httptools.HttpParserUpgrade):
             self.shutdown()
-        except httptools.HttpParserCallbackError as error:
+        elif isinstance(error, httptools.HttpParserCallbackError):
             cause = error.__context__
             self._fail(cause if isinstance(cause, ArgosyError) else InvalidArgument("the request is malformed"))
-        except httptools.HttpParserError as error:
+        else:
             self._fail(InvalidArgument(f"this is no HTTP request: {error}"))
 
     def _count(self, size: int) -> None:
@@ -362,9 +377,8 @@ class Connection(asyncio.Protocol):
 
     def _reset(self) -> None:
         self._url = b""
-        self._head_of: dict[bytes, bytes] = {}
         self._body: bytes | bytearray = b""
-        self._size = self._head = self._chunk = self._raw = self._joined = 0
+        self._size = self._head = self._chunk = self._raw = 0
         self._receiving = False
         if self._headers:
             self._headers = {}

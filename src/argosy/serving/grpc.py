@@ -112,14 +112,13 @@ class GrpcServer:
 
     async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
         async for data in requests:
-            hold = None
+            holds: list[Hold] = []
             try:
-                hold = _hold(self._plane, data)
-                yield await _answer(self._plane, data, context, hold, _in_stream)
+                yield await _infer(self._plane, data, context, _in_stream, holds)
             except ArgosyError as error:
                 yield wire.StreamResponse(error_message=error.message[:MOST_DETAILS]).SerializeToString()
             finally:
-                if hold is not None:
+                for hold in holds:
                     hold.release()
 
     def _add_reflection(self) -> None:
@@ -154,62 +153,61 @@ def _plain(data: bytes) -> bytes:
     return data
 
 
-async def _infer(plane: DataPlane, data: bytes, context: Any) -> bytes:
-    hold = _hold(plane, data)
-    if hold is not None:
-        context.add_done_callback(hold.done)
-    return await _answer(plane, data, context, hold, _alone)
-
-
-def _hold(plane: DataPlane, data: bytes) -> Hold | None:
-    """What a large or compressed message holds; None: it is small. Raises Unavailable."""
-    small = len(data) <= LARGE and compression.of_message(data) is None
-    return None if small else plane.beside.hold(len(data))
-
-
-async def _answer(plane: DataPlane, data: bytes, context: Any, hold: Hold | None, write: Write) -> bytes:
-    if hold is None:
-        name, version, request, use_raw = _read(plane, data)
+async def _infer(
+    plane: DataPlane, data: bytes, context: Any, write: Write = _alone, holds: list[Hold] | None = None
+) -> bytes:
+    """Bytes → bytes. What a large message holds is let go at the end of the call, or by whoever gives `holds`."""
+    if len(data) <= LARGE and not (data and data[0] in compression.FIRST_BYTES):
+        name, version, request, use_raw = _read(data)
     else:
+        hold = plane.beside.hold(len(data))
+        if holds is None:
+            context.add_done_callback(hold.done)
+        else:
+            holds.append(hold)
         name, version, request, use_raw = await plane.beside.run(partial(_read_large, plane, data))
+        if not isinstance(request, ArgosyError):
+            hold.more(size_of(request.tensors))
     if isinstance(request, ArgosyError):
         inside.refused(plane, name, version, request, context)
         raise request
-    if hold is not None:
-        hold.more(size_of(request.tensors))
     timeout = context.time_remaining()
     if plane.answers is None:
         response = await plane.infer(name, version, request, timeout)
     else:
         response = await inside.infer(plane, plane.answers, name, version, request, timeout, context)
-    if sum(tensor.array.size for tensor in response.tensors) > jsondata.WINDOW:
+    size = 0
+    for tensor in response.tensors:
+        size += tensor.array.size
+    if size > jsondata.WINDOW:
         return await plane.beside.run(partial(write, response, use_raw))
     return write(response, use_raw)
 
 
-def _read(plane: DataPlane, data: bytes, wired: int = 0) -> Read:
-    """Name and version of the model asked for, and the request, or why it is none. Raises ArgosyError where even these
-    cannot be read."""
-    message = wire.parse(wire.InferRequest, data, wired)
-    name, version = message.model_name, message.model_version
+def _read(data: bytes) -> Read:
+    """Name and version of the model asked for, and the request, or why it is none. Raises InvalidArgument where even
+    these cannot be read."""
+    message = wire.parse(wire.InferRequest, data)
     try:
-        bounds = None
-        if wired or len(data) > LARGE:
-            bounds = msgspec.structs.replace(plane.model(name, version).bounds, wire=wired)
-        return name, version, *wire.decode_request(message, bounds)
+        request, use_raw = wire.decode_request(message)
     except ArgosyError as error:
-        return name, version, error, False
+        return message.model_name, message.model_version, error, False
+    return message.model_name, message.model_version, request, use_raw
 
 
 def _read_large(plane: DataPlane, data: bytes) -> Read:
-    """`_read`, of a message that may be compressed; `deflate` may be taken for what it is not."""
-    if (encoding := compression.of_message(data)) is None:
-        return _read(plane, data)
+    """`_read`, of a large or compressed message; `deflate` may be taken for what it is not. Raises ArgosyError."""
+    wired = 0
+    if (encoding := compression.of_message(data)) is not None:
+        with contextlib.suppress(InvalidArgument):
+            data, wired = compression.decompress(data, encoding, plane.limit), len(data)
+    message = wire.parse(wire.InferRequest, data, wired)
+    name, version = message.model_name, message.model_version
     try:
-        plain = compression.decompress(data, encoding, plane.limit)
-    except InvalidArgument:
-        return _read(plane, data)
-    return _read(plane, plain, len(data))
+        bounds = msgspec.structs.replace(plane.model(name, version).bounds, wire=wired)
+        return name, version, *wire.decode_request(message, bounds)
+    except ArgosyError as error:
+        return name, version, error, False
 
 
 async def _server_live(plane: DataPlane, message: Any, context: Any) -> Any:

@@ -19,7 +19,7 @@ from argosy.serving.beside import size_of
 from argosy.serving.connection import Exchange
 from argosy.serving.dataplane import DataPlane
 from argosy.serving.model import ServedModel, request_id
-from argosy.serving.paths import Route, parse
+from argosy.serving.paths import LONGEST, Route, parse
 from argosy.serving.port import check_host
 from argosy.serving.replies import Headers
 from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, MethodNotAllowed, NotFound, PermissionDenied
@@ -58,7 +58,7 @@ class HttpApp:
             if self._plane.answers is not None and exchange.path.startswith(inside.PREFIX):
                 inside.handle(self._plane, self._plane.answers, exchange)
                 return
-            route = parse(exchange.path)
+            route = parse(exchange.path) if len(exchange.path) <= LONGEST else None
             if route is None:
                 raise NotFound(f"there is nothing at {exchange.path[:200]}; the API begins at /v2")
             if route.method != exchange.method:
@@ -90,20 +90,25 @@ class HttpApp:
 
     def _infer(self, route: Route, exchange: Exchange) -> None:
         model = self._plane.model(route.model, route.version)
-        if len(exchange.body) > LARGE or _ENCODING in exchange.headers:
+        headers, body = exchange.headers, exchange.body
+        if len(body) > LARGE or _ENCODING in headers:
             self._infer_large(model, exchange)
             return
         try:
-            request, timeout = self._decoded(exchange, model, False)
+            length = None
+            if _LENGTH in headers:
+                length = rest.parse_header_length(headers[_LENGTH].decode("latin-1"), len(body))
+            request = rest.decode_request(body, length, model.signature)
+            timeout = _timeout(headers[TIMEOUT_HEADER]) if TIMEOUT_HEADER in headers else None
         except Exception as error:
-            model.refused(request_id(exchange.headers), error, exchange.headers)
+            model.refused(request_id(headers), error, headers)
             raise
         self._start(model, exchange, request, timeout)
 
     def _infer_large(self, model: ServedModel, exchange: Exchange) -> None:
         """Decode beside the loop, then go on as ever."""
         exchange.held = self._plane.beside.hold(len(exchange.body))
-        future = self._plane.beside.run(partial(self._decoded, exchange, model, True))
+        future = self._plane.beside.run(partial(self._decoded, exchange, model))
         exchange.cancelled = future.cancel
         model.inflight += 1
         future.add_done_callback(partial(self._decoded_large, model, exchange))
@@ -134,10 +139,9 @@ class HttpApp:
         call = model.start(request, timeout, done, headers=headers)
         exchange.cancelled = call.cancel
 
-    def _decoded(self, exchange: Exchange, model: ServedModel, large: bool) -> tuple[Request, float | None]:
-        headers, body = exchange.headers, exchange.body
-        bounds = model.bounds if large else None
-        if bounds is not None and _ENCODING in headers:
+    def _decoded(self, exchange: Exchange, model: ServedModel) -> tuple[Request, float | None]:
+        headers, body, bounds = exchange.headers, exchange.body, model.bounds
+        if _ENCODING in headers:
             bounds = msgspec.structs.replace(bounds, wire=len(body))
             body = compression.decompress(body, headers[_ENCODING].decode("latin-1"), self._limit)
         length = None
@@ -211,7 +215,7 @@ def _binary(request: Request, response: Response) -> list[bool]:
 
 
 def _encoded(exchange: Exchange, request: Request, response: Response) -> tuple[bytes | bytearray, Headers]:
-    return _packed(exchange, *rest.encode_response(response, _binary(request, response)))
+    return _packed(exchange, *rest.encode_large(response, _binary(request, response)))
 
 
 def _packed(exchange: Exchange, data: bytes | bytearray, length: int | None) -> tuple[bytes | bytearray, Headers]:

@@ -31,13 +31,10 @@ LONGEST = 1024
 """Characters of the longest path there is: names have at most 63, each of at most three."""
 
 
-def parse(path: str) -> Route | None:
-    """A percent-encoded path → what it asks for; None when there is nothing of that name."""
-    return _parse(path) if len(path) <= LONGEST else None
-
-
 @lru_cache(maxsize=1024)
-def _parse(path: str) -> Route | None:
+def parse(path: str) -> Route | None:
+    """A percent-encoded path of at most `LONGEST` characters → what it asks for; None when there is nothing of that
+    name."""
     fixed = _FIXED.get(path)
     if fixed is not None:
         return fixed

@@ -1,6 +1,6 @@
 """Labels that nobody needs go: those without a prediction, and those of payloads that are gone. Counts stay."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -57,3 +57,13 @@ def test_what_the_log_still_has_is_needed(days: float, left: int):
     names = tuple(f"labels/{int((START + timedelta(days=at)).timestamp() * 1e9):019d}-ab.parquet" for at in (0, 298))
     found = expiry.kept(Manifest(labels=names), expiry.limits(now, days, segments).needed)
     assert len(found.labels) == left
+
+
+def test_the_oldest_files_go_where_all_are_too_many_bytes():
+    sizes = {"labels/3-a.parquet": 30, "labels/1-a.parquet": 10, "labels/2-a.parquet": 20}
+    assert expiry.beyond(sizes, 60) == set()
+    assert expiry.beyond(sizes, 50) == {"labels/1-a.parquet"}
+    assert expiry.beyond(sizes, 31) == {"labels/1-a.parquet", "labels/2-a.parquet"}
+    names = tuple(sizes)
+    found = expiry.kept(Manifest(labels=names), datetime(1970, 1, 1, tzinfo=UTC), {"labels/1-a.parquet"})
+    assert found.labels == ("labels/3-a.parquet", "labels/2-a.parquet")

@@ -4,7 +4,7 @@ import pytest
 
 from argosy.monitoring.feedback import intake
 from argosy.monitoring.feedback.event import Label, accept
-from argosy.spec.errors import InvalidArgument, StorageFull
+from argosy.spec.errors import InvalidArgument, RateLimited, StorageFull
 from tests.monitoring.feedback.kit import join, label, predict, shelf, tell
 from tests.store.faults import at_call, no_space
 
@@ -82,3 +82,30 @@ def test_files_that_are_none(tmp_path, name, text, reason):
     with pytest.raises(InvalidArgument, match=reason):
         intake.load(shelf(tmp_path), tmp_path / name, NOW)
     assert shelf(tmp_path).label_files() == []
+
+
+def test_labels_that_nobody_joins_are_bounded(tmp_path, monkeypatch):
+    """A caller with a key tells labels of requests that nobody made, without end: what waits has a bound, and is taken
+    again after a join."""
+    monkeypatch.setattr(intake, "MOST_JOURNAL", 100_000)
+    place, told = shelf(tmp_path), []
+
+    def tell_without_end():
+        for number in range(100):
+            intake.append(place, kept(*(f"{number}-{n}" for n in range(100))))
+            told.append(100)
+
+    with pytest.raises(RateLimited, match="wait to be joined") as refused:
+        tell_without_end()
+    assert refused.value.retry_after == intake.RETRY_SECONDS
+    assert place.journal.stat().st_size <= 100_000
+    assert intake.seal(place) == sum(told) > 0
+    intake.append(place, kept("a"))
+
+
+def test_a_journal_is_read_by_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(intake, "AT_ONCE", 10)
+    place = shelf(tmp_path)
+    intake.append(place, kept(*map(str, range(35))))
+    assert intake.seal(place) == 35
+    assert len(place.label_files()) == 4

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from argosy.monitoring.feedback import join as module
 from argosy.monitoring.feedback import sql
 from argosy.monitoring.feedback.cohort import performance, rows
 from argosy.monitoring.feedback.join import Prediction
@@ -229,3 +230,16 @@ def test_of_a_list_of_scores_the_highest_decides():
         rows = "(VALUES (0.5), (0.49), ('nan'::DOUBLE), (NULL)) t(s)"
         found = connection.execute(f"SELECT {beyond} FROM {rows}").fetchall()
         assert [each for (each,) in found] == ["it's", "other", None, None]
+
+
+def test_of_labels_that_wait_the_newest_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_WAITING", 3)
+    predict(tmp_path, ("known", 0, 1))
+    for number in range(4):
+        tell(tmp_path, label(f"unknown-{number}", 1), at=40 * DAY + number)
+    found = join(tmp_path)
+    assert (found.waiting, found.expired) == (3, 1)
+    predict(tmp_path, ("unknown-0", 1, 1), ("unknown-3", 2, 1))
+    assert join(tmp_path).joined == 1
+    tell(tmp_path, label("known", 1), at=41 * DAY)
+    assert join(tmp_path).joined == 1

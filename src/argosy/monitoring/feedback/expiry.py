@@ -3,7 +3,7 @@
 Counts of performance stay for good; they are small.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -37,9 +37,20 @@ def labels(names: Sequence[str], needed: datetime) -> set[str]:
     return {name for name in names if int(name.rpartition("/")[2].partition("-")[0]) < first}
 
 
-def kept(manifest: Manifest, needed: datetime) -> Manifest:
-    """What stays of a manifest."""
-    gone, day = labels(manifest.labels, needed), needed.strftime("%Y-%m-%d")
+def beyond(sizes: Mapping[str, int], most: int) -> set[str]:
+    """The oldest files of labels that make all of them more than so many bytes."""
+    gone, total = set[str](), sum(sizes.values())
+    for name in sorted(sizes):
+        if total <= most:
+            break
+        gone.add(name)
+        total -= sizes[name]
+    return gone
+
+
+def kept(manifest: Manifest, needed: datetime, over: Collection[str] = ()) -> Manifest:
+    """What stays of a manifest; `over`: files of labels that are too many."""
+    gone, day = labels(manifest.labels, needed).union(over), needed.strftime("%Y-%m-%d")
     return msgspec.structs.replace(
         manifest,
         labels=tuple(name for name in manifest.labels if name not in gone),

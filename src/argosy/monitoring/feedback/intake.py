@@ -1,9 +1,11 @@
 """Labels onto the disk: one by one through a journal, and whole files."""
 
+import contextlib
+import itertools
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,15 @@ import msgspec
 from argosy.monitoring.feedback import sql
 from argosy.monitoring.feedback.event import MAX_ID, MAX_TEXT, SKEW_SECONDS, Kept
 from argosy.monitoring.feedback.shelf import Shelf
-from argosy.spec.errors import InvalidArgument, NotFound
+from argosy.spec.errors import InvalidArgument, NotFound, RateLimited
 from argosy.store import duck
 from argosy.store.durable import storage, sync_folder, write_all
 
+MOST_JOURNAL = 64 * 1024 * 1024
+"""Bytes of labels that may wait for the next join; more are refused."""
+RETRY_SECONDS = 60
+AT_ONCE = 20_000
+"""Labels of a file that is made of the journal: so many are in memory."""
 READERS = {
     ".parquet": "read_parquet({})",
     ".csv": "read_csv({}, all_varchar = true)",
@@ -43,7 +50,8 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def append(shelf: Shelf, labels: Sequence[Kept]) -> None:
-    """Add labels to the journal; when this returns they outlive a crash. Raises StorageFull.
+    """Add labels to the journal; when this returns they outlive a crash. Raises StorageFull, and RateLimited where more
+    than `MOST_JOURNAL` bytes would wait for a join.
 
     A crash in the middle leaves a line without an end, which the next call ends and `seal` passes over.
     """
@@ -52,6 +60,12 @@ def append(shelf: Shelf, labels: Sequence[Kept]) -> None:
         handle = os.open(shelf.journal, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             size = os.fstat(handle).st_size
+            if size + len(data) > MOST_JOURNAL:
+                raise RateLimited(
+                    f"{size} bytes of labels of '{shelf.endpoint}' wait to be joined with predictions, at most "
+                    f"{MOST_JOURNAL} may: send them again after the next look of its monitor, or load them as a file",
+                    retry_after=RETRY_SECONDS,
+                )
             torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
             write_all(handle, (b"\n" if torn else b"") + data)
             os.fsync(handle)
@@ -62,7 +76,7 @@ def append(shelf: Shelf, labels: Sequence[Kept]) -> None:
 
 
 def seal(shelf: Shelf) -> int:
-    """Turn the journal into a file of labels; how many.
+    """Turn the journal into files of labels; how many labels.
 
     A crash before the journal is gone makes the same labels twice, which counts once.
     """
@@ -71,20 +85,23 @@ def seal(shelf: Shelf) -> int:
 
 
 def _seal(shelf: Shelf) -> int:
+    count = 0
     try:
-        lines = shelf.journal.read_bytes().split(b"\n")
+        with shelf.journal.open("rb") as lines:
+            labels = _read(lines)
+            while some := list(itertools.islice(labels, AT_ONCE)):
+                _write(shelf, some)
+                count += len(some)
     except FileNotFoundError:
         return 0
-    labels: list[Kept] = []
-    for line in lines:
-        try:
-            labels.append(msgspec.json.decode(line, type=Kept))
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            continue
-    if labels:
-        _write(shelf, labels)
     shelf.journal.unlink()
-    return len(labels)
+    return count
+
+
+def _read(lines: Iterable[bytes]) -> Iterator[Kept]:
+    for line in lines:
+        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            yield msgspec.json.decode(line, type=Kept)
 
 
 def _write(shelf: Shelf, labels: Sequence[Kept]) -> None:

@@ -25,6 +25,10 @@ from argosy.store.payloads.segment import Broken
 
 BUCKET_ROWS = 2_500_000
 MERGE_FILES = 16
+MOST_WAITING = 1_000_000
+"""Labels of an endpoint that wait for a prediction: of more, the oldest are let go."""
+MOST_LABELS = 1024 * 1024 * 1024
+"""Bytes of labels as they came that are kept of an endpoint."""
 
 Kind = Literal["classification", "regression"]
 
@@ -106,6 +110,7 @@ class _Joiner:
         served = self._served(fresh)
         waiting = self._match([self.shelf.path(name) for name in labels], found, "new")
         waiting += self._match([self.shelf.path(name) for name in self.manifest.pending], fresh, "old")
+        waiting = self._newest(waiting)
         self._again(fresh)
         days, joined = self._fold()
         self._set(
@@ -130,9 +135,11 @@ class _Joiner:
 
     def _let_go(self, needed: datetime) -> None:
         """Of labels first: a file that is gone and still named does no harm."""
-        for name in expiry.labels(self.manifest.labels, needed):
+        sizes = {name: self.shelf.size(name) for name in self.manifest.labels}
+        over = expiry.beyond(sizes, MOST_LABELS)
+        for name in expiry.labels(self.manifest.labels, needed) | over:
             self.shelf.path(name).unlink(missing_ok=True)
-        self.manifest = expiry.kept(self.manifest, needed)
+        self.manifest = expiry.kept(self.manifest, needed, over)
 
     def _set(self, **changes: Any) -> None:
         self.manifest = msgspec.structs.replace(self.manifest, **changes)
@@ -226,6 +233,18 @@ class _Joiner:
         late = f"received < TIMESTAMPTZ {duck.literal(self._patience.isoformat())}"
         self._expired += self._one(f"SELECT count(*) FROM {labels} WHERE {late}")
         self._copy(f"SELECT {columns} FROM {labels} WHERE NOT {late}", self.shelf.path(name))
+        return [name]
+
+    def _newest(self, names: list[str]) -> list[str]:
+        """As many of those that wait as may."""
+        paths = [self.shelf.path(name) for name in names]
+        if (over := self._rows(paths) - MOST_WAITING) <= 0:
+            return names
+        name = self.shelf.new("waiting")
+        self._copy(
+            f"SELECT * FROM {sql.parquet(paths)} ORDER BY received DESC LIMIT {MOST_WAITING}", self.shelf.path(name)
+        )
+        self._expired += over
         return [name]
 
     def _copy(self, query: str, path: Path) -> None:

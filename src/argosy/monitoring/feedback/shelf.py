@@ -111,6 +111,13 @@ class Shelf:
         """The file of a name in the manifest."""
         return self.folder / name
 
+    def size(self, name: str) -> int:
+        """Its bytes; 0 where it is gone."""
+        try:
+            return self.path(name).stat().st_size
+        except FileNotFoundError:
+            return 0
+
     def new(self, what: str) -> str:
         """A name for a file that is about to be made."""
         return f"made/{what}-{secrets.token_hex(8)}.parquet"
