@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 
 import httptools
 
-from argosy.serving.beside import Hold
+from argosy.serving.exchange import Exchange
 from argosy.serving.replies import CONTINUE, Headers, error_reply, reply
 from argosy.serving.seats import Standing
 from argosy.spec.errors import (
@@ -37,40 +37,6 @@ SLICE = 16 * 1024
 """What is parsed at once: so many small requests may be in it that the rest waits for their answers."""
 FRAMING = 8
 """Bytes of chunk sizes, extensions and trailers for one of the body that are taken, beside `MAX_HEAD_BYTES`."""
-
-
-class Exchange:
-    """A request and the way to answer it, once. `cancelled` is called when its client goes away before that. `held`:
-    what it holds for as long as it is not answered.
-    """
-
-    __slots__ = ("_connection", "answered", "body", "cancelled", "headers", "held", "keep_alive", "method", "path")
-
-    def __init__(
-        self, connection: "Connection", method: str, target: str, headers: dict[bytes, bytes], body: bytes
-    ) -> None:
-        self._connection = connection
-        self.method = method
-        self.path = target
-        self.headers = headers
-        self.body = body
-        self.keep_alive = True
-        self.answered = False
-        self.cancelled: Callable[[], object] | None = None
-        self.held: Hold | None = None
-
-    def answer(self, status: int, body: bytes | bytearray, headers: Headers = ()) -> None:
-        """Send the answer; JSON unless a content-type is among the headers."""
-        if not self.answered:
-            self.answered = True
-            self._connection.send(self, status, body, headers)
-            if self.held is not None:
-                self.held.release()
-
-    def refuse(self, error: ArgosyError, headers: Headers = ()) -> None:
-        """Send an error in the protocol's form."""
-        status, body, extra = error_reply(error)
-        self.answer(status, body, (*extra, *headers))
 
 
 class Limits(Protocol):

@@ -13,9 +13,9 @@ import msgspec
 from argosy.protocol.rest import Request, Response
 from argosy.serving import marks
 from argosy.serving.answers import Answers
-from argosy.serving.connection import Exchange
 from argosy.serving.counts import Counts
 from argosy.serving.dataplane import DataPlane
+from argosy.serving.exchange import Exchange
 from argosy.serving.model import request_id
 from argosy.spec.errors import ArgosyError, NotFound
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from argosy.serving.config import Address
-from argosy.serving.connection import Connection, Exchange, Limits
+from argosy.serving.connection import Connection, Limits
+from argosy.serving.exchange import Exchange
 from argosy.serving.port import take
 from argosy.serving.replies import renew_date
 from argosy.serving.seats import gives_way
