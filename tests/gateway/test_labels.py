@@ -70,3 +70,22 @@ async def test_without_a_socket_labels_are_a_path_like_any_other(gateway, replic
     async with await http(gateway, headers={"x-api-key": KEY}) as client:
         await client.post(PATH, content=b"{}")
     assert [each.path for each in a.seen] == [PATH]
+
+
+async def test_labels_are_small(controller, replica):
+    there, gateway = controller
+    await gateway.start([one(await replica("a"))], [api_key()])
+    async with await http(gateway, headers={"x-api-key": KEY}) as client:
+        assert (await client.post(PATH, content=b"x" * 1_048_576)).status_code == 200
+        for body in (b"x" * 1_048_577, (b"x" * 65_536 for _ in range(17))):
+            refused = await client.post(PATH, content=aiter_of(body) if not isinstance(body, bytes) else body)
+            assert (refused.status_code, refused.json()) == (
+                413,
+                {"error": "labels of over 1048576 bytes: send them in parts"},
+            )
+    assert len(there.seen) == 1
+
+
+async def aiter_of(parts):
+    for part in parts:
+        yield part

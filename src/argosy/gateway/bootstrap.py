@@ -29,9 +29,9 @@ def static(config: GatewayConfig, snapshot: Snapshot) -> Resource:
 
 
 def _common(config: GatewayConfig, node: str) -> Resource:
-    layers: Resource = {"layered_runtime": tracing.layer()} if config.collector else {}
+    values = {**overload.RUNTIME, **(tracing.GATHERED if config.collector else {})}
     return {
-        **layers,
+        "layered_runtime": {"layers": [{"name": "argosy", "static_layer": values}]},
         "node": {"id": node, "cluster": "argosy"},
         "admin": {"address": {"pipe": {"path": config.admin_socket, "mode": 0o600}}},
         "overload_manager": overload.manager(config),

@@ -120,7 +120,7 @@ def _http2() -> Resource:
         "max_consecutive_inbound_frames_with_empty_payload": 1,
         "max_inbound_priority_frames_per_stream": 100,
         "max_inbound_window_update_frames_per_data_frame_sent": 10,
-        "stream_reset_burst": 200,
+        "stream_reset_burst": 100,
         "stream_reset_rate": 20,
     }
 

@@ -25,9 +25,10 @@ def route_table(
     }
     calls = {each.endpoint: leaf(endpoint_calls(config, each, targets)) for each in endpoints}
     probes = server.routes(endpoints)
+    *own, nothing = answers.gateway_paths(endpoints)
     named = tree(ENDPOINT, "exact", calls, leaf([*probes, *unnamed_calls(endpoints, known)]))
     rest[PREFIX] = named
-    routes = tree(":path", "prefix", rest, leaf([*probes, other_calls(), *answers.gateway_paths(endpoints)]))
+    routes = tree(":path", "prefix", rest, leaf([*probes, *own, other_calls(), nothing]))
     return typed(
         "envoy.config.route.v3.RouteConfiguration",
         name=NAME,

@@ -123,10 +123,8 @@ def cluster(collector: Collector) -> Resource:
     return found | ({"transport_socket": _tls(host)} if secure else {})
 
 
-def layer() -> Resource:
-    """The runtime that lets spans gather: Envoy would send five at a time."""
-    values = {"tracing.opentelemetry.min_flush_spans": 256, "tracing.opentelemetry.flush_interval_ms": 1000}
-    return {"layers": [{"name": "argosy", "static_layer": values}]}
+GATHERED = {"tracing.opentelemetry.min_flush_spans": 256, "tracing.opentelemetry.flush_interval_ms": 1000}
+"""The runtime that lets spans gather: Envoy would send five at a time."""
 
 
 def _tls(host: str) -> Resource:

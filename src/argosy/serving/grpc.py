@@ -21,7 +21,9 @@ from argosy.serving import inside
 from argosy.serving.beside import Hold, size_of
 from argosy.serving.config import Address
 from argosy.serving.dataplane import DataPlane
-from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument
+from argosy.serving.marks import SERVER
+from argosy.serving.rates import Rates
+from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument, NotFound
 
 log = logging.getLogger("argosy.serving")
 
@@ -52,6 +54,7 @@ class GrpcServer:
 
     def __init__(self, plane: DataPlane, address: Address, limit: int, calls: int) -> None:
         self._plane = plane
+        self._rates = Rates()
         self.address = address
         options = [
             ("grpc.max_receive_message_length", limit),
@@ -111,7 +114,10 @@ class GrpcServer:
         return call
 
     async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        take = self._rates.of(context.invocation_metadata())
         async for data in requests:
+            if take is not None and not take():
+                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "the rate limit of this API key is spent")
             holds: list[Hold] = []
             try:
                 yield await _infer(self._plane, data, context, _in_stream, holds)
@@ -292,7 +298,7 @@ class _Health(grpc.GenericRpcHandler):
 
     async def _check(self, request: Any, context: Any) -> Any:
         try:
-            return self._status(request.service)
+            return self._status(request.service, context)
         except ArgosyError as error:
             await context.abort(_CODES[error.grpc], error.message)
 
@@ -300,7 +306,7 @@ class _Health(grpc.GenericRpcHandler):
         last: Any = None
         while True:
             try:
-                now = self._status(request.service)
+                now = self._status(request.service, context)
             except ArgosyError:
                 now = self._pb2.HealthCheckResponse(status="SERVICE_UNKNOWN")
             if now != last:
@@ -308,9 +314,11 @@ class _Health(grpc.GenericRpcHandler):
                 yield now
             await asyncio.sleep(0.5)
 
-    def _status(self, service: str) -> Any:
+    def _status(self, service: str, context: Any) -> Any:
         if service in ("", wire.SERVICE):
             good = self._plane.ready() and self._plane.live()
+        elif (SERVER, "1") in context.invocation_metadata():
+            raise NotFound("the gateway tells of the server here; ask ModelReady about a model")
         else:
             good = self._plane.model_ready(service)
         return self._pb2.HealthCheckResponse(status="SERVING" if good else "NOT_SERVING")
