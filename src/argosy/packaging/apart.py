@@ -147,7 +147,11 @@ class Apart(Engine):
         self._line = Line(ours)
         with theirs:
             self._process = self._start(theirs.fileno(), package, threads, environ, network)
-        self.difference = self._ask(Head(), ())[0].difference
+        try:
+            self.difference = self._ask(Head(), ())[0].difference
+        except BaseException:
+            self.close()
+            raise
 
     def _start(
         self, channel: int, package: Package, threads: int, environ: Mapping[str, str], network: bool
