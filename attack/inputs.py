@@ -191,7 +191,8 @@ def message(model: str, datatype: str, shape: list[int], contents: bytes, rest: 
 ROW = message("rows", "FP32", [1, 4], b"", field(7, bytes(16)))
 GRPC = (
     Grpc(
-        "gzip: 61 MB of raw zeros", lambda: message("floats", "FP32", [1, 15 * MB], b"", field(7, bytes(60 * MB))), True
+        "gzip: 61 MB of raw zeros",
+        lambda: gzip.compress(message("floats", "FP32", [1, 15 * MB], b"", field(7, bytes(60 * MB)))),
     ),
     Grpc(
         "gzip: 4 MB of raw zeros",

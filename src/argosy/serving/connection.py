@@ -151,16 +151,17 @@ class Connection(asyncio.Protocol):
         if self._closing:
             return
         self._began = self._blocked
-        if len(data) > SLICE or self._rest:
+        size = len(data)
+        if size > SLICE or self._rest:
             self._rest = b"".join((self._rest, data))
             self._feed_rest()
             return
-        self._chunk = len(data)
+        self._chunk = size
         try:
             self._parser.feed_data(data)
             if self._receiving:
-                self._count(len(data))
-        except httptools.HttpParserError as error:
+                self._count(size)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._broken(error)
 
     def on_message_begin(self) -> None:
@@ -315,10 +316,10 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
             if self._receiving:
                 self._count(len(data))
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._broken(error)
 
-    def _broken(self, error: httptools.HttpParserError) -> None:
+    def _broken(self, error: Exception) -> None:
         """What cannot be read on."""
         if isinstance(error, httptools.HttpParserUpgrade):
             self.shutdown()
