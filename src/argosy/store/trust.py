@@ -1,7 +1,8 @@
 """Which packages the owner of this store trusts to run code of their authors: a fact kept here, by digest.
 
-Nothing that a package says of itself is such a fact. What was pushed before this table was there was trusted by who
-pushed it, as the registry's own copy of the manifest says; that is taken over once, when the table is made.
+Nothing that a package says of itself is such a fact. What was pushed before this table was there with --trust, or as
+code, was trusted by who pushed it, as the registry's own copy of the manifest says; that is taken over once, when the
+table is made. What the scan of that time found clean was trusted by nobody: it loads under the allow-list.
 """
 
 from collections.abc import Collection
@@ -65,12 +66,10 @@ class _Pushed(msgspec.Struct, frozen=True):
     """What an earlier Argosy kept of its owner's consent, in the registry's copy of a manifest."""
 
     scan: Scan
-    settings: dict[str, str | int | float | bool] = {}
 
     @property
     def trusted(self) -> bool:
-        said = any(name in self.settings for name in ("trusted_pickle", "trusted_types"))
-        return self.scan.trusted or self.scan.verdict == "code" or said
+        return self.scan.trusted or self.scan.verdict == "code"
 
 
 @event.listens_for(trust_table, "after_create")
