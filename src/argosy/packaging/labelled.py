@@ -18,7 +18,7 @@ from argosy.spec.errors import ArgosyError, InvalidArgument, PayloadTooLarge
 from argosy.spec.payload import PayloadLog
 from argosy.spec.signature import Signature, check_inputs
 from argosy.spec.tensor import Array, Tensor
-from argosy.store.durable import replace, storage
+from argosy.store.durable import storage
 from argosy.store.payloads.columns import columns
 from argosy.store.payloads.encode import Encoder, arrow
 from argosy.store.payloads.record import REQUEST, Rows
@@ -144,4 +144,4 @@ def _write(
     made = Encoder(columns=kept, replica="", max_elements=log.max_elements, max_text=log.max_text).whole(rows)
     names = [name for name in made.column_names if name.startswith(("input.", "output."))]
     with storage(into.parent):
-        replace(into, encoded(made.select(names).append_column(LABEL, pa.array(_texts(true)))), into.parent, mode=0o600)
+        into.write_bytes(encoded(made.select(names).append_column(LABEL, pa.array(_texts(true)))))

@@ -139,7 +139,9 @@ def scored(home: Home, monitor: Monitor, package: Package, digest: str, log: Pay
     if not into.is_file():
         with tempfile.TemporaryDirectory(prefix="scoring-", dir=folder(home)) as place:
             _run(copy, monitor, package, log, place)
-            Path(place, labelled.SCORED).replace(into)
+            made = Path(place, labelled.SCORED)
+            made.chmod(0o600)
+            made.replace(into)
     os.utime(into)
     return into
 
