@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Bytecode is written once: every process of a test would else compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode
 EXTRAS := sklearn lightgbm xgboost mlflow parquet monitoring sketches onnx postgres tracing batch ray demo
 
 # One session of pytest: real servers run beside each other, so there are more workers than cores.
@@ -63,7 +66,7 @@ audit: $(VENV)-audit/.done
 
 $(VENV)-audit/.done: $(VENV)/bin/uv requirements/audit.txt
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-audit
-	$(BIN)/uv pip install --quiet --python $(VENV)-audit --require-hashes -r requirements/audit.txt
+	$(INSTALL) --python $(VENV)-audit --require-hashes -r requirements/audit.txt
 	@touch $@
 
 setup: $(VENV)/.dev
@@ -73,13 +76,13 @@ $(VENV)/bin/uv:
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
 
 $(VENV)/.demo: $(VENV)/bin/uv requirements/demo.txt pyproject.toml
-	$(BIN)/uv pip install --quiet --python $(VENV) --require-hashes -r requirements/demo.txt
-	$(BIN)/uv pip install --quiet --python $(VENV) --no-deps -e .
+	$(INSTALL) --python $(VENV) --require-hashes -r requirements/demo.txt
+	$(INSTALL) --python $(VENV) --no-deps -e .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/bin/uv requirements/dev.txt pyproject.toml
-	$(BIN)/uv pip install --quiet --python $(VENV) --require-hashes -r requirements/dev.txt
-	$(BIN)/uv pip install --quiet --python $(VENV) --no-deps -e .
+	$(INSTALL) --python $(VENV) --require-hashes -r requirements/dev.txt
+	$(INSTALL) --python $(VENV) --no-deps -e .
 	@touch $@
 
 $(VENV)/.torch: $(VENV)/.dev requirements/torch.txt

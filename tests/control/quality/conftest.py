@@ -65,7 +65,7 @@ def references(tmp_path_factory: pytest.TempPathFactory, package: Package, versi
     monitor = Monitor(reference=str(place.root / "held-out.parquet"), label="bought")
     endpoint = reference.pinned(Endpoint(name="shop", model="shop:1", payload=PayloadLog(), monitor=monitor))
     assert endpoint.monitor is not None
-    reference.scored(place, endpoint.monitor, package.folder, version.digest, PayloadLog())
+    reference.scored(place, endpoint.monitor, package, version.digest, PayloadLog())
     return reference.folder(place)
 
 
