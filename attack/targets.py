@@ -246,7 +246,7 @@ FORBIDDEN = frozenset(
     {
         *("os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.kill", "os.putenv"),
         *("subprocess.Popen", "socket.connect", "socket.bind", "builtins.input"),
-        *("os.chmod", "os.chown", "os.link", "os.symlink", "os.rename", "pty.spawn", "urllib.Request"),
+        *("os.chmod", "os.chown", "os.link", "os.symlink", "pty.spawn", "urllib.Request"),
     }
 )
 """Events of Python's audit that no reader has a reason for."""

@@ -11,6 +11,7 @@ import msgspec
 from argosy.control.decide import Serving
 from argosy.control.revision import revision_of
 from argosy.control.state import State
+from argosy.control.triggers import command as commands
 from argosy.control.triggers.task import Triggers
 from argosy.monitoring.alert import Finding as Problem
 from argosy.spec.endpoint import Endpoint
@@ -117,4 +118,5 @@ class World:
         return msgspec.json.decode(run.document)
 
     def close(self) -> None:
+        commands.end(self.home)
         self.store.close()
