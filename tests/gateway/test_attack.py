@@ -140,22 +140,26 @@ async def test_messages_of_all_streams_of_a_key_count(served, folder):
     message = service_pb2.ModelInferRequest(model_name="digits").SerializeToString()
     metadata = [("x-argosy-rate", "1000;1000"), ("x-argosy-key-id", "k1")]
 
-    async def stream(channel, key, count):
-        """How many of so many messages were answered, and the status in the end."""
+    def stream(channel, key, count):
+        """How many of so many messages were answered, and the status in the end. Not by grpc.aio: where the server ends
+        a stream that is still written to, that says INTERNAL now and then."""
         call = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")(
             iter([message] * count), metadata=[*metadata, ("x-api-key", key)]
         )
         answers = 0
-        with contextlib.suppress(grpc.aio.AioRpcError):
-            async for _ in call:
+        with contextlib.suppress(grpc.RpcError):
+            for _ in call:
                 answers += 1
-        return answers, await call.code()
+        return answers, call.code()
 
-    async with grpc.aio.insecure_channel("{}:{}".format(*await served.address())) as channel:
-        assert await stream(channel, KEY, 50) == (50, grpc.StatusCode.OK)
-        assert await stream(channel, "slow", 4) == (4, grpc.StatusCode.OK)
-        assert await stream(channel, "slow", 50) == (2, grpc.StatusCode.RESOURCE_EXHAUSTED)
-        assert await stream(channel, "slow", 50) == (0, grpc.StatusCode.RESOURCE_EXHAUSTED)
+    with grpc.insecure_channel("{}:{}".format(*await served.address())) as channel:
+        for key, count, told in (
+            (KEY, 50, (50, grpc.StatusCode.OK)),
+            ("slow", 4, (4, grpc.StatusCode.OK)),
+            ("slow", 50, (2, grpc.StatusCode.RESOURCE_EXHAUSTED)),
+            ("slow", 50, (0, grpc.StatusCode.RESOURCE_EXHAUSTED)),
+        ):
+            assert await asyncio.to_thread(stream, channel, key, count) == told
 
 
 async def test_streams_of_the_server_do_not_use_up_the_endpoint_s_limits(folder, config, replica):

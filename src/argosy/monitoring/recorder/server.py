@@ -69,6 +69,7 @@ class Server:
         """Until `stop` is set; then everything goes to the disk."""
         self._look()
         house = asyncio.create_task(self._keep_house())
+        reaching = asyncio.create_task(self._keep_reaching())
         try:
             while not stop.is_set():
                 with contextlib.suppress(TimeoutError):
@@ -80,6 +81,7 @@ class Server:
                 line.writer.close()
             await asyncio.sleep(0)
             house.cancel()
+            reaching.cancel()
             for task in list(self._reached.values()):
                 task.cancel()
             await self._flush(last=True)
@@ -102,15 +104,16 @@ class Server:
             turns += 1
             await asyncio.sleep(SEND)
 
-    def _reach(self) -> None:
-        """Connect to the replicas that await us."""
-        for door in (self.home.run / "r").glob("*/*.rec.sock"):
-            if door not in self._reached:
-                self._reached[door] = asyncio.create_task(self._serve(door))
+    async def _keep_reaching(self) -> None:
+        """Connect to the replicas that await us, whatever the disk is at."""
+        while True:
+            for door in (self.home.run / "r").glob("*/*.rec.sock"):
+                if door not in self._reached:
+                    self._reached[door] = asyncio.create_task(self._serve(door))
+            await asyncio.sleep(self._pace())
 
     async def _turn(self) -> None:
         self._look()
-        self._reach()
         await self._flush()
         self.report.replicas = len(self._lines)
         with contextlib.suppress(OSError):
