@@ -1,17 +1,20 @@
 """`python -m prove.batch --kills 1000`: kill -9 of the workers and the driver of a batch job at random moments.
 
-The model is a Python class that writes down, in a file of its own, how many rows it is asked for and how many it has
-answered: a witness that knows nothing of spools and ledgers. Most kills come when it has answered a random number of
-rows, the others at a random time after a start, which also hits planning, loading and committing. A killed driver is
-started again with --resume. At the end every row must be there once, in the order of its file, and the output must be,
-byte for byte, that of a job that nobody killed.
+The model is a Python class that tells, over TCP, how many rows it is asked for and how many it has answered: a witness
+that knows nothing of spools and ledgers. Most kills come when it has answered a random number of rows, the others at a
+random time after a start, which also hits planning, loading and committing. A killed driver is started again with
+--resume. At the end every row must be there once, in the order of its file, and the output must be, byte for byte, that
+of a job that nobody killed.
 """
 
 import argparse
+import contextlib
 import os
 import random
+import select
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -42,15 +45,16 @@ AT_ONCE = 0.15
 NOTE = struct.Struct("<cI")
 
 MODEL = """
-import os, struct
+import os, socket, struct
 
 class Model:
     def load(self, path):
-        self.witness = os.open(os.environ["BATCH_WITNESS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        port = int(os.environ.get("WITNESS", "0"))
+        self.witness = socket.create_connection(("127.0.0.1", port)) if port else None
 
     def note(self, kind, x):
-        if (x[:, 1] > 0).all():
-            os.write(self.witness, struct.pack("<cI", kind, len(x)))
+        if self.witness is not None and (x[:, 1] > 0).all():
+            self.witness.sendall(struct.pack("<cI", kind, len(x)))
 
     def predict(self, inputs):
         x = inputs["x"]
@@ -62,24 +66,45 @@ class Model:
 
 
 class Witness:
-    """Rows that the model was asked for, and rows that it has answered, as it has written them down."""
+    """Rows that the model was asked for, and rows that it has answered, as it tells them over TCP: the model is in a
+    sandbox, where it can write no file that stays."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self) -> None:
         self.asked = self.answered = 0
-        self._read = 0
+        self._door = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._door.getsockname()[1]
+        self._lines: dict[socket.socket, bytes] = {}
 
     def look(self) -> int:
         """The rows answered until now, however often."""
-        with self.path.open("rb") as file:
-            file.seek(self._read)
-            data = file.read()
+        while ready := select.select([self._door, *self._lines], [], [], 0)[0]:
+            for line in ready:
+                if line is self._door:
+                    self._lines[self._door.accept()[0]] = b""
+                else:
+                    self._hear(line)
+        return self.answered
+
+    def _hear(self, line: socket.socket) -> None:
+        try:
+            fresh = line.recv(1024 * 1024)
+        except ConnectionError:
+            fresh = b""
+        if not fresh:
+            del self._lines[line]
+            line.close()
+            return
+        data = self._lines[line] + fresh
         whole = len(data) - len(data) % NOTE.size
         for kind, rows in NOTE.iter_unpack(data[:whole]):
             self.asked += rows * (kind == b"a")
             self.answered += rows * (kind == b"z")
-        self._read += whole
-        return self.answered
+        self._lines[line] = data[whole:]
+
+    def close(self) -> None:
+        """Hear no more."""
+        for line in (self._door, *self._lines):
+            line.close()
 
 
 class Found(msgspec.Struct, kw_only=True):
@@ -123,9 +148,8 @@ class Proof:
         self.rows = kills * ROWS_A_KILL
         self.chance = random.Random(seed)
         self.done: Counter[str] = Counter()
-        self.witness = Witness(folder / "witness")
-        self.witness.path.touch()
-        self.environment = os.environ | {"ARGOSY_HOME": str(folder / "home"), "BATCH_WITNESS": str(self.witness.path)}
+        self.witness = Witness()
+        self.environment = os.environ | {"ARGOSY_HOME": str(folder / "home")}
         self.ids: list[np.ndarray[Any, np.dtype[np.int64]]] = []
 
     def prepare(self, seed: int) -> None:
@@ -150,7 +174,7 @@ class Proof:
         command = [sys.executable, "-m", "argosy", "batch", "run", "--output", str(self.folder / output)]
         if Ledger(place(str(self.folder / output))).plan() is None:
             command += ["witness:1", "--input", str(self.folder / "data"), "--keep", "id"]
-            command += ["--workers", "2", "--threads", "1"]
+            command += ["--workers", "2", "--threads", "1", "--network", "--env", f"WITNESS={self.witness.port}"]
             command += ["--fragment-rows", str(FRAGMENT), "--batch-size", str(BATCH), "--checkpoint", "0"]
         log = (self.folder / f"{output}.log").open("ab")
         with log:
@@ -160,8 +184,7 @@ class Proof:
         """The job that nobody kills, with large batches."""
         command = [sys.executable, "-m", "argosy", "batch", "run", "witness:1", "--input", str(self.folder / "data")]
         command += ["--keep", "id", "--fragment-rows", str(FRAGMENT), "--output", str(self.folder / "calm")]
-        other = self.environment | {"BATCH_WITNESS": str(self.folder / "other")}
-        subprocess.run(command, env=other, check=True, capture_output=True)
+        subprocess.run(command, env=self.environment, check=True, capture_output=True)
         seal = Ledger(place(str(self.folder / "calm"))).sealed()
         assert seal is not None
         return seal
@@ -178,7 +201,8 @@ class Proof:
             driver = self._kill(driver)
             if (number + 1) % 50 == 0:
                 print(f"{number + 1}/{self.kills}, {self.witness.look()} rows", file=sys.stderr, flush=True)
-        while driver.wait():
+        self._await(driver, float("inf"))
+        if driver.wait():
             raise RuntimeError(f"the job failed: {(self.folder / 'out.log').read_text()[-2000:]}")
 
     def _await(self, driver: "subprocess.Popen[bytes]", rows: float) -> None:
@@ -257,11 +281,12 @@ def prove(kills: int, seed: int) -> Found:
     folder = Path(tempfile.mkdtemp(prefix="batch"))
     try:
         proof = Proof(folder, kills, seed)
-        proof.prepare(seed)
-        calm = proof.undisturbed()
-        begun = time.monotonic()
-        proof.fire()
-        return proof.look(calm, time.monotonic() - begun)
+        with contextlib.closing(proof.witness):
+            proof.prepare(seed)
+            calm = proof.undisturbed()
+            begun = time.monotonic()
+            proof.fire()
+            return proof.look(calm, time.monotonic() - begun)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
