@@ -148,3 +148,11 @@ def test_serving_replicas_are_the_last_to_go(want):
 
 def test_policy_has_defaults_that_can_be_changed():
     assert msgspec.structs.replace(Policy(), failures=1).failures == 1
+
+
+def test_nothing_is_started_without_a_package_and_what_runs_goes_on():
+    seen = Observation(now=1.0, want=2, can_start=False)
+    assert supervise(seen, {}) == ([], {})
+    actions, state = supervise(msgspec.structs.replace(seen, can_start=True), {})
+    assert [act for act, _ in actions] == ["start", "start"]
+    assert {slot.phase for slot in state.values()} == {"running"}

@@ -26,6 +26,7 @@ class Group:
         self.settle = SETTLE
         self.package: Path | None = None
         self.trusted = False
+        self._forgiven = False
         self.running: dict[int, Running] = {}
         self._launcher = launcher
         self._state: State = {}
@@ -55,13 +56,14 @@ class Group:
             one.released = one.released or one.place.replica in replicas
 
     def forgive(self) -> None:
-        """Forget backoffs: what waits is started at the next step, once its package was looked at again."""
-        self.package = None
+        """Forget backoffs: what waits is started at the next step; and look at the package again."""
+        self._forgiven = True
         self._state = {n: slot for n, slot in self._state.items() if slot.phase != "idle"}
 
     def unpack(self, package: Callable[[str], Path], trusted: Callable[[str], bool]) -> None:
         """Fetch the package in the background, and whether it is trusted; again after a while if that fails."""
-        if self.package is None and self.want and self._unpacking is None:
+        if (self.package is None or self._forgiven) and self.want and self._unpacking is None:
+            self._forgiven = False
             self._unpacking = asyncio.create_task(self._unpack(package, trusted))
 
     async def _unpack(self, package: Callable[[str], Path], trusted: Callable[[str], bool]) -> None:
@@ -69,7 +71,7 @@ class Group:
             self.trusted = await asyncio.to_thread(trusted, self.revision.digest)
             self.package, self._error = await asyncio.to_thread(package, self.revision.digest), ""
         except (ArgosyError, OSError) as error:
-            self._error = f"its package cannot be unpacked: {error}"
+            self.package, self._error = None, f"its package cannot be unpacked: {error}"
             self._changed()
             await asyncio.sleep(RETRY_UNPACK)
         finally:
@@ -78,10 +80,11 @@ class Group:
 
     async def step(self, threads: int) -> bool:
         """One round of supervision; new replicas get `threads`. Whether anything changed."""
-        want = self.want if self.package is not None or not self.want else min(self.want, len(self.running))
+        package = self.package
         seen = Observation(
             now=time.monotonic(),
-            want=want,
+            want=self.want,
+            can_start=package is not None,
             seen=tuple(one.seen() for one in self.running.values()),
             drain_timeout=self.revision.runtime.drain_timeout,
             settle=self.settle,
@@ -91,20 +94,20 @@ class Group:
         changed, self._state = bool(actions) or state != self._state, state
         for act, slot in actions:
             if act == "start":
-                self._start(slot, threads)
+                assert package is not None
+                self._start(slot, threads, package)
             elif act == "reap":
                 await self._reap(self.running.pop(slot), before.get(slot, Slot(phase="running")))
             elif (process := self.running[slot].process) is not None:
                 process.terminate() if act == "terminate" else process.kill()
         return changed
 
-    def _start(self, slot: int, threads: int) -> None:
+    def _start(self, slot: int, threads: int, package: Path) -> None:
         place = new_place(self._launcher.home, self.revision, slot)
         process, trouble = None, ""
         try:
-            assert self.package is not None
             process = self._launcher.start(
-                place, self.revision, slot, package=self.package, trusted=self.trusted, threads=threads
+                place, self.revision, slot, package=package, trusted=self.trusted, threads=threads
             )
         except ArgosyError as error:
             trouble = error.message

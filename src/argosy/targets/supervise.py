@@ -46,13 +46,14 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """What is, and what is wanted, at `now`. `settle`: seconds that a released replica goes on for requests that the
-    gateway had routed to it just before."""
+    gateway had routed to it just before. `can_start`: there is a package to start from."""
 
     now: float
     want: int
     seen: tuple[Seen, ...] = ()
     drain_timeout: float = 30.0
     settle: float = 0.0
+    can_start: bool = True
 
 
 class Slot(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,7 +147,7 @@ def _start_missing(seen: Observation, slots: dict[int, Slot]) -> list[Action]:
     running = sum(slot.phase == "running" for slot in slots.values())
     actions: list[Action] = []
     n = 0
-    for _ in range(seen.want - running):
+    for _ in range(seen.want - running if seen.can_start else 0):
         while n in slots and slots[n].phase != "idle":
             n += 1
         slot = slots.get(n, Slot())
