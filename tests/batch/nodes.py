@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
 import msgspec
@@ -23,15 +23,16 @@ class Nodes(msgspec.Struct, frozen=True):
     address: str
     raylets: tuple[int, ...]
 
-    def lose(self, node: int, folder: Path) -> bool:
+    def lose(self, node: int, folder: Path, done: Callable[[], Container[str]]) -> bool:
         """Kill a node with all that works there, if one of its processes has written to a file of the folder that it
-        still holds; else leave it as it is."""
+        still holds, and that is none of those `done`; else leave it as it is."""
         raylet = psutil.Process(self.raylets[node])
         processes = raylet.children(recursive=True)
         for process in processes:
             process.suspend()
         held = [Path(file.path) for process in processes for file in process.open_files()]
-        if not any(path.parent == folder and path.exists() and path.stat().st_size for path in held):
+        mine = [path for path in held if path.parent == folder and path.exists() and path.stat().st_size]
+        if all(path.name in done() for path in mine):
             for process in processes:
                 process.resume()
             return False

@@ -59,6 +59,11 @@ def sealed(output):
     return seal.digest
 
 
+def done(output):
+    """The fragments that have their entry."""
+    return {entry.fragment for entry in kit.entries(output)}
+
+
 def until(condition, timeout=90.0):
     limit = time.monotonic() + timeout
     while not condition():
@@ -156,7 +161,7 @@ def test_a_lost_node_costs_no_row_and_the_output_is_that_of_the_local_engine(clu
     assert ended(job(data, tmp_path / "here"))[0] == 0
     process = on_ray(cluster, data, tmp_path / "there", "--json")
     until(lambda: kit.entries(tmp_path / "there"))
-    until(lambda: cluster.lose(2, tmp_path / "there/_argosy/spool"))
+    until(lambda: cluster.lose(2, tmp_path / "there/_argosy/spool", lambda: done(tmp_path / "there")))
     status, out, err = ended(process, LONG)
     assert status == 0, err
     told = json.loads(out)
@@ -178,7 +183,7 @@ def test_from_a_bucket_into_a_bucket_whose_keys_the_nodes_have(s3, data, tmp_pat
         process = on_ray(cluster, source, output, "--json")
         spools = Stage(output).root / "spool"
         until(lambda: Ledger(output).entries())
-        until(lambda: cluster.lose(2, spools))
+        until(lambda: cluster.lose(2, spools, lambda: {each.fragment for each in Ledger(output).entries().values()}))
         status, out, err = ended(process, LONG)
     assert status == 0, err
     assert json.loads(out)["out"] == ROWS

@@ -25,8 +25,8 @@ def tmp_path(tmp_path_factory):
 
 
 @pytest.mark.timeout(600)
-def test_the_loop_closes(tmp_path):
-    process = start(tmp_path, "--drift", "--json")
+def test_the_loop_closes(start, tmp_path):  # noqa: F811
+    process = start("--drift", "--json")
     out, err = process.communicate(timeout=580)
     assert process.returncode == 0, f"{out}\n{err}"
     found = msgspec.json.decode(out)
