@@ -128,6 +128,7 @@ def left(output):
 GOOD = [number for number in range(ROWS) if number != BAD]
 
 
+@pytest.mark.slow
 def test_one_that_hangs_now_and_then_is_killed_and_others_go_on(hangs, data, tmp_path):
     tried = hangs(2)
     status, out, err = ended(job(data, tmp_path / "out", "--on-error", "quarantine", "--json"))

@@ -157,6 +157,7 @@ def test_a_fragment_at_which_every_actor_hangs_ends_the_job_with_its_name(cluste
     assert "most recent call first" in (tmp_path / "out/_argosy/logs/ray-0.log").read_text()
 
 
+@pytest.mark.slow
 def test_a_lost_node_costs_no_row_and_the_output_is_that_of_the_local_engine(cluster, data, tmp_path):
     assert ended(job(data, tmp_path / "here"))[0] == 0
     process = on_ray(cluster, data, tmp_path / "there", "--json")

@@ -147,6 +147,7 @@ async def begin(call: Any, seconds: float) -> tuple[dict[str, Any], dict[str, An
     return deployed, endpoint | {"model": "digits:2", "rollout": canary}
 
 
+@pytest.mark.slow
 async def test_a_candidate_that_a_users_metric_finds_worse_is_rolled_back(platform: Up, shop: Shop):
     call = partial(asyncio.to_thread, platform.call)
     deployed, new = await begin(call, 60)

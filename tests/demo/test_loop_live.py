@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from argosy.demo.needs import PACKAGES
-from tests.demo.test_stage import gone, start
+from tests.demo.test_stage import gone, start  # noqa: F401
 
 pytestmark = [
     pytest.mark.skipif(

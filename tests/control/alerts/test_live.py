@@ -123,6 +123,7 @@ def test_a_page_comes_and_is_resolved_and_a_mute_holds(ops, site):
     assert (site.bodies[2]["incident"], site.bodies[2]["status"]) == (muted[0]["id"], "firing")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_controller_that_is_killed_loses_no_notice_and_tells_none_twice(ops, site, start):
     site.statuses = [503] * 1000

@@ -95,6 +95,7 @@ def prometheus(exported: Path) -> Iterator[Prometheus]:
     made.stop()
 
 
+@pytest.mark.slow
 def test_every_query_and_rule_answers_and_the_main_ones_have_data(
     platform: Up, exported: Path, prometheus: Prometheus
 ) -> None:

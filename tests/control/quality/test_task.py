@@ -103,6 +103,7 @@ async def test_what_is_found_is_written_reported_and_done_once(store, state, rep
     assert {each.kind for each in reports.found["shop"]} == {"estimate", "realised", "reconcile"}
 
 
+@pytest.mark.slow
 async def test_a_child_that_is_killed_is_followed_by_one_that_comes_to_the_same_end(
     store, state, reports, package, monkeypatch
 ):
