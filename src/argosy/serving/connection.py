@@ -238,7 +238,7 @@ class Connection(asyncio.Protocol):
             return
         self._current = None
         more = self._waiting or self._rest
-        keep = exchange.keep_alive and not self._closing and (not self._ended or bool(more))
+        keep = exchange.keep_alive and not self._closing and not (self._ended and not more)
         if len(body) <= SLICE:
             self._transport.write(reply(status, body, headers, keep, exchange.method == "HEAD"))
         else:

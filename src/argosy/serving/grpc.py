@@ -182,9 +182,8 @@ async def _infer(
         response = await plane.infer(name, version, request, timeout)
     else:
         response = await inside.infer(plane, plane.answers, name, version, request, timeout, context)
-    size = 0
-    for tensor in response.tensors:
-        size += tensor.array.size
+    tensors = response.tensors
+    size = tensors[0].array.size if len(tensors) == 1 else sum(tensor.array.size for tensor in tensors)
     if size > jsondata.WINDOW:
         return await plane.beside.run(partial(write, response, use_raw))
     return write(response, use_raw)
@@ -193,7 +192,10 @@ async def _infer(
 def _read(data: bytes) -> Read:
     """Name and version of the model asked for, and the request, or why it is none. Raises InvalidArgument where even
     these cannot be read."""
-    message = wire.parse(wire.InferRequest, data)
+    try:
+        message = wire.InferRequest.FromString(data)
+    except Exception:
+        message = wire.parse(wire.InferRequest, data)  # which says what is wrong
     try:
         request, use_raw = wire.decode_request(message)
     except ArgosyError as error:

@@ -103,7 +103,10 @@ class HttpApp:
         except Exception as error:
             model.refused(request_id(headers), error, headers)
             raise
-        self._start(model, exchange, request, timeout)
+        done = partial(self._answer, exchange, request)  # as `_start` does, which would cost a call
+        if self._plane.answers is not None and inside.RECORD in headers:
+            done = self._plane.answers.keeping(request_id(headers), done)
+        exchange.cancelled = model.start(request, timeout, done, headers=headers).cancel
 
     def _infer_large(self, model: ServedModel, exchange: Exchange) -> None:
         """Decode beside the loop, then go on as ever."""
@@ -154,9 +157,8 @@ class HttpApp:
         if isinstance(result, Exception):
             _refuse(exchange, result)
             return
-        size = 0
-        for tensor in result.tensors:
-            size += tensor.array.size
+        tensors = result.tensors
+        size = tensors[0].array.size if len(tensors) == 1 else sum(tensor.array.size for tensor in tensors)
         try:
             if size > jsondata.WINDOW:
                 self._answer_beside(exchange, partial(_encoded, exchange, request, result))
