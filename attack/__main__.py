@@ -1,7 +1,7 @@
 """`python -m attack --seconds 600`: the attacks of the tests, then fuzzing, for about as long as told.
 
-The tests that carry the mark `attack` run first, hostile bytes among them for a tenth of the time; then each target of
-`attack.targets` is fuzzed for an equal share of what is left. What is found is named at the end, and lies in
+The tests that attack run first, hostile bytes among them for a tenth of the time; then each target of `attack.targets`
+is fuzzed for an equal share of what is left. What is found is named at the end, and lies in
 build/attack.
 """
 
@@ -14,16 +14,29 @@ from importlib.util import find_spec
 
 from attack.targets import TARGETS
 
+TESTS = (
+    *(
+        "tests/attack",
+        "tests/client/test_trust.py",
+        "tests/control/test_attack.py",
+        "tests/control/test_token_holder.py",
+    ),
+    *("tests/control/test_fuzz.py", "tests/engines/test_mlflow_untrusted.py", "tests/engines/test_skops_file.py"),
+    *("tests/engines/test_unpickle.py", "tests/gateway/test_attack.py", "tests/gateway/test_first_message.py"),
+    *("tests/gateway/test_secrecy.py", "tests/process/test_hostile.py", "tests/serving/test_costs.py"),
+    *("tests/serving/test_hostile_http.py", "tests/serving/test_schemathesis.py", "tests/packaging/test_checkout.py"),
+)
+"""Tests that attack as outsiders do, the slow ones of them, too."""
 LEAST = 5
 """Seconds for one target."""
 
 
 def tests(seconds: float) -> str:
     """Run the attacks that are tests; what is wrong, empty where nothing is."""
-    print(f"== the tests marked attack, hostile bytes for {seconds:.0f} s each", flush=True)
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "attack", "-p", "no:cacheprovider"]
+    print(f"== tests, hostile bytes for {seconds:.0f} s each", flush=True)
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "not torch", "-n", "2", "--dist", "loadgroup", *TESTS]
     done = subprocess.run(command, env={**os.environ, "ATTACK_SECONDS": str(seconds)}, check=False)
-    return f"tests marked attack: pytest ended with status {done.returncode}" if done.returncode else ""
+    return f"tests that attack: pytest ended with status {done.returncode}" if done.returncode else ""
 
 
 def fuzz(target: str, seconds: int) -> str:

@@ -22,7 +22,6 @@ from argosy.gateway.model import EndpointRoute, GatewayConfig, Upstream
 from attack import wire
 from tests.gateway.kit import KEY, api_key, http, revision
 
-pytestmark = pytest.mark.attack
 SECONDS = float(os.environ.get("ATTACK_SECONDS", "2"))
 MIB = 1024 * 1024
 GROWTH = 64 * MIB
