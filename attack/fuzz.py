@@ -27,6 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("target")
     parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--runs", type=int, default=0, help="so many inputs, the same each time, and no time limit")
     options = parser.parse_args()
     try:
         import atheris
@@ -41,7 +42,7 @@ def main() -> None:
         for number, data in enumerate([*target.seeds(), *kept(options.target)]):
             (Path(folder) / f"seed-{number}").write_bytes(data)
         told = {
-            "max_total_time": options.seconds,
+            **({"runs": options.runs, "seed": 1} if options.runs else {"max_total_time": options.seconds}),
             "max_len": INPUT_BYTES,
             "rss_limit_mb": MEMORY_MB,
             "timeout": HANG_SECONDS,

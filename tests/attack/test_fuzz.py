@@ -1,0 +1,28 @@
+"""A short run of the fuzzer over every reader of foreign bytes, the same inputs each time."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+
+from attack.targets import TARGETS
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("atheris") is None,
+        reason="atheris is not installed: it has wheels for Linux on x86-64",
+    ),
+]
+
+
+@pytest.mark.parametrize("name", sorted(TARGETS))
+def test_nothing_is_found(name: str):
+    command = [sys.executable, "-m", "attack.fuzz", name, "--runs", "2000"]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "seed corpus" in done.stderr, done.stderr[-2000:]
