@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 from argosy.batch import printed
 from argosy.batch.wire import STACKS, Channel, Message, Stop
 from argosy.process.launch import Child
@@ -19,7 +21,7 @@ from argosy.spec.errors import Unavailable
 
 TAIL = 64 * 1024
 WRITING = 0.2
-"""Seconds that a worker which hangs has for its stacks."""
+"""Seconds that a process which hangs has for its stacks."""
 DYING = 2.0
 """Seconds from the last word of a process to its end."""
 LOOKED = 0.2
@@ -132,9 +134,12 @@ class Crew:
         return member
 
     def kill(self, worker: int) -> Member:
-        """The same for one that hangs; where it did, and where its model did, is left in its log."""
-        os.killpg(worker, STACKS)
-        time.sleep(WRITING)
+        """The same for one that hangs; where its model did, and then where it did, is left in the log they share."""
+        with suppress(psutil.Error):
+            leader = psutil.Process(worker)
+            for process in (*leader.children(), leader):
+                process.send_signal(STACKS)
+                time.sleep(WRITING)
         return self.bury(worker, patience=0.0)
 
     def stop(self) -> None:
