@@ -66,16 +66,11 @@ def check_inputs(signature: Signature, tensors: list[Tensor]) -> None:
         raise InvalidArgument(f"unknown input '{unknown[0]}'; the model takes {', '.join(sorted(known))}")
     for spec in signature.inputs:
         if (tensor := given.get(spec.name)) is not None:
-            check_tensor(spec, tensor)
+            check_form(spec, tensor.datatype, tensor.shape)
         elif not spec.optional:
             raise InvalidArgument(f"input '{spec.name}' ({spec.datatype} {list(spec.shape)}) is missing")
     if signature.batched and len({tensor.shape[0] for tensor in tensors}) > 1:
         raise InvalidArgument("the inputs differ in their number of rows (axis 0)")
-
-
-def check_tensor(spec: TensorSpec, tensor: Tensor) -> None:
-    """Raise InvalidArgument unless this tensor has the datatype and shape that the signature declares."""
-    check_form(spec, tensor.datatype, tensor.shape)
 
 
 def check_form(spec: TensorSpec, datatype: str, shape: tuple[int, ...]) -> None:
