@@ -1,11 +1,12 @@
 """Who may stay: whatever comes, newcomers are let in, and nobody at work goes for them."""
 
 from collections import Counter
+from typing import NamedTuple
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.serving.crowd import Limits, Phase, Standing, admit, overdue, party, shared
+from argosy.serving.crowd import Limits, Phase, Standing, admit, gives_way, overdue, party, shared
 
 LIMITS = Limits(total=8, each=4)
 crowds = st.lists(
@@ -87,3 +88,38 @@ def test_files_are_left_for_the_work_of_the_process(files: int):
     found = shared(Limits(), files)
     assert 1 <= found.each <= found.total <= 128
     assert found.total == 8 or found.total <= (files - 128) / 2
+
+
+class Seat(NamedTuple):
+    phase: Phase
+    since: float
+
+
+SEATS = st.lists(st.builds(Seat, st.sampled_from(Phase), st.floats(0, 1e6)), max_size=50)
+
+
+@given(SEATS)
+def test_a_request_under_way_is_never_ended(seats: list[Seat]):
+    found = gives_way(seats)
+    if found is None:
+        assert all(seat.phase is Phase.BUSY for seat in seats)
+        return
+    assert found.phase is not Phase.BUSY
+    assert found.phase == min(seat.phase for seat in seats)
+    assert found.since == min(seat.since for seat in seats if seat.phase == found.phase)
+
+
+@given(st.integers(1, 200), st.integers(2, 20))
+def test_whoever_came_last_is_not_ended_before_all_who_hold_a_seat_with_nothing(rounds: int, most: int):
+    """Half-open connections come again and again: a caller's own has as many rounds to send its head as there are
+    seats."""
+    seats = [Seat(Phase.HEAD, float(n)) for n in range(most)]
+    caller = Seat(Phase.HEAD, float(most))
+    for number in range(min(rounds, most - 1)):
+        if len(seats) >= most:
+            leaving = gives_way(seats)
+            assert leaving is not None
+            assert leaving is not caller
+            seats.remove(leaving)
+        seats.append(caller if number == 0 else Seat(Phase.HEAD, float(most + number)))
+    assert caller in seats or most == 1

@@ -11,9 +11,9 @@ from typing import Any, Protocol, cast
 
 import httptools
 
+from argosy.serving.crowd import Phase
 from argosy.serving.exchange import Exchange
 from argosy.serving.replies import CONTINUE, Headers, error_reply, reply
-from argosy.serving.seats import Standing
 from argosy.spec.errors import (
     ArgosyError,
     InvalidArgument,
@@ -101,15 +101,15 @@ class Connection(asyncio.Protocol):
         return self._transport.get_write_buffer_size() if self._blocked else 0
 
     @property
-    def standing(self) -> Standing:
-        """What it is doing, for whoever must choose one to end."""
+    def phase(self) -> Phase:
+        """What it is at, for whoever must choose one to end; an answer that waits to be read counts as a body."""
         if self._blocked:
-            return Standing.MOVING
+            return Phase.BODY
         if self._current is not None:
-            return Standing.BUSY
+            return Phase.BUSY
         if self._receiving:
-            return Standing.UNNAMED if self._head >= 0 else Standing.MOVING
-        return Standing.IDLE if self._head_of else Standing.UNNAMED
+            return Phase.HEAD if self._head >= 0 else Phase.BODY
+        return Phase.IDLE if self._head_of else Phase.HEAD
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, where there is room."""

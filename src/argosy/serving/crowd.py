@@ -8,6 +8,7 @@ import ipaddress
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -25,6 +26,24 @@ class Phase(IntEnum):
     """It takes no more of its answer."""
     BUSY = 4
     """A whole request is at work: it is ended for nobody."""
+
+
+class Connected(Protocol):
+    """A connection: what it is at, and since when by a clock that all share."""
+
+    @property
+    def phase(self) -> Phase: ...
+    @property
+    def since(self) -> float: ...
+
+
+C = TypeVar("C", bound=Connected)
+
+
+def gives_way(crowd: Iterable[C]) -> C | None:
+    """The connection to end for a new one: which has asked for the least, then the oldest. None: all are busy."""
+    found = min(crowd, key=lambda each: (each.phase, each.since), default=None)
+    return None if found is None or found.phase is Phase.BUSY else found
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -71,12 +90,8 @@ def admit(crowd: Sequence[Standing], party: str, limits: Limits) -> Verdict:
         giving = {each for each in may_go if held[each] == most}
     else:
         return Verdict(True)
-    candidates = [
-        (each.phase, each.since, index)
-        for index, each in enumerate(crowd)
-        if each.party in giving and each.phase < Phase.BUSY
-    ]
-    return Verdict(True, min(candidates)[2]) if candidates else Verdict(False)
+    leaving = gives_way(each for each in crowd if each.party in giving)
+    return Verdict(False) if leaving is None else Verdict(True, crowd.index(leaving))
 
 
 def overdue(crowd: Iterable[Standing], now: float, limits: Limits) -> list[int]:

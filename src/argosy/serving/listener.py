@@ -10,10 +10,10 @@ from pathlib import Path
 
 from argosy.serving.config import Address
 from argosy.serving.connection import Connection, Limits
+from argosy.serving.crowd import gives_way
 from argosy.serving.exchange import Exchange
 from argosy.serving.port import take
 from argosy.serving.replies import renew_date
-from argosy.serving.seats import gives_way
 from argosy.spec.errors import Conflict, InvalidArgument
 
 SOCKET_PATH_LIMIT = 107
