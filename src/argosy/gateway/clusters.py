@@ -49,8 +49,12 @@ def room(endpoint: EndpointRoute, protocol: str) -> Resource:
 
 def name(endpoint: str, revision: str, protocol: str, resource: Resource) -> str:
     """`endpoint/revision/protocol/hash`, the hash being of everything else in the cluster."""
-    digest = hashlib.sha256(msgspec.json.encode(resource, order="sorted")).hexdigest()[:10]
-    return f"{endpoint}/{revision}/{protocol}/{digest}"
+    return f"{endpoint}/{revision}/{protocol}/{digest(resource)}"
+
+
+def digest(resource: Resource) -> str:
+    """What a cluster's name carries of the rest of it, so that one in use is never changed."""
+    return hashlib.sha256(msgspec.json.encode(resource, order="sorted")).hexdigest()[:10]
 
 
 def eds_file(cluster_name: str) -> str:

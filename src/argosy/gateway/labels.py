@@ -1,9 +1,5 @@
 """Labels of predictions: from callers whose key covers the endpoint to the controller, over a socket of its own."""
 
-import hashlib
-
-import msgspec
-
 from argosy.gateway import clusters
 from argosy.gateway.access_log import LUA
 from argosy.gateway.clusters import HTTP
@@ -22,8 +18,7 @@ LIMITS = Limits(connections=8, pending=32, requests=32)
 def cluster() -> tuple[str, Resource]:
     """The controller's socket as a cluster: its name, and what `clusters.named` makes complete."""
     resource = clusters.pool(HTTP, {**clusters.sizes(LIMITS), "max_retries": LIMITS.requests}, {})
-    digest = hashlib.sha256(msgspec.json.encode(resource, order="sorted")).hexdigest()[:10]
-    return f"@labels/{digest}", resource
+    return f"@labels/{clusters.digest(resource)}", resource
 
 
 def host(config: GatewayConfig) -> tuple[Upstream, ...]:

@@ -4,10 +4,7 @@ Probes need no key, are read whole before a replica hears of them, and are answe
 reflection are streams that stay, so they need a key wherever an endpoint does.
 """
 
-import hashlib
 from collections.abc import Iterator
-
-import msgspec
 
 from argosy.gateway import clusters
 from argosy.gateway.access_log import LUA
@@ -46,8 +43,7 @@ def pools(endpoints: tuple[EndpointRoute, ...]) -> Iterator[tuple[str, Resource,
     if answering := _answering(endpoints):
         for budget, limits in BUDGETS.items():
             resource = clusters.pool(GRPC, {**clusters.sizes(limits), "max_retries": limits.requests}, {})
-            digest = hashlib.sha256(msgspec.json.encode(resource, order="sorted")).hexdigest()[:10]
-            yield f"@{budget}/{digest}", resource, answering
+            yield f"@{budget}/{clusters.digest(resource)}", resource, answering
 
 
 def routes(endpoints: tuple[EndpointRoute, ...]) -> list[Resource]:
