@@ -3,16 +3,15 @@
 import asyncio
 import contextlib
 import os
-import resource
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
 from argosy.serving.config import Address
 from argosy.serving.connection import Connection, Limits
-from argosy.serving.crowd import gives_way
+from argosy.serving.crowd import RESERVE, gives_way
 from argosy.serving.exchange import Exchange
-from argosy.serving.port import take
+from argosy.serving.port import open_files, take
 from argosy.serving.replies import renew_date
 from argosy.spec.errors import Conflict, InvalidArgument
 
@@ -23,8 +22,6 @@ MOST, MOST_OF_GATEWAY = 512, 8192
 """Connections on a TCP port, and on a Unix socket, where the gateway has bounded them before."""
 MOST_UNREAD = 256 * 1024 * 1024
 """Bytes of answers that their clients do not read, of all connections together."""
-OTHER_FILES = 128
-"""Open files that are left to the rest of the process."""
 
 
 class Listener:
@@ -37,8 +34,7 @@ class Listener:
         self._emptied = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
-        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        self._most = max(16, min(MOST_OF_GATEWAY if address.path else MOST, files - OTHER_FILES))
+        self._most = max(16, min(MOST_OF_GATEWAY if address.path else MOST, open_files() - RESERVE))
         self.address = address
 
     async def start(self) -> Address:
