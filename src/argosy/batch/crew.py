@@ -14,9 +14,9 @@ from typing import IO
 import psutil
 
 from argosy.batch import printed
-from argosy.batch.wire import STACKS, Channel, Message, Stop
+from argosy.batch.wire import Channel, Message, Stop
 from argosy.process.launch import Child
-from argosy.spec.crash import last_words
+from argosy.spec.crash import STACKS, last_words
 from argosy.spec.errors import Unavailable
 
 TAIL = 64 * 1024

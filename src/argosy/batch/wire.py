@@ -1,6 +1,5 @@
 """What a driver and its workers tell each other: one JSON message a line, over a pair of sockets."""
 
-import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,8 +9,6 @@ import msgspec
 from argosy.batch.ledger import Entry
 from argosy.batch.spool import Tally
 
-STACKS = signal.SIGUSR1
-"""Sent to a worker, it has the stacks of its threads written to its log, whatever it is at."""
 GRACE = 30.0
 """Seconds that workers have for the rows at hand once the job is stopped, or once its driver is gone."""
 

@@ -5,7 +5,6 @@ after the rows that its engine has; one that hangs there, after a grace.
 """
 
 import argparse
-import faulthandler
 import gc
 import os
 import queue
@@ -26,7 +25,7 @@ from argosy.batch.ledger import Entry, Ledger
 from argosy.batch.place import place
 from argosy.batch.sample import reference
 from argosy.batch.spool import Tally
-from argosy.batch.wire import GRACE, STACKS, Answered, Channel, Do, Done, Failed, Reached, Ready
+from argosy.batch.wire import GRACE, Answered, Channel, Do, Done, Failed, Reached, Ready
 from argosy.batch.work import Bench
 from argosy.packaging.apart import load_apart
 from argosy.packaging.package import Package, open_package
@@ -108,7 +107,7 @@ def main() -> int:
     parser.add_argument("--trusted", action="store_true")
     options = parser.parse_args()
     crash.tell()
-    faulthandler.register(STACKS, crash.STDERR)
+    crash.tell_where()
     follow()
     os.set_inheritable(options.channel, False)
     worker = Worker(Channel(socket.socket(fileno=options.channel), worker=True))

@@ -33,8 +33,6 @@ from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, table
 from argosy.spec.tensor import Array, Tensor
 
 MODULE = "argosy.packaging.apart"
-STACKS = signal.SIGUSR1
-"""Whoever gets it says where it is, as batch's workers do."""
 _SIZES = struct.Struct("<QQ")
 _MAX_HEAD = 4 * 1024 * 1024
 _MAX_BODY = 8 * 1024**3
@@ -237,7 +235,7 @@ def load_apart(
 def main(channel: int, threads: int, trusted: bool, folder: Path) -> int:
     """The process of a model."""
     crash.tell()
-    faulthandler.register(STACKS, crash.STDERR)
+    crash.tell_where()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.set_inheritable(channel, False)

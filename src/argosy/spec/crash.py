@@ -1,8 +1,12 @@
 """What a process leaves in its log when a signal such as SIGSEGV ends it: Python's traceback of every thread."""
 
 import faulthandler
+import signal
 
 STDERR = 2
+STACKS = signal.SIGUSR1
+"""Sent to a process that has called `tell_where`, it has the stacks of its threads written to its log, whatever it is
+at."""
 _DUMP = ("Extension modules: ", 'File "', 'Binary file "', "...")
 """How the last lines of a traceback begin that a signal has left."""
 
@@ -10,6 +14,11 @@ _DUMP = ("Extension modules: ", 'File "', 'Binary file "', "...")
 def tell() -> None:
     """From now on, whatever crashes this process leaves a traceback on standard error."""
     faulthandler.enable(STDERR)
+
+
+def tell_where() -> None:
+    """From now on, `STACKS` has this process write where it is to standard error."""
+    faulthandler.register(STACKS, STDERR)
 
 
 def end_after(seconds: float) -> None:
