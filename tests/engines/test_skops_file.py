@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from argosy.engines import load, skops_file
+from argosy.engines import compressed, load, skops_file
 from argosy.spec.errors import BadPackage, Untrusted
 from tests.engines.honest import TEXTS, numbers
 
@@ -177,7 +177,7 @@ def test_boosters_are_read_by_our_walkers_first(tmp_path: Path) -> None:
 
 
 def test_archives_that_unpack_to_more_than_they_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(skops_file, "_FLOOR", 1 << 20)
+    monkeypatch.setattr(compressed, "_FLOOR", 1 << 20)
     skops.io.dump(StandardScaler().fit(X), tmp_path / "m", compression=zipfile.ZIP_DEFLATED)
     archive = zipfile.ZipFile(tmp_path / "m", "a", zipfile.ZIP_DEFLATED)
     with archive, archive.open("more.npy", "w", force_zip64=True) as file:

@@ -106,7 +106,8 @@ def plain_dtype(value: Any) -> "np.dtype[Any]":
     raise Refused("an array of objects made from bytes")
 
 
-def _need(condition: object, what: str) -> None:
+def need(condition: object, what: str) -> None:
+    """Raise Refused, naming `what`, unless the condition holds."""
     if not condition:
         raise Refused(what)
 
@@ -119,7 +120,7 @@ def _typed(*kinds: type | tuple[type, ...]) -> Call:
             type(value) in (kind if isinstance(kind, tuple) else (kind,))
             for value, kind in zip(arguments, kinds, strict=True)
         )
-        _need(fitting, f"a call of {target.__module__}.{target.__name__} with other arguments than its own")
+        need(fitting, f"a call of {target.__module__}.{target.__name__} with other arguments than its own")
         return target(*arguments)
 
     return check
@@ -127,80 +128,80 @@ def _typed(*kinds: type | tuple[type, ...]) -> Call:
 
 def _numbers(target: Any, arguments: tuple[Any, ...]) -> Any:
     """Loss functions take their parameters."""
-    _need(len(arguments) <= 4 and all(type(value) in (int, float) for value in arguments), f"a call of {target}")
+    need(len(arguments) <= 4 and all(type(value) in (int, float) for value in arguments), f"a call of {target}")
     return target(*arguments)
 
 
 def _encode(target: Any, arguments: tuple[Any, ...]) -> Any:
     text, encoding = arguments
-    _need(exact(text, str) and encoding == "latin1", "_codecs.encode with another encoding than latin1")
+    need(exact(text, str) and encoding == "latin1", "_codecs.encode with another encoding than latin1")
     return target(text, "latin1")
 
 
 def _reconstructor(_: Any, arguments: tuple[Any, ...]) -> Any:
     part, base, state = arguments
-    _need(base is object and state is None, "copyreg._reconstructor with another base than object")
+    need(base is object and state is None, "copyreg._reconstructor with another base than object")
     return new(part, ())
 
 
 def _dtype(_: Any, arguments: tuple[Any, ...]) -> Any:
     text = arguments[0]
-    _need(exact(text, str) and _DTYPE.fullmatch(text), "numpy.dtype of something else than a type of numbers or text")
-    _need(len(arguments) == 3 and arguments[1:] == (False, True), "numpy.dtype with other arguments than its own")
+    need(exact(text, str) and _DTYPE.fullmatch(text), "numpy.dtype of something else than a type of numbers or text")
+    need(len(arguments) == 3 and arguments[1:] == (False, True), "numpy.dtype with other arguments than its own")
     return np.dtype(text, False, True)
 
 
 def _empty_array(target: Any, arguments: tuple[Any, ...]) -> Any:
     part, shape, kind = arguments
-    _need(exact(part, Part) and part.target is np.ndarray, "an array of another class than numpy.ndarray")
-    _need(shape == (0,) and kind in (b"b", "b"), "numpy's _reconstruct with other arguments than its own")
+    need(exact(part, Part) and part.target is np.ndarray, "an array of another class than numpy.ndarray")
+    need(shape == (0,) and kind in (b"b", "b"), "numpy's _reconstruct with other arguments than its own")
     return target(np.ndarray, (0,), b"b")
 
 
 def _masked(target: Any, arguments: tuple[Any, ...]) -> Any:
     part, base, shape, kind = arguments
-    _need(exact(part, Part) and part.target is np.ma.MaskedArray, "a masked array of another class than numpy's")
-    _need(exact(base, Part) and base.target is np.ndarray, "a masked array over another class than numpy.ndarray")
-    _need(shape == (0,) and kind in (b"b", "b"), "numpy's _mareconstruct with other arguments than its own")
+    need(exact(part, Part) and part.target is np.ma.MaskedArray, "a masked array of another class than numpy's")
+    need(exact(base, Part) and base.target is np.ndarray, "a masked array over another class than numpy.ndarray")
+    need(shape == (0,) and kind in (b"b", "b"), "numpy's _mareconstruct with other arguments than its own")
     return target(np.ma.MaskedArray, np.ndarray, (0,), "b")
 
 
 def _scalar(target: Any, arguments: tuple[Any, ...]) -> Any:
     kind, data = arguments
-    _need(exact(data, bytes) and len(data) == plain_dtype(kind).itemsize, "a numpy scalar of another length")
+    need(exact(data, bytes) and len(data) == plain_dtype(kind).itemsize, "a numpy scalar of another length")
     return target(kind, data)
 
 
 def _frombuffer(target: Any, arguments: tuple[Any, ...]) -> Any:
     buffer, kind, shape, order = arguments
-    _need(type(buffer) in (bytes, bytearray), "an array over something else than bytes")
-    _need(order in ("C", "F"), "an array of unknown order")
+    need(type(buffer) in (bytes, bytearray), "an array over something else than bytes")
+    need(order in ("C", "F"), "an array of unknown order")
     wanted = math.prod(shape_of(shape)) * plain_dtype(kind).itemsize
-    _need(wanted == len(buffer), "an array of another length than its bytes")
+    need(wanted == len(buffer), "an array of another length than its bytes")
     return target(buffer, kind, shape, order)
 
 
 def _bit_generator(target: Any, arguments: tuple[Any, ...]) -> Any:
     (which,) = arguments
     name = which.name[1] if exact(which, Part) else which
-    _need(exact(name, str) and name in _GENERATORS, "an unknown bit generator")
+    need(exact(name, str) and name in _GENERATORS, "an unknown bit generator")
     return target(name)
 
 
 def _of_bit_generator(target: Any, arguments: tuple[Any, ...]) -> Any:
     (which,) = arguments
     if exact(which, str):
-        _need(which in _GENERATORS, "an unknown bit generator")
+        need(which in _GENERATORS, "an unknown bit generator")
     else:
         own = type(which).__module__.startswith("numpy.random.") and type(which).__name__ in _GENERATORS
-        _need(own, "an unknown bit generator")
+        need(own, "an unknown bit generator")
     return target(which)
 
 
 def _seed(target: Any, arguments: tuple[Any, ...]) -> Any:
     part, checksum, state = arguments
-    _need(exact(part, Part) and part.name[1] == "SeedSequence", "a seed sequence of another class")
-    _need(exact(checksum, int) and state is None, "a seed sequence with a state in its call")
+    need(exact(part, Part) and part.name[1] == "SeedSequence", "a seed sequence of another class")
+    need(exact(checksum, int) and state is None, "a seed sequence with a state in its call")
     return target(part.target, checksum, None)
 
 
@@ -210,7 +211,7 @@ def _own(*names: str) -> Call:
     def check(target: Any, arguments: tuple[Any, ...]) -> Any:
         (part,) = arguments
         own = exact(part, Part) and part.name[0] == target.__module__
-        _need(own and any(part.name[1].startswith(name) or name == "*" for name in names), "newObj of another class")
+        need(own and any(part.name[1].startswith(name) or name == "*" for name in names), "newObj of another class")
         return target(part.target)
 
     return check
@@ -218,9 +219,9 @@ def _own(*names: str) -> Call:
 
 def _tree(target: Any, arguments: tuple[Any, ...]) -> Any:
     features, classes, outputs = arguments
-    _need(exact(features, int) and features >= 0 and exact(outputs, int) and 0 < outputs < 1 << 20, "an odd tree")
+    need(exact(features, int) and features >= 0 and exact(outputs, int) and 0 < outputs < 1 << 20, "an odd tree")
     fitting = is_array_of(classes, "i") and classes.shape == (outputs,) and classes.min() > 0
-    _need(fitting and classes.max() < 1 << 24, "a tree with other classes than outputs")
+    need(fitting and classes.max() < 1 << 24, "a tree with other classes than outputs")
     return Held(target(features, np.ascontiguousarray(classes, dtype=np.intp), outputs))
 
 
@@ -228,13 +229,13 @@ def _factory(_: Any, arguments: tuple[Any, ...]) -> Any:
     (made,) = arguments
     made = made.target if exact(made, Part) else made
     known = any(made is one for one in (None, int, float, str, list, dict, set, OrderedDict))
-    _need(known, "a defaultdict of another factory")
+    need(known, "a defaultdict of another factory")
     return cast("Any", defaultdict)(made)
 
 
 def _set(target: Any, arguments: tuple[Any, ...]) -> Any:
     """set and frozenset of a list, or of nothing."""
-    _need(len(arguments) <= 1 and all(exact(items, list) for items in arguments), f"a {target.__name__} of no list")
+    need(len(arguments) <= 1 and all(exact(items, list) for items in arguments), f"a {target.__name__} of no list")
     return target(hashable(item) for items in arguments for item in items)
 
 

@@ -20,6 +20,11 @@ _BZ2 = (b"BZh",)
 MAGIC = (*_ZLIB, *_LZMA, *_BZ2)
 
 
+def most_inside(size: int) -> int:
+    """Bytes that may come out of a compressed file or archive of this size."""
+    return _FLOOR + _RATIO * size
+
+
 class Plain:
     """A file being read: what is inside, for the methods that unpicklers use. No read makes more than is there.
 
@@ -129,7 +134,7 @@ def open_plain(path: Path) -> Plain:
     if not head.startswith(MAGIC):
         return Plain(raw, size, path.name)
     unpacked: Any = io.BufferedReader(_Unpacked(raw, head), _CHUNK)
-    return Plain(unpacked, _FLOOR + _RATIO * size, path.name, packed=True)
+    return Plain(unpacked, most_inside(size), path.name, packed=True)
 
 
 def start(path: Path, head: bytes, count: int) -> bytes:

@@ -15,11 +15,9 @@ import numpy as np
 from argosy.engines import calls, states
 from argosy.engines.allow import Name, Part, Refused, exact, resolve
 from argosy.engines.base import check_file, require, short
-from argosy.engines.unpickle import Contents, untrusted
+from argosy.engines.compressed import most_inside
+from argosy.engines.unpickle import Contents, broken, untrusted
 from argosy.spec.errors import ArgosyError, BadPackage
-
-_FLOOR, _RATIO = 512 << 20, 200
-"""Bytes that may be in any archive, and besides for each byte of the file."""
 
 _FIXED: dict[str, tuple[Name, ...]] = {
     "DictNode": (("builtins", "dict"), ("collections", "OrderedDict"), ("sklearn.utils._bunch", "Bunch")),
@@ -59,9 +57,7 @@ def load(path: Path, *, trusted: bool = False) -> Any:
     except Refused as refused:
         raise untrusted(path, refused) from None
     except BadPackage as error:
-        raise BadPackage(
-            f"{path.name}: {error.message}" if error.message.startswith("it ") else error.message
-        ) from None
+        raise broken(path, error) from None
     except ArgosyError:
         raise
     except Exception as error:
@@ -95,15 +91,16 @@ def contents(path: Path) -> Contents:
 
 
 def _check_size(path: Path) -> None:
+    most = most_inside(path.stat().st_size)
     with zipfile.ZipFile(path) as archive:
         inside = sum(entry.file_size for entry in archive.infolist())
-        if inside > _FLOOR + _RATIO * path.stat().st_size:
+        if inside > most:
             raise BadPackage(f"{path.name} unpacks to {inside} bytes")
         for entry in archive.infolist():
             if entry.filename.endswith(".npz"):
                 with archive.open(entry) as file, zipfile.ZipFile(cast("Any", file)) as nested:
                     inside += sum(part.file_size for part in nested.infolist())
-        if inside > _FLOOR + _RATIO * path.stat().st_size:
+        if inside > most:
             raise BadPackage(f"{path.name} unpacks to {inside} bytes")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from argosy.engines import lightgbm_file, xgboost_file
 from argosy.engines.allow import Name, Part, Refused, exact
-from argosy.engines.calls import Held, is_array_of, plain_dtype, said, shape_of
+from argosy.engines.calls import Held, is_array_of, need, plain_dtype, said, shape_of
 from argosy.engines.indices import AFTERWARDS, binary_tree, tree
 from argosy.spec.errors import BadPackage
 
@@ -38,25 +38,20 @@ def finish(target: Any, *, made: bool = True) -> None:
             rule(target)
 
 
-def _need(condition: object, what: str) -> None:
-    if not condition:
-        raise Refused(what)
-
-
 def _attributes(target: Any, state: Any, _: Collection[int]) -> dict[str, Any]:
     """Attributes by name. None takes the place of a method, and none names a file that is read or a cache."""
     bases: tuple[type, ...] = type(target).__mro__
     kind = f"{bases[0].__module__}.{bases[0].__qualname__}"
-    _need(exact(state, dict), f"a state of {kind} that is no dict")
+    need(exact(state, dict), f"a state of {kind} that is no dict")
     attributes = cast("dict[Any, Any]", state)
     if exact(attributes.get("tree_"), Held) and any(base.__qualname__ == "BaseDecisionTree" for base in bases):
         held = attributes["tree_"]
         held.claimed = True
         attributes = {**attributes, "tree_": held.tree}
     for key, value in attributes.items():
-        _need(not exact(value, Part) and not exact(value, Held), f"{said(value)} as an attribute")
-        _need(exact(key, str) and not (key.startswith("__") and key.endswith("__")), f"{kind}.{str(key)[:80]}")
-        _need(not _is_method(bases, key), f"something else in the place of the method {kind}.{key}")
+        need(not exact(value, Part) and not exact(value, Held), f"{said(value)} as an attribute")
+        need(exact(key, str) and not (key.startswith("__") and key.endswith("__")), f"{kind}.{str(key)[:80]}")
+        need(not _is_method(bases, key), f"something else in the place of the method {kind}.{key}")
     if attributes.get("memory") is not None:
         raise Refused(f"{kind}(memory=…), a folder of cached pickles")
     given = attributes.get("input", "content")
@@ -76,9 +71,9 @@ def _is_method(bases: tuple[type, ...], key: str) -> bool:
 
 def _dtype(target: Any, state: Any, _: Collection[int]) -> Any:
     """The state must be the one numpy itself gives to the dtype it describes."""
-    _need(exact(state, tuple) and len(state) in (8, 9), "a dtype of odd state")
+    need(exact(state, tuple) and len(state) in (8, 9), "a dtype of odd state")
     _version, order, sub, names, fields, itemsize, _alignment, _flags = state[:8]
-    _need(order in ("<", ">", "=", "|"), "a dtype of odd byte order")
+    need(order in ("<", ">", "=", "|"), "a dtype of odd byte order")
     if names is not None:
         wanted = [_structured(names, fields, itemsize, align) for align in (False, True)]
     elif sub is not None:
@@ -87,15 +82,15 @@ def _dtype(target: Any, state: Any, _: Collection[int]) -> Any:
     else:
         wanted = [_ordered(_time(target, state) if target.kind in "mM" else target, order)]
     fitting = [one for one in wanted if _same(cast("Any", one).__reduce__()[2], state)]
-    _need(fitting, "a dtype that contradicts itself")
+    need(fitting, "a dtype that contradicts itself")
     return state
 
 
 def _structured(names: Any, fields: Any, itemsize: Any, align: bool) -> Any:
-    _need(exact(names, tuple) and exact(fields, dict) and set(fields) == set(names), "a dtype of odd fields")
-    _need(exact(itemsize, int) and 0 <= itemsize < 1 << 31, "a dtype of odd size")
+    need(exact(names, tuple) and exact(fields, dict) and set(fields) == set(names), "a dtype of odd fields")
+    need(exact(itemsize, int) and 0 <= itemsize < 1 << 31, "a dtype of odd size")
     about = [fields[name] for name in names]
-    _need(all(exact(one, tuple) and len(one) == 2 for one in about), "a dtype of odd fields")
+    need(all(exact(one, tuple) and len(one) == 2 for one in about), "a dtype of odd fields")
     formats = [plain_dtype(kind) for kind, _ in about]
     described = {"names": list(names), "formats": formats, "offsets": [at for _, at in about], "itemsize": itemsize}
     try:
@@ -107,9 +102,9 @@ def _structured(names: Any, fields: Any, itemsize: Any, align: bool) -> Any:
 
 
 def _time(target: Any, state: Any) -> Any:
-    _need(len(state) == 9, "a time without unit")
+    need(len(state) == 9, "a time without unit")
     unit, number, denominator, _event = state[8][1]
-    _need(exact(unit, bytes) and unit.isalpha() and exact(number, int) and denominator == 1, "a time of odd unit")
+    need(exact(unit, bytes) and unit.isalpha() and exact(number, int) and denominator == 1, "a time of odd unit")
     return np.dtype(f"{target.kind}8" if unit == b"generic" else f"{target.kind}8[{number}{unit.decode('ascii')}]")
 
 
@@ -123,9 +118,9 @@ def _same(own: tuple[Any, ...], state: tuple[Any, ...]) -> bool:
 
 
 def _array(_: Any, state: Any, __: Collection[int]) -> Any:
-    _need(exact(state, tuple) and len(state) == 5, "an array of odd state")
+    need(exact(state, tuple) and len(state) == 5, "an array of odd state")
     version, shape, kind, fortran, data = state
-    _need(exact(version, int) and type(fortran) in (bool, int), "an array of odd state")
+    need(exact(version, int) and type(fortran) in (bool, int), "an array of odd state")
     _contents(shape, kind, data)
     return state
 
@@ -133,41 +128,41 @@ def _array(_: Any, state: Any, __: Collection[int]) -> Any:
 def _contents(shape: Any, kind: Any, data: Any) -> None:
     count = math.prod(shape_of(shape))
     if isinstance(kind, np.dtype) and kind == np.dtype(object):
-        _need(exact(data, list) and len(data) == count, "an array of objects that are not there")
+        need(exact(data, list) and len(data) == count, "an array of objects that are not there")
     else:
         wanted = count * plain_dtype(kind).itemsize
-        _need(exact(data, bytes) and len(data) == wanted, "an array of another length than its bytes")
+        need(exact(data, bytes) and len(data) == wanted, "an array of another length than its bytes")
 
 
 def _masked(_: Any, state: Any, __: Collection[int]) -> Any:
-    _need(exact(state, tuple) and len(state) == 7, "a masked array of odd state")
+    need(exact(state, tuple) and len(state) == 7, "a masked array of odd state")
     _version, shape, kind, _fortran, data, mask, fill = state
     _contents(shape, kind, data)
-    _need(kind.names is None and kind.subdtype is None, "a masked array of fields")
-    _need(exact(mask, bytes) and len(mask) == math.prod(shape), "a masked array of another length than its mask")
-    _need(fill is None or isinstance(fill, np.generic | np.ndarray | str | bytes | int | float), "an odd fill value")
+    need(kind.names is None and kind.subdtype is None, "a masked array of fields")
+    need(exact(mask, bytes) and len(mask) == math.prod(shape), "a masked array of another length than its mask")
+    need(fill is None or isinstance(fill, np.generic | np.ndarray | str | bytes | int | float), "an odd fill value")
     return state
 
 
 def _seed(_: Any, state: Any, __: Collection[int]) -> Any:
     _entropy, children, pool, size, _key = state
-    _need(exact(children, int) and exact(size, int) and is_array_of(pool, "u"), "a seed sequence of odd state")
-    _need(pool.dtype == np.uint32 and pool.shape == (size,) and size >= 4, "a seed sequence of odd state")
+    need(exact(children, int) and exact(size, int) and is_array_of(pool, "u"), "a seed sequence of odd state")
+    need(pool.dtype == np.uint32 and pool.shape == (size,) and size >= 4, "a seed sequence of odd state")
     return state
 
 
 def _generator(_: Any, state: Any, __: Collection[int]) -> Any:
     """A bit generator (a dict, and a seed sequence beside it), RandomState, Generator: positions within their keys."""
     about = state[0] if exact(state, tuple) and len(state) == 2 else state
-    _need(exact(about, dict) and exact(about.get("state"), dict), "a random generator of odd state")
+    need(exact(about, dict) and exact(about.get("state"), dict), "a random generator of odd state")
     inner = about["state"]
-    _need(about.get("buffer_pos", 0) in range(5), "a random generator of odd position")
+    need(about.get("buffer_pos", 0) in range(5), "a random generator of odd position")
     for name, length, kind in (("key", 624, np.uint32), ("state", 4, np.uint64)):
         array: Any = inner.get(name)
         if hasattr(array, "shape") and about.get("bit_generator") in ("MT19937", "SFC64"):
-            _need(is_array_of(array, "u") and array.shape == (length,) and array.dtype == kind, "an odd random state")
+            need(is_array_of(array, "u") and array.shape == (length,) and array.dtype == kind, "an odd random state")
     if "pos" in inner:
-        _need(exact(inner["pos"], int) and 0 <= inner["pos"] <= 624, "a random generator of odd position")
+        need(exact(inner["pos"], int) and 0 <= inner["pos"] <= 624, "a random generator of odd position")
     return state
 
 
@@ -176,7 +171,7 @@ def _xgboost(target: Any, state: Any, waiting: Collection[int]) -> Any:
     attributes = dict(_attributes(target, state, waiting))
     data = attributes.get("handle")
     if data is not None:
-        _need(exact(data, bytearray), "a booster whose model is no bytearray")
+        need(exact(data, bytearray), "a booster whose model is no bytearray")
         _readable("XGBoost", lambda: xgboost_file.inspect_bytes(bytes(data), "the booster"))
     return attributes
 
@@ -186,9 +181,9 @@ def _lightgbm(target: Any, state: Any, waiting: Collection[int]) -> Any:
     for key in ("_handle", "handle"):
         text = attributes.get(key)
         if text is not None:
-            _need(exact(text, str), "a booster whose model is no text")
+            need(exact(text, str), "a booster whose model is no text")
             _readable("LightGBM", lambda text=text: lightgbm_file.inspect_text(text, "the booster"))
-    _need(not attributes.get("_network") and not attributes.get("network"), "a booster in a network")
+    need(not attributes.get("_network") and not attributes.get("network"), "a booster in a network")
     return attributes
 
 
@@ -221,6 +216,6 @@ _RULES: dict[Name, Check] = {
 
 def _metric(state: Any) -> Any:
     power, vector, matrix = state
-    _need(exact(power, float) and is_array_of(vector, "f") and is_array_of(matrix, "f"), "a distance of odd state")
-    _need(vector.ndim == 1 and matrix.ndim == 2, "a distance of odd state")
+    need(exact(power, float) and is_array_of(vector, "f") and is_array_of(matrix, "f"), "a distance of odd state")
+    need(vector.ndim == 1 and matrix.ndim == 2, "a distance of odd state")
     return state

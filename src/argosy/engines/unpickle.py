@@ -34,6 +34,11 @@ def load(path: Path, *, trusted: bool = False) -> Any:
         raise untrusted(path, refused) from None
 
 
+def broken(path: Path, error: BadPackage) -> BadPackage:
+    """What the user is told of a file that is broken: what is said of "it" is said of the file by its name."""
+    return BadPackage(f"{path.name}: {error.message}" if error.message.startswith("it ") else error.message)
+
+
 def untrusted(path: Path, refused: Refused) -> Untrusted:
     """What the user is told of a file that was refused."""
     return Untrusted(
@@ -69,9 +74,7 @@ def _read(path: Path, names: dict[Name, None], objections: dict[str, None] | Non
         with open_plain(path) as file:
             return Machine(file, path.name, names, objections).whole()
     except BadPackage as error:
-        raise BadPackage(
-            f"{path.name}: {error.message}" if error.message.startswith("it ") else error.message
-        ) from None
+        raise broken(path, error) from None
     except (ArgosyError, Refused):
         raise
     except EOFError:
