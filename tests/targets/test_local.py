@@ -205,3 +205,38 @@ async def test_a_replica_that_never_becomes_ready_is_replaced_and_says_what_it_w
     behave(home, "ok")
     await ready(local, 1)
     await local.stop()
+
+
+async def test_a_retry_looks_at_the_package_only_where_starts_failed(home: Home):
+    looked: list[str] = []
+    trusted = False
+
+    def package(digest: str) -> Path:
+        looked.append(digest)
+        return home.packages / "p"
+
+    local = LocalTarget(home, package, trusted=lambda digest: trusted, command=STAND_IN)
+    await local.adopt()
+    await local.scale(revision(), 1)
+    await ready(local, 1)
+    await local.retry("abc123def0")
+    await local.scale(revision(), 2)
+    await ready(local, 2)
+    assert len(looked) == 1
+    await local.scale(revision(), 0)
+    await until(lambda: _empty(local))
+    behave(home, "refuse")
+    await local.scale(revision(), 1)
+    await until(lambda: _failed(local, "golden example 3"))
+    before, trusted = len(looked), True
+    behave(home, "ok")
+    await local.retry("abc123def0")
+    await ready(local, 1)
+    assert len(looked) == before + 1
+    (told,) = folder(home).glob("*.json")
+    assert msgspec.json.decode(told.read_bytes())["models"][0]["trusted"] is True, "the first start is told of it"
+    await local.stop()
+
+
+async def _empty(local: LocalTarget) -> bool:
+    return not (await local.endpoints("abc123def0")).replicas

@@ -26,7 +26,7 @@ class Group:
         self.settle = SETTLE
         self.package: Path | None = None
         self.trusted = False
-        self._forgiven = False
+        self._stale = False
         self.running: dict[int, Running] = {}
         self._launcher = launcher
         self._state: State = {}
@@ -56,14 +56,15 @@ class Group:
             one.released = one.released or one.place.replica in replicas
 
     def forgive(self) -> None:
-        """Forget backoffs: what waits is started at the next step; and look at the package again."""
-        self._forgiven = True
+        """Forget backoffs: what waits is started at the next step. Where starts have failed, the package and whether it
+        is trusted are looked at first: hashing it takes long, and what runs well needs no look."""
+        self._stale |= any(slot.backoff.failures or slot.backoff.refusals for slot in self._state.values())
         self._state = {n: slot for n, slot in self._state.items() if slot.phase != "idle"}
 
     def unpack(self, package: Callable[[str], Path], trusted: Callable[[str], bool]) -> None:
         """Fetch the package in the background, and whether it is trusted; again after a while if that fails."""
-        if (self.package is None or self._forgiven) and self.want and self._unpacking is None:
-            self._forgiven = False
+        if (self.package is None or self._stale) and self.want and self._unpacking is None:
+            self._stale = False
             self._unpacking = asyncio.create_task(self._unpack(package, trusted))
 
     async def _unpack(self, package: Callable[[str], Path], trusted: Callable[[str], bool]) -> None:
@@ -84,7 +85,7 @@ class Group:
         seen = Observation(
             now=time.monotonic(),
             want=self.want,
-            can_start=package is not None,
+            can_start=package is not None and self._unpacking is None,
             seen=tuple(one.seen() for one in self.running.values()),
             drain_timeout=self.revision.runtime.drain_timeout,
             settle=self.settle,
