@@ -103,10 +103,7 @@ class HttpApp:
         except Exception as error:
             model.refused(request_id(headers), error, headers)
             raise
-        done = partial(self._answer, exchange, request)  # as `_start` does, which would cost a call
-        if self._plane.answers is not None and inside.RECORD in headers:
-            done = self._plane.answers.keeping(request_id(headers), done)
-        exchange.cancelled = model.start(request, timeout, done, headers=headers).cancel
+        self._start(model, exchange, request, timeout)
 
     def _infer_large(self, model: ServedModel, exchange: Exchange) -> None:
         """Decode beside the loop, then go on as ever."""
