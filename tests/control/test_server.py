@@ -15,8 +15,8 @@ from starlette.routing import Route
 
 from argosy.control.api import read_body
 from argosy.control.server import ApiServer
-from argosy.control.steady import Steady
-from argosy.serving.crowd import Limits
+from argosy.control.supervisor import Steady
+from argosy.serving.eviction import Limits
 from argosy.spec.settings import ControlSettings
 from argosy.targets.backoff import Policy
 

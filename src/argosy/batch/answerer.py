@@ -19,7 +19,7 @@ from argosy.batch.spool import Tally
 from argosy.batch.wire import Done, Failed, Message, Reached, Ready
 from argosy.batch.work import Bench
 from argosy.engines.base import require
-from argosy.packaging.apart import load_apart
+from argosy.packaging.model_process import load_apart
 from argosy.packaging.package import open_package
 from argosy.spec import crash
 from argosy.spec.errors import ArgosyError

@@ -25,7 +25,7 @@ from argosy.batch.plan import Plan
 from argosy.batch.sizes import Measured, Probed, Sizes, choose, usual
 from argosy.batch.source import source
 from argosy.engines.base import Engine
-from argosy.packaging.apart import Apart, load_apart
+from argosy.packaging.model_process import Apart, load_apart
 from argosy.packaging.package import Package, open_package
 from argosy.process import launch
 from argosy.spec.batch import BatchJob, cores

@@ -27,7 +27,7 @@ from argosy.batch.sample import reference
 from argosy.batch.spool import Tally
 from argosy.batch.wire import GRACE, Answered, Channel, Do, Done, Failed, Reached, Ready
 from argosy.batch.work import Bench
-from argosy.packaging.apart import load_apart
+from argosy.packaging.model_process import load_apart
 from argosy.packaging.package import Package, open_package
 from argosy.spec import crash
 from argosy.spec.errors import ArgosyError, NotFound

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from argosy.capacity.waiting import Refusal
 from argosy.control.hall import Admitted, Hall
-from argosy.serving.crowd import RESERVE
+from argosy.serving.eviction import RESERVE
 from argosy.serving.port import open_files, open_many
 
 HEAD = 64 * 1024

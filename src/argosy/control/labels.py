@@ -18,7 +18,7 @@ from argosy.control.feedback_api import Labels, kept
 from argosy.control.place import labels_socket
 from argosy.control.route import Services
 from argosy.control.server import Server, private
-from argosy.serving.crowd import Limits
+from argosy.serving.eviction import Limits
 from argosy.spec import strict
 from argosy.spec.errors import ArgosyError, Internal, Unavailable
 

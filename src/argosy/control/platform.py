@@ -31,8 +31,8 @@ from argosy.control.route import Pages, Services, no_pages
 from argosy.control.server import ApiServer
 from argosy.control.slos.slos import Slos
 from argosy.control.state import Declared, State
-from argosy.control.steady import Steady
 from argosy.control.strays import end, end_strays, gateways, recorders, replicas, rooms
+from argosy.control.supervisor import Steady
 from argosy.control.tls import Certificate, certificate
 from argosy.control.triggers import command as commands
 from argosy.control.triggers.task import Triggers

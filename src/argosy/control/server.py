@@ -21,7 +21,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from argosy.serving.crowd import Limits, Phase, Standing, admit, overdue, party, shared
+from argosy.serving.eviction import Limits, Phase, Standing, admit, overdue, party, shared
 from argosy.serving.port import open_files, take
 from argosy.spec.settings import ControlSettings
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 
 import httptools
 
-from argosy.serving.crowd import Phase
+from argosy.serving.eviction import Phase
 from argosy.serving.exchange import Exchange
 from argosy.serving.replies import CONTINUE, Headers, error_reply, reply
 from argosy.spec.errors import (

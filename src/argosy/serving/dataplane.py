@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import argosy
 from argosy.protocol.rest import Request, Response
 from argosy.serving.answers import Answers
-from argosy.serving.beside import Beside
 from argosy.serving.model import NO_HEADERS, ServedModel
+from argosy.serving.offload import Beside
 from argosy.serving.repository import Repository
 from argosy.spec.errors import Unavailable
 from argosy.spec.signature import TensorSpec

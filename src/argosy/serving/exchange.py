@@ -7,8 +7,8 @@ from argosy.serving.replies import Headers, error_reply
 from argosy.spec.errors import ArgosyError
 
 if TYPE_CHECKING:
-    from argosy.serving.beside import Hold
     from argosy.serving.connection import Connection
+    from argosy.serving.offload import Hold
 
 
 class Exchange:

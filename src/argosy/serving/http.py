@@ -15,10 +15,10 @@ from argosy.protocol import compression, jsondata, rest
 from argosy.protocol.bounds import LARGE
 from argosy.protocol.rest import HEADER_LENGTH, OCTETS, Request, Response
 from argosy.serving import inside, metrics, openapi
-from argosy.serving.beside import size_of
 from argosy.serving.dataplane import DataPlane
 from argosy.serving.exchange import Exchange
 from argosy.serving.model import ServedModel, request_id
+from argosy.serving.offload import size_of
 from argosy.serving.paths import LONGEST, Route, parse
 from argosy.serving.port import check_host
 from argosy.serving.replies import Headers

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from argosy.serving.config import Address
 from argosy.serving.connection import Connection, Limits
-from argosy.serving.crowd import RESERVE, gives_way
+from argosy.serving.eviction import RESERVE, gives_way
 from argosy.serving.exchange import Exchange
 from argosy.serving.port import open_files, take
 from argosy.serving.replies import renew_date

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.packaging.apart import load_apart, packed, unpacked
 from argosy.packaging.load import load
+from argosy.packaging.model_process import load_apart, packed, unpacked
 from argosy.packaging.package import Package, open_package
 from argosy.spec.errors import InvalidArgument, Untrusted
 from argosy.spec.settings import Home, Settings
@@ -90,7 +90,7 @@ def test_what_loading_refuses_is_refused_there(folder: Path):
 def test_its_caller_ends_as_it_did(folder: Path):
     code = (
         "import sys; import numpy as np; from pathlib import Path\n"
-        "from argosy.packaging.apart import load_apart; from argosy.packaging.package import open_package\n"
+        "from argosy.packaging.model_process import load_apart; from argosy.packaging.package import open_package\n"
         "apart = load_apart(open_package(Path(sys.argv[1]), trusted=True), threads=1)\n"
         "apart.engine.predict({'x': np.float32([[0, 2]])})"
     )
@@ -103,7 +103,7 @@ def test_its_caller_ends_as_it_did(folder: Path):
 def test_it_does_not_outlive_its_caller(folder: Path):
     code = (
         "import os, sys; from pathlib import Path\n"
-        "from argosy.packaging.apart import load_apart; from argosy.packaging.package import open_package\n"
+        "from argosy.packaging.model_process import load_apart; from argosy.packaging.package import open_package\n"
         "apart = load_apart(open_package(Path(sys.argv[1]), trusted=True), threads=1)\n"
         "print(apart.engine._process.pid, flush=True); os.kill(os.getpid(), 9)"
     )

@@ -1,6 +1,6 @@
 """A model in a process of its own: whoever asks keeps its credentials and files, and the model has its sandbox.
 
-`python -m argosy.packaging.apart CHANNEL THREADS TRUSTED PACKAGE` loads the package and answers until nobody asks.
+`python -m argosy.packaging.model_process CHANNEL THREADS TRUSTED PACKAGE` loads the package and answers until nobody asks.
 A frame, either way, is two 64-bit sizes (little-endian), a head in JSON and the raw bytes of its tensors.
 """
 
@@ -32,7 +32,7 @@ from argosy.spec import crash
 from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, table
 from argosy.spec.tensor import Array, Tensor
 
-MODULE = "argosy.packaging.apart"
+MODULE = "argosy.packaging.model_process"
 _SIZES = struct.Struct("<QQ")
 _MAX_HEAD = 4 * 1024 * 1024
 _MAX_BODY = 8 * 1024**3

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from argosy.control.steady import Steady
+from argosy.control.supervisor import Steady
 from argosy.targets.backoff import Policy
 
 AT_ONCE = Policy(first=0.001, cap=0.002)

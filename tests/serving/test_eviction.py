@@ -6,7 +6,7 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.serving.crowd import Limits, Phase, Standing, admit, gives_way, overdue, party, shared
+from argosy.serving.eviction import Limits, Phase, Standing, admit, gives_way, overdue, party, shared
 
 LIMITS = Limits(total=8, each=4)
 crowds = st.lists(
