@@ -15,8 +15,8 @@ from starlette.routing import Route
 
 from argosy.control.api import read_body
 from argosy.control.server import ApiServer
-from argosy.control.supervisor import Steady
-from argosy.serving.eviction import Limits
+from argosy.control.supervisor import Supervisor
+from argosy.serving.eviction import ConnectionLimits
 from argosy.spec.settings import ControlSettings
 from argosy.targets.backoff import Policy
 
@@ -48,8 +48,8 @@ APP = Starlette(
 class Serving:
     def __init__(self, server: ApiServer) -> None:
         self.server, self.port = server, int(server.listen().rpartition(":")[2])
-        self.steady = Steady(Policy(first=0.001))
-        server.task = self.steady.begin("api", server.run)
+        self.supervisor = Supervisor(Policy(first=0.001))
+        server.task = self.supervisor.begin("api", server.run)
 
     async def ask(self, *parts: bytes) -> bytes:
         """All that is answered to these, sent one after the other, until the server closes."""
@@ -81,7 +81,7 @@ async def serving() -> AsyncIterator[Callable[..., Serving]]:
 
     def begin(**limits: float) -> Serving:
         server = ApiServer(APP, ControlSettings(port=0))
-        server.limits = Limits(**limits)  # pyright: ignore
+        server.limits = ConnectionLimits(**limits)  # pyright: ignore
         begun.append(Serving(server))
         return begun[-1]
 
@@ -103,7 +103,7 @@ async def test_a_listener_that_is_lost_comes_back_at_its_port(serving: Callable[
         bound.shutdown(socket.SHUT_RDWR)
     else:
         os.close(bound.fileno())
-    await one.until(lambda: one.steady.restarts["api"] and one.server.bound not in (None, bound))
+    await one.until(lambda: one.supervisor.restarts["api"] and one.server.bound not in (None, bound))
     await one.well()
     if how == "its file closed":
         bound.detach()

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from argosy.control.supervisor import Steady
+from argosy.control.supervisor import Supervisor
 from argosy.targets.backoff import Policy
 
 AT_ONCE = Policy(first=0.001, cap=0.002)
@@ -24,12 +24,12 @@ async def test_a_task_that_ends_begins_again_and_is_counted(caplog: pytest.LogCa
         well.set()
         await asyncio.Event().wait()
 
-    steady = Steady(AT_ONCE)
+    supervisor = Supervisor(AT_ONCE)
     with caplog.at_level(logging.ERROR):
-        task = steady.begin("work", work)
-        assert steady.restarts == {"work": 0}
+        task = supervisor.begin("work", work)
+        assert supervisor.restarts == {"work": 0}
         await asyncio.wait_for(well.wait(), 20)
-    assert steady.restarts == {"work": 4}
+    assert supervisor.restarts == {"work": 4}
     assert [bool(each.exc_info) for each in caplog.records] == [True, False, False, False], "told whole once"
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -46,7 +46,7 @@ async def test_pauses_grow():
             enough.set()
         raise OSError
 
-    task = Steady(Policy(first=0.01, factor=4, cap=10)).begin("work", work)
+    task = Supervisor(Policy(first=0.01, factor=4, cap=10)).begin("work", work)
     await asyncio.wait_for(enough.wait(), 20)
     task.cancel()
     assert times[3] - times[2] >= 0.16

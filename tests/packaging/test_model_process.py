@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argosy.packaging.load import load
-from argosy.packaging.model_process import load_apart, packed, unpacked
+from argosy.packaging.model_process import load_in_process, packed, unpacked
 from argosy.packaging.package import Package, open_package
 from argosy.spec.errors import InvalidArgument, Untrusted
 from argosy.spec.settings import Home, Settings
@@ -64,7 +64,7 @@ def package(folder: Path) -> Package:
 def test_it_answers_as_it_would_here(package: Package):
     rows = np.zeros((5000, 2), np.float32)
     rows[:, 0] = np.arange(5000)
-    here, apart = load(package), load_apart(package, threads=1)
+    here, apart = load(package), load_in_process(package, threads=1)
     assert apart.max_difference == here.max_difference
     for some in (rows, rows[::2], rows[:1], rows[:0]):
         assert (apart.engine.predict({"x": some})[0] == here.engine.predict({"x": some})[0]).all()
@@ -77,21 +77,22 @@ def test_it_answers_as_it_would_here(package: Package):
 
 def test_it_has_nothing_of_its_caller(package: Package, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    apart = load_apart(package, threads=1, environ={"MODE": "fast"})
+    apart = load_in_process(package, threads=1, environ={"MODE": "fast"})
     assert apart.engine.predict({"x": np.float32([[0, 3]])})[0].tolist() == [1]
     apart.close()
 
 
 def test_what_loading_refuses_is_refused_there(folder: Path):
     with pytest.raises(Untrusted):
-        load_apart(open_package(folder), threads=1).close()
+        load_in_process(open_package(folder), threads=1).close()
 
 
 def test_its_caller_ends_as_it_did(folder: Path):
     code = (
         "import sys; import numpy as np; from pathlib import Path\n"
-        "from argosy.packaging.model_process import load_apart; from argosy.packaging.package import open_package\n"
-        "apart = load_apart(open_package(Path(sys.argv[1]), trusted=True), threads=1)\n"
+        "from argosy.packaging.model_process import load_in_process\n"
+        "from argosy.packaging.package import open_package\n"
+        "apart = load_in_process(open_package(Path(sys.argv[1]), trusted=True), threads=1)\n"
         "apart.engine.predict({'x': np.float32([[0, 2]])})"
     )
     done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=False)
@@ -103,8 +104,9 @@ def test_its_caller_ends_as_it_did(folder: Path):
 def test_it_does_not_outlive_its_caller(folder: Path):
     code = (
         "import os, sys; from pathlib import Path\n"
-        "from argosy.packaging.model_process import load_apart; from argosy.packaging.package import open_package\n"
-        "apart = load_apart(open_package(Path(sys.argv[1]), trusted=True), threads=1)\n"
+        "from argosy.packaging.model_process import load_in_process\n"
+        "from argosy.packaging.package import open_package\n"
+        "apart = load_in_process(open_package(Path(sys.argv[1]), trusted=True), threads=1)\n"
         "print(apart.engine._process.pid, flush=True); os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=False)

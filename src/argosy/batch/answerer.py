@@ -19,7 +19,7 @@ from argosy.batch.spool import Tally
 from argosy.batch.wire import Done, Failed, Message, Reached, Ready
 from argosy.batch.work import Bench
 from argosy.engines.base import require
-from argosy.packaging.model_process import load_apart
+from argosy.packaging.model_process import load_in_process
 from argosy.packaging.package import open_package
 from argosy.spec import crash
 from argosy.spec.errors import ArgosyError
@@ -91,7 +91,7 @@ class Answerer:
         with tarfile.open(fileobj=io.BytesIO(ray.get(package))) as archive:
             archive.extractall(self._folder.name, filter="data")
         opened = open_package(Path(self._folder.name), trusted=self._trusted)
-        model = load_apart(opened, threads=threads, environ=plan.job.given(os.environ), network=plan.job.network)
+        model = load_in_process(opened, threads=threads, environ=plan.job.given(os.environ), network=plan.job.network)
         bench = Bench(plan, model.engine, batch_size, reference(model.package))
         bench.stage.create()
         self._tell(Ready(model.max_difference))

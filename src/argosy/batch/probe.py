@@ -25,7 +25,7 @@ from argosy.batch.plan import Plan
 from argosy.batch.sizes import Measured, Probed, Sizes, choose, usual
 from argosy.batch.source import source
 from argosy.engines.base import Engine
-from argosy.packaging.model_process import Apart, load_apart
+from argosy.packaging.model_process import ModelProcess, load_in_process
 from argosy.packaging.package import Package, open_package
 from argosy.process import launch
 from argosy.spec.batch import BatchJob, cores
@@ -100,13 +100,13 @@ def probe(plan: Plan, package: Package, job: BatchJob) -> Probed:
     free, memory = psutil.virtual_memory().available, 0
     wanted = (job.batch_size,) if job.batch_size else SIZES
     for threads in [job.threads] if job.threads else sorted({1, cores()}):
-        model = load_apart(package, threads=threads, environ=job.given(os.environ), network=job.network)
+        model = load_in_process(package, threads=threads, environ=job.given(os.environ), network=job.network)
         try:
             found += measure(model.engine, feeds(plan, model.engine), threads, wanted)
         except (ArgosyError, StopIteration):
             golden = {tensor.name: tensor.array for tensor in package.golden_inputs()}
             found += measure(model.engine, golden, threads, wanted)
-        memory = psutil.Process().memory_info().rss + cast("Apart", model.engine).memory
+        memory = psutil.Process().memory_info().rss + cast("ModelProcess", model.engine).memory
         model.close()
     return Probed(tuple(found), memory, free)
 

@@ -27,7 +27,7 @@ from argosy.batch.sample import reference
 from argosy.batch.spool import Tally
 from argosy.batch.wire import GRACE, Answered, Channel, Do, Done, Failed, Reached, Ready
 from argosy.batch.work import Bench
-from argosy.packaging.model_process import load_apart
+from argosy.packaging.model_process import load_in_process
 from argosy.packaging.package import Package, open_package
 from argosy.spec import crash
 from argosy.spec.errors import ArgosyError, NotFound
@@ -64,7 +64,7 @@ class Worker:
         # How long a worker may be silent is the driver's to know: what was first planned may not fit this checkpoint.
         plan = replace(plan, job=replace(plan.job, output=output, checkpoint=checkpoint, patience=0.0))
         environ, network = plan.job.given(os.environ), plan.job.network
-        model = load_apart(package, threads=threads, environ=environ, network=network)
+        model = load_in_process(package, threads=threads, environ=environ, network=network)
         bench = Bench(plan, model.engine, batch_size, reference(model.package))
         gc.freeze()
         self.channel.send(Ready(model.max_difference))

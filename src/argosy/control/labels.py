@@ -18,7 +18,7 @@ from argosy.control.feedback_api import Labels, kept
 from argosy.control.place import labels_socket
 from argosy.control.route import Services
 from argosy.control.server import Server, private
-from argosy.serving.eviction import Limits
+from argosy.serving.eviction import ConnectionLimits
 from argosy.spec import strict
 from argosy.spec.errors import ArgosyError, Internal, Unavailable
 
@@ -62,7 +62,7 @@ class LabelServer(Server):
     """Listens for the gateway, which bounds its callers itself."""
 
     def __init__(self, services: Services) -> None:
-        super().__init__(application(services), Limits(total=GATEWAY, each=GATEWAY))
+        super().__init__(application(services), ConnectionLimits(total=GATEWAY, each=GATEWAY))
         self._socket = labels_socket(services.home)
 
     def bind(self) -> socket.socket:

@@ -32,7 +32,7 @@ from argosy.control.server import ApiServer
 from argosy.control.slos.slos import Slos
 from argosy.control.state import Declared, State
 from argosy.control.strays import end, end_strays, gateways, recorders, replicas, rooms
-from argosy.control.supervisor import Steady
+from argosy.control.supervisor import Supervisor
 from argosy.control.tls import Certificate, certificate
 from argosy.control.triggers import command as commands
 from argosy.control.triggers.task import Triggers
@@ -102,7 +102,7 @@ class Platform:
         self.quality = Quality(store, self.state, self.incidents.report)
         self.triggers = Triggers(home, self.state, self.incidents.report, store=settings.payload.store, allowed=allowed)
         self._ending = asyncio.Event()
-        self.steady = Steady()
+        self.supervisor = Supervisor()
         self.started = psutil.Process().create_time()
         services = Services(
             home=home,
@@ -116,7 +116,7 @@ class Platform:
             stop=stop,
             started=self.started,
             ending=self._ending,
-            restarts=self.steady.restarts,
+            restarts=self.supervisor.restarts,
         )
         secret = token.ensure(home)
         app = application(services, secret, any_host=settings.control.expose, pages=pages(services, secret))
@@ -140,8 +140,8 @@ class Platform:
     async def start(self, report: Callable[[str], None]) -> None:
         """Adopt what runs, start what does not, listen. What it started is ended again if it cannot go through."""
         url = self.server.listen()
-        self.server.task = self.steady.begin("api", self.server.run)
-        self.labels.task = self.steady.begin("labels", self.labels.run)
+        self.server.task = self.supervisor.begin("api", self.server.run)
+        self.labels.task = self.supervisor.begin("labels", self.labels.run)
         try:
             adopted = await self.gateway.adopt()
             if not adopted:
@@ -156,7 +156,7 @@ class Platform:
             await self.room.close()
             await self.target.close()
             raise
-        self._tasks = [self.steady.begin(name, work) for name, work in self._work()]
+        self._tasks = [self.supervisor.begin(name, work) for name, work in self._work()]
         self._announce(url)
         if adopted or found:
             report(f"adopted   {'the gateway and ' if adopted else ''}{found} replicas that were running")

@@ -1,4 +1,4 @@
-"""The controller's listeners: servers inside its own event loop, which no crowd of connections takes from it.
+"""The controller's listeners: servers inside its own event loop, which no number of connections takes from it.
 
 uvicorn's protocol answers; who may connect, and for how long, is decided here, from `accept` on: a TLS handshake that
 never ends is a connection, too.
@@ -21,7 +21,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from argosy.serving.eviction import Limits, Phase, Standing, admit, overdue, party, shared
+from argosy.serving.eviction import ConnectionLimits, ConnectionState, Phase, admit, overdue, peer_of, shared
 from argosy.serving.port import open_files, take
 from argosy.spec.settings import ControlSettings
 
@@ -136,7 +136,7 @@ class Seat:
 
     def __init__(self, server: "Server", connection: socket.socket, whose: str) -> None:
         loop = asyncio.get_running_loop()
-        self.party, self.came = whose, loop.time()
+        self.peer, self.came = whose, loop.time()
         self.guest: Guest | None = None
         self.transport: asyncio.Transport | None = None
         self._server, self._connection, self._made = server, connection, False
@@ -161,12 +161,12 @@ class Seat:
                 self._connection.close()
             self.leave()
 
-    def standing(self) -> Standing:
+    def connection_state(self) -> ConnectionState:
         """What it is at, and since when."""
         if self.guest is None or self.transport is None:
-            return Standing(self.party, Phase.HEAD, self.came)
+            return ConnectionState(self.peer, Phase.HEAD, self.came)
         phase = self.guest.phase()
-        return Standing(self.party, phase, self.guest.since(phase))
+        return ConnectionState(self.peer, phase, self.guest.since(phase))
 
     def end(self) -> None:
         """End it now."""
@@ -189,8 +189,8 @@ class Server(ABC):
 
     tls: ssl.SSLContext | None = None
 
-    def __init__(self, app: Any, limits: Limits | None = None) -> None:
-        self.limits = shared(limits or Limits(), open_files())
+    def __init__(self, app: Any, limits: ConnectionLimits | None = None) -> None:
+        self.limits = shared(limits or ConnectionLimits(), open_files())
         self.config = uvicorn.Config(
             app,
             http="h11",
@@ -245,7 +245,7 @@ class Server(ABC):
                 self._pause(bound, error)
                 return
             connection.setblocking(False)
-            whose = party(str(address[0])) if bound.family != socket.AF_UNIX else ""
+            whose = peer_of(str(address[0])) if bound.family != socket.AF_UNIX else ""
             if self._admit(whose):
                 self.seats[Seat(self, connection, whose)] = None
             else:
@@ -253,7 +253,7 @@ class Server(ABC):
 
     def _admit(self, whose: str) -> bool:
         seats = list(self.seats)
-        verdict = admit([seat.standing() for seat in seats], whose, self.limits)
+        verdict = admit([seat.connection_state() for seat in seats], whose, self.limits)
         if verdict.ended is not None:
             seats[verdict.ended].end()
         self.ended += verdict.ended is not None or not verdict.admitted
@@ -265,7 +265,7 @@ class Server(ABC):
         loop.remove_reader(file)
         if error.errno in FULL:
             LOG.error("nobody can be let in: %s", error.strerror)
-            for seat in [each for each in self.seats if each.standing().phase <= Phase.IDLE]:
+            for seat in [each for each in self.seats if each.connection_state().phase <= Phase.IDLE]:
                 seat.end()
             loop.call_later(SWEEP, self._again, bound, file)
 
@@ -275,7 +275,7 @@ class Server(ABC):
 
     def _sweep(self) -> None:
         now, seats = asyncio.get_running_loop().time(), list(self.seats)
-        for index in overdue([seat.standing() for seat in seats], now, self.limits):
+        for index in overdue([seat.connection_state() for seat in seats], now, self.limits):
             seats[index].end()
         self.state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
 

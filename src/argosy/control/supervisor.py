@@ -12,7 +12,7 @@ LOG = logging.getLogger(__name__)
 POLICY = Policy(first=0.2, cap=60.0, healthy=60.0)
 
 
-class Steady:
+class Supervisor:
     """Runs tasks for ever. `restarts`: by name, how often each had to be begun again."""
 
     def __init__(self, policy: Policy = POLICY) -> None:

@@ -1,6 +1,6 @@
 """A model in a process of its own: whoever asks keeps its credentials and files, and the model has its sandbox.
 
-`python -m argosy.packaging.model_process CHANNEL THREADS TRUSTED PACKAGE` loads the package and answers until nobody asks.
+`python -m argosy.packaging.model_process CHANNEL THREADS TRUSTED PACKAGE` answers until its caller ends.
 A frame, either way, is two 64-bit sizes (little-endian), a head in JSON and the raw bytes of its tensors.
 """
 
@@ -130,7 +130,7 @@ def unpacked(head: Head, body: memoryview) -> list[Tensor]:
     return found
 
 
-class Apart(Engine):
+class ModelProcess(Engine):
     """The engine of a model in another process. When that dies, this process ends in the same way: whoever watches it
     sees what the model did. `memory`: resident bytes of the other one."""
 
@@ -221,14 +221,14 @@ class Apart(Engine):
         self._folder.cleanup()
 
 
-def load_apart(
+def load_in_process(
     package: Package, *, threads: int, environ: Mapping[str, str] | None = None, network: bool = False
 ) -> LoadedModel:
     """As `load`, in a process of its own. `environ` is what its environment has beside the list of `process/environ`.
 
     Raises what `load` raises.
     """
-    engine = Apart(package, threads, environ or {}, network)
+    engine = ModelProcess(package, threads, environ or {}, network)
     return LoadedModel(package, engine, engine.difference)
 
 

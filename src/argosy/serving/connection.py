@@ -48,7 +48,7 @@ class Limits(Protocol):
     def body_timeout(self) -> float: ...
 
 
-class Crowd(Protocol):
+class Connections(Protocol):
     """All connections of a listener."""
 
     def came(self, connection: "Connection") -> bool:
@@ -75,10 +75,10 @@ class Connection(asyncio.Protocol):
         self,
         handle: Callable[[Exchange], None],
         limits: Limits,
-        crowd: "Crowd",
+        listener: "Connections",
     ) -> None:
         self._handle = handle
-        self._crowd = crowd
+        self._listener = listener
         self._limit = limits.max_body_bytes
         self._timeout = limits.body_timeout
         self._loop = asyncio.get_running_loop()
@@ -115,13 +115,13 @@ class Connection(asyncio.Protocol):
         """Begin, where there is room."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(HIGH_WATER)
-        if not self._crowd.came(self):
+        if not self._listener.came(self):
             self._closing = True
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone: whatever it still waited for is given up."""
-        self._crowd.lost(self)
+        self._listener.lost(self)
         self._closing = True
         self._waiting.clear()
         self._rest = b""
@@ -139,7 +139,7 @@ class Connection(asyncio.Protocol):
         """asyncio: the client does not read what it was answered."""
         self._blocked = True
         self._hold()
-        self._crowd.unread()
+        self._listener.unread()
 
     def resume_writing(self) -> None:
         """asyncio: the client has read."""

@@ -10,7 +10,7 @@ import argosy
 from argosy.protocol.rest import Request, Response
 from argosy.serving.answers import Answers
 from argosy.serving.model import NO_HEADERS, ServedModel
-from argosy.serving.offload import Beside
+from argosy.serving.offload import Offload
 from argosy.serving.repository import Repository
 from argosy.spec.errors import Unavailable
 from argosy.spec.signature import TensorSpec
@@ -23,7 +23,7 @@ EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "
 
 class DataPlane:
     """Answers for one repository. `answers` are kept where the platform asks for them: on Unix sockets. `tracer` sends
-    the spans of what is sampled. Large bodies, of at most `limit` bytes, are worked on `beside` the event loop."""
+    the spans of what is sampled. Large bodies, of at most `limit` bytes, are worked on off the event loop."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class DataPlane:
     ) -> None:
         self.repository = repository
         self.limit = limit
-        self.beside = Beside(limit)
+        self.offload = Offload(limit)
         self.answers = answers
         self.tracer = tracer
 

@@ -40,22 +40,22 @@ class Connected(Protocol):
 C = TypeVar("C", bound=Connected)
 
 
-def gives_way(crowd: Iterable[C]) -> C | None:
+def to_evict(connections: Iterable[C]) -> C | None:
     """The connection to end for a new one: which has asked for the least, then the oldest. None: all are busy."""
-    found = min(crowd, key=lambda each: (each.phase, each.since), default=None)
+    found = min(connections, key=lambda each: (each.phase, each.since), default=None)
     return None if found is None or found.phase is Phase.BUSY else found
 
 
-class Standing(msgspec.Struct, frozen=True):
+class ConnectionState(msgspec.Struct, frozen=True):
     """One connection: whose it is, what it is at, and since when (seconds, of any clock)."""
 
-    party: str
+    peer: str
     phase: Phase
     since: float
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Connections in total and of one party; seconds for a head, for a whole request, without a request, and without a
+class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Connections in total and of one peer; seconds for a head, for a whole request, without a request, and without a
     byte of an answer taken."""
 
     total: int = 128
@@ -70,36 +70,36 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         return (self.head, self.idle, self.whole, self.unread, float("inf"))[phase]
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class Admission(msgspec.Struct, frozen=True):
     """Whether a newcomer may come in, and which connection, by its index, is ended for it."""
 
     admitted: bool
     ended: int | None = None
 
 
-def admit(crowd: Sequence[Standing], party: str, limits: Limits) -> Verdict:
-    """What becomes of a newcomer of `party`. A party that has its share gives way itself; where all places are taken,
-    the party that holds the most of them does. Of a party's connections the one that has asked for the least goes, and
+def admit(connections: Sequence[ConnectionState], peer: str, limits: ConnectionLimits) -> Admission:
+    """What becomes of a newcomer of `peer`. A peer that has its share gives way itself; where all places are taken,
+    the peer that holds the most of them does. Of a peer's connections the one that has asked for the least goes, and
     of those the oldest."""
-    held = Counter(each.party for each in crowd)
-    if held[party] >= limits.each:
-        giving = {party}
-    elif len(crowd) >= limits.total:
-        may_go = Counter(each.party for each in crowd if each.phase < Phase.BUSY)
+    held = Counter(each.peer for each in connections)
+    if held[peer] >= limits.each:
+        giving = {peer}
+    elif len(connections) >= limits.total:
+        may_go = Counter(each.peer for each in connections if each.phase < Phase.BUSY)
         most = max((held[each] for each in may_go), default=0)
         giving = {each for each in may_go if held[each] == most}
     else:
-        return Verdict(True)
-    leaving = gives_way(each for each in crowd if each.party in giving)
-    return Verdict(False) if leaving is None else Verdict(True, crowd.index(leaving))
+        return Admission(True)
+    leaving = to_evict(each for each in connections if each.peer in giving)
+    return Admission(False) if leaving is None else Admission(True, connections.index(leaving))
 
 
-def overdue(crowd: Iterable[Standing], now: float, limits: Limits) -> list[int]:
+def overdue(connections: Iterable[ConnectionState], now: float, limits: ConnectionLimits) -> list[int]:
     """The connections, by their index, that have been at one thing for too long."""
-    return [index for index, each in enumerate(crowd) if now - each.since > limits.seconds(each.phase)]
+    return [index for index, each in enumerate(connections) if now - each.since > limits.seconds(each.phase)]
 
 
-def party(host: str) -> str:
+def peer_of(host: str) -> str:
     """Whose connection it is, by its address: of IPv6 the network of 64 bits, which is what one machine is given."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
@@ -112,7 +112,7 @@ def party(host: str) -> str:
     return str(ipaddress.ip_network((int(address), 64), strict=False))
 
 
-def shared(limits: Limits, files: int) -> Limits:
+def shared(limits: ConnectionLimits, files: int) -> ConnectionLimits:
     """The same for a process that may have `files` files open: half of what it does not need itself, at most."""
     total = max(8, min(limits.total, (files - RESERVE) // 2))
     return msgspec.structs.replace(limits, total=total, each=max(4, min(limits.each, total // 2)))

@@ -166,12 +166,12 @@ async def _infer(
     if len(data) <= LARGE and not (data and data[0] in compression.FIRST_BYTES):
         name, version, request, use_raw = _read(data)
     else:
-        hold = plane.beside.hold(len(data))
+        hold = plane.offload.hold(len(data))
         if holds is None:
             context.add_done_callback(hold.done)
         else:
             holds.append(hold)
-        name, version, request, use_raw = await plane.beside.run(partial(_read_large, plane, data))
+        name, version, request, use_raw = await plane.offload.run(partial(_read_large, plane, data))
         if not isinstance(request, ArgosyError):
             hold.more(size_of(request.tensors))
     if isinstance(request, ArgosyError):
@@ -185,7 +185,7 @@ async def _infer(
     tensors = response.tensors
     size = tensors[0].array.size if len(tensors) == 1 else sum(tensor.array.size for tensor in tensors)
     if size > jsondata.WINDOW:
-        return await plane.beside.run(partial(write, response, use_raw))
+        return await plane.offload.run(partial(write, response, use_raw))
     return write(response, use_raw)
 
 

@@ -106,9 +106,9 @@ class HttpApp:
         self._start(model, exchange, request, timeout)
 
     def _infer_large(self, model: ServedModel, exchange: Exchange) -> None:
-        """Decode beside the loop, then go on as ever."""
-        exchange.held = self._plane.beside.hold(len(exchange.body))
-        future = self._plane.beside.run(partial(self._decoded, exchange, model))
+        """Decode in a thread, then proceed as for a small request."""
+        exchange.held = self._plane.offload.hold(len(exchange.body))
+        future = self._plane.offload.run(partial(self._decoded, exchange, model))
         exchange.cancelled = future.cancel
         model.inflight += 1
         future.add_done_callback(partial(self._decoded_large, model, exchange))
@@ -158,27 +158,27 @@ class HttpApp:
         size = tensors[0].array.size if len(tensors) == 1 else sum(tensor.array.size for tensor in tensors)
         try:
             if size > jsondata.WINDOW:
-                self._answer_beside(exchange, partial(_encoded, exchange, request, result))
+                self._answer_offloaded(exchange, partial(_encoded, exchange, request, result))
                 return
             binary = _binary(request, result) if request.outputs or request.parameters else None
             data, length = rest.encode_response(result, binary)
             if length is None and (len(data) < compression.SMALLEST or _ACCEPTED not in exchange.headers):
                 exchange.answer(200, data)
             elif len(data) > LARGE:
-                self._answer_beside(exchange, partial(_packed, exchange, data, length))
+                self._answer_offloaded(exchange, partial(_packed, exchange, data, length))
             else:
                 exchange.answer(200, *_packed(exchange, data, length))
         except Exception as error:
             _refuse(exchange, error)
 
-    def _answer_beside(self, exchange: Exchange, work: Callable[[], tuple[bytes | bytearray, Headers]]) -> None:
+    def _answer_offloaded(self, exchange: Exchange, work: Callable[[], tuple[bytes | bytearray, Headers]]) -> None:
         def answer(future: "asyncio.Future[tuple[bytes | bytearray, Headers]]") -> None:
             try:
                 exchange.answer(200, *future.result())
             except Exception as error:
                 _refuse(exchange, error)
 
-        self._plane.beside.run(work).add_done_callback(answer)
+        self._plane.offload.run(work).add_done_callback(answer)
 
     async def _repository(self, route: Route, exchange: Exchange) -> None:
         try:

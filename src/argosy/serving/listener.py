@@ -9,7 +9,7 @@ from pathlib import Path
 
 from argosy.serving.config import Address
 from argosy.serving.connection import Connection, Limits
-from argosy.serving.eviction import RESERVE, gives_way
+from argosy.serving.eviction import RESERVE, to_evict
 from argosy.serving.exchange import Exchange
 from argosy.serving.port import open_files, take
 from argosy.serving.replies import renew_date
@@ -68,7 +68,7 @@ class Listener:
     def came(self, connection: Connection) -> bool:
         """Whether there is a place for it, which another may have to give up."""
         if len(self._connections) >= self._most:
-            leaving = gives_way(self._connections)
+            leaving = to_evict(self._connections)
             if leaving is None:
                 return False
             self._connections.discard(leaving)

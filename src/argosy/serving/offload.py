@@ -1,4 +1,4 @@
-"""Large bodies: worked on in threads beside the event loop, so that nobody else waits, and bounded together."""
+"""Large bodies: worked on in threads off the event loop, so that nobody else waits, and bounded together."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -21,23 +21,23 @@ R = TypeVar("R")
 class Hold:
     """What one request holds of the bytes that all large requests share, until it is released."""
 
-    __slots__ = ("_beside", "size")
+    __slots__ = ("_offload", "size")
 
-    def __init__(self, beside: "Beside") -> None:
-        self._beside = beside
+    def __init__(self, offload: "Offload") -> None:
+        self._offload = offload
         self.size = 0
 
     def more(self, size: int) -> None:
         """Hold so many bytes more. Raises Unavailable where there is no room; a request alone is always let in."""
-        held = self._beside.held
-        if held > self.size and held + size > self._beside.most:
+        held = self._offload.held
+        if held > self.size and held + size > self._offload.most:
             raise Unavailable("too many large requests are under way; try again", retry_after=1)
         self.size += size
-        self._beside.held += size
+        self._offload.held += size
 
     def release(self) -> None:
         """Let go, once or more often."""
-        self._beside.held -= self.size
+        self._offload.held -= self.size
         self.size = 0
 
     def done(self, call: object) -> None:
@@ -45,12 +45,12 @@ class Hold:
         self.release()
 
 
-class Beside:
+class Offload:
     """Threads, and the bytes that requests of bodies of at most `limit` bytes share. Belongs to the event loop."""
 
     def __init__(self, limit: int) -> None:
         self.most, self.held = MOST * limit, 0
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="beside")
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="offload")
 
     def hold(self, size: int) -> Hold:
         """Begin to hold the bytes of a body. Raises Unavailable."""

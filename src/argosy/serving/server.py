@@ -88,7 +88,7 @@ class Replica:
         if self._grpc is not None:
             await self._grpc.stop(1.0)
         await self._http.stop()
-        self.plane.beside.close()
+        self.plane.offload.close()
         if self.plane.tracer is not None:
             await asyncio.to_thread(self.plane.tracer.close)
         if self._door is not None:
