@@ -16,17 +16,17 @@ import msgspec
 import numpy as np
 
 from argosy.capacity.autoscale import Autoscale
-from argosy.capacity.baselines.hpa import HPA
-from argosy.capacity.baselines.kpa import KPA
-from argosy.capacity.baselines.ray import RayServe
-from argosy.capacity.baselines.static import Static
-from argosy.capacity.compare import DEFAULTS, Comparison, Line, compare, static_peak
-from argosy.capacity.picture import svg
 from argosy.capacity.policy import Policy
-from argosy.capacity.score import Score, score
-from argosy.capacity.simulate import Setup, simulate
-from argosy.capacity.trace import Trace, make, read
 from argosy.spec.scaling import MOST, Scaling
+from argosy_simulators.baselines.hpa import HPA
+from argosy_simulators.baselines.kpa import KPA
+from argosy_simulators.baselines.ray import RayServe
+from argosy_simulators.baselines.static import Static
+from argosy_simulators.compare import DEFAULTS, Comparison, Line, compare, static_peak
+from argosy_simulators.picture import svg
+from argosy_simulators.score import Score, score
+from argosy_simulators.simulate import Setup, simulate
+from argosy_simulators.trace import Trace, make, read
 from prove.document import put
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from argosy.conformance import render, run
 from argosy.engines.base import Engine
 from argosy.serving.model import ServedModel
 from argosy.spec.endpoint import Runtime
 from argosy.spec.errors import NotFound
 from argosy.spec.signature import Signature, TensorSpec
+from argosy_conformance import render, run
 from tests.serving.engines import Identity, identities
 
 

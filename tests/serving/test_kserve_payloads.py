@@ -8,9 +8,9 @@ import httpx
 import numpy as np
 import pytest
 
-from argosy.conformance.messages import message
 from argosy.engines.base import Engine
 from argosy.spec.signature import Signature, TensorSpec
+from argosy_conformance.messages import message
 
 FLOWERS = [[6.8, 2.8, 4.8, 1.4], [6.0, 3.4, 4.5, 1.6]]
 FLAT = [value for row in FLOWERS for value in row]

@@ -1,0 +1,55 @@
+"""`argosy conformance`."""
+
+import os
+import signal
+import sys
+
+import click
+
+from argosy.cli.base import Command, json_option
+from argosy.cli.output import emit, progress
+
+
+@click.command(cls=Command)
+@click.argument("url")
+@click.option("--model", help="The model to test; by default one that the server lists.")
+@click.option("--grpc", metavar="HOST:PORT", help="Also test gRPC here.")
+@click.option("--key", envvar="ARGOSY_KEY", help="The API key; by default ARGOSY_KEY.")
+@click.option("--only", multiple=True, metavar="GROUP|CHECK", help="Only this group or check; may be repeated.")
+@click.option("--disruptive", is_flag=True, help="Also unload and reload models.")
+@click.option("--pid", type=int, help="The server's process: last of all it gets a SIGTERM, and its drain is judged.")
+@json_option
+def conformance(
+    url: str,
+    model: str | None,
+    grpc: str | None,
+    key: str | None,
+    only: tuple[str, ...],
+    disruptive: bool,
+    pid: int | None,
+    as_json: bool,
+) -> None:
+    """Test any server against the Open Inference Protocol v2, and print what passed and what failed.
+
+    The exit status is 1 when a check failed.
+
+    \b
+    Example:
+      argosy conformance http://127.0.0.1:8000 --grpc 127.0.0.1:8001
+    """
+    from argosy_conformance import render, run
+
+    with progress(f"Testing {url}") as report:
+        found = run(
+            url,
+            model=model,
+            grpc=grpc,
+            key=key,
+            checks=only or None,
+            disruptive=disruptive,
+            drain=(lambda: os.kill(pid, signal.SIGTERM)) if pid else None,
+            report=(lambda result: report(result.title)) if sys.stderr.isatty() else (lambda result: None),
+        )
+    emit(found, as_json, lambda: click.echo(render(found), nl=False))
+    if not found.ok:
+        sys.exit(1)

@@ -1,0 +1,147 @@
+"""`argosy simulate`."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from argosy.cli.base import Command, Group, json_option
+from argosy.cli.output import emit, table
+from argosy.spec.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from argosy.capacity.policy import Policy
+    from argosy_simulators.compare import Comparison
+
+POLICIES = ("argosy", "kpa", "hpa", "ray", "static")
+
+
+@click.group(cls=Group)
+def simulate() -> None:
+    """Try a policy on a trace of requests before it touches an endpoint.
+
+    \b
+    Example:
+      argosy simulate autoscale --trace AzureLLMInferenceTrace_conv.csv
+    """
+
+
+@simulate.command(cls=Command)
+@click.option("--trace", "path", required=True, type=click.Path(path_type=Path), help="CSV file of requests.")
+@click.option("--cold-start", type=float, default=180.0, show_default=True, help="Seconds until a replica is ready.")
+@click.option("--concurrency", type=int, default=8, show_default=True, help="Requests a replica serves at once.")
+@click.option("--initial", type=int, default=2, show_default=True, help="Replicas that are ready at the start.")
+@click.option("--policy", default=",".join(POLICIES), show_default=True, help="Policies to compare, by comma.")
+@click.option("--service", help="Service time of a token trace: FIXED,PER_INPUT,PER_OUTPUT seconds [0.1,0.0003,0.03].")
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Write a picture (SVG) here.")
+@json_option
+def autoscale(
+    path: Path,
+    cold_start: float,
+    concurrency: int,
+    initial: int,
+    policy: str,
+    service: str | None,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Replay a trace under scaling policies: what each costs, and how late requests are.
+
+    Reads the Azure LLM traces (TIMESTAMP,ContextTokens,GeneratedTokens), the Azure Functions trace of 2021, or plain
+    arrival,service in seconds. `x clairvoyant` compares replica-hours with a plan made in perfect foresight under which
+    1 % of requests wait over 2 s; `x work` with the work alone, which nothing can undercut. JSON: {trace, requests,
+    clairvoyant_hours, work_hours, policies: [...]}.
+
+    \b
+    Example:
+      argosy simulate autoscale --trace AzureLLMInferenceTrace_conv.csv --plot conv.svg
+    """
+    from argosy_simulators.compare import compare
+    from argosy_simulators.picture import svg
+    from argosy_simulators.simulate import Setup
+    from argosy_simulators.trace import read
+
+    if not (math.isfinite(cold_start) and cold_start >= 0) or concurrency < 1 or not 0 <= initial <= 1000:
+        raise InvalidArgument("cold start must be 0 or more seconds, concurrency at least 1, initial 0 to 1000")
+    trace = read(path, _times(service))
+    setup = Setup(cold_start=cold_start, concurrency=concurrency, initial=initial)
+    found = compare(trace, _policies(policy, trace, setup), setup)
+    if plot:
+        plot.write_text(svg(found), encoding="utf-8")
+    emit(_summary(found), as_json, lambda: _render(found, plot))
+
+
+def _times(text: str | None) -> Any:
+    from argosy_simulators.trace import TokenTimes
+
+    if text is None:
+        return TokenTimes()
+    try:
+        return TokenTimes(**dict(zip(("fixed", "per_input", "per_output"), map(float, text.split(",")), strict=True)))
+    except ValueError:
+        raise InvalidArgument(f"--service takes three numbers, as in 0.1,0.0003,0.03; not '{text}'") from None
+
+
+def _policies(names: str, trace: Any, setup: Any) -> "dict[str, Policy[Any]]":
+    from argosy_simulators.compare import DEFAULTS, static_peak
+
+    chosen: dict[str, Policy[Any]] = {}
+    for name in names.split(","):
+        if name not in POLICIES:
+            raise InvalidArgument(f"there is no policy '{name}'; choose from {', '.join(POLICIES)}")
+        if name == "static":
+            peak = static_peak(trace, setup)
+            chosen[f"static {peak.replicas}"] = peak
+        else:
+            chosen[name] = DEFAULTS[name]()
+    return chosen
+
+
+def _summary(found: "Comparison") -> dict[str, Any]:
+    return {
+        "trace": found.trace.name,
+        "requests": len(found.trace.arrivals),
+        "clairvoyant_hours": found.bound.replica_hours,
+        "work_hours": found.bound.work_hours,
+        "policies": [
+            {"policy": line.policy, "ratio": line.ratio, "work_ratio": line.work_ratio, "score": line.score}
+            for line in found.lines
+        ],
+    }
+
+
+def _render(found: "Comparison", plot: Path | None) -> None:
+    import numpy as np
+
+    from argosy_simulators.picture import needed, series, sparkline
+
+    bound = found.bound
+    click.echo(
+        f"{found.trace.name}: {len(found.trace.arrivals)} requests in {found.end / 60:.0f} min; "
+        f"clairvoyant {bound.replica_hours:.2f} replica-hours, work alone {bound.work_hours:.2f}\n"
+    )
+    columns = ("policy", "replica-hours", "x clairvoyant", "x work", "over 2 s", "p50 wait", "p99 wait", "peak")
+    table(columns, [_row(line) for line in found.lines])
+    grid = np.linspace(found.begin, found.end, 480)
+    rows = [("load", needed(found, grid))] + [(line.policy, series(line, grid)[1]) for line in found.lines]
+    width = max(len(name) for name, _ in rows)
+    click.echo("\nreplicas over time, each line up to its own peak")
+    for name, values in rows:
+        click.echo(f"{name.ljust(width)}  {sparkline(values.tolist())}  {values.max():.0f}")
+    if plot:
+        click.echo(f"\nwrote {plot}")
+
+
+def _row(line: Any) -> tuple[str, ...]:
+    one = line.score
+    return (
+        line.policy,
+        f"{one.replica_hours:.2f}",
+        f"{line.ratio:.2f}",
+        f"{line.work_ratio:.2f}",
+        f"{one.late:.2%}",
+        f"{one.p50_wait:.1f} s",
+        f"{one.p99_wait:.1f} s",
+        str(one.peak),
+    )
