@@ -5,7 +5,11 @@ BIN := $(VENV)/bin
 # Bytecode is written once: every process of a test would else compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode
-EXTRAS := sklearn lightgbm xgboost mlflow parquet monitoring sketches onnx postgres tracing batch ray demo
+EXTRAS := sklearn lightgbm xgboost mlflow parquet monitoring sketches onnx postgres tracing batch ray
+
+# What stands on top of argosy, each a distribution of its own, of the same version.
+PROJECTS := $(sort $(wildcard distributions/*/pyproject.toml))
+EDITABLE := --no-deps -e . $(PROJECTS:%/pyproject.toml=-e ./%)
 
 # One session of pytest: real servers run beside each other, so there are more workers than cores.
 PYTEST := $(BIN)/python -m pytest -n 4 --dist loadgroup --durations=25
@@ -40,6 +44,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/lint-imports distributions/layers.toml
 	$(BIN)/python tools/house.py
 
 bench: $(VENV)/.dev apt
@@ -75,14 +80,14 @@ $(VENV)/bin/uv:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
 
-$(VENV)/.demo: $(VENV)/bin/uv requirements/demo.txt pyproject.toml
+$(VENV)/.demo: $(VENV)/bin/uv requirements/demo.txt pyproject.toml $(PROJECTS)
 	$(INSTALL) --python $(VENV) --require-hashes -r requirements/demo.txt
-	$(INSTALL) --python $(VENV) --no-deps -e .
+	$(INSTALL) --python $(VENV) $(EDITABLE)
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/bin/uv requirements/dev.txt pyproject.toml
+$(VENV)/.dev: $(VENV)/bin/uv requirements/dev.txt pyproject.toml $(PROJECTS)
 	$(INSTALL) --python $(VENV) --require-hashes -r requirements/dev.txt
-	$(INSTALL) --python $(VENV) --no-deps -e .
+	$(INSTALL) --python $(VENV) $(EDITABLE)
 	@touch $@
 
 $(VENV)/.torch: $(VENV)/.dev requirements/torch.txt
@@ -99,9 +104,9 @@ proto: src/argosy/protocol/open_inference.proto
 
 lock: $(VENV)/bin/uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --extra demo pyproject.toml -o requirements/demo.txt
+	  --no-emit-package argosy distributions/examples/pyproject.toml -o requirements/demo.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  $(addprefix --extra ,$(EXTRAS)) --group dev pyproject.toml -o requirements/dev.txt
+	  --no-emit-package argosy $(addprefix --extra ,$(EXTRAS)) --group dev pyproject.toml $(PROJECTS) -o requirements/dev.txt
 	for tool in uv pip-audit; do echo $$tool | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header - -o requirements/$${tool#pip-}.txt || exit 1; done
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 FILE_LINES = 400
 FUNCTION_LINES = 60
-ROOTS = ("src", "tests", "attack", "bench", "prove", "tools")
+ROOTS = ("src", "distributions", "tests", "attack", "bench", "prove", "tools")
 MARKERS = ("TO" + "DO", "FIX" + "ME", "XX" + "X:")
 
 

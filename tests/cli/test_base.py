@@ -1,5 +1,4 @@
 import errno
-import importlib
 import os
 import signal
 import subprocess
@@ -39,8 +38,7 @@ def test_every_command_has_help_with_an_example(run, name):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_catalog_says_what_the_command_says(name):
-    entry = COMMANDS[name]
-    command = getattr(importlib.import_module(f"argosy.cli.{entry.module}"), entry.attribute)
+    command = COMMANDS[name].load()
     assert isinstance(command, click.Command)
     assert command.name == name
 

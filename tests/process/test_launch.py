@@ -44,7 +44,7 @@ def test_every_start_of_python_goes_through_the_launcher():
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr == "executable" and ast.unparse(node.value) == "sys"
     }
-    allowed = {"process/launch.py", "process/sandbox.py", "control/triggers/command.py", "demo/loop.py"}
+    allowed = {"process/launch.py", "process/sandbox.py", "control/triggers/command.py"}
     assert found <= allowed, found - allowed
 
 

@@ -7,12 +7,14 @@ history give the quantile that is added. While the history is short, the samplin
 
 import math
 from statistics import NormalDist
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from argosy.capacity.load import Load
-from argosy.capacity.trace import Floats
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 SURPRISE = 3.0
 """Standard errors by which the latest load must exceed the mean to be believed at once."""

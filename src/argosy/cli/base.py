@@ -3,7 +3,6 @@
 import contextlib
 import difflib
 import errno
-import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -11,8 +10,9 @@ from typing import Any, Never
 
 import click
 
+from argosy import __version__
 from argosy.cli.catalog import COMMANDS, sections
-from argosy.spec.errors import INTERRUPTED, ArgosyError, Internal, InvalidArgument, NotFound, StorageFull
+from argosy.spec.errors import INTERRUPTED, ArgosyError, Internal, InvalidArgument, MissingExtra, NotFound, StorageFull
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -72,9 +72,22 @@ class Root(Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command's file; None for a name that is not in the catalog."""
+        """Import the command; None for a name that is not in the catalog, or whose distribution is not installed."""
         entry = COMMANDS.get(cmd_name)
-        return entry and getattr(importlib.import_module(f"argosy.cli.{entry.module}"), entry.attribute)
+        return entry and entry.load()
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command named by `args[0]`. Raises UsageError, and MissingExtra naming the distribution to install."""
+        name = args[0]
+        if name in COMMANDS and self.get_command(ctx, name) is None:
+            wanted = COMMANDS[name].distribution
+            raise MissingExtra(
+                f"argosy {name} needs the distribution '{wanted}', which is not installed: run  "
+                f"pip install {wanted}=={__version__}"
+            )
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The catalog under its headings; no command is loaded for this."""

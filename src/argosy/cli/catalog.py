@@ -1,15 +1,33 @@
 """Every command: where its code is, the line `argosy --help` shows, and the group it stands in."""
 
+from importlib import import_module
 from typing import NamedTuple
+
+import click
+
+ENTRY_POINTS = "argosy.commands"
 
 
 class Entry(NamedTuple):
-    """`attribute` of `argosy.cli.<module>` is the command; `section` is its heading in `argosy --help`."""
+    """`attribute` of `argosy.cli.<module>` is the command; `section` is its heading in `argosy --help`.
+
+    A command with a `distribution` is not part of argosy: the entry point of its name in the group `argosy.commands`
+    is the command, once that distribution is installed.
+    """
 
     module: str
     attribute: str
     help: str
     section: str
+    distribution: str = ""
+
+    def load(self) -> click.Command | None:
+        """Import the command; None if its distribution is not installed."""
+        if not self.distribution:
+            return getattr(import_module(f"argosy.cli.{self.module}"), self.attribute)
+        from importlib.metadata import entry_points
+
+        return next((point.load() for point in entry_points(group=ENTRY_POINTS, name=self.attribute)), None)
 
 
 SERVE, MODELS, ENDPOINTS, TOOLS = "Run", "Models", "Endpoints", "Tools"
@@ -19,7 +37,7 @@ COMMANDS: dict[str, Entry] = {
     "up": Entry("platform", "up", "Start the platform on this machine.", SERVE),
     "down": Entry("platform", "down", "Stop the platform and everything it runs.", SERVE),
     "console": Entry("console", "console", "Open the console in the browser, signed in.", SERVE),
-    "demo": Entry("demo", "demo", "Deploy three real models and send them real data.", SERVE),
+    "demo": Entry("", "demo", "Deploy three real models and send them real data.", SERVE, "argosy-examples"),
     "push": Entry("push", "push", "Package a model file and register it as a version.", MODELS),
     "models": Entry("models", "models", "List models, their versions and aliases.", MODELS),
     "show": Entry("show", "show", "Show everything a package says of itself.", MODELS),
@@ -47,9 +65,11 @@ COMMANDS: dict[str, Entry] = {
     "keys": Entry("keys", "keys", "Create, list and revoke API keys.", ENDPOINTS),
     "config": Entry("config", "config", "Show the settings in effect and where each comes from.", TOOLS),
     "doctor": Entry("doctor", "doctor", "Check this machine and say what to fix.", TOOLS),
-    "conformance": Entry("conformance", "conformance", "Test any server against the Open Inference Protocol.", TOOLS),
+    "conformance": Entry(
+        "", "conformance", "Test any server against the Open Inference Protocol.", TOOLS, "argosy-conformance"
+    ),
     "export": Entry("export", "export", "Write dashboards and rules for Grafana and Prometheus.", TOOLS),
-    "simulate": Entry("simulate", "simulate", "Replay a trace of requests under scaling policies.", TOOLS),
+    "simulate": Entry("", "simulate", "Replay a trace of requests under scaling policies.", TOOLS, "argosy-simulators"),
     "version": Entry("version", "version", "Print the version.", TOOLS),
 }
 

@@ -133,7 +133,7 @@ class Untrusted(ArgosyError):
 
 
 class MissingExtra(ArgosyError):
-    """An engine or reader that is not installed. The message holds the command that installs it."""
+    """An engine, reader or command that is not installed. The message holds the command that installs it."""
 
     code, http, grpc, exit = "missing_extra", 501, 12, 9
 
