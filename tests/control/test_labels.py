@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable
 
 import httpx
+import msgspec
 import numpy as np
 import pytest
 
@@ -21,6 +22,26 @@ from tests.control.packages import push
 
 def kept(home: Home, endpoint: str) -> int:
     return intake.seal(Shelf(home.feedback, endpoint))
+
+
+def test_the_holder_of_one_key_does_not_use_up_what_others_may_send(home: Home, store: Store, start: Callable[..., Up]):
+    push(store, home.root / "p1", 1.0)
+    platform = start().ready()
+    made = platform.call("PUT", "/v1/endpoints/digits", {"model": "digits:1"}, wait=60)
+    url, greedy = made["url"].partition("/v2/")[0], made["key"]
+    honest = platform.call("POST", "/v1/keys", {"name": "honest", "scopes": ["digits"]})["key"]
+    labels = [{"request_id": f"{n:0250}", "label": 1, "source": "s" * 1024} for n in range(750)]
+    body, path = msgspec.json.encode({"labels": labels}), f"{url}/v2/models/digits/feedback"
+    with httpx.Client(headers={"x-api-key": greedy, "x-argosy-key-id": "somebody-else"}, timeout=60) as client:
+        found = [client.post(path, content=body) for _ in range(80)]
+    statuses = [each.status_code for each in found]
+    assert statuses == sorted(statuses)
+    assert set(statuses) == {200, 429}
+    assert "its share" in found[-1].json()["error"]
+    with Client(url, honest) as client:
+        assert client.feedback("digits", {"a": 1})["taken"] == 1
+    answer = httpx.post(path, content=body, headers={"x-api-key": honest}, timeout=60)
+    assert answer.json()["taken"] == 750
 
 
 async def test_labels_come_through_the_gateway(home: Home, store: Store, start: Callable[..., Up]):

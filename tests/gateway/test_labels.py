@@ -42,6 +42,21 @@ async def test_labels_need_a_key_that_covers_the_endpoint(controller, replica):
         assert not {"authorization", "x-api-key"} & set(each.headers)
 
 
+async def test_the_controller_is_told_whose_key_it_was_and_nobody_can_say_another_s(controller, replica):
+    there, gateway = controller
+    a = await replica("a")
+    keys = [api_key("first", id="one"), api_key("second", id="two")]
+    await gateway.start([one(a), one(a.path.replace("a.sock", "b.sock"), endpoint="open", auth=False)], keys)
+    forged = [("X-Argosy-Key-Id", "one"), ("x-argosy-key-id", "one,two"), ("x_argosy_key_id", "one")]
+    async with await http(gateway) as client:
+        for endpoint in ("digits", "open"):
+            for key in ("first", "second"):
+                path = f"/v2/models/{endpoint}/feedback"
+                answer = await client.post(path, content=b"{}", headers=[("x-api-key", key), *forged])
+                assert answer.status_code == 200
+    assert [each.headers["x-argosy-key-id"] for each in there.seen] == ["one", "two"] * 2
+
+
 async def test_labels_count_against_the_rate_of_their_key(controller, replica):
     there, gateway = controller
     await gateway.start([one(await replica("a"))], [api_key(requests_per_second=0.1, burst=3)])

@@ -37,18 +37,19 @@ async def feedback(call: Call) -> Answered:
     return await kept(call.services, call.path["name"], call.body)
 
 
-async def kept(services: Services, name: str, labels: Labels) -> Answered:
+async def kept(services: Services, name: str, labels: Labels, key: str = "") -> Answered:
     """Keep labels. What is taken outlives a crash and counts with the next join; sending it again changes nothing.
 
     A label whose prediction is not known waits for it. One that cannot be right, as it is of the future, is refused
-    and does not hold up the rest. Raises NotFound where there is no such endpoint.
+    and does not hold up the rest. `key` is the id of the sender's key, empty for the owner: each has a share of
+    what may wait. Raises NotFound where there is no such endpoint, RateLimited where the share is spent.
     """
     check_name(name)
 
     def keep() -> Answered:
         if services.state.endpoint(name) is None:
             raise NotFound(f"there is no endpoint '{name}'")
-        found = accept(labels.labels, time.time())
+        found = accept(labels.labels, time.time(), key)
         if found.labels:
             intake.append(Shelf(services.home.feedback, name), found.labels)
         return Answered(len(found.labels), found.refused)

@@ -1,7 +1,8 @@
 """Labels that come through the gateway, which has checked their senders' keys.
 
 They come over a Unix socket that only our user may open, and nothing but labels can be said there: so neither the
-control token nor any other secret has to be where the gateway is.
+control token nor any other secret has to be where the gateway is. Whose key it was the gateway says in a header, which
+it removes where a client sends it.
 """
 
 import asyncio
@@ -18,7 +19,9 @@ from argosy.control.feedback_api import Labels, kept
 from argosy.control.place import labels_socket
 from argosy.control.route import Services
 from argosy.control.server import Server, private
+from argosy.gateway.names import check_token
 from argosy.serving.eviction import ConnectionLimits
+from argosy.serving.marks import KEY
 from argosy.spec import strict
 from argosy.spec.errors import ArgosyError, Internal, Unavailable
 
@@ -27,6 +30,8 @@ PATH = "/v2/models/{name}/feedback"
 AT_ONCE = 2
 """So many are decoded and written to the disk at once; the others wait as bytes, of 1 MiB at the most."""
 WAITING = 16
+NOBODY = "-"
+"""Whose the labels are where the gateway names no key."""
 GATEWAY = 256
 """Connections of the gateway."""
 
@@ -45,7 +50,8 @@ def application(services: Services) -> Starlette:
             body = await read_body(request)
             async with turns:
                 labels = await asyncio.to_thread(strict.decode, body, Labels, "the body")
-                return as_json(await kept(services, request.path_params["name"], labels))
+                key = check_token(request.headers.get(KEY, NOBODY), "the key's id")
+                return as_json(await kept(services, request.path_params["name"], labels, key))
         except ArgosyError as error:
             return failed(error)
         except Exception:

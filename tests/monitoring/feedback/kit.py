@@ -51,9 +51,9 @@ def shelf(root: Path) -> Shelf:
     return Shelf(root / "feedback", "m").create()
 
 
-def tell(root: Path, *labels: Label, at: float = 40 * DAY) -> None:
+def tell(root: Path, *labels: Label, at: float = 40 * DAY, key: str = "") -> None:
     """Send labels, `at` seconds after START."""
-    taken = accept(labels, START.timestamp() + at)
+    taken = accept(labels, START.timestamp() + at, key)
     assert taken.refused == ()
     intake.append(shelf(root), taken.labels)
 

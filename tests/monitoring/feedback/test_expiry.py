@@ -64,6 +64,9 @@ def test_the_oldest_files_go_where_all_are_too_many_bytes():
     assert expiry.beyond(sizes, 60) == set()
     assert expiry.beyond(sizes, 50) == {"labels/1-a.parquet"}
     assert expiry.beyond(sizes, 31) == {"labels/1-a.parquet", "labels/2-a.parquet"}
-    names = tuple(sizes)
+    sizes |= {f"labels/0-{n}-some-key.parquet": 25 for n in range(4)}
+    assert expiry.beyond(sizes, 135) == {"labels/0-0-some-key.parquet"}
+    assert expiry.beyond(sizes, 110) == {"labels/0-0-some-key.parquet", "labels/0-1-some-key.parquet"}
+    names = ("labels/3-a.parquet", "labels/1-a.parquet", "labels/2-a.parquet")
     found = expiry.kept(Manifest(labels=names), datetime(1970, 1, 1, tzinfo=UTC), {"labels/1-a.parquet"})
     assert found.labels == ("labels/3-a.parquet", "labels/2-a.parquet")

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from argosy.monitoring.feedback import intake
+from argosy.monitoring.feedback import expiry, intake
 from argosy.monitoring.feedback.event import Label, accept
 from argosy.spec.errors import InvalidArgument, RateLimited, StorageFull
 from tests.monitoring.feedback.kit import join, label, predict, shelf, tell
@@ -11,18 +11,18 @@ from tests.store.faults import at_call, no_space
 NOW = 1.8e9
 
 
-def kept(*names):
-    return accept([Label(request_id=name, label=1) for name in names], NOW).labels
+def kept(*names, key=""):
+    return accept([Label(request_id=name, label=1) for name in names], NOW, key).labels
 
 
 def test_a_torn_line_is_passed_over_and_ends_before_the_next(tmp_path):
     place = shelf(tmp_path)
     intake.append(place, kept("a"))
-    with place.journal.open("ab") as journal:
+    with place.journal().open("ab") as journal:
         journal.write(b'{"request_id": "to')
     intake.append(place, kept("b"))
     assert intake.seal(place) == 2
-    assert not place.journal.exists()
+    assert not place.journal().exists()
     assert intake.seal(place) == 0
 
 
@@ -43,9 +43,9 @@ def test_a_full_disk_is_told_and_what_was_there_stays(tmp_path):
 def test_a_crash_between_file_and_journal_counts_once(tmp_path):
     predict(tmp_path, ("a", 0, 1))
     tell(tmp_path, label("a", 1))
-    journal = shelf(tmp_path).journal.read_bytes()
+    journal = shelf(tmp_path).journal().read_bytes()
     intake.seal(shelf(tmp_path))
-    shelf(tmp_path).journal.write_bytes(journal)
+    shelf(tmp_path).journal().write_bytes(journal)
     assert join(tmp_path).joined == 2
     assert os.listdir(shelf(tmp_path).labels)
 
@@ -98,7 +98,7 @@ def test_labels_that_nobody_joins_are_bounded(tmp_path, monkeypatch):
     with pytest.raises(RateLimited, match="wait to be joined") as refused:
         tell_without_end()
     assert refused.value.retry_after == intake.RETRY_SECONDS
-    assert place.journal.stat().st_size <= 100_000
+    assert place.journal().stat().st_size <= 100_000
     assert intake.seal(place) == sum(told) > 0
     intake.append(place, kept("a"))
 
@@ -109,3 +109,27 @@ def test_a_journal_is_read_by_parts(tmp_path, monkeypatch):
     intake.append(place, kept(*map(str, range(35))))
     assert intake.seal(place) == 35
     assert len(place.label_files()) == 4
+
+
+def test_each_sender_has_a_share_of_what_may_wait(tmp_path, monkeypatch):
+    """However many use up all they get, and however small their parts, the next one finds room."""
+    monkeypatch.setattr(intake, "MOST_JOURNAL", 200_000)
+    place = shelf(tmp_path)
+
+    def tell_without_end(key: str) -> None:
+        for count in range(10_000):
+            intake.append(place, kept(*(f"{count}-{n}" for n in range(10)), key=key))
+
+    sizes: list[int] = []
+    for key in ("a", "b", "", "c", "d"):
+        with pytest.raises(RateLimited, match="its share"):
+            tell_without_end(key)
+        sizes.append(place.journal(key).stat().st_size)
+    assert sizes == sorted(sizes, reverse=True)
+    assert 90_000 < sizes[0] <= 100_000
+    assert all(size > 2_000 for size in sizes)
+    assert sum(sizes) <= 200_000
+    intake.append(place, kept("x", key="late"))
+    assert intake.seal(place) > 1000
+    assert {expiry.sender(name) for name in place.label_files()} == {"", "a", "b", "c", "d", "late"}
+    intake.append(place, kept("a", key="a"))

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from argosy.monitoring.feedback import join as module
 from argosy.monitoring.feedback import sql
@@ -243,3 +244,33 @@ def test_of_labels_that_wait_the_newest_are_kept(tmp_path, monkeypatch):
     assert join(tmp_path).joined == 1
     tell(tmp_path, label("known", 1), at=41 * DAY)
     assert join(tmp_path).joined == 1
+
+
+def test_who_floods_what_waits_crowds_out_himself_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_WAITING", 10)
+    predict(tmp_path, ("known", 0, 1))
+    tell(tmp_path, label("early", 1), label("earlier", 1), at=39 * DAY, key="honest")
+    tell(tmp_path, *(label(f"unknown-{n}", 1) for n in range(50)), at=40 * DAY, key="flood")
+    found = join(tmp_path)
+    assert (found.waiting, found.expired) == (10, 42)
+    tell(tmp_path, *(label(f"more-{n}", 1) for n in range(50)), at=40 * DAY + 1, key="flood")
+    assert join(tmp_path).waiting == 10
+    predict(tmp_path, ("early", 1, 1), ("earlier", 2, 1), ("more-7", 3, 1))
+    assert join(tmp_path).joined in (2, 3)
+
+
+def test_what_earlier_versions_wrote_of_labels_is_read(tmp_path):
+    """Files without the sender's key: as they came, waiting and joined, alone and beside new ones."""
+    predict(tmp_path, ("a", 0, 1))
+    tell(tmp_path, label("a", 1), label("b", 1))
+    shelf(tmp_path).journal().write_bytes(shelf(tmp_path).journal().read_bytes().replace(b',"key":""', b""))
+    join(tmp_path)
+    for path in shelf(tmp_path).folder.glob("*/*.parquet"):
+        table = parquet.read_table(path)
+        if "key" in table.column_names:
+            parquet.write_table(table.drop_columns(["key"]), path)
+    tell(tmp_path, label("c", 1), key="k")
+    predict(tmp_path, ("b", 2, 1))
+    assert (join(tmp_path).waiting, join(tmp_path).joined) == (1, 0)
+    predict(tmp_path, ("c", 3, 1), ("a", 4, 2), version="2")
+    assert join(tmp_path).waiting == 0

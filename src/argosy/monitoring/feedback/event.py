@@ -31,7 +31,8 @@ class Label(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """A label that was taken. `time` and `received` are µs since 1970; `label` is text as `plain` writes it."""
+    """A label that was taken. `time` and `received` are µs since 1970; `label` is text as `plain` writes it; `key` is
+    the id of its sender's key, empty for the owner."""
 
     request_id: str
     row: int
@@ -40,6 +41,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     time: int
     received: int
     source: str
+    key: str = ""
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -56,8 +58,11 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
     refused: tuple[Refused, ...]
 
 
-def accept(events: Sequence[Label], now: float) -> Taken:
-    """Take what can be right; `now` is seconds since 1970. What is refused does not hold up the rest."""
+def accept(events: Sequence[Label], now: float, key: str = "") -> Taken:
+    """Take what can be right; `now` is seconds since 1970, `key` the id of the sender's key.
+
+    What is refused does not hold up the rest.
+    """
     kept: list[Kept] = []
     refused: list[Refused] = []
     for index, event in enumerate(events):
@@ -75,6 +80,7 @@ def accept(events: Sequence[Label], now: float) -> Taken:
                 time=round(moment * 1e6),
                 received=round(now * 1e6),
                 source=event.source,
+                key=key,
             )
         )
     return Taken(labels=tuple(kept), refused=tuple(refused))

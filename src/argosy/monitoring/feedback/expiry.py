@@ -38,14 +38,24 @@ def labels(names: Sequence[str], needed: datetime) -> set[str]:
 
 
 def beyond(sizes: Mapping[str, int], most: int) -> set[str]:
-    """The oldest files of labels that make all of them more than so many bytes."""
-    gone, total = set[str](), sum(sizes.values())
-    for name in sorted(sizes):
-        if total <= most:
-            break
+    """The files of labels that make all of them more than so many bytes: always the oldest of the sender who has the
+    most."""
+    files: dict[str, list[str]] = {}
+    for name in sorted(sizes, reverse=True):
+        files.setdefault(sender(name), []).append(name)
+    totals = {key: sum(sizes[name] for name in names) for key, names in files.items()}
+    gone = set[str]()
+    while sum(totals.values()) > most:
+        largest = max(totals, key=lambda key: (totals[key], key))
+        name = files[largest].pop()
         gone.add(name)
-        total -= sizes[name]
+        totals[largest] -= sizes[name]
     return gone
+
+
+def sender(name: str) -> str:
+    """The id of the key that a file of labels is from; empty for the owner, and in names of earlier versions."""
+    return "-".join(name.rpartition("/")[2].removesuffix(".parquet").split("-")[2:])
 
 
 def kept(manifest: Manifest, needed: datetime, over: Collection[str] = ()) -> Manifest:

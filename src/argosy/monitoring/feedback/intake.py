@@ -20,7 +20,8 @@ from argosy.store import duck
 from argosy.store.durable import storage, sync_folder, write_all
 
 MOST_JOURNAL = 64 * 1024 * 1024
-"""Bytes of labels that may wait for the next join; more are refused."""
+"""Bytes of labels that may wait for the next join: a sender's may be as many as stay free for others. So one alone has
+a half, each of two a third, and one more sender finds room while a few dozen use up all they get."""
 RETRY_SECONDS = 60
 AT_ONCE = 20_000
 """Labels of a file that is made of the journal: so many are in memory."""
@@ -50,20 +51,23 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def append(shelf: Shelf, labels: Sequence[Kept]) -> None:
-    """Add labels to the journal; when this returns they outlive a crash. Raises StorageFull, and RateLimited where more
-    than `MOST_JOURNAL` bytes would wait for a join.
+    """Add labels of one sender to his journal; when this returns they outlive a crash. Raises StorageFull, and
+    RateLimited where more would wait for a join than his share of `MOST_JOURNAL`.
 
     A crash in the middle leaves a line without an end, which the next call ends and `seal` passes over.
     """
     data = b"".join(msgspec.json.encode(label) + b"\n" for label in labels)
+    journal = shelf.journal(labels[0].key if labels else "")
     with storage(shelf.folder), shelf.journalled():
-        handle = os.open(shelf.journal, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        waiting = sum(each.stat().st_size for each in shelf.journals())
+        handle = os.open(journal, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             size = os.fstat(handle).st_size
-            if size + len(data) > MOST_JOURNAL:
+            if size + len(data) > MOST_JOURNAL - waiting - len(data):
                 raise RateLimited(
-                    f"{size} bytes of labels of '{shelf.endpoint}' wait to be joined with predictions, at most "
-                    f"{MOST_JOURNAL} may: send them again after the next look of its monitor, or load them as a file",
+                    f"{size} bytes of labels of '{shelf.endpoint}' from this key wait to be joined with predictions, "
+                    f"{waiting} from all, of {MOST_JOURNAL} that may: that is its share; send them again after the "
+                    "next look of the endpoint's monitor, or load them as a file",
                     retry_after=RETRY_SECONDS,
                 )
             torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
@@ -76,26 +80,20 @@ def append(shelf: Shelf, labels: Sequence[Kept]) -> None:
 
 
 def seal(shelf: Shelf) -> int:
-    """Turn the journal into files of labels; how many labels.
+    """Turn the journals into files of labels, of one sender each; how many labels.
 
-    A crash before the journal is gone makes the same labels twice, which counts once.
+    A crash before a journal is gone makes the same labels twice, which counts once.
     """
     with shelf.journalled():
-        return _seal(shelf)
-
-
-def _seal(shelf: Shelf) -> int:
-    count = 0
-    try:
-        with shelf.journal.open("rb") as lines:
-            labels = _read(lines)
-            while some := list(itertools.islice(labels, AT_ONCE)):
-                _write(shelf, some)
-                count += len(some)
-    except FileNotFoundError:
-        return 0
-    shelf.journal.unlink()
-    return count
+        count = 0
+        for journal in shelf.journals():
+            with journal.open("rb") as lines:
+                labels = _read(lines)
+                while some := list(itertools.islice(labels, AT_ONCE)):
+                    _write(shelf, some)
+                    count += len(some)
+            journal.unlink()
+        return count
 
 
 def _read(lines: Iterable[bytes]) -> Iterator[Kept]:
@@ -112,14 +110,15 @@ def _write(shelf: Shelf, labels: Sequence[Kept]) -> None:
 
     pa: Any = pyarrow
     stamp = pa.timestamp("us", tz="UTC")
-    kinds = (pa.string(), pa.int32(), pa.string(), pa.int32(), stamp, stamp, pa.string())
+    kinds = (pa.string(), pa.int32(), pa.string(), pa.int32(), stamp, stamp, pa.string(), pa.string())
     schema = pa.schema(list(zip(Kept.__struct_fields__, kinds, strict=True)))
     table = pa.Table.from_pylist([msgspec.structs.asdict(label) for label in labels], schema=schema)
-    replace(shelf.labels / _name(), encoded(table), shelf.temporary, mode=0o600)
+    replace(shelf.labels / _name(labels[0].key), encoded(table), shelf.temporary, mode=0o600)
 
 
-def _name() -> str:
-    return f"{time.time_ns():019d}-{secrets.token_hex(4)}.parquet"
+def _name(key: str = "") -> str:
+    """`expiry` reads the time and the sender from it."""
+    return "-".join(filter(None, (f"{time.time_ns():019d}", secrets.token_hex(4), key))) + ".parquet"
 
 
 def load(shelf: Shelf, source: Path, now: float) -> Loaded:

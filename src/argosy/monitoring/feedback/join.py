@@ -26,7 +26,7 @@ from argosy.store.payloads.segment import Broken
 BUCKET_ROWS = 2_500_000
 MERGE_FILES = 16
 MOST_WAITING = 1_000_000
-"""Labels of an endpoint that wait for a prediction: of more, the oldest are let go."""
+"""Labels of an endpoint that wait for a prediction: of more, the oldest of those who sent the most are let go."""
 MOST_LABELS = 1024 * 1024 * 1024
 """Bytes of labels as they came that are kept of an endpoint."""
 
@@ -229,7 +229,7 @@ class _Joiner:
 
     def _wait(self, labels: str) -> list[str]:
         name = self.shelf.new("waiting")
-        columns = "request_id, row, label, label_version AS version, known AS time, received, source"
+        columns = "request_id, row, label, label_version AS version, known AS time, received, source, key"
         late = f"received < TIMESTAMPTZ {duck.literal(self._patience.isoformat())}"
         self._expired += self._one(f"SELECT count(*) FROM {labels} WHERE {late}")
         self._copy(f"SELECT {columns} FROM {labels} WHERE NOT {late}", self.shelf.path(name))
@@ -241,9 +241,7 @@ class _Joiner:
         if (over := self._rows(paths) - MOST_WAITING) <= 0:
             return names
         name = self.shelf.new("waiting")
-        self._copy(
-            f"SELECT * FROM {sql.parquet(paths)} ORDER BY received DESC LIMIT {MOST_WAITING}", self.shelf.path(name)
-        )
+        self._copy(sql.NEWEST.format(waiting=sql.parquet(paths), most=MOST_WAITING), self.shelf.path(name))
         self._expired += over
         return [name]
 

@@ -49,7 +49,6 @@ class Shelf:
         self.folder = root / f"endpoint={quote(endpoint, safe='')}"
         self.labels = self.folder / "labels"
         self.made = self.folder / "made"
-        self.journal = self.folder / "journal.jsonl"
         self.temporary = self.folder / ".tmp"
 
     def create(self) -> "Shelf":
@@ -73,6 +72,14 @@ class Shelf:
         marker.touch(mode=0o600)
         with lock(marker):
             yield
+
+    def journal(self, key: str = "") -> Path:
+        """Where labels of this sender wait for the next join: the id of a key, which is safe in a file's name."""
+        return self.folder / (f"journal.{key}.jsonl" if key else "journal.jsonl")
+
+    def journals(self) -> list[Path]:
+        """Those of all senders."""
+        return sorted(self.folder.glob("journal*.jsonl"))
 
     def manifest(self) -> Manifest:
         """What is valid now."""

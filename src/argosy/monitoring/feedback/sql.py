@@ -14,8 +14,8 @@ COUNTED = "mark, mark2, version, time, decision, label, label_version, known, fi
 
 
 def parquet(paths: Sequence[Path]) -> str:
-    """Files of one schema as a table; the folders they lie in say nothing."""
-    return f"read_parquet({duck.files(paths)}, hive_partitioning = false)"
+    """Files as a table, a column that some lack NULL in theirs; the folders they lie in say nothing."""
+    return f"read_parquet({duck.files(paths)}, hive_partitioning = false, union_by_name = true)"
 
 
 def plain(column: str, kind: str) -> str:
@@ -47,9 +47,9 @@ SERVED = """SELECT version, date_trunc('hour', time) AS hour, count(*) AS n,
 MERGE_SERVED = """SELECT version, hour, CAST(sum(n) AS BIGINT) AS n, CAST(sum(weight) AS DECIMAL(38, 6)) AS weight
 FROM {served} GROUP BY ALL"""
 
-SENT = """(SELECT request_id, row, label, version AS label_version, time AS known, time AS first, received, source
-  FROM {files})"""
-"""Labels as they came."""
+SENT = """(SELECT request_id, row, label, version AS label_version, time AS known, time AS first, received, source,
+  key FROM (FROM {files} UNION ALL BY NAME SELECT NULL::VARCHAR AS key WHERE false))"""
+"""Labels as they came; those of files, and of earlier versions, have no key."""
 
 USED = "(SELECT request_id, row, label, label_version, known, first, received, source FROM {files})"
 """Labels that met a prediction already: another version's, or an earlier try's, may come after it."""
@@ -62,6 +62,11 @@ MATCH = """SELECT * EXCLUDE (m),
   FROM (SELECT * FROM {labels} {share}) l
   {side} JOIN (SELECT * FROM {predictions} {share}) p ON l.request_id = p.request_id AND l.row = p.row)"""
 """`mark` and `mark2` together name a row of a request to a version on a day: what there may be one of."""
+
+
+NEWEST = """SELECT * FROM {waiting}
+  ORDER BY row_number() OVER (PARTITION BY COALESCE(key, '') ORDER BY received DESC), received DESC LIMIT {most}"""
+"""Of labels that wait, each sender's newest: who has few keeps them all."""
 
 
 def latest(table: str, columns: str = "*") -> str:
