@@ -3,6 +3,7 @@
 
 import ctypes
 import errno
+import fcntl
 import json
 import mmap
 import os
@@ -141,6 +142,63 @@ def more_files():
         raise PermissionError(str(error)) from None
 
 
+def shared(told):
+    """What the platform's user has in memory, by number."""
+    machine = os.uname().machine == "x86_64"
+    names = ("shmget", "shmat", "shmctl", "semget", "semctl", "msgget", "msgsnd", "msgrcv", "msgctl")
+    of_arm = (194, 196, 195, 190, 191, 186, 189, 188, 187)
+    numbers = dict(zip(names, (29, 30, 31, 64, 66, 68, 69, 70, 71) if machine else of_arm, strict=True))
+    memory, queue, semaphore = told["shared"]
+    text = ctypes.create_string_buffer(struct.pack("q", 1) + b"x")
+    remove, more = 0, 0o1666
+    yield "attach shared memory", lambda: call(numbers["shmat"], memory, 0, 0)
+    yield "attach shared memory to read", lambda: call(numbers["shmat"], memory, 0, 0o10000)
+    yield "remove shared memory", lambda: call(numbers["shmctl"], memory, remove, 0)
+    yield "make shared memory", lambda: call(numbers["shmget"], 0, 4096, more)
+    yield "send a message", lambda: call(numbers["msgsnd"], queue, ctypes.byref(text), 1, 0o4000)
+    yield "take a message", lambda: call(numbers["msgrcv"], queue, ctypes.byref(text), 1, 0, 0o4000)
+    yield "remove a queue", lambda: call(numbers["msgctl"], queue, remove, 0)
+    yield "make a queue", lambda: call(numbers["msgget"], 0, more)
+    yield "set a semaphore", lambda: call(numbers["semctl"], semaphore, 0, 16, 1)
+    yield "make a semaphore", lambda: call(numbers["semget"], 0, 1, more)
+    name = told["queue"].encode()
+    yield "open a queue", lambda: call(240 if machine else 180, name, os.O_RDWR, 0, None)
+    yield "create a queue", lambda: call(240 if machine else 180, b"hostile", os.O_RDWR | os.O_CREAT, 0o600, None)
+    yield "unlink a queue", lambda: call(241 if machine else 181, name)
+
+
+def threads():
+    return 234 if os.uname().machine == "x86_64" else 131
+
+
+def queued(pid, number):
+    told = ctypes.create_string_buffer(struct.pack("iii", number, 0, -1), 128)
+    call(129 if os.uname().machine == "x86_64" else 138, pid, number, ctypes.byref(told))
+
+
+def watched(path):
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.inotify_add_watch(libc.inotify_init(), path.encode(), 0xFFF) < 0:
+        raise OSError(ctypes.get_errno(), path)
+
+
+def by_file(pid):
+    """A signal that the kernel sends when a pipe has something to read. Whether it came, the platform can tell."""
+    ours, theirs = os.pipe()
+    fcntl.fcntl(ours, fcntl.F_SETOWN, pid)
+    fcntl.fcntl(ours, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(ours, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+    os.write(theirs, b"x")
+    raise PermissionError
+
+
+def to_all():
+    """A signal to everybody, which nobody gets: the kernel calls that a success. Not as root, where it might arrive."""
+    if os.getuid():
+        os.kill(-1, signal.SIGUSR1)
+    raise PermissionError
+
+
 def io_uring():
     parameters = ctypes.create_string_buffer(120)
     call(425, 4, parameters)
@@ -167,6 +225,7 @@ def tries(told):
     yield from of_files(told)
     yield from of_sockets(told)
     yield from of_processes(told["pid"])
+    yield from shared(told)
     yield from of_the_kernel()
 
 
@@ -181,10 +240,14 @@ def of_files(told):
         yield f"let others read {path}", lambda path=path: os.chmod(path, 0o666)
         yield f"give {path} away", lambda path=path: os.chown(path, os.getuid(), 1)
         yield f"mark {path}", lambda path=path: os.setxattr(path, "user.x", b"x")
+        yield f"change the times of {path}", lambda path=path: os.utime(path, (0, 0))
+        yield f"watch {path}", lambda path=path: watched(path)
         yield f"lose {path}", lambda path=path: os.unlink(path)
         yield f"cut {path}", lambda path=path: os.truncate(path, 0)
     for path in told["folders"]:
         yield f"close {path}", lambda path=path: os.chmod(path, 0)
+        yield f"watch {path}", lambda path=path: watched(path)
+        yield f"change the times of {path}", lambda path=path: os.utime(path, (0, 0))
         yield f"list {path}", lambda path=path: os.listdir(path)
         yield f"write in {path}", lambda path=path: open(f"{path}/hostile", "w").write("x")
         yield f"make a folder in {path}", lambda path=path: os.mkdir(f"{path}/hostile.d")
@@ -229,6 +292,15 @@ def of_processes(pid):
     yield "its limits", lambda: resource.prlimit(pid, resource.RLIMIT_NOFILE, (10, 10))
     yield "peek", lambda: peek(pid)
     yield "ptrace", lambda: call(101 if os.uname().machine == "x86_64" else 117, 16, pid, 0, 0)
+    for number in (signal.SIGKILL, signal.SIGUSR1):
+        yield f"queue signal {number}", lambda number=number: queued(pid, number)
+        yield f"signal {number} to a thread", lambda number=number: call(threads(), pid, pid, number)
+    yield "signal by a file", lambda: by_file(pid)
+    yield "signal to all", to_all
+    yield "its cores", lambda: os.sched_setaffinity(pid, {0})
+    yield "its parent's cores", lambda: os.sched_setaffinity(os.getppid(), {0})
+    yield "its scheduler", lambda: os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
+    yield "its scheduler's parameters", lambda: os.sched_setparam(pid, os.sched_param(0))
     yield "its priority", lambda: os.setpriority(os.PRIO_PROCESS, pid, -5)
     yield "daemon", daemon
     yield "fork bomb", bomb
@@ -264,7 +336,7 @@ def of_the_kernel():
     yield "reboot", lambda: x86_only(169, 0, 0, 0, 0)
     yield "name of the host", lambda: socket.sethostname("x")
     yield "kernel log", lambda: x86_only(103, 3, 0, 0)
-    yield "terminal", lambda: __import__("fcntl").ioctl(2, 0x5412, b"x")
+    yield "terminal", lambda: fcntl.ioctl(2, 0x5412, b"x")
     yield "device", lambda: os.mknod("d", 0o600 | 0o020000, os.makedev(1, 1))
     yield "block device", lambda: os.listdir("/dev")
     yield "kernel settings", lambda: open("/proc/sys/kernel/core_pattern", "r+").write("x")
@@ -301,6 +373,7 @@ class Model:
             "file": Path("own").read_text() == "x",
             "memory": bool(mmap.mmap(-1, 4096)),
             "environ": sorted(os.environ),
+            "tasks": resource.getrlimit(resource.RLIMIT_NPROC)[1],
         }
         Path("told.tmp").write_text(json.dumps({"found": found, "honest": honest, "uid": os.getuid()}))
         os.rename("told.tmp", "told.json")

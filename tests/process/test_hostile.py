@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -68,6 +70,11 @@ class World:
         self.tcp.setblocking(False)
         self.listeners.append(self.tcp)
         self.victim = subprocess.Popen(["sleep", "600"], start_new_session=True)
+        self.cores = os.sched_getaffinity(self.victim.pid)
+        libc = ctypes.CDLL(None, use_errno=True)
+        self.shared = [libc.shmget(0, 4096, 0o1600), libc.msgget(0, 0o1600), libc.semget(0, 1, 0o1600)]
+        self.queue = f"argosy-{os.getpid()}"
+        os.close(libc.mq_open(f"/{self.queue}".encode(), os.O_RDWR | os.O_CREAT, 0o600, None))
 
     def _listen(self, line: socket.socket, address: str) -> None:
         line.bind(address)
@@ -84,6 +91,8 @@ class World:
                 "pid": self.victim.pid,
                 "port": self.tcp.getsockname()[1],
                 "abstract": self.abstract,
+                "shared": self.shared,
+                "queue": self.queue,
                 "files": [
                     *(str(root / name) for name in (*SECRETS, "home/.ssh/id_rsa", "home/.aws/credentials")),
                     "/etc/shadow",
@@ -108,12 +117,18 @@ class World:
         with pytest.raises(BlockingIOError):
             self.datagrams.recv(10)
         assert self.victim.poll() is None
+        assert psutil.Process(self.victim.pid).status() == psutil.STATUS_SLEEPING
+        assert os.sched_getaffinity(self.victim.pid) == self.cores
         for name in SECRETS:
             assert (self.home.root / name).read_text() == "secret"
 
     def close(self) -> None:
         for line in (*self.listeners, self.datagrams):
             line.close()
+        libc = ctypes.CDLL(None)
+        memory, queue, semaphore = self.shared
+        libc.shmctl(memory, 0, None), libc.msgctl(queue, 0, None), libc.semctl(semaphore, 0, 0)
+        libc.mq_unlink(f"/{self.queue}".encode())
         self.victim.kill()
         self.victim.wait()
 
@@ -184,6 +199,9 @@ def test_nothing_that_a_hostile_model_tries_succeeds(world: World, user: str, tm
         told = said(at, process)
         assert told["found"] == {}
         assert not {"SMTP_PASSWORD", "AWS_SECRET_ACCESS_KEY", "ARGOSY_KEY"} & set(told["honest"].pop("environ"))
+        tasks, most = told["honest"].pop("tasks"), resource.getrlimit(resource.RLIMIT_NPROC)[0]
+        if user == "own user" or os.geteuid():
+            assert 0 < tasks < (most if most > 0 else 2**22), "a model may take every task there is"
         assert all(told["honest"].values())
         assert users.owned(told["uid"]) == (user == "own user" and os.geteuid() == 0)
         until(lambda: ready(at) or process.ended())
@@ -255,12 +273,21 @@ def test_without_being_declared_there_is_neither_network_nor_program(world: Worl
 
 STAYS = """
 import os, time
+
+def leave():
+    for leaves in (os.setsid, lambda: os.setpgid(0, 0), lambda: os.setpgid(os.getpid(), os.getpgid(os.getppid()))):
+        try:
+            leaves()
+        except OSError:
+            pass
+
 class Model:
     def load(self, path):
         for _ in range(2):
             if os.fork() == 0:
-                os.setsid()
+                leave()
                 if os.fork() == 0:
+                    leave()
                     os.environ.clear()
                     time.sleep(600)
                 os._exit(0)
@@ -269,25 +296,27 @@ class Model:
 """
 
 
-def test_what_a_model_with_a_user_of_its_own_starts_ends_with_it(world: World, tmp_path: Path):
-    if sandbox.own_user():
-        pytest.skip(f"no user of its own: {sandbox.own_user()}")
+@pytest.mark.parametrize("adopted", [False, True])
+def test_what_a_model_starts_ends_with_it(world: World, user: str, tmp_path: Path, adopted: bool):
     with running(world, tmp_path, STAYS, subprocesses=True) as (at, process):
         until(lambda: ready(at) or process.ended())
-        uid = users.of(process.pid)
-        assert users.owned(uid)
-        assert len(_of_user(uid)) == 3
+        made = until(lambda: len(found := _working_in(at)) == 3 and found)
+        assert process.pid in {each.pid for each in made}
+        assert users.owned(users.of(process.pid)) == (user == "own user")
+        watching = Process(psutil.Process(process.pid), child=False) if adopted else process
+        assert watching.user == (users.of(process.pid) if user == "own user" else 0)
         os.kill(process.pid, signal.SIGKILL)
-        until(process.ended)
-        until(lambda: not _of_user(uid))
+        until(watching.ended)
+        until(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in made))
 
 
-def _of_user(uid: int) -> list[int]:
+def _working_in(at: Place) -> list[psutil.Process]:
+    """All that works in the replica's folder, whatever it has made of its environment, group and session."""
     found = []
     for each in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if each.uids().real == uid and each.status() != psutil.STATUS_ZOMBIE:
-                found.append(each.pid)
+            if each.cwd() == str(at.work):
+                found.append(each)
     return found
 
 

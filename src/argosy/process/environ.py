@@ -17,6 +17,9 @@ _PASSED = frozenset(
 )
 """Variables that a model may see: language, time zone, threads, devices, where certificates lie, and the mark that a
 platform finds its processes by."""
+PINNING = frozenset(("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY"))
+"""Those by which libraries give each thread its cores, which a child with the platform's own user may not: OpenMP would
+end the process."""
 _PATHS = ("PATH", "LD_LIBRARY_PATH")
 """Lists of folders: those of them that are not relative to the working folder."""
 _OF_PYTHON = ("PYTHONHASHSEED", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONUNBUFFERED", "PYTHONFAULTHANDLER")

@@ -54,4 +54,5 @@ def model(module: str, *arguments: str, folder: Path, policy: Policy, more: Mapp
 def of_model(folder: Path, policy: Policy, more: Mapping[str, str]) -> dict[str, str]:
     """The environment of such a child, which says what its sandbox is."""
     told = {sandbox.VARIABLE: json.dumps({"folder": str(folder.absolute()), "policy": policy._asdict()})}
-    return environ.of_model(os.environ, folder.absolute()) | dict(more) | told
+    given = environ.of_model(os.environ, folder.absolute()) | dict(more) | told
+    return given if policy.user else {name: given[name] for name in given.keys() - environ.PINNING}

@@ -45,7 +45,7 @@ class Process:
 
     def _over(self) -> bool:
         if not self._child:
-            return not self._process.is_running() or self._process.status() == psutil.STATUS_ZOMBIE
+            return self._adopted_over()
         try:
             if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 return False
@@ -53,6 +53,16 @@ class Process:
             self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         except ChildProcessError:
             return not self._process.is_running()
+        return True
+
+    def _adopted_over(self) -> bool:
+        """Whether it is gone, and what is left of its group with it. A number that another process has now is not that
+        of a group: the kernel gives none away that has a member."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if self._process.is_running() and self._process.status() != psutil.STATUS_ZOMBIE:
+                return False
+        if self._process.is_running() or not psutil.pid_exists(self.pid):
+            self.kill_group()
         return True
 
     def memory(self) -> int:

@@ -17,6 +17,7 @@ import signal
 import site
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from argosy.process import landlock, seccomp, users
@@ -99,6 +100,16 @@ def own_user() -> str:
     return users.lacks() if landlock.version() else "Landlock is needed"
 
 
+def user_tasks() -> int:
+    """Threads and processes that this user may have. A child of the same user gets three quarters of it for all of
+    that user, so that the platform can start what it needs while a model starts all that it can."""
+    bounds = [resource.getrlimit(resource.RLIMIT_NPROC)[0]]
+    for name in ("threads-max", "pid_max"):
+        with contextlib.suppress(OSError, ValueError):
+            bounds.append(int(Path("/proc/sys/kernel", name).read_text()))
+    return min(each for each in (*bounds, 2**22) if each > 0)
+
+
 def lacks() -> str:
     """Why no whole sandbox can be had here; empty where one can."""
     return "; ".join(part.lacks for part in parts() if part.lacks and part.needed)
@@ -121,6 +132,8 @@ def enter(policy: Policy) -> None:
     if sys.platform != "linux":
         _die_with(policy.parent)
         return
+    if not policy.user and os.geteuid():
+        _bound(resource.RLIMIT_NPROC, user_tasks() * 3 // 4)
     _control(_NO_NEW_PRIVS, 1)
     if policy.user:
         users.become(policy.user)

@@ -31,6 +31,7 @@ _NEVER: dict[str, tuple[int, int]] = {
     "fsopen": (430, 430),
     "fspick": (433, 433),
     "init_module": (175, 105),
+    "inotify_add_watch": (254, 27),
     "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427),
     "io_uring_setup": (425, 425),
@@ -45,6 +46,12 @@ _NEVER: dict[str, tuple[int, int]] = {
     "mount": (165, 40),
     "mount_setattr": (442, 442),
     "move_mount": (429, 429),
+    "mq_open": (240, 180),
+    "mq_unlink": (241, 181),
+    "msgctl": (71, 187),
+    "msgget": (68, 186),
+    "msgrcv": (70, 188),
+    "msgsnd": (69, 189),
     "name_to_handle_at": (303, 264),
     "nfsservctl": (180, 42),
     "open_by_handle_at": (304, 265),
@@ -62,10 +69,17 @@ _NEVER: dict[str, tuple[int, int]] = {
     "quotactl_fd": (443, 443),
     "reboot": (169, 142),
     "request_key": (249, 218),
+    "semctl": (66, 191),
+    "semget": (64, 190),
+    "semop": (65, 193),
+    "semtimedop": (220, 192),
     "setdomainname": (171, 162),
     "sethostname": (170, 161),
     "setns": (308, 268),
     "settimeofday": (164, 170),
+    "shmat": (30, 196),
+    "shmctl": (31, 195),
+    "shmget": (29, 194),
     "swapoff": (168, 225),
     "swapon": (167, 224),
     "syslog": (103, 116),
@@ -75,12 +89,16 @@ _NEVER: dict[str, tuple[int, int]] = {
     "userfaultfd": (323, 282),
     "vhangup": (153, 58),
 }
-"""Calls that no model needs, by their number on x86_64 and aarch64."""
+"""Calls that no model needs, by their number on x86_64 and aarch64. Message queues, semaphores and shared memory of
+System V and of POSIX queues are open to every process of a user, and Landlock does not bound them."""
 _ONLY_OWN: dict[str, tuple[int, int, int]] = {
     "ioprio_set": (251, 30, 1),
     "migrate_pages": (256, 238, 0),
     "move_pages": (279, 239, 0),
     "prlimit64": (302, 261, 0),
+    "sched_setattr": (314, 274, 0),
+    "sched_setparam": (142, 118, 0),
+    "sched_setscheduler": (144, 119, 0),
     "setpriority": (141, 140, 1),
 }
 """Calls that change another process of the same user, too: their numbers, and which argument names it (0: itself)."""
@@ -95,15 +113,24 @@ _ATTRIBUTES: dict[str, tuple[int, int]] = {
     "file_setattr": (469, 469),
     "fremovexattr": (199, 16),
     "fsetxattr": (190, 7),
+    "futimesat": (261, _ABSENT),
     "lchown": (94, _ABSENT),
     "lremovexattr": (198, 15),
     "lsetxattr": (189, 6),
     "removexattr": (197, 14),
     "removexattrat": (466, 466),
+    "setpgid": (109, 154),
+    "setsid": (112, 157),
     "setxattr": (188, 5),
     "setxattrat": (463, 463),
+    "utime": (132, _ABSENT),
+    "utimensat": (280, 88),
+    "utimes": (235, _ABSENT),
 }
-"""Calls that change who may use a file, which Landlock does not bound: for a child with the platform's own user."""
+"""Calls that change a file that cannot be opened: who may use it, and its times; and those by which a process leaves
+its session or group, which is ended as a whole. For a child with the platform's own user."""
+_CORES = {"sched_setaffinity": (203, 122, 0)}
+"""Likewise, for another process. Not refused to a child with its own user: some libraries pin their threads so."""
 _FORK: dict[str, tuple[int, int]] = {"fork": (57, _ABSENT), "vfork": (58, _ABSENT)}
 _CLONE, _CLONE3, _IOCTL, _SOCKET, _SOCKETPAIR = (56, 220), (435, 435), (16, 29), (41, 198), (53, 199)
 _NEW_NAMESPACES = 0x7E020000
@@ -131,8 +158,8 @@ def supported() -> bool:
 def restrict(*, unix: bool, inet: bool, streams: bool, subprocesses: bool, attributes: bool) -> None:
     """Refuse, for every thread of this process and all that comes of it, the calls that no model needs; new sockets,
     apart from Unix streams with `unix`, Internet ones with `inet`, of them TCP alone with `streams`; new processes
-    unless `subprocesses`; and changes to the mode or owner of files unless `attributes`. Needs no_new_privs. Raises
-    OSError."""
+    unless `subprocesses`; and what the kernel allows against others of the same user, by path or number, unless
+    `attributes`. Needs no_new_privs. Raises OSError."""
     told = {"unix": unix, "inet": inet, "streams": streams, "subprocesses": subprocesses, "attributes": attributes}
     _install(program(platform.machine(), **told))
 
@@ -146,7 +173,7 @@ def program(machine: str, *, unix: bool, inet: bool, streams: bool, subprocesses
     for numbers in never.values():
         if numbers[column] != _ABSENT:
             code += [(_EQUAL, 0, 1, numbers[column]), _answer(_REFUSE)]
-    for *numbers, argument in _ONLY_OWN.values():
+    for *numbers, argument in (_ONLY_OWN | ({} if attributes else _CORES)).values():
         code += _when(numbers[column], _either(_AT[argument], (0,), then=_ALLOW, other=_REFUSE))
     # Its flags lie in memory, where a filter cannot look: whoever is told that it is not there takes clone.
     code += [(_EQUAL, 0, 1, _CLONE3[column]), _answer(_UNKNOWN)]
