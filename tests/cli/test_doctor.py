@@ -1,5 +1,6 @@
 import os
 import socket
+import subprocess
 
 import msgspec
 import pytest
@@ -84,3 +85,27 @@ def test_dead_platform_is_no_platform(tmp_path):
     assert checks.absent(place).found == "it ended without cleaning up"
     with Lock(place):
         assert f"process {os.getpid()} holds the lock" in checks.absent(place).found
+
+
+def test_what_replicas_would_compile_at_each_start_is_said_and_the_command_mends_it(tmp_path, monkeypatch):
+    package = tmp_path / "made up" / "argosy_made_up"
+    (package / "inner").mkdir(parents=True)
+    for name in ("__init__.py", "one.py", "inner/two.py"):
+        (package / name).write_text("x = 1\n")
+    monkeypatch.syspath_prepend(str(package.parent))
+    monkeypatch.setattr(checks, "REPLICA", ("argosy_made_up", "argosy_not_there"))
+    found = checks.compiled()
+    assert (found.status, "3 modules of argosy_made_up" in found.found) == ("warn", True)
+    subprocess.run(found.fix, shell=True, check=True)
+    assert checks.compiled().status == "ok"
+    (package / "one.py").write_text("x = 1234\n")
+    assert "1 modules of argosy_made_up" in checks.compiled().found
+    subprocess.run(found.fix, shell=True, check=True)
+    assert checks.compiled().status == "ok"
+
+
+def test_what_holds_for_a_user_who_is_not_root_is_said(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    found = {check.name: check for check in checks.sandboxed()}
+    assert "the platform's user 1000, which is not root" in found["sandbox own user"].found
+    assert "tasks of all that this user runs" in found["sandbox bounds"].found

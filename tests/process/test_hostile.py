@@ -320,21 +320,42 @@ def _working_in(at: Place) -> list[psutil.Process]:
     return found
 
 
-def test_a_machine_that_lacks_a_part_is_refused_where_all_are_required(world: World, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(sandbox, "lacks", lambda: "Landlock 6 is needed")
-    with pytest.raises(Unsupported, match="Landlock 6 is needed"), running(world, tmp_path, LISTS, sandbox="required"):
-        pass
+MISSING = {
+    "landlock": "argosy.process.landlock.version = lambda: 5",
+    "seccomp": "argosy.process.seccomp.supported = lambda: False",
+    "no new privileges": "argosy.process.sandbox.no_new_privileges = lambda: False",
+    "own user": "argosy.process.users.lacks = lambda: 'not here'",
+}
+"""Each part that can be missing, and what takes it away from a process."""
+NEEDED = [part.name for part in sandbox.parts() if part.needed and part.name != "bounds"]
 
 
-def test_a_child_that_finds_a_part_missing_ends_with_its_name(tmp_path: Path):
+def test_each_part_has_a_way_to_be_missing():
+    assert {part.name for part in sandbox.parts()} == MISSING.keys() | {"bounds"}
+
+
+@pytest.mark.parametrize("part", NEEDED)
+def test_a_machine_that_lacks_a_part_is_refused_where_all_are_required(part: str, world: World, tmp_path: Path):
+    with pytest.MonkeyPatch.context() as patch:
+        where, what = MISSING[part].split(" = ")
+        patch.setattr(where, eval(what))
+        lacks = next(each.lacks for each in sandbox.parts() if each.name == part)
+        assert lacks
+        with pytest.raises(Unsupported, match="is required") as caught:
+            running(world, tmp_path, LISTS, sandbox="required").__enter__()
+        assert lacks in str(caught.value)
+    with running(world, tmp_path / "whole", LISTS, sandbox="required", env={"PORT": "1"}) as (at, process):
+        said(at, process)
+
+
+@pytest.mark.parametrize("part", NEEDED)
+def test_a_child_that_finds_a_part_missing_ends_with_its_name(part: str, tmp_path: Path):
     """What the launcher saw may not be so where the child runs."""
     child = launch.model("json.tool", folder=tmp_path, policy=sandbox.Policy(required=True))
-    code = (
-        "import argosy.process.enter as enter, argosy.process.landlock as landlock;"
-        "landlock.version = lambda: 5; enter.main()"
-    )
+    code = f"import argosy.process.enter, argosy.process.users; {MISSING[part]}; argosy.process.enter.main()"
     done = subprocess.run(
         [sys.executable, "-P", "-c", code, "json.tool"], env=child.environ, capture_output=True, text=True, check=False
     )
     assert done.returncode == sandbox.MISSING
-    assert "this kernel has 5" in done.stderr
+    assert "runtime.sandbox is required" in done.stderr
+    assert done.stdout == ""

@@ -1,13 +1,14 @@
 """What `argosy doctor` looks at. Each check says what it found and, where something is wrong, what to do."""
 
 import os
+import shlex
 import shutil
 import socket
 import sys
 from collections.abc import Iterator
 from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
+from importlib.util import MAGIC_NUMBER, find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +34,12 @@ EXTRAS = {
 }
 """Each extra with the modules it brings."""
 
+REPLICA = (
+    *("argosy.engines", "argosy.packaging", "argosy.process", "argosy.protocol", "argosy.serving", "argosy.spec"),
+    *("numpy", "msgspec", "onnxruntime", "uvloop", "psutil", "sklearn", "joblib", "xgboost", "lightgbm"),
+)
+"""What replicas import, where it is there."""
+
 
 class Check(msgspec.Struct, frozen=True):
     """One finding. `fix` is what to do, empty where nothing is."""
@@ -51,6 +58,7 @@ def run(place: Home) -> Iterator[Check]:
     yield sockets(place)
     yield disk(place)
     yield from sandboxed()
+    yield compiled()
     try:
         settings = load(place)
     except ArgosyError as error:
@@ -125,6 +133,46 @@ def sandboxed() -> Iterator[Check]:
     for part in sandbox.parts():
         fix = f"{part.lacks}: endpoints with runtime.sandbox: required do not start here" if part.lacks else ""
         yield Check(f"sandbox {part.name}", "warn" if fix and part.needed else "ok", part.found, fix * part.needed)
+
+
+def compiled() -> Check:
+    """What replicas import is compiled: they may write no bytecode, so that what is not costs each of their starts."""
+    missing: dict[str, int] = {}
+    roots: list[str] = []
+    for name in REPLICA:
+        found = find_spec(name)
+        for folder in (found.submodule_search_locations or ()) if found is not None else ():
+            if count := sum(not _is_compiled(path) for path in _modules(Path(folder))):
+                missing[name] = count
+                roots.append(folder)
+    if not roots:
+        return Check("bytecode", "ok", "all that replicas import is compiled")
+    total = f"{sum(missing.values()):,} modules of {', '.join(missing)} are not compiled"
+    fix = f"{shlex.quote(sys.executable)} -m compileall -q -f -j 0 {shlex.join(roots)}"
+    return Check("bytecode", "warn", f"{total}: each start of a replica compiles them again", fix)
+
+
+def _modules(package: Path) -> Iterator[Path]:
+    for folder, inner, names in os.walk(package):
+        inner[:] = [each for each in inner if each not in ("tests", "__pycache__")]
+        yield from (Path(folder, name) for name in names if name.endswith(".py"))
+
+
+def _is_compiled(path: Path) -> bool:
+    """Whether this Python would take the bytecode beside a module, which says what size and time its source had."""
+    beside = path.parent / "__pycache__" / f"{path.stem}.{sys.implementation.cache_tag}.pyc"
+    try:
+        source = path.stat()
+        with beside.open("rb") as file:
+            head = file.read(16)
+    except OSError:
+        return False
+    flags, when, size = int.from_bytes(head[4:8], "little"), head[8:12], head[12:16]
+    timed = (
+        (int(source.st_mtime) & 0xFFFFFFFF).to_bytes(4, "little"),
+        (source.st_size & 0xFFFFFFFF).to_bytes(4, "little"),
+    )
+    return head[:4] == MAGIC_NUMBER and (bool(flags) or (when, size) == timed)
 
 
 def envoy(settings: Settings) -> Check:

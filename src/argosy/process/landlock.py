@@ -4,6 +4,7 @@ import ctypes
 import os
 import stat
 import struct
+import sys
 from collections.abc import Iterable
 
 _CREATE, _ADD, _RESTRICT = 444, 445, 446
@@ -24,7 +25,7 @@ FULL = 6
 
 def version() -> int:
     """The version of the kernel's Landlock; 0 where there is none."""
-    return max(0, _call(_CREATE, None, 0, _VERSION))
+    return max(0, _call(_CREATE, None, 0, _VERSION)) if sys.platform == "linux" else 0
 
 
 def restrict(

@@ -39,7 +39,9 @@ _READ = (
 )
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
-_NO_NEW_PRIVS, _PDEATHSIG, _DUMPABLE = 38, 1, 4
+_NO_NEW_PRIVS, _GET_NO_NEW_PRIVS, _PDEATHSIG, _DUMPABLE = 38, 39, 1, 4
+TASKS = 4096
+"""Threads and processes of one replica that has a user of its own."""
 _LIMITS = {
     "core": resource.RLIMIT_CORE,
     "file_size": resource.RLIMIT_FSIZE,
@@ -84,14 +86,26 @@ def parts() -> tuple[Part, ...]:
     abi = landlock.version()
     lacks = "" if abi >= landlock.FULL else f"Landlock {landlock.FULL} is needed (Linux 6.12); this kernel has {abi}"
     calls = "" if seccomp.supported() else "seccomp filters are needed; this kernel or processor has none"
+    rights = "" if no_new_privileges() else "no_new_privs is needed; this kernel has none"
+    root = os.geteuid() == 0
     own = own_user()
     who = f"{users.FIRST} to {users.LAST}, one for each replica"
-    needed = os.geteuid() == 0
+    shared = "none: replicas run as the platform's user" + ("" if root else f" {os.geteuid()}, which is not root")
+    tasks = f"{TASKS:,} tasks of each replica"
+    if own:
+        tasks = "no bound of tasks" if root else f"{user_tasks() * 3 // 4:,} tasks of all that this user runs"
     return (
         Part("landlock", f"version {abi}" if abi else "none", lacks),
         Part("seccomp", "none" if calls else "filters", calls),
-        Part("own user", "the platform's own" if own else who, own, needed),
+        Part("no new privileges", "none" if rights else "set", rights),
+        Part("own user", shared if own else who, own, root),
+        Part("bounds", f"rlimits: {tasks}, files, no core dumps; declared memory and threads are watched, no cgroup"),
     )
+
+
+def no_new_privileges() -> bool:
+    """Whether a process can give up, for good, the rights that files would give it."""
+    return sys.platform == "linux" and _libc().prctl(_GET_NO_NEW_PRIVS, 0, 0, 0, 0) >= 0
 
 
 def own_user() -> str:
@@ -194,6 +208,9 @@ def _die_with(parent: int) -> None:
 
 
 def _control(option: int, value: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)):
+    if _libc().prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)):
         raise OSError(ctypes.get_errno(), f"prctl({option}): {os.strerror(ctypes.get_errno())}")
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)

@@ -149,10 +149,14 @@ Code = list[tuple[int, int, int, int]]
 
 
 def supported() -> bool:
-    """Whether filters can be made for this machine, and its kernel takes any."""
-    if platform.machine() not in _ARCH or not os.path.exists("/proc/sys/kernel/seccomp/actions_avail"):
+    """Whether filters can be made for this machine, and its kernel takes any: a container may refuse it."""
+    if platform.machine() not in _ARCH or os.uname().sysname != "Linux":
         return False
-    return os.uname().sysname == "Linux"
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall.restype = ctypes.c_long
+    get_action_avail, kill = 2, ctypes.c_uint32(_KILL)
+    number = ctypes.c_long(_SECCOMP[platform.machine()])
+    return libc.syscall(number, ctypes.c_long(get_action_avail), ctypes.c_long(0), ctypes.byref(kill)) == 0
 
 
 def restrict(*, unix: bool, inet: bool, streams: bool, subprocesses: bool, attributes: bool) -> None:

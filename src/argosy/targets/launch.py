@@ -24,8 +24,6 @@ COMMAND = launch.python("argosy.serving")
 SOCKET_BYTES = 107
 NO_TRACING = Tracing()
 LIMITS = (("file_size", 16 * 1024**3), ("files", 65536))
-TASKS = 4096
-"""Threads and processes of one replica that has a user of its own."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -166,7 +164,7 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
             subprocesses=revision.runtime.subprocesses,
             user=user,
             required=revision.runtime.sandbox == "required",
-            limits=(*LIMITS, ("tasks", TASKS)) if user else LIMITS,
+            limits=(*LIMITS, ("tasks", sandbox.TASKS)) if user else LIMITS,
         )
 
     def _secrets(self) -> Mapping[str, str]:
