@@ -65,12 +65,3 @@ class Policy(Protocol[S]):
     def decide(self, seen: Observation, state: S) -> tuple[Decision, S]:
         """What to do now, and the state for the next look."""
         ...
-
-
-def toward(want: int, seen: Observation, reason: str) -> Decision:
-    """The decision that makes `want` replicas of those there are, loading ones given up first, as Kubernetes does."""
-    excess = seen.total - want
-    if excess <= 0:
-        return Decision(start=-excess, reason=reason)
-    cancel = min(excess, seen.starting)
-    return Decision(stop=excess - cancel, cancel=cancel, reason=reason)

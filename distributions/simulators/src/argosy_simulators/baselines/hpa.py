@@ -10,7 +10,8 @@ import math
 
 import msgspec
 
-from argosy.capacity.policy import Decision, Observation, toward
+from argosy.capacity.policy import Decision, Observation
+from argosy_simulators.baselines import toward
 
 
 class State(msgspec.Struct, frozen=True, gc=False):

@@ -2,7 +2,8 @@
 
 import msgspec
 
-from argosy.capacity.policy import Decision, Observation, toward
+from argosy.capacity.policy import Decision, Observation
+from argosy_simulators.baselines import toward
 
 
 class Static(msgspec.Struct, frozen=True):
