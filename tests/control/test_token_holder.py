@@ -3,6 +3,7 @@
 The application is the real one over a real store; nothing runs behind it. What is refused must have touched nothing.
 """
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from argosy.control.jobs.folder import Folder, Told
 from argosy.control.platform import Platform
 from argosy.control.revision import revision_of
 from argosy.control.route import Services
+from argosy.control.triggers.check import check_run
+from argosy.spec.alerts import Webhook
 from argosy.spec.allow import Allow
 from argosy.spec.batch import BatchJob
 from argosy.spec.endpoint import Endpoint
@@ -32,6 +35,7 @@ from attack import token_holder as attack
 from tests.monitoring.recorder.shop import push
 
 ENVIRON = {"ALLOWED": "Bearer good", "SMTP_PASSWORD": "s3cr3t-of-the-platform", "HOOK": "https://ci.example.org/x"}
+ENVIRON |= {"LOCAL": "http://local.example.org:8443/x", "GIVEN": "given"}
 REFUSED = (400, 403, 404, 422)
 
 
@@ -60,7 +64,12 @@ class Platforms:
             "outputs": places,
             "references": [str(self.inside)],
             "hosts": ["ci.example.org", "local.example.org:8443"],
-            "secrets": ["ALLOWED", "HOOK"],
+            "secrets": {
+                "ALLOWED": ["ci.example.org"],
+                "HOOK": "ci.example.org",
+                "LOCAL": "local.example.org:8443",
+                "GIVEN": [],
+            },
         }
 
     def client(self, **settings: Any) -> "Holder":
@@ -217,6 +226,41 @@ def test_a_webhook_refers_to_allowed_variables(world: Platforms):
         world.confined.refused("PUT", "/v1/endpoints/d", attack.webhook(headers=field))
 
 
+def test_a_secret_goes_to_its_own_hosts_and_nowhere_else(world: Platforms):
+    """Every way to send it, to every host that webhooks may call; and into no program."""
+    ways = [{"secret": "$ALLOWED"}, {"headers": {"X-A": "$ALLOWED"}}, {"headers": {"Authorization": "Bearer $ALLOWED"}}]
+    for url in ("http://local.example.org:8443/hook", "$LOCAL"):
+        for way in ways:
+            world.confined.refused("PUT", "/v1/endpoints/d", attack.webhook(url=url, **way), "allow.secrets")
+    for url in ("https://ci.example.org/hook", "$HOOK"):
+        for way in ways:
+            found = world.confined.ask("POST", "/v1/endpoints/d/plan", attack.webhook(url=url, **way))
+            assert found.status_code == 200, found.text
+        for name in ("$LOCAL", "$GIVEN"):
+            for way in ({"secret": name}, {"headers": {"X-A": "$ALLOWED", "X-B": f"Bearer {name}"}}):
+                world.confined.refused("PUT", "/v1/endpoints/d", attack.webhook(url=url, **way), "allow.secrets")
+    world.confined.refused("PUT", "/v1/endpoints/d", attack.webhook(url="$GIVEN"))
+    places = {"inputs": [str(world.inside)], "output": f"{world.inside}/out"}
+    runtime = {"model": "digits:1", "runtime": {"env": {"A": "$ALLOWED"}}}
+    world.confined.refused("PUT", "/v1/endpoints/d", runtime, "one without hosts")
+    world.confined.refused("POST", "/v1/jobs", attack.job("e", env={"A": "$HOOK"}, **places), "one without hosts")
+
+
+def test_a_secret_that_its_owner_takes_from_a_host_is_not_sent_there_by_what_was_declared_before():
+    hook = Webhook(url="$HOOK", headers={"X-A": "$ALLOWED"})
+    hosts = ["ci.example.org", "other.example.org"]
+    for secrets, refused in (
+        ({"HOOK": ["ci.example.org"], "ALLOWED": ["ci.example.org"]}, False),
+        ({"HOOK": ["ci.example.org"], "ALLOWED": ["other.example.org"]}, True),
+        ({"HOOK": ["other.example.org"], "ALLOWED": ["ci.example.org"]}, True),
+        ({"HOOK": [], "ALLOWED": ["ci.example.org"]}, True),
+        ({"ALLOWED": ["ci.example.org"]}, True),
+    ):
+        allowed = Allowed(confined=True, allow=msgspec.convert({"hosts": hosts, "secrets": secrets}, Allow))
+        with pytest.raises(PermissionDenied) if refused else contextlib.nullcontext():
+            check_run(hook, allowed, ENVIRON, "the trigger 't'")
+
+
 @pytest.mark.parametrize("client", ["confined", "local"])
 def test_no_declaration_holds_a_secret(world: Platforms, client: str):
     holder: Holder = getattr(world, client)
@@ -253,8 +297,8 @@ def test_a_model_is_given_allowed_variables_and_no_secret_in_clear(world: Platfo
         text = world.local.refused("PUT", "/v1/endpoints/d", given(**{name: "s3cr3t"}), name)
         assert "s3cr3t" not in text
     world.confined.refused("PUT", "/v1/endpoints/d", given(MODE="***"))
-    plan = world.confined.ask("POST", "/v1/endpoints/d/plan", given(TOKEN="$ALLOWED", MODE="fast"))
-    assert (plan.status_code, "$ALLOWED" in plan.text) == (200, True)
+    plan = world.confined.ask("POST", "/v1/endpoints/d/plan", given(TOKEN="$GIVEN", MODE="fast"))
+    assert (plan.status_code, "$GIVEN" in plan.text) == (200, True)
     old = {"name": "d", **given(TOKEN="s3cr3t", MODE="fast")}
     assert masked(old)["runtime"]["env"] == {"TOKEN": "***", "MODE": "fast"}
     change = {"field": "runtime.env.TOKEN", "old": "s3cr3t", "new": "$TOKEN"}

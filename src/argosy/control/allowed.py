@@ -57,8 +57,17 @@ class Allowed(msgspec.Struct, frozen=True, kw_only=True):
         return not self.confined or any(_below(text, root) for root in getattr(self.allow, field))
 
     def check_variable(self, text: str, where: str) -> None:
-        """Raises PermissionDenied where a reference `$NAME` names a variable that may not be told."""
-        if self.confined and text.startswith("$") and text[1:] not in self.allow.secrets:
+        """Raises PermissionDenied where a reference `$NAME` names a variable that no program may be given."""
+        self.check_known(text, where)
+        if self.confined and text.startswith("$") and self.allow.recipients(text[1:]):
+            raise PermissionDenied(
+                f"{where}: {text[:80]} may not be used: allow.secrets in the platform's config.yaml names hosts that "
+                "it may be sent to, so it is given to no model, batch job or command: these refer to one without hosts"
+            )
+
+    def check_known(self, text: str, where: str) -> None:
+        """Raises PermissionDenied where a reference `$NAME` names a variable that may not be told to anybody."""
+        if self.confined and text.startswith("$") and self.allow.recipients(text[1:]) is None:
             raise PermissionDenied(
                 f"{where}: {text[:80]} may not be used: declarations refer to the variables that allow.secrets in the "
                 "platform's config.yaml names, and to no others"

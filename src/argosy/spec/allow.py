@@ -1,6 +1,7 @@
 """What the owner of a platform lets callers of its control API name: files, hosts, variables."""
 
 import re
+from collections.abc import Sequence
 
 import msgspec
 
@@ -19,7 +20,9 @@ class Allow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     `monitor.reference` lie: absolute folders, of the first two also `s3://bucket/prefix`; what lies below is meant.
     `hosts` are those that webhooks of triggers may call, as in `ci.example.org` (ports 80 and 443) or
     `ci.example.org:8443`. `secrets` are variables of the platform's environment that a declaration may refer to by
-    `$NAME`.
+    `$NAME`, each with those of `hosts` that a webhook may send it to (a list, or one text with spaces between): to no
+    other, and into the environment of no program. One without hosts is for programs of this machine alone: models,
+    batch jobs and commands.
 
     As long as nothing is set and the API is not open to other machines (`control.expose`), a caller is the user who
     runs the platform, and may name anything. Otherwise what is not set here may not be named.
@@ -29,7 +32,7 @@ class Allow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     outputs: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
-    secrets: tuple[str, ...] = ()
+    secrets: dict[str, tuple[str, ...] | str] | tuple[str, ...] = {}
 
     def __post_init__(self) -> None:
         for field in ("inputs", "outputs", "references"):
@@ -42,8 +45,27 @@ class Allow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                     f"allow.hosts: '{text[:80]}' is no host: write ci.example.org, ci.example.org:8443 or [fd00::1]:80 "
                     "in lower case, without a scheme or path"
                 )
-        if wrong := next((each for each in self.secrets if not VARIABLE.fullmatch(each)), None):
-            raise InvalidArgument(f"allow.secrets: '{wrong[:80]}' is no name of a variable: write it without the $")
+        _check_secrets(self)
+
+    def recipients(self, name: str) -> Sequence[str] | None:
+        """The hosts that the variable of this name may be sent to; None where declarations may not refer to it."""
+        found = self.secrets.get(name) if isinstance(self.secrets, dict) else None
+        return found.split() if isinstance(found, str) else found
+
+
+def _check_secrets(allow: Allow) -> None:
+    if wrong := next((each for each in allow.secrets if not VARIABLE.fullmatch(each)), None):
+        raise InvalidArgument(f"allow.secrets: '{wrong[:80]}' is no name of a variable: write it without the $")
+    if isinstance(allow.secrets, tuple) and allow.secrets:
+        first = allow.secrets[0]
+        raise InvalidArgument(
+            f"allow.secrets must say for each variable where it may go: instead of [{first}, …] write "
+            f"secrets: {{{first}: [ci.example.org]}} with the hosts of allow.hosts that webhooks may send it to, or "
+            f"{{{first}: []}} where it is for models, batch jobs and commands on this machine"
+        )
+    for name in allow.secrets:
+        if odd := next((each for each in allow.recipients(name) or () if each not in allow.hosts), None):
+            raise InvalidArgument(f"allow.secrets.{name}: '{odd[:80]}' is none of allow.hosts: write it there as well")
 
 
 def _check_root(where: str, text: str, *, remote: bool) -> None:

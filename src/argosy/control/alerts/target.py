@@ -8,6 +8,7 @@ import asyncio
 import ipaddress
 import socket
 import urllib.request
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from argosy.control.allowed import Allowed
@@ -42,19 +43,28 @@ def _place(url: "httpx.URL") -> tuple[str, int]:
     return host, url.port or STANDARD[url.scheme]
 
 
-def _named(url: "httpx.URL", allowed: Allowed) -> bool:
-    """Whether `allow.hosts` names this host with this port."""
+def _named(url: "httpx.URL", hosts: Sequence[str]) -> bool:
+    """Whether these name the host with its port."""
     host, port = _place(url)
     written = f"[{host}]" if ":" in host else host
-    return f"{written}:{port}" in allowed.allow.hosts or (port in (80, 443) and written in allowed.allow.hosts)
+    return f"{written}:{port}" in hosts or (port in (80, 443) and written in hosts)
 
 
 def check_host(url: "httpx.URL", allowed: Allowed, where: str) -> None:
     """Raises PermissionDenied for a host that callers of the control API may not let the platform call."""
-    if allowed.confined and not _named(url, allowed):
+    if allowed.confined and not _named(url, allowed.allow.hosts):
         raise PermissionDenied(
             f"{where}: the host of its url may not be called: webhooks go to the hosts that allow.hosts in the "
             "platform's config.yaml names, with the port where it is not 80 or 443, and to no others"
+        )
+
+
+def check_secret(url: "httpx.URL", name: str, allowed: Allowed, where: str) -> None:
+    """Raises PermissionDenied where the variable of this name may not be sent to this host."""
+    if allowed.confined and not _named(url, allowed.allow.recipients(name) or ()):
+        raise PermissionDenied(
+            f"{where}: ${name} may not be sent to the host of its url: allow.secrets in the platform's config.yaml "
+            "names the hosts that each variable may go to"
         )
 
 

@@ -46,17 +46,20 @@ def _plain(what: str, instead: str) -> InvalidArgument:
 
 
 def check_run(run: Command | Webhook, allowed: Allowed, environ: Mapping[str, str], where: str) -> None:
-    """Raises PermissionDenied for variables and hosts that are not allowed, InvalidArgument for headers that are ours
-    to set and a url that is none."""
+    """Raises PermissionDenied for variables and hosts that are not allowed, and for a variable that may not go to this
+    host; InvalidArgument for headers that are ours to set and a url that is none."""
     if isinstance(run, Command):
         for text in run.environ.values():
             allowed.check_variable(text, where)
         return
-    for text in (run.url, run.secret, *run.headers.values()):
-        if name := reference(text):
-            allowed.check_variable(f"${name}", where)
+    used = [name for text in (run.url, run.secret, *run.headers.values()) if (name := reference(text))]
+    for name in used:
+        allowed.check_known(f"${name}", where)
     names = [name.lower() for name in run.headers]
     if wrong := [name for name in names if name in OURS or name.startswith("proxy-") or not name]:
         raise InvalidArgument(f"{where}: the header '{wrong[0]}' is not for a declaration to set")
     if not run.url.startswith("$") or run.url[1:] in environ:
-        target.check_host(target.parse(resolved(run.url, environ, where), where), allowed, where)
+        url = target.parse(resolved(run.url, environ, where), where)
+        target.check_host(url, allowed, where)
+        for name in used:
+            target.check_secret(url, name, allowed, where)
