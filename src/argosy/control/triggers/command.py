@@ -67,8 +67,15 @@ def alive(home: Home, run: Run, process: Process | None) -> bool:
 def end(home: Home) -> int:
     """End what commands of a home run; how many processes that were. None of them counts as having ended, so that each
     is run again by the next platform."""
-    runners = [each for each in processes(home) if MODULE in each.cmdline()]
+    runners = [each for each in processes(home) if _is_runner(each)]
     return strays.end(runners, runner.PATIENCE) + strays.end(list(processes(home)), 0.0)
+
+
+def _is_runner(process: psutil.Process) -> bool:
+    try:
+        return MODULE in process.cmdline()
+    except psutil.Error:
+        return False
 
 
 def processes(home: Home) -> Iterator[psutil.Process]:
