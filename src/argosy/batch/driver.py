@@ -23,7 +23,7 @@ from argosy.batch.stage import Stage, check
 from argosy.batch.wire import GRACE, Answered, Do, Done, Failed, Message, Reached, Ready
 from argosy.process import launch
 from argosy.process.launch import Child
-from argosy.spec.batch import cores
+from argosy.spec.cores import cores
 from argosy.spec.errors import ArgosyError, Conflict, Internal, Unavailable, table
 
 STARTS = 10

@@ -28,7 +28,8 @@ from argosy.engines.base import Engine
 from argosy.packaging.model_process import ModelProcess, load_in_process
 from argosy.packaging.package import Package, open_package
 from argosy.process import launch
-from argosy.spec.batch import BatchJob, cores
+from argosy.spec.batch import BatchJob
+from argosy.spec.cores import cores
 from argosy.spec.errors import ArgosyError
 from argosy.spec.tensor import Array
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from argosy.engines.threads import cores
+from argosy.spec.cores import cores
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from argosy.engines.base import Engine, Settings
-from argosy.engines.threads import threads_of
+from argosy.spec.cores import cores
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.package import ENGINES
 from argosy.spec.signature import Signature
@@ -32,7 +32,7 @@ def load(
     must not, Untrusted for code nobody vouched for, MissingExtra for a framework that is not installed, InvalidArgument
     for settings or a signature that do not fit.
     """
-    return _loader(name)(path, signature, settings or {}, threads_of(threads), sample, trusted)
+    return _loader(name)(path, signature, settings or {}, threads or cores(), sample, trusted)
 
 
 def names() -> tuple[str, ...]:

@@ -15,6 +15,7 @@ import msgspec
 from argosy.gateway.admin import Admin
 from argosy.gateway.model import GatewayConfig
 from argosy.process.process import spawn
+from argosy.spec.cores import cores
 from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, MissingExtra, Unavailable
 
 START_SECONDS = 20.0
@@ -193,8 +194,7 @@ def tail(path: str, size: int = 2000) -> str:
 
 
 def _flags(config: GatewayConfig) -> list[str]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = config.concurrency or max(1, cores // 2)
+    workers = config.concurrency or max(1, cores() // 2)
     # Without hot restart there is no shared memory, and two homes cannot meet in it.
     quiet = ["--disable-hot-restart", "--log-level", "warning", "--file-flush-interval-msec", "1000"]
     return [*quiet, "--concurrency", str(workers), "--drain-time-s", str(max(1, round(config.drain_seconds)))]

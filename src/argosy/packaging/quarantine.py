@@ -20,6 +20,7 @@ import msgspec
 
 from argosy.process import launch, sandbox
 from argosy.process.sandbox import Policy
+from argosy.spec.cores import cores
 from argosy.spec.errors import ArgosyError, BadPackage, Internal, table
 
 GIB = 1024**3
@@ -128,7 +129,7 @@ class Quarantine:
             parent=os.getpid(),
             limits=(
                 ("address_space", self.limits.address_space),
-                ("cpu", (int(self.limits.seconds) + 1) * len(JOBS) * (os.cpu_count() or 1)),
+                ("cpu", (int(self.limits.seconds) + 1) * len(JOBS) * cores()),
                 ("file_size", self.limits.file_size),
             ),
         )

@@ -1,7 +1,6 @@
 """What a user declares of a batch job: which model answers which files, and where and how its answers are written."""
 
 import math
-import os
 from collections.abc import Mapping
 from typing import Literal
 
@@ -87,8 +86,3 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def given(self, environ: Mapping[str, str]) -> dict[str, str]:
         """The variables of the model, with what they refer to. Raises InvalidArgument where that is not set."""
         return variables.given(self.env, environ, "env")
-
-
-def cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from argosy.process.process import Process
+from argosy.spec.cores import cores
 from argosy.spec.settings import Home
 from argosy.spec.tracing import Tracing
 from argosy.targets import log
@@ -24,11 +25,6 @@ from argosy.targets.running import Running
 LOG = logging.getLogger(__name__)
 
 TEND_SECONDS = 10.0
-
-
-def cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class LocalTarget:
