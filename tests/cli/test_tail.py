@@ -1,26 +1,8 @@
 import shutil
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from argosy.cli.tail import Follower, follow, last
-
-
-@given(
-    st.lists(st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=50), max_size=30),
-    st.integers(0, 40),
-)
-def test_last(tmp_path_factory, lines, count):
-    path = tmp_path_factory.mktemp("t") / "x.log"
-    path.write_text("".join(f"{line}\n" for line in lines))
-    assert last(path, count) == (lines[-count:] if count else [])
-
-
-def test_last_of_a_large_file(tmp_path):
-    path = tmp_path / "x.log"
-    path.write_text("".join(f"line {n}\n" for n in range(30_000)))
-    assert last(path, 2) == ["line 29998", "line 29999"]
+from argosy.cli.tail import Follower, follow
 
 
 @pytest.fixture

@@ -17,17 +17,6 @@ def test_a_log_is_emptied_in_place_past_its_size(tmp_path: Path):
     assert not log.rotate(tmp_path / "none.log")
 
 
-def test_the_last_line_that_says_something_since_a_start(tmp_path: Path):
-    path = tmp_path / "a.log"
-    path.write_text("old\n")
-    assert log.last_line(path, log.size(path)) == ""
-    with path.open("a") as more:
-        more.write("one\ntwo\n\n  \n")
-    assert log.last_line(path, 4) == "two"
-    assert log.last_line(path, 10_000) == "two"
-    assert log.last_line(tmp_path / "none") == ""
-
-
 def test_old_logs_of_replicas_go_and_others_stay(tmp_path: Path):
     for n in range(6):
         path = tmp_path / f"digits-abcdef-{n}.log"

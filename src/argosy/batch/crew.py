@@ -16,10 +16,10 @@ import psutil
 from argosy.batch import printed
 from argosy.batch.wire import Channel, Message, Stop
 from argosy.process.launch import Child
-from argosy.spec.crash import STACKS, last_words
+from argosy.process.tail import last_words
+from argosy.spec.crash import STACKS
 from argosy.spec.errors import Unavailable
 
-TAIL = 64 * 1024
 WRITING = 0.2
 """Seconds that a process which hangs has for its stacks."""
 DYING = 2.0
@@ -53,7 +53,7 @@ class Member:
         """How it ended, in words, with the end of what it printed."""
         code = self.process.wait()
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-        words = last_words(self.log.read_bytes()[-TAIL:].decode(errors="replace")) if self.log.exists() else ""
+        words = last_words(self.log)
         return f"{how}" + (f"; it had printed: {words[:400]}" if words else "")
 
 

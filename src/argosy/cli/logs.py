@@ -46,7 +46,8 @@ def logs(name: str, follow: bool, lines: int, as_json: bool) -> None:
       argosy logs -f gateway
       argosy logs payload digits --since 1h --where "code >= 500"
     """
-    from argosy.cli import tail
+    from argosy.cli.tail import follow as followed
+    from argosy.process import tail
 
     folder = place().logs
     files = find(folder, name)
@@ -55,10 +56,10 @@ def logs(name: str, follow: bool, lines: int, as_json: bool) -> None:
         raise NotFound(f"there are no logs of '{name}' under {folder}; there are logs of {known}")
     many = len(files) > 1 or find(folder, name, exact=True) == []
     for path in files:
-        for line in tail.last(path, lines):
+        for line in tail.lines(path, lines)[1].decode(errors="replace").splitlines():
             _print(path.stem, line, many, as_json)
     if follow:
-        for source, line in tail.follow(lambda: find(folder, name), _wait):
+        for source, line in followed(lambda: find(folder, name), _wait):
             _print(source, line, many, as_json)
 
 

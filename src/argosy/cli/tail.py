@@ -1,4 +1,4 @@
-"""Reading the ends of log files, and following them through rotation, truncation and new files."""
+"""Following log files through rotation, truncation and new files."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -7,19 +7,6 @@ from pathlib import Path
 CHUNK = 1024 * 1024
 Line = tuple[str, str]
 """Where a line comes from (the file's stem), and the line."""
-
-
-def last(path: Path, count: int) -> list[str]:
-    """The last `count` lines, read from the end in steps of 64 KiB."""
-    with path.open("rb") as file:
-        at = file.seek(0, os.SEEK_END)
-        data = b""
-        while at > 0 and data.count(b"\n") <= count:
-            step = min(at, 65536)
-            at = file.seek(at - step)
-            data = file.read(step) + data
-    lines = data.decode(errors="replace").splitlines()
-    return lines[-count:] if count else []
 
 
 class Follower:

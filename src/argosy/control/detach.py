@@ -9,9 +9,10 @@ from argosy.control.lock import holder
 from argosy.control.place import prepare
 from argosy.process import launch
 from argosy.process.process import Process, spawn
+from argosy.process.tail import last_words
 from argosy.spec.errors import ArgosyError, Conflict, Internal, Unavailable, table
 from argosy.spec.settings import Home, Settings
-from argosy.targets.log import last_line, size
+from argosy.targets.log import size
 
 START_SECONDS = 60.0
 
@@ -40,18 +41,18 @@ async def detach(
         async with asyncio.timeout(START_SECONDS):
             while (found := announced(home, process.pid) or _waiting(process, log, start)) is None:
                 if process.ended():
-                    raise _reason(last_line(log, start), process)
+                    raise _reason(last_words(log, start), process)
                 await asyncio.sleep(0.05)
     except TimeoutError:
         process.terminate()
         raise Unavailable(f"the platform did not come up in {START_SECONDS:g} s; see {log}") from None
-    report(f"running   in process {found.pid}, control {found.url}" if found.url else last_line(log, start))
+    report(f"running   in process {found.pid}, control {found.url}" if found.url else last_words(log, start))
     return found
 
 
 def _waiting(process: Process, log: Path, start: int) -> Running | None:
     """A standby that has said so."""
-    if not last_line(log, start).startswith("standby ") or process.ended():
+    if not last_words(log, start).startswith("standby ") or process.ended():
         return None
     return Running(url="", pid=process.pid, started=process.started)
 

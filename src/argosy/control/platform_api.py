@@ -14,6 +14,7 @@ import argosy
 from argosy.control.route import Call, Route
 from argosy.control.status import ReplicaStatus
 from argosy.monitoring.recorder.told import Report, read_report
+from argosy.process import tail
 from argosy.spec.errors import InvalidArgument, NotFound
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -106,28 +107,14 @@ async def logs(call: Call) -> AsyncIterator[bytes]:
 
 async def follow_lines(path: Path, wanted: Lines, ending: asyncio.Event) -> AsyncIterator[bytes]:
     """The last lines of a file, and with `follow` what is written after them, until `ending`."""
-    position, tail = await asyncio.to_thread(last_lines, path, wanted.lines)
-    yield tail
+    position, last = await asyncio.to_thread(tail.lines, path, wanted.lines)
+    yield last
     while wanted.follow and not ending.is_set():
         position, more = await asyncio.to_thread(_after, path, position)
         if more:
             yield more
         else:
             await asyncio.sleep(POLL)
-
-
-def last_lines(path: Path, count: int) -> tuple[int, bytes]:
-    """Where the file ends, and its last `count` lines."""
-    with path.open("rb") as file:
-        end = start = file.seek(0, os.SEEK_END)
-        found = b""
-        while start > 0 and found.count(b"\n") <= count:
-            step = min(CHUNK, start)
-            start -= step
-            file.seek(start)
-            found = file.read(step) + found
-    kept = found.splitlines(keepends=True)[-count:] if count else []
-    return end, b"".join(kept)
 
 
 def _after(path: Path, position: int) -> tuple[int, bytes]:

@@ -14,11 +14,13 @@ import msgspec
 
 from argosy.gateway.admin import Admin
 from argosy.gateway.model import GatewayConfig
+from argosy.process import tail
 from argosy.process.process import spawn
 from argosy.spec.cores import cores
 from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, MissingExtra, Unavailable
 
 START_SECONDS = 20.0
+LOG_BYTES = 2000
 KILL_SECONDS = 5.0
 _PASSED_ON = ("PATH", "HOME", "TMPDIR", "TZ", "LANG", "LD_LIBRARY_PATH")
 
@@ -162,7 +164,8 @@ class Process:
     def _fail_if_gone(self) -> None:
         if not self.alive():
             self._forget()
-            raise Internal(f"Envoy ended at its start: {tail(self.config.log_path)}")
+            said = tail.end(Path(self.config.log_path), LOG_BYTES).decode(errors="replace").strip()
+            raise Internal(f"Envoy ended at its start: {said or '(no log)'}")
 
 
 async def until(condition: Callable[[], Awaitable[bool]], pause: float) -> None:
@@ -181,16 +184,6 @@ async def validate(binary: Path, bootstrap: dict[str, Any], folder: Path) -> Non
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
         raise Internal(f"Envoy refuses the configuration: {done.stderr.strip()[-2000:]}")
-
-
-def tail(path: str, size: int = 2000) -> str:
-    """The end of a log."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - size))
-            return file.read().decode("utf-8", "replace").strip()
-    except OSError:
-        return "(no log)"
 
 
 def _flags(config: GatewayConfig) -> list[str]:

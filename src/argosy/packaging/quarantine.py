@@ -18,7 +18,7 @@ from typing import IO, Any, cast
 
 import msgspec
 
-from argosy.process import launch, sandbox
+from argosy.process import launch, sandbox, tail
 from argosy.process.sandbox import Policy
 from argosy.spec.cores import cores
 from argosy.spec.errors import ArgosyError, BadPackage, Internal, table
@@ -205,13 +205,8 @@ class Quarantine:
 
     def _last_words(self) -> str:
         """The last line that the child printed, bounded."""
-        try:
-            with self._log.open("rb") as log:
-                log.seek(max(log.seek(0, os.SEEK_END) - 4096, 0))
-                lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
-        except OSError:
-            return ""
-        return f"; its last words: {lines[-1].strip()[:300]}" if lines else ""
+        words = tail.last_words(self._log)[:300]
+        return f"; its last words: {words}" if words else ""
 
 
 def run(function: str, arguments: dict[str, Any], *, what: str, limits: Limits | None = None) -> Any:

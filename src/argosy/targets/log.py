@@ -7,10 +7,7 @@ from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
 
-from argosy.spec.crash import last_words
-
 MAX_BYTES = 16 * 1024 * 1024
-TAIL_BYTES = 64 * 1024
 KEEP = 200
 
 _REPLICA = re.compile(r"(.+-[0-9a-f]{6}-\d+)\.log(?:\.1)?")
@@ -57,16 +54,3 @@ def size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def last_line(path: Path, start: int = 0) -> str:
-    """The last line that says something, written after byte `start`, or what is told of a crash; at most 500 characters
-    of it."""
-    try:
-        with path.open("rb") as file:
-            end = file.seek(0, os.SEEK_END)
-            file.seek(max(start if start <= end else 0, end - TAIL_BYTES))
-            text = file.read(TAIL_BYTES).decode(errors="replace")
-    except OSError:
-        return ""
-    return last_words(text)[:500]

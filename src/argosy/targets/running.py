@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from argosy.process.process import Process
+from argosy.process.tail import last_words
 from argosy.targets import log
 from argosy.targets.backoff import Ended
 from argosy.targets.base import Phase, Replica, Revision
@@ -40,7 +41,7 @@ class Running:
                 now=now,
                 status=self.process.status if self.process else 1,
                 healthy=now - since if since is not None else 0.0,
-                reason=self._trouble or log.last_line(self.place.log, self._log_start),
+                reason=self._trouble or last_words(self.place.log, self._log_start),
             )
         return Seen(slot=self.slot, verdict=self.health.verdict, released=self.released, over=self._over, ended=ended)
 

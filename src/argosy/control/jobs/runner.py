@@ -17,6 +17,7 @@ from argosy.control.jobs import plan
 from argosy.control.jobs.folder import COMMAND, Folder, Told
 from argosy.process import launch
 from argosy.process.process import Process, spawn
+from argosy.process.tail import last_words
 from argosy.spec.errors import ArgosyError
 from argosy.spec.job import Submission, at
 from argosy.spec.settings import Home
@@ -146,7 +147,7 @@ class Jobs:
         if result is not None:
             status, error = result.exit, result.error
         else:
-            error = log.last_line(folder.log) if status else "its process is gone, and could not say why"
+            error = last_words(folder.log) if status else "its process is gone, and could not say why"
         done = plan.ended(run, status, error, self._clock(), cancelled=job.cancelled is not None)
         await asyncio.to_thread(jobs.note, self._database, done)
 
