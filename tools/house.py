@@ -22,7 +22,7 @@ WORDS = """
 hall room desk shelf book keeper crew deal course standing trail tap told seen kept look looks arm judge marks behind
 ahead silence printed tell past fold hold
 """
-"""Words that name no file: each has a standard term of the field in the glossary of docs/design.md."""
+"""Words that name no file, alone or between underscores: the field has a standard term for each."""
 
 
 class Ceiling(NamedTuple):
