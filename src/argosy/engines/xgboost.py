@@ -73,6 +73,8 @@ def load(
     try:
         booster: Any = xgb.Booster({"nthread": 1})
         booster.load_model(str(path) if path.suffix == f".{kind}" else bytearray(path.read_bytes()))
+        if kind == "json":
+            xgboost_file.inspect_bytes(bytes(booster.save_raw("ubj")), path.name)
         config = json.loads(booster.save_config())["learner"]
         derived = _signature(booster, config)
     except (ValueError, KeyError, TypeError) as error:

@@ -1,25 +1,29 @@
-"""Is this a whole XGBoost model file? XGBoost itself crashes, or reads on past the end, on truncated UBJSON."""
+"""Is this a whole XGBoost model, whose trees lead nowhere outside of themselves?
+
+XGBoost crashes, or reads on past the end, on truncated UBJSON. And it believes what a model says: a child, feature or
+class that is not there has it read, and write, outside of its own memory.
+"""
 
 import mmap
-import struct
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+
+from argosy.engines import ubjson
 from argosy.engines.base import check_file
-from argosy.engines.wire import Buffer
 from argosy.spec.errors import BadPackage
 
-SIZES = {"Z": 0, "T": 0, "F": 0, "i": 1, "U": 1, "C": 1, "I": 2, "u": 2, "l": 4, "m": 4, "d": 4, "L": 8, "D": 8}
-"""UBJSON marker → bytes of its value."""
-
-INTEGERS = {"i": ">b", "U": ">B", "I": ">h", "u": ">H", "l": ">i", "m": ">I", "L": ">q"}
-MAX_DEPTH = 64
+MODEL = ("learner", "gradient_booster")
+NODES = ("right_children", "split_indices", "split_conditions", "default_left", "parents", "split_type")
+"""Arrays of a tree that have an entry for each node, as `left_children` has."""
+LEAF = -1
 
 
 def inspect(path: Path) -> Literal["json", "ubj"]:
-    """Which of the formats it is, by content. Raises BadPackage for anything else, and for UBJSON cut short.
+    """Which of the formats it is, by content. Raises BadPackage for anything else, and for UBJSON as `inspect_bytes`.
 
-    Truncated JSON is left to XGBoost, whose JSON reader checks.
+    JSON is left to XGBoost, whose JSON reader checks; what it made of it is to be checked by `inspect_bytes`.
     """
     size = check_file(path, "an XGBoost model")
     with path.open("rb") as file:
@@ -29,105 +33,117 @@ def inspect(path: Path) -> Literal["json", "ubj"]:
             raise BadPackage(f"{path.name} is no XGBoost model" + (old if head[:4] in (b"binf", b"CONF") else ""))
         if head[1:].lstrip()[:1] == b'"':
             return "json"
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            _whole(data, size, path.name)
+        _whole(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), path.name)
     return "ubj"
 
 
 def inspect_bytes(data: bytes, name: str) -> None:
-    """Raise BadPackage unless these are the bytes of a booster in a pickle: UBJSON, or JSON."""
+    """Raise BadPackage unless these are the bytes of a booster: UBJSON that is whole and whose trees hold together, or
+    JSON, which XGBoost checks."""
     if data[:1] != b"{" or len(data) < 16:
         raise BadPackage(f"{name} is no XGBoost model")
     if data[1:64].lstrip()[:1] != b'"':
-        _whole(data, len(data), name)
+        _whole(data, name)
 
 
-def _whole(data: Buffer, size: int, name: str) -> None:
+def _whole(data: ubjson.Buffer, name: str) -> None:
     try:
-        end = _walk(data, size)
-    except (BadPackage, struct.error, IndexError) as error:
+        found = ubjson.parse(data)
+    except BadPackage as error:
         raise BadPackage(f"{name} is not a whole XGBoost model: {error}") from None
-    if end != size:
-        raise BadPackage(f"{name} has {size - end} bytes after the end of its XGBoost model")
+    try:
+        _check_model(found.get("Model", found))
+    except BadPackage as error:
+        raise BadPackage(f"{name} is an XGBoost model that cannot be right: {error}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise BadPackage(
+            f"{name} is an XGBoost model that cannot be right: its parts are not of the known form ({what})"
+        ) from None
 
 
-def _walk(data: Buffer, size: int) -> int:
-    """The end of the UBJSON value at byte 0. Raises BadPackage where it goes past `size`.
-
-    `left` holds, for each container that is open, how many values it still has: none of these end with a bracket;
-    -1 for those that do.
-    """
-    kinds, left, at = ["{"], [-1], 1
-    while kinds:
-        byte = data[_bounded(at, size - 1)]
-        if left[-1] == 0 or (left[-1] < 0 and byte == CLOSING[kinds[-1]]):
-            at += left[-1] < 0
-            kinds.pop()
-            left.pop()
-            if not kinds:
-                break
-            continue
-        left[-1] -= left[-1] > 0
-        if kinds[-1] == "{":
-            at = _text(data, at, size)
-        marker = chr(data[_bounded(at, size - 1)])
-        if marker in "{[" and data[_bounded(at + 1, size - 1)] != 0x24:
-            count, at = _count(data, at + 1, size)
-            kinds.append(marker)
-            left.append(count)
-            if len(kinds) > MAX_DEPTH:
-                raise BadPackage(f"nested more than {MAX_DEPTH} deep")
-        else:
-            at = _scalar(data, at, size)
-    return at
+def _check_model(model: Any) -> None:
+    """A pickled booster has its model beside its configuration."""
+    learner = model["learner"]
+    about, booster = learner["learner_model_param"], learner["gradient_booster"]
+    features = int(about["num_feature"])
+    groups = max(int(about["num_class"]), int(about.get("num_target", 1)), 1)
+    if booster["name"] == "gblinear":
+        weights = booster["model"]["weights"]
+        _require(len(weights) in (0, (features + 1) * groups), f"{len(weights)} weights for {features} features")
+        return
+    _require(booster["name"] in ("gbtree", "dart"), f"a booster '{booster['name']!s:.40}'")
+    trees = booster["gbtree" if booster["name"] == "dart" else "model"]
+    trees = trees["model"] if booster["name"] == "dart" else trees
+    count = len(trees["trees"])
+    _require(int(trees["gbtree_model_param"]["num_trees"]) == count, "another number of trees than it says")
+    if booster["name"] == "dart":
+        _require(len(booster["weight_drop"]) == count, "another number of weights than of trees")
+    _check_rounds(_integers(trees.get("iteration_indptr", ())), count)
+    _within(trees["tree_info"], 0, groups, "the class of a tree")
+    _require(len(trees["tree_info"]) == count, "another number of classes than of trees")
+    _require(sorted(tree["id"] for tree in trees["trees"]) == list(range(count)), "the numbers of its trees")
+    for tree in trees["trees"]:
+        _check_tree(tree, features, groups)
 
 
-CLOSING = {"{": 0x7D, "[": 0x5D}
+def _check_rounds(rounds: Any, count: int) -> None:
+    if len(rounds):
+        good = rounds[0] == 0 and rounds[-1] == count and bool((np.diff(rounds) >= 0).all())
+        _require(good, "the rounds that its trees belong to")
 
 
-def _count(data: Buffer, at: int, size: int) -> tuple[int, int]:
-    """`#` and the number of values, or -1 where a bracket ends the container; and where the values begin."""
-    return _integer(data, at + 1, size) if data[_bounded(at, size - 1)] == 0x23 else (-1, at)
+def _check_tree(tree: Any, features: int, groups: int) -> None:
+    """Each node is the child of one other at the most, the root of none: so no way down comes to a node again."""
+    left, right = _integers(tree["left_children"]), _integers(tree["right_children"])
+    nodes = len(left)
+    _require(nodes > 0 and int(tree["tree_param"]["num_nodes"]) == nodes, "another number of nodes than it says")
+    for name in NODES:
+        _require(name not in tree or len(tree[name]) == nodes, f"{name} of another number than the nodes")
+    inner = left != LEAF
+    _check_leaves(tree, right[~inner], nodes, groups)
+    children = np.concatenate((left[inner], right[inner]))
+    _within(children, 1, nodes, "a child")
+    _require(len(np.unique(children)) == len(children), "a node that is the child of two")
+    _within(_integers(tree["split_indices"])[inner], 0, features, "the feature of a split")
+    _check_categories(tree, nodes)
 
 
-def _scalar(data: Buffer, at: int, size: int) -> int:
-    """The end of a number, a string, or an array of numbers all of one type."""
-    marker = chr(data[at])
-    if marker == "[":
-        return _typed(data, at + 2, size)
-    if marker == "S":
-        return _text(data, at + 1, size)
-    if marker not in SIZES:
-        raise BadPackage(f"unknown marker {marker!r} at byte {at}")
-    return _bounded(at + 1 + SIZES[marker], size)
+def _check_leaves(tree: Any, ends: Any, nodes: int, groups: int) -> None:
+    """A leaf has no right child. One that answers a vector may say there where this stands among all of them."""
+    size = int(tree["tree_param"]["size_leaf_vector"])
+    _require(size in (0, 1) or size == groups, f"leaves of {size} values for {groups} targets")
+    _require(len(tree["base_weights"]) == nodes * max(size, 1), "base_weights of another number than the nodes")
+    if size > 1 and len(vectors := tree.get("leaf_weights", ())):
+        _within(ends, 0, len(vectors) // size, "the answer of a leaf")
+    else:
+        _require(bool((ends == LEAF).all()), "a node with one child")
 
 
-def _typed(data: Buffer, at: int, size: int) -> int:
-    """An array of one type: `$`, the type, `#`, the count, then the values without markers."""
-    width = SIZES.get(chr(data[at]))
-    if width is None or data[at + 1] != 0x23:
-        raise BadPackage(f"a typed array of an unknown type at byte {at}")
-    count, at = _integer(data, at + 2, size)
-    return _bounded(at + count * width, size)
+def _check_categories(tree: Any, nodes: int) -> None:
+    if "categories" not in tree:
+        return
+    begins, sizes = _integers(tree["categories_segments"]), _integers(tree["categories_sizes"])
+    total = len(tree["categories"])
+    _within(tree["categories_nodes"], 0, nodes, "the node of a categorical split")
+    _require(len(begins) == len(sizes) == len(tree["categories_nodes"]), "categorical splits of different numbers")
+    _within(begins, 0, total + 1, "where categories begin")
+    _within(sizes, 0, total + 1, "a number of categories")
+    _require(bool((begins + sizes <= total).all()), "categories past the last")
+    _within(tree["categories"], 0, 2**24, "a category")
 
 
-def _text(data: Buffer, at: int, size: int) -> int:
-    length, at = _integer(data, at, size)
-    return _bounded(at + length, size)
+def _integers(values: Any) -> Any:
+    found = np.asarray(values)
+    _require(found.ndim == 1 and (found.dtype.kind in "iu" or not found.size), "numbers that are no integers")
+    return found.astype(np.int64)
 
 
-def _integer(data: Buffer, at: int, size: int) -> tuple[int, int]:
-    form = INTEGERS.get(chr(data[at]))
-    if form is None:
-        raise BadPackage(f"no length at byte {at}")
-    end = _bounded(at + 1 + struct.calcsize(form), size)
-    value = struct.unpack(form, data[at + 1 : end])[0]
-    if value < 0:
-        raise BadPackage(f"a negative length at byte {at}")
-    return value, end
+def _within(values: Any, low: int, high: int, what: str) -> None:
+    found = _integers(values)
+    _require(bool(((found >= low) & (found < high)).all()), f"{what} is not within {low} to {high - 1}")
 
 
-def _bounded(at: int, size: int) -> int:
-    if at > size:
-        raise BadPackage(f"truncated: byte {at} is needed, {size} are there")
-    return at
+def _require(good: bool, what: str) -> None:
+    if not good:
+        raise BadPackage(what)
