@@ -81,3 +81,45 @@ def test_no_token(place):
     (place.run / "token").unlink()
     with pytest.raises(errors.Unavailable, match="token"):
         ControlClient(place)
+
+
+def by_another_user(place, told):
+    """What `running` says to a user who may signal nobody else's process."""
+    import subprocess
+    import sys
+
+    code = (
+        "import os, sys; from pathlib import Path; from argosy.client.control import running\n"
+        "from argosy.spec.settings import Home; from argosy.spec.errors import ArgosyError\n"
+        "if not os.geteuid(): os.setgroups([]); os.setresuid(65534, 65534, 65534)\n"
+        "try: print(running(Home(Path(sys.argv[1]))) is not None)\n"
+        "except ArgosyError as error: print(error.code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, place.root], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == told, done.stdout + done.stderr
+
+
+@pytest.fixture
+def common():
+    """A home that others can read."""
+    import tempfile
+    from pathlib import Path
+
+    with tempfile.TemporaryDirectory(prefix="c", dir="/tmp") as folder:
+        place = Home(Path(folder) / "home").create()
+        announce(place, "http://127.0.0.1:1", 1)
+        for each in (place.root.parent, place.root, place.run):
+            each.chmod(0o755)
+        (place.run / "control.json").chmod(0o644)
+        yield place
+
+
+def test_a_platform_of_another_user_runs(common):
+    """Process 1 is root's."""
+    by_another_user(common, "True")
+
+
+def test_one_that_cannot_be_read_is_not_called_gone(common):
+    common.run.chmod(0)
+    by_another_user(common, "permission_denied")
+    common.run.chmod(0o700)

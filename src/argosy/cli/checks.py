@@ -215,7 +215,11 @@ def database(place: Home, settings: Settings) -> Check:
 
 def platform(place: Home, settings: Settings) -> Iterator[Check]:
     """Either the platform runs and answers, or what it needs is free and nothing of it is left over."""
-    found = running(place)
+    try:
+        found = running(place)
+    except ArgosyError as error:
+        yield Check("platform", "fail", error.message, "see the message")
+        return
     if found is not None:
         yield reachable(place, found.url)
         yield from recorder(place)

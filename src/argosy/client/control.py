@@ -16,7 +16,7 @@ import msgspec
 
 from argosy.client.address import parse
 from argosy.client.errors import from_answer
-from argosy.spec.errors import DeadlineExceeded, Internal, InvalidArgument, Unavailable
+from argosy.spec.errors import DeadlineExceeded, Internal, InvalidArgument, PermissionDenied, Unavailable
 from argosy.spec.settings import Home, home
 
 URL, TOKEN, CA = "ARGOSY_CONTROL_URL", "ARGOSY_CONTROL_TOKEN", "ARGOSY_CONTROL_CA"
@@ -36,15 +36,18 @@ class Running(msgspec.Struct, frozen=True):
 
 
 def running(place: Home) -> Running | None:
-    """What `run/control.json` says, or None when there is none or its process is gone."""
+    """What `run/control.json` says, or None when there is none or its process is gone. Raises PermissionDenied where it
+    is another user's, and cannot be read."""
+    path = place.run / "control.json"
     try:
-        found = msgspec.json.decode((place.run / "control.json").read_bytes(), type=Running)
+        found = msgspec.json.decode(path.read_bytes(), type=Running)
         os.kill(found.pid, 0)
     except (FileNotFoundError, ProcessLookupError, msgspec.MsgspecError):
         return None
-    except PermissionError:
-        return None
-    return found
+    except PermissionError as error:
+        if error.filename is not None:
+            raise PermissionDenied(f"{path} cannot be read: run this as the user of {place.root}") from None
+    return found  # another user's process is one that runs
 
 
 def reached(environ: Mapping[str, str] = os.environ) -> Running | None:
