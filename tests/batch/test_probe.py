@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from argosy.batch import probe
+from argosy.batch.ledger import Ledger
+from argosy.batch.place import place
 from argosy.batch.sizes import BATCH
 from argosy.engines.base import Engine
 from argosy.packaging.package import open_package
@@ -57,3 +59,35 @@ def test_a_job_too_small_for_it_takes_calls_that_suit_a_slow_model(home, tmp_pat
     plan = kit.planned(kit.package(home, "picky"), data, tmp_path / "out")
     sizes = probe.sizes(plan, kit.package(home, "picky"), ["--trusted"])
     assert (sizes.workers, sizes.threads, sizes.batch_size) == (probe.cores(), 1, BATCH)
+
+
+def begun(home, tmp_path, second=0):
+    """A job large enough to be probed, begun as the driver does."""
+    data = kit.write(tmp_path / "data", kit.table(np.arange(probe.SMALL), second), group=probe.SMALL)
+    plan = kit.planned(kit.package(home, "picky"), data, tmp_path / "out")
+    Ledger(place(str(tmp_path / "out"))).begin(plan)
+    return plan
+
+
+def test_a_probe_that_works_says_nothing(home, tmp_path, caplog):
+    sizes = probe.sizes(begun(home, tmp_path), kit.package(home, "picky"), ["--trusted"])
+    assert sizes.batch_size > BATCH
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("second", "more", "patience", "said"),
+    [
+        pytest.param(
+            7, ["--trusted"], 120.0, "it was ended by SIGSEGV; Fatal Python error: Segmentation fault", id="crash"
+        ),
+        pytest.param(0, [], 120.0, "it ended with status 1; argosy.spec.errors.Untrusted: ", id="error"),
+        pytest.param(0, ["--trusted"], 0.01, "it took longer than 0.01 s", id="hang"),
+        pytest.param(0, ["--help"], 120.0, "it answered nonsense", id="nonsense"),
+    ],
+)
+def test_a_probe_that_fails_is_told_of(home, tmp_path, monkeypatch, caplog, second, more, patience, said):
+    monkeypatch.setattr(probe, "PATIENCE", patience)
+    sizes = probe.sizes(begun(home, tmp_path, second), kit.package(home, "picky"), more)
+    assert (sizes.workers, sizes.threads, sizes.batch_size) == (probe.cores(), 1, BATCH)
+    assert said in caplog.text

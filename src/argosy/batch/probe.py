@@ -5,9 +5,12 @@ second, and prints what it measured as JSON.
 """
 
 import argparse
+import logging
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,10 +31,14 @@ from argosy.engines.base import Engine
 from argosy.packaging.model_process import ModelProcess, load_in_process
 from argosy.packaging.package import Package, open_package
 from argosy.process import launch
+from argosy.process.tail import last_words
+from argosy.spec import crash
 from argosy.spec.batch import BatchJob
 from argosy.spec.cores import cores
 from argosy.spec.errors import ArgosyError
 from argosy.spec.tensor import Array
+
+LOG = logging.getLogger(__name__)
 
 SIZES = (8, 64, 256, 1024, 4096, 16384)
 SECONDS = 0.25
@@ -45,27 +52,45 @@ SMALL = 5_000
 
 def sizes(plan: Plan, package: Path, more: Sequence[str] = ()) -> Sizes:
     """The sizes for a job: those it says; for what it leaves open, what a probe finds. Where none can be made, or the
-    job is too small for one, the usual ones. `more` are further arguments of the probe."""
+    job is too small for one, the usual ones; a probe that fails is logged with its reason. `more` are further arguments
+    of the probe."""
     job, total = plan.job, sum(fragment.rows or SMALL for fragment in plan.fragments())
     if (job.workers and job.threads and job.batch_size) or total < SMALL:
         return usual(job, cores())
     told = ["--output", job.output, "--package", str(package.absolute())]
     told += ["--threads", str(job.threads), "--batch-size", str(job.batch_size), *more]
     child = launch.ours("argosy.batch.probe", *told, folder=Path.cwd())
-    nothing = subprocess.DEVNULL
-    try:
+    with tempfile.TemporaryDirectory(prefix="argosy-probe-") as folder:
+        log = Path(folder) / "log"
+        try:
+            return choose(job, _ask(child, log), cores())
+        except subprocess.TimeoutExpired:
+            why = f"it took longer than {PATIENCE:g} s"
+        except subprocess.CalledProcessError as error:
+            code = error.returncode
+            why = f"it was ended by {signal.Signals(-code).name}" if code < 0 else f"it ended with status {code}"
+        except msgspec.MsgspecError as error:
+            why = f"it answered nonsense: {error}"
+        said = last_words(log)
+    LOG.warning(
+        "the sizes of %s are the usual ones, since its probe failed: %s%s%s", package, why, "; " * bool(said), said
+    )
+    return usual(job, cores())
+
+
+def _ask(child: launch.Child, log: Path) -> Probed:
+    """Run a probe, and what it found. Raises SubprocessError, MsgspecError."""
+    with log.open("wb") as output:
         found = subprocess.run(
             child.command,
             env=child.environ,
-            stdin=nothing,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=nothing,
+            stderr=output,
             timeout=PATIENCE,
             check=True,
         )
-        return choose(job, msgspec.json.decode(found.stdout, type=Probed), cores())
-    except (subprocess.SubprocessError, msgspec.MsgspecError):
-        return usual(job, cores())
+    return msgspec.json.decode(found.stdout, type=Probed)
 
 
 def measure(engine: Engine, feeds: Mapping[str, Array], threads: int, wanted: tuple[int, ...]) -> list[Measured]:
@@ -122,6 +147,7 @@ def main() -> None:
     parser.add_argument("--trusted", action="store_true")
     options = parser.parse_args()
     follow()
+    crash.tell()
     plan = Ledger(place(options.output)).plan()
     if plan is None:
         sys.exit(f"no job was begun in {options.output}")
