@@ -41,13 +41,17 @@ def running(place: Home) -> Running | None:
     path = place.run / "control.json"
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Running)
-        os.kill(found.pid, 0)
-    except (FileNotFoundError, ProcessLookupError, msgspec.MsgspecError):
+    except (FileNotFoundError, msgspec.MsgspecError):
         return None
-    except PermissionError as error:
-        if error.filename is not None:
-            raise PermissionDenied(f"{path} cannot be read: run this as the user of {place.root}") from None
-    return found  # another user's process is one that runs
+    except PermissionError:
+        raise PermissionDenied(f"{path} cannot be read: run this as the user of {place.root}") from None
+    try:
+        os.kill(found.pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        return found  # it runs, and is another user's
+    return found
 
 
 def reached(environ: Mapping[str, str] = os.environ) -> Running | None:
