@@ -6,27 +6,8 @@ from pathlib import Path
 import pytest
 
 from argosy.control import logs
-from argosy.control.logs import ALIKE, ALL, WINDOW, Calm
+from argosy.control.logs import ALIKE
 from argosy.spec.settings import Home
-
-
-def record(message: str, *words: object) -> logging.LogRecord:
-    return logging.LogRecord("argosy.x", logging.ERROR, "x.py", 1, message, words, None)
-
-
-def test_what_is_said_again_and_again_is_left_out_and_counted():
-    now = 0.0
-    calm = Calm(lambda: now)
-    assert sum(calm.filter(record("caller %d left", number)) for number in range(1000)) == ALIKE
-    assert calm.filter(record("something else"))
-    now = WINDOW
-    assert calm.filter(last := record("caller %d left", 7))
-    assert last.getMessage() == f"caller 7 left ({1000 - ALIKE} messages before this were left out)"
-
-
-def test_messages_that_are_all_different_are_bounded_as_well():
-    calm = Calm(lambda: 0.0)
-    assert sum(calm.filter(record(f"caller {number} left")) for number in range(10 * ALL)) == ALL
 
 
 def test_libraries_write_there_too_and_nothing_goes_to_standard_error(

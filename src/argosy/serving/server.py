@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from argosy.process import sandbox
+from argosy.process.limit import LogLimit
 from argosy.serving.answers import Answers
 from argosy.serving.config import Address, ModelConfig, ReplicaConfig, read
 from argosy.serving.dataplane import DataPlane
@@ -144,34 +145,11 @@ def run(config: ReplicaConfig, started: Started | None = None, loader: Loader | 
 
     prefer_throughput()
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(Sparse())
+    handler.addFilter(LogLimit(LINES, 1.0))
     logging.basicConfig(
         level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", handlers=[handler]
     )
     uvloop.run(serve(config, started, loader))
-
-
-class Sparse(logging.Filter):
-    """Lets so many records a second pass: what is logged of requests, their callers decide. Says how many it kept."""
-
-    def __init__(self, most: int = LINES) -> None:
-        super().__init__()
-        self._most = most
-        self._second = self._passed = self._kept = 0
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a record passes."""
-        second = int(record.created)
-        if second != self._second:
-            self._second, self._passed = second, 0
-            if self._kept:
-                record.msg = f"{record.getMessage()} ({self._kept} lines before it were left out)"
-                record.args, self._kept = None, 0
-        self._passed += 1
-        if self._passed > self._most:
-            self._kept += 1
-            return False
-        return True
 
 
 def prefer_throughput() -> None:
