@@ -8,7 +8,6 @@ from rich.console import Console
 from argosy.cli.main import argosy
 from argosy.cli.rollout_picture import picture
 from argosy.control.evidence import Evidence
-from argosy.control.rollout import Progress
 from argosy.control.rollout_status import rollout_status
 from argosy.monitoring import agreement, guard
 from argosy.monitoring.agreement import PerOutput, Tally
@@ -17,8 +16,9 @@ from argosy.monitoring.evidence import Observation, start
 from argosy.serving.counts import Counts
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.guard import Guard
+from argosy.spec.revision import Revision
 from argosy.spec.rollout import Rollout, Shadow
-from argosy.targets.base import Revision
+from argosy.store.endpoints import Progress
 
 
 def drawn(progress: Progress, evidence: Evidence, shadow: Shadow | None = None) -> str:

@@ -10,16 +10,12 @@ import numpy as np
 
 from argosy.console.data import Alert, Finding, Part
 from argosy.console.kept import Kept as Written
-from argosy.control.controller import View
 from argosy.control.evidence import Evidence
 from argosy.control.jobs.folder import Folder, Told
 from argosy.control.jobs.folder import Progress as Far
 from argosy.control.meter import Rates, Usage
-from argosy.control.rollout import Progress
 from argosy.control.rollouts import Kept
 from argosy.control.state import State
-from argosy.control.status import EndpointStatus, ReplicaStatus, SloStatus
-from argosy.control.strategy import Serving
 from argosy.control.traffic_api import Minute
 from argosy.monitoring import guard
 from argosy.monitoring.evidence import Observation, start
@@ -31,16 +27,18 @@ from argosy.spec.errors import NotFound
 from argosy.spec.guard import Guard
 from argosy.spec.job import Submission
 from argosy.spec.package import ModelManifest
+from argosy.spec.revision import Revision
 from argosy.spec.rollout import Rollout
 from argosy.spec.settings import Home, Settings
 from argosy.spec.signature import Signature, TensorSpec
+from argosy.spec.status import EndpointStatus, ReplicaStatus, SloStatus, View
 from argosy.spec.tensor import Tensor
 from argosy.store import jobs, open_store, traffic
 from argosy.store.database import Database
+from argosy.store.endpoints import Progress, Serving
 from argosy.store.jobs import Job
 from argosy.store.ledger import Cause
 from argosy.store.store import Store
-from argosy.targets.base import Revision
 from tests.store.samples import FILES, model_lineage, model_manifest, write_folder
 
 HOUR = 3600.0

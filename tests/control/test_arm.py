@@ -9,7 +9,7 @@ from argosy.control.evidence import Evidence, Look, learn
 from argosy.control.inside import told
 from argosy.serving.counts import Counts, bucket
 from argosy.spec.guard import Guard
-from argosy.targets.base import Replica
+from argosy.spec.revision import Replica
 
 SLOW, FAST = bucket(0.0009), bucket(0.0003)
 

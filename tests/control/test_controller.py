@@ -12,10 +12,10 @@ from argosy.control.controller import Controller
 from argosy.control.state import State
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import NotFound, Unavailable
+from argosy.spec.revision import Replica, Revision, RevisionStatus
 from argosy.spec.settings import GatewaySettings
 from argosy.store.database import Database
 from argosy.store.keys import Keys
-from argosy.targets.base import Replica, Revision, Standing
 
 
 class Target:
@@ -37,10 +37,10 @@ class Target:
     async def scale(self, revision: Revision, replicas: int) -> None:
         self.known[revision.id], self.want[revision.id] = revision, replicas
 
-    async def endpoints(self, revision: str) -> Standing:
+    async def endpoints(self, revision: str) -> RevisionStatus:
         ready, want = self.ready.get(revision, 0), self.want[revision]
         phases = ["ready"] * min(ready, want) + ["draining"] * max(0, ready - want)
-        return Standing(replicas=tuple(self.replica(revision, n, phase) for n, phase in enumerate(phases)))
+        return RevisionStatus(replicas=tuple(self.replica(revision, n, phase) for n, phase in enumerate(phases)))
 
     def replica(self, revision: str, n: int, phase: Any) -> Replica:
         path = f"/{revision}-{n}"

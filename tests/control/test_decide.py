@@ -1,6 +1,7 @@
 """The decisions about one endpoint, one at a time; `test_strategy.py` simulates them whole."""
 
-from argosy.control.decide import Observation, Remove, Route, Scale, Seen, Serving, Wanted, decide
+from argosy.control.decide import Observation, Remove, Route, Scale, Seen, Wanted, decide
+from argosy.store.endpoints import Serving
 
 
 def test_the_first_revision_takes_traffic_when_one_replica_is_ready():

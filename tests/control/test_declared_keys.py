@@ -12,12 +12,12 @@ from argosy.control.declared_keys import Desk, KeyStep, steps
 from argosy.control.state import State
 from argosy.spec.endpoint import DeclaredKey, Endpoint
 from argosy.spec.errors import Conflict, InvalidArgument, NotFound
+from argosy.spec.revision import Revision
 from argosy.spec.rollout import Rollout
 from argosy.store import ledger
 from argosy.store.database import Database
 from argosy.store.key import KeyRecord
 from argosy.store.keys import Keys
-from argosy.targets.base import Revision
 
 REVISION = Revision(id="a", endpoint="digits", model="digits", version="1", digest="sha256:0")
 

@@ -6,10 +6,11 @@ import pytest
 
 from argosy.control.follow import follow
 from argosy.control.revision import revision_of
-from argosy.control.state import Declared, State
+from argosy.control.state import State
 from argosy.spec.endpoint import Endpoint
 from argosy.store import ledger
 from argosy.store.database import Database
+from argosy.store.endpoints import Declared
 from argosy.store.ledger import Cause
 from argosy.store.registry import Registry
 from tests.store.samples import digest_of, model_lineage, model_manifest

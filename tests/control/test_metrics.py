@@ -8,14 +8,12 @@ import pytest
 
 from argosy.control.evidence import Evidence
 from argosy.control.metrics import Asked, Key, Metrics, asked, filled
-from argosy.control.rollout import Phase, Progress
-from argosy.control.state import Declared
-from argosy.control.strategy import Serving
 from argosy.monitoring import evidence
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import Unavailable
 from argosy.spec.guard import Guard, Metric
-from argosy.targets.base import Revision
+from argosy.spec.revision import Revision
+from argosy.store.endpoints import Declared, Progress, RolloutPhase, Serving
 
 METRIC = Metric(name="score", query='score{r="$revision"}')
 KEY: Key = ("digits", 1, "score")
@@ -148,7 +146,7 @@ async def test_without_a_prometheus_that_is_the_trouble():
     await feed.close()
 
 
-def declared(phase: Phase) -> Declared:
+def declared(phase: RolloutPhase) -> Declared:
     progress = Progress(number=3, candidate="bbb", stable="aaa", held=1, phase=phase)
     endpoint = Endpoint(name="digits", model="digits:2", guard=Guard(metrics=(METRIC,)))
     return Declared(
@@ -187,7 +185,7 @@ def test_a_controller_that_starts_anew_keeps_the_pace():
 
 
 @pytest.mark.parametrize("phase", ["starting", "warm", "done", "rolled-back"])
-def test_nothing_is_asked_where_only_one_revision_has_traffic(phase: Phase):
+def test_nothing_is_asked_where_only_one_revision_has_traffic(phase: RolloutPhase):
     assert asked([declared(phase)], REVISIONS, lambda _: Evidence()) == {}
 
 

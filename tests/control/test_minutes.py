@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from argosy.control import minutes, traffic_api
-from argosy.control.controller import View
 from argosy.control.minutes import Minutes, came
 from argosy.control.traffic_api import Span, quantile
 from argosy.gateway.traffic import Bin, Traffic
 from argosy.serving.counts import bucket
 from argosy.spec.errors import InvalidArgument, Unavailable
+from argosy.spec.status import View
 from argosy.store import traffic
 from argosy.store.database import Database
 from argosy.store.traffic import HOUR, MINUTE

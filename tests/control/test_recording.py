@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 
 from argosy.control import recording
-from argosy.control.decide import Serving
 from argosy.control.recording import Recording, check_recordable, kept
-from argosy.control.state import Declared
 from argosy.monitoring.recorder.told import Kept, Told, read_told, told_file
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument, MissingExtra
@@ -17,6 +15,7 @@ from argosy.spec.monitor import Monitor
 from argosy.spec.payload import PayloadLog
 from argosy.spec.settings import Home, PayloadSettings, Settings
 from argosy.spec.signature import Signature, TensorSpec
+from argosy.store.endpoints import Declared, Serving
 
 SIGNATURE = Signature(
     inputs=(TensorSpec(name="x", datatype="FP32", shape=(-1, 2), columns=("age", "income")),),

@@ -5,15 +5,15 @@ import threading
 import pytest
 
 from argosy.control.evidence import Evidence
-from argosy.control.rollout import Progress, enter
+from argosy.control.rollout import enter
 from argosy.control.rollouts import Rollouts
 from argosy.control.state import State
-from argosy.control.strategy import Serving
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import Conflict, NotFound
+from argosy.spec.revision import Revision
 from argosy.store import ledger
 from argosy.store.database import Database
-from argosy.targets.base import Revision
+from argosy.store.endpoints import Progress, Serving
 
 GOING = Progress(number=1, candidate="b", stable="a", held=1)
 

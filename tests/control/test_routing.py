@@ -6,13 +6,13 @@ from argosy.gateway.model import ApiKey, Upstream
 from argosy.gateway.shaping import Mirror
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.limits import Limits
+from argosy.spec.revision import Replica, ReplicaPhase, Revision, RevisionStatus
 from argosy.spec.rollout import Rollout, Shadow
 from argosy.spec.settings import GatewaySettings
 from argosy.store.key import KeyRecord
-from argosy.targets.base import Phase, Replica, Revision, Standing
 
 
-def replica(id: str, phase: Phase) -> Replica:
+def replica(id: str, phase: ReplicaPhase) -> Replica:
     return Replica(id=id, endpoint="d", revision="r", phase=phase, http=f"/{id}", grpc=f"/{id}.g", pid=1, started=0.0)
 
 
@@ -21,7 +21,7 @@ def record(**more: object) -> KeyRecord:
 
 
 def test_only_replicas_that_serve_or_drain_are_upstreams():
-    phases: tuple[Phase, ...] = ("stopping", "draining", "ready", "starting")
+    phases: tuple[ReplicaPhase, ...] = ("stopping", "draining", "ready", "starting")
     found = upstreams(replica(f"d-{n}", phase) for n, phase in enumerate(phases))
     assert found == (
         Upstream(replica="d-1", http="/d-1", grpc="/d-1.g", state="draining"),
@@ -31,7 +31,7 @@ def test_only_replicas_that_serve_or_drain_are_upstreams():
 
 def test_a_route_carries_weights_versions_and_what_the_endpoint_declares():
     revisions = {"r": Revision(id="r", endpoint="d", model="m", version="7", digest="sha256:0")}
-    standings = {"r": Standing(replicas=(replica("d-0", "ready"),))}
+    standings = {"r": RevisionStatus(replicas=(replica("d-0", "ready"),))}
     limits = Limits(requests=3)
     endpoint = Endpoint(name="d", model="m:7", timeout=5, retries=1, public=True, limits=limits)
     route = endpoint_route(endpoint, Route((("r", 100),)), revisions, standings)

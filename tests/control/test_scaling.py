@@ -7,16 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from argosy.control.decide import Serving
 from argosy.control.measure import Work, read
-from argosy.control.rollout import Phase, Progress
 from argosy.control.scaling import Scaler, arms
-from argosy.control.state import Declared
 from argosy.gateway.traffic import Traffic
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import Unavailable
+from argosy.spec.revision import Replica, RevisionStatus
 from argosy.spec.scaling import Scaling
-from argosy.targets.base import Replica, Standing
+from argosy.store.endpoints import Declared, Progress, RolloutPhase, Serving
 
 
 class World:
@@ -32,7 +30,7 @@ class World:
         self.answered: Counter[int] = Counter()
         self.came = self.waited = self.shifted = 0
         self.shift: float | None = None
-        self.phase: Phase = "shifting"
+        self.phase: RolloutPhase = "shifting"
         self.fails = False
         self.scaler = self.restarted()
 
@@ -89,7 +87,7 @@ class World:
         for n in range(arrivals):
             if ready:
                 self.answered[ready[n % len(ready)] * (-1 if n < shifted else 1)] += 1
-        there = {"r": Standing(replicas=self.replicas()), "c": Standing(replicas=tuple(candidates))}
+        there = {"r": RevisionStatus(replicas=self.replicas()), "c": RevisionStatus(replicas=tuple(candidates))}
         await self.scaler.look([self.declared], there)
         wanted = self.scaler.replicas(self.declared)
         while len(self.pids) < wanted:
@@ -140,7 +138,7 @@ async def test_to_zero_after_idle_and_back_when_somebody_waits():
     assert world.scaler.reason("d").endswith("at zero, no request")
     assert not world.scaler.demand("nobody", 1)
     assert world.scaler.demand("d", 7)
-    await world.scaler.look([world.declared], {"r": Standing()})
+    await world.scaler.look([world.declared], {"r": RevisionStatus()})
     assert world.scaler.replicas(world.declared) >= 1
     assert "first request after zero" in world.scaler.reason("d")
     assert not world.scaler.demand("d", 7), "it is on its way"

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from argosy.control.decide import Serving
 from argosy.control.state import State
 from argosy.spec.endpoint import Endpoint, Runtime
 from argosy.spec.errors import Conflict, NotFound, Unavailable
+from argosy.spec.revision import Revision
 from argosy.store import audit, ledger
 from argosy.store.database import Database
+from argosy.store.endpoints import Serving
 from argosy.store.ledger import Cause
-from argosy.targets.base import Revision
 
 
 @pytest.fixture

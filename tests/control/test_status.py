@@ -2,19 +2,18 @@
 
 import pytest
 
-from argosy.control.decide import Serving
-from argosy.control.state import Declared
 from argosy.control.status import Facts, status
 from argosy.spec.endpoint import Endpoint
-from argosy.targets.base import Replica, Revision, Standing
+from argosy.spec.revision import Replica, Revision, RevisionStatus
+from argosy.store.endpoints import Declared, Serving
 
 
-def standing(ready: int, failed: str = "") -> Standing:
+def standing(ready: int, failed: str = "") -> RevisionStatus:
     one = Replica(id="d-0", endpoint="d", revision="r", phase="ready", http="/h", grpc="/g", pid=1, started=0.0)
-    return Standing(replicas=(one,) * ready, failed=failed)
+    return RevisionStatus(replicas=(one,) * ready, failed=failed)
 
 
-STARTING = Standing(
+STARTING = RevisionStatus(
     replicas=tuple(
         Replica(
             id=f"d-{n}",
@@ -47,7 +46,7 @@ STARTING = Standing(
         ("old", STARTING, "old", 1, "updating", "d-0 has been starting for 42 s: it loads its model"),
     ],
 )
-def test_states(active: str | None, new: Standing, routed: str, replicas: int, state: str, reason: str):
+def test_states(active: str | None, new: RevisionStatus, routed: str, replicas: int, state: str, reason: str):
     found = status(
         Facts(
             declared=Declared(

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argosy.control.decide import Judged, Observation, Remove, Route, Scale, Seen, Serving, Wanted, decide
-from argosy.control.rollout import WENT_BACK, command
+from argosy.control.decide import Judged, Observation, Remove, Route, Scale, Seen, Wanted, decide
+from argosy.control.rollout import command
 from argosy.spec.errors import Conflict
 from argosy.spec.rollout import Rollout, Shadow, Step
+from argosy.store.endpoints import WENT_BACK, Serving
 
 CANARY = Rollout(strategy="canary", steps=(Step(weight=5, requests=10), Step(weight=50, seconds=3.0)), keep_warm=10.0)
 

@@ -22,9 +22,9 @@ from argosy.process import launch, sandbox, users
 from argosy.process.process import Process
 from argosy.spec.endpoint import Runtime
 from argosy.spec.errors import Unsupported
+from argosy.spec.revision import Revision
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
-from argosy.targets.base import Revision
 from argosy.targets.health import ask
 from argosy.targets.launch import Launcher, Place, new_place, prepare
 from argosy.targets.marks import scan

@@ -104,11 +104,11 @@ def test_subjects_are_counted_once_and_those_that_drifted_among_them(database: D
 
 
 def test_alerts_that_stand_are_counted_and_muted_ones_among_them(database: Database) -> None:
-    assert alerts.standing(database, 100.0) == []
+    assert alerts.counts(database, 100.0) == []
     over = alert("d", state="resolved", until=20.0)
     muted, was_muted = alert("b", muted_until=200.0), alert("c", muted_until=50.0)
     alerts.write(database, [alert("a"), muted, was_muted, over, alert("e", kind="drift", severity="ticket")])
-    assert alerts.standing(database, 100.0) == [
-        alerts.Standing("digits", "drift", "ticket", 1, 0),
-        alerts.Standing("digits", "slo", "page", 3, 1),
+    assert alerts.counts(database, 100.0) == [
+        alerts.AlertCount("digits", "drift", "ticket", 1, 0),
+        alerts.AlertCount("digits", "slo", "page", 3, 1),
     ]

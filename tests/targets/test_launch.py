@@ -12,9 +12,9 @@ import pytest
 from argosy.serving.config import ReplicaConfig
 from argosy.spec.endpoint import Resources, Runtime
 from argosy.spec.errors import Internal, StorageFull
+from argosy.spec.revision import Revision
 from argosy.spec.settings import Home
 from argosy.spec.strict import decode
-from argosy.targets.base import Revision
 from argosy.targets.launch import Launcher, configuration, new_place, prepare
 
 REVISION = Revision(

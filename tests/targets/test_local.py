@@ -13,8 +13,8 @@ import pytest
 
 from argosy.spec.endpoint import Resources, Runtime
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.revision import Revision
 from argosy.spec.settings import Home
-from argosy.targets.base import Revision
 from argosy.targets.health import ask
 from argosy.targets.launch import folder
 from argosy.targets.local import LocalTarget, cores

@@ -12,10 +12,10 @@ from argosy.control import rollout_api
 from argosy.control.meter import Rates
 from argosy.control.rollout_status import RolloutStatus
 from argosy.control.route import Call
-from argosy.control.status import EndpointStatus, ReplicaStatus
 from argosy.spec import strict
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import NotFound
+from argosy.spec.status import EndpointStatus, ReplicaStatus
 from argosy.store import ledger
 from argosy.store.ledger import Entry
 

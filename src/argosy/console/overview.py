@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from argosy.console.desk import Ask, Desk
 from argosy.control.meter import Rates
-from argosy.control.status import EndpointStatus, ReplicaStatus
+from argosy.spec.status import EndpointStatus, ReplicaStatus
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):

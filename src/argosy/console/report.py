@@ -9,7 +9,7 @@ import msgspec
 
 from argosy.console.watch import DRIFT, QUALITY
 from argosy.control import traffic_api
-from argosy.control.state import SERVED, State
+from argosy.control.state import State
 from argosy.control.traffic_api import Minute
 from argosy.monitoring.drift.compare import Compared, compare
 from argosy.monitoring.drift.distribution import Distribution, distribution
@@ -20,12 +20,13 @@ from argosy.profiles.privacy import named
 from argosy.spec.errors import ArgosyError, NotFound
 from argosy.spec.package import Lineage
 from argosy.spec.payload import PayloadLog
+from argosy.spec.revision import Revision
 from argosy.store import alerts, findings, ledger
 from argosy.store.alerts import Alert
+from argosy.store.endpoints import SERVED
 from argosy.store.findings import Finding, subject
 from argosy.store.store import Store
 from argosy.store.version import Version
-from argosy.targets.base import Revision
 
 ALERTS = 100
 CHANGES = 50

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from argosy.control.decide import Action, Observation, Remove, Route, Scale, Seen, Serving, Wanted, decide, unchanged
+from argosy.control.decide import Action, Observation, Remove, Route, Scale, Seen, Wanted, decide, unchanged
 from argosy.control.judge import Judge
 from argosy.control.metrics import asked
 from argosy.control.passes import Passes
@@ -18,33 +18,24 @@ from argosy.control.rollouts import Rollouts
 from argosy.control.room import Room
 from argosy.control.routing import api_keys, endpoint_route
 from argosy.control.scaling import Scaler
-from argosy.control.state import Declared, State
-from argosy.control.status import EndpointStatus, Facts, ReplicaStatus, SloStatus, replica_status, status
+from argosy.control.state import State
+from argosy.control.status import Facts, replica_status, status
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import ApiKey, EndpointRoute
 from argosy.gateway.traffic import Traffic
 from argosy.spec.errors import ArgosyError, NotFound, Unavailable
+from argosy.spec.revision import Revision, RevisionStatus
 from argosy.spec.scaling import Scaling
 from argosy.spec.settings import GatewaySettings
+from argosy.spec.status import EndpointStatus, SloStatus, View
+from argosy.store.endpoints import Declared, Serving
 from argosy.store.keys import Keys
-from argosy.targets.base import Revision, Standing
 from argosy.targets.local import LocalTarget
 
 LOG = logging.getLogger(__name__)
 
 TICK = 1.0
 GATEWAY_RETRY = 2.0
-
-
-class View(msgspec.Struct, frozen=True, kw_only=True):
-    """What the last pass saw. `number` is that of the pass; `replaced` counts replicas that had to be replaced, by
-    endpoint and revision; `error` is what kept it from doing all of its work."""
-
-    number: int = 0
-    endpoints: dict[str, EndpointStatus] = {}
-    replicas: tuple[ReplicaStatus, ...] = ()
-    replaced: dict[tuple[str, str], int] = {}
-    error: str = ""
 
 
 class Controller:
@@ -153,15 +144,17 @@ class Controller:
         self._key_list = api_keys(records, self._settings)
         return ""
 
-    async def _standings(self) -> dict[str, Standing]:
+    async def _standings(self) -> dict[str, RevisionStatus]:
         for revision in await self._target.revisions():
             self._revisions.setdefault(revision.id, revision)
         return {each.id: await self._target.endpoints(each.id) for each in await self._target.revisions()}
 
-    def _endpoints_of(self, standings: Mapping[str, Standing]) -> list[str]:
+    def _endpoints_of(self, standings: Mapping[str, RevisionStatus]) -> list[str]:
         return [self._revisions[revision].endpoint for revision in standings]
 
-    async def _endpoint(self, name: str, standings: dict[str, Standing], removals: list[str]) -> EndpointRoute | None:
+    async def _endpoint(
+        self, name: str, standings: dict[str, RevisionStatus], removals: list[str]
+    ) -> EndpointRoute | None:
         """Decide about one endpoint, note it, and do all but what has to wait for the gateway."""
         declared = next((each for each in self._declared if each.endpoint.name == name), None)
         running = {
@@ -216,7 +209,7 @@ class Controller:
         return declared
 
     async def _act(
-        self, declared: Declared, actions: tuple[Action, ...], standings: dict[str, Standing], removals: list[str]
+        self, declared: Declared, actions: tuple[Action, ...], standings: dict[str, RevisionStatus], removals: list[str]
     ) -> EndpointRoute:
         route = Route()
         for action in actions:
@@ -228,7 +221,7 @@ class Controller:
                 removals.append(action.revision)
         return endpoint_route(declared.endpoint, route, self._revisions, standings)
 
-    async def _apply(self, routes: list[EndpointRoute], standings: dict[str, Standing]) -> str:
+    async def _apply(self, routes: list[EndpointRoute], standings: dict[str, RevisionStatus]) -> str:
         """Bring the gateway to these routes and keys, then let go of what drains. What went wrong, if anything."""
         try:
             if not self._gateway.process.alive():
@@ -274,7 +267,7 @@ class Controller:
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
         self._url = f"{scheme}://{host}:{port}"
 
-    def _look(self, standings: dict[str, Standing], error: str) -> View:
+    def _look(self, standings: dict[str, RevisionStatus], error: str) -> View:
         replicas = [
             replica_status(replica, self._revisions[key])
             for key, each in standings.items()
@@ -288,7 +281,7 @@ class Controller:
             error=error,
         )
 
-    def _status(self, declared: Declared, standings: dict[str, Standing], error: str) -> EndpointStatus:
+    def _status(self, declared: Declared, standings: dict[str, RevisionStatus], error: str) -> EndpointStatus:
         name = declared.endpoint.name
         return status(
             Facts(

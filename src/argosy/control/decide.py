@@ -7,18 +7,8 @@ one first, unless a shadow comes before it: it is for models that do not fit twi
 
 import msgspec
 
-from argosy.control.strategy import (
-    WHOLE,
-    Judged,
-    Observation,
-    Seen,
-    Serving,
-    Wanted,
-    advance,
-    scales,
-    shadow,
-    weights,
-)
+from argosy.control.strategy import WHOLE, Judged, Observation, Seen, Wanted, advance, scales, shadow, weights
+from argosy.store.endpoints import Serving
 
 __all__ = [
     "WHOLE",
@@ -29,7 +19,6 @@ __all__ = [
     "Route",
     "Scale",
     "Seen",
-    "Serving",
     "Wanted",
     "decide",
     "unchanged",

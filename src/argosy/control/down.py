@@ -11,7 +11,7 @@ from argosy.control.announce import control_file
 from argosy.control.gone import ensure_gone
 from argosy.control.jobs import runner
 from argosy.control.lock import LEADS, WAITS, Lock, holder
-from argosy.control.place import gateway_config, labels_socket
+from argosy.control.place import gateway_config
 from argosy.control.triggers import command as commands
 from argosy.spec.errors import ArgosyError, Unavailable
 from argosy.spec.settings import Home, Settings
@@ -84,7 +84,7 @@ async def _clean(home: Home, settings: Settings) -> bool:
     left = control_file(home).exists()
     control_file(home).unlink(missing_ok=True)
     token.path(home).unlink(missing_ok=True)
-    labels_socket(home).unlink(missing_ok=True)
+    home.labels.unlink(missing_ok=True)
     strays.sweep(folder(home))
     return gateway_ended or bool(processes) or left
 

@@ -15,12 +15,12 @@ from argosy.control.quality.check import check_monitorable
 from argosy.control.recording import check_recordable
 from argosy.control.revision import revision_of
 from argosy.control.route import Call, Route, Services
-from argosy.control.status import EndpointStatus
 from argosy.packaging.package import stored
 from argosy.spec.endpoint import Endpoint, check_name
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.revision import Revision
+from argosy.spec.status import EndpointStatus
 from argosy.store.ledger import Cause
-from argosy.targets.base import Revision
 
 MAX_WAIT = 3600.0
 

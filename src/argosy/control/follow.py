@@ -5,10 +5,11 @@ import logging
 from collections.abc import Callable
 
 from argosy.control.revision import revision_of
-from argosy.control.state import Declared, State
+from argosy.control.state import State
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import ArgosyError, Conflict, NotFound
 from argosy.store import ledger
+from argosy.store.endpoints import Declared
 from argosy.store.ledger import Cause
 from argosy.store.registry import Registry
 from argosy.store.version import Version

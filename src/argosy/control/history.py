@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from argosy.control.state import SERVED
 from argosy.spec.errors import InvalidArgument
 from argosy.store import ledger
 from argosy.store.clock import stamp
 from argosy.store.database import Database
+from argosy.store.endpoints import SERVED
 from argosy.store.ledger import Entry
 
 

@@ -10,7 +10,7 @@ from argosy.gateway.admin import Admin
 from argosy.monitoring.arm import add
 from argosy.serving.counts import Counts
 from argosy.spec.errors import ArgosyError
-from argosy.targets.base import Replica
+from argosy.spec.revision import Replica
 
 PATH = "/argosy/counts"
 SECONDS = 2.0

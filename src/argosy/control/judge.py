@@ -12,12 +12,12 @@ from argosy.control.inside import told
 from argosy.control.metrics import Metrics
 from argosy.control.rollouts import Kept, Rollouts
 from argosy.control.shadow import Shadows
-from argosy.control.state import Declared
-from argosy.control.strategy import Judged, Serving
+from argosy.control.strategy import Judged
 from argosy.gateway.traffic import Traffic
 from argosy.monitoring.pairs import Joined
 from argosy.spec.errors import ArgosyError
-from argosy.targets.base import Standing
+from argosy.spec.revision import RevisionStatus
+from argosy.store.endpoints import Declared, Serving
 
 Stats = Callable[[], Awaitable[Mapping[tuple[str, str], Traffic]]]
 
@@ -42,7 +42,7 @@ class Judge:
         serving = msgspec.structs.replace(declared.serving, rollout=kept.progress if kept else None)
         return msgspec.structs.replace(declared, serving=serving)
 
-    async def look(self, declared: Iterable[Declared], standings: Mapping[str, Standing]) -> None:
+    async def look(self, declared: Iterable[Declared], standings: Mapping[str, RevisionStatus]) -> None:
         """Look at both arms of every rollout that goes on. Where the gateway does not tell, nothing is learned."""
         self.now, self._learned = self._clock(), {}
         going_on = [each for each in declared if each.serving.rollout and each.serving.rollout.live]
@@ -59,22 +59,22 @@ class Judge:
             self._learned[each.endpoint.name] = await asyncio.to_thread(self._learn, each, arms, joined)
 
     async def _arms(
-        self, declared: Declared, found: Mapping[tuple[str, str], Traffic], standings: Mapping[str, Standing]
+        self, declared: Declared, found: Mapping[tuple[str, str], Traffic], standings: Mapping[str, RevisionStatus]
     ) -> tuple[Arm, Arm]:
         """Candidate and stable as gateway and replicas count them."""
         progress, name = declared.serving.rollout, declared.endpoint.name
         assert progress is not None
         pair = (progress.candidate, progress.stable)
-        inside = await asyncio.gather(*(told(standings.get(each, Standing()).replicas) for each in pair))
+        inside = await asyncio.gather(*(told(standings.get(each, RevisionStatus()).replicas) for each in pair))
         outside = [counts(found.get((name, each), Traffic())) for each in pair]
         return Arm(gateway=outside[0], replicas=inside[0]), Arm(gateway=outside[1], replicas=inside[1])
 
-    async def _joined(self, declared: Declared, standings: Mapping[str, Standing]) -> Joined | None:
+    async def _joined(self, declared: Declared, standings: Mapping[str, RevisionStatus]) -> Joined | None:
         """Answers of both arms, while the candidate is in the shadow."""
         progress = declared.serving.rollout
         if progress is None or progress.phase != "shadowing":
             return None
-        arms = [standings.get(each, Standing()).replicas for each in (progress.stable, progress.candidate)]
+        arms = [standings.get(each, RevisionStatus()).replicas for each in (progress.stable, progress.candidate)]
         return await self._shadows.look(declared.endpoint.name, progress.number, arms[0], arms[1], self.now)
 
     def _learn(self, declared: Declared, arms: tuple[Arm, Arm], joined: Joined | None) -> Evidence:

@@ -16,7 +16,6 @@ from starlette.routing import Route
 
 from argosy.control.api import as_json, failed, no_method, no_route, read_body
 from argosy.control.feedback_api import Labels, kept
-from argosy.control.place import labels_socket
 from argosy.control.route import Services
 from argosy.control.server import Server, private
 from argosy.gateway.names import check_token
@@ -69,7 +68,7 @@ class LabelServer(Server):
 
     def __init__(self, services: Services) -> None:
         super().__init__(application(services), ConnectionLimits(total=GATEWAY, each=GATEWAY))
-        self._socket = labels_socket(services.home)
+        self._socket = services.home.labels
 
     def bind(self) -> socket.socket:
         """At the home's socket."""

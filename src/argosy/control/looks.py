@@ -15,7 +15,7 @@ from argosy.control.drift.judge import Judged, Watched, judge
 from argosy.control.drift.past import Past, past
 from argosy.control.drift.rows import Remembered, Rows
 from argosy.control.incidents import Incidents
-from argosy.control.state import Declared, State
+from argosy.control.state import State
 from argosy.monitoring import alert
 from argosy.monitoring.drift import memory
 from argosy.monitoring.drift.budget import run_length
@@ -27,11 +27,12 @@ from argosy.profiles.layout import Floats
 from argosy.spec.errors import ArgosyError, InvalidArgument, NotFound
 from argosy.spec.monitor import Monitor
 from argosy.spec.payload import PayloadLog
+from argosy.spec.revision import Revision
 from argosy.store import findings
 from argosy.store.durable import replace, storage
+from argosy.store.endpoints import Declared
 from argosy.store.findings import Finding
 from argosy.store.store import Store
-from argosy.targets.base import Revision
 
 LOG = logging.getLogger(__name__)
 SOURCE = "drift"

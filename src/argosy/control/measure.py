@@ -7,7 +7,7 @@ import psutil
 
 from argosy.gateway.admin import Admin
 from argosy.spec.errors import ArgosyError
-from argosy.targets.base import Replica
+from argosy.spec.revision import Replica
 
 SECONDS = 1.0
 _LINE = re.compile(r"^(\w+)(?:\{[^}]*\})? ([0-9.eE+-]+)$", re.MULTILINE)

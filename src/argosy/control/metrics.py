@@ -11,10 +11,10 @@ from typing import Protocol
 import msgspec
 
 from argosy.control.evidence import Evidence
-from argosy.control.state import Declared
 from argosy.spec.errors import ArgosyError
 from argosy.spec.guard import Metric
-from argosy.targets.base import Revision
+from argosy.spec.revision import Revision
+from argosy.store.endpoints import Declared
 
 LOG = logging.getLogger(__name__)
 

@@ -5,12 +5,12 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from argosy.control.controller import View
 from argosy.control.meter import Key, Stats
 from argosy.gateway.clusters import WAITING
 from argosy.gateway.traffic import Traffic as Counted
 from argosy.serving.counts import bucket
 from argosy.spec.errors import ArgosyError
+from argosy.spec.status import View
 from argosy.store import traffic
 from argosy.store.database import Database
 from argosy.store.traffic import HOUR, MINUTE, Traffic

@@ -39,25 +39,15 @@ def prepare(home: Home, settings: Settings) -> None:
     check_set(settings.alerts, os.environ)
 
 
-def gateway_folder(home: Home) -> Path:
-    """Where the gateway keeps its files and its socket."""
-    return home.run / "gateway"
-
-
-def labels_socket(home: Home) -> Path:
-    """Where the controller takes labels of predictions from the gateway."""
-    return home.run / "labels.sock"
-
-
 def gateway_config(home: Home, settings: GatewaySettings, tracing: Tracing | None = None) -> GatewayConfig:
     """The gateway's configuration for this home. Raises InvalidArgument, MissingExtra."""
     return GatewayConfig(
-        run_dir=str(gateway_folder(home).absolute()),
+        run_dir=str(home.gateway.absolute()),
         host=settings.host,
         port=settings.port,
         tls=_tls(settings),
         collector=_collector(tracing) if tracing and tracing.url else None,
-        labels=str(labels_socket(home).absolute()),
+        labels=str(home.labels.absolute()),
         access_log=str(home.logs / "gateway.access.log"),
         log=str(home.logs / "gateway.log"),
         max_body_bytes=settings.max_body_bytes,

@@ -14,7 +14,7 @@ from argosy.control import token
 from argosy.control.allowed import Allowed
 from argosy.control.announce import Running, announce
 from argosy.control.api import application
-from argosy.control.controller import Controller, View
+from argosy.control.controller import Controller
 from argosy.control.follow import keep_following
 from argosy.control.incidents import Incidents
 from argosy.control.jobs.runner import Jobs
@@ -30,7 +30,7 @@ from argosy.control.room import Room
 from argosy.control.route import Pages, Services, no_pages
 from argosy.control.server import ApiServer
 from argosy.control.slos.slos import Slos
-from argosy.control.state import Declared, State
+from argosy.control.state import State
 from argosy.control.strays import end, end_strays, gateways, recorders, replicas, rooms
 from argosy.control.supervisor import Supervisor
 from argosy.control.tls import Certificate, certificate
@@ -41,6 +41,8 @@ from argosy.gateway.gateway import Gateway
 from argosy.monitoring.prometheus import Prometheus
 from argosy.spec.errors import ArgosyError
 from argosy.spec.settings import Home, Settings
+from argosy.spec.status import View
+from argosy.store.endpoints import Declared
 from argosy.store.store import Store
 from argosy.targets import log
 from argosy.targets.launch import COMMAND

@@ -12,10 +12,10 @@ import psutil
 
 import argosy
 from argosy.control.route import Call, Route
-from argosy.control.status import ReplicaStatus
 from argosy.monitoring.recorder.told import Report, read_report
 from argosy.process import tail
 from argosy.spec.errors import InvalidArgument, NotFound
+from argosy.spec.status import ReplicaStatus
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 CHUNK = 64 * 1024

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 import msgspec
 
 from argosy.control import strays
-from argosy.control.state import Declared
 from argosy.monitoring.recorder.told import Kept, Told, report_file, told_file
 from argosy.process import launch
 from argosy.process.process import Process, spawn
@@ -17,6 +16,7 @@ from argosy.spec.errors import ArgosyError, MissingExtra
 from argosy.spec.settings import Home, Settings
 from argosy.spec.signature import Signature
 from argosy.store.durable import say
+from argosy.store.endpoints import Declared
 from argosy.store.payloads.columns import columns
 
 LOG = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from argosy.spec.endpoint import Endpoint, Runtime
+from argosy.spec.revision import Revision
 from argosy.store.version import Version
-from argosy.targets.base import Revision
 
 
 def revision_of(endpoint: Endpoint, version: Version) -> Revision:

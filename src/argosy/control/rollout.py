@@ -5,50 +5,12 @@ from typing import Literal
 import msgspec
 
 from argosy.spec.errors import Conflict, InvalidArgument
+from argosy.store.endpoints import Progress, RolloutPhase
 
-Phase = Literal["starting", "shadowing", "shifting", "warm", "done", "rolled-back", "aborted", "superseded"]
-Order = Literal["", "promote", "abort"]
 Command = Literal["pause", "resume", "promote", "abort"]
 
-LIVE = ("starting", "shadowing", "shifting", "warm")
-WENT_BACK = ("rolled-back", "aborted")
 LONGEST_LOOK = 5.0
 """Seconds that may count between two looks: time in which nobody looked, and jumps of the clock, are no evidence."""
-
-
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """One rollout of an endpoint, the `number`-th, from `stable` to `candidate`, for one generation of its declaration.
-
-    `starting`: the candidate is not ready; `shadowing`: it gets copies of requests; `shifting`: both have traffic;
-    `warm`: the candidate has all of it and the stable one could take it back; the others are ends. `held` replicas stay
-    with the stable revision. `spent` seconds and `served` requests of the candidate since the phase or step began,
-    `exposed` since the rollout began; `looked` is the time of the last look (seconds since 1970). `replaced`: replicas
-    of candidate and stable that had to be replaced since it began, `counted` their counters at the last look. `reason`
-    says why it ended or what it waits for.
-    """
-
-    number: int
-    candidate: str
-    stable: str
-    held: int
-    generation: int = 0
-    phase: Phase = "starting"
-    step: int = 0
-    weight: int = 0
-    spent: float = 0.0
-    served: int = 0
-    exposed: int = 0
-    looked: float = 0.0
-    replaced: tuple[int, int] = (0, 0)
-    counted: tuple[int, int] = (0, 0)
-    paused: bool = False
-    order: Order = ""
-    reason: str = ""
-
-    @property
-    def live(self) -> bool:
-        """Whether it goes on."""
-        return self.phase in LIVE
 
 
 def look(progress: Progress, now: float, exposed: int, counted: tuple[int, int] = (0, 0)) -> Progress:
@@ -70,7 +32,7 @@ def look(progress: Progress, now: float, exposed: int, counted: tuple[int, int] 
     )
 
 
-def enter(progress: Progress, phase: Phase, *, step: int = 0, reason: str = "") -> Progress:
+def enter(progress: Progress, phase: RolloutPhase, *, step: int = 0, reason: str = "") -> Progress:
     """Begin a phase or a step."""
     return msgspec.structs.replace(progress, phase=phase, step=step, spent=0.0, served=0, reason=reason)
 

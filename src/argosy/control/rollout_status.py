@@ -5,12 +5,12 @@ import math
 import msgspec
 
 from argosy.control.evidence import Evidence
-from argosy.control.rollout import Phase, Progress
 from argosy.control.shadow_status import ShadowStatus, shadow_status
 from argosy.control.strategy import WHOLE
 from argosy.monitoring.findings import Finding, findings, name_of
 from argosy.spec.endpoint import Endpoint
-from argosy.targets.base import Revision
+from argosy.spec.revision import Revision
+from argosy.store.endpoints import Progress, RolloutPhase
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +37,7 @@ class RolloutStatus(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: str
     number: int
     strategy: str
-    phase: Phase
+    phase: RolloutPhase
     live: bool
     stable: str
     candidate: str

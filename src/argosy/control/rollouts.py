@@ -7,13 +7,13 @@ import msgspec
 import sqlalchemy as sa
 
 from argosy.control.evidence import Evidence
-from argosy.control.rollout import LIVE, WENT_BACK, Command, Progress, command
-from argosy.control.state import endpoints_table, note_traffic, rollouts_table
-from argosy.control.strategy import Serving
+from argosy.control.rollout import Command, command
+from argosy.control.state import note_traffic
 from argosy.spec.errors import Conflict, NotFound
 from argosy.store import ledger
 from argosy.store.clock import now
 from argosy.store.database import Database
+from argosy.store.endpoints import LIVE, WENT_BACK, Progress, Serving, endpoints_table, rollouts_table
 from argosy.store.ledger import Cause
 
 R = rollouts_table.c

@@ -11,7 +11,6 @@ from argosy.control import strays
 from argosy.control.activator import demand_socket, doors_file, grpc_socket, http_socket
 from argosy.control.hall import Admitted, Door
 from argosy.control.scaling import Scaler
-from argosy.control.state import Declared
 from argosy.gateway.model import EndpointRoute
 from argosy.gateway.shaping import Waiting
 from argosy.process import launch
@@ -21,6 +20,7 @@ from argosy.spec.errors import ArgosyError
 from argosy.spec.scaling import Scaling
 from argosy.spec.settings import Home
 from argosy.store.durable import say
+from argosy.store.endpoints import Declared
 
 LOG = logging.getLogger(__name__)
 

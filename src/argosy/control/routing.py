@@ -6,13 +6,13 @@ from argosy.control.decide import Route
 from argosy.gateway.model import ApiKey, EndpointRoute, RevisionRoute, Upstream
 from argosy.gateway.shaping import Mirror, Sticky
 from argosy.spec.endpoint import Endpoint
+from argosy.spec.revision import Replica, Revision, RevisionStatus
 from argosy.spec.settings import GatewaySettings
 from argosy.store.key import KeyRecord
-from argosy.targets.base import Replica, Revision, Standing
 
 
 def endpoint_route(
-    endpoint: Endpoint, route: Route, revisions: dict[str, Revision], standings: dict[str, Standing]
+    endpoint: Endpoint, route: Route, revisions: dict[str, Revision], standings: dict[str, RevisionStatus]
 ) -> EndpointRoute:
     """The route of an endpoint: its weighted revisions with those of their replicas that serve or drain."""
     sticky, shadow = endpoint.rollout.sticky, endpoint.rollout.shadow
@@ -24,7 +24,7 @@ def endpoint_route(
                 revision=name,
                 version=revisions[name].version,
                 weight=weight,
-                upstreams=upstreams(standings.get(name, Standing()).replicas),
+                upstreams=upstreams(standings.get(name, RevisionStatus()).replicas),
             )
             for name, weight in (*route.weights, *([(mirror.revision, 0)] if mirror else []))
         ),

@@ -13,12 +13,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from argosy.capacity.autoscale import Autoscale, State
 from argosy.capacity.policy import Observation
 from argosy.control.measure import Work, measure
-from argosy.control.state import Declared
 from argosy.gateway.clusters import WAITING
 from argosy.gateway.traffic import Traffic
 from argosy.spec.errors import ArgosyError
+from argosy.spec.revision import Replica, RevisionStatus
 from argosy.spec.scaling import Scaling
-from argosy.targets.base import Replica, Standing
+from argosy.store.endpoints import Declared
 
 INTERVAL = 1.0
 """Seconds between two looks; a request that waits for the first replica is seen at once."""
@@ -129,7 +129,7 @@ class Scaler:
             return True
         return False
 
-    async def look(self, declared: Iterable[Declared], standings: Mapping[str, Standing]) -> None:
+    async def look(self, declared: Iterable[Declared], standings: Mapping[str, RevisionStatus]) -> None:
         """Look at every endpoint that is due, and decide."""
         scaled = {each.endpoint.name: each for each in declared if isinstance(each.endpoint.replicas, Scaling)}
         self._courses = {name: self._course(each, standings) for name, each in scaled.items()}
@@ -148,7 +148,7 @@ class Scaler:
         for each in due:
             await self._decide(each, standings, counts, missing)
 
-    def _course(self, declared: Declared, standings: Mapping[str, Standing]) -> Course:
+    def _course(self, declared: Declared, standings: Mapping[str, RevisionStatus]) -> Course:
         scaling = declared.endpoint.replicas
         assert isinstance(scaling, Scaling)
         known = self._courses.get(declared.endpoint.name)
@@ -162,7 +162,7 @@ class Scaler:
     async def _decide(
         self,
         declared: Declared,
-        standings: Mapping[str, Standing],
+        standings: Mapping[str, RevisionStatus],
         counts: Mapping[tuple[str, str], Traffic],
         missing: str,
     ) -> None:
@@ -179,7 +179,7 @@ class Scaler:
         self,
         course: Course,
         declared: Declared,
-        standings: Mapping[str, Standing],
+        standings: Mapping[str, RevisionStatus],
         counts: Mapping[tuple[str, str], Traffic],
     ) -> Observation:
         now, name = self._clock(), declared.endpoint.name
@@ -189,7 +189,9 @@ class Scaler:
         mine = {
             key: each for (endpoint, key), each in counts.items() if endpoint == name and key in (*serving, WAITING)
         }
-        working = [each for arm in serving for each in standings.get(arm, Standing()).replicas if each.phase == "ready"]
+        working = [
+            each for arm in serving for each in standings.get(arm, RevisionStatus()).replicas if each.phase == "ready"
+        ]
         works = await asyncio.gather(*(self._measure(each) for each in working))
         found = {each.pid: work for each, work in zip(working, works, strict=True) if work is not None}
         waiting = course.waiting if now - course.told <= FRESH else 0
@@ -218,6 +220,6 @@ def arms(declared: Declared) -> tuple[str, ...]:
     return tuple(dict.fromkeys((declared.serving.active or declared.revision, *both)))
 
 
-def _replicas(declared: Declared, standings: Mapping[str, Standing]) -> tuple[Replica, ...]:
+def _replicas(declared: Declared, standings: Mapping[str, RevisionStatus]) -> tuple[Replica, ...]:
     """Those of the revision that serves, or, before any does, of the declared one."""
-    return standings.get(declared.serving.active or declared.revision, Standing()).replicas
+    return standings.get(declared.serving.active or declared.revision, RevisionStatus()).replicas

@@ -10,7 +10,7 @@ from argosy.monitoring.pairs import Joined, Waiting, join
 from argosy.serving import answers
 from argosy.serving.answers import Answer, Handed
 from argosy.spec.errors import ArgosyError
-from argosy.targets.base import Replica
+from argosy.spec.revision import Replica
 
 PATH = "/argosy/answers"
 SECONDS = 1.0

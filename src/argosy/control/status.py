@@ -1,58 +1,12 @@
 """How an endpoint stands, in words and numbers."""
 
-from typing import Literal
-
 import msgspec
 
-from argosy.control.rollout import WENT_BACK
-from argosy.control.state import Declared
 from argosy.spec.endpoint import Endpoint, Runtime
+from argosy.spec.revision import Replica, Revision, RevisionStatus
 from argosy.spec.secret import masked
-from argosy.targets.base import Replica, Revision, Standing
-
-Phase = Literal["starting", "ready", "updating", "failed", "stopped"]
-
-
-class SloStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """An objective of an endpoint. `budget` is the share of bad requests that is left of those allowed in `days`, below
-    0 where more came; `severity` says whether it burns too fast: empty, ticket or page."""
-
-    name: str
-    objective: float
-    latency: float
-    days: float
-    budget: float
-    severity: str
-    reason: str
-
-
-class EndpointStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """An endpoint: what is declared, what serves, why not.
-
-    `starting`: not enough replicas of the serving revision are ready, and `reason` says what the oldest that starts is
-    at; `updating`: another revision is on its way;
-    `scaling`: why there are so many replicas, where they follow the load; `slos`: how its objectives stand;
-    `failed`: the declared revision does not become ready, for `reason`, and `serving` says which version still does.
-    """
-
-    name: str
-    state: Phase
-    reason: str = ""
-    model: str
-    version: str
-    digest: str
-    revision: str
-    serving: str = ""
-    serving_revision: str = ""
-    replicas: int
-    ready: int
-    scaling: str = ""
-    slos: tuple[SloStatus, ...] = ()
-    url: str = ""
-    endpoint: Endpoint
-    generation: int
-    created: str
-    updated: str
+from argosy.spec.status import EndpointPhase, EndpointStatus, ReplicaStatus, SloStatus
+from argosy.store.endpoints import WENT_BACK, Declared
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +14,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     declared: Declared
     revisions: dict[str, Revision]
-    standings: dict[str, Standing]
+    standings: dict[str, RevisionStatus]
     routed: frozenset[str]
     error: str = ""
     url: str = ""
@@ -69,9 +23,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     scaling: str = ""
     slos: tuple[SloStatus, ...] = ()
 
-    def standing(self, revision: str | None) -> Standing:
+    def standing(self, revision: str | None) -> RevisionStatus:
         """How a revision stands; nothing, where it does not run."""
-        return self.standings.get(revision or "", Standing())
+        return self.standings.get(revision or "", RevisionStatus())
 
     def ref(self, revision: str | None) -> str:
         """`model:version` of a revision."""
@@ -106,7 +60,7 @@ def status(facts: Facts) -> EndpointStatus:
     )
 
 
-def _phase(facts: Facts) -> tuple[Phase, str]:
+def _phase(facts: Facts) -> tuple[EndpointPhase, str]:
     declared, active = facts.declared, facts.declared.serving.active
     wanted, new = facts.wanted, facts.standing(declared.revision)
     updating = active is not None and active != declared.revision
@@ -136,13 +90,6 @@ def _doing(facts: Facts) -> str:
     oldest = min(starting, key=lambda each: each.started)
     took = f" has been starting for {max(facts.now - oldest.started, 0):.0f} s" if oldest.started else ""
     return f"{oldest.id}{took}: {oldest.doing}"
-
-
-class ReplicaStatus(Replica, frozen=True, kw_only=True):
-    """A replica with the version it serves, and the resident memory of its processes, in bytes."""
-
-    version: str
-    memory: int = 0
 
 
 def replica_status(replica: Replica, revision: Revision) -> ReplicaStatus:

@@ -5,8 +5,9 @@ from typing import Literal
 
 import msgspec
 
-from argosy.control.rollout import WENT_BACK, Progress, enter, look
+from argosy.control.rollout import enter, look
 from argosy.spec.rollout import Rollout
+from argosy.store.endpoints import WENT_BACK, Progress, Serving
 
 WHOLE = 100
 """What the weights of a route add up to, if it has any."""
@@ -62,15 +63,6 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     def of(self, revision: str | None) -> Seen:
         """How a revision stands; nothing, where it does not run."""
         return self.running.get(revision or "", Seen())
-
-
-class Serving(msgspec.Struct, frozen=True, kw_only=True):
-    """What is remembered, durably: the revision that has the traffic (of a rollout, the one that had it before), how
-    many replicas it keeps until replaced, and the last rollout."""
-
-    active: str | None = None
-    held: int = 0
-    rollout: Progress | None = None
 
 
 def advance(seen: Observation, wanted: Wanted, state: Serving) -> Serving:

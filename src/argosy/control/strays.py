@@ -9,7 +9,6 @@ from pathlib import Path
 
 import psutil
 
-from argosy.control.place import gateway_folder
 from argosy.spec.settings import Home
 from argosy.targets.marks import home_id, scan
 
@@ -43,7 +42,7 @@ def alive(process: psutil.Process) -> bool:
 
 def gateways(home: Home) -> list[psutil.Process]:
     """Envoys that were started with this home's bootstrap file."""
-    file = str(gateway_folder(home).absolute() / "bootstrap.json")
+    file = str(home.gateway.absolute() / "bootstrap.json")
     return [process for process, words in commands() if file in words]
 
 

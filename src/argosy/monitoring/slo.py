@@ -8,7 +8,6 @@ of its rules as the bound and one false alarm a year as its run length.
 
 import math
 from collections.abc import Iterator
-from typing import Literal
 
 import msgspec
 
@@ -16,21 +15,7 @@ from argosy.monitoring import burst, traffic
 from argosy.monitoring.burst import Burst
 from argosy.monitoring.traffic import Traffic
 from argosy.serving.counts import Counts, bucket
-from argosy.spec.slo import Slo
-
-Severity = Literal["page", "ticket"]
-
-HOUR, DAY, YEAR = 3600.0, 86400.0, 365 * 86400.0
-RULES: tuple[tuple[float, float, Severity], ...] = (
-    (0.02, HOUR, "page"),
-    (0.05, 6 * HOUR, "page"),
-    (0.10, DAY, "ticket"),
-    (0.10, 3 * DAY, "ticket"),
-)
-"""A share of the budget, burnt within so many seconds."""
-
-ENOUGH = 10.0
-"""Bad requests that the short window must be expected to have at the burn of the rule; below it rates say nothing."""
+from argosy.spec.slo import DAY, ENOUGH, HOUR, RULES, YEAR, Severity, Slo
 
 CALM_REQUESTS, CALM_SECONDS = 20, 1800.0
 

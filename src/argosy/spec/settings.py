@@ -190,6 +190,16 @@ class Home(msgspec.Struct, frozen=True):
         return self.root / "run"
 
     @property
+    def gateway(self) -> Path:
+        """The gateway's files and its admin socket."""
+        return self.run / "gateway"
+
+    @property
+    def labels(self) -> Path:
+        """The socket on which the controller takes labels of predictions from the gateway."""
+        return self.run / "labels.sock"
+
+    @property
     def logs(self) -> Path:
         """Logs of the gateway and of every replica."""
         return self.root / "logs"

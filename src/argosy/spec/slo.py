@@ -1,10 +1,25 @@
 """What a user declares of how good a service has to be."""
 
 import math
+from typing import Literal
 
 import msgspec
 
 from argosy.spec.errors import InvalidArgument
+
+Severity = Literal["page", "ticket"]
+
+HOUR, DAY, YEAR = 3600.0, 86400.0, 365 * 86400.0
+RULES: tuple[tuple[float, float, Severity], ...] = (
+    (0.02, HOUR, "page"),
+    (0.05, 6 * HOUR, "page"),
+    (0.10, DAY, "ticket"),
+    (0.10, 3 * DAY, "ticket"),
+)
+"""A share of the budget, burnt within so many seconds."""
+
+ENOUGH = 10.0
+"""Bad requests that the short window must be expected to have at the burn of the rule; below it rates say nothing."""
 
 
 class Slo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

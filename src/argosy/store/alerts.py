@@ -46,7 +46,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     muted_until: float | None = None
 
 
-class Standing(msgspec.Struct, frozen=True):
+class AlertCount(msgspec.Struct, frozen=True):
     """So many alerts of an endpoint, of one kind and severity, stand; of so many nobody is told."""
 
     endpoint: str
@@ -56,13 +56,13 @@ class Standing(msgspec.Struct, frozen=True):
     muted: int
 
 
-def standing(database: Database, now: float) -> list[Standing]:
+def counts(database: Database, now: float) -> list[AlertCount]:
     """How many alerts stand, and how many of them are muted. Raises Unavailable."""
     groups = (A.endpoint, A.kind, A.severity)
     counts = (sa.func.count(), sa.func.count(sa.case((A.muted_until > now, 1))))
     query = sa.select(*groups, *counts).where(A.state != "resolved").group_by(*groups).order_by(*groups)
     with database.read() as connection:
-        return [Standing(*row) for row in connection.execute(query)]
+        return [AlertCount(*row) for row in connection.execute(query)]
 
 
 def write(database: Database, alerts: Sequence[Alert]) -> None:

@@ -1,68 +1,9 @@
-"""The declarative interface of every target, and the two things it speaks of: revisions and replicas."""
+"""The declarative interface of every target."""
 
-import math
 from collections.abc import Collection
-from typing import Literal, Protocol
+from typing import Protocol
 
-import msgspec
-
-from argosy.spec.endpoint import Resources, Runtime
-
-Phase = Literal["starting", "ready", "draining", "stopping"]
-
-
-class Revision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One version with one runtime configuration behind one endpoint. Immutable; `id` follows from the rest.
-
-    A target replaces replicas that use more memory than `resources` declare, and gives engines so many threads."""
-
-    id: str
-    endpoint: str
-    model: str
-    version: str
-    digest: str
-    runtime: Runtime = Runtime()
-    resources: Resources = Resources()
-
-    def threads(self, share: int) -> int:
-        """The threads of its engine: declared, or as many as it has cores (rounded up), or its share of the machine."""
-        return self.runtime.threads or math.ceil(self.resources.cpu) or share
-
-
-class Replica(msgspec.Struct, frozen=True, kw_only=True):
-    """One running copy. `http` and `grpc` are paths of Unix sockets; only `ready` ones take new requests.
-
-    `doing` says what one that starts is at.
-    """
-
-    id: str
-    endpoint: str
-    revision: str
-    phase: Phase
-    http: str
-    grpc: str
-    pid: int
-    started: float
-    restarts: int = 0
-    doing: str = ""
-
-
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """How a revision stands. `failed` says why its replicas do not become ready (empty: nothing known against it).
-
-    `replaced` counts replicas that ended unasked and had to be replaced, since this target began to look; `trouble`
-    says why the last one did.
-    """
-
-    replicas: tuple[Replica, ...] = ()
-    failed: str = ""
-    replaced: int = 0
-    trouble: str = ""
-
-    @property
-    def ready(self) -> int:
-        """How many replicas take requests."""
-        return sum(replica.phase == "ready" for replica in self.replicas)
+from argosy.spec.revision import Revision, RevisionStatus
 
 
 class Target(Protocol):
@@ -72,7 +13,7 @@ class Target(Protocol):
         """Declare how many replicas this revision shall have, from now on."""
         ...
 
-    async def endpoints(self, revision: str) -> Standing:
+    async def endpoints(self, revision: str) -> RevisionStatus:
         """The replicas of a revision and what is known of them."""
         ...
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from argosy.spec.errors import ArgosyError
+from argosy.spec.revision import Revision, RevisionStatus
 from argosy.targets import log
 from argosy.targets.backoff import describe
-from argosy.targets.base import Revision, Standing
 from argosy.targets.launch import Launcher, new_place
 from argosy.targets.running import Running
 from argosy.targets.supervise import Observation, Slot, State, failure, supervise, unasked
@@ -43,12 +43,12 @@ class Group:
         self._state = {**self._state, found.slot: Slot(phase="running", since=time.monotonic())}
         self.want += 1
 
-    def standing(self) -> Standing:
+    def standing(self) -> RevisionStatus:
         """What is known of it."""
         idle = Slot()
-        found = Standing(replicas=tuple(one.replica(self._state.get(n, idle)) for n, one in self.running.items()))
+        found = RevisionStatus(replicas=tuple(one.replica(self._state.get(n, idle)) for n, one in self.running.items()))
         failed = self._error or failure(self._state, found.ready)
-        return Standing(replicas=found.replicas, failed=failed, replaced=self._replaced, trouble=self._trouble)
+        return RevisionStatus(replicas=found.replicas, failed=failed, replaced=self._replaced, trouble=self._trouble)
 
     def release(self, replicas: Collection[str]) -> None:
         """Note that the gateway sends these nothing more."""

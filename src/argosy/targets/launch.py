@@ -15,9 +15,9 @@ from argosy.process.sandbox import Policy
 from argosy.serving.config import Address, ModelConfig, ReplicaConfig
 from argosy.spec import variables
 from argosy.spec.errors import InvalidArgument, Unsupported
+from argosy.spec.revision import Revision
 from argosy.spec.settings import Home
 from argosy.spec.tracing import Tracing
-from argosy.targets.base import Revision
 from argosy.targets.marks import Record, mark
 
 COMMAND = launch.python("argosy.serving")

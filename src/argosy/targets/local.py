@@ -13,10 +13,10 @@ import psutil
 
 from argosy.process.process import Process
 from argosy.spec.cores import cores
+from argosy.spec.revision import Revision, RevisionStatus
 from argosy.spec.settings import Home
 from argosy.spec.tracing import Tracing
 from argosy.targets import log
-from argosy.targets.base import Revision, Standing
 from argosy.targets.group import Group
 from argosy.targets.launch import COMMAND, NO_TRACING, Launcher, Place, folder, prepare
 from argosy.targets.marks import Found, Record, scan
@@ -97,10 +97,10 @@ class LocalTarget:
             self._wake.set()
         group.unpack(self._package, self._trusted)
 
-    async def endpoints(self, revision: str) -> Standing:
+    async def endpoints(self, revision: str) -> RevisionStatus:
         """The replicas of a revision and what is known of them."""
         group = self._groups.get(revision)
-        return group.standing() if group else Standing()
+        return group.standing() if group else RevisionStatus()
 
     async def remove(self, revision: str) -> None:
         """Drain and stop every replica of a revision; it is forgotten when the last one is gone."""

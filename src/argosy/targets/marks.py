@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from argosy.targets.base import Revision
+from argosy.spec.revision import Revision
 
 VARIABLE = "ARGOSY_REPLICA"
 

@@ -9,9 +9,9 @@ import msgspec
 
 from argosy.process.process import Process
 from argosy.process.tail import last_words
+from argosy.spec.revision import Replica, ReplicaPhase, Revision
 from argosy.targets import log
 from argosy.targets.backoff import Ended
-from argosy.targets.base import Phase, Replica, Revision
 from argosy.targets.health import Health, Probe, judge, look
 from argosy.targets.launch import Place
 from argosy.targets.supervise import Seen, Slot
@@ -47,7 +47,7 @@ class Running:
 
     def replica(self, slot: Slot) -> Replica:
         """What others are told."""
-        phase: Phase = "starting"
+        phase: ReplicaPhase = "starting"
         if slot.phase in ("stopping", "hung"):
             phase = "stopping"
         elif slot.phase == "draining":

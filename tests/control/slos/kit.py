@@ -1,7 +1,7 @@
 """A replica and an endpoint's status, as the controller sees them."""
 
-from argosy.control.status import EndpointStatus, ReplicaStatus
 from argosy.spec.endpoint import Endpoint
+from argosy.spec.status import EndpointStatus, ReplicaStatus
 
 
 def replica(revision: str) -> ReplicaStatus:

@@ -4,19 +4,17 @@ import msgspec
 import pytest
 
 from argosy.control.arm import Told
-from argosy.control.controller import View
-from argosy.control.decide import Serving
-from argosy.control.rollout import Progress
 from argosy.control.slos import shelf, slos
 from argosy.control.slos.slos import SAVED, Slos
-from argosy.control.state import Declared
 from argosy.gateway.traffic import Traffic
 from argosy.serving.counts import Counts, bucket
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import StorageFull, Unavailable
 from argosy.spec.slo import Slo
+from argosy.spec.status import View
 from argosy.store import findings
 from argosy.store.database import Database
+from argosy.store.endpoints import Declared, Progress, Serving
 from tests.control.slos.kit import replica, status
 
 

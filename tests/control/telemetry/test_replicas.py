@@ -4,8 +4,8 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families as parsed
 
-from argosy.control.status import ReplicaStatus
 from argosy.control.telemetry.replicas import MOST_LINES, labels, page, samples, told
+from argosy.spec.status import ReplicaStatus
 
 
 def replica(id: str, http: str = "/none") -> ReplicaStatus:

@@ -1,13 +1,13 @@
 """Objectives are counted by what came, without copies; a changed objective begins anew."""
 
-from argosy.control.status import EndpointStatus
 from argosy.control.telemetry import watching
 from argosy.control.telemetry.watching import Objectives
 from argosy.gateway.traffic import Bin, Traffic
 from argosy.monitoring.recorder.told import Report
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.slo import Slo
-from argosy.store.alerts import Standing
+from argosy.spec.status import EndpointStatus
+from argosy.store.alerts import AlertCount
 from argosy.store.findings import Tally
 
 CAME = Traffic(
@@ -68,7 +68,7 @@ def test_an_objective_that_changes_begins_anew_and_one_that_is_gone_has_no_serie
 
 
 def test_alerts_and_findings_are_told_by_endpoint_and_kind():
-    (family,) = watching.alerts([Standing("digits", "drift", "ticket", 3, 1)])
+    (family,) = watching.alerts([AlertCount("digits", "drift", "ticket", 3, 1)])
     assert {one.labels["muted"]: one.value for one in family.samples} == {"false": 2, "true": 1}
     looked, drifted = watching.findings([Tally("digits", "drift", 50, 2)])
     assert [one.value for one in (*looked.samples, *drifted.samples)] == [50, 2]

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import msgspec
 
-from argosy.control.decide import Serving
 from argosy.control.revision import revision_of
 from argosy.control.state import State
 from argosy.control.triggers import command as commands
@@ -20,6 +19,7 @@ from argosy.spec.payload import PayloadLog
 from argosy.spec.settings import Home, Settings
 from argosy.spec.trigger import Command, RealisedDrop, Trigger
 from argosy.store import findings, open_store, triggers
+from argosy.store.endpoints import Serving
 from argosy.store.findings import Finding
 from argosy.store.triggers import Run
 from tests.monitoring.recorder import shop

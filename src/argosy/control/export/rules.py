@@ -5,7 +5,7 @@ They know no endpoint by name: objectives are series of their own, so that a dec
 
 from typing import Any
 
-from argosy.monitoring.slo import ENOUGH, HOUR, RULES
+from argosy.spec.slo import ENOUGH, HOUR, RULES
 
 Rule = dict[str, Any]
 

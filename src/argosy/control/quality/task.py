@@ -14,14 +14,15 @@ from argosy.control.quality import kept, reference
 from argosy.control.quality.check import judged
 from argosy.control.quality.job import Answer, Done, Failed, Job, Version
 from argosy.control.quality.kept import Kept
-from argosy.control.state import Declared, State
+from argosy.control.state import State
 from argosy.monitoring.alert import Finding as Wrong
 from argosy.process import launch
 from argosy.spec.errors import ArgosyError, Internal, table
+from argosy.spec.revision import Revision
 from argosy.store import findings
+from argosy.store.endpoints import Declared
 from argosy.store.payloads import layout
 from argosy.store.store import Store
-from argosy.targets.base import Revision
 
 LOG = logging.getLogger(__name__)
 SOURCE = "quality"

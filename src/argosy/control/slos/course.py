@@ -5,7 +5,6 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 
 from argosy.control.arm import Arm, between, marked
-from argosy.control.status import SloStatus
 from argosy.gateway.clusters import WAITING
 from argosy.monitoring import slo as rules
 from argosy.monitoring.alert import Finding
@@ -13,6 +12,7 @@ from argosy.monitoring.arm import add
 from argosy.monitoring.slo import Seen, State, Verdict
 from argosy.serving.counts import Counts
 from argosy.spec.slo import Slo
+from argosy.spec.status import SloStatus
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,20 +10,19 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from argosy.control.arm import Arm, Told, counts
-from argosy.control.controller import View
 from argosy.control.inside import told
 from argosy.control.meter import Key, Stats
 from argosy.control.slos import shelf
 from argosy.control.slos.course import Course, standing, step, wrong
-from argosy.control.state import Declared
-from argosy.control.status import SloStatus
 from argosy.gateway.traffic import Traffic
 from argosy.monitoring import traffic
 from argosy.monitoring.alert import Finding
 from argosy.spec.errors import ArgosyError
+from argosy.spec.revision import Replica
+from argosy.spec.status import SloStatus, View
 from argosy.store import findings
 from argosy.store.database import Database
-from argosy.targets.base import Replica
+from argosy.store.endpoints import Declared
 
 LOG = logging.getLogger(__name__)
 

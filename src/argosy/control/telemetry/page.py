@@ -88,7 +88,7 @@ class Page:
         yield from watching.recorder(self._report())
         now = time.time()
         since = now - max(LEAST_LOOK, 2.0 * services.settings.drift.every)
-        yield from watching.alerts(_read(lambda: alerts.standing(database, now), "alerts", failed))
+        yield from watching.alerts(_read(lambda: alerts.counts(database, now), "alerts", failed))
         yield from watching.findings(_read(lambda: findings.tally(database, since), "findings", failed))
         yield from standing.failures(failed)
 

@@ -7,10 +7,10 @@ import asyncio
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from argosy.control.status import ReplicaStatus
 from argosy.gateway.admin import Admin
 from argosy.serving.metrics import OWN
 from argosy.spec.errors import ArgosyError
+from argosy.spec.status import ReplicaStatus
 
 SECONDS = 2.0
 MOST_BYTES = 256 * 1024

@@ -4,15 +4,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, get_args
 
-from argosy.control.controller import View
 from argosy.control.meter import Usage
 from argosy.control.passes import BOUNDS, Passes
-from argosy.control.rollout import Phase as RolloutPhase
-from argosy.control.rollout import Progress
-from argosy.control.status import Phase
 from argosy.control.strategy import WHOLE
 from argosy.control.telemetry.families import counter, gauge
-from argosy.targets.base import Phase as ReplicaPhase
+from argosy.spec.revision import ReplicaPhase
+from argosy.spec.status import EndpointPhase, View
+from argosy.store.endpoints import Progress, RolloutPhase
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -37,7 +35,7 @@ def endpoints(view: View) -> Iterator["Metric"]:
     serving = gauge("argosy_endpoint_serving", "1 for the revision that serves", REVISION)
     generation = gauge("argosy_endpoint_generation", "How often the endpoint has been declared", ONE)
     for name, each in view.endpoints.items():
-        for phase in get_args(Phase):
+        for phase in get_args(EndpointPhase):
             state.add_metric((name, phase), each.state == phase)
         wanted.add_metric((name,), each.replicas)
         ready.add_metric((name,), each.ready)

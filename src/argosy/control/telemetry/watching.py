@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from argosy.control.status import EndpointStatus
 from argosy.control.telemetry.families import counter, gauge
 from argosy.control.telemetry.gateway import Key
 from argosy.gateway.traffic import Traffic
 from argosy.monitoring.recorder.told import Report
 from argosy.spec.slo import Slo
-from argosy.store.alerts import Standing
+from argosy.spec.status import EndpointStatus
+from argosy.store.alerts import AlertCount
 from argosy.store.findings import Tally
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def bad_of(slo: Slo, came: Traffic) -> int:
     return min(came.completed, came.errors + came.grpc_failures + slow)
 
 
-def alerts(standing: Iterable[Standing]) -> Iterator["Metric"]:
+def alerts(standing: Iterable[AlertCount]) -> Iterator["Metric"]:
     """Alerts that stand, by endpoint."""
     labels = ("endpoint", "kind", "severity", "muted")
     family = gauge("argosy_alerts", "Alerts that stand", labels)

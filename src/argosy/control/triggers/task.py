@@ -11,7 +11,7 @@ import msgspec
 
 from argosy.control.alerts.send import post, signed
 from argosy.control.allowed import Allowed
-from argosy.control.state import Declared, State
+from argosy.control.state import State
 from argosy.control.triggers import command, runner
 from argosy.control.triggers.check import check_run
 from argosy.control.triggers.document import document, run_id
@@ -24,6 +24,7 @@ from argosy.spec.settings import Home
 from argosy.spec.trigger import Command, Trigger
 from argosy.store import findings, triggers
 from argosy.store.database import Database
+from argosy.store.endpoints import Declared
 from argosy.store.triggers import Run
 
 LOG = logging.getLogger(__name__)
