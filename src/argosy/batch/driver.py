@@ -22,8 +22,8 @@ from argosy.batch.sizes import Sizes, usual
 from argosy.batch.stage import Stage, check
 from argosy.batch.wire import GRACE, Answered, Do, Done, Failed, Message, Reached, Ready
 from argosy.process import launch
+from argosy.process.cores import cores
 from argosy.process.launch import Child
-from argosy.spec.cores import cores
 from argosy.spec.errors import ArgosyError, Conflict, Internal, Unavailable, table
 
 STARTS = 10

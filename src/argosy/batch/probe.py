@@ -31,10 +31,10 @@ from argosy.engines.base import Engine
 from argosy.packaging.model_process import ModelProcess, load_in_process
 from argosy.packaging.package import Package, open_package
 from argosy.process import launch
+from argosy.process.cores import cores
 from argosy.process.tail import last_words
 from argosy.spec import crash
 from argosy.spec.batch import BatchJob
-from argosy.spec.cores import cores
 from argosy.spec.errors import ArgosyError
 from argosy.spec.tensor import Array
 

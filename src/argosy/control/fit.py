@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from argosy.spec.cores import cores
+from argosy.process.cores import cores
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from argosy.engines.base import Engine, Settings
-from argosy.spec.cores import cores
+from argosy.process.cores import cores
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.package import ENGINES
 from argosy.spec.signature import Signature

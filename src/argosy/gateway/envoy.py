@@ -15,8 +15,8 @@ import msgspec
 from argosy.gateway.admin import Admin
 from argosy.gateway.model import GatewayConfig
 from argosy.process import tail
+from argosy.process.cores import cores
 from argosy.process.process import spawn
-from argosy.spec.cores import cores
 from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, MissingExtra, Unavailable
 
 START_SECONDS = 20.0

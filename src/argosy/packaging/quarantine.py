@@ -19,8 +19,8 @@ from typing import IO, Any, cast
 import msgspec
 
 from argosy.process import launch, sandbox, tail
+from argosy.process.cores import cores
 from argosy.process.sandbox import Policy
-from argosy.spec.cores import cores
 from argosy.spec.errors import ArgosyError, BadPackage, Internal, table
 
 GIB = 1024**3

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from argosy.process.cores import cores
 from argosy.process.process import Process
-from argosy.spec.cores import cores
 from argosy.spec.revision import Revision, RevisionStatus
 from argosy.spec.settings import Home
 from argosy.spec.tracing import Tracing

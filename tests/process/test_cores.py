@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.spec import cores as module
-from argosy.spec.cores import cores
+from argosy.process import cores as module
+from argosy.process.cores import cores
 
 MANY = 8
 
@@ -105,7 +105,7 @@ def test_a_real_quota_is_honoured_by_all_that_asks(group: Path):
 
 
 def test_nobody_else_counts_cores():
-    """Neither affinity nor the machine's cores are asked for but by `spec/cores.py`."""
+    """Neither affinity nor the machine's cores are asked for but by `process/cores.py`."""
     root = Path(module.__file__).parents[1]
     names = ("sched_getaffinity", "cpu_count", "process_cpu_count")
     found = {
@@ -113,4 +113,4 @@ def test_nobody_else_counts_cores():
         for path in root.rglob("*.py")
         if any(each in path.read_text() for each in names)
     }
-    assert found == {"spec/cores.py"}
+    assert found == {"process/cores.py"}
