@@ -1,6 +1,5 @@
 """One driver an output: on a disk by a lock of the kernel, in a bucket by a lease that its holder keeps renewing."""
 
-import fcntl
 import os
 import secrets
 import socket
@@ -15,6 +14,7 @@ import msgspec
 
 from argosy.batch.ledger import FOLDER
 from argosy.batch.place import Place
+from argosy.process import flock
 from argosy.spec.errors import ArgosyError, Conflict
 from argosy.store.durable import storage
 
@@ -77,9 +77,8 @@ class FileLock:
     def __enter__(self) -> "FileLock":
         with storage(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._fd = flock.take(self.path, mode=0o644)
             except BlockingIOError:
                 raise self._holder().refusal(self.output) from None
             os.ftruncate(self._fd, 0)
@@ -87,10 +86,8 @@ class FileLock:
         return self
 
     def _holder(self) -> Holder:
-        text = os.pread(self._fd, 4096, 0)
-        os.close(self._fd)
         try:
-            return msgspec.json.decode(text, type=Holder)
+            return msgspec.json.decode(flock.holder(self.path) or b"", type=Holder)
         except msgspec.DecodeError:
             return Holder("a host that has not said its name", 0)
 

@@ -5,12 +5,9 @@ Nothing is forced to the disk: a process that dies leaves the page cache behind,
 fragment's work at most.
 """
 
-import errno
-import fcntl
 import itertools
 import os
 import struct
-import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +15,7 @@ from types import TracebackType
 
 import msgspec
 
+from argosy.process.flock import take
 from argosy.spec.errors import Conflict
 from argosy.store.durable import storage, write_all
 
@@ -83,7 +81,10 @@ class Spool:
     def open(self) -> "Spool":
         """Take it, and cut off what a kill has left at its end; `last` and `size` say what is in it."""
         with storage(self.path):
-            self._fd = self._hold()
+            try:
+                self._fd = take(self.path, patience=self._patience)
+            except BlockingIOError:
+                raise Conflict(f"another process still works at {self.path.name}: end it, and resume") from None
         for record, end in self._scan(None):
             self.last, self.size = Record(record.tally, attempt=record.attempt), end
         os.ftruncate(self._fd, self.size)
@@ -97,27 +98,6 @@ class Spool:
 
     def __enter__(self) -> "Spool":
         return self.open()
-
-    def _hold(self) -> int:
-        """The file, locked, and still the one with this name: who finishes a fragment removes it."""
-        limit = time.monotonic() + self._patience
-        while True:
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(fd).st_ino == self.path.stat().st_ino:
-                    return fd
-            except FileNotFoundError:
-                pass
-            except OSError as error:
-                if error.errno not in (errno.EAGAIN, errno.EACCES):
-                    os.close(fd)
-                    raise
-                if time.monotonic() > limit:
-                    os.close(fd)
-                    raise Conflict(f"another process still works at {self.path.name}: end it, and resume") from None
-                time.sleep(0.02)
-            os.close(fd)
 
     def append(self, record: Record) -> None:
         """Add a record. One that a full disk cuts short counts for nothing."""

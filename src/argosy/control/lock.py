@@ -1,18 +1,15 @@
 """One platform on one home: a lock that the kernel gives back when its holder dies."""
 
-import fcntl
 import os
-import time
 from pathlib import Path
 from types import TracebackType
 
+from argosy.process import flock
 from argosy.spec.errors import Conflict
 from argosy.spec.settings import Home
 
-ATTEMPTS = 5
-"""Whoever asks for the holder takes the lock for an instant; that is not yet another platform."""
-
-
+PATIENCE = 0.12
+"""Seconds for those who only ask for the holder."""
 LEADS, WAITS = "lock", "standby"
 """The lock of the platform that runs on a home, and of the one that waits for its end."""
 
@@ -31,38 +28,17 @@ class Lock:
         self._fd = -1
 
     def __enter__(self) -> "Lock":
-        for attempt in range(ATTEMPTS):
-            try:
-                while not self._taken():
-                    pass
-                break
-            except Conflict:
-                if attempt == ATTEMPTS - 1:
-                    raise
-                time.sleep(0.03)
+        try:
+            self._fd = flock.take(self.path, patience=PATIENCE)
+        except BlockingIOError:
+            process = (flock.holder(self.path) or b"").decode(errors="replace") or "unknown"
+            raise Conflict(
+                f"{self._what} on {self._home.root}, in process {process}: use it, or end it by  argosy down"
+            ) from None
         os.ftruncate(self._fd, 0)
         if self._signed:
             os.pwrite(self._fd, str(os.getpid()).encode(), 0)
         return self
-
-    def _taken(self) -> bool:
-        """Whether the file that was locked is still the one with this name: a holder removes it as it ends."""
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(self._fd, 32, 0).decode() or "unknown"
-            os.close(self._fd)
-            raise Conflict(
-                f"{self._what} on {self._home.root}, in process {holder}: use it, or end it by  argosy down"
-            ) from None
-        try:
-            if os.fstat(self._fd).st_ino == self.path.stat().st_ino:
-                return True
-        except FileNotFoundError:
-            pass
-        os.close(self._fd)
-        return False
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -74,14 +50,7 @@ class Lock:
 def holder(home: Home, name: str = LEADS) -> int | None:
     """The process that holds the lock now; None if nobody does."""
     try:
-        fd = os.open(home.run / name, os.O_RDWR | os.O_CLOEXEC)
+        text = (flock.holder(home.run / name) or b"").decode(errors="replace")
     except OSError:
         return None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        text = os.pread(fd, 32, 0).decode()
-        return int(text) if text.isdecimal() else None
-    finally:
-        os.close(fd)
-    return None
+    return int(text) if text.isdecimal() else None

@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from argosy.process.flock import lock
 from argosy.spec.errors import BadPackage
-from argosy.store.durable import CHUNK, create_temporary, lock, storage, sync_folder, write_all
+from argosy.store.durable import CHUNK, create_temporary, storage, sync_folder, write_all
 from argosy.store.manifest import Descriptor
 
 Sink = Callable[[memoryview], None]

@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterable
 
 import msgspec
 
+from argosy.process.flock import lock
 from argosy.spec.errors import BadPackage
 from argosy.store.blobs import Blobs
-from argosy.store.durable import lock
 from argosy.store.index import SUBJECT, Entries, IndexFile, tag_of, without_manifests
 from argosy.store.manifest import INDEX, MANIFEST, MAX_DOCUMENT, Descriptor, References
 

@@ -2,7 +2,6 @@
 
 import ctypes
 import errno
-import fcntl
 import os
 import secrets
 from collections.abc import Generator
@@ -28,23 +27,6 @@ def storage(place: Path) -> Generator[None]:
                 f"no space left on the disk of {place}; nothing was changed: free some and repeat"
             ) from error
         raise
-
-
-@contextmanager
-def lock(path: Path, *, shared: bool = False, wait: bool = True) -> Generator[bool]:
-    """Hold the advisory lock on the file `path`: `shared` with others who share it, else alone. Excludes threads as
-    well as processes; ends with the process. Yields whether it is held, which it always is after waiting.
-    """
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        try:
-            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
-            held = True
-        except BlockingIOError:
-            held = False
-        yield held
-    finally:
-        os.close(handle)
 
 
 def create_temporary(folder: Path) -> tuple[int, Path]:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import msgspec
 
+from argosy.process.flock import lock
 from argosy.spec.errors import BadPackage
-from argosy.store.durable import lock, replace, storage
+from argosy.store.durable import replace, storage
 from argosy.store.manifest import INDEX, REF_NAME, Descriptor, canonical
 
 MAX_INDEX = 256 * 1024 * 1024

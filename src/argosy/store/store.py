@@ -8,12 +8,12 @@ from pathlib import Path
 
 import msgspec
 
+from argosy.process.flock import lock
 from argosy.spec.errors import BadPackage, Conflict
 from argosy.spec.package import Lineage, ModelManifest
 from argosy.spec.settings import Home
 from argosy.store.collect import GRACE, Collected
 from argosy.store.database import Database
-from argosy.store.durable import lock
 from argosy.store.keys import Keys
 from argosy.store.layout import Layout
 from argosy.store.manifest import canonical, check_digest

@@ -6,7 +6,6 @@ the end. An end that is there already is not made anew.
 """
 
 import contextlib
-import fcntl
 import os
 import signal
 import subprocess
@@ -18,11 +17,13 @@ from types import FrameType
 
 import msgspec
 
+from argosy.process.flock import holder, take
 from argosy.store.durable import replace
 
 MODULE = "argosy.control.triggers.runner"
 LOCK, END = "lock", "end.json"
-TRIES = 10
+SHORT = 0.5
+"""Seconds for those who only look whether the lock is held."""
 PATIENCE = 10.0
 """Seconds between asking a command to end and ending it."""
 
@@ -45,24 +46,17 @@ def ended(folder: Path) -> End | None:
 
 def alive(folder: Path) -> bool:
     """Whether the command of a folder, or what runs it, is still there."""
-    try:
-        handle = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
+    return holder(folder / LOCK) is not None
 
 
 def main(folder: Path, seconds: float, command: Sequence[str]) -> None:
     """Run the command in its folder and write how it ended. Asked to end (SIGTERM), it ends the command and writes
     nothing, so that it is run again."""
-    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    if not _locked(handle) or ended(folder) is not None:
+    try:
+        handle = take(folder / LOCK, patience=SHORT)
+    except BlockingIOError:
+        return
+    if ended(folder) is not None:
         return
     signal.signal(signal.SIGTERM, _asked)
     error, status = "", None
@@ -72,16 +66,6 @@ def main(folder: Path, seconds: float, command: Sequence[str]) -> None:
         error = f"{command[0]} cannot be started: {failed.strerror}"
     end = End(at=time.time(), status=status, error=error)
     replace(folder / END, msgspec.json.encode(end), folder, mode=0o600)
-
-
-def _locked(handle: int) -> bool:
-    """Whether the lock is ours. Who only looks whether it is held has it for a moment, too."""
-    for _ in range(TRIES):
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def _asked(number: int, frame: FrameType | None) -> None:

@@ -11,7 +11,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from argosy.store.durable import lock, replace, sync_folder
+from argosy.process.flock import lock
+from argosy.store.durable import replace, sync_folder
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from argosy.store.durable import lock
+from argosy.process.flock import lock
 from argosy.store.payloads.layout import LOCK
 
 
