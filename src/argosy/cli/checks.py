@@ -16,11 +16,11 @@ import msgspec
 
 from argosy.client.control import ControlClient, running
 from argosy.process import sandbox
+from argosy.process.sockets import PATH_BYTES
 from argosy.spec.errors import ArgosyError
 from argosy.spec.settings import Home, Settings, load
 
 FREE_BYTES = 2 * 1024**3
-SOCKET_BYTES = 107
 EXTRAS = {
     "sklearn": ("sklearn", "skl2onnx", "skops", "joblib", "pandas"),
     "lightgbm": ("lightgbm",),
@@ -115,9 +115,9 @@ def writable(place: Home) -> Check:
 def sockets(place: Home) -> Check:
     """Paths of Unix sockets have a limit, so the home's path has one."""
     length = len(os.fsencode(place.run / "r" / "00000000.grpc.sock"))
-    if length > SOCKET_BYTES:
-        return Check("socket paths", "fail", f"{length} bytes of {SOCKET_BYTES}", "set ARGOSY_HOME to a shorter path")
-    return Check("socket paths", "ok", f"{length} of {SOCKET_BYTES} bytes")
+    if length > PATH_BYTES:
+        return Check("socket paths", "fail", f"{length} bytes of {PATH_BYTES}", "set ARGOSY_HOME to a shorter path")
+    return Check("socket paths", "ok", f"{length} of {PATH_BYTES} bytes")
 
 
 def disk(place: Home) -> Check:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from argosy.capacity.waiting import Refusal
 from argosy.control.hall import Admitted, Hall
+from argosy.process.sockets import bind
 from argosy.serving.eviction import RESERVE
 from argosy.serving.port import open_files, open_many
 
@@ -77,10 +78,9 @@ class Activator:
         from argosy.control.calls import Calls
 
         path = http_socket(self.run_dir)
-        path.unlink(missing_ok=True)
         loop = asyncio.get_running_loop()
         await Calls(self.hall).start(grpc_socket(self.run_dir))
-        await loop.create_unix_server(self._protocol, str(path), backlog=4096)
+        await loop.create_unix_server(self._protocol, sock=bind(path), backlog=4096)
         await asyncio.gather(self.hall.run(), self._tell())
 
     def _protocol(self) -> asyncio.StreamReaderProtocol:

@@ -17,8 +17,9 @@ from starlette.routing import Route
 from argosy.control.api import as_json, failed, no_method, no_route, read_body
 from argosy.control.feedback_api import Labels, kept
 from argosy.control.route import Services
-from argosy.control.server import Server, private
+from argosy.control.server import Server
 from argosy.gateway.names import check_token
+from argosy.process.sockets import bind
 from argosy.serving.eviction import ConnectionLimits
 from argosy.serving.marks import KEY
 from argosy.spec import strict
@@ -72,7 +73,7 @@ class LabelServer(Server):
 
     def bind(self) -> socket.socket:
         """At the home's socket."""
-        return private(self._socket)
+        return bind(self._socket)
 
     async def stop(self) -> None:
         """Answer what was asked, and listen no more."""

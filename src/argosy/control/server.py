@@ -13,7 +13,6 @@ import ssl
 from abc import ABC, abstractmethod
 from asyncio.sslproto import SSLProtocol
 from email.utils import formatdate
-from pathlib import Path
 from typing import Any
 
 import h11
@@ -318,14 +317,3 @@ class ApiServer(Server):
         self.bound.listen(BACKLOG)
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)
         return f"{'https' if self.tls else 'http'}://{f'[{host}]' if ':' in host else host}:{self._port}"
-
-
-def private(path: Path) -> socket.socket:
-    """A Unix socket at this path that our user alone may use; one that a dead process left there is replaced."""
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    bound = socket.socket(socket.AF_UNIX)
-    bound.bind(str(fresh))
-    fresh.chmod(0o600)
-    fresh.replace(path)
-    return bound

@@ -2,20 +2,18 @@
 
 import asyncio
 import contextlib
-import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from argosy.process import sockets
 from argosy.serving.config import Address
 from argosy.serving.connection import Connection, Limits
 from argosy.serving.eviction import RESERVE, to_evict
 from argosy.serving.exchange import Exchange
 from argosy.serving.port import open_files, take
 from argosy.serving.replies import renew_date
-from argosy.spec.errors import Conflict, InvalidArgument
 
-SOCKET_PATH_LIMIT = 107
 IDLE_SECONDS = 120.0
 """How long a TCP connection may stay open without a request. Unix sockets belong to the gateway, which closes them."""
 MOST, MOST_OF_GATEWAY = 512, 8192
@@ -107,23 +105,6 @@ class Listener:
 def bind(address: Address) -> tuple[socket.socket, Address]:
     """A bound socket and its address, the port chosen when it is 0. Raises Conflict, InvalidArgument."""
     if address.path:
-        return _bind_path(address), address
+        return sockets.bind(Path(address.path), exclusive=True), address
     bound = take(address.host, address.port)
     return bound, Address(host=address.host, port=bound.getsockname()[1])
-
-
-def _bind_path(address: Address) -> socket.socket:
-    if len(os.fsencode(address.path)) > SOCKET_PATH_LIMIT:
-        raise InvalidArgument(
-            f"the socket path {address.path} has more than {SOCKET_PATH_LIMIT} bytes; choose a shorter ARGOSY_HOME"
-        )
-    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
-        try:
-            probe.connect(address.path)
-        except OSError:
-            Path(address.path).unlink(missing_ok=True)
-        else:
-            raise Conflict(f"another process listens on {address.path}")
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    bound.bind(address.path)
-    return bound

@@ -4,7 +4,6 @@ It is the recorder that connects: a replica's model may make no socket that lead
 """
 
 import asyncio
-import os
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from argosy.process.sockets import bind
 from argosy.serving import frames
 from argosy.serving.frames import HEAD, Hello, Orders
 from argosy.spec.errors import ArgosyError
@@ -26,10 +26,8 @@ Buffers = list[memoryview | bytes]
 
 def listener(path: str) -> socket.socket:
     """Where a recorder is awaited."""
-    Path(path).unlink(missing_ok=True)
-    line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    line.bind(path)
-    os.chmod(path, 0o600)
+    line = bind(Path(path))
+    line.setblocking(False)
     line.listen(8)
     return line
 

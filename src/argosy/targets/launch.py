@@ -12,6 +12,7 @@ import msgspec
 from argosy.process import launch, sandbox, users
 from argosy.process.process import Process, cannot_start, spawn
 from argosy.process.sandbox import Policy
+from argosy.process.sockets import PATH_BYTES
 from argosy.serving.config import Address, ModelConfig, ReplicaConfig
 from argosy.spec import variables
 from argosy.spec.errors import InvalidArgument, Unsupported
@@ -21,7 +22,6 @@ from argosy.spec.tracing import Tracing
 from argosy.targets.marks import Record, mark
 
 COMMAND = launch.python("argosy.serving")
-SOCKET_BYTES = 107
 NO_TRACING = Tracing()
 LIMITS = (("file_size", 16 * 1024**3), ("files", 65536))
 
@@ -78,10 +78,10 @@ def folder(home: Home) -> Path:
 def prepare(home: Home) -> None:
     """Make the folder. Raises InvalidArgument where the home's path is too long for Unix sockets."""
     size = len(os.fsencode(folder(home) / "00000000.grpc.sock"))
-    if size > SOCKET_BYTES:
+    if size > PATH_BYTES:
         raise InvalidArgument(
             f"the home folder {home.root} is too long a path: Unix sockets in it would take {size} bytes, "
-            f"{SOCKET_BYTES} are possible; set ARGOSY_HOME to a path at least {size - SOCKET_BYTES} bytes shorter"
+            f"{PATH_BYTES} are possible; set ARGOSY_HOME to a path at least {size - PATH_BYTES} bytes shorter"
         )
     folder(home).mkdir(parents=True, exist_ok=True, mode=0o700)
 
