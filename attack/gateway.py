@@ -57,7 +57,7 @@ def slow_heads(address: Address, connections: int = 500, size: int = 12_000) -> 
     head += b"".join(b"h%d: %s\r\n" % (n, b"x" * 1000) for n in range(size // 1000))
 
     def make() -> socket.socket:
-        made = socket.create_connection(address, timeout=5)
+        made = http2.connect(address, 5)
         made.sendall(head)
         return made
 
@@ -68,7 +68,7 @@ def slow_heads(address: Address, connections: int = 500, size: int = 12_000) -> 
 @contextmanager
 def silence(address: Address, connections: int = 1500) -> Generator[None]:
     """Connections that say nothing."""
-    with held(connections, lambda: socket.create_connection(address, timeout=5)):
+    with held(connections, lambda: http2.connect(address, 5)):
         yield
 
 
@@ -106,7 +106,7 @@ def unread(address: Address, connections: int = 40, requests: int = 20_000) -> G
     plain = b"GET /v2 HTTP/1.1\r\nhost: x\r\n\r\n"
 
     def make() -> socket.socket:
-        made = socket.create_connection(address, timeout=1)
+        made = http2.connect(address, 1)
         with contextlib.suppress(OSError):
             made.sendall(plain * requests)
         return made
@@ -165,6 +165,29 @@ def half_probes(address: Address, connections: int = 50, streams: int = 40) -> G
         yield
 
 
+@contextmanager
+def untaken(
+    address: Address, paths: tuple[str, ...], connections: int = 200, streams: int = 100, grpc: bool = False
+) -> Generator[None]:
+    """Requests over HTTP/2 that need no key to be answered or refused, and of whose answers nobody takes a byte."""
+    plain = [(":method", "GET"), (":scheme", "http"), (":authority", "a")]
+    heads = [http2.call(path) if grpc else [*plain, (":path", path)] for path in paths]
+    with held(connections, lambda: Connection(address, window=0)) as all_of_them:
+        for each in all_of_them:
+            assert isinstance(each, Connection)
+            sent: list[bytes] = []
+            for n in range(streams):
+                number = next(each.streams)
+                sent.append(http2.head(number, heads[n % len(heads)], end=not grpc))
+                sent += [http2.frame(http2.DATA, http2.END_STREAM, number, EMPTY)] if grpc else []
+            each.send(b"".join(sent), patience=1.0)
+        yield
+
+
+REFUSED = ("/v2/models/digits", "/v2/models/nobody/infer", "/nothing", "/v2/models/a%2fb", "/v2/repository/index")
+FREE = ("/v2", "/v2/health/live", "/v2/health/ready")
+PROBES = (CHECK, f"{SERVICE}ServerLive", f"{SERVICE}ServerReady", f"{SERVICE}ServerMetadata")
+
 ATTACKS: dict[str, Callable[[Address], contextlib.AbstractContextManager[None]]] = {
     "first messages": first_messages,
     "slow heads": slow_heads,
@@ -172,6 +195,10 @@ ATTACKS: dict[str, Callable[[Address], contextlib.AbstractContextManager[None]]]
     "continuations": continuations,
     "head flood": head_flood,
     "answers nobody takes": lambda address: head_flood(address, connections=15, size=0, window=0),
+    "refusals nobody takes": lambda address: untaken(address, REFUSED),
+    "free answers nobody takes": lambda address: untaken(address, FREE),
+    "probes nobody takes": lambda address: untaken(address, PROBES, grpc=True),
+    "calls nobody takes": lambda address: untaken(address, (f"{SERVICE}ModelInfer", "/x.Y/Z"), grpc=True),
     "answers nobody reads": unread,
     "resets": resets,
     "control frames": controls,

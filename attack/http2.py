@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import struct
+import sys
 from collections.abc import Iterable, Iterator
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -11,7 +12,16 @@ END_STREAM, END_HEADERS, ACK = 1, 4, 1
 INITIAL_WINDOW = 4
 """The setting that says how much an answer may send before it is asked for more."""
 
+ATTACKER = "127.0.0.2"
+"""Whom attacks on this machine come from: what is bounded for an address is not bounded for others by that."""
+
 Headers = Iterable[tuple[str, str]]
+
+
+def connect(address: tuple[str, int], timeout: float = 20) -> socket.socket:
+    """A connection of the attacker's."""
+    own = (ATTACKER, 0) if address[0] == "127.0.0.1" and sys.platform == "linux" else None
+    return socket.create_connection(address, timeout=timeout, source_address=own)
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -64,7 +74,7 @@ class Connection:
     """One connection in clear. `window` is what each answer may send unasked."""
 
     def __init__(self, address: tuple[str, int], *, window: int = 65535) -> None:
-        self.socket = socket.create_connection(address, timeout=20)
+        self.socket = connect(address)
         self.streams = iter(range(1, 2**31, 2))
         self.closed = False
         self.send(PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", INITIAL_WINDOW, window)))

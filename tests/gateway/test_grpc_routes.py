@@ -96,7 +96,7 @@ async def test_grpc_needs_the_key_too(gateway, grpc_replica):
         assert infer(client, "digits", headers={"x-api-key": "slow"}) == "a"
         assert status(infer, client, "digits", headers={"x-api-key": "slow"}) == (
             "StatusCode.RESOURCE_EXHAUSTED",
-            "the rate limit of this API key is spent; see Retry-After",
+            "the rate limit of this API key, or of callers without one, is spent; see Retry-After",
         )
         assert client.is_server_ready()
 

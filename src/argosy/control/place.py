@@ -52,6 +52,7 @@ def gateway_config(home: Home, settings: GatewaySettings, tracing: Tracing | Non
         log=str(home.logs / "gateway.log"),
         max_body_bytes=settings.max_body_bytes,
         max_connections=settings.max_connections,
+        max_connections_per_address=settings.max_connections_per_address,
         max_heap_bytes=settings.max_heap_bytes or min(max(machine().memory // 8, GIB // 4), GIB),
         concurrency=settings.concurrency,
     )

@@ -7,8 +7,10 @@ import msgspec
 import argosy
 from argosy.gateway.access_log import LUA
 from argosy.gateway.forward import switched_off
+from argosy.gateway.keys import free_limits
 from argosy.gateway.listener import RATE_LIMIT
 from argosy.gateway.model import ANY_ENDPOINT, EndpointRoute
+from argosy.gateway.replies import ERROR
 from argosy.gateway.xds import CONTENT_JSON, Resource, set_header
 
 EXTENSIONS = ("binary_tensor_data", "model_repository", "model_configuration", "statistics")
@@ -16,15 +18,18 @@ EXTENSIONS = ("binary_tensor_data", "model_repository", "model_configuration", "
 
 def direct(match: Resource, status: int, content: Any, *, private: bool = False) -> Resource:
     """A fixed JSON answer; `private` asks for a key, any key."""
+    headers = {"content-type": CONTENT_JSON} | ({ERROR: content["error"]} if "error" in content else {})
     route: Resource = {
         "match": match,
         "direct_response": {"status": status, "body": {"inline_string": msgspec.json.encode(content).decode()}},
-        "response_headers_to_add": [set_header("content-type", CONTENT_JSON)],
+        "response_headers_to_add": [set_header(name, value) for name, value in headers.items()],
     }
     if private:
         route["metadata"] = {"filter_metadata": {LUA: {"auth": True}}}
     else:
-        route["typed_per_filter_config"] = switched_off(LUA, RATE_LIMIT)
+        # Over HTTP/2 an error has no body (see replies.py), and what has one is bounded.
+        limit = {RATE_LIMIT: free_limits()} if status < 400 else switched_off(RATE_LIMIT)
+        route["typed_per_filter_config"] = switched_off(LUA) | limit
     return route
 
 

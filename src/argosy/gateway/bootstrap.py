@@ -52,15 +52,15 @@ def _plain(resource: Resource) -> Resource:
 
 def _inlined(listener: Resource, snapshot: Snapshot) -> Resource:
     """The listener with its route table inside."""
-    copy = _plain(listener)
-    chain = dict(copy["filter_chains"][0])
-    manager = dict(chain["filters"][0])
-    config = {key: value for key, value in manager["typed_config"].items() if key != "rds"}
-    config["route_config"] = _plain(next(iter(snapshot.routes.values())))
-    chain["filters"] = [{**manager, "typed_config": config}]
-    if "transport_socket" in chain:
-        chain["transport_socket"] = _static_tls(chain["transport_socket"])
-    return {**copy, "filter_chains": [chain]}
+    routes = _plain(next(iter(snapshot.routes.values())))
+    chains: list[Resource] = []
+    for each in listener["filter_chains"]:
+        *limits, manager = each["filters"]
+        config = {key: value for key, value in manager["typed_config"].items() if key != "rds"}
+        filters = [*limits, {**manager, "typed_config": {**config, "route_config": routes}}]
+        tls = {"transport_socket": _static_tls(each["transport_socket"])} if "transport_socket" in each else {}
+        chains.append({**each, "filters": filters, **tls})
+    return {**_plain(listener), "filter_chains": chains}
 
 
 def _static_tls(socket: Resource) -> Resource:

@@ -70,12 +70,11 @@ def named(resource: Resource, cluster_name: str, eds_path: str) -> Resource:
 def hosts(cluster_name: str, upstreams: tuple[Upstream, ...], protocol: str) -> Resource:
     """The EDS resource: a draining replica takes no new request and finishes what it has.
 
-    A host knows its revision, so that an answer tells it, and what the gateway says by itself does not.
+    A host knows its revision, so that an answer tells it, and what the gateway says by itself does not. Of calls about
+    the server it knows nothing: they need no key, and a replica is called by its endpoint's name.
     """
-    revision = cluster_name.split("/")[1]
-    about = {} if "@" in cluster_name else {"revision": revision}
     members = [
-        _host(upstream, path, about)
+        _host(upstream, path, _about(cluster_name, upstream))
         for upstream in sorted(upstreams, key=lambda each: each.replica)
         if (path := upstream.grpc if protocol == GRPC else upstream.http) is not None
     ]
@@ -86,11 +85,18 @@ def hosts(cluster_name: str, upstreams: tuple[Upstream, ...], protocol: str) -> 
     )
 
 
+def _about(cluster_name: str, upstream: Upstream) -> dict[str, str]:
+    if cluster_name.startswith("@"):
+        return {}
+    about = {"replica": upstream.replica}
+    return about if "@" in cluster_name else {**about, "revision": cluster_name.split("/")[1]}
+
+
 def _host(upstream: Upstream, path: str, about: dict[str, str]) -> Resource:
     return {
         "endpoint": {"address": {"pipe": {"path": path}}},
         "health_status": "HEALTHY" if upstream.state == "ready" else "DRAINING",
-        "metadata": {"filter_metadata": {MODEL: {"replica": upstream.replica, **about}}},
+        "metadata": {"filter_metadata": {MODEL: about}},
     }
 
 

@@ -18,6 +18,12 @@ EVERYBODY = {"max_tokens": 2**32 - 1, "tokens_per_fill": 2**32 - 1, "fill_interv
 """Envoy insists on a bucket for requests that meet no other: one that is never empty."""
 
 
+FREE_RATE, FREE_RATE_OF_ALL = 50, 200
+"""Answers a second without a key, of one route."""
+FREE_ADDRESSES = 1000
+"""Whose buckets are kept."""
+
+
 def key_check(keys: tuple[ApiKey, ...]) -> Resource:
     """The main Lua filter's script."""
     return _script(keys, "", "admit")
@@ -73,6 +79,35 @@ def rate_limits(keys: tuple[ApiKey, ...]) -> Resource:
         enable_retry_after_header=True,
         rate_limited_as_resource_exhausted=True,
     )
+
+
+def free_limits() -> Resource:
+    """Answers that need no key, over HTTP/2 only: those that nobody takes stay for a while, any number in a connection.
+
+    A bucket for each address, and one for all.
+    """
+    http2 = {"key": "protocol", "value": "HTTP/2"}
+    expression = typed(EXTENSIONS + "rate_limit_descriptors.expr.v3.Descriptor", descriptor_key="protocol")
+    protocol = {"extension": {"name": "protocol", "typed_config": {**expression, "text": "request.protocol"}}}
+    return typed(
+        EXTENSIONS + "filters.http.local_ratelimit.v3.LocalRateLimit",
+        stat_prefix="argosy",
+        token_bucket=EVERYBODY,
+        always_consume_default_token_bucket=False,
+        filter_enabled=_always("argosy.rate_limit_enabled"),
+        filter_enforced=_always("argosy.rate_limit_enforced"),
+        descriptors=[
+            {"entries": [http2, {"key": "remote_address"}], "token_bucket": _each_second(FREE_RATE)},
+            {"entries": [http2], "token_bucket": _each_second(FREE_RATE_OF_ALL)},
+        ],
+        rate_limits=[{"actions": [protocol, {"remote_address": {}}]}, {"actions": [protocol]}],
+        max_dynamic_descriptors=FREE_ADDRESSES,
+        rate_limited_as_resource_exhausted=True,
+    )
+
+
+def _each_second(rate: int) -> Resource:
+    return {"max_tokens": 2 * rate, "tokens_per_fill": rate, "fill_interval": "1s"}
 
 
 def token_bucket(key: ApiKey) -> Resource:

@@ -17,20 +17,22 @@ WHOLE = "envoy.filters.http.buffer"
 GRPC_STATS = "envoy.filters.http.grpc_stats"
 SECRET = "argosy-tls"
 
-STREAMS = 100
+STREAMS = 40
 """At once, in one connection: a client with more to ask waits, or opens another."""
 HEADERS_KB = 16
 """Of one request. They cost memory before anything can be known of who sends them."""
 READ_AT_ONCE = 128 * 1024
 """Bytes of one connection before the next has its turn, and how much of an answer may lie unsent."""
 FIRST_SECONDS = 5.0
-"""From a connection to its first bytes, and with TLS to the end of the handshake."""
-UNREAD_SECONDS = 10.0
+"""From a connection to the end of its TLS handshake."""
+SHARES = 16
+"""Into which the addresses of callers are divided."""
+UNREAD_SECONDS = 5.0
 """How long an answer that is complete may wait for its reader to take any of it."""
 
 
 def listener(config: GatewayConfig, rds_path: str, sds_path: str) -> Resource:
-    """The LDS resource."""
+    """The LDS resource. No filter comes before the chain: a connection counts for its address at once."""
     chain: Resource = {"filters": [_connection_manager(config, rds_path)]}
     if config.tls:
         chain["transport_socket"] = _transport(sds_path)
@@ -42,17 +44,47 @@ def listener(config: GatewayConfig, rds_path: str, sds_path: str) -> Resource:
         # With SO_REUSEPORT two gateways would share a port in silence instead of the second one being refused.
         enable_reuse_port=False,
         per_connection_buffer_limit_bytes=READ_AT_ONCE,
-        # Who connects and says nothing is not yet a connection.
-        listener_filters=[_inspector(config)],
-        listener_filters_timeout=seconds(min(FIRST_SECONDS, config.headers_seconds)),
-        filter_chains=[chain],
+        **_by_address(config, chain),
     )
 
 
-def _inspector(config: GatewayConfig) -> Resource:
-    if config.tls:
-        return extension("envoy.filters.listener.tls_inspector", "filters.listener.tls_inspector.v3.TlsInspector")
-    return extension("envoy.filters.listener.http_inspector", "filters.listener.http_inspector.v3.HttpInspector")
+def _by_address(config: GatewayConfig, chain: Resource) -> Resource:
+    """The chain once for each share of the addresses, each with a count of connections of its own.
+
+    Envoy counts connections of a chain, and of no address: two addresses whose hashes meet have one limit together.
+    """
+    if config.max_connections_per_address >= config.max_connections:
+        return {"filter_chains": [chain]}
+    chains = [{**chain, "name": str(n), "filters": [_limit(config), *chain["filters"]]} for n in range(SHARES)]
+    # A matcher is asked for the hash's remainder of at least so much, so that the first that fits is the share.
+    matchers = [{"predicate": _remainder(n), "on_match": _chain(n)} for n in range(SHARES - 1, 0, -1)]
+    return {
+        "filter_chains": chains,
+        "filter_chain_matcher": {"matcher_list": {"matchers": matchers}, "on_no_match": _chain(0)},
+    }
+
+
+def _limit(config: GatewayConfig) -> Resource:
+    return extension(
+        "envoy.filters.network.connection_limit",
+        "filters.network.connection_limit.v3.ConnectionLimit",
+        stat_prefix=NAME,
+        max_connections=str(config.max_connections_per_address),
+    )
+
+
+def _remainder(least: int) -> Resource:
+    inputs, matchers = "matching.common_inputs.network.v3", "matching.input_matchers.consistent_hashing.v3"
+    return {
+        "single_predicate": {
+            "input": extension("address", f"{inputs}.SourceIPInput"),
+            "custom_match": extension("share", f"{matchers}.ConsistentHashing", threshold=least, modulo=SHARES),
+        }
+    }
+
+
+def _chain(number: int) -> Resource:
+    return {"action": {"name": "chain", "typed_config": typed("google.protobuf.StringValue", value=str(number))}}
 
 
 def secret(tls: Tls) -> Resource:

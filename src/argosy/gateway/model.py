@@ -40,6 +40,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     `port` 0 takes a free one. `concurrency` is Envoy's worker threads (0: half of the cores this process may use).
     Bodies up to `retry_buffer_bytes` can be sent again to another replica; larger ones are streamed and cannot.
+    `max_connections_per_address` is for callers of one address; from `max_connections` on it is none of its own.
     Of `max_heap_bytes`, Envoy sheds load from 80 % on (see `overload.py`).
     `body_seconds` is how long a body may stop arriving, or the endpoint's own timeout if that is longer. `labels` is
     the socket of whoever takes labels of predictions; without one nobody does.
@@ -55,7 +56,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     log: str = ""
     max_body_bytes: int = 64 * 1024 * 1024
     retry_buffer_bytes: int = 4 * 1024 * 1024
-    max_connections: int = 10_000
+    max_connections: int = 1024
+    max_connections_per_address: int = 100
     max_heap_bytes: int = 1024 * 1024 * 1024
     concurrency: int = 0
     headers_seconds: float = 10.0
@@ -68,7 +70,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise InvalidArgument(f"gateway run_dir '{self.run_dir}' must be an absolute path")
         if not 0 <= self.port <= 65535:
             raise InvalidArgument(f"gateway.port must be 0 to 65535, not {self.port}")
-        for field in ("max_body_bytes", "retry_buffer_bytes", "max_connections"):
+        for field in ("max_body_bytes", "retry_buffer_bytes", "max_connections", "max_connections_per_address"):
             if not 1 <= getattr(self, field) < 2**32:
                 raise InvalidArgument(f"gateway.{field} must be 1 to {2**32 - 1}")
         for field in ("headers_seconds", "idle_seconds", "body_seconds", "drain_seconds"):

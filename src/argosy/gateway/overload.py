@@ -18,7 +18,7 @@ SHORTEST = {
 }
 """Seconds. Clients that keep connections drop them by themselves after 5 (httpx) to 15 (aiohttp)."""
 
-RUNTIME = {"overload.premature_reset_total_stream_count": 200, "http.max_requests_per_io_cycle": 100}
+RUNTIME = {"overload.premature_reset_total_stream_count": 200, "http.max_requests_per_io_cycle": 40}
 """A connection ends that has taken back half of so many calls within a second each; and it may begin so many before
 others have their turn, which is what it may have open: more are calls that are taken back as they are made."""
 

@@ -22,7 +22,11 @@ SENTENCES: tuple[tuple[str, int, Resource], ...] = (
     ("the request took too long to arrive or to be answered", DEADLINE, {"flags": ["SI", "DT"]}),
     ("the replica ended before it answered; this request may be what crashes the model", INTERNAL, {"flags": ["UC"]}),
     (f"no replica of this endpoint could be reached; {SHORTLY}", UNAVAILABLE, {"flags": UNREACHED}),
-    ("the rate limit of this API key is spent; see Retry-After", EXHAUSTED, {"status": 429}),
+    (
+        "the rate limit of this API key, or of callers without one, is spent; see Retry-After",
+        EXHAUSTED,
+        {"status": 429},
+    ),
     ("the path has an escaped slash: no name here has one", INVALID_ARGUMENT, {"details": "path_normalization_failed"}),
     ("the gateway upgrades no connection: send a plain request", UNIMPLEMENTED, {"details": "upgrade_failed"}),
     ("there is nothing at this path", UNIMPLEMENTED, {"flags": ["NR"]}),
@@ -30,31 +34,46 @@ SENTENCES: tuple[tuple[str, int, Resource], ...] = (
 )
 """What is said, its gRPC status and when: the first that fits. Flags are Envoy's response flags."""
 
+KEY_ID = "x-argosy-key-id"
+ERROR = "argosy-error"
 OUR_OWN = ("direct_response", "lua_response")
 """Details of answers that already have the right body."""
 
 
 def local_replies(max_body_bytes: int) -> Resource:
     """The `local_reply_config`: every answer of Envoy's own making, once for gRPC and once for HTTP."""
-    mappers = [_keep()]
+    kept = _details(*OUR_OWN)
+    mappers = [_bare([kept]), {"filter": kept}]
     too_large = (
         f"the request body is larger than the {max_body_bytes} bytes this gateway allows (gateway.max_body_bytes)"
     )
     for sentence, grpc_status, when in (*SENTENCES, (too_large, EXHAUSTED, {"status": 413})):
         filters = _filters(when)
-        mappers += [_grpc(filters, sentence, grpc_status), _http(filters, sentence)]
+        mappers += [_bare(filters, sentence), _grpc(filters, sentence, grpc_status), _http(filters, sentence)]
     anything: Resource = {"status_code_filter": _comparison("GE", 100)}
-    return {"mappers": [*mappers, _grpc([anything], SAID, UNKNOWN), _http([anything], f"gateway: {SAID}")]}
-
-
-def _keep() -> Resource:
-    return {"filter": _details(*OUR_OWN)}
+    last = [_bare([anything]), _grpc([anything], SAID, UNKNOWN), _http([anything], f"gateway: {SAID}")]
+    return {"mappers": [*mappers, *last]}
 
 
 def _details(*details: str) -> Resource:
-    said = " || ".join(f"response.code_details == '{each}'" for each in details)
-    cel = typed("envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter", expression=said)
+    return _cel(" || ".join(f"response.code_details == '{each}'" for each in details))
+
+
+def _cel(expression: str) -> Resource:
+    cel = typed("envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter", expression=expression)
     return {"extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": cel}}
+
+
+def _bare(filters: list[Resource], sentence: str = "") -> Resource:
+    """For callers without a key over HTTP/2: what is said is a header, and the answer ends with its head.
+
+    A stream whose body is not taken stays, which costs about 15 KB; flow control does not hold a head.
+    """
+    nobody: Resource = {"header_filter": {"header": {"name": KEY_ID, "present_match": True, "invert_match": True}}}
+    bare = [_cel("request.protocol == 'HTTP/2' && response.code >= 400"), nobody, _is_grpc(invert=True), *filters]
+    form = {"text_format_source": {"inline_string": ""}}
+    mapper: Resource = {"filter": _all(bare), "body_format_override": form}
+    return {**mapper, "headers_to_add": [set_header(ERROR, sentence)]} if sentence else mapper
 
 
 def _http(filters: list[Resource], sentence: str) -> Resource:
@@ -87,6 +106,9 @@ def _comparison(operator: str, value: int) -> Resource:
     return {"comparison": {"op": operator, "value": {"default_value": value, "runtime_key": "argosy.unused"}}}
 
 
-def _is_grpc() -> Resource:
-    match: dict[str, Any] = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
+def _is_grpc(*, invert: bool = False) -> Resource:
+    """What Envoy takes for gRPC, and answers with a head alone."""
+    form = {"safe_regex": {"regex": r"application/grpc(\+.*)?"}}
+    match: dict[str, Any] = {"name": "content-type", "string_match": form}
+    match |= {"invert_match": True, "treat_missing_header_as_empty": True} if invert else {}
     return {"header_filter": {"header": match}}

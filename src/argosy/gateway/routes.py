@@ -26,8 +26,9 @@ def route_table(
     calls = {each.endpoint: leaf(endpoint_calls(config, each, targets)) for each in endpoints}
     probes = server.routes(endpoints)
     *own, nothing = answers.gateway_paths(endpoints)
-    named = tree(ENDPOINT, "exact", calls, leaf([*probes, *unnamed_calls(endpoints, known)]))
-    rest[PREFIX] = named
+    rest[PREFIX] = tree(ENDPOINT, "exact", calls, leaf(unnamed_calls(endpoints, known)))
+    # Before any name is looked at: it would change what they answer.
+    rest |= {each["match"]["path"]: leaf([each, other_calls(), nothing]) for each in probes if "path" in each["match"]}
     routes = tree(":path", "prefix", rest, leaf([*probes, *own, other_calls(), nothing]))
     return typed(
         "envoy.config.route.v3.RouteConfiguration",

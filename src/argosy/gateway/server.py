@@ -12,6 +12,7 @@ from argosy.gateway.answers import direct_grpc, needs_key
 from argosy.gateway.clusters import GRPC
 from argosy.gateway.forward import read_whole, switched_off
 from argosy.gateway.grpc_names import SERVICE
+from argosy.gateway.keys import free_limits
 from argosy.gateway.listener import RATE_LIMIT
 from argosy.gateway.model import EndpointRoute, Upstream
 from argosy.gateway.retries import retry_policy
@@ -56,7 +57,7 @@ def routes(endpoints: tuple[EndpointRoute, ...]) -> list[Resource]:
     return [
         {
             **_route(path, probes, PROBE_SECONDS),
-            "typed_per_filter_config": switched_off(LUA, RATE_LIMIT) | read_whole(PROBE_BYTES),
+            "typed_per_filter_config": switched_off(LUA) | {RATE_LIMIT: free_limits()} | read_whole(PROBE_BYTES),
         }
         for path in PROBES
     ] + [

@@ -36,11 +36,11 @@ local function admit(handle, headers, endpoint)
   if owner == nil then
     return refuse(handle, headers, "401", "16", why)
   end
+  headers:replace("x-argosy-key-id", owner.id)
   if endpoint ~= nil and not owner.all and not owner.scopes[endpoint] then
     local what = endpoint == "*" and "all endpoints, which this would tell of" or "endpoint '" .. endpoint .. "'"
     return refuse(handle, headers, "403", "7", "key '" .. owner.id .. "' does not cover " .. what)
   end
-  headers:replace("x-argosy-key-id", owner.id)
   if owner.rate ~= nil then
     headers:replace("x-argosy-rate", owner.rate)
   end

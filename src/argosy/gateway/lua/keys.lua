@@ -101,7 +101,7 @@ end
 
 local function refuse(handle, headers, status, grpc_status, message)
   local kind = headers:get("content-type")
-  if kind ~= nil and sub(kind, 1, 16) == "application/grpc" then
+  if kind == "application/grpc" or kind ~= nil and sub(kind, 1, 17) == "application/grpc+" then
     handle:respond({ [":status"] = "200", ["content-type"] = "application/grpc", ["grpc-status"] = grpc_status }, message)
     return
   end
@@ -109,7 +109,12 @@ local function refuse(handle, headers, status, grpc_status, message)
   if status == "401" then
     answer["www-authenticate"] = 'Bearer realm="argosy"'
   end
-  handle:respond(answer, '{"error":' .. quoted(message) .. "}")
+  local body = '{"error":' .. quoted(message) .. "}"
+  if headers:get("x-argosy-key-id") == nil and handle:streamInfo():protocol() == "HTTP/2" then
+    -- Who takes no body of a stream makes it stay: replies.py says the same of what is not said here.
+    answer["content-type"], answer["argosy-error"], body = nil, (message:gsub("%c", " ")), ""
+  end
+  handle:respond(answer, body)
 end
 
 local function presented(headers)
