@@ -187,7 +187,7 @@ def main() -> int:
     phases = [(options.seconds, LOW), (2 * options.seconds, HIGH), (2 * options.seconds, LOW)]
     folder = Path(tempfile.mkdtemp(prefix="step"))
     home = Home(folder / "h").create()
-    home.config.write_text("control: {port: 0}\ngateway: {port: 0}\n")
+    home.config.write_text("control: {port: 0}\ngateway: {port: 0, max_connections_per_address: 1024}\n")
     push(home, folder / "package")
     try:
         platform = Up(home).ready()

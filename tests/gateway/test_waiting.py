@@ -1,13 +1,16 @@
 """The waiting room: entered while nobody is ready, left without losing anybody."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
+import httpx
 import msgspec
 import pytest
 
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.shaping import Mirror, Sticky, Waiting
+from attack.gateway import PROBES, REFUSED, first_messages, untaken
 from tests.gateway.grpc_kit import infer, served, with_client
 from tests.gateway.kit import KEY, HttpReplica, Load, api_key, http, revision, shared
 
@@ -159,3 +162,33 @@ async def test_grpc_waits_too(gateway, grpc_replica):
     assert room.metadata[0]["argosy-endpoint"] == "digits"
     await gateway.apply([full])
     assert await with_client(gateway, lambda client: infer(client, "digits")) == "a"
+
+
+async def test_nobody_without_a_key_wakes_an_endpoint(gateway, replica, grpc_replica):
+    """Nor waits in the room: whatever is asked, over REST and gRPC, with bodies and without."""
+    room, calls = await replica("room"), grpc_replica("calls")
+    needs = shared(revision("r1", "1", weight=100), waiting=Waiting(http=room.path, grpc=calls.path), auth=True)
+    other = msgspec.structs.replace(needs, endpoint="other", waiting=Waiting(http=room.path))
+    await gateway.start([needs, other], [api_key("o", id="o", scopes=("other",)), api_key()])
+    address = await gateway.address()
+
+    def attack():
+        with contextlib.ExitStack() as stack:
+            for each in (untaken(address, REFUSED), untaken(address, PROBES, grpc=True, connections=20)):
+                stack.enter_context(each)
+            stack.enter_context(first_messages(address, connections=2, streams=10))
+            for key in ("", "of nobody", "o"):
+                headers = {"x-api-key": key} if key else {}
+                with httpx.Client(base_url="http://{}:{}".format(*address), timeout=20, headers=headers) as client:
+                    for path in (
+                        INFER,
+                        *(f"/v2/models/digits{below}" for below in ("", "/ready", "/versions/1/infer")),
+                    ):
+                        assert client.post(path, content=b"x" * 100_000).status_code in (401, 403)
+                        assert client.get(path).status_code in (401, 403)
+
+    await asyncio.to_thread(attack)
+    assert room.seen == []
+    assert [each for each in calls.metadata if "argosy-endpoint" in each] == []
+    async with await http(gateway, headers={"x-api-key": KEY}) as client:
+        assert (await client.post(INFER, content=b"x")).json()["replica"] == "room"
