@@ -176,6 +176,14 @@ def queued(pid, number):
     call(129 if os.uname().machine == "x86_64" else 138, pid, number, ctypes.byref(told))
 
 
+def flagged(path):
+    """A file that can be read, marked never to be backed up."""
+    with open(path, "rb") as file:
+        flags = bytearray(8)
+        fcntl.ioctl(file, 0x80086601, flags)
+        fcntl.ioctl(file, 0x40086602, struct.pack("l", struct.unpack("l", flags)[0] | 0x40))
+
+
 def watched(path):
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.inotify_add_watch(libc.inotify_init(), path.encode(), 0xFFF) < 0:
@@ -364,6 +372,7 @@ class Model:
         found = {name: said for name, function in tries(told) if (said := attempt(function))}
         for name, function in (
             ("write in the package", lambda: (path / "hostile").write_text("x")),
+            ("flag the package", lambda: flagged(path / "model.py")),
             ("write over the package", lambda: (path / "model.py").write_text("x")),
         ):
             if said := attempt(function):

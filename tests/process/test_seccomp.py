@@ -112,9 +112,12 @@ def test_who_may_use_a_file_is_changed_where_that_is_allowed(machine: str):
             assert run(made(machine, attributes=True), machine, number) == ALLOW
 
 
-def test_terminals_take_no_input_from_a_model(machine: str):
+def test_terminals_take_no_input_and_files_no_flags_from_a_model(machine: str):
     ioctl = of(machine, seccomp._IOCTL)
-    for request, answer in ((0x5412, EPERM), (0x541C, EPERM), (0x5413, ALLOW), (0x100005412, EPERM)):
+    for request, answer in (
+        *((0x5412, EPERM), (0x541C, EPERM), (0x5413, ALLOW), (0x100005412, EPERM)),
+        *((0x40086602, EPERM), (0x401C5820, EPERM), (0x40806685, EPERM), (0x80086601, ALLOW)),
+    ):
         assert run(made(machine), machine, ioctl, 0, request) == answer
 
 

@@ -135,7 +135,10 @@ _FORK: dict[str, tuple[int, int]] = {"fork": (57, _ABSENT), "vfork": (58, _ABSEN
 _CLONE, _CLONE3, _IOCTL, _SOCKET, _SOCKETPAIR = (56, 220), (435, 435), (16, 29), (41, 198), (53, 199)
 _NEW_NAMESPACES = 0x7E020000
 _CLONE_THREAD = 0x10000
-_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_IOCTLS = (0x5412, 0x541C, 0x40086602, 0x40046602, 0x401C5820, 0x40087602, 0x40806685, 0x800C6613)
+"""TIOCSTI and TIOCLINUX put keys into terminals; the others change the flags, version, verity and encryption of a file
+that is open only to be read: FS_IOC_SETFLAGS (of 64 and 32 bits), FSSETXATTR, SETVERSION, ENABLE_VERITY and
+SET_ENCRYPTION_POLICY."""
 _UNIX, _INET, _INET6 = 1, 2, 10
 _STREAM, _DGRAM, _SEQPACKET, _TYPE = 1, 2, 5, 0xF
 
@@ -182,7 +185,7 @@ def program(machine: str, *, unix: bool, inet: bool, streams: bool, subprocesses
     # Its flags lie in memory, where a filter cannot look: whoever is told that it is not there takes clone.
     code += [(_EQUAL, 0, 1, _CLONE3[column]), _answer(_UNKNOWN)]
     code += _when(_CLONE[column], _clone(subprocesses))
-    code += _when(_IOCTL[column], _either(_SECOND_AT, (_TIOCSTI, _TIOCLINUX), then=_REFUSE, other=_ALLOW))
+    code += _when(_IOCTL[column], _either(_SECOND_AT, _IOCTLS, then=_REFUSE, other=_ALLOW))
     code += _when(_SOCKETPAIR[column], _typed((_STREAM, _SEQPACKET)))
     code += _when(_SOCKET[column], _socket(unix, inet, streams))
     code += [_answer(_ALLOW)]
