@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from argosy.packaging.load import load
 from argosy.packaging.model_process import load_in_process, packed, unpacked
 from argosy.packaging.package import Package, open_package
+from argosy.process import sandbox
 from argosy.spec.errors import InvalidArgument, Untrusted
 from argosy.spec.settings import Home, Settings
 from argosy.spec.tensor import Tensor
@@ -22,7 +23,8 @@ from tests.control.packages import push_class
 
 X, LABEL = np.float32([[1, 0], [2, 0]]), np.int64([1, 2])
 CLASS = """
-import os, signal, socket
+import os, resource, signal, socket
+from argosy.process import sandbox
 from argosy.spec.errors import InvalidArgument
 
 def tried(what):
@@ -44,6 +46,9 @@ class Model:
             found[:] = ("AWS_SECRET_ACCESS_KEY" in os.environ) * 10 + (os.environ.get("MODE") == "fast")
             found += tried(lambda: open("/proc/%d/environ" % os.getppid()).read())
             found += tried(socket.socket) + tried(os.fork) + tried(lambda: os.listdir(os.path.expanduser("~root")))
+        if (x[:, 1] == 4).any():
+            names = ("RLIMIT_CORE", "RLIMIT_FSIZE", "RLIMIT_NOFILE", "RLIMIT_NPROC")
+            found[:] = [resource.getrlimit(getattr(resource, name))[1] for name in names]
         return {"label": found}
 """
 
@@ -80,6 +85,17 @@ def test_it_has_nothing_of_its_caller(package: Package, monkeypatch: pytest.Monk
     apart = load_in_process(package, threads=1, environ={"MODE": "fast"})
     assert apart.engine.predict({"x": np.float32([[0, 3]])})[0].tolist() == [1]
     apart.close()
+
+
+def test_it_is_bounded(package: Package):
+    apart = load_in_process(package, threads=1)
+    core, file_size, files, tasks = apart.engine.predict({"x": np.float32([[0, 4]] * 4)})[0].tolist()
+    apart.close()
+    assert core == 0
+    assert 0 < file_size <= 16 * 1024**3
+    assert 0 < files <= 65536
+    if os.geteuid() or not sandbox.own_user():
+        assert 0 < tasks < 2**22
 
 
 def test_what_loading_refuses_is_refused_there(folder: Path):

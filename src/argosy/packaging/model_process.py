@@ -159,7 +159,12 @@ class ModelProcess(Engine):
         if self._user:
             os.chown(work, self._user, self._user)
         policy = Policy(
-            reads=(str(package.folder),), writes=(str(work),), network=network, user=self._user, parent=os.getpid()
+            reads=(str(package.folder),),
+            writes=(str(work),),
+            network=network,
+            user=self._user,
+            parent=os.getpid(),
+            limits=sandbox.limits(self._user),
         )
         told = (str(channel), str(threads), "trusted" if package.trusted else "", str(package.folder.absolute()))
         child = launch.model(MODULE, *told, folder=work, policy=policy, more=environ)

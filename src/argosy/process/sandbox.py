@@ -41,7 +41,7 @@ _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _NO_NEW_PRIVS, _GET_NO_NEW_PRIVS, _PDEATHSIG, _DUMPABLE = 38, 39, 1, 4
 TASKS = 4096
-"""Threads and processes of one replica that has a user of its own."""
+"""Threads and processes of a model that has a user of its own."""
 _LIMITS = {
     "core": resource.RLIMIT_CORE,
     "file_size": resource.RLIMIT_FSIZE,
@@ -112,6 +112,11 @@ def own_user() -> str:
     """Why a child cannot have a user of its own; empty where it can. Without Landlock it has none, since it may read
     what only owners may: see `users.become`."""
     return users.lacks() if landlock.version() else "Landlock is needed"
+
+
+def limits(user: int) -> tuple[tuple[str, int], ...]:
+    """The bounds of a process that answers with a model, with a user of its own or without (0)."""
+    return (("file_size", 16 * 1024**3), ("files", 65536), *((("tasks", TASKS),) if user else ()))
 
 
 def user_tasks() -> int:

@@ -23,7 +23,6 @@ from argosy.targets.marks import Record, mark
 
 COMMAND = launch.python("argosy.serving")
 NO_TRACING = Tracing()
-LIMITS = (("file_size", 16 * 1024**3), ("files", 65536))
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -164,7 +163,7 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
             subprocesses=revision.runtime.subprocesses,
             user=user,
             required=revision.runtime.sandbox == "required",
-            limits=(*LIMITS, ("tasks", sandbox.TASKS)) if user else LIMITS,
+            limits=sandbox.limits(user),
         )
 
     def _secrets(self) -> Mapping[str, str]:
