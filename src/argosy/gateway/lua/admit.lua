@@ -3,8 +3,8 @@
 
 -- The first message of a gRPC call says which model and version it means; the routes read headers.
 local function name_call(handle, headers)
-  headers:remove("content-length")
-  local fields = handle:streamInfo():dynamicMetadata():get("envoy.filters.http.grpc_field_extraction")
+  local metadata = handle:streamInfo():dynamicMetadata()
+  local fields = metadata:get("envoy.filters.http.grpc_field_extraction")
   if fields == nil then
     return
   end
@@ -17,7 +17,11 @@ local function name_call(handle, headers)
     end
     handle:clearRouteCache()
   end
-  return handle:streamInfo():dynamicMetadata():get("argosy")
+  local cut = metadata:get("argosy")
+  if cut ~= nil then
+    headers:remove("content-length")
+  end
+  return cut
 end
 
 -- The length that `first.lua` wrote over, put back. Its own `content-length` is no client's.
