@@ -14,12 +14,14 @@ MB = 1_000_000
 
 
 class Rest(NamedTuple):
-    """Bytes for one connection, which is read only where `read` says so. `times`: connections that send them."""
+    """Bytes for one connection, which is read only where `read` says so. `times`: connections that send them. `worst`:
+    one of those that are tried in the short tests."""
 
     name: str
     make: Callable[[], bytes]
     read: bool = True
     times: int = 1
+    worst: bool = False
 
 
 class Grpc(NamedTuple):

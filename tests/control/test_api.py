@@ -77,8 +77,10 @@ def test_what_cannot_be_understood_is_told_in_detail(platform: Up):
 
 
 def test_a_body_over_the_limit_is_refused(platform: Up):
-    answer = platform.ask("PUT", "/v1/endpoints/digits", content=b" " * (MAX_BODY + 1))
-    refused(answer, 413, "payload_too_large")
+    for path, most in (("/v1/endpoints/digits", 256 * 1024), ("/v2/models/digits/feedback", MAX_BODY)):
+        method = "PUT" if "endpoints" in path else "POST"
+        refused(platform.ask(method, path, content=b" " * (most + 1)), 413, "payload_too_large")
+        refused(platform.ask(method, path, content=b" " * most), 400, "invalid_argument")
 
 
 def test_the_description_names_every_route_and_resolves(platform: Up):

@@ -57,6 +57,8 @@ PAGES: tuple[tuple[str, str, Page], ...] = (
     ("POST", "/logout", entrance.leave),
 )
 """What needs a session."""
+FORM = 32 * 1024
+"""Bytes of a form."""
 
 
 def pages(services: Services, secret: str, data: Data | None = None) -> Sequence[BaseRoute]:
@@ -113,7 +115,7 @@ async def _posted(desk: Desk, ask: Ask) -> Ask:
     if origin and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower():
         raise PermissionDenied("this form was sent by a page of somebody else")
     try:
-        fields = parse_qs((await read_body(request)).decode(), keep_blank_values=True, max_num_fields=50)
+        fields = parse_qs((await read_body(request, FORM)).decode(), keep_blank_values=True, max_num_fields=50)
     except ValueError:
         raise InvalidArgument("the form cannot be read") from None
     form: Mapping[str, str] = {name: values[-1] for name, values in fields.items()}

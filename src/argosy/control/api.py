@@ -125,7 +125,7 @@ def _handler(route: Route, services: Services, streams: set[object]) -> Endpoint
         call = Call(
             services=services,
             path=cast("dict[str, str]", request.path_params),
-            body=_decoded(route, request, await read_body(request)),
+            body=_decoded(route, request, await read_body(request, route.most)),
             query=strict.convert(_query(request), route.query or Nothing, "the query", strict=False),
         )
         if route.answer is None:
@@ -160,21 +160,22 @@ def _decoded(route: Route, request: Request, body: bytes) -> Any:
         return None
     if route.body is not Endpoint:
         return strict.decode(body, route.body, "the body")
-    name, given = request.path_params["name"], strict.decode(body, dict[str, Any], "the body")
-    if given.setdefault("name", name) != name:
-        raise InvalidArgument(f"the body declares '{str(given['name'])[:80]}', the path says '{name[:80]}'")
-    return strict.convert(given, Endpoint, "the body")
+    name, given = request.path_params["name"], strict.decode(body, dict[str, msgspec.Raw], "the body")
+    told = strict.decode(given.setdefault("name", msgspec.Raw(msgspec.json.encode(name))), str, "the body's name")
+    if told != name:
+        raise InvalidArgument(f"the body declares '{told[:80]}', the path says '{name[:80]}'")
+    return strict.decode(msgspec.json.encode(given), Endpoint, "the body")
 
 
-async def read_body(request: Request) -> bytes:
-    """The whole body. Raises PayloadTooLarge, DeadlineExceeded."""
+async def read_body(request: Request, most: int = MAX_BODY) -> bytes:
+    """The whole body, of at most so many bytes. Raises PayloadTooLarge, DeadlineExceeded."""
     parts = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
             async for chunk in request.stream():
                 parts += chunk
-                if len(parts) > MAX_BODY:
-                    raise PayloadTooLarge(f"the body is over {MAX_BODY} bytes")
+                if len(parts) > most:
+                    raise PayloadTooLarge(f"the body is over {most} bytes")
     except TimeoutError:
         raise DeadlineExceeded(f"the body did not arrive within {BODY_SECONDS:g} s") from None
     except ClientDisconnect:

@@ -64,6 +64,7 @@ ROUTES = (
         handler=feedback,
         summary="Labels of predictions",
         body=Labels,
+        most=1024 * 1024,
         answer=Answered,
     ),
 )

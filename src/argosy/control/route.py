@@ -54,7 +54,8 @@ def no_pages(services: Services, secret: str) -> Sequence[BaseRoute]:
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """A method on a path. `answer` is the type of its JSON answer; None: plain text, streamed."""
+    """A method on a path. `answer` is the type of its JSON answer; None: plain text, streamed. `most`: bytes of a body,
+    which is decoded on the controller's loop and so has to be small, or of a type that is quickly read."""
 
     method: str
     path: str
@@ -64,3 +65,4 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     query: Any = None
     answer: Any = None
     status: int = 200
+    most: int = 256 * 1024

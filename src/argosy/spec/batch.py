@@ -8,6 +8,7 @@ import msgspec
 
 from argosy.spec import variables
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.strict import repeated
 
 Format = Literal["parquet", "arrow", "csv", "jsonl"]
 OnError = Literal["fail", "skip", "quarantine"]
@@ -79,8 +80,8 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             if not good:
                 raise InvalidArgument(f"the batch job: {message}")
         for what, names in (("keep", self.keep), ("partition", self.partition)):
-            if double := sorted({name for name in names if names.count(name) > 1}):
-                raise InvalidArgument(f"the batch job: {what} names the column '{double[0]}' twice")
+            if double := repeated(names):
+                raise InvalidArgument(f"the batch job: {what} names the column '{double[:80]}' twice")
         variables.check(self.env, "env")
 
     def given(self, environ: Mapping[str, str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from argosy.spec.payload import PayloadLog
 from argosy.spec.rollout import Rollout
 from argosy.spec.scaling import Scaling, WaitingRoom
 from argosy.spec.slo import Slo
+from argosy.spec.strict import repeated
 from argosy.spec.trigger import Trigger, check_triggers
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
@@ -170,8 +171,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise InvalidArgument(f"endpoint '{self.name}': timeout must be above 0 and retries 0 to 10")
 
     def _check_keys(self) -> None:
-        told = [key.name or key.id for key in self.keys]
-        if twice := next((each for each in told if told.count(each) > 1), None):
+        if twice := repeated(key.name or key.id for key in self.keys):
             raise InvalidArgument(f"endpoint '{self.name}': the key '{twice[:80]}' is declared twice")
         for key in self.keys:
             if key.test and not self.rollout.testers:

@@ -3,6 +3,7 @@
 import difflib
 import re
 import typing
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import msgspec
@@ -11,6 +12,9 @@ from argosy.spec import foreign
 from argosy.spec.errors import InvalidArgument
 
 T = TypeVar("T")
+
+MOST_KEY = 80
+"""Characters of a key that a nearest one is looked for, and that are told."""
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`(?: - at `(?P<at>[^`]*)`)?")
 
@@ -63,8 +67,18 @@ def explain(message: str, kind: type[Any]) -> str:
     if match is None:
         return message
     key, at = match["key"], match["at"] or "$"
-    near = difflib.get_close_matches(key, _fields(kind), n=1)
-    return f"unknown key '{key}' at {at}" + (f"; did you mean '{near[0]}'?" if near else "")
+    near = difflib.get_close_matches(key, _fields(kind), n=1) if len(key) <= MOST_KEY else []
+    return f"unknown key '{key[:MOST_KEY]}' at {at}" + (f"; did you mean '{near[0]}'?" if near else "")
+
+
+def repeated(names: Iterable[str]) -> str | None:
+    """The first that is there a second time; None where each is there once."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def _fields(kind: type[Any]) -> list[str]:

@@ -8,6 +8,7 @@ import msgspec
 from argosy.spec.alerts import Webhook
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.monitor import CLASSIFICATION, REGRESSION
+from argosy.spec.strict import repeated
 
 METRICS = CLASSIFICATION + REGRESSION
 _NAME = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
@@ -104,8 +105,7 @@ Trigger = RealisedDrop | EstimatedDrop
 def check_triggers(endpoint: str, triggers: tuple[Trigger, ...], reference: bool, watched: bool) -> None:
     """Raises InvalidArgument for triggers that could never fire. `watched`: whether performance is measured at all,
     `reference`: whether there are reference rows."""
-    names = [each.name for each in triggers]
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    if twice := repeated(each.name for each in triggers):
         raise InvalidArgument(f"endpoint '{endpoint}': two of triggers have the name '{twice}'")
     for each in triggers:
         if not watched:

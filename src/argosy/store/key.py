@@ -10,6 +10,8 @@ from argosy.spec.errors import InvalidArgument
 
 EVERYTHING = "*"
 TEST = ":test"
+MOST_SCOPES = 1000
+"""Of a key: the gateway holds those of all keys, and reads them anew whenever one changes."""
 """What a scope ends with that also lets its holder pick a revision, where an endpoint has testers."""
 
 _TEXT = re.compile(r"ak_(?P<id>[0-9a-f]{12})_[0-9a-f]{64}")
@@ -52,12 +54,13 @@ def key_id(text: str) -> str | None:
 
 
 def check_scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:
-    """Raise InvalidArgument unless there is at least one, each "*" or an endpoint's name, ":test" behind it or not.
-
-    Returns them sorted.
+    """Raise InvalidArgument unless there are 1 to `MOST_SCOPES`, each "*" or an endpoint's name, ":test" behind it or
+    not. Returns them sorted.
     """
     if not scopes:
         raise InvalidArgument("a key needs at least one scope: the name of an endpoint, or '*' for all")
+    if len(scopes) > MOST_SCOPES:
+        raise InvalidArgument(f"a key has at most {MOST_SCOPES} scopes, not {len(scopes)}: '*' covers all endpoints")
     for scope in scopes:
         if (name := scope.removesuffix(TEST)) != EVERYTHING:
             check_name(name, "scope")

@@ -155,6 +155,7 @@ ROUTES = (
         body=Submitted,
         answer=JobStatus,
         status=201,
+        most=1024 * 1024,
     ),
     Route(method="GET", path="/v1/jobs/{name}", handler=one, summary="A batch job", answer=JobStatus),
     Route(
