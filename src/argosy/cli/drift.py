@@ -90,11 +90,11 @@ def _enough(rows: int, what: str, advice: str) -> None:
 
 def _served(name: str) -> "tuple[str, Package]":
     """The version that serves, or is to serve, and its package."""
-    from argosy.control.state import State
     from argosy.packaging.package import open_package
+    from argosy.store.endpoints import Endpoints
 
     with store() as opened:
-        state = State(opened.database)
+        state = Endpoints(opened.database)
         declared = state.endpoint(name)
         if declared is None:
             raise NotFound(f"there is no endpoint '{name[:63]}': argosy ps lists them")

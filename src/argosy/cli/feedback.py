@@ -144,13 +144,13 @@ def _prediction(endpoint: str, decision: str, score: str, regression: bool) -> "
     """The columns as the monitor of the endpoint says, or as the options do where there is none."""
     from argosy.control.quality.check import judged
     from argosy.control.quality.look import prediction
-    from argosy.control.state import State
     from argosy.monitoring.feedback.join import Prediction
     from argosy.monitoring.performance.roles import roles
     from argosy.packaging.package import open_package
+    from argosy.store.endpoints import Endpoints
 
     with store() as opened:
-        state = State(opened.database)
+        state = Endpoints(opened.database)
         declared = state.endpoint(endpoint)
         if declared is None or not judged(declared.endpoint):
             kind = "regression" if regression else "classification"

@@ -161,9 +161,9 @@ def remove(refs: tuple[str, ...], as_json: bool) -> None:
 
 def _in_use(place: "Store") -> dict[str, str]:
     """Digest → the endpoint that is declared with it or still served by it, whether a platform runs or not."""
-    from argosy.control.state import State
+    from argosy.store.endpoints import Endpoints
 
-    state = State(place.database)
+    state = Endpoints(place.database)
     revisions = state.revisions()
     return {
         revisions[revision].digest: declared.endpoint.name

@@ -42,12 +42,12 @@ def performance(name: str, since: str, metric: str, fail: bool, as_json: bool) -
       argosy performance flights --since 7d
       argosy performance flights --metric f1 --fail
     """
-    from argosy.control.state import State
     from argosy.store import findings
+    from argosy.store.endpoints import Endpoints
 
     begin = moment(since, datetime.now(UTC), "--since").timestamp()
     with store() as opened:
-        state = State(opened.database)
+        state = Endpoints(opened.database)
         declared = state.endpoint(name)
         if declared is None:
             raise NotFound(f"there is no endpoint '{name[:63]}': argosy ps lists them")

@@ -9,7 +9,6 @@ import msgspec
 
 from argosy.console.watch import DRIFT, QUALITY
 from argosy.control import traffic_api
-from argosy.control.state import State
 from argosy.control.traffic_api import Minute
 from argosy.monitoring.drift.compare import Compared, compare
 from argosy.monitoring.drift.distribution import Distribution, distribution
@@ -23,7 +22,7 @@ from argosy.spec.payload import PayloadLog
 from argosy.spec.revision import Revision
 from argosy.store import alerts, findings, ledger
 from argosy.store.alerts import Alert
-from argosy.store.endpoints import SERVED
+from argosy.store.endpoints import SERVED, Endpoints
 from argosy.store.findings import Finding, subject
 from argosy.store.store import Store
 from argosy.store.version import Version
@@ -91,7 +90,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 def gather(store: Store, name: str, since: float, until: float | None = None) -> Report:
     """Raises NotFound where there is no such endpoint."""
     until = time.time() if until is None else until
-    state = State(store.database)
+    state = Endpoints(store.database)
     declared = state.endpoint(name)
     if declared is None:
         raise NotFound(f"there is no endpoint '{name[:63]}': argosy ps lists them")

@@ -15,7 +15,6 @@ from argosy.control.drift.judge import Judged, Watched, judge
 from argosy.control.drift.past import Past, past
 from argosy.control.drift.rows import Remembered, Rows
 from argosy.control.incidents import Incidents
-from argosy.control.state import State
 from argosy.monitoring import alert
 from argosy.monitoring.drift import memory
 from argosy.monitoring.drift.budget import run_length
@@ -30,7 +29,7 @@ from argosy.spec.payload import PayloadLog
 from argosy.spec.revision import Revision
 from argosy.store import findings
 from argosy.store.durable import replace, storage
-from argosy.store.endpoints import Declared
+from argosy.store.endpoints import Declared, Endpoints
 from argosy.store.findings import Finding
 from argosy.store.store import Store
 
@@ -61,7 +60,7 @@ class Looks:
     def __init__(
         self,
         store: Store,
-        state: State,
+        state: Endpoints,
         incidents: Incidents,
         every: int,
         clock: Callable[[], float] = time.time,

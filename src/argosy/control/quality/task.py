@@ -14,13 +14,12 @@ from argosy.control.quality import kept, reference
 from argosy.control.quality.check import judged
 from argosy.control.quality.job import Answer, Done, Failed, Job, Version
 from argosy.control.quality.kept import Kept
-from argosy.control.state import State
 from argosy.monitoring.alert import Finding as Wrong
 from argosy.process import launch
 from argosy.spec.errors import ArgosyError, Internal, table
 from argosy.spec.revision import Revision
 from argosy.store import findings
-from argosy.store.endpoints import Declared
+from argosy.store.endpoints import Declared, Endpoints
 from argosy.store.payloads import layout
 from argosy.store.store import Store
 
@@ -44,7 +43,7 @@ class Report(Protocol):
 class Quality:
     """Looks at every endpoint with a monitor. `clock` gives seconds since 1970."""
 
-    def __init__(self, store: Store, state: State, report: Report, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, store: Store, state: Endpoints, report: Report, clock: Callable[[], float] = time.time) -> None:
         self._store, self._state, self._report, self._clock = store, state, report, clock
         self._due: dict[str, float] = {}
         self._silent: set[str] = set()

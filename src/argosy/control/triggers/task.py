@@ -11,7 +11,6 @@ import msgspec
 
 from argosy.control.alerts.send import post, signed
 from argosy.control.allowed import Allowed
-from argosy.control.state import State
 from argosy.control.triggers import command, runner
 from argosy.control.triggers.check import check_run
 from argosy.control.triggers.document import document, run_id
@@ -24,7 +23,7 @@ from argosy.spec.settings import Home
 from argosy.spec.trigger import Command, Trigger
 from argosy.store import findings, triggers
 from argosy.store.database import Database
-from argosy.store.endpoints import Declared
+from argosy.store.endpoints import Declared, Endpoints
 from argosy.store.triggers import Run
 
 LOG = logging.getLogger(__name__)
@@ -49,7 +48,7 @@ class Triggers:
     def __init__(
         self,
         home: Home,
-        state: State,
+        state: Endpoints,
         report: Report,
         *,
         store: str = "",
