@@ -18,10 +18,10 @@ TESTS = (
     *(
         "tests/attack",
         "tests/client/test_trust.py",
-        "tests/control/test_attack.py",
-        "tests/control/test_token_holder.py",
+        "tests/api/test_attack.py",
+        "tests/api/test_token_holder.py",
     ),
-    *("tests/control/test_fuzz.py", "tests/engines/test_mlflow_untrusted.py", "tests/engines/test_skops_file.py"),
+    *("tests/api/test_fuzz.py", "tests/engines/test_mlflow_untrusted.py", "tests/engines/test_skops_file.py"),
     *("tests/engines/test_unpickle.py", "tests/gateway/test_attack.py", "tests/gateway/test_first_message.py"),
     *("tests/gateway/test_secrecy.py", "tests/process/test_hostile.py", "tests/serving/test_costs.py"),
     *("tests/serving/test_hostile_http.py", "tests/serving/test_schemathesis.py", "tests/packaging/test_checkout.py"),

@@ -17,12 +17,13 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 
-from argosy.control import activator, strays
+from argosy.activator import server
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
+from argosy.targets import orphans
 from attack.control import Place
 from attack.watch import SECONDS, Stalls, forget, resident
-from tests.control.conftest import Up, clear
+from tests.platform.up import Up, clear
 from tests.store.samples import FILES, model_lineage, model_manifest, write_folder
 
 Door = Literal["control", "gateway", "labels", "room"]
@@ -51,8 +52,8 @@ class Platform:
         self.asleep: str = self.ask("PUT", "/v1/endpoints/asleep", asleep)["key"]
         self.processes = {
             "controller": psutil.Process(up.process.pid),
-            "Envoy": strays.gateways(up.home)[0],
-            "waiting room": strays.rooms(up.home)[0],
+            "Envoy": orphans.gateways(up.home)[0],
+            "waiting room": orphans.rooms(up.home)[0],
         }
         time.sleep(SETTLING)
 
@@ -75,7 +76,7 @@ class Platform:
     def _waiting(self) -> socket.socket:
         line = socket.socket(socket.AF_UNIX)
         line.settimeout(SECONDS)
-        line.connect(str(activator.http_socket(self.home.run)))
+        line.connect(str(server.http_socket(self.home.run)))
         return line
 
     def request(self, method: str, path: str, body: bytes = b"", *, key: str = "", more: str = "") -> bytes:
@@ -158,8 +159,8 @@ if __name__ == "__main__":
     import asyncio
 
     from argosy.console.app import pages
-    from argosy.control.up import up as run
+    from argosy.platform.up import up as run
     from argosy.spec.settings import home, load
-    from tests.control.stand_in_up import STAND_IN
+    from tests.platform.stand_in_up import STAND_IN
 
     asyncio.run(run(home(), load(home()), report=print, pages=pages, command=STAND_IN))

@@ -22,8 +22,8 @@ import numpy as np
 
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
-from tests.control.conftest import PATIENCE, Up, clear
-from tests.control.packages import push_class
+from tests.platform.packages import push_class
+from tests.platform.up import PATIENCE, Up, clear
 
 MODEL = """
 import os

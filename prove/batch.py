@@ -32,7 +32,7 @@ from argosy.batch.ledger import Ledger, Seal
 from argosy.batch.place import place
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
-from tests.control.packages import push_class
+from tests.platform.packages import push_class
 
 ROWS_A_KILL, FILES, FRAGMENT = 1000, 5, 2000
 BATCH = 4

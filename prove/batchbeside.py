@@ -17,13 +17,13 @@ import msgspec
 import numpy as np
 
 from argosy.client.batch import absolute
-from argosy.control.jobs import runner
+from argosy.jobs import runner
 from argosy.packaging.options import PushOptions
 from argosy.packaging.push import push
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
 from bench import load, models, payload
-from tests.control.conftest import Up, clear, until
+from tests.platform.up import Up, clear, until
 
 GOAL = 0.10
 RATE = 300.0

@@ -82,8 +82,8 @@ def more(home: Path, total: int) -> None:
 def turn(home: Path, labels: str) -> dict[str, Any]:
     """Load a file of labels and join: what the child process does."""
     from argosy.monitoring.feedback import intake
+    from argosy.monitoring.feedback.folder import Shelf
     from argosy.monitoring.feedback.join import Prediction, step
-    from argosy.monitoring.feedback.shelf import Shelf
 
     shelf = Shelf(home / "feedback", "m")
     began = time.perf_counter()
@@ -118,7 +118,7 @@ def exact(home: Path) -> bool:
     import duckdb
 
     from argosy.monitoring.feedback.cohort import performance
-    from argosy.monitoring.feedback.shelf import Shelf
+    from argosy.monitoring.feedback.folder import Shelf
 
     db = duckdb.connect()
     db.execute("SET TimeZone = 'UTC'; SET memory_limit = '2GB'")

@@ -22,14 +22,14 @@ from typing import Any
 import httpx
 import msgspec
 
-from argosy.control import strays
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
-from argosy.targets.marks import scan
-from tests.control.conftest import Up, clear, until
+from argosy.targets import orphans as strays
+from argosy.targets.tags import scan
+from tests.platform.up import Up, clear, until
 from tests.store.samples import model_lineage, model_manifest, write_folder
 
-STAND_IN_UP = [sys.executable, str(Path("tests/control/stand_in_up.py").absolute())]
+STAND_IN_UP = [sys.executable, str(Path("tests/platform/stand_in_up.py").absolute())]
 LATEST = (0.03, 0.1, 0.5)
 """Seconds within which the controller is killed after a change was asked for: before the answer, and well after."""
 SETTLED = 30.0

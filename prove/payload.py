@@ -20,14 +20,14 @@ import msgspec
 import numpy as np
 import psutil
 
-from argosy.monitoring.recorder.told import Kept, Report, Told, read_report, told_file
 from argosy.packaging.build import build
 from argosy.packaging.options import PushOptions
-from argosy.profiles import shelf
+from argosy.profiles import files
 from argosy.serving.config import Address, ModelConfig, ReplicaConfig
 from argosy.serving.pipe import recorder_socket
 from argosy.spec.endpoint import Runtime
 from argosy.spec.payload import PayloadLog
+from argosy.spec.recorder import Kept, Report, Told, read_report, told_file
 from argosy.spec.settings import Home
 from bench import envs, load, models, payload
 from bench.servers import await_answer, free_ports
@@ -153,7 +153,7 @@ def arrangement(folder: Path, made: Path, body: bytes, a: argparse.Namespace, co
             f"  {found.records:,} requests are in the log, wrk counted {asked:,}; "
             f"dropped: by the recorder {found.dropped}, by the replica {dropped(with_log.port)}"
         )
-    rows = sum(one.rows for one in shelf.read(home.profiles, "digits", "1"))
+    rows = sum(one.rows for one in files.read(home.profiles, "digits", "1"))
     print(f"  {rows:,} rows are in profiles")
     return good
 

@@ -18,8 +18,8 @@ import httpx
 
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
-from tests.control.conftest import Load, Up, clear
-from tests.control.packages import push
+from tests.platform.packages import push
+from tests.platform.up import Load, Up, clear
 
 CANARY = {"strategy": "canary", "steps": [{"weight": 10, "requests": 5}, {"weight": 50, "requests": 20}]}
 SLOW = {"strategy": "canary", "steps": [{"weight": 20, "seconds": 1.5}]}

@@ -12,9 +12,10 @@ import time
 
 import numpy as np
 
-from argosy.monitoring import burst, slo
+from argosy.monitoring import burst
 from argosy.monitoring.burst import Burst
-from argosy.monitoring.slo import Seen, State
+from argosy.monitoring.slo import policy
+from argosy.monitoring.slo.policy import Seen, State
 from argosy.spec.slo import Slo
 
 NINES = Slo(objective=0.999)
@@ -29,7 +30,7 @@ def outage(share: float, seed: int, longest: float = 3600.0) -> float:
         now += TICK
         total = int(rng.poisson(PER_MINUTE * TICK / 60))
         bad = int(rng.binomial(total, share if moment * TICK >= 7200 else 0.001))
-        verdict, state = slo.judge(NINES, Seen(now=now, seconds=TICK, total=total, bad=bad), state)
+        verdict, state = policy.judge(NINES, Seen(now=now, seconds=TICK, total=total, bad=bad), state)
         if verdict.severity == "page" and moment * TICK >= 7200:
             return (moment + 1) * TICK - 7200
     return math.inf
@@ -41,8 +42,8 @@ def false_pages(rate: float, years: int, seed: int) -> tuple[int, int]:
     count = int(rng.poisson(rate * PER_MINUTE * MINUTES * years))
     times = np.sort(rng.random(count) * MINUTES * years * 60)
     good = rng.poisson(np.diff(times, prepend=0.0) / 60 * PER_MINUTE * (1 - rate))
-    bound = min(rule.factor for rule in slo.rules(NINES) if rule.severity == "page") * NINES.budget
-    limit, state, pages = math.log(slo.YEAR / TICK / NINES.false_pages), Burst(), 0
+    bound = min(rule.factor for rule in policy.rules(NINES) if rule.severity == "page") * NINES.budget
+    limit, state, pages = math.log(policy.YEAR / TICK / NINES.false_pages), Burst(), 0
     for between in good.tolist():
         state = burst.look(burst.look(state, 0, between, bound), 1, 1, bound)
         if burst.evidence(state) >= limit:
@@ -55,7 +56,7 @@ def table_pages(times: np.ndarray) -> int:
     come evenly. What pages within six hours of another is the same incident."""
     index = np.arange(len(times))
     fires = np.zeros(len(times), dtype=bool)
-    for rule in slo.rules(NINES):
+    for rule in policy.rules(NINES):
         if rule.severity == "page":
             both = np.ones(len(times), dtype=bool)
             for seconds in (rule.long, rule.short):

@@ -25,7 +25,7 @@ from argosy.spec.settings import Home, Settings
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import tensor
 from argosy.store import open_store
-from tests.control.conftest import Up, clear
+from tests.platform.up import Up, clear
 
 SERVICE = 0.1
 LOW, HIGH = 3.0, 30.0

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from argosy.monitoring import errors, latency, metric, predictions
+from argosy.monitoring.analysis import errors, latency, metric, predictions
+from argosy.monitoring.analysis.evidence import SHARES
 from argosy.monitoring.binary import log_e, mix
-from argosy.monitoring.evidence import SHARES
 from argosy.serving.counts import bucket, edge
 from argosy.spec.guard import Guard
 

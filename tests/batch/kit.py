@@ -18,7 +18,7 @@ from argosy.packaging.package import open_package
 from argosy.spec.batch import BatchJob
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
-from tests.control import packages
+from tests.platform import packages
 
 DIGEST = "sha256:" + "0" * 64
 

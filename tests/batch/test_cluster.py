@@ -4,7 +4,7 @@ import pytest
 
 from argosy.batch.answerer import Begun, Starting
 from argosy.batch.cluster import STARTS, Watch, fitted, places, reach
-from argosy.batch.deal import LIVES
+from argosy.batch.scheduler import LIVES
 from argosy.batch.sizes import Sizes
 from argosy.batch.spool import Tally
 from argosy.batch.wire import Reached, Ready

@@ -14,7 +14,7 @@ import pytest
 from argosy.batch.ledger import Ledger
 from argosy.batch.place import place
 from tests.batch import kit
-from tests.control.test_full_disk import Disk, disk
+from tests.platform.test_full_disk import Disk, disk
 
 __all__ = ["disk"]
 

@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 
 import argosy
-from argosy.batch import silence
+from argosy.batch import liveness
 from argosy.spec.errors import Internal
 from argosy.spec.settings import Settings
 from argosy.store import open_store
 from tests.batch import kit
 from tests.batch.test_driver import ended, gone, resume, workers
-from tests.control import packages
+from tests.platform import packages
 
 ROWS, AT, BAD = 120, 63, 17
 PATIENCE = 3
@@ -176,7 +176,7 @@ def test_what_a_model_takes_to_be_loaded_is_not_counted(hangs, data, tmp_path):
 
 def test_a_model_that_hangs_when_it_is_loaded_ends_the_job(hangs, data, tmp_path, monkeypatch):
     hangs(0)
-    monkeypatch.setattr(silence, "LOADING", PATIENCE + 1.0)
+    monkeypatch.setattr(liveness, "LOADING", PATIENCE + 1.0)
     settings = {
         "env": {"LOADS": "1000"},
         "workers": 1,

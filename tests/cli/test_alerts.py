@@ -1,4 +1,4 @@
-"""`argosy alerts`, with a control API that answers what the test says. A platform is asked in tests/control/alerts."""
+"""`argosy alerts`, with a control API that answers what the test says. A platform is asked in tests/alerting."""
 
 import json
 from typing import Any

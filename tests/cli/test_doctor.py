@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from argosy.cli import checks
-from argosy.control.lock import Lock
+from argosy.platform.lock import Lock
 from argosy.spec.settings import Home, Settings
 
 

@@ -8,7 +8,7 @@ import pytest
 from argosy.control.revision import revision_of
 from argosy.control.state import State
 from argosy.packaging.package import open_package
-from argosy.profiles import shelf
+from argosy.profiles import files
 from argosy.profiles.layout import layout
 from argosy.profiles.recorder import Recorder
 from argosy.spec.endpoint import Endpoint
@@ -33,7 +33,7 @@ def record(place, package, rows, ago=120.0, layout_of=None, segments=()):
     where = layout_of or layout(package.profile(), package.manifest.signature)
     recorder, now = Recorder(where, "1", segments), time.time()
     recorder.add(now - ago, rows, shop.answers(rows))
-    shelf.write(place.profiles, "shop", recorder.take(now))
+    files.write(place.profiles, "shop", recorder.take(now))
 
 
 def test_what_has_drifted_is_named(run, place, package):

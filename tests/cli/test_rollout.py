@@ -5,14 +5,14 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from argosy.api.rollout_status import rollout_status
 from argosy.cli.main import argosy
 from argosy.cli.rollout_picture import picture
-from argosy.control.evidence import Evidence
-from argosy.control.rollout_status import rollout_status
-from argosy.monitoring import agreement, guard
-from argosy.monitoring.agreement import PerOutput, Tally
+from argosy.control.rollout.evidence import Evidence
+from argosy.monitoring.analysis import agreement, guard
+from argosy.monitoring.analysis.agreement import PerOutput, Tally
+from argosy.monitoring.analysis.evidence import Observation, start
 from argosy.monitoring.binary import interval
-from argosy.monitoring.evidence import Observation, start
 from argosy.serving.counts import Counts
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.guard import Guard

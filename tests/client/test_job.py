@@ -8,7 +8,7 @@ import time
 
 from argosy.batch.ledger import Seal
 from argosy.client.batch import BatchResult
-from argosy.control.jobs.folder import Folder, Result, Told
+from argosy.jobs.folder import Folder, Result, Told
 from argosy.spec.batch import BatchJob
 from argosy.spec.errors import INTERRUPTED
 from tests.batch import kit

@@ -13,8 +13,8 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 
+from argosy.api import token
 from argosy.console.app import pages
-from argosy.control import token
 from argosy.spec.settings import Home
 from tests.console.samples import Samples, services
 from tests.programs import need

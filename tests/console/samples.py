@@ -8,17 +8,16 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from argosy.api.traffic import Minute
 from argosy.console.data import Alert, Finding, Part
-from argosy.console.kept import Kept as Written
-from argosy.control.evidence import Evidence
-from argosy.control.jobs.folder import Folder, Told
-from argosy.control.jobs.folder import Progress as Far
-from argosy.control.meter import Rates, Usage
-from argosy.control.rollouts import Kept
+from argosy.console.database import Kept as Written
+from argosy.control.rollout.evidence import Evidence
+from argosy.control.rollout.table import Kept
 from argosy.control.state import State
-from argosy.control.traffic_api import Minute
-from argosy.monitoring import guard
-from argosy.monitoring.evidence import Observation, start
+from argosy.jobs.folder import Folder, Told
+from argosy.jobs.folder import Progress as Far
+from argosy.monitoring.analysis import guard
+from argosy.monitoring.analysis.evidence import Observation, start
 from argosy.protocol import tensorfile
 from argosy.serving.counts import Counts, bucket
 from argosy.spec.batch import BatchJob
@@ -39,6 +38,7 @@ from argosy.store.endpoints import Progress, Serving
 from argosy.store.jobs import Job
 from argosy.store.ledger import Cause
 from argosy.store.store import Store
+from argosy.telemetry.rates import Rates, Usage
 from tests.store.samples import FILES, model_lineage, model_manifest, write_folder
 
 HOUR = 3600.0

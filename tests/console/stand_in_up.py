@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from argosy.console.app import pages
-from argosy.control.up import up
+from argosy.platform.up import up
 from argosy.spec.errors import ArgosyError
 from argosy.spec.settings import home, load
 

@@ -9,13 +9,13 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 
+from argosy.api import token
 from argosy.console.app import pages
-from argosy.console.kept import Kept
-from argosy.control import token
-from argosy.control.drift.judge import Watched, judge
+from argosy.console.database import Kept
 from argosy.monitoring.drift.detector import start
 from argosy.monitoring.drift.geometry import geometry
 from argosy.monitoring.drift.reference import Baseline
+from argosy.monitoring.drift.window import Watched, judge
 from argosy.profiles.layout import Column, Layout
 from argosy.spec.settings import Home
 from argosy.store import findings

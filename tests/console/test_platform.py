@@ -9,7 +9,7 @@ import pytest
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
 from tests.console.conftest import Chromium
-from tests.control.conftest import Up, clear
+from tests.platform.up import Up, clear
 from tests.store.samples import FILES, model_lineage, model_manifest, write_folder
 
 pytestmark = pytest.mark.xdist_group("console")

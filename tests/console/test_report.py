@@ -17,7 +17,7 @@ from argosy.store import alerts, findings
 from tests.console.conftest import SHOTS, Chromium
 from tests.console.samples import HOSTILE, Samples, services
 from tests.console.test_chromium import CONTRAST
-from tests.control.looked import EVERY, World
+from tests.monitoring.drift.world import EVERY, World
 
 pytestmark = pytest.mark.xdist_group("console")
 DAY = 86400.0

@@ -1,7 +1,7 @@
 """What follows an alias that moves back says so, and so does the API."""
 
+from argosy.api.models import AliasMoved
 from argosy.control.follow import follow
-from argosy.control.model_api import AliasMoved
 from argosy.control.revision import revision_of
 from argosy.control.state import State
 from argosy.spec.endpoint import Endpoint

@@ -8,11 +8,11 @@ import pytest
 
 from argosy.control import recording
 from argosy.control.recording import Recording, check_recordable, kept
-from argosy.monitoring.recorder.told import Kept, Told, read_told, told_file
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument, MissingExtra
 from argosy.spec.monitor import Monitor
 from argosy.spec.payload import PayloadLog
+from argosy.spec.recorder import Kept, Told, read_told, told_file
 from argosy.spec.settings import Home, PayloadSettings, Settings
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.store.endpoints import Declared, Serving

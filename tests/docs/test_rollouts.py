@@ -1,6 +1,6 @@
 """The example of a shadow in docs/rollouts.md, as the platform reads it."""
 
-from argosy.control.honoured import check_honoured
+from argosy.control.admission import check_honoured
 from argosy.spec import strict
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.rollout import Shadow

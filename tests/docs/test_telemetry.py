@@ -20,7 +20,7 @@ def test_telemetry(reader, capsys):
 
 def test_every_series_that_is_named_exists():
     source = page.ROOT / "src/argosy"
-    files = [*source.glob("control/telemetry/*.py"), source / "serving/metrics.py"]
+    files = [*source.glob("api/metrics/*.py"), source / "serving/metrics.py"]
     known = "\n".join(path.read_text() for path in files)
     text = (page.ROOT / "docs/telemetry.md").read_text()
     for name in re.findall(r"`(argosy_[a-z_]+[a-z])(?:_total)?(?:\{[a-z,]+\})?`", text):

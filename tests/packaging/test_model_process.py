@@ -19,7 +19,7 @@ from argosy.spec.errors import InvalidArgument, Untrusted
 from argosy.spec.settings import Home, Settings
 from argosy.spec.tensor import Tensor
 from argosy.store import open_store
-from tests.control.packages import push_class
+from tests.platform.packages import push_class
 
 X, LABEL = np.float32([[1, 0], [2, 0]]), np.int64([1, 2])
 CLASS = """

@@ -27,8 +27,8 @@ from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
 from argosy.targets.health import ask
 from argosy.targets.launch import Launcher, Place, new_place, prepare
-from argosy.targets.marks import scan
-from tests.control.packages import push_class
+from argosy.targets.tags import scan
+from tests.platform.packages import push_class
 
 LACKS = [part.lacks for part in sandbox.parts() if part.lacks and part.name != "own user"]
 pytestmark = pytest.mark.skipif(bool(LACKS), reason=f"no whole sandbox here: {LACKS}")

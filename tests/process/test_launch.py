@@ -45,7 +45,7 @@ def test_every_start_of_python_goes_through_the_launcher():
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr == "executable" and ast.unparse(node.value) == "sys"
     }
-    allowed = {"process/launch.py", "process/sandbox.py", "control/triggers/command.py", "cli/checks.py"}
+    allowed = {"process/launch.py", "process/sandbox.py", "alerting/triggers/command.py", "cli/checks.py"}
     assert found <= allowed, found - allowed
 
 

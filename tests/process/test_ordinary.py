@@ -12,7 +12,7 @@ from tests.process import ordinary
 
 TESTS = (
     *("tests/process/test_hostile.py", "tests/process/test_launch.py", "tests/packaging/test_model_process.py"),
-    "tests/control/test_hostile_model.py",
+    "tests/platform/test_hostile_model.py",
 )
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the whole suite is an ordinary user's")

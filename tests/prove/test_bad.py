@@ -6,7 +6,7 @@ import pytest
 
 from argosy.spec.settings import Home
 from prove import bad
-from tests.control.conftest import Up, home, start
+from tests.platform.up import Up, home, start
 
 __all__ = ["home", "start"]
 SHORT = {

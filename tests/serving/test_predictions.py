@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argosy.serving.counts import MAX_CATEGORIES, OTHER, number_bin
+from argosy.serving.observer import Ran
 from argosy.serving.predictions import Predictions, categories, countable
-from argosy.serving.tap import Ran
 from argosy.spec.signature import Signature, TensorSpec
 
 FLOATS = st.floats(allow_nan=True, allow_infinity=True, width=32)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.serving.marks import KEY, RATE
+from argosy.serving.internal_headers import KEY, RATE
 from argosy.serving.rates import MOST_KEYS, Bucket, Rates
 
 

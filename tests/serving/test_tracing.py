@@ -14,7 +14,8 @@ import pytest
 
 from argosy.protocol import grpc as wire
 from argosy.protocol.rest import Request
-from argosy.serving import tracer, trail
+from argosy.serving import trace as trail
+from argosy.serving import tracer
 from argosy.spec.endpoint import Runtime
 from argosy.spec.tensor import Tensor
 from argosy.spec.tracing import Tracing

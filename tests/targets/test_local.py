@@ -18,7 +18,7 @@ from argosy.spec.settings import Home
 from argosy.targets.health import ask
 from argosy.targets.launch import folder
 from argosy.targets.local import LocalTarget, cores
-from argosy.targets.marks import scan
+from argosy.targets.tags import scan
 
 STAND_IN = (sys.executable, "-S", str(Path(__file__).with_name("stand_in.py")))
 

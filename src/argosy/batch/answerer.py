@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
+from argosy.batch.liveness import loading
 from argosy.batch.plan import Plan
 from argosy.batch.sample import reference
-from argosy.batch.silence import loading
 from argosy.batch.spool import Tally
 from argosy.batch.wire import Done, Failed, Message, Reached, Ready
 from argosy.batch.work import Bench

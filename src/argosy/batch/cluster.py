@@ -25,10 +25,10 @@ import msgspec
 from msgspec.structs import replace
 
 from argosy.batch.answerer import NEED, Answerer, Begun, Notes, Starting, packed
-from argosy.batch.deal import LIVES
 from argosy.batch.ledger import Ledger
 from argosy.batch.place import place
 from argosy.batch.plan import Plan
+from argosy.batch.scheduler import LIVES
 from argosy.batch.sizes import Sizes
 from argosy.batch.wire import Channel, Done, Failed, Message, Reached, Ready
 from argosy.engines.base import require

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from argosy.batch import rows, stage
-from argosy.batch.behind import Behind
+from argosy.batch.background import Behind
 from argosy.batch.columns import Mapping
 from argosy.batch.fragment import Part
 from argosy.batch.ledger import FOLDER, Entry, Ledger

@@ -11,12 +11,12 @@ from typing import Any
 
 import msgspec
 
-from argosy.batch import deal, probe, silence
-from argosy.batch.crew import Crew, Member
+from argosy.batch import liveness, probe, scheduler
 from argosy.batch.ledger import Entry, Ledger, Seal
 from argosy.batch.lock import lock
 from argosy.batch.place import place
 from argosy.batch.plan import Plan
+from argosy.batch.pool import Crew, Member
 from argosy.batch.progress import Display, Meter
 from argosy.batch.sizes import Sizes, usual
 from argosy.batch.stage import Stage, check
@@ -71,8 +71,8 @@ class Driver:
         self.fragments = plan.fragments()
         self.difference = 0.0
         self._entries: dict[int, Entry] = {}
-        self._hand = deal.dealt(())
-        self._quiet, self._heard = silence.Quiet(), set[int]()
+        self._hand = scheduler.dealt(())
+        self._quiet, self._heard = liveness.Quiet(), set[int]()
         self._crew: Crew
         self._meter: Meter
         self._failed: ArgosyError | None = None
@@ -110,7 +110,7 @@ class Driver:
         self._entries = {names[name]: entry for name, entry in found.items() if name in names}
         for entry in self._entries.values():
             self.stage.settle(entry)
-        self._hand = deal.dealt([number for number in range(len(self.fragments)) if number not in self._entries])
+        self._hand = scheduler.dealt([number for number in range(len(self.fragments)) if number not in self._entries])
         earlier = sum(entry.rows for entry in self._entries.values())
         self._meter = self._metered(earlier)
         if not self._hand.done:
@@ -224,12 +224,12 @@ class Driver:
                 self._unready = 0
                 self.difference = max(self.difference, difference)
             case Reached(number, tally):
-                self._hand = deal.reached(self._hand, worker, number, tally.rows)
+                self._hand = scheduler.reached(self._hand, worker, number, tally.rows)
                 self._meter.reached(number, tally.rows)
             case Answered(number):
-                self._hand = deal.answered(self._hand, worker, number)
+                self._hand = scheduler.answered(self._hand, worker, number)
             case Done(entry):
-                self._hand = deal.finished(self._hand, worker, entry.number)
+                self._hand = scheduler.finished(self._hand, worker, entry.number)
                 self._entries[entry.number] = entry
                 self._meter.done(entry.number, entry.rows)
             case Failed(code, text):
@@ -240,21 +240,21 @@ class Driver:
     def _deal(self) -> None:
         """Work for everybody who is ready and free, as long as there is any."""
         for worker, member in self._crew.members.items():
-            if member.ready and deal.free(self._hand, worker):
-                number, self._hand = deal.give(self._hand, worker)
+            if member.ready and scheduler.free(self._hand, worker):
+                number, self._hand = scheduler.give(self._hand, worker)
                 if number is not None:
                     self._crew.send(worker, Do(number))
 
     def _end_hung(self) -> None:
         """Kill the workers that have told nothing for longer than the job bears: they have crashed where they were."""
-        seen = silence.Seen(
+        seen = liveness.Seen(
             now=time.monotonic(),
             loading=frozenset(worker for worker, member in self._crew.members.items() if not member.ready),
             working=frozenset(self._hand.held),
             heard=frozenset(self._heard),
         )
         self._heard.clear()
-        hung, self._quiet = silence.look(self._quiet, seen, self.plan.job.patience)
+        hung, self._quiet = liveness.look(self._quiet, seen, self.plan.job.patience)
         for worker, seconds in hung.items():
             self._died(worker, seconds)
 
@@ -263,7 +263,7 @@ class Driver:
         unless what it had is what kills."""
         hung = silent is not None
         member = self._crew.kill(worker) if hung else self._crew.bury(worker)
-        killer, self._hand = deal.died(self._hand, worker, killed=not hung and member.killed, hung=hung)
+        killer, self._hand = scheduler.died(self._hand, worker, killed=not hung and member.killed, hung=hung)
         if self._ending:
             return
         how = member.ended() if silent is None else _hung(silent)
@@ -275,7 +275,7 @@ class Driver:
             )
         if not member.ready:
             self._unready += 1
-            if self._unready >= (deal.LIVES if hung else STARTS):
+            if self._unready >= (scheduler.LIVES if hung else STARTS):
                 self._failed = Internal(
                     f"{self._unready} workers in a row died before they had loaded the model; the last "
                     f"{how}. Look at {member.log}"

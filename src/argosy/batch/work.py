@@ -6,12 +6,12 @@ from contextlib import ExitStack, nullcontext
 from typing import Any
 
 from argosy.batch import columns, rows
-from argosy.batch.ahead import Ahead
 from argosy.batch.delivery import Delivery, Desk, Last
 from argosy.batch.fragment import Fragment
 from argosy.batch.ledger import Entry, Ledger
 from argosy.batch.place import place
 from argosy.batch.plan import Plan
+from argosy.batch.readahead import Ahead
 from argosy.batch.sample import Sample, share
 from argosy.batch.source import in_memory, source
 from argosy.batch.source.shape import arrow

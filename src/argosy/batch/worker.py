@@ -18,7 +18,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from argosy.batch.behind import Abandoned
+from argosy.batch.background import Abandoned
 from argosy.batch.delivery import Delivery
 from argosy.batch.idle import follow
 from argosy.batch.ledger import Entry, Ledger

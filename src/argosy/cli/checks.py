@@ -235,7 +235,7 @@ def platform(place: Home, settings: Settings) -> Iterator[Check]:
 
 def absent(place: Home) -> Check:
     """Whether a platform that does not answer is really gone."""
-    from argosy.control.lock import holder
+    from argosy.platform.lock import holder
 
     if (pid := holder(place)) is not None:
         return Check("platform", "warn", f"process {pid} holds the lock and has not announced itself", "argosy down")
@@ -255,7 +255,7 @@ def reachable(place: Home, url: str) -> Check:
 
 def recorder(place: Home) -> Iterator[Check]:
     """What is recorded reaches the disk and, where one is set, the object store."""
-    from argosy.monitoring.recorder.told import read_report
+    from argosy.spec.recorder import read_report
 
     said = read_report(place)
     if said is None:
@@ -281,9 +281,9 @@ def free_port(name: str, host: str, port: int) -> Check:
 
 def left_over(place: Home) -> Check:
     """Replicas and gateways that run although no controller does."""
-    from argosy.control import strays
+    from argosy.targets import orphans
 
-    found = [*strays.replicas(place)[0], *strays.gateways(place), *strays.recorders(place)]
+    found = [*orphans.replicas(place)[0], *orphans.gateways(place), *orphans.recorders(place)]
     if not found:
         return Check("left-overs", "ok", "none")
     pids = ", ".join(str(process.pid) for process in found[:10])

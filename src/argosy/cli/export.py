@@ -40,10 +40,10 @@ def grafana(output: Path, job: str, target: str | None, prometheus: str, as_json
     """
     import re
 
+    from argosy.api import tls, token
     from argosy.cli.here import place, settings
-    from argosy.control import tls, token
-    from argosy.control.export.files import files, write
     from argosy.spec.errors import InvalidArgument
+    from argosy.telemetry.export.files import files, write
 
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,63}", job):
         raise InvalidArgument(f"--job '{job[:63]}' must be letters, digits, '_' and '-'")

@@ -45,7 +45,7 @@ def load(file: Path, endpoint: str, as_json: bool) -> None:
       argosy feedback load labels.csv --endpoint flights
     """
     from argosy.monitoring.feedback import intake
-    from argosy.monitoring.feedback.shelf import Shelf
+    from argosy.monitoring.feedback.folder import Shelf
     from argosy.spec.endpoint import check_name
 
     loaded = intake.load(Shelf(place().feedback, check_name(endpoint, "endpoint")), file, time.time())
@@ -79,8 +79,8 @@ def show(endpoint: str, decision: str, score: str, regression: bool, by: Literal
       argosy feedback show flights --decision output.delayed
     """
     from argosy.monitoring.feedback.cohort import performance
+    from argosy.monitoring.feedback.folder import Shelf
     from argosy.monitoring.feedback.join import step
-    from argosy.monitoring.feedback.shelf import Shelf
 
     home, what = place(), _prediction(endpoint, decision, score, regression)
     regression = what.kind == "regression"
@@ -125,7 +125,7 @@ def export(endpoint: str, since: str | None, until: str | None, version: str, ou
     from argosy.cli.payload import moment
     from argosy.monitoring.feedback.export import Span
     from argosy.monitoring.feedback.export import export as write
-    from argosy.monitoring.feedback.shelf import Shelf
+    from argosy.monitoring.feedback.folder import Shelf
     from argosy.spec.endpoint import check_name
 
     home, now = place(), datetime.now(UTC)
@@ -142,9 +142,9 @@ def export(endpoint: str, since: str | None, until: str | None, version: str, ou
 
 def _prediction(endpoint: str, decision: str, score: str, regression: bool) -> "Prediction":
     """The columns as the monitor of the endpoint says, or as the options do where there is none."""
-    from argosy.control.quality.check import judged
-    from argosy.control.quality.look import prediction
     from argosy.monitoring.feedback.join import Prediction
+    from argosy.monitoring.performance.check import judged
+    from argosy.monitoring.performance.evaluate import prediction
     from argosy.monitoring.performance.roles import roles
     from argosy.packaging.package import open_package
     from argosy.store.endpoints import Endpoints

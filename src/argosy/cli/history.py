@@ -87,7 +87,7 @@ def _entries(name: str, limit: int, as_json: bool) -> None:
 
 
 def _at(name: str, at: str, as_json: bool) -> None:
-    from argosy.control.history import served_at
+    from argosy.api.timeline import served_at
 
     with store() as place:
         found = served_at(place.database, name, at)

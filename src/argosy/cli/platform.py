@@ -12,7 +12,7 @@ from argosy.spec.errors import InvalidArgument
 from argosy.spec.settings import home
 
 if TYPE_CHECKING:
-    from argosy.control.announce import Running
+    from argosy.platform.run_file import Running
 
 
 @click.command(cls=Command)
@@ -36,7 +36,7 @@ def up(background: bool, standby: bool, as_json: bool) -> None:
     if as_json and not background:
         raise InvalidArgument("--json needs -d: in the foreground there is no single answer")
     if background:
-        from argosy.control.detach import detach
+        from argosy.platform.detach import detach
 
         with progress("Starting the platform"):
             start = detach(place, settings(), report=lambda line: None, standby=standby, module="argosy.console")
@@ -44,7 +44,7 @@ def up(background: bool, standby: bool, as_json: bool) -> None:
         emit(found, as_json, lambda: _started(found) if found.url else _waits(found.pid))
         return
     from argosy.console.app import pages
-    from argosy.control.up import up as run
+    from argosy.platform.up import up as run
 
     asyncio.run(run(place, settings(), report=click.echo, standby=standby, pages=pages))
 
@@ -77,7 +77,7 @@ def down(as_json: bool) -> None:
     Example:
       argosy down
     """
-    from argosy.control.down import down as run
+    from argosy.platform.down import down as run
 
     with progress("Stopping the platform") as report:
         stopped = asyncio.run(run(home(), settings(), report=report))

@@ -1,4 +1,4 @@
-"""The process of a job that the platform runs: `python -m argosy.client.job FOLDER`, as `control/jobs/folder.py` says.
+"""The process of a job that the platform runs: `python -m argosy.client.job FOLDER`, as `jobs/folder.py` says.
 
 A run that is begun again goes on where the one before it was.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from argosy.batch.idle import idle
-from argosy.control.jobs.folder import Folder, Progress, Result, Told
+from argosy.jobs.folder import Folder, Progress, Result, Told
 from argosy.spec.errors import ArgosyError, Internal, PermissionDenied
 
 if TYPE_CHECKING:

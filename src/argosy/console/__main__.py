@@ -3,7 +3,7 @@
 import sys
 
 from argosy.console.app import pages
-from argosy.control.__main__ import main
+from argosy.platform.__main__ import main
 
 if __name__ == "__main__":
     sys.exit(main(pages))

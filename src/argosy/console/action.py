@@ -5,13 +5,13 @@ import asyncio
 import msgspec
 from starlette.responses import RedirectResponse, Response
 
+from argosy.api import rollouts
+from argosy.api.endpoints import Written
+from argosy.api.route import Call, Services
 from argosy.console import endpoint
-from argosy.console.desk import HEADERS, ROOT, Ask, Desk
-from argosy.control import rollout_api
-from argosy.control.endpoint_api import Written
+from argosy.console.pages import HEADERS, ROOT, Ask, Desk
+from argosy.control.admission import check_honoured
 from argosy.control.fit import check_fits, machine
-from argosy.control.honoured import check_honoured
-from argosy.control.route import Call, Services
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import Conflict, InvalidArgument, NotFound
 from argosy.spec.scaling import Scaling
@@ -97,7 +97,7 @@ async def perform(desk: Desk, ask: Ask) -> Response:
             await desk.services.controller.settled()
         else:
             query = Written(actor=ACTOR, reason=reason)
-            await rollout_api.order(Call(services=desk.services, path={"name": one.name, "order": what}, query=query))
+            await rollouts.order(Call(services=desk.services, path={"name": one.name, "order": what}, query=query))
     except (Conflict, InvalidArgument, NotFound) as error:
         return _form(desk, ask, error.message, error.http)
     tail = "" if what == "scale" else "/rollout"

@@ -7,7 +7,7 @@ from starlette.responses import RedirectResponse, Response
 
 from argosy.console.action import ACTOR, Action
 from argosy.console.data import Alert
-from argosy.console.desk import HEADERS, ROOT, Ask, Desk
+from argosy.console.pages import HEADERS, ROOT, Ask, Desk
 from argosy.spec.errors import InvalidArgument, NotFound
 
 HOURS = {"1": "an hour", "4": "4 hours", "24": "a day", "168": "a week", "0": "no longer"}

@@ -11,14 +11,14 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from argosy.api import token
+from argosy.api.application import check_host, failed, read_body
+from argosy.api.route import Services
 from argosy.console import action, alert, endpoint, entrance, job, key, model, overview, static, watch
 from argosy.console.data import Data, Part
-from argosy.console.desk import HEADERS, ROOT, Ask, Desk
-from argosy.console.kept import Kept
+from argosy.console.database import Kept
+from argosy.console.pages import HEADERS, ROOT, Ask, Desk
 from argosy.console.session import Sessions
-from argosy.control import token
-from argosy.control.api import check_host, failed, read_body
-from argosy.control.route import Services
 from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, NotFound, PermissionDenied, Unauthenticated
 
 LOG = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from argosy.console.axis import moments, ticks
 from argosy.console.words import clock
-from argosy.control.meter import KEPT
+from argosy.telemetry.rates import KEPT
 
 Values = Sequence[float | None]
 Place = tuple[float, float]

@@ -2,7 +2,7 @@
 
 from typing import Literal, Protocol
 
-from argosy.control.traffic_api import Minute
+from argosy.api.traffic import Minute
 from argosy.store.alerts import Alert
 from argosy.store.findings import Finding
 

@@ -6,18 +6,18 @@ import time
 import msgspec
 from starlette.responses import Response
 
+from argosy.api import rollouts
+from argosy.api.rollout_status import RolloutStatus
+from argosy.api.route import Call
 from argosy.console import chart, words
-from argosy.console.desk import Ask, Desk
-from argosy.control import rollout_api
-from argosy.control.meter import Rates
-from argosy.control.rollout_status import RolloutStatus
-from argosy.control.route import Call
+from argosy.console.pages import Ask, Desk
 from argosy.spec import strict
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import NotFound
 from argosy.spec.status import EndpointStatus, ReplicaStatus
 from argosy.store import ledger
 from argosy.store.ledger import Entry
+from argosy.telemetry.rates import Rates
 
 RANGES = {"15m": 900, "1h": 3600, "6h": 6 * 3600, "24h": 86400, "7d": 7 * 86400}
 POINTS = 120
@@ -82,7 +82,7 @@ def find(desk: Desk, ask: Ask) -> EndpointStatus:
 async def last_rollout(desk: Desk, name: str) -> RolloutStatus | None:
     """The last rollout, if there was one."""
     try:
-        return await rollout_api.get(Call(services=desk.services, path={"name": name}))
+        return await rollouts.get(Call(services=desk.services, path={"name": name}))
     except NotFound:
         return None
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
-from argosy.console.desk import HEADERS, ROOT, THEME_COOKIE, THEMES, Ask, Desk
+from argosy.api import token as tokens
+from argosy.console.pages import HEADERS, ROOT, THEME_COOKIE, THEMES, Ask, Desk
 from argosy.console.session import DAYS
-from argosy.control import token as tokens
 from argosy.spec.errors import InvalidArgument
 
 YEAR = 365 * 86400

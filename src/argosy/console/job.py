@@ -4,11 +4,11 @@ import time
 
 from starlette.responses import RedirectResponse, Response
 
+from argosy.api import jobs as api
+from argosy.api.jobs import JobStatus, Why
+from argosy.api.route import Call
 from argosy.console.action import ACTOR, Action
-from argosy.console.desk import HEADERS, ROOT, Ask, Desk
-from argosy.control.jobs import api
-from argosy.control.jobs.api import JobStatus, Why
-from argosy.control.route import Call
+from argosy.console.pages import HEADERS, ROOT, Ask, Desk
 
 CANCEL = Action(
     title="Cancel the job",

@@ -4,7 +4,7 @@ import asyncio
 
 from starlette.responses import Response
 
-from argosy.console.desk import Ask, Desk
+from argosy.console.pages import Ask, Desk
 
 
 async def page(desk: Desk, ask: Ask) -> Response:

@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 from starlette.responses import Response
 
-from argosy.console.desk import Ask, Desk
+from argosy.console.pages import Ask, Desk
 from argosy.protocol import tensorfile
 from argosy.spec.errors import ArgosyError, InvalidArgument, NotFound
 from argosy.spec.package import Lineage

@@ -6,9 +6,9 @@ import time
 import msgspec
 from starlette.responses import Response
 
-from argosy.console.desk import Ask, Desk
-from argosy.control.meter import Rates
+from argosy.console.pages import Ask, Desk
 from argosy.spec.status import EndpointStatus, ReplicaStatus
+from argosy.telemetry.rates import Rates
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):

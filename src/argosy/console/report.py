@@ -7,14 +7,14 @@ from typing import Any
 
 import msgspec
 
+from argosy.api import traffic as traffic_api
+from argosy.api.traffic import Minute
 from argosy.console.watch import DRIFT, QUALITY
-from argosy.control import traffic_api
-from argosy.control.traffic_api import Minute
 from argosy.monitoring.drift.compare import Compared, compare
 from argosy.monitoring.drift.distribution import Distribution, distribution
 from argosy.monitoring.drift.reference import baseline, fitting
 from argosy.packaging.package import open_package
-from argosy.profiles import shelf
+from argosy.profiles import files
 from argosy.profiles.privacy import named
 from argosy.spec.errors import ArgosyError, NotFound
 from argosy.spec.package import Lineage
@@ -127,7 +127,7 @@ def _columns(
     except ArgosyError as error:
         return (), 0, error.message
     ends = (datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(until, UTC))
-    came = fitting(base, shelf.read(store.home.profiles, name, revision.version, *ends))
+    came = fitting(base, files.read(store.home.profiles, name, revision.version, *ends))
     if came is None:
         return (), 0, "nothing was recorded in this time against the reference of the version that serves"
     window = base.came(came)

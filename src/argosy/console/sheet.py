@@ -11,8 +11,8 @@ from markupsafe import Markup
 import argosy
 from argosy.console import chart, words
 from argosy.console.data import Finding
-from argosy.console.desk import HERE, environment
 from argosy.console.heat import Heat, drifted, heat, level
+from argosy.console.pages import HERE, environment
 from argosy.console.report import Column, Report
 from argosy.console.watch import DRIFT, QUALITY, quality
 

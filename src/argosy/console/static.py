@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from argosy.console.desk import HEADERS, HERE
+from argosy.console.pages import HEADERS, HERE
 
 KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".txt": "text/plain"}
 FILES = {path.name: path for path in (HERE / "static").iterdir() if path.suffix in KINDS}

@@ -12,9 +12,9 @@ from starlette.responses import Response
 
 from argosy.console import chart, words
 from argosy.console.data import Finding
-from argosy.console.desk import Ask, Desk
 from argosy.console.endpoint import find, last_rollout
 from argosy.console.heat import drifted, heat, level
+from argosy.console.pages import Ask, Desk
 
 RANGES = {"24h": 86400, "7d": 7 * 86400, "30d": 30 * 86400}
 DRIFT = ("drift", "prediction", "multivariate")

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from argosy.control.decide import Action, Observation, Remove, Route, Scale, Seen, Wanted, decide, unchanged
-from argosy.control.judge import Judge
-from argosy.control.metrics import asked
 from argosy.control.passes import Passes
 from argosy.control.recording import Recording
-from argosy.control.rollouts import Rollouts
-from argosy.control.room import Room
+from argosy.control.rollout.analysis import Judge
+from argosy.control.rollout.metrics import asked
+from argosy.control.rollout.table import Rollouts
 from argosy.control.routing import api_keys, endpoint_route
-from argosy.control.scaling import Scaler
+from argosy.control.scaling.activation import Room
+from argosy.control.scaling.scaler import Scaler
 from argosy.control.state import State
 from argosy.control.status import Facts, replica_status, status
 from argosy.gateway.gateway import Gateway

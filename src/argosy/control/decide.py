@@ -7,7 +7,7 @@ one first, unless a shadow comes before it: it is for models that do not fit twi
 
 import msgspec
 
-from argosy.control.strategy import WHOLE, Judged, Observation, Seen, Wanted, advance, scales, shadow, weights
+from argosy.control.rollout.strategy import WHOLE, Judged, Observation, Seen, Wanted, advance, scales, shadow, weights
 from argosy.store.endpoints import Serving
 
 __all__ = [

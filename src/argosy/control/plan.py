@@ -5,7 +5,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from argosy.control.declared_keys import KeyStep
+from argosy.control.keys import KeyStep
 from argosy.control.revision import revision_of
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.secret import masked

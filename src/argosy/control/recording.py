@@ -7,17 +7,17 @@ from collections.abc import Iterable
 
 import msgspec
 
-from argosy.control import strays
-from argosy.monitoring.recorder.told import Kept, Told, report_file, told_file
 from argosy.process import launch
 from argosy.process.process import Process, spawn
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import ArgosyError, MissingExtra
+from argosy.spec.recorder import Kept, Told, report_file, told_file
 from argosy.spec.settings import Home, Settings
 from argosy.spec.signature import Signature
 from argosy.store.durable import say
 from argosy.store.endpoints import Declared
 from argosy.store.payloads.columns import columns
+from argosy.targets import orphans
 
 LOG = logging.getLogger(__name__)
 DRAIN = 20.0
@@ -42,7 +42,7 @@ def check_recordable(endpoint: Endpoint, signature: Signature) -> None:
 
 def clear(home: Home) -> None:
     """End the process of a home once it has written what it holds, and remove its files."""
-    strays.end(strays.recorders(home), DRAIN)
+    orphans.end(orphans.recorders(home), DRAIN)
     for path in (told_file(home), report_file(home)):
         path.unlink(missing_ok=True)
 
@@ -57,11 +57,11 @@ class Recording:
 
     async def start(self) -> None:
         """Adopt the process of an earlier controller; one of before 0.2 waits for replicas to connect, and is ended."""
-        for found in await asyncio.to_thread(strays.recorders, self.home):
+        for found in await asyncio.to_thread(orphans.recorders, self.home):
             if launch.ENTER in found.cmdline():
                 self._process = Process(found, child=False)
             else:
-                await asyncio.to_thread(strays.end, [found], DRAIN)
+                await asyncio.to_thread(orphans.end, [found], DRAIN)
 
     def tell(self, declared: Iterable[Declared]) -> None:
         """Tell the recorder what is wanted, and start it where something is."""

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from argosy.control import declared_keys
-from argosy.control.declared_keys import Desk
+from argosy.control import keys as declared_keys
+from argosy.control.keys import Desk
 from argosy.control.plan import difference
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import Conflict, NotFound

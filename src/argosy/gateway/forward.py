@@ -6,7 +6,7 @@ from argosy.gateway.clusters import WAITING
 from argosy.gateway.listener import GRPC_STATS, RATE_LIMIT, WHOLE
 from argosy.gateway.model import EndpointRoute, GatewayConfig
 from argosy.gateway.xds import EXTENSIONS, Resource, set_header, typed
-from argosy.serving.marks import RECORD
+from argosy.serving.internal_headers import RECORD
 
 
 def base_path(endpoint: str) -> str:

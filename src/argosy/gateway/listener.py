@@ -5,7 +5,7 @@ from argosy.gateway.access_log import LUA, access_log
 from argosy.gateway.model import GatewayConfig, Tls
 from argosy.gateway.replies import local_replies
 from argosy.gateway.xds import Resource, extension, file_source, seconds, typed
-from argosy.serving import marks
+from argosy.serving import internal_headers
 
 NAME = "argosy"
 """The name of the one listener, route table and virtual host."""
@@ -114,7 +114,14 @@ def _connection_manager(config: GatewayConfig, rds_path: str) -> Resource:
         access_log=[access_log(config.access_log_path)],
         local_reply_config=local_replies(config.max_body_bytes),
         early_header_mutation_extensions=[
-            _forget(marks.KEY, "x-argosy-shadow", marks.RECORD, marks.RATE, marks.SERVER, *foreign)
+            _forget(
+                internal_headers.KEY,
+                "x-argosy-shadow",
+                internal_headers.RECORD,
+                internal_headers.RATE,
+                internal_headers.SERVER,
+                *foreign,
+            )
         ],
         server_name="argosy",
         generate_request_id=True,

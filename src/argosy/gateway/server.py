@@ -17,7 +17,7 @@ from argosy.gateway.listener import RATE_LIMIT
 from argosy.gateway.model import EndpointRoute, Upstream
 from argosy.gateway.retries import retry_policy
 from argosy.gateway.xds import Resource, seconds, set_header
-from argosy.serving import marks
+from argosy.serving import internal_headers
 from argosy.spec.limits import Limits
 
 UNAVAILABLE = 14
@@ -82,7 +82,7 @@ def _route(path: Resource, cluster: str, longest: float) -> Resource:
             "max_stream_duration": {"max_stream_duration": seconds(longest)},
             "retry_policy": retry_policy(1, grpc=True),
         },
-        "request_headers_to_add": [set_header(marks.SERVER, "1")],
+        "request_headers_to_add": [set_header(internal_headers.SERVER, "1")],
     }
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from argosy.engines import onnx_file, wire
 from argosy.engines.compressed import start
-from argosy.packaging import looks
+from argosy.packaging import content as looks
 from argosy.packaging.pyclass import class_of, classes, files_with_class
 from argosy.spec.errors import BadPackage, NotFound, Unsupported
 from argosy.spec.package import EngineName

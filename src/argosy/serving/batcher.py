@@ -14,10 +14,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from argosy.engines.base import Engine
-from argosy.serving import batch, sizing, trail
+from argosy.serving import batch, sizing, trace
 from argosy.serving.job import Done, Feeds, Job, Origin, Pieces, Result, key_of, merge, slices, split
+from argosy.serving.observer import Tap
 from argosy.serving.stats import BatchTimes, Stats
-from argosy.serving.tap import Tap
 from argosy.spec.endpoint import Runtime
 from argosy.spec.errors import ArgosyError, DeadlineExceeded, Internal, PayloadTooLarge, Unavailable
 from argosy.spec.tensor import Array
@@ -234,7 +234,7 @@ class Batcher:
             blamed = _blame(error)
             if self.traced:
                 now = _clock()
-                trail.note(jobs, (start, merged, now, now), reason, str(blamed))
+                trace.note(jobs, (start, merged, now, now), reason, str(blamed))
             if self.tap is not None:
                 self.tap.put(jobs, jobs[0].rows, jobs[0].feeds, None, blamed)
             return [(jobs[0], blamed)]
@@ -245,7 +245,7 @@ class Batcher:
         end = _clock()
         times = BatchTimes(merged - start, done - merged, end - done)
         if self.traced:
-            trail.note(jobs, (start, merged, done, end), reason)
+            trace.note(jobs, (start, merged, done, end), reason)
         rows = sum(job.rows for job in jobs)
         self._stats.batch(rows, queued, times, reason)
         if self.tap is not None:

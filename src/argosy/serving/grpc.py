@@ -20,7 +20,7 @@ from argosy.protocol.rest import Request, Response
 from argosy.serving import inside
 from argosy.serving.config import Address
 from argosy.serving.dataplane import DataPlane
-from argosy.serving.marks import SERVER
+from argosy.serving.internal_headers import SERVER
 from argosy.serving.offload import Hold, size_of
 from argosy.serving.rates import Rates
 from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument, NotFound

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from argosy.protocol.rest import Request, Response
-from argosy.serving import marks
+from argosy.serving import internal_headers
 from argosy.serving.answers import Answers
 from argosy.serving.counts import Counts
 from argosy.serving.dataplane import DataPlane
@@ -20,7 +20,7 @@ from argosy.serving.model import request_id
 from argosy.spec.errors import ArgosyError, NotFound
 
 PREFIX = "/argosy/"
-RECORD = marks.RECORD.encode()
+RECORD = internal_headers.RECORD.encode()
 """A request that carries it has its answer kept."""
 MSGPACK = (("content-type", "application/msgpack"),)
 

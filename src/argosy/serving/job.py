@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from argosy.serving.trail import Trail
+from argosy.serving.trace import Trail
 from argosy.spec.tensor import Array
 
 Feeds = Mapping[str, Array]

@@ -12,10 +12,10 @@ from argosy.serving.batcher import Batcher
 from argosy.serving.classification import classify
 from argosy.serving.counts import Counts
 from argosy.serving.job import Feeds, Job, Pieces
+from argosy.serving.observer import Tap, Watcher
 from argosy.serving.predictions import Predictions
 from argosy.serving.stats import Stats
-from argosy.serving.tap import Tap, Watcher
-from argosy.serving.trail import Trail, begin
+from argosy.serving.trace import Trail, begin
 from argosy.spec.endpoint import Runtime
 from argosy.spec.errors import ArgosyError, DeadlineExceeded, InvalidArgument, Unsupported, table
 from argosy.spec.signature import check_inputs

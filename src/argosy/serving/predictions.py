@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from argosy.serving.counts import MAX_CATEGORIES, OTHER, number_bin
-from argosy.serving.tap import Ran, joined
+from argosy.serving.observer import Ran, joined
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Array
 

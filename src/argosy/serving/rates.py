@@ -6,7 +6,7 @@ A key has one bucket in a replica, whatever number of streams and connections it
 import time
 from collections.abc import Callable, Iterable
 
-from argosy.serving.marks import KEY, RATE
+from argosy.serving.internal_headers import KEY, RATE
 
 MOST_KEYS = 4096
 

@@ -16,8 +16,8 @@ from argosy.protocol.bounds import KEPT_ID
 from argosy.serving.frames import Hello, Orders
 from argosy.serving.job import Feeds
 from argosy.serving.model import REQUEST_ID, Call
+from argosy.serving.observer import MOST_ROWS, Ran, joined
 from argosy.serving.sender import BLOCK_BYTES, Failure, Requests, Sender, Tensor, weigh
-from argosy.serving.tap import MOST_ROWS, Ran, joined
 from argosy.spec.errors import ArgosyError, table
 from argosy.spec.signature import Signature
 from argosy.spec.tensor import Array

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from argosy.engines.base import require
 from argosy.serving.otlp import Sender
 from argosy.serving.spans import Ended, message
-from argosy.serving.trail import Trail
+from argosy.serving.trace import Trail
 from argosy.spec.tracing import Tracing
 
 log = logging.getLogger("argosy.serving")

@@ -19,7 +19,7 @@ from argosy.spec.errors import InvalidArgument, Unsupported
 from argosy.spec.revision import Revision
 from argosy.spec.settings import Home
 from argosy.spec.tracing import Tracing
-from argosy.targets.marks import Record, mark
+from argosy.targets.tags import Record, mark
 
 COMMAND = launch.python("argosy.serving")
 NO_TRACING = Tracing()

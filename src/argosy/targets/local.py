@@ -19,8 +19,8 @@ from argosy.spec.tracing import Tracing
 from argosy.targets import log
 from argosy.targets.group import Group
 from argosy.targets.launch import COMMAND, NO_TRACING, Launcher, Place, folder, prepare
-from argosy.targets.marks import Found, Record, scan
 from argosy.targets.running import Running
+from argosy.targets.tags import Found, Record, scan
 
 LOG = logging.getLogger(__name__)
 

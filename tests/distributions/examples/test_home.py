@@ -6,7 +6,7 @@ import tempfile
 
 import pytest
 
-from argosy.control.lock import Lock
+from argosy.platform.lock import Lock
 from argosy.spec.errors import Conflict
 from argosy.spec.settings import Home, load
 from argosy_examples import home

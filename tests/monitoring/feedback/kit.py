@@ -7,8 +7,8 @@ import numpy as np
 
 from argosy.monitoring.feedback import intake
 from argosy.monitoring.feedback.event import Label, accept
+from argosy.monitoring.feedback.folder import Shelf
 from argosy.monitoring.feedback.join import Prediction, Step, step
-from argosy.monitoring.feedback.shelf import Shelf
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.store.payloads.columns import columns
 from argosy.store.payloads.encode import Encoder

@@ -6,7 +6,7 @@ import pytest
 
 from argosy.monitoring.feedback import expiry
 from argosy.monitoring.feedback.cohort import performance
-from argosy.monitoring.feedback.shelf import Manifest
+from argosy.monitoring.feedback.folder import Manifest
 from argosy.store.payloads import layout, retention
 from tests.monitoring.feedback.kit import DAY, START, join, label, predict, shelf, tell
 

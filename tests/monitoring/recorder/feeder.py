@@ -15,11 +15,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from argosy.monitoring.recorder.told import Kept, Told, read_report, told_file
 from argosy.serving import frames
 from argosy.serving.config import ModelConfig, ReplicaConfig
 from argosy.serving.frames import HEAD, Orders
 from argosy.serving.pipe import listener
+from argosy.spec.recorder import Kept, Told, read_report, told_file
 from argosy.spec.settings import Home
 from argosy.store.payloads.record import REQUEST
 from tests.monitoring.recorder import shop

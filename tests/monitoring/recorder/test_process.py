@@ -14,12 +14,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from argosy.monitoring.recorder.told import Kept, read_report
-from argosy.profiles import shelf
+from argosy.profiles import files
 from argosy.serving import frames
 from argosy.serving.config import ModelConfig, ReplicaConfig
 from argosy.serving.frames import Hello, Orders
 from argosy.spec.payload import PayloadLog
+from argosy.spec.recorder import Kept, read_report
 from argosy.spec.settings import Home
 from argosy.store.payloads import layout, segment
 from argosy.store.payloads.query import Query, read
@@ -109,7 +109,7 @@ def test_told_to_end_it_writes_all_it_has(home: Home, package: Path):
         feeder.line.close()
         until(lambda: (found := read_report(home)) and not found.replicas)
     assert sorted(ids(home)) == sorted(sent)
-    assert sum(one.rows for one in shelf.read(home.profiles, "shop", "1")) == 100
+    assert sum(one.rows for one in files.read(home.profiles, "shop", "1")) == 100
 
 
 def test_late_rows_go_to_their_own_minute_and_hour(home: Home, package: Path):
@@ -123,7 +123,7 @@ def test_late_rows_go_to_their_own_minute_and_hour(home: Home, package: Path):
         until(lambda: (found := read_report(home)) and found.records == 12)
     hours = {each.hour.hour for each in layout.segments(home.payloads, "shop")}
     assert hours == {0, 1}
-    counted = {one.start * 60 - now: one.rows for one in shelf.read(home.profiles, "shop", "1")}
+    counted = {one.start * 60 - now: one.rows for one in files.read(home.profiles, "shop", "1")}
     assert counted == {0: 3, -3720: 4, 60: 5}
 
 
@@ -142,7 +142,7 @@ def test_what_is_told_anew_holds_for_replicas_that_run(home: Home, package: Path
         feeder.send(5, weight=0)
         until(lambda: (found := read_report(home)) and not found.problem)
     assert ids(home) == sent
-    assert sum(one.rows for one in shelf.read(home.profiles, "shop", "1")) == 5
+    assert sum(one.rows for one in files.read(home.profiles, "shop", "1")) == 5
 
 
 def test_two_versions_have_a_log_and_profiles_each(home: Home, package: Path):
@@ -153,7 +153,7 @@ def test_two_versions_have_a_log_and_profiles_each(home: Home, package: Path):
         until(lambda: (found := read_report(home)) and found.records == 7)
     found = read(home.payloads, Query(endpoint="shop")).table.to_pylist()
     assert sorted((row["version"], row["replica"]) for row in found) == [("1", "r1")] * 3 + [("2", "r2")] * 4
-    assert shelf.versions(home.profiles, "shop") == ["1", "2"]
+    assert files.versions(home.profiles, "shop") == ["1", "2"]
 
 
 def test_hostile_replicas_cost_their_own_connection(home: Home, package: Path):

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from argosy.monitoring.recorder import book
+from argosy.monitoring.recorder import buffer
 from argosy.monitoring.recorder.server import Server
-from argosy.monitoring.recorder.told import Kept
 from argosy.spec.payload import PayloadLog
+from argosy.spec.recorder import Kept
 from argosy.spec.settings import Home
 from argosy.store.payloads import layout, segment
 from argosy.store.payloads.query import Query, read
@@ -34,7 +34,7 @@ async def test_a_slow_disk_costs_records_and_nobody_waits(
         return real(*arguments)
 
     monkeypatch.setattr(segment, "write", slow)
-    monkeypatch.setattr(book, "MOST_BYTES", 30_000)
+    monkeypatch.setattr(buffer, "MOST_BYTES", 30_000)
     server, stop = Server(home), asyncio.Event()
     running = asyncio.create_task(server.run(stop))
     feeder = await asyncio.to_thread(Feeder, home, package)
@@ -42,7 +42,7 @@ async def test_a_slow_disk_costs_records_and_nobody_waits(
         await asyncio.to_thread(feeder.send, EACH)
         await asyncio.sleep(0.02)
     async with asyncio.timeout(60):
-        while not any(book and book.dropped for book in server._books.values()):
+        while not any(book and buffer.dropped for book in server._books.values()):
             await asyncio.sleep(0.02)
     await asyncio.to_thread(Feeder, home, package, "r1")
     assert layout.segments(home.payloads) == [], "all was sent, and another replica has its orders, before a write"

@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from argosy.spec.errors import StorageFull
 from argosy.spec.payload import PayloadLog
-from argosy.store.payloads import compact, hold, layout, retention, segment, ship
+from argosy.store.payloads import compact, layout, lock, retention, segment, ship
 from argosy.store.payloads.query import Query, read
 from tests.store.faults import at_call, die, no_space
 from tests.store.payloads.kit import HOUR, NOON, encoder, record, writer
@@ -112,7 +112,7 @@ def test_a_broken_segment_is_put_aside(root: Path):
 
 def test_while_somebody_reads_nothing_moves(root: Path):
     before = keys(root)
-    with hold.shared(root):
+    with lock.shared(root):
         assert merged(root) == 0
         assert keys(root) == before
     assert merged(root) == 5

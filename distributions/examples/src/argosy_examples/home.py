@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from argosy.control.down import down
-from argosy.control.lock import holder
+from argosy.platform.down import down
+from argosy.platform.lock import holder
 from argosy.spec.errors import ArgosyError, Conflict
 from argosy.spec.settings import Home, load
 

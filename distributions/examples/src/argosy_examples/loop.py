@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from argosy.alerting.triggers import policy
 from argosy.client.client import Client
 from argosy.client.control import ControlClient
-from argosy.monitoring import trigger as rules
 from argosy.packaging.options import PushOptions
 from argosy.packaging.push import push
 from argosy.spec.endpoint import Endpoint, Runtime
@@ -165,7 +165,7 @@ class Player:
     def _calm(self, since: float) -> None:
         guess = self._find("estimate", "1", since)
         self._reference = guess.detail["reference"]
-        held = rules.verdict(self._rule(EstimatedDrop), guess) == "good"
+        held = policy.verdict(self._rule(EstimatedDrop), guess) == "good"
         beside = f"{self._reference:.3f} on the reference"
         self._hold("calm", f"mornings: {METRIC} is estimated as {_text(guess)}, {beside}", held)
         self._note("mornings", guess, self._find("realised", "1", since, same=guess))
@@ -173,7 +173,7 @@ class Player:
     def _fall(self, since: float) -> Finding:
         """The estimate falls, and labels agree; what they say."""
         guess = self._find("estimate", "1", since)
-        held = rules.verdict(self._rule(EstimatedDrop), guess) == "bad"
+        held = policy.verdict(self._rule(EstimatedDrop), guess) == "bad"
         self._hold("the estimate falls", f"evenings: {METRIC} is estimated as {_text(guess)}, without a label", held)
         real = self._find("realised", "1", since, same=guess)
         self._note("evenings", guess, real)
@@ -206,7 +206,7 @@ class Player:
         self._note("later evenings", guess, real)
         rule = msgspec.structs.replace(self._rule(RealisedDrop), against=self._reference)
         better = (real.effect or 0.0) > (before.high or before.effect or 1.0)
-        good = better and rules.verdict(rule, real) == "good"
+        good = better and policy.verdict(rule, real) == "good"
         self._hold("quality returns", f"later evenings, labelled: {_text(real)}", good)
 
     def _rule(self, kind: type[EstimatedDrop] | type[RealisedDrop]) -> EstimatedDrop | RealisedDrop:

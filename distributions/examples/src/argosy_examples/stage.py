@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from argosy.client.control import ControlClient
-from argosy.control.detach import detach
 from argosy.packaging.push import push
+from argosy.platform.detach import detach
 from argosy.protocol import rest
 from argosy.spec.endpoint import Endpoint, Runtime
 from argosy.spec.errors import BadPackage, DeadlineExceeded

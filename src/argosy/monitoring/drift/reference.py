@@ -7,7 +7,7 @@ from pathlib import Path
 
 from argosy.monitoring.drift.geometry import Geometry, geometry
 from argosy.packaging.package import Package
-from argosy.profiles import profile, shelf
+from argosy.profiles import files, profile
 from argosy.profiles.layout import Floats, Layout, layout, reference_counts
 from argosy.profiles.profile import Profile
 from argosy.spec.errors import Conflict, NotFound
@@ -57,7 +57,7 @@ def window(
 ) -> Profile:
     """What came to a version in [since, until), of a segment or as a whole. Raises NotFound without profiles, Conflict
     for those of another signature or reference."""
-    profiles = shelf.read(root, endpoint, version, since, until)
+    profiles = files.read(root, endpoint, version, since, until)
     found = fitting(base, profiles, segment)
     if found is not None:
         return found
@@ -79,4 +79,4 @@ def window(
 
 def before(root: Path, endpoint: str, version: str, base: Baseline, until: datetime, segment: str) -> Profile | None:
     """All that came to a segment until then: what it is compared with, since the reference is of all rows."""
-    return fitting(base, shelf.read(root, endpoint, version, None, until), segment)
+    return fitting(base, files.read(root, endpoint, version, None, until), segment)

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import msgspec
 
 from argosy.monitoring.feedback import maturity, sql
+from argosy.monitoring.feedback.folder import Manifest, Shelf
 from argosy.monitoring.feedback.join import valid
 from argosy.monitoring.feedback.maturity import Delays
-from argosy.monitoring.feedback.shelf import Manifest, Shelf
 from argosy.store import duck
 
 MATURE = 0.8

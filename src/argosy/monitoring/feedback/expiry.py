@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from argosy.monitoring.feedback.shelf import Manifest
+from argosy.monitoring.feedback.folder import Manifest
 from argosy.store.payloads import layout
 
 NEAR = timedelta(days=2)

@@ -14,7 +14,7 @@ import msgspec
 
 from argosy.monitoring.feedback import sql
 from argosy.monitoring.feedback.event import MAX_ID, MAX_TEXT, SKEW_SECONDS, Kept
-from argosy.monitoring.feedback.shelf import Shelf
+from argosy.monitoring.feedback.folder import Shelf
 from argosy.spec.errors import InvalidArgument, NotFound, RateLimited
 from argosy.store import duck
 from argosy.store.durable import storage, sync_folder, write_all

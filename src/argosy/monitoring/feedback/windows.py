@@ -10,7 +10,7 @@ import numpy as np
 
 from argosy.monitoring.binary import Floats
 from argosy.monitoring.feedback import sql
-from argosy.monitoring.feedback.shelf import Manifest, Shelf
+from argosy.monitoring.feedback.folder import Manifest, Shelf
 from argosy.store import duck
 
 MOST_SCORES = 100_000

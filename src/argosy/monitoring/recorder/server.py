@@ -10,15 +10,15 @@ from pathlib import Path
 
 import msgspec
 
-from argosy.monitoring.recorder.book import Book
-from argosy.monitoring.recorder.keeper import Keeper
-from argosy.monitoring.recorder.told import Kept, Report, Told, read_told, report_file, told_file
+from argosy.monitoring.recorder.buffer import Book
+from argosy.monitoring.recorder.writer import Keeper
 from argosy.profiles.profile import Profile
 from argosy.serving import frames
 from argosy.serving.config import ReplicaConfig
 from argosy.serving.config import read as read_config
 from argosy.serving.frames import HEAD, Hello, Orders, hello
 from argosy.spec.errors import ArgosyError, InvalidArgument
+from argosy.spec.recorder import Kept, Report, Told, read_told, report_file, told_file
 from argosy.spec.settings import Home
 from argosy.store.durable import say
 from argosy.store.payloads import privacy

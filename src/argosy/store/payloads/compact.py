@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import msgspec
 
 from argosy.store.durable import exchange, storage, sync_folder
-from argosy.store.payloads import hold, layout, segment, ship
+from argosy.store.payloads import layout, lock, segment, ship
 from argosy.store.payloads.encode import parquet
 from argosy.store.payloads.layout import Segment
 
@@ -105,7 +105,7 @@ def _swap(
     root: Path, fresh: Path, folder: Path, wanted: Sequence[Part], made: Sequence[str], memories: Sequence[Memory]
 ) -> bool:
     """Put the new folder in the place of the old one, unless something has changed meanwhile or somebody reads."""
-    with hold.alone(root) as held:
+    with lock.alone(root) as held:
         look = _looks(root, memories)
         rest = _names(fresh) - {os.path.basename(key) for key in made}
         if (

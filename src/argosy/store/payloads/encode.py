@@ -9,10 +9,10 @@ import numpy as np
 
 from argosy.spec.errors import MissingExtra
 from argosy.spec.tensor import NUMPY, Array
-from argosy.store.payloads import fold, privacy
+from argosy.store.payloads import privacy, stack
 from argosy.store.payloads.columns import Column, Side
-from argosy.store.payloads.fold import Folded
 from argosy.store.payloads.record import REQUEST, Record, Rows
+from argosy.store.payloads.stack import Folded
 
 FORMAT = "1"
 """The version of the layout, in the metadata of every file under `argosy.format`."""
@@ -66,10 +66,10 @@ class Encoder(msgspec.Struct, frozen=True, kw_only=True):
 
     def table(self, records: Sequence[Record]) -> Any:
         """The rows of at least one record, in their order."""
-        pa, counts = arrow(), fold.lines(records)
+        pa, counts = arrow(), stack.lines(records)
         sides: dict[tuple[Side, str], str] = {(c.side, c.tensor): c.datatype for c in self.columns}
         folded = {
-            key: fold.fold(records, counts, key[0], key[1], datatype, self.batched) for key, datatype in sides.items()
+            key: stack.fold(records, counts, key[0], key[1], datatype, self.batched) for key, datatype in sides.items()
         }
         facts = [(r.time, r.latency, r.weight, r.rows, r.code) for r in records]
         made = self._meta(pa, [r.request_id for r in records], np.array(facts, REQUEST), counts)
@@ -82,7 +82,7 @@ class Encoder(msgspec.Struct, frozen=True, kw_only=True):
         folded: dict[tuple[Side, str], Folded] = {}
         for column in self.columns:
             array = (rows.inputs if column.side == "input" else rows.outputs).get(column.tensor)
-            folded[column.side, column.tensor] = fold.given(array, total, column.datatype)
+            folded[column.side, column.tensor] = stack.given(array, total, column.datatype)
         pa = arrow()
         return self._table(pa, self._meta(pa, rows.ids, rows.requests, counts), rows.failures, counts, folded)
 
@@ -265,7 +265,7 @@ def _whole(row: Array) -> bytes:
 
 def _words(array: Array) -> Array:
     if array.dtype != object:
-        return fold.words(array)
+        return stack.words(array)
     return np.array([_word(row if isinstance(row, bytes) else _whole(np.asarray(row))) for row in array], dtype="<u8")
 
 
@@ -279,5 +279,5 @@ def _word(value: bytes) -> int:
 
 def _marked(marks: Array, words: Array | None) -> Array:
     for part in () if words is None else words.reshape(len(marks), -1).T:
-        marks = fold.mix(marks, part)
+        marks = stack.mix(marks, part)
     return marks

@@ -1,0 +1,1 @@
+"""Holds requests for an endpoint at zero replicas until one is ready."""

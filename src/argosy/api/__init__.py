@@ -1,0 +1,1 @@
+"""The control API: routes, their server, tokens, labels and metrics."""

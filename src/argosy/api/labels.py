@@ -1,0 +1,81 @@
+"""Labels that come through the gateway, which has checked their senders' keys.
+
+They come over a Unix socket that only our user may open, and nothing but labels can be said there: so neither the
+control token nor any other secret has to be where the gateway is. Whose key it was the gateway says in a header, which
+it removes where a client sends it.
+"""
+
+import asyncio
+import logging
+import socket
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from argosy.api.application import as_json, failed, no_method, no_route, read_body
+from argosy.api.feedback import Labels, kept
+from argosy.api.route import Services
+from argosy.api.server import Server
+from argosy.gateway.names import check_token
+from argosy.process.sockets import bind
+from argosy.serving.eviction import ConnectionLimits
+from argosy.serving.internal_headers import KEY
+from argosy.spec import strict
+from argosy.spec.errors import ArgosyError, Internal, Unavailable
+
+LOG = logging.getLogger(__name__)
+PATH = "/v2/models/{name}/feedback"
+AT_ONCE = 2
+"""So many are decoded and written to the disk at once; the others wait as bytes, of 1 MiB at the most."""
+WAITING = 16
+NOBODY = "-"
+"""Whose the labels are where the gateway names no key."""
+GATEWAY = 256
+"""Connections of the gateway."""
+
+
+def application(services: Services) -> Starlette:
+    """Takes labels, of whoever comes."""
+    turns = asyncio.Semaphore(AT_ONCE)
+    inside = 0
+
+    async def take(request: Request) -> Response:
+        nonlocal inside
+        if inside >= AT_ONCE + WAITING:
+            return failed(Unavailable("too many labels come at once; try again", retry_after=1))
+        inside += 1
+        try:
+            body = await read_body(request)
+            async with turns:
+                labels = await asyncio.to_thread(strict.decode, body, Labels, "the body")
+                key = check_token(request.headers.get(KEY, NOBODY), "the key's id")
+                return as_json(await kept(services, request.path_params["name"], labels, key))
+        except ArgosyError as error:
+            return failed(error)
+        except Exception:
+            LOG.exception("labels could not be taken")
+            return failed(Internal("a bug where labels are taken; the controller's log has the details"))
+        finally:
+            inside -= 1
+
+    routes = [Route(PATH, take, methods=["POST"])]
+    return Starlette(routes=routes, exception_handlers={404: no_route, 405: no_method})
+
+
+class LabelServer(Server):
+    """Listens for the gateway, which bounds its callers itself."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(application(services), ConnectionLimits(total=GATEWAY, each=GATEWAY))
+        self._socket = services.home.labels
+
+    def bind(self) -> socket.socket:
+        """At the home's socket."""
+        return bind(self._socket)
+
+    async def stop(self) -> None:
+        """Answer what was asked, and listen no more."""
+        self._socket.unlink(missing_ok=True)
+        await super().stop()

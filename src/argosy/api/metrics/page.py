@@ -1,0 +1,115 @@
+"""`GET /metrics` of the control API: everything that Prometheus is told, on one page."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+import argosy
+from argosy.api.metrics import endpoints, gateway, monitors, replicas
+from argosy.api.route import Services
+from argosy.spec.errors import ArgosyError
+from argosy.spec.recorder import Report, read_report
+from argosy.store import alerts, findings
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+LOG = logging.getLogger(__name__)
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+LEAST_LOOK = 7200.0
+"""Seconds within which a finding counts as one of the last looks, at least."""
+
+SLACK = 2.0
+"""Seconds by which the start of a gateway is known: it tells its age in whole ones."""
+
+Read = TypeVar("Read")
+
+
+class Page:
+    """Gathers and renders. What does not answer is left out, and `argosy_scrape_failed` names it."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._totals, self._objectives = gateway.Totals(), monitors.Objectives()
+        self._turn, self._first = asyncio.Lock(), True
+
+    async def render(self) -> bytes:
+        """The page, in Prometheus' text format."""
+        async with self._turn:
+            controller = self._services.controller
+            failed: list[str] = []
+            whole = await self._gateway(failed)
+            told = await replicas.told([each for each in controller.view.replicas if each.phase != "starting"])
+            return await asyncio.to_thread(self._text, controller.versions(), whole, told, failed)
+
+    async def _gateway(self, failed: list[str]) -> dict[str, float]:
+        """Take up the gateway's counters; those of the whole of it."""
+        controller = self._services.controller
+        try:
+            whole = await controller.gateway_stats(gateway.pattern())
+            traffic = await controller.traffic()
+        except ArgosyError:
+            failed.append("gateway")
+            return {}
+        older = time.time() - whole.get("server.uptime", 0.0) < self._services.started - SLACK
+        (self._totals.mark if self._first and older else self._totals.look)(traffic)
+        self._first = False
+        kept = controller.judge.kept
+        copies = {name: each.progress.candidate for name, each in kept.items() if each.progress.phase == "shadowing"}
+        self._objectives.look(controller.view.endpoints, self._totals.came, copies)
+        return whole
+
+    def _text(
+        self, versions: dict[str, str], whole: dict[str, float], told: list[replicas.Said], failed: list[str]
+    ) -> bytes:
+        from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+
+        registry = CollectorRegistry()
+        found = list(self._families(versions, whole, failed))
+        registry.register(_Found(found))  # pyright: ignore[reportArgumentType]
+        ProcessCollector(registry=registry)
+        return generate_latest(registry) + replicas.page(told).encode()
+
+    def _families(self, versions: dict[str, str], whole: dict[str, float], failed: list[str]) -> Iterator["Metric"]:
+        services, controller = self._services, self._services.controller
+        view, database = controller.view, services.store.database
+        yield from endpoints.controller(controller.passes, view, argosy.__version__, services.started)
+        yield endpoints.restarts(services.restarts)
+        yield from endpoints.endpoints(view)
+        yield from endpoints.replicas(view, versions, services.meter.usage)
+        progress = {name: each.progress for name, each in controller.judge.kept.items() if name in view.endpoints}
+        yield from endpoints.rollouts(progress, versions)
+        yield from gateway.families(self._totals.all, versions)
+        yield from gateway.whole(whole)
+        yield from self._objectives.families(view.endpoints)
+        yield from monitors.recorder(self._report())
+        now = time.time()
+        since = now - max(LEAST_LOOK, 2.0 * services.settings.drift.every)
+        yield from monitors.alerts(_read(lambda: alerts.counts(database, now), "alerts", failed))
+        yield from monitors.findings(_read(lambda: findings.tally(database, since), "findings", failed))
+        yield from endpoints.failures(failed)
+
+    def _report(self) -> Report | None:
+        return read_report(self._services.home)
+
+
+class _Found:
+    """Families as prometheus-client takes them."""
+
+    def __init__(self, families: "list[Metric]") -> None:
+        self._families = families
+
+    def collect(self) -> "list[Metric]":
+        return self._families
+
+
+def _read(what: Callable[[], list[Read]], name: str, failed: list[str]) -> list[Read]:
+    try:
+        return what()
+    except ArgosyError as error:
+        LOG.warning("the metrics go without %s: %s", name, error.message)
+        failed.append(name)
+        return []

@@ -1,0 +1,99 @@
+"""The desk of the console: what every page works on, and how a page becomes an answer."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import Response
+
+import argosy
+from argosy.api.route import Services
+from argosy.console import chart, words
+from argosy.console.data import Data, Part
+from argosy.console.session import Sessions
+
+ROOT = "/console"
+HERE = Path(__file__).parent
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+"""Nothing from elsewhere, nothing inline, no frame around it, nothing kept by the browser."""
+
+THEMES = ("auto", "light", "dark")
+THEME_COOKIE = "argosy-theme"
+
+
+class Desk:
+    """Services, sessions, data and templates of one console."""
+
+    def __init__(self, services: Services, sessions: Sessions, data: Data) -> None:
+        self.services, self.sessions, self.data = services, sessions, data
+        self._templates = environment()
+
+    def render(self, ask: "Ask", template: str, status: int = 200, **values: Any) -> Response:
+        """A page, or with the request header that says so only the part of it that lives."""
+        common = {
+            "root": ROOT,
+            "version": argosy.__version__,
+            "theme": ask.theme,
+            "path": ask.request.url.path,
+            "form_token": self.sessions.form_token(ask.session) if ask.session else "",
+            "signed_in": bool(ask.session),
+            "partial": ask.partial,
+            "has": ask.has,
+        }
+        text = self._templates.get_template(template).render(common | values)
+        return Response(text, status, HEADERS, "text/html; charset=utf-8")
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """One request: its path parameters, and for a POST the fields of its form. `session` is the cookie's value, `has`
+    the parts of the data that there are."""
+
+    request: Request
+    path: Mapping[str, str]
+    session: str = ""
+    form: Mapping[str, str] = {}
+    has: frozenset[Part] = frozenset()
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """The query's parameters."""
+        return self.request.query_params
+
+    @property
+    def partial(self) -> bool:
+        """Whether only what lives on the page is asked for."""
+        return self.request.headers.get("hx-request") == "true"
+
+    @property
+    def theme(self) -> str:
+        """What the user chose: auto, light or dark."""
+        found = self.request.cookies.get(THEME_COOKIE, "")
+        return found if found in THEMES else "auto"
+
+
+def environment() -> Environment:
+    """The templates. Everything that is put into them is escaped, unless `chart` drew it."""
+    found = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for name in ("number", "figure", "rate", "percent", "milliseconds", "size", "age", "since", "clock", "plain"):
+        found.filters[name] = getattr(words, name)
+    cast("dict[str, Any]", found.globals)["chart"] = chart
+    return found

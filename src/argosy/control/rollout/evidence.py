@@ -1,0 +1,118 @@
+"""From what gateway and replicas counted to what the guard says: what both arms did since the last look. Pure."""
+
+import msgspec
+
+from argosy.control.rollout.progress import LONGEST_LOOK
+from argosy.monitoring.analysis import agreement, evidence, guard
+from argosy.monitoring.analysis.agreement import Tally, tally
+from argosy.monitoring.analysis.pairs import Joined
+from argosy.spec.guard import Guard
+from argosy.spec.rollout import Shadow
+from argosy.telemetry.counts import add
+from argosy.telemetry.revisions import Arm, between, history, marked
+
+FRESH = evidence.State()
+PLAIN = Guard()
+COMPARISON = 0.25
+"""Of alpha, what the comparison of a shadow's answers may spend where a guard judges, too: the rest is the guard's."""
+
+
+NOT_COMPARED = agreement.Verdict(verdict="hold", reason="")
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What is remembered of a rollout's arms, and the guard's own memory and last words.
+
+    `shadow` is the comparison of answers, with what it says in `compared`; `copied` of the candidate's requests were
+    copies in the shadow, `copying` says whether they were at the last look. `looked` is the time of the last look
+    (seconds since 1970), 0 before the first; `fine`: latency is told by the replicas. Kept with the rollout, so that a
+    controller that starts anew goes on.
+    """
+
+    looked: float = 0.0
+    candidate: Arm = Arm()
+    stable: Arm = Arm()
+    fine: bool = False
+    state: evidence.State = FRESH
+    verdict: guard.Verdict = "hold"
+    reason: str = ""
+    log_e: float = 0.0
+    limit: float = 0.0
+    shadow: Tally | None = None
+    compared: agreement.Verdict = NOT_COMPARED
+    copied: int = 0
+    copying: bool = False
+
+    @property
+    def exposed(self) -> int:
+        """Requests that the candidate has answered to callers in this rollout."""
+        return self.state.candidate.requests - self.copied
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """One look at both arms at `now`, and the user's metrics, as (candidate, stable); why some did not come. In the
+    shadow: the answers that were `joined`, and for how many seconds it has gone on."""
+
+    now: float
+    candidate: Arm
+    stable: Arm
+    metrics: dict[str, tuple[float | None, float | None]] = {}
+    troubles: dict[str, str] = {}
+    joined: Joined | None = None
+    spent: float = 0.0
+
+
+def learn(look: Look, old: Evidence, declared: Guard | None, shadow: Shadow | None = None) -> Evidence:
+    """One more look. The first only sets the marks from which is counted; without a guard, only counts are kept.
+
+    Requests of the candidate that came before the end of the shadow was seen at the gateway are copies, too.
+    """
+    if not old.looked:
+        fine = bool(look.stable.told)
+        state = evidence.start(look.stable.outputs, history(look.stable, fine=fine))
+        return Evidence(looked=look.now, candidate=look.candidate, stable=look.stable, fine=fine, state=state)
+    seen = evidence.Observation(
+        seconds=min(max(look.now - old.looked, 0.0), LONGEST_LOOK),
+        candidate=between(look.candidate, old.candidate, old.looked, fine=old.fine),
+        stable=between(look.stable, old.stable, old.looked, fine=old.fine),
+        metrics=look.metrics,
+        troubles=look.troubles,
+    )
+    copies = seen.candidate.requests if look.joined is not None or old.copying else 0
+    fresh = msgspec.structs.replace(
+        old,
+        looked=look.now,
+        candidate=marked(look.candidate, old.candidate),
+        stable=marked(look.stable, old.stable),
+        copied=old.copied + copies,
+        copying=look.joined is not None,
+    )
+    if look.joined is not None and shadow is not None:
+        fresh = _compare(look, seen.seconds, fresh, declared, shadow)
+    if shadow is not None and declared is not None:
+        declared = msgspec.structs.replace(declared, alpha=declared.alpha * (1 - COMPARISON))
+    if declared is None:
+        total = add((old.state.candidate, seen.candidate))
+        return msgspec.structs.replace(fresh, state=msgspec.structs.replace(old.state, candidate=total))
+    decision, state = guard.judge(declared, seen, old.state)
+    return msgspec.structs.replace(
+        fresh,
+        state=state,
+        verdict=decision.verdict,
+        reason=decision.reason,
+        log_e=decision.log_e,
+        limit=decision.limit,
+    )
+
+
+def _compare(look: Look, seconds: float, old: Evidence, declared: Guard | None, shadow: Shadow) -> Evidence:
+    """Fold in the answers that came."""
+    found = tally(old.shadow or Tally(), look.joined or Joined(), shadow.tolerance, seconds)
+    guard = declared or PLAIN
+    verdict = agreement.judge(shadow, found, look.spent, comparison_alpha(declared), guard.patience)
+    return msgspec.structs.replace(old, shadow=found, compared=verdict)
+
+
+def comparison_alpha(declared: Guard | None) -> float:
+    """At which level the answers of a shadow are compared, so that both together keep to the guard's."""
+    return declared.alpha * COMPARISON if declared else PLAIN.alpha

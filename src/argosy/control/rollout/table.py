@@ -1,0 +1,133 @@
+"""Rollouts in the database, one row each: written before anything is done about it, with the guard's evidence."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from argosy.control.rollout.evidence import Evidence
+from argosy.control.rollout.progress import Command, command
+from argosy.control.state import note_traffic
+from argosy.spec.errors import Conflict, NotFound
+from argosy.store import ledger
+from argosy.store.clock import now
+from argosy.store.database import Database
+from argosy.store.endpoints import LIVE, WENT_BACK, Progress, Serving, endpoints_table, rollouts_table
+from argosy.store.ledger import Cause
+
+R = rollouts_table.c
+NONE = -1
+"""The generation of no declaration."""
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """A rollout as it was written last. `changes` counts writes: who has read an older one writes nothing."""
+
+    endpoint: str
+    progress: Progress
+    evidence: Evidence
+    changes: int
+    began: str
+    ended: str | None = None
+
+
+class Rollouts:
+    """The table of rollouts."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database.create()
+
+    def last(self) -> dict[str, Kept]:
+        """The newest rollout of every endpoint that has had one."""
+        newest = sa.select(R.endpoint, sa.func.max(R.number).label("number")).group_by(R.endpoint).subquery()
+        same = (R.endpoint == newest.c.endpoint) & (R.number == newest.c.number)
+        with self.database.read() as connection:
+            rows = connection.execute(sa.select(rollouts_table).join(newest, same)).all()
+        return {row.endpoint: _kept(row) for row in rows}
+
+    def history(self, endpoint: str) -> list[Kept]:
+        """Every rollout of an endpoint, the newest first."""
+        with self.database.read() as connection:
+            query = sa.select(rollouts_table).where(R.endpoint == endpoint).order_by(R.number.desc())
+            return [_kept(row) for row in connection.execute(query)]
+
+    def note(
+        self, endpoint: str, serving: Serving, evidence: Evidence, before: Kept | None, weights: Mapping[str, int]
+    ) -> None:
+        """What serves and how its rollout stands, in one transaction. Raises Conflict where a command came between."""
+        progress = serving.rollout
+        with self.database.begin() as connection:
+            update = sa.update(endpoints_table).where(endpoints_table.c.name == endpoint)
+            if not connection.execute(update.values(active=serving.active, held=serving.held)).rowcount:
+                return
+            if progress is not None:
+                self._write(connection, endpoint, progress, evidence, before)
+            if progress is not None and (before is None or _what(before.progress) != _what(progress)):
+                ledger.append(connection, endpoint, "rollout", _what(progress) | {"reason": progress.reason})
+            note_traffic(connection, endpoint, weights)
+
+    def command(self, endpoint: str, what: Command, cause: Cause | None = None) -> None:
+        """Note a user's order. Raises NotFound, and Conflict where the rollout is over or has another order."""
+        with self.database.begin() as connection:
+            query = sa.select(rollouts_table).where(R.endpoint == endpoint).order_by(R.number.desc()).limit(1)
+            row = connection.execute(query).first()
+            if row is None:
+                raise NotFound(f"endpoint '{endpoint[:80]}' has had no rollout yet")
+            kept = _kept(row)
+            self._write(connection, endpoint, command(kept.progress, what), kept.evidence, kept)
+            ledger.append(connection, endpoint, "order", {"rollout": kept.progress.number, "order": what}, cause)
+
+    def again(self, endpoint: str, candidate: str) -> None:
+        """Forget that a candidate was rolled back or aborted, if it was: it was asked for anew."""
+        kept = self.last().get(endpoint)
+        if kept and kept.progress.candidate == candidate and kept.progress.phase in WENT_BACK:
+            anew = msgspec.structs.replace(kept.progress, generation=NONE)
+            with self.database.begin() as connection:
+                self._write(connection, endpoint, anew, kept.evidence, kept)
+
+    def _write(
+        self, connection: sa.Connection, endpoint: str, progress: Progress, evidence: Evidence, before: Kept | None
+    ) -> None:
+        values: dict[str, Any] = {
+            "phase": progress.phase,
+            "progress": msgspec.json.encode(progress).decode(),
+            "evidence": msgspec.json.encode(evidence).decode(),
+            "ended": None if progress.live else (before and before.ended) or now(),
+        }
+        mine = (R.endpoint == endpoint) & (R.number == progress.number)
+        if before is None or before.progress.number != progress.number:
+            self._end(connection, endpoint)
+            fresh = values | {"endpoint": endpoint, "number": progress.number, "changes": 1, "began": now()}
+            connection.execute(sa.insert(rollouts_table).values(fresh))
+            return
+        update = sa.update(rollouts_table).where(mine & (R.changes == before.changes))
+        if not connection.execute(update.values(values | {"changes": before.changes + 1})).rowcount:
+            raise Conflict(f"the rollout of '{endpoint}' was changed meanwhile")
+
+    def _end(self, connection: sa.Connection, endpoint: str) -> None:
+        old = (R.endpoint == endpoint) & R.phase.in_(LIVE)
+        for row in connection.execute(sa.select(rollouts_table).where(old)).all():
+            over = msgspec.structs.replace(
+                _kept(row).progress, phase="superseded", reason="another declaration came", weight=0
+            )
+            update = sa.update(rollouts_table).where((R.endpoint == endpoint) & (R.number == row.number))
+            text = msgspec.json.encode(over).decode()
+            connection.execute(update.values(phase=over.phase, progress=text, ended=now()))
+
+
+def _what(progress: Progress) -> dict[str, Any]:
+    """What the ledger tells of a rollout whenever it changes."""
+    fields = ("number", "candidate", "stable", "phase", "step", "weight")
+    return {field: getattr(progress, field) for field in fields}
+
+
+def _kept(values: sa.Row[Any]) -> Kept:
+    return Kept(
+        endpoint=values.endpoint,
+        progress=msgspec.json.decode(values.progress, type=Progress),
+        evidence=msgspec.json.decode(values.evidence, type=Evidence) if values.evidence else Evidence(),
+        changes=values.changes,
+        began=values.began,
+        ended=values.ended,
+    )

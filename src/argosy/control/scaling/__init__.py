@@ -1,0 +1,1 @@
+"""How many replicas an endpoint has, and its way from zero."""

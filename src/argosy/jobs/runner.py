@@ -1,0 +1,179 @@
+"""Runs the jobs: starts, adopts, watches and ends one process for each run that goes on."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from argosy.alerting.allowed import Allowed
+from argosy.jobs import plan
+from argosy.jobs.folder import COMMAND, Folder, Told
+from argosy.process import launch
+from argosy.process.process import Process, spawn
+from argosy.process.tail import last_words
+from argosy.spec.errors import ArgosyError
+from argosy.spec.job import Submission, at
+from argosy.spec.settings import Home
+from argosy.store import jobs
+from argosy.store.database import Database
+from argosy.store.jobs import Job, Run
+from argosy.targets import log, orphans
+
+LOG = logging.getLogger(__name__)
+TICK = 1.0
+DRAIN = 20.0
+"""Seconds that a process has to commit what it holds before it is killed."""
+
+
+def processes(home: Home) -> dict[str, psutil.Process]:
+    """The processes that run jobs of this home, by run: those that lead a session."""
+    folder = (home.root / "jobs").absolute()
+    found: dict[str, psutil.Process] = {}
+    for process, words in orphans.commands():
+        last = Path(words[-1] if words else "")
+        with contextlib.suppress(OSError):
+            if last.parent == folder and os.getsid(process.pid) == process.pid:
+                found[last.name] = process
+    return found
+
+
+class Jobs:
+    """The jobs of one home. At most `parallel` runs go on at once; with `idle` only on cores that nobody else wants.
+    What is to be done is in the database, so that a controller that starts anew goes on; processes outlive it."""
+
+    def __init__(
+        self,
+        home: Home,
+        database: Database,
+        parallel: int,
+        *,
+        idle: bool = True,
+        allowed: Allowed | None = None,
+        command: Sequence[str] = COMMAND,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._home, self._database, self._parallel, self._idle, self._clock = home, database, parallel, idle, clock
+        self._command, self._allowed = command, allowed or Allowed()
+        self._processes: dict[str, Process] = {}
+        self._asked: dict[str, float] = {}
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something was submitted or cancelled: look now."""
+        self._wake.set()
+
+    async def start(self) -> None:
+        """Adopt the processes of an earlier controller."""
+        for run, found in (await asyncio.to_thread(processes, self._home)).items():
+            with contextlib.suppress(psutil.Error):
+                self._processes[run] = Process(found, child=False)
+
+    async def run(self) -> None:
+        """Look every second, until cancelled."""
+        while True:
+            self._wake.clear()
+            try:
+                await self.step()
+            except ArgosyError as error:
+                LOG.warning("jobs wait: %s", error.message)
+            except Exception:
+                LOG.exception("this look at the jobs is made up for by the next")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK):
+                    await self._wake.wait()
+
+    async def step(self) -> None:
+        """One look. What is decided is written before it is done. Raises Unavailable, StorageFull."""
+        declared, runs = await asyncio.to_thread(self._read)
+        running = [run for run in runs if run.state == "running"]
+        for run in running:
+            await self._watch(run, declared[run.job])
+        submissions = {name: _submission(job) for name, job in declared.items() if job.next is not None}
+        schedules = {name: (each.schedule, each.timezone) for name, each in submissions.items()}
+        if running:
+            declared, runs = await asyncio.to_thread(self._read)
+        for decision in plan.plan(declared.values(), schedules, runs, self._clock(), self._parallel):
+            if isinstance(decision, plan.Due):
+                if not decision.queue:
+                    LOG.warning("job '%s' is left out this time: its last run goes on", decision.job)
+                await asyncio.to_thread(self._due, decision)
+            else:
+                await self._start(decision.run, declared[decision.run.job])
+
+    def _read(self) -> tuple[dict[str, Job], list[Run]]:
+        return {job.name: job for job in jobs.every(self._database)}, jobs.runs(self._database, open_only=True)
+
+    def _due(self, due: plan.Due) -> None:
+        jobs.schedule(self._database, due.job, due.at, due.then, queue=due.queue)
+        self._wake.set()
+
+    async def _start(self, run: Run, job: Job) -> None:
+        now, folder = self._clock(), Folder.of(self._home, run.id)
+        begun = msgspec.structs.replace(
+            run, state="running", attempts=run.attempts + 1, started=run.started or now, error=""
+        )
+        batch = at(_submission(job), run.due)
+        await asyncio.to_thread(folder.begin, Told(batch=batch, idle=self._idle, allowed=self._allowed))
+        await asyncio.to_thread(jobs.note, self._database, begun)
+        try:
+            await asyncio.to_thread(self._allowed.check_job, batch)
+            command = [*self._command, str(folder.path.absolute())]
+            environ = launch.of_ours(self._home.root, {"ARGOSY_HOME": str(self._home.root.absolute())})
+            self._processes[run.id] = spawn(command, environ, folder.log)
+        except ArgosyError as error:
+            await asyncio.to_thread(
+                jobs.note, self._database, plan.ended(begun, error.exit, error.message, now, cancelled=False)
+            )
+
+    async def _watch(self, run: Run, job: Job) -> None:
+        process = self._processes.get(run.id)
+        if process is not None and not process.ended():
+            log.rotate(Folder.of(self._home, run.id).log)
+            if job.cancelled is not None:
+                self._end(run.id, process)
+            return
+        status = process.status if process is not None else None
+        self._processes.pop(run.id, None)
+        self._asked.pop(run.id, None)
+        folder = Folder.of(self._home, run.id)
+        result = folder.result()
+        if result is not None:
+            status, error = result.exit, result.error
+        else:
+            error = last_words(folder.log) if status else "its process is gone, and could not say why"
+        done = plan.ended(run, status, error, self._clock(), cancelled=job.cancelled is not None)
+        await asyncio.to_thread(jobs.note, self._database, done)
+
+    def _end(self, run: str, process: Process) -> None:
+        since = self._asked.setdefault(run, self._clock())
+        process.terminate() if self._clock() - since < DRAIN else process.kill()
+
+    async def stop(self) -> None:
+        """End every process in good order; their runs wait for the next start of the platform and go on from there."""
+        for process in self._processes.values():
+            process.terminate()
+        await asyncio.to_thread(self._drain)
+        for process in self._processes.values():
+            process.kill()
+        runs = await asyncio.to_thread(jobs.runs, self._database, open_only=True)
+        for run in runs:
+            result = Folder.of(self._home, run.id).result()
+            if run.state == "running" and (result is None or result.exit != 0):
+                waits = msgspec.structs.replace(run, state="queued", attempts=run.attempts - 1)
+                await asyncio.to_thread(jobs.note, self._database, waits)
+        self._processes = {}
+
+    def _drain(self) -> None:
+        end = time.monotonic() + DRAIN
+        while time.monotonic() < end and not all(process.ended() for process in self._processes.values()):
+            time.sleep(0.05)
+
+
+def _submission(job: Job) -> Submission:
+    return msgspec.json.decode(job.spec, type=Submission)

@@ -1,0 +1,1 @@
+"""The statistics that compare two revisions."""

@@ -1,0 +1,1 @@
+"""The platform of one home: up, down, detach, lease."""

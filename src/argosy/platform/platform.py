@@ -1,0 +1,247 @@
+"""The platform of one home, put together: store, target, gateway, controller, API."""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from argosy.alerting.allowed import Allowed
+from argosy.alerting.incidents import Incidents
+from argosy.alerting.triggers import command as commands
+from argosy.alerting.triggers.task import Triggers
+from argosy.api import token
+from argosy.api.application import application
+from argosy.api.labels import LabelServer
+from argosy.api.route import Pages, Services, no_pages
+from argosy.api.server import ApiServer
+from argosy.api.tls import Certificate, certificate
+from argosy.control.controller import Controller
+from argosy.control.follow import keep_following
+from argosy.control.recording import Recording
+from argosy.control.rollout.metrics import Metrics
+from argosy.control.scaling.activation import Room
+from argosy.control.state import State
+from argosy.gateway.gateway import Gateway
+from argosy.jobs.runner import Jobs
+from argosy.monitoring.analysis.prometheus import Prometheus
+from argosy.monitoring.drift.monitor import Looks
+from argosy.monitoring.performance.monitor import Quality
+from argosy.monitoring.slo.monitor import Slos
+from argosy.platform.home import check_gateway_port, gateway_config
+from argosy.platform.run_file import Running, announce
+from argosy.platform.supervisor import Supervisor
+from argosy.platform.watchdog import watch
+from argosy.spec.errors import ArgosyError
+from argosy.spec.settings import Home, Settings
+from argosy.spec.status import View
+from argosy.store.endpoints import Declared
+from argosy.store.store import Store
+from argosy.targets import log
+from argosy.targets.launch import COMMAND
+from argosy.targets.local import LocalTarget
+from argosy.targets.orphans import end, end_strays, gateways, recorders, replicas, rooms
+from argosy.telemetry.history import Minutes
+from argosy.telemetry.rates import Meter
+
+LOG = logging.getLogger(__name__)
+
+ACCESS_LOG_BYTES = 64 * 1024 * 1024
+HOUSEKEEPING = 5.0
+
+
+class Watched:
+    """The gateway for its watchdog: one that is gone already is not hung, and the controller's own concern."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def alive(self) -> bool:
+        """Whether it answers, or is not there at all."""
+        return not self._gateway.process.alive() or await self._gateway.alive()
+
+    async def kill(self) -> None:
+        """End its process."""
+        await self._gateway.process.kill()
+
+
+class Platform:
+    """Everything that `argosy up` runs. `stop` is what the API's shutdown calls."""
+
+    def __init__(
+        self,
+        home: Home,
+        settings: Settings,
+        store: Store,
+        stop: Callable[[], None],
+        command: Sequence[str] = COMMAND,
+        pages: Pages = no_pages,
+    ) -> None:
+        self.home, self.settings, self.store = home, settings, store
+        self.config = gateway_config(home, settings.gateway, settings.tracing)
+        self.gateway = Gateway(self.config, settings.gateway.envoy or None)
+        trusted, tracing = store.registry.trusted, settings.tracing
+        self.target = LocalTarget(
+            home, store.unpacked, trusted=trusted, changed=self._wake, command=command, tracing=tracing
+        )
+        self.state = State(store.database)
+        self.controller = Controller(self.state, store.keys, self.target, self.gateway, settings.gateway)
+        self.room = self.controller.room = Room(home, self.controller.scaler, self._wake)
+        self.recording = self.controller.recording = Recording(home, settings)
+        self.metrics = self.controller.judge.metrics = _metrics(settings)
+        self.meter = Meter(self.controller.traffic, self._pids)
+        self.minutes = Minutes(store.database, self.controller.traffic, self._view, self.controller.versions)
+        allowed = Allowed.of(settings)
+        self.jobs = Jobs(home, store.database, settings.batch.parallel, idle=settings.batch.idle, allowed=allowed)
+        self.incidents = Incidents(store.database, settings.alerts, self.state.names)
+        self.slos = Slos(store.database, self.controller.traffic, self._declared, self._view, self.incidents.report)
+        self.controller.slos = self.slos.standing
+        self.looks = Looks(store, self.state, self.incidents, settings.drift.every)
+        self.quality = Quality(store, self.state, self.incidents.report)
+        self.triggers = Triggers(home, self.state, self.incidents.report, store=settings.payload.store, allowed=allowed)
+        self._ending = asyncio.Event()
+        self.supervisor = Supervisor()
+        self.started = psutil.Process().create_time()
+        services = Services(
+            home=home,
+            settings=settings,
+            store=store,
+            state=self.state,
+            controller=self.controller,
+            meter=self.meter,
+            jobs=self.jobs,
+            incidents=self.incidents,
+            stop=stop,
+            started=self.started,
+            ending=self._ending,
+            restarts=self.supervisor.restarts,
+        )
+        secret = token.ensure(home)
+        app = application(services, secret, any_host=settings.control.expose, pages=pages(services, secret))
+        self.certificate = certificate(home, settings.control)
+        self.server = ApiServer(app, settings.control, self.certificate and self.certificate.context)
+        self.labels = LabelServer(services)
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    def _wake(self) -> None:
+        self.controller.wake()
+
+    def _declared(self) -> list[Declared]:
+        return self.controller.declared
+
+    def _view(self) -> View:
+        return self.controller.view
+
+    def _pids(self) -> list[int]:
+        return [each.pid for each in self.controller.view.replicas]
+
+    async def start(self, report: Callable[[str], None]) -> None:
+        """Adopt what runs, start what does not, listen. What it started is ended again if it cannot go through."""
+        url = self.server.listen()
+        self.server.task = self.supervisor.begin("api", self.server.run)
+        self.labels.task = self.supervisor.begin("labels", self.labels.run)
+        try:
+            adopted = await self.gateway.adopt()
+            if not adopted:
+                await asyncio.to_thread(end_strays, self.home)
+                check_gateway_port(self.settings.gateway)
+            await self.room.start()
+            await self.recording.start()
+            await self.jobs.start()
+            found = await self.controller.start(gateway_runs=adopted)
+        except BaseException:
+            await self._close_api()
+            await self.room.close()
+            await self.target.close()
+            raise
+        self._tasks = [self.supervisor.begin(name, work) for name, work in self._work()]
+        self._announce(url)
+        if adopted or found:
+            report(f"adopted   {'the gateway and ' if adopted else ''}{found} replicas that were running")
+        report(f"gateway   {self.controller.gateway_url}")
+        report(f"control   {url}")
+        if self.certificate is not None:
+            report(f"tls       {self.certificate.path}, SHA-256 {self.certificate.fingerprint}")
+
+    def _announce(self, url: str) -> None:
+        shown = self.certificate
+        told = {"fingerprint": shown.fingerprint, "certificate": str(shown.path)} if shown is not None else {}
+        announce(self.home, Running(url=url, pid=os.getpid(), started=self.started, **told))
+        self._url = url
+
+    def _work(self) -> Iterable[tuple[str, Callable[[], Awaitable[object]]]]:
+        """What goes on for as long as the platform runs."""
+        yield "controller", self.controller.run
+        yield "housekeeping", self._keep_house
+        yield "watchdog", lambda: watch(Watched(self.gateway), self.controller.wake)
+        yield "aliases", lambda: keep_following(self.state, self.store.registry, self.controller.wake)
+        yield "meter", self.meter.run
+        yield "minutes", self.minutes.run
+        yield "drift", self.looks.run
+        yield "quality", self.quality.run
+        yield "incidents", self.incidents.run
+        yield "slos", self.slos.run
+        yield "triggers", self.triggers.run
+        yield "jobs", self.jobs.run
+
+    async def _keep_house(self) -> None:
+        """Bound every log that others write: each process of the platform appends to its own."""
+        kept = {self.home.logs / "control.log", Path(self.config.access_log_path)}
+        while True:
+            await asyncio.to_thread(log.rotate, Path(self.config.access_log_path), ACCESS_LOG_BYTES)
+            for path in {*self.home.logs.glob("*.log"), Path(self.config.log_path)} - kept:
+                await asyncio.to_thread(log.rotate, path)
+            if self.certificate is not None and self._renewed(self.certificate):
+                self._announce(self._url)
+            await asyncio.sleep(HOUSEKEEPING)
+
+    def _renewed(self, shown: Certificate) -> bool:
+        try:
+            return shown.renewed()
+        except ArgosyError as error:
+            LOG.error("the certificate stays as it was: %s", error.message)
+            return False
+
+    async def stop(self, hurry: asyncio.Event) -> None:
+        """The gateway drains first, then the replicas. Once `hurry` is set, nothing is waited for."""
+        await self._end_tasks()
+        stopping = asyncio.create_task(self._drain())
+        hurrying = asyncio.create_task(hurry.wait())
+        await asyncio.wait([stopping, hurrying], return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.done():
+            await asyncio.to_thread(
+                end, [*gateways(self.home), *rooms(self.home), *recorders(self.home), *replicas(self.home)[0]], 0.0
+            )
+        hurrying.cancel()
+        await stopping
+
+    async def _drain(self) -> None:
+        await self.jobs.stop()
+        await asyncio.to_thread(commands.end, self.home)
+        await self.gateway.stop()
+        await self.room.stop()
+        await self.target.stop()
+        await self.recording.stop()
+        await self._close_api()
+
+    async def _close_api(self) -> None:
+        self._ending.set()
+        await self.server.stop()
+        await self.labels.stop()
+
+    async def _end_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._tasks = []
+        await self.metrics.close()
+
+
+def _metrics(settings: Settings) -> Metrics:
+    where = settings.prometheus
+    return Metrics(Prometheus(where.url, where.token_file) if where.url else None)

@@ -1,0 +1,120 @@
+"""`argosy up`: the platform in the foreground."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Sequence
+
+from argosy.api import token
+from argosy.api.route import Pages, no_pages
+from argosy.platform import logs
+from argosy.platform.home import prepare
+from argosy.platform.lease import Lease, holder, keep, win
+from argosy.platform.leftovers import ensure_gone
+from argosy.platform.lock import WAITS, Lock
+from argosy.platform.lock import holder as locked_by
+from argosy.platform.platform import Platform
+from argosy.platform.run_file import control_file
+from argosy.process import sandbox
+from argosy.serving.port import open_many
+from argosy.spec.errors import ArgosyError, Conflict
+from argosy.spec.settings import Home, Settings
+from argosy.store import open_store
+from argosy.targets.launch import COMMAND, folder
+from argosy.targets.orphans import mark, sweep
+
+STANDBY = 0.2
+"""Seconds between two looks of one that waits for the home's lock."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+async def up(
+    home: Home,
+    settings: Settings,
+    *,
+    report: Callable[[str], None],
+    command: Sequence[str] = COMMAND,
+    standby: bool = False,
+    pages: Pages = no_pages,
+) -> None:
+    """Run the platform until SIGINT, SIGTERM or the API's shutdown; then drain and end all of it.
+
+    A second SIGINT ends it at once. `command` starts a replica, with its configuration file as the last argument.
+    `pages` are served beside the API.
+    A `standby` waits for the end of another platform on this home or this database, and takes over what it ran.
+    Raises Conflict (another `up` on this home or database, a port in use), InvalidArgument, StorageFull, Unavailable.
+    """
+    prepare(home, settings)
+    sandbox.hide()
+    open_many()
+    mark(home)
+    with await _lock(home, standby, report), logs.written(home):
+        stopping, hurry = asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        _on_signals(loop, stopping, hurry)
+        store = await asyncio.to_thread(open_store, home, settings)
+        try:
+            lease = None if store.database.sqlite else Lease(store.database, holder(home))
+            if lease is None or await win(lease, stopping, standby=standby, report=report):
+                platform = Platform(home, settings, store, stopping.set, command, pages)
+                await _lead(platform, lease, stopping, hurry, report)
+        finally:
+            store.close()
+            for number in SIGNALS:
+                loop.remove_signal_handler(number)
+
+
+async def _lock(home: Home, standby: bool, report: Callable[[str], None]) -> Lock:
+    """The home's lock, not yet entered; a standby gets it once nobody holds it."""
+    if standby and (pid := locked_by(home)) is not None:
+        with Lock(home, WAITS):
+            report(f"standby   process {pid} leads")
+            while locked_by(home) is not None:  # noqa: ASYNC110
+                await asyncio.sleep(STANDBY)
+    return Lock(home)
+
+
+async def _lead(
+    platform: Platform,
+    lease: Lease | None,
+    stopping: asyncio.Event,
+    hurry: asyncio.Event,
+    report: Callable[[str], None],
+) -> None:
+    """From the start to the orderly end. Raises Conflict where that came because another platform leads now."""
+    lost = asyncio.Event()
+
+    def replaced() -> None:
+        lost.set()
+        stopping.set()
+
+    home = platform.home
+    await platform.start(report)
+    keeping = asyncio.create_task(keep(lease, replaced)) if lease else None
+    await stopping.wait()
+    report("stopping  the gateway drains, then the replicas; Ctrl-C once more ends them at once")
+    control_file(home).unlink(missing_ok=True)
+    await platform.stop(hurry)
+    await ensure_gone(home)
+    sweep(folder(home))
+    token.path(home).unlink(missing_ok=True)
+    if lease and keeping:
+        keeping.cancel()
+        await _release(lease)
+    report("stopped")
+    if lost.is_set():
+        raise Conflict("another platform leads this database now, so this one has ended")
+
+
+async def _release(lease: Lease) -> None:
+    with contextlib.suppress(ArgosyError):
+        await asyncio.to_thread(lease.release)
+
+
+def _on_signals(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event, hurry: asyncio.Event) -> None:
+    def interrupted() -> None:
+        (hurry if stopping.is_set() else stopping).set()
+
+    loop.add_signal_handler(signal.SIGINT, interrupted)
+    loop.add_signal_handler(signal.SIGTERM, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, stopping.set)

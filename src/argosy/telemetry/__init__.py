@@ -1,0 +1,1 @@
+"""Counters and rates of gateway and replicas, and exports of them."""

@@ -1,0 +1,1 @@
+"""Files for Prometheus and Grafana, generated from the metrics that `api/metrics` writes."""

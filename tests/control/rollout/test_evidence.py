@@ -1,0 +1,114 @@
+"""What the guard learns from counters that only grow, through restarts of whoever counts or asks."""
+
+import math
+
+import msgspec
+import pytest
+
+from argosy.control.rollout.evidence import Evidence, Look, comparison_alpha, learn
+from argosy.gateway.traffic import Bin, Traffic
+from argosy.monitoring.analysis.pairs import Joined
+from argosy.serving.answers import Answer, Output
+from argosy.serving.counts import Counts
+from argosy.spec.guard import Guard
+from argosy.spec.rollout import Shadow
+from argosy.telemetry.revisions import Arm, counts
+
+GUARD = Guard(min_requests=10)
+
+
+def look(now: float, candidate: tuple[int, int], stable: tuple[int, int]) -> Look:
+    arms = [Arm(gateway=Counts(requests=n, errors=k, latency={50: n - k})) for n, k in (candidate, stable)]
+    return Look(now=now, candidate=arms[0], stable=arms[1])
+
+
+def test_the_gateways_counters_become_the_guards():
+    found = counts(Traffic(completed=10, errors=1, grpc_failures=2, latency=(Bin(4.0, 0.5, 7),)))
+    assert (found.requests, found.errors, sum(found.latency.values())) == (10, 3, 7)
+
+
+def test_latencies_too_short_for_whole_milliseconds_are_all_the_same():
+    fast = counts(Traffic(completed=3, latency=(Bin(0.0, 0.1, 1), Bin(1.0, 0.1, 1), Bin(4.0, 0.1, 1))))
+    assert list(fast.latency.values()) == [3]
+
+
+def test_only_what_happened_since_the_first_look_counts():
+    seen = learn(look(1.0, (100, 100), (500, 0)), Evidence(), GUARD)
+    assert (seen.exposed, seen.state.past.requests) == (0, 500)
+    seen = learn(look(2.0, (110, 100), (600, 0)), seen, GUARD)
+    assert (seen.exposed, seen.state.candidate.errors, seen.state.stable.requests) == (10, 0, 100)
+
+
+def test_errors_of_the_candidate_alarm_and_a_restart_goes_on_with_the_evidence():
+    seen = learn(look(1.0, (0, 0), (1000, 0)), Evidence(), GUARD)
+    for turn in range(1, 5):
+        seen = learn(look(1.0 + turn, (5 * turn, turn), (1000 + 95 * turn, 0)), seen, GUARD)
+        again = msgspec.json.decode(msgspec.json.encode(seen), type=Evidence)
+        assert again == seen, "as it was written, so it is read"
+        seen = again
+    assert seen.verdict == "rollback"
+    assert "errors got worse" in seen.reason
+
+
+def test_a_gateway_that_starts_anew_is_no_evidence():
+    seen = learn(look(1.0, (100, 0), (1000, 0)), Evidence(), GUARD)
+    seen = learn(look(2.0, (105, 0), (1100, 0)), seen, GUARD)
+    seen = learn(look(3.0, (3, 3), (60, 0)), seen, GUARD)
+    assert (seen.exposed, seen.state.candidate.errors) == (5, 0)
+    seen = learn(look(4.0, (4, 3), (160, 0)), seen, GUARD)
+    assert (seen.exposed, seen.state.candidate.errors) == (6, 0)
+
+
+def shadowing(now: float, answers: int, wrong: int, seen: int) -> Look:
+    joined = Joined(pairs=tuple((pair(n), pair(n, wrong=n < wrong)) for n in range(answers)))
+    return msgspec.structs.replace(look(now, (seen, 0), (1000 + seen, 0)), joined=joined, spent=now)
+
+
+def pair(n: int, *, wrong: bool = False) -> Answer:
+    return Answer(f"id-{n}", "ok", 2_000_000, (Output("y", "INT64", (1,), int(wrong).to_bytes(8, "little")),))
+
+
+@pytest.mark.parametrize("declared", [None, GUARD])
+def test_copies_in_the_shadow_are_compared_and_are_nobodys_answers(declared: Guard | None):
+    shadow = Shadow(requests=60)
+    seen = learn(shadowing(1.0, 0, 0, 0), Evidence(), declared, shadow)
+    seen = learn(shadowing(2.0, 50, 0, 50), seen, declared, shadow)
+    assert (seen.exposed, seen.compared.verdict) == (0, "hold")
+    seen = learn(shadowing(3.0, 50, 0, 100), seen, declared, shadow)
+    assert (seen.exposed, seen.compared.verdict, seen.state.candidate.requests) == (0, "advance", 100)
+    assert msgspec.json.decode(msgspec.json.encode(seen), type=Evidence) == seen
+    seen = learn(look(4.0, (105, 0), (1200, 0)), seen, declared, shadow)
+    assert seen.exposed == 0, "copies that came before the gateway had the next route"
+    seen = learn(look(5.0, (112, 0), (1300, 0)), seen, declared, shadow)
+    assert seen.exposed == 7
+
+
+@pytest.mark.parametrize("declared", [None, GUARD])
+def test_answers_that_differ_are_a_verdict_and_too_few_are_none(declared: Guard | None):
+    seen = learn(shadowing(1.0, 0, 0, 0), Evidence(), declared, Shadow())
+    bad = learn(shadowing(2.0, 40, 20, 40), seen, declared, Shadow())
+    assert bad.compared.verdict == "rollback"
+    for second in range(14):
+        seen = learn(shadowing(6.0 + 5 * second, 0, 0, 0), seen, declared, Shadow())
+    assert (seen.compared.verdict, seen.shadow and seen.shadow.silent) == ("pause", 70.0)
+    assert "no data" in seen.compared.reason
+
+
+def test_guard_and_comparison_keep_to_the_guards_alpha_together():
+    seen = learn(shadowing(1.0, 0, 0, 0), Evidence(), GUARD, Shadow())
+    seen = learn(shadowing(2.0, 10, 0, 10), seen, GUARD, Shadow())
+    assert comparison_alpha(GUARD) + math.exp(-seen.limit) == pytest.approx(GUARD.alpha)
+
+
+def test_without_a_guard_requests_are_counted():
+    seen = learn(look(1.0, (0, 0), (0, 0)), Evidence(), None)
+    seen = learn(look(2.0, (7, 1), (0, 0)), seen, None)
+    assert (seen.exposed, seen.verdict) == (7, "hold")
+
+
+def test_silence_pauses_and_says_so():
+    seen = learn(look(1.0, (0, 0), (1000, 0)), Evidence(), GUARD)
+    for second in range(14):
+        seen = learn(look(6.0 + 5 * second, (0, 0), (1000, 0)), seen, GUARD)
+    assert seen.verdict == "pause"
+    assert "no data" in seen.reason

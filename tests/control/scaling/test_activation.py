@@ -1,0 +1,155 @@
+"""From zero and back: the real platform, with stand-ins for replicas that take a second to start."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+import tritonclient.grpc as triton
+from tritonclient.utils import InferenceServerException
+
+from argosy.spec.settings import Home
+from argosy.store.store import Store
+from argosy.targets import orphans
+from tests.platform.packages import push
+from tests.platform.up import STAND_IN_UP, Up, until
+from tests.store.samples import model_lineage, model_manifest, write_folder
+
+SLEEPY = {"min": 0, "max": 2, "idle": 2, "patience": 2, "window": 5, "history": 10}
+
+
+@pytest.fixture
+def package(store: Store, home: Home) -> str:
+    folder = write_folder(home.root / "package")
+    (folder / "behaviour").write_text("slow")
+    return store.add(folder, name="digits", manifest=model_manifest(), lineage=model_lineage()).ref
+
+
+def deploy(platform: Up, package: str, **more: Any) -> str:
+    spec = {"model": package, "replicas": SLEEPY, "public": True, **more}
+    return platform.call("PUT", "/v1/endpoints/digits", spec, wait=60)["url"]
+
+
+def asleep(platform: Up) -> bool:
+    status = platform.call("GET", "/v1/endpoints/digits")
+    return status["replicas"] == 0 and not platform.call("GET", "/v1/replicas")
+
+
+async def ask(url: str, count: int) -> list[httpx.Response]:
+    async with httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=200)) as client:
+        return list(await asyncio.gather(*(client.post(url, content=b"x" * 1000) for _ in range(count))))
+
+
+async def test_to_zero_and_back_for_many_at_once(home: Home, package: str, start: Callable[..., Up]):
+    platform = start(STAND_IN_UP).ready()
+    url = deploy(platform, package)
+    for waiting in (1, 50):
+        until(lambda: asleep(platform))
+        assert platform.call("GET", "/v1/endpoints/digits")["state"] == "ready"
+        assert "request" in platform.call("GET", "/v1/endpoints/digits")["scaling"]
+        answers = await ask(url, waiting)
+        assert {each.status_code for each in answers} == {200}
+        assert {each.text[:7] for each in answers} == {"digits-"}
+        assert all(each.headers["x-argosy-revision"] for each in answers)
+    assert platform.stop() == 0
+    assert orphans.rooms(home) == []
+
+
+async def test_past_its_size_and_its_deadline_callers_are_told_when_to_come_again(
+    package: str, home: Home, start: Callable[..., Up]
+):
+    platform = start(STAND_IN_UP).ready()
+    url = deploy(platform, package, waiting={"size": 3, "deadline": 0.5})
+    until(lambda: asleep(platform))
+    answers = await ask(url, 10)
+    assert {each.status_code for each in answers} == {503}
+    reasons = sorted(each.json()["error"] for each in answers)
+    assert sum("3 requests wait already" in each for each in reasons) == 7
+    assert sum("waited" in each for each in reasons) == 3
+    assert {each.headers["retry-after"] for each in answers} <= {"1", "2", "3", "4", "5"}
+    until(platform.pids)
+    assert (await ask(url, 1))[0].status_code == 200
+    assert platform.stop() == 0
+
+
+@pytest.mark.slow
+async def test_whoever_waits_survives_the_controller(home: Home, package: str, start: Callable[..., Up]):
+    platform = start(STAND_IN_UP).ready()
+    url = deploy(platform, package)
+    until(lambda: asleep(platform))
+    (room,) = orphans.rooms(home)
+    soft, hard = room.rlimit(psutil.RLIMIT_NOFILE)
+    assert soft == hard
+    platform.kill()
+    asking = asyncio.create_task(ask(url, 20))
+    await asyncio.sleep(0.5)
+    platform = await asyncio.to_thread(start(STAND_IN_UP).ready)
+    assert {each.status_code for each in await asking} == {200}
+    assert orphans.rooms(home) == [room]
+    await asyncio.to_thread(until, lambda: asleep(platform))
+    room.kill()
+    assert (await ask(url, 5))[0].status_code == 200, "a room that died is started again, and asked again"
+    assert await asyncio.to_thread(platform.stop) == 0
+
+
+def infer(client: triton.InferenceServerClient, rows: int = 1, name: str = "x") -> list[float]:
+    tensor = triton.InferInput(name, [rows, 4], "FP32")
+    tensor.set_data_from_numpy(np.ones((rows, 4), np.float32))
+    return client.infer("digits", [tensor]).as_numpy("y").ravel().tolist()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_grpc_calls_wait_for_a_real_replica(home: Home, store: Store, start: Callable[..., Up], tmp_path: Path):
+    ref = push(store, tmp_path / "package", 3.0).ref
+    platform = start().ready()
+    deploy(platform, ref, runtime={"max_queue_size": 200_000})
+    address = platform.call("GET", "/v1/status")["gateway"].removeprefix("http://")
+    with triton.InferenceServerClient(address) as client:
+        until(lambda: asleep(platform))
+        assert client.is_server_live()
+        assert client.is_server_ready()
+        assert not platform.call("GET", "/v1/replicas"), "to ask for the server's health wakes nobody"
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda rows: infer(client, rows), [1, 2, 3, 100_000]))
+        assert [len(each) for each in answers] == [4, 8, 12, 400_000]
+        assert {value for each in answers for value in each} == {3.0}
+
+        until(lambda: asleep(platform))
+        (room,) = orphans.rooms(home)
+        with ThreadPoolExecutor(8) as pool:
+            waiting = [pool.submit(infer, client) for _ in range(4)]
+            refused = pool.submit(infer, client, name="nothing")
+            until(lambda: platform.call("GET", "/v1/replicas"))
+            room.kill()
+            assert [each.result() for each in waiting] == [[3.0] * 4] * 4, "a room that died is started and asked again"
+            with pytest.raises(InferenceServerException, match="'nothing'"):
+                refused.result()
+    assert platform.stop() == 0
+    assert orphans.rooms(home) == []
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_past_size_and_deadline_a_grpc_call_is_unavailable(home: Home, package: str, start: Callable[..., Up]):
+    platform = start(STAND_IN_UP).ready()
+    deploy(platform, package, waiting={"size": 3, "deadline": 0.5})
+    until(lambda: asleep(platform))
+    address = platform.call("GET", "/v1/status")["gateway"].removeprefix("http://")
+
+    def ask(_: int) -> InferenceServerException:
+        with pytest.raises(InferenceServerException) as refused:
+            infer(client)
+        return refused.value
+
+    with triton.InferenceServerClient(address) as client, ThreadPoolExecutor(10) as pool:
+        refusals = list(pool.map(ask, range(10)))
+    assert {each.status() for each in refusals} == {"StatusCode.UNAVAILABLE"}
+    assert sum("3 requests wait already" in each.message() for each in refusals) == 7
+    assert sum("waited" in each.message() for each in refusals) == 3
+    assert all("come again in" in each.message() for each in refusals)
+    assert platform.stop() == 0

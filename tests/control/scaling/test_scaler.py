@@ -1,0 +1,222 @@
+"""The number of replicas follows what gateway and replicas count, by a clock of the tests' own."""
+
+import itertools
+from collections import Counter
+from typing import Any
+
+import msgspec
+import pytest
+
+from argosy.control.scaling.measure import Work, read
+from argosy.control.scaling.scaler import Scaler, arms
+from argosy.gateway.traffic import Traffic
+from argosy.spec.endpoint import Endpoint
+from argosy.spec.errors import Unavailable
+from argosy.spec.revision import Replica, RevisionStatus
+from argosy.spec.scaling import Scaling
+from argosy.store.endpoints import Declared, Progress, RolloutPhase, Serving
+
+
+class World:
+    """Replicas that take `cold` seconds to start and `service` seconds a request, and a gateway that counts."""
+
+    def __init__(self, scaling: Scaling | int, *, service: float = 0.1, cold: float = 3.0) -> None:
+        self.now, self.service, self.cold = 1000.0, service, cold
+        self.endpoint = Endpoint(name="d", model="m:1", replicas=scaling)
+        self.active: str | None = "r"
+        self.born: list[float] = []
+        self.numbers = itertools.count(1)
+        self.pids: list[int] = []
+        self.answered: Counter[int] = Counter()
+        self.came = self.waited = self.shifted = 0
+        self.shift: float | None = None
+        self.phase: RolloutPhase = "shifting"
+        self.fails = False
+        self.scaler = self.restarted()
+
+    def restarted(self) -> Scaler:
+        self.scaler = Scaler(self.stats, clock=lambda: self.now, measured=self.measure)
+        return self.scaler
+
+    async def stats(self) -> dict[tuple[str, str], Traffic]:
+        if self.fails:
+            raise Unavailable("nobody listens")
+        return {
+            ("d", "r"): Traffic(completed=self.came - self.shifted),
+            ("d", "c"): Traffic(completed=self.shifted),
+            ("d", "@waiting"): Traffic(completed=self.waited),
+            ("d", "shadow"): Traffic(completed=self.came * 50),
+            ("other", "r"): Traffic(completed=self.came * 50),
+        }
+
+    async def measure(self, replica: Replica) -> Work | None:
+        done = self.answered[replica.pid]
+        return Work(answered=done, busy=done * self.service)
+
+    @property
+    def declared(self) -> Declared:
+        """With a `shift`, that share of the requests goes to the candidate `c` of a rollout."""
+        rollout = Progress(number=1, candidate="c", stable="r", held=1, phase=self.phase)
+        serving = Serving(active=self.active, held=1, rollout=None if self.shift is None else rollout)
+        return Declared(
+            endpoint=self.endpoint,
+            revision="r" if self.shift is None else "c",
+            serving=serving,
+            generation=1,
+            created="",
+            updated="",
+        )
+
+    def replicas(self) -> tuple[Replica, ...]:
+        def one(pid: int, born: float) -> Replica:
+            phase: Any = "ready" if self.now - born >= self.cold else "starting"
+            return Replica(
+                id=f"d-{pid}", endpoint="d", revision="r", phase=phase, http="", grpc="", pid=pid, started=born
+            )
+
+        return tuple(one(pid, born) for pid, born in zip(self.pids, self.born, strict=True))
+
+    async def second(self, arrivals: int = 0) -> int:
+        """One second with so many requests, one look, and its outcome put into practice."""
+        self.now += 1.0
+        self.came += arrivals
+        shifted = round(arrivals * (self.shift or 0))
+        self.shifted += shifted
+        ready = [each.pid for each in self.replicas() if each.phase == "ready"]
+        candidates = [msgspec.structs.replace(each, pid=-each.pid, revision="c") for each in self.replicas()]
+        for n in range(arrivals):
+            if ready:
+                self.answered[ready[n % len(ready)] * (-1 if n < shifted else 1)] += 1
+        there = {"r": RevisionStatus(replicas=self.replicas()), "c": RevisionStatus(replicas=tuple(candidates))}
+        await self.scaler.look([self.declared], there)
+        wanted = self.scaler.replicas(self.declared)
+        while len(self.pids) < wanted:
+            self.pids.append(next(self.numbers))
+            self.born.append(self.now)
+        del self.pids[wanted:], self.born[wanted:]
+        return wanted
+
+    async def seconds(self, count: int, arrivals: int = 0) -> list[int]:
+        return [await self.second(arrivals) for _ in range(count)]
+
+
+SCALING = Scaling(min=1, max=10, window=20, history=120, patience=30, idle=20)
+
+
+async def test_more_load_gets_more_replicas_at_once_and_less_load_fewer_after_a_while():
+    world = World(SCALING)
+    assert set(await world.seconds(30, 5)) == {1}
+    up = await world.seconds(30, 50)
+    assert up[0] > 1, "a step is answered at the first look"
+    assert 5 <= up[-1] <= 10
+    assert "load 5" in world.scaler.reason("d")
+    down = await world.seconds(200, 5)
+    assert down[:10] == [max(down)] * 10, "nothing is stopped before patience is over"
+    assert down[-1] <= 2
+    assert down[0] >= up[-1]
+
+
+async def test_bounds_are_kept_also_when_they_change():
+    world = World(SCALING)
+    assert max(await world.seconds(60, 1000)) == 10
+    assert "bounded by max 10" in world.scaler.reason("d")
+    world.endpoint = Endpoint(name="d", model="m:1", replicas=Scaling(min=1, max=4))
+    assert await world.second(1000) == 4
+    world.endpoint = Endpoint(name="d", model="m:1", replicas=Scaling(min=6, max=8))
+    assert 6 <= await world.second(0) <= 8
+    world.endpoint = Endpoint(name="d", model="m:1", replicas=2)
+    assert await world.second(0) == 2
+    assert world.scaler.reason("d") == ""
+
+
+async def test_to_zero_after_idle_and_back_when_somebody_waits():
+    world = World(Scaling(min=0, max=3, window=20, history=120, patience=30, idle=20))
+    assert (await world.seconds(5, 5))[-1] == 1
+    idle = await world.seconds(40)
+    assert idle[15] == 1
+    assert idle[-1] == 0
+    assert world.scaler.reason("d").endswith("at zero, no request")
+    assert not world.scaler.demand("nobody", 1)
+    assert world.scaler.demand("d", 7)
+    await world.scaler.look([world.declared], {"r": RevisionStatus()})
+    assert world.scaler.replicas(world.declared) >= 1
+    assert "first request after zero" in world.scaler.reason("d")
+    assert not world.scaler.demand("d", 7), "it is on its way"
+
+
+async def test_a_new_revision_at_zero_is_tried_with_one_replica():
+    world = World(Scaling(min=0, max=3, idle=20))
+    world.active = None
+    assert world.scaler.replicas(world.declared) == 1
+    assert await world.second() == 1
+
+
+async def test_a_restart_goes_on_from_what_runs():
+    world = World(SCALING)
+    await world.seconds(40, 50)
+    before = len(world.pids)
+    world.restarted()
+    assert await world.second(50) == before
+    zero = World(Scaling(min=0, max=3))
+    assert await zero.second() == 0, "one that was at zero stays there"
+
+
+async def test_during_a_rollout_the_load_of_both_arms_counts():
+    alone, both = World(SCALING), World(SCALING)
+    for world in (alone, both):
+        await world.seconds(30, 5)
+        both.shift = 0.0
+        await world.second(5)
+    both.shift = 0.9
+    grown = await alone.seconds(60, 50)
+    found = await both.seconds(60, 50)
+    assert all(with_both >= as_one for with_both, as_one in zip(found, grown, strict=True))
+    assert grown[-1] >= 5
+    both.active, both.shift = "c", 1.0
+    assert min(await both.seconds(60, 50)) >= grown[-1], "once it has all, it needs no fewer"
+
+
+def test_copies_in_the_shadow_are_no_load():
+    world = World(SCALING)
+    world.shift = 0.0
+    assert set(arms(world.declared)) == {"r", "c"}
+    world.phase = "shadowing"
+    assert arms(world.declared) == ("r",)
+
+
+async def test_cold_starts_are_measured():
+    world = World(SCALING, cold=4.0)
+    assert world.scaler.cold_start("d") == 5.0
+    await world.seconds(10, 5)
+    assert world.scaler.cold_start("d") == pytest.approx(4.0, abs=1.0)
+
+
+async def test_without_counts_nothing_is_stopped_and_it_says_so():
+    world = World(SCALING)
+    await world.seconds(40, 50)
+    before = len(world.pids)
+    world.fails = True
+    assert min(await world.seconds(100)) == before
+    assert "nobody listens" in world.scaler.reason("d")
+
+
+async def test_a_clock_that_stands_or_jumps_changes_nothing():
+    world = World(SCALING)
+    await world.seconds(150, 50)
+    before = len(world.pids)
+    for jump in (0.0, -3600.0, 86400.0):
+        world.now += jump
+        world.born = [born + jump for born in world.born]
+        assert await world.second(50) == before
+
+
+def test_the_busier_of_engine_and_loop_counts():
+    page = (
+        "# HELP argosy_engine_seconds_total Time\n"
+        'argosy_engine_seconds_total{model="d",version="1"} 2.5\n'
+        'nv_inference_request_success_total{model="d",version="1"} 10.0\n'
+        'nv_inference_request_failure_total{model="d",version="1"} 2.0\n'
+        'argosy_queued_requests{model="d",version="1"} 3.0\n'
+    )
+    assert read(page, 1.0) == Work(answered=12, busy=2.5, queued=3)
+    assert read(page, 4.0).busy == 4.0

@@ -1,0 +1,85 @@
+"""What comes in now, from counters."""
+
+import pytest
+
+from argosy.gateway.traffic import Bin, Traffic
+from argosy.spec.errors import Unavailable
+from argosy.telemetry.rates import KEPT, Meter, quantile, rates
+
+
+class World:
+    """Counters, a clock, and a gateway that may be silent."""
+
+    def __init__(self) -> None:
+        self.now, self.counts = 1000.0, {("digits", "a"): Traffic(completed=100)}
+        self.silent = False
+
+    async def stats(self) -> dict[tuple[str, str], Traffic]:
+        if self.silent:
+            raise Unavailable("the gateway does not answer")
+        return self.counts
+
+    def meter(self) -> Meter:
+        return Meter(self.stats, list, clock=lambda: self.now)
+
+
+def test_rates_are_differences_by_time():
+    old = Traffic(completed=100, errors=1, latency=(Bin(1, 1, 50),))
+    new = Traffic(completed=150, errors=2, grpc_failures=4, latency=(Bin(1, 1, 50), Bin(10, 1, 10)))
+    found = rates(7.0, 5.0, [(old, new)])
+    assert (found.at, found.requests, found.errors) == (7.0, 10.0, 1.0)
+    assert found.p50 == pytest.approx(10.5)
+
+
+def test_counters_that_fell_tell_nothing():
+    found = rates(0.0, 1.0, [(Traffic(completed=100, errors=9), Traffic(completed=3, errors=1))])
+    assert (found.requests, found.errors) == (0, 0)
+
+
+def test_a_quantile_lies_within_its_bin_and_nothing_has_none():
+    bins = {Bin(0, 0, 0): 10, Bin(10, 1, 0): 80, Bin(100, 10, 0): 10}
+    assert quantile(bins, 0.05) == 0
+    assert quantile(bins, 0.5) == pytest.approx(10.5)
+    assert quantile(bins, 0.95) == pytest.approx(105)
+    assert quantile({}, 0.5) is None
+    assert quantile({Bin(1, 1, 0): 0}, 0.5) is None
+
+
+async def test_the_first_look_only_sets_the_mark_and_an_endpoint_is_the_sum_of_its_revisions():
+    world = World()
+    meter = world.meter()
+    await meter.look()
+    assert meter.now("digits").at == 0.0
+    world.now += 5
+    world.counts = {("digits", "a"): Traffic(completed=150), ("digits", "b"): Traffic(completed=5)}
+    await meter.look()
+    assert meter.now("digits").requests == 11.0
+    assert meter.now("digits", "b").requests == 1.0
+
+
+async def test_a_clock_that_goes_back_gives_no_rate():
+    world = World()
+    meter = world.meter()
+    await meter.look()
+    world.now -= 60
+    await meter.look()
+    assert meter.course("digits") == ()
+
+
+async def test_only_the_last_quarter_of_an_hour_is_kept_and_what_is_gone_is_forgotten():
+    world = World()
+    meter = world.meter()
+    for _ in range(KEPT + 5):
+        await meter.look()
+        world.now += 5
+    assert len(meter.course("digits")) == KEPT
+    world.counts = {}
+    await meter.look()
+    assert meter.course("digits") == ()
+
+
+async def test_a_gateway_that_is_silent_is_told():
+    world = World()
+    world.silent = True
+    with pytest.raises(Unavailable):
+        await world.meter().look()
