@@ -185,6 +185,8 @@ def measure_platform(words: str = "", worst: bool = False) -> list[Cost]:
 
     costs: list[Cost] = []
     for surface, (door, inputs) in SURFACES.items():
+        if words in SURFACES and words != surface:
+            continue
         config = EXPOSED if "TLS" in surface else CONFIG
         with tempfile.TemporaryDirectory(prefix="c") as folder, running(Path(folder) / "h", config) as platform:
             for one in inputs(platform):
