@@ -1,0 +1,48 @@
+"""Decisions have one form and an index; the public surface names every command and setting."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from argosy.cli.catalog import COMMANDS
+from argosy.spec.settings import Settings
+
+FOLDER = Path("docs/decisions")
+FILES = sorted(FOLDER.glob("[0-9]*.md"))
+SURFACE = FOLDER / "0004-public-surface.md"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_decision_has_its_number_and_three_headings(path):
+    lines = path.read_text().splitlines()
+    assert lines[0].startswith(f"# {int(path.name[:4])}. ")
+    assert [line for line in lines if line.startswith("## ")] == ["## Context", "## Decision", "## Consequence"]
+
+
+def test_numbers_are_there_once_and_the_index_names_each_file_with_its_title():
+    assert [int(path.name[:4]) for path in FILES] == list(range(1, len(FILES) + 1))
+    titles = [(path.read_text().splitlines()[0].removeprefix("# "), path.name) for path in FILES]
+    assert re.findall(r"\[(.*)\]\(([^)]*)\)", (FOLDER / "README.md").read_text()) == titles
+
+
+def rows(heading):
+    """The first two columns of the table under a heading of the public surface."""
+    section = SURFACE.read_text().partition(f"### {heading}\n")[2].partition("\n#")[0]
+    cells = [line.split(" | ") for line in section.splitlines() if line.startswith("| `")]
+    return [(set(re.findall(r"`([^`]+)`", each[0])), set(re.findall(r"`([^`]+)`", each[1]))) for each in cells]
+
+
+def test_the_public_surface_names_every_command():
+    named = [name for names, _ in rows("Commands") for name in names]
+    assert sorted(named) == sorted(COMMANDS)
+
+
+def test_the_public_surface_names_every_setting():
+    named = {next(iter(section)): keys for section, keys in rows("Settings (`config.yaml`, or `ARGOSY_SECTION_KEY`)")}
+    sections = msgspec.structs.fields(Settings)
+    assert named.keys() == {each.name for each in sections}
+    for each in sections:
+        if each.name != "alerts":
+            assert named[each.name] == {field.name for field in msgspec.structs.fields(each.type)}
