@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection: httptools parses, we bound sizes and times, and answer in order.
 
 A request that can be answered at once never becomes a task: measured against Granian's RSGI this costs a quarter of the
-CPU time (docs/design.md).
+CPU time (decision 5).
 """
 
 import asyncio

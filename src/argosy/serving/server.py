@@ -155,7 +155,7 @@ def run(config: ReplicaConfig, started: Started | None = None, loader: Loader | 
 def prefer_throughput() -> None:
     """Let threads of this process run until they block, rather than preempt one another at every wake-up.
 
-    gRPC passes each call through three threads; on one core this answers a sixth more calls a second (docs/design.md).
+    gRPC passes each call through three threads; on one core this answers a sixth more calls a second (decision 7).
     """
     if hasattr(os, "SCHED_BATCH"):
         with contextlib.suppress(OSError):
