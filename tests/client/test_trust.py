@@ -15,6 +15,7 @@ import pytest
 import argosy
 from argosy.client.local import locate
 from argosy.packaging import quarantine
+from argosy.packaging.load import CHECK, Check
 from argosy.packaging.options import PushOptions
 from argosy.packaging.push import push
 from argosy.packaging.verify import verify
@@ -136,7 +137,7 @@ async def test_no_pickle_runs_because_its_package_says_that_it_is_trusted(engine
     with pytest.raises(Untrusted):
         argosy.load(folder)
     with pytest.raises(Untrusted):
-        quarantine.run("check", {"folder": str(folder)}, what="m")
+        quarantine.run(CHECK, Check(folder=str(folder)), float, what="m")
     model = ModelConfig(name="m", package=str(folder))
     replica = Replica(ReplicaConfig(models=(model,), http=Address(path=str(tmp_path / "s"))))
     with pytest.raises(Untrusted):
@@ -150,7 +151,7 @@ async def test_no_pickle_runs_because_its_package_says_that_it_is_trusted(engine
 
 def test_it_is_not_checked_in_quarantine_either(hostile, marker):
     with pytest.raises(Untrusted):
-        quarantine.run("check", {"folder": str(hostile)}, what="m")
+        quarantine.run(CHECK, Check(folder=str(hostile)), float, what="m")
     assert not marker.exists()
 
 

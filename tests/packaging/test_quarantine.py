@@ -7,46 +7,51 @@ from pathlib import Path
 import psutil
 import pytest
 
-from argosy.packaging import quarantine
+from argosy.packaging.examine import Findings, Task
+from argosy.packaging.load import CHECK, Check
 from argosy.packaging.quarantine import GIB, Limits, Quarantine, run
+from argosy.packaging.scan import Finding, Scanned
 from argosy.spec.errors import BadPackage, InvalidArgument, NotFound
+from argosy.spec.package import Tolerance
 from tests.packaging.conftest import Call, pickled
 
 FAST = Limits(seconds=30)
+EXAMINE, SCAN = "argosy.packaging.examine:examine", "argosy.packaging.scan:job"
 
 
 def examine(path, seconds=30.0, address_space=16 * GIB):
     """Load a pickle the way a push with --trust does."""
-    arguments = {
-        "engine": "sklearn",
-        "weights": str(path),
-        "settings": {},
-        "sample": "",
-        "tolerance": {},
-        "into": str(path.parent),
-        "trusted": True,
-    }
     limits = Limits(seconds=seconds, address_space=address_space)
-    return run("examine", arguments, what="evil.pkl", limits=limits)
+    return run(
+        EXAMINE,
+        task(engine="sklearn", weights=str(path), into=str(path.parent)),
+        Findings,
+        what="evil.pkl",
+        limits=limits,
+    )
+
+
+def task(**fields) -> Task:
+    return Task(**({"settings": {}, "sample": "", "tolerance": Tolerance(), "trusted": True} | fields))
 
 
 def test_errors_cross_the_border_with_their_class(tmp_path):
     with pytest.raises(NotFound, match="is no model package"):
-        run("check", {"folder": str(tmp_path)}, what="x", limits=FAST)
+        run(CHECK, Check(folder=str(tmp_path)), float, what="x", limits=FAST)
 
 
 def test_an_unexpected_failure_is_a_bad_package_that_names_it(tmp_path):
-    with pytest.raises(BadPackage, match="failed with TypeError"):
-        run("scan", {"path": 3, "kind": "pickle"}, what="x", limits=FAST)
+    with pytest.raises(BadPackage, match="x failed with ValidationError: "):
+        run(CHECK, Scanned(path=str(tmp_path), kind="pickle"), float, what="x", limits=FAST)
 
 
 def test_one_child_answers_several_jobs_and_ends_with_the_block(tmp_path):
     path = pickled([1, 2], tmp_path / "m")
     with Quarantine("m", FAST) as place:
-        first = place.run("scan", {"path": str(path), "kind": "pickle"})
-        pid = place._child.pid
-        assert place.run("scan", {"path": str(path), "kind": "pickle"}) == first
-        assert place._child.pid == pid
+        first = place.run(SCAN, Scanned(path=str(path), kind="pickle"), Finding)
+        pid = place._process.pid
+        assert place.run(SCAN, Scanned(path=str(path), kind="pickle"), Finding) == first
+        assert place._process.pid == pid
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
@@ -54,8 +59,8 @@ def test_one_child_answers_several_jobs_and_ends_with_the_block(tmp_path):
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (Call(os._exit, 3), r"evil.pkl ended the process that loaded it \(exit status 3\)"),
-        (Call(os.abort), r"crashed the process that loaded it \(SIGABRT\)"),
+        (Call(os._exit, 3), r"evil.pkl ended the process that ran it \(exit status 3\)"),
+        (Call(os.abort), r"crashed the process that ran it \(SIGABRT\)"),
         (Call(os.write, 1, b"x"), "can neither predict|int"),
     ],
 )
@@ -73,7 +78,7 @@ def test_a_model_that_hangs_is_stopped(tmp_path):
 
 def _ours(process: psutil.Process) -> bool:
     """Whether a child is a quarantine: the session's shared servers are children, too."""
-    return any("packaging.quarantine" in word for word in process.cmdline())
+    return any("argosy.process.child" in word for word in process.cmdline())
 
 
 def test_a_model_starts_no_process(tmp_path):
@@ -89,9 +94,9 @@ def test_a_model_that_takes_all_memory_is_refused(tmp_path):
 
 def test_nonsense_on_the_pipe_is_a_bad_package(monkeypatch, tmp_path):
     with Quarantine("m", FAST) as place:
-        place._ask = lambda child, line: b"garbage\n"
+        place._exchange = lambda line: b"garbage\n"
         with pytest.raises(BadPackage, match="answer nonsense"):
-            place.run("scan", {"path": str(tmp_path), "kind": "pickle"})
+            place.run(SCAN, Scanned(path=str(tmp_path), kind="pickle"), Finding)
 
 
 def test_the_environment_of_the_child_holds_no_secrets(monkeypatch, tmp_path):
@@ -99,43 +104,34 @@ def test_the_environment_of_the_child_holds_no_secrets(monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("SMTP_PASSWORD", "secret")
     with Quarantine("m", FAST) as place:
-        child = place._start()
-        assert b"secret" not in Path(f"/proc/{child.pid}/environ").read_bytes()
+        place._start(SCAN)
+        assert b"secret" not in Path(f"/proc/{place._process.pid}/environ").read_bytes()
 
 
 def test_only_jobs_of_ours_run(tmp_path):
-    assert "os:system" not in quarantine.JOBS.values()
-    with pytest.raises(BadPackage):
-        run("os:system", {}, what="x", limits=FAST)
+    for function in ("os:system", "argosyx:f", ".os:system", "builtins:exec", "argosy.packaging.load:os.system", ""):
+        with pytest.raises(BadPackage, match=r"x failed with (ValueError|AttributeError)"):
+            run(function, Check(folder=str(tmp_path)), float, what="x", limits=FAST)
 
 
 def test_a_pickle_without_trust_is_not_loaded(tmp_path):
-    arguments = {
-        "engine": "python",
-        "weights": str(tmp_path),
-        "settings": {"class": "model:Scale"},
-        "trusted": True,
-        "sample": "",
-        "tolerance": {},
-        "into": str(tmp_path),
-    }
+    asked = task(engine="python", weights=str(tmp_path), settings={"class": "model:Scale"}, into=str(tmp_path))
     with pytest.raises(InvalidArgument, match="sample"):
-        run("examine", arguments, what="x", limits=FAST)
+        run(EXAMINE, asked, Findings, what="x", limits=FAST)
 
 
 def test_a_killed_push_takes_its_child_along(tmp_path):
     path = pickled(Call(time.sleep, 900), tmp_path / "m")
     script = (
         "import sys; from argosy.packaging.quarantine import Quarantine\n"
-        "place = Quarantine('m'); place._start(); print(place._child.pid, flush=True)\n"
-        "place.run('examine', {'engine': 'sklearn', 'weights': sys.argv[1], 'settings': {}, 'trusted': True,"
-        " 'sample': '', 'tolerance': {}, 'into': '.'})"
+        "place = Quarantine('m'); place._start(''); print(place._process.pid, flush=True)\n"
+        "place._exchange(b'')"
     )
     parent = subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True)
     with parent:
         pid = int(parent.stdout.readline())
         deadline = time.monotonic() + 30
-        while b"\0argosy.packaging.quarantine\0" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+        while b"\0argosy.process.child\0" not in Path(f"/proc/{pid}/cmdline").read_bytes():
             assert time.monotonic() < deadline
         parent.kill()
     while Path(f"/proc/{pid}").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text():

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import TypeVar, cast
 
 import msgspec
 
@@ -12,7 +12,7 @@ from argosy.packaging.detect import Found, detect
 from argosy.packaging.options import PushOptions
 from argosy.packaging.package import INPUTS, LICENSE, OUTPUTS, PROFILE, REQUIREMENTS, write_manifest
 from argosy.packaging.quarantine import GIB, Limits, Quarantine
-from argosy.packaging.scan import Finding
+from argosy.packaging.scan import Finding, Scanned
 from argosy.protocol import tensorfile
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import ArgosyError, BadPackage, NotFound, PayloadTooLarge, Untrusted
@@ -21,6 +21,7 @@ from argosy.spec.signature import Signature
 from argosy.store.durable import storage
 
 Report = Callable[[str], None]
+T = TypeVar("T")
 
 SUFFIX = {
     "onnx": ".onnx",
@@ -60,10 +61,10 @@ class Draft(msgspec.Struct, kw_only=True):
         """What the engine loads."""
         return self.folder / self.weights
 
-    def run(self, job: str, arguments: Any) -> Any:
+    def run(self, function: str, job: msgspec.Struct, answer: type[T]) -> T:
         """Run a job on this model in quarantine. Messages name the model as the user knows it, not our copy."""
         try:
-            return self.quarantine.run(job, msgspec.to_builtins(arguments))
+            return self.quarantine.run(function, job, answer)
         except ArgosyError as error:
             raise type(error)(error.message.replace(str(self.path), self.found.path.name)) from None
 
@@ -174,7 +175,7 @@ def scan(draft: Draft, report: Report) -> Finding:
             "again with --trust"
         )
     where = draft.path if draft.found.format != "python" else draft.folder / "weights"
-    finding = msgspec.convert(draft.run("scan", {"path": str(where), "kind": found.format}), Finding)
+    finding = draft.run("argosy.packaging.scan:job", Scanned(path=str(where), kind=found.format), Finding)
     verdict = finding.scan
     report(f"scan: {verdict.verdict}" + "".join(f"\n  {name}" for name in verdict.objections[:20]))
     if verdict.objections and not draft.options.trust:
@@ -199,10 +200,7 @@ def _examine(draft: Draft, report: Report) -> examine.Findings:
         into=str(draft.work),
         trusted=draft.trusted,
     )
-    try:
-        findings = msgspec.convert(draft.run("examine", task), examine.Findings)
-    except msgspec.ValidationError as error:
-        raise BadPackage(f"{draft.found.path.name} made the child process write nonsense: {error}") from None
+    findings = draft.run("argosy.packaging.examine:examine", task, examine.Findings)
     takes = ", ".join(f"{spec.name} {spec.datatype} {list(spec.shape)}" for spec in findings.signature.inputs[:6])
     gives = ", ".join(f"{spec.name} {spec.datatype} {list(spec.shape)}" for spec in findings.signature.outputs[:6])
     report(f"signature: {takes} → {gives}")
@@ -240,8 +238,8 @@ def _verdict(draft: Draft, signature: Signature) -> convert.Verdict:
         trusted=draft.trusted,
     )
     try:
-        return msgspec.convert(draft.run("convert", task), convert.Verdict)
-    except (ArgosyError, msgspec.ValidationError) as error:
+        return draft.run("argosy.packaging.convert:convert", task, convert.Verdict)
+    except ArgosyError as error:
         return convert.Verdict(converted=False, reason=f"the conversion failed: {error}")
 
 

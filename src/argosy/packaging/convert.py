@@ -46,11 +46,6 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     signature: Signature | None = None
 
 
-def job(**arguments: Any) -> Any:
-    """`convert`, as a job of `quarantine`."""
-    return msgspec.to_builtins(convert(msgspec.convert(arguments, Task)))
-
-
 def convert(task: Task) -> Verdict:
     """Convert, then compare on the golden examples and on the whole sample. A model that does not fit is no error."""
     signature = onnx_signature(task.signature)

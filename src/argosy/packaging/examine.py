@@ -69,11 +69,6 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     sample_rows: int
 
 
-def job(**arguments: Any) -> Any:
-    """`examine`, as a job of `quarantine`."""
-    return msgspec.to_builtins(examine(msgspec.convert(arguments, Task)))
-
-
 def examine(task: Task) -> Findings:
     """Load the model, run it, write SAMPLE, PREDICTIONS, GOLDEN_IN, GOLDEN_OUT and PROFILE into the folder `into`.
 

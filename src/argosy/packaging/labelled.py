@@ -3,7 +3,6 @@
 Runs in a child process (`quarantine`): the rows are a user's file, and the model may be anything.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -46,35 +45,45 @@ class Labelled(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, int]
 
 
-def job(
-    source: str, name: str, label: str, folder: str, log: dict[str, Any], into: str, trusted: bool = False
-) -> dict[str, Any]:
-    """Check the rows of the file `source`, called `name`, against the package in `folder`, and unless `into` is empty
-    write to `SCORED` in that folder, as Parquet, what the log would hold of them beside the labels. What the log hides
-    is left out.
+class Scoring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The rows of the file `source`, called `name`, with their `label`; the package in `folder` that they are for; and
+    the folder `into` which its answers go, as `log` would hold them (empty: nothing is answered)."""
+
+    source: str
+    name: str
+    label: str
+    folder: str
+    log: PayloadLog
+    into: str
+    trusted: bool = False
+
+
+def score(job: Scoring) -> Labelled:
+    """Check the rows against the package, and unless `into` is empty write to `SCORED` in that folder, as Parquet, what
+    the log would hold of them beside the labels. What the log hides is left out.
 
     Raises InvalidArgument, naming what does not fit, PayloadTooLarge, and what loading a package raises.
     """
-    os.nice(10)
-    package = open_package(Path(folder), trusted=trusted)
+    name = job.name
+    package = open_package(Path(job.folder), trusted=job.trusted)
     signature = package.manifest.signature
-    table, true = _split(_table(Path(source), name), label, name)
+    table, true = _split(_table(Path(job.source), name), job.label, name)
     there = ~missing(true)
     if (count := int(there.sum())) < LEAST_ROWS:
         raise InvalidArgument(f"{name} has {count} rows with a label; at least {LEAST_ROWS} are needed")
     most = min(MOST_ROWS, MOST_CELLS // max(_width(table), 1))
     chosen = np.sort(np.random.default_rng(0).permutation(np.flatnonzero(there))[:most])
     inputs = _inputs(table, chosen, signature, name)
-    if into:
+    if job.into:
         model = load(package, threads=1)
         try:
             outputs = _answers(model.engine.predict, inputs, len(chosen))
         finally:
             model.close()
-        _write(Path(into, SCORED), signature, msgspec.convert(log, PayloadLog), inputs, outputs, true[chosen])
+        _write(Path(job.into, SCORED), signature, job.log, inputs, outputs, true[chosen])
     found, counts = np.unique(np.array(_texts(true[chosen])), return_counts=True)
     values = dict(zip(found.tolist()[:MOST_VALUES], counts.tolist(), strict=False))
-    return msgspec.to_builtins(Labelled(rows=len(true), labelled=count, kept=len(chosen), values=values))
+    return Labelled(rows=len(true), labelled=count, kept=len(chosen), values=values)
 
 
 def _width(table: Table) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import numpy as np
 
 from argosy.engines import Engine
@@ -79,9 +80,19 @@ def load(package: Package, *, threads: int = 0) -> LoadedModel:
     return LoadedModel(package, engine, largest)
 
 
-def check_job(folder: str, trusted: bool = False) -> float:
+class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which package to check: its folder, and whether it may run code of its author."""
+
+    folder: str
+    trusted: bool = False
+
+
+def check(package: Check) -> float:
     """Load a package and replay its golden examples, as a job of `quarantine`. Returns the largest difference."""
-    return load(open_package(Path(folder), trusted=trusted), threads=1).max_difference
+    return load(open_package(Path(package.folder), trusted=package.trusted), threads=1).max_difference
+
+
+CHECK = "argosy.packaging.load:check"
 
 
 def _table(x: Any) -> Table:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from argosy.packaging import lineage, quarantine
 from argosy.packaging.build import Report, build, vouched
+from argosy.packaging.load import CHECK, Check
 from argosy.packaging.options import PushOptions
 from argosy.store.durable import storage
 
@@ -30,8 +31,8 @@ def push(source: Path, *, name: str, store: "Store", options: PushOptions, repor
         manifest = build(source, name, folder, options, report)
         report(f"replaying {manifest.golden_rows} golden examples")
         limits, trusted = quarantine.Limits(seconds=options.seconds), vouched(manifest, options)
-        arguments = {"folder": str(folder), "trusted": trusted}
-        quarantine.run("check", arguments, what=f"the package of {source.name}", limits=limits)
+        job = Check(folder=str(folder), trusted=trusted)
+        quarantine.run(CHECK, job, float, what=f"the package of {source.name}", limits=limits)
         report("storing")
         return store.add(folder, name=name, manifest=manifest, lineage=lineage.lineage_of(source), trusted=trusted)
 

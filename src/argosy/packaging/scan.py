@@ -7,7 +7,6 @@ can still take memory and time.
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -33,9 +32,16 @@ def scan(path: Path, kind: Format) -> Finding:
     return SCANS.get(kind, _data_only)(path)
 
 
-def job(path: str, kind: Format) -> Any:
+class Scanned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is scanned in a child process: the path of a model file or folder, and its format."""
+
+    path: str
+    kind: Format
+
+
+def job(scanned: Scanned) -> Finding:
     """`scan`, as a job of `quarantine`."""
-    return msgspec.to_builtins(scan(Path(path), kind))
+    return scan(Path(scanned.path), scanned.kind)
 
 
 def _data_only(path: Path) -> Finding:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from argosy.packaging import quarantine
+from argosy.packaging.load import CHECK, Check
 
 if TYPE_CHECKING:
     from argosy.store.store import Store
@@ -28,14 +29,13 @@ def verify(store: "Store", ref: str, *, seconds: float = 600.0) -> Report:
     """
     version = store.registry.resolve(ref)
     store.layout.verify(version.digest)
-    arguments = {"folder": str(store.unpacked(version.digest)), "trusted": version.trust is not None}
-    limits = quarantine.Limits(seconds=seconds)
-    largest = quarantine.run("check", arguments, what=version.ref, limits=limits)
+    job = Check(folder=str(store.unpacked(version.digest)), trusted=version.trust is not None)
+    largest = quarantine.run(CHECK, job, float, what=version.ref, limits=quarantine.Limits(seconds=seconds))
     return Report(
         ref=version.ref,
         digest=version.digest,
         files=len(store.layout.files(version.digest)),
         size=version.size,
         golden_rows=version.manifest.golden_rows,
-        max_difference=float(largest),
+        max_difference=largest,
     )

@@ -5,6 +5,8 @@ import contextlib
 import errno
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +15,8 @@ import psutil
 from argosy.process import users
 from argosy.spec.errors import ArgosyError, Internal, StorageFull
 
+KILLED = 5.0
+"""Seconds from SIGKILL to the end of a process."""
 _RESTORED = [signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
 
@@ -28,6 +32,7 @@ class Process:
         self._user = users.of(process.pid)
         self._ended = False
         self._pidfd = -1
+        self._lock = threading.Lock()
 
     @property
     def user(self) -> int:
@@ -38,9 +43,10 @@ class Process:
 
     def ended(self) -> bool:
         """Whether it is gone; then `status` holds its exit status (negative: signal) if it was our child."""
-        if not self._ended and self._over():
-            self._ended = True
-            self.unwatch()
+        with self._lock:
+            if not self._ended and self._over():
+                self._ended = True
+                self.unwatch()
         return self._ended
 
     def _over(self) -> bool:
@@ -79,8 +85,34 @@ class Process:
         self._signal(lambda: os.kill(self.pid, signal.SIGTERM))
 
     def kill(self) -> None:
-        """End the leader and everything in its group, now."""
-        self._signal(self.kill_group)
+        """End the leader, everything in its group and its descendants outside of it, now."""
+        self._signal(self._kill_family)
+
+    def _kill_family(self) -> None:
+        found = list[psutil.Process]()
+        with contextlib.suppress(psutil.Error):
+            found = self._process.children(recursive=True)
+        self.kill_group()
+        for each in found:
+            with contextlib.suppress(psutil.Error):
+                each.kill()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it has ended within so many seconds."""
+        deadline, pause = time.monotonic() + seconds, 0.001
+        while not self.ended():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(pause)
+            pause = min(pause * 2, 0.05)
+        return True
+
+    def end(self, patience: float = 0.0) -> int | None:
+        """Kill it unless it ends within `patience` seconds; its exit status."""
+        if not self.wait(patience):
+            self.kill()
+            self.wait(KILLED)
+        return self.status
 
     def _signal(self, send: Callable[[], None]) -> None:
         if not self._ended and self._process.is_running():
@@ -118,8 +150,11 @@ class Process:
             self._pidfd = -1
 
 
-def spawn(command: Sequence[str], environ: Mapping[str, str], log: Path) -> Process:
-    """Start a command in its own session, its output appended to `log`. Raises Internal, StorageFull."""
+def spawn(
+    command: Sequence[str], environ: Mapping[str, str], log: Path, files: Mapping[int, int] | None = None
+) -> Process:
+    """Start a command in its own session, its output appended to `log`. `files`: further descriptors of the child, or
+    other ones than these, by number, and ours that they come from. Raises Internal, StorageFull."""
     append = os.O_WRONLY | os.O_APPEND | os.O_CREAT
     try:
         pid = os.posix_spawn(
@@ -130,6 +165,7 @@ def spawn(command: Sequence[str], environ: Mapping[str, str], log: Path) -> Proc
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o600),
                 (os.POSIX_SPAWN_DUP2, 1, 2),
+                *((os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in (files or {}).items()),
             ],
             setsid=True,
             setsigmask=[],

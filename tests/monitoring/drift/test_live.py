@@ -8,8 +8,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from argosy.monitoring.drift.child import Child
 from argosy.monitoring.drift.compute import compute
+from argosy.monitoring.drift.rows import COMPUTE
+from argosy.process.child import Child
 from argosy.spec.payload import PayloadLog
 from argosy.spec.settings import Settings
 from argosy.store import findings, open_store
@@ -21,7 +22,7 @@ from tests.platform.up import STAND_IN_UP, Up, clear, until
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """Two hours that were looked at, and a third that was not; a platform would look at once."""
-    monkeypatch.setattr(Child, "run", lambda _, job: compute(job))
+    monkeypatch.setattr(Child, "run", lambda _, function, job, answer: compute(job))
     end = (time.time() - LATE) // EVERY * EVERY
     world = World(tmp_path, end - 3 * EVERY)
     world.home.config.write_text("control: {port: 0}\ngateway: {port: 0}\n")
@@ -52,7 +53,7 @@ def comparing(platform: Up) -> list[psutil.Process]:
     """The processes that compare rows for a platform."""
     with contextlib.suppress(psutil.Error):
         children = psutil.Process(platform.process.pid).children()
-        return [each for each in children if "argosy.monitoring.drift.compute" in " ".join(each.cmdline())]
+        return [each for each in children if COMPUTE in each.cmdline()]
     return []
 
 

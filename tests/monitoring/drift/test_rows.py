@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import msgspec
 import pytest
 
 from argosy.monitoring.drift import sample
-from argosy.monitoring.drift.child import Child
-from argosy.monitoring.drift.compute import Job, compute
+from argosy.monitoring.drift.compute import Answer, Job, compute
+from argosy.monitoring.drift.rows import COMPUTE, Rows
 from argosy.monitoring.drift.sample import Log
-from argosy.spec.errors import Unavailable
+from argosy.packaging.package import stored
+from argosy.process.child import Child
+from argosy.spec.errors import ArgosyError, Unavailable
 from argosy.spec.payload import PayloadLog
 from argosy.store import findings
 from argosy.store.findings import Finding
@@ -24,7 +27,7 @@ from tests.monitoring.recorder import shop
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """Where rows are compared in this process, which has loaded already what that needs."""
-    monkeypatch.setattr(Child, "run", lambda _, job: compute(job))
+    monkeypatch.setattr(Child, "run", lambda _, function, job, answer: compute(job))
     one = World(tmp_path)
     one.declare(PayloadLog())
     yield one
@@ -162,6 +165,10 @@ def job(world: World) -> Job:
     )
 
 
+def rows_of(world: World) -> Rows:
+    return Rows(world.home, partial(stored, world.store), world.home.root / "drift", EVERY)
+
+
 def test_a_process_of_its_own_answers_the_same(world: World, monkeypatch: pytest.MonkeyPatch):
     world.pass_hour()
     world.pass_hour()
@@ -169,25 +176,29 @@ def test_a_process_of_its_own_answers_the_same(world: World, monkeypatch: pytest
     asked = msgspec.structs.replace(job(world), kept=rows, since=START + EVERY, until=START + 2 * EVERY)
     expected = compute(asked)
     monkeypatch.undo()
-    found = Child().run(asked)
-    assert (found.rows, found.before, found.problem) == (300, 300, "")
+    child = rows_of(world)._child
+    with child:
+        found = child.run(COMPUTE, asked, Answer)
+    assert (found.rows, found.before) == (300, 300)
     assert len(found.measured) == 2
     for one, other in zip(found.measured, expected.measured, strict=True):
         assert (one.subject, one.effect) == (other.subject, pytest.approx(other.effect))
-    broken = Child().run(msgspec.structs.replace(asked, package="/nowhere"))
-    assert "/nowhere" in broken.problem
+    with child, pytest.raises(ArgosyError, match="/nowhere"):
+        child.run(COMPUTE, msgspec.structs.replace(asked, package="/nowhere"), Answer)
 
 
 def test_a_comparison_that_takes_too_long_or_is_ended_is_over(world: World, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.undo()
+    child = rows_of(world)._child
+    child.timeout = 0.01
     with pytest.raises(Unavailable, match=r"within 0\.01 s"):
-        Child().run(job(world), seconds=0.01)
-    child = Child()
-    threading.Timer(0.1, child.end).start()
-    with pytest.raises(Unavailable, match="ended with -9"):
-        child.run(job(world))
+        child.run(COMPUTE, job(world), Answer)
+    child.timeout = 60.0
+    threading.Timer(0.1, child.cancel).start()
+    with pytest.raises(Unavailable, match="SIGKILL"):
+        child.run(COMPUTE, job(world), Answer)
     with pytest.raises(Unavailable, match="the platform ends"):
-        child.run(job(world))
+        child.run(COMPUTE, job(world), Answer)
 
 
 def test_what_goes_wrong_with_rows_costs_no_other_look(world: World, caplog: pytest.LogCaptureFixture):

@@ -1,10 +1,6 @@
-"""The comparison of whole rows, in a process of its own: a job on its standard input, an answer on its standard output.
+"""The comparison of whole rows, which a child process makes: what it needs (DuckDB, LightGBM) is in no controller's
+memory then."""
 
-What it needs (DuckDB, LightGBM) is in no controller's memory then. `python -m argosy.monitoring.drift.compute`.
-"""
-
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +12,10 @@ from argosy.monitoring.drift.season import FEWEST, WEEK, WEEKS
 from argosy.monitoring.multivariate.measure import Measured, measure
 from argosy.monitoring.multivariate.table import sides
 from argosy.packaging.package import open_package
-from argosy.spec.errors import ArgosyError
 from argosy.spec.payload import PayloadLog
 from argosy.store.payloads.columns import columns
 from argosy.store.payloads.encode import arrow, parquet
 
-NICE = 10
 HOUR = 3600
 
 
@@ -49,12 +43,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows of the window, rows they were compared with, and what was found; or why nothing was."""
+    """Rows of the window, rows they were compared with, and what was found."""
 
     rows: int = 0
     before: int = 0
     measured: tuple[Measured, ...] = ()
-    problem: str = ""
 
 
 def compute(job: Job) -> Answer:
@@ -89,18 +82,3 @@ def _reference(path: Path, names: tuple[str, ...]) -> Any:
     table = parquet().read_table(path, columns=there)
     step = max(1, -(-table.num_rows // sample.MOST))
     return table.take(list(range(0, table.num_rows, step)))
-
-
-def main() -> None:
-    """One job."""
-    os.nice(NICE)
-    job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
-    try:
-        answer = compute(job)
-    except (ArgosyError, OSError) as error:
-        answer = Answer(problem=error.message if isinstance(error, ArgosyError) else str(error))
-    sys.stdout.buffer.write(msgspec.json.encode(answer))
-
-
-if __name__ == "__main__":
-    main()

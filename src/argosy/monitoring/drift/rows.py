@@ -11,14 +11,14 @@ import msgspec
 
 from argosy.alerting import incident
 from argosy.monitoring.drift.budget import run_length
-from argosy.monitoring.drift.child import Child
 from argosy.monitoring.drift.compute import Answer, Job
 from argosy.monitoring.drift.window import Watched, raised
 from argosy.monitoring.multivariate.watch import State, Verdict, look
 from argosy.monitoring.performance import reference
 from argosy.packaging.package import Package
+from argosy.process.child import ONE_THREAD, Child
 from argosy.spec.endpoint import Endpoint
-from argosy.spec.errors import ArgosyError
+from argosy.spec.errors import ArgosyError, Unavailable
 from argosy.spec.monitor import Monitor
 from argosy.spec.payload import PayloadLog
 from argosy.spec.settings import Home
@@ -26,6 +26,9 @@ from argosy.store.durable import storage
 from argosy.store.findings import Finding, subject
 
 LOG = logging.getLogger(__name__)
+COMPUTE = "argosy.monitoring.drift.compute:compute"
+SECONDS = 300.0
+"""The longest that one comparison may take."""
 NAMED = 3
 
 
@@ -41,7 +44,8 @@ class Rows:
 
     def __init__(self, home: Home, package: Callable[[str], Package], folder: Path, every: int) -> None:
         self._home, self._package, self._folder, self._every = home, package, folder, every
-        self._child = Child()
+        what = "the comparison of whole rows"
+        self._child = Child(what, timeout=SECONDS, failure=Unavailable, environ=ONE_THREAD, nice=10)
 
     def look(
         self, watched: Watched, endpoint: Endpoint, digest: str, before: Remembered | None
@@ -50,11 +54,12 @@ class Rows:
         other. `settle` once what was found is written."""
         before = before or Remembered(salt=secrets.token_hex(16))
         try:
-            answer = self._child.run(self._job(watched, endpoint.monitor or Monitor(), digest, before))
+            with self._child:
+                job = self._job(watched, endpoint.monitor or Monitor(), digest, before)
+                answer = self._child.run(COMPUTE, job, Answer)
         except (ArgosyError, OSError) as error:
-            answer = Answer(problem=error.message if isinstance(error, ArgosyError) else str(error))
-        if answer.problem:
-            LOG.warning("the rows of '%s' were not compared as a whole: %s", endpoint.name, answer.problem)
+            answer = Answer()
+            LOG.warning("the rows of '%s' were not compared as a whole: %s", endpoint.name, error)
             self._file(endpoint.name, fresh=True).unlink(missing_ok=True)
         verdicts, state = look(answer.measured, before.state, run_length("rows", self._every))
         found = [_finding(watched, answer, one) for one in verdicts]
@@ -93,7 +98,7 @@ class Rows:
 
     def end(self) -> None:
         """End a comparison that runs, for good."""
-        self._child.end()
+        self._child.cancel()
 
     def _file(self, endpoint: str, *, fresh: bool = False) -> Path:
         return self._folder / f"{endpoint}.rows{'.fresh' if fresh else ''}"

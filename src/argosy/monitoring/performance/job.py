@@ -39,7 +39,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         return Home(Path(self.home))
 
 
-class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
+class Done(msgspec.Struct, frozen=True, kw_only=True):
     """What was found, and what is to be remembered by version once that is written. `metrics`: by version, what alerts
     are about. `more`: there are further windows to look at."""
 
@@ -47,13 +47,3 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
     kept: dict[str, Kept] = {}
     metrics: dict[str, str] = {}
     more: bool = False
-
-
-class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
-    """The code and message of an ArgosyError."""
-
-    code: str
-    message: str
-
-
-Answer = Done | Failed

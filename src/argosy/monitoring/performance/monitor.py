@@ -1,22 +1,19 @@
 """The task of a platform that looks at performance: after every window of an endpoint, in a process of its own."""
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-import msgspec
-
 from argosy.alerting.incident import Finding as Wrong
 from argosy.monitoring.performance import memory, reference
 from argosy.monitoring.performance.check import judged
-from argosy.monitoring.performance.job import Answer, Done, Failed, Job, Version
+from argosy.monitoring.performance.job import Done, Job, Version
 from argosy.monitoring.performance.memory import Kept
-from argosy.process import launch
-from argosy.spec.errors import ArgosyError, Internal, table
+from argosy.process.child import Child
+from argosy.spec.errors import ArgosyError
 from argosy.spec.revision import Revision
 from argosy.store import findings
 from argosy.store.endpoints import Declared, Endpoints
@@ -31,7 +28,7 @@ SECONDS = 900.0
 AGAIN = 60.0
 """Seconds until a look that failed is tried again, at most."""
 HOUSEKEEPING = 3600.0
-COMMAND = launch.python("argosy.monitoring.performance")
+EVALUATE = "argosy.monitoring.performance.evaluate:look"
 
 
 class Report(Protocol):
@@ -48,15 +45,19 @@ class Quality:
         self._due: dict[str, float] = {}
         self._silent: set[str] = set()
         self._cleaned = 0.0
+        self._child = Child("the evaluation of performance", timeout=SECONDS, nice=10)
 
     async def run(self) -> None:
         """Until cancelled; a process that looks is then ended, too."""
-        while True:
-            try:
-                await self.turn()
-            except Exception:
-                LOG.exception("looking at performance goes on with the next turn")
-            await asyncio.sleep(TICK)
+        try:
+            while True:
+                try:
+                    await self.turn()
+                except Exception:
+                    LOG.exception("looking at performance goes on with the next turn")
+                await asyncio.sleep(TICK)
+        finally:
+            self._child.cancel()
 
     async def turn(self) -> None:
         """Look where a window is over. Raises Unavailable."""
@@ -137,43 +138,21 @@ class Quality:
 
     async def _look(self, declared: Declared, job: Job, revisions: Mapping[str, Revision]) -> bool:
         """Findings are written before the state: a look that is cut short is done again, to the same end."""
-        done = await _ask(job)
+        done = await asyncio.to_thread(self._evaluate, job)
         await asyncio.to_thread(self._write, job.endpoint, done)
         serving = revisions.get(declared.serving.active or declared.revision)
         wrong = _wrong(job.endpoint, serving.version, done) if serving is not None else ()
         await asyncio.to_thread(self._report, SOURCE, job.endpoint, wrong)
         return done.more
 
+    def _evaluate(self, job: Job) -> Done:
+        with self._child:
+            return self._child.run(EVALUATE, job, Done)
+
     def _write(self, endpoint: str, done: Done) -> None:
         findings.write(self._store.database, done.findings)
         for version, each in done.kept.items():
             memory.write(self._store.home, endpoint, version, each)
-
-
-async def _ask(job: Job) -> Done:
-    """Run the child. Raises what it raised, Internal where it died."""
-    pipe = asyncio.subprocess.PIPE
-    environ = launch.of_ours(Path(job.home), {})
-    child = await asyncio.create_subprocess_exec(
-        *COMMAND, stdin=pipe, stdout=pipe, stderr=pipe, env=environ, start_new_session=True
-    )
-    try:
-        async with asyncio.timeout(SECONDS):
-            out, trouble = await child.communicate(msgspec.json.encode(job))
-    except TimeoutError:
-        raise Internal(f"the look took over {SECONDS:g} s and was ended") from None
-    finally:
-        if child.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                child.kill()
-            await child.wait()
-    if child.returncode:
-        last = trouble.decode(errors="replace").strip().splitlines()[-1:]
-        raise Internal(f"the process that looks ended with {child.returncode}: {' '.join(last)[:300]}")
-    answer = msgspec.json.decode(out, type=Answer)
-    if isinstance(answer, Failed):
-        raise table().get(answer.code, Internal)(answer.message)
-    return answer
 
 
 TITLES = {

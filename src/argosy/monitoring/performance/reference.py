@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -21,7 +20,7 @@ from argosy.monitoring.feedback.event import plain
 from argosy.monitoring.performance.roles import Roles
 from argosy.monitoring.performance.rows import Rows, rows, texts_of, wanted
 from argosy.packaging import labelled, quarantine
-from argosy.packaging.labelled import LABEL, MOST_BYTES, Labelled
+from argosy.packaging.labelled import LABEL, MOST_BYTES, Labelled, Scoring
 from argosy.packaging.package import Package
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument, NotFound, PayloadTooLarge
@@ -131,7 +130,7 @@ def _is_number(text: str) -> bool:
 def scored(home: Home, monitor: Monitor, package: Package, digest: str, log: PayloadLog) -> Path:
     """What the package of this digest answers to the reference: a file, made in a child process if it is not there.
 
-    Raises what `labelled.job` raises, BadPackage, StorageFull.
+    Raises what `labelled.score` raises, BadPackage, StorageFull.
     """
     copy = kept(home, monitor)
     facts = (copy.name, digest, monitor.label, sorted(log.redact), sorted(log.hash), log.max_elements, log.max_text)
@@ -148,11 +147,17 @@ def scored(home: Home, monitor: Monitor, package: Package, digest: str, log: Pay
 
 def _run(source: Path, monitor: Monitor, package: Package, log: PayloadLog, into: str) -> Labelled:
     name = Path(path_of(monitor)).name
-    arguments: dict[str, Any] = {"source": str(source), "name": name, "label": monitor.label}
-    arguments |= {"folder": str(package.folder), "trusted": package.trusted}
-    arguments |= {"log": msgspec.to_builtins(log), "into": into}
-    found = quarantine.run("labelled", arguments, what=f"scoring {name}", limits=SCORING)
-    return msgspec.convert(found, Labelled)
+    job = Scoring(
+        source=str(source),
+        name=name,
+        label=monitor.label,
+        folder=str(package.folder),
+        trusted=package.trusted,
+        log=log,
+        into=into,
+    )
+    function = "argosy.packaging.labelled:score"
+    return quarantine.run(function, job, Labelled, what=f"scoring {name}", limits=SCORING, nice=10)
 
 
 def read(path: Path, roles: Roles) -> Reference:
