@@ -11,6 +11,7 @@ from argosy.spec.settings import Settings
 
 FOLDER = Path("docs/decisions")
 FILES = sorted(FOLDER.glob("[0-9]*.md"))
+ROOTS = (Path("src/argosy"), Path())
 SURFACE = FOLDER / "0004-public-surface.md"
 
 
@@ -19,6 +20,12 @@ def test_a_decision_has_its_number_and_three_headings(path):
     lines = path.read_text().splitlines()
     assert lines[0].startswith(f"# {int(path.name[:4])}. ")
     assert [line for line in lines if line.startswith("## ")] == ["## Context", "## Decision", "## Consequence"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_files_that_a_decision_names_exist(path):
+    named = re.findall(r"`((?:\w+/)+\w+\.(?:py|lua|toml))`", path.read_text())
+    assert [each for each in named if not any((root / each).is_file() for root in ROOTS)] == []
 
 
 def test_numbers_are_there_once_and_the_index_names_each_file_with_its_title():
