@@ -12,6 +12,7 @@ from argosy.alerting.outbox import Letter, Outbox
 from argosy.store import alerts
 from argosy.store.alerts import Alert
 from argosy.store.database import Database, metadata
+from argosy.store.table import put
 
 LOG = logging.getLogger(__name__)
 
@@ -92,13 +93,8 @@ def save(database: Database, old: Rows, new: Rows, changed: Collection[Alert]) -
         with database.begin() as connection:
             for kind, name in gone:
                 connection.execute(sa.delete(alerting_table).where(T.kind == kind, T.name == name))
-            if fresh:
-                insert = database.insert(alerting_table)
-                upsert = insert.on_conflict_do_update(
-                    index_elements=["kind", "name"], set_={"body": insert.excluded["body"]}
-                )
-                connection.execute(upsert, [_row(place, each) for place, each in fresh.items()])
-            alerts.put(database, connection, list(changed))
+            put(connection, alerting_table, [_row(place, each) for place, each in fresh.items()])
+            alerts.put(connection, changed)
     return {place: fresh.get(place, old.get(place, each)) for place, each in new.items()}
 
 

@@ -27,6 +27,7 @@ from argosy.store.endpoints import (
     row_of,
 )
 from argosy.store.ledger import Cause
+from argosy.store.table import add
 
 E = endpoints_table.c
 
@@ -49,12 +50,11 @@ class State(Endpoints):
         Conflict, with the difference, if another one has been written since. `keys` are settled along with it, or,
         where nobody would be shown them, left alone.
         """
-        moment, spec = now(), msgspec.json.encode(endpoint).decode()
-        changed = {"spec": spec, "revision": revision.id, "updated": moment}
+        moment = now()
+        changed = {"spec": endpoint, "revision": revision.id, "updated": moment}
         fresh = {"name": endpoint.name, "active": None, "held": 0, "generation": 1, "created": moment}
         with self.database.begin() as connection:
-            insert = self.database.insert(endpoints_table).values(fresh | changed).on_conflict_do_nothing()
-            created = connection.execute(insert.returning(E.name)).one_or_none() is not None
+            created = add(connection, endpoints_table, [fresh | changed]) > 0
             before = declared(connection.execute(row_of(endpoint.name).with_for_update()).one())
             _check_expected(None if created else before, endpoint, expected)
             told = {"keys": steps} if (steps := keys.settle(connection) if keys else ()) else {}
@@ -65,16 +65,12 @@ class State(Endpoints):
             generation = _deleted(connection, endpoint.name) if created else before.generation
             update = sa.update(endpoints_table).where(E.name == endpoint.name)
             connection.execute(update.values(changed | {"generation": generation + 1}))
-            self._keep(connection, revision, moment)
+            kept = {"id": revision.id, "endpoint": revision.endpoint, "body": revision, "created": moment}
+            add(connection, revisions_table, [kept])
             written = declared(connection.execute(row_of(endpoint.name)).one())
             body = _told(written, revision, None if created else before.endpoint)
             ledger.append(connection, endpoint.name, "declare", body | told, cause)
             return written
-
-    def _keep(self, connection: sa.Connection, revision: Revision, moment: str) -> None:
-        kept = {"id": revision.id, "endpoint": revision.endpoint, "body": msgspec.json.encode(revision).decode()}
-        added = self.database.insert(revisions_table).values(kept | {"created": moment})
-        connection.execute(added.on_conflict_do_nothing())
 
     def delete(self, name: str, *, cause: Cause | None = None, expected: int | None = None) -> None:
         """Forget an endpoint and its revisions, and revoke the keys that its declarations made.
@@ -110,7 +106,7 @@ def note_traffic(connection: sa.Connection, name: str, weights: Mapping[str, int
     if {key: each["weight"] for key, each in known.items()} == dict(weights):
         return
     query = sa.select(revisions_table.c.body).where(revisions_table.c.id.in_(list(weights)))
-    found = [msgspec.json.decode(body, type=Revision) for body in connection.execute(query).scalars()]
+    found = list(connection.execute(query).scalars())
     declared = ledger.latest(connection, name, ("declare",))
     traffic = [
         {

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from argosy.spec.errors import ArgosyError, Conflict
 from argosy.spec.settings import Home
 from argosy.store.database import Database, metadata
+from argosy.store.table import add
 
 LOG = logging.getLogger(__name__)
 
@@ -52,8 +53,7 @@ class Lease:
         now = self._now()
         mine = {"holder": self.holder, "expires": now + self.seconds}
         with self.database.begin(fenced=False) as connection:
-            first = self.database.insert(leases_table).values(name=NAME, holder="", term=0, expires=0.0)
-            connection.execute(first.on_conflict_do_nothing())
+            add(connection, leases_table, [{"name": NAME, "holder": "", "term": 0, "expires": 0.0}])
             free = sa.or_(L.expires <= now, L.holder == self.holder)
             update = sa.update(leases_table).where(L.name == NAME, free).values(**mine, term=L.term + 1)
             term = connection.execute(update.returning(L.term)).scalar()

@@ -1,6 +1,6 @@
 """Alerts: what is wrong with an endpoint, since when, and whether anybody is to be told."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import sqlalchemy as sa
@@ -9,6 +9,7 @@ from argosy.spec.errors import NotFound
 from argosy.store import ledger
 from argosy.store.database import Database, metadata
 from argosy.store.ledger import Cause
+from argosy.store.table import RowMapper
 
 MOST = 500
 DAYS = 90
@@ -46,6 +47,9 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     muted_until: float | None = None
 
 
+ROWS = RowMapper(alerts_table, Alert)
+
+
 class AlertCount(msgspec.Struct, frozen=True):
     """So many alerts of an endpoint, of one kind and severity, stand; of so many nobody is told."""
 
@@ -69,25 +73,19 @@ def write(database: Database, alerts: Sequence[Alert]) -> None:
     """Write alerts as they are now. Until when one is muted stays as it was. Raises Unavailable, StorageFull."""
     if alerts:
         with database.begin() as connection:
-            put(database, connection, alerts)
+            put(connection, alerts)
 
 
-def put(database: Database, connection: sa.Connection, alerts: Sequence[Alert]) -> None:
-    """The same in a transaction that there is."""
-    if not alerts:
-        return
-    insert = database.insert(alerts_table)
-    news = {column.name: insert.excluded[column.name] for column in A if column.name not in ("id", "muted_until")}
-    values = [msgspec.structs.asdict(each) for each in alerts]
-    connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_=news), values)
+def put(connection: sa.Connection, alerts: Iterable[Alert]) -> None:
+    """The same in the transaction of `connection`."""
+    ROWS.put(connection, alerts, keep=["muted_until"])
 
 
 def read(database: Database, endpoint: str = "", most: int = MOST) -> list[Alert]:
     """The last alerts of an endpoint, or of all, the newest first."""
-    query = sa.select(alerts_table).order_by(A.since.desc(), A.id).limit(most)
+    query = ROWS.query(*[A.endpoint == endpoint] if endpoint else []).order_by(A.since.desc(), A.id).limit(most)
     with database.read() as connection:
-        rows = connection.execute(query.where(A.endpoint == endpoint) if endpoint else query).mappings().all()
-    return [Alert(**row) for row in rows]
+        return ROWS.all(connection, query)
 
 
 def mute(database: Database, alert: str, until: float, cause: Cause) -> None:

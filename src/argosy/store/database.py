@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc
-from sqlalchemy.dialects import postgresql, sqlite
 
 from argosy.spec.errors import Conflict, Internal, InvalidArgument, MissingExtra, StorageFull, Unavailable
 from argosy.store.durable import storage
+from argosy.store.table import add
 
 if TYPE_CHECKING:
     from argosy.store.signer import Signer
@@ -77,7 +77,7 @@ class Database:
             if sa.inspect(connection).has_table("schema_version"):
                 self._check_schema(connection)
             metadata.create_all(connection)
-            connection.execute(self.insert(schema_version).values(id=1, version=SCHEMA).on_conflict_do_nothing())
+            add(connection, schema_version, [{"id": 1, "version": SCHEMA}])
 
     @contextmanager
     def begin(self, *, fenced: bool = True) -> Generator[sa.Connection]:
@@ -100,10 +100,6 @@ class Database:
         """A transaction that only reads, of one moment on SQLite."""
         with self._errors(), self.engine.connect() as connection, connection.begin():
             yield connection
-
-    def insert(self, table: sa.Table) -> "sqlite.Insert | postgresql.Insert":
-        """An INSERT that has `on_conflict_do_nothing` and `on_conflict_do_update`."""
-        return sqlite.insert(table) if self.sqlite else postgresql.insert(table)
 
     def close(self) -> None:
         """Give up every connection."""

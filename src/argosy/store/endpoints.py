@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.revision import Revision
 from argosy.store.database import Database, metadata
+from argosy.store.table import Json
 
 RolloutPhase = Literal["starting", "shadowing", "shifting", "warm", "done", "rolled-back", "aborted", "superseded"]
 Order = Literal["", "promote", "abort"]
@@ -19,7 +20,7 @@ endpoints_table = sa.Table(
     "endpoints",
     metadata,
     sa.Column("name", sa.String(63), primary_key=True),
-    sa.Column("spec", sa.Text, nullable=False),
+    sa.Column("spec", Json(Endpoint), nullable=False),
     sa.Column("revision", sa.String(16), nullable=False),
     sa.Column("active", sa.String(16), nullable=True),
     sa.Column("held", sa.Integer, nullable=False),
@@ -32,20 +33,8 @@ revisions_table = sa.Table(
     metadata,
     sa.Column("id", sa.String(16), primary_key=True),
     sa.Column("endpoint", sa.String(63), nullable=False, index=True),
-    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("body", Json(Revision), nullable=False),
     sa.Column("created", sa.String(32), nullable=False),
-)
-rollouts_table = sa.Table(
-    "rollouts",
-    metadata,
-    sa.Column("endpoint", sa.String(63), primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("phase", sa.String(16), nullable=False),
-    sa.Column("changes", sa.Integer, nullable=False),
-    sa.Column("progress", sa.Text, nullable=False),
-    sa.Column("evidence", sa.Text, nullable=True),
-    sa.Column("began", sa.String(32), nullable=False),
-    sa.Column("ended", sa.String(32), nullable=True),
 )
 E = endpoints_table.c
 SERVED = ("serve", "delete")
@@ -85,6 +74,20 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     def live(self) -> bool:
         """Whether it goes on."""
         return self.phase in LIVE
+
+
+rollouts_table = sa.Table(
+    "rollouts",
+    metadata,
+    sa.Column("endpoint", sa.String(63), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("phase", sa.String(16), nullable=False),
+    sa.Column("changes", sa.Integer, nullable=False),
+    sa.Column("progress", Json(Progress), nullable=False),
+    sa.Column("evidence", sa.Text, nullable=True),
+    sa.Column("began", sa.String(32), nullable=False),
+    sa.Column("ended", sa.String(32), nullable=True),
+)
 
 
 class Serving(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,8 +135,7 @@ class Endpoints:
     def revisions(self) -> dict[str, Revision]:
         """Every revision of a declared endpoint, by id."""
         with self.database.read() as connection:
-            rows = connection.execute(sa.select(revisions_table.c.body)).scalars()
-            return {each.id: each for each in (msgspec.json.decode(body, type=Revision) for body in rows)}
+            return {each.id: each for each in connection.execute(sa.select(revisions_table.c.body)).scalars()}
 
 
 def row_of(name: str) -> sa.Select[Any]:
@@ -142,7 +144,7 @@ def row_of(name: str) -> sa.Select[Any]:
 
 def declared(row: sa.Row[Any]) -> Declared:
     return Declared(
-        endpoint=msgspec.json.decode(row.spec, type=Endpoint),
+        endpoint=row.spec,
         revision=row.revision,
         serving=Serving(active=row.active, held=row.held),
         generation=row.generation,

@@ -8,6 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from argosy.store.database import Database, metadata
+from argosy.store.table import Json, RowMapper
 
 DAYS = 90
 """For how long findings are kept."""
@@ -28,12 +29,11 @@ findings_table = sa.Table(
     sa.Column("high", sa.Float, nullable=True),
     sa.Column("log_e", sa.Float, nullable=True),
     sa.Column("verdict", sa.Text, nullable=False),
-    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("detail", Json(dict[str, Any]), nullable=False),
     sa.Index("findings_age", "endpoint", "window_end"),
 )
 F = findings_table.c
 LONGEST = 200
-KEY = ("endpoint", "version", "kind", "subject", "window_end")
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +66,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     detail: dict[str, Any] = {}
 
 
+ROWS = RowMapper(findings_table, Finding)
+
+
 def subject(name: str) -> str:
     """What users name freely (a column), as a subject: printable, at most 200 characters, and still one of its own."""
     plain = "".join(letter if letter.isprintable() else "?" for letter in name[: LONGEST + 1])
@@ -78,19 +81,15 @@ def write(database: Database, found: Sequence[Finding]) -> None:
     """Write findings; what was found before of the same window is replaced. Raises Unavailable, StorageFull."""
     if not found:
         return
-    values = [msgspec.structs.asdict(each) | {"detail": msgspec.json.encode(each.detail).decode()} for each in found]
-    insert = database.insert(findings_table)
-    news = {column.name: insert.excluded[column.name] for column in F if column.name not in KEY}
     with database.begin() as connection:
-        connection.execute(insert.on_conflict_do_update(index_elements=KEY, set_=news), values)
+        ROWS.put(connection, found)
 
 
 def read(database: Database, endpoint: str, kinds: Collection[str], since: float) -> list[Finding]:
     """What was found in windows that ended after `since`, oldest first."""
-    query = sa.select(findings_table).where(F.endpoint == endpoint, F.kind.in_(list(kinds)), F.window_end > since)
+    query = ROWS.query(F.endpoint == endpoint, F.kind.in_(list(kinds)), F.window_end > since)
     with database.read() as connection:
-        rows = connection.execute(query.order_by(F.window_end, F.kind, F.subject)).mappings().all()
-    return [Finding(**{**row, "detail": msgspec.json.decode(row["detail"])}) for row in rows]
+        return ROWS.all(connection, query.order_by(F.window_end, F.kind, F.subject))
 
 
 class Tally(msgspec.Struct, frozen=True):

@@ -1,7 +1,6 @@
 """Jobs of the platform and their runs: what is to be done, when, and what became of it."""
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import sqlalchemy as sa
@@ -10,6 +9,7 @@ from argosy.spec.errors import Conflict, NotFound
 from argosy.store import ledger
 from argosy.store.database import Database, metadata
 from argosy.store.ledger import Cause
+from argosy.store.table import RowMapper
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 OVER: tuple[State, ...] = ("succeeded", "failed", "cancelled")
@@ -76,14 +76,16 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.job}-{self.number}"
 
 
+JOBS, RUNS = RowMapper(jobs_table, Job), RowMapper(runs_table, Run)
+
+
 def add(database: Database, job: Job, cause: Cause) -> None:
     """Keep a new job; one without `next` has its only run queued at once. Raises Conflict where the name is taken."""
     with database.begin() as connection:
-        insert = database.insert(jobs_table).values(msgspec.structs.asdict(job)).on_conflict_do_nothing()
-        if not connection.execute(insert).rowcount:
+        if not JOBS.add(connection, [job]):
             raise Conflict(f"there is a job '{job.name}' already: give another --name")
         if job.next is None:
-            _queue(connection, Run(job=job.name, number=1, state="queued", due=job.created))
+            RUNS.add(connection, [Run(job=job.name, number=1, state="queued", due=job.created)])
         ledger.append(connection, _subject(job.name), "submit", msgspec.json.decode(job.spec), cause)
 
 
@@ -107,7 +109,7 @@ def schedule(database: Database, name: str, due: float, then: float | None, *, q
         moved = sa.update(jobs_table).where(J.name == name, J.cancelled.is_(None), J.next == due).values(next=then)
         if connection.execute(moved).rowcount and queue:
             last = connection.execute(sa.select(sa.func.max(R.number)).where(R.job == name)).scalar() or 0
-            _queue(connection, Run(job=name, number=last + 1, state="queued", due=due))
+            RUNS.add(connection, [Run(job=name, number=last + 1, state="queued", due=due)])
             old = last + 1 - KEPT_RUNS
             connection.execute(sa.delete(runs_table).where(R.job == name, R.number <= old, R.state.in_(OVER)))
 
@@ -115,9 +117,8 @@ def schedule(database: Database, name: str, due: float, then: float | None, *, q
 def note(database: Database, run: Run) -> None:
     """Write how a run stands now; the end of one also into the ledger."""
     with database.begin() as connection:
-        values = msgspec.structs.asdict(run)
         update = sa.update(runs_table).where(R.job == run.job, R.number == run.number, R.state.not_in(OVER))
-        if connection.execute(update.values(values)).rowcount and run.state in OVER:
+        if connection.execute(update.values(RUNS.values(run))).rowcount and run.state in OVER:
             body = {"run": run.number, "state": run.state, "exit": run.exit, "error": run.error}
             ledger.append(connection, _subject(run.job), "run", body)
 
@@ -125,8 +126,7 @@ def note(database: Database, run: Run) -> None:
 def every(database: Database) -> list[Job]:
     """All jobs, the newest first."""
     with database.read() as connection:
-        rows = connection.execute(sa.select(jobs_table).order_by(J.created.desc(), J.name)).mappings().all()
-    return [Job(**row) for row in rows]
+        return JOBS.all(connection, JOBS.query().order_by(J.created.desc(), J.name))
 
 
 def any_of(database: Database) -> bool:
@@ -138,19 +138,19 @@ def any_of(database: Database) -> bool:
 def get(database: Database, name: str) -> Job:
     """One job. Raises NotFound."""
     with database.read() as connection:
-        row = connection.execute(sa.select(jobs_table).where(J.name == name)).mappings().one_or_none()
-    if row is None:
+        job = JOBS.one(connection, J.name == name)
+    if job is None:
         raise NotFound(f"there is no job '{name[:80]}': argosy batch ls lists them")
-    return Job(**row)
+    return job
 
 
 def runs(database: Database, job: str = "", *, open_only: bool = False) -> list[Run]:
     """Runs of a job, or of all, the newest first; with `open_only` those that wait or run."""
-    query = sa.select(runs_table).order_by(R.due.desc(), R.job, R.number.desc())
+    query = RUNS.query().order_by(R.due.desc(), R.job, R.number.desc())
     query = query.where(R.job == job) if job else query
     query = query.where(R.state.not_in(OVER)) if open_only else query
     with database.read() as connection:
-        return [_run(row) for row in connection.execute(query).mappings().all()]
+        return RUNS.all(connection, query)
 
 
 def last_runs(database: Database) -> dict[str, Run]:
@@ -158,16 +158,7 @@ def last_runs(database: Database) -> dict[str, Run]:
     newest = sa.select(R.job, sa.func.max(R.number).label("number")).group_by(R.job).subquery()
     join = sa.and_(R.job == newest.c.job, R.number == newest.c.number)
     with database.read() as connection:
-        rows = connection.execute(sa.select(runs_table).join(newest, join)).mappings().all()
-    return {row["job"]: _run(row) for row in rows}
-
-
-def _run(row: Mapping[Any, Any]) -> Run:
-    return Run(**{str(key): value for key, value in row.items()})
-
-
-def _queue(connection: sa.Connection, run: Run) -> None:
-    connection.execute(sa.insert(runs_table).values(msgspec.structs.asdict(run)))
+        return {run.job: run for run in RUNS.all(connection, RUNS.query().join(newest, join))}
 
 
 def _subject(name: str) -> str:

@@ -3,9 +3,7 @@
 import builtins
 import hmac
 import secrets
-from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 
 from argosy.spec.endpoint import check_name
@@ -14,6 +12,7 @@ from argosy.spec.limits import check_rate
 from argosy.store.clock import now
 from argosy.store.database import Database, metadata
 from argosy.store.key import KeyRecord, check_scopes, key_hash, key_id
+from argosy.store.table import Json, RowMapper
 
 keys_table = sa.Table(
     "keys",
@@ -21,13 +20,14 @@ keys_table = sa.Table(
     sa.Column("id", sa.String(12), primary_key=True),
     sa.Column("name", sa.String(63), nullable=False),
     sa.Column("hash", sa.String(64), nullable=False, unique=True),
-    sa.Column("scopes", sa.Text, nullable=False),
+    sa.Column("scopes", Json(tuple[str, ...]), nullable=False),
     sa.Column("rate", sa.Double, nullable=True),
     sa.Column("burst", sa.Integer, nullable=True),
     sa.Column("created", sa.String(32), nullable=False),
     sa.Column("revoked", sa.String(32), nullable=True),
 )
 K = keys_table.c
+ROWS = RowMapper(keys_table, KeyRecord)
 
 
 class Keys:
@@ -47,7 +47,7 @@ class Keys:
         """The record of a key that a client showed. Raises Unauthenticated if it is unknown or revoked."""
         identity = key_id(text)
         with self.database.read() as connection:
-            record = _get(connection, identity) if identity else None
+            record = ROWS.one(connection, K.id == identity) if identity else None
         if record is None or not hmac.compare_digest(record.hash, key_hash(text)):
             raise Unauthenticated("the API key is unknown")
         if record.revoked:
@@ -58,7 +58,7 @@ class Keys:
         """End a key for good; ending it again changes nothing. Raises NotFound."""
         with self.database.begin() as connection:
             end(connection, id)
-            record = _get(connection, id)
+            record = ROWS.one(connection, K.id == id)
         if record is None:
             raise NotFound(f"no key has the id '{id[:80]}'; the ids are the middle part of ak_<id>_…")
         return record
@@ -85,15 +85,14 @@ def make(
         burst=burst,
         created=now(),
     )
-    row = msgspec.structs.asdict(record) | {"scopes": _written(record.scopes)}
-    connection.execute(sa.insert(keys_table).values(row))
+    connection.execute(sa.insert(keys_table).values(ROWS.values(record)))
     return record, text
 
 
 def change(connection: sa.Connection, id: str, scopes: tuple[str, ...], rate: float | None, burst: int | None) -> None:
     """Give a key other scopes and another rate. Raises InvalidArgument."""
     check_rate(f"key '{id}'", rate, burst)
-    values = {"scopes": _written(check_scopes(scopes)), "rate": rate, "burst": burst}
+    values = {"scopes": check_scopes(scopes), "rate": rate, "burst": burst}
     connection.execute(sa.update(keys_table).where(K.id == id).values(values))
 
 
@@ -104,28 +103,4 @@ def end(connection: sa.Connection, id: str) -> None:
 
 def every(connection: sa.Connection) -> list[KeyRecord]:
     """Every key there ever was, oldest first."""
-    rows = connection.execute(sa.select(keys_table).order_by(K.created, K.id)).all()
-    return [_record(row) for row in rows]
-
-
-def _get(connection: sa.Connection, identity: str) -> KeyRecord | None:
-    row = connection.execute(sa.select(keys_table).where(K.id == identity)).one_or_none()
-    return None if row is None else _record(row)
-
-
-def _written(scopes: tuple[str, ...]) -> str:
-    return msgspec.json.encode(scopes).decode()
-
-
-def _record(row: sa.Row[Any]) -> KeyRecord:
-    scopes = msgspec.json.decode(row.scopes, type=tuple[str, ...])
-    return KeyRecord(
-        id=row.id,
-        name=row.name,
-        hash=row.hash,
-        scopes=scopes,
-        rate=row.rate,
-        burst=row.burst,
-        created=row.created,
-        revoked=row.revoked,
-    )
+    return ROWS.all(connection, ROWS.query().order_by(K.created, K.id))

@@ -151,6 +151,12 @@ def latest(connection: sa.Connection, subject: str, events: Collection[str], at:
     return max(found, key=lambda entry: entry.seq, default=None)
 
 
+def of_event(connection: sa.Connection, event: str, *where: sa.ColumnElement[bool]) -> list[Entry]:
+    """Every entry of an event that fits, oldest first."""
+    query = sa.select(ledger_table).where(T.event == event, *where).order_by(T.seq)
+    return [_entry(row) for row in connection.execute(query)]
+
+
 def digest(row: Mapping[str, Any]) -> str:
     """The hash of an entry: SHA-256, in hex, over the canonical JSON of all its other fields."""
     return hashlib.sha256(msgspec.json.encode(row, order="sorted")).hexdigest()

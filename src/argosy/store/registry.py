@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Collection, Iterable
-from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -13,9 +12,9 @@ from argosy.spec.package import Lineage, ModelManifest
 from argosy.store import ledger, trust
 from argosy.store.clock import now
 from argosy.store.database import Database, metadata
-from argosy.store.ledger import Cause
+from argosy.store.ledger import Cause, Entry
 from argosy.store.manifest import check_digest
-from argosy.store.trust import Trust
+from argosy.store.table import Json, RowMapper, add, put
 from argosy.store.version import AliasMove, ModelSummary, Moved, Reference, Version
 
 models_table = sa.Table(
@@ -32,8 +31,8 @@ versions_table = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("digest", sa.String(71), nullable=False, index=True),
     sa.Column("size", sa.BigInteger, nullable=False),
-    sa.Column("manifest", sa.Text, nullable=False),
-    sa.Column("lineage", sa.Text, nullable=False),
+    sa.Column("manifest", Json(ModelManifest), nullable=False),
+    sa.Column("lineage", Json(Lineage), nullable=False),
     sa.Column("created", sa.String(32), nullable=False),
     sa.UniqueConstraint("name", "digest"),
 )
@@ -45,17 +44,8 @@ aliases_table = sa.Table(
     sa.Column("number", sa.Integer, nullable=False),
     sa.ForeignKeyConstraint(["name", "number"], ["versions.name", "versions.number"]),
 )
-moves_table = sa.Table(
-    "alias_moves",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("name", sa.String(63), nullable=False, index=True),
-    sa.Column("alias", sa.String(63), nullable=False),
-    sa.Column("number", sa.Integer, nullable=True),
-    sa.Column("moved", sa.String(32), nullable=False),
-    sqlite_autoincrement=True,
-)
-M, V, A, L = models_table.c, versions_table.c, aliases_table.c, moves_table.c
+M, V, A = models_table.c, versions_table.c, aliases_table.c
+VERSIONS = RowMapper(versions_table, Version)
 
 
 class Registry:
@@ -78,17 +68,15 @@ class Registry:
         check_digest(digest)
         moment = now()
         with self.database.begin() as connection:
-            new_model = self.database.insert(models_table).values(name=name, last_number=0, created=moment)
-            connection.execute(new_model.on_conflict_do_nothing())
+            add(connection, models_table, [{"name": name, "last_number": 0, "created": moment}])
             last = _hold(connection, name) or 0
             if trusted:
-                trust.record(self.database, connection, digest, lineage.pushed_by, manifest.scan.objections)
+                trust.record(connection, digest, lineage.pushed_by, manifest.scan.objections)
             if existing := _find(connection, V.name == name, V.digest == digest):
                 return existing
             connection.execute(sa.update(models_table).where(M.name == name).values(last_number=last + 1))
             row = {"name": name, "number": last + 1, "digest": digest, "size": size, "created": moment}
-            row |= {"manifest": _text(manifest), "lineage": _text(lineage)}
-            connection.execute(sa.insert(versions_table).values(row))
+            connection.execute(sa.insert(versions_table).values(row | {"manifest": manifest, "lineage": lineage}))
             return _resolve(connection, Reference(name=name, number=last + 1))
 
     def resolve(self, ref: str) -> Version:
@@ -158,10 +146,7 @@ class Registry:
                     f"{name}@{alias} had version {max(had)}, and store.forbid_alias_back keeps aliases forward: "
                     f"deploy {name}:{version} by its number, or let the platform's owner turn that setting off"
                 )
-            pointer = self.database.insert(aliases_table).values(name=name, alias=alias, number=version)
-            update = pointer.on_conflict_do_update(index_elements=["name", "alias"], set_={"number": version})
-            connection.execute(update)
-            _note(connection, name, alias, version)
+            put(connection, aliases_table, [{"name": name, "alias": alias, "number": version}])
             moved = _moved(_resolve(connection, reference), before, had)
             told: dict[str, object] = {"version": target.ref, "digest": target.digest}
             told |= ({"before": f"{name}:{before}"} if before else {}) | ({"back": True} if moved.back else {})
@@ -175,7 +160,6 @@ class Registry:
             _hold(connection, name)
             _resolve(connection, reference)
             connection.execute(sa.delete(aliases_table).where(A.name == name, A.alias == alias))
-            _note(connection, name, alias, None)
             ledger.append(connection, f"{name}@{alias}", "alias", {"version": None, "digest": None}, cause)
 
     def aliases(self, name: str) -> dict[str, int]:
@@ -187,12 +171,14 @@ class Registry:
             return _aliases(connection, name)
 
     def history(self, name: str) -> list[AliasMove]:
-        """Every move of every alias of a model, oldest first; it is only ever added to, and outlives the versions."""
+        """Every move of every alias of a model, oldest first, as the ledger has them. They outlive the versions."""
         check_name(name, "model name")
-        query = sa.select(L.name, L.alias, L.number, L.moved).where(L.name == name).order_by(L.id)
         with self.database.read() as connection:
-            rows = connection.execute(query).all()
-        return [AliasMove(name=row[0], alias=row[1], number=row[2], moved=row[3]) for row in rows]
+            found = ledger.of_event(connection, "alias", ledger.T.subject.startswith(f"{name}@", autoescape=True))
+        return [
+            AliasMove(name=name, alias=each.subject.rpartition("@")[2], number=_number(each), moved=each.time)
+            for each in found
+        ]
 
     def remove(self, ref: str) -> Version:
         """Forget one version, named `name:number`. Returns what it was. The package itself goes with a collection,
@@ -267,24 +253,17 @@ def _find(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> Version 
 
 
 def _versions(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> list[Version]:
-    rows = connection.execute(sa.select(versions_table).where(*where).order_by(V.name, V.number)).all()
+    rows = VERSIONS.all(connection, VERSIONS.query(*where).order_by(V.name, V.number))
     pointers = {name: _aliases(connection, name) for name in {row.name for row in rows}}
     trusts = trust.of(connection, {row.digest for row in rows})
-    return [_version(row, pointers[row.name], trusts.get(row.digest)) for row in rows]
-
-
-def _version(row: sa.Row[Any], pointers: dict[str, int], vouched: Trust | None) -> Version:
-    return Version(
-        name=row.name,
-        number=row.number,
-        digest=row.digest,
-        size=row.size,
-        created=row.created,
-        manifest=msgspec.json.decode(row.manifest, type=ModelManifest),
-        lineage=msgspec.json.decode(row.lineage, type=Lineage),
-        aliases=tuple(alias for alias, number in pointers.items() if number == row.number),
-        trust=vouched,
-    )
+    return [
+        msgspec.structs.replace(
+            row,
+            aliases=tuple(alias for alias, number in pointers[row.name].items() if number == row.number),
+            trust=trusts.get(row.digest),
+        )
+        for row in rows
+    ]
 
 
 def _numbers(connection: sa.Connection, name: str) -> list[int]:
@@ -298,18 +277,16 @@ def _aliases(connection: sa.Connection, name: str) -> dict[str, int]:
 
 def _had(connection: sa.Connection, name: str, alias: str) -> list[int]:
     """The versions that an alias ever pointed at."""
-    query = sa.select(L.number).where(L.name == name, L.alias == alias, L.number.is_not(None)).distinct()
-    return [int(number) for number in connection.execute(query).scalars() if number is not None]
+    moves = ledger.of_event(connection, "alias", ledger.T.subject == f"{name}@{alias}")
+    return [number for each in moves if (number := _number(each)) is not None]
+
+
+def _number(entry: Entry) -> int | None:
+    """The version that an alias came to point at, as its entry in the ledger names it."""
+    ref: str | None = entry.body["version"]
+    return None if ref is None else int(ref.rpartition(":")[2])
 
 
 def _moved(version: Version, before: int | None, had: Collection[int]) -> Moved:
     back = version.number in had or version.number < (before or max(had, default=0))
     return Moved(**msgspec.structs.asdict(version), before=before, back=back)
-
-
-def _note(connection: sa.Connection, name: str, alias: str, number: int | None) -> None:
-    connection.execute(sa.insert(moves_table).values(name=name, alias=alias, number=number, moved=now()))
-
-
-def _text(value: object) -> str:
-    return msgspec.json.encode(value, order="sorted").decode()

@@ -10,6 +10,7 @@ import msgspec
 import sqlalchemy as sa
 
 from argosy.store.database import Database, metadata
+from argosy.store.table import Json, RowMapper
 
 MINUTE, HOUR = 60, 3600
 KEPT = {MINUTE: 2 * 86400, HOUR: 30 * 86400}
@@ -25,7 +26,7 @@ traffic_table = sa.Table(
     sa.Column("version", sa.String(80), nullable=False),
     sa.Column("requests", sa.BigInteger, nullable=False),
     sa.Column("errors", sa.BigInteger, nullable=False),
-    sa.Column("latency", sa.Text, nullable=False),
+    sa.Column("latency", Json(dict[int, int]), nullable=False),
     sa.Column("replicas", sa.Integer, nullable=False),
     sa.Index("traffic_age", "width", "at"),
 )
@@ -46,20 +47,14 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
     replicas: int = 0
 
 
+ROWS = RowMapper(traffic_table, Traffic)
+
+
 def write(database: Database, rows: Sequence[Traffic], width: int = MINUTE) -> None:
     """Add rows. One that is there already stays. Raises Unavailable, StorageFull."""
     if rows:
         with database.begin() as connection:
-            _insert(database, connection, rows, width)
-
-
-def _insert(database: Database, connection: sa.Connection, rows: Iterable[Traffic], width: int) -> None:
-    values = [
-        msgspec.structs.asdict(each) | {"width": width, "latency": msgspec.json.encode(each.latency).decode()}
-        for each in rows
-    ]
-    if values:
-        connection.execute(database.insert(traffic_table).on_conflict_do_nothing(), values)
+            ROWS.add(connection, rows, width=width)
 
 
 def roll(database: Database, now: float) -> None:
@@ -67,24 +62,24 @@ def roll(database: Database, now: float) -> None:
     with database.begin() as connection:
         last = connection.execute(sa.select(sa.func.max(T.at)).where(T.width == HOUR)).scalar()
         start, end = (last + HOUR if last is not None else 0), int(now // HOUR) * HOUR
-        query = sa.select(traffic_table).where(T.width == MINUTE, T.at >= start, T.at < end).order_by(T.at)
+        query = ROWS.query(T.width == MINUTE, T.at >= start, T.at < end).order_by(T.at)
         hours: dict[tuple[str, str, int], list[Traffic]] = {}
-        for each in map(_traffic, connection.execute(query).mappings()):
+        for each in ROWS.all(connection, query):
             hours.setdefault((each.endpoint, each.revision, each.at // HOUR * HOUR), []).append(each)
-        _insert(database, connection, (add(each, at) for (_, _, at), each in hours.items()), HOUR)
+        ROWS.add(connection, (add(each, at) for (_, _, at), each in hours.items()), width=HOUR)
         for width, seconds in KEPT.items():
             connection.execute(sa.delete(traffic_table).where(T.width == width, T.at < now - seconds))
 
 
 def read(database: Database, endpoint: str, since: float, width: int) -> list[Traffic]:
     """The rows of one width about an endpoint, oldest first. The hours go on to now by the minutes of the last one."""
-    query = sa.select(traffic_table).where(T.endpoint == endpoint, T.width == width, T.at >= since)
+    query = ROWS.query(T.endpoint == endpoint, T.width == width, T.at >= since)
     with database.read() as connection:
-        found = [_traffic(row) for row in connection.execute(query.order_by(T.at, T.revision)).mappings()]
+        found = ROWS.all(connection, query.order_by(T.at, T.revision))
         if width == HOUR:
             start = max([since, *(each.at + HOUR for each in found)])
-            rest = sa.select(traffic_table).where(T.endpoint == endpoint, T.width == MINUTE, T.at >= start)
-            found += [_traffic(row) for row in connection.execute(rest.order_by(T.at, T.revision)).mappings()]
+            rest = ROWS.query(T.endpoint == endpoint, T.width == MINUTE, T.at >= start)
+            found += ROWS.all(connection, rest.order_by(T.at, T.revision))
     return found
 
 
@@ -115,16 +110,3 @@ def steps(rows: Iterable[Traffic], step: int) -> list[Traffic]:
 def _together(rows: Sequence[Traffic], at: int) -> Traffic:
     whole = add(rows, at)
     return msgspec.structs.replace(whole, revision="", version="", replicas=sum(each.replicas for each in rows))
-
-
-def _traffic(row: sa.RowMapping) -> Traffic:
-    return Traffic(
-        endpoint=row["endpoint"],
-        revision=row["revision"],
-        version=row["version"],
-        at=row["at"],
-        requests=row["requests"],
-        errors=row["errors"],
-        latency=msgspec.json.decode(row["latency"], type=dict[int, int]),
-        replicas=row["replicas"],
-    )

@@ -1,6 +1,5 @@
 """What triggers have set off, and what each remembers between looks: written before it is acted upon."""
 
-from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -9,6 +8,7 @@ import sqlalchemy as sa
 from argosy.store import ledger
 from argosy.store.database import Database, metadata
 from argosy.store.ledger import Cause
+from argosy.store.table import RowMapper, put
 
 DAYS = 90
 """For how long runs are kept."""
@@ -74,15 +74,17 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         return self.phase not in GOING
 
 
+ROWS = RowMapper(runs_table, Run)
+
+
 def note(database: Database, run: Run, state: str) -> None:
     """Write a firing, what the trigger remembers from now on, and an entry of the ledger, all or nothing.
 
     One that was written before stays as it is. Raises Unavailable, StorageFull, Conflict.
     """
     with database.begin() as connection:
-        insert = database.insert(runs_table).values(msgspec.structs.asdict(run))
-        fresh = connection.execute(insert.on_conflict_do_nothing().returning(R.id)).first() is not None
-        _remember(database, connection, run.endpoint, run.trigger, state)
+        fresh = ROWS.add(connection, [run])
+        _remember(connection, run.endpoint, run.trigger, state)
         if fresh:
             body = {"trigger": run.trigger, "version": run.version, "run": run.id}
             ledger.append(connection, run.endpoint, "trigger", body, Cause(reason=run.reason))
@@ -91,13 +93,11 @@ def note(database: Database, run: Run, state: str) -> None:
 def remember(database: Database, endpoint: str, trigger: str, state: str) -> None:
     """Keep what a trigger remembers. Raises Unavailable, StorageFull, Conflict."""
     with database.begin() as connection:
-        _remember(database, connection, endpoint, trigger, state)
+        _remember(connection, endpoint, trigger, state)
 
 
-def _remember(database: Database, connection: sa.Connection, endpoint: str, trigger: str, state: str) -> None:
-    insert = database.insert(states_table).values(endpoint=endpoint, trigger=trigger, state=state)
-    news = {"state": insert.excluded["state"]}
-    connection.execute(insert.on_conflict_do_update(index_elements=["endpoint", "trigger"], set_=news))
+def _remember(connection: sa.Connection, endpoint: str, trigger: str, state: str) -> None:
+    put(connection, states_table, [{"endpoint": endpoint, "trigger": trigger, "state": state}])
 
 
 def states(database: Database) -> dict[tuple[str, str], str]:
@@ -115,8 +115,7 @@ def drop(database: Database, endpoint: str, trigger: str) -> None:
 
 def update(database: Database, run: Run) -> None:
     """Write how a run stands. Its end is noted in the ledger as well. Raises Unavailable, StorageFull, Conflict."""
-    fields = msgspec.structs.asdict(run)
-    news = {name: fields[name] for name in ("phase", "due", "tries", "status", "ended", "error")}
+    news = {name: getattr(run, name) for name in ("phase", "due", "tries", "status", "ended", "error")}
     with database.begin() as connection:
         going = sa.update(runs_table).where(R.id == run.id, R.phase.in_(GOING)).values(news).returning(R.id)
         if connection.execute(going).first() is not None and run.over:
@@ -126,18 +125,17 @@ def update(database: Database, run: Run) -> None:
 
 def going(database: Database) -> list[Run]:
     """The runs that are not over, oldest first."""
-    return _read(database, sa.select(runs_table).where(R.phase.in_(GOING)).order_by(R.at, R.id))
+    return _read(database, ROWS.query(R.phase.in_(GOING)).order_by(R.at, R.id))
 
 
 def read(database: Database, endpoint: str, most: int = MOST) -> list[Run]:
     """The last runs of an endpoint's triggers, newest first."""
-    return _read(database, sa.select(runs_table).where(R.endpoint == endpoint).order_by(R.at.desc(), R.id).limit(most))
+    return _read(database, ROWS.query(R.endpoint == endpoint).order_by(R.at.desc(), R.id).limit(most))
 
 
 def _read(database: Database, query: "sa.Select[tuple[object, ...]]") -> list[Run]:
     with database.read() as connection:
-        rows: Sequence[sa.RowMapping] = connection.execute(query).mappings().all()
-    return [Run(**row) for row in rows]
+        return ROWS.all(connection, query)
 
 
 def forget(database: Database, now: float) -> list[str]:

@@ -14,7 +14,8 @@ from sqlalchemy import event
 
 from argosy.spec.package import Scan
 from argosy.store.clock import now
-from argosy.store.database import Database, metadata
+from argosy.store.database import metadata
+from argosy.store.table import Json, RowMapper
 
 
 class Trust(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,35 +32,26 @@ trust_table = sa.Table(
     sa.Column("digest", sa.String(71), primary_key=True),
     sa.Column("trusted_by", sa.Text, nullable=False),
     sa.Column("trusted_at", sa.String(32), nullable=False),
-    sa.Column("objections", sa.Text, nullable=False),
+    sa.Column("objections", Json(tuple[str, ...]), nullable=False),
 )
 T = trust_table.c
+ROWS = RowMapper(trust_table, Trust, by="trusted_by", at="trusted_at")
 
 
-def record(database: Database, connection: sa.Connection, digest: str, by: str, objections: Collection[str]) -> None:
+def record(connection: sa.Connection, digest: str, by: str, objections: Collection[str]) -> None:
     """Note that a package is trusted; who said so first stays."""
-    row = {"digest": digest, "trusted_by": by, "trusted_at": now(), "objections": _text(objections)}
-    connection.execute(database.insert(trust_table).values(row).on_conflict_do_nothing())
+    ROWS.add(connection, [Trust(by=by, at=now(), objections=tuple(sorted(objections)))], digest=digest)
 
 
 def of(connection: sa.Connection, digests: Collection[str]) -> dict[str, Trust]:
     """Digest → trust, of those that are trusted."""
-    rows = connection.execute(sa.select(trust_table).where(T.digest.in_(digests))).all()
-    return {
-        row.digest: Trust(
-            by=row.trusted_by, at=row.trusted_at, objections=msgspec.json.decode(row.objections, type=tuple[str, ...])
-        )
-        for row in rows
-    }
+    query = ROWS.query(T.digest.in_(digests)).add_columns(T.digest)
+    return {row["digest"]: ROWS.of(row) for row in connection.execute(query).mappings()}
 
 
 def forget(connection: sa.Connection, digest: str) -> None:
     """Trust a package no longer."""
     connection.execute(sa.delete(trust_table).where(T.digest == digest))
-
-
-def _text(objections: Collection[str]) -> str:
-    return msgspec.json.encode(sorted(objections)).decode()
 
 
 class _Pushed(msgspec.Struct, frozen=True):
@@ -85,6 +77,6 @@ def _take_over(_table: Any, connection: sa.Connection, **_: Any) -> None:
         if pushed.trusted and row.digest not in found:
             by = msgspec.json.decode(row.lineage, type=dict[str, Any]).get("pushed_by", "")
             found[row.digest] = {"digest": row.digest, "trusted_by": str(by), "trusted_at": row.created}
-            found[row.digest]["objections"] = _text(pushed.scan.objections)
+            found[row.digest]["objections"] = sorted(pushed.scan.objections)
     if found:
         connection.execute(sa.insert(trust_table), list(found.values()))

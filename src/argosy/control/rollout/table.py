@@ -91,7 +91,7 @@ class Rollouts:
     ) -> None:
         values: dict[str, Any] = {
             "phase": progress.phase,
-            "progress": msgspec.json.encode(progress).decode(),
+            "progress": progress,
             "evidence": msgspec.json.encode(evidence).decode(),
             "ended": None if progress.live else (before and before.ended) or now(),
         }
@@ -109,11 +109,10 @@ class Rollouts:
         old = (R.endpoint == endpoint) & R.phase.in_(LIVE)
         for row in connection.execute(sa.select(rollouts_table).where(old)).all():
             over = msgspec.structs.replace(
-                _kept(row).progress, phase="superseded", reason="another declaration came", weight=0
+                row.progress, phase="superseded", reason="another declaration came", weight=0
             )
             update = sa.update(rollouts_table).where((R.endpoint == endpoint) & (R.number == row.number))
-            text = msgspec.json.encode(over).decode()
-            connection.execute(update.values(phase=over.phase, progress=text, ended=now()))
+            connection.execute(update.values(phase=over.phase, progress=over, ended=now()))
 
 
 def _what(progress: Progress) -> dict[str, Any]:
@@ -125,7 +124,7 @@ def _what(progress: Progress) -> dict[str, Any]:
 def _kept(values: sa.Row[Any]) -> Kept:
     return Kept(
         endpoint=values.endpoint,
-        progress=msgspec.json.decode(values.progress, type=Progress),
+        progress=values.progress,
         evidence=msgspec.json.decode(values.evidence, type=Evidence) if values.evidence else Evidence(),
         changes=values.changes,
         began=values.began,

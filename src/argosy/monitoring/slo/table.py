@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from argosy.monitoring.slo.progress import Course
 from argosy.store.database import Database, metadata
+from argosy.store.table import put
 
 LOG = logging.getLogger(__name__)
 
@@ -35,10 +36,7 @@ def load(database: Database) -> dict[str, Course]:
 
 def save(database: Database, courses: Mapping[str, Course]) -> None:
     """Write these, and forget all others. Raises Unavailable, StorageFull."""
-    insert = database.insert(slos_table)
-    upsert = insert.on_conflict_do_update(index_elements=["endpoint"], set_={"course": insert.excluded["course"]})
     rows = [{"endpoint": name, "course": msgspec.json.encode(each).decode()} for name, each in courses.items()]
     with database.begin() as connection:
         connection.execute(sa.delete(slos_table).where(T.endpoint.not_in(list(courses))))
-        if rows:
-            connection.execute(upsert, rows)
+        put(connection, slos_table, rows)

@@ -1,0 +1,95 @@
+"""Rows of tables as structs: columns that hold JSON, and the statements that write structs and read them."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class Json(sa.types.TypeDecorator[Any]):
+    """A text column that holds a value of type `of` as JSON. Reading raises msgspec.ValidationError for another's."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def __init__(self, of: Any) -> None:
+        super().__init__()
+        self.of = of
+
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:
+        """The text of a value."""
+        return None if value is None else msgspec.json.encode(value).decode()
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
+        """The value of a text."""
+        return None if value is None else msgspec.json.decode(value, type=self.of)
+
+
+class RowMapper(Generic[S]):
+    """The rows of `table` as structs of type `struct`.
+
+    A field is stored in the column of its name, or in the one that `columns` gives for it. A field without a column is
+    not stored and keeps its default; a column without a field is given to the methods that write as one of `others`.
+    """
+
+    def __init__(self, table: sa.Table, struct: type[S], **columns: str) -> None:
+        self.table, self.struct = table, struct
+        named = {field: columns.get(field, field) for field in struct.__struct_fields__}
+        self._columns = {field: table.c[name] for field, name in named.items() if name in table.c}
+
+    def query(self, *where: sa.ColumnElement[bool]) -> sa.Select[Any]:
+        """A SELECT of the fields' columns, to be ordered and limited."""
+        return sa.select(*(column.label(field) for field, column in self._columns.items())).where(*where)
+
+    def of(self, row: sa.RowMapping) -> S:
+        """The struct of a row of `query`, which may have more columns."""
+        return self.struct(**{field: row[field] for field in self._columns})
+
+    def all(self, connection: sa.Connection, query: sa.Select[Any]) -> list[S]:
+        """The structs of a `query`."""
+        return [self.of(row) for row in connection.execute(query).mappings()]
+
+    def one(self, connection: sa.Connection, *where: sa.ColumnElement[bool]) -> S | None:
+        """The only row that fits; None where there is none."""
+        row = connection.execute(self.query(*where)).mappings().one_or_none()
+        return None if row is None else self.of(row)
+
+    def values(self, row: S, **others: Any) -> dict[str, Any]:
+        """A struct as the values of an INSERT or UPDATE."""
+        return {column.name: getattr(row, field) for field, column in self._columns.items()} | others
+
+    def add(self, connection: sa.Connection, rows: Iterable[S], **others: Any) -> int:
+        """Insert the rows whose primary key is new; the others stay as they are. Returns how many were inserted."""
+        return add(connection, self.table, [self.values(row, **others) for row in rows])
+
+    def put(self, connection: sa.Connection, rows: Iterable[S], keep: Collection[str] = (), **others: Any) -> None:
+        """Insert rows; of one whose primary key is there, replace all columns but those named in `keep`."""
+        put(connection, self.table, [self.values(row, **others) for row in rows], keep)
+
+
+def insert(connection: sa.Connection, table: sa.Table) -> "sqlite.Insert | postgresql.Insert":
+    """An INSERT that has `on_conflict_do_nothing` and `on_conflict_do_update`."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def add(connection: sa.Connection, table: sa.Table, values: Sequence[Mapping[str, Any]]) -> int:
+    """Insert rows that conflict with no other; how many those are."""
+    if not values:
+        return 0
+    statement = insert(connection, table).on_conflict_do_nothing().returning(*table.primary_key)
+    return len(connection.execute(statement, values).all())
+
+
+def put(
+    connection: sa.Connection, table: sa.Table, values: Sequence[Mapping[str, Any]], keep: Collection[str] = ()
+) -> None:
+    """Insert rows; of one whose primary key is there, replace all columns but those named in `keep`."""
+    if not values:
+        return
+    statement, key = insert(connection, table), [column.name for column in table.primary_key]
+    news = {name: statement.excluded[name] for name in values[0] if name not in {*key, *keep}}
+    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=news), values)
