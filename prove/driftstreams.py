@@ -11,7 +11,7 @@ from functools import cache, cached_property
 import numpy as np
 import numpy.typing as npt
 
-from argosy.monitoring.drift.detector import Look, State, columns_evidence, fold, look, model_evidence, start
+from argosy.monitoring.drift.detector import DetectorState, Look, columns_evidence, fold, look, model_evidence, start
 from argosy.monitoring.drift.geometry import Geometry, geometry
 from argosy.packaging.profile import numbers
 from argosy.profiles.layout import Column, Floats, Layout
@@ -96,14 +96,14 @@ def _reference(seed: int) -> Model:
 _NOWHERE = geometry(Layout([]), np.zeros(0, np.int64))
 
 
-def begin(one: Model) -> State:
+def begin(one: Model) -> DetectorState:
     """Before the first look."""
     return start(one.where, one.reference)
 
 
 def judge(
-    one: Model, state: State, window: Floats, base: Floats | None = None, run_length: float = LOOKS
-) -> tuple[Look | None, State]:
+    one: Model, state: DetectorState, window: Floats, base: Floats | None = None, run_length: float = LOOKS
+) -> tuple[Look | None, DetectorState]:
     """As `look`, but effects are worked out only where there is evidence; None where there is not."""
     reference = one.reference if base is None else base
     following = fold(one.where, state, window, reference, base)

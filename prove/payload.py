@@ -27,7 +27,7 @@ from argosy.serving.config import Address, ModelConfig, ReplicaConfig
 from argosy.serving.pipe import recorder_socket
 from argosy.spec.endpoint import Runtime
 from argosy.spec.payload import PayloadLog
-from argosy.spec.recorder import Kept, Report, Told, read_report, told_file
+from argosy.spec.recorder import RecordedEndpoint, RecorderConfig, RecorderReport, read_report, told_file
 from argosy.spec.settings import Home
 from bench import envs, load, models, payload
 from bench.servers import await_answer, free_ports
@@ -128,7 +128,7 @@ def arrangement(folder: Path, made: Path, body: bytes, a: argparse.Namespace, co
     """Replicas on core 0, the client on core 1, the recorder on `core`."""
     home = Home(folder / f"home{core}").create()
     told_file(home).write_bytes(
-        msgspec.json.encode(Told(endpoints={"digits": Kept(payload=PayloadLog(flush=a.flush))}))
+        msgspec.json.encode(RecorderConfig(endpoints={"digits": RecordedEndpoint(payload=PayloadLog(flush=a.flush))}))
     )
     argv = [sys.executable, "-m", "argosy.monitoring.recorder", str(home.root)]
     with (
@@ -148,7 +148,7 @@ def arrangement(folder: Path, made: Path, body: bytes, a: argparse.Namespace, co
         time.sleep(2 * a.flush + 1)
         good = compared((without, with_log), where)
         print(f"  CPU of the recorder {(cpu(recorder) - begun) / asked * 1e6:.2f} µs a request")
-        found = read_report(home) or Report(pid=0, started=0)
+        found = read_report(home) or RecorderReport(pid=0, started=0)
         print(
             f"  {found.records:,} requests are in the log, wrk counted {asked:,}; "
             f"dropped: by the recorder {found.dropped}, by the replica {dropped(with_log.port)}"

@@ -15,7 +15,7 @@ import numpy as np
 from argosy.monitoring import burst
 from argosy.monitoring.burst import Burst
 from argosy.monitoring.slo import policy
-from argosy.monitoring.slo.policy import Seen, State
+from argosy.monitoring.slo.policy import SloObservation, SloState
 from argosy.spec.slo import Slo
 
 NINES = Slo(objective=0.999)
@@ -25,12 +25,12 @@ MINUTES = 365 * 1440
 
 def outage(share: float, seed: int, longest: float = 3600.0) -> float:
     """Seconds from the start of an outage until the page; infinite if there is none within `longest`."""
-    rng, state, now = np.random.default_rng(seed), State(), 1.8e9
+    rng, state, now = np.random.default_rng(seed), SloState(), 1.8e9
     for moment in range(int((7200 + longest) / TICK)):
         now += TICK
         total = int(rng.poisson(PER_MINUTE * TICK / 60))
         bad = int(rng.binomial(total, share if moment * TICK >= 7200 else 0.001))
-        verdict, state = policy.judge(NINES, Seen(now=now, seconds=TICK, total=total, bad=bad), state)
+        verdict, state = policy.judge(NINES, SloObservation(now=now, seconds=TICK, total=total, bad=bad), state)
         if verdict.severity == "page" and moment * TICK >= 7200:
             return (moment + 1) * TICK - 7200
     return math.inf

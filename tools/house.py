@@ -40,9 +40,9 @@ SMALL = f"modules of under {SMALL_LINES} lines with one importer"
 
 CEILINGS = {
     LINES: Ceiling(63_500, 50_000),
-    CONTROL: Ceiling(124, 40),
-    NAMES: Ceiling(22, 3),
-    NAMED: Ceiling(35, 0),
+    CONTROL: Ceiling(27, 27),
+    NAMES: Ceiling(3, 3),
+    NAMED: Ceiling(0, 0),
     SMALL: Ceiling(42, 0),
 }
 

@@ -18,7 +18,7 @@ from argosy.api.server import ApiServer
 from argosy.platform.supervisor import Supervisor
 from argosy.serving.eviction import ConnectionLimits
 from argosy.spec.settings import ControlSettings
-from argosy.targets.backoff import Policy
+from argosy.targets.backoff import BackoffPolicy
 
 WHOLE = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 
@@ -48,7 +48,7 @@ APP = Starlette(
 class Serving:
     def __init__(self, server: ApiServer) -> None:
         self.server, self.port = server, int(server.listen().rpartition(":")[2])
-        self.supervisor = Supervisor(Policy(first=0.001))
+        self.supervisor = Supervisor(BackoffPolicy(first=0.001))
         server.task = self.supervisor.begin("api", server.run)
 
     async def ask(self, *parts: bytes) -> bytes:

@@ -4,7 +4,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.capacity.autoscale import Autoscale, State
+from argosy.capacity.autoscale import Autoscale, ScalerState
 from argosy.capacity.policy import Decision, Observation
 from argosy.spec.scaling import Scaling
 from tests.capacity.looks import look
@@ -24,7 +24,7 @@ looks = st.builds(
 )
 
 
-def steady(policy: Autoscale, rate: float, seconds: float, **changes: Any) -> tuple[list[Decision], State, int]:
+def steady(policy: Autoscale, rate: float, seconds: float, **changes: Any) -> tuple[list[Decision], ScalerState, int]:
     """Decisions under a constant rate with replicas that are ready at once; the state; replicas in the end."""
     state, replicas, decisions = policy.begin(), int(changes.pop("ready", 1)), []
     steps = round(seconds / policy.interval)
@@ -157,7 +157,7 @@ def test_lateness_makes_careful_and_its_absence_thrifty() -> None:
         Autoscale(scaling).decide(look(now=900, arrivals=25, in_flight=34, ready=5, service_time=6.8), thrifty)[0].start
         == 0
     )
-    late = State(load=thrifty.load, age=thrifty.age, late=thrifty.served * 0.2, served=thrifty.served)
+    late = ScalerState(load=thrifty.load, age=thrifty.age, late=thrifty.served * 0.2, served=thrifty.served)
     assert (
         Autoscale(scaling).decide(look(now=900, arrivals=25, in_flight=34, ready=5, service_time=6.8), late)[0].start
         > 0

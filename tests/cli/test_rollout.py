@@ -11,7 +11,7 @@ from argosy.cli.rollout_picture import picture
 from argosy.control.rollout.evidence import Evidence
 from argosy.monitoring.analysis import agreement, guard
 from argosy.monitoring.analysis.agreement import PerOutput, Tally
-from argosy.monitoring.analysis.evidence import Observation, start
+from argosy.monitoring.analysis.evidence import GuardObservation, start
 from argosy.monitoring.binary import interval
 from argosy.serving.counts import Counts
 from argosy.spec.endpoint import Endpoint
@@ -36,7 +36,7 @@ def drawn(progress: Progress, evidence: Evidence, shadow: Shadow | None = None) 
 
 
 def test_it_draws_shares_findings_and_the_verdict():
-    seen = Observation(
+    seen = GuardObservation(
         seconds=1.0, candidate=Counts(requests=50, errors=20), stable=Counts(requests=900, latency={60: 900})
     )
     decision, state = guard.judge(Guard(), seen, start(history=Counts(requests=1000)))

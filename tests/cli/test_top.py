@@ -11,7 +11,7 @@ from rich.console import Console
 
 from argosy.cli import top
 from argosy.cli.main import argosy
-from argosy.cli.top_picture import Seen, picture
+from argosy.cli.top_picture import TopView, picture
 from argosy.spec.errors import NotFound
 
 ENDPOINT = {"name": "digits", "state": "ready", "serving": "digits:1", "ready": 2, "replicas": 2}
@@ -37,14 +37,14 @@ ALERT = {
 RATES = {"requests": 1234.5, "errors": 12.3, "p50": 0.4, "p95": 2345.6}
 
 
-def seen(**more: Any) -> Seen:
+def seen(**more: Any) -> TopView:
     many = [ENDPOINT | {"name": "x" * 63, "state": "failed", "serving": "m" * 63 + ":1"}, ENDPOINT]
     loads = [{"endpoint": "digits", "cpu": 1.26, "memory": 3 << 30}] * 2
     given: dict[str, Any] = {"endpoints": many, "rates": {"digits": RATES}, "loads": loads, "at": "12:00:00"}
-    return Seen(**(given | {"rollouts": [ROLLOUT], "alerts": [ALERT]} | more))
+    return TopView(**(given | {"rollouts": [ROLLOUT], "alerts": [ALERT]} | more))
 
 
-def drawn(found: Seen, rows: int = 100) -> list[str]:
+def drawn(found: TopView, rows: int = 100) -> list[str]:
     out = io.StringIO()
     Console(file=out, width=80).print(picture(found, rows))
     return out.getvalue().splitlines()

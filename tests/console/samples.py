@@ -10,14 +10,14 @@ import numpy as np
 
 from argosy.api.traffic import Minute
 from argosy.console.data import Alert, Finding, Part
-from argosy.console.database import Kept as Written
+from argosy.console.database import DatabaseReader as Written
 from argosy.control.rollout.evidence import Evidence
-from argosy.control.rollout.table import Kept
+from argosy.control.rollout.table import RolloutRow
 from argosy.control.state import State
 from argosy.jobs.folder import Folder, Told
 from argosy.jobs.folder import Progress as Far
 from argosy.monitoring.analysis import guard
-from argosy.monitoring.analysis.evidence import Observation, start
+from argosy.monitoring.analysis.evidence import GuardObservation, start
 from argosy.protocol import tensorfile
 from argosy.serving.counts import Counts, bucket
 from argosy.spec.batch import BatchJob
@@ -365,8 +365,8 @@ def _replica(name: str, at: int, number: int, now: float) -> ReplicaStatus:
     )
 
 
-def _rollout(name: str) -> Kept:
-    seen = Observation(
+def _rollout(name: str) -> RolloutRow:
+    seen = GuardObservation(
         seconds=1.0,
         candidate=Counts(requests=900, errors=4, latency={60: 850, 75: 40}),
         stable=Counts(requests=9000, errors=21, latency={59: 8700, 74: 300}),
@@ -377,7 +377,7 @@ def _rollout(name: str) -> Kept:
     )
     old, new = _ids(name)
     progress = Progress(number=3, candidate=new, stable=old, held=2, phase="shifting", step=1, weight=25, spent=84.0)
-    return Kept(endpoint=name, progress=progress, evidence=evidence, changes=4, began="2026-01-02T00:00:00Z")
+    return RolloutRow(endpoint=name, progress=progress, evidence=evidence, changes=4, began="2026-01-02T00:00:00Z")
 
 
 def _verdict(fall: float) -> str:

@@ -23,7 +23,7 @@ def test_any_course_gives_a_drawing_within_its_frame(values: list[float | None])
     finite = [None if each is None or each in (float("inf"),) or each != each else each for each in values]
     for drawing in (
         chart.spark(finite, "x"),
-        chart.lines(times, [chart.Line("main", "x", finite)], "x", words.number),
+        chart.lines(times, [chart.ChartLine("main", "x", finite)], "x", words.number),
     ):
         root = parsed(drawing)
         width, height = (float(each) for each in root.attrib["viewBox"].split()[2:])
@@ -36,7 +36,7 @@ def test_any_course_gives_a_drawing_within_its_frame(values: list[float | None])
 def test_names_and_labels_stay_text():
     drawings = (
         chart.spark([1.0, 2.0], HOSTILE),
-        chart.lines([0.0, 60.0], [chart.Line("main", HOSTILE, [1.0, 2.0])], HOSTILE, words.number),
+        chart.lines([0.0, 60.0], [chart.ChartLine("main", HOSTILE, [1.0, 2.0])], HOSTILE, words.number),
         chart.overlay([0.5, 0.5], [0.1, 0.9], [HOSTILE, HOSTILE], HOSTILE),
         chart.gauge(0.5, HOSTILE),
         chart.interval(1.0, 0.5, 1.5, 0.9, HOSTILE),
@@ -48,15 +48,15 @@ def test_names_and_labels_stay_text():
 
 
 def test_a_gap_in_the_values_is_a_gap_in_the_line():
-    drawing = chart.lines([0, 60, 120, 180, 240], [chart.Line("main", "x", [1, 2, None, 3, 4])], "x", words.number)
+    drawing = chart.lines([0, 60, 120, 180, 240], [chart.ChartLine("main", "x", [1, 2, None, 3, 4])], "x", words.number)
     assert drawing.count("<polyline") == 2
-    lonely = chart.lines([0, 60, 120], [chart.Line("main", "x", [1, None, None])], "x", words.number)
+    lonely = chart.lines([0, 60, 120], [chart.ChartLine("main", "x", [1, None, None])], "x", words.number)
     assert lonely.count("<circle") == 1
 
 
 def test_a_band_lies_between_low_and_high_and_breaks_where_either_is_missing():
     band = chart.Band("main", [1, 1, None, 1], [2, 2, 2, 2])
-    drawing = chart.lines([0, 60, 120, 180], [chart.Line("main", "x", [1.5] * 4)], "x", words.number, bands=[band])
+    drawing = chart.lines([0, 60, 120, 180], [chart.ChartLine("main", "x", [1.5] * 4)], "x", words.number, bands=[band])
     assert drawing.count('<polygon class="band main"') == 2
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from argosy.console.database import FRESH, Kept
+from argosy.console.database import FRESH, DatabaseReader
 from argosy.store import alerts, findings, ledger
 from argosy.store.database import Database
 from tests.store.test_findings import alert, finding
@@ -10,7 +10,7 @@ from tests.store.test_findings import alert, finding
 
 def test_parts_are_there_once_something_wrote_them(tmp_path: Path):
     database, now = Database(tmp_path / "t.db").create(), [0.0]
-    kept = Kept(database, lambda: now[0])
+    kept = DatabaseReader(database, lambda: now[0])
     assert kept.has == {"traffic"}
     findings.write(database, [finding()])
     alerts.write(database, [alert()])

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 
 from argosy.api import token
 from argosy.console.app import pages
-from argosy.console.database import Kept
+from argosy.console.database import DatabaseReader
 from argosy.monitoring.drift.detector import start
 from argosy.monitoring.drift.geometry import geometry
 from argosy.monitoring.drift.reference import Baseline
@@ -56,7 +56,7 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     assert len(judged.wrong) == len(NAMES) + 1
     findings.write(found.store.database, judged.findings)
     config = uvicorn.Config(
-        Starlette(routes=pages(found, secret, Kept(found.store.database))),
+        Starlette(routes=pages(found, secret, DatabaseReader(found.store.database))),
         port=0,
         log_config=None,
         lifespan="off",

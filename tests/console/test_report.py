@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from argosy.console import sheet
-from argosy.console.report import Column, Report, gather
+from argosy.console.report import ColumnReport, EndpointReport, gather
 from argosy.monitoring.drift.distribution import Distribution
 from argosy.spec.errors import NotFound
 from argosy.spec.settings import Home
@@ -24,7 +24,7 @@ DAY = 86400.0
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Report]:
+def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EndpointReport]:
     """Seven days of everything, of columns with hostile names."""
     home, now = Home(tmp_path_factory.mktemp("h")).create(), time.time()
     found = services(home, now, count=1)
@@ -64,7 +64,7 @@ def _objective(at: float) -> findings.Finding:
 
 
 @pytest.fixture
-def opened(chromium: Chromium, report: Report, tmp_path: Path) -> Chromium:
+def opened(chromium: Chromium, report: EndpointReport, tmp_path: Path) -> Chromium:
     path = tmp_path / "report.html"
     path.write_text(sheet.page(report))
     chromium.driver.get(path.as_uri())
@@ -89,7 +89,7 @@ def test_nothing_executes_and_nothing_is_loaded(opened: Chromium):
     assert opened.complaints() == []
 
 
-def test_an_injected_script_would_not_run(chromium: Chromium, report: Report, tmp_path: Path):
+def test_an_injected_script_would_not_run(chromium: Chromium, report: EndpointReport, tmp_path: Path):
     """The page's own policy holds where escaping would fail."""
     path = tmp_path / "report.html"
     bad = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
@@ -122,11 +122,11 @@ def test_it_prints_on_light_paper(opened: Chromium):
     assert opened.run("getComputedStyle(document.querySelector('h1')).color") == "rgb(27, 33, 38)"
 
 
-def test_the_worst_page_is_two_megabytes_at_most(report: Report):
+def test_the_worst_page_is_two_megabytes_at_most(report: EndpointReport):
     shape = Distribution(labels=(HOSTILE[:40],) * 30, reference=(7,) * 30, current=(3,) * 30)
     names = [f"{HOSTILE} {place} " + "<" * 150 for place in range(512)]
     columns = tuple(
-        Column(
+        ColumnReport(
             column=name[:200],
             side="input",
             rows=10**9,

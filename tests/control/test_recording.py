@@ -12,7 +12,7 @@ from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument, MissingExtra
 from argosy.spec.monitor import Monitor
 from argosy.spec.payload import PayloadLog
-from argosy.spec.recorder import Kept, Told, read_told, told_file
+from argosy.spec.recorder import RecordedEndpoint, RecorderConfig, read_told, told_file
 from argosy.spec.settings import Home, PayloadSettings, Settings
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.store.endpoints import Declared, Serving
@@ -66,7 +66,7 @@ def test_it_is_told_what_is_wanted_and_started_until_it_stays(home: Home, starte
     made = Recording(home, Settings(payload=PayloadSettings(store="/bucket")))
     log = PayloadLog(sample=0.5)
     made.tell(declared(log))
-    assert read_told(home) == Told(endpoints={"shop": Kept(payload=log)}, store="/bucket")
+    assert read_told(home) == RecorderConfig(endpoints={"shop": RecordedEndpoint(payload=log)}, store="/bucket")
     before = told_file(home).stat().st_mtime_ns
     made.tell(declared(log))
     assert told_file(home).stat().st_mtime_ns == before
@@ -79,7 +79,7 @@ def test_it_is_told_what_is_wanted_and_started_until_it_stays(home: Home, starte
 def test_a_new_controller_takes_back_what_an_earlier_one_told(home: Home, started: list[Spawned]):
     Recording(home, Settings()).tell(declared(PayloadLog()))
     Recording(home, Settings()).tell(declared(None))
-    assert read_told(home) == Told()
+    assert read_told(home) == RecorderConfig()
 
 
 def test_what_is_to_be_hidden_must_be_there(monkeypatch: pytest.MonkeyPatch):
@@ -101,7 +101,7 @@ def test_an_object_store_that_nobody_knows_is_refused(store: str):
 
 def test_segments_are_passed_on_and_profiles_need_no_log():
     watched = Monitor(segments=("age",))
-    assert kept(Endpoint(name="s", model="s:1", monitor=watched)) == Kept(segments=("age",))
+    assert kept(Endpoint(name="s", model="s:1", monitor=watched)) == RecordedEndpoint(segments=("age",))
     both = Endpoint(name="s", model="s:1", monitor=watched, payload=PayloadLog(sample=0.5))
-    assert kept(both) == Kept(payload=PayloadLog(sample=0.5), segments=("age",))
+    assert kept(both) == RecordedEndpoint(payload=PayloadLog(sample=0.5), segments=("age",))
     assert kept(Endpoint(name="s", model="s:1")) is None

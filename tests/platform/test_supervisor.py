@@ -6,9 +6,9 @@ import logging
 import pytest
 
 from argosy.platform.supervisor import Supervisor
-from argosy.targets.backoff import Policy
+from argosy.targets.backoff import BackoffPolicy
 
-AT_ONCE = Policy(first=0.001, cap=0.002)
+AT_ONCE = BackoffPolicy(first=0.001, cap=0.002)
 
 
 async def test_a_task_that_ends_begins_again_and_is_counted(caplog: pytest.LogCaptureFixture):
@@ -46,7 +46,7 @@ async def test_pauses_grow():
             enough.set()
         raise OSError
 
-    task = Supervisor(Policy(first=0.01, factor=4, cap=10)).begin("work", work)
+    task = Supervisor(BackoffPolicy(first=0.01, factor=4, cap=10)).begin("work", work)
     await asyncio.wait_for(enough.wait(), 20)
     task.cancel()
     assert times[3] - times[2] >= 0.16

@@ -1,11 +1,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.profiles.values import KEPT, Tally, Values
+from argosy.profiles.values import KEPT, ValueCounts, Values
 
 
 def counted(values: list[str]) -> Values:
-    tally = Tally()
+    tally = ValueCounts()
     for value in values:
         tally.update({value: 1})
     return tally.freeze()
@@ -13,7 +13,7 @@ def counted(values: list[str]) -> Values:
 
 @given(st.lists(st.lists(st.integers(0, 400), max_size=300), min_size=1, max_size=4))
 def test_counts_lack_no_more_than_is_told(parts):
-    tally = Tally()
+    tally = ValueCounts()
     for part in parts:
         tally.add(counted([str(value) for value in part]))
     found = tally.freeze()
@@ -26,7 +26,7 @@ def test_counts_lack_no_more_than_is_told(parts):
 
 @given(st.sets(st.text(min_size=1), max_size=60), st.sets(st.text(min_size=1), max_size=60))
 def test_distinct_counts_merge_exactly(one, other):
-    tally = Tally()
+    tally = ValueCounts()
     tally.add(counted(sorted(one)))
     tally.add(counted(sorted(other)))
     assert tally.freeze().registers == counted(sorted(one | other)).registers
@@ -34,5 +34,5 @@ def test_distinct_counts_merge_exactly(one, other):
 
 
 def test_nothing_is_nothing():
-    assert Tally().freeze() == Values()
+    assert ValueCounts().freeze() == Values()
     assert Values().distinct() == 0

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from argosy.serving import frames
-from argosy.serving.frames import HEAD, Hello, Orders, Part
+from argosy.serving.frames import HEAD, FrameTensor, Hello, Orders
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.tensor import NUMPY, Array
 from argosy.store.payloads.record import REQUEST, Rows
@@ -111,7 +111,7 @@ def test_messages_are_read_as_they_were_told(message: Hello | Orders):
     assert frames.read(*parts([frames.told(message)])) == message
 
 
-def hostile(part: Part, size: int = 8, **more: object) -> None:
+def hostile(part: FrameTensor, size: int = 8, **more: object) -> None:
     table = requests([2])
     for name, value in more.items():
         table[name] = value
@@ -121,16 +121,16 @@ def hostile(part: Part, size: int = 8, **more: object) -> None:
 
 
 def test_sizes_that_do_not_fit_are_refused():
-    good = Part("input", "x", "FP32", (2, 1), 8)
+    good = FrameTensor("input", "x", "FP32", (2, 1), 8)
     for part in (
-        Part("input", "x", "FP32", (3, 1), 8),
-        Part("input", "x", "FP32", (2, 2**40), 8),
-        Part("input", "x", "FP32", (2, -1), 8),
-        Part("input", "x", "BYTES", (2, -1), 8),
-        Part("input", "x", "FP32", (), 8),
-        Part("input", "x", "FP8", (2, 1), 8),
-        Part("input", "x", "FP32", (2, 1), -8),
-        Part("input", "x", "FP32", (2, 1), 2**40),
+        FrameTensor("input", "x", "FP32", (3, 1), 8),
+        FrameTensor("input", "x", "FP32", (2, 2**40), 8),
+        FrameTensor("input", "x", "FP32", (2, -1), 8),
+        FrameTensor("input", "x", "BYTES", (2, -1), 8),
+        FrameTensor("input", "x", "FP32", (), 8),
+        FrameTensor("input", "x", "FP8", (2, 1), 8),
+        FrameTensor("input", "x", "FP32", (2, 1), -8),
+        FrameTensor("input", "x", "FP32", (2, 1), 2**40),
     ):
         hostile(part)
     hostile(good, size=16)

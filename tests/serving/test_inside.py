@@ -115,4 +115,4 @@ def test_large_answers_are_told_without_their_outputs() -> None:
 
     kept = Answers()
     kept.keep("a", 1, Response("m", "1", [Tensor("y", "UINT8", np.zeros(answers.MOST_OF_ONE + 1, "u1"))]))
-    assert answers.read(kept.hand_out()).answers == (answers.Answer("a", "ok", 1),)
+    assert answers.read(kept.hand_out()).answers == (answers.RecordedAnswer("a", "ok", 1),)

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from argosy.store import audit, ledger
-from argosy.store.audit import Verdict
+from argosy.store.audit import LedgerAudit
 from argosy.store.database import Database
 from argosy.store.ledger import ROOT, Cause, ledger_table
 
@@ -26,14 +26,14 @@ def change(database: Database, statement: sa.Executable) -> None:
 
 
 def test_entries_are_chained_and_come_back_as_written(database: Database):
-    assert audit.verify(database) == Verdict(entries=0, head=ROOT)
+    assert audit.verify(database) == LedgerAudit(entries=0, head=ROOT)
     add(database, "one", "two", "three")
     with database.read() as connection:
         first, second = ledger.entries(connection, "digits", limit=2)
     assert [first.event, second.event] == ["two", "three"]
     assert (second.body, second.actor, second.reason) == ({"n": 1.5, "ä": [1, None]}, "ada", "why")
     assert second.previous == first.hash
-    assert audit.verify(database) == Verdict(entries=3, head=second.hash)
+    assert audit.verify(database) == LedgerAudit(entries=3, head=second.hash)
 
 
 @pytest.mark.parametrize("column", ["time", "subject", "event", "actor", "reason", "body"])

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.targets.backoff import REFUSED, Backoff, Ended, Policy, after, describe
+from argosy.targets.backoff import REFUSED, Backoff, BackoffPolicy, Ended, after, describe
 
 ends = st.builds(
     Ended,
@@ -28,14 +28,14 @@ def test_a_crash_loop_doubles_up_to_the_cap():
 
 def test_a_refusal_waits_long_and_says_why():
     delay, state = after(Ended(now=1, status=REFUSED, healthy=0, reason="golden row 3 differs"), Backoff())
-    assert delay == Policy().refused
+    assert delay == BackoffPolicy().refused
     assert state.not_before == 61
     assert "golden row 3 differs" in state.reason
 
 
 @given(st.lists(ends, max_size=60))
 def test_the_wait_is_bounded_and_never_shrinks_without_a_healthy_while(history: list[Ended]):
-    policy, state, before = Policy(), Backoff(), (0.0, 0)
+    policy, state, before = BackoffPolicy(), Backoff(), (0.0, 0)
     for ended in history:
         delay, state = after(ended, state, policy)
         assert 0 <= delay <= policy.refused_cap

@@ -12,7 +12,7 @@ LONGEST = timedelta(hours=24)
 """For how long Alertmanager believes in an alert of which it hears no more."""
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
+class WebhookBody(msgspec.Struct, frozen=True, kw_only=True):
     """The body of a webhook. `id` is the same whenever the same news is sent again; `incident` is that of the whole
     incident. Times are ISO 8601 in UTC."""
 
@@ -27,10 +27,10 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     ended: str | None = None
 
 
-def told(notice: Notice) -> Told:
+def told(notice: Notice) -> WebhookBody:
     """A notice as a webhook has it."""
     incident, finding = notice.incident, notice.incident.finding
-    return Told(
+    return WebhookBody(
         id=notice.id,
         incident=incident.id,
         status=notice.kind,

@@ -16,7 +16,7 @@ SHOWN = 60.0
 """Seconds for which a sink that keeps alerts shows it."""
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a sink answered, or why it did not take the notice."""
 
     sink: str
@@ -26,17 +26,17 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 async def answers(
     sinks: Mapping[str, Sink], environ: Mapping[str, str] = os.environ, now: float | None = None
-) -> list[Answer]:
+) -> list[TrialResult]:
     """Tell each of these sinks, all at once; `now` is seconds since 1970."""
     moment = time.time() if now is None else now
     return list(await asyncio.gather(*(_answer(name, sink, environ, moment) for name, sink in sinks.items())))
 
 
-async def _answer(name: str, sink: Sink, environ: Mapping[str, str], now: float) -> Answer:
+async def _answer(name: str, sink: Sink, environ: Mapping[str, str], now: float) -> TrialResult:
     try:
-        return Answer(sink=name, taken=True, said=await send(sink, _notice(name, sink, now), environ))
+        return TrialResult(sink=name, taken=True, said=await send(sink, _notice(name, sink, now), environ))
     except (Unavailable, InvalidArgument) as error:
-        return Answer(sink=name, taken=False, said=error.message)
+        return TrialResult(sink=name, taken=False, said=error.message)
 
 
 def _notice(name: str, sink: Sink, now: float) -> Notice:

@@ -6,7 +6,7 @@ import time
 import msgspec
 
 from argosy.alerting.incidents import SinkStatus
-from argosy.alerting.trial import Answer, answers
+from argosy.alerting.trial import TrialResult, answers
 from argosy.api.route import Call, Route
 from argosy.spec.errors import InvalidArgument, NotFound
 from argosy.store import alerts
@@ -75,7 +75,7 @@ async def sinks(call: Call) -> list[SinkStatus]:
     return call.services.incidents.standing()
 
 
-async def trial(call: Call) -> list[Answer]:
+async def trial(call: Call) -> list[TrialResult]:
     """Send a test notice, and tell what was answered."""
     declared, wanted = call.services.incidents.sinks, call.body.sink
     if wanted and wanted not in declared:
@@ -89,6 +89,11 @@ ROUTES = (
     Route(method="POST", path="/v1/alerts/mute", handler=mute, summary="Mute an alert", body=Mute, answer=Muted),
     Route(method="GET", path="/v1/alerts/sinks", handler=sinks, summary="Sinks", answer=list[SinkStatus]),
     Route(
-        method="POST", path="/v1/alerts/test", handler=trial, summary="Try the sinks", body=Trial, answer=list[Answer]
+        method="POST",
+        path="/v1/alerts/test",
+        handler=trial,
+        summary="Try the sinks",
+        body=Trial,
+        answer=list[TrialResult],
     ),
 )

@@ -7,7 +7,7 @@ import msgspec
 
 from argosy.api.route import Call, Route, Services
 from argosy.monitoring.feedback import intake
-from argosy.monitoring.feedback.event import Label, Refused, accept
+from argosy.monitoring.feedback.event import Label, RefusedLabel, accept
 from argosy.monitoring.feedback.folder import Shelf
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument, NotFound
@@ -29,7 +29,7 @@ class Answered(msgspec.Struct, frozen=True):
     """How many labels are kept, and those that are not."""
 
     taken: int
-    refused: tuple[Refused, ...]
+    refused: tuple[RefusedLabel, ...]
 
 
 async def feedback(call: Call) -> Answered:

@@ -8,7 +8,7 @@ from argosy.api.route import Call, Route
 from argosy.api.timeline import Moment, served_at
 from argosy.spec.errors import InvalidArgument, NotFound
 from argosy.store import audit, ledger
-from argosy.store.audit import Verdict
+from argosy.store.audit import LedgerAudit
 from argosy.store.ledger import Entry
 from argosy.store.signer import Head
 
@@ -47,7 +47,7 @@ async def served(call: Call) -> Moment:
     return await asyncio.to_thread(served_at, call.services.store.database, call.path["name"], call.query.at)
 
 
-async def verify(call: Call) -> Verdict:
+async def verify(call: Call) -> LedgerAudit:
     """Hash the whole ledger again, and check who signed it."""
     return await asyncio.to_thread(audit.verify, call.services.store.database)
 
@@ -58,7 +58,7 @@ async def head(call: Call) -> Head:
 
 
 ROUTES = (
-    Route(method="GET", path="/v1/ledger", handler=verify, summary="Verify the ledger", answer=Verdict),
+    Route(method="GET", path="/v1/ledger", handler=verify, summary="Verify the ledger", answer=LedgerAudit),
     Route(method="GET", path="/v1/ledger/head", handler=head, summary="The end of the ledger, signed", answer=Head),
     Route(method="GET", path="/v1/history/{name}", handler=history, summary="History", query=Range, answer=list[Entry]),
     Route(method="GET", path="/v1/served/{name}", handler=served, summary="What served when", query=At, answer=Moment),

@@ -14,7 +14,7 @@ import argosy
 from argosy.api.route import Call, Route
 from argosy.process import tail
 from argosy.spec.errors import InvalidArgument, NotFound
-from argosy.spec.recorder import Report, read_report
+from argosy.spec.recorder import RecorderReport, read_report
 from argosy.spec.status import ReplicaStatus
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -35,7 +35,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     ready: int
     replicas: int
     error: str = ""
-    recorder: Report | None = None
+    recorder: RecorderReport | None = None
 
 
 class Stopping(msgspec.Struct, frozen=True, kw_only=True):

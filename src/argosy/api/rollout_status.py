@@ -7,13 +7,13 @@ import msgspec
 from argosy.api.shadow_status import ShadowStatus, shadow_status
 from argosy.control.rollout.evidence import Evidence
 from argosy.control.rollout.strategy import WHOLE
-from argosy.monitoring.analysis.findings import Finding, findings, name_of
+from argosy.monitoring.analysis.findings import MetricFinding, findings, name_of
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.revision import Revision
 from argosy.store.endpoints import Progress, RolloutPhase
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
+class FindingStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A finding of the guard, as in `monitoring.findings`; what is not known is left out."""
 
     metric: str
@@ -54,7 +54,7 @@ class RolloutStatus(msgspec.Struct, frozen=True, kw_only=True):
     verdict_reason: str
     evidence: float
     limit: float
-    findings: tuple[Told, ...]
+    findings: tuple[FindingStatus, ...]
     shadow: ShadowStatus | None
     began: str
     ended: str | None
@@ -97,10 +97,10 @@ def rollout_status(
     )
 
 
-def _told(finding: Finding) -> Told:
+def _told(finding: MetricFinding) -> FindingStatus:
     numbers = {field: getattr(finding, field) for field in ("candidate", "stable", "low", "high", "log_e")}
     known = {field: value for field, value in numbers.items() if value is not None and math.isfinite(value)}
-    return Told(metric=name_of(finding.metric), text=finding.text, **known)
+    return FindingStatus(metric=name_of(finding.metric), text=finding.text, **known)
 
 
 def _ref(revisions: dict[str, Revision], revision: str) -> str:

@@ -10,7 +10,7 @@ from argosy.api.endpoints import Written
 from argosy.api.rollout_status import RolloutStatus, rollout_status
 from argosy.api.route import Call, Route, Services
 from argosy.control.rollout.progress import Command
-from argosy.control.rollout.table import Kept
+from argosy.control.rollout.table import RolloutRow
 from argosy.spec.endpoint import Endpoint, check_name
 from argosy.spec.errors import Conflict, NotFound
 from argosy.store.ledger import Cause
@@ -29,7 +29,7 @@ def _status(services: Services, name: str) -> RolloutStatus:
     return rollout_status(declared.endpoint, kept.progress, kept.evidence, services.state.revisions(), times)
 
 
-def _kept(services: Services, name: str) -> Kept:
+def _kept(services: Services, name: str) -> RolloutRow:
     kept = services.controller.judge.rollouts.last().get(name)
     if kept is None:
         raise NotFound(f"endpoint '{name}' has had no rollout: what it serves was its first revision")

@@ -4,7 +4,7 @@ import asyncio
 
 import msgspec
 
-from argosy.alerting.triggers.policy import State, remembered
+from argosy.alerting.triggers.policy import TriggerState, remembered
 from argosy.api.route import Call, Route
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import NotFound
@@ -66,7 +66,7 @@ async def of_endpoint(call: Call) -> TriggersStatus:
     return await asyncio.to_thread(read)
 
 
-def _status(one: Trigger, state: State | None) -> TriggerStatus:
+def _status(one: Trigger, state: TriggerState | None) -> TriggerStatus:
     return TriggerStatus(
         name=one.name,
         when=str(one.__struct_config__.tag),

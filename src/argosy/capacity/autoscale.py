@@ -30,7 +30,7 @@ SLACK = 0.01
 """Replicas by which a need may exceed a whole number before it is rounded up."""
 
 
-class State(msgspec.Struct, frozen=True, gc=False):
+class ScalerState(msgspec.Struct, frozen=True, gc=False):
     """The course of the load; `age` in seconds; requests `late` of those `served`, older ones counting less.
 
     `quiet`: seconds without a request; `low_for`: seconds for which fewer replicas were enough; `enough`: how many.
@@ -62,11 +62,11 @@ class Autoscale(msgspec.Struct, frozen=True):
     interval: float = 5.0
     thrift: float = 4.0
 
-    def begin(self) -> State:
+    def begin(self) -> ScalerState:
         """Nothing seen yet."""
-        return State()
+        return ScalerState()
 
-    def decide(self, seen: Observation, state: State) -> tuple[Decision, State]:
+    def decide(self, seen: Observation, state: ScalerState) -> tuple[Decision, ScalerState]:
         """Start replicas, let ready ones go, or hold; always with the reason."""
         gap = elapsed(seen, state.load)
         load = follow(seen, state.load, self.scaling.history)
@@ -77,7 +77,7 @@ class Autoscale(msgspec.Struct, frozen=True):
         return settle(seen, state, need, gap, self.scaling)
 
 
-def needed(seen: Observation, state: State, scaling: Scaling, ease: float) -> Need:
+def needed(seen: Observation, state: ScalerState, scaling: Scaling, ease: float) -> Need:
     """Replicas for the load one cold start ahead and for the backlog there will be; `ease` is the leeway. No bounds."""
     service, cold = seconds(seen.service_time), seconds(seen.cold_start)
     confidence = min(1 - (1 - scaling.confidence) * min(ease, 1.0), SUREST)
@@ -89,7 +89,7 @@ def needed(seen: Observation, state: State, scaling: Scaling, ease: float) -> Ne
     return Need(max(replicas, 0), _because(forecast, slots, extra))
 
 
-def spent(seen: Observation, state: State, gap: float, scaling: Scaling) -> State:
+def spent(seen: Observation, state: ScalerState, gap: float, scaling: Scaling) -> ScalerState:
     """Count the requests that came, and those of them that find a longer queue than can be served within `wait`.
 
     What is late in the first two cold starts is the fault of the capacity that was found, and not counted as late.
@@ -102,7 +102,7 @@ def spent(seen: Observation, state: State, gap: float, scaling: Scaling) -> Stat
     return msgspec.structs.replace(state, age=age, late=state.late * kept + late, served=state.served * kept + came)
 
 
-def leeway(state: State, scaling: Scaling, thrift: float) -> float:
+def leeway(state: ScalerState, scaling: Scaling, thrift: float) -> float:
     """What `late` is multiplied by: above 1 while fewer requests were late than may be, below 1 once more were."""
     allowed = scaling.late * state.served
     if state.late > allowed:
@@ -127,7 +127,7 @@ def _because(forecast: Forecast, slots: float, extra: float) -> str:
     return text + (f" and {extra:.1f} for the backlog" if extra >= 0.05 else "")
 
 
-def bounded(need: Need, seen: Observation, state: State, scaling: Scaling) -> Need:
+def bounded(need: Need, seen: Observation, state: ScalerState, scaling: Scaling) -> Need:
     """The need within min and max; zero only where that is allowed and no request came for `idle` seconds."""
     if scaling.min == 0 and seen.ongoing == 0 and seen.arrivals <= 0:
         if seen.total == 0:
@@ -144,7 +144,9 @@ def bounded(need: Need, seen: Observation, state: State, scaling: Scaling) -> Ne
     return need
 
 
-def settle(seen: Observation, state: State, need: Need, gap: float, scaling: Scaling) -> tuple[Decision, State]:
+def settle(
+    seen: Observation, state: ScalerState, need: Need, gap: float, scaling: Scaling
+) -> tuple[Decision, ScalerState]:
     """Up at once; down to the most that was needed within `patience`, of the ready replicas alone."""
     fresh = msgspec.structs.replace(state, low_for=0.0, enough=0)
     if need.replicas > seen.total:

@@ -51,7 +51,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     ready_in: float = 0.0
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class QueueDecision(msgspec.Struct, frozen=True):
     """Requests to serve now, in order of their coming, and those to refuse. All others wait on."""
 
     serve: tuple[Hashable, ...] = ()
@@ -63,7 +63,7 @@ def begin() -> Room:
     return Room()
 
 
-def decide(seen: Look, state: Room, declared: WaitingRoom) -> tuple[Verdict, Room]:
+def decide(seen: Look, state: Room, declared: WaitingRoom) -> tuple[QueueDecision, Room]:
     """Serve as many as there are free slots, expel who waited too long, let in as many as there is room for."""
     gap = seen.now - state.at
     gap = min(gap, LONGEST_GAP) if gap > 0 else 0.0
@@ -82,7 +82,7 @@ def decide(seen: Look, state: Room, declared: WaitingRoom) -> tuple[Verdict, Roo
         else:
             stay.append(guest)
     at = seen.now if math.isfinite(seen.now) else math.nan
-    return Verdict(tuple(one.request for one in serve), tuple(refuse)), Room(tuple(stay), at)
+    return QueueDecision(tuple(one.request for one in serve), tuple(refuse)), Room(tuple(stay), at)
 
 
 def _retry_after(ready_in: float) -> int:

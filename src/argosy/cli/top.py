@@ -18,7 +18,7 @@ from argosy.cli.output import emit
 from argosy.spec.errors import InvalidArgument, NotFound
 
 if TYPE_CHECKING:
-    from argosy.cli.top_picture import Seen
+    from argosy.cli.top_picture import TopView
     from argosy.client.control import ControlClient
 
 SECONDS = 2.0
@@ -70,13 +70,13 @@ def _live(api: "ControlClient", every: float) -> None:
                 return
 
 
-def look(api: "ControlClient") -> "Seen":
+def look(api: "ControlClient") -> "TopView":
     """One look at everything."""
-    from argosy.cli.top_picture import Seen
+    from argosy.cli.top_picture import TopView
 
     endpoints, live = api.endpoints(), api.get("/v1/live")
     found = (_rollout(api, one["name"]) for one in endpoints if one["state"] == "updating")
-    return Seen(
+    return TopView(
         endpoints=endpoints,
         rates=live["endpoints"],
         loads=live["replicas"],

@@ -19,7 +19,7 @@ MOST_ALERTS = 5
 Json = dict[str, Any]
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
+class TopView(msgspec.Struct, frozen=True, kw_only=True):
     """One look at the platform, as the control API tells it. `rollouts` are those that go on."""
 
     endpoints: list[Json]
@@ -30,7 +30,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     at: str
 
 
-def picture(seen: Seen, rows: int = 1000) -> Group:
+def picture(seen: TopView, rows: int = 1000) -> Group:
     """The screen; of the endpoints at most so many rows, what needs a look first, then the busiest."""
     parts: list[RenderableType] = [_heading(seen), _endpoints(seen, rows)]
     if (left := len(seen.endpoints) - rows) > 0:
@@ -42,7 +42,7 @@ def picture(seen: Seen, rows: int = 1000) -> Group:
     return Group(*parts)
 
 
-def _heading(seen: Seen) -> Text:
+def _heading(seen: TopView) -> Text:
     ready = sum(one["state"] == "ready" for one in seen.endpoints)
     requests = sum(one["requests"] for one in seen.rates.values())
     errors = sum(one["errors"] for one in seen.rates.values())
@@ -51,7 +51,7 @@ def _heading(seen: Seen) -> Text:
     return text.append(f"{_share(errors, requests)} errors", "red" if errors else "not bold")
 
 
-def _endpoints(seen: Seen, rows: int) -> Table:
+def _endpoints(seen: TopView, rows: int) -> Table:
     drawn = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", expand=True)
     drawn.add_column("endpoint", no_wrap=True, overflow="ellipsis", ratio=3, min_width=10)
     drawn.add_column("serves", no_wrap=True, overflow="ellipsis", ratio=2, min_width=8)
@@ -66,11 +66,11 @@ def _endpoints(seen: Seen, rows: int) -> Table:
     return drawn
 
 
-def _rates(seen: Seen, one: Json) -> Json:
+def _rates(seen: TopView, one: Json) -> Json:
     return seen.rates.get(one["name"]) or {"requests": 0.0, "errors": 0.0, "p50": None, "p95": None}
 
 
-def _row(seen: Seen, one: Json) -> Sequence[Text]:
+def _row(seen: TopView, one: Json) -> Sequence[Text]:
     now = _rates(seen, one)
     loads = [each for each in seen.loads if each["endpoint"] == one["name"]]
     style = STATES.get(one["state"], "yellow")

@@ -9,7 +9,7 @@ import httpx
 
 from argosy.client.address import Address, model_path, parse
 from argosy.client.metadata import Metadata
-from argosy.client.session import Answer, Call, Flow, Pause, Refused, Session
+from argosy.client.session import Call, Flow, Pause, Refused, Reply, Session
 from argosy.protocol.rest import Parameter, Response
 from argosy.spec.errors import ArgosyError, DeadlineExceeded, InvalidArgument, Unavailable
 from argosy.spec.tensor import Tensor
@@ -127,12 +127,12 @@ class Client(_Base):
         except StopIteration as end:
             return end.value
 
-    def _send(self, call: Call) -> Answer | Refused:
+    def _send(self, call: Call) -> Reply | Refused:
         try:
             answer = self._http.request(call.method, call.path, content=call.body, headers=call.headers)
         except httpx.TransportError as error:
             return _failed(error, call, self.address)
-        return Answer(answer.status_code, answer.headers, answer.content)
+        return Reply(answer.status_code, answer.headers, answer.content)
 
 
 class AsyncClient(_Base):
@@ -201,12 +201,12 @@ class AsyncClient(_Base):
         except StopIteration as end:
             return end.value
 
-    async def _send(self, call: Call) -> Answer | Refused:
+    async def _send(self, call: Call) -> Reply | Refused:
         try:
             answer = await self._http.request(call.method, call.path, content=call.body, headers=call.headers)
         except httpx.TransportError as error:
             return _failed(error, call, self.address)
-        return Answer(answer.status_code, answer.headers, answer.content)
+        return Reply(answer.status_code, answer.headers, answer.content)
 
 
 def _options(address: Address, timeout: float, verify: str | bool) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class Pause(msgspec.Struct, frozen=True):
     seconds: float
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Reply(msgspec.Struct, frozen=True):
     """What came back: header names in lower case, the body decoded."""
 
     status: int
@@ -53,7 +53,7 @@ class Refused(msgspec.Struct, frozen=True):
     reason: str
 
 
-Flow = Generator[Call | Pause, Answer | Refused | None, T]
+Flow = Generator[Call | Pause, Reply | Refused | None, T]
 
 
 class Session:
@@ -145,7 +145,7 @@ class Session:
     def healthy(self, path: str) -> Flow[bool]:
         """Whether a health path answers 200; never raises for a server that is away."""
         answer = yield Call("GET", path, b"", self.headers)
-        return isinstance(answer, Answer) and answer.status == 200
+        return isinstance(answer, Reply) and answer.status == 200
 
     def _speaks_binary(self) -> Flow[bool]:
         """Whether the server advertises binary tensors; asked once."""
@@ -157,7 +157,7 @@ class Session:
                 self._binary = False
         return self._binary
 
-    def _call(self, call: Call) -> Flow[Answer]:
+    def _call(self, call: Call) -> Flow[Reply]:
         """Make a call, again where `retry` allows; raise for an answer that is no success."""
         call = msgspec.structs.replace(call, headers={**call.headers, **self.headers})
         started = time.monotonic()
@@ -165,11 +165,11 @@ class Session:
         while True:
             attempt += 1
             outcome = yield call
-            if isinstance(outcome, Answer) and outcome.status < 400:
+            if isinstance(outcome, Reply) and outcome.status < 400:
                 return outcome
-            retry_after = parse_retry_after(outcome.headers.get("retry-after")) if isinstance(outcome, Answer) else None
+            retry_after = parse_retry_after(outcome.headers.get("retry-after")) if isinstance(outcome, Reply) else None
             again = isinstance(outcome, Refused) or (
-                isinstance(outcome, Answer) and outcome.status == 503 and retry_after is not None
+                isinstance(outcome, Reply) and outcome.status == 503 and retry_after is not None
             )
             left = self.timeout - (time.monotonic() - started)
             wait = wait_before(attempt, retry_after, left, random()) if again else None
@@ -177,9 +177,9 @@ class Session:
                 raise self._failure(call, outcome, retry_after)
             yield Pause(wait)
 
-    def _failure(self, call: Call, outcome: Answer | Refused | None, retry_after: float | None) -> Exception:
+    def _failure(self, call: Call, outcome: Reply | Refused | None, retry_after: float | None) -> Exception:
         where = self.address.socket or self.address.base
-        if isinstance(outcome, Answer):
+        if isinstance(outcome, Reply):
             return from_answer(outcome.status, outcome.body, where + call.path, retry_after)
         reason = outcome.reason if outcome else "no answer"
         return Unavailable(f"nothing answers at {where}: {reason}")

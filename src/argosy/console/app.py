@@ -16,7 +16,7 @@ from argosy.api.application import check_host, failed, read_body
 from argosy.api.route import Services
 from argosy.console import action, alert, endpoint, entrance, job, key, model, overview, static, watch
 from argosy.console.data import Data, Part
-from argosy.console.database import Kept
+from argosy.console.database import DatabaseReader
 from argosy.console.pages import HEADERS, ROOT, Ask, Desk
 from argosy.console.session import Sessions
 from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, NotFound, PermissionDenied, Unauthenticated
@@ -63,7 +63,7 @@ FORM = 32 * 1024
 
 def pages(services: Services, secret: str, data: Data | None = None) -> Sequence[BaseRoute]:
     """The routes for the application of the control API. `secret` is its token, `data` what monitoring has written."""
-    desk = Desk(services, Sessions(secret), data or Kept(services.store.database))
+    desk = Desk(services, Sessions(secret), data or DatabaseReader(services.store.database))
     any_host = services.settings.control.expose
     routes = [_route(desk, method, path, page, any_host, "") for method, path, page in OPEN]
     routes += [_route(desk, method, path, page, any_host, "session") for method, path, page in PAGES]

@@ -28,7 +28,7 @@ def field(course: Iterable[Any], name: str) -> list[float | None]:
     return [getattr(each, name) for each in course]
 
 
-class Line(NamedTuple):
+class ChartLine(NamedTuple):
     """A line of a chart: its class in the style sheet, its name, its values."""
 
     kind: str
@@ -73,7 +73,7 @@ def _mean(values: Values) -> float | None:
 
 def lines(
     times: Sequence[float],
-    series: Sequence[Line],
+    series: Sequence[ChartLine],
     label: str,
     show: Callable[[float], str],
     *,
@@ -144,7 +144,7 @@ def _band(band: Band, times: Sequence[float], x: Callable[[float], float], y: Ca
 
 
 def _hovers(
-    times: Sequence[float], series: Sequence[Line], x: Callable[[float], float], show: Callable[[float], str]
+    times: Sequence[float], series: Sequence[ChartLine], x: Callable[[float], float], show: Callable[[float], str]
 ) -> list[str]:
     half = (WIDTH - LEFT - RIGHT) / max(len(times), 1) / 2
     found: list[str] = []

@@ -14,7 +14,7 @@ FRESH = 5.0
 """Seconds for which it is remembered which parts there are."""
 
 
-class Kept:
+class DatabaseReader:
     """Traffic is always there; findings, alerts and jobs once something has written them. `clock` is monotonic."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:

@@ -119,12 +119,12 @@ def _charts(course: Course) -> list[tuple[str, str, object]]:
     """Title, what it is now, drawing."""
     span = (course.start, course.end)
     last = {name: _last(getattr(course, name)) for name in ("requests", "errors", "p50", "p95", "p99")}
-    requests = chart.Line("main", "requests/s", course.requests)
-    errors = chart.Line("bad", "errors", course.errors)
+    requests = chart.ChartLine("main", "requests/s", course.requests)
+    errors = chart.ChartLine("bad", "errors", course.errors)
     quantiles = [
-        chart.Line("faint", "p50", course.p50),
-        chart.Line("main", "p95", course.p95),
-        chart.Line("thin", "p99", course.p99),
+        chart.ChartLine("faint", "p50", course.p50),
+        chart.ChartLine("main", "p95", course.p95),
+        chart.ChartLine("thin", "p99", course.p99),
     ]
     told = f"p50 {words.milliseconds(last['p50'])} · p95 {words.milliseconds(last['p95'])}"
     return [

@@ -32,7 +32,7 @@ CHANGES = 50
 HOUR = 3600
 
 
-class Column(msgspec.Struct, frozen=True, kw_only=True):
+class ColumnReport(msgspec.Struct, frozen=True, kw_only=True):
     """One column over the whole time against the reference. `e` is the evidence, as odds against chance."""
 
     column: str
@@ -57,7 +57,7 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class EndpointReport(msgspec.Struct, frozen=True, kw_only=True):
     """Times are seconds since 1970. `rows` were recorded in profiles, `requests` counted by the gateway. `trouble` says
     why columns were not compared."""
 
@@ -70,7 +70,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     rows: int = 0
     requests: int = 0
     errors: int = 0
-    columns: tuple[Column, ...] = ()
+    columns: tuple[ColumnReport, ...] = ()
     trouble: str = ""
     findings: tuple[Finding, ...] = ()
     alerts: tuple[Alert, ...] = ()
@@ -87,7 +87,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return list({(each.kind, each.subject): each for each in self.of(*kinds)}.values())
 
 
-def gather(store: Store, name: str, since: float, until: float | None = None) -> Report:
+def gather(store: Store, name: str, since: float, until: float | None = None) -> EndpointReport:
     """Raises NotFound where there is no such endpoint."""
     until = time.time() if until is None else until
     state = Endpoints(store.database)
@@ -98,7 +98,7 @@ def gather(store: Store, name: str, since: float, until: float | None = None) ->
     version = store.registry.resolve(f"{revision.model}:{revision.version}")
     minutes = traffic_api.course(store.database, name, since, HOUR)
     columns, rows, trouble = _columns(store, name, revision, declared.endpoint.payload or PayloadLog(), since, until)
-    return Report(
+    return EndpointReport(
         endpoint=name,
         model=version.name,
         version=revision.version,
@@ -120,7 +120,7 @@ def gather(store: Store, name: str, since: float, until: float | None = None) ->
 
 def _columns(
     store: Store, name: str, revision: Revision, log: PayloadLog, since: float, until: float
-) -> tuple[tuple[Column, ...], int, str]:
+) -> tuple[tuple[ColumnReport, ...], int, str]:
     """Every column that is not redacted, the strongest evidence first."""
     try:
         base = baseline(open_package(store.unpacked(revision.digest)))
@@ -132,7 +132,7 @@ def _columns(
         return (), 0, "nothing was recorded in this time against the reference of the version that serves"
     window = base.came(came)
     places = {column.name: place for place, column in enumerate(base.where.columns)}
-    found: list[Column] = []
+    found: list[ColumnReport] = []
     for one in compare(base.where, base.counts, window):
         place = places[one.column]
         column = base.where.columns[place]
@@ -143,11 +143,11 @@ def _columns(
     return tuple(found), came.rows, ""
 
 
-def _column(one: Compared, side: str, shape: Distribution | None) -> Column:
+def _column(one: Compared, side: str, shape: Distribution | None) -> ColumnReport:
     if not one.effects:
-        return Column(column=subject(one.column), side=side, rows=one.rows, drifted=False)
+        return ColumnReport(column=subject(one.column), side=side, rows=one.rows, drifted=False)
     effect = one.effects[0]
-    return Column(
+    return ColumnReport(
         column=subject(one.column),
         side=side,
         rows=one.rows,

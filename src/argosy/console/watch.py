@@ -78,7 +78,7 @@ def _chosen(found: Sequence[Finding], kind: str, subject: str, end: str) -> Find
 def _effects(course: Sequence[Finding]) -> Markup:
     """The effect of one column over time, with its interval."""
     times = [each.window_end for each in course]
-    line = chart.Line("main", "effect", chart.field(course, "effect"))
+    line = chart.ChartLine("main", "effect", chart.field(course, "effect"))
     band = chart.Band("main", chart.field(course, "low"), chart.field(course, "high"))
     return chart.lines(times, [line], "effect over time", words.number, bands=[band])
 
@@ -132,8 +132,8 @@ def quality(metric: str, found: Sequence[Finding]) -> Quality:
     drawing = chart.lines(
         times,
         [
-            chart.Line("stable", "realised", values(realised, "effect")),
-            chart.Line("main", "estimated", values(estimated, "effect")),
+            chart.ChartLine("stable", "realised", values(realised, "effect")),
+            chart.ChartLine("main", "estimated", values(estimated, "effect")),
         ],
         f"{metric}, estimated and realised",
         words.number,

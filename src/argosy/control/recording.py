@@ -11,7 +11,7 @@ from argosy.process import launch
 from argosy.process.process import Process, spawn
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import ArgosyError, MissingExtra
-from argosy.spec.recorder import Kept, Told, report_file, told_file
+from argosy.spec.recorder import RecordedEndpoint, RecorderConfig, report_file, told_file
 from argosy.spec.settings import Home, Settings
 from argosy.spec.signature import Signature
 from argosy.store.durable import say
@@ -24,11 +24,11 @@ DRAIN = 20.0
 """Seconds for the last segments."""
 
 
-def kept(endpoint: Endpoint) -> Kept | None:
+def kept(endpoint: Endpoint) -> RecordedEndpoint | None:
     """What is kept of an endpoint; None for nothing."""
     if endpoint.payload is None and endpoint.monitor is None:
         return None
-    return Kept(payload=endpoint.payload, segments=endpoint.monitor.segments if endpoint.monitor else ())
+    return RecordedEndpoint(payload=endpoint.payload, segments=endpoint.monitor.segments if endpoint.monitor else ())
 
 
 def check_recordable(endpoint: Endpoint, signature: Signature) -> None:
@@ -53,7 +53,7 @@ class Recording:
     def __init__(self, home: Home, settings: Settings) -> None:
         self.home, self._store = home, settings.payload.store
         self._process: Process | None = None
-        self._written: Told | None = None
+        self._written: RecorderConfig | None = None
 
     async def start(self) -> None:
         """Adopt the process of an earlier controller; one of before 0.2 waits for replicas to connect, and is ended."""
@@ -66,7 +66,7 @@ class Recording:
     def tell(self, declared: Iterable[Declared]) -> None:
         """Tell the recorder what is wanted, and start it where something is."""
         wanted = {each.endpoint.name: what for each in declared if (what := kept(each.endpoint)) is not None}
-        told = Told(endpoints=wanted, store=self._store)
+        told = RecorderConfig(endpoints=wanted, store=self._store)
         try:
             if told != self._written and (wanted or self._written or told_file(self.home).exists()):
                 say(told_file(self.home), msgspec.json.encode(told))

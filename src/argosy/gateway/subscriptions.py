@@ -27,7 +27,7 @@ class Refused(ArgosyError):
     code, http, grpc, exit = "gateway_refused", 500, 13, 1
 
 
-class State(msgspec.Struct, frozen=True):
+class Subscription(msgspec.Struct, frozen=True):
     """One subscription: the version in use and how often something was refused."""
 
     version: str = ""
@@ -40,7 +40,7 @@ class Subscriptions:
     def __init__(self, admin: Admin, files: XdsFiles, log: str) -> None:
         self.admin, self.files, self.log = admin, files, Path(log)
 
-    async def states(self) -> dict[str, State]:
+    async def states(self) -> dict[str, Subscription]:
         """Subscription (the prefix of its statistics) → state."""
         pattern = "(version_text|update_rejected|update_failure)$"
         text = (await self.admin.get(f"/stats?filter={pattern}")).decode()
@@ -75,10 +75,10 @@ class Subscriptions:
             file
             for file in self.files.names()
             if (written := self.files.get(file))
-            and states.get(self._subscription(file), State()).version != written.version_info
+            and states.get(self._subscription(file), Subscription()).version != written.version_info
         }
 
-    async def _taken_up(self, wanted: dict[str, str], before: dict[str, State], mark: int) -> None:
+    async def _taken_up(self, wanted: dict[str, str], before: dict[str, Subscription], mark: int) -> None:
         start = again = time.monotonic()
         while True:
             states = await self.states()
@@ -97,8 +97,8 @@ class Subscriptions:
                     self.files.write_again(file)
             await asyncio.sleep(0.005 if now - start < 0.1 else 0.03)
 
-    def _of(self, file: str, states: dict[str, State]) -> State:
-        return states.get(self._subscription(file), State())
+    def _of(self, file: str, states: dict[str, Subscription]) -> Subscription:
+        return states.get(self._subscription(file), Subscription())
 
     def _subscription(self, file: str) -> str:
         fixed = {
@@ -126,9 +126,9 @@ class Subscriptions:
         return "; ".join(cast("list[str]", re.findall(r'"details": ?"([^"]*)"', dump)))
 
 
-def _state(values: dict[str, str]) -> State:
+def _state(values: dict[str, str]) -> Subscription:
     refusals = int(values.get("update_rejected", 0)) + int(values.get("update_failure", 0))
-    return State(values.get("version_text", ""), refusals)
+    return Subscription(values.get("version_text", ""), refusals)
 
 
 def _size(path: Path) -> int:

@@ -12,7 +12,7 @@ from argosy.packaging.detect import Found, detect
 from argosy.packaging.options import PushOptions
 from argosy.packaging.package import INPUTS, LICENSE, OUTPUTS, PROFILE, REQUIREMENTS, write_manifest
 from argosy.packaging.quarantine import GIB, Limits, Quarantine
-from argosy.packaging.scan import Finding, Scanned
+from argosy.packaging.scan import Scanned, ScanResult
 from argosy.protocol import tensorfile
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import ArgosyError, BadPackage, NotFound, PayloadTooLarge, Untrusted
@@ -164,18 +164,18 @@ def _copy_folder(found: Found, target: Path, limit: int) -> None:
         shutil.copyfile(entry.file, place, follow_symlinks=False)
 
 
-def scan(draft: Draft, report: Report) -> Finding:
+def scan(draft: Draft, report: Report) -> ScanResult:
     """Scan the copy and show the verdict. Raises Untrusted where there are objections that nobody overrules."""
     found = draft.found
     if not found.can_run_code:
-        return Finding(Scan(verdict="data-only"))
+        return ScanResult(Scan(verdict="data-only"))
     if found.format == "python" and found.path.is_file() and found.path.suffix != ".py" and not draft.options.trust:
         raise Untrusted(
             f"{found.path.name} is Python code under another name than .py; if that is what you want to run, push it "
             "again with --trust"
         )
     where = draft.path if draft.found.format != "python" else draft.folder / "weights"
-    finding = draft.run("argosy.packaging.scan:job", Scanned(path=str(where), kind=found.format), Finding)
+    finding = draft.run("argosy.packaging.scan:job", Scanned(path=str(where), kind=found.format), ScanResult)
     verdict = finding.scan
     report(f"scan: {verdict.verdict}" + "".join(f"\n  {name}" for name in verdict.objections[:20]))
     if verdict.objections and not draft.options.trust:
@@ -228,7 +228,7 @@ def _convert(draft: Draft, signature: Signature, report: Report) -> tuple[Conver
     return conversion, verdict.signature
 
 
-def _verdict(draft: Draft, signature: Signature) -> convert.Verdict:
+def _verdict(draft: Draft, signature: Signature) -> convert.Conversion:
     task = convert.Task(
         weights=str(draft.path),
         settings=draft.settings,
@@ -238,15 +238,15 @@ def _verdict(draft: Draft, signature: Signature) -> convert.Verdict:
         trusted=draft.trusted,
     )
     try:
-        return draft.run("argosy.packaging.convert:convert", task, convert.Verdict)
+        return draft.run("argosy.packaging.convert:convert", task, convert.Conversion)
     except ArgosyError as error:
-        return convert.Verdict(converted=False, reason=f"the conversion failed: {error}")
+        return convert.Conversion(converted=False, reason=f"the conversion failed: {error}")
 
 
 def _write(
     draft: Draft,
     name: str,
-    finding: Finding,
+    finding: ScanResult,
     findings: examine.Findings,
     conversion: Conversion,
     signature: Signature,
@@ -287,7 +287,7 @@ def _write(
     return manifest
 
 
-def _requirements(draft: Draft, finding: Finding) -> tuple[str, ...]:
+def _requirements(draft: Draft, finding: ScanResult) -> tuple[str, ...]:
     """What the user says, else what the model brings along, else the framework installed now."""
     if draft.options.requirements:
         return requirements.check_all(draft.options.requirements)

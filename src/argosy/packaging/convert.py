@@ -37,7 +37,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     trusted: bool = False
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Conversion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether the converted model may take the place of the original, why, and under which signature."""
 
     converted: bool
@@ -46,11 +46,11 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     signature: Signature | None = None
 
 
-def convert(task: Task) -> Verdict:
+def convert(task: Task) -> Conversion:
     """Convert, then compare on the golden examples and on the whole sample. A model that does not fit is no error."""
     signature = onnx_signature(task.signature)
     if signature is None:
-        return Verdict(converted=False, reason="its signature has a type that ONNX and scikit-learn do not share")
+        return Conversion(converted=False, reason="its signature has a type that ONNX and scikit-learn do not share")
     estimator = read(Path(task.weights), trusted=task.trusted)
     path = Path(task.into) / MODEL
     try:
@@ -60,10 +60,10 @@ def convert(task: Task) -> Verdict:
     except StorageFull:
         raise
     except ImportError as error:
-        return Verdict(converted=False, reason=f"{error.name} is not installed")
+        return Conversion(converted=False, reason=f"{error.name} is not installed")
     except Exception as error:
         text = " ".join(str(error).split(". It usually means")[0].split())[:200]
-        return Verdict(converted=False, reason=f"skl2onnx cannot convert {type(estimator).__name__}: {text}")
+        return Conversion(converted=False, reason=f"skl2onnx cannot convert {type(estimator).__name__}: {text}")
     return _judge(engine, signature, task)
 
 
@@ -119,7 +119,7 @@ def _run_converter(estimator: Any, inputs: Sequence[TensorSpec]) -> Any:
         return cast("Any", skl2onnx).convert_sklearn(estimator, name="argosy", initial_types=initial, options=options)
 
 
-def _judge(engine: Any, signature: Signature, task: Task) -> Verdict:
+def _judge(engine: Any, signature: Signature, task: Task) -> Conversion:
     """Compare the converted model with what the original answered: first the golden examples, then every row of the
     sample, whose profile becomes that of the converted model: 0.1 as FP64 is another number than as FP32."""
     into = Path(task.into)
@@ -131,19 +131,21 @@ def _judge(engine: Any, signature: Signature, task: Task) -> Verdict:
         try:
             got = examine.predict_all(engine, inputs)
         except ArgosyError as error:
-            return Verdict(converted=False, reason=f"the ONNX model fails where the original does not: {error.message}")
+            return Conversion(
+                converted=False, reason=f"the ONNX model fails where the original does not: {error.message}"
+            )
         want = recast(tensorfile.read(into / answers), signature.outputs)
         rows, gap, first = _misfits(want, got, task.tolerance)
         compared, largest, worst = compared + len(inputs[0].array), max(largest, gap), worst or first
         if rows:
             reason = f"the ONNX model differs on {rows} of {len(inputs[0].array)} rows: {worst}"
-            return Verdict(converted=False, reason=reason, max_abs_diff=largest)
+            return Conversion(converted=False, reason=reason, max_abs_diff=largest)
         if given == examine.SAMPLE and (into / examine.PROFILE).exists():
             found = profile.profile(inputs, got, signature.inputs, signature.outputs)
             with storage(into):
                 (into / examine.PROFILE).write_bytes(profile.dump(found))
     reason = f"the ONNX model agrees with the original on {compared} rows (largest difference {largest:.2g})"
-    return Verdict(converted=True, reason=reason, max_abs_diff=largest, signature=signature)
+    return Conversion(converted=True, reason=reason, max_abs_diff=largest, signature=signature)
 
 
 def _misfits(want: Sequence[Tensor], got: Sequence[Tensor], tolerance: Tolerance) -> tuple[int, float, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from argosy import __version__
 from argosy.packaging.checkout import checkout_of
 from argosy.spec.package import Lineage, Source
-from argosy.store.paths import Entry, walk
+from argosy.store.paths import PackageFile, walk
 
 CHUNK = 1024 * 1024
 
@@ -26,9 +26,9 @@ def digest_of(path: Path, limit: int) -> str:
     return f"sha256:{total.hexdigest()}"
 
 
-def files_of(path: Path, limit: int) -> list[Entry]:
+def files_of(path: Path, limit: int) -> list[PackageFile]:
     """The files that make up a source: itself, or everything in the folder."""
-    return walk(path, limit) if path.is_dir() else [Entry(path.name, path, path.stat().st_size)]
+    return walk(path, limit) if path.is_dir() else [PackageFile(path.name, path, path.stat().st_size)]
 
 
 def _hash(path: Path) -> str:

@@ -15,7 +15,7 @@ from argosy.packaging.detect import Format
 from argosy.spec.package import Scan
 
 
-class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ScanResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The verdict, and the top-level packages that the file's names come from."""
 
     scan: Scan
@@ -27,7 +27,7 @@ def _scan_of(objections: Iterable[str]) -> Scan:
     return Scan(verdict="objected" if found else "clean", objections=found)
 
 
-def scan(path: Path, kind: Format) -> Finding:
+def scan(path: Path, kind: Format) -> ScanResult:
     """The verdict on a model file or folder. Raises BadPackage for a broken one, MissingExtra for a framework."""
     return SCANS.get(kind, _data_only)(path)
 
@@ -44,34 +44,34 @@ def job(scanned: Scanned) -> Finding:
     return scan(Path(scanned.path), scanned.kind)
 
 
-def _data_only(path: Path) -> Finding:
-    return Finding(Scan(verdict="data-only"))
+def _data_only(path: Path) -> ScanResult:
+    return ScanResult(Scan(verdict="data-only"))
 
 
-def _code(path: Path) -> Finding:
-    return Finding(Scan(verdict="code"))
+def _code(path: Path) -> ScanResult:
+    return ScanResult(Scan(verdict="code"))
 
 
-def _pickle(path: Path) -> Finding:
+def _pickle(path: Path) -> ScanResult:
     return _judged(unpickle.contents(path))
 
 
-def _skops(path: Path) -> Finding:
+def _skops(path: Path) -> ScanResult:
     return _judged(skops_file.contents(path))
 
 
-def _judged(found: unpickle.Contents) -> Finding:
+def _judged(found: unpickle.Contents) -> ScanResult:
     packages = {module.partition(".")[0] for module, _ in found.names}
-    return Finding(_scan_of(found.objections), tuple(sorted(packages)))
+    return ScanResult(_scan_of(found.objections), tuple(sorted(packages)))
 
 
-def _torch(path: Path) -> Finding:
+def _torch(path: Path) -> ScanResult:
     from argosy.engines import torch_file
 
-    return Finding(_scan_of(torch_file.objections(path)))
+    return ScanResult(_scan_of(torch_file.objections(path)))
 
 
-def _mlflow(path: Path) -> Finding:
+def _mlflow(path: Path) -> ScanResult:
     from argosy.packaging import mlflow_scan
 
     packages: set[str] = set()
@@ -81,10 +81,10 @@ def _mlflow(path: Path) -> Finding:
         packages.update(found.packages)
         return found.scan.objections
 
-    return Finding(_scan_of(mlflow_scan.objections(path, weigh)), tuple(sorted(packages)))
+    return ScanResult(_scan_of(mlflow_scan.objections(path, weigh)), tuple(sorted(packages)))
 
 
-SCANS: dict[str, Callable[[Path], Finding]] = {
+SCANS: dict[str, Callable[[Path], ScanResult]] = {
     "joblib": _pickle,
     "pickle": _pickle,
     "skops": _skops,

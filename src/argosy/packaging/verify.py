@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from argosy.store.store import Store
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """What was verified: every file by its digest, every golden row within the tolerance. Sizes in bytes."""
 
     ref: str
@@ -22,7 +22,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     max_difference: float
 
 
-def verify(store: "Store", ref: str, *, seconds: float = 600.0) -> Report:
+def verify(store: "Store", ref: str, *, seconds: float = 600.0) -> Verification:
     """Re-hash a package and replay its golden examples in a child process.
 
     Raises NotFound, BadPackage naming the file that was altered, GoldenMismatch naming the output that differs.
@@ -31,7 +31,7 @@ def verify(store: "Store", ref: str, *, seconds: float = 600.0) -> Report:
     store.layout.verify(version.digest)
     job = Check(folder=str(store.unpacked(version.digest)), trusted=version.trust is not None)
     largest = quarantine.run(CHECK, job, float, what=version.ref, limits=quarantine.Limits(seconds=seconds))
-    return Report(
+    return Verification(
         ref=version.ref,
         digest=version.digest,
         files=len(store.layout.files(version.digest)),

@@ -5,17 +5,17 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-from argosy.targets.backoff import Backoff, Ended, Policy, after
+from argosy.targets.backoff import Backoff, BackoffPolicy, Ended, after
 
 LOG = logging.getLogger(__name__)
 
-POLICY = Policy(first=0.2, cap=60.0, healthy=60.0)
+POLICY = BackoffPolicy(first=0.2, cap=60.0, healthy=60.0)
 
 
 class Supervisor:
     """Runs tasks for ever. `restarts`: by name, how often each had to be begun again."""
 
-    def __init__(self, policy: Policy = POLICY) -> None:
+    def __init__(self, policy: BackoffPolicy = POLICY) -> None:
         self.restarts: Counter[str] = Counter()
         self._policy = policy
 

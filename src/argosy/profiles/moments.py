@@ -24,7 +24,7 @@ class Moments(msgspec.Struct, frozen=True, array_like=True):
         return float(np.sqrt(self.m2 / self.count)) if self.count else 0.0
 
 
-class Running:
+class RunningMoments:
     """Moments of many columns at once, as vectors of their number."""
 
     def __init__(self, columns: int) -> None:

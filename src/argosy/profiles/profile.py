@@ -13,8 +13,8 @@ import numpy as np
 
 from argosy.profiles import quantiles
 from argosy.profiles.layout import Ints, Layout
-from argosy.profiles.moments import Moments, Running
-from argosy.profiles.values import KEPT, REGISTERS, Tally, Values
+from argosy.profiles.moments import Moments, RunningMoments
+from argosy.profiles.values import KEPT, REGISTERS, ValueCounts, Values
 from argosy.spec.errors import InvalidArgument
 
 MAX_BYTES = 16 << 20
@@ -88,8 +88,8 @@ def merge(where: Layout, parts: Sequence[Profile]) -> Profile:
     if len({(part.version, part.segment) for part in parts}) > 1:
         names = sorted({f"{part.version} {part.segment}".strip() for part in parts})
         raise InvalidArgument(f"profiles of different versions or segments do not merge: {', '.join(names)}")
-    moments = Running(where.numbers)
-    tallies = [Tally() for _ in range(len(where.columns) - where.numbers)]
+    moments = RunningMoments(where.numbers)
+    tallies = [ValueCounts() for _ in range(len(where.columns) - where.numbers)]
     for part in parts:
         moments.add(part.moments)
         for tally, values in zip(tallies, part.values, strict=True):

@@ -8,9 +8,9 @@ import numpy as np
 from argosy.profiles import quantiles
 from argosy.profiles.batch import Batch, Dictionary, prepare
 from argosy.profiles.layout import Ints, Layout
-from argosy.profiles.moments import Running
+from argosy.profiles.moments import RunningMoments
 from argosy.profiles.profile import Profile, minute
-from argosy.profiles.values import Tally
+from argosy.profiles.values import ValueCounts
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.tensor import Array
 
@@ -28,9 +28,9 @@ class Counting:
     def __init__(self, where: Layout, dictionaries: Sequence[Dictionary]) -> None:
         self.where, self.rows = where, 0
         self.counts: Ints = np.zeros(where.cells, np.int64)
-        self.moments = Running(where.numbers)
+        self.moments = RunningMoments(where.numbers)
         self.sketches = quantiles.Sketches(where.numbers) if where.numbers and quantiles.installed() else None
-        self.tallies = [Tally() for _ in dictionaries]
+        self.tallies = [ValueCounts() for _ in dictionaries]
         self._dictionaries = dictionaries
 
     def update(self, batch: Batch) -> None:

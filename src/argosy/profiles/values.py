@@ -35,7 +35,7 @@ class Values(msgspec.Struct, frozen=True, array_like=True):
         return round(total)
 
 
-class Tally:
+class ValueCounts:
     """Values being counted."""
 
     def __init__(self) -> None:

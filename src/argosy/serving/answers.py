@@ -44,7 +44,7 @@ class Output(msgspec.Struct, frozen=True, array_like=True):
         return Tensor(self.name, self.datatype, array.reshape(self.shape))
 
 
-class Answer(msgspec.Struct, frozen=True, array_like=True):
+class RecordedAnswer(msgspec.Struct, frozen=True, array_like=True):
     """What one request got: the `x-request-id` it came with, `ok` or the code of its error, nanoseconds from decoded to
     answered, and its outputs. None: they were more than 1 MiB, or it failed."""
 
@@ -62,7 +62,7 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
 class Handed(msgspec.Struct, frozen=True, array_like=True):
     """What `POST /argosy/answers` answers. `dropped`: answers that had to make room since the last time."""
 
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[RecordedAnswer, ...] = ()
     dropped: int = 0
 
 
@@ -70,7 +70,7 @@ class Answers:
     """The answers kept by one replica: the newest, within bounds."""
 
     def __init__(self) -> None:
-        self._kept: deque[Answer] = deque()
+        self._kept: deque[RecordedAnswer] = deque()
         self._bytes = self._dropped = 0
 
     def keep(self, id: str, ns: int, result: Response | Exception) -> None:
@@ -105,12 +105,12 @@ def read(data: bytes) -> Handed:
     return msgspec.msgpack.decode(data, type=Handed)
 
 
-def _answer(id: str, ns: int, result: Response | Exception) -> Answer:
+def _answer(id: str, ns: int, result: Response | Exception) -> RecordedAnswer:
     if isinstance(result, Exception):
-        return Answer(id, result.code if isinstance(result, ArgosyError) else "internal", ns)
+        return RecordedAnswer(id, result.code if isinstance(result, ArgosyError) else "internal", ns)
     if sum(weigh(tensor.array) for tensor in result.tensors) > MOST_OF_ONE:
-        return Answer(id, "ok", ns)
-    return Answer(id, "ok", ns, tuple(_output(tensor) for tensor in result.tensors))
+        return RecordedAnswer(id, "ok", ns)
+    return RecordedAnswer(id, "ok", ns, tuple(_output(tensor) for tensor in result.tensors))
 
 
 def _output(tensor: Tensor) -> Output:

@@ -52,7 +52,7 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True, tag="orders"):
         return self.sample is None and not self.profiles
 
 
-class Part(msgspec.Struct, frozen=True, array_like=True):
+class FrameTensor(msgspec.Struct, frozen=True, array_like=True):
     """A tensor in the body of a block; `size` in bytes. Axis 0 counts the rows of all its requests."""
 
     side: Side
@@ -68,7 +68,7 @@ class Head(msgspec.Struct, frozen=True, array_like=True, tag="block"):
 
     requests: int
     ids: tuple[Any, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[FrameTensor, ...]
     failures: tuple[tuple[str, str], ...] = ()
 
 
@@ -92,11 +92,11 @@ def packed(
 ) -> list[memoryview | bytes]:
     """A block as the buffers of its frame; arrays of numbers are not copied. `tensors`: side, name, datatype, array."""
     buffers: list[memoryview | bytes] = [requests.view("u1").data]
-    parts: list[Part] = []
+    parts: list[FrameTensor] = []
     size = requests.nbytes
     for side, name, datatype, array in tensors:
         data = _raw(array)
-        parts.append(Part(side, name, datatype, array.shape, len(data)))
+        parts.append(FrameTensor(side, name, datatype, array.shape, len(data)))
         buffers.append(data)
         size += len(data)
         if short := -len(data) % ALIGN:
@@ -151,7 +151,7 @@ def _block(head: Head, body: bytes | memoryview) -> Rows:
     return Rows(requests=requests, ids=ids, inputs=sides["input"], outputs=sides["output"], failures=head.failures)
 
 
-def _array(part: Part, data: memoryview) -> Array:
+def _array(part: FrameTensor, data: memoryview) -> Array:
     if min(part.shape) < 0:
         raise ValueError(f"'{part.name}' has shape {part.shape}")
     if part.datatype == "BYTES":

@@ -32,7 +32,7 @@ def listener(path: str) -> socket.socket:
     return line
 
 
-class Waiting(msgspec.Struct):
+class PendingFrame(msgspec.Struct):
     """A frame that is not sent yet, in what is left of its buffers; it holds so many records."""
 
     buffers: deque[memoryview | bytes]
@@ -53,7 +53,7 @@ class Pipe:
         self._heard, self._lost = heard, lost
         self._loop = asyncio.get_running_loop()
         self._socket: socket.socket | None = None
-        self._waiting: deque[Waiting] = deque()
+        self._waiting: deque[PendingFrame] = deque()
         self._bytes = 0
         self._read = bytearray()
         self._writing = False
@@ -83,7 +83,7 @@ class Pipe:
             self._lost(records)
             return
         self._bytes += size
-        self._waiting.append(Waiting(deque(buffers), records))
+        self._waiting.append(PendingFrame(deque(buffers), records))
         if not self._writing:
             self._write()
 

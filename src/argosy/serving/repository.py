@@ -12,7 +12,7 @@ Loader = Callable[[str], Awaitable[ServedModel]]
 """Finds a model by name, loads and checks it. Raises NotFound for one that does not exist."""
 
 
-class Entry(msgspec.Struct, frozen=True):
+class IndexEntry(msgspec.Struct, frozen=True):
     """A line of the repository index."""
 
     name: str
@@ -61,10 +61,10 @@ class Repository:
         """Everything that is served."""
         return [model for versions in self._models.values() for model in versions.values()]
 
-    def index(self) -> list[Entry]:
+    def index(self) -> list[IndexEntry]:
         """What is served, and what failed to load and why."""
-        found = [Entry(model.name, model.version, "READY") for model in self.models()]
-        return found + [Entry(name, "", state, reason) for name, (state, reason) in self._problems.items()]
+        found = [IndexEntry(model.name, model.version, "READY") for model in self.models()]
+        return found + [IndexEntry(name, "", state, reason) for name, (state, reason) in self._problems.items()]
 
     @property
     def ready(self) -> bool:

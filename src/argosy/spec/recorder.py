@@ -8,7 +8,7 @@ from argosy.spec.payload import PayloadLog
 from argosy.spec.settings import Home
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
+class RecordedEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept of one endpoint: a log, profiles, both. `segments` are columns whose values have profiles of their
     own."""
 
@@ -17,14 +17,14 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     segments: tuple[str, ...] = ()
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
+class RecorderConfig(msgspec.Struct, frozen=True, kw_only=True):
     """By endpoint; `store` is the object store that the log is sent to, empty for none."""
 
-    endpoints: dict[str, Kept] = {}
+    endpoints: dict[str, RecordedEndpoint] = {}
     store: str = ""
 
 
-class Report(msgspec.Struct, kw_only=True):
+class RecorderReport(msgspec.Struct, kw_only=True):
     """What became of it since its start. `records` are requests; `dropped` those that could not be kept, `broken`
     frames that could not be read, `waiting` segments that are not in the object store yet, `merged` segments that
     became part of larger ones. `problem`: the last one that still holds."""
@@ -53,17 +53,17 @@ def report_file(home: Home) -> Path:
     return home.run / "recorder.report"
 
 
-def read_told(home: Home) -> Told:
+def read_told(home: Home) -> RecorderConfig:
     """What is told now; nothing where there is no such file."""
     try:
-        return msgspec.json.decode(told_file(home).read_bytes(), type=Told)
+        return msgspec.json.decode(told_file(home).read_bytes(), type=RecorderConfig)
     except (OSError, msgspec.MsgspecError):
-        return Told()
+        return RecorderConfig()
 
 
-def read_report(home: Home) -> Report | None:
+def read_report(home: Home) -> RecorderReport | None:
     """What the recorder said last."""
     try:
-        return msgspec.json.decode(report_file(home).read_bytes(), type=Report)
+        return msgspec.json.decode(report_file(home).read_bytes(), type=RecorderReport)
     except (OSError, msgspec.MsgspecError):
         return None

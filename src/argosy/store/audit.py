@@ -25,7 +25,7 @@ class Signed(msgspec.Struct, frozen=True, kw_only=True):
     own: bool
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class LedgerAudit(msgspec.Struct, frozen=True, kw_only=True):
     """The chain, hashed again. `broken` is the first entry that does not fit, for `reason`; None: all of them do.
 
     `head` is the hash of the last entry that does. `signed` tells who signed them, in rows of entries with the same
@@ -50,7 +50,7 @@ def head(database: Database) -> Head:
         return signer.head(last.seq, last.hash, now())
 
 
-def verify(database: Database, heads: Iterable[Head] = ()) -> Verdict:
+def verify(database: Database, heads: Iterable[Head] = ()) -> LedgerAudit:
     """Hash the whole chain again, check its signatures, and name the first entry that does not fit: the chain, one of
     the exported `heads`, or what this home's key tells of when it began to sign. Raises InvalidArgument for a head that
     is altered."""
@@ -113,17 +113,17 @@ class _Audit:
             return f"entry {seq} is signed by the key {key[:16]}…, and not by that of this home, {self._own[:16]}…"
         return ""
 
-    def end(self) -> Verdict:
+    def end(self) -> LedgerAudit:
         """The verdict once all entries were looked at."""
         if (seq := min((each for each in self._pins if each > self._seq), default=0)) > 0:
             who = self._pins[seq][0][1]
             return self.verdict(self._seq + 1, f"the ledger ends at entry {self._seq}; {who} tells of entry {seq}")
         return self.verdict()
 
-    def verdict(self, broken: int | None = None, reason: str = "") -> Verdict:
+    def verdict(self, broken: int | None = None, reason: str = "") -> LedgerAudit:
         """As it stands."""
         signed = tuple(self._signed)
-        return Verdict(entries=self._seq, head=self._hash, broken=broken, reason=reason, signed=signed)
+        return LedgerAudit(entries=self._seq, head=self._hash, broken=broken, reason=reason, signed=signed)
 
 
 def _pages(connection: sa.Connection) -> Iterator[dict[str, Any]]:

@@ -33,7 +33,7 @@ from argosy.store.manifest import (
     package_files,
     parse,
 )
-from argosy.store.paths import Entry, walk
+from argosy.store.paths import PackageFile, walk
 
 VERSION = b'{"imageLayoutVersion":"1.0.0"}'
 _REF = re.compile(r"[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*(?:/[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*)*")
@@ -195,7 +195,7 @@ class Layout:
         return parse(self.blobs.read(self._descriptor(digest), MAX_DOCUMENT, what), what)
 
 
-def _check_contents(folder: Path, entries: list[Entry], manifest: ModelManifest) -> None:
+def _check_contents(folder: Path, entries: list[PackageFile], manifest: ModelManifest) -> None:
     paths = {entry.path for entry in entries}
     if "model.yaml" not in paths:
         raise BadPackage(f"{folder} has no model.yaml, so it is no package folder")

@@ -58,7 +58,7 @@ def check_tree(paths: Iterable[str]) -> None:
                 raise BadPackage(f"the package has '{parent}' as a file and as the folder of '{path}'")
 
 
-class Entry(msgspec.Struct, frozen=True):
+class PackageFile(msgspec.Struct, frozen=True):
     """A regular file of a folder: its package path, where it is, its size in bytes."""
 
     path: str
@@ -66,7 +66,7 @@ class Entry(msgspec.Struct, frozen=True):
     size: int
 
 
-def walk(folder: Path, limit: int) -> list[Entry]:
+def walk(folder: Path, limit: int) -> list[PackageFile]:
     """Every file below `folder`, sorted by path. Reads names and sizes, no contents.
 
     Raises NotFound without the folder, BadPackage for symlinks, sockets, devices and paths that are not allowed,
@@ -74,7 +74,7 @@ def walk(folder: Path, limit: int) -> list[Entry]:
     """
     if not folder.is_dir():
         raise NotFound(f"there is no folder {folder}")
-    entries: list[Entry] = []
+    entries: list[PackageFile] = []
     total = 0
     for entry in _scan(folder, ""):
         entries.append(entry)
@@ -86,7 +86,7 @@ def walk(folder: Path, limit: int) -> list[Entry]:
     return sorted(entries, key=lambda entry: entry.path)
 
 
-def _scan(folder: Path, prefix: str) -> Iterator[Entry]:
+def _scan(folder: Path, prefix: str) -> Iterator[PackageFile]:
     with os.scandir(folder) as found:
         for item in found:
             path = check_path(prefix + item.name)
@@ -94,7 +94,7 @@ def _scan(folder: Path, prefix: str) -> Iterator[Entry]:
             if stat.S_ISDIR(status.st_mode):
                 yield from _scan(Path(item.path), path + "/")
             elif stat.S_ISREG(status.st_mode):
-                yield Entry(path, Path(item.path), status.st_size)
+                yield PackageFile(path, Path(item.path), status.st_size)
             else:
                 kind = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "not a regular file"
                 raise BadPackage(f"'{path}' in {folder} is {kind}; a package holds regular files and folders only")

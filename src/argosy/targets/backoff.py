@@ -6,7 +6,7 @@ REFUSED = 7
 """Exit status of a replica that refuses to become ready: golden mismatch, broken package."""
 
 
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
+class BackoffPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds. The first restart after a healthy while is at once; refusals begin at `refused` instead."""
 
     first: float = 0.5
@@ -17,7 +17,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     healthy: float = 10.0
 
 
-DEFAULT = Policy()
+DEFAULT = BackoffPolicy()
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +38,7 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-def after(ended: Ended, state: Backoff, policy: Policy = DEFAULT) -> tuple[float, Backoff]:
+def after(ended: Ended, state: Backoff, policy: BackoffPolicy = DEFAULT) -> tuple[float, Backoff]:
     """Seconds to wait before the next start, and what to remember."""
     if ended.healthy >= policy.healthy:
         state = Backoff()

@@ -11,7 +11,7 @@ Answer = Literal["yes", "no", "silent", "refused"]
 Verdict = Literal["starting", "ready", "unready", "hung"]
 
 
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
+class HealthPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds. Bad answers make a replica hung once there were `confirm` in a row over so long a time: `unlive` where
     it calls itself dead, `refused` where nobody listens any more (it may be about to end and say why), its engine's
     `hang_timeout` where it is silent. One that has not begun to listen is not: it has its `start_timeout`."""
@@ -21,7 +21,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     refused: float = 10.0
 
 
-DEFAULT = Policy()
+DEFAULT = HealthPolicy()
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +45,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     bad_since: float = 0.0
 
 
-def judge(probe: Probe, state: Health, policy: Policy = DEFAULT) -> tuple[Verdict, Health]:
+def judge(probe: Probe, state: Health, policy: HealthPolicy = DEFAULT) -> tuple[Verdict, Health]:
     """Fold one probe in. Silence leaves the verdict as it was until it has lasted longer than an engine call may."""
     if probe.live == "yes":
         return _alive(probe, state)

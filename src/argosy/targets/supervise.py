@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from argosy.targets.backoff import REFUSED, Backoff, Ended, after
-from argosy.targets.backoff import Policy as BackoffPolicy
+from argosy.targets.backoff import BackoffPolicy as BackoffPolicy
 from argosy.targets.health import Verdict
 
 Act = Literal["start", "terminate", "kill", "reap"]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.alerting.triggers.policy import State, look, reason, verdict
+from argosy.alerting.triggers.policy import TriggerState, look, reason, verdict
 from argosy.spec.trigger import Command, EstimatedDrop, RealisedDrop
 from argosy.store.findings import Finding
 
@@ -24,7 +24,7 @@ def window(end, value=0.7, **fields):
 
 
 def test_it_fires_after_so_many_bad_windows_in_a_row_and_tells_why():
-    fired, state = look(DROP, [window(10)], "3", 11, State(until=0))
+    fired, state = look(DROP, [window(10)], "3", 11, TriggerState(until=0))
     assert fired is None
     fired, state = look(DROP, [window(10), window(20, 0.71)], "3", 21, state)
     assert fired is not None
@@ -33,18 +33,18 @@ def test_it_fires_after_so_many_bad_windows_in_a_row_and_tells_why():
         "realised auroc of version 3 is 0.710 (0.690 to 0.730) on 2,000 rows, against 0.800 with a margin of 0.05, "
         "in 2 windows in a row"
     )
-    assert state == State(until=20, version="3", fired=21)
+    assert state == TriggerState(until=20, version="3", fired=21)
 
 
 def test_a_good_window_ends_the_row_and_one_without_a_figure_does_not():
     nothing = (window(20, None), window(20, verdict="not estimable"), window(20, detail={"maturity": 0.5}))
     for each in nothing:
-        assert look(DROP, [window(10), each, window(30)], "3", 31, State(until=0))[0]
-    assert look(DROP, [window(10), window(20, 0.79), window(30)], "3", 31, State(until=0))[0] is None
+        assert look(DROP, [window(10), each, window(30)], "3", 31, TriggerState(until=0))[0]
+    assert look(DROP, [window(10), window(20, 0.79), window(30)], "3", 31, TriggerState(until=0))[0] is None
 
 
 def test_a_window_counts_once_its_labels_have_come_and_only_then():
-    _, state = look(DROP, [window(10), window(20, detail={"maturity": 0.3})], "3", 21, State(until=0))
+    _, state = look(DROP, [window(10), window(20, detail={"maturity": 0.3})], "3", 21, TriggerState(until=0))
     assert state.until == 10
     fired, state = look(DROP, [window(10), window(20)], "3", 40, state)
     assert fired
@@ -52,7 +52,7 @@ def test_a_window_counts_once_its_labels_have_come_and_only_then():
 
 
 def test_it_rests_and_goes_on_counting():
-    _, state = look(DROP, [window(10), window(20)], "3", 21, State(until=0))
+    _, state = look(DROP, [window(10), window(20)], "3", 21, TriggerState(until=0))
     fired, state = look(DROP, [window(30), window(40)], "3", 41, state)
     assert fired is None
     assert look(DROP, [window(50)], "3", 121, state, busy=True)[0] is None
@@ -61,7 +61,7 @@ def test_it_rests_and_goes_on_counting():
 
 
 def test_another_version_begins_a_row_of_its_own():
-    _, state = look(DROP, [window(10)], "3", 11, State(until=0))
+    _, state = look(DROP, [window(10)], "3", 11, TriggerState(until=0))
     fired, state = look(DROP, [window(20, version="4"), window(20)], "4", 21, state)
     assert (fired, state.version, len(state.row)) == (None, "4", 1)
     assert look(DROP, [window(30), window(30, version="4")], "4", 31, state)[0]
@@ -115,7 +115,7 @@ def test_it_fires_where_the_whole_history_says_so(steps, windows, cooldown, toge
         "other": {"version": "2"},
     }
     found = [window(10.0 * n, **kinds[kind]) for n, (kind, _, _) in enumerate(steps, 1)]
-    state, now, told, row, last = State(until=0.0), 0.0, [], 0, -1e9
+    state, now, told, row, last = TriggerState(until=0.0), 0.0, [], 0, -1e9
     expected = []
     for at in range(0, len(steps), together):
         now += steps[at][2]

@@ -4,7 +4,7 @@ from argosy.api.metrics import monitors
 from argosy.api.metrics.monitors import Objectives
 from argosy.gateway.traffic import Bin, Traffic
 from argosy.spec.endpoint import Endpoint
-from argosy.spec.recorder import Report
+from argosy.spec.recorder import RecorderReport
 from argosy.spec.slo import Slo
 from argosy.spec.status import EndpointStatus
 from argosy.store.alerts import AlertCount
@@ -78,7 +78,7 @@ def test_the_recorder_tells_of_itself_where_one_runs():
     assert list(monitors.recorder(None)) == []
     found = {
         s.name: s.value
-        for f in monitors.recorder(Report(pid=1, started=0.0, records=7, dropped=2, problem="full"))
+        for f in monitors.recorder(RecorderReport(pid=1, started=0.0, records=7, dropped=2, problem="full"))
         for s in f.samples
     }
     assert (found["argosy_recorder_records_total"], found["argosy_recorder_dropped_total"]) == (7, 2)

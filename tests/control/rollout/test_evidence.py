@@ -8,7 +8,7 @@ import pytest
 from argosy.control.rollout.evidence import Evidence, Look, comparison_alpha, learn
 from argosy.gateway.traffic import Bin, Traffic
 from argosy.monitoring.analysis.pairs import Joined
-from argosy.serving.answers import Answer, Output
+from argosy.serving.answers import Output, RecordedAnswer
 from argosy.serving.counts import Counts
 from argosy.spec.guard import Guard
 from argosy.spec.rollout import Shadow
@@ -64,8 +64,8 @@ def shadowing(now: float, answers: int, wrong: int, seen: int) -> Look:
     return msgspec.structs.replace(look(now, (seen, 0), (1000 + seen, 0)), joined=joined, spent=now)
 
 
-def pair(n: int, *, wrong: bool = False) -> Answer:
-    return Answer(f"id-{n}", "ok", 2_000_000, (Output("y", "INT64", (1,), int(wrong).to_bytes(8, "little")),))
+def pair(n: int, *, wrong: bool = False) -> RecordedAnswer:
+    return RecordedAnswer(f"id-{n}", "ok", 2_000_000, (Output("y", "INT64", (1,), int(wrong).to_bytes(8, "little")),))
 
 
 @pytest.mark.parametrize("declared", [None, GUARD])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from argosy.monitoring.analysis.agreement import Tally, compare, judge, log_evidence, tally
 from argosy.monitoring.analysis.pairs import Joined
-from argosy.serving.answers import Answer, Output
+from argosy.serving.answers import Output, RecordedAnswer
 from argosy.spec.rollout import Shadow
 from argosy.spec.tensor import NUMPY
 
@@ -21,8 +21,8 @@ def output(*data: object, datatype: str = "FP64", shape: tuple[int, ...] | None 
     return Output(name, datatype, shape or (len(data),), kept)  # pyright: ignore
 
 
-def answer(id: str, *data: object, code: str = "ok", ns: int = 2_000_000) -> Answer:
-    return Answer(id, code, ns, (output(*data),) if data else None)
+def answer(id: str, *data: object, code: str = "ok", ns: int = 2_000_000) -> RecordedAnswer:
+    return RecordedAnswer(id, code, ns, (output(*data),) if data else None)
 
 
 @given(st.lists(numbers, max_size=8), st.sampled_from([0.0, 1e-3]))
@@ -85,7 +85,7 @@ def test_errors_on_one_side_only_are_told_apart():
 
 
 def test_other_outputs_disagree():
-    pair = (answer("1", 1.0), Answer("1", "ok", 1, (output(1.0, name="z"),)))
+    pair = (answer("1", 1.0), RecordedAnswer("1", "ok", 1, (output(1.0, name="z"),)))
     assert tally(Tally(), Joined(pairs=(pair,)), 1e-3, 1.0).disagreed == 1
 
 

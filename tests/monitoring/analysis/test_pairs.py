@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from argosy.monitoring.analysis import pairs
 from argosy.monitoring.analysis.pairs import Waiting, join
-from argosy.serving.answers import Answer, Output
+from argosy.serving.answers import Output, RecordedAnswer
 
 ids = st.integers(0, 30)
 looks = st.lists(st.tuples(st.lists(ids, max_size=8), st.lists(ids, max_size=8), st.floats(0, 20)), max_size=12)
 
 
-def made(*ids: int) -> list[Answer]:
-    return [Answer(str(each), "ok", 1) for each in ids]
+def made(*ids: int) -> list[RecordedAnswer]:
+    return [RecordedAnswer(str(each), "ok", 1) for each in ids]
 
 
 @given(looks)
@@ -60,6 +60,6 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch):
     joined, waiting = join(Waiting(), made(*range(10)), [], 0.0)
     assert (joined.unmatched, list(waiting.stable)) == ((7, 0), ["7", "8", "9"])
     monkeypatch.setattr(pairs, "MOST_BYTES", 1000)
-    large = Answer("x", "ok", 1, (Output("y", "UINT8", (900,), bytes(900)),))
+    large = RecordedAnswer("x", "ok", 1, (Output("y", "UINT8", (900,), bytes(900)),))
     joined, waiting = join(waiting, [large], [], 0.0)
     assert (joined.unmatched, list(waiting.stable)) == ((3, 0), ["x"])

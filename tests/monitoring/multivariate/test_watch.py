@@ -5,7 +5,7 @@ import pytest
 
 from argosy.monitoring.multivariate.measure import Measured, measure
 from argosy.monitoring.multivariate.table import Pair, Sides
-from argosy.monitoring.multivariate.watch import Method, State, calibrated, look
+from argosy.monitoring.multivariate.watch import ComparisonState, Method, calibrated, look
 from tests.monitoring.multivariate.worlds import butterfly
 
 
@@ -26,7 +26,7 @@ def test_chance_alarms_no_sooner_than_the_run_length_on_average():
     rng = np.random.default_rng(0)
     alarms = 0
     for _ in range(200):
-        state = State()
+        state = ComparisonState()
         for _ in range(100):
             before = {name for name, each in state.methods.items() if each.drifted}
             verdicts, state = look([one(rng.random()), one(rng.random(), subject="b")], state, 50.0)
@@ -36,7 +36,7 @@ def test_chance_alarms_no_sooner_than_the_run_length_on_average():
 
 def test_a_move_is_found_in_few_looks_and_holds_until_it_is_over():
     rng = np.random.default_rng(1)
-    state, found = State(), 0
+    state, found = ComparisonState(), 0
     for looks in range(1, 10):
         verdicts, state = look([one(10 ** -rng.uniform(3, 6))], state, 2160.0)
         if verdicts[0].drifted:
@@ -51,17 +51,17 @@ def test_a_move_is_found_in_few_looks_and_holds_until_it_is_over():
 
 
 def test_evidence_without_a_material_effect_is_no_drift():
-    verdicts, _ = look([one(1e-12, effect=0.56)], State(), 100.0)
+    verdicts, _ = look([one(1e-12, effect=0.56)], ComparisonState(), 100.0)
     assert not verdicts[0].drifted
     assert verdicts[0].log_e > math.log(100.0)
 
 
 def test_a_comparison_that_could_not_be_made_stays_as_it_was():
-    state = State(methods={"a": Method(evidence=3.0, sums=3.0, looks=2)})
+    state = ComparisonState(methods={"a": Method(evidence=3.0, sums=3.0, looks=2)})
     _, after = look([one(0.5)], state, 2160.0)
     assert after.methods["a"] == state.methods["a"]
-    verdicts, after = look([], State(), 2160.0)
-    assert (verdicts, after) == ((), State())
+    verdicts, after = look([], ComparisonState(), 2160.0)
+    assert (verdicts, after) == ((), ComparisonState())
 
 
 @pytest.mark.slow
@@ -71,7 +71,7 @@ def test_whole_rows_keep_the_budget_against_a_sample_of_all_that_came_before():
     alarms = 0
     for seed in range(3):
         rng = np.random.default_rng(seed)
-        pool, draws, state = np.empty((0, 3)), np.empty(0), State()
+        pool, draws, state = np.empty((0, 3)), np.empty(0), ComparisonState()
         for at in range(200):
             window = butterfly(rng, 100)
             if len(pool):

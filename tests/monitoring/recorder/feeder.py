@@ -19,7 +19,7 @@ from argosy.serving import frames
 from argosy.serving.config import ModelConfig, ReplicaConfig
 from argosy.serving.frames import HEAD, Orders
 from argosy.serving.pipe import listener
-from argosy.spec.recorder import Kept, Told, read_report, told_file
+from argosy.spec.recorder import RecordedEndpoint, RecorderConfig, read_report, told_file
 from argosy.spec.settings import Home
 from argosy.store.payloads.record import REQUEST
 from tests.monitoring.recorder import shop
@@ -37,10 +37,10 @@ def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
     return found
 
 
-def tell(home: Home, store: str = "", **endpoints: Kept) -> None:
+def tell(home: Home, store: str = "", **endpoints: RecordedEndpoint) -> None:
     """What the controller does."""
     fresh = told_file(home).with_suffix(".fresh")
-    fresh.write_bytes(msgspec.json.encode(Told(endpoints=endpoints, store=store)))
+    fresh.write_bytes(msgspec.json.encode(RecorderConfig(endpoints=endpoints, store=store)))
     fresh.replace(told_file(home))
 
 

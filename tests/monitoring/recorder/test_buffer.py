@@ -14,7 +14,7 @@ from argosy.monitoring.recorder.writer import Keeper
 from argosy.profiles.profile import encode
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.payload import PayloadLog
-from argosy.spec.recorder import Kept, Report
+from argosy.spec.recorder import RecordedEndpoint, RecorderReport
 from argosy.spec.settings import Home
 from argosy.store.payloads import layout
 from argosy.store.payloads.query import Query, read
@@ -30,7 +30,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(package: Path, profiles: bool = True, **payload: object) -> Book:
-    return Book("shop", "1", package, Kept(payload=PayloadLog(**payload), profiles=profiles), b"k" * 32)
+    return Book("shop", "1", package, RecordedEndpoint(payload=PayloadLog(**payload), profiles=profiles), b"k" * 32)
 
 
 def rows(weights: list[float], sizes: list[int] | None = None, at: float = 1e9) -> Rows:
@@ -109,7 +109,7 @@ def test_without_a_reference_profile_there_is_a_log_alone(package: Path, tmp_pat
 
 
 def test_two_replicas_and_a_failure_are_one_file_an_hour(package: Path, tmp_path: Path):
-    home, report = Home(tmp_path / "h").create(), Report(pid=1, started=0)
+    home, report = Home(tmp_path / "h").create(), RecorderReport(pid=1, started=0)
     made = opened(package)
     made.take("r0", rows([1, 1], [2, 1]))
     made.take("r1", rows([1]))
@@ -135,20 +135,20 @@ def test_two_replicas_and_a_failure_are_one_file_an_hour(package: Path, tmp_path
 
 
 def test_what_is_past_its_time_goes(package: Path, tmp_path: Path):
-    from argosy.spec.recorder import Told
+    from argosy.spec.recorder import RecorderConfig
 
-    home, report = Home(tmp_path / "h").create(), Report(pid=1, started=0)
+    home, report = Home(tmp_path / "h").create(), RecorderReport(pid=1, started=0)
     keeper, made = Keeper(home, report), opened(package, keep_days=1)
     for at in (time.time() - 3 * 86400, time.time()):
         made.take("r0", rows([1], at=at))
     keeper.write(made, made.waiting())
-    keeper.tidy(Told(endpoints={"shop": made.kept}), [])
+    keeper.tidy(RecorderConfig(endpoints={"shop": made.kept}), [])
     assert report.removed == 1
     assert len(layout.segments(home.payloads)) == 1
 
 
 def test_segments_that_a_version_lacks_or_the_log_hides_have_no_profiles(package: Path):
-    kept = Kept(payload=PayloadLog(hash=("age",)), segments=("label", "age", "none"))
+    kept = RecordedEndpoint(payload=PayloadLog(hash=("age",)), segments=("label", "age", "none"))
     made = Book("shop", "1", package, kept, b"k" * 32)
     made.take("r0", rows([1] * 20))
     assert {one.segment for one in made.profiles(2e9)} == {"", "label=yes", "label=no"}

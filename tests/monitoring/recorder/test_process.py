@@ -19,14 +19,14 @@ from argosy.serving import frames
 from argosy.serving.config import ModelConfig, ReplicaConfig
 from argosy.serving.frames import Hello, Orders
 from argosy.spec.payload import PayloadLog
-from argosy.spec.recorder import Kept, read_report
+from argosy.spec.recorder import RecordedEndpoint, read_report
 from argosy.spec.settings import Home
 from argosy.store.payloads import layout, segment
 from argosy.store.payloads.query import Query, read
 from tests.monitoring.recorder import shop
 from tests.monitoring.recorder.feeder import Feeder, joined, recorder, tell, until
 
-QUICK = Kept(payload=PayloadLog(flush=0.2))
+QUICK = RecordedEndpoint(payload=PayloadLog(flush=0.2))
 SLACK = 1.0
 """Seconds that a busy machine may take to write a segment."""
 
@@ -83,7 +83,7 @@ def test_a_recorder_that_is_killed_breaks_no_file_and_repeats_nothing(home: Home
 
 
 def test_a_recorder_that_is_killed_loses_what_is_young(home: Home, package: Path):
-    tell(home, shop=Kept(payload=PayloadLog(flush=1)))
+    tell(home, shop=RecordedEndpoint(payload=PayloadLog(flush=1)))
     sent: dict[str, float] = {}
     with recorder(home) as process:
         feeder = Feeder(home, package)
@@ -101,7 +101,7 @@ def test_a_recorder_that_is_killed_loses_what_is_young(home: Home, package: Path
 
 
 def test_told_to_end_it_writes_all_it_has(home: Home, package: Path):
-    tell(home, shop=Kept(payload=PayloadLog(flush=3600)))
+    tell(home, shop=RecordedEndpoint(payload=PayloadLog(flush=3600)))
     with recorder(home):
         feeder = Feeder(home, package)
         assert feeder.orders == Orders(sample=1.0, errors=True, profiles=True)
@@ -133,11 +133,11 @@ def test_what_is_told_anew_holds_for_replicas_that_run(home: Home, package: Path
         feeder = Feeder(home, package)
         assert feeder.orders.nothing
         feeder.send(5, prefix="before")
-        tell(home, shop=Kept(payload=PayloadLog(flush=0.2, sample=0.5, errors=False), profiles=False))
+        tell(home, shop=RecordedEndpoint(payload=PayloadLog(flush=0.2, sample=0.5, errors=False), profiles=False))
         assert feeder.heard() == Orders(sample=0.5, errors=False, profiles=False)
         sent = feeder.send(5, weight=2)
         until(lambda: ids(home) == sent)
-        tell(home, shop=Kept())
+        tell(home, shop=RecordedEndpoint())
         assert feeder.heard() == Orders(profiles=True, errors=False)
         feeder.send(5, weight=0)
         until(lambda: (found := read_report(home)) and not found.problem)
@@ -182,7 +182,7 @@ def test_hostile_replicas_cost_their_own_connection(home: Home, package: Path):
 
 
 def test_a_column_to_hide_that_a_version_lacks_means_no_log_of_it(home: Home, package: Path):
-    tell(home, shop=Kept(payload=PayloadLog(flush=0.2, redact=("salary",))))
+    tell(home, shop=RecordedEndpoint(payload=PayloadLog(flush=0.2, redact=("salary",))))
     with recorder(home):
         assert Feeder(home, package).orders.nothing
         found = until(lambda: (found := read_report(home)) and found.problem and found)
@@ -233,7 +233,7 @@ def test_segments_go_to_the_store_and_what_it_has_may_go(home: Home, package: Pa
 
 
 def test_hours_that_are_over_become_one_segment_each(home: Home, package: Path):
-    kit = Kept(payload=PayloadLog(flush=0.2, keep_days=1000))
+    kit = RecordedEndpoint(payload=PayloadLog(flush=0.2, keep_days=1000))
     tell(home, shop=kit)
     with recorder(home):
         feeder, sent = Feeder(home, package), list[str]()

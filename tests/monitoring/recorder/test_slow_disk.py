@@ -10,7 +10,7 @@ import pytest
 from argosy.monitoring.recorder import buffer
 from argosy.monitoring.recorder.server import Server
 from argosy.spec.payload import PayloadLog
-from argosy.spec.recorder import Kept
+from argosy.spec.recorder import RecordedEndpoint
 from argosy.spec.settings import Home
 from argosy.store.payloads import layout, segment
 from argosy.store.payloads.query import Query, read
@@ -26,7 +26,7 @@ async def test_a_slow_disk_costs_records_and_nobody_waits(
     home = Home(tmp_path_factory.mktemp("h")).create()
     package = tmp_path_factory.mktemp("p") / "package"
     shop.write(package)
-    tell(home, shop=Kept(payload=PayloadLog(flush=0.2), profiles=False))
+    tell(home, shop=RecordedEndpoint(payload=PayloadLog(flush=0.2), profiles=False))
     real, turns = segment.write, threading.Event()
 
     def slow(*arguments: Any) -> list[Path]:

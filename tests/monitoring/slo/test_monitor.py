@@ -173,8 +173,8 @@ def test_a_row_that_cannot_be_read_begins_anew(world, caplog):
 def test_a_course_of_months_stays_small():
     from argosy.monitoring.slo import policy
 
-    state = policy.State()
+    state = policy.SloState()
     for hour in range(40 * 24):
-        seen = policy.Seen(now=hour * 3600.0, seconds=5.0, total=1000, bad=1)
+        seen = policy.SloObservation(now=hour * 3600.0, seconds=5.0, total=1000, bad=1)
         _, state = policy.judge(Slo(), seen, state)
     assert len(msgspec.json.encode(state)) < 50_000

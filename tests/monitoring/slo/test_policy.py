@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from argosy.monitoring.slo import policy, traffic
-from argosy.monitoring.slo.policy import Seen, State, judge
+from argosy.monitoring.slo.policy import SloObservation, SloState, judge
 from argosy.monitoring.slo.traffic import Traffic
 from argosy.serving.counts import Counts, bucket
 from argosy.spec.errors import InvalidArgument
@@ -17,7 +17,7 @@ class Service:
     """A service looked at every `tick` seconds."""
 
     def __init__(self, target: Slo = NINES, tick: float = 10.0) -> None:
-        self.slo, self.tick, self.now, self.state, self.owed = target, tick, 1.8e9, State(), 0.0
+        self.slo, self.tick, self.now, self.state, self.owed = target, tick, 1.8e9, SloState(), 0.0
 
     def run(self, seconds: float, per_minute: float, bad: float, seed: int = 1) -> float | None:
         """Seconds until a page, None if there is none in this time."""
@@ -28,7 +28,7 @@ class Service:
             total = int(self.owed)
             self.owed -= total
             errors = sum(chance.random() < bad for _ in range(total)) if total < 1000 else round(total * bad)
-            seen = Seen(now=self.now, seconds=self.tick, total=total, bad=errors)
+            seen = SloObservation(now=self.now, seconds=self.tick, total=total, bad=errors)
             self.verdict, self.state = judge(self.slo, seen, self.state)
             if self.verdict.severity == "page":
                 return self.now - began
@@ -66,7 +66,10 @@ def test_a_slow_burn_is_a_ticket():
 def test_a_quiet_service_pages_on_an_outage_within_five_minutes_and_not_on_one_error():
     service = Service()
     assert service.run(3600, 4, 0.0) is None
-    assert judge(NINES, Seen(now=service.now + 15, seconds=10, total=1, bad=1), service.state)[0].severity is None
+    assert (
+        judge(NINES, SloObservation(now=service.now + 15, seconds=10, total=1, bad=1), service.state)[0].severity
+        is None
+    )
     assert service.run(300, 4, 0.5, seed=3) <= 300
     assert "of the last 2" in service.verdict.reason
 
@@ -91,12 +94,12 @@ def test_silence_neither_alarms_nor_ends_an_alarm():
 
 
 def test_what_is_left_of_the_budget():
-    state = State()
-    verdict, state = judge(NINES, Seen(now=1e9, seconds=10, total=10_000, bad=5), state)
+    state = SloState()
+    verdict, state = judge(NINES, SloObservation(now=1e9, seconds=10, total=10_000, bad=5), state)
     assert verdict.budget == pytest.approx(0.5)
-    verdict, state = judge(NINES, Seen(now=1e9 + 86400, seconds=10, total=10_000, bad=35), state)
+    verdict, state = judge(NINES, SloObservation(now=1e9 + 86400, seconds=10, total=10_000, bad=35), state)
     assert verdict.budget == pytest.approx(-1)
-    assert judge(NINES, Seen(now=1e9 + 40 * 86400, seconds=10, total=10, bad=0), state)[0].budget == 1
+    assert judge(NINES, SloObservation(now=1e9 + 40 * 86400, seconds=10, total=10, bad=0), state)[0].budget == 1
 
 
 def test_slow_answers_are_bad():

@@ -12,7 +12,7 @@ from argosy.spec.trigger import EstimatedDrop, RealisedDrop, Trigger
 from argosy.store.findings import Finding
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True):
+class TriggerState(msgspec.Struct, frozen=True, kw_only=True):
     """What is remembered of a trigger: of which version, the end of the last window that was judged, the bad windows in
     a row up to it, and when it fired last. Times are seconds since 1970."""
 
@@ -22,10 +22,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     fired: float | None = None
 
 
-def remembered(kept: str | None) -> State | None:
+def remembered(kept: str | None) -> TriggerState | None:
     """A state as it was written in JSON; None where there is none, or none that can be read."""
     try:
-        return msgspec.json.decode(kept, type=State) if kept else None
+        return msgspec.json.decode(kept, type=TriggerState) if kept else None
     except msgspec.MsgspecError:
         return None
 
@@ -40,8 +40,8 @@ class Fired(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def look(
-    trigger: Trigger, found: Sequence[Finding], version: str, now: float, state: State, *, busy: bool = False
-) -> tuple[Fired | None, State]:
+    trigger: Trigger, found: Sequence[Finding], version: str, now: float, state: TriggerState, *, busy: bool = False
+) -> tuple[Fired | None, TriggerState]:
     """Judge the windows of the serving version that were not judged yet, oldest first.
 
     Windows that cannot be judged (no figure, too few labels yet) are passed over: the next one may still be the next
@@ -60,7 +60,7 @@ def look(
     return None, state
 
 
-def _rested(trigger: Trigger, state: State, now: float) -> bool:
+def _rested(trigger: Trigger, state: TriggerState, now: float) -> bool:
     return state.fired is None or now - state.fired >= trigger.cooldown
 
 

@@ -93,7 +93,7 @@ class Triggers:
 
     def _one(self, declared: Declared, one: Trigger, version: str, kept: str | None, *, busy: bool) -> None:
         name, now = declared.endpoint.name, self._clock()
-        before = policy.remembered(kept) or policy.State(until=now)
+        before = policy.remembered(kept) or policy.TriggerState(until=now)
         found = findings.read(self._database, name, ("realised", "estimate"), before.until)
         fired, after = policy.look(one, found, version, now, before, busy=busy)
         state = msgspec.json.encode(after).decode()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from argosy.api.metrics.families import counter, gauge
 from argosy.api.metrics.gateway import Key
 from argosy.gateway.traffic import Traffic
-from argosy.spec.recorder import Report
+from argosy.spec.recorder import RecorderReport
 from argosy.spec.slo import Slo
 from argosy.spec.status import EndpointStatus
 from argosy.store.alerts import AlertCount
@@ -90,7 +90,7 @@ def findings(tallies: Iterable[Tally]) -> Iterator["Metric"]:
     yield from (looked, drifted)
 
 
-def recorder(report: Report | None) -> Iterator["Metric"]:
+def recorder(report: RecorderReport | None) -> Iterator["Metric"]:
     """What the recorder says of itself; nothing where none runs."""
     if report is None:
         return

@@ -10,7 +10,7 @@ import argosy
 from argosy.api.metrics import endpoints, gateway, monitors, replicas
 from argosy.api.route import Services
 from argosy.spec.errors import ArgosyError
-from argosy.spec.recorder import Report, read_report
+from argosy.spec.recorder import RecorderReport, read_report
 from argosy.store import alerts, findings
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Page:
         yield from monitors.findings(_read(lambda: findings.tally(database, since), "findings", failed))
         yield from endpoints.failures(failed)
 
-    def _report(self) -> Report | None:
+    def _report(self) -> RecorderReport | None:
         return read_report(self._services.home)
 
 

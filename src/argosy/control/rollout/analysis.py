@@ -10,7 +10,7 @@ from argosy.control.rollout.evidence import Evidence, Look, learn
 from argosy.control.rollout.metrics import Metrics
 from argosy.control.rollout.shadow import Shadows
 from argosy.control.rollout.strategy import Judged
-from argosy.control.rollout.table import Kept, Rollouts
+from argosy.control.rollout.table import RolloutRow, Rollouts
 from argosy.gateway.traffic import Traffic
 from argosy.monitoring.analysis.pairs import Joined
 from argosy.spec.errors import ArgosyError
@@ -28,7 +28,7 @@ class Judge:
     def __init__(self, rollouts: Rollouts, stats: Stats, clock: Callable[[], float] = time.time) -> None:
         self.rollouts, self._stats, self._clock = rollouts, stats, clock
         self.metrics, self._shadows = Metrics(), Shadows()
-        self.kept: dict[str, Kept] = {}
+        self.kept: dict[str, RolloutRow] = {}
         self._learned: dict[str, Evidence] = {}
         self.now = clock()
 

@@ -11,13 +11,13 @@ from argosy.spec.rollout import Shadow
 from argosy.telemetry.counts import add
 from argosy.telemetry.revisions import Arm, between, history, marked
 
-FRESH = evidence.State()
+FRESH = evidence.GuardState()
 PLAIN = Guard()
 COMPARISON = 0.25
 """Of alpha, what the comparison of a shadow's answers may spend where a guard judges, too: the rest is the guard's."""
 
 
-NOT_COMPARED = agreement.Verdict(verdict="hold", reason="")
+NOT_COMPARED = agreement.AgreementVerdict(verdict="hold", reason="")
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,13 +33,13 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     candidate: Arm = Arm()
     stable: Arm = Arm()
     fine: bool = False
-    state: evidence.State = FRESH
+    state: evidence.GuardState = FRESH
     verdict: guard.Verdict = "hold"
     reason: str = ""
     log_e: float = 0.0
     limit: float = 0.0
     shadow: Tally | None = None
-    compared: agreement.Verdict = NOT_COMPARED
+    compared: agreement.AgreementVerdict = NOT_COMPARED
     copied: int = 0
     copying: bool = False
 
@@ -71,7 +71,7 @@ def learn(look: Look, old: Evidence, declared: Guard | None, shadow: Shadow | No
         fine = bool(look.stable.told)
         state = evidence.start(look.stable.outputs, history(look.stable, fine=fine))
         return Evidence(looked=look.now, candidate=look.candidate, stable=look.stable, fine=fine, state=state)
-    seen = evidence.Observation(
+    seen = evidence.GuardObservation(
         seconds=min(max(look.now - old.looked, 0.0), LONGEST_LOOK),
         candidate=between(look.candidate, old.candidate, old.looked, fine=old.fine),
         stable=between(look.stable, old.stable, old.looked, fine=old.fine),

@@ -8,7 +8,7 @@ import msgspec
 from argosy.gateway.admin import Admin
 from argosy.monitoring.analysis.pairs import Joined, Waiting, join
 from argosy.serving import answers
-from argosy.serving.answers import Answer, Handed
+from argosy.serving.answers import Handed, RecordedAnswer
 from argosy.spec.errors import ArgosyError
 from argosy.spec.revision import Replica
 
@@ -37,7 +37,7 @@ class Shadows:
         self._waiting = {name: self._waiting[name] for name in names if name in self._waiting}
 
 
-async def _all(replicas: Sequence[Replica]) -> list[Answer]:
+async def _all(replicas: Sequence[Replica]) -> list[RecordedAnswer]:
     handed = await asyncio.gather(*(fetch(each) for each in replicas))
     return [answer for each in handed for answer in each.answers]
 

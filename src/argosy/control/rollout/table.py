@@ -21,7 +21,7 @@ NONE = -1
 """The generation of no declaration."""
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
+class RolloutRow(msgspec.Struct, frozen=True, kw_only=True):
     """A rollout as it was written last. `changes` counts writes: who has read an older one writes nothing."""
 
     endpoint: str
@@ -38,7 +38,7 @@ class Rollouts:
     def __init__(self, database: Database) -> None:
         self.database = database.create()
 
-    def last(self) -> dict[str, Kept]:
+    def last(self) -> dict[str, RolloutRow]:
         """The newest rollout of every endpoint that has had one."""
         newest = sa.select(R.endpoint, sa.func.max(R.number).label("number")).group_by(R.endpoint).subquery()
         same = (R.endpoint == newest.c.endpoint) & (R.number == newest.c.number)
@@ -46,14 +46,14 @@ class Rollouts:
             rows = connection.execute(sa.select(rollouts_table).join(newest, same)).all()
         return {row.endpoint: _kept(row) for row in rows}
 
-    def history(self, endpoint: str) -> list[Kept]:
+    def history(self, endpoint: str) -> list[RolloutRow]:
         """Every rollout of an endpoint, the newest first."""
         with self.database.read() as connection:
             query = sa.select(rollouts_table).where(R.endpoint == endpoint).order_by(R.number.desc())
             return [_kept(row) for row in connection.execute(query)]
 
     def note(
-        self, endpoint: str, serving: Serving, evidence: Evidence, before: Kept | None, weights: Mapping[str, int]
+        self, endpoint: str, serving: Serving, evidence: Evidence, before: RolloutRow | None, weights: Mapping[str, int]
     ) -> None:
         """What serves and how its rollout stands, in one transaction. Raises Conflict where a command came between."""
         progress = serving.rollout
@@ -87,7 +87,12 @@ class Rollouts:
                 self._write(connection, endpoint, anew, kept.evidence, kept)
 
     def _write(
-        self, connection: sa.Connection, endpoint: str, progress: Progress, evidence: Evidence, before: Kept | None
+        self,
+        connection: sa.Connection,
+        endpoint: str,
+        progress: Progress,
+        evidence: Evidence,
+        before: RolloutRow | None,
     ) -> None:
         values: dict[str, Any] = {
             "phase": progress.phase,
@@ -121,8 +126,8 @@ def _what(progress: Progress) -> dict[str, Any]:
     return {field: getattr(progress, field) for field in fields}
 
 
-def _kept(values: sa.Row[Any]) -> Kept:
-    return Kept(
+def _kept(values: sa.Row[Any]) -> RolloutRow:
+    return RolloutRow(
         endpoint=values.endpoint,
         progress=values.progress,
         evidence=msgspec.json.decode(values.evidence, type=Evidence) if values.evidence else Evidence(),

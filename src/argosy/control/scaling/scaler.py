@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from argosy.capacity.autoscale import Autoscale, State
+from argosy.capacity.autoscale import Autoscale, ScalerState
 from argosy.capacity.policy import Observation
 from argosy.control.scaling.measure import Work, measure
 from argosy.gateway.clusters import WAITING
@@ -41,7 +41,7 @@ class Course:
     def __init__(self, wanted: int) -> None:
         self.wanted = wanted
         self.reason = ""
-        self.state: State | None = None
+        self.state: ScalerState | None = None
         self.at = -math.inf
         self.cold = deque[float](maxlen=STARTS)
         self.came: dict[str, int] = {}

@@ -18,7 +18,7 @@ import numpy as np
 
 from argosy.monitoring.analysis.pairs import Joined
 from argosy.monitoring.binary import TINY, Floats, interval
-from argosy.serving.answers import Answer, Output
+from argosy.serving.answers import Output, RecordedAnswer
 from argosy.serving.counts import bucket
 from argosy.spec.rollout import Shadow
 
@@ -78,7 +78,7 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
         return 1 - self.disagreed / self.compared if self.compared else 1.0
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class AgreementVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """What may happen now, and why."""
 
     verdict: Literal["hold", "advance", "pause", "rollback"]
@@ -143,7 +143,7 @@ class _Adding:
         self.outputs, self.examples = dict(old.outputs), list(old.examples)
         self.latency = (dict(old.latency[0]), dict(old.latency[1]))
 
-    def pair(self, stable: Answer, candidate: Answer, tolerance: float) -> None:
+    def pair(self, stable: RecordedAnswer, candidate: RecordedAnswer, tolerance: float) -> None:
         if stable.code != OK:
             self.counts["stable_failed"] += 1
             return
@@ -162,7 +162,7 @@ class _Adding:
             self.examples.append((stable.id[:64], wrong[:64]))
 
 
-def _differs(stable: Answer, candidate: Answer, tolerance: float, outputs: dict[str, PerOutput]) -> str:
+def _differs(stable: RecordedAnswer, candidate: RecordedAnswer, tolerance: float, outputs: dict[str, PerOutput]) -> str:
     """What differs, if anything: the first output that does, or the candidate's error. Counts every output."""
     if candidate.code != OK:
         return f"error: {candidate.code}"
@@ -203,7 +203,7 @@ def _guesses(d: float) -> Iterable[float]:
         yield max(rate, d + (1 - d) * rate / 4)
 
 
-def judge(declared: Shadow, found: Tally, spent: float, alpha: float, patience: float) -> Verdict:
+def judge(declared: Shadow, found: Tally, spent: float, alpha: float, patience: float) -> AgreementVerdict:
     """Whether a shadow has ended well (advance), has been shown to disagree (rollback), goes on or lacks data (pause).
 
     `spent`: seconds since it began; `alpha` bounds the chance that a candidate which agrees often enough is rolled
@@ -213,17 +213,21 @@ def judge(declared: Shadow, found: Tally, spent: float, alpha: float, patience: 
     log_e = log_evidence(found.disagreed, found.compared, declared.agreement)
     if log_e >= math.log(1 / alpha):
         surely = f"surely fewer than {declared.agreement:.2%} (evidence {math.exp(min(log_e, 700)):,.0f} to 1)"
-        return Verdict(verdict="rollback", reason=f"{text}, {surely}{_example(found)}")
+        return AgreementVerdict(verdict="rollback", reason=f"{text}, {surely}{_example(found)}")
     if found.silent >= patience:
-        return Verdict(verdict="pause", reason=f"no data: no answers to compare for {found.silent:.0f} s")
+        return AgreementVerdict(verdict="pause", reason=f"no data: no answers to compare for {found.silent:.0f} s")
     if found.compared < declared.requests:
-        return Verdict(verdict="hold", reason=f"shadow: {found.compared:,} of {declared.requests:,} answers compared")
+        return AgreementVerdict(
+            verdict="hold", reason=f"shadow: {found.compared:,} of {declared.requests:,} answers compared"
+        )
     if spent < declared.seconds:
-        return Verdict(verdict="hold", reason=f"shadow: {spent:.0f} of {declared.seconds:g} s")
+        return AgreementVerdict(verdict="hold", reason=f"shadow: {spent:.0f} of {declared.seconds:g} s")
     if found.agreement < declared.agreement:
-        return Verdict(verdict="hold", reason=f"{text}, which is below {declared.agreement:.2%} but no proof yet")
+        return AgreementVerdict(
+            verdict="hold", reason=f"{text}, which is below {declared.agreement:.2%} but no proof yet"
+        )
     low, high = interval(found.compared - found.disagreed, found.compared, alpha)
-    return Verdict(verdict="advance", reason=f"{text} ({low:.2%} to {high:.2%})")
+    return AgreementVerdict(verdict="advance", reason=f"{text} ({low:.2%} to {high:.2%})")
 
 
 def _example(found: Tally) -> str:

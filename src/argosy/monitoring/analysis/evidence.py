@@ -18,7 +18,7 @@ SHARES = {ERRORS: 0.55, LATENCY: 0.2}
 """Of the evidence; what remains is shared by predictions and user metrics evenly."""
 
 
-class Observation(msgspec.Struct, frozen=True, kw_only=True):
+class GuardObservation(msgspec.Struct, frozen=True, kw_only=True):
     """One look: seconds since the last, what both arms did meanwhile (`arm.tick`), and the user metrics that arrived,
     as (candidate, stable); None or NaN is no data. `troubles` says of a metric that did not arrive why, where that is
     known."""
@@ -39,7 +39,7 @@ class Pair(msgspec.Struct, frozen=True):
     square: float = 0.0
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True):
+class GuardState(msgspec.Struct, frozen=True, kw_only=True):
     """What the guard remembers. Plain data: it is stored with the rollout and goes on after a crash.
 
     `past` is all the stable did, before the rollout too; `candidate` and `stable` since it began; `waiting` is a block
@@ -64,7 +64,7 @@ class _Fold:
     """One block on its way into the logs."""
 
     guard: Guard
-    state: State
+    state: GuardState
     candidate: Counts
     stable: Counts
     logs: dict[str, tuple[float, ...]]
@@ -76,13 +76,13 @@ class _Fold:
         return np.array(self.logs.get(name) or (0.0,) * size)
 
 
-def start(outputs: tuple[str, ...] = (), history: Counts = Counts()) -> State:  # noqa: B008
+def start(outputs: tuple[str, ...] = (), history: Counts = Counts()) -> GuardState:  # noqa: B008
     """A rollout's first state. `outputs` are the predictions to judge; `history` what the stable did before: it makes
     the first guesses good, and can make no false alarm."""
-    return State(past=history, outputs=tuple(sorted(set(outputs))))
+    return GuardState(past=history, outputs=tuple(sorted(set(outputs))))
 
 
-def absorb(guard: Guard, seen: Observation, state: State) -> State:
+def absorb(guard: Guard, seen: GuardObservation, state: GuardState) -> GuardState:
     """One more look. A block waits until both arms have requests, as one arm alone tells nothing."""
     block = (add((state.waiting[0], seen.candidate)), add((state.waiting[1], seen.stable)))
     fold = _Fold(guard, state, *block, dict(state.logs))
@@ -105,7 +105,7 @@ def absorb(guard: Guard, seen: Observation, state: State) -> State:
     )
 
 
-def _silence(guard: Guard, seen: Observation, state: State) -> dict[str, float]:
+def _silence(guard: Guard, seen: GuardObservation, state: GuardState) -> dict[str, float]:
     came = {"requests": seen.candidate.requests > 0}
     came |= {m.name: _pair(seen, m) is not None for m in guard.metrics}
     return {name: 0.0 if yes else state.silent.get(name, 0.0) + seen.seconds for name, yes in came.items()}
@@ -159,7 +159,7 @@ def vector(counts: dict[str, int], known: list[str]) -> Floats:
     return np.array([*named, sum(counts.values()) - sum(named)], float)
 
 
-def _metrics(fold: _Fold, seen: Observation) -> dict[str, Pair]:
+def _metrics(fold: _Fold, seen: GuardObservation) -> dict[str, Pair]:
     pairs = dict(fold.state.pairs)
     for m in fold.guard.metrics:
         pair = _pair(seen, m)
@@ -177,14 +177,14 @@ def _metrics(fold: _Fold, seen: Observation) -> dict[str, Pair]:
     return pairs
 
 
-def _pair(seen: Observation, m: Metric) -> tuple[float, float] | None:
+def _pair(seen: GuardObservation, m: Metric) -> tuple[float, float] | None:
     candidate, stable = seen.metrics.get(m.name, (None, None))
     if candidate is None or stable is None or not (math.isfinite(candidate) and math.isfinite(stable)):
         return None
     return candidate, stable
 
 
-def weights(guard: Guard, state: State) -> dict[str, float]:
+def weights(guard: Guard, state: GuardState) -> dict[str, float]:
     """Each test's share of the evidence, fixed for the rollout; they sum to 1."""
     others = [f"output:{name}" for name in state.outputs] + [f"metric:{m.name}" for m in guard.metrics]
     if not others:
@@ -193,7 +193,7 @@ def weights(guard: Guard, state: State) -> dict[str, float]:
     return SHARES | {name: (1 - sum(SHARES.values())) / len(others) for name in others}
 
 
-def log_evidence(name: str, state: State) -> float:
+def log_evidence(name: str, state: GuardState) -> float:
     """ln E of one test by its name in `logs`; 0 while it has seen nothing."""
     logs = state.logs.get(name)
     if logs is None:
@@ -208,7 +208,7 @@ def log_evidence(name: str, state: State) -> float:
     return float(mixtures[family](np.array(logs)))
 
 
-def total(guard: Guard, state: State) -> float:
+def total(guard: Guard, state: GuardState) -> float:
     """ln of the weighted average of all tests' E.
 
     An average of e-processes is one under the null that all of them share ("harmless in every respect"), however they

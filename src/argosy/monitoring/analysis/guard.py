@@ -15,8 +15,8 @@ from typing import Literal
 import msgspec
 
 from argosy.monitoring.analysis import evidence, latency
-from argosy.monitoring.analysis.evidence import ERRORS, LATENCY, Observation, State
-from argosy.monitoring.analysis.findings import Finding, findings, name_of, rate
+from argosy.monitoring.analysis.evidence import ERRORS, LATENCY, GuardObservation, GuardState
+from argosy.monitoring.analysis.findings import MetricFinding, findings, name_of, rate
 from argosy.serving.counts import Counts
 from argosy.spec.guard import Guard, Threshold
 
@@ -30,10 +30,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     log_e: float
     limit: float
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[MetricFinding, ...] = ()
 
 
-def judge(guard: Guard, seen: Observation, state: State) -> tuple[Decision, State]:
+def judge(guard: Guard, seen: GuardObservation, state: GuardState) -> tuple[Decision, GuardState]:
     """Fold one look in and decide. A rollback is final: later looks repeat it with its reason."""
     state = evidence.absorb(guard, seen, state)
     proven = [name for name in proofs(guard) if name in state.proven or _passed(guard, name, state)]
@@ -54,11 +54,11 @@ def proofs(guard: Guard) -> list[str]:
     return [f"{ERRORS}:safe", *(f"{LATENCY}:safe:{q:g}" for q in guard.latency_quantiles)]
 
 
-def _passed(guard: Guard, name: str, state: State) -> bool:
+def _passed(guard: Guard, name: str, state: GuardState) -> bool:
     return evidence.log_evidence(name, state) >= math.log(1 / guard.alpha)
 
 
-def _decide(guard: Guard, state: State, troubles: dict[str, str]) -> tuple[Verdict, str]:
+def _decide(guard: Guard, state: GuardState, troubles: dict[str, str]) -> tuple[Verdict, str]:
     served = state.candidate.requests
     if state.alarm:
         return "rollback", state.alarm
@@ -77,7 +77,7 @@ def _decide(guard: Guard, state: State, troubles: dict[str, str]) -> tuple[Verdi
     return _promotion(guard, state)
 
 
-def _promotion(guard: Guard, state: State) -> tuple[Verdict, str]:
+def _promotion(guard: Guard, state: GuardState) -> tuple[Verdict, str]:
     missing = [name for name in proofs(guard) if name not in state.proven]
     gap = rate(state.candidate) - rate(state.stable)
     sure = f"{1 - guard.alpha:.0%}" if guard.alpha >= 0.01 else f"{1 - guard.alpha:.2%}"
@@ -95,7 +95,7 @@ def _claim(guard: Guard, name: str) -> str:
     return f"p{quantile * 100:g} latency at most {guard.latency_margin:g} × the stable's"
 
 
-def _silence(name: str, state: State) -> str:
+def _silence(name: str, state: GuardState) -> str:
     seconds = state.silent[name]
     if name == "requests":
         return f"no data: the candidate has served no request for {seconds:.0f} s"
@@ -108,7 +108,7 @@ def _because(name: str, troubles: dict[str, str]) -> str:
     return f": {troubles[name]}" if name in troubles else ""
 
 
-def _alarm(guard: Guard, state: State) -> str:
+def _alarm(guard: Guard, state: GuardState) -> str:
     crossed = [text for threshold in guard.thresholds if (text := _crossed(threshold, state.candidate))]
     if crossed:
         return crossed[0]

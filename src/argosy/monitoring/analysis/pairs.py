@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from argosy.serving.answers import Answer
+from argosy.serving.answers import RecordedAnswer
 
 MOST = 10_000
 """Answers that may wait for their other half, of each arm."""
@@ -18,8 +18,8 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """Answers of the stable arm and of the candidate that lack the other's, each with the time it came, the oldest
     first; and when ids were last done with."""
 
-    stable: dict[str, tuple[float, Answer]] = {}
-    candidate: dict[str, tuple[float, Answer]] = {}
+    stable: dict[str, tuple[float, RecordedAnswer]] = {}
+    candidate: dict[str, tuple[float, RecordedAnswer]] = {}
     done: dict[str, float] = {}
 
 
@@ -27,12 +27,14 @@ class Joined(msgspec.Struct, frozen=True, kw_only=True):
     """Pairs (stable, candidate) of one look; how many answers of each arm were given up as having no other half; how
     many had an id that was there before and so could not be told apart."""
 
-    pairs: tuple[tuple[Answer, Answer], ...] = ()
+    pairs: tuple[tuple[RecordedAnswer, RecordedAnswer], ...] = ()
     unmatched: tuple[int, int] = (0, 0)
     repeated: int = 0
 
 
-def join(waiting: Waiting, stable: Iterable[Answer], candidate: Iterable[Answer], now: float) -> tuple[Joined, Waiting]:
+def join(
+    waiting: Waiting, stable: Iterable[RecordedAnswer], candidate: Iterable[RecordedAnswer], now: float
+) -> tuple[Joined, Waiting]:
     """Pair what came with what waits. An id that one arm answers twice (a retry, a caller's own) pairs nothing.
 
     Memory is bounded by MOST, MOST_BYTES and PATIENCE: what does not fit is given up, the oldest first.
@@ -56,7 +58,7 @@ def join(waiting: Waiting, stable: Iterable[Answer], candidate: Iterable[Answer]
     return joined, Waiting(stable=arms[0], candidate=arms[1], done=kept)
 
 
-def _expire(arm: dict[str, tuple[float, Answer]], now: float) -> int:
+def _expire(arm: dict[str, tuple[float, RecordedAnswer]], now: float) -> int:
     """Drop the oldest until all is young, few and small enough. How many."""
     size, lost = sum(each.size for _, each in arm.values()), 0
     while arm:

@@ -24,7 +24,7 @@ QUARTER = 2160.0
 
 
 @dataclass(frozen=True)
-class State:
+class DetectorState:
     """What is remembered between looks, for D columns with A alternatives and C cells; leading axes may stand before.
 
     `base` (D, C) is what a window is compared with: the reference and all windows so far. `evidence` and `sums` (D,
@@ -43,7 +43,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Finding:
+class ColumnFinding:
     """One column at one look. `run_length`: its evidence, in looks that pass on average until as much comes by chance.
 
     `rows` and `looks` are those since the change most likely began, `effects` theirs, the most material first.
@@ -67,19 +67,19 @@ class Look:
 
     run_length: float
     passed: bool
-    findings: tuple[Finding, ...] = field(default=())
+    findings: tuple[ColumnFinding, ...] = field(default=())
 
     @property
-    def alarms(self) -> tuple[Finding, ...]:
+    def alarms(self) -> tuple[ColumnFinding, ...]:
         """Columns that raise an alarm now."""
         return tuple(finding for finding in self.findings if finding.alarm)
 
 
-def start(where: Geometry, reference: Floats) -> State:
+def start(where: Geometry, reference: Floats) -> DetectorState:
     """Before the first look. `reference` (…, D, C) are counts."""
     shape = (*reference.shape[:-1], where.weights.shape[-1])
     cells = (*shape, reference.shape[-1])
-    return State(
+    return DetectorState(
         base=reference,
         evidence=np.full(shape, -np.inf),
         sums=np.zeros(shape),
@@ -90,7 +90,9 @@ def start(where: Geometry, reference: Floats) -> State:
     )
 
 
-def fold(where: Geometry, state: State, window: Floats, reference: Floats, base: Floats | None = None) -> State:
+def fold(
+    where: Geometry, state: DetectorState, window: Floats, reference: Floats, base: Floats | None = None
+) -> DetectorState:
     """One more window, counts (…, D, C). `base` is what evidence compares with where that is not all rows before,
     as for seasons; `reference` what effects are measured from. A column without rows is as it was."""
     n = window.sum(axis=-1)
@@ -102,7 +104,7 @@ def fold(where: Geometry, state: State, window: Floats, reference: Floats, base:
     kept = goes_on[..., None]
     fair = reference / np.maximum(reference.sum(axis=-1, keepdims=True), 1) * n[..., None]
     absorbed = np.where((state.drifted > 0)[..., None], 0.0, window)
-    return State(
+    return DetectorState(
         base=state.base + absorbed,
         evidence=np.where(silent, state.evidence, evidence),
         sums=np.where(silent, state.sums, sums),
@@ -113,7 +115,7 @@ def fold(where: Geometry, state: State, window: Floats, reference: Floats, base:
     )
 
 
-def columns_evidence(where: Geometry, state: State) -> Floats:
+def columns_evidence(where: Geometry, state: DetectorState) -> Floats:
     """ln of each column's evidence, (…, D)."""
     top = np.maximum(state.evidence.max(axis=-1, keepdims=True), -700.0)
     with np.errstate(divide="ignore"):
@@ -144,14 +146,14 @@ def named(columns: Floats, run_length: float) -> Ints:
 
 def look(
     where: Geometry,
-    state: State,
+    state: DetectorState,
     window: Floats,
     reference: Floats,
     *,
     run_length: float = QUARTER,
     margins: Margins = Margins(),  # noqa: B008
     base: Floats | None = None,
-) -> tuple[Look, State]:
+) -> tuple[Look, DetectorState]:
     """Judge one window (D, C) of a model. `run_length`: looks between two false alarms, at least, on average."""
     before = state.drifted
     state = fold(where, state, window, reference, base)
@@ -179,13 +181,13 @@ def _run(log: float) -> float:
 
 
 def _finding(
-    where: Geometry, state: State, c: int, log: float, blamed: bool, reference: Floats, margins: Margins
-) -> Finding:
+    where: Geometry, state: DetectorState, c: int, log: float, blamed: bool, reference: Floats, margins: Margins
+) -> ColumnFinding:
     leader = int(np.argmax(np.where(where.weights[c] > 0, state.sums[c], -np.inf)))
     recent, expected = state.recent[c, leader], state.expected[c, leader]
     share = expected / max(expected.sum(), 1.0)
     found = effects(where.columns[c], where.scores[c], share * reference[c].sum(), recent, margins)
-    return Finding(
+    return ColumnFinding(
         column=where.columns[c].name,
         run_length=_run(log),
         named=blamed,
@@ -197,7 +199,7 @@ def _finding(
     )
 
 
-def _restart(state: State, columns: list[int], looks: list[int]) -> State:
+def _restart(state: DetectorState, columns: list[int], looks: list[int]) -> DetectorState:
     """After an alarm a column's evidence begins anew; it counts as drifted for twice the looks it took."""
     if not columns:
         return state

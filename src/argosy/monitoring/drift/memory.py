@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from argosy.monitoring.drift.detector import State, start
+from argosy.monitoring.drift.detector import DetectorState, start
 from argosy.monitoring.drift.geometry import Geometry
 from argosy.profiles.layout import Floats
 from argosy.spec.errors import InvalidArgument
@@ -20,13 +20,13 @@ class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     arrays: dict[str, bytes]
 
 
-def dump(state: State) -> bytes:
+def dump(state: DetectorState) -> bytes:
     """Compressed; most cells are empty."""
-    arrays = {name: np.ascontiguousarray(getattr(state, name)).tobytes() for name in State.__dataclass_fields__}
+    arrays = {name: np.ascontiguousarray(getattr(state, name)).tobytes() for name in DetectorState.__dataclass_fields__}
     return zlib.compress(msgspec.msgpack.encode(_Kept(arrays)), 1)
 
 
-def load(where: Geometry, reference: Floats, data: bytes) -> State:
+def load(where: Geometry, reference: Floats, data: bytes) -> DetectorState:
     """The state that was dumped for these columns. Raises InvalidArgument where it is broken or of other columns."""
     blank = start(where, reference)
     try:
@@ -35,7 +35,7 @@ def load(where: Geometry, reference: Floats, data: bytes) -> State:
     except (zlib.error, msgspec.DecodeError) as error:
         raise InvalidArgument(f"this drift state cannot be read: {error}") from error
     arrays: dict[str, Any] = {}
-    for name in State.__dataclass_fields__:
+    for name in DetectorState.__dataclass_fields__:
         like = getattr(blank, name)
         raw = kept.arrays.get(name, b"")
         if len(raw) != like.nbytes:
@@ -44,4 +44,4 @@ def load(where: Geometry, reference: Floats, data: bytes) -> State:
                 "model or reference; begin anew without it"
             )
         arrays[name] = np.frombuffer(raw, like.dtype).reshape(like.shape).copy()
-    return State(**arrays)
+    return DetectorState(**arrays)

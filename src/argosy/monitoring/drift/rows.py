@@ -13,7 +13,7 @@ from argosy.alerting import incident
 from argosy.monitoring.drift.budget import run_length
 from argosy.monitoring.drift.compute import Answer, Job
 from argosy.monitoring.drift.window import Watched, raised
-from argosy.monitoring.multivariate.watch import State, Verdict, look
+from argosy.monitoring.multivariate.watch import ComparisonEvidence, ComparisonState, look
 from argosy.monitoring.performance import reference
 from argosy.packaging.package import Package
 from argosy.process.child import ONE_THREAD, Child
@@ -36,7 +36,7 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True):
     """Between looks: the evidence, and the salt of the draws."""
 
     salt: str
-    state: State = State()
+    state: ComparisonState = ComparisonState()
 
 
 class Rows:
@@ -120,7 +120,7 @@ def _labelled(home: Home, monitor: Monitor, package: Package, digest: str, log: 
         return ""
 
 
-def _finding(watched: Watched, answer: Answer, one: Verdict) -> Finding:
+def _finding(watched: Watched, answer: Answer, one: ComparisonEvidence) -> Finding:
     found = one.measured
     causes = [{"name": subject(cause.name), "weight": cause.weight} for cause in found.causes]
     detail: dict[str, Any] = {"margin": found.margin, "text": _text(found.text, causes), "causes": causes}

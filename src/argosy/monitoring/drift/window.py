@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from argosy.alerting import incident
-from argosy.monitoring.drift.detector import Finding as Column
-from argosy.monitoring.drift.detector import Look, State, look
+from argosy.monitoring.drift.detector import ColumnFinding as Column
+from argosy.monitoring.drift.detector import DetectorState, Look, look
 from argosy.monitoring.drift.distribution import distribution, readable
 from argosy.monitoring.drift.reference import Baseline
 from argosy.profiles.layout import Column as Place
@@ -45,13 +45,13 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     findings: tuple[Finding, ...]
     wrong: tuple[incident.Finding, ...]
-    state: State
+    state: DetectorState
 
 
 def judge(
     watched: Watched,
     base: Baseline,
-    before: State,
+    before: DetectorState,
     counts: Floats,
     run_length: float,
     reference: Floats,

@@ -30,7 +30,7 @@ class Label(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     source: str = ""
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
+class AcceptedLabel(msgspec.Struct, frozen=True, kw_only=True):
     """A label that was taken. `time` and `received` are µs since 1970; `label` is text as `plain` writes it; `key` is
     the id of its sender's key, empty for the owner."""
 
@@ -44,7 +44,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
 
 
-class Refused(msgspec.Struct, frozen=True):
+class RefusedLabel(msgspec.Struct, frozen=True):
     """A label that was not taken: its place in the list, and why."""
 
     index: int
@@ -54,8 +54,8 @@ class Refused(msgspec.Struct, frozen=True):
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome for a list of labels."""
 
-    labels: tuple[Kept, ...]
-    refused: tuple[Refused, ...]
+    labels: tuple[AcceptedLabel, ...]
+    refused: tuple[RefusedLabel, ...]
 
 
 def accept(events: Sequence[Label], now: float, key: str = "") -> Taken:
@@ -63,16 +63,16 @@ def accept(events: Sequence[Label], now: float, key: str = "") -> Taken:
 
     What is refused does not hold up the rest.
     """
-    kept: list[Kept] = []
-    refused: list[Refused] = []
+    kept: list[AcceptedLabel] = []
+    refused: list[RefusedLabel] = []
     for index, event in enumerate(events):
         moment, reason = _time(event.time, now)
         reason = reason or _fault(event)
         if reason or moment is None:
-            refused.append(Refused(index, reason))
+            refused.append(RefusedLabel(index, reason))
             continue
         kept.append(
-            Kept(
+            AcceptedLabel(
                 request_id=event.request_id,
                 row=event.row,
                 label=plain(event.label),

@@ -15,7 +15,7 @@ NEAR = timedelta(days=2)
 """Labels that are joined again are looked for among the days around a segment's."""
 
 
-class Limits(msgspec.Struct, frozen=True):
+class ExpiryLimits(msgspec.Struct, frozen=True):
     """Labels that came before `waiting` wait no more. Files of labels from before `needed`, and rows of days before it,
     are of no payload that is left.
     """
@@ -24,11 +24,11 @@ class Limits(msgspec.Struct, frozen=True):
     needed: datetime
 
 
-def limits(now: datetime, keep_days: float, segments: Iterable[str]) -> Limits:
+def limits(now: datetime, keep_days: float, segments: Iterable[str]) -> ExpiryLimits:
     """For a log of these segments: what it still has is needed, however old."""
     waiting = now - timedelta(days=keep_days)
     hours = [found.hour - NEAR for key in segments if (found := layout.parse(key))]
-    return Limits(waiting, min([waiting, *hours]))
+    return ExpiryLimits(waiting, min([waiting, *hours]))
 
 
 def labels(names: Sequence[str], needed: datetime) -> set[str]:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from argosy.monitoring.feedback import sql
-from argosy.monitoring.feedback.event import MAX_ID, MAX_TEXT, SKEW_SECONDS, Kept
+from argosy.monitoring.feedback.event import MAX_ID, MAX_TEXT, SKEW_SECONDS, AcceptedLabel
 from argosy.monitoring.feedback.folder import Shelf
 from argosy.spec.errors import InvalidArgument, NotFound, RateLimited
 from argosy.store import duck
@@ -50,7 +50,7 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     examples: dict[str, str]
 
 
-def append(shelf: Shelf, labels: Sequence[Kept]) -> None:
+def append(shelf: Shelf, labels: Sequence[AcceptedLabel]) -> None:
     """Add labels of one sender to his journal; when this returns they outlive a crash. Raises StorageFull, and
     RateLimited where more would wait for a join than his share of `MOST_JOURNAL`.
 
@@ -96,13 +96,13 @@ def seal(shelf: Shelf) -> int:
         return count
 
 
-def _read(lines: Iterable[bytes]) -> Iterator[Kept]:
+def _read(lines: Iterable[bytes]) -> Iterator[AcceptedLabel]:
     for line in lines:
         with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
-            yield msgspec.json.decode(line, type=Kept)
+            yield msgspec.json.decode(line, type=AcceptedLabel)
 
 
-def _write(shelf: Shelf, labels: Sequence[Kept]) -> None:
+def _write(shelf: Shelf, labels: Sequence[AcceptedLabel]) -> None:
     import pyarrow
 
     from argosy.store.durable import replace
@@ -111,7 +111,7 @@ def _write(shelf: Shelf, labels: Sequence[Kept]) -> None:
     pa: Any = pyarrow
     stamp = pa.timestamp("us", tz="UTC")
     kinds = (pa.string(), pa.int32(), pa.string(), pa.int32(), stamp, stamp, pa.string(), pa.string())
-    schema = pa.schema(list(zip(Kept.__struct_fields__, kinds, strict=True)))
+    schema = pa.schema(list(zip(AcceptedLabel.__struct_fields__, kinds, strict=True)))
     table = pa.Table.from_pylist([msgspec.structs.asdict(label) for label in labels], schema=schema)
     replace(shelf.labels / _name(labels[0].key), encoded(table), shelf.temporary, mode=0o600)
 

@@ -34,7 +34,7 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
     drifted: int = 0
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True):
+class ComparisonState(msgspec.Struct, frozen=True, kw_only=True):
     """By subject."""
 
     methods: dict[str, Method] = {}
@@ -46,7 +46,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         return any(each.drifted for each in self.methods.values())
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class ComparisonEvidence(msgspec.Struct, frozen=True, kw_only=True):
     """One comparison at one look: its evidence (ln, as a run length in looks), and whether it counts as drifted."""
 
     measured: Measured
@@ -63,7 +63,9 @@ def calibrated(p: float) -> float:
     return math.log((1 - p + p * log) / (p * log * log))
 
 
-def look(measured: Sequence[Measured], state: State, run_length: float) -> tuple[tuple[Verdict, ...], State]:
+def look(
+    measured: Sequence[Measured], state: ComparisonState, run_length: float
+) -> tuple[tuple[ComparisonEvidence, ...], ComparisonState]:
     """Judge the comparisons of one window. `run_length`: looks between two false alarms, at least, on average. A
     comparison that cannot be made stays as it was."""
     methods = dict(state.methods)
@@ -73,14 +75,16 @@ def look(measured: Sequence[Measured], state: State, run_length: float) -> tuple
     logs = np.array([methods[name].evidence for name in names])
     passed = bool(len(logs)) and float(model_evidence(logs)) >= math.log(run_length)
     blamed = {names[int(place)] for place in named(logs, run_length)} if passed else set[str]()
-    verdicts: list[Verdict] = []
+    verdicts: list[ComparisonEvidence] = []
     for one in measured:
         method = methods[one.subject]
         if one.subject in blamed and one.material:
             renewed = Method(drifted=2 * method.looks + 1)
             methods[one.subject] = renewed
-        verdicts.append(Verdict(measured=one, log_e=method.evidence, drifted=methods[one.subject].drifted > 0))
-    return tuple(verdicts), State(methods=methods)
+        verdicts.append(
+            ComparisonEvidence(measured=one, log_e=method.evidence, drifted=methods[one.subject].drifted > 0)
+        )
+    return tuple(verdicts), ComparisonState(methods=methods)
 
 
 def _fold(before: Method, log: float) -> Method:

@@ -35,7 +35,7 @@ class Labels(msgspec.Struct, frozen=True, kw_only=True):
     delays: Delays
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
+class LabelResult(msgspec.Struct, frozen=True, kw_only=True):
     """What was found, and what is to be remembered."""
 
     findings: list[Finding]
@@ -48,7 +48,7 @@ def labels(shelf: Shelf, now: float) -> Labels:
     return Labels(shelf=shelf, manifest=shelf.manifest(), delays=delays)
 
 
-def tell(job: Job, version: str, what: Roles, bars: Bars, known: Labels, kept: Kept) -> Told:
+def tell(job: Job, version: str, what: Roles, bars: Bars, known: Labels, kept: Kept) -> LabelResult:
     """The windows of days that were counted again, and those that had too few labels."""
     every, named = job.monitor.every, known.manifest.cohorts
     touched = {day for day, name in named.items() if kept.days.get(day) != name}
@@ -60,7 +60,7 @@ def tell(job: Job, version: str, what: Roles, bars: Bars, known: Labels, kept: K
             inside = {place for each in days for place in _places(each, every)}
             turn.run(opened, inside)
     waiting = {place for place in kept.waiting if not set(_days(place, every)) & days} | turn.waiting
-    return Told(
+    return LabelResult(
         findings=turn.found,
         kept=msgspec.structs.replace(turn.kept, days=dict(named), waiting=tuple(sorted(waiting))),
     )

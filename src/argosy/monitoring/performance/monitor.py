@@ -31,7 +31,7 @@ HOUSEKEEPING = 3600.0
 EVALUATE = "argosy.monitoring.performance.evaluate:look"
 
 
-class Report(Protocol):
+class ReportFindings(Protocol):
     """Takes what is wrong now, as `Incidents.report` does."""
 
     def __call__(self, source: str, endpoint: str, found: Iterable[Wrong]) -> None: ...
@@ -40,7 +40,9 @@ class Report(Protocol):
 class Quality:
     """Looks at every endpoint with a monitor. `clock` gives seconds since 1970."""
 
-    def __init__(self, store: Store, state: Endpoints, report: Report, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, store: Store, state: Endpoints, report: ReportFindings, clock: Callable[[], float] = time.time
+    ) -> None:
         self._store, self._state, self._report, self._clock = store, state, report, clock
         self._due: dict[str, float] = {}
         self._silent: set[str] = set()

@@ -12,7 +12,7 @@ from argosy.profiles.profile import Profile
 from argosy.profiles.recorder import Recorder
 from argosy.serving.sender import weigh
 from argosy.spec.payload import PayloadLog
-from argosy.spec.recorder import Kept
+from argosy.spec.recorder import RecordedEndpoint
 from argosy.spec.signature import Signature
 from argosy.spec.tensor import Array
 from argosy.store.payloads.columns import Column, columns
@@ -26,7 +26,7 @@ MOST_BYTES = 128 * 1024 * 1024
 class Book:
     """One version of an endpoint as it is kept now. Raises ArgosyError where that cannot be as it was told."""
 
-    def __init__(self, endpoint: str, version: str, package: Path, kept: Kept, secret: bytes) -> None:
+    def __init__(self, endpoint: str, version: str, package: Path, kept: RecordedEndpoint, secret: bytes) -> None:
         self.endpoint, self.version, self.kept = endpoint, version, kept
         opened = open_package(package)
         self.signature = opened.manifest.signature

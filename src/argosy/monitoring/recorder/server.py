@@ -18,7 +18,7 @@ from argosy.serving.config import ReplicaConfig
 from argosy.serving.config import read as read_config
 from argosy.serving.frames import HEAD, Hello, Orders, hello
 from argosy.spec.errors import ArgosyError, InvalidArgument
-from argosy.spec.recorder import Kept, Report, Told, read_told, report_file, told_file
+from argosy.spec.recorder import RecordedEndpoint, RecorderConfig, RecorderReport, read_told, report_file, told_file
 from argosy.spec.settings import Home
 from argosy.store.durable import say
 from argosy.store.payloads import privacy
@@ -53,9 +53,9 @@ class Server:
 
     def __init__(self, home: Home) -> None:
         self.home = home
-        self.report = Report(pid=os.getpid(), started=time.time())
+        self.report = RecorderReport(pid=os.getpid(), started=time.time())
         self._keeper = Keeper(home, self.report)
-        self._told = Told()
+        self._told = RecorderConfig()
         self._seen = 0
         self._secret = b""
         self._lines: set[Line] = set()
@@ -156,7 +156,7 @@ class Server:
             self._books[key] = self._open(hello, kept)
         return self._books[key]
 
-    def _open(self, hello: Hello, kept: Kept) -> Book | None:
+    def _open(self, hello: Hello, kept: RecordedEndpoint) -> Book | None:
         try:
             if kept.payload and kept.payload.hash and not self._secret:
                 self._secret = privacy.key(self.home.root / "payload.key")

@@ -12,7 +12,7 @@ from argosy.profiles import files
 from argosy.profiles.layout import Layout
 from argosy.profiles.profile import Profile
 from argosy.spec.errors import ArgosyError
-from argosy.spec.recorder import Kept, Report, Told
+from argosy.spec.recorder import RecordedEndpoint, RecorderConfig, RecorderReport
 from argosy.spec.settings import Home
 from argosy.store.payloads import compact, layout, retention, segment, ship
 from argosy.store.payloads.record import Rows, joined
@@ -29,7 +29,7 @@ PROFILES_KEPT = 100 * 24 * 60
 class Keeper:
     """Writes, sends, removes. What fails is told in the report and does not end anything."""
 
-    def __init__(self, home: Home, report: Report) -> None:
+    def __init__(self, home: Home, report: RecorderReport) -> None:
         self.home, self.report = home, report
         self._swaps = True
 
@@ -54,20 +54,20 @@ class Keeper:
         except (ArgosyError, OSError) as error:
             self._bad("the profiles", error)
 
-    def tidy(self, told: Told, layouts: Iterable[Layout]) -> None:
+    def tidy(self, told: RecorderConfig, layouts: Iterable[Layout]) -> None:
         """Put profiles together, remove what is past its time. What fails is told, and tried again next time."""
         try:
             self._tidy(told, layouts)
         except (ArgosyError, OSError) as error:
             LOG.warning("what is past its time could not be removed: %s", error)
 
-    def _tidy(self, told: Told, layouts: Iterable[Layout]) -> None:
+    def _tidy(self, told: RecorderConfig, layouts: Iterable[Layout]) -> None:
         known = {one.digest: one for one in layouts}
         for endpoint in files.endpoints(self.home.profiles):
             for version in files.versions(self.home.profiles, endpoint):
                 files.tidy(self.home.profiles, endpoint, version, known.get, int(time.time()) // 60, PROFILES_KEPT)
         for endpoint in layout.endpoints(self.home.payloads):
-            kept = told.endpoints.get(endpoint, Kept())
+            kept = told.endpoints.get(endpoint, RecordedEndpoint())
             self._retain(endpoint, kept, bool(told.store))
             self._merge(endpoint, kept.payload.flush if kept.payload else 0.0)
         segment.clean(self.home.payloads)
@@ -84,7 +84,7 @@ class Keeper:
                     self._swaps = getattr(error, "errno", None) not in (errno.ENOSYS, errno.EINVAL)
                     LOG.warning("segments of '%s' were not merged: %s", endpoint, error)
 
-    def _retain(self, endpoint: str, kept: Kept, sending: bool) -> None:
+    def _retain(self, endpoint: str, kept: RecordedEndpoint, sending: bool) -> None:
         log = kept.payload
         if log is None:
             return

@@ -30,7 +30,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     severity: Severity
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
+class SloObservation(msgspec.Struct, frozen=True, kw_only=True):
     """What came since the last look, `seconds` ago, at `now` (seconds since 1970)."""
 
     now: float
@@ -39,7 +39,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     bad: int
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True):
+class SloState(msgspec.Struct, frozen=True, kw_only=True):
     """What is remembered: traffic, the detectors, and which severities they found (until it is calm again)."""
 
     traffic: Traffic = Traffic()
@@ -48,7 +48,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     found: tuple[Severity, ...] = ()
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class SloVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """`severity` None: all is well. `budget` is the share of the budget that is left; below 0, it is overspent."""
 
     severity: Severity | None
@@ -72,7 +72,7 @@ def count(slo: Slo, counts: Counts) -> tuple[int, int]:
     return counts.requests, min(counts.requests, counts.errors + slow)
 
 
-def judge(slo: Slo, seen: Seen, state: State) -> tuple[Verdict, State]:
+def judge(slo: Slo, seen: SloObservation, state: SloState) -> tuple[SloVerdict, SloState]:
     """Fold one look in. A look without requests changes no evidence."""
     came = traffic.add(state.traffic, seen.now, seen.total, seen.bad, slo.days * DAY)
     state = msgspec.structs.replace(state, traffic=came)
@@ -81,12 +81,12 @@ def judge(slo: Slo, seen: Seen, state: State) -> tuple[Verdict, State]:
     burning = list(_burning(slo, state, seen.now))
     budget = left(slo, came, seen.now)
     if not burning:
-        return Verdict(severity=None, reason="within the objective", budget=budget, quiet=quiet), state
+        return SloVerdict(severity=None, reason="within the objective", budget=budget, quiet=quiet), state
     severity, reason = min(burning)
-    return Verdict(severity=severity, reason=reason, budget=budget, quiet=quiet), state
+    return SloVerdict(severity=severity, reason=reason, budget=budget, quiet=quiet), state
 
 
-def _burning(slo: Slo, state: State, now: float) -> Iterator[tuple[Severity, str]]:
+def _burning(slo: Slo, state: SloState, now: float) -> Iterator[tuple[Severity, str]]:
     """What is wrong now, by rates and by detectors."""
     for rule in rules(slo):
         if text := _burns(slo, rule, state.traffic, now):
@@ -125,7 +125,7 @@ def _burns(slo: Slo, rule: Rule, came: Traffic, now: float) -> str:
     )
 
 
-def _detect(slo: Slo, seen: Seen, state: State) -> State:
+def _detect(slo: Slo, seen: SloObservation, state: SloState) -> SloState:
     """The detectors of both severities, and whether what they found is over."""
     logs: dict[Severity, Burst] = {"page": state.page, "ticket": state.ticket}
     found = set(state.found)
@@ -143,7 +143,7 @@ def _detect(slo: Slo, seen: Seen, state: State) -> State:
     return msgspec.structs.replace(state, page=logs["page"], ticket=logs["ticket"], found=tuple(sorted(found)))
 
 
-def _told(slo: Slo, state: State, now: float) -> str:
+def _told(slo: Slo, state: SloState, now: float) -> str:
     total, bad = traffic.last(state.traffic, now, CALM_REQUESTS, CALM_SECONDS)
     return f"{bad} of the last {total} requests were bad; {_share(slo.objective)} have to be good"
 

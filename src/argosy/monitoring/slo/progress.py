@@ -7,7 +7,7 @@ import msgspec
 from argosy.alerting.incident import Finding
 from argosy.gateway.clusters import WAITING
 from argosy.monitoring.slo import policy
-from argosy.monitoring.slo.policy import Seen, State, Verdict
+from argosy.monitoring.slo.policy import SloObservation, SloState, SloVerdict
 from argosy.serving.counts import Counts
 from argosy.spec.slo import Slo
 from argosy.spec.status import SloStatus
@@ -19,7 +19,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """An objective and what is remembered of it."""
 
     slo: Slo
-    state: State = State()
+    state: SloState = SloState()
 
 
 class Course(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,17 +34,17 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
 
 def step(
     course: Course, slos: Sequence[Slo], arms: Mapping[str, Arm], copies: Collection[str], now: float, every: float
-) -> tuple[dict[str, Verdict], Course]:
+) -> tuple[dict[str, SloVerdict], Course]:
     """One look, of those `every` so many seconds: by objective what is to be said. The first look only sets the marks.
 
     What came while nobody looked counts as coming now.
     """
     came = counted(course, arms, copies)
     kept = {slo.name: same(course.kept.get(slo.name), slo) for slo in slos}
-    verdicts: dict[str, Verdict] = {}
+    verdicts: dict[str, SloVerdict] = {}
     for name, each in kept.items():
         total, bad = policy.count(each.slo, came)
-        seen = Seen(now=now, seconds=every, total=total, bad=bad)
+        seen = SloObservation(now=now, seconds=every, total=total, bad=bad)
         verdicts[name], state = policy.judge(each.slo, seen, each.state)
         kept[name] = msgspec.structs.replace(each, state=state)
     marks = {name: marked(_lean(name, arm), course.marks.get(name, Arm())) for name, arm in arms.items()}
@@ -67,7 +67,7 @@ def same(kept: Kept | None, slo: Slo) -> Kept:
     objective the traffic stays what it was, and only the evidence begins anew."""
     if kept is None or kept.slo.latency != slo.latency:
         return Kept(slo=slo)
-    return kept if kept.slo == slo else Kept(slo=slo, state=State(traffic=kept.state.traffic))
+    return kept if kept.slo == slo else Kept(slo=slo, state=SloState(traffic=kept.state.traffic))
 
 
 def _lean(name: str, arm: Arm) -> Arm:
@@ -80,7 +80,7 @@ def _lean(name: str, arm: Arm) -> Arm:
     return Arm(gateway=gateway, replicas=lean)
 
 
-def standing(course: Course, verdicts: Mapping[str, Verdict]) -> tuple[SloStatus, ...]:
+def standing(course: Course, verdicts: Mapping[str, SloVerdict]) -> tuple[SloStatus, ...]:
     """As users are told."""
     return tuple(
         SloStatus(

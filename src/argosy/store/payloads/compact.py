@@ -46,7 +46,7 @@ class Known(msgspec.Struct, frozen=True):
     sent: bool
 
 
-class Part(msgspec.Struct, frozen=True):
+class MergedSegments(msgspec.Struct, frozen=True):
     """Segments that become one."""
 
     segments: tuple[Segment, ...]
@@ -62,7 +62,7 @@ def due(found: Iterable[Segment], now: datetime, grace: timedelta) -> list[list[
     return [each for each in hours.values() if len(each) > 1]
 
 
-def parts(found: Sequence[tuple[Segment, Known, bytes]]) -> list[Part]:
+def parts(found: Sequence[tuple[Segment, Known, bytes]]) -> list[MergedSegments]:
     """What becomes one: segments of one schema of which the same is known, up to `LARGE` bytes. Single ones stay."""
     groups: dict[tuple[Known, bytes], list[list[Segment]]] = {}
     for each, known, schema in found:
@@ -70,7 +70,9 @@ def parts(found: Sequence[tuple[Segment, Known, bytes]]) -> list[Part]:
         if lists[-1] and sum(one.size for one in lists[-1]) + each.size > LARGE:
             lists.append([])
         lists[-1].append(each)
-    return [Part(tuple(some), known) for (known, _), lists in groups.items() for some in lists if len(some) > 1]
+    return [
+        MergedSegments(tuple(some), known) for (known, _), lists in groups.items() for some in lists if len(some) > 1
+    ]
 
 
 def hour(root: Path, small: Sequence[Segment], memories: Sequence[Memory] = ()) -> int:
@@ -102,7 +104,12 @@ def hour(root: Path, small: Sequence[Segment], memories: Sequence[Memory] = ()) 
 
 
 def _swap(
-    root: Path, fresh: Path, folder: Path, wanted: Sequence[Part], made: Sequence[str], memories: Sequence[Memory]
+    root: Path,
+    fresh: Path,
+    folder: Path,
+    wanted: Sequence[MergedSegments],
+    made: Sequence[str],
+    memories: Sequence[Memory],
 ) -> bool:
     """Put the new folder in the place of the old one, unless something has changed meanwhile or somebody reads."""
     with lock.alone(root) as held:
@@ -145,11 +152,11 @@ def _names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def _merged(wanted: Sequence[Part]) -> set[str]:
+def _merged(wanted: Sequence[MergedSegments]) -> set[str]:
     return {os.path.basename(each.key) for part in wanted for each in part.segments}
 
 
-def _merge(root: Path, part: Part, fresh: Path) -> str:
+def _merge(root: Path, part: MergedSegments, fresh: Path) -> str:
     """Write one segment of several into a folder; the key that it is going to have."""
     first = part.segments[0]
     made = fresh / segment.name(int(os.path.basename(first.key)[:19]))
@@ -166,7 +173,7 @@ def _merge(root: Path, part: Part, fresh: Path) -> str:
     return f"{os.path.dirname(first.key)}/{made.name}"
 
 
-def _tables(root: Path, part: Part, schema: Any) -> Iterable[Any]:
+def _tables(root: Path, part: MergedSegments, schema: Any) -> Iterable[Any]:
     """The rows of all, a row group at a time."""
     import pyarrow
 

@@ -29,21 +29,21 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 0
 
 
-class Answer(msgspec.Struct, frozen=True):
+class QueryResult(msgspec.Struct, frozen=True):
     """An Arrow table, oldest row first, and the files that were broken and put aside on the way."""
 
     table: Any
     broken: tuple[Broken, ...]
 
 
-def read(root: Path, query: Query) -> Answer:
+def read(root: Path, query: Query) -> QueryResult:
     """Run a query. Raises NotFound without a log, InvalidArgument for a condition it cannot or must not have."""
     with sealed(root, query) as (connection, broken):
         if connection is None:
             from argosy.store.payloads.encode import arrow
 
-            return Answer(arrow().table({}), broken)
-        return Answer(_run(connection, query), broken)
+            return QueryResult(arrow().table({}), broken)
+        return QueryResult(_run(connection, query), broken)
 
 
 @contextmanager

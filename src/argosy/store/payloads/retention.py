@@ -11,7 +11,7 @@ from argosy.store.payloads import ship
 from argosy.store.payloads.layout import Segment
 
 
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
+class RetentionDecision(msgspec.Struct, frozen=True, kw_only=True):
     """What to remove, oldest first. `lost` are those of them that no object store has."""
 
     remove: tuple[Segment, ...]
@@ -25,7 +25,7 @@ def decide(
     days: float,
     size: int,
     shipped: Collection[str] | None = None,
-) -> Decision:
+) -> RetentionDecision:
     """Remove what ended `days` ago, and the oldest until the rest has at most `size` bytes; the newest file stays.
 
     With `shipped` (the keys an object store has) age alone removes only those: an object store that is down for a
@@ -41,7 +41,7 @@ def decide(
             removed.append(segment)
             kept -= segment.size
     lost = tuple(each for each in removed if shipped is not None and each.key not in shipped)
-    return Decision(remove=tuple(removed), lost=lost)
+    return RetentionDecision(remove=tuple(removed), lost=lost)
 
 
 def remove(root: Path, segments: Collection[Segment]) -> None:
