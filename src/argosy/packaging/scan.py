@@ -39,7 +39,7 @@ class Scanned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     kind: Format
 
 
-def job(scanned: Scanned) -> Finding:
+def job(scanned: Scanned) -> ScanResult:
     """`scan`, as a job of `quarantine`."""
     return scan(Path(scanned.path), scanned.kind)
 
