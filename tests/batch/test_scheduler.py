@@ -1,29 +1,29 @@
-"""Dealing fragments to workers that die: everything is done once, and only a fragment that kills is blamed."""
+"""Assigning fragments to workers that die: everything is done once, and only a fragment that kills is blamed."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from argosy.batch import scheduler
-from argosy.batch.scheduler import KILLED, LIVES
+from argosy.batch.scheduler import KILLED, LIVES, Schedule
 
 
 def test_what_came_back_goes_first():
-    hand = scheduler.dealt([4, 5, 6])
-    first, hand = scheduler.give(hand, 1)
-    _, hand = scheduler.died(scheduler.reached(hand, 1, 4, 0), 1, killed=False)
-    again, hand = scheduler.give(hand, 2)
-    assert (first, again, hand.waiting) == (4, 4, 2)
+    schedule = Schedule((4, 5, 6))
+    first, schedule = scheduler.assign(schedule, 1)
+    _, schedule = scheduler.lost(scheduler.reached(schedule, 1, 4, 0), 1, killed=False)
+    again, schedule = scheduler.assign(schedule, 2)
+    assert (first, again, schedule.waiting) == (4, 4, 2)
 
 
 def deaths(*kinds, rows=lambda worker: 7):
     """The blame after each death of a worker that holds fragment 0: `c` crashed, `k` was killed."""
-    hand = scheduler.dealt([0])
+    schedule = Schedule((0,))
     found = []
     for worker, kind in enumerate(kinds):
-        _, hand = scheduler.give(hand, worker)
+        _, schedule = scheduler.assign(schedule, worker)
         if (at := rows(worker)) is not None:
-            hand = scheduler.reached(hand, worker, 0, at)
-        blamed, hand = scheduler.died(hand, worker, killed=kind == "k")
+            schedule = scheduler.reached(schedule, worker, 0, at)
+        blamed, schedule = scheduler.lost(schedule, worker, killed=kind == "k")
         found.append(blamed and blamed.number)
     return found
 
@@ -47,71 +47,71 @@ def test_who_dies_before_it_has_begun_blames_nothing():
 
 
 def test_who_hung_has_crashed_although_it_was_killed():
-    hand = scheduler.dealt([0])
+    schedule = Schedule((0,))
     for worker in range(LIVES):
-        _, hand = scheduler.give(hand, worker)
-        blamed, hand = scheduler.died(scheduler.reached(hand, worker, 0, 7), worker, hung=True)
+        _, schedule = scheduler.assign(schedule, worker)
+        blamed, schedule = scheduler.lost(scheduler.reached(schedule, worker, 0, 7), worker, hung=True)
         assert (blamed is not None) is (worker == LIVES - 1)
 
 
 def test_who_hangs_before_it_has_begun_blames_what_it_was_to_begin():
-    hand, found = scheduler.dealt([0]), []
+    schedule, found = Schedule((0,)), []
     for worker in range(LIVES):
-        _, hand = scheduler.give(hand, worker)
-        blamed, hand = scheduler.died(hand, worker, hung=True)
+        _, schedule = scheduler.assign(schedule, worker)
+        blamed, schedule = scheduler.lost(schedule, worker, hung=True)
         found.append(blamed and blamed.number)
     assert found == [None] * (LIVES - 1) + [0]
 
 
 def test_who_hangs_while_a_fragment_is_written_does_not_blame_the_one_it_was_given_further():
-    _, hand = scheduler.give(scheduler.dealt([0, 1]), 1)
-    _, hand = scheduler.give(scheduler.answered(scheduler.reached(hand, 1, 0, 7), 1, 0), 1)
-    _, hand = scheduler.died(hand, 1, hung=True)
-    assert (dict(hand.deaths), hand.again) == ({0: scheduler.Death(7, crashed=1)}, (0, 1))
+    _, schedule = scheduler.assign(Schedule((0, 1)), 1)
+    _, schedule = scheduler.assign(scheduler.answered(scheduler.reached(schedule, 1, 0, 7), 1, 0), 1)
+    _, schedule = scheduler.lost(schedule, 1, hung=True)
+    assert (dict(schedule.deaths), schedule.returned) == ({0: scheduler.Deaths(7, crashed=1)}, (0, 1))
 
 
 def test_who_has_answered_a_fragment_gets_another_before_its_entry_is_there():
-    _, hand = scheduler.give(scheduler.dealt([4, 5, 6]), 1)
-    assert not scheduler.free(hand, 1)
-    hand = scheduler.answered(hand, 1, 4)
-    assert scheduler.free(hand, 1)
-    _, hand = scheduler.give(hand, 1)
-    assert not scheduler.free(hand, 1)
-    hand = scheduler.finished(hand, 1, 4)
-    assert [one.number for one in hand.held[1]] == [5]
-    _, hand = scheduler.died(scheduler.reached(scheduler.answered(hand, 1, 5), 1, 5, 0), 1, killed=True)
-    assert scheduler.give(hand, 2)[0] == 5
+    _, schedule = scheduler.assign(Schedule((4, 5, 6)), 1)
+    assert not scheduler.free(schedule, 1)
+    schedule = scheduler.answered(schedule, 1, 4)
+    assert scheduler.free(schedule, 1)
+    _, schedule = scheduler.assign(schedule, 1)
+    assert not scheduler.free(schedule, 1)
+    schedule = scheduler.finished(schedule, 1, 4)
+    assert [one.number for one in schedule.assigned[1]] == [5]
+    _, schedule = scheduler.lost(scheduler.reached(scheduler.answered(schedule, 1, 5), 1, 5, 0), 1, killed=True)
+    assert scheduler.assign(schedule, 2)[0] == 5
 
 
-def crash(hand, worker, *, at):
+def crash(schedule, worker, *, at):
     """A worker answers a fragment, is given a further one if it may be, gets to row `at` of it, and dies."""
-    first, hand = scheduler.give(hand, worker)
-    hand = scheduler.answered(scheduler.reached(hand, worker, first, 9), worker, first)
-    if scheduler.free(hand, worker):
-        second, hand = scheduler.give(hand, worker)
+    first, schedule = scheduler.assign(schedule, worker)
+    schedule = scheduler.answered(scheduler.reached(schedule, worker, first, 9), worker, first)
+    if scheduler.free(schedule, worker):
+        second, schedule = scheduler.assign(schedule, worker)
         if second is not None:
-            hand = scheduler.reached(hand, worker, second, at)
-    return scheduler.died(hand, worker, killed=False)
+            schedule = scheduler.reached(schedule, worker, second, at)
+    return scheduler.lost(schedule, worker, killed=False)
 
 
 def test_a_fragment_that_kills_when_it_is_written_is_told_from_the_one_after_it():
-    hand, found = scheduler.dealt([0, 1]), []
+    schedule, found = Schedule((0, 1)), []
     for worker in range(10):
-        if hand.again[:1] == (1,):
-            _, hand = scheduler.give(hand, worker)
-            hand = scheduler.finished(scheduler.reached(hand, worker, 1, 9), worker, 1)
-        blamed, hand = crash(hand, worker, at=worker)
+        if schedule.returned[:1] == (1,):
+            _, schedule = scheduler.assign(schedule, worker)
+            schedule = scheduler.finished(scheduler.reached(schedule, worker, 1, 9), worker, 1)
+        blamed, schedule = crash(schedule, worker, at=worker)
         found.append(blamed and blamed.number)
     assert found[:LIVES] == [None] * (LIVES - 1) + [0]
 
 
 def test_a_fragment_that_somebody_died_at_is_done_alone():
-    _, hand = crash(scheduler.dealt([0, 1, 2]), 1, at=3)
-    number, hand = scheduler.give(hand, 2)
-    hand = scheduler.answered(hand, 2, number)
+    _, schedule = crash(Schedule((0, 1, 2)), 1, at=3)
+    number, schedule = scheduler.assign(schedule, 2)
+    schedule = scheduler.answered(schedule, 2, number)
     assert number == 0
-    assert not scheduler.free(hand, 2)
-    assert scheduler.free(scheduler.finished(hand, 2, 0), 2)
+    assert not scheduler.free(schedule, 2)
+    assert scheduler.free(scheduler.finished(schedule, 2, 0), 2)
 
 
 EVENTS = st.tuples(st.integers(0, 3), st.sampled_from(["work", "die", "answer", "finish"]))
@@ -119,32 +119,32 @@ EVENTS = st.tuples(st.integers(0, 3), st.sampled_from(["work", "die", "answer", 
 
 @given(st.integers(1, 12), st.lists(EVENTS))
 def test_every_fragment_is_done_once_whoever_dies(count, events):
-    hand, done, place = scheduler.dealt(range(count)), [], dict.fromkeys(range(4), 0)
+    schedule, done, place = Schedule(tuple(range(count))), [], dict.fromkeys(range(4), 0)
     fresh = iter(range(4, 10_000))
     names = {slot: slot for slot in range(4)}
     ends = [(0, "finish")] * (count + 8) + [(slot, "finish") for slot in (1, 2, 3)] * 12
     for slot, what in [*events, *ends, *ends[:count]]:
         worker = names[slot]
-        if scheduler.free(hand, worker):
-            _, hand = scheduler.give(hand, worker)
-        held = hand.held.get(worker, ())
+        if scheduler.free(schedule, worker):
+            _, schedule = scheduler.assign(schedule, worker)
+        held = schedule.assigned.get(worker, ())
         if not held:
             continue
         place[slot] += 1
         if what == "work":
-            hand = scheduler.reached(hand, worker, held[-1].number, place[slot])
+            schedule = scheduler.reached(schedule, worker, held[-1].number, place[slot])
         elif what == "answer":
-            hand = scheduler.answered(hand, worker, held[-1].number)
+            schedule = scheduler.answered(schedule, worker, held[-1].number)
         elif what == "finish":
             done.append(held[0].number)
-            hand = scheduler.finished(hand, worker, held[0].number)
+            schedule = scheduler.finished(schedule, worker, held[0].number)
         else:
-            _, hand = scheduler.died(hand, worker, killed=False)
+            _, schedule = scheduler.lost(schedule, worker, killed=False)
             names[slot] = next(fresh)
-    while not hand.done:
-        _, hand = scheduler.give(hand, 0) if scheduler.free(hand, 0) else (None, hand)
-        for worker, held in list(hand.held.items()):
+    while not schedule.done:
+        _, schedule = scheduler.assign(schedule, 0) if scheduler.free(schedule, 0) else (None, schedule)
+        for worker, held in list(schedule.assigned.items()):
             for one in held:
                 done.append(one.number)
-                hand = scheduler.finished(hand, worker, one.number)
+                schedule = scheduler.finished(schedule, worker, one.number)
     assert sorted(done) == list(range(count))

@@ -1,145 +1,121 @@
-"""What runs on the nodes of a Ray cluster: actors that do fragments, and one that hears from them."""
+"""What runs on the nodes of a Ray cluster: an actor for each worker, and one that gathers their messages.
+
+A module of its own: Ray sends the classes of the process that is run, `cluster.py`, by value.
+"""
 
 import io
 import os
+import queue
 import tarfile
 import tempfile
+import threading
 import time
-import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from argosy.batch.liveness import loading
 from argosy.batch.plan import Plan
-from argosy.batch.sample import reference
-from argosy.batch.spool import Tally
-from argosy.batch.wire import Done, Failed, Message, Reached, Ready
-from argosy.batch.work import Bench
+from argosy.batch.pool import write_stacks
+from argosy.batch.wire import Event, From, Message, Order, Reached, Started, Stop
+from argosy.batch.worker import Worker
 from argosy.engines.base import require
-from argosy.packaging.model_process import load_in_process
-from argosy.packaging.package import open_package
+from argosy.packaging.package import Package, open_package
 from argosy.spec import crash
-from argosy.spec.errors import ArgosyError
 
 NEED = "Batch on Ray"
 EVERY = 0.5
-"""Seconds between two words of an actor about one fragment."""
+"""Seconds between two messages of an actor on how far a fragment is."""
 
 
-class Starting(Message, frozen=True, tag="starting"):
-    """An actor is about to load the model."""
-
-
-class Begun(Message, frozen=True, tag="begun"):
-    """An actor begins a fragment, so many of whose rows are safe."""
-
-    number: int
-    tally: Tally
-
-
-class Notes:
-    """An actor beside the driver: what the others have said since it was last asked."""
+class Mailbox:
+    """An actor beside the driver: the messages of the others since they were last taken."""
 
     def __init__(self) -> None:
-        self._notes: list[Message] = []
+        self._messages: list[Message] = []
 
-    def add(self, note: Message) -> None:
-        """Say something."""
-        self._notes.append(note)
+    def add(self, *messages: Message) -> None:
+        """Add to them."""
+        self._messages += messages
 
     def take(self) -> list[Message]:
-        """What was said, in order; it is forgotten here."""
-        notes, self._notes = self._notes, []
-        return notes
+        """Remove and return them, in order."""
+        messages, self._messages = self._messages, []
+        return messages
 
 
-class Answerer:
-    """An actor: the engine of one process. Called with numbers of fragments, one at a time.
+class ActorLink:
+    """The channel of a worker in an actor: it sends to the mailbox, and receives what is put."""
 
-    `package` and `notes` hold one reference each, in a list so that Ray does not look them up by itself. What goes
-    wrong is an answer, not an exception: Ray would hide it in one of its own.
+    def __init__(self, worker: int, mailbox: Any) -> None:
+        self._worker, self._mailbox = worker, mailbox
+        self._orders: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._due: tuple[int, float] = (-1, 0.0)
+
+    def send(self, message: Event) -> bool:
+        """Send it; of one fragment's `Reached` no more than one in `EVERY` seconds."""
+        if isinstance(message, Reached):
+            number, due = self._due
+            if message.number == number and time.monotonic() < due:
+                return True
+            self._due = message.number, time.monotonic() + EVERY
+        self._mailbox.add.remote(From(self._worker, message))
+        return True
+
+    def put(self, order: Message) -> None:
+        """An order for the worker."""
+        self._orders.put(order)
+
+    def __iter__(self) -> Iterator[Message]:
+        """Orders, the last of which is Stop."""
+        while not isinstance(order := self._orders.get(), Stop):
+            yield order
+
+
+class Actor:
+    """A worker on a node. `package` and `mailbox` hold one reference each, in a list so that Ray does not resolve it.
+
+    `run` takes as long as the worker lives; the other methods are called meanwhile.
     """
 
     def __init__(
         self,
+        worker: int,
         plan: bytes,
         package: Sequence[Any],
-        notes: Sequence[Any],
-        batch_size: int,
+        mailbox: Sequence[Any],
         threads: int,
-        trusted: bool = False,
+        batch_size: int,
+        trusted: bool,
     ) -> None:
-        self._notes = notes[0]
-        self._tell(Starting())
-        self._bench: Bench | None = None
-        self._failed: Failed | None = None
-        found = msgspec.json.decode(plan, type=Plan)
-        self._patience, self._trusted = found.job.patience, trusted
-        crash.end_after(loading(self._patience))
-        try:
-            self._bench = self._opened(found, package[0], batch_size, threads)
-        except Exception as error:
-            self._failed = _failure(error)
-        crash.end_after(0.0)
+        self._number, self._mailbox = worker, mailbox[0]
+        self._link = ActorLink(worker, self._mailbox)
+        self._plan = msgspec.json.decode(plan, type=Plan)
+        self._package, self._trusted = package, trusted
+        self._threads, self._batch_size = threads, batch_size
 
-    def _opened(self, plan: Plan, package: Any, batch_size: int, threads: int) -> Bench:
+    def run(self) -> None:
+        """Load the model and answer the fragments that are ordered. All messages are delivered when this returns."""
         ray = require("ray", "ray", NEED)
-        self._folder = tempfile.TemporaryDirectory(prefix="argosy-")
-        with tarfile.open(fileobj=io.BytesIO(ray.get(package))) as archive:
-            archive.extractall(self._folder.name, filter="data")
-        opened = open_package(Path(self._folder.name), trusted=self._trusted)
-        model = load_in_process(opened, threads=threads, environ=plan.job.given(os.environ), network=plan.job.network)
-        bench = Bench(plan, model.engine, batch_size, reference(model.package))
-        bench.stage.create()
-        self._tell(Ready(model.max_difference))
-        return bench
+        self._mailbox.add.remote(Started(self._number))
+        crash.tell()
+        crash.tell_where()
+        worker = Worker(self._link)
+        threading.Thread(target=worker.listen, name="orders", daemon=True).start()
+        with tempfile.TemporaryDirectory(prefix="argosy-") as folder:
+            worker.work(lambda: (self._plan, self._opened(ray, Path(folder))), self._threads, self._batch_size)
+        ray.get(self._mailbox.add.remote())
 
-    def __call__(self, rows: dict[str, Any]) -> dict[str, Any]:
-        """For each number in `rows` how it went: Done or Failed, as JSON."""
-        return {"told": [msgspec.json.encode(self._done(int(number))) for number in rows["number"]]}
+    def _opened(self, ray: Any, folder: Path) -> Package:
+        with tarfile.open(fileobj=io.BytesIO(ray.get(self._package[0]))) as archive:
+            archive.extractall(folder, filter="data")
+        return open_package(folder, trusted=self._trusted)
 
-    def _done(self, number: int) -> Done | Failed:
-        if self._bench is None:
-            return self._failed or Failed("internal", "an actor has no model")
-        due: float | None = None
+    def order(self, message: Order) -> None:
+        """Pass a message of the driver to the worker."""
+        self._link.put(message)
 
-        def told(tally: Tally) -> None:
-            nonlocal due
-            if due is None:
-                self._tell(Begun(number, tally))
-            elif time.monotonic() >= due:
-                self._tell(Reached(number, tally))
-            else:
-                return
-            due = time.monotonic() + EVERY
-            crash.end_after(self._patience and self._patience + EVERY)
-
-        crash.end_after(self._patience)
-        try:
-            entry = self._bench.run(number, told, lambda: False)
-        except Exception as error:
-            return _failure(error)
-        finally:
-            crash.end_after(0.0)
-        return Done(entry) if entry is not None else Failed("internal", "an actor stopped by itself")
-
-    def _tell(self, note: Message) -> None:
-        self._notes.add.remote(note)
-
-
-def _failure(error: Exception) -> Failed:
-    if isinstance(error, ArgosyError):
-        return Failed(error.code, error.message)
-    traceback.print_exception(error)
-    return Failed("internal", f"a bug in a batch worker: {type(error).__name__}: {error}")
-
-
-def packed(package: Path) -> bytes:
-    """The files of a package as a tar."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as archive:
-        archive.add(package, arcname=".")
-    return out.getvalue()
+    def write_stacks(self) -> None:
+        """Write where the worker and its model are to the log."""
+        write_stacks(os.getpid())

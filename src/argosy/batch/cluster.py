@@ -1,101 +1,137 @@
-"""The process between a driver and a Ray cluster: `python -m argosy.batch.cluster`, started by the driver and told by a
-socket, as workers are. All that Ray prints stays in its log.
+"""Workers on a Ray cluster: the driver's pool of them, and the process between the two,
+`python -m argosy.batch.cluster`, so that all that Ray prints stays in a log.
 
-Ray Data hands the fragments to a pool of actors, and begins those of lost actors anew on others. A fragment may be
-begun twice, even at once: the entry in the ledger decides, so that this costs time and nothing else. The output has to
-be a place that all nodes share, a bucket or a shared folder. Nodes need argosy, not the package: its files travel
-through Ray's object store.
+Each worker is an actor (`actor.py`) that Ray finds a node for; which fragment it gets is the driver's business, as for
+workers on this machine. A node that Ray takes for lost may still be at work: the entry in the ledger decides, so that
+this costs time and nothing else. The output has to be a place that all nodes share, a bucket or a shared folder. Nodes
+need argosy, not the package: its files travel through Ray's object store.
 """
 
 import argparse
 import contextlib
+import io
 import os
-import queue
+import selectors
 import signal
 import socket
 import sys
+import tarfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
-from msgspec.structs import replace
 
-from argosy.batch.answerer import NEED, Answerer, Begun, Notes, Starting, packed
-from argosy.batch.ledger import Ledger
-from argosy.batch.place import place
+from argosy.batch.actor import NEED, Actor, Mailbox
 from argosy.batch.plan import Plan
-from argosy.batch.scheduler import LIVES
+from argosy.batch.pool import DYING, TRIMMING, End, Process, trim
 from argosy.batch.sizes import Sizes
-from argosy.batch.wire import Channel, Done, Failed, Message, Reached, Ready
+from argosy.batch.wire import GRACE, Channel, Event, Failed, From, Gone, Joined, Kill, Order, Start, Started, Stop, To
+from argosy.batch.worker import begun
 from argosy.engines.base import require
 from argosy.packaging.package import Package, open_package
-from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, NotFound, Unavailable
+from argosy.process.launch import Child
+from argosy.spec.errors import ArgosyError, InvalidArgument, Unavailable, table
 
-STARTS = 10
-"""Actors that may die before one is ready."""
 ROOM = 300.0
-"""Seconds that the cluster has to find a place for the first actor."""
+"""Seconds that the cluster has to find a place for an actor while none runs."""
 ANSWER = 5.0
 """Seconds that the address of a cluster has to answer."""
-GRACE = 10.0
+LEAVING = 10.0
 """Seconds to leave the cluster."""
-TICK = 0.2
+STACKS = 2.0
+"""Seconds that an actor which hangs has to write its stacks."""
+TICK = 0.05
 
-_TOLD = msgspec.json.Decoder(Done | Failed)
 
+class RayPool:
+    """Actors of a cluster, as many as it has room for. `child` is the process between, whose log all of them share."""
 
-class Watch:
-    """What so many actors said: passed on to the driver, and watched for fragments and models that kill who takes
-    them."""
+    kind = "actor"
 
-    def __init__(self, plan: Plan, channel: Channel, actors: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._fragments = plan.fragments()
-        self._patience = plan.job.patience
-        self._channel = channel
-        self._clock = clock
-        self._begun: dict[int, tuple[int, int]] = {}
-        self._heard: dict[int, float] = {}
-        self._actors = actors
-        self._unready = 0
-        self.started = False
+    def __init__(self, child: Child, logs: Path) -> None:
+        self.capacity = 0
+        self.sizes: Sizes | None = None
+        self._child, self._logs = child, logs
+        self._started = 0
+        self._workers: set[int] = set()
+        self._running: set[int] = set()
+        self._ends: dict[int, str] = {}
+        self._trimmed = 0.0
 
-    def note(self, note: Message) -> None:
-        """Raises Internal, naming what kills."""
-        match note:
-            case Starting():
-                self.started = True
-                self._unready += 1
-                if self._unready > self._actors + STARTS:
-                    raise Internal(f"{STARTS} actors in a row died before they had loaded the model")
-            case Begun(number, tally):
-                rows, times = self._begun.get(number, (-1, 0))
-                self._begun[number] = (tally.rows, times + 1 if rows == tally.rows else 1)
-                if self._begun[number][1] > LIVES:
-                    raise Internal(
-                        f"{self._fragments[number].where(tally.rows)}: actor after actor died at the rows from there "
-                        f"on{self._hung(number)}. Take these rows out of the input"
-                    )
-                self._heard[number] = self._clock()
-                self._channel.send(Reached(number, tally))
-            case Reached(number):
-                self._heard[number] = self._clock()
-                self._channel.send(note)
-            case Ready():
-                self._unready = 0
-                self._channel.send(note)
-            case _:
-                self._channel.send(note)
+    def __enter__(self) -> Self:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        self._process = Process(self._child, self._logs / "ray-0.log")
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._process.channel.socket, selectors.EVENT_READ)
+        return self
 
-    def _hung(self, number: int) -> str:
-        """How the last actor at a fragment died, if it had been silent for as long as makes an actor end itself."""
-        silent = self._clock() - self._heard[number]
-        if not self._patience or silent < self._patience:
-            return ""
-        return f"; the last hung for {silent:.0f} s: raise --patience if that is what its work takes"
+    def __exit__(self, *_: object) -> None:
+        self._selector.close()
+        self._process.channel.close()
+        self._process.end(GRACE)
+
+    @property
+    def workers(self) -> Collection[int]:
+        """The numbers of the actors."""
+        return self._workers
+
+    @property
+    def running(self) -> Collection[int]:
+        """Those that have a node."""
+        return self._running
+
+    def start(self) -> None:
+        """Have Ray start one more."""
+        self._started += 1
+        self._workers.add(self._started)
+        self._process.channel.send(Start(self._started))
+
+    def send(self, worker: int, message: Order) -> None:
+        """Send a message to an actor."""
+        self._process.channel.send(To(worker, message))
+
+    def receive(self, timeout: float) -> Iterator[tuple[int, Event | None]]:
+        """(actor, message) of all messages within `timeout` seconds; None in place of a message: it is gone.
+
+        Raises what the process between met, and Unavailable where that is gone.
+        """
+        if time.monotonic() - self._trimmed > TRIMMING:
+            trim(self._process.log)
+            self._trimmed = time.monotonic()
+        over = self._process.over
+        messages = self._process.channel.receive() if self._selector.select(timeout) else []
+        if messages is None or (over and not messages):
+            raise Unavailable(
+                f"the process that works with Ray {self._process.end(DYING).how}. Look at {self._process.log}; "
+                "go on with --resume"
+            )
+        for message in messages:
+            match message:
+                case Joined(sizes):
+                    self.sizes, self.capacity = sizes, sizes.workers
+                case Started(worker) if worker in self._workers:
+                    self._running.add(worker)
+                case Gone(worker, how) if worker in self._workers:
+                    self._ends[worker] = how
+                    yield worker, None
+                case From(worker, inner):
+                    yield worker, inner
+                case Failed(code, text):
+                    raise table()[code](text + (f". Look at {self._process.log}" if code == "internal" else ""))
+                case _:
+                    pass
+
+    def end(self, worker: int, *, hung: bool = False) -> End:
+        """Remove an actor that is gone, or have Ray end one that `hung`."""
+        if hung:
+            self._process.channel.send(Kill(worker))
+        self._workers.discard(worker)
+        self._running.discard(worker)
+        return End(self._ends.pop(worker, "was killed"), killed=False, log=self._process.log)
 
 
 def places(cpus: Sequence[float], threads: int) -> int:
@@ -116,81 +152,105 @@ def fitted(wanted: Sizes, said: int, cpus: Sequence[float]) -> Sizes:
     return Sizes(wanted.workers or max(1, places(cpus, threads)), threads, wanted.batch_size)
 
 
-def run(plan: Plan, package: Package, wanted: Sizes, channel: Channel, over: threading.Event) -> None:
-    """Do what is not done of a job on the cluster, until `over`. Each entry is told to the driver as it comes.
+def run(plan: Plan, package: Package, wanted: Sizes, channel: Channel) -> None:
+    """Start and end actors as the driver says, and pass messages between them, until the driver is gone.
 
-    Raises what the work raises, and Unavailable where the cluster is lost or has no room.
+    Raises Unavailable where the cluster is lost or has no room.
     """
     ray = require("ray", "ray", NEED)
-    require("ray.data", "ray", NEED)
-    done = Ledger(place(plan.job.output)).entries()
-    numbers = [number for number, one in enumerate(plan.fragments()) if one.id(plan.recipe) not in done]
+    bridge = _Bridge(ray, channel)
+    threading.Thread(target=bridge.obey, name="orders", daemon=True).start()
     with _joined(ray):
         cpus = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
         sizes = fitted(wanted, plan.job.threads, cpus)
-        actors = min(sizes.workers, len(numbers))
+        try:
+            bridge.run(plan, package, sizes)
+        except ray.exceptions.RayError as error:
+            raise Unavailable(f"the Ray cluster did not do the work: {_last_line(error)}") from None
+
+
+class _Bridge:
+    """Between the driver and the actors: `obey` in one thread, `run` in another.
+
+    The driver starts no actor before it is sent `Joined`.
+    """
+
+    def __init__(self, ray: Any, channel: Channel) -> None:
+        self._ray, self._channel = ray, channel
+        self._over = threading.Event()
+        self._start: Callable[[int], Any]
+        self._actors: dict[int, Any] = {}
+        self._runs: dict[Any, int] = {}
+        self._running: set[int] = set()
+
+    def obey(self) -> None:
+        """Do what the driver says until it is gone; then end `run`, and this process at last."""
+        for order in self._channel:
+            match order:
+                case Start(worker):
+                    self._actors[worker] = actor = self._start(worker)
+                    self._runs[actor.run.remote()] = worker
+                case To(worker, message) if actor := self._actors.get(worker):
+                    if isinstance(message, Stop) and worker not in self._running:  # it waits for a node
+                        self._ray.kill(actor)
+                    else:
+                        actor.order.remote(message)
+                case Kill(worker) if actor := self._actors.get(worker):
+                    self._ray.wait([actor.write_stacks.remote()], timeout=STACKS)
+                    self._ray.kill(actor)
+                case _:
+                    pass
+        self._over.set()
+        time.sleep(LEAVING)
+        os._exit(1)
+
+    def run(self, plan: Plan, package: Package, sizes: Sizes) -> None:
+        """Pass on what the actors send, until the driver is gone. Raises Unavailable, RayError."""
+        ray = self._ray
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=False
         )
-        notes = ray.remote(Notes).options(num_cpus=0, scheduling_strategy=here).remote()
-        needed = ray.put(packed(package.folder))
-        answered = (
-            ray.data.from_items([{"number": number} for number in numbers], override_num_blocks=len(numbers))
-            .map_batches(
-                Answerer,
-                fn_constructor_args=(
-                    msgspec.json.encode(plan),
-                    [needed],
-                    [notes],
-                    sizes.batch_size,
-                    sizes.threads,
-                    package.trusted,
-                ),
-                batch_size=1,
-                compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=1),
-                num_cpus=sizes.threads,
-            )
-            .iter_rows()
-        )
-        told: queue.SimpleQueue[bytes | BaseException | None] = queue.SimpleQueue()
-        threading.Thread(target=_listen, args=(answered, told), name="answers", daemon=True).start()
-        _tell(ray, notes, told, Watch(plan, channel, actors), channel, over)
+        mailbox = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
+        files = ray.put(_packed(package.folder))
+        settings = (msgspec.json.encode(plan), [files], [mailbox], sizes.threads, sizes.batch_size, package.trusted)
+        actor = ray.remote(Actor).options(num_cpus=sizes.threads, max_concurrency=4, max_restarts=0)
+        self._start = lambda worker: actor.remote(worker, *settings)
+        self._channel.send(Joined(sizes))
+        limit = time.monotonic() + ROOM
+        while not self._over.is_set():
+            runs = list(self._runs)
+            ended: list[Any] = ray.wait(runs, timeout=TICK)[0] if runs else []
+            for message in ray.get(mailbox.take.remote()):
+                if isinstance(message, Started):
+                    self._running.add(message.worker)
+                self._channel.send(message)
+            for run in ended:
+                self._ended(run)
+            if self._running or not self._runs:
+                limit = time.monotonic() + ROOM
+            if time.monotonic() > limit:
+                raise Unavailable(f"the Ray cluster had no room for a worker for {ROOM:.0f} s")
+            if not runs:
+                self._over.wait(TICK)
+
+    def _ended(self, run: Any) -> None:
+        worker = self._runs.pop(run)
+        self._running.discard(worker)
+        how = "ended"
+        try:
+            self._ray.get(run)
+        except self._ray.exceptions.RayActorError as error:
+            how = f"died: {_last_line(error)}"
+        self._actors.pop(worker, None)
+        self._channel.send(Gone(worker, how))
 
 
-def _listen(answered: Any, told: "queue.SimpleQueue[bytes | BaseException | None]") -> None:
-    """In a thread, since it waits without end."""
-    try:
-        for row in answered:
-            told.put(row["told"])
-        told.put(None)
-    except BaseException as error:
-        told.put(error)
-
-
-def _tell(
-    ray: Any,
-    notes: Any,
-    told: "queue.SimpleQueue[bytes | BaseException | None]",
-    watch: Watch,
-    channel: Channel,
-    over: threading.Event,
-) -> None:
-    """Pass on what is heard, until all is done."""
-    limit = time.monotonic() + ROOM
-    while not over.is_set():
-        for note in ray.get(notes.take.remote()):
-            watch.note(note)
-        if not watch.started and time.monotonic() > limit:
-            raise Unavailable(f"the Ray cluster had no room for a worker for {ROOM:.0f} s")
-        with contextlib.suppress(queue.Empty):
-            found = told.get(timeout=TICK)
-            if found is None:
-                return
-            if isinstance(found, BaseException):
-                raise Unavailable(f"the Ray cluster did not do the work: {_last_line(found)}")
-            channel.send(message := _TOLD.decode(found))
-            if isinstance(message, Failed):
-                return
+def _packed(package: Path) -> bytes:
+    """The files of a package as a tar."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        archive.add(package, arcname=".")
+    return out.getvalue()
 
 
 def _last_line(error: BaseException) -> str:
@@ -211,7 +271,6 @@ def _joined(ray: Any) -> Generator[None]:
         if address:
             raise Unavailable(f"no Ray cluster answers at {address}, the RAY_ADDRESS: {_last_line(error)}") from None
         ray.init(address="local", include_dashboard=False, **settings)
-    ray.data.DataContext.get_current().enable_progress_bars = False
     try:
         yield
     finally:
@@ -230,7 +289,7 @@ def reach(address: str) -> None:
 
 
 def main() -> int:
-    """Do one job. The status is that of the error which ended it."""
+    """Serve one driver. The status is that of the error which ended it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", required=True)
     parser.add_argument("--package", type=Path, required=True)
@@ -238,7 +297,6 @@ def main() -> int:
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--batch-size", type=int, required=True)
     parser.add_argument("--checkpoint", type=float, required=True)
-    parser.add_argument("--patience", type=float, required=True)
     parser.add_argument("--address", default="")
     parser.add_argument("--channel", type=int, required=True)
     parser.add_argument("--trusted", action="store_true")
@@ -248,16 +306,11 @@ def main() -> int:
     if options.address:
         os.environ["RAY_ADDRESS"] = options.address
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    channel, over = Channel(socket.socket(fileno=options.channel), worker=True), threading.Event()
-    threading.Thread(target=_until_told, args=(channel, over), name="orders", daemon=True).start()
+    channel = Channel(socket.socket(fileno=options.channel), worker=True)
     try:
-        plan = Ledger(place(options.output)).plan()
-        if plan is None:
-            raise NotFound(f"no job was begun in {options.output}")
-        given = {"output": options.output, "checkpoint": options.checkpoint, "patience": options.patience}
-        plan = replace(plan, job=replace(plan.job, **given))
+        plan = begun(options.output, options.checkpoint)
         package = open_package(options.package, trusted=options.trusted)
-        run(plan, package, Sizes(options.workers, options.threads, options.batch_size), channel, over)
+        run(plan, package, Sizes(options.workers, options.threads, options.batch_size), channel)
     except ArgosyError as error:
         channel.send(Failed(error.code, error.message))
         return error.exit
@@ -266,15 +319,6 @@ def main() -> int:
         channel.send(Failed("internal", f"a bug in batch on Ray: {type(error).__name__}: {error}"))
         return 1
     return 0
-
-
-def _until_told(channel: Channel, over: threading.Event) -> None:
-    """In a thread: the driver says stop, or is gone."""
-    for _ in channel:
-        break
-    over.set()
-    time.sleep(GRACE)
-    os._exit(1)
 
 
 if __name__ == "__main__":

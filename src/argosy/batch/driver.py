@@ -1,4 +1,4 @@
-"""The driver of a job: one process that plans, deals fragments to workers, and seals what they have done."""
+"""The driver of a job: one process that assigns fragments to the workers of a pool, and seals what they have done."""
 
 import signal
 import sys
@@ -12,19 +12,19 @@ from typing import Any
 import msgspec
 
 from argosy.batch import liveness, probe, scheduler
+from argosy.batch.cluster import RayPool
 from argosy.batch.ledger import Entry, Ledger, Seal
 from argosy.batch.lock import lock
 from argosy.batch.place import place
 from argosy.batch.plan import Plan
-from argosy.batch.pool import Crew, Member
+from argosy.batch.pool import LocalPool, Pool, stop
 from argosy.batch.progress import Display, Meter
 from argosy.batch.sizes import Sizes, usual
 from argosy.batch.stage import Stage, check
 from argosy.batch.wire import GRACE, Answered, Do, Done, Failed, Message, Reached, Ready
 from argosy.process import launch
 from argosy.process.cores import cores
-from argosy.process.launch import Child
-from argosy.spec.errors import ArgosyError, Conflict, Internal, Unavailable, table
+from argosy.spec.errors import ArgosyError, Conflict, Internal, table
 
 STARTS = 10
 """Workers in a row that may die before one is ready."""
@@ -71,13 +71,13 @@ class Driver:
         self.fragments = plan.fragments()
         self.difference = 0.0
         self._entries: dict[int, Entry] = {}
-        self._hand = scheduler.dealt(())
-        self._quiet, self._heard = liveness.Quiet(), set[int]()
-        self._crew: Crew
+        self._schedule = scheduler.Schedule(())
+        self._liveness, self._heard = liveness.Liveness(), set[int]()
+        self._workers: Pool
+        self._ready: set[int] = set()
         self._meter: Meter
         self._failed: ArgosyError | None = None
         self._unready = 0
-        self._actors = 0
         self._signals = 0
         self._lost = threading.Event()
 
@@ -110,12 +110,13 @@ class Driver:
         self._entries = {names[name]: entry for name, entry in found.items() if name in names}
         for entry in self._entries.values():
             self.stage.settle(entry)
-        self._hand = scheduler.dealt([number for number in range(len(self.fragments)) if number not in self._entries])
+        left = [number for number in range(len(self.fragments)) if number not in self._entries]
+        self._schedule = scheduler.Schedule(tuple(left))
         earlier = sum(entry.rows for entry in self._entries.values())
         self._meter = self._metered(earlier)
-        if not self._hand.done:
+        if not self._schedule.done:
             self.sizes = probe.sizes(self.plan, self.package, self._trusted)
-            self._work_on_ray(display) if self.plan.job.engine == "ray" else self._work(display)
+            self._work(self._pool(), display)
         seal = self._sealed() if len(self._entries) == len(self.fragments) else None
         rows = sum(entry.rows for entry in self._entries.values()) - earlier
         seconds = round(time.monotonic() - begun, 3)
@@ -131,75 +132,45 @@ class Driver:
     def _metered(self, earlier: int) -> Meter:
         sizes = [fragment.rows for fragment in self.fragments]
         total = None if None in sizes else sum(size for size in sizes if size is not None)
-        todo, price = len(self._hand.todo), self.plan.job.price
+        todo, price = len(self._schedule.todo), self.plan.job.price
         return Meter(earlier=earlier, total=total, todo=todo, fragments=len(sizes), price=price)
 
-    def _work(self, display: Display) -> None:
-        sizes = self.sizes
-        told = ["--threads", str(sizes.threads), "--batch-size", str(sizes.batch_size)]
-        told += ["--checkpoint", str(self.plan.job.checkpoint), *self._trusted]
-        with Crew(self._child("argosy.batch.worker", told), self.stage.root / "logs") as crew, display:
-            self._crew = crew
+    def _pool(self) -> Pool:
+        job, sizes, logs = self.plan.job, self.sizes, self.stage.root / "logs"
+        arguments = ["--output", self.ledger.output.url, "--package", str(self.package), *self._trusted]
+        arguments += ["--threads", str(sizes.threads), "--batch-size", str(sizes.batch_size)]
+        arguments += ["--checkpoint", str(job.checkpoint)]
+        on_ray = job.engine == "ray"
+        if on_ray:
+            arguments += ["--workers", str(job.workers), "--address", _ray_address()]
+        module = "argosy.batch.cluster" if on_ray else "argosy.batch.worker"
+        child = launch.ours(module, *arguments, folder=Path.cwd(), more={"OMP_NUM_THREADS": str(sizes.threads)})
+        return RayPool(child, logs) if on_ray else LocalPool(child, logs, sizes.workers)
+
+    def _work(self, pool: Pool, display: Display) -> None:
+        """Do what is left with the workers of a pool. Raises what ends the job."""
+        self._workers = pool
+        with pool, display:
             shown = 0.0
-            while not self._hand.done and not self._ending:
-                while len(crew.members) < min(sizes.workers, self._hand.waiting + len(self._hand.held)):
-                    crew.start()
-                self._listen()
-                self._end_hung()
-                self._deal()
-                if time.monotonic() - shown > TICK:
-                    display.show(self._meter.view(len(crew.members)))
-                    shown = time.monotonic()
-            if self._ending:
-                self._end()
-            display.show(self._meter.view(len(crew.members)))
+            try:
+                while not self._schedule.done and not self._ending:
+                    while len(pool.workers) < min(pool.capacity, self._schedule.waiting + len(self._schedule.assigned)):
+                        pool.start()
+                    self._receive()
+                    self._end_hung()
+                    self._assign()
+                    if time.monotonic() - shown > TICK:
+                        display.show(self._meter.view(len(pool.running)))
+                        shown = time.monotonic()
+                if self._ending:
+                    self._stop()
+            except ArgosyError as error:
+                self._failed = self._failed or error
+            display.show(self._meter.view(len(pool.running)))
+        if isinstance(pool, RayPool):
+            self.sizes = pool.sizes or self.sizes
         if self._failed is not None:
             raise self._failed
-
-    def _child(self, module: str, told: list[str]) -> Child:
-        told = ["--output", self.ledger.output.url, "--package", str(self.package), *told]
-        return launch.ours(module, *told, folder=Path.cwd(), more={"OMP_NUM_THREADS": str(self.sizes.threads)})
-
-    def _work_on_ray(self, display: Display) -> None:
-        """The same by actors of a cluster, to which a process of its own hands the fragments."""
-        sizes, job = self.sizes, self.plan.job
-        told = ["--workers", str(job.workers), "--threads", str(sizes.threads)]
-        told += ["--batch-size", str(sizes.batch_size), "--checkpoint", str(job.checkpoint)]
-        told += ["--patience", str(job.patience), "--address", _joined(), *self._trusted]
-        with Crew(self._child("argosy.batch.cluster", told), self.stage.root / "logs", name="ray") as crew, display:
-            self._crew = crew
-            foreman = crew.start()
-            member = crew.members[foreman]
-            while len(self._entries) < len(self.fragments) and not self._ending:
-                for _, message in crew.heard(TICK):
-                    self._told_by_ray(member, message)
-                display.show(self._meter.view(self._actors))
-            crew.stop()
-            if foreman in crew.members:
-                crew.bury(foreman, patience=GRACE)
-        if self._failed is not None:
-            raise self._failed
-
-    def _told_by_ray(self, foreman: Member, message: Message | None) -> None:
-        match message:
-            case Ready(difference):
-                self._actors += 1
-                self.difference = max(self.difference, difference)
-            case Reached(number, tally) if number not in self._entries:
-                self._meter.reached(number, tally.rows)
-            case Done(entry) if entry.number not in self._entries:
-                self._entries[entry.number] = entry
-                self._meter.done(entry.number, entry.rows)
-            case Failed(code, text):
-                more = f". Look at {foreman.log}" if code == "internal" else ""
-                self._failed = self._failed or table()[code](text + more)
-            case None if foreman.pid in self._crew.members:
-                self._crew.bury(foreman.pid)
-                self._failed = self._failed or Unavailable(
-                    f"the process that works with Ray {foreman.ended()}. Look at {foreman.log}; go on with --resume"
-                )
-            case _:
-                pass
 
     @property
     def _ending(self) -> bool:
@@ -207,87 +178,94 @@ class Driver:
             self._failed = Conflict(f"another driver has taken over {self.ledger.output}: this one has stopped")
         return self._signals > 0 or self._failed is not None
 
-    def _listen(self) -> None:
-        for worker, message in self._crew.heard(TICK):
+    def _receive(self) -> None:
+        for worker, message in self._workers.receive(TICK):
             self._heard.add(worker)
-            if worker not in self._crew.members:
+            if worker not in self._workers.workers:
                 continue
             if message is None:
-                self._died(worker)
+                self._lose(worker)
             else:
-                self._told(worker, message)
+                self._apply(worker, message)
 
-    def _told(self, worker: int, message: Message) -> None:
+    def _apply(self, worker: int, message: Message) -> None:
         match message:
             case Ready(difference):
-                self._crew.members[worker].ready = True
+                self._ready.add(worker)
                 self._unready = 0
                 self.difference = max(self.difference, difference)
             case Reached(number, tally):
-                self._hand = scheduler.reached(self._hand, worker, number, tally.rows)
+                self._schedule = scheduler.reached(self._schedule, worker, number, tally.rows)
                 self._meter.reached(number, tally.rows)
             case Answered(number):
-                self._hand = scheduler.answered(self._hand, worker, number)
+                self._schedule = scheduler.answered(self._schedule, worker, number)
             case Done(entry):
-                self._hand = scheduler.finished(self._hand, worker, entry.number)
+                self._schedule = scheduler.finished(self._schedule, worker, entry.number)
                 self._entries[entry.number] = entry
                 self._meter.done(entry.number, entry.rows)
             case Failed(code, text):
                 self._failed = self._failed or table()[code](text)
             case _:
-                raise Internal(f"a worker said what no worker says: {message}")
+                raise Internal(f"a worker sent what no worker sends: {message}")
 
-    def _deal(self) -> None:
-        """Work for everybody who is ready and free, as long as there is any."""
-        for worker, member in self._crew.members.items():
-            if member.ready and scheduler.free(self._hand, worker):
-                number, self._hand = scheduler.give(self._hand, worker)
+    def _assign(self) -> None:
+        """Give a fragment to each worker that is ready for one, as long as there are any."""
+        for worker in self._ready:
+            if scheduler.free(self._schedule, worker):
+                number, self._schedule = scheduler.assign(self._schedule, worker)
                 if number is not None:
-                    self._crew.send(worker, Do(number))
+                    self._workers.send(worker, Do(number))
 
     def _end_hung(self) -> None:
-        """Kill the workers that have told nothing for longer than the job bears: they have crashed where they were."""
-        seen = liveness.Seen(
-            now=time.monotonic(),
-            loading=frozenset(worker for worker, member in self._crew.members.items() if not member.ready),
-            working=frozenset(self._hand.held),
-            heard=frozenset(self._heard),
+        """Kill the workers that have sent nothing for longer than the job's patience: they count as crashed."""
+        hung, self._liveness = liveness.check(
+            self._liveness,
+            time.monotonic(),
+            self.plan.job.patience,
+            loading={*self._workers.running} - self._ready,
+            working=self._schedule.assigned.keys(),
+            heard=self._heard,
         )
         self._heard.clear()
-        hung, self._quiet = liveness.look(self._quiet, seen, self.plan.job.patience)
         for worker, seconds in hung.items():
-            self._died(worker, seconds)
+            self._lose(worker, seconds)
 
-    def _died(self, worker: int, silent: float | None = None) -> None:
-        """A worker is gone, or is ended now since it was `silent` for so many seconds: others go on with what it had,
-        unless what it had is what kills."""
+    def _lose(self, worker: int, silent: float | None = None) -> None:
+        """Reassign the fragments of a worker that is gone, or that is killed for having been `silent` for so many
+        seconds; fail the job if a fragment keeps killing workers, or if none of them gets as far as being ready."""
         hung = silent is not None
-        member = self._crew.kill(worker) if hung else self._crew.bury(worker)
-        killer, self._hand = scheduler.died(self._hand, worker, killed=not hung and member.killed, hung=hung)
+        end, kind = self._workers.end(worker, hung=hung), self._workers.kind
+        ready = worker in self._ready
+        self._ready.discard(worker)
+        blamed, self._schedule = scheduler.lost(self._schedule, worker, killed=not hung and end.killed, hung=hung)
         if self._ending:
             return
-        how = member.ended() if silent is None else _hung(silent)
-        if killer is not None:
-            where = self.fragments[killer.number].where(killer.rows if killer.rows >= 0 else None)
-            self._failed = Internal(
-                f"{where}: worker after worker died at the rows from there on; "
-                f"the last {how}. Look at {member.log}, or take these rows out of the input"
+        how = end.how
+        if silent is not None:
+            how = (
+                f"hung for {silent:.0f} s, told nothing and was killed: raise --patience if that is what its work takes"
             )
-        if not member.ready:
+        if blamed is not None:
+            where = self.fragments[blamed.number].where(blamed.rows if blamed.rows >= 0 else None)
+            self._failed = Internal(
+                f"{where}: {kind} after {kind} died at the rows from there on; "
+                f"the last {how}. Look at {end.log}, or take these rows out of the input"
+            )
+        if not ready:
             self._unready += 1
             if self._unready >= (scheduler.LIVES if hung else STARTS):
                 self._failed = Internal(
-                    f"{self._unready} workers in a row died before they had loaded the model; the last "
-                    f"{how}. Look at {member.log}"
+                    f"{self._unready} {kind}s in a row died before they had loaded the model; the last "
+                    f"{how}. Look at {end.log}"
                 )
 
-    def _end(self) -> None:
-        """Let the workers end by themselves; past the grace, or at a second signal, they are killed, which costs what
+    def _stop(self) -> None:
+        """Let the workers end by themselves. After the grace, or at a second signal, they are killed, which costs what
         they did since their last checkpoint."""
-        self._crew.stop()
+        stop(self._workers)
         limit = time.monotonic() + GRACE
-        while self._crew.members and time.monotonic() < limit and self._signals < 2:
-            self._listen()
+        while self._workers.workers and time.monotonic() < limit and self._signals < 2:
+            self._receive()
 
     def _sealed(self) -> Seal:
         entries = list(self._entries.values())
@@ -297,12 +275,7 @@ class Driver:
         return seal
 
 
-def _hung(silent: float) -> str:
-    """How one ended that was killed for its silence, in words."""
-    return f"hung for {silent:.0f} s, told nothing and was killed: raise --patience if that is what its work takes"
-
-
-def _joined() -> str:
+def _ray_address() -> str:
     """The Ray cluster that this process has joined by itself, as a notebook may; empty without."""
     ray: Any = sys.modules.get("ray")
     return str(ray.get_runtime_context().gcs_address) if ray is not None and ray.is_initialized() else ""

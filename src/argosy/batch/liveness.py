@@ -1,53 +1,48 @@
-"""Which workers have hung: what was told and when decides, without a clock or a process."""
+"""Which workers have hung: decided by when they last sent a message, without a clock or a process."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 import msgspec
 
 from argosy.spec.batch import PATIENCE
 
 LOADING = PATIENCE
-"""Seconds that a worker has at least, until its model is loaded: what is said of answering does not bound that."""
+"""Seconds that a worker has at least to load its model: the patience of a job is for answering."""
 GAP = 10.0
-"""Seconds between two looks that count at most: in a longer gap the driver was stopped, or the machine slept."""
+"""Seconds between two checks that count at most: in a longer gap the driver was stopped, or the machine slept."""
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """One look, at `now` in seconds of a clock that never goes back: the workers that are still `loading`, those that
-    hold work, and those that were `heard` since the look before."""
+class Liveness(msgspec.Struct, frozen=True):
+    """When the workers were last checked, and for how many seconds each that is to send something has sent nothing."""
 
-    now: float
-    loading: frozenset[int] = frozenset()
-    working: frozenset[int] = frozenset()
-    heard: frozenset[int] = frozenset()
-
-
-class Quiet(msgspec.Struct, frozen=True):
-    """When it was last looked, and for how many seconds each worker that has to tell something has told nothing."""
-
-    looked: float | None = None
+    checked: float | None = None
     silent: Mapping[int, float] = {}
 
 
-def look(quiet: Quiet, seen: Seen, patience: float) -> tuple[Mapping[int, float], Quiet]:
-    """The workers that have hung, with their seconds of silence: `patience` or more of them (0: any number is borne).
+def check(
+    before: Liveness,
+    now: float,
+    patience: float,
+    *,
+    loading: Set[int] = frozenset(),
+    working: Set[int] = frozenset(),
+    heard: Set[int] = frozenset(),
+) -> tuple[Mapping[int, float], Liveness]:
+    """The workers that have hung, with their seconds of silence: `patience` or more of them (0: any number is allowed).
 
-    Silence begins with the first look at which a worker holds work or loads, and anew whenever it is heard: nobody is
-    taken to be silent for longer than he was.
+    `now` is in seconds of a monotonic clock. `loading` and `working` are the workers that load their model or have a
+    fragment, `heard` those that have sent something since `before`. Silence begins with the first check at which a
+    worker loads or works, and anew with each message: it is never taken to be longer than it was.
     """
-    passed = 0.0 if quiet.looked is None else min(seen.now - quiet.looked, GAP)
+    passed = 0.0 if before.checked is None else min(now - before.checked, GAP)
     silent = {
-        worker: quiet.silent[worker] + passed if worker in quiet.silent and worker not in seen.heard else 0.0
-        for worker in sorted(seen.loading | seen.working)
+        worker: before.silent[worker] + passed if worker in before.silent and worker not in heard else 0.0
+        for worker in sorted(loading | working)
     }
+    least = max(patience, LOADING)
     hung = {
         worker: seconds
         for worker, seconds in silent.items()
-        if patience and seconds >= (loading(patience) if worker in seen.loading else patience)
+        if patience and seconds >= (least if worker in loading else patience)
     }
-    return hung, Quiet(seen.now, silent)
-
-
-def loading(patience: float) -> float:
-    """Seconds that a model has to be loaded; 0: any number."""
-    return max(patience, LOADING) if patience else 0.0
+    return hung, Liveness(now, silent)

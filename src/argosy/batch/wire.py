@@ -1,4 +1,8 @@
-"""What a driver and its workers tell each other: one JSON message a line, over a pair of sockets."""
+"""The messages of a driver and its workers: one JSON object a line, over a pair of sockets.
+
+On Ray the other end of the driver's socket is the process of `cluster.py`, which has many workers: their messages come
+in `From` and go in `To`, with the number of the worker.
+"""
 
 import socket
 import threading
@@ -7,6 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from argosy.batch.ledger import Entry
+from argosy.batch.sizes import Sizes
 from argosy.batch.spool import Tally
 
 GRACE = 30.0
@@ -18,7 +23,7 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Do(Message, frozen=True, tag="do"):
-    """To a worker: the number of a fragment to work at."""
+    """To a worker: the number of a fragment to answer."""
 
     number: int
 
@@ -28,7 +33,7 @@ class Stop(Message, frozen=True, tag="stop"):
 
 
 class Ready(Message, frozen=True, tag="ready"):
-    """The model is loaded and has answered its golden examples; `difference` is the largest seen in that."""
+    """The model is loaded and has answered its golden examples; `difference` is the largest of that replay."""
 
     difference: float
 
@@ -53,14 +58,63 @@ class Done(Message, frozen=True, tag="done"):
 
 
 class Failed(Message, frozen=True, tag="failed"):
-    """The worker ends: an error of the table by its code, and its message."""
+    """The sender ends: an error of the table by its code, and its message."""
 
     code: str
     message: str
 
 
-_TO_WORKER = msgspec.json.Decoder(Do | Stop)
-_TO_DRIVER = msgspec.json.Decoder(Ready | Reached | Answered | Done | Failed)
+Order = Do | Stop
+Event = Ready | Reached | Answered | Done | Failed
+
+
+class Start(Message, frozen=True, tag="start"):
+    """To Ray: start a worker."""
+
+    worker: int
+
+
+class Kill(Message, frozen=True, tag="kill"):
+    """To Ray: end a worker at once."""
+
+    worker: int
+
+
+class To(Message, frozen=True, tag="to"):
+    """To Ray: a message for a worker."""
+
+    worker: int
+    message: Order
+
+
+class Joined(Message, frozen=True, tag="joined"):
+    """From Ray: the cluster is joined, and has room for these sizes."""
+
+    sizes: Sizes
+
+
+class Started(Message, frozen=True, tag="started"):
+    """From Ray: a worker has found a node, and loads the model."""
+
+    worker: int
+
+
+class From(Message, frozen=True, tag="from"):
+    """From Ray: a message of a worker."""
+
+    worker: int
+    message: Event
+
+
+class Gone(Message, frozen=True, tag="gone"):
+    """From Ray: a worker has ended, and how, in words."""
+
+    worker: int
+    how: str
+
+
+_TO_WORKER = msgspec.json.Decoder(Order | Start | Kill | To)
+_TO_DRIVER = msgspec.json.Decoder(Event | Joined | Started | From | Gone)
 
 
 class Channel:

@@ -8,8 +8,7 @@ import time
 
 import pytest
 
-from argosy.batch import output
-from argosy.batch.pool import Crew
+from argosy.batch.pool import HEAD, MOST, TAIL, LocalPool, trim
 from argosy.process.launch import Child
 
 LINE = re.compile(rb"\n\[\.\.\. ([0-9,]+) bytes are left out here \.\.\.\]\n")
@@ -39,9 +38,9 @@ def told(log) -> int:
 def test_a_log_that_is_small_enough_stays_as_it_is(tmp_path):
     log = tmp_path / "a.log"
     log.write_bytes(b"x\n" * 50)
-    assert not output.trim(log, most=100, head=10, tail=20)
+    assert not trim(log, most=100, head=10, tail=20)
     assert log.read_bytes() == b"x\n" * 50
-    assert not output.trim(tmp_path / "none.log")
+    assert not trim(tmp_path / "none.log")
     assert not (tmp_path / "none.log").exists()
 
 
@@ -54,7 +53,7 @@ def test_beginning_and_end_are_kept_and_each_byte_between_is_counted(tmp_path, l
             words = b"%d" % number * length + b"\n"
             writer.write(words)
             said += words
-            output.trim(log, most=1000, head=100, tail=300)
+            trim(log, most=1000, head=100, tail=300)
             assert log.stat().st_size <= 1000
         writer.write(b"end\n")
         said += b"end\n"
@@ -71,33 +70,39 @@ def test_beginning_and_end_are_kept_and_each_byte_between_is_counted(tmp_path, l
     assert told(log) == len(said) - len(before) - len(after)
 
 
+def started(pool):
+    """Start a worker; its number, and its log."""
+    before = set(pool.workers)
+    pool.start()
+    (worker,) = set(pool.workers) - before
+    return worker, pool._processes[worker].log
+
+
 def test_a_worker_that_prints_without_end_is_cut_short_while_it_works_and_after_kill_9(tmp_path):
-    with Crew(printing(CHATTY), tmp_path) as crew:
-        worker = crew.start()
-        log = crew.members[worker].log
+    with LocalPool(printing(CHATTY), tmp_path, 1) as pool:
+        worker, log = started(pool)
         limit = time.monotonic() + 30
-        while not log.read_bytes().endswith(b"last words\n") or log.stat().st_size > output.MOST:
+        while not log.read_bytes().endswith(b"last words\n") or log.stat().st_size > MOST:
             assert time.monotonic() < limit
-            assert list(crew.heard(0.05)) == []
+            assert list(pool.receive(0.05)) == []
         assert log.read_bytes().startswith(b"first words\n")
-        assert told(log) > output.MOST
+        assert told(log) > MOST
         os.kill(worker, signal.SIGKILL)
-        assert crew.bury(worker).ended() == "was ended by SIGKILL; it had printed: last words"
+        assert pool.end(worker).how == "was ended by SIGKILL; it had printed: last words"
 
 
 def test_what_a_worker_printed_before_it_was_killed_is_cut_short_although_nobody_looked(tmp_path):
-    with Crew(printing(CHATTY.replace("time.sleep(60)", "os.kill(os.getpid(), 9)")), tmp_path) as crew:
-        worker = crew.start()
+    with LocalPool(printing(CHATTY.replace("time.sleep(60)", "os.kill(os.getpid(), 9)")), tmp_path, 1) as pool:
+        worker, log = started(pool)
         os.waitid(os.P_PID, worker, os.WEXITED | os.WNOWAIT)
-        log = crew.members[worker].log
         size = log.stat().st_size
-        assert size > output.MOST
-        assert crew.bury(worker).killed
+        assert size > MOST
+        assert pool.end(worker).killed
         kept = log.stat().st_size
-        assert kept <= output.HEAD + output.TAIL + 200
+        assert kept <= HEAD + TAIL + 200
         assert told(log) == size - kept + len(LINE.search(log.read_bytes())[0])
-        again = crew.start()
+        again, _ = started(pool)
         os.waitid(os.P_PID, again, os.WEXITED | os.WNOWAIT)
-        assert crew.bury(again).log == log
-    assert log.stat().st_size <= output.MOST
+        assert pool.end(again).log == log
+    assert log.stat().st_size <= MOST
     assert told(log) > size - kept
