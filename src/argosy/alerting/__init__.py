@@ -1,1 +1,1 @@
-"""Alerts out of the house: what is said, where to, and until it has arrived."""
+"""Incidents, notifications and the sinks that get them, and triggers."""

@@ -1,1 +1,1 @@
-"""How much capacity is needed: the autoscaling policy, what it is measured against, and the simulator that measures."""
+"""How much capacity an endpoint needs: the autoscaling policy, and who may wait while it has none. Pure."""

@@ -1,1 +1,1 @@
-"""The gateway: Envoy, and the snapshots it is given. Knows routes and sockets, nothing of databases or processes."""
+"""The gateway: Envoy, its process, and the snapshots of its configuration. It imports nothing of databases."""

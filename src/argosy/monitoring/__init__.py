@@ -1,1 +1,1 @@
-"""Judging a revision by what it did: counts of two arms, tests that may be watched at every moment, one policy."""
+"""Monitors of what endpoints did: drift, performance, objectives, feedback, and the analysis of rollouts."""

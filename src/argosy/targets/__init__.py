@@ -1,1 +1,1 @@
-"""Where replicas run. A target is told how many replicas a revision shall have, and keeps it so."""
+"""Where replicas run. A target is given the number of replicas of a revision, and maintains it."""
