@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 
 from attack import http2
-from attack.http2 import Connection
+from attack.http2 import ELSEWHERE, Connection
 
 Address = tuple[str, int]
 SERVICE = "/inference.GRPCInferenceService/"
@@ -169,10 +169,13 @@ def half_probes(address: Address, connections: int = 50, streams: int = 40) -> G
 def untaken(
     address: Address, paths: tuple[str, ...], connections: int = 200, streams: int = 100, grpc: bool = False
 ) -> Generator[None]:
-    """Requests over HTTP/2 that need no key to be answered or refused, and of whose answers nobody takes a byte."""
+    """Requests over HTTP/2 that need no key to be answered or refused, and of whose answers nobody takes a byte.
+
+    They use up their address's share of HTTP/2 until they are idle for long enough, so they come from another one.
+    """
     plain = [(":method", "GET"), (":scheme", "http"), (":authority", "a")]
     heads = [http2.call(path) if grpc else [*plain, (":path", path)] for path in paths]
-    with held(connections, lambda: Connection(address, window=0)) as all_of_them:
+    with held(connections, lambda: Connection(address, window=0, source=ELSEWHERE)) as all_of_them:
         for each in all_of_them:
             assert isinstance(each, Connection)
             sent: list[bytes] = []

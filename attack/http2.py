@@ -12,15 +12,15 @@ END_STREAM, END_HEADERS, ACK = 1, 4, 1
 INITIAL_WINDOW = 4
 """The setting that says how much an answer may send before it is asked for more."""
 
-ATTACKER = "127.0.0.2"
-"""Whom attacks on this machine come from: what is bounded for an address is not bounded for others by that."""
+ELSEWHERE = "127.0.0.2"
+"""Another address of this machine, for attacks that use up what an address may have of HTTP/2."""
 
 Headers = Iterable[tuple[str, str]]
 
 
-def connect(address: tuple[str, int], timeout: float = 20) -> socket.socket:
-    """A connection of the attacker's."""
-    own = (ATTACKER, 0) if address[0] == "127.0.0.1" and sys.platform == "linux" else None
+def connect(address: tuple[str, int], timeout: float = 20, source: str = "") -> socket.socket:
+    """A connection, from another address of this machine where `source` is one and the system has it."""
+    own = (source, 0) if source and address[0] == "127.0.0.1" and sys.platform == "linux" else None
     return socket.create_connection(address, timeout=timeout, source_address=own)
 
 
@@ -73,8 +73,8 @@ def call(method: str, more: Headers = ()) -> list[tuple[str, str]]:
 class Connection:
     """One connection in clear. `window` is what each answer may send unasked."""
 
-    def __init__(self, address: tuple[str, int], *, window: int = 65535) -> None:
-        self.socket = connect(address)
+    def __init__(self, address: tuple[str, int], *, window: int = 65535, source: str = "") -> None:
+        self.socket = connect(address, source=source)
         self.streams = iter(range(1, 2**31, 2))
         self.closed = False
         self.send(PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", INITIAL_WINDOW, window)))

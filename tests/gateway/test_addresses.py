@@ -1,5 +1,6 @@
 """Connections are counted for an address: one that holds all it can get shuts nobody else out, and costs 64 MiB at the
-most, in clear and with TLS; and what Envoy gives up as its heap grows."""
+most, in clear and with TLS; callers of its own address are served as soon as what says nothing has ended; and what
+Envoy gives up as its heap grows."""
 
 import asyncio
 import contextlib
@@ -14,7 +15,7 @@ import pytest
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import Tls
 from attack import http2
-from attack.http2 import ATTACKER, Connection
+from attack.http2 import HEADERS, Connection
 from tests.gateway.kit import KEY, api_key, one
 from tests.gateway.test_attack import MOST, Sizes
 from tests.gateway.test_tls import certificate
@@ -67,6 +68,32 @@ def asked(scheme, address, source):
         return client.get(f"{scheme}://{host}:{port}/v2/models/digits", headers={"x-api-key": KEY}).status_code
 
 
+def asked_in_the_end(scheme, address, source="127.0.0.1"):
+    """The same, for as long as connections are refused."""
+    while True:
+        with contextlib.suppress(httpx.TransportError):
+            return asked(scheme, address, source)
+
+
+def asked_over_http2(address):
+    """Whether a request with a key is answered over a new connection of HTTP/2."""
+    with contextlib.suppress(OSError), contextlib.closing(Connection(address)) as connection:
+        fields = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/v2/models/digits")]
+        connection.open([*fields, ("x-api-key", KEY)], end=True)
+        return any(kind == HEADERS for kind, *_ in connection.frames(2.0))
+    return False
+
+
+@contextlib.contextmanager
+def holding(make, address, count=MANY):
+    """As many connections as it lets in."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            with contextlib.suppress(OSError):
+                stack.callback(make(address).close)
+        yield
+
+
 @pytest.mark.parametrize(
     ("scheme", "make"),
     [
@@ -78,29 +105,87 @@ def asked(scheme, address, source):
         ("https", idle_tls),
     ],
 )
-async def test_one_address_holds_all_it_can_get(config, replica, folder, scheme, make):
+async def test_callers_of_the_attacker_s_address_are_served(config, replica, folder, scheme, make):
+    """And those of others."""
     tls = Tls(*map(str, certificate(folder, "c", "here"))) if scheme == "https" else None
     gateway = Gateway(msgspec.structs.replace(config, tls=tls))
     await gateway.start([one(await replica("a"))], [api_key()])
     address = await gateway.address()
 
     def attack():
-        with contextlib.ExitStack() as stack, Sizes(gateway.process.running.pid) as sizes:
-            held = []
-            for _ in range(MANY):
-                with contextlib.suppress(OSError):
-                    held.append(make(address))
-                    stack.callback(held[-1].close)
-            found = asked(scheme, address, "127.0.0.3"), asked(scheme, address, "127.0.0.1")
-            return found, sizes.grown[0]
+        with Sizes(gateway.process.running.pid) as sizes, holding(make, address):
+            found = [asked(scheme, address, source) for source in ("127.0.0.1", "127.0.0.3")]
+        return found, sizes.grown[0]
 
     try:
         found, grown = await asyncio.to_thread(attack)
-        assert found == (200, 200)
-        stats = await gateway.process.admin.stats(r"^connection_limit\.argosy\.limited_connections$")
-        assert sum(stats.values()) >= MANY - config.max_connections_per_address
+        assert found == [200, 200]
         assert grown <= MOST
-        assert await asyncio.to_thread(asked, scheme, address, ATTACKER) == 200
+    finally:
+        await gateway.stop(0.2)
+
+
+async def limited(gateway, chain):
+    """How many connections were over their address's share."""
+    stats = await gateway.process.admin.stats(rf"^connection_limit\.{chain}\.limited_connections$")
+    return sum(stats.values())
+
+
+async def test_an_address_that_has_used_up_its_share_shuts_nobody_else_out(config, replica):
+    """Neither another one, nor in the end its own callers: heads that do not end are given up."""
+    settings = msgspec.structs.replace(config, max_connections_per_address=50, headers_seconds=1.5)
+    gateway = Gateway(settings)
+    await gateway.start([one(await replica("a"))], [api_key()])
+    address = await gateway.address()
+
+    def attack():
+        with holding(half_head, address, 100):
+            return asked("http", address, "127.0.0.3"), asked_in_the_end("http", address)
+
+    try:
+        assert await asyncio.to_thread(attack) == (200, 200)
+        assert await limited(gateway, "http1") >= 50
+    finally:
+        await gateway.stop(0.2)
+
+
+async def test_idle_connections_of_http2_make_room(config, replica):
+    """They are counted apart from those of HTTP/1, and end by themselves."""
+    gateway = Gateway(msgspec.structs.replace(config, max_connections_per_address=50, idle_seconds=1))
+    await gateway.start([one(await replica("a"))], [api_key()])
+    address = await gateway.address()
+
+    def attack():
+        with holding(idle_http2, address, 100):
+            found = asked("http", address, "127.0.0.1")
+            while not asked_over_http2(address):
+                pass
+            return found
+
+    try:
+        assert await asyncio.to_thread(attack) == 200
+        assert await limited(gateway, "http2") >= 50
+        assert await limited(gateway, "http1") == 0
+    finally:
+        await gateway.stop(0.2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_connections_that_say_nothing_make_room(config, replica, folder, scheme):
+    """They are no address's, and while they have all there are, callers wait for their end."""
+    tls = Tls(*map(str, certificate(folder, "c", "here"))) if scheme == "https" else None
+    gateway = Gateway(msgspec.structs.replace(config, tls=tls, max_connections=200, max_connections_per_address=50))
+    await gateway.start([one(await replica("a"))], [api_key()])
+    address = await gateway.address()
+
+    def attack():
+        with holding(silent, address):
+            return asked_in_the_end(scheme, address)
+
+    try:
+        assert await asyncio.to_thread(attack) == 200
+        assert await limited(gateway, "http[12]") == 0
     finally:
         await gateway.stop(0.2)
 
@@ -114,7 +199,7 @@ async def test_an_address_may_have_as_many_as_all(config, replica):
     def attack():
         held = [http2.connect(address, 5) for _ in range(30)]
         try:
-            return asked("http", address, ATTACKER), asked("http", address, "127.0.0.1")
+            return asked("http", address, "127.0.0.2"), asked("http", address, "127.0.0.1")
         finally:
             for each in held:
                 each.close()

@@ -2,6 +2,7 @@
 
 from argosy.gateway import grpc_names, tracing
 from argosy.gateway.access_log import LUA, access_log
+from argosy.gateway.addresses import FIRST_SECONDS, by_address
 from argosy.gateway.model import GatewayConfig, Tls
 from argosy.gateway.replies import local_replies
 from argosy.gateway.xds import Resource, extension, file_source, seconds, typed
@@ -23,20 +24,14 @@ HEADERS_KB = 16
 """Of one request. They cost memory before anything can be known of who sends them."""
 READ_AT_ONCE = 128 * 1024
 """Bytes of one connection before the next has its turn, and how much of an answer may lie unsent."""
-FIRST_SECONDS = 5.0
-"""From a connection to the end of its TLS handshake."""
-SHARES = 16
-"""Into which the addresses of callers are divided."""
+HTTP2_IDLE_SECONDS = 15.0
+"""How long a connection of HTTP/2 may be without a request. Its end is announced, so that none is lost."""
 UNREAD_SECONDS = 5.0
 """How long an answer that is complete may wait for its reader to take any of it."""
 
 
 def listener(config: GatewayConfig, rds_path: str, sds_path: str) -> Resource:
-    """The LDS resource. No filter comes before the chain: a connection counts for its address at once."""
-    chain: Resource = {"filters": [_connection_manager(config, rds_path)]}
-    if config.tls:
-        chain["transport_socket"] = _transport(sds_path)
-        chain["transport_socket_connect_timeout"] = seconds(FIRST_SECONDS)
+    """The LDS resource."""
     return typed(
         "envoy.config.listener.v3.Listener",
         name=NAME,
@@ -44,47 +39,16 @@ def listener(config: GatewayConfig, rds_path: str, sds_path: str) -> Resource:
         # With SO_REUSEPORT two gateways would share a port in silence instead of the second one being refused.
         enable_reuse_port=False,
         per_connection_buffer_limit_bytes=READ_AT_ONCE,
-        **_by_address(config, chain),
+        **by_address(config, *(_filter_chain(config, codec, rds_path, sds_path) for codec in ("HTTP1", "AUTO"))),
     )
 
 
-def _by_address(config: GatewayConfig, chain: Resource) -> Resource:
-    """The chain once for each share of the addresses, each with a count of connections of its own.
-
-    Envoy counts connections of a chain, and of no address: two addresses whose hashes meet have one limit together.
-    """
-    if config.max_connections_per_address >= config.max_connections:
-        return {"filter_chains": [chain]}
-    chains = [{**chain, "name": str(n), "filters": [_limit(config), *chain["filters"]]} for n in range(SHARES)]
-    # A matcher is asked for the hash's remainder of at least so much, so that the first that fits is the share.
-    matchers = [{"predicate": _remainder(n), "on_match": _chain(n)} for n in range(SHARES - 1, 0, -1)]
-    return {
-        "filter_chains": chains,
-        "filter_chain_matcher": {"matcher_list": {"matchers": matchers}, "on_no_match": _chain(0)},
-    }
-
-
-def _limit(config: GatewayConfig) -> Resource:
-    return extension(
-        "envoy.filters.network.connection_limit",
-        "filters.network.connection_limit.v3.ConnectionLimit",
-        stat_prefix=NAME,
-        max_connections=str(config.max_connections_per_address),
-    )
-
-
-def _remainder(least: int) -> Resource:
-    inputs, matchers = "matching.common_inputs.network.v3", "matching.input_matchers.consistent_hashing.v3"
-    return {
-        "single_predicate": {
-            "input": extension("address", f"{inputs}.SourceIPInput"),
-            "custom_match": extension("share", f"{matchers}.ConsistentHashing", threshold=least, modulo=SHARES),
-        }
-    }
-
-
-def _chain(number: int) -> Resource:
-    return {"action": {"name": "chain", "typed_config": typed("google.protobuf.StringValue", value=str(number))}}
+def _filter_chain(config: GatewayConfig, codec: str, rds_path: str, sds_path: str) -> Resource:
+    chain: Resource = {"filters": [_connection_manager(config, codec, rds_path)]}
+    if config.tls:
+        chain["transport_socket"] = _transport(sds_path)
+        chain["transport_socket_connect_timeout"] = seconds(FIRST_SECONDS)
+    return chain
 
 
 def secret(tls: Tls) -> Resource:
@@ -101,14 +65,15 @@ def secret(tls: Tls) -> Resource:
     )
 
 
-def _connection_manager(config: GatewayConfig, rds_path: str) -> Resource:
+def _connection_manager(config: GatewayConfig, codec: str, rds_path: str) -> Resource:
+    idle = config.idle_seconds if codec == "HTTP1" else min(HTTP2_IDLE_SECONDS, config.idle_seconds)
     foreign = () if config.collector is None or config.collector.callers else tracing.CONTEXT
     traced = tracing.manager(config.collector) if config.collector else {}
     return extension(
         "envoy.filters.network.http_connection_manager",
         "filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix=NAME,
-        codec_type="AUTO",
+        codec_type=codec,
         rds={"route_config_name": NAME, "config_source": file_source(rds_path)},
         http_filters=http_filters(config),
         access_log=[access_log(config.access_log_path)],
@@ -137,7 +102,7 @@ def _connection_manager(config: GatewayConfig, rds_path: str) -> Resource:
         stream_flush_timeout=seconds(UNREAD_SECONDS),
         drain_timeout="2s",
         delayed_close_timeout="1s",
-        common_http_protocol_options={"idle_timeout": seconds(config.idle_seconds), "max_headers_count": 100},
+        common_http_protocol_options={"idle_timeout": seconds(idle), "max_headers_count": 100},
         http_protocol_options={"accept_http_10": True, "default_host_for_http_10": NAME},
         http2_protocol_options=_http2(),
         max_request_headers_kb=HEADERS_KB,

@@ -40,7 +40,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     `port` 0 takes a free one. `concurrency` is Envoy's worker threads (0: half of the cores this process may use).
     Bodies up to `retry_buffer_bytes` can be sent again to another replica; larger ones are streamed and cannot.
-    `max_connections_per_address` is for callers of one address; from `max_connections` on it is none of its own.
+    `max_connections` counts those that have said nothing yet, `max_connections_per_address` only others: so many of
+    HTTP/1 and, at the most, `HTTP2_CONNECTIONS` of HTTP/2; from `max_connections` on it is no bound.
     Of `max_heap_bytes`, Envoy sheds load from 80 % on (see `overload.py`).
     `body_seconds` is how long a body may stop arriving, or the endpoint's own timeout if that is longer. `labels` is
     the socket of whoever takes labels of predictions; without one nobody does.
@@ -56,11 +57,11 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     log: str = ""
     max_body_bytes: int = 64 * 1024 * 1024
     retry_buffer_bytes: int = 4 * 1024 * 1024
-    max_connections: int = 1024
-    max_connections_per_address: int = 100
+    max_connections: int = 2048
+    max_connections_per_address: int = 512
     max_heap_bytes: int = 1024 * 1024 * 1024
     concurrency: int = 0
-    headers_seconds: float = 10.0
+    headers_seconds: float = 5.0
     idle_seconds: float = 300.0
     body_seconds: float = 60.0
     drain_seconds: float = 30.0

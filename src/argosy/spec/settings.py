@@ -55,8 +55,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     tls_key: str = ""
     concurrency: int = 0
     max_body_bytes: int = 64 * 1024 * 1024
-    max_connections: int = 1024
-    max_connections_per_address: int = 100
+    max_connections: int = 2048
+    max_connections_per_address: int = 512
     max_heap_bytes: int = 0
     rate_limit: float = 0.0
     rate_burst: int = 0
