@@ -110,3 +110,16 @@ def test_key_file(place):
     assert keyfile.find(place, "digits") is None
     path.write_text("nonsense")
     assert keyfile.find(place, "digits") is None
+
+
+def test_the_size_of_a_tensor_is_known_without_its_bytes(monkeypatch):
+    from argosy.protocol import raw
+
+    tensors = [
+        tensor("x", np.zeros((3, 5), "f4")),
+        tensor("b", np.array([True, False])),
+        tensor("w", np.array([["", "é"], ["abc", "d"]], dtype=object)),
+    ]
+    assert [raw.size_of(one) for one in tensors] == [len(raw.encode(one)) for one in tensors]
+    monkeypatch.setattr(raw, "encode", None)
+    assert predict._chunks(tensors, batched=True) == [tensors]

@@ -125,11 +125,11 @@ def _source(data: str, kind: str | None) -> tuple[Any, str]:
 
 def _chunks(tensors: list["Tensor"], batched: bool) -> list[list["Tensor"]]:
     """The rows in parts of about 8 MiB, so that a large file meets no limit of a body."""
-    from argosy.protocol.raw import encode
+    from argosy.protocol.raw import size_of
     from argosy.spec.tensor import Tensor
 
     rows = tensors[0].shape[0] if batched and tensors and tensors[0].shape else 1
-    size = sum(len(encode(tensor)) for tensor in tensors)
+    size = sum(size_of(tensor) for tensor in tensors)
     if rows <= 1 or size <= CHUNK_BYTES:
         return [tensors]
     step = max(1, rows * CHUNK_BYTES // size)

@@ -67,6 +67,14 @@ def encode(tensor: Tensor) -> bytes:
     return tensor.array.tobytes()
 
 
+def size_of(tensor: Tensor) -> int:
+    """Bytes that `encode` would give."""
+    if tensor.datatype != "BYTES":
+        return tensor.array.nbytes
+    values = cast("list[bytes]", tensor.array.reshape(-1).tolist())
+    return _LENGTH.size * len(values) + sum(map(len, values))
+
+
 def _decode_bytes(name: str, data: bytes | memoryview, count: int) -> Array:
     view = memoryview(data)
     if count * _LENGTH.size > len(view):
