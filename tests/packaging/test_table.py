@@ -1,8 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from argosy.packaging.table import column, infer, read
+from argosy.packaging.table import column, infer, read, scalar_type
 from argosy.spec.errors import InvalidArgument, NotFound, Unsupported
 
 
@@ -91,3 +93,67 @@ def test_columns_of_one_kind():
     assert column([1, None]).dtype == np.float64
     assert column([True, False]).dtype == bool
     assert column(["a", None]).tolist() == ["a", None]
+
+
+@pytest.mark.parametrize(
+    ("texts", "kind"),
+    [
+        (["1", "-7", "0"], "int"),
+        (["9" * 18, "-9223372036854775808"], "int"),
+        (["01234", "94105"], "text"),
+        (["-007", "1.5"], "text"),
+        (["9" * 20, "1"], "text"),
+        (["9223372036854775808", "1"], "text"),
+        (["0.5", "1e3", ".5", "1.", "+4", "nan", "-inf"], "float"),
+        (["1_0"], "text"),
+        (["0x1F"], "text"),
+        (["１"], "text"),
+        (["true", "False"], "bool"),
+        (["true", "1"], "text"),
+        ([], "text"),
+    ],
+)
+def test_the_type_of_a_column_of_text(texts, kind):
+    assert scalar_type(texts) == kind
+
+
+CELLS = [
+    "0",
+    "7",
+    "-3",
+    "007",
+    "-0",
+    "+4",
+    "2.5",
+    "1e3",
+    "9" * 17,
+    "9" * 20,
+    "true",
+    "FALSE",
+    "x",
+    "1_0",
+    "0x1F",
+    "nan",
+]
+
+
+@given(st.lists(st.sampled_from(CELLS), min_size=1, max_size=5))
+def test_a_sample_and_a_file_of_a_batch_job_have_the_same_types(tmp_path_factory, cells):
+    from argosy.batch.source.csv import schema
+    from tests.batch.source.kit import file_of
+
+    data = "v,w\n" + "".join(f"{cell},1\n" for cell in cells)
+    path = tmp_path_factory.mktemp("c") / "x.csv"
+    path.write_text(data)
+    of_batch = {"int64": "i", "double": "f", "bool": "b", "string": "O"}[str(schema(file_of(path)).field("v").type)]
+    assert infer(read(data.encode(), ".csv")).arrays["v"].dtype.kind == of_batch
+
+
+def test_what_a_column_of_text_becomes():
+    table = read(b"zip,n,gaps,big,flag\n01234, 5,1,9007199254740993,true\n00501,6,,,\n", ".csv")
+    found = infer(table).arrays
+    assert found["zip"].tolist() == ["01234", "00501"]
+    assert found["n"].tolist() == [5, 6]
+    assert (found["gaps"][0], np.isnan(found["gaps"][1])) == (1.0, True)
+    assert found["big"].tolist() == ["9007199254740993", None]
+    assert found["flag"].tolist() == ["true", None]

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -64,7 +64,7 @@ def _equal_lengths(table: Table, where: str) -> Table:
 
 
 def infer(table: Table) -> Table:
-    """A table of text as integers, floats, booleans or strings, whatever a whole column can be read as."""
+    """A table of text as integers, floats, booleans or strings: each column by `scalar_type`."""
     if not table.text:
         return table
     return Table(table.kind, {name: _inferred(array) for name, array in table.arrays.items()})
@@ -121,21 +121,44 @@ def _objects(values: Sequence[Any]) -> Array:
     return array
 
 
-_TRUE_FALSE = {"true": True, "false": False}
-_INTEGER = re.compile(r"[+-]?\d{1,18}")
+Scalar = Literal["bool", "int", "float", "text"]
+
+_INTEGER = re.compile(r"-?[1-9][0-9]{0,18}|0")
+_CODE = re.compile(r"[+-]?(0[0-9]+|[0-9]{16,})")
+_FLOAT = re.compile(r"[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|nan|inf|infinity)", re.IGNORECASE)
+_EXACT = 2**53
+"""Larger integers are not all floats."""
+
+
+def scalar_type(texts: Collection[str]) -> Scalar:
+    """The type of a column of text whose values, without the missing ones, are `texts`.
+
+    Only what a number spells again is a number: a column with a value such as `01234`, or with more digits than a
+    float has, is one of codes, which stay text. Integers fit in 64 bits.
+    """
+    if texts and all(text.lower() in ("true", "false") for text in texts):
+        return "bool"
+    if texts and all(_INTEGER.fullmatch(text) and -(2**63) <= int(text) < 2**63 for text in texts):
+        return "int"
+    if texts and all(_FLOAT.fullmatch(text) and not _CODE.fullmatch(text) for text in texts):
+        return "float"
+    return "text"
 
 
 def _inferred(array: Array) -> Array:
-    texts = cast("list[str | None]", array.tolist())
+    """A column of text as its type, where an array of that type can hold it; spaces around numbers do not count."""
+    texts = [None if text is None else text.strip() for text in cast("list[str | None]", array.tolist())]
     present = [text for text in texts if text is not None]
-    if present and all(text.lower() in _TRUE_FALSE for text in present) and len(present) == len(texts):
-        return np.array([_TRUE_FALSE[text.lower()] for text in present])
-    if present and all(_INTEGER.fullmatch(text) for text in present):
-        return column([None if text is None else int(text) for text in texts])
-    try:
-        return np.array([np.nan if text is None else float(text) for text in texts]) if present else array
-    except ValueError:
-        return array
+    gaps = len(present) < len(texts)
+    match scalar_type(present):
+        case "bool" if not gaps:
+            return np.array([text.lower() == "true" for text in present])
+        case "int" if not gaps or all(abs(int(text)) <= _EXACT for text in present):
+            return column([None if text is None else int(text) for text in texts])
+        case "float":
+            return np.array([np.nan if text is None else float(text) for text in texts])
+        case _:
+            return array
 
 
 def _read_json(data: bytes, where: str) -> Table:

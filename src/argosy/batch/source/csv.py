@@ -11,6 +11,7 @@ from argosy.batch.source.records import LONGEST, Chunk, csv_lines
 from argosy.batch.source.shape import LOOSE, Reading, arrow, checked, reading_of
 from argosy.batch.source.values import converted, faulty
 from argosy.engines.base import require
+from argosy.packaging.table import scalar_type
 from argosy.spec.errors import InvalidArgument
 
 _ODD = re.compile(rb"0[xX]|[nN]\(")
@@ -20,7 +21,7 @@ csv.field_size_limit(LONGEST)
 
 
 def schema(file: File) -> Any:
-    """See `Source`. The types are those that the first rows can be read as; a number that begins with 0 is text."""
+    """See `Source`. The types are those of the first rows, by `packaging.table.scalar_type`."""
     pa, delimiter, names = arrow(), _delimiter(file), _header(file)
     guesses = [pa.string() for _ in names]
     left = 1
@@ -28,7 +29,8 @@ def schema(file: File) -> Any:
         if chunk.rows > left:
             texts = pa.schema([(name, pa.string()) for name in names])
             batch = _parsed(chunk.after(left), names, texts, Reading(), delimiter)
-            guesses = [_guess(column) for column in batch.columns[: len(names)]]
+            kinds = {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64(), "text": pa.string()}
+            guesses = [kinds[scalar_type(column.drop_null().to_pylist())] for column in batch.columns[: len(names)]]
             break
         left -= chunk.rows
     return pa.schema(list(zip(names, guesses, strict=True)), metadata={LOOSE: b"1"})
@@ -168,25 +170,3 @@ def _rewritten(field: Any, values: list[str | None], column: Any) -> dict[int, s
         for row, (given, read) in pairs
         if given is not None and given != str(read)
     }
-
-
-def _guess(column: Any) -> Any:
-    pa = arrow()
-    values = column.drop_null()
-    if not len(values):
-        return pa.string()
-    if all(value.lower() in ("true", "false") for value in values.to_pylist()):
-        return pa.bool_()
-    try:
-        if values.cast(pa.int64()).cast(pa.string()).equals(values):
-            return pa.int64()
-    except pa.ArrowInvalid:
-        pass
-    compute = cast("Any", require("pyarrow.compute", "batch", "CSV"))
-    if compute.any(compute.match_substring_regex(values, r"^[+-]?(0\d+|\d{16,})$")).as_py():
-        return pa.string()
-    try:
-        values.cast(pa.float64())
-    except pa.ArrowInvalid:
-        return pa.string()
-    return pa.float64()
