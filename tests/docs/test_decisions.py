@@ -13,6 +13,8 @@ FOLDER = Path("docs/decisions")
 FILES = sorted(FOLDER.glob("[0-9]*.md"))
 ROOTS = (Path("src/argosy"), Path())
 SURFACE = FOLDER / "0004-public-surface.md"
+DEFAULT = re.compile(r"`(\w+)` \(([\d,]+)[):]")
+"""A setting with its default, as in `max_connections` (2,048)."""
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -49,7 +51,11 @@ def test_the_public_surface_names_every_command():
 def test_the_public_surface_names_every_setting():
     named = {next(iter(section)): keys for section, keys in rows("Settings (`config.yaml`, or `ARGOSY_SECTION_KEY`)")}
     sections = msgspec.structs.fields(Settings)
+    changed = {line.split("`")[1]: line for line in SURFACE.read_text().splitlines() if line.startswith("| `")}
     assert named.keys() == {each.name for each in sections}
     for each in sections:
         if each.name != "alerts":
+            defaults = {field.name: field.default for field in msgspec.structs.fields(each.type)}
+            stated = {name: int(number.replace(",", "")) for name, number in DEFAULT.findall(changed[each.name])}
+            assert stated == {name: defaults[name] for name in stated}
             assert named[each.name] == {field.name for field in msgspec.structs.fields(each.type)}
