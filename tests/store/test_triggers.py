@@ -11,21 +11,25 @@ def run(at: float = 100.0, **fields) -> Run:
     return Run(id=f"flights/retrain@{at:.0f}", at=at, due=at, **given | fields)
 
 
+def note(database, each: Run) -> None:
+    with database.begin() as connection:
+        triggers.note(connection, each)
+
+
 def events(database) -> list[str]:
     with database.read() as connection:
         return [each.event for each in ledger.entries(connection, "flights")]
 
 
-def test_a_firing_is_written_once_with_what_is_remembered_and_its_entry(database):
-    triggers.note(database, run(), "first")
-    triggers.note(database, run(reason="again"), "second")
+def test_a_firing_is_written_once_with_its_entry(database):
+    note(database, run())
+    note(database, run(reason="again"))
     assert triggers.going(database) == [run()]
-    assert triggers.states(database) == {("flights", "retrain"): "second"}
     assert events(database) == ["trigger"]
 
 
 def test_what_is_over_stays_as_it_is(database):
-    triggers.note(database, run(), "")
+    note(database, run())
     running = msgspec.structs.replace(run(), phase="running", tries=1)
     triggers.update(database, running)
     assert triggers.going(database) == [running]
@@ -39,11 +43,8 @@ def test_what_is_over_stays_as_it_is(database):
 
 def test_old_runs_are_forgotten_and_those_that_go_on_are_not(database):
     ended = run(100.0, phase="done", ended=200.0)
-    triggers.note(database, ended, "")
-    triggers.note(database, run(300.0), "")
+    note(database, ended)
+    note(database, run(300.0))
     assert triggers.forget(database, 200.0 + triggers.DAYS * 86400) == []
     assert triggers.forget(database, 201.0 + triggers.DAYS * 86400) == [ended.id]
     assert triggers.read(database, "flights") == [run(300.0)]
-    triggers.drop(database, "flights", "retrain")
-    triggers.remember(database, "flights", "other", "x")
-    assert triggers.states(database) == {("flights", "other"): "x"}

@@ -62,18 +62,23 @@ def plain(value: object) -> Any:
     return msgspec.json.decode(msgspec.json.encode(value))
 
 
-@pytest.fixture
-def earlier(url: str) -> Iterator[Database]:
-    """The database of the fixture, opened by this version."""
+def load(url: str) -> None:
+    """Fill the empty database at `url` with that of the fixture."""
     if url.startswith("sqlite"):
         with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
             connection.executescript((FIXTURES / "sqlite.sql").read_text())
         connection.close()
-    else:
-        engine = sa.create_engine(url)
-        with engine.begin() as connection:
-            connection.exec_driver_sql((FIXTURES / "postgres.sql").read_text().replace("%", "%%"))
-        engine.dispose()
+        return
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql((FIXTURES / "postgres.sql").read_text().replace("%", "%%"))
+    engine.dispose()
+
+
+@pytest.fixture
+def earlier(url: str) -> Iterator[Database]:
+    """The database of the fixture, opened by this version."""
+    load(url)
     database = Database(url).create()
     yield database
     database.close()

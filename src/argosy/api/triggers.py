@@ -4,7 +4,7 @@ import asyncio
 
 import msgspec
 
-from argosy.alerting.triggers.policy import TriggerState, remembered
+from argosy.alerting.triggers.policy import STATES, TriggerState
 from argosy.api.route import Call, Route
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import NotFound
@@ -58,8 +58,8 @@ async def of_endpoint(call: Call) -> TriggersStatus:
         if declared is None:
             raise NotFound(f"there is no endpoint '{name}'")
         database = services.state.database
-        kept = triggers.states(database)
-        shown = tuple(_status(one, remembered(kept.get((name, one.name)))) for one in declared.endpoint.triggers)
+        states = STATES.all(database)
+        shown = tuple(_status(one, states.get((name, one.name))) for one in declared.endpoint.triggers)
         runs = triggers.read(database, name, SHOWN)
         return TriggersStatus(triggers=shown, runs=msgspec.convert(runs, tuple[RunStatus, ...], from_attributes=True))
 

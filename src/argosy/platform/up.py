@@ -15,6 +15,7 @@ from argosy.platform.lock import WAITS, Lock
 from argosy.platform.lock import holder as locked_by
 from argosy.platform.platform import Platform
 from argosy.platform.run_file import control_file
+from argosy.platform.upgrade import move_states
 from argosy.process import sandbox
 from argosy.serving.port import open_many
 from argosy.spec.errors import ArgosyError, Conflict
@@ -56,6 +57,7 @@ async def up(
         try:
             lease = None if store.database.sqlite else Lease(store.database, holder(home))
             if lease is None or await win(lease, stopping, standby=standby, report=report):
+                await asyncio.to_thread(move_states, home, store.database)
                 platform = Platform(home, settings, store, stopping.set, command, pages)
                 await _lead(platform, lease, stopping, hurry, report)
         finally:

@@ -1,7 +1,7 @@
 """What monitoring found, one row for each subject and window: drift, estimates, realised performance."""
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -82,7 +82,12 @@ def write(database: Database, found: Sequence[Finding]) -> None:
     if not found:
         return
     with database.begin() as connection:
-        ROWS.put(connection, found)
+        put(connection, found)
+
+
+def put(connection: sa.Connection, found: Iterable[Finding]) -> None:
+    """The same in the transaction of `connection`."""
+    ROWS.put(connection, found)
 
 
 def read(database: Database, endpoint: str, kinds: Collection[str], since: float) -> list[Finding]:

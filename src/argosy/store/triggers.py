@@ -1,4 +1,4 @@
-"""What triggers have set off, and what each remembers between looks: written before it is acted upon."""
+"""What triggers have set off: written before it is acted upon."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from argosy.store import ledger
 from argosy.store.database import Database, metadata
 from argosy.store.ledger import Cause
-from argosy.store.table import RowMapper, put
+from argosy.store.table import RowMapper
 
 DAYS = 90
 """For how long runs are kept."""
@@ -36,15 +36,6 @@ runs_table = sa.Table(
     sa.Index("trigger_runs_age", "endpoint", "at"),
 )
 R = runs_table.c
-
-states_table = sa.Table(
-    "trigger_states",
-    metadata,
-    sa.Column("endpoint", sa.String(63), primary_key=True),
-    sa.Column("trigger", sa.String(63), primary_key=True),
-    sa.Column("state", sa.Text, nullable=False),
-)
-S = states_table.c
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,40 +68,14 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 ROWS = RowMapper(runs_table, Run)
 
 
-def note(database: Database, run: Run, state: str) -> None:
-    """Write a firing, what the trigger remembers from now on, and an entry of the ledger, all or nothing.
+def note(connection: sa.Connection, run: Run) -> None:
+    """Write a firing and an entry of the ledger in the transaction of `connection`, as the last thing it does.
 
     One that was written before stays as it is. Raises Unavailable, StorageFull, Conflict.
     """
-    with database.begin() as connection:
-        fresh = ROWS.add(connection, [run])
-        _remember(connection, run.endpoint, run.trigger, state)
-        if fresh:
-            body = {"trigger": run.trigger, "version": run.version, "run": run.id}
-            ledger.append(connection, run.endpoint, "trigger", body, Cause(reason=run.reason))
-
-
-def remember(database: Database, endpoint: str, trigger: str, state: str) -> None:
-    """Keep what a trigger remembers. Raises Unavailable, StorageFull, Conflict."""
-    with database.begin() as connection:
-        _remember(connection, endpoint, trigger, state)
-
-
-def _remember(connection: sa.Connection, endpoint: str, trigger: str, state: str) -> None:
-    put(connection, states_table, [{"endpoint": endpoint, "trigger": trigger, "state": state}])
-
-
-def states(database: Database) -> dict[tuple[str, str], str]:
-    """What every trigger remembers, by endpoint and name."""
-    with database.read() as connection:
-        rows = connection.execute(sa.select(S.endpoint, S.trigger, S.state)).all()
-    return {(row.endpoint, row.trigger): row.state for row in rows}
-
-
-def drop(database: Database, endpoint: str, trigger: str) -> None:
-    """Forget what a trigger remembers: it is declared no more."""
-    with database.begin() as connection:
-        connection.execute(sa.delete(states_table).where(S.endpoint == endpoint, S.trigger == trigger))
+    if ROWS.add(connection, [run]):
+        body = {"trigger": run.trigger, "version": run.version, "run": run.id}
+        ledger.append(connection, run.endpoint, "trigger", body, Cause(reason=run.reason))
 
 
 def update(database: Database, run: Run) -> None:

@@ -12,11 +12,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from argosy.alerting.triggers import command, runner
+from argosy.alerting.triggers import command, policy, runner
 from argosy.alerting.triggers import task as tasks
 from argosy.spec.alerts import Webhook
 from argosy.spec.trigger import Command
-from argosy.store import ledger, triggers
+from argosy.store import ledger
 from tests.alerting.kit import web
 from tests.alerting.triggers.kit import World, drop
 from tests.alerting.triggers.kit import command as python
@@ -234,7 +234,7 @@ def test_what_is_declared_no_more_is_not_run(made):
     world.turn()
     (run,) = world.runs()
     assert (run.phase, run.error) == ("failed", "the trigger 'retrain' is declared no more")
-    assert triggers.states(world.database) == {}
+    assert policy.STATES.all(world.database) == {}
     assert world.problems["shop"] == []
 
 

@@ -82,9 +82,9 @@ def test_a_trigger_outlives_a_kill_of_the_platform_and_ends_with_it(home: Home, 
 
 
 def kept(store: Store) -> dict:
-    from argosy.store import triggers
+    from argosy.alerting.triggers.policy import STATES
 
-    return triggers.states(store.database)
+    return STATES.all(store.database)
 
 
 @pytest.mark.slow

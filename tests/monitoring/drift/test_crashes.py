@@ -11,7 +11,7 @@ import pytest
 
 from argosy.alerting.incidents import Incidents
 from argosy.control.state import State
-from argosy.monitoring.drift.monitor import LATE, Looks
+from argosy.monitoring.drift.monitor import LATE, STATES, Looks
 from argosy.spec.settings import Home, Settings
 from argosy.store import alerts, findings, open_store
 from argosy.store.findings import Finding
@@ -108,4 +108,6 @@ def test_looks_that_are_killed_at_any_moment(
         os.waitpid(child, 0)
     look(copy)
     assert found(copy) == undisturbed
-    assert [path.name for path in (copy / "drift").iterdir() if path.suffix == ".look"] == ["shop.look"]
+    store = open_store(Home(copy), Settings())
+    assert STATES.endpoints(store.database) == {"shop"}
+    store.close()

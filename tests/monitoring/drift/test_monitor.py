@@ -5,15 +5,18 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
 from argosy.control.revision import revision_of
 from argosy.monitoring.drift.detector import Look
+from argosy.monitoring.drift.monitor import STATES
 from argosy.monitoring.drift.season import WEEK
 from argosy.monitoring.drift.window import Watched, wrong
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.payload import PayloadLog
 from argosy.store import findings
 from argosy.store.findings import Finding
+from argosy.store.monitor_state import monitor_state_table
 from tests.monitoring.drift.world import EVERY, World
 from tests.monitoring.recorder import shop
 
@@ -42,15 +45,16 @@ def test_calm_then_drift_is_found_and_told_once(world: World):
 def test_a_window_is_looked_at_once(world: World):
     world.pass_hour()
     before = findings.read(world.store.database, "shop", ["drift"], 0)
-    state = (world.home.root / "drift/shop.look").read_bytes()
+    state = STATES.get(world.store.database, "shop")
     world.fresh().look()
     assert findings.read(world.store.database, "shop", ["drift"], 0) == before
-    assert (world.home.root / "drift/shop.look").read_bytes() == state
+    assert STATES.get(world.store.database, "shop") == state
 
 
 def test_broken_memory_begins_anew(world: World):
     world.pass_hour()
-    (world.home.root / "drift/shop.look").write_bytes(b"broken")
+    with world.store.database.begin() as connection:
+        connection.execute(sa.update(monitor_state_table).values(body=b"broken"))
     world.pass_hour()
     assert set(world.verdicts().values()) == {"no drift"}
 
@@ -62,7 +66,7 @@ def test_alerts_of_an_endpoint_that_is_gone_are_over(world: World):
     world.now += EVERY
     world.looks.look()
     assert {each.state for each in world.alerts()} == {"resolved"}
-    assert not (world.home.root / "drift/shop.look").exists()
+    assert STATES.all(world.store.database) == {}
 
 
 def test_alerts_of_a_version_that_serves_no_more_are_over(world: World):

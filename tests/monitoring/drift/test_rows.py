@@ -11,6 +11,7 @@ import pytest
 
 from argosy.monitoring.drift import sample
 from argosy.monitoring.drift.compute import Answer, Job, compute
+from argosy.monitoring.drift.monitor import STATES
 from argosy.monitoring.drift.rows import COMPUTE, Rows
 from argosy.monitoring.drift.sample import Log
 from argosy.packaging.package import stored
@@ -78,11 +79,12 @@ def test_a_look_that_is_done_again_finds_the_same(world: World):
     world.pass_hour()
     world.pass_hour()
     before, rows = last(world), kept(world)
-    state = world.home.root / "drift/shop.look"
-    earlier = state.read_bytes()
+    earlier = STATES.get(world.store.database, "shop")
+    assert earlier is not None
     world.pass_hour(mixed=True)
     found = last(world)
-    state.write_bytes(earlier)
+    with world.store.database.begin() as connection:
+        STATES.put(connection, "shop", earlier)
     assert kept(world).num_rows > rows.num_rows
     world.fresh().look()
     assert last(world) == found

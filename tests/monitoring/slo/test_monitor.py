@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from argosy.gateway.traffic import Traffic
-from argosy.monitoring.slo import monitor, table
+from argosy.monitoring.slo import monitor
 from argosy.monitoring.slo.monitor import SAVED, Slos
 from argosy.serving.counts import Counts, bucket
 from argosy.spec.endpoint import Endpoint
@@ -14,6 +14,7 @@ from argosy.spec.status import View
 from argosy.store import findings
 from argosy.store.database import Database
 from argosy.store.endpoints import Declared, Progress, Serving
+from argosy.store.monitor_state import monitor_state_table
 from argosy.telemetry.revisions import Told
 from tests.monitoring.slo.kit import replica, status
 
@@ -131,11 +132,11 @@ async def test_copies_in_the_shadow_are_no_requests(world):
 async def test_an_endpoint_without_objectives_is_told_to_be_well_and_forgotten(world):
     await world.step()
     await world.step(100, 100)
-    assert table.load(world.database).keys() == {"digits"}
+    assert monitor.STATES.endpoints(world.database) == {"digits"}
     world.there = False
     await world.step()
     assert world.reports[-1] == ("digits", [])
-    assert table.load(world.database) == {}
+    assert monitor.STATES.all(world.database) == {}
     assert world.task.standing("digits") == ()
 
 
@@ -152,10 +153,10 @@ async def test_hours_are_noted_as_findings(world):
 
 
 async def test_a_full_disk_stops_no_watch(world, monkeypatch, caplog):
-    def full(*_):
+    def full(*_, **__):
         raise StorageFull("no space")
 
-    monkeypatch.setattr(table, "save", full)
+    monkeypatch.setattr(monitor.STATES, "put", full)
     await world.step()
     await world.step(100, 100)
     assert world.reports[-1][1] == ["availability: page", "latency: page"]
@@ -165,9 +166,11 @@ async def test_a_full_disk_stops_no_watch(world, monkeypatch, caplog):
 
 def test_a_row_that_cannot_be_read_begins_anew(world, caplog):
     with world.database.begin() as connection:
-        connection.execute(table.slos_table.insert().values(endpoint="digits", course="{"))
-    assert table.load(world.database) == {}
-    assert "begin anew" in caplog.text
+        row = {"monitor": "slo", "endpoint": "digits", "subject": "", "body": b"{", "updated": 0.0}
+        connection.execute(monitor_state_table.insert().values(row))
+    assert monitor.STATES.all(world.database) == {}
+    world.again()
+    assert "cannot be read" in caplog.text
 
 
 def test_a_course_of_months_stays_small():

@@ -10,6 +10,7 @@ import msgspec
 from argosy.spec.monitor import REGRESSION
 from argosy.spec.trigger import EstimatedDrop, RealisedDrop, Trigger
 from argosy.store.findings import Finding
+from argosy.store.monitor_state import MonitorState
 
 
 class TriggerState(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,12 +23,8 @@ class TriggerState(msgspec.Struct, frozen=True, kw_only=True):
     fired: float | None = None
 
 
-def remembered(kept: str | None) -> TriggerState | None:
-    """A state as it was written in JSON; None where there is none, or none that can be read."""
-    try:
-        return msgspec.json.decode(kept, type=TriggerState) if kept else None
-    except msgspec.MsgspecError:
-        return None
+STATES = MonitorState("trigger", TriggerState)
+"""The states of triggers, by endpoint and name."""
 
 
 class Fired(msgspec.Struct, frozen=True, kw_only=True):

@@ -78,25 +78,28 @@ class Triggers:
         """Let every declared trigger see what was found since, and note those that fire. Raises Unavailable,
         StorageFull, Conflict."""
         declared = {each.endpoint.name: each for each in self._state.endpoints() if each.endpoint.triggers}
-        kept = triggers.states(self._database)
+        states = policy.STATES.all(self._database)
         names = {(name, one.name) for name, each in declared.items() for one in each.endpoint.triggers}
-        for endpoint, name in kept.keys() - names:
-            triggers.drop(self._database, endpoint, name)
+        if gone := states.keys() - names:
+            with self._database.begin() as connection:
+                for endpoint, name in gone:
+                    policy.STATES.delete(connection, endpoint, name)
         busy = {(run.endpoint, run.trigger) for run in triggers.going(self._database)}
         revisions = self._state.revisions()
         for name, each in declared.items():
             if serving := revisions.get(each.serving.active or ""):
                 for one in each.endpoint.triggers:
-                    self._one(each, one, serving.version, kept.get((name, one.name)), busy=(name, one.name) in busy)
+                    self._one(each, one, serving.version, states.get((name, one.name)), busy=(name, one.name) in busy)
         if self._clock() - self._cleaned >= HOUSEKEEPING:
             self._clean()
 
-    def _one(self, declared: Declared, one: Trigger, version: str, kept: str | None, *, busy: bool) -> None:
+    def _one(
+        self, declared: Declared, one: Trigger, version: str, state: policy.TriggerState | None, *, busy: bool
+    ) -> None:
         name, now = declared.endpoint.name, self._clock()
-        before = policy.remembered(kept) or policy.TriggerState(until=now)
+        before = state or policy.TriggerState(until=now)
         found = findings.read(self._database, name, ("realised", "estimate"), before.until)
         fired, after = policy.look(one, found, version, now, before, busy=busy)
-        state = msgspec.json.encode(after).decode()
         if fired is not None:
             told = msgspec.json.encode(document(self._home, self._store, declared.endpoint, one, fired)).decode()
             run = Run(
@@ -109,10 +112,13 @@ class Triggers:
                 document=told,
                 due=now,
             )
-            triggers.note(self._database, run, state)
+            with self._database.begin() as connection:
+                policy.STATES.put(connection, name, after, one.name)
+                triggers.note(connection, run)
             LOG.info("trigger %s: %s", run.id, run.reason)
-        elif after != before or kept is None:
-            triggers.remember(self._database, name, one.name, state)
+        elif after != state:
+            with self._database.begin() as connection:
+                policy.STATES.put(connection, name, after, one.name)
 
     def _clean(self) -> None:
         for each in triggers.forget(self._database, self._clock()):

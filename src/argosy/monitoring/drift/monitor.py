@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 
 import msgspec
 
@@ -27,9 +26,9 @@ from argosy.spec.monitor import Monitor
 from argosy.spec.payload import PayloadLog
 from argosy.spec.revision import Revision
 from argosy.store import findings
-from argosy.store.durable import replace, storage
 from argosy.store.endpoints import Declared, Endpoints
 from argosy.store.findings import Finding
+from argosy.store.monitor_state import MonitorState
 from argosy.store.store import Store
 
 LOG = logging.getLogger(__name__)
@@ -52,6 +51,10 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     rows: Remembered | None = None
 
 
+STATES = MonitorState("drift", Kept)
+"""One state an endpoint."""
+
+
 class Looks:
     """The task of a platform. It looks `every` so many seconds, in a thread, never in the loop; `clock` gives seconds
     since 1970."""
@@ -65,8 +68,7 @@ class Looks:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store, self._state, self._incidents, self._every, self._clock = store, state, incidents, every, clock
-        self._folder = store.home.root / "drift"
-        self._rows = Rows(store.home, partial(stored, store), self._folder, every)
+        self._rows = Rows(store.home, partial(stored, store), store.home.root / "drift", every)
 
     async def run(self) -> None:
         """After the end of every window, until cancelled."""
@@ -91,17 +93,15 @@ class Looks:
                     self._one(declared[name], _serving(declared[name], revisions), end)
                 except (ArgosyError, OSError) as error:
                     LOG.warning("no look for drift of '%s': %s", name, error)
-        for path in self._folder.glob("*.look"):
-            if path.stem not in declared:
-                self._end(path)
+        for name in STATES.endpoints(self._store.database) - declared.keys():
+            self._end(name)
         findings.forget(self._store.database, end)
 
     def _one(self, declared: Declared, revision: Revision | None, end: float) -> None:
-        """Findings and reports are written before the state: a look that is cut short is done again, to the same end.
+        """The report is written before findings and state: what is cut short is done again, to the same end.
         Another version or reference begins anew, and what was wrong with the one before is over."""
         name = declared.endpoint.name
-        path = self._folder / f"{name}.look"
-        kept = _read(path)
+        kept = STATES.get(self._store.database, name)
         if revision is None or (kept is not None and kept.until >= end):
             return
         try:
@@ -109,7 +109,7 @@ class Looks:
         except NotFound:
             return
         if kept is not None and (kept.version, kept.layout) != (revision.version, base.layout.digest):
-            self._end(path)
+            self._end(name)
             kept = None
         begin = kept.until if kept is not None else end - self._every
         monitor = declared.endpoint.monitor or Monitor()
@@ -130,13 +130,14 @@ class Looks:
             more, remembered = self._rows.look(watched, declared.endpoint, revision.digest, kept and kept.rows)
             told, wrong = [*told, *more], [*wrong, *rows.wrong(watched, more)]
             fresh = msgspec.structs.replace(fresh, rows=remembered)
-        self._write(path, told, wrong, fresh)
+        self._write(name, told, wrong, fresh)
 
-    def _end(self, path: Path) -> None:
+    def _end(self, name: str) -> None:
         """Nothing is wrong any more with what is looked at no more."""
-        self._incidents.report(SOURCE, path.stem, ())
-        self._rows.forget(path.stem)
-        path.unlink(missing_ok=True)
+        self._incidents.report(SOURCE, name, ())
+        self._rows.forget(name)
+        with self._store.database.begin() as connection:
+            STATES.delete(connection, name)
 
     def _judge(
         self, watched: Watched, base: Baseline, there: Past, kept: Kept | None, monitor: Monitor
@@ -163,13 +164,12 @@ class Looks:
         state = memory.dump(whole.state)
         return told, wrong, msgspec.structs.replace(before, until=watched.end, state=state, segments=segments)
 
-    def _write(self, path: Path, told: list[Finding], wrong: list[incident.Finding], kept: Kept) -> None:
-        findings.write(self._store.database, told)
-        self._incidents.report(SOURCE, path.stem, wrong)
-        with storage(self._folder):
-            self._folder.mkdir(exist_ok=True, mode=0o700)
-            replace(path, msgspec.msgpack.encode(kept), self._folder, mode=0o600)
-        self._rows.settle(path.stem)
+    def _write(self, name: str, told: list[Finding], wrong: list[incident.Finding], kept: Kept) -> None:
+        self._incidents.report(SOURCE, name, wrong)
+        with self._store.database.begin() as connection:
+            findings.put(connection, told)
+            STATES.put(connection, name, kept)
+        self._rows.settle(name)
 
 
 def _judged(
@@ -210,10 +210,3 @@ def _early(watched: Watched, rows: int) -> Finding:
 
 def _serving(declared: Declared, revisions: Mapping[str, Revision]) -> Revision | None:
     return revisions.get(declared.serving.active or declared.revision)
-
-
-def _read(path: Path) -> Kept | None:
-    try:
-        return msgspec.msgpack.decode(path.read_bytes(), type=Kept)
-    except (OSError, msgspec.MsgspecError):
-        return None

@@ -1,17 +1,11 @@
-"""What is remembered of one version of an endpoint between looks at its performance, in `HOME/quality`."""
+"""What is remembered of one version of an endpoint between evaluations of its performance."""
 
 import hashlib
-import shutil
-from collections.abc import Collection
-from pathlib import Path
-from urllib.parse import quote
 
 import msgspec
 
 from argosy.monitoring.feedback.reconcile import Reconciled
 from argosy.monitoring.performance.fall import Fall
-from argosy.spec.settings import Home
-from argosy.store.durable import replace, storage
 
 MOST_WINDOWS = 5000
 """Windows that are remembered: the newest."""
@@ -62,36 +56,3 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 def basis(*facts: object) -> str:
     """A name for what a state is of."""
     return hashlib.sha256(msgspec.json.encode(facts, order="deterministic")).hexdigest()[:32]
-
-
-def folder(home: Home, endpoint: str) -> Path:
-    """Where the states of an endpoint lie."""
-    return home.root / "quality" / quote(endpoint, safe="")
-
-
-def read(home: Home, endpoint: str, version: str) -> Kept:
-    """What is remembered; nothing where it cannot be read."""
-    try:
-        return msgspec.msgpack.decode(_path(home, endpoint, version).read_bytes(), type=Kept)
-    except (OSError, msgspec.MsgspecError):
-        return Kept()
-
-
-def write(home: Home, endpoint: str, version: str, kept: Kept) -> None:
-    """Remember. Raises StorageFull."""
-    place = folder(home, endpoint)
-    with storage(home.root):
-        place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        replace(_path(home, endpoint, version), msgspec.msgpack.encode(kept.bounded()), place, mode=0o600)
-
-
-def forget(home: Home, endpoints: Collection[str]) -> None:
-    """Remove what is remembered of others than these endpoints."""
-    named = {quote(each, safe="") for each in endpoints}
-    for place in (home.root / "quality").glob("*"):
-        if place.name not in named:
-            shutil.rmtree(place, ignore_errors=True)
-
-
-def _path(home: Home, endpoint: str, version: str) -> Path:
-    return folder(home, endpoint) / f"{quote(version, safe='')}.kept"

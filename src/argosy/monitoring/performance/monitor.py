@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from argosy.alerting.incident import Finding as Wrong
-from argosy.monitoring.performance import memory, reference
+from argosy.monitoring.performance import reference
 from argosy.monitoring.performance.check import judged
 from argosy.monitoring.performance.job import Done, Job, Version
 from argosy.monitoring.performance.memory import Kept
@@ -17,11 +17,14 @@ from argosy.spec.errors import ArgosyError
 from argosy.spec.revision import Revision
 from argosy.store import findings
 from argosy.store.endpoints import Declared, Endpoints
+from argosy.store.monitor_state import MonitorState
 from argosy.store.payloads import layout
 from argosy.store.store import Store
 
 LOG = logging.getLogger(__name__)
 SOURCE = "quality"
+STATES = MonitorState("performance", Kept)
+"""The states of endpoints, by version."""
 TICK = 2.0
 SECONDS = 900.0
 """The longest that one look may take."""
@@ -83,7 +86,8 @@ class Quality:
     def _clean(self, declared: list[Declared]) -> None:
         monitors = [each.endpoint.monitor for each in declared if each.endpoint.monitor is not None]
         reference.forget(self._store.home, monitors)
-        memory.forget(self._store.home, [each.endpoint.name for each in declared])
+        with self._store.database.begin() as connection:
+            STATES.retain(connection, [each.endpoint.name for each in declared])
 
     def _read(self) -> tuple[list[Declared], dict[str, Revision]]:
         return self._state.endpoints(), self._state.revisions()
@@ -127,7 +131,7 @@ class Quality:
                     digest=mine[number].digest,
                     package=str(self._package(mine[number].digest)),
                     trusted=self._store.registry.trusted(mine[number].digest),
-                    kept=memory.read(home, endpoint.name, number),
+                    kept=STATES.get(self._store.database, endpoint.name, number) or Kept(),
                 )
                 for number in wanted
             ),
@@ -139,7 +143,7 @@ class Quality:
         return place if place.is_dir() else self._store.unpacked(digest)
 
     async def _look(self, declared: Declared, job: Job, revisions: Mapping[str, Revision]) -> bool:
-        """Findings are written before the state: a look that is cut short is done again, to the same end."""
+        """Findings and state are written in one transaction: what is cut short is done again, to the same end."""
         done = await asyncio.to_thread(self._evaluate, job)
         await asyncio.to_thread(self._write, job.endpoint, done)
         serving = revisions.get(declared.serving.active or declared.revision)
@@ -152,9 +156,10 @@ class Quality:
             return self._child.run(EVALUATE, job, Done)
 
     def _write(self, endpoint: str, done: Done) -> None:
-        findings.write(self._store.database, done.findings)
-        for version, each in done.kept.items():
-            memory.write(self._store.home, endpoint, version, each)
+        with self._store.database.begin() as connection:
+            findings.put(connection, done.findings)
+            for version, each in done.kept.items():
+                STATES.put(connection, endpoint, each.bounded(), version)
 
 
 TITLES = {

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from argosy.alerting.incident import Finding
 from argosy.gateway.traffic import Traffic
-from argosy.monitoring.slo import table, traffic
+from argosy.monitoring.slo import traffic
 from argosy.monitoring.slo.progress import Course, standing, step, wrong
 from argosy.spec.errors import ArgosyError
 from argosy.spec.revision import Replica
@@ -19,6 +19,7 @@ from argosy.spec.status import SloStatus, View
 from argosy.store import findings
 from argosy.store.database import Database
 from argosy.store.endpoints import Declared
+from argosy.store.monitor_state import MonitorState
 from argosy.telemetry.rates import Key, Stats
 from argosy.telemetry.replicas import told
 from argosy.telemetry.revisions import Arm, Told, counts
@@ -31,6 +32,8 @@ SAVED = 60.0
 """Seconds after which the courses are written again. After a crash counting goes on from the marks in them."""
 HOUR = 3600
 SOURCE = "slos"
+STATES = MonitorState("slo", Course)
+"""The budgets of weeks, by endpoint."""
 
 
 class Slos:
@@ -47,7 +50,7 @@ class Slos:
     ) -> None:
         self._database, self._stats, self._declared, self._view = database.create(), stats, declared, view
         self._report, self._clock = report, clock
-        self._courses = table.load(database)
+        self._courses = {endpoint: course for (endpoint, _), course in STATES.all(database).items()}
         self._standing: dict[str, tuple[SloStatus, ...]] = {}
         self._saved, self._hour = 0.0, int(clock() // HOUR)
 
@@ -118,7 +121,10 @@ class Slos:
 
     def _save(self, now: float, courses: Mapping[str, Course]) -> None:
         try:
-            table.save(self._database, courses)
+            with self._database.begin() as connection:
+                STATES.retain(connection, courses)
+                for name, course in courses.items():
+                    STATES.put(connection, name, course)
             self._saved = now
         except ArgosyError as error:
             LOG.warning("the budgets are written with the next look: %s", error.message)

@@ -49,10 +49,11 @@ def reports():
 @pytest.fixture
 def state(store: Store, version, held_out: Path):
     state = State(store.database)
-    for folder in ("payloads", "feedback", "quality"):
+    for folder in ("payloads", "feedback"):
         shutil.rmtree(store.home.root / folder, ignore_errors=True)
     with store.database.begin() as connection:
         connection.execute(sa.delete(findings.findings_table))
+        task.STATES.retain(connection, [])
     monitor = Monitor(reference=str(held_out), label="bought")
     endpoint = pinned(Endpoint(name="shop", model="shop:1", payload=LOG, monitor=monitor))
     declared = state.declare(endpoint, revision_of(endpoint, version))
@@ -121,7 +122,8 @@ async def test_a_child_that_is_killed_is_followed_by_one_that_comes_to_the_same_
     await turn(at)
     found = written(store)
     assert {each.kind for each in found} == {"estimate", "realised", "reconcile"}
-    shutil.rmtree(store.home.root / "quality")
+    with store.database.begin() as connection:
+        task.STATES.retain(connection, [])
     shutil.rmtree(store.home.feedback)
     tell(store.home, ids, rows["bought"], HOUR)
     job = at._job(state.endpoints()[0], state.revisions(), START + 9 * HOUR, float(START + 9 * HOUR))
@@ -135,13 +137,12 @@ async def test_a_look_whose_state_was_not_written_is_done_again(store, state, re
     record(store.home, package, world(500, seed=32), 0)
     at = quality(store, state, reports, HOUR + 60)
     with monkeypatch.context() as patched:
-        patched.setattr(memory, "write", full)
+        patched.setattr(task.STATES, "put", full)
         await turn(at)
-    before = written(store)
-    assert before
+    assert written(store) == []
     assert "shop" not in reports.found
     await turn(at)
-    assert written(store) == before
+    assert written(store)
     assert reports.found["shop"] == []
 
 
@@ -178,11 +179,9 @@ def test_nothing_heavy_is_imported_by_the_task():
     assert found.stdout == "set()\n"
 
 
-def test_what_is_remembered_of_endpoints_that_are_gone_is_removed(home):
-    for name in ("shop", "gone"):
-        memory.write(home, name, "1", memory.Kept(until=1.0))
-    memory.forget(home, ["shop"])
-    assert memory.read(home, "shop", "1").until == 1.0
-    assert memory.read(home, "gone", "1") == memory.Kept()
-    memory.folder(home, "shop").joinpath("1.kept").write_bytes(b"torn")
-    assert memory.read(home, "shop", "1") == memory.Kept()
+def test_the_states_of_endpoints_that_are_gone_are_deleted(store, state, reports):
+    with store.database.begin() as connection:
+        for name in ("shop", "gone"):
+            task.STATES.put(connection, name, memory.Kept(until=1.0), "1")
+    quality(store, state, reports, HOUR)._clean(state.endpoints())
+    assert task.STATES.all(store.database) == {("shop", "1"): memory.Kept(until=1.0)}
