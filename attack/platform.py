@@ -18,9 +18,10 @@ import httpx
 import psutil
 
 from argosy.activator import server
+from argosy.control.scaling.activation import activator
+from argosy.platform import leftovers
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
-from argosy.targets import orphans
 from attack.control import Place
 from attack.watch import SECONDS, Stalls, forget, resident
 from tests.platform.up import Up, clear
@@ -52,8 +53,8 @@ class Platform:
         self.asleep: str = self.ask("PUT", "/v1/endpoints/asleep", asleep)["key"]
         self.processes = {
             "controller": psutil.Process(up.process.pid),
-            "Envoy": orphans.gateways(up.home)[0],
-            "waiting room": orphans.rooms(up.home)[0],
+            "Envoy": leftovers.gateways(up.home)[0],
+            "waiting room": activator(up.home).found()[0],
         }
         time.sleep(SETTLING)
 

@@ -22,10 +22,10 @@ from typing import Any
 import httpx
 import msgspec
 
+from argosy.platform import leftovers as strays
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
-from argosy.targets import orphans as strays
-from argosy.targets.tags import scan
+from argosy.targets.tags import replicas, scan
 from tests.platform.up import Up, clear, until
 from tests.store.samples import model_lineage, model_manifest, write_folder
 
@@ -171,7 +171,7 @@ class Proof:
                 print(f"{number + 1}/{rounds}", file=sys.stderr, flush=True)
         await load.stop()
         await asyncio.to_thread(self.platform.stop)
-        self.counts.orphans += len(strays.gateways(self.home)) + len(strays.replicas(self.home)[0])
+        self.counts.orphans += len(strays.gateways(self.home)) + len(replicas(self.home.root)[0])
         return self.counts
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from argosy.control import recording
-from argosy.control.recording import Recording, check_recordable, kept
+from argosy.control.recording import Recording, check_recordable, recorded
+from argosy.process import managed
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument, MissingExtra
 from argosy.spec.monitor import Monitor
@@ -42,7 +42,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Spawned]:
         found.append(Spawned())
         return found[-1]
 
-    monkeypatch.setattr(recording, "spawn", spawn)
+    monkeypatch.setattr(managed, "spawn", spawn)
     return found
 
 
@@ -57,7 +57,7 @@ def declared(payload: PayloadLog | None) -> list[Declared]:
 
 
 def test_nobody_who_does_not_ask_has_a_recorder(home: Home, started: list[Spawned]):
-    Recording(home, Settings()).tell(declared(None))
+    Recording(home, Settings()).update(declared(None))
     assert not started
     assert not told_file(home).exists()
 
@@ -65,20 +65,20 @@ def test_nobody_who_does_not_ask_has_a_recorder(home: Home, started: list[Spawne
 def test_it_is_told_what_is_wanted_and_started_until_it_stays(home: Home, started: list[Spawned]):
     made = Recording(home, Settings(payload=PayloadSettings(store="/bucket")))
     log = PayloadLog(sample=0.5)
-    made.tell(declared(log))
+    made.update(declared(log))
     assert read_told(home) == RecorderConfig(endpoints={"shop": RecordedEndpoint(payload=log)}, store="/bucket")
     before = told_file(home).stat().st_mtime_ns
-    made.tell(declared(log))
+    made.update(declared(log))
     assert told_file(home).stat().st_mtime_ns == before
     assert len(started) == 1
     started[0].over = True
-    made.tell(declared(log))
+    made.update(declared(log))
     assert len(started) == 2
 
 
 def test_a_new_controller_takes_back_what_an_earlier_one_told(home: Home, started: list[Spawned]):
-    Recording(home, Settings()).tell(declared(PayloadLog()))
-    Recording(home, Settings()).tell(declared(None))
+    Recording(home, Settings()).update(declared(PayloadLog()))
+    Recording(home, Settings()).update(declared(None))
     assert read_told(home) == RecorderConfig()
 
 
@@ -101,7 +101,7 @@ def test_an_object_store_that_nobody_knows_is_refused(store: str):
 
 def test_segments_are_passed_on_and_profiles_need_no_log():
     watched = Monitor(segments=("age",))
-    assert kept(Endpoint(name="s", model="s:1", monitor=watched)) == RecordedEndpoint(segments=("age",))
+    assert recorded(Endpoint(name="s", model="s:1", monitor=watched)) == RecordedEndpoint(segments=("age",))
     both = Endpoint(name="s", model="s:1", monitor=watched, payload=PayloadLog(sample=0.5))
-    assert kept(both) == RecordedEndpoint(payload=PayloadLog(sample=0.5), segments=("age",))
-    assert kept(Endpoint(name="s", model="s:1")) is None
+    assert recorded(both) == RecordedEndpoint(payload=PayloadLog(sample=0.5), segments=("age",))
+    assert recorded(Endpoint(name="s", model="s:1")) is None

@@ -12,11 +12,13 @@ import pytest
 from argosy.platform import leftovers
 from argosy.platform.down import down
 from argosy.platform.lock import holder
+from argosy.process import managed
+from argosy.process.managed import home_id
 from argosy.spec.errors import Unavailable
 from argosy.spec.settings import Home, Settings
 from argosy.store.store import Store
-from argosy.targets import log, orphans
-from argosy.targets.tags import home_id
+from argosy.targets import log
+from argosy.targets.tags import replicas
 from tests.platform.packages import push
 from tests.platform.up import STAND_IN_UP, Up, until
 from tests.store.samples import model_lineage, model_manifest, write_folder
@@ -48,7 +50,7 @@ def platform(home: Home, store: Store, start: Callable[..., Up]) -> Up:
 @pytest.fixture
 def child(home: Home) -> Iterator[subprocess.Popen[bytes]]:
     """A process that no record leads to, started by something that the platform started."""
-    marked = os.environ | {orphans.VARIABLE: home_id(home.root)}
+    marked = os.environ | {managed.VARIABLE: home_id(home.root)}
     process = subprocess.Popen(
         [sys.executable, "-S", "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"],
         env=marked,
@@ -60,8 +62,7 @@ def child(home: Home) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def everything(home: Home) -> list[psutil.Process]:
-    replicas, _ = orphans.replicas(home)
-    return [*orphans.gateways(home), *replicas]
+    return [*leftovers.gateways(home), *replicas(home.root)[0]]
 
 
 def run_down(home: Home) -> subprocess.CompletedProcess[str]:
@@ -89,7 +90,7 @@ def test_whatever_has_happened_nothing_is_left(home: Home, platform: Up, fault: 
     FAULTS[fault](platform, before)
     done = run_down(home)
     assert (done.returncode, done.stdout) == (0, "stopped\n"), done.stderr
-    assert not any(orphans.alive(each) for each in before)
+    assert not any(managed.alive(each) for each in before)
     assert platform.process.wait(10) is not None
     assert (holder(home), everything(home)) == (None, [])
     assert run_down(home).stdout == "nothing was running\n"
@@ -125,7 +126,7 @@ def test_real_replicas_in_their_sandbox_are_found_too(home: Home, store: Store, 
     platform.kill()
     done = run_down(home)
     assert (done.returncode, done.stdout) == (0, "stopped\n"), done.stderr
-    assert not any(orphans.alive(each) for each in replicas)
+    assert not any(managed.alive(each) for each in replicas)
 
 
 async def test_what_children_have_started_ends_too(home: Home, settings: Settings, child: subprocess.Popen[bytes]):
@@ -137,7 +138,7 @@ async def test_what_children_have_started_ends_too(home: Home, settings: Setting
 async def test_what_lives_on_is_named(
     home: Home, settings: Settings, child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(orphans, "end", lambda processes, drain: len(processes))
+    monkeypatch.setattr(managed, "end", lambda processes, drain: len(processes))
     with pytest.raises(Unavailable, match=rf"not everything has ended: process {child.pid} \(.*python") as told:
         await down(home, settings, report=print)
     assert told.value.exit != 0
@@ -155,8 +156,8 @@ async def test_the_homes_of_others_are_left_alone(
 
 def test_one_that_has_ended_and_is_not_yet_waited_for_is_gone(child: subprocess.Popen[bytes]):
     process = psutil.Process(child.pid)
-    assert orphans.alive(process)
+    assert managed.alive(process)
     child.kill()
     until(lambda: process.status() == psutil.STATUS_ZOMBIE)
-    assert not orphans.alive(process)
-    assert orphans.end([process], drain=5.0) == 1
+    assert not managed.alive(process)
+    assert managed.end([process], drain=5.0) == 1

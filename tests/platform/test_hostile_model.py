@@ -9,11 +9,12 @@ import numpy as np
 import psutil
 import pytest
 
+from argosy.platform import leftovers
 from argosy.process import sandbox
 from argosy.spec.settings import Home
 from argosy.store.store import Store
-from argosy.targets import orphans
 from argosy.targets.launch import folder
+from argosy.targets.tags import replicas
 from tests.platform.packages import push_class
 from tests.platform.up import Up, until
 
@@ -31,7 +32,7 @@ def test_it_reaches_nothing_of_the_platform_that_runs_it(home: Home, store: Stor
     platform = start().ready()
     made = {"model": "honest:1", "replicas": 1}
     assert platform.call("PUT", "/v1/endpoints/honest", made, wait=60)["endpoint"]["state"] == "ready"
-    neighbour, gateway = orphans.replicas(home)[0][0], orphans.gateways(home)[0]
+    neighbour, gateway = replicas(home.root)[0][0], leftovers.gateways(home)[0]
     for victim in (platform.process.pid, neighbour.pid, gateway.pid):
         runtime = {"env": {"TRIED": json.dumps(_told(home, victim))}}
         made = {"model": "hostile:1", "replicas": 1, "runtime": runtime}

@@ -13,10 +13,11 @@ import httpx
 import psutil
 import pytest
 
+from argosy.platform import leftovers
 from argosy.platform.down import down
+from argosy.process import managed
 from argosy.spec.settings import Home, Settings
 from argosy.store.store import Store
-from argosy.targets import orphans
 from argosy.targets.tags import scan
 from tests.platform.test_platform import assert_nothing_is_left
 from tests.platform.up import STAND_IN_UP, Up, until
@@ -53,7 +54,7 @@ async def test_every_replica_is_adopted_whenever_the_controller_is_killed(
         after = leaders(home)
         kept = set(before.items()) & set(after.items())
         assert len(kept) >= min(len(before), wanted), "what ran and is wanted still runs"
-        assert len(orphans.gateways(home)) == 1
+        assert len(leftovers.gateways(home)) == 1
     platform.kill()
     assert await down(home, settings, report=print)
     assert_nothing_is_left(home)
@@ -63,12 +64,12 @@ async def test_every_replica_is_adopted_whenever_the_controller_is_killed(
 def test_a_restart_changes_nothing_that_is_as_declared(home: Home, package: str, start: Callable[..., Up]):
     platform = start(STAND_IN_UP).ready()
     platform.call("PUT", "/v1/endpoints/digits", {"model": package, "replicas": 2}, wait=60)
-    replicas, gateway = platform.pids(), orphans.gateways(home)
+    replicas, gateway = platform.pids(), leftovers.gateways(home)
     files = {path: path.stat().st_mtime_ns for path in (home.run / "gateway" / "xds").iterdir()}
     platform.kill()
     platform = start(STAND_IN_UP).ready()
     assert platform.call("GET", "/v1/endpoints/digits", wait=60)["state"] == "ready"
-    assert (platform.pids(), orphans.gateways(home)) == (replicas, gateway)
+    assert (platform.pids(), leftovers.gateways(home)) == (replicas, gateway)
     assert {path: path.stat().st_mtime_ns for path in (home.run / "gateway" / "xds").iterdir()} == files
     assert platform.stop() == 0
 
@@ -79,15 +80,15 @@ def test_a_replica_and_a_gateway_that_died_meanwhile_are_started_again(
     platform = start(STAND_IN_UP).ready()
     platform.call("PUT", "/v1/endpoints/digits", {"model": package, "replicas": 2}, wait=60)
     first = platform.pids()
-    orphans.end(orphans.gateways(home), drain=0.0)
-    until(lambda: len(orphans.gateways(home)) == 1)
+    managed.end(leftovers.gateways(home), drain=0.0)
+    until(lambda: len(leftovers.gateways(home)) == 1)
     platform.kill()
     os.kill(first[0], signal.SIGKILL)
-    orphans.end(orphans.gateways(home), drain=0.0)
+    managed.end(leftovers.gateways(home), drain=0.0)
     platform = start(STAND_IN_UP).ready()
     until(lambda: len(platform.pids()) == 2)
     assert first[1] in platform.pids()
-    assert len(orphans.gateways(home)) == 1
+    assert len(leftovers.gateways(home)) == 1
     assert platform.stop() == 0
 
 
@@ -101,7 +102,7 @@ def test_a_gateway_that_died_with_its_controller_comes_back_with_its_routes(
     platform = start(STAND_IN_UP).ready()
     url = platform.call("PUT", "/v1/endpoints/digits", {"model": package, "public": True}, wait=60)["url"]
     platform.kill()
-    orphans.end(orphans.gateways(home), drain=0.0)
+    managed.end(leftovers.gateways(home), drain=0.0)
     platform = start(STAND_IN_UP)
 
     def answered() -> int:
@@ -117,9 +118,9 @@ def test_a_gateway_that_died_with_its_controller_comes_back_with_its_routes(
 def test_a_gateway_that_hangs_is_replaced(home: Home, package: str, start: Callable[..., Up]):
     platform = start(STAND_IN_UP).ready()
     platform.call("PUT", "/v1/endpoints/digits", {"model": package, "public": True}, wait=60)
-    (hung,) = orphans.gateways(home)
+    (hung,) = leftovers.gateways(home)
     hung.suspend()
-    until(lambda: orphans.gateways(home) not in ([], [hung]), seconds=90)
+    until(lambda: leftovers.gateways(home) not in ([], [hung]), seconds=90)
     until(lambda: platform.call("GET", "/v1/status")["error"] == "")
     assert httpx.post(platform.call("GET", "/v1/endpoints/digits")["url"], json={}).status_code == 200
     assert platform.stop() == 0

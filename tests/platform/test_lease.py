@@ -9,12 +9,12 @@ from collections.abc import Callable
 import pytest
 
 from argosy.control.state import State
+from argosy.platform import leftovers
 from argosy.platform.lease import Lease, keep, win
 from argosy.spec.errors import Conflict
 from argosy.spec.settings import Home, load
 from argosy.store import open_store
 from argosy.store.database import Database
-from argosy.targets import orphans
 from tests import postgres as stores
 from tests.platform.packages import push
 from tests.platform.up import Up, clear, until
@@ -122,13 +122,13 @@ def test_a_standby_of_the_same_home_adopts_everything(home: Home, shared: str, s
     store.close()
     leader = start().ready()
     leader.call("PUT", "/v1/endpoints/digits", {"model": "digits:1", "replicas": 1}, wait=60)
-    replicas, gateway = leader.pids(), orphans.gateways(home)
+    replicas, gateway = leader.pids(), leftovers.gateways(home)
     standby = start([*LEADER, "--standby"])
     until(lambda: "standby" in standby.out.read_text())
     leader.kill()
     standby.ready()
     assert standby.call("GET", "/v1/endpoints/digits", wait=30)["state"] == "ready"
-    assert (standby.pids(), orphans.gateways(home)) == (replicas, gateway)
+    assert (standby.pids(), leftovers.gateways(home)) == (replicas, gateway)
     assert standby.stop() == 0
 
 

@@ -8,11 +8,12 @@ from functools import partial
 
 import pytest
 
+from argosy.platform import leftovers
 from argosy.platform.down import down
 from argosy.spec.settings import Home, Settings
 from argosy.store.store import Store
-from argosy.targets import orphans
 from argosy.targets.launch import folder
+from argosy.targets.tags import replicas
 from tests.platform.packages import push
 from tests.platform.up import Load, Up, until
 
@@ -70,8 +71,8 @@ async def test_a_model_is_served_through_crashes_a_dead_controller_and_a_new_ver
 
 
 def assert_nothing_is_left(home: Home) -> None:
-    assert orphans.gateways(home) == []
-    assert orphans.replicas(home)[0] == []
+    assert leftovers.gateways(home) == []
+    assert replicas(home.root)[0] == []
     left = {path.relative_to(home.run).parts[0] for path in home.run.rglob("*")}
     assert left <= {"gateway"}
     assert not any(path.is_socket() for path in home.run.rglob("*"))

@@ -18,10 +18,11 @@ import pytest
 
 from argosy.alerting.triggers import command as commands
 from argosy.jobs import runner
+from argosy.platform import leftovers
+from argosy.process import managed
 from argosy.spec.settings import Home, Settings, load
 from argosy.store import open_store
 from argosy.store.store import Store
-from argosy.targets import orphans
 from tests.store.samples import FILES, model_lineage, model_manifest, write_folder
 
 PATIENCE = 60.0
@@ -30,8 +31,8 @@ STAND_IN_UP = [sys.executable, str(Path(__file__).with_name("stand_in_up.py"))]
 
 def clear(home: Home) -> None:
     """End all that a killed platform has left for the next one to adopt."""
-    ours = [*orphans.gateways(home), *orphans.rooms(home), *orphans.recorders(home), *orphans.replicas(home)[0]]
-    orphans.end([*ours, *runner.processes(home).values()], drain=0.0)
+    ours = leftovers.serving(home)
+    managed.end([*ours, *runner.processes(home).values()], drain=0.0)
     commands.end(home)
 
 

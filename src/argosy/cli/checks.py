@@ -281,9 +281,9 @@ def free_port(name: str, host: str, port: int) -> Check:
 
 def left_over(place: Home) -> Check:
     """Replicas and gateways that run although no controller does."""
-    from argosy.targets import orphans
+    from argosy.platform import leftovers
 
-    found = [*orphans.replicas(place)[0], *orphans.gateways(place), *orphans.recorders(place)]
+    found = leftovers.serving(place)
     if not found:
         return Check("left-overs", "ok", "none")
     pids = ", ".join(str(process.pid) for process in found[:10])

@@ -16,7 +16,7 @@ from argosy.control.rollout.analysis import Judge
 from argosy.control.rollout.metrics import asked
 from argosy.control.rollout.table import Rollouts
 from argosy.control.routing import api_keys, endpoint_route
-from argosy.control.scaling.activation import Room
+from argosy.control.scaling.activation import Activation
 from argosy.control.scaling.scaler import Scaler
 from argosy.control.state import State
 from argosy.control.status import Facts, replica_status, status
@@ -47,7 +47,7 @@ class Controller:
         self.view = View()
         self.scaler = Scaler(self.traffic)
         self.passes = Passes()
-        self.room: Room | None = None
+        self.room: Activation | None = None
         self.recording: Recording | None = None
         self.slos: Callable[[str], tuple[SloStatus, ...]] = lambda name: ()
         self.judge = Judge(Rollouts(state.database), self.traffic)
@@ -125,7 +125,7 @@ class Controller:
         if self.room is not None:
             routes = self.room.admit(routes, self._declared)
         if self.recording is not None:
-            self.recording.tell(self._declared)
+            self.recording.update(self._declared)
         if trouble := await self._apply(routes, standings):
             error = trouble
         else:

@@ -1,14 +1,15 @@
-"""The recorder as the controller sees it: a process to keep, and a file to write."""
+"""The processes beside the controller that read from a file what is wanted of them; what the recorder records."""
 
 import asyncio
 import importlib.util
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
+from pathlib import Path
 
 import msgspec
+import psutil
 
-from argosy.process import launch
-from argosy.process.process import Process, spawn
+from argosy.process.managed import Managed
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import ArgosyError, MissingExtra
 from argosy.spec.recorder import RecordedEndpoint, RecorderConfig, report_file, told_file
@@ -17,15 +18,14 @@ from argosy.spec.signature import Signature
 from argosy.store.durable import say
 from argosy.store.endpoints import Declared
 from argosy.store.payloads.columns import columns
-from argosy.targets import orphans
 
 LOG = logging.getLogger(__name__)
 DRAIN = 20.0
 """Seconds for the last segments."""
 
 
-def kept(endpoint: Endpoint) -> RecordedEndpoint | None:
-    """What is kept of an endpoint; None for nothing."""
+def recorded(endpoint: Endpoint) -> RecordedEndpoint | None:
+    """What is recorded of an endpoint; None for nothing."""
     if endpoint.payload is None and endpoint.monitor is None:
         return None
     return RecordedEndpoint(payload=endpoint.payload, segments=endpoint.monitor.segments if endpoint.monitor else ())
@@ -40,44 +40,61 @@ def check_recordable(endpoint: Endpoint, signature: Signature) -> None:
     columns(signature, endpoint.payload)
 
 
-def clear(home: Home) -> None:
-    """End the process of a home once it has written what it holds, and remove its files."""
-    orphans.end(orphans.recorders(home), DRAIN)
-    for path in (told_file(home), report_file(home)):
-        path.unlink(missing_ok=True)
+class Sidecar:
+    """One home's recorder or activator. It runs from the first endpoint that needs it to the platform's orderly end.
+    `file` says what is wanted; `files` are others that it leaves."""
+
+    def __init__(self, name: str, process: Managed, file: Path, *files: Path) -> None:
+        self._name, self._process, self._file, self._files = name, process, file, (file, *files)
+        self._written = b""
+
+    def found(self) -> list[psutil.Process]:
+        """Its processes."""
+        return self._process.found()
+
+    async def start(self) -> None:
+        """Adopt the process of an earlier controller."""
+        await asyncio.to_thread(self._process.adopt)
+
+    def want(self, wanted: object, by: Sized) -> None:
+        """Write what is wanted, where it has changed, and have the process run while anything is (`by` is not empty).
+        What fails is logged, and tried again with the next call."""
+        data = msgspec.json.encode(wanted)
+        try:
+            if data != self._written and (by or self._file.exists()):
+                say(self._file, data)
+                self._written = data
+            if by:
+                self._process.ensure()
+        except (ArgosyError, OSError) as error:
+            LOG.warning("the %s: %s", self._name, error)
+
+    async def stop(self) -> None:
+        """End the process once it has written what it holds."""
+        await asyncio.to_thread(self.clear)
+
+    def clear(self) -> None:
+        """End the process, whoever started it, and remove its files."""
+        self._process.end()
+        for path in self._files:
+            path.unlink(missing_ok=True)
+
+
+def recorder(home: Home) -> Sidecar:
+    """The recorder of a home."""
+    process = Managed(
+        "argosy.monitoring.recorder", home.root, folder=home.root, log=home.logs / "recorder.log", drain=DRAIN
+    )
+    return Sidecar("recorder", process, told_file(home), report_file(home))
 
 
 class Recording:
-    """One home's recorder. It runs from the first endpoint that needs it to the platform's orderly end."""
+    """What one home's recorder is to record."""
 
     def __init__(self, home: Home, settings: Settings) -> None:
-        self.home, self._store = home, settings.payload.store
-        self._process: Process | None = None
-        self._written: RecorderConfig | None = None
+        self.sidecar, self._store = recorder(home), settings.payload.store
 
-    async def start(self) -> None:
-        """Adopt the process of an earlier controller; one of before 0.2 waits for replicas to connect, and is ended."""
-        for found in await asyncio.to_thread(orphans.recorders, self.home):
-            if launch.ENTER in found.cmdline():
-                self._process = Process(found, child=False)
-            else:
-                await asyncio.to_thread(orphans.end, [found], DRAIN)
-
-    def tell(self, declared: Iterable[Declared]) -> None:
-        """Tell the recorder what is wanted, and start it where something is."""
-        wanted = {each.endpoint.name: what for each in declared if (what := kept(each.endpoint)) is not None}
-        told = RecorderConfig(endpoints=wanted, store=self._store)
-        try:
-            if told != self._written and (wanted or self._written or told_file(self.home).exists()):
-                say(told_file(self.home), msgspec.json.encode(told))
-                self._written = told
-            if wanted and (self._process is None or self._process.ended()):
-                root = str(self.home.root.absolute())
-                child = launch.ours("argosy.monitoring.recorder", root, folder=self.home.root)
-                self._process = spawn(child.command, child.environ, self.home.logs / "recorder.log")
-        except (ArgosyError, OSError) as error:
-            LOG.warning("the recorder: %s", error)
-
-    async def stop(self) -> None:
-        """End the process; what it holds goes to the disk first."""
-        await asyncio.to_thread(clear, self.home)
+    def update(self, declared: Iterable[Declared]) -> None:
+        """Write what is wanted for the recorder, and start it where something is."""
+        wanted = {each.endpoint.name: what for each in declared if (what := recorded(each.endpoint)) is not None}
+        self.sidecar.want(RecorderConfig(endpoints=wanted, store=self._store), by=wanted)

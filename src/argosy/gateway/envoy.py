@@ -4,19 +4,21 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import signal
 import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 
 from argosy.gateway.admin import Admin
 from argosy.gateway.model import GatewayConfig
+from argosy.process import process as processes
 from argosy.process import tail
 from argosy.process.cores import cores
-from argosy.process.process import spawn
+from argosy.process.managed import commands
+from argosy.process.process import adopted, spawn
 from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, MissingExtra, Unavailable
 
 START_SECONDS = 20.0
@@ -62,6 +64,7 @@ class Process:
         self.config = config
         self.admin = Admin(config.admin_socket)
         self.running: Running | None = None
+        self._process: processes.Process | None = None
 
     @property
     def record(self) -> Path:
@@ -78,8 +81,8 @@ class Process:
         Path(self.config.admin_socket).unlink(missing_ok=True)
         command = self._command()
         environ = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        pid = spawn(command, environ, Path(self.config.log_path)).pid
-        self.running = Running(pid, _created(pid), node, command, _digest(bootstrap))
+        self._process = process = spawn(command, environ, Path(self.config.log_path))
+        self.running = Running(process.pid, process.started, node, command, _digest(bootstrap))
         self.record.write_bytes(msgspec.json.encode(self.running))
         try:
             async with asyncio.timeout(START_SECONDS):
@@ -99,9 +102,9 @@ class Process:
             running = msgspec.json.decode(self.record.read_bytes(), type=Running)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return False
-        if not _alive(running):
+        if (found := adopted(running.pid, running.created)) is None:
             return False
-        self.running = running
+        self.running, self._process = running, found
         if not await self.admin.alive(running.node):
             await self.kill()
             return False
@@ -118,7 +121,7 @@ class Process:
 
     def alive(self) -> bool:
         """Whether the process is there."""
-        return self.running is not None and _alive(self.running)
+        return self._process is not None and not self._process.ended()
 
     async def stop(self, drain_seconds: float) -> None:
         """Stops accepting, lets what is in flight finish, ends the process; by force when it does not end."""
@@ -128,36 +131,27 @@ class Process:
             async with asyncio.timeout(drain_seconds):
                 await self.admin.post("/drain_listeners")
                 await until(self._idle, 0.05)
-        self._signal(signal.SIGTERM)
+        if self._process is not None:
+            self._process.terminate()
         if not await self._ended(KILL_SECONDS):
             await self.kill()
         return self._forget()
 
     async def kill(self) -> None:
         """Ends the process at once."""
-        self._signal(signal.SIGKILL)
+        if self._process is not None:
+            self._process.kill()
         await self._ended(KILL_SECONDS)
         self._forget()
 
-    def _signal(self, number: signal.Signals) -> None:
-        if self.running is not None and _alive(self.running):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.running.pid, number)
-
     async def _ended(self, seconds: float) -> bool:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await until(self._gone, 0.01)
-        return not self.alive()
+        return self._process is None or await asyncio.to_thread(self._process.wait, seconds)
 
     async def _idle(self) -> bool:
         return not sum((await self.admin.stats(r"^http\.argosy\.downstream_rq_active$")).values())
 
-    async def _gone(self) -> bool:
-        return not self.alive()
-
     def _forget(self) -> None:
-        self.running = None
+        self.running = self._process = None
         self.record.unlink(missing_ok=True)
         Path(self.config.admin_socket).unlink(missing_ok=True)
 
@@ -166,6 +160,12 @@ class Process:
             self._forget()
             said = tail.end(Path(self.config.log_path), LOG_BYTES).decode(errors="replace").strip()
             raise Internal(f"Envoy ended at its start: {said or '(no log)'}")
+
+
+def started_in(folder: Path) -> list[psutil.Process]:
+    """The Envoys that were started with the bootstrap file of this folder."""
+    file = str(folder.absolute() / "bootstrap.json")
+    return [process for process, words in commands() if file in words]
 
 
 async def until(condition: Callable[[], Awaitable[bool]], pause: float) -> None:
@@ -196,25 +196,3 @@ def _flags(config: GatewayConfig) -> list[str]:
 def _digest(bootstrap: dict[str, Any]) -> str:
     rest = {key: value for key, value in bootstrap.items() if key != "node"}
     return hashlib.sha256(msgspec.json.encode(rest, order="sorted")).hexdigest()
-
-
-def _created(pid: int) -> float:
-    import psutil
-
-    try:
-        return psutil.Process(pid).create_time()
-    except psutil.Error:
-        return 0.0
-
-
-def _alive(running: Running) -> bool:
-    """Also reaps it when it was a child of ours."""
-    import psutil
-
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(running.pid, os.WNOHANG)
-    try:
-        process = psutil.Process(running.pid)
-        return process.create_time() == running.created and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False

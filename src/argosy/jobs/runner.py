@@ -14,8 +14,8 @@ import psutil
 from argosy.alerting.allowed import Allowed
 from argosy.jobs import plan
 from argosy.jobs.folder import COMMAND, Folder, Told
-from argosy.process import launch
-from argosy.process.process import Process, spawn
+from argosy.process import launch, managed
+from argosy.process.process import Process, end, spawn
 from argosy.process.tail import last_words
 from argosy.spec.errors import ArgosyError
 from argosy.spec.job import Submission, at
@@ -23,7 +23,7 @@ from argosy.spec.settings import Home
 from argosy.store import jobs
 from argosy.store.database import Database
 from argosy.store.jobs import Job, Run
-from argosy.targets import log, orphans
+from argosy.targets import log
 
 LOG = logging.getLogger(__name__)
 TICK = 1.0
@@ -35,7 +35,7 @@ def processes(home: Home) -> dict[str, psutil.Process]:
     """The processes that run jobs of this home, by run: those that lead a session."""
     folder = (home.root / "jobs").absolute()
     found: dict[str, psutil.Process] = {}
-    for process, words in orphans.commands():
+    for process, words in managed.commands():
         last = Path(words[-1] if words else "")
         with contextlib.suppress(OSError):
             if last.parent == folder and os.getsid(process.pid) == process.pid:
@@ -61,7 +61,6 @@ class Jobs:
         self._home, self._database, self._parallel, self._idle, self._clock = home, database, parallel, idle, clock
         self._command, self._allowed = command, allowed or Allowed()
         self._processes: dict[str, Process] = {}
-        self._asked: dict[str, float] = {}
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -136,11 +135,10 @@ class Jobs:
         if process is not None and not process.ended():
             log.rotate(Folder.of(self._home, run.id).log)
             if job.cancelled is not None:
-                self._end(run.id, process)
+                process.stop(DRAIN)
             return
         status = process.status if process is not None else None
         self._processes.pop(run.id, None)
-        self._asked.pop(run.id, None)
         folder = Folder.of(self._home, run.id)
         result = folder.result()
         if result is not None:
@@ -150,17 +148,9 @@ class Jobs:
         done = plan.ended(run, status, error, self._clock(), cancelled=job.cancelled is not None)
         await asyncio.to_thread(jobs.note, self._database, done)
 
-    def _end(self, run: str, process: Process) -> None:
-        since = self._asked.setdefault(run, self._clock())
-        process.terminate() if self._clock() - since < DRAIN else process.kill()
-
     async def stop(self) -> None:
         """End every process in good order; their runs wait for the next start of the platform and go on from there."""
-        for process in self._processes.values():
-            process.terminate()
-        await asyncio.to_thread(self._drain)
-        for process in self._processes.values():
-            process.kill()
+        await asyncio.to_thread(end, list(self._processes.values()), DRAIN)
         runs = await asyncio.to_thread(jobs.runs, self._database, open_only=True)
         for run in runs:
             result = Folder.of(self._home, run.id).result()
@@ -168,11 +158,6 @@ class Jobs:
                 waits = msgspec.structs.replace(run, state="queued", attempts=run.attempts - 1)
                 await asyncio.to_thread(jobs.note, self._database, waits)
         self._processes = {}
-
-    def _drain(self) -> None:
-        end = time.monotonic() + DRAIN
-        while time.monotonic() < end and not all(process.ended() for process in self._processes.values()):
-            time.sleep(0.05)
 
 
 def _submission(job: Job) -> Submission:

@@ -3,22 +3,24 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 from collections.abc import Callable
 
 from argosy.alerting.triggers import command as commands
 from argosy.api import token
-from argosy.control import recording
-from argosy.control.scaling import activation
+from argosy.control.recording import recorder
+from argosy.control.scaling.activation import activator
 from argosy.jobs import runner
 from argosy.platform.home import gateway_config
-from argosy.platform.leftovers import ensure_gone
+from argosy.platform.leftovers import end_gateways, ensure_gone
 from argosy.platform.lock import LEADS, WAITS, Lock, holder
 from argosy.platform.run_file import control_file
+from argosy.process import managed
 from argosy.spec.errors import ArgosyError, Unavailable
 from argosy.spec.settings import Home, Settings
-from argosy.targets import orphans
 from argosy.targets.launch import folder
+from argosy.targets.tags import replicas
 
 PATIENCE = 60.0
 """Seconds for a controller's orderly end, beside those that its replicas may take to drain."""
@@ -34,7 +36,7 @@ async def down(home: Home, settings: Settings, *, report: Callable[[str], None],
     if not home.run.is_dir():
         return False
     if patience is None:
-        patience = PATIENCE + (await asyncio.to_thread(orphans.replicas, home))[1]
+        patience = PATIENCE + (await asyncio.to_thread(replicas, home.root))[1]
     if (waiting := holder(home, WAITS)) is not None:
         report(f"stopping  the standby in process {waiting}")
         await _end(home, waiting, WAITS, patience, report)
@@ -78,17 +80,17 @@ async def _released(home: Home, pid: int, lock: str, seconds: float) -> bool:
 
 async def _clean(home: Home, settings: Settings) -> bool:
     gateway_ended = await _end_gateway(home, settings)
-    await asyncio.to_thread(orphans.end, list(runner.processes(home).values()), runner.DRAIN)
-    await asyncio.to_thread(activation.clear, home)
-    await asyncio.to_thread(recording.clear, home)
+    await asyncio.to_thread(managed.end, list(runner.processes(home).values()), runner.DRAIN)
+    await activator(home).stop()
+    await recorder(home).stop()
     await asyncio.to_thread(commands.end, home)
-    processes, drain = await asyncio.to_thread(orphans.replicas, home)
-    await asyncio.to_thread(orphans.end, processes, drain)
+    processes, drain = await asyncio.to_thread(replicas, home.root)
+    await asyncio.to_thread(managed.end, processes, drain)
     left = control_file(home).exists()
     control_file(home).unlink(missing_ok=True)
     token.path(home).unlink(missing_ok=True)
     home.labels.unlink(missing_ok=True)
-    orphans.sweep(folder(home))
+    shutil.rmtree(folder(home), ignore_errors=True)
     return gateway_ended or bool(processes) or left
 
 
@@ -101,4 +103,4 @@ async def _end_gateway(home: Home, settings: Settings) -> bool:
         gateway = Gateway(gateway_config(home, settings.gateway), settings.gateway.envoy or None)
         if ended := await gateway.adopt():
             await gateway.stop()
-    return bool(await asyncio.to_thread(orphans.end_strays, home)) or ended
+    return bool(await asyncio.to_thread(end_gateways, home)) or ended

@@ -1,4 +1,4 @@
-"""Whether anything that a platform started is still there: looked for by marks, never believed."""
+"""The processes that a platform started, by kind: looked for by what they carry, never believed."""
 
 import asyncio
 import os
@@ -6,20 +6,44 @@ from collections.abc import Iterator
 
 import psutil
 
-from argosy.alerting.triggers import command as commands
+from argosy.alerting.triggers import command as triggers
+from argosy.control.recording import recorder
+from argosy.control.scaling.activation import activator
+from argosy.gateway import envoy
 from argosy.jobs import runner
+from argosy.process import managed
 from argosy.spec.errors import Unavailable
 from argosy.spec.settings import Home
-from argosy.targets import orphans
+from argosy.targets.tags import replicas
 
 WORDS = 100
+
+
+def gateways(home: Home) -> list[psutil.Process]:
+    """Envoys of this home."""
+    return envoy.started_in(home.gateway)
+
+
+def serving(home: Home) -> list[psutil.Process]:
+    """What answers requests, or records them: the gateway, the activator, the recorder, replicas."""
+    return [*gateways(home), *activator(home).found(), *recorder(home).found(), *replicas(home.root)[0]]
+
+
+def end_gateways(home: Home) -> int:
+    """End gateways that could not be adopted. How many there were."""
+    return managed.end(gateways(home), 0.0)
+
+
+def end_serving(home: Home) -> int:
+    """End at once what answers requests. How many processes there were."""
+    return managed.end(serving(home), 0.0)
 
 
 async def ensure_gone(home: Home) -> int:
     """End what is left of a platform's processes, after its orderly end; how many there were. Raises Unavailable, which
     names them, where some live on."""
     found = await asyncio.to_thread(_left, home)
-    await asyncio.to_thread(orphans.end, found, 0.0)
+    await asyncio.to_thread(managed.end, found, 0.0)
     if alive := await asyncio.to_thread(_left, home):
         told = ", ".join(f"process {each.pid} ({_what(each)})" for each in alive)
         raise Unavailable(f"not everything has ended: {told}; end it by hand, then run  argosy down  again")
@@ -28,19 +52,16 @@ async def ensure_gone(home: Home) -> int:
 
 def _left(home: Home) -> list[psutil.Process]:
     """By pid, so that what two marks find counts once; without this process, should the platform have started it."""
-    found = {each.pid: each for each in _of(home) if orphans.alive(each)}
+    found = {each.pid: each for each in _of(home) if managed.alive(each)}
     found.pop(os.getpid(), None)
     return list(found.values())
 
 
 def _of(home: Home) -> Iterator[psutil.Process]:
-    yield from orphans.gateways(home)
-    yield from orphans.rooms(home)
-    yield from orphans.recorders(home)
-    yield from orphans.replicas(home)[0]
+    yield from serving(home)
     yield from runner.processes(home).values()
-    yield from commands.processes(home)
-    yield from orphans.marked(home)
+    yield from triggers.processes(home)
+    yield from managed.marked(home.root)
 
 
 def _what(process: psutil.Process) -> str:

@@ -24,7 +24,7 @@ from argosy.control.controller import Controller
 from argosy.control.follow import keep_following
 from argosy.control.recording import Recording
 from argosy.control.rollout.metrics import Metrics
-from argosy.control.scaling.activation import Room
+from argosy.control.scaling.activation import Activation
 from argosy.control.state import State
 from argosy.gateway.gateway import Gateway
 from argosy.jobs.runner import Jobs
@@ -32,6 +32,7 @@ from argosy.monitoring.analysis.prometheus import Prometheus
 from argosy.monitoring.drift.monitor import Looks
 from argosy.monitoring.performance.monitor import Quality
 from argosy.monitoring.slo.monitor import Slos
+from argosy.platform import leftovers
 from argosy.platform.home import check_gateway_port, gateway_config
 from argosy.platform.run_file import Running, announce
 from argosy.platform.supervisor import Supervisor
@@ -44,7 +45,6 @@ from argosy.store.store import Store
 from argosy.targets import log
 from argosy.targets.launch import COMMAND
 from argosy.targets.local import LocalTarget
-from argosy.targets.orphans import end, end_strays, gateways, recorders, replicas, rooms
 from argosy.telemetry.history import Minutes
 from argosy.telemetry.rates import Meter
 
@@ -90,7 +90,7 @@ class Platform:
         )
         self.state = State(store.database)
         self.controller = Controller(self.state, store.keys, self.target, self.gateway, settings.gateway)
-        self.room = self.controller.room = Room(home, self.controller.scaler, self._wake)
+        self.room = self.controller.room = Activation(home, self.controller.scaler, self._wake)
         self.recording = self.controller.recording = Recording(home, settings)
         self.metrics = self.controller.judge.metrics = _metrics(settings)
         self.meter = Meter(self.controller.traffic, self._pids)
@@ -147,10 +147,10 @@ class Platform:
         try:
             adopted = await self.gateway.adopt()
             if not adopted:
-                await asyncio.to_thread(end_strays, self.home)
+                await asyncio.to_thread(leftovers.end_gateways, self.home)
                 check_gateway_port(self.settings.gateway)
             await self.room.start()
-            await self.recording.start()
+            await self.recording.sidecar.start()
             await self.jobs.start()
             found = await self.controller.start(gateway_runs=adopted)
         except BaseException:
@@ -213,9 +213,7 @@ class Platform:
         hurrying = asyncio.create_task(hurry.wait())
         await asyncio.wait([stopping, hurrying], return_when=asyncio.FIRST_COMPLETED)
         if not stopping.done():
-            await asyncio.to_thread(
-                end, [*gateways(self.home), *rooms(self.home), *recorders(self.home), *replicas(self.home)[0]], 0.0
-            )
+            await asyncio.to_thread(leftovers.end_serving, self.home)
         hurrying.cancel()
         await stopping
 
@@ -225,7 +223,7 @@ class Platform:
         await self.gateway.stop()
         await self.room.stop()
         await self.target.stop()
-        await self.recording.stop()
+        await self.recording.sidecar.stop()
         await self._close_api()
 
     async def _close_api(self) -> None:

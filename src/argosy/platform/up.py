@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 import signal
 from collections.abc import Callable, Sequence
 
@@ -16,13 +17,12 @@ from argosy.platform.lock import holder as locked_by
 from argosy.platform.platform import Platform
 from argosy.platform.run_file import control_file
 from argosy.platform.upgrade import move_states
-from argosy.process import sandbox
+from argosy.process import managed, sandbox
 from argosy.serving.port import open_many
 from argosy.spec.errors import ArgosyError, Conflict
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
 from argosy.targets.launch import COMMAND, folder
-from argosy.targets.orphans import mark, sweep
 
 STANDBY = 0.2
 """Seconds between two looks of one that waits for the home's lock."""
@@ -48,7 +48,7 @@ async def up(
     prepare(home, settings)
     sandbox.hide()
     open_many()
-    mark(home)
+    managed.mark(home.root)
     with await _lock(home, standby, report), logs.written(home):
         stopping, hurry = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -98,7 +98,7 @@ async def _lead(
     control_file(home).unlink(missing_ok=True)
     await platform.stop(hurry)
     await ensure_gone(home)
-    sweep(folder(home))
+    shutil.rmtree(folder(home), ignore_errors=True)
     token.path(home).unlink(missing_ok=True)
     if lease and keeping:
         keeping.cancel()

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -32,6 +32,7 @@ class Process:
         self._user = users.of(process.pid)
         self._ended = False
         self._pidfd = -1
+        self._asked = 0.0
         self._lock = threading.Lock()
 
     @property
@@ -97,6 +98,12 @@ class Process:
             with contextlib.suppress(psutil.Error):
                 each.kill()
 
+    def stop(self, drain: float) -> None:
+        """Ask it to end; kill it if it was asked `drain` seconds ago. Does not wait: call it until it has ended."""
+        now = time.monotonic()
+        self._asked = self._asked or now
+        self.terminate() if now - self._asked < drain else self.kill()
+
     def wait(self, seconds: float) -> bool:
         """Whether it has ended within so many seconds."""
         deadline, pause = time.monotonic() + seconds, 0.001
@@ -148,6 +155,26 @@ class Process:
             asyncio.get_running_loop().remove_reader(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = -1
+
+
+def end(processes: Collection[Process], drain: float) -> None:
+    """Ask all to end, and kill those that have not within `drain` seconds."""
+    for process in processes:
+        process.terminate()
+    limit = time.monotonic() + drain
+    for process in processes:
+        process.wait(limit - time.monotonic())
+    for process in processes:
+        process.end()
+
+
+def adopted(pid: int, started: float) -> Process | None:
+    """The process with this number, if it is the one that started then (seconds since 1970) and has not ended."""
+    with contextlib.suppress(psutil.Error):
+        found = psutil.Process(pid)
+        if found.create_time() == started and found.status() != psutil.STATUS_ZOMBIE:
+            return Process(found, child=found.ppid() == os.getpid())
+    return None
 
 
 def spawn(

@@ -4,7 +4,7 @@ The mark is set at the spawn itself, so that no replica escapes even when the co
 It holds all that is needed to adopt the replica: `ARGOSY_REPLICA=<home id>:<replica id>:<record as JSON>`.
 """
 
-import hashlib
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from argosy.process.managed import home_id, variables
 from argosy.spec.revision import Revision
 
 VARIABLE = "ARGOSY_REPLICA"
@@ -35,11 +36,6 @@ class Found(msgspec.Struct, frozen=True):
     leader: bool
 
 
-def home_id(root: Path) -> str:
-    """Tells the processes of one home from those of another."""
-    return hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:12]
-
-
 def mark(root: Path, record: Record) -> dict[str, str]:
     """The environment variable that marks one replica."""
     return {VARIABLE: f"{home_id(root)}:{record.replica}:{msgspec.json.encode(record).decode()}"}
@@ -48,14 +44,18 @@ def mark(root: Path, record: Record) -> dict[str, str]:
 def scan(root: Path) -> Iterator[Found]:
     """Every live process of this home's replicas, the children of replicas included."""
     ours = home_id(root) + ":"
-    for process in psutil.process_iter():
-        try:
-            value = process.environ().get(VARIABLE, "")
-            if value.startswith(ours) and process.status() != psutil.STATUS_ZOMBIE:
-                _, replica, text = (value + "::").split(":", 2)
+    for process, value in variables(VARIABLE):
+        if value.startswith(ours):
+            _, replica, text = (value + "::").split(":", 2)
+            with contextlib.suppress(OSError):
                 yield Found(process, replica, _record(text.rstrip(":")), os.getsid(process.pid) == process.pid)
-        except (psutil.Error, OSError):
-            continue
+
+
+def replicas(root: Path) -> tuple[list[psutil.Process], float]:
+    """Every process of a replica, and the longest time one may take to drain."""
+    found = list(scan(root))
+    drains = [each.record.revision.runtime.drain_timeout for each in found if each.record]
+    return [each.process for each in found], max(drains, default=0.0)
 
 
 def _record(text: str) -> Record | None:

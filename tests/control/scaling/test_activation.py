@@ -13,9 +13,9 @@ import pytest
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
+from argosy.control.scaling.activation import activator
 from argosy.spec.settings import Home
 from argosy.store.store import Store
-from argosy.targets import orphans
 from tests.platform.packages import push
 from tests.platform.up import STAND_IN_UP, Up, until
 from tests.store.samples import model_lineage, model_manifest, write_folder
@@ -57,7 +57,7 @@ async def test_to_zero_and_back_for_many_at_once(home: Home, package: str, start
         assert {each.text[:7] for each in answers} == {"digits-"}
         assert all(each.headers["x-argosy-revision"] for each in answers)
     assert platform.stop() == 0
-    assert orphans.rooms(home) == []
+    assert activator(home).found() == []
 
 
 async def test_past_its_size_and_its_deadline_callers_are_told_when_to_come_again(
@@ -82,7 +82,7 @@ async def test_whoever_waits_survives_the_controller(home: Home, package: str, s
     platform = start(STAND_IN_UP).ready()
     url = deploy(platform, package)
     until(lambda: asleep(platform))
-    (room,) = orphans.rooms(home)
+    (room,) = activator(home).found()
     soft, hard = room.rlimit(psutil.RLIMIT_NOFILE)
     assert soft == hard
     platform.kill()
@@ -90,7 +90,7 @@ async def test_whoever_waits_survives_the_controller(home: Home, package: str, s
     await asyncio.sleep(0.5)
     platform = await asyncio.to_thread(start(STAND_IN_UP).ready)
     assert {each.status_code for each in await asking} == {200}
-    assert orphans.rooms(home) == [room]
+    assert activator(home).found() == [room]
     await asyncio.to_thread(until, lambda: asleep(platform))
     room.kill()
     assert (await ask(url, 5))[0].status_code == 200, "a room that died is started again, and asked again"
@@ -121,7 +121,7 @@ def test_grpc_calls_wait_for_a_real_replica(home: Home, store: Store, start: Cal
         assert {value for each in answers for value in each} == {3.0}
 
         until(lambda: asleep(platform))
-        (room,) = orphans.rooms(home)
+        (room,) = activator(home).found()
         with ThreadPoolExecutor(8) as pool:
             waiting = [pool.submit(infer, client) for _ in range(4)]
             refused = pool.submit(infer, client, name="nothing")
@@ -131,7 +131,7 @@ def test_grpc_calls_wait_for_a_real_replica(home: Home, store: Store, start: Cal
             with pytest.raises(InferenceServerException, match="'nothing'"):
                 refused.result()
     assert platform.stop() == 0
-    assert orphans.rooms(home) == []
+    assert activator(home).found() == []
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -17,13 +17,13 @@ from click.testing import CliRunner
 from pyarrow import parquet
 
 from argosy.cli.main import argosy
+from argosy.control.recording import recorder
 from argosy.profiles import files as shelf
 from argosy.spec.recorder import read_report
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
 from argosy.store.payloads import layout
 from argosy.store.payloads.query import Query, read
-from argosy.targets import orphans
 from tests.monitoring.recorder import shop
 from tests.platform.up import Up, clear, until
 
@@ -136,7 +136,7 @@ def test_what_was_asked_and_answered_is_in_the_log(platform: Up, home: Home):
     assert len(unread["request_id"]) == 36
     assert len(found) == 3 + 150 + 3
     assert platform.stop() == 0
-    assert orphans.recorders(home) == []
+    assert recorder(home).found() == []
     hidden(home, b"secret", large["x"][:, 1])
     (version,) = shelf.versions(home.profiles, "shop")
     counted = [one for one in shelf.read(home.profiles, "shop", version) if not one.segment]
@@ -174,7 +174,7 @@ def test_a_log_comes_and_goes_without_a_new_replica_and_follows_a_rollout(platfo
     url = deploy(platform, payload=None)
     (pid,) = platform.pids()
     assert httpx.post(url, json=body(shop.rows(1), "before")).status_code == 200
-    assert orphans.recorders(home) == []
+    assert recorder(home).found() == []
     deploy(platform)
     assert platform.pids() == [pid]
     listening(platform)
@@ -199,19 +199,19 @@ def test_a_log_comes_and_goes_without_a_new_replica_and_follows_a_rollout(platfo
 def test_a_recorder_that_died_comes_back_and_a_new_controller_keeps_it(platform: Up, home: Home):
     url = deploy(platform)
     listening(platform)
-    (first,) = orphans.recorders(home)
+    (first,) = recorder(home).found()
     assert httpx.post(url, json=body(shop.rows(1), "first")).status_code == 200
     rows(home, 1)
     first.kill()
-    (second,) = until(lambda: [each for each in orphans.recorders(home) if each.pid != first.pid])
+    (second,) = until(lambda: [each for each in recorder(home).found() if each.pid != first.pid])
     until(lambda: (found := read_report(home)) and found.pid == second.pid and found.replicas)
     platform.kill()
     again = Up(home).ready()
     assert httpx.post(url, json=body(shop.rows(1), "second")).status_code == 200
     assert [row["request_id"] for row in rows(home, 2)] == ["first", "second"]
-    assert orphans.recorders(home) == [second]
+    assert recorder(home).found() == [second]
     assert again.stop() == 0
-    assert orphans.recorders(home) == []
+    assert recorder(home).found() == []
 
 
 def test_what_cannot_be_hidden_is_refused_when_it_is_declared(platform: Up):

@@ -9,20 +9,19 @@ import psutil
 
 from argosy.alerting.triggers import runner
 from argosy.alerting.triggers.runner import MODULE
-from argosy.process import launch
+from argosy.process import launch, managed
 from argosy.process.process import Process, spawn
 from argosy.spec.secret import resolved
 from argosy.spec.settings import Home
 from argosy.spec.trigger import Command
 from argosy.store.durable import replace
 from argosy.store.triggers import Run
-from argosy.targets import orphans
 from argosy.targets.log import note
 
 VARIABLE = "ARGOSY_TRIGGER"
 """Tells a command where its document is."""
 PASSED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH")
-MARKS = ("ARGOSY_REPLICA", "ARGOSY_GATEWAY", orphans.VARIABLE, VARIABLE)
+MARKS = ("ARGOSY_REPLICA", "ARGOSY_GATEWAY", managed.VARIABLE, VARIABLE)
 
 
 def folder(home: Home, run: str) -> Path:
@@ -68,7 +67,7 @@ def end(home: Home) -> int:
     """End what commands of a home run; how many processes that were. None of them counts as having ended, so that each
     is run again by the next platform."""
     runners = [each for each in processes(home) if _is_runner(each)]
-    return orphans.end(runners, runner.PATIENCE) + orphans.end(list(processes(home)), 0.0)
+    return managed.end(runners, runner.PATIENCE) + managed.end(list(processes(home)), 0.0)
 
 
 def _is_runner(process: psutil.Process) -> bool:
@@ -81,9 +80,4 @@ def _is_runner(process: psutil.Process) -> bool:
 def processes(home: Home) -> Iterator[psutil.Process]:
     """The processes of a home's commands and their children, by what they were told."""
     root = f"{home.root / 'triggers'}{os.sep}"
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(VARIABLE, "").startswith(root) and process.status() != psutil.STATUS_ZOMBIE:
-                yield process
-        except psutil.Error:
-            continue
+    return (process for process, document in managed.variables(VARIABLE) if document.startswith(root))

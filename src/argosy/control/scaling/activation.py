@@ -1,28 +1,22 @@
-"""The waiting room as the controller sees it: a process to keep, a file to write, and messages that somebody waits."""
+"""The activator as the controller sees it: its process, its file, and messages that somebody waits."""
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable, Iterable
 
 import msgspec
 
 from argosy.activator.queue import Admitted, Door
 from argosy.activator.server import demand_socket, doors_file, grpc_socket, http_socket
+from argosy.control.recording import Sidecar
 from argosy.control.scaling.scaler import Scaler
 from argosy.gateway.model import EndpointRoute
 from argosy.gateway.shaping import Waiting
-from argosy.process import launch
-from argosy.process.process import Process, spawn
+from argosy.process.managed import Managed
 from argosy.spec.endpoint import Endpoint
-from argosy.spec.errors import ArgosyError
 from argosy.spec.scaling import Scaling
 from argosy.spec.settings import Home
-from argosy.store.durable import say
 from argosy.store.endpoints import Declared
-from argosy.targets import orphans
-
-LOG = logging.getLogger(__name__)
 
 MESSAGE = msgspec.json.Decoder(dict[str, int])
 
@@ -32,21 +26,21 @@ def may_sleep(endpoint: Endpoint) -> bool:
     return isinstance(endpoint.replicas, Scaling) and endpoint.replicas.min == 0
 
 
-def clear(home: Home) -> None:
-    """End the process of a home, and remove its files."""
-    orphans.end(orphans.rooms(home), 0.0)
-    for path in (http_socket(home.run), grpc_socket(home.run), doors_file(home.run), demand_socket(home.run)):
-        path.unlink(missing_ok=True)
+def activator(home: Home) -> Sidecar:
+    """The activator of a home: it does not drain, since there is nobody left to answer."""
+    run = home.run
+    process = Managed("argosy.activator.server", run, folder=home.root, log=home.logs / "waiting.log")
+    return Sidecar("activator", process, doors_file(run), http_socket(run), grpc_socket(run), demand_socket(run))
 
 
-class Room(asyncio.DatagramProtocol):
-    """One home's waiting room. It runs from the first endpoint that needs it to the platform's orderly end."""
+class Activation(asyncio.DatagramProtocol):
+    """Sends requests for endpoints without a replica to one home's activator, and wakes those that somebody waits
+    for."""
 
     def __init__(self, home: Home, scaler: Scaler, wake: Callable[[], None]) -> None:
         self.home, self._scaler, self._wake = home, scaler, wake
-        self._process: Process | None = None
+        self._sidecar = activator(home)
         self._transport: asyncio.BaseTransport | None = None
-        self._written: dict[str, Door] | None = None
 
     async def start(self) -> None:
         """Listen, and adopt the process of an earlier controller."""
@@ -54,8 +48,7 @@ class Room(asyncio.DatagramProtocol):
         path.unlink(missing_ok=True)
         loop = asyncio.get_running_loop()
         self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=str(path), family=1)
-        for found in await asyncio.to_thread(orphans.rooms, self.home):
-            self._process = Process(found, child=False)
+        await self._sidecar.start()
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         """Somebody waits."""
@@ -65,10 +58,11 @@ class Room(asyncio.DatagramProtocol):
                 self._wake()
 
     def admit(self, routes: Iterable[EndpointRoute], declared: Iterable[Declared]) -> list[EndpointRoute]:
-        """The routes, with a waiting room for those that may sleep; and the room is told of them."""
+        """The routes, by way of the activator for those that may sleep; and write these for the activator."""
         sleepers = {each.endpoint.name: each.endpoint for each in declared if may_sleep(each.endpoint)}
         made = [self._with_room(each, sleepers.get(each.endpoint)) for each in routes]
-        self._tell({each.endpoint: self._door(each, sleepers[each.endpoint]) for each in made if each.waiting})
+        doors = {each.endpoint: self._door(each, sleepers[each.endpoint]) for each in made if each.waiting}
+        self._sidecar.want(doors, by=doors)
         return made
 
     def _with_room(self, route: EndpointRoute, endpoint: Endpoint | None) -> EndpointRoute:
@@ -94,22 +88,10 @@ class Room(asyncio.DatagramProtocol):
             ready_in=self._scaler.cold_start(route.endpoint),
         )
 
-    def _tell(self, doors: dict[str, Door]) -> None:
-        try:
-            if doors != self._written and (doors or self._written):
-                say(doors_file(self.home.run), msgspec.json.encode(doors))
-                self._written = doors
-            if doors and (self._process is None or self._process.ended()):
-                run = str(self.home.run.absolute())
-                child = launch.ours("argosy.activator.server", run, folder=self.home.root)
-                self._process = spawn(child.command, child.environ, self.home.logs / "waiting.log")
-        except (ArgosyError, OSError) as error:
-            LOG.warning("the waiting room: %s", error)
-
     async def stop(self) -> None:
         """End the process: nobody waits any more."""
         await self.close()
-        await asyncio.to_thread(clear, self.home)
+        await self._sidecar.stop()
 
     async def close(self) -> None:
         """Listen no more; the process is left as it is."""

@@ -1,0 +1,113 @@
+"""Processes that a platform starts and that outlive it: found again by what they carry from their start, and ended.
+
+A process is never found by a bare pid, but by its command line or by a variable of its environment, so that none
+escapes, even where a controller died before it could note a pid.
+"""
+
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+import psutil
+
+from argosy.process import launch
+from argosy.process.process import Process, spawn
+
+KILLED = 3.0
+"""Seconds from SIGKILL to the end of processes."""
+VARIABLE = "ARGOSY_PLATFORM"
+"""Marks whatever a platform starts with its own environment, and what that starts: by the home's id."""
+
+
+def home_id(root: Path) -> str:
+    """Tells the processes of one home from those of another."""
+    return hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:12]
+
+
+def mark(root: Path) -> None:
+    """Have every process that this one starts from now on carry the mark of the home."""
+    os.environ[VARIABLE] = home_id(root)
+
+
+def marked(root: Path) -> list[psutil.Process]:
+    """Processes that carry the mark of the home."""
+    ours = home_id(root)
+    return [process for process, value in variables(VARIABLE) if value == ours]
+
+
+def variables(name: str) -> Iterator[tuple[psutil.Process, str]]:
+    """Every live process that can be looked at and has this variable, with its value."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            value = process.environ().get(name)
+            if value is not None and alive(process):
+                yield process, value
+
+
+def commands() -> Iterator[tuple[psutil.Process, list[str]]]:
+    """Every process that can be looked at, with the words of its command line."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            yield process, process.cmdline()
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether it runs; one that has ended and is not yet waited for by its parent does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def end(processes: Sequence[psutil.Process], drain: float) -> int:
+    """SIGTERM, and SIGKILL for those still there after `drain` seconds (none: at once). How many were given."""
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.terminate() if drain else process.kill()
+    for process in _remaining(processes, drain or KILLED):
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    _remaining(processes, KILLED)
+    return len(processes)
+
+
+def _remaining(processes: Collection[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Those that are still there after so many seconds."""
+    limit = time.monotonic() + seconds
+    while (left := [each for each in processes if alive(each)]) and time.monotonic() < limit:
+        time.sleep(0.02)
+    return left
+
+
+class Managed:
+    """One process of ours, `python -m MODULE ARGUMENT`, that goes on when its controller ends: adopted by the next one
+    or started, started again where it has ended, and ended with `drain` seconds for what it holds."""
+
+    def __init__(self, module: str, argument: Path, *, folder: Path, log: Path, drain: float = 0.0) -> None:
+        self._module, self._argument, self._drain = module, str(argument.absolute()), drain
+        self._folder, self._log = folder, log
+        self._process: Process | None = None
+
+    def found(self) -> list[psutil.Process]:
+        """The processes that run this module with this argument."""
+        ending = [self._module, self._argument]
+        return [process for process, words in commands() if words[-2:] == ending]
+
+    def adopt(self) -> None:
+        """Take over the process of an earlier controller, if there is one."""
+        for found in self.found():
+            with contextlib.suppress(psutil.Error):
+                self._process = Process(found, child=False)
+
+    def ensure(self) -> None:
+        """Start it unless it runs. Raises Internal, StorageFull."""
+        if self._process is None or self._process.ended():
+            child = launch.ours(self._module, self._argument, folder=self._folder)
+            self._process = spawn(child.command, child.environ, self._log)
+
+    def end(self) -> int:
+        """End it, whoever started it. How many processes there were."""
+        return end(self.found(), self._drain)
