@@ -12,8 +12,7 @@ import pyarrow.parquet as pq
 
 from argosy.batch.ledger import Entry, Ledger
 from argosy.batch.place import place
-from argosy.batch.plan import Model, Plan
-from argosy.batch.prepare import prepare
+from argosy.batch.plan import Model, Plan, prepare
 from argosy.packaging.package import open_package
 from argosy.spec.batch import BatchJob
 from argosy.spec.settings import Home, Settings

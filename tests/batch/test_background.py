@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from argosy.batch.background import Abandoned, Behind
+from argosy.batch.background import Abandoned, BackgroundThread
 
 
 def nothing(_behind):
@@ -13,7 +13,7 @@ def nothing(_behind):
 
 def test_all_items_come_in_order_and_the_end_is_told():
     ended = []
-    behind = Behind(list, 2, ended.append, "test")
+    behind = BackgroundThread(list, 2, ended.append, "test")
     for item in range(100):
         behind.put(item)
     behind.end()
@@ -29,7 +29,7 @@ def test_who_puts_waits_for_who_takes():
         go.wait()
         return sum(1 for _ in items)
 
-    behind = Behind(slow, 2, nothing, "test")
+    behind = BackgroundThread(slow, 2, nothing, "test")
     behind.put(1)
     behind.put(2)
     threading.Timer(0.1, go.set).start()
@@ -51,7 +51,7 @@ def test_what_goes_wrong_is_raised_where_more_is_given_and_at_the_end():
         raise OSError("full")
 
     failed = threading.Event()
-    behind = Behind(fail, 1, lambda _: failed.set(), "test")
+    behind = BackgroundThread(fail, 1, lambda _: failed.set(), "test")
     behind.put(1)
     assert failed.wait(5)
     with pytest.raises(OSError, match="full"):
@@ -75,7 +75,7 @@ def test_one_that_is_abandoned_ends_at_its_next_item(waiting):
             cleaned.append(error)
             raise
 
-    behind = Behind(work, 2, nothing, "test")
+    behind = BackgroundThread(work, 2, nothing, "test")
     for item in range(waiting):
         behind.put(item)
     behind.abandon()

@@ -13,7 +13,7 @@ from pyarrow import csv, feather, parquet
 
 import argosy
 from argosy.batch.place import place
-from argosy.batch.work import Bench
+from argosy.batch.work import FragmentRunner
 from argosy.packaging.load import load
 from argosy.packaging.package import open_package
 from tests.batch import kit
@@ -71,7 +71,7 @@ def written(folder: Path, format: str) -> Path:
 def done(home, engine, data: Path, output: Path, **settings) -> list[dict]:
     """The rows of the output of a job that was done in this process."""
     plan = kit.planned(kit.package(home, "times"), data, output, fragment_rows=170, **settings)
-    bench = Bench(plan, engine, 64)
+    bench = FragmentRunner(plan, engine, 64)
     bench.ledger.begin(plan)
     bench.stage.create()
     for number in range(len(bench.fragments)):

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from argosy.batch.readahead import Ahead
+from argosy.batch.readahead import ReadAhead
 
 
 def reading():
@@ -20,7 +20,7 @@ def test_items_come_in_order_and_a_few_ahead():
             made.append(number)
             yield number
 
-    with Ahead(source(), depth=2) as items:
+    with ReadAhead(source(), depth=2) as items:
         assert next(items) == 0
         limit = time.monotonic() + 5
         while len(made) < 4 and time.monotonic() < limit:
@@ -36,7 +36,7 @@ def test_an_error_comes_where_its_item_would_have_come():
         yield 1
         raise ValueError("two")
 
-    with Ahead(source()) as items:
+    with ReadAhead(source()) as items:
         assert next(items) == 1
         with pytest.raises(ValueError, match="two"):
             next(items)
@@ -52,7 +52,7 @@ def test_who_leaves_early_leaves_no_thread():
         finally:
             ended.set()
 
-    with Ahead(source()) as items:
+    with ReadAhead(source()) as items:
         next(items)
     assert not reading()
     assert ended.wait(5)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from argosy.batch.ledger import Ledger
 from argosy.batch.stage import check
-from argosy.batch.work import Bench
+from argosy.batch.work import FragmentRunner
 from argosy.packaging.load import load
 from argosy.packaging.package import open_package
 from argosy.spec.errors import Conflict, InvalidArgument, StorageFull
@@ -55,7 +55,7 @@ def data(tmp_path_factory):
 def begun(home, data, output, batch_size, engine, name="times", **options):
     """A job that was planned, at work in this process."""
     plan = kit.planned(kit.package(home, name), data, output, **options)
-    bench = Bench(plan, engine, batch_size)
+    bench = FragmentRunner(plan, engine, batch_size)
     bench.ledger.begin(plan)
     bench.stage.create()
     return bench

@@ -8,7 +8,7 @@ import time
 
 from argosy.batch.ledger import Seal
 from argosy.client.batch import BatchResult
-from argosy.jobs.folder import Folder, Result, Told
+from argosy.jobs.folder import Folder, Result, RunRequest
 from argosy.spec.batch import BatchJob
 from argosy.spec.errors import INTERRUPTED
 from tests.batch import kit
@@ -26,12 +26,12 @@ def test_the_status_of_a_result_is_that_of_an_interruption_where_there_is_no_sea
 def test_a_job_that_is_told_to_stop_says_so_in_its_folder_and_by_its_status(tmp_path):
     data = kit.write(tmp_path / "data", kit.table(range(400)))
     home, out = kit.home(tmp_path / "home"), tmp_path / "out"
-    fixed = {"batch_size": 4, "workers": 1, "threads": 1, "checkpoint": 0.0}
+    fixed = {"batch_size": 4, "workers": 1, "threads": 1, "checkpoint": 0.0, "env": {"SLOW": "0.1"}}
     folder = Folder(tmp_path / "one-1")
-    folder.begin(Told(batch=BatchJob(model="picky:1", inputs=(str(data),), output=str(out), **fixed), idle=False))
+    folder.begin(RunRequest(batch=BatchJob(model="picky:1", inputs=(str(data),), output=str(out), **fixed), idle=False))
     process = subprocess.Popen(
         [sys.executable, "-m", "argosy.client.job", str(folder.path)],
-        env=os.environ | {"ARGOSY_HOME": str(home.root), "SLOW": "0.1"},
+        env=os.environ | {"ARGOSY_HOME": str(home.root)},
     )
     limit = time.monotonic() + 60
     while not any(path.stat().st_size for path in (out / "_argosy/spool").glob("*")):

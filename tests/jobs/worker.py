@@ -9,10 +9,10 @@ from pathlib import Path
 from argosy.jobs.folder import Folder, Progress, Result
 
 folder = Folder(Path(sys.argv[1]))
-told = folder.told()
-print("begins", told.batch.model, told.batch.output, flush=True)
-folder.tell(Progress(rows=1, total=2, rate=0.5))
-model = told.batch.model
+request = folder.request()
+print("begins", request.batch.model, request.batch.output, flush=True)
+folder.report(Progress(rows=1, total=2, rate=0.5))
+model = request.batch.model
 if model == "dies" and not (folder.path / "died").exists():
     (folder.path / "died").touch()
     os.kill(os.getpid(), signal.SIGKILL)

@@ -20,14 +20,14 @@ class _End:
     """After the last item."""
 
 
-class Behind(Generic[T, R]):
+class BackgroundThread(Generic[T, R]):
     """A thread at `work`, which is given an iterator of what is put; at most `depth` items wait.
 
     What it raises, `put` and `result` raise. `ended` is called by the thread when it is at its end, whatever that was.
     """
 
     def __init__(
-        self, work: Callable[[Iterator[T]], R], depth: int, ended: "Callable[[Behind[T, R]], None]", name: str
+        self, work: Callable[[Iterator[T]], R], depth: int, ended: "Callable[[BackgroundThread[T, R]], None]", name: str
     ) -> None:
         self._work, self._ended = work, ended
         self._pipe: Pipe[T | _End] = Pipe(depth)

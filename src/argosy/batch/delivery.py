@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from argosy.batch import rows, stage
-from argosy.batch.background import Behind
+from argosy.batch.background import BackgroundThread
 from argosy.batch.columns import Mapping
 from argosy.batch.fragment import Part
 from argosy.batch.ledger import FOLDER, Entry, Ledger
@@ -27,7 +27,7 @@ DEPTH = 4
 """Batches of answers that wait for the thread at most."""
 
 
-class Desk(NamedTuple):
+class JobContext(NamedTuple):
     """What all deliveries of a job share."""
 
     plan: Plan
@@ -36,7 +36,7 @@ class Desk(NamedTuple):
     stage: Stage
 
 
-class Last(NamedTuple):
+class FragmentEnd(NamedTuple):
     """What is known of a fragment once all its rows are answered. `rejects` are batches that are not in the spool."""
 
     tally: Tally
@@ -55,41 +55,43 @@ class Delivery:
 
     def __init__(
         self,
-        desk: Desk,
+        context: JobContext,
         number: int,
         name: str,
         spool: Spool,
         ended: Callable[[Entry | BaseException], None] = lambda _: None,
     ) -> None:
-        self.number, self._name, self._desk, self._spool = number, name, desk, spool
+        self.number, self._name, self._context, self._spool = number, name, context, spool
         self._earlier = spool.size
-        self._last: Last | None = None
-        self._behind = Behind[Any, Entry](self._run, DEPTH, lambda one: ended(one.outcome), f"fragment {number}")
+        self._last: FragmentEnd | None = None
+        self._thread = BackgroundThread[Any, Entry](
+            self._run, DEPTH, lambda one: ended(one.outcome), f"fragment {number}"
+        )
 
     def add(self, batch: Any) -> None:
         """Further answers. Raises what went wrong with those before."""
-        self._behind.put(batch)
+        self._thread.put(batch)
 
-    def end(self, last: Last) -> None:
+    def end(self, last: FragmentEnd) -> None:
         """All rows are answered: the fragment can be committed. Raises what went wrong before."""
         self._last = last
-        self._behind.end()
+        self._thread.end()
 
     def entry(self) -> Entry:
         """Wait for the commit. Raises what went wrong instead."""
-        return self._behind.result()
+        return self._thread.result()
 
     def abandon(self) -> None:
         """Not all rows were answered: what is in the spool waits for another attempt."""
-        self._behind.abandon()
+        self._thread.abandon()
 
     def _run(self, batches: Iterator[Any]) -> Entry:
         try:
-            shutil.rmtree(self._desk.stage.folder(self._name), ignore_errors=True)
+            shutil.rmtree(self._context.stage.folder(self._name), ignore_errors=True)
             parts = self._written(itertools.chain(self._spooled(), batches))
             assert self._last is not None
             entry = self._commit(self._last, parts)
-            self._desk.stage.settle(entry)
+            self._context.stage.settle(entry)
             self._spool.remove()
         finally:
             if self._last is not None:
@@ -98,32 +100,32 @@ class Delivery:
 
     def _written(self, batches: Iterator[Any]) -> tuple[Part, ...]:
         """The files of the answers, durable but not yet under their names; none where there are no answers."""
-        plan, schema = self._desk.plan, self._desk.mapping.schema
+        plan, schema = self._context.plan, self._context.mapping.schema
         first = next(batches, None)
         if first is None:
             return ()
         batches = itertools.chain((first,), batches)
         name = stage.name(self.number, self._name, plan.job.format)
         if plan.job.partition:
-            folder = self._desk.stage.folder(self._name)
+            folder = self._context.stage.folder(self._name)
             return partition.write(batches, schema, folder, name, plan.job.partition, plan.job.format, plan.metadata)
         return (self._file(name, plan.job.format, schema, batches),)
 
     def _file(self, name: str, format: Format, schema: Any, batches: Iterator[Any]) -> Part:
-        path = self._desk.stage.folder(self._name) / name
+        path = self._context.stage.folder(self._name) / name
         with storage(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        part = sink(format).write(batches, schema, path, self._desk.plan.metadata)
+        part = sink(format).write(batches, schema, path, self._context.plan.metadata)
         return msgspec.structs.replace(part, name=name)
 
-    def _commit(self, last: Last, parts: tuple[Part, ...]) -> Entry:
+    def _commit(self, last: FragmentEnd, parts: tuple[Part, ...]) -> Entry:
         rejects: Part | None = None
         if last.tally.quarantined:
             path = f"{FOLDER}/quarantine/{stage.name(self.number, self._name, 'parquet')}"
-            schema = rows.rejected(self._desk.mapping.reads)
+            schema = rows.rejected(self._context.mapping.reads)
             rejects = self._file(path, "parquet", schema, self._rejects(last, schema))
-        self._desk.stage.deliver(self._name, (*parts, rejects) if rejects else parts)
-        last.sample.keep(self._desk.ledger.output, self._name)
+        self._context.stage.deliver(self._name, (*parts, rejects) if rejects else parts)
+        last.sample.write(self._context.ledger.output, self._name)
         entry = Entry(
             fragment=self._name,
             number=self.number,
@@ -136,13 +138,13 @@ class Delivery:
             seconds=round(time.monotonic() - last.begun, 3),
             attempts=last.attempt,
         )
-        return self._desk.ledger.commit(entry)
+        return self._context.ledger.commit(entry)
 
     def _spooled(self) -> Iterator[Any]:
         for record in self._spool.records(self._earlier):
-            yield from (_unpacked(data, self._desk.mapping.schema) for data in record.out)
+            yield from (_unpacked(data, self._context.mapping.schema) for data in record.out)
 
-    def _rejects(self, last: Last, schema: Any) -> Iterator[Any]:
+    def _rejects(self, last: FragmentEnd, schema: Any) -> Iterator[Any]:
         for record in self._spool.records():
             yield from (_unpacked(data, schema) for data in record.rejects)
         yield from last.rejects

@@ -17,14 +17,12 @@ import msgspec
 
 from argosy.batch.fragment import Part
 from argosy.batch.place import Place
-from argosy.batch.plan import FORMAT, Plan
+from argosy.batch.plan import FORMAT, TOGETHER, Plan
 from argosy.spec.errors import Conflict, InvalidArgument, NotFound, Unsupported
 
 T = TypeVar("T")
 
 FOLDER = "_argosy"
-TOGETHER = 16
-"""Files that are read at once."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,7 +1,9 @@
 """What a job will do, frozen before it does anything: settings, version, input files as they are, fragments."""
 
 import hashlib
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
@@ -9,9 +11,12 @@ from argosy import __version__
 from argosy.batch.fragment import File, Fragment
 from argosy.spec.batch import BatchJob
 from argosy.spec.errors import Conflict, InvalidArgument
+from argosy.spec.signature import Signature
 
 FORMAT = "1"
 """The version of the layout of `_argosy/`."""
+TOGETHER = 16
+"""Files that are read at once."""
 
 RECIPE = ("format", "map", "keep", "partition", "nulls", "on_error")
 """The settings that change what is written, beside the model."""
@@ -86,6 +91,30 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             )
             for piece in self.pieces
         ]
+
+
+def prepare(job: BatchJob, model: Model, signature: Signature) -> Plan:
+    """The plan. Raises NotFound without input, InvalidArgument for files whose columns do not fit the model or each
+    other, Unsupported for a model whose answers do not belong to rows.
+    """
+    from argosy.batch import columns
+    from argosy.batch.find import find
+    from argosy.batch.source import source
+
+    files = find(job.inputs)
+    reader = source(files[0].format)
+    mapping = columns.plan(signature, reader.schema(files[0]), job)
+
+    def cut(file: File) -> tuple[list[Fragment], list[str]]:
+        schema = reader.schema(file)
+        mapping.check(schema, file.url)
+        return reader.plan(file, job.fragment_rows), mapping.unused(schema)
+
+    with ThreadPoolExecutor(TOGETHER) as pool:
+        found = list(pool.map(cut, files))
+    fragments = [fragment for cuts, _ in found for fragment in cuts]
+    unused = dict.fromkeys(name for _, names in found for name in names)
+    return freeze(job, model, fragments, time.time(), tuple(unused))
 
 
 def freeze(

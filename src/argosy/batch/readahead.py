@@ -19,7 +19,7 @@ class _End:
         self.error = error
 
 
-class Ahead(Generic[T]):
+class ReadAhead(Generic[T]):
     """An iterator whose items are made by a thread, at most `depth` of them before they are asked for.
 
     Used by `with`, so that the thread ends with it. An error of the source is raised where its item would have come.

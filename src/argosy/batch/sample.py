@@ -35,8 +35,8 @@ class Sample:
         self._recorder = Recorder(where, version) if where is not None and share else None
         self._left, self._calls = share, 0
 
-    def see(self, feeds: Mapping[str, Array], outputs: Sequence[Array]) -> None:
-        """The rows of one call of the engine."""
+    def add(self, feeds: Mapping[str, Array], outputs: Sequence[Array]) -> None:
+        """Add the rows of one call of the engine, if it is one of those that are sampled."""
         self._calls += 1
         if self._recorder is None or self._left <= 0 or self._calls % EVERY != 1:
             return
@@ -46,8 +46,8 @@ class Sample:
         self._left -= len(outputs[0])
         self._recorder.add(0.0, inputs, answers)
 
-    def keep(self, output: Place, fragment: str) -> None:
-        """Write what was seen."""
+    def write(self, output: Place, fragment: str) -> None:
+        """Write the profile of the rows that were added."""
         for found in self._recorder.take(LATER) if self._recorder is not None else ():
             _folder(output).join(fragment).put(profile.encode(found))
 

@@ -56,7 +56,7 @@ class Record(msgspec.Struct, frozen=True):
     attempt: int = 1
 
 
-class _Said(msgspec.Struct, frozen=True, array_like=True):
+class _Header(msgspec.Struct, frozen=True, array_like=True):
     """What stands before the batches of a record: all but the batches themselves, of which the sizes."""
 
     tally: Tally
@@ -102,18 +102,18 @@ class Spool:
     def append(self, record: Record) -> None:
         """Add a record. One that a full disk cuts short counts for nothing."""
         sizes = [tuple(len(blob) for blob in blobs) for blobs in (record.out, record.rejects)]
-        said = msgspec.msgpack.encode(_Said(record.tally, sizes[0], sizes[1], record.attempt))
-        pieces: list[Blob] = [said, *record.out, *record.rejects]
+        header = msgspec.msgpack.encode(_Header(record.tally, sizes[0], sizes[1], record.attempt))
+        pieces: list[Blob] = [header, *record.out, *record.rejects]
         crc = 0
         for piece in pieces:
             crc = zlib.crc32(piece, crc)
         length = sum(sizes[0]) + sum(sizes[1])
-        pieces.insert(0, _HEAD.pack(len(said), length, crc))
+        pieces.insert(0, _HEAD.pack(len(header), length, crc))
         with storage(self.path):
             os.lseek(self._fd, self.size, os.SEEK_SET)
             for piece in (b"".join(pieces),) if length < _JOINED else pieces:
                 write_all(self._fd, piece)
-        self.size += _HEAD.size + len(said) + length
+        self.size += _HEAD.size + len(header) + length
         self.last = Record(record.tally, attempt=record.attempt)
 
     def records(self, limit: int | None = None) -> Iterator[Record]:
@@ -144,8 +144,8 @@ class Spool:
         self.close()
 
 
-def _record(said: memoryview, blobs: memoryview) -> Record:
-    found = msgspec.msgpack.decode(said, type=_Said)
+def _record(header: memoryview, blobs: memoryview) -> Record:
+    found = msgspec.msgpack.decode(header, type=_Header)
     ends = list(itertools.accumulate((*found.out, *found.rejects), initial=0))
     parts = tuple(blobs[begin:end] for begin, end in itertools.pairwise(ends))
     return Record(found.tally, parts[: len(found.out)], parts[len(found.out) :], found.attempt)

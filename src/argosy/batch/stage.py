@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from argosy.batch.fragment import Part
-from argosy.batch.ledger import FOLDER, TOGETHER, Entry
+from argosy.batch.ledger import FOLDER, Entry
 from argosy.batch.place import Place
+from argosy.batch.plan import TOGETHER
 from argosy.spec.errors import Unavailable
 from argosy.spec.settings import home
 

@@ -6,12 +6,12 @@ from contextlib import ExitStack, nullcontext
 from typing import Any
 
 from argosy.batch import columns, rows
-from argosy.batch.delivery import Delivery, Desk, Last
+from argosy.batch.delivery import Delivery, FragmentEnd, JobContext
 from argosy.batch.fragment import Fragment
 from argosy.batch.ledger import Entry, Ledger
 from argosy.batch.place import place
 from argosy.batch.plan import Plan
-from argosy.batch.readahead import Ahead
+from argosy.batch.readahead import ReadAhead
 from argosy.batch.sample import Sample, share
 from argosy.batch.source import in_memory, source
 from argosy.batch.source.shape import arrow
@@ -21,14 +21,14 @@ from argosy.engines.base import Engine
 from argosy.profiles.layout import Layout
 from argosy.spec.errors import Conflict
 
-HELD = 64 * 1024 * 1024
+BUFFERED = 64 * 1024 * 1024
 """Bytes of answers that wait in memory for the next checkpoint at most."""
 
-Told = Callable[[Tally], None]
+OnProgress = Callable[[Tally], None]
 """Called after each checkpoint with the counts of the fragment so far."""
 
 
-class Bench:
+class FragmentRunner:
     """What a process needs to work at fragments of a job: the loaded engine, the plan, the way to the output, and the
     cells `where` a sample of the rows is counted in.
 
@@ -46,28 +46,28 @@ class Bench:
         self.mapping = columns.plan(engine.signature, source(first.format).schema(first), plan.job)
 
     @property
-    def desk(self) -> Desk:
+    def context(self) -> JobContext:
         """What a delivery needs to know of the job."""
-        return Desk(self.plan, self.mapping, self.ledger, self.stage)
+        return JobContext(self.plan, self.mapping, self.ledger, self.stage)
 
     def sample(self, number: int) -> Sample:
         """What one fragment's rows are looked at with."""
         return Sample(self._where, self.engine.signature, self.plan.model.ref, share(number, len(self.fragments)))
 
-    def run(self, number: int, told: Told, stopping: Callable[[], bool]) -> Entry | None:
+    def run(self, number: int, progress: OnProgress, stopping: Callable[[], bool]) -> Entry | None:
         """Do the fragment of this number, or what is left of it; None if it was told to stop before the end.
 
         Raises Conflict where the input is not what it was when the job was planned, InvalidArgument for a row that is
         not answered, StorageFull, and what the place of the output raises. What was answered is kept, whatever it
         raises.
         """
-        found = self.answer(number, told, stopping)
+        found = self.answer(number, progress, stopping)
         return found.entry() if isinstance(found, Delivery) else found
 
     def answer(
         self,
         number: int,
-        told: Told,
+        progress: OnProgress,
         stopping: Callable[[], bool],
         ended: Callable[[Entry | BaseException], None] = lambda _: None,
     ) -> Delivery | Entry | None:
@@ -85,9 +85,9 @@ class Bench:
                 self.stage.settle(entry)
                 spool.remove()
                 return entry
-            delivery = Delivery(self.desk, number, name, spool, ended)
+            delivery = Delivery(self.context, number, name, spool, ended)
             stack.callback(delivery.abandon)
-            last = _Work(self, number, spool, delivery, told).answer(stopping)
+            last = _Work(self, number, spool, delivery, progress).answer(stopping)
             if last is None:
                 return None
             delivery.end(last)
@@ -98,38 +98,40 @@ class Bench:
 class _Work:
     """A fragment under way."""
 
-    def __init__(self, bench: Bench, number: int, spool: Spool, delivery: Delivery, told: Told) -> None:
-        self.bench, self.fragment = bench, bench.fragments[number]
-        self.spool, self.delivery, self.told = spool, delivery, told
-        self.mapping = bench.mapping
-        self.sample = bench.sample(number)
+    def __init__(
+        self, runner: FragmentRunner, number: int, spool: Spool, delivery: Delivery, progress: OnProgress
+    ) -> None:
+        self.runner, self.fragment = runner, runner.fragments[number]
+        self.spool, self.delivery, self.progress = spool, delivery, progress
+        self.mapping = runner.mapping
+        self.sample = runner.sample(number)
         self.tally = spool.last.tally
         self.attempt = spool.last.attempt + 1
         self.begun = time.monotonic()
         self.out: list[Any] = []
         self.rejects: list[Any] = []
-        self.held = 0
-        self.due = self.begun + bench.plan.job.checkpoint
+        self.buffered = 0
+        self.due = self.begun + runner.plan.job.checkpoint
 
-    def answer(self, stopping: Callable[[], bool]) -> Last | None:
+    def answer(self, stopping: Callable[[], bool]) -> FragmentEnd | None:
         """Answer the rows that no earlier attempt has answered. None: told to stop first."""
-        bench, fragment, job = self.bench, self.fragment, self.bench.plan.job
+        runner, fragment, job = self.runner, self.fragment, self.runner.plan.job
         _unchanged(fragment)
-        self.told(self.tally)
-        reading = source(fragment.file.format).read(fragment, self.tally.rows, bench.batch_size, self.mapping.reads)
-        with nullcontext(reading) if in_memory(fragment.file) else Ahead(reading) as batches:
+        self.progress(self.tally)
+        reading = source(fragment.file.format).read(fragment, self.tally.rows, runner.batch_size, self.mapping.reads)
+        with nullcontext(reading) if in_memory(fragment.file) else ReadAhead(reading) as batches:
             for batch in batches:
                 self._take(rows.answer(batch, self._respond, job.on_error, fragment, self.tally.rows))
                 if stopping():
                     self._checkpoint()
                     return None
         _unchanged(fragment)
-        return Last(self.tally, self.rejects, self.sample, self.attempt, self.begun)
+        return FragmentEnd(self.tally, self.rejects, self.sample, self.attempt, self.begun)
 
     def _respond(self, batch: Any) -> Any:
         feeds = self.mapping.feeds(batch)
-        outputs = self.bench.engine.predict(feeds)
-        self.sample.see(feeds, outputs)
+        outputs = self.runner.engine.predict(feeds)
+        self.sample.add(feeds, outputs)
         return self.mapping.rows(batch, outputs)
 
     def _take(self, found: rows.Answers) -> None:
@@ -138,17 +140,17 @@ class _Work:
         self.out += found.out
         self.rejects += found.rejects
         self.tally = self.tally.plus(found.tally)
-        self.held += sum(batch.nbytes for batch in (*found.out, *found.rejects))
-        if self.held > HELD or time.monotonic() >= self.due:
+        self.buffered += sum(batch.nbytes for batch in (*found.out, *found.rejects))
+        if self.buffered > BUFFERED or time.monotonic() >= self.due:
             self._checkpoint()
 
     def _checkpoint(self) -> None:
         if self.tally != self.spool.last.tally:
             packed = [tuple(_packed(batch) for batch in batches) for batches in (self.out, self.rejects)]
             self.spool.append(Record(self.tally, packed[0], packed[1], self.attempt))
-            self.out, self.rejects, self.held = [], [], 0
-        self.due = time.monotonic() + self.bench.plan.job.checkpoint
-        self.told(self.tally)
+            self.out, self.rejects, self.buffered = [], [], 0
+        self.due = time.monotonic() + self.runner.plan.job.checkpoint
+        self.progress(self.tally)
 
 
 def _packed(batch: Any) -> Blob:

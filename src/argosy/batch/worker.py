@@ -29,7 +29,7 @@ from argosy.batch.plan import Plan
 from argosy.batch.sample import reference
 from argosy.batch.spool import Tally
 from argosy.batch.wire import GRACE, Answered, Channel, Do, Done, Event, Failed, Message, Reached, Ready
-from argosy.batch.work import Bench
+from argosy.batch.work import FragmentRunner
 from argosy.packaging.model_process import load_in_process
 from argosy.packaging.package import Package, open_package
 from argosy.spec import crash
@@ -88,13 +88,13 @@ class Worker:
     def _run(self, plan: Plan, package: Package, threads: int, batch_size: int) -> None:
         environ, network = plan.job.given(os.environ), plan.job.network
         model = load_in_process(package, threads=threads, environ=environ, network=network)
-        bench = Bench(plan, model.engine, batch_size, reference(model.package))
-        bench.stage.create()
+        runner = FragmentRunner(plan, model.engine, batch_size, reference(model.package))
+        runner.stage.create()
         gc.freeze()
         self.channel.send(Ready(model.max_difference))
         before: Delivery | None = None
         while (number := self._orders.get()) is not None and not self.stopping.is_set():
-            found = bench.answer(number, partial(self._reached, number), self.stopping.is_set, self._ended)
+            found = runner.answer(number, partial(self._reached, number), self.stopping.is_set, self._ended)
             if isinstance(found, Entry):
                 self.channel.send(Done(found))
             elif found is not None:
@@ -108,7 +108,7 @@ class Worker:
             raise self._failed
 
     def _ended(self, outcome: Entry | BaseException) -> None:
-        """In the thread that wrote a fragment. What went wrong there ends the worker."""
+        """Called by the thread that wrote a fragment. An error there ends the worker."""
         if isinstance(outcome, Entry):
             self.channel.send(Done(outcome))
         elif not isinstance(outcome, Abandoned):

@@ -161,8 +161,7 @@ def _digest(located: Located) -> str:
 
 
 def _planned(job: BatchJob, located: Located) -> "Plan":
-    from argosy.batch.plan import Model
-    from argosy.batch.prepare import prepare
+    from argosy.batch.plan import Model, prepare
     from argosy.packaging.package import open_package
 
     version = located.version if located.digest else ""

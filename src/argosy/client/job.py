@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from argosy.batch.idle import idle
-from argosy.jobs.folder import Folder, Progress, Result, Told
+from argosy.jobs.folder import Folder, Progress, Result, RunRequest
 from argosy.spec.errors import ArgosyError, Internal, PermissionDenied
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ say = functools.partial(print, flush=True)
 """A line for the log."""
 
 
-class Teller:
+class FolderDisplay:
     """Shows views to the platform, and to whoever reads the log."""
 
     def __init__(self, folder: Folder) -> None:
@@ -39,20 +39,20 @@ class Teller:
         self._last: View | None = None
         self._lines = Lines(say)
 
-    def __enter__(self) -> "Teller":
+    def __enter__(self) -> "FolderDisplay":
         return self
 
     def show(self, view: "View") -> None:
         """Tell it, if it is time."""
         self._lines.show(view)
         if time.monotonic() >= self._due:
-            self._tell(view)
+            self._report(view)
             self._due = time.monotonic() + EVERY
         self._last = view
 
-    def _tell(self, view: "View") -> None:
+    def _report(self, view: "View") -> None:
         with contextlib.suppress(OSError):
-            self._folder.tell(
+            self._folder.report(
                 Progress(rows=view.rows, total=view.total, rate=view.rate, left=view.left, cost=view.cost)
             )
 
@@ -61,10 +61,10 @@ class Teller:
     ) -> None:
         self._lines.__exit__(kind, error, trace)
         if self._last is not None:
-            self._tell(self._last)
+            self._report(self._last)
 
 
-def check(told: Told) -> None:
+def check(request: RunRequest) -> None:
     """Raises PermissionDenied where a place of the job, or a file that its inputs or the plan of an earlier run name,
     may not be read or written: what lies in an allowed folder may be a link out of it. Nothing is told of such a file.
     """
@@ -72,15 +72,15 @@ def check(told: Told) -> None:
     from argosy.batch.ledger import Ledger
     from argosy.batch.place import place
 
-    if not told.allowed.confined:
+    if not request.allowed.confined:
         return
-    told.allowed.check_job(told.batch)
-    plan = Ledger(place(told.batch.output)).plan()
-    for text in told.batch.inputs if plan is None else ():
-        if not all(told.allowed.holds(spot.url, "inputs") for spot in expand(text)):
+    request.allowed.check_job(request.batch)
+    plan = Ledger(place(request.batch.output)).plan()
+    for text in request.batch.inputs if plan is None else ():
+        if not all(request.allowed.holds(spot.url, "inputs") for spot in expand(text)):
             raise PermissionDenied(f"the batch job's input '{text}' leads by a link out of what allow.inputs says")
-    if plan is not None and not all(told.allowed.holds(file.url, "inputs") for file in plan.files):
-        raise PermissionDenied(f"what was begun in {told.batch.output} reads files that allow.inputs does not cover")
+    if plan is not None and not all(request.allowed.holds(file.url, "inputs") for file in plan.files):
+        raise PermissionDenied(f"what was begun in {request.batch.output} reads files that allow.inputs does not cover")
 
 
 def main(path: Path) -> int:
@@ -88,13 +88,15 @@ def main(path: Path) -> int:
     from argosy.client.batch import run
 
     folder = Folder(path)
-    told = folder.told()
-    if told.idle:
+    request = folder.request()
+    if request.idle:
         idle()
     try:
-        check(told)
-        paths = not told.allowed.confined and os.path.isabs(told.batch.model)
-        found = run(msgspec.to_builtins(told.batch), resume=True, display=Teller(folder), note=say, paths=paths)
+        check(request)
+        paths = not request.allowed.confined and os.path.isabs(request.batch.model)
+        found = run(
+            msgspec.to_builtins(request.batch), resume=True, display=FolderDisplay(folder), note=say, paths=paths
+        )
         result = Result(exit=found.exit, report=found.report)
     except ArgosyError as error:
         result = Result(exit=error.exit, error=error.message)

@@ -1,4 +1,4 @@
-"""The folder of one run: what its process is told, and what it tells."""
+"""The folder of one run of a job: the request for its process, and what the process reports."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +17,7 @@ COMMAND = launch.python("argosy.client.job")
 """What runs a job; the run's folder is its only argument."""
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
+class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a process has to do, and the places that it may read and write. `idle`: only on cores that nobody else
     wants."""
 
@@ -57,17 +57,17 @@ class Folder:
         """The folder of a run, which its id names."""
         return cls(home.root / "jobs" / run)
 
-    def begin(self, told: Told) -> None:
+    def begin(self, request: RunRequest) -> None:
         """Write what is to be done, durably, and forget how an earlier attempt ended. Raises StorageFull."""
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         (self.path / "result.json").unlink(missing_ok=True)
-        durable.replace(self.path / "job.json", msgspec.json.encode(told), self.path, mode=0o600)
+        durable.replace(self.path / "job.json", msgspec.json.encode(request), self.path, mode=0o600)
 
-    def told(self) -> Told:
+    def request(self) -> RunRequest:
         """What is to be done."""
-        return msgspec.json.decode((self.path / "job.json").read_bytes(), type=Told)
+        return msgspec.json.decode((self.path / "job.json").read_bytes(), type=RunRequest)
 
-    def tell(self, progress: Progress) -> None:
+    def report(self, progress: Progress) -> None:
         """Say how far it is."""
         durable.say(self.path / "progress.json", msgspec.json.encode(progress))
 

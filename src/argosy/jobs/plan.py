@@ -61,15 +61,15 @@ def ended(run: Run, exit: int | None, error: str, now: float, *, cancelled: bool
 
     A run that may go through another time waits for its next attempt, which resumes it.
     """
-    told = msgspec.structs.replace(run, exit=exit, error=error[:2000])
+    ended = msgspec.structs.replace(run, exit=exit, error=error[:2000])
     if exit == 0:
-        return _over(told, "succeeded", now)
+        return _over(ended, "succeeded", now)
     if cancelled:
-        return _over(told, "cancelled", now)
+        return _over(ended, "cancelled", now)
     if run.attempts < ATTEMPTS and (exit is None or exit < 0 or exit in AGAIN):
         wait = FIRST_WAIT * 3 ** (run.attempts - 1)
-        return msgspec.structs.replace(told, state="queued", after=now + wait)
-    return _over(told, "failed", now)
+        return msgspec.structs.replace(ended, state="queued", after=now + wait)
+    return _over(ended, "failed", now)
 
 
 def _over(run: Run, state: State, now: float) -> Run:

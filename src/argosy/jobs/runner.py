@@ -13,7 +13,7 @@ import psutil
 
 from argosy.alerting.allowed import Allowed
 from argosy.jobs import plan
-from argosy.jobs.folder import COMMAND, Folder, Told
+from argosy.jobs.folder import COMMAND, Folder, RunRequest
 from argosy.process import launch, managed
 from argosy.process.process import Process, end, spawn
 from argosy.process.tail import last_words
@@ -118,7 +118,7 @@ class Jobs:
             run, state="running", attempts=run.attempts + 1, started=run.started or now, error=""
         )
         batch = at(_submission(job), run.due)
-        await asyncio.to_thread(folder.begin, Told(batch=batch, idle=self._idle, allowed=self._allowed))
+        await asyncio.to_thread(folder.begin, RunRequest(batch=batch, idle=self._idle, allowed=self._allowed))
         await asyncio.to_thread(jobs.note, self._database, begun)
         try:
             await asyncio.to_thread(self._allowed.check_job, batch)
