@@ -21,7 +21,7 @@ from argosy.engines import lightgbm_file, mlflow_file, onnx_file, sklearn, unpic
 from argosy.packaging.detect import detect
 from argosy.packaging.package import open_package
 from argosy.protocol import compression, grpc, rest, tensorfile
-from argosy.serving import frames, paths
+from argosy.serving import frames, http
 from argosy.spec import strict
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import ArgosyError, InvalidArgument
@@ -222,7 +222,7 @@ TARGETS: dict[str, Target] = {
         tensorfile.parse, lambda: [tensorfile.dump([Tensor("x", "FP32", np.ones((2, 4), np.float32))])]
     ),
     "frames": Target(_frame, _frame_seeds),
-    "paths": Target(lambda data: paths.parse(data.decode("latin-1")), lambda: [b"/v2/models/a/versions/1/infer"]),
+    "paths": Target(lambda data: http.parse(data.decode("latin-1")), lambda: [b"/v2/models/a/versions/1/infer"]),
     "onnx": Target(_walker(onnx_file.inspect, "m.onnx"), _onnx_seeds),
     "lightgbm": Target(_walker(lightgbm_file.inspect, "m.txt"), lambda: _boosters()[1]),
     "xgboost": Target(_walker(xgboost_file.inspect, "m.ubj"), lambda: _boosters()[0]),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from argosy.monitoring.analysis import errors, latency, metric, predictions
+from argosy.monitoring.analysis import errors, evidence, latency, predictions
 from argosy.monitoring.analysis.evidence import SHARES
 from argosy.monitoring.binary import log_e, mix
 from argosy.serving.counts import bucket, edge
@@ -77,8 +77,8 @@ class Harm:
         self.errors = np.zeros((rollouts, len(errors.HARM_WEIGHTS)))
         self.latency = np.zeros((rollouts, len(latency.HARM_WEIGHTS)))
         self.predictions = np.zeros((rollouts, len(predictions.WEIGHTS)))
-        self.bounded = np.zeros((BOUNDED, rollouts, len(metric.WEIGHTS)))
-        self.unbounded = np.zeros((UNBOUNDED, rollouts, len(metric.WEIGHTS)))
+        self.bounded = np.zeros((BOUNDED, rollouts, len(evidence.WEIGHTS)))
+        self.unbounded = np.zeros((UNBOUNDED, rollouts, len(evidence.WEIGHTS)))
         self.square, self.looks = np.zeros((UNBOUNDED, rollouts)), 0
 
     def tick(self, n_c: npt.NDArray[np.int64], n_s: npt.NDArray[np.int64]) -> Arrays:
@@ -94,7 +94,7 @@ class Harm:
         self._metrics()
         logs = [errors.harm_evidence(self.errors), latency.harm_evidence(self.latency)]
         logs += [predictions.evidence(self.predictions)]
-        logs += [metric.evidence(one) for one in (*self.bounded, *self.unbounded)]
+        logs += [evidence.evidence(one) for one in (*self.bounded, *self.unbounded)]
         rest = (1 - sum(SHARES.values())) / (len(logs) - 2)
         return mix(np.stack(logs, axis=-1), np.array([*SHARES.values(), *[rest] * (len(logs) - 2)]))
 
@@ -107,9 +107,9 @@ class Harm:
 
     def _metrics(self) -> None:
         d = self.rng.random((BOUNDED, self.size)) - self.rng.random((BOUNDED, self.size))
-        self.bounded = metric.bounded(self.bounded, d, 1.0)
+        self.bounded = evidence.bounded(self.bounded, d, 1.0)
         d = self.rng.standard_normal((UNBOUNDED, self.size)) - self.rng.standard_normal((UNBOUNDED, self.size))
-        self.unbounded = metric.unbounded(self.unbounded, d, self.square, np.float64(self.looks))
+        self.unbounded = evidence.unbounded(self.unbounded, d, self.square, np.float64(self.looks))
         self.square, self.looks = self.square + d * d, self.looks + 1
 
 

@@ -2,7 +2,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from argosy.client.lenient import decode_response
+from argosy.client.session import decode_response
 from argosy.protocol import rest
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.tensor import tensor

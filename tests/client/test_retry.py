@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.client.retry import ATTEMPTS, LONGEST_WAIT, parse_retry_after, wait_before
+from argosy.client.session import ATTEMPTS, LONGEST_WAIT, parse_retry_after, wait_before
 
 JITTER = st.floats(0, 1, exclude_max=True)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.console import axis, chart, words
+from argosy.console import chart, words
 from tests.console.samples import HOSTILE
 
 NUMBERS = st.one_of(st.none(), st.floats(0, 1e12), st.just(float("nan")), st.just(float("inf")))
@@ -75,7 +75,7 @@ def test_a_gauge_is_full_at_one(share: float, width: float):
 
 @given(st.floats(-1e9, 1e9), st.floats(1e-6, 1e9))
 def test_ticks_are_few_round_and_enclose(low: float, span: float):
-    found = axis.ticks(low, low + span)
+    found = chart.ticks(low, low + span)
     assert 2 <= len(found) <= 7
     slack = 1e-6 * max(abs(low), span)
     assert found[0] <= low + slack
@@ -84,13 +84,13 @@ def test_ticks_are_few_round_and_enclose(low: float, span: float):
 
 @given(st.floats(1, 4e9), st.floats(60, 40 * 86400))
 def test_moments_are_few_and_lie_within(start: float, span: float):
-    found = axis.moments(start, start + span)
+    found = chart.moments(start, start + span)
     assert len(found) <= 7
     assert all(start <= at <= start + span for at, _ in found)
 
 
 def test_midnight_is_named_by_its_day():
-    assert axis.moments(86400.0 * 100 - 7200, 86400.0 * 100 + 7200)[2] == (8640000, "11 Apr")
+    assert chart.moments(86400.0 * 100 - 7200, 86400.0 * 100 + 7200)[2] == (8640000, "11 Apr")
 
 
 @pytest.mark.parametrize(

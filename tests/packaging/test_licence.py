@@ -1,5 +1,5 @@
+from argosy.packaging.build import file_beside, name_of, onnx_metadata
 from argosy.packaging.detect import Found
-from argosy.packaging.licence import file_beside, name_of, onnx_metadata
 
 
 def test_a_file_beside_the_model_is_recognised(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from argosy.packaging.examine import Findings, Task
 from argosy.packaging.load import CHECK, Check
 from argosy.packaging.quarantine import GIB, Limits, Quarantine, run
-from argosy.packaging.scan import Finding, Scanned
+from argosy.packaging.scan import Scanned, ScanResult
 from argosy.spec.errors import BadPackage, InvalidArgument, NotFound
 from argosy.spec.package import Tolerance
 from tests.packaging.conftest import Call, pickled
@@ -48,9 +48,9 @@ def test_an_unexpected_failure_is_a_bad_package_that_names_it(tmp_path):
 def test_one_child_answers_several_jobs_and_ends_with_the_block(tmp_path):
     path = pickled([1, 2], tmp_path / "m")
     with Quarantine("m", FAST) as place:
-        first = place.run(SCAN, Scanned(path=str(path), kind="pickle"), Finding)
+        first = place.run(SCAN, Scanned(path=str(path), kind="pickle"), ScanResult)
         pid = place._process.pid
-        assert place.run(SCAN, Scanned(path=str(path), kind="pickle"), Finding) == first
+        assert place.run(SCAN, Scanned(path=str(path), kind="pickle"), ScanResult) == first
         assert place._process.pid == pid
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
@@ -96,7 +96,7 @@ def test_nonsense_on_the_pipe_is_a_bad_package(monkeypatch, tmp_path):
     with Quarantine("m", FAST) as place:
         place._exchange = lambda line: b"garbage\n"
         with pytest.raises(BadPackage, match="answer nonsense"):
-            place.run(SCAN, Scanned(path=str(tmp_path), kind="pickle"), Finding)
+            place.run(SCAN, Scanned(path=str(tmp_path), kind="pickle"), ScanResult)
 
 
 def test_the_environment_of_the_child_holds_no_secrets(monkeypatch, tmp_path):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from argosy.packaging.signature import from_table, needs_columns
+from argosy.packaging.examine import from_table, needs_columns
 from argosy.packaging.table import Table
 from argosy.spec.errors import InvalidArgument
 

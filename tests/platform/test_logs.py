@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from argosy.platform import logs
-from argosy.platform.logs import ALIKE
+from argosy.platform import up
+from argosy.platform.up import ALIKE
 from argosy.spec.settings import Home
 
 
@@ -14,7 +14,7 @@ def test_libraries_write_there_too_and_nothing_goes_to_standard_error(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
     home = Home(tmp_path).create()
-    with logs.written(home):
+    with up.written(home):
         for _ in range(100):
             logging.getLogger("asyncio").error("out of system resource")
         logging.getLogger("argosy.platform").info("well")

@@ -233,9 +233,9 @@ def test_busy_connections_are_never_ended_for_a_new_one(run_replica):
 
 
 def test_long_paths_are_not_remembered(client):
-    from argosy.serving import paths
+    from argosy.serving import http
 
-    before = paths.parse.cache_info().currsize
+    before = http.parse.cache_info().currsize
     for n in range(20):
         assert client.ask(b"GET /%s%d HTTP/1.1\r\nhost: localhost\r\n\r\n" % (b"a" * 30_000, n))[0] == 404
-    assert paths.parse.cache_info().currsize == before
+    assert http.parse.cache_info().currsize == before

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from argosy.serving.otlp import Sender
+from argosy.serving.tracer import Sender
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 

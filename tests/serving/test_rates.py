@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from argosy.serving.grpc import MOST_KEYS, Bucket, Rates
 from argosy.serving.internal_headers import KEY, RATE
-from argosy.serving.rates import MOST_KEYS, Bucket, Rates
 
 
 @given(

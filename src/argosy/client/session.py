@@ -6,7 +6,7 @@
 import time
 from collections.abc import Generator, Mapping, Sequence
 from random import random
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -14,12 +14,89 @@ from argosy.client import metadata as models
 from argosy.client.address import Address, model_path
 from argosy.client.errors import from_answer
 from argosy.client.inputs import to_tensors
-from argosy.client.lenient import decode_response
 from argosy.client.metadata import Metadata
-from argosy.client.retry import parse_retry_after, wait_before
 from argosy.protocol import rest
 from argosy.spec.errors import Internal, InvalidArgument, NotFound, Unavailable
 from argosy.spec.tensor import Array, Tensor
+
+_RESPONSE = ("model_name", "model_version", "id")
+_OUTPUT = ("name", "shape", "datatype", "data")
+
+
+def decode_response(body: bytes, header_length: int | None = None) -> rest.Response:
+    """`rest.decode_response`, and once more on a tidied copy of the JSON part. Raises InvalidArgument."""
+    try:
+        return rest.decode_response(body, header_length)
+    except InvalidArgument:
+        cut = len(body) if header_length is None else header_length
+        text = _tidied(body[:cut])
+        if text is None:
+            raise
+        return rest.decode_response(text + body[cut:], None if header_length is None else len(text))
+
+
+def _tidied(text: bytes) -> bytes | None:
+    """The JSON part with what the strict form knows; None where it is no response at all."""
+    try:
+        found = msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    outputs = found.get("outputs")
+    if not isinstance(outputs, list):
+        return None
+    tidy = {key: str(found[key]) for key in _RESPONSE if found.get(key) is not None}
+    return msgspec.json.encode(
+        tidy
+        | {"parameters": _scalars(found.get("parameters"))}
+        | {
+            "outputs": [
+                _output(cast("dict[str, Any]", one)) for one in cast("list[Any]", outputs) if isinstance(one, dict)
+            ]
+        }
+    )
+
+
+def _output(found: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: found[key] for key in _OUTPUT if found.get(key) is not None}
+    return kept | {"parameters": _scalars(found.get("parameters"))}
+
+
+def _scalars(parameters: Any) -> dict[str, Any]:
+    if not isinstance(parameters, dict):
+        return {}
+    named = cast("dict[str, Any]", parameters)
+    return {key: value for key, value in named.items() if isinstance(value, str | int | float | bool)}
+
+
+ATTEMPTS = 4
+FIRST_WAIT = 0.1
+LONGEST_WAIT = 10.0
+
+
+def wait_before(attempt: int, retry_after: float | None, left: float, jitter: float) -> float | None:
+    """Seconds to wait before try number `attempt` + 1, or None to give up.
+
+    `attempt` counts the tries made; `retry_after` is what the server asked for (None: the connection was refused);
+    `left` is what remains of the caller's time; `jitter` is random in [0, 1). Never more than `ATTEMPTS` tries, and
+    never a wait that the caller's time does not cover.
+    """
+    if attempt >= ATTEMPTS:
+        return None
+    base = FIRST_WAIT * 2.0 ** (attempt - 1) if retry_after is None else retry_after
+    if base > LONGEST_WAIT:
+        return None
+    wait = base * (0.5 + jitter) if retry_after is None else base * (1.0 + jitter / 4) + FIRST_WAIT * jitter
+    return wait if wait < left else None
+
+
+def parse_retry_after(value: str | None) -> float | None:
+    """The seconds of a Retry-After header; None for a date, nonsense or no header."""
+    try:
+        seconds = float(value) if value is not None else -1.0
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < 1e6 else None
+
 
 T = TypeVar("T")
 

@@ -14,12 +14,31 @@ from starlette.routing import BaseRoute, Route
 from argosy.api import token
 from argosy.api.application import check_host, failed, read_body
 from argosy.api.route import Services
-from argosy.console import action, alert, endpoint, entrance, job, key, model, overview, static, watch
+from argosy.console import action, alert, endpoint, entrance, job, model, overview, watch
 from argosy.console.data import Data, Part
 from argosy.console.database import DatabaseReader
-from argosy.console.pages import HEADERS, ROOT, Ask, Desk
+from argosy.console.pages import HEADERS, HERE, ROOT, Ask, Desk
 from argosy.console.session import Sessions
 from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, NotFound, PermissionDenied, Unauthenticated
+
+KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".txt": "text/plain"}
+FILES = {path.name: path for path in (HERE / "static").iterdir() if path.suffix in KINDS}
+
+
+async def serve(request: Request) -> Response:
+    """A file by its name. They are the same for everybody, and asked for again only when the version is another."""
+    path = FILES.get(request.path_params["name"])
+    if path is None:
+        return Response("there is no such file", 404, HEADERS, "text/plain")
+    headers = HEADERS | {"cache-control": "private, max-age=86400"}
+    return Response(path.read_bytes(), 200, headers, f"{KINDS[path.suffix]}; charset=utf-8")
+
+
+async def page(desk: Desk, ask: Ask) -> Response:
+    """Every key, good ones first. The text of a key is nowhere to be shown: only its hash is kept."""
+    found = await asyncio.to_thread(desk.services.store.keys.list)
+    return desk.render(ask, "keys.html", keys=sorted(found, key=lambda each: (each.revoked is not None, each.created)))
+
 
 LOG = logging.getLogger(__name__)
 
@@ -53,7 +72,7 @@ PAGES: tuple[tuple[str, str, Page], ...] = (
     ("GET", "/jobs/{name}", job.one),
     ("GET", "/jobs/{name}/cancel", job.confirm),
     ("POST", "/jobs/{name}/cancel", job.cancel),
-    ("GET", "/keys", key.page),
+    ("GET", "/keys", page),
     ("POST", "/logout", entrance.leave),
 )
 """What needs a session."""
@@ -68,7 +87,7 @@ def pages(services: Services, secret: str, data: Data | None = None) -> Sequence
     routes = [_route(desk, method, path, page, any_host, "") for method, path, page in OPEN]
     routes += [_route(desk, method, path, page, any_host, "session") for method, path, page in PAGES]
     routes.append(_tickets(desk, secret, any_host))
-    routes.append(Route(ROOT + "/static/{name}", static.serve, methods=["GET"]))
+    routes.append(Route(ROOT + "/static/{name}", serve, methods=["GET"]))
     routes.append(_route(desk, "GET", "/{path:path}", _missing, any_host, "session"))
     return routes
 

@@ -54,7 +54,7 @@ def lua(name: str) -> str:
 
 
 def _rate(key: ApiKey) -> str:
-    """What `serving/rates.py` reads: a bucket of its own for the messages of the key's streams."""
+    """What `serving/grpc.py` reads: a bucket of its own for the messages of the key's streams."""
     if key.requests_per_second is None:
         return NOTHING
     burst = key.burst if key.burst is not None else max(1, math.ceil(key.requests_per_second))

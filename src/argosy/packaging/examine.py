@@ -13,14 +13,64 @@ import numpy as np
 from argosy.engines import Engine
 from argosy.engines import load as load_engine
 from argosy.engines.probe import rows_independent
-from argosy.packaging import golden, mlmodel, profile, signature, table
+from argosy.packaging import golden, mlmodel, profile, table
 from argosy.packaging.rows import fit
-from argosy.packaging.table import Table
+from argosy.packaging.table import Table, infer, missing
 from argosy.protocol import tensorfile
 from argosy.spec.errors import ArgosyError, BadPackage, GoldenMismatch, InvalidArgument
 from argosy.spec.package import EngineName, Tolerance
-from argosy.spec.signature import Signature, check_inputs
-from argosy.spec.tensor import Array, Tensor
+from argosy.spec.signature import Signature, TensorSpec, check_inputs
+from argosy.spec.tensor import Array, Tensor, datatype_of
+
+MAX_COLUMNS = 10_000
+
+
+def from_table(table: Table) -> tuple[TensorSpec, ...]:
+    """Inputs that hold this sample.
+
+    Columns of numbers become one tensor `x` of shape [-1, n] that names them; columns of several kinds become one
+    tensor [-1] each; an array becomes `x`; tensors keep their names. Axis 0 is free.
+    """
+    table = infer(table)
+    if len(table.arrays) > MAX_COLUMNS:
+        raise InvalidArgument(f"the sample has {len(table.arrays)} columns; at most {MAX_COLUMNS} are taken")
+    if table.kind == "frame" and is_numeric(table):
+        return (_wide(table.arrays),)
+    return tuple(_input(name or "x", array) for name, array in table.arrays.items())
+
+
+def is_numeric(table: Table) -> bool:
+    """Whether every column holds integers or floats, one in each row, so that they can lie side by side."""
+    return all(array.dtype.kind in "iuf" and array.ndim == 1 for array in infer(table).arrays.values())
+
+
+def needs_columns(table: Table) -> bool:
+    """Whether the sample has named columns that no single tensor can hold."""
+    return table.kind == "frame" and not is_numeric(table)
+
+
+def _wide(arrays: dict[str, Array]) -> TensorSpec:
+    single = all(array.dtype.kind == "f" and array.dtype.itemsize <= 4 for array in arrays.values())
+    gaps = any(bool(missing(array).any()) for array in arrays.values())
+    return TensorSpec(
+        name="x",
+        datatype="FP32" if single else "FP64",
+        shape=(-1, len(arrays)),
+        columns=tuple(arrays),
+        nullable=gaps,
+    )
+
+
+def _input(name: str, array: Array) -> TensorSpec:
+    datatype = datatype_of(array)
+    return TensorSpec(
+        name=name,
+        datatype=datatype,
+        shape=(-1, *array.shape[1:]),
+        nullable=bool(missing(array).any()),
+        semantic="categorical" if datatype == "BYTES" else "",
+    )
+
 
 MAX_ROWS = 10_000
 """Rows of the sample that are predicted, profiled and compared after a conversion: spread over all of it."""
@@ -123,7 +173,7 @@ def open_model(task: Task, rows: Table | None) -> tuple[Engine, list[Tensor]]:
     """
     if rows is None:
         return _load(task, None), []
-    if task.engine in FRAMES and signature.needs_columns(rows):
+    if task.engine in FRAMES and needs_columns(rows):
         return _open_by_sample(task, rows)
     try:
         engine = _load(task, None)
@@ -136,7 +186,7 @@ def open_model(task: Task, rows: Table | None) -> tuple[Engine, list[Tensor]]:
 
 
 def _open_by_sample(task: Task, rows: Table) -> tuple[Engine, list[Tensor]]:
-    inputs = signature.from_table(rows)
+    inputs = from_table(rows)
     tensors = fit(table.infer(rows), inputs)
     few = {tensor.name: tensor.array[:CHUNK] for tensor in tensors}
     engine = _load(task, Signature(inputs=inputs, outputs=()), few)

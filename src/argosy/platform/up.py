@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import shutil
+import logging
+import logging.handlers
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 
 from argosy.api import token
 from argosy.api.route import Pages, no_pages
-from argosy.platform import logs
 from argosy.platform.home import prepare
 from argosy.platform.lease import Lease, holder, keep, win
 from argosy.platform.leftovers import ensure_gone
@@ -18,11 +20,36 @@ from argosy.platform.platform import Platform
 from argosy.platform.run_file import control_file
 from argosy.platform.upgrade import move_states
 from argosy.process import managed, sandbox
+from argosy.process.limit import LogLimit
 from argosy.serving.port import open_many
 from argosy.spec.errors import ArgosyError, Conflict
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
 from argosy.targets.launch import COMMAND, folder
+
+LOG_BYTES = 16 * 1024 * 1024
+WINDOW = 60.0
+"""Seconds in which one message is written `ALIKE` times at most, and all of them `ALL` times."""
+ALIKE = 20
+ALL = 1000
+
+
+@contextmanager
+def written(home: Home) -> Generator[None]:
+    """Write what is logged in this process to the home's `control.log`; nothing of it goes to standard error."""
+    handler = logging.handlers.RotatingFileHandler(
+        home.logs / "control.log", maxBytes=LOG_BYTES, backupCount=1, delay=True
+    )
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(LogLimit(ALL, WINDOW, alike=ALIKE))
+    logging.getLogger().addHandler(handler)
+    logging.getLogger("argosy").setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
 
 STANDBY = 0.2
 """Seconds between two looks of one that waits for the home's lock."""
@@ -50,6 +77,8 @@ async def up(
     open_many()
     managed.mark(home.root)
     with await _lock(home, standby, report), logs.written(home):
+    mark(home)
+    with await _lock(home, standby, report), written(home):
         stopping, hurry = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
         _on_signals(loop, stopping, hurry)

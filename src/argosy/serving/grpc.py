@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,56 @@ from argosy.protocol.rest import Request, Response
 from argosy.serving import inside
 from argosy.serving.config import Address
 from argosy.serving.dataplane import DataPlane
-from argosy.serving.internal_headers import SERVER
+from argosy.serving.internal_headers import KEY, RATE, SERVER
 from argosy.serving.offload import Hold, size_of
-from argosy.serving.rates import Rates
 from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument, NotFound
+
+MOST_KEYS = 4096
+
+
+class Bucket:
+    """Holds `burst` tokens at most and gets `rate` new ones a second."""
+
+    def __init__(self, rate: float, burst: int, now: float) -> None:
+        self.rate, self.burst = rate, burst
+        self.tokens, self.then = float(burst), now
+
+    def take(self, now: float) -> bool:
+        """Whether there was a token."""
+        self.tokens = min(self.burst, self.tokens + (now - self.then) * self.rate)
+        self.then = now
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
+
+
+class Rates:
+    """The buckets of all keys that have a limit."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._buckets: dict[str, Bucket] = {}
+
+    def of(self, metadata: Iterable[tuple[str, str | bytes]]) -> Callable[[], bool] | None:
+        """What each message of a call asks for its token; None where the gateway tells of no limit."""
+        told = dict(metadata)
+        rate = told.get(RATE)
+        if not isinstance(rate, str):
+            return None
+        key = str(told.get(KEY, ""))
+        try:
+            each, _, burst = rate.partition(";")
+            limit = float(each), int(burst)
+        except ValueError:
+            return None
+        bucket = self._buckets.get(key)
+        if bucket is None or (bucket.rate, bucket.burst) != limit:
+            if len(self._buckets) >= MOST_KEYS:
+                del self._buckets[next(iter(self._buckets))]
+            bucket = self._buckets[key] = Bucket(*limit, self._clock())
+        return lambda: bucket.take(self._clock())
+
 
 log = logging.getLogger("argosy.serving")
 

@@ -7,11 +7,36 @@ from operator import itemgetter
 import msgspec
 import numpy as np
 
-from argosy.monitoring.analysis import errors, latency, metric, predictions
-from argosy.monitoring.binary import Floats
+from argosy.monitoring.analysis import errors, latency, predictions
+from argosy.monitoring.binary import Floats, Number, mix
 from argosy.serving.counts import Counts
 from argosy.spec.guard import Guard, Metric
 from argosy.telemetry.counts import add
+
+BETS = (0.02, 0.06, 0.2, 0.5, 0.9)
+WEIGHTS = np.full(5, 0.2)
+
+
+def bounded(logs: Number, d: Number, spread: float, tolerance: float = 0.0) -> Floats:
+    """One more look at a bounded metric. `d` (…) within ±spread; `logs` (…, bets)."""
+    scaled = (np.asarray(d, float) - tolerance) / (spread + abs(tolerance))
+    return logs + np.log1p(np.clip(scaled, -1.0, 1.0)[..., None] * np.array(BETS))
+
+
+def unbounded(logs: Number, d: Number, square: Number, looks: Number, tolerance: float = 0.0) -> Floats:
+    """One more look at an unbounded metric. `square` and `looks`: sum of past d² and their number; the first look only
+    sets the scale."""
+    scale = np.sqrt(square / np.maximum(looks, 1))
+    moved = np.asarray(d, float) - tolerance
+    x = np.minimum((moved / np.where(scale > 0, scale, 1.0))[..., None] * np.array(BETS), 1.0)
+    step = x - x**2 / 2
+    return logs + np.where((np.asarray(looks) > 0)[..., None] & (scale > 0)[..., None], step, 0.0)
+
+
+def evidence(logs: Number) -> Floats:
+    """ln E of the mixture over bets."""
+    return mix(logs, WEIGHTS)
+
 
 ERRORS, LATENCY = "errors", "latency"
 SHARES = {ERRORS: 0.55, LATENCY: 0.2}
@@ -167,11 +192,11 @@ def _metrics(fold: _Fold, seen: GuardObservation) -> dict[str, Pair]:
             continue
         old = pairs.get(m.name, Pair())
         d = (pair[0] - pair[1]) * (1 if m.worse == "higher" else -1)
-        logs = fold.old(f"metric:{m.name}", len(metric.WEIGHTS))
+        logs = fold.old(f"metric:{m.name}", len(WEIGHTS))
         if m.spread is not None:
-            logs = metric.bounded(logs, d, m.spread, m.tolerance)
+            logs = bounded(logs, d, m.spread, m.tolerance)
         else:
-            logs = metric.unbounded(logs, d, old.square, old.looks, m.tolerance)
+            logs = unbounded(logs, d, old.square, old.looks, m.tolerance)
         fold.keep(f"metric:{m.name}", logs)
         pairs[m.name] = Pair(old.looks + 1, old.candidate + pair[0], old.stable + pair[1], old.square + d * d)
     return pairs
@@ -203,7 +228,7 @@ def log_evidence(name: str, state: GuardState) -> float:
         ERRORS: itemgetter(0) if rest else errors.harm_evidence,
         LATENCY: latency.safe_evidence if rest else latency.harm_evidence,
         "output": predictions.evidence,
-        "metric": metric.evidence,
+        "metric": evidence,
     }
     return float(mixtures[family](np.array(logs)))
 
