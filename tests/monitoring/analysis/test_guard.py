@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from argosy.monitoring.analysis import evidence
-from argosy.monitoring.analysis.guard import Decision, Observation, State, judge
+from argosy.monitoring.analysis.guard import Decision, GuardObservation, GuardState, judge
 from argosy.serving.counts import Counts, bucket
 from argosy.spec.guard import Guard, Metric, Threshold
 from argosy.telemetry.counts import add
@@ -25,14 +25,14 @@ def served(n: int, errors: float = 0.005, factor: float = 1.0, classes: int = 4,
     return Counts(requests=n, errors=k, latency=latency, outputs={"label": labels})
 
 
-def begin(guard: Guard) -> State:
+def begin(guard: Guard) -> GuardState:
     return evidence.start(("label",), served(5000, rng=np.random.default_rng(1)))
 
 
-def run(guard: Guard, looks: int, stop: str = "", seed: int = 3, **candidate: Any) -> tuple[Decision, State]:
+def run(guard: Guard, looks: int, stop: str = "", seed: int = 3, **candidate: Any) -> tuple[Decision, GuardState]:
     rng, state, decision = np.random.default_rng(seed), begin(guard), None
     for _ in range(looks):
-        seen = Observation(seconds=1, candidate=served(5, rng=rng, **candidate), stable=served(95, rng=rng))
+        seen = GuardObservation(seconds=1, candidate=served(5, rng=rng, **candidate), stable=served(95, rng=rng))
         decision, state = judge(guard, seen, state)
         if decision.verdict == stop:
             break
@@ -40,8 +40,8 @@ def run(guard: Guard, looks: int, stop: str = "", seed: int = 3, **candidate: An
     return decision, state
 
 
-def look(guard: Guard, state: State, n: int = 5, seconds: float = 1, **metrics: Any) -> tuple[Decision, State]:
-    seen = Observation(seconds=seconds, candidate=served(n), stable=served(95), metrics=metrics)
+def look(guard: Guard, state: GuardState, n: int = 5, seconds: float = 1, **metrics: Any) -> tuple[Decision, GuardState]:
+    seen = GuardObservation(seconds=seconds, candidate=served(n), stable=served(95), metrics=metrics)
     return judge(guard, seen, state)
 
 
@@ -112,7 +112,7 @@ def test_silence_pauses_even_after_proof():
 
 
 def test_a_stable_that_serves_nothing_is_no_comparison():
-    seen = Observation(seconds=1, candidate=served(500, errors=1.0))
+    seen = GuardObservation(seconds=1, candidate=served(500, errors=1.0))
     decision, state = judge(Guard(), seen, evidence.start())
     assert decision.reason == "no data: the stable revision has served no request to compare with"
     assert state.waiting[0].requests == 500
@@ -143,11 +143,11 @@ def test_a_worse_metric_is_rolled_back(bounds: dict[str, float]):
 def test_fixed_thresholds():
     errors = Guard(thresholds=(Threshold(metric="error_rate", above=0.5, after=20),))
     state = begin(errors)
-    assert judge(errors, Observation(seconds=1, candidate=Counts(requests=19, errors=19)), state)[0].verdict == "hold"
-    decision, _ = judge(errors, Observation(seconds=1, candidate=Counts(requests=20, errors=20)), state)
+    assert judge(errors, GuardObservation(seconds=1, candidate=Counts(requests=19, errors=19)), state)[0].verdict == "hold"
+    decision, _ = judge(errors, GuardObservation(seconds=1, candidate=Counts(requests=20, errors=20)), state)
     assert decision.reason == "error rate 100.00% is above the threshold of 50.00% after 20 requests"
     slow = Guard(thresholds=(Threshold(metric="latency", above=1.0, quantile=0.5, after=10),))
-    seen = Observation(seconds=1, candidate=Counts(requests=10, latency={bucket(2.0): 10}))
+    seen = GuardObservation(seconds=1, candidate=Counts(requests=10, latency={bucket(2.0): 10}))
     assert judge(slow, seen, state)[0].reason.startswith(
         "p50 latency 2 s is above the threshold of 1 s after 10 requests"
     )
@@ -155,8 +155,8 @@ def test_fixed_thresholds():
 
 def test_the_state_survives_being_stored():
     _, state = run(Guard(), 50)
-    again = msgspec.json.decode(msgspec.json.encode(state), type=State)
-    seen = Observation(seconds=1, candidate=served(5), stable=served(95))
+    again = msgspec.json.decode(msgspec.json.encode(state), type=GuardState)
+    seen = GuardObservation(seconds=1, candidate=served(5), stable=served(95))
     assert judge(Guard(), seen, again) == judge(Guard(), seen, state)
 
 
@@ -164,7 +164,7 @@ def test_order_inside_a_tick_does_not_matter():
     parts = [served(5, errors=0.2) for _ in range(4)]
     state, stable = begin(Guard()), served(95)
     one, other = (
-        judge(Guard(), Observation(seconds=1, candidate=add(order), stable=stable), state)[0].log_e
+        judge(Guard(), GuardObservation(seconds=1, candidate=add(order), stable=stable), state)[0].log_e
         for order in (parts, parts[::-1])
     )
     assert one == other
