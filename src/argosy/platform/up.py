@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-import shutil
 import logging
 import logging.handlers
+import shutil
 import signal
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -76,8 +76,6 @@ async def up(
     sandbox.hide()
     open_many()
     managed.mark(home.root)
-    with await _lock(home, standby, report), logs.written(home):
-    mark(home)
     with await _lock(home, standby, report), written(home):
         stopping, hurry = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()

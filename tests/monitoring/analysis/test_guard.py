@@ -40,7 +40,9 @@ def run(guard: Guard, looks: int, stop: str = "", seed: int = 3, **candidate: An
     return decision, state
 
 
-def look(guard: Guard, state: GuardState, n: int = 5, seconds: float = 1, **metrics: Any) -> tuple[Decision, GuardState]:
+def look(
+    guard: Guard, state: GuardState, n: int = 5, seconds: float = 1, **metrics: Any
+) -> tuple[Decision, GuardState]:
     seen = GuardObservation(seconds=seconds, candidate=served(n), stable=served(95), metrics=metrics)
     return judge(guard, seen, state)
 
@@ -143,7 +145,9 @@ def test_a_worse_metric_is_rolled_back(bounds: dict[str, float]):
 def test_fixed_thresholds():
     errors = Guard(thresholds=(Threshold(metric="error_rate", above=0.5, after=20),))
     state = begin(errors)
-    assert judge(errors, GuardObservation(seconds=1, candidate=Counts(requests=19, errors=19)), state)[0].verdict == "hold"
+    assert (
+        judge(errors, GuardObservation(seconds=1, candidate=Counts(requests=19, errors=19)), state)[0].verdict == "hold"
+    )
     decision, _ = judge(errors, GuardObservation(seconds=1, candidate=Counts(requests=20, errors=20)), state)
     assert decision.reason == "error rate 100.00% is above the threshold of 50.00% after 20 requests"
     slow = Guard(thresholds=(Threshold(metric="latency", above=1.0, quantile=0.5, after=10),))
