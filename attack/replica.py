@@ -11,9 +11,10 @@ import numpy as np
 import uvloop
 
 from argosy.engines.base import Engine
-from argosy.serving.config import Address, ModelConfig, ReplicaConfig
+from argosy.serving.config import ModelConfig, ReplicaConfig
 from argosy.serving.model import ServedModel
 from argosy.serving.server import Replica
+from argosy.spec.address import Address
 from argosy.spec.endpoint import Runtime
 from argosy.spec.signature import Signature, TensorSpec
 

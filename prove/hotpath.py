@@ -97,8 +97,9 @@ async def served() -> Any:
 
 async def measure(form: str) -> None:
     """Print the seconds of CPU a request for each line that comes."""
-    from argosy.serving.config import Address, ModelConfig, ReplicaConfig
+    from argosy.serving.config import ModelConfig, ReplicaConfig
     from argosy.serving.server import Replica
+    from argosy.spec.address import Address
 
     config = ReplicaConfig(models=(ModelConfig(name="m", package="-"),), http=Address(path="/nowhere"))
     replica = Replica(config)

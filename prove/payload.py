@@ -23,8 +23,9 @@ import psutil
 from argosy.packaging.build import build
 from argosy.packaging.options import PushOptions
 from argosy.profiles import files
-from argosy.serving.config import Address, ModelConfig, ReplicaConfig
+from argosy.serving.config import ModelConfig, ReplicaConfig
 from argosy.serving.pipe import recorder_socket
+from argosy.spec.address import Address
 from argosy.spec.endpoint import Runtime
 from argosy.spec.payload import PayloadLog
 from argosy.spec.recorder import RecordedEndpoint, RecorderConfig, RecorderReport, read_report, told_file

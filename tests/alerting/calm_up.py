@@ -1,9 +1,11 @@
 """`stand_in_up`, for which a minute is two seconds and calm begins after three."""
 
 import asyncio
+from functools import partial
 
 from argosy.alerting import incident
 from argosy.monitoring.slo import traffic
+from argosy.platform.platform import local_target
 from argosy.platform.up import up
 from argosy.spec.settings import home, load
 from tests.platform.stand_in_up import STAND_IN
@@ -11,4 +13,4 @@ from tests.platform.stand_in_up import STAND_IN
 if __name__ == "__main__":
     incident.CALM = 3.0
     traffic.TIERS = ((23400, 2), *traffic.TIERS[1:])
-    asyncio.run(up(home(), load(home()), report=print, command=STAND_IN))
+    asyncio.run(up(home(), load(home()), report=print, target=partial(local_target, command=STAND_IN)))

@@ -19,6 +19,7 @@ import pytest
 
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import EndpointRoute, GatewayConfig, Upstream
+from argosy.spec.address import Address
 from attack import wire
 from tests.gateway.kit import KEY, api_key, http, revision
 
@@ -78,7 +79,7 @@ def test_a_replica_goes_on(victim: Victim, surface: str):
 
 
 async def test_a_gateway_goes_on(gateway: Gateway, config: GatewayConfig, victim: Victim):
-    upstream = Upstream(replica="r", http=victim.http, grpc=victim.grpc)
+    upstream = Upstream(replica="r", http=Address(path=victim.http), grpc=Address(path=victim.grpc))
     route = EndpointRoute(endpoint="rows", revisions=(revision("r1", "1", upstream, weight=1),))
     await gateway.start([route], [api_key()])
     address = await gateway.address()

@@ -21,8 +21,9 @@ import argosy
 from argosy.client import Client
 from argosy.client.local import Located, load, locate
 from argosy.packaging.options import PushOptions
-from argosy.serving.config import Address, ModelConfig, ReplicaConfig
+from argosy.serving.config import ModelConfig, ReplicaConfig
 from argosy.serving.server import Replica
+from argosy.spec.address import Address
 
 ROWS = 96
 CALL = 32

@@ -8,8 +8,9 @@ import pytest
 from argosy.client import AsyncClient, Client
 from argosy.client.local import load, locate
 from argosy.packaging.options import PushOptions
-from argosy.serving.config import Address, ModelConfig, ReplicaConfig
+from argosy.serving.config import ModelConfig, ReplicaConfig
 from argosy.serving.server import Replica
+from argosy.spec.address import Address
 from argosy.spec.errors import InvalidArgument, NotFound
 from argosy.spec.tensor import tensor
 from tests.cli.models import linear

@@ -20,9 +20,10 @@ from argosy.packaging.options import PushOptions
 from argosy.packaging.push import push
 from argosy.packaging.verify import verify
 from argosy.protocol import tensorfile
-from argosy.serving.config import Address, ModelConfig, ReplicaConfig
+from argosy.serving.config import ModelConfig, ReplicaConfig
 from argosy.serving.server import Replica
 from argosy.spec import strict
+from argosy.spec.address import Address
 from argosy.spec.errors import InvalidArgument, Untrusted
 from argosy.spec.package import Conversion, ModelManifest, Scan, Source
 from argosy.spec.settings import Home, Settings

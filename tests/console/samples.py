@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +21,7 @@ from argosy.monitoring.analysis import guard
 from argosy.monitoring.analysis.evidence import GuardObservation, start
 from argosy.protocol import tensorfile
 from argosy.serving.counts import Counts, bucket
+from argosy.spec.address import Address
 from argosy.spec.batch import BatchJob
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import NotFound
@@ -199,8 +201,11 @@ class Samples:
 class Meter:
     """A quarter of an hour of looks."""
 
-    def __init__(self, now: float, pids: list[int]) -> None:
-        self.usage = {pid: Usage(cpu=0.02 * (pid % 40), memory=(80 + pid % 300) << 20) for pid in pids}
+    def __init__(self, now: float, replicas: Sequence[ReplicaStatus]) -> None:
+        self.usage = {
+            each.id: Usage(cpu=0.02 * (pid % 40), memory=(80 + pid % 300) << 20, pid=pid)
+            for pid, each in enumerate(replicas, start=1000)
+        }
         self._now = now
         self._kept: dict[tuple[str, str], tuple[Rates, ...]] = {}
 
@@ -279,7 +284,7 @@ def services(home: Home, now: float, count: int = 50) -> Any:
         store=store,
         state=state,
         controller=controller,
-        meter=Meter(now, [each.pid for each in replicas]),
+        meter=Meter(now, replicas),
         jobs=SimpleNamespace(wake=lambda: None),
     )
 
@@ -357,9 +362,7 @@ def _replica(name: str, at: int, number: int, now: float) -> ReplicaStatus:
         endpoint=name,
         revision=revision,
         phase="ready",
-        http="",
-        grpc="",
-        pid=1000 + 2 * at + number,
+        http=Address(),
         started=now - 7 * 86400,
         version=f"{name}:2",
     )

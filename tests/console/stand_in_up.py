@@ -2,9 +2,11 @@
 
 import asyncio
 import sys
+from functools import partial
 from pathlib import Path
 
 from argosy.console.app import pages
+from argosy.platform.platform import local_target
 from argosy.platform.up import up
 from argosy.spec.errors import ArgosyError
 from argosy.spec.settings import home, load
@@ -13,6 +15,6 @@ STAND_IN = (sys.executable, "-S", str(Path(__file__).parents[1] / "targets" / "s
 
 if __name__ == "__main__":
     try:
-        asyncio.run(up(home(), load(home()), report=print, command=STAND_IN, pages=pages))
+        asyncio.run(up(home(), load(home()), report=print, target=partial(local_target, command=STAND_IN), pages=pages))
     except ArgosyError as error:
         sys.exit(error.message)

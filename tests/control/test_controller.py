@@ -1,7 +1,7 @@
 """The loop against a target and a gateway that fail on command, over a real database."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,9 +10,10 @@ import pytest
 
 from argosy.control.controller import Controller
 from argosy.control.state import State
+from argosy.spec.address import Address
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import NotFound, Unavailable
-from argosy.spec.revision import Replica, Revision, RevisionStatus
+from argosy.spec.revision import Replica, ResourceUsage, Revision, RevisionStatus
 from argosy.spec.settings import GatewaySettings
 from argosy.store.database import Database
 from argosy.store.keys import Keys
@@ -20,6 +21,8 @@ from argosy.store.keys import Keys
 
 class Target:
     """Replicas that become ready when they are told to."""
+
+    changed: Callable[[], None]
 
     def __init__(self) -> None:
         self.known: dict[str, Revision] = {}
@@ -44,9 +47,7 @@ class Target:
 
     def replica(self, revision: str, n: int, phase: Any) -> Replica:
         path = f"/{revision}-{n}"
-        return Replica(
-            id=path[1:], endpoint="d", revision=revision, phase=phase, http=path, grpc=path + "g", pid=1, started=0.0
-        )
+        return Replica(id=path[1:], endpoint="d", revision=revision, phase=phase, http=Address(path=path), started=0.0)
 
     async def remove(self, revision: str) -> None:
         self.removed.append(revision)
@@ -56,6 +57,13 @@ class Target:
         self.released += replicas
 
     async def retry(self, revision: str) -> None: ...
+
+    async def usage(self) -> dict[str, ResourceUsage]:
+        return {}
+
+    async def stop(self) -> None: ...
+
+    async def close(self) -> None: ...
 
 
 class Gateway:

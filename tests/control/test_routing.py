@@ -4,6 +4,7 @@ from argosy.control.decide import Route
 from argosy.control.routing import api_keys, endpoint_route, upstreams
 from argosy.gateway.model import ApiKey, Upstream
 from argosy.gateway.shaping import Mirror
+from argosy.spec.address import Address
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.limits import Limits
 from argosy.spec.revision import Replica, ReplicaPhase, Revision, RevisionStatus
@@ -13,7 +14,15 @@ from argosy.store.key import KeyRecord
 
 
 def replica(id: str, phase: ReplicaPhase) -> Replica:
-    return Replica(id=id, endpoint="d", revision="r", phase=phase, http=f"/{id}", grpc=f"/{id}.g", pid=1, started=0.0)
+    return Replica(
+        id=id,
+        endpoint="d",
+        revision="r",
+        phase=phase,
+        http=Address(path=f"/{id}"),
+        grpc=Address(path=f"/{id}.g"),
+        started=0.0,
+    )
 
 
 def record(**more: object) -> KeyRecord:
@@ -24,8 +33,8 @@ def test_only_replicas_that_serve_or_drain_are_upstreams():
     phases: tuple[ReplicaPhase, ...] = ("stopping", "draining", "ready", "starting")
     found = upstreams(replica(f"d-{n}", phase) for n, phase in enumerate(phases))
     assert found == (
-        Upstream(replica="d-1", http="/d-1", grpc="/d-1.g", state="draining"),
-        Upstream(replica="d-2", http="/d-2", grpc="/d-2.g"),
+        Upstream(replica="d-1", http=Address(path="/d-1"), grpc=Address(path="/d-1.g"), state="draining"),
+        Upstream(replica="d-2", http=Address(path="/d-2"), grpc=Address(path="/d-2.g")),
     )
 
 

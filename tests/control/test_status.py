@@ -3,13 +3,14 @@
 import pytest
 
 from argosy.control.status import Facts, status
+from argosy.spec.address import Address
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.revision import Replica, Revision, RevisionStatus
 from argosy.store.endpoints import Declared, Serving
 
 
 def standing(ready: int, failed: str = "") -> RevisionStatus:
-    one = Replica(id="d-0", endpoint="d", revision="r", phase="ready", http="/h", grpc="/g", pid=1, started=0.0)
+    one = Replica(id="d-0", endpoint="d", revision="r", phase="ready", http=Address(path="/h"), started=0.0)
     return RevisionStatus(replicas=(one,) * ready, failed=failed)
 
 
@@ -20,9 +21,7 @@ STARTING = RevisionStatus(
             endpoint="d",
             revision="new",
             phase="starting",
-            http="",
-            grpc="",
-            pid=1,
+            http=Address(),
             started=100.0 + n,
             doing="it loads its model",
         )

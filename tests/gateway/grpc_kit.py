@@ -11,6 +11,7 @@ from tritonclient.grpc import service_pb2
 from tritonclient.utils import InferenceServerException
 
 from argosy.gateway.model import EndpointRoute, RevisionRoute, Upstream
+from argosy.spec.address import Address
 
 
 class GrpcReplica(grpc.GenericRpcHandler):
@@ -63,7 +64,9 @@ def served(name, *replicas: GrpcReplica, **fields):
             revision=f"r{n}",
             version=str(n),
             weight=int(n == 1),
-            upstreams=(Upstream(replica=each.name, http=f"{each.path}.http", grpc=each.path),),
+            upstreams=(
+                Upstream(replica=each.name, http=Address(path=f"{each.path}.http"), grpc=Address(path=each.path)),
+            ),
         )
         for n, each in enumerate(replicas, 1)
     )

@@ -10,6 +10,7 @@ import httpx
 
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import ApiKey, EndpointRoute, RevisionRoute, Upstream
+from argosy.spec.address import Address
 
 KEY = "a-good-key"
 
@@ -111,7 +112,11 @@ def upstream(of: HttpReplica | str | Upstream) -> Upstream:
     """A replica as the gateway is told it."""
     if isinstance(of, Upstream):
         return of
-    return Upstream(replica=of.name, http=of.path) if isinstance(of, HttpReplica) else Upstream(replica="x", http=of)
+    return (
+        Upstream(replica=of.name, http=Address(path=of.path))
+        if isinstance(of, HttpReplica)
+        else Upstream(replica="x", http=Address(path=of))
+    )
 
 
 def shared(*revisions: RevisionRoute, **fields: object) -> EndpointRoute:

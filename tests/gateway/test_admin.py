@@ -6,6 +6,7 @@ import pytest
 
 from argosy.gateway import admin as module
 from argosy.gateway.admin import Admin
+from argosy.spec.address import Address
 from argosy.spec.errors import Internal, Unavailable
 
 
@@ -24,7 +25,7 @@ async def answering(folder, answer, close=True):
         else:
             held.append(writer)
 
-    return await asyncio.start_unix_server(serve, path), Admin(path, timeout=0.3), held
+    return await asyncio.start_unix_server(serve, path), Admin(Address(path=path), timeout=0.3), held
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ async def test_silence_ends(folder):
 
 async def test_nobody_there(folder):
     with pytest.raises(Unavailable):
-        await Admin(str(folder / "none.sock")).get("/x")
+        await Admin(Address(path=str(folder / "none.sock"))).get("/x")
 
 
 async def test_an_error_is_passed_on(folder):

@@ -16,6 +16,7 @@ from tritonclient.grpc import service_pb2
 
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import EndpointRoute, RevisionRoute, Upstream
+from argosy.spec.address import Address
 from argosy.spec.limits import Limits
 from attack.gateway import ATTACKS, server_streams
 from tests.gateway.kit import KEY, api_key
@@ -25,7 +26,8 @@ HEADERS = {"x-api-key": KEY}
 
 REPLICA = """
 import asyncio, sys
-from argosy.serving.config import Address, ModelConfig, ReplicaConfig
+from argosy.serving.config import ModelConfig, ReplicaConfig
+from argosy.spec.address import Address
 from argosy.serving.model import ServedModel
 from argosy.serving.server import Replica
 from argosy.spec.endpoint import Runtime
@@ -70,7 +72,7 @@ async def served(folder, config, replica):
 
 def route(folder, **fields):
     """The endpoint."""
-    ups = (Upstream(replica="a", http=f"{folder}/http.sock", grpc=f"{folder}/grpc.sock"),)
+    ups = (Upstream(replica="a", http=Address(path=f"{folder}/http.sock"), grpc=Address(path=f"{folder}/grpc.sock")),)
     revisions = (RevisionRoute(revision="r1", version="1", weight=1, upstreams=ups),)
     return EndpointRoute(endpoint="digits", revisions=revisions, **fields)
 

@@ -8,6 +8,7 @@ import pytest
 from tritonclient.grpc import service_pb2
 
 from argosy.gateway.model import EndpointRoute, RevisionRoute, Upstream
+from argosy.spec.address import Address
 from attack import http2
 from tests.gateway.grpc_kit import infer, served, with_client
 from tests.gateway.kit import KEY, api_key
@@ -53,7 +54,7 @@ def replica(folder):
 
 
 def endpoint(there, **fields):
-    ups = (Upstream(replica="a", http=f"{there.path}.http", grpc=there.path),)
+    ups = (Upstream(replica="a", http=Address(path=f"{there.path}.http"), grpc=Address(path=there.path)),)
     return EndpointRoute(
         endpoint="digits", revisions=(RevisionRoute(revision="r1", version="1", weight=1, upstreams=ups),), **fields
     )
@@ -152,7 +153,10 @@ async def test_without_a_known_key_nothing_is_read(gateway, replica):
 async def test_a_large_message_is_sent_again_to_another_replica(gateway, grpc_replica):
     a, b = grpc_replica("a"), grpc_replica("b")
     a.fail = grpc.StatusCode.UNAVAILABLE
-    ups = tuple(Upstream(replica=each.name, http=f"{each.path}.http", grpc=each.path) for each in (a, b))
+    ups = tuple(
+        Upstream(replica=each.name, http=Address(path=f"{each.path}.http"), grpc=Address(path=each.path))
+        for each in (a, b)
+    )
     route = EndpointRoute(
         endpoint="digits", revisions=(RevisionRoute(revision="r1", version="1", weight=1, upstreams=ups),), auth=False
     )

@@ -15,6 +15,7 @@ import pytest
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import EndpointRoute, Upstream
 from argosy.gateway.subscriptions import Refused
+from argosy.spec.address import Address
 from argosy.spec.errors import Conflict, Unavailable
 from argosy.spec.limits import Limits
 from tests.gateway.kit import KEY, api_key, http, one, revision
@@ -374,7 +375,7 @@ async def test_swaps_under_load_lose_nothing(gateway, replica):
     async with await http(gateway) as client:
         workers = [asyncio.create_task(load(client)) for _ in range(8)]
         for turn in range(4):
-            draining = Upstream(replica="a", http=a.path, state="draining")
+            draining = Upstream(replica="a", http=Address(path=a.path), state="draining")
             await gateway.apply(route(draining, b))
             await gateway.apply(route(b))
             await gateway.apply(route(a, b, limits=Limits(requests=1000 + turn), weights=(turn, 4 - turn)))

@@ -11,6 +11,7 @@ from tritonclient.grpc import service_pb2
 
 from argosy.gateway.grpc_names import METHODS, SERVICE, descriptor_set
 from argosy.gateway.model import EndpointRoute, RevisionRoute, Upstream
+from argosy.spec.address import Address
 from tests.gateway.grpc_kit import infer, served, status, with_client
 from tests.gateway.kit import KEY, api_key
 
@@ -108,7 +109,10 @@ async def test_grpc_needs_the_key_too(gateway, grpc_replica):
 async def test_unavailable_is_tried_on_another_replica(gateway, grpc_replica):
     a, b = grpc_replica("a"), grpc_replica("b")
     a.fail = grpc.StatusCode.UNAVAILABLE
-    ups = tuple(Upstream(replica=each.name, http=f"{each.path}.http", grpc=each.path) for each in (a, b))
+    ups = tuple(
+        Upstream(replica=each.name, http=Address(path=f"{each.path}.http"), grpc=Address(path=each.path))
+        for each in (a, b)
+    )
     route = EndpointRoute(
         endpoint="digits",
         revisions=(RevisionRoute(revision="r1", version="1", weight=1, upstreams=ups),),

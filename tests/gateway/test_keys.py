@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from argosy.gateway.keys import token_bucket
 from argosy.gateway.shaping import Mirror, Sticky, Waiting
+from argosy.spec.address import Address
 from tests.gateway.kit import KEY, api_key, http, one, revision, shared
 
 
@@ -75,7 +76,7 @@ async def test_a_client_cannot_say_what_only_the_gateway_says(gateway, replica):
     tester = api_key("tester", id="tester", scopes=("*:test",))
     routes = [
         shared(*two, mirror=Mirror(revision="r2", percent=0.0001), testers=True),
-        shared(revision("r1", "1", weight=1), endpoint="cold", waiting=Waiting(http=c.path)),
+        shared(revision("r1", "1", weight=1), endpoint="cold", waiting=Waiting(http=Address(path=c.path))),
     ]
     paths = ["", "/infer", "/versions/1/infer", "/versions/2", "/stats"]
     for key in (None, KEY):

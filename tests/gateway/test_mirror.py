@@ -7,6 +7,7 @@ import pytest
 
 from argosy.gateway.model import Upstream
 from argosy.gateway.shaping import Mirror
+from argosy.spec.address import Address
 from tests.gateway.grpc_kit import infer, served, with_client
 from tests.gateway.kit import KEY, Load, api_key, http, revision, shared
 from tests.gateway.test_weights import near
@@ -115,7 +116,7 @@ async def test_the_answer_does_not_depend_on_the_shadow(gateway, replica):
         await b.stop()
         count = len(load.answers)
         await until(lambda: len(load.answers) > count + 50)
-        await gateway.apply(mirrored(a, Upstream(replica="b", http=b.path, state="draining")))
+        await gateway.apply(mirrored(a, Upstream(replica="b", http=Address(path=b.path), state="draining")))
         count = len(load.answers)
         await until(lambda: len(load.answers) > count + 50)
         stuck.set()

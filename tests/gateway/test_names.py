@@ -12,6 +12,7 @@ from tritonclient.grpc import service_pb2
 
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import Upstream
+from argosy.spec.address import Address
 from attack.http2 import END_STREAM, HEADERS, Connection
 from tests.gateway.kit import api_key
 from tests.gateway.test_attack import replica as replica
@@ -30,7 +31,9 @@ async def gateway(folder, config, replica):
     """An endpoint with a key."""
     made = Gateway(config)
     there = route(folder)
-    ups = (Upstream(replica=REPLICA, http=f"{folder}/http.sock", grpc=f"{folder}/grpc.sock"),)
+    ups = (
+        Upstream(replica=REPLICA, http=Address(path=f"{folder}/http.sock"), grpc=Address(path=f"{folder}/grpc.sock")),
+    )
     revisions = (msgspec.structs.replace(there.revisions[0], upstreams=ups),)
     await made.start([msgspec.structs.replace(there, revisions=revisions)], [api_key()])
     yield made

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from argosy.gateway.model import EndpointRoute, GatewayConfig, Upstream
+from argosy.spec.address import Address
 from argosy.spec.limits import Limits
 from tests.gateway.kit import http, one, revision
 
@@ -19,7 +20,7 @@ def pair(a, b, **fields):
 
 async def test_a_dead_replica_costs_no_request(gateway, replica, folder):
     a = await replica("a")
-    dead = Upstream(replica="dead", http=str(folder / "nobody.sock"))
+    dead = Upstream(replica="dead", http=Address(path=str(folder / "nobody.sock")))
     await gateway.start([pair(a, dead)])
     async with await http(gateway) as client:
         answers = [await client.post(INFER, content=b"x") for _ in range(60)]

@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from argosy.gateway.model import EndpointRoute, Upstream
+from argosy.spec.address import Address
 from tests.gateway.kit import KEY, api_key, http, one, revision
 
 
@@ -41,7 +42,7 @@ async def test_versions_go_to_their_revision_and_the_rest_by_weight(gateway, rep
 
 async def test_what_the_gateway_says_by_itself(gateway, replica):
     a = await replica("a")
-    draining = Upstream(replica="d", http="/tmp/nobody.sock", state="draining")
+    draining = Upstream(replica="d", http=Address(path="/tmp/nobody.sock"), state="draining")
     await gateway.start([one(a), one(draining, endpoint="slow")], [api_key()])
     async with await http(gateway) as client:
         assert (await client.get("/v2/health/live")).json() == {"live": True}

@@ -3,6 +3,7 @@
 import pytest
 
 from argosy.gateway.shaping import Mirror, Sticky, Waiting
+from argosy.spec.address import Address
 from argosy.spec.errors import InvalidArgument
 from tests.gateway.kit import api_key, one
 
@@ -20,9 +21,12 @@ from tests.gateway.kit import api_key, one
         (lambda: Sticky(by="key", name="x"), "takes no name"),
         (lambda: Sticky(by="cookie", name="a=b"), "cookie's name"),
         (lambda: Sticky(by="cookie", seconds=0), "at least 1"),
-        (lambda: Waiting(http="relative"), "absolute"),
-        (lambda: Waiting(http="/w", grpc="/" + "x" * 107), "set ARGOSY_HOME to a shorter folder"),
-        (lambda: Waiting(http="/w", seconds=0), "above 0"),
+        (lambda: Waiting(http=Address(path="relative")), "absolute"),
+        (
+            lambda: Waiting(http=Address(path="/w"), grpc=Address(path="/" + "x" * 107)),
+            "set ARGOSY_HOME to a shorter folder",
+        ),
+        (lambda: Waiting(http=Address(path="/w"), seconds=0), "above 0"),
         (lambda: one("/s/a", mirror=Mirror(revision="r9")), "no revision 'r9' to mirror to"),
         (lambda: one("/s/a", auth=False, sticky=Sticky(by="key")), "sticky by key needs auth"),
         (lambda: api_key(scopes=("digits:other",)), "scope 'digits:other'"),

@@ -15,6 +15,7 @@ from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig, RevisionR
 from argosy.gateway.shaping import Mirror, Sticky, Waiting
 from argosy.gateway.snapshot import build_snapshot, check_snapshot, routed, routes_of
 from argosy.gateway.sticky import WHOLE
+from argosy.spec.address import Address, TlsIdentity
 from argosy.spec.errors import Conflict, Internal, InvalidArgument
 from argosy.spec.limits import Limits
 from tests.gateway.kit import api_key, one, revision
@@ -36,6 +37,9 @@ STICKY = st.sampled_from(
 )
 
 
+TLS = TlsIdentity(name="replica", authorities="/ca.pem", certificate="/c.pem", key="/k.pem")
+
+
 @st.composite
 def endpoint_lists(draw):
     """Endpoints with sockets that are all different."""
@@ -46,8 +50,10 @@ def endpoint_lists(draw):
             n = next(number)
             yield Upstream(
                 replica=f"p{n}",
-                http=f"/s/{n}.h",
-                grpc=draw(st.sampled_from([None, f"/s/{n}.g"])),
+                http=draw(
+                    st.sampled_from([Address(path=f"/s/{n}.h"), Address(port=n + 1), Address(port=n + 1, tls=TLS)])
+                ),
+                grpc=draw(st.sampled_from([None, Address(path=f"/s/{n}.g")])),
                 state=draw(st.sampled_from(["ready", "draining"])),
             )
 
@@ -78,7 +84,12 @@ def shaped(draw, endpoint):
         mirror=draw(st.none() | mirrors) if endpoint.revisions else None,
         sticky=draw(st.none() | (STICKY if auth else STICKY.filter(lambda each: each.by != "key"))),
         testers=draw(st.booleans()),
-        waiting=draw(st.none() | st.builds(Waiting, http=st.just("/s/w"), grpc=st.sampled_from([None, "/s/wg"]))),
+        waiting=draw(
+            st.none()
+            | st.builds(
+                Waiting, http=st.just(Address(path="/s/w")), grpc=st.sampled_from([None, Address(path="/s/wg")])
+            )
+        ),
     )
 
 
@@ -166,8 +177,8 @@ def test_shares_follow_the_weights(endpoints):
 
 def test_the_hosts_of_a_cluster():
     ups = (
-        Upstream(replica="b", http="/s/b", grpc="/s/bg", state="draining"),
-        Upstream(replica="a", http="/s/a"),
+        Upstream(replica="b", http=Address(path="/s/b"), grpc=Address(path="/s/bg"), state="draining"),
+        Upstream(replica="a", http=Address(path="/s/a")),
     )
     snapshot = build_snapshot(CONFIG, [EndpointRoute(endpoint="e", revisions=(revision("r", "1", *ups, weight=1),))])
     by_protocol = {name.split("/")[2]: hosts for name, hosts in snapshot.hosts.items() if name[0] != "@"}
@@ -198,8 +209,10 @@ async def test_envoy_itself_validates_it(descriptors, tmp_path, tls):
         EndpointRoute(
             endpoint="digits",
             revisions=(
-                revision("r1", "1", Upstream(replica="a", http="/s/a", grpc="/s/ag"), weight=90),
-                revision("r2", "2", Upstream(replica="b", http="/s/b"), weight=10),
+                revision(
+                    "r1", "1", Upstream(replica="a", http=Address(path="/s/a"), grpc=Address(path="/s/ag")), weight=90
+                ),
+                revision("r2", "2", Upstream(replica="b", http=Address(path="/s/b")), weight=10),
             ),
         ),
         EndpointRoute(endpoint="open", auth=False),
@@ -218,7 +231,7 @@ async def test_envoy_itself_validates_it(descriptors, tmp_path, tls):
     ("endpoints", "keys", "what"),
     [
         ([one("/s/a"), one("/s/b")], [], "endpoint 'digits'"),
-        ([one("/s/a"), one("/s/a", endpoint="other")], [], "socket '/s/a'"),
+        ([one("/s/a"), one("/s/a", endpoint="other")], [], "address 'unix:/s/a'"),
         ([], [api_key(), api_key("other")], "key id 'k1'"),
         ([], [api_key(), api_key(id="k2")], "key hash"),
         (
@@ -246,9 +259,9 @@ def test_a_route_to_nowhere_is_caught():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Upstream(replica="a", http="/" + "x" * 107), "set ARGOSY_HOME to a shorter folder"),
-        (lambda: Upstream(replica="a", http="relative"), "absolute"),
-        (lambda: Upstream(replica="a b", http="/s"), "replica id 'a b'"),
+        (lambda: Upstream(replica="a", http=Address(path="/" + "x" * 107)), "set ARGOSY_HOME to a shorter folder"),
+        (lambda: Upstream(replica="a", http=Address(path="relative")), "absolute"),
+        (lambda: Upstream(replica="a b", http=Address(path="/s")), "replica id 'a b'"),
         (lambda: GatewayConfig(run_dir="/" + "x" * 105), "set ARGOSY_HOME to a shorter folder"),
         (lambda: GatewayConfig(run_dir="here"), "absolute"),
         (lambda: GatewayConfig(run_dir="/r", port=70000), r"gateway\.port"),

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from argosy.gateway.shaping import Sticky
 from argosy.gateway.sticky import WHOLE, parts
+from argosy.spec.address import Address
 from tests.gateway.grpc_kit import infer, with_client
 from tests.gateway.kit import api_key, http, revision, shared
 from tests.gateway.test_weights import near
@@ -181,5 +182,5 @@ def revision_of(replica, number):
     """A revision of one gRPC replica with half of the traffic."""
     from argosy.gateway.model import Upstream
 
-    up = Upstream(replica=replica.name, http=f"{replica.path}.http", grpc=replica.path)
+    up = Upstream(replica=replica.name, http=Address(path=f"{replica.path}.http"), grpc=Address(path=replica.path))
     return revision(f"r{number}", str(number), up, weight=50)

@@ -10,6 +10,7 @@ import pytest
 
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.shaping import Mirror, Sticky, Waiting
+from argosy.spec.address import Address
 from attack.gateway import PROBES, REFUSED, first_messages, untaken
 from tests.gateway.grpc_kit import infer, served, with_client
 from tests.gateway.kit import KEY, HttpReplica, Load, api_key, http, revision, shared
@@ -19,7 +20,7 @@ INFER = "/v2/models/digits/infer"
 
 def route(room, *ready, **fields):
     """An endpoint of one revision with these replicas."""
-    return [shared(revision("r1", "1", *ready, weight=100), waiting=Waiting(http=room.path), **fields)]
+    return [shared(revision("r1", "1", *ready, weight=100), waiting=Waiting(http=Address(path=room.path)), **fields)]
 
 
 async def test_everything_waits_while_nobody_is_ready(gateway, replica):
@@ -126,7 +127,13 @@ async def test_waiting_has_a_time_of_its_own(config, replica):
     gateway = Gateway(msgspec.structs.replace(config, idle_seconds=0.5, body_seconds=0.5))
 
     def within(longest):
-        return [shared(revision("r1", "1", weight=1), timeout=0.4, waiting=Waiting(http=room.path, seconds=longest))]
+        return [
+            shared(
+                revision("r1", "1", weight=1),
+                timeout=0.4,
+                waiting=Waiting(http=Address(path=room.path), seconds=longest),
+            )
+        ]
 
     await gateway.start(within(5))
     try:
@@ -144,7 +151,7 @@ async def test_mirror_and_sticky_rest_meanwhile(gateway, replica):
     room = await replica("room")
     revisions = (revision("r1", "1", weight=50), revision("r2", "2", weight=50))
     more = {"mirror": Mirror(revision="r2"), "sticky": Sticky(by="cookie")}
-    await gateway.start([shared(*revisions, waiting=Waiting(http=room.path), **more)])
+    await gateway.start([shared(*revisions, waiting=Waiting(http=Address(path=room.path)), **more)])
     async with await http(gateway) as client:
         answer = await client.post(INFER, content=b"x")
         assert answer.json()["replica"] == "room"
@@ -155,7 +162,9 @@ async def test_mirror_and_sticky_rest_meanwhile(gateway, replica):
 async def test_grpc_waits_too(gateway, grpc_replica):
     room, a = grpc_replica("room"), grpc_replica("a")
     full = served("digits", a, auth=False)
-    full = msgspec.structs.replace(full, waiting=Waiting(http=f"{room.path}.http", grpc=room.path))
+    full = msgspec.structs.replace(
+        full, waiting=Waiting(http=Address(path=f"{room.path}.http"), grpc=Address(path=room.path))
+    )
     empty = msgspec.structs.replace(full, revisions=(msgspec.structs.replace(full.revisions[0], upstreams=()),))
     await gateway.start([empty])
     assert await with_client(gateway, lambda client: infer(client, "digits")) == "room"
@@ -167,8 +176,12 @@ async def test_grpc_waits_too(gateway, grpc_replica):
 async def test_nobody_without_a_key_wakes_an_endpoint(gateway, replica, grpc_replica):
     """Nor waits in the room: whatever is asked, over REST and gRPC, with bodies and without."""
     room, calls = await replica("room"), grpc_replica("calls")
-    needs = shared(revision("r1", "1", weight=100), waiting=Waiting(http=room.path, grpc=calls.path), auth=True)
-    other = msgspec.structs.replace(needs, endpoint="other", waiting=Waiting(http=room.path))
+    needs = shared(
+        revision("r1", "1", weight=100),
+        waiting=Waiting(http=Address(path=room.path), grpc=Address(path=calls.path)),
+        auth=True,
+    )
+    other = msgspec.structs.replace(needs, endpoint="other", waiting=Waiting(http=Address(path=room.path)))
     await gateway.start([needs, other], [api_key("o", id="o", scopes=("other",)), api_key()])
     address = await gateway.address()
 

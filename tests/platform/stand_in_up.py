@@ -2,8 +2,10 @@
 
 import asyncio
 import sys
+from functools import partial
 from pathlib import Path
 
+from argosy.platform.platform import local_target
 from argosy.platform.up import up
 from argosy.spec.errors import ArgosyError
 from argosy.spec.settings import home, load
@@ -12,6 +14,6 @@ STAND_IN = (sys.executable, "-S", str(Path(__file__).parents[1] / "targets" / "s
 
 if __name__ == "__main__":
     try:
-        asyncio.run(up(home(), load(home()), report=print, command=STAND_IN))
+        asyncio.run(up(home(), load(home()), report=print, target=partial(local_target, command=STAND_IN)))
     except ArgosyError as error:
         sys.exit(error.message)

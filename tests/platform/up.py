@@ -105,18 +105,27 @@ class Up:
         return self.process.wait(PATIENCE)
 
 
-@pytest.fixture
-def start(home: Home) -> Iterator[Callable[..., Up]]:
-    started: list[Up] = []
+@contextmanager
+def started(home: Home) -> Iterator[Callable[..., Up]]:
+    """Begins platforms on the home, and kills those that are left at the end."""
+    found: list[Up] = []
 
     def begin(command: list[str] | None = None) -> Up:
-        started.append(Up(home, command))
-        return started[-1]
+        found.append(Up(home, command))
+        return found[-1]
 
-    yield begin
-    for one in started:
-        if one.process.poll() is None:
-            one.kill()
+    try:
+        yield begin
+    finally:
+        for one in found:
+            if one.process.poll() is None:
+                one.kill()
+
+
+@pytest.fixture
+def start(home: Home) -> Iterator[Callable[..., Up]]:
+    with started(home) as begin:
+        yield begin
 
 
 def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:

@@ -5,9 +5,10 @@ import threading
 import pytest
 import uvloop
 
-from argosy.serving.config import Address, ModelConfig, ReplicaConfig
+from argosy.serving.config import ModelConfig, ReplicaConfig
 from argosy.serving.model import ServedModel
 from argosy.serving.server import Replica
+from argosy.spec.address import Address
 from argosy.spec.endpoint import Runtime
 from argosy.spec.tracing import Tracing
 from tests.serving.engines import identities

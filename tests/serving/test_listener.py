@@ -4,8 +4,8 @@ import resource
 
 import pytest
 
-from argosy.serving.config import Address
 from argosy.serving.listener import MOST, MOST_OF_GATEWAY, Listener
+from argosy.spec.address import Address
 from argosy.spec.endpoint import Runtime
 
 

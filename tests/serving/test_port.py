@@ -4,8 +4,8 @@ import httpx
 import msgspec
 import pytest
 
-from argosy.serving.config import Address
 from argosy.serving.port import check_host, loopback
+from argosy.spec.address import Address
 from argosy.spec.errors import PermissionDenied
 from tests.serving.conftest import RunningReplica
 from tests.serving.engines import identities

@@ -1,11 +1,14 @@
 """What probes mean: folded over time by a pure function, asked over real sockets."""
 
 import asyncio
+import socket
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from argosy.spec.address import Address
 from argosy.targets.health import Answer, Health, Probe, ask, judge
 
 
@@ -62,8 +65,11 @@ def test_a_live_answer_always_clears_the_suspicion(history: list[tuple[float, An
         assert (state.ready_since is None) == (verdict in ("starting", "unready")) or verdict == "hung"
 
 
-async def test_the_four_answers_of_a_socket(tmp_path: Path):
-    path = str(tmp_path / "s.sock")
+@pytest.mark.parametrize("tcp", [False, True])
+async def test_the_four_answers_of_an_address(tmp_path: Path, tcp: bool):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    path = Address(port=port) if tcp else Address(path=str(tmp_path / "s.sock"))
     assert await ask(path, "/x", 1.0) == "refused"
     gone = asyncio.Event()
 
@@ -74,7 +80,8 @@ async def test_the_four_answers_of_a_socket(tmp_path: Path):
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n" if b"/good" in line else b"HTTP/1.1 503 No\r\n\r\n")
         writer.close()
 
-    server = await asyncio.start_unix_server(serve, path)
+    listening = asyncio.start_server(serve, path.host, port) if tcp else asyncio.start_unix_server(serve, path.path)
+    server = await listening
     assert await ask(path, "/good", 5.0) == "yes"
     assert await ask(path, "/bad", 5.0) == "no"
     assert await ask(path, "/slow", 0.05) == "silent"

@@ -61,7 +61,12 @@ async def ready(local: LocalTarget, n: int) -> list[int]:
         return standing.ready == n == len(standing.replicas)
 
     await until(there)
-    return [replica.pid for replica in (await local.endpoints("abc123def0")).replicas]
+    return await pids(local)
+
+
+async def pids(local: LocalTarget) -> list[int]:
+    used = await local.usage()
+    return [used[replica.id].pid for replica in (await local.endpoints("abc123def0")).replicas]
 
 
 async def test_scale_up_down_and_remove_leave_nothing(home: Home):
@@ -90,12 +95,12 @@ async def test_a_killed_replica_comes_back_in_its_slot(home: Home):
 
     async def replaced() -> bool:
         standing = await local.endpoints("abc123def0")
-        return standing.ready == 2 and first[0] not in [r.pid for r in standing.replicas]
+        return standing.ready == 2 and first[0] not in await pids(local)
 
     await until(replaced)
-    standing = await local.endpoints("abc123def0")
+    standing, used = await local.endpoints("abc123def0"), await local.usage()
     assert sorted(r.id for r in standing.replicas) == ["digits-abc123-0", "digits-abc123-1"]
-    assert [r.restarts for r in standing.replicas if r.pid not in first] == [1]
+    assert [r.restarts for r in standing.replicas if used[r.id].pid not in first] == [1]
     await local.stop()
     ends = "".join(path.read_text() for path in home.logs.glob("digits-*.log"))
     assert ends.count("is gone: killed by signal 9\n") == ends.count("is gone") == 1
@@ -113,7 +118,7 @@ async def test_a_hung_replica_is_replaced(home: Home):
 
 async def _pids_differ(local: LocalTarget, before: list[int]) -> bool:
     standing = await local.endpoints("abc123def0")
-    return standing.ready == 1 and not {r.pid for r in standing.replicas} & set(before)
+    return standing.ready == 1 and not set(await pids(local)) & set(before)
 
 
 @pytest.mark.parametrize(("how", "why"), [("refuse", "golden example 3"), ("crash", "no such luck")])
@@ -151,7 +156,7 @@ async def test_adoption_keeps_every_process(home: Home):
 
 async def _has(local: LocalTarget, n: int, without: int) -> bool:
     standing = await local.endpoints("abc123def0")
-    return standing.ready == n and without not in [r.pid for r in standing.replicas]
+    return standing.ready == n and without not in await pids(local)
 
 
 async def test_threads_are_the_share_of_the_machine(home: Home):
@@ -240,3 +245,15 @@ async def test_a_retry_looks_at_the_package_only_where_starts_failed(home: Home)
 
 async def _empty(local: LocalTarget) -> bool:
     return not (await local.endpoints("abc123def0")).replicas
+
+
+async def test_what_every_replica_uses_is_said_by_its_id(home: Home):
+    local = await target(home)
+    await local.scale(revision(), 2)
+    first, second = await ready(local, 2)
+    used = await local.usage()
+    assert {each.pid for each in used.values()} == {first, second}
+    assert all(each.cpu > 0 and each.memory > 2**20 for each in used.values())
+    await local.scale(revision(), 0)
+    await local.stop()
+    assert await local.usage() == {}

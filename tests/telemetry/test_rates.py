@@ -4,7 +4,8 @@ import pytest
 
 from argosy.gateway.traffic import Bin, Traffic
 from argosy.spec.errors import Unavailable
-from argosy.telemetry.rates import KEPT, Meter, quantile, rates
+from argosy.spec.revision import ResourceUsage
+from argosy.telemetry.rates import KEPT, Meter, Usage, quantile, rates
 
 
 class World:
@@ -13,14 +14,18 @@ class World:
     def __init__(self) -> None:
         self.now, self.counts = 1000.0, {("digits", "a"): Traffic(completed=100)}
         self.silent = False
+        self.usage: dict[str, ResourceUsage] = {}
 
     async def stats(self) -> dict[tuple[str, str], Traffic]:
         if self.silent:
             raise Unavailable("the gateway does not answer")
         return self.counts
 
+    async def used(self) -> dict[str, ResourceUsage]:
+        return self.usage
+
     def meter(self) -> Meter:
-        return Meter(self.stats, list, clock=lambda: self.now)
+        return Meter(self.stats, self.used, clock=lambda: self.now)
 
 
 def test_rates_are_differences_by_time():
@@ -83,3 +88,14 @@ async def test_a_gateway_that_is_silent_is_told():
     world.silent = True
     with pytest.raises(Unavailable):
         await world.meter().look()
+
+
+async def test_cores_are_differences_by_replica_and_one_that_began_anew_counts_from_there():
+    world = World()
+    meter = world.meter()
+    world.usage = {"d-0": ResourceUsage(cpu=10.0, memory=5, pid=7), "d-1": ResourceUsage(cpu=100.0)}
+    await meter.look()
+    world.now += 5
+    world.usage = {"d-0": ResourceUsage(cpu=15.0, memory=6, pid=7), "d-1": ResourceUsage(cpu=1.0, memory=2)}
+    await meter.look()
+    assert meter.usage == {"d-0": Usage(cpu=1.0, memory=6, pid=7), "d-1": Usage(cpu=0.0, memory=2)}

@@ -6,6 +6,7 @@ import pytest
 
 from argosy.control.rollout.evidence import Evidence, Look, learn
 from argosy.serving.counts import Counts, bucket
+from argosy.spec.address import Address
 from argosy.spec.guard import Guard
 from argosy.spec.revision import Replica
 from argosy.telemetry.replicas import told
@@ -86,6 +87,6 @@ def test_an_equal_candidate_does_not() -> None:
 
 async def test_a_replica_that_is_not_there_tells_nothing(tmp_path: Any) -> None:
     nobody = Replica(
-        id="r", endpoint="e", revision="v", phase="ready", http=str(tmp_path / "no"), grpc="", pid=7, started=1.0
+        id="r", endpoint="e", revision="v", phase="ready", http=Address(path=str(tmp_path / "no")), started=1.0
     )
-    assert await told([nobody]) == {"r/7": None}
+    assert await told([nobody]) == {"r/1.0": None}

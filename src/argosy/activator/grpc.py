@@ -14,6 +14,7 @@ import grpc.aio
 
 from argosy.activator.queue import Admitted, Hall
 from argosy.capacity.waiting import Refusal
+from argosy.spec.address import Address
 
 CONNECT = 1.0
 """Seconds for a connection to a replica that is said to be ready."""
@@ -63,7 +64,7 @@ class Calls(grpc.GenericRpcHandler):
             return
         while isinstance(outcome := await self._hall.wait(name), Admitted):
             with self._hall.served(name):
-                async with _channel(outcome.grpc) as channel:
+                async with _channel(outcome.at(grpc=True)) as channel:
                     if await _connected(channel):
                         call: Any = channel.stream_stream(method)(
                             requests, metadata=sent, timeout=context.time_remaining()
@@ -101,5 +102,12 @@ async def _answers(call: Any, to: Admitted, context: Any) -> AsyncIterator[bytes
         call.cancel()
 
 
-def _channel(path: str) -> Any:
-    return grpc.aio.insecure_channel(f"unix:{path}", [*UNBOUNDED, *HASTY])
+def _channel(address: Address) -> Any:
+    """Raises OSError where a file of the TLS identity cannot be read."""
+    options: list[tuple[str, Any]] = [*UNBOUNDED, *HASTY]
+    if address.tls is None:
+        return grpc.aio.insecure_channel(str(address), options)
+    own = [Path(name).read_bytes() for name in (address.tls.key, address.tls.certificate) if name]
+    credentials = grpc.ssl_channel_credentials(Path(address.tls.authorities).read_bytes(), *own)
+    options.append(("grpc.ssl_target_name_override", address.tls.name))
+    return grpc.aio.secure_channel(str(address), credentials, options)

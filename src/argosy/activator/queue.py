@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from argosy.capacity.waiting import Look, Refusal, Room, begin, decide
+from argosy.spec.address import Address
 from argosy.spec.limits import MOST
 from argosy.spec.scaling import WaitingRoom
 
@@ -23,11 +24,18 @@ AT_ONCE = 64
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """Go to this replica, to its socket for HTTP or for gRPC. It is of this revision."""
+    """Go to this replica, at its address for HTTP or for gRPC. It is of this revision.
+
+    A Unix socket stands as its bare path, as an activator that an earlier release started reads it."""
 
     revision: str
-    http: str
-    grpc: str
+    http: Address | str
+    grpc: Address | str = ""
+
+    def at(self, *, grpc: bool = False) -> Address:
+        """Its address."""
+        there = self.grpc if grpc else self.http
+        return Address(path=there) if isinstance(there, str) else there
 
 
 class Door(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from argosy.activator.queue import Admitted, Hall
 from argosy.capacity.waiting import Refusal
-from argosy.process.sockets import bind
+from argosy.process.sockets import bind, connect
 from argosy.serving.eviction import RESERVE
 from argosy.serving.port import open_files, open_many
 
@@ -161,7 +161,7 @@ def refused(refusal: Refusal) -> bytes:
 async def passed(to: Admitted, head: bytes, line: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
     """Request there, answer back. False: nobody listens there, and nothing was sent."""
     try:
-        answer, request = await asyncio.open_unix_connection(to.http, limit=HEAD)
+        answer, request = await connect(to.at(), limit=HEAD)
     except OSError:
         return False
     request.write(head)

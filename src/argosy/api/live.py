@@ -28,7 +28,7 @@ async def live(call: Call) -> Live:
     loads = tuple(
         ReplicaLoad(id=each.id, endpoint=each.endpoint, cpu=used.cpu, memory=used.memory)
         for each in view.replicas
-        if (used := meter.usage.get(each.pid)) is not None
+        if (used := meter.usage.get(each.id)) is not None
     )
     return Live(endpoints={name: meter.now(name) for name in view.endpoints}, replicas=loads)
 

@@ -1,20 +1,19 @@
 """`/v1/status`, `/v1/replicas`, `/v1/logs`, `/v1/shutdown`: the platform itself."""
 
 import asyncio
-import contextlib
 import os
 import re
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
-import psutil
 
 import argosy
 from argosy.api.route import Call, Route
 from argosy.process import tail
 from argosy.spec.errors import InvalidArgument, NotFound
 from argosy.spec.recorder import RecorderReport, read_report
+from argosy.spec.revision import ResourceUsage
 from argosy.spec.status import ReplicaStatus
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -76,18 +75,12 @@ async def replicas(call: Call) -> list[ReplicaStatus]:
     """Every replica that runs, by id."""
     await call.services.controller.settled()
     found = call.services.controller.view.replicas
-    used = await asyncio.to_thread(memory, [each.pid for each in found])
-    return [msgspec.structs.replace(each, memory=used.get(each.pid, 0)) for each in found]
-
-
-def memory(leaders: Collection[int]) -> dict[int, int]:
-    """The resident bytes of all processes in the sessions that these lead."""
-    used = dict.fromkeys(leaders, 0)
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if (leader := os.getsid(process.pid)) in used:
-                used[leader] += process.memory_info().rss
-    return used
+    used, none = await call.services.controller.usage(), ResourceUsage()
+    return [
+        msgspec.structs.replace(each, memory=its.memory, pid=its.pid)
+        for each in found
+        for its in (used.get(each.id, none),)
+    ]
 
 
 async def shutdown(call: Call) -> Stopping:

@@ -54,7 +54,7 @@ def _print(endpoints: list[dict[str, Any]], replicas: list[dict[str, Any]], reco
                 one["id"],
                 one["phase"],
                 one["version"],
-                one["pid"],
+                one["pid"] or "–",
                 one["restarts"],
                 size(one["memory"]),
                 age(time.time() - one["started"]),

@@ -12,7 +12,8 @@ from argosy.spec.package import ENGINES
 
 if TYPE_CHECKING:
     from argosy.client.local import Located
-    from argosy.serving.config import Address, ReplicaConfig
+    from argosy.serving.config import ReplicaConfig
+    from argosy.spec.address import Address
     from argosy.spec.tensor import Tensor
 
 CURL_BYTES = 1500
@@ -66,7 +67,8 @@ def serve(
 
 
 def _config(host: str, port: int, grpc_port: int | None, given: dict[str, Any]) -> Any:
-    from argosy.serving.config import Address, ModelConfig, ReplicaConfig
+    from argosy.serving.config import ModelConfig, ReplicaConfig
+    from argosy.spec.address import Address
 
     return ReplicaConfig(
         models=(ModelConfig(name="", package=""),),

@@ -57,7 +57,7 @@ def rows(desk: Desk) -> list[Row]:
     found: list[Row] = []
     for name, status in sorted(view.endpoints.items()):
         mine = tuple(each for each in view.replicas if each.endpoint == name)
-        used = [meter.usage[each.pid] for each in mine if each.pid in meter.usage]
+        used = [meter.usage[each.id] for each in mine if each.id in meter.usage]
         kept = desk.services.controller.judge.kept.get(name)
         live = kept is not None and kept.progress.live
         found.append(

@@ -24,13 +24,13 @@ from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import ApiKey, EndpointRoute
 from argosy.gateway.traffic import Traffic
 from argosy.spec.errors import ArgosyError, NotFound, Unavailable
-from argosy.spec.revision import Revision, RevisionStatus
+from argosy.spec.revision import ResourceUsage, Revision, RevisionStatus
 from argosy.spec.scaling import Scaling
 from argosy.spec.settings import GatewaySettings
 from argosy.spec.status import EndpointStatus, SloStatus, View
 from argosy.store.endpoints import Declared, Serving
 from argosy.store.keys import Keys
-from argosy.targets.local import LocalTarget
+from argosy.targets.base import Target
 
 LOG = logging.getLogger(__name__)
 
@@ -41,9 +41,7 @@ GATEWAY_RETRY = 2.0
 class Controller:
     """Owns the target and the gateway of one home. Everything it knows for longer than a pass is in the database."""
 
-    def __init__(
-        self, state: State, keys: Keys, target: LocalTarget, gateway: Gateway, settings: GatewaySettings
-    ) -> None:
+    def __init__(self, state: State, keys: Keys, target: Target, gateway: Gateway, settings: GatewaySettings) -> None:
         self.view = View()
         self.scaler = Scaler(self.traffic)
         self.passes = Passes()
@@ -53,6 +51,7 @@ class Controller:
         self.judge = Judge(Rollouts(state.database), self.traffic)
         self._state, self._keys = state, keys
         self._target, self._gateway, self._settings = target, gateway, settings
+        target.changed = self.wake
         self._wake = asyncio.Event()
         self._passed = asyncio.Condition()
         self._begun = 0
@@ -256,6 +255,10 @@ class Controller:
     async def traffic(self) -> dict[tuple[str, str], Traffic]:
         """What the gateway has counted, by endpoint and revision. Raises Unavailable."""
         return await self._gateway.stats()
+
+    async def usage(self) -> Mapping[str, ResourceUsage]:
+        """What each replica has used, by its id."""
+        return await self._target.usage()
 
     async def gateway_stats(self, pattern: str) -> dict[str, float]:
         """Envoy's own statistics whose names match. Raises Unavailable."""

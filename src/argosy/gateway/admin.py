@@ -1,20 +1,22 @@
-"""Envoy's administration over its Unix socket: what it has taken up, what it refused, what is in flight."""
+"""HTTP to Envoy's administration, what it has taken up, refused and has in flight; and GET and POST to replicas."""
 
 import asyncio
 import contextlib
 import json
 from typing import Any, cast
 
+from argosy.process.sockets import connect
+from argosy.spec.address import Address
 from argosy.spec.errors import Internal, Unavailable
 
 LARGEST_ANSWER = 64 * 1024 * 1024
 
 
 class Admin:
-    """A client for one socket. Raises Unavailable when nobody listens there."""
+    """A client for one address. Raises Unavailable when nobody listens there."""
 
-    def __init__(self, socket: str, timeout: float = 5.0) -> None:
-        self.socket = socket
+    def __init__(self, address: Address, timeout: float = 5.0) -> None:
+        self.address = address
         self.timeout = timeout
 
     async def get(self, path: str) -> bytes:
@@ -69,10 +71,10 @@ class Admin:
             async with asyncio.timeout(self.timeout):
                 return await self._exchange(method, path)
         except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError) as error:
-            raise Unavailable(f"the gateway's administration at {self.socket} does not answer: {error!r}") from None
+            raise Unavailable(f"the gateway's administration at {self.address} does not answer: {error!r}") from None
 
     async def _exchange(self, method: str, path: str) -> bytes:
-        reader, writer = await asyncio.open_unix_connection(self.socket, limit=1024 * 1024)
+        reader, writer = await connect(self.address, limit=1024 * 1024)
         try:
             writer.write(f"{method} {path} HTTP/1.1\r\nhost: admin\r\ncontent-length: 0\r\n\r\n".encode())
             await writer.drain()

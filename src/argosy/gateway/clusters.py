@@ -6,10 +6,13 @@ import msgspec
 
 from argosy.gateway.access_log import MODEL
 from argosy.gateway.model import EndpointRoute, RevisionRoute, Upstream
-from argosy.gateway.xds import Resource, polled_source, typed
+from argosy.gateway.xds import Resource, extension, polled_source, typed
+from argosy.spec.address import Address, TlsIdentity
 from argosy.spec.limits import Limits
 
 HTTP, GRPC = "http", "grpc"
+
+TLS_MATCH = "envoy.transport_socket_match"
 
 WAITING = "@waiting"
 """Stands where a revision stands in the name of a waiting room's cluster; no revision can be called that."""
@@ -52,7 +55,7 @@ def name(endpoint: str, revision: str, protocol: str, resource: Resource) -> str
     return f"{endpoint}/{revision}/{protocol}/{digest(resource)}"
 
 
-def digest(resource: Resource) -> str:
+def digest(resource: Resource | TlsIdentity) -> str:
     """What a cluster's name carries of the rest of it, so that one in use is never changed."""
     return hashlib.sha256(msgspec.json.encode(resource, order="sorted")).hexdigest()[:10]
 
@@ -74,9 +77,9 @@ def hosts(cluster_name: str, upstreams: tuple[Upstream, ...], protocol: str) -> 
     the server it knows nothing: they need no key, and a replica is called by its endpoint's name.
     """
     members = [
-        _host(upstream, path, _about(cluster_name, upstream))
+        _host(upstream, address, _about(cluster_name, upstream))
         for upstream in sorted(upstreams, key=lambda each: each.replica)
-        if (path := upstream.grpc if protocol == GRPC else upstream.http) is not None
+        if (address := _address(upstream, protocol)) is not None
     ]
     return typed(
         "envoy.config.endpoint.v3.ClusterLoadAssignment",
@@ -92,12 +95,54 @@ def _about(cluster_name: str, upstream: Upstream) -> dict[str, str]:
     return about if "@" in cluster_name else {**about, "revision": cluster_name.split("/")[1]}
 
 
-def _host(upstream: Upstream, path: str, about: dict[str, str]) -> Resource:
+def _address(upstream: Upstream, protocol: str) -> Address | None:
+    return upstream.grpc if protocol == GRPC else upstream.http
+
+
+def _host(upstream: Upstream, address: Address, about: dict[str, str]) -> Resource:
+    place: Resource = {"pipe": {"path": address.path}}
+    if not address.path:
+        place = {"socket_address": {"address": address.host, "port_value": address.port}}
+    tls = {TLS_MATCH: {"identity": digest(address.tls)}} if address.tls else {}
     return {
-        "endpoint": {"address": {"pipe": {"path": path}}},
+        "endpoint": {"address": place},
         "health_status": "HEALTHY" if upstream.state == "ready" else "DRAINING",
-        "metadata": {"filter_metadata": {MODEL: about}},
+        "metadata": {"filter_metadata": {MODEL: about, **tls}},
     }
+
+
+def secured(resource: Resource, upstreams: tuple[Upstream, ...], protocol: str) -> Resource:
+    """The cluster with TLS to those of its hosts whose address has an identity; as it is where none has."""
+    addresses = (_address(upstream, protocol) for upstream in upstreams)
+    identities = {digest(each.tls): each.tls for each in addresses if each is not None and each.tls is not None}
+    if not identities:
+        return resource
+    sockets = [
+        {"name": key, "match": {"identity": key}, "transport_socket": _tls(identities[key], protocol)}
+        for key in sorted(identities)
+    ]
+    return {**resource, "transport_socket_matches": sockets}
+
+
+def _tls(identity: TlsIdentity, protocol: str) -> Resource:
+    own = {
+        "certificate_chain": {"filename": identity.certificate},
+        "private_key": {"filename": identity.key},
+    }
+    return extension(
+        "envoy.transport_sockets.tls",
+        "transport_sockets.tls.v3.UpstreamTlsContext",
+        sni=identity.name,
+        common_tls_context={
+            "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+            "alpn_protocols": ["h2" if protocol == GRPC else "http/1.1"],
+            "tls_certificates": [own] if identity.certificate else [],
+            "validation_context": {
+                "trusted_ca": {"filename": identity.authorities},
+                "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": identity.name}}],
+            },
+        },
+    )
 
 
 def _protocol_options(protocol: str) -> Resource:

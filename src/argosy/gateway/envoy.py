@@ -19,6 +19,7 @@ from argosy.process import tail
 from argosy.process.cores import cores
 from argosy.process.managed import commands
 from argosy.process.process import adopted, spawn
+from argosy.spec.address import Address
 from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, MissingExtra, Unavailable
 
 START_SECONDS = 20.0
@@ -62,7 +63,7 @@ class Process:
     def __init__(self, binary: Path, config: GatewayConfig) -> None:
         self.binary = binary
         self.config = config
-        self.admin = Admin(config.admin_socket)
+        self.admin = Admin(Address(path=config.admin_socket))
         self.running: Running | None = None
         self._process: processes.Process | None = None
 

@@ -8,6 +8,7 @@ from argosy.gateway.model import EndpointRoute, GatewayConfig, Upstream
 from argosy.gateway.replies import LABEL_BYTES
 from argosy.gateway.retries import until_answered
 from argosy.gateway.xds import Resource, seconds
+from argosy.spec.address import Address
 from argosy.spec.limits import Limits
 
 TIMEOUT = 30.0
@@ -23,7 +24,7 @@ def cluster() -> tuple[str, Resource]:
 
 def host(config: GatewayConfig) -> tuple[Upstream, ...]:
     """Who answers there."""
-    return (Upstream(replica="controller", http=config.labels),)
+    return (Upstream(replica="controller", http=Address(path=config.labels)),)
 
 
 def route(config: GatewayConfig, endpoint: EndpointRoute) -> list[Resource]:

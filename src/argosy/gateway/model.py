@@ -7,9 +7,10 @@ from typing import Literal
 
 import msgspec
 
-from argosy.gateway.names import check_socket, check_token
+from argosy.gateway.names import check_address, check_socket, check_token
 from argosy.gateway.shaping import Mirror, Sticky, Waiting
 from argosy.gateway.tracing import Collector
+from argosy.spec.address import Address
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.limits import Limits, check_rate
@@ -102,18 +103,18 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One replica: its sockets (HTTP/1 in clear; gRPC as cleartext HTTP/2, if it has one) and whether it takes work."""
+    """One replica: where it takes HTTP/1 and, if it does, gRPC, both in clear unless the address has a TLS identity;
+    and whether it takes work."""
 
     replica: str
-    http: str
-    grpc: str | None = None
+    http: Address
+    grpc: Address | None = None
     state: Literal["ready", "draining"] = "ready"
 
     def __post_init__(self) -> None:
         check_token(self.replica, "replica id")
-        for path in (self.http, self.grpc):
-            if path is not None:
-                check_socket(path, f"the socket of replica '{self.replica}'")
+        for address in filter(None, (self.http, self.grpc)):
+            check_address(address, f"replica '{self.replica}'")
 
 
 class RevisionRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,8 +1,10 @@
 """What may stand in a header, a path and a file name, and how long a socket's path may be."""
 
+import ipaddress
 import os
 import re
 
+from argosy.spec.address import Address
 from argosy.spec.errors import InvalidArgument
 
 SOCKET_PATH_BYTES = 107
@@ -29,3 +31,17 @@ def check_socket(path: str, what: str) -> str:
             f"set ARGOSY_HOME to a shorter folder (now '{path}')"
         )
     return path
+
+
+def check_address(address: Address, what: str) -> Address:
+    """A path as `check_socket` has it, or an IP address and a port: the gateway resolves no names."""
+    if address.path:
+        check_socket(address.path, f"the socket of {what}")
+        return address
+    try:
+        ipaddress.ip_address(address.host)
+    except ValueError:
+        raise InvalidArgument(f"the address of {what} must be an IP address, not '{address.host[:80]}'") from None
+    if not address.port:
+        raise InvalidArgument(f"the address of {what} has no port")
+    return address

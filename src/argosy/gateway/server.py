@@ -44,6 +44,7 @@ def pools(endpoints: tuple[EndpointRoute, ...]) -> Iterator[tuple[str, Resource,
     if answering := _answering(endpoints):
         for budget, limits in BUDGETS.items():
             resource = clusters.pool(GRPC, {**clusters.sizes(limits), "max_retries": limits.requests}, {})
+            resource = clusters.secured(resource, answering, GRPC)
             yield f"@{budget}/{clusters.digest(resource)}", resource, answering
 
 

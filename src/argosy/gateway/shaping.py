@@ -5,7 +5,8 @@ from typing import Literal
 
 import msgspec
 
-from argosy.gateway.names import check_socket, check_token
+from argosy.gateway.names import check_address, check_token
+from argosy.spec.address import Address
 from argosy.spec.errors import InvalidArgument
 
 RESERVED = ("x-argosy-", "argosy-", "x-envoy-", "authorization", "x-api-key", "cookie", "host", "content-")
@@ -57,19 +58,18 @@ class Sticky(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who takes an endpoint's requests while no replica is ready: sockets of a process that holds them and answers.
+    """Who takes an endpoint's requests while no replica is ready: addresses of a process that holds them and answers.
 
     It is told `argosy-endpoint`, may take `seconds` on top of the endpoint's timeout, and is asked again when it goes
     away before it has answered.
     """
 
-    http: str
-    grpc: str | None = None
+    http: Address
+    grpc: Address | None = None
     seconds: float = 300.0
 
     def __post_init__(self) -> None:
-        for path in (self.http, self.grpc):
-            if path is not None:
-                check_socket(path, "the socket of the waiting room")
+        for address in filter(None, (self.http, self.grpc)):
+            check_address(address, "the waiting room")
         if self.seconds <= 0:
             raise InvalidArgument("waiting: seconds must be above 0")

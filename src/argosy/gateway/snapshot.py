@@ -40,7 +40,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def build_snapshot(config: GatewayConfig, endpoints: Iterable[EndpointRoute], keys: Iterable[ApiKey] = ()) -> Snapshot:
-    """The whole of it. Raises Conflict where names or sockets collide."""
+    """The whole of it. Raises Conflict where names or addresses collide."""
     ordered = tuple(sorted(endpoints, key=lambda each: each.endpoint))
     known = tuple(keys)
     check_names(ordered, known)
@@ -75,14 +75,14 @@ def xds_path(config: GatewayConfig, file: str) -> str:
 
 
 def check_names(endpoints: tuple[EndpointRoute, ...], keys: tuple[ApiKey, ...]) -> None:
-    """Endpoints, revisions of one endpoint, keys and their hashes, and sockets are each there once."""
+    """Endpoints, revisions of one endpoint, keys and their hashes, and addresses are each there once."""
     _once("endpoint", (each.endpoint for each in endpoints))
     _once("key id", (key.id for key in keys))
     _once("key hash", (key.sha256 for key in keys))
     for endpoint in endpoints:
         _once(f"revision of endpoint '{endpoint.endpoint}'", (each.revision for each in endpoint.revisions))
     everyone = [up for endpoint in endpoints for revision in endpoint.revisions for up in revision.upstreams]
-    _once("socket", (path for up in everyone for path in (up.http, up.grpc) if path is not None))
+    _once("address", (str(each) for up in everyone for each in (up.http, up.grpc) if each is not None))
 
 
 def check_snapshot(snapshot: Snapshot) -> None:
@@ -128,6 +128,7 @@ def _pools(endpoints: tuple[EndpointRoute, ...]) -> Iterator[tuple[str, str, str
         for revision in endpoint.revisions:
             for protocol in _protocols(revision.upstreams):
                 resource = clusters.cluster(endpoint, revision, protocol)
+                resource = clusters.secured(resource, revision.upstreams, protocol)
                 yield endpoint.endpoint, revision.revision, protocol, resource, revision.upstreams
         if endpoint.waiting:
             room = (Upstream(replica="waiting", http=endpoint.waiting.http, grpc=endpoint.waiting.grpc),)

@@ -27,7 +27,7 @@ def stages(before: Files, changed: Files) -> Iterator[Files]:
 
 def _ready(resources: list[Resource]) -> set[str]:
     return {
-        host["endpoint"]["address"]["pipe"]["path"]
+        str(host["endpoint"]["address"])
         for assignment in resources
         for locality in assignment["endpoints"]
         for host in locality["lb_endpoints"]

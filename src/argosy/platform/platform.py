@@ -43,6 +43,7 @@ from argosy.spec.status import View
 from argosy.store.endpoints import Declared
 from argosy.store.store import Store
 from argosy.targets import log
+from argosy.targets.base import Target
 from argosy.targets.launch import COMMAND
 from argosy.targets.local import LocalTarget
 from argosy.telemetry.history import Minutes
@@ -52,6 +53,16 @@ LOG = logging.getLogger(__name__)
 
 ACCESS_LOG_BYTES = 64 * 1024 * 1024
 HOUSEKEEPING = 5.0
+
+
+TargetOf = Callable[[Home, Settings, Store], Target]
+"""Makes the target of a home."""
+
+
+def local_target(home: Home, settings: Settings, store: Store, command: Sequence[str] = COMMAND) -> Target:
+    """Processes of this machine. `command` starts a replica, with its configuration file as the last argument."""
+    trusted = store.registry.trusted
+    return LocalTarget(home, store.unpacked, trusted=trusted, command=command, tracing=settings.tracing)
 
 
 class Watched:
@@ -78,22 +89,19 @@ class Platform:
         settings: Settings,
         store: Store,
         stop: Callable[[], None],
-        command: Sequence[str] = COMMAND,
+        target: TargetOf = local_target,
         pages: Pages = no_pages,
     ) -> None:
         self.home, self.settings, self.store = home, settings, store
         self.config = gateway_config(home, settings.gateway, settings.tracing)
         self.gateway = Gateway(self.config, settings.gateway.envoy or None)
-        trusted, tracing = store.registry.trusted, settings.tracing
-        self.target = LocalTarget(
-            home, store.unpacked, trusted=trusted, changed=self._wake, command=command, tracing=tracing
-        )
+        self.target = target(home, settings, store)
         self.state = State(store.database)
         self.controller = Controller(self.state, store.keys, self.target, self.gateway, settings.gateway)
         self.room = self.controller.room = Activation(home, self.controller.scaler, self._wake)
         self.recording = self.controller.recording = Recording(home, settings)
         self.metrics = self.controller.judge.metrics = _metrics(settings)
-        self.meter = Meter(self.controller.traffic, self._pids)
+        self.meter = Meter(self.controller.traffic, self.target.usage)
         self.minutes = Minutes(store.database, self.controller.traffic, self._view, self.controller.versions)
         allowed = Allowed.of(settings)
         self.jobs = Jobs(home, store.database, settings.batch.parallel, idle=settings.batch.idle, allowed=allowed)
@@ -135,9 +143,6 @@ class Platform:
 
     def _view(self) -> View:
         return self.controller.view
-
-    def _pids(self) -> list[int]:
-        return [each.pid for each in self.controller.view.replicas]
 
     async def start(self, report: Callable[[str], None]) -> None:
         """Adopt what runs, start what does not, listen. What it started is ended again if it cannot go through."""

@@ -6,7 +6,7 @@ import logging
 import logging.handlers
 import shutil
 import signal
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from argosy.api import token
@@ -16,7 +16,7 @@ from argosy.platform.lease import Lease, holder, keep, win
 from argosy.platform.leftovers import ensure_gone
 from argosy.platform.lock import WAITS, Lock
 from argosy.platform.lock import holder as locked_by
-from argosy.platform.platform import Platform
+from argosy.platform.platform import Platform, TargetOf, local_target
 from argosy.platform.run_file import control_file
 from argosy.platform.upgrade import move_states
 from argosy.process import managed, sandbox
@@ -25,7 +25,7 @@ from argosy.serving.port import open_many
 from argosy.spec.errors import ArgosyError, Conflict
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
-from argosy.targets.launch import COMMAND, folder
+from argosy.targets.launch import folder
 
 LOG_BYTES = 16 * 1024 * 1024
 WINDOW = 60.0
@@ -61,13 +61,13 @@ async def up(
     settings: Settings,
     *,
     report: Callable[[str], None],
-    command: Sequence[str] = COMMAND,
+    target: TargetOf = local_target,
     standby: bool = False,
     pages: Pages = no_pages,
 ) -> None:
     """Run the platform until SIGINT, SIGTERM or the API's shutdown; then drain and end all of it.
 
-    A second SIGINT ends it at once. `command` starts a replica, with its configuration file as the last argument.
+    A second SIGINT ends it at once. `target` makes the place where replicas run.
     `pages` are served beside the API.
     A `standby` waits for the end of another platform on this home or this database, and takes over what it ran.
     Raises Conflict (another `up` on this home or database, a port in use), InvalidArgument, StorageFull, Unavailable.
@@ -85,7 +85,7 @@ async def up(
             lease = None if store.database.sqlite else Lease(store.database, holder(home))
             if lease is None or await win(lease, stopping, standby=standby, report=report):
                 await asyncio.to_thread(move_states, home, store.database)
-                platform = Platform(home, settings, store, stopping.set, command, pages)
+                platform = Platform(home, settings, store, stopping.set, target, pages)
                 await _lead(platform, lease, stopping, hurry, report)
         finally:
             store.close()

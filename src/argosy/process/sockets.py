@@ -1,12 +1,19 @@
-"""Unix sockets at a path, for the user of this process alone."""
+"""Unix sockets at a path, for the user of this process alone; and connections to any address."""
 
+import asyncio
 import contextlib
 import os
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from argosy.spec.address import Address, TlsIdentity
 from argosy.spec.errors import Conflict, InvalidArgument
 
+if TYPE_CHECKING:
+    import ssl
+
+LINE = 64 * 1024
 PATH_BYTES = 107
 """Bytes that the path of a Unix socket may have."""
 
@@ -40,3 +47,25 @@ def listened(path: Path) -> bool:
         except OSError:
             return False
     return True
+
+
+async def connect(address: Address, limit: int = LINE) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Streams to the server at `address`; `limit` bounds a line, in bytes. Raises OSError, also where TLS fails."""
+    if address.path:
+        return await asyncio.open_unix_connection(address.path, limit=limit)
+    if address.tls is None:
+        return await asyncio.open_connection(address.host, address.port, limit=limit)
+    context = _context(address.tls)
+    return await asyncio.open_connection(
+        address.host, address.port, limit=limit, ssl=context, server_hostname=address.tls.name
+    )
+
+
+def _context(identity: TlsIdentity) -> "ssl.SSLContext":
+    """Made anew each time, so that certificates may be replaced in their files."""
+    import ssl
+
+    context = ssl.create_default_context(cafile=identity.authorities)
+    if identity.certificate:
+        context.load_cert_chain(identity.certificate, identity.key)
+    return context

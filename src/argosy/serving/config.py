@@ -5,21 +5,11 @@ from typing import Literal
 
 import msgspec
 
+from argosy.spec.address import Address
 from argosy.spec.endpoint import Runtime
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.strict import decode
 from argosy.spec.tracing import Tracing
-
-
-class Address(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A TCP host and port (0 takes a free one), or the path of a Unix socket."""
-
-    host: str = "127.0.0.1"
-    port: int = 0
-    path: str = ""
-
-    def __str__(self) -> str:
-        return f"unix:{self.path}" if self.path else f"{self.host}:{self.port}"
 
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,6 +40,8 @@ class ReplicaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def __post_init__(self) -> None:
         if not self.models:
             raise InvalidArgument("a replica needs at least one model")
+        if self.http.tls or (self.grpc and self.grpc.tls):
+            raise InvalidArgument("a replica serves no TLS by itself: put what ends TLS before it")
 
 
 def read(path: Path) -> ReplicaConfig:

@@ -19,10 +19,10 @@ from argosy.protocol import grpc as wire
 from argosy.protocol.bounds import LARGE
 from argosy.protocol.rest import Request, Response
 from argosy.serving import inside
-from argosy.serving.config import Address
 from argosy.serving.dataplane import DataPlane
 from argosy.serving.internal_headers import KEY, RATE, SERVER
 from argosy.serving.offload import Hold, size_of
+from argosy.spec.address import Address
 from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument, NotFound
 
 MOST_KEYS = 4096

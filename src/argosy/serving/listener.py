@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from argosy.process import sockets
-from argosy.serving.config import Address
 from argosy.serving.connection import Connection, Limits
 from argosy.serving.eviction import RESERVE, to_evict
 from argosy.serving.exchange import Exchange
 from argosy.serving.port import open_files, take
 from argosy.serving.replies import renew_date
+from argosy.spec.address import Address
 
 IDLE_SECONDS = 120.0
 """How long a TCP connection may stay open without a request. Unix sockets belong to the gateway, which closes them."""

@@ -1,5 +1,6 @@
 """Prometheus metrics of a replica, rendered when they are asked for; also under Triton's names where these exist."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,7 @@ LABELLED = {
     "argosy_batches_released": ("counter", "Batches by the reason of their release"),
     "argosy_batch_rows": ("histogram", "Rows of engine calls"),
     "argosy_request_duration_seconds": ("histogram", "From decoded to answered"),
+    "argosy_loop_seconds": ("counter", "Processor time of the event loop's thread"),
     "argosy_ready": ("gauge", "1 when requests are taken"),
     "argosy_traces_sent": ("counter", "Traced requests sent to the collector"),
     "argosy_traces_dropped": ("counter", "Traced requests that the collector did not take in time"),
@@ -86,6 +88,9 @@ class _Collector:
                     family.add_metric((model.name, model.version), value(model))
                 yield family
         yield from _traces(self._plane)
+        loop = CounterMetricFamily("argosy_loop_seconds", LABELLED["argosy_loop_seconds"][1])
+        loop.add_metric((), time.thread_time())
+        yield loop
         ready = GaugeMetricFamily("argosy_ready", LABELLED["argosy_ready"][1])
         ready.add_metric((), float(self._plane.ready()))
         yield ready
@@ -149,7 +154,8 @@ def _rows(models: Iterable[ServedModel]) -> "Metric":
 
 
 def render(plane: DataPlane) -> bytes:
-    """The metrics of every model of this plane, and of the process, in Prometheus' text format."""
+    """The metrics of every model of this plane, and of the process, in Prometheus' text format. Runs in the thread of
+    the event loop, whose processor time is one of them."""
     from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
     registry = CollectorRegistry()

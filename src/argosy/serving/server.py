@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from argosy.process import sandbox
 from argosy.process.limit import LogLimit
 from argosy.serving.answers import Answers
-from argosy.serving.config import Address, ModelConfig, ReplicaConfig, read
+from argosy.serving.config import ModelConfig, ReplicaConfig, read
 from argosy.serving.dataplane import DataPlane
 from argosy.serving.frames import hello
 from argosy.serving.http import HttpApp
@@ -26,6 +26,7 @@ from argosy.serving.port import loopback
 from argosy.serving.recording import Recording
 from argosy.serving.repository import Loader, Repository
 from argosy.spec import crash
+from argosy.spec.address import Address
 from argosy.spec.endpoint import Runtime
 from argosy.spec.errors import ArgosyError
 

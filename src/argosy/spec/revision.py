@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from argosy.spec.address import Address
 from argosy.spec.endpoint import Resources, Runtime
 
 ReplicaPhase = Literal["starting", "ready", "draining", "stopping"]
@@ -29,21 +30,34 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Replica(msgspec.Struct, frozen=True, kw_only=True):
-    """One running copy. `http` and `grpc` are paths of Unix sockets; only `ready` ones take new requests.
+    """One running copy: where it is reached for HTTP and gRPC. Only `ready` ones take new requests.
 
-    `doing` says what one that starts is at.
+    `started`: seconds since 1970; `doing` says what one that starts is at.
     """
 
     id: str
     endpoint: str
     revision: str
     phase: ReplicaPhase
-    http: str
-    grpc: str
-    pid: int
+    http: Address
+    grpc: Address | None = None
     started: float
     restarts: int = 0
     doing: str = ""
+
+    @property
+    def run(self) -> str:
+        """Names this run of it: a replica that is started again keeps its id."""
+        return f"{self.id}/{self.started}"
+
+
+class ResourceUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a replica has used: processor seconds since its start, and resident bytes now. `pid` is that of its process
+    where it runs on this machine, else 0."""
+
+    cpu: float = 0.0
+    memory: int = 0
+    pid: int = 0
 
 
 class RevisionStatus(msgspec.Struct, frozen=True, kw_only=True):

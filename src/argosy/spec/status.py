@@ -53,10 +53,12 @@ class EndpointStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplicaStatus(Replica, frozen=True, kw_only=True):
-    """A replica with the version it serves, and the resident memory of its processes, in bytes."""
+    """A replica with the version it serves, the resident memory of its processes, in bytes, and the pid of its process;
+    both are 0 where its target does not say."""
 
     version: str
     memory: int = 0
+    pid: int = 0
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):

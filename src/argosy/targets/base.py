@@ -1,13 +1,24 @@
 """The declarative interface of every target."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
-from argosy.spec.revision import Revision, RevisionStatus
+from argosy.spec.revision import ResourceUsage, Revision, RevisionStatus
 
 
 class Target(Protocol):
-    """A place where replicas run. Every call may be repeated; none waits for a replica to become ready."""
+    """A place where replicas run, each reached by its `Address`. Every call may be repeated; none but `stop` waits for
+    a replica. The target calls `changed`, in the running loop, whenever the status of a revision may be different."""
+
+    changed: Callable[[], None]
+
+    async def adopt(self) -> int:
+        """Take over the replicas that already run, and supervise from now on. How many were found."""
+        ...
+
+    async def revisions(self) -> list[Revision]:
+        """Every revision that has a replica here or shall have one."""
+        ...
 
     async def scale(self, revision: Revision, replicas: int) -> None:
         """Declare how many replicas this revision shall have, from now on."""
@@ -23,4 +34,20 @@ class Target(Protocol):
 
     async def release(self, replicas: Collection[str]) -> None:
         """The gateway sends these draining replicas no further request: they may be stopped."""
+        ...
+
+    async def retry(self, revision: str) -> None:
+        """Forget the backoff of a revision: start at once what waits."""
+        ...
+
+    async def usage(self) -> Mapping[str, ResourceUsage]:
+        """What each replica has used, by its id; without those of which nothing is known."""
+        ...
+
+    async def stop(self) -> None:
+        """Drain and stop every replica, now that no gateway leads to them, wait until the last is gone, and close."""
+        ...
+
+    async def close(self) -> None:
+        """Stop supervising; the replicas are left as they are."""
         ...

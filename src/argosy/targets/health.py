@@ -1,9 +1,12 @@
-"""Whether a replica is alive and ready: probes over its Unix socket, and what a row of answers means."""
+"""Whether a replica is alive and ready: probes at its address, and what a row of answers means."""
 
 import asyncio
 from typing import Literal
 
 import msgspec
+
+from argosy.process.sockets import connect
+from argosy.spec.address import Address
 
 Answer = Literal["yes", "no", "silent", "refused"]
 """200; any other status; no answer in time; nobody listens."""
@@ -68,19 +71,19 @@ def _alive(probe: Probe, state: Health) -> tuple[Verdict, Health]:
     return verdict, msgspec.structs.replace(state, verdict=verdict, ready_since=since, bad=0, answered=probe.now)
 
 
-async def ask(socket: str, path: str, timeout: float) -> Answer:
-    """GET `path` over the Unix socket; only the status line is read."""
+async def ask(address: Address, path: str, timeout: float) -> Answer:
+    """GET `path` at the address; only the status line is read."""
     try:
         async with asyncio.timeout(timeout):
-            return await _get(socket, path)
+            return await _get(address, path)
     except TimeoutError:
         return "silent"
     except OSError:
         return "refused"
 
 
-async def _get(socket: str, path: str) -> Answer:
-    reader, writer = await asyncio.open_unix_connection(socket)
+async def _get(address: Address, path: str) -> Answer:
+    reader, writer = await connect(address)
     try:
         writer.write(f"GET {path} HTTP/1.1\r\nHost: replica\r\nConnection: close\r\n\r\n".encode())
         await writer.drain()
@@ -90,8 +93,8 @@ async def _get(socket: str, path: str) -> Answer:
         writer.close()
 
 
-async def look(socket: str, *, now: float, hang_timeout: float, timeout: float = 2.0) -> Probe:
+async def look(address: Address, *, now: float, hang_timeout: float, timeout: float = 2.0) -> Probe:
     """Ask for liveness and, if it is alive, readiness."""
-    live = await ask(socket, "/v2/health/live", timeout)
-    ready = await ask(socket, "/v2/health/ready", timeout) if live == "yes" else live
+    live = await ask(address, "/v2/health/live", timeout)
+    ready = await ask(address, "/v2/health/ready", timeout) if live == "yes" else live
     return Probe(now=now, live=live, ready=ready, hang_timeout=hang_timeout)

@@ -13,8 +13,9 @@ from argosy.process import launch, sandbox, users
 from argosy.process.process import Process, cannot_start, spawn
 from argosy.process.sandbox import Policy
 from argosy.process.sockets import PATH_BYTES
-from argosy.serving.config import Address, ModelConfig, ReplicaConfig
+from argosy.serving.config import ModelConfig, ReplicaConfig
 from argosy.spec import variables
+from argosy.spec.address import Address
 from argosy.spec.errors import InvalidArgument, Unsupported
 from argosy.spec.revision import Revision
 from argosy.spec.settings import Home

@@ -6,14 +6,14 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
 from argosy.process.cores import cores
 from argosy.process.process import Process
-from argosy.spec.revision import Revision, RevisionStatus
+from argosy.spec.revision import ResourceUsage, Revision, RevisionStatus
 from argosy.spec.settings import Home
 from argosy.spec.tracing import Tracing
 from argosy.targets import log
@@ -31,8 +31,7 @@ class LocalTarget:
     """Keeps as many replicas of each revision running as were declared. Implements `base.Target`.
 
     `package` gives the unpacked folder of a digest and may take long; `trusted` says whether it may run code of its
-    author; `changed` is called in the running loop whenever
-    a replica's standing may be different. Raises InvalidArgument where the home's path is too long.
+    author. Raises InvalidArgument where the home's path is too long.
     """
 
     def __init__(
@@ -41,14 +40,13 @@ class LocalTarget:
         package: Callable[[str], Path],
         *,
         trusted: Callable[[str], bool] = lambda digest: False,
-        changed: Callable[[], None] = lambda: None,
         command: Sequence[str] = COMMAND,
         tracing: Tracing = NO_TRACING,
     ) -> None:
         prepare(home)
         self._home = home
         self._package, self._trusted = package, trusted
-        self._changed = changed
+        self.changed: Callable[[], None] = lambda: None
         self._launcher = Launcher(home=home, command=command, tracing=tracing)
         self._groups: dict[str, Group] = {}
         self._wake = asyncio.Event()
@@ -120,6 +118,12 @@ class LocalTarget:
             group.forgive()
             self._wake.set()
 
+    async def usage(self) -> dict[str, ResourceUsage]:
+        """What the processes of each replica, its children included, have used, by its id."""
+        running = [one for group in self._groups.values() for one in group.running.values()]
+        leaders = {one.process.pid: one.place.replica for one in running if one.process is not None}
+        return await asyncio.to_thread(_usage, leaders)
+
     def _note(self) -> None:
         self._wake.set()
 
@@ -129,7 +133,7 @@ class LocalTarget:
             self._wake.clear()
             try:
                 if woken | await self._step():
-                    self._changed()
+                    self.changed()
                     await asyncio.sleep(0)
                     continue
             except Exception:
@@ -186,6 +190,18 @@ class LocalTarget:
             await asyncio.gather(self._task, return_exceptions=True)
         for group in self._groups.values():
             await group.close()
+
+
+def _usage(leaders: Mapping[int, str]) -> dict[str, ResourceUsage]:
+    """By replica: the sums over all processes in the sessions that these pids lead."""
+    used = {pid: ResourceUsage(pid=pid) for pid in leaders}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if (leader := os.getsid(process.pid)) in used:
+                times, sum_ = process.cpu_times(), used[leader]
+                cpu = sum_.cpu + times.user + times.system
+                used[leader] = ResourceUsage(cpu=cpu, memory=sum_.memory + process.memory_info().rss, pid=leader)
+    return {leaders[pid]: each for pid, each in used.items()}
 
 
 def _led(found: Found, leaders: set[int]) -> bool:

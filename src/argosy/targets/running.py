@@ -9,6 +9,7 @@ import msgspec
 
 from argosy.process.process import Process
 from argosy.process.tail import last_words
+from argosy.spec.address import Address
 from argosy.spec.revision import Replica, ReplicaPhase, Revision
 from argosy.targets import log
 from argosy.targets.backoff import Ended
@@ -59,9 +60,8 @@ class Running:
             endpoint=self.revision.endpoint,
             revision=self.revision.id,
             phase=phase,
-            http=self.place.http,
-            grpc=self.place.grpc,
-            pid=self.process.pid if self.process else 0,
+            http=Address(path=self.place.http),
+            grpc=Address(path=self.place.grpc),
             started=self.process.started if self.process else 0.0,
             restarts=slot.restarts,
             doing=self._doing() if phase == "starting" else "",
@@ -111,7 +111,7 @@ class Running:
 
     async def _probe(self) -> Probe:
         hang = self.revision.runtime.hang_timeout
-        probe = await look(self.place.http, now=time.monotonic(), hang_timeout=hang)
+        probe = await look(Address(path=self.place.http), now=time.monotonic(), hang_timeout=hang)
         return msgspec.structs.replace(probe, now=time.monotonic())
 
     def _fold(self, probe: Probe) -> bool:

@@ -1,21 +1,19 @@
-"""What comes in now: the gateway's counters and the replicas' processor time, looked at every few seconds.
+"""What comes in now: the gateway's counters and what the replicas use, read every few seconds.
 
 The last quarter of an hour is kept in memory; what is kept for longer is written elsewhere.
 """
 
 import asyncio
-import contextlib
 import logging
-import os
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
-import psutil
 
 from argosy.gateway.traffic import Bin, Traffic
 from argosy.spec.errors import ArgosyError
+from argosy.spec.revision import ResourceUsage
 
 LOG = logging.getLogger(__name__)
 
@@ -25,6 +23,7 @@ KEPT = 180
 """Looks that are kept: 15 minutes."""
 
 Stats = Callable[[], Awaitable[Mapping[tuple[str, str], Traffic]]]
+Used = Callable[[], Awaitable[Mapping[str, ResourceUsage]]]
 Key = tuple[str, str]
 """(endpoint, revision); the revision is empty for all of an endpoint."""
 
@@ -41,23 +40,18 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     p99: float | None = None
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """What a replica's processes take: `cpu` in cores since the last look, resident `memory` in bytes."""
-
-    cpu: float = 0.0
-    memory: int = 0
+class Usage(ResourceUsage, frozen=True, kw_only=True):
+    """What a replica uses: `cpu` in cores since the last reading, resident `memory` in bytes."""
 
 
 class Meter:
-    """The last looks. `pids` names the replicas to be looked at; `clock` gives seconds since 1970."""
+    """The last readings. `used` gives what each replica has used, by its id; `clock` seconds since 1970."""
 
-    def __init__(
-        self, stats: Stats, pids: Callable[[], Collection[int]], *, clock: Callable[[], float] = time.time
-    ) -> None:
-        self.usage: dict[int, Usage] = {}
-        self._stats, self._pids, self._clock = stats, pids, clock
+    def __init__(self, stats: Stats, used: Used, *, clock: Callable[[], float] = time.time) -> None:
+        self.usage: dict[str, Usage] = {}
+        self._stats, self._used, self._clock = stats, used, clock
         self._course: dict[Key, deque[Rates]] = {}
-        self._before: tuple[float, Mapping[Key, Traffic], dict[int, tuple[float, int]]] | None = None
+        self._before: tuple[float, Mapping[Key, Traffic], Mapping[str, ResourceUsage]] | None = None
 
     async def run(self) -> None:
         """Look and look again, until cancelled. Where the gateway does not tell, a look is left out."""
@@ -73,16 +67,14 @@ class Meter:
     async def look(self) -> None:
         """One look. Raises what the gateway raises."""
         counts = await self._stats()
-        used = await asyncio.to_thread(_processes, self._pids())
+        used = await self._used()
         now, before = self._clock(), self._before
         self._before = (now, counts, used)
         if before is None or now <= before[0]:
             return
         seconds = now - before[0]
-        self.usage = {
-            pid: Usage(cpu=max(0.0, cpu - before[2].get(pid, (cpu, 0))[0]) / seconds, memory=memory)
-            for pid, (cpu, memory) in used.items()
-        }
+        cores = {name: max(0.0, each.cpu - before[2].get(name, each).cpu) / seconds for name, each in used.items()}
+        self.usage = {name: Usage(cpu=cores[name], memory=each.memory, pid=each.pid) for name, each in used.items()}
         self._note(now, seconds, counts, before[1])
 
     def _note(self, now: float, seconds: float, counts: Mapping[Key, Traffic], before: Mapping[Key, Traffic]) -> None:
@@ -136,15 +128,3 @@ def quantile(bins: Mapping[Bin, int], q: float) -> float | None:
             return place.lower + place.width * (wanted - came) / count
         came += count
     return None
-
-
-def _processes(leaders: Collection[int]) -> dict[int, tuple[float, int]]:
-    """Processor seconds and resident bytes of all processes in the sessions that these lead."""
-    used: dict[int, tuple[float, int]] = {}
-    wanted = set(leaders)
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if (leader := os.getsid(process.pid)) in wanted:
-                times, cpu = process.cpu_times(), used.get(leader, (0.0, 0))
-                used[leader] = (cpu[0] + times.user + times.system, cpu[1] + process.memory_info().rss)
-    return used

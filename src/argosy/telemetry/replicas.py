@@ -1,4 +1,4 @@
-"""What the replicas themselves have counted, read over their Unix sockets."""
+"""What the replicas themselves have counted, read from their addresses."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ _DECODER = msgspec.json.Decoder(dict[str, dict[str, Counts]])
 
 
 async def told(replicas: Sequence[Replica]) -> dict[str, Told | None]:
-    """By process; None for those that do not answer in time."""
+    """By run; None for those that do not answer in time."""
     found = await asyncio.gather(*(_counts(each) for each in replicas))
     pairs = zip(replicas, found, strict=True)
-    return {f"{each.id}/{each.pid}": counts and Told(each.started, counts) for each, counts in pairs}
+    return {each.run: counts and Told(each.started, counts) for each, counts in pairs}
 
 
 async def _counts(replica: Replica) -> Counts | None:

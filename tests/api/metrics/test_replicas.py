@@ -5,6 +5,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families as parsed
 
 from argosy.api.metrics.replicas import MOST_LINES, labels, page, samples, told
+from argosy.spec.address import Address
 from argosy.spec.status import ReplicaStatus
 
 
@@ -14,9 +15,7 @@ def replica(id: str, http: str = "/none") -> ReplicaStatus:
         endpoint="digits",
         revision="r1",
         phase="ready",
-        http=http,
-        grpc="",
-        pid=1,
+        http=Address(path=http),
         started=0.0,
         version="digits:1",
     )

@@ -10,11 +10,16 @@ import pytest
 from argosy.control.scaling.measure import Work, read
 from argosy.control.scaling.scaler import Scaler, arms
 from argosy.gateway.traffic import Traffic
+from argosy.spec.address import Address
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import Unavailable
 from argosy.spec.revision import Replica, RevisionStatus
 from argosy.spec.scaling import Scaling
 from argosy.store.endpoints import Declared, Progress, RolloutPhase, Serving
+
+
+def number(replica: Replica) -> int:
+    return int(replica.id.removeprefix("d-"))
 
 
 class World:
@@ -50,7 +55,7 @@ class World:
         }
 
     async def measure(self, replica: Replica) -> Work | None:
-        done = self.answered[replica.pid]
+        done = self.answered[number(replica)]
         return Work(answered=done, busy=done * self.service)
 
     @property
@@ -70,9 +75,7 @@ class World:
     def replicas(self) -> tuple[Replica, ...]:
         def one(pid: int, born: float) -> Replica:
             phase: Any = "ready" if self.now - born >= self.cold else "starting"
-            return Replica(
-                id=f"d-{pid}", endpoint="d", revision="r", phase=phase, http="", grpc="", pid=pid, started=born
-            )
+            return Replica(id=f"d-{pid}", endpoint="d", revision="r", phase=phase, http=Address(), started=born)
 
         return tuple(one(pid, born) for pid, born in zip(self.pids, self.born, strict=True))
 
@@ -82,8 +85,8 @@ class World:
         self.came += arrivals
         shifted = round(arrivals * (self.shift or 0))
         self.shifted += shifted
-        ready = [each.pid for each in self.replicas() if each.phase == "ready"]
-        candidates = [msgspec.structs.replace(each, pid=-each.pid, revision="c") for each in self.replicas()]
+        ready = [number(each) for each in self.replicas() if each.phase == "ready"]
+        candidates = [msgspec.structs.replace(each, id=f"d-{-number(each)}", revision="c") for each in self.replicas()]
         for n in range(arrivals):
             if ready:
                 self.answered[ready[n % len(ready)] * (-1 if n < shifted else 1)] += 1
@@ -218,5 +221,6 @@ def test_the_busier_of_engine_and_loop_counts():
         'nv_inference_request_failure_total{model="d",version="1"} 2.0\n'
         'argosy_queued_requests{model="d",version="1"} 3.0\n'
     )
-    assert read(page, 1.0) == Work(answered=12, busy=2.5, queued=3)
-    assert read(page, 4.0).busy == 4.0
+    assert read(page + "argosy_loop_seconds_total 1.0\n") == Work(answered=12, busy=2.5, queued=3)
+    assert read(page + "argosy_loop_seconds_total 4.0\n").busy == 4.0
+    assert read(page).busy == 2.5, "a replica of an earlier release does not say"

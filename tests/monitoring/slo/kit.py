@@ -1,5 +1,6 @@
 """A replica and an endpoint's status, as the controller sees them."""
 
+from argosy.spec.address import Address
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.status import EndpointStatus, ReplicaStatus
 
@@ -10,9 +11,7 @@ def replica(revision: str) -> ReplicaStatus:
         revision=revision,
         endpoint="digits",
         phase="ready",
-        http="/x.sock",
-        grpc="",
-        pid=1,
+        http=Address(path="/x.sock"),
         started=0.0,
         version="digits:1",
     )

@@ -33,7 +33,7 @@ class World:
         self.again()
 
     async def told(self, replicas):
-        return {f"{each.id}/{each.pid}": self.inside.get(each.revision) for each in replicas}
+        return {each.run: self.inside.get(each.revision) for each in replicas}
 
     def again(self) -> None:
         """As after a restart of the controller."""

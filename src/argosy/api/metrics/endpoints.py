@@ -45,7 +45,7 @@ def endpoints(view: View) -> Iterator["Metric"]:
     yield from (state, wanted, ready, serving, generation)
 
 
-def replicas(view: View, versions: Mapping[str, str], usage: Mapping[int, Usage]) -> Iterator["Metric"]:
+def replicas(view: View, versions: Mapping[str, str], usage: Mapping[str, Usage]) -> Iterator["Metric"]:
     """Replicas of each revision by phase, replacements, and what each takes of the machine."""
     phases = gauge("argosy_revision_replicas", "Replicas by what they do", (*REVISION, "phase"))
     replaced = counter("argosy_revision_replaced", "Replicas that ended unasked and were replaced", REVISION)
@@ -58,7 +58,7 @@ def replicas(view: View, versions: Mapping[str, str], usage: Mapping[int, Usage]
     for (endpoint, revision), count in view.replaced.items():
         replaced.add_metric((endpoint, revision, versions.get(revision, "")), count)
     for each in view.replicas:
-        if used := usage.get(each.pid):
+        if used := usage.get(each.id):
             labels = (each.endpoint, each.revision, each.version, each.id)
             cpu.add_metric(labels, used.cpu)
             memory.add_metric(labels, used.memory)

@@ -1,4 +1,4 @@
-"""The replicas' own metrics, read over their Unix sockets, with labels that say whose they are.
+"""The replicas' own metrics, read from their addresses, with labels that say whose they are.
 
 A replica runs other people's models: only families that we know are taken of what it says, and not more than so much.
 """

@@ -13,6 +13,7 @@ from argosy.control.scaling.scaler import Scaler
 from argosy.gateway.model import EndpointRoute
 from argosy.gateway.shaping import Waiting
 from argosy.process.managed import Managed
+from argosy.spec.address import Address
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.scaling import Scaling
 from argosy.spec.settings import Home
@@ -70,12 +71,14 @@ class Activation(asyncio.DatagramProtocol):
             return route
         seconds = endpoint.waiting.deadline + endpoint.timeout
         run = self.home.run
-        waiting = Waiting(http=str(http_socket(run)), grpc=str(grpc_socket(run)), seconds=seconds)
+        waiting = Waiting(
+            http=Address(path=str(http_socket(run))), grpc=Address(path=str(grpc_socket(run))), seconds=seconds
+        )
         return msgspec.structs.replace(route, waiting=waiting)
 
     def _door(self, route: EndpointRoute, endpoint: Endpoint) -> Door:
         ready = [
-            Admitted(each.revision, upstream.http, upstream.grpc or "")
+            Admitted(each.revision, _written(upstream.http), _written(upstream.grpc) if upstream.grpc else "")
             for each in route.revisions
             if each.weight
             for upstream in each.upstreams
@@ -99,3 +102,7 @@ class Activation(asyncio.DatagramProtocol):
             self._transport.close()
             self._transport = None
             demand_socket(self.home.run).unlink(missing_ok=True)
+
+
+def _written(address: Address) -> Address | str:
+    return address.path or address

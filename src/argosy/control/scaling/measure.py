@@ -1,9 +1,8 @@
-"""What a replica's own counters say of its work, read over its Unix socket."""
+"""What a replica's own counters say of its work, read from its address."""
 
 import re
 
 import msgspec
-import psutil
 
 from argosy.gateway.admin import Admin
 from argosy.spec.errors import ArgosyError
@@ -31,26 +30,16 @@ async def measure(replica: Replica) -> Work | None:
         text = (await Admin(replica.http, SECONDS).get("/metrics")).decode()
     except (ArgosyError, OSError, ValueError):
         return None
-    return read(text, loop_seconds(replica.pid))
+    return read(text)
 
 
-def read(text: str, loop: float) -> Work:
-    """The counters in a page of Prometheus metrics, of all its models together; `loop`: seconds its event loop ran."""
+def read(text: str) -> Work:
+    """The counters in a page of Prometheus metrics, of all its models together."""
     found: dict[str, float] = {}
     for name, value in _LINE.findall(text):
         found[name] = found.get(name, 0.0) + float(value)
     answered = found.get("nv_inference_request_success_total", 0.0) + found.get(
         "nv_inference_request_failure_total", 0.0
     )
-    engine = found.get("argosy_engine_seconds_total", 0.0)
+    engine, loop = (found.get(f"argosy_{name}_seconds_total", 0.0) for name in ("engine", "loop"))
     return Work(answered=answered, busy=max(engine, loop), queued=int(found.get("argosy_queued_requests", 0.0)))
-
-
-def loop_seconds(pid: int) -> float:
-    """Processor time of a process's main thread, which runs its event loop; 0 where the system does not tell."""
-    try:
-        return next(
-            (each.user_time + each.system_time for each in psutil.Process(pid).threads() if each.id == pid), 0.0
-        )
-    except psutil.Error:
-        return 0.0

@@ -45,8 +45,8 @@ class Course:
         self.at = -math.inf
         self.cold = deque[float](maxlen=STARTS)
         self.came: dict[str, int] = {}
-        self.work: dict[int, Work] = {}
-        self.born: dict[int, float] = {}
+        self.work: dict[str, Work] = {}
+        self.born: dict[str, float] = {}
         self.answered = self.busy = 0.0
         self.waiting, self.told = 0, -math.inf
 
@@ -62,13 +62,13 @@ class Course:
 
     def watch_starts(self, now: float, replicas: Iterable[Replica]) -> None:
         """Time those that start until they are ready."""
-        alive = {each.pid: each for each in replicas}
-        for pid, each in alive.items():
+        alive = {each.run: each for each in replicas}
+        for run, each in alive.items():
             if each.phase == "starting":
-                self.born.setdefault(pid, now)
-            elif each.phase == "ready" and pid in self.born:
-                self.cold.append(now - self.born.pop(pid))
-        self.born = {pid: at for pid, at in self.born.items() if pid in alive}
+                self.born.setdefault(run, now)
+            elif each.phase == "ready" and run in self.born:
+                self.cold.append(now - self.born.pop(run))
+        self.born = {run: at for run, at in self.born.items() if run in alive}
 
     def arrivals(self, counts: Mapping[str, Traffic]) -> int:
         """Requests that came since the last look. A revision seen first counts from now, unless all began with us."""
@@ -77,12 +77,12 @@ class Course:
         self.came |= came
         return new
 
-    def queued(self, gap: float, found: Mapping[int, Work]) -> int:
+    def queued(self, gap: float, found: Mapping[str, Work]) -> int:
         """Fold in what the replicas counted; how many requests wait in their queues."""
         kept = math.exp(-gap / MEMORY)
         self.answered, self.busy = self.answered * kept, self.busy * kept
-        for pid, now in found.items():
-            before = self.work.get(pid)
+        for run, now in found.items():
+            before = self.work.get(run)
             if before is not None and now.answered > before.answered:
                 self.answered += now.answered - before.answered
                 self.busy += max(0.0, now.busy - before.busy)
@@ -193,7 +193,7 @@ class Scaler:
             each for arm in serving for each in standings.get(arm, RevisionStatus()).replicas if each.phase == "ready"
         ]
         works = await asyncio.gather(*(self._measure(each) for each in working))
-        found = {each.pid: work for each, work in zip(working, works, strict=True) if work is not None}
+        found = {each.run: work for each, work in zip(working, works, strict=True) if work is not None}
         waiting = course.waiting if now - course.told <= FRESH else 0
         queue = course.queued(gap, found) + waiting
         active = sum(each.active for each in mine.values())
