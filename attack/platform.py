@@ -158,10 +158,14 @@ def _unverified() -> ssl.SSLContext:
 
 if __name__ == "__main__":
     import asyncio
+    from functools import partial
 
     from argosy.console.app import pages
+    from argosy.platform.platform import local_target
     from argosy.platform.up import up as run
     from argosy.spec.settings import home, load
     from tests.platform.stand_in_up import STAND_IN
 
-    asyncio.run(run(home(), load(home()), report=print, pages=pages, command=STAND_IN))
+    target = partial(local_target, command=STAND_IN)
+
+    asyncio.run(run(home(), load(home()), report=print, pages=pages, target=target))

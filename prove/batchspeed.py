@@ -32,7 +32,7 @@ from argosy.batch.progress import Silent, View
 from argosy.client.batch import run
 from argosy.client.local import locate
 from argosy.packaging.options import PushOptions
-from argosy.spec.batch import cores
+from argosy.process.cores import cores
 from bench import engineloop, envs, models
 from prove.document import put
 

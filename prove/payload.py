@@ -24,7 +24,6 @@ from argosy.packaging.build import build
 from argosy.packaging.options import PushOptions
 from argosy.profiles import files
 from argosy.serving.config import ModelConfig, ReplicaConfig
-from argosy.serving.pipe import recorder_socket
 from argosy.spec.address import Address
 from argosy.spec.endpoint import Runtime
 from argosy.spec.payload import PayloadLog
@@ -132,10 +131,12 @@ def arrangement(folder: Path, made: Path, body: bytes, a: argparse.Namespace, co
         msgspec.json.encode(RecorderConfig(endpoints={"digits": RecordedEndpoint(payload=PayloadLog(flush=a.flush))}))
     )
     argv = [sys.executable, "-m", "argosy.monitoring.recorder", str(home.root)]
+    door = home.run / "r" / "1" / "r.rec.sock"
+    door.parent.mkdir(parents=True)
     with (
         started(argv, core, folder / "recorder.log") as process,
         replica(folder, made, body, "without", home.run / "nobody.sock", 0) as without,
-        replica(folder, made, body, "with", recorder_socket(home.run), 0) as with_log,
+        replica(folder, made, body, "with", door, 0) as with_log,
     ):
         while not ((report := read_report(home)) and report.replicas):
             time.sleep(0.1)

@@ -19,7 +19,7 @@ from argosy.api.application import application
 from argosy.api.route import Services
 from argosy.client import job as job_process
 from argosy.control.revision import revision_of
-from argosy.jobs.folder import Folder, Told
+from argosy.jobs.folder import Folder, RunRequest
 from argosy.platform.platform import Platform
 from argosy.spec.alerts import Webhook
 from argosy.spec.allow import Allow
@@ -308,9 +308,9 @@ def test_a_model_is_given_allowed_variables_and_no_secret_in_clear(world: Platfo
 def test_the_same_holds_when_a_run_starts_and_for_every_file_it_finds(world: Platforms):
     allowed = Allowed(confined=True, allow=msgspec.convert(world.allow(), Allow))
 
-    def told(**batch: Any) -> Told:
+    def told(**batch: Any) -> RunRequest:
         given = {"model": "digits:1", "inputs": (f"{world.inside}/rows.csv",), "output": f"{world.inside}/out"} | batch
-        return Told(batch=BatchJob(**given), allowed=allowed)
+        return RunRequest(batch=BatchJob(**given), allowed=allowed)
 
     job_process.check(told())
     for batch in (
@@ -336,7 +336,7 @@ def test_a_job_takes_no_model_out_of_the_working_directory(world: Platforms, mon
     monkeypatch.setenv("ARGOSY_HOME", str(world.home.root))
     folder = Folder(world.root / "run-1")
     batch = BatchJob(model="nothing", inputs=(f"{world.outside}/rows.csv",), output=f"{world.root}/cwd-out")
-    folder.begin(Told(batch=batch, idle=False))
+    folder.begin(RunRequest(batch=batch, idle=False))
     assert job_process.main(folder.path) == 4
     result = folder.result()
     assert result is not None

@@ -15,7 +15,7 @@ from argosy.console.database import DatabaseReader as Written
 from argosy.control.rollout.evidence import Evidence
 from argosy.control.rollout.table import RolloutRow
 from argosy.control.state import State
-from argosy.jobs.folder import Folder, Told
+from argosy.jobs.folder import Folder, RunRequest
 from argosy.jobs.folder import Progress as Far
 from argosy.monitoring.analysis import guard
 from argosy.monitoring.analysis.evidence import GuardObservation, start
@@ -307,7 +307,7 @@ def _jobs(home: Home, store: Store, now: float) -> None:
             error = HOSTILE if state == "failed" else ""
             jobs.note(store.database, msgspec.structs.replace(run, state=state, error=error))
             folder = Folder.of(home, run.id)
-            folder.begin(Told(batch=batch))
+            folder.begin(RunRequest(batch=batch))
             folder.tell(Far(rows=1_234_567, total=4_000_000, rate=98_765.4, left=28.0, cost=0.0123))
 
 
