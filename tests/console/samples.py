@@ -308,7 +308,7 @@ def _jobs(home: Home, store: Store, now: float) -> None:
             jobs.note(store.database, msgspec.structs.replace(run, state=state, error=error))
             folder = Folder.of(home, run.id)
             folder.begin(RunRequest(batch=batch))
-            folder.tell(Far(rows=1_234_567, total=4_000_000, rate=98_765.4, left=28.0, cost=0.0123))
+            folder.report(Far(rows=1_234_567, total=4_000_000, rate=98_765.4, left=28.0, cost=0.0123))
 
 
 def _manifest(name: str) -> ModelManifest:
