@@ -18,6 +18,10 @@ from argosy.process.process import Process, spawn
 
 KILLED = 3.0
 """Seconds from SIGKILL to the end of processes."""
+EXECUTED = 0.1
+"""Seconds in which a process that was started has its command line."""
+KERNEL = (0, 2)
+"""Parents of the threads of the kernel, which have none."""
 VARIABLE = "ARGOSY_PLATFORM"
 """Marks whatever a platform starts with its own environment, and what that starts: by the home's id."""
 
@@ -51,7 +55,15 @@ def commands() -> Iterator[tuple[psutil.Process, list[str]]]:
     """Every process that can be looked at, with the words of its command line."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            yield process, process.cmdline()
+            yield process, process.cmdline() or _late(process)
+
+
+def _late(process: psutil.Process) -> list[str]:
+    """The command line of a process that shows none. Linux lets its parent go on before execve(2) has set it."""
+    limit = time.monotonic() + EXECUTED
+    while not (words := process.cmdline()) and process.ppid() not in KERNEL and time.monotonic() < limit:
+        time.sleep(0.001)
+    return words
 
 
 def alive(process: psutil.Process) -> bool:
