@@ -43,7 +43,7 @@ CEILINGS = {
     CONTROL: Ceiling(27, 27),
     NAMES: Ceiling(3, 3),
     NAMED: Ceiling(0, 0),
-    SMALL: Ceiling(24, 0),
+    SMALL: Ceiling(22, 0),
 }
 
 

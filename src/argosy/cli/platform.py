@@ -12,7 +12,7 @@ from argosy.spec.errors import InvalidArgument
 from argosy.spec.settings import home
 
 if TYPE_CHECKING:
-    from argosy.platform.run_file import Running
+    from argosy.spec.run_file import RunFile
 
 
 @click.command(cls=Command)
@@ -49,7 +49,7 @@ def up(background: bool, standby: bool, as_json: bool) -> None:
     asyncio.run(run(place, settings(), report=click.echo, standby=standby, pages=pages))
 
 
-def _started(found: "Running") -> None:
+def _started(found: "RunFile") -> None:
     from argosy.client.control import ControlClient
 
     status = ControlClient(home()).get("/v1/status")

@@ -17,6 +17,7 @@ import msgspec
 from argosy.client.address import parse
 from argosy.client.errors import from_answer
 from argosy.spec.errors import DeadlineExceeded, Internal, InvalidArgument, PermissionDenied, Unavailable
+from argosy.spec.run_file import RunFile, control_file
 from argosy.spec.settings import Home, home
 
 URL, TOKEN, CA = "ARGOSY_CONTROL_URL", "ARGOSY_CONTROL_TOKEN", "ARGOSY_CONTROL_CA"
@@ -24,23 +25,12 @@ URL, TOKEN, CA = "ARGOSY_CONTROL_URL", "ARGOSY_CONTROL_TOKEN", "ARGOSY_CONTROL_C
 verified by, where the system does not know that."""
 
 
-class Running(msgspec.Struct, frozen=True):
-    """`run/control.json`: where the platform of a home listens, its process and when it started, and under TLS the
-    SHA-256 of its certificate. One on another machine has no process here."""
-
-    url: str
-    pid: int
-    started: str | float = ""
-    fingerprint: str = ""
-    certificate: str = ""
-
-
-def running(place: Home) -> Running | None:
+def running(place: Home) -> RunFile | None:
     """What `run/control.json` says, or None when there is none or its process is gone. Raises PermissionDenied where it
     is another user's, and cannot be read."""
-    path = place.run / "control.json"
+    path = control_file(place)
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Running)
+        found = msgspec.json.decode(path.read_bytes(), type=RunFile)
     except (FileNotFoundError, msgspec.MsgspecError):
         return None
     except PermissionError:
@@ -54,7 +44,7 @@ def running(place: Home) -> Running | None:
     return found
 
 
-def reached(environ: Mapping[str, str] = os.environ) -> Running | None:
+def reached(environ: Mapping[str, str] = os.environ) -> RunFile | None:
     """The platform that commands talk to: the one that `ARGOSY_CONTROL_URL` names, else the home's. Raises
     InvalidArgument for a URL to which the token would go in clear."""
     if not (url := environ.get(URL, "")):
@@ -62,7 +52,7 @@ def reached(environ: Mapping[str, str] = os.environ) -> Running | None:
     address = parse(url)
     if not address.base.startswith("https://") and not address.loopback:
         raise InvalidArgument(f"{URL} is {url[:80]}: the token would go there in clear, so use https://")
-    return Running(address.base, 0)
+    return RunFile(url=address.base, pid=0)
 
 
 class ControlClient:
@@ -170,7 +160,7 @@ class ControlClient:
                 raise Unavailable(f"{self.url} shows another certificate than the platform of this home has announced")
 
 
-def _context(found: Running) -> ssl.SSLContext:
+def _context(found: RunFile) -> ssl.SSLContext:
     """Raises InvalidArgument where the file with the authority cannot be read."""
     if not found.fingerprint:
         try:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from argosy.platform.home import prepare
 from argosy.platform.lock import holder
-from argosy.platform.run_file import Running, announced
+from argosy.platform.run_file import announced
 from argosy.process import launch
 from argosy.process.process import Process, spawn
 from argosy.process.tail import last_words
 from argosy.spec.errors import ArgosyError, Conflict, Internal, Unavailable, table
+from argosy.spec.run_file import RunFile
 from argosy.spec.settings import Home, Settings
 from argosy.targets.log import size
 
@@ -24,7 +25,7 @@ async def detach(
     report: Callable[[str], None],
     standby: bool = False,
     module: str = "argosy.platform",
-) -> Running:
+) -> RunFile:
     """Start `up` in a session of its own and wait until it answers. Raises what `up` raised, from its log.
 
     A `standby` is waited for until it answers or waits itself: then it has no URL yet. `module` is what runs `up`.
@@ -50,11 +51,11 @@ async def detach(
     return found
 
 
-def _waiting(process: Process, log: Path, start: int) -> Running | None:
+def _waiting(process: Process, log: Path, start: int) -> RunFile | None:
     """A standby that has said so."""
     if not last_words(log, start).startswith("standby ") or process.ended():
         return None
-    return Running(url="", pid=process.pid, started=process.started)
+    return RunFile(url="", pid=process.pid, started=process.started)
 
 
 def _reason(line: str, process: Process) -> ArgosyError:

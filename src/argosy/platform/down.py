@@ -15,9 +15,9 @@ from argosy.jobs import runner
 from argosy.platform.home import gateway_config
 from argosy.platform.leftovers import end_gateways, ensure_gone
 from argosy.platform.lock import LEADS, WAITS, Lock, holder
-from argosy.platform.run_file import control_file
 from argosy.process import managed
 from argosy.spec.errors import ArgosyError, Unavailable
+from argosy.spec.run_file import control_file
 from argosy.spec.settings import Home, Settings
 from argosy.targets.launch import folder
 from argosy.targets.tags import replicas

@@ -34,10 +34,11 @@ from argosy.monitoring.performance.monitor import Quality
 from argosy.monitoring.slo.monitor import Slos
 from argosy.platform import leftovers
 from argosy.platform.home import check_gateway_port, gateway_config
-from argosy.platform.run_file import Running, announce
+from argosy.platform.run_file import announce
 from argosy.platform.supervisor import Supervisor
 from argosy.platform.watchdog import watch
 from argosy.spec.errors import ArgosyError
+from argosy.spec.run_file import RunFile
 from argosy.spec.settings import Home, Settings
 from argosy.spec.status import View
 from argosy.store.endpoints import Declared
@@ -175,7 +176,7 @@ class Platform:
     def _announce(self, url: str) -> None:
         shown = self.certificate
         told = {"fingerprint": shown.fingerprint, "certificate": str(shown.path)} if shown is not None else {}
-        announce(self.home, Running(url=url, pid=os.getpid(), started=self.started, **told))
+        announce(self.home, RunFile(url=url, pid=os.getpid(), started=self.started, **told))
         self._url = url
 
     def _work(self) -> Iterable[tuple[str, Callable[[], Awaitable[object]]]]:

@@ -17,12 +17,12 @@ from argosy.platform.leftovers import ensure_gone
 from argosy.platform.lock import WAITS, Lock
 from argosy.platform.lock import holder as locked_by
 from argosy.platform.platform import Platform, TargetOf, local_target
-from argosy.platform.run_file import control_file
 from argosy.platform.upgrade import move_states
 from argosy.process import managed, sandbox
 from argosy.process.limit import LogLimit
 from argosy.serving.port import open_many
 from argosy.spec.errors import ArgosyError, Conflict
+from argosy.spec.run_file import control_file
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
 from argosy.targets.launch import folder
