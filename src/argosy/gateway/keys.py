@@ -4,6 +4,7 @@ import math
 from fractions import Fraction
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from argosy.gateway.model import ApiKey
 from argosy.gateway.xds import EXTENSIONS, Resource, body, seconds, typed
@@ -65,19 +66,12 @@ def rate_limits(keys: tuple[ApiKey, ...]) -> Resource:
     """A token bucket for each limited key; a request of any other key meets no bucket."""
     limited = sorted((key for key in keys if key.requests_per_second is not None), key=lambda each: each.id)
     action = {"request_headers": {"header_name": HEADER, "descriptor_key": "key", "skip_if_absent": True}}
-    return typed(
-        EXTENSIONS + "filters.http.local_ratelimit.v3.LocalRateLimit",
-        stat_prefix="argosy",
-        token_bucket=EVERYBODY,
-        always_consume_default_token_bucket=False,
-        filter_enabled=_always("argosy.rate_limit_enabled"),
-        filter_enforced=_always("argosy.rate_limit_enforced"),
+    return _local_rate_limit(
         descriptors=[
             {"entries": [{"key": "key", "value": key.id}], "token_bucket": token_bucket(key)} for key in limited
         ],
         rate_limits=[{"actions": [action], "x_ratelimit_option": "DRAFT_VERSION_03"}] if limited else [],
         enable_retry_after_header=True,
-        rate_limited_as_resource_exhausted=True,
     )
 
 
@@ -89,6 +83,18 @@ def free_limits() -> Resource:
     http2 = {"key": "protocol", "value": "HTTP/2"}
     expression = typed(EXTENSIONS + "rate_limit_descriptors.expr.v3.Descriptor", descriptor_key="protocol")
     protocol = {"extension": {"name": "protocol", "typed_config": {**expression, "text": "request.protocol"}}}
+    return _local_rate_limit(
+        descriptors=[
+            {"entries": [http2, {"key": "remote_address"}], "token_bucket": _each_second(FREE_RATE)},
+            {"entries": [http2], "token_bucket": _each_second(FREE_RATE_OF_ALL)},
+        ],
+        rate_limits=[{"actions": [protocol, {"remote_address": {}}]}, {"actions": [protocol]}],
+        max_dynamic_descriptors=FREE_ADDRESSES,
+    )
+
+
+def _local_rate_limit(**more: Any) -> Resource:
+    """A filter that limits only what its descriptors name."""
     return typed(
         EXTENSIONS + "filters.http.local_ratelimit.v3.LocalRateLimit",
         stat_prefix="argosy",
@@ -96,13 +102,8 @@ def free_limits() -> Resource:
         always_consume_default_token_bucket=False,
         filter_enabled=_always("argosy.rate_limit_enabled"),
         filter_enforced=_always("argosy.rate_limit_enforced"),
-        descriptors=[
-            {"entries": [http2, {"key": "remote_address"}], "token_bucket": _each_second(FREE_RATE)},
-            {"entries": [http2], "token_bucket": _each_second(FREE_RATE_OF_ALL)},
-        ],
-        rate_limits=[{"actions": [protocol, {"remote_address": {}}]}, {"actions": [protocol]}],
-        max_dynamic_descriptors=FREE_ADDRESSES,
         rate_limited_as_resource_exhausted=True,
+        **more,
     )
 
 
