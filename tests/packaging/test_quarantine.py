@@ -123,11 +123,19 @@ def test_a_pickle_without_trust_is_not_loaded(tmp_path):
 def test_a_killed_push_takes_its_child_along(tmp_path):
     path = pickled(Call(time.sleep, 900), tmp_path / "m")
     script = (
-        "import sys; from argosy.packaging.quarantine import Quarantine\n"
-        "place = Quarantine('m'); place._start(''); print(place._process.pid, flush=True)\n"
-        "place._exchange(b'')"
+        "import sys, threading, time; from argosy.packaging.examine import Findings, Task\n"
+        "from argosy.packaging.quarantine import Quarantine; from argosy.spec.package import Tolerance\n"
+        "place, (weights, into) = Quarantine('m'), sys.argv[1:]\n"
+        "task = Task(engine='sklearn', weights=weights, settings={}, trusted=True, sample='',"
+        " tolerance=Tolerance(), into=into)\n"
+        "run = threading.Thread(target=place.run, args=('argosy.packaging.examine:examine', task, Findings))\n"
+        "run.start()\n"
+        "while place._process is None: time.sleep(0.01)\n"
+        "print(place._process.pid, flush=True); run.join()"
     )
-    parent = subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script, str(path), str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
     with parent:
         pid = int(parent.stdout.readline())
         deadline = time.monotonic() + 30
