@@ -105,15 +105,17 @@ def test_another_leads_and_the_old_one_ends_when_it_hears_of_it(
         clear(other)
 
 
-def test_a_transaction_that_stands_still_does_not_keep_the_lease(postgres: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(databases, "IDLE_SECONDS", 0.3)
+def test_a_transaction_that_stands_still_does_not_keep_the_lease(postgres: str):
     url = stores.schema(postgres)
     a, b = Lease(Database(url), "here", 0.0), Lease(Database(url), "there", 0.0)
     assert a.take()
     a.database.fence = a.fence
 
     def write_slowly() -> None:
-        with a.database.begin():
+        with a.database.begin() as connection:
+            limit = connection.exec_driver_sql("SHOW idle_in_transaction_session_timeout").scalar()
+            assert limit == f"{databases.IDLE_SECONDS:g}s"
+            connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = '300ms'")
             assert b.take()
 
     with pytest.raises(Unavailable, match="does not answer"):
