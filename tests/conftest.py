@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import argosy.store.keys  # noqa: F401 - the tables register themselves on import
+from argosy.store import objects
 from argosy.store.database import Database
 from tests import postgres as servers
 from tests import weed
@@ -69,3 +70,13 @@ def weed_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a server of the S3 protocol with the bucket `data` and the keys `weed.KEYS`."""
     with weed.running(tmp_path_factory.mktemp("weed"), "data") as url:
         yield url
+
+
+@pytest.fixture
+def s3(weed_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a bucket in a real S3 server, which the environment names."""
+    for name, value in (weed.KEYS | {"AWS_ENDPOINT_URL": weed_url}).items():
+        monkeypatch.setenv(name, value)
+    objects.store.cache_clear()
+    yield "s3://data"
+    objects.store.cache_clear()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from argosy.spec.allow import S3, Allow, s3_parts, unsound
+from argosy.spec.allow import BUCKETS, Allow, bucket_parts, unsound
 from argosy.spec.batch import BatchJob
 from argosy.spec.errors import InvalidArgument, PermissionDenied
 from argosy.spec.settings import Settings
@@ -44,7 +44,7 @@ class Allowed(msgspec.Struct, frozen=True, kw_only=True):
         resolved. Where it may be `wild`, it is the folder above the first wildcard that has to."""
         parts = text.split("/")
         first = next((number for number, part in enumerate(parts) if wild and _WILD.search(part)), None)
-        if not self.confined or (not unsound(text.removeprefix(S3)) and self.holds("/".join(parts[:first]), field)):
+        if not self.confined or (not unsound(text) and self.holds("/".join(parts[:first]), field)):
             return
         roots: Sequence[str] = getattr(self.allow, field)
         raise PermissionDenied(
@@ -87,8 +87,8 @@ def check_model(model: str, *, paths: bool) -> None:
 
 
 def _below(text: str, root: str) -> bool:
-    if root.startswith(S3):
-        wanted, found = s3_parts(root), s3_parts(text)
+    if root.startswith(BUCKETS):
+        wanted, found = bucket_parts(root), bucket_parts(text)
         return found[: len(wanted)] == wanted
     if not text.startswith("/") or unsound(text):
         return False

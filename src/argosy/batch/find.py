@@ -69,9 +69,9 @@ def codec_of(url: str) -> str:
 def expand(text: str) -> list[Place]:
     """The files that one input names, sorted by address. Raises NotFound where there is none."""
     spot = place(text)
-    if not spot.remote and os.path.isfile(spot.path):
+    if not spot.remote and os.path.isfile(spot.url):
         return [spot]
-    if _GLOB.search(spot.url) and not (not spot.remote and os.path.exists(spot.path)):
+    if _GLOB.search(spot.url) and not (not spot.remote and os.path.exists(spot.url)):
         base, pattern = _split(spot)
         found = [one for one in _below(base) if _matches(one.url[_start(base) :].split("/"), pattern)]
         said = f"nothing matches {text}"

@@ -71,7 +71,7 @@ class FileLock:
 
     def __init__(self, output: Place) -> None:
         self.output = output
-        self.path = Path(output.path) / FOLDER / "lock"
+        self.path = Path(output.url) / FOLDER / "lock"
         self._fd = -1
 
     def __enter__(self) -> "FileLock":

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from argosy.batch.fragment import Part
 from argosy.batch.ledger import FOLDER, Entry
-from argosy.batch.place import Place
+from argosy.batch.place import Place, refused
 from argosy.batch.plan import TOGETHER
-from argosy.spec.errors import Unavailable
+from argosy.spec.errors import NotFound, Unavailable
 from argosy.spec.settings import home
+from argosy.store import objects
+from argosy.store.durable import sync_folder
 
 PART = re.compile(r"part-\d{6,}-[0-9a-f]{8}\.[a-z]+")
 """The names of files in the output, as `name` makes them."""
@@ -26,7 +28,7 @@ def name(number: int, fragment: str, ending: str) -> str:
 def scratch(output: Place) -> Path:
     """The folder for what is not committed: on the disk of the output; for a bucket, in ARGOSY_HOME."""
     if not output.remote:
-        return Path(output.path) / FOLDER
+        return Path(output.url) / FOLDER
     return home().root / "batch" / hashlib.sha256(output.url.encode()).hexdigest()[:32]
 
 
@@ -54,7 +56,7 @@ class Stage:
         """Before the entry. Into a bucket files are put under their names, since objects cannot be moved."""
         if self.output.remote:
             for part in files:
-                self.output.join(part.name).put(self.folder(fragment) / part.name)
+                objects.put(self.output.join(part.name).url, self.folder(fragment) / part.name)
 
     def settle(self, entry: Entry) -> None:
         """After the entry: give its files their names. Those that have them are left alone."""
@@ -62,13 +64,21 @@ class Stage:
         if not self.output.remote:
             for part in entry.files:
                 if (staged := folder / part.name).exists():
-                    Place(str(staged)).move(self.output.join(part.name))
+                    _move(staged, Path(self.output.join(part.name).url))
         shutil.rmtree(folder, ignore_errors=True)
 
     def clear(self) -> None:
         """Everything is done: nothing of this is needed."""
         for name in ("staged", "spool"):
             shutil.rmtree(self.root / name, ignore_errors=True)
+
+
+def _move(file: Path, to: Path) -> None:
+    """Give a file another name on the same disk, durably."""
+    with refused(str(file)):
+        to.parent.mkdir(parents=True, exist_ok=True)
+        file.replace(to)
+        sync_folder(to.parent)
 
 
 def check(output: Place, entries: Sequence[Entry]) -> None:
@@ -89,4 +99,7 @@ def check(output: Place, entries: Sequence[Entry]) -> None:
 
 
 def _size(file: Place) -> int:
-    return file.stamp().size if file.exists() else -1
+    try:
+        return file.stamp().size
+    except NotFound:
+        return -1

@@ -7,7 +7,8 @@ import msgspec
 
 from argosy.spec.errors import InvalidArgument
 
-S3 = "s3://"
+BUCKETS = ("s3://", "gs://", "az://")
+"""What the addresses of objects begin with."""
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"({_LABEL}(\.{_LABEL})*|\[[0-9a-f:.]+\])(:(?P<port>[0-9]{{1,5}}))?")
@@ -17,7 +18,8 @@ class Allow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """What a caller of the control API may name of this machine and its surroundings; set in the file or environment.
 
     `inputs` and `outputs` are the places that batch jobs read and write, `references` where the files of
-    `monitor.reference` lie: absolute folders, of the first two also `s3://bucket/prefix`; what lies below is meant.
+    `monitor.reference` lie: absolute folders, of the first two also `s3://bucket/prefix` (or `gs://`, `az://`); what
+    lies below is meant.
     `hosts` are those that webhooks of triggers may call, as in `ci.example.org` (ports 80 and 443) or
     `ci.example.org:8443`. `secrets` are variables of the platform's environment that a declaration may refer to by
     `$NAME`, each with those of `hosts` that a webhook may send it to (a list, or one text with spaces between): to no
@@ -69,7 +71,9 @@ def _check_secrets(allow: Allow) -> None:
 
 
 def _check_root(where: str, text: str, *, remote: bool) -> None:
-    good = bool(s3_parts(text)) if remote and text.startswith(S3) else text.startswith("/") and not unsound(text)
+    good = (
+        bool(bucket_parts(text)) if remote and text.startswith(BUCKETS) else text.startswith("/") and not unsound(text)
+    )
     if not good:
         also = " or s3://bucket/prefix" if remote else ""
         raise InvalidArgument(f"{where}: '{text[:80]}' must be the absolute path of a folder{also}, without '..'")
@@ -81,10 +85,11 @@ def unsound(path: str) -> bool:
     return path.startswith("//") or not path.isprintable() or any(part in (".", "..") for part in path.split("/"))
 
 
-def s3_parts(text: str) -> list[str]:
-    """Bucket and key of `s3://bucket/key`, by parts; none for what is no plain address of that kind."""
-    rest = text.removeprefix(S3)
-    parts = [part for part in rest.split("/") if part]
-    if rest == text or unsound(rest) or not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,62}", rest.split("/")[0]):
+def bucket_parts(text: str) -> list[str]:
+    """Scheme, bucket and key of an address such as `s3://bucket/key`, by parts; none for what is no plain address."""
+    scheme, separator, rest = text.partition("://")
+    if scheme + separator not in BUCKETS or unsound(rest):
         return []
-    return parts
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,62}", rest.split("/")[0]):
+        return []
+    return [scheme, *(part for part in rest.split("/") if part)]

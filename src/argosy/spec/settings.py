@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 
 from argosy.spec.alerts import Sink
-from argosy.spec.allow import Allow
+from argosy.spec.allow import BUCKETS, Allow
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.limits import check_rate
@@ -88,15 +88,16 @@ class PrometheusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
 
 class PayloadSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The object store that payload logs are sent to: `s3://bucket/prefix`, or the absolute path of a folder. Empty:
-    none."""
+    """The object store that payload logs are sent to: `s3://bucket/prefix` (or `gs://`, `az://`), or the absolute path
+    of a folder. Empty: none."""
 
     store: str = ""
 
     def __post_init__(self) -> None:
-        if self.store and not self.store.startswith(("s3://", "file:///", "/")):
+        if self.store and not self.store.startswith((*BUCKETS, "file:///", "/")):
             raise InvalidArgument(
-                f"payload.store is s3://bucket/prefix or the absolute path of a folder, not '{self.store[:80]}'"
+                f"payload.store is s3://bucket/prefix (or gs://, az://) or the absolute path of a folder, not "
+                f"'{self.store[:80]}'"
             )
 
 

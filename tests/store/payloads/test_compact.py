@@ -156,10 +156,10 @@ def test_what_comes_meanwhile_is_not_lost(root: Path, monkeypatch: pytest.Monkey
 
 def test_the_object_store_gets_each_row_once(root: Path, tmp_path: Path):
     away = tmp_path / "away"
-    ship.ship(root, layout.segments(root)[:3], ship.FolderStore(away))
+    ship.ship(root, layout.segments(root)[:3], ship.destination(str(away)))
     assert merged(root) == 4
     assert len(keys(root)) == 2
-    ship.ship(root, layout.segments(root), ship.FolderStore(away))
+    ship.ship(root, layout.segments(root), ship.destination(str(away)))
     assert rows(away) == rows(root) == NAMES
     assert ship.shipped(root) == set(keys(root))
     decision = retention.decide(
@@ -170,23 +170,24 @@ def test_the_object_store_gets_each_row_once(root: Path, tmp_path: Path):
 
 
 def test_what_may_have_arrived_stays_as_it_is(root: Path, tmp_path: Path):
-    class Dying(ship.FolderStore):
-        def put(self, key: str, path: Path) -> None:
-            super().put(key, path)
-            raise KeyboardInterrupt
+    put = ship.destination(str(tmp_path / "away"))
+
+    def dying(key: str, path: Path) -> None:
+        put(key, path)
+        raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ship.ship(root, layout.segments(root), Dying(tmp_path / "away"))
+        ship.ship(root, layout.segments(root), dying)
     first = keys(root)[0]
     assert merged(root) == 4
     assert first in keys(root)
-    ship.ship(root, layout.segments(root), ship.FolderStore(tmp_path / "away"))
+    ship.ship(root, layout.segments(root), put)
     assert rows(tmp_path / "away") == NAMES
 
 
 def test_a_merge_that_dies_at_any_change_of_the_disk(tmp_path: Path):
     whole, away = filled(tmp_path / "whole"), tmp_path / "away"
-    ship.ship(whole, layout.segments(whole)[:4], ship.FolderStore(away))
+    ship.ship(whole, layout.segments(whole)[:4], ship.destination(str(away)))
     for number in range(1, 100):
         root, stored = tmp_path / f"{number}", tmp_path / f"{number}-away"
         shutil.copytree(whole, root)
@@ -202,7 +203,7 @@ def test_a_merge_that_dies_at_any_change_of_the_disk(tmp_path: Path):
             merged(root)
         assert rows(root) == NAMES, number
         assert len(keys(root)) == 2
-        ship.ship(root, layout.segments(root), ship.FolderStore(stored))
+        ship.ship(root, layout.segments(root), ship.destination(str(stored)))
         assert rows(stored) == NAMES, number
         shutil.rmtree(root)
         if status == 0:

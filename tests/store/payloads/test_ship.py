@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from argosy.spec.errors import InvalidArgument, Unavailable
+from argosy.store import objects
 from argosy.store.payloads import layout, ship
-from tests import weed
 from tests.store.payloads.kit import HOUR, NOON, record, writer
 
 
@@ -16,18 +16,17 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "log"
 
 
-class Flaky(ship.FolderStore):
-    """Takes `good` objects, then none."""
+class Flaky:
+    """Takes `good` files, then none."""
 
     def __init__(self, root: Path, good: int) -> None:
-        super().__init__(root)
-        self.good, self.calls = good, 0
+        self._put, self.good, self.calls = ship.destination(str(root)), good, 0
 
-    def put(self, key: str, path: Path) -> None:
+    def __call__(self, key: str, path: Path) -> None:
         self.calls += 1
         if self.calls > self.good:
             raise Unavailable("down")
-        super().put(key, path)
+        self._put(key, path)
 
 
 def test_each_segment_is_sent_once(root, tmp_path):
@@ -47,7 +46,7 @@ def test_a_store_that_fails_is_asked_again_later(root, tmp_path):
 
 
 def test_a_crash_before_the_mark_sends_the_same_again(root, tmp_path):
-    found, store = layout.segments(root), ship.FolderStore(tmp_path / "away")
+    found, store = layout.segments(root), ship.destination(str(tmp_path / "away"))
     ship.ship(root, found, store)
     (root / layout.SHIPPED / found[0].key).unlink()
     assert ship.ship(root, found, store).sent == (found[0].key,)
@@ -57,29 +56,40 @@ def test_a_crash_before_the_mark_sends_the_same_again(root, tmp_path):
 def test_a_segment_that_retention_took_is_passed_over(root, tmp_path):
     found = layout.segments(root)
     (root / found[0].key).unlink()
-    assert ship.ship(root, found, ship.FolderStore(tmp_path / "away")).sent == (found[1].key,)
+    assert ship.ship(root, found, ship.destination(str(tmp_path / "away"))).sent == (found[1].key,)
 
 
-def test_addresses():
-    assert isinstance(ship.object_store("/mnt/away"), ship.FolderStore)
-    for url in ("away", "http://host/x", "s3://"):
+def test_addresses(root, tmp_path):
+    found = layout.segments(root)[0]
+    ship.destination(f"file://{tmp_path}/away")(found.key, root / found.key)
+    assert (tmp_path / "away" / found.key).read_bytes() == (root / found.key).read_bytes()
+    for url in ("away", "http://host/x", "s3://", "gs://"):
         with pytest.raises(InvalidArgument, match="is no object store"):
-            ship.object_store(url)
+            ship.destination(url)
 
 
-def test_a_bucket(weed_url, root):
+def test_a_bucket(s3, root):
+    found, put = layout.segments(root), ship.destination(f"{s3}/shipped/")
+    assert ship.ship(root, found, put).sent == tuple(each.key for each in found)
+    put(found[0].key, root / found[0].key)
+    assert objects.read(f"{s3}/shipped/{found[0].key}") == (root / found[0].key).read_bytes()
+
+
+def test_a_segment_that_retention_took_is_passed_over_for_a_bucket(s3, root):
     found = layout.segments(root)
-    store = ship.S3Store("data/shipped", weed.KEYS | {"AWS_ENDPOINT_URL": weed_url})
-    assert ship.ship(root, found, store).sent == tuple(each.key for each in found)
-    store.put(found[0].key, root / found[0].key)
-    with weed.files(weed_url).open_input_file(f"data/shipped/{found[0].key}") as stream:
-        assert stream.read() == (root / found[0].key).read_bytes()
+    (root / found[0].key).unlink()
+    assert ship.ship(root, found, ship.destination(f"{s3}/retained")).sent == (found[1].key,)
 
 
-def test_a_bucket_that_is_not_there_and_a_key_that_is_wrong(weed_url, root):
-    found = layout.segments(root)
-    for place, keys in (("nowhere", weed.KEYS), ("data", weed.KEYS | {"AWS_SECRET_ACCESS_KEY": "wrong"})):
-        result = ship.ship(root, found, ship.S3Store(place, keys | {"AWS_ENDPOINT_URL": weed_url}))
+def test_a_bucket_that_is_not_there_and_a_key_that_is_wrong(s3, root, monkeypatch):
+    def refused(url: str) -> str:
+        result = ship.ship(root, layout.segments(root), ship.destination(url))
         assert result.sent == ()
-        assert "was not taken" in result.error
+        return result.error
+
+    monkeypatch.setattr(objects, "RETRIES", 0)
+    assert "s3://nowhere/" in refused("s3://nowhere")
+    objects.store.cache_clear()
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    assert "may not be read or written" in refused(s3)
     assert ship.shipped(root) == set()

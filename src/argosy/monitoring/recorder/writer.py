@@ -99,7 +99,7 @@ class Keeper:
     def send(self, url: str) -> None:
         """Send what is not in the object store yet."""
         try:
-            turn = ship.ship(self.home.payloads, layout.segments(self.home.payloads), ship.object_store(url))
+            turn = ship.ship(self.home.payloads, layout.segments(self.home.payloads), ship.destination(url))
         except (ArgosyError, OSError) as error:
             self._bad("the object store", error)
             return
