@@ -150,7 +150,7 @@ def _write(
         inputs={each.name: each.array for each in inputs},
         outputs={spec.name: array for spec, array in zip(signature.outputs, outputs, strict=True)},
     )
-    made = Encoder(columns=kept, replica="", max_elements=log.max_elements, max_text=log.max_text).whole(rows)
+    made = Encoder(columns=kept, replica="", max_elements=log.max_elements, max_text=log.max_text).table(rows)
     names = [name for name in made.column_names if name.startswith(("input.", "output."))]
     with storage(into.parent):
         into.write_bytes(encoded(made.select(names).append_column(LABEL, pa.array(_texts(true)))))

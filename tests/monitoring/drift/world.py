@@ -74,7 +74,7 @@ class World:
         encoder = Encoder(columns=columns(shop.SIGNATURE, self.log or PayloadLog()), replica="r0", secret=b"k" * 32)
         ids = [f"{at:.0f}-{place}" for place in range(n)]
         came = Rows(requests=requests, ids=ids, inputs=rows, outputs=shop.answers(rows))
-        segment.write(self.home.payloads, "shop", "1", [encoder.whole(came)])
+        segment.write(self.home.payloads, "shop", "1", [encoder.table(came)])
 
     def pass_hour(
         self, older: float = 0.0, n: int = 300, richer: float = 0.0, mixed: bool = False, look: bool = True

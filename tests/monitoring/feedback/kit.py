@@ -10,10 +10,10 @@ from argosy.monitoring.feedback.event import Label, accept
 from argosy.monitoring.feedback.folder import Shelf
 from argosy.monitoring.feedback.join import Prediction, Step, step
 from argosy.spec.signature import Signature, TensorSpec
+from argosy.store.payloads import segment
 from argosy.store.payloads.columns import columns
 from argosy.store.payloads.encode import Encoder
-from argosy.store.payloads.record import Record
-from argosy.store.payloads.segment import Writer
+from argosy.store.payloads.record import REQUEST, Rows
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = 86400
@@ -31,20 +31,15 @@ SIGNATURE = Signature(
 def predict(root: Path, *predictions: tuple[str, float, int], version: str = "1", endpoint: str = "m") -> None:
     """Log predictions: request id, seconds after START, what was predicted."""
     base = int(START.timestamp())
-    records = [
-        Record(
-            name,
-            int((base + at) * 1e9),
-            200,
-            1000,
-            1,
-            {"x": np.zeros((1, 1), "f4")},
-            {"label": np.array([value]), "score": np.array([value / 10], "f4")},
-        )
-        for name, at, value in predictions
-    ]
+    values = [value for _, _, value in predictions]
+    came = Rows(
+        requests=np.array([(int((base + at) * 1e9), 1000, 1.0, 1, 200) for _, at, _ in predictions], REQUEST),
+        ids=[name for name, _, _ in predictions],
+        inputs={"x": np.zeros((len(predictions), 1), "f4")},
+        outputs={"label": np.array(values), "score": np.array(values, "f4") / 10},
+    )
     encoder = Encoder(columns=columns(SIGNATURE), replica="m-0f0f0f-0")
-    Writer(root / "payloads", endpoint, version, encoder).write(records)
+    segment.write(root / "payloads", endpoint, version, [encoder.table(came)])
 
 
 def shelf(root: Path) -> Shelf:

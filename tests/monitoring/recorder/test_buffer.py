@@ -62,7 +62,7 @@ def test_a_message_that_may_cite_what_is_hidden_is_not_kept(package: Path, hidde
     made = opened(package, **hidden)
     made.take("r0", msgspec.structs.replace(rows([1]), outputs={}, failures=[("internal", "bad a@b")]))
     (kept,) = made.waiting()["r0"]
-    table = made.encoder("r0").whole(kept)
+    table = made.encoder("r0").table(kept)
     assert (table["error"].to_pylist(), table["message"].to_pylist()) == (["internal"], [told])
 
 

@@ -9,12 +9,12 @@ from argosy.spec.payload import PayloadLog
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.store.payloads import privacy
 from argosy.store.payloads.encode import profile, text
-from argosy.store.payloads.record import Record
-from tests.store.payloads.kit import NOON, encoder, record
+from tests.store.payloads import kit
+from tests.store.payloads.kit import NOON, encoder, record, request
 
 
 def test_a_line_for_each_row_of_each_request():
-    table = encoder().table([record(30, rows=2), record(40, code=503), record(50)])
+    table = kit.table([record(30, rows=2), record(40, code=503), record(50)])
     assert table.select(["request_id", "row", "rows", "code", "input.age", "input.country"]).to_pylist() == [
         {"request_id": "r30", "row": 0, "rows": 2, "code": 200, "input.age": 30, "input.country": "FR"},
         {"request_id": "r30", "row": 1, "rows": 2, "code": 200, "input.age": 30, "input.country": "FR"},
@@ -29,27 +29,27 @@ def test_a_line_for_each_row_of_each_request():
 
 
 def test_what_failed_says_why():
-    failed = Record("r1", NOON, 500, 1, 2, record(1, rows=2).inputs, {}, failure=("internal", "no"))
-    table = encoder().table([record(1), failed])
+    failed = request("r1", record(1, rows=2).inputs, rows=2, code=500, failure=("internal", "no"))
+    table = kit.table([record(1), failed])
     assert table["error"].to_pylist() == [None, "internal", "internal"]
     assert table["message"].to_pylist() == [None, "no", "no"]
-    quiet = msgspec.structs.replace(encoder(), messages=False).table([record(1), failed])
+    quiet = kit.table([record(1), failed], msgspec.structs.replace(encoder(), messages=False))
     assert quiet["error"].to_pylist() == [None, "internal", "internal"]
     assert quiet["message"].to_pylist() == [None] * 3
     assert quiet.schema.equals(table.schema)
 
 
 def test_the_schema_is_the_same_whatever_came():
-    unread = Record("r1", NOON, 400, 1, 0, {}, {})
-    table = encoder().table([unread])
-    assert table.schema.equals(encoder().table([record(1)]).schema, check_metadata=True)
+    unread = request("r1", {}, rows=0, code=400)
+    table = kit.table([unread])
+    assert table.schema.equals(encoder().table(record(1)).schema, check_metadata=True)
     assert table.num_rows == 1
     assert table["input.age"].to_pylist() == table["output.probability"].to_pylist() == [None]
     assert table.schema.field("input.income").metadata[b"argosy.place"] == b"1"
 
 
 def test_features_hash_follows_the_inputs_alone():
-    marks = encoder().table([record(1), record(1, time=NOON + 5), record(2), record(1, country=b"DE")])["features"]
+    marks = kit.table([record(1), record(1, time=NOON + 5), record(2), record(1, country=b"DE")])["features"]
     first, again, other, country = marks.to_pylist()
     assert first == again
     assert len({first, other, country}) == 3
@@ -57,12 +57,12 @@ def test_features_hash_follows_the_inputs_alone():
 
 def test_hashed_columns_need_the_key():
     log = PayloadLog(hash=("country", "age"))
-    columns = encoder(log=log).table([record(1), record(1), record(2, country=b"DE")])
+    columns = kit.table([record(1), record(1), record(2, country=b"DE")], encoder(log=log))
     one, again, other = columns["input.country"].to_pylist()
     assert one == again != other
     assert len(one) == 32
     assert columns["input.age"].type == pa.string()
-    assert one != encoder(log=log, secret=b"z" * 32).table([record(1)])["input.country"][0].as_py()
+    assert one != encoder(log=log, secret=b"z" * 32).table(record(1))["input.country"][0].as_py()
 
 
 def test_the_key_is_made_once(tmp_path):
@@ -75,8 +75,8 @@ def test_the_key_is_made_once(tmp_path):
 
 def one(datatype: str, shape: tuple[int, ...], *values, log: PayloadLog = PayloadLog()):  # noqa: B008
     signature = Signature(inputs=(TensorSpec(name="x", datatype=datatype, shape=shape),), outputs=())
-    records = [Record(f"r{n}", NOON, 200, 1, len(v), {"x": v}, {}) for n, v in enumerate(values)]
-    return encoder(signature, log).table(records)
+    records = [request(f"r{n}", {"x": v}, rows=len(v)) for n, v in enumerate(values)]
+    return kit.table(records, encoder(signature, log))
 
 
 def test_tensors_of_any_shape():

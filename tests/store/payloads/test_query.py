@@ -9,8 +9,7 @@ from argosy.spec.errors import InvalidArgument, NotFound
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.store.payloads import layout
 from argosy.store.payloads.query import Query, read
-from argosy.store.payloads.record import Record
-from tests.store.payloads.kit import HOUR, NOON, encoder, record, writer
+from tests.store.payloads.kit import HOUR, NOON, encoder, record, request, writer
 
 
 @pytest.fixture
@@ -44,7 +43,7 @@ def test_conditions(root):
 
 def test_a_version_of_another_signature_lies_beside_the_first(root):
     signature = Signature(inputs=(TensorSpec(name="Age", datatype="FP64", shape=(-1,)),), outputs=())
-    late = Record("late", NOON + 6 * HOUR, 200, 1, 1, {"Age": np.array([7.0])}, {})
+    late = request("late", {"Age": np.array([7.0])}, time=NOON + 6 * HOUR)
     writer(root, version="2", made=encoder(signature)).write([late])
     assert ids(root, where="version = '2'") == ["late"]
     assert ids(root, where="input.country = 'FR'")[-1] == "r4"
@@ -82,7 +81,7 @@ def test_a_hostile_condition_reaches_nothing(root, tmp_path, where):
 def test_a_hostile_column_name(tmp_path):
     name = "a\"b'; DROP TABLE x; --\n"
     signature = Signature(inputs=(TensorSpec(name=name, datatype="FP64", shape=(-1,)),), outputs=())
-    writer(tmp_path, made=encoder(signature)).write([Record("r1", NOON, 200, 1, 1, {name: np.array([7.0])}, {})])
+    writer(tmp_path, made=encoder(signature)).write([request("r1", {name: np.array([7.0])})])
     table = read(tmp_path, Query(endpoint="digits")).table
     assert table.column("input.a\"b'; DROP TABLE x; --?").to_pylist() == [7.0]
 

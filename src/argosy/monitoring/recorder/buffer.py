@@ -82,7 +82,6 @@ class Book:
         return Encoder(
             columns=self._columns,
             replica=replica,
-            batched=self.signature.batched,
             max_elements=log.max_elements,
             max_text=log.max_text,
             messages=not (log.redact or log.hash),

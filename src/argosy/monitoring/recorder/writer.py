@@ -37,7 +37,7 @@ class Keeper:
         """Put requests on disk, by replica, or drop them."""
         count = sum(len(part.requests) for parts in waiting.values() for part in parts)
         try:
-            tables = [book.encoder(replica).whole(part) for replica, parts in waiting.items() for part in joined(parts)]
+            tables = [book.encoder(replica).table(part) for replica, parts in waiting.items() for part in joined(parts)]
             segment.write(self.home.payloads, book.endpoint, book.version, tables)
             self.report.records += count
             self._good(LOG_OF)

@@ -6,7 +6,7 @@ profile alone.
 """
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
@@ -104,8 +104,3 @@ def _unique(name: str, taken: set[str]) -> str:
         unique = f"{name}~{number}"
     taken |= {f"{unique}{end}".lower() for end in ("", ".shape", ".profile")}
     return unique
-
-
-def outputs_of(found: Collection[Column]) -> list[Column]:
-    """The columns of the outputs."""
-    return [column for column in found if column.side == "output"]

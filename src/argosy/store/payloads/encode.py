@@ -1,6 +1,7 @@
-"""Records → an Arrow table with the columns of the log."""
+"""Requests → an Arrow table with the columns of the log."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,15 +10,17 @@ import numpy as np
 
 from argosy.spec.errors import MissingExtra
 from argosy.spec.tensor import NUMPY, Array
-from argosy.store.payloads import privacy, stack
-from argosy.store.payloads.columns import Column, Side
-from argosy.store.payloads.record import REQUEST, Record, Rows
-from argosy.store.payloads.stack import Folded
+from argosy.store.payloads import privacy
+from argosy.store.payloads.columns import Column
+from argosy.store.payloads.record import Rows
 
 FORMAT = "1"
 """The version of the layout, in the metadata of every file under `argosy.format`."""
 
 PROFILE = ("count", "missing", "infinite", "min", "max", "mean", "std")
+
+_ODD = 0x9E3779B97F4A7C15
+_MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 
 def arrow() -> Any:
@@ -44,7 +47,6 @@ class Encoder(msgspec.Struct, frozen=True, kw_only=True):
 
     columns: tuple[Column, ...]
     replica: str
-    batched: bool = True
     max_elements: int = 1024
     max_text: int = 4096
     messages: bool = True
@@ -64,54 +66,38 @@ class Encoder(msgspec.Struct, frozen=True, kw_only=True):
             fields += [pa.field(name, kind, metadata=metadata) for name, kind in _types(pa, column)]
         return pa.schema(fields, metadata={"argosy.format": FORMAT})
 
-    def table(self, records: Sequence[Record]) -> Any:
-        """The rows of at least one record, in their order."""
-        pa, counts = arrow(), stack.lines(records)
-        sides: dict[tuple[Side, str], str] = {(c.side, c.tensor): c.datatype for c in self.columns}
-        folded = {
-            key: stack.fold(records, counts, key[0], key[1], datatype, self.batched) for key, datatype in sides.items()
-        }
-        facts = [(r.time, r.latency, r.weight, r.rows, r.code) for r in records]
-        made = self._meta(pa, [r.request_id for r in records], np.array(facts, REQUEST), counts)
-        return self._table(pa, made, [r.failure for r in records], counts, folded)
-
-    def whole(self, rows: Rows) -> Any:
-        """The rows of many requests that came together."""
+    def table(self, rows: Rows) -> Any:
+        """The rows of requests; a request without rows takes one."""
+        pa = arrow()
         counts = np.maximum(1, rows.requests["rows"]).astype(np.int64)
         total = int(counts.sum())
-        folded: dict[tuple[Side, str], Folded] = {}
+        arrays: list[Any] = []
+        features = np.zeros(total, dtype=np.uint64)
         for column in self.columns:
             array = (rows.inputs if column.side == "input" else rows.outputs).get(column.tensor)
-            folded[column.side, column.tensor] = stack.given(array, total, column.datatype)
-        pa = arrow()
-        return self._table(pa, self._meta(pa, rows.ids, rows.requests, counts), rows.failures, counts, folded)
-
-    def _table(
-        self,
-        pa: Any,
-        meta: list[Any],
-        failures: Sequence[tuple[str, str]],
-        counts: Array,
-        folded: dict[tuple[Side, str], Folded],
-    ) -> Any:
-        arrays: list[Any] = []
-        marks = np.zeros(int(counts.sum()), dtype=np.uint64)
-        for column in self.columns:
-            made, words = self._column(pa, column, folded[column.side, column.tensor])
+            if array is None:
+                empty = _word(b"") if column.hashed or column.datatype == "BYTES" else 0
+                made = [pa.nulls(total, kind) for _, kind in _types(pa, column)]
+                words = np.full((total, 1), empty, dtype=np.uint64)
+            else:
+                made, words = self._column(pa, column, array)
             arrays += made
-            if column.side == "input":
-                marks = _marked(marks, words)
-        told = [_told(pa, [one[place] for one in failures], counts) for place in range(1 + self.messages)]
-        told += [pa.nulls(len(marks), pa.string())] * (2 - len(told))
-        return pa.Table.from_arrays([*meta, pa.array(marks), *told, *arrays], schema=self.schema())
+            if column.side == "input" and words is not None:
+                features = _mixed(features, words)
+        errors = [
+            _of_each(pa, [failure[place] for failure in rows.failures], counts) for place in range(1 + self.messages)
+        ]
+        errors += [pa.nulls(total, pa.string())] * (2 - len(errors))
+        about = self._about(pa, rows, counts)
+        return pa.Table.from_arrays([*about, pa.array(features), *errors, *arrays], schema=self.schema())
 
-    def _meta(self, pa: Any, names: Sequence[str], facts: Array, counts: Array) -> list[Any]:
+    def _about(self, pa: Any, rows: Rows, counts: Array) -> list[Any]:
         total, starts = int(counts.sum()), np.repeat(np.cumsum(counts) - counts, counts)
-        of = np.repeat(np.arange(len(facts)), counts)
-        spread = facts[of]
-        ids = pa.array(names, pa.string())
+        of = np.repeat(np.arange(len(counts)), counts)
+        spread = rows.requests[of]
+        ids = pa.array(rows.ids, pa.string())
         return [
-            ids if total == len(facts) else ids.take(pa.array(of)),
+            ids if total == len(counts) else ids.take(pa.array(of)),
             pa.array((np.arange(total) - starts).astype(np.int32)),
             pa.array(np.ascontiguousarray(spread["rows"])),
             pa.array(spread["time"] // 1000).cast(pa.timestamp("us", tz="UTC")),
@@ -121,62 +107,41 @@ class Encoder(msgspec.Struct, frozen=True, kw_only=True):
             pa.array(np.ascontiguousarray(spread["weight"])),
         ]
 
-    def _column(self, pa: Any, column: Column, folded: Folded) -> tuple[list[Any], Array | None]:
-        """The Arrow arrays of a column, and its values as words for the hash of the row's inputs."""
-        array, absent = folded.array, folded.absent
+    def _column(self, pa: Any, column: Column, array: Array) -> tuple[list[Any], Array | None]:
+        """The Arrow arrays of a column, and of an input its values as words for the hash of the row's inputs."""
         if column.place >= 0:
-            array = np.ascontiguousarray(array[:, column.place]) if array.ndim == 2 else _blanks(array, column)
+            array = np.ascontiguousarray(array[:, column.place])
         array = _widened(array, column.datatype)
         if column.hashed:
-            texts = privacy.hashes(_keys(array, absent), self.secret)
-            return [pa.array(texts, pa.string())], _text_words(texts)
+            texts = privacy.hashes(_keys(array), self.secret)
+            return [pa.array(texts, pa.string())], _words(np.array([(text or "").encode() for text in texts], object))
         words = _words(array) if column.side == "input" else None
         if column.form == "value":
-            return [self._values(pa, column, array, absent)], words
-        if column.form == "profile":
-            return [_profiles(pa, array, absent)], words
+            return [self._values(pa, column, array)], words
+        fits = math.prod(array.shape[1:]) <= self.max_elements
+        kinds = [kind for _, kind in _types(pa, column)]
+        lists = self._lists(pa, column, array) if column.form == "fixed" or fits else pa.nulls(len(array), kinds[0])
         if column.form == "fixed":
-            return [self._fixed(pa, column, array, absent)], words
-        return self._lists(pa, column, array, absent), words
+            return [lists], words
+        profiles = [profile(row) for row in array] if column.form == "profile" or not fits else [None] * len(array)
+        if column.form == "profile":
+            return [pa.array(profiles, kinds[0])], words
+        return [lists, pa.array([list(array.shape[1:])] * len(array), kinds[1]), pa.array(profiles, kinds[2])], words
 
-    def _values(self, pa: Any, column: Column, array: Array, absent: Array | None) -> Any:
+    def _values(self, pa: Any, column: Column, array: Array) -> Any:
         if column.datatype == "BYTES":
-            texts = [text(value, self.max_text) for value in array.tolist()]
-            return pa.array(texts, pa.string(), mask=absent)
-        return pa.array(array, mask=absent)
+            return pa.array([text(value, self.max_text) for value in array.tolist()], pa.string())
+        return pa.array(array)
 
-    def _fixed(self, pa: Any, column: Column, array: Array, absent: Array | None) -> Any:
-        """Lists of one length; those that are absent are null, not empty."""
-        if array.ndim == 1:
-            return pa.array([None] * len(array), _types(pa, column)[0][1])
-        flat = array.reshape(len(array), -1)
-        sizes = np.full(len(flat), flat.shape[1], dtype=np.int64)
-        if absent is not None:
-            flat, sizes = flat[~absent], np.where(absent, 0, sizes)
-        values = self._values(pa, column, np.ascontiguousarray(flat).reshape(-1), None)
-        offsets = pa.array(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32))
-        return pa.ListArray.from_arrays(offsets, values, mask=None if absent is None else pa.array(absent))
-
-    def _lists(self, pa: Any, column: Column, array: Array, absent: Array | None) -> list[Any]:
-        small: list[Any] = []
-        shapes: list[Any] = []
-        large: list[Any] = []
-        for place, row in enumerate(array):
-            gone = absent is not None and bool(absent[place])
-            part = _widened(np.asarray(row), column.datatype) if not gone else np.zeros(0)
-            fits = part.size <= self.max_elements
-            shapes.append(None if gone else list(part.shape))
-            small.append(self._plain(column, part) if fits and not gone else None)
-            large.append(None if fits else profile(part))
-        kinds = dict(_types(pa, column)).values()
-        return [pa.array(values, kind) for values, kind in zip((small, shapes, large), kinds, strict=True)]
-
-    def _plain(self, column: Column, part: Array) -> Any:
-        flat = part.reshape(-1)
-        return [text(value, self.max_text) for value in flat.tolist()] if column.datatype == "BYTES" else flat
+    def _lists(self, pa: Any, column: Column, array: Array) -> Any:
+        """The tensor of each row as a list, row-major."""
+        size = math.prod(array.shape[1:])
+        values = self._values(pa, column, np.ascontiguousarray(array).reshape(-1))
+        offsets = pa.array((np.arange(len(array) + 1) * size).astype(np.int32))
+        return pa.ListArray.from_arrays(offsets, values)
 
 
-def _told(pa: Any, texts: Sequence[str], counts: Array) -> Any:
+def _of_each(pa: Any, texts: Sequence[str], counts: Array) -> Any:
     """A text of each request for each of its rows; null for what is empty."""
     if not any(texts):
         return pa.nulls(int(counts.sum()), pa.string())
@@ -184,34 +149,24 @@ def _told(pa: Any, texts: Sequence[str], counts: Array) -> Any:
 
 
 def _types(pa: Any, column: Column) -> list[tuple[str, Any]]:
-    value = pa.string() if column.datatype == "BYTES" or column.hashed else pa.from_numpy_dtype(_wide(column.datatype))
-    summary = pa.struct([(name, pa.int64() if name in PROFILE[:3] else pa.float64()) for name in PROFILE])
+    """The names and types of the Arrow columns. Half floats are kept as FP32: not every reader has them."""
+    dtype = np.dtype("<f4") if column.datatype in ("FP16", "BF16") else NUMPY[column.datatype]
+    value = pa.string() if column.datatype == "BYTES" or column.hashed else pa.from_numpy_dtype(dtype)
     if column.hashed or column.form == "value":
         return [(column.name, value)]
     if column.form == "fixed":
         return [(column.name, pa.list_(value))]
+    summary = pa.struct([(name, pa.int64() if name in PROFILE[:3] else pa.float64()) for name in PROFILE])
     rest = [(f"{column.name}.profile", summary)]
     if column.form == "profile":
         return rest
     return [(column.name, pa.list_(value)), (f"{column.name}.shape", pa.list_(pa.int64())), *rest]
 
 
-def _wide(datatype: str) -> Any:
-    """Half floats are kept as FP32: not every reader has them, and nothing is lost."""
-    return np.dtype("<f4") if datatype in ("FP16", "BF16") else NUMPY[datatype]
-
-
 def _widened(array: Array, datatype: str) -> Array:
-    if array.dtype == object and datatype != "BYTES":
-        return array
     if datatype == "BF16":
         return (array.astype("<u4") << 16).view("<f4") if array.dtype == NUMPY["BF16"] else array
     return array.astype("<f4") if datatype == "FP16" else array
-
-
-def _blanks(array: Array, column: Column) -> Array:
-    """A feature of a tensor that no record has."""
-    return np.full(len(array), b"", dtype=object) if column.datatype == "BYTES" else np.zeros(len(array), array.dtype)
 
 
 def text(value: bytes, limit: int) -> str:
@@ -242,18 +197,11 @@ def profile(values: Array) -> dict[str, float | int | None]:
     return found | {name: None if v is None else float(v) for name, v in zip(PROFILE[3:], made, strict=True)}
 
 
-def _profiles(pa: Any, array: Array, absent: Array | None) -> Any:
-    kinds = pa.struct([(name, pa.int64() if name in PROFILE[:3] else pa.float64()) for name in PROFILE])
-    gone = np.zeros(len(array), dtype=bool) if absent is None else absent
-    return pa.array([None if gone[place] else profile(row) for place, row in enumerate(array)], kinds)
-
-
-def _keys(array: Array, absent: Array | None) -> list[Any]:
+def _keys(array: Array) -> list[Any]:
+    """What is hashed of each row."""
     if array.ndim == 1 and array.dtype != object:
-        values: list[Any] = array.tolist()
-    else:
-        values = [row if isinstance(row, bytes) else _whole(np.asarray(row)) for row in array]
-    return values if absent is None else [None if gone else v for v, gone in zip(values, absent.tolist(), strict=True)]
+        return array.tolist()
+    return [row if isinstance(row, bytes) else _whole(row) for row in array]
 
 
 def _whole(row: Array) -> bytes:
@@ -264,20 +212,25 @@ def _whole(row: Array) -> bytes:
 
 
 def _words(array: Array) -> Array:
-    if array.dtype != object:
-        return stack.words(array)
-    return np.array([_word(row if isinstance(row, bytes) else _whole(np.asarray(row))) for row in array], dtype="<u8")
-
-
-def _text_words(texts: Sequence[str | None]) -> Array:
-    return np.array([_word((value or "").encode()) for value in texts], dtype="<u8")
+    """Each row as uint64 words [rows, m]: the bytes of numbers padded with zeros, a hash of texts."""
+    if array.dtype == object:
+        words = [_word(row if isinstance(row, bytes) else _whole(row)) for row in array]
+        return np.array(words, dtype="<u8").reshape(-1, 1)
+    raw = np.ascontiguousarray(array.reshape(len(array), -1)).view(np.uint8).reshape(len(array), -1)
+    if short := -raw.shape[1] % 8:
+        raw = np.concatenate([raw, np.zeros((len(raw), short), np.uint8)], axis=1)
+    return np.ascontiguousarray(raw).view("<u8")
 
 
 def _word(value: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(value, digest_size=8).digest(), "little")
 
 
-def _marked(marks: Array, words: Array | None) -> Array:
-    for part in () if words is None else words.reshape(len(marks), -1).T:
-        marks = stack.mix(marks, part)
-    return marks
+def _mixed(hashes: Array, words: Array) -> Array:
+    """Mix words into running hashes, elementwise (the finaliser of SplitMix64; Steele, Lea, Flood 2014)."""
+    for word in words.T:
+        hashes = (hashes + np.uint64(_ODD)) ^ word
+        hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(_MIX[0])
+        hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(_MIX[1])
+        hashes = hashes ^ (hashes >> np.uint64(31))
+    return hashes

@@ -1,4 +1,4 @@
-"""What a replica hands over of one request."""
+"""What a replica hands over of its requests."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,32 +8,14 @@ import numpy as np
 from argosy.spec.tensor import Array
 
 REQUEST = np.dtype([("time", "<i8"), ("latency", "<i8"), ("weight", "<f8"), ("rows", "<i4"), ("code", "<i4")])
-"""What is known of a request without its id and tensors, with the units of a `Record`."""
-
-
-class Record(msgspec.Struct, frozen=True, gc=False):
-    """One request. `time` is when it came (ns since 1970, UTC), `latency` ns, `code` the HTTP status of its answer.
-
-    `weight` is 1 / the chance that it was recorded. `inputs` and `outputs` hold arrays by tensor, axis 0 counting
-    `rows`; empty where there are none: a request that could not be read has no inputs, one that failed no outputs.
-    `failure` is code and message of its error.
-    """
-
-    request_id: str
-    time: int
-    code: int
-    latency: int
-    rows: int
-    inputs: Mapping[str, Array]
-    outputs: Mapping[str, Array]
-    weight: float = 1.0
-    failure: tuple[str, str] = ("", "")
+"""A request without its id and tensors: when it came (ns since 1970, UTC), its latency (ns), 1 / the chance that it was
+recorded (0: not for the log), how many rows it has, the HTTP status of its answer."""
 
 
 class Rows(msgspec.Struct, frozen=True, kw_only=True):
     """Many requests at once: of dtype REQUEST, with their ids. The arrays hold the rows of all, one request after the
-    other; a tensor that is not there is there for none of them. A weight of 0 marks what is not for the log.
-    `failures` has code and message of the error of each, or nothing where all were answered."""
+    other; a tensor that is not there is there for none of them. `failures` has code and message of the error of each,
+    or nothing where all were answered."""
 
     requests: Array
     ids: Sequence[str]
@@ -48,12 +30,10 @@ def joined(parts: Sequence[Rows]) -> list[Rows]:
     for part in parts:
         shapes = tuple(tuple((n, a.shape[1:]) for n, a in side.items()) for side in (part.inputs, part.outputs))
         groups.setdefault((shapes, bool(part.failures)), []).append(part)
-    return [_joined(group) for group in groups.values()]
+    return [group[0] if len(group) == 1 else _concatenated(group) for group in groups.values()]
 
 
-def _joined(parts: Sequence[Rows]) -> Rows:
-    if len(parts) == 1:
-        return parts[0]
+def _concatenated(parts: Sequence[Rows]) -> Rows:
     return Rows(
         requests=np.concatenate([part.requests for part in parts]),
         ids=[id for part in parts for id in part.ids],

@@ -13,8 +13,7 @@ import numpy as np
 
 from argosy.store.durable import replace, storage, sync_folder
 from argosy.store.payloads import layout, lock
-from argosy.store.payloads.encode import Encoder, arrow, parquet
-from argosy.store.payloads.record import Record
+from argosy.store.payloads.encode import arrow, parquet
 
 LEFT_OVER_SECONDS = 3600.0
 ROW_GROUP = 64 * 1024
@@ -28,20 +27,6 @@ class Broken(msgspec.Struct, frozen=True):
 
     key: str
     reason: str
-
-
-class Writer:
-    """Writes what a replica recorded of one version of an endpoint. Files of different writers never clash."""
-
-    def __init__(self, root: Path, endpoint: str, version: str, encoder: Encoder) -> None:
-        self.root, self.endpoint, self.version, self.encoder = root, endpoint, version, encoder
-
-    def write(self, records: Sequence[Record]) -> list[Path]:
-        """Put records on disk, a segment for each hour they are of. When this returns, they outlive a crash.
-
-        Raises StorageFull, having written none or some of the segments; OSError; MissingExtra.
-        """
-        return write(self.root, self.endpoint, self.version, [self.encoder.table(records)])
 
 
 def write(root: Path, endpoint: str, version: str, tables: Sequence[Any]) -> list[Path]:

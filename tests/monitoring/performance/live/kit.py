@@ -56,7 +56,7 @@ def record(
     found = answers(package, rows) if probability is None else probability
     inputs = {signature.inputs[0].name: rows[["age", "income"]].to_numpy("f8")}
     made = Rows(requests=facts, ids=ids, inputs=inputs, outputs={signature.outputs[0].name: found})
-    write(home.payloads, "shop", version, [Encoder(columns=columns(signature, LOG), replica="r").whole(made)])
+    write(home.payloads, "shop", version, [Encoder(columns=columns(signature, LOG), replica="r").table(made)])
     return ids
 
 
