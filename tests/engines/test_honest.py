@@ -15,7 +15,7 @@ import pytest
 import skops.io
 from skops.io.exceptions import UnsupportedTypeException
 
-from argosy.engines import skops_file, unpickle
+from argosy.engines import unpickle
 from tests.engines import honest
 
 WAYS: dict[str, Callable[[Any, Path], Any]] = {
@@ -72,12 +72,11 @@ def agree(name: str, model: Any, path: Path, ways: list[str]) -> list[str]:
         except UnsupportedTypeException:
             assert name.startswith("Birch")
             continue
-        loader = skops_file if way == "skops" else unpickle
         try:
-            if objections := loader.contents(path).objections:
+            if objections := unpickle.contents(path).objections:
                 wrong.append(f"{name} {way}: {objections}")
                 continue
-            got = answer(loader.load(path), rows)
+            got = answer(unpickle.load(path), rows)
         except Exception as error:
             wrong.append(f"{name} {way}: {error}")
             continue

@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from argosy.engines import compressed, load, skops_file
+from argosy.engines import compressed, load, unpickle
 from argosy.spec.errors import BadPackage, Untrusted
 from tests.engines.honest import TEXTS, numbers
 
@@ -43,7 +43,7 @@ def rewritten(model: Any, change: Callable[[dict[str, Any]], None], path: Path, 
 def refused(path: Path, said: str = ".") -> None:
     """It is neither clean nor loaded, whatever the package's settings say."""
     with contextlib.suppress(BadPackage):
-        assert skops_file.contents(path).objections
+        assert unpickle.contents(path).objections
     for settings in ({}, {"trusted_types": "builtins.eval,posix.system,os.system", "trusted_pickle": True}):
         with pytest.raises(REFUSALS, match=said):
             load("sklearn", path, settings=settings)
@@ -189,5 +189,5 @@ def test_archives_that_unpack_to_more_than_they_may(tmp_path: Path, monkeypatch:
 def test_trust_is_the_callers_to_give(tmp_path: Path) -> None:
     skops.io.dump(FunctionTransformer(np.sort), tmp_path / "m")
     refused(tmp_path / "m", r"numpy\.sort")
-    assert skops_file.load(tmp_path / "m", trusted=True).func is np.sort
-    assert ("numpy", "sort") in skops_file.contents(tmp_path / "m").names
+    assert unpickle.load(tmp_path / "m", trusted=True).func is np.sort
+    assert ("numpy", "sort") in unpickle.contents(tmp_path / "m").names

@@ -4,7 +4,7 @@ import sys
 
 CODE = """
 import os
-import argosy.engines.registry
+import argosy.engines
 import argosy.engines.onnx
 print(os.listdir(os.environ["TMPDIR"]))
 """

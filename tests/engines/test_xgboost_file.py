@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argosy.engines import xgboost_file
-from argosy.engines.registry import load
+from argosy.engines import load, xgboost_file
 from argosy.spec.errors import BadPackage
 
 xgb = pytest.importorskip("xgboost")

@@ -96,7 +96,7 @@ def test_a_real_quota_is_honoured_by_all_that_asks(group: Path):
     code = (
         "from argosy.control.fit import machine; from argosy.batch.driver import cores as of_batch\n"
         "from argosy.targets.local import cores as of_replicas\n"
-        "from argosy.engines.registry import cores as of_engines; from argosy.gateway.envoy import cores as of_envoy\n"
+        "from argosy.engines import cores as of_engines; from argosy.gateway.envoy import cores as of_envoy\n"
         "print(machine().cores, of_batch(), of_replicas(), of_engines(), of_envoy())"
     )
     move = f'echo $$ > {group}/cgroup.procs && exec {sys.executable} -c "$0"'

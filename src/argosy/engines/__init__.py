@@ -1,11 +1,63 @@
-"""Engines execute a model package's weights: `load(name, path, signature=...)` gives one with `predict`."""
+"""Engines execute a model package's weights: `load(name, path, signature=...)` gives one with `predict`.
 
+The module of an engine is imported when it is first used; other distributions add theirs by entry point.
+"""
+
+import importlib
 import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
-from argosy.engines.base import Engine
-from argosy.engines.registry import load, names
+from argosy.engines.base import Engine, Settings
+from argosy.process.cores import cores
+from argosy.spec.errors import InvalidArgument
+from argosy.spec.package import ENGINES
+from argosy.spec.signature import Signature
+from argosy.spec.tensor import Array
 
 __all__ = ["Engine", "load", "names"]
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 """onnxruntime sends its makers what it runs, from its import on, unless it is told not to before (its Privacy.md)."""
+
+GROUP = "argosy.engines"
+
+Loader = Callable[[Path, Signature | None, Settings, int, Mapping[str, Array] | None, bool], Engine]
+"""What an engine module's `load`, and an entry point of the group `argosy.engines`, has to be."""
+
+
+def load(
+    name: str,
+    path: Path,
+    *,
+    signature: Signature | None = None,
+    settings: Settings | None = None,
+    threads: int = 0,
+    sample: Mapping[str, Array] | None = None,
+    trusted: bool = False,
+) -> Engine:
+    """Load the weights at `path` (a file or a folder) with the engine of this name.
+
+    `signature=None`, a signature without outputs, and `sample` (rows by input name) are for packaging: the engine then
+    finds out what it can. `threads` 0 takes the cores this process may use. `trusted`: the caller vouches for the
+    weights, which may then run code of their author. Raises BadPackage for weights that are broken or do something they
+    must not, Untrusted for code nobody vouched for, MissingExtra for a framework that is not installed, InvalidArgument
+    for settings or a signature that do not fit.
+    """
+    from importlib.metadata import entry_points
+
+    if name in ENGINES:
+        loader: Loader = importlib.import_module(f"argosy.engines.{name}").load
+    elif points := list(entry_points(group=GROUP, name=name)):
+        loader = points[0].load()
+    else:
+        raise InvalidArgument(f"there is no engine '{name}'; there are {', '.join(names())}")
+    return loader(path, signature, settings or {}, threads or cores(), sample, trusted)
+
+
+def names() -> tuple[str, ...]:
+    """Every engine: ours, then those of other distributions."""
+    from importlib.metadata import entry_points
+
+    others = sorted(point.name for point in entry_points(group=GROUP))
+    return (*ENGINES, *(name for name in others if name not in ENGINES))

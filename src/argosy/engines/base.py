@@ -81,18 +81,32 @@ def check_shape(spec: TensorSpec, array: Array, rows: int | None) -> None:
         raise Internal(f"output '{spec.name}' has {array.shape[0]} rows for {rows} rows of input")
 
 
-def check_single(signature: Signature, derived: Signature) -> None:
-    """Raise BadPackage unless both have one input and one output of the same datatype and shape (names may differ)."""
-    if len(signature.inputs) != 1 or len(signature.outputs) != 1:
-        raise BadPackage("the signature of a tree model has one input and one output")
-    for ours, real in ((signature.inputs[0], derived.inputs[0]), (signature.outputs[0], derived.outputs[0])):
-        if (ours.datatype, ours.shape) != (real.datatype, real.shape):
-            raise BadPackage(
-                f"the signature says '{ours.name}' is {ours.datatype} {list(ours.shape)}; "
-                f"the model's is {real.datatype} {list(real.shape)}"
-            )
-        if ours.columns and real.columns and ours.columns != real.columns:
-            raise BadPackage(f"the signature's columns of '{ours.name}' are not the model's, or in another order")
+def check_signature(given: Signature, real: Signature, model: str, *, named: bool = True) -> None:
+    """Raise BadPackage unless `given` speaks of the tensors that the model has, which are `real`. Where these are not
+    `named`, there are as many, in the same order, with the same shapes; else -1 stands for any length."""
+    for side, wanted, found in (("input", given.inputs, real.inputs), ("output", given.outputs, real.outputs)):
+        if not named and len(wanted) != len(found):
+            raise BadPackage(f"the signature has {len(wanted)} {side}s; {model} has {len(found)}")
+        keys = found if named else wanted
+        known = {key.name: one for key, one in zip(keys, found, strict=True)}
+        for spec in wanted:
+            one = known.get(spec.name)
+            if one is None:
+                raise BadPackage(f"the signature has an {side} '{spec.name}'; {model} has {', '.join(known)}")
+            if one.datatype != spec.datatype or not (spec.shape == one.shape or (named and _fits(spec, one))):
+                raise BadPackage(
+                    f"the signature's {side} '{spec.name}' is {spec.datatype} {list(spec.shape)}; "
+                    f"that of {model} is {one.datatype} {list(one.shape)}"
+                )
+            if spec.columns and one.columns and spec.columns != one.columns:
+                raise BadPackage(f"the signature's columns of '{spec.name}' are not the model's, or in another order")
+    if named and (missing := {spec.name for spec in real.inputs} - {spec.name for spec in given.inputs}):
+        raise BadPackage(f"the signature lacks the input '{min(missing)}' of {model}")
+
+
+def _fits(spec: TensorSpec, real: TensorSpec) -> bool:
+    pairs = zip(spec.shape, real.shape, strict=False)
+    return len(spec.shape) == len(real.shape) and all(a == b or -1 in (a, b) for a, b in pairs)
 
 
 def check_settings(settings: Settings, **known: type) -> None:

@@ -1,4 +1,4 @@
-"""Tensors of a table → the pandas DataFrame a model was trained on."""
+"""Tensors of a table → the texts and the pandas DataFrame that a model was trained on."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,7 +23,9 @@ def frame(specs: Sequence[TensorSpec], inputs: Mapping[str, Array]) -> Any:
     for spec in specs:
         if spec.name not in inputs:
             continue
-        array = strings(spec, inputs[spec.name]) if spec.datatype == "BYTES" else inputs[spec.name]
+        array = inputs[spec.name]
+        if spec.datatype == "BYTES":
+            array = strings(spec.name, array, nullable=spec.nullable)
         if spec.columns:
             columns.update({name: array[:, place] for place, name in enumerate(spec.columns)})
         else:
@@ -40,13 +42,16 @@ def column(spec: TensorSpec, array: Array) -> Array:
     raise InvalidArgument(f"input '{spec.name}' of shape {list(array.shape)} is no column; use [-1] or [-1, 1]")
 
 
-def strings(spec: TensorSpec, array: Array) -> Array:
-    """BYTES → an object array of `str`, NaN for the empty string where the input is nullable."""
+def strings(name: str, array: Array, *, nullable: bool = False, zeros: bool = True) -> Array:
+    """BYTES → an object array of `str`, NaN for the empty string where the input is nullable. Raises InvalidArgument
+    for what is not UTF-8, and for a zero byte unless `zeros` may be."""
     out = np.empty(array.shape, dtype=object)
     flat = out.reshape(-1)
     for place, value in enumerate(array.reshape(-1)):
         try:
-            flat[place] = value.decode() if value or not spec.nullable else np.nan
+            flat[place] = value.decode() if value or not nullable else np.nan
         except UnicodeDecodeError as error:
-            raise InvalidArgument(f"input '{spec.name}', element {place}: not UTF-8 ({error.reason})") from None
+            raise InvalidArgument(f"input '{name}', element {place}: not UTF-8 ({error.reason})") from None
+        if not zeros and b"\0" in value:
+            raise InvalidArgument(f"input '{name}', element {place}: the model's strings cannot hold a zero byte")
     return out

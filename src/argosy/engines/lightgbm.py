@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from argosy.engines import lightgbm_file
-from argosy.engines.base import Loose, Settings, check_settings, check_single, require, short
+from argosy.engines.base import Loose, Settings, check_settings, check_signature, require, short
 from argosy.spec.errors import BadPackage, Internal
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Array
@@ -38,15 +38,9 @@ class LightgbmEngine(Loose):
         threads = self._threads if len(rows) >= LARGE else 1
         try:
             found: Array = self._booster.predict(rows, num_threads=threads)
-        except (ValueError, RuntimeError, self._failure) as error:
+        except Exception as error:
             raise Internal(f"LightGBM failed: {short(error)}") from None
         return {self._output.name: found}
-
-    @property
-    def _failure(self) -> type[Exception]:
-        import lightgbm
-
-        return lightgbm.basic.LightGBMError
 
 
 def load(
@@ -69,7 +63,7 @@ def load(
     if signature is None or not signature.outputs:
         signature = derived
     else:
-        check_single(signature, derived)
+        check_signature(signature, derived, path.name, named=False)
     return LightgbmEngine(booster, signature, threads)
 
 

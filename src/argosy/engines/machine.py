@@ -10,17 +10,20 @@ file) and those that are not known are refused.
 import _compat_pickle
 import pickle
 import struct
+from pathlib import Path
 from typing import Any, ClassVar, cast
 
+import joblib
 import numpy as np
 from joblib.numpy_pickle import NumpyArrayWrapper, NumpyUnpickler
 
 from argosy.engines import calls, states
 from argosy.engines.allow import Name, Part, Refused, exact, resolve
 from argosy.engines.calls import hashable, said
-from argosy.engines.compressed import Plain
+from argosy.engines.compressed import Plain, open_plain
 from argosy.spec.errors import BadPackage
 
+KIND = "pickle"
 WRAPPER = ("joblib.numpy_pickle", "NumpyArrayWrapper")
 CONTAINERS = (
     ("builtins", "dict"),
@@ -32,6 +35,21 @@ MAX_NAMES, MAX_OBJECTIONS = 10_000, 1000
 
 _Base: Any = NumpyUnpickler
 _Wrapper: Any = NumpyArrayWrapper
+
+
+def read(path: Path, names: dict[Name, None], objections: dict[str, None] | None) -> Any:
+    """The object in a pickle or joblib file, perhaps compressed. `names` gets the names that it uses, `objections` what
+    is refused: without, the first refusal is raised. Raises Refused, BadPackage."""
+    try:
+        with open_plain(path) as file:
+            return Machine(file, path.name, names, objections).whole()
+    except EOFError:
+        raise BadPackage(f"{path.name} is a pickle that is cut off") from None
+
+
+def read_trusted(path: Path) -> Any:
+    """The same as joblib loads it: it may run code."""
+    return cast("Any", joblib).load(path)
 
 
 class Inert:
@@ -63,7 +81,7 @@ class Opcodes(dict[int, Any]):
 
 
 class Machine(_Base):
-    """Loads one file. `names` gets the names it uses; `objections`, where it is not None, what is refused."""
+    """Loads one file; see `read`."""
 
     dispatch: ClassVar[dict[int, Any]] = Opcodes()
 

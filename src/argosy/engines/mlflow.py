@@ -1,9 +1,10 @@
 """MLflow model folders, through their python_function flavour.
 
 MLflow loads a folder only where the caller trusts it: it runs whatever code the folder names. Without trust the
-flavours of `mlflow_rules` are read by our own engines' loaders, and MLflow is given the model to answer with.
+flavours of `mlflow_file` are read by our own engines' loaders, and MLflow is given the model to answer with.
 """
 
+import importlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,11 +12,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from argosy.engines import mlflow_weights
+from argosy.engines import lightgbm_file, onnx, onnx_file, unpickle, xgboost_file
 from argosy.engines.base import Loose, Settings, check_settings, require, short
 from argosy.engines.frames import column, strings
-from argosy.engines.mlflow_file import MlModel, read
-from argosy.engines.mlflow_rules import regular
+from argosy.engines.mlflow_file import MlModel, Weights, read, regular
 from argosy.engines.probe import complete
 from argosy.spec.errors import ArgosyError, BadPackage, InvalidArgument, Untrusted
 from argosy.spec.signature import Signature, TensorSpec
@@ -56,7 +56,7 @@ class MlflowEngine(Loose):
                 {name: _column(specs[name], inputs[name], kind) for name, kind in columns.items() if name in inputs}
             )
         arrays = {
-            name: strings(specs[name], array) if specs[name].datatype == "BYTES" else array
+            name: strings(name, array, nullable=specs[name].nullable) if specs[name].datatype == "BYTES" else array
             for name, array in inputs.items()
         }
         return next(iter(arrays.values())) if self._about.unnamed or self._about.inputs is None else arrays
@@ -109,8 +109,75 @@ def _restricted(path: Path, about: MlModel, threads: int) -> Any:
     pyfunc = require("mlflow.pyfunc", "mlflow", f"the MLflow model {path.name}")
     signature = models.ModelSignature.from_dict(about.signature) if about.signature.get("inputs") else None
     flavors = {"python_function": {"loader_module": about.loader}}
-    model = mlflow_weights.load(about.weights, regular(path, about.weights.file), threads)
+    model = _loaded(about.weights, regular(path, about.weights.file), threads)
     return pyfunc.PyFuncModel(models.Model(flavors=flavors, signature=signature), model, about.weights.method)
+
+
+def _loaded(weights: Weights, file: Path, threads: int) -> Any:
+    """What a pyfunc model calls, read by our own loaders. It takes a DataFrame or arrays, and answers as in MLflow.
+
+    Raises Untrusted for a file that holds more than data, BadPackage for a broken one, MissingExtra.
+    """
+    if weights.loader == "mlflow.onnx":
+        onnx_file.inspect(file)
+        return Graph(onnx.session(file, threads))
+    if weights.loader == "mlflow.xgboost":
+        kind = xgboost_file.inspect(file)
+        require("xgboost", "xgboost", f"the XGBoost model {file.name}")
+        module, _, name = weights.model_class.rpartition(".")
+        model: Any = getattr(importlib.import_module(module), name)()
+        model.load_model(str(file) if file.suffix == f".{kind}" else bytearray(file.read_bytes()))
+        return Booster(model) if name == "Booster" else model
+    if weights.model_class == "lightgbm.basic.Booster":
+        lightgbm_file.inspect(file)
+        return require("lightgbm", "lightgbm", f"the LightGBM model {file.name}").Booster(model_file=file)
+    return unpickle.load(file)
+
+
+class Booster:
+    """An XGBoost booster that takes a DataFrame or an array."""
+
+    def __init__(self, booster: Any) -> None:
+        self._booster = booster
+
+    def predict(self, data: Any) -> Any:
+        """The booster's answers."""
+        import xgboost
+
+        return self._booster.predict(xgboost.DMatrix(data))
+
+
+class Graph:
+    """An ONNX graph that takes arrays by name, one array, or a DataFrame: its values as the one input, or a column for
+    each."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._inputs: dict[str, str] = {one.name: one.type for one in session.get_inputs()}
+
+    def predict(self, data: Any) -> Any:
+        """The outputs by name; in a DataFrame where a DataFrame came."""
+        framed = hasattr(data, "columns")
+        feeds = self._feeds(data, framed)
+        for name, array in feeds.items():
+            if self._inputs.get(name) == "tensor(float)" and array.dtype == np.float64:
+                feeds[name] = array.astype(np.float32)
+        outputs = self._session.run(None, feeds)
+        found = {one.name: values for one, values in zip(self._session.get_outputs(), outputs, strict=True)}
+        if not framed:
+            return found
+        import pandas as pd
+
+        return pd.DataFrame({name: np.asarray(values).reshape(-1) for name, values in found.items()})
+
+    def _feeds(self, data: Any, framed: bool) -> dict[str, Any]:
+        if isinstance(data, dict):
+            return dict(cast("dict[str, Any]", data))
+        if framed and len(self._inputs) > 1:
+            return {name: data[name].to_numpy() for name in self._inputs}
+        if len(self._inputs) != 1:
+            raise InvalidArgument(f"the ONNX model takes {', '.join(self._inputs)}, not one array")
+        return {next(iter(self._inputs)): data.to_numpy() if framed else data}
 
 
 def named(found: Any, alone: str) -> dict[str, Array]:
@@ -129,7 +196,7 @@ def _column(spec: TensorSpec, array: Array, kind: str) -> Array:
     values = column(spec, array)
     if kind == "binary" or spec.datatype != "BYTES":
         return values
-    texts = strings(spec, values)
+    texts = strings(spec.name, values, nullable=spec.nullable)
     if kind != "datetime":
         return texts
     try:

@@ -1,20 +1,43 @@
 """ONNX models, executed by onnxruntime."""
 
-from collections.abc import Mapping
+import ctypes
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import onnxruntime
 
-from argosy.engines import onnx_file, onnx_values
+from argosy.engines import onnx_file
 from argosy.engines.base import Engine, Settings, check_settings, rows_of, short
-from argosy.engines.probe import examples, rows_independent
+from argosy.engines.frames import strings
+from argosy.engines.probe import examples, settled
 from argosy.spec.errors import ArgosyError, BadPackage, Internal, InvalidArgument
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Array
 
 ort: Any = onnxruntime
 REFUSED: type[Exception] = ort.capi.onnxruntime_pybind11_state.InvalidArgument
+
+DATATYPES = {
+    "tensor(bool)": "BOOL",
+    "tensor(uint8)": "UINT8",
+    "tensor(uint16)": "UINT16",
+    "tensor(uint32)": "UINT32",
+    "tensor(uint64)": "UINT64",
+    "tensor(int8)": "INT8",
+    "tensor(int16)": "INT16",
+    "tensor(int32)": "INT32",
+    "tensor(int64)": "INT64",
+    "tensor(float16)": "FP16",
+    "tensor(float)": "FP32",
+    "tensor(double)": "FP64",
+    "tensor(string)": "BYTES",
+    "tensor(bfloat16)": "BF16",
+}
+"""onnxruntime's name of a type → our datatype."""
+
+_BFLOAT16 = 16  # TensorProto.DataType
 
 
 class OnnxEngine(Engine):
@@ -32,7 +55,7 @@ class OnnxEngine(Engine):
         self._strings = {spec.name for spec in signature.inputs if spec.datatype == "BYTES"}
         self._plain = not self._strings
         self._text = [place for place, spec in enumerate(signature.outputs) if spec.datatype == "BYTES"]
-        self._run: Any = onnx_values.runner(session, signature) if "BF16" in kinds else session._sess.run
+        self._run: Any = _runner(session, signature) if "BF16" in kinds else session._sess.run
 
     def predict(self, inputs: Mapping[str, Array]) -> list[Array]:
         """See `Engine.predict`."""
@@ -41,7 +64,7 @@ class OnnxEngine(Engine):
         feeds = cast("dict[str, Array]", inputs if self._plain and inputs.__class__ is dict else dict(inputs))
         for name in self._strings:
             if name in feeds:
-                feeds[name] = onnx_values.to_text(name, feeds[name])
+                feeds[name] = strings(name, feeds[name], zeros=False)  # onnxruntime would cut the string at a zero
         try:
             outputs: list[Array] = self._run(self._names, feeds, None)
         except ArgosyError:
@@ -51,19 +74,43 @@ class OnnxEngine(Engine):
         except Exception as error:
             raise Internal(f"onnxruntime failed: {_reason(error)}") from None
         for place in self._text:
-            outputs[place] = onnx_values.to_bytes(outputs[place])
+            texts = outputs[place]
+            outputs[place] = np.array([text.encode() for text in texts.reshape(-1)], object).reshape(texts.shape)
         if self.signature.batched:
-            self._check_rows(rows_of(inputs), outputs)
+            rows = rows_of(inputs)
+            for name, array in zip(self._names, outputs, strict=True):
+                if array.shape[0] != rows:
+                    raise Internal(f"output '{name}' has {array.shape[0]} rows for {rows} rows of input")
         return outputs
-
-    def _check_rows(self, rows: int, outputs: list[Array]) -> None:
-        for name, array in zip(self._names, outputs, strict=True):
-            if array.shape[0] != rows:
-                raise Internal(f"output '{name}' has {array.shape[0]} rows for {rows} rows of input")
 
     def close(self) -> None:
         """Free the session and its memory arena."""
         self._run = self._session = None
+
+
+def _runner(session: Any, signature: Signature) -> Callable[[list[str], Mapping[str, Array], None], list[Array]]:
+    """A `run` for models with BF16 tensors: raw 16 bits in and out, through onnxruntime's own values."""
+    wide = {spec.name for spec in (*signature.inputs, *signature.outputs) if spec.datatype == "BF16"}
+
+    def run(names: list[str], feeds: Mapping[str, Array], _options: None) -> list[Array]:
+        wrap = ort.OrtValue
+        values: dict[str, Any] = {
+            name: wrap.ortvalue_from_numpy_with_onnx_type(np.ascontiguousarray(array), _BFLOAT16)
+            if name in wide
+            else wrap.ortvalue_from_numpy(array)
+            for name, array in feeds.items()
+        }
+        found = session.run_with_ort_values(names, values)
+        return [_raw(value) if name in wide else value.numpy() for name, value in zip(names, found, strict=True)]
+
+    return run
+
+
+def _raw(value: Any) -> Array:
+    """The 16-bit elements of a BF16 value, copied: numpy cannot view a type it does not know."""
+    shape = tuple(value.shape())
+    data = ctypes.string_at(value.data_ptr(), int(np.prod(shape)) * 2) if np.prod(shape) else b""
+    return np.frombuffer(data, dtype="<u2").reshape(shape).copy()
 
 
 def load(
@@ -82,14 +129,7 @@ def load(
     contents = onnx_file.inspect(path)
     opened = session(path, threads)
     derived = _signature(opened, contents.shapeless, sample)
-    if signature is not None and signature.outputs:
-        _check(signature, derived)
-        return OnnxEngine(opened, signature)
-    engine = OnnxEngine(opened, derived)
-    if derived.batched and not rows_independent(engine):
-        derived = Signature(inputs=derived.inputs, outputs=derived.outputs, batched=False)
-        engine = OnnxEngine(opened, derived)
-    return engine
+    return settled(lambda given: OnnxEngine(opened, given), signature, derived, "the ONNX model")
 
 
 def session(path: Path, threads: int) -> Any:
@@ -146,37 +186,12 @@ def _shaped(
 
 
 def _spec(value: Any, side: str) -> TensorSpec:
-    datatype = onnx_values.DATATYPES.get(value.type)
+    datatype = DATATYPES.get(value.type)
     if datatype is None:
         hint = "; export a classifier with options={'zipmap': False}" if "map(" in value.type else ""
         raise BadPackage(f"the ONNX {side} '{value.name}' is a {value.type}; only tensors are served{hint}")
     shape = tuple(axis if isinstance(axis, int) and axis >= 0 else -1 for axis in value.shape)
     return TensorSpec(name=value.name, datatype=datatype, shape=shape)
-
-
-def _check(signature: Signature, derived: Signature) -> None:
-    """Raise BadPackage unless the signature speaks of tensors this model has."""
-    for side, wanted, found in (
-        ("input", signature.inputs, derived.inputs),
-        ("output", signature.outputs, derived.outputs),
-    ):
-        known = {spec.name: spec for spec in found}
-        for spec in wanted:
-            real = known.get(spec.name)
-            if real is None:
-                raise BadPackage(f"the signature has an {side} '{spec.name}'; the ONNX model has {', '.join(known)}")
-            if real.datatype != spec.datatype or not _fits(spec.shape, real.shape):
-                raise BadPackage(
-                    f"the signature's {side} '{spec.name}' is {spec.datatype} {list(spec.shape)}; "
-                    f"the ONNX model's is {real.datatype} {list(real.shape)}"
-                )
-    given = {spec.name for spec in signature.inputs}
-    if missing := [spec.name for spec in derived.inputs if spec.name not in given]:
-        raise BadPackage(f"the signature lacks the ONNX model's input '{missing[0]}'")
-
-
-def _fits(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    return len(one) == len(other) and all(a == b or -1 in (a, b) for a, b in zip(one, other, strict=True))
 
 
 def _reason(error: BaseException) -> str:

@@ -1,15 +1,18 @@
 """Small inputs made from a signature: to see what a model gives, and whether its rows are independent."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
+import msgspec
 import numpy as np
 
-from argosy.engines.base import Engine
+from argosy.engines.base import Engine, check_signature
 from argosy.spec.errors import ArgosyError, InvalidArgument
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import NUMPY, Array, datatype_of
 
 MAX_ELEMENTS = 1 << 24
+E = TypeVar("E", bound=Engine)
 
 
 def example(spec: TensorSpec, rows: int, seed: int = 0, free: int = 4) -> Array:
@@ -55,6 +58,18 @@ def complete(
     shapes = {name: (-1, *array.shape[1:]) if batched else array.shape for name, array in found.items()}
     outputs = [TensorSpec(name=name, datatype=datatype_of(array), shape=shapes[name]) for name, array in found.items()]
     return Signature(inputs=inputs, outputs=tuple(outputs), batched=batched)
+
+
+def settled(make: Callable[[Signature], E], given: Signature | None, derived: Signature, model: str) -> E:
+    """The engine under the signature it is given, or else under the one that is `derived` from the file: with batches
+    only if its rows are independent. Raises BadPackage where the given one is not that of the `model`."""
+    if given is not None and given.outputs:
+        check_signature(given, derived, model)
+        return make(given)
+    engine = make(derived)
+    if derived.batched and not rows_independent(engine):
+        return make(msgspec.structs.replace(derived, batched=False))
+    return engine
 
 
 def rows_independent(engine: Engine) -> bool:

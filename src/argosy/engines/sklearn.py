@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from argosy.engines import skops_file, unpickle
-from argosy.engines.base import Loose, Settings, check_file, check_settings, require, short
+from argosy.engines import unpickle
+from argosy.engines.base import Loose, Settings, check_settings, require, short
 from argosy.engines.frames import column, frame, strings
 from argosy.engines.probe import complete
 from argosy.spec.errors import ArgosyError, BadPackage, InvalidArgument
@@ -60,7 +60,8 @@ class SklearnEngine(Loose):
             return frame(specs, inputs)
         array = inputs[specs[0].name]
         if specs[0].datatype == "BYTES":
-            return strings(specs[0], column(specs[0], array) if array.shape[1:] in ((), (1,)) else array)
+            array = column(specs[0], array) if array.shape[1:] in ((), (1,)) else array
+            return strings(specs[0].name, array, nullable=specs[0].nullable)
         return array.reshape(-1, 1) if array.ndim == 1 else array
 
 
@@ -78,9 +79,8 @@ def load(
 ) -> SklearnEngine:
     """Load an estimator. Numeric libraries are held to `threads`; the estimator's own worker pools are switched off."""
     check_settings(settings, trusted_pickle=bool, trusted_types=str)
-    check_file(path, "a scikit-learn model")
     require("sklearn", "sklearn", f"the scikit-learn model {path.name}")
-    estimator = read(path, trusted=trusted)
+    estimator = unpickle.load(path, trusted=trusted)
     try:
         if not any(callable(getattr(estimator, call, None)) for call in ("predict", "transform")):
             raise BadPackage(f"{path.name} holds a {type(estimator).__name__}, which can neither predict nor transform")
@@ -101,16 +101,6 @@ def _engine(estimator: Any, signature: Signature | None, sample: Mapping[str, Ar
     engine = SklearnEngine(estimator, Signature(inputs=inputs, outputs=(), batched=False))
     engine.use(complete(inputs, engine.run, sample))
     return engine
-
-
-def read(path: Path, *, trusted: bool = False) -> Any:
-    """The object in a skops file (a zip archive) or a joblib file (a pickle, perhaps compressed).
-
-    Raises Untrusted for one that holds more than data, unless it is `trusted`.
-    """
-    with path.open("rb") as file:
-        archive = file.read(4) == b"PK\x03\x04"
-    return (skops_file if archive else unpickle).load(path, trusted=trusted)
 
 
 def _quiet(estimator: Any, threads: int) -> None:

@@ -14,10 +14,9 @@ import numpy as np
 
 from argosy.engines import calls, states
 from argosy.engines.allow import Name, Part, Refused, exact, resolve
-from argosy.engines.base import check_file, require, short
+from argosy.engines.base import short
 from argosy.engines.compressed import most_inside
-from argosy.engines.unpickle import Contents, broken, untrusted
-from argosy.spec.errors import ArgosyError, BadPackage
+from argosy.spec.errors import BadPackage
 
 _FIXED: dict[str, tuple[Name, ...]] = {
     "DictNode": (("builtins", "dict"), ("collections", "OrderedDict"), ("sklearn.utils._bunch", "Bunch")),
@@ -38,56 +37,32 @@ _FIXED: dict[str, tuple[Name, ...]] = {
 """Nodes of one kind of object → the names it may have."""
 
 
-def load(path: Path, *, trusted: bool = False) -> Any:
-    """The object in a skops file. `trusted`: load whatever it holds.
+KIND = "skops file"
 
-    Raises Untrusted naming what nobody vouches for, BadPackage for a broken file, MissingExtra.
-    """
-    check_file(path, "a skops file")
-    skops = require("skops.io", "sklearn", f"the skops file {path.name}")
-    try:
-        if trusted:
-            _check_size(path)
-            return skops.load(path, trusted=skops.get_untrusted_types(file=path))
-        with zipfile.ZipFile(path) as archive:
-            root, nodes = _nodes(path, archive)
-            for node in nodes:
+
+def read(path: Path, names: dict[Name, None], objections: dict[str, None] | None) -> Any:
+    """The object in a skops file. `names` gets the names that it uses, `objections` what is refused: without, the first
+    refusal is raised. Raises Refused, BadPackage."""
+    with zipfile.ZipFile(path) as archive:
+        root, nodes = _nodes(path, archive)
+        for node in nodes:
+            names[str(node.module_name), str(node.class_name)] = None
+            try:
                 _check(node)
-            return _construct(root, nodes)
-    except Refused as refused:
-        raise untrusted(path, refused) from None
-    except BadPackage as error:
-        raise broken(path, error) from None
-    except ArgosyError:
-        raise
-    except Exception as error:
-        raise BadPackage(f"{path.name} cannot be loaded: {type(error).__name__}: {short(error)}") from None
+            except Refused as refused:
+                if objections is None:
+                    raise
+                objections[short(refused)] = None
+        return None if objections else _construct(root, nodes)
 
 
-def contents(path: Path) -> Contents:
-    """What a file would use, and what of it nobody vouches for. Without objections it was loaded whole."""
-    check_file(path, "a skops file")
-    require("skops.io", "sklearn", f"the skops file {path.name}")
-    names: dict[Name, None] = {}
-    objections: dict[str, None] = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            root, nodes = _nodes(path, archive)
-            for node in nodes:
-                names[str(node.module_name), str(node.class_name)] = None
-                try:
-                    _check(node)
-                except Refused as refused:
-                    objections[short(refused)] = None
-            if not objections:
-                _construct(root, nodes)
-    except Refused as refused:
-        objections[short(refused)] = None
-    except ArgosyError:
-        raise
-    except Exception as error:
-        raise BadPackage(f"{path.name} is a broken skops file: {type(error).__name__}: {short(error)}") from None
-    return Contents(tuple(names), tuple(objections))
+def read_trusted(path: Path) -> Any:
+    """The same as skops loads it: it may run code."""
+    import skops.io
+
+    _check_size(path)
+    skops = cast("Any", skops.io)
+    return skops.load(path, trusted=skops.get_untrusted_types(file=path))
 
 
 def _check_size(path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from argosy.engines import torch_file
 from argosy.engines.base import Loose, Settings, check_settings, require, short
-from argosy.engines.probe import rows_independent
+from argosy.engines.probe import settled
 from argosy.spec.errors import BadPackage, Internal, InvalidArgument, Untrusted
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Array, datatype_of
@@ -71,13 +71,7 @@ def load(
             program = torch.export.load(str(path))
     except Exception as error:
         raise BadPackage(f"torch cannot load {path.name}: {type(error).__name__}: {short(error)}") from None
-    derived = _signature(program)
-    if signature is not None and signature.outputs:
-        return TorchEngine(program, _checked(signature, derived))
-    engine = TorchEngine(program, derived)
-    if derived.batched and not rows_independent(engine):
-        engine.signature = Signature(inputs=derived.inputs, outputs=derived.outputs, batched=False)
-    return engine
+    return settled(lambda given: TorchEngine(program, given), signature, _signature(program), path.name)
 
 
 @contextlib.contextmanager
@@ -93,14 +87,6 @@ def _weights_only(trusted: bool) -> Generator[None]:
         os.environ.pop(name, None)
         if before is not None:
             os.environ[name] = before
-
-
-def _checked(signature: Signature, derived: Signature) -> Signature:
-    for given, real in ((signature.inputs, derived.inputs), (signature.outputs, derived.outputs)):
-        if {(spec.name, spec.datatype) for spec in given} != {(spec.name, spec.datatype) for spec in real}:
-            had = ", ".join(f"{spec.name} {spec.datatype}" for spec in real)
-            raise BadPackage(f"the signature does not name the program's tensors, which are {had}")
-    return signature
 
 
 def _signature(program: Any) -> Signature:

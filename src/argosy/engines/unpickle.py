@@ -1,11 +1,14 @@
-"""Pickle and joblib files, loaded under the allow-list of `engines.allow`, or without it where the caller vouches."""
+"""Pickle, joblib and skops files: loaded under the allow-list of `engines.allow`; whole where they are trusted.
 
+Two modules read them, each under the same rules: `machine` pickles, `skops_file` archives of skops.
+"""
+
+import importlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from argosy.engines.allow import Name, Refused
 from argosy.engines.base import check_file, require, short
-from argosy.engines.compressed import open_plain
 from argosy.spec.errors import ArgosyError, BadPackage, Untrusted
 
 
@@ -17,34 +20,25 @@ class Contents(NamedTuple):
 
 
 def load(path: Path, *, trusted: bool = False) -> Any:
-    """The object in a pickle or joblib file, perhaps compressed. `trusted`: load whatever it holds, as joblib does.
+    """The object in a file. `trusted`: load whatever it holds, as its library does.
 
     Raises Untrusted naming what nobody vouches for, BadPackage for a broken file, MissingExtra.
     """
-    check_file(path, "a pickle")
-    joblib = require("joblib", "sklearn", f"the joblib file {path.name}")
+    reader = _reader(path)
     if trusted:
         try:
-            return joblib.load(path)
+            return reader.read_trusted(path)
+        except ArgosyError:
+            raise
         except Exception as error:
             raise BadPackage(f"{path.name} cannot be loaded: {type(error).__name__}: {short(error)}") from None
     try:
-        return _read(path, {}, None)
+        return _read(reader, path, {}, None)
     except Refused as refused:
-        raise untrusted(path, refused) from None
-
-
-def broken(path: Path, error: BadPackage) -> BadPackage:
-    """What the user is told of a file that is broken: what is said of "it" is said of the file by its name."""
-    return BadPackage(f"{path.name}: {error.message}" if error.message.startswith("it ") else error.message)
-
-
-def untrusted(path: Path, refused: Refused) -> Untrusted:
-    """What the user is told of a file that was refused."""
-    return Untrusted(
-        f"loading {path.name} would use {short(refused)}, which Argosy does not vouch for; if you know where the file "
-        "comes from, push it again with --trust"
-    )
+        raise Untrusted(
+            f"loading {path.name} would use {short(refused)}, which Argosy does not vouch for; if you know where the "
+            "file comes from, push it again with --trust"
+        ) from None
 
 
 def contents(path: Path) -> Contents:
@@ -53,12 +47,11 @@ def contents(path: Path) -> Contents:
     No objections means that it was loaded whole. After the first one, nothing that depends on what was refused is made;
     the rest is gone through as far as that goes.
     """
-    check_file(path, "a pickle")
-    require("joblib", "sklearn", f"the joblib file {path.name}")
+    reader = _reader(path)
     names: dict[Name, None] = {}
     objections: dict[str, None] = {}
     try:
-        _read(path, names, objections)
+        _read(reader, path, names, objections)
     except Refused as refused:
         objections[short(refused)] = None
     except BadPackage:
@@ -67,19 +60,28 @@ def contents(path: Path) -> Contents:
     return Contents(tuple(names), tuple(objections))
 
 
-def _read(path: Path, names: dict[Name, None], objections: dict[str, None] | None) -> Any:
-    from argosy.engines.machine import Machine
+def _reader(path: Path) -> Any:
+    """The module that reads the file."""
+    check_file(path, "a scikit-learn model")
+    with path.open("rb") as file:
+        archive = file.read(4) == b"PK\x03\x04"
+    if archive:
+        require("skops.io", "sklearn", f"the skops file {path.name}")
+    else:
+        require("joblib", "sklearn", f"the joblib file {path.name}")
+    return importlib.import_module(f"argosy.engines.{'skops_file' if archive else 'machine'}")
 
+
+def _read(reader: Any, path: Path, names: dict[Name, None], objections: dict[str, None] | None) -> Any:
     try:
-        with open_plain(path) as file:
-            return Machine(file, path.name, names, objections).whole()
+        return reader.read(path, names, objections)
     except BadPackage as error:
-        raise broken(path, error) from None
+        raise BadPackage(
+            f"{path.name}: {error.message}" if error.message.startswith("it ") else error.message
+        ) from None
     except (ArgosyError, Refused):
         raise
-    except EOFError:
-        raise BadPackage(f"{path.name} is a pickle that is cut off") from None
     except MemoryError:
         raise BadPackage(f"{path.name} takes more memory than there is") from None
     except Exception as error:
-        raise BadPackage(f"{path.name} is a broken pickle: {type(error).__name__}: {short(error)}") from None
+        raise BadPackage(f"{path.name} is a broken {reader.KIND}: {type(error).__name__}: {short(error)}") from None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from argosy.engines import xgboost_file
-from argosy.engines.base import Loose, Settings, check_settings, check_single, require, short
+from argosy.engines.base import Loose, Settings, check_settings, check_signature, require, short
 from argosy.spec.errors import BadPackage, Internal, InvalidArgument
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Array
@@ -76,24 +76,20 @@ def load(
         if kind == "json":
             xgboost_file.inspect_bytes(bytes(booster.save_raw("ubj")), path.name)
         config = json.loads(booster.save_config())["learner"]
-        derived = _signature(booster, config)
+        names = tuple(booster.feature_names or ())
+        shape = (-1, int(booster.num_features()))
+        rows = TensorSpec(name="x", datatype="FP32", shape=shape, columns=names, nullable=True)
+        derived = Signature(inputs=(rows,), outputs=(_output(config),))
     except (ValueError, KeyError, TypeError) as error:
         raise BadPackage(f"XGBoost cannot load {path.name}: {short(error)}") from None
     attributes: dict[str, str] = booster.attributes()
     rounds = int(attributes.get("best_iteration", -1)) + 1 if "scikit_learn" in attributes else 0
-    if signature is not None and signature.outputs:
-        check_single(signature, derived)
-    else:
+    if signature is None or not signature.outputs:
         signature = derived
+    else:
+        check_signature(signature, derived, path.name, named=False)
     linear = config["gradient_booster"]["name"] == "gblinear"
     return XgboostEngine(booster, signature, threads, rounds, linear=linear)
-
-
-def _signature(booster: Any, config: dict[str, Any]) -> Signature:
-    features = int(booster.num_features())
-    names = tuple(booster.feature_names or ())
-    rows = TensorSpec(name="x", datatype="FP32", shape=(-1, features), columns=names, nullable=True)
-    return Signature(inputs=(rows,), outputs=(_output(config),))
 
 
 def _output(config: dict[str, Any]) -> TensorSpec:

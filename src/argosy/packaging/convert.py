@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from argosy.engines import load as load_engine
-from argosy.engines.sklearn import read
+from argosy.engines import unpickle
 from argosy.packaging import examine, golden, onnx_graph, profile
 from argosy.protocol import tensorfile
 from argosy.spec.errors import ArgosyError, StorageFull
@@ -51,7 +51,7 @@ def convert(task: Task) -> Conversion:
     signature = onnx_signature(task.signature)
     if signature is None:
         return Conversion(converted=False, reason="its signature has a type that ONNX and scikit-learn do not share")
-    estimator = read(Path(task.weights), trusted=task.trusted)
+    estimator = unpickle.load(Path(task.weights), trusted=task.trusted)
     path = Path(task.into) / MODEL
     try:
         with storage(path.parent):

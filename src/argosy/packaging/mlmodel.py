@@ -45,7 +45,7 @@ def _table(value: Any, name: str) -> Table:
 def licence(folder: Path) -> str:
     """The licence named in MLmodel's metadata; empty where none is."""
     try:
-        metadata = mlflow_file.table(mlflow_file.document(folder).get("metadata"))
+        metadata = mlflow_file.document(folder).metadata or {}
     except ArgosyError:
         return ""
     said = metadata.get("license", "")

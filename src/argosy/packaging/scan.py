@@ -6,13 +6,13 @@ can still take memory and time.
 """
 
 import zipfile
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
 
-from argosy.engines import mlflow_file, skops_file, unpickle
-from argosy.engines.mlflow_rules import every_file, regular
+from argosy.engines import mlflow_file, unpickle
+from argosy.engines.allow import Name
+from argosy.engines.unpickle import Contents
 from argosy.packaging import detect
 from argosy.packaging.detect import Format
 from argosy.spec.errors import BadPackage
@@ -22,43 +22,12 @@ CODE = (".py", ".pyc", ".pyo", ".pyd", ".pyw", ".so", ".dll", ".dylib", ".pth", 
 _NATIVE = (b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 _ARRAY = b"\x93NUMPY"
 
-Weigh = Callable[[Path, bool], tuple[str, ...]]
-"""The objections to a file of weights, which is a skops file or else a pickle."""
 
+class Scanned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is scanned in a child process: the path of a model file or folder, and its format."""
 
-def objections(folder: Path, weigh: Weigh) -> tuple[str, ...]:
-    """What nobody vouches for. Raises BadPackage for a broken folder, and for one with links in it."""
-    about = mlflow_file.read(folder)
-    found = list(about.objections)
-    weights = regular(folder, about.weights.file) if about.weights else None
-    for name, file in every_file(folder):
-        found += _file(name, file, weigh, serves=file == weights)
-    return tuple(found)
-
-
-def _file(name: str, file: Path, weigh: Weigh, *, serves: bool) -> list[str]:
-    if file.suffix.lower() in CODE:
-        return [f"code {name}"]
-    if not file.stat().st_size:
-        return []
-    start = detect.File(file)
-    if detect.is_skops(start) or detect.is_pickle(start):
-        try:
-            return list(weigh(file, detect.is_skops(start)))
-        except BadPackage:
-            if serves:
-                raise
-            return [f"broken pickle {name}"]
-    if start.head.startswith(_NATIVE):
-        return [f"code {name}"]
-    if zipfile.is_zipfile(file) or start.plain[257:262] == b"ustar":
-        return [f"archive {name}"]
-    return [f"pickled array {name}"] if start.plain.startswith(_ARRAY) and b"O" in _types(start.plain) else []
-
-
-def _types(head: bytes) -> bytes:
-    """The part of an array's header that may name a type of objects."""
-    return head[len(_ARRAY) : 4096].partition(b"fortran_order")[0].partition(b"descr")[2]
+    path: str
+    kind: Format
 
 
 class ScanResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,72 +37,61 @@ class ScanResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     packages: tuple[str, ...] = ()
 
 
-def _scan_of(objections: Iterable[str]) -> Scan:
-    found = tuple(sorted(set(objections)))
-    return Scan(verdict="objected" if found else "clean", objections=found)
-
-
-def scan(path: Path, kind: Format) -> ScanResult:
-    """The verdict on a model file or folder. Raises BadPackage for a broken one, MissingExtra for a framework."""
-    return SCANS.get(kind, _data_only)(path)
-
-
-class Scanned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is scanned in a child process: the path of a model file or folder, and its format."""
-
-    path: str
-    kind: Format
-
-
 def job(scanned: Scanned) -> ScanResult:
     """`scan`, as a job of `quarantine`."""
     return scan(Path(scanned.path), scanned.kind)
 
 
-def _data_only(path: Path) -> ScanResult:
-    return ScanResult(Scan(verdict="data-only"))
+def scan(path: Path, kind: Format) -> ScanResult:
+    """The verdict on a model file or folder. Raises BadPackage for a broken one, MissingExtra for a framework."""
+    if kind == "python":
+        return ScanResult(Scan(verdict="code"))
+    if kind in ("joblib", "pickle", "skops"):
+        found = unpickle.contents(path)
+    elif kind == "mlflow":
+        found = _folder(path)
+    elif kind == "torch-export":
+        from argosy.engines import torch_file
 
-
-def _code(path: Path) -> ScanResult:
-    return ScanResult(Scan(verdict="code"))
-
-
-def _pickle(path: Path) -> ScanResult:
-    return _judged(unpickle.contents(path))
-
-
-def _skops(path: Path) -> ScanResult:
-    return _judged(skops_file.contents(path))
-
-
-def _judged(found: unpickle.Contents) -> ScanResult:
+        found = Contents((), tuple(torch_file.objections(path)))
+    else:
+        return ScanResult(Scan(verdict="data-only"))
+    objections = tuple(sorted(set(found.objections)))
     packages = {module.partition(".")[0] for module, _ in found.names}
-    return ScanResult(_scan_of(found.objections), tuple(sorted(packages)))
+    return ScanResult(
+        Scan(verdict="objected" if objections else "clean", objections=objections), tuple(sorted(packages))
+    )
 
 
-def _torch(path: Path) -> ScanResult:
-    from argosy.engines import torch_file
-
-    return ScanResult(_scan_of(torch_file.objections(path)))
-
-
-def _mlflow(path: Path) -> ScanResult:
-
-    packages: set[str] = set()
-
-    def weigh(file: Path, skops: bool) -> tuple[str, ...]:
-        found = (_skops if skops else _pickle)(file)
-        packages.update(found.packages)
-        return found.scan.objections
-
-    return ScanResult(_scan_of(objections(path, weigh)), tuple(sorted(packages)))
+def _folder(folder: Path) -> Contents:
+    """What nobody vouches for in an MLflow folder. Raises BadPackage for a broken one, and for one with links in it."""
+    about = mlflow_file.read(folder)
+    names, objections = list[Name](), list(about.objections)
+    weights = mlflow_file.regular(folder, about.weights.file) if about.weights else None
+    for name, file in mlflow_file.every_file(folder):
+        found = _file(name, file, serves=file == weights)
+        names += found.names
+        objections += found.objections
+    return Contents(tuple(names), tuple(objections))
 
 
-SCANS: dict[str, Callable[[Path], ScanResult]] = {
-    "joblib": _pickle,
-    "pickle": _pickle,
-    "skops": _skops,
-    "mlflow": _mlflow,
-    "torch-export": _torch,
-    "python": _code,
-}
+def _file(name: str, file: Path, *, serves: bool) -> Contents:
+    if file.suffix.lower() in CODE:
+        return Contents((), (f"code {name}",))
+    if not file.stat().st_size:
+        return Contents((), ())
+    start = detect.File(file)
+    if detect.is_skops(start) or detect.is_pickle(start):
+        try:
+            return unpickle.contents(file)
+        except BadPackage:
+            if serves:
+                raise
+            return Contents((), (f"broken pickle {name}",))
+    if start.head.startswith(_NATIVE):
+        return Contents((), (f"code {name}",))
+    if zipfile.is_zipfile(file) or start.plain[257:262] == b"ustar":
+        return Contents((), (f"archive {name}",))
+    header = start.plain[len(_ARRAY) : 4096].partition(b"fortran_order")[0].partition(b"descr")[2]
+    objects = start.plain.startswith(_ARRAY) and b"O" in header
+    return Contents((), (f"pickled array {name}",) if objects else ())
