@@ -238,7 +238,7 @@ async def test_a_takeover_that_cannot_be_noted_is_not_made(world: World, monkeyp
     def full(*_: object) -> None:
         raise Unavailable("the database does not answer")
 
-    monkeypatch.setattr(world.controller.judge.rollouts, "note", full)
+    monkeypatch.setattr(world.controller.analysis.rollouts, "note", full)
     await world.controller.step()
     assert (world.gateway.traffic(), world.target.want) == (["a"], {"a": 1, "b": 1})
     monkeypatch.undo()

@@ -1,4 +1,4 @@
-"""How an endpoint stands, told from what was seen."""
+"""The status of an endpoint, from what was observed."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from argosy.spec.revision import Replica, Revision, RevisionStatus
 from argosy.store.endpoints import Declared, Serving
 
 
-def standing(ready: int, failed: str = "") -> RevisionStatus:
+def revision_status(ready: int, failed: str = "") -> RevisionStatus:
     one = Replica(id="d-0", endpoint="d", revision="r", phase="ready", http=Address(path="/h"), started=0.0)
     return RevisionStatus(replicas=(one,) * ready, failed=failed)
 
@@ -33,14 +33,14 @@ STARTING = RevisionStatus(
 @pytest.mark.parametrize(
     ("active", "new", "routed", "replicas", "state", "reason"),
     [
-        (None, standing(0), "", 2, "starting", ""),
-        ("new", standing(1), "new", 2, "starting", ""),
-        ("new", standing(2), "", 2, "starting", ""),
-        ("new", standing(2), "new", 2, "ready", ""),
-        ("old", standing(1), "old", 2, "updating", ""),
-        ("old", standing(0, "boom"), "old", 2, "failed", "m:2 does not become ready: boom; m:1 goes on serving"),
-        (None, standing(0, "boom"), "", 2, "failed", "m:2 does not become ready: boom"),
-        ("new", standing(0), "", 0, "stopped", ""),
+        (None, revision_status(0), "", 2, "starting", ""),
+        ("new", revision_status(1), "new", 2, "starting", ""),
+        ("new", revision_status(2), "", 2, "starting", ""),
+        ("new", revision_status(2), "new", 2, "ready", ""),
+        ("old", revision_status(1), "old", 2, "updating", ""),
+        ("old", revision_status(0, "boom"), "old", 2, "failed", "m:2 does not become ready: boom; m:1 goes on serving"),
+        (None, revision_status(0, "boom"), "", 2, "failed", "m:2 does not become ready: boom"),
+        ("new", revision_status(0), "", 0, "stopped", ""),
         (None, STARTING, "", 1, "starting", "d-0 has been starting for 42 s: it loads its model"),
         ("old", STARTING, "old", 1, "updating", "d-0 has been starting for 42 s: it loads its model"),
     ],
@@ -60,7 +60,7 @@ def test_states(active: str | None, new: RevisionStatus, routed: str, replicas: 
                 id: Revision(id=id, endpoint="d", model="m", version=version, digest="sha256:0")
                 for id, version in (("old", "1"), ("new", "2"))
             },
-            standings={"old": standing(1), "new": new},
+            running={"old": revision_status(1), "new": new},
             routed=frozenset([routed] if routed else []),
             wanted=replicas,
             now=142.0,

@@ -15,7 +15,7 @@ import pytest
 from argosy.protocol import grpc as wire
 from argosy.serving import answers
 from argosy.serving.answers import MOST, Answers
-from argosy.serving.counts import Counts
+from argosy.serving.counts import ReplicaCounts
 from argosy.spec.errors import Unavailable
 from argosy.spec.tensor import Tensor
 from tests.serving.engines import Identity
@@ -40,8 +40,8 @@ def ask(client: httpx.Client, *values: float, headers: dict[str, str] | None = N
     return client.post("/v2/models/floats/infer", json=body, headers=headers)
 
 
-def counted(client: httpx.Client) -> dict[str, dict[str, Counts]]:
-    return msgspec.json.decode(client.get("/argosy/counts").content, type=dict[str, dict[str, Counts]])
+def counted(client: httpx.Client) -> dict[str, dict[str, ReplicaCounts]]:
+    return msgspec.json.decode(client.get("/argosy/counts").content, type=dict[str, dict[str, ReplicaCounts]])
 
 
 def handed(client: httpx.Client) -> answers.Handed:
@@ -55,8 +55,11 @@ def test_counts_tell_requests_failures_latency_and_predictions(client: httpx.Cli
     found = counted(client)["floats"]["1"]
     assert (found.requests, found.errors) == (2, 1)
     assert sum(found.latency.values()) == 1
+    assert (found.work.answered, found.work.queued) == (2, 0)
+    assert found.work.engine > 0
+    assert found.work.loop > 0
     assert found.outputs == {"y": {"+0": 1, "+4": 1, "0": 1}}
-    assert counted(client)["texts"]["1"] == Counts(outputs={"y": {}})
+    assert counted(client)["texts"]["1"].outputs == {"y": {}}
 
 
 def test_only_marked_requests_are_kept_and_handed_out_once(client: httpx.Client) -> None:

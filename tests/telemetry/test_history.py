@@ -19,7 +19,8 @@ from argosy.store import traffic
 from argosy.store.database import Database
 from argosy.store.traffic import HOUR, MINUTE
 from argosy.telemetry import history
-from argosy.telemetry.history import Minutes, came
+from argosy.telemetry.feed import Feed
+from argosy.telemetry.history import Minutes
 
 START = 1_767_225_600
 
@@ -35,7 +36,11 @@ class World:
         replica: Any = SimpleNamespace(endpoint="digits", revision="a", phase="ready")
         self.view = View(endpoints={"digits": status}, replicas=(replica,))
         self.minutes = Minutes(
-            self.database, self.stats, lambda: self.view, lambda: {"a": "digits:1"}, clock=lambda: self.now
+            self.database,
+            Feed(self.stats, clock=lambda: self.now),
+            lambda: self.view,
+            lambda: {"a": "digits:1"},
+            clock=lambda: self.now,
         )
 
     async def stats(self) -> dict[tuple[str, str], Traffic]:
@@ -44,7 +49,7 @@ class World:
     async def minute(self, **counts: Traffic) -> None:
         self.now += MINUTE
         self.counts = {("digits", key): each for key, each in counts.items()}
-        await self.minutes.look()
+        await self.minutes.write()
 
     def rows(self) -> list[tuple[int, str, int]]:
         return [
@@ -60,7 +65,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 async def test_a_minute_is_the_difference_and_one_without_requests_is_written_too(world: World):
-    await world.minutes.look()
+    await world.minutes.write()
     await world.minute(a=Traffic(completed=5))
     await world.minute(a=Traffic(completed=5))
     await world.minute(a=Traffic(completed=9), b=Traffic(completed=2), **{"@waiting": Traffic(completed=7)})
@@ -71,13 +76,13 @@ async def test_a_minute_is_the_difference_and_one_without_requests_is_written_to
 
 async def test_a_restart_counts_from_its_own_first_look(world: World):
     world.counts = {("digits", "a"): Traffic(completed=1_000_000)}
-    await world.minutes.look()
+    await world.minutes.write()
     await world.minute(a=Traffic(completed=1_000_001))
     assert world.rows() == [(0, "a", 1)]
 
 
 async def test_what_cannot_be_written_is_written_with_the_next(world: World, monkeypatch: pytest.MonkeyPatch):
-    await world.minutes.look()
+    await world.minutes.write()
 
     def full(*_: object) -> None:
         raise Unavailable("no database")
@@ -99,7 +104,7 @@ async def test_an_error_does_not_end_the_task(world: World):
         world.now = START + MINUTE - 0.06
         raise Unavailable("the gateway does not answer")
 
-    broken = Minutes(world.database, silent, lambda: world.view, dict, clock=lambda: world.now)
+    broken = Minutes(world.database, Feed(silent), lambda: world.view, dict, clock=lambda: world.now)
     task = asyncio.create_task(broken.run())
     async with asyncio.timeout(10):
         while calls < 2:
@@ -108,22 +113,12 @@ async def test_an_error_does_not_end_the_task(world: World):
 
 
 async def test_hours_are_written_as_they_end(world: World):
-    await world.minutes.look()
+    await world.minutes.write()
     for number in range(1, 62):
         await world.minute(a=Traffic(completed=10 * number))
     with world.database.read() as connection:
         found = connection.execute(traffic.sa.select(traffic.T.requests).where(traffic.T.width == HOUR)).scalars().all()
     assert list(found) == [600]
-
-
-def test_counters_that_fell_tell_nothing():
-    assert came(Traffic(completed=9, errors=3), Traffic(completed=3, errors=1)) == (0, 0, {})
-
-
-def test_latency_keeps_its_bucket():
-    old = Traffic(completed=10, latency=(Bin(10, 1, 10),))
-    new = Traffic(completed=14, errors=1, grpc_failures=2, latency=(Bin(10, 1, 12), Bin(100, 10, 2)))
-    assert came(old, new) == (4, 3, {bucket(0.0105): 2, bucket(0.105): 2})
 
 
 @pytest.mark.parametrize("milliseconds", [0.5, 10.5, 350.0, 20_000.0])
@@ -141,7 +136,7 @@ def test_a_span_must_make_sense():
 
 
 async def test_a_week_is_told_by_hours_and_a_day_by_minutes(world: World, monkeypatch: pytest.MonkeyPatch):
-    await world.minutes.look()
+    await world.minutes.write()
     for number in range(1, 122):
         await world.minute(a=Traffic(completed=60 * number, latency=(Bin(10, 1, 60 * number),)))
     monkeypatch.setattr(traffic_api.time, "time", lambda: world.now)

@@ -30,7 +30,7 @@ def _status(services: Services, name: str) -> RolloutStatus:
 
 
 def _kept(services: Services, name: str) -> RolloutRow:
-    kept = services.controller.judge.rollouts.last().get(name)
+    kept = services.controller.analysis.rollouts.last().get(name)
     if kept is None:
         raise NotFound(f"endpoint '{name}' has had no rollout: what it serves was its first revision")
     return kept
@@ -43,7 +43,7 @@ async def order(call: Call) -> RolloutStatus:
     if what == "undo":
         await asyncio.to_thread(_undo, services, name, cause)
     elif what in get_args(Command):
-        write = functools.partial(services.controller.judge.rollouts.command, cause=cause)
+        write = functools.partial(services.controller.analysis.rollouts.command, cause=cause)
         await asyncio.to_thread(write, name, cast("Command", what))
     else:
         raise NotFound(f"a rollout takes the orders {', '.join(get_args(Command))} and undo, not '{what[:40]}'")
@@ -55,7 +55,7 @@ def _undo(services: Services, name: str, cause: Cause) -> None:
     """Back to the revision before: at once while the rollout goes on, or else by declaring that one."""
     kept, declared = _kept(services, name), services.state.endpoint(name)
     if kept.progress.live:
-        services.controller.judge.rollouts.command(name, "abort", cause=cause)
+        services.controller.analysis.rollouts.command(name, "abort", cause=cause)
         return
     if declared is None or kept.progress.phase != "done" or declared.revision != kept.progress.candidate:
         raise Conflict(f"the last rollout of '{name}' is {kept.progress.phase}: there is nothing to undo")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup, escape
 
 from argosy.console.words import clock
-from argosy.telemetry.rates import KEPT
+from argosy.telemetry.rates import RETAINED
 
 STEPS = (60, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86400, 2 * 86400, 7 * 86400)
 
@@ -80,7 +80,7 @@ def spark(values: Values, label: str) -> Markup:
 @functools.lru_cache(maxsize=1024)
 def _spark(values: tuple[float | None, ...], label: str) -> Markup:
     width, height, points = 120, 24, 60
-    each = max(1, KEPT // points)
+    each = max(1, RETAINED // points)
     means = [_mean(values[max(0, end - each) : end]) for end in range(len(values), 0, -each)][::-1]
     top = max((mean for mean in means if mean is not None), default=0.0) or 1.0
     gap = width / (points - 1)

@@ -90,7 +90,7 @@ async def last_rollout(desk: Desk, name: str) -> RolloutStatus | None:
 def _course(desk: Desk, name: str, seconds: int) -> Course:
     now = time.time()
     if seconds <= RANGES["15m"]:
-        found = desk.services.meter.course(name)
+        found = desk.services.meter.recent(name)
         return Course(
             times=[each.at for each in found],
             requests=[each.requests for each in found],
@@ -154,7 +154,7 @@ def _revisions(desk: Desk, status: EndpointStatus, rollout: RolloutStatus | None
     services = desk.services
     known, view = services.state.revisions(), services.controller.view
     mine = [each for each in view.replicas if each.endpoint == status.name]
-    kept = services.controller.judge.kept.get(status.name)
+    kept = services.controller.analysis.rows.get(status.name)
     weights = {status.serving_revision: 100}
     if rollout and rollout.live and kept:
         weights = {kept.progress.stable: 100 - rollout.weight, kept.progress.candidate: rollout.weight}

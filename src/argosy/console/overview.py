@@ -58,13 +58,13 @@ def rows(desk: Desk) -> list[Row]:
     for name, status in sorted(view.endpoints.items()):
         mine = tuple(each for each in view.replicas if each.endpoint == name)
         used = [meter.usage[each.id] for each in mine if each.id in meter.usage]
-        kept = desk.services.controller.judge.kept.get(name)
+        kept = desk.services.controller.analysis.rows.get(name)
         live = kept is not None and kept.progress.live
         found.append(
             Row(
                 status=status,
                 now=meter.now(name),
-                course=tuple(meter.course(name)),
+                course=tuple(meter.recent(name)),
                 replicas=mine,
                 cpu=sum(each.cpu for each in used),
                 memory=sum(each.memory for each in used),

@@ -5,32 +5,33 @@ import contextlib
 import difflib
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
-from argosy.control.decide import Action, Observation, Remove, Route, Scale, Seen, Wanted, decide, unchanged
+from argosy.control.decide import Action, Remove, Route, Scale, decide, unchanged
 from argosy.control.passes import Passes
 from argosy.control.recording import Recording
-from argosy.control.rollout.analysis import Judge
+from argosy.control.rollout.analysis import Analysis
 from argosy.control.rollout.metrics import asked
+from argosy.control.rollout.strategy import GuardVerdict, Observation, Wanted
 from argosy.control.rollout.table import Rollouts
 from argosy.control.routing import api_keys, endpoint_route
 from argosy.control.scaling.activation import Activation
 from argosy.control.scaling.scaler import Scaler
 from argosy.control.state import State
-from argosy.control.status import Facts, replica_status, status
+from argosy.control.status import Facts, status
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import ApiKey, EndpointRoute
-from argosy.gateway.traffic import Traffic
 from argosy.spec.errors import ArgosyError, NotFound, Unavailable
 from argosy.spec.revision import ResourceUsage, Revision, RevisionStatus
 from argosy.spec.scaling import Scaling
 from argosy.spec.settings import GatewaySettings
-from argosy.spec.status import EndpointStatus, SloStatus, View
+from argosy.spec.status import EndpointStatus, ReplicaStatus, SloStatus, View
 from argosy.store.endpoints import Declared, Serving
 from argosy.store.keys import Keys
 from argosy.targets.base import Target
+from argosy.telemetry.feed import Feed
 
 LOG = logging.getLogger(__name__)
 
@@ -43,12 +44,13 @@ class Controller:
 
     def __init__(self, state: State, keys: Keys, target: Target, gateway: Gateway, settings: GatewaySettings) -> None:
         self.view = View()
-        self.scaler = Scaler(self.traffic)
+        self.feed = Feed(gateway.stats)
+        self.scaler = Scaler(self.feed)
         self.passes = Passes()
-        self.room: Activation | None = None
+        self.activation: Activation | None = None
         self.recording: Recording | None = None
         self.slos: Callable[[str], tuple[SloStatus, ...]] = lambda name: ()
-        self.judge = Judge(Rollouts(state.database), self.traffic)
+        self.analysis = Analysis(Rollouts(state.database), self.feed)
         self._state, self._keys = state, keys
         self._target, self._gateway, self._settings = target, gateway, settings
         target.changed = self.wake
@@ -88,12 +90,12 @@ class Controller:
         goes_on = gateway_runs or await self._gateway.resume()
         if not goes_on:
             await self._gateway.start((), self._key_list)
-        self._routed = {each.endpoint.name: _active(each.serving) for each in self._declared if goes_on}
+        self._routed = {each.endpoint.name: _serving(each.serving) for each in self._declared if goes_on}
         await self._note_address()
         return replicas
 
     async def run(self) -> None:
-        """Pass after pass, until cancelled. A pass that fails is told in the view and tried again."""
+        """Pass after pass, until cancelled. The view reports a pass that fails, and the next one tries again."""
         while True:
             self._wake.clear()
             began, good = time.perf_counter(), False
@@ -102,7 +104,8 @@ class Controller:
                 good = True
             except Exception as error:
                 LOG.exception("a pass of the controller failed; the next one tries again")
-                await self._publish(msgspec.structs.replace(self.view, number=self._begun, error=_told(error)))
+                text = error.message if isinstance(error, ArgosyError) else f"{type(error).__name__}: {error}"
+                await self._publish(msgspec.structs.replace(self.view, number=self._begun, error=text))
             self.passes.note(time.perf_counter() - began, good)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK):
@@ -112,86 +115,70 @@ class Controller:
         """One pass."""
         self._begun += 1
         error = await self._read()
-        standings = await self._standings()
-        await self.scaler.look(self._declared, standings)
-        self.judge.metrics.want(asked(self._declared, self._revisions, self.judge.evidence))
-        await self.judge.look(self._declared, standings)
+        for revision in await self._target.revisions():
+            self._revisions.setdefault(revision.id, revision)
+        running = {each.id: await self._target.endpoints(each.id) for each in await self._target.revisions()}
+        await self.scaler.update(self._declared, running)
+        self.analysis.metrics.want(asked(self._declared, self._revisions, self.analysis.evidence))
+        await self.analysis.update(self._declared, running)
         routes: list[EndpointRoute] = []
         removals: list[str] = []
-        for name in sorted({each.endpoint.name for each in self._declared} | set(self._endpoints_of(standings))):
-            route = await self._endpoint(name, standings, removals)
+        endpoints = {self._revisions[revision].endpoint for revision in running}
+        for name in sorted({each.endpoint.name for each in self._declared} | endpoints):
+            route = await self._endpoint(name, running, removals)
             routes += [route] if route else []
-        if self.room is not None:
-            routes = self.room.admit(routes, self._declared)
+        if self.activation is not None:
+            routes = self.activation.admit(routes, self._declared)
         if self.recording is not None:
             self.recording.update(self._declared)
-        if trouble := await self._apply(routes, standings):
+        if trouble := await self._apply(routes, running):
             error = trouble
         else:
             for revision in removals:
                 await self._target.remove(revision)
-        await self._publish(self._look(standings, error))
+        await self._publish(self._viewed(running, error))
 
     async def _read(self) -> str:
-        """Declarations and keys; where the database does not answer, the last ones go on being good."""
+        """Read declarations and keys; where the database does not answer, the last ones stay good."""
         try:
-            self._declared = await self.judge.read(await asyncio.to_thread(self._state.endpoints))
+            self._declared = await self.analysis.read(await asyncio.to_thread(self._state.endpoints))
             self._revisions = await asyncio.to_thread(self._state.revisions)
             records = await asyncio.to_thread(self._keys.list)
         except ArgosyError as error:
-            return _told(error)
+            return error.message
         self._key_list = api_keys(records, self._settings)
         return ""
 
-    async def _standings(self) -> dict[str, RevisionStatus]:
-        for revision in await self._target.revisions():
-            self._revisions.setdefault(revision.id, revision)
-        return {each.id: await self._target.endpoints(each.id) for each in await self._target.revisions()}
-
-    def _endpoints_of(self, standings: Mapping[str, RevisionStatus]) -> list[str]:
-        return [self._revisions[revision].endpoint for revision in standings]
-
     async def _endpoint(
-        self, name: str, standings: dict[str, RevisionStatus], removals: list[str]
+        self, name: str, running: dict[str, RevisionStatus], removals: list[str]
     ) -> EndpointRoute | None:
-        """Decide about one endpoint, note it, and do all but what has to wait for the gateway."""
+        """Decide about one endpoint, write it down, and do all but what has to wait for the gateway."""
         declared = next((each for each in self._declared if each.endpoint.name == name), None)
-        running = {
-            key: Seen(
-                ready=each.ready,
-                alive=len(each.replicas),
-                failed=each.failed,
-                replaced=each.replaced,
-                trouble=each.trouble,
-            )
-            for key, each in standings.items()
-            if self._revisions[key].endpoint == name
-        }
-        seen = Observation(
-            wanted=self._wanted(declared),
-            running=running,
+        evidence = self.analysis.evidence(name)
+        observed = Observation(
+            wanted=self._wanted(declared) if declared else None,
+            running={key: each for key, each in running.items() if self._revisions[key].endpoint == name},
             routed=self._routed.get(name, frozenset()),
-            now=self.judge.now,
-            judged=self.judge.judged(name),
-            shadowed=self.judge.shadowed(name),
-            exposed=self.judge.exposed(name),
+            now=self.analysis.now,
+            guard=GuardVerdict(verdict=evidence.verdict, reason=evidence.reason),
+            comparison=GuardVerdict(verdict=evidence.compared.verdict, reason=evidence.compared.reason),
+            exposed=evidence.exposed,
         )
         if declared is None:
-            removals += [each.revision for each in decide(seen, Serving())[0] if isinstance(each, Remove)]
+            removals += [each.revision for each in decide(observed, Serving())[0] if isinstance(each, Remove)]
             return None
-        actions, serving = decide(seen, declared.serving)
+        actions, serving = decide(observed, declared.serving)
         if serving != declared.serving:
             try:
-                await self.judge.note(name, serving, dict(unchanged(seen, serving).weights))
+                await self.analysis.note(name, serving, dict(unchanged(observed, serving).weights))
             except ArgosyError as error:
-                LOG.warning("'%s' stays as it is, since a change cannot be noted: %s", name, error.message)
-                return await self._act(declared, (unchanged(seen, declared.serving),), standings, removals)
-            declared = self._remember(msgspec.structs.replace(declared, serving=serving))
-        return await self._act(declared, actions, standings, removals)
+                LOG.warning("'%s' stays as it is, since a change cannot be written: %s", name, error.message)
+                return await self._act(declared, (unchanged(observed, declared.serving),), running, removals)
+            declared = msgspec.structs.replace(declared, serving=serving)
+            self._declared = [declared if each.endpoint.name == name else each for each in self._declared]
+        return await self._act(declared, actions, running, removals)
 
-    def _wanted(self, declared: Declared | None) -> Wanted | None:
-        if declared is None:
-            return None
+    def _wanted(self, declared: Declared) -> Wanted:
         endpoint = declared.endpoint
         return Wanted(
             revision=declared.revision,
@@ -202,13 +189,8 @@ class Controller:
             guarded=endpoint.guard is not None,
         )
 
-    def _remember(self, declared: Declared) -> Declared:
-        name = declared.endpoint.name
-        self._declared = [declared if each.endpoint.name == name else each for each in self._declared]
-        return declared
-
     async def _act(
-        self, declared: Declared, actions: tuple[Action, ...], standings: dict[str, RevisionStatus], removals: list[str]
+        self, declared: Declared, actions: tuple[Action, ...], running: dict[str, RevisionStatus], removals: list[str]
     ) -> EndpointRoute:
         route = Route()
         for action in actions:
@@ -218,10 +200,10 @@ class Controller:
                 route = action
             else:
                 removals.append(action.revision)
-        return endpoint_route(declared.endpoint, route, self._revisions, standings)
+        return endpoint_route(declared.endpoint, route, self._revisions, running)
 
-    async def _apply(self, routes: list[EndpointRoute], standings: dict[str, RevisionStatus]) -> str:
-        """Bring the gateway to these routes and keys, then let go of what drains. What went wrong, if anything."""
+    async def _apply(self, routes: list[EndpointRoute], running: dict[str, RevisionStatus]) -> str:
+        """Bring the gateway to these routes and keys, then release what drains. What went wrong, if anything."""
         try:
             if not self._gateway.process.alive():
                 await self._restart_gateway(routes)
@@ -234,7 +216,7 @@ class Controller:
             self._applied = None
             return f"the gateway was not changed: {error.message}"
         self._routed = {each.endpoint: frozenset(r.revision for r in each.revisions) for each in routes}
-        draining = [r.id for each in standings.values() for r in each.replicas if r.phase == "draining"]
+        draining = [r.id for each in running.values() for r in each.replicas if r.phase == "draining"]
         if draining:
             await self._target.release(draining)
         return ""
@@ -252,10 +234,6 @@ class Controller:
         """Revision → `model:version`."""
         return {key: f"{each.model}:{each.version}" for key, each in self._revisions.items()}
 
-    async def traffic(self) -> dict[tuple[str, str], Traffic]:
-        """What the gateway has counted, by endpoint and revision. Raises Unavailable."""
-        return await self._gateway.stats()
-
     async def usage(self) -> Mapping[str, ResourceUsage]:
         """What each replica has used, by its id."""
         return await self._target.usage()
@@ -270,27 +248,30 @@ class Controller:
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
         self._url = f"{scheme}://{host}:{port}"
 
-    def _look(self, standings: dict[str, RevisionStatus], error: str) -> View:
+    def _viewed(self, running: dict[str, RevisionStatus], error: str) -> View:
         replicas = [
-            replica_status(replica, self._revisions[key])
-            for key, each in standings.items()
+            ReplicaStatus(
+                **msgspec.structs.asdict(replica),
+                version=f"{self._revisions[key].model}:{self._revisions[key].version}",
+            )
+            for key, each in running.items()
             for replica in each.replicas
         ]
         return View(
             number=self._begun,
-            endpoints={each.endpoint.name: self._status(each, standings, error) for each in self._declared},
+            endpoints={each.endpoint.name: self._status(each, running, error) for each in self._declared},
             replicas=tuple(sorted(replicas, key=lambda each: each.id)),
-            replaced={(self._revisions[key].endpoint, key): each.replaced for key, each in standings.items()},
+            replaced={(self._revisions[key].endpoint, key): each.replaced for key, each in running.items()},
             error=error,
         )
 
-    def _status(self, declared: Declared, standings: dict[str, RevisionStatus], error: str) -> EndpointStatus:
+    def _status(self, declared: Declared, running: dict[str, RevisionStatus], error: str) -> EndpointStatus:
         name = declared.endpoint.name
         return status(
             Facts(
                 declared=declared,
                 revisions=self._revisions,
-                standings=standings,
+                running=running,
                 routed=self._routed.get(name, frozenset()),
                 error=error,
                 url=f"{self._url}/v2/models/{name}/infer",
@@ -323,7 +304,8 @@ class Controller:
         await self._until(over, seconds)
         if found := self.view.endpoints.get(name):
             return found
-        raise NotFound(f"there is no endpoint '{name[:80]}'" + _near(name, self.view.endpoints))
+        near = difflib.get_close_matches(name, self.view.endpoints, n=1)
+        raise NotFound(f"there is no endpoint '{name[:80]}'" + (f"; did you mean '{near[0]}'?" if near else ""))
 
     async def _until(self, over: Callable[[], bool], seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -333,19 +315,13 @@ class Controller:
     async def retry(self, revision: str) -> None:
         """Start at once what waits out a backoff, and try again what a rollout went back from."""
         if found := self._revisions.get(revision):
-            await asyncio.to_thread(self.judge.rollouts.again, found.endpoint, revision)
+            await asyncio.to_thread(self.analysis.rollouts.again, found.endpoint, revision)
         await self._target.retry(revision)
 
 
-def _told(error: Exception) -> str:
-    return error.message if isinstance(error, ArgosyError) else f"{type(error).__name__}: {error}"
-
-
-def _active(serving: Serving) -> frozenset[str]:
-    rollout = [serving.rollout.candidate, serving.rollout.stable] if serving.rollout else []
-    return frozenset([serving.active, *rollout] if serving.active else [])
-
-
-def _near(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean '{near[0]}'?" if near else ""
+def _serving(serving: Serving) -> frozenset[str]:
+    """The revisions that had traffic when this was written."""
+    if not serving.active:
+        return frozenset()
+    rollout = serving.rollout
+    return frozenset([serving.active, *((rollout.candidate, rollout.stable) if rollout else ())])

@@ -1,4 +1,4 @@
-"""What to do about one endpoint: pure, from what is declared and seen to actions and the state after them.
+"""What to do about one endpoint: from what is declared and observed to actions and the state after them. Pure.
 
 A new revision starts beside the one that serves and takes its traffic as its rollout says (`strategy.py`); until it has
 all of it, and for as long after as was declared, the old one keeps every replica it had. Only `recreate` stops the old
@@ -7,22 +7,8 @@ one first, unless a shadow comes before it: it is for models that do not fit twi
 
 import msgspec
 
-from argosy.control.rollout.strategy import WHOLE, Judged, Observation, Seen, Wanted, advance, scales, shadow, weights
+from argosy.control.rollout.strategy import Observation, advance, scales, shadow, weights
 from argosy.store.endpoints import Serving
-
-__all__ = [
-    "WHOLE",
-    "Action",
-    "Judged",
-    "Observation",
-    "Remove",
-    "Route",
-    "Scale",
-    "Seen",
-    "Wanted",
-    "decide",
-    "unchanged",
-]
 
 
 class Scale(msgspec.Struct, frozen=True):
@@ -49,23 +35,23 @@ class Remove(msgspec.Struct, frozen=True):
 Action = Scale | Route | Remove
 
 
-def decide(seen: Observation, state: Serving) -> tuple[tuple[Action, ...], Serving]:
+def decide(observed: Observation, state: Serving) -> tuple[tuple[Action, ...], Serving]:
     """The actions, in order, and what to remember before the first of them is done."""
-    if seen.wanted is None:
-        return (Route(), *_removals(seen, keep=set())), Serving()
-    wanted = seen.wanted
-    state = advance(seen, wanted, state)
-    scaled = scales(seen, wanted, state)
+    if observed.wanted is None:
+        return (Route(), *_removals(observed, keep=set())), Serving()
+    wanted = observed.wanted
+    state = advance(observed, wanted, state)
+    scaled = scales(observed, wanted, state)
     stopped = state.active == wanted.revision and not wanted.replicas and not wanted.elastic
-    route = Route() if stopped else unchanged(seen, state)
+    route = Route() if stopped else unchanged(observed, state)
     keep = {revision for revision, _ in scaled}
-    return (*(Scale(*each) for each in scaled), route, *_removals(seen, keep)), state
+    return (*(Scale(*each) for each in scaled), route, *_removals(observed, keep)), state
 
 
-def unchanged(seen: Observation, state: Serving) -> Route:
-    """The route as it is remembered, for when a decision cannot be noted and so must not be acted upon."""
-    return Route(weights(seen, state), shadow(seen, state))
+def unchanged(observed: Observation, state: Serving) -> Route:
+    """The route as it is stored: for a decision that could not be written, and so must not be acted upon."""
+    return Route(weights(observed, state), shadow(observed, state))
 
 
-def _removals(seen: Observation, keep: set[str]) -> list[Remove]:
-    return [Remove(revision) for revision in sorted(seen.running) if revision not in (*keep, *seen.routed)]
+def _removals(observed: Observation, keep: set[str]) -> list[Remove]:
+    return [Remove(revision) for revision in sorted(observed.running) if revision not in (*keep, *observed.routed)]

@@ -1,20 +1,20 @@
-"""How an endpoint stands, in words and numbers."""
+"""The status of an endpoint, in words and numbers. Pure."""
 
 import msgspec
 
 from argosy.spec.endpoint import Endpoint, Runtime
-from argosy.spec.revision import Replica, Revision, RevisionStatus
+from argosy.spec.revision import Revision, RevisionStatus
 from argosy.spec.secret import masked
-from argosy.spec.status import EndpointPhase, EndpointStatus, ReplicaStatus, SloStatus
+from argosy.spec.status import EndpointPhase, EndpointStatus, SloStatus
 from argosy.store.endpoints import WENT_BACK, Declared
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What was seen and done in one pass of the controller about one endpoint."""
+    """What was observed and done in one pass of the controller about one endpoint."""
 
     declared: Declared
     revisions: dict[str, Revision]
-    standings: dict[str, RevisionStatus]
+    running: dict[str, RevisionStatus]
     routed: frozenset[str]
     error: str = ""
     url: str = ""
@@ -23,9 +23,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     scaling: str = ""
     slos: tuple[SloStatus, ...] = ()
 
-    def standing(self, revision: str | None) -> RevisionStatus:
-        """How a revision stands; nothing, where it does not run."""
-        return self.standings.get(revision or "", RevisionStatus())
+    def of(self, revision: str | None) -> RevisionStatus:
+        """The status of a revision; without replicas, where it does not run."""
+        return self.running.get(revision or "", RevisionStatus())
 
     def ref(self, revision: str | None) -> str:
         """`model:version` of a revision."""
@@ -49,7 +49,7 @@ def status(facts: Facts) -> EndpointStatus:
         serving=facts.ref(active),
         serving_revision=active or "",
         replicas=facts.wanted,
-        ready=facts.standing(active).ready,
+        ready=facts.of(active).ready,
         url=facts.url,
         scaling=facts.scaling,
         slos=facts.slos,
@@ -62,14 +62,14 @@ def status(facts: Facts) -> EndpointStatus:
 
 def _phase(facts: Facts) -> tuple[EndpointPhase, str]:
     declared, active = facts.declared, facts.declared.serving.active
-    wanted, new = facts.wanted, facts.standing(declared.revision)
+    wanted, new = facts.wanted, facts.of(declared.revision)
     updating = active is not None and active != declared.revision
     rollout = declared.serving.rollout
     if updating and rollout and rollout.phase in WENT_BACK and rollout.candidate == declared.revision:
         what = f"{facts.ref(declared.revision)} was {rollout.phase.replace('-', ' ')}: {rollout.reason}"
         return "failed", f"{what}; {facts.ref(active)} goes on serving"
     if new.failed:
-        still = f"; {facts.ref(active)} goes on serving" if updating and facts.standing(active).ready else ""
+        still = f"; {facts.ref(active)} goes on serving" if updating and facts.of(active).ready else ""
         return "failed", f"{facts.ref(declared.revision)} does not become ready: {new.failed}{still}"
     if updating:
         return "updating", facts.error or (rollout.reason if rollout and rollout.live else "") or _doing(facts)
@@ -84,17 +84,12 @@ def _phase(facts: Facts) -> tuple[EndpointPhase, str]:
 
 def _doing(facts: Facts) -> str:
     """Since when the declared revision's oldest replica that starts has done so, and what it is at."""
-    starting = [each for each in facts.standing(facts.declared.revision).replicas if each.phase == "starting"]
+    starting = [each for each in facts.of(facts.declared.revision).replicas if each.phase == "starting"]
     if not starting:
         return ""
     oldest = min(starting, key=lambda each: each.started)
     took = f" has been starting for {max(facts.now - oldest.started, 0):.0f} s" if oldest.started else ""
     return f"{oldest.id}{took}: {oldest.doing}"
-
-
-def replica_status(replica: Replica, revision: Revision) -> ReplicaStatus:
-    """A replica as it is told."""
-    return ReplicaStatus(**msgspec.structs.asdict(replica), version=f"{revision.model}:{revision.version}")
 
 
 def _shown(endpoint: Endpoint) -> Endpoint:

@@ -27,6 +27,27 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     outputs: dict[str, dict[str, int]] = {}
 
 
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """What a replica did since its start: requests `answered`, failures included; seconds that the `engine` ran and the
+    event `loop` computed; and how many requests are `queued` now."""
+
+    answered: int = 0
+    engine: float = 0.0
+    loop: float = 0.0
+    queued: int = 0
+
+    @property
+    def busy(self) -> float:
+        """Seconds of the one that was busy longer: the other has room for as many requests at least."""
+        return max(self.engine, self.loop)
+
+
+class ReplicaCounts(Counts, frozen=True, kw_only=True):
+    """What a replica reports of a model."""
+
+    work: Work = Work()
+
+
 def bucket(seconds: float) -> int:
     """The bucket of a latency: 0 up to 0.1 ms, then 5 % wide each, the last one for all from about 1,000 s."""
     if not seconds > SMALLEST:

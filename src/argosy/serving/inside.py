@@ -1,7 +1,7 @@
 """What the platform asks of a replica, on its Unix socket alone: its counts, and the answers it was told to keep.
 
-`GET /argosy/counts` → `{MODEL: {VERSION: Counts}}` in JSON; `POST /argosy/answers` → `Handed` in msgpack. The gateway
-routes nothing here.
+`GET /argosy/counts` → `{MODEL: {VERSION: ReplicaCounts}}` in JSON; `POST /argosy/answers` → `Handed` in msgpack. The
+gateway routes nothing here.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import msgspec
 from argosy.protocol.rest import Request, Response
 from argosy.serving import internal_headers
 from argosy.serving.answers import Answers
-from argosy.serving.counts import Counts
+from argosy.serving.counts import ReplicaCounts
 from argosy.serving.dataplane import DataPlane
 from argosy.serving.exchange import Exchange
 from argosy.serving.model import request_id
@@ -36,9 +36,9 @@ def handle(plane: DataPlane, answers: Answers, exchange: Exchange) -> None:
         raise NotFound(f"a replica has no {exchange.method} {exchange.path[:200]}")
 
 
-def counts(plane: DataPlane) -> dict[str, dict[str, Counts]]:
+def counts(plane: DataPlane) -> dict[str, dict[str, ReplicaCounts]]:
     """Model → version → what it counted."""
-    found: dict[str, dict[str, Counts]] = {}
+    found: dict[str, dict[str, ReplicaCounts]] = {}
     for model in plane.repository.models():
         found.setdefault(model.name, {})[model.version] = model.counts()
     return found

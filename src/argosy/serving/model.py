@@ -9,7 +9,7 @@ from argosy.engines.base import Engine
 from argosy.protocol.bounds import KEPT_ID, Bounds
 from argosy.protocol.rest import Output, Request, Response
 from argosy.serving.batcher import Batcher
-from argosy.serving.counts import Counts
+from argosy.serving.counts import ReplicaCounts, Work
 from argosy.serving.job import Feeds, Job, Pieces
 from argosy.serving.observer import Tap, Watcher
 from argosy.serving.predictions import Predictions
@@ -121,13 +121,20 @@ class ServedModel:
         if self.recording is not None:
             self.recording.refused(id, error.code if isinstance(error, ArgosyError) else "internal", error)
 
-    def counts(self) -> Counts:
-        """What was counted since it was loaded; predictions, once it is watched."""
+    def counts(self) -> ReplicaCounts:
+        """What was counted since it was loaded; predictions, once it is watched. Call it in the event loop's thread."""
         if self.batcher.tap is not None:
             self.batcher.tap.flush()
         stats = self.stats
         failed = sum(count for code, count in stats.failures.items() if code in FAULTS)
-        return Counts(
+        work = Work(
+            answered=stats.success + sum(stats.failures.values()),
+            engine=stats.infer_ns / 1e9,
+            loop=time.thread_time(),
+            queued=self.batcher.queued,
+        )
+        return ReplicaCounts(
+            work=work,
             requests=stats.success + failed,
             errors=failed,
             latency={place: count for place, count in enumerate(stats.latency) if count},

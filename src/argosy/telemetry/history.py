@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 
 from argosy.gateway.clusters import WAITING
 from argosy.gateway.traffic import Traffic as Counted
-from argosy.serving.counts import bucket
 from argosy.spec.errors import ArgosyError
 from argosy.spec.status import View
 from argosy.store import traffic
 from argosy.store.database import Database
 from argosy.store.traffic import HOUR, MINUTE, Traffic
-from argosy.telemetry.rates import Key, Stats
+from argosy.telemetry.counters import counts, traffic_since
+from argosy.telemetry.feed import Feed, Key
 
 LOG = logging.getLogger(__name__)
 
@@ -27,12 +27,12 @@ class Minutes:
     def __init__(
         self,
         database: Database,
-        stats: Stats,
+        feed: Feed,
         view: Callable[[], View],
         versions: Callable[[], Mapping[str, str]],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._database, self._stats, self._view, self._versions = database, stats, view, versions
+        self._database, self._feed, self._view, self._versions = database, feed, view, versions
         self._clock = clock
         self._before: Mapping[Key, Counted] | None = None
         self._rolled = -1
@@ -41,16 +41,16 @@ class Minutes:
         """At the end of every minute, until cancelled."""
         while True:
             try:
-                await self.look()
+                await self.write()
             except ArgosyError as error:
                 LOG.warning("the traffic of this minute is written with the next: %s", error.message)
             except Exception:
                 LOG.exception("the traffic of this minute is written with the next")
             await asyncio.sleep(MINUTE - self._clock() % MINUTE + 0.05)
 
-    async def look(self) -> None:
-        """Write the minute that has just ended; the first look only sets the marks. Raises Unavailable, StorageFull."""
-        now, moment = await self._stats(), self._clock()
+    async def write(self) -> None:
+        """Write the minute that has just ended; the first call only reads. Raises Unavailable, StorageFull."""
+        now, moment = await self._feed.traffic(), self._clock()
         if self._before is not None:
             rows = self._rows(self._before, now, int(moment // MINUTE) * MINUTE - MINUTE)
             await asyncio.to_thread(traffic.write, self._database, rows)
@@ -65,8 +65,8 @@ class Minutes:
         serving = {(name, each.serving_revision) for name, each in view.endpoints.items() if each.serving_revision}
         rows: list[Traffic] = []
         for key in sorted({*serving, *(key for key in now if key[1] != WAITING)}):
-            requests, errors, latency = came(before.get(key, Counted()), now.get(key, Counted()))
-            if requests or key in serving:
+            came = counts(traffic_since(now.get(key, Counted()), before.get(key, Counted())), floor_ms=0.0)
+            if came.requests or key in serving:
                 mine = [each for each in view.replicas if (each.endpoint, each.revision) == key]
                 rows.append(
                     Traffic(
@@ -74,27 +74,10 @@ class Minutes:
                         revision=key[1],
                         version=versions.get(key[1], ""),
                         at=at,
-                        requests=requests,
-                        errors=errors,
-                        latency=latency,
+                        requests=came.requests,
+                        errors=came.errors,
+                        latency=came.latency,
                         replicas=sum(each.phase == "ready" for each in mine),
                     )
                 )
         return rows
-
-
-def came(old: Counted, new: Counted) -> tuple[int, int, dict[int, int]]:
-    """Requests, errors and answers by bucket of latency between two looks.
-
-    Counters that fell tell nothing: a gateway that began anew cannot be told from one that let go of a cluster.
-    """
-    if new.completed < old.completed:
-        return 0, 0, {}
-    latency: dict[int, int] = {}
-    had = {(each.lower, each.width): each.count for each in old.latency}
-    for each in new.latency:
-        if (more := each.count - had.get((each.lower, each.width), 0)) > 0:
-            place = bucket((each.lower + each.width / 2) / 1000)
-            latency[place] = latency.get(place, 0) + more
-    errors = new.errors + new.grpc_failures - old.errors - old.grpc_failures
-    return new.completed - old.completed, max(0, errors), latency

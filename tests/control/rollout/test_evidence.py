@@ -12,13 +12,13 @@ from argosy.serving.answers import Output, RecordedAnswer
 from argosy.serving.counts import Counts
 from argosy.spec.guard import Guard
 from argosy.spec.rollout import Shadow
-from argosy.telemetry.revisions import Arm, counts
+from argosy.telemetry.counters import RevisionCounts, counts
 
 GUARD = Guard(min_requests=10)
 
 
 def look(now: float, candidate: tuple[int, int], stable: tuple[int, int]) -> Look:
-    arms = [Arm(gateway=Counts(requests=n, errors=k, latency={50: n - k})) for n, k in (candidate, stable)]
+    arms = [RevisionCounts(gateway=Counts(requests=n, errors=k, latency={50: n - k})) for n, k in (candidate, stable)]
     return Look(now=now, candidate=arms[0], stable=arms[1])
 
 

@@ -3,23 +3,23 @@
 import msgspec
 import pytest
 
-from argosy.control.decide import Judged
+from argosy.control.rollout.strategy import GuardVerdict
 from argosy.spec.rollout import Rollout
 from tests.control.rollout.test_strategy import CANARY, order, serving, shadowed
 
-WAIT, WELL = Judged(reason="3 of 100 answers compared"), Judged(verdict="advance", reason="99.9% agree")
+WAIT, WELL = GuardVerdict(reason="3 of 100 answers compared"), GuardVerdict(verdict="advance", reason="99.9% agree")
 STRATEGIES = (Rollout(), CANARY, Rollout(strategy="blue-green"), Rollout(strategy="recreate"))
 
 
 @pytest.mark.parametrize("policy", STRATEGIES)
 def test_a_shadow_comes_before_every_strategy_and_no_caller_sees_it(policy: Rollout):
     world, b = serving(shadowed(policy))
-    world.shadowed = WAIT
+    world.comparison = WAIT
     world.run(b, 10)
     assert world.state.rollout
     assert (world.state.rollout.phase, world.state.rollout.reason) == ("shadowing", WAIT.reason)
     assert (world.weights, world.shadow, world.ready) == ((("a", 100),), "b", {"a": 2, "b": 2})
-    world.shadowed = WELL
+    world.comparison = WELL
     world.step(b)
     assert world.shadow == ""
     assert dict(world.weights)["b"] == (5 if policy is CANARY else 100)
@@ -27,11 +27,11 @@ def test_a_shadow_comes_before_every_strategy_and_no_caller_sees_it(policy: Roll
     assert (world.weights, world.ready) == ((("b", 100),), {"b": 2})
 
 
-@pytest.mark.parametrize("which", ["shadowed", "judged"])
+@pytest.mark.parametrize("which", ["comparison", "guard"])
 def test_a_shadow_that_answers_otherwise_or_does_harm_is_rolled_back(which: str):
     world, b = serving(shadowed(CANARY), guarded=True)
     world.run(b, 5)
-    setattr(world, which, Judged(verdict="rollback", reason="it is bad"))
+    setattr(world, which, GuardVerdict(verdict="rollback", reason="it is bad"))
     world.step(b)
     assert world.state.rollout
     assert (world.state.rollout.phase, world.state.rollout.reason) == ("rolled-back", "it is bad")
@@ -44,7 +44,7 @@ def test_orders_in_the_shadow():
     world, b = serving(shadowed(CANARY))
     world.run(b, 4)
     assert order(world, "pause")
-    world.shadowed = WELL
+    world.comparison = WELL
     world.run(b, 5)
     assert world.state.rollout
     assert (world.state.rollout.phase, world.state.rollout.reason, world.shadow) == (
@@ -59,7 +59,7 @@ def test_orders_in_the_shadow():
     world, b = serving(shadowed(CANARY))
     world.run(b, 4)
     assert order(world, "promote")
-    world.shadowed = Judged(verdict="rollback")
+    world.comparison = GuardVerdict(verdict="rollback")
     world.step(b)
     assert (world.weights, world.shadow) == ((("b", 100),), "")
 
@@ -74,7 +74,7 @@ def test_where_the_stable_one_is_gone_a_shadow_still_answers_nobody():
     world, b = serving(shadowed(CANARY))
     world.run(b, 4)
     world.ready["a"] = 0
-    world.shadowed = WAIT
+    world.comparison = WAIT
     world.step(b)
     assert world.weights == (("a", 100),)
 

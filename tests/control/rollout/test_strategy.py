@@ -5,13 +5,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argosy.control.decide import Judged, Observation, Remove, Route, Scale, Seen, Wanted, decide
+from argosy.control.decide import Remove, Route, Scale, decide
 from argosy.control.rollout.progress import command
+from argosy.control.rollout.strategy import GuardVerdict, Observation, Wanted
+from argosy.spec.address import Address
 from argosy.spec.errors import Conflict
+from argosy.spec.revision import Replica, RevisionStatus
 from argosy.spec.rollout import Rollout, Shadow, Step
 from argosy.store.endpoints import WENT_BACK, Serving
 
 CANARY = Rollout(strategy="canary", steps=(Step(weight=5, requests=10), Step(weight=50, seconds=3.0)), keep_warm=10.0)
+
+
+def status(ready: int = 0, failed: str = "", replaced: int = 0, trouble: str = "") -> RevisionStatus:
+    """A revision with so many replicas, all of them ready."""
+    one = Replica(id="d-0", endpoint="d", revision="r", phase="ready", http=Address(), started=0.0)
+    return RevisionStatus(replicas=(one,) * ready, failed=failed, replaced=replaced, trouble=trouble)
 
 
 class World:
@@ -24,8 +33,8 @@ class World:
         self.weights: tuple[tuple[str, int], ...] = ()
         self.now = 1000.0
         self.exposed: dict[int, int] = {}
-        self.judged = Judged()
-        self.shadowed = Judged()
+        self.guard = GuardVerdict()
+        self.comparison = GuardVerdict()
         self.shadow = ""
         self.replaced: dict[str, int] = {}
 
@@ -40,8 +49,8 @@ class World:
             running=running,
             routed=routed,
             now=self.now,
-            judged=self.judged,
-            shadowed=self.shadowed,
+            guard=self.guard,
+            comparison=self.comparison,
             exposed=exposed,
         )
         before, was = dict(self.ready), self.state
@@ -66,9 +75,9 @@ class World:
             number = self.state.rollout.number
             self.exposed[number] = self.exposed.get(number, 0) + share
 
-    def seen(self, revision: str, ready: int) -> Seen:
+    def seen(self, revision: str, ready: int) -> RevisionStatus:
         failed, replaced = "no" if revision in self.broken else "", self.replaced.get(revision, 0)
-        return Seen(ready=ready, alive=ready, failed=failed, replaced=replaced, trouble=f"end {replaced}")
+        return status(ready, failed=failed, replaced=replaced, trouble=f"end {replaced}")
 
     def check_scales(self, actions: tuple[Scale | Route | Remove, ...], was: Serving) -> None:
         """Until promoted and past `keep_warm`, the stable revision has what it had: going back needs no new process."""
@@ -81,7 +90,7 @@ class World:
 
     recreates = False
 
-    def check_route(self, route: Route, running: dict[str, Seen]) -> None:
+    def check_route(self, route: Route, running: dict[str, RevisionStatus]) -> None:
         assert sum(weight for _, weight in route.weights) in (0, 100)
         if route.shadow:
             assert running[route.shadow].ready, "only the ready get copies"
@@ -141,15 +150,15 @@ def test_a_guard_that_is_not_sure_holds_and_one_that_alarms_goes_back_without_a_
     world, b = serving(guarded=True)
     world.run(b, 30)
     assert world.weights == (("a", 95), ("b", 5))
-    world.judged = Judged(verdict="pause", reason="the metric stopped arriving")
+    world.guard = GuardVerdict(verdict="pause", reason="the metric stopped arriving")
     world.run(b, 3)
     assert world.state.rollout
     assert world.state.rollout.reason == "the metric stopped arriving"
-    world.judged = Judged(verdict="rollback", reason="errors got worse")
+    world.guard = GuardVerdict(verdict="rollback", reason="errors got worse")
     world.step(b)
     assert world.weights == (("a", 100),)
     assert world.ready["a"] == 2
-    world.judged = Judged()
+    world.guard = GuardVerdict()
     world.run(b, 10)
     assert (world.ready, world.state.rollout.phase) == ({"a": 2}, "rolled-back")
     again = msgspec.structs.replace(b, generation=3)
@@ -162,7 +171,7 @@ def test_an_alarm_while_the_old_one_is_warm_switches_back_at_once():
     world.run(b, 5)
     assert world.weights == (("b", 100),)
     assert world.ready == {"a": 2, "b": 2}
-    world.judged = Judged(verdict="rollback", reason="error rate")
+    world.guard = GuardVerdict(verdict="rollback", reason="error rate")
     world.step(b)
     assert world.weights == (("a", 100),)
 
@@ -231,7 +240,7 @@ def test_rolling_with_a_guard_stays_at_half_until_it_is_sure():
     world, b = serving(Rollout(), guarded=True)
     world.run(b, 10)
     assert world.weights == (("a", 50), ("b", 50))
-    world.judged = Judged(verdict="advance", reason="proven")
+    world.guard = GuardVerdict(verdict="advance", reason="proven")
     world.run(b, 3)
     assert world.weights == (("b", 100),)
 
@@ -306,7 +315,7 @@ declarations = st.builds(
     guarded=st.booleans(),
     elastic=st.booleans(),
 )
-judgements = st.sampled_from(["hold", "advance", "pause", "rollback"]).map(lambda v: Judged(verdict=v))  # pyright: ignore
+judgements = st.sampled_from(["hold", "advance", "pause", "rollback"]).map(lambda v: GuardVerdict(verdict=v))  # pyright: ignore
 orders = st.sampled_from(["", "", "pause", "resume", "promote", "abort"])
 events = st.tuples(judgements, judgements, orders, st.booleans(), st.floats(-5, 20))
 
@@ -318,13 +327,13 @@ def test_the_invariants_hold_through_every_history(history):
     for generation, (wanted, steps) in enumerate(history):
         wanted = msgspec.structs.replace(wanted, generation=generation)
         for judged, compared, what, works, seconds in steps:
-            world.judged, world.shadowed = judged, compared
+            world.guard, world.comparison = judged, compared
             world.step(wanted, works, seconds)
             world.grow()
             if what and world.state.rollout:
                 order(world, what)
     last = msgspec.structs.replace(history[-1][0], generation=99, policy=Rollout(), guarded=False)
-    world.judged = Judged()
+    world.guard = GuardVerdict()
     if world.state.rollout and world.state.rollout.live:
         order(world, "resume")
     world.run(last, 30)

@@ -2,20 +2,23 @@
 
 import itertools
 from collections import Counter
+from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
-from argosy.control.scaling.measure import Work, read
-from argosy.control.scaling.scaler import Scaler, arms
+from argosy.control.scaling.scaler import Scaler, loaded
 from argosy.gateway.traffic import Traffic
+from argosy.serving.counts import Counts, Work
 from argosy.spec.address import Address
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import Unavailable
 from argosy.spec.revision import Replica, RevisionStatus
 from argosy.spec.scaling import Scaling
 from argosy.store.endpoints import Declared, Progress, RolloutPhase, Serving
+from argosy.telemetry.counters import ProcessCounts
 
 
 def number(replica: Replica) -> int:
@@ -40,7 +43,8 @@ class World:
         self.scaler = self.restarted()
 
     def restarted(self) -> Scaler:
-        self.scaler = Scaler(self.stats, clock=lambda: self.now, measured=self.measure)
+        feed: Any = SimpleNamespace(traffic=self.stats, processes=self.processes)
+        self.scaler = Scaler(feed, clock=lambda: self.now)
         return self.scaler
 
     async def stats(self) -> dict[tuple[str, str], Traffic]:
@@ -54,9 +58,12 @@ class World:
             ("other", "r"): Traffic(completed=self.came * 50),
         }
 
-    async def measure(self, replica: Replica) -> Work | None:
-        done = self.answered[number(replica)]
-        return Work(answered=done, busy=done * self.service)
+    async def processes(self, replicas: Sequence[Replica]) -> dict[str, ProcessCounts | None]:
+        done = {each.run: self.answered[number(each)] for each in replicas}
+        return {
+            run: ProcessCounts(0.0, Counts(), Work(answered=count, engine=count * self.service))
+            for run, count in done.items()
+        }
 
     @property
     def declared(self) -> Declared:
@@ -91,7 +98,7 @@ class World:
             if ready:
                 self.answered[ready[n % len(ready)] * (-1 if n < shifted else 1)] += 1
         there = {"r": RevisionStatus(replicas=self.replicas()), "c": RevisionStatus(replicas=tuple(candidates))}
-        await self.scaler.look([self.declared], there)
+        await self.scaler.update([self.declared], there)
         wanted = self.scaler.replicas(self.declared)
         while len(self.pids) < wanted:
             self.pids.append(next(self.numbers))
@@ -141,7 +148,7 @@ async def test_to_zero_after_idle_and_back_when_somebody_waits():
     assert world.scaler.reason("d").endswith("at zero, no request")
     assert not world.scaler.demand("nobody", 1)
     assert world.scaler.demand("d", 7)
-    await world.scaler.look([world.declared], {"r": RevisionStatus()})
+    await world.scaler.update([world.declared], {"r": RevisionStatus()})
     assert world.scaler.replicas(world.declared) >= 1
     assert "first request after zero" in world.scaler.reason("d")
     assert not world.scaler.demand("d", 7), "it is on its way"
@@ -182,9 +189,9 @@ async def test_during_a_rollout_the_load_of_both_arms_counts():
 def test_copies_in_the_shadow_are_no_load():
     world = World(SCALING)
     world.shift = 0.0
-    assert set(arms(world.declared)) == {"r", "c"}
+    assert set(loaded(world.declared)) == {"r", "c"}
     world.phase = "shadowing"
-    assert arms(world.declared) == ("r",)
+    assert loaded(world.declared) == ("r",)
 
 
 async def test_cold_starts_are_measured():
@@ -214,13 +221,5 @@ async def test_a_clock_that_stands_or_jumps_changes_nothing():
 
 
 def test_the_busier_of_engine_and_loop_counts():
-    page = (
-        "# HELP argosy_engine_seconds_total Time\n"
-        'argosy_engine_seconds_total{model="d",version="1"} 2.5\n'
-        'nv_inference_request_success_total{model="d",version="1"} 10.0\n'
-        'nv_inference_request_failure_total{model="d",version="1"} 2.0\n'
-        'argosy_queued_requests{model="d",version="1"} 3.0\n'
-    )
-    assert read(page + "argosy_loop_seconds_total 1.0\n") == Work(answered=12, busy=2.5, queued=3)
-    assert read(page + "argosy_loop_seconds_total 4.0\n").busy == 4.0
-    assert read(page).busy == 2.5, "a replica of an earlier release does not say"
+    assert Work(engine=2.5, loop=1.0).busy == 2.5
+    assert Work(engine=2.5, loop=4.0).busy == 4.0

@@ -9,7 +9,7 @@ from argosy.monitoring.analysis import evidence
 from argosy.monitoring.analysis.guard import Decision, GuardObservation, GuardState, judge
 from argosy.serving.counts import Counts, bucket
 from argosy.spec.guard import Guard, Metric, Threshold
-from argosy.telemetry.counts import add
+from argosy.telemetry.counters import add
 
 RNG = np.random.default_rng(7)
 

@@ -1,5 +1,8 @@
 """The task that watches over objectives, with a gateway and replicas that count what the test says."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -15,7 +18,7 @@ from argosy.store import findings
 from argosy.store.database import Database
 from argosy.store.endpoints import Declared, Progress, Serving
 from argosy.store.monitor_state import monitor_state_table
-from argosy.telemetry.revisions import Told
+from argosy.telemetry.counters import ProcessCounts
 from tests.monitoring.slo.kit import replica, status
 
 
@@ -26,18 +29,18 @@ class World:
         self.database, self.now = database, 3600.0 * 1000 + 10
         self.slos = (Slo(objective=0.99), Slo(name="latency", objective=0.9, latency=0.1))
         self.traffic: dict[tuple[str, str], Traffic] | None = {}
-        self.inside: dict[str, Told | None] = {}
+        self.inside: dict[str, ProcessCounts | None] = {}
         self.reports: list[tuple[str, list[str]]] = []
         self.serving, self.there = Serving(active="r1"), True
-        monkeypatch.setattr(monitor, "told", self.told)
         self.again()
 
-    async def told(self, replicas):
+    async def processes(self, replicas):
         return {each.run: self.inside.get(each.revision) for each in replicas}
 
     def again(self) -> None:
         """As after a restart of the controller."""
-        self.task = Slos(self.database, self.stats, self.declared, self.view, self.report, clock=lambda: self.now)
+        feed: Any = SimpleNamespace(traffic=self.stats, processes=self.processes)
+        self.task = Slos(self.database, feed, self.declared, self.view, self.report, clock=lambda: self.now)
 
     async def stats(self):
         if self.traffic is None:
@@ -65,7 +68,7 @@ class World:
         }
         before = self.inside.get("r1")
         late = (before.counts.latency.get(bucket(1.0), 0) if before else 0) + slow
-        self.inside["r1"] = Told(
+        self.inside["r1"] = ProcessCounts(
             0.0, Counts(requests=self.traffic["digits", "r1"].completed, latency={bucket(1.0): late})
         )
         await self.task.look()

@@ -7,7 +7,7 @@ from argosy.gateway.clusters import WAITING
 from argosy.monitoring.slo.progress import Course, counted, standing, step, told, wrong
 from argosy.serving.counts import Counts, bucket
 from argosy.spec.slo import Slo
-from argosy.telemetry.revisions import Arm, Told
+from argosy.telemetry.counters import ProcessCounts, RevisionCounts
 
 NINES = Slo(objective=0.99)
 FAST = Slo(name="latency", objective=0.95, latency=0.1)
@@ -18,8 +18,8 @@ def arm(requests=0, errors=0, took=(), started=0.0, process="a/1"):
     latency: dict[int, int] = {}
     for seconds in took:
         latency[bucket(seconds)] = latency.get(bucket(seconds), 0) + 1
-    told = Told(started, Counts(requests=requests, errors=errors, latency=latency, outputs={"y": {"1": 3}}))
-    return Arm(gateway=Counts(requests=requests, errors=errors, latency=latency), replicas={process: told})
+    told = ProcessCounts(started, Counts(requests=requests, errors=errors, latency=latency, outputs={"y": {"1": 3}}))
+    return RevisionCounts(gateway=Counts(requests=requests, errors=errors, latency=latency), replicas={process: told})
 
 
 def run(*looks, slos=(NINES,), copies=lambda at: (), course=None, now=1000.0):
@@ -41,7 +41,7 @@ def test_only_what_comes_after_the_first_look_counts():
 
 
 def test_a_failure_that_never_reached_a_replica_is_bad():
-    without = Arm(gateway=Counts(requests=20, errors=20))
+    without = RevisionCounts(gateway=Counts(requests=20, errors=20))
     verdicts, course = run({}, {"r1": without})
     assert totals(course) == (20, 20)
     assert verdicts["availability"].severity == "page"

@@ -3,16 +3,13 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from argosy.gateway.clusters import WAITING
-from argosy.gateway.traffic import Bin, Traffic
+from argosy.gateway.traffic import Traffic
+from argosy.telemetry.counters import traffic_since, traffic_sum
+from argosy.telemetry.feed import Key
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
-
-Key = tuple[str, str]
-"""(endpoint, revision)"""
 
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds in seconds of the duration histogram; the gateway counts whole milliseconds."""
@@ -33,7 +30,6 @@ GAUGES = {
     "hosts": ("argosy_gateway_hosts", "Replicas the gateway knows"),
     "healthy_hosts": ("argosy_gateway_healthy_hosts", "Replicas the gateway sends requests to"),
 }
-GROWING = ("completed", *CLASSES, *COUNTERS)
 
 EXPIRY, NO_CERTIFICATE = "server.days_until_first_cert_expiring", 2**32 - 1
 WHOLE = {
@@ -74,34 +70,9 @@ class Totals:
 
     def look(self, now: Mapping[Key, Traffic]) -> None:
         """Add what came since the last look; revisions that are gone are let go."""
-        self.came = {key: between(self._seen.get(key, Traffic()), new) for key, new in now.items()}
-        self.all = {key: added(self.all.get(key, Traffic()), new) for key, new in self.came.items()}
+        self.came = {key: traffic_since(new, self._seen.get(key, Traffic())) for key, new in now.items()}
+        self.all = {key: traffic_sum((self.all.get(key, Traffic()), new)) for key, new in self.came.items()}
         self._seen = now
-
-
-def between(before: Traffic, now: Traffic) -> Traffic:
-    """What came between two looks; gauges are those of now.
-
-    Counters that fell tell nothing: a gateway that began anew cannot be told from one that let go of a cluster.
-    """
-    gauges = {field: getattr(now, field) for field in GAUGES}
-    if now.completed < before.completed:
-        return Traffic(**gauges)
-    had = {(each.lower, each.width): each.count for each in before.latency}
-    counts = {field: max(0, getattr(now, field) - getattr(before, field)) for field in GROWING}
-    more = [(each.lower, each.width, each.count - had.get((each.lower, each.width), 0)) for each in now.latency]
-    return Traffic(**counts, **gauges, latency=tuple(Bin(*each) for each in more if each[2] > 0))
-
-
-def added(total: Traffic, came: Traffic) -> Traffic:
-    """The total with what came."""
-    bins = {(each.lower, each.width): each.count for each in total.latency}
-    for each in came.latency:
-        place = (each.lower, each.width)
-        bins[place] = bins.get(place, 0) + each.count
-    counts = {field: getattr(total, field) + getattr(came, field) for field in GROWING}
-    latency = tuple(Bin(lower, width, count) for (lower, width), count in sorted(bins.items()))
-    return msgspec.structs.replace(came, **counts, latency=latency)
 
 
 def families(totals: Mapping[Key, Traffic], versions: Mapping[str, str]) -> Iterator["Metric"]:

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from argosy.api.metrics.families import counter, gauge
-from argosy.api.metrics.gateway import Key
 from argosy.gateway.traffic import Traffic
 from argosy.spec.recorder import RecorderReport
 from argosy.spec.slo import Slo
 from argosy.spec.status import EndpointStatus
 from argosy.store.alerts import AlertCount
 from argosy.store.findings import Tally
+from argosy.telemetry.feed import Key
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric

@@ -50,14 +50,14 @@ class Page:
         controller = self._services.controller
         try:
             whole = await controller.gateway_stats(gateway.pattern())
-            traffic = await controller.traffic()
+            traffic = await controller.feed.traffic()
         except ArgosyError:
             failed.append("gateway")
             return {}
         older = time.time() - whole.get("server.uptime", 0.0) < self._services.started - SLACK
         (self._totals.mark if self._first and older else self._totals.look)(traffic)
         self._first = False
-        kept = controller.judge.kept
+        kept = controller.analysis.rows
         copies = {name: each.progress.candidate for name, each in kept.items() if each.progress.phase == "shadowing"}
         self._objectives.look(controller.view.endpoints, self._totals.came, copies)
         return whole
@@ -80,7 +80,7 @@ class Page:
         yield endpoints.restarts(services.restarts)
         yield from endpoints.endpoints(view)
         yield from endpoints.replicas(view, versions, services.meter.usage)
-        progress = {name: each.progress for name, each in controller.judge.kept.items() if name in view.endpoints}
+        progress = {name: each.progress for name, each in controller.analysis.rows.items() if name in view.endpoints}
         yield from endpoints.rollouts(progress, versions)
         yield from gateway.families(self._totals.all, versions)
         yield from gateway.whole(whole)

@@ -1,120 +1,128 @@
-"""What rollouts go by: their progress and evidence from the database, the counts of both arms from the gateway."""
+"""What rollouts are decided by: their progress and evidence from the database, the counts of both revisions from the
+gateway and their replicas, and in the shadow the answers of both."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
 from argosy.control.rollout.evidence import Evidence, Look, learn
 from argosy.control.rollout.metrics import Metrics
-from argosy.control.rollout.shadow import Shadows
-from argosy.control.rollout.strategy import Judged
 from argosy.control.rollout.table import RolloutRow, Rollouts
+from argosy.gateway.admin import Admin
 from argosy.gateway.traffic import Traffic
-from argosy.monitoring.analysis.pairs import Joined
+from argosy.monitoring.analysis.pairs import Joined, Waiting, join
+from argosy.serving import answers
+from argosy.serving.answers import RecordedAnswer
 from argosy.spec.errors import ArgosyError
-from argosy.spec.revision import RevisionStatus
-from argosy.store.endpoints import Declared, Serving
-from argosy.telemetry.replicas import told
-from argosy.telemetry.revisions import Arm, counts
+from argosy.spec.revision import Replica, RevisionStatus
+from argosy.store.endpoints import Declared, Progress, Serving
+from argosy.telemetry.counters import RevisionCounts, counts
+from argosy.telemetry.feed import Feed, Key
 
-Stats = Callable[[], Awaitable[Mapping[tuple[str, str], Traffic]]]
+ANSWERS = "/argosy/answers"
+ANSWERS_TIMEOUT = 1.0
+"""Seconds for a replica to hand its answers out."""
 
 
-class Judge:
-    """The last rollout of every endpoint, and what was learned of it in this pass. `clock`: seconds since 1970."""
+class Analysis:
+    """The last rollout of every endpoint, and what was learned of it in this pass. `clock`: seconds since 1970.
 
-    def __init__(self, rollouts: Rollouts, stats: Stats, clock: Callable[[], float] = time.time) -> None:
-        self.rollouts, self._stats, self._clock = rollouts, stats, clock
-        self.metrics, self._shadows = Metrics(), Shadows()
-        self.kept: dict[str, RolloutRow] = {}
+    Answers that wait for their other half are lost when the controller ends.
+    """
+
+    def __init__(self, rollouts: Rollouts, feed: Feed, clock: Callable[[], float] = time.time) -> None:
+        self.rollouts, self._feed, self._clock = rollouts, feed, clock
+        self.metrics = Metrics()
+        self.rows: dict[str, RolloutRow] = {}
         self._learned: dict[str, Evidence] = {}
+        self._unpaired: dict[str, tuple[int, Waiting]] = {}
         self.now = clock()
 
     async def read(self, declared: Iterable[Declared]) -> list[Declared]:
         """The declarations, each with its last rollout. Raises Unavailable."""
-        self.kept = await asyncio.to_thread(self.rollouts.last)
-        return [self._with_rollout(each) for each in declared]
+        self.rows = await asyncio.to_thread(self.rollouts.last)
+        found: list[Declared] = []
+        for each in declared:
+            row = self.rows.get(each.endpoint.name)
+            serving = msgspec.structs.replace(each.serving, rollout=row.progress if row else None)
+            found.append(msgspec.structs.replace(each, serving=serving))
+        return found
 
-    def _with_rollout(self, declared: Declared) -> Declared:
-        kept = self.kept.get(declared.endpoint.name)
-        serving = msgspec.structs.replace(declared.serving, rollout=kept.progress if kept else None)
-        return msgspec.structs.replace(declared, serving=serving)
-
-    async def look(self, declared: Iterable[Declared], standings: Mapping[str, RevisionStatus]) -> None:
-        """Look at both arms of every rollout that goes on. Where the gateway does not tell, nothing is learned."""
+    async def update(self, declared: Iterable[Declared], status: Mapping[str, RevisionStatus]) -> None:
+        """Learn about every rollout that goes on; nothing where the gateway's counters cannot be read."""
         self.now, self._learned = self._clock(), {}
-        going_on = [each for each in declared if each.serving.rollout and each.serving.rollout.live]
-        if not going_on:
+        live = {each.endpoint.name: each for each in declared if each.serving.rollout and each.serving.rollout.live}
+        self._unpaired = {name: each for name, each in self._unpaired.items() if name in live}
+        if not live:
             return
-        try:
-            found = await self._stats()
-        except ArgosyError:
-            return
-        self._shadows.keep(each.endpoint.name for each in going_on)
-        for each in going_on:
-            joined = await self._joined(each, standings)
-            arms = await self._arms(each, found, standings)
-            self._learned[each.endpoint.name] = await asyncio.to_thread(self._learn, each, arms, joined)
+        with contextlib.suppress(ArgosyError):  # the feed has logged it
+            traffic = await self._feed.traffic()
+            for name, each in live.items():
+                if progress := each.serving.rollout:
+                    self._learned[name] = await self._learn(each, progress, traffic, status)
 
-    async def _arms(
-        self, declared: Declared, found: Mapping[tuple[str, str], Traffic], standings: Mapping[str, RevisionStatus]
-    ) -> tuple[Arm, Arm]:
-        """Candidate and stable as gateway and replicas count them."""
-        progress, name = declared.serving.rollout, declared.endpoint.name
-        assert progress is not None
-        pair = (progress.candidate, progress.stable)
-        inside = await asyncio.gather(*(told(standings.get(each, RevisionStatus()).replicas) for each in pair))
-        outside = [counts(found.get((name, each), Traffic())) for each in pair]
-        return Arm(gateway=outside[0], replicas=inside[0]), Arm(gateway=outside[1], replicas=inside[1])
-
-    async def _joined(self, declared: Declared, standings: Mapping[str, RevisionStatus]) -> Joined | None:
-        """Answers of both arms, while the candidate is in the shadow."""
-        progress = declared.serving.rollout
-        if progress is None or progress.phase != "shadowing":
-            return None
-        arms = [standings.get(each, RevisionStatus()).replicas for each in (progress.stable, progress.candidate)]
-        return await self._shadows.look(declared.endpoint.name, progress.number, arms[0], arms[1], self.now)
-
-    def _learn(self, declared: Declared, arms: tuple[Arm, Arm], joined: Joined | None) -> Evidence:
-        name, progress = declared.endpoint.name, declared.serving.rollout
-        assert progress is not None
+    async def _learn(
+        self,
+        declared: Declared,
+        progress: Progress,
+        traffic: Mapping[Key, Traffic],
+        status: Mapping[str, RevisionStatus],
+    ) -> Evidence:
+        name, revisions = declared.endpoint.name, (progress.candidate, progress.stable)
+        candidate, stable = (status.get(each, RevisionStatus()).replicas for each in revisions)
+        joined = await self._joined(name, progress, candidate, stable) if progress.phase == "shadowing" else None
+        inside = await asyncio.gather(self._feed.processes(candidate), self._feed.processes(stable))
+        both = [
+            RevisionCounts(gateway=counts(traffic.get((name, revision), Traffic())), replicas=processes)
+            for revision, processes in zip(revisions, inside, strict=True)
+        ]
         came, troubles = self.metrics.take(name, progress.number)
         look = Look(
             now=self.now,
-            candidate=arms[0],
-            stable=arms[1],
+            candidate=both[0],
+            stable=both[1],
             metrics=came,
             troubles=troubles,
             joined=joined,
             spent=progress.spent,
         )
-        old = Evidence() if progress.phase == "starting" else self.kept[name].evidence
-        return learn(look, old, declared.endpoint.guard, declared.endpoint.rollout.shadow)
+        old = Evidence() if progress.phase == "starting" else self.rows[name].evidence
+        return await asyncio.to_thread(learn, look, old, declared.endpoint.guard, declared.endpoint.rollout.shadow)
+
+    async def _joined(
+        self, name: str, progress: Progress, candidate: Sequence[Replica], stable: Sequence[Replica]
+    ) -> Joined:
+        """The pairs of answers that came since the last pass."""
+        found = await asyncio.gather(_answers(stable), _answers(candidate))
+        number, waiting = self._unpaired.get(name, (progress.number, Waiting()))
+        joined, waiting = join(waiting if number == progress.number else Waiting(), *found, self.now)
+        self._unpaired[name] = (progress.number, waiting)
+        return joined
 
     def evidence(self, name: str) -> Evidence:
         """What is known of an endpoint's last rollout."""
-        kept = self.kept.get(name)
-        return self._learned.get(name) or (kept.evidence if kept else Evidence())
-
-    def judged(self, name: str) -> Judged:
-        """The guard's verdict as the decision takes it."""
-        found = self.evidence(name)
-        return Judged(verdict=found.verdict, reason=found.reason)
-
-    def shadowed(self, name: str) -> Judged:
-        """What the comparison of answers says, as the decision takes it."""
-        found = self.evidence(name).compared
-        return Judged(verdict=found.verdict, reason=found.reason)
-
-    def exposed(self, name: str) -> int:
-        """Requests that the candidate has answered in this rollout."""
-        return self.evidence(name).exposed
+        row = self.rows.get(name)
+        return self._learned.get(name) or (row.evidence if row else Evidence())
 
     async def note(self, name: str, serving: Serving, weights: Mapping[str, int]) -> None:
         """Write what serves, how the rollout stands and what it goes by, together. Raises Conflict, Unavailable."""
-        kept = self.kept.get(name)
-        same = kept is not None and serving.rollout is not None and kept.progress.number == serving.rollout.number
-        found = self.evidence(name) if same else Evidence()
-        await asyncio.to_thread(self.rollouts.note, name, serving, found, kept, weights)
+        row = self.rows.get(name)
+        same = row is not None and serving.rollout is not None and row.progress.number == serving.rollout.number
+        evidence = self.evidence(name) if same else Evidence()
+        await asyncio.to_thread(self.rollouts.note, name, serving, evidence, row, weights)
+
+
+async def _answers(replicas: Sequence[Replica]) -> list[RecordedAnswer]:
+    found = await asyncio.gather(*map(fetch, replicas))
+    return [answer for each in found for answer in each]
+
+
+async def fetch(replica: Replica) -> Sequence[RecordedAnswer]:
+    """The answers that a replica has recorded, which it forgets; none where it does not answer within a second."""
+    try:
+        return answers.read(await Admin(replica.http, ANSWERS_TIMEOUT).post(ANSWERS)).answers
+    except (ArgosyError, OSError, ValueError, msgspec.MsgspecError):
+        return ()

@@ -8,8 +8,7 @@ from argosy.monitoring.analysis.agreement import Tally, tally
 from argosy.monitoring.analysis.pairs import Joined
 from argosy.spec.guard import Guard
 from argosy.spec.rollout import Shadow
-from argosy.telemetry.counts import add
-from argosy.telemetry.revisions import Arm, between, history, marked
+from argosy.telemetry.counters import RevisionCounts, add, between, carried, history
 
 FRESH = evidence.GuardState()
 PLAIN = Guard()
@@ -30,8 +29,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     looked: float = 0.0
-    candidate: Arm = Arm()
-    stable: Arm = Arm()
+    candidate: RevisionCounts = RevisionCounts()
+    stable: RevisionCounts = RevisionCounts()
     fine: bool = False
     state: evidence.GuardState = FRESH
     verdict: guard.Verdict = "hold"
@@ -54,8 +53,8 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     shadow: the answers that were `joined`, and for how many seconds it has gone on."""
 
     now: float
-    candidate: Arm
-    stable: Arm
+    candidate: RevisionCounts
+    stable: RevisionCounts
     metrics: dict[str, tuple[float | None, float | None]] = {}
     troubles: dict[str, str] = {}
     joined: Joined | None = None
@@ -68,7 +67,7 @@ def learn(look: Look, old: Evidence, declared: Guard | None, shadow: Shadow | No
     Requests of the candidate that came before the end of the shadow was seen at the gateway are copies, too.
     """
     if not old.looked:
-        fine = bool(look.stable.told)
+        fine = bool(look.stable.answered)
         state = evidence.start(look.stable.outputs, history(look.stable, fine=fine))
         return Evidence(looked=look.now, candidate=look.candidate, stable=look.stable, fine=fine, state=state)
     seen = evidence.GuardObservation(
@@ -82,8 +81,8 @@ def learn(look: Look, old: Evidence, declared: Guard | None, shadow: Shadow | No
     fresh = msgspec.structs.replace(
         old,
         looked=look.now,
-        candidate=marked(look.candidate, old.candidate),
-        stable=marked(look.stable, old.stable),
+        candidate=carried(look.candidate, old.candidate),
+        stable=carried(look.stable, old.stable),
         copied=old.copied + copies,
         copying=look.joined is not None,
     )

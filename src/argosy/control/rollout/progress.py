@@ -10,11 +10,11 @@ from argosy.store.endpoints import Progress, RolloutPhase
 Command = Literal["pause", "resume", "promote", "abort"]
 
 LONGEST_LOOK = 5.0
-"""Seconds that may count between two looks: time in which nobody looked, and jumps of the clock, are no evidence."""
+"""Seconds that may count between two passes: longer gaps, and jumps of the clock, are no evidence."""
 
 
-def look(progress: Progress, now: float, exposed: int, counted: tuple[int, int] = (0, 0)) -> Progress:
-    """Count what passed since the last look. A counter that fell began anew, with the controller.
+def count(progress: Progress, now: float, exposed: int, counted: tuple[int, int] = (0, 0)) -> Progress:
+    """Count what passed since the last pass. A counter that fell began anew, with the controller.
 
     A step's seconds and requests count from the last time that a replica of the candidate had to be replaced.
     """

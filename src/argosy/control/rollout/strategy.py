@@ -1,11 +1,12 @@
-"""How a rollout goes on: from one look to the next, by its strategy. Pure."""
+"""How a rollout goes on: from one pass to the next, by its strategy. Pure."""
 
 from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 
-from argosy.control.rollout.progress import enter, look
+from argosy.control.rollout.progress import count, enter
+from argosy.spec.revision import RevisionStatus
 from argosy.spec.rollout import Rollout
 from argosy.store.endpoints import WENT_BACK, Progress, Serving
 
@@ -16,17 +17,6 @@ UNSTEADY = 3
 NO_STABLE = "the stable revision is not ready, so that a shadow has nothing to be compared with; promote skips it"
 HALF = 50
 """What a rolling candidate may have before its guard is sure."""
-
-
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """A revision as its target sees it: replicas that take requests, all that run, and why none becomes ready; how many
-    ended unasked, and why the last one did."""
-
-    ready: int = 0
-    alive: int = 0
-    failed: str = ""
-    replaced: int = 0
-    trouble: str = ""
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +31,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     guarded: bool = False
 
 
-class Judged(msgspec.Struct, frozen=True, kw_only=True):
+class GuardVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """What the guard says of the candidate, or the comparison of answers of its shadow."""
 
     verdict: Literal["hold", "advance", "pause", "rollback"] = "hold"
@@ -53,21 +43,21 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     counts the candidate's requests since the rollout began; `now` is in seconds since 1970."""
 
     wanted: Wanted | None
-    running: Mapping[str, Seen] = {}
+    running: Mapping[str, RevisionStatus] = {}
     routed: frozenset[str] = frozenset()
     now: float = 0.0
-    judged: Judged = Judged()
-    shadowed: Judged = Judged()
+    guard: GuardVerdict = GuardVerdict()
+    comparison: GuardVerdict = GuardVerdict()
     exposed: int = 0
 
-    def of(self, revision: str | None) -> Seen:
-        """How a revision stands; nothing, where it does not run."""
-        return self.running.get(revision or "", Seen())
+    def of(self, revision: str | None) -> RevisionStatus:
+        """The status of a revision; without replicas, where it does not run."""
+        return self.running.get(revision or "", RevisionStatus())
 
 
-def advance(seen: Observation, wanted: Wanted, state: Serving) -> Serving:
-    """The state after one more look."""
-    state = _declared(seen, wanted, state)
+def advance(observed: Observation, wanted: Wanted, state: Serving) -> Serving:
+    """The state after one more pass."""
+    state = _declared(observed, wanted, state)
     if state.rollout is None or not state.rollout.live:
         return state
     progress = msgspec.structs.replace(state.rollout, generation=wanted.generation)
@@ -75,11 +65,13 @@ def advance(seen: Observation, wanted: Wanted, state: Serving) -> Serving:
         wanted = _awake(wanted)
         progress = msgspec.structs.replace(progress, held=wanted.replicas)
     state = msgspec.structs.replace(state, held=wanted.replicas if wanted.elastic else state.held)
-    return _moved(seen, wanted, state, look(progress, seen.now, seen.exposed, _counted(seen, progress)))
+    return _moved(
+        observed, wanted, state, count(progress, observed.now, observed.exposed, _counted(observed, progress))
+    )
 
 
-def _counted(seen: Observation, progress: Progress) -> tuple[int, int]:
-    return seen.of(progress.candidate).replaced, seen.of(progress.stable).replaced
+def _counted(observed: Observation, progress: Progress) -> tuple[int, int]:
+    return observed.of(progress.candidate).replaced, observed.of(progress.stable).replaced
 
 
 def _awake(wanted: Wanted) -> Wanted:
@@ -87,7 +79,7 @@ def _awake(wanted: Wanted) -> Wanted:
     return msgspec.structs.replace(wanted, replicas=max(1, wanted.replicas))
 
 
-def _declared(seen: Observation, wanted: Wanted, state: Serving) -> Serving:
+def _declared(observed: Observation, wanted: Wanted, state: Serving) -> Serving:
     """Begin, supersede or leave alone, as the declaration says."""
     last = state.rollout
     if state.active == wanted.revision:
@@ -98,33 +90,31 @@ def _declared(seen: Observation, wanted: Wanted, state: Serving) -> Serving:
         return state
     stops = not wanted.replicas and not wanted.elastic
     if state.active is None or stops:
-        if seen.of(wanted.revision).ready or stops:
-            return Serving(active=wanted.revision, held=wanted.replicas, rollout=last and _superseded(last))
+        if last is not None and last.live:
+            last = enter(last, "superseded", reason="another declaration came")
+        if observed.of(wanted.revision).ready or stops:
+            return Serving(active=wanted.revision, held=wanted.replicas, rollout=last)
         return state
-    return msgspec.structs.replace(state, rollout=_begun(seen, wanted, state.active, state))
+    return msgspec.structs.replace(state, rollout=_begun(observed, wanted, state.active, state))
 
 
-def _superseded(progress: Progress) -> Progress:
-    return enter(progress, "superseded", reason="another declaration came") if progress.live else progress
-
-
-def _begun(seen: Observation, wanted: Wanted, stable: str, state: Serving) -> Progress:
+def _begun(observed: Observation, wanted: Wanted, stable: str, state: Serving) -> Progress:
     begun = Progress(
         number=state.rollout.number + 1 if state.rollout else 1,
         candidate=wanted.revision,
         stable=stable,
         held=state.held,
         generation=wanted.generation,
-        looked=seen.now,
+        looked=observed.now,
     )
-    return msgspec.structs.replace(begun, counted=_counted(seen, begun))
+    return msgspec.structs.replace(begun, counted=_counted(observed, begun))
 
 
-def _moved(seen: Observation, wanted: Wanted, state: Serving, progress: Progress) -> Serving:
-    candidate, stable = seen.of(progress.candidate), seen.of(progress.stable)
+def _moved(observed: Observation, wanted: Wanted, state: Serving, progress: Progress) -> Serving:
+    candidate, stable = observed.of(progress.candidate), observed.of(progress.stable)
     if progress.order == "abort":
         return _back(state, progress, "aborted", "on demand")
-    if harm := _harm(seen, progress, candidate):
+    if harm := _harm(observed, progress, candidate):
         return _back(state, progress, "rolled-back", harm)
     if progress.phase == "warm":
         if progress.spent >= wanted.policy.keep_warm:
@@ -134,36 +124,34 @@ def _moved(seen: Observation, wanted: Wanted, state: Serving, progress: Progress
     if progress.order == "promote" and whole:
         return _promoted(wanted, progress, "on demand")
     if progress.phase == "starting" and wanted.policy.shadow:
-        return msgspec.structs.replace(state, rollout=_before_shadow(progress, whole, stable))
-    if progress.phase == "shadowing" and not _shadowed(seen, wanted, progress, whole):
-        waits = "paused on demand" if progress.paused else seen.shadowed.reason
+        if whole and stable.ready:
+            progress = enter(progress, "shadowing")
+        else:
+            progress = msgspec.structs.replace(progress, reason="" if stable.ready else NO_STABLE)
+        return msgspec.structs.replace(state, rollout=progress)
+    if progress.phase == "shadowing" and not _shadowed(observed, wanted, progress, whole):
+        waits = "paused on demand" if progress.paused else observed.comparison.reason
         return msgspec.structs.replace(state, rollout=msgspec.structs.replace(progress, reason=waits))
     if progress.phase in ("starting", "shadowing"):
         return _started(wanted, state, progress, candidate, whole)
-    return _shifted(seen, wanted, state, progress, whole)
+    return _shifted(observed, wanted, state, progress, whole)
 
 
-def _harm(seen: Observation, progress: Progress, candidate: Seen) -> str:
-    """Why the stable revision takes the traffic back, if it does. A promotion on demand asks no judge."""
-    judged = progress.phase != "starting" and progress.order != "promote"
-    if judged and (why := _unsteady(progress, candidate)):
+def _harm(observed: Observation, progress: Progress, candidate: RevisionStatus) -> str:
+    """Why the stable revision takes the traffic back, if it does. A promotion on demand asks no guard."""
+    guarded = progress.phase != "starting" and progress.order != "promote"
+    if guarded and (why := _unsteady(progress, candidate)):
         return why
     if candidate.failed and not candidate.ready:
         return f"it does not become ready: {candidate.failed}"
-    if judged and seen.judged.verdict == "rollback":
-        return seen.judged.reason or "the guard found harm"
-    if judged and progress.phase == "shadowing" and seen.shadowed.verdict == "rollback":
-        return seen.shadowed.reason or "its answers differ"
+    if guarded and observed.guard.verdict == "rollback":
+        return observed.guard.reason or "the guard found harm"
+    if guarded and progress.phase == "shadowing" and observed.comparison.verdict == "rollback":
+        return observed.comparison.reason or "its answers differ"
     return ""
 
 
-def _before_shadow(progress: Progress, whole: bool, stable: Seen) -> Progress:
-    if whole and stable.ready:
-        return enter(progress, "shadowing")
-    return msgspec.structs.replace(progress, reason="" if stable.ready else NO_STABLE)
-
-
-def _unsteady(progress: Progress, candidate: Seen) -> str:
+def _unsteady(progress: Progress, candidate: RevisionStatus) -> str:
     """Why a candidate is no good whose replicas must be replaced again and again, while the stable's need not."""
     mine, theirs = progress.replaced
     if mine - theirs < UNSTEADY:
@@ -183,7 +171,7 @@ def _promoted(wanted: Wanted, progress: Progress, reason: str) -> Serving:
     return Serving(active=progress.candidate, held=wanted.replicas, rollout=progress)
 
 
-def _started(wanted: Wanted, state: Serving, progress: Progress, candidate: Seen, whole: bool) -> Serving:
+def _started(wanted: Wanted, state: Serving, progress: Progress, candidate: RevisionStatus, whole: bool) -> Serving:
     """The candidate is ready enough for its first request, or it is waited for."""
     policy = wanted.policy
     if policy.strategy in ("recreate", "blue-green"):
@@ -198,20 +186,20 @@ def _started(wanted: Wanted, state: Serving, progress: Progress, candidate: Seen
     return msgspec.structs.replace(state, rollout=progress)
 
 
-def _shadowed(seen: Observation, wanted: Wanted, progress: Progress, whole: bool) -> bool:
+def _shadowed(observed: Observation, wanted: Wanted, progress: Progress, whole: bool) -> bool:
     """Whether the shadow is over: it has ended well, or is not asked for any more."""
-    return not progress.paused and whole and (wanted.policy.shadow is None or seen.shadowed.verdict == "advance")
+    return not progress.paused and whole and (wanted.policy.shadow is None or observed.comparison.verdict == "advance")
 
 
-def _shifted(seen: Observation, wanted: Wanted, state: Serving, progress: Progress, whole: bool) -> Serving:
+def _shifted(observed: Observation, wanted: Wanted, state: Serving, progress: Progress, whole: bool) -> Serving:
     """The next step, once its minimum is reached, nobody paused it and the guard is sure."""
-    candidate = seen.of(progress.candidate)
-    sure = not wanted.guarded or seen.judged.verdict == "advance"
+    candidate = observed.of(progress.candidate)
+    sure = not wanted.guarded or observed.guard.verdict == "advance"
     if not progress.paused and sure and whole and _minimum(wanted, progress):
         if progress.step + 1 >= len(wanted.policy.path):
-            return _promoted(wanted, progress, seen.judged.reason or "every step was passed")
+            return _promoted(wanted, progress, observed.guard.reason or "every step was passed")
         progress = enter(progress, "shifting", step=progress.step + 1)
-    waits = "paused on demand" if progress.paused else seen.judged.reason if wanted.guarded else ""
+    waits = "paused on demand" if progress.paused else observed.guard.reason if wanted.guarded else ""
     weight = _share(wanted, progress, candidate)
     return msgspec.structs.replace(state, rollout=msgspec.structs.replace(progress, weight=weight, reason=waits))
 
@@ -224,7 +212,7 @@ def _minimum(wanted: Wanted, progress: Progress) -> bool:
     return progress.spent >= step.seconds and progress.served >= step.requests
 
 
-def _share(wanted: Wanted, progress: Progress, candidate: Seen) -> int:
+def _share(wanted: Wanted, progress: Progress, candidate: RevisionStatus) -> int:
     """The candidate's percent of the traffic. It grows with its replicas when rolling, and not while paused."""
     path = wanted.policy.path
     if path:
@@ -235,7 +223,7 @@ def _share(wanted: Wanted, progress: Progress, candidate: Seen) -> int:
     return min(most, max(1, WHOLE * candidate.ready // max(1, wanted.replicas)))
 
 
-def weights(seen: Observation, state: Serving) -> tuple[tuple[str, int], ...]:
+def weights(observed: Observation, state: Serving) -> tuple[tuple[str, int], ...]:
     """Who gets which percent. Of two revisions only those that are ready count; where none is, the one that serves
     keeps the route, so that callers are told to come again and not that there is nothing."""
     progress = state.rollout
@@ -244,23 +232,23 @@ def weights(seen: Observation, state: Serving) -> tuple[tuple[str, int], ...]:
     if progress is None or not progress.live or progress.phase in ("starting", "shadowing"):
         return ((state.active, WHOLE),)
     share = progress.weight
-    if not seen.of(progress.candidate).ready:
-        share = 0 if seen.of(progress.stable).ready or progress.phase != "warm" else share
-    elif not seen.of(progress.stable).ready:
+    if not observed.of(progress.candidate).ready:
+        share = 0 if observed.of(progress.stable).ready or progress.phase != "warm" else share
+    elif not observed.of(progress.stable).ready:
         share = WHOLE
     pairs = ((progress.stable, WHOLE - share), (progress.candidate, share))
     return tuple(pair for pair in pairs if pair[1])
 
 
-def shadow(seen: Observation, state: Serving) -> str:
+def shadow(observed: Observation, state: Serving) -> str:
     """The revision that gets copies of requests, if any: its answers go to nobody."""
     progress = state.rollout
-    if progress is None or progress.phase != "shadowing" or not seen.of(progress.candidate).ready:
+    if progress is None or progress.phase != "shadowing" or not observed.of(progress.candidate).ready:
         return ""
     return progress.candidate
 
 
-def scales(seen: Observation, wanted: Wanted, state: Serving) -> list[tuple[str, int]]:
+def scales(observed: Observation, wanted: Wanted, state: Serving) -> list[tuple[str, int]]:
     """How many replicas each revision shall have; those that are not named are let go."""
     progress = state.rollout
     if progress is None or not progress.live:
@@ -272,6 +260,6 @@ def scales(seen: Observation, wanted: Wanted, state: Serving) -> list[tuple[str,
         return [(wanted.revision, wanted.replicas)]
     wanted = _awake(wanted) if wanted.elastic else wanted
     if wanted.policy.strategy == "recreate" and progress.phase == "starting" and not wanted.policy.shadow:
-        stopped = not seen.of(progress.stable).alive
+        stopped = not observed.of(progress.stable).replicas
         return [(progress.stable, 0), (progress.candidate, wanted.replicas if stopped else 0)]
     return [(progress.stable, progress.held), (progress.candidate, wanted.replicas)]

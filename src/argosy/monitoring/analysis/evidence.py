@@ -11,7 +11,7 @@ from argosy.monitoring.analysis import errors, latency, predictions
 from argosy.monitoring.binary import Floats, Number, mix
 from argosy.serving.counts import Counts
 from argosy.spec.guard import Guard, Metric
-from argosy.telemetry.counts import add
+from argosy.telemetry.counters import add
 
 BETS = (0.02, 0.06, 0.2, 0.5, 0.9)
 WEIGHTS = np.full(5, 0.2)

@@ -20,9 +20,8 @@ from argosy.store import findings
 from argosy.store.database import Database
 from argosy.store.endpoints import Declared
 from argosy.store.monitor_state import MonitorState
-from argosy.telemetry.rates import Key, Stats
-from argosy.telemetry.replicas import told
-from argosy.telemetry.revisions import Arm, Told, counts
+from argosy.telemetry.counters import ProcessCounts, RevisionCounts, counts
+from argosy.telemetry.feed import Feed, Key
 
 LOG = logging.getLogger(__name__)
 
@@ -42,13 +41,13 @@ class Slos:
     def __init__(
         self,
         database: Database,
-        stats: Stats,
+        feed: Feed,
         declared: Callable[[], Sequence[Declared]],
         view: Callable[[], View],
         report: Callable[[str, str, Iterable[Finding]], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._database, self._stats, self._declared, self._view = database.create(), stats, declared, view
+        self._database, self._feed, self._declared, self._view = database.create(), feed, declared, view
         self._report, self._clock = report, clock
         self._courses = {endpoint: course for (endpoint, _), course in STATES.all(database).items()}
         self._standing: dict[str, tuple[SloStatus, ...]] = {}
@@ -82,25 +81,25 @@ class Slos:
         wanted = [each for each in self._declared() if each.endpoint.slos]
         if not wanted and not self._courses:
             return
-        found: Mapping[Key, Traffic] = await self._stats() if wanted else {}
+        found: Mapping[Key, Traffic] = await self._feed.traffic() if wanted else {}
         inside = await self._inside(
             {each.endpoint.name for each in wanted if any(s.latency for s in each.endpoint.slos)}
         )
         await asyncio.to_thread(self._fold, wanted, found, inside)
 
-    async def _inside(self, endpoints: Collection[str]) -> dict[Key, dict[str, Told | None]]:
+    async def _inside(self, endpoints: Collection[str]) -> dict[Key, dict[str, ProcessCounts | None]]:
         """What the replicas of these have counted, by endpoint and revision."""
         asked: dict[Key, list[Replica]] = {}
         for each in self._view().replicas:
             if each.endpoint in endpoints:
                 asked.setdefault((each.endpoint, each.revision), []).append(each)
-        return dict(zip(asked, await asyncio.gather(*map(told, asked.values())), strict=True))
+        return dict(zip(asked, await asyncio.gather(*map(self._feed.processes, asked.values())), strict=True))
 
     def _fold(
         self,
         wanted: Sequence[Declared],
         found: Mapping[Key, Traffic],
-        inside: Mapping[Key, dict[str, Told | None]],
+        inside: Mapping[Key, dict[str, ProcessCounts | None]],
     ) -> None:
         now, courses = self._clock(), dict[str, Course]()
         stands: dict[str, tuple[SloStatus, ...]] = {}
@@ -155,11 +154,14 @@ class Slos:
         findings.write(self._database, noted)
 
 
-def _arms(endpoint: str, found: Mapping[Key, Traffic], inside: Mapping[Key, dict[str, Told | None]]) -> dict[str, Arm]:
+def _arms(
+    endpoint: str, found: Mapping[Key, Traffic], inside: Mapping[Key, dict[str, ProcessCounts | None]]
+) -> dict[str, RevisionCounts]:
     """By revision, what gateway and replicas have counted."""
     mine = {key for key in (*found, *inside) if key[0] == endpoint}
     return {
-        key[1]: Arm(gateway=counts(found.get(key, Traffic())), replicas=inside.get(key, {})) for key in sorted(mine)
+        key[1]: RevisionCounts(gateway=counts(found.get(key, Traffic())), replicas=inside.get(key, {}))
+        for key in sorted(mine)
     }
 
 

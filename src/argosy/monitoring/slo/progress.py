@@ -11,8 +11,7 @@ from argosy.monitoring.slo.policy import SloObservation, SloState, SloVerdict
 from argosy.serving.counts import Counts
 from argosy.spec.slo import Slo
 from argosy.spec.status import SloStatus
-from argosy.telemetry.counts import add
-from argosy.telemetry.revisions import Arm, between, marked
+from argosy.telemetry.counters import RevisionCounts, add, between, carried
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,13 +26,18 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     revision; which revisions got copies only; its objectives by name."""
 
     looked: float = 0.0
-    marks: dict[str, Arm] = {}
+    marks: dict[str, RevisionCounts] = {}
     copies: frozenset[str] = frozenset()
     kept: dict[str, Kept] = {}
 
 
 def step(
-    course: Course, slos: Sequence[Slo], arms: Mapping[str, Arm], copies: Collection[str], now: float, every: float
+    course: Course,
+    slos: Sequence[Slo],
+    arms: Mapping[str, RevisionCounts],
+    copies: Collection[str],
+    now: float,
+    every: float,
 ) -> tuple[dict[str, SloVerdict], Course]:
     """One look, of those `every` so many seconds: by objective what is to be said. The first look only sets the marks.
 
@@ -47,16 +51,16 @@ def step(
         seen = SloObservation(now=now, seconds=every, total=total, bad=bad)
         verdicts[name], state = policy.judge(each.slo, seen, each.state)
         kept[name] = msgspec.structs.replace(each, state=state)
-    marks = {name: marked(_lean(name, arm), course.marks.get(name, Arm())) for name, arm in arms.items()}
+    marks = {name: carried(_lean(name, arm), course.marks.get(name, RevisionCounts())) for name, arm in arms.items()}
     return verdicts, Course(looked=now, marks=marks, copies=frozenset(copies), kept=kept)
 
 
-def counted(course: Course, arms: Mapping[str, Arm], copies: Collection[str]) -> Counts:
+def counted(course: Course, arms: Mapping[str, RevisionCounts], copies: Collection[str]) -> Counts:
     """What was asked since the last look, of all revisions. What was a copy then or is one now is left out."""
     if not course.looked:
         return Counts()
     return add(
-        between(arm, course.marks.get(name, Arm()), course.looked, fine=name != WAITING)
+        between(arm, course.marks.get(name, RevisionCounts()), course.looked, fine=name != WAITING)
         for name, arm in arms.items()
         if name not in course.copies and name not in copies
     )
@@ -70,14 +74,14 @@ def same(kept: Kept | None, slo: Slo) -> Kept:
     return kept if kept.slo == slo else Kept(slo=slo, state=SloState(traffic=kept.state.traffic))
 
 
-def _lean(name: str, arm: Arm) -> Arm:
+def _lean(name: str, arm: RevisionCounts) -> RevisionCounts:
     """Without what is not looked at again: what replicas predicted, and latencies that they tell better."""
     lean = {
         name: each and msgspec.structs.replace(each, counts=msgspec.structs.replace(each.counts, outputs={}))
         for name, each in arm.replicas.items()
     }
     gateway = arm.gateway if name == WAITING else msgspec.structs.replace(arm.gateway, latency={})
-    return Arm(gateway=gateway, replicas=lean)
+    return RevisionCounts(gateway=gateway, replicas=lean)
 
 
 def standing(course: Course, verdicts: Mapping[str, SloVerdict]) -> tuple[SloStatus, ...]:

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from argosy.gateway.traffic import Bin, Traffic
 from argosy.serving.counts import BUCKETS, MAX_CATEGORIES, OTHER, Counts, bucket, edge, number_bin
-from argosy.telemetry.counts import add, since, tick
+from argosy.telemetry.counters import add, counts, since, traffic_since, traffic_sum
 
 COUNTS = st.builds(
     lambda ok, errors, latency, labels: Counts(
@@ -52,7 +53,7 @@ def test_adding_does_not_mind_the_order(parts: list[Counts], random: object):
 
 
 @given(COUNTS, COUNTS)
-def test_a_tick_is_what_was_added(old: Counts, more: Counts):
+def test_the_difference_is_what_was_added(old: Counts, more: Counts):
     difference = since(add((old, more)), old)
     assert add((difference, old)) == add((old, more))
 
@@ -69,14 +70,29 @@ def test_a_restart_is_seen_in_any_count():
     assert since(Counts(requests=9, outputs={}), Counts(requests=5, outputs={"y": {"a": 5}})).requests == 9
 
 
-def test_replicas_that_come_and_go():
-    old = {"a": Counts(requests=10), "gone": Counts(requests=99)}
-    assert tick({"a": Counts(requests=12), "b": Counts(requests=3)}, old).requests == 5
-
-
 def test_categories_are_bounded():
     many = Counts(outputs={"y": {str(n): 1 for n in range(MAX_CATEGORIES + 50)}})
-    counts = add((many,)).outputs["y"]
-    assert len(counts) <= MAX_CATEGORIES + 1
-    assert sum(counts.values()) == MAX_CATEGORIES + 50
-    assert counts[OTHER] == 50
+    found = add((many,)).outputs["y"]
+    assert len(found) <= MAX_CATEGORIES + 1
+    assert sum(found.values()) == MAX_CATEGORIES + 50
+    assert found[OTHER] == 50
+
+
+def test_counters_of_the_gateway_that_fell_count_as_nothing():
+    old, new = Traffic(completed=9, errors=3, active=1), Traffic(completed=3, errors=1, active=2)
+    assert traffic_since(new, old) == Traffic(active=2)
+
+
+def test_of_the_gateway_latency_keeps_its_bucket():
+    old = Traffic(completed=10, latency=(Bin(10, 1, 10),))
+    new = Traffic(completed=14, errors=1, grpc_failures=2, latency=(Bin(10, 1, 12), Bin(100, 10, 2)))
+    latency = {bucket(0.0105): 2, bucket(0.105): 2}
+    assert counts(traffic_since(new, old)) == Counts(requests=4, errors=3, latency=latency)
+    assert counts(Traffic(latency=(Bin(1, 1, 3),))).latency == {bucket(0.005): 3}
+    assert counts(Traffic(latency=(Bin(1, 1, 3),)), floor_ms=0.0).latency == {bucket(0.0015): 3}
+
+
+def test_the_sum_of_two_readings_has_the_gauges_of_the_last():
+    parts = (Traffic(completed=1, active=5, latency=(Bin(1, 1, 1),)), Traffic(completed=2, latency=(Bin(1, 1, 2),)))
+    assert traffic_sum(parts) == Traffic(completed=3, latency=(Bin(1, 1, 3),))
+    assert traffic_sum(()) == Traffic()
