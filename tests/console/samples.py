@@ -209,7 +209,7 @@ class Meter:
         self._now = now
         self._kept: dict[tuple[str, str], tuple[Rates, ...]] = {}
 
-    def course(self, endpoint: str, revision: str = "") -> tuple[Rates, ...]:
+    def recent(self, endpoint: str, revision: str = "") -> tuple[Rates, ...]:
         key = (endpoint, revision)
         if key not in self._kept:
             chance = random.Random(endpoint + revision)
@@ -228,7 +228,7 @@ class Meter:
         return self._kept[key]
 
     def now(self, endpoint: str, revision: str = "") -> Rates:
-        return self.course(endpoint, revision)[-1]
+        return self.recent(endpoint, revision)[-1]
 
 
 def fill(database: Database, now: float, count: int) -> None:
@@ -276,7 +276,7 @@ def services(home: Home, now: float, count: int = 50) -> Any:
     rollouts = SimpleNamespace(last=lambda: kept)
     controller = SimpleNamespace(
         view=View(number=1, endpoints=statuses, replicas=replicas),
-        judge=SimpleNamespace(kept=kept, rollouts=rollouts),
+        analysis=SimpleNamespace(rows=kept, rollouts=rollouts),
     )
     return SimpleNamespace(
         home=home,
