@@ -57,9 +57,7 @@ async def main(folder: str) -> None:
     """Serve."""
     http, grpc = (Address() if folder == "-" else Address(path=str(Path(folder) / name)) for name in ("http", "grpc"))
     models = tuple(ModelConfig(name=name, package="-") for name in MODELS)
-    replica = Replica(
-        ReplicaConfig(models=models, http=http, grpc=grpc, runtime=Runtime(body_timeout=5.0)), None, _load
-    )
+    replica = Replica(ReplicaConfig(models=models, http=http, grpc=grpc, runtime=Runtime(body_timeout=5.0)), _load)
     addresses = await replica.start()
     print(json.dumps([str(address) for address in addresses]), flush=True)
     await asyncio.to_thread(sys.stdin.read)

@@ -114,8 +114,8 @@ def _frame_seeds() -> list[bytes]:
 
     requests = np.zeros(1, REQUEST)
     requests["rows"] = 2
-    block = frames.packed(requests, ["id"], [("input", "x", "FP32", np.ones((2, 4), np.float32))])
-    return [b"".join(bytes(part) for part in block), frames.told(frames.Orders(sample=0.5))]
+    block = frames.encode_block(requests, ["id"], [("input", "x", "FP32", np.ones((2, 4), np.float32))])
+    return [b"".join(bytes(part) for part in block), frames.encode(frames.Orders(sample=0.5))]
 
 
 def _walker(inspect: Callable[[Path], object], name: str) -> Callable[[bytes], object]:

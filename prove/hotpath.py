@@ -103,7 +103,8 @@ async def measure(form: str) -> None:
 
     config = ReplicaConfig(models=(ModelConfig(name="m", package="-"),), http=Address(path="/nowhere"))
     replica = Replica(config)
-    replica.repository.add(await served())
+    models = replica.repository if hasattr(replica, "repository") else replica.plane
+    models.add(await served())
     step = _http(replica) if form == "json" else _grpc(replica)
     while sys.stdin.readline():
         start = time.process_time()

@@ -41,7 +41,7 @@ async def load(config, runtime):
 async def main():
     http, grpc = (Address(path=f"{sys.argv[1]}/{name}.sock") for name in ("http", "grpc"))
     models = (ModelConfig(name="digits", package="-"),)
-    await Replica(ReplicaConfig(models=models, runtime=Runtime(), http=http, grpc=grpc), None, load).start()
+    await Replica(ReplicaConfig(models=models, runtime=Runtime(), http=http, grpc=grpc), load).start()
     print("ready", flush=True)
     await asyncio.Event().wait()
 

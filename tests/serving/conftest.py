@@ -17,7 +17,7 @@ from tests.serving.engines import identities
 class RunningReplica:
     """A replica in an event loop and thread of its own, with its addresses."""
 
-    def __init__(self, engines, runtime=None, inline=True, loader=None, grpc=True, folder=None, tracing=None):
+    def __init__(self, engines, runtime=None, inline=True, grpc=True, folder=None, tracing=None):
         self._engines = engines
         self._inline = inline
         names = tuple(ModelConfig(name=name, package="-") for name in engines)
@@ -29,7 +29,6 @@ class RunningReplica:
             grpc=rpc if grpc else None,
             tracing=tracing or Tracing(),
         )
-        self._loader = loader
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -43,7 +42,7 @@ class RunningReplica:
     async def _main(self):
         self.loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        self.replica = Replica(self.config, self._loader, self._load)
+        self.replica = Replica(self.config, self._load)
         self.http, self.grpc = await self.replica.start()
         self.url = f"http://{self.http}"
         self._ready.set()

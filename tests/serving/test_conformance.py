@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 
 from argosy.engines.base import Engine
-from argosy.serving.model import ServedModel
 from argosy.spec.endpoint import Runtime
-from argosy.spec.errors import NotFound
 from argosy.spec.signature import Signature, TensorSpec
 from argosy_conformance import render, run
 from tests.serving.engines import Identity, identities
@@ -42,16 +40,10 @@ def engines():
     return {"plain": Pair(), **identities(), **ranks, "slow": Identity("FP32", seconds=0.2)}
 
 
-async def load(name):
-    if name != "plain":
-        raise NotFound(f"unknown model '{name}'")
-    return ServedModel(name, "1", Pair(), Runtime(), platform="test", inline=False)
-
-
 @pytest.mark.parametrize("inline", [False, True], ids=["threads", "inline"])
 def test_the_replica_passes_every_check(run_replica, inline):
-    running = run_replica(engines(), loader=load, inline=inline, runtime=Runtime(max_body_bytes=1 << 27))
+    running = run_replica(engines(), inline=inline, runtime=Runtime(max_body_bytes=1 << 27))
     report = run(running.url, grpc=str(running.grpc), model="plain", disruptive=True, drain=running.begin_stop)
     assert report.ok, render(report)
     skipped = {result.id: result.note for result in report.of("skipped")}
-    assert skipped.keys() == {"readiness.loading"}, skipped
+    assert skipped.keys() == {"readiness.loading", "readiness.unloaded", "repository.reload"}, skipped

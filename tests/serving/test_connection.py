@@ -219,7 +219,7 @@ def test_drain_answers_what_was_accepted(run_replica):
 
 def test_draining_refuses_new_requests(run_replica):
     replica = run_replica({"m": Identity()}, grpc=False)
-    replica.replica.repository.draining = True
+    replica.replica.plane.draining = True
     with Client(replica) as client:
         answer = client.ask(request())
         refused(answer, 503, "shutting down")
@@ -241,7 +241,7 @@ def test_hung_engine_is_not_live(run_replica):
 
 
 def model(replica):
-    return replica.replica.repository.get("m")
+    return replica.replica.plane.get("m")
 
 
 def wait_for(condition, timeout=10):

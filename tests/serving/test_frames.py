@@ -53,7 +53,7 @@ def test_what_is_packed_is_read(data: st.DataObject):
     ids = data.draw(st.lists(st.text() | st.binary(), min_size=len(rows), max_size=len(rows)))
     made = {side: data.draw(tensors(sum(rows))) for side in ("input", "output")}
     failures = [("internal", str(n)) for n in rows] if data.draw(st.booleans()) else []
-    frame = frames.packed(table, ids, [(side, side, name_of(a), a) for side, a in made.items()], failures)
+    frame = frames.encode_block(table, ids, [(side, side, name_of(a), a) for side, a in made.items()], failures)
     found = frames.read(*parts(frame))
     assert isinstance(found, Rows)
     assert found.requests.tobytes() == table.tobytes()
@@ -73,7 +73,7 @@ def test_what_is_cut_or_altered_is_refused_or_is_still_a_frame(data: st.DataObje
     x = np.arange(12, dtype="f4").reshape(3, 4)
     text = np.array([b"a", b"bb", b""], object)
     tensor = [("input", "x", "FP32", x), ("output", "t", "BYTES", text)]
-    head, body = parts(frames.packed(requests([1, 2]), ["a", "b"], tensor))
+    head, body = parts(frames.encode_block(requests([1, 2]), ["a", "b"], tensor))
     which = data.draw(st.sampled_from(["cut head", "cut body", "head", "body"]))
     if which.startswith("cut"):
         whole = head if which == "cut head" else body
@@ -108,7 +108,7 @@ def test_what_does_not_begin_as_a_frame_is_refused(prefix: bytes):
 
 @pytest.mark.parametrize("message", [HELLO, Orders(), Orders(sample=0.25, errors=False, profiles=True)])
 def test_messages_are_read_as_they_were_told(message: Hello | Orders):
-    assert frames.read(*parts([frames.told(message)])) == message
+    assert frames.read(*parts([frames.encode(message)])) == message
 
 
 def hostile(part: FrameTensor, size: int = 8, **more: object) -> None:

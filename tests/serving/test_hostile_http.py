@@ -47,7 +47,7 @@ def ended(client):
 def test_answers_that_nobody_reads_stop_the_requests(replica):
     """Pipelined requests with large answers: begun no further than what the buffer holds, then the client is ended."""
     large = request(json.dumps(row(100_000)).encode())
-    served = replica.replica.repository.get("m")
+    served = replica.replica.plane.get("m")
     before = served.stats.success
     with Client(replica) as greedy:
         greedy.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -220,7 +220,7 @@ def test_busy_connections_are_never_ended_for_a_new_one(run_replica):
     try:
         for client in clients:
             client.send(request())
-        wait_for(lambda: replica.replica.repository.get("m").inflight == 3)
+        wait_for(lambda: replica.replica.plane.get("m").inflight == 3)
         with Client(replica) as late:
             assert ended(late)
         engine.gate.set()

@@ -44,7 +44,7 @@ def counted(client: httpx.Client) -> dict[str, dict[str, ReplicaCounts]]:
     return msgspec.json.decode(client.get("/argosy/counts").content, type=dict[str, dict[str, ReplicaCounts]])
 
 
-def handed(client: httpx.Client) -> answers.Handed:
+def handed(client: httpx.Client) -> answers.RecordedAnswers:
     return answers.read(client.post("/argosy/answers").content)
 
 
@@ -73,7 +73,7 @@ def test_only_marked_requests_are_kept_and_handed_out_once(client: httpx.Client)
     tensor = good.outputs[0].tensor()
     assert (tensor.name, tensor.array.tolist()) == ("y", [[2.0], [3.0]])
     assert 0 < good.ns < 10**9
-    assert handed(client) == answers.Handed()
+    assert handed(client) == answers.RecordedAnswers()
 
 
 def test_grpc_calls_are_kept_too(replica: Any, client: httpx.Client) -> None:
@@ -106,16 +106,16 @@ def test_other_paths_are_unknown(client: httpx.Client) -> None:
 
 
 def test_the_newest_answers_stay() -> None:
-    kept = Answers()
+    recorded = Answers()
     for number in range(MOST + 3):
-        kept.keep(str(number), 1, Unavailable("no"))
-    found = answers.read(kept.hand_out())
+        recorded.record(str(number), 1, Unavailable("no"))
+    found = answers.read(recorded.take())
     assert (len(found.answers), found.answers[0].id, found.dropped) == (MOST, "3", 3)
 
 
 def test_large_answers_are_told_without_their_outputs() -> None:
     from argosy.protocol.rest import Response
 
-    kept = Answers()
-    kept.keep("a", 1, Response("m", "1", [Tensor("y", "UINT8", np.zeros(answers.MOST_OF_ONE + 1, "u1"))]))
-    assert answers.read(kept.hand_out()).answers == (answers.RecordedAnswer("a", "ok", 1),)
+    recorded = Answers()
+    recorded.record("a", 1, Response("m", "1", [Tensor("y", "UINT8", np.zeros(answers.MOST_OF_ONE + 1, "u1"))]))
+    assert answers.read(recorded.take()).answers == (answers.RecordedAnswer("a", "ok", 1),)

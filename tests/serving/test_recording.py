@@ -12,7 +12,7 @@ import pytest
 
 from argosy.engines.base import Engine
 from argosy.protocol.rest import Request
-from argosy.serving import frames, pipe, recording, sender
+from argosy.serving import frames, pipe, recording
 from argosy.serving.frames import HEAD, Hello, Orders
 from argosy.serving.model import ServedModel
 from argosy.serving.recording import Recording
@@ -75,7 +75,7 @@ class Recorder:
                 found = frames.read(await reader.readexactly(head), await reader.readexactly(body))
                 if isinstance(found, Hello):
                     self.hello = found
-                    writer.write(frames.told(self.orders))
+                    writer.write(frames.encode(self.orders))
                 elif isinstance(found, Rows):
                     self.found.append(found)
                 await self.reading.wait()
@@ -142,6 +142,10 @@ async def ask(served: ServedModel, x: Array, id: str | None = None) -> Any:
     return await served.infer(Request([Tensor("x", "FP32", x)], id=id))
 
 
+def headers(id: str) -> dict[bytes, bytes]:
+    return {b"x-request-id": id.encode()}
+
+
 def row(value: float, rows: int = 1, width: int = 2) -> Array:
     return np.full((rows, width), value, "f4")
 
@@ -195,7 +199,7 @@ async def test_failures_are_kept_whatever_the_sample(recorder: Recorder):
             await ask(served, x, id)
     with pytest.raises(ArgosyError):
         await served.infer(Request([Tensor("x", "FP32", row(1))], id="late"), 0.0)
-    served.refused("unread", ValueError("a bug"))
+    served.refused(ValueError("a bug"), headers("unread"))
     await served.close()
     await until(lambda: len(recorder.requests) >= 4)
     found = {one["id"]: one for one in recorder.requests}
@@ -214,8 +218,8 @@ async def test_the_message_of_an_error_is_bounded(recorder: Recorder):
     await recorder.start()
     served = model(recorder)
     await ordered(served)
-    served.refused("long", InvalidArgument("x" * 10_000))
-    served.refused("short", InvalidArgument("y"))
+    served.refused(InvalidArgument("x" * 10_000), headers("long"))
+    served.refused(InvalidArgument("y"), headers("short"))
     await ask(served, row(1), "good")
     await served.close()
     await until(lambda: len(recorder.requests) == 3)
@@ -267,7 +271,7 @@ async def test_a_recorder_that_does_not_read_costs_records_and_no_request(
 ):
     monkeypatch.setattr(pipe, "MOST_BYTES", 2**20)
     monkeypatch.setattr(recording, "BLOCK_BYTES", 2**18)
-    monkeypatch.setattr(sender, "BLOCK_BYTES", 2**18)
+    monkeypatch.setattr(pipe, "BLOCK_BYTES", 2**18)
     monkeypatch.setattr(pipe, "_SEND", 2**16)
     await recorder.start()
     recorder.reading.clear()
@@ -276,13 +280,13 @@ async def test_a_recorder_that_does_not_read_costs_records_and_no_request(
     for k in range(600):
         await ask(served, row(k, width=4096), f"id{k}")
         if k % 50 == 0:
-            served.batcher.tap.flush()
+            served.batcher.observer.flush()
     lost = log_of(served).dropped
     assert lost > 0
     recorder.reading.set()
     await until(lambda: len(recorder.requests) >= log_of(served).sent)
     await ask(served, row(1, width=4096), "after")
-    served.batcher.tap.flush()
+    served.batcher.observer.flush()
     await until(lambda: recorder.requests[-1]["id"] == "after")
     await served.close()
     assert len(recorder.requests) == log_of(served).sent
@@ -297,12 +301,12 @@ async def test_a_recorder_that_died_is_found_again(recorder: Recorder):
     served = model(recorder)
     await ordered(served)
     recorder.stop()
-    await until(lambda: log_of(served)._sender._pipe._socket is None)
+    await until(lambda: log_of(served)._pipe._socket is None)
     await ask(served, row(1), "lost")
-    served.batcher.tap.flush()
+    served.batcher.observer.flush()
     await until(lambda: log_of(served).dropped == 1)
     await recorder.start()
-    await until(lambda: log_of(served)._sender._pipe._socket is not None)
+    await until(lambda: log_of(served)._pipe._socket is not None)
     await ask(served, row(2), "kept")
     await served.close()
     await until(lambda: recorder.requests)
@@ -314,7 +318,7 @@ async def test_nonsense_from_a_recorder_ends_the_connection(recorder: Recorder):
     served = model(recorder)
     await ordered(served)
     recorder.writers[0].write(b"\0" * 100)
-    await until(lambda: len(recorder.writers) == 2 and log_of(served)._sender._pipe._socket is not None)
+    await until(lambda: len(recorder.writers) == 2 and log_of(served)._pipe._socket is not None)
     await ordered(served)
     await ask(served, row(2), "kept")
     await served.close()
@@ -322,12 +326,12 @@ async def test_nonsense_from_a_recorder_ends_the_connection(recorder: Recorder):
 
 
 async def test_a_flood_of_failures_is_bounded(recorder: Recorder, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(recording, "MOST_HELD", 10)
+    monkeypatch.setattr(recording, "MOST_FAILED", 10)
     await recorder.start()
     served = model(recorder)
     await ordered(served)
     for k in range(25):
-        served.refused(f"id{k}", ValueError())
+        served.refused(ValueError(), headers(f"id{k}"))
     await served.close()
     await until(lambda: len(recorder.requests) >= 10)
     assert log_of(served).dropped == 15

@@ -14,8 +14,7 @@ import pytest
 
 from argosy.protocol import grpc as wire
 from argosy.protocol.rest import Request
-from argosy.serving import trace as trail
-from argosy.serving import tracer
+from argosy.serving import trace, tracer
 from argosy.spec.endpoint import Runtime
 from argosy.spec.tensor import Tensor
 from argosy.spec.tracing import Tracing
@@ -133,7 +132,7 @@ def test_a_batch_that_is_shared_tells_with_whom(start: Any, collector: Collector
             time.sleep(0.01)
         rest = [pool.submit(ask, client, 1.0, traceparent=SAMPLED.replace(TRACE, each)) for each in traces]
         rest.append(pool.submit(ask, client, 1.0))
-        model = replica.replica.repository.get("floats")
+        model = replica.replica.plane.get("floats")
         while model.batcher.queued < 4:
             time.sleep(0.01)
         engine.gate.set()
@@ -180,8 +179,8 @@ def test_what_waits_is_sent_at_the_end(start: Any, collector: Collector) -> None
 
 
 def test_a_context_is_read_as_w3c_says() -> None:
-    def read(value: str) -> trail.Trail | None:
-        return trail.begin({b"traceparent": value.encode("latin-1")})
+    def read(value: str) -> trace.TraceContext | None:
+        return trace.begin({b"traceparent": value.encode("latin-1")})
 
     found = read(SAMPLED)
     assert found is not None

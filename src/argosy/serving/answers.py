@@ -1,22 +1,18 @@
-"""Answers kept for comparison: of requests that the gateway marked while a candidate is tried in the shadow.
+"""Answers recorded for comparison: of requests that the gateway marked while a candidate runs as a shadow.
 
 The gateway sends such a request to the stable revision and a copy to the candidate, under one `x-request-id`. Either
-replica keeps its answer until the controller fetches it: `POST /argosy/answers` hands out and forgets, as msgpack.
+replica records its answer until the controller fetches it by `POST /argosy/answers`.
 """
 
-import time
 from collections import deque
-from collections.abc import Callable
 
 import msgspec
 import numpy as np
 
 from argosy.protocol.rest import Response
-from argosy.serving.sender import weigh
-from argosy.spec.errors import ArgosyError
-from argosy.spec.tensor import NUMPY, Tensor
+from argosy.spec.errors import code_of
+from argosy.spec.tensor import NUMPY, Tensor, nbytes
 
-Done = Callable[[Response | Exception], object]
 MOST = 4096
 MOST_BYTES = 32 * 1024 * 1024
 MOST_OF_ONE = 1024 * 1024
@@ -45,8 +41,8 @@ class Output(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RecordedAnswer(msgspec.Struct, frozen=True, array_like=True):
-    """What one request got: the `x-request-id` it came with, `ok` or the code of its error, nanoseconds from decoded to
-    answered, and its outputs. None: they were more than 1 MiB, or it failed."""
+    """The answer of one request: its `x-request-id`, `ok` or the code of its error, nanoseconds from decoded to
+    answered, and its outputs; None where they have more than 1 MiB, or it failed."""
 
     id: str
     code: str
@@ -59,58 +55,45 @@ class RecordedAnswer(msgspec.Struct, frozen=True, array_like=True):
         return 100 + sum(each.size for each in self.outputs or ())
 
 
-class Handed(msgspec.Struct, frozen=True, array_like=True):
-    """What `POST /argosy/answers` answers. `dropped`: answers that had to make room since the last time."""
+class RecordedAnswers(msgspec.Struct, frozen=True, array_like=True):
+    """The body of an answer of `POST /argosy/answers`. `dropped`: answers beyond the bounds since the last time."""
 
     answers: tuple[RecordedAnswer, ...] = ()
     dropped: int = 0
 
 
 class Answers:
-    """The answers kept by one replica: the newest, within bounds."""
+    """The answers recorded by one replica: the newest, within bounds."""
 
     def __init__(self) -> None:
-        self._kept: deque[RecordedAnswer] = deque()
+        self._recorded: deque[RecordedAnswer] = deque()
         self._bytes = self._dropped = 0
 
-    def keep(self, id: str, ns: int, result: Response | Exception) -> None:
-        """Keep one."""
-        answer = _answer(id, ns, result)
-        self._kept.append(answer)
+    def record(self, id: str, ns: int, result: Response | Exception) -> None:
+        """Add one; drop the oldest beyond the bounds."""
+        if isinstance(result, Exception):
+            answer = RecordedAnswer(id, code_of(result), ns)
+        elif sum(nbytes(tensor.array) for tensor in result.tensors) > MOST_OF_ONE:
+            answer = RecordedAnswer(id, "ok", ns)
+        else:
+            answer = RecordedAnswer(id, "ok", ns, tuple(_output(tensor) for tensor in result.tensors))
+        self._recorded.append(answer)
         self._bytes += answer.size
-        while len(self._kept) > MOST or self._bytes > MOST_BYTES:
-            self._bytes -= self._kept.popleft().size
+        while len(self._recorded) > MOST or self._bytes > MOST_BYTES:
+            self._bytes -= self._recorded.popleft().size
             self._dropped += 1
 
-    def keeping(self, id: str, done: Done) -> Done:
-        """`done`, which keeps the answer of a request that begins now before it hands it on."""
-        start = time.perf_counter_ns()
-
-        def kept(result: Response | Exception) -> None:
-            self.keep(id, time.perf_counter_ns() - start, result)
-            done(result)
-
-        return kept
-
-    def hand_out(self) -> bytes:
-        """`Handed` as msgpack; they are forgotten."""
-        data = msgspec.msgpack.encode(Handed(tuple(self._kept), self._dropped))
-        self._kept.clear()
+    def take(self) -> bytes:
+        """Remove all and return them, as `RecordedAnswers` in msgpack."""
+        data = msgspec.msgpack.encode(RecordedAnswers(tuple(self._recorded), self._dropped))
+        self._recorded.clear()
         self._bytes = self._dropped = 0
         return data
 
 
-def read(data: bytes) -> Handed:
-    """The other end of `hand_out`. Raises msgspec.ValidationError."""
-    return msgspec.msgpack.decode(data, type=Handed)
-
-
-def _answer(id: str, ns: int, result: Response | Exception) -> RecordedAnswer:
-    if isinstance(result, Exception):
-        return RecordedAnswer(id, result.code if isinstance(result, ArgosyError) else "internal", ns)
-    if sum(weigh(tensor.array) for tensor in result.tensors) > MOST_OF_ONE:
-        return RecordedAnswer(id, "ok", ns)
-    return RecordedAnswer(id, "ok", ns, tuple(_output(tensor) for tensor in result.tensors))
+def read(data: bytes) -> RecordedAnswers:
+    """Decode what `take` returned. Raises msgspec.ValidationError."""
+    return msgspec.msgpack.decode(data, type=RecordedAnswers)
 
 
 def _output(tensor: Tensor) -> Output:

@@ -9,18 +9,21 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from argosy.engines.base import Engine
 from argosy.serving import batch, sizing, trace
-from argosy.serving.job import Done, Feeds, Job, Origin, Pieces, Result, key_of, merge, slices, split
-from argosy.serving.observer import Tap
+from argosy.serving.job import Done, Feeds, Job, Pieces, Result, key_of, merge, slices, split
+from argosy.serving.observer import BatchObserver
 from argosy.serving.stats import BatchTimes, Stats
 from argosy.spec.endpoint import Runtime
 from argosy.spec.errors import ArgosyError, DeadlineExceeded, Internal, PayloadTooLarge, Unavailable
 from argosy.spec.tensor import Array
+
+if TYPE_CHECKING:
+    from argosy.serving.model import Call
 
 INLINE_NS = 300_000
 """Engine calls that take less than this run on the event loop."""
@@ -55,19 +58,14 @@ class Batcher:
         self._wake = threading.Semaphore(0)
         self._started: int | None = None
         self._closed = False
-        self._left = asyncio.Event()
-        self.tap: Tap | None = None
+        self._ended = asyncio.Event()
+        self.observer: BatchObserver | None = None
         self.traced = False
 
     @property
     def queued(self) -> int:
         """Jobs that wait for the engine."""
         return sum(not job.finished for job in list(self._queue))
-
-    @property
-    def _sized(self) -> bool:
-        """Sizes are learned where calls are long, and where nobody asked to wait for larger batches."""
-        return not self.inline and not self._delay_ns
 
     def stuck_for(self) -> float:
         """Seconds the engine call now running has taken; 0 when none runs."""
@@ -81,20 +79,20 @@ class Batcher:
         timeout: float,
         done: Done,
         at_once: bool = False,
-        origin: Origin | None = None,
+        call: "Call | None" = None,
     ) -> Job | Pieces:
         """Queue one request; `done` gets its outputs in the order of the signature, or the error.
 
         The answer's `cancel` frees its place. `at_once`: a short call is made before this returns, with all that waits,
         for callers who would pay more for awaiting it. Raises Unavailable when the queue is full or closed.
         """
-        if self._closed or not self._room(1):
+        if self._closed or not self._has_place(1):
             raise self._refusal()
         now = _clock()
         deadline = now + int(timeout * 1e9)
         if self._batched and rows > self._limit:
-            return self._submit_pieces(feeds, rows, now, deadline, done, origin)
-        job = Job(feeds, rows, () if self._one_shape else key_of(feeds), done, now, deadline, origin)
+            return self._submit_pieces(feeds, rows, now, deadline, done, call)
+        job = Job(feeds, rows, () if self._one_shape else key_of(feeds), done, now, deadline, call)
         if at_once and self.inline and not self._delay_ns:
             self._queue.append(job)
             self._run_inline()
@@ -110,9 +108,9 @@ class Batcher:
     async def ended(self) -> None:
         """Wait until the worker has left the engine: it may still compute for callers who went away."""
         if self._worker is not None:
-            await self._left.wait()
+            await self._ended.wait()
 
-    def _room(self, jobs: int) -> bool:
+    def _has_place(self, jobs: int) -> bool:
         """Whether so many more jobs may wait; the places of callers who went away are cleared when they are needed."""
         most = self._runtime.max_queue_size - jobs
         if len(self._queue) > most:
@@ -129,17 +127,17 @@ class Batcher:
         return Unavailable(f"the queue is full ({len(self._queue)} requests wait)", retry_after=wait)
 
     def _submit_pieces(
-        self, feeds: Feeds, rows: int, now: int, deadline: int, done: Done, origin: Origin | None
+        self, feeds: Feeds, rows: int, now: int, deadline: int, done: Done, call: "Call | None"
     ) -> Pieces:
         if rows > (most := self._limit * self._runtime.max_queue_size):
             raise PayloadTooLarge(f"the request has {rows} rows; at most {most} are taken at once")
-        if not self._room(-(-rows // self._limit)):
+        if not self._has_place(-(-rows // self._limit)):
             raise self._refusal()
         parts = slices(feeds, rows, self._limit)
         pieces = Pieces(len(parts), done)
         for position, (part, count) in enumerate(parts):
             key = () if self._one_shape else key_of(part)
-            job = Job(part, count, key, pieces.part(position), now, deadline, origin)
+            job = Job(part, count, key, pieces.part(position), now, deadline, call)
             pieces.jobs.append(job)
             self._put(job, (deadline - now) / 1e9)
         return pieces
@@ -184,14 +182,11 @@ class Batcher:
                     jobs, reason, wait_ns = self._take(start)
                 if jobs:
                     self._loop.call_soon_threadsafe(_deliver, self._execute(jobs, reason))
-                    self._learn(jobs, _clock() - start)
+                    rows = sum(job.rows for job in jobs)
+                    self._sizing = sizing.observe(rows, _clock() - start, self._sizing)
                 elif wait_ns:
                     self._wake.acquire(timeout=wait_ns / 1e9)
-        self._loop.call_soon_threadsafe(self._left.set)
-
-    def _learn(self, jobs: list[Job], ns: int) -> None:
-        """What a batch of this size cost with all that belongs to it, seen from the engine's thread."""
-        self._sizing = sizing.observe(sum(job.rows for job in jobs), ns, self._sizing)
+        self._loop.call_soon_threadsafe(self._ended.set)
 
     def _take(self, now: int) -> tuple[list[Job], batch.Reason, int]:
         queue = self._queue
@@ -201,7 +196,7 @@ class Batcher:
         jobs = [job for job in queue if self._alive(job, now)]
         waiting = [batch.Waiting(job.rows, job.key, job.since) for job in jobs]
         limit = self._limit
-        if self._sized:
+        if not self.inline and not self._delay_ns:
             limit = sizing.choose(sum(job.rows for job in jobs), limit, self._sizing)
         decision = batch.decide(waiting, now, limit, self._delay_ns)
         taken = [jobs[position] for position in decision.take]
@@ -213,7 +208,7 @@ class Batcher:
         return taken, reason or "idle", wait_ns
 
     def _alive(self, job: Job, now: int) -> bool:
-        """Whether the caller still waits. One whose deadline has passed is told so."""
+        """Whether the caller still waits; one whose deadline has passed gets its error."""
         if now > job.deadline and not job.finished:
             self._loop.call_soon_threadsafe(_expire, job)
             return False
@@ -231,13 +226,12 @@ class Batcher:
         except (Exception, SystemExit) as error:
             if len(jobs) > 1:
                 return [outcome for job in jobs for outcome in self._execute([job], reason)]
-            blamed = _blame(error)
+            cause = error if isinstance(error, ArgosyError) else None
+            cause = cause or Internal(f"the model failed: {type(error).__name__}: {error}")
             if self.traced:
                 now = _clock()
-                trace.note(jobs, (start, merged, now, now), reason, str(blamed))
-            if self.tap is not None:
-                self.tap.put(jobs, jobs[0].rows, jobs[0].feeds, None, blamed)
-            return [(jobs[0], blamed)]
+                trace.add_batch(jobs, (start, merged, now, now), reason, str(cause))
+            return [(jobs[0], cause)]
         finally:
             self._started = None
         self._call_ns += (done - merged - self._call_ns) // 8
@@ -245,32 +239,23 @@ class Batcher:
         end = _clock()
         times = BatchTimes(merged - start, done - merged, end - done)
         if self.traced:
-            trace.note(jobs, (start, merged, done, end), reason)
+            trace.add_batch(jobs, (start, merged, done, end), reason)
         rows = sum(job.rows for job in jobs)
         self._stats.batch(rows, queued, times, reason)
-        if self.tap is not None:
-            self.tap.put(jobs, rows, feeds, outputs, None)
-        return self._checked(jobs, parts)
-
-    def _checked(self, jobs: list[Job], parts: list[list[Array]]) -> list[Outcome]:
+        if self.observer is not None:
+            self.observer.put(jobs, rows, feeds, outputs)
         if self._runtime.allow_nan:
             return list(zip(jobs, parts, strict=True))
         bad: Exception = Internal("the model answered NaN, and runtime.allow_nan is false")
-        return [(job, part if _finite(part) else bad) for job, part in zip(jobs, parts, strict=True)]
+        return [(job, bad if any(map(_has_nan, part)) else part) for job, part in zip(jobs, parts, strict=True)]
 
 
 def _expire(job: Job) -> None:
     job.finish(DeadlineExceeded("the deadline passed before the model had answered"))
 
 
-def _finite(arrays: Sequence[Array]) -> bool:
-    return not any(array.dtype.kind == "f" and bool(np.isnan(array).any()) for array in arrays)
-
-
-def _blame(error: BaseException) -> Exception:
-    if isinstance(error, ArgosyError):
-        return error
-    return Internal(f"the model failed: {type(error).__name__}: {error}")
+def _has_nan(array: Array) -> bool:
+    return array.dtype.kind == "f" and bool(np.isnan(array).any())
 
 
 def _deliver(outcomes: list[Outcome]) -> None:

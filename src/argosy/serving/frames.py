@@ -1,4 +1,4 @@
-"""What a replica and the recorder say to one another: frames on a stream.
+"""The frames that a replica and the recorder exchange on a stream.
 
 A frame is `AGR1`, the sizes of head and body (32-bit, little-endian), a head in msgpack and a body of raw arrays.
 """
@@ -26,7 +26,7 @@ Side = Literal["input", "output"]
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
-    """The first frame of a connection: who speaks, and which package (a folder) it serves under which name."""
+    """The first frame of a connection: the replica, and the package (a folder) that it serves under which name."""
 
     replica: str
     endpoint: str
@@ -35,7 +35,7 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
 
 
 def hello(config: ReplicaConfig, model: ModelConfig) -> Hello:
-    """What a replica says of one of its models."""
+    """The hello of a replica for one of its models."""
     return Hello(replica=config.replica, endpoint=model.name, version=model.version, package=model.package)
 
 
@@ -63,8 +63,8 @@ class FrameTensor(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Head(msgspec.Struct, frozen=True, array_like=True, tag="block"):
-    """Requests in the order of their rows. `ids`: by which their callers know them, none where none is wanted: text, or
-    bytes of Latin-1. `failures`: code and message of each, none where all were answered."""
+    """Requests in the order of their rows. `ids`: those of their callers, none where none is wanted: text, or bytes
+    of Latin-1. `failures`: code and message of each, none where all were answered."""
 
     requests: int
     ids: tuple[Any, ...]
@@ -78,13 +78,13 @@ _decode = msgspec.msgpack.Decoder(Hello | Orders).decode
 _decode_head = msgspec.msgpack.Decoder(Head).decode
 
 
-def told(message: Hello | Orders) -> bytes:
-    """A message as a frame."""
+def encode(message: Hello | Orders) -> bytes:
+    """Encode a message as a frame."""
     head = _encode(message)
     return HEAD.pack(MAGIC, len(head), 0) + head
 
 
-def packed(
+def encode_block(
     requests: Array,
     ids: Sequence[str | bytes],
     tensors: Sequence[tuple[Side, str, str, Array]],
@@ -95,7 +95,10 @@ def packed(
     parts: list[FrameTensor] = []
     size = requests.nbytes
     for side, name, datatype, array in tensors:
-        data = _raw(array)
+        if array.dtype == object:
+            data = _encode([bytes(value) for value in array.reshape(-1).tolist()])
+        else:
+            data = np.ascontiguousarray(array).reshape(-1).view("u1").data
         parts.append(FrameTensor(side, name, datatype, array.shape, len(data)))
         buffers.append(data)
         size += len(data)
@@ -104,12 +107,6 @@ def packed(
             size += short
     head = _encode(("block", len(requests), ids, parts, failures))
     return [HEAD.pack(MAGIC, len(head), size) + head, *buffers]
-
-
-def _raw(array: Array) -> memoryview | bytes:
-    if array.dtype == object:
-        return _encode([bytes(value) for value in array.reshape(-1).tolist()])
-    return np.ascontiguousarray(array).reshape(-1).view("u1").data
 
 
 def sizes(prefix: bytes) -> tuple[int, int]:

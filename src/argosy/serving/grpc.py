@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ from google.protobuf import json_format
 from argosy.protocol import compression, jsondata
 from argosy.protocol import grpc as wire
 from argosy.protocol.bounds import LARGE
-from argosy.protocol.rest import Request, Response
-from argosy.serving import inside
+from argosy.protocol.rest import Response
 from argosy.serving.dataplane import DataPlane
 from argosy.serving.internal_headers import KEY, RATE, SERVER
+from argosy.serving.model import NO_HEADERS
 from argosy.serving.offload import Hold, size_of
 from argosy.spec.address import Address
 from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument, NotFound
@@ -80,31 +80,39 @@ IDLE_MS = 120_000
 MOST_DETAILS = 1024
 """Characters of an error's message: they go as a header."""
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
-Handler = Callable[[DataPlane, Any, Any], Awaitable[Any]]
-Read = tuple[str, str, Request | ArgosyError, bool]
+_OPERATIONS = {
+    "ServerLive": "live",
+    "ServerReady": "ready",
+    "ModelReady": "model_ready",
+    "ServerMetadata": "server",
+    "ModelMetadata": "model",
+    "ModelConfig": "config",
+    "ModelStatistics": "stats",
+    "RepositoryIndex": "index",
+    "RepositoryModelLoad": "load",
+    "RepositoryModelUnload": "unload",
+}
+"""Method → operation of the data plane."""
+Handler = Callable[[DataPlane, bytes, Any], Awaitable[bytes]]
 Write = Callable[[Response, bool], bytes]
 
 
-def _alone(response: Response, use_raw: bool) -> bytes:
-    return wire.encode_response(response, use_raw).SerializeToString()
-
-
-def _in_stream(response: Response, use_raw: bool) -> bytes:
-    return wire.StreamResponse(infer_response=wire.encode_response(response, use_raw)).SerializeToString()
-
-
 class GrpcServer:
-    """The gRPC endpoint of one data plane. `limit`: bytes of the largest message; `calls`: the most at one time.
+    """The gRPC endpoint of one data plane. `calls`: the most at one time.
 
     gRPC hands messages over as they came, and they are decompressed here, with a bound on what they may become.
     """
 
-    def __init__(self, plane: DataPlane, address: Address, limit: int, calls: int) -> None:
+    def __init__(self, plane: DataPlane, address: Address, calls: int) -> None:
+        from grpc_health.v1 import health_pb2
+        from grpc_reflection.v1alpha import reflection, reflection_pb2
+
         self._plane = plane
         self._rates = Rates()
+        self._health: Any = health_pb2
         self.address = address
         options = [
-            ("grpc.max_receive_message_length", limit),
+            ("grpc.max_receive_message_length", plane.limit),
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),
             ("grpc.per_message_decompression", 0),
@@ -113,8 +121,24 @@ class GrpcServer:
         if not address.path:
             options.append(("grpc.max_connection_idle_ms", IDLE_MS))
         self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=calls)
-        self._server.add_generic_rpc_handlers((self._inference(), _Health(plane)))
-        self._add_reflection()
+        health = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+        self._server.add_generic_rpc_handlers(
+            (
+                grpc.method_handlers_generic_handler(wire.SERVICE, self._handlers()),
+                grpc.method_handlers_generic_handler(
+                    health,
+                    {
+                        "Check": grpc.unary_unary_rpc_method_handler(self._unary(self._check)),
+                        "Watch": grpc.unary_stream_rpc_method_handler(self._watch),
+                    },
+                ),
+            )
+        )
+        for module in (health_pb2, reflection_pb2):
+            with contextlib.suppress(TypeError):
+                wire.POOL.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
+        names = (wire.SERVICE, health, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server, pool=wire.POOL)
 
     def bind(self) -> Address:
         """Take the address; with the port that was taken. Who connects waits for `start`. Raises Conflict."""
@@ -136,16 +160,15 @@ class GrpcServer:
         """Finish calls in flight, at most `grace` seconds."""
         await self._server.stop(grace)
 
-    def _inference(self) -> grpc.GenericRpcHandler:
-        handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {}
-        for name, method in _METHODS.items():
-            request = wire.message(wire.METHODS[name].input_type.name)
-            handlers[name] = grpc.unary_unary_rpc_method_handler(self._unary(_small(method, request)))
+    def _handlers(self) -> dict[str, "grpc.RpcMethodHandler[bytes, bytes]"]:
+        handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+            method: grpc.unary_unary_rpc_method_handler(self._unary(_asking(method))) for method in _OPERATIONS
+        }
         handlers["ModelInfer"] = grpc.unary_unary_rpc_method_handler(self._unary(_infer))
         handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(self._stream)
-        return grpc.method_handlers_generic_handler(wire.SERVICE, handlers)
+        return handlers
 
-    def _unary(self, method: Callable[[DataPlane, bytes, Any], Awaitable[bytes]]) -> Any:
+    def _unary(self, method: Handler) -> Any:
         async def call(data: bytes, context: Any) -> bytes:
             try:
                 return await method(self._plane, data, context)
@@ -165,70 +188,108 @@ class GrpcServer:
         async for data in requests:
             if take is not None and not take():
                 await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "the rate limit of this API key is spent")
-            holds: list[Hold] = []
+            hold = self._plane.offload.hold(0)
             try:
-                yield await _infer(self._plane, data, context, _in_stream, holds)
+                yield await _infer(self._plane, data, context, _encode_in_stream, hold)
             except ArgosyError as error:
                 yield wire.StreamResponse(error_message=error.message[:MOST_DETAILS]).SerializeToString()
             finally:
-                for hold in holds:
-                    hold.release()
+                hold.release()
 
-    def _add_reflection(self) -> None:
-        from grpc_health.v1 import health_pb2
-        from grpc_reflection.v1alpha import reflection, reflection_pb2
+    async def _check(self, plane: DataPlane, data: bytes, context: Any) -> bytes:
+        return self._status(data, context)
 
-        for module in (health_pb2, reflection_pb2):
-            with contextlib.suppress(TypeError):
-                wire.POOL.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
-        health = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-        names = (wire.SERVICE, health, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server, pool=wire.POOL)
+    async def _watch(self, data: bytes, context: Any) -> AsyncIterator[bytes]:
+        last: bytes | None = None
+        while True:
+            try:
+                now = self._status(data, context)
+            except NotFound:
+                now = self._health.HealthCheckResponse(status="SERVICE_UNKNOWN").SerializeToString()
+            if now != last:
+                last = now
+                yield now
+            await asyncio.sleep(0.5)
+
+    def _status(self, data: bytes, context: Any) -> bytes:
+        """The health of a service: '' is the server, other names are models. Raises ArgosyError."""
+        service = wire.parse(self._health.HealthCheckRequest, _decompress(data)).service
+        if service in ("", wire.SERVICE):
+            good = self._plane.ready() and self._plane.live()
+        elif (SERVER, "1") in context.invocation_metadata():
+            raise NotFound("the gateway answers for the server here; ask ModelReady about a model")
+        else:
+            good = self._plane.ask("model_ready", service)["ready"]
+        return self._health.HealthCheckResponse(status="SERVING" if good else "NOT_SERVING").SerializeToString()
 
 
-def _small(method: Handler, request_type: Any) -> Callable[[DataPlane, bytes, Any], Awaitable[bytes]]:
-    """A method whose messages are small."""
+def _asking(method: str) -> Handler:
+    """A method that asks the data plane, by small messages."""
+    kinds = wire.METHODS[method]
+    request_type, response_type = wire.message(kinds.input_type.name), wire.message(kinds.output_type.name)
+    fields = request_type.DESCRIPTOR.fields_by_name
+    name = next((field for field in ("name", "model_name") if field in fields), None)
 
     async def call(plane: DataPlane, data: bytes, context: Any) -> bytes:
-        answer = await method(plane, wire.parse(request_type, _plain(data)), context)
-        return answer.SerializeToString()
+        message = wire.parse(request_type, _decompress(data))
+        answer = plane.ask(
+            _OPERATIONS[method],
+            getattr(message, name) if name else "",
+            message.version if "version" in fields else "",
+            message.ready if "ready" in fields else False,
+        )
+        return json_format.ParseDict(answer, response_type(), ignore_unknown_fields=True).SerializeToString()
 
     return call
 
 
-def _plain(data: bytes) -> bytes:
-    """A small message, decompressed. Raises InvalidArgument, PayloadTooLarge."""
+def _decompress(data: bytes, limit: int = LARGE) -> bytes:
+    """A message; what begins like `deflate` may be none. Raises InvalidArgument, PayloadTooLarge."""
     if (encoding := compression.of_message(data)) is not None:
         with contextlib.suppress(InvalidArgument):
-            data = compression.decompress(data, encoding, LARGE)
-    if len(data) > LARGE:
-        raise InvalidArgument(f"the message has {len(data)} bytes; at most {LARGE} are taken here")
+            data = compression.decompress(data, encoding, limit)
+    if len(data) > limit:
+        raise InvalidArgument(f"the message has {len(data)} bytes; at most {limit} are taken here")
     return data
 
 
+def _encode(response: Response, use_raw: bool) -> bytes:
+    return wire.encode_response(response, use_raw).SerializeToString()
+
+
+def _encode_in_stream(response: Response, use_raw: bool) -> bytes:
+    return wire.StreamResponse(infer_response=wire.encode_response(response, use_raw)).SerializeToString()
+
+
 async def _infer(
-    plane: DataPlane, data: bytes, context: Any, write: Write = _alone, holds: list[Hold] | None = None
+    plane: DataPlane, data: bytes, context: Any, write: Write = _encode, hold: Hold | None = None
 ) -> bytes:
-    """Bytes → bytes. What a large message holds is let go at the end of the call, or by whoever gives `holds`."""
-    if len(data) <= LARGE and not (data and data[0] in compression.FIRST_BYTES):
-        name, version, request, use_raw = _read(data)
-    else:
-        hold = plane.offload.hold(len(data))
-        if holds is None:
+    """Bytes → bytes. What a large message holds is released at the end of the call, or by whoever gives `hold`."""
+    headers = NO_HEADERS if plane.answers is None else _headers(context)
+    large = len(data) > LARGE or (bool(data) and data[0] in compression.FIRST_BYTES)
+    if large:
+        if hold is None:
+            hold = plane.offload.hold(0)
             context.add_done_callback(hold.done)
-        else:
-            holds.append(hold)
-        name, version, request, use_raw = await plane.offload.run(partial(_read_large, plane, data))
-        if not isinstance(request, ArgosyError):
-            hold.more(size_of(request.tensors))
-    if isinstance(request, ArgosyError):
-        inside.refused(plane, name, version, request, context)
-        raise request
-    timeout = context.time_remaining()
-    if plane.answers is None:
-        response = await plane.infer(name, version, request, timeout)
+        hold.more(len(data))
+        message, wired = await plane.offload.run(partial(_parse_large, data, plane.limit))
     else:
-        response = await inside.infer(plane, plane.answers, name, version, request, timeout, context)
+        try:
+            message, wired = wire.InferRequest.FromString(data), 0
+        except Exception:
+            message, wired = wire.parse(wire.InferRequest, data), 0  # which says what is wrong
+    model = plane.model(message.model_name, message.model_version)
+    try:
+        if large and hold is not None:
+            bounds = msgspec.structs.replace(model.bounds, wire=wired)
+            request, use_raw = await plane.offload.run(partial(wire.decode_request, message, bounds))
+            hold.more(size_of(request.tensors))
+        else:
+            request, use_raw = wire.decode_request(message)
+    except ArgosyError as error:
+        model.refused(error, headers)
+        raise
+    response = await model.infer(request, context.time_remaining(), headers)
     tensors = response.tensors
     size = tensors[0].array.size if len(tensors) == 1 else sum(tensor.array.size for tensor in tensors)
     if size > jsondata.WINDOW:
@@ -236,138 +297,15 @@ async def _infer(
     return write(response, use_raw)
 
 
-def _read(data: bytes) -> Read:
-    """Name and version of the model asked for, and the request, or why it is none. Raises InvalidArgument where even
-    these cannot be read."""
-    try:
-        message = wire.InferRequest.FromString(data)
-    except Exception:
-        message = wire.parse(wire.InferRequest, data)  # which says what is wrong
-    try:
-        request, use_raw = wire.decode_request(message)
-    except ArgosyError as error:
-        return message.model_name, message.model_version, error, False
-    return message.model_name, message.model_version, request, use_raw
+def _parse_large(data: bytes, limit: int) -> tuple[Any, int]:
+    """The message, and the bytes it came in if those were compressed, else 0. Raises ArgosyError."""
+    plain = _decompress(data, limit)
+    wired = 0 if plain is data else len(data)
+    return wire.parse(wire.InferRequest, plain, wired), wired
 
 
-def _read_large(plane: DataPlane, data: bytes) -> Read:
-    """`_read`, of a large or compressed message; `deflate` may be taken for what it is not. Raises ArgosyError."""
-    wired = 0
-    if (encoding := compression.of_message(data)) is not None:
-        with contextlib.suppress(InvalidArgument):
-            data, wired = compression.decompress(data, encoding, plane.limit), len(data)
-    message = wire.parse(wire.InferRequest, data, wired)
-    name, version = message.model_name, message.model_version
-    try:
-        bounds = msgspec.structs.replace(plane.model(name, version).bounds, wire=wired)
-        return name, version, *wire.decode_request(message, bounds)
-    except ArgosyError as error:
-        return name, version, error, False
-
-
-async def _server_live(plane: DataPlane, message: Any, context: Any) -> Any:
-    return wire.message("ServerLiveResponse")(live=plane.live())
-
-
-async def _server_ready(plane: DataPlane, message: Any, context: Any) -> Any:
-    return wire.message("ServerReadyResponse")(ready=plane.ready())
-
-
-async def _model_ready(plane: DataPlane, message: Any, context: Any) -> Any:
-    return wire.message("ModelReadyResponse")(ready=plane.model_ready(message.name, message.version))
-
-
-async def _server_metadata(plane: DataPlane, message: Any, context: Any) -> Any:
-    return wire.message("ServerMetadataResponse")(**plane.server_metadata())
-
-
-async def _model_metadata(plane: DataPlane, message: Any, context: Any) -> Any:
-    found = plane.model_metadata(message.name, message.version)
-    return json_format.ParseDict(found, wire.message("ModelMetadataResponse")(), ignore_unknown_fields=True)
-
-
-async def _model_config(plane: DataPlane, message: Any, context: Any) -> Any:
-    config = {"config": plane.model_config(message.name, message.version)}
-    return json_format.ParseDict(config, wire.message("ModelConfigResponse")())
-
-
-async def _statistics(plane: DataPlane, message: Any, context: Any) -> Any:
-    found = {"model_stats": plane.statistics(message.name, message.version)}
-    return json_format.ParseDict(found, wire.message("ModelStatisticsResponse")())
-
-
-async def _index(plane: DataPlane, message: Any, context: Any) -> Any:
-    return wire.message("RepositoryIndexResponse")(models=plane.index(message.ready))
-
-
-async def _load(plane: DataPlane, message: Any, context: Any) -> Any:
-    await plane.repository.load(message.model_name)
-    return wire.message("RepositoryModelLoadResponse")()
-
-
-async def _unload(plane: DataPlane, message: Any, context: Any) -> Any:
-    await plane.repository.unload(message.model_name)
-    return wire.message("RepositoryModelUnloadResponse")()
-
-
-_METHODS: dict[str, Handler] = {
-    "ServerLive": _server_live,
-    "ServerReady": _server_ready,
-    "ModelReady": _model_ready,
-    "ServerMetadata": _server_metadata,
-    "ModelMetadata": _model_metadata,
-    "ModelConfig": _model_config,
-    "ModelStatistics": _statistics,
-    "RepositoryIndex": _index,
-    "RepositoryModelLoad": _load,
-    "RepositoryModelUnload": _unload,
-}
-
-
-class _Health(grpc.GenericRpcHandler):
-    """`grpc.health.v1.Health`, answered from the data plane: '' is the server, other names are models."""
-
-    def __init__(self, plane: DataPlane) -> None:
-        from grpc_health.v1 import health_pb2
-
-        self._plane = plane
-        self._pb2: Any = health_pb2
-
-    def service(self, handler_call_details: Any) -> Any:
-        """The handler of Check and Watch; None for other methods."""
-        method, write = handler_call_details.method, self._pb2.HealthCheckResponse.SerializeToString
-        if method == "/grpc.health.v1.Health/Check":
-            return grpc.unary_unary_rpc_method_handler(self._check, self._read, write)
-        if method == "/grpc.health.v1.Health/Watch":
-            return grpc.unary_stream_rpc_method_handler(self._watch, self._read, write)
-        return None
-
-    def _read(self, data: bytes) -> Any:
-        return self._pb2.HealthCheckRequest.FromString(_plain(data))
-
-    async def _check(self, request: Any, context: Any) -> Any:
-        try:
-            return self._status(request.service, context)
-        except ArgosyError as error:
-            await context.abort(_CODES[error.grpc], error.message)
-
-    async def _watch(self, request: Any, context: Any) -> AsyncIterator[Any]:
-        last: Any = None
-        while True:
-            try:
-                now = self._status(request.service, context)
-            except ArgosyError:
-                now = self._pb2.HealthCheckResponse(status="SERVICE_UNKNOWN")
-            if now != last:
-                last = now
-                yield now
-            await asyncio.sleep(0.5)
-
-    def _status(self, service: str, context: Any) -> Any:
-        if service in ("", wire.SERVICE):
-            good = self._plane.ready() and self._plane.live()
-        elif (SERVER, "1") in context.invocation_metadata():
-            raise NotFound("the gateway tells of the server here; ask ModelReady about a model")
-        else:
-            good = self._plane.model_ready(service)
-        return self._pb2.HealthCheckResponse(status="SERVING" if good else "NOT_SERVING")
+def _headers(context: Any) -> Mapping[bytes, bytes]:
+    return {
+        key.encode(): value if isinstance(value, bytes) else value.encode()
+        for key, value in context.invocation_metadata() or ()
+    }

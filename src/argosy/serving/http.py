@@ -1,32 +1,51 @@
 """HTTP transport of the data plane.
 
-The path of a request: route → decode → data plane → encode → answer. Every failure is `{"error": …}`.
+The path of a request: route → decode → data plane → encode → answer. Every failure is `{"error": …}`. On its Unix
+socket a replica also answers the platform: `GET /argosy/counts` → `{MODEL: {VERSION: ReplicaCounts}}` in JSON, and
+`POST /argosy/answers` → `RecordedAnswers` in msgpack. The gateway routes nothing there.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import msgspec
 
 from argosy.protocol import compression, jsondata, rest
-from argosy.protocol.bounds import LARGE
+from argosy.protocol.bounds import LARGE, Bounds
 from argosy.protocol.rest import HEADER_LENGTH, OCTETS, Request, Response
-from argosy.serving import inside, metrics, openapi
+from argosy.serving import metrics, openapi
 from argosy.serving.dataplane import DataPlane
-from argosy.serving.exchange import Exchange
-from argosy.serving.model import ServedModel, request_id
+from argosy.serving.exchange import Exchange, Headers
+from argosy.serving.model import ServedModel
 from argosy.serving.offload import size_of
 from argosy.serving.port import check_host
-from argosy.serving.replies import Headers
 from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, MethodNotAllowed, NotFound, PermissionDenied
+
+log = logging.getLogger("argosy.serving")
+
+PLATFORM = "/argosy/"
+LONGEST = 1024
+"""Characters of the longest path there is: names have at most 63, each of at most three."""
+TIMEOUT_HEADER = b"x-request-timeout-ms"
+_LENGTH = HEADER_LENGTH.encode()
+_ENCODING = b"content-encoding"
+_ACCEPTED = b"accept-encoding"
+_INNER = {"index": "models", "config": "config"}
+"""Operations whose answer over HTTP is this field of the message over gRPC."""
+_SLASHED = ("/v2", "/v2/models/{model}")
+"""Paths that may end with a slash."""
+_ROUTES = {tuple(route.path.split("/")): route for route in openapi.ROUTES} | {
+    (*route.path.split("/"), ""): route for route in openapi.ROUTES if route.path in _SLASHED
+}
+Encoded = tuple[bytes | bytearray, Headers]
 
 
 class Route(NamedTuple):
-    """An operation, the methods it takes, and the model it is about."""
+    """An operation, the method it takes, and the model it is about."""
 
     operation: str
     method: str
@@ -34,78 +53,36 @@ class Route(NamedTuple):
     version: str = ""
 
 
-_FIXED = {
-    "/v2": Route("server", "GET"),
-    "/v2/": Route("server", "GET"),
-    "/v2/health/live": Route("live", "GET"),
-    "/v2/health/ready": Route("ready", "GET"),
-    "/v2/models/stats": Route("stats", "GET"),
-    "/v2/repository/index": Route("index", "POST"),
-    "/metrics": Route("metrics", "GET"),
-    "/openapi.json": Route("openapi", "GET"),
-}
-_OF_MODEL = {"": "GET", "ready": "GET", "config": "GET", "stats": "GET", "infer": "POST"}
-
-
-LONGEST = 1024
-"""Characters of the longest path there is: names have at most 63, each of at most three."""
-
-
 @lru_cache(maxsize=1024)
 def parse(path: str) -> Route | None:
-    """A percent-encoded path of at most `LONGEST` characters → what it asks for; None when there is nothing of that
-    name."""
-    fixed = _FIXED.get(path)
-    if fixed is not None:
-        return fixed
+    """Parse a percent-encoded path of at most `LONGEST` characters; None when there is nothing at it."""
     parts = [unquote(part) for part in path.split("/")]
-    if parts[:3] == ["", "v2", "repository"] and len(parts) == 6 and parts[3] == "models":
-        return Route(parts[5], "POST", parts[4]) if parts[5] in ("load", "unload") and parts[4] else None
-    if parts[:3] != ["", "v2", "models"] or len(parts) < 4 or not parts[3]:
+    model = version = ""
+    if tuple(parts) not in _ROUTES:
+        place = 4 if parts[2:4] == ["repository", "models"] else 3
+        if len(parts) <= place or not parts[place] or parts[place - 1] != "models":
+            return None
+        model, parts[place] = parts[place], "{model}"
+        if place == 3 and len(parts) > 5 and parts[4] == "versions" and parts[5]:
+            version = parts[5]
+            del parts[4:6]
+    route = _ROUTES.get(tuple(parts))
+    if route is None or ("{model}" in parts and not model):
         return None
-    rest = parts[4:]
-    version = ""
-    if len(rest) >= 2 and rest[0] == "versions" and rest[1]:
-        version, rest = rest[1], rest[2:]
-    what = rest[0] if rest else ""
-    if len(rest) > 1 or what not in _OF_MODEL:
-        return None
-    return Route(what or "model", _OF_MODEL[what], parts[3], version)
-
-
-log = logging.getLogger("argosy.serving")
-
-TIMEOUT_HEADER = b"x-request-timeout-ms"
-_LENGTH = HEADER_LENGTH.encode()
-_ENCODING = b"content-encoding"
-_ACCEPTED = b"accept-encoding"
-_encode = msgspec.json.encode
-Answer = tuple[int, Any]
+    return Route(route.operation, route.method, model, version)
 
 
 class HttpApp:
-    """The REST endpoints of one data plane. `limit`: bytes of a decompressed body."""
+    """The REST endpoints of one data plane."""
 
-    def __init__(self, plane: DataPlane, limit: int) -> None:
+    def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
-        self._limit = limit
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._answers: dict[str, Callable[[Route], Answer]] = {
-            "server": lambda route: (200, plane.server_metadata()),
-            "live": lambda route: _health(plane.live(), {"live": plane.live()}),
-            "ready": lambda route: _health(plane.ready(), {"live": plane.live(), "ready": plane.ready()}),
-            "model": lambda route: (200, plane.model_metadata(route.model, route.version)),
-            "model_ready": self._model_ready,
-            "config": lambda route: (200, plane.model_config(route.model, route.version)),
-            "stats": lambda route: (200, {"model_stats": plane.statistics(route.model, route.version)}),
-            "openapi": lambda route: (200, openapi.document()),
-        }
 
     def handle(self, exchange: Exchange) -> None:
         """Answer one request, now or when its model has."""
         try:
-            if self._plane.answers is not None and exchange.path.startswith(inside.PREFIX):
-                inside.handle(self._plane, self._plane.answers, exchange)
+            if self._plane.answers is not None and exchange.path.startswith(PLATFORM):
+                self._answer_platform(exchange)
                 return
             route = parse(exchange.path) if len(exchange.path) <= LONGEST else None
             if route is None:
@@ -117,12 +94,14 @@ class HttpApp:
                 self._infer(route, exchange)
             elif route.operation == "metrics":
                 exchange.answer(200, metrics.render(self._plane), (("content-type", metrics.CONTENT_TYPE),))
-            elif route.method == "POST":
-                self._spawn(route, exchange)
+            elif route.operation == "openapi":
+                exchange.answer(200, msgspec.json.encode(openapi.document()))
             else:
-                operation = "model_ready" if route.model and route.operation == "ready" else route.operation
-                status, answer = self._answers[operation](route)
-                exchange.answer(status, _encode(answer))
+                only_ready = route.method == "POST" and _json_object(exchange.body).get("ready") is True
+                answer = self._plane.ask(route.operation, route.model, route.version, only_ready)
+                status = 200 if answer.get("ready", answer.get("live", True)) else 503
+                inner = _INNER.get(route.operation)
+                exchange.answer(status, msgspec.json.encode(answer[inner] if inner else answer))
         except Exception as error:
             _refuse(exchange, error)
 
@@ -137,43 +116,39 @@ class HttpApp:
         else:
             self.handle(exchange)
 
+    def _answer_platform(self, exchange: Exchange) -> None:
+        asked = (exchange.method, exchange.path)
+        if asked == ("GET", f"{PLATFORM}counts"):
+            exchange.answer(200, msgspec.json.encode(self._plane.counts()))
+        elif asked == ("POST", f"{PLATFORM}answers") and self._plane.answers is not None:
+            exchange.answer(200, self._plane.answers.take(), (("content-type", "application/msgpack"),))
+        else:
+            raise NotFound(f"a replica has no {exchange.method} {exchange.path[:200]}")
+
     def _infer(self, route: Route, exchange: Exchange) -> None:
         model = self._plane.model(route.model, route.version)
-        headers, body = exchange.headers, exchange.body
-        if len(body) > LARGE or _ENCODING in headers:
-            self._infer_large(model, exchange)
+        headers = exchange.headers
+        if len(exchange.body) > LARGE or _ENCODING in headers:
+            model.inflight += 1
+            exchange.cancelled = asyncio.ensure_future(self._infer_large(model, exchange)).cancel
             return
         try:
-            length = None
-            if _LENGTH in headers:
-                length = rest.parse_header_length(headers[_LENGTH].decode("latin-1"), len(body))
-            request = rest.decode_request(body, length, model.signature)
-            timeout = _timeout(headers[TIMEOUT_HEADER]) if TIMEOUT_HEADER in headers else None
+            request, timeout = _decode(model, headers, exchange.body)
         except Exception as error:
-            model.refused(request_id(headers), error, headers)
+            model.refused(error, headers)
             raise
         self._start(model, exchange, request, timeout)
 
-    def _infer_large(self, model: ServedModel, exchange: Exchange) -> None:
-        """Decode in a thread, then proceed as for a small request."""
-        exchange.held = self._plane.offload.hold(len(exchange.body))
-        future = self._plane.offload.run(partial(self._decoded, exchange, model))
-        exchange.cancelled = future.cancel
-        model.inflight += 1
-        future.add_done_callback(partial(self._decoded_large, model, exchange))
-
-    def _decoded_large(
-        self, model: ServedModel, exchange: Exchange, future: "asyncio.Future[tuple[Request, float | None]]"
-    ) -> None:
+    async def _infer_large(self, model: ServedModel, exchange: Exchange) -> None:
+        """Decode in a thread, then proceed as for a small request. The caller has counted it in."""
         try:
-            if future.cancelled() or exchange.answered:
-                return
-            if (error := future.exception()) is not None:
-                model.refused(request_id(exchange.headers), cast("Exception", error), exchange.headers)
-                raise error
-            request, timeout = future.result()
-            if exchange.held is not None:
-                exchange.held.more(size_of(request.tensors))
+            hold = exchange.held = self._plane.offload.hold(len(exchange.body))
+            try:
+                request, timeout = await self._plane.offload.run(partial(self._decode_large, model, exchange))
+            except Exception as error:
+                model.refused(error, exchange.headers)
+                raise
+            hold.more(size_of(request.tensors))
             self._start(model, exchange, request, timeout)
         except Exception as error:
             _refuse(exchange, error)
@@ -181,23 +156,15 @@ class HttpApp:
             model.leave()
 
     def _start(self, model: ServedModel, exchange: Exchange, request: Request, timeout: float | None) -> None:
-        headers = exchange.headers
         done = partial(self._answer, exchange, request)
-        if self._plane.answers is not None and inside.RECORD in headers:
-            done = self._plane.answers.keeping(request_id(headers), done)
-        call = model.start(request, timeout, done, headers=headers)
-        exchange.cancelled = call.cancel
+        exchange.cancelled = model.start(request, timeout, done, headers=exchange.headers).cancel
 
-    def _decoded(self, exchange: Exchange, model: ServedModel) -> tuple[Request, float | None]:
+    def _decode_large(self, model: ServedModel, exchange: Exchange) -> tuple[Request, float | None]:
         headers, body, bounds = exchange.headers, exchange.body, model.bounds
         if _ENCODING in headers:
             bounds = msgspec.structs.replace(bounds, wire=len(body))
-            body = compression.decompress(body, headers[_ENCODING].decode("latin-1"), self._limit)
-        length = None
-        if _LENGTH in headers:
-            length = rest.parse_header_length(headers[_LENGTH].decode("latin-1"), len(body))
-        request = rest.decode_request(body, length, model.signature, bounds)
-        return request, _timeout(headers[TIMEOUT_HEADER]) if TIMEOUT_HEADER in headers else None
+            body = compression.decompress(body, headers[_ENCODING].decode("latin-1"), self._plane.limit)
+        return _decode(model, headers, body, bounds)
 
     def _answer(self, exchange: Exchange, request: Request, result: Response | Exception) -> None:
         if isinstance(result, Exception):
@@ -207,21 +174,21 @@ class HttpApp:
         size = tensors[0].array.size if len(tensors) == 1 else sum(tensor.array.size for tensor in tensors)
         try:
             if size > jsondata.WINDOW:
-                self._answer_offloaded(exchange, partial(_encoded, exchange, request, result))
+                self._answer_offloaded(exchange, partial(_encode_large, exchange, request, result))
                 return
             binary = _binary(request, result) if request.outputs or request.parameters else None
             data, length = rest.encode_response(result, binary)
             if length is None and (len(data) < compression.SMALLEST or _ACCEPTED not in exchange.headers):
                 exchange.answer(200, data)
             elif len(data) > LARGE:
-                self._answer_offloaded(exchange, partial(_packed, exchange, data, length))
+                self._answer_offloaded(exchange, partial(_compress, exchange, data, length))
             else:
-                exchange.answer(200, *_packed(exchange, data, length))
+                exchange.answer(200, *_compress(exchange, data, length))
         except Exception as error:
             _refuse(exchange, error)
 
-    def _answer_offloaded(self, exchange: Exchange, work: Callable[[], tuple[bytes | bytearray, Headers]]) -> None:
-        def answer(future: "asyncio.Future[tuple[bytes | bytearray, Headers]]") -> None:
+    def _answer_offloaded(self, exchange: Exchange, work: Callable[[], Encoded]) -> None:
+        def answer(future: "asyncio.Future[Encoded]") -> None:
             try:
                 exchange.answer(200, *future.result())
             except Exception as error:
@@ -229,31 +196,22 @@ class HttpApp:
 
         self._plane.offload.run(work).add_done_callback(answer)
 
-    async def _repository(self, route: Route, exchange: Exchange) -> None:
-        try:
-            exchange.answer(200, _encode(await self._repository_answer(route, _json_object(exchange.body))))
-        except Exception as error:
-            _refuse(exchange, error)
 
-    async def _repository_answer(self, route: Route, wanted: dict[str, Any]) -> Any:
-        repository = self._plane.repository
-        if route.operation == "index":
-            return self._plane.index(wanted.get("ready") is True)
-        await (repository.load(route.model) if route.operation == "load" else repository.unload(route.model))
-        return {}
-
-    def _model_ready(self, route: Route) -> Answer:
-        ready = self._plane.model_ready(route.model, route.version)
-        return _health(ready, {"name": route.model, "ready": ready})
-
-    def _spawn(self, route: Route, exchange: Exchange) -> None:
-        task = asyncio.ensure_future(self._repository(route, exchange))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-
-def _health(good: bool, answer: Any) -> Answer:
-    return (200 if good else 503), answer
+def _decode(
+    model: ServedModel, headers: Mapping[bytes, bytes], body: bytes, bounds: Bounds | None = None
+) -> tuple[Request, float | None]:
+    """The request, and the seconds that its caller gives it."""
+    length = None
+    if _LENGTH in headers:
+        length = rest.parse_header_length(headers[_LENGTH].decode("latin-1"), len(body))
+    request = rest.decode_request(body, length, model.signature, bounds)
+    if TIMEOUT_HEADER not in headers:
+        return request, None
+    value = headers[TIMEOUT_HEADER]
+    if not (value.isdigit() and len(value) < 16):
+        name, text = TIMEOUT_HEADER.decode(), value[:40].decode("latin-1")
+        raise InvalidArgument(f"{name} is '{text}'; it must be a whole number of milliseconds")
+    return request, int(value) / 1000
 
 
 def _binary(request: Request, response: Response) -> list[bool]:
@@ -262,11 +220,11 @@ def _binary(request: Request, response: Response) -> list[bool]:
     return [asked.get(tensor.name, default) for tensor in response.tensors]
 
 
-def _encoded(exchange: Exchange, request: Request, response: Response) -> tuple[bytes | bytearray, Headers]:
-    return _packed(exchange, *rest.encode_large(response, _binary(request, response)))
+def _encode_large(exchange: Exchange, request: Request, response: Response) -> Encoded:
+    return _compress(exchange, *rest.encode_large(response, _binary(request, response)))
 
 
-def _packed(exchange: Exchange, data: bytes | bytearray, length: int | None) -> tuple[bytes | bytearray, Headers]:
+def _compress(exchange: Exchange, data: bytes | bytearray, length: int | None) -> Encoded:
     """An answer in the encoding that its caller takes, and the headers that say so."""
     headers = [] if length is None else [("content-type", OCTETS), (HEADER_LENGTH, str(length))]
     accepted = exchange.headers.get(_ACCEPTED, b"").decode("latin-1")
@@ -278,19 +236,10 @@ def _packed(exchange: Exchange, data: bytes | bytearray, length: int | None) -> 
 
 
 def _json_object(body: bytes) -> dict[str, Any]:
-    if not body.strip():
-        return {}
     try:
-        return msgspec.json.decode(body, type=dict[str, Any])
+        return msgspec.json.decode(body, type=dict[str, Any]) if body.strip() else {}
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidArgument(f"the request body is no JSON object: {error}") from None
-
-
-def _timeout(value: bytes) -> float:
-    if not (value.isdigit() and len(value) < 16):
-        name, text = TIMEOUT_HEADER.decode(), value[:40].decode("latin-1")
-        raise InvalidArgument(f"{name} is '{text}'; it must be a whole number of milliseconds")
-    return int(value) / 1000
 
 
 def _refuse(exchange: Exchange, error: Exception) -> None:

@@ -2,37 +2,29 @@
 
 import asyncio
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from argosy.serving.trace import Trail
 from argosy.spec.tensor import Array
+
+if TYPE_CHECKING:
+    from argosy.serving.model import Call
 
 Feeds = Mapping[str, Array]
 Result = list[Array] | Exception
 Done = Callable[[Result], None]
 
 
-class Origin(Protocol):
-    """The request a job belongs to. `identity`: by which its caller knows it; empty where it was given none. `trail`:
-    where it is traced."""
-
-    @property
-    def identity(self) -> str: ...
-    @property
-    def trail(self) -> Trail | None: ...
-
-
 class Job:
     """Inputs of one request (or a slice of a large one). `done` is called once, on the event loop, with its outputs or
-    the error; never after `cancel`. Times are ns. `origin` is the request, for those who watch.
+    the error; never after `cancel`. Times are ns. `call` is the request, for observers.
     """
 
-    __slots__ = ("deadline", "done", "feeds", "finished", "key", "origin", "rows", "since", "timer")
+    __slots__ = ("call", "deadline", "done", "feeds", "finished", "key", "rows", "since", "timer")
 
     def __init__(
-        self, feeds: Feeds, rows: int, key: Hashable, done: Done, since: int, deadline: int, origin: Origin | None
+        self, feeds: Feeds, rows: int, key: Hashable, done: Done, since: int, deadline: int, call: "Call | None"
     ) -> None:
         self.feeds = feeds
         self.rows = rows
@@ -40,18 +32,15 @@ class Job:
         self.done = done
         self.since = since
         self.deadline = deadline
-        self.origin = origin
+        self.call = call
         self.timer: asyncio.TimerHandle | None = None
         self.finished = False
 
     def finish(self, result: Result) -> None:
         """Hand over the result, unless the job is finished or cancelled."""
-        if self.finished:
-            return
-        self.finished = True
-        if self.timer is not None:
-            self.timer.cancel()
-        self.done(result)
+        if not self.finished:
+            self.cancel()
+            self.done(result)
 
     def cancel(self) -> None:
         """The caller went away: free the place in the queue."""

@@ -1,7 +1,9 @@
 """Prometheus metrics of a replica, rendered when they are asked for; also under Triton's names where these exist."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from argosy.serving.dataplane import DataPlane
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+LABELS = ("model", "version")
 Value = Callable[[ServedModel], float]
 
 COUNTERS: tuple[tuple[str, str, Value], ...] = (
@@ -28,8 +31,8 @@ COUNTERS: tuple[tuple[str, str, Value], ...] = (
     ),
     (
         "argosy_watch_dropped_rows",
-        "Rows that nobody could look at: too many waited",
-        lambda m: m.batcher.tap.dropped if m.batcher.tap else 0,
+        "Rows that were neither counted as predictions nor recorded: too many waited",
+        lambda m: m.batcher.observer.dropped if m.batcher.observer else 0,
     ),
     ("nv_inference_request_success", "Requests answered (Triton's name)", lambda m: m.stats.success),
     ("nv_inference_request_failure", "Requests failed (Triton's name)", lambda m: sum(m.stats.failures.values())),
@@ -48,7 +51,7 @@ GAUGES: tuple[tuple[str, str, Value], ...] = (
 )
 
 
-LABELLED = {
+OTHER = {
     "argosy_requests": ("counter", "Requests by outcome"),
     "argosy_batches_released": ("counter", "Batches by the reason of their release"),
     "argosy_batch_rows": ("histogram", "Rows of engine calls"),
@@ -63,7 +66,7 @@ OWN: dict[str, tuple[str, str]] = {
     for name, (kind, text) in (
         *((name, ("counter", text)) for name, text, _ in COUNTERS if name.startswith("argosy_")),
         *((name, ("gauge", text)) for name, text, _ in GAUGES),
-        *LABELLED.items(),
+        *OTHER.items(),
     )
 }
 """Family, as it stands in the text → its type and help; without those under Triton's names and of the process."""
@@ -72,40 +75,38 @@ ROWS = tuple(2**power for power in range(12))
 """Upper bounds of the histogram of rows."""
 
 
-class _Collector:
+class _Families:
+    """What `generate_latest` reads: every family, with one sample or histogram a model."""
+
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
 
     def collect(self) -> Iterator["Metric"]:
-        """Every family with one sample a model."""
+        from prometheus_client import ProcessCollector
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        models = self._plane.repository.models()
+        models, tracer = self._plane.models(), self._plane.tracer
         for kind, table in ((CounterMetricFamily, COUNTERS), (GaugeMetricFamily, GAUGES)):
             for name, text, value in table:
-                family: Any = kind(name, text, labels=("model", "version"))
+                family: Any = kind(name, text, labels=LABELS)
                 for model in models:
                     family.add_metric((model.name, model.version), value(model))
                 yield family
-        yield from _traces(self._plane)
-        loop = CounterMetricFamily("argosy_loop_seconds", LABELLED["argosy_loop_seconds"][1])
-        loop.add_metric((), time.thread_time())
-        yield loop
-        ready = GaugeMetricFamily("argosy_ready", LABELLED["argosy_ready"][1])
-        ready.add_metric((), float(self._plane.ready()))
-        yield ready
+        if tracer is not None:
+            yield CounterMetricFamily("argosy_traces_sent", OTHER["argosy_traces_sent"][1], tracer.sent)
+            yield CounterMetricFamily("argosy_traces_dropped", OTHER["argosy_traces_dropped"][1], tracer.dropped)
+        yield CounterMetricFamily("argosy_loop_seconds", OTHER["argosy_loop_seconds"][1], time.thread_time())
+        yield GaugeMetricFamily("argosy_ready", OTHER["argosy_ready"][1], float(self._plane.ready()))
         yield from _labelled(models)
-        yield _durations(models)
-        yield _rows(models)
+        yield from _histograms(models)
+        yield from ProcessCollector(registry=None).collect()
 
 
 def _labelled(models: Iterable[ServedModel]) -> Iterator["Metric"]:
     from prometheus_client.core import CounterMetricFamily
 
     names = ("argosy_requests", "code"), ("argosy_batches_released", "reason")
-    requests, released = (
-        CounterMetricFamily(name, LABELLED[name][1], labels=("model", "version", label)) for name, label in names
-    )
+    requests, released = (CounterMetricFamily(name, OTHER[name][1], labels=(*LABELS, label)) for name, label in names)
     for model in models:
         key = (model.name, model.version)
         requests.add_metric((*key, "ok"), model.stats.success)
@@ -113,53 +114,32 @@ def _labelled(models: Iterable[ServedModel]) -> Iterator["Metric"]:
             requests.add_metric((*key, code), count)
         for reason, count in model.stats.released.items():
             released.add_metric((*key, reason), count)
-    return iter((requests, released))
+    yield from (requests, released)
 
 
-def _traces(plane: DataPlane) -> Iterator["Metric"]:
-    """What was sent of requests that were sampled; nothing where nobody traces."""
-    from prometheus_client.core import CounterMetricFamily
-
-    if plane.tracer is not None:
-        for name, count in (("argosy_traces_sent", plane.tracer.sent), ("argosy_traces_dropped", plane.tracer.dropped)):
-            yield CounterMetricFamily(name, LABELLED[name][1], count)
-
-
-def _durations(models: Iterable[ServedModel]) -> "Metric":
+def _histograms(models: Iterable[ServedModel]) -> Iterator["Metric"]:
     from prometheus_client.core import HistogramMetricFamily
 
-    name = "argosy_request_duration_seconds"
-    family = HistogramMetricFamily(name, LABELLED[name][1], labels=("model", "version"))
+    names = ("argosy_request_duration_seconds", "argosy_batch_rows")
+    durations, rows = (HistogramMetricFamily(name, OTHER[name][1], labels=LABELS) for name in names)
     for model in models:
-        total, buckets = 0, list[tuple[str, float]]()
-        for bound, count in zip((*map(str, BUCKETS), "+Inf"), model.stats.buckets, strict=True):
-            total += count
-            buckets.append((bound, total))
-        seconds = (model.stats.success_ns + model.stats.fail_ns) / 1e9
-        family.add_metric((model.name, model.version), buckets, seconds)
-    return family
-
-
-def _rows(models: Iterable[ServedModel]) -> "Metric":
-    from prometheus_client.core import HistogramMetricFamily
-
-    name = "argosy_batch_rows"
-    family = HistogramMetricFamily(name, LABELLED[name][1], labels=("model", "version"))
-    for model in models:
-        sizes = [(rows, size[0]) for rows, size in list(model.stats.batch_sizes.items())]
-        buckets = [(str(bound), float(sum(n for rows, n in sizes if rows <= bound))) for bound in ROWS]
-        everything = (*buckets, ("+Inf", float(sum(n for _, n in sizes))))
-        family.add_metric((model.name, model.version), everything, model.stats.rows)
-    return family
+        stats = model.stats
+        bounds = (*map(str, BUCKETS), "+Inf")
+        totals = list(zip(bounds, map(float, accumulate(stats.buckets)), strict=True))
+        durations.add_metric((model.name, model.version), totals, (stats.success_ns + stats.fail_ns) / 1e9)
+        sizes = [(size, counts[0]) for size, counts in list(stats.batch_sizes.items())]
+        calls = [
+            ("+Inf" if bound == math.inf else str(bound), float(sum(n for size, n in sizes if size <= bound)))
+            for bound in (*ROWS, math.inf)
+        ]
+        rows.add_metric((model.name, model.version), calls, stats.rows)
+    yield from (durations, rows)
 
 
 def render(plane: DataPlane) -> bytes:
     """The metrics of every model of this plane, and of the process, in Prometheus' text format. Runs in the thread of
     the event loop, whose processor time is one of them."""
-    from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+    from prometheus_client import generate_latest
 
-    registry = CollectorRegistry()
-    collector: Any = _Collector(plane)
-    registry.register(collector)
-    ProcessCollector(registry=registry)
-    return generate_latest(registry)
+    families: Any = _Families(plane)
+    return generate_latest(families)

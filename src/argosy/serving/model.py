@@ -3,32 +3,55 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from argosy.engines.base import Engine
 from argosy.protocol.bounds import KEPT_ID, Bounds
 from argosy.protocol.rest import Output, Request, Response
 from argosy.serving.batcher import Batcher
 from argosy.serving.counts import ReplicaCounts, Work
+from argosy.serving.internal_headers import RECORD
 from argosy.serving.job import Feeds, Job, Pieces
-from argosy.serving.observer import Tap, Watcher
+from argosy.serving.observer import BatchObserver, Watcher
 from argosy.serving.predictions import Predictions
 from argosy.serving.stats import Stats
-from argosy.serving.trace import Trail, begin
+from argosy.serving.trace import TraceContext, begin
 from argosy.spec.endpoint import Runtime
-from argosy.spec.errors import ArgosyError, DeadlineExceeded, InvalidArgument, Unsupported, table
+from argosy.spec.errors import (
+    ArgosyError,
+    DeadlineExceeded,
+    InvalidArgument,
+    PayloadTooLarge,
+    Unsupported,
+    code_of,
+    table,
+)
 from argosy.spec.signature import check_inputs
 from argosy.spec.tensor import Array, Tensor
 
 if TYPE_CHECKING:
+    from argosy.serving.answers import Answers
     from argosy.serving.recording import Recording
     from argosy.serving.tracer import Tracer
-import numpy as np
-
-from argosy.spec.errors import PayloadTooLarge
 
 MOST_SCORES, MOST_CLASSES = 2**18, 2**16
-"""Elements of an output that are sorted for one request, and classes told: it is done on the event loop."""
+"""Elements of an output that are sorted for one request, and classes answered: it is done on the event loop."""
+FAULTS = frozenset(code for code, error in table().items() if error.http >= 500)
+"""Errors that count against a model, and not against who asked."""
+_UNSUPPORTED = ("sequence_id", "sequence_start", "sequence_end", "priority")
+NO_HEADERS: Mapping[bytes, bytes] = {}
+REQUEST_ID = b"x-request-id"
+_RECORD = RECORD.encode()
+
+Done = Callable[[Response | Exception], object]
+_clock = time.perf_counter_ns
+
+
+def request_id(headers: Mapping[bytes, bytes]) -> str:
+    """The gateway's id of a request, as much as is recorded of it."""
+    return headers.get(REQUEST_ID, b"")[:KEPT_ID].decode("latin-1")
 
 
 def classify(tensor: Tensor, count: int, batched: bool) -> Tensor:
@@ -39,35 +62,16 @@ def classify(tensor: Tensor, count: int, batched: bool) -> Tensor:
     width = tensor.array.size // max(1, height)
     if tensor.array.size > MOST_SCORES or height * min(count, width) > MOST_CLASSES:
         raise PayloadTooLarge(
-            f"output '{tensor.name}' has {tensor.array.size} elements; of at most {MOST_SCORES} classes are told, and "
-            f"at most {MOST_CLASSES} of them: ask for fewer rows or classes"
+            f"output '{tensor.name}' has {tensor.array.size} elements; of at most {MOST_SCORES} classes are ranked, "
+            f"and at most {MOST_CLASSES} of them: ask for fewer rows or classes"
         )
     rows = tensor.array.reshape(height, width)
     order = np.argsort(-rows.astype("f8"), axis=1, kind="stable")[:, :count]
     best = np.take_along_axis(rows, order, 1)
-    told = [f"{score:f}:{index}".encode() for score, index in zip(best.flat, order.flat, strict=True)]
-    found = np.empty(len(told), dtype=object)
-    found[:] = told
+    found = np.empty(order.size, dtype=object)
+    found[:] = [f"{score:f}:{index}".encode() for score, index in zip(best.flat, order.flat, strict=True)]
     found = found.reshape(order.shape)
     return Tensor(tensor.name, "BYTES", found if batched else found[0])
-
-
-Done = Callable[[Response | Exception], object]
-State = Literal["LOADING", "READY", "UNLOADING", "UNAVAILABLE"]
-
-_clock = time.perf_counter_ns
-NO_HEADERS: Mapping[bytes, bytes] = {}
-REQUEST_ID = b"x-request-id"
-
-
-def request_id(headers: Mapping[bytes, bytes]) -> str:
-    """By what the gateway knows a request, as much as is kept of it."""
-    return headers.get(REQUEST_ID, b"")[:KEPT_ID].decode("latin-1")
-
-
-FAULTS = frozenset(code for code, error in table().items() if error.http >= 500)
-"""Errors that count against a model, and not against who asked."""
-_UNSUPPORTED = ("sequence_id", "sequence_start", "sequence_end", "priority")
 
 
 class ServedModel:
@@ -94,6 +98,7 @@ class ServedModel:
         self.inflight = 0
         self.idle: asyncio.Event | None = None
         self.predictions: Predictions | None = None
+        self.answers: Answers | None = None
         self.recording: Recording | None = None
         self.tracer: Tracer | None = None
         self.batcher = Batcher(engine, runtime, self.stats, inline=inline, call_ns=call_ns)
@@ -101,30 +106,31 @@ class ServedModel:
         self._outputs = tuple((spec.name, spec.datatype) for spec in self.signature.outputs)
         self._inputs = tuple((spec.name, spec.datatype, spec.shape) for spec in self.signature.inputs)
 
-    def watch(self, recording: "Recording | None" = None, *watchers: Watcher) -> None:
-        """Count predictions from now on, record what the recorder wants, and let others look at what ran."""
+    def watch(self, recording: "Recording | None" = None) -> None:
+        """Count predictions from now on, and record what the recorder wants."""
         self.predictions = Predictions(self.signature)
         self.recording = recording
-        own: tuple[Watcher, ...] = (self.predictions,) if recording is None else (self.predictions, recording)
-        self.batcher.tap = Tap((*own, *watchers))
+        watchers: list[Watcher] = [self.predictions.observe]
+        if recording is not None:
+            watchers.append(recording.observe)
+        self.batcher.observer = BatchObserver(watchers)
 
     def trace(self, tracer: "Tracer") -> None:
         """Let sampled requests leave spans from now on."""
         self.tracer, self.batcher.traced = tracer, True
 
-    def refused(self, id: str, error: Exception, headers: Mapping[bytes, bytes] = NO_HEADERS) -> None:
-        """Note a request that could not be read."""
-        if self.tracer is not None and (trail := begin(headers)) is not None:
-            trail.error = str(error)
-            code = error.code if isinstance(error, ArgosyError) else "internal"
-            self.tracer.end(trail, self.name, self.version, id, 0, _clock(), code)
+    def refused(self, error: Exception, headers: Mapping[bytes, bytes] = NO_HEADERS) -> None:
+        """Record a request that could not be decoded."""
+        if self.tracer is not None and (context := begin(headers)) is not None:
+            context.error = str(error)
+            self.tracer.end(context, self.name, self.version, request_id(headers), 0, _clock(), code_of(error))
         if self.recording is not None:
-            self.recording.refused(id, error.code if isinstance(error, ArgosyError) else "internal", error)
+            self.recording.refused(request_id(headers), error)
 
     def counts(self) -> ReplicaCounts:
-        """What was counted since it was loaded; predictions, once it is watched. Call it in the event loop's thread."""
-        if self.batcher.tap is not None:
-            self.batcher.tap.flush()
+        """The counts since it was loaded; of predictions, since it is watched. Call it in the event loop's thread."""
+        if self.batcher.observer is not None:
+            self.batcher.observer.flush()
         stats = self.stats
         failed = sum(count for code, count in stats.failures.items() if code in FAULTS)
         work = Work(
@@ -156,7 +162,7 @@ class ServedModel:
         """
         call = Call(self, request.id, done, headers)
         if self.tracer is not None:
-            call.trail = begin(headers)
+            call.trace = begin(headers)
         try:
             feeds, rows = call.feeds, call.rows = self._feeds(request.tensors)
             limit = self.runtime.timeout if timeout is None else min(timeout, self.runtime.timeout)
@@ -168,7 +174,7 @@ class ServedModel:
                 call.wanted = self._wanted(request.outputs)
             call.work = self.batcher.submit(feeds, rows, limit, call.finish, at_once, call)
         except ArgosyError as error:
-            call.close(error.code, error)
+            call.close(error)
             raise
         return call
 
@@ -179,19 +185,16 @@ class ServedModel:
         answers: list[Response | Exception] = []
         call = self.start(request, timeout, answers.append, True, headers)
         if not answers:
-            await self._answered(call, answers)
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            call.then(lambda answer: (answers.append(answer), future.set_result(None)))
+            try:
+                await future
+            except asyncio.CancelledError:
+                call.cancel()
+                raise
         if isinstance(answers[0], Exception):
             raise answers[0]
         return answers[0]
-
-    async def _answered(self, call: "Call", answers: list[Response | Exception]) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        call.then(lambda answer: (answers.append(answer), future.set_result(None)))
-        try:
-            await future
-        except asyncio.CancelledError:
-            call.cancel()
-            raise
 
     def leave(self) -> None:
         """Count a request out."""
@@ -219,8 +222,8 @@ class ServedModel:
             await self.idle.wait()
         self.batcher.close()
         await self.batcher.ended()
-        if self.batcher.tap is not None:
-            self.batcher.tap.close()
+        if self.batcher.observer is not None:
+            self.batcher.observer.close()
         if self.recording is not None:
             self.recording.close()
         self.engine.close()
@@ -268,7 +271,7 @@ class Call:
     empty until then, and `ns` how long it took; `feeds` are its inputs of so many `rows`.
     """
 
-    __slots__ = ("_done", "_model", "_start", "code", "feeds", "headers", "id", "ns", "rows", "trail", "wanted", "work")
+    __slots__ = ("_done", "_model", "_start", "code", "feeds", "headers", "id", "ns", "rows", "trace", "wanted", "work")
 
     def __init__(self, model: ServedModel, id: str | None, done: Done, headers: Mapping[bytes, bytes]) -> None:
         self._model = model
@@ -281,7 +284,7 @@ class Call:
         self._start = _clock()
         self.wanted: list[tuple[int, int]] | None = None
         self.work: Job | Pieces | None = None
-        self.trail: Trail | None = None
+        self.trace: TraceContext | None = None
         model.inflight += 1
 
     @property
@@ -289,7 +292,7 @@ class Call:
         """The id that its caller gave it, else the gateway's."""
         return (self.id or "")[:KEPT_ID] or request_id(self.headers)
 
-    def then(self, done: Callable[[Response | Exception], object]) -> None:
+    def then(self, done: Done) -> None:
         """Hand the answer, which has not come yet, to another."""
         self._done = done
 
@@ -297,16 +300,16 @@ class Call:
         """Outputs or error of the batcher → the transport."""
         model = self._model
         if isinstance(result, Exception):
-            self.close(result.code if isinstance(result, ArgosyError) else "internal", result)
+            self.close(result)
             self._done(result)
             return
         try:
             response = Response(model.name, model.version, model.answer(result, self.wanted), self.id)
         except ArgosyError as error:
-            self.close(error.code, error)
+            self.close(error)
             self._done(error)
             return
-        self.close("ok")
+        self.close(response)
         if model.recording is not None and type(self.work) is Pieces:
             model.recording.large(self, result)
         self._done(response)
@@ -315,21 +318,25 @@ class Call:
         """The caller went away."""
         if self.work is not None:
             self.work.cancel()
-        self.close("cancelled")
+        self.close(None)
 
-    def close(self, code: str, error: Exception | None = None) -> None:
-        """Count the request out, by its outcome."""
-        if not self.code:
-            self.code = code
-            self.ns = _clock() - self._start
-            model = self._model
-            model.leave()
-            model.stats.closed(code, self.ns)
-            if code != "ok" and model.recording is not None:
-                model.recording.failed(self, code, error)
-            if self.trail is not None and model.tracer is not None:
-                self.trail.error = "" if error is None else str(error)
-                model.tracer.end(self.trail, model.name, model.version, self.identity, self.rows, self._start, code)
+    def close(self, answer: Response | Exception | None) -> None:
+        """Count the request out, by its outcome; None: it was cancelled."""
+        if self.code:
+            return
+        error = answer if isinstance(answer, Exception) else None
+        self.code = code = "cancelled" if answer is None else "ok" if error is None else code_of(error)
+        self.ns = _clock() - self._start
+        model = self._model
+        model.leave()
+        model.stats.closed(code, self.ns)
+        if code != "ok" and model.recording is not None:
+            model.recording.failed(self, error)
+        if self.trace is not None and model.tracer is not None:
+            self.trace.error = "" if error is None else str(error)
+            model.tracer.end(self.trace, model.name, model.version, self.identity, self.rows, self._start, code)
+        if answer is not None and model.answers is not None and _RECORD in self.headers:
+            model.answers.record(request_id(self.headers), self.ns, answer)
 
 
 def _requested_timeout(request: Request) -> float:

@@ -5,9 +5,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from argosy.serving.sender import weigh
 from argosy.spec.errors import Unavailable
-from argosy.spec.tensor import Tensor
+from argosy.spec.tensor import Tensor, nbytes
 
 THREADS = 2
 MOST = 4
@@ -71,5 +70,5 @@ def size_of(tensors: Sequence[Tensor]) -> int:
     """Bytes that tensors take."""
     found = 0
     for tensor in tensors:
-        found += weigh(tensor.array) + (OBJECT * tensor.array.size if tensor.array.dtype == object else 0)
+        found += nbytes(tensor.array) + (OBJECT * tensor.array.size if tensor.array.dtype == object else 0)
     return found

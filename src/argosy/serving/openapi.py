@@ -1,6 +1,6 @@
 """The replica's REST API as an OpenAPI document, with every status that can be answered."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import argosy
 from argosy.spec.errors import table
@@ -61,30 +61,46 @@ SCHEMAS: dict[str, Any] = {
     "Empty": {"type": "object"},
 }
 
-_OPERATIONS: tuple[tuple[str, str, str, str], ...] = (
-    ("get", "/v2", "Server", "What this server is"),
-    ("get", "/v2/health/live", "Live", "Whether the process works"),
-    ("get", "/v2/health/ready", "Ready", "Whether every model takes requests"),
-    ("get", "/v2/models/stats", "Statistics", "Counters of every model"),
-    ("get", "/v2/models/{model}", "Model", "Inputs and outputs of a model"),
-    ("get", "/v2/models/{model}/ready", "Ready", "Whether a model takes requests"),
-    ("get", "/v2/models/{model}/config", "Config", "Triton's model configuration"),
-    ("get", "/v2/models/{model}/stats", "Statistics", "Counters of a model"),
-    ("post", "/v2/models/{model}/infer", "InferResponse", "Run a model"),
-    ("post", "/v2/repository/index", "Index", "The models and their states"),
-    ("post", "/v2/repository/models/{model}/load", "Empty", "Load or reload a model"),
-    ("post", "/v2/repository/models/{model}/unload", "Empty", "Unload a model"),
+
+class Route(NamedTuple):
+    """A path with its method, the operation it asks for, and the schema of the answer."""
+
+    method: str
+    path: str
+    operation: str
+    schema: str
+    summary: str
+
+
+ROUTES = (
+    Route("GET", "/v2", "server", "Server", "What this server is"),
+    Route("GET", "/v2/health/live", "live", "Live", "Whether the process works"),
+    Route("GET", "/v2/health/ready", "ready", "Ready", "Whether every model takes requests"),
+    Route("GET", "/v2/models/stats", "stats", "Statistics", "Counters of every model"),
+    Route("GET", "/v2/models/{model}", "model", "Model", "Inputs and outputs of a model"),
+    Route("GET", "/v2/models/{model}/ready", "model_ready", "Ready", "Whether a model takes requests"),
+    Route("GET", "/v2/models/{model}/config", "config", "Config", "Triton's model configuration"),
+    Route("GET", "/v2/models/{model}/stats", "stats", "Statistics", "Counters of a model"),
+    Route("POST", "/v2/models/{model}/infer", "infer", "InferResponse", "Run a model"),
+    Route("POST", "/v2/repository/index", "index", "Index", "The models and their states"),
+    Route("POST", "/v2/repository/models/{model}/load", "load", "Empty", "Load or reload a model"),
+    Route("POST", "/v2/repository/models/{model}/unload", "unload", "Empty", "Unload a model"),
+    Route("GET", "/metrics", "metrics", "", "Metrics in Prometheus' text format"),
+    Route("GET", "/openapi.json", "openapi", "", "This document"),
 )
+"""What a replica answers over HTTP; the document describes those with a schema."""
 
 
 def document() -> dict[str, Any]:
     """The OpenAPI 3.1 document."""
     paths: dict[str, Any] = {}
-    for method, path, schema, summary in _OPERATIONS:
-        paths.setdefault(path, {})[method] = _operation(path, schema, summary)
-        if path.startswith("/v2/models/{model}"):
-            versioned = path.replace("{model}", "{model}/versions/{version}")
-            paths.setdefault(versioned, {})[method] = _operation(versioned, schema, summary)
+    for route in ROUTES:
+        if route.schema:
+            found = [route.path]
+            if route.path.startswith("/v2/models/{model}"):
+                found.append(route.path.replace("{model}", "{model}/versions/{version}"))
+            for path in found:
+                paths.setdefault(path, {})[route.method.lower()] = _operation(path, route)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Argosy replica: Open Inference Protocol v2", "version": argosy.__version__},
@@ -93,15 +109,14 @@ def document() -> dict[str, Any]:
     }
 
 
-def _operation(path: str, schema: str, summary: str) -> dict[str, Any]:
-    error = {"description": "Failure", "content": _content("Error")}
-    statuses = sorted({cls.http for cls in table().values()})
-    responses: dict[str, Any] = {"200": {"description": "Success", "content": _content(schema)}}
-    if schema in ("Live", "Ready"):
-        responses["503"] = {"description": "Not live or not ready", "content": _content(schema)}
-    responses |= {str(status): error for status in statuses if str(status) not in responses}
+def _operation(path: str, route: Route) -> dict[str, Any]:
+    responses: dict[str, Any] = {"200": {"description": "Success", "content": _content(route.schema)}}
+    if route.schema in ("Live", "Ready"):
+        responses["503"] = {"description": "Not live or not ready", "content": _content(route.schema)}
+    for status in sorted({cls.http for cls in table().values()}):
+        responses.setdefault(str(status), {"description": "Failure", "content": _content("Error")})
     operation: dict[str, Any] = {
-        "summary": summary,
+        "summary": route.summary,
         "parameters": [
             {"name": name, "in": "path", "required": True, "schema": _TEXT}
             for name in ("model", "version")
@@ -109,7 +124,7 @@ def _operation(path: str, schema: str, summary: str) -> dict[str, Any]:
         ],
         "responses": responses,
     }
-    if path.endswith("/infer"):
+    if route.operation == "infer":
         operation["requestBody"] = {"required": True, "content": _content("InferRequest")}
     return operation
 

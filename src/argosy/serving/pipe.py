@@ -1,4 +1,4 @@
-"""The line from a replica to the recorder: a Unix stream that is never waited for.
+"""The line from a replica to the recorder: frames on a Unix stream that is never waited for.
 
 It is the recorder that connects: a replica's model may make no socket that leads to others (`process/sandbox.py`).
 """
@@ -6,60 +6,72 @@ It is the recorder that connects: a replica's model may make no socket that lead
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
-import msgspec
+import numpy as np
 
 from argosy.process.sockets import bind
 from argosy.serving import frames
-from argosy.serving.frames import HEAD, Hello, Orders
+from argosy.serving.frames import HEAD, Hello, Orders, Side
 from argosy.spec.errors import ArgosyError
+from argosy.spec.tensor import Array, nbytes
 
+ENOUGH = 1024
+"""Requests of a frame; fewer are sent by `flush`."""
+BLOCK_BYTES = 4 * 1024 * 1024
 MOST_BYTES = 16 * 1024 * 1024
 """What may wait for a recorder that lags; more is dropped."""
+CLOSE_SECONDS = 0.5
+"""For the last frames of a replica that ends."""
 _SEND = 4 * 1024 * 1024
 _IOV = 512
 
-Buffers = list[memoryview | bytes]
+Tensor = tuple[Side, str, str, Array]
+
+
+class Requests(NamedTuple):
+    """Some requests (dtype REQUEST) with their ids, and all their rows: side, name, datatype, array. `failures` has
+    code and message of each, or none at all."""
+
+    table: Array
+    ids: Sequence[str | bytes]
+    tensors: Sequence[Tensor]
+    failures: Sequence[tuple[str, str]] = ()
 
 
 def listener(path: str) -> socket.socket:
-    """Where a recorder is awaited."""
+    """A socket on which a recorder is awaited."""
     line = bind(Path(path))
     line.setblocking(False)
     line.listen(8)
     return line
 
 
-class PendingFrame(msgspec.Struct):
-    """A frame that is not sent yet, in what is left of its buffers; it holds so many records."""
-
-    buffers: deque[memoryview | bytes]
-    records: int
-
-
 class Pipe:
-    """One connection, taken from `door` when a recorder is there. `heard` gets its orders, `lost` how many records were
-    dropped.
+    """One connection, accepted at `door` when a recorder is there; `ordered` gets its orders. Requests are gathered
+    until a frame is worth its sending; `sent` and `dropped` count those that are for the log.
 
     All methods belong to the event loop.
     """
 
-    def __init__(
-        self, door: socket.socket, hello: Hello, heard: Callable[[Orders], None], lost: Callable[[int], None]
-    ) -> None:
-        self._door, self._hello = door, frames.told(hello)
-        self._heard, self._lost = heard, lost
+    def __init__(self, door: socket.socket, hello: Hello, ordered: Callable[[Orders], None]) -> None:
+        self._door, self._hello, self._ordered = door, frames.encode(hello), ordered
         self._loop = asyncio.get_running_loop()
+        self._parts: list[Requests] = []
+        self._form: object = None
+        self._count = self._size = 0
         self._socket: socket.socket | None = None
-        self._waiting: deque[PendingFrame] = deque()
+        self._waiting: deque[tuple[deque[memoryview | bytes], int]] = deque()
         self._bytes = 0
         self._read = bytearray()
         self._writing = False
+        self.sent = self.dropped = 0
 
     def connect(self) -> None:
-        """Take the recorder's connection, unless there is one, or nobody has come."""
+        """Accept the recorder's connection, unless there is one, or nobody has come."""
         if self._socket is not None:
             return
         try:
@@ -76,31 +88,73 @@ class Pipe:
         self._socket = line
         self._loop.add_reader(line, self._readable)
 
-    def send(self, buffers: Buffers, records: int) -> None:
-        """Send a frame, or as much as goes at once and the rest later; drop it where too much waits."""
+    def add(self, part: Requests) -> None:
+        """Send these requests, soon."""
+        size = sum(nbytes(array) for _, _, _, array in part.tensors)
+        form = (bool(part.failures), [(side, name, array.shape[1:]) for side, name, _, array in part.tensors])
+        if self._parts and (form != self._form or self._size + size > BLOCK_BYTES):
+            self.flush()
+        self._form = form
+        self._parts.append(part)
+        self._count += len(part.table)
+        self._size += size
+        if self._count >= ENOUGH or self._size >= BLOCK_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what is gathered, or as much as goes at once and the rest later; drop it where too much waits."""
+        parts, self._parts = self._parts, []
+        self._count = self._size = 0
+        if not parts:
+            return
+        whole = parts[0] if len(parts) == 1 else _joined(parts)
+        records = int(np.count_nonzero(whole.table["weight"]))
+        buffers = frames.encode_block(*whole)
         size = sum(map(len, buffers))
         if self._socket is None or self._bytes + size > MOST_BYTES:
-            self._lost(records)
+            self.dropped += records
             return
+        self.sent += records
         self._bytes += size
-        self._waiting.append(PendingFrame(deque(buffers), records))
+        self._waiting.append((deque(buffers), records))
         if not self._writing:
             self._write()
+
+    def close(self) -> None:
+        """Send the last, for at most `CLOSE_SECONDS`, and disconnect."""
+        self.flush()
+        if self._socket is not None:
+            self._listen(False)
+            self._socket.settimeout(CLOSE_SECONDS)
+            try:
+                while self._waiting:
+                    self._send(self._socket)
+            except OSError:
+                pass
+        self._disconnect()
 
     def _write(self) -> None:
         try:
             while self._waiting and self._socket is not None:
-                first = self._waiting[0].buffers
-                sent = self._socket.sendmsg([first[place] for place in range(min(len(first), _IOV))])
-                self._bytes -= sent
-                if _past(first, sent):
-                    self._waiting.popleft()
+                self._send(self._socket)
         except BlockingIOError:
             pass
         except OSError:
-            self.close()
+            self._disconnect()
             return
         self._listen(bool(self._waiting))
+
+    def _send(self, line: socket.socket) -> None:
+        """Send of the first frame as much as goes."""
+        buffers, _ = self._waiting[0]
+        sent = line.sendmsg(list(islice(buffers, _IOV)))
+        self._bytes -= sent
+        while buffers and sent >= len(buffers[0]):
+            sent -= len(buffers.popleft())
+        if sent:
+            buffers[0] = memoryview(buffers[0])[sent:]
+        if not buffers:
+            self._waiting.popleft()
 
     def _listen(self, wanted: bool) -> None:
         if self._socket is not None and wanted != self._writing:
@@ -129,45 +183,35 @@ class Pipe:
                 message = frames.read(bytes(self._read[HEAD.size : HEAD.size + head]), b"")
                 del self._read[:end]
                 if isinstance(message, Orders):
-                    self._heard(message)
+                    self._ordered(message)
         except ArgosyError:
             data = b""
         if not data:
-            self.close()
+            self._disconnect()
 
-    def close(self, patience: float = 0.0) -> None:
-        """Let go of the connection. What waits is lost, unless it can be sent within `patience` seconds."""
+    def _disconnect(self) -> None:
+        """Close the connection. What waits is lost."""
         if self._socket is None:
             return
         self._listen(False)
-        if patience:
-            self._last(patience)
         self._loop.remove_reader(self._socket)
         self._socket.close()
         self._socket = None
-        records = sum(each.records for each in self._waiting)
+        records = sum(records for _, records in self._waiting)
+        self.sent -= records
+        self.dropped += records
         self._waiting.clear()
         self._read.clear()
         self._bytes = 0
-        if records:
-            self._lost(records)
-
-    def _last(self, patience: float) -> None:
-        assert self._socket is not None
-        self._socket.settimeout(patience)
-        try:
-            while self._waiting:
-                first = self._waiting[0].buffers
-                if _past(first, self._socket.sendmsg(list(first)[:_IOV])):
-                    self._waiting.popleft()
-        except OSError:
-            pass
 
 
-def _past(buffers: deque[memoryview | bytes], sent: int) -> bool:
-    """Take what was sent off; whether that was all."""
-    while buffers and sent >= len(buffers[0]):
-        sent -= len(buffers.popleft())
-    if sent:
-        buffers[0] = memoryview(buffers[0])[sent:]
-    return not buffers
+def _joined(parts: Sequence[Requests]) -> Requests:
+    return Requests(
+        np.concatenate([part.table for part in parts]),
+        [id for part in parts for id in part.ids],
+        [
+            (side, name, datatype, np.concatenate([part.tensors[place][3] for part in parts]))
+            for place, (side, name, datatype, _) in enumerate(parts[0].tensors)
+        ],
+        [failure for part in parts for failure in part.failures],
+    )

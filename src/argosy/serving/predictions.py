@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from argosy.serving.counts import MAX_CATEGORIES, OTHER, number_bin
-from argosy.serving.observer import Ran, joined
+from argosy.serving.observer import EngineCall, joined
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Array
 
@@ -25,12 +25,11 @@ class Predictions:
         self._outputs = [(place, spec) for place, spec in enumerate(signature.outputs) if countable(spec)]
         self.counts: dict[str, dict[str, int]] = {spec.name: {} for _, spec in self._outputs}
 
-    def look(self, ran: Sequence[Ran]) -> None:
-        """Count what was answered."""
-        answered = [one.outputs for one in ran if one.outputs is not None]
+    def observe(self, calls: Sequence[EngineCall]) -> None:
+        """Count the predictions of engine calls."""
         for place, spec in self._outputs:
             counts = self.counts[spec.name]
-            for name, count in categories(spec, [outputs[place] for outputs in answered]).items():
+            for name, count in categories(spec, [call.outputs[place] for call in calls]).items():
                 key = name if name in counts or len(counts) < MAX_CATEGORIES else OTHER
                 counts[key] = counts.get(key, 0) + count
 
@@ -43,24 +42,23 @@ def countable(spec: TensorSpec) -> bool:
 
 def categories(spec: TensorSpec, arrays: Sequence[Array]) -> dict[str, int]:
     """How often each category was answered."""
-    if not arrays:
-        return {}
     if len(spec.shape) < 2:
         values = joined(arrays).reshape(-1)
     else:
         table = joined(arrays)
         if table.shape[1] > 2 and table.dtype.kind in "fiu":
-            return _largest(table)
+            return _by_largest(table)
         values = table[:, -1]
     if values.dtype.kind == "f":
-        return _sizes(values)
+        return _by_size(values)
     if values.dtype.kind in "iu" and values.size and values.min() >= 0 and values.max() < MAX_CATEGORIES:
         return {str(value): count for value, count in enumerate(np.bincount(values).tolist()) if count}
     unique, counts = np.unique(values, return_counts=True)
-    return {_text(value): int(count) for value, count in zip(unique.tolist(), counts.tolist(), strict=True)}
+    names = [value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in unique.tolist()]
+    return {name[:MAX_TEXT]: count for name, count in zip(names, counts.tolist(), strict=True)}
 
 
-def _largest(scores: Array) -> dict[str, int]:
+def _by_largest(scores: Array) -> dict[str, int]:
     """By the column of the largest score; a NaN counts as one, which `argmax` finds first."""
     places = scores.argmax(1)
     gaps = np.isnan(scores[np.arange(len(scores)), places])
@@ -68,7 +66,7 @@ def _largest(scores: Array) -> dict[str, int]:
     return found | ({"nan": int(gaps.sum())} if gaps.any() else {})
 
 
-def _sizes(values: Array) -> dict[str, int]:
+def _by_size(values: Array) -> dict[str, int]:
     """By `number_bin`, computed once for each bin that occurs."""
     wide = values.astype(np.float64)
     size = np.abs(wide)
@@ -82,7 +80,3 @@ def _sizes(values: Array) -> dict[str, int]:
         name = number_bin(float(wide[place]))
         found[name] = found.get(name, 0) + count
     return found
-
-
-def _text(value: object) -> str:
-    return value.decode(errors="replace")[:MAX_TEXT] if isinstance(value, bytes) else str(value)[:MAX_TEXT]

@@ -1,13 +1,14 @@
-"""What a replica hands to the recorder of its requests: packed off their path, sent without waiting.
+"""What a replica sends to the recorder of its requests: packed off their path, sent without waiting.
 
-Rows that went through the engine come from the tap, many at once; requests that failed, and those of more rows than a
-batch has, one by one as they end.
+Rows that went through the engine come from the batch observer, many at once; requests that failed, and those of more
+rows than a batch has, one by one as they end.
 """
 
 import asyncio
 import socket
 import time
 from collections.abc import Iterable, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -16,34 +17,34 @@ from argosy.protocol.bounds import KEPT_ID
 from argosy.serving.frames import Hello, Orders
 from argosy.serving.job import Feeds
 from argosy.serving.model import REQUEST_ID, Call
-from argosy.serving.observer import MOST_ROWS, Ran, joined
-from argosy.serving.sender import BLOCK_BYTES, Failure, Requests, Sender, Tensor, weigh
-from argosy.spec.errors import ArgosyError, table
+from argosy.serving.observer import MOST_ROWS, EngineCall, joined
+from argosy.serving.pipe import BLOCK_BYTES, Pipe, Requests, Tensor
+from argosy.spec.errors import ArgosyError, code_of, table
 from argosy.spec.signature import Signature
-from argosy.spec.tensor import Array
+from argosy.spec.tensor import Array, nbytes
 from argosy.store.payloads.record import REQUEST
 
 SECONDS = 0.25
-"""Between two looks for a recorder; and the longest that a failed request waits to be sent."""
-MOST_HELD = 512
+"""Between two tries to reach a recorder; and the longest that a failed request waits to be sent."""
+MOST_FAILED = 512
 MOST_MESSAGE = 500
-"""Characters that are kept of an error's message."""
+"""Characters that are recorded of an error's message."""
 CANCELLED = 499
 """For callers that went away; nginx has made it known."""
 STATUS = {"ok": 200, "cancelled": CANCELLED} | {code: error.http for code, error in table().items()}
 
 
-class One(NamedTuple):
+class SingleRequest(NamedTuple):
     """A request that is sent on its own."""
 
     id: str
     code: str
-    latency: int
-    time: int
-    rows: int
-    weight: float
-    feeds: Feeds
-    outputs: Sequence[Array]
+    latency: int = 0
+    time: int = 0
+    rows: int = 0
+    weight: float = 0.0
+    feeds: Feeds = MappingProxyType({})
+    outputs: Sequence[Array] = ()
     message: str = ""
 
 
@@ -58,114 +59,119 @@ class Recording:
         self._types = {spec.name: spec.datatype for spec in signature.inputs}
         self._outputs = [(spec.name, spec.datatype) for spec in signature.outputs]
         specs = (*signature.inputs, *signature.outputs)
-        self._alike = all(-1 not in spec.shape[signature.batched :] and not spec.optional for spec in specs)
+        self._one_shape = all(-1 not in spec.shape[signature.batched :] and not spec.optional for spec in specs)
         self._orders = Orders()
         self._since = 0
         self._rng = np.random.default_rng()
-        self._held: list[One] = []
-        self._late: list[Ran] = []
-        self._sender = Sender(door, hello, self._hear)
+        self._failures: list[SingleRequest] = []
+        self._late: list[EngineCall] = []
+        self._pipe = Pipe(door, hello, self._order)
         self._loop = asyncio.get_running_loop()
         self._missed = 0
         self._timer = self._loop.call_soon(self._tick)
 
     @property
     def sent(self) -> int:
-        """Requests for the log that went to the recorder."""
-        return self._sender.sent
+        """Requests for the log that were sent to the recorder."""
+        return self._pipe.sent
 
     @property
     def dropped(self) -> int:
-        """Requests for the log that did not."""
-        return self._sender.dropped + self._missed
+        """Requests for the log that were not."""
+        return self._pipe.dropped + self._missed
 
-    def look(self, ran: Sequence[Ran]) -> None:
-        """Send what was answered since the orders. What is on its way to its caller waits for the next look, once."""
+    def observe(self, calls: Sequence[EngineCall]) -> None:
+        """Send what was answered since the orders. What is on its way to its caller waits for the next time, once."""
         late, self._late = self._late, []
         if self._orders.nothing:
             return
-        if ran and ran[0].ended < self._since:
-            ran = [one for one in ran if one.ended >= self._since]
-        ran = [one for one in ran if one.outputs is not None]
-        if "" in [call.code for call in _calls(ran)]:
-            self._late = [one for one in ran if not _told(one)]
-            ran = [one for one in ran if _told(one)]
-        for group in self._groups([*late, *ran]):
+        if calls and calls[0].ended < self._since:
+            calls = [one for one in calls if one.ended >= self._since]
+        if "" in [request.code for request in _requests(calls)]:
+            self._late = [one for one in calls if not _answered(one)]
+            calls = [one for one in calls if _answered(one)]
+        for group in self._groups([*late, *calls]):
             for part in _split(group):
                 self._send_group(part)
 
-    def failed(self, call: Call, code: str, error: Exception | None) -> None:
+    def failed(self, request: Call, error: Exception | None) -> None:
         """A request ended without an answer, before or after the engine."""
-        self._failed(One(call.identity, code, call.ns, 0, call.rows, 0, call.feeds, (), _message(error)))
+        one = SingleRequest(request.identity, request.code, request.ns, rows=request.rows, feeds=request.feeds)
+        self._add_failure(one, error)
 
-    def refused(self, id: str, code: str, error: Exception) -> None:
-        """A request could not even be read."""
-        self._failed(One(id, code, 0, 0, 0, 0, {}, (), _message(error)))
+    def refused(self, id: str, error: Exception) -> None:
+        """A request could not be decoded."""
+        self._add_failure(SingleRequest(id, code_of(error)), error)
 
-    def large(self, call: Call, outputs: Sequence[Array]) -> None:
+    def large(self, request: Call, outputs: Sequence[Array]) -> None:
         """A request of more rows than a batch was answered."""
         if not self._orders.nothing:
-            weight = 0.0 if self._orders.sample is None else self._weight(False)
+            weight = 0.0 if self._orders.sample is None else self._draw(False)
             if weight or self._orders.profiles:
-                one = One(call.identity, "ok", call.ns, time.time_ns(), call.rows, weight, call.feeds, outputs)
+                now = time.time_ns()
+                feeds = request.feeds
+                one = SingleRequest(request.identity, "ok", request.ns, now, request.rows, weight, feeds, outputs)
                 self._send_one(one)
 
     def close(self) -> None:
-        """Send what is held, and let go of the recorder."""
+        """Send what waits, and disconnect."""
         self._timer.cancel()
-        self.look(())
-        self._send_held()
-        self._sender.close()
+        self.observe(())
+        self._send_failures()
+        self._pipe.close()
 
-    def _hear(self, orders: Orders) -> None:
+    def _order(self, orders: Orders) -> None:
         if self._orders.nothing:
             self._since = time.time_ns()
         self._orders = orders
 
     def _tick(self) -> None:
-        self._send_held()
-        self._sender.flush()
-        self._sender.connect()
+        self._send_failures()
+        self._pipe.flush()
+        self._pipe.connect()
         self._timer = self._loop.call_later(SECONDS, self._tick)
 
-    def _weight(self, always: bool) -> float:
+    def _draw(self, always: bool) -> float:
+        """1 / the chance of one request to be recorded, or 0."""
         sample = self._orders.sample or 0.0
         if always or sample == 1:
             return 1.0
         return 1 / sample if self._rng.random() < sample else 0.0
 
-    def _weights(self, calls: Sequence[Call]) -> Array:
-        """1 / the chance of each to be recorded, or 0."""
-        sample, count = self._orders.sample or 0.0, len(calls)
-        outcomes = [call.code for call in calls]
+    def _draw_all(self, requests: Sequence[Call]) -> Array:
+        """`_draw` for each that was answered well."""
+        sample, count = self._orders.sample or 0.0, len(requests)
+        outcomes = [request.code for request in requests]
         if outcomes.count("ok") == count and sample == 1:
             return np.ones(count)
         good = np.array([outcome == "ok" for outcome in outcomes])
         return (good & (self._rng.random(count) < sample)) / (sample or 1.0)
 
-    def _groups(self, ran: list[Ran]) -> Iterable[list[Ran]]:
-        """Engine calls that fit into one block: as many as there are, where their shapes are always the same."""
-        if self._alike:
-            return [ran] if ran else []
-        groups: dict[Any, list[Ran]] = {}
+    def _groups(self, calls: list[EngineCall]) -> Iterable[list[EngineCall]]:
+        """Engine calls that fit into one block: all, where their shapes are always the same."""
+        if self._one_shape:
+            return [calls] if calls else []
+        groups: dict[Any, list[EngineCall]] = {}
         inner = slice(1 if self._signature.batched else 0, None)
-        for one in ran:
-            outputs = tuple(array.shape[inner] for array in one.outputs or ())
+        for one in calls:
+            outputs = tuple(array.shape[inner] for array in one.outputs)
             groups.setdefault((tuple((n, a.shape[inner]) for n, a in one.feeds.items()), outputs), []).append(one)
         return groups.values()
 
-    def _send_group(self, group: list[Ran]) -> None:
-        calls = _calls(group)
-        weights = self._weights(calls)
+    def _send_group(self, group: list[EngineCall]) -> None:
+        requests = _requests(group)
+        weights = self._draw_all(requests)
         if not self._orders.profiles and not weights.all():
-            group, calls, weights = _drawn(group, weights)
-            if not calls:
+            sizes = [len(one.jobs) for one in group]
+            drawn = [bool(part.any()) for part in np.split(weights, np.cumsum(sizes)[:-1])]
+            group = [one for one, good in zip(group, drawn, strict=True) if good]
+            requests, weights = _requests(group), weights[np.repeat(drawn, sizes)]
+            if not requests:
                 return
-        table = np.empty(len(calls), REQUEST)
-        table["rows"] = rows = np.array([call.rows for call in calls])
-        table["latency"] = took = np.array([call.ns for call in calls])
-        ended = np.array([one.ended for one in group])
-        table["time"] = (ended if len(calls) == len(group) else ended.repeat([len(one.jobs) for one in group])) - took
+        table = np.empty(len(requests), REQUEST)
+        table["rows"] = rows = np.array([request.rows for request in requests])
+        table["latency"] = took = np.array([request.ns for request in requests])
+        table["time"] = np.repeat([one.ended for one in group], [len(one.jobs) for one in group]) - took
         table["weight"] = weights
         table["code"] = STATUS["ok"]
         tensors = self._tensors(group)
@@ -173,99 +179,77 @@ class Recording:
         if not self._orders.profiles:
             wanted &= weights > 0
         if not wanted.all():
-            for call, weight in zip(calls, weights.tolist(), strict=True):
-                if weight and not call.rows:
-                    self._send_one(One(call.identity, "ok", call.ns, time.time_ns(), 0, weight, {}, ()))
+            for request, weight in zip(requests, weights.tolist(), strict=True):
+                if weight and not request.rows:
+                    self._send_one(SingleRequest(request.identity, "ok", request.ns, time.time_ns(), weight=weight))
             if rows.max() > self._most:
                 rows = np.array([job.rows for one in group for job in one.jobs])
             mask = np.repeat(wanted, rows)
-            tensors = [_cut(tensor, mask) for tensor in tensors]
-            calls = [call for call, good in zip(calls, wanted.tolist(), strict=True) if good]
+            tensors = [(*tensor[:3], tensor[3][mask]) for tensor in tensors]
+            requests = [request for request, good in zip(requests, wanted.tolist(), strict=True) if good]
             table, weights = table[wanted], weights[wanted]
-        if calls:
-            ids = [(call.id or call.headers.get(REQUEST_ID, b""))[:KEPT_ID] for call in calls]
+        if requests:
+            ids = [(request.id or request.headers.get(REQUEST_ID, b""))[:KEPT_ID] for request in requests]
             if not weights.all():
                 ids = [id if weight else "" for id, weight in zip(ids, weights.tolist(), strict=True)]
-            self._sender.add(Requests(table, ids, tensors))
+            self._pipe.add(Requests(table, ids, tensors))
 
-    def _tensors(self, group: Sequence[Ran | One]) -> list[Tensor]:
+    def _tensors(self, group: Sequence[EngineCall | SingleRequest]) -> list[Tensor]:
+        join = joined if self._signature.batched else np.stack
         feeds = [one.feeds for one in group]
         found: list[Tensor] = [
-            ("input", name, self._types[name], self._join([each[name] for each in feeds])) for name in feeds[0]
+            ("input", name, self._types[name], join([each[name] for each in feeds])) for name in feeds[0]
         ]
-        outputs = zip(*[one.outputs or () for one in group], strict=True)
+        outputs = zip(*[one.outputs for one in group], strict=True)
         for (name, datatype), arrays in zip(self._outputs, outputs, strict=False):
-            found.append(("output", name, datatype, self._join(arrays)))
+            found.append(("output", name, datatype, join(arrays)))
         return found
 
-    def _join(self, arrays: Sequence[Array]) -> Array:
-        if not self._signature.batched:
-            return np.stack(arrays)
-        return joined(arrays)
-
-    def _failed(self, one: One) -> None:
-        if self._orders.sample is None or not (weight := self._weight(self._orders.errors)):
+    def _add_failure(self, one: SingleRequest, error: Exception | None) -> None:
+        if self._orders.sample is None or not (weight := self._draw(self._orders.errors)):
             return
-        if len(self._held) >= MOST_HELD:
+        if len(self._failures) >= MOST_FAILED:
             self._missed += 1
         else:
-            self._held.append(one._replace(weight=weight, time=time.time_ns()))
+            message = error.message[:MOST_MESSAGE] if isinstance(error, ArgosyError) else ""
+            self._failures.append(one._replace(weight=weight, time=time.time_ns(), message=message))
 
-    def _send_held(self) -> None:
-        held, self._held = self._held, []
-        for one in held:
+    def _send_failures(self) -> None:
+        failures, self._failures = self._failures, []
+        for one in failures:
             self._send_one(one)
 
-    def _send_one(self, one: One) -> None:
+    def _send_one(self, one: SingleRequest) -> None:
         table = np.zeros(1, REQUEST)
         table[0] = (one.time - one.latency, one.latency, one.weight, one.rows, STATUS.get(one.code, 500))
         tensors = self._tensors([one]) if one.rows else []
-        failures: list[Failure] = [] if one.code == "ok" else [(one.code, one.message)]
-        self._sender.add(Requests(table, [one.id], tensors, failures))
+        self._pipe.add(Requests(table, [one.id], tensors, [] if one.code == "ok" else [(one.code, one.message)]))
 
 
-def _message(error: Exception | None) -> str:
-    """What the caller was told; of a bug nothing."""
-    return error.message[:MOST_MESSAGE] if isinstance(error, ArgosyError) else ""
-
-
-def _calls(ran: Sequence[Ran]) -> list[Call]:
+def _requests(calls: Sequence[EngineCall]) -> list[Call]:
     """The requests of engine calls, in the order of their rows."""
-    return cast("list[Call]", [job.origin for one in ran for job in one.jobs])
+    return cast("list[Call]", [job.call for one in calls for job in one.jobs])
 
 
-def _told(one: Ran) -> bool:
+def _answered(one: EngineCall) -> bool:
     """Whether all its requests have their answers."""
-    return all(call.code for call in _calls([one]))
+    return all(request.code for request in _requests([one]))
 
 
-def _drawn(group: list[Ran], weights: Array) -> tuple[list[Ran], list[Call], Array]:
-    """Those engine calls with a request that is to be recorded."""
-    sizes = [len(one.jobs) for one in group]
-    wanted = [bool(part.any()) for part in np.split(weights, np.cumsum(sizes)[:-1])]
-    kept = [one for one, good in zip(group, wanted, strict=True) if good]
-    return kept, _calls(kept), weights[np.repeat(wanted, sizes)]
-
-
-def _split(group: list[Ran]) -> Iterable[list[Ran]]:
+def _split(group: list[EngineCall]) -> Iterable[list[EngineCall]]:
     """Engine calls of one shape, in blocks of a size that passes."""
     first = group[0]
-    size = sum(map(weigh, (*first.feeds.values(), *(first.outputs or ()))))
+    size = sum(map(nbytes, (*first.feeds.values(), *first.outputs)))
     most = BLOCK_BYTES * sum(job.rows for job in first.jobs) // max(1, size)
     if most >= MOST_ROWS:
         return [group]
-    parts: list[list[Ran]] = [[]]
-    held = 0
+    parts: list[list[EngineCall]] = [[]]
+    filled = 0
     for one in group:
         rows = sum(job.rows for job in one.jobs)
-        if parts[-1] and held + rows > most:
+        if parts[-1] and filled + rows > most:
             parts.append([])
-            held = 0
+            filled = 0
         parts[-1].append(one)
-        held += rows
+        filled += rows
     return parts
-
-
-def _cut(tensor: Tensor, mask: Array) -> Tensor:
-    side, name, datatype, array = tensor
-    return side, name, datatype, array[mask]

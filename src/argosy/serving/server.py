@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,18 +20,17 @@ from argosy.serving.dataplane import DataPlane
 from argosy.serving.frames import hello
 from argosy.serving.http import HttpApp
 from argosy.serving.listener import Listener
-from argosy.serving.loading import load_model
 from argosy.serving.model import ServedModel
 from argosy.serving.pipe import listener
 from argosy.serving.port import loopback
 from argosy.serving.recording import Recording
-from argosy.serving.repository import Loader, Repository
 from argosy.spec import crash
 from argosy.spec.address import Address
 from argosy.spec.endpoint import Runtime
 from argosy.spec.errors import ArgosyError
 
 if TYPE_CHECKING:
+    from argosy.packaging.load import LoadedModel
     from argosy.serving.grpc import GrpcServer
     from argosy.serving.tracer import Tracer
 
@@ -39,22 +39,61 @@ log = logging.getLogger("argosy.serving")
 LINES = 50
 """Lines of the log in a second."""
 OTHER_CALLS = 1024
-"""gRPC calls at one time beside those that the queue may hold."""
+"""gRPC calls at one time beside those that the queue may contain."""
+_INLINE = ("onnx", "xgboost", "lightgbm")
+"""Engines whose calls take as long as their data says. The user's own code, and Python frameworks, may block."""
 
 Started = Callable[[Address, Address | None], None]
-Load = Callable[[ModelConfig, Runtime], Awaitable[ServedModel]]
+
+
+async def load_model(config: ModelConfig, runtime: Runtime) -> ServedModel:
+    """Load a package and replay its golden examples, off the event loop.
+
+    Raises BadPackage, GoldenMismatch, MissingExtra, Untrusted.
+    """
+    loaded, call_ns = await asyncio.to_thread(_load, config, runtime.threads)
+    engine = loaded.package.manifest.engine
+    return ServedModel(
+        config.name,
+        config.version,
+        loaded.engine,
+        runtime,
+        platform=f"argosy_{engine}",
+        inline=engine in _INLINE,
+        call_ns=call_ns,
+    )
+
+
+def _load(config: ModelConfig, threads: int) -> tuple["LoadedModel", int]:
+    """The model, and the fastest of three calls with one row, in ns: the first ones allocate."""
+    from argosy.packaging.load import load
+    from argosy.packaging.package import open_package
+
+    loaded = load(open_package(Path(config.package), trusted=config.trusted), threads=threads)
+    feeds = {tensor.name: tensor.array for tensor in loaded.package.golden_inputs()}
+    if loaded.signature.batched:
+        feeds = {name: array[:1] for name, array in feeds.items()}
+    times: list[int] = []
+    for _ in range(3):
+        start = time.perf_counter_ns()
+        loaded.engine.predict(feeds)
+        times.append(time.perf_counter_ns() - start)
+    return loaded, min(times)
 
 
 class Replica:
     """One running copy of a revision, inside the current event loop."""
 
-    def __init__(self, config: ReplicaConfig, loader: Loader | None = None, load: Load = load_model) -> None:
+    def __init__(
+        self,
+        config: ReplicaConfig,
+        load: Callable[[ModelConfig, Runtime], Awaitable[ServedModel]] = load_model,
+    ) -> None:
         self._config = config
         self._load = load
-        self.repository = Repository(loader)
-        limit = config.runtime.max_body_bytes
-        self.plane = DataPlane(self.repository, limit, Answers() if config.http.path else None, _tracer(config))
-        app = HttpApp(self.plane, limit)
+        answers = Answers() if config.http.path else None
+        self.plane = DataPlane(config.runtime.max_body_bytes, answers, _tracer(config))
+        app = HttpApp(self.plane)
         handle = app.handle_local if loopback(config.http.host) and not config.http.path else app.handle
         self._http = Listener(handle, config.http, config.runtime)
         self._grpc: GrpcServer | None = None
@@ -65,28 +104,35 @@ class Replica:
 
         In a sandbox every socket is bound before anything of a model's is touched: from then on none is made.
         """
-        for model in self._config.models:
-            self.repository.expect(model.name)
+        config = self._config
+        for model in config.models:
+            self.plane.expect(model.name)
         address = await self._http.start()
-        grpc_address = self._bind_grpc()
-        if self._config.recorder:
-            self._door = listener(self._config.recorder)
+        grpc_address = None
+        if config.grpc is not None:
+            from argosy.serving.grpc import GrpcServer
+
+            self._grpc = GrpcServer(self.plane, config.grpc, config.runtime.max_queue_size + OTHER_CALLS)
+            grpc_address = self._grpc.bind()
+        if config.recorder:
+            self._door = listener(config.recorder)
         sandbox.seal()
-        for model in self._config.models:
-            served = await self._load(model, self._config.runtime)
-            if self.plane.answers is not None or self._config.recorder:
-                served.watch(self._recording(model, served))
-            if self.plane.tracer is not None:
-                served.trace(self.plane.tracer)
-            self.repository.add(served)
+        for model in config.models:
+            served = await self._load(model, config.runtime)
+            if self._door is not None:
+                said = hello(config, model)
+                served.watch(Recording(self._door, said, served.signature, served.runtime.max_batch_size))
+            elif self.plane.answers is not None:
+                served.watch()
+            self.plane.add(served)
         if self._grpc is not None:
             await self._grpc.start()
-        log.info("replica %s is ready on %s", self._config.replica, address)
+        log.info("replica %s is ready on %s", config.replica, address)
         return address, grpc_address
 
     async def drain(self) -> None:
-        """Take nothing new, answer what was taken (at most `runtime.drain_timeout`), and close."""
-        await self.repository.drain(self._config.runtime.drain_timeout)
+        """Take no new requests, answer those taken (at most `runtime.drain_timeout`), and close."""
+        await self.plane.drain(self._config.runtime.drain_timeout)
         if self._grpc is not None:
             await self._grpc.stop(1.0)
         await self._http.stop()
@@ -96,24 +142,9 @@ class Replica:
         if self._door is not None:
             self._door.close()
 
-    def _recording(self, model: ModelConfig, served: ServedModel) -> Recording | None:
-        if self._door is None:
-            return None
-        return Recording(self._door, hello(self._config, model), served.signature, served.runtime.max_batch_size)
-
-    def _bind_grpc(self) -> Address | None:
-        if self._config.grpc is None:
-            return None
-        from argosy.serving.grpc import GrpcServer
-
-        runtime = self._config.runtime
-        calls = runtime.max_queue_size + OTHER_CALLS
-        self._grpc = GrpcServer(self.plane, self._config.grpc, runtime.max_body_bytes, calls)
-        return self._grpc.bind()
-
 
 def _tracer(config: ReplicaConfig) -> "Tracer | None":
-    """Whoever sends traces, where they go anywhere. Raises MissingExtra, InvalidArgument."""
+    """The sender of traces, where they are wanted. Raises MissingExtra, InvalidArgument."""
     if not config.tracing.url:
         return None
     from argosy.serving.tracer import Tracer
@@ -124,13 +155,13 @@ def _tracer(config: ReplicaConfig) -> "Tracer | None":
     return Tracer(config.tracing, about)
 
 
-async def serve(config: ReplicaConfig, started: Started | None = None, loader: Loader | None = None) -> None:
+async def serve(config: ReplicaConfig, started: Started | None = None) -> None:
     """Run a replica until SIGTERM or SIGINT, then drain it. `started` is called once it is ready."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    replica = Replica(config, loader)
+    replica = Replica(config)
     try:
         addresses = await replica.start()
         if started is not None:
@@ -140,27 +171,23 @@ async def serve(config: ReplicaConfig, started: Started | None = None, loader: L
         await replica.drain()
 
 
-def run(config: ReplicaConfig, started: Started | None = None, loader: Loader | None = None) -> None:
-    """`serve` in an event loop of its own (uvloop). Raises ArgosyError."""
+def run(config: ReplicaConfig, started: Started | None = None) -> None:
+    """`serve` in an event loop of its own (uvloop). Raises ArgosyError.
+
+    Threads of this process run until they block, rather than preempt one another at every wake-up: gRPC passes each
+    call through three threads; on one core this answers a sixth more calls a second.
+    """
     import uvloop
 
-    prefer_throughput()
+    if hasattr(os, "SCHED_BATCH"):
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(LogLimit(LINES, 1.0))
     logging.basicConfig(
         level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", handlers=[handler]
     )
-    uvloop.run(serve(config, started, loader))
-
-
-def prefer_throughput() -> None:
-    """Let threads of this process run until they block, rather than preempt one another at every wake-up.
-
-    gRPC passes each call through three threads; on one core this answers a sixth more calls a second (decision 7).
-    """
-    if hasattr(os, "SCHED_BATCH"):
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    uvloop.run(serve(config, started))
 
 
 def main(arguments: list[str]) -> int:

@@ -1,6 +1,6 @@
-"""The trail of one sampled request through a replica: whose trace it belongs to, and the batches it was in.
+"""The W3C trace context of one sampled request in a replica, and the batches that the request was in.
 
-Only what is sampled has one. For every other request its model looks at one header.
+Requests that are not sampled have none: for those the model reads one header.
 """
 
 import random
@@ -21,22 +21,22 @@ _STATE_BYTES = 512
 """What W3C asks to be handed on at least."""
 
 
-class Trail:
-    """Ids are lower-case hex; `id` is that of the request's span. `ran` holds the engine calls, each with the moment
+class TraceContext:
+    """Ids are lower-case hex; `id` is that of the request's span. `batches` has the engine calls, each with the moment
     from which on its rows had waited."""
 
-    __slots__ = ("error", "id", "parent", "ran", "state", "trace")
+    __slots__ = ("batches", "error", "id", "parent", "state", "trace")
 
     def __init__(self, trace: str, parent: str, state: str) -> None:
         self.trace, self.parent, self.state = trace, parent, state
         self.id = f"{random.getrandbits(64) or 1:016x}"
-        self.ran: list[tuple[int, Ran]] = []
+        self.batches: list[tuple[int, TracedBatch]] = []
         self.error = ""
 
 
-class Ran(NamedTuple):
+class TracedBatch(NamedTuple):
     """One engine call of a batch, times by the process' clock (ns): from the beginning of merging (`start`) over the
-    engine (`called` to `returned`) to the end of splitting (`end`). `trails` are of the sampled requests in it.
+    engine (`called` to `returned`) to the end of splitting (`end`). `contexts` are of the sampled requests in it.
     """
 
     start: int
@@ -47,28 +47,28 @@ class Ran(NamedTuple):
     requests: int
     reason: str
     error: str
-    trails: Sequence[Trail]
+    contexts: Sequence[TraceContext]
 
 
-def begin(headers: Mapping[bytes, bytes]) -> Trail | None:
-    """The trail of a request with these headers; None unless its caller samples it."""
+def begin(headers: Mapping[bytes, bytes]) -> TraceContext | None:
+    """The context of a request with these headers; None unless its caller samples it."""
     parent = headers.get(TRACEPARENT)
     if parent is None or len(parent) <= _FLAGS or parent[_FLAGS] not in _ODD:
         return None
-    context = _CONTEXT.fullmatch(parent)
-    if context is None or not context[1].strip(b"0") or not context[2].strip(b"0"):
+    found = _CONTEXT.fullmatch(parent)
+    if found is None or not found[1].strip(b"0") or not found[2].strip(b"0"):
         return None
     state = headers.get(TRACESTATE, b"")
-    return Trail(
-        context[1].decode(), context[2].decode(), state.decode("latin-1") if len(state) <= _STATE_BYTES else ""
+    return TraceContext(
+        found[1].decode(), found[2].decode(), state.decode("latin-1") if len(state) <= _STATE_BYTES else ""
     )
 
 
-def note(jobs: "Sequence[Job]", times: tuple[int, int, int, int], reason: str, error: str = "") -> None:
-    """Write an engine call into the trails of those of its jobs that have one. `times` as in `Ran`."""
-    sampled = [(job.since, job.origin.trail) for job in jobs if job.origin is not None and job.origin.trail is not None]
+def add_batch(jobs: "Sequence[Job]", times: tuple[int, int, int, int], reason: str, error: str = "") -> None:
+    """Add an engine call to the contexts of those of its jobs that have one. `times` as in `TracedBatch`."""
+    sampled = [(job.since, job.call.trace) for job in jobs if job.call is not None and job.call.trace is not None]
     if sampled:
-        trails = [trail for _, trail in sampled]
-        ran = Ran(*times, sum(job.rows for job in jobs), len(jobs), reason, error, trails)
-        for since, trail in sampled:
-            trail.ran.append((since, ran))
+        contexts = [context for _, context in sampled]
+        batch = TracedBatch(*times, sum(job.rows for job in jobs), len(jobs), reason, error, contexts)
+        for since, context in sampled:
+            context.batches.append((since, batch))

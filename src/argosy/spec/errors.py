@@ -155,6 +155,11 @@ def table() -> dict[str, type[ArgosyError]]:
     return {cls.code: cls for cls in classes}
 
 
+def code_of(error: BaseException) -> str:
+    """The code of an error; of a bug `internal`."""
+    return error.code if isinstance(error, ArgosyError) else "internal"
+
+
 def from_http(status: int, message: str) -> ArgosyError:
     """The exception a client raises for an HTTP answer: the first of the table with this status."""
     for cls in table().values():

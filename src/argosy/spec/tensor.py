@@ -45,6 +45,11 @@ class Tensor(msgspec.Struct, frozen=True, eq=False, gc=False):
         return self.array.shape
 
 
+def nbytes(array: Array) -> int:
+    """Its bytes, those of its texts included."""
+    return sum(map(len, array.reshape(-1).tolist())) if array.dtype == object else array.nbytes
+
+
 def datatype_of(array: Array) -> str:
     """The datatype that holds this array without loss; strings and objects are BYTES.
 
@@ -63,14 +68,11 @@ def as_bytes(array: Array) -> Array:
     out = np.empty(array.shape, dtype=object)
     flat = out.reshape(-1)
     for position, value in enumerate(array.reshape(-1).tolist()):
-        flat[position] = _one(value)
+        if isinstance(value, bytes):
+            flat[position] = value
+        else:
+            flat[position] = b"" if value is None else str(value).encode()
     return out
-
-
-def _one(value: object) -> bytes:
-    if isinstance(value, bytes):
-        return value
-    return b"" if value is None else str(value).encode()
 
 
 def tensor(name: str, array: Array, datatype: str | None = None) -> Tensor:

@@ -82,7 +82,7 @@ class Feeder:
         )
         self.line = joined(home, config)
         OPEN.append(self.line)
-        self.line.sendall(frames.told(frames.hello(config, config.models[0])))
+        self.line.sendall(frames.encode(frames.hello(config, config.models[0])))
         self._numbers = itertools.count()
         self.orders = self.heard()
 
@@ -105,7 +105,7 @@ class Feeder:
         answers = shop.answers(values)
         tensors = [("input", s.name, s.datatype, values[s.name]) for s in shop.SIGNATURE.inputs]
         tensors += [("output", s.name, s.datatype, answers[s.name]) for s in shop.SIGNATURE.outputs]
-        self.line.sendall(b"".join(frames.packed(table, ids, tensors)))
+        self.line.sendall(b"".join(frames.encode_block(table, ids, tensors)))
         return ids
 
     def narrow(self) -> None:
@@ -114,5 +114,5 @@ class Feeder:
         table["rows"] = 1
         one = np.zeros((1, 2), "f4")
         self.line.sendall(
-            b"".join(frames.packed(table, [""], [("input", "x", "FP32", one), ("output", "x", "FP32", one)]))
+            b"".join(frames.encode_block(table, [""], [("input", "x", "FP32", one), ("output", "x", "FP32", one)]))
         )

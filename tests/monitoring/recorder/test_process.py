@@ -163,7 +163,7 @@ def test_hostile_replicas_cost_their_own_connection(home: Home, package: Path):
         bad = ReplicaConfig(replica="bad", models=(ModelConfig(name="shop", package=str(package)),))
         another = Hello(replica="r0", endpoint="shop", version="1", package=str(package))
         for noise in (
-            frames.told(another),
+            frames.encode(another),
             b"GET / HTTP/1.1\r\n\r\n",
             os.urandom(200),
             b"AGR1" + b"\xff" * 8,

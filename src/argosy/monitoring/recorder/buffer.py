@@ -10,11 +10,10 @@ from argosy.profiles.layout import Layout, layout
 from argosy.profiles.privacy import Hidden
 from argosy.profiles.profile import Profile
 from argosy.profiles.recorder import Recorder
-from argosy.serving.sender import weigh
 from argosy.spec.payload import PayloadLog
 from argosy.spec.recorder import RecordedEndpoint
 from argosy.spec.signature import Signature
-from argosy.spec.tensor import Array
+from argosy.spec.tensor import Array, nbytes
 from argosy.store.payloads.columns import Column, columns
 from argosy.store.payloads.encode import Encoder, parquet
 from argosy.store.payloads.record import Rows
@@ -57,7 +56,7 @@ class Book:
 
     def _log(self, replica: str, rows: Rows) -> None:
         arrays = (*rows.inputs.values(), *rows.outputs.values())
-        size = rows.requests.nbytes + sum(map(weigh, arrays))
+        size = rows.requests.nbytes + sum(map(nbytes, arrays))
         if self._bytes + size > MOST_BYTES:
             self.dropped += len(rows.requests)
             return

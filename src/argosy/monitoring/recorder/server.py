@@ -45,7 +45,7 @@ class Line:
         """Tell it what is wanted, if that is news."""
         if orders != self.ordered:
             self.ordered = orders
-            self.writer.write(frames.told(orders))
+            self.writer.write(frames.encode(orders))
 
 
 class Server:
