@@ -1,42 +1,53 @@
-"""What would be ignored is refused."""
+"""What has no effect, does not fit, or does not go with the model is refused."""
+
+import importlib.util
+from typing import Any
 
 import pytest
 
-from argosy.control.admission import PENDING, check_honoured
-from argosy.spec.endpoint import Endpoint
-from argosy.spec.errors import InvalidArgument
+from argosy.control.admission import GIB, check_fits, check_honoured, check_recordable
+from argosy.spec.endpoint import Endpoint, Resources, Runtime
+from argosy.spec.errors import InvalidArgument, MissingExtra
 from argosy.spec.guard import Guard, Metric
 from argosy.spec.monitor import Monitor
 from argosy.spec.payload import PayloadLog
 from argosy.spec.scaling import Scaling, WaitingRoom
 from argosy.spec.settings import ControlSettings, PrometheusSettings, Settings, TriggerSettings
 from argosy.spec.trigger import Command, RealisedDrop
+from argosy.targets.base import Capacity
+from tests.control.test_recording import SIGNATURE
 
-USES = {
-    "waiting without replicas.min of 0": {"waiting": WaitingRoom(size=3)},
-}
+THERE = Capacity(cores=4, memory=8 * GIB)
 
 
 def test_a_plain_declaration_passes():
-    check_honoured(Endpoint(name="digits", model="digits:1", replicas=3), Settings())
+    check_honoured(Endpoint(name="digits", model="digits:1", replicas=3), Settings(), THERE)
 
 
 def test_a_waiting_room_goes_with_an_endpoint_that_may_sleep():
-    check_honoured(Endpoint(name="d", model="d:1", replicas=Scaling(min=0), waiting=WaitingRoom(size=3)), Settings())
+    check_honoured(
+        Endpoint(name="d", model="d:1", replicas=Scaling(min=0), waiting=WaitingRoom(size=3)), Settings(), THERE
+    )
 
 
-@pytest.mark.parametrize("setting", sorted(USES.keys() & PENDING.keys()))
-def test_a_setting_without_effect_is_named(setting: str):
-    with pytest.raises(InvalidArgument, match=setting):
-        check_honoured(Endpoint(name="digits", model="digits:1", **USES[setting]), Settings())
+def test_a_setting_without_effect_is_named():
+    with pytest.raises(InvalidArgument, match=r"waiting without replicas\.min of 0"):
+        check_honoured(Endpoint(name="digits", model="digits:1", waiting=WaitingRoom(size=3)), Settings(), THERE)
+
+
+def test_a_sandbox_that_the_target_lacks_is_refused():
+    endpoint = Endpoint(name="digits", model="digits:1", runtime=Runtime(sandbox="required"))
+    check_honoured(endpoint, Settings(), THERE)
+    with pytest.raises(InvalidArgument, match="lacks a part of it: seccomp"):
+        check_honoured(endpoint, Settings(), Capacity(cores=4, memory=GIB, lacks="seccomp"))
 
 
 def test_users_metrics_need_a_prometheus():
     guard = Guard(metrics=(Metric(name="score", query="score{r='$revision'}"),))
     endpoint = Endpoint(name="digits", model="digits:1", guard=guard)
     with pytest.raises(InvalidArgument, match=r"set prometheus\.url"):
-        check_honoured(endpoint, Settings())
-    check_honoured(endpoint, Settings(prometheus=PrometheusSettings(url="http://127.0.0.1:9090")))
+        check_honoured(endpoint, Settings(), THERE)
+    check_honoured(endpoint, Settings(prometheus=PrometheusSettings(url="http://127.0.0.1:9090")), THERE)
 
 
 def test_an_open_control_api_runs_no_programs_unless_it_is_told_to():
@@ -44,8 +55,54 @@ def test_an_open_control_api_runs_no_programs_unless_it_is_told_to():
     endpoint = Endpoint(
         name="d", model="d:1", payload=PayloadLog(), monitor=Monitor(reference="/data/r.parquet"), triggers=(retrain,)
     )
-    check_honoured(endpoint, Settings())
+    check_honoured(endpoint, Settings(), THERE)
     exposed = ControlSettings(expose=True)
     with pytest.raises(InvalidArgument, match=r"'retrain' runs a command.*triggers\.commands"):
-        check_honoured(endpoint, Settings(control=exposed))
-    check_honoured(endpoint, Settings(control=exposed, triggers=TriggerSettings(commands=True)))
+        check_honoured(endpoint, Settings(control=exposed), THERE)
+    check_honoured(endpoint, Settings(control=exposed, triggers=TriggerSettings(commands=True)), THERE)
+
+
+def endpoint(name: str = "digits", replicas: Any = 1, **resources: Any) -> Endpoint:
+    return Endpoint(name=name, model="digits:1", replicas=replicas, resources=Resources(**resources))
+
+
+def test_what_fits_passes():
+    check_fits(endpoint(replicas=4, cpu=1, memory=2 * GIB), [], THERE)
+    check_fits(endpoint(replicas=100), [endpoint("other", 4, cpu=1)], THERE)
+    check_fits(endpoint(cpu=4), [endpoint(replicas=4, cpu=1)], THERE)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (endpoint(replicas=3, cpu=1.5), "3 x 1.5 = 4.5 cores, and there are 4"),
+        (endpoint(replicas=Scaling(max=5), cpu=1), "5 x 1 = 5 cores"),
+        (endpoint(memory=9 * GIB), "1 x 9 = 9 GiB of memory, and there are 8"),
+        (endpoint(gpu=1), "asks for 1 GPUs a replica; here are 0"),
+    ],
+)
+def test_what_does_not_is_told_with_the_numbers(asked: Endpoint, words: str):
+    with pytest.raises(InvalidArgument) as caught:
+        check_fits(asked, [], THERE)
+    assert words in caught.value.message
+
+
+def test_what_others_have_declared_is_taken():
+    with pytest.raises(InvalidArgument, match="of which other endpoints have declared 3"):
+        check_fits(endpoint(cpu=2), [endpoint("other", 3, cpu=1)], THERE)
+
+
+def test_threads_beyond_the_cores_are_refused():
+    with pytest.raises(InvalidArgument, match=r"runtime\.threads is 4"):
+        Endpoint(name="digits", model="digits:1", resources=Resources(cpu=1.5), runtime=Runtime(threads=4))
+
+
+def test_what_is_to_be_hidden_must_be_there(monkeypatch: pytest.MonkeyPatch):
+    for names in (("age",), ("x",), ("input.income",), ("y",)):
+        check_recordable(Endpoint(name="s", model="s:1", payload=PayloadLog(redact=names)), SIGNATURE)
+    with pytest.raises(InvalidArgument, match="'salary' is to be hidden"):
+        check_recordable(Endpoint(name="s", model="s:1", payload=PayloadLog(hash=("salary",))), SIGNATURE)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    check_recordable(Endpoint(name="s", model="s:1"), SIGNATURE)
+    with pytest.raises(MissingExtra, match="monitoring"):
+        check_recordable(Endpoint(name="s", model="s:1", payload=PayloadLog()), SIGNATURE)

@@ -10,6 +10,7 @@ from argosy.control.revision import revision_of
 from argosy.spec.endpoint import Endpoint, Runtime
 from argosy.spec.rollout import Rollout, Step
 from argosy.spec.scaling import Scaling
+from argosy.store.endpoints import Declared, Serving
 from argosy.store.version import Version
 from tests.store.samples import digest_of, model_lineage, model_manifest
 
@@ -25,6 +26,17 @@ def version(number: int) -> Version:
         created="",
         manifest=model_manifest(),
         lineage=model_lineage(),
+    )
+
+
+def declared(generation: int) -> Declared:
+    return Declared(
+        endpoint=OLD,
+        revision=revision_of(OLD, version(1)).id,
+        serving=Serving(),
+        generation=generation,
+        created="",
+        updated="",
     )
 
 
@@ -44,12 +56,12 @@ def version(number: int) -> Version:
 )
 def test_what_would_happen(changes, number, action, fields):
     new = msgspec.structs.replace(OLD, **changes)
-    found = plan(OLD, revision_of(OLD, version(1)).id, 3, new, version(number))
+    found = plan(declared(3), new, version(number))
     assert (found.action, [change.field for change in found.changes], found.generation) == (action, fields, 3)
 
 
 def test_a_new_endpoint_tells_what_is_not_as_by_default():
-    found = plan(None, "", 0, Endpoint(name="digits", model="digits:1", retries=5), version(1))
+    found = plan(None, Endpoint(name="digits", model="digits:1", retries=5), version(1))
     assert found.action == "create"
     assert [str(change) for change in found.changes] == ["name: - → digits", "model: - → digits:1", "retries: - → 5"]
 
@@ -59,7 +71,7 @@ def test_bounds_in_place_of_a_number():
     fields = {change.field: change for change in difference(OLD, new)}
     assert (fields["replicas"].old, fields["replicas"].new) == (1, None)
     assert (fields["replicas.max"].old, fields["replicas.max"].new) == (None, 3)
-    assert plan(OLD, revision_of(OLD, version(1)).id, 1, new, version(1)).action == "scale"
+    assert plan(declared(1), new, version(1)).action == "scale"
 
 
 ENDPOINTS = st.builds(

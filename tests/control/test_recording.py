@@ -1,15 +1,14 @@
 """What the recorder is told, when it is started, and what a declaration may ask of it."""
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from argosy.control.recording import Recording, check_recordable, recorded
+from argosy.control.recording import Recording, recorded
 from argosy.process import managed
 from argosy.spec.endpoint import Endpoint
-from argosy.spec.errors import InvalidArgument, MissingExtra
+from argosy.spec.errors import InvalidArgument
 from argosy.spec.monitor import Monitor
 from argosy.spec.payload import PayloadLog
 from argosy.spec.recorder import RecordedEndpoint, RecorderConfig, read_told, told_file
@@ -80,17 +79,6 @@ def test_a_new_controller_takes_back_what_an_earlier_one_told(home: Home, starte
     Recording(home, Settings()).update(declared(PayloadLog()))
     Recording(home, Settings()).update(declared(None))
     assert read_told(home) == RecorderConfig()
-
-
-def test_what_is_to_be_hidden_must_be_there(monkeypatch: pytest.MonkeyPatch):
-    for names in (("age",), ("x",), ("input.income",), ("y",)):
-        check_recordable(Endpoint(name="s", model="s:1", payload=PayloadLog(redact=names)), SIGNATURE)
-    with pytest.raises(InvalidArgument, match="'salary' is to be hidden"):
-        check_recordable(Endpoint(name="s", model="s:1", payload=PayloadLog(hash=("salary",))), SIGNATURE)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    check_recordable(Endpoint(name="s", model="s:1"), SIGNATURE)
-    with pytest.raises(MissingExtra, match="monitoring"):
-        check_recordable(Endpoint(name="s", model="s:1", payload=PayloadLog()), SIGNATURE)
 
 
 @pytest.mark.parametrize("store", ["bucket", "ftp://bucket", "file://x"])

@@ -5,6 +5,7 @@ from argosy.spec import strict
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.rollout import Shadow
 from argosy.spec.settings import Settings
+from argosy.targets.base import Capacity
 from tests.docs import page
 
 
@@ -12,5 +13,5 @@ def test_the_declaration_with_a_shadow_is_one_that_the_platform_takes():
     texts = [block.text for block in page.blocks("docs/rollouts.md") if block.language == "yaml"]
     (text,) = [text for text in texts if text.startswith("# digits.yaml\n")]
     endpoint = strict.load_yaml(text, Endpoint, "digits.yaml")
-    check_honoured(endpoint, Settings())
+    check_honoured(endpoint, Settings(), Capacity(cores=2, memory=2**30))
     assert endpoint.rollout.shadow == Shadow(share=0.5, requests=200)

@@ -20,7 +20,7 @@ from argosy.spec.errors import ArgosyError
 from argosy.spec.revision import Replica, ResourceUsage, Revision, RevisionStatus
 from argosy.spec.settings import Home, Settings, home, load
 from argosy.store.store import Store
-from argosy.targets.base import Target
+from argosy.targets.base import Capacity, Target
 from argosy.targets.launch import COMMAND
 
 TCP_UP = [sys.executable, "-m", "tests.targets.tcp"]
@@ -145,6 +145,9 @@ class TcpTarget:
 
     async def usage(self) -> Mapping[str, ResourceUsage]:
         return await self._behind.usage()
+
+    async def capacity(self) -> Capacity:
+        return await self._behind.capacity()
 
     async def stop(self) -> None:
         await self._behind.stop()

@@ -7,20 +7,17 @@ import os
 import msgspec
 
 from argosy.api.route import Call, Route, Services
-from argosy.control.admission import check_allowed, check_honoured
-from argosy.control.fit import check_fits, machine
+from argosy.control.admission import check_allowed, check_possible, check_version
 from argosy.control.keys import Desk, ShownKey
 from argosy.control.plan import Plan, plan
-from argosy.control.recording import check_recordable
 from argosy.control.revision import revision_of
 from argosy.monitoring.performance import reference
-from argosy.monitoring.performance.check import check_monitorable
-from argosy.packaging.package import stored
 from argosy.spec.endpoint import Endpoint, check_name
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.revision import Revision
 from argosy.spec.status import EndpointStatus
 from argosy.store.ledger import Cause
+from argosy.targets.base import Capacity
 
 MAX_WAIT = 3600.0
 
@@ -91,7 +88,8 @@ async def put(call: Call) -> Deployed:
     services, query = call.services, call.query
     endpoint = await asyncio.to_thread(_taken, services, call.body)
     desk = Desk(services.state.database, endpoint)
-    found, revision = await asyncio.to_thread(_planned, services, endpoint, desk)
+    there = await services.controller.target.capacity()
+    found, revision = await asyncio.to_thread(_planned, services, endpoint, there, desk)
     await services.controller.retry(revision.id)
     write = functools.partial(services.state.declare, cause=query.cause, expected=query.generation, keys=desk)
     declared = await asyncio.to_thread(write, endpoint, revision)
@@ -114,29 +112,24 @@ async def planned(call: Call) -> Plan:
     """What declaring this would change. Nothing is written."""
     endpoint = await asyncio.to_thread(_taken, call.services, call.body)
     desk = Desk(call.services.state.database, endpoint)
-    found, _ = await asyncio.to_thread(_planned, call.services, endpoint, desk)
+    there = await call.services.controller.target.capacity()
+    found, _ = await asyncio.to_thread(_planned, call.services, endpoint, there, desk)
     return found
 
 
 def _taken(services: Services, endpoint: Endpoint) -> Endpoint:
-    """The declaration, its reference named by content. Nothing that it names is touched before it is known that its
-    caller may name it."""
+    """The declaration, its reference named by content."""
     check_allowed(endpoint, services.settings, os.environ)
     return reference.pinned(endpoint)
 
 
-def _planned(services: Services, endpoint: Endpoint, desk: Desk) -> tuple[Plan, Revision]:
-    check_honoured(endpoint, services.settings)
-    check_fits(endpoint, [each.endpoint for each in services.state.endpoints()], machine())
+def _planned(services: Services, endpoint: Endpoint, there: Capacity, desk: Desk) -> tuple[Plan, Revision]:
+    others = [each.endpoint for each in services.state.endpoints()]
+    check_possible(endpoint, others, services.settings, there)
     version = services.store.registry.resolve(endpoint.model)
-    check_recordable(endpoint, version.manifest.signature)
-    if endpoint.monitor is not None:
-        check_monitorable(services.home, endpoint, stored(services.store, version.digest))
-    declared, keys = services.state.endpoint(endpoint.name), desk.plan()
-    if declared is None:
-        return plan(None, "", 0, endpoint, version, keys), revision_of(endpoint, version)
-    found = plan(declared.endpoint, declared.revision, declared.generation, endpoint, version, keys)
-    return found, revision_of(endpoint, version)
+    check_version(endpoint, version, services.home, services.store)
+    declared = services.state.endpoint(endpoint.name)
+    return plan(declared, endpoint, version, desk.plan()), revision_of(endpoint, version)
 
 
 async def get(call: Call) -> EndpointStatus:

@@ -75,7 +75,7 @@ async def replicas(call: Call) -> list[ReplicaStatus]:
     """Every replica that runs, by id."""
     await call.services.controller.settled()
     found = call.services.controller.view.replicas
-    used, none = await call.services.controller.usage(), ResourceUsage()
+    used, none = await call.services.controller.target.usage(), ResourceUsage()
     return [
         msgspec.structs.replace(each, memory=its.memory, pid=its.pid)
         for each in found

@@ -10,12 +10,12 @@ from argosy.api.endpoints import Written
 from argosy.api.route import Call, Services
 from argosy.console import endpoint
 from argosy.console.pages import HEADERS, ROOT, Ask, Desk
-from argosy.control.admission import check_honoured
-from argosy.control.fit import check_fits, machine
+from argosy.control.admission import check_possible
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import Conflict, InvalidArgument, NotFound
 from argosy.spec.scaling import Scaling
 from argosy.store.ledger import Cause
+from argosy.targets.base import Capacity
 
 ACTOR = "console"
 
@@ -93,7 +93,8 @@ async def perform(desk: Desk, ask: Ask) -> Response:
     reason = ask.form.get("reason", "").strip()
     try:
         if what == "scale":
-            await asyncio.to_thread(_scale, desk.services, one.name, ask, reason)
+            there = await desk.services.controller.target.capacity()
+            await asyncio.to_thread(_scale, desk.services, one.name, ask, reason, there)
             await desk.services.controller.settled()
         else:
             query = Written(actor=ACTOR, reason=reason)
@@ -104,7 +105,7 @@ async def perform(desk: Desk, ask: Ask) -> Response:
     return RedirectResponse(f"{ROOT}/endpoints/{one.name}{tail}", 303, HEADERS)
 
 
-def _scale(services: Services, name: str, ask: Ask, reason: str) -> None:
+def _scale(services: Services, name: str, ask: Ask, reason: str, there: Capacity) -> None:
     """Declare another number of replicas for the same revision: an alias that has moved meanwhile changes nothing."""
     declared = services.state.endpoint(name)
     if declared is None:
@@ -116,8 +117,7 @@ def _scale(services: Services, name: str, ask: Ask, reason: str) -> None:
     else:
         wanted = _count(ask, "replicas")
     fresh: Endpoint = msgspec.structs.replace(old, replicas=wanted)
-    check_honoured(fresh, services.settings)
-    check_fits(fresh, [each.endpoint for each in services.state.endpoints()], machine())
+    check_possible(fresh, [each.endpoint for each in services.state.endpoints()], services.settings, there)
     revision = services.state.revisions()[declared.revision]
     cause = Cause(actor=ACTOR, reason=Written(reason=reason).reason)
     services.state.declare(fresh, revision, cause=cause, expected=_count(ask, "generation"))

@@ -1,51 +1,34 @@
-"""What a declaration may hold that this platform does not act upon yet, or may not by its owner's settings: refused."""
+"""Everything that can refuse a declaration: what its caller may not name, what has no effect here or does not fit, and
+what does not go with the model."""
 
+import importlib.util
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 
 from argosy.alerting.allowed import Allowed
 from argosy.alerting.triggers.check import check_declared, check_named
 from argosy.control.scaling.activation import may_sleep
+from argosy.monitoring.performance.check import check_monitorable
 from argosy.monitoring.performance.reference import path_of
-from argosy.process import sandbox
+from argosy.packaging.package import stored
 from argosy.spec import variables
 from argosy.spec.endpoint import Endpoint
-from argosy.spec.errors import InvalidArgument
+from argosy.spec.errors import InvalidArgument, MissingExtra
 from argosy.spec.scaling import WaitingRoom
-from argosy.spec.settings import Settings
+from argosy.spec.settings import Home, Settings
+from argosy.spec.signature import Signature
 from argosy.spec.trigger import Command
+from argosy.store.payloads.columns import columns
+from argosy.store.store import Store
+from argosy.store.version import Version
+from argosy.targets.base import Capacity
 
-PENDING: dict[str, Callable[[Endpoint], bool]] = {
-    "waiting without replicas.min of 0": lambda endpoint: endpoint.waiting != WaitingRoom() and not may_sleep(endpoint),
-}
-"""Setting → whether a declaration makes use of it."""
-
-
-def check_honoured(endpoint: Endpoint, settings: Settings) -> None:
-    """Raises InvalidArgument, naming what would have no effect here, or what this machine or its environment lacks."""
-    if endpoint.guard and endpoint.guard.metrics and not settings.prometheus.url:
-        raise InvalidArgument(
-            f"endpoint '{endpoint.name}' declares guard.metrics, and there is no Prometheus to ask: set "
-            "prometheus.url in config.yaml (or ARGOSY_PROMETHEUS_URL), as in http://127.0.0.1:9090, and start the "
-            "platform again"
-        )
-    if settings.confined and not settings.triggers.commands:
-        _check_commands(endpoint)
-    if endpoint.runtime.sandbox == "required" and (lacks := sandbox.lacks()):
-        raise InvalidArgument(
-            f"endpoint '{endpoint.name}': runtime.sandbox is required, and this machine lacks a part of it: {lacks}"
-        )
-    variables.given(endpoint.runtime.env, os.environ, f"endpoint '{endpoint.name}': runtime.env")
-    if found := [name for name, used in PENDING.items() if used(endpoint)]:
-        raise InvalidArgument(
-            f"endpoint '{endpoint.name}' declares what this platform does not act upon: {', '.join(found)}; "
-            "leave it out"
-        )
+GIB = 1024**3
 
 
 def check_allowed(endpoint: Endpoint, settings: Settings, environ: Mapping[str, str]) -> None:
     """Raises PermissionDenied for files, hosts and variables that a caller may not name, InvalidArgument for secrets
-    that a declaration holds as they are."""
+    that a declaration holds as they are. Nothing that it names is touched before this."""
     allowed = Allowed.of(settings)
     if endpoint.monitor is not None and endpoint.monitor.reference:
         allowed.check_place(path_of(endpoint.monitor), "references", "monitor.reference")
@@ -57,10 +40,82 @@ def check_allowed(endpoint: Endpoint, settings: Settings, environ: Mapping[str, 
         allowed.check_variable(value, where)
 
 
-def _check_commands(endpoint: Endpoint) -> None:
-    if one := next((each for each in endpoint.triggers if isinstance(each.run, Command)), None):
+def check_possible(endpoint: Endpoint, others: Iterable[Endpoint], settings: Settings, there: Capacity) -> None:
+    """Raises InvalidArgument, which names what would have no effect here, is forbidden by the settings, or is more than
+    `there` is for replicas, of which `others` have declared a part."""
+    check_honoured(endpoint, settings, there)
+    check_fits(endpoint, others, there)
+
+
+def check_honoured(endpoint: Endpoint, settings: Settings, there: Capacity) -> None:
+    """Raises InvalidArgument for what this platform, its settings, or the place of its replicas lack."""
+    if endpoint.guard and endpoint.guard.metrics and not settings.prometheus.url:
         raise InvalidArgument(
-            f"endpoint '{endpoint.name}': the trigger '{one.name}' runs a command, and callers of the control API may "
-            "not (control.expose or allow is set): set triggers.commands in config.yaml if whoever has its token may "
-            "run programs here, or let the trigger call a webhook"
+            f"endpoint '{endpoint.name}' declares guard.metrics, and there is no Prometheus to ask: set "
+            "prometheus.url in config.yaml (or ARGOSY_PROMETHEUS_URL), as in http://127.0.0.1:9090, and start the "
+            "platform again"
         )
+    commands = [each.name for each in endpoint.triggers if isinstance(each.run, Command)]
+    if commands and settings.confined and not settings.triggers.commands:
+        raise InvalidArgument(
+            f"endpoint '{endpoint.name}': the trigger '{commands[0]}' runs a command, and callers of the control API "
+            "may not (control.expose or allow is set): set triggers.commands in config.yaml if whoever has its token "
+            "may run programs here, or let the trigger call a webhook"
+        )
+    if endpoint.runtime.sandbox == "required" and there.lacks:
+        raise InvalidArgument(
+            f"endpoint '{endpoint.name}': runtime.sandbox is required, and this machine lacks a part of it: "
+            f"{there.lacks}"
+        )
+    variables.given(endpoint.runtime.env, os.environ, f"endpoint '{endpoint.name}': runtime.env")
+    if endpoint.waiting != WaitingRoom() and not may_sleep(endpoint):
+        raise InvalidArgument(
+            f"endpoint '{endpoint.name}' declares what this platform does not act upon: waiting without replicas.min "
+            "of 0; leave it out"
+        )
+
+
+def check_fits(endpoint: Endpoint, others: Iterable[Endpoint], there: Capacity) -> None:
+    """Raises InvalidArgument, with the numbers, where all replicas of an endpoint together with what the other ones
+    have declared are more than there is. The replicas that overlap during a rollout are not counted.
+    """
+    asked = endpoint.resources
+    if asked.gpu > there.gpus:
+        raise InvalidArgument(
+            f"endpoint '{endpoint.name}' asks for {asked.gpu} GPUs a replica; here are {there.gpus} that it could use"
+        )
+    others = [each for each in others if each.name != endpoint.name]
+    cores = sum(each.resources.cpu * _most(each) for each in others)
+    memory = sum(each.resources.memory * _most(each) for each in others)
+    for what, each, taken, most, unit in (
+        ("cores", asked.cpu, cores, there.cores, 1),
+        ("GiB of memory", asked.memory, memory, there.memory, GIB),
+    ):
+        count = _most(endpoint)
+        if each and each * count + taken > most:
+            declared = f", of which other endpoints have declared {taken / unit:g}" if taken else ""
+            raise InvalidArgument(
+                f"endpoint '{endpoint.name}' does not fit: {count} x {each / unit:g} = {each * count / unit:g} {what}, "
+                f"and there are {most / unit:g}{declared}"
+            )
+
+
+def _most(endpoint: Endpoint) -> int:
+    """The most replicas it may have."""
+    return endpoint.replicas if isinstance(endpoint.replicas, int) else endpoint.replicas.max
+
+
+def check_version(endpoint: Endpoint, version: Version, home: Home, store: Store) -> None:
+    """Raises InvalidArgument where payload log or monitor do not go with the model, MissingExtra without Arrow."""
+    check_recordable(endpoint, version.manifest.signature)
+    if endpoint.monitor is not None:
+        check_monitorable(home, endpoint, stored(store, version.digest))
+
+
+def check_recordable(endpoint: Endpoint, signature: Signature) -> None:
+    """Raises InvalidArgument where a column that is to be hidden is none of the model's, MissingExtra without Arrow."""
+    if endpoint.payload is None:
+        return
+    if importlib.util.find_spec("pyarrow") is None:
+        raise MissingExtra.named("monitoring", "the payload log")
+    columns(signature, endpoint.payload)

@@ -5,7 +5,7 @@ import contextlib
 import difflib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import msgspec
 
@@ -24,7 +24,7 @@ from argosy.control.status import Facts, status
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import ApiKey, EndpointRoute
 from argosy.spec.errors import ArgosyError, NotFound, Unavailable
-from argosy.spec.revision import ResourceUsage, Revision, RevisionStatus
+from argosy.spec.revision import Revision, RevisionStatus
 from argosy.spec.scaling import Scaling
 from argosy.spec.settings import GatewaySettings
 from argosy.spec.status import EndpointStatus, ReplicaStatus, SloStatus, View
@@ -52,7 +52,7 @@ class Controller:
         self.slos: Callable[[str], tuple[SloStatus, ...]] = lambda name: ()
         self.analysis = Analysis(Rollouts(state.database), self.feed)
         self._state, self._keys = state, keys
-        self._target, self._gateway, self._settings = target, gateway, settings
+        self.target, self._gateway, self._settings = target, gateway, settings
         target.changed = self.wake
         self._wake = asyncio.Event()
         self._passed = asyncio.Condition()
@@ -84,7 +84,7 @@ class Controller:
 
         A gateway that died meanwhile is followed by one with the same routes.
         """
-        replicas = await self._target.adopt()
+        replicas = await self.target.adopt()
         if error := await self._read():
             raise Unavailable(error)
         goes_on = gateway_runs or await self._gateway.resume()
@@ -115,9 +115,9 @@ class Controller:
         """One pass."""
         self._begun += 1
         error = await self._read()
-        for revision in await self._target.revisions():
+        for revision in await self.target.revisions():
             self._revisions.setdefault(revision.id, revision)
-        running = {each.id: await self._target.endpoints(each.id) for each in await self._target.revisions()}
+        running = {each.id: await self.target.endpoints(each.id) for each in await self.target.revisions()}
         await self.scaler.update(self._declared, running)
         self.analysis.metrics.want(asked(self._declared, self._revisions, self.analysis.evidence))
         await self.analysis.update(self._declared, running)
@@ -135,7 +135,7 @@ class Controller:
             error = trouble
         else:
             for revision in removals:
-                await self._target.remove(revision)
+                await self.target.remove(revision)
         await self._publish(self._viewed(running, error))
 
     async def _read(self) -> str:
@@ -195,7 +195,7 @@ class Controller:
         route = Route()
         for action in actions:
             if isinstance(action, Scale):
-                await self._target.scale(self._revisions[action.revision], action.replicas)
+                await self.target.scale(self._revisions[action.revision], action.replicas)
             elif isinstance(action, Route):
                 route = action
             else:
@@ -218,7 +218,7 @@ class Controller:
         self._routed = {each.endpoint: frozenset(r.revision for r in each.revisions) for each in routes}
         draining = [r.id for each in running.values() for r in each.replicas if r.phase == "draining"]
         if draining:
-            await self._target.release(draining)
+            await self.target.release(draining)
         return ""
 
     async def _restart_gateway(self, routes: list[EndpointRoute]) -> None:
@@ -233,10 +233,6 @@ class Controller:
     def versions(self) -> dict[str, str]:
         """Revision → `model:version`."""
         return {key: f"{each.model}:{each.version}" for key, each in self._revisions.items()}
-
-    async def usage(self) -> Mapping[str, ResourceUsage]:
-        """What each replica has used, by its id."""
-        return await self._target.usage()
 
     async def gateway_stats(self, pattern: str) -> dict[str, float]:
         """Envoy's own statistics whose names match. Raises Unavailable."""
@@ -316,7 +312,7 @@ class Controller:
         """Start at once what waits out a backoff, and try again what a rollout went back from."""
         if found := self._revisions.get(revision):
             await asyncio.to_thread(self.analysis.rollouts.again, found.endpoint, revision)
-        await self._target.retry(revision)
+        await self.target.retry(revision)
 
 
 def _serving(serving: Serving) -> frozenset[str]:

@@ -1,6 +1,6 @@
 """What a declaration would change: field by field, and what that leads to. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, cast
 
 import msgspec
@@ -9,6 +9,7 @@ from argosy.control.keys import KeyStep
 from argosy.control.revision import revision_of
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.secret import masked
+from argosy.store.endpoints import Declared
 from argosy.store.version import Version
 
 Action = Literal["nothing", "create", "revision", "scale", "settings"]
@@ -64,40 +65,30 @@ def _change(field: str, old: Any, new: Any) -> Change:
     return Change(**masked({"field": field, "old": old, "new": new}))
 
 
-def plan(
-    old: Endpoint | None,
-    revision: str,
-    generation: int,
-    new: Endpoint,
-    version: Version,
-    keys: tuple[KeyStep, ...] = (),
-) -> Plan:
-    """From what is declared (`old`, its `revision` and `generation`) to what `new` with its resolved `version` asks,
-    and what happens to `keys` for that."""
-    wanted, changes = revision_of(new, version), difference(old, new)
-    if old is not None and wanted.id != revision and not changes:
+def plan(declared: Declared | None, new: Endpoint, version: Version, keys: tuple[KeyStep, ...] = ()) -> Plan:
+    """From what is `declared` to what `new` with its resolved `version` asks, and what happens to `keys` for that."""
+    wanted, changes = revision_of(new, version), difference(declared and declared.endpoint, new)
+    same = declared is not None and wanted.id == declared.revision
+    if declared is not None and not same and not changes:
         changes = (Change(field="version", old="", new=version.ref),)
+    if declared is None:
+        action: Action = "create"
+    elif not same:
+        action = "revision"
+    elif any(each.field.partition(".")[0] == "replicas" for each in changes):
+        action = "scale"
+    else:
+        action = "settings" if changes or keys else "nothing"
     return Plan(
         name=new.name,
-        action=_action(old, [*changes, *keys], same=wanted.id == revision),
+        action=action,
         changes=changes,
-        generation=generation,
+        generation=declared.generation if declared else 0,
         version=version.ref,
         digest=version.digest,
         revision=wanted.id,
         keys=keys,
     )
-
-
-def _action(old: Endpoint | None, changes: Sequence[Change | KeyStep], *, same: bool) -> Action:
-    if old is None:
-        return "create"
-    if not same:
-        return "revision"
-    if not changes:
-        return "nothing"
-    scaled = any(isinstance(each, Change) and each.field.partition(".")[0] == "replicas" for each in changes)
-    return "scale" if scaled else "settings"
 
 
 def _fields(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

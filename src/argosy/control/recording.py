@@ -1,7 +1,6 @@
 """The processes beside the controller that read from a file what is wanted of them; what the recorder records."""
 
 import asyncio
-import importlib.util
 import logging
 from collections.abc import Iterable, Sized
 from pathlib import Path
@@ -11,13 +10,11 @@ import psutil
 
 from argosy.process.managed import Managed
 from argosy.spec.endpoint import Endpoint
-from argosy.spec.errors import ArgosyError, MissingExtra
+from argosy.spec.errors import ArgosyError
 from argosy.spec.recorder import RecordedEndpoint, RecorderConfig, report_file, told_file
 from argosy.spec.settings import Home, Settings
-from argosy.spec.signature import Signature
 from argosy.store.durable import say
 from argosy.store.endpoints import Declared
-from argosy.store.payloads.columns import columns
 
 LOG = logging.getLogger(__name__)
 DRAIN = 20.0
@@ -29,15 +26,6 @@ def recorded(endpoint: Endpoint) -> RecordedEndpoint | None:
     if endpoint.payload is None and endpoint.monitor is None:
         return None
     return RecordedEndpoint(payload=endpoint.payload, segments=endpoint.monitor.segments if endpoint.monitor else ())
-
-
-def check_recordable(endpoint: Endpoint, signature: Signature) -> None:
-    """Raises InvalidArgument where a column that is to be hidden is none of the model's, MissingExtra without Arrow."""
-    if endpoint.payload is None:
-        return
-    if importlib.util.find_spec("pyarrow") is None:
-        raise MissingExtra.named("monitoring", "the payload log")
-    columns(signature, endpoint.payload)
 
 
 class Sidecar:

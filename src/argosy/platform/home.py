@@ -5,16 +5,18 @@ import os
 import tempfile
 from pathlib import Path
 
-from argosy.control.fit import GIB, machine
 from argosy.engines.base import require
 from argosy.gateway.model import GatewayConfig, Tls
 from argosy.gateway.tracing import Collector
+from argosy.process.cores import memory
 from argosy.serving.port import loopback, take
 from argosy.spec.alerts import check_set
 from argosy.spec.errors import InvalidArgument, StorageFull
 from argosy.spec.settings import GatewaySettings, Home, Settings
 from argosy.spec.tracing import Tracing
 from argosy.targets import launch
+
+GIB = 1024**3
 
 
 def prepare(home: Home, settings: Settings) -> None:
@@ -53,7 +55,7 @@ def gateway_config(home: Home, settings: GatewaySettings, tracing: Tracing | Non
         max_body_bytes=settings.max_body_bytes,
         max_connections=settings.max_connections,
         max_connections_per_address=settings.max_connections_per_address,
-        max_heap_bytes=settings.max_heap_bytes or min(max(machine().memory // 8, GIB // 4), GIB),
+        max_heap_bytes=settings.max_heap_bytes or min(max(memory() // 8, GIB // 4), GIB),
         concurrency=settings.concurrency,
     )
 

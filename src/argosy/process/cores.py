@@ -1,9 +1,12 @@
-"""How many cores this process may use: its affinity and the CPU quotas of its control groups."""
+"""How many cores and how much memory this process may use: its affinity and the bounds of its control groups."""
 
+import contextlib
 import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+import psutil
 
 _MOUNTS = (("", "sys/fs/cgroup"), ("", "sys/fs/cgroup/unified"))
 _MOUNTS_1 = (("cpu", "sys/fs/cgroup/cpu"), ("cpu", "sys/fs/cgroup/cpu,cpuacct"))
@@ -15,6 +18,14 @@ def cores(root: Path = Path("/")) -> int:
     up; at least 1. `root` holds `proc` and `sys`."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([allowed, *map(math.ceil, _quotas(root))]))
+
+
+def memory() -> int:
+    """Bytes of memory of this machine, or what its control group leaves of it."""
+    most = psutil.virtual_memory().total
+    with contextlib.suppress(OSError, ValueError):
+        most = min(most, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return most
 
 
 def _quotas(root: Path) -> Iterator[float]:

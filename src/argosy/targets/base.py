@@ -3,7 +3,19 @@
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
+import msgspec
+
 from argosy.spec.revision import ResourceUsage, Revision, RevisionStatus
+
+
+class Capacity(msgspec.Struct, frozen=True, kw_only=True):
+    """What there is for replicas: cores, bytes of memory, GPUs that an engine could use. `lacks` says which part of the
+    sandbox is missing."""
+
+    cores: int
+    memory: int
+    gpus: int = 0
+    lacks: str = ""
 
 
 class Target(Protocol):
@@ -42,6 +54,10 @@ class Target(Protocol):
 
     async def usage(self) -> Mapping[str, ResourceUsage]:
         """What each replica has used, by its id; without those of which nothing is known."""
+        ...
+
+    async def capacity(self) -> Capacity:
+        """What all replicas together may use."""
         ...
 
     async def stop(self) -> None:

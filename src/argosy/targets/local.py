@@ -11,12 +11,14 @@ from pathlib import Path
 
 import psutil
 
-from argosy.process.cores import cores
+from argosy.process import sandbox
+from argosy.process.cores import cores, memory
 from argosy.process.process import Process
 from argosy.spec.revision import ResourceUsage, Revision, RevisionStatus
 from argosy.spec.settings import Home
 from argosy.spec.tracing import Tracing
 from argosy.targets import log
+from argosy.targets.base import Capacity
 from argosy.targets.group import Group
 from argosy.targets.launch import COMMAND, NO_TRACING, Launcher, Place, folder, prepare
 from argosy.targets.running import Running
@@ -123,6 +125,10 @@ class LocalTarget:
         running = [one for group in self._groups.values() for one in group.running.values()]
         leaders = {one.process.pid: one.place.replica for one in running if one.process is not None}
         return await asyncio.to_thread(_usage, leaders)
+
+    async def capacity(self) -> Capacity:
+        """What this machine has. No engine here uses a GPU yet, so that none is counted."""
+        return Capacity(cores=cores(), memory=memory(), lacks=sandbox.lacks())
 
     def _note(self) -> None:
         self._wake.set()
