@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
+from argosy.platform import down as down_module
 from argosy.platform import leftovers
 from argosy.platform.down import down
 from argosy.platform.lock import holder
 from argosy.process import managed
 from argosy.process.managed import home_id
+from argosy.process.process import end
 from argosy.spec.errors import Unavailable
 from argosy.spec.settings import Home, Settings
 from argosy.store.store import Store
@@ -138,7 +140,8 @@ async def test_what_children_have_started_ends_too(home: Home, settings: Setting
 async def test_what_lives_on_is_named(
     home: Home, settings: Settings, child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(managed, "end", lambda processes, drain: len(processes))
+    for module in (down_module, leftovers):
+        monkeypatch.setattr(module, "end", lambda processes, drain=0.0: len(processes))
     with pytest.raises(Unavailable, match=rf"not everything has ended: process {child.pid} \(.*python") as told:
         await down(home, settings, report=print)
     assert told.value.exit != 0
@@ -160,4 +163,4 @@ def test_one_that_has_ended_and_is_not_yet_waited_for_is_gone(child: subprocess.
     child.kill()
     until(lambda: process.status() == psutil.STATUS_ZOMBIE)
     assert not managed.alive(process)
-    assert managed.end([process], drain=5.0) == 1
+    assert end([process], drain=5.0) == 1

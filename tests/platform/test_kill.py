@@ -15,7 +15,6 @@ import pytest
 
 from argosy.platform import leftovers
 from argosy.platform.down import down
-from argosy.process import managed
 from argosy.spec.settings import Home, Settings
 from argosy.store.store import Store
 from argosy.targets.tags import scan
@@ -80,11 +79,11 @@ def test_a_replica_and_a_gateway_that_died_meanwhile_are_started_again(
     platform = start(STAND_IN_UP).ready()
     platform.call("PUT", "/v1/endpoints/digits", {"model": package, "replicas": 2}, wait=60)
     first = platform.pids()
-    managed.end(leftovers.gateways(home), drain=0.0)
+    leftovers.end_gateways(home)
     until(lambda: len(leftovers.gateways(home)) == 1)
     platform.kill()
     os.kill(first[0], signal.SIGKILL)
-    managed.end(leftovers.gateways(home), drain=0.0)
+    leftovers.end_gateways(home)
     platform = start(STAND_IN_UP).ready()
     until(lambda: len(platform.pids()) == 2)
     assert first[1] in platform.pids()
@@ -102,7 +101,7 @@ def test_a_gateway_that_died_with_its_controller_comes_back_with_its_routes(
     platform = start(STAND_IN_UP).ready()
     url = platform.call("PUT", "/v1/endpoints/digits", {"model": package, "public": True}, wait=60)["url"]
     platform.kill()
-    managed.end(leftovers.gateways(home), drain=0.0)
+    leftovers.end_gateways(home)
     platform = start(STAND_IN_UP)
 
     def answered() -> int:

@@ -19,7 +19,7 @@ import pytest
 from argosy.alerting.triggers import command as commands
 from argosy.jobs import runner
 from argosy.platform import leftovers
-from argosy.process import managed
+from argosy.process.process import end
 from argosy.spec.settings import Home, Settings, load
 from argosy.store import open_store
 from argosy.store.store import Store
@@ -32,7 +32,7 @@ STAND_IN_UP = [sys.executable, str(Path(__file__).with_name("stand_in_up.py"))]
 def clear(home: Home) -> None:
     """End all that a killed platform has left for the next one to adopt."""
     ours = leftovers.serving(home)
-    managed.end([*ours, *runner.processes(home).values()], drain=0.0)
+    end([*ours, *runner.processes(home).values()])
     commands.end(home)
 
 

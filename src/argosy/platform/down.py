@@ -15,7 +15,7 @@ from argosy.jobs import runner
 from argosy.platform.home import gateway_config
 from argosy.platform.leftovers import end_gateways, ensure_gone
 from argosy.platform.lock import LEADS, WAITS, Lock, holder
-from argosy.process import managed
+from argosy.process.process import KILLED, end
 from argosy.spec.errors import ArgosyError, Unavailable
 from argosy.spec.run_file import control_file
 from argosy.spec.settings import Home, Settings
@@ -24,7 +24,6 @@ from argosy.targets.tags import replicas
 
 PATIENCE = 60.0
 """Seconds for a controller's orderly end, beside those that its replicas may take to drain."""
-KILLED = 5.0
 
 
 async def down(home: Home, settings: Settings, *, report: Callable[[str], None], patience: float | None = None) -> bool:
@@ -80,12 +79,12 @@ async def _released(home: Home, pid: int, lock: str, seconds: float) -> bool:
 
 async def _clean(home: Home, settings: Settings) -> bool:
     gateway_ended = await _end_gateway(home, settings)
-    await asyncio.to_thread(managed.end, list(runner.processes(home).values()), runner.DRAIN)
+    await asyncio.to_thread(end, list(runner.processes(home).values()), runner.DRAIN)
     await activator(home).stop()
     await recorder(home).stop()
     await asyncio.to_thread(commands.end, home)
     processes, drain = await asyncio.to_thread(replicas, home.root)
-    await asyncio.to_thread(managed.end, processes, drain)
+    await asyncio.to_thread(end, processes, drain)
     left = control_file(home).exists()
     control_file(home).unlink(missing_ok=True)
     token.path(home).unlink(missing_ok=True)

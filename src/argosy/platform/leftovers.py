@@ -12,6 +12,7 @@ from argosy.control.scaling.activation import activator
 from argosy.gateway import envoy
 from argosy.jobs import runner
 from argosy.process import managed
+from argosy.process.process import end
 from argosy.spec.errors import Unavailable
 from argosy.spec.settings import Home
 from argosy.targets.tags import replicas
@@ -31,19 +32,19 @@ def serving(home: Home) -> list[psutil.Process]:
 
 def end_gateways(home: Home) -> int:
     """End gateways that could not be adopted. How many there were."""
-    return managed.end(gateways(home), 0.0)
+    return end(gateways(home))
 
 
 def end_serving(home: Home) -> int:
     """End at once what answers requests. How many processes there were."""
-    return managed.end(serving(home), 0.0)
+    return end(serving(home))
 
 
 async def ensure_gone(home: Home) -> int:
     """End what is left of a platform's processes, after its orderly end; how many there were. Raises Unavailable, which
     names them, where some live on."""
     found = await asyncio.to_thread(_left, home)
-    await asyncio.to_thread(managed.end, found, 0.0)
+    await asyncio.to_thread(end, found)
     if alive := await asyncio.to_thread(_left, home):
         told = ", ".join(f"process {each.pid} ({_what(each)})" for each in alive)
         raise Unavailable(f"not everything has ended: {told}; end it by hand, then run  argosy down  again")

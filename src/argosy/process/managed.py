@@ -8,16 +8,14 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
 from argosy.process import launch
-from argosy.process.process import Process, spawn
+from argosy.process.process import Process, end, spawn
 
-KILLED = 3.0
-"""Seconds from SIGKILL to the end of processes."""
 EXECUTED = 0.1
 """Seconds in which a process that was started has its command line."""
 KERNEL = (0, 2)
@@ -72,26 +70,6 @@ def alive(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
-
-
-def end(processes: Sequence[psutil.Process], drain: float) -> int:
-    """SIGTERM, and SIGKILL for those still there after `drain` seconds (none: at once). How many were given."""
-    for process in processes:
-        with contextlib.suppress(psutil.Error):
-            process.terminate() if drain else process.kill()
-    for process in _remaining(processes, drain or KILLED):
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-    _remaining(processes, KILLED)
-    return len(processes)
-
-
-def _remaining(processes: Collection[psutil.Process], seconds: float) -> list[psutil.Process]:
-    """Those that are still there after so many seconds."""
-    limit = time.monotonic() + seconds
-    while (left := [each for each in processes if alive(each)]) and time.monotonic() < limit:
-        time.sleep(0.02)
-    return left
 
 
 class Managed:

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -16,7 +16,7 @@ from argosy.process import users
 from argosy.spec.errors import ArgosyError, Internal, StorageFull
 
 KILLED = 5.0
-"""Seconds from SIGKILL to the end of a process."""
+"""Seconds from SIGKILL to the end of processes."""
 _RESTORED = [signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
 
@@ -157,15 +157,24 @@ class Process:
             self._pidfd = -1
 
 
-def end(processes: Collection[Process], drain: float) -> None:
-    """Ask all to end, and kill those that have not within `drain` seconds."""
-    for process in processes:
-        process.terminate()
+def end(found: Iterable[Process | psutil.Process], drain: float = 0.0) -> int:
+    """Ask all to end, and kill those that have not within `drain` seconds (0: kill at once), with their groups. How
+    many there were."""
+    processes: list[Process] = []
+    for each in found:
+        with contextlib.suppress(psutil.Error):
+            mine = each if isinstance(each, Process) else Process(each, child=False)
+            processes.append(mine)
+            mine.terminate() if drain else mine.kill()
     limit = time.monotonic() + drain
     for process in processes:
         process.wait(limit - time.monotonic())
     for process in processes:
-        process.end()
+        process.kill()
+    limit = time.monotonic() + KILLED
+    for process in processes:
+        process.wait(limit - time.monotonic())
+    return len(processes)
 
 
 def adopted(pid: int, started: float) -> Process | None:

@@ -11,6 +11,7 @@ from argosy.alerting.triggers import runner
 from argosy.alerting.triggers.runner import MODULE
 from argosy.process import launch, managed
 from argosy.process.process import Process, spawn
+from argosy.process.process import end as end_processes
 from argosy.spec.secret import resolved
 from argosy.spec.settings import Home
 from argosy.spec.trigger import Command
@@ -67,7 +68,7 @@ def end(home: Home) -> int:
     """End what commands of a home run; how many processes that were. None of them counts as having ended, so that each
     is run again by the next platform."""
     runners = [each for each in processes(home) if _is_runner(each)]
-    return managed.end(runners, runner.PATIENCE) + managed.end(list(processes(home)), 0.0)
+    return end_processes(runners, runner.PATIENCE) + end_processes(processes(home))
 
 
 def _is_runner(process: psutil.Process) -> bool:
