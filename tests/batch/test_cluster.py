@@ -11,23 +11,24 @@ from argosy.batch.ledger import Ledger
 from argosy.batch.place import place
 from argosy.batch.progress import Silent
 from argosy.batch.sizes import Sizes
+from argosy.batch.wire import Begin
 from argosy.process.launch import Child
+from argosy.spec.batch import BatchJob
 from argosy.spec.errors import Internal, InvalidArgument, Unavailable
 from tests.batch import kit
 
 BRIDGE = """
 import json, socket, sys
-end = socket.socket(fileno=int(sys.argv[-1]))
+end = socket.socket(fileno=0)
 lines = end.makefile("r")
 def send(**message):
-    end.sendall(json.dumps(message).encode() + b"\\n")
-def event(worker, **message):
-    send(type="from", worker=worker, message=message)
+    end.sendall(json.dumps({"worker": 0} | message).encode() + b"\\n")
+assert json.loads(next(lines))["type"] == "begin"
 send(type="joined", sizes={"workers": 2, "threads": 1, "batch_size": 8})
 for line in lines:
     order = json.loads(line)
     worker = order["worker"]
-    if order["type"] == "to" and order["message"]["type"] == "stop":
+    if order["type"] == "stop":
         send(type="gone", worker=worker, how="ended")
         continue
 """
@@ -43,10 +44,10 @@ DIES_LOADING = """
 DIES_ANSWERING = """
     if order["type"] == "start":
         send(type="started", worker=worker)
-        event(worker, type="ready", difference=0.0)
-    elif order["type"] == "to" and order["message"]["type"] == "do":
-        number = order["message"]["number"]
-        event(worker, type="reached", number=number, tally={"rows": 8})
+        send(worker=worker, type="ready", difference=0.0)
+    elif order["type"] == "do":
+        number = order["number"]
+        send(worker=worker, type="reached", number=number, tally={"rows": 8})
         if number == 1:
             send(type="gone", worker=worker, how="died: its node is lost")
 """
@@ -56,8 +57,11 @@ HANGS = DIES_ANSWERING.replace("if number == 1:", "if False:")
 FAILS = """
     if order["type"] == "start":
         send(type="started", worker=worker)
-        event(worker, type="failed", code="invalid_argument", message="row 3: x is below 0")
+        send(worker=worker, type="failed", code="invalid_argument", message="row 3: x is below 0")
 """
+
+
+BEGIN = Begin(0, BatchJob(model="m", inputs=("in",), output="/out"), Sizes(0, 1, 8), "/package", False)
 
 
 def bridge(code: str) -> Child:
@@ -75,7 +79,7 @@ def work(tmp_path):
         ledger = Ledger(place(plan.job.output))
         ledger.begin(plan)
         driver = Driver(plan, ledger, kit.package(home, "picky"))
-        driver._pool = lambda: RayPool(bridge(code), tmp_path / "logs")
+        driver._pool = lambda: RayPool(bridge(code), driver._begin, tmp_path / "logs")
         return driver.run(Silent())
 
     return run
@@ -127,11 +131,11 @@ def test_an_actor_without_a_node_is_not_running_and_its_late_messages_are_not_of
     if order["type"] == "start" and worker == 1:
         send(type="started", worker=1)
     if order["type"] == "kill":
-        event(1, type="ready", difference=0.0)
+        send(worker=1, type="ready", difference=0.0)
         send(type="gone", worker=1, how="died")
         send(type="started", worker=2)
 """
-    with RayPool(bridge(code), tmp_path) as pool:
+    with RayPool(bridge(code), BEGIN, tmp_path) as pool:
         while not pool.capacity:
             assert list(pool.receive(10)) == []
         pool.start()
@@ -139,12 +143,12 @@ def test_an_actor_without_a_node_is_not_running_and_its_late_messages_are_not_of
         while not pool.running:
             assert list(pool.receive(10)) == []
         assert (set(pool.workers), set(pool.running)) == ({1, 2}, {1})
-        pool.end(1, hung=True)
+        pool.kill(1)
         found = []
         while not pool.running:
             found += pool.receive(10)
         assert (set(pool.workers), set(pool.running)) == ({2}, {2})
-        assert [worker for worker, message in found if message is None] == []
+        assert found == []
 
 
 def test_as_many_actors_as_nodes_have_places():

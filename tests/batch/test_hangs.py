@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import argosy
-from argosy.batch import liveness
+from argosy.batch import scheduler
 from argosy.spec.errors import Internal
 from argosy.spec.settings import Settings
 from argosy.store import open_store
@@ -176,7 +176,7 @@ def test_what_a_model_takes_to_be_loaded_is_not_counted(hangs, data, tmp_path):
 
 def test_a_model_that_hangs_when_it_is_loaded_ends_the_job(hangs, data, tmp_path, monkeypatch):
     hangs(0)
-    monkeypatch.setattr(liveness, "LOADING", PATIENCE + 1.0)
+    monkeypatch.setattr(scheduler, "LOADING", PATIENCE + 1.0)
     settings = {
         "env": {"LOADS": "1000"},
         "workers": 1,
@@ -217,8 +217,9 @@ import socket, sys, threading
 from argosy.batch.wire import Channel
 from argosy.batch.worker import Worker
 
-worker = Worker(Channel(socket.socket(fileno=int(sys.argv[1])), worker=True), grace=0.5)
-threading.Thread(target=worker.listen, daemon=True).start()
+channel = Channel(socket.socket(fileno=int(sys.argv[1])))
+worker = Worker(1, channel.send, grace=0.5)
+threading.Thread(target=worker.listen, args=(channel,), daemon=True).start()
 print("hangs", flush=True)
 threading.Lock().acquire() and threading.Event().wait()
 """
@@ -236,4 +237,4 @@ def test_a_worker_that_hangs_and_has_lost_its_driver_ends_with_its_stacks_in_its
         ours.close()
         _, err = process.communicate(timeout=10)
     assert process.returncode == 1
-    assert 'File "<string>", line 9 in <module>' in err
+    assert 'File "<string>", line 10 in <module>' in err

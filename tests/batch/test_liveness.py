@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.batch.liveness import GAP, LOADING, Liveness, check
+from argosy.batch.scheduler import GAP, LOADING, Liveness, check
 
 
 def checks(patience, *given):

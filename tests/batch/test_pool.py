@@ -9,7 +9,10 @@ import time
 import pytest
 
 from argosy.batch.pool import HEAD, MOST, TAIL, LocalPool, trim
+from argosy.batch.sizes import Sizes
+from argosy.batch.wire import Begin
 from argosy.process.launch import Child
+from argosy.spec.batch import BatchJob
 
 LINE = re.compile(rb"\n\[\.\.\. ([0-9,]+) bytes are left out here \.\.\.\]\n")
 
@@ -24,9 +27,12 @@ time.sleep(60)
 """More than twice what a log may have, some of it on each stream."""
 
 
-def printing(code: str) -> Child:
-    """A process that runs this."""
-    return Child([sys.executable, "-c", code], dict(os.environ))
+BEGIN = Begin(0, BatchJob(model="m", inputs=("in",), output="/out"), Sizes(1, 1, 8), "/package", False)
+
+
+def printing(code: str, logs) -> LocalPool:
+    """A pool of one process that runs this."""
+    return LocalPool(Child([sys.executable, "-c", code], dict(os.environ)), BEGIN, logs)
 
 
 def told(log) -> int:
@@ -71,15 +77,21 @@ def test_beginning_and_end_are_kept_and_each_byte_between_is_counted(tmp_path, l
 
 
 def started(pool):
-    """Start a worker; its number, and its log."""
+    """Start a worker; its process id, and its log."""
     before = set(pool.workers)
     pool.start()
     (worker,) = set(pool.workers) - before
-    return worker, pool._processes[worker].log
+    return pool._processes[worker].pid, pool._processes[worker].log
+
+
+def gone(pool):
+    """How the worker that has ended did."""
+    (message,) = pool.receive(10)
+    return message
 
 
 def test_a_worker_that_prints_without_end_is_cut_short_while_it_works_and_after_kill_9(tmp_path):
-    with LocalPool(printing(CHATTY), tmp_path, 1) as pool:
+    with printing(CHATTY, tmp_path) as pool:
         worker, log = started(pool)
         limit = time.monotonic() + 30
         while not log.read_bytes().endswith(b"last words\n") or log.stat().st_size > MOST:
@@ -88,21 +100,21 @@ def test_a_worker_that_prints_without_end_is_cut_short_while_it_works_and_after_
         assert log.read_bytes().startswith(b"first words\n")
         assert told(log) > MOST
         os.kill(worker, signal.SIGKILL)
-        assert pool.end(worker).how == "was ended by SIGKILL; it had printed: last words"
+        assert gone(pool).how == "was ended by SIGKILL; it had printed: last words"
 
 
 def test_what_a_worker_printed_before_it_was_killed_is_cut_short_although_nobody_looked(tmp_path):
-    with LocalPool(printing(CHATTY.replace("time.sleep(60)", "os.kill(os.getpid(), 9)")), tmp_path, 1) as pool:
+    with printing(CHATTY.replace("time.sleep(60)", "os.kill(os.getpid(), 9)"), tmp_path) as pool:
         worker, log = started(pool)
         os.waitid(os.P_PID, worker, os.WEXITED | os.WNOWAIT)
         size = log.stat().st_size
         assert size > MOST
-        assert pool.end(worker).killed
+        assert gone(pool).killed
         kept = log.stat().st_size
         assert kept <= HEAD + TAIL + 200
         assert told(log) == size - kept + len(LINE.search(log.read_bytes())[0])
         again, _ = started(pool)
         os.waitid(os.P_PID, again, os.WEXITED | os.WNOWAIT)
-        assert pool.end(again).log == log
+        assert gone(pool).log == str(log)
     assert log.stat().st_size <= MOST
     assert told(log) > size - kept

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from argosy.batch.spool import Tally
 from argosy.batch.wire import Channel, Do, Failed, Reached, Ready, Stop
 
-SAID = [Ready(0.5), Reached(3, Tally(1, 2, 3, 4)), Failed("storage_full", "no space\nleft")]
+SAID = [Ready(2, 0.5), Reached(2, 3, Tally(1, 2, 3, 4)), Failed(2, "storage_full", "no space\nleft")]
 
 
 def pair():
     one, other = socket.socketpair()
-    return one, Channel(other, worker=False)
+    return one, Channel(other)
 
 
 @given(st.lists(st.integers(1, 40), max_size=10))
@@ -44,16 +44,16 @@ def test_what_a_dying_worker_cut_short_is_left_out():
 def test_who_is_gone_is_told_nothing():
     end, driver = pair()
     end.close()
-    driver.send(Stop())
-    assert driver.send(Stop()) is False
+    driver.send(Stop(1))
+    assert driver.send(Stop(1)) is False
     driver.close()
 
 
 def test_a_worker_hears_its_orders():
     end, driver = pair()
-    worker = Channel(end, worker=True)
-    assert driver.send(Do(7))
-    assert driver.send(Stop())
+    worker = Channel(end)
+    assert driver.send(Do(1, 7))
+    assert driver.send(Stop(1))
     driver.close()
-    assert list(worker) == [Do(7), Stop()]
+    assert list(worker) == [Do(1, 7), Stop(1)]
     worker.close()

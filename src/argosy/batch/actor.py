@@ -5,23 +5,18 @@ A module of its own: Ray sends the classes of the process that is run, `cluster.
 
 import io
 import os
-import queue
 import tarfile
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from argosy.batch.plan import Plan
 from argosy.batch.pool import write_stacks
-from argosy.batch.wire import Event, From, Message, Order, Reached, Started, Stop
+from argosy.batch.wire import Begin, Message, Order, Reached, Started
 from argosy.batch.worker import Worker
 from argosy.engines.base import require
-from argosy.packaging.package import Package, open_package
 from argosy.spec import crash
 
 NEED = "Batch on Ray"
@@ -45,76 +40,43 @@ class Mailbox:
         return messages
 
 
-class ActorLink:
-    """The channel of a worker in an actor: it sends to the mailbox, and receives what is put."""
-
-    def __init__(self, worker: int, mailbox: Any) -> None:
-        self._worker, self._mailbox = worker, mailbox
-        self._orders: queue.SimpleQueue[Message] = queue.SimpleQueue()
-        self._due: tuple[int, float] = (-1, 0.0)
-
-    def send(self, message: Event) -> bool:
-        """Send it; of one fragment's `Reached` no more than one in `EVERY` seconds."""
-        if isinstance(message, Reached):
-            number, due = self._due
-            if message.number == number and time.monotonic() < due:
-                return True
-            self._due = message.number, time.monotonic() + EVERY
-        self._mailbox.add.remote(From(self._worker, message))
-        return True
-
-    def put(self, order: Message) -> None:
-        """An order for the worker."""
-        self._orders.put(order)
-
-    def __iter__(self) -> Iterator[Message]:
-        """Orders, the last of which is Stop."""
-        while not isinstance(order := self._orders.get(), Stop):
-            yield order
-
-
 class Actor:
-    """A worker on a node. `package` and `mailbox` hold one reference each, in a list so that Ray does not resolve it.
+    """A worker on a node. `package`, the files of the package as a tar, and `mailbox` are one reference each, in a list
+    so that Ray does not resolve it.
 
     `run` takes as long as the worker lives; the other methods are called meanwhile.
     """
 
-    def __init__(
-        self,
-        worker: int,
-        plan: bytes,
-        package: Sequence[Any],
-        mailbox: Sequence[Any],
-        threads: int,
-        batch_size: int,
-        trusted: bool,
-    ) -> None:
-        self._number, self._mailbox = worker, mailbox[0]
-        self._link = ActorLink(worker, self._mailbox)
-        self._plan = msgspec.json.decode(plan, type=Plan)
-        self._package, self._trusted = package, trusted
-        self._threads, self._batch_size = threads, batch_size
+    def __init__(self, begin: bytes, package: Sequence[Any], mailbox: Sequence[Any]) -> None:
+        self._begin = msgspec.json.decode(begin, type=Begin)
+        self._package, self._mailbox = package, mailbox[0]
+        self._worker = Worker(self._begin.worker, self._send)
+        self._due: tuple[int, float] = (-1, 0.0)
 
     def run(self) -> None:
         """Load the model and answer the fragments that are ordered. All messages are delivered when this returns."""
         ray = require("ray", "ray", NEED)
-        self._mailbox.add.remote(Started(self._number))
+        self._send(Started(self._begin.worker))
         crash.tell()
         crash.tell_where()
-        worker = Worker(self._link)
-        threading.Thread(target=worker.listen, name="orders", daemon=True).start()
         with tempfile.TemporaryDirectory(prefix="argosy-") as folder:
-            worker.work(lambda: (self._plan, self._opened(ray, Path(folder))), self._threads, self._batch_size)
+            with tarfile.open(fileobj=io.BytesIO(ray.get(self._package[0]))) as archive:
+                archive.extractall(folder, filter="data")
+            self._worker.work(msgspec.structs.replace(self._begin, package=folder))
         ray.get(self._mailbox.add.remote())
 
-    def _opened(self, ray: Any, folder: Path) -> Package:
-        with tarfile.open(fileobj=io.BytesIO(ray.get(self._package[0]))) as archive:
-            archive.extractall(folder, filter="data")
-        return open_package(folder, trusted=self._trusted)
+    def _send(self, message: Message) -> None:
+        """Send it; of one fragment's `Reached` no more than one in `EVERY` seconds."""
+        if isinstance(message, Reached):
+            number, due = self._due
+            if message.number == number and time.monotonic() < due:
+                return
+            self._due = message.number, time.monotonic() + EVERY
+        self._mailbox.add.remote(message)
 
     def order(self, message: Order) -> None:
-        """Pass a message of the driver to the worker."""
-        self._link.put(message)
+        """Pass an order of the driver to the worker."""
+        self._worker.order(message)
 
     def write_stacks(self) -> None:
         """Write where the worker and its model are to the log."""

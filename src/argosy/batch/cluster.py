@@ -7,7 +7,6 @@ this costs time and nothing else. The output has to be a place that all nodes sh
 need argosy, not the package: its files travel through Ray's object store.
 """
 
-import argparse
 import contextlib
 import io
 import os
@@ -18,25 +17,37 @@ import sys
 import tarfile
 import threading
 import time
-import traceback
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import msgspec
+from msgspec.structs import replace
 
 from argosy.batch.actor import NEED, Actor, Mailbox
-from argosy.batch.plan import Plan
-from argosy.batch.pool import DYING, TRIMMING, End, Process, trim
+from argosy.batch.pool import DYING, TRIMMING, WorkerProcess, trim
 from argosy.batch.sizes import Sizes
-from argosy.batch.wire import GRACE, Channel, Event, Failed, From, Gone, Joined, Kill, Order, Start, Started, Stop, To
-from argosy.batch.worker import begun
+from argosy.batch.wire import (
+    GRACE,
+    Begin,
+    Channel,
+    Failed,
+    Gone,
+    Joined,
+    Kill,
+    Message,
+    Order,
+    Start,
+    Started,
+    Stop,
+    reporting,
+)
 from argosy.engines.base import require
-from argosy.packaging.package import Package, open_package
 from argosy.process.launch import Child
-from argosy.spec.errors import ArgosyError, InvalidArgument, Unavailable, table
+from argosy.spec.errors import InvalidArgument, Unavailable, table
 
-ROOM = 300.0
+PLACING = 300.0
 """Seconds that the cluster has to find a place for an actor while none runs."""
 ANSWER = 5.0
 """Seconds that the address of a cluster has to answer."""
@@ -48,23 +59,24 @@ TICK = 0.05
 
 
 class RayPool:
-    """Actors of a cluster, as many as it has room for. `child` is the process between, whose log all of them share."""
+    """Actors of a cluster, as many as it has places for: `capacity` is 0 until it has answered.
+
+    `child` is the process between, whose log all of them share. Leaving `with` ends them all.
+    """
 
     kind = "actor"
 
-    def __init__(self, child: Child, logs: Path) -> None:
-        self.capacity = 0
-        self.sizes: Sizes | None = None
-        self._child, self._logs = child, logs
+    def __init__(self, child: Child, begin: Begin, logs: Path) -> None:
+        self.capacity, self.sizes = 0, begin.sizes
+        self._child, self._begin, self._logs = child, begin, logs
         self._started = 0
         self._workers: set[int] = set()
         self._running: set[int] = set()
-        self._ends: dict[int, str] = {}
         self._trimmed = 0.0
 
     def __enter__(self) -> Self:
         self._logs.mkdir(parents=True, exist_ok=True)
-        self._process = Process(self._child, self._logs / "ray-0.log")
+        self._process = WorkerProcess(self._child, self._begin, self._logs / "ray-0.log")
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._process.channel.socket, selectors.EVENT_READ)
         return self
@@ -90,19 +102,19 @@ class RayPool:
         self._workers.add(self._started)
         self._process.channel.send(Start(self._started))
 
-    def send(self, worker: int, message: Order) -> None:
-        """Send a message to an actor."""
-        self._process.channel.send(To(worker, message))
+    def send(self, message: Order) -> None:
+        """Send a message to its actor."""
+        self._process.channel.send(message)
 
-    def receive(self, timeout: float) -> Iterator[tuple[int, Event | None]]:
-        """(actor, message) of all messages within `timeout` seconds; None in place of a message: it is gone.
+    def receive(self, timeout: float) -> Iterator[Message]:
+        """All messages of actors within `timeout` seconds. After `Gone` an actor is removed.
 
         Raises what the process between met, and Unavailable where that is gone.
         """
         if time.monotonic() - self._trimmed > TRIMMING:
             trim(self._process.log)
             self._trimmed = time.monotonic()
-        over = self._process.over
+        over = self._process.ended()
         messages = self._process.channel.receive() if self._selector.select(timeout) else []
         if messages is None or (over and not messages):
             raise Unavailable(
@@ -111,27 +123,28 @@ class RayPool:
             )
         for message in messages:
             match message:
-                case Joined(sizes):
+                case Joined(_, sizes):
                     self.sizes, self.capacity = sizes, sizes.workers
+                case Failed(self._begin.worker, code, text):
+                    raise table()[code](text + (f". Look at {self._process.log}" if code == "internal" else ""))
                 case Started(worker) if worker in self._workers:
                     self._running.add(worker)
-                case Gone(worker, how) if worker in self._workers:
-                    self._ends[worker] = how
-                    yield worker, None
-                case From(worker, inner):
-                    yield worker, inner
-                case Failed(code, text):
-                    raise table()[code](text + (f". Look at {self._process.log}" if code == "internal" else ""))
+                case Gone(worker) if worker in self._workers:
+                    yield self._removed(message)
+                case _ if message.worker in self._workers:
+                    yield message
                 case _:
                     pass
 
-    def end(self, worker: int, *, hung: bool = False) -> End:
-        """Remove an actor that is gone, or have Ray end one that `hung`."""
-        if hung:
-            self._process.channel.send(Kill(worker))
-        self._workers.discard(worker)
-        self._running.discard(worker)
-        return End(self._ends.pop(worker, "was killed"), killed=False, log=self._process.log)
+    def kill(self, worker: int) -> Gone:
+        """Have Ray end an actor that hangs."""
+        self._process.channel.send(Kill(worker))
+        return self._removed(Gone(worker, "was killed"))
+
+    def _removed(self, gone: Gone) -> Gone:
+        self._workers.discard(gone.worker)
+        self._running.discard(gone.worker)
+        return replace(gone, log=str(self._process.log))
 
 
 def places(cpus: Sequence[float], threads: int) -> int:
@@ -152,19 +165,19 @@ def fitted(wanted: Sizes, said: int, cpus: Sequence[float]) -> Sizes:
     return Sizes(wanted.workers or max(1, places(cpus, threads)), threads, wanted.batch_size)
 
 
-def run(plan: Plan, package: Package, wanted: Sizes, channel: Channel) -> None:
+def run(begin: Begin, channel: Channel, orders: Iterator[Message]) -> None:
     """Start and end actors as the driver says, and pass messages between them, until the driver is gone.
 
-    Raises Unavailable where the cluster is lost or has no room.
+    Raises Unavailable where the cluster is lost or has no place for an actor.
     """
     ray = require("ray", "ray", NEED)
     bridge = _Bridge(ray, channel)
-    threading.Thread(target=bridge.obey, name="orders", daemon=True).start()
+    threading.Thread(target=bridge.obey, args=(orders,), name="orders", daemon=True).start()
     with _joined(ray):
         cpus = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
-        sizes = fitted(wanted, plan.job.threads, cpus)
+        wanted = replace(begin.sizes, workers=begin.job.workers)
         try:
-            bridge.run(plan, package, sizes)
+            bridge.run(replace(begin, sizes=fitted(wanted, begin.job.threads, cpus)))
         except ray.exceptions.RayError as error:
             raise Unavailable(f"the Ray cluster did not do the work: {_last_line(error)}") from None
 
@@ -183,40 +196,40 @@ class _Bridge:
         self._runs: dict[Any, int] = {}
         self._running: set[int] = set()
 
-    def obey(self) -> None:
+    def obey(self, orders: Iterator[Message]) -> None:
         """Do what the driver says until it is gone; then end `run`, and this process at last."""
-        for order in self._channel:
-            match order:
-                case Start(worker):
-                    self._actors[worker] = actor = self._start(worker)
-                    self._runs[actor.run.remote()] = worker
-                case To(worker, message) if actor := self._actors.get(worker):
-                    if isinstance(message, Stop) and worker not in self._running:  # it waits for a node
-                        self._ray.kill(actor)
-                    else:
-                        actor.order.remote(message)
-                case Kill(worker) if actor := self._actors.get(worker):
+        for order in orders:
+            worker = order.worker
+            if isinstance(order, Start):
+                self._actors[worker] = actor = self._start(worker)
+                self._runs[actor.run.remote()] = worker
+            elif actor := self._actors.get(worker):
+                if isinstance(order, Kill):
                     self._ray.wait([actor.write_stacks.remote()], timeout=STACKS)
                     self._ray.kill(actor)
-                case _:
-                    pass
+                elif isinstance(order, Stop) and worker not in self._running:  # it waits for a node
+                    self._ray.kill(actor)
+                else:
+                    actor.order.remote(order)
         self._over.set()
         time.sleep(LEAVING)
         os._exit(1)
 
-    def run(self, plan: Plan, package: Package, sizes: Sizes) -> None:
+    def run(self, begin: Begin) -> None:
         """Pass on what the actors send, until the driver is gone. Raises Unavailable, RayError."""
         ray = self._ray
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=False
         )
         mailbox = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
-        files = ray.put(_packed(package.folder))
-        settings = (msgspec.json.encode(plan), [files], [mailbox], sizes.threads, sizes.batch_size, package.trusted)
-        actor = ray.remote(Actor).options(num_cpus=sizes.threads, max_concurrency=4, max_restarts=0)
-        self._start = lambda worker: actor.remote(worker, *settings)
-        self._channel.send(Joined(sizes))
-        limit = time.monotonic() + ROOM
+        files = io.BytesIO()
+        with tarfile.open(fileobj=files, mode="w") as archive:
+            archive.add(begin.package, arcname=".")
+        references = [ray.put(files.getvalue())], [mailbox]
+        actor = ray.remote(Actor).options(num_cpus=begin.sizes.threads, max_concurrency=4, max_restarts=0)
+        self._start = lambda worker: actor.remote(msgspec.json.encode(replace(begin, worker=worker)), *references)
+        self._channel.send(Joined(begin.worker, begin.sizes))
+        limit = time.monotonic() + PLACING
         while not self._over.is_set():
             runs = list(self._runs)
             ended: list[Any] = ray.wait(runs, timeout=TICK)[0] if runs else []
@@ -227,9 +240,9 @@ class _Bridge:
             for run in ended:
                 self._ended(run)
             if self._running or not self._runs:
-                limit = time.monotonic() + ROOM
+                limit = time.monotonic() + PLACING
             if time.monotonic() > limit:
-                raise Unavailable(f"the Ray cluster had no room for a worker for {ROOM:.0f} s")
+                raise Unavailable(f"the Ray cluster had no room for a worker for {PLACING:.0f} s")
             if not runs:
                 self._over.wait(TICK)
 
@@ -243,14 +256,6 @@ class _Bridge:
             how = f"died: {_last_line(error)}"
         self._actors.pop(worker, None)
         self._channel.send(Gone(worker, how))
-
-
-def _packed(package: Path) -> bytes:
-    """The files of a package as a tar."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as archive:
-        archive.add(package, arcname=".")
-    return out.getvalue()
 
 
 def _last_line(error: BaseException) -> str:
@@ -290,35 +295,13 @@ def reach(address: str) -> None:
 
 def main() -> int:
     """Serve one driver. The status is that of the error which ended it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", required=True)
-    parser.add_argument("--package", type=Path, required=True)
-    parser.add_argument("--workers", type=int, required=True)
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--batch-size", type=int, required=True)
-    parser.add_argument("--checkpoint", type=float, required=True)
-    parser.add_argument("--address", default="")
-    parser.add_argument("--channel", type=int, required=True)
-    parser.add_argument("--trusted", action="store_true")
-    options = parser.parse_args()
-    os.set_inheritable(options.channel, False)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if options.address:
-        os.environ["RAY_ADDRESS"] = options.address
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    channel = Channel(socket.socket(fileno=options.channel), worker=True)
-    try:
-        plan = begun(options.output, options.checkpoint)
-        package = open_package(options.package, trusted=options.trusted)
-        run(plan, package, Sizes(options.workers, options.threads, options.batch_size), channel)
-    except ArgosyError as error:
-        channel.send(Failed(error.code, error.message))
-        return error.exit
-    except BaseException as error:
-        traceback.print_exc()
-        channel.send(Failed("internal", f"a bug in batch on Ray: {type(error).__name__}: {error}"))
-        return 1
-    return 0
+    channel = Channel.own()
+    messages = iter(channel)
+    begin = next(messages)
+    assert isinstance(begin, Begin)
+    return reporting(begin.worker, channel.send, partial(run, begin, channel, messages))
 
 
 if __name__ == "__main__":

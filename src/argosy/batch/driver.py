@@ -11,17 +11,17 @@ from typing import Any
 
 import msgspec
 
-from argosy.batch import liveness, probe, scheduler
+from argosy.batch import probe, scheduler
 from argosy.batch.cluster import RayPool
 from argosy.batch.ledger import Entry, Ledger, Seal
 from argosy.batch.lock import lock
 from argosy.batch.place import place
 from argosy.batch.plan import Plan
-from argosy.batch.pool import LocalPool, Pool, stop
+from argosy.batch.pool import LocalPool
 from argosy.batch.progress import Display, Meter
 from argosy.batch.sizes import Sizes, usual
 from argosy.batch.stage import Stage, check
-from argosy.batch.wire import GRACE, Answered, Do, Done, Failed, Message, Reached, Ready
+from argosy.batch.wire import GRACE, Answered, Begin, Do, Done, Failed, Gone, Message, Reached, Ready, Stop
 from argosy.process import launch
 from argosy.process.cores import cores
 from argosy.spec.errors import ArgosyError, Conflict, Internal, table
@@ -53,7 +53,7 @@ def drive(plan: Plan, package: Path, display: Display, *, begun: bool, trusted: 
     driver = Driver(plan, ledger, package, trusted)
     if not begun:
         ledger.check_empty()
-    with lock(ledger.output, driver.lose):
+    with lock(ledger.output, driver.lost.set):
         if not begun:
             ledger.begin(plan)
         with driver.signals():
@@ -61,29 +61,24 @@ def drive(plan: Plan, package: Path, display: Display, *, begun: bool, trusted: 
 
 
 class Driver:
-    """One run of a job."""
+    """One run of a job. `lost` is set once another driver has taken the lock."""
 
     def __init__(self, plan: Plan, ledger: Ledger, package: Path, trusted: bool = False) -> None:
-        self.plan, self.ledger, self.package = plan, ledger, package
-        self._trusted = ["--trusted"] if trusted else []
-        self.stage = Stage(ledger.output)
-        self.sizes = usual(plan.job, cores())
-        self.fragments = plan.fragments()
-        self.difference = 0.0
+        self.plan, self.ledger = plan, ledger
+        self.lost = threading.Event()
+        self._begin = Begin(0, plan.job, usual(plan.job, cores()), str(package.absolute()), trusted)
+        self._stage = Stage(ledger.output)
+        self._fragments = plan.fragments()
         self._entries: dict[int, Entry] = {}
         self._schedule = scheduler.Schedule(())
-        self._liveness, self._heard = liveness.Liveness(), set[int]()
-        self._workers: Pool
+        self._liveness, self._heard = scheduler.Liveness(), set[int]()
+        self._workers: LocalPool | RayPool
         self._ready: set[int] = set()
+        self._difference = 0.0
         self._meter: Meter
         self._failed: ArgosyError | None = None
         self._unready = 0
         self._signals = 0
-        self._lost = threading.Event()
-
-    def lose(self) -> None:
-        """The lock was taken away."""
-        self._lost.set()
 
     @contextmanager
     def signals(self) -> Generator[None]:
@@ -104,50 +99,49 @@ class Driver:
     def run(self, display: Display) -> Outcome:
         """From what the ledger holds to the seal."""
         begun = time.monotonic()
-        self.stage.create()
-        names = {fragment.id(self.plan.recipe): number for number, fragment in enumerate(self.fragments)}
+        self._stage.create()
+        names = {fragment.id(self.plan.recipe): number for number, fragment in enumerate(self._fragments)}
         found = self.ledger.entries()
         self._entries = {names[name]: entry for name, entry in found.items() if name in names}
         for entry in self._entries.values():
-            self.stage.settle(entry)
-        left = [number for number in range(len(self.fragments)) if number not in self._entries]
+            self._stage.settle(entry)
+        left = [number for number in range(len(self._fragments)) if number not in self._entries]
         self._schedule = scheduler.Schedule(tuple(left))
         earlier = sum(entry.rows for entry in self._entries.values())
-        self._meter = self._metered(earlier)
-        if not self._schedule.done:
-            self.sizes = probe.sizes(self.plan, self.package, self._trusted)
+        rows = [fragment.rows for fragment in self._fragments]
+        total = None if None in rows else sum(count or 0 for count in rows)
+        self._meter = Meter(
+            earlier=earlier, total=total, todo=len(left), fragments=len(rows), price=self.plan.job.price
+        )
+        if left:
+            self._begin = msgspec.structs.replace(self._begin, sizes=probe.sizes(self.plan, self._begin))
             self._work(self._pool(), display)
-        seal = self._sealed() if len(self._entries) == len(self.fragments) else None
-        rows = sum(entry.rows for entry in self._entries.values()) - earlier
-        seconds = round(time.monotonic() - begun, 3)
+        entries = tuple(self._entries.values())
+        seal: Seal | None = None
+        if len(entries) == len(self._fragments):
+            check(self.ledger.output, entries)
+            seal = self.ledger.seal(self.plan, entries)
+            self._stage.clear()
         return Outcome(
             seal=seal,
-            rows=rows,
-            seconds=seconds,
-            sizes=self.sizes,
-            difference=self.difference,
-            entries=tuple(self._entries.values()),
+            rows=sum(entry.rows for entry in entries) - earlier,
+            seconds=round(time.monotonic() - begun, 3),
+            sizes=self._begin.sizes,
+            difference=self._difference,
+            entries=entries,
         )
 
-    def _metered(self, earlier: int) -> Meter:
-        sizes = [fragment.rows for fragment in self.fragments]
-        total = None if None in sizes else sum(size for size in sizes if size is not None)
-        todo, price = len(self._schedule.todo), self.plan.job.price
-        return Meter(earlier=earlier, total=total, todo=todo, fragments=len(sizes), price=price)
+    def _pool(self) -> LocalPool | RayPool:
+        logs, more = self._stage.root / "logs", {"OMP_NUM_THREADS": str(self._begin.sizes.threads)}
+        if self.plan.job.engine == "local":
+            child = launch.ours("argosy.batch.worker", folder=Path.cwd(), more=more)
+            return LocalPool(child, self._begin, logs)
+        ray: Any = sys.modules.get("ray")
+        if ray is not None and ray.is_initialized():  # this process has joined a cluster by itself, as a notebook may
+            more["RAY_ADDRESS"] = str(ray.get_runtime_context().gcs_address)
+        return RayPool(launch.ours("argosy.batch.cluster", folder=Path.cwd(), more=more), self._begin, logs)
 
-    def _pool(self) -> Pool:
-        job, sizes, logs = self.plan.job, self.sizes, self.stage.root / "logs"
-        arguments = ["--output", self.ledger.output.url, "--package", str(self.package), *self._trusted]
-        arguments += ["--threads", str(sizes.threads), "--batch-size", str(sizes.batch_size)]
-        arguments += ["--checkpoint", str(job.checkpoint)]
-        on_ray = job.engine == "ray"
-        if on_ray:
-            arguments += ["--workers", str(job.workers), "--address", _ray_address()]
-        module = "argosy.batch.cluster" if on_ray else "argosy.batch.worker"
-        child = launch.ours(module, *arguments, folder=Path.cwd(), more={"OMP_NUM_THREADS": str(sizes.threads)})
-        return RayPool(child, logs) if on_ray else LocalPool(child, logs, sizes.workers)
-
-    def _work(self, pool: Pool, display: Display) -> None:
+    def _work(self, pool: LocalPool | RayPool, display: Display) -> None:
         """Do what is left with the workers of a pool. Raises what ends the job."""
         self._workers = pool
         with pool, display:
@@ -167,44 +161,40 @@ class Driver:
             except ArgosyError as error:
                 self._failed = self._failed or error
             display.show(self._meter.view(len(pool.running)))
-        if isinstance(pool, RayPool):
-            self.sizes = pool.sizes or self.sizes
+        self._begin = msgspec.structs.replace(self._begin, sizes=pool.sizes)
         if self._failed is not None:
             raise self._failed
 
     @property
     def _ending(self) -> bool:
-        if self._lost.is_set() and self._failed is None:
+        if self.lost.is_set() and self._failed is None:
             self._failed = Conflict(f"another driver has taken over {self.ledger.output}: this one has stopped")
         return self._signals > 0 or self._failed is not None
 
     def _receive(self) -> None:
-        for worker, message in self._workers.receive(TICK):
-            self._heard.add(worker)
-            if worker not in self._workers.workers:
-                continue
-            if message is None:
-                self._lose(worker)
-            else:
-                self._apply(worker, message)
+        for message in self._workers.receive(TICK):
+            self._heard.add(message.worker)
+            self._apply(message)
 
-    def _apply(self, worker: int, message: Message) -> None:
+    def _apply(self, message: Message) -> None:
         match message:
-            case Ready(difference):
+            case Ready(worker, difference):
                 self._ready.add(worker)
                 self._unready = 0
-                self.difference = max(self.difference, difference)
-            case Reached(number, tally):
+                self._difference = max(self._difference, difference)
+            case Reached(worker, number, tally):
                 self._schedule = scheduler.reached(self._schedule, worker, number, tally.rows)
                 self._meter.reached(number, tally.rows)
-            case Answered(number):
+            case Answered(worker, number):
                 self._schedule = scheduler.answered(self._schedule, worker, number)
-            case Done(entry):
+            case Done(worker, entry):
                 self._schedule = scheduler.finished(self._schedule, worker, entry.number)
                 self._entries[entry.number] = entry
                 self._meter.done(entry.number, entry.rows)
-            case Failed(code, text):
+            case Failed(_, code, text):
                 self._failed = self._failed or table()[code](text)
+            case Gone():
+                self._lose(message)
             case _:
                 raise Internal(f"a worker sent what no worker sends: {message}")
 
@@ -214,11 +204,11 @@ class Driver:
             if scheduler.free(self._schedule, worker):
                 number, self._schedule = scheduler.assign(self._schedule, worker)
                 if number is not None:
-                    self._workers.send(worker, Do(number))
+                    self._workers.send(Do(worker, number))
 
     def _end_hung(self) -> None:
         """Kill the workers that have sent nothing for longer than the job's patience: they count as crashed."""
-        hung, self._liveness = liveness.check(
+        hung, self._liveness = scheduler.check(
             self._liveness,
             time.monotonic(),
             self.plan.job.patience,
@@ -228,54 +218,41 @@ class Driver:
         )
         self._heard.clear()
         for worker, seconds in hung.items():
-            self._lose(worker, seconds)
+            self._lose(self._workers.kill(worker), seconds)
 
-    def _lose(self, worker: int, silent: float | None = None) -> None:
-        """Reassign the fragments of a worker that is gone, or that is killed for having been `silent` for so many
+    def _lose(self, gone: Gone, silent: float | None = None) -> None:
+        """Reassign the fragments of a worker that is gone, or that was killed for having been `silent` for so many
         seconds; fail the job if a fragment keeps killing workers, or if none of them gets as far as being ready."""
-        hung = silent is not None
-        end, kind = self._workers.end(worker, hung=hung), self._workers.kind
+        hung, kind, worker = silent is not None, self._workers.kind, gone.worker
         ready = worker in self._ready
         self._ready.discard(worker)
-        blamed, self._schedule = scheduler.lost(self._schedule, worker, killed=not hung and end.killed, hung=hung)
+        blamed, self._schedule = scheduler.lost(self._schedule, worker, killed=not hung and gone.killed, hung=hung)
         if self._ending:
             return
-        how = end.how
+        how = gone.how
         if silent is not None:
             how = (
                 f"hung for {silent:.0f} s, told nothing and was killed: raise --patience if that is what its work takes"
             )
         if blamed is not None:
-            where = self.fragments[blamed.number].where(blamed.rows if blamed.rows >= 0 else None)
+            where = self._fragments[blamed.number].where(blamed.rows if blamed.rows >= 0 else None)
             self._failed = Internal(
                 f"{where}: {kind} after {kind} died at the rows from there on; "
-                f"the last {how}. Look at {end.log}, or take these rows out of the input"
+                f"the last {how}. Look at {gone.log}, or take these rows out of the input"
             )
         if not ready:
             self._unready += 1
             if self._unready >= (scheduler.LIVES if hung else STARTS):
                 self._failed = Internal(
                     f"{self._unready} {kind}s in a row died before they had loaded the model; the last "
-                    f"{how}. Look at {end.log}"
+                    f"{how}. Look at {gone.log}"
                 )
 
     def _stop(self) -> None:
         """Let the workers end by themselves. After the grace, or at a second signal, they are killed, which costs what
         they did since their last checkpoint."""
-        stop(self._workers)
+        for worker in self._workers.workers:
+            self._workers.send(Stop(worker))
         limit = time.monotonic() + GRACE
         while self._workers.workers and time.monotonic() < limit and self._signals < 2:
             self._receive()
-
-    def _sealed(self) -> Seal:
-        entries = list(self._entries.values())
-        check(self.ledger.output, entries)
-        seal = self.ledger.seal(self.plan, entries)
-        self.stage.clear()
-        return seal
-
-
-def _ray_address() -> str:
-    """The Ray cluster that this process has joined by itself, as a notebook may; empty without."""
-    ray: Any = sys.modules.get("ray")
-    return str(ray.get_runtime_context().gcs_address) if ray is not None and ray.is_initialized() else ""

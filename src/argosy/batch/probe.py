@@ -1,40 +1,30 @@
-"""A short probe before a job begins: `python -m argosy.batch.probe`, in a process of its own, as workers are.
+"""A short probe before a job begins, in a process of its own, as workers are.
 
 It answers the first rows of the input in calls of growing size, with one thread and with all, each for a fraction of a
-second, and prints what it measured as JSON.
+second.
 """
 
-import argparse
 import logging
 import os
-import signal
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
-import msgspec
 import numpy as np
 import psutil
 
 from argosy.batch import columns
 from argosy.batch.idle import follow
-from argosy.batch.ledger import Ledger
-from argosy.batch.place import place
 from argosy.batch.plan import Plan
-from argosy.batch.sizes import Measured, Probed, Sizes, choose, usual
+from argosy.batch.sizes import Measured, Probed, Sizes, choose
 from argosy.batch.source import source
+from argosy.batch.wire import Begin
 from argosy.engines.base import Engine
 from argosy.packaging.model_process import ModelProcess, load_in_process
-from argosy.packaging.package import Package, open_package
-from argosy.process import launch
+from argosy.packaging.package import open_package
+from argosy.process.child import run_child
 from argosy.process.cores import cores
-from argosy.process.tail import last_words
-from argosy.spec import crash
-from argosy.spec.batch import BatchJob
 from argosy.spec.errors import ArgosyError
 from argosy.spec.tensor import Array
 
@@ -50,47 +40,18 @@ SMALL = 5_000
 """Rows of a job that is done sooner than a probe pays."""
 
 
-def sizes(plan: Plan, package: Path, more: Sequence[str] = ()) -> Sizes:
+def sizes(plan: Plan, begin: Begin) -> Sizes:
     """The sizes for a job: those it says; for what it leaves open, what a probe finds. Where none can be made, or the
-    job is too small for one, the usual ones; a probe that fails is logged with its reason. `more` are further arguments
-    of the probe."""
+    job is too small for one, the usual ones; a probe that fails is logged with its reason."""
     job, total = plan.job, sum(fragment.rows or SMALL for fragment in plan.fragments())
     if (job.workers and job.threads and job.batch_size) or total < SMALL:
-        return usual(job, cores())
-    told = ["--output", job.output, "--package", str(package.absolute())]
-    told += ["--threads", str(job.threads), "--batch-size", str(job.batch_size), *more]
-    child = launch.ours("argosy.batch.probe", *told, folder=Path.cwd())
-    with tempfile.TemporaryDirectory(prefix="argosy-probe-") as folder:
-        log = Path(folder) / "log"
-        try:
-            return choose(job, _ask(child, log), cores())
-        except subprocess.TimeoutExpired:
-            why = f"it took longer than {PATIENCE:g} s"
-        except subprocess.CalledProcessError as error:
-            code = error.returncode
-            why = f"it was ended by {signal.Signals(-code).name}" if code < 0 else f"it ended with status {code}"
-        except msgspec.MsgspecError as error:
-            why = f"it answered nonsense: {error}"
-        said = last_words(log)
-    LOG.warning(
-        "the sizes of %s are the usual ones, since its probe failed: %s%s%s", package, why, "; " * bool(said), said
-    )
-    return usual(job, cores())
-
-
-def _ask(child: launch.Child, log: Path) -> Probed:
-    """Run a probe, and what it found. Raises SubprocessError, MsgspecError."""
-    with log.open("wb") as output:
-        found = subprocess.run(
-            child.command,
-            env=child.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=output,
-            timeout=PATIENCE,
-            check=True,
-        )
-    return msgspec.json.decode(found.stdout, type=Probed)
+        return begin.sizes
+    try:
+        found = run_child("argosy.batch.probe:probe", begin, Probed, what="the probe", timeout=PATIENCE)
+    except ArgosyError as error:
+        LOG.warning("the sizes of %s are the usual ones, since its probe failed: %s", begin.package, error.message)
+        return begin.sizes
+    return choose(job, found, cores())
 
 
 def measure(engine: Engine, feeds: Mapping[str, Array], threads: int, wanted: tuple[int, ...]) -> list[Measured]:
@@ -119,9 +80,11 @@ def feeds(plan: Plan, engine: Engine) -> Mapping[str, Array]:
     return mapping.feeds(next(iter(reader.read(first, 0, ROWS, mapping.reads))))
 
 
-def probe(plan: Plan, package: Package, job: BatchJob) -> Probed:
+def probe(begin: Begin) -> Probed:
     """Load the model once for each number of threads, and measure: on the golden examples where the first rows of the
     input are not all answered."""
+    follow()
+    plan, package, job = begin.plan(), open_package(Path(begin.package), trusted=begin.trusted), begin.job
     found: list[Measured] = []
     free, memory = psutil.virtual_memory().available, 0
     wanted = (job.batch_size,) if job.batch_size else SIZES
@@ -135,27 +98,3 @@ def probe(plan: Plan, package: Package, job: BatchJob) -> Probed:
         memory = psutil.Process().memory_info().rss + cast("ModelProcess", model.engine).memory
         model.close()
     return Probed(tuple(found), memory, free)
-
-
-def main() -> None:
-    """Measure, and print it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", required=True)
-    parser.add_argument("--package", type=Path, required=True)
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--batch-size", type=int, required=True)
-    parser.add_argument("--trusted", action="store_true")
-    options = parser.parse_args()
-    follow()
-    crash.tell()
-    plan = Ledger(place(options.output)).plan()
-    if plan is None:
-        sys.exit(f"no job was begun in {options.output}")
-    job = msgspec.structs.replace(plan.job, threads=options.threads, batch_size=options.batch_size)
-    out = os.dup(1)
-    os.dup2(2, 1)
-    os.write(out, msgspec.json.encode(probe(plan, open_package(options.package, trusted=options.trusted), job)))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,9 +1,11 @@
-"""The scheduler: which worker answers which fragment, and which fragment kills workers. Pure functions."""
+"""The scheduler: which worker answers which fragment, which fragment kills workers, which workers hang. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 import msgspec
 from msgspec.structs import replace
+
+from argosy.spec.batch import PATIENCE
 
 LIVES = 3
 """Workers that may crash at a fragment, one after the other, without getting further."""
@@ -95,12 +97,12 @@ def lost(
     it may have come from outside. A worker that `hung`, and was ended for that, has crashed; if it had begun nothing,
     the beginning of its first fragment is where it hung.
     """
-    held = schedule.assigned.get(worker, ())
-    returned = (*schedule.returned, *(one.number for one in held))
+    own = schedule.assigned.get(worker, ())
+    returned = (*schedule.returned, *(one.number for one in own))
     schedule = replace(_with(schedule, worker, ()), returned=returned)
     blamed: Assignment | None = None
-    begun = tuple(one for one in held if one.rows >= 0)
-    for at in begun or (held[:1] if hung else ()):
+    begun = tuple(one for one in own if one.rows >= 0)
+    for at in begun or (own[:1] if hung else ()):
         before = schedule.deaths.get(at.number)
         if before is None or before.rows != at.rows:
             before = Deaths(at.rows)
@@ -111,11 +113,53 @@ def lost(
     return blamed, schedule
 
 
-def _with(schedule: Schedule, worker: int, held: tuple[Assignment, ...]) -> Schedule:
+def _with(schedule: Schedule, worker: int, own: tuple[Assignment, ...]) -> Schedule:
     others = {one: what for one, what in schedule.assigned.items() if one != worker}
-    return replace(schedule, assigned=others | ({worker: held} if held else {}))
+    return replace(schedule, assigned=others | ({worker: own} if own else {}))
 
 
 def _updated(schedule: Schedule, worker: int, number: int, **change: int) -> Schedule:
-    held = schedule.assigned.get(worker, ())
-    return _with(schedule, worker, tuple(replace(one, **change) if one.number == number else one for one in held))
+    own = schedule.assigned.get(worker, ())
+    return _with(schedule, worker, tuple(replace(one, **change) if one.number == number else one for one in own))
+
+
+LOADING = PATIENCE
+"""Seconds that a worker has at least to load its model: the patience of a job is for answering."""
+GAP = 10.0
+"""Seconds between two checks that count at most: in a longer gap the driver was stopped, or the machine slept."""
+
+
+class Liveness(msgspec.Struct, frozen=True):
+    """When the workers were last checked, and for how many seconds each that is to send something has sent nothing."""
+
+    checked: float | None = None
+    silent: Mapping[int, float] = {}
+
+
+def check(
+    before: Liveness,
+    now: float,
+    patience: float,
+    *,
+    loading: Set[int] = frozenset(),
+    working: Set[int] = frozenset(),
+    heard: Set[int] = frozenset(),
+) -> tuple[Mapping[int, float], Liveness]:
+    """The workers that have hung, with their seconds of silence: `patience` or more of them (0: any number is allowed).
+
+    `now` is in seconds of a monotonic clock. `loading` and `working` are the workers that load their model or have a
+    fragment, `heard` those that have sent something since `before`. Silence begins with the first check at which a
+    worker loads or works, and anew with each message: it is never taken to be longer than it was.
+    """
+    passed = 0.0 if before.checked is None else min(now - before.checked, GAP)
+    silent = {
+        worker: before.silent[worker] + passed if worker in before.silent and worker not in heard else 0.0
+        for worker in sorted(loading | working)
+    }
+    least = max(patience, LOADING)
+    hung = {
+        worker: seconds
+        for worker, seconds in silent.items()
+        if patience and seconds >= (least if worker in loading else patience)
+    }
+    return hung, Liveness(now, silent)

@@ -1,130 +1,141 @@
 """The messages of a driver and its workers: one JSON object a line, over a pair of sockets.
 
-On Ray the other end of the driver's socket is the process of `cluster.py`, which has many workers: their messages come
-in `From` and go in `To`, with the number of the worker.
+A worker of this machine is at the other end itself. On Ray the process of `cluster.py` is, which has many workers.
 """
 
+import os
 import socket
 import threading
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 
 import msgspec
 
-from argosy.batch.ledger import Entry
+from argosy.batch.ledger import Entry, Ledger
+from argosy.batch.place import place
+from argosy.batch.plan import Plan
 from argosy.batch.sizes import Sizes
 from argosy.batch.spool import Tally
+from argosy.spec.batch import BatchJob
+from argosy.spec.errors import ArgosyError, NotFound
 
 GRACE = 30.0
 """Seconds that workers have for the rows at hand once the job is stopped, or once its driver is gone."""
 
 
-class Message(msgspec.Struct, frozen=True):
-    """Base of all."""
+class _Message(msgspec.Struct, frozen=True, tag=str.lower):
+    """`worker` is the number of the worker that a message is for, or comes from."""
+
+    worker: int
 
 
-class Do(Message, frozen=True, tag="do"):
+class Begin(_Message, frozen=True):
+    """To a process that has just started: the job with its settings in this run, the sizes, the folder of the
+    package, and whether that may run code of its author."""
+
+    job: BatchJob
+    sizes: Sizes
+    package: str
+    trusted: bool
+
+    def plan(self) -> Plan:
+        """The plan of the job, which its output has. Raises NotFound."""
+        found = Ledger(place(self.job.output)).plan()
+        if found is None:
+            raise NotFound(f"no job was begun in {self.job.output}")
+        return msgspec.structs.replace(found, job=self.job)
+
+
+class Do(_Message, frozen=True):
     """To a worker: the number of a fragment to answer."""
 
     number: int
 
 
-class Stop(Message, frozen=True, tag="stop"):
+class Stop(_Message, frozen=True):
     """To a worker: end after the rows that the engine has."""
 
 
-class Ready(Message, frozen=True, tag="ready"):
+class Start(_Message, frozen=True):
+    """To Ray: start a worker."""
+
+
+class Kill(_Message, frozen=True):
+    """To Ray: end a worker at once."""
+
+
+class Joined(_Message, frozen=True):
+    """From Ray: the cluster is joined, and has room for these sizes."""
+
+    sizes: Sizes
+
+
+class Started(_Message, frozen=True):
+    """From Ray: a worker has found a node, and loads the model."""
+
+
+class Ready(_Message, frozen=True):
     """The model is loaded and has answered its golden examples; `difference` is the largest of that replay."""
 
     difference: float
 
 
-class Reached(Message, frozen=True, tag="reached"):
+class Reached(_Message, frozen=True):
     """A fragment is begun, or so many of its rows are safe."""
 
     number: int
     tally: Tally
 
 
-class Answered(Message, frozen=True, tag="answered"):
+class Answered(_Message, frozen=True):
     """All rows of a fragment are answered; its entry will come, and there is time for another."""
 
     number: int
 
 
-class Done(Message, frozen=True, tag="done"):
+class Done(_Message, frozen=True):
     """A fragment has its entry."""
 
     entry: Entry
 
 
-class Failed(Message, frozen=True, tag="failed"):
+class Failed(_Message, frozen=True):
     """The sender ends: an error of the table by its code, and its message."""
 
     code: str
     message: str
 
 
-Order = Do | Stop
-Event = Ready | Reached | Answered | Done | Failed
+class Gone(_Message, frozen=True):
+    """A worker has ended: how, in words; whether by SIGKILL; the log of what it printed."""
 
-
-class Start(Message, frozen=True, tag="start"):
-    """To Ray: start a worker."""
-
-    worker: int
-
-
-class Kill(Message, frozen=True, tag="kill"):
-    """To Ray: end a worker at once."""
-
-    worker: int
-
-
-class To(Message, frozen=True, tag="to"):
-    """To Ray: a message for a worker."""
-
-    worker: int
-    message: Order
-
-
-class Joined(Message, frozen=True, tag="joined"):
-    """From Ray: the cluster is joined, and has room for these sizes."""
-
-    sizes: Sizes
-
-
-class Started(Message, frozen=True, tag="started"):
-    """From Ray: a worker has found a node, and loads the model."""
-
-    worker: int
-
-
-class From(Message, frozen=True, tag="from"):
-    """From Ray: a message of a worker."""
-
-    worker: int
-    message: Event
-
-
-class Gone(Message, frozen=True, tag="gone"):
-    """From Ray: a worker has ended, and how, in words."""
-
-    worker: int
     how: str
+    killed: bool = False
+    log: str = ""
 
 
-_TO_WORKER = msgspec.json.Decoder(Order | Start | Kill | To)
-_TO_DRIVER = msgspec.json.Decoder(Event | Joined | Started | From | Gone)
+Order = Do | Stop
+Message = Begin | Order | Start | Kill | Joined | Started | Ready | Reached | Answered | Done | Failed | Gone
+
+_DECODER = msgspec.json.Decoder(Message)
 
 
 class Channel:
     """One end of a pair of sockets."""
 
-    def __init__(self, end: socket.socket, *, worker: bool) -> None:
+    def __init__(self, end: socket.socket) -> None:
         self.socket = end
-        self._decoder = _TO_WORKER if worker else _TO_DRIVER
         self._rest = b""
         self._sending = threading.Lock()
+
+    @classmethod
+    def own(cls) -> "Channel":
+        """That of this process, which has it as its standard input from its start."""
+        end = socket.socket(fileno=os.dup(0))
+        nowhere = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nowhere, 0)
+        os.close(nowhere)
+        return cls(end)
 
     def send(self, message: Message) -> bool:
         """Send a message; any thread may. False: the other end is gone."""
@@ -144,7 +155,7 @@ class Channel:
         if not data:
             return None
         *lines, self._rest = (self._rest + data).split(b"\n")
-        return [self._decoder.decode(line) for line in lines]
+        return [_DECODER.decode(line) for line in lines]
 
     def __iter__(self) -> Iterator[Message]:
         """Messages until the other end is gone."""
@@ -154,3 +165,17 @@ class Channel:
     def close(self) -> None:
         """Close this end."""
         self.socket.close()
+
+
+def reporting(worker: int, send: Callable[[Message], object], work: Callable[[], object]) -> int:
+    """The exit status of a process that does this work. What it raises is sent."""
+    try:
+        work()
+    except ArgosyError as error:
+        send(Failed(worker, error.code, error.message))
+        return error.exit
+    except BaseException as error:
+        traceback.print_exc()
+        send(Failed(worker, "internal", f"a bug in a batch worker: {type(error).__name__}: {error}"))
+        return 1
+    return 0
