@@ -123,11 +123,22 @@ async def test_failed_grpc_calls_are_counted(gateway, grpc_replica):
     assert sum(each.count for each in await latency(gateway, ("digits", "r1"), 6)) == 6
 
 
-def test_a_call_that_the_gateway_failed_itself_is_one_error():
-    counted = {"upstream_rq_completed": 12, "upstream_rq_2xx": 6, "upstream_rq_5xx": 6, "grpc.13": 2, "grpc.14": 6}
-    stats = [{"name": f"cluster.digits/r1/grpc/abc.{name}", "value": value} for name, value in counted.items()]
-    found = tally(stats)["digits", "r1"]
-    assert (found.completed, found.errors, found.grpc_failures) == (12, 6, 2)
+async def test_a_call_that_the_gateway_failed_itself_is_one_error(gateway, grpc_replica):
+    a = grpc_replica("a")
+    await gateway.start([served("digits", a, auth=False, retries=0)])
+    a.server.stop(None).wait()
+    await with_client(gateway, lambda client: status(infer, client, "digits"))
+    found = (await gateway.stats())["digits", "r1"]
+    assert (found.completed, found.errors, found.grpc_failures) == (1, 1, 0)
+
+
+def test_failures_of_a_cluster_that_is_gone_are_gone():
+    stats = [
+        {"name": "cluster.di.gits/r1/grpc/abc.upstream_rq_completed", "value": 3},
+        {"name": "argosy.grpc_failures.cluster.di.gits/r1/grpc/abc", "value": 2},
+        {"name": "argosy.grpc_failures.cluster.di.gits/r1/grpc/def", "value": 7},
+    ]
+    assert tally(stats) == {("di.gits", "r1"): Traffic(completed=3, grpc_failures=2)}
 
 
 async def test_traffic_is_counted_per_revision_whatever_the_names(gateway, replica):

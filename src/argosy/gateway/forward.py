@@ -3,7 +3,7 @@
 from argosy.gateway import sticky
 from argosy.gateway.access_log import LUA
 from argosy.gateway.clusters import WAITING
-from argosy.gateway.listener import GRPC_STATS, RATE_LIMIT, WHOLE
+from argosy.gateway.listener import RATE_LIMIT, WHOLE
 from argosy.gateway.model import EndpointRoute, GatewayConfig
 from argosy.gateway.xds import EXTENSIONS, Resource, set_header, typed
 from argosy.serving.internal_headers import RECORD
@@ -20,7 +20,7 @@ def forward(
     """The route of REST or gRPC requests with this match and action; `test`: for testers only."""
     about = described(config, endpoint, led, test=test)
     route: Resource = {"match": match, "route": led, "metadata": {"filter_metadata": {LUA: about}}}
-    if filters := _filters(about, grpc="grpc" in match):
+    if filters := _filters(about):
         route["typed_per_filter_config"] = filters
     if "cookie" in about:
         route["response_headers_to_add"] = [sticky.cookie_header()]
@@ -32,7 +32,7 @@ def forward(
 
 
 def described(config: GatewayConfig, endpoint: EndpointRoute, led: Resource, *, test: bool = False) -> Resource:
-    """Route metadata for `lua/keys.lua`: `auth` true is a key and nothing else, which is the quick way through it."""
+    """Route metadata for `lua/admit.lua`: `auth` true is a key and nothing else, which is the quick way through it."""
     about: Resource = {"endpoint": endpoint.endpoint}
     more: Resource = {"test": True} if test else {}
     if endpoint.sticky and "hash_policy" in led:
@@ -58,9 +58,9 @@ def read_whole(most: int) -> Resource:
     return {WHOLE: typed("envoy.config.route.v3.FilterConfig", config=whole)}
 
 
-def _filters(about: Resource, *, grpc: bool) -> Resource:
-    """gRPC calls are named and counted; what needs no key needs no limit; what needs nothing needs no Lua."""
+def _filters(about: Resource) -> Resource:
+    """What needs no key needs no limit; what needs nothing needs no Lua."""
     off = [] if about.get("key", about.get("auth")) else [RATE_LIMIT]
-    if not grpc and "auth" not in about:
+    if "auth" not in about:
         off.append(LUA)
-    return switched_off(*off) | (switched_on(GRPC_STATS) if grpc else {})
+    return switched_off(*off)

@@ -1,4 +1,4 @@
-"""gRPC routes. The model's name is inside the message; a header carries it to the routes (see `lua/keys.lua`)."""
+"""gRPC routes. The model's name is inside the message; a header carries it to the routes (see `lua/name.lua`)."""
 
 from collections.abc import Iterable
 
@@ -8,8 +8,8 @@ from argosy.gateway.answers import direct_grpc, needs_key
 from argosy.gateway.clusters import GRPC
 from argosy.gateway.forward import described, forward, switched_on
 from argosy.gateway.grpc_names import SERVICE
-from argosy.gateway.keys import first_check
-from argosy.gateway.listener import EXTRACTION, FIRST, GRPC_STATS
+from argosy.gateway.keys import first_check, named_check
+from argosy.gateway.listener import EXTRACTION, FIRST
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig, RevisionRoute
 from argosy.gateway.targets import Targets, by_version
 from argosy.gateway.xds import Resource, typed
@@ -58,8 +58,9 @@ def unnamed_calls(endpoints: tuple[EndpointRoute, ...], keys: tuple[ApiKey, ...]
     unread["request_body_buffer_limit"] = str(FIRST_BYTES)
     first = first_check(keys, anybody=any(not each.auth for each in endpoints))
     unread["typed_per_filter_config"] = {
-        **switched_on(EXTRACTION, GRPC_STATS),
+        **switched_on(EXTRACTION),
         FIRST: typed("envoy.config.route.v3.FilterConfig", config=first),
+        LUA: named_check(keys),
     }
     repository = _match({"prefix": f"{PREFIX}Repository"})
     return [unknown, direct_grpc(repository, UNIMPLEMENTED, REPOSITORY), unread]

@@ -27,15 +27,20 @@ FREE_ADDRESSES = 1000
 
 def key_check(keys: tuple[ApiKey, ...]) -> Resource:
     """The main Lua filter's script."""
-    return _script(keys, "", "admit")
+    return _script(keys, lua("admit"))
+
+
+def named_check(keys: tuple[ApiKey, ...]) -> Resource:
+    """The main Lua filter's script for gRPC calls whose endpoint is in their first message."""
+    return _script(keys, lua("admit") + lua("name"))
 
 
 def first_check(keys: tuple[ApiKey, ...], *, anybody: bool) -> Resource:
     """The script of the Lua filter that lets a gRPC call's first message be read: for known keys, or for `anybody`."""
-    return _script(keys, f"local OPEN = {str(anybody).lower()}\n", "first")
+    return _script(keys, f"local OPEN = {str(anybody).lower()}\n" + lua("first"))
 
 
-def _script(keys: tuple[ApiKey, ...], more: str, name: str) -> Resource:
+def _script(keys: tuple[ApiKey, ...], source: str) -> Resource:
     """The keys in front of a script.
 
     Not its `filter_context`: Envoy copies that whole for every request.
@@ -44,7 +49,7 @@ def _script(keys: tuple[ApiKey, ...], more: str, name: str) -> Resource:
         f"{key.sha256} {key.id} {','.join(sorted(set(key.scopes))) or NOTHING} {_rate(key)}\n"
         for key in sorted(keys, key=lambda each: each.id)
     )
-    script = f"local KEYS = [==[\n{''.join(rows)}]==]\n{lua('keys')}{more}{lua(name)}"
+    script = f"local KEYS = [==[\n{''.join(rows)}]==]\n{lua('keys')}{source}"
     return typed(EXTENSIONS + "filters.http.lua.v3.LuaPerRoute", source_code=body(script))
 
 
@@ -62,15 +67,17 @@ def _rate(key: ApiKey) -> str:
     return f"{key.requests_per_second!r};{burst}"
 
 
-def rate_limits(keys: tuple[ApiKey, ...]) -> Resource:
-    """A token bucket for each limited key; a request of any other key meets no bucket."""
+def rate_limits(keys: tuple[ApiKey, ...]) -> Resource | None:
+    """A token bucket for each limited key; a request of any other key meets no bucket. None where no key is limited."""
     limited = sorted((key for key in keys if key.requests_per_second is not None), key=lambda each: each.id)
+    if not limited:
+        return None
     action = {"request_headers": {"header_name": HEADER, "descriptor_key": "key", "skip_if_absent": True}}
     return _local_rate_limit(
         descriptors=[
             {"entries": [{"key": "key", "value": key.id}], "token_bucket": token_bucket(key)} for key in limited
         ],
-        rate_limits=[{"actions": [action], "x_ratelimit_option": "DRAFT_VERSION_03"}] if limited else [],
+        rate_limits=[{"actions": [action], "x_ratelimit_option": "DRAFT_VERSION_03"}],
         enable_retry_after_header=True,
     )
 

@@ -1,7 +1,7 @@
 """The listener: connection manager, filters and TLS. It depends on the configuration alone: keys drain nothing."""
 
 from argosy.gateway import grpc_names, tracing
-from argosy.gateway.access_log import LUA, access_log
+from argosy.gateway.access_log import LUA, access_log, grpc_failures
 from argosy.gateway.addresses import FIRST_SECONDS, by_address
 from argosy.gateway.model import GatewayConfig, Tls
 from argosy.gateway.replies import local_replies
@@ -15,7 +15,6 @@ RATE_LIMIT = "envoy.filters.http.local_ratelimit"
 FIRST = "argosy.first_message"
 EXTRACTION = "envoy.filters.http.grpc_field_extraction"
 WHOLE = "envoy.filters.http.buffer"
-GRPC_STATS = "envoy.filters.http.grpc_stats"
 SECRET = "argosy-tls"
 
 STREAMS = 40
@@ -76,7 +75,7 @@ def _connection_manager(config: GatewayConfig, codec: str, rds_path: str) -> Res
         codec_type=codec,
         rds={"route_config_name": NAME, "config_source": file_source(rds_path)},
         http_filters=http_filters(config),
-        access_log=[access_log(config.access_log_path)],
+        access_log=[access_log(config.access_log_path), grpc_failures()],
         local_reply_config=local_replies(config.max_body_bytes),
         early_header_mutation_extensions=[
             _forget(
@@ -131,7 +130,7 @@ def _http2() -> Resource:
 
 def http_filters(config: GatewayConfig) -> list[Resource]:
     """In order: who may have a gRPC call's first message read (only where it is not named), its name, key, body caps
-    (a small one only where a route has it), rate, count of gRPC statuses (only on gRPC routes), router.
+    (a small one only where a route has it), rate (only where something is limited), router.
     """
     return [
         _off(extension(FIRST, "filters.http.lua.v3.Lua", clear_route_cache=False)),
@@ -150,8 +149,7 @@ def http_filters(config: GatewayConfig) -> list[Resource]:
             "filters.http.body_size_limit.v3.BodySizeLimit",
             max_request_bytes=str(config.max_body_bytes),
         ),
-        extension(RATE_LIMIT, "filters.http.local_ratelimit.v3.LocalRateLimit", stat_prefix=NAME),
-        _off(extension(GRPC_STATS, "filters.http.grpc_stats.v3.FilterConfig", stats_for_all_methods=False)),
+        _off(extension(RATE_LIMIT, "filters.http.local_ratelimit.v3.LocalRateLimit", stat_prefix=NAME)),
         extension("envoy.filters.http.router", "filters.http.router.v3.Router", suppress_envoy_headers=True),
     ]
 

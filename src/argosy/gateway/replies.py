@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from argosy.gateway.xds import CONTENT_JSON, Resource, set_header, typed
+from argosy.gateway.access_log import cel
+from argosy.gateway.xds import CONTENT_JSON, Resource, set_header
 
 SAID = "%LOCAL_REPLY_BODY%"
 
@@ -56,12 +57,7 @@ def local_replies(max_body_bytes: int) -> Resource:
 
 
 def _details(*details: str) -> Resource:
-    return _cel(" || ".join(f"response.code_details == '{each}'" for each in details))
-
-
-def _cel(expression: str) -> Resource:
-    cel = typed("envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter", expression=expression)
-    return {"extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": cel}}
+    return cel(" || ".join(f"response.code_details == '{each}'" for each in details))
 
 
 def _bare(filters: list[Resource], sentence: str = "") -> Resource:
@@ -70,7 +66,7 @@ def _bare(filters: list[Resource], sentence: str = "") -> Resource:
     A stream whose body is not taken stays, which costs about 15 KB; flow control does not hold a head.
     """
     nobody: Resource = {"header_filter": {"header": {"name": KEY_ID, "present_match": True, "invert_match": True}}}
-    bare = [_cel("request.protocol == 'HTTP/2' && response.code >= 400"), nobody, _is_grpc(invert=True), *filters]
+    bare = [cel("request.protocol == 'HTTP/2' && response.code >= 400"), nobody, _is_grpc(invert=True), *filters]
     form = {"text_format_source": {"inline_string": ""}}
     mapper: Resource = {"filter": _all(bare), "body_format_override": form}
     return {**mapper, "headers_to_add": [set_header(ERROR, sentence)]} if sentence else mapper

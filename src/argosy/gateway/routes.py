@@ -39,6 +39,7 @@ def route_table(
 
 
 def _virtual_host(config: GatewayConfig, matcher: Resource, known: tuple[ApiKey, ...]) -> Resource:
+    rates = keys.rate_limits(known)
     return {
         "name": NAME,
         "domains": ["*"],
@@ -49,5 +50,5 @@ def _virtual_host(config: GatewayConfig, matcher: Resource, known: tuple[ApiKey,
             set_header("x-argosy-revision", "%METADATA(UPSTREAM_HOST:argosy:revision)%"),
             set_header("x-argosy-replica", "%METADATA(UPSTREAM_HOST:argosy:replica)%"),
         ],
-        "typed_per_filter_config": {LUA: keys.key_check(known), RATE_LIMIT: keys.rate_limits(known)},
+        "typed_per_filter_config": {LUA: keys.key_check(known), **({RATE_LIMIT: rates} if rates else {})},
     }

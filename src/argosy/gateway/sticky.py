@@ -24,14 +24,14 @@ def parts(weights: Sequence[int]) -> list[int]:
 
 
 def hash_policy(sticky: Sticky) -> list[Resource]:
-    """What is hashed (xxHash64 of the value). The key's id and a new cookie are there once `lua/keys.lua` has run."""
+    """What is hashed (xxHash64 of the value). The key's id and a new cookie are there once `lua/admit.lua` has run."""
     if sticky.by == "cookie":
         return [{"cookie": {"name": sticky.cookie}}]
     return [{"header": {"header_name": HEADER if sticky.by == "key" else sticky.name}}]
 
 
 def duties(config: GatewayConfig, sticky: Sticky, path: str) -> Resource:
-    """Route metadata for `lua/keys.lua`: what it does before the revision is picked anew."""
+    """Route metadata for `lua/admit.lua`: what it does before the revision is picked anew."""
     if sticky.by == "header":
         return {}
     if sticky.by == "key":

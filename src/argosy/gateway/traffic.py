@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from argosy.gateway.access_log import GRPC_FAILURES
 from argosy.gateway.admin import Admin
 
 FIELDS = {
@@ -26,13 +27,9 @@ FIELDS = {
 }
 """Envoy's statistic of a cluster → our name."""
 
-FAULTS = frozenset(f"grpc.{code}" for code in (2, 4, 12, 13, 14, 15))
-"""gRPC statuses that are the server's fault, as OpenTelemetry has them: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED,
-INTERNAL, UNAVAILABLE, DATA_LOSS. All others are the caller's, as 4xx are."""
-
 LATENCY = "upstream_rq_time"
-WANTED = "|".join([*FIELDS, *sorted(FAULTS), LATENCY]).replace(".", "[.]")
-PATTERN = rf"^cluster\.[^/]+/[^/]+/[^/]+/[0-9a-f]+\.({WANTED})$"
+CLUSTER = "[^/]+/[^/]+/[^/]+/[0-9a-f]+"
+PATTERN = rf"^(cluster\.{CLUSTER}\.({'|'.join([*FIELDS, LATENCY])})|{GRPC_FAILURES}\.{CLUSTER})$"
 
 
 class Bin(msgspec.Struct, frozen=True, order=True):
@@ -87,33 +84,39 @@ async def traffic(admin: Admin) -> dict[tuple[str, str], Traffic]:
 def tally(stats: list[dict[str, Any]]) -> dict[tuple[str, str], Traffic]:
     """Sums over the clusters of each revision."""
     counts: dict[tuple[str, str], Counter[str]] = {}
-    failed: Counter[tuple[str, str]] = Counter()
-    answered: Counter[tuple[str, str]] = Counter()
+    failed: Counter[str] = Counter()
+    present: set[str] = set()
     times: dict[tuple[str, str], Counter[tuple[float, float]]] = {}
     for each in stats:
         if "histograms" in each:
             for histogram in each["histograms"]["details"]:
-                key, _, _ = _place(histogram["name"])
-                bins = times.setdefault(key, Counter())
+                cluster, _ = _parts(histogram["name"])
+                bins = times.setdefault(_revision(cluster), Counter())
                 for part in histogram["totals"]:
                     bins[part["lower_bound"], part["width"]] += part["count"]
-            continue
-        key, protocol, stat = _place(each["name"])
-        if protocol == "grpc" and stat == "upstream_rq_5xx":
-            answered[key] += int(each["value"])
-        if stat in FAULTS:
-            failed[key] += int(each["value"])
-        elif protocol == "http" or not stat.startswith("membership"):
-            counts.setdefault(key, Counter())[FIELDS[stat]] += int(each["value"])
-    for key, calls in failed.items():
-        counts.setdefault(key, Counter())["grpc_failures"] = max(0, calls - answered[key])
+        elif each["name"].startswith(GRPC_FAILURES):
+            failed[each["name"].removeprefix(f"{GRPC_FAILURES}.")] += int(each["value"])
+        else:
+            cluster, stat = _parts(each["name"])
+            present.add(cluster)
+            if "/http/" in cluster or not stat.startswith("membership"):
+                counts.setdefault(_revision(cluster), Counter())[FIELDS[stat]] += int(each["value"])
+    # Envoy forgets the other statistics of a cluster with the cluster.
+    for cluster in failed.keys() & present:
+        counts[_revision(cluster)]["grpc_failures"] += failed[cluster]
     return {key: Traffic(**found, latency=_bins(times.get(key, Counter()))) for key, found in counts.items()}
 
 
-def _place(name: str) -> tuple[tuple[str, str], str, str]:
-    """Endpoint and revision, protocol, and the statistic."""
-    endpoint, revision, protocol, rest = name.removeprefix("cluster.").split("/")
-    return (endpoint, revision), protocol, rest.partition(".")[2]
+def _parts(name: str) -> tuple[str, str]:
+    """Cluster and statistic."""
+    cluster, _, stat = name.removeprefix("cluster.").rpartition(".")
+    return cluster, stat
+
+
+def _revision(cluster: str) -> tuple[str, str]:
+    """Endpoint and revision."""
+    endpoint, revision, _, _ = cluster.split("/")
+    return endpoint, revision
 
 
 def _bins(found: Counter[tuple[float, float]]) -> tuple[Bin, ...]:

@@ -1,39 +1,5 @@
--- Names the endpoint of a gRPC call, and lets a request through only with a key whose scopes cover its endpoint.
+-- Lets a request through only with a key whose scopes cover its endpoint.
 -- The route's metadata says which endpoint it is ("endpoint") and whether a key is needed ("auth"); `special` has the rest.
-
--- The first message of a gRPC call says which model and version it means; the routes read headers.
-local function name_call(handle, headers)
-  local metadata = handle:streamInfo():dynamicMetadata()
-  local fields = metadata:get("envoy.filters.http.grpc_field_extraction")
-  if fields == nil then
-    return
-  end
-  local name = fields["name"]
-  local version = fields["version"]
-  if name ~= nil and name[1] ~= nil and name[1] ~= "" then
-    headers:replace("argosy-endpoint", name[1])
-    if version ~= nil and version[1] ~= nil and version[1] ~= "" then
-      headers:replace("argosy-version", version[1])
-    end
-    handle:clearRouteCache()
-  end
-  local cut = metadata:get("argosy")
-  if cut ~= nil then
-    headers:remove("content-length")
-  end
-  return cut
-end
-
--- The length that `first.lua` wrote over, put back. Its own `content-length` is no client's.
-local function whole_again(handle, size)
-  for chunk in handle:bodyChunks() do
-    local length = chunk:length()
-    if length >= 5 then
-      chunk:setBytes(header_of(size) .. chunk:getBytes(5, length - 5))
-      return
-    end
-  end
-end
 
 local function admit(handle, headers, endpoint)
   local owner, why = owner_in(headers)
@@ -90,11 +56,7 @@ local function missing(handle, headers)
   admit(handle, headers, name ~= nil and name:match("^[%w._-]+$") or "-")
 end
 
-function envoy_on_request(handle)
-  local headers, cut = handle:headers(), nil
-  if sub(headers:get(":path"), 1, 11) == "/inference." and headers:get("argosy-endpoint") == nil then
-    cut = name_call(handle, headers)
-  end
+local function let_in(handle, headers)
   local route = handle:metadata()
   local auth = route:get("auth")
   if auth == true then
@@ -104,7 +66,8 @@ function envoy_on_request(handle)
   elseif auth then
     special(handle, headers, route)
   end
-  if cut ~= nil then
-    whole_again(handle, cut["size"])
-  end
+end
+
+function envoy_on_request(handle)
+  let_in(handle, handle:headers())
 end
