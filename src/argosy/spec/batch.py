@@ -1,26 +1,25 @@
 """What a user declares of a batch job: which model answers which files, and where and how its answers are written."""
 
-import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
-import msgspec
+from msgspec import Meta, field
 
 from argosy.spec import variables
 from argosy.spec.errors import InvalidArgument
-from argosy.spec.strict import repeated
+from argosy.spec.strict import Amount, Declaration, repeated, require
 
 Format = Literal["parquet", "arrow", "csv", "jsonl"]
 OnError = Literal["fail", "skip", "quarantine"]
 Where = Literal["local", "ray"]
 
 PATIENCE = 1800.0
-"""Seconds that a worker may tell nothing, unless the job says otherwise."""
+"""Seconds without a report of a worker, unless the job says otherwise."""
 CALL = 1.0
 """Seconds that a call of the engine may take beside the checkpoint, at least, before a worker is thought to hang."""
 
 
-class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class BatchJob(Declaration, frozen=True, kw_only=True):
     """Files in, files out.
 
     `model` is a reference of the registry, a digest or the path of a package. `inputs` are files, folders and globs,
@@ -34,8 +33,8 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     `batch_size` rows go to the engine at once. 0 for `batch_size`, `workers` (processes) and `threads` (of each one's
     engine) means: found by a short probe. `price` is that of the machine, in any currency per hour.
 
-    A worker that holds work and has told nothing for `patience` seconds (0: for ever) is killed, as one that hangs; it
-    counts as one that crashed. It tells something every `checkpoint` seconds, after the call at hand.
+    A worker that has work and did not report for `patience` seconds (0: for ever) is killed, as one that hangs; it
+    counts as one that crashed. It reports every `checkpoint` seconds, after the call at hand.
 
     The model runs apart from the process that reads and writes, in a sandbox without its environment and without a
     network, unless `env` and `network` are declared as those of an endpoint's `runtime`.
@@ -45,40 +44,34 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     inputs: tuple[str, ...]
     output: str
     format: Format = "parquet"
-    map: dict[str, str] = {}
+    map: dict[str, str] = field(default_factory=dict[str, str])
     keep: tuple[str, ...] = ()
     partition: tuple[str, ...] = ()
     nulls: tuple[str, ...] = ()
     on_error: OnError = "fail"
-    fragment_rows: int = 262_144
-    batch_size: int = 0
-    workers: int = 0
-    threads: int = 0
+    fragment_rows: Annotated[int, Meta(ge=1, le=2**24)] = 262_144
+    batch_size: Annotated[int, Meta(ge=0, le=2**20)] = 0
+    workers: Annotated[int, Meta(ge=0, le=1024)] = 0
+    threads: Annotated[int, Meta(ge=0, le=1024)] = 0
     engine: Where = "local"
-    price: float = 0.0
-    checkpoint: float = 1.0
-    patience: float = PATIENCE
-    env: dict[str, str] = {}
+    price: Amount = 0.0
+    checkpoint: Annotated[float, Meta(ge=0, le=3600)] = 1.0
+    patience: Amount = PATIENCE
+    env: dict[str, str] = field(default_factory=dict[str, str])
     network: bool = False
 
+    where: ClassVar[str] = "the batch job: "
+
     def __post_init__(self) -> None:
+        super().__post_init__()
+        least = self.checkpoint + CALL
         checks = {
             "names no input": bool(self.inputs),
             "names no output folder": bool(self.output),
-            "fragment_rows must be 1 to 16777216": 1 <= self.fragment_rows <= 2**24,
-            "batch_size must be 0 to 1048576": 0 <= self.batch_size <= 2**20,
-            "workers must be 0 to 1024": 0 <= self.workers <= 1024,
-            "threads must be 0 to 1024": 0 <= self.threads <= 1024,
-            "price must be 0 or more": 0 <= self.price < math.inf,
-            "checkpoint must be 0 to 3600 seconds": 0 <= self.checkpoint <= 3600,
-            "patience must be 0 (for ever) or a number of seconds": 0 <= self.patience < math.inf,
-            f"patience must be 0 (for ever) or at least {self.checkpoint + CALL:g} seconds: a worker tells something "
-            f"every {self.checkpoint:g} s (checkpoint), after the call at hand": self.patience == 0
-            or self.patience >= self.checkpoint + CALL,
+            f"patience must be 0 (for ever) or at least {least:g} seconds: a worker reports every "
+            f"{self.checkpoint:g} s (checkpoint), after the call at hand": self.patience == 0 or self.patience >= least,
         }
-        for message, good in checks.items():
-            if not good:
-                raise InvalidArgument(f"the batch job: {message}")
+        require(self.where, checks)
         for what, names in (("keep", self.keep), ("partition", self.partition)):
             if double := repeated(names):
                 raise InvalidArgument(f"the batch job: {what} names the column '{double[:80]}' twice")

@@ -2,9 +2,9 @@
 
 import math
 import re
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
-import msgspec
+from msgspec import Meta, field
 
 from argosy.spec import variables
 from argosy.spec.errors import InvalidArgument
@@ -13,9 +13,9 @@ from argosy.spec.limits import Limits, check_rate
 from argosy.spec.monitor import Monitor
 from argosy.spec.payload import PayloadLog
 from argosy.spec.rollout import Rollout
-from argosy.spec.scaling import Scaling, WaitingRoom
+from argosy.spec.scaling import MOST, Scaling, WaitingRoom
 from argosy.spec.slo import Slo
-from argosy.spec.strict import repeated
+from argosy.spec.strict import Amount, Count, Declaration, Positive, repeated
 from argosy.spec.trigger import Trigger, check_triggers
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
@@ -31,7 +31,7 @@ def check_name(name: str, what: str = "name") -> str:
     return name
 
 
-class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Runtime(Declaration, frozen=True, kw_only=True):
     """How a replica runs. Part of a revision: changing one of these makes a new revision.
 
     Times are seconds, sizes bytes. `threads` are the engine's (0: the cores this process may use). `max_queue_delay`
@@ -45,53 +45,44 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     on a machine that has all parts of the sandbox (`argosy doctor`); by `default` in those that there are.
     """
 
-    threads: int = 0
-    max_batch_size: int = 64
-    max_queue_delay: float = 0.0
-    max_queue_size: int = 1024
-    timeout: float = 30.0
-    start_timeout: float = 600.0
-    hang_timeout: float = 60.0
-    drain_timeout: float = 30.0
-    max_body_bytes: int = 64 * 1024 * 1024
-    body_timeout: float = 30.0
+    threads: Annotated[int, Meta(ge=0)] = 0
+    max_batch_size: Count = 64
+    max_queue_delay: Amount = 0.0
+    max_queue_size: Count = 1024
+    timeout: Positive = 30.0
+    start_timeout: Positive = 600.0
+    hang_timeout: Positive = 60.0
+    drain_timeout: Positive = 30.0
+    max_body_bytes: Count = 64 * 1024 * 1024
+    body_timeout: Positive = 30.0
     allow_nan: bool = True
-    env: dict[str, str] = {}
+    env: dict[str, str] = field(default_factory=dict[str, str])
     network: bool = False
     subprocesses: bool = False
     sandbox: Literal["default", "required"] = "default"
 
+    where: ClassVar[str] = "runtime."
+
     def __post_init__(self) -> None:
-        for field in ("max_batch_size", "max_queue_size", "max_body_bytes"):
-            if getattr(self, field) < 1:
-                raise InvalidArgument(f"runtime.{field} must be at least 1")
-        for field in ("timeout", "start_timeout", "hang_timeout", "drain_timeout", "body_timeout"):
-            if getattr(self, field) <= 0:
-                raise InvalidArgument(f"runtime.{field} must be above 0 seconds")
-        if self.threads < 0 or self.max_queue_delay < 0:
-            raise InvalidArgument("runtime.threads and runtime.max_queue_delay must not be negative")
+        super().__post_init__()
         variables.check(self.env, "runtime.env")
 
 
-class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Resources(Declaration, frozen=True, kw_only=True):
     """What one replica takes. Part of a revision, and checked against the machine when it is declared.
 
     `cpu`: cores, which all declarations share among them; the engine gets so many threads, rounded up (0: its part of
     the machine). `memory`: bytes that may be resident; a replica that uses more is replaced (0: no bound). `gpu`: GPUs.
     """
 
-    cpu: float = 0.0
-    memory: int = 0
-    gpu: int = 0
+    cpu: Amount = 0.0
+    memory: Annotated[int, Meta(ge=0)] = 0
+    gpu: Annotated[int, Meta(ge=0)] = 0
 
-    def __post_init__(self) -> None:
-        if self.cpu < 0 or self.memory < 0 or self.gpu < 0:
-            raise InvalidArgument("resources must not be negative")
-        if not math.isfinite(self.cpu):
-            raise InvalidArgument("resources.cpu must be a number of cores, as in 0.5 or 2")
+    where: ClassVar[str] = "resources."
 
 
-class DeclaredKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DeclaredKey(Declaration, frozen=True, kw_only=True):
     """An API key for the endpoint. A declaration holds no secret: the text of a key that it makes is shown once.
 
     By `name`: a good key of this name that covers the endpoint, or else a new one, which is the declaration's own: it
@@ -107,6 +98,7 @@ class DeclaredKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     test: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if bool(self.name) == bool(self.id):
             raise InvalidArgument("keys: each needs a name or, for a key that there is, its id, and not both")
         if self.name:
@@ -116,7 +108,7 @@ class DeclaredKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         check_rate(f"key '{self.name}'", self.requests_per_second, self.burst)
 
 
-class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Endpoint(Declaration, frozen=True, kw_only=True):
     """A public name and what serves it. `model` is `name:version`, `name@alias` or a digest.
 
     `follow`: an alias is resolved again whenever it moves. `replicas` is a number, or bounds within which they follow
@@ -130,7 +122,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     name: str
     model: str
     follow: bool = False
-    replicas: int | Scaling = 1
+    replicas: Annotated[int, Meta(ge=0, le=MOST)] | Scaling = 1
     waiting: WaitingRoom = WaitingRoom()
     resources: Resources = Resources()
     runtime: Runtime = Runtime()
@@ -140,14 +132,17 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     monitor: Monitor | None = None
     triggers: tuple[Trigger, ...] = ()
     slos: tuple[Slo, ...] = ()
-    timeout: float = 60.0
-    retries: int = 1
+    timeout: Positive = 60.0
+    retries: Annotated[int, Meta(ge=0, le=10)] = 1
     public: bool = False
     keys: tuple[DeclaredKey, ...] = ()
     limits: Limits = Limits()
 
+    where: ClassVar[str] = "endpoint: "
+
     def __post_init__(self) -> None:
         check_name(self.name, "endpoint name")
+        super().__post_init__()
         self._check_keys()
         if self.payload is None and self.monitor is not None and self.monitor.judges:
             raise InvalidArgument(
@@ -158,8 +153,6 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         check_triggers(self.name, self.triggers, bool(self.monitor and self.monitor.reference), measured)
         if self.follow and "@" not in self.model:
             raise InvalidArgument(f"endpoint '{self.name}': follow needs an alias as its model, as in digits@champion")
-        if isinstance(self.replicas, int) and not 0 <= self.replicas <= 1000:
-            raise InvalidArgument(f"endpoint '{self.name}': replicas must be 0 to 1000, not {self.replicas}")
         if self.resources.cpu and self.runtime.threads > math.ceil(self.resources.cpu):
             raise InvalidArgument(
                 f"endpoint '{self.name}': runtime.threads is {self.runtime.threads}, and resources.cpu only "
@@ -167,8 +160,6 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             )
         if len({slo.name for slo in self.slos}) != len(self.slos):
             raise InvalidArgument(f"endpoint '{self.name}': two of slos have the same name")
-        if self.timeout <= 0 or not 0 <= self.retries <= 10:
-            raise InvalidArgument(f"endpoint '{self.name}': timeout must be above 0 and retries 0 to 10")
 
     def _check_keys(self) -> None:
         if twice := repeated(key.name or key.id for key in self.keys):

@@ -1,29 +1,26 @@
 """What a user declares of a rollout's guard: how sure it must be, what counts as harm, what as good enough."""
 
-import math
 import re
+from typing import Annotated, ClassVar, Literal
 
-import msgspec
+from msgspec import Meta
 
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.strict import Amount, Count, Declaration, InnerShare, Positive, Share, repeated, require
 
 
-class Threshold(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Threshold(Declaration, frozen=True, kw_only=True):
     """A fixed bound on the candidate: `error_rate` (0 to 1), or `latency` in seconds at a `quantile`.
 
     Judged once the candidate served `after` requests, on all it served so far. It holds no false-alarm rate.
     """
 
-    metric: str
-    above: float
-    quantile: float = 0.95
-    after: int = 100
+    metric: Literal["error_rate", "latency"]
+    above: Amount
+    quantile: InnerShare = 0.95
+    after: Count = 100
 
-    def __post_init__(self) -> None:
-        if self.metric not in ("error_rate", "latency"):
-            raise InvalidArgument(f"guard.thresholds: metric is 'error_rate' or 'latency', not '{self.metric}'")
-        if self.above < 0 or not 0 < self.quantile < 1 or self.after < 1:
-            raise InvalidArgument("guard.thresholds: above must not be negative, quantile in (0, 1), after at least 1")
+    where: ClassVar[str] = "guard.thresholds: "
 
 
 UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000}
@@ -32,30 +29,29 @@ _WINDOW = re.compile(rf"\[\s*((?:{_SPAN.pattern})+)\s*(?::[^\]]*)?\]")
 SHORTEST_EVERY = 15.0
 
 
-class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A number of the user's by arm, from a Prometheus query; `worse` is `higher` or `lower`.
+class Metric(Declaration, frozen=True, kw_only=True):
+    """A number of the user's for each revision, from a Prometheus query; `worse` is `higher` or `lower`.
 
-    The query is asked once for each arm, with `$revision` (its id), `$version` (its number) and `$endpoint` put in, and
-    `every` so many seconds; 0: as long as the longest window in the query, 15 at least. `low` and `high` bound the
-    number, if both are given: then the test is exact. `tolerance` is the difference that is no harm.
+    The query is asked once for each revision, with `$revision` (its id), `$version` (its number) and `$endpoint` put
+    in, and `every` so many seconds; 0: as long as the longest window in the query, 15 at least. `low` and `high` bound
+    the number, if both are given: then the test is exact. `tolerance` is the difference that is no harm.
     """
 
     name: str
     query: str
     every: float = 0.0
-    worse: str = "higher"
+    worse: Literal["higher", "lower"] = "higher"
     low: float | None = None
     high: float | None = None
-    tolerance: float = 0.0
+    tolerance: Amount = 0.0
+
+    where: ClassVar[str] = "guard.metrics: "
 
     def __post_init__(self) -> None:
-        if self.worse not in ("higher", "lower"):
-            raise InvalidArgument(f"guard.metrics: '{self.name}': worse is 'higher' or 'lower', not '{self.worse}'")
+        super().__post_init__()
         if (self.low is None) != (self.high is None) or (self.low or 0) > (self.high or 0) or self.spread == 0:
             raise InvalidArgument(f"guard.metrics: '{self.name}': give both low and high, low below high, or neither")
-        if self.tolerance < 0:
-            raise InvalidArgument(f"guard.metrics: '{self.name}': tolerance must not be negative")
-        if self.every and not max(1.0, self.window) <= self.every < math.inf:
+        if self.every and self.every < max(1.0, self.window):
             raise InvalidArgument(
                 f"guard.metrics: '{self.name}': every must be at least 1 second and no shorter than the query's "
                 f"window of {self.window:g} s: numbers that share a window are no new evidence"
@@ -83,46 +79,39 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return None if self.low is None or self.high is None else self.high - self.low
 
 
-class Guard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Guard(Declaration, frozen=True, kw_only=True):
     """How a rollout is judged.
 
-    `alpha` bounds the chance that a harmless candidate is ever rolled back, over all looks and metrics together, and
-    apart from that the chance that a candidate past a margin is ever let through. `margin` is the difference in error
-    rate that is still good enough; `latency_margin` the factor at each of `latency_quantiles`. Tolerances are what is
-    no harm: a difference in error rate, a factor of latency (twin processes differ by some percent, docs/rollouts.md),
-    a share of predictions. `patience` is how many seconds candidate and metrics may be silent before it pauses.
+    `alpha` bounds the chance that a harmless candidate is ever rolled back, over all evaluations and metrics together,
+    and apart from that the chance that a candidate beyond a margin is ever let through. `margin` is the difference in
+    error rate that is still good enough; `latency_margin` the factor at each of `latency_quantiles`. Tolerances are
+    what is no harm: a difference in error rate, a factor of latency (twin processes differ by some percent,
+    docs/rollouts.md), a share of predictions. `patience` is how many seconds candidate and metrics may be silent before it pauses.
     """
 
-    alpha: float = 0.01
-    margin: float = 0.005
-    latency_margin: float = 1.25
-    latency_quantiles: tuple[float, ...] = (0.5, 0.95)
-    error_tolerance: float = 0.0
-    latency_tolerance: float = 1.05
-    prediction_tolerance: float = 0.1
-    min_requests: int = 100
-    patience: float = 60.0
+    alpha: Annotated[float, Meta(gt=0, le=0.5)] = 0.01
+    margin: InnerShare = 0.005
+    latency_margin: Annotated[float, Meta(ge=1.05)] = 1.25
+    latency_quantiles: tuple[InnerShare, ...] = (0.5, 0.95)
+    error_tolerance: Amount = 0.0
+    latency_tolerance: Annotated[float, Meta(ge=1)] = 1.05
+    prediction_tolerance: Share = 0.1
+    min_requests: Count = 100
+    patience: Positive = 60.0
     thresholds: tuple[Threshold, ...] = ()
     metrics: tuple[Metric, ...] = ()
 
+    where: ClassVar[str] = "guard."
+
     def __post_init__(self) -> None:
+        super().__post_init__()
         checks = {
-            "alpha must be above 0 and at most 0.5": 0 < self.alpha <= 0.5,
-            "margin must be above 0 and below 1": 0 < self.margin < 1,
-            "latency_margin must be at least 1.05 and finite": 1.05 <= self.latency_margin < math.inf,
-            "latency_quantiles must lie in (0, 1)": all(0 < q < 1 for q in self.latency_quantiles),
-            "error_tolerance must be at least 0 and below margin": 0 <= self.error_tolerance < self.margin,
-            "latency_tolerance must be at least 1 and below latency_margin": (
-                1 <= self.latency_tolerance < self.latency_margin
-            ),
-            "prediction_tolerance must be 0 to 1": 0 <= self.prediction_tolerance <= 1,
-            "min_requests must be at least 1": self.min_requests >= 1,
-            "patience must be above 0 seconds": self.patience > 0,
-            "metrics must have different names": len({m.name for m in self.metrics}) == len(self.metrics),
+            "latency_quantiles must be above 0 and below 1": all(0 < q < 1 for q in self.latency_quantiles),
+            "error_tolerance must be below margin": self.error_tolerance < self.margin,
+            "latency_tolerance must be below latency_margin": self.latency_tolerance < self.latency_margin,
+            "metrics must have different names": not repeated(each.name for each in self.metrics),
         }
-        for message, good in checks.items():
-            if not good:
-                raise InvalidArgument(f"guard.{message}")
+        require(self.where, checks)
         for each in self.metrics:
             if each.pace >= self.patience:
                 raise InvalidArgument(

@@ -1,29 +1,26 @@
 """What a user declares of a rollout: how a new revision comes to take the traffic of the one before it."""
 
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
-import msgspec
+from msgspec import Meta
 
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.strict import Amount, Count, Declaration, Share
 
 Strategy = Literal["recreate", "rolling", "blue-green", "canary"]
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Step(Declaration, frozen=True, kw_only=True):
     """A share of the traffic (percent) for the candidate, and how long it keeps it at least: both must be reached."""
 
-    weight: int
-    seconds: float = 0.0
-    requests: int = 0
+    weight: Annotated[int, Meta(ge=1, le=99)]
+    seconds: Amount = 0.0
+    requests: Annotated[int, Meta(ge=0)] = 0
 
-    def __post_init__(self) -> None:
-        if not 1 <= self.weight <= 99:
-            raise InvalidArgument(f"rollout.steps: weight must be 1 to 99 percent, not {self.weight}")
-        if self.seconds < 0 or self.requests < 0:
-            raise InvalidArgument("rollout.steps: seconds and requests must not be negative")
+    where: ClassVar[str] = "rollout.steps: "
 
 
-class Shadow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Shadow(Declaration, frozen=True, kw_only=True):
     """Before any user sees the candidate: a share (0 to 1) of the requests is mirrored to it and the answers compared.
 
     It ends well once `seconds` and `requests` (compared pairs) are reached with at least `agreement` (a share) of equal
@@ -31,20 +28,16 @@ class Shadow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     starts the candidate beside the revision it replaces.
     """
 
-    share: float = 1.0
-    seconds: float = 0.0
-    requests: int = 100
-    agreement: float = 0.99
-    tolerance: float = 1e-3
+    share: Annotated[float, Meta(ge=1e-6, le=1)] = 1.0
+    seconds: Amount = 0.0
+    requests: Count = 100
+    agreement: Share = 0.99
+    tolerance: Amount = 1e-3
 
-    def __post_init__(self) -> None:
-        if not 1e-6 <= self.share <= 1 or not 0 <= self.agreement <= 1:
-            raise InvalidArgument("rollout.shadow: share must be 0.000001 to 1, agreement 0 to 1")
-        if self.seconds < 0 or self.requests < 1 or self.tolerance < 0:
-            raise InvalidArgument("rollout.shadow: seconds and tolerance not negative, requests at least 1")
+    where: ClassVar[str] = "rollout.shadow."
 
 
-class StickyBy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class StickyBy(Declaration, frozen=True, kw_only=True):
     """Callers keep their revision: told apart by a header or cookie of that `name`, or by their key."""
 
     by: Literal["header", "key", "cookie"]
@@ -58,7 +51,7 @@ class StickyBy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 CANARY = (Step(weight=5, requests=200), Step(weight=25, requests=200), Step(weight=50, requests=200))
 
 
-class Rollout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Rollout(Declaration, frozen=True, kw_only=True):
     """The strategy and what belongs to it. `keep_warm`: seconds the old revision stays ready after a switch.
 
     `steps` are the canary's; `shadow` may come before any strategy; `testers` lets keys with the scope `NAME:test` pick
@@ -67,19 +60,20 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     strategy: Strategy = "rolling"
     steps: tuple[Step, ...] = ()
-    keep_warm: float = 0.0
+    keep_warm: Amount = 0.0
     shadow: Shadow | None = None
     sticky: StickyBy | None = None
     testers: bool = False
 
+    where: ClassVar[str] = "rollout."
+
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.steps and self.strategy != "canary":
             raise InvalidArgument(f"rollout.steps belong to the strategy 'canary', not to '{self.strategy}'")
         weights = [step.weight for step in self.steps]
         if weights != sorted(set(weights)):
             raise InvalidArgument(f"rollout.steps: weights must grow from step to step, not {weights}")
-        if self.keep_warm < 0:
-            raise InvalidArgument("rollout.keep_warm must not be negative")
 
     @property
     def path(self) -> tuple[Step, ...]:

