@@ -27,7 +27,7 @@ RESTRICTED = {
 }
 """Every text that names something of the platform or its surroundings → what it is held against."""
 WORDS = {
-    *("Endpoint.name", "StickyBy.name", "Threshold.metric", "Metric.name", "Metric.worse", "PayloadLog.redact"),
+    *("Endpoint.name", "StickyBy.name", "Metric.name", "PayloadLog.redact"),
     *("PayloadLog.hash", "Monitor.decision", "Monitor.score", "Monitor.positive", "Monitor.classes", "Monitor.label"),
     *("Monitor.segments", "RealisedDrop.name", "RealisedDrop.metric", "EstimatedDrop.name", "EstimatedDrop.metric"),
     *("Slo.name", "DeclaredKey.name", "DeclaredKey.id", "Writing.actor", "Writing.reason", "Written.actor"),

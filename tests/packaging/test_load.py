@@ -1,10 +1,12 @@
 import shutil
+from importlib.metadata import EntryPoint
 
 import msgspec
 import numpy as np
 import pandas as pd
 import pytest
 
+from argosy.engines import load as load_engine
 from argosy.packaging.build import build
 from argosy.packaging.load import load
 from argosy.packaging.options import PushOptions
@@ -30,6 +32,38 @@ def changed(folder, **changes):
     package = open_package(folder)
     write_manifest(folder, msgspec.structs.replace(package.manifest, **changes))
     return open_package(folder)
+
+
+def theirs(path, signature, settings, threads, sample, trusted):
+    """An engine of another distribution: LightGBM's under another name."""
+    return load_engine("lightgbm", path, signature=signature, settings=settings, threads=threads)
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """`theirs` is an engine by entry point, as of an installed distribution."""
+    point = EntryPoint("theirs", f"{__name__}:theirs", "argosy.engines")
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: [point])
+
+
+def test_an_engine_of_another_distribution_runs_a_package(copy, installed):
+    named = changed(copy, engine="theirs")
+    assert named.manifest.engine == "theirs"
+    assert "engine: theirs" in (copy / "model.yaml").read_text()
+    rows = np.array([[1.0, 2.0, 3.0]])
+    assert load(named).predict(rows).shape == (1,)
+
+
+def test_an_engine_of_another_distribution_can_be_chosen(installed):
+    assert PushOptions(engine="theirs").engine == "theirs"
+
+
+def test_an_unknown_engine_is_named_with_those_there_are(copy, installed):
+    said = "there is no engine 'nobodys'; there are onnx, .*, python, theirs"
+    with pytest.raises(InvalidArgument, match=said):
+        load(changed(copy, engine="nobodys"))
+    with pytest.raises(InvalidArgument, match=said):
+        PushOptions(engine="nobodys")
 
 
 def test_rows_in_every_form_give_the_same_answer(folder):

@@ -21,7 +21,7 @@ FILE = click.Path(path_type=Path)
 @click.argument("source", type=FILE)
 @click.option("--name", required=True, help="The model's name; its next version is made.")
 @click.option("--sample", type=FILE, help="Rows the model takes: .json, .csv, .parquet, .npy, .npz.")
-@click.option("--engine", type=click.Choice(ENGINES), help="Instead of finding the format from the content.")
+@click.option("--engine", metavar="NAME", help=f"Instead of the one that the format gets: {', '.join(ENGINES)}, …")
 @click.option(
     "--trust", is_flag=True, help="Let it run code of its author although the scan objects: only what you would run."
 )

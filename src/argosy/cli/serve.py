@@ -26,7 +26,7 @@ CURL_BYTES = 1500
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
 @click.option("--grpc-port", type=click.IntRange(0, 65535), help="Serve gRPC here too.")
 @click.option("--sample", type=click.Path(path_type=Path), help="Rows the model takes.")
-@click.option("--engine", type=click.Choice(ENGINES), help="Instead of finding the format from the content.")
+@click.option("--engine", metavar="NAME", help=f"Instead of the one that the format gets: {', '.join(ENGINES)}, …")
 @click.option("--trust", is_flag=True, help="Let a file or folder run code of its author: only what you would run.")
 @click.option("--no-convert", is_flag=True, help="Keep a scikit-learn model as it is instead of making it ONNX.")
 @serving_options

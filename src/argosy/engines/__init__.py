@@ -7,6 +7,7 @@ import importlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from argosy.engines.base import Engine, Settings
 from argosy.process.cores import cores
@@ -15,7 +16,10 @@ from argosy.spec.package import ENGINES
 from argosy.spec.signature import Signature
 from argosy.spec.tensor import Array
 
-__all__ = ["Engine", "load", "names"]
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+__all__ = ["Engine", "entry_point", "load", "names"]
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 """onnxruntime sends its makers what it runs, from its import on, unless it is told not to before (its Privacy.md)."""
@@ -44,15 +48,21 @@ def load(
     must not, Untrusted for code nobody vouched for, MissingExtra for a framework that is not installed, InvalidArgument
     for settings or a signature that do not fit.
     """
-    from importlib.metadata import entry_points
-
     if name in ENGINES:
         loader: Loader = importlib.import_module(f"argosy.engines.{name}").load
-    elif points := list(entry_points(group=GROUP, name=name)):
-        loader = points[0].load()
     else:
-        raise InvalidArgument(f"there is no engine '{name}'; there are {', '.join(names())}")
+        loader = entry_point(name).load()
     return loader(path, signature, settings or {}, threads or cores(), sample, trusted)
+
+
+def entry_point(name: str) -> "EntryPoint":
+    """The entry point of an engine of another distribution. Raises InvalidArgument with the names of all engines."""
+    from importlib.metadata import entry_points
+
+    found = next((point for point in entry_points(group=GROUP) if point.name == name), None)
+    if found is None:
+        raise InvalidArgument(f"there is no engine '{name[:80]}'; there are {', '.join(names())}")
+    return found
 
 
 def names() -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import msgspec
 
@@ -17,7 +17,7 @@ from argosy.packaging.scan import Scanned, ScanResult
 from argosy.protocol import tensorfile
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import ArgosyError, BadPackage, NotFound, PayloadTooLarge, Untrusted
-from argosy.spec.package import Conversion, EngineName, ModelManifest, Scan, Source
+from argosy.spec.package import Conversion, ModelManifest, Scan, Source
 from argosy.spec.signature import Signature
 from argosy.store.durable import storage
 
@@ -96,7 +96,7 @@ class Draft(msgspec.Struct, kw_only=True):
     found: Found
     options: PushOptions
     weights: str
-    engine: EngineName
+    engine: str
     settings: dict[str, str | int | float | bool]
     source: Source
     quarantine: Quarantine
@@ -129,7 +129,7 @@ def build(source: Path, name: str, into: Path, options: PushOptions, report: Rep
     check_source(source, options.max_bytes)
     if options.sample is not None and not options.sample.is_file():
         raise NotFound(f"there is no sample {options.sample}")
-    found = detect(source, cast("EngineName | None", options.engine or None))
+    found = detect(source, options.engine or None)
     report(f"{source.name}: {found.format}, {_human(_size(source, options.max_bytes))}")
     with storage(into.parent), Quarantine(source.name, limits_for(source, options)) as place:
         draft = copy(found, into, options, place)

@@ -13,7 +13,6 @@ from argosy.engines import onnx_file, wire
 from argosy.engines.compressed import start
 from argosy.packaging import content as looks
 from argosy.spec.errors import BadPackage, InvalidArgument, NotFound, Unsupported
-from argosy.spec.package import EngineName
 
 
 def classes(path: Path) -> list[str]:
@@ -58,7 +57,7 @@ Format = Literal[
     "python",
 ]
 
-ENGINE_OF: dict[Format, EngineName] = {
+ENGINE_OF: dict[Format, str] = {
     "onnx": "onnx",
     "skops": "sklearn",
     "joblib": "sklearn",
@@ -82,7 +81,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
     path: Path
     format: Format
-    engine: EngineName
+    engine: str
     entry: str = ""
     settings: dict[str, str | int | float | bool] = {}
 
@@ -105,7 +104,7 @@ class File:
         self.plain = start(path, self.head, _HEAD)
 
 
-def detect(path: Path, engine: EngineName | None = None) -> Found:
+def detect(path: Path, engine: str | None = None) -> Found:
     """The format of a file or folder. `engine` overrides the engine that the format would get.
 
     Raises NotFound, or BadPackage saying what the input looks like and what is accepted.

@@ -18,7 +18,7 @@ from argosy.packaging.rows import fit
 from argosy.packaging.table import Table, infer, missing
 from argosy.protocol import tensorfile
 from argosy.spec.errors import ArgosyError, BadPackage, GoldenMismatch, InvalidArgument
-from argosy.spec.package import EngineName, Tolerance
+from argosy.spec.package import Tolerance
 from argosy.spec.signature import Signature, TensorSpec, check_inputs
 from argosy.spec.tensor import Array, Tensor, datatype_of
 
@@ -102,7 +102,7 @@ SAMPLE, PREDICTIONS, GOLDEN_IN, GOLDEN_OUT, PROFILE = (
 class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which model to examine, with which sample (a path, or none), and the folder for the findings."""
 
-    engine: EngineName
+    engine: str
     weights: str
     settings: dict[str, str | int | float | bool]
     sample: str

@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from argosy.engines import entry_point
 from argosy.spec.errors import InvalidArgument, MissingExtra
-from argosy.spec.package import EngineName
 
-FRAMEWORKS: dict[EngineName, tuple[str, ...]] = {
+FRAMEWORKS: dict[str, tuple[str, ...]] = {
     "onnx": ("onnxruntime",),
     "sklearn": ("scikit-learn",),
     "xgboost": ("xgboost", "xgboost-cpu"),
@@ -36,13 +36,18 @@ SAME = {"xgboost": "xgboost-cpu", "xgboost-cpu": "xgboost", "mlflow": "mlflow-sk
 """Distributions that bring the same package: either will do."""
 
 
-def of_engine(engine: EngineName, names: Iterable[str] = ()) -> tuple[str, ...]:
-    """`package==version` of the engine's framework as installed now, and of the packages a pickle names.
+def of_engine(engine: str, names: Iterable[str] = ()) -> tuple[str, ...]:
+    """`package==version` of the engine's framework as installed now (of others' engine: their distribution), and of the
+    packages a pickle names.
 
     A pickle is only safe to read with the version that wrote it; formats made to last get a lower bound instead.
     """
     pinned = engine in ("sklearn", "mlflow", "torch")
-    found = {name: version for name in FRAMEWORKS[engine] if (version := installed(name))}
+    frameworks = FRAMEWORKS.get(engine)
+    if frameworks is None:
+        distribution = entry_point(engine).dist
+        frameworks = (distribution.name,) if distribution else ()
+    found = {name: version for name in frameworks if (version := installed(name))}
     found |= {name: version for name, root in PICKLED.items() if root in names and (version := installed(name))}
     return tuple(f"{name}{'==' if pinned else '>='}{version}" for name, version in sorted(found.items()))
 

@@ -6,9 +6,9 @@ import msgspec
 
 from argosy.spec.signature import Signature
 
-EngineName = Literal["onnx", "sklearn", "xgboost", "lightgbm", "mlflow", "torch", "python"]
-ENGINES: tuple[EngineName, ...] = ("onnx", "sklearn", "xgboost", "lightgbm", "mlflow", "torch", "python")
-DATA_ONLY: tuple[EngineName, ...] = ("onnx", "xgboost", "lightgbm")
+ENGINES = ("onnx", "sklearn", "xgboost", "lightgbm", "mlflow", "torch", "python")
+"""Ours; other distributions add theirs by entry points of the group `argosy.engines`."""
+DATA_ONLY = ("onnx", "xgboost", "lightgbm")
 """Engines whose weights cannot run code when they are loaded."""
 
 
@@ -22,7 +22,7 @@ class Tolerance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class Conversion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What became of a model on its way in: from which engine, whether it was converted, and why (not)."""
 
-    source: EngineName
+    source: str
     converted: bool
     reason: str
     max_abs_diff: float | None = None
@@ -52,12 +52,14 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """`model.yaml`. Everything in it follows from the input, so that the same input gives the same digest.
 
     `weights` is the path, inside the package, of what the engine loads: a file or a folder. `settings` are the engine's
-    own, checked by the engine. Who pushed it and when is lineage: attached beside the package, not part of its digest.
+    own, checked by the engine. `engine` is checked when a package is built and loaded: it may be that of a distribution
+    which is not installed everywhere. Who pushed it and when is lineage: attached beside the package, not part of its
+    digest.
     """
 
     api: Literal["argosy/v1"] = "argosy/v1"
     name: str
-    engine: EngineName
+    engine: str
     weights: str
     signature: Signature
     source: Source

@@ -6,7 +6,7 @@ import msgspec
 
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument
-from argosy.spec.package import EngineName, Lineage, ModelManifest
+from argosy.spec.package import Lineage, ModelManifest
 from argosy.store.trust import Trust
 
 MAX_NUMBER = 2**31 - 1
@@ -34,7 +34,7 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.name}:{self.number}"
 
     @property
-    def engine(self) -> EngineName:
+    def engine(self) -> str:
         """The engine of its package."""
         return self.manifest.engine
 
