@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from argosy.api import token
 from argosy.console.app import pages
 from argosy.spec.settings import Home
+from argosy.store.database import Database
 from tests.console.samples import Samples, services
 from tests.programs import need
 
@@ -35,10 +36,10 @@ FLAGS = (
 
 
 class Console:
-    """Where it listens, its token and its data."""
+    """Where it listens, its token and its database."""
 
-    def __init__(self, url: str, secret: str, data: Samples) -> None:
-        self.url, self.secret, self.data = url, secret, data
+    def __init__(self, url: str, secret: str, database: Database) -> None:
+        self.url, self.secret, self.database = url, secret, database
 
     def login(self) -> str:
         """A URL that signs in, once."""
@@ -63,9 +64,9 @@ class Console:
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     home, now = Home(tmp_path_factory.mktemp("h")).create(), time.time()
     found, secret = services(home, now), token.ensure(home)
-    data = Samples(now, found.store.database)
+    Samples(now).write(found.store.database, ["fraud", "digits"])
     config = uvicorn.Config(
-        Starlette(routes=pages(found, secret, data)), port=0, log_config=None, lifespan="off", ws="none", http="h11"
+        Starlette(routes=pages(found, secret)), port=0, log_config=None, lifespan="off", ws="none", http="h11"
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
@@ -73,7 +74,7 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     while not server.started:
         time.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
-    yield Console(f"http://127.0.0.1:{port}", secret, data)
+    yield Console(f"http://127.0.0.1:{port}", secret, found.store.database)
     server.should_exit = True
     thread.join()
     found.store.close()

@@ -9,9 +9,6 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from argosy.api.traffic import Minute
-from argosy.console.data import Alert, Finding, Part
-from argosy.console.database import DatabaseReader as Written
 from argosy.control.rollout.evidence import Evidence
 from argosy.control.rollout.table import RolloutRow
 from argosy.control.state import State
@@ -24,7 +21,6 @@ from argosy.serving.counts import Counts, bucket
 from argosy.spec.address import Address
 from argosy.spec.batch import BatchJob
 from argosy.spec.endpoint import Endpoint
-from argosy.spec.errors import NotFound
 from argosy.spec.guard import Guard
 from argosy.spec.job import Submission
 from argosy.spec.package import ModelManifest
@@ -34,9 +30,11 @@ from argosy.spec.settings import Home, Settings
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.status import EndpointStatus, ReplicaStatus, SloStatus, View
 from argosy.spec.tensor import Tensor
-from argosy.store import jobs, open_store, traffic
+from argosy.store import alerts, findings, jobs, open_store, traffic
+from argosy.store.alerts import Alert
 from argosy.store.database import Database
 from argosy.store.endpoints import Progress, Serving
+from argosy.store.findings import Finding
 from argosy.store.jobs import Job
 from argosy.store.ledger import Cause
 from argosy.store.store import Store
@@ -70,20 +68,19 @@ def names(count: int) -> list[str]:
 
 
 class Samples:
-    """Data as monitoring would have written it, up to `now`. What is muted is noted in `muted`."""
+    """What monitoring would have found of some endpoints, up to `now`."""
 
-    has: frozenset[Part] = frozenset({"traffic", "findings", "alerts", "jobs"})
+    def __init__(self, now: float) -> None:
+        self.now = now
 
-    def __init__(self, now: float, database: Database) -> None:
-        self.now, self.database, self._kept = now, database, Written(database)
-        self.muted: list[tuple[str, float, str, str]] = []
+    def write(self, database: Database, names: Sequence[str]) -> None:
+        """Write seven days of it for these endpoints, and the alerts."""
+        for name in names:
+            findings.write(database, self.findings(name, self.now - 7 * 24 * HOUR))
+        alerts.write(database, self.alerts())
 
-    def traffic(self, endpoint: str, since: float, step: float) -> list[Minute]:
-        return self._kept.traffic(endpoint, since, step)
-
-    def findings(self, endpoint: str, kinds: tuple[str, ...], since: float) -> list[Finding]:
-        made = [*self._drift(endpoint, since), *self._quality(endpoint, since)]
-        return [each for each in made if each.kind in kinds]
+    def findings(self, endpoint: str, since: float) -> list[Finding]:
+        return [*self._drift(endpoint, since), *self._quality(endpoint, since)]
 
     def _hours(self, since: float) -> list[float]:
         last = self.now // HOUR * HOUR
@@ -167,7 +164,7 @@ class Samples:
             )
         return found
 
-    def alerts(self, endpoint: str = "") -> list[Alert]:
+    def alerts(self) -> list[Alert]:
         return [
             Alert(
                 id="fraud/drift/amount@1",
@@ -191,11 +188,6 @@ class Samples:
                 text="2.10% of requests were bad in the last 5 minutes",
             ),
         ]
-
-    def mute(self, alert: str, until: float, actor: str, reason: str) -> None:
-        if alert not in {each.id for each in self.alerts()}:
-            raise NotFound("no such alert")
-        self.muted.append((alert, until, actor, reason))
 
 
 class Meter:

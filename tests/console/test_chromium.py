@@ -1,7 +1,10 @@
 """What only a browser can tell: what is drawn, with what contrast, and by which keys."""
 
+import time
+
 import pytest
 
+from argosy.store import alerts, ledger
 from tests.console.conftest import Chromium, Console
 from tests.console.samples import HOSTILE
 from tests.console.test_pages import PAGES, open_page
@@ -148,7 +151,10 @@ def test_muting_an_alert_by_the_dialog(chromium: Chromium, console: Console):
     chromium.until(lambda: chromium.run("document.querySelector('dialog').open"))
     chromium.driver.switch_to.active_element.send_keys(Keys.TAB)
     chromium.driver.switch_to.active_element.send_keys("known", Keys.ENTER)
-    chromium.until(lambda: console.data.muted)
-    ((alert, until, actor, reason),) = console.data.muted
-    assert (alert, actor, reason) == ("fraud/drift/amount@1", "console", "known")
-    assert 3500 < until - console.data.now < 3900
+    muted = chromium.until(lambda: [each for each in alerts.read(console.database) if each.muted_until])
+    ((alert, until),) = [(each.id, each.muted_until) for each in muted]
+    assert alert == "fraud/drift/amount@1"
+    assert 3300 < until - time.time() < 3700
+    with console.database.read() as connection:
+        last = [each for each in ledger.entries(connection, "fraud") if each.event == "mute"][-1]
+    assert (last.actor, last.reason) == ("console", "known")

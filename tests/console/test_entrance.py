@@ -7,7 +7,7 @@ import pytest
 
 from argosy.spec.errors import Unavailable
 from tests.console.conftest import Console
-from tests.console.samples import HOSTILE, Samples
+from tests.console.samples import HOSTILE
 
 pytestmark = pytest.mark.xdist_group("console")
 
@@ -156,12 +156,12 @@ def test_what_is_not_there_is_told(console: Console):
 
 
 def test_what_the_controller_saw_is_shown_while_the_database_is_away(console: Console, monkeypatch: pytest.MonkeyPatch):
-    def away(*_: object) -> None:
+    def away(*_: object, **__: object) -> None:
         raise Unavailable("the database does not answer")
 
     with console.client() as client:
-        monkeypatch.setattr(Samples, "has", property(away))
-        monkeypatch.setattr(Samples, "alerts", away)
+        monkeypatch.setattr("argosy.console.pages.FRESH", -1.0)
+        monkeypatch.setattr("argosy.store.alerts.read", away)
         page = client.get("/console")
         assert (page.status_code, "row-fraud" in page.text) == (200, True)
         alerts = client.get("/console/alerts")

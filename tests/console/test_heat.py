@@ -4,8 +4,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.console.data import Finding
 from argosy.console.heat import LEVELS, drifted, heat, level
+from argosy.store.findings import Finding
 
 
 def finding(subject: str = "age", end: float = 3600, effect: float | None = 0.05, **more: object) -> Finding:

@@ -21,7 +21,7 @@ def test_jobs_say_how_far_they_are_what_they_cost_and_when_they_run(console: Con
 
 
 def test_cancelling_is_confirmed_and_told_to_the_ledger(console: Console):
-    database = console.data.database
+    database = console.database
     with console.client() as client:
         page = client.get("/console/jobs/nightly/cancel").text
         token = page.split('name="form_token" value="')[-1].split('"')[0]

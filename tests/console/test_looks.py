@@ -11,7 +11,6 @@ from starlette.applications import Starlette
 
 from argosy.api import token
 from argosy.console.app import pages
-from argosy.console.database import DatabaseReader
 from argosy.monitoring.drift.detector import start
 from argosy.monitoring.drift.geometry import geometry
 from argosy.monitoring.drift.reference import Baseline
@@ -56,7 +55,7 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     assert len(judged.wrong) == len(NAMES) + 1
     findings.write(found.store.database, judged.findings)
     config = uvicorn.Config(
-        Starlette(routes=pages(found, secret, DatabaseReader(found.store.database))),
+        Starlette(routes=pages(found, secret)),
         port=0,
         log_config=None,
         lifespan="off",
@@ -69,7 +68,7 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     while not server.started:
         time.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
-    yield Console(f"http://127.0.0.1:{port}", secret, None)  # pyright: ignore[reportArgumentType]
+    yield Console(f"http://127.0.0.1:{port}", secret, found.store.database)
     server.should_exit = True
     thread.join()
     found.store.close()

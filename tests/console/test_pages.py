@@ -1,8 +1,17 @@
 """Every page in Chromium: what it shows, at which widths, in which colours, and what it keeps out."""
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
+from argosy.console import pages
+from argosy.console.session import Sessions
+from argosy.store import alerts, findings
+from argosy.store.database import Database
 from tests.console.conftest import Chromium, Console
+from tests.store.test_findings import alert, finding
 
 pytestmark = pytest.mark.xdist_group("console")
 
@@ -72,3 +81,16 @@ def test_a_page_fits_both_widths_in_both_colours_without_complaints(chromium: Ch
         chromium.shoot(f"{name}-{width}-{'dark' if dark else 'light'}")
     assert chromium.run("document.querySelector('main').innerText.length") > 20
     assert chromium.complaints() == []
+
+
+def test_parts_are_there_once_something_wrote_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    database = Database(tmp_path / "t.db").create()
+    services: Any = SimpleNamespace(store=SimpleNamespace(database=database))
+    console = pages.Console(services, Sessions("secret"))
+    assert console.parts() == {"traffic"}
+    findings.write(database, [finding()])
+    alerts.write(database, [alert()])
+    assert console.parts() == {"traffic"}
+    monkeypatch.setattr(pages, "FRESH", -1.0)
+    assert console.parts() == {"traffic", "findings", "alerts"}
+    database.close()

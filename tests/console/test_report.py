@@ -28,9 +28,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EndpointReport]
     """Seven days of everything, of columns with hostile names."""
     home, now = Home(tmp_path_factory.mktemp("h")).create(), time.time()
     found = services(home, now, count=1)
-    data = Samples(now, found.store.database)
-    kinds = ("drift", "prediction", "estimate", "realised")
-    findings.write(found.store.database, data.findings("fraud", kinds, now - 7 * DAY))
+    data, kinds = Samples(now), ("drift", "prediction", "estimate", "realised")
+    made = [each for each in data.findings("fraud", now - 7 * DAY) if each.kind in kinds]
+    findings.write(found.store.database, made)
     more = [_whole(now - hour * 3600) for hour in range(48)] + [_objective(now)]
     findings.write(found.store.database, more)
     shown = [msgspec.structs.replace(each, endpoint="fraud") for each in data.alerts()]

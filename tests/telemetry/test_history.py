@@ -140,8 +140,8 @@ async def test_a_week_is_told_by_hours_and_a_day_by_minutes(world: World, monkey
     for number in range(1, 122):
         await world.minute(a=Traffic(completed=60 * number, latency=(Bin(10, 1, 60 * number),)))
     monkeypatch.setattr(traffic_api.time, "time", lambda: world.now)
-    day = traffic_api.course(world.database, "digits", world.now - 86400, 60)
-    week = traffic_api.course(world.database, "digits", world.now - 7 * 86400, 60)
+    day = traffic_api.over_time(world.database, "digits", world.now - 86400, 60)
+    week = traffic_api.over_time(world.database, "digits", world.now - 7 * 86400, 60)
     assert (len(day), {each.requests for each in day}, {each.seconds for each in day}) == (121, {60}, {60})
     assert [(each.requests, each.seconds) for each in week] == [(3600, 3600), (3600, 3600), (60, 60)]
     assert week[0].p50 == pytest.approx(10.5, rel=0.05)

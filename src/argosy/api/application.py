@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from starlette.applications import Starlette
@@ -22,7 +22,6 @@ from argosy.api import (
     history,
     jobs,
     keys,
-    live,
     models,
     openapi,
     platform,
@@ -32,7 +31,7 @@ from argosy.api import (
     triggers,
 )
 from argosy.api.metrics.page import CONTENT_TYPE, Page
-from argosy.api.route import Call, Route, Services
+from argosy.api.route import Route, Services
 from argosy.serving import port
 from argosy.spec import strict
 from argosy.spec.endpoint import Endpoint
@@ -58,7 +57,6 @@ ROUTES = (
     *models.ROUTES,
     *keys.ROUTES,
     *platform.ROUTES,
-    *live.ROUTES,
     *traffic.ROUTES,
     *jobs.ROUTES,
     *alerts.ROUTES,
@@ -77,62 +75,57 @@ def application(
 ) -> Starlette:
     """The application. Unless `any_host`, only requests for a loopback name are answered, so that no web page can
     reach it through a name of its own. `pages` guard themselves."""
+    page, scraper = Page(services), token.ensure_metrics(services.home)
+    description = as_json(openapi.document(ROUTES, argosy.__version__))
 
-    def guarded(handle: Endpointed) -> Endpointed:
+    def guarded(path: str, method: str, handle: Endpointed, *, metrics: bool = False) -> BaseRoute:
+        """A route for the control token; `metrics`, for the one that opens nothing else, too."""
+
         async def answer(request: Request) -> Response:
             try:
                 check_host(request, any_host)
-                if not token.matches(request.headers.get("authorization", ""), secret):
-                    raise Unauthenticated("the control API needs its token: Authorization: Bearer <run/token>")
+                given = request.headers.get("authorization", "")
+                if not token.matches(given, secret) and not (metrics and token.matches(given, scraper)):
+                    what, name = ("/metrics", "metrics.token") if metrics else ("the control API", "run/token")
+                    raise Unauthenticated(f"{what} needs its token: Authorization: Bearer <{name}>")
                 return await handle(request)
             except ArgosyError as error:
                 return failed(error)
             except Exception:
-                return _bug(request)
+                number = secrets.token_hex(4)
+                LOG.exception("request %s: %s %s failed", number, request.method, request.url.path)
+                return failed(Internal(f"a bug in the control API; its log has the details under {number}"))
 
-        return answer
-
-    async def measured(request: Request) -> Response:
-        """`/metrics`, for the control token or the one that opens nothing else."""
-        try:
-            check_host(request, any_host)
-            given = request.headers.get("authorization", "")
-            if not (token.matches(given, secret) or token.matches(given, scraper)):
-                raise Unauthenticated("/metrics needs a token: Authorization: Bearer <metrics.token>")
-            return Response(await page.render(), media_type=CONTENT_TYPE)
-        except ArgosyError as error:
-            return failed(error)
-        except Exception:
-            return _bug(request)
-
-    page, scraper = Page(services), token.ensure_metrics(services.home)
-    description = as_json(openapi.document(ROUTES, argosy.__version__), 200)
+        return Served(path, answer, methods=[method])
 
     async def described(_: Request) -> Response:
         return description
 
+    async def measured(_: Request) -> Response:
+        return Response(await page.render(), media_type=CONTENT_TYPE)
+
     streams: set[object] = set()
-    routes: list[BaseRoute] = [
-        Served(each.path, guarded(_handler(each, services, streams)), methods=[each.method]) for each in ROUTES
-    ]
-    routes.append(Served("/openapi.json", guarded(described), methods=["GET"]))
-    routes.append(Served("/metrics", measured, methods=["GET"]))
+    routes = [guarded(each.path, each.method, _handler(each, services, streams)) for each in ROUTES]
+    routes.append(guarded("/openapi.json", "GET", described))
+    routes.append(guarded("/metrics", "GET", measured, metrics=True))
     return Starlette(routes=[*routes, *pages], exception_handlers={404: no_route, 405: no_method})
 
 
 def _handler(route: Route, services: Services, streams: set[object]) -> Endpointed:
     async def handle(request: Request) -> Response:
-        call = Call(
-            services=services,
-            path=cast("dict[str, str]", request.path_params),
-            body=_decoded(route, request, await read_body(request, route.most)),
-            query=strict.convert(_query(request), route.query or Nothing, "the query", strict=False),
-        )
-        if route.answer is None:
-            if len(streams) >= STREAMS:
-                raise Unavailable(f"{STREAMS} streams are open already; end one, or come again", retry_after=5)
-            return StreamingResponse(_counted(await route.handler(call)), media_type="text/plain")
-        return as_json(await route.handler(call), route.status)
+        given: dict[str, Any] = dict(request.path_params)
+        body = await read_body(request, route.most)
+        if route.body is not None:
+            given["body"] = _decoded(route, request, body)
+        query = {name: value or "true" for name, value in request.query_params.items()}  # a bare `?follow` means true
+        found = strict.convert(query, route.query or Nothing, "the query", strict=False)
+        if route.query is not None:
+            given["query"] = found
+        if not route.streams:
+            return as_json(await route.handler(services, **given), route.status)
+        if len(streams) >= STREAMS:
+            raise Unavailable(f"{STREAMS} streams are open already; end one, or come again", retry_after=5)
+        return StreamingResponse(_counted(await route.handler(services, **given)), media_type="text/plain")
 
     async def _counted(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         streams.add(mine := object())
@@ -149,21 +142,14 @@ class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The query of a route that has none."""
 
 
-def _query(request: Request) -> dict[str, str]:
-    """The last of each parameter. A bare one (`?follow`) means true."""
-    return {name: value or "true" for name, value in request.query_params.items()}
-
-
 def _decoded(route: Route, request: Request, body: bytes) -> Any:
     """The body as the route's type. A declaration may leave its name to the path, and must not contradict it."""
-    if route.body is None:
-        return None
     if route.body is not Endpoint:
         return strict.decode(body, route.body, "the body")
-    name, given = request.path_params["name"], strict.decode(body, dict[str, msgspec.Raw], "the body")
-    told = strict.decode(given.setdefault("name", msgspec.Raw(msgspec.json.encode(name))), str, "the body's name")
-    if told != name:
-        raise InvalidArgument(f"the body declares '{told[:80]}', the path says '{name[:80]}'")
+    path, given = request.path_params["name"], strict.decode(body, dict[str, msgspec.Raw], "the body")
+    name = strict.decode(given.setdefault("name", msgspec.Raw(msgspec.json.encode(path))), str, "the body's name")
+    if name != path:
+        raise InvalidArgument(f"the body declares '{name[:80]}', the path says '{path[:80]}'")
     return strict.decode(msgspec.json.encode(given), Endpoint, "the body")
 
 
@@ -202,19 +188,13 @@ def failed(error: ArgosyError) -> Response:
     return as_json(openapi.Error(error.message, error.code), error.http, headers)
 
 
-def _bug(request: Request) -> Response:
-    number = secrets.token_hex(4)
-    LOG.exception("request %s: %s %s failed", number, request.method, request.url.path)
-    return failed(Internal(f"a bug in the control API; its log has the details under {number}"))
-
-
 async def no_route(request: Request, _: Exception) -> Response:
-    """What a path nobody has is answered."""
+    """The answer to an unknown path."""
     return failed(NotFound(f"the control API has no path {request.url.path[:200]}; see /openapi.json"))
 
 
 async def no_method(request: Request, error: Exception) -> Response:
-    """What a method that a path does not take is answered."""
+    """The answer to a method that a path does not take."""
     allowed = (error.headers or {}).get("Allow", "") if isinstance(error, HTTPException) else ""
     answer = failed(MethodNotAllowed(f"{request.url.path} takes {allowed}, not {request.method}"))
     answer.headers["allow"] = allowed

@@ -4,8 +4,8 @@ import asyncio
 
 import msgspec
 
-from argosy.api.route import Call, Route
-from argosy.store.key import EVERYTHING, KeyRecord
+from argosy.api.route import Route, Services
+from argosy.store.key import EVERYTHING
 
 
 class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -18,7 +18,7 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """A key as it may be told."""
+    """A key without its hash."""
 
     id: str
     name: str
@@ -35,37 +35,29 @@ class CreatedKey(Key, frozen=True, kw_only=True):
     key: str
 
 
-def _told(record: KeyRecord) -> dict[str, object]:
-    return {name: value for name, value in msgspec.structs.asdict(record).items() if name != "hash"}
-
-
-async def every(call: Call) -> list[Key]:
+async def every(services: Services) -> list[Key]:
     """Every key there ever was, oldest first."""
-    records = await asyncio.to_thread(call.services.store.keys.list)
-    return [msgspec.convert(_told(record), Key) for record in records]
+    records = await asyncio.to_thread(services.store.keys.list)
+    return msgspec.convert(records, list[Key], from_attributes=True)
 
 
-async def create(call: Call) -> CreatedKey:
+async def create(services: Services, body: NewKey) -> CreatedKey:
     """Make a key."""
-    wanted = call.body
-    assert isinstance(wanted, NewKey)
-    keys = call.services.store.keys
-    record, text = await asyncio.to_thread(keys.create, wanted.name, wanted.scopes, wanted.rate, wanted.burst)
-    await call.services.controller.settled()
-    return msgspec.convert(_told(record) | {"key": text}, CreatedKey)
+    record, text = await asyncio.to_thread(services.store.keys.create, body.name, body.scopes, body.rate, body.burst)
+    await services.controller.settled()
+    shown = msgspec.convert(record, Key, from_attributes=True)
+    return CreatedKey(**msgspec.structs.asdict(shown), key=text)
 
 
-async def revoke(call: Call) -> Key:
+async def revoke(services: Services, id: str) -> Key:
     """End a key for good."""
-    record = await asyncio.to_thread(call.services.store.keys.revoke, call.path["id"])
-    await call.services.controller.settled()
-    return msgspec.convert(_told(record), Key)
+    record = await asyncio.to_thread(services.store.keys.revoke, id)
+    await services.controller.settled()
+    return msgspec.convert(record, Key, from_attributes=True)
 
 
 ROUTES = (
-    Route(method="GET", path="/v1/keys", handler=every, summary="Keys", answer=list[Key]),
-    Route(
-        method="POST", path="/v1/keys", handler=create, summary="Make a key", body=NewKey, answer=CreatedKey, status=201
-    ),
-    Route(method="DELETE", path="/v1/keys/{id}", handler=revoke, summary="Revoke a key", answer=Key),
+    Route("GET", "/v1/keys", every, "Keys"),
+    Route("POST", "/v1/keys", create, "Make a key", status=201),
+    Route("DELETE", "/v1/keys/{id}", revoke, "Revoke a key"),
 )

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from argosy.api.application import as_json, failed, no_method, no_route, read_body
-from argosy.api.feedback import Labels, kept
+from argosy.api.feedback import Labels, take
 from argosy.api.route import Services
 from argosy.api.server import Server
 from argosy.gateway.names import check_token
@@ -41,7 +41,7 @@ def application(services: Services) -> Starlette:
     turns = asyncio.Semaphore(AT_ONCE)
     inside = 0
 
-    async def take(request: Request) -> Response:
+    async def answer(request: Request) -> Response:
         nonlocal inside
         if inside >= AT_ONCE + WAITING:
             return failed(Unavailable("too many labels come at once; try again", retry_after=1))
@@ -51,7 +51,7 @@ def application(services: Services) -> Starlette:
             async with turns:
                 labels = await asyncio.to_thread(strict.decode, body, Labels, "the body")
                 key = check_token(request.headers.get(KEY, NOBODY), "the key's id")
-                return as_json(await kept(services, request.path_params["name"], labels, key))
+                return as_json(await take(services, request.path_params["name"], labels, key))
         except ArgosyError as error:
             return failed(error)
         except Exception:
@@ -60,7 +60,7 @@ def application(services: Services) -> Starlette:
         finally:
             inside -= 1
 
-    routes = [Route(PATH, take, methods=["POST"])]
+    routes = [Route(PATH, answer, methods=["POST"])]
     return Starlette(routes=routes, exception_handlers={404: no_route, 405: no_method})
 
 

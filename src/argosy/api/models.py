@@ -4,9 +4,8 @@ import asyncio
 
 import msgspec
 
-from argosy.api.route import Call, Route
+from argosy.api.route import Route, Services, Why
 from argosy.control.follow import follow
-from argosy.store.ledger import Cause
 from argosy.store.version import ModelSummary, Moved, Version
 
 
@@ -18,26 +17,12 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     versions: list[Version]
 
 
-class Alias(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Let `name@alias` point at version `version`. `actor` and `reason` go into the ledger."""
+class Alias(Why, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Let `name@alias` point at version `version`."""
 
     name: str
     alias: str
     version: int
-    actor: str = ""
-    reason: str = ""
-
-
-async def every(call: Call) -> list[ModelSummary]:
-    """Every model, by name."""
-    return await asyncio.to_thread(call.services.store.registry.models)
-
-
-async def get(call: Call) -> Model:
-    """One model with its versions."""
-    registry, name = call.services.store.registry, call.path["name"]
-    versions = await asyncio.to_thread(registry.versions, name)
-    return Model(name=name, versions=versions, aliases=await asyncio.to_thread(registry.aliases, name))
 
 
 class AliasMoved(Moved, frozen=True, kw_only=True):
@@ -46,21 +31,30 @@ class AliasMoved(Moved, frozen=True, kw_only=True):
     endpoints: tuple[str, ...] = ()
 
 
-async def alias(call: Call) -> AliasMoved:
+async def every(services: Services) -> list[ModelSummary]:
+    """Every model, by name."""
+    return await asyncio.to_thread(services.store.registry.models)
+
+
+async def get(services: Services, name: str) -> Model:
+    """One model with its versions."""
+    registry = services.store.registry
+    versions = await asyncio.to_thread(registry.versions, name)
+    return Model(name=name, versions=versions, aliases=await asyncio.to_thread(registry.aliases, name))
+
+
+async def alias(services: Services, body: Alias) -> AliasMoved:
     """Move an alias. Endpoints that follow it are declared anew; the others keep their version. Raises NotFound;
     Conflict where it would move back, and the settings forbid that."""
-    services, wanted = call.services, call.body
-    assert isinstance(wanted, Alias)
-    cause = Cause(actor=wanted.actor or "unknown", reason=wanted.reason)
     move = services.store.registry.set_alias
-    moved = await asyncio.to_thread(move, wanted.name, wanted.alias, wanted.version, cause)
+    moved = await asyncio.to_thread(move, body.name, body.alias, body.version, body.cause)
     if again := await asyncio.to_thread(follow, services.state, services.store.registry):
         services.controller.wake()
     return AliasMoved(**msgspec.structs.asdict(moved), endpoints=tuple(again))
 
 
 ROUTES = (
-    Route(method="GET", path="/v1/models", handler=every, summary="Models", answer=list[ModelSummary]),
-    Route(method="GET", path="/v1/models/{name}", handler=get, summary="One model", answer=Model),
-    Route(method="POST", path="/v1/aliases", handler=alias, summary="Move an alias", body=Alias, answer=AliasMoved),
+    Route("GET", "/v1/models", every, "Models"),
+    Route("GET", "/v1/models/{name}", get, "One model"),
+    Route("POST", "/v1/aliases", alias, "Move an alias"),
 )

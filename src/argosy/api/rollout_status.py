@@ -1,16 +1,21 @@
-"""A rollout as it is told: where it stands, who has which share, what the guard has found."""
+"""The status of a rollout: its progress, who has which share, what guard and shadow have found."""
 
 import math
 
 import msgspec
 
-from argosy.api.shadow_status import ShadowStatus, shadow_status
-from argosy.control.rollout.evidence import Evidence
+from argosy.control.rollout.evidence import Evidence, comparison_alpha
 from argosy.control.rollout.strategy import WHOLE
-from argosy.monitoring.analysis.findings import MetricFinding, findings, name_of
+from argosy.control.rollout.table import RolloutRow
+from argosy.monitoring.analysis import latency
+from argosy.monitoring.analysis.agreement import Tally
+from argosy.monitoring.analysis.findings import findings, name_of
+from argosy.monitoring.binary import interval
 from argosy.spec.endpoint import Endpoint
+from argosy.spec.guard import Guard
 from argosy.spec.revision import Revision
-from argosy.store.endpoints import Progress, RolloutPhase
+from argosy.spec.rollout import Shadow
+from argosy.store.endpoints import RolloutPhase
 
 
 class FindingStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +28,51 @@ class FindingStatus(msgspec.Struct, frozen=True, kw_only=True):
     high: float | None = None
     log_e: float | None = None
     text: str
+
+
+class OutputStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One output: the share of answers in which it agrees, and its numbers' largest and mean difference, relative to
+    the largest in their row."""
+
+    name: str
+    agreement: float
+    largest: float
+    mean: float
+
+
+class Times(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds that the replicas of one revision took for the compared answers; None before there are any."""
+
+    p50: float | None
+    p95: float | None
+
+
+class ShadowStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What was declared (`share`, `requests`, `needed` agreement) and found. `low` to `high` contains the true
+    agreement at the guard's level over all evaluations. `unmatched` answers, of the stable revision and the candidate,
+    had no other half; `repeated` ones an id that came twice. `examples`: ids that disagree, each with the output or
+    error.
+    """
+
+    share: float
+    requests: int
+    seconds: float
+    needed: float
+    compared: int
+    agreement: float
+    low: float
+    high: float
+    verdict: str
+    reason: str
+    candidate_failed: int
+    stable_failed: int
+    large: int
+    unmatched: tuple[int, int]
+    repeated: int
+    outputs: tuple[OutputStatus, ...]
+    stable_latency: Times
+    candidate_latency: Times
+    examples: tuple[tuple[str, str], ...]
 
 
 class RolloutStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,15 +110,10 @@ class RolloutStatus(msgspec.Struct, frozen=True, kw_only=True):
     ended: str | None
 
 
-def rollout_status(
-    endpoint: Endpoint,
-    progress: Progress,
-    evidence: Evidence,
-    revisions: dict[str, Revision],
-    times: tuple[str, str | None],
-) -> RolloutStatus:
-    """The status that follows from what was written last."""
-    steps, guard = endpoint.rollout.path, endpoint.guard
+def rollout_status(endpoint: Endpoint, row: RolloutRow, revisions: dict[str, Revision]) -> RolloutStatus:
+    """The status that follows from the row that was written last."""
+    steps, guard, progress, evidence = endpoint.rollout.path, endpoint.guard, row.progress, row.evidence
+    shadow = endpoint.rollout.shadow
     return RolloutStatus(
         endpoint=endpoint.name,
         number=progress.number,
@@ -90,19 +135,64 @@ def rollout_status(
         verdict_reason=evidence.reason,
         evidence=evidence.log_e,
         limit=evidence.limit,
-        findings=tuple(map(_told, findings(guard, evidence.state))) if guard else (),
-        shadow=shadow_status(endpoint.rollout.shadow, evidence, guard),
-        began=times[0],
-        ended=times[1],
+        findings=_findings(guard, evidence) if guard else (),
+        shadow=_shadow(shadow, evidence, guard) if shadow else None,
+        began=row.began,
+        ended=row.ended,
     )
-
-
-def _told(finding: MetricFinding) -> FindingStatus:
-    numbers = {field: getattr(finding, field) for field in ("candidate", "stable", "low", "high", "log_e")}
-    known = {field: value for field, value in numbers.items() if value is not None and math.isfinite(value)}
-    return FindingStatus(metric=name_of(finding.metric), text=finding.text, **known)
 
 
 def _ref(revisions: dict[str, Revision], revision: str) -> str:
     found = revisions.get(revision)
     return f"{found.model}:{found.version}" if found else revision
+
+
+def _findings(guard: Guard, evidence: Evidence) -> tuple[FindingStatus, ...]:
+    shown: list[FindingStatus] = []
+    for each in findings(guard, evidence.state):
+        numbers = {field: getattr(each, field) for field in ("candidate", "stable", "low", "high", "log_e")}
+        known = {field: value for field, value in numbers.items() if value is not None and math.isfinite(value)}
+        shown.append(FindingStatus(metric=name_of(each.metric), text=each.text, **known))
+    return tuple(shown)
+
+
+def _shadow(declared: Shadow, evidence: Evidence, guard: Guard | None) -> ShadowStatus:
+    found, compared = evidence.shadow or Tally(), evidence.compared
+    low, high = interval(found.compared - found.disagreed, found.compared, comparison_alpha(guard))
+    outputs = [
+        OutputStatus(
+            name=name,
+            agreement=1 - each.disagreed / each.compared if each.compared else 1.0,
+            largest=each.largest,
+            mean=each.total / each.numbers if each.numbers else 0.0,
+        )
+        for name, each in found.outputs.items()
+    ]
+    return ShadowStatus(
+        share=declared.share,
+        requests=declared.requests,
+        seconds=declared.seconds,
+        needed=declared.agreement,
+        compared=found.compared,
+        agreement=found.agreement,
+        low=low,
+        high=high,
+        verdict=compared.verdict,
+        reason=compared.reason,
+        candidate_failed=found.candidate_failed,
+        stable_failed=found.stable_failed,
+        large=found.large,
+        unmatched=found.unmatched,
+        repeated=found.repeated,
+        outputs=tuple(outputs),
+        stable_latency=_times(found.latency[0]),
+        candidate_latency=_times(found.latency[1]),
+        examples=found.examples,
+    )
+
+
+def _times(counts: dict[int, int]) -> Times:
+    by_bucket = latency.dense(counts)
+    quantiles = [latency.quantile(by_bucket, q) for q in (0.5, 0.95)]
+    p50, p95 = (each if math.isfinite(each) else None for each in quantiles)
+    return Times(p50=p50, p95=p95)

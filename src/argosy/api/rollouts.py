@@ -1,4 +1,4 @@
-"""`/v1/endpoints/{name}/rollout`: look at it, give it an order, undo it."""
+"""`/v1/endpoints/{name}/rollout`: read it, give it an order, undo it."""
 
 import asyncio
 import functools
@@ -8,7 +8,7 @@ import msgspec
 
 from argosy.api.endpoints import Written
 from argosy.api.rollout_status import RolloutStatus, rollout_status
-from argosy.api.route import Call, Route, Services
+from argosy.api.route import Route, Services
 from argosy.control.rollout.progress import Command
 from argosy.control.rollout.table import RolloutRow
 from argosy.spec.endpoint import Endpoint, check_name
@@ -16,50 +16,49 @@ from argosy.spec.errors import Conflict, NotFound
 from argosy.store.ledger import Cause
 
 
-async def get(call: Call) -> RolloutStatus:
+async def get(services: Services, name: str) -> RolloutStatus:
     """The last rollout of an endpoint. Raises NotFound where it has had none."""
-    return await asyncio.to_thread(_status, call.services, check_name(call.path["name"]))
+    check_name(name)
+
+    def read() -> RolloutStatus:
+        declared, last = services.state.endpoint(name), _last(services, name)
+        if declared is None:
+            raise NotFound(f"there is no endpoint '{name}'")
+        return rollout_status(declared.endpoint, last, services.state.revisions())
+
+    return await asyncio.to_thread(read)
 
 
-def _status(services: Services, name: str) -> RolloutStatus:
-    declared, kept = services.state.endpoint(name), _kept(services, name)
-    if declared is None:
-        raise NotFound(f"there is no endpoint '{name}'")
-    times = (kept.began, kept.ended)
-    return rollout_status(declared.endpoint, kept.progress, kept.evidence, services.state.revisions(), times)
-
-
-def _kept(services: Services, name: str) -> RolloutRow:
-    kept = services.controller.analysis.rollouts.last().get(name)
-    if kept is None:
+def _last(services: Services, name: str) -> RolloutRow:
+    last = services.controller.analysis.rollouts.last().get(name)
+    if last is None:
         raise NotFound(f"endpoint '{name}' has had no rollout: what it serves was its first revision")
-    return kept
+    return last
 
 
-async def order(call: Call) -> RolloutStatus:
+async def order(services: Services, name: str, order: str, query: Written) -> RolloutStatus:
     """Pause, resume, promote, abort or undo. Raises Conflict where that is not possible any more."""
-    name, what = check_name(call.path["name"]), call.path["order"]
-    services, cause = call.services, call.query.cause
-    if what == "undo":
-        await asyncio.to_thread(_undo, services, name, cause)
-    elif what in get_args(Command):
-        write = functools.partial(services.controller.analysis.rollouts.command, cause=cause)
-        await asyncio.to_thread(write, name, cast("Command", what))
+    check_name(name)
+    if order == "undo":
+        await asyncio.to_thread(_undo, services, name, query.cause)
+    elif order in get_args(Command):
+        write = functools.partial(services.controller.analysis.rollouts.command, cause=query.cause)
+        await asyncio.to_thread(write, name, cast("Command", order))
     else:
-        raise NotFound(f"a rollout takes the orders {', '.join(get_args(Command))} and undo, not '{what[:40]}'")
+        raise NotFound(f"a rollout takes the orders {', '.join(get_args(Command))} and undo, not '{order[:40]}'")
     await services.controller.settled()
-    return await asyncio.to_thread(_status, services, name)
+    return await get(services, name)
 
 
 def _undo(services: Services, name: str, cause: Cause) -> None:
     """Back to the revision before: at once while the rollout goes on, or else by declaring that one."""
-    kept, declared = _kept(services, name), services.state.endpoint(name)
-    if kept.progress.live:
+    last, declared = _last(services, name), services.state.endpoint(name)
+    if last.progress.live:
         services.controller.analysis.rollouts.command(name, "abort", cause=cause)
         return
-    if declared is None or kept.progress.phase != "done" or declared.revision != kept.progress.candidate:
-        raise Conflict(f"the last rollout of '{name}' is {kept.progress.phase}: there is nothing to undo")
-    before = services.state.revisions()[kept.progress.stable]
+    if declared is None or last.progress.phase != "done" or declared.revision != last.progress.candidate:
+        raise Conflict(f"the last rollout of '{name}' is {last.progress.phase}: there is nothing to undo")
+    before = services.state.revisions()[last.progress.stable]
     fields: dict[str, object] = {"model": f"{before.model}:{before.version}", "runtime": before.runtime}
     endpoint: Endpoint = msgspec.structs.replace(declared.endpoint, follow=False, **fields)
     services.state.declare(endpoint, before, cause=cause, expected=declared.generation)
@@ -67,13 +66,6 @@ def _undo(services: Services, name: str, cause: Cause) -> None:
 
 _ROLLOUT = "/v1/endpoints/{name}/rollout"
 ROUTES = (
-    Route(method="GET", path=_ROLLOUT, handler=get, summary="The last rollout", answer=RolloutStatus),
-    Route(
-        method="POST",
-        path=_ROLLOUT + "/{order}",
-        handler=order,
-        summary="pause, resume, promote, abort or undo",
-        query=Written,
-        answer=RolloutStatus,
-    ),
+    Route("GET", _ROLLOUT, get, "The last rollout"),
+    Route("POST", _ROLLOUT + "/{order}", order, "pause, resume, promote, abort or undo"),
 )

@@ -1,8 +1,9 @@
 """A route of the control API: what is served, documented and tested from one table."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+import typing
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Annotated, Any
 
 import msgspec
 from starlette.routing import BaseRoute
@@ -12,6 +13,7 @@ from argosy.control.controller import Controller
 from argosy.control.state import State
 from argosy.jobs.runner import Jobs
 from argosy.spec.settings import Home, Settings
+from argosy.store.ledger import Cause
 from argosy.store.store import Store
 from argosy.telemetry.rates import Meter
 
@@ -34,16 +36,6 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     restarts: Mapping[str, int]
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """One request: path parameters, the decoded body and query, of the types its route says."""
-
-    services: Services
-    path: Mapping[str, str]
-    body: Any = None
-    query: Any = None
-
-
-Handler = Callable[[Call], Awaitable[Any]]
 Pages = Callable[[Services, str], Sequence[BaseRoute]]
 """Routes that the caller of `up` adds, made from the services and the token. They guard themselves."""
 
@@ -53,16 +45,41 @@ def no_pages(services: Services, secret: str) -> Sequence[BaseRoute]:
     return ()
 
 
-class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """A method on a path. `answer` is the type of its JSON answer; None: plain text, streamed. `most`: bytes of a body,
-    which is decoded on the controller's loop and so has to be small, or of a type that is quickly read."""
+class Why(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who changes something (the user of this machine, as the client says) and why: both go into the ledger."""
 
-    method: str
-    path: str
-    handler: Handler
-    summary: str
-    body: Any = None
-    query: Any = None
-    answer: Any = None
-    status: int = 200
-    most: int = 256 * 1024
+    actor: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    reason: Annotated[str, msgspec.Meta(max_length=4000)] = ""
+
+    @property
+    def cause(self) -> Cause:
+        """As the ledger has it."""
+        return Cause(actor=self.actor or "unknown", reason=self.reason)
+
+
+class Route:
+    """A method on a path. The handler takes the services, each `{name}` of the path as text, and a `body` and a `query`
+    if it has parameters of that name: their types say what is accepted, that of its result what is answered. One that
+    gives an iterator answers plain text, streamed.
+
+    `most`: bytes of a body, which is decoded on the controller's loop and so has to be small, or of a type that is
+    quickly read.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        handler: Callable[..., Awaitable[Any]],
+        summary: str,
+        *,
+        status: int = 200,
+        most: int = 256 * 1024,
+    ) -> None:
+        self.method, self.path, self.handler, self.summary = method, path, handler, summary
+        self.status, self.most = status, most
+        types = typing.get_type_hints(handler, include_extras=True)
+        self.body: Any = types.get("body")
+        self.query: Any = types.get("query")
+        self.streams = typing.get_origin(types["return"]) is AsyncIterator
+        self.answer: Any = None if self.streams else types["return"]

@@ -1,4 +1,4 @@
-"""What the ledger tells of an endpoint: what served when, which bytes, who had declared it and why."""
+"""What the ledger records of an endpoint: what served when, which bytes, who had declared it and why."""
 
 from datetime import UTC, datetime
 
@@ -9,7 +9,6 @@ from argosy.store import ledger
 from argosy.store.clock import stamp
 from argosy.store.database import Database
 from argosy.store.endpoints import SERVED
-from argosy.store.ledger import Entry
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,14 +42,9 @@ def served_at(database: Database, endpoint: str, at: str = "") -> Moment:
         served: list[Served] = []
         for each in found.body.get("traffic", ()):
             entry = ledger.entry(connection, each["declared"]) if each["declared"] else None
-            served.append(_served(msgspec.convert(each | {"declared": ""}, Served), entry))
+            by = {"declared": entry.time, "actor": entry.actor, "reason": entry.reason} if entry else {"declared": ""}
+            served.append(msgspec.convert(each | by, Served))
     return Moment(endpoint=endpoint, at=moment, since=found.time, served=tuple(served))
-
-
-def _served(found: Served, declared: Entry | None) -> Served:
-    if declared is None:
-        return found
-    return msgspec.structs.replace(found, declared=declared.time, actor=declared.actor, reason=declared.reason)
 
 
 def parse(at: str) -> str:

@@ -1,4 +1,4 @@
-"""`/v1/endpoints/{name}/traffic`: requests, errors and latency over time."""
+"""`/v1/endpoints/{name}/traffic` and `/v1/live`: requests, errors and latency over time, and at this moment."""
 
 import asyncio
 import time
@@ -6,21 +6,22 @@ from collections.abc import Mapping
 
 import msgspec
 
-from argosy.api.route import Call, Route
+from argosy.api.route import Route, Services
 from argosy.serving.counts import edge
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument, NotFound
 from argosy.store import traffic
 from argosy.store.database import Database
 from argosy.store.traffic import HOUR, KEPT, MINUTE
+from argosy.telemetry.rates import Rates
 
 LONGEST_BY_MINUTES = 25 * HOUR
-"""A time longer than this is told by the hour."""
+"""A time longer than this is reported by the hour."""
 MOST = 2000
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The last `since` seconds, in steps of `step` seconds: whole minutes, or whole hours past 25 hours."""
+    """The last `since` seconds, in steps of `step` seconds: whole minutes, or whole hours from 25 hours on."""
 
     since: int = HOUR
     step: int = MINUTE
@@ -47,16 +48,42 @@ class Minute(msgspec.Struct, frozen=True, kw_only=True):
     replicas: int = 0
 
 
-async def get(call: Call) -> list[Minute]:
+class ReplicaLoad(msgspec.Struct, frozen=True, kw_only=True):
+    """A replica's load: processor time in cores, resident memory in bytes."""
+
+    id: str
+    endpoint: str
+    cpu: float
+    memory: int
+
+
+class Live(msgspec.Struct, frozen=True, kw_only=True):
+    """The last measurement of everything: endpoint → its rates, and every replica's load."""
+
+    endpoints: dict[str, Rates]
+    replicas: tuple[ReplicaLoad, ...]
+
+
+async def live(services: Services) -> Live:
+    """The rates of the last few seconds; they are measured every 5 s."""
+    view, meter = services.controller.view, services.meter
+    loads = tuple(
+        ReplicaLoad(id=each.id, endpoint=each.endpoint, cpu=used.cpu, memory=used.memory)
+        for each in view.replicas
+        if (used := meter.usage.get(each.id)) is not None
+    )
+    return Live(endpoints={name: meter.now(name) for name in view.endpoints}, replicas=loads)
+
+
+async def get(services: Services, name: str, query: Span) -> list[Minute]:
     """All revisions of an endpoint together, oldest first."""
-    name = check_name(call.path["name"])
-    if name not in call.services.controller.view.endpoints:
+    if check_name(name) not in services.controller.view.endpoints:
         raise NotFound(f"there is no endpoint '{name}'")
-    start = time.time() - call.query.since
-    return await asyncio.to_thread(course, call.services.store.database, name, start, call.query.step)
+    start = time.time() - query.since
+    return await asyncio.to_thread(over_time, services.store.database, name, start, query.step)
 
 
-def course(database: Database, endpoint: str, since: float, step: int) -> list[Minute]:
+def over_time(database: Database, endpoint: str, since: float, step: int) -> list[Minute]:
     """From `since` (seconds since 1970) to now in steps of at least so many seconds: by minutes, or by hours where the
     time is longer than 25 hours."""
     now = time.time()
@@ -90,12 +117,6 @@ def quantile(latency: Mapping[int, int], q: float) -> float | None:
 
 
 ROUTES = (
-    Route(
-        method="GET",
-        path="/v1/endpoints/{name}/traffic",
-        handler=get,
-        summary="Traffic over time",
-        query=Span,
-        answer=list[Minute],
-    ),
+    Route("GET", "/v1/live", live, "Traffic and load now"),
+    Route("GET", "/v1/endpoints/{name}/traffic", get, "Traffic over time"),
 )

@@ -1,14 +1,13 @@
-"""`/v1/endpoints/{name}/triggers`: what is declared, what it has seen, what it has set off."""
+"""`/v1/endpoints/{name}/triggers`: what is declared, what it has observed, what it has set off."""
 
 import asyncio
 
 import msgspec
 
-from argosy.alerting.triggers.policy import STATES, TriggerState
-from argosy.api.route import Call, Route
+from argosy.alerting.triggers.policy import STATES
+from argosy.api.route import Route, Services
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import NotFound
-from argosy.spec.trigger import Trigger
 from argosy.store import triggers
 from argosy.store.triggers import Phase
 
@@ -16,7 +15,7 @@ SHOWN = 50
 
 
 class TriggerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A declared trigger: how many bad windows in a row it has seen, and when it fired last (seconds since 1970)."""
+    """A declared trigger: how many bad windows in a row it has had, and when it fired last (seconds since 1970)."""
 
     name: str
     when: str
@@ -49,41 +48,33 @@ class TriggersStatus(msgspec.Struct, frozen=True, kw_only=True):
     runs: tuple[RunStatus, ...]
 
 
-async def of_endpoint(call: Call) -> TriggersStatus:
-    """What an endpoint's triggers have seen and done. Raises NotFound."""
-    name, services = check_name(call.path["name"]), call.services
+async def of_endpoint(services: Services, name: str) -> TriggersStatus:
+    """What an endpoint's triggers have observed and done. Raises NotFound."""
+    check_name(name)
 
     def read() -> TriggersStatus:
-        declared = services.state.endpoint(name)
+        declared, database = services.state.endpoint(name), services.state.database
         if declared is None:
             raise NotFound(f"there is no endpoint '{name}'")
-        database = services.state.database
-        states = STATES.all(database)
-        shown = tuple(_status(one, states.get((name, one.name))) for one in declared.endpoint.triggers)
+        states, shown = STATES.all(database), list[TriggerStatus]()
+        for one in declared.endpoint.triggers:
+            state = states.get((name, one.name))
+            shown.append(
+                TriggerStatus(
+                    name=one.name,
+                    when=str(one.__struct_config__.tag),
+                    metric=one.metric,
+                    runs=str(one.run.__struct_config__.tag),
+                    bad=len(state.row) if state else 0,
+                    windows=one.windows,
+                    fired=state.fired if state else None,
+                )
+            )
         runs = triggers.read(database, name, SHOWN)
-        return TriggersStatus(triggers=shown, runs=msgspec.convert(runs, tuple[RunStatus, ...], from_attributes=True))
+        converted = msgspec.convert(runs, tuple[RunStatus, ...], from_attributes=True)
+        return TriggersStatus(triggers=tuple(shown), runs=converted)
 
     return await asyncio.to_thread(read)
 
 
-def _status(one: Trigger, state: TriggerState | None) -> TriggerStatus:
-    return TriggerStatus(
-        name=one.name,
-        when=str(one.__struct_config__.tag),
-        metric=one.metric,
-        runs=str(one.run.__struct_config__.tag),
-        bad=len(state.row) if state else 0,
-        windows=one.windows,
-        fired=state.fired if state else None,
-    )
-
-
-ROUTES = (
-    Route(
-        method="GET",
-        path="/v1/endpoints/{name}/triggers",
-        handler=of_endpoint,
-        summary="Triggers of an endpoint",
-        answer=TriggersStatus,
-    ),
-)
+ROUTES = (Route("GET", "/v1/endpoints/{name}/triggers", of_endpoint, "Triggers of an endpoint"),)

@@ -1,23 +1,21 @@
-"""What can be done from the console. Each is confirmed on a form of its own, and the ledger has it as `console`."""
-
-import asyncio
+"""What can be done from the console. Each is confirmed on a form of its own, and the ledger records it as `console`."""
 
 import msgspec
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
+from argosy.api import alerts as alerts_api
+from argosy.api import jobs as jobs_api
 from argosy.api import rollouts
-from argosy.api.endpoints import Written
-from argosy.api.route import Call, Services
-from argosy.console import endpoint
-from argosy.console.pages import HEADERS, ROOT, Ask, Desk
-from argosy.control.admission import check_possible
-from argosy.spec.endpoint import Endpoint
+from argosy.api.alerts import Mute
+from argosy.api.endpoints import Written, declare
+from argosy.api.route import Services, Why
+from argosy.console import endpoint, overview
+from argosy.console.pages import ROOT, Console, PageRequest, see
 from argosy.spec.errors import Conflict, InvalidArgument, NotFound
 from argosy.spec.scaling import Scaling
-from argosy.store.ledger import Cause
-from argosy.targets.base import Capacity
 
 ACTOR = "console"
+HOURS = {"1": "an hour", "4": "4 hours", "24": "a day", "168": "a week", "0": "no longer"}
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +27,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     danger: bool = False
 
 
-ORDERS = {
+ACTIONS = {
     "promote": Action(
         title="Promote the candidate",
         text="It gets all traffic as soon as it is ready, whatever the guard says.",
@@ -53,18 +51,29 @@ ORDERS = {
         button="Roll back",
         danger=True,
     ),
+    "scale": Action(title="Scale", text="Only the number of replicas changes; the revision stays.", button="Scale"),
 }
-SCALE = Action(title="Scale", text="Only the number of replicas changes; the revision stays.", button="Scale")
+MUTE = Action(title="Mute an alert", text="It goes on, but no sink is told of it until then.", button="Mute")
+CANCEL = Action(
+    title="Cancel the job",
+    text="What runs commits what it has and ends; its schedule is over. What was written stays, and can be resumed.",
+    button="Cancel the job",
+    danger=True,
+)
 
 
-async def confirm(desk: Desk, ask: Ask) -> Response:
+def _reason(ask: PageRequest) -> str:
+    return ask.form.get("reason", "").strip()[:4000]
+
+
+async def confirm(console: Console, ask: PageRequest) -> Response:
     """The form that asks. Without scripts it is a page, with them it opens in the dialog."""
-    return _form(desk, ask)
+    return _form(console, ask)
 
 
-def _form(desk: Desk, ask: Ask, error: str = "", status: int = 200) -> Response:
-    one, what = endpoint.find(desk, ask), ask.path["action"]
-    return desk.render(
+def _form(console: Console, ask: PageRequest, error: str = "", status: int = 200) -> Response:
+    one, what = endpoint.find(console, ask), ask.path["action"]
+    return console.render(
         ask,
         "confirm.html",
         status,
@@ -79,52 +88,71 @@ def _form(desk: Desk, ask: Ask, error: str = "", status: int = 200) -> Response:
 
 
 def _action(what: str) -> Action:
-    if what == "scale":
-        return SCALE
-    if what in ORDERS:
-        return ORDERS[what]
-    raise NotFound(f"there is nothing like '{what[:40]}' to be done")
+    if what not in ACTIONS:
+        raise NotFound(f"there is nothing like '{what[:40]}' to be done")
+    return ACTIONS[what]
 
 
-async def perform(desk: Desk, ask: Ask) -> Response:
-    """Do it, and go back to the endpoint. What cannot be done is told on the form."""
-    one, what = endpoint.find(desk, ask), ask.path["action"]
+async def perform(console: Console, ask: PageRequest) -> Response:
+    """Do it, and go back to the endpoint. What cannot be done is reported on the form."""
+    one, what = endpoint.find(console, ask), ask.path["action"]
     _action(what)
-    reason = ask.form.get("reason", "").strip()
     try:
         if what == "scale":
-            there = await desk.services.controller.target.capacity()
-            await asyncio.to_thread(_scale, desk.services, one.name, ask, reason, there)
-            await desk.services.controller.settled()
-        else:
-            query = Written(actor=ACTOR, reason=reason)
-            await rollouts.order(Call(services=desk.services, path={"name": one.name, "order": what}, query=query))
+            await _scale(console.services, one.name, ask)
+            return see(f"{ROOT}/endpoints/{one.name}")
+        await rollouts.order(console.services, one.name, what, Written(actor=ACTOR, reason=_reason(ask)))
     except (Conflict, InvalidArgument, NotFound) as error:
-        return _form(desk, ask, error.message, error.http)
-    tail = "" if what == "scale" else "/rollout"
-    return RedirectResponse(f"{ROOT}/endpoints/{one.name}{tail}", 303, HEADERS)
+        return _form(console, ask, error.message, error.http)
+    return see(f"{ROOT}/endpoints/{one.name}/rollout")
 
 
-def _scale(services: Services, name: str, ask: Ask, reason: str, there: Capacity) -> None:
+async def _scale(services: Services, name: str, ask: PageRequest) -> None:
     """Declare another number of replicas for the same revision: an alias that has moved meanwhile changes nothing."""
     declared = services.state.endpoint(name)
     if declared is None:
         raise NotFound(f"there is no endpoint '{name}'")
-    old = declared.endpoint
-    wanted: int | Scaling
+    old, revision = declared.endpoint, services.state.revisions()[declared.revision]
     if isinstance(old.replicas, Scaling):
-        wanted = msgspec.structs.replace(old.replicas, min=_count(ask, "min"), max=_count(ask, "max"))
+        bounds = msgspec.structs.replace(old.replicas, min=_count(ask, "min"), max=_count(ask, "max"))
+        fresh = msgspec.structs.replace(old, replicas=bounds)
     else:
-        wanted = _count(ask, "replicas")
-    fresh: Endpoint = msgspec.structs.replace(old, replicas=wanted)
-    check_possible(fresh, [each.endpoint for each in services.state.endpoints()], services.settings, there)
-    revision = services.state.revisions()[declared.revision]
-    cause = Cause(actor=ACTOR, reason=Written(reason=reason).reason)
-    services.state.declare(fresh, revision, cause=cause, expected=_count(ask, "generation"))
+        fresh = msgspec.structs.replace(old, replicas=_count(ask, "replicas"))
+    query = Written(actor=ACTOR, reason=_reason(ask), generation=_count(ask, "generation"))
+    await declare(services, fresh, query, version=f"{revision.model}:{revision.version}", keys=False)
+    await services.controller.settled()
 
 
-def _count(ask: Ask, field: str) -> int:
+def _count(ask: PageRequest, field: str) -> int:
     text = ask.form.get(field, "")
     if not text.isascii() or not text.isdecimal() or len(text) > 9:
         raise InvalidArgument(f"{field} must be a whole number, not '{text[:20]}'")
     return int(text)
+
+
+async def confirm_mute(console: Console, ask: PageRequest) -> Response:
+    """The form that asks for how long."""
+    one = await overview.find_alert(console, ask.query.get("id", ""))
+    return console.render(ask, "mute.html", one=one, action=MUTE, hours=HOURS)
+
+
+async def mute(console: Console, ask: PageRequest) -> Response:
+    """Mute an alert, and go back to the alerts."""
+    one, hours = await overview.find_alert(console, ask.form.get("id", "")), ask.form.get("hours", "")
+    if hours not in HOURS:
+        raise InvalidArgument(f"an alert is muted for {', '.join(HOURS)} hours")
+    body = Mute(alert=one.id, seconds=3600.0 * int(hours), actor=ACTOR, reason=_reason(ask))
+    await alerts_api.mute(console.services, body)
+    return see(f"{ROOT}/alerts")
+
+
+async def confirm_cancel(console: Console, ask: PageRequest) -> Response:
+    """The form that asks."""
+    found = await jobs_api.one(console.services, ask.path["name"])
+    return console.render(ask, "canceljob.html", one=found, action=CANCEL)
+
+
+async def cancel(console: Console, ask: PageRequest) -> Response:
+    """Cancel a job, and go back to it."""
+    found = await jobs_api.cancel(console.services, ask.path["name"], Why(actor=ACTOR, reason=_reason(ask)))
+    return see(f"{ROOT}/jobs/{found.name}")

@@ -1,48 +1,32 @@
-"""The console's routes, and who may come in."""
+"""The console's routes, and who may use them."""
 
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import parse_qs, quote, urlsplit
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from argosy.api import token
 from argosy.api.application import check_host, failed, read_body
 from argosy.api.route import Services
-from argosy.console import action, alert, endpoint, entrance, job, model, overview, watch
-from argosy.console.data import Data, Part
-from argosy.console.database import DatabaseReader
-from argosy.console.pages import HEADERS, HERE, ROOT, Ask, Desk
+from argosy.console import action, endpoint, entrance, model, monitoring, overview
+from argosy.console.pages import HEADERS, HERE, ROOT, Console, PageRequest, see
 from argosy.console.session import Sessions
 from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, NotFound, PermissionDenied, Unauthenticated
 
-KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".txt": "text/plain"}
-FILES = {path.name: path for path in (HERE / "static").iterdir() if path.suffix in KINDS}
-
-
-async def serve(request: Request) -> Response:
-    """A file by its name. They are the same for everybody, and asked for again only when the version is another."""
-    path = FILES.get(request.path_params["name"])
-    if path is None:
-        return Response("there is no such file", 404, HEADERS, "text/plain")
-    headers = HEADERS | {"cache-control": "private, max-age=86400"}
-    return Response(path.read_bytes(), 200, headers, f"{KINDS[path.suffix]}; charset=utf-8")
-
-
-async def page(desk: Desk, ask: Ask) -> Response:
-    """Every key, good ones first. The text of a key is nowhere to be shown: only its hash is kept."""
-    found = await asyncio.to_thread(desk.services.store.keys.list)
-    return desk.render(ask, "keys.html", keys=sorted(found, key=lambda each: (each.revoked is not None, each.created)))
-
-
 LOG = logging.getLogger(__name__)
 
-Page = Callable[[Desk, Ask], Awaitable[Response]]
+KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".txt": "text/plain"}
+FILES = {path.name: path for path in (HERE / "static").iterdir() if path.suffix in KINDS}
+FORM = 32 * 1024
+"""Bytes of a form."""
+
+Page = Callable[[Console, PageRequest], Awaitable[Response]]
 
 OPEN: tuple[tuple[str, str, Page], ...] = (
     ("GET", "/login", entrance.login),
@@ -60,74 +44,76 @@ PAGES: tuple[tuple[str, str, Page], ...] = (
     ("GET", "/endpoints/{name}/declaration", endpoint.declaration),
     ("GET", "/endpoints/{name}/do/{action}", action.confirm),
     ("POST", "/endpoints/{name}/do/{action}", action.perform),
-    ("GET", "/endpoints/{name}/drift", watch.drift),
-    ("GET", "/endpoints/{name}/performance", watch.performance),
-    ("GET", "/alerts", alert.page),
-    ("GET", "/alerts/mute", alert.confirm),
-    ("POST", "/alerts/mute", alert.mute),
+    ("GET", "/endpoints/{name}/drift", monitoring.drift),
+    ("GET", "/endpoints/{name}/performance", monitoring.performance),
+    ("GET", "/alerts", overview.alerts),
+    ("GET", "/alerts/mute", action.confirm_mute),
+    ("POST", "/alerts/mute", action.mute),
     ("GET", "/models", model.every),
     ("GET", "/models/{name}", model.one),
     ("GET", "/models/{name}/{number}", model.version),
-    ("GET", "/jobs", job.page),
-    ("GET", "/jobs/{name}", job.one),
-    ("GET", "/jobs/{name}/cancel", job.confirm),
-    ("POST", "/jobs/{name}/cancel", job.cancel),
-    ("GET", "/keys", page),
+    ("GET", "/jobs", overview.jobs),
+    ("GET", "/jobs/{name}", overview.job),
+    ("GET", "/jobs/{name}/cancel", action.confirm_cancel),
+    ("POST", "/jobs/{name}/cancel", action.cancel),
+    ("GET", "/keys", overview.keys),
     ("POST", "/logout", entrance.leave),
 )
 """What needs a session."""
-FORM = 32 * 1024
-"""Bytes of a form."""
 
 
-def pages(services: Services, secret: str, data: Data | None = None) -> Sequence[BaseRoute]:
-    """The routes for the application of the control API. `secret` is its token, `data` what monitoring has written."""
-    desk = Desk(services, Sessions(secret), data or DatabaseReader(services.store.database))
-    any_host = services.settings.control.expose
-    routes = [_route(desk, method, path, page, any_host, "") for method, path, page in OPEN]
-    routes += [_route(desk, method, path, page, any_host, "session") for method, path, page in PAGES]
-    routes.append(_tickets(desk, secret, any_host))
-    routes.append(Route(ROOT + "/static/{name}", serve, methods=["GET"]))
-    routes.append(_route(desk, "GET", "/{path:path}", _missing, any_host, "session"))
+def pages(services: Services, secret: str) -> Sequence[BaseRoute]:
+    """The routes for the application of the control API. `secret` is its token."""
+    console, any_host = Console(services, Sessions(secret)), services.settings.control.expose
+    routes = [_route(console, method, path, page, any_host, guarded=False) for method, path, page in OPEN]
+    routes += [_route(console, method, path, page, any_host) for method, path, page in PAGES]
+
+    async def ticket(request: Request) -> Response:
+        """With the control API's token: the path of a login that works once."""
+        try:
+            check_host(request, any_host)
+            if not token.matches(request.headers.get("authorization", ""), secret):
+                raise Unauthenticated("a ticket needs the control API's token: Authorization: Bearer <run/token>")
+        except ArgosyError as error:
+            return failed(error)
+        body = f'{{"path":"{ROOT}/enter?ticket={console.sessions.ticket()}"}}'
+        return Response(body, 201, HEADERS, "application/json")
+
+    routes.append(Route(ROOT + "/tickets", ticket, methods=["POST"]))
+    routes.append(Route(ROOT + "/static/{name}", _static, methods=["GET"]))
+    routes.append(_route(console, "GET", "/{path:path}", _missing, any_host))
     return routes
 
 
-def _route(desk: Desk, method: str, path: str, page: Page, any_host: bool, needs: str) -> Route:
+def _route(console: Console, method: str, path: str, page: Page, any_host: bool, *, guarded: bool = True) -> BaseRoute:
     async def answer(request: Request) -> Response:
-        ask = Ask(request=request, path=request.path_params, session=_session(desk, request))
+        cookie = request.cookies.get(console.sessions.cookie, "")
+        session = cookie if console.sessions.valid(cookie) else ""
+        ask = PageRequest(request=request, path=request.path_params, session=session)
         try:
             check_host(request, any_host)
-            if needs and not ask.session:
-                return _to_login(ask)
-            if ask.session:
-                ask = msgspec.structs.replace(ask, has=await asyncio.to_thread(_parts, desk))
+            if guarded and not session:
+                if ask.partial:
+                    return Response(status_code=401, headers={**HEADERS, "hx-redirect": f"{ROOT}/login"})
+                return see(f"{ROOT}/login?next={quote(request.url.path)}")
+            if session:
+                ask = msgspec.structs.replace(ask, has=await asyncio.to_thread(console.parts))
             if method == "POST":
-                ask = await _posted(desk, ask)
-            return await page(desk, ask)
-        except ArgosyError as error:
-            return _told(desk, ask, error)
+                ask = msgspec.structs.replace(ask, form=await _form(console, ask))
+            return await page(console, ask)
+        except ArgosyError as failure:
+            error = failure
         except Exception:
             number = secrets.token_hex(4)
             LOG.exception("request %s: %s %s failed", number, request.method, request.url.path)
-            return _told(desk, ask, Internal(f"a bug in the console; control.log has the details under {number}"))
+            error = Internal(f"a bug in the console; control.log has the details under {number}")
+        title = error.code.replace("_", " ").capitalize()
+        return console.render(ask, "error.html", error.http, message=error.message, title=title)
 
     return Route(ROOT + path, answer, methods=[method])
 
 
-def _parts(desk: Desk) -> frozenset[Part]:
-    """The parts that there are; none while the database does not answer: what was seen last is shown still."""
-    try:
-        return desk.data.has
-    except ArgosyError:
-        return frozenset()
-
-
-def _session(desk: Desk, request: Request) -> str:
-    cookie = request.cookies.get(desk.sessions.cookie, "")
-    return cookie if desk.sessions.valid(cookie) else ""
-
-
-async def _posted(desk: Desk, ask: Ask) -> Ask:
+async def _form(console: Console, ask: PageRequest) -> dict[str, str]:
     """The form of a POST from a page of ours. Raises PermissionDenied for one from elsewhere."""
     request = ask.request
     origin = request.headers.get("origin", "")
@@ -137,44 +123,22 @@ async def _posted(desk: Desk, ask: Ask) -> Ask:
         fields = parse_qs((await read_body(request, FORM)).decode(), keep_blank_values=True, max_num_fields=50)
     except ValueError:
         raise InvalidArgument("the form cannot be read") from None
-    form: Mapping[str, str] = {name: values[-1] for name, values in fields.items()}
-    if ask.session and not desk.sessions.check_form(ask.session, form.get("form_token", "")):
+    form = {name: values[-1] for name, values in fields.items()}
+    if ask.session and not console.sessions.check_form(ask.session, form.get("form_token", "")):
         raise PermissionDenied("this form is not from a page of this session: load the page again")
-    return msgspec.structs.replace(ask, form=form)
+    return form
 
 
-def _to_login(ask: Ask) -> Response:
-    if ask.partial:
-        return Response(status_code=401, headers={**HEADERS, "hx-redirect": f"{ROOT}/login"})
-    path = ask.request.url.path
-    return RedirectResponse(f"{ROOT}/login?next={quote(path)}", 303, HEADERS)
+async def _static(request: Request) -> Response:
+    """A file by its name. They are the same for everybody, and asked for again only when the version is another."""
+    path = FILES.get(request.path_params["name"])
+    if path is None:
+        return Response("there is no such file", 404, HEADERS, "text/plain")
+    headers = HEADERS | {"cache-control": "private, max-age=86400"}
+    return Response(path.read_bytes(), 200, headers, f"{KINDS[path.suffix]}; charset=utf-8")
 
 
-def _told(desk: Desk, ask: Ask, error: ArgosyError) -> Response:
-    return desk.render(ask, "error.html", error.http, message=error.message, title=_title(error))
-
-
-def _title(error: ArgosyError) -> str:
-    return error.code.replace("_", " ").capitalize()
-
-
-async def _missing(desk: Desk, ask: Ask) -> Response:
+async def _missing(console: Console, ask: PageRequest) -> Response:
     if not ask.path["path"]:
-        return RedirectResponse(ROOT, 303, HEADERS)
+        return see(ROOT)
     raise NotFound(f"the console has no page {ask.request.url.path[:200]}")
-
-
-def _tickets(desk: Desk, secret: str, any_host: bool) -> Route:
-    """`POST /console/tickets`, with the control API's token: the path of a login that works once."""
-
-    async def answer(request: Request) -> Response:
-        try:
-            check_host(request, any_host)
-            if not token.matches(request.headers.get("authorization", ""), secret):
-                raise Unauthenticated("a ticket needs the control API's token: Authorization: Bearer <run/token>")
-        except ArgosyError as error:
-            return failed(error)
-        body = f'{{"path":"{ROOT}/enter?ticket={desk.sessions.ticket()}"}}'
-        return Response(body, 201, HEADERS, "application/json")
-
-    return Route(ROOT + "/tickets", answer, methods=["POST"])

@@ -2,21 +2,22 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 import msgspec
+from markupsafe import Markup
 from starlette.responses import Response
 
-from argosy.api import rollouts
+from argosy.api import history as history_api
+from argosy.api import rollouts, traffic
+from argosy.api.history import Range
 from argosy.api.rollout_status import RolloutStatus
-from argosy.api.route import Call
 from argosy.console import chart, words
-from argosy.console.pages import Ask, Desk
+from argosy.console.pages import Console, PageRequest
 from argosy.spec import strict
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import NotFound
 from argosy.spec.status import EndpointStatus, ReplicaStatus
-from argosy.store import ledger
-from argosy.store.ledger import Entry
 from argosy.telemetry.rates import Rates
 
 RANGES = {"15m": 900, "1h": 3600, "6h": 6 * 3600, "24h": 86400, "7d": 7 * 86400}
@@ -34,130 +35,104 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
     replicas: tuple[ReplicaStatus, ...]
 
 
-class Course(msgspec.Struct, frozen=True, kw_only=True):
-    """Traffic over time for the charts: requests a second, share of errors, quantiles in ms; from `start` to `end`."""
-
-    times: list[float]
-    requests: list[float | None]
-    errors: list[float | None]
-    p50: list[float | None]
-    p95: list[float | None]
-    p99: list[float | None]
-    start: float
-    end: float
-
-
-async def page(desk: Desk, ask: Ask) -> Response:
+async def page(console: Console, ask: PageRequest) -> Response:
     """What comes in, what serves it, and how a rollout goes."""
-    status = find(desk, ask)
+    status = find(console, ask)
     wanted = ask.query.get("range", "15m")
     wanted = wanted if wanted in RANGES else "15m"
     ranges = list(RANGES) if "traffic" in ask.has else ["15m"]
-    course = await asyncio.to_thread(_course, desk, status.name, RANGES[wanted] if wanted in ranges else 900)
-    rollout = await last_rollout(desk, status.name)
-    revisions = await asyncio.to_thread(_revisions, desk, status, rollout)
-    return desk.render(
+    seconds = RANGES[wanted] if wanted in ranges else 900
+    rates = await asyncio.to_thread(_rates, console, status.name, seconds)
+    rollout = await last_rollout(console, status.name)
+    revisions = await asyncio.to_thread(_revisions, console, status, rollout)
+    return console.render(
         ask,
         "endpoint.html",
         one=status,
         tab="traffic",
         range=wanted,
         ranges=ranges,
-        charts=_charts(course),
+        charts=_charts(rates, seconds),
         revisions=revisions,
-        usage=desk.services.meter.usage,
+        usage=console.services.meter.usage,
         rollout=rollout,
-        now=time.time(),
     )
 
 
-def find(desk: Desk, ask: Ask) -> EndpointStatus:
+def find(console: Console, ask: PageRequest) -> EndpointStatus:
     """The endpoint that the path names. Raises NotFound."""
     name = check_name(ask.path["name"])
-    if found := desk.services.controller.view.endpoints.get(name):
+    if found := console.services.controller.view.endpoints.get(name):
         return found
     raise NotFound(f"there is no endpoint '{name}'")
 
 
-async def last_rollout(desk: Desk, name: str) -> RolloutStatus | None:
+async def last_rollout(console: Console, name: str) -> RolloutStatus | None:
     """The last rollout, if there was one."""
     try:
-        return await rollouts.get(Call(services=desk.services, path={"name": name}))
+        return await rollouts.get(console.services, name)
     except NotFound:
         return None
 
 
-def _course(desk: Desk, name: str, seconds: int) -> Course:
-    now = time.time()
+def _rates(console: Console, name: str, seconds: int) -> Sequence[Rates]:
+    """Of the last `seconds`: as they were measured, or from the stored minutes and hours."""
     if seconds <= RANGES["15m"]:
-        found = desk.services.meter.recent(name)
-        return Course(
-            times=[each.at for each in found],
-            requests=[each.requests for each in found],
-            errors=[each.errors / each.requests if each.requests else None for each in found],
-            p50=chart.field(found, "p50"),
-            p95=chart.field(found, "p95"),
-            p99=chart.field(found, "p99"),
-            start=now - seconds,
-            end=now,
+        return console.services.meter.recent(name)
+    step = max(60, seconds // POINTS // 60 * 60)
+    return [
+        Rates(
+            at=each.at,
+            requests=each.requests / each.seconds,
+            errors=each.errors / each.seconds,
+            p50=each.p50,
+            p95=each.p95,
+            p99=each.p99,
         )
-    step = max(60.0, seconds / POINTS // 60 * 60)
-    minutes = desk.data.traffic(name, now - seconds, step)
-    return Course(
-        times=[each.at for each in minutes],
-        requests=[each.requests / each.seconds for each in minutes],
-        errors=[each.errors / each.requests if each.requests else None for each in minutes],
-        p50=chart.field(minutes, "p50"),
-        p95=chart.field(minutes, "p95"),
-        p99=chart.field(minutes, "p99"),
-        start=now - seconds,
-        end=now,
-    )
-
-
-def _charts(course: Course) -> list[tuple[str, str, object]]:
-    """Title, what it is now, drawing."""
-    span = (course.start, course.end)
-    last = {name: _last(getattr(course, name)) for name in ("requests", "errors", "p50", "p95", "p99")}
-    requests = chart.ChartLine("main", "requests/s", course.requests)
-    errors = chart.ChartLine("bad", "errors", course.errors)
-    quantiles = [
-        chart.ChartLine("faint", "p50", course.p50),
-        chart.ChartLine("main", "p95", course.p95),
-        chart.ChartLine("thin", "p99", course.p99),
+        for each in traffic.over_time(console.database, name, time.time() - seconds, step)
     ]
-    told = f"p50 {words.milliseconds(last['p50'])} · p95 {words.milliseconds(last['p95'])}"
+
+
+def _charts(rates: Sequence[Rates], seconds: int) -> list[tuple[str, str, Markup]]:
+    """Title, what it is now, drawing."""
+    now = time.time()
+    times, span = [each.at for each in rates], (now - seconds, now)
+    last = rates[-1] if rates else Rates(at=now)
+    shares = [each.errors / each.requests if each.requests else None for each in rates]
+    requests = chart.ChartLine("main", "requests/s", chart.field(rates, "requests"))
+    errors = chart.ChartLine("bad", "errors", shares)
+    quantiles = [
+        chart.ChartLine(kind, name, chart.field(rates, name))
+        for kind, name in (("faint", "p50"), ("main", "p95"), ("thin", "p99"))
+    ]
+    texts = [f"{name} {words.milliseconds(getattr(last, name))}" for name in ("p50", "p95", "p99")]
     return [
         (
             "Requests a second",
-            words.rate(last["requests"]),
-            chart.lines(course.times, [requests], "requests a second", words.number, span=span),
+            words.rate(last.requests if rates else None),
+            chart.lines(times, [requests], "requests a second", words.number, span=span),
         ),
         (
             "Errors",
-            words.percent(last["errors"]),
-            chart.lines(course.times, [errors], "share of errors", words.percent, span=span, least=0.01),
+            words.percent(shares[-1] if shares else None),
+            chart.lines(times, [errors], "share of errors", words.percent, span=span, least=0.01),
         ),
         (
             "Latency",
-            f"{told} · p99 {words.milliseconds(last['p99'])}",
-            chart.lines(course.times, quantiles, "latency quantiles", words.milliseconds, span=span),
+            " · ".join(texts),
+            chart.lines(times, quantiles, "latency quantiles", words.milliseconds, span=span),
         ),
     ]
 
 
-def _last(values: list[float | None]) -> float | None:
-    return values[-1] if values else None
-
-
-def _revisions(desk: Desk, status: EndpointStatus, rollout: RolloutStatus | None) -> list[Revision]:
-    services = desk.services
-    known, view = services.state.revisions(), services.controller.view
-    mine = [each for each in view.replicas if each.endpoint == status.name]
-    kept = services.controller.analysis.rows.get(status.name)
+def _revisions(console: Console, status: EndpointStatus, rollout: RolloutStatus | None) -> list[Revision]:
+    services = console.services
+    known, controller = services.state.revisions(), services.controller
+    mine = [each for each in controller.view.replicas if each.endpoint == status.name]
+    row = controller.analysis.rows.get(status.name)
     weights = {status.serving_revision: 100}
-    if rollout and rollout.live and kept:
-        weights = {kept.progress.stable: 100 - rollout.weight, kept.progress.candidate: rollout.weight}
+    if rollout and rollout.live and row:
+        weights = {row.progress.stable: 100 - rollout.weight, row.progress.candidate: rollout.weight}
     ids = dict.fromkeys([*weights, status.revision, *(each.revision for each in mine)])
     return [
         Revision(
@@ -172,32 +147,26 @@ def _revisions(desk: Desk, status: EndpointStatus, rollout: RolloutStatus | None
     ]
 
 
-async def rollout(desk: Desk, ask: Ask) -> Response:
+async def rollout(console: Console, ask: PageRequest) -> Response:
     """The last rollout: weights, intervals and verdict."""
-    status = find(desk, ask)
-    found = await last_rollout(desk, status.name)
+    status = find(console, ask)
+    found = await last_rollout(console, status.name)
     steps = [step.weight for step in status.endpoint.rollout.path]
-    return desk.render(ask, "rollout.html", one=status, tab="rollout", rollout=found, steps=steps, now=time.time())
+    return console.render(ask, "rollout.html", one=status, tab="rollout", rollout=found, steps=steps)
 
 
-async def history(desk: Desk, ask: Ask) -> Response:
-    """What the ledger tells, the newest first. A deleted endpoint has its history still."""
+async def history(console: Console, ask: PageRequest) -> Response:
+    """The ledger's entries, the newest first. A deleted endpoint has its history still."""
     name = check_name(ask.path["name"])
-
-    def read() -> list[Entry]:
-        with desk.services.store.database.read() as connection:
-            return ledger.entries(connection, name, 200)
-
-    entries = await asyncio.to_thread(read)
-    if not entries:
-        raise NotFound(f"the ledger knows nothing of '{name}'")
-    status = desk.services.controller.view.endpoints.get(name)
-    found = await last_rollout(desk, name)
-    return desk.render(ask, "history.html", one=status, name=name, tab="history", rollout=found, entries=entries[::-1])
+    entries = await history_api.history(console.services, name, Range(limit=200))
+    status = console.services.controller.view.endpoints.get(name)
+    last = await last_rollout(console, name)
+    entries.reverse()
+    return console.render(ask, "history.html", one=status, name=name, tab="history", rollout=last, entries=entries)
 
 
-async def declaration(desk: Desk, ask: Ask) -> Response:
+async def declaration(console: Console, ask: PageRequest) -> Response:
     """The declaration as YAML, as `argosy apply` takes it."""
-    status = find(desk, ask)
-    text, found = strict.dump_yaml(status.endpoint), await last_rollout(desk, status.name)
-    return desk.render(ask, "declaration.html", one=status, tab="declaration", rollout=found, text=text)
+    status = find(console, ask)
+    text, found = strict.dump_yaml(status.endpoint), await last_rollout(console, status.name)
+    return console.render(ask, "declaration.html", one=status, tab="declaration", rollout=found, text=text)

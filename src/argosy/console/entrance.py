@@ -1,71 +1,68 @@
-"""Coming in and leaving: by a one-time ticket or by the token, and the choice of light or dark."""
+"""Signing in and out: by a one-time ticket or by the token; and the choice of light or dark."""
 
 from typing import Any
 
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from argosy.api import token as tokens
-from argosy.console.pages import HEADERS, ROOT, THEME_COOKIE, THEMES, Ask, Desk
+from argosy.console.pages import ROOT, THEME_COOKIE, THEMES, Console, PageRequest, see
 from argosy.console.session import DAYS
 from argosy.spec.errors import InvalidArgument
 
 YEAR = 365 * 86400
 
 
-async def login(desk: Desk, ask: Ask) -> Response:
+async def login(console: Console, ask: PageRequest) -> Response:
     """The form that takes the token."""
     if ask.session:
-        return RedirectResponse(ROOT, 303, HEADERS)
-    return desk.render(ask, "login.html", next=_inside(ask.query.get("next", "")), wrong=False)
+        return see(ROOT)
+    return console.render(ask, "login.html", next=_inside(ask.query.get("next", "")), wrong=False)
 
 
-async def enter(desk: Desk, ask: Ask) -> Response:
+async def enter(console: Console, ask: PageRequest) -> Response:
     """Begin a session, if the token is right."""
     inside = _inside(ask.form.get("next", ""))
-    secret = tokens.ensure(desk.services.home)
+    secret = tokens.ensure(console.services.home)
     if not tokens.matches(f"Bearer {ask.form.get('token', '').strip()}", secret):
-        return desk.render(ask, "login.html", 401, next=inside, wrong=True)
-    return _begun(desk, ask, inside)
+        return console.render(ask, "login.html", 401, next=inside, wrong=True)
+    return _begun(console, ask, inside)
 
 
-async def redeem(desk: Desk, ask: Ask) -> Response:
+async def redeem(console: Console, ask: PageRequest) -> Response:
     """Begin a session, if the ticket is good."""
-    if not desk.sessions.redeem(ask.query.get("ticket", "")):
-        if ask.session:
-            return RedirectResponse(ROOT, 303, HEADERS)
-        return desk.render(ask, "login.html", 401, next=ROOT, wrong=True)
-    return _begun(desk, ask, ROOT)
+    if console.sessions.redeem(ask.query.get("ticket", "")):
+        return _begun(console, ask, ROOT)
+    return see(ROOT) if ask.session else console.render(ask, "login.html", 401, next=ROOT, wrong=True)
 
 
-def _begun(desk: Desk, ask: Ask, inside: str) -> Response:
-    answer = RedirectResponse(inside, 303, HEADERS)
-    cookie = desk.sessions.begin()
-    answer.set_cookie(desk.sessions.cookie, cookie, max_age=int(DAYS * 86400), **_kept(ask))
+def _begun(console: Console, ask: PageRequest, inside: str) -> Response:
+    answer, cookie = see(inside), console.sessions.begin()
+    answer.set_cookie(console.sessions.cookie, cookie, max_age=int(DAYS * 86400), **_attributes(ask))
     return answer
 
 
-def _kept(ask: Ask) -> dict[str, Any]:
-    """How a browser keeps our cookies: for the console alone, and over TLS never without it. A proxy that ends TLS says
-    so, and who says so falsely loses only a cookie of their own."""
+def _attributes(ask: PageRequest) -> dict[str, Any]:
+    """Of our cookies: for the console alone, and over TLS never without it. A proxy that ends TLS says so, and who says
+    so falsely loses only a cookie of their own."""
     schemes = ask.request.url.scheme, ask.request.headers.get("x-forwarded-proto", "").lower()
     return {"path": ROOT, "secure": "https" in schemes, "httponly": True, "samesite": "strict"}
 
 
-async def leave(desk: Desk, ask: Ask) -> Response:
+async def leave(console: Console, ask: PageRequest) -> Response:
     """End the session."""
-    desk.sessions.end(ask.session)
-    answer = RedirectResponse(f"{ROOT}/login", 303, HEADERS)
-    answer.delete_cookie(desk.sessions.cookie, **_kept(ask))
+    console.sessions.end(ask.session)
+    answer = see(f"{ROOT}/login")
+    answer.delete_cookie(console.sessions.cookie, **_attributes(ask))
     return answer
 
 
-async def theme(desk: Desk, ask: Ask) -> Response:
+async def theme(console: Console, ask: PageRequest) -> Response:
     """Remember light or dark in this browser."""
     chosen = ask.form.get("theme", "")
     if chosen not in THEMES:
         raise InvalidArgument(f"a theme is one of {', '.join(THEMES)}")
-    answer = RedirectResponse(_inside(ask.form.get("next", "")), 303, HEADERS)
-    answer.set_cookie(THEME_COOKIE, chosen, max_age=YEAR, **_kept(ask))
+    answer = see(_inside(ask.form.get("next", "")))
+    answer.set_cookie(THEME_COOKIE, chosen, max_age=YEAR, **_attributes(ask))
     return answer
 
 

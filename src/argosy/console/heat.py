@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from argosy.console.data import Finding
+from argosy.store.findings import Finding
 
 PLACES = 48
 LEVELS = 5
@@ -71,12 +71,12 @@ def heat(findings: Sequence[Finding], places: int = PLACES) -> Heat:
     for each in findings:
         row = cells.setdefault((each.kind, each.subject), [None] * count)
         at = place[each.window_end]
-        row[at] = max((one for one in (row[at], each) if one), key=_weight)
+        row[at] = max((one for one in (row[at], each) if one), key=_severity)
     rows = [Row(subject=subject, kind=kind, cells=tuple(row)) for (kind, subject), row in cells.items()]
     return Heat(windows=windows, rows=tuple(sorted(rows, key=_order)))
 
 
-def _weight(finding: Finding) -> tuple[bool, int, float]:
+def _severity(finding: Finding) -> tuple[bool, int, float]:
     return drifted(finding), level(finding), finding.window_end
 
 

@@ -5,11 +5,11 @@ import asyncio
 import msgspec
 from starlette.responses import Response
 
-from argosy.console.pages import Ask, Desk
+from argosy.console.pages import Console, PageRequest
 from argosy.protocol import tensorfile
 from argosy.spec.errors import ArgosyError, InvalidArgument, NotFound
-from argosy.spec.package import Lineage
 from argosy.spec.tensor import Tensor
+from argosy.store.store import Store
 from argosy.store.version import Version
 
 GOLDEN_ROWS = 8
@@ -25,53 +25,49 @@ class Golden(msgspec.Struct, frozen=True, kw_only=True):
     trouble: str = ""
 
 
-async def every(desk: Desk, ask: Ask) -> Response:
+async def every(console: Console, ask: PageRequest) -> Response:
     """Every model."""
-    found = await asyncio.to_thread(desk.services.store.registry.models)
+    found = await asyncio.to_thread(console.services.store.registry.models)
     serving: dict[str, list[str]] = {}
-    for status in desk.services.controller.view.endpoints.values():
+    for status in console.services.controller.view.endpoints.values():
         serving.setdefault(status.serving.partition(":")[0], []).append(status.name)
-    return desk.render(ask, "models.html", models=found, serving=serving)
+    return console.render(ask, "models.html", models=found, serving=serving)
 
 
-async def one(desk: Desk, ask: Ask) -> Response:
+async def one(console: Console, ask: PageRequest) -> Response:
     """The versions of a model, the newest first."""
-    registry, name = desk.services.store.registry, ask.path["name"]
+    registry, name = console.services.store.registry, ask.path["name"]
     versions = await asyncio.to_thread(registry.versions, name)
     moves = await asyncio.to_thread(registry.history, name)
-    return desk.render(
-        ask, "model.html", name=name, versions=versions[::-1], moves=moves[::-1][:50], serving=_serving(desk)
+    return console.render(
+        ask, "model.html", name=name, versions=versions[::-1], moves=moves[::-1][:50], serving=_serving(console)
     )
 
 
-def _serving(desk: Desk) -> dict[str, list[str]]:
+def _serving(console: Console) -> dict[str, list[str]]:
     """Version → the endpoints it serves."""
     found: dict[str, list[str]] = {}
-    for status in desk.services.controller.view.endpoints.values():
+    for status in console.services.controller.view.endpoints.values():
         found.setdefault(status.serving, []).append(status.name)
     return found
 
 
-async def version(desk: Desk, ask: Ask) -> Response:
+async def version(console: Console, ask: PageRequest) -> Response:
     """One version."""
     number = ask.path["number"]
     if not number.isdecimal():
         raise InvalidArgument(f"'{number[:20]}' is no version number")
-    found = await asyncio.to_thread(desk.services.store.registry.resolve, f"{ask.path['name']}:{number}")
-    golden, lineage = await asyncio.to_thread(_inside, desk, found)
-    return desk.render(ask, "version.html", one=found, golden=golden, lineage=lineage, serving=_serving(desk))
-
-
-def _inside(desk: Desk, found: Version) -> tuple[Golden, list[Lineage]]:
+    found = await asyncio.to_thread(console.services.store.registry.resolve, f"{ask.path['name']}:{number}")
+    store = console.services.store
     try:
-        return _golden(desk, found), desk.services.store.lineage(found.digest)
+        golden, lineage = await asyncio.to_thread(lambda: (_golden(store, found), store.lineage(found.digest)))
     except ArgosyError as error:
-        return Golden(trouble=error.message), [found.lineage]
+        golden, lineage = Golden(trouble=error.message), [found.lineage]
+    return console.render(ask, "version.html", one=found, golden=golden, lineage=lineage, serving=_serving(console))
 
 
-def _golden(desk: Desk, found: Version) -> Golden:
-    layout = desk.services.store.layout
-    files = layout.files(found.digest)
+def _golden(store: Store, found: Version) -> Golden:
+    layout, files = store.layout, store.layout.files(found.digest)
     try:
         inputs, outputs = (
             tensorfile.parse(layout.read(files[f"golden/{side}.oip"]), side) for side in ("inputs", "outputs")

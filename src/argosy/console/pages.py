@@ -1,5 +1,6 @@
-"""The desk of the console: what every page works on, and how a page becomes an answer."""
+"""What every page works on, and how a page becomes an answer."""
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -7,13 +8,14 @@ from typing import Any, cast
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 import argosy
 from argosy.api.route import Services
 from argosy.console import chart, words
-from argosy.console.data import Data, Part
 from argosy.console.session import Sessions
+from argosy.spec.errors import ArgosyError
+from argosy.store import alerts, findings, jobs
 
 ROOT = "/console"
 HERE = Path(__file__).parent
@@ -28,24 +30,71 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
-"""Nothing from elsewhere, nothing inline, no frame around it, nothing kept by the browser."""
+"""Nothing from elsewhere, nothing inline, no frame around it, nothing stored by the browser."""
 
 THEMES = ("auto", "light", "dark")
 THEME_COOKIE = "argosy-theme"
+FRESH = 5.0
+"""Seconds for which is cached what parts there are."""
 
 
-class Desk:
-    """Services, sessions, data and templates of one console."""
+class PageRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One request: its path parameters, and for a POST the fields of its form. `session` is the cookie's value, `has`
+    the parts of the data that there are: pages leave out what there is not."""
 
-    def __init__(self, services: Services, sessions: Sessions, data: Data) -> None:
-        self.services, self.sessions, self.data = services, sessions, data
+    request: Request
+    path: Mapping[str, str]
+    session: str = ""
+    form: Mapping[str, str] = {}
+    has: frozenset[str] = frozenset()
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """The query's parameters."""
+        return self.request.query_params
+
+    @property
+    def partial(self) -> bool:
+        """Whether only the live part of the page is asked for."""
+        return self.request.headers.get("hx-request") == "true"
+
+    @property
+    def theme(self) -> str:
+        """What the user chose: auto, light or dark."""
+        found = self.request.cookies.get(THEME_COOKIE, "")
+        return found if found in THEMES else "auto"
+
+
+class Console:
+    """Services, sessions and templates of one console."""
+
+    def __init__(self, services: Services, sessions: Sessions) -> None:
+        self.services, self.sessions, self.database = services, sessions, services.store.database
         self._templates = environment()
+        self._parts: frozenset[str] = frozenset()
+        self._read = float("-inf")
 
-    def render(self, ask: "Ask", template: str, status: int = 200, **values: Any) -> Response:
-        """A page, or with the request header that says so only the part of it that lives."""
+    def parts(self) -> frozenset[str]:
+        """Traffic, and of findings, alerts and jobs what something has written; none while the database is away."""
+        if time.monotonic() - self._read > FRESH:
+            try:
+                there: dict[str, bool] = {
+                    "traffic": True,
+                    "findings": findings.any_of(self.database),
+                    "alerts": bool(alerts.read(self.database, most=1)),
+                    "jobs": jobs.any_of(self.database),
+                }
+            except ArgosyError:
+                return frozenset()
+            self._parts, self._read = frozenset(part for part, found in there.items() if found), time.monotonic()
+        return self._parts
+
+    def render(self, ask: PageRequest, template: str, status: int = 200, **values: Any) -> Response:
+        """A page, or with the request header that says so only the live part of it."""
         common = {
             "root": ROOT,
             "version": argosy.__version__,
+            "now": time.time(),
             "theme": ask.theme,
             "path": ask.request.url.path,
             "form_token": self.sessions.form_token(ask.session) if ask.session else "",
@@ -57,31 +106,9 @@ class Desk:
         return Response(text, status, HEADERS, "text/html; charset=utf-8")
 
 
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """One request: its path parameters, and for a POST the fields of its form. `session` is the cookie's value, `has`
-    the parts of the data that there are."""
-
-    request: Request
-    path: Mapping[str, str]
-    session: str = ""
-    form: Mapping[str, str] = {}
-    has: frozenset[Part] = frozenset()
-
-    @property
-    def query(self) -> Mapping[str, str]:
-        """The query's parameters."""
-        return self.request.query_params
-
-    @property
-    def partial(self) -> bool:
-        """Whether only what lives on the page is asked for."""
-        return self.request.headers.get("hx-request") == "true"
-
-    @property
-    def theme(self) -> str:
-        """What the user chose: auto, light or dark."""
-        found = self.request.cookies.get(THEME_COOKIE, "")
-        return found if found in THEMES else "auto"
+def see(path: str) -> Response:
+    """Go on at another page, by GET."""
+    return RedirectResponse(path, 303, HEADERS)
 
 
 def environment() -> Environment:

@@ -9,14 +9,14 @@ import msgspec
 
 from argosy.api import traffic as traffic_api
 from argosy.api.traffic import Minute
-from argosy.console.watch import DRIFT, QUALITY
+from argosy.console.monitoring import DRIFT, QUALITY
 from argosy.monitoring.drift.compare import Compared, compare
 from argosy.monitoring.drift.distribution import Distribution, distribution
 from argosy.monitoring.drift.reference import baseline, fitting
 from argosy.packaging.package import open_package
 from argosy.profiles import files
 from argosy.profiles.privacy import named
-from argosy.spec.errors import ArgosyError, NotFound
+from argosy.spec.errors import ArgosyError
 from argosy.spec.package import Lineage
 from argosy.spec.payload import PayloadLog
 from argosy.spec.revision import Revision
@@ -25,7 +25,6 @@ from argosy.store.alerts import Alert
 from argosy.store.endpoints import SERVED, Endpoints
 from argosy.store.findings import Finding, subject
 from argosy.store.store import Store
-from argosy.store.version import Version
 
 ALERTS = 100
 CHANGES = 50
@@ -90,14 +89,19 @@ class EndpointReport(msgspec.Struct, frozen=True, kw_only=True):
 def gather(store: Store, name: str, since: float, until: float | None = None) -> EndpointReport:
     """Raises NotFound where there is no such endpoint."""
     until = time.time() if until is None else until
-    state = Endpoints(store.database)
-    declared = state.endpoint(name)
-    if declared is None:
-        raise NotFound(f"there is no endpoint '{name[:63]}': argosy ps lists them")
-    revision = state.revisions()[declared.serving.active or declared.revision]
+    declared, revision = Endpoints(store.database).served(name)
     version = store.registry.resolve(f"{revision.model}:{revision.version}")
-    minutes = traffic_api.course(store.database, name, since, HOUR)
+    minutes = traffic_api.over_time(store.database, name, since, HOUR)
     columns, rows, trouble = _columns(store, name, revision, declared.endpoint.payload or PayloadLog(), since, until)
+    shown = [
+        each
+        for each in alerts.read(store.database, name)
+        if each.state != "resolved" or (each.until or each.since) >= since
+    ]
+    try:
+        lineage = store.lineage(version.digest)
+    except ArgosyError:
+        lineage = [version.lineage]
     return EndpointReport(
         endpoint=name,
         model=version.name,
@@ -111,9 +115,9 @@ def gather(store: Store, name: str, since: float, until: float | None = None) ->
         columns=columns,
         trouble=trouble,
         findings=tuple(findings.read(store.database, name, (*DRIFT, *QUALITY, "slo"), since)),
-        alerts=_alerts(store, name, since),
+        alerts=tuple(shown[:ALERTS]),
         served=_served(store, name, since),
-        lineage=tuple(_lineage(store, version)),
+        lineage=tuple(lineage),
         minutes=tuple(minutes),
     )
 
@@ -127,10 +131,10 @@ def _columns(
     except ArgosyError as error:
         return (), 0, error.message
     ends = (datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(until, UTC))
-    came = fitting(base, files.read(store.home.profiles, name, revision.version, *ends))
-    if came is None:
+    recorded = fitting(base, files.read(store.home.profiles, name, revision.version, *ends))
+    if recorded is None:
         return (), 0, "nothing was recorded in this time against the reference of the version that serves"
-    window = base.came(came)
+    window = base.came(recorded)
     places = {column.name: place for place, column in enumerate(base.where.columns)}
     found: list[ColumnReport] = []
     for one in compare(base.where, base.counts, window):
@@ -140,17 +144,16 @@ def _columns(
             closed = named(column, log.hash)
             shape = distribution(column, base.counts[place], window[place], closed=closed)
             found.append(_column(one, column.side, shape))
-    return tuple(found), came.rows, ""
+    return tuple(found), recorded.rows, ""
 
 
 def _column(one: Compared, side: str, shape: Distribution | None) -> ColumnReport:
+    found = ColumnReport(column=subject(one.column), side=side, rows=one.rows, drifted=False)
     if not one.effects:
-        return ColumnReport(column=subject(one.column), side=side, rows=one.rows, drifted=False)
+        return found
     effect = one.effects[0]
-    return ColumnReport(
-        column=subject(one.column),
-        side=side,
-        rows=one.rows,
+    return msgspec.structs.replace(
+        found,
         drifted=one.drifted,
         e=one.e,
         effect=effect.name,
@@ -162,14 +165,8 @@ def _column(one: Compared, side: str, shape: Distribution | None) -> ColumnRepor
     )
 
 
-def _alerts(store: Store, name: str, since: float) -> tuple[Alert, ...]:
-    """Those that went on at some moment of the time."""
-    found = alerts.read(store.database, name)
-    return tuple([each for each in found if each.state != "resolved" or (each.until or each.since) >= since][:ALERTS])
-
-
 def _served(store: Store, name: str, since: float) -> tuple[Served, ...]:
-    """Each change of what serves, the newest first, and the one that held at the beginning."""
+    """Each change of what serves, the newest first, and the one in effect at the beginning."""
     with store.database.read() as connection:
         entries = [each for each in ledger.entries(connection, name, 1000) if each.event in SERVED]
     found: list[Served] = []
@@ -180,10 +177,3 @@ def _served(store: Store, name: str, since: float) -> tuple[Served, ...]:
         if datetime.fromisoformat(each.time).timestamp() <= since or len(found) == CHANGES:
             break
     return tuple(found)
-
-
-def _lineage(store: Store, version: Version) -> list[Lineage]:
-    try:
-        return store.lineage(version.digest)
-    except ArgosyError:
-        return [version.lineage]

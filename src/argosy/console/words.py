@@ -8,7 +8,7 @@ import msgspec
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Three telling digits: 0.0123, 1.23, 12.3, 1,230, 1.23 M."""
+    """Three significant digits: 0.0123, 1.23, 12.3, 1,230, 1.23 M."""
     if value is None or not math.isfinite(value):
         return "–"
     size = abs(value)
@@ -89,7 +89,7 @@ def plain(value: object) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def clock(moment: str | float) -> str:
-    """A time to the second, UTC."""
-    at = moment if isinstance(moment, int | float) else stamp(moment)
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S") if at else ""
+def clock(moment: str | float | None) -> str:
+    """A time to the second, UTC: ISO 8601, or seconds since 1970; nothing for what is none."""
+    at = stamp(moment) or None if isinstance(moment, str) else moment
+    return "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 from argosy.spec import crash
 
@@ -38,3 +39,48 @@ def lines(path: Path, count: int) -> tuple[int, bytes]:
             start = file.seek(start - step)
             found = file.read(step) + found
     return whole, b"".join(found.splitlines(keepends=True)[-count:] if count else [])
+
+
+class Follower:
+    """What is appended to a file after byte `position`. The file may be renamed and made anew, or copied to `NAME.1`
+    and emptied in place."""
+
+    def __init__(self, path: Path, position: int = 0) -> None:
+        self.path = path
+        self._file = path.open("rb")
+        self._file.seek(position)
+        self._copy: BinaryIO | None = None
+
+    def __enter__(self) -> "Follower":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in (self._file, self._copy):
+            if file is not None:
+                file.close()
+
+    def read(self) -> bytes:
+        """The next bytes, at most 64 KiB; none if nothing was written since the last call."""
+        if (position := self._file.tell()) > os.fstat(self._file.fileno()).st_size:
+            self._file.seek(0)
+            copy = self.path.with_name(self.path.name + ".1")
+            if copy.exists():
+                self._copy = copy.open("rb")
+                self._copy.seek(position)
+        if self._copy is not None:
+            if data := self._copy.read(_STEP):
+                return data
+            self._copy.close()
+            self._copy = None
+        if (data := self._file.read(_STEP)) or not self._replaced():
+            return data
+        self._file.close()
+        self._file = self.path.open("rb")
+        return self._file.read(_STEP)
+
+    def _replaced(self) -> bool:
+        try:
+            now = os.stat(self.path)
+        except FileNotFoundError:
+            return False
+        return not os.path.samestat(now, os.fstat(self._file.fileno()))

@@ -6,6 +6,7 @@ import msgspec
 import sqlalchemy as sa
 
 from argosy.spec.endpoint import Endpoint
+from argosy.spec.errors import NotFound
 from argosy.spec.revision import Revision
 from argosy.store.database import Database, metadata
 from argosy.store.table import Json
@@ -121,6 +122,13 @@ class Endpoints:
         with self.database.read() as connection:
             row = connection.execute(row_of(name)).one_or_none()
             return declared(row) if row else None
+
+    def served(self, name: str) -> tuple[Declared, Revision]:
+        """An endpoint with the revision that serves, or is to serve. Raises NotFound."""
+        found = self.endpoint(name)
+        if found is None:
+            raise NotFound(f"there is no endpoint '{name[:63]}': argosy ps lists them")
+        return found, self.revisions()[found.serving.active or found.revision]
 
     def endpoints(self) -> list[Declared]:
         """Every declaration, by name."""

@@ -24,7 +24,7 @@ def samples(totals: Totals) -> dict[tuple[str, str], float]:
 def test_what_a_forgotten_cluster_had_counted_stays_counted():
     totals = Totals()
     for now in (traffic(10, 1), traffic(15, 2), traffic(3), traffic(5, 1)):
-        totals.look({KEY: now})
+        totals.add({KEY: now})
     seen = samples(totals)
     assert seen["argosy_gateway_requests_total", "2xx"] == 15 + 2
     assert seen["argosy_gateway_requests_total", "5xx"] == 2 + 1
@@ -36,32 +36,32 @@ def test_what_a_forgotten_cluster_had_counted_stays_counted():
 
 def test_what_an_earlier_controller_counted_is_not_counted_again():
     totals = Totals()
-    totals.mark({KEY: traffic(100, 7, active=3)})
+    totals.start({KEY: traffic(100, 7, active=3)})
     assert samples(totals)["argosy_gateway_requests_total", "2xx"] == 0
     assert samples(totals)["argosy_gateway_active_requests", ""] == 3
-    totals.look({KEY: traffic(101, 7)})
+    totals.add({KEY: traffic(101, 7)})
     assert samples(totals)["argosy_gateway_requests_total", "2xx"] == 1
 
 
 def test_a_revision_that_is_gone_has_no_series():
     totals = Totals()
-    totals.look({KEY: traffic(10), ("digits", "r2"): traffic(1)})
-    totals.look({("digits", "r2"): traffic(2)})
+    totals.add({KEY: traffic(10), ("digits", "r2"): traffic(1)})
+    totals.add({("digits", "r2"): traffic(2)})
     assert set(totals.all) == {("digits", "r2")}
     assert totals.came["digits", "r2"].completed == 1
 
 
 def test_gauges_are_those_of_this_moment():
     totals = Totals()
-    totals.look({KEY: traffic(10, active=7, hosts=2)})
-    totals.look({KEY: traffic(11, active=1, hosts=3)})
+    totals.add({KEY: traffic(10, active=7, hosts=2)})
+    totals.add({KEY: traffic(11, active=1, hosts=3)})
     assert samples(totals)["argosy_gateway_active_requests", ""] == 1
     assert samples(totals)["argosy_gateway_hosts", ""] == 3
 
 
 def test_labels_are_endpoint_revision_version_and_code_only():
     totals = Totals()
-    totals.look({KEY: traffic(1), ("digits", "@waiting"): traffic(1)})
+    totals.add({KEY: traffic(1), ("digits", "@waiting"): traffic(1)})
     names = {name for family in families(totals.all, {}) for one in family.samples for name in one.labels}
     assert names == {"endpoint", "revision", "version", "code", "le"}
 

@@ -43,7 +43,7 @@ def test_bad_requests_are_failures_and_answers_that_came_late():
     endpoints = status(Slo(), Slo(name="fast", objective=0.95, latency=0.2))
     objectives = Objectives()
     for _ in range(2):
-        objectives.look(endpoints, {("digits", "r1"): CAME, ("digits", "r2"): CAME, ("other", "r3"): CAME}, {})
+        objectives.add(endpoints, {("digits", "r1"): CAME, ("digits", "r2"): CAME, ("other", "r3"): CAME}, {})
     seen = counted(objectives, endpoints)
     assert seen["argosy_slo_requests_total", "availability"] == 400
     assert seen["argosy_slo_bad_requests_total", "availability"] == 16
@@ -53,17 +53,17 @@ def test_bad_requests_are_failures_and_answers_that_came_late():
 
 def test_copies_are_no_requests():
     endpoints, objectives = status(Slo()), Objectives()
-    objectives.look(endpoints, {("digits", "r1"): CAME, ("digits", "r2"): CAME}, {"digits": "r2"})
+    objectives.add(endpoints, {("digits", "r1"): CAME, ("digits", "r2"): CAME}, {"digits": "r2"})
     assert counted(objectives, endpoints)["argosy_slo_requests_total", "availability"] == 100
 
 
 def test_an_objective_that_changes_begins_anew_and_one_that_is_gone_has_no_series():
     objectives = Objectives()
-    objectives.look(status(Slo()), {("digits", "r1"): CAME}, {})
+    objectives.add(status(Slo()), {("digits", "r1"): CAME}, {})
     other = status(Slo(objective=0.99))
-    objectives.look(other, {}, {})
+    objectives.add(other, {}, {})
     assert counted(objectives, other)["argosy_slo_requests_total", "availability"] == 0
-    objectives.look(status(), {("digits", "r1"): CAME}, {})
+    objectives.add(status(), {("digits", "r1"): CAME}, {})
     assert counted(objectives, status()) == {}
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families as parsed
 
-from argosy.api.metrics.replicas import MOST_LINES, labels, page, samples, told
+from argosy.api.metrics.replicas import MOST_LINES, labels, merged, read, samples
 from argosy.spec.address import Address
 from argosy.spec.status import ReplicaStatus
 
@@ -32,7 +32,7 @@ argosy_ready 1.0
 
 
 def test_every_family_stands_once_with_the_labels_of_whose_it_is():
-    text = page([(replica("a"), GOOD), (replica("b"), GOOD), (replica("c"), None)])
+    text = merged([(replica("a"), GOOD), (replica("b"), GOOD), (replica("c"), None)])
     found = {family.name: family for family in parsed(text)}
     assert set(found) == {"argosy_replica_up", "argosy_rows", "argosy_batch_rows", "argosy_ready"}
     assert text.count("# TYPE argosy_rows_total counter") == 1
@@ -61,4 +61,4 @@ def test_there_is_a_bound_on_what_one_may_say():
 
 
 async def test_one_that_does_not_answer_is_down(tmp_path: Path):
-    assert await told([replica("a", str(tmp_path / "none"))]) == [(replica("a", str(tmp_path / "none")), None)]
+    assert await read([replica("a", str(tmp_path / "none"))]) == [(replica("a", str(tmp_path / "none")), None)]

@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
+
+from prometheus_client.core import HistogramMetricFamily, Metric
 
 from argosy.api.metrics.families import counter, gauge
 from argosy.control.passes import BOUNDS, Passes
@@ -12,14 +14,11 @@ from argosy.spec.status import EndpointPhase, View
 from argosy.store.endpoints import Progress, RolloutPhase
 from argosy.telemetry.rates import Usage
 
-if TYPE_CHECKING:
-    from prometheus_client.core import Metric
-
 REVISION = ("endpoint", "revision", "version")
 ONE = ("endpoint",)
 
 
-def restarts(counts: Mapping[str, int]) -> "Metric":
+def restarts(counts: Mapping[str, int]) -> Metric:
     """How often each of the controller's own tasks has ended and was begun again: 0 unless there is a bug."""
     family = counter("argosy_controller_task_restarts", "Tasks of the controller that were begun again", ("task",))
     for name, count in counts.items():
@@ -27,7 +26,7 @@ def restarts(counts: Mapping[str, int]) -> "Metric":
     return family
 
 
-def endpoints(view: View) -> Iterator["Metric"]:
+def endpoints(view: View) -> Iterator[Metric]:
     """State, wanted and ready replicas of every endpoint."""
     state = gauge("argosy_endpoint_state", "1 for the state an endpoint is in", (*ONE, "state"))
     wanted = gauge("argosy_endpoint_replicas_desired", "Replicas that shall serve", ONE)
@@ -45,7 +44,7 @@ def endpoints(view: View) -> Iterator["Metric"]:
     yield from (state, wanted, ready, serving, generation)
 
 
-def replicas(view: View, versions: Mapping[str, str], usage: Mapping[str, Usage]) -> Iterator["Metric"]:
+def replicas(view: View, versions: Mapping[str, str], usage: Mapping[str, Usage]) -> Iterator[Metric]:
     """Replicas of each revision by phase, replacements, and what each takes of the machine."""
     phases = gauge("argosy_revision_replicas", "Replicas by what they do", (*REVISION, "phase"))
     replaced = counter("argosy_revision_replaced", "Replicas that ended unasked and were replaced", REVISION)
@@ -65,7 +64,7 @@ def replicas(view: View, versions: Mapping[str, str], usage: Mapping[str, Usage]
     yield from (phases, replaced, cpu, memory)
 
 
-def rollouts(progress: Mapping[str, Progress], versions: Mapping[str, str]) -> Iterator["Metric"]:
+def rollouts(progress: Mapping[str, Progress], versions: Mapping[str, str]) -> Iterator[Metric]:
     """The last rollout of every endpoint: its phase, and the candidate's part of the traffic, 0 to 1."""
     phases = gauge("argosy_rollout_phase", "1 for the phase the last rollout is in", (*ONE, "phase"))
     weight = gauge("argosy_rollout_weight", "The candidate's part of the traffic", (*ONE, "candidate", "stable"))
@@ -80,7 +79,7 @@ def rollouts(progress: Mapping[str, Progress], versions: Mapping[str, str]) -> I
     yield from (phases, weight, number)
 
 
-def failures(failed: Sequence[str]) -> Iterator["Metric"]:
+def failures(failed: Sequence[str]) -> Iterator[Metric]:
     """What could not be asked for this page."""
     family = gauge("argosy_scrape_failed", "1 for a part of this page that could not be had", ("part",))
     for part in ("gateway", "alerts", "findings"):
@@ -88,10 +87,8 @@ def failures(failed: Sequence[str]) -> Iterator["Metric"]:
     yield family
 
 
-def controller(passes: Passes, view: View, version: str, started: float) -> Iterator["Metric"]:
+def controller(passes: Passes, view: View, version: str, started: float) -> Iterator[Metric]:
     """The controller's passes, whether the last one could do its work, and what is installed."""
-    from prometheus_client.core import HistogramMetricFamily
-
     info = gauge("argosy_build_info", "1, with what is installed", ("version",))
     info.add_metric((version,), 1)
     healthy = gauge("argosy_controller_healthy", "1 if the last pass could do all of its work")

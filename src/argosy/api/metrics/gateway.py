@@ -1,15 +1,14 @@
 """The gateway's counters by endpoint and revision, as series that only grow while a revision is there. Pure."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from argosy.gateway.clusters import WAITING
 from argosy.gateway.traffic import Traffic
 from argosy.telemetry.counters import traffic_since, traffic_sum
 from argosy.telemetry.feed import Key
-
-if TYPE_CHECKING:
-    from prometheus_client.core import Metric
 
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds in seconds of the duration histogram; the gateway counts whole milliseconds."""
@@ -44,41 +43,35 @@ WHOLE = {
     ),
     "server.memory_allocated": ("argosy_gateway_memory_bytes", "Memory of Envoy in use", False),
     "server.uptime": ("argosy_gateway_uptime_seconds", "Since Envoy's start", False),
-    EXPIRY: (
-        "argosy_gateway_certificate_seconds",
-        "Until the certificate expires",
-        False,
-    ),
+    EXPIRY: ("argosy_gateway_certificate_seconds", "Until the certificate expires", False),
     "tracing.opentelemetry.spans_dropped": ("argosy_gateway_spans_dropped", "Spans not sent: too many waited", True),
 }
 """Envoy's statistic of the whole gateway → our name, its help, and whether it is a counter."""
 
 
 class Totals:
-    """What every revision has had since this controller began to look, which goes on where the gateway forgets. `came`
-    is what the last look added."""
+    """What every revision has had since this controller began, also where the gateway forgets. `came` is what the last
+    call added."""
 
     def __init__(self) -> None:
-        self._seen: Mapping[Key, Traffic] = {}
+        self._last: Mapping[Key, Traffic] = {}
         self.came: dict[Key, Traffic] = {}
         self.all: dict[Key, Traffic] = {}
 
-    def mark(self, now: Mapping[Key, Traffic]) -> None:
+    def start(self, now: Mapping[Key, Traffic]) -> None:
         """Count from here on: what was there before is an earlier controller's."""
-        self._seen = now
-        self.look(now)
+        self._last = now
+        self.add(now)
 
-    def look(self, now: Mapping[Key, Traffic]) -> None:
-        """Add what came since the last look; revisions that are gone are let go."""
-        self.came = {key: traffic_since(new, self._seen.get(key, Traffic())) for key, new in now.items()}
+    def add(self, now: Mapping[Key, Traffic]) -> None:
+        """Add what came since the last call; revisions that are gone are let go."""
+        self.came = {key: traffic_since(new, self._last.get(key, Traffic())) for key, new in now.items()}
         self.all = {key: traffic_sum((self.all.get(key, Traffic()), new)) for key, new in self.came.items()}
-        self._seen = now
+        self._last = now
 
 
-def families(totals: Mapping[Key, Traffic], versions: Mapping[str, str]) -> Iterator["Metric"]:
-    """Every family, with a sample of each endpoint and revision; a waiting room is the revision '@waiting'."""
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-
+def families(totals: Mapping[Key, Traffic], versions: Mapping[str, str]) -> Iterator[Metric]:
+    """Every family, with a sample of each endpoint and revision; the activator queue is the revision '@waiting'."""
     rows = [((*key, "" if key[1] == WAITING else versions.get(key[1], "")), each) for key, each in totals.items()]
     requests = CounterMetricFamily("argosy_gateway_requests", "Requests answered for good", labels=(*LABELS, "code"))
     for labels, each in rows:
@@ -95,9 +88,7 @@ def families(totals: Mapping[Key, Traffic], versions: Mapping[str, str]) -> Iter
     yield _durations(rows)
 
 
-def _durations(rows: list[tuple[tuple[str, str, str], Traffic]]) -> "Metric":
-    from prometheus_client.core import HistogramMetricFamily
-
+def _durations(rows: list[tuple[tuple[str, str, str], Traffic]]) -> Metric:
     text = "From a request's arrival in full to the last byte of a replica's answer, retries included"
     family = HistogramMetricFamily("argosy_gateway_request_duration_seconds", text, labels=LABELS)
     for labels, each in rows:
@@ -108,10 +99,8 @@ def _durations(rows: list[tuple[tuple[str, str, str], Traffic]]) -> "Metric":
     return family
 
 
-def whole(stats: Mapping[str, float]) -> Iterator["Metric"]:
+def whole(stats: Mapping[str, float]) -> Iterator[Metric]:
     """What is counted of the gateway as one. `stats` by Envoy's names; one that is missing has no sample."""
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-
     for statistic, (name, text, counter) in WHOLE.items():
         value = stats.get(statistic)
         if value is not None and value != NO_CERTIFICATE:

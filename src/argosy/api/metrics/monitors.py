@@ -1,7 +1,8 @@
 """What watches over endpoints, as metrics: objectives, alerts, findings, the recorder."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+
+from prometheus_client.core import Metric
 
 from argosy.api.metrics.families import counter, gauge
 from argosy.gateway.traffic import Traffic
@@ -11,9 +12,6 @@ from argosy.spec.status import EndpointStatus
 from argosy.store.alerts import AlertCount
 from argosy.store.findings import Tally
 from argosy.telemetry.feed import Key
-
-if TYPE_CHECKING:
-    from prometheus_client.core import Metric
 
 RECORDER = {
     "records": ("argosy_recorder_records", "Requests that the recorder has kept"),
@@ -30,7 +28,7 @@ class Objectives:
     def __init__(self) -> None:
         self._counts: dict[tuple[str, Slo], tuple[int, int]] = {}
 
-    def look(
+    def add(
         self, endpoints: Mapping[str, EndpointStatus], came: Mapping[Key, Traffic], copies: Mapping[str, str]
     ) -> None:
         """Add what came. `copies`: endpoint → the revision that gets copies only, which are no requests."""
@@ -43,7 +41,7 @@ class Objectives:
                     total, bad = total + traffic.completed, bad + bad_of(slo, traffic)
             self._counts[name, slo] = (total, bad)
 
-    def families(self, endpoints: Mapping[str, EndpointStatus]) -> Iterator["Metric"]:
+    def families(self, endpoints: Mapping[str, EndpointStatus]) -> Iterator[Metric]:
         """Counters, and what is declared and left of each objective."""
         labels = ("endpoint", "slo")
         total = counter("argosy_slo_requests", "Requests that count for an objective", labels)
@@ -63,23 +61,23 @@ class Objectives:
 
 
 def bad_of(slo: Slo, came: Traffic) -> int:
-    """Failures, and answers past the objective's latency as the gateway tells it, to 10 %."""
+    """Failures, and answers past the objective's latency as the gateway reports it, to 10 %."""
     slow = sum(each.count for each in came.latency if slo.latency and each.lower + each.width / 2 > 1000 * slo.latency)
     return min(came.completed, came.errors + came.grpc_failures + slow)
 
 
-def alerts(standing: Iterable[AlertCount]) -> Iterator["Metric"]:
+def alerts(counts: Iterable[AlertCount]) -> Iterator[Metric]:
     """Alerts that stand, by endpoint."""
     labels = ("endpoint", "kind", "severity", "muted")
     family = gauge("argosy_alerts", "Alerts that stand", labels)
-    for each in standing:
+    for each in counts:
         what = (each.endpoint, each.kind, each.severity)
         family.add_metric((*what, "false"), each.count - each.muted)
         family.add_metric((*what, "true"), each.muted)
     yield family
 
 
-def findings(tallies: Iterable[Tally]) -> Iterator["Metric"]:
+def findings(tallies: Iterable[Tally]) -> Iterator[Metric]:
     """Columns, outputs and metrics that were looked at lately, and those of them that have drifted."""
     labels = ("endpoint", "kind")
     looked = gauge("argosy_findings", "Subjects that monitoring has looked at in its last looks", labels)
@@ -90,7 +88,7 @@ def findings(tallies: Iterable[Tally]) -> Iterator["Metric"]:
     yield from (looked, drifted)
 
 
-def recorder(report: RecorderReport | None) -> Iterator["Metric"]:
+def recorder(report: RecorderReport | None) -> Iterator[Metric]:
     """What the recorder says of itself; nothing where none runs."""
     if report is None:
         return

@@ -1,29 +1,30 @@
-"""`GET /metrics` of the control API: everything that Prometheus is told, on one page."""
+"""`GET /metrics` of the control API: all metrics on one page."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 
 import argosy
 from argosy.api.metrics import endpoints, gateway, monitors, replicas
 from argosy.api.route import Services
 from argosy.spec.errors import ArgosyError
-from argosy.spec.recorder import RecorderReport, read_report
+from argosy.spec.recorder import read_report
 from argosy.store import alerts, findings
-
-if TYPE_CHECKING:
-    from prometheus_client.core import Metric
 
 LOG = logging.getLogger(__name__)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-LEAST_LOOK = 7200.0
-"""Seconds within which a finding counts as one of the last looks, at least."""
+LEAST_WINDOW = 7200.0
+"""Seconds within which a finding counts as one of the last, at least."""
 
 SLACK = 2.0
-"""Seconds by which the start of a gateway is known: it tells its age in whole ones."""
+"""Seconds by which the start of a gateway is known: it reports its age in whole ones."""
 
 Read = TypeVar("Read")
 
@@ -42,8 +43,8 @@ class Page:
             controller = self._services.controller
             failed: list[str] = []
             whole = await self._gateway(failed)
-            told = await replicas.told([each for each in controller.view.replicas if each.phase != "starting"])
-            return await asyncio.to_thread(self._text, controller.versions(), whole, told, failed)
+            pages = await replicas.read([each for each in controller.view.replicas if each.phase != "starting"])
+            return await asyncio.to_thread(self._text, controller.versions(), whole, pages, failed)
 
     async def _gateway(self, failed: list[str]) -> dict[str, float]:
         """Take up the gateway's counters; those of the whole of it."""
@@ -55,25 +56,26 @@ class Page:
             failed.append("gateway")
             return {}
         older = time.time() - whole.get("server.uptime", 0.0) < self._services.started - SLACK
-        (self._totals.mark if self._first and older else self._totals.look)(traffic)
+        (self._totals.start if self._first and older else self._totals.add)(traffic)
         self._first = False
-        kept = controller.analysis.rows
-        copies = {name: each.progress.candidate for name, each in kept.items() if each.progress.phase == "shadowing"}
-        self._objectives.look(controller.view.endpoints, self._totals.came, copies)
+        last = controller.analysis.rows
+        copies = {name: each.progress.candidate for name, each in last.items() if each.progress.phase == "shadowing"}
+        self._objectives.add(controller.view.endpoints, self._totals.came, copies)
         return whole
 
     def _text(
-        self, versions: dict[str, str], whole: dict[str, float], told: list[replicas.Said], failed: list[str]
+        self,
+        versions: dict[str, str],
+        whole: dict[str, float],
+        pages: list[replicas.ReplicaPage],
+        failed: list[str],
     ) -> bytes:
-        from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-
         registry = CollectorRegistry()
-        found = list(self._families(versions, whole, failed))
-        registry.register(_Found(found))  # pyright: ignore[reportArgumentType]
+        registry.register(_Families(list(self._families(versions, whole, failed))))
         ProcessCollector(registry=registry)
-        return generate_latest(registry) + replicas.page(told).encode()
+        return generate_latest(registry) + replicas.merged(pages).encode()
 
-    def _families(self, versions: dict[str, str], whole: dict[str, float], failed: list[str]) -> Iterator["Metric"]:
+    def _families(self, versions: dict[str, str], whole: dict[str, float], failed: list[str]) -> Iterator[Metric]:
         services, controller = self._services, self._services.controller
         view, database = controller.view, services.store.database
         yield from endpoints.controller(controller.passes, view, argosy.__version__, services.started)
@@ -85,24 +87,21 @@ class Page:
         yield from gateway.families(self._totals.all, versions)
         yield from gateway.whole(whole)
         yield from self._objectives.families(view.endpoints)
-        yield from monitors.recorder(self._report())
+        yield from monitors.recorder(read_report(services.home))
         now = time.time()
-        since = now - max(LEAST_LOOK, 2.0 * services.settings.drift.every)
+        since = now - max(LEAST_WINDOW, 2.0 * services.settings.drift.every)
         yield from monitors.alerts(_read(lambda: alerts.counts(database, now), "alerts", failed))
         yield from monitors.findings(_read(lambda: findings.tally(database, since), "findings", failed))
         yield from endpoints.failures(failed)
 
-    def _report(self) -> RecorderReport | None:
-        return read_report(self._services.home)
 
-
-class _Found:
+class _Families(Collector):
     """Families as prometheus-client takes them."""
 
-    def __init__(self, families: "list[Metric]") -> None:
+    def __init__(self, families: list[Metric]) -> None:
         self._families = families
 
-    def collect(self) -> "list[Metric]":
+    def collect(self) -> list[Metric]:
         return self._families
 
 

@@ -23,12 +23,12 @@ _THEIRS = ("model", "version")
 """Labels of a replica that ours say better."""
 
 
-Said = tuple[ReplicaStatus, str | None]
-"""A replica and what it says; None where it does not answer in time."""
+ReplicaPage = tuple[ReplicaStatus, str | None]
+"""A replica and the text of its metrics; None where it does not answer in time."""
 
 
-async def told(replicas: Sequence[ReplicaStatus]) -> list[Said]:
-    """What each says."""
+async def read(replicas: Sequence[ReplicaStatus]) -> list[ReplicaPage]:
+    """The metrics of each."""
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def ask(replica: ReplicaStatus) -> str | None:
@@ -42,16 +42,15 @@ async def told(replicas: Sequence[ReplicaStatus]) -> list[Said]:
     return list(zip(replicas, await asyncio.gather(*map(ask, replicas)), strict=True))
 
 
-def page(told: Iterable[Said]) -> str:
+def merged(pages: Iterable[ReplicaPage]) -> str:
     """All of it in Prometheus' text format, each family once; `argosy_replica_up` says who has answered."""
-    up = ["# HELP argosy_replica_up 1 if the replica told its metrics", "# TYPE argosy_replica_up gauge"]
+    lines = ["# HELP argosy_replica_up 1 if the replica told its metrics", "# TYPE argosy_replica_up gauge"]
     found: dict[str, list[str]] = {}
-    for replica, text in told:
+    for replica, text in pages:
         ours = labels(replica)
-        up.append(f"argosy_replica_up{{{ours}}} {0 if text is None else 1}")
+        lines.append(f"argosy_replica_up{{{ours}}} {0 if text is None else 1}")
         for family, line in samples(text or "", ours):
             found.setdefault(family, []).append(line)
-    lines = list(up)
     for family, (kind, text) in OWN.items():
         if family in found:
             lines += [f"# HELP {family} {text}", f"# TYPE {family} {kind}", *found[family]]
@@ -60,13 +59,8 @@ def page(told: Iterable[Said]) -> str:
 
 def labels(replica: ReplicaStatus) -> str:
     """Endpoint, revision, version and id: names that need no escaping."""
-    pairs = {
-        "endpoint": replica.endpoint,
-        "revision": replica.revision,
-        "version": replica.version,
-        "replica": replica.id,
-    }
-    return ",".join(f'{name}="{value}"' for name, value in pairs.items())
+    pairs = [(name, getattr(replica, name)) for name in ("endpoint", "revision", "version")]
+    return ",".join(f'{name}="{value}"' for name, value in (*pairs, ("replica", replica.id)))
 
 
 def samples(text: str, ours: str) -> Iterator[tuple[str, str]]:
@@ -76,11 +70,12 @@ def samples(text: str, ours: str) -> Iterator[tuple[str, str]]:
         found = _SAMPLE.fullmatch(line)
         if found is None or (family := _family(found[1])) is None or not _number(found[3]):
             continue
-        theirs = _theirs(found[2] or "")
-        if theirs is None:
+        pairs = list(_LABEL.finditer(found[2] or ""))
+        if sum(len(each[0]) for each in pairs) != len(found[2] or ""):
             continue
         if (count := count + 1) > MOST_LINES:
             return
+        theirs = [f'{each[1]}="{each[2]}"' for each in pairs if each[1] not in _THEIRS]
         yield family, f"{found[1]}{{{','.join([ours, *theirs])}}} {found[3]}"
 
 
@@ -89,14 +84,6 @@ def _family(sample: str) -> str | None:
         return sample
     base = re.sub(r"_(bucket|sum|count)$", "", sample)
     return base if base != sample and OWN.get(base, ("", ""))[0] == "histogram" else None
-
-
-def _theirs(text: str) -> list[str] | None:
-    """The labels that stay; None where they are not well formed."""
-    pairs = list(_LABEL.finditer(text))
-    if sum(len(each[0]) for each in pairs) != len(text):
-        return None
-    return [f'{each[1]}="{each[2]}"' for each in pairs if each[1] not in _THEIRS]
 
 
 def _number(text: str) -> bool:
