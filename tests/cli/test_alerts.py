@@ -73,7 +73,7 @@ def test_sinks_that_are_behind_or_missing_are_named(run, api):
 def test_mute(run, api):
     api.answers["/v1/alerts/mute"] = {"alert": ALERT["id"], "until": 1767225600.0}
     said = run("alerts", "mute", ALERT["id"], "--for", "4h", "--reason", "known")
-    assert said.stdout == f"{ALERT['id']} is muted until 2026-01-01 00:00 UTC\n"
+    assert said.stdout == f"{ALERT['id']} is muted until 2026-01-01 00:00:00 UTC\n"
     ((path, body),) = api.posted
     assert (path, body["alert"], body["seconds"], body["reason"]) == ("/v1/alerts/mute", ALERT["id"], 14400.0, "known")
     assert run("alerts", "mute", ALERT["id"], "--for", "0").stdout == f"{ALERT['id']} is not muted\n"

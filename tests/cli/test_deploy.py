@@ -1,6 +1,6 @@
 import pytest
 
-from argosy.cli import deploy, ps, settle
+from argosy.cli import apply, deploy
 from argosy.cli.runtime import OPTIONS, runtime_of
 from argosy.spec.endpoint import Endpoint, Runtime
 from argosy.spec.errors import BadPackage, DeadlineExceeded, InvalidArgument, NotFound
@@ -73,18 +73,18 @@ def status(state, ready=0, reason=""):
 def test_wait_tells_each_step_once():
     told = []
     steps = [status("starting"), status("starting"), status("starting", 1), status("ready", 2)]
-    assert settle.settle(FakeControl(statuses=steps), "m", 60, told.append)["ready"] == 2
+    assert apply.settle(FakeControl(statuses=steps), "m", 60, told.append)["ready"] == 2
     assert told == ["starting: 0 of 2 replicas ready", "starting: 1 of 2 replicas ready"]
 
 
 def test_wait_fails_with_the_reason():
     with pytest.raises(BadPackage, match="golden"):
-        settle.settle(FakeControl(statuses=[status("failed", reason="golden examples differ")]), "m", 60, print)
+        apply.settle(FakeControl(statuses=[status("failed", reason="golden examples differ")]), "m", 60, print)
 
 
 def test_wait_ends():
     with pytest.raises(DeadlineExceeded, match="still starting after 0 s: slow"):
-        settle.settle(FakeControl(statuses=[status("starting", reason="slow")]), "m", 0, lambda step: None)
+        apply.settle(FakeControl(statuses=[status("starting", reason="slow")]), "m", 0, lambda step: None)
 
 
 @pytest.mark.parametrize("command", [("deploy", "m:1"), ("ps",), ("undeploy", "m"), ("keys", "list")])
@@ -97,8 +97,3 @@ def test_without_a_platform(run, place, command):
 def test_what_excludes_each_other(run):
     assert "exclude" in run("deploy", "m:1", "--no-wait", "--wait-timeout", 5).stderr
     assert "--json needs -d" in run("up", "--json").stderr
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(-1, "0s"), (59, "59s"), (61, "1m"), (7300, "2h"), (200_000, "2d")])
-def test_age(seconds, text):
-    assert ps.age(seconds) == text

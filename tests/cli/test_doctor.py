@@ -1,6 +1,8 @@
 import os
 import socket
 import subprocess
+import tomllib
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -44,10 +46,20 @@ def test_bad_settings_fail(run, monkeypatch):
 
 
 def test_missing_extra_names_the_command(monkeypatch):
-    monkeypatch.setattr(checks, "find_spec", lambda module: None)
+    there = checks.distributions
+    gone = ("xgboost", "xgboost-cpu", "duckdb")
+    monkeypatch.setattr(checks, "distributions", lambda name: [] if name in gone else there(name=name))
     found = {check.name: check for check in checks.extras()}
     assert found["extra xgboost"].status == "warn"
     assert found["extra xgboost"].fix == "pip install 'argosy[xgboost]'"
+    assert found["extra monitoring"].found == "without duckdb"
+    assert "pyarrow" in found["extra batch"].found
+
+
+def test_every_extra_of_the_package_is_named():
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    declared = {f"extra {name}" for name in project["optional-dependencies"]}
+    assert {check.name for check in checks.extras()} == declared
 
 
 def test_home_others_can_read(tmp_path):

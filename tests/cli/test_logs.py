@@ -1,6 +1,9 @@
+import itertools
+
 import msgspec
 
-from argosy.cli.logs import find, names
+from argosy.cli import logs
+from argosy.cli.logs import find, follow, names
 
 
 def write(place, **logs):
@@ -34,3 +37,18 @@ def test_unknown(run, place):
     result = run("logs", "digit")
     assert result.exit_code == 4
     assert "there are logs of digits" in result.stderr
+
+
+def test_following_finds_new_files_and_whole_lines(tmp_path, monkeypatch):
+    (tmp_path / "a.log").write_text("old\n")
+    steps = iter([("a.log", "one\ntw"), ("b.log", "first\n"), ("a.log", "o\n")])
+
+    def append(_):
+        name, text = next(steps)
+        with (tmp_path / name).open("a") as file:
+            file.write(text)
+
+    monkeypatch.setattr(logs.time, "sleep", append)
+    found = follow(lambda: sorted(tmp_path.glob("*.log")), {tmp_path / "a.log": 4})
+    assert list(itertools.islice(found, 3)) == [("a", b"one"), ("b", b"first"), ("a", b"two")]
+    found.close()

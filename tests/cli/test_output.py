@@ -1,7 +1,9 @@
 import click
+import msgspec
 import pytest
 
 from argosy.cli import output
+from argosy.console import words
 
 
 def test_plain_table(capsys):
@@ -38,9 +40,27 @@ def test_progress_is_lines_without_a_terminal(capsys):
     assert capsys.readouterr() == ("", "step one\n")
 
 
+def test_columns_of_structs_and_dicts(capsys):
+    class Row(msgspec.Struct):
+        name: str
+        size: int
+        tags: tuple[str, ...] = ()
+
+    columns = {"name": "name", "twice": ("size", lambda size: 2 * size), "tags": "tags"}
+    output.table(columns, [Row("a", 1, ("x", "y"))])
+    assert capsys.readouterr().out == "NAME  TWICE  TAGS\na     2      x, y\n"
+    output.table(columns | {"first": lambda row: row["tags"][0]}, [{"name": "b", "size": 2, "tags": ["z"]}])
+    assert capsys.readouterr().out == "NAME  TWICE  TAGS  FIRST\nb     4      z     z\n"
+
+
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 * 1024**3, "5.0 GiB"), (2**50, "1048576.0 GiB")],
+    [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 * 1024**3, "5.0 GiB"), (2**60, "1048576 TiB")],
 )
 def test_size(count, text):
-    assert output.size(count) == text
+    assert words.size(count) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(-1, "0 s"), (59, "59 s"), (61, "1 min"), (7300, "2 h"), (2e5, "2 d")])
+def test_age(seconds, text):
+    assert words.age(seconds) == text

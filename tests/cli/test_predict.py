@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.cli import keyfile, predict
+from argosy.cli import keys, predict
 from argosy.protocol.rest import Response
 from argosy.spec.errors import InvalidArgument, Unavailable
 from argosy.spec.tensor import tensor
@@ -82,7 +82,7 @@ def test_no_platform_names_the_other_way(run):
 
 
 def test_a_gateway_without_a_controller(place, monkeypatch):
-    keyfile.save(place, "digits", keyfile.SavedKey("id", "ak", "http://127.0.0.1:1/v2/models/digits/infer"))
+    keys.save(place, "digits", keys.SavedKey("id", "ak", "http://127.0.0.1:1/v2/models/digits/infer"))
     with pytest.raises(Unavailable, match="no platform is running"):
         predict._target("digits", None, None)
     monkeypatch.setattr(predict, "_alive", lambda url: True)
@@ -99,17 +99,17 @@ def test_environment(run, monkeypatch):
 
 
 def test_key_file(place):
-    path = keyfile.save(place, "digits", keyfile.SavedKey("id1", "ak_1"))
+    path = keys.save(place, "digits", keys.SavedKey("id1", "ak_1"))
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
-    keyfile.save(place, "digits", keyfile.SavedKey("id2", "ak_2"))
-    assert keyfile.find(place, "digits") == keyfile.SavedKey("id2", "ak_2", "")
-    keyfile.forget(place, "id1")
-    assert keyfile.find(place, "digits") is not None
-    keyfile.forget(place, "id2")
-    assert keyfile.find(place, "digits") is None
+    keys.save(place, "digits", keys.SavedKey("id2", "ak_2"))
+    assert keys.find(place, "digits") == keys.SavedKey("id2", "ak_2", "")
+    keys.forget(place, "id1")
+    assert keys.find(place, "digits") is not None
+    keys.forget(place, "id2")
+    assert keys.find(place, "digits") is None
     path.write_text("nonsense")
-    assert keyfile.find(place, "digits") is None
+    assert keys.find(place, "digits") is None
 
 
 def test_the_size_of_a_tensor_is_known_without_its_bytes(monkeypatch):

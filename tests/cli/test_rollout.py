@@ -7,8 +7,9 @@ from rich.console import Console
 
 from argosy.api.rollout_status import rollout_status
 from argosy.cli.main import argosy
-from argosy.cli.rollout_picture import picture
+from argosy.cli.rollout import picture
 from argosy.control.rollout.evidence import Evidence
+from argosy.control.rollout.table import RolloutRow
 from argosy.monitoring.analysis import agreement, guard
 from argosy.monitoring.analysis.agreement import PerOutput, Tally
 from argosy.monitoring.analysis.evidence import GuardObservation, start
@@ -29,7 +30,8 @@ def drawn(progress: Progress, evidence: Evidence, shadow: Shadow | None = None) 
         each: Revision(id=each, endpoint="digits", model="m", version=version, digest="sha256:0")
         for each, version in (("a", "1"), ("b", "2"))
     }
-    told = msgspec.json.encode(rollout_status(endpoint, progress, evidence, revisions, ("2026", None)))
+    row = RolloutRow(endpoint="digits", progress=progress, evidence=evidence, changes=0, began="2026")
+    told = msgspec.json.encode(rollout_status(endpoint, row, revisions))
     out = StringIO()
     Console(file=out, width=200).print(picture(msgspec.json.decode(told)))
     return out.getvalue()

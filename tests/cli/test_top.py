@@ -11,8 +11,7 @@ from rich.console import Console
 
 from argosy.cli import top
 from argosy.cli.main import argosy
-from argosy.cli.top_picture import TopView, picture
-from argosy.spec.errors import NotFound
+from argosy.cli.top import TopView, picture
 
 ENDPOINT = {"name": "digits", "state": "ready", "serving": "digits:1", "ready": 2, "replicas": 2}
 ROLLOUT = {
@@ -54,7 +53,7 @@ def test_it_fits_eighty_columns_whatever_the_names():
     lines = drawn(seen())
     assert max(map(len, lines)) <= 80
     (row,) = [line for line in lines if line.startswith("● digits")]
-    for cell in ("2/2", "1,234", "1.0%", "<1ms", "2.3s", "2.52", "6.0 GiB"):
+    for cell in ("2/2", "1,234", "1.00 %", "< 1 ms", "2.35 s", "2.52", "6.0 GiB"):
         assert cell in row
 
 
@@ -65,7 +64,7 @@ def test_what_needs_a_look_comes_first_and_what_does_not_fit_is_counted():
 
 def test_an_endpoint_without_traffic_has_no_latency():
     (row,) = [line for line in drawn(seen(rates={})) if line.startswith("● digits")]
-    assert row.split()[4:8] == ["0", "-", "-", "-"]
+    assert row.split()[4:8] == ["0", "–", "–", "–"]
 
 
 def test_a_rollout_says_how_far_it_is():
@@ -76,7 +75,7 @@ def test_a_rollout_says_how_far_it_is():
 
 
 class Api:
-    """The control API of a platform without alerts."""
+    """The control API of a platform on which nothing is wrong."""
 
     def endpoints(self) -> list[dict[str, Any]]:
         return [ENDPOINT | {"state": "updating"}]
@@ -86,7 +85,8 @@ class Api:
             return {"endpoints": {"digits": RATES}, "replicas": []}
         if path.endswith("/rollout"):
             return ROLLOUT
-        raise NotFound(path)
+        assert path == "/v1/alerts"
+        return []
 
 
 def test_one_look_for_scripts(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

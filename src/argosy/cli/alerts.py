@@ -1,14 +1,14 @@
 """`argosy alerts`: list, mute, test."""
 
 import re
-import time
 from typing import Any
 
 import click
 
 from argosy.cli.base import Command, Group, json_option
 from argosy.cli.here import actor, control
-from argosy.cli.output import emit, table
+from argosy.cli.output import Columns, emit, printable, table
+from argosy.console.words import clock
 from argosy.spec.errors import InvalidArgument, Unavailable
 
 UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
@@ -44,29 +44,25 @@ def alerts(context: click.Context, endpoint: str, everything: bool, as_json: boo
 
 def _print(found: list[dict[str, Any]], sinks: list[dict[str, Any]]) -> None:
     ordered = sorted(found, key=lambda each: (ORDER.get(each["state"], 2), -each["since"]))
-    rows = [(one["id"], one["severity"], _state(one), _clock(one["since"]), _what(one)) for one in ordered]
-    table(("id", "severity", "state", "since (UTC)", "what"), rows, empty="nothing is wrong")
+    columns: Columns = {
+        "id": "id",
+        "severity": "severity",
+        "state": _state,
+        "since (UTC)": ("since", clock),
+        "what": lambda one: printable(f"{one['kind']} {one['subject']}: {one['text']}"),
+    }
+    table(columns, ordered, empty="nothing is wrong")
     for sink in sinks:
         if sink["waiting"] or sink["lost"]:
-            said = f"sink {sink['name']}: {sink['waiting']} wait, {sink['lost']} given up: {sink['error']}"
-            click.echo(said.rstrip(": "), err=True)
+            line = f"sink {sink['name']}: {sink['waiting']} wait, {sink['lost']} given up: {sink['error']}"
+            click.echo(line.rstrip(": "), err=True)
     if found and not sinks:
         click.echo("no sink is told: declare some under alerts in config.yaml", err=True)
 
 
 def _state(one: dict[str, Any]) -> str:
-    if one["state"] == "muted" and one["muted_until"]:
-        return f"muted until {_clock(one['muted_until'])}"
-    return str(one["state"])
-
-
-def _what(one: dict[str, Any]) -> str:
-    said = f"{one['kind']} {one['subject']}: {one['text']}"
-    return "".join(letter if letter.isprintable() else " " for letter in said)
-
-
-def _clock(moment: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(moment))
+    muted = one["state"] == "muted" and one["muted_until"]
+    return f"muted until {clock(one['muted_until'])}" if muted else one["state"]
 
 
 @alerts.command(cls=Command)
@@ -86,8 +82,8 @@ def mute(alert: str, length: str, reason: str, as_json: bool) -> None:
     """
     body = {"alert": alert, "seconds": seconds(length), "actor": actor(), "reason": reason}
     found = control().post("/v1/alerts/mute", body)
-    said = f"{alert} is muted until {_clock(found['until'])} UTC" if body["seconds"] else f"{alert} is not muted"
-    emit(found, as_json, lambda: click.echo(said))
+    done = f"{alert} is muted until {clock(found['until'])} UTC" if body["seconds"] else f"{alert} is not muted"
+    emit(found, as_json, lambda: click.echo(done))
 
 
 def seconds(text: str) -> float:
@@ -114,8 +110,7 @@ def test(sink: str | None, as_json: bool) -> None:
       argosy alerts test ops
     """
     found = control(timeout=60.0).post("/v1/alerts/test", {"sink": sink or ""})
-    rows = [(one["sink"], "ok" if one["taken"] else "fail", one["said"]) for one in found]
-    empty = "no sinks: declare some under alerts in config.yaml"
-    emit(found, as_json, lambda: table(("sink", "", "it said"), rows, empty))
+    columns: Columns = {"sink": "sink", "": lambda one: "ok" if one["taken"] else "fail", "it said": "said"}
+    emit(found, as_json, lambda: table(columns, found, "no sinks: declare some under alerts in config.yaml"))
     if not all(one["taken"] for one in found):
         click.get_current_context().exit(Unavailable.exit)

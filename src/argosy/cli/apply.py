@@ -1,20 +1,89 @@
-"""`argosy plan`, `apply` and `get`."""
+"""`argosy plan`, `apply` and `get`; and the writing of a declaration, which `deploy` shares."""
 
+import sys
+import time
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote
 
 import click
 
-from argosy.cli import declaration
+from argosy.cli import declaration, keys
 from argosy.cli.base import Command, json_option
-from argosy.cli.here import actor, control
-from argosy.cli.output import emit, progress
-from argosy.cli.settle import WAIT_SECONDS, generation_option, keep, reason_option, settle
+from argosy.cli.here import actor, control, endpoint_path, place, reason_option
+from argosy.cli.output import Report, emit, progress
 from argosy.client.control import ControlClient
 from argosy.spec.endpoint import Endpoint
-from argosy.spec.errors import InvalidArgument
+from argosy.spec.errors import BadPackage, DeadlineExceeded, InvalidArgument
 
 DIFFERENT = 11
+"""The exit status of `argosy plan` where something would change."""
+POLL_SECONDS = 2.0
+WAIT_SECONDS = 600.0
+
+generation_option = click.option(
+    "--generation",
+    type=click.IntRange(min=0),
+    help="The generation this is made on (0: none yet); a conflict if it has another one.",
+)
+
+
+def write_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of the commands that write a declaration: why, on which generation, and how long to wait."""
+    wait = click.option("--wait/--no-wait", default=True, help="Wait until it is ready.  [default: wait]")
+    timeout = click.option(
+        "--wait-timeout", type=click.FloatRange(min=0), help="Seconds to wait at most.  [default: 600]"
+    )
+    return reason_option(generation_option(wait(timeout(command))))
+
+
+def wait_seconds(wait: bool, timeout: float | None) -> float | None:
+    """How long to wait until an endpoint is ready; None: not at all. Raises InvalidArgument."""
+    if timeout is not None and not wait:
+        raise InvalidArgument("--wait-timeout and --no-wait exclude each other")
+    return (WAIT_SECONDS if timeout is None else timeout) if wait else None
+
+
+def write(
+    api: ControlClient, endpoint: Endpoint, generation: int, reason: str
+) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Declare an endpoint. The answer, and new keys as (name, text) for people, who see them this once; one is saved
+    for `argosy predict`, if none was."""
+    path = endpoint_path(endpoint.name)
+    found = api.put(path, endpoint, generation=generation, actor=actor(), reason=reason or None)
+    for step in found["changed"]["keys"]:
+        if step["action"] == "revoke":
+            keys.forget(place(), step["id"])
+    own = [{"name": endpoint.name, "id": found["key_id"], "key": found["key"]}] if found["key"] else []
+    shown: list[tuple[str, str]] = []
+    for key in [*own, *found["keys"]]:
+        note = "not shown again"
+        if key in own or keys.find(place(), endpoint.name) is None:
+            saved = keys.SavedKey(key["id"], key["key"], found["url"])
+            note += f"; kept in {keys.save(place(), endpoint.name, saved)}"
+        shown.append((f"key {key['name']}" if found["keys"] else "key", f"{key['key']}  ({note})"))
+    return found, shown
+
+
+def settle(api: ControlClient, name: str, seconds: float, report: Report) -> dict[str, Any]:
+    """Wait until an endpoint is ready or stopped. Raises BadPackage when it fails, DeadlineExceeded when it takes too
+    long."""
+    end = time.monotonic() + seconds
+    reported = ""
+    while True:
+        wait = max(0.0, min(POLL_SECONDS, end - time.monotonic()))
+        status = api.get(endpoint_path(name), wait=wait)
+        if status["state"] == "failed":
+            raise BadPackage(status["reason"])
+        if status["state"] in ("ready", "stopped"):
+            return status
+        step = f"{status['state']}: {status['ready']} of {status['replicas']} replicas ready"
+        if sys.stderr.isatty():
+            report(f"{step}  {status['reason']}")
+        elif step != reported:
+            report(reported := step)
+        if time.monotonic() >= end:
+            reason = f": {status['reason']}" if status["reason"] else ""
+            raise DeadlineExceeded(f"'{name}' is still {status['state']} after {seconds:g} s{reason}; see  argosy ps")
 
 
 @click.command(cls=Command)
@@ -31,23 +100,19 @@ def plan(context: click.Context, files: tuple[str, ...], as_json: bool) -> None:
     Example:
       argosy plan -f endpoint.yaml
     """
-    api, endpoints = control(), declaration.read(files)
-    plans = [_planned(api, endpoint) for endpoint in endpoints]
-    emit(plans, as_json, lambda: click.echo("\n".join(line for one in plans for line in declaration.told(one))))
+    plans = _plans(control(), declaration.read(files))
+    emit(plans, as_json, lambda: click.echo("\n".join(line for one in plans for line in declaration.plan_lines(one))))
     if any(one["action"] != "nothing" for one in plans):
         context.exit(DIFFERENT)
 
 
-def _planned(api: ControlClient, endpoint: Endpoint) -> dict[str, Any]:
-    return api.post(f"/v1/endpoints/{endpoint.name}/plan", endpoint)
+def _plans(api: ControlClient, endpoints: list[Endpoint]) -> list[dict[str, Any]]:
+    return [api.post(f"{endpoint_path(endpoint.name)}/plan", endpoint) for endpoint in endpoints]
 
 
 @click.command(cls=Command)
 @declaration.file_option
-@reason_option
-@generation_option
-@click.option("--wait/--no-wait", default=True, help="Wait until all are ready.  [default: wait]")
-@click.option("--wait-timeout", type=click.FloatRange(min=0), help="Seconds to wait at most.  [default: 600]")
+@write_options
 @json_option
 def apply(
     files: tuple[str, ...], reason: str, generation: int | None, wait: bool, wait_timeout: float | None, as_json: bool
@@ -69,38 +134,28 @@ def apply(
     Example:
       argosy apply -f endpoint.yaml -m "the new model is better at sevens"
     """
-    if wait_timeout is not None and not wait:
-        raise InvalidArgument("--wait-timeout and --no-wait exclude each other")
+    seconds = wait_seconds(wait, wait_timeout)
     api, endpoints = control(), declaration.read(files)
     if generation is not None and len(endpoints) > 1:
         raise InvalidArgument("--generation is for one endpoint, and there are several here")
-    seconds = WAIT_SECONDS if wait_timeout is None else wait_timeout
-    plans = [_planned(api, endpoint) for endpoint in endpoints]
-    found = [
-        _write(api, endpoint, generation if generation is not None else one["generation"], reason, as_json)
-        for endpoint, one in zip(endpoints, plans, strict=True)
-    ]
-    with progress("Waiting until all are ready") as report:
+    found: list[dict[str, Any]] = []
+    for endpoint, one in zip(endpoints, _plans(api, endpoints), strict=True):
+        written, shown = write(api, endpoint, one["generation"] if generation is None else generation, reason)
+        found.append(written)
+        if not as_json:
+            lines = [*declaration.plan_lines(written["changed"]), *(f"  {name}: {text}" for name, text in shown)]
+            click.echo("\n".join(lines))
+    if seconds is not None:
+        with progress("Waiting until all are ready") as report:
+            for one in found:
+                one["endpoint"] = settle(api, one["endpoint"]["name"], seconds, report)
+
+    def render() -> None:
         for one in found if wait else ():
-            one["endpoint"] = settle(api, one["endpoint"]["name"], seconds, report)
-    emit(found, as_json, lambda: _print(found, wait))
+            status, name = one["endpoint"], click.style(one["endpoint"]["name"], bold=True)
+            click.echo(f"{name} is {status['state']}: {status['version']}  {one['url']}")
 
-
-def _write(api: ControlClient, endpoint: Endpoint, generation: int, reason: str, quiet: bool) -> dict[str, Any]:
-    path = f"/v1/endpoints/{endpoint.name}"
-    found = api.put(path, endpoint, generation=generation, actor=actor(), reason=reason or None)
-    kept = keep(endpoint.name, found)
-    if not quiet:
-        click.echo("\n".join(declaration.told(found["changed"])))
-    for name, text in kept if not quiet else ():
-        click.echo(f"  {name}: {text}")
-    return found
-
-
-def _print(found: list[dict[str, Any]], waited: bool) -> None:
-    for one in found if waited else ():
-        status = one["endpoint"]
-        click.echo(f"{click.style(status['name'], bold=True)} is {status['state']}: {status['version']}  {one['url']}")
+    emit(found, as_json, render)
 
 
 @click.command(cls=Command)
@@ -117,5 +172,5 @@ def get(name: str, as_json: bool) -> None:
     """
     from argosy.spec import strict
 
-    found = control().get(f"/v1/endpoints/{quote(name, safe='')}")["endpoint"]
+    found = control().endpoint(name)["endpoint"]
     emit(found, as_json, lambda: click.echo(strict.dump_yaml(found), nl=False))

@@ -27,14 +27,7 @@ class Command(click.Command):
 
 
 def _debug_option() -> click.Option:
-    return click.Option(
-        ["--debug"], is_flag=True, expose_value=False, callback=_set_debug, help="Show a traceback on errors."
-    )
-
-
-def _set_debug(context: click.Context, _: click.Parameter, value: bool) -> None:
-    if value:
-        context.find_root().meta["argosy.debug"] = True
+    return click.Option(["--debug"], is_flag=True, expose_value=False, help="Show a traceback on errors.")
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -100,26 +93,24 @@ class Root(Group):
         if "_ARGOSY_COMPLETE" in os.environ:
             return super().main(args, prog_name, *rest, **kwargs)
         words = list(sys.argv[1:] if args is None else args)
+        status = 0
         try:
-            status = self._run(words, prog_name or "argosy")
+            try:
+                with self.make_context(prog_name or "argosy", list(words)) as context:
+                    self.invoke(context)
+            except click.exceptions.Exit as end:
+                status = end.exit_code
             sys.stdout.flush()
         except BaseException as error:
             _leave(error, words)
         sys.exit(status)
 
-    def _run(self, words: list[str], name: str) -> int:
-        try:
-            with self.make_context(name, list(words)) as context:
-                self.invoke(context)
-        except click.exceptions.Exit as end:
-            return end.exit_code
-        return 0
-
 
 def _leave(error: BaseException, words: list[str]) -> Never:
     """Print one line for whatever ended the command, and exit."""
     if isinstance(error, BrokenPipeError):
-        _silence()
+        with contextlib.suppress(OSError):  # the reader is gone: the interpreter's last flush goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     if isinstance(error, SystemExit):
         raise error
@@ -133,15 +124,15 @@ def _leave(error: BaseException, words: list[str]) -> Never:
 
         traceback.print_exception(error)
     known = translate(error)
-    hint = _usage(error) if isinstance(error, click.UsageError) else ""
-    _print(known, hint, "--json" in words)
+    if "--json" in words:
+        import msgspec
+
+        click.echo(msgspec.json.encode({"error": known.message, "code": known.code}), err=True)
+        sys.exit(known.exit)
+    click.echo(click.style("error:", fg="red", bold=True) + f" {known.message}", err=True)
+    if isinstance(error, click.UsageError) and error.ctx:
+        click.echo(f"try '{error.ctx.command_path} --help'", err=True)
     sys.exit(known.exit)
-
-
-def _silence() -> None:
-    """The reader of our output is gone: let the interpreter's last flush go nowhere."""
-    with contextlib.suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def translate(error: BaseException) -> ArgosyError:
@@ -149,29 +140,11 @@ def translate(error: BaseException) -> ArgosyError:
     if isinstance(error, ArgosyError):
         return error
     if isinstance(error, click.ClickException):
-        return InvalidArgument(_lower(error.format_message().rstrip(".")))
+        text = error.format_message().rstrip(".")
+        return InvalidArgument(text[:1].lower() + text[1:])
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageFull(f"no space left on the device ({error.filename or 'while writing'})")
     if isinstance(error, OSError) and error.filename:
         kind = NotFound if isinstance(error, FileNotFoundError) else InvalidArgument
         return kind(f"{error.strerror}: {error.filename}")
     return Internal(f"this is a bug in argosy: {type(error).__name__}: {error} (run again with --debug to see where)")
-
-
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
-
-
-def _usage(error: click.UsageError) -> str:
-    return f"try '{error.ctx.command_path} --help'" if error.ctx else ""
-
-
-def _print(error: ArgosyError, hint: str, as_json: bool) -> None:
-    if as_json:
-        import msgspec
-
-        click.echo(msgspec.json.encode({"error": error.message, "code": error.code}), err=True)
-        return
-    click.echo(click.style("error:", fg="red", bold=True) + f" {error.message}", err=True)
-    if hint:
-        click.echo(hint, err=True)

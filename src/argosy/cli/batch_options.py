@@ -62,18 +62,14 @@ def job_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
     """What was given, as fields of `BatchJob`. Raises InvalidArgument."""
-    lists = {name: _names(options[name]) for name in ("keep", "partition", "nulls")}
-    named = {
-        "inputs": list(options["inputs"]) or None,
-        "map": _map(options["mapped"], "--map is INPUT=COLUMN") or None,
-        "env": _map(options["variables"], "--env is NAME=VALUE") or None,
-    }
-    found = {**options, **lists, **named, "mapped": None, "variables": None}
+    found = dict(options)
+    for name in ("keep", "partition", "nulls"):
+        if found[name] is not None:
+            found[name] = [column for column in found[name].split(",") if column]
+    found["inputs"] = list(found["inputs"]) or None
+    found["map"] = _map(found.pop("mapped"), "--map is INPUT=COLUMN") or None
+    found["env"] = _map(found.pop("variables"), "--env is NAME=VALUE") or None
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _names(text: str | None) -> list[str] | None:
-    return None if text is None else [name for name in text.split(",") if name]
 
 
 def _map(pairs: tuple[str, ...], what: str) -> dict[str, str]:

@@ -41,7 +41,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "push": CommandEntry("push", "push", "Package a model file and register it as a version.", MODELS),
     "models": CommandEntry("models", "models", "List models, their versions and aliases.", MODELS),
     "show": CommandEntry("show", "show", "Show everything a package says of itself.", MODELS),
-    "verify": CommandEntry("verify", "verify", "Re-hash a package and replay its golden examples.", MODELS),
+    "verify": CommandEntry("show", "verify", "Re-hash a package and replay its golden examples.", MODELS),
     "alias": CommandEntry("models", "alias", "Point an alias at a version.", MODELS),
     "rm": CommandEntry("models", "remove", "Remove a version, or a model with all its versions.", MODELS),
     "batch": CommandEntry("batch", "batch", "Answer the rows of files with a model, each exactly once.", MODELS),
@@ -74,7 +74,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "simulate": CommandEntry(
         "", "simulate", "Replay a trace of requests under scaling policies.", TOOLS, "argosy-simulators"
     ),
-    "version": CommandEntry("version", "version", "Print the version.", TOOLS),
+    "version": CommandEntry("doctor", "version", "Print the version.", TOOLS),
 }
 
 

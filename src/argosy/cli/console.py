@@ -27,12 +27,6 @@ def console(only_print: bool, as_json: bool) -> None:
     api = control()
     url = api.url + api.post("/console/tickets")["path"]
     emit({"url": url}, as_json, lambda: click.echo(url))
-    if not only_print and not as_json and _at_a_screen():
+    screen = sys.platform == "darwin" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
+    if not only_print and not as_json and screen and sys.stdout.isatty():
         webbrowser.open(url)
-
-
-def _at_a_screen() -> bool:
-    """Whether somebody sits here who would see a browser."""
-    return sys.stdout.isatty() and (
-        sys.platform == "darwin" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
-    )

@@ -1,5 +1,6 @@
 """Declarations in files: one YAML document for each endpoint."""
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any, cast
@@ -17,46 +18,35 @@ file_option = click.option(
 
 
 def read(files: tuple[str, ...]) -> list[Endpoint]:
-    """Every endpoint that the files declare. Raises InvalidArgument, naming file, document and key; NotFound."""
-    from argosy.spec import strict
-
-    found: dict[str, str] = {}
-    endpoints: list[Endpoint] = []
-    for file in files:
-        for endpoint in strict.load_yaml_documents(_text(file), Endpoint, _where(file)):
-            if endpoint.name in found:
-                raise InvalidArgument(f"{_where(file)} declares '{endpoint.name}', as {found[endpoint.name]} does")
-            found[endpoint.name] = _where(file)
-            endpoints.append(_placed(endpoint, Path.cwd() if file == "-" else Path(file).absolute().parent))
-    if not endpoints:
-        raise InvalidArgument(f"{', '.join(map(_where, files))} declares no endpoint")
-    return endpoints
-
-
-def _placed(endpoint: Endpoint, folder: Path) -> Endpoint:
-    """With its reference as an absolute path; in the file it is relative to the file."""
+    """Every endpoint that the files declare, references as absolute paths: in a file they are relative to it. Raises
+    InvalidArgument, naming file, document and key; NotFound."""
     import msgspec
 
-    monitor = endpoint.monitor
-    if monitor is None or not monitor.reference:
-        return endpoint
-    path = str(folder / Path(monitor.reference).expanduser())
-    return msgspec.structs.replace(endpoint, monitor=msgspec.structs.replace(monitor, reference=path))
+    from argosy.spec import strict
+
+    found: dict[str, tuple[str, Endpoint]] = {}
+    for file in files:
+        where = _where(file)
+        with contextlib.nullcontext(sys.stdin.buffer) if file == "-" else Path(file).open("rb") as handle:
+            data = handle.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise InvalidArgument(f"{where} is over {MAX_BYTES} bytes: that is no declaration")
+        folder = Path.cwd() if file == "-" else Path(file).absolute().parent
+        for endpoint in strict.load_yaml_documents(data, Endpoint, where):
+            if endpoint.name in found:
+                raise InvalidArgument(f"{where} declares '{endpoint.name}', as {found[endpoint.name][0]} does")
+            monitor = endpoint.monitor
+            if monitor is not None and monitor.reference:
+                path = str(folder / Path(monitor.reference).expanduser())
+                monitor = msgspec.structs.replace(monitor, reference=path)
+            found[endpoint.name] = where, msgspec.structs.replace(endpoint, monitor=monitor)
+    if not found:
+        raise InvalidArgument(f"{', '.join(map(_where, files))} declares no endpoint")
+    return [endpoint for _, endpoint in found.values()]
 
 
 def _where(file: str) -> str:
     return "the standard input" if file == "-" else file
-
-
-def _text(file: str) -> bytes:
-    if file == "-":
-        data = sys.stdin.buffer.read(MAX_BYTES + 1)
-    else:
-        with Path(file).open("rb") as handle:
-            data = handle.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise InvalidArgument(f"{_where(file)} is over {MAX_BYTES} bytes: that is no declaration")
-    return data
 
 
 ACTIONS = {
@@ -68,7 +58,7 @@ ACTIONS = {
 }
 
 
-def told(plan: dict[str, Any]) -> list[str]:
+def plan_lines(plan: dict[str, Any]) -> list[str]:
     """A plan for people: what happens, then each field."""
     head = f"{plan['name']}: {ACTIONS[plan['action']]}"
     if plan["action"] in ("create", "revision"):
@@ -89,19 +79,16 @@ def _key_line(step: dict[str, Any]) -> str:
 
 def change_line(change: dict[str, Any]) -> str:
     """`field: old → new`."""
+    return f"{change['field']}: {_shown(change['old'])} → {_shown(change['new'])}"
+
+
+def _shown(value: Any) -> str:
+    """As JSON; tables in a list without what is empty in them."""
     import msgspec
 
-    old, new = (
-        "-" if change[side] is None else msgspec.json.encode(_short(change[side])).decode() for side in ("old", "new")
-    )
-    return f"{change['field']}: {old} → {new}"
-
-
-def _short(value: Any) -> Any:
-    """Tables in a list without what is empty in them."""
-    if not isinstance(value, list):
-        return value
-    rows = cast("list[Any]", value)
-    return [
-        {k: v for k, v in cast("dict[str, Any]", row).items() if v} if isinstance(row, dict) else row for row in rows
-    ]
+    if value is None:
+        return "-"
+    if isinstance(value, list):
+        rows = cast("list[dict[str, Any] | str]", value)
+        value = [row if isinstance(row, str) else {key: each for key, each in row.items() if each} for row in rows]
+    return msgspec.json.encode(value).decode()

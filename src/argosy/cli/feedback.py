@@ -1,6 +1,7 @@
 """`argosy feedback`: labels in, performance out."""
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -9,11 +10,12 @@ import click
 
 from argosy.cli.base import Command, Group, json_option
 from argosy.cli.here import place, settings, store
-from argosy.cli.output import emit, table
+from argosy.cli.output import Columns, emit, table
 from argosy.spec.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from argosy.monitoring.feedback.join import Prediction
+    from argosy.store.payloads.segment import Broken
 
 DAY = timedelta(days=1)
 
@@ -83,26 +85,48 @@ def show(endpoint: str, decision: str, score: str, regression: bool, by: Literal
     from argosy.monitoring.feedback.join import step
 
     home, what = place(), _prediction(endpoint, decision, score, regression)
-    regression = what.kind == "regression"
     shelf = Shelf(home.feedback, endpoint)
     keep = settings().feedback.keep_days
     made = step(shelf, home.payloads, what, keep_days=keep)
     now = datetime.now(UTC)
     found = performance(shelf, now, by)
     length = DAY if by == "day" else DAY / 24
-    rows = [_row(cohort, found.maturity(cohort, now, length)) for cohort in found.cohorts]
-    columns = ("version", "start", "served", "labelled", "mature", *(("mae", "rmse") if regression else ("accuracy",)))
+    rows = [
+        {
+            "version": cohort.version,
+            "start": cohort.start.isoformat(timespec="minutes"),
+            "served": cohort.served,
+            "labelled": cohort.labelled,
+            "mature": found.maturity(cohort, now, length),
+            "accuracy": cohort.accuracy,
+            "mae": cohort.mae,
+            "rmse": cohort.rmse,
+        }
+        for cohort in found.cohorts
+    ]
 
     def render() -> None:
-        table(columns, [[_cell(row[name]) for name in columns] for row in rows], empty="no predictions yet")
+        errors = ("mae", "rmse") if what.kind == "regression" else ("accuracy",)
+        columns: Columns = {
+            name: (name, _cell) for name in ("version", "start", "served", "labelled", "mature", *errors)
+        }
+        table(columns, rows, empty="no predictions yet")
         if made.waiting:
             click.echo(f"{made.waiting:,} labels wait for their predictions", err=True)
         if made.expired:
             click.echo(f"{made.expired:,} labels had no prediction after {keep:g} days and are dropped", err=True)
-        for broken in made.broken:
-            click.echo(f"a broken file was put aside: {broken.key} ({broken.reason})", err=True)
+        _report_broken(made.broken)
 
     emit({"step": made, "cohorts": rows}, as_json, render)
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _report_broken(files: "Sequence[Broken]") -> None:
+    for broken in files:
+        click.echo(f"a broken file was put aside: {broken.key} ({broken.reason})", err=True)
 
 
 @feedback.command(cls=Command)
@@ -135,8 +159,7 @@ def export(endpoint: str, since: str | None, until: str | None, version: str, ou
         version=version,
     )
     found = write(Shelf(home.feedback, check_name(endpoint, "endpoint")), home.payloads, output, span)
-    for broken in found.broken:
-        click.echo(f"a broken file was put aside: {broken.key} ({broken.reason})", err=True)
+    _report_broken(found.broken)
     emit(found, as_json, lambda: click.echo(f"{found.rows:,} labelled rows written to {output}"))
 
 
@@ -162,20 +185,3 @@ def _prediction(endpoint: str, decision: str, score: str, regression: bool) -> "
         assert log is not None
         package = open_package(opened.unpacked(state.revisions()[declared.revision].digest))
         return prediction(roles(monitor, package.manifest.signature, log))
-
-
-def _row(cohort: Any, mature: float) -> dict[str, Any]:
-    return {
-        "version": cohort.version,
-        "start": cohort.start.isoformat(timespec="minutes"),
-        "served": cohort.served,
-        "labelled": cohort.labelled,
-        "mature": mature,
-        "accuracy": cohort.accuracy,
-        "mae": cohort.mae,
-        "rmse": cohort.rmse,
-    }
-
-
-def _cell(value: Any) -> str:
-    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

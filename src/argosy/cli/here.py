@@ -1,14 +1,23 @@
-"""What commands work on: the home of the environment, its settings, its store, its running platform."""
+"""What commands work on: the home of the environment, its settings, its store, its running platform.
+
+Commands that read what was recorded or found, and those of the registry, open the store: they work without a platform.
+Those that declare or observe what runs ask the control API.
+"""
 
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import click
 
 from argosy.spec.settings import Home, Settings, home, load
 
 if TYPE_CHECKING:
     from argosy.client.control import ControlClient
     from argosy.store import Store
+
+reason_option = click.option("-m", "--reason", default="", help="Why: it goes into the ledger (argosy history).")
 
 
 def place() -> Home:
@@ -38,8 +47,13 @@ def control(timeout: float = 30.0) -> "ControlClient":
     return ControlClient(timeout=timeout)
 
 
+def endpoint_path(name: str) -> str:
+    """The path of an endpoint in the control API."""
+    return f"/v1/endpoints/{quote(name, safe='')}"
+
+
 def actor() -> str:
-    """The user of this machine who runs the command: the ledger's word for who changed something."""
+    """The user of this machine who runs the command: the one who changed something, in the ledger."""
     import getpass
 
     try:

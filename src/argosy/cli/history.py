@@ -7,7 +7,8 @@ import click
 
 from argosy.cli.base import Command, json_option
 from argosy.cli.here import store
-from argosy.cli.output import emit, table
+from argosy.cli.output import Columns, emit, table
+from argosy.console.words import clock
 from argosy.spec.errors import Conflict, InvalidArgument, NotFound
 
 BROKEN = Conflict.exit
@@ -58,7 +59,12 @@ def history(
     if heads and not verify:
         raise InvalidArgument("--head goes with --verify")
     if export_head:
-        _export_head()
+        import msgspec
+
+        from argosy.store import audit
+
+        with store() as place:
+            click.echo(msgspec.json.encode(audit.head(place.database)).decode())
     elif verify:
         _verify(heads, as_json)
     elif name is None:
@@ -70,20 +76,21 @@ def history(
 
 
 def _entries(name: str, limit: int, as_json: bool) -> None:
-    import msgspec
-
     from argosy.store import ledger
 
     with store() as place, place.database.read() as connection:
         found = ledger.entries(connection, name, limit)
     if not found:
         raise NotFound(f"the ledger knows nothing of '{name[:127]}'")
-    rows = [(one.seq, _moment(one.time), one.event, _told(one.event, one.body), one.actor, one.reason) for one in found]
-    emit(
-        msgspec.to_builtins(found),
-        as_json,
-        lambda: table(("no", "time (UTC)", "event", "what", "who", "why"), rows),
-    )
+    columns: Columns = {
+        "no": "seq",
+        "time (UTC)": ("time", clock),
+        "event": "event",
+        "what": lambda one: _what(one.event, one.body),
+        "who": "actor",
+        "why": "reason",
+    }
+    emit(found, as_json, lambda: table(columns, found))
 
 
 def _at(name: str, at: str, as_json: bool) -> None:
@@ -97,19 +104,16 @@ def _at(name: str, at: str, as_json: bool) -> None:
             click.echo(f"nothing served {name} at {found.at}")
             return
         click.echo(f"{name} at {found.at}, so since {found.since}:")
-        rows = [(f"{one.weight} %", one.version, one.digest, one.actor, one.reason) for one in found.served]
-        table(("share", "version", "digest", "declared by", "why"), rows)
+        columns: Columns = {
+            "share": ("weight", "{} %".format),
+            "version": "version",
+            "digest": "digest",
+            "declared by": "actor",
+            "why": "reason",
+        }
+        table(columns, found.served)
 
     emit(found, as_json, render)
-
-
-def _export_head() -> None:
-    import msgspec
-
-    from argosy.store import audit
-
-    with store() as place:
-        click.echo(msgspec.json.encode(audit.head(place.database)).decode())
 
 
 def _verify(heads: tuple[str, ...], as_json: bool) -> None:
@@ -135,7 +139,7 @@ def _verify(heads: tuple[str, ...], as_json: bool) -> None:
         click.get_current_context().exit(BROKEN)
 
 
-def _told(event: str, body: dict[str, Any]) -> str:
+def _what(event: str, body: dict[str, Any]) -> str:
     """The body of an entry in one cell."""
     from argosy.cli.declaration import change_line
 
@@ -157,8 +161,3 @@ DONE = {"make": "made", "change": "changed", "revoke": "revoked"}
 
 def _keys(body: dict[str, Any]) -> str:
     return ", ".join(f"{DONE[step['action']]} key {step['name']} {step['id']}" for step in body.get("keys", ()))
-
-
-def _moment(text: str) -> str:
-    """To the second."""
-    return text[:19].replace("T", " ")

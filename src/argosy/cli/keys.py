@@ -1,12 +1,55 @@
-"""`argosy keys`."""
+"""`argosy keys`, and the key of an endpoint that is saved for its owner when the endpoint is deployed."""
 
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
+import msgspec
 
 from argosy.cli.base import Group, json_option
 from argosy.cli.here import control, place
-from argosy.cli.output import emit, table
+from argosy.cli.output import Columns, emit, table
+from argosy.console.words import clock
+from argosy.spec.settings import Home
+
+
+class SavedKey(msgspec.Struct, frozen=True):
+    """`keys/ENDPOINT.json` in the home: the id of the key, the key itself, and the URL it was given for."""
+
+    id: str
+    key: str
+    url: str = ""
+
+
+def save(home: Home, endpoint: str, saved: SavedKey) -> Path:
+    """Write the key, readable by its owner alone from its first byte on."""
+    from argosy.store.durable import replace
+
+    path = _path(home, endpoint)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    replace(path, msgspec.json.encode(saved), path.parent, mode=0o600)
+    return path
+
+
+def find(home: Home, endpoint: str) -> SavedKey | None:
+    """The saved key of an endpoint, if there is one."""
+    try:
+        return msgspec.json.decode(_path(home, endpoint).read_bytes(), type=SavedKey)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return None
+
+
+def forget(home: Home, key_id: str) -> None:
+    """Delete whatever was saved of a key."""
+    for path in (home.root / "keys").glob("*.json"):
+        saved = find(home, path.stem)
+        if saved is not None and saved.id == key_id:
+            path.unlink(missing_ok=True)
+
+
+def _path(home: Home, endpoint: str) -> Path:
+    return home.root / "keys" / f"{endpoint}.json"
 
 
 @click.group(cls=Group)
@@ -48,25 +91,20 @@ def every(as_json: bool) -> None:
       argosy keys list --json
     """
     found = control().get("/v1/keys")
-    rows = [
-        (
-            one["id"],
-            one["name"],
-            ", ".join(one["scopes"]),
-            _limit(one),
-            one["created"][:16],
-            (one["revoked"] or "")[:16],
-        )
-        for one in found
-    ]
-    headings = ("id", "name", "endpoints", "limit", "created", "revoked")
-    emit(found, as_json, lambda: table(headings, rows, "no keys yet"))
+    columns: Columns = {
+        "id": "id",
+        "name": "name",
+        "endpoints": "scopes",
+        "limit": _limit,
+        "created": ("created", clock),
+        "revoked": ("revoked", clock),
+    }
+    emit(found, as_json, lambda: table(columns, found, "no keys yet"))
 
 
 def _limit(key: dict[str, Any]) -> str:
-    if key["rate"] is None:
-        return ""
-    return f"{key['rate']:g}/s" + (f", {key['burst']} at once" if key["burst"] else "")
+    burst = f", {key['burst']} at once" if key["burst"] else ""
+    return "" if key["rate"] is None else f"{key['rate']:g}/s{burst}"
 
 
 @keys.command()
@@ -79,10 +117,6 @@ def revoke(id: str, as_json: bool) -> None:
     Example:
       argosy keys revoke 4f1c22a07b9e
     """
-    from urllib.parse import quote
-
-    from argosy.cli import keyfile
-
     found = control().delete(f"/v1/keys/{quote(id, safe='')}")
-    keyfile.forget(place(), id)
+    forget(place(), id)
     emit(found, as_json, lambda: click.echo(f"key {id} is revoked"))

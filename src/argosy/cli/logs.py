@@ -1,7 +1,9 @@
 """`argosy logs`."""
 
+import contextlib
 import re
 import time
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import click
 
 from argosy.cli.base import Command, json_option
 from argosy.cli.here import place
+from argosy.process import tail
 from argosy.spec.errors import NotFound
 
 POLL_SECONDS = 0.2
@@ -30,10 +33,10 @@ class Logs(Command):
 
 @click.command(cls=Logs)
 @click.argument("name")
-@click.option("-f", "--follow", is_flag=True, help="Keep printing what is written, until Ctrl-C.")
+@click.option("-f", "--follow", "following", is_flag=True, help="Keep printing what is written, until Ctrl-C.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), default=100, show_default=True, help="Lines of the past.")
 @json_option
-def logs(name: str, follow: bool, lines: int, as_json: bool) -> None:
+def logs(name: str, following: bool, lines: int, as_json: bool) -> None:
     """Print or follow the logs of an endpoint, a replica, the gateway or the controller.
 
     NAME is an endpoint (all its replicas, also those that ended), a replica as `argosy ps` names it, `gateway` or
@@ -46,48 +49,55 @@ def logs(name: str, follow: bool, lines: int, as_json: bool) -> None:
       argosy logs -f gateway
       argosy logs payload digits --since 1h --where "code >= 500"
     """
-    from argosy.cli.tail import follow as followed
-    from argosy.process import tail
-
     folder = place().logs
     files = find(folder, name)
     if not files:
         known = ", ".join(names(folder)) or "none yet"
         raise NotFound(f"there are no logs of '{name}' under {folder}; there are logs of {known}")
     many = len(files) > 1 or find(folder, name, exact=True) == []
+    ends: dict[Path, int] = {}
     for path in files:
-        for line in tail.lines(path, lines)[1].decode(errors="replace").splitlines():
+        ends[path], last = tail.lines(path, lines)
+        for line in last.splitlines():
             _print(path.stem, line, many, as_json)
-    if follow:
-        for source, line in followed(lambda: find(folder, name), _wait):
+    if following:
+        for source, line in follow(lambda: find(folder, name), ends):
             _print(source, line, many, as_json)
 
 
-def _wait() -> bool:
-    time.sleep(POLL_SECONDS)
-    return True
-
-
-def _print(source: str, line: str, many: bool, as_json: bool) -> None:
+def _print(source: str, line: bytes, many: bool, as_json: bool) -> None:
+    text = line.decode(errors="replace")
     if as_json:
         import msgspec
 
-        click.echo(msgspec.json.encode({"source": source, "line": line}))
+        click.echo(msgspec.json.encode({"source": source, "line": text}))
     else:
-        click.echo(f"{click.style(source, fg='cyan')}  {line}" if many else line)
+        click.echo(f"{click.style(source, fg='cyan')}  {text}" if many else text)
+
+
+def follow(find: Callable[[], list[Path]], ends: dict[Path, int]) -> Generator[tuple[str, bytes]]:
+    """Lines that are written after `ends` to the files that `find` names, and all of files that appear later: the
+    file's stem, and the line."""
+    with contextlib.ExitStack() as opened:
+        followers = {path: opened.enter_context(tail.Follower(path, end)) for path, end in ends.items()}
+        rests = dict.fromkeys(followers, b"")
+        while True:
+            for path in find():
+                if path not in followers:
+                    followers[path], rests[path] = opened.enter_context(tail.Follower(path)), b""
+            for path, follower in followers.items():
+                while data := follower.read():
+                    *whole, rests[path] = (rests[path] + data).split(b"\n")
+                    yield from ((path.stem, line) for line in whole)
+            time.sleep(POLL_SECONDS)
 
 
 def find(folder: Path, name: str, *, exact: bool = False) -> list[Path]:
     """The log files of an endpoint or a replica, or those whose name starts with `gateway` or `control`."""
-    replicas = re.compile(re.escape(name) + r"-[0-9a-f]{6}-\d+")
-    system = (
-        re.compile(rf"{re.escape(name)}(\.\w+)?") if name in ("gateway", "control") else re.compile(re.escape(name))
-    )
-    found = (
-        path
-        for path in folder.glob("*.log")
-        if system.fullmatch(path.stem) or (not exact and replicas.fullmatch(path.stem))
-    )
+    more = r"(\.\w+)?" if name in ("gateway", "control") else ""
+    replicas = "" if exact else r"|-[0-9a-f]{6}-\d+"
+    wanted = re.compile(rf"{re.escape(name)}({more}{replicas})")
+    found = (path for path in folder.glob("*.log") if wanted.fullmatch(path.stem))
     return sorted(found, key=lambda path: path.stem)
 
 

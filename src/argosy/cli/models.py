@@ -5,14 +5,32 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from argosy.cli.base import Command, json_option
-from argosy.cli.here import actor, control, store
-from argosy.cli.output import emit, size, table
-from argosy.cli.settle import reason_option
+from argosy.cli.here import actor, control, reason_option, store
+from argosy.cli.output import Columns, emit, table
+from argosy.console.words import clock, size
 from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument
 
 if TYPE_CHECKING:
-    from argosy.store import Store
     from argosy.store.version import Version
+
+
+BRIEF = ("ref", "name", "number", "digest", "size", "engine", "created", "aliases")
+"""A version without its manifest and lineage."""
+MODELS: Columns = {
+    "model": "name",
+    "latest": "latest",
+    "versions": "versions",
+    "aliases": lambda one: [f"{alias} → {number}" for alias, number in one["aliases"].items()],
+    "updated": ("updated", clock),
+}
+VERSIONS: Columns = {
+    "version": "ref",
+    "engine": "engine",
+    "size": ("size", size),
+    "aliases": "aliases",
+    "created": ("created", clock),
+    "digest": lambda one: one["digest"][:19],
+}
 
 
 @click.command(cls=Command)
@@ -31,27 +49,12 @@ def models(name: str | None, as_json: bool) -> None:
     """
     if name is None:
         found = _summaries()
-        rows = [
-            (one["name"], one["latest"], one["versions"], _aliases(one["aliases"]), _moment(one["updated"]))
-            for one in found
-        ]
         empty = "no models yet: add one with  argosy push FILE --name NAME"
-        emit(found, as_json, lambda: table(("model", "latest", "versions", "aliases", "updated"), rows, empty))
+        emit(found, as_json, lambda: table(MODELS, found, empty))
         return
     with store() as place:
         versions = [brief(version) for version in place.registry.versions(name)]
-    lines = [
-        (
-            one["ref"],
-            one["engine"],
-            size(one["size"]),
-            ", ".join(one["aliases"]),
-            _moment(one["created"]),
-            one["digest"][:19],
-        )
-        for one in versions
-    ]
-    emit(versions, as_json, lambda: table(("version", "engine", "size", "aliases", "created", "digest"), lines))
+    emit(versions, as_json, lambda: table(VERSIONS, versions))
 
 
 def _summaries() -> list[dict[str, Any]]:
@@ -66,18 +69,8 @@ def _summaries() -> list[dict[str, Any]]:
 
 
 def brief(version: "Version") -> dict[str, Any]:
-    """A version without its manifest and lineage."""
-    fields = ("ref", "name", "number", "digest", "size", "engine", "created", "aliases")
-    return {field: getattr(version, field) for field in fields}
-
-
-def _aliases(aliases: dict[str, int]) -> str:
-    return ", ".join(f"{alias} → {number}" for alias, number in aliases.items())
-
-
-def _moment(text: str) -> str:
-    """ISO 8601 in UTC, to the minute."""
-    return text[:16].replace("T", " ")
+    """The fields of `BRIEF`."""
+    return {field: getattr(version, field) for field in BRIEF}
 
 
 @click.command(cls=Command)
@@ -121,7 +114,7 @@ def _move(name: str, label: str, version: int | None, reason: str) -> dict[str, 
     if version is not None and reached():
         body = {"name": name, "alias": label, "version": version, "actor": actor(), "reason": reason}
         found = control().post("/v1/aliases", body)
-        return {"before": found["before"], "back": found["back"], "endpoints": found["endpoints"]}
+        return {field: found[field] for field in ("before", "back", "endpoints")}
     cause = Cause(actor=actor(), reason=reason)
     with store() as place:
         if version is None:
@@ -143,31 +136,23 @@ def remove(refs: tuple[str, ...], as_json: bool) -> None:
     Example:
       argosy rm digits:1 digits:2
     """
-    removed: list[Version] = []
+    from argosy.store.endpoints import Endpoints
+
+    removed: list[str] = []
     with store() as place:
-        used = _in_use(place)
+        state = Endpoints(place.database)
+        revisions = state.revisions()
+        used = {
+            revisions[revision].digest: declared.endpoint.name
+            for declared in state.endpoints()
+            for revision in (declared.revision, declared.serving.active)
+            if revision in revisions
+        }
         for ref in refs:
             digest = place.registry.resolve(ref).digest
             if digest in used:
                 raise Conflict(f"{ref} is what endpoint '{used[digest]}' runs: argosy undeploy {used[digest]}  first")
-            removed.append(place.remove(ref))
-        freed = place.collect(list(used))
-    emit(
-        {"removed": [version.ref for version in removed], "freed_bytes": freed.bytes},
-        as_json,
-        lambda: click.echo(f"removed {', '.join(version.ref for version in removed)}; {size(freed.bytes)} freed"),
-    )
-
-
-def _in_use(place: "Store") -> dict[str, str]:
-    """Digest → the endpoint that is declared with it or still served by it, whether a platform runs or not."""
-    from argosy.store.endpoints import Endpoints
-
-    state = Endpoints(place.database)
-    revisions = state.revisions()
-    return {
-        revisions[revision].digest: declared.endpoint.name
-        for declared in state.endpoints()
-        for revision in (declared.revision, declared.serving.active)
-        if revision in revisions
-    }
+            removed.append(place.remove(ref).ref)
+        freed = place.collect(list(used)).bytes
+    done = f"removed {', '.join(removed)}; {size(freed)} freed"
+    emit({"removed": removed, "freed_bytes": freed}, as_json, lambda: click.echo(done))

@@ -2,13 +2,20 @@
 
 import contextlib
 import sys
-from collections.abc import Callable, Generator, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from typing import Any, cast
 
 import click
 
 Report = Callable[[str], None]
+Column = str | tuple[str, Callable[[Any], object]] | Callable[[Any], object]
+Columns = Mapping[str, Column]
+"""Heading → how a row fills its cell: the name of a field, that with a function of its value, or a function of the
+row. A row is a struct, or the dict of one."""
+
 DRAWN_ROWS = 500
+STYLES = {"ok": "green", "ready": "green", "warn": "yellow", "starting": "yellow", "fail": "red", "failed": "red"}
+"""Words that are coloured wherever they fill a cell."""
 
 
 def emit(value: Any, as_json: bool, render: Callable[[], None]) -> None:
@@ -21,40 +28,49 @@ def emit(value: Any, as_json: bool, render: Callable[[], None]) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str = "nothing here") -> None:
-    """Rows under headings: drawn on a terminal, plain aligned columns in a pipe; `empty` when there are none."""
-    if not rows:
+def table(columns: Columns | Sequence[str], rows: Iterable[Any], empty: str = "nothing here") -> None:
+    """Rows under headings: drawn on a terminal, plain aligned columns in a pipe; `empty` when there are none. Without
+    `Columns` each row is a sequence of its cells."""
+    if isinstance(columns, Mapping):
+        rows = ([_value(row, column) for column in columns.values()] for row in rows)
+    cells = [[_text(value) for value in row] for row in rows]
+    if not cells:
         click.echo(empty)
-        return
-    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
-    if sys.stdout.isatty() and len(cells) <= DRAWN_ROWS:
-        _drawn(columns, cells)
+    elif sys.stdout.isatty() and len(cells) <= DRAWN_ROWS:
+        _draw(list(columns), cells)
     else:
-        _plain(columns, cells)
+        lines = [[heading.upper() for heading in columns], *cells]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
-def _drawn(columns: Sequence[str], cells: list[list[str]]) -> None:
+def _value(row: Any, column: Column) -> object:
+    if callable(column):
+        return column(row)
+    name, show = (column, None) if isinstance(column, str) else column
+    value = cast("dict[str, Any]", row)[name] if isinstance(row, dict) else getattr(row, name)
+    return show(value) if show else value
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, cast("Sequence[object]", value)))
+    return "" if value is None else str(value)
+
+
+def _draw(headings: Sequence[str], cells: list[list[str]]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     drawn = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in columns:
-        drawn.add_column(column, overflow="fold")
+    for heading in headings:
+        drawn.add_column(heading, overflow="fold")
     for row in cells:
         drawn.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
     Console().print(drawn)
-
-
-STYLES = {"ok": "green", "ready": "green", "warn": "yellow", "starting": "yellow", "fail": "red", "failed": "red"}
-"""Words that are coloured wherever they fill a cell."""
-
-
-def _plain(columns: Sequence[str], cells: list[list[str]]) -> None:
-    widths = [max(len(row[at]) for row in [list(columns), *cells]) for at in range(len(columns))]
-    for row in [[column.upper() for column in columns], *cells]:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def pairs(rows: Sequence[tuple[str, object]]) -> None:
@@ -81,10 +97,6 @@ def progress(title: str) -> Generator[Report]:
         yield lambda step: status.update(escape(step))
 
 
-def size(count: float) -> str:
-    """Bytes for people: 1.5 MiB."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024 or unit == "GiB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return ""
+def printable(text: str) -> str:
+    """A text of somebody else without what would move the cursor of a terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)

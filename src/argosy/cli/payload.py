@@ -10,6 +10,7 @@ import click
 
 from argosy.cli.base import Command
 from argosy.cli.here import place
+from argosy.cli.output import printable, table
 from argosy.spec.errors import InvalidArgument
 
 FORMATS = ("table", "json", "csv", "parquet")
@@ -64,7 +65,13 @@ def payload(
     answer = read(place().payloads, query)
     for broken in answer.broken:
         click.echo(f"a broken file was put aside: {broken.key} ({broken.reason})", err=True)
-    _write(answer.table, kind, output)
+    if kind == "table":
+        _print(answer.table)
+    elif output is None:
+        click.echo(_encoded(answer.table, kind), nl=False)
+    else:
+        output.write_bytes(_encoded(answer.table, kind))
+        click.echo(f"{answer.table.num_rows} rows written to {output}", err=True)
 
 
 def moment(text: str, now: datetime, option: str) -> datetime:
@@ -78,52 +85,30 @@ def moment(text: str, now: datetime, option: str) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def _write(found: Any, kind: str, output: Path | None) -> None:
-    if kind == "table" and output is None:
-        _table(found)
-        return
-    data = _encoded(found, kind)
-    if output is not None:
-        output.write_bytes(data)
-        click.echo(f"{found.num_rows} rows written to {output}", err=True)
-    else:
-        click.echo(data, nl=False)
-
-
 def _encoded(found: Any, kind: str) -> bytes:
-    if kind == "parquet":
-        from argosy.store.payloads.segment import encoded
-
-        return bytes(encoded(found))
-    if kind == "csv":
-        return _csv(found)
-    import msgspec
-
-    return b"".join(msgspec.json.encode(row) + b"\n" for row in found.to_pylist())
-
-
-def _csv(found: Any) -> bytes:
-    """Lists and structs as JSON in their cells."""
+    """In CSV, lists and structs are JSON in their cells."""
     import csv
     import io
 
     import msgspec
 
+    if kind == "parquet":
+        from argosy.store.payloads.segment import encoded
+
+        return bytes(encoded(found))
+    if kind == "json":
+        return b"".join(msgspec.json.encode(row) + b"\n" for row in found.to_pylist())
     sink = io.StringIO()
     writer = csv.writer(sink)
     writer.writerow(found.column_names)
     for row in found.to_pylist():
-        plain = msgspec.to_builtins(row)
-        cells = plain.values()
+        cells = msgspec.to_builtins(row).values()
         writer.writerow([msgspec.json.encode(c).decode() if isinstance(c, dict | list) else c for c in cells])
     return sink.getvalue().encode()
 
 
-def _table(found: Any) -> None:
-    from argosy.cli.output import table
-
-    hidden = {"endpoint", "hour", "features"}
-    names = [name for name in found.column_names if name not in hidden]
+def _print(found: Any) -> None:
+    names = [name for name in found.column_names if name not in ("endpoint", "hour", "features")]
     rows = [[_cell(row[name]) for name in names] for row in found.select(names).to_pylist()] if names else []
     table(names, rows, empty="no row fits")
 
@@ -137,5 +122,5 @@ def _cell(value: Any) -> str:
         items = cast("list[Any]", value)
         shown = ", ".join(_cell(one) for one in items[:4])
         return f"[{shown}, … {len(items)}]" if len(items) > 4 else f"[{shown}]"
-    text = "" if value is None else "".join(c if c.isprintable() else "?" for c in str(value))
+    text = "" if value is None else printable(str(value))
     return text if len(text) <= 60 else text[:59] + "…"

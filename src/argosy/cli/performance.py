@@ -8,9 +8,10 @@ import click
 
 from argosy.cli.base import Command, json_option
 from argosy.cli.here import store
-from argosy.cli.output import emit, table
+from argosy.cli.output import Columns, emit, table
 from argosy.cli.payload import moment
-from argosy.spec.errors import Conflict, NotFound
+from argosy.console.words import clock
+from argosy.spec.errors import Conflict
 
 if TYPE_CHECKING:
     from argosy.store.findings import Finding
@@ -19,7 +20,6 @@ FELL = 11
 """The exit status of `--fail` where performance has fallen; no error has it."""
 
 KINDS = ("estimate", "realised", "reconcile")
-COLUMNS = ("until (UTC)", "version", "rows", "estimated", "realised", "labels", "verdict")
 
 
 @click.command(cls=Command)
@@ -47,38 +47,26 @@ def performance(name: str, since: str, metric: str, fail: bool, as_json: bool) -
 
     begin = moment(since, datetime.now(UTC), "--since").timestamp()
     with store() as opened:
-        state = Endpoints(opened.database)
-        declared = state.endpoint(name)
-        if declared is None:
-            raise NotFound(f"there is no endpoint '{name[:63]}': argosy ps lists them")
+        declared, revision = Endpoints(opened.database).served(name)
         if declared.endpoint.monitor is None:
             raise Conflict(f"'{name}' declares no monitor, so that nobody looks: see docs/performance.md")
-        revision = state.revisions()[declared.serving.active or declared.revision]
         found = findings.read(opened.database, name, KINDS, begin)
-    chosen = metric or declared.endpoint.monitor.metric or _usual(found)
-    windows = _windows([each for each in found if each.subject == chosen])
-    fallen = _fallen([each for each in found if each.subject == chosen and each.version == revision.version])
-    told = {"endpoint": name, "version": revision.version, "metric": chosen, "fallen": fallen, "windows": windows}
+    usual = "mae" if any(each.subject == "mae" for each in found) else "accuracy"
+    chosen = metric or declared.endpoint.monitor.metric or usual
+    found = [each for each in found if each.subject == chosen]
+    windows, fallen = _windows(found), _fallen([each for each in found if each.version == revision.version])
 
     def render() -> None:
-        rows = [_row(each) for each in windows]
-        table(
-            COLUMNS, rows, empty=f"nothing has been found since {_spoken(begin)} UTC: a window is told once it is over"
-        )
+        empty = f"nothing has been found since {clock(begin)} UTC: a window is told once it is over"
+        table(COLUMNS, windows, empty=empty)
         if windows:
-            click.echo(
-                f"{chosen} of '{name}', version {revision.version} serves; {', '.join(fallen) or 'nothing has fallen'}"
-            )
+            verdict = ", ".join(fallen) or "nothing has fallen"
+            click.echo(f"{chosen} of '{name}', version {revision.version} serves; {verdict}")
 
-    emit(told, as_json, render)
+    value = {"endpoint": name, "version": revision.version, "metric": chosen, "fallen": fallen, "windows": windows}
+    emit(value, as_json, render)
     if fail and fallen:
         click.get_current_context().exit(FELL)
-
-
-def _usual(found: "Sequence[Finding]") -> str:
-    """The metric that is compared where none is declared."""
-    names = {each.subject for each in found}
-    return "mae" if "mae" in names else "accuracy"
 
 
 def _windows(found: "Sequence[Finding]") -> list[dict[str, Any]]:
@@ -107,19 +95,8 @@ def _fallen(found: "Sequence[Finding]") -> list[str]:
     return [words[kind] for kind, each in last.items() if each.verdict in ("fell", "the estimate was too good")]
 
 
-def _row(window: dict[str, Any]) -> tuple[str, ...]:
-    estimate, realised = window["estimate"], window["realised"]
-    verdicts = [each.verdict for each in (estimate, realised, window["reconcile"]) if each is not None]
-    labels = realised.detail.get("maturity") if realised is not None else None
-    return (
-        _spoken(window["end"]),
-        window["version"],
-        f"{(estimate or realised or window['reconcile']).rows:,}",
-        _figure(estimate),
-        _figure(realised),
-        "-" if labels is None else f"{labels:.0%}",
-        "; ".join(dict.fromkeys(verdicts)),
-    )
+def _rows(window: dict[str, Any]) -> str:
+    return f"{next(window[kind] for kind in KINDS if window[kind] is not None).rows:,}"
 
 
 def _figure(found: "Finding | None") -> str:
@@ -128,5 +105,21 @@ def _figure(found: "Finding | None") -> str:
     return f"{found.effect:.3f} ({found.low:.3f} to {found.high:.3f})"
 
 
-def _spoken(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M" + ":%S" * bool(at % 60))
+def _labels(realised: "Finding | None") -> str:
+    labels = realised.detail.get("maturity") if realised is not None else None
+    return "-" if labels is None else f"{labels:.0%}"
+
+
+def _verdicts(window: dict[str, Any]) -> str:
+    return "; ".join(dict.fromkeys(window[kind].verdict for kind in KINDS if window[kind] is not None))
+
+
+COLUMNS: Columns = {
+    "until (UTC)": ("end", clock),
+    "version": "version",
+    "rows": _rows,
+    "estimated": ("estimate", _figure),
+    "realised": ("realised", _figure),
+    "labels": ("realised", _labels),
+    "verdict": _verdicts,
+}

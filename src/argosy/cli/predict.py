@@ -52,31 +52,31 @@ def predict(
       argosy predict iris --url http://triton:8000 -d '[[5.1, 3.5, 1.4, 0.2]]'
     """
     from argosy.client import Client
+    from argosy.protocol.rest import encode_response
 
     where, key = _target(name, url, key)
     with Client(where, key, timeout) as client:
-        tensors, batched = _rows(client, name, version, data, kind)
+        chunks = _chunks(*_rows(client, name, version, data, kind))
         with progress(f"Asking {name}") as report:
             parts: list[Response] = []
-            chunks = _chunks(tensors, batched)
             for number, chunk in enumerate(chunks, 1):
                 parts.append(client.infer(name, chunk, version))
                 if len(chunks) > 1:
                     report(f"{number} of {len(chunks)} parts")
     response = _joined(parts)
     if as_json:
-        click.echo(_wire(response))
+        click.echo(encode_response(response)[0])
     else:
         _print(response)
 
 
 def _target(name: str, url: str | None, key: str | None) -> tuple[str, str | None]:
-    """Where to ask, and with which key: what was given, else the running platform and the key kept at the deploy."""
-    from argosy.cli import here, keyfile
+    """Where to ask, and with which key: what was given, else the running platform and the key saved at the deploy."""
+    from argosy.cli import here, keys
 
     if url:
         return url, key
-    saved = keyfile.find(here.place(), name)
+    saved = keys.find(here.place(), name)
     try:
         found = here.control().endpoint(name)["url"]
     except Unavailable as error:
@@ -149,12 +149,6 @@ def _joined(parts: list["Response"]) -> "Response":
     columns = zip(*(part.tensors for part in parts), strict=True)
     tensors = [msgspec.structs.replace(same[0], array=np.concatenate([one.array for one in same])) for same in columns]
     return msgspec.structs.replace(parts[0], tensors=tensors)
-
-
-def _wire(response: "Response") -> bytes:
-    from argosy.protocol.rest import encode_response
-
-    return encode_response(response)[0]
 
 
 def _print(response: "Response") -> None:

@@ -1,13 +1,30 @@
 """`argosy ps`."""
 
-import time
 from typing import Any
 
 import click
 
 from argosy.cli.base import Command, json_option
 from argosy.cli.here import control
-from argosy.cli.output import emit, size, table
+from argosy.cli.output import Columns, emit, table
+from argosy.console.words import since, size
+
+ENDPOINTS: Columns = {
+    "endpoint": "name",
+    "state": "state",
+    "version": "version",
+    "ready": lambda one: f"{one['ready']}/{one['replicas']}",
+    "url": "url",
+}
+REPLICAS: Columns = {
+    "replica": "id",
+    "phase": "phase",
+    "version": "version",
+    "pid": lambda one: one["pid"] or "–",
+    "restarts": "restarts",
+    "memory": ("memory", size),
+    "age": ("started", since),
+}
 
 
 @click.command(cls=Command)
@@ -35,12 +52,7 @@ def ps(name: str | None, as_json: bool) -> None:
 
 
 def _print(endpoints: list[dict[str, Any]], replicas: list[dict[str, Any]], recorder: dict[str, Any] | None) -> None:
-    rows = [
-        (one["name"], one["state"], one["version"], f"{one['ready']}/{one['replicas']}", one["url"])
-        for one in endpoints
-    ]
-    empty = "no endpoints yet: make one with  argosy deploy NAME:VERSION"
-    table(("endpoint", "state", "version", "ready", "url"), rows, empty)
+    table(ENDPOINTS, endpoints, empty="no endpoints yet: make one with  argosy deploy NAME:VERSION")
     for one in endpoints:
         if one["reason"]:
             click.echo(f"{one['name']}: {one['reason']}")
@@ -49,19 +61,7 @@ def _print(endpoints: list[dict[str, Any]], replicas: list[dict[str, Any]], reco
         table(("endpoint", "objective", "good", "budget left", "now"), objectives)
     if replicas:
         click.echo()
-        lines = [
-            (
-                one["id"],
-                one["phase"],
-                one["version"],
-                one["pid"] or "–",
-                one["restarts"],
-                size(one["memory"]),
-                age(time.time() - one["started"]),
-            )
-            for one in replicas
-        ]
-        table(("replica", "phase", "version", "pid", "restarts", "memory", "age"), lines)
+        table(REPLICAS, replicas)
     if recorder:
         problem = f"; {recorder['problem']}" if recorder["problem"] else ""
         click.echo(f"\nrecorder: {recorder['records']:,} requests kept, {recorder['dropped']:,} dropped{problem}")
@@ -73,11 +73,3 @@ def _objective(endpoint: str, slo: dict[str, Any]) -> tuple[str, ...]:
     now = f"{slo['severity']}: {slo['reason']}" if slo["severity"] else slo["reason"]
     left = f"{slo['budget']:.0%}" if slo["budget"] >= 0 else f"none, spent {1 - slo['budget']:.1f} times"
     return endpoint, slo["name"], good, left, now
-
-
-def age(seconds: float) -> str:
-    """A duration for people: 42s, 7m, 3h, 12d."""
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= length:
-            return f"{int(seconds // length)}{unit}"
-    return f"{int(max(seconds, 0))}s"

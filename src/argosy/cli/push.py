@@ -1,7 +1,7 @@
 """`argosy push`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -9,10 +9,6 @@ from argosy.cli.base import Command, json_option
 from argosy.cli.here import actor, store
 from argosy.cli.output import emit, progress
 from argosy.spec.package import ENGINES
-
-if TYPE_CHECKING:
-    from argosy.packaging.options import PushOptions
-    from argosy.store.version import Version
 
 FILE = click.Path(path_type=Path)
 
@@ -46,27 +42,13 @@ def push(source: Path, name: str, alias: str | None, as_json: bool, **given: Any
       argosy push model.onnx --name digits --alias champion
     """
     from argosy.cli.models import brief
-    from argosy.packaging.push import push as package
-    from argosy.store.ledger import Cause
-
-    with store() as place:
-        with progress(f"Packaging {source.name}") as report:
-            version = package(source, name=name, store=place, options=_options(given), report=report)
-        if alias:
-            cause = Cause(actor=actor(), reason="pushed")
-            version = place.registry.set_alias(version.name, alias, version.number, cause)
-    manifest = version.manifest
-    found = brief(version) | {"conversion": manifest.conversion, "scan": manifest.scan}
-    emit(found, as_json, lambda: _print(version))
-
-
-def _options(given: dict[str, Any]) -> "PushOptions":
     from argosy.packaging.options import PushOptions
+    from argosy.packaging.push import push as package
     from argosy.packaging.requirements import read as read_requirements
     from argosy.spec.package import Tolerance
+    from argosy.store.ledger import Cause
 
-    bounds = {name: given[name] for name in ("atol", "rtol") if given[name] is not None}
-    return PushOptions(
+    options = PushOptions(
         sample=given["sample"],
         engine=given["engine"] or "",
         trust=given["trust"],
@@ -74,13 +56,20 @@ def _options(given: dict[str, Any]) -> "PushOptions":
         license=given["license_"],
         description=given["description"],
         convert=not given["no_convert"],
-        tolerance=Tolerance(**bounds),
+        tolerance=Tolerance(**{bound: given[bound] for bound in ("atol", "rtol") if given[bound] is not None}),
     )
-
-
-def _print(version: "Version") -> None:
+    with store() as place:
+        with progress(f"Packaging {source.name}") as report:
+            version = package(source, name=name, store=place, options=options, report=report)
+        if alias:
+            cause = Cause(actor=actor(), reason="pushed")
+            version = place.registry.set_alias(version.name, alias, version.number, cause)
     conversion = version.manifest.conversion
-    click.echo(f"{click.style(version.ref, bold=True)}  {version.digest}")
-    if conversion.source != version.engine or not conversion.converted:
-        click.echo(f"engine {version.engine}: {conversion.reason}")
-    click.echo(f"deploy it with  argosy deploy {version.ref}")
+
+    def render() -> None:
+        click.echo(f"{click.style(version.ref, bold=True)}  {version.digest}")
+        if conversion.source != version.engine or not conversion.converted:
+            click.echo(f"engine {version.engine}: {conversion.reason}")
+        click.echo(f"deploy it with  argosy deploy {version.ref}")
+
+    emit(brief(version) | {"conversion": conversion, "scan": version.manifest.scan}, as_json, render)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from argosy.cli.base import Command
+from argosy.cli.base import Command, json_option
 from argosy.cli.here import store
 from argosy.cli.output import emit
 from argosy.cli.payload import moment
@@ -16,7 +16,7 @@ from argosy.spec.errors import InvalidArgument
 @click.argument("name")
 @click.option("--since", metavar="TIME", default="7d", show_default=True, help="24h, 7d, or 2026-01-31T15:00.")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write one page there.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def report(name: str, since: str, html: Path | None, as_json: bool) -> None:
     """Report on an endpoint: traffic, drift, performance, objectives, alerts, and what served.
 

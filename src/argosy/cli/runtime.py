@@ -1,6 +1,6 @@
 """The options that say how a replica runs, shared by `serve` and `deploy`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
@@ -11,21 +11,18 @@ from argosy.spec.errors import InvalidArgument
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+SECONDS = click.FloatRange(min=0, min_open=True)
 OPTIONS: dict[str, tuple[str, Any, str]] = {
     "threads": ("--threads", click.IntRange(min=0), "Threads of the engine; 0 takes the cores there are."),
     "max_batch_size": ("--max-batch-size", click.IntRange(min=1), "Rows that may share one engine call."),
     "max_queue_delay": ("--max-queue-delay", click.FloatRange(min=0), "Seconds a batch may wait for company."),
     "max_queue_size": ("--max-queue-size", click.IntRange(min=1), "Requests that may wait; more are refused with 503."),
-    "timeout": ("--request-timeout", click.FloatRange(min=0, min_open=True), "Seconds until a request fails with 504."),
-    "start_timeout": (
-        "--start-timeout",
-        click.FloatRange(min=0, min_open=True),
-        "Seconds a replica may take to become ready.",
-    ),
-    "hang_timeout": ("--hang-timeout", click.FloatRange(min=0, min_open=True), "Seconds until a call counts as hung."),
-    "drain_timeout": ("--drain-timeout", click.FloatRange(min=0, min_open=True), "Seconds to finish at a stop."),
+    "timeout": ("--request-timeout", SECONDS, "Seconds until a request fails with 504."),
+    "start_timeout": ("--start-timeout", SECONDS, "Seconds a replica may take to become ready."),
+    "hang_timeout": ("--hang-timeout", SECONDS, "Seconds until a call counts as hung."),
+    "drain_timeout": ("--drain-timeout", SECONDS, "Seconds to finish at a stop."),
     "max_body_bytes": ("--max-body-bytes", click.IntRange(min=1), "The largest request body."),
-    "body_timeout": ("--body-timeout", click.FloatRange(min=0, min_open=True), "Seconds a body may take to arrive."),
+    "body_timeout": ("--body-timeout", SECONDS, "Seconds a body may take to arrive."),
     "env": (
         "--env",
         str,
@@ -70,14 +67,9 @@ def _add(function: F, options: Mapping[str, tuple[str, Any, str]]) -> F:
 def runtime_of(given: Mapping[str, Any], base: Runtime | None = None) -> Runtime:
     """`base`, changed by the options that were given."""
     found = {field: given.get(f"runtime_{field}") for field in OPTIONS}
-    found["env"] = _variables(found["env"]) if found["env"] else None
-    return msgspec.structs.replace(
-        base or Runtime(), **{field: each for field, each in found.items() if each is not None}
-    )
-
-
-def _variables(given: Sequence[str]) -> dict[str, str]:
-    parts = [each.partition("=") for each in given]
-    if wrong := next((name for name, equals, _ in parts if not equals), None):
+    variables = [each.partition("=") for each in found["env"] or ()]
+    if wrong := next((name for name, equals, _ in variables if not equals), None):
         raise InvalidArgument(f"--env {wrong[:80]}: write it as NAME=VALUE")
-    return {name: value for name, _, value in parts}
+    found["env"] = {name: value for name, _, value in variables} or None
+    changes = {field: each for field, each in found.items() if each is not None}
+    return msgspec.structs.replace(base or Runtime(), **changes)

@@ -11,8 +11,6 @@ from argosy.cli.runtime import runtime_of, serving_options
 from argosy.spec.package import ENGINES
 
 if TYPE_CHECKING:
-    from argosy.client.local import Located
-    from argosy.serving.config import ReplicaConfig
     from argosy.spec.address import Address
     from argosy.spec.tensor import Tensor
 
@@ -44,15 +42,25 @@ def serve(
       argosy serve digits:1 --port 9000 --grpc-port 9001
       argosy serve model.joblib --sample rows.csv
     """
+    import msgspec
+
     from argosy.client.local import locate
     from argosy.packaging.options import PushOptions
+    from argosy.serving.config import ModelConfig, ReplicaConfig
     from argosy.serving.listener import bind
     from argosy.serving.server import run
+    from argosy.spec.address import Address
     from argosy.spec.endpoint import check_name
 
     if name is not None:
         check_name(name, "model name")
-    config = _config(host, port, grpc_port, given)
+    config = ReplicaConfig(
+        models=(ModelConfig(name="", package=""),),
+        http=Address(host=host, port=port),
+        grpc=Address(host=host, port=grpc_port) if grpc_port is not None else None,
+        runtime=runtime_of(given),
+        log_level="warning",
+    )
     for address in filter(None, (config.http, config.grpc)):
         bind(address)[0].close()
     options = PushOptions(
@@ -60,30 +68,6 @@ def serve(
     )
     with progress(f"Packaging {source}") as report:
         located = locate(source, options, report)
-    try:
-        run(_with_model(config, located, name), lambda http, grpc: _announce(located, name, http, grpc))
-    finally:
-        located.release()
-
-
-def _config(host: str, port: int, grpc_port: int | None, given: dict[str, Any]) -> Any:
-    from argosy.serving.config import ModelConfig, ReplicaConfig
-    from argosy.spec.address import Address
-
-    return ReplicaConfig(
-        models=(ModelConfig(name="", package=""),),
-        http=Address(host=host, port=port),
-        grpc=Address(host=host, port=grpc_port) if grpc_port is not None else None,
-        runtime=runtime_of(given),
-        log_level="warning",
-    )
-
-
-def _with_model(config: "ReplicaConfig", located: "Located", name: str | None) -> "ReplicaConfig":
-    import msgspec
-
-    from argosy.serving.config import ModelConfig
-
     model = ModelConfig(
         name=name or located.name,
         package=str(located.folder),
@@ -91,18 +75,22 @@ def _with_model(config: "ReplicaConfig", located: "Located", name: str | None) -
         digest=located.digest,
         trusted=located.trusted,
     )
-    return msgspec.structs.replace(config, models=(model,))
+    try:
+        config = msgspec.structs.replace(config, models=(model,))
+        run(config, lambda http, grpc: _announce(located.folder, model.name, http, grpc))
+    finally:
+        located.release()
 
 
-def _announce(located: "Located", name: str | None, http: "Address", grpc: "Address | None") -> None:
+def _announce(folder: Path, name: str, http: "Address", grpc: "Address | None") -> None:
     """Print where it is, what it takes, and a call to copy."""
     from argosy.cli.show import tensor_line
     from argosy.packaging.package import open_package
 
-    package = open_package(located.folder)
+    package = open_package(folder)
     signature = package.manifest.signature
-    url = f"http://{http}/v2/models/{name or located.name}/infer"
-    click.echo(f"{click.style(name or located.name, bold=True)} is ready; Ctrl-C stops it")
+    url = f"http://{http}/v2/models/{name}/infer"
+    click.echo(f"{click.style(name, bold=True)} is ready; Ctrl-C stops it")
     rows = [
         ("url", url),
         ("grpc", str(grpc) if grpc else ""),
@@ -112,7 +100,7 @@ def _announce(located: "Located", name: str | None, http: "Address", grpc: "Addr
     ]
     pairs(rows)
     inputs = [_example(one, signature.batched) for one in package.golden_inputs()]
-    click.echo(f"\n{curl(url, inputs) or f'argosy predict {name or located.name} --url http://{http} -d @rows.json'}")
+    click.echo(f"\n{curl(url, inputs) or f'argosy predict {name} --url http://{http} -d @rows.json'}")
 
 
 def _example(one: "Tensor", batched: bool) -> "Tensor":

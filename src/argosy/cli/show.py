@@ -1,4 +1,4 @@
-"""`argosy show`."""
+"""`argosy show` and `verify`."""
 
 from typing import TYPE_CHECKING
 
@@ -6,11 +6,11 @@ import click
 
 from argosy.cli.base import Command, json_option
 from argosy.cli.here import store
-from argosy.cli.output import emit, pairs, size
+from argosy.cli.output import emit, pairs, progress
+from argosy.console.words import size
 from argosy.spec.package import DATA_ONLY
 
 if TYPE_CHECKING:
-    from argosy.spec.package import Conversion
     from argosy.spec.signature import TensorSpec
     from argosy.store.version import Version
 
@@ -39,7 +39,11 @@ def show(ref: str, as_json: bool) -> None:
 
 
 def _rows(version: "Version") -> list[tuple[str, object]]:
-    manifest, lineage = version.manifest, version.lineage
+    manifest, lineage, conversion = version.manifest, version.lineage, version.manifest.conversion
+    verb = "converted" if conversion.converted else "kept as it is"
+    made_by = [
+        f"{name} {number}" for name, number in (("argosy", lineage.argosy), ("python", lineage.python)) if number
+    ]
     return [
         ("version", version.ref),
         ("digest", version.digest),
@@ -47,7 +51,7 @@ def _rows(version: "Version") -> list[tuple[str, object]]:
         ("aliases", ", ".join(version.aliases)),
         ("description", manifest.description),
         ("engine", manifest.engine),
-        ("conversion", _conversion(manifest.conversion)),
+        ("conversion", f"{conversion.source}, {verb}: {conversion.reason}"),
         ("scan", "\n".join((manifest.scan.verdict, *manifest.scan.objections))),
         ("trusted", _trusted(version)),
         ("inputs", "\n".join(map(tensor_line, manifest.signature.inputs))),
@@ -61,20 +65,12 @@ def _rows(version: "Version") -> list[tuple[str, object]]:
         ("from", lineage.source_path),
         ("git", f"{lineage.git_commit}{_CHANGES[lineage.git_dirty]}" if lineage.git_commit else ""),
         ("remote", lineage.git_remote),
-        (
-            "made by",
-            " ".join(f"{name} {v}" for name, v in (("argosy", lineage.argosy), ("python", lineage.python)) if v),
-        ),
+        ("made by", " ".join(made_by)),
     ]
 
 
-def _conversion(conversion: "Conversion") -> str:
-    verb = "converted" if conversion.converted else "kept as it is"
-    return f"{conversion.source}, {verb}: {conversion.reason}"
-
-
 def _trusted(version: "Version") -> str:
-    """What this store knows, whatever the package says of itself."""
+    """What this store has recorded, whatever the package says of itself."""
     if version.trust is None:
         return "" if version.engine in DATA_ONLY else "no: it may run no code but what Argosy vouches for"
     over = f", over {len(version.trust.objections)} objections" if version.trust.objections else ""
@@ -83,11 +79,29 @@ def _trusted(version: "Version") -> str:
 
 def tensor_line(spec: "TensorSpec") -> str:
     """One line: name, datatype, shape, and the first columns."""
-    line = f"{spec.name}  {spec.datatype} {list(spec.shape)}"
-    extras = [word for word, said in (("optional", spec.optional), ("nullable", spec.nullable)) if said]
+    extras = [word for word, applies in (("optional", spec.optional), ("nullable", spec.nullable)) if applies]
     if spec.semantic:
         extras.append(spec.semantic)
     if spec.columns:
         more = f" … {len(spec.columns)} in all" if len(spec.columns) > 8 else ""
         extras.append(f"columns {', '.join(spec.columns[:8])}{more}")
-    return f"{line}  {', '.join(extras)}".rstrip()
+    return f"{spec.name}  {spec.datatype} {list(spec.shape)}  {', '.join(extras)}".rstrip()
+
+
+@click.command(cls=Command)
+@click.argument("ref")
+@json_option
+def verify(ref: str, as_json: bool) -> None:
+    """Re-hash every file of a package and replay its golden examples.
+
+    The exit status is 7 when a file was altered or an answer differs.
+
+    \b
+    Example:
+      argosy verify digits:1
+    """
+    from argosy.packaging.verify import verify as check
+
+    with store() as place, progress(f"Verifying {ref}"):
+        found = check(place, ref)
+    emit(found, as_json, lambda: click.echo(f"{ref} is whole and answers as it did"))

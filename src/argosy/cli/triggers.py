@@ -1,14 +1,30 @@
 """`argosy triggers`."""
 
-import time
 from typing import Any
-from urllib.parse import quote
 
 import click
 
 from argosy.cli.base import Command, json_option
-from argosy.cli.here import control, place
-from argosy.cli.output import emit, table
+from argosy.cli.here import control, endpoint_path, place
+from argosy.cli.output import Columns, emit, table
+from argosy.console.words import clock
+
+TRIGGERS: Columns = {
+    "trigger": "name",
+    "when": "when",
+    "metric": "metric",
+    "runs": "runs",
+    "bad windows": lambda one: f"{one['bad']} of {one['windows']}",
+    "fired (UTC)": ("fired", clock),
+}
+RUNS: Columns = {
+    "trigger": "trigger",
+    "fired (UTC)": ("at", clock),
+    "version": "version",
+    "state": "phase",
+    "exit": "status",
+    "why": lambda one: one["error"] or one["reason"],
+}
 
 
 @click.command(cls=Command)
@@ -24,33 +40,13 @@ def triggers(endpoint: str, as_json: bool) -> None:
     Example:
       argosy triggers flights
     """
-    found = control().get(f"/v1/endpoints/{quote(endpoint, safe='')}/triggers")
+    found = control().get(f"{endpoint_path(endpoint)}/triggers")
     emit(found, as_json, lambda: _print(endpoint, found))
 
 
 def _print(endpoint: str, found: dict[str, Any]) -> None:
-    rows = [
-        (
-            one["name"],
-            one["when"],
-            one["metric"],
-            one["runs"],
-            f"{one['bad']} of {one['windows']}",
-            _clock(one["fired"]),
-        )
-        for one in found["triggers"]
-    ]
-    table(("trigger", "when", "metric", "runs", "bad windows", "fired (UTC)"), rows, empty="no triggers are declared")
-    if not found["runs"]:
-        return
-    click.echo()
-    runs = [
-        (one["trigger"], _clock(one["at"]), one["version"], one["phase"], one["status"], one["error"] or one["reason"])
-        for one in found["runs"]
-    ]
-    table(("trigger", "fired (UTC)", "version", "state", "exit", "why"), runs)
-    click.echo(f"\nwhat commands say is in {place().logs}/trigger.{endpoint}.*.log", err=True)
-
-
-def _clock(moment: float | None) -> str:
-    return "" if moment is None else time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(moment))
+    table(TRIGGERS, found["triggers"], empty="no triggers are declared")
+    if found["runs"]:
+        click.echo()
+        table(RUNS, found["runs"])
+        click.echo(f"\nwhat commands say is in {place().logs}/trigger.{endpoint}.*.log", err=True)

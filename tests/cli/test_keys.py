@@ -2,15 +2,15 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from argosy.cli import keyfile
+from argosy.cli import keys as stored
 from argosy.spec.settings import Home
 
 
 def test_deploys_at_once_save_a_whole_key_readable_by_its_owner_alone(tmp_path):
     place = Home(tmp_path)
-    keys = [keyfile.SavedKey(str(number), f"ak_{number}") for number in range(200)]
+    keys = [stored.SavedKey(str(number), f"ak_{number}") for number in range(200)]
     with ThreadPoolExecutor(8) as pool:
-        (path, *_) = pool.map(lambda each: keyfile.save(place, "digits", each), keys)
-    assert keyfile.find(place, "digits") in keys
+        (path, *_) = pool.map(lambda each: stored.save(place, "digits", each), keys)
+    assert stored.find(place, "digits") in keys
     assert [each.name for each in path.parent.iterdir()] == ["digits.json"]
     assert path.stat().st_mode & 0o777 == 0o600
