@@ -14,7 +14,7 @@ FOUND = {
             "runs": "command",
             "bad": 1,
             "windows": 2,
-            "fired": 0.0,
+            "fired": 60.0,
         },
         {
             "name": "ask",
@@ -31,7 +31,7 @@ FOUND = {
             "id": "flights/retrain@0",
             "trigger": "retrain",
             "version": "3",
-            "at": 0.0,
+            "at": 60.0,
             "reason": "realised auroc fell",
             "phase": "failed",
             "tries": 1,
@@ -62,9 +62,9 @@ def test_triggers_and_their_runs_are_shown(run, told, place):
     assert result.exit_code == 0, result.output
     assert told[0] == ["/v1/endpoints/flights/triggers"]
     lines = [line.split() for line in result.stdout.splitlines() if line.strip()]
-    assert lines[1] == ["retrain", "realised_drop", "auroc", "command", "1", "of", "2", "1970-01-01", "00:00:00"]
+    assert lines[1] == ["retrain", "realised_drop", "auroc", "command", "1", "of", "2", "1970-01-01", "00:01:00"]
     assert lines[2] == ["ask", "estimated_drop", "f1", "webhook", "0", "of", "1"]
-    assert lines[4] == ["retrain", "1970-01-01", "00:00:00", "3", "failed", "7", "exit", "status", "7"]
+    assert lines[4] == ["retrain", "1970-01-01", "00:01:00", "3", "failed", "7", "exit", "status", "7"]
     assert "trigger.flights.*.log" in result.stderr
     assert msgspec.json.decode(run("triggers", "flights", "--json").stdout) == FOUND
 

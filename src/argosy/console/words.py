@@ -91,5 +91,5 @@ def plain(value: object) -> str:
 
 def clock(moment: str | float | None) -> str:
     """A time to the second, UTC: ISO 8601, or seconds since 1970; nothing for what is none."""
-    at = stamp(moment) or None if isinstance(moment, str) else moment
-    return "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    at = stamp(moment) if isinstance(moment, str) else moment
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S") if at else ""
