@@ -12,6 +12,7 @@ from argosy.cli.payload import moment
 from argosy.spec.errors import Conflict
 
 if TYPE_CHECKING:
+    from argosy.monitoring.drift.reference import Baseline
     from argosy.packaging.package import Package
 
 DRIFTED = 11
@@ -44,9 +45,6 @@ def drift(name: str, since: str, segment: str, fail: bool, as_json: bool) -> Non
       argosy drift flights --since 1h --fail
       argosy drift flights --since 1h --segment origin=JFK
     """
-    import msgspec
-
-    from argosy.monitoring.drift.compare import compare
     from argosy.monitoring.drift.reference import baseline, before, window
 
     now = datetime.now(UTC)
@@ -59,19 +57,7 @@ def drift(name: str, since: str, segment: str, fail: bool, as_json: bool) -> Non
         past = before(place().profiles, name, version, base, begin, segment)
         _enough(past.rows if past else 0, f"of '{segment[:80]}' before this time", "look less far back with --since")
         counts = base.came(past) if past else counts
-    sides = {column.name: column.side for column in base.layout.columns}
-    columns = [
-        {
-            "column": one.column,
-            "side": sides[one.column],
-            "rows": one.rows,
-            "effects": msgspec.to_builtins(one.effects, enc_hook=float),
-            "statistics": msgspec.to_builtins(one.statistics, enc_hook=float),
-            "e": one.e,
-            "drifted": one.drifted,
-        }
-        for one in compare(base.where, counts, base.came(profile))
-    ]
+    columns = _columns(base, counts, base.came(profile))
     drifted = [one["column"] for one in columns if one["drifted"]]
     value = {
         "endpoint": name,
@@ -92,6 +78,26 @@ def drift(name: str, since: str, segment: str, fail: bool, as_json: bool) -> Non
     emit(value, as_json, render)
     if fail and drifted:
         click.get_current_context().exit(DRIFTED)
+
+
+def _columns(base: "Baseline", counts: Any, came: Any) -> list[dict[str, Any]]:
+    import msgspec
+
+    from argosy.monitoring.drift.compare import compare
+
+    sides = {column.name: column.side for column in base.layout.columns}
+    return [
+        {
+            "column": one.column,
+            "side": sides[one.column],
+            "rows": one.rows,
+            "effects": msgspec.to_builtins(one.effects, enc_hook=float),
+            "statistics": msgspec.to_builtins(one.statistics, enc_hook=float),
+            "e": one.e,
+            "drifted": one.drifted,
+        }
+        for one in compare(base.where, counts, came)
+    ]
 
 
 def _enough(rows: int, what: str, advice: str) -> None:
