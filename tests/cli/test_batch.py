@@ -81,7 +81,7 @@ def test_nothing_is_said_where_all_columns_are_used(run, tmp_path):
         (("--fragment-rows", "0"), "fragment_rows must be"),
         (("--format", "xml"), "xml"),
         (("--checkpoint", "-1"), "checkpoint"),
-        (("--patience", "-1"), "patience must be 0 (for ever) or a number of seconds"),
+        (("--patience", "-1"), "patience must be at least 0"),
         (("--patience", "5", "--checkpoint", "9"), "patience must be 0 (for ever) or at least 10 seconds"),
     ],
 )

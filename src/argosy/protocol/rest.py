@@ -48,7 +48,9 @@ class Response(msgspec.Struct):
     parameters: Parameters = {}
 
 
-class _Tensor(msgspec.Struct, forbid_unknown_fields=True):
+class WireTensor(msgspec.Struct, forbid_unknown_fields=True):
+    """A tensor of a body: as JSON `data`, or as `parameters.binary_data_size` bytes after the JSON part."""
+
     name: str
     shape: list[int]
     datatype: str
@@ -57,7 +59,7 @@ class _Tensor(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Request(msgspec.Struct, forbid_unknown_fields=True):
-    inputs: list[_Tensor]
+    inputs: list[WireTensor]
     id: str | None = None
     parameters: Parameters | None = None
     outputs: list[Output] | None = None
@@ -70,7 +72,7 @@ class _Response(msgspec.Struct):
     model_version: str | None = None
     id: str | None = None
     parameters: Parameters = {}
-    outputs: list[_Tensor] = []
+    outputs: list[WireTensor] = []
 
 
 _decode_request = msgspec.json.Decoder(_Request).decode
@@ -103,7 +105,7 @@ def decode_request(
     if bounds is not None:
         for item in wire.inputs:
             bounds.check(item.name, item.datatype, item.shape)
-    tensors = _tensors(wire.inputs, rest, "input")
+    tensors = decode_tensors(wire.inputs, rest, "input")
     return Request(tensors, wire.id, wire.parameters or {}, wire.outputs or [])
 
 
@@ -113,7 +115,7 @@ def _decode_large(text: bytes | memoryview, bounds: Bounds | None) -> _Request:
     if wire.id is not None and len(wire.id) > MAX_ID:
         raise InvalidArgument(f"the request's id has {len(wire.id)} characters; at most {MAX_ID} are taken")
     inputs = [
-        _Tensor(
+        WireTensor(
             item.name,
             large.manner(item.shape, list[int], f"the shape of input '{item.name[:80]}'"),
             item.datatype,
@@ -135,7 +137,7 @@ def encode_response(response: Response, binary: Sequence[bool] | None = None) ->
             for t in response.tensors
         ]
         return _encode(_head(response, "outputs", outputs)), None
-    return _mixed(_head(response, "outputs", []), "outputs", response.tensors, binary)
+    return encode_mixed(_head(response, "outputs", []), "outputs", response.tensors, binary)
 
 
 def encode_large(response: Response, binary: Sequence[bool]) -> tuple[bytearray, int | None]:
@@ -173,7 +175,7 @@ def encode_request(request: Request, binary: bool = True) -> tuple[bytes, int | 
         head["parameters"] = parameters
     if request.outputs:
         head["outputs"] = request.outputs
-    return _mixed(head, "inputs", request.tensors, [binary] * len(request.tensors))
+    return encode_mixed(head, "inputs", request.tensors, [binary] * len(request.tensors))
 
 
 def decode_response(body: bytes, header_length: int | None = None) -> Response:
@@ -183,7 +185,7 @@ def decode_response(body: bytes, header_length: int | None = None) -> Response:
         wire = _decode_response(text)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidArgument(f"the answer is no inference response: {error}") from None
-    tensors = _tensors(wire.outputs, rest, "output")
+    tensors = decode_tensors(wire.outputs, rest, "output")
     return Response(wire.model_name, wire.model_version, tensors, wire.id, wire.parameters)
 
 
@@ -203,7 +205,8 @@ def _split(body: bytes, header_length: int | None) -> tuple[bytes | memoryview, 
     return view[:header_length], view[header_length:]
 
 
-def _tensors(wire: list[_Tensor], rest: memoryview | None, what: str) -> list[Tensor]:
+def decode_tensors(wire: list[WireTensor], rest: memoryview | None, what: str) -> list[Tensor]:
+    """The tensors of a body; `rest` is what follows its JSON part. Raises InvalidArgument."""
     if rest is None:
         return [_tensor(item, what) for item in wire]
     tensors: list[Tensor] = []
@@ -213,7 +216,11 @@ def _tensors(wire: list[_Tensor], rest: memoryview | None, what: str) -> list[Te
         if size is None:
             tensors.append(_tensor(item, what))
             continue
-        end = at + _binary_size(item, size, what)
+        if item.data:
+            raise InvalidArgument(f"{what} '{item.name}' has both 'data' and 'binary_data_size'")
+        if type(size) is not int or size < 0:
+            raise InvalidArgument(f"{what} '{item.name}': binary_data_size is {size!r}; it must be a number of bytes")
+        end = at + size
         if end > len(rest):
             raise InvalidArgument(f"{what} '{item.name}' needs {size} binary bytes; {len(rest) - at} are left")
         tensors.append(raw.decode(item.name, item.datatype, item.shape, rest[at:end]))
@@ -223,7 +230,7 @@ def _tensors(wire: list[_Tensor], rest: memoryview | None, what: str) -> list[Te
     return tensors
 
 
-def _tensor(item: _Tensor, what: str) -> Tensor:
+def _tensor(item: WireTensor, what: str) -> Tensor:
     if "binary_data_size" in item.parameters:
         raise InvalidArgument(f"{what} '{item.name}' is binary, but there is no Inference-Header-Content-Length header")
     if not item.data:
@@ -231,14 +238,6 @@ def _tensor(item: _Tensor, what: str) -> Tensor:
     if len(item.data) > LARGE:
         return large.decode(item.name, item.datatype, item.shape, item.data)
     return jsondata.decode(item.name, item.datatype, item.shape, item.data)
-
-
-def _binary_size(item: _Tensor, size: Parameter, what: str) -> int:
-    if item.data:
-        raise InvalidArgument(f"{what} '{item.name}' has both 'data' and 'binary_data_size'")
-    if type(size) is not int or size < 0:
-        raise InvalidArgument(f"{what} '{item.name}': binary_data_size is {size!r}; it must be a number of bytes")
-    return size
 
 
 def _raw_request(body: bytes, signature: Signature | None) -> Request:
@@ -267,9 +266,10 @@ def _head(response: Response, key: str, entries: list[Any]) -> dict[str, Any]:
     return head
 
 
-def _mixed(
+def encode_mixed(
     head: dict[str, Any], key: str, tensors: Sequence[Tensor], binary: Sequence[bool]
 ) -> tuple[bytes, int | None]:
+    """A head and tensors under `key` → body, and the length of its JSON part if any tensor is binary."""
     entries: list[dict[str, Any]] = []
     bodies: list[bytes] = []
     for tensor, as_binary in zip(tensors, binary, strict=True):

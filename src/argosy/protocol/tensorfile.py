@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from argosy.protocol import raw
+from argosy.protocol import rest
 from argosy.spec.errors import BadPackage, InvalidArgument
 from argosy.spec.tensor import Tensor
 
@@ -17,30 +17,14 @@ _HEADER = struct.Struct("<Q")
 _MAX_HEADER = 16 * 1024 * 1024
 
 
-class _Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    binary_data_size: int
-
-
-class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
-    parameters: _Parameters
-
-
 class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    outputs: tuple[_Entry, ...]
+    outputs: list[rest.WireTensor]
 
 
 def dump(tensors: Sequence[Tensor]) -> bytes:
     """Tensors → bytes."""
-    bodies = [raw.encode(tensor) for tensor in tensors]
-    entries = tuple(
-        _Entry(tensor.name, tensor.datatype, tensor.shape, _Parameters(len(body)))
-        for tensor, body in zip(tensors, bodies, strict=True)
-    )
-    header = msgspec.json.encode(_Header(entries))
-    return b"".join((_HEADER.pack(len(header)), header, *bodies))
+    body, length = rest.encode_mixed({}, "outputs", tensors, [True] * len(tensors))
+    return _HEADER.pack(length or len(body)) + body
 
 
 def parse(data: bytes, where: str = "tensor file") -> list[Tensor]:
@@ -52,17 +36,11 @@ def parse(data: bytes, where: str = "tensor file") -> list[Tensor]:
         raise BadPackage(f"{where}: its header says {length} bytes, the file has {len(data)}")
     at = _HEADER.size + length
     view = memoryview(data)
-    tensors: list[Tensor] = []
     try:
-        for entry in msgspec.json.decode(view[_HEADER.size : at], type=_Header).outputs:
-            end = at + max(entry.parameters.binary_data_size, 0)
-            tensors.append(raw.decode(entry.name, entry.datatype, entry.shape, view[at:end]))
-            at = end
+        header = msgspec.json.decode(view[_HEADER.size : at], type=_Header)
+        return rest.decode_tensors(header.outputs, view[at:], "output")
     except (msgspec.DecodeError, UnicodeDecodeError, InvalidArgument) as error:
         raise BadPackage(f"{where}: {error}") from None
-    if at != len(data):
-        raise BadPackage(f"{where}: {len(data) - at} bytes follow the last tensor")
-    return tensors
 
 
 def write(path: Path, tensors: Sequence[Tensor]) -> None:

@@ -7,13 +7,13 @@ CPU time (decision 5).
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import httptools
 
 from argosy.serving.eviction import Phase
-from argosy.serving.exchange import Exchange
-from argosy.serving.replies import CONTINUE, Headers, error_reply, reply
+from argosy.serving.exchange import CONTINUE, Exchange, Headers, error_reply, reply
+from argosy.spec.endpoint import Runtime
 from argosy.spec.errors import (
     ArgosyError,
     InvalidArgument,
@@ -22,6 +22,9 @@ from argosy.spec.errors import (
     RequestTooLarge,
     Unsupported,
 )
+
+if TYPE_CHECKING:
+    from argosy.serving.listener import Listener
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 128
@@ -39,31 +42,6 @@ FRAMING = 8
 """Bytes of chunk sizes, extensions and trailers for one of the body that are taken, beside `MAX_HEAD_BYTES`."""
 
 
-class Limits(Protocol):
-    """What a connection is held to: bytes of a body, seconds for a request to arrive and for an answer to be read."""
-
-    @property
-    def max_body_bytes(self) -> int: ...
-    @property
-    def body_timeout(self) -> float: ...
-
-
-class Connections(Protocol):
-    """All connections of a listener."""
-
-    def came(self, connection: "Connection") -> bool:
-        """A connection is there; whether it may stay."""
-        ...
-
-    def lost(self, connection: "Connection") -> None:
-        """A connection is gone."""
-        ...
-
-    def unread(self) -> None:
-        """The client of a connection does not read its answer."""
-        ...
-
-
 class Connection(asyncio.Protocol):
     """The server's side of one connection. `handle` gets each exchange; it answers now or later.
 
@@ -71,16 +49,11 @@ class Connection(asyncio.Protocol):
     it has read; one that does not read is ended. Of requests sent at once, one is begun each turn of the loop.
     """
 
-    def __init__(
-        self,
-        handle: Callable[[Exchange], None],
-        limits: Limits,
-        listener: "Connections",
-    ) -> None:
+    def __init__(self, handle: Callable[[Exchange], None], runtime: Runtime, listener: "Listener") -> None:
         self._handle = handle
         self._listener = listener
-        self._limit = limits.max_body_bytes
-        self._timeout = limits.body_timeout
+        self._limit = runtime.max_body_bytes
+        self._timeout = runtime.body_timeout
         self._loop = asyncio.get_running_loop()
         self._parser: Any = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
@@ -115,19 +88,22 @@ class Connection(asyncio.Protocol):
         """Begin, where there is room."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(HIGH_WATER)
-        if not self._listener.came(self):
+        if not self._listener.add(self):
             self._closing = True
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone: whatever it still waited for is given up."""
-        self._listener.lost(self)
+        self._listener.remove(self)
         self._closing = True
         self._waiting.clear()
         self._rest = b""
-        if self._current is not None:
-            self._give_up(self._current)
-            self._current = None
+        exchange, self._current = self._current, None
+        if exchange is not None and exchange.cancelled is not None and not exchange.answered:
+            exchange.answered = True
+            exchange.cancelled()
+            if exchange.held is not None:
+                exchange.held.release()
 
     def eof_received(self) -> bool:
         """The client closed its side. It cannot be told from one that left, so a request that waits is given up; one
@@ -138,8 +114,8 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """asyncio: the client does not read what it was answered."""
         self._blocked = True
-        self._hold()
-        self._listener.unread()
+        self._pause()
+        self._listener.end_unread()
 
     def resume_writing(self) -> None:
         """asyncio: the client has read."""
@@ -151,18 +127,17 @@ class Connection(asyncio.Protocol):
         if self._closing:
             return
         self._began = self._blocked
-        size = len(data)
+        self._chunk = size = len(data)
         if size > SLICE or self._rest:
             self._rest = b"".join((self._rest, data))
             self._feed_rest()
             return
-        self._chunk = size
-        try:
+        try:  # as `_feed` does, without a call of it
             self._parser.feed_data(data)
             if self._receiving:
                 self._count(size)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._broken(error)
+            self._refuse(error)
 
     def on_message_begin(self) -> None:
         """httptools: the first byte of a request."""
@@ -229,7 +204,7 @@ class Connection(asyncio.Protocol):
             self._begin(exchange)
         else:
             self._waiting.append(exchange)
-            self._hold()
+            self._pause()
             self._later()
 
     def send(self, exchange: Exchange, status: int, body: bytes | bytearray, headers: Headers) -> None:
@@ -255,7 +230,11 @@ class Connection(asyncio.Protocol):
         """End what is too slow: a request that does not arrive (408), a client that does not read, a connection without
         a request."""
         if self._blocked or (self._closing and self._current is None):
-            self._press(now)
+            unread = self._transport.get_write_buffer_size()
+            if self._unread is None or unread <= self._unread[0] - LEAST_READ:
+                self._unread = (unread, now)
+            elif now - self._unread[1] > self._timeout:
+                self.abort()
         elif self._current is not None or self._closing:
             return
         elif self._receiving and now - self.since > self._timeout:
@@ -298,7 +277,7 @@ class Connection(asyncio.Protocol):
         elif not self._blocked and not self._transport.is_closing() and not self._transport.is_reading():
             self._transport.resume_reading()
 
-    def _hold(self) -> None:
+    def _pause(self) -> None:
         if not self._transport.is_closing() and self._transport.is_reading():
             self._transport.pause_reading()
 
@@ -310,17 +289,17 @@ class Connection(asyncio.Protocol):
             at += SLICE
         self._rest = b"" if self._closing else bytes(view[at:])
 
-    def _feed(self, data: memoryview) -> None:
+    def _feed(self, data: bytes | memoryview) -> None:
+        """Parse a slice; end the connection where it cannot be parsed."""
         self._chunk = len(data)
         try:
             self._parser.feed_data(data)
             if self._receiving:
                 self._count(len(data))
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._broken(error)
+            self._refuse(error)
 
-    def _broken(self, error: Exception) -> None:
-        """What cannot be read on."""
+    def _refuse(self, error: Exception) -> None:
         if isinstance(error, httptools.HttpParserUpgrade):
             self.shutdown()
         elif isinstance(error, httptools.HttpParserCallbackError):
@@ -358,18 +337,3 @@ class Connection(asyncio.Protocol):
         if self._current is None:
             self._transport.write(reply(status, body, headers, False))
         self._transport.close()
-
-    def _press(self, now: float) -> None:
-        """End a client that has not read enough since the last look but one `body_timeout` ago."""
-        unread = self._transport.get_write_buffer_size()
-        if self._unread is None or unread <= self._unread[0] - LEAST_READ:
-            self._unread = (unread, now)
-        elif now - self._unread[1] > self._timeout:
-            self.abort()
-
-    def _give_up(self, exchange: Exchange) -> None:
-        if exchange.cancelled is not None and not exchange.answered:
-            exchange.answered = True
-            exchange.cancelled()
-            if exchange.held is not None:
-                exchange.held.release()

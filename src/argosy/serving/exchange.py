@@ -1,19 +1,67 @@
-"""A request on its way, as the connection hands it to whoever answers."""
+"""A request on its way, as the connection hands it to whoever answers, and its answer as bytes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from email.utils import formatdate
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from argosy.serving.replies import Headers, error_reply
+import msgspec
+
 from argosy.spec.errors import ArgosyError
 
 if TYPE_CHECKING:
     from argosy.serving.connection import Connection
     from argosy.serving.offload import Hold
 
+Headers = Sequence[tuple[str, str]]
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+MOST_MESSAGE = 4096
+"""Characters of an error that are answered: what it repeats of the request may be long."""
+_JSON = b"content-type: application/json\r\n"
+_STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+
+
+class _Date:
+    line = b""
+
+
+def renew_date() -> None:
+    """Bring the Date header up to date; called once a second."""
+    _Date.line = f"date: {formatdate(usegmt=True)}\r\n".encode()
+
+
+renew_date()
+
+
+def reply(status: int, body: bytes | bytearray, headers: Headers, keep_alive: bool, head_only: bool = False) -> bytes:
+    """A whole answer. The content type is JSON unless the headers name another."""
+    lines = b"".join([f"{name}: {value}\r\n".encode("latin-1") for name, value in headers]) if headers else b""
+    return b"".join(
+        (
+            _STATUS[status],
+            _Date.line,
+            b"" if b"content-type:" in lines else _JSON,
+            lines,
+            b"content-length: %d\r\n\r\n" % len(body)
+            if keep_alive
+            else b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(body),
+            b"" if head_only else body,
+        )
+    )
+
+
+def error_reply(error: ArgosyError) -> tuple[int, bytes, Headers]:
+    """Status, body `{"error": …}` and headers of an error."""
+    headers: Headers = ()
+    if error.retry_after is not None:
+        headers = (("retry-after", str(max(1, round(error.retry_after)))),)
+    return error.http, msgspec.json.encode({"error": error.message[:MOST_MESSAGE]}), headers
+
 
 class Exchange:
-    """A request and the way to answer it, once. `cancelled` is called when its client goes away before that. `held`:
-    what it holds for as long as it is not answered.
+    """A request and the way to answer it, once. `cancelled` is called when its client goes away before that. `held`
+    is released with the answer.
     """
 
     __slots__ = ("_connection", "answered", "body", "cancelled", "headers", "held", "keep_alive", "method", "path")

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from argosy.process import sockets
-from argosy.serving.connection import Connection, Limits
+from argosy.serving.connection import Connection
 from argosy.serving.eviction import RESERVE, to_evict
-from argosy.serving.exchange import Exchange
+from argosy.serving.exchange import Exchange, renew_date
 from argosy.serving.port import open_files, take
-from argosy.serving.replies import renew_date
 from argosy.spec.address import Address
+from argosy.spec.endpoint import Runtime
 
 IDLE_SECONDS = 120.0
 """How long a TCP connection may stay open without a request. Unix sockets belong to the gateway, which closes them."""
@@ -25,9 +25,9 @@ MOST_UNREAD = 256 * 1024 * 1024
 class Listener:
     """Accepts connections on one address and hands each request to `handle`, until it is stopped."""
 
-    def __init__(self, handle: Callable[[Exchange], None], address: Address, limits: Limits) -> None:
+    def __init__(self, handle: Callable[[Exchange], None], address: Address, runtime: Runtime) -> None:
         self._handle = handle
-        self._limits = limits
+        self._runtime = runtime
         self._connections: set[Connection] = set()
         self._emptied = asyncio.Event()
         self._server: asyncio.Server | None = None
@@ -61,10 +61,10 @@ class Listener:
             Path(self.address.path).unlink(missing_ok=True)
 
     def _connection(self) -> Connection:
-        return Connection(self._handle, self._limits, self)
+        return Connection(self._handle, self._runtime, self)
 
-    def came(self, connection: Connection) -> bool:
-        """Whether there is a place for it, which another may have to give up."""
+    def add(self, connection: Connection) -> bool:
+        """Whether there is a place for a new connection; another may be ended for it."""
         if len(self._connections) >= self._most:
             leaving = to_evict(self._connections)
             if leaving is None:
@@ -74,18 +74,18 @@ class Listener:
         self._connections.add(connection)
         return True
 
-    def unread(self) -> None:
+    def end_unread(self) -> None:
         """End whoever reads least, while answers that nobody reads are too many bytes."""
-        held = {connection: connection.unread for connection in self._connections}
-        total = sum(held.values())
-        for connection in sorted(held, key=lambda one: held[one], reverse=True):
+        unread = {connection: connection.unread for connection in self._connections}
+        total = sum(unread.values())
+        for connection in sorted(unread, key=lambda one: unread[one], reverse=True):
             if total <= MOST_UNREAD:
                 break
-            total -= held[connection]
+            total -= unread[connection]
             connection.abort()
 
-    def lost(self, connection: Connection) -> None:
-        """One is gone."""
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection that has ended."""
         self._connections.discard(connection)
         self._empty()
 
