@@ -30,7 +30,7 @@ from argosy.spec.settings import Home, Settings
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.status import EndpointStatus, ReplicaStatus, SloStatus, View
 from argosy.spec.tensor import Tensor
-from argosy.store import alerts, findings, jobs, open_store, traffic
+from argosy.store import findings, jobs, open_store, traffic
 from argosy.store.alerts import Alert
 from argosy.store.database import Database
 from argosy.store.endpoints import Progress, Serving
@@ -39,7 +39,7 @@ from argosy.store.jobs import Job
 from argosy.store.ledger import Cause
 from argosy.store.store import Store
 from argosy.telemetry.rates import Rates, Usage
-from tests.store.samples import FILES, model_lineage, model_manifest, write_folder
+from tests.store.samples import FILES, model_lineage, model_manifest, put_alerts, write_folder
 
 HOUR = 3600.0
 HOSTILE = '"><script>document.title="owned"</script><img src=x onerror=alert(1)>'
@@ -77,7 +77,7 @@ class Samples:
         """Write seven days of it for these endpoints, and the alerts."""
         for name in names:
             findings.write(database, self.findings(name, self.now - 7 * 24 * HOUR))
-        alerts.write(database, self.alerts())
+        put_alerts(database, self.alerts())
 
     def findings(self, endpoint: str, since: float) -> list[Finding]:
         return [*self._drift(endpoint, since), *self._quality(endpoint, since)]

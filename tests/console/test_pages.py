@@ -8,9 +8,10 @@ import pytest
 
 from argosy.console import pages
 from argosy.console.session import Sessions
-from argosy.store import alerts, findings
+from argosy.store import findings
 from argosy.store.database import Database
 from tests.console.conftest import Chromium, Console
+from tests.store.samples import put_alerts
 from tests.store.test_findings import alert, finding
 
 pytestmark = pytest.mark.xdist_group("console")
@@ -89,7 +90,7 @@ def test_parts_are_there_once_something_wrote_them(tmp_path: Path, monkeypatch: 
     console = pages.Console(services, Sessions("secret"))
     assert console.parts() == {"traffic"}
     findings.write(database, [finding()])
-    alerts.write(database, [alert()])
+    put_alerts(database, [alert()])
     assert console.parts() == {"traffic"}
     monkeypatch.setattr(pages, "FRESH", -1.0)
     assert console.parts() == {"traffic", "findings", "alerts"}

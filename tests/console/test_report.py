@@ -13,11 +13,12 @@ from argosy.console.report import ColumnReport, EndpointReport, gather
 from argosy.monitoring.drift.distribution import Distribution
 from argosy.spec.errors import NotFound
 from argosy.spec.settings import Home
-from argosy.store import alerts, findings
+from argosy.store import findings
 from tests.console.conftest import SHOTS, Chromium
 from tests.console.samples import HOSTILE, Samples, services
 from tests.console.test_chromium import CONTRAST
 from tests.monitoring.drift.world import EVERY, World
+from tests.store.samples import put_alerts
 
 pytestmark = pytest.mark.xdist_group("console")
 DAY = 86400.0
@@ -34,7 +35,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EndpointReport]
     more = [_whole(now - hour * 3600) for hour in range(48)] + [_objective(now)]
     findings.write(found.store.database, more)
     shown = [msgspec.structs.replace(each, endpoint="fraud") for each in data.alerts()]
-    alerts.write(found.store.database, shown)
+    put_alerts(found.store.database, shown)
     yield gather(found.store, "fraud", now - 7 * DAY, now)
     found.store.close()
 

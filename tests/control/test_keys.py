@@ -16,8 +16,7 @@ from argosy.spec.revision import Revision
 from argosy.spec.rollout import Rollout
 from argosy.store import ledger
 from argosy.store.database import Database
-from argosy.store.key import KeyRecord
-from argosy.store.keys import Keys
+from argosy.store.keys import KeyRecord, Keys
 
 REVISION = Revision(id="a", endpoint="digits", model="digits", version="1", digest="sha256:0")
 

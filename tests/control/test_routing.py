@@ -10,7 +10,7 @@ from argosy.spec.limits import Limits
 from argosy.spec.revision import Replica, ReplicaPhase, Revision, RevisionStatus
 from argosy.spec.rollout import Rollout, Shadow
 from argosy.spec.settings import GatewaySettings
-from argosy.store.key import KeyRecord
+from argosy.store.keys import KeyRecord
 
 
 def replica(id: str, phase: ReplicaPhase) -> Replica:

@@ -1,4 +1,5 @@
-from argosy.packaging.build import file_beside, name_of, onnx_metadata
+from argosy.engines.onnx_file import inspect
+from argosy.packaging.build import file_beside, name_of
 from argosy.packaging.detect import Found
 
 
@@ -21,6 +22,6 @@ def test_onnx_metadata_is_read_from_the_file(digits_onnx, tmp_path):
     model = onnx.load(digits_onnx)
     onnx.helper.set_model_props(model, {"license": "BSD-3-Clause"})
     onnx.save(model, tmp_path / "m.onnx")
-    assert onnx_metadata(tmp_path / "m.onnx") == {"license": "BSD-3-Clause"}
+    assert inspect(tmp_path / "m.onnx").metadata == {"license": "BSD-3-Clause"}
     found = Found(path=tmp_path, entry="m.onnx", format="onnx", engine="onnx")
     assert name_of(found, None, "") == "BSD-3-Clause"

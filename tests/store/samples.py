@@ -1,9 +1,13 @@
 """The smallest package folder, and the documents that go with it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from argosy.spec.package import Conversion, Lineage, ModelManifest, Scan, Source
 from argosy.spec.signature import Signature, TensorSpec
+from argosy.store import alerts
+from argosy.store.alerts import Alert
+from argosy.store.database import Database
 
 FILES = {
     "LICENSE": b"Apache-2.0",
@@ -44,3 +48,8 @@ def write_folder(folder: Path, files: dict[str, bytes] = FILES) -> Path:
 
 def digest_of(number: int) -> str:
     return f"sha256:{number:064x}"
+
+
+def put_alerts(database: Database, rows: Sequence[Alert]) -> None:
+    with database.begin() as connection:
+        alerts.put(connection, rows)

@@ -9,6 +9,7 @@ from argosy.store.alerts import Alert
 from argosy.store.database import Database
 from argosy.store.findings import DAYS, Finding
 from argosy.store.ledger import Cause
+from tests.store.samples import put_alerts
 
 
 def finding(subject: str = "age", end: float = 3600.0, **more: object) -> Finding:
@@ -65,13 +66,13 @@ def test_old_findings_are_forgotten(database: Database):
 
 
 def test_a_mute_stays_when_the_alert_is_written_again_and_is_in_the_history(database: Database):
-    alerts.write(database, [])
-    alerts.write(database, [alert(), alert("other@2", 20.0, endpoint="fraud")])
+    put_alerts(database, [])
+    put_alerts(database, [alert(), alert("other@2", 20.0, endpoint="fraud")])
     assert [each.id for each in alerts.read(database)] == ["other@2", "digits/slo/availability@1"]
     assert [each.id for each in alerts.read(database, "fraud")] == ["other@2"]
     assert len(alerts.read(database, most=1)) == 1
     alerts.mute(database, "other@2", 99.0, Cause(actor="console", reason="known"))
-    alerts.write(database, [alert("other@2", 20.0, endpoint="fraud", state="resolved", until=30.0)])
+    put_alerts(database, [alert("other@2", 20.0, endpoint="fraud", state="resolved", until=30.0)])
     (found,) = alerts.read(database, "fraud")
     assert (found.state, found.until, found.muted_until) == ("resolved", 30.0, 99.0)
     with database.read() as connection:
@@ -107,7 +108,7 @@ def test_alerts_that_stand_are_counted_and_muted_ones_among_them(database: Datab
     assert alerts.counts(database, 100.0) == []
     over = alert("d", state="resolved", until=20.0)
     muted, was_muted = alert("b", muted_until=200.0), alert("c", muted_until=50.0)
-    alerts.write(database, [alert("a"), muted, was_muted, over, alert("e", kind="drift", severity="ticket")])
+    put_alerts(database, [alert("a"), muted, was_muted, over, alert("e", kind="drift", severity="ticket")])
     assert alerts.counts(database, 100.0) == [
         alerts.AlertCount("digits", "drift", "ticket", 1, 0),
         alerts.AlertCount("digits", "slo", "page", 3, 1),

@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 
 from argosy.api.route import Route, Services
-from argosy.store.key import EVERYTHING
+from argosy.store.keys import EVERYTHING
 
 
 class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -154,10 +154,9 @@ def _package(job: BatchJob, before: "Plan | None", *, trust: bool, paths: bool) 
 
 
 def _digest(located: Located) -> str:
-    from argosy.packaging.identity import digest_of
     from argosy.packaging.package import open_package
 
-    return located.digest or digest_of(open_package(located.folder))
+    return located.digest or open_package(located.folder).digest()
 
 
 def _planned(job: BatchJob, located: Located) -> "Plan":

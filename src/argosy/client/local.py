@@ -104,14 +104,13 @@ def _folder(path: Path, trust: bool) -> Located:
 
 
 def _trusted_copy(package: "Package") -> Path | None:
-    from argosy.packaging.identity import digest_of
     from argosy.store import open_store
 
     place = home()
     settings = settings_of(place)
     if not settings.store.database and not place.database.exists():
         return None
-    digest, store = digest_of(package), open_store(place, settings)
+    digest, store = package.digest(), open_store(place, settings)
     try:
         return store.unpacked(digest) if store.registry.trusted(digest) else None
     except NotFound:

@@ -13,7 +13,7 @@ from argosy.spec.endpoint import DeclaredKey, Endpoint
 from argosy.spec.errors import Conflict, NotFound
 from argosy.store import keys
 from argosy.store.database import Database, metadata
-from argosy.store.key import TEST, KeyRecord
+from argosy.store.keys import TEST, KeyRecord
 
 declared_keys_table = sa.Table(
     "declared_keys",

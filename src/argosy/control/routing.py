@@ -8,7 +8,7 @@ from argosy.gateway.shaping import Mirror, Sticky
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.revision import Replica, Revision, RevisionStatus
 from argosy.spec.settings import GatewaySettings
-from argosy.store.key import KeyRecord
+from argosy.store.keys import KeyRecord
 
 
 def endpoint_route(

@@ -45,61 +45,48 @@ def _check(lines: Iterator[tuple[int, str]]) -> dict[str, str]:
         if key not in header:
             raise BadPackage(f"its header has no '{key}'")
     sizes = [int(size) for size in header.get("tree_sizes", "").split()]
-    features = int(header["max_feature_idx"]) + 1
-    if len(header["feature_names"].split(" ")) != features:
-        raise BadPackage(f"it names {len(header['feature_names'].split(' '))} features and says {features}")
-    position, line = _skip_blank(lines)
+    features, named = int(header["max_feature_idx"]) + 1, len(header["feature_names"].split(" "))
+    if named != features:
+        raise BadPackage(f"it names {named} features and says {features}")
+    position, line = _next(lines)
     for number, size in enumerate(sizes):
         if line != f"Tree={number}":
             raise BadPackage(f"tree {number} of {len(sizes)} is missing")
         _check_tree(number, _block(lines), features)
         start = position
-        position, line = _skip_blank(lines)
+        position, line = _next(lines)
         if position - start != size:
             raise BadPackage(f"tree {number} takes {position - start} bytes where the header says {size}")
     if line != "end of trees":
         raise BadPackage("the mark 'end of trees' is missing after the last tree")
-    _check_parameters(lines)
-    return header
-
-
-def _check_tree(number: int, tree: dict[str, str], features: int) -> None:
-    leaves = int(tree["num_leaves"]) if "num_leaves" in tree else 0
-    if leaves < 1:
-        raise BadPackage(f"tree {number} has no leaves")
-    for key, count in (
-        ("split_feature", 1),
-        ("threshold", 1),
-        ("decision_type", 1),
-        ("left_child", 1),
-        ("leaf_value", 0),
-    ):
-        if leaves > 1 and len(tree.get(key, "").split()) != leaves - count:
-            raise BadPackage(f"tree {number}: '{key}' has not {leaves - count} values")
-    if leaves == 1:
-        return
-    if any(not 0 <= int(feature) < features for feature in tree["split_feature"].split()):
-        raise BadPackage(f"tree {number} splits on a feature that does not exist")
-    for key in ("left_child", "right_child"):
-        children = [int(child) for child in tree.get(key, "").split()]
-        if len(children) != leaves - 1 or any(
-            not (parent < child < leaves - 1 if child >= 0 else ~child < leaves)
-            for parent, child in enumerate(children)
-        ):
-            raise BadPackage(f"tree {number}: '{key}' points to nodes that do not exist")
-
-
-def _check_parameters(lines: Iterator[tuple[int, str]]) -> None:
-    """The parameters, when the file has them, must be whole too."""
     inside = False
     for _, line in lines:
         inside = line == "parameters:" or (inside and line != "end of parameters")
     if inside:
         raise BadPackage("the mark 'end of parameters' is missing")
+    return header
+
+
+def _check_tree(number: int, tree: dict[str, str], features: int) -> None:
+    leaves = int(tree.get("num_leaves", "0"))
+    if leaves < 1:
+        raise BadPackage(f"tree {number} has no leaves")
+    if leaves == 1:
+        return
+    inner = ("split_feature", "threshold", "decision_type", "left_child", "right_child")
+    for key, count in {**dict.fromkeys(inner, leaves - 1), "leaf_value": leaves}.items():
+        if len(tree.get(key, "").split()) != count:
+            raise BadPackage(f"tree {number}: '{key}' has not {count} values")
+    if any(not 0 <= int(feature) < features for feature in tree["split_feature"].split()):
+        raise BadPackage(f"tree {number} splits on a feature that does not exist")
+    for key in ("left_child", "right_child"):
+        for parent, child in enumerate(map(int, tree[key].split())):
+            if not (parent < child < leaves - 1 if child >= 0 else ~child < leaves):
+                raise BadPackage(f"tree {number}: '{key}' points to nodes that do not exist")
 
 
 def _lines(file: IO[bytes]) -> Iterator[tuple[int, str]]:
-    """Position and text of each line; after the last one, empty lines for ever would hide the end: BadPackage."""
+    """Position and text of each line."""
     position = 0
     while line := file.readline(MAX_LINE):
         yield position, line.decode().rstrip("\r\n")
@@ -117,7 +104,8 @@ def _block(lines: Iterator[tuple[int, str]]) -> dict[str, str]:
     raise BadPackage("the file ends in the middle of a block: it is truncated")
 
 
-def _skip_blank(lines: Iterator[tuple[int, str]]) -> tuple[int, str]:
+def _next(lines: Iterator[tuple[int, str]]) -> tuple[int, str]:
+    """The next line that is not empty."""
     for position, line in lines:
         if line:
             return position, line

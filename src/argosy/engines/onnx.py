@@ -168,7 +168,7 @@ def _shaped(
     sample: Mapping[str, Array] | None,
 ) -> list[TensorSpec]:
     """The outputs; one that declares no shape has as many axes as when the model runs, all of them free."""
-    given = dict(sample) if sample else examples(inputs, rows=2)
+    given = dict(sample) if sample else examples(inputs)
     bare = Signature(inputs=tuple(inputs), outputs=tuple(outputs), batched=False)
     try:
         found = OnnxEngine(session, bare).predict(given)

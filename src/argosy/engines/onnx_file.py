@@ -20,7 +20,7 @@ DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.pr
 """Operator domains that onnxruntime itself implements."""
 
 NESTED: dict[str, dict[int, str]] = {
-    "model": {7: "graph", 8: "opset", 20: "training", 25: "function"},
+    "model": {7: "graph", 8: "opset", 14: "property", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
     "graph": {1: "node", 5: "tensor", 11: "input", 12: "output", 15: "sparse"},
     "node": {5: "attribute"},
@@ -43,6 +43,7 @@ class Contents:
     functions: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     external: list[tuple[str, dict[str, str], int]] = field(default_factory=list[tuple[str, dict[str, str], int]])
     shapeless: set[str] = field(default_factory=set[str])
+    metadata: dict[str, str] = field(default_factory=dict[str, str])
     graphs: int = 0
 
 
@@ -79,26 +80,22 @@ def walk(data: Buffer, size: int) -> Contents:
             LEAVES[kind](data, start, end, found)
             continue
         names: dict[int, str] = {}
-        nested = NESTED[kind]
+        nested, named = NESTED[kind], NAMED.get(kind, (0, 0))
         for item in fields(data, start, end):
             if item.number in nested and item.wire == BYTES:
                 pending.append((nested[item.number], item.start, item.end, depth + 1))
-            elif item.wire == BYTES and item.number in NAMED.get(kind, ()):
+            elif item.wire == BYTES and item.number in named:
                 names[item.number] = text(data, item)
-        _name(kind, names, found)
+        if kind in NAMED:
+            domain, name = (names.get(number, "") for number in named)
+            (found.nodes if kind == "node" else found.functions).add((domain, name))
     if not found.graphs or not found.opsets:
         raise BadPackage("it has no graph" if not found.graphs else "it names no operator set")
     return found
 
 
-NAMED = {"node": (4, 7), "function": (1, 10)}
-
-
-def _name(kind: str, names: dict[int, str], found: Contents) -> None:
-    if kind == "node":
-        found.nodes.add((names.get(7, ""), names.get(4, "")))
-    elif kind == "function":
-        found.functions.add((names.get(10, ""), names.get(1, "")))
+NAMED = {"node": (7, 4), "function": (10, 1)}
+"""Message → the fields of its domain and its operator."""
 
 
 def _opset(data: Buffer, start: int, end: int, found: Contents) -> None:
@@ -138,9 +135,9 @@ def _tensor(data: Buffer, start: int, end: int, found: Contents) -> None:
         elif item.number == 9:
             raw = item.end - item.start
         elif item.number == 13 and item.wire == BYTES:
-            pair = {one.number: text(data, one) for one in fields(data, item.start, item.end) if one.wire == BYTES}
-            external.setdefault(pair.get(1, ""), pair.get(2, ""))
-            if pair.get(1) == "location" and external["location"] != pair.get(2, ""):
+            key, value = _pair(data, item.start, item.end)
+            external.setdefault(key, value)
+            if key == "location" and external["location"] != value:
                 raise BadPackage(f"the tensor '{name}' names two locations for its data")
     elements = prod(dims) if all(0 <= axis < 2**63 for axis in dims) else -1
     if elements < 0 or elements > 2**48:
@@ -154,6 +151,17 @@ def _tensor(data: Buffer, start: int, end: int, found: Contents) -> None:
         raise BadPackage(f"the tensor '{name}' claims {elements} elements in {end - start} bytes")
 
 
+def _pair(data: Buffer, start: int, end: int) -> tuple[str, str]:
+    """StringStringEntryProto: a key and its value."""
+    pair = {one.number: text(data, one) for one in fields(data, start, end) if one.wire == BYTES}
+    return pair.get(1, ""), pair.get(2, "")
+
+
+def _property(data: Buffer, start: int, end: int, found: Contents) -> None:
+    key, value = _pair(data, start, end)
+    found.metadata[key] = value
+
+
 def _dims(data: Buffer, wire: int, start: int, end: int) -> list[int]:
     if wire == VARINT:
         return [start]
@@ -164,7 +172,7 @@ def _dims(data: Buffer, wire: int, start: int, end: int) -> list[int]:
     return found
 
 
-LEAVES = {"opset": _opset, "input": _value, "output": _value, "tensor": _tensor}
+LEAVES = {"opset": _opset, "property": _property, "input": _value, "output": _value, "tensor": _tensor}
 
 
 def check_domains(path: Path, contents: Contents) -> None:

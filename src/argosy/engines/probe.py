@@ -12,30 +12,39 @@ from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import NUMPY, Array, datatype_of
 
 MAX_ELEMENTS = 1 << 24
+"""Of an input that is made up."""
 E = TypeVar("E", bound=Engine)
 
 
-def example(spec: TensorSpec, rows: int, seed: int = 0, free: int = 4) -> Array:
-    """Values every model of this signature should stand: floats in [0, 1), integers 0 and 1, strings 'a' and 'b'.
+def shape_of(spec: TensorSpec, rows: int, free: int) -> tuple[int, ...]:
+    """The shape with `rows` for a free axis 0, and `free` for other free axes."""
+    return tuple(axis if axis >= 0 else (free if place else rows) for place, axis in enumerate(spec.shape))
 
-    Axis 0, where free, gets `rows`; other free axes get `free`. The same arguments give the same array. Raises
-    InvalidArgument where that would be more than 2²⁴ elements.
+
+def made(spec: TensorSpec, rows: int, free: int) -> Array:
+    """Rows of an input: floats around zero, small integers (they may be indices), short strings.
+
+    The same arguments give the same array.
     """
-    shape = tuple(axis if axis >= 0 else (free if place else rows) for place, axis in enumerate(spec.shape))
-    if np.prod(shape, dtype=np.float64) > MAX_ELEMENTS:
-        raise InvalidArgument(f"input '{spec.name}' of shape {list(spec.shape)} is too large to try the model on")
-    random = np.random.default_rng([seed, *spec.name.encode()])
+    random = np.random.default_rng([len(spec.shape), *spec.name.encode()])
+    shape = shape_of(spec, rows, free)
     if spec.datatype == "BYTES":
-        return np.array([b"a", b"b"], dtype=object)[random.integers(0, 2, shape)].reshape(shape)
+        words = np.array([b"a", b"b", b"text", b"0"], dtype=object)
+        return words[random.integers(0, len(words), shape)].reshape(shape)
     if spec.datatype == "BF16":
-        return (random.random(shape, dtype=np.float32).view(np.uint32) >> 16).astype(np.uint16)
+        return (random.standard_normal(shape).astype("<f4").view("<u4") >> 16).astype("<u2")
     dtype = NUMPY[spec.datatype]
-    return (random.random(shape) if dtype.kind == "f" else random.integers(0, 2, shape)).astype(dtype)
+    if dtype.kind == "f":
+        return random.standard_normal(shape).astype(dtype)
+    return random.integers(0, 256 if spec.datatype == "UINT8" else 2, shape).astype(dtype)
 
 
-def examples(inputs: Sequence[TensorSpec], rows: int, seed: int = 0) -> dict[str, Array]:
-    """`example` for each input that must be given."""
-    return {spec.name: example(spec, rows, seed) for spec in inputs if not spec.optional}
+def examples(inputs: Sequence[TensorSpec], rows: int = 2, free: int = 4) -> dict[str, Array]:
+    """`made` for each input that must be given. Raises InvalidArgument where one is too large to try the model on."""
+    for spec in inputs:
+        if np.prod(shape_of(spec, rows, free), dtype=np.float64) > MAX_ELEMENTS:
+            raise InvalidArgument(f"input '{spec.name}' of shape {list(spec.shape)} is too large to try the model on")
+    return {spec.name: made(spec, rows, free) for spec in inputs if not spec.optional}
 
 
 def complete(
@@ -47,7 +56,7 @@ def complete(
 
     Raises InvalidArgument where the model refuses them.
     """
-    given = sample if sample is not None else examples(inputs, rows=2)
+    given = sample if sample is not None else examples(inputs)
     try:
         found = run(given)
     except ArgosyError as error:
@@ -78,13 +87,14 @@ def rows_independent(engine: Engine) -> bool:
     A model whose first axis is not a batch (time, a set, a batch norm in training mode) must not have requests merged.
     """
     try:
-        alone = [examples(engine.signature.inputs, 1, seed) for seed in (1, 2)]
-        together = {name: np.concatenate([one[name] for one in alone]) for name in alone[0]}
-        apart = [engine.predict(one) for one in alone]
+        together = examples(engine.signature.inputs)
+        first, second = (
+            engine.predict({name: array[place : place + 1] for name, array in together.items()}) for place in (0, 1)
+        )
         merged = engine.predict(together)
     except ArgosyError:
         return True
-    return all(_same(got, one, two) for got, one, two in zip(merged, *apart, strict=True))
+    return all(_same(got, one, two) for got, one, two in zip(merged, first, second, strict=True))
 
 
 def _same(got: Array, one: Array, two: Array) -> bool:

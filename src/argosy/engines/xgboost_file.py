@@ -5,16 +5,22 @@ class that is not there has it read, and write, outside of its own memory.
 """
 
 import mmap
+import struct
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from argosy.engines import ubjson
 from argosy.engines.base import check_file
 from argosy.spec.errors import BadPackage
 
-MODEL = ("learner", "gradient_booster")
+Buffer = bytes | mmap.mmap
+
+NUMBERS = {"i": "i1", "U": "u1", "I": ">i2", "l": ">i4", "L": ">i8", "d": ">f4", "D": ">f8"}
+"""Marker of UBJSON → type of a number, and of what a typed array holds."""
+CONSTANTS = {"Z": None, "T": True, "F": False}
+MAX_DEPTH = 64
+
 NODES = ("right_children", "split_indices", "split_conditions", "default_left", "parents", "split_type")
 """Arrays of a tree that have an entry for each node, as `left_children` has."""
 LEAF = -1
@@ -46,9 +52,9 @@ def inspect_bytes(data: bytes, name: str) -> None:
         _whole(data, name)
 
 
-def _whole(data: ubjson.Buffer, name: str) -> None:
+def _whole(data: Buffer, name: str) -> None:
     try:
-        found = ubjson.parse(data)
+        found = parse(data)
     except BadPackage as error:
         raise BadPackage(f"{name} is not a whole XGBoost model: {error}") from None
     try:
@@ -79,18 +85,14 @@ def _check_model(model: Any) -> None:
     _require(int(trees["gbtree_model_param"]["num_trees"]) == count, "another number of trees than it says")
     if booster["name"] == "dart":
         _require(len(booster["weight_drop"]) == count, "another number of weights than of trees")
-    _check_rounds(_integers(trees.get("iteration_indptr", ())), count)
+    if len(rounds := _integers(trees.get("iteration_indptr", ()))):
+        good = rounds[0] == 0 and rounds[-1] == count and bool((np.diff(rounds) >= 0).all())
+        _require(good, "the rounds that its trees belong to")
     _within(trees["tree_info"], 0, groups, "the class of a tree")
     _require(len(trees["tree_info"]) == count, "another number of classes than of trees")
     _require(sorted(tree["id"] for tree in trees["trees"]) == list(range(count)), "the numbers of its trees")
     for tree in trees["trees"]:
         _check_tree(tree, features, groups)
-
-
-def _check_rounds(rounds: Any, count: int) -> None:
-    if len(rounds):
-        good = rounds[0] == 0 and rounds[-1] == count and bool((np.diff(rounds) >= 0).all())
-        _require(good, "the rounds that its trees belong to")
 
 
 def _check_tree(tree: Any, features: int, groups: int) -> None:
@@ -147,3 +149,109 @@ def _within(values: Any, low: int, high: int, what: str) -> None:
 def _require(good: bool, what: str) -> None:
     if not good:
         raise BadPackage(what)
+
+
+def parse(data: Buffer) -> Any:
+    """The one value of Universal Binary JSON that these bytes are; typed arrays are views of the data.
+
+    Raises BadPackage for a marker or form that XGBoost does not read, a length beyond the data, a name that a table has
+    twice, containers nested too deep, and bytes after the end.
+    """
+    reader = _Reader(data)
+    found = reader.value(0)
+    if reader.at != reader.size:
+        raise BadPackage(f"{reader.size - reader.at} bytes come after its end")
+    return found
+
+
+class _Reader:
+    """`at` is the next byte."""
+
+    def __init__(self, data: Buffer) -> None:
+        self.data, self.size, self.at = data, len(data), 0
+
+    def value(self, depth: int) -> Any:
+        if depth > MAX_DEPTH:
+            raise BadPackage(f"nested more than {MAX_DEPTH} deep")
+        marker = self._marker()
+        if marker == "{":
+            return self._table(depth + 1)
+        if marker == "[":
+            return self._array(depth + 1)
+        if marker == "S":
+            return self._text()
+        if marker == "C":
+            return self.data[self._take(1)]
+        if marker in CONSTANTS:
+            return CONSTANTS[marker]
+        if marker not in NUMBERS:
+            raise BadPackage(f"unknown marker {marker!r} at byte {self.at - 1}")
+        return self._numbers(marker, 1)[0].item()
+
+    def _table(self, depth: int) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        while not self._ended("}"):
+            name = self._text()
+            if name in found:
+                raise BadPackage(f"'{name[:40]}' is there twice at byte {self.at}")
+            found[name] = self.value(depth)
+        return found
+
+    def _array(self, depth: int) -> Any:
+        if self._next("$"):
+            if (kind := self._marker()) not in NUMBERS or not self._next("#"):
+                raise BadPackage(f"an array of an unknown type at byte {self.at}")
+            return self._numbers(kind, self._length())
+        if not self._next("#"):
+            found: list[Any] = []
+            while not self._ended("]"):
+                found.append(self.value(depth))
+            return found
+        if (count := self._length()) > self.size - self.at:
+            raise BadPackage(f"truncated: {count} values cannot follow byte {self.at}")
+        return [self.value(depth) for _ in range(count)]
+
+    def _numbers(self, kind: str, count: int) -> Any:
+        dtype = np.dtype(NUMBERS[kind])
+        return (
+            np.frombuffer(self.data, dtype, count, self._take(count * dtype.itemsize)) if count else np.empty(0, dtype)
+        )
+
+    def _text(self) -> str:
+        length = self._length()
+        start = self._take(length)
+        try:
+            return self.data[start : start + length].decode()
+        except UnicodeDecodeError:
+            raise BadPackage(f"a text at byte {start} is no UTF-8") from None
+
+    def _length(self) -> int:
+        if not self._next("L"):
+            raise BadPackage(f"no length at byte {self.at}")
+        start = self._take(8)
+        length: int = struct.unpack(">q", self.data[start : start + 8])[0]
+        if length < 0:
+            raise BadPackage(f"a negative length at byte {start}")
+        return length
+
+    def _marker(self) -> str:
+        return chr(self.data[self._take(1)])
+
+    def _next(self, marker: str) -> bool:
+        """Whether this marker comes next; then it is passed."""
+        found = self.at < self.size and self.data[self.at] == ord(marker)
+        self.at += found
+        return found
+
+    def _ended(self, bracket: str) -> bool:
+        if self.at >= self.size:
+            raise BadPackage(f"truncated: a container goes on past byte {self.at}")
+        return self._next(bracket)
+
+    def _take(self, count: int) -> int:
+        """Go on by so many bytes; where they begin."""
+        start = self.at
+        if count > self.size - start:
+            raise BadPackage(f"truncated: {count} bytes are needed from byte {start}, {self.size - start} are there")
+        self.at += count
+        return start

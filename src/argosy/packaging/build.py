@@ -7,9 +7,10 @@ from typing import TypeVar
 
 import msgspec
 
-from argosy.engines import wire
+from argosy.engines import onnx_file
 from argosy.packaging import convert, examine, lineage, mlmodel, requirements
-from argosy.packaging.detect import Found, detect
+from argosy.packaging.detect import ENGINE_OF, Found, detect
+from argosy.packaging.examine import Findings, Task
 from argosy.packaging.options import PushOptions
 from argosy.packaging.package import INPUTS, LICENSE, OUTPUTS, PROFILE, REQUIREMENTS, write_manifest
 from argosy.packaging.quarantine import GIB, Limits, Quarantine
@@ -17,8 +18,8 @@ from argosy.packaging.scan import Scanned, ScanResult
 from argosy.protocol import tensorfile
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import ArgosyError, BadPackage, NotFound, PayloadTooLarge, Untrusted
-from argosy.spec.package import Conversion, ModelManifest, Scan, Source
-from argosy.spec.signature import Signature
+from argosy.spec.package import DATA_ONLY, Conversion, ModelManifest, Scan, Source
+from argosy.spec.signature import Signature, TensorSpec
 from argosy.store.durable import storage
 
 NAMES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "LICENCE.txt", "COPYING")
@@ -34,45 +35,6 @@ _KNOWN = {
     "creative commons attribution 4.0": "CC-BY-4.0",
 }
 
-
-def file_beside(source: Path) -> Path | None:
-    """The licence file in the folder of the model, or in the model that is a folder."""
-    folder = source if source.is_dir() else source.parent
-    paths = [folder / name for name in NAMES]
-    return next((p for p in paths if p.is_file() and not p.is_symlink() and p.stat().st_size <= _MAX_BYTES), None)
-
-
-def name_of(found: Found, file: Path | None, said: str) -> str:
-    """The SPDX name where it can be told, the model's own words otherwise; empty where nothing says."""
-    if said:
-        return said
-    if file is not None:
-        head = file.read_text("utf-8", errors="replace")[:400].lower()
-        return next((spdx for words, spdx in _KNOWN.items() if words in " ".join(head.split())), "see LICENSE")
-    if found.format == "mlflow":
-        return mlmodel.licence(found.path)
-    return onnx_metadata(found.path / found.entry).get("license", "")[:200] if found.format == "onnx" else ""
-
-
-def onnx_metadata(path: Path) -> dict[str, str]:
-    """metadata_props (field 14 of onnx.ModelProto) as text."""
-    import mmap
-
-    found: dict[str, str] = {}
-    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        try:
-            for prop in wire.fields(data, 0, len(data)):
-                if prop.number == 14 and prop.wire == wire.BYTES:
-                    pair = {field.number: wire.text(data, field) for field in wire.fields(data, prop.start, prop.end)}
-                    found[pair.get(1, "")] = pair.get(2, "")
-        except BadPackage:
-            return {}
-    return found
-
-
-Report = Callable[[str], None]
-T = TypeVar("T")
-
 SUFFIX = {
     "onnx": ".onnx",
     "skops": ".skops",
@@ -87,6 +49,9 @@ SUFFIX = {
 IGNORED = ("__pycache__", ".git", ".ipynb_checkpoints", ".DS_Store", ".mypy_cache", ".ruff_cache", ".venv")
 """Names that are left out of a folder of Python code."""
 
+Report = Callable[[str], None]
+T = TypeVar("T")
+
 
 class Draft(msgspec.Struct, kw_only=True):
     """A package while it is being built: the folder, and what is known so far."""
@@ -100,11 +65,7 @@ class Draft(msgspec.Struct, kw_only=True):
     settings: dict[str, str | int | float | bool]
     source: Source
     quarantine: Quarantine
-
-    @property
-    def trusted(self) -> bool:
-        """Whether whoever pushes it vouches for it. To name a file or folder of Python code is to want it run."""
-        return self.options.trust or self.found.format == "python"
+    report: Report
 
     @property
     def path(self) -> Path:
@@ -114,9 +75,23 @@ class Draft(msgspec.Struct, kw_only=True):
     def run(self, function: str, job: msgspec.Struct, answer: type[T]) -> T:
         """Run a job on this model in quarantine. Messages name the model as the user knows it, not our copy."""
         try:
-            return self.quarantine.run(function, job, answer)
+            return self.quarantine.run(f"argosy.packaging.{function}", job, answer)
         except ArgosyError as error:
             raise type(error)(error.message.replace(str(self.path), self.found.path.name)) from None
+
+    def task(self, signature: Signature | None = None) -> Task:
+        """The model as a job. To name a file or folder of Python code is to want it run."""
+        sample = self.options.sample
+        return Task(
+            engine=self.engine,
+            weights=str(self.path),
+            settings=self.settings,
+            sample=str(sample.absolute()) if sample and signature is None else "",
+            tolerance=self.options.tolerance,
+            into=str(self.work),
+            trusted=self.options.trust or self.found.format == "python",
+            signature=signature,
+        )
 
 
 def build(source: Path, name: str, into: Path, options: PushOptions, report: Report) -> ModelManifest:
@@ -126,41 +101,29 @@ def build(source: Path, name: str, into: Path, options: PushOptions, report: Rep
     PayloadTooLarge, StorageFull; what was written so far is for the caller to remove.
     """
     check_name(name, "model name")
-    check_source(source, options.max_bytes)
+    if source.is_symlink():
+        raise BadPackage(f"{source} is a symbolic link; push {source.resolve()} itself")
+    if not source.exists():
+        raise NotFound(f"there is no file or folder {source}")
+    files = lineage.files_of(source, options.max_bytes)
+    if (size := sum(entry.size for entry in files)) > options.max_bytes:
+        raise PayloadTooLarge(f"{source} has {size} bytes; a package may have {options.max_bytes}")
     if options.sample is not None and not options.sample.is_file():
         raise NotFound(f"there is no sample {options.sample}")
     found = detect(source, options.engine or None)
-    report(f"{source.name}: {found.format}, {_human(_size(source, options.max_bytes))}")
-    with storage(into.parent), Quarantine(source.name, limits_for(source, options)) as place:
-        draft = copy(found, into, options, place)
-        finding = scan(draft, report)
-        findings = _examine(draft, report)
-        conversion, signature = _convert(draft, findings.signature, report)
-        return _write(draft, name, finding, findings, conversion, signature)
+    report(f"{source.name}: {found.format}, {_human(size)}")
+    limits = Limits(seconds=options.seconds, address_space=16 * GIB + 4 * size)
+    with storage(into.parent), Quarantine(source.name, limits) as quarantine:
+        draft = _copied(found, into, options, quarantine, report)
+        scanned = _scan(draft)
+        findings = _examine(draft)
+        conversion, signature = _convert(draft, findings.signature)
+        return _write(draft, name, scanned, findings, conversion, signature)
 
 
 def vouched(manifest: ModelManifest, options: PushOptions) -> bool:
     """Whether whoever had this package built vouches for the code in its source, if there may be any."""
     return manifest.scan.verdict == "code" or (options.trust and manifest.scan.verdict != "data-only")
-
-
-def limits_for(source: Path, options: PushOptions) -> Limits:
-    """Room for four times the model's size beside what the frameworks take."""
-    return Limits(seconds=options.seconds, address_space=16 * GIB + 4 * _size(source, options.max_bytes))
-
-
-def check_source(source: Path, limit: int) -> None:
-    """Raise unless there is a source that is no symlink and within the limit, in bytes."""
-    if source.is_symlink():
-        raise BadPackage(f"{source} is a symbolic link; push {source.resolve()} itself")
-    if not source.exists():
-        raise NotFound(f"there is no file or folder {source}")
-    if (size := _size(source, limit)) > limit:
-        raise PayloadTooLarge(f"{source} has {size} bytes; a package may have {limit}")
-
-
-def _size(source: Path, limit: int) -> int:
-    return sum(entry.size for entry in lineage.files_of(source, limit)) if source.is_dir() else source.stat().st_size
 
 
 def _human(size: float) -> str:
@@ -171,25 +134,30 @@ def _human(size: float) -> str:
     return f"{size:.3g} GB"
 
 
-def copy(found: Found, into: Path, options: PushOptions, place: Quarantine) -> Draft:
+def _copied(found: Found, into: Path, options: PushOptions, quarantine: Quarantine, report: Report) -> Draft:
     """Copy the model below `into`, so that nothing its owner changes later matters."""
     work = into.with_name(into.name + ".work")
     (into / "weights").mkdir(parents=True)
     (into / "golden").mkdir()
     work.mkdir()
-    weights = f"weights/model{'' if found.format == 'mlflow' or found.path.is_dir() else SUFFIX[found.format]}"
-    settings = dict(found.settings)
+    weights, settings = "weights/model", dict(found.settings)
     target = into / weights
     if found.path.is_dir():
-        _copy_folder(found, target, options.max_bytes)
+        for entry in lineage.files_of(found.path, options.max_bytes):
+            if found.format == "python" and not set(IGNORED).isdisjoint(entry.path.split("/")):
+                continue
+            place = target / entry.path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(entry.file, place, follow_symlinks=False)
         weights += f"/{found.entry}" if found.entry else ""
     elif found.format == "python":
-        weights = "weights/model"
-        target = into / weights / "model.py"
+        target = target / "model.py"
         target.parent.mkdir()
         shutil.copyfile(found.path, target)
         settings["class"] = f"model:{str(settings['class']).partition(':')[2]}"
     else:
+        weights += SUFFIX[found.format]
+        target = into / weights
         shutil.copyfile(found.path, target)
     return Draft(
         folder=into,
@@ -200,104 +168,76 @@ def copy(found: Found, into: Path, options: PushOptions, place: Quarantine) -> D
         engine=found.engine,
         settings=settings,
         source=lineage.source_of(found.path, target, found.format, options.max_bytes),
-        quarantine=place,
+        quarantine=quarantine,
+        report=report,
     )
 
 
-def _copy_folder(found: Found, target: Path, limit: int) -> None:
-    for entry in lineage.files_of(found.path, limit):
-        parts = entry.path.split("/")
-        if found.format == "python" and any(part in IGNORED for part in parts):
-            continue
-        place = target / entry.path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(entry.file, place, follow_symlinks=False)
-
-
-def scan(draft: Draft, report: Report) -> ScanResult:
+def _scan(draft: Draft) -> ScanResult:
     """Scan the copy and show the verdict. Raises Untrusted where there are objections that nobody overrules."""
-    found = draft.found
-    if not found.can_run_code:
+    found, trusted = draft.found, draft.options.trust
+    if ENGINE_OF[found.format] in DATA_ONLY:
         return ScanResult(Scan(verdict="data-only"))
-    if found.format == "python" and found.path.is_file() and found.path.suffix != ".py" and not draft.options.trust:
+    if found.format == "python" and found.path.is_file() and found.path.suffix != ".py" and not trusted:
         raise Untrusted(
             f"{found.path.name} is Python code under another name than .py; if that is what you want to run, push it "
             "again with --trust"
         )
-    where = draft.path if draft.found.format != "python" else draft.folder / "weights"
-    finding = draft.run("argosy.packaging.scan:job", Scanned(path=str(where), kind=found.format), ScanResult)
-    verdict = finding.scan
-    report(f"scan: {verdict.verdict}" + "".join(f"\n  {name}" for name in verdict.objections[:20]))
-    if verdict.objections and not draft.options.trust:
-        names = ", ".join(verdict.objections[:8]) + (", …" if len(verdict.objections) > 8 else "")
+    where = draft.path if found.format != "python" else draft.folder / "weights"
+    scanned = draft.run("scan:job", Scanned(path=str(where), kind=found.format), ScanResult)
+    objections = scanned.scan.objections
+    draft.report(f"scan: {scanned.scan.verdict}" + "".join(f"\n  {name}" for name in objections[:20]))
+    if objections and not trusted:
+        names = ", ".join(objections[:8]) + (", …" if len(objections) > 8 else "")
         raise Untrusted(
             f"loading {found.path.name} would use {names}, which Argosy does not vouch for; if you know where the file "
             "comes from, push it again with --trust"
         )
-    trusted = bool(verdict.objections)
-    return msgspec.structs.replace(finding, scan=msgspec.structs.replace(verdict, trusted=trusted))
+    return msgspec.structs.replace(scanned, scan=msgspec.structs.replace(scanned.scan, trusted=bool(objections)))
 
 
-def _examine(draft: Draft, report: Report) -> examine.Findings:
+def _examine(draft: Draft) -> Findings:
     sample = draft.options.sample
-    report(f"running the model on {sample.name if sample else 'made-up rows (no sample given)'}")
-    task = examine.Task(
-        engine=draft.engine,
-        weights=str(draft.path),
-        settings=draft.settings,
-        sample=str(sample.absolute()) if sample else "",
-        tolerance=draft.options.tolerance,
-        into=str(draft.work),
-        trusted=draft.trusted,
-    )
-    findings = draft.run("argosy.packaging.examine:examine", task, examine.Findings)
-    takes = ", ".join(f"{spec.name} {spec.datatype} {list(spec.shape)}" for spec in findings.signature.inputs[:6])
-    gives = ", ".join(f"{spec.name} {spec.datatype} {list(spec.shape)}" for spec in findings.signature.outputs[:6])
-    report(f"signature: {takes} → {gives}")
+    draft.report(f"running the model on {sample.name if sample else 'made-up rows (no sample given)'}")
+    findings = draft.run("examine:examine", draft.task(), Findings)
+    signature = findings.signature
+    draft.report(f"signature: {_in_words(signature.inputs)} → {_in_words(signature.outputs)}")
     return findings
 
 
-def _convert(draft: Draft, signature: Signature, report: Report) -> tuple[Conversion, Signature]:
+def _in_words(specs: tuple[TensorSpec, ...]) -> str:
+    return ", ".join(f"{spec.name} {spec.datatype} {list(spec.shape)}" for spec in specs[:6])
+
+
+def _convert(draft: Draft, signature: Signature) -> tuple[Conversion, Signature]:
     """What becomes of the model. A conversion that fails, whatever the way, leaves it as it is."""
     engine = draft.engine
     if engine != "sklearn":
         return Conversion(source=engine, converted=False, reason=f"{engine} runs as it is"), signature
     if not draft.options.convert:
         return Conversion(source=engine, converted=False, reason="conversion was switched off"), signature
-    report("converting to ONNX")
-    verdict = _verdict(draft, signature)
-    report(verdict.reason)
-    conversion = Conversion(
-        source=engine, converted=verdict.converted, reason=verdict.reason, max_abs_diff=verdict.max_abs_diff
-    )
-    if not verdict.converted or verdict.signature is None:
+    draft.report("converting to ONNX")
+    try:
+        conversion, narrowed = draft.run("convert:convert", draft.task(signature), convert.Outcome)
+    except ArgosyError as error:
+        conversion, narrowed = (
+            Conversion(source=engine, converted=False, reason=f"the conversion failed: {error}"),
+            None,
+        )
+    draft.report(conversion.reason)
+    if narrowed is None:
         return conversion, signature
     draft.path.unlink()
     draft.weights, draft.engine, draft.settings = f"weights/{convert.MODEL}", "onnx", {}
     (draft.work / convert.MODEL).replace(draft.path)
-    return conversion, verdict.signature
-
-
-def _verdict(draft: Draft, signature: Signature) -> convert.Conversion:
-    task = convert.Task(
-        weights=str(draft.path),
-        settings=draft.settings,
-        signature=signature,
-        tolerance=draft.options.tolerance,
-        into=str(draft.work),
-        trusted=draft.trusted,
-    )
-    try:
-        return draft.run("argosy.packaging.convert:convert", task, convert.Conversion)
-    except ArgosyError as error:
-        return convert.Conversion(converted=False, reason=f"the conversion failed: {error}")
+    return conversion, narrowed
 
 
 def _write(
     draft: Draft,
     name: str,
-    finding: ScanResult,
-    findings: examine.Findings,
+    scanned: ScanResult,
+    findings: Findings,
     conversion: Conversion,
     signature: Signature,
 ) -> ModelManifest:
@@ -310,7 +250,7 @@ def _write(
         tensorfile.write(folder / path, convert.recast(tensorfile.read(draft.work / made), specs))
     if (draft.work / examine.PROFILE).exists():
         (draft.work / examine.PROFILE).replace(folder / PROFILE)
-    needs = _requirements(draft, finding)
+    needs = _requirements(draft, scanned.packages)
     (folder / REQUIREMENTS).write_text("".join(f"{line}\n" for line in needs), "utf-8")
     license_file = file_beside(found.path)
     if license_file is not None:
@@ -322,7 +262,7 @@ def _write(
         signature=signature,
         source=draft.source,
         conversion=conversion,
-        scan=finding.scan,
+        scan=scanned.scan,
         tolerance=options.tolerance,
         requirements=needs,
         settings=draft.settings,
@@ -337,7 +277,7 @@ def _write(
     return manifest
 
 
-def _requirements(draft: Draft, finding: ScanResult) -> tuple[str, ...]:
+def _requirements(draft: Draft, packages: tuple[str, ...]) -> tuple[str, ...]:
     """What the user says, else what the model brings along, else the framework installed now."""
     if draft.options.requirements:
         return requirements.check_all(draft.options.requirements)
@@ -345,4 +285,25 @@ def _requirements(draft: Draft, finding: ScanResult) -> tuple[str, ...]:
     beside = (source if source.is_dir() else source.parent) / REQUIREMENTS
     if draft.engine == "python":
         return requirements.read(beside) if beside.is_file() else ()
-    return requirements.of_engine(draft.engine, finding.packages if draft.engine == "sklearn" else ())
+    return requirements.of_engine(draft.engine, packages if draft.engine == "sklearn" else ())
+
+
+def file_beside(source: Path) -> Path | None:
+    """The licence file in the folder of the model, or in the model that is a folder."""
+    folder = source if source.is_dir() else source.parent
+    paths = [folder / name for name in NAMES]
+    return next((p for p in paths if p.is_file() and not p.is_symlink() and p.stat().st_size <= _MAX_BYTES), None)
+
+
+def name_of(found: Found, file: Path | None, said: str) -> str:
+    """The SPDX name where it can be told, the model's own words otherwise; empty where nothing says."""
+    if said:
+        return said
+    if file is not None:
+        head = " ".join(file.read_text("utf-8", errors="replace")[:400].lower().split())
+        return next((spdx for words, spdx in _KNOWN.items() if words in head), "see LICENSE")
+    if found.format == "mlflow":
+        return mlmodel.licence(found.path)
+    if found.format == "onnx":
+        return onnx_file.inspect(found.path / found.entry).metadata.get("license", "")[:200]
+    return ""

@@ -12,12 +12,13 @@ from typing import Any, cast
 import msgspec
 import numpy as np
 
+from argosy.engines import Engine, unpickle
 from argosy.engines import load as load_engine
-from argosy.engines import unpickle
 from argosy.packaging import examine, golden, onnx_graph, profile
+from argosy.packaging.examine import Task
 from argosy.protocol import tensorfile
 from argosy.spec.errors import ArgosyError, StorageFull
-from argosy.spec.package import Tolerance
+from argosy.spec.package import Conversion, Tolerance
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import NUMPY, Tensor
 from argosy.store.durable import storage
@@ -26,31 +27,17 @@ MODEL = "model.onnx"
 MAX_SPLIT = 512
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which estimator to convert; the folder `into` holds what `examine` found, and gets the ONNX file."""
-
-    weights: str
-    settings: dict[str, str | int | float | bool]
-    signature: Signature
-    tolerance: Tolerance
-    into: str
-    trusted: bool = False
+Outcome = tuple[Conversion, Signature | None]
+"""What became of the model, and the signature that the converted one has."""
 
 
-class Conversion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whether the converted model may take the place of the original, why, and under which signature."""
-
-    converted: bool
-    reason: str
-    max_abs_diff: float | None = None
-    signature: Signature | None = None
-
-
-def convert(task: Task) -> Conversion:
-    """Convert, then compare on the golden examples and on the whole sample. A model that does not fit is no error."""
+def convert(task: Task) -> Outcome:
+    """Convert the estimator, and compare on the golden examples and on the whole sample that `examine` left in `into`,
+    which gets the ONNX file. A model that cannot be converted is no error."""
+    assert task.signature is not None, "examine comes first"
     signature = onnx_signature(task.signature)
     if signature is None:
-        return Conversion(converted=False, reason="its signature has a type that ONNX and scikit-learn do not share")
+        return _left("its signature has a type that ONNX and scikit-learn do not share")
     estimator = unpickle.load(Path(task.weights), trusted=task.trusted)
     path = Path(task.into) / MODEL
     try:
@@ -60,11 +47,15 @@ def convert(task: Task) -> Conversion:
     except StorageFull:
         raise
     except ImportError as error:
-        return Conversion(converted=False, reason=f"{error.name} is not installed")
+        return _left(f"{error.name} is not installed")
     except Exception as error:
         text = " ".join(str(error).split(". It usually means")[0].split())[:200]
-        return Conversion(converted=False, reason=f"skl2onnx cannot convert {type(estimator).__name__}: {text}")
-    return _judge(engine, signature, task)
+        return _left(f"skl2onnx cannot convert {type(estimator).__name__}: {text}")
+    return _compared(engine, signature, task)
+
+
+def _left(reason: str, gap: float | None = None) -> Outcome:
+    return Conversion(source="sklearn", converted=False, reason=reason, max_abs_diff=gap), None
 
 
 def onnx_signature(signature: Signature) -> Signature | None:
@@ -72,12 +63,11 @@ def onnx_signature(signature: Signature) -> Signature | None:
     allowed = {"FP32", "FP64", "INT64", "INT32", "BYTES", "BOOL"}
     if any(spec.datatype not in allowed for spec in (*signature.inputs, *signature.outputs)):
         return None
-    inputs, outputs = (tuple(map(_narrow, side)) for side in (signature.inputs, signature.outputs))
+    inputs, outputs = (
+        tuple(msgspec.structs.replace(spec, datatype=spec.datatype.replace("FP64", "FP32")) for spec in side)
+        for side in (signature.inputs, signature.outputs)
+    )
     return msgspec.structs.replace(signature, inputs=inputs, outputs=outputs)
-
-
-def _narrow(spec: TensorSpec) -> TensorSpec:
-    return msgspec.structs.replace(spec, datatype="FP32") if spec.datatype == "FP64" else spec
 
 
 def recast(tensors: Sequence[Tensor], specs: Sequence[TensorSpec]) -> list[Tensor]:
@@ -119,11 +109,11 @@ def _run_converter(estimator: Any, inputs: Sequence[TensorSpec]) -> Any:
         return cast("Any", skl2onnx).convert_sklearn(estimator, name="argosy", initial_types=initial, options=options)
 
 
-def _judge(engine: Any, signature: Signature, task: Task) -> Conversion:
+def _compared(engine: Engine, signature: Signature, task: Task) -> Outcome:
     """Compare the converted model with what the original answered: first the golden examples, then every row of the
     sample, whose profile becomes that of the converted model: 0.1 as FP64 is another number than as FP32."""
     into = Path(task.into)
-    compared, largest, worst = 0, 0.0, ""
+    compared, largest = 0, 0.0
     for given, answers in ((examine.GOLDEN_IN, examine.GOLDEN_OUT), (examine.SAMPLE, examine.PREDICTIONS)):
         if not (into / given).exists():
             continue
@@ -131,21 +121,17 @@ def _judge(engine: Any, signature: Signature, task: Task) -> Conversion:
         try:
             got = examine.predict_all(engine, inputs)
         except ArgosyError as error:
-            return Conversion(
-                converted=False, reason=f"the ONNX model fails where the original does not: {error.message}"
-            )
-        want = recast(tensorfile.read(into / answers), signature.outputs)
-        rows, gap, first = _misfits(want, got, task.tolerance)
-        compared, largest, worst = compared + len(inputs[0].array), max(largest, gap), worst or first
+            return _left(f"the ONNX model fails where the original does not: {error.message}")
+        rows, gap, first = _misfits(recast(tensorfile.read(into / answers), signature.outputs), got, task.tolerance)
+        compared, largest = compared + len(inputs[0].array), max(largest, gap)
         if rows:
-            reason = f"the ONNX model differs on {rows} of {len(inputs[0].array)} rows: {worst}"
-            return Conversion(converted=False, reason=reason, max_abs_diff=largest)
+            return _left(f"the ONNX model differs on {rows} of {len(inputs[0].array)} rows: {first}", largest)
         if given == examine.SAMPLE and (into / examine.PROFILE).exists():
             found = profile.profile(inputs, got, signature.inputs, signature.outputs)
             with storage(into):
                 (into / examine.PROFILE).write_bytes(profile.dump(found))
     reason = f"the ONNX model agrees with the original on {compared} rows (largest difference {largest:.2g})"
-    return Conversion(converted=True, reason=reason, max_abs_diff=largest, signature=signature)
+    return Conversion(source="sklearn", converted=True, reason=reason, max_abs_diff=largest), signature
 
 
 def _misfits(want: Sequence[Tensor], got: Sequence[Tensor], tolerance: Tolerance) -> tuple[int, float, str]:

@@ -1,9 +1,9 @@
 """Which format a model file has, found from its content; its name is only ever repeated in messages."""
 
 import ast
+import mmap
 import re
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -11,38 +11,12 @@ import msgspec
 
 from argosy.engines import onnx_file, wire
 from argosy.engines.compressed import start
-from argosy.packaging import content as looks
 from argosy.spec.errors import BadPackage, InvalidArgument, NotFound, Unsupported
 
-
-def classes(path: Path) -> list[str]:
-    """Top-level classes of a Python file that define both `load` and `predict`, read without running it."""
-    try:
-        tree = ast.parse(path.read_bytes() if path.stat().st_size < 4 * 1024 * 1024 else b"")
-    except (SyntaxError, ValueError, RecursionError):
-        return []
-    return [node.name for node in tree.body if isinstance(node, ast.ClassDef) and {"load", "predict"} <= _methods(node)]
-
-
-def _methods(node: ast.ClassDef) -> set[str]:
-    return {item.name for item in node.body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)}
-
-
-def files_with_class(folder: Path) -> list[str]:
-    """`file.py:Class` for every such class in the top level of a folder."""
-    files = sorted(child for child in folder.glob("*.py") if child.is_file() and not child.is_symlink())
-    return [f"{file.name}:{name}" for file in files for name in classes(file)]
-
-
-def class_of(path: Path) -> dict[str, str | int | float | bool]:
-    """The engine's setting for the one class of a file. Raises InvalidArgument where there are several."""
-    names = classes(path)
-    if len(names) > 1:
-        raise InvalidArgument(
-            f"{path.name} has {len(names)} classes with load and predict ({', '.join(names)}); keep one"
-        )
-    return {"class": f"{path.stem}:{names[0]}"}
-
+ACCEPTED = (
+    "ONNX, scikit-learn (skops, joblib or pickle), XGBoost (JSON or UBJSON), LightGBM text, "
+    "MLflow model folders, torch.export programs (.pt2), and Python files with a class that has load and predict"
+)
 
 Format = Literal[
     "onnx",
@@ -71,6 +45,28 @@ ENGINE_OF: dict[Format, str] = {
 }
 
 _HEAD = 64 * 1024
+_MOST_CODE = 4 * 1024 * 1024
+
+_MARKS: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"\x89HDF\r\n", "an HDF5 file (Keras?): convert the model to ONNX first"),
+    (0, b"GGUF", "a GGUF language model, which this version does not serve"),
+    (0, b"CBM1", "a CatBoost model: save it with format='onnx'"),
+    (0, b"binf", "an old binary XGBoost model: load it and save it again as .json or .ubj"),
+    (0, b"ZF", "a joblib file older than 0.10: load it and dump it again"),
+    (0, b"\x93NUMPY", "a numpy array, not a model; as sample rows it goes to --sample"),
+    (0, b"PAR1", "a Parquet table, not a model; as sample rows it goes to --sample"),
+    (0, b"version https://git-lfs", "a Git LFS pointer, not the file itself: run  git lfs pull"),
+    (0, b"\x7fELF", "a program or shared library"),
+    (0, b"%PDF", "a PDF document"),
+    (0, b"\x89PNG", "a PNG picture"),
+    (0, b"\xff\xd8\xff", "a JPEG picture"),
+    (0, b"7z\xbc\xaf", "a 7-Zip archive: unpack it first"),
+    (0, b"\x04\x22\x4d\x18", "an LZ4-compressed file: compress with zlib, gzip, bz2 or xz, or not at all"),
+    (0, b"\x28\xb5\x2f\xfd", "a zstd-compressed file: unpack it first"),
+    (257, b"ustar", "a tar archive: unpack it first"),
+    (4, b"TFL3", "a TensorFlow Lite model: convert it to ONNX first"),
+)
+"""Where in a file that is no model which bytes are, and what it is then."""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,11 +80,6 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     engine: str
     entry: str = ""
     settings: dict[str, str | int | float | bool] = {}
-
-    @property
-    def can_run_code(self) -> bool:
-        """Whether loading this format can run code of the file's author."""
-        return self.format in ("joblib", "pickle", "skops", "mlflow", "torch-export", "python")
 
 
 class File:
@@ -121,49 +112,25 @@ def _file(path: Path) -> Found:
     file = File(path)
     if not file.size:
         raise BadPackage(f"{path.name} is empty: 0 bytes")
-    for kind, test in MAGIC.items():
-        if test(file):
-            if check := CHECKS.get(kind):
-                check(file)
-            return Found(
-                path=path, format=kind, engine=ENGINE_OF[kind], settings=class_of(path) if kind == "python" else {}
-            )
-    inside = " (compressed)" if file.plain is not file.head else ""
-    raise BadPackage(f"{path.name} looks like {_looks(file)}{inside}; Argosy accepts {looks.ACCEPTED}")
-
-
-def _looks(file: File) -> str:
-    if file.path.suffix == ".py":
-        return "Python code without a class that has both load and predict"
-    if zipfile.is_zipfile(file.path):
-        return _zip_looks(file.path)
-    if file.head.startswith(b"PK\x03\x04"):
-        return "a zip archive that is cut off"
-    return looks.like(file.plain, file.path.name)
-
-
-def _zip_looks(path: Path) -> str:
-    names = _zip_names(path)
-    if any(name.endswith("data.pkl") for name in names):
-        return "a torch.save file (weights or a pickled module): save the program with torch.export.save"
-    if "config.json" in names and "model.weights.h5" in names:
-        return "a Keras model: convert it to ONNX first"
-    return f"a zip archive of {len(names)} files: unpack it first"
+    kind = format_of(file)
+    if kind is None:
+        inside = " (compressed)" if file.plain is not file.head else ""
+        raise BadPackage(f"{path.name} looks like {_described(file)}{inside}; Argosy accepts {ACCEPTED}")
+    _check_whole(file, kind)
+    return Found(
+        path=path, format=kind, engine=ENGINE_OF[kind], settings=_class_in(path, [path]) if kind == "python" else {}
+    )
 
 
 def _folder(path: Path) -> Found:
     if (path / "MLmodel").is_file():
         return Found(path=path, format="mlflow", engine="mlflow")
-    if classes := files_with_class(path):
-        if len(classes) > 1:
-            raise BadPackage(
-                f"{path.name} has {len(classes)} classes with load and predict ({', '.join(classes)}); keep one"
-            )
-        file = path / next(iter(classes)).partition(":")[0]
-        return Found(path=path, format="python", engine="python", settings=class_of(file))
+    code = [file for file in sorted(path.glob("*.py")) if file.is_file() and not file.is_symlink() and _classes(file)]
+    if code:
+        return Found(path=path, format="python", engine="python", settings=_class_in(path, code))
     inside = sorted(child.name for child in path.iterdir())
     models = [name for name in inside if _accepted(path / name)]
-    if len(models) == 1 and _is_onnx(File(path / models[0])):
+    if len(models) == 1 and format_of(File(path / models[0])) == "onnx":
         return Found(path=path, format="onnx", engine="onnx", entry=models[0])
     hint = f"; push the file {models[0]} itself" if len(models) == 1 else ""
     listing = ", ".join(inside[:5]) + (", …" if len(inside) > 5 else "") or "nothing"
@@ -179,6 +146,50 @@ def _accepted(path: Path) -> bool:
         return False
 
 
+def _class_in(path: Path, files: list[Path]) -> dict[str, str | int | float | bool]:
+    """The engine's setting for the one class of a file or folder. Raises InvalidArgument where there are several."""
+    found = [(file, name) for file in files for name in _classes(file)]
+    if len(found) > 1:
+        names = ", ".join(f"{file.name}:{name}" for file, name in found)
+        raise InvalidArgument(f"{path.name} has {len(found)} classes with load and predict ({names}); keep one")
+    return {"class": f"{found[0][0].stem}:{found[0][1]}"}
+
+
+def _classes(path: Path) -> list[str]:
+    """Top-level classes of a Python file that define both `load` and `predict`, read without running it."""
+    try:
+        tree = ast.parse(path.read_bytes() if path.stat().st_size < _MOST_CODE else b"")
+    except (SyntaxError, ValueError, RecursionError):
+        return []
+    found: list[str] = []
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            methods = {item.name for item in node.body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)}
+            found += [node.name] if {"load", "predict"} <= methods else []
+    return found
+
+
+def format_of(file: File) -> Format | None:
+    """The format of a file by its content; None for what is no model."""
+    if file.head.startswith(b"PK"):
+        names = _zip_names(file.path)
+        if "schema.json" in names:
+            return "skops"
+        if {name.rsplit("/", 1)[-1] for name in names} & {"archive_format", "serialized_exported_program.json"}:
+            return "torch-export"
+    if _is_pickle(file):
+        return "joblib" if b"joblib.numpy_pickle" in file.plain or file.plain is not file.head else "pickle"
+    if re.match(rb'\s*\{\s*"(?:learner|version|Config)"\s*:', file.head) and b'"learner"' in file.head + file.tail:
+        return "xgboost-json"
+    if re.match(rb"\{(?:L.{8}|l.{4}|I.{2}|[iU].)(?:learner|version|Config)", file.head, re.DOTALL):
+        return "xgboost-ubj"
+    if re.match(rb"tree\r?\nversion=v\d", file.head):
+        return "lightgbm-text"
+    if _is_onnx(file.head):
+        return "onnx"
+    return "python" if b"class " in file.head and _classes(file.path) else None
+
+
 def _zip_names(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
@@ -187,110 +198,82 @@ def _zip_names(path: Path) -> list[str]:
         return []
 
 
-def _is_onnx(file: File) -> bool:
-    """onnx.ModelProto: a small ir_version (field 1) first, then another of its fields with the right wire type."""
-    try:
-        number, start = wire.varint(file.head, 0, len(file.head))
-        version, start = wire.varint(file.head, start, len(file.head))
-        following, _ = wire.varint(file.head, start, len(file.head))
-    except BadPackage:
-        return False
-    return number == 8 and 1 <= version <= 100 and following in _MODEL_TAGS
+def _is_pickle(file: File) -> bool:
+    """Protocol 2 and later start with 0x80 and their number; the older are text opcodes that end with a full stop."""
+    head = file.plain
+    if len(head) > 2 and head[0] == 0x80:
+        return 2 <= head[1] <= 5
+    opcodes = re.match(rb"\(?c[A-Za-z_][\w.]*\n[A-Za-z_]\w*\n|\([ld]p?\d*\n", head)
+    return bool(opcodes) and file.tail.rstrip().endswith(b".")
 
 
 _MODEL_TAGS = {5 << 3 | wire.VARINT, *(field << 3 | wire.BYTES for field in (2, 3, 4, 6, 7, 8, 14, 20, 25, 26))}
 
 
-def is_skops(file: File) -> bool:
-    """A zip archive with skops' schema."""
-    return file.head.startswith(b"PK") and "schema.json" in _zip_names(file.path)
+def _is_onnx(head: bytes) -> bool:
+    """onnx.ModelProto: a small ir_version (field 1) first, then another of its fields with the right wire type."""
+    try:
+        number, at = wire.varint(head, 0, len(head))
+        version, at = wire.varint(head, at, len(head))
+        following, _ = wire.varint(head, at, len(head))
+    except BadPackage:
+        return False
+    return number == 8 and 1 <= version <= 100 and following in _MODEL_TAGS
 
 
-def _is_torch_export(file: File) -> bool:
-    names = _zip_names(file.path) if file.head.startswith(b"PK") else []
-    return any(name.rsplit("/", 1)[-1] in ("archive_format", "serialized_exported_program.json") for name in names)
+def _check_whole(file: File, kind: Format) -> None:
+    """Raise BadPackage for a file that is plainly cut off, and for an ONNX file that is not whole."""
+    name = file.path.name
+    if kind == "onnx":
+        onnx_file.inspect(file.path)
+    elif kind in ("xgboost-json", "xgboost-ubj") and not file.tail.rstrip().endswith(b"}"):
+        raise BadPackage(f"{name} looks like an XGBoost model that is cut off: it does not end with a brace")
+    elif kind == "lightgbm-text":
+        with file.path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            if data.find(b"end of trees") < 0:
+                raise BadPackage(f"{name} looks like a LightGBM model that is cut off: 'end of trees' is missing")
+    elif kind in ("joblib", "pickle") and file.plain is file.head and not file.tail.rstrip(b"\r\n").endswith(b"."):
+        raise BadPackage(f"{name} looks like a pickle that is cut off: it does not end with the STOP opcode")
 
 
-def _is_joblib(file: File) -> bool:
-    return is_pickle(file) and (b"joblib.numpy_pickle" in file.plain or file.plain is not file.head)
+def _described(file: File) -> str:
+    """What a file that is no model looks like: `a PDF document`, `text starting with 'hello'`."""
+    if file.path.suffix == ".py":
+        return "Python code without a class that has both load and predict"
+    if zipfile.is_zipfile(file.path):
+        names = _zip_names(file.path)
+        if any(name.endswith("data.pkl") for name in names):
+            return "a torch.save file (weights or a pickled module): save the program with torch.export.save"
+        if "config.json" in names and "model.weights.h5" in names:
+            return "a Keras model: convert it to ONNX first"
+        return f"a zip archive of {len(names)} files: unpack it first"
+    if file.head.startswith(b"PK\x03\x04"):
+        return "a zip archive that is cut off"
+    for at, mark, what in _MARKS:
+        if file.plain[at : at + len(mark)] == mark:
+            return what
+    suffix = f" (its name ends in {file.path.suffix})" if file.path.suffix else ""
+    return _described_text(file.plain) or f"unknown binary data{suffix}"
 
 
-def is_pickle(file: File) -> bool:
-    """Protocol 2 and later start with 0x80 and their number; the older are text opcodes that end with a full stop."""
-    head = file.plain
-    if len(head) > 2 and head[0] == 0x80:
-        return 2 <= head[1] <= 5
-    return bool(re.match(rb"\(?c[A-Za-z_][\w.]*\n[A-Za-z_]\w*\n|\([ld]p?\d*\n", head)) and file.tail.rstrip().endswith(
-        b"."
-    )
-
-
-def _is_xgboost_json(file: File) -> bool:
-    return (
-        bool(re.match(rb'\s*\{\s*"(?:learner|version|Config)"\s*:', file.head))
-        and b'"learner"' in file.head + file.tail
-    )
-
-
-def _is_xgboost_ubj(file: File) -> bool:
-    return bool(re.match(rb"\{(?:L.{8}|l.{4}|I.{2}|[iU].)(?:learner|version|Config)", file.head, re.DOTALL))
-
-
-def _is_lightgbm(file: File) -> bool:
-    return bool(re.match(rb"tree\r?\nversion=v\d", file.head))
-
-
-def _is_python(file: File) -> bool:
-    return b"class " in file.head and bool(classes(file.path))
-
-
-MAGIC: dict[Format, Callable[[File], bool]] = {
-    "skops": is_skops,
-    "torch-export": _is_torch_export,
-    "joblib": _is_joblib,
-    "pickle": is_pickle,
-    "xgboost-json": _is_xgboost_json,
-    "xgboost-ubj": _is_xgboost_ubj,
-    "lightgbm-text": _is_lightgbm,
-    "onnx": _is_onnx,
-    "python": _is_python,
-}
-
-
-def _check_onnx(file: File) -> None:
-    onnx_file.inspect(file.path)
-
-
-def _check_braces(file: File) -> None:
-    if not file.tail.rstrip().endswith(b"}"):
-        raise BadPackage(f"{file.path.name} looks like an XGBoost model that is cut off: it does not end with a brace")
-
-
-def _check_lightgbm(file: File) -> None:
-    if b"end of trees" not in file.head + file.tail and not _contains(file.path, b"end of trees"):
-        raise BadPackage(f"{file.path.name} looks like a LightGBM model that is cut off: 'end of trees' is missing")
-
-
-def _check_stop(file: File) -> None:
-    if file.plain is file.head and not file.tail.rstrip(b"\r\n").endswith(b"."):
-        raise BadPackage(f"{file.path.name} looks like a pickle that is cut off: it does not end with the STOP opcode")
-
-
-CHECKS: dict[Format, Callable[[File], None]] = {
-    "onnx": _check_onnx,
-    "xgboost-json": _check_braces,
-    "xgboost-ubj": _check_braces,
-    "lightgbm-text": _check_lightgbm,
-    "joblib": _check_stop,
-    "pickle": _check_stop,
-}
-
-
-def _contains(path: Path, needle: bytes) -> bool:
-    with path.open("rb") as handle:
-        before = b""
-        while chunk := handle.read(1024 * 1024):
-            if needle in before + chunk:
-                return True
-            before = chunk[-len(needle) :]
-    return False
+def _described_text(head: bytes) -> str:
+    begin = head.lstrip()[:64].lower()
+    if begin.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
+        return "an HTML page, perhaps the error page of a download that failed"
+    if len(head) > 9 and head[8:9] == b"{" and 0 < int.from_bytes(head[:8], "little") < 2**32:
+        return "a safetensors file, which holds weights without a model: export the model to ONNX or torch.export"
+    if len(head) >= 16 and not head.strip(b"\0"):
+        return "nothing but zero bytes, perhaps a download that broke off"
+    if begin.startswith(b"<?xml"):
+        return "an XML document"
+    if begin.startswith((b"{", b"[")):
+        return "JSON that is no XGBoost model"
+    try:
+        text = head[:400].decode()
+    except UnicodeDecodeError as error:
+        if error.start < len(head[:400]) - 4:
+            return ""
+        text = head[: error.start].decode()
+    if not text or not all(letter.isprintable() or letter.isspace() for letter in text):
+        return ""
+    return f"text starting with {text.strip().splitlines()[0][:60]!r}" if text.strip() else "blank text"

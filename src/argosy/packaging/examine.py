@@ -35,41 +35,27 @@ def from_table(table: Table) -> tuple[TensorSpec, ...]:
     if len(table.arrays) > MAX_COLUMNS:
         raise InvalidArgument(f"the sample has {len(table.arrays)} columns; at most {MAX_COLUMNS} are taken")
     if table.kind == "frame" and is_numeric(table):
-        return (_wide(table.arrays),)
-    return tuple(_input(name or "x", array) for name, array in table.arrays.items())
+        arrays = table.arrays.values()
+        single = all(array.dtype.kind == "f" and array.dtype.itemsize <= 4 for array in arrays)
+        shape, names = (-1, len(arrays)), tuple(table.arrays)
+        gaps = any(missing(array).any() for array in arrays)
+        datatype = "FP32" if single else "FP64"
+        return (TensorSpec(name="x", datatype=datatype, shape=shape, columns=names, nullable=gaps),)
+    return tuple(
+        TensorSpec(
+            name=name or "x",
+            datatype=datatype_of(array),
+            shape=(-1, *array.shape[1:]),
+            nullable=bool(missing(array).any()),
+            semantic="categorical" if datatype_of(array) == "BYTES" else "",
+        )
+        for name, array in table.arrays.items()
+    )
 
 
 def is_numeric(table: Table) -> bool:
     """Whether every column holds integers or floats, one in each row, so that they can lie side by side."""
     return all(array.dtype.kind in "iuf" and array.ndim == 1 for array in infer(table).arrays.values())
-
-
-def needs_columns(table: Table) -> bool:
-    """Whether the sample has named columns that no single tensor can hold."""
-    return table.kind == "frame" and not is_numeric(table)
-
-
-def _wide(arrays: dict[str, Array]) -> TensorSpec:
-    single = all(array.dtype.kind == "f" and array.dtype.itemsize <= 4 for array in arrays.values())
-    gaps = any(bool(missing(array).any()) for array in arrays.values())
-    return TensorSpec(
-        name="x",
-        datatype="FP32" if single else "FP64",
-        shape=(-1, len(arrays)),
-        columns=tuple(arrays),
-        nullable=gaps,
-    )
-
-
-def _input(name: str, array: Array) -> TensorSpec:
-    datatype = datatype_of(array)
-    return TensorSpec(
-        name=name,
-        datatype=datatype,
-        shape=(-1, *array.shape[1:]),
-        nullable=bool(missing(array).any()),
-        semantic="categorical" if datatype == "BYTES" else "",
-    )
 
 
 MAX_ROWS = 10_000
@@ -100,7 +86,8 @@ SAMPLE, PREDICTIONS, GOLDEN_IN, GOLDEN_OUT, PROFILE = (
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which model to examine, with which sample (a path, or none), and the folder for the findings."""
+    """Which model to examine, with which sample (a path, or none), and the folder for the findings. `signature`: what
+    was found, for a conversion."""
 
     engine: str
     weights: str
@@ -109,6 +96,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     tolerance: Tolerance
     into: str
     trusted: bool = False
+    signature: Signature | None = None
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -124,12 +112,18 @@ def examine(task: Task) -> Findings:
 
     Raises InvalidArgument for a sample that does not fit, BadPackage for a model that fails or is not deterministic.
     """
-    rows = _sample(task)
+    if task.sample:
+        rows = table.read(Path(task.sample))
+    else:
+        rows = mlmodel.example(Path(task.weights)) if task.engine == "mlflow" else None
     engine, tensors = open_model(task, rows)
     into = Path(task.into)
     predictions: list[Tensor] = []
     if tensors:
-        tensors = _spread(tensors)
+        count = len(tensors[0].array)
+        most = max(1, min(MAX_ROWS, MAX_SAMPLE // _row_bytes(tensors)))
+        if count > most:
+            tensors = take(tensors, np.linspace(0, count - 1, most, dtype=int).tolist())
         predictions = predict_all(engine, tensors)
         found = profile.profile(tensors, predictions, engine.signature.inputs, engine.signature.outputs)
         (into / PROFILE).write_bytes(profile.dump(found))
@@ -159,12 +153,6 @@ def _write_comparison(engine: Engine, into: Path, sample: list[Tensor], predicti
         tensorfile.write(into / PREDICTIONS, predict_all(engine, probes))
 
 
-def _sample(task: Task) -> Table | None:
-    if task.sample:
-        return table.read(Path(task.sample))
-    return mlmodel.example(Path(task.weights)) if task.engine == "mlflow" else None
-
-
 def open_model(task: Task, rows: Table | None) -> tuple[Engine, list[Tensor]]:
     """The engine with a complete signature, and the sample as tensors of it (none without a sample).
 
@@ -173,7 +161,7 @@ def open_model(task: Task, rows: Table | None) -> tuple[Engine, list[Tensor]]:
     """
     if rows is None:
         return _load(task, None), []
-    if task.engine in FRAMES and needs_columns(rows):
+    if task.engine in FRAMES and rows.kind == "frame" and not is_numeric(rows):
         return _open_by_sample(task, rows)
     try:
         engine = _load(task, None)
@@ -226,25 +214,12 @@ def fit_sample(rows: Table, known: Signature) -> list[Tensor]:
         check_inputs(known, tensors)
     except ArgosyError as error:
         takes = ", ".join(f"{spec.name} {spec.datatype} {list(spec.shape)}" for spec in known.inputs[:8])
+        shown = [f"{name or 'an array'} {array.dtype} {list(array.shape)}" for name, array in rows.arrays.items()]
+        has = ", ".join(shown[:8]) + (", …" if len(shown) > 8 else "")
         raise InvalidArgument(
-            f"the sample does not fit the model: {error.message} "
-            f"(the model takes {takes}; the sample has {_said(rows)})"
+            f"the sample does not fit the model: {error.message} (the model takes {takes}; the sample has {has})"
         ) from None
     return tensors
-
-
-def _said(rows: Table) -> str:
-    if rows.kind == "frame":
-        names = list(rows.arrays)
-        shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
-        return f"{rows.rows} rows of the columns {shown}"
-    return ", ".join(f"{name or 'an array'} {array.dtype} {list(array.shape)}" for name, array in rows.arrays.items())
-
-
-def _spread(tensors: list[Tensor]) -> list[Tensor]:
-    rows = len(tensors[0].array)
-    most = max(1, min(MAX_ROWS, MAX_SAMPLE // _row_bytes(tensors)))
-    return tensors if rows <= most else take(tensors, np.linspace(0, rows - 1, most, dtype=int).tolist())
 
 
 def _row_bytes(tensors: Sequence[Tensor]) -> int:
@@ -296,18 +271,12 @@ def _golden(engine: Engine, sample: list[Tensor], tolerance: Tolerance) -> tuple
             f"the model is not deterministic: asked twice the same, it differs at {error.message}. "
             "Fix its seed, or allow the difference with a tolerance"
         ) from None
-    _settle_batching(engine, inputs, outputs, tolerance)
+    if engine.signature.batched:  # a model whose answer depends on the rows beside must not have requests merged
+        try:
+            golden.replay(engine, inputs, outputs, tolerance)
+            alone = rows_independent(engine)
+        except BadPackage:
+            alone = False
+        if not alone:
+            engine.signature = msgspec.structs.replace(engine.signature, batched=False)
     return inputs, outputs
-
-
-def _settle_batching(engine: Engine, inputs: list[Tensor], outputs: list[Tensor], tolerance: Tolerance) -> None:
-    """A model whose answer for a row depends on the rows beside it must not have requests merged."""
-    if not engine.signature.batched:
-        return
-    try:
-        golden.replay(engine, inputs, outputs, tolerance)
-        alone = rows_independent(engine)
-    except BadPackage:
-        alone = False
-    if not alone:
-        engine.signature = msgspec.structs.replace(engine.signature, batched=False)

@@ -1,13 +1,15 @@
 """Golden examples: rows chosen or made the same way every time, and the comparison that every replay comes down to."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from argosy.engines import Engine
+from argosy.engines.probe import made, shape_of
 from argosy.spec.errors import ArgosyError, BadPackage, GoldenMismatch, InvalidArgument
 from argosy.spec.package import Tolerance
-from argosy.spec.signature import Signature, TensorSpec
+from argosy.spec.signature import TensorSpec
 from argosy.spec.tensor import NUMPY, Array, Tensor
 
 COUNT = 16
@@ -17,16 +19,6 @@ ALONE = Tolerance(atol=1e-3, rtol=1e-2)
 
 FREE_AXES = (8, 32, 64, 128, 224)
 """Lengths tried for axes that the signature leaves free, until the model accepts one."""
-
-
-class Predictor(Protocol):
-    """An engine, as far as golden examples need one."""
-
-    signature: Signature
-
-    def predict(self, inputs: Mapping[str, Array]) -> list[Array]:
-        """Arrays by input name → outputs in the order of the signature."""
-        ...
 
 
 def choose(tensors: Sequence[Tensor], count: int = COUNT) -> list[int]:
@@ -68,37 +60,12 @@ def _flat(array: Array) -> Array:
 
 
 def make(inputs: Sequence[TensorSpec], count: int = COUNT, free: int = FREE_AXES[0]) -> list[Tensor]:
-    """Rows made from a signature: floats around zero, small integers (they may be indices), short strings.
-
-    The same signature gives the same rows. Raises InvalidArgument where one row alone is over 8 MiB.
-    """
-    size = sum(_row_bytes(spec, free) for spec in inputs)
+    """Rows made from a signature, always the same. Raises InvalidArgument where one row alone is over 8 MiB."""
+    size = sum(math.prod(shape_of(spec, 1, free)) * NUMPY[spec.datatype].itemsize for spec in inputs)
     if size > MAX_BYTES:
         raise InvalidArgument(f"one made-up row of this signature takes {size} bytes: give a sample")
     rows = max(1, min(count, MAX_BYTES // max(size, 1)))
-    return [Tensor(spec.name, spec.datatype, _made(spec, rows, free)) for spec in inputs if not spec.optional]
-
-
-def _shape(spec: TensorSpec, rows: int, free: int) -> tuple[int, ...]:
-    return tuple(axis if axis >= 0 else (free if place else rows) for place, axis in enumerate(spec.shape))
-
-
-def _row_bytes(spec: TensorSpec, free: int) -> int:
-    return int(np.prod(_shape(spec, 1, free), dtype=np.float64)) * NUMPY[spec.datatype].itemsize
-
-
-def _made(spec: TensorSpec, rows: int, free: int) -> Array:
-    random = np.random.default_rng([len(spec.shape), *spec.name.encode()])
-    shape = _shape(spec, rows, free)
-    if spec.datatype == "BYTES":
-        words = np.array([b"a", b"b", b"text", b"0"], dtype=object)
-        return words[random.integers(0, len(words), shape)].reshape(shape)
-    if spec.datatype == "BF16":
-        return (random.standard_normal(shape).astype("<f4").view("<u4") >> 16).astype("<u2")
-    dtype = NUMPY[spec.datatype]
-    if dtype.kind == "f":
-        return random.standard_normal(shape).astype(dtype)
-    return random.integers(0, 256 if spec.datatype == "UINT8" else 2, shape).astype(dtype)
+    return [Tensor(spec.name, spec.datatype, made(spec, rows, free)) for spec in inputs if not spec.optional]
 
 
 def make_accepted(
@@ -173,7 +140,7 @@ def _show(value: object) -> str:
     return repr(value)[:80] if isinstance(value, bytes | str) else f"{value}"
 
 
-def replay(engine: Predictor, inputs: Sequence[Tensor], outputs: Sequence[Tensor], tolerance: Tolerance) -> float:
+def replay(engine: Engine, inputs: Sequence[Tensor], outputs: Sequence[Tensor], tolerance: Tolerance) -> float:
     """Ask the engine for the golden outputs again: all rows together, and the first row alone where rows are a batch.
 
     Returns the largest difference of all rows together. Raises GoldenMismatch, BadPackage where the engine fails.
@@ -187,7 +154,7 @@ def replay(engine: Predictor, inputs: Sequence[Tensor], outputs: Sequence[Tensor
     return largest
 
 
-def _predict(engine: Predictor, inputs: Sequence[Tensor]) -> list[Array]:
+def _predict(engine: Engine, inputs: Sequence[Tensor]) -> list[Array]:
     try:
         return engine.predict({tensor.name: tensor.array for tensor in inputs})
     except ArgosyError as error:

@@ -4,11 +4,11 @@ Runs in a child process (`quarantine`): the rows are a user's file, and the mode
 """
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 
+from argosy.packaging.examine import predict_all
 from argosy.packaging.load import load
 from argosy.packaging.package import open_package
 from argosy.packaging.rows import fit
@@ -28,7 +28,6 @@ MOST_ROWS = 100_000
 LEAST_ROWS = 100
 MOST_CELLS = 16_000_000
 MOST_VALUES = 1000
-CHUNK = 1024
 KINDS = (".parquet", ".csv", ".npz")
 SCORED = "scored"
 LABEL = "label"
@@ -67,17 +66,18 @@ def score(job: Scoring) -> Labelled:
     name = job.name
     package = open_package(Path(job.folder), trusted=job.trusted)
     signature = package.manifest.signature
-    table, true = _split(_table(Path(job.source), name), job.label, name)
+    table, true = _split(_read(Path(job.source), name), job.label, name)
     there = ~missing(true)
     if (count := int(there.sum())) < LEAST_ROWS:
         raise InvalidArgument(f"{name} has {count} rows with a label; at least {LEAST_ROWS} are needed")
-    most = min(MOST_ROWS, MOST_CELLS // max(_width(table), 1))
+    width = sum(array.size // max(len(array), 1) for array in table.arrays.values())
+    most = min(MOST_ROWS, MOST_CELLS // max(width, 1))
     chosen = np.sort(np.random.default_rng(0).permutation(np.flatnonzero(there))[:most])
     inputs = _inputs(table, chosen, signature, name)
     if job.into:
         model = load(package, threads=1)
         try:
-            outputs = _answers(model.engine.predict, inputs, len(chosen))
+            outputs = [each.array for each in predict_all(model.engine, inputs)]
         finally:
             model.close()
         _write(Path(job.into, SCORED), signature, job.log, inputs, outputs, true[chosen])
@@ -86,15 +86,11 @@ def score(job: Scoring) -> Labelled:
     return Labelled(rows=len(true), labelled=count, kept=len(chosen), values=values)
 
 
-def _width(table: Table) -> int:
-    return sum(array.size // max(len(array), 1) for array in table.arrays.values())
-
-
 def _texts(true: Array) -> list[str]:
     return [each.decode(errors="replace") if isinstance(each, bytes) else str(each) for each in true.tolist()]
 
 
-def _table(path: Path, name: str) -> Table:
+def _read(path: Path, name: str) -> Table:
     if path.suffix.lower() not in KINDS:
         raise InvalidArgument(f"{name}: a reference is a file of the kind {', '.join(KINDS)}")
     if path.is_file() and path.stat().st_size > MOST_BYTES:
@@ -128,13 +124,6 @@ def _inputs(table: Table, chosen: Array, signature: Signature, name: str) -> lis
     except InvalidArgument as error:
         raise InvalidArgument(f"{name} does not fit the model: {error.message}") from None
     return found
-
-
-def _answers(predict: Any, inputs: list[Tensor], rows: int) -> list[Array]:
-    parts: list[list[Array]] = [
-        predict({each.name: each.array[start : start + CHUNK] for each in inputs}) for start in range(0, rows, CHUNK)
-    ]
-    return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
 
 def _write(

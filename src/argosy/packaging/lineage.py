@@ -2,46 +2,29 @@
 
 import getpass
 import hashlib
-import os
 import platform
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from argosy import __version__
 from argosy.packaging.checkout import checkout_of
 from argosy.spec.package import Lineage, Source
-from argosy.store.paths import PackageFile, walk
-
-CHUNK = 1024 * 1024
+from argosy.store.paths import PackageFile, hash_of, walk
 
 
 def digest_of(path: Path, limit: int) -> str:
     """`sha256:…` of a file; of a folder, over the sorted lines `digest  path`. Raises as `store.paths.walk`."""
     if path.is_file():
-        return f"sha256:{_hash(path)}"
+        return f"sha256:{hash_of(path)}"
     total = hashlib.sha256()
     for entry in walk(path, limit):
-        total.update(f"{_hash(entry.file)}  {entry.path}\n".encode())
+        total.update(f"{hash_of(entry.file)}  {entry.path}\n".encode())
     return f"sha256:{total.hexdigest()}"
 
 
 def files_of(path: Path, limit: int) -> list[PackageFile]:
     """The files that make up a source: itself, or everything in the folder."""
     return walk(path, limit) if path.is_dir() else [PackageFile(path.name, path, path.stat().st_size)]
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as handle:
-        found = hashlib.sha256()
-        for chunk in _chunks(handle.fileno()):
-            found.update(chunk)
-    return found.hexdigest()
-
-
-def _chunks(handle: int) -> Iterator[bytes]:
-    while chunk := os.read(handle, CHUNK):
-        yield chunk
 
 
 def source_of(path: Path, copied: Path, kind: str, limit: int) -> Source:
@@ -51,10 +34,13 @@ def source_of(path: Path, copied: Path, kind: str, limit: int) -> Source:
 
 def lineage_of(path: Path) -> Lineage:
     """Who pushes `path`, now, from this machine; and the git commit of its folder, where there is one."""
-    folder = path if path.is_dir() else path.parent
-    checkout = checkout_of(folder)
+    checkout = checkout_of(path if path.is_dir() else path.parent)
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "unknown"
     return Lineage(
-        pushed_by=_user(),
+        pushed_by=user,
         pushed_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         host=platform.node(),
         git_commit=checkout.commit,
@@ -64,10 +50,3 @@ def lineage_of(path: Path) -> Lineage:
         argosy=__version__,
         python=platform.python_version(),
     )
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"

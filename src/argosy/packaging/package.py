@@ -1,5 +1,6 @@
 """A package folder, opened: `model.yaml` checked, the other files found."""
 
+import sys
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,9 @@ from argosy.spec.package import ModelManifest
 from argosy.spec.signature import check_inputs
 from argosy.spec.strict import dump_yaml, load_yaml
 from argosy.spec.tensor import Tensor
-from argosy.store.paths import check_path
+from argosy.store.manifest import CONFIG, describe, image_manifest, layer, model_config
+from argosy.store.manifest import MANIFEST as IMAGE
+from argosy.store.paths import check_path, hash_of, walk
 
 if TYPE_CHECKING:
     from argosy.store.store import Store
@@ -57,6 +60,14 @@ class Package:
         if declared != [(tensor.name, tensor.datatype) for tensor in outputs]:
             raise BadPackage(f"{OUTPUTS} does not hold the outputs of the signature: {declared}")
         return inputs, outputs
+
+    def digest(self) -> str:
+        """`sha256:…` over every file of the folder, as the store would give it: that of its OCI manifest. Raises
+        BadPackage for what no package has."""
+        files = walk(self.folder, limit=sys.maxsize)
+        layers = tuple(layer(each.path, f"sha256:{hash_of(each.file)}", each.size) for each in files)
+        config = describe(CONFIG, model_config(self.manifest, layers))
+        return describe(IMAGE, image_manifest(config, layers)).digest
 
     def golden_inputs(self) -> list[Tensor]:
         """The inputs of the golden examples. Raises BadPackage unless they fit the signature."""

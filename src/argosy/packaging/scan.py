@@ -81,7 +81,7 @@ def _file(name: str, file: Path, *, serves: bool) -> Contents:
     if not file.stat().st_size:
         return Contents((), ())
     start = detect.File(file)
-    if detect.is_skops(start) or detect.is_pickle(start):
+    if detect.format_of(start) in ("skops", "joblib", "pickle"):
         try:
             return unpickle.contents(file)
         except BadPackage:

@@ -1,6 +1,6 @@
-"""Alerts: what is wrong with an endpoint, since when, and whether anybody is to be told."""
+"""Alerts: what is wrong with an endpoint, since when, and whether anybody is notified."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import msgspec
 import sqlalchemy as sa
@@ -9,27 +9,11 @@ from argosy.spec.errors import NotFound
 from argosy.store import ledger
 from argosy.store.database import Database, metadata
 from argosy.store.ledger import Cause
-from argosy.store.table import RowMapper
+from argosy.store.table import RowMapper, table_of
 
 MOST = 500
 DAYS = 90
 """For how long alerts are kept that are over, and for how long one may be muted."""
-
-alerts_table = sa.Table(
-    "alerts",
-    metadata,
-    sa.Column("id", sa.String(255), primary_key=True),
-    sa.Column("endpoint", sa.String(63), nullable=False, index=True),
-    sa.Column("kind", sa.String(16), nullable=False),
-    sa.Column("subject", sa.Text, nullable=False),
-    sa.Column("severity", sa.String(16), nullable=False),
-    sa.Column("state", sa.String(16), nullable=False),
-    sa.Column("since", sa.Float, nullable=False, index=True),
-    sa.Column("until", sa.Float, nullable=True),
-    sa.Column("text", sa.Text, nullable=False),
-    sa.Column("muted_until", sa.Float, nullable=True),
-)
-A = alerts_table.c
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,11 +31,24 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     muted_until: float | None = None
 
 
+alerts_table = table_of(
+    metadata,
+    "alerts",
+    Alert,
+    key=("id",),
+    index=("endpoint", "since"),
+    id=255,
+    endpoint=63,
+    kind=16,
+    severity=16,
+    state=16,
+)
+A = alerts_table.c
 ROWS = RowMapper(alerts_table, Alert)
 
 
 class AlertCount(msgspec.Struct, frozen=True):
-    """So many alerts of an endpoint, of one kind and severity, stand; of so many nobody is told."""
+    """How many alerts of an endpoint, of one kind and severity, are not resolved, and how many of them are muted."""
 
     endpoint: str
     kind: str
@@ -61,7 +58,7 @@ class AlertCount(msgspec.Struct, frozen=True):
 
 
 def counts(database: Database, now: float) -> list[AlertCount]:
-    """How many alerts stand, and how many of them are muted. Raises Unavailable."""
+    """How many alerts are not resolved, and how many of them are muted. Raises Unavailable."""
     groups = (A.endpoint, A.kind, A.severity)
     counts = (sa.func.count(), sa.func.count(sa.case((A.muted_until > now, 1))))
     query = sa.select(*groups, *counts).where(A.state != "resolved").group_by(*groups).order_by(*groups)
@@ -69,27 +66,19 @@ def counts(database: Database, now: float) -> list[AlertCount]:
         return [AlertCount(*row) for row in connection.execute(query)]
 
 
-def write(database: Database, alerts: Sequence[Alert]) -> None:
-    """Write alerts as they are now. Until when one is muted stays as it was. Raises Unavailable, StorageFull."""
-    if alerts:
-        with database.begin() as connection:
-            put(connection, alerts)
-
-
 def put(connection: sa.Connection, alerts: Iterable[Alert]) -> None:
-    """The same in the transaction of `connection`."""
+    """Write alerts as they are now. Until when one is muted stays as it was."""
     ROWS.put(connection, alerts, keep=["muted_until"])
 
 
 def read(database: Database, endpoint: str = "", most: int = MOST) -> list[Alert]:
     """The last alerts of an endpoint, or of all, the newest first."""
-    query = ROWS.query(*[A.endpoint == endpoint] if endpoint else []).order_by(A.since.desc(), A.id).limit(most)
-    with database.read() as connection:
-        return ROWS.all(connection, query)
+    where = [A.endpoint == endpoint] if endpoint else []
+    return ROWS.read(database, *where, order=(A.since.desc(), A.id), most=most)
 
 
 def mute(database: Database, alert: str, until: float, cause: Cause) -> None:
-    """Tell nothing of an alert until then, and note that in the endpoint's history. It holds for what has the same
+    """Notify nobody of an alert until then, and write that into the endpoint's history. It holds for what has the same
     cause, too: what ends and begins again stays muted. Raises NotFound."""
     with database.begin() as connection:
         endpoint = connection.execute(sa.select(A.endpoint).where(A.id == alert)).scalar_one_or_none()
@@ -115,7 +104,6 @@ def muted(database: Database, now: float) -> dict[str, float]:
 
 def forget(database: Database, now: float) -> None:
     """Delete what has been over for 90 days, and is not muted."""
-    over = now - DAYS * 86400
     with database.begin() as connection:
-        calm = sa.or_(A.muted_until.is_(None), A.muted_until <= now)
-        connection.execute(sa.delete(alerts_table).where(A.until < over, calm))
+        free = sa.or_(A.muted_until.is_(None), A.muted_until <= now)
+        connection.execute(sa.delete(alerts_table).where(A.until < now - DAYS * 86400, free))

@@ -8,31 +8,11 @@ import msgspec
 import sqlalchemy as sa
 
 from argosy.store.database import Database, metadata
-from argosy.store.table import Json, RowMapper
+from argosy.store.table import RowMapper, table_of
 
 DAYS = 90
 """For how long findings are kept."""
 
-findings_table = sa.Table(
-    "findings",
-    metadata,
-    sa.Column("endpoint", sa.String(63), primary_key=True),
-    sa.Column("version", sa.String(80), primary_key=True),
-    sa.Column("kind", sa.String(16), primary_key=True),
-    sa.Column("subject", sa.String(512), primary_key=True),
-    sa.Column("window_end", sa.Float, primary_key=True),
-    sa.Column("window_start", sa.Float, nullable=False),
-    sa.Column("at", sa.Float, nullable=False),
-    sa.Column("rows", sa.BigInteger, nullable=False),
-    sa.Column("effect", sa.Float, nullable=True),
-    sa.Column("low", sa.Float, nullable=True),
-    sa.Column("high", sa.Float, nullable=True),
-    sa.Column("log_e", sa.Float, nullable=True),
-    sa.Column("verdict", sa.Text, nullable=False),
-    sa.Column("detail", Json(dict[str, Any]), nullable=False),
-    sa.Index("findings_age", "endpoint", "window_end"),
-)
-F = findings_table.c
 LONGEST = 200
 
 
@@ -54,9 +34,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     kind: str
     subject: str
-    at: float
-    window_start: float
     window_end: float
+    window_start: float
+    at: float
     rows: int
     effect: float | None = None
     low: float | None = None
@@ -66,6 +46,19 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     detail: dict[str, Any] = {}
 
 
+findings_table = table_of(
+    metadata,
+    "findings",
+    Finding,
+    sa.Index("findings_age", "endpoint", "window_end"),
+    key=("endpoint", "version", "kind", "subject", "window_end"),
+    endpoint=63,
+    version=80,
+    kind=16,
+    subject=512,
+    rows=sa.BigInteger,
+)
+F = findings_table.c
 ROWS = RowMapper(findings_table, Finding)
 
 
@@ -92,9 +85,8 @@ def put(connection: sa.Connection, found: Iterable[Finding]) -> None:
 
 def read(database: Database, endpoint: str, kinds: Collection[str], since: float) -> list[Finding]:
     """What was found in windows that ended after `since`, oldest first."""
-    query = ROWS.query(F.endpoint == endpoint, F.kind.in_(list(kinds)), F.window_end > since)
-    with database.read() as connection:
-        return ROWS.all(connection, query.order_by(F.window_end, F.kind, F.subject))
+    where = (F.endpoint == endpoint, F.kind.in_(list(kinds)), F.window_end > since)
+    return ROWS.read(database, *where, order=(F.window_end, F.kind, F.subject))
 
 
 class Tally(msgspec.Struct, frozen=True):
@@ -117,8 +109,7 @@ def tally(database: Database, since: float) -> list[Tally]:
 
 def any_of(database: Database) -> bool:
     """Whether anything has been found yet."""
-    with database.read() as connection:
-        return connection.execute(sa.select(F.kind).limit(1)).first() is not None
+    return ROWS.any(database)
 
 
 def forget(database: Database, now: float) -> None:

@@ -9,38 +9,12 @@ from argosy.spec.errors import Conflict, NotFound
 from argosy.store import ledger
 from argosy.store.database import Database, metadata
 from argosy.store.ledger import Cause
-from argosy.store.table import RowMapper
+from argosy.store.table import RowMapper, table_of
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 OVER: tuple[State, ...] = ("succeeded", "failed", "cancelled")
 KEPT_RUNS = 100
 """Runs of one job that are remembered."""
-
-jobs_table = sa.Table(
-    "jobs",
-    metadata,
-    sa.Column("name", sa.String(63), primary_key=True),
-    sa.Column("spec", sa.Text, nullable=False),
-    sa.Column("created", sa.Float, nullable=False),
-    sa.Column("actor", sa.Text, nullable=False),
-    sa.Column("next", sa.Float, nullable=True),
-    sa.Column("cancelled", sa.Float, nullable=True),
-)
-runs_table = sa.Table(
-    "job_runs",
-    metadata,
-    sa.Column("job", sa.String(63), primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("state", sa.String(16), nullable=False, index=True),
-    sa.Column("due", sa.Float, nullable=False),
-    sa.Column("started", sa.Float, nullable=True),
-    sa.Column("ended", sa.Float, nullable=True),
-    sa.Column("attempts", sa.Integer, nullable=False),
-    sa.Column("after", sa.Float, nullable=False),
-    sa.Column("exit", sa.Integer, nullable=True),
-    sa.Column("error", sa.Text, nullable=False),
-)
-J, R = jobs_table.c, runs_table.c
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +50,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.job}-{self.number}"
 
 
+jobs_table = table_of(metadata, "jobs", Job, key=("name",), name=63)
+runs_table = table_of(metadata, "job_runs", Run, key=("job", "number"), index=("state",), job=63, state=16)
+J, R = jobs_table.c, runs_table.c
 JOBS, RUNS = RowMapper(jobs_table, Job), RowMapper(runs_table, Run)
 
 
@@ -92,10 +69,7 @@ def add(database: Database, job: Job, cause: Cause) -> None:
 def cancel(database: Database, name: str, now: float, cause: Cause) -> None:
     """It runs no more. What waits is cancelled; what runs is ended by who sees it. Raises NotFound."""
     with database.begin() as connection:
-        found = connection.execute(sa.select(J.cancelled).where(J.name == name)).one_or_none()
-        if found is None:
-            raise NotFound(f"there is no job '{name[:80]}': argosy batch ls lists them")
-        if found.cancelled is not None:
+        if _job(connection, name).cancelled is not None:
             return
         connection.execute(sa.update(jobs_table).where(J.name == name).values(cancelled=now, next=None))
         waiting = sa.update(runs_table).where(R.job == name, R.state == "queued")
@@ -125,20 +99,22 @@ def note(database: Database, run: Run) -> None:
 
 def every(database: Database) -> list[Job]:
     """All jobs, the newest first."""
-    with database.read() as connection:
-        return JOBS.all(connection, JOBS.query().order_by(J.created.desc(), J.name))
+    return JOBS.read(database, order=(J.created.desc(), J.name))
 
 
 def any_of(database: Database) -> bool:
     """Whether there is a job."""
-    with database.read() as connection:
-        return connection.execute(sa.select(J.name).limit(1)).first() is not None
+    return JOBS.any(database)
 
 
 def get(database: Database, name: str) -> Job:
     """One job. Raises NotFound."""
     with database.read() as connection:
-        job = JOBS.one(connection, J.name == name)
+        return _job(connection, name)
+
+
+def _job(connection: sa.Connection, name: str) -> Job:
+    job = JOBS.one(connection, J.name == name)
     if job is None:
         raise NotFound(f"there is no job '{name[:80]}': argosy batch ls lists them")
     return job
@@ -146,11 +122,8 @@ def get(database: Database, name: str) -> Job:
 
 def runs(database: Database, job: str = "", *, open_only: bool = False) -> list[Run]:
     """Runs of a job, or of all, the newest first; with `open_only` those that wait or run."""
-    query = RUNS.query().order_by(R.due.desc(), R.job, R.number.desc())
-    query = query.where(R.job == job) if job else query
-    query = query.where(R.state.not_in(OVER)) if open_only else query
-    with database.read() as connection:
-        return RUNS.all(connection, query)
+    where = ([R.job == job] if job else []) + ([R.state.not_in(OVER)] if open_only else [])
+    return RUNS.read(database, *where, order=(R.due.desc(), R.job, R.number.desc()))
 
 
 def last_runs(database: Database) -> dict[str, Run]:

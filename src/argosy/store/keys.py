@@ -1,18 +1,54 @@
 """API keys in the database: hashed, shown once, revocable."""
 
 import builtins
+import hashlib
 import hmac
+import re
 import secrets
 
+import msgspec
 import sqlalchemy as sa
 
 from argosy.spec.endpoint import check_name
-from argosy.spec.errors import NotFound, Unauthenticated
+from argosy.spec.errors import InvalidArgument, NotFound, Unauthenticated
 from argosy.spec.limits import check_rate
 from argosy.store.clock import now
 from argosy.store.database import Database, metadata
-from argosy.store.key import KeyRecord, check_scopes, key_hash, key_id
 from argosy.store.table import Json, RowMapper
+
+EVERYTHING = "*"
+TEST = ":test"
+"""What a scope ends with that also lets its holder pick a revision, where an endpoint has testers."""
+MOST_SCOPES = 1000
+"""Of a key: the gateway holds those of all keys, and reads them anew whenever one changes."""
+
+_TEXT = re.compile(r"ak_(?P<id>[0-9a-f]{12})_[0-9a-f]{64}")
+
+
+class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A key as it is stored: `hash` is the sha256 of its whole text, in hexadecimal; the text itself is not stored.
+
+    `scopes` are endpoint names, or "*" for all, with ":test" behind it for testers. `rate` is requests a second and
+    `burst` how many may come at once; None leaves them to the gateway. `created` and `revoked` are UTC in ISO 8601.
+    """
+
+    id: str
+    name: str
+    hash: str
+    scopes: tuple[str, ...]
+    rate: float | None = None
+    burst: int | None = None
+    created: str
+    revoked: str | None = None
+
+    def covers(self, endpoint: str) -> bool:
+        """Whether its scopes name the endpoint."""
+        return any(scope.removesuffix(TEST) in (endpoint, EVERYTHING) for scope in self.scopes)
+
+    def tests(self, endpoint: str) -> bool:
+        """Whether its holder may pick a revision of the endpoint."""
+        return bool({endpoint + TEST, EVERYTHING + TEST} & set(self.scopes))
+
 
 keys_table = sa.Table(
     "keys",
@@ -45,9 +81,9 @@ class Keys:
 
     def check(self, text: str) -> KeyRecord:
         """The record of a key that a client showed. Raises Unauthenticated if it is unknown or revoked."""
-        identity = key_id(text)
+        match = _TEXT.fullmatch(text)
         with self.database.read() as connection:
-            record = ROWS.one(connection, K.id == identity) if identity else None
+            record = ROWS.one(connection, K.id == match["id"]) if match else None
         if record is None or not hmac.compare_digest(record.hash, key_hash(text)):
             raise Unauthenticated("the API key is unknown")
         if record.revoked:
@@ -104,3 +140,22 @@ def end(connection: sa.Connection, id: str) -> None:
 def every(connection: sa.Connection) -> list[KeyRecord]:
     """Every key there ever was, oldest first."""
     return ROWS.all(connection, ROWS.query().order_by(K.created, K.id))
+
+
+def key_hash(text: str) -> str:
+    """sha256 of the text of a key, as the gateway computes it from what a client sends."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def check_scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:
+    """Raise InvalidArgument unless there are 1 to `MOST_SCOPES`, each "*" or an endpoint's name, ":test" behind it or
+    not. Returns them sorted.
+    """
+    if not scopes:
+        raise InvalidArgument("a key needs at least one scope: the name of an endpoint, or '*' for all")
+    if len(scopes) > MOST_SCOPES:
+        raise InvalidArgument(f"a key has at most {MOST_SCOPES} scopes, not {len(scopes)}: '*' covers all endpoints")
+    for scope in scopes:
+        if (name := scope.removesuffix(TEST)) != EVERYTHING:
+            check_name(name, "scope")
+    return tuple(sorted(set(scopes)))

@@ -26,8 +26,8 @@ from argosy.store.manifest import (
     MODEL,
     Descriptor,
     ImageManifest,
-    canonical,
     check_digest,
+    image_manifest,
     layer,
     model_config,
     package_files,
@@ -73,7 +73,7 @@ class Layout:
                 layer(entry.path, deposit.file(entry.file, entry.size, entry.path), entry.size) for entry in entries
             )
             config = self._add(deposit, CONFIG, model_config(manifest, layers))
-            return self._publish(deposit, artifact_type=MODEL, config=config, layers=layers)
+            return self._publish(deposit, config, layers)
 
     def attach(self, subject: str, artifact_type: str, data: bytes, media_type: str) -> str:
         """Store `data` as an artifact that refers to the package `subject`. Returns the digest of the artifact."""
@@ -83,7 +83,7 @@ class Layout:
         with self.blobs.deposit(self.index.digests) as deposit:
             config = self._add(deposit, EMPTY, b"{}")
             layers = (self._add(deposit, media_type, data),)
-            return self._publish(deposit, artifact_type=artifact_type, config=config, layers=layers, subject=about)
+            return self._publish(deposit, config, layers, artifact_type, about)
 
     def referrers(self, subject: str, artifact_type: str | None = None) -> list[Referrer]:
         """What is attached to a package, in the order it came; only of one artifact type if that is given."""
@@ -161,24 +161,15 @@ class Layout:
     def _publish(
         self,
         deposit: Deposit,
-        *,
-        artifact_type: str,
         config: Descriptor,
         layers: tuple[Descriptor, ...],
+        artifact_type: str = MODEL,
         subject: Descriptor | None = None,
     ) -> str:
-        manifest = ImageManifest(
-            schema_version=2,
-            media_type=MANIFEST,
-            artifact_type=artifact_type,
-            config=config,
-            layers=layers,
-            subject=subject,
-        )
-        descriptor = self._add(deposit, MANIFEST, canonical(manifest))
+        manifest = self._add(deposit, MANIFEST, image_manifest(config, layers, artifact_type, subject))
         deposit.settle()
         annotations = {SUBJECT: subject.digest} if subject else {}
-        entry = msgspec.structs.replace(descriptor, artifact_type=artifact_type, annotations=annotations)
+        entry = msgspec.structs.replace(manifest, artifact_type=artifact_type, annotations=annotations)
         self.index.change(partial(with_manifest, manifest=entry))
         return entry.digest
 

@@ -4,6 +4,7 @@ Sources: OCI image-spec 1.1 (descriptor, manifest, image index), CNCF ModelPack 
 annotations).
 """
 
+import hashlib
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -104,6 +105,27 @@ def model_config(manifest: ModelManifest, layers: Sequence[Descriptor]) -> bytes
         descriptor["licenses"] = [manifest.license]
     modelfs = {"type": "layers", "diffIds": [layer.digest for layer in layers]}
     return canonical({"descriptor": descriptor, "config": {"format": manifest.engine}, "modelfs": modelfs})
+
+
+def describe(media_type: str, data: bytes) -> Descriptor:
+    """The descriptor of these bytes."""
+    return Descriptor(media_type=media_type, digest=f"sha256:{hashlib.sha256(data).hexdigest()}", size=len(data))
+
+
+def image_manifest(
+    config: Descriptor, layers: tuple[Descriptor, ...], artifact_type: str = MODEL, subject: Descriptor | None = None
+) -> bytes:
+    """The manifest of a package, or of another artifact."""
+    return canonical(
+        ImageManifest(
+            schema_version=2,
+            media_type=MANIFEST,
+            artifact_type=artifact_type,
+            config=config,
+            layers=layers,
+            subject=subject,
+        )
+    )
 
 
 def parse(data: bytes, where: str) -> ImageManifest:

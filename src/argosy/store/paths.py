@@ -1,5 +1,6 @@
 """Paths inside a package: what is allowed, and the files of a folder under them."""
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -64,6 +65,12 @@ class PackageFile(msgspec.Struct, frozen=True):
     path: str
     file: Path
     size: int
+
+
+def hash_of(file: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def walk(folder: Path, limit: int) -> list[PackageFile]:

@@ -1,13 +1,20 @@
-"""Rows of tables as structs: columns that hold JSON, and the statements that write structs and read them."""
+"""Rows of tables as structs: one declaration for both, and the statements that write structs and read them."""
 
+import types
+import typing
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+if TYPE_CHECKING:
+    from argosy.store.database import Database
+
 S = TypeVar("S", bound=msgspec.Struct)
+
+_TYPES: dict[Any, Any] = {str: sa.Text, int: sa.Integer, float: sa.Float}
 
 
 class Json(sa.types.TypeDecorator[Any]):
@@ -27,6 +34,34 @@ class Json(sa.types.TypeDecorator[Any]):
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
         """The value of a text."""
         return None if value is None else msgspec.json.decode(value, type=self.of)
+
+
+def table_of(
+    metadata: sa.MetaData,
+    name: str,
+    struct: type[msgspec.Struct],
+    /,
+    *indices: sa.Index,
+    key: Collection[str],
+    index: Collection[str] = (),
+    **kinds: Any,
+) -> sa.Table:
+    """A table with a column for each field of `struct`, those of the primary `key` first; `index` has those with an
+    index of their own. `kinds` are the types of columns that follow from no type of a field: a number is the most
+    characters of a text. What is no text or number is held as JSON."""
+    columns: list[sa.Column[Any]] = []
+    hints = typing.get_type_hints(struct)
+    for field in (*key, *(field for field in struct.__struct_fields__ if field not in key)):
+        hint, nullable = hints[field], False
+        if isinstance(hint, types.UnionType) and types.NoneType in hint.__args__:
+            hint, nullable = next(kind for kind in hint.__args__ if kind is not types.NoneType), True
+        kind = kinds.get(field) or _TYPES.get(hint) or Json(hint)
+        kind = sa.String(kind) if isinstance(kind, int) else kind
+        if field in key:
+            columns.append(sa.Column(field, kind, primary_key=True, autoincrement=False))
+        else:
+            columns.append(sa.Column(field, kind, nullable=nullable, index=field in index or None))
+    return sa.Table(name, metadata, *columns, *indices)
 
 
 class RowMapper(Generic[S]):
@@ -53,10 +88,22 @@ class RowMapper(Generic[S]):
         """The structs of a `query`."""
         return [self.of(row) for row in connection.execute(query).mappings()]
 
+    def read(
+        self, database: "Database", *where: sa.ColumnElement[bool], order: Sequence[Any], most: int | None = None
+    ) -> list[S]:
+        """The rows that fit, in an `order` and at most so many. Raises Unavailable."""
+        with database.read() as connection:
+            return self.all(connection, self.query(*where).order_by(*order).limit(most))
+
     def one(self, connection: sa.Connection, *where: sa.ColumnElement[bool]) -> S | None:
         """The only row that fits; None where there is none."""
         row = connection.execute(self.query(*where)).mappings().one_or_none()
         return None if row is None else self.of(row)
+
+    def any(self, database: "Database") -> bool:
+        """Whether the table has a row. Raises Unavailable."""
+        with database.read() as connection:
+            return connection.execute(sa.select(sa.literal(1)).select_from(self.table).limit(1)).first() is not None
 
     def values(self, row: S, **others: Any) -> dict[str, Any]:
         """A struct as the values of an INSERT or UPDATE."""

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from argosy.store import ledger
 from argosy.store.database import Database, metadata
 from argosy.store.ledger import Cause
-from argosy.store.table import RowMapper
+from argosy.store.table import RowMapper, table_of
 
 DAYS = 90
 """For how long runs are kept."""
@@ -16,26 +16,6 @@ MOST = 500
 
 Phase = Literal["due", "running", "done", "failed"]
 GOING = ("due", "running")
-
-runs_table = sa.Table(
-    "trigger_runs",
-    metadata,
-    sa.Column("id", sa.String(160), primary_key=True),
-    sa.Column("endpoint", sa.String(63), nullable=False),
-    sa.Column("trigger", sa.String(63), nullable=False),
-    sa.Column("version", sa.String(80), nullable=False),
-    sa.Column("at", sa.Float, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("document", sa.Text, nullable=False),
-    sa.Column("phase", sa.String(16), nullable=False, index=True),
-    sa.Column("due", sa.Float, nullable=False),
-    sa.Column("tries", sa.Integer, nullable=False),
-    sa.Column("status", sa.Integer, nullable=True),
-    sa.Column("ended", sa.Float, nullable=True),
-    sa.Column("error", sa.Text, nullable=False),
-    sa.Index("trigger_runs_age", "endpoint", "at"),
-)
-R = runs_table.c
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +45,20 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         return self.phase not in GOING
 
 
+runs_table = table_of(
+    metadata,
+    "trigger_runs",
+    Run,
+    sa.Index("trigger_runs_age", "endpoint", "at"),
+    key=("id",),
+    index=("phase",),
+    id=160,
+    endpoint=63,
+    trigger=63,
+    version=80,
+    phase=16,
+)
+R = runs_table.c
 ROWS = RowMapper(runs_table, Run)
 
 
@@ -90,17 +84,12 @@ def update(database: Database, run: Run) -> None:
 
 def going(database: Database) -> list[Run]:
     """The runs that are not over, oldest first."""
-    return _read(database, ROWS.query(R.phase.in_(GOING)).order_by(R.at, R.id))
+    return ROWS.read(database, R.phase.in_(GOING), order=(R.at, R.id))
 
 
 def read(database: Database, endpoint: str, most: int = MOST) -> list[Run]:
     """The last runs of an endpoint's triggers, newest first."""
-    return _read(database, ROWS.query(R.endpoint == endpoint).order_by(R.at.desc(), R.id).limit(most))
-
-
-def _read(database: Database, query: "sa.Select[tuple[object, ...]]") -> list[Run]:
-    with database.read() as connection:
-        return ROWS.all(connection, query)
+    return ROWS.read(database, R.endpoint == endpoint, order=(R.at.desc(), R.id), most=most)
 
 
 def forget(database: Database, now: float) -> list[str]:
