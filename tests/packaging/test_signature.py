@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from argosy.packaging.examine import from_table, needs_columns
+from argosy.packaging.examine import from_table, is_numeric
 from argosy.packaging.table import Table
 from argosy.spec.errors import InvalidArgument
 
@@ -18,7 +18,7 @@ def test_several_kinds_become_one_tensor_each():
         "frame",
         {"a": np.array([1, 2]), "s": np.array(["u", None], dtype=object), "ok": np.array([True, False])},
     )
-    assert needs_columns(table)
+    assert not is_numeric(table)
     a, s, ok = from_table(table)
     assert [(spec.datatype, spec.shape, spec.nullable) for spec in (a, s, ok)] == [
         ("INT64", (-1,), False),

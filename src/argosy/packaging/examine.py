@@ -214,8 +214,12 @@ def fit_sample(rows: Table, known: Signature) -> list[Tensor]:
         check_inputs(known, tensors)
     except ArgosyError as error:
         takes = ", ".join(f"{spec.name} {spec.datatype} {list(spec.shape)}" for spec in known.inputs[:8])
-        shown = [f"{name or 'an array'} {array.dtype} {list(array.shape)}" for name, array in rows.arrays.items()]
-        has = ", ".join(shown[:8]) + (", …" if len(shown) > 8 else "")
+        names, more = list(rows.arrays), ", …" if len(rows.arrays) > 8 else ""
+        has = f"{rows.rows} rows of the columns {', '.join(names[:8])}{more}"
+        if rows.kind != "frame":
+            has = ", ".join(
+                f"{name or 'an array'} {each.dtype} {list(each.shape)}" for name, each in rows.arrays.items()
+            )
         raise InvalidArgument(
             f"the sample does not fit the model: {error.message} (the model takes {takes}; the sample has {has})"
         ) from None

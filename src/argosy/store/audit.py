@@ -59,7 +59,7 @@ def verify(database: Database, heads: Iterable[Head] = ()) -> LedgerAudit:
     audit = _Audit(signer.public if signer else "", since, bool(signer and signer.alone), heads)
     with database.read() as connection:
         for row in _pages(connection):
-            if reason := audit.look(row):
+            if reason := audit.next(row):
                 return audit.verdict(row["seq"], reason)
     return audit.end()
 
@@ -77,7 +77,7 @@ class _Audit:
             each.check()
             self._pins.setdefault(each.seq, []).append((each.hash, f"the head exported at {each.time}"))
 
-    def look(self, row: dict[str, Any]) -> str:
+    def next(self, row: dict[str, Any]) -> str:
         """Go on to the next entry; what is wrong with it."""
         key, signature = row.pop("key"), row.pop("signature")
         seq, digest = row["seq"], row["hash"]
@@ -114,14 +114,14 @@ class _Audit:
         return ""
 
     def end(self) -> LedgerAudit:
-        """The verdict once all entries were looked at."""
+        """The verdict once all entries were read."""
         if (seq := min((each for each in self._pins if each > self._seq), default=0)) > 0:
             who = self._pins[seq][0][1]
             return self.verdict(self._seq + 1, f"the ledger ends at entry {self._seq}; {who} tells of entry {seq}")
         return self.verdict()
 
     def verdict(self, broken: int | None = None, reason: str = "") -> LedgerAudit:
-        """As it stands."""
+        """The verdict on the entries read so far."""
         signed = tuple(self._signed)
         return LedgerAudit(entries=self._seq, head=self._hash, broken=broken, reason=reason, signed=signed)
 

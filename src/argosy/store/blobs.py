@@ -126,7 +126,11 @@ class Deposit:
     def _publish(self, scratch: Path, digest: str, size: int) -> str:
         """Give the blob its name. One that is there and intact stays, marked as in use; an altered one is healed."""
         path = self.blobs.path(digest)
-        intact = _intact(path, digest, size)
+        try:
+            check_file(path, Descriptor(media_type="", digest=digest, size=size), "blob")
+            intact = True
+        except (OSError, BadPackage):
+            intact = False
         with lock(self.blobs.lock_file):
             there = path.exists()
             stamp = time.time_ns()
@@ -170,11 +174,3 @@ def check_file(path: Path, descriptor: Descriptor, what: str, sink: Sink | None 
         raise BadPackage(f"{what} is altered: it has {size} bytes, not the {descriptor.size} it was stored with")
     if f"sha256:{hasher.hexdigest()}" != descriptor.digest:
         raise BadPackage(f"{what} is altered: its content no longer has the digest {descriptor.digest}")
-
-
-def _intact(path: Path, digest: str, size: int) -> bool:
-    try:
-        check_file(path, Descriptor(media_type="", digest=digest, size=size), "blob")
-    except (OSError, BadPackage):
-        return False
-    return True

@@ -24,7 +24,7 @@ class Collected(msgspec.Struct, frozen=True):
 
 
 def collect(blobs: Blobs, index: IndexFile, keep: Collection[str], *, grace: float = GRACE) -> Collected:
-    """Delete the manifests that neither `keep`, a tag, nor a kept subject needs, and every blob that then has no use.
+    """Delete the manifests that neither `keep`, a tag, nor a subject that stays needs, and the blobs without use then.
 
     What is younger than `grace` seconds stays. Raises BadPackage, with nothing deleted, when a manifest that is kept
     cannot be read: what it needs would not be known.
@@ -32,11 +32,18 @@ def collect(blobs: Blobs, index: IndexFile, keep: Collection[str], *, grace: flo
     before = time.time() - grace
     with lock(blobs.lock_file):
         entries = index.entries()
-        alive = living(entries, {*keep, *(entry.digest for entry in entries if _young(blobs, entry.digest, before))})
+        paths = {entry.digest: blobs.path(entry.digest) for entry in entries}
+        young = {digest for digest, path in paths.items() if path.exists() and path.stat().st_mtime >= before}
+        alive = living(entries, {*keep, *young})
         needed = _closure(blobs, [entry for entry in entries if entry.digest in alive])
         gone = {entry.digest for entry in entries} - alive
         index.change_locked(lambda now: without_manifests(now, gone))
-        count, size = _sweep(blobs, needed, before)
+        count = size = 0
+        for path in blobs.folder.iterdir():
+            status = path.stat()
+            if f"sha256:{path.name}" not in needed and status.st_mtime < before:
+                path.unlink()
+                count, size = count + 1, size + status.st_size
     sweep_temporary(blobs, grace)
     return Collected(len(gone), count, size)
 
@@ -62,37 +69,19 @@ def sweep_temporary(blobs: Blobs, grace: float = GRACE) -> None:
 
 
 def _closure(blobs: Blobs, roots: Iterable[Descriptor]) -> set[str]:
+    """The digests of all that the manifests need."""
     needed: set[str] = set()
     pending = list(roots)
     while pending:
         descriptor = pending.pop()
-        if descriptor.digest not in needed:
-            needed.add(descriptor.digest)
-            if descriptor.media_type in (MANIFEST, INDEX):
-                pending += _references(blobs, descriptor)
+        if descriptor.digest in needed:
+            continue
+        needed.add(descriptor.digest)
+        if descriptor.media_type in (MANIFEST, INDEX):
+            what = f"the manifest of {descriptor.digest}"
+            try:
+                found = msgspec.json.decode(blobs.read(descriptor, MAX_DOCUMENT, what), type=References)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise BadPackage(f"{what} cannot be read, so nothing is collected: {error}") from None
+            pending += [*found.layers, *found.manifests, *([found.config] if found.config else [])]
     return needed
-
-
-def _references(blobs: Blobs, descriptor: Descriptor) -> list[Descriptor]:
-    what = f"the manifest of {descriptor.digest}"
-    try:
-        found = msgspec.json.decode(blobs.read(descriptor, MAX_DOCUMENT, what), type=References)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadPackage(f"{what} cannot be read, so nothing is collected: {error}") from None
-    return [*found.layers, *found.manifests, *([found.config] if found.config else [])]
-
-
-def _young(blobs: Blobs, digest: str, before: float) -> bool:
-    path = blobs.path(digest)
-    return path.exists() and path.stat().st_mtime >= before
-
-
-def _sweep(blobs: Blobs, needed: set[str], before: float) -> tuple[int, int]:
-    count = size = 0
-    for path in blobs.folder.iterdir():
-        status = path.stat()
-        if f"sha256:{path.name}" not in needed and status.st_mtime < before:
-            path.unlink()
-            count += 1
-            size += status.st_size
-    return count, size

@@ -33,7 +33,7 @@ from argosy.store.manifest import (
     package_files,
     parse,
 )
-from argosy.store.paths import PackageFile, walk
+from argosy.store.paths import walk
 
 VERSION = b'{"imageLayoutVersion":"1.0.0"}'
 _REF = re.compile(r"[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*(?:/[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*)*")
@@ -57,7 +57,16 @@ class Layout:
         self.blobs = Blobs(root, self.lock_file)
         self.index = IndexFile(root, self.lock_file)
         with storage(root):
-            self._create()
+            for folder in (self.blobs.folder, self.blobs.temporary):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.lock_file.touch(mode=0o600)
+            marker = root / "oci-layout"
+            if not marker.exists():
+                replace(marker, VERSION, self.blobs.temporary)
+            if b'"1.0.0"' not in marker.read_bytes()[:4096]:
+                raise Unsupported(f"{marker} names another version of the OCI image layout than 1.0.0")
+            if not self.index.path.exists():
+                self.index.change(lambda entries: entries)
 
     def put_folder(self, folder: Path, *, manifest: ModelManifest) -> str:
         """Store a package folder. Returns the digest of its OCI manifest: the same folder gives the same digest.
@@ -66,7 +75,12 @@ class Layout:
         PayloadTooLarge; StorageFull. Whatever it raises, the store is as before.
         """
         entries = walk(folder, self.max_package_bytes)
-        _check_contents(folder, entries, manifest)
+        paths = {entry.path for entry in entries}
+        if "model.yaml" not in paths:
+            raise BadPackage(f"{folder} has no model.yaml, so it is no package folder")
+        weights = manifest.weights.rstrip("/")
+        if weights not in paths and not any(path.startswith(weights + "/") for path in paths):
+            raise BadPackage(f"model.yaml names the weights '{weights}', which {folder} does not hold")
         sweep_temporary(self.blobs)
         with self.blobs.deposit(self.index.digests) as deposit:
             layers = tuple(
@@ -139,18 +153,6 @@ class Layout:
         """Delete what neither `keep` (digests) nor a tag needs and that has not been touched for `grace` seconds."""
         return collect(self.blobs, self.index, keep, grace=grace)
 
-    def _create(self) -> None:
-        for folder in (self.blobs.folder, self.blobs.temporary):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.lock_file.touch(mode=0o600)
-        marker = self.root / "oci-layout"
-        if not marker.exists():
-            replace(marker, VERSION, self.blobs.temporary)
-        if b'"1.0.0"' not in marker.read_bytes()[:4096]:
-            raise Unsupported(f"{marker} names another version of the OCI image layout than 1.0.0")
-        if not self.index.path.exists():
-            self.index.change(lambda entries: entries)
-
     def _add(self, deposit: Deposit, media_type: str, data: bytes) -> Descriptor:
         if len(data) > MAX_DOCUMENT:
             raise BadPackage(
@@ -184,12 +186,3 @@ class Layout:
     def _manifest(self, digest: str) -> ImageManifest:
         what = f"the manifest of {digest}"
         return parse(self.blobs.read(self._descriptor(digest), MAX_DOCUMENT, what), what)
-
-
-def _check_contents(folder: Path, entries: list[PackageFile], manifest: ModelManifest) -> None:
-    paths = {entry.path for entry in entries}
-    if "model.yaml" not in paths:
-        raise BadPackage(f"{folder} has no model.yaml, so it is no package folder")
-    weights = manifest.weights.rstrip("/")
-    if weights not in paths and not any(path.startswith(weights + "/") for path in paths):
-        raise BadPackage(f"model.yaml names the weights '{weights}', which {folder} does not hold")

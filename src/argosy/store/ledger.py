@@ -8,7 +8,7 @@ Times never go backwards, even where the clock does.
 """
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,35 +18,12 @@ from argosy.spec.secret import masked
 from argosy.store.clock import now
 from argosy.store.database import metadata
 from argosy.store.signer import ENTRY, Signer
+from argosy.store.table import table_of
 
 ROOT = "0" * 64
 """What the first entry has as the hash of the one before."""
 
 _APPEND_LOCK = 0x6172676F7C
-
-ledger_table = sa.Table(
-    "ledger",
-    metadata,
-    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
-    sa.Column("time", sa.String(32), nullable=False),
-    sa.Column("subject", sa.String(127), nullable=False),
-    sa.Column("event", sa.String(32), nullable=False),
-    sa.Column("actor", sa.Text, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("body", sa.Text, nullable=False),
-    sa.Column("previous", sa.String(64), nullable=False),
-    sa.Column("hash", sa.String(64), nullable=False),
-    sa.Index("ledger_at", "subject", "event", "time", "seq"),
-    sa.Index("ledger_history", "subject", "seq"),
-)
-signatures_table = sa.Table(
-    "ledger_signatures",
-    metadata,
-    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
-    sa.Column("key", sa.String(64), nullable=False),
-    sa.Column("signature", sa.String(128), nullable=False),
-)
-T, S = ledger_table.c, signatures_table.c
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +48,32 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     hash: str
 
 
+_SEQ = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+ledger_table = table_of(
+    metadata,
+    "ledger",
+    Entry,
+    sa.Index("ledger_at", "subject", "event", "time", "seq"),
+    sa.Index("ledger_history", "subject", "seq"),
+    key=("seq",),
+    seq=_SEQ,
+    time=32,
+    subject=127,
+    event=32,
+    body=sa.Text(),
+    previous=64,
+    hash=64,
+)
+signatures_table = sa.Table(
+    "ledger_signatures",
+    metadata,
+    sa.Column("seq", _SEQ, primary_key=True, autoincrement=False),
+    sa.Column("key", sa.String(64), nullable=False),
+    sa.Column("signature", sa.String(128), nullable=False),
+)
+T, S = ledger_table.c, signatures_table.c
+
+
 def append(
     connection: sa.Connection, subject: str, event: str, body: Mapping[str, Any], cause: Cause | None = None
 ) -> int:
@@ -87,9 +90,9 @@ def append(
         return _write(connection, last, subject, event, body, cause or Cause()).seq
     signer.begin(last.seq if last else 0, last.hash if last else ROOT)
     if last and last.key not in (None, signer.public):
-        told = {"key": signer.public, "before": last.key}
+        keys = {"key": signer.public, "before": last.key}
         reason = "another platform, or another key, writes from here on"
-        last = _signed(connection, signer, _write(connection, last, "ledger", "key", told, Cause(reason=reason)))
+        last = _signed(connection, signer, _write(connection, last, "ledger", "key", keys, Cause(reason=reason)))
     return _signed(connection, signer, _write(connection, last, subject, event, body, cause or Cause())).seq
 
 
@@ -136,25 +139,21 @@ def _write(
 
 def entries(connection: sa.Connection, subject: str, limit: int = 100) -> list[Entry]:
     """The last entries about a subject, oldest first."""
-    query = sa.select(ledger_table).where(T.subject == subject).order_by(T.seq.desc()).limit(limit)
-    return [_entry(row) for row in reversed(connection.execute(query).all())]
+    return _read(connection, T.subject == subject, order=(T.seq.desc(),), most=limit)[::-1]
 
 
 def latest(connection: sa.Connection, subject: str, events: Collection[str], at: str = "") -> Entry | None:
     """The last entry of any of `events` about a subject, at the time `at` (ISO 8601 as `now()` writes it) or now."""
     found: list[Entry] = []
     for event in events:
-        query = sa.select(ledger_table).where(T.subject == subject, T.event == event)
-        query = query.where(T.time <= at) if at else query
-        row = connection.execute(query.order_by(T.time.desc(), T.seq.desc()).limit(1)).one_or_none()
-        found += [_entry(row)] if row else []
+        where = (T.subject == subject, T.event == event, *([T.time <= at] if at else []))
+        found += _read(connection, *where, order=(T.time.desc(), T.seq.desc()), most=1)
     return max(found, key=lambda entry: entry.seq, default=None)
 
 
 def of_event(connection: sa.Connection, event: str, *where: sa.ColumnElement[bool]) -> list[Entry]:
     """Every entry of an event that fits, oldest first."""
-    query = sa.select(ledger_table).where(T.event == event, *where).order_by(T.seq)
-    return [_entry(row) for row in connection.execute(query)]
+    return _read(connection, T.event == event, *where, order=(T.seq,))
 
 
 def digest(row: Mapping[str, Any]) -> str:
@@ -162,12 +161,13 @@ def digest(row: Mapping[str, Any]) -> str:
     return hashlib.sha256(msgspec.json.encode(row, order="sorted")).hexdigest()
 
 
-def _entry(row: sa.Row[Any]) -> Entry:
-    fields = dict(row._mapping)  # pyright: ignore[reportPrivateUsage]
-    return Entry(**fields | {"body": masked(msgspec.json.decode(fields["body"]))})
-
-
 def entry(connection: sa.Connection, seq: int) -> Entry | None:
     """The entry with this number."""
-    row = connection.execute(sa.select(ledger_table).where(T.seq == seq)).one_or_none()
-    return _entry(row) if row else None
+    return next(iter(_read(connection, T.seq == seq, order=())), None)
+
+
+def _read(
+    connection: sa.Connection, *where: sa.ColumnElement[bool], order: Sequence[Any], most: int | None = None
+) -> list[Entry]:
+    rows = connection.execute(sa.select(ledger_table).where(*where).order_by(*order).limit(most)).mappings()
+    return [Entry(**{**row, "body": masked(msgspec.json.decode(row["body"]))}) for row in rows]

@@ -2,20 +2,22 @@
 
 import difflib
 from collections.abc import Collection, Iterable
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy import event
 
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import Conflict, InvalidArgument, NotFound
-from argosy.spec.package import Lineage, ModelManifest
-from argosy.store import ledger, trust
+from argosy.spec.package import Lineage, ModelManifest, Scan
+from argosy.store import ledger
 from argosy.store.clock import now
 from argosy.store.database import Database, metadata
 from argosy.store.ledger import Cause, Entry
 from argosy.store.manifest import check_digest
 from argosy.store.table import Json, RowMapper, add, put
-from argosy.store.version import AliasMove, ModelSummary, Moved, Reference, Version
+from argosy.store.version import AliasMove, ModelSummary, Moved, Reference, Trust, Version
 
 models_table = sa.Table(
     "models",
@@ -44,8 +46,19 @@ aliases_table = sa.Table(
     sa.Column("number", sa.Integer, nullable=False),
     sa.ForeignKeyConstraint(["name", "number"], ["versions.name", "versions.number"]),
 )
-M, V, A = models_table.c, versions_table.c, aliases_table.c
+trust_table = sa.Table(
+    "trusted_packages",
+    metadata,
+    sa.Column("digest", sa.String(71), primary_key=True),
+    sa.Column("trusted_by", sa.Text, nullable=False),
+    sa.Column("trusted_at", sa.String(32), nullable=False),
+    sa.Column("objections", Json(tuple[str, ...]), nullable=False),
+)
+"""Which packages the owner of this store trusts to run code of their authors. Nothing that a package says of itself is
+such a fact."""
+M, V, A, T = models_table.c, versions_table.c, aliases_table.c, trust_table.c
 VERSIONS = RowMapper(versions_table, Version)
+TRUSTS = RowMapper(trust_table, Trust, by="trusted_by", at="trusted_at")
 
 
 class Registry:
@@ -69,9 +82,10 @@ class Registry:
         moment = now()
         with self.database.begin() as connection:
             add(connection, models_table, [{"name": name, "last_number": 0, "created": moment}])
-            last = _hold(connection, name) or 0
+            last = _lock(connection, name) or 0
             if trusted:
-                trust.record(connection, digest, lineage.pushed_by, manifest.scan.objections)
+                objections = tuple(sorted(manifest.scan.objections))
+                TRUSTS.add(connection, [Trust(by=lineage.pushed_by, at=now(), objections=objections)], digest=digest)
             if existing := _find(connection, V.name == name, V.digest == digest):
                 return existing
             connection.execute(sa.update(models_table).where(M.name == name).values(last_number=last + 1))
@@ -88,7 +102,13 @@ class Registry:
     def models(self) -> list[ModelSummary]:
         """Every name that has a version, sorted."""
         query = (
-            sa.select(M.name, M.created, sa.func.max(V.number), sa.func.count(), sa.func.max(V.created))
+            sa.select(
+                M.name,
+                M.created,
+                sa.func.max(V.number).label("latest"),
+                sa.func.count().label("versions"),
+                sa.func.max(V.created).label("updated"),
+            )
             .join(versions_table, V.name == M.name)
             .group_by(M.name, M.created)
         )
@@ -99,15 +119,8 @@ class Registry:
         for name, alias, number in pointers:
             found.setdefault(name, {})[alias] = number
         return [
-            ModelSummary(
-                name=name,
-                created=created,
-                latest=latest,
-                versions=count,
-                updated=updated,
-                aliases=found.get(name, {}),
-            )
-            for name, created, latest, count, updated in sorted(rows, key=lambda row: row[0])
+            ModelSummary(aliases=found.get(row.name, {}), **row._mapping)  # pyright: ignore[reportPrivateUsage]
+            for row in sorted(rows, key=lambda row: row.name)
         ]
 
     def versions(self, name: str) -> list[Version]:
@@ -127,7 +140,7 @@ class Registry:
     def trusted(self, digest: str) -> bool:
         """Whether the owner of this store vouches for a package, so that it may run code of its author."""
         with self.database.read() as connection:
-            return bool(trust.of(connection, [digest]))
+            return TRUSTS.one(connection, T.digest == digest) is not None
 
     def set_alias(self, name: str, alias: str, version: int, cause: Cause | None = None) -> Moved:
         """Point `name@alias` at a version, and write that and its cause into the ledger, and whether it moved back.
@@ -135,12 +148,13 @@ class Registry:
         reference = Reference(name=check_name(name, "model name"), number=version)
         check_name(alias, "alias")
         with self.database.begin() as connection:
-            _hold(connection, name)
+            _lock(connection, name)
             target = _resolve(connection, reference)
             if alias in target.aliases:
                 return _moved(target, None, [])
             before = _aliases(connection, name).get(alias)
-            had = _had(connection, name, alias)
+            moves = ledger.of_event(connection, "alias", ledger.T.subject == f"{name}@{alias}")
+            had = [number for each in moves if (number := _number(each)) is not None]
             if self._forbid_back and had and version < max(had):
                 raise Conflict(
                     f"{name}@{alias} had version {max(had)}, and store.forbid_alias_back keeps aliases forward: "
@@ -148,16 +162,16 @@ class Registry:
                 )
             put(connection, aliases_table, [{"name": name, "alias": alias, "number": version}])
             moved = _moved(_resolve(connection, reference), before, had)
-            told: dict[str, object] = {"version": target.ref, "digest": target.digest}
-            told |= ({"before": f"{name}:{before}"} if before else {}) | ({"back": True} if moved.back else {})
-            ledger.append(connection, f"{name}@{alias}", "alias", told, cause)
+            body: dict[str, object] = {"version": target.ref, "digest": target.digest}
+            body |= ({"before": f"{name}:{before}"} if before else {}) | ({"back": True} if moved.back else {})
+            ledger.append(connection, f"{name}@{alias}", "alias", body, cause)
             return moved
 
     def remove_alias(self, name: str, alias: str, cause: Cause | None = None) -> None:
         """Let `name@alias` point at nothing. Raises NotFound."""
         reference = Reference(name=check_name(name, "model name"), alias=check_name(alias, "alias"))
         with self.database.begin() as connection:
-            _hold(connection, name)
+            _lock(connection, name)
             _resolve(connection, reference)
             connection.execute(sa.delete(aliases_table).where(A.name == name, A.alias == alias))
             ledger.append(connection, f"{name}@{alias}", "alias", {"version": None, "digest": None}, cause)
@@ -190,18 +204,18 @@ class Registry:
         if reference.number is None:
             raise InvalidArgument(f"'{ref[:80]}' may mean several versions; say which one, as name:number")
         with self.database.begin() as connection:
-            _hold(connection, reference.name)
+            _lock(connection, reference.name)
             found = _resolve(connection, reference)
             if found.aliases:
                 raise Conflict(f"{found.ref} is {found.name}@{found.aliases[0]}: point that alias elsewhere first")
             where = (V.name == found.name, V.number == found.number)
             connection.execute(sa.delete(versions_table).where(*where))
             if _find(connection, V.digest == found.digest) is None:
-                trust.forget(connection, found.digest)
+                connection.execute(sa.delete(trust_table).where(T.digest == found.digest))
         return found
 
 
-def _hold(connection: sa.Connection, name: str) -> int | None:
+def _lock(connection: sa.Connection, name: str) -> int | None:
     """Let nobody else change this model until our transaction ends. Returns the last number given, if any."""
     return connection.execute(sa.select(M.last_number).where(M.name == name).with_for_update()).scalar()
 
@@ -216,21 +230,15 @@ def _resolve(connection: sa.Connection, reference: Reference) -> Version:
     if not numbers:
         raise _no_model(connection, name)
     number = numbers[-1] if reference.number is None else reference.number
-    if reference.alias:
-        number = _pointed(connection, name, reference.alias)
+    if alias := reference.alias:
+        known = _aliases(connection, name)
+        if alias not in known:
+            raise NotFound(f"'{name}' has no alias '{alias}'" + (_near(alias, known) or "; it has none" * (not known)))
+        number = known[alias]
     if found := _find(connection, V.name == name, V.number == number):
         return found
-    known = ", ".join(map(str, numbers[-10:]))
-    raise NotFound(
-        f"'{name}' has no version {number}; {'the last ones are' if len(numbers) > 10 else 'it has'} {known}"
-    )
-
-
-def _pointed(connection: sa.Connection, name: str, alias: str) -> int:
-    known = _aliases(connection, name)
-    if alias in known:
-        return known[alias]
-    raise NotFound(f"'{name}' has no alias '{alias}'" + (_near(alias, known) or "; it has none" * (not known)))
+    last = f"{'the last ones are' if len(numbers) > 10 else 'it has'} {', '.join(map(str, numbers[-10:]))}"
+    raise NotFound(f"'{name}' has no version {number}; {last}")
 
 
 def _no_model(connection: sa.Connection, name: str) -> NotFound:
@@ -255,7 +263,8 @@ def _find(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> Version 
 def _versions(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> list[Version]:
     rows = VERSIONS.all(connection, VERSIONS.query(*where).order_by(V.name, V.number))
     pointers = {name: _aliases(connection, name) for name in {row.name for row in rows}}
-    trusts = trust.of(connection, {row.digest for row in rows})
+    query = TRUSTS.query(T.digest.in_({row.digest for row in rows})).add_columns(T.digest)
+    trusts = {row["digest"]: TRUSTS.of(row) for row in connection.execute(query).mappings()}
     return [
         msgspec.structs.replace(
             row,
@@ -275,12 +284,6 @@ def _aliases(connection: sa.Connection, name: str) -> dict[str, int]:
     return dict(sorted((row.alias, row.number) for row in rows))
 
 
-def _had(connection: sa.Connection, name: str, alias: str) -> list[int]:
-    """The versions that an alias ever pointed at."""
-    moves = ledger.of_event(connection, "alias", ledger.T.subject == f"{name}@{alias}")
-    return [number for each in moves if (number := _number(each)) is not None]
-
-
 def _number(entry: Entry) -> int | None:
     """The version that an alias came to point at, as its entry in the ledger names it."""
     ref: str | None = entry.body["version"]
@@ -290,3 +293,22 @@ def _number(entry: Entry) -> int | None:
 def _moved(version: Version, before: int | None, had: Collection[int]) -> Moved:
     back = version.number in had or version.number < (before or max(had, default=0))
     return Moved(**msgspec.structs.asdict(version), before=before, back=back)
+
+
+class _Pushed(msgspec.Struct, frozen=True):
+    scan: Scan
+
+
+@event.listens_for(trust_table, "after_create")
+def _take_over(_table: Any, connection: sa.Connection, **_: Any) -> None:
+    """Trust what was pushed with --trust, or as code, before there was this table: the registry's copy of the manifest
+    says so. This happens in the transaction that makes the table: once, and to no package that comes later."""
+    if not sa.inspect(connection).has_table("versions"):
+        return
+    query = sa.text("SELECT digest, manifest, lineage, created FROM versions ORDER BY created, name, number")
+    for row in connection.execute(query).all():
+        scan = msgspec.json.decode(row.manifest, type=_Pushed).scan
+        if scan.trusted or scan.verdict == "code":
+            by = str(msgspec.json.decode(row.lineage, type=dict[str, Any]).get("pushed_by", ""))
+            trust = Trust(by=by, at=row.created, objections=tuple(sorted(scan.objections)))
+            TRUSTS.add(connection, [trust], digest=row.digest)

@@ -34,7 +34,7 @@ class _File(msgspec.Struct, kw_only=True):
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The last entry of a ledger at a `time` (ISO 8601), signed, to be kept elsewhere. `key` is the public key and
+    """The last entry of a ledger at a `time` (ISO 8601), signed, to be stored elsewhere. `key` is the public key and
     `signature` that of Ed25519 over `statement`, both in hex."""
 
     seq: int
@@ -89,24 +89,24 @@ class Signer:
 
         Called in a transaction in which no other process adds to the ledger. Raises StorageFull.
         """
-        kept = self._file or self._read() or _File(private=os.urandom(32).hex())
-        if self._database not in kept.since:
-            kept = self._read() or kept
-            kept.since.setdefault(self._database, Since(seq, digest))
+        known = self._file or self._read() or _File(private=os.urandom(32).hex())
+        if self._database not in known.since:
+            known = self._read() or known
+            known.since.setdefault(self._database, Since(seq, digest))
             with storage(self._path):
-                replace(self._path, msgspec.json.encode(kept), self._path.parent, mode=0o600)
-        self._file = kept
+                replace(self._path, msgspec.json.encode(known), self._path.parent, mode=0o600)
+        self._file = known
 
     def since(self) -> Since | None:
         """From where on this key signs this database; None where it has not begun to."""
-        kept = self._file or self._read()
-        return kept.since.get(self._database) if kept else None
+        known = self._file or self._read()
+        return known.since.get(self._database) if known else None
 
     @property
     def public(self) -> str:
         """The public key in hex; empty before the first use."""
-        kept = self._file or self._read()
-        return _private(kept).public_key().public_bytes_raw().hex() if kept else ""
+        known = self._file or self._read()
+        return _private(known).public_key().public_bytes_raw().hex() if known else ""
 
     def sign(self, what: str, text: str) -> str:
         """The signature in hex."""
@@ -119,7 +119,7 @@ class Signer:
         return Head(seq=seq, hash=digest, time=time, key=self.public, signature=signature)
 
     def _read(self) -> _File | None:
-        """What the file holds. One that others could read is given up: a new key is made, and told by the ledger."""
+        """What the file holds. One that others could read is deleted: a new key is made, which the ledger records."""
         try:
             if self._path.stat().st_mode & 0o077:
                 self._path.unlink()
@@ -133,7 +133,7 @@ class Signer:
             ) from None
 
 
-def _private(kept: _File) -> "Ed25519PrivateKey":
+def _private(known: _File) -> "Ed25519PrivateKey":
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(kept.private))
+    return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(known.private))

@@ -25,7 +25,7 @@ def unpack(blobs: Blobs, files: Mapping[str, Descriptor], into: Path) -> Path:
     A folder that holds exactly these files already is hashed and taken as it is. Raises BadPackage naming an altered
     file, Conflict if `into` holds something else, StorageFull; each leaves nothing behind.
     """
-    if _occupied(into):
+    if into.is_symlink() or (into.exists() and (not into.is_dir() or any(into.iterdir()))):
         return _accept(into, files)
     into.parent.mkdir(parents=True, exist_ok=True)
     sweep(into.parent)
@@ -34,10 +34,18 @@ def unpack(blobs: Blobs, files: Mapping[str, Descriptor], into: Path) -> Path:
         try:
             for path, descriptor in files.items():
                 _place(blobs, descriptor, staging, path)
-            _sync(staging)
-            return _finish(staging, into, files)
+            for folder, _, _ in os.walk(staging, topdown=False):
+                sync_folder(Path(folder))
+            os.chmod(staging, 0o755)
+            os.rename(staging, into)
+            sync_folder(into.parent)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            return _accept(into, files)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+    return into
 
 
 def holds(folder: Path, files: Mapping[str, Descriptor]) -> bool:
@@ -77,26 +85,11 @@ def sweep(folder: Path, older: float = STALE) -> None:
             continue
 
 
-def _finish(staging: Path, into: Path, files: Mapping[str, Descriptor]) -> Path:
-    try:
-        os.rename(staging, into)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-        return _accept(into, files)
-    sync_folder(into.parent)
-    return into
-
-
 def _accept(into: Path, files: Mapping[str, Descriptor]) -> Path:
     if not holds(into, files):
         raise Conflict(f"{into} exists and holds something else; name a folder that does not exist yet")
     check(into, files)
     return into
-
-
-def _occupied(into: Path) -> bool:
-    return into.is_symlink() or (into.exists() and (not into.is_dir() or any(into.iterdir())))
 
 
 def _place(blobs: Blobs, descriptor: Descriptor, staging: Path, path: str) -> None:
@@ -111,23 +104,13 @@ def _place(blobs: Blobs, descriptor: Descriptor, staging: Path, path: str) -> No
     except OSError as error:
         if error.errno not in NO_LINK:
             raise
-        _copy(blobs, descriptor, target, what)
+        handle, scratch = create_temporary(target.parent)
+        try:
+            blobs.check(descriptor, what, lambda chunk: write_all(handle, chunk))
+            os.fchmod(handle, 0o444)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        os.rename(scratch, target)
     else:
         check_file(target, descriptor, what)
-
-
-def _copy(blobs: Blobs, descriptor: Descriptor, target: Path, what: str) -> None:
-    handle, scratch = create_temporary(target.parent)
-    try:
-        blobs.check(descriptor, what, lambda chunk: write_all(handle, chunk))
-        os.fchmod(handle, 0o444)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    os.rename(scratch, target)
-
-
-def _sync(staging: Path) -> None:
-    for folder, _, _ in os.walk(staging, topdown=False):
-        sync_folder(Path(folder))
-    os.chmod(staging, 0o755)

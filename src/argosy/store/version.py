@@ -1,4 +1,4 @@
-"""What the registry tells: versions, models, and the references that name them."""
+"""What the registry answers: versions, models, and the references that name them."""
 
 import re
 
@@ -7,11 +7,18 @@ import msgspec
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.package import Lineage, ModelManifest
-from argosy.store.trust import Trust
 
 MAX_NUMBER = 2**31 - 1
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+class Trust(msgspec.Struct, frozen=True, kw_only=True):
+    """Who said that a package may run code, when (UTC, ISO 8601), and what the scan had said against it."""
+
+    by: str
+    at: str
+    objections: tuple[str, ...] = ()
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,11 +92,9 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
             return cls(name=check_name(name, "model name"), alias=check_name(alias, "alias"))
         name, colon, number = text.partition(":")
         check_name(name, "model name")
-        return cls(name=name, number=_number(name, number)) if colon else cls(name=name)
-
-
-def _number(name: str, text: str) -> int:
-    if text.isascii() and text.isdecimal() and len(text) <= 10 and 1 <= int(text) <= MAX_NUMBER:
-        return int(text)
-    hint = f"; an alias is written '{name}@{text[:63]}'" if text[:1].isalpha() else ""
-    raise InvalidArgument(f"'{text[:80]}' is no version number of '{name}': versions are 1, 2, 3 …{hint}")
+        if not colon:
+            return cls(name=name)
+        if number.isascii() and number.isdecimal() and len(number) <= 10 and 1 <= int(number) <= MAX_NUMBER:
+            return cls(name=name, number=int(number))
+        hint = f"; an alias is written '{name}@{number[:63]}'" if number[:1].isalpha() else ""
+        raise InvalidArgument(f"'{number[:80]}' is no version number of '{name}': versions are 1, 2, 3 …{hint}")
