@@ -10,6 +10,7 @@ file) and those that are not known are refused.
 import _compat_pickle
 import pickle
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -126,7 +127,8 @@ class Machine(_Base):
     def find_class(self, module: str, name: str) -> Any:
         """See pickle's."""
         if self.proto < 3:
-            module, name = _of_python_3(module, name)
+            mapped = _compat_pickle.NAME_MAPPING.get((module, name))
+            module, name = mapped or (_compat_pickle.IMPORT_MAPPING.get(module, module), name)
         self._names[module, name] = None
         if len(self._names) > MAX_NAMES:
             raise BadPackage(f"it uses more than {MAX_NAMES} names")
@@ -155,20 +157,17 @@ class Machine(_Base):
         self._made.append(made)
         return made
 
-    def load_reduce(self) -> None:
-        """REDUCE"""
+    def _reduce(self) -> None:
         arguments = self.stack.pop()
         part = self.stack[-1]
         made = self._ask(calls.call, part, arguments)
         self.stack[-1] = self._keep(made, exact(part, Part) and part.name in calls.BUILT)
 
-    def load_newobj(self) -> None:
-        """NEWOBJ"""
+    def _newobj(self) -> None:
         arguments = self.stack.pop()
         self.stack[-1] = self._keep(self._ask(calls.new, self.stack[-1], arguments), True)
 
-    def load_build(self) -> None:
-        """BUILD"""
+    def _build(self) -> None:
         state, target = self.stack[-1], self.stack[-2]
         if self._objections and (_depends(target) or _depends(state)):
             self.stack.pop()
@@ -184,38 +183,34 @@ class Machine(_Base):
                 return
         _Base.load_build(self)
 
-    def load_append(self) -> None:
-        """APPEND"""
+    def _append(self) -> None:
         value = self.stack.pop()
-        self._list(self.stack[-1]).append(value)
+        self._extend([value])
 
-    def load_appends(self) -> None:
-        """APPENDS"""
-        items = self.pop_mark()
-        self._list(self.stack[-1]).extend(items)
+    def _appends(self) -> None:
+        self._extend(self.pop_mark())
 
-    def _list(self, target: Any) -> list[Any]:
-        if not exact(target, list) and not exact(target, Inert):
+    def _extend(self, items: list[Any]) -> None:
+        target = self.stack[-1]
+        if exact(target, list):
+            target.extend(items)
+        elif not exact(target, Inert):
             raise Refused(f"something appended to {said(target)}")
-        return cast("list[Any]", target) if exact(target, list) else []
 
-    def load_setitem(self) -> None:
-        """SETITEM"""
+    def _setitem(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()
-        self._set(self.stack[-1], [key, value])
+        self._set([key, value])
 
-    def load_setitems(self) -> None:
-        """SETITEMS"""
-        items = self.pop_mark()
-        self._set(self.stack[-1], items)
+    def _setitems(self) -> None:
+        self._set(self.pop_mark())
 
-    def load_dict(self) -> None:
-        """DICT"""
+    def _dict(self) -> None:
         items = self.pop_mark()
         self.append({})
-        self._set(self.stack[-1], items)
+        self._set(items)
 
-    def _set(self, target: Any, items: list[Any]) -> None:
+    def _set(self, items: list[Any]) -> None:
+        target = self.stack[-1]
         if exact(target, Inert):
             return
         kind = cast("Any", type(target))
@@ -224,32 +219,22 @@ class Machine(_Base):
         for at in range(0, len(items), 2):
             target[hashable(items[at])] = items[at + 1]
 
-    def load_additems(self) -> None:
-        """ADDITEMS"""
+    def _additems(self) -> None:
         items = self.pop_mark()
         if not exact(self.stack[-1], set):
             raise Refused(f"items added to {said(self.stack[-1])}")
         self.stack[-1].update(hashable(item) for item in items)
 
-    def load_frozenset(self) -> None:
-        """FROZENSET"""
+    def _frozenset(self) -> None:
         items = self.pop_mark()
         self.append(frozenset(hashable(item) for item in items))
 
-    def load_bytearray8(self) -> None:
-        """BYTEARRAY8"""
+    def _bytearray8(self) -> None:
         (length,) = struct.unpack("<Q", self.read(8))
         self.append(bytearray(self.read(length)))
 
-    def load_refused(self) -> None:
-        """Any opcode that no library writes."""
+    def _refused(self) -> None:
         raise Refused("an opcode for extension codes, persistent ids, classes of Python 2 or buffers beside the file")
-
-
-def _of_python_3(module: str, name: str) -> Name:
-    """What a name of Python 2, in which the old protocols are written, is called now."""
-    mapped = _compat_pickle.NAME_MAPPING.get((module, name))
-    return mapped or (_compat_pickle.IMPORT_MAPPING.get(module, module), name)
 
 
 def _depends(value: Any) -> bool:
@@ -284,23 +269,23 @@ _PLAIN = (
 )
 """Opcodes that run as they are: values, containers, the memo; names, by way of find_class."""
 
-_GUARDED = {
-    "REDUCE": Machine.load_reduce,
-    "NEWOBJ": Machine.load_newobj,
-    "BUILD": Machine.load_build,
-    "BYTEARRAY8": Machine.load_bytearray8,
-    "APPEND": Machine.load_append,
-    "APPENDS": Machine.load_appends,
-    "SETITEM": Machine.load_setitem,
-    "SETITEMS": Machine.load_setitems,
-    "DICT": Machine.load_dict,
-    "ADDITEMS": Machine.load_additems,
-    "FROZENSET": Machine.load_frozenset,
-    **dict.fromkeys(
-        ("INST", "OBJ", "NEWOBJ_EX", "PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER"),
-        Machine.load_refused,
-    ),
-}
+_GUARDED = (
+    *("REDUCE", "NEWOBJ", "BUILD", "BYTEARRAY8", "APPEND", "APPENDS", "SETITEM", "SETITEMS", "DICT", "ADDITEMS"),
+    "FROZENSET",
+)
+"""Opcodes that import nothing, and call, make or change an object: each has a method of `Machine`."""
 
-Machine.dispatch.update({getattr(pickle, name)[0]: _Base.dispatch[getattr(pickle, name)[0]] for name in _PLAIN})
-Machine.dispatch.update({getattr(pickle, name)[0]: operation for name, operation in _GUARDED.items()})
+_REFUSED = ("INST", "OBJ", "NEWOBJ_EX", "PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER")
+"""Opcodes that no library writes for Python 3."""
+
+
+def _opcodes() -> Iterator[tuple[int, Any]]:
+    for name in _PLAIN:
+        yield getattr(pickle, name)[0], _Base.dispatch[getattr(pickle, name)[0]]
+    for name in _GUARDED:
+        yield getattr(pickle, name)[0], getattr(Machine, f"_{name.lower()}")
+    for name in _REFUSED:
+        yield getattr(pickle, name)[0], Machine._refused  # pyright: ignore[reportPrivateUsage]
+
+
+Machine.dispatch.update(_opcodes())

@@ -7,7 +7,7 @@ import pytest
 from argosy.monitoring.feedback import expiry
 from argosy.monitoring.feedback.cohort import performance
 from argosy.monitoring.feedback.folder import Manifest
-from argosy.store.payloads import layout, retention
+from argosy.store.payloads import layout, ship
 from tests.monitoring.feedback.kit import DAY, START, join, label, predict, shelf, tell
 
 
@@ -36,11 +36,11 @@ def test_what_is_of_payloads_that_are_gone_goes_and_what_was_counted_stays(tmp_p
     assert set(shelf(tmp_path).manifest().joined) == {"2026-01-01", "2026-01-11"}
     assert len(shelf(tmp_path).label_files()) == 1
     first, second = layout.segments(log)
-    retention.remove(log, [first])
+    ship.remove(log, [first])
     join(tmp_path, days=150)
     assert set(shelf(tmp_path).manifest().joined) == {"2026-01-11"}
     assert shelf(tmp_path).label_files() == []
-    retention.remove(log, [second])
+    ship.remove(log, [second])
     join(tmp_path, days=105)
     assert set(shelf(tmp_path).manifest().joined) == {"2026-01-11"}
     join(tmp_path, days=150)

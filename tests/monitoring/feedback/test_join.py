@@ -199,11 +199,11 @@ def test_segments_that_were_merged_meanwhile_are_joined_once(tmp_path, dies: boo
         child = os.fork()
         if child == 0:
             compact.exchange = lambda *_: os._exit(9)
-            compact.hour(log, small, (shelf(tmp_path),))
+            compact.hour(log, small, shelf(tmp_path))
         os.waitpid(child, 0)
         assert len(layout.segments(log)) == before
     else:
-        assert compact.hour(log, small, (shelf(tmp_path),)) == 4
+        assert compact.hour(log, small, shelf(tmp_path)) == 4
         assert len(layout.segments(log)) == 2
     tell(tmp_path, label("p1", 0))
     made = join(tmp_path)

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from argosy.monitoring.feedback.event import Label, accept
-from argosy.store.payloads import layout, retention
+from argosy.store.payloads import layout, ship
 from argosy.store.payloads.query import Query, read
 from tests.store.payloads.kit import record, writer
 
@@ -57,7 +57,7 @@ def test_the_hour_that_comes_twice_is_two_hours(root: Path):
 
 def test_age_is_counted_in_hours_that_went_by(root: Path):
     now = TWICE + timedelta(hours=2)
-    decision = retention.decide(layout.segments(root), now.astimezone(BERLIN), days=1.5 / 24, size=2**40)
+    decision = ship.decide(layout.segments(root), now.astimezone(BERLIN), days=1.5 / 24, size=2**40)
     assert [each.hour.hour for each in decision.remove] == [23, 0]
 
 

@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from argosy.spec.errors import StorageFull
 from argosy.spec.payload import PayloadLog
-from argosy.store.payloads import compact, layout, lock, retention, segment, ship
+from argosy.store.payloads import compact, layout, segment, ship
 from argosy.store.payloads.query import Query, read
 from tests.store.faults import at_call, die, no_space
 from tests.store.payloads.kit import HOUR, NOON, encoder, record, writer
@@ -48,9 +48,9 @@ def keys(root: Path) -> list[str]:
     return [each.key for each in layout.segments(root)]
 
 
-def merged(root: Path, *memories: compact.Memory) -> int:
+def merged(root: Path, memory: compact.Memory | None = None) -> int:
     (small,) = compact.due(layout.segments(root), LATER, timedelta())
-    return compact.hour(root, small, memories)
+    return compact.hour(root, small, memory)
 
 
 def rows(root: Path) -> list[str]:
@@ -84,7 +84,7 @@ def test_what_is_due(root: Path):
 
 
 def test_no_segment_becomes_larger_than_it_may():
-    known = compact.Known((), False)
+    known = compact.Known(False, False)
     hour = layout.hour_of(NOON)
     found = [(layout.Segment(hour, str(n), "e", "1", compact.LARGE // 3), known, b"") for n in range(7)]
     assert [len(part.segments) for part in compact.parts(found)] == [3, 3]
@@ -112,7 +112,7 @@ def test_a_broken_segment_is_put_aside(root: Path):
 
 def test_while_somebody_reads_nothing_moves(root: Path):
     before = keys(root)
-    with lock.shared(root):
+    with layout.shared(root):
         assert merged(root) == 0
         assert keys(root) == before
     assert merged(root) == 5
@@ -162,10 +162,10 @@ def test_the_object_store_gets_each_row_once(root: Path, tmp_path: Path):
     ship.ship(root, layout.segments(root), ship.destination(str(away)))
     assert rows(away) == rows(root) == NAMES
     assert ship.shipped(root) == set(keys(root))
-    decision = retention.decide(
+    decision = ship.decide(
         layout.segments(root), LATER + timedelta(days=1), days=0.5, size=2**40, shipped=ship.shipped(root)
     )
-    retention.remove(root, decision.remove)
+    ship.remove(root, decision.remove)
     assert keys(root) == [] == [path for path in (root / layout.SHIPPED).rglob("*") if path.is_file()]
 
 

@@ -15,7 +15,7 @@ from argosy.monitoring.feedback.folder import Shelf
 from argosy.spec.errors import InvalidArgument, NotFound
 from argosy.store import duck
 from argosy.store.durable import storage
-from argosy.store.payloads import layout, lock, segment
+from argosy.store.payloads import layout, segment
 from argosy.store.payloads.query import source
 from argosy.store.payloads.segment import Broken
 
@@ -69,7 +69,7 @@ def export(shelf: Shelf, payloads: Path, output: Path, span: Span = Span()) -> E
         raise NotFound(f"there is no payload log of '{shelf.endpoint}' under {payloads}")
     with shelf.locked():
         intake.seal(shelf)
-    with lock.shared(payloads):
+    with layout.shared(payloads):
         return _export(shelf, payloads, output, how, span)
 
 

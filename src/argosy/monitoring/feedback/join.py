@@ -19,7 +19,7 @@ from argosy.monitoring.feedback.folder import Manifest, Shelf
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.settings import FeedbackSettings
 from argosy.store import duck
-from argosy.store.payloads import layout, lock, segment
+from argosy.store.payloads import layout, segment
 from argosy.store.payloads.query import source
 from argosy.store.payloads.segment import Broken
 
@@ -76,7 +76,7 @@ def step(
 
     Raises InvalidArgument if the log has no such column, StorageFull.
     """
-    with shelf.locked(), lock.shared(payloads):
+    with shelf.locked(), layout.shared(payloads):
         intake.seal(shelf)
         spill = shelf.temporary / "spill"
         shutil.rmtree(spill, ignore_errors=True)

@@ -10,7 +10,7 @@ from argosy.monitoring.performance.roles import Roles
 from argosy.monitoring.performance.rows import Rows, Texts, rows, select
 from argosy.spec.errors import InvalidArgument
 from argosy.store import duck
-from argosy.store.payloads import layout, lock, segment
+from argosy.store.payloads import layout, segment
 from argosy.store.payloads.query import source
 
 MOST_ROWS = 100_000
@@ -59,7 +59,7 @@ def opened(
     Raises InvalidArgument where the log lacks a column.
     """
     begin, end = (datetime.fromtimestamp(each, UTC) for each in (since, until))
-    with lock.shared(root), duck.opened(memory=MEMORY, threads=1) as connection:
+    with layout.shared(root), duck.opened(memory=MEMORY, threads=1) as connection:
         found = [each.key for each in layout.segments(root, endpoint, begin, end) if each.version == version]
         if found and not _readable(connection, [root / key for key in found]):
             segment.quarantine(root, found)

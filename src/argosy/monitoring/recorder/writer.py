@@ -14,7 +14,7 @@ from argosy.profiles.profile import Profile
 from argosy.spec.errors import ArgosyError
 from argosy.spec.recorder import RecordedEndpoint, RecorderConfig, RecorderReport
 from argosy.spec.settings import Home
-from argosy.store.payloads import compact, layout, retention, segment, ship
+from argosy.store.payloads import compact, layout, segment, ship
 from argosy.store.payloads.record import Rows, joined
 
 LOG = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class Keeper:
         for small in compact.due(found, datetime.now(UTC), GRACE + timedelta(seconds=flush)):
             if self._swaps and time.monotonic() - begun < MERGE_SECONDS:
                 try:
-                    self.report.merged += compact.hour(self.home.payloads, small, (shelf,))
+                    self.report.merged += compact.hour(self.home.payloads, small, shelf)
                 except (ArgosyError, OSError) as error:
                     self._swaps = getattr(error, "errno", None) not in (errno.ENOSYS, errno.EINVAL)
                     LOG.warning("segments of '%s' were not merged: %s", endpoint, error)
@@ -90,8 +90,8 @@ class Keeper:
             return
         found = layout.segments(self.home.payloads, endpoint)
         sent = ship.shipped(self.home.payloads) if sending else None
-        decision = retention.decide(found, datetime.now(UTC), days=log.keep_days, size=log.keep_bytes, shipped=sent)
-        retention.remove(self.home.payloads, decision.remove)
+        decision = ship.decide(found, datetime.now(UTC), days=log.keep_days, size=log.keep_bytes, shipped=sent)
+        ship.remove(self.home.payloads, decision.remove)
         self.report.removed += len(decision.remove)
         if decision.lost:
             LOG.warning("%d segments of '%s' were removed before they could be sent", len(decision.lost), endpoint)

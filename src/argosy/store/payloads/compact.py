@@ -1,13 +1,13 @@
 """Small segments of hours that are over into few larger ones: each row is there once, before, meanwhile and after.
 
 The hour's folder is made anew beside the log, and the two are swapped in one step; so every reader that lists a folder
-sees the old files or the new ones. Who remembers which files he has read (`Memory`) is told before the swap, while
+sees the old files or the new ones. Who remembers which files he has read (`Memory`) is notified before the swap, while
 nobody reads. A crash leaves at most the folder that is not the hour's.
 """
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import msgspec
 
 from argosy.store.durable import exchange, storage, sync_folder
-from argosy.store.payloads import layout, lock, segment, ship
-from argosy.store.payloads.encode import parquet
+from argosy.store.payloads import layout, segment, ship
+from argosy.store.payloads.encode import arrow, parquet
 from argosy.store.payloads.layout import Segment
 
 SMALL = 8 * 1024 * 1024
@@ -40,9 +40,9 @@ class Memory(Protocol):
 
 
 class Known(msgspec.Struct, frozen=True):
-    """What is known of a segment: by which memories it was read, and whether it was sent to the object store."""
+    """What is known of a segment: whether it was read, and whether it was sent to the object store."""
 
-    read: tuple[bool, ...]
+    read: bool
     sent: bool
 
 
@@ -75,7 +75,7 @@ def parts(found: Sequence[tuple[Segment, Known, bytes]]) -> list[MergedSegments]
     ]
 
 
-def hour(root: Path, small: Sequence[Segment], memories: Sequence[Memory] = ()) -> int:
+def hour(root: Path, small: Sequence[Segment], memory: Memory | None = None) -> int:
     """Merge segments of one hour and version; how many are gone by that, 0 where it cannot be done now.
 
     Raises StorageFull, OSError; the log is as it was then.
@@ -85,20 +85,25 @@ def hour(root: Path, small: Sequence[Segment], memories: Sequence[Memory] = ()) 
     fresh = work / "hour"
     shutil.rmtree(work, ignore_errors=True)
     segment.quarantine(root, [each.key for each in small], deep=True)
-    names, look = _names(folder), _looks(root, memories)
-    there = [(each, known) for each in small if os.path.basename(each.key) in names and (known := look(each.key))]
-    wanted = parts([(each, known, _schema(root, each).serialize().to_pybytes()) for each, known in there])
+    names, known = _names(folder), _known(root, [each.key for each in small], memory)
+    wanted = parts(
+        [
+            (each, known[each.key], parquet().read_schema(root / each.key).serialize().to_pybytes())
+            for each in small
+            if os.path.basename(each.key) in names and each.key in known
+        ]
+    )
     if not wanted:
         return 0
     try:
         with storage(root):
             fresh.mkdir(parents=True, mode=0o700)
             made = [_merge(root, part, fresh) for part in wanted]
-            merged = _merged(wanted)
+            merged = {os.path.basename(each.key) for part in wanted for each in part.segments}
             for name in names - merged:
                 os.link(folder / name, fresh / name)
             sync_folder(fresh)
-            return len(merged) - len(made) if _swap(root, fresh, folder, wanted, made, memories) else 0
+            return len(merged) - len(made) if _swap(root, fresh, folder, wanted, made, memory) else 0
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -109,58 +114,45 @@ def _swap(
     folder: Path,
     wanted: Sequence[MergedSegments],
     made: Sequence[str],
-    memories: Sequence[Memory],
+    memory: Memory | None,
 ) -> bool:
     """Put the new folder in the place of the old one, unless something has changed meanwhile or somebody reads."""
-    with lock.alone(root) as held:
-        look = _looks(root, memories)
+    before = {each.key: part.known for part in wanted for each in part.segments}
+    with layout.alone(root) as free:
         rest = _names(fresh) - {os.path.basename(key) for key in made}
         if (
-            not held
-            or _names(folder) != _merged(wanted) | rest
-            or any(look(each.key) != part.known for part in wanted for each in part.segments)
+            not free
+            or _names(folder) != {os.path.basename(key) for key in before} | rest
+            or _known(root, before, memory) != before
         ):
             return False
-        for place, memory in enumerate(memories):
-            if read := [key for part, key in zip(wanted, made, strict=True) if part.known.read[place]]:
-                memory.holds(read)
+        read = [key for part, key in zip(wanted, made, strict=True) if part.known.read]
+        if memory is not None and read:
+            memory.holds(read)
         for part, key in zip(wanted, made, strict=True):
             if part.known.sent:
                 ship.mark(root, key)
         exchange(fresh, folder)
-    for part in wanted:
-        for each in part.segments:
-            ship.forget(root, each.key)
+    for key in before:
+        ship.forget(root, key)
     return True
 
 
-def _looks(root: Path, memories: Sequence[Memory]) -> Callable[[str], Known | None]:
-    """What is known of a segment now; None of one that is on its way to the object store."""
-    read, sent = [memory.read() for memory in memories], ship.shipped(root)
-
-    def look(key: str) -> Known | None:
-        return None if ship.under_way(root, key) else Known(tuple(key in keys for keys in read), key in sent)
-
-    return look
-
-
-def _schema(root: Path, each: Segment) -> Any:
-    return parquet().read_schema(root / each.key)
+def _known(root: Path, keys: Iterable[str], memory: Memory | None) -> dict[str, Known]:
+    """What is known of segments now; nothing of one that is on its way to the object store."""
+    read, sent = memory.read() if memory else set[str](), ship.shipped(root)
+    return {key: Known(key in read, key in sent) for key in keys if not ship.under_way(root, key)}
 
 
 def _names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def _merged(wanted: Sequence[MergedSegments]) -> set[str]:
-    return {os.path.basename(each.key) for part in wanted for each in part.segments}
-
-
 def _merge(root: Path, part: MergedSegments, fresh: Path) -> str:
     """Write one segment of several into a folder; the key that it is going to have."""
     first = part.segments[0]
     made = fresh / segment.name(int(os.path.basename(first.key)[:19]))
-    schema = _schema(root, first)
+    schema = parquet().read_schema(root / first.key)
     with parquet().ParquetWriter(made, schema, **segment.options(schema)) as writer:
         for table in _tables(root, part, schema):
             writer.write_table(table)
@@ -175,16 +167,13 @@ def _merge(root: Path, part: MergedSegments, fresh: Path) -> str:
 
 def _tables(root: Path, part: MergedSegments, schema: Any) -> Iterable[Any]:
     """The rows of all, a row group at a time."""
-    import pyarrow
-
-    pa: Any = pyarrow
-    held: list[Any] = []
+    pa, batches = arrow(), list[Any]()
     for each in part.segments:
         with parquet().ParquetFile(root / each.key, page_checksum_verification=True) as file:
             for batch in file.iter_batches(batch_size=BATCH):
-                held.append(batch)
-                if sum(one.nbytes for one in held) >= GROUP_BYTES or sum(map(len, held)) >= segment.ROW_GROUP:
-                    yield pa.Table.from_batches(held, schema)
-                    held = []
-    if held:
-        yield pa.Table.from_batches(held, schema)
+                batches.append(batch)
+                if sum(one.nbytes for one in batches) >= GROUP_BYTES or sum(map(len, batches)) >= segment.ROW_GROUP:
+                    yield pa.Table.from_batches(batches, schema)
+                    batches = []
+    if batches:
+        yield pa.Table.from_batches(batches, schema)

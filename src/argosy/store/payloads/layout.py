@@ -3,13 +3,17 @@
 Names that begin with `.` or `_` are ours: readers pass them over.
 """
 
+import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 import msgspec
+
+from argosy.process.flock import lock
 
 TEMPORARY, QUARANTINE, SHIPPED, MERGING, LOCK = ".tmp", ".quarantine", ".shipped", ".merging", ".lock"
 _HOUR = "%Y-%m-%dT%H"
@@ -82,3 +86,33 @@ def versions(root: Path, endpoint: str) -> list[str]:
     """The versions that an endpoint's log has."""
     found = root.glob(f"endpoint={quote(endpoint, safe='')}/version=*")
     return sorted(unquote(path.name.removeprefix("version=")) for path in found)
+
+
+@contextmanager
+def shared(root: Path) -> Generator[None]:
+    """Until the end of the block every file stays where it is, but for those past their time. Where nothing can be
+    written (a log on a medium to read from) nobody puts files in the place of others, either.
+    """
+    try:
+        marker = _marker(root)
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.ENOENT):
+            raise
+        yield
+        return
+    with lock(marker, shared=True):
+        yield
+
+
+@contextmanager
+def alone(root: Path) -> Generator[bool]:
+    """Nobody else reads or writes until the end of the block; yields False, at once, where somebody does."""
+    with lock(_marker(root), wait=False) as held:
+        yield held
+
+
+def _marker(root: Path) -> Path:
+    marker = root / LOCK
+    if not marker.exists():
+        marker.touch(mode=0o600)
+    return marker

@@ -10,7 +10,7 @@ import msgspec
 
 from argosy.spec.errors import ArgosyError, InvalidArgument, NotFound
 from argosy.store import duck
-from argosy.store.payloads import layout, lock, segment
+from argosy.store.payloads import layout, segment
 from argosy.store.payloads.segment import Broken
 
 _TYPES = "{'endpoint': VARCHAR, 'version': VARCHAR, 'hour': VARCHAR}"
@@ -49,7 +49,7 @@ def read(root: Path, query: Query) -> QueryResult:
 @contextmanager
 def sealed(root: Path, query: Query) -> Generator[tuple[Any, tuple[Broken, ...]]]:
     """A connection that has the log as `payload`, and can read nothing else; None where no file is of the time."""
-    with lock.shared(root), duck.opened() as connection:
+    with layout.shared(root), duck.opened() as connection:
         yield _prepared(connection, root, query)
 
 

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from argosy.store.durable import replace, storage, sync_folder
-from argosy.store.payloads import layout, lock
+from argosy.store.payloads import layout
 from argosy.store.payloads.encode import arrow, parquet
 
 LEFT_OVER_SECONDS = 3600.0
@@ -50,7 +50,7 @@ def _put(root: Path, endpoint: str, version: str, time: int, table: Any) -> Path
     temporary = root / layout.TEMPORARY
     temporary.mkdir(exist_ok=True, mode=0o700)
     path, data = folder / name(time), encoded(table)
-    with lock.shared(root):
+    with layout.shared(root):
         replace(path, data, temporary, mode=0o600)
     return path
 

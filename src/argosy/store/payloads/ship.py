@@ -1,6 +1,8 @@
-"""Segments into an object store: each under its path, so that sending one twice changes nothing."""
+"""Segments into an object store, each under its path, so that sending one twice changes nothing; and their removal."""
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Collection, Iterable
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -108,3 +110,47 @@ def forget(root: Path, key: str) -> None:
 
 def _way(root: Path, key: str) -> Path:
     return root / layout.SHIPPED / f"{key}.way"
+
+
+class RetentionDecision(msgspec.Struct, frozen=True, kw_only=True):
+    """What to remove, oldest first. `lost` are those of them that no object store has."""
+
+    remove: tuple[Segment, ...]
+    lost: tuple[Segment, ...] = ()
+
+
+def decide(
+    found: Collection[Segment],
+    now: datetime,
+    *,
+    days: float,
+    size: int,
+    shipped: Collection[str] | None = None,
+) -> RetentionDecision:
+    """Remove what ended `days` ago, and the oldest until the rest has at most `size` bytes; the newest file stays.
+
+    With `shipped` (the keys an object store has) age alone removes only those: an object store that is down for a
+    while costs disk, not data. The bound on size holds in any case; what that costs is `lost`.
+    """
+    ordered = sorted(found)
+    left = sum(segment.size for segment in ordered)
+    removed: list[Segment] = []
+    for segment in ordered:
+        safe = shipped is None or segment.key in shipped
+        old = segment.end <= now.astimezone(UTC) - timedelta(days=days) and safe
+        if old or (left > size and segment is not ordered[-1]):
+            removed.append(segment)
+            left -= segment.size
+    lost = tuple(each for each in removed if shipped is not None and each.key not in shipped)
+    return RetentionDecision(remove=tuple(removed), lost=lost)
+
+
+def remove(root: Path, segments: Collection[Segment]) -> None:
+    """Delete segments, their marks, and the folders that are empty then."""
+    for segment in segments:
+        (root / segment.key).unlink(missing_ok=True)
+        forget(root, segment.key)
+    for folder in {(root / segment.key).parent for segment in segments}:
+        for level in (folder, folder.parent, folder.parent.parent):
+            with contextlib.suppress(OSError):
+                level.rmdir()
