@@ -7,12 +7,14 @@ import contextlib
 import functools
 import socket
 import ssl
+import sys
 
 import httpx
 import msgspec
 import pytest
 
 from argosy.gateway.gateway import Gateway
+from argosy.gateway.listener import listener
 from argosy.gateway.model import Tls
 from attack import http2
 from attack.http2 import HEADERS, Connection
@@ -188,6 +190,41 @@ async def test_connections_that_say_nothing_make_room(config, replica, folder, s
         assert await limited(gateway, "http[12]") == 0
     finally:
         await gateway.stop(0.2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's option is Linux's")
+async def test_connections_that_say_nothing_shut_nobody_out(config, replica):
+    """Not even more of them than there may be: they stay in the kernel."""
+    gateway = Gateway(msgspec.structs.replace(config, max_connections=40, max_connections_per_address=20))
+    await gateway.start([one(await replica("a"))], [api_key()])
+    address = await gateway.address()
+
+    def attack():
+        with holding(silent, address):
+            return [asked("http", address, source) for source in ("127.0.0.1", "127.0.0.3")]
+
+    try:
+        assert await asyncio.to_thread(attack) == [200, 200]
+    finally:
+        await gateway.stop(0.2)
+
+
+async def test_connections_over_ipv6_are_counted_by_network(config, replica):
+    """Of addresses whose first 64 bits are equal, the share is one."""
+    with contextlib.suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        gateway = Gateway(msgspec.structs.replace(config, host="::1", max_connections_per_address=50))
+        await gateway.start([one(await replica("a"))], [api_key()])
+        address = await gateway.address()
+        try:
+            with holding(half_head, address, 60):
+                async with asyncio.timeout(20):
+                    while await limited(gateway, "http1") < 10:
+                        await asyncio.sleep(0.05)
+        finally:
+            await gateway.stop(0.2)
+    state, _ = listener(config, "", "")["listener_filters"]
+    (made,) = state["typed_config"]["on_accept"]
+    assert made["format_string"]["text_format_source"]["inline_string"].endswith("_ADDRESS_WITHOUT_PORT(64)%")
 
 
 async def test_an_address_may_have_as_many_as_all(config, replica):

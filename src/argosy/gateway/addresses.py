@@ -1,10 +1,12 @@
 """How many connections one address may have: filter chains, each with a count of its own, among which an address's hash
-chooses. Envoy counts connections of a chain, and of no address.
+selects. Envoy counts connections of a chain, and of no address. Of an IPv6 address the network (/64) counts.
 
 HTTP/1 and HTTP/2 are counted apart: a connection of HTTP/1 has one request at once, one of HTTP/2 as many as the
-listener allows, which cost Envoy about 10 KB each until its event loop has come round. The whole of an IPv6 address is
-hashed: who has a network of them has more than one share.
+listener allows, which cost Envoy 10 to 16 KB each until its event loop has come round.
 """
+
+import socket
+import sys
 
 from argosy.gateway.model import GatewayConfig
 from argosy.gateway.xds import Resource, extension, seconds, typed
@@ -13,16 +15,19 @@ SHARES = 16
 """Into which the addresses of callers are divided: two whose hashes meet have one share together."""
 HTTP2_CONNECTIONS = 80
 """Of one share, where it has a bound at all."""
-FIRST_SECONDS = 5.0
-"""From a connection to its first bytes, and from there to the end of its TLS handshake."""
-
+KERNEL_SECONDS = 30
+"""How long the kernel keeps a connection without bytes from Envoy."""
+FIRST_SECONDS = 2.0
+"""How long Envoy waits for the first bytes of a connection that the kernel gave it without."""
 INPUTS = "matching.common_inputs.network.v3"
+NETWORK = "argosy.network"
+"""The filter state with the caller's network: of IPv4 the address."""
 
 
 def by_address(config: GatewayConfig, plain: Resource, multiplexed: Resource) -> Resource:
     """A listener's fields: the chain of HTTP/1 and that of HTTP/2, each once for each share of the addresses.
 
-    Who connects and says nothing takes up no share, and ends soon.
+    A connection without bytes takes up no share.
     """
     kind = "tls_inspector.v3.TlsInspector" if config.tls else "http_inspector.v3.HttpInspector"
     name = f"envoy.filters.listener.{kind.partition('.')[0]}"
@@ -33,12 +38,27 @@ def by_address(config: GatewayConfig, plain: Resource, multiplexed: Resource) ->
         "value_match": {"contains": "'h2"},
     }
     first = {"predicate": {"single_predicate": over_http2}, "on_match": _among(two)}
+    network = {"text_format_source": {"inline_string": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT(64)%"}}
+    state = extension(
+        "envoy.filters.listener.set_filter_state",
+        "filters.listener.set_filter_state.v3.Config",
+        on_accept=[{"object_key": NETWORK, "factory_key": "envoy.string", "format_string": network}],
+    )
     return {
-        "listener_filters": [extension(name, f"filters.listener.{kind}")],
+        "socket_options": _socket_options(),
+        "listener_filters": [state, extension(name, f"filters.listener.{kind}")],
         "listener_filters_timeout": seconds(FIRST_SECONDS),
         "filter_chains": [*one, *two],
         "filter_chain_matcher": {"matcher_list": {"matchers": [first]}, "on_no_match": _among(one)},
     }
+
+
+def _socket_options() -> list[Resource]:
+    """Connections without bytes stay in the kernel, which holds 4,096 (`somaxconn`) before it gives Envoy any."""
+    if sys.platform != "linux":
+        return []
+    option = {"level": str(socket.IPPROTO_TCP), "name": str(socket.TCP_DEFER_ACCEPT), "state": "STATE_LISTENING"}
+    return [{"description": "TCP_DEFER_ACCEPT", **option, "int_value": str(KERNEL_SECONDS)}]
 
 
 def _shares(config: GatewayConfig, name: str, chain: Resource) -> list[Resource]:
@@ -66,7 +86,7 @@ def _remainder(least: int) -> Resource:
     hashing = "matching.input_matchers.consistent_hashing.v3.ConsistentHashing"
     return {
         "single_predicate": {
-            "input": extension("address", f"{INPUTS}.SourceIPInput"),
+            "input": extension("network", f"{INPUTS}.FilterStateInput", key=NETWORK),
             "custom_match": extension("share", hashing, threshold=least, modulo=SHARES),
         }
     }

@@ -85,17 +85,18 @@ def rate_limits(keys: tuple[ApiKey, ...]) -> Resource | None:
 def free_limits() -> Resource:
     """Answers that need no key, over HTTP/2 only: those that nobody takes stay for a while, any number in a connection.
 
-    A bucket for each address, and one for all.
+    A bucket for each address (of IPv6 each /64), and one for all.
     """
     http2 = {"key": "protocol", "value": "HTTP/2"}
     expression = typed(EXTENSIONS + "rate_limit_descriptors.expr.v3.Descriptor", descriptor_key="protocol")
     protocol = {"extension": {"name": "protocol", "typed_config": {**expression, "text": "request.protocol"}}}
+    network = {"masked_remote_address": {"v6_prefix_mask_len": 64}}
     return _local_rate_limit(
         descriptors=[
-            {"entries": [http2, {"key": "remote_address"}], "token_bucket": _each_second(FREE_RATE)},
+            {"entries": [http2, {"key": "masked_remote_address"}], "token_bucket": _each_second(FREE_RATE)},
             {"entries": [http2], "token_bucket": _each_second(FREE_RATE_OF_ALL)},
         ],
-        rate_limits=[{"actions": [protocol, {"remote_address": {}}]}, {"actions": [protocol]}],
+        rate_limits=[{"actions": [protocol, network]}, {"actions": [protocol]}],
         max_dynamic_descriptors=FREE_ADDRESSES,
     )
 

@@ -2,7 +2,7 @@
 
 from argosy.gateway import grpc_names, tracing
 from argosy.gateway.access_log import LUA, access_log, grpc_failures
-from argosy.gateway.addresses import FIRST_SECONDS, by_address
+from argosy.gateway.addresses import by_address
 from argosy.gateway.model import GatewayConfig, Tls
 from argosy.gateway.replies import local_replies
 from argosy.gateway.xds import Resource, extension, file_source, seconds, typed
@@ -25,6 +25,8 @@ READ_AT_ONCE = 128 * 1024
 """Bytes of one connection before the next has its turn, and how much of an answer may lie unsent."""
 HTTP2_IDLE_SECONDS = 15.0
 """How long a connection of HTTP/2 may be without a request. Its end is announced, so that none is lost."""
+HANDSHAKE_SECONDS = 5.0
+"""From the first bytes of a connection to the end of its TLS handshake."""
 UNREAD_SECONDS = 5.0
 """How long an answer that is complete may wait for its reader to take any of it."""
 
@@ -46,7 +48,7 @@ def _filter_chain(config: GatewayConfig, codec: str, rds_path: str, sds_path: st
     chain: Resource = {"filters": [_connection_manager(config, codec, rds_path)]}
     if config.tls:
         chain["transport_socket"] = _transport(sds_path)
-        chain["transport_socket_connect_timeout"] = seconds(FIRST_SECONDS)
+        chain["transport_socket_connect_timeout"] = seconds(HANDSHAKE_SECONDS)
     return chain
 
 
