@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from argosy.monitoring.performance.window import Reference
+from argosy.monitoring.performance.cbpe import Reference
 
 VERSION = "0.13.1"
 CACHE = Path.home() / ".cache" / "argosy" / "nannyml"

@@ -11,8 +11,9 @@ from functools import cache, cached_property
 import numpy as np
 import numpy.typing as npt
 
-from argosy.monitoring.drift.detector import DetectorState, Look, columns_evidence, fold, look, model_evidence, start
+from argosy.monitoring.drift.detector import DetectorState, Evaluation, add_window, evaluate, start
 from argosy.monitoring.drift.geometry import Geometry, geometry
+from argosy.monitoring.eprocess import mixture
 from argosy.packaging.profile import numbers
 from argosy.profiles.layout import Column, Floats, Layout
 
@@ -103,13 +104,13 @@ def begin(one: Model) -> DetectorState:
 
 def judge(
     one: Model, state: DetectorState, window: Floats, base: Floats | None = None, run_length: float = LOOKS
-) -> tuple[Look | None, DetectorState]:
-    """As `look`, but effects are worked out only where there is evidence; None where there is not."""
+) -> tuple[Evaluation | None, DetectorState]:
+    """As `evaluate`, but effects are worked out only where there is evidence; None where there is not."""
     reference = one.reference if base is None else base
-    following = fold(one.where, state, window, reference, base)
-    if model_evidence(columns_evidence(one.where, following)) < np.log(run_length):
+    following = add_window(one.where, state, window, reference, base)
+    if mixture(mixture(following.evidence, one.where.weights)) < np.log(run_length):
         return None, following
-    return look(one.where, state, window, reference, run_length=run_length, base=base)
+    return evaluate(one.where, state, window, reference, run_length=run_length, base=base)
 
 
 def evidently(one: Model, rows: Rows) -> npt.NDArray[np.bool_]:

@@ -82,14 +82,14 @@ def more(home: Path, total: int) -> None:
 def turn(home: Path, labels: str) -> dict[str, Any]:
     """Load a file of labels and join: what the child process does."""
     from argosy.monitoring.feedback import intake
-    from argosy.monitoring.feedback.folder import Shelf
+    from argosy.monitoring.feedback.folder import LabelFolder
     from argosy.monitoring.feedback.join import Prediction, step
 
-    shelf = Shelf(home / "feedback", "m")
+    folder = LabelFolder(home / "feedback", "m")
     began = time.perf_counter()
-    loaded = intake.load(shelf, home / labels, time.time())
+    loaded = intake.load(folder, home / labels, time.time())
     middle = time.perf_counter()
-    made = step(shelf, home / "payloads", Prediction(decision="output.label", score="output.score"), threads=2)
+    made = step(folder, home / "payloads", Prediction(decision="output.label", score="output.score"), threads=2)
     ended = time.perf_counter()
     return {
         "load": middle - began,
@@ -118,14 +118,14 @@ def exact(home: Path) -> bool:
     import duckdb
 
     from argosy.monitoring.feedback.cohort import performance
-    from argosy.monitoring.feedback.folder import Shelf
+    from argosy.monitoring.feedback.folder import LabelFolder
 
     db = duckdb.connect()
     db.execute("SET TimeZone = 'UTC'; SET memory_limit = '2GB'")
     files = [str(path) for path in (home / "feedback" / "endpoint=m" / "labels").glob("*.parquet")]
     rows = db.execute(PLAIN.format(payloads=home / "payloads", labels=files)).fetchall()
     plain = {(day.replace(tzinfo=UTC), str(p), str(t)): n for day, p, t, n in rows}
-    cohorts = performance(Shelf(home / "feedback", "m"), datetime.now(UTC)).cohorts
+    cohorts = performance(LabelFolder(home / "feedback", "m"), datetime.now(UTC)).cohorts
     ours = {(c.start.astimezone(UTC), p, t): n for c in cohorts for (p, t), n in c.matrix.items()}
     return plain == ours
 

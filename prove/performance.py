@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from argosy.engines.base import require
-from argosy.monitoring.performance import calibration, cbpe, metrics, reweighted
+from argosy.monitoring.performance import calibration, cbpe, metrics
+from argosy.monitoring.performance.cbpe import Reference
 from argosy.monitoring.performance.estimate import Performance
-from argosy.monitoring.performance.window import Reference
 from prove import unseen
 from prove.census import Census, load
 from prove.document import put
@@ -62,7 +62,7 @@ def timed(name: str, windows: list[Reference], estimate: Callable[[Reference], P
     results = [estimate(window) for window in windows]
     seconds = (time.process_time() - began) / len(windows)
     values = {
-        metric: np.array([r.estimates[metric].value if r.estimable else math.nan for r in results]) for metric in SHOWN
+        metric: np.array([r.estimates[metric].value if not r.reason else math.nan for r in results]) for metric in SHOWN
     }
     return Method(name, values, seconds, results)
 
@@ -132,7 +132,7 @@ def coverage(method: Method, real: dict[str, Floats]) -> str:
     """How often the 95 % intervals held what came true."""
     found = []
     for metric in SHOWN:
-        pairs = [(r.estimates[metric], x) for r, x in zip(method.results, real[metric], strict=True) if r.estimable]
+        pairs = [(r.estimates[metric], x) for r, x in zip(method.results, real[metric], strict=True) if not r.reason]
         found.append(f"{np.mean([e.low <= x <= e.high for e, x in pairs]):.0%} ({metric})")
     return ", ".join(found)
 
@@ -146,7 +146,7 @@ def measure(census: Census, rounds: int, trials: int) -> tuple[str, bool]:
         Method("the reference's value, always", {m: np.repeat(constant[m], len(windows)) for m in SHOWN}),
         from_probabilities("scores as they are", windows, [w.scores for w in windows]),
         timed("CBPE (`cbpe.py`)", windows, lambda w: cbpe.estimate(plain, w)),
-        timed("importance-weighted (`reweighted.py`)", windows, lambda w: reweighted.estimate(reference, w)),
+        timed("importance-weighted (`cbpe.py`)", windows, lambda w: cbpe.reweighted(reference, w)),
     ]
     ours = methods[-1]
     if rounds:
@@ -156,13 +156,13 @@ def measure(census: Census, rounds: int, trials: int) -> tuple[str, bool]:
         p = [curve(w.scores) for w in windows]
     floors = {metric: floor(windows, p, metric) for metric in SHOWN}
     planted = unseen.simulate(census, trials)
-    refused = sum(not r.estimable for r in ours.results)
+    refused = sum(bool(r.reason) for r in ours.results)
     text = "\n".join(
         [
             table(methods, real, floors),
             "",
-            f"{len(windows)} windows; mean absolute errors. 95 % intervals of `reweighted.py` held what came true in",
-            f"{coverage(ours, real)} of windows; {refused} of them were refused.",
+            f"{len(windows)} windows; mean absolute errors. 95 % intervals of the importance-weighted held what came",
+            f"true in {coverage(ours, real)} of windows; {refused} of them were refused.",
             "",
             unseen.table(planted),
         ]

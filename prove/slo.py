@@ -1,7 +1,7 @@
 """`python -m prove.slo`: 4 requests a minute with 99.9 %: how soon an outage pages, how rarely nothing does.
 
 Outages go through `monitoring.slo.judge` look by look. False pages are counted over many simulated years: looks between
-two bad requests are folded into one, which changes nothing (tests/monitoring/test_burst.py), so that a year takes
+two bad requests are folded into one, which changes nothing (tests/monitoring/test_eprocess.py), so that a year takes
 milliseconds. Beside it what tools of burn rates alone do with the same traffic: the table, without a least number.
 """
 
@@ -12,8 +12,7 @@ import time
 
 import numpy as np
 
-from argosy.monitoring import burst
-from argosy.monitoring.burst import Burst
+from argosy.monitoring.eprocess import RateRise
 from argosy.monitoring.slo import policy
 from argosy.monitoring.slo.policy import SloObservation, SloState
 from argosy.spec.slo import Slo
@@ -43,11 +42,11 @@ def false_pages(rate: float, years: int, seed: int) -> tuple[int, int]:
     times = np.sort(rng.random(count) * MINUTES * years * 60)
     good = rng.poisson(np.diff(times, prepend=0.0) / 60 * PER_MINUTE * (1 - rate))
     bound = min(rule.factor for rule in policy.rules(NINES) if rule.severity == "page") * NINES.budget
-    limit, state, pages = math.log(policy.YEAR / TICK / NINES.false_pages), Burst(), 0
+    limit, state, pages = math.log(policy.YEAR / TICK / NINES.false_pages), RateRise(), 0
     for between in good.tolist():
-        state = burst.look(burst.look(state, 0, between, bound), 1, 1, bound)
-        if burst.evidence(state) >= limit:
-            pages, state = pages + 1, Burst()
+        state = state.after(0, between, bound).after(1, 1, bound)
+        if state.log_e >= limit:
+            pages, state = pages + 1, RateRise()
     return pages, table_pages(times)
 
 

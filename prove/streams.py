@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from argosy.monitoring.analysis import errors, evidence, latency, predictions
 from argosy.monitoring.analysis.evidence import SHARES
-from argosy.monitoring.binary import log_e, mix
+from argosy.monitoring.eprocess import log_e, mixture
 from argosy.serving.counts import bucket, edge
 from argosy.spec.guard import Guard
 
@@ -92,11 +92,11 @@ class Harm:
         self.latency = latency.harm(self.latency, self.g, c, s)
         self._predictions(n_c - k_c, n_s - k_s)
         self._metrics()
-        logs = [errors.harm_evidence(self.errors), latency.harm_evidence(self.latency)]
-        logs += [predictions.evidence(self.predictions)]
-        logs += [evidence.evidence(one) for one in (*self.bounded, *self.unbounded)]
+        logs = [mixture(self.errors, errors.HARM_WEIGHTS), mixture(self.latency, latency.HARM_WEIGHTS)]
+        logs += [mixture(self.predictions, predictions.WEIGHTS)]
+        logs += [mixture(one, evidence.WEIGHTS) for one in (*self.bounded, *self.unbounded)]
         rest = (1 - sum(SHARES.values())) / (len(logs) - 2)
-        return mix(np.stack(logs, axis=-1), np.array([*SHARES.values(), *[rest] * (len(logs) - 2)]))
+        return mixture(np.stack(logs, axis=-1), np.array([*SHARES.values(), *[rest] * (len(logs) - 2)]))
 
     def _predictions(self, n_c: npt.NDArray[np.int64], n_s: npt.NDArray[np.int64]) -> None:
         even = np.full(CLASSES, 1 / CLASSES)
@@ -156,7 +156,7 @@ class Safe:
         self.past_n, self.past_k = self.past_n + n_s, self.past_k + k_s
         self.seen_c, self.seen_s = self.seen_c + n_c, self.seen_s + n_s
         self._latency(n_c - k_c, n_s - k_s)
-        evidence = [self.errors, *map(latency.safe_evidence, self.latency)]
+        evidence = [self.errors, *(mixture(one, latency.SAFE_WEIGHTS) for one in self.latency)]
         self.proven |= np.stack(evidence) >= math.log(1 / ALPHA)
         return self.proven.all(axis=0)
 

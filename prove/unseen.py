@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from argosy.monitoring.performance.overlap import objection, overlap
-from argosy.monitoring.performance.ratio import ratios
+from argosy.monitoring.performance.ratio import objection, overlap, ratios
 from prove.census import Census
 
 ROWS = 2000

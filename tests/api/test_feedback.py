@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from argosy.monitoring.feedback import intake
-from argosy.monitoring.feedback.folder import Shelf
+from argosy.monitoring.feedback.folder import LabelFolder
 from tests.platform.up import Up, stand_ins
 
 PATH = "/v2/models/digits/feedback"
@@ -29,9 +29,9 @@ def test_labels_are_kept_and_what_cannot_be_right_is_told(platform: Up):
     assert answer.status_code == 200
     assert answer.json()["taken"] == 2
     assert [one["index"] for one in answer.json()["refused"]] == [2]
-    shelf = Shelf(platform.home.feedback, "digits")
-    assert intake.seal(shelf) == 2
-    assert len(shelf.label_files()) == 1
+    folder = LabelFolder(platform.home.feedback, "digits")
+    assert intake.seal(folder) == 2
+    assert len(folder.label_files()) == 1
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 from argosy.client import AsyncClient, Client
 from argosy.monitoring.feedback import intake
-from argosy.monitoring.feedback.folder import Shelf
+from argosy.monitoring.feedback.folder import LabelFolder
 from argosy.spec.errors import InvalidArgument, PayloadTooLarge, PermissionDenied, Unauthenticated
 from argosy.spec.settings import Home
 from argosy.store.store import Store
@@ -21,7 +21,7 @@ from tests.platform.up import Up
 
 
 def kept(home: Home, endpoint: str) -> int:
-    return intake.seal(Shelf(home.feedback, endpoint))
+    return intake.seal(LabelFolder(home.feedback, endpoint))
 
 
 def test_the_holder_of_one_key_does_not_use_up_what_others_may_send(home: Home, store: Store, start: Callable[..., Up]):

@@ -13,7 +13,7 @@ from argosy.control.rollout.table import RolloutRow
 from argosy.monitoring.analysis import agreement, guard
 from argosy.monitoring.analysis.agreement import PerOutput, Tally
 from argosy.monitoring.analysis.evidence import GuardObservation, start
-from argosy.monitoring.binary import interval
+from argosy.monitoring.eprocess import interval
 from argosy.serving.counts import Counts
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.guard import Guard
@@ -41,7 +41,7 @@ def test_it_draws_shares_findings_and_the_verdict():
     seen = GuardObservation(
         seconds=1.0, candidate=Counts(requests=50, errors=20), stable=Counts(requests=900, latency={60: 900})
     )
-    decision, state = guard.judge(Guard(), seen, start(history=Counts(requests=1000)))
+    decision, state = guard.decide(Guard(), seen, start(history=Counts(requests=1000)))
     evidence = Evidence(state=state, verdict=decision.verdict, reason=decision.reason, limit=decision.limit)
     progress = Progress(number=3, candidate="b", stable="a", held=1, phase="shifting", weight=5, paused=True)
     text = drawn(progress, evidence)
@@ -73,7 +73,7 @@ def test_it_draws_the_comparison_of_a_shadow():
         examples=(("id-1", "output 'y'"),),
     )
     shadow = Shadow(requests=800, share=0.5)
-    compared = agreement.judge(shadow, found, 9.0, 0.01, 60.0)
+    compared = agreement.decide(shadow, found, 9.0, 0.01, 60.0)
     progress = Progress(number=1, candidate="b", stable="a", held=1, phase="shadowing", reason=compared.reason)
     text = drawn(progress, Evidence(shadow=found, compared=compared), shadow)
     assert "digits rollout 1 (canary): shadowing" in text

@@ -111,7 +111,7 @@ class Samples:
                         low=effect * 0.7,
                         high=effect * 1.3,
                         log_e=effect * 60,
-                        verdict="drifted" if effect > 0.18 else "no drift",
+                        verdict="drift" if effect > 0.18 else "no drift",
                         detail={
                             "margin": 0.1,
                             "labels": [f"{10 * x}" for x in range(14)],
@@ -366,7 +366,7 @@ def _rollout(name: str) -> RolloutRow:
         candidate=Counts(requests=900, errors=4, latency={60: 850, 75: 40}),
         stable=Counts(requests=9000, errors=21, latency={59: 8700, 74: 300}),
     )
-    decision, state = guard.judge(Guard(), seen, start(history=Counts(requests=1000)))
+    decision, state = guard.decide(Guard(), seen, start(history=Counts(requests=1000)))
     evidence = Evidence(
         state=state, verdict=decision.verdict, reason=decision.reason, limit=decision.limit, log_e=decision.log_e
     )

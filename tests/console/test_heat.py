@@ -40,7 +40,7 @@ def test_predictions_come_first_then_what_drifted_then_the_largest_effects():
         [
             finding("calm", effect=0.01),
             finding("large", effect=0.5),
-            finding("moved", effect=0.2, verdict="drifted"),
+            finding("moved", effect=0.2, verdict="drift"),
             finding("score", kind="prediction"),
             finding("all", kind="multivariate"),
         ]
@@ -58,7 +58,7 @@ def test_levels_go_by_the_margin_and_never_past_the_last():
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 400), st.booleans()), min_size=1, max_size=300))
 def test_many_windows_are_put_together_and_what_drifted_is_never_lost(given_: list[tuple[str, int, bool]]):
-    findings = [finding(s, 3600.0 * n, verdict="drifted" if bad else "no drift") for s, n, bad in given_]
+    findings = [finding(s, 3600.0 * n, verdict="drift" if bad else "no drift") for s, n, bad in given_]
     found = heat(findings)
     assert len(found.windows) <= 48
     assert all(len(row.cells) == len(found.windows) for row in found.rows)

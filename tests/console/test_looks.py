@@ -14,7 +14,7 @@ from argosy.console.app import pages
 from argosy.monitoring.drift.detector import start
 from argosy.monitoring.drift.geometry import geometry
 from argosy.monitoring.drift.reference import Baseline
-from argosy.monitoring.drift.window import Watched, judge
+from argosy.monitoring.drift.window import Watched, evaluate_window
 from argosy.profiles.layout import Column, Layout
 from argosy.spec.settings import Home
 from argosy.store import findings
@@ -50,10 +50,10 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     base = baseline()
     window = base.counts.copy()
     window[:, 0], window[:, 1] = window[:, 1] / 4, window[:, 0]
-    watched = Watched(endpoint="fraud", version="1", start=now - 3600, end=now - 60)
-    judged = judge(watched, base, start(base.where, base.counts), window, 2160.0, base.counts)
-    assert len(judged.wrong) == len(NAMES) + 1
-    findings.write(found.store.database, judged.findings)
+    watched = Watched(endpoint="fraud", version="1", start=now - 3600, end=now - 60, at=now)
+    told, wrong, _ = evaluate_window(watched, base, start(base.where, base.counts), window, 2160.0, base.counts)
+    assert len(wrong) == len(NAMES) + 1
+    findings.write(found.store.database, told)
     config = uvicorn.Config(
         Starlette(routes=pages(found, secret)),
         port=0,

@@ -167,7 +167,7 @@ def test_of_what_was_recorded_alone(tmp_path: Path):
     page = sheet.page(found)
     assert "distributions of age" in page
     assert "Drift over time" not in page
-    world.looks.look()
+    world.monitor.turn()
     assert "Drift over time" in sheet.page(gather(world.store, "shop", since, world.now))
     world.store.close()
 

@@ -68,7 +68,7 @@ def test_every_state_is_moved_once(home: Home, database: Database):
 
 
 def test_a_state_that_is_newer_stays(home: Home, database: Database):
-    newer = drift.Kept(version="2", layout="x", until=99.0)
+    newer = drift.DriftState(version="2", layout="x", until=99.0)
     with database.begin() as connection:
         drift.STATES.put(connection, "shop", newer)
     move_states(home, database)

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from argosy.monitoring.performance.window import Reference
+from argosy.monitoring.performance.cbpe import Reference
 from prove import performance, shifts, unseen
 from prove.census import CACHE, Census, load
 
@@ -43,7 +43,7 @@ def test_the_floor_is_what_drawn_labels_leave(census: Census):
 
 def test_the_whole_on_made_data(census: Census):
     text, _ = performance.measure(census, 5, 1)
-    assert "| importance-weighted (`reweighted.py`) | 0.0" in text
+    assert "| importance-weighted (`cbpe.py`) | 0.0" in text
     assert "| hindsight: labels of other windows known | 0.0" in text
     assert "8 windows; mean absolute errors." in text
 

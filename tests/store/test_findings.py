@@ -48,7 +48,7 @@ def test_findings_are_read_as_they_were_written_and_replaced_by_their_window(dat
     assert findings.read(database, "digits", ("drift", "estimate"), 0) == [first, later]
     assert findings.read(database, "digits", ("drift",), 3600) == []
     assert findings.read(database, "other", ("drift",), 0) == []
-    better = finding(verdict="drifted", rows=200)
+    better = finding(verdict="drift", rows=200)
     findings.write(database, [better])
     assert findings.read(database, "digits", ("drift",), 0) == [better]
 
@@ -96,7 +96,7 @@ def test_a_subject_is_printable_short_and_one_of_its_own():
 def test_subjects_are_counted_once_and_those_that_drifted_among_them(database: Database) -> None:
     assert findings.tally(database, 0.0) == []
     drifted = finding("age", verdict="drift")
-    many = [drifted, finding("age", 7200.0, verdict="drift, worse"), finding("income"), finding("old", 1800.0)]
+    many = [drifted, finding("age", 7200.0, verdict="drift"), finding("income"), finding("old", 1800.0)]
     findings.write(database, [*many, finding("label", kind="prediction")])
     assert findings.tally(database, 3000.0) == [
         findings.Tally("digits", "drift", 2, 1),

@@ -9,7 +9,7 @@ import msgspec
 from argosy.api.route import Route, Services
 from argosy.monitoring.feedback import intake
 from argosy.monitoring.feedback.event import Label, RefusedLabel, accept
-from argosy.monitoring.feedback.folder import Shelf
+from argosy.monitoring.feedback.folder import LabelFolder
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import NotFound
 
@@ -46,7 +46,7 @@ async def take(services: Services, name: str, labels: Labels, key: str = "") -> 
             raise NotFound(f"there is no endpoint '{name}'")
         found = accept(labels.labels, time.time(), key)
         if found.labels:
-            intake.append(Shelf(services.home.feedback, name), found.labels)
+            intake.append(LabelFolder(services.home.feedback, name), found.labels)
         return Answered(len(found.labels), found.refused)
 
     return await asyncio.to_thread(write)

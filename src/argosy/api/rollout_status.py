@@ -9,8 +9,8 @@ from argosy.control.rollout.strategy import WHOLE
 from argosy.control.rollout.table import RolloutRow
 from argosy.monitoring.analysis import latency
 from argosy.monitoring.analysis.agreement import Tally
-from argosy.monitoring.analysis.findings import findings, name_of
-from argosy.monitoring.binary import interval
+from argosy.monitoring.analysis.guard import findings, name_of
+from argosy.monitoring.eprocess import interval
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.guard import Guard
 from argosy.spec.revision import Revision

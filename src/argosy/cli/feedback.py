@@ -47,10 +47,10 @@ def load(file: Path, endpoint: str, as_json: bool) -> None:
       argosy feedback load labels.csv --endpoint flights
     """
     from argosy.monitoring.feedback import intake
-    from argosy.monitoring.feedback.folder import Shelf
+    from argosy.monitoring.feedback.folder import LabelFolder
     from argosy.spec.endpoint import check_name
 
-    loaded = intake.load(Shelf(place().feedback, check_name(endpoint, "endpoint")), file, time.time())
+    loaded = intake.load(LabelFolder(place().feedback, check_name(endpoint, "endpoint")), file, time.time())
 
     def render() -> None:
         click.echo(f"{loaded.labels:,} labels of {endpoint} taken")
@@ -81,15 +81,15 @@ def show(endpoint: str, decision: str, score: str, regression: bool, by: Literal
       argosy feedback show flights --decision output.delayed
     """
     from argosy.monitoring.feedback.cohort import performance
-    from argosy.monitoring.feedback.folder import Shelf
+    from argosy.monitoring.feedback.folder import LabelFolder
     from argosy.monitoring.feedback.join import step
 
     home, what = place(), _prediction(endpoint, decision, score, regression)
-    shelf = Shelf(home.feedback, endpoint)
+    folder = LabelFolder(home.feedback, endpoint)
     keep = settings().feedback.keep_days
-    made = step(shelf, home.payloads, what, keep_days=keep)
+    made = step(folder, home.payloads, what, keep_days=keep)
     now = datetime.now(UTC)
-    found = performance(shelf, now, by)
+    found = performance(folder, now, by)
     length = DAY if by == "day" else DAY / 24
     rows = [
         {
@@ -149,7 +149,7 @@ def export(endpoint: str, since: str | None, until: str | None, version: str, ou
     from argosy.cli.payload import moment
     from argosy.monitoring.feedback.export import Span
     from argosy.monitoring.feedback.export import export as write
-    from argosy.monitoring.feedback.folder import Shelf
+    from argosy.monitoring.feedback.folder import LabelFolder
     from argosy.spec.endpoint import check_name
 
     home, now = place(), datetime.now(UTC)
@@ -158,7 +158,7 @@ def export(endpoint: str, since: str | None, until: str | None, version: str, ou
         until=moment(until, now, "--until") if until else None,
         version=version,
     )
-    found = write(Shelf(home.feedback, check_name(endpoint, "endpoint")), home.payloads, output, span)
+    found = write(LabelFolder(home.feedback, check_name(endpoint, "endpoint")), home.payloads, output, span)
     _report_broken(found.broken)
     emit(found, as_json, lambda: click.echo(f"{found.rows:,} labelled rows written to {output}"))
 
@@ -166,8 +166,8 @@ def export(endpoint: str, since: str | None, until: str | None, version: str, ou
 def _prediction(endpoint: str, decision: str, score: str, regression: bool) -> "Prediction":
     """The columns as the monitor of the endpoint says, or as the options do where there is none."""
     from argosy.monitoring.feedback.join import Prediction
-    from argosy.monitoring.performance.check import judged
     from argosy.monitoring.performance.evaluate import prediction
+    from argosy.monitoring.performance.reference import evaluated
     from argosy.monitoring.performance.roles import roles
     from argosy.packaging.package import open_package
     from argosy.store.endpoints import Endpoints
@@ -175,7 +175,7 @@ def _prediction(endpoint: str, decision: str, score: str, regression: bool) -> "
     with store() as opened:
         state = Endpoints(opened.database)
         declared = state.endpoint(endpoint)
-        if declared is None or not judged(declared.endpoint):
+        if declared is None or not evaluated(declared.endpoint):
             kind = "regression" if regression else "classification"
             return Prediction(decision=decision or "output.label", score=score, kind=kind)
         if decision or score or regression:

@@ -83,8 +83,9 @@ def _windows(found: "Sequence[Finding]") -> list[dict[str, Any]]:
 def _fallen(found: "Sequence[Finding]") -> list[str]:
     """What is wrong with the last windows of which something can be said, in words."""
     from argosy.monitoring.feedback.cohort import MATURE
+    from argosy.store.findings import Verdict
 
-    known = [each for each in found if not each.verdict.startswith("not")]
+    known = [each for each in found if not each.undecided]
     known = [each for each in known if each.kind != "realised" or each.detail.get("maturity", 0.0) >= MATURE]
     last = {each.kind: each for each in sorted(known, key=lambda one: one.window_end)}
     words = {
@@ -92,7 +93,7 @@ def _fallen(found: "Sequence[Finding]") -> list[str]:
         "realised": "fell, as labels say",
         "reconcile": "the estimate was too good",
     }
-    return [words[kind] for kind, each in last.items() if each.verdict in ("fell", "the estimate was too good")]
+    return [words[kind] for kind, each in last.items() if each.outcome in (Verdict.FELL, Verdict.DIFFERS)]
 
 
 def _rows(window: dict[str, Any]) -> str:

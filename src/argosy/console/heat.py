@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from argosy.store.findings import Finding
+from argosy.store.findings import Finding, Verdict
 
 PLACES = 48
 LEVELS = 5
@@ -44,7 +44,7 @@ class Heat(msgspec.Struct, frozen=True, kw_only=True):
 
 def drifted(finding: Finding) -> bool:
     """Whether the verdict is that it has drifted."""
-    return finding.verdict.startswith("drift")
+    return finding.outcome is Verdict.DRIFT
 
 
 def level(finding: Finding | None) -> int:

@@ -116,7 +116,7 @@ def quality(metric: str, found: Sequence[Finding]) -> Quality:
     times = sorted({*estimated, *realised})
 
     def values(of: dict[float, Finding], field: str) -> list[float | None]:
-        known = {at: each for at, each in of.items() if not each.verdict.startswith("not")}
+        known = {at: each for at, each in of.items() if not each.undecided}
         return [getattr(known[at], field) if at in known else None for at in times]
 
     both = (("stable", "realised", realised), ("main", "estimated", estimated))

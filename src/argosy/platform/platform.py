@@ -29,8 +29,8 @@ from argosy.control.state import State
 from argosy.gateway.gateway import Gateway
 from argosy.jobs.runner import Jobs
 from argosy.monitoring.analysis.prometheus import Prometheus
-from argosy.monitoring.drift.monitor import Looks
-from argosy.monitoring.performance.monitor import Quality
+from argosy.monitoring.drift.monitor import DriftMonitor
+from argosy.monitoring.performance.monitor import PerformanceMonitor
 from argosy.monitoring.slo.monitor import Slos
 from argosy.platform import leftovers
 from argosy.platform.home import check_gateway_port, gateway_config
@@ -109,8 +109,8 @@ class Platform:
         self.incidents = Incidents(store.database, settings.alerts, self.state.names)
         self.slos = Slos(store.database, self.controller.feed, self._declared, self._view, self.incidents.report)
         self.controller.slos = self.slos.standing
-        self.looks = Looks(store, self.state, self.incidents, settings.drift.every)
-        self.quality = Quality(store, self.state, self.incidents.report)
+        self.drift = DriftMonitor(store, self.state, self.incidents.report, settings.drift.every)
+        self.performance = PerformanceMonitor(store, self.state, self.incidents.report)
         self.triggers = Triggers(home, self.state, self.incidents.report, store=settings.payload.store, allowed=allowed)
         self._ending = asyncio.Event()
         self.supervisor = Supervisor()
@@ -187,8 +187,8 @@ class Platform:
         yield "aliases", lambda: keep_following(self.state, self.store.registry, self.controller.wake)
         yield "meter", self.meter.run
         yield "minutes", self.minutes.run
-        yield "drift", self.looks.run
-        yield "quality", self.quality.run
+        yield "drift", self.drift.run
+        yield "quality", self.performance.run
         yield "incidents", self.incidents.run
         yield "slos", self.slos.run
         yield "triggers", self.triggers.run

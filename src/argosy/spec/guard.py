@@ -3,10 +3,18 @@
 import re
 from typing import Annotated, ClassVar, Literal
 
+import msgspec
 from msgspec import Meta
 
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.strict import Amount, Count, Declaration, InnerShare, Positive, Share, repeated, require
+
+
+class Advice(msgspec.Struct, frozen=True, kw_only=True):
+    """What a guard, or the comparison of answers in a shadow, says of a candidate, and why."""
+
+    verdict: Literal["hold", "advance", "pause", "rollback"] = "hold"
+    reason: str = ""
 
 
 class Threshold(Declaration, frozen=True, kw_only=True):

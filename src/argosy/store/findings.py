@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -16,18 +17,44 @@ DAYS = 90
 LONGEST = 200
 
 
+class Verdict(StrEnum):
+    """What a finding says. Those of `UNDECIDED` are stored with their reason, after a colon."""
+
+    DRIFT = "drift"
+    NO_DRIFT = "no drift"
+    EXPECTED = "as expected"
+    BELOW = "below"
+    FELL = "fell"
+    MEASURED = "measured"
+    AGREES = "agrees"
+    DIFFERS = "the estimate was too good"
+    BURNING = "burns too fast"
+    WITHIN = "within the objective"
+    NOT_YET = "not yet"
+    NOT_ESTIMABLE = "not estimable"
+    NOT_JOINED = "not joined"
+    NONE = ""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Verdict":
+        return cls.NONE
+
+
+UNDECIDED = (Verdict.NOT_YET, Verdict.NOT_ESTIMABLE, Verdict.NOT_JOINED)
+
+
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """What was found at `at` of a `subject` (a column, an output, a metric) in a window; times in seconds since 1970.
 
     `kind` is drift, prediction, multivariate, estimate, realised, reconcile or slo. `effect` is the size of a drift,
-    or the value of a metric, and lies in `low` to `high`. `verdict` begins with `drift` where something has drifted,
-    with `not` where nothing can be said. `detail` may hold `margin` (the effect from which it matters), `zero` (the
-    effect that is none at all, if not 0), `labels`, `reference` and `current` (the same bins of both distributions),
-    `maturity` (the share of labels that have come) and `text`.
+    or the value of a metric, and lies in `low` to `high`. `verdict` is a Verdict, with the reason where nothing can be
+    said. `detail` may have `margin` (the effect from which it matters), `zero` (the effect that is none at all, if not
+    0), `labels`, `reference` and `current` (the same bins of both distributions), `maturity` (the share of labels that
+    have come) and `text`.
 
-    Performance is one row a metric. Its verdict is as expected, below, fell or measured (`performance.verdict`), that
-    of reconcile agrees or the estimate was too good; its detail has `reference` (the metric on the reference rows),
-    `domain_auc` (how well a classifier tells window from reference), `labelled` and `served`.
+    Performance is one row a metric: beyond the margin a value is FELL if that is proven, else BELOW; without a
+    reference it is MEASURED. Its detail has `reference` (the metric on the reference rows), `domain_auc` (how well a
+    classifier tells window from reference), `labelled` and `served`.
     """
 
     endpoint: str
@@ -44,6 +71,41 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     log_e: float | None = None
     verdict: str = ""
     detail: dict[str, Any] = {}
+
+    @property
+    def outcome(self) -> Verdict:
+        """The verdict without its reason."""
+        return Verdict(self.verdict.partition(": ")[0])
+
+    @property
+    def undecided(self) -> bool:
+        """Whether nothing can be said of this window."""
+        return self.outcome in UNDECIDED
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """A window of one version of an endpoint, evaluated at `at`; times in seconds since 1970."""
+
+    endpoint: str
+    version: str
+    start: float
+    end: float
+    at: float
+
+    def finding(self, kind: str, subject: str, rows: int, verdict: str, **more: Any) -> Finding:
+        """What was found in this window."""
+        return Finding(
+            endpoint=self.endpoint,
+            version=self.version,
+            kind=kind,
+            subject=subject,
+            at=self.at,
+            window_start=self.start,
+            window_end=self.end,
+            rows=rows,
+            verdict=str(verdict),
+            **more,
+        )
 
 
 findings_table = table_of(
@@ -100,7 +162,7 @@ class Tally(msgspec.Struct, frozen=True):
 
 def tally(database: Database, since: float) -> list[Tally]:
     """What was found in windows that ended after `since`, counted. Raises Unavailable."""
-    drifted = sa.case((F.verdict.like("drift%"), F.subject))
+    drifted = sa.case((F.verdict == Verdict.DRIFT, F.subject))
     counts = (sa.func.count(F.subject.distinct()), sa.func.count(drifted.distinct()))
     query = sa.select(F.endpoint, F.kind, *counts).where(F.window_end > since).group_by(F.endpoint, F.kind)
     with database.read() as connection:

@@ -7,7 +7,7 @@ import pytest
 
 from argosy.control.rollout.evidence import Evidence, Look, comparison_alpha, learn
 from argosy.gateway.traffic import Bin, Traffic
-from argosy.monitoring.analysis.pairs import Joined
+from argosy.monitoring.analysis.agreement import Joined
 from argosy.serving.answers import Output, RecordedAnswer
 from argosy.serving.counts import Counts
 from argosy.spec.guard import Guard

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.monitoring.analysis.agreement import Tally, compare, judge, log_evidence, tally
-from argosy.monitoring.analysis.pairs import Joined
+from argosy.monitoring.analysis.agreement import Joined, Tally, compare, decide, log_evidence, tally
 from argosy.serving.answers import Output, RecordedAnswer
 from argosy.spec.rollout import Shadow
 from argosy.spec.tensor import NUMPY
@@ -28,7 +27,7 @@ def answer(id: str, *data: object, code: str = "ok", ns: int = 2_000_000) -> Rec
 @given(st.lists(numbers, max_size=8), st.sampled_from([0.0, 1e-3]))
 def test_an_answer_equals_itself(data: list[object], tolerance: float):
     found = compare(output(*data), output(*data), tolerance)
-    assert found.agrees
+    assert not found.disagreed
     assert found.largest == 0
 
 
@@ -61,7 +60,7 @@ def test_the_comparison_is_symmetric_and_counts_every_number(a: list[float], b: 
     ],
 )
 def test_labels_are_equal_and_numbers_within_the_tolerance(a: Output, b: Output, agrees: bool):
-    assert compare(a, b, 1e-3).agrees is agrees
+    assert (compare(a, b, 1e-3).disagreed == 0) is agrees
 
 
 def test_errors_on_one_side_only_are_told_apart():
@@ -126,10 +125,10 @@ SHADOW = Shadow(requests=100, seconds=5.0)
     ],
 )
 def test_verdicts(found: Tally, spent: float, verdict: str, reason: str):
-    judged = judge(SHADOW, found, spent, 0.01, 60.0)
+    judged = decide(SHADOW, found, spent, 0.01, 60.0)
     assert judged.verdict == verdict
     assert reason in judged.reason
 
 
 def test_where_all_must_agree_one_that_does_not_is_enough():
-    assert judge(Shadow(agreement=1.0), Tally(compared=1000, disagreed=1), 1.0, 0.01, 60.0).verdict == "rollback"
+    assert decide(Shadow(agreement=1.0), Tally(compared=1000, disagreed=1), 1.0, 0.01, 60.0).verdict == "rollback"

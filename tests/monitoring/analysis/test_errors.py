@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from argosy.monitoring.analysis import errors
-from argosy.monitoring.binary import Floats
+from argosy.monitoring.eprocess import Floats, mixture
 
 SHARES = st.just(0.0) | st.floats(1e-30, 1)
 """SciPy's binomial overflows at probabilities that are subnormal numbers."""
@@ -31,7 +31,7 @@ def test_a_healthy_candidate_is_rarely_alarming():
         n_c = rng.binomial(100, 0.05, rollouts)
         k_c, k_s = rng.binomial(n_c, 0.02), rng.binomial(100 - n_c, 0.02)
         logs = errors.harm(logs, np.full(rollouts, 0.02), n_c, k_c, 100 - n_c, k_s, 0.0)
-        top = np.maximum(top, errors.harm_evidence(logs))
+        top = np.maximum(top, mixture(logs, errors.HARM_WEIGHTS))
     assert (top >= np.log(100)).sum() <= 8
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from argosy.monitoring.analysis import evidence
-from argosy.monitoring.analysis.guard import Decision, GuardObservation, GuardState, judge
+from argosy.monitoring.analysis.guard import Decision, GuardObservation, GuardState, decide
 from argosy.serving.counts import Counts, bucket
 from argosy.spec.guard import Guard, Metric, Threshold
 from argosy.telemetry.counters import add
@@ -33,7 +33,7 @@ def run(guard: Guard, looks: int, stop: str = "", seed: int = 3, **candidate: An
     rng, state, decision = np.random.default_rng(seed), begin(guard), None
     for _ in range(looks):
         seen = GuardObservation(seconds=1, candidate=served(5, rng=rng, **candidate), stable=served(95, rng=rng))
-        decision, state = judge(guard, seen, state)
+        decision, state = decide(guard, seen, state)
         if decision.verdict == stop:
             break
     assert decision is not None
@@ -44,7 +44,7 @@ def look(
     guard: Guard, state: GuardState, n: int = 5, seconds: float = 1, **metrics: Any
 ) -> tuple[Decision, GuardState]:
     seen = GuardObservation(seconds=seconds, candidate=served(n), stable=served(95), metrics=metrics)
-    return judge(guard, seen, state)
+    return decide(guard, seen, state)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_silence_pauses_even_after_proof():
 
 def test_a_stable_that_serves_nothing_is_no_comparison():
     seen = GuardObservation(seconds=1, candidate=served(500, errors=1.0))
-    decision, state = judge(Guard(), seen, evidence.start())
+    decision, state = decide(Guard(), seen, evidence.start())
     assert decision.reason == "no data: the stable revision has served no request to compare with"
     assert state.waiting[0].requests == 500
 
@@ -146,13 +146,14 @@ def test_fixed_thresholds():
     errors = Guard(thresholds=(Threshold(metric="error_rate", above=0.5, after=20),))
     state = begin(errors)
     assert (
-        judge(errors, GuardObservation(seconds=1, candidate=Counts(requests=19, errors=19)), state)[0].verdict == "hold"
+        decide(errors, GuardObservation(seconds=1, candidate=Counts(requests=19, errors=19)), state)[0].verdict
+        == "hold"
     )
-    decision, _ = judge(errors, GuardObservation(seconds=1, candidate=Counts(requests=20, errors=20)), state)
+    decision, _ = decide(errors, GuardObservation(seconds=1, candidate=Counts(requests=20, errors=20)), state)
     assert decision.reason == "error rate 100.00% is above the threshold of 50.00% after 20 requests"
     slow = Guard(thresholds=(Threshold(metric="latency", above=1.0, quantile=0.5, after=10),))
     seen = GuardObservation(seconds=1, candidate=Counts(requests=10, latency={bucket(2.0): 10}))
-    assert judge(slow, seen, state)[0].reason.startswith(
+    assert decide(slow, seen, state)[0].reason.startswith(
         "p50 latency 2 s is above the threshold of 1 s after 10 requests"
     )
 
@@ -161,14 +162,14 @@ def test_the_state_survives_being_stored():
     _, state = run(Guard(), 50)
     again = msgspec.json.decode(msgspec.json.encode(state), type=GuardState)
     seen = GuardObservation(seconds=1, candidate=served(5), stable=served(95))
-    assert judge(Guard(), seen, again) == judge(Guard(), seen, state)
+    assert decide(Guard(), seen, again) == decide(Guard(), seen, state)
 
 
 def test_order_inside_a_tick_does_not_matter():
     parts = [served(5, errors=0.2) for _ in range(4)]
     state, stable = begin(Guard()), served(95)
     one, other = (
-        judge(Guard(), GuardObservation(seconds=1, candidate=add(order), stable=stable), state)[0].log_e
+        decide(Guard(), GuardObservation(seconds=1, candidate=add(order), stable=stable), state)[0].log_e
         for order in (parts, parts[::-1])
     )
     assert one == other

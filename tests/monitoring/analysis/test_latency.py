@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argosy.monitoring.analysis import latency
+from argosy.monitoring.eprocess import mixture
 from argosy.serving.counts import BUCKETS, bucket
 
 COUNTS = st.lists(st.integers(0, 500), min_size=4, max_size=9).filter(lambda counts: sum(counts) > 0)
@@ -73,7 +74,7 @@ def test_a_proof_comes_only_for_the_fast():
         for _ in range(300):
             c, s = (latency.dense({bucket(0.05 * 1.05 ** int(n)): 1 for n in rng.integers(0, 30, 9)}) for _ in "cs")
             logs = latency.safe(logs, past, 0.5, 4, np.roll(c, shift), s)
-        return float(latency.safe_evidence(logs))
+        return float(mixture(logs, latency.SAFE_WEIGHTS))
 
     assert proof(0) > math.log(100)
     assert proof(6) < 0

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.monitoring.analysis import pairs
-from argosy.monitoring.analysis.pairs import Waiting, join
+from argosy.monitoring.analysis import agreement
+from argosy.monitoring.analysis.agreement import Waiting, join
 from argosy.serving.answers import Output, RecordedAnswer
 
 ids = st.integers(0, 30)
@@ -30,7 +30,7 @@ def test_everything_that_came_is_paired_waits_or_is_counted(history):
         paired += [a.id for a, _ in joined.pairs]
         told += 2 * len(joined.pairs) + sum(joined.unmatched) + joined.repeated
         for arm in (waiting.stable, waiting.candidate):
-            assert all(now - since < pairs.PATIENCE for since, _ in arm.values())
+            assert all(now - since < agreement.PATIENCE for since, _ in arm.values())
         assert not waiting.stable.keys() & waiting.candidate.keys()
     assert came == told + len(waiting.stable) + len(waiting.candidate)
 
@@ -56,10 +56,10 @@ def test_an_id_that_comes_twice_pairs_nothing_for_a_while():
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pairs, "MOST", 3)
+    monkeypatch.setattr(agreement, "MOST", 3)
     joined, waiting = join(Waiting(), made(*range(10)), [], 0.0)
     assert (joined.unmatched, list(waiting.stable)) == ((7, 0), ["7", "8", "9"])
-    monkeypatch.setattr(pairs, "MOST_BYTES", 1000)
+    monkeypatch.setattr(agreement, "MOST_BYTES", 1000)
     large = RecordedAnswer("x", "ok", 1, (Output("y", "UINT8", (900,), bytes(900)),))
     joined, waiting = join(waiting, [large], [], 0.0)
     assert (joined.unmatched, list(waiting.stable)) == ((3, 0), ["x"])

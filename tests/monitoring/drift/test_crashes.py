@@ -11,7 +11,7 @@ import pytest
 
 from argosy.alerting.incidents import Incidents
 from argosy.control.state import State
-from argosy.monitoring.drift.monitor import LATE, STATES, Looks
+from argosy.monitoring.drift.monitor import LATE, STATES, DriftMonitor
 from argosy.spec.settings import Home, Settings
 from argosy.store import alerts, findings, open_store
 from argosy.store.findings import Finding
@@ -40,10 +40,10 @@ def look(root: Path, hours: range = range(HOURS)) -> None:
     def clock() -> float:
         return now
 
-    looks = Looks(store, state, Incidents(store.database, {}, state.names, clock=clock), EVERY, clock)
+    monitor = DriftMonitor(store, state, Incidents(store.database, {}, state.names, clock=clock).report, EVERY, clock)
     for hour in hours:
         now = START + (hour + 1) * EVERY + LATE + 1
-        looks.look()
+        monitor.turn()
     store.close()
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from argosy.monitoring.drift.compute import compute
 from argosy.monitoring.drift.rows import COMPUTE
+from argosy.monitoring.drift.sample import compute
 from argosy.process.child import Child
 from argosy.spec.payload import PayloadLog
 from argosy.spec.settings import Settings

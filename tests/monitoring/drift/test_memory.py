@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from argosy.monitoring.drift.detector import look, start
-from argosy.monitoring.drift.memory import dump, load
+from argosy.monitoring.drift.detector import dump, evaluate, load, start
 from argosy.spec.errors import InvalidArgument
 from tests.monitoring.drift.tables import Table
 
@@ -11,11 +10,11 @@ def test_a_monitor_goes_on_where_it_was():
     table = Table(np.random.default_rng(0))
     state = start(table.where, table.reference)
     for _ in range(5):
-        _, state = look(table.where, state, table.window(100), table.reference)
+        _, state = evaluate(table.where, state, table.window(100), table.reference)
     back = load(table.where, table.reference, dump(state))
     window = table.window(100, shift=1.0)
-    ours, _ = look(table.where, state, window, table.reference)
-    theirs, _ = look(table.where, back, window, table.reference)
+    ours, _ = evaluate(table.where, state, window, table.reference)
+    theirs, _ = evaluate(table.where, back, window, table.reference)
     assert ours == theirs
     assert len(dump(state)) < 40_000
 

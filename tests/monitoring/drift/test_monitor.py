@@ -8,9 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from argosy.control.revision import revision_of
-from argosy.monitoring.drift.detector import Look
 from argosy.monitoring.drift.monitor import STATES
-from argosy.monitoring.drift.season import WEEK
+from argosy.monitoring.drift.reference import WEEK
 from argosy.monitoring.drift.window import Watched, wrong
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.payload import PayloadLog
@@ -33,7 +32,7 @@ def test_calm_then_drift_is_found_and_told_once(world: World):
         world.pass_hour()
     assert set(world.verdicts().values()) == {"no drift"}
     assert world.alerts() == []
-    world.looks = world.fresh()
+    world.monitor = world.fresh()
     for _ in range(2):
         world.pass_hour(older=30)
     assert (world.verdicts()["age"], world.verdicts()["income"]) == ("drift", "no drift")
@@ -46,7 +45,7 @@ def test_a_window_is_looked_at_once(world: World):
     world.pass_hour()
     before = findings.read(world.store.database, "shop", ["drift"], 0)
     state = STATES.get(world.store.database, "shop")
-    world.fresh().look()
+    world.fresh().turn()
     assert findings.read(world.store.database, "shop", ["drift"], 0) == before
     assert STATES.get(world.store.database, "shop") == state
 
@@ -64,7 +63,7 @@ def test_alerts_of_an_endpoint_that_is_gone_are_over(world: World):
     assert {each.state for each in world.alerts()} == {"firing"}
     world.state.delete("shop")
     world.now += EVERY
-    world.looks.look()
+    world.monitor.turn()
     assert {each.state for each in world.alerts()} == {"resolved"}
     assert STATES.all(world.store.database) == {}
 
@@ -75,14 +74,14 @@ def test_alerts_of_a_version_that_serves_no_more_are_over(world: World):
     endpoint = Endpoint(name="shop", model="shop:2")
     world.state.declare(endpoint, revision_of(endpoint, shop.push(world.store, world.home.root / "second")))
     world.now += EVERY
-    world.looks.look()
+    world.monitor.turn()
     assert {each.state for each in world.alerts()} == {"resolved"}
 
 
 def test_what_fires_is_reported_as_long_as_it_fires(world: World):
     world.pass_hour(older=40)
     first = {each.id for each in world.alerts() if each.state == "firing"}
-    world.looks = world.fresh()
+    world.monitor = world.fresh()
     world.pass_hour(older=40)
     assert {each.id for each in world.alerts() if each.state == "firing"} >= first
     for _ in range(8):
@@ -123,7 +122,7 @@ def test_columns_that_are_hidden_show_nothing_of_their_values(world: World):
 
 
 def test_many_columns_are_one_alert():
-    watched = Watched(endpoint="shop", version="1", start=0, end=EVERY)
+    watched = Watched(endpoint="shop", version="1", start=0, end=EVERY, at=EVERY)
     one = Finding(
         endpoint="shop",
         version="1",
@@ -137,9 +136,8 @@ def test_many_columns_are_one_alert():
         detail={"text": "far"},
     )
     each = [msgspec.structs.replace(one, subject=f"c{place}") for place in range(21)]
-    look = Look(1.0, True)
-    assert [found.subject for found in wrong(watched, each[:20], look)] == [f"c{place}" for place in range(20)]
-    assert [found.subject for found in wrong(watched, each, look)] == ["many columns"]
+    assert [found.subject for found in wrong(watched, each[:20], 30)] == [f"c{place}" for place in range(20)]
+    assert [found.subject for found in wrong(watched, each, 30)] == ["many columns"]
 
 
 def test_a_segment_is_looked_at_against_its_own_past(world: World):
@@ -147,7 +145,7 @@ def test_a_segment_is_looked_at_against_its_own_past(world: World):
     for _ in range(4):
         world.pass_hour(n=600)
     assert world.alerts() == []
-    world.looks = world.fresh()
+    world.monitor = world.fresh()
     for _ in range(3):
         world.pass_hour(richer=60_000, n=600)
     drifted = {name for name, verdict in world.verdicts().items() if verdict == "drift"}

@@ -37,7 +37,7 @@ def looked(world: World, parts: list[Profile]) -> dict[str, Finding]:
     files.write(world.home.profiles, "shop", parts)
     world.hour += 1
     world.now = START + world.hour * EVERY + LATE + 1
-    world.looks.look()
+    world.monitor.turn()
     found = findings.read(world.store.database, "shop", ["drift", "prediction"], 0)
     return {one.subject: one for one in found if one.window_end == START + world.hour * EVERY}
 

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,9 @@ import msgspec
 import pytest
 
 from argosy.monitoring.drift import sample
-from argosy.monitoring.drift.compute import Answer, Job, compute
 from argosy.monitoring.drift.monitor import STATES
-from argosy.monitoring.drift.rows import COMPUTE, Rows
-from argosy.monitoring.drift.sample import Log
-from argosy.packaging.package import stored
+from argosy.monitoring.drift.rows import COMPUTE
+from argosy.monitoring.drift.sample import Answer, Job, compute
 from argosy.process.child import Child
 from argosy.spec.errors import ArgosyError, Unavailable
 from argosy.spec.payload import PayloadLog
@@ -86,7 +83,7 @@ def test_a_look_that_is_done_again_finds_the_same(world: World):
     with world.store.database.begin() as connection:
         STATES.put(connection, "shop", earlier)
     assert kept(world).num_rows > rows.num_rows
-    world.fresh().look()
+    world.fresh().turn()
     assert last(world) == found
     assert before != found
 
@@ -114,7 +111,7 @@ def test_rows_go_with_their_endpoint(world: World):
     world.pass_hour(n=100)
     world.state.delete("shop")
     world.now += EVERY
-    world.looks.look()
+    world.monitor.turn()
     assert list((world.home.root / "drift").iterdir()) == []
 
 
@@ -131,18 +128,14 @@ def test_a_sample_is_bounded_and_every_row_may_be_in_it(world: World):
     world.log = PayloadLog()
     for part in range(5):
         world.record(shop.rows(1000, seed=part), START + part * 1000)
-    log = Log(root=world.home.payloads, endpoint="shop", version="1", columns=("input.age",), salt="a")
-    drawn = sample.drawn(log, START, START + 6000, most=500)
+    one = msgspec.structs.replace(job(world), salt="a")
+    drawn = sample.drawn(one, ["input.age"], START, START + 6000, most=500)
     assert drawn.num_rows == 500
     hours = [int((each.timestamp() - START) // 1000) for each in drawn.column("time").to_pylist()]
     assert min(hours.count(part) for part in range(5)) > 60
-    other = sample.drawn(Log(**{**_fields(log), "salt": "b"}), START, START + 6000, most=500)
+    other = sample.drawn(msgspec.structs.replace(one, salt="b"), ["input.age"], START, START + 6000, most=500)
     assert other.column("draw").to_pylist() != drawn.column("draw").to_pylist()
-    assert sample.drawn(Log(**{**_fields(log), "version": "2"}), START, START + 6000).num_rows == 0
-
-
-def _fields(log: Log) -> dict[str, Any]:
-    return {name: getattr(log, name) for name in log.__struct_fields__}
+    assert sample.drawn(msgspec.structs.replace(one, version="2"), ["input.age"], START, START + 6000).num_rows == 0
 
 
 def test_broken_rows_begin_anew(world: World):
@@ -162,36 +155,32 @@ def job(world: World) -> Job:
         since=START,
         until=START + EVERY,
         salt="",
-        kept=str(world.home.root / "rows"),
+        stored=str(world.home.root / "rows"),
         fresh=str(world.home.root / "rows.fresh"),
     )
-
-
-def rows_of(world: World) -> Rows:
-    return Rows(world.home, partial(stored, world.store), world.home.root / "drift", EVERY)
 
 
 def test_a_process_of_its_own_answers_the_same(world: World, monkeypatch: pytest.MonkeyPatch):
     world.pass_hour()
     world.pass_hour()
     rows = str(world.home.root / "drift/shop.rows")
-    asked = msgspec.structs.replace(job(world), kept=rows, since=START + EVERY, until=START + 2 * EVERY)
+    asked = msgspec.structs.replace(job(world), stored=rows, since=START + EVERY, until=START + 2 * EVERY)
     expected = compute(asked)
     monkeypatch.undo()
-    child = rows_of(world)._child
+    child = world.monitor.child
     with child:
         found = child.run(COMPUTE, asked, Answer)
     assert (found.rows, found.before) == (300, 300)
-    assert len(found.measured) == 2
-    for one, other in zip(found.measured, expected.measured, strict=True):
-        assert (one.subject, one.effect) == (other.subject, pytest.approx(other.effect))
+    assert len(found.shifts) == 2
+    for one, other in zip(found.shifts, expected.shifts, strict=True):
+        assert (one.method, one.effect) == (other.method, pytest.approx(other.effect))
     with child, pytest.raises(ArgosyError, match="/nowhere"):
         child.run(COMPUTE, msgspec.structs.replace(asked, package="/nowhere"), Answer)
 
 
 def test_a_comparison_that_takes_too_long_or_is_ended_is_over(world: World, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.undo()
-    child = rows_of(world)._child
+    child = world.monitor.child
     child.timeout = 0.01
     with pytest.raises(Unavailable, match=r"within 0\.01 s"):
         child.run(COMPUTE, job(world), Answer)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2_contingency, power_divergence
 
-from argosy.monitoring.drift.statistics import statistics
+from argosy.monitoring.drift.compare import statistics
 from tests.monitoring.drift.tables import Table
 
 

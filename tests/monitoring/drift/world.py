@@ -8,7 +8,7 @@ import numpy as np
 from argosy.alerting.incidents import Incidents
 from argosy.control.revision import revision_of
 from argosy.control.state import State
-from argosy.monitoring.drift.monitor import LATE, Looks
+from argosy.monitoring.drift.monitor import LATE, DriftMonitor
 from argosy.packaging.package import open_package
 from argosy.profiles import files
 from argosy.profiles.layout import layout
@@ -47,12 +47,12 @@ class World:
         assert profile is not None
         self.layout = layout(profile, package.manifest.signature)
         self.now, self.hour = start, 0
-        self.looks = self.fresh()
+        self.monitor = self.fresh()
 
-    def fresh(self) -> Looks:
+    def fresh(self) -> DriftMonitor:
         """As after a restart of the controller."""
         self.incidents = Incidents(self.store.database, {}, self.state.names, clock=lambda: self.now)
-        return Looks(self.store, self.state, self.incidents, EVERY, clock=lambda: self.now)
+        return DriftMonitor(self.store, self.state, self.incidents.report, EVERY, clock=lambda: self.now)
 
     def alerts(self) -> list[Alert]:
         """As they are once what is reported has been taken in."""
@@ -95,7 +95,7 @@ class World:
         self.now = self.start + self.hour * EVERY + LATE + 1
         files.write(self.home.profiles, "shop", recorder.take(self.now))
         if look:
-            self.looks.look()
+            self.monitor.turn()
 
     def verdicts(self) -> dict[str, str]:
         """Of the last window."""

@@ -2,14 +2,16 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from argosy.monitoring.feedback import intake
+from argosy.monitoring.feedback import intake, sql
 from argosy.monitoring.feedback.event import Label, accept
-from argosy.monitoring.feedback.folder import Shelf
+from argosy.monitoring.feedback.folder import LabelFolder
 from argosy.monitoring.feedback.join import Prediction, Step, step
 from argosy.spec.signature import Signature, TensorSpec
+from argosy.store import duck
 from argosy.store.payloads import segment
 from argosy.store.payloads.columns import columns
 from argosy.store.payloads.encode import Encoder
@@ -42,15 +44,15 @@ def predict(root: Path, *predictions: tuple[str, float, int], version: str = "1"
     segment.write(root / "payloads", endpoint, version, [encoder.table(came)])
 
 
-def shelf(root: Path) -> Shelf:
-    return Shelf(root / "feedback", "m").create()
+def folder(root: Path) -> LabelFolder:
+    return LabelFolder(root / "feedback", "m").create()
 
 
 def tell(root: Path, *labels: Label, at: float = 40 * DAY, key: str = "") -> None:
     """Send labels, `at` seconds after START."""
     taken = accept(labels, START.timestamp() + at, key)
     assert taken.refused == ()
-    intake.append(shelf(root), taken.labels)
+    intake.append(folder(root), taken.labels)
 
 
 def label(name: str, value: str | float | bool, at: float = 2 * DAY, **more) -> Label:
@@ -60,4 +62,13 @@ def label(name: str, value: str | float | bool, at: float = 2 * DAY, **more) -> 
 def join(root: Path, prediction: Prediction = PREDICTION, days: float = 40) -> Step:
     """So many days after START."""
     now = START + timedelta(days=days)
-    return step(shelf(root), root / "payloads", prediction, memory="400MB", threads=2, keep_days=100, now=now)
+    return step(folder(root), root / "payloads", prediction, memory="400MB", threads=2, keep_days=100, now=now)
+
+
+def rows(place: LabelFolder) -> Any:
+    """The labelled predictions, each once, by time."""
+    files = [place.path(name) for names in place.manifest().joined.values() for name in names]
+    columns = "request_id, row, version, time, decision, score, weight, label, known"
+    query = f"SELECT {columns} FROM ({sql.latest(sql.parquet(files))}) ORDER BY time, request_id, row, version"
+    with duck.opened() as connection:
+        return connection.sql(query).to_arrow_table()

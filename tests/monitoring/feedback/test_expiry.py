@@ -8,7 +8,7 @@ from argosy.monitoring.feedback import expiry
 from argosy.monitoring.feedback.cohort import performance
 from argosy.monitoring.feedback.folder import Manifest
 from argosy.store.payloads import layout, ship
-from tests.monitoring.feedback.kit import DAY, START, join, label, predict, shelf, tell
+from tests.monitoring.feedback.kit import DAY, START, join, label, predict, folder, tell
 
 
 def test_a_label_waits_no_longer_than_it_may(tmp_path):
@@ -21,7 +21,7 @@ def test_a_label_waits_no_longer_than_it_may(tmp_path):
     predict(tmp_path, ("later", 61 * DAY, 1), ("never", 61 * DAY, 1))
     made = join(tmp_path, days=112)
     assert (made.joined, made.waiting, made.expired) == (1, 0, 0)
-    assert shelf(tmp_path).manifest().expired == 1
+    assert folder(tmp_path).manifest().expired == 1
 
 
 def test_what_is_of_payloads_that_are_gone_goes_and_what_was_counted_stays(tmp_path, monkeypatch):
@@ -31,23 +31,23 @@ def test_what_is_of_payloads_that_are_gone_goes_and_what_was_counted_stays(tmp_p
     tell(tmp_path, label("a", 1, at=DAY), label("b", 1, at=11 * DAY), at=12 * DAY)
     join(tmp_path)
     monkeypatch.undo()
-    before = performance(shelf(tmp_path), START + timedelta(days=40)).cohorts
+    before = performance(folder(tmp_path), START + timedelta(days=40)).cohorts
     join(tmp_path, days=150)
-    assert set(shelf(tmp_path).manifest().joined) == {"2026-01-01", "2026-01-11"}
-    assert len(shelf(tmp_path).label_files()) == 1
+    assert set(folder(tmp_path).manifest().joined) == {"2026-01-01", "2026-01-11"}
+    assert len(folder(tmp_path).label_files()) == 1
     first, second = layout.segments(log)
     ship.remove(log, [first])
     join(tmp_path, days=150)
-    assert set(shelf(tmp_path).manifest().joined) == {"2026-01-11"}
-    assert shelf(tmp_path).label_files() == []
+    assert set(folder(tmp_path).manifest().joined) == {"2026-01-11"}
+    assert folder(tmp_path).label_files() == []
     ship.remove(log, [second])
     join(tmp_path, days=105)
-    assert set(shelf(tmp_path).manifest().joined) == {"2026-01-11"}
+    assert set(folder(tmp_path).manifest().joined) == {"2026-01-11"}
     join(tmp_path, days=150)
-    manifest = shelf(tmp_path).manifest()
+    manifest = folder(tmp_path).manifest()
     assert (manifest.joined, manifest.labels, manifest.segments) == ({}, (), ())
-    assert len(list(shelf(tmp_path).made.iterdir())) == len(manifest.named())
-    assert performance(shelf(tmp_path), START + timedelta(days=40)).cohorts == before
+    assert len(list(folder(tmp_path).made.iterdir())) == len(manifest.named())
+    assert performance(folder(tmp_path), START + timedelta(days=40)).cohorts == before
 
 
 @pytest.mark.parametrize(("days", "left"), [(0.5, 0), (3, 1), (400, 2)])

@@ -9,11 +9,11 @@ import pytest
 from argosy.monitoring.feedback.export import Span, export
 from argosy.spec.errors import InvalidArgument, NotFound
 from argosy.store.payloads import layout
-from tests.monitoring.feedback.kit import DAY, START, join, label, predict, shelf, tell
+from tests.monitoring.feedback.kit import DAY, START, folder, join, label, predict, tell
 
 
 def out(root: Path, name: str = "labelled.parquet", **span) -> list[dict]:
-    export(shelf(root), root / "payloads", root / name, Span(**span))
+    export(folder(root), root / "payloads", root / name, Span(**span))
     return pq.read_table(root / name).to_pylist()
 
 
@@ -50,18 +50,18 @@ def test_only_the_time_and_version_that_are_asked_for(tmp_path):
 def test_other_formats_and_what_cannot_be(tmp_path):
     predict(tmp_path, ("a", 0, 1))
     tell(tmp_path, label("a", 'x","y'))
-    export(shelf(tmp_path), tmp_path / "payloads", tmp_path / "l.csv")
+    export(folder(tmp_path), tmp_path / "payloads", tmp_path / "l.csv")
     assert (tmp_path / "l.csv").read_text().splitlines()[0].endswith("label,label_time")
-    export(shelf(tmp_path), tmp_path / "payloads", tmp_path / "it's.jsonl")
+    export(folder(tmp_path), tmp_path / "payloads", tmp_path / "it's.jsonl")
     assert '"label":"x\\",\\"y"' in (tmp_path / "it's.jsonl").read_text()
     with pytest.raises(InvalidArgument, match=r"written as \.parquet"):
-        export(shelf(tmp_path), tmp_path / "payloads", tmp_path / "l.xlsx")
+        export(folder(tmp_path), tmp_path / "payloads", tmp_path / "l.xlsx")
     with pytest.raises(NotFound, match="no folder"):
-        export(shelf(tmp_path), tmp_path / "payloads", tmp_path / "nowhere" / "l.csv")
+        export(folder(tmp_path), tmp_path / "payloads", tmp_path / "nowhere" / "l.csv")
     with pytest.raises(NotFound, match="no payload log"):
-        export(shelf(tmp_path), tmp_path / "elsewhere", tmp_path / "l.csv")
+        export(folder(tmp_path), tmp_path / "elsewhere", tmp_path / "l.csv")
     with pytest.raises(NotFound, match="in that time"):
-        export(shelf(tmp_path), tmp_path / "payloads", tmp_path / "l.csv", Span(since=START + timedelta(days=9)))
+        export(folder(tmp_path), tmp_path / "payloads", tmp_path / "l.csv", Span(since=START + timedelta(days=9)))
 
 
 def test_a_broken_file_is_put_aside_and_an_old_result_stays_where_nothing_can_be_written(tmp_path):
@@ -70,10 +70,10 @@ def test_a_broken_file_is_put_aside_and_an_old_result_stays_where_nothing_can_be
     tell(tmp_path, label("a", 1), label("b", 1))
     first = layout.segments(tmp_path / "payloads", "m")[0]
     (tmp_path / "payloads" / first.key).write_bytes(b"PAR1 no more")
-    found = export(shelf(tmp_path), tmp_path / "payloads", tmp_path / "l.parquet")
+    found = export(folder(tmp_path), tmp_path / "payloads", tmp_path / "l.parquet")
     assert (found.rows, [each.key for each in found.broken]) == (1, [first.key])
     before = (tmp_path / "l.parquet").read_bytes()
     with pytest.raises(NotFound):
-        export(shelf(tmp_path), tmp_path / "payloads", tmp_path / "l.parquet", Span(until=START))
+        export(folder(tmp_path), tmp_path / "payloads", tmp_path / "l.parquet", Span(until=START))
     assert (tmp_path / "l.parquet").read_bytes() == before
     assert [path.name for path in tmp_path.glob(".l.*")] == []

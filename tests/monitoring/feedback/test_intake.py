@@ -5,7 +5,7 @@ import pytest
 from argosy.monitoring.feedback import expiry, intake
 from argosy.monitoring.feedback.event import Label, accept
 from argosy.spec.errors import InvalidArgument, RateLimited, StorageFull
-from tests.monitoring.feedback.kit import join, label, predict, shelf, tell
+from tests.monitoring.feedback.kit import folder, join, label, predict, tell
 from tests.store.faults import at_call, no_space
 
 NOW = 1.8e9
@@ -16,7 +16,7 @@ def kept(*names, key=""):
 
 
 def test_a_torn_line_is_passed_over_and_ends_before_the_next(tmp_path):
-    place = shelf(tmp_path)
+    place = folder(tmp_path)
     intake.append(place, kept("a"))
     with place.journal().open("ab") as journal:
         journal.write(b'{"request_id": "to')
@@ -27,7 +27,7 @@ def test_a_torn_line_is_passed_over_and_ends_before_the_next(tmp_path):
 
 
 def test_a_full_disk_is_told_and_what_was_there_stays(tmp_path):
-    place = shelf(tmp_path)
+    place = folder(tmp_path)
     intake.append(place, kept("a"))
     told = 0
     for number in range(1, 15):
@@ -43,11 +43,11 @@ def test_a_full_disk_is_told_and_what_was_there_stays(tmp_path):
 def test_a_crash_between_file_and_journal_counts_once(tmp_path):
     predict(tmp_path, ("a", 0, 1))
     tell(tmp_path, label("a", 1))
-    journal = shelf(tmp_path).journal().read_bytes()
-    intake.seal(shelf(tmp_path))
-    shelf(tmp_path).journal().write_bytes(journal)
+    journal = folder(tmp_path).journal().read_bytes()
+    intake.seal(folder(tmp_path))
+    folder(tmp_path).journal().write_bytes(journal)
     assert join(tmp_path).joined == 2
-    assert os.listdir(shelf(tmp_path).labels)
+    assert os.listdir(folder(tmp_path).labels)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_crash_between_file_and_journal_counts_once(tmp_path):
 )
 def test_files(tmp_path, name, text, labels):
     (tmp_path / name).write_text(text)
-    loaded = intake.load(shelf(tmp_path), tmp_path / name, NOW)
+    loaded = intake.load(folder(tmp_path), tmp_path / name, NOW)
     assert loaded.labels == labels
     assert sum(loaded.refused.values()) == text.strip().count("\n") + (name == "a.jsonl") - labels
 
@@ -80,15 +80,15 @@ def test_files(tmp_path, name, text, labels):
 def test_files_that_are_none(tmp_path, name, text, reason):
     (tmp_path / name).write_text(text)
     with pytest.raises(InvalidArgument, match=reason):
-        intake.load(shelf(tmp_path), tmp_path / name, NOW)
-    assert shelf(tmp_path).label_files() == []
+        intake.load(folder(tmp_path), tmp_path / name, NOW)
+    assert folder(tmp_path).label_files() == []
 
 
 def test_labels_that_nobody_joins_are_bounded(tmp_path, monkeypatch):
     """A caller with a key tells labels of requests that nobody made, without end: what waits has a bound, and is taken
     again after a join."""
     monkeypatch.setattr(intake, "MOST_JOURNAL", 100_000)
-    place, told = shelf(tmp_path), []
+    place, told = folder(tmp_path), []
 
     def tell_without_end():
         for number in range(100):
@@ -105,7 +105,7 @@ def test_labels_that_nobody_joins_are_bounded(tmp_path, monkeypatch):
 
 def test_a_journal_is_read_by_parts(tmp_path, monkeypatch):
     monkeypatch.setattr(intake, "AT_ONCE", 10)
-    place = shelf(tmp_path)
+    place = folder(tmp_path)
     intake.append(place, kept(*map(str, range(35))))
     assert intake.seal(place) == 35
     assert len(place.label_files()) == 4
@@ -114,7 +114,7 @@ def test_a_journal_is_read_by_parts(tmp_path, monkeypatch):
 def test_each_sender_has_a_share_of_what_may_wait(tmp_path, monkeypatch):
     """However many use up all they get, and however small their parts, the next one finds room."""
     monkeypatch.setattr(intake, "MOST_JOURNAL", 200_000)
-    place = shelf(tmp_path)
+    place = folder(tmp_path)
 
     def tell_without_end(key: str) -> None:
         for count in range(10_000):

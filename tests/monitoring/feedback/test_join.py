@@ -12,18 +12,18 @@ from pyarrow import parquet
 
 from argosy.monitoring.feedback import join as module
 from argosy.monitoring.feedback import sql
-from argosy.monitoring.feedback.cohort import performance, rows
+from argosy.monitoring.feedback.cohort import performance
 from argosy.monitoring.feedback.join import Prediction
 from argosy.spec.errors import InvalidArgument
 from argosy.store import duck
 from argosy.store.payloads import compact, layout
-from tests.monitoring.feedback.kit import DAY, START, join, label, predict, shelf, tell
+from tests.monitoring.feedback.kit import DAY, START, folder, join, label, predict, rows, tell
 
 NOW = START + timedelta(days=40)
 
 
 def cohorts(root):
-    return performance(shelf(root), NOW).cohorts
+    return performance(folder(root), NOW).cohorts
 
 
 def test_labels_meet_their_predictions(tmp_path):
@@ -63,7 +63,7 @@ def test_repeated_and_corrected(tmp_path):
         join(tmp_path)
         (cohort,) = cohorts(tmp_path)
         assert (cohort.labelled, cohort.accuracy) == (1, expected)
-    assert rows(shelf(tmp_path)).num_rows == 1
+    assert rows(folder(tmp_path)).num_rows == 1
 
 
 def test_a_shadow_is_judged_by_the_same_label_and_a_retried_request_counts_once(tmp_path):
@@ -146,9 +146,9 @@ def test_steps_in_any_order_give_what_one_step_gives(tmp_path_factory, history, 
         feed(root / "once", event)
     join(root / "steps")
     join(root / "once")
-    one, other = (performance(shelf(root / way), NOW) for way in ("steps", "once"))
+    one, other = (performance(folder(root / way), NOW) for way in ("steps", "once"))
     assert one == other
-    tables = [rows(shelf(root / way)) for way in ("steps", "once")]
+    tables = [rows(folder(root / way)) for way in ("steps", "once")]
     assert (tables[0] is None) == (tables[1] is None)
     if tables[0] is not None:
         assert tables[0].to_pylist() == tables[1].to_pylist()
@@ -160,10 +160,10 @@ def test_files_of_a_day_are_merged(tmp_path, monkeypatch):
     for n in range(8):
         tell(tmp_path, label(f"r{n}", n % 2))
         join(tmp_path)
-    assert all(len(files) <= 3 for files in shelf(tmp_path).manifest().joined.values())
+    assert all(len(files) <= 3 for files in folder(tmp_path).manifest().joined.values())
     (cohort,) = cohorts(tmp_path)
     assert (cohort.labelled, cohort.accuracy) == (8, 0.5)
-    assert rows(shelf(tmp_path)).num_rows == 8
+    assert rows(folder(tmp_path)).num_rows == 8
 
 
 def test_a_step_killed_at_any_moment_is_made_good_by_the_next(tmp_path):
@@ -179,8 +179,8 @@ def test_a_step_killed_at_any_moment_is_made_good_by_the_next(tmp_path):
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     join(tmp_path)
-    manifest = shelf(tmp_path).manifest()
-    assert {f"made/{path.name}" for path in shelf(tmp_path).made.iterdir()} == manifest.named()
+    manifest = folder(tmp_path).manifest()
+    assert {f"made/{path.name}" for path in folder(tmp_path).made.iterdir()} == manifest.named()
     assert sum(c.labelled for c in cohorts(tmp_path)) == 400
     assert sum(c.right for c in cohorts(tmp_path)) == sum(n % 3 == n % 2 for n in range(400))
 
@@ -199,11 +199,11 @@ def test_segments_that_were_merged_meanwhile_are_joined_once(tmp_path, dies: boo
         child = os.fork()
         if child == 0:
             compact.exchange = lambda *_: os._exit(9)
-            compact.hour(log, small, shelf(tmp_path))
+            compact.hour(log, small, folder(tmp_path))
         os.waitpid(child, 0)
         assert len(layout.segments(log)) == before
     else:
-        assert compact.hour(log, small, shelf(tmp_path)) == 4
+        assert compact.hour(log, small, folder(tmp_path)) == 4
         assert len(layout.segments(log)) == 2
     tell(tmp_path, label("p1", 0))
     made = join(tmp_path)
@@ -263,9 +263,9 @@ def test_what_earlier_versions_wrote_of_labels_is_read(tmp_path):
     """Files without the sender's key: as they came, waiting and joined, alone and beside new ones."""
     predict(tmp_path, ("a", 0, 1))
     tell(tmp_path, label("a", 1), label("b", 1))
-    shelf(tmp_path).journal().write_bytes(shelf(tmp_path).journal().read_bytes().replace(b',"key":""', b""))
+    folder(tmp_path).journal().write_bytes(folder(tmp_path).journal().read_bytes().replace(b',"key":""', b""))
     join(tmp_path)
-    for path in shelf(tmp_path).folder.glob("*/*.parquet"):
+    for path in folder(tmp_path).root.glob("*/*.parquet"):
         table = parquet.read_table(path)
         if "key" in table.column_names:
             parquet.write_table(table.drop_columns(["key"]), path)

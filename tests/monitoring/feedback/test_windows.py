@@ -4,13 +4,13 @@ import pytest
 
 from argosy.monitoring.feedback.join import Prediction
 from argosy.monitoring.feedback.windows import labelled
-from tests.monitoring.feedback.kit import DAY, START, join, label, predict, shelf, tell
+from tests.monitoring.feedback.kit import DAY, START, folder, join, label, predict, tell
 
 PLACE = int(START.timestamp()) // 3600
 
 
 def opened(root, days=("2026-01-01", "2026-01-02"), seconds=3600):
-    place = shelf(root)
+    place = folder(root)
     return labelled(place, place.manifest(), days, seconds)
 
 

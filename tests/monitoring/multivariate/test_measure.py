@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from argosy.monitoring.eprocess import calibrated
 from argosy.monitoring.multivariate.measure import measure
 from argosy.monitoring.multivariate.table import MOST_VALUES, codes, sides
-from argosy.monitoring.multivariate.watch import calibrated
 from argosy.spec.payload import PayloadLog
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.store.payloads.columns import Column, columns
@@ -66,7 +66,7 @@ def test_broken_relations_between_columns_are_found_and_named():
     assert pair.table.names == ("input.a", "input.b", "input.c", "input.country", "input.member")
     assert pair.table.categorical == (3,)
     domain, parts = measure(pair)
-    assert (domain.subject, parts.subject) == ("domain classifier", "principal components")
+    assert (domain.method, parts.method) == ("domain classifier", "principal components")
     assert domain.effect > 0.8
     assert domain.low is not None
     assert domain.low < domain.effect < (domain.high or 0)
@@ -89,19 +89,17 @@ def test_rows_that_are_alike_are_told_so():
 def test_images_are_compared_by_a_kernel_and_by_what_the_model_answers():
     values, *_ = digits()
     half = len(values) // 2
-    alike = {
-        each.subject: each for each in measure(sides(columns(IMAGE), images(values[:half]), images(values[half:])))
-    }
+    alike = {each.method: each for each in measure(sides(columns(IMAGE), images(values[:half]), images(values[half:])))}
     shifted = measure(sides(columns(IMAGE), images(values[:half]), images(moved(values[half:]))))
-    assert {each.subject for each in shifted} == {
+    assert {each.method for each in shifted} == {
         "maximum mean discrepancy of input.image",
         "model decisions of output.digit",
         "model outputs",
     }
     for each in shifted:
-        assert each.p < 0.01 < alike[each.subject].p
+        assert each.p < 0.01 < alike[each.method].p
         assert each.material
-    decided = next(each for each in shifted if "decisions" in each.subject)
+    decided = next(each for each in shifted if "decisions" in each.method)
     assert decided.causes[0].name in {str(digit) for digit in range(10)}
 
 

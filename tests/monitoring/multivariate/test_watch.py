@@ -3,14 +3,15 @@ import math
 import numpy as np
 import pytest
 
-from argosy.monitoring.multivariate.measure import Measured, measure
+from argosy.monitoring.eprocess import calibrated
+from argosy.monitoring.multivariate.measure import ComparisonState, Method, evaluate, measure
+from argosy.monitoring.multivariate.shift import Shift
 from argosy.monitoring.multivariate.table import Pair, Sides
-from argosy.monitoring.multivariate.watch import ComparisonState, Method, calibrated, look
 from tests.monitoring.multivariate.worlds import butterfly
 
 
-def one(p: float, effect: float = 0.9, subject: str = "domain classifier") -> Measured:
-    return Measured(subject=subject, effect=effect, low=effect - 0.1, high=1.0, p=p, margin=0.55)
+def one(p: float, effect: float = 0.9, subject: str = "domain classifier") -> Shift:
+    return Shift(method=subject, effect=effect, low=effect - 0.1, high=1.0, p=p, margin=0.55)
 
 
 def test_an_e_value_has_mean_one_and_grows_with_the_evidence():
@@ -29,8 +30,8 @@ def test_chance_alarms_no_sooner_than_the_run_length_on_average():
         state = ComparisonState()
         for _ in range(100):
             before = {name for name, each in state.methods.items() if each.drifted}
-            verdicts, state = look([one(rng.random()), one(rng.random(), subject="b")], state, 50.0)
-            alarms += sum(each.drifted and each.measured.subject not in before for each in verdicts)
+            verdicts, state = evaluate([one(rng.random()), one(rng.random(), subject="b")], state, 50.0)
+            alarms += sum(each.drifted and each.shift.method not in before for each in verdicts)
     assert alarms / 200 <= 2.0
 
 
@@ -38,7 +39,7 @@ def test_a_move_is_found_in_few_looks_and_holds_until_it_is_over():
     rng = np.random.default_rng(1)
     state, found = ComparisonState(), 0
     for looks in range(1, 10):
-        verdicts, state = look([one(10 ** -rng.uniform(3, 6))], state, 2160.0)
+        verdicts, state = evaluate([one(10 ** -rng.uniform(3, 6))], state, 2160.0)
         if verdicts[0].drifted:
             found = looks
             break
@@ -46,21 +47,21 @@ def test_a_move_is_found_in_few_looks_and_holds_until_it_is_over():
     assert state.drifted
     for _ in range(2 * found + 1):
         assert state.drifted
-        _, state = look([one(0.7, effect=0.5)], state, 2160.0)
+        _, state = evaluate([one(0.7, effect=0.5)], state, 2160.0)
     assert not state.drifted
 
 
 def test_evidence_without_a_material_effect_is_no_drift():
-    verdicts, _ = look([one(1e-12, effect=0.56)], ComparisonState(), 100.0)
+    verdicts, _ = evaluate([one(1e-12, effect=0.56)], ComparisonState(), 100.0)
     assert not verdicts[0].drifted
     assert verdicts[0].log_e > math.log(100.0)
 
 
 def test_a_comparison_that_could_not_be_made_stays_as_it_was():
     state = ComparisonState(methods={"a": Method(evidence=3.0, sums=3.0, looks=2)})
-    _, after = look([one(0.5)], state, 2160.0)
+    _, after = evaluate([one(0.5)], state, 2160.0)
     assert after.methods["a"] == state.methods["a"]
-    verdicts, after = look([], ComparisonState(), 2160.0)
+    verdicts, after = evaluate([], ComparisonState(), 2160.0)
     assert (verdicts, after) == ((), ComparisonState())
 
 
@@ -77,8 +78,8 @@ def test_whole_rows_keep_the_budget_against_a_sample_of_all_that_came_before():
             if len(pool):
                 before = {name for name, each in state.methods.items() if each.drifted}
                 compared = measure(Sides(Pair(("a", "b", "c"), pool, window), {}, {}, None), seed=at)
-                verdicts, state = look(compared, state, 50.0)
-                alarms += any(each.drifted and each.measured.subject not in before for each in verdicts)
+                verdicts, state = evaluate(compared, state, 50.0)
+                alarms += any(each.drifted and each.shift.method not in before for each in verdicts)
             pool, draws = np.concatenate([pool, window]), np.concatenate([draws, rng.random(100)])
             kept = np.argsort(draws)[:2000]
             pool, draws = pool[kept], draws[kept]

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from argosy.monitoring.performance.overlap import objection, overlap
-from argosy.monitoring.performance.ratio import levels, ratios
+from argosy.monitoring.performance.ratio import levels, objection, overlap, ratios
 
 
 def test_without_a_shift_nothing_weighs_more():

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from argosy.monitoring.performance.roles import Roles
-from argosy.monitoring.performance.rows import rows, select, texts_of
+from argosy.monitoring.performance.rows import rows, texts_of
 
 NAN = float("nan")
 
@@ -58,5 +58,4 @@ def test_no_rows_and_nothing_but_gaps(empty):
     what = Roles(kind="classification", score="p", classes=("0", "1"), positive="1", features=("x",))
     found = rows(pa.table({"p": pa.array([NAN] * empty, pa.float64()), "x": pa.array([1.0] * empty)}), what, {})
     assert (found.total, len(found.decided), found.features.shape[0]) == (empty, 0, 0)
-    assert select(what, 'a"b') == '"x", "p", "a""b"'
     assert not np.isnan(found.features).any()

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from argosy.monitoring.performance.window import Reference
+from argosy.monitoring.performance.cbpe import Reference
 
 Floats = npt.NDArray[np.float64]
 

@@ -18,7 +18,7 @@ from pyarrow import parquet
 
 from argosy.cli.main import argosy
 from argosy.control.recording import recorder
-from argosy.profiles import files as shelf
+from argosy.profiles import files as folder
 from argosy.spec.recorder import read_report
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
@@ -138,8 +138,8 @@ def test_what_was_asked_and_answered_is_in_the_log(platform: Up, home: Home):
     assert platform.stop() == 0
     assert recorder(home).found() == []
     hidden(home, b"secret", large["x"][:, 1])
-    (version,) = shelf.versions(home.profiles, "shop")
-    counted = [one for one in shelf.read(home.profiles, "shop", version) if not one.segment]
+    (version,) = folder.versions(home.profiles, "shop")
+    counted = [one for one in folder.read(home.profiles, "shop", version) if not one.segment]
     assert sum(one.rows for one in counted) == 3 + 150 + 1
     compared(home)
 
@@ -230,7 +230,7 @@ def test_profiles_by_segment_need_no_log(platform: Up, home: Home):
     time.sleep(1.5)
     assert platform.stop() == 0
     now = datetime.now(UTC)
-    found = shelf.read(home.profiles, "shop", "1", now - timedelta(hours=1), now + timedelta(hours=1))
+    found = folder.read(home.profiles, "shop", "1", now - timedelta(hours=1), now + timedelta(hours=1))
     old = int((asked["x"][:, 0] > 40).sum())
     counted: dict[str, int] = {}
     for one in found:

@@ -64,7 +64,7 @@ def _rested(trigger: Trigger, state: TriggerState, now: float) -> bool:
 def verdict(trigger: Trigger, finding: Finding) -> str:
     """`bad`, `good`, or nothing where this window says nothing of this trigger."""
     kind = "realised" if isinstance(trigger, RealisedDrop) else "estimate"
-    if (finding.kind, finding.subject) != (kind, trigger.metric) or finding.verdict.startswith("not"):
+    if (finding.kind, finding.subject) != (kind, trigger.metric) or finding.undecided:
         return ""
     value, base = finding.effect, against(trigger, finding)
     if value is None or base is None or math.isnan(value):

@@ -13,7 +13,7 @@ from argosy.control.rollout.metrics import Metrics
 from argosy.control.rollout.table import RolloutRow, Rollouts
 from argosy.gateway.admin import Admin
 from argosy.gateway.traffic import Traffic
-from argosy.monitoring.analysis.pairs import Joined, Waiting, join
+from argosy.monitoring.analysis.agreement import Joined, Waiting, join
 from argosy.serving import answers
 from argosy.serving.answers import RecordedAnswer
 from argosy.spec.errors import ArgosyError

@@ -1,12 +1,13 @@
 """From what gateway and replicas counted to what the guard says: what both arms did since the last look. Pure."""
 
+from typing import Literal
+
 import msgspec
 
 from argosy.control.rollout.progress import LONGEST_LOOK
 from argosy.monitoring.analysis import agreement, evidence, guard
-from argosy.monitoring.analysis.agreement import Tally, tally
-from argosy.monitoring.analysis.pairs import Joined
-from argosy.spec.guard import Guard
+from argosy.monitoring.analysis.agreement import Joined, Tally, tally
+from argosy.spec.guard import Advice, Guard
 from argosy.spec.rollout import Shadow
 from argosy.telemetry.counters import RevisionCounts, add, between, carried, history
 
@@ -14,9 +15,6 @@ FRESH = evidence.GuardState()
 PLAIN = Guard()
 COMPARISON = 0.25
 """Of alpha, what the comparison of a shadow's answers may spend where a guard judges, too: the rest is the guard's."""
-
-
-NOT_COMPARED = agreement.AgreementVerdict(verdict="hold", reason="")
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,12 +31,12 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     stable: RevisionCounts = RevisionCounts()
     fine: bool = False
     state: evidence.GuardState = FRESH
-    verdict: guard.Verdict = "hold"
+    verdict: Literal["hold", "advance", "pause", "rollback"] = "hold"
     reason: str = ""
     log_e: float = 0.0
     limit: float = 0.0
     shadow: Tally | None = None
-    compared: agreement.AgreementVerdict = NOT_COMPARED
+    compared: Advice = Advice()
     copied: int = 0
     copying: bool = False
 
@@ -93,7 +91,7 @@ def learn(look: Look, old: Evidence, declared: Guard | None, shadow: Shadow | No
     if declared is None:
         total = add((old.state.candidate, seen.candidate))
         return msgspec.structs.replace(fresh, state=msgspec.structs.replace(old.state, candidate=total))
-    decision, state = guard.judge(declared, seen, old.state)
+    decision, state = guard.decide(declared, seen, old.state)
     return msgspec.structs.replace(
         fresh,
         state=state,
@@ -108,7 +106,7 @@ def _compare(look: Look, seconds: float, old: Evidence, declared: Guard | None, 
     """Fold in the answers that came."""
     found = tally(old.shadow or Tally(), look.joined or Joined(), shadow.tolerance, seconds)
     guard = declared or PLAIN
-    verdict = agreement.judge(shadow, found, look.spent, comparison_alpha(declared), guard.patience)
+    verdict = agreement.decide(shadow, found, look.spent, comparison_alpha(declared), guard.patience)
     return msgspec.structs.replace(old, shadow=found, compared=verdict)
 
 

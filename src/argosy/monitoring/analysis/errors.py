@@ -1,11 +1,10 @@
 """Errors: is the candidate worse than the stable revision, and is it surely not worse by more than the margin?
 
-Both are products of the e-values of `binary`, a block at a time. The stable's rate in the guesses is learned from all
-it did before the block (its history before the rollout may count too: a guess may use anything that is past). The
-stable has most of the traffic, so its rate is as good as known and the cost is the candidate's alone.
+Both are products of `eprocess.log_e`, a block at a time. The stable's rate in the guesses is learned from all it did
+before the block, before the rollout too. The stable has most of the traffic, so its rate is as good as known.
 
-Harm is a mixture of guesses, each held throughout: how bad a candidate is, nobody knows beforehand. No harm has one
-guess that moves: what is expected is known (the stable's own rate), and the question is when the proof is there.
+Harm is a mixture of constant guesses. No harm has one guess that moves, as what is expected is known (the stable's own
+rate), and the question is when the proof is there.
 Guessing that rate throughout makes ln E grow fastest on average, but the typical candidate then waits longer than it
 must. What gets most candidates to a goal by a deadline bets by how far the goal is and how much time is left
 (Kulldorff 1993, "Optimal control of favorable games with a time limit"; Browne 1999, "Reaching goals by a deadline:
@@ -16,15 +15,15 @@ distance from the null: bolder than the stable's rate for who is behind, shyer f
 
 It stays an e-process whatever the deadline, the bounds below and α are: the guess depends on ln E, the counts and the
 stable's rate before the block alone, and lies on the harmless side of the null (boldness > 0), which is all that
-`binary` asks of a guess. Given the past, the block's E then has mean ≤ 1 at every point of the null, rates that change
-from block to block included, so the product is a test supermartingale and P(ever ≥ 1/α) ≤ α (Ville).
+`eprocess` asks of a guess. Given the past, the block's E then has mean ≤ 1 at every point of the null, rates that
+change from block to block included, so the product is a test supermartingale and P(ever ≥ 1/α) ≤ α (Ville).
 """
 
 import math
 
 import numpy as np
 
-from argosy.monitoring.binary import Floats, Number, log_e, mix
+from argosy.monitoring.eprocess import Floats, Number, log_e
 
 ODDS = (1.5, 2.5, 4.0, 7.0, 15.0)
 RATES = (0.05, 0.25, 0.75)
@@ -55,7 +54,8 @@ def harm(logs: Number, rate: Number, n_c: Number, k_c: Number, n_s: Number, k_s:
         [odds / (1 + odds), np.maximum(np.array(RATES) + 0 * b, b + (1 - b) * np.array(RATES) / 4)], axis=-1
     )
     a = np.minimum(worse + tolerance, 1 - (1 - tolerance - b) / 50)
-    return logs + _block(n_c, k_c, n_s, k_s, a, b, tolerance)
+    n_c, k_c, n_s, k_s = (np.asarray(value, float)[..., None] for value in (n_c, k_c, n_s, k_s))
+    return logs + log_e(n_c, k_c, n_s, k_s, a, b, tolerance)
 
 
 def safe(
@@ -91,13 +91,3 @@ def paired(n_c: Number, n_s: Number) -> Floats:
 
 def _angle(rate: Floats) -> Floats:
     return np.arcsin(np.sqrt(rate))
-
-
-def _block(n_c: Number, k_c: Number, n_s: Number, k_s: Number, a: Floats, b: Floats, delta: float) -> Floats:
-    n_c, k_c, n_s, k_s = (np.asarray(value, float)[..., None] for value in (n_c, k_c, n_s, k_s))
-    return log_e(n_c, k_c, n_s, k_s, a, b, delta)
-
-
-def harm_evidence(logs: Number) -> Floats:
-    """ln E of the mixture: at 1/α or above the candidate is worse, at level α over all looks."""
-    return mix(logs, HARM_WEIGHTS)

@@ -1,49 +1,62 @@
 """The guard of a rollout: (observation, state) → (decision, state). Pure; the controller acts on it.
 
 In this order: a fixed threshold crossed or evidence of harm ≥ 1/α rolls back; no requests yet holds; candidate or a
-metric silent for longer than `patience` pauses; every proof of no harm there and nothing missing allows to advance;
-otherwise it holds. Absence of an alarm never advances.
+metric without data for longer than `patience` pauses; every proof of no harm there and nothing missing allows to
+advance; otherwise it holds. Absence of an alarm never advances.
 
 Proofs are tested each at level α: letting a candidate through needs all of them, so one that is past any margin gets
-through with probability ≤ α (intersection–union; Berger 1982). What a candidate has proven it keeps, but it advances
-only while its error rate so far is within the margin as well.
+through with probability ≤ α (intersection–union; Berger 1982). A proof stands once it is there, but a candidate
+advances only while its error rate so far is within the margin as well.
 """
 
 import math
-from typing import Literal
 
 import msgspec
 
-from argosy.monitoring.analysis import evidence, latency
-from argosy.monitoring.analysis.evidence import ERRORS, LATENCY, GuardObservation, GuardState
-from argosy.monitoring.analysis.findings import MetricFinding, findings, name_of, rate
+from argosy.monitoring.analysis import evidence, latency, predictions
+from argosy.monitoring.analysis.evidence import ERRORS, LATENCY, GuardObservation, GuardState, Pair, vector
+from argosy.monitoring.eprocess import interval
 from argosy.serving.counts import Counts
-from argosy.spec.guard import Guard, Threshold
-
-Verdict = Literal["hold", "advance", "pause", "rollback"]
+from argosy.spec.guard import Advice, Guard, Threshold
 
 
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """What may happen now and why, in words. `log_e` is ln of the evidence of harm, out of `limit` = ln 1/α."""
+class MetricFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """One metric: both revisions, an interval, the evidence, one line of words. `low` and `high` bound the candidate's
+    value at level α at all times together, where there are such.
 
-    verdict: Verdict
-    reason: str
+    Errors are rates, latency seconds at the last declared quantile, outputs the distance (0 to 1) in `candidate`.
+    """
+
+    metric: str
+    candidate: float
+    stable: float
+    low: float | None = None
+    high: float | None = None
+    log_e: float = 0.0
+    text: str = ""
+
+
+class Decision(Advice, frozen=True, kw_only=True):
+    """`log_e` is ln of the evidence of harm, out of `limit` = ln 1/α."""
+
     log_e: float
     limit: float
     findings: tuple[MetricFinding, ...] = ()
 
 
-def judge(guard: Guard, seen: GuardObservation, state: GuardState) -> tuple[Decision, GuardState]:
-    """Fold one look in and decide. A rollback is final: later looks repeat it with its reason."""
+def decide(guard: Guard, seen: GuardObservation, state: GuardState) -> tuple[Decision, GuardState]:
+    """Add an observation and decide. A rollback is final: it is repeated with its reason."""
     state = evidence.absorb(guard, seen, state)
-    proven = [name for name in proofs(guard) if name in state.proven or _passed(guard, name, state)]
-    state = msgspec.structs.replace(state, proven=tuple(proven), alarm=state.alarm or _alarm(guard, state))
-    verdict, reason = _decide(guard, state, seen.troubles)
+    limit = math.log(1 / guard.alpha)
+    passed = (name for name in proofs(guard) if name in state.proven or evidence.log_evidence(name, state) >= limit)
+    state = msgspec.structs.replace(state, proven=tuple(passed))
+    state = msgspec.structs.replace(state, alarm=state.alarm or _alarm(guard, state))
+    advice = _advice(guard, state, seen.troubles)
     decision = Decision(
-        verdict=verdict,
-        reason=reason,
+        verdict=advice.verdict,
+        reason=advice.reason,
         log_e=evidence.total(guard, state),
-        limit=math.log(1 / guard.alpha),
+        limit=limit,
         findings=findings(guard, state),
     )
     return decision, state
@@ -54,38 +67,38 @@ def proofs(guard: Guard) -> list[str]:
     return [f"{ERRORS}:safe", *(f"{LATENCY}:safe:{q:g}" for q in guard.latency_quantiles)]
 
 
-def _passed(guard: Guard, name: str, state: GuardState) -> bool:
-    return evidence.log_evidence(name, state) >= math.log(1 / guard.alpha)
-
-
-def _decide(guard: Guard, state: GuardState, troubles: dict[str, str]) -> tuple[Verdict, str]:
+def _advice(guard: Guard, state: GuardState, troubles: dict[str, str]) -> Advice:
     served = state.candidate.requests
     if state.alarm:
-        return "rollback", state.alarm
+        return Advice(verdict="rollback", reason=state.alarm)
     silent = [name for name, seconds in state.silent.items() if seconds >= guard.patience]
     if silent:
-        return "pause", _silence(silent[0], state) + _because(silent[0], troubles)
-    if not served:
-        return "hold", "no data: the candidate has served no request yet"
-    if not state.past.requests and not state.stable.requests:
-        return "hold", "no data: the stable revision has served no request to compare with"
+        return Advice(verdict="pause", reason=_no_data(silent[0], state) + _because(silent[0], troubles))
     absent = [m.name for m in guard.metrics if m.name not in state.pairs]
-    if absent:
-        return "hold", f"no data: the metric '{absent[0]}' has not arrived yet" + _because(absent[0], troubles)
-    if served < guard.min_requests:
-        return "hold", f"too few requests: the candidate has served {served:,} of at least {guard.min_requests:,}"
-    return _promotion(guard, state)
+    if not served:
+        reason = "no data: the candidate has served no request yet"
+    elif not state.past.requests and not state.stable.requests:
+        reason = "no data: the stable revision has served no request to compare with"
+    elif absent:
+        reason = f"no data: the metric '{absent[0]}' has not arrived yet" + _because(absent[0], troubles)
+    elif served < guard.min_requests:
+        reason = f"too few requests: the candidate has served {served:,} of at least {guard.min_requests:,}"
+    else:
+        return _promotion(guard, state)
+    return Advice(verdict="hold", reason=reason)
 
 
-def _promotion(guard: Guard, state: GuardState) -> tuple[Verdict, str]:
+def _promotion(guard: Guard, state: GuardState) -> Advice:
     missing = [name for name in proofs(guard) if name not in state.proven]
     gap = rate(state.candidate) - rate(state.stable)
     sure = f"{1 - guard.alpha:.0%}" if guard.alpha >= 0.01 else f"{1 - guard.alpha:.2%}"
+    claims = "; ".join(_claim(guard, name) for name in missing or proofs(guard))
     if missing:
-        return "hold", f"not proven yet at {sure}: " + "; ".join(_claim(guard, name) for name in missing)
+        return Advice(verdict="hold", reason=f"not proven yet at {sure}: {claims}")
     if gap >= guard.margin:
-        return "hold", f"proven earlier, but errors are now {gap:.2%} above the stable's, past the margin"
-    return "advance", f"proven at {sure}: " + "; ".join(_claim(guard, name) for name in proofs(guard))
+        reason = f"proven earlier, but errors are now {gap:.2%} above the stable's, past the margin"
+        return Advice(verdict="hold", reason=reason)
+    return Advice(verdict="advance", reason=f"proven at {sure}: {claims}")
 
 
 def _claim(guard: Guard, name: str) -> str:
@@ -95,7 +108,7 @@ def _claim(guard: Guard, name: str) -> str:
     return f"p{quantile * 100:g} latency at most {guard.latency_margin:g} × the stable's"
 
 
-def _silence(name: str, state: GuardState) -> str:
+def _no_data(name: str, state: GuardState) -> str:
     seconds = state.silent[name]
     if name == "requests":
         return f"no data: the candidate has served no request for {seconds:.0f} s"
@@ -109,9 +122,10 @@ def _because(name: str, troubles: dict[str, str]) -> str:
 
 
 def _alarm(guard: Guard, state: GuardState) -> str:
-    crossed = [text for threshold in guard.thresholds if (text := _crossed(threshold, state.candidate))]
-    if crossed:
-        return crossed[0]
+    """Why the candidate is rolled back; empty if it is not."""
+    for threshold in guard.thresholds:
+        if text := _crossed(threshold, state.candidate):
+            return text
     if evidence.total(guard, state) < math.log(1 / guard.alpha):
         return ""
     shares = evidence.weights(guard, state)
@@ -131,3 +145,67 @@ def _crossed(threshold: Threshold, candidate: Counts) -> str:
         value = latency.quantile(latency.dense(candidate.latency), threshold.quantile)
         text = f"p{threshold.quantile * 100:g} latency {value:.3g} s is above the threshold of {threshold.above:g} s"
     return f"{text} after {candidate.requests:,} requests" if value > threshold.above else ""
+
+
+def findings(guard: Guard, state: GuardState) -> tuple[MetricFinding, ...]:
+    """Every metric of the rollout, in the order of their weights."""
+    found: list[MetricFinding] = []
+    for name in evidence.weights(guard, state):
+        family, _, rest = name.partition(":")
+        if family == ERRORS:
+            finding = _errors(guard, state)
+        elif family == LATENCY:
+            finding = _latency(guard, state)
+        elif family == "output":
+            finding = _output(rest, state)
+        else:
+            finding = _metric(rest, state.pairs.get(rest, Pair()))
+        found.append(msgspec.structs.replace(finding, log_e=evidence.log_evidence(name, state)))
+    return tuple(found)
+
+
+def _errors(guard: Guard, state: GuardState) -> MetricFinding:
+    candidate, stable = state.candidate, state.stable
+    low, high = interval(candidate.errors, candidate.requests, guard.alpha)
+    text = f"{rate(candidate):.2%} of {candidate.requests:,} requests ({low:.2%} to {high:.2%}), "
+    text += f"stable {rate(stable):.2%} of {stable.requests:,}"
+    return MetricFinding(metric=ERRORS, candidate=rate(candidate), stable=rate(stable), low=low, high=high, text=text)
+
+
+def _latency(guard: Guard, state: GuardState) -> MetricFinding:
+    q = guard.latency_quantiles[-1] if guard.latency_quantiles else 0.95
+    c, s = latency.dense(state.candidate.latency), latency.dense(state.stable.latency)
+    if not c.sum() or not s.sum():
+        return MetricFinding(metric=LATENCY, candidate=math.nan, stable=math.nan, text="no latencies yet")
+    low, high = latency.quantile_interval(c, q, guard.alpha)
+    mine, theirs = latency.quantile(c, q), latency.quantile(s, q)
+    text = f"p{q * 100:g} {mine:.3g} s ({low:.3g} to {high:.3g}), stable {theirs:.3g} s; "
+    text += f"mean × {latency.mean(c) / latency.mean(s):.2f}"
+    return MetricFinding(metric=LATENCY, candidate=mine, stable=theirs, low=low, high=high, text=text)
+
+
+def _output(name: str, state: GuardState) -> MetricFinding:
+    mine, theirs = state.candidate.outputs.get(name, {}), state.stable.outputs.get(name, {})
+    known = sorted(mine.keys() | theirs.keys())
+    distance = predictions.distance(vector(mine, known), vector(theirs, known))
+    text = f"{distance:.1%} of the answers are distributed otherwise than the stable's" if known else "no answers yet"
+    return MetricFinding(metric=f"output:{name}", candidate=distance, stable=0.0, text=text)
+
+
+def _metric(name: str, pair: Pair) -> MetricFinding:
+    count = max(pair.looks, 1)
+    mine, theirs = pair.candidate / count, pair.stable / count
+    known = f"{mine:.4g} against the stable's {theirs:.4g}, over {pair.looks:,} observations"
+    text = known if pair.looks else "no numbers yet"
+    return MetricFinding(metric=f"metric:{name}", candidate=mine, stable=theirs, text=text)
+
+
+def rate(counts: Counts) -> float:
+    """Errors by requests; 0 without requests."""
+    return counts.errors / counts.requests if counts.requests else 0.0
+
+
+def name_of(metric: str) -> str:
+    """A test's name as a user says it."""
+    family, _, name = metric.partition(":")
+    return {"output": f"predictions of '{name}'", "metric": f"metric '{name}'"}.get(family, family)

@@ -8,12 +8,12 @@ the likelihood ratio. With ρ the candidate's share of the block, c and s the co
 
 which is the two-sample e-value of Turner, Ly, Grünwald for categories. As G is convex, g and
 g / (1 + ρ(g − 1)) grow with latency, so E has mean ≤ 1 not only for equal arms but whenever the candidate is
-stochastically not slower, whatever the distributions (ln(1+z) ≤ z, as in `binary`). No shape is assumed; ranks do not
+stochastically not slower, whatever the distributions (ln(1+z) ≤ z, as in `eprocess`). No shape is assumed; ranks do not
 change under any rescaling. `tolerance`, in buckets, first moves the stable's latencies up: then only what is
 slower than that factor is harm.
 
-Safety. With y the stable's quantile so far and m the margin, `binary` tests "the candidate exceeds m·y at least as
-often as the stable exceeds y" for each declared quantile.
+Safety. With y the stable's quantile so far and m the margin, `eprocess.log_e` tests "the candidate exceeds m·y at least
+as often as the stable exceeds y" for each declared quantile.
 """
 
 import math
@@ -22,7 +22,7 @@ from typing import cast
 
 import numpy as np
 
-from argosy.monitoring.binary import Floats, Number, log_e, mix, plausible
+from argosy.monitoring.eprocess import Floats, Number, log_e, plausible
 from argosy.serving.counts import BUCKETS, GROWTH, edge
 
 RANKS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
@@ -89,11 +89,6 @@ def harm(logs: Number, g: Floats, c: Number, s: Number) -> Floats:
     return logs + np.where((n_c > 0) & (n_s > 0), block.T, 0.0).T
 
 
-def harm_evidence(logs: Number) -> Floats:
-    """ln E of the mixture over guesses."""
-    return mix(logs, HARM_WEIGHTS)
-
-
 def safe(logs: Number, past: Floats, quantile: float, margin: int, c: Floats, s: Floats) -> Floats:
     """One more block of evidence that the candidate exceeds the stable's quantile, `margin` buckets later, less often
     than the stable exceeds it. `past`, `c`, `s` by bucket; ln E for every guess."""
@@ -103,11 +98,6 @@ def safe(logs: Number, past: Floats, quantile: float, margin: int, c: Floats, s:
     b = (past[y + 1 :].sum() + 0.5) / total
     a = np.minimum((past[late + 1 :].sum() + 0.5) / total * np.array(SAFE_FACTORS), b)
     return logs + log_e(c.sum(), c[late + 1 :].sum(), s.sum(), s[y + 1 :].sum(), a, b)
-
-
-def safe_evidence(logs: Number) -> Floats:
-    """ln E of the mixture over guesses."""
-    return mix(logs, SAFE_WEIGHTS)
 
 
 def _place(counts: Floats, q: float) -> int:

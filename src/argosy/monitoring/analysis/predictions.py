@@ -9,12 +9,12 @@ Without the last term it is the two-sample e-value of Turner, Ly, Grünwald (202
 exp(n_c·Σ(P_c − P_s)·f), and Σ(P_c − P_s)·f ≤ τ·(max f − min f) wherever the total variation distance is ≤ τ: with the
 term, E is an e-value for "the distributions differ by at most τ". A new version may answer somewhat otherwise; that is
 why it is there. Guesses are P moved by ω towards what the candidate did in its past (Dirichlet-smoothed), so that they
-cost nothing while there is no difference.
+cost nothing while there is no difference. `WEIGHTS` are those of the guesses.
 """
 
 import numpy as np
 
-from argosy.monitoring.binary import Floats, Number, mix
+from argosy.monitoring.eprocess import Floats, Number
 
 STEPS = (0.1, 0.3, 1.0)
 SMOOTHING = 20.0
@@ -42,11 +42,6 @@ def differ(logs: Number, p: Floats, q: Floats, c: Number, s: Number, tolerance: 
     if tolerance:
         block = block - n_c[..., None] * tolerance * (f.max(-1) - f.min(-1))
     return logs + np.where(((n_c > 0) & (n_s > 0))[..., None], block, 0.0)
-
-
-def evidence(logs: Number) -> Floats:
-    """ln E of the mixture over guesses."""
-    return mix(logs, WEIGHTS)
 
 
 def distance(candidate: Floats, stable: Floats) -> float:

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
+
+import msgspec
 
 from argosy.monitoring.drift.geometry import Geometry, geometry
 from argosy.packaging.package import Package
@@ -11,6 +13,13 @@ from argosy.profiles import files, profile
 from argosy.profiles.layout import Floats, Layout, layout, reference_counts
 from argosy.profiles.profile import Profile
 from argosy.spec.errors import Conflict, NotFound
+from argosy.spec.monitor import Monitor
+
+HOUR = 3600
+WEEK = 7 * 24
+WEEKS = 4
+FEWEST = 2
+"""Weeks before a window whose same hours (UTC) are a season, and how many of them need rows."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +31,8 @@ class Baseline:
     counts: Floats
 
     def came(self, one: Profile) -> Floats:
-        """What came, (D, C). Of columns that name each row (an id, an e-mail: no listed value came twice in the
-        reference) nothing: that its values never come again tells nothing."""
+        """The counts (D, C) of a profile. Of columns that name each row (an id, an e-mail: no listed value came twice
+        in the reference) none: their values never come again."""
         counts = self.where.spread(one.counts)
         for place, column in enumerate(self.where.columns):
             if not column.complete and self.counts[place, : column.inner].max(initial=0) <= 1:
@@ -80,3 +89,42 @@ def window(
 def before(root: Path, endpoint: str, version: str, base: Baseline, until: datetime, segment: str) -> Profile | None:
     """All that came to a segment until then: what it is compared with, since the reference is of all rows."""
     return fitting(base, files.read(root, endpoint, version, None, until), segment)
+
+
+class Counted(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """Counts (D, C) of a window by segment (all rows: empty), and how many rows. `season`: those of the same hours of
+    the weeks before, None where fewer than two of them have rows; nothing at all where no season is declared."""
+
+    counts: dict[str, Floats] = {}
+    rows: dict[str, int] = {}
+    season: dict[str, Floats | None] = {}
+
+
+def counted(
+    root: Path, endpoint: str, version: str, base: Baseline, span: tuple[float, float], monitor: Monitor
+) -> Counted:
+    """Read the profiles of a window from `span[0]` until `span[1]`, in seconds since 1970."""
+
+    def read(start: float, end: float) -> list[Profile]:
+        return files.read(root, endpoint, version, datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC))
+
+    profiles = read(*span)
+    segments = {one.segment for one in profiles if one.segment.startswith(tuple(f"{n}=" for n in monitor.segments))}
+    found = {name: one for name in ("", *sorted(segments)) if (one := fitting(base, profiles, name)) is not None}
+    season: dict[str, Floats | None] = {}
+    if monitor.season == "week" and found:
+        weeks = [read(*hours) for hours in same_hours(*span)]
+        for name in found:
+            same = [one for week in weeks if (one := fitting(base, week, name)) is not None and one.rows]
+            season[name] = base.came(profile.merge(base.layout, same)) if len(same) >= FEWEST else None
+    return Counted(
+        counts={name: base.came(one) for name, one in found.items()},
+        rows={name: one.rows for name, one in found.items()},
+        season=season,
+    )
+
+
+def same_hours(start: float, end: float) -> list[tuple[float, float]]:
+    """The whole hours around a span, in each of the weeks before."""
+    first, last = start // HOUR * HOUR, -(-end // HOUR) * HOUR
+    return [(first - week * WEEK * HOUR, last - week * WEEK * HOUR) for week in range(1, WEEKS + 1)]

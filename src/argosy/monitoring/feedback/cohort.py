@@ -9,8 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from argosy.monitoring.feedback import maturity, sql
-from argosy.monitoring.feedback.folder import Manifest, Shelf
-from argosy.monitoring.feedback.join import valid
+from argosy.monitoring.feedback.folder import LabelFolder, Manifest
 from argosy.monitoring.feedback.maturity import Delays
 from argosy.store import duck
 
@@ -71,15 +70,15 @@ class Performance(msgspec.Struct, frozen=True):
         return self.delays.maturity((now - cohort.start - length / 2).total_seconds())
 
 
-def performance(shelf: Shelf, now: datetime, by: Literal["hour", "day"] = "day") -> Performance:
+def performance(folder: LabelFolder, now: datetime, by: Literal["hour", "day"] = "day") -> Performance:
     """What the joined files say."""
-    manifest = shelf.manifest()
+    manifest = folder.manifest()
     if not manifest.served:
         return Performance((), Delays())
     with duck.opened(memory="256MB") as connection:
-        served = _served(connection, manifest, shelf)
-        labelled = _labelled(connection, manifest, shelf)
-        by_delay = _by_delay(connection, manifest, shelf)
+        served = _served(connection, manifest, folder)
+        labelled = _labelled(connection, manifest, folder)
+        by_delay = _by_delay(connection, manifest, folder)
     return Performance(_cohorts(served, labelled, by), _delays(by_delay, served, labelled, now))
 
 
@@ -96,25 +95,25 @@ class _Group(msgspec.Struct, frozen=True):
 _Served = dict[tuple[str, datetime], int]
 
 
-def _served(connection: Any, manifest: Manifest, shelf: Shelf) -> _Served:
-    files = sql.parquet([shelf.path(name) for name in manifest.served])
+def _served(connection: Any, manifest: Manifest, folder: LabelFolder) -> _Served:
+    files = sql.parquet([folder.path(name) for name in manifest.served])
     rows = connection.execute(f"SELECT version, hour, sum(n) FROM {files} GROUP BY ALL").fetchall()
     return {(version, hour): int(count) for version, hour, count in rows}
 
 
-def _labelled(connection: Any, manifest: Manifest, shelf: Shelf) -> list[_Group]:
+def _labelled(connection: Any, manifest: Manifest, folder: LabelFolder) -> list[_Group]:
     if not manifest.cohorts:
         return []
-    files = sql.parquet([shelf.path(name) for name in manifest.cohorts.values()])
+    files = sql.parquet([folder.path(name) for name in manifest.cohorts.values()])
     columns = ", ".join(_Group.__struct_fields__)
     query = f"SELECT {columns} FROM {files} WHERE hour IS NOT NULL"
     return [_Group(*row) for row in connection.execute(query).fetchall()]
 
 
-def _by_delay(connection: Any, manifest: Manifest, shelf: Shelf) -> dict[int, int]:
+def _by_delay(connection: Any, manifest: Manifest, folder: LabelFolder) -> dict[int, int]:
     if not manifest.cohorts:
         return {}
-    files = sql.parquet([shelf.path(name) for name in manifest.cohorts.values()])
+    files = sql.parquet([folder.path(name) for name in manifest.cohorts.values()])
     query = f"SELECT delay, sum(n) FROM {files} WHERE hour IS NULL GROUP BY delay"
     return {int(delay): int(count) for delay, count in connection.execute(query).fetchall()}
 
@@ -148,19 +147,3 @@ def _delays(by_delay: dict[int, int], served: _Served, labelled: list[_Group], n
         waiting[key] = waiting.get(key, 0) - group.n
     ages = [((now - hour).total_seconds() - 1800, count) for (_, hour), count in waiting.items() if count > 0]
     return maturity.estimate(by_delay, ages)
-
-
-def rows(shelf: Shelf, version: str = "", since: datetime | None = None, until: datetime | None = None) -> Any:
-    """The labelled predictions as an Arrow table, each once, by time: request_id, row, version, time, decision, score,
-    weight, label, known. For metrics that no count tells (AUROC), and for chunks of another kind."""
-    manifest = shelf.manifest()
-    files = valid(manifest, shelf)
-    if not files:
-        return None
-    columns = "request_id, row, version, time, decision, score, weight, label, known"
-    bounds = {"version = ?": version or None, "time >= ?": since, "time < ?": until}
-    given = {text: value for text, value in bounds.items() if value is not None}
-    where = f"WHERE {' AND '.join(given)}" if given else ""
-    query = f"SELECT {columns} FROM ({sql.latest(sql.parquet(files))}) {where} ORDER BY time, request_id, row, version"
-    with duck.opened() as connection:
-        return connection.sql(query, params=list(given.values())).to_arrow_table()

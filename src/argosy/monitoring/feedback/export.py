@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from argosy.monitoring.feedback import intake, sql
-from argosy.monitoring.feedback.folder import Shelf
+from argosy.monitoring.feedback.folder import LabelFolder
 from argosy.spec.errors import InvalidArgument, NotFound
 from argosy.store import duck
 from argosy.store.durable import storage
@@ -53,7 +53,7 @@ class Exported(msgspec.Struct, frozen=True, kw_only=True):
     broken: tuple[Broken, ...] = ()
 
 
-def export(shelf: Shelf, payloads: Path, output: Path, span: Span = Span()) -> Exported:  # noqa: B008
+def export(folder: LabelFolder, payloads: Path, output: Path, span: Span = Span()) -> Exported:  # noqa: B008
     """Write the labelled predictions of an endpoint, oldest first, as Parquet, CSV or JSON lines by the file's ending.
 
     Columns: request_id, row, time, version, weight, those of the log's inputs and outputs, label (text as it was told)
@@ -65,22 +65,22 @@ def export(shelf: Shelf, payloads: Path, output: Path, span: Span = Span()) -> E
         raise InvalidArgument(f"{output.name}: labelled rows are written as {', '.join(FORMATS)}")
     if not output.absolute().parent.is_dir():
         raise NotFound(f"there is no folder {output.absolute().parent}")
-    if shelf.endpoint not in layout.endpoints(payloads):
-        raise NotFound(f"there is no payload log of '{shelf.endpoint}' under {payloads}")
-    with shelf.locked():
-        intake.seal(shelf)
+    if folder.endpoint not in layout.endpoints(payloads):
+        raise NotFound(f"there is no payload log of '{folder.endpoint}' under {payloads}")
+    with folder.locked():
+        intake.seal(folder)
     with layout.shared(payloads):
-        return _export(shelf, payloads, output, how, span)
+        return _export(folder, payloads, output, how, span)
 
 
-def _export(shelf: Shelf, payloads: Path, output: Path, how: str, span: Span) -> Exported:
-    labels = [shelf.path(name) for name in shelf.label_files()]
-    found = [each.key for each in layout.segments(payloads, shelf.endpoint, span.since, span.until)]
+def _export(folder: LabelFolder, payloads: Path, output: Path, how: str, span: Span) -> Exported:
+    labels = [folder.path(name) for name in folder.label_files()]
+    found = [each.key for each in layout.segments(payloads, folder.endpoint, span.since, span.until)]
     broken = tuple(segment.quarantine(payloads, found))
     kept = [payloads / key for key in found if (payloads / key).exists()]
     if not labels or not kept:
-        raise NotFound(f"there is nothing of '{shelf.endpoint}' with a label in that time")
-    scratch = shelf.temporary / f"export-{secrets.token_hex(4)}"
+        raise NotFound(f"there is nothing of '{folder.endpoint}' with a label in that time")
+    scratch = folder.temporary / f"export-{secrets.token_hex(4)}"
     fresh = output.with_name(f".{output.name}.{secrets.token_hex(4)}")
     try:
         with storage(output), duck.opened(temporary=scratch) as connection:

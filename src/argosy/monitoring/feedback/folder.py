@@ -14,9 +14,11 @@ import msgspec
 from argosy.process.flock import lock
 from argosy.store.durable import replace, sync_folder
 
+JOURNAL = ".journal"
+
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What was joined so far. Paths are relative to the shelf, those of `segments` to the payload log.
+    """What was joined so far. Paths are relative to the folder, those of `segments` to the payload log.
 
     `joined` has, by the UTC day of the prediction, files of labelled predictions; `cohorts` one file of counts a day;
     `served` files of how many predictions there were; `pending` labels whose prediction is unknown; `expired` counts
@@ -33,7 +35,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     expired: int = 0
 
     def named(self) -> set[str]:
-        """Every file of the shelf's own making that is valid."""
+        """Every file of the folder's own making that is valid."""
         return {
             *self.cohorts.values(),
             *self.served,
@@ -42,57 +44,50 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-class Shelf:
+class LabelFolder:
     """The folder `endpoint=NAME` of the labels' root."""
 
-    def __init__(self, root: Path, endpoint: str) -> None:
+    def __init__(self, above: Path, endpoint: str) -> None:
         self.endpoint = endpoint
-        self.folder = root / f"endpoint={quote(endpoint, safe='')}"
-        self.labels = self.folder / "labels"
-        self.made = self.folder / "made"
-        self.temporary = self.folder / ".tmp"
+        self.root = above / f"endpoint={quote(endpoint, safe='')}"
+        self.labels = self.root / "labels"
+        self.made = self.root / "made"
+        self.temporary = self.root / ".tmp"
 
-    def create(self) -> "Shelf":
+    def create(self) -> "LabelFolder":
         """Make the folders."""
-        for folder in (self.folder, self.labels, self.made, self.temporary):
+        for folder in (self.root, self.labels, self.made, self.temporary):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return self
 
     @contextmanager
-    def locked(self) -> Generator[None]:
-        """One process at a time changes the shelf."""
-        marker = self.create().folder / ".lock"
-        marker.touch(mode=0o600)
-        with lock(marker):
-            yield
-
-    @contextmanager
-    def journalled(self) -> Generator[None]:
-        """One process at a time changes the journal, and none for long: labels do not wait for a join."""
-        marker = self.create().folder / ".journal"
-        marker.touch(mode=0o600)
-        with lock(marker):
+    def locked(self, marker: str = ".lock") -> Generator[None]:
+        """One process at a time changes the folder or, with the marker `JOURNAL`, the journal, and that none for long:
+        labels do not wait for a join."""
+        path = self.create().root / marker
+        path.touch(mode=0o600)
+        with lock(path):
             yield
 
     def journal(self, key: str = "") -> Path:
         """Where labels of this sender wait for the next join: the id of a key, which is safe in a file's name."""
-        return self.folder / (f"journal.{key}.jsonl" if key else "journal.jsonl")
+        return self.root / (f"journal.{key}.jsonl" if key else "journal.jsonl")
 
     def journals(self) -> list[Path]:
         """Those of all senders."""
-        return sorted(self.folder.glob("journal*.jsonl"))
+        return sorted(self.root.glob("journal*.jsonl"))
 
     def manifest(self) -> Manifest:
         """What is valid now."""
         try:
-            return msgspec.json.decode((self.folder / "manifest.json").read_bytes(), type=Manifest)
+            return msgspec.json.decode((self.root / "manifest.json").read_bytes(), type=Manifest)
         except FileNotFoundError:
             return Manifest()
 
     def commit(self, manifest: Manifest) -> None:
         """Make it so, durably, and remove what is valid no more."""
         sync_folder(self.made)
-        replace(self.folder / "manifest.json", msgspec.json.encode(manifest), self.temporary, mode=0o600)
+        replace(self.root / "manifest.json", msgspec.json.encode(manifest), self.temporary, mode=0o600)
         self.clean(manifest)
 
     def read(self) -> set[str]:
@@ -117,7 +112,7 @@ class Shelf:
 
     def path(self, name: str) -> Path:
         """The file of a name in the manifest."""
-        return self.folder / name
+        return self.root / name
 
     def size(self, name: str) -> int:
         """Its bytes; 0 where it is gone."""

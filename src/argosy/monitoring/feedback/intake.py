@@ -14,7 +14,7 @@ import msgspec
 
 from argosy.monitoring.feedback import sql
 from argosy.monitoring.feedback.event import MAX_ID, MAX_TEXT, SKEW_SECONDS, AcceptedLabel
-from argosy.monitoring.feedback.folder import Shelf
+from argosy.monitoring.feedback.folder import JOURNAL, LabelFolder
 from argosy.spec.errors import InvalidArgument, NotFound, RateLimited
 from argosy.store import duck
 from argosy.store.durable import storage, sync_folder, write_all
@@ -50,22 +50,22 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     examples: dict[str, str]
 
 
-def append(shelf: Shelf, labels: Sequence[AcceptedLabel]) -> None:
+def append(folder: LabelFolder, labels: Sequence[AcceptedLabel]) -> None:
     """Add labels of one sender to his journal; when this returns they outlive a crash. Raises StorageFull, and
     RateLimited where more would wait for a join than his share of `MOST_JOURNAL`.
 
     A crash in the middle leaves a line without an end, which the next call ends and `seal` passes over.
     """
     data = b"".join(msgspec.json.encode(label) + b"\n" for label in labels)
-    journal = shelf.journal(labels[0].key if labels else "")
-    with storage(shelf.folder), shelf.journalled():
-        waiting = sum(each.stat().st_size for each in shelf.journals())
+    journal = folder.journal(labels[0].key if labels else "")
+    with storage(folder.root), folder.locked(JOURNAL):
+        waiting = sum(each.stat().st_size for each in folder.journals())
         handle = os.open(journal, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             size = os.fstat(handle).st_size
             if size + len(data) > MOST_JOURNAL - waiting - len(data):
                 raise RateLimited(
-                    f"{size} bytes of labels of '{shelf.endpoint}' from this key wait to be joined with predictions, "
+                    f"{size} bytes of labels of '{folder.endpoint}' from this key wait to be joined with predictions, "
                     f"{waiting} from all, of {MOST_JOURNAL} that may: that is its share; send them again after the "
                     "next look of the endpoint's monitor, or load them as a file",
                     retry_after=RETRY_SECONDS,
@@ -76,21 +76,21 @@ def append(shelf: Shelf, labels: Sequence[AcceptedLabel]) -> None:
         finally:
             os.close(handle)
         if size == 0:
-            sync_folder(shelf.folder)
+            sync_folder(folder.root)
 
 
-def seal(shelf: Shelf) -> int:
+def seal(folder: LabelFolder) -> int:
     """Turn the journals into files of labels, of one sender each; how many labels.
 
     A crash before a journal is gone makes the same labels twice, which counts once.
     """
-    with shelf.journalled():
+    with folder.locked(JOURNAL):
         count = 0
-        for journal in shelf.journals():
+        for journal in folder.journals():
             with journal.open("rb") as lines:
                 labels = _read(lines)
                 while some := list(itertools.islice(labels, AT_ONCE)):
-                    _write(shelf, some)
+                    _write(folder, some)
                     count += len(some)
             journal.unlink()
         return count
@@ -102,7 +102,7 @@ def _read(lines: Iterable[bytes]) -> Iterator[AcceptedLabel]:
             yield msgspec.json.decode(line, type=AcceptedLabel)
 
 
-def _write(shelf: Shelf, labels: Sequence[AcceptedLabel]) -> None:
+def _write(folder: LabelFolder, labels: Sequence[AcceptedLabel]) -> None:
     import pyarrow
 
     from argosy.store.durable import replace
@@ -113,7 +113,7 @@ def _write(shelf: Shelf, labels: Sequence[AcceptedLabel]) -> None:
     kinds = (pa.string(), pa.int32(), pa.string(), pa.int32(), stamp, stamp, pa.string(), pa.string())
     schema = pa.schema(list(zip(AcceptedLabel.__struct_fields__, kinds, strict=True)))
     table = pa.Table.from_pylist([msgspec.structs.asdict(label) for label in labels], schema=schema)
-    replace(shelf.labels / _name(labels[0].key), encoded(table), shelf.temporary, mode=0o600)
+    replace(folder.labels / _name(labels[0].key), encoded(table), folder.temporary, mode=0o600)
 
 
 def _name(key: str = "") -> str:
@@ -121,7 +121,7 @@ def _name(key: str = "") -> str:
     return "-".join(filter(None, (f"{time.time_ns():019d}", secrets.token_hex(4), key))) + ".parquet"
 
 
-def load(shelf: Shelf, source: Path, now: float) -> Loaded:
+def load(folder: LabelFolder, source: Path, now: float) -> Loaded:
     """Take a file of labels: .parquet, .csv or .jsonl with the columns request_id and label, and optionally row, time,
     version and source, as `event.Label` has them. Loading a file again changes nothing.
 
@@ -132,8 +132,8 @@ def load(shelf: Shelf, source: Path, now: float) -> Loaded:
     reader = READERS.get(source.suffix.lower())
     if reader is None:
         raise InvalidArgument(f"{source.name}: labels are read from {', '.join(READERS)}, not from '{source.suffix}'")
-    target = shelf.create().temporary / _name()
-    with duck.opened(temporary=shelf.temporary / "spill") as connection, storage(shelf.folder):
+    target = folder.create().temporary / _name()
+    with duck.opened(temporary=folder.temporary / "spill") as connection, storage(folder.root):
         connection.execute(PLAIN)
         try:
             given = _given(connection, reader.format(duck.literal(str(source))), source, now)
@@ -147,19 +147,19 @@ def load(shelf: Shelf, source: Path, now: float) -> Loaded:
             target.unlink(missing_ok=True)
             raise InvalidArgument(f"{source.name} cannot be read as labels: {duck.first_line(error)[:300]}") from None
     if taken:
-        _keep(target, shelf)
+        _keep(target, folder)
     return Loaded(labels=taken, refused=refused, examples={reason: str(one) for reason, _, one in counts if reason})
 
 
-def _keep(target: Path, shelf: Shelf) -> None:
+def _keep(target: Path, folder: LabelFolder) -> None:
     handle = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fchmod(handle, 0o600)
         os.fsync(handle)
     finally:
         os.close(handle)
-    os.rename(target, shelf.labels / target.name)
-    sync_folder(shelf.labels)
+    os.rename(target, folder.labels / target.name)
+    sync_folder(folder.labels)
 
 
 def _given(connection: Any, reader: str, source: Path, now: float) -> str:

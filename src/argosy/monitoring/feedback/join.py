@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from argosy.monitoring.feedback import expiry, intake, sql
-from argosy.monitoring.feedback.folder import Manifest, Shelf
+from argosy.monitoring.feedback.folder import LabelFolder
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.settings import FeedbackSettings
 from argosy.store import duck
@@ -62,7 +62,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def step(
-    shelf: Shelf,
+    folder: LabelFolder,
     payloads: Path,
     prediction: Prediction,
     *,
@@ -76,29 +76,29 @@ def step(
 
     Raises InvalidArgument if the log has no such column, StorageFull.
     """
-    with shelf.locked(), layout.shared(payloads):
-        intake.seal(shelf)
-        spill = shelf.temporary / "spill"
+    with folder.locked(), layout.shared(payloads):
+        intake.seal(folder)
+        spill = folder.temporary / "spill"
         shutil.rmtree(spill, ignore_errors=True)
         with duck.opened(memory=memory, threads=threads, temporary=spill) as connection:
             connection.execute(intake.PLAIN)
-            return _Joiner(connection, shelf, payloads, prediction).run(now or datetime.now(UTC), keep_days)
+            return _Joiner(connection, folder, payloads, prediction).run(now or datetime.now(UTC), keep_days)
 
 
 class _Joiner:
     """One step on its way. `manifest` is what will be valid when it is done."""
 
-    def __init__(self, connection: Any, shelf: Shelf, payloads: Path, prediction: Prediction) -> None:
-        self.db, self.shelf, self.payloads, self.prediction = connection, shelf, payloads, prediction
-        self.manifest = shelf.manifest()
-        self.scratch = shelf.temporary / "hits"
+    def __init__(self, connection: Any, folder: LabelFolder, payloads: Path, prediction: Prediction) -> None:
+        self.db, self.folder, self.payloads, self.prediction = connection, folder, payloads, prediction
+        self.manifest = folder.manifest()
+        self.scratch = folder.temporary / "hits"
         self._kinds: dict[str, str] = {}
         self._patience = datetime.min.replace(tzinfo=UTC)
         self._expired = 0
 
     def run(self, now: datetime, keep_days: float) -> Step:
         shutil.rmtree(self.scratch, ignore_errors=True)
-        found = [each.key for each in layout.segments(self.payloads, self.shelf.endpoint)]
+        found = [each.key for each in layout.segments(self.payloads, self.folder.endpoint)]
         known = set(self.manifest.segments)
         fresh = [key for key in found if key not in known]
         broken = segment.quarantine(self.payloads, fresh)
@@ -106,10 +106,10 @@ class _Joiner:
         found, fresh = [k for k in found if k not in bad], [k for k in fresh if k not in bad]
         limits = expiry.limits(now, keep_days, found)
         self._patience = limits.waiting
-        labels = [name for name in self.shelf.label_files() if name not in set(self.manifest.labels)]
+        labels = [name for name in self.folder.label_files() if name not in set(self.manifest.labels)]
         served = self._served(fresh)
-        waiting = self._match([self.shelf.path(name) for name in labels], found, "new")
-        waiting += self._match([self.shelf.path(name) for name in self.manifest.pending], fresh, "old")
+        waiting = self._match([self.folder.path(name) for name in labels], found, "new")
+        waiting += self._match([self.folder.path(name) for name in self.manifest.pending], fresh, "old")
         waiting = self._newest(waiting)
         self._again(fresh)
         days, joined = self._fold()
@@ -121,8 +121,8 @@ class _Joiner:
             expired=self.manifest.expired + self._expired,
         )
         self._let_go(limits.needed)
-        self.shelf.commit(self.manifest)
-        counts = [self._rows([self.shelf.path(name) for name in names]) for names in (labels, waiting)]
+        self.folder.commit(self.manifest)
+        counts = [self._rows([self.folder.path(name) for name in names]) for names in (labels, waiting)]
         return Step(
             labels=counts[0],
             predictions=served,
@@ -135,10 +135,10 @@ class _Joiner:
 
     def _let_go(self, needed: datetime) -> None:
         """Of labels first: a file that is gone and still named does no harm."""
-        sizes = {name: self.shelf.size(name) for name in self.manifest.labels}
+        sizes = {name: self.folder.size(name) for name in self.manifest.labels}
         over = expiry.beyond(sizes, MOST_LABELS)
         for name in expiry.labels(self.manifest.labels, needed) | over:
-            self.shelf.path(name).unlink(missing_ok=True)
+            self.folder.path(name).unlink(missing_ok=True)
         self.manifest = expiry.kept(self.manifest, needed, over)
 
     def _set(self, **changes: Any) -> None:
@@ -154,15 +154,15 @@ class _Joiner:
         """Count the predictions of new segments by version and hour."""
         if not fresh:
             return 0
-        name = self.shelf.new("served")
-        self._copy(sql.SERVED.format(predictions=self._predictions(fresh)), self.shelf.path(name))
+        name = self.folder.new("served")
+        self._copy(sql.SERVED.format(predictions=self._predictions(fresh)), self.folder.path(name))
         self._set(served=(*self.manifest.served, name))
         if len(self.manifest.served) > MERGE_FILES:
-            merged = self.shelf.new("served")
-            paths = [self.shelf.path(each) for each in self.manifest.served]
-            self._copy(sql.MERGE_SERVED.format(served=sql.parquet(paths)), self.shelf.path(merged))
+            merged = self.folder.new("served")
+            paths = [self.folder.path(each) for each in self.manifest.served]
+            self._copy(sql.MERGE_SERVED.format(served=sql.parquet(paths)), self.folder.path(merged))
             self._set(served=(merged,))
-        return self._one(f"SELECT COALESCE(sum(n), 0) FROM {sql.parquet([self.shelf.path(name)])}")
+        return self._one(f"SELECT COALESCE(sum(n), 0) FROM {sql.parquet([self.folder.path(name)])}")
 
     def _predictions(self, keys: Sequence[str]) -> str:
         """A subquery: the rows of these segments that are predictions."""
@@ -172,7 +172,7 @@ class _Joiner:
         for name in filter(None, (self.prediction.decision, self.prediction.score)):
             if name not in kinds:
                 known = ", ".join(column for column in kinds if column.startswith("output."))
-                raise InvalidArgument(f"the log of '{self.shelf.endpoint}' has no column '{name}'; it has {known}")
+                raise InvalidArgument(f"the log of '{self.folder.endpoint}' has no column '{name}'; it has {known}")
         self._kinds = kinds
         return sql.PREDICTIONS.format(
             decision=self._decision(),
@@ -210,7 +210,7 @@ class _Joiner:
         """Join new segments with the labels that met predictions of the same time already."""
         segments = [found for key in keys if (found := layout.parse(key))]
         near = {(s.hour + timedelta(days=d)).strftime("%Y-%m-%d") for s in segments for d in (-1, 0, 1)}
-        used = [self.shelf.path(name) for day in sorted(near) for name in self.manifest.joined.get(day, ())]
+        used = [self.folder.path(name) for day in sorted(near) for name in self.manifest.joined.get(day, ())]
         if used:
             self._hits(sql.USED.format(files=sql.parquet(used)), self._rows(used), keys, "again", "INNER")
 
@@ -228,20 +228,20 @@ class _Joiner:
             self.db.execute(f"COPY ({query}) TO {duck.literal(str(folder))} ({options})")
 
     def _wait(self, labels: str) -> list[str]:
-        name = self.shelf.new("waiting")
+        name = self.folder.new("waiting")
         columns = "request_id, row, label, label_version AS version, known AS time, received, source, key"
         late = f"received < TIMESTAMPTZ {duck.literal(self._patience.isoformat())}"
         self._expired += self._one(f"SELECT count(*) FROM {labels} WHERE {late}")
-        self._copy(f"SELECT {columns} FROM {labels} WHERE NOT {late}", self.shelf.path(name))
+        self._copy(f"SELECT {columns} FROM {labels} WHERE NOT {late}", self.folder.path(name))
         return [name]
 
     def _newest(self, names: list[str]) -> list[str]:
         """As many of those that wait as may."""
-        paths = [self.shelf.path(name) for name in names]
+        paths = [self.folder.path(name) for name in names]
         if (over := self._rows(paths) - MOST_WAITING) <= 0:
             return names
-        name = self.shelf.new("waiting")
-        self._copy(sql.NEWEST.format(waiting=sql.parquet(paths), most=MOST_WAITING), self.shelf.path(name))
+        name = self.folder.new("waiting")
+        self._copy(sql.NEWEST.format(waiting=sql.parquet(paths), most=MOST_WAITING), self.folder.path(name))
         self._expired += over
         return [name]
 
@@ -270,8 +270,8 @@ class _Joiner:
 
     def _count(self, hits: dict[str, list[Path]]) -> None:
         """The counts of some days: less what they had for the rows of the hits, plus what is true of them now."""
-        older = [self.shelf.path(name) for day in hits for name in self.manifest.joined.get(day, ())]
-        counted = [self.shelf.path(self.manifest.cohorts[day]) for day in hits if day in self.manifest.cohorts]
+        older = [self.folder.path(name) for day in hits for name in self.manifest.joined.get(day, ())]
+        counted = [self.folder.path(self.manifest.cohorts[day]) for day in hits if day in self.manifest.cohorts]
         paths = [path for each in hits.values() for path in each]
         *made, query = sql.counts(paths, older, counted, self.prediction.kind)
         for statement in made:
@@ -282,25 +282,25 @@ class _Joiner:
         self.db.execute(f"COPY ({query}) TO {duck.literal(str(folder))} ({options})")
         self.db.execute("RESET threads")
         for path in folder.glob("day=*/*.parquet"):
-            name = self.shelf.new("cohort")
-            path.rename(self.shelf.path(name))
-            _durable(self.shelf.path(name))
+            name = self.folder.new("cohort")
+            path.rename(self.folder.path(name))
+            _durable(self.folder.path(name))
             self._set(cohorts=self.manifest.cohorts | {path.parent.name.removeprefix("day="): name})
         shutil.rmtree(folder)
 
     def _keep(self, day: str, paths: Sequence[Path]) -> None:
-        """Take the hits of a day into the shelf; many files become one, each row once."""
+        """Take the hits of a day into the folder; many files become one, each row once."""
         older = self.manifest.joined.get(day, ())
         if len(older) + len(paths) > MERGE_FILES:
-            name = self.shelf.new("joined")
-            everything = [*paths, *(self.shelf.path(each) for each in older)]
-            self._copy(sql.latest(sql.parquet(everything)), self.shelf.path(name))
+            name = self.folder.new("joined")
+            everything = [*paths, *(self.folder.path(each) for each in older)]
+            self._copy(sql.latest(sql.parquet(everything)), self.folder.path(name))
             names = (name,)
         else:
-            moved = [self.shelf.new("joined") for _ in paths]
+            moved = [self.folder.new("joined") for _ in paths]
             for path, name in zip(paths, moved, strict=True):
-                path.rename(self.shelf.path(name))
-                _durable(self.shelf.path(name))
+                path.rename(self.folder.path(name))
+                _durable(self.folder.path(name))
             names = (*older, *moved)
         self._set(joined=self.manifest.joined | {day: names})
 
@@ -312,8 +312,3 @@ def _durable(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def valid(manifest: Manifest, shelf: Shelf) -> list[Path]:
-    """The files with labelled predictions, of all days."""
-    return [shelf.path(name) for day in sorted(manifest.joined) for name in manifest.joined[day]]

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from argosy.monitoring.binary import Floats
+from argosy.monitoring.eprocess import Floats
 from argosy.monitoring.feedback import sql
-from argosy.monitoring.feedback.folder import Manifest, Shelf
+from argosy.monitoring.feedback.folder import LabelFolder, Manifest
 from argosy.store import duck
 
 MOST_SCORES = 100_000
@@ -72,12 +72,14 @@ class Labelled:
 
 
 @contextmanager
-def labelled(shelf: Shelf, manifest: Manifest, days: Collection[str], seconds: int) -> Generator[Labelled | None]:
+def labelled(
+    folder: LabelFolder, manifest: Manifest, days: Collection[str], seconds: int
+) -> Generator[Labelled | None]:
     """Those of some UTC days (`2026-01-31`), in windows of so many seconds; None where there are none. A window
     belongs to the days that it touches: give them all."""
-    files = [shelf.path(name) for day in sorted(days) for name in manifest.joined.get(day, ())]
+    files = [folder.path(name) for day in sorted(days) for name in manifest.joined.get(day, ())]
     if not files:
         yield None
         return
-    with duck.opened(memory="512MB", threads=1, temporary=shelf.temporary / "spill-windows") as connection:
+    with duck.opened(memory="512MB", threads=1, temporary=folder.temporary / "spill-windows") as connection:
         yield Labelled(connection, files, seconds)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from argosy.engines.base import require
-from argosy.monitoring.binary import Floats
+from argosy.monitoring.eprocess import Floats
 from argosy.monitoring.multivariate.shift import Shift, first, largest, tables
 
 FOLDS = 5

@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 
 from argosy.engines.base import require
-from argosy.monitoring.binary import Floats
-from argosy.monitoring.multivariate.shift import Shift, first, largest, tables
+from argosy.monitoring.eprocess import Floats
+from argosy.monitoring.multivariate.shift import CHANCE, Shift, first, largest, tables
 from argosy.spec.errors import InvalidArgument
 
 SHARE = 0.65
@@ -88,7 +88,7 @@ def compare(components: Components, current: Floats, names: Sequence[str] | None
     residual = np.sqrt((left**2).sum(axis=1))
     tests = [stats.ks_2samp(*pair) for pair in ((components.residual, residual), (components.t2, t2))]
     p = min(1.0, 2 * min(float(test.pvalue) for test in tests))
-    chance = 0.87 * np.sqrt(1 / len(x) + 1 / len(components.t2))
+    chance = CHANCE * np.sqrt(1 / len(x) + 1 / len(components.t2))
     text = (
         f"the window's mean residual is {_times(residual, components.residual)} the reference's, its mean T² "
         f"{_times(t2, components.t2)} (p {p:.2g})"

@@ -11,7 +11,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from argosy.monitoring.binary import Floats
+from argosy.monitoring.eprocess import Floats
 from argosy.monitoring.multivariate.shift import Shift, first, tables
 
 EXACT_ROWS = 1000

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from argosy.engines.base import require
-from argosy.monitoring.binary import Floats
+from argosy.monitoring.eprocess import Floats
 from argosy.monitoring.multivariate.outputs import chi_square
 from argosy.monitoring.multivariate.shift import Shift, largest
 from argosy.spec.errors import InvalidArgument

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from argosy.engines.base import require
-from argosy.monitoring.binary import Floats
-from argosy.monitoring.multivariate.shift import Shift, first, largest, tables
+from argosy.monitoring.eprocess import Floats
+from argosy.monitoring.multivariate.shift import CHANCE, Shift, first, largest, tables
 from argosy.spec.errors import InvalidArgument
 
 EXPECTED = 5.0
@@ -33,7 +33,7 @@ def compare(reference: Floats, current: Floats, names: Sequence[str] | None = No
     # `statistic_sign` is +1 where the first sample's distribution function is higher: there the second's values are.
     signed = np.array([float(test.statistic) * float(test.statistic_sign) for test in tests])
     p = min(1.0, len(tests) * min(float(test.pvalue) for test in tests))
-    chance = 0.87 * np.sqrt(1 / len(x) + 1 / len(y))
+    chance = CHANCE * np.sqrt(1 / len(x) + 1 / len(y))
     most = int(np.argmax(distances))
     name = names[most] if names else str(most)
     direction = "higher" if signed[most] > 0 else "lower"

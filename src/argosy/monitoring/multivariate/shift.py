@@ -5,15 +5,20 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from argosy.monitoring.binary import Floats
+from argosy.monitoring.eprocess import Floats
 from argosy.spec.errors import InvalidArgument
 
 ROWS = 10
 CAUSES = 10
+CHANCE = 0.87
+"""The mean of the Kolmogorov-Smirnov distance by chance, times the root of 1 / (1/n + 1/m): that of Kolmogorov's
+distribution, √(π/2)·ln 2 = 0.8687."""
+SPREAD = 0.26
+"""Its standard deviation likewise: √(π²/12 − (π/2)·ln² 2) = 0.2603."""
 
 
 class Cause(msgspec.Struct, frozen=True):
-    """A column or class with its part in the shift; what the number means, the detector says."""
+    """A column or class with its part in the shift; each detector states what the number means."""
 
     name: str
     weight: float
@@ -22,9 +27,10 @@ class Cause(msgspec.Struct, frozen=True):
 class Shift(msgspec.Struct, frozen=True, kw_only=True):
     """One comparison of a window with the reference.
 
-    `effect` is a size that does not grow with the number of rows; each detector says its scale. `p` is the chance of
-    at least this much where nothing has shifted. `causes` come largest first; `rows` are those of the window that are
-    least like the reference, first the least.
+    `effect` is a size that does not grow with the number of rows; each detector states its scale. It has an interval of
+    90 % where one is known; below `margin` it does not matter, `zero` is none at all. `p` is the chance of at least as
+    much where nothing has shifted. `causes` come largest first; `rows` are those of the window that are least like the
+    reference, first the least.
     """
 
     method: str
@@ -33,6 +39,15 @@ class Shift(msgspec.Struct, frozen=True, kw_only=True):
     causes: tuple[Cause, ...] = ()
     rows: tuple[int, ...] = ()
     text: str = ""
+    margin: float = 0.0
+    zero: float = 0.0
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def material(self) -> bool:
+        """Whether the effect, or the lower end of its interval, lies above the margin."""
+        return (self.effect if self.low is None else self.low) > self.margin
 
 
 def largest(weights: Floats, names: Sequence[str] | None) -> tuple[Cause, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from argosy.monitoring.binary import Floats
+from argosy.monitoring.eprocess import Floats
 from argosy.store.payloads.columns import Column
 
 WIDE = 64

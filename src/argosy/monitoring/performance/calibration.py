@@ -5,7 +5,7 @@ import numpy as np
 import numpy.typing as npt
 
 from argosy.engines.base import require
-from argosy.monitoring.binary import Floats, Number
+from argosy.monitoring.eprocess import Floats, Number
 
 BINS = 10
 SPLITS = 3

@@ -1,79 +1,97 @@
 """What labels say of the windows of a version, and of what was estimated of them."""
 
 import functools
-from collections.abc import Callable, Mapping
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
+from argosy.monitoring.eprocess import WINDOWS_PER_ALARM, RateRise
 from argosy.monitoring.feedback import cohort, windows
 from argosy.monitoring.feedback.cohort import MATURE
-from argosy.monitoring.feedback.folder import Manifest, Shelf
+from argosy.monitoring.feedback.folder import LabelFolder, Manifest
 from argosy.monitoring.feedback.maturity import Delays
-from argosy.monitoring.feedback.reconcile import Chunk, Rule, reconcile
 from argosy.monitoring.feedback.windows import Errors, Labelled, Matrix
-from argosy.monitoring.performance import fall, realised
-from argosy.monitoring.performance.cbpe import Z
-from argosy.monitoring.performance.estimate import Estimate
-from argosy.monitoring.performance.findings import Span, figure
-from argosy.monitoring.performance.job import Job
-from argosy.monitoring.performance.memory import MOST_WINDOWS, Guess, Kept
+from argosy.monitoring.performance import realised
+from argosy.monitoring.performance.estimate import Bar, Estimate, Z, figure
 from argosy.monitoring.performance.roles import Roles
-from argosy.monitoring.performance.verdict import Bar
-from argosy.store.findings import Finding
+from argosy.monitoring.performance.state import MOST_WINDOWS, Job, PerformanceState, Reconciled
+from argosy.store.findings import Finding, Span, Verdict
 
-Bars = Callable[[], Mapping[str, Bar]]
 DAY = 86400
-AGREES, DIFFERS = "agrees", "the estimate was too good"
 
 
 class Labels(msgspec.Struct, frozen=True, kw_only=True):
     """What was joined, and how long labels take."""
 
-    shelf: Shelf
+    folder: LabelFolder
     manifest: Manifest
     delays: Delays
 
 
-class LabelResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found, and what is to be remembered."""
-
-    findings: list[Finding]
-    kept: Kept
-
-
-def labels(shelf: Shelf, now: float) -> Labels:
+def labels(folder: LabelFolder, now: float) -> Labels:
     """As they are after a step of the join."""
-    delays = cohort.performance(shelf, datetime.fromtimestamp(now, UTC), "hour").delays
-    return Labels(shelf=shelf, manifest=shelf.manifest(), delays=delays)
+    delays = cohort.performance(folder, datetime.fromtimestamp(now, UTC), "hour").delays
+    return Labels(folder=folder, manifest=folder.manifest(), delays=delays)
 
 
-def tell(job: Job, version: str, what: Roles, bars: Bars, known: Labels, kept: Kept) -> LabelResult:
-    """The windows of days that were counted again, and those that had too few labels."""
-    every, named = job.monitor.every, known.manifest.cohorts
-    touched = {day for day, name in named.items() if kept.days.get(day) != name}
-    days = touched | {day for place in kept.waiting for day in _days(place, every)}
-    around = {day for each in days for place in _places(each, every) for day in _days(place, every)}
-    turn = _Turn(job, version, what, bars, known, kept)
-    with windows.labelled(known.shelf, known.manifest, around & set(named), every) as opened:
+class Evaluation(ABC):
+    """One version of an endpoint: its state, and what was found. Windows are by place."""
+
+    def __init__(self, job: Job, number: str, state: PerformanceState) -> None:
+        self.job, self.number, self.state = job, number, state
+        self.found: list[Finding] = []
+
+    @functools.cached_property
+    def bars(self) -> Mapping[str, Bar]:
+        """By metric, what it is on the reference; none where that cannot be."""
+        return self.reference_bars()
+
+    @abstractmethod
+    def reference_bars(self) -> Mapping[str, Bar]:
+        """Work out `bars`."""
+
+    @property
+    @abstractmethod
+    def metric(self) -> str:
+        """What alerts are about."""
+
+    def span(self, place: int) -> Span:
+        """A window."""
+        start, every = place * self.job.monitor.every, self.job.monitor.every
+        return Span(endpoint=self.job.endpoint, version=self.number, start=start, end=start + every, at=self.job.now)
+
+    def update(self, **changes: Any) -> None:
+        """Change the state."""
+        self.state = msgspec.structs.replace(self.state, **changes)
+
+    def say(self, kind: str, text: str) -> None:
+        """Store what was found last of a kind, for alerts."""
+        self.update(said=self.state.said | {kind: text})
+
+
+def evaluate(one: Evaluation, what: Roles, known: Labels) -> None:
+    """The windows of days that were counted again, and those that had too few labels; oldest first."""
+    every, named = one.job.monitor.every, known.manifest.cohorts
+    touched = {day for day, name in named.items() if one.state.days.get(day) != name}
+    days = touched | {day for place in one.state.waiting for day in _days(place, every)}
+    inside = {place for each in days for place in _places(each, every)}
+    around = {day for place in inside for day in _days(place, every)}
+    waiting = {place for place in one.state.waiting if not set(_days(place, every)) & days}
+    with windows.labelled(known.folder, known.manifest, around & set(named), every) as opened:
         if opened is not None:
-            inside = {place for each in days for place in _places(each, every)}
-            turn.run(opened, inside)
-    waiting = {place for place in kept.waiting if not set(_days(place, every)) & days} | turn.waiting
-    return LabelResult(
-        findings=turn.found,
-        kept=msgspec.structs.replace(turn.kept, days=dict(named), waiting=tuple(sorted(waiting))),
-    )
+            waiting |= _Windows(one, what, known.delays, opened).run(inside)
+    one.update(days=dict(named), waiting=tuple(sorted(waiting)))
 
 
 def _days(place: int, every: int) -> list[str]:
     """The UTC days that a window touches."""
     start, end = place * every, (place + 1) * every - 1
-    return [_day(at * DAY) for at in range(start // DAY, end // DAY + 1)]
-
-
-def _day(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
+    days = range(start // DAY, end // DAY + 1)
+    return [datetime.fromtimestamp(day * DAY, UTC).strftime("%Y-%m-%d") for day in days]
 
 
 def _places(day: str, every: int) -> range:
@@ -82,125 +100,92 @@ def _places(day: str, every: int) -> range:
     return range(start // every, (start + DAY - 1) // every + 1)
 
 
-class _Turn:
-    """One version's windows, oldest first."""
+class _Windows:
+    """The labelled windows of one version."""
 
-    def __init__(self, job: Job, version: str, what: Roles, bars: Bars, known: Labels, kept: Kept) -> None:
-        self.job, self.version, self.what, self.known, self.kept = job, version, what, known, kept
-        self._bars = bars
-        self.metric = job.monitor.metric or what.metric
-        self.found: list[Finding] = []
-        self.waiting: set[int] = set()
+    def __init__(self, one: Evaluation, what: Roles, delays: Delays, opened: Labelled) -> None:
+        self.one, self.what, self.delays, self.opened = one, what, delays, opened
 
-    @functools.cached_property
-    def bars(self) -> Mapping[str, Bar]:
-        """What metrics are on the reference; asked for once there is a window to tell of."""
-        return self._bars()
+    def run(self, inside: set[int]) -> set[int]:
+        """Evaluate the windows among these that have labels; those that wait for more labels, or for the estimate:
+        truth comes after it."""
+        of: Mapping[int, Matrix | Errors]
+        version, waiting = self.one.number, set[int]()
+        of = self.opened.errors(version) if self.what.kind == "regression" else self.opened.matrices(version)
+        for place, counts in of.items():
+            if place not in inside:
+                continue
+            if (place + 1) * self.one.job.monitor.every > self.one.state.until or not self._window(place, counts):
+                waiting.add(place)
+        return waiting
 
-    def run(self, opened: Labelled, inside: set[int]) -> None:
-        """Tell of the windows among these that have labels."""
-        if self.what.kind == "regression":
-            for place, errors in opened.errors(self.version).items():
-                if place in inside and self._over(place):
-                    self._window(place, errors.n, realised.regression(errors), errors)
-            return
-        for place, matrix in opened.matrices(self.version).items():
-            if place in inside and self._over(place):
-                count = sum(matrix.values())
-                figures = realised.classification(matrix, self.what.classes, self.what.positive)
-                self._window(place, count, figures | self._area(opened, place, count), matrix)
+    def _figures(self, place: int, counts: Matrix | Errors) -> dict[str, Estimate]:
+        if isinstance(counts, Errors):
+            return realised.regression(counts)
+        figures = realised.classification(counts, self.what.classes, self.what.positive)
+        if self.what.score and self.what.positive:
+            total = sum(counts.values())
+            side = realised.area(*self.opened.scores(self.one.number, place, self.what.positive, total))
+            figures |= {"auroc": side} if side is not None else {}
+        return figures
 
-    def _over(self, place: int) -> bool:
-        """Whether a window is over, and estimated as far as it can be: truth comes after the estimate."""
-        if (place + 1) * self.job.monitor.every <= self.kept.until:
-            return True
-        self.waiting.add(place)
-        return False
-
-    def _area(self, opened: Labelled, place: int, count: int) -> dict[str, Estimate]:
-        if not self.what.score or not self.what.positive:
-            return {}
-        side = realised.area(*opened.scores(self.version, place, self.what.positive, count))
-        return {"auroc": side} if side is not None else {}
-
-    def _window(self, place: int, count: int, figures: dict[str, Estimate], counts: Matrix | Errors) -> None:
-        every = self.job.monitor.every
-        maturity = self.known.delays.maturity(self.job.now - (place + 0.5) * every)
-        span = Span(
-            endpoint=self.job.endpoint,
-            version=self.version,
-            start=place * every,
-            end=(place + 1) * every,
-            at=self.job.now,
-        )
-        fresh = place not in self.kept.counted and not self._older(place)
+    def _window(self, place: int, counts: Matrix | Errors) -> bool:
+        """Whether no more labels are needed."""
+        one, figures = self.one, self._figures(place, counts)
+        count = counts.n if isinstance(counts, Errors) else sum(counts.values())
+        maturity = self.delays.maturity(one.job.now - (place + 0.5) * one.job.monitor.every)
+        counted = one.state.counted
+        forgotten = len(counted) >= MOST_WINDOWS and place < counted[0]
+        fresh = place not in counted and not forgotten
         mature = maturity >= MATURE
         if mature and fresh:
             self._count(place, figures)
-            if place in self.kept.guesses:
-                self._compare(span, place, figures, counts, maturity)
-        elif fresh:
-            self.waiting.add(place)
-        served = self.kept.served.get(place)
-        more = {"maturity": maturity, "labelled": count} | ({"served": served} if served is not None else {})
+            if place in one.state.guesses:
+                self._compare(place, figures, counts, count, maturity)
+        served = one.state.served.get(place)
+        detail = {"maturity": maturity, "labelled": count} | ({"served": served} if served is not None else {})
         for name, each in figures.items():
-            fallen = name == self.metric and mature and self.kept.realised.fallen
-            told = figure(span, "realised", name, each, count, self.bars.get(name), fallen=fallen, **more)
-            self.found.append(told)
-            if name == self.metric and mature and fresh:
-                self._say("realised", str(told.detail["text"]))
-
-    def _older(self, place: int) -> bool:
-        """Whether it may have been counted and forgotten."""
-        counted = self.kept.counted
-        return len(counted) >= MOST_WINDOWS and place < counted[0]
+            fallen = name == one.metric and mature and one.state.realised.fallen
+            bar, span = one.bars.get(name), one.span(place)
+            found = figure(span, "realised", name, each, count, bar, fallen=fallen, detail=detail)
+            one.found.append(found)
+            if name == one.metric and mature and fresh:
+                one.say("realised", str(found.detail["text"]))
+        return mature or not fresh
 
     def _count(self, place: int, figures: dict[str, Estimate]) -> None:
         """Make a window part of the evidence, once, with the labels it has now."""
-        state, bar = self.kept.realised, self.bars.get(self.metric)
-        if bar is not None and self.metric in figures:
-            state = bar.judged(figures[self.metric], state)
-        counted = (*self.kept.counted, place)
-        self.kept = msgspec.structs.replace(self.kept, realised=state, counted=counted)
+        one, bar = self.one, self.one.bars.get(self.one.metric)
+        if bar is not None and one.metric in figures:
+            one.update(realised=bar.after(figures[one.metric], one.state.realised))
+        one.update(counted=(*one.state.counted, place))
 
     def _compare(
-        self, span: Span, place: int, figures: dict[str, Estimate], counts: Matrix | Errors, maturity: float
+        self, place: int, figures: dict[str, Estimate], counts: Matrix | Errors, count: int, maturity: float
     ) -> None:
-        """Estimated against realised."""
-        guess, came = self.kept.guesses[place], figures.get(self.what.metric)
-        left = {other: each for other, each in self.kept.guesses.items() if other != place}
-        self.kept = msgspec.structs.replace(self.kept, guesses=left)
+        """Estimated against realised: a change of what is true, which an estimate cannot see, shows here. Of classes
+        the share that was wrong is compared with the share the estimate expected, of numbers the metric."""
+        one, metric, gap = self.one, self.what.metric, self.one.job.monitor.gap
+        guess, came = one.state.guesses[place], figures.get(metric)
+        one.update(guesses={other: each for other, each in one.state.guesses.items() if other != place})
         if came is None:
             return
         if isinstance(counts, Errors):
-            self._gap(guess, came)
+            short = came.value - guess.value * (1 + gap) - 2 * guess.calibration
+            fall = one.state.gap.after(short, came.sampling)
+            one.update(gap=fall, differ=fall.fallen)
         else:
-            self._reconcile(place, guess, counts)
+            right = realised.right(counts)
+            least = guess.value - Z * guess.calibration - gap
+            rise = one.state.reconciled.burst.after(count - right, count, min(1 - least, 1 - 1e-6))
+            alarm = rise.log_e >= math.log(WINDOWS_PER_ALARM)
+            differ = alarm or (one.state.differ and least > right / count)
+            one.update(reconciled=Reconciled(burst=RateRise() if alarm else rise), differ=differ)
         half = Z * (came.sampling**2 + guess.calibration**2) ** 0.5
         effect = came.value - guess.value
-        text = f"{self.what.metric} was {came.value:.3f} where {guess.value:.3f} was estimated"
-        rows = counts.n if isinstance(counts, Errors) else sum(counts.values())
-        verdict = DIFFERS if self.kept.differ else AGREES
-        detail = {"text": text, "maturity": maturity, "margin": self.job.monitor.gap}
+        text = f"{metric} was {came.value:.3f} where {guess.value:.3f} was estimated"
+        verdict = Verdict.DIFFERS if one.state.differ else Verdict.AGREES
+        detail = {"text": text, "maturity": maturity, "margin": gap}
         shape = {"effect": effect, "low": effect - half, "high": effect + half, "detail": detail}
-        self.found.append(span.finding("reconcile", self.what.metric, rows, verdict, **shape))
-        self._say("reconcile", text)
-
-    def _reconcile(self, place: int, guess: Guess, counts: Matrix) -> None:
-        total, right = sum(counts.values()), realised.right(counts)
-        error = Z * guess.calibration
-        rule = Rule(margin=self.job.monitor.gap, chunks=fall.WINDOWS, maturity=MATURE)
-        chunk = Chunk(name=str(place), estimated=guess.value, error=error, right=right, labelled=total)
-        state = reconcile(rule, [chunk], self.kept.reconciled)
-        short = guess.value - error - rule.margin - right / total
-        differ = bool(state.alarms) or (self.kept.differ and short > 0)
-        state = msgspec.structs.replace(state, counted=(), alarms=())
-        self.kept = msgspec.structs.replace(self.kept, reconciled=state, differ=differ)
-
-    def _gap(self, guess: Guess, came: Estimate) -> None:
-        short = came.value - guess.value * (1 + self.job.monitor.gap) - 2 * guess.calibration
-        state = fall.look(self.kept.gap, short, came.sampling)
-        self.kept = msgspec.structs.replace(self.kept, gap=state, differ=state.fallen)
-
-    def _say(self, kind: str, text: str) -> None:
-        self.kept = msgspec.structs.replace(self.kept, said=self.kept.said | {kind: text})
+        one.found.append(one.span(place).finding("reconcile", metric, count, verdict, **shape))
+        one.say("reconcile", text)

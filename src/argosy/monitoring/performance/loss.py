@@ -14,26 +14,14 @@ import msgspec
 import numpy as np
 
 from argosy.engines.base import require
-from argosy.monitoring.binary import Floats
-from argosy.monitoring.performance.estimate import Estimate, Performance, within
-from argosy.monitoring.performance.overlap import FAR_RATIO, objection, overlap
-from argosy.monitoring.performance.ratio import ratios
-from argosy.spec.errors import InvalidArgument
+from argosy.monitoring.eprocess import Floats
+from argosy.monitoring.multivariate.classifier import TREES
+from argosy.monitoring.performance.estimate import Performance, within
+from argosy.monitoring.performance.ratio import FAR_RATIO, objection, overlap, ratios
 
-Z = 1.959964
 FOLDS = 3
-LEAST_ROWS = 100
 ROUNDS = 60
-PARAMETERS = {
-    "objective": "regression",
-    "num_leaves": 15,
-    "learning_rate": 0.1,
-    "min_data_in_leaf": 20,
-    "verbose": -1,
-    "num_threads": 1,
-    "deterministic": True,
-    "force_row_wise": True,
-}
+PARAMETERS = TREES | {"objective": "regression", "max_bin": 255}
 
 
 class Loss(msgspec.Struct, frozen=True, eq=False):
@@ -55,29 +43,16 @@ class Losses(msgspec.Struct, frozen=True, eq=False):
 
 
 def fit(features: Floats, predictions: Floats, targets: Floats, seed: int = 0) -> Losses:
-    """Learn from reference rows: `features` (m, columns), NaN for missing, `predictions` and `targets` (m,).
-
-    Raises InvalidArgument below 100 rows or where a prediction or target is not a number.
-    """
-    rows = _rows(features, predictions)
-    if len(rows) < LEAST_ROWS or len(targets) != len(rows):
-        raise InvalidArgument(
-            f"there are {len(rows)} predictions and {len(targets)} targets; give at least {LEAST_ROWS}, one for each"
-        )
+    """Learn from reference rows: `features` (m, columns), NaN for missing; `predictions` and `targets` (m,), finite."""
+    rows = np.column_stack([features, predictions])
     error = np.asarray(targets, float) - predictions
-    if not np.isfinite(error).all():
-        raise InvalidArgument(
-            f"{int((~np.isfinite(error)).sum())} targets are not finite numbers; leave these rows out"
-        )
     return Losses(rows, _learn(rows, np.abs(error), seed), _learn(rows, error**2, seed))
 
 
-def estimate(losses: Losses, features: Floats, predictions: Floats, z: float = Z, seed: int = 0) -> Performance:
+def estimate(losses: Losses, features: Floats, predictions: Floats) -> Performance:
     """MAE and RMSE over a window, with intervals, or the reason why there are none."""
-    rows = _rows(features, predictions)
-    if rows.shape[1] != losses.rows.shape[1]:
-        raise InvalidArgument(f"the window has {rows.shape[1] - 1} features, the reference {losses.rows.shape[1] - 1}")
-    found = ratios(losses.rows, rows, seed)
+    rows = np.column_stack([features, predictions])
+    found = ratios(losses.rows, rows)
     shared = overlap(found)
     if reason := objection(shared):
         return Performance(estimates={}, rows=len(rows), overlap=shared, reason=reason)
@@ -85,28 +60,12 @@ def estimate(losses: Losses, features: Floats, predictions: Floats, z: float = Z
     absolute, squared = (_mean(loss, rows, weights) for loss in (losses.absolute, losses.squared))
     root = math.sqrt(squared[0])
     scale = 1 / (2 * root) if root else 0.0
-    return Performance(
-        estimates={
-            "mae": _within(*absolute, z),
-            "rmse": _within(root, squared[1] * scale, squared[2] * scale, z),
-        },
-        rows=len(rows),
-        overlap=shared,
-    )
-
-
-def _within(value: float, sampling: float, calibration: float, z: float) -> Estimate:
-    return within(value, sampling, calibration, z, (0.0, math.inf))
-
-
-def _rows(features: Floats, predictions: Floats) -> Floats:
-    predictions = np.asarray(predictions, float)
-    if len(features) != len(predictions) or not len(predictions):
-        raise InvalidArgument(f"there are {len(features)} rows of features and {len(predictions)} predictions")
-    if not np.isfinite(predictions).all():
-        count = int((~np.isfinite(predictions)).sum())
-        raise InvalidArgument(f"{count} of {len(predictions)} predictions are not finite numbers; leave these rows out")
-    return np.column_stack([np.asarray(features, float).reshape(len(features), -1), predictions])
+    bounds = (0.0, math.inf)
+    made = {
+        "mae": within(*absolute, bounds),
+        "rmse": within(root, squared[1] * scale, squared[2] * scale, bounds),
+    }
+    return Performance(estimates=made, rows=len(rows), overlap=shared)
 
 
 def _learn(rows: Floats, loss: Floats, seed: int) -> Loss:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from argosy.monitoring.binary import Floats, Number
+from argosy.monitoring.eprocess import Floats, Number
 
 METRICS = ("accuracy", "precision", "recall", "f1", "auroc")
 

@@ -7,30 +7,23 @@ added to each. So noise stays near 1, and where the reference has no row at all 
 window's.
 """
 
-from typing import Any
-
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from argosy.engines.base import require
-from argosy.monitoring.binary import Floats
-from argosy.monitoring.multivariate.classifier import mann_whitney
+from argosy.monitoring.eprocess import Floats
+from argosy.monitoring.multivariate.classifier import TREES, mann_whitney
 
 ROUNDS = 20
 SAMPLE = 4
 LEAST_SAMPLE = 2000
-PARAMETERS = {
-    "objective": "binary",
-    "num_leaves": 15,
-    "learning_rate": 0.2,
-    "min_data_in_leaf": 20,
-    "max_bin": 63,
-    "verbose": -1,
-    "num_threads": 1,
-    "deterministic": True,
-    "force_row_wise": True,
-}
+FAR_RATIO = 50.0
+FAR_SHARE = 0.07
+"""Estimates without labels carry over what is in the reference. Where more than this share of the window's rows is so
+many times as dense as the reference's there is nothing to carry over. How well a classifier tells the two apart is no
+such sign by itself: a window from a narrow, but known, corner of the reference has a high AUC and is estimated well by
+the reference rows in that corner. Both were chosen by `prove.unseen` (docs/performance.md, "planted")."""
 
 
 class Ratios(msgspec.Struct, frozen=True, eq=False):
@@ -45,6 +38,7 @@ class Ratios(msgspec.Struct, frozen=True, eq=False):
 def ratios(reference: Floats, window: Floats, seed: int = 0) -> Ratios:
     """Both (rows, columns), NaN for missing, at least two rows each. Linear in the rows; the classifiers train on four
     reference rows for each of the window's, at least 2,000."""
+    lgb = require("lightgbm", "monitoring", "Importance weighting")
     rng = np.random.default_rng(seed)
     m, n = len(reference), len(window)
     trained = np.zeros(m, bool)
@@ -52,14 +46,19 @@ def ratios(reference: Floats, window: Floats, seed: int = 0) -> Ratios:
     half, half_window = rng.permutation(m) % 2, rng.permutation(n) % 2
     seen, seen_window = np.empty(m), np.empty(n)
     for side in (0, 1):
-        model = _train(reference[trained & (half != side)], window[half_window != side], seed)
+        theirs, ours = reference[trained & (half != side)], window[half_window != side]
+        x, y = np.concatenate([theirs, ours]), np.repeat([0, 1], [len(theirs), len(ours)])
+        weight = np.where(y == 1, len(theirs) / max(len(ours), 1), 1.0)
+        data = lgb.Dataset(x, y, weight=weight, params={"max_bin": TREES["max_bin"], "verbose": -1})
+        model = lgb.train(TREES | {"learning_rate": 0.2, "seed": seed}, data, ROUNDS)
         seen[half == side] = model.predict(reference[half == side], raw_score=True, num_threads=1)
         seen_window[half_window == side] = model.predict(window[half_window == side], raw_score=True, num_threads=1)
     scores = np.concatenate([seen[trained], seen_window])
     side = np.repeat([0, 1], [int(trained.sum()), n])
     ends, heights = levels(scores, side)
     auc, _ = mann_whitney(scores, side, np.concatenate([half[trained], half_window]))
-    return Ratios(_at(seen, ends, heights), _at(seen_window, ends, heights), auc)
+    at = [heights[np.minimum(np.searchsorted(ends, each), len(ends) - 1)] for each in (seen, seen_window)]
+    return Ratios(at[0], at[1], auc)
 
 
 def levels(scores: Floats, side: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
@@ -76,13 +75,31 @@ def levels(scores: Floats, side: npt.NDArray[np.int64]) -> tuple[Floats, Floats]
     return known[last], ((counts[0] + 0.5) / n) / ((counts[1] + 0.5) / m)
 
 
-def _at(scores: Floats, ends: Floats, heights: Floats) -> Floats:
-    return heights[np.minimum(np.searchsorted(ends, scores), len(ends) - 1)]
+class Overlap(msgspec.Struct, frozen=True, kw_only=True):
+    """`far`: the share of the window's rows at places more than 50 times as dense as in the reference. `auc`: of the
+    classifier that tells window from reference. `effective`: to how many equal rows the weighted reference amounts."""
+
+    far: float
+    auc: float
+    effective: float
 
 
-def _train(reference: Floats, window: Floats, seed: int) -> Any:
-    lgb = require("lightgbm", "monitoring", "Importance weighting")
-    x, y = np.concatenate([reference, window]), np.repeat([0, 1], [len(reference), len(window)])
-    weight = np.where(y == 1, len(reference) / max(len(window), 1), 1.0)
-    data = lgb.Dataset(x, y, weight=weight, params={"max_bin": PARAMETERS["max_bin"], "verbose": -1})
-    return lgb.train(PARAMETERS | {"seed": seed}, data, ROUNDS)
+def overlap(ratios: Ratios) -> Overlap:
+    """Sum up density ratios."""
+    w = ratios.reference.clip(max=FAR_RATIO)
+    return Overlap(
+        far=float((ratios.window > FAR_RATIO).mean()),
+        auc=ratios.auc,
+        effective=float(w.sum() ** 2 / max(float((w**2).sum()), 1e-300)),
+    )
+
+
+def objection(found: Overlap) -> str:
+    """Why there can be no estimate; empty where there can."""
+    if found.far <= FAR_SHARE:
+        return ""
+    return (
+        f"not estimable: {found.far:.0%} of the rows lie where the reference has next to none (density ratio above "
+        f"{FAR_RATIO:g}; a classifier tells window from reference with AUC {found.auc:.2f}). Label some of these rows, "
+        "or take a reference that has such rows"
+    )

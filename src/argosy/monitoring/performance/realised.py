@@ -6,22 +6,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from argosy.engines.base import require
-from argosy.monitoring.binary import Floats
+from argosy.monitoring.eprocess import Floats, Ints
 from argosy.monitoring.feedback.windows import Errors, Matrix
 from argosy.monitoring.performance.estimate import Estimate, within
-from argosy.monitoring.performance.window import Codes
 from argosy.spec.monitor import CLASSIFICATION
 
-Z = 1.959964
 MOST_CLASSES = 50
-"""With more, only the accuracy is told."""
-
-COUNTED = CLASSIFICATION[:4]
+"""With more, only the accuracy is counted."""
 
 
-def classification(
-    matrix: Matrix, classes: Sequence[str] = (), positive: str = "", z: float = Z
-) -> dict[str, Estimate]:
+def classification(matrix: Matrix, classes: Sequence[str] = (), positive: str = "") -> dict[str, Estimate]:
     """Accuracy, precision, recall and F1: of the `positive` class, or else the plain mean over the classes, as in
     `metrics.multiclass`. `classes` are those there may be; others that occur are added.
 
@@ -32,12 +26,12 @@ def classification(
     for (predicted, true), count in matrix.items():
         counts[known.index(predicted), known.index(true)] += count
     place = known.index(positive) if positive in known else -1
-    names = COUNTED if len(known) <= MOST_CLASSES else COUNTED[:1]
-    found = {name: _counted(name, counts, place, z) for name in names} if counts.sum() else {}
+    names = CLASSIFICATION[: 4 if len(known) <= MOST_CLASSES else 1]
+    found = {name: _counted(name, counts, place) for name in names} if counts.sum() else {}
     return {name: each for name, each in found.items() if math.isfinite(each.value)}
 
 
-def _counted(name: str, counts: Floats, positive: int, z: float) -> Estimate:
+def _counted(name: str, counts: Floats, positive: int) -> Estimate:
     value, variance = _value(name, counts, positive), 0.0
     for cell in zip(*np.nonzero(counts), strict=True):
         step = max(1e-3, 1e-4 * counts[cell])
@@ -45,7 +39,7 @@ def _counted(name: str, counts: Floats, positive: int, z: float) -> Estimate:
         more[cell] += step
         slope = (_value(name, more, positive) - value) / step
         variance += counts[cell] * slope**2
-    return within(value, max(math.sqrt(variance), 1 / (float(counts.sum()) + 1)), 0.0, z)
+    return within(value, max(math.sqrt(variance), 1 / (float(counts.sum()) + 1)))
 
 
 def _value(name: str, counts: Floats, positive: int) -> float:
@@ -60,7 +54,7 @@ def _value(name: str, counts: Floats, positive: int) -> float:
     return float(each.mean()) if len(each) else math.nan
 
 
-def area(scores: Floats, positive: Floats, z: float = Z) -> Estimate | None:
+def area(scores: Floats, positive: Floats) -> Estimate | None:
     """AUROC with DeLong's deviation (DeLong, DeLong & Clarke-Pearson 1988); None where there is only one class."""
     stats = require("scipy.stats", "monitoring", "The area under the ROC curve")
     ups, downs = scores[positive == 1], scores[positive != 1]
@@ -72,21 +66,21 @@ def area(scores: Floats, positive: Floats, z: float = Z) -> Estimate | None:
     below = 1 - (ranks[m:] - stats.rankdata(downs)) / m
     value = float(above.mean())
     variance = float(above.var()) / m + float(below.var()) / n
-    return within(value, max(math.sqrt(variance), 1 / (m + n + 1)), 0.0, z)
+    return within(value, max(math.sqrt(variance), 1 / (m + n + 1)))
 
 
-def regression(errors: Errors, z: float = Z) -> dict[str, Estimate]:
+def regression(errors: Errors) -> dict[str, Estimate]:
     """MAE and RMSE."""
     root = math.sqrt(errors.squared)
     spread = math.sqrt(errors.squared_variance / errors.n) / (2 * root) if root else 0.0
     bounds = (0.0, math.inf)
     return {
-        "mae": within(errors.absolute, math.sqrt(errors.absolute_variance / errors.n), 0.0, z, bounds),
-        "rmse": within(root, spread, 0.0, z, bounds),
+        "mae": within(errors.absolute, math.sqrt(errors.absolute_variance / errors.n), 0.0, bounds),
+        "rmse": within(root, spread, 0.0, bounds),
     }
 
 
-def matrix_of(decided: Codes, labels: Codes, classes: Sequence[str]) -> Matrix:
+def matrix_of(decided: Ints, labels: Ints, classes: Sequence[str]) -> Matrix:
     """Counts from codes."""
     pairs, counts = np.unique(np.column_stack([decided, labels]), axis=0, return_counts=True)
     return {(classes[int(p)], classes[int(t)]): int(n) for (p, t), n in zip(pairs, counts, strict=True)}

@@ -17,11 +17,13 @@ from pathlib import Path
 import msgspec
 
 from argosy.monitoring.feedback.event import plain
-from argosy.monitoring.performance.roles import Roles
+from argosy.monitoring.performance.roles import Roles, roles
 from argosy.monitoring.performance.rows import Rows, rows, texts_of, wanted
 from argosy.packaging import labelled, quarantine
 from argosy.packaging.labelled import LABEL, MOST_BYTES, Labelled, Scoring
 from argosy.packaging.package import Package
+from argosy.profiles.layout import layout
+from argosy.profiles.privacy import Hidden
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument, NotFound, PayloadTooLarge
 from argosy.spec.monitor import Monitor
@@ -81,7 +83,7 @@ def _content(path: Path) -> bytes:
     return data
 
 
-def kept(home: Home, monitor: Monitor) -> Path:
+def copied(home: Home, monitor: Monitor) -> Path:
     """The copy of a pinned reference, made if it is not there. Raises NotFound where the file is gone or has changed,
     and there is no copy."""
     match = PINNED.fullmatch(monitor.reference)
@@ -103,15 +105,53 @@ def kept(home: Home, monitor: Monitor) -> Path:
     return copy
 
 
-def check(home: Home, monitor: Monitor, package: Package, log: PayloadLog, what: Roles) -> None:
+def check_monitorable(home: Home, endpoint: Endpoint, package: Package) -> None:
+    """Raises InvalidArgument where the monitor names columns that the model lacks or the log hides, or a reference
+    that does not fit. A pinned reference is kept."""
+    monitor = endpoint.monitor
+    if monitor is None:
+        return
+    if monitor.segments or endpoint.payload is None:
+        _check_segments(monitor.segments, endpoint.payload or PayloadLog(), package)
+    if evaluated(endpoint) and endpoint.payload is not None:
+        what = roles(monitor, package.manifest.signature, endpoint.payload)
+        if monitor.reference:
+            _check_labels(home, monitor, package, endpoint.payload, what)
+
+
+def evaluated(endpoint: Endpoint) -> bool:
+    """Whether its performance is evaluated: a monitor with nothing but segments or a season is about drift alone."""
+    monitor = endpoint.monitor
+    if monitor is None or endpoint.payload is None:
+        return False
+    return bool(monitor.judges) or not (monitor.segments or monitor.season != "none")
+
+
+def _check_segments(segments: tuple[str, ...], log: PayloadLog, package: Package) -> None:
+    profile = package.profile()
+    if profile is None:
+        raise InvalidArgument(
+            f"monitor: '{package.manifest.name}' was pushed without sample data, so that there is nothing to compare "
+            "its columns with: push it with --sample FILE"
+        )
+    found = layout(profile, package.manifest.signature)
+    hidden = Hidden(found, log.redact, log.hash)
+    for name in segments:
+        place = found.index(name)
+        if not found.columns[place].detailed:
+            raise InvalidArgument(f"monitor.segments: '{name[:80]}' has no values in the model's profile")
+        if hidden.covers(name):
+            raise InvalidArgument(
+                f"monitor.segments: '{name[:80]}' is hidden in the payload log, and segments would tell its values"
+            )
+
+
+def _check_labels(home: Home, monitor: Monitor, package: Package, log: PayloadLog, what: Roles) -> None:
     """Raises InvalidArgument unless the rows of a pinned reference fit the model and its labels the classes. Nothing is
     scored."""
-    found = _run(kept(home, monitor), monitor, package, log, "")
-    if what.kind == "regression":
-        known = {text: count for text, count in found.values.items() if _is_number(text)}
-    else:
-        known = {text: count for text, count in found.values.items() if plain(text) in what.classes or not what.classes}
-    if sum(known.values()) < labelled.LEAST_ROWS:
+    found = _run(copied(home, monitor), monitor, package, log, "")
+    known = [count for text, count in found.values.items() if _fits(text, what)]
+    if sum(known) < labelled.LEAST_ROWS:
         some = ", ".join(text[:40] for text in list(found.values)[:10])
         wanted = "numbers" if what.kind == "regression" else ", ".join(what.classes[:10])
         raise InvalidArgument(
@@ -120,9 +160,11 @@ def check(home: Home, monitor: Monitor, package: Package, log: PayloadLog, what:
         )
 
 
-def _is_number(text: str) -> bool:
+def _fits(label: str, what: Roles) -> bool:
+    if what.kind == "classification":
+        return plain(label) in what.classes or not what.classes
     try:
-        return math.isfinite(float(text))
+        return math.isfinite(float(label))
     except ValueError:
         return False
 
@@ -132,7 +174,7 @@ def scored(home: Home, monitor: Monitor, package: Package, digest: str, log: Pay
 
     Raises what `labelled.score` raises, BadPackage, StorageFull.
     """
-    copy = kept(home, monitor)
+    copy = copied(home, monitor)
     facts = (copy.name, digest, monitor.label, sorted(log.redact), sorted(log.hash), log.max_elements, log.max_text)
     into = folder(home) / f"{hashlib.sha256(msgspec.json.encode(facts)).hexdigest()[:32]}.scored"
     if not into.is_file():

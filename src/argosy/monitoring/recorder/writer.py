@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from argosy.monitoring.feedback.folder import Shelf
+from argosy.monitoring.feedback.folder import LabelFolder
 from argosy.monitoring.recorder.buffer import Book
 from argosy.profiles import files
 from argosy.profiles.layout import Layout
@@ -75,11 +75,11 @@ class Keeper:
     def _merge(self, endpoint: str, flush: float) -> None:
         """Put the small segments of hours that are over together, for a while."""
         begun, found = time.monotonic(), layout.segments(self.home.payloads, endpoint)
-        shelf = Shelf(self.home.feedback, endpoint)
+        folder = LabelFolder(self.home.feedback, endpoint)
         for small in compact.due(found, datetime.now(UTC), GRACE + timedelta(seconds=flush)):
             if self._swaps and time.monotonic() - begun < MERGE_SECONDS:
                 try:
-                    self.report.merged += compact.hour(self.home.payloads, small, shelf)
+                    self.report.merged += compact.hour(self.home.payloads, small, folder)
                 except (ArgosyError, OSError) as error:
                     self._swaps = getattr(error, "errno", None) not in (errno.ENOSYS, errno.EINVAL)
                     LOG.warning("segments of '%s' were not merged: %s", endpoint, error)

@@ -2,8 +2,8 @@
 
 With traffic enough, the multi-window, multi-burn-rate rules of the Google SRE Workbook, chapter 5: 2 % of the budget in
 an hour or 5 % in six page, 10 % in one or three days file a ticket, each confirmed by a window of a twelfth. A rate of
-few requests says nothing: there a detector (`burst`) takes the place of each severity's windows, with the lowest burn
-of its rules as the bound and one false alarm a year as its run length.
+few requests says nothing: there a detector (`eprocess.RateRise`) takes the place of each severity's windows, with the
+lowest burn of its rules as the bound and one false alarm a year as its run length.
 """
 
 import math
@@ -11,8 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from argosy.monitoring import burst
-from argosy.monitoring.burst import Burst
+from argosy.monitoring.eprocess import RateRise
 from argosy.monitoring.slo import traffic
 from argosy.monitoring.slo.traffic import Traffic
 from argosy.serving.counts import Counts, bucket
@@ -43,8 +42,8 @@ class SloState(msgspec.Struct, frozen=True, kw_only=True):
     """What is remembered: traffic, the detectors, and which severities they found (until it is calm again)."""
 
     traffic: Traffic = Traffic()
-    page: Burst = Burst()
-    ticket: Burst = Burst()
+    page: RateRise = RateRise()
+    ticket: RateRise = RateRise()
     found: tuple[Severity, ...] = ()
 
 
@@ -77,7 +76,7 @@ def judge(slo: Slo, seen: SloObservation, state: SloState) -> tuple[SloVerdict, 
     came = traffic.add(state.traffic, seen.now, seen.total, seen.bad, slo.days * DAY)
     state = msgspec.structs.replace(state, traffic=came)
     quiet = _quiet(slo, came, seen.now)
-    state = _detect(slo, seen, state) if quiet else msgspec.structs.replace(state, page=Burst(), ticket=Burst())
+    state = _detect(slo, seen, state) if quiet else msgspec.structs.replace(state, page=RateRise(), ticket=RateRise())
     burning = list(_burning(slo, state, seen.now))
     budget = left(slo, came, seen.now)
     if not burning:
@@ -127,16 +126,16 @@ def _burns(slo: Slo, rule: Rule, came: Traffic, now: float) -> str:
 
 def _detect(slo: Slo, seen: SloObservation, state: SloState) -> SloState:
     """The detectors of both severities, and whether what they found is over."""
-    logs: dict[Severity, Burst] = {"page": state.page, "ticket": state.ticket}
+    logs: dict[Severity, RateRise] = {"page": state.page, "ticket": state.ticket}
     found = set(state.found)
     looks = YEAR / max(seen.seconds, 1e-3) / slo.false_pages
     for severity, log in logs.items():
         bound = min(_bound(slo, rule.factor) for rule in rules(slo) if rule.severity == severity)
-        log = burst.look(log, seen.bad, seen.total, bound) if seen.total else log
+        log = log.after(seen.bad, seen.total, bound) if seen.total else log
         total, bad = traffic.last(state.traffic, seen.now, CALM_REQUESTS, CALM_SECONDS)
-        if burst.evidence(log) >= math.log(looks):
+        if log.log_e >= math.log(looks):
             found.add(severity)
-            log = Burst()
+            log = RateRise()
         elif severity in found and total >= CALM_REQUESTS and bad <= total * bound:
             found.discard(severity)
         logs[severity] = log

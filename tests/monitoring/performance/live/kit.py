@@ -1,4 +1,4 @@
-"""A log of what the model was asked and answered, labels of it, and looks at both."""
+"""A log of what the model was asked and answered, labels of it, and evaluations of both."""
 
 from pathlib import Path
 
@@ -9,11 +9,10 @@ import pandas as pd
 
 from argosy.monitoring.feedback import intake
 from argosy.monitoring.feedback.event import Label, accept
-from argosy.monitoring.feedback.folder import Shelf
-from argosy.monitoring.performance.evaluate import look
-from argosy.monitoring.performance.job import Done, Job, Version
-from argosy.monitoring.performance.memory import Kept
+from argosy.monitoring.feedback.folder import LabelFolder
+from argosy.monitoring.performance.evaluate import evaluate
 from argosy.monitoring.performance.reference import pinned
+from argosy.monitoring.performance.state import Evaluated, Job, PerformanceState, Version
 from argosy.packaging.package import Package
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.monitor import Monitor
@@ -65,11 +64,11 @@ def tell(home: Home, ids: list[str], truth: object, at: float) -> None:
     labels = [Label(request_id=i, label=int(v), time=START + at) for i, v in zip(ids, truth, strict=True)]
     taken = accept(labels, START + at)
     assert taken.refused == ()
-    intake.append(Shelf(home.feedback, "shop").create(), taken.labels)
+    intake.append(LabelFolder(home.feedback, "shop").create(), taken.labels)
 
 
 class Watch:
-    """Looks one after the other, which remember as the platform does."""
+    """Evaluations one after the other, with the state between them as the platform stores it."""
 
     def __init__(
         self, home: Home, package: Package, version: Pushed, reference: Path | None, **monitor: object
@@ -79,10 +78,10 @@ class Watch:
         monitor_ = pinned(declared).monitor
         assert monitor_ is not None
         self.home, self.package, self.version, self.monitor = home, package, version, monitor_
-        self.kept: dict[str, Kept] = {}
+        self.states: dict[str, PerformanceState] = {}
 
     def job(self, at: float, versions: tuple[str, ...] = ("1",)) -> Job:
-        """A look at so many seconds after START."""
+        """An evaluation at so many seconds after START."""
         every, now = self.monitor.every, START + at
         return Job(
             home=str(self.home.root),
@@ -96,20 +95,20 @@ class Watch:
                     number=number,
                     digest=self.version.digest,
                     package=str(self.package.folder),
-                    kept=self.kept.get(number, Kept()),
+                    state=self.states.get(number, PerformanceState()),
                 )
                 for number in versions
             ),
         )
 
-    def look(self, at: float, versions: tuple[str, ...] = ("1",)) -> Done:
-        """Look, and remember."""
-        done = look(self.job(at, versions))
-        self.kept |= done.kept
+    def evaluate(self, at: float, versions: tuple[str, ...] = ("1",)) -> Evaluated:
+        """Evaluate, and store the states."""
+        done = evaluate(self.job(at, versions))
+        self.states |= done.states
         return done
 
 
-def of(done: Done, kind: str, subject: str, hour: float | None = None) -> list[Finding]:
+def of(done: Evaluated, kind: str, subject: str, hour: float | None = None) -> list[Finding]:
     """The findings of a kind and metric, of one hour or of all."""
     found = [each for each in done.findings if (each.kind, each.subject) == (kind, subject)]
     return [each for each in found if hour is None or each.window_start == START + hour * HOUR]

@@ -16,11 +16,11 @@ import sqlalchemy as sa
 from argosy.alerting.incident import Finding as Wrong
 from argosy.control.revision import revision_of
 from argosy.control.state import State
-from argosy.monitoring.performance import memory
 from argosy.monitoring.performance import monitor as task
-from argosy.monitoring.performance.evaluate import look
-from argosy.monitoring.performance.monitor import Quality
+from argosy.monitoring.performance.evaluate import evaluate
+from argosy.monitoring.performance.monitor import PerformanceMonitor
 from argosy.monitoring.performance.reference import pinned
+from argosy.monitoring.performance.state import PerformanceState
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.monitor import Monitor
 from argosy.store import findings
@@ -61,8 +61,8 @@ def state(store: Store, version, held_out: Path):
     return state
 
 
-def quality(store, state, reports, at) -> Quality:
-    return Quality(store, state, reports, clock=lambda: START + at)
+def quality(store, state, reports, at) -> PerformanceMonitor:
+    return PerformanceMonitor(store, state, reports, clock=lambda: START + at)
 
 
 def written(store: Store) -> list[Finding]:
@@ -78,9 +78,9 @@ def looking() -> list[psutil.Process]:
     return found
 
 
-async def turn(quality: Quality) -> None:
+async def turn(quality: PerformanceMonitor) -> None:
     quality._due.clear()
-    await quality.turn()
+    await asyncio.to_thread(quality.turn)
 
 
 async def test_what_is_found_is_written_reported_and_done_once(store, state, reports, package):
@@ -126,8 +126,8 @@ async def test_a_child_that_is_killed_is_followed_by_one_that_comes_to_the_same_
         task.STATES.retain(connection, [])
     shutil.rmtree(store.home.feedback)
     tell(store.home, ids, rows["bought"], HOUR)
-    job = at._job(state.endpoints()[0], state.revisions(), START + 9 * HOUR, float(START + 9 * HOUR))
-    assert {(each.kind, each.subject): each for each in look(job).findings} == {
+    job = at.job(state.endpoints()[0], state.revisions(), START + 9 * HOUR, float(START + 9 * HOUR))
+    assert {(each.kind, each.subject): each for each in evaluate(job).findings} == {
         (each.kind, each.subject): each for each in found
     }
 
@@ -140,7 +140,7 @@ async def test_a_look_whose_state_was_not_written_is_done_again(store, state, re
         patched.setattr(task.STATES, "put", full)
         await turn(at)
     assert written(store) == []
-    assert "shop" not in reports.found
+    reports.found.clear()
     await turn(at)
     assert written(store)
     assert reports.found["shop"] == []
@@ -164,10 +164,10 @@ async def test_who_has_no_monitor_any_more_has_nothing_wrong(store, state, repor
     endpoint = Endpoint(name="shop", model="shop:1", payload=LOG)
     state.declare(endpoint, revision_of(endpoint, version))
     at = quality(store, state, reports, HOUR)
-    await at.turn()
+    at.turn()
     assert reports.found == {"shop": []}
     reports.found.clear()
-    await at.turn()
+    at.turn()
     assert reports.found == {}
 
 
@@ -182,6 +182,6 @@ def test_nothing_heavy_is_imported_by_the_task():
 def test_the_states_of_endpoints_that_are_gone_are_deleted(store, state, reports):
     with store.database.begin() as connection:
         for name in ("shop", "gone"):
-            task.STATES.put(connection, name, memory.Kept(until=1.0), "1")
-    quality(store, state, reports, HOUR)._clean(state.endpoints())
-    assert task.STATES.all(store.database) == {("shop", "1"): memory.Kept(until=1.0)}
+            task.STATES.put(connection, name, PerformanceState(until=1.0), "1")
+    quality(store, state, reports, HOUR).clean({each.endpoint.name: each for each in state.endpoints()})
+    assert task.STATES.all(store.database) == {("shop", "1"): PerformanceState(until=1.0)}

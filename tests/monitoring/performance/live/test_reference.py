@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from argosy.monitoring.performance import reference
-from argosy.monitoring.performance.check import check_monitorable
+from argosy.monitoring.performance.reference import check_monitorable
 from argosy.monitoring.performance.roles import roles
 from argosy.packaging.package import Package
 from argosy.spec.endpoint import Endpoint

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from argosy.monitoring.performance.estimates import Estimator
+from argosy.monitoring.performance.estimator import Estimator
 from argosy.monitoring.performance.reference import Reference
 from argosy.monitoring.performance.roles import Roles
 from argosy.monitoring.performance.rows import Rows
