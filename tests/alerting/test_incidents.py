@@ -103,7 +103,7 @@ async def test_killed_before_the_delivery_it_is_sent_by_who_starts_next(world, s
 
 async def test_killed_after_the_delivery_before_it_is_noted_it_is_sent_again_with_the_same_id(world, site, monkeypatch):
     world.incidents.report("slos", "digits", [slow()])
-    monkeypatch.setattr(world.incidents, "_note", lambda tried: None)
+    monkeypatch.setattr(world.incidents, "_sent", lambda one, error: None)
     await world.step()
     world.again()
     await world.step()

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import hmac
+import html
 import os
 import smtplib
 import ssl
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from argosy.alerting import destination, message
+from argosy.alerting import destination
 from argosy.alerting.allowed import Allowed
 from argosy.alerting.incident import Notice
 from argosy.spec.alerts import Alertmanager, Email, Sink, Slack, Webhook
@@ -25,47 +26,101 @@ from argosy.spec.secret import reference, resolved
 if TYPE_CHECKING:
     import httpx
 
+HEADS = {"firing": "", "worse": "worse: ", "resolved": "resolved: "}
+BELIEVED = 24 * 3600.0
+"""Seconds for which Alertmanager believes in an alert of which it hears no more."""
 TIMEOUT, WHOLE = 10.0, 30.0
 """Seconds for each step of sending, and for all of them."""
 RETRIED = (408, 425, 429)
 
 
+def webhook(notice: Notice) -> dict[str, str | None]:
+    """The body of a webhook. `id` is the same whenever the same news is sent again; `incident` is that of the whole
+    incident. Times are ISO 8601 in UTC."""
+    incident, finding = notice.incident, notice.incident.finding
+    return {
+        "id": notice.id,
+        "incident": incident.id,
+        "status": notice.kind,
+        "severity": finding.severity,
+        "endpoint": finding.endpoint,
+        "title": finding.title,
+        "reason": finding.reason,
+        "since": _moment(incident.since),
+        "ended": None if incident.ended is None else _moment(incident.ended),
+    }
+
+
+def subject(notice: Notice) -> str:
+    """One line, without line breaks: a header ends at one."""
+    finding = notice.incident.finding
+    line = f"[{finding.severity}] {HEADS[notice.kind]}{finding.endpoint}: {finding.title}"
+    return "".join(letter if letter.isprintable() else " " for letter in line)[:200]
+
+
+def text(notice: Notice) -> str:
+    """A few lines."""
+    incident, finding = notice.incident, notice.incident.finding
+    lines = [finding.reason, "", f"endpoint: {finding.endpoint}", f"severity: {finding.severity}"]
+    lines.append(f"since: {_moment(incident.since)}")
+    lines += [f"until: {_moment(incident.ended)}"] if incident.ended is not None else []
+    return "\n".join([*lines, f"incident: {incident.id}", ""])
+
+
+def slack(notice: Notice) -> dict[str, Any]:
+    """The body for an incoming webhook; what users wrote cannot call people or make links."""
+    sign = ":white_check_mark:" if notice.kind == "resolved" else ":rotating_light:"
+    title, reason = (html.escape(words, quote=False) for words in (subject(notice), notice.incident.finding.reason))
+    return {"text": f"{sign} *{title}*\n{reason}"}
+
+
+def alertmanager(notice: Notice, labels: dict[str, str], now: float) -> list[dict[str, Any]]:
+    """The body of POST /api/v2/alerts. The labels name the incident's cause, so that it stays one alert."""
+    incident, finding = notice.incident, notice.incident.finding
+    ours = {"alertname": finding.title, "endpoint": finding.endpoint, "cause": finding.key, "source": "argosy"}
+    annotations = {"summary": subject(notice), "description": finding.reason, "severity": finding.severity}
+    ends = incident.ended if incident.ended is not None else now + BELIEVED
+    moments = {"startsAt": _moment(incident.since), "endsAt": _moment(ends)}
+    return [{"labels": labels | ours, "annotations": annotations, **moments}]
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 async def send(sink: Sink, notice: Notice, environ: Mapping[str, str] = os.environ) -> str:
-    """Tell one sink, and what it said. Raises Unavailable to be tried again, InvalidArgument where trying again is of
-    no use."""
+    """Notify one sink, and what it answered. Raises Unavailable to be tried again, InvalidArgument where trying again
+    is of no use."""
     if isinstance(sink, Email):
         return await asyncio.to_thread(_mail, sink, notice, environ)
     if isinstance(sink, Webhook):
-        body = msgspec.json.encode(message.told(notice))
+        body = msgspec.json.encode(webhook(notice))
         return await post(sink.url, body, signed(sink, body, environ), environ)
     if isinstance(sink, Slack):
-        return await post(sink.url, msgspec.json.encode(message.slack(notice)), {}, environ)
-    body = msgspec.json.encode(message.alertmanager(notice, sink.labels, time.time()))
+        return await post(sink.url, msgspec.json.encode(slack(notice)), {}, environ)
+    body = msgspec.json.encode(alertmanager(notice, sink.labels, time.time()))
     return await post(f"{resolved(sink.url, environ, 'alerts').rstrip('/')}/api/v2/alerts", body, {}, environ)
 
 
 def signed(sink: Webhook, body: bytes, environ: Mapping[str, str]) -> dict[str, str]:
     """The headers of a webhook, the signature among them. Raises InvalidArgument where a variable is not set, or holds
     what no header can."""
-    headers = {name: _header(name, value, environ) for name, value in sink.headers.items()}
+    headers: dict[str, str] = {}
+    for name, value in sink.headers.items():
+        word, _, _ = value.rpartition("$") if reference(value) else ("", "", "")
+        headers[name] = word + resolved(value.removeprefix(word), environ, "alerts")
+        if not (headers[name].isascii() and headers[name].isprintable()):
+            raise InvalidArgument(f"alerts: the value of the header {name} must be of one line of ASCII")
     if sink.secret:
         digest = hmac.new(resolved(sink.secret, environ, "alerts").encode(), body, hashlib.sha256).hexdigest()
         headers["X-Argosy-Signature"] = f"sha256={digest}"
     return headers
 
 
-def _header(name: str, value: str, environ: Mapping[str, str]) -> str:
-    word, _, _ = value.rpartition("$") if reference(value) else ("", "", "")
-    text = word + resolved(value.removeprefix(word), environ, "alerts")
-    if not (text.isascii() and text.isprintable()):
-        raise InvalidArgument(f"alerts: the value of the header {name} must be of one line of ASCII")
-    return text
-
-
 async def post(
     url: str, body: bytes, headers: Mapping[str, str], environ: Mapping[str, str], allowed: Allowed | None = None
 ) -> str:
-    """Send JSON once; which status was answered. What else was answered is neither read nor told. Raises as `send`
+    """Send JSON once; which status was answered. What else was answered is neither read nor logged. Raises as `send`
     does. With `allowed`, which says what callers of the control API may call, PermissionDenied as well."""
     import httpx
 
@@ -118,12 +173,12 @@ def _why(error: Exception) -> str:
 
 def _mail(sink: Email, notice: Notice, environ: Mapping[str, str]) -> str:
     mail = EmailMessage()
-    mail["Subject"] = message.subject(notice)
+    mail["Subject"] = subject(notice)
     mail["From"], mail["To"] = sink.sender, ", ".join(sink.to)
     mail["Date"] = format_datetime(datetime.now(UTC))
     mail["Message-ID"] = f"<{hashlib.sha256(notice.id.encode()).hexdigest()[:32]}@argosy>"
     mail["Auto-Submitted"] = "auto-generated"
-    mail.set_content(message.text(notice))
+    mail.set_content(text(notice))
     try:
         with _server(sink) as server:
             if sink.user:
@@ -156,5 +211,5 @@ def _server(sink: Email) -> Any:
 
 
 def repeats(sink: Sink) -> bool:
-    """Whether a sink forgets what it is not told again."""
+    """Whether a sink forgets what it is not sent again."""
     return isinstance(sink, Alertmanager)

@@ -94,7 +94,7 @@ class World:
 
     def turn(self) -> None:
         """Look once and act once."""
-        self.triggers.look()
+        self.triggers.evaluate()
         asyncio.run(self.triggers.act())
 
     def until(self, good: Callable[[Run], bool], seconds: float = 20.0) -> Run:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.alerting.triggers.policy import TriggerState, look, reason, verdict
+from argosy.alerting.triggers.policy import TriggerState, evaluate, reason, verdict
 from argosy.spec.trigger import Command, EstimatedDrop, RealisedDrop
 from argosy.store.findings import Finding
 
@@ -24,9 +24,9 @@ def window(end, value=0.7, **fields):
 
 
 def test_it_fires_after_so_many_bad_windows_in_a_row_and_tells_why():
-    fired, state = look(DROP, [window(10)], "3", 11, TriggerState(until=0))
+    fired, state = evaluate(DROP, [window(10)], "3", 11, TriggerState(until=0))
     assert fired is None
-    fired, state = look(DROP, [window(10), window(20, 0.71)], "3", 21, state)
+    fired, state = evaluate(DROP, [window(10), window(20, 0.71)], "3", 21, state)
     assert fired is not None
     assert [each.window_end for each in fired.findings] == [10, 20]
     assert fired.reason == (
@@ -39,32 +39,32 @@ def test_it_fires_after_so_many_bad_windows_in_a_row_and_tells_why():
 def test_a_good_window_ends_the_row_and_one_without_a_figure_does_not():
     nothing = (window(20, None), window(20, verdict="not estimable"), window(20, detail={"maturity": 0.5}))
     for each in nothing:
-        assert look(DROP, [window(10), each, window(30)], "3", 31, TriggerState(until=0))[0]
-    assert look(DROP, [window(10), window(20, 0.79), window(30)], "3", 31, TriggerState(until=0))[0] is None
+        assert evaluate(DROP, [window(10), each, window(30)], "3", 31, TriggerState(until=0))[0]
+    assert evaluate(DROP, [window(10), window(20, 0.79), window(30)], "3", 31, TriggerState(until=0))[0] is None
 
 
 def test_a_window_counts_once_its_labels_have_come_and_only_then():
-    _, state = look(DROP, [window(10), window(20, detail={"maturity": 0.3})], "3", 21, TriggerState(until=0))
+    _, state = evaluate(DROP, [window(10), window(20, detail={"maturity": 0.3})], "3", 21, TriggerState(until=0))
     assert state.until == 10
-    fired, state = look(DROP, [window(10), window(20)], "3", 40, state)
+    fired, state = evaluate(DROP, [window(10), window(20)], "3", 40, state)
     assert fired
-    assert look(DROP, [window(10), window(20)], "3", 400, state) == (None, state)
+    assert evaluate(DROP, [window(10), window(20)], "3", 400, state) == (None, state)
 
 
 def test_it_rests_and_goes_on_counting():
-    _, state = look(DROP, [window(10), window(20)], "3", 21, TriggerState(until=0))
-    fired, state = look(DROP, [window(30), window(40)], "3", 41, state)
+    _, state = evaluate(DROP, [window(10), window(20)], "3", 21, TriggerState(until=0))
+    fired, state = evaluate(DROP, [window(30), window(40)], "3", 41, state)
     assert fired is None
-    assert look(DROP, [window(50)], "3", 121, state, busy=True)[0] is None
-    assert look(DROP, [window(50)], "3", 120, state)[0] is None
-    assert look(DROP, [window(50)], "3", 121, state)[0]
+    assert evaluate(DROP, [window(50)], "3", 121, state, busy=True)[0] is None
+    assert evaluate(DROP, [window(50)], "3", 120, state)[0] is None
+    assert evaluate(DROP, [window(50)], "3", 121, state)[0]
 
 
 def test_another_version_begins_a_row_of_its_own():
-    _, state = look(DROP, [window(10)], "3", 11, TriggerState(until=0))
-    fired, state = look(DROP, [window(20, version="4"), window(20)], "4", 21, state)
+    _, state = evaluate(DROP, [window(10)], "3", 11, TriggerState(until=0))
+    fired, state = evaluate(DROP, [window(20, version="4"), window(20)], "4", 21, state)
     assert (fired, state.version, len(state.row)) == (None, "4", 1)
-    assert look(DROP, [window(30), window(30, version="4")], "4", 31, state)[0]
+    assert evaluate(DROP, [window(30), window(30, version="4")], "4", 31, state)[0]
 
 
 @pytest.mark.parametrize(
@@ -121,8 +121,8 @@ def test_it_fires_where_the_whole_history_says_so(steps, windows, cooldown, toge
         now += steps[at][2]
         busy = steps[at][1]
         seen = found[: at + together]
-        fired, state = look(trigger, seen, "3", now, state, busy=busy)
-        again, same = look(trigger, seen, "3", now, state, busy=True)
+        fired, state = evaluate(trigger, seen, "3", now, state, busy=busy)
+        again, same = evaluate(trigger, seen, "3", now, state, busy=True)
         assert again is None
         told += [fired.findings[-1].window_end] if fired else []
         state = same

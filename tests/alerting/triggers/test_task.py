@@ -229,7 +229,7 @@ def test_what_is_declared_no_more_is_not_run(made):
     world = made(drop(python(TELL)))
     world.turn()
     world.find()
-    world.triggers.look()
+    world.triggers.evaluate()
     world.declare()
     world.turn()
     (run,) = world.runs()
@@ -269,7 +269,7 @@ if sys.argv[2] == "before":
     task.command.start = die
 world.turn()
 world.find()
-world.triggers.look()
+world.triggers.evaluate()
 if sys.argv[2] == "noted":
     die()
 asyncio.run(world.triggers.act())

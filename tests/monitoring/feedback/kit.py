@@ -68,6 +68,8 @@ def join(root: Path, prediction: Prediction = PREDICTION, days: float = 40) -> S
 def rows(place: LabelFolder) -> Any:
     """The labelled predictions, each once, by time."""
     files = [place.path(name) for names in place.manifest().joined.values() for name in names]
+    if not files:
+        return None
     columns = "request_id, row, version, time, decision, score, weight, label, known"
     query = f"SELECT {columns} FROM ({sql.latest(sql.parquet(files))}) ORDER BY time, request_id, row, version"
     with duck.opened() as connection:

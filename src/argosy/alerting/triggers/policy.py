@@ -36,13 +36,13 @@ class Fired(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-def look(
+def evaluate(
     trigger: Trigger, found: Sequence[Finding], version: str, now: float, state: TriggerState, *, busy: bool = False
 ) -> tuple[Fired | None, TriggerState]:
-    """Judge the windows of the serving version that were not judged yet, oldest first.
+    """Evaluate the windows of the serving version that were not evaluated yet, oldest first.
 
-    Windows that cannot be judged (no figure, too few labels yet) are passed over: the next one may still be the next
-    in a row. Another version begins a row of its own. While it is `busy` or rests it goes on counting.
+    Windows of which nothing can be said (no figure, too few labels yet) are passed over: the next one may still be the
+    next in a row. Another version begins a row of its own. While it is `busy` or rests it goes on counting.
     """
     if version != state.version:
         state = msgspec.structs.replace(state, version=version, row=())
@@ -50,15 +50,12 @@ def look(
         if finding.version == version and finding.window_end > state.until and (says := verdict(trigger, finding)):
             row = (*state.row, finding)[-trigger.windows :] if says == "bad" else ()
             state = msgspec.structs.replace(state, until=finding.window_end, row=row)
-            if len(row) == trigger.windows and not busy and _rested(trigger, state, now):
+            rested = state.fired is None or now - state.fired >= trigger.cooldown
+            if len(row) == trigger.windows and not busy and rested:
                 why = reason(trigger, row)
                 fired = Fired(version=version, at=now, findings=row, reason=why)
                 return fired, msgspec.structs.replace(state, row=(), fired=now)
     return None, state
-
-
-def _rested(trigger: Trigger, state: TriggerState, now: float) -> bool:
-    return state.fired is None or now - state.fired >= trigger.cooldown
 
 
 def verdict(trigger: Trigger, finding: Finding) -> str:
@@ -73,7 +70,12 @@ def verdict(trigger: Trigger, finding: Finding) -> str:
         return ""
     if isinstance(trigger, EstimatedDrop) and _number(finding.detail, "domain_auc", 0.0) < trigger.domain_auc:
         return "good"
-    return "bad" if _worse(trigger, finding, value, base) else "good"
+    # The value beyond the margin, and the whole interval on the wrong side of what it is compared with.
+    if trigger.metric in REGRESSION:
+        worse = value > base * (1 + trigger.margin) and (finding.low is None or finding.low > base)
+    else:
+        worse = value < base - trigger.margin and (finding.high is None or finding.high < base)
+    return "bad" if worse else "good"
 
 
 def against(trigger: Trigger, finding: Finding) -> float | None:
@@ -82,13 +84,6 @@ def against(trigger: Trigger, finding: Finding) -> float | None:
         return trigger.against
     base = _number(finding.detail, "reference", math.nan)
     return None if math.isnan(base) else base
-
-
-def _worse(trigger: Trigger, finding: Finding, value: float, base: float) -> bool:
-    """The value beyond the margin, and the whole interval on the wrong side of what it is compared with."""
-    if trigger.metric in REGRESSION:
-        return value > base * (1 + trigger.margin) and (finding.low is None or finding.low > base)
-    return value < base - trigger.margin and (finding.high is None or finding.high < base)
 
 
 def _number(detail: dict[str, Any], name: str, otherwise: float) -> float:

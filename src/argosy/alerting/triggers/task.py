@@ -1,4 +1,4 @@
-"""The task of a platform that looks whether triggers fire, and does what they say."""
+"""The task of a platform that evaluates triggers, and does what they say once they fire."""
 
 import asyncio
 import logging
@@ -6,38 +6,82 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
 from argosy.alerting.allowed import Allowed
-from argosy.alerting.incident import Finding
+from argosy.alerting.incident import Finding as Wrong
+from argosy.alerting.outbox import GIVE_UP, wait
 from argosy.alerting.send import post, signed
 from argosy.alerting.triggers import command, policy, runner
 from argosy.alerting.triggers.check import check_run
-from argosy.alerting.triggers.document import document, run_id
+from argosy.alerting.triggers.policy import Fired
 from argosy.process.process import Process
+from argosy.process.repeat import repeat
 from argosy.spec.alerts import Webhook
+from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import ArgosyError, InvalidArgument, PermissionDenied, Unavailable
 from argosy.spec.settings import Home
 from argosy.spec.trigger import Command, Trigger
 from argosy.store import findings, triggers
 from argosy.store.database import Database
 from argosy.store.endpoints import Declared, Endpoints
+from argosy.store.payloads import layout
 from argosy.store.triggers import Run
 
 LOG = logging.getLogger(__name__)
 
 EVERY = 2.0
-"""Seconds between two looks."""
+"""Seconds between two evaluations."""
 STARTS = 3
 """How often a command is started that goes without having ended, before it counts as failed."""
 GRACE = 60.0
 """Seconds past its timeout after which a command of which nothing is heard counts as failed."""
-FIRST, LONGEST, GIVE_UP = 2.0, 300.0, 86400.0
-"""Seconds: the first wait after a webhook that failed, which doubles; the longest; after how long it is given up."""
 HOUSEKEEPING = 3600.0
 
-Report = Callable[[str, str, Iterable[Finding]], None]
+Report = Callable[[str, str, Iterable[Wrong]], None]
+
+
+def run_id(endpoint: str, trigger: str, fired: Fired) -> str:
+    """One of its own for each firing, and the same however often that is worked out."""
+    return f"{endpoint}/{trigger}@{fired.findings[-1].window_end:.0f}"
+
+
+def document(home: Home, store: str, endpoint: Endpoint, trigger: Trigger, fired: Fired) -> dict[str, Any]:
+    """The JSON of a firing. Times are ISO 8601 in UTC.
+
+    `id` is the same whenever the same firing is sent again. `model` is the reference that the endpoint declares,
+    `version` the one that served. The windows that made it fire lie between `since` and `until`; `payloads` are globs
+    of the Parquet files of that time, `store` the object store that has them too, if there is one, and `labelled` is
+    the command that writes them with their labels into one file.
+    """
+    moments = (fired.findings[0].window_start, fired.findings[-1].window_end, fired.at)
+    begin, end, at = (datetime.fromtimestamp(each, UTC) for each in moments)
+    since, until, now = (each.isoformat().replace("+00:00", "Z") for each in (begin, end, at))
+    export = ("argosy", "feedback", "export", endpoint.name)
+    segments = layout.segments(home.payloads, endpoint.name, begin, end)
+    # Folders of hours rather than files: small files become large ones meanwhile.
+    globs = {str((home.payloads / each.key).with_name("*.parquet")) for each in segments}
+    return {
+        "id": run_id(endpoint.name, trigger.name, fired),
+        "endpoint": endpoint.name,
+        "trigger": trigger.name,
+        "when": trigger.__struct_config__.tag,
+        "metric": trigger.metric,
+        "model": endpoint.model,
+        "version": fired.version,
+        "at": now,
+        "reason": fired.reason,
+        "findings": fired.findings,
+        "since": since,
+        "until": until,
+        "home": str(home.root),
+        "payloads": sorted(globs),
+        "store": store,
+        "labelled": (*export, "--since", since, "--until", until, "--output", "labelled.parquet"),
+    }
 
 
 class Triggers:
@@ -59,23 +103,20 @@ class Triggers:
         self._environ, self._clock, self._allowed = environ, clock, allowed or Allowed()
         self._database: Database = state.database.create()
         self._started: dict[str, Process] = {}
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._cleaned = 0.0
 
     async def run(self) -> None:
-        """Look and act every two seconds, until cancelled."""
-        while True:
-            try:
-                await asyncio.to_thread(self.look)
-                await self.act()
-            except ArgosyError as error:
-                LOG.warning("triggers are looked at again in a moment: %s", error.message)
-            except Exception:
-                LOG.exception("triggers are looked at again in a moment")
-            await asyncio.sleep(EVERY)
+        """Evaluate and act every two seconds, until cancelled."""
 
-    def look(self) -> None:
-        """Let every declared trigger see what was found since, and note those that fire. Raises Unavailable,
+        async def work() -> None:
+            await asyncio.to_thread(self.evaluate)
+            await self.act()
+
+        await repeat(work, EVERY, "the evaluation of triggers", LOG)
+
+    def evaluate(self) -> None:
+        """Evaluate every declared trigger with what was found since, and note those that fire. Raises Unavailable,
         StorageFull, Conflict."""
         declared = {each.endpoint.name: each for each in self._state.endpoints() if each.endpoint.triggers}
         states = policy.STATES.all(self._database)
@@ -91,7 +132,9 @@ class Triggers:
                 for one in each.endpoint.triggers:
                     self._one(each, one, serving.version, states.get((name, one.name)), busy=(name, one.name) in busy)
         if self._clock() - self._cleaned >= HOUSEKEEPING:
-            self._clean()
+            for run in triggers.forget(self._database, self._clock()):
+                shutil.rmtree(command.folder(self._home, run), ignore_errors=True)
+            self._cleaned = self._clock()
 
     def _one(
         self, declared: Declared, one: Trigger, version: str, state: policy.TriggerState | None, *, busy: bool
@@ -99,9 +142,12 @@ class Triggers:
         name, now = declared.endpoint.name, self._clock()
         before = state or policy.TriggerState(until=now)
         found = findings.read(self._database, name, ("realised", "estimate"), before.until)
-        fired, after = policy.look(one, found, version, now, before, busy=busy)
+        fired, after = policy.evaluate(one, found, version, now, before, busy=busy)
+        if fired is None and after == state:
+            return
+        run: Run | None = None
         if fired is not None:
-            told = msgspec.json.encode(document(self._home, self._store, declared.endpoint, one, fired)).decode()
+            body = msgspec.json.encode(document(self._home, self._store, declared.endpoint, one, fired)).decode()
             run = Run(
                 id=run_id(name, one.name, fired),
                 endpoint=name,
@@ -109,28 +155,23 @@ class Triggers:
                 version=version,
                 at=now,
                 reason=fired.reason,
-                document=told,
+                document=body,
                 due=now,
             )
-            with self._database.begin() as connection:
-                policy.STATES.put(connection, name, after, one.name)
+        with self._database.begin() as connection:
+            policy.STATES.put(connection, name, after, one.name)
+            if run is not None:
                 triggers.note(connection, run)
+        if run is not None:
             LOG.info("trigger %s: %s", run.id, run.reason)
-        elif after != state:
-            with self._database.begin() as connection:
-                policy.STATES.put(connection, name, after, one.name)
-
-    def _clean(self) -> None:
-        for each in triggers.forget(self._database, self._clock()):
-            shutil.rmtree(command.folder(self._home, each), ignore_errors=True)
-        self._cleaned = self._clock()
 
     async def act(self) -> None:
         """Bring on every run that is not over. Never raises for what a command or webhook does."""
         going = await asyncio.to_thread(triggers.going, self._database)
         declared = {each.endpoint.name: each for each in await asyncio.to_thread(self._state.endpoints)}
-        await asyncio.gather(*(self._advance(run, _declared(declared, run)) for run in going))
-        await asyncio.to_thread(self._tell, declared)
+        wanted = {(name, one.name): one for name, each in declared.items() for one in each.endpoint.triggers}
+        await asyncio.gather(*(self._advance(run, wanted.get((run.endpoint, run.trigger))) for run in going))
+        await asyncio.to_thread(self._report_failed, declared)
         self._started = {name: each for name, each in self._started.items() if not each.ended()}
 
     async def _advance(self, run: Run, one: Trigger | None) -> None:
@@ -183,38 +224,33 @@ class Triggers:
         except Unavailable as error:
             if now - run.at >= GIVE_UP:
                 return self._failed(tried, error.message)
-            wait = min(LONGEST, FIRST * 2 ** min(run.tries, 20))
-            return msgspec.structs.replace(tried, due=now + wait, error=error.message[:500])
+            return msgspec.structs.replace(tried, due=now + wait(run.tries), error=error.message[:500])
         LOG.info("trigger %s: %s", run.id, said)
         return msgspec.structs.replace(tried, phase="done", ended=self._clock(), error="")
 
     def _failed(self, run: Run, error: str) -> Run:
         return msgspec.structs.replace(run, phase="failed", ended=self._clock(), error=error[:500])
 
-    def _tell(self, declared: Mapping[str, Declared]) -> None:
+    def _report_failed(self, declared: Mapping[str, Declared]) -> None:
         """Report triggers whose last run failed."""
-        told = {name for name, each in declared.items() if each.endpoint.triggers}
-        for name in told | self._told:
+        names = {name for name, each in declared.items() if each.endpoint.triggers}
+        for name in names | self._reported:
             wanted = {one.name for one in declared[name].endpoint.triggers} if name in declared else set[str]()
             last: dict[str, Run] = {}
             for run in reversed(triggers.read(self._database, name)):
                 if run.trigger in wanted and run.over:
                     last[run.trigger] = run
-            self._report("triggers", name, [_problem(run) for run in last.values() if run.phase == "failed"])
-        self._told = told
-
-
-def _problem(run: Run) -> Finding:
-    return Finding(
-        endpoint=run.endpoint,
-        kind="trigger",
-        subject=run.trigger,
-        severity="ticket",
-        title=f"the trigger '{run.trigger}' failed",
-        reason=f"it fired, as {run.reason}; what it runs failed: {run.error}",
-    )
-
-
-def _declared(declared: Mapping[str, Declared], run: Run) -> Trigger | None:
-    found = declared[run.endpoint].endpoint.triggers if run.endpoint in declared else ()
-    return next((one for one in found if one.name == run.trigger), None)
+            failed = [
+                Wrong(
+                    endpoint=run.endpoint,
+                    kind="trigger",
+                    subject=run.trigger,
+                    severity="ticket",
+                    title=f"the trigger '{run.trigger}' failed",
+                    reason=f"it fired, as {run.reason}; what it runs failed: {run.error}",
+                )
+                for run in last.values()
+                if run.phase == "failed"
+            ]
+            self._report("triggers", name, failed)
+        self._reported = names
