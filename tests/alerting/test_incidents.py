@@ -65,7 +65,7 @@ async def test_from_a_report_to_the_sink_and_back(world, site):
     await world.step(CALM + 1)
     assert [each["status"] for each in site.bodies] == ["firing", "resolved"]
     assert world.states() == [("digits/slo/latency@1002", "resolved")]
-    assert kept.load(world.database) == kept.Kept()
+    assert kept.load(world.database) == kept.IncidentsState()
 
 
 async def test_a_source_replaces_what_it_said_and_nothing_else(world, site):
@@ -77,7 +77,7 @@ async def test_a_source_replaces_what_it_said_and_nothing_else(world, site):
     assert {each["incident"].partition("@")[0] for each in site.bodies} == {
         "digits/slo/errors", "digits/slo/x", "fraud/slo/latency",
     }  # fmt: skip
-    with pytest.raises(InvalidArgument, match="a report on 'digits' tells of 'fraud'"):
+    with pytest.raises(InvalidArgument, match="a report on 'digits' names 'fraud'"):
         world.incidents.report("slos", "digits", [slow(endpoint="fraud")])
 
 
@@ -213,7 +213,7 @@ async def test_rows_that_cannot_be_read_are_left_out(world, site, caplog):
     with world.database.begin() as connection:
         connection.execute(kept.alerting_table.update().where(kept.T.name == "slos|fraud").values(body="{"))
     world.again()
-    assert "cannot be read and is forgotten" in caplog.text
+    assert "cannot be read and is left out" in caplog.text
     await world.step()
     assert [each["endpoint"] for each in site.bodies] == ["digits"]
 
