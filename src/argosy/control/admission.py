@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping
 from argosy.alerting.allowed import Allowed
 from argosy.alerting.triggers.check import check_declared, check_named
 from argosy.control.scaling.activation import may_sleep
-from argosy.monitoring.performance.check import check_monitorable
-from argosy.monitoring.performance.reference import path_of
+from argosy.monitoring.performance.reference import check_monitorable, path_of
 from argosy.packaging.package import stored
 from argosy.spec import variables
 from argosy.spec.endpoint import Endpoint
