@@ -8,7 +8,7 @@ from argosy.monitoring.feedback import expiry
 from argosy.monitoring.feedback.cohort import performance
 from argosy.monitoring.feedback.folder import Manifest
 from argosy.store.payloads import layout, ship
-from tests.monitoring.feedback.kit import DAY, START, join, label, predict, folder, tell
+from tests.monitoring.feedback.kit import DAY, START, folder, join, label, predict, tell
 
 
 def test_a_label_waits_no_longer_than_it_may(tmp_path):
