@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 from argosy.batch.ledger import Entry, Ledger
 from argosy.batch.place import place
 from argosy.batch.plan import Model, Plan, prepare
+from argosy.batch.work import Attempt, FragmentRunner, OnProgress
 from argosy.packaging.package import open_package
 from argosy.spec.batch import BatchJob
 from argosy.spec.settings import Home, Settings
@@ -78,6 +80,12 @@ def planned(package_folder: Path, data: Path, output: Path, **settings: Any) -> 
     """The plan of a job, not begun."""
     job = BatchJob(model="m", inputs=(str(data),), output=str(output), **({"keep": ("id",)} | settings))
     return prepare(job, Model(digest=DIGEST, name="m"), open_package(package_folder).manifest.signature)
+
+
+def run(runner: FragmentRunner, number: int, progress: OnProgress, stopping: Callable[[], bool]) -> Entry | None:
+    """Do the fragment of this number to its entry; None if it was stopped before."""
+    found = runner.answer(number, progress, stopping)
+    return found.entry() if isinstance(found, Attempt) else found
 
 
 def entries(output: Path) -> list[Entry]:

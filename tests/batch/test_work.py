@@ -67,7 +67,7 @@ def finish(bench, stopping=lambda: False):
     for entry in done.values():
         bench.stage.settle(entry)
     for number, fragment in enumerate(bench.fragments):
-        if fragment.id(bench.recipe) not in done and bench.run(number, lambda tally: None, stopping) is None:
+        if fragment.id(bench.recipe) not in done and kit.run(bench, number, lambda tally: None, stopping) is None:
             return None
     entries = list(bench.ledger.entries().values())
     check(bench.ledger.output, entries)
@@ -148,7 +148,7 @@ def test_an_input_that_changes_while_it_is_read_is_not_committed(home, times, tm
             os.utime(tmp_path / "data/0.parquet", (1, 1))
 
     with pytest.raises(Conflict, match="has changed"):
-        bench.run(0, touch, lambda: False)
+        kit.run(bench, 0, touch, lambda: False)
     assert kit.entries(tmp_path / "out") == []
     assert kit.parts(tmp_path / "out") == {}
 

@@ -15,14 +15,13 @@ from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
-from argosy.batch.background import Abandoned
-from argosy.batch.delivery import Delivery
 from argosy.batch.idle import follow
 from argosy.batch.ledger import Entry
 from argosy.batch.sample import reference
 from argosy.batch.spool import Tally
+from argosy.batch.threads import Abandoned
 from argosy.batch.wire import GRACE, Answered, Begin, Channel, Do, Done, Message, Order, Reached, Ready, Stop, reporting
-from argosy.batch.work import FragmentRunner
+from argosy.batch.work import Attempt, FragmentRunner
 from argosy.packaging.model_process import load_in_process
 from argosy.packaging.package import open_package
 from argosy.spec import crash
@@ -70,7 +69,7 @@ class Worker:
         runner.stage.create()
         gc.freeze()
         self.send(Ready(self.number, model.max_difference))
-        before: Delivery | None = None
+        before: Attempt | None = None
         while (number := self._orders.get()) is not None and not self.stopping.is_set():
             found = runner.answer(number, partial(self._reached, number), self.stopping.is_set, self._ended)
             if isinstance(found, Entry):
