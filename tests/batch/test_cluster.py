@@ -9,7 +9,7 @@ from argosy.batch.cluster import RayPool, fitted, places, reach
 from argosy.batch.driver import STARTS, Driver
 from argosy.batch.ledger import Ledger
 from argosy.batch.place import place
-from argosy.batch.progress import Silent
+from argosy.batch.progress import silent
 from argosy.batch.sizes import Sizes
 from argosy.batch.wire import Begin
 from argosy.process.launch import Child
@@ -80,7 +80,7 @@ def work(tmp_path):
         ledger.begin(plan)
         driver = Driver(plan, ledger, kit.package(home, "picky"))
         driver._pool = lambda: RayPool(bridge(code), driver._begin, tmp_path / "logs")
-        return driver.run(Silent())
+        return driver.run(silent())
 
     return run
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from argosy.batch import progress
-from argosy.batch.progress import Bar, Lines, Meter, Silent, View, clock, display
+from argosy.batch.progress import Meter, View, clock, display, lines, silent
 
 
 @pytest.fixture
@@ -67,27 +67,39 @@ def test_an_empty_job_is_done(time):
     assert Meter(earlier=0, total=0, todo=0, fragments=0, price=0.0).view(0).share == 1.0
 
 
+VIEW = View(rows=1, total=2, share=0.5, rate=1.0, left=3.0, cost=1.0, workers=1, seconds=1.0)
+
+
 def test_lines_come_seldom_and_the_last_always(time):
     said = []
-    view = View(rows=1, total=2, share=0.5, rate=1.0, left=None, cost=None, workers=1, seconds=1.0)
-    with Lines(said.append, every=10) as lines:
-        lines.show(view)
+    with lines(said.append, every=10) as show:
+        show(VIEW)
         assert said == []
         time.value += 11
-        lines.show(view)
+        show(VIEW)
         assert len(said) == 1
-    assert said == [view.line()] * 2
+    assert said == [VIEW.line()] * 2
 
 
-def test_a_bar_on_a_terminal_and_lines_elsewhere(monkeypatch):
-    assert isinstance(display(), Lines)
+def test_without_a_view_there_is_no_line():
+    said = []
+    with lines(said.append, every=0):
+        pass
+    assert said == []
+
+
+def test_a_bar_on_a_terminal_and_lines_elsewhere(monkeypatch, capsys):
+    with display() as show:
+        show(VIEW)
+    assert capsys.readouterr().err == VIEW.line() + "\n"
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    shown = display()
-    assert isinstance(shown, Bar)
-    with shown:
-        shown.show(View(rows=1, total=2, share=0.5, rate=1.0, left=3.0, cost=1.0, workers=1, seconds=1.0))
-    with Silent() as silent:
-        assert silent.show(View(rows=1, total=2, share=0.5, rate=1, left=3, cost=1, workers=1, seconds=1)) is None
+    monkeypatch.setenv("TERM", "xterm")
+    with display() as show:
+        show(VIEW)
+    assert "\u2501" in capsys.readouterr().err
+    with silent() as show:
+        assert show(VIEW) is None
+    assert capsys.readouterr().err == ""
 
 
 def test_clock():

@@ -111,7 +111,7 @@ def test_python_is_told_of_columns_that_are_not_used_where_it_wants_to_see(data,
         ({"inputs": "nowhere.parquet"}, NotFound, "nowhere.parquet"),
         ({"inputs": []}, InvalidArgument, "names no input"),
         ({"model": "unknown:1"}, NotFound, "unknown"),
-        ({"output": "gs://bucket/out"}, InvalidArgument, "not in gs://"),
+        ({"output": "ftp://bucket/out"}, InvalidArgument, "not in ftp://"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(data, tmp_path, settings, error, said):

@@ -144,7 +144,7 @@ class Driver:
     def _work(self, pool: LocalPool | RayPool, display: Display) -> None:
         """Do what is left with the workers of a pool. Raises what ends the job."""
         self._workers = pool
-        with pool, display:
+        with pool, display as show:
             shown = 0.0
             try:
                 while not self._schedule.done and not self._ending:
@@ -154,13 +154,13 @@ class Driver:
                     self._end_hung()
                     self._assign()
                     if time.monotonic() - shown > TICK:
-                        display.show(self._meter.view(len(pool.running)))
+                        show(self._meter.view(len(pool.running)))
                         shown = time.monotonic()
                 if self._ending:
                     self._stop()
             except ArgosyError as error:
                 self._failed = self._failed or error
-            display.show(self._meter.view(len(pool.running)))
+            show(self._meter.view(len(pool.running)))
         self._begin = msgspec.structs.replace(self._begin, sizes=pool.sizes)
         if self._failed is not None:
             raise self._failed

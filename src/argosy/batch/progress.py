@@ -2,9 +2,8 @@
 
 import sys
 import time
-from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Protocol
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import msgspec
 
@@ -14,7 +13,7 @@ EVERY = 10.0
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
     """A moment of a job. `share` of the work is done, 0 to 1; `rate` in rows a second; `left` in seconds, None while it
-    cannot be told; `cost` in the unit of the price, None without one."""
+    is not known; `cost` in the unit of the price, None without one."""
 
     rows: int
     total: int | None
@@ -36,6 +35,12 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         return ", ".join(parts)
 
 
+Show = Callable[[View], None]
+"""Shows how a job stands; may be called often."""
+Display = AbstractContextManager[Show]
+"""Shows views while `with` lasts."""
+
+
 def clock(seconds: float) -> str:
     """1:02:03, or 2:03."""
     whole = round(seconds)
@@ -44,7 +49,7 @@ def clock(seconds: float) -> str:
 
 
 class Meter:
-    """Adds up what is told of fragments.
+    """Adds up what workers report of fragments.
 
     `earlier` rows were done before this run, `total` are all of the job, None where only reading tells; `todo`
     fragments are left for this run, of `fragments` in all. `price` is per hour.
@@ -71,114 +76,77 @@ class Meter:
         self._earlier += first
 
     def view(self, workers: int) -> View:
-        """How it stands."""
+        """How it stands. Where rows are not counted beforehand, `share` and `left` are those of fragments."""
         seconds = time.monotonic() - self.begun
         answered = self._safe + sum(rows - first for first, rows in self._under_way.values())
         rows = self._earlier + answered + sum(first for first, _ in self._under_way.values())
-        share = self._share(rows)
         rate = answered / seconds if seconds else 0.0
+        left: float | None = None
+        if self._total is not None:
+            share = min(1.0, rows / self._total) if self._total else 1.0
+            left = (self._total - rows) / rate if rate else None
+        else:
+            todo = self._todo - self._finished
+            share = (self._fragments - todo) / self._fragments if self._fragments else 1.0
+            left = seconds / self._finished * todo if self._finished else None
         return View(
             rows=rows,
             total=self._total,
             share=share,
             rate=rate,
-            left=self._left(rows, rate, seconds),
+            left=left,
             cost=self._price * seconds / 3600 if self._price else None,
             workers=workers,
             seconds=seconds,
         )
 
-    def _share(self, rows: int) -> float:
-        if self._total is not None:
-            return min(1.0, rows / self._total) if self._total else 1.0
-        return (self._fragments - self._todo + self._finished) / self._fragments if self._fragments else 1.0
 
-    def _left(self, rows: int, rate: float, seconds: float) -> float | None:
-        if self._total is not None:
-            return (self._total - rows) / rate if rate else None
-        return seconds / self._finished * (self._todo - self._finished) if self._finished else None
-
-
-class Display(Protocol):
-    """Shows views while `with` lasts."""
-
-    def __enter__(self) -> "Display": ...
-
-    def show(self, view: View) -> None:
-        """Show how it stands; may be called often."""
-        ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
-class Silent:
+def silent() -> Display:
     """Shows nothing."""
-
-    def __enter__(self) -> "Silent":
-        return self
-
-    def show(self, view: View) -> None:
-        """Nothing."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return
+    return nullcontext(lambda _view: None)
 
 
-class Lines(Silent):
-    """A line every few seconds, for logs; the last view is always among them."""
+@contextmanager
+def throttled(act: Show, every: float, first: float = 0.0) -> Generator[Show]:
+    """Act on a view every so many seconds, not before `first`; and on the last one at the end."""
+    due, last = time.monotonic() + first, list[View]()
 
-    def __init__(self, write: Callable[[str], None], every: float = EVERY) -> None:
-        self._write, self._every = write, every
-        self._due = time.monotonic() + every
-        self._last: View | None = None
+    def show(view: View) -> None:
+        nonlocal due
+        last[:] = [view]
+        if time.monotonic() >= due:
+            act(view)
+            due = time.monotonic() + every
 
-    def show(self, view: View) -> None:
-        """Write, if it is time."""
-        self._last = view
-        if time.monotonic() >= self._due:
-            self._write(view.line())
-            self._due = time.monotonic() + self._every
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._last is not None:
-            self._write(self._last.line())
+    try:
+        yield show
+    finally:
+        for view in last:
+            act(view)
 
 
-class Bar(Silent):
+def lines(write: Callable[[str], None], every: float = EVERY) -> Display:
+    """A line every few seconds, for logs."""
+    return throttled(lambda view: write(view.line()), every, every)
+
+
+@contextmanager
+def bar() -> Generator[Show]:
     """A bar on a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
 
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
-
-        self._bar: Any = Progress(
-            BarColumn(bar_width=None), TextColumn("{task.description}"), console=Console(stderr=True), transient=True
-        )
-        self._task = self._bar.add_task("starting", total=1.0)
-
-    def __enter__(self) -> "Bar":
-        self._bar.start()
-        return self
-
-    def show(self, view: View) -> None:
-        """Draw."""
-        self._bar.update(self._task, completed=view.share, description=view.line())
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
+    console = Console(stderr=True)
+    with Progress(
+        BarColumn(bar_width=None), TextColumn("{task.description}"), console=console, transient=True
+    ) as drawn:
+        task = drawn.add_task("starting", total=1.0)
+        yield lambda view: drawn.update(task, completed=view.share, description=view.line())
 
 
 def display() -> Display:
     """A bar on a terminal, lines elsewhere; both on standard error."""
-    return Bar() if sys.stderr.isatty() else Lines(say)
+    return bar() if sys.stderr.isatty() else lines(say)
 
 
 def say(line: str) -> None:

@@ -15,7 +15,7 @@ from argosy.batch.ledger import FOLDER, Entry, Ledger
 from argosy.batch.place import place
 from argosy.batch.plan import Plan
 from argosy.batch.sample import Sample, share
-from argosy.batch.sink import partition, sink
+from argosy.batch.sink import formats, partition
 from argosy.batch.source import in_memory, source
 from argosy.batch.source.shape import arrow
 from argosy.batch.spool import Blob, Record, Spool, Tally
@@ -188,7 +188,7 @@ class Attempt:
         path = self._runner.stage.folder(self._name) / name
         with storage(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        part = sink(format).write(batches, schema, path, self._runner.plan.metadata)
+        part = formats.write(format, batches, schema, path, self._runner.plan.metadata)
         return msgspec.structs.replace(part, name=name)
 
     def _commit(self, parts: tuple[Part, ...]) -> Entry:

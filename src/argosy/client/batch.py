@@ -67,11 +67,11 @@ def batch(
     Raises InvalidArgument for settings, columns and rows that do not fit; NotFound; Conflict where the output holds
     something, another run is at it, or an input has changed; GoldenMismatch; StorageFull.
     """
-    from argosy.batch.progress import Silent, display, say
+    from argosy.batch.progress import display, say, silent
 
     many = [inputs] if isinstance(inputs, str | Path) else inputs
     given = {"model": str(model), "inputs": [str(one) for one in many], "output": str(output), **settings}
-    shown = display() if progress else Silent()
+    shown = display() if progress else silent()
     result = run(given, resume=resume, display=shown, note=say if progress else None, trust=trust)
     if result.seal is None:
         raise KeyboardInterrupt

@@ -7,9 +7,8 @@ import contextlib
 import functools
 import os
 import sys
-import time
+from collections.abc import Generator
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,49 +18,31 @@ from argosy.jobs.folder import Folder, Progress, Result, RunRequest
 from argosy.spec.errors import ArgosyError, Internal, PermissionDenied
 
 if TYPE_CHECKING:
-    from argosy.batch.progress import View
+    from argosy.batch.progress import Show, View
 
 EVERY = 1.0
-"""Seconds between two words on how far it is."""
-
+"""Seconds between two reports on how far it is."""
 
 say = functools.partial(print, flush=True)
 """A line for the log."""
 
 
-class FolderDisplay:
-    """Shows views to the platform, and to whoever reads the log."""
+@contextlib.contextmanager
+def reporting(folder: Folder) -> Generator["Show"]:
+    """Show views to the platform, and to whoever reads the log."""
+    from argosy.batch.progress import lines, throttled
 
-    def __init__(self, folder: Folder) -> None:
-        from argosy.batch.progress import Lines
-
-        self._folder, self._due = folder, 0.0
-        self._last: View | None = None
-        self._lines = Lines(say)
-
-    def __enter__(self) -> "FolderDisplay":
-        return self
-
-    def show(self, view: "View") -> None:
-        """Tell it, if it is time."""
-        self._lines.show(view)
-        if time.monotonic() >= self._due:
-            self._report(view)
-            self._due = time.monotonic() + EVERY
-        self._last = view
-
-    def _report(self, view: "View") -> None:
+    def report(view: "View") -> None:
         with contextlib.suppress(OSError):
-            self._folder.report(
-                Progress(rows=view.rows, total=view.total, rate=view.rate, left=view.left, cost=view.cost)
-            )
+            folder.report(Progress(rows=view.rows, total=view.total, rate=view.rate, left=view.left, cost=view.cost))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._lines.__exit__(kind, error, trace)
-        if self._last is not None:
-            self._report(self._last)
+    with lines(say) as write, throttled(report, EVERY) as note:
+
+        def show(view: "View") -> None:
+            write(view)
+            note(view)
+
+        yield show
 
 
 def check(request: RunRequest) -> None:
@@ -94,9 +75,7 @@ def main(path: Path) -> int:
     try:
         check(request)
         paths = not request.allowed.confined and os.path.isabs(request.batch.model)
-        found = run(
-            msgspec.to_builtins(request.batch), resume=True, display=FolderDisplay(folder), note=say, paths=paths
-        )
+        found = run(msgspec.to_builtins(request.batch), resume=True, display=reporting(folder), note=say, paths=paths)
         result = Result(exit=found.exit, report=found.report)
     except ArgosyError as error:
         result = Result(exit=error.exit, error=error.message)

@@ -11,6 +11,7 @@ Every function raises NotFound, PermissionDenied or Unavailable with the address
 
 import configparser
 import importlib
+import io
 import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -134,34 +135,32 @@ def walk(url: str) -> Iterator[str]:
     yield from (f"{_bucket(url)}/{path}" for path in found)
 
 
-class ObjectFile:
+class ObjectFile(io.RawIOBase):
     """An object as a binary file; each `read` is one request for a range of bytes."""
 
-    closed = False
-
     def __init__(self, url: str) -> None:
-        self._url, self._at = url, 0
+        self._url, self._position = url, 0
         self._size = stat(url)[0]
 
     def read(self, size: int = -1) -> Any:
-        """The next bytes, as what has the buffer protocol."""
-        left = self._size - self._at
+        """The next bytes, as an object with the buffer protocol."""
+        left = self._size - self._position
         size = left if size < 0 else min(size, left)
         if size <= 0:
             return b""
         with _at(self._url) as (client, key):
-            data = obstore().get_range(client, key, start=self._at, length=size)
-        self._at += size
+            data = obstore().get_range(client, key, start=self._position, length=size)
+        self._position += size
         return data
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Set the position of the next `read`."""
-        self._at = offset + (0, self._at, self._size)[whence]
-        return self._at
+        self._position = offset + (0, self._position, self._size)[whence]
+        return self._position
 
     def tell(self) -> int:
         """The position of the next `read`."""
-        return self._at
+        return self._position
 
     def readable(self) -> bool:
         """True."""
@@ -170,11 +169,3 @@ class ObjectFile:
     def seekable(self) -> bool:
         """True."""
         return True
-
-    def writable(self) -> bool:
-        """False."""
-        return False
-
-    def close(self) -> None:
-        """Refuse further reads."""
-        self.closed = True

@@ -3,8 +3,8 @@
 import pyarrow as pa
 from pyarrow import parquet
 
-from argosy.batch.sink import sink
-from argosy.batch.sink.parquet import repeating
+from argosy.batch.sink import formats
+from argosy.batch.sink.formats import repeating
 
 
 def test_all_but_floats_have_dictionaries(tmp_path):
@@ -19,7 +19,7 @@ def test_all_but_floats_have_dictionaries(tmp_path):
     )
     assert repeating(schema) == ["id", "words.list.element", "s.b"]
     rows = [{"id": 1, "score": 0.5, "p": [0.0, 1.0], "words": ["a", "b"], "s": {"a": 2.0, "b": "c"}}] * 4
-    sink("parquet").write(iter(pa.Table.from_pylist(rows, schema).to_batches()), schema, tmp_path / "x.parquet", {})
+    formats.write("parquet", iter(pa.Table.from_pylist(rows, schema).to_batches()), schema, tmp_path / "x.parquet", {})
     assert parquet.read_table(tmp_path / "x.parquet").to_pylist() == rows
     group = parquet.ParquetFile(tmp_path / "x.parquet").metadata.row_group(0)
     columns = [group.column(number) for number in range(group.num_columns)]

@@ -16,7 +16,7 @@ from pyarrow import csv, feather, ipc, parquet
 
 from argosy.batch.place import place
 from argosy.batch.sink import file as files
-from argosy.batch.sink import sink
+from argosy.batch.sink import formats
 from argosy.spec.errors import StorageFull
 from tests.batch.source.kit import file_of, rows_of
 
@@ -56,7 +56,7 @@ def test_the_same_rows_are_the_same_bytes_however_they_came(tmp_path_factory, fo
     before, files.GROUP_ROWS = files.GROUP_ROWS, (8, 8)
     try:
         parts = [
-            sink(format).write(whole.to_batches(size), whole.schema, folder / f"{size}.{format}", META)
+            formats.write(format, whole.to_batches(size), whole.schema, folder / f"{size}.{format}", META)
             for size in (one, other)
         ]
     finally:
@@ -70,11 +70,11 @@ def test_the_same_rows_are_the_same_bytes_however_they_came(tmp_path_factory, fo
 
 def test_the_version_stands_in_the_file_and_others_read_it(tmp_path):
     whole = table(10)
-    sink("parquet").write(whole.to_batches(), whole.schema, tmp_path / "x.parquet", META)
+    formats.write("parquet", whole.to_batches(), whole.schema, tmp_path / "x.parquet", META)
     assert parquet.read_schema(tmp_path / "x.parquet").metadata == {k.encode(): v.encode() for k, v in META.items()}
     assert pl.read_parquet(tmp_path / "x.parquet")["p"].to_list() == whole.column("p").to_pylist()
     assert duckdb.sql(f"select sum(id) from '{tmp_path}/x.parquet'").fetchall() == [(45,)]
-    sink("arrow").write(whole.to_batches(), whole.schema, tmp_path / "x.arrow", META)
+    formats.write("arrow", whole.to_batches(), whole.schema, tmp_path / "x.arrow", META)
     with ipc.open_file(tmp_path / "x.arrow") as reader:
         assert reader.schema.metadata == {k.encode(): v.encode() for k, v in META.items()}
 
@@ -88,7 +88,7 @@ def test_groups_are_neither_tiny_nor_large():
 def test_json_has_no_nan_and_times_are_text(tmp_path):
     when = datetime.datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=datetime.UTC)
     whole = pa.table({"x": [float("nan"), 1.5], "t": [when, None], "d": [when.date(), None]})
-    sink("jsonl").write(whole.to_batches(), whole.schema, tmp_path / "x.jsonl", META)
+    formats.write("jsonl", whole.to_batches(), whole.schema, tmp_path / "x.jsonl", META)
     assert (tmp_path / "x.jsonl").read_bytes() == (
         b'{"x":null,"t":"2026-01-02 03:04:05.678901Z","d":"2026-01-02"}\n{"x":1.5,"t":null,"d":null}\n'
     )
@@ -102,7 +102,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch, format):
     monkeypatch.setattr(os, "fsync", full)
     whole = table(10, format != "csv")
     with pytest.raises(StorageFull):
-        sink(format).write(whole.to_batches(), whole.schema, tmp_path / "x", META)
+        formats.write(format, whole.to_batches(), whole.schema, tmp_path / "x", META)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -113,14 +113,14 @@ def test_what_fails_half_way_leaves_nothing(tmp_path, format):
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        sink(format).write(batches(), table(1, False).schema, tmp_path / "x", META)
+        formats.write(format, batches(), table(1, False).schema, tmp_path / "x", META)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_into_a_bucket_and_back(s3, tmp_path, format):
     whole = table(3000, format != "csv")
-    part = sink(format).write(whole.to_batches(), whole.schema, tmp_path / f"x.{format}", META)
+    part = formats.write(format, whole.to_batches(), whole.schema, tmp_path / f"x.{format}", META)
     spot = place(f"{s3}/sinks/x.{format}")
     spot.put(tmp_path / f"x.{format}")
     assert (spot.stamp().size, hashlib.sha256(spot.read()).hexdigest()) == (part.size, part.digest)

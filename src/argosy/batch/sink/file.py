@@ -1,6 +1,7 @@
 """What the sinks share: a file that is durable when it is closed and knows its digest, and rows in even groups."""
 
 import hashlib
+import io
 import os
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,10 +22,8 @@ _TEXT_BYTES = 64
 """What a value without a fixed length is taken to have."""
 
 
-class Output:
-    """A file being written, as Arrow takes one. `rows` is counted by who writes them."""
-
-    closed = False
+class Output(io.RawIOBase):
+    """A file being written, as Arrow takes one. `rows` is counted by who writes them; `writing` closes it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -43,26 +42,12 @@ class Output:
         return self.size
 
     def tell(self) -> int:
-        """Where it is."""
+        """How many bytes were written."""
         return self.size
 
-    def flush(self) -> None:
-        """Nothing is held back."""
-
     def writable(self) -> bool:
-        """It is."""
+        """True."""
         return True
-
-    def readable(self) -> bool:
-        """It is not."""
-        return False
-
-    def seekable(self) -> bool:
-        """It is not."""
-        return False
-
-    def close(self) -> None:
-        """Left to `writing`, which closes durably."""
 
     def end(self, *, durably: bool) -> None:
         """Close the file."""

@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 
 from argosy.batch.fragment import Part
-from argosy.batch.sink import Writer, sink
 from argosy.batch.sink.file import GROUP_BYTES, Output, grouped, writing
+from argosy.batch.sink.formats import SINKS
 from argosy.batch.source.shape import arrow
 from argosy.spec.batch import Format
 from argosy.spec.errors import InvalidArgument
@@ -41,7 +41,7 @@ def write(
     rest = arrow().schema([field for field in schema if field.name not in by])
     found: dict[str, _Folder] = {}
     with ExitStack() as stack:
-        held = 0
+        size = 0
         for table in grouped(batches, schema):
             for path, rows in _split(table, by):
                 if path not in found:
@@ -52,9 +52,9 @@ def write(
                         )
                     found[path] = _Folder(stack, folder / path / name, format, rest, metadata)
                 found[path].waiting.append(rows.select(rest.names))
-            held += table.nbytes
-            if held > GROUP_BYTES:
-                held = 0
+            size += table.nbytes
+            if size > GROUP_BYTES:
+                size = 0
                 for one in found.values():
                     one.flush()
         for one in found.values():
@@ -86,14 +86,14 @@ class _Folder:
     def __init__(self, stack: ExitStack, path: Path, format: Format, schema: Any, metadata: Mapping[str, str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.output: Output = stack.enter_context(writing(path))
-        self.writer: Writer = stack.enter_context(sink(format).opened(self.output, schema, metadata))
+        self.write = stack.enter_context(SINKS[format].opened(self.output, schema, metadata))
         self.waiting: list[Any] = []
 
     def flush(self) -> None:
         """Write them."""
         if self.waiting:
             table = arrow().concat_tables(self.waiting).combine_chunks()
-            self.writer.write_table(table)
+            self.write(table)
             self.output.rows += table.num_rows
             self.waiting = []
 
