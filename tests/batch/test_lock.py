@@ -8,7 +8,8 @@ import threading
 import msgspec
 import pytest
 
-from argosy.batch.lock import Beat, FileLock, Holder, Lease, here, lock
+from argosy.batch.lock import Beat, Holder, here, lock
+from argosy.batch.lock import lease as leased
 from argosy.batch.place import place
 from argosy.spec.errors import Conflict
 
@@ -20,7 +21,7 @@ def never():
 
 
 def lease(output, lost=never):
-    return Lease(output, lost, renewed=0.05, term=0.6)
+    return leased(output, lost, renewed=0.05, term=0.6)
 
 
 def write(output, number, beat):
@@ -30,7 +31,7 @@ def write(output, number, beat):
 def test_the_second_of_two_is_refused_on_a_disk_until_the_first_has_ended(tmp_path):
     output = place(str(tmp_path / "out"))
     said = f"process {os.getpid()} on {socket.gethostname()}"
-    with lock(output, never), pytest.raises(Conflict, match=said), FileLock(output):
+    with lock(output, never), pytest.raises(Conflict, match=said), lock(output, never):
         never()
     with lock(output, never):
         pass
@@ -49,7 +50,7 @@ def test_a_lease_of_a_process_that_is_gone_is_taken_at_once(s3):
     with subprocess.Popen(["true"]) as gone:
         pass
     write(output, 1, Beat(Holder("any", gone.pid, here().machine), "t"))
-    with Lease(output, never, renewed=5.0, term=30.0):
+    with leased(output, never, renewed=5.0, term=30.0):
         pass
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 from hypothesis import given
@@ -18,18 +19,18 @@ def record(rows: int, data: bytes = b"data") -> Record:
 
 
 def test_what_was_appended_comes_back(tmp_path):
-    with Spool(tmp_path / "s") as spool:
+    with closing(Spool(tmp_path / "s")) as spool:
         assert spool.last.tally == Tally()
         spool.append(record(3))
         spool.append(record(5, b"more" * 1000))
-    with Spool(tmp_path / "s") as spool:
+    with closing(Spool(tmp_path / "s")) as spool:
         assert list(spool.records()) == [record(3), record(5, b"more" * 1000)]
         assert spool.last.tally == Tally(5, 5)
 
 
 def test_large_records_and_rejects_come_back(tmp_path):
     large = Record(Tally(9, 7, 0, 2), (bytes(300_000), b"", b"x" * 70_000), (b"y", bytes(200_000)), 3)
-    with Spool(tmp_path / "s") as spool:
+    with closing(Spool(tmp_path / "s")) as spool:
         spool.append(large)
         spool.append(record(10))
         assert list(spool.records()) == [large, record(10)]
@@ -39,14 +40,14 @@ def test_large_records_and_rejects_come_back(tmp_path):
 def test_a_cut_anywhere_leaves_the_records_before_it(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("spool") / "s"
     ends = [0]
-    with Spool(path) as spool:
+    with closing(Spool(path)) as spool:
         for rows in range(1, 5):
             spool.append(record(rows, bytes(rows * 10)))
             ends.append(path.stat().st_size)
     cut = data.draw(st.integers(0, ends[-1]))
     os.truncate(path, cut)
     whole = sum(end <= cut for end in ends[1:])
-    with Spool(path) as spool:
+    with closing(Spool(path)) as spool:
         assert spool.last.tally.rows == whole
         spool.append(record(99))
         assert [one.tally.rows for one in spool.records()] == [*range(1, whole + 1), 99]
@@ -56,7 +57,7 @@ def test_a_cut_anywhere_leaves_the_records_before_it(tmp_path_factory, data):
 def test_a_changed_byte_ends_the_records_before_it(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("spool") / "s"
     ends = [0]
-    with Spool(path) as spool:
+    with closing(Spool(path)) as spool:
         for rows in range(1, 5):
             spool.append(record(rows))
             ends.append(path.stat().st_size)
@@ -64,22 +65,22 @@ def test_a_changed_byte_ends_the_records_before_it(tmp_path_factory, data):
     whole = bytearray(path.read_bytes())
     whole[at] ^= data.draw(st.integers(1, 255))
     path.write_bytes(whole)
-    with Spool(path) as spool:
+    with closing(Spool(path)) as spool:
         assert [one.tally.rows for one in spool.records()] == list(range(1, sum(end <= at for end in ends[1:]) + 1))
 
 
 def test_zeros_at_the_end_are_no_records(tmp_path):
-    with Spool(tmp_path / "s") as spool:
+    with closing(Spool(tmp_path / "s")) as spool:
         spool.append(record(1))
     with (tmp_path / "s").open("ab") as file:
         file.write(bytes(64))
-    with Spool(tmp_path / "s") as spool:
+    with closing(Spool(tmp_path / "s")) as spool:
         spool.append(record(2))
         assert [one.tally.rows for one in spool.records()] == [1, 2]
 
 
 def test_a_full_disk_costs_the_record_alone(tmp_path):
-    with Spool(tmp_path / "s") as spool:
+    with closing(Spool(tmp_path / "s")) as spool:
         spool.append(record(1))
         with faults.at_call(1, faults.no_space), pytest.raises(StorageFull, match="no space left"):
             spool.append(record(2))
@@ -88,26 +89,26 @@ def test_a_full_disk_costs_the_record_alone(tmp_path):
 
 
 def test_a_second_process_waits_for_the_first_and_then_goes_on_from_its_records(tmp_path):
-    with Spool(tmp_path / "s") as spool:
+    with closing(Spool(tmp_path / "s")) as spool:
         spool.append(record(1))
-        with pytest.raises(Conflict, match="another process"), Spool(tmp_path / "s", patience=0.05):
+        with pytest.raises(Conflict, match="another process"), closing(Spool(tmp_path / "s", patience=0.05)):
             raise AssertionError
     hold = (
         "import sys, time; from pathlib import Path; from argosy.batch.spool import Spool\n"
-        f"with Spool(Path({str(tmp_path / 's')!r})):\n print('held', flush=True); time.sleep(0.5)\n"
-        f" Path({str(tmp_path / 'left')!r}).touch()\n"
+        f"spool = Spool(Path({str(tmp_path / 's')!r}))\nprint('held', flush=True); time.sleep(0.5)\n"
+        f"Path({str(tmp_path / 'left')!r}).touch()\n"
     )
     with subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        with Spool(tmp_path / "s") as spool:
+        with closing(Spool(tmp_path / "s")) as spool:
             assert (tmp_path / "left").exists(), "not before the other let go"
             assert list(spool.records()) == [record(1)]
 
 
 def test_who_waited_does_not_get_the_file_that_was_removed(tmp_path):
-    with Spool(tmp_path / "s") as spool:
+    with closing(Spool(tmp_path / "s")) as spool:
         spool.append(record(1))
         spool.remove()
-    with Spool(tmp_path / "s") as spool:
+    with closing(Spool(tmp_path / "s")) as spool:
         assert spool.last.tally == Tally()

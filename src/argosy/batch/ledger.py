@@ -71,6 +71,7 @@ class Ledger:
     def __init__(self, output: Place) -> None:
         self.output = output
         self.root = output.join(FOLDER)
+        self.report = self.root.join("report.html")
 
     def begin(self, plan: Plan) -> None:
         """Write the plan down. Raises Conflict where there is one, or where the folder holds something else."""

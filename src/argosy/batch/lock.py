@@ -1,16 +1,16 @@
-"""One driver an output: on a disk by a lock of the kernel, in a bucket by a lease that its holder keeps renewing."""
+"""One driver an output: on a disk by a lock of the kernel, in a bucket by a lease that its owner renews."""
 
 import os
 import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol
 
 import msgspec
+import psutil
 
 from argosy.batch.ledger import FOLDER
 from argosy.batch.place import Place
@@ -31,25 +31,18 @@ class Holder(msgspec.Struct, frozen=True):
     machine: str = ""
 
     def refusal(self, output: Place) -> Conflict:
-        """What the second one is told."""
+        """The error of a second driver."""
         return Conflict(
             f"another driver works at {output}: process {self.pid} on {self.host}. Wait for it or end it; then --resume"
         )
 
 
-class Lock(Protocol):
-    """Held from `with` to its end. Raises Conflict naming host and process of who holds it."""
-
-    def __enter__(self) -> "Lock": ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
-def lock(output: Place, lost: Callable[[], None]) -> Lock:
-    """The lock of an output. `lost` is called, in another thread, if it is taken away: a lease that was not renewed."""
-    return Lease(output, lost) if output.remote else FileLock(output)
+@contextmanager
+def lock(output: Place, lost: Callable[[], None]) -> Generator[None]:
+    """Lock an output for the block. `lost` is called, in another thread, if it is taken away: a lease that was not
+    renewed. Raises Conflict naming host and process of who has it."""
+    with lease(output, lost) if output.remote else file_lock(output):
+        yield
 
 
 def here() -> Holder:
@@ -66,39 +59,30 @@ def _machine() -> str:
         return ""
 
 
-class FileLock:
-    """An advisory lock on `_argosy/lock`; the kernel gives it back when its holder dies."""
-
-    def __init__(self, output: Place) -> None:
-        self.output = output
-        self.path = Path(output.url) / FOLDER / "lock"
-        self._fd = -1
-
-    def __enter__(self) -> "FileLock":
-        with storage(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                self._fd = flock.take(self.path, mode=0o644)
-            except BlockingIOError:
-                raise self._holder().refusal(self.output) from None
-            os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, msgspec.json.encode(here()), 0)
-        return self
-
-    def _holder(self) -> Holder:
+@contextmanager
+def file_lock(output: Place) -> Generator[None]:
+    """An advisory lock on `_argosy/lock`; the kernel gives it back when its owner dies."""
+    path = Path(output.url) / FOLDER / "lock"
+    with storage(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            return msgspec.json.decode(flock.holder(self.path) or b"", type=Holder)
-        except msgspec.DecodeError:
-            return Holder("a host that has not said its name", 0)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        os.close(self._fd)
+            fd = flock.take(path, mode=0o644)
+        except BlockingIOError:
+            other = Holder("a host that has not said its name", 0)
+            with suppress(msgspec.DecodeError):
+                other = msgspec.json.decode(flock.holder(path) or b"", type=Holder)
+            raise other.refusal(output) from None
+    try:
+        with storage(path):
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, msgspec.json.encode(here()), 0)
+        yield
+    finally:
+        os.close(fd)
 
 
 class Beat(msgspec.Struct, frozen=True):
-    """What the holder of a term writes: who it is, how often it has written, and whether it has given up."""
+    """What the owner of a term writes: who it is, how often it has written, and whether it has given up."""
 
     holder: Holder
     token: str
@@ -106,91 +90,69 @@ class Beat(msgspec.Struct, frozen=True):
     ended: bool = False
 
 
-class Lease:
+@contextmanager
+def lease(output: Place, lost: Callable[[], None], renewed: float = RENEWED, term: float = TERM) -> Generator[None]:
     """Terms in a bucket: `_argosy/lease/N` is created by exactly one driver, and written again every few seconds.
 
-    Whoever comes looks at the highest term; it may create the next one once that has ended, or has not been written
-    for TERM seconds of its own clock. No two clocks are compared.
+    Another driver reads the highest term; it may create the next one once that has ended, or has not been written for
+    `term` seconds of its own clock. No two clocks are compared.
     """
+    folder = output.join(f"{FOLDER}/lease")
+    highest = max((int(file.name) for file in folder.walk() if file.name.isdecimal()), default=0)
+    if highest:
+        _await_end(output, _term(folder, highest), renewed, term)
+    own, next_one = _term(folder, highest + 1), _term(folder, highest + 2)
+    beat = Beat(here(), secrets.token_hex(8))
+    if not own.create(msgspec.json.encode(beat)):
+        raise _read(own).holder.refusal(output)
+    ended = threading.Event()
 
-    def __init__(self, output: Place, lost: Callable[[], None], renewed: float = RENEWED, term: float = TERM) -> None:
-        self.output = output
-        self.folder = output.join(f"{FOLDER}/lease")
-        self._lost, self._renewed, self._patience = lost, renewed, term
-        self._beat = Beat(here(), secrets.token_hex(8))
-        self._number = 0
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
-
-    def __enter__(self) -> "Lease":
-        number = self._highest()
-        if number:
-            self._await_end(number)
-        if not self._file(number + 1).create(msgspec.json.encode(self._beat)):
-            raise self._read(number + 1).holder.refusal(self.output)
-        self._number = number + 1
-        self._thread.start()
-        return self
-
-    def _file(self, number: int) -> Place:
-        return self.folder.join(f"{number:08d}")
-
-    def _highest(self) -> int:
-        return max((int(file.name) for file in self.folder.walk() if file.name.isdecimal()), default=0)
-
-    def _read(self, number: int) -> Beat:
-        return msgspec.json.decode(self._file(number).read(), type=Beat)
-
-    def _await_end(self, number: int) -> None:
-        """Return once a term is over. Raises Conflict where its holder lives."""
-        first = self._read(number)
-        if first.ended or _dead(first.holder):
-            return
-        limit = time.monotonic() + self._patience
-        while time.monotonic() < limit:
-            time.sleep(min(self._renewed, 1.0))
-            beat = self._read(number)
-            if beat.ended:
-                return
-            if beat.count != first.count:
-                raise first.holder.refusal(self.output)
-
-    def _renew(self) -> None:
+    def renew() -> None:
         """Write every few seconds; give up where another term has begun, or where the bucket is away for a term."""
+        nonlocal beat
         written = time.monotonic()
-        while not self._ended.wait(self._renewed):
+        while not ended.wait(renewed):
             try:
-                if self._file(self._number + 1).exists():
-                    break
-                self._beat = msgspec.structs.replace(self._beat, count=self._beat.count + 1)
-                self._file(self._number).put(msgspec.json.encode(self._beat))
+                if next_one.exists():
+                    return lost()
+                beat = msgspec.structs.replace(beat, count=beat.count + 1)
+                own.put(msgspec.json.encode(beat))
                 written = time.monotonic()
             except ArgosyError:
-                if time.monotonic() - written > self._patience / 2:
-                    break
-        else:
-            return
-        self._lost()
+                if time.monotonic() - written > term / 2:
+                    return lost()
+        return None
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ended.set()
-        self._thread.join()
-        try:
-            self._file(self._number).put(msgspec.json.encode(msgspec.structs.replace(self._beat, ended=True)))
-        except ArgosyError:
-            return  # the next driver waits for a term
-
-
-def _dead(holder: Holder) -> bool:
-    """Whether the holder was a process of this machine that is gone."""
-    if not holder.machine or holder.machine != _machine():
-        return False
+    thread = threading.Thread(target=renew, name="lease", daemon=True)
+    thread.start()
     try:
-        os.kill(holder.pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        with suppress(ArgosyError):  # the next driver waits for a term
+            own.put(msgspec.json.encode(msgspec.structs.replace(beat, ended=True)))
+
+
+def _term(folder: Place, number: int) -> Place:
+    return folder.join(f"{number:08d}")
+
+
+def _read(file: Place) -> Beat:
+    return msgspec.json.decode(file.read(), type=Beat)
+
+
+def _await_end(output: Place, file: Place, renewed: float, term: float) -> None:
+    """Return once a term is over. Raises Conflict where its owner lives."""
+    first = _read(file)
+    of_here = bool(first.holder.machine) and first.holder.machine == _machine()
+    if first.ended or (of_here and not psutil.pid_exists(first.holder.pid)):
+        return
+    limit = time.monotonic() + term
+    while time.monotonic() < limit:
+        time.sleep(min(renewed, 1.0))
+        beat = _read(file)
+        if beat.ended:
+            return
+        if beat.count != first.count:
+            raise first.holder.refusal(output)

@@ -11,7 +11,6 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 import msgspec
 
@@ -26,7 +25,7 @@ _JOINED = 256 * 1024
 
 Blob = bytes | memoryview
 PATIENCE = 60.0
-"""Seconds that the worker of an earlier driver has for the batch it was at."""
+"""Seconds that the worker of an earlier driver has to end its last batch."""
 
 
 class Tally(msgspec.Struct, frozen=True):
@@ -66,38 +65,29 @@ class _Header(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Spool:
-    """The spool of one fragment, held by one process at a time, from `open` to `close` or by `with`.
+    """The spool of one fragment, open to one process at a time until `close`. What a kill has left at its end is cut
+    off; `last` and `size` say what is in it.
 
-    Raises Conflict where another process holds it for longer than it may need for its last batch.
+    Raises Conflict where another process has it for longer than it may need for its last batch.
     """
 
     def __init__(self, path: Path, patience: float = PATIENCE) -> None:
         self.path = path
-        self.last = Record(Tally(), attempt=0)
-        self._patience = patience
-        self._fd = -1
-        self.size = 0
-
-    def open(self) -> "Spool":
-        """Take it, and cut off what a kill has left at its end; `last` and `size` say what is in it."""
-        with storage(self.path):
+        self.last, self.size = Record(Tally(), attempt=0), 0
+        with storage(path):
             try:
-                self._fd = take(self.path, patience=self._patience)
+                self._fd = take(path, patience=patience)
             except BlockingIOError:
-                raise Conflict(f"another process still works at {self.path.name}: end it, and resume") from None
+                raise Conflict(f"another process still works at {path.name}: end it, and resume") from None
         for record, end in self._scan(None):
             self.last, self.size = Record(record.tally, attempt=record.attempt), end
         os.ftruncate(self._fd, self.size)
-        return self
 
     def close(self) -> None:
-        """Let go of it, unless that was done."""
+        """Close it, unless that was done."""
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = -1
-
-    def __enter__(self) -> "Spool":
-        return self.open()
 
     def append(self, record: Record) -> None:
         """Add a record. One that a full disk cuts short counts for nothing."""
@@ -118,8 +108,7 @@ class Spool:
 
     def records(self, limit: int | None = None) -> Iterator[Record]:
         """All of them, or those of the first `limit` bytes, in order, one in memory at a time."""
-        for record, _ in self._scan(limit):
-            yield record
+        return (record for record, _ in self._scan(limit))
 
     def _scan(self, limit: int | None) -> Iterator[tuple[Record, int]]:
         place, size = 0, os.fstat(self._fd).st_size if limit is None else limit
@@ -132,23 +121,15 @@ class Spool:
             if zlib.crc32(data) != crc:
                 return
             place += _HEAD.size + length
-            yield _record(data[:first], data[first:]), place
+            found = msgspec.msgpack.decode(data[:first], type=_Header)
+            ends = list(itertools.accumulate((*found.out, *found.rejects), initial=first))
+            parts = tuple(data[begin:end] for begin, end in itertools.pairwise(ends))
+            count = len(found.out)
+            yield Record(found.tally, parts[:count], parts[count:], found.attempt), place
 
     def remove(self) -> None:
-        """The fragment is done."""
+        """Delete the file: the fragment is done."""
         self.path.unlink(missing_ok=True)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-def _record(header: memoryview, blobs: memoryview) -> Record:
-    found = msgspec.msgpack.decode(header, type=_Header)
-    ends = list(itertools.accumulate((*found.out, *found.rejects), initial=0))
-    parts = tuple(blobs[begin:end] for begin, end in itertools.pairwise(ends))
-    return Record(found.tally, parts[: len(found.out)], parts[len(found.out) :], found.attempt)
 
 
 def _read(fd: int, length: int, place: int) -> bytes:

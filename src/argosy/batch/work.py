@@ -66,7 +66,7 @@ class FragmentRunner:
         """
         arrow().default_memory_pool().release_unused()  # the threads of the fragment before have left theirs
         name = self.fragments[number].id(self.recipe)
-        spool = Spool(self.stage.spool(name)).open()
+        spool = Spool(self.stage.spool(name))
         with ExitStack() as stack:
             stack.callback(spool.close)
             entry = self.ledger.entry(name)

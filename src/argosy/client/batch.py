@@ -1,7 +1,6 @@
 """`argosy.batch`: a model over files, from Python and from the command line."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from argosy.batch.ledger import Ledger, Seal
-from argosy.batch.place import Place, place
+from argosy.batch.place import place
 from argosy.client.local import Located, locate, stored_package
 from argosy.spec.batch import BatchJob
 from argosy.spec.errors import INTERRUPTED, Conflict, InvalidArgument
@@ -24,8 +23,7 @@ class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
     """How a job ended, or where it was stopped: then there is no `seal`.
 
     `model` is the digest of the package. `rows` were read by the whole job, `out` of them written, the others skipped
-    or quarantined; `answered` were read by this run, in so many `seconds`. `report` is the address of the page that
-    tells of it.
+    or quarantined; `answered` were read by this run, in so many `seconds`. `report` is the address of its page.
     """
 
     output: str
@@ -88,11 +86,13 @@ def run(
     paths: bool = True,
 ) -> BatchResult:
     """Do a job of which these settings are given. To resume, `output` is enough: the others are as they were. `note`
-    is told, once a job, of columns that are not used. `trust` vouches for a model given by its path. Without `paths`
-    the model is what the registry says, and nothing that lies in the working directory or that the output folder names.
+    is called, once a job, about columns that are not used. `trust` vouches for a model given by its path. Without
+    `paths` the model is what the registry says, and nothing that lies in the working directory or that the output
+    folder names.
     """
+    from argosy.batch.columns import listed
     from argosy.batch.driver import drive
-    from argosy.batch.plan import resumed
+    from argosy.batch.plan import Model, prepare, resumed
     from argosy.client.report import report, write
     from argosy.packaging.package import open_package
 
@@ -101,27 +101,31 @@ def run(
     before = ledger.plan()
     if before is not None and not resume:
         raise Conflict(f"a job was begun in {output}: go on with --resume, or write to another folder")
-    job = _job(given, output, before, paths=paths)
-    if before is not None and (seal := ledger.sealed()) is not None and _report(output).exists():
-        return _result(resumed(before, job), seal)
-    with _package(job, before, trust=trust, paths=paths) as located:
-        plan = _planned(job, located) if before is None else resumed(before, job)
-        if note is not None and before is None and plan.unused:
-            note(_unused(plan.unused))
-        outcome = drive(plan, located.folder, display, begun=before is not None, trusted=located.trusted)
-        if outcome.seal is not None:
-            package = open_package(located.folder)
-            write(report(plan, outcome, outcome.entries, package, datetime.now(UTC)))
-    return _result(plan, outcome.seal, answered=outcome.rows, seconds=outcome.seconds)
-
-
-def _job(given: Mapping[str, Any], output: Place, before: "Plan | None", *, paths: bool) -> BatchJob:
-    """The settings, with absolute addresses: what was not given is as in the earlier run, or the default."""
     known = absolute(dict(given) | {"output": output.url}, paths=paths)
     earlier: dict[str, Any] = {} if before is None else msgspec.to_builtins(before.job)
     if missing := [name for name in ("model", "inputs") if name not in known and name not in earlier]:
         raise InvalidArgument(f"no job was begun in {output}, so there is nothing to resume: give {missing[0]}")
-    return convert(earlier | known, BatchJob, "batch")
+    job = convert(earlier | known, BatchJob, "batch")
+    if before is not None and (seal := ledger.sealed()) is not None and ledger.report.exists():
+        return _result(resumed(before, job), seal)
+    located = _located(job, before, trust=trust, paths=paths)
+    try:
+        package = open_package(located.folder)
+        if before is None:
+            version = located.version if located.digest else ""
+            model = Model(digest=_digest(located), name=located.name, version=version)
+            plan = prepare(job, model, package.manifest.signature)
+            if note is not None and (unused := plan.unused):
+                what = "column is" if len(unused) == 1 else "columns are"
+                note(f"{len(unused)} {what} neither taken by the model nor kept, and left out: {listed(unused)}")
+        else:
+            plan = resumed(before, job)
+        outcome = drive(plan, located.folder, display, begun=before is not None, trusted=located.trusted)
+        if outcome.seal is not None:
+            write(report(plan, outcome, package, datetime.now(UTC)))
+    finally:
+        located.release()
+    return _result(plan, outcome.seal, answered=outcome.rows, seconds=outcome.seconds)
 
 
 def absolute(given: Mapping[str, Any], *, paths: bool = True) -> dict[str, Any]:
@@ -136,43 +140,24 @@ def absolute(given: Mapping[str, Any], *, paths: bool = True) -> dict[str, Any]:
     return known
 
 
-@contextmanager
-def _package(job: BatchJob, before: "Plan | None", *, trust: bool, paths: bool) -> Generator[Located]:
+def _located(job: BatchJob, before: "Plan | None", *, trust: bool, paths: bool) -> Located:
     """The package of the job; of one that was begun that which it was begun with, wherever an alias points by now."""
     stored = before is not None and bool(before.model.version)
     model = before.model.digest if before is not None and stored else job.model
     located = locate(model, trust=trust) if paths else stored_package(model)
-    try:
-        if before is not None and not stored and _digest(located) != before.model.digest:
-            raise Conflict(
-                f"{job.model} is not the package that {job.output} was begun with ({before.model.digest}): go on with "
-                "that one, or write to another folder"
-            )
-        yield located
-    finally:
+    if before is not None and not stored and _digest(located) != before.model.digest:
         located.release()
+        raise Conflict(
+            f"{job.model} is not the package that {job.output} was begun with ({before.model.digest}): go on with "
+            "that one, or write to another folder"
+        )
+    return located
 
 
 def _digest(located: Located) -> str:
     from argosy.packaging.package import open_package
 
     return located.digest or open_package(located.folder).digest()
-
-
-def _planned(job: BatchJob, located: Located) -> "Plan":
-    from argosy.batch.plan import Model, prepare
-    from argosy.packaging.package import open_package
-
-    version = located.version if located.digest else ""
-    model = Model(digest=_digest(located), name=located.name, version=version)
-    return prepare(job, model, open_package(located.folder).manifest.signature)
-
-
-def _unused(names: Sequence[str]) -> str:
-    from argosy.batch.columns import listed
-
-    what = "column is" if len(names) == 1 else "columns are"
-    return f"{len(names)} {what} neither taken by the model nor kept, and left out: {listed(names)}"
 
 
 def _result(plan: "Plan", seal: Seal | None, answered: int = 0, seconds: float = 0.0) -> BatchResult:
@@ -186,9 +171,5 @@ def _result(plan: "Plan", seal: Seal | None, answered: int = 0, seconds: float =
         skipped=seal.skipped,
         quarantined=seal.quarantined,
         seal=seal,
-        report=_report(place(plan.job.output)).url,
+        report=Ledger(place(plan.job.output)).report.url,
     )
-
-
-def _report(output: Place) -> Place:
-    return Ledger(output).root.join("report.html")

@@ -1,6 +1,5 @@
 """The report of a batch job: `report.json`, and the same as a page, beside its ledger."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import numpy as np
 
 from argosy.batch import sample
 from argosy.batch.driver import Outcome
-from argosy.batch.ledger import FOLDER, Entry, Seal
+from argosy.batch.ledger import FOLDER, Seal
 from argosy.batch.place import Place, place
 from argosy.batch.plan import Plan
 from argosy.packaging.package import Package
@@ -80,7 +79,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
-def report(plan: Plan, outcome: Outcome, entries: Sequence[Entry], package: Package, now: datetime) -> Report:
+def report(plan: Plan, outcome: Outcome, package: Package, now: datetime) -> Report:
     """The report of a job that is sealed."""
     assert outcome.seal is not None
     columns, sampled, note = _columns(plan, package)
@@ -101,7 +100,7 @@ def report(plan: Plan, outcome: Outcome, entries: Sequence[Entry], package: Pack
         threads=outcome.sizes.threads,
         batch_size=outcome.sizes.batch_size,
         cost=plan.job.price * outcome.seconds / 3600 if plan.job.price else None,
-        attempts=sum(entry.attempts for entry in entries),
+        attempts=sum(entry.attempts for entry in outcome.entries),
         golden=Golden(
             examples=len(golden[0].array) if golden and golden[0].array.ndim else 0,
             largest_difference=outcome.difference,
