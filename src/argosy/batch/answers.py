@@ -1,6 +1,5 @@
 """A model's outputs as columns of Arrow: scalars, lists of a fixed length where the shape is fixed, text."""
 
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -29,8 +28,16 @@ class Answers:
 
     def columns(self, outputs: Sequence[Array]) -> list[Any]:
         """The arrays of some rows, one for each of `fields`. Raises Internal for bytes that are no text."""
-        pairs = zip(self.outputs, outputs, strict=True)
-        return list(itertools.chain.from_iterable(self._columns(spec, array) for spec, array in pairs))
+        found: list[Any] = []
+        for spec, array in zip(self.outputs, outputs, strict=True):
+            axes = _axes(spec)
+            if not axes:
+                found.append(_values(spec, array.reshape(len(array))))
+            elif self.flat:
+                found += [_values(spec, np.ascontiguousarray(array[:, place])) for place in range(axes[0])]
+            else:
+                found.append(_lists(_values(spec, array.reshape(-1)), array.shape, axes))
+        return found
 
     def _fields(self, spec: TensorSpec) -> Iterator[Any]:
         pa = arrow()
@@ -42,30 +49,18 @@ class Answers:
                 kind = pa.list_(kind, axis) if axis >= 0 else pa.list_(kind)
             yield pa.field(spec.name, kind)
         elif len(axes) == 1 and axes[0] >= 0:
-            yield from (pa.field(name, kind) for name in _spread(spec))
+            names = spec.columns or [f"{spec.name}_{place}" for place in range(axes[0])]
+            yield from (pa.field(name, kind) for name in names)
         else:
             raise Unsupported(
                 f"output '{spec.name}' has the shape {list(spec.shape)}, which CSV has no form for: write Parquet, "
                 "Arrow or JSON lines"
             )
 
-    def _columns(self, spec: TensorSpec, array: Array) -> Iterator[Any]:
-        axes = _axes(spec)
-        if not axes:
-            yield _values(spec, array.reshape(len(array)))
-        elif self.flat:
-            yield from (_values(spec, np.ascontiguousarray(array[:, place])) for place in range(axes[0]))
-        else:
-            yield _lists(_values(spec, array.reshape(-1)), array.shape, axes)
-
 
 def _axes(spec: TensorSpec) -> tuple[int, ...]:
     """The axes beside that of the rows; none where there is one value a row."""
     return () if spec.shape[1:] == (1,) else spec.shape[1:]
-
-
-def _spread(spec: TensorSpec) -> Sequence[str]:
-    return spec.columns or [f"{spec.name}_{place}" for place in range(spec.shape[1])]
 
 
 def _leaf(spec: TensorSpec) -> Any:

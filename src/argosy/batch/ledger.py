@@ -5,12 +5,13 @@
     OUTPUT/_argosy/seal.json           what all of them sum to
 
 A fragment's files are durable under `staged/` before its entry is created; the entry decides, and only then do they get
-their names in the output. Whoever comes after a crash gives the remaining ones theirs.
+their names in the output. After a crash the next run gives the remaining ones theirs.
 """
 
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -87,12 +88,8 @@ class Ledger:
 
     def plan(self) -> Plan | None:
         """The plan of the job in this output; None where none was begun. Raises Unsupported for another layout."""
-        try:
-            data = self.root.join("job.json").read()
-        except NotFound:
-            return None
-        plan = _decoded(data, Plan, self.root.join("job.json"))
-        if plan.format != FORMAT:
+        plan = _read(self.root.join("job.json"), Plan)
+        if plan is not None and plan.format != FORMAT:
             raise Unsupported(f"{self.root} has the layout {plan.format}; this argosy reads {FORMAT}")
         return plan
 
@@ -100,21 +97,17 @@ class Ledger:
         """Fragment → its entry."""
         files = (file for file in self.root.join("ledger").walk() if file.name.endswith(".json"))
         with ThreadPoolExecutor(TOGETHER) as pool:
-            return {entry.fragment: entry for entry in pool.map(_entry, files)}
+            return {entry.fragment: entry for entry in pool.map(partial(_read, kind=Entry), files) if entry}
 
     def entry(self, fragment: str) -> Entry | None:
         """The entry of one fragment, if it is done."""
-        file = self._file(fragment)
-        try:
-            return _entry(file)
-        except NotFound:
-            return None
+        return _read(self._file(fragment), Entry)
 
     def commit(self, entry: Entry) -> Entry:
         """Create the entry, once its files are durable. Gives the one that counts: another worker's, if that was
         first."""
-        file = self._file(entry.fragment)
-        return entry if file.create(msgspec.json.encode(entry)) else _decoded(file.read(), Entry, file)
+        first = self._file(entry.fragment).create(msgspec.json.encode(entry))
+        return entry if first else self.entry(entry.fragment) or entry
 
     def _file(self, fragment: str) -> Place:
         return self.root.join(f"ledger/{fragment}.json")
@@ -123,6 +116,7 @@ class Ledger:
         """Sum up the entries of all fragments, and write it down."""
         ordered = sorted(entries, key=lambda entry: entry.number)
         written = [part for entry in ordered for part in entry.files]
+        lines = "".join(f"{part.name} {part.rows} {part.digest}\n" for part in written)
         seal = Seal(
             model=plan.model.digest,
             files=len(plan.files),
@@ -133,7 +127,7 @@ class Ledger:
             quarantined=sum(entry.quarantined for entry in ordered),
             parts=sum(len(entry.parts) for entry in ordered),
             size=sum(part.size for part in written),
-            digest=_digest(written),
+            digest=f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}",
             seconds=round(sum(entry.seconds for entry in ordered), 3),
         )
         self.root.join("seal.json").put(msgspec.json.encode(seal))
@@ -141,24 +135,14 @@ class Ledger:
 
     def sealed(self) -> Seal | None:
         """The seal, if the job is finished."""
-        file = self.root.join("seal.json")
-        try:
-            return _decoded(file.read(), Seal, file)
-        except NotFound:
-            return None
+        return _read(self.root.join("seal.json"), Seal)
 
 
-def _digest(parts: Sequence[Part]) -> str:
-    lines = "".join(f"{part.name} {part.rows} {part.digest}\n" for part in parts)
-    return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
-
-
-def _entry(file: Place) -> Entry:
-    return _decoded(file.read(), Entry, file)
-
-
-def _decoded(data: bytes, kind: type[T], where: Place) -> T:
+def _read(file: Place, kind: type[T]) -> T | None:
+    """What a file says; None without one. Raises InvalidArgument where it is broken."""
     try:
-        return msgspec.json.decode(data, type=kind)
+        return msgspec.json.decode(file.read(), type=kind)
+    except NotFound:
+        return None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidArgument(f"{where} is broken: {error}") from None
+        raise InvalidArgument(f"{file} is broken: {error}") from None

@@ -16,7 +16,7 @@ from argosy.spec.signature import Signature
 FORMAT = "1"
 """The version of the layout of `_argosy/`."""
 TOGETHER = 16
-"""Files that are read at once."""
+"""Files that are opened at once."""
 
 RECIPE = ("format", "map", "keep", "partition", "nulls", "on_error")
 """The settings that change what is written, beside the model."""
@@ -80,17 +80,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     def fragments(self) -> list[Fragment]:
         """All of them, in order."""
-        return [
-            Fragment(
-                file=self.files[piece.file],
-                index=piece.index,
-                position=piece.position,
-                first=piece.first,
-                rows=piece.rows,
-                content=piece.content,
-            )
-            for piece in self.pieces
-        ]
+        return [Fragment(**dict(msgspec.structs.asdict(piece), file=self.files[piece.file])) for piece in self.pieces]
 
 
 def prepare(job: BatchJob, model: Model, signature: Signature) -> Plan:

@@ -1,11 +1,11 @@
 """Rows in, answers out; a row that cannot be answered is found, and becomes what the job says of such rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from argosy.batch.fragment import FAULT, Fragment
+from argosy.batch.source.shape import arrow
 from argosy.batch.spool import Tally
-from argosy.engines.base import require
 from argosy.spec.batch import OnError
 from argosy.spec.errors import ArgosyError, Internal, InvalidArgument
 
@@ -24,16 +24,13 @@ class Answers(NamedTuple):
     tally: Tally
 
 
-class _Bad(NamedTuple):
-    """One row, by its place in the batch it came in, and why it was not answered."""
-
-    row: int
-    error: ArgosyError
+Bad = dict[int, ArgosyError]
+"""Rows that were not answered, by their place in the batch they came in, and why not."""
 
 
 def rejected(schema: Any) -> Any:
     """The columns of the quarantine file for input rows of a schema."""
-    pa = require("pyarrow", "batch", "Batch")
+    pa = arrow()
     own = [field for field in schema if field.name not in (FAULT, WHERE, REASON)]
     return pa.schema([(WHERE, pa.string()), (REASON, pa.string()), *own])
 
@@ -44,79 +41,66 @@ def answer(batch: Any, respond: Answer, on_error: OnError, fragment: Fragment, f
     Raises InvalidArgument or Internal naming the row where `on_error` is `fail`, and Internal where the model answers
     none of several rows.
     """
+    failing = on_error == "fail"
     good, bad = _readable(batch)
-    if bad and on_error == "fail":
-        raise _named(bad[0], fragment, first)
+    if bad and failing:
+        raise _named(bad, fragment, first)
     out: list[Any] = []
     if len(good):
-        rows = _row_numbers(len(batch), bad)
-        found = _halved(good, respond, rows, on_error == "fail")
-        if on_error == "fail" and found.bad:
-            raise _named(found.bad[0], fragment, first)
-        if len(good) > 1 and not found.out and all(isinstance(one.error, Internal) for one in found.bad):
-            raise _named(found.bad[0], fragment, first)
-        out, bad = found.out, sorted([*bad, *found.bad])
-    left_out = len(bad)
-    tally = Tally(
-        len(batch),
-        len(batch) - left_out,
-        left_out if on_error == "skip" else 0,
-        left_out if on_error == "quarantine" else 0,
-    )
-    rejects = [_quarantined(batch, bad, fragment, first)] if bad and on_error == "quarantine" else []
-    return Answers(out, rejects, tally)
+        rows = [row for row in range(len(batch)) if row not in bad] if bad else range(len(batch))
+        out, refused = _halved(good, respond, rows, failing)
+        hopeless = len(good) > 1 and not out and all(isinstance(error, Internal) for error in refused.values())
+        if refused and (failing or hopeless):
+            raise _named(refused, fragment, first)
+        bad |= refused
+    skipped = len(bad) if on_error == "skip" else 0
+    quarantined = len(bad) if on_error == "quarantine" else 0
+    rejects = [_quarantined(batch, bad, fragment, first)] if quarantined else []
+    return Answers(out, rejects, Tally(len(batch), len(batch) - len(bad), skipped, quarantined))
 
 
-def _readable(batch: Any) -> tuple[Any, list[_Bad]]:
+def _readable(batch: Any) -> tuple[Any, Bad]:
     """The rows that the source could read, and the others."""
     if FAULT not in batch.schema.names:
-        return batch, []
+        return batch, {}
     faults = batch.column(batch.schema.get_field_index(FAULT))
-    bad = [_Bad(row, InvalidArgument(text)) for row, text in enumerate(faults.to_pylist()) if text is not None]
+    bad: Bad = {row: InvalidArgument(text) for row, text in enumerate(faults.to_pylist()) if text is not None}
     good = batch.filter(faults.is_null()) if bad else batch
     return good.drop_columns([FAULT]), bad
 
 
-def _row_numbers(rows: int, bad: list[_Bad]) -> list[int] | range:
-    if not bad:
-        return range(rows)
-    left_out = {one.row for one in bad}
-    return [row for row in range(rows) if row not in left_out]
-
-
-class _Found(NamedTuple):
-    out: list[Any]
-    bad: list[_Bad]
-
-
-def _halved(batch: Any, respond: Answer, rows: list[int] | range, first_only: bool) -> _Found:
-    """Answer all rows together; where they are refused, each half, down to the rows that are at fault."""
-    found = _Found([], [])
+def _halved(batch: Any, respond: Answer, rows: Sequence[int], first_only: bool) -> tuple[list[Any], Bad]:
+    """Answer all rows together; where they are refused, each half, down to the rows that are at fault. `rows` are their
+    places in the batch that was read."""
+    out: list[Any] = []
+    bad: Bad = {}
     pending = [(0, len(batch))]
     while pending:
         begin, end = pending.pop()
         try:
-            found.out.append(respond(batch.slice(begin, end - begin)))
+            out.append(respond(batch.slice(begin, end - begin)))
         except (InvalidArgument, Internal) as error:
             if end - begin == 1:
-                found.bad.append(_Bad(rows[begin], error))
+                bad[rows[begin]] = error
                 if first_only:
                     break
                 continue
             middle = (begin + end) // 2
             pending += [(middle, end), (begin, middle)]
-    return found
+    return out, bad
 
 
-def _named(bad: _Bad, fragment: Fragment, first: int) -> ArgosyError:
-    return type(bad.error)(f"{fragment.where(first + bad.row)}: {bad.error.message}")
+def _named(bad: Bad, fragment: Fragment, first: int) -> ArgosyError:
+    """The error of the first of these rows, with its place."""
+    row = min(bad)
+    return type(bad[row])(f"{fragment.where(first + row)}: {bad[row].message}")
 
 
-def _quarantined(batch: Any, bad: list[_Bad], fragment: Fragment, first: int) -> Any:
-    pa = require("pyarrow", "batch", "Batch")
+def _quarantined(batch: Any, bad: Bad, fragment: Fragment, first: int) -> Any:
+    pa, rows = arrow(), sorted(bad)
     schema = rejected(batch.schema)
-    taken = batch.take(pa.array([one.row for one in bad], pa.int64()))
+    taken = batch.take(pa.array(rows, pa.int64()))
     columns = {name: taken.column(taken.schema.get_field_index(name)) for name in schema.names[2:]}
-    columns[WHERE] = pa.array([fragment.where(first + one.row) for one in bad], pa.string())
-    columns[REASON] = pa.array([one.error.message for one in bad], pa.string())
+    columns[WHERE] = pa.array([fragment.where(first + row) for row in rows], pa.string())
+    columns[REASON] = pa.array([bad[row].message for row in rows], pa.string())
     return pa.record_batch([columns[name] for name in schema.names], schema=schema)

@@ -1,8 +1,8 @@
 """A sample of the rows of a job as profiles, beside its ledger: what the report compares with the model's reference.
 
-    OUTPUT/_argosy/profiles/ID     the profile of the rows of one fragment that were looked at
+    OUTPUT/_argosy/profiles/ID     the profile of the sampled rows of one fragment
 
-Every eighth call of the engine is looked at until a fragment has its share of `ROWS`; of many fragments only some have
+Every eighth call of the engine is sampled until a fragment has its share of `ROWS`; of many fragments only some have
 one. So the whole costs no more than a second or two, however large the job is.
 """
 
@@ -28,12 +28,12 @@ LATER = 120.0
 
 
 class Sample:
-    """The rows of one fragment that are looked at. `where` None: nothing is."""
+    """The sampled rows of fragment `number` of so many. `where` None: there are none."""
 
-    def __init__(self, where: Layout | None, signature: Signature, version: str, share: int) -> None:
+    def __init__(self, where: Layout | None, signature: Signature, version: str, number: int, fragments: int) -> None:
         self._outputs = [spec.name for spec in signature.outputs]
-        self._recorder = Recorder(where, version) if where is not None and share else None
-        self._left, self._calls = share, 0
+        self._left, self._calls = share(number, fragments), 0
+        self._recorder = Recorder(where, version) if where is not None and self._left else None
 
     def add(self, feeds: Mapping[str, Array], outputs: Sequence[Array]) -> None:
         """Add the rows of one call of the engine, if it is one of those that are sampled."""
@@ -53,7 +53,7 @@ class Sample:
 
 
 def share(number: int, fragments: int) -> int:
-    """How many rows of a fragment are looked at: of every n-th as many, so that they are `LEAST` each or more."""
+    """How many rows of a fragment are sampled: of every n-th as many, so that they are `LEAST` each or more."""
     every = -(-fragments * LEAST // ROWS)
     return every * ROWS // fragments if number % every == 0 else 0
 
@@ -65,7 +65,7 @@ def reference(package: Package) -> Layout | None:
 
 
 def merged(output: Place, where: Layout) -> Profile | None:
-    """All that was seen, as one; None where nothing was. What cannot be read is left out."""
+    """All samples, as one; None where there are none. What cannot be read is left out."""
     parts: list[Profile] = []
     for file in _folder(output).walk():
         try:

@@ -1,7 +1,6 @@
 """How many processes, with how many threads each, and how many rows a call: chosen from what a probe measured. Pure."""
 
 import math
-from collections.abc import Sequence
 
 import msgspec
 
@@ -59,19 +58,15 @@ def usual(job: BatchJob, cores: int) -> Sizes:
 
 
 def choose(job: BatchJob, probed: Probed, cores: int) -> Sizes:
-    """The sizes that promise most rows a second, within what the job says and the memory holds."""
+    """The sizes that promise most rows a second, within what the job says and the memory has."""
     best: tuple[float, Sizes] = (-1.0, usual(job, cores))
-    room = max(1, math.floor(SPARE * probed.free / max(probed.memory, 1)))
+    fitting = max(1, math.floor(SPARE * probed.free / max(probed.memory, 1)))
     for threads in sorted({each.threads for each in probed.measured}):
         found = [each for each in probed.measured if each.threads == threads]
-        one = _size(found)
-        workers = job.workers or max(1, min(cores // threads, room))
+        near = NEAR * max(each.promised for each in found)
+        one = min((each for each in found if each.promised >= near), key=lambda each: each.batch_size)
+        workers = job.workers or max(1, min(cores // threads, fitting))
         promised = one.promised * (1 + (workers - 1) * SHARED)
         if promised > best[0]:
             best = (promised, Sizes(workers, threads, one.batch_size))
     return best[1]
-
-
-def _size(found: Sequence[Measured]) -> Measured:
-    top = max(each.promised for each in found)
-    return min((each for each in found if each.promised >= NEAR * top), key=lambda each: each.batch_size)

@@ -59,26 +59,21 @@ class Stage:
                 objects.put(self.output.join(part.name).url, self.folder(fragment) / part.name)
 
     def settle(self, entry: Entry) -> None:
-        """After the entry: give its files their names. Those that have them are left alone."""
+        """After the entry: give its files their names, durably. Those that have them are left alone."""
         folder = self.folder(entry.fragment)
-        if not self.output.remote:
-            for part in entry.files:
-                if (staged := folder / part.name).exists():
-                    _move(staged, Path(self.output.join(part.name).url))
+        for part in () if self.output.remote else entry.files:
+            staged, to = folder / part.name, Path(self.output.join(part.name).url)
+            if staged.exists():
+                with refused(str(staged)):
+                    to.parent.mkdir(parents=True, exist_ok=True)
+                    staged.replace(to)
+                    sync_folder(to.parent)
         shutil.rmtree(folder, ignore_errors=True)
 
     def clear(self) -> None:
         """Everything is done: nothing of this is needed."""
         for name in ("staged", "spool"):
             shutil.rmtree(self.root / name, ignore_errors=True)
-
-
-def _move(file: Path, to: Path) -> None:
-    """Give a file another name on the same disk, durably."""
-    with refused(str(file)):
-        to.parent.mkdir(parents=True, exist_ok=True)
-        file.replace(to)
-        sync_folder(to.parent)
 
 
 def check(output: Place, entries: Sequence[Entry]) -> None:

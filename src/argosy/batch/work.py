@@ -14,7 +14,7 @@ from argosy.batch.fragment import Fragment, Part
 from argosy.batch.ledger import FOLDER, Entry, Ledger
 from argosy.batch.place import place
 from argosy.batch.plan import Plan
-from argosy.batch.sample import Sample, share
+from argosy.batch.sample import Sample
 from argosy.batch.sink import formats, partition
 from argosy.batch.source import in_memory, source
 from argosy.batch.source.shape import arrow
@@ -96,8 +96,8 @@ class Attempt:
         self._runner, self._job, self._mapping = runner, runner.plan.job, runner.mapping
         self._fragment, self._number, self._name = runner.fragments[number], number, name
         self._spool, self._earlier, self._progress = spool, spool.size, progress
-        signature, of_fragment = runner.engine.signature, share(number, len(runner.fragments))
-        self._sample = Sample(runner.where, signature, runner.plan.model.ref, of_fragment)
+        version, fragments = runner.plan.model.ref, len(runner.fragments)
+        self._sample = Sample(runner.where, runner.engine.signature, version, number, fragments)
         self._tally, self._attempt = spool.last.tally, spool.last.attempt + 1
         self._begun = time.monotonic()
         self._due = self._begun + self._job.checkpoint

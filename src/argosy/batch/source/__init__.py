@@ -35,6 +35,5 @@ def source(format: InputFormat) -> Source:
 
 
 def in_memory(file: File) -> bool:
-    """Whether the rows of a file are mapped into memory as they lie in it, so that nothing is gained by a thread that
-    reads ahead."""
+    """Whether the rows of a file are mapped into memory as they lie in it: a thread that reads ahead gains nothing."""
     return file.format in ("arrow", "npy") and not Place(file.url).remote

@@ -22,11 +22,13 @@ def schema(file: File) -> Any:
 
 
 def plan(file: File, rows: int) -> list[Fragment]:
-    """See `Source`. A position is the first batch, the rows of it that come before, and the rows of the piece."""
+    """See `Source`. A position is the first batch, the rows of it that come before, and the rows of the piece. Rows are
+    counted in a column of few bytes."""
     content = ends(file)
     with _opened(file) as reader, reading(file.url, "Arrow IPC"):
-        narrow = [_narrowest(reader.schema)]
-    with _opened(file, only=narrow) as reader, reading(file.url, "Arrow IPC"):
+        types = arrow().types
+        widths = [field.type.bit_width if types.is_primitive(field.type) else 1024 for field in reader.schema]
+    with _opened(file, only=[widths.index(min(widths))]) as reader, reading(file.url, "Arrow IPC"):
         if not hasattr(reader, "num_record_batches"):
             return [Fragment(file=file, index=0, position=(_WHOLE, 0, 0), first=0, content=content)]
         sizes = [reader.get_batch(number).num_rows for number in range(reader.num_record_batches)]
@@ -46,7 +48,11 @@ def read(fragment: Fragment, skip: int, batch_rows: int, schema: Any) -> Iterato
     """See `Source`. What is not compressed is handed on as it lies in the file."""
     file = fragment.file
     check_content(fragment, ends(file))
-    with _opened(file, only=_only(file, schema.names)) as reader:
+    only: list[int] | None = None
+    if Place(file.url).remote:  # fewer bytes have to come from far; on a disk, reading some columns alone copies them
+        with _opened(file) as reader:
+            only = sorted({at for name in schema.names if (at := reader.schema.get_field_index(name)) >= 0})
+    with _opened(file, only=only) as reader:
         first, drop, rows = fragment.position
         drop, left = drop + skip, rows - skip
         for batch in _batches(reader, file, first):
@@ -60,23 +66,8 @@ def read(fragment: Fragment, skip: int, batch_rows: int, schema: Any) -> Iterato
                 return
 
 
-def _narrowest(schema: Any) -> int:
-    """The column that is read to count rows: one of few bytes."""
-    types = arrow().types
-    widths = [field.type.bit_width if types.is_primitive(field.type) else 1024 for field in schema]
-    return widths.index(min(widths))
-
-
-def _only(file: File, names: list[str]) -> list[int] | None:
-    """The places of the columns, where fewer bytes have to come from far; reading some alone copies them."""
-    if not Place(file.url).remote:
-        return None
-    with _opened(file) as reader:
-        return sorted({place for name in names if (place := reader.schema.get_field_index(name)) >= 0})
-
-
 def _batches(reader: Any, file: File, first: int) -> Iterator[Any]:
-    """Batches whose values have been looked at: what a broken file says of lengths could lead anywhere."""
+    """Batches whose values have been validated: what a broken file says of lengths could lead anywhere."""
     number = max(first, 0)
     while first == _WHOLE or number < reader.num_record_batches:
         with reading(file.url, "Arrow IPC"):

@@ -1,6 +1,7 @@
 """JSON lines: an object a line. msgspec reads them, since Arrow's reader crashes on a line that holds `null`."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -9,18 +10,19 @@ from argosy.batch.fragment import File, Fragment
 from argosy.batch.source import text
 from argosy.batch.source.records import Chunk, lines
 from argosy.batch.source.shape import LOOSE, arrow
-from argosy.batch.source.values import converted, faulty
+from argosy.batch.source.values import batch_of
 from argosy.spec.errors import InvalidArgument
 
 SAMPLE = 10_000
-"""Rows whose values tell the types of columns."""
+"""Rows whose values decide the types of columns."""
 
 
 def schema(file: File) -> Any:
     """See `Source`. The types are those that the first rows can be read as."""
     pa = arrow()
     first = next(text.records(file, lines), None)
-    rows = [row for row in map(_row, _some(first)) if row is not None] if first else []
+    some = [first.record(row) for row in range(min(first.rows, SAMPLE))] if first else []
+    rows = [row for row in map(_row, some) if row is not None]
     names = list(dict.fromkeys(name for row in rows for name in row))
     if not names:
         raise InvalidArgument(f"{file.url}: the first lines hold no JSON object with a column")
@@ -35,16 +37,8 @@ def plan(file: File, rows: int) -> list[Fragment]:
 
 def read(fragment: Fragment, skip: int, batch_rows: int, schema: Any) -> Iterator[Any]:
     """See `Source`."""
-    decoder = _decoder(schema)
-
-    def parse(chunk: Chunk) -> Any:
-        return _parsed(chunk, schema, decoder)
-
+    parse = partial(_parsed, schema=schema, decoder=_decoder(schema))
     return text.rows_of(fragment, lines, skip, 0, batch_rows, parse)
-
-
-def _some(chunk: Chunk) -> Iterator[bytes]:
-    return (chunk.record(row) for row in range(min(chunk.rows, SAMPLE)))
 
 
 def _row(line: bytes) -> dict[str, Any] | None:
@@ -95,12 +89,7 @@ def _one_by_one(chunk: Chunk, schema: Any) -> Any:
         if row is None:
             faults[number] = f"no JSON object: {line[:200].decode(errors='replace')}"
         rows.append(row or {})
-    columns: list[Any] = []
-    for field in schema:
-        column, unfit = converted(field.name, [row.get(field.name) for row in rows], field.type)
-        faults = unfit | faults
-        columns.append(column)
-    return faulty(columns, schema, faults)
+    return batch_of(schema, ([row.get(name) for row in rows] for name in schema.names), faults)
 
 
 def _guess(values: list[Any]) -> Any:

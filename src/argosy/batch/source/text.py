@@ -56,7 +56,8 @@ def cut(file: File, borders: Borders, rows: int, header: int) -> list[Fragment]:
     if codec_of(file.url):
         return [Fragment(file=file, index=0, position=(0, file.size), first=0, content=content)]
     found: list[Fragment] = []
-    base = begin = _mark(file)
+    with Place(file.url).open() as handle:
+        base = begin = len(BOM) if handle.read_at(min(file.size, len(BOM)), 0) == BOM else 0
     count = done = 0
 
     def piece(end: int) -> None:
@@ -82,12 +83,6 @@ def cut(file: File, borders: Borders, rows: int, header: int) -> list[Fragment]:
     if count:
         piece(file.size)
     return found
-
-
-def _mark(file: File) -> int:
-    """Bytes of a byte order mark at the beginning."""
-    with Place(file.url).open() as handle:
-        return len(BOM) if handle.read_at(min(file.size, len(BOM)), 0) == BOM else 0
 
 
 def rows_of(
