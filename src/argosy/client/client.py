@@ -2,37 +2,48 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, Self, TypeVar
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx
 
-from argosy.client.address import Address, model_path, parse
-from argosy.client.metadata import Metadata
+from argosy.client.address import Address, parse
 from argosy.client.session import Call, Flow, Pause, Refused, Reply, Session
-from argosy.protocol.rest import Parameter, Response
 from argosy.spec.errors import ArgosyError, DeadlineExceeded, InvalidArgument, Unavailable
-from argosy.spec.tensor import Tensor
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class _Base:
-    """What both clients have: the session, and which model is meant."""
-
     def __init__(self, url: str, key: str | None, timeout: float) -> None:
         if timeout <= 0:
             raise InvalidArgument("timeout must be above 0 seconds")
         self.address = parse(url)
-        self._session = Session(self.address, key, timeout)
+        self.session = Session(self.address, key, timeout)
 
-    def _model(self, model: str | None) -> str:
-        if found := model or self.address.model:
-            return found
-        raise InvalidArgument("say which model: predict('NAME', x), or a URL that ends in /v2/models/NAME/infer")
 
-    def _version(self, version: str | int | None) -> str | None:
-        return str(version) if version is not None else self.address.version or None
+def _sync(flow: Callable[Concatenate[Session, P], Flow[T]]) -> Callable[Concatenate["Client", P], T]:
+    """A method of `Client` that drives this operation of the session."""
+
+    @wraps(flow)
+    def call(self: "Client", *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.run(flow(self.session, *args, **kwargs))
+
+    return call
+
+
+def _async(
+    flow: Callable[Concatenate[Session, P], Flow[T]],
+) -> Callable[Concatenate["AsyncClient", P], Coroutine[Any, Any, T]]:
+    """A method of `AsyncClient` that drives this operation of the session."""
+
+    @wraps(flow)
+    async def call(self: "AsyncClient", *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.run(flow(self.session, *args, **kwargs))
+
+    return call
 
 
 class Client(_Base):
@@ -50,64 +61,14 @@ class Client(_Base):
         transport = httpx.HTTPTransport(uds=self.address.socket) if self.address.socket else None
         self._http = httpx.Client(transport=transport, **_options(self.address, timeout, verify))
 
-    def predict(self, model: str | None, x: Any, version: str | int | None = None, binary: bool = True) -> Any:
-        """Answers for `x`: an array, nested lists, a dict of columns, a list of rows, or a data frame.
-
-        Returns the output's array, or a dict of arrays by name where the model has several, as the model loaded by
-        `argosy.load` does. BYTES are object arrays of `bytes`.
-        """
-        return self._run(self._session.predict(self._model(model), x, self._version(version), binary))
-
-    def infer(
-        self,
-        model: str | None,
-        tensors: Sequence[Tensor],
-        version: str | int | None = None,
-        *,
-        outputs: Sequence[str] = (),
-        parameters: Mapping[str, Parameter] | None = None,
-        id: str | None = None,
-        binary: bool = True,
-    ) -> Response:
-        """One inference request with these tensors; `outputs` names the ones wanted (none: all)."""
-        flow = self._session.infer(
-            self._model(model),
-            tensors,
-            self._version(version),
-            outputs=outputs,
-            parameters=parameters,
-            id=id,
-            binary=binary,
-        )
-        return self._run(flow)
-
-    def feedback(self, model: str | None, labels: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Say what turned out to be true: labels by request id, or a list of `{"request_id", "label"}` with, as needed,
-        `row` (of the request, from 0), `time` (ISO 8601 or seconds since 1970), `version` and `source`; 10,000 at most.
-
-        Returns `{"taken": how many, "refused": [{"index", "reason"}]}`. May be sent again: that changes nothing.
-        """
-        return self._run(self._session.feedback(self._model(model), labels))
-
-    def metadata(self, model: str | None = None, version: str | int | None = None) -> Metadata:
-        """Versions and tensors of a model."""
-        return self._run(self._session.metadata(self._model(model), self._version(version)))
-
-    def live(self) -> bool:
-        """Whether the server runs."""
-        return self._run(self._session.healthy("/v2/health/live"))
-
-    def ready(self, model: str | None = None, version: str | int | None = None) -> bool:
-        """Whether the server, or a model of it, takes work."""
-        return self._run(self._session.healthy(_ready_path(model or self.address.model, self._version(version))))
-
-    def server(self) -> dict[str, Any]:
-        """Name, version and extensions of the server."""
-        return self._run(self._session.server())
-
-    def models(self) -> list[dict[str, Any]]:
-        """The server's repository index."""
-        return self._run(self._session.models())
+    predict = _sync(Session.predict)
+    infer = _sync(Session.infer)
+    feedback = _sync(Session.feedback)
+    metadata = _sync(Session.metadata)
+    live = _sync(Session.live)
+    ready = _sync(Session.ready)
+    server = _sync(Session.server)
+    models = _sync(Session.models)
 
     def close(self) -> None:
         """Close the connections."""
@@ -119,7 +80,8 @@ class Client(_Base):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _run(self, flow: Flow[T]) -> T:
+    def run(self, flow: Flow[T]) -> T:
+        """Drive an operation of the session to its end."""
         try:
             step = next(flow)
             while True:
@@ -143,41 +105,14 @@ class AsyncClient(_Base):
         transport = httpx.AsyncHTTPTransport(uds=self.address.socket) if self.address.socket else None
         self._http = httpx.AsyncClient(transport=transport, **_options(self.address, timeout, verify))
 
-    async def predict(self, model: str | None, x: Any, version: str | int | None = None, binary: bool = True) -> Any:
-        """See `Client.predict`."""
-        return await self._run(self._session.predict(self._model(model), x, self._version(version), binary))
-
-    async def infer(
-        self, model: str | None, tensors: Sequence[Tensor], version: str | int | None = None, **options: Any
-    ) -> Response:
-        """See `Client.infer`."""
-        return await self._run(self._session.infer(self._model(model), tensors, self._version(version), **options))
-
-    async def feedback(
-        self, model: str | None, labels: Mapping[str, Any] | Sequence[Mapping[str, Any]]
-    ) -> dict[str, Any]:
-        """See `Client.feedback`."""
-        return await self._run(self._session.feedback(self._model(model), labels))
-
-    async def metadata(self, model: str | None = None, version: str | int | None = None) -> Metadata:
-        """See `Client.metadata`."""
-        return await self._run(self._session.metadata(self._model(model), self._version(version)))
-
-    async def live(self) -> bool:
-        """See `Client.live`."""
-        return await self._run(self._session.healthy("/v2/health/live"))
-
-    async def ready(self, model: str | None = None, version: str | int | None = None) -> bool:
-        """See `Client.ready`."""
-        return await self._run(self._session.healthy(_ready_path(model or self.address.model, self._version(version))))
-
-    async def server(self) -> dict[str, Any]:
-        """See `Client.server`."""
-        return await self._run(self._session.server())
-
-    async def models(self) -> list[dict[str, Any]]:
-        """See `Client.models`."""
-        return await self._run(self._session.models())
+    predict = _async(Session.predict)
+    infer = _async(Session.infer)
+    feedback = _async(Session.feedback)
+    metadata = _async(Session.metadata)
+    live = _async(Session.live)
+    ready = _async(Session.ready)
+    server = _async(Session.server)
+    models = _async(Session.models)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -189,7 +124,8 @@ class AsyncClient(_Base):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _run(self, flow: Flow[T]) -> T:
+    async def run(self, flow: Flow[T]) -> T:
+        """Drive an operation of the session to its end."""
         try:
             step: Call | Pause = next(flow)
             while True:
@@ -214,12 +150,12 @@ def _options(address: Address, timeout: float, verify: str | bool) -> dict[str, 
     return {
         "base_url": address.base,
         "timeout": httpx.Timeout(timeout, connect=min(timeout, 5.0)),
-        "verify": _trust(address, verify),
+        "verify": _verification(address, verify),
         "trust_env": not address.loopback,
     }
 
 
-def _trust(address: Address, verify: str | bool) -> Any:
+def _verification(address: Address, verify: str | bool) -> Any:
     """What is trusted: a CA file, else what SSL_CERT_FILE and SSL_CERT_DIR name, else the usual authorities."""
     import ssl
 
@@ -232,22 +168,14 @@ def _trust(address: Address, verify: str | bool) -> Any:
         raise InvalidArgument(f"the CA file cannot be used: {source}: {error}") from None
 
 
-def _ready_path(model: str, version: str | None) -> str:
-    return model_path(model, version, "ready") if model else "/v2/health/ready"
-
-
-def _reason(error: httpx.TransportError) -> str:
-    told = str(error) or type(error).__name__
-    if "CERTIFICATE_VERIFY_FAILED" not in told:
-        return told
-    return f"{told}. Name the file of its CA with the variable SSL_CERT_FILE, or Client(…, verify=FILE)"
-
-
 def _failed(error: httpx.TransportError, call: Call, address: Address) -> Refused:
     """What a transport error means: only a connection that was never made may be tried again."""
     where = (address.socket or address.base) + call.path
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-        return Refused(_reason(error))
+        reason = str(error) or type(error).__name__
+        if "CERTIFICATE_VERIFY_FAILED" in reason:
+            reason += ". Name the file of its CA with the variable SSL_CERT_FILE, or Client(…, verify=FILE)"
+        return Refused(reason)
     if call.path.endswith(("/live", "/ready")):
         return Refused(str(error))
     failure: ArgosyError

@@ -17,7 +17,7 @@ from argosy.client.inputs import to_tensors
 from argosy.client.metadata import Metadata
 from argosy.protocol import rest
 from argosy.spec.errors import Internal, InvalidArgument, NotFound, Unavailable
-from argosy.spec.tensor import Array, Tensor
+from argosy.spec.tensor import Tensor
 
 _RESPONSE = ("model_name", "model_version", "id")
 _OUTPUT = ("name", "shape", "datatype", "data")
@@ -143,44 +143,45 @@ class Session:
         self._metadata: dict[tuple[str, str], Metadata] = {}
         self._binary: bool | None = None
 
-    def predict(self, model: str, x: Any, version: str | None, binary: bool) -> Flow[Any]:
-        """Convert by the model's metadata, infer, and name the arrays. Stale metadata is read again once."""
-        known = (model, version or "") in self._metadata
+    def predict(self, model: str | None, x: Any, version: str | int | None = None, binary: bool = True) -> Flow[Any]:
+        """Answers for `x`: an array, nested lists, a dict of columns, a list of rows, or a data frame.
+
+        Returns the output's array, or a dict of arrays by name where the model has several, as the model loaded by
+        `argosy.load` does. BYTES are object arrays of `bytes`.
+        """
+        key = self._key(model, version)
+        known = key in self._metadata
         found = yield from self.metadata(model, version)
         try:
-            tensors = to_tensors(x, found.inputs)
-            response = yield from self.infer(model, tensors, version, binary=binary)
-        except InvalidArgument:
-            self._metadata.pop((model, version or ""), None)
-            if not known or (yield from self.metadata(model, version)) == found:
+            response = yield from self.infer(model, to_tensors(x, found.inputs), version, binary=binary)
+        except InvalidArgument:  # perhaps by metadata that is no longer true: it is read again, once
+            self._metadata.pop(key, None)
+            if not known or (again := (yield from self.metadata(model, version))) == found:
                 raise
-            response = yield from self.predict_once(model, x, version, binary)
-        return named(response)
-
-    def predict_once(self, model: str, x: Any, version: str | None, binary: bool) -> Flow[rest.Response]:
-        """Convert and infer, by the metadata as it is now."""
-        found = yield from self.metadata(model, version)
-        return (yield from self.infer(model, to_tensors(x, found.inputs), version, binary=binary))
+            response = yield from self.infer(model, to_tensors(x, again.inputs), version, binary=binary)
+        arrays = {tensor.name: tensor.array for tensor in response.tensors}
+        return next(iter(arrays.values())) if len(arrays) == 1 else arrays
 
     def infer(
         self,
-        model: str,
+        model: str | None,
         tensors: Sequence[Tensor],
-        version: str | None = None,
+        version: str | int | None = None,
         *,
         outputs: Sequence[str] = (),
         parameters: Mapping[str, rest.Parameter] | None = None,
         id: str | None = None,
         binary: bool = True,
     ) -> Flow[rest.Response]:
-        """Send tensors as they are. Binary is used where the server says that it can."""
+        """One inference request with these tensors; `outputs` names the ones wanted (none: all). Binary is used where
+        the server says that it can."""
+        path = model_path(*self._key(model, version), "infer")
         binary = binary and (yield from self._speaks_binary())
         wanted = [rest.Output(name, {"binary_data": True} if binary else {}) for name in outputs]
         body, length = rest.encode_request(rest.Request(list(tensors), id, dict(parameters or {}), wanted), binary)
         headers = {"content-type": rest.JSON if length is None else rest.OCTETS}
         if length is not None:
             headers["inference-header-content-length"] = str(length)
-        path = model_path(model, version, "infer")
         answer = yield from self._call(Call("POST", path, body, headers))
         size = rest.parse_header_length(answer.headers.get(rest.HEADER_LENGTH), len(answer.body))
         try:
@@ -188,38 +189,57 @@ class Session:
         except InvalidArgument as error:
             raise Internal(f"{self.address.base}{path}: {error.message}") from None
 
-    def feedback(self, model: str, labels: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Flow[dict[str, Any]]:
-        """Say what turned out to be true."""
+    def feedback(
+        self, model: str | None, labels: Mapping[str, Any] | Sequence[Mapping[str, Any]]
+    ) -> Flow[dict[str, Any]]:
+        """Say what turned out to be true: labels by request id, or a list of `{"request_id", "label"}` with, as needed,
+        `row` (of the request, from 0), `time` (ISO 8601 or seconds since 1970), `version` and `source`; 10,000 at most.
+
+        Returns `{"taken": how many, "refused": [{"index", "reason"}]}`. May be sent again: that changes nothing.
+        """
         if isinstance(labels, Mapping):
             labels = [{"request_id": id, "label": label} for id, label in labels.items()]
-        path = model_path(model, None, "feedback")
+        path = model_path(self._key(model, None)[0], None, "feedback")
         try:
             body = msgspec.json.encode({"labels": labels}, enc_hook=_scalar)
         except TypeError as error:
             raise InvalidArgument(f"labels are numbers, texts and truth values: {error}") from None
-        answer = yield from self._call(Call("POST", path, body, {"content-type": rest.JSON}))
-        return _json(answer.body, dict[str, Any], f"{self.address.base}{path}")
+        return (yield from self._json(Call("POST", path, body, {"content-type": rest.JSON}), dict[str, Any]))
 
-    def metadata(self, model: str, version: str | None) -> Flow[Metadata]:
-        """The model's metadata, read once."""
-        key = (model, version or "")
+    def metadata(self, model: str | None = None, version: str | int | None = None) -> Flow[Metadata]:
+        """Versions and tensors of a model; read once."""
+        key = self._key(model, version)
         if key not in self._metadata:
-            path = model_path(model, version)
+            path = model_path(*key)
             answer = yield from self._call(Call("GET", path))
             self._metadata[key] = models.parse(answer.body, self.address.base + path)
         return self._metadata[key]
 
     def server(self) -> Flow[dict[str, Any]]:
-        """`GET /v2`: name, version, extensions."""
-        answer = yield from self._call(Call("GET", "/v2"))
-        return _json(answer.body, dict[str, Any], f"{self.address.base}/v2")
+        """Name, version and extensions of the server."""
+        return (yield from self._json(Call("GET", "/v2"), dict[str, Any]))
 
     def models(self) -> Flow[list[dict[str, Any]]]:
-        """`POST /v2/repository/index`: name, version, state and reason of each model."""
-        answer = yield from self._call(Call("POST", "/v2/repository/index"))
-        return _json(answer.body, list[dict[str, Any]], f"{self.address.base}/v2/repository/index")
+        """The server's repository index: name, version, state and reason of each model."""
+        return (yield from self._json(Call("POST", "/v2/repository/index"), list[dict[str, Any]]))
 
-    def healthy(self, path: str) -> Flow[bool]:
+    def live(self) -> Flow[bool]:
+        """Whether the server runs."""
+        return (yield from self._healthy("/v2/health/live"))
+
+    def ready(self, model: str | None = None, version: str | int | None = None) -> Flow[bool]:
+        """Whether the server, or a model of it, takes work."""
+        named = model or self.address.model
+        path = model_path(*self._key(named, version), "ready") if named else "/v2/health/ready"
+        return (yield from self._healthy(path))
+
+    def _key(self, model: str | None, version: str | int | None) -> tuple[str, str]:
+        """The model and version that are meant: those of the URL unless others are given."""
+        if not (found := model or self.address.model):
+            raise InvalidArgument("say which model: predict('NAME', x), or a URL that ends in /v2/models/NAME/infer")
+        return found, str(version) if version is not None else self.address.version
+
+    def _healthy(self, path: str) -> Flow[bool]:
         """Whether a health path answers 200; never raises for a server that is away."""
         answer = yield Call("GET", path, b"", self.headers)
         return isinstance(answer, Reply) and answer.status == 200
@@ -233,6 +253,14 @@ class Session:
             except (NotFound, Internal):
                 self._binary = False
         return self._binary
+
+    def _json(self, call: Call, kind: type[T]) -> Flow[T]:
+        answer = yield from self._call(call)
+        try:
+            return msgspec.json.decode(answer.body, type=kind)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            where = f"{self.address.base}{call.path}"
+            raise Internal(f"{where} answered something that cannot be read: {error}") from None
 
     def _call(self, call: Call) -> Flow[Reply]:
         """Make a call, again where `retry` allows; raise for an answer that is no success."""
@@ -267,16 +295,3 @@ def _scalar(value: Any) -> Any:
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
         return value.item()
     raise TypeError(f"{type(value).__name__} is none")
-
-
-def named(response: rest.Response) -> Array | dict[str, Array]:
-    """The array of the one output, or a dict of arrays by name, as `argosy.load(…).predict` gives them."""
-    arrays = {tensor.name: tensor.array for tensor in response.tensors}
-    return next(iter(arrays.values())) if len(arrays) == 1 else arrays
-
-
-def _json(body: bytes, kind: type[T], where: str) -> T:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Internal(f"{where} answered something that cannot be read: {error}") from None
