@@ -17,8 +17,7 @@ from argosy.client.local import locate
 from argosy.packaging import quarantine
 from argosy.packaging.load import CHECK, Check
 from argosy.packaging.options import PushOptions
-from argosy.packaging.push import push
-from argosy.packaging.verify import verify
+from argosy.packaging.push import push, verify
 from argosy.protocol import tensorfile
 from argosy.serving.config import ModelConfig, ReplicaConfig
 from argosy.serving.server import Replica

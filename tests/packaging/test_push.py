@@ -13,8 +13,7 @@ import pytest
 from argosy.packaging.load import load
 from argosy.packaging.options import PushOptions
 from argosy.packaging.package import open_package, stored
-from argosy.packaging.push import push, staging
-from argosy.packaging.verify import verify
+from argosy.packaging.push import push, staging, verify
 from argosy.spec.errors import (
     ArgosyError,
     BadPackage,

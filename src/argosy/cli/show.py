@@ -100,7 +100,7 @@ def verify(ref: str, as_json: bool) -> None:
     Example:
       argosy verify digits:1
     """
-    from argosy.packaging.verify import verify as check
+    from argosy.packaging.push import verify as check
 
     with store() as place, progress(f"Verifying {ref}"):
         found = check(place, ref)

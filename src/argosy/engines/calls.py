@@ -37,20 +37,24 @@ def call(part: Any, arguments: Any) -> Any:
         return _BUILTINS[part](part, given)
     if not exact(part, Part):
         raise Refused(f"a call of {said(part)}")
-    check = _CALLS.get(part.name) or _of_class(part)
+    bases = {base.__name__ for base in getattr(part.target, "__mro__", ())}
+    loss = bool(bases & {"CyLossFunction", "CyHalfMultinomialLoss"})  # classes of Cython, made of numbers
+    check = _CALLS.get(part.name) or (_numbers if loss else None)
     if check is None:
         raise Refused(f"a call of {said(part)} with arguments of the file's choice")
     return check(part.target, given)
 
 
 def new(part: Any, arguments: Any) -> Any:
-    """Make an empty object of a class, without its constructor. Raises Refused."""
+    """Make an empty object, without a constructor, of a class of Python or one that `newObj` makes. Raises Refused."""
     kind: Any = part.target if exact(part, Part) else None
-    if not isinstance(kind, type) or not _may_be_empty(kind):
-        raise Refused(f"an empty object of {said(part)}")
+    need(isinstance(kind, type), f"an empty object of {said(part)}")
+    known = {base.__name__ for base in kind.__mro__} & {"BinaryTree64", "BinaryTree32", "DistanceMetric"}
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
+    need(known or (file.endswith(".py") and kind not in _NOT_EMPTY), f"an empty object of {said(part)}")
     if not exact(arguments, tuple) or len(arguments):
         raise Refused(f"an object of {said(part)} with arguments of the file's choice")
-    return cast("Any", kind).__new__(kind)
+    return kind.__new__(kind)
 
 
 class Held:
@@ -112,30 +116,27 @@ def need(condition: object, what: str) -> None:
         raise Refused(what)
 
 
-def _typed(*kinds: type | tuple[type, ...]) -> Call:
-    """A call with arguments of exactly these types."""
+def _typed(*kinds: Any) -> Call:
+    """A call with arguments of exactly these types, or with exactly these values; a tuple has alternatives."""
 
     def check(target: Any, arguments: tuple[Any, ...]) -> Any:
-        fitting = len(arguments) == len(kinds) and all(
-            type(value) in (kind if isinstance(kind, tuple) else (kind,))
-            for value, kind in zip(arguments, kinds, strict=True)
-        )
+        fitting = len(arguments) == len(kinds) and all(map(_fits, arguments, kinds))
         need(fitting, f"a call of {target.__module__}.{target.__name__} with other arguments than its own")
         return target(*arguments)
 
     return check
 
 
+def _fits(value: Any, kind: Any) -> bool:
+    if isinstance(kind, tuple):
+        return any(_fits(value, one) for one in cast("tuple[Any, ...]", kind))
+    return exact(value, kind) if isinstance(kind, type) else type(value) is type(kind) and value == kind
+
+
 def _numbers(target: Any, arguments: tuple[Any, ...]) -> Any:
     """Loss functions take their parameters."""
     need(len(arguments) <= 4 and all(type(value) in (int, float) for value in arguments), f"a call of {target}")
     return target(*arguments)
-
-
-def _encode(target: Any, arguments: tuple[Any, ...]) -> Any:
-    text, encoding = arguments
-    need(exact(text, str) and encoding == "latin1", "_codecs.encode with another encoding than latin1")
-    return target(text, "latin1")
 
 
 def _reconstructor(_: Any, arguments: tuple[Any, ...]) -> Any:
@@ -151,19 +152,18 @@ def _dtype(_: Any, arguments: tuple[Any, ...]) -> Any:
     return np.dtype(text, False, True)
 
 
-def _empty_array(target: Any, arguments: tuple[Any, ...]) -> Any:
-    part, shape, kind = arguments
-    need(exact(part, Part) and part.target is np.ndarray, "an array of another class than numpy.ndarray")
-    need(shape == (0,) and kind in (b"b", "b"), "numpy's _reconstruct with other arguments than its own")
-    return target(np.ndarray, (0,), b"b")
+def _empty(*classes: type) -> Call:
+    """An array of numpy's own classes, which gets its elements as its state."""
 
+    def check(target: Any, arguments: tuple[Any, ...]) -> Any:
+        *parts, shape, kind = arguments
+        need(len(parts) == len(classes), "an array with other arguments than its own")
+        own = all(exact(part, Part) and part.target is known for part, known in zip(parts, classes, strict=True))
+        need(own, "an array of another class than numpy's")
+        need(shape == (0,) and kind in (b"b", "b"), "an array with other arguments than its own")
+        return target(*classes, (0,), "b")
 
-def _masked(target: Any, arguments: tuple[Any, ...]) -> Any:
-    part, base, shape, kind = arguments
-    need(exact(part, Part) and part.target is np.ma.MaskedArray, "a masked array of another class than numpy's")
-    need(exact(base, Part) and base.target is np.ndarray, "a masked array over another class than numpy.ndarray")
-    need(shape == (0,) and kind in (b"b", "b"), "numpy's _mareconstruct with other arguments than its own")
-    return target(np.ma.MaskedArray, np.ndarray, (0,), "b")
+    return check
 
 
 def _scalar(target: Any, arguments: tuple[Any, ...]) -> Any:
@@ -182,19 +182,12 @@ def _frombuffer(target: Any, arguments: tuple[Any, ...]) -> Any:
 
 
 def _bit_generator(target: Any, arguments: tuple[Any, ...]) -> Any:
+    """A bit generator by its name, or what is made of one."""
     (which,) = arguments
-    name = which.name[1] if exact(which, Part) else which
-    need(exact(name, str) and name in _GENERATORS, "an unknown bit generator")
-    return target(name)
-
-
-def _of_bit_generator(target: Any, arguments: tuple[Any, ...]) -> Any:
-    (which,) = arguments
-    if exact(which, str):
-        need(which in _GENERATORS, "an unknown bit generator")
-    else:
-        own = type(which).__module__.startswith("numpy.random.") and type(which).__name__ in _GENERATORS
-        need(own, "an unknown bit generator")
+    which = which.name[1] if exact(which, Part) else which
+    name = which if exact(which, str) else type(which).__name__
+    own = exact(which, str) or type(which).__module__.startswith("numpy.random.")
+    need(own and name in _GENERATORS, "an unknown bit generator")
     return target(which)
 
 
@@ -240,16 +233,16 @@ def _set(target: Any, arguments: tuple[Any, ...]) -> Any:
 
 
 _CALLS: dict[Name, Call] = {
-    ("_codecs", "encode"): _encode,
+    ("_codecs", "encode"): _typed(str, "latin1"),
     ("copyreg", "_reconstructor"): _reconstructor,
     ("numpy", "dtype"): _dtype,
-    ("numpy._core.multiarray", "_reconstruct"): _empty_array,
+    ("numpy._core.multiarray", "_reconstruct"): _empty(np.ndarray),
     ("numpy._core.multiarray", "scalar"): _scalar,
     ("numpy._core.numeric", "_frombuffer"): _frombuffer,
-    ("numpy.ma.core", "_mareconstruct"): _masked,
+    ("numpy.ma.core", "_mareconstruct"): _empty(np.ma.MaskedArray, np.ndarray),
     ("numpy.random._pickle", "__bit_generator_ctor"): _bit_generator,
-    ("numpy.random._pickle", "__generator_ctor"): _of_bit_generator,
-    ("numpy.random._pickle", "__randomstate_ctor"): _of_bit_generator,
+    ("numpy.random._pickle", "__generator_ctor"): _bit_generator,
+    ("numpy.random._pickle", "__randomstate_ctor"): _bit_generator,
     ("numpy.random.bit_generator", "__pyx_unpickle_SeedSequence"): _seed,
     ("sklearn.metrics._dist_metrics", "newObj"): _own("*"),
     ("sklearn.neighbors._ball_tree", "newObj"): _own("BallTree"),
@@ -296,17 +289,3 @@ _NOT_EMPTY: tuple[type, ...] = (
     *(datetime.date, datetime.datetime, datetime.time, datetime.timedelta),
 )
 """Classes in Python files whose objects are made by a call alone."""
-
-
-def _may_be_empty(kind: type) -> bool:
-    """Whether an object without a constructor is harmless: of a class of Python, or one that `newObj` makes."""
-    if any(base.__name__ in ("BinaryTree64", "BinaryTree32", "DistanceMetric") for base in kind.__mro__):
-        return True
-    file = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
-    return file.endswith(".py") and kind not in _NOT_EMPTY
-
-
-def _of_class(part: Part) -> Call | None:
-    """Loss functions of scikit-learn, which are classes of Cython: their constructors take numbers."""
-    bases = {base.__name__ for base in getattr(part.target, "__mro__", ())}
-    return _numbers if bases & {"CyLossFunction", "CyHalfMultinomialLoss"} else None

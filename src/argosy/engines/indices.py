@@ -18,7 +18,7 @@ def _need(condition: object, what: str) -> None:
         raise BadPackage(f"it holds {what}")
 
 
-def tree(target: Any, state: Any, _: Collection[int]) -> Any:
+def tree(target: Any, state: Any) -> Any:
     """The state of a `sklearn.tree._tree.Tree`: nodes whose children come after them and whose features exist."""
     _need(exact(state, dict), "a tree of odd state")
     nodes, values, count = state.get("nodes"), state.get("values"), state.get("node_count")

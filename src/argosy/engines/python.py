@@ -27,15 +27,6 @@ _serial = itertools.count()
 _lock = threading.RLock()
 
 
-def claim(path: Path) -> str:
-    """Make the folder a package under a name nobody has, and give the name."""
-    package = f"argosy_model_{next(_serial)}"
-    module = ModuleType(package)
-    module.__path__ = [str(path)]
-    sys.modules[package] = module
-    return package
-
-
 def forget(package: str) -> None:
     """Drop the package and its modules from `sys.modules`."""
     for name in _loaded({package}):
@@ -144,7 +135,9 @@ def _instance(path: Path, name: str) -> tuple[Any, str]:
         raise InvalidArgument(f"the setting 'class' must be 'module:Class', not '{name}'")
     if not path.is_dir():
         raise BadPackage(f"{path.name} is no folder; a Python model is a folder that holds {module_name}.py")
-    package = claim(path)
+    package = f"argosy_model_{next(_serial)}"
+    sys.modules[package] = ModuleType(package)
+    sys.modules[package].__path__ = [str(path)]
     try:
         with own_modules(path):
             module = importlib.import_module(f"{package}.{module_name}")

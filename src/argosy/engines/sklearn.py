@@ -19,8 +19,6 @@ from argosy.spec.errors import ArgosyError, BadPackage, InvalidArgument
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Array
 
-EMPTY = Signature(inputs=(), outputs=(), batched=False)
-
 
 class SklearnEngine(Loose):
     """A fitted estimator: `label` and `probabilities` of a classifier, `prediction`, `label` of a clusterer,
@@ -44,7 +42,10 @@ class SklearnEngine(Loose):
         """See `Loose.run`."""
         rows = self._rows(inputs)
         try:
-            found = {self._method: _dense(getattr(self._estimator, CALLS[self._method])(rows))}
+            value = getattr(self._estimator, CALLS[self._method])(rows)
+            if hasattr(value, "toarray"):
+                value = value.toarray()
+            found = {self._method: value.to_numpy() if hasattr(value, "to_numpy") else np.asarray(value)}
             if self._scores and self._method == "label":
                 scores = self._estimator.predict_proba(rows)
                 found |= {} if isinstance(scores, list) else {"probabilities": scores}
@@ -84,8 +85,13 @@ def load(
     try:
         if not any(callable(getattr(estimator, call, None)) for call in ("predict", "transform")):
             raise BadPackage(f"{path.name} holds a {type(estimator).__name__}, which can neither predict nor transform")
-        _quiet(estimator, threads)
-        return _engine(estimator, signature, sample)
+        _limit_threads(estimator, threads)
+        if signature is not None and signature.outputs:
+            return SklearnEngine(estimator, signature)
+        inputs = signature.inputs if signature is not None else (_input(estimator),)
+        engine = SklearnEngine(estimator, Signature(inputs=inputs, outputs=(), batched=False))
+        engine.use(complete(inputs, engine.run, sample))
+        return engine
     except ArgosyError:
         raise
     except Exception as error:  # attributes that are not there, or of another kind
@@ -93,17 +99,7 @@ def load(
         raise BadPackage(f"{path.name} holds a broken {type(estimator).__name__}: {what}") from None
 
 
-def _engine(estimator: Any, signature: Signature | None, sample: Mapping[str, Array] | None) -> SklearnEngine:
-    """The engine, with what it answers found out where the signature does not say so."""
-    if signature is not None and signature.outputs:
-        return SklearnEngine(estimator, signature)
-    inputs = signature.inputs if signature is not None else (_input(estimator),)
-    engine = SklearnEngine(estimator, Signature(inputs=inputs, outputs=(), batched=False))
-    engine.use(complete(inputs, engine.run, sample))
-    return engine
-
-
-def _quiet(estimator: Any, threads: int) -> None:
+def _limit_threads(estimator: Any, threads: int) -> None:
     """A worker pool for every request costs more than it saves: `n_jobs` becomes 1; BLAS and OpenMP get `threads`."""
     from threadpoolctl import threadpool_limits
 
@@ -169,10 +165,3 @@ def _knows_strings(estimator: Any) -> bool:
         return True
     inner = [step[1] for attribute in ("steps", "transformers_") for step in getattr(estimator, attribute, ())]
     return any(_knows_strings(one) for one in inner)
-
-
-def _dense(value: Any) -> Array:
-    """An array, from whatever the estimator gave: a sparse matrix, a DataFrame, a Series, a list."""
-    if hasattr(value, "toarray"):
-        return value.toarray()
-    return value.to_numpy() if hasattr(value, "to_numpy") else np.asarray(value)

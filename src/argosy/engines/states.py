@@ -80,7 +80,8 @@ def _dtype(target: Any, state: Any, _: Collection[int]) -> Any:
         base, shape = sub
         wanted = [np.dtype((plain_dtype(base), shape_of(shape)))]
     else:
-        wanted = [_ordered(_time(target, state) if target.kind in "mM" else target, order)]
+        kind = _time(target, state) if target.kind in "mM" else target
+        wanted = [kind if order == "|" else kind.newbyteorder(order)]
     fitting = [one for one in wanted if _same(cast("Any", one).__reduce__()[2], state)]
     need(fitting, "a dtype that contradicts itself")
     return state
@@ -106,10 +107,6 @@ def _time(target: Any, state: Any) -> Any:
     unit, number, denominator, _event = state[8][1]
     need(exact(unit, bytes) and unit.isalpha() and exact(number, int) and denominator == 1, "a time of odd unit")
     return np.dtype(f"{target.kind}8" if unit == b"generic" else f"{target.kind}8[{number}{unit.decode('ascii')}]")
-
-
-def _ordered(kind: Any, order: str) -> Any:
-    return kind if order == "|" else kind.newbyteorder(order)
 
 
 def _same(own: tuple[Any, ...], state: tuple[Any, ...]) -> bool:
@@ -194,6 +191,17 @@ def _readable(format: str, read: Callable[[], object]) -> None:
         raise BadPackage(f"it holds a broken {format} model: {error.message}") from None
 
 
+def _metric(_: Any, state: Any, __: Collection[int]) -> Any:
+    power, vector, matrix = state
+    need(exact(power, float) and is_array_of(vector, "f") and is_array_of(matrix, "f"), "a distance of odd state")
+    need(vector.ndim == 1 and matrix.ndim == 2, "a distance of odd state")
+    return state
+
+
+def _held(target: Any, state: Any, _: Collection[int]) -> Any:
+    return tree(target.tree, state)
+
+
 _RULES: dict[Name, Check] = {
     ("numpy", "dtype"): _dtype,
     ("numpy", "ndarray"): _array,
@@ -203,19 +211,12 @@ _RULES: dict[Name, Check] = {
     ("numpy.random.bit_generator", "BitGenerator"): _generator,
     ("numpy.random.mtrand", "RandomState"): _generator,
     ("numpy.random._generator", "Generator"): _generator,
-    ("argosy.engines.calls", "Held"): lambda held, state, waiting: tree(held.tree, state, waiting),
+    ("argosy.engines.calls", "Held"): _held,
     ("sklearn.neighbors._kd_tree", "BinaryTree64"): binary_tree,
     ("sklearn.neighbors._kd_tree", "BinaryTree32"): binary_tree,
     ("sklearn.neighbors._ball_tree", "BinaryTree64"): binary_tree,
     ("sklearn.neighbors._ball_tree", "BinaryTree32"): binary_tree,
-    ("sklearn.metrics._dist_metrics", "DistanceMetric"): lambda _, state, __: _metric(state),
+    ("sklearn.metrics._dist_metrics", "DistanceMetric"): _metric,
     ("xgboost.core", "Booster"): _xgboost,
     ("lightgbm.basic", "Booster"): _lightgbm,
 }
-
-
-def _metric(state: Any) -> Any:
-    power, vector, matrix = state
-    need(exact(power, float) and is_array_of(vector, "f") and is_array_of(matrix, "f"), "a distance of odd state")
-    need(vector.ndim == 1 and matrix.ndim == 2, "a distance of odd state")
-    return state

@@ -47,25 +47,27 @@ def objections(path: Path) -> list[str]:
                 raise BadPackage(f"{path.name} is no torch.export program: it has no models/*.json")
             if broken := archive.testzip():
                 raise BadPackage(f"{path.name} is damaged: the checksum of '{broken}' is wrong")
-            return list(_objections(archive))
+            return [said for entry in archive.infolist() for said in _of_entry(archive, entry)]
     except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, ValueError, RecursionError) as error:
         raise BadPackage(f"{path.name} is not a whole torch.export program: {short(error)}") from None
 
 
-def _objections(archive: zipfile.ZipFile) -> Iterator[str]:
-    for entry in archive.infolist():
-        place = entry.filename.partition("/")[2]
-        if entry.filename.endswith(".json"):
-            if entry.file_size > MAX_JSON:
-                raise BadPackage(f"'{entry.filename}' is over {MAX_JSON} bytes")
-            yield from _in_json(json.loads(archive.read(entry)))
-        elif place.startswith("data/sample_inputs/"):
-            if reason := _pickled(archive.read(entry)):
-                yield f"the sample inputs are no plain tensors ({reason})"
-        elif place.startswith("data/constants/") and not re.fullmatch(r"tensor_\d+", entry.filename.rpartition("/")[2]):
-            yield f"a constant that is no tensor: {place}"
-        elif not place.startswith(("data/weights/", "archive_", ".data/", "byteorder", "data/constants/")):
-            yield f"an unknown part: {place}"
+def _of_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[str]:
+    place = entry.filename.partition("/")[2]
+    if entry.filename.endswith(".json"):
+        if entry.file_size > MAX_JSON:
+            raise BadPackage(f"'{entry.filename}' is over {MAX_JSON} bytes")
+        yield from _in_json(json.loads(archive.read(entry)))
+    elif place.startswith("data/sample_inputs/"):
+        torch: Any = require("torch", "torch", "a PyTorch program")
+        try:
+            torch.load(io.BytesIO(archive.read(entry)), weights_only=True)
+        except Exception as error:
+            yield f"the sample inputs are no plain tensors ({short(error, 100)})"
+    elif place.startswith("data/constants/") and not re.fullmatch(r"tensor_\d+", entry.filename.rpartition("/")[2]):
+        yield f"a constant that is no tensor: {place}"
+    elif not place.startswith(("data/weights/", "archive_", ".data/", "byteorder", "data/constants/")):
+        yield f"an unknown part: {place}"
 
 
 def _in_json(value: Any) -> Iterator[str]:
@@ -103,13 +105,3 @@ def plain(expression: str) -> bool:
     if "__" in rest or not PLAIN.fullmatch(rest):
         return False
     return all(word in WORDS or SYMBOL_NAME.fullmatch(word) for word in re.findall(r"[A-Za-z_]\w*", rest))
-
-
-def _pickled(data: bytes) -> str:
-    """Why torch's restricted reader refuses this, or nothing."""
-    torch: Any = require("torch", "torch", "a PyTorch program")
-    try:
-        torch.load(io.BytesIO(data), weights_only=True)
-    except Exception as error:
-        return short(error, 100)
-    return ""

@@ -28,6 +28,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _REF = re.compile(r"refs(?:/(?!\.)[^\x00-\x20\x7f~^:?*\[\\/]+(?<!\.lock))+")
 _SECTION = re.compile(r'\[\s*([\w.-]+)(?:\s+"((?:[^"\\]|\\.)*)")?\s*\](.*)')
 _SECRET = re.compile(r"(?<=//)[^/]*@")
+"""What may be a password in a URL."""
 
 
 class Checkout(msgspec.Struct, frozen=True):
@@ -52,7 +53,9 @@ def checkout_of(folder: Path) -> Checkout:
         commit = _commit(own, common)
         if not commit:
             return Checkout()
-        return Checkout(commit, _remote(common), _dirty(own, tree, folder.resolve(), len(commit) // 2))
+        url = _config(common).get("remote.origin.url", "")
+        remote = _SECRET.sub("", url)[:1000] if url.isprintable() else ""
+        return Checkout(commit, remote, _dirty(own, tree, folder.resolve(), len(commit) // 2))
     except (OSError, ValueError):
         return Checkout()
 
@@ -99,20 +102,12 @@ def _commit(own: Path, common: Path) -> str:
         name = text.removeprefix("ref:").strip()
         if name == text or len(name) > 1024 or ".." in name or not _REF.fullmatch(name):
             return ""
-        text = _text(common, name).strip() or _packed(common, name)
+        text = _text(common, name).strip()
+        if not text:
+            packed = (_read(common, "packed-refs", MAX_REFS) or b"").decode(errors="replace")
+            match = re.search(rf"^([0-9a-f]{{40}}|[0-9a-f]{{64}}) {re.escape(name)}$", packed, re.MULTILINE)
+            text = match[1] if match else ""
     return ""
-
-
-def _packed(common: Path, name: str) -> str:
-    data = _read(common, "packed-refs", MAX_REFS) or b""
-    match = re.search(rb"^([0-9a-f]{40}|[0-9a-f]{64}) " + re.escape(name.encode()) + rb"$", data, re.MULTILINE)
-    return match[1].decode() if match else ""
-
-
-def _remote(common: Path) -> str:
-    """remote.origin.url without what may be a password."""
-    url = _config(common).get("remote.origin.url", "")
-    return _SECRET.sub("", url)[:1000] if url.isprintable() else ""
 
 
 def _config(place: Path) -> dict[str, str]:
@@ -211,13 +206,10 @@ def _changed(tree: Path, entry: Tracked, written: int, budget: int) -> tuple[boo
         return False, 0
     if status.st_size > budget:
         return None, 0
-    content = _content(tree, entry.path, status)
+    if stat.S_ISLNK(status.st_mode):
+        content = os.readlink(os.fsencode(tree) + b"/" + entry.path)
+    else:
+        content = _read(tree, os.fsdecode(entry.path), status.st_size)
     kind = hashlib.sha1(usedforsecurity=False) if len(entry.blob) == 20 else hashlib.sha256()
     kind.update(b"blob %d\0" % len(content or b"") + (content or b""))
     return content is None or kind.digest() != entry.blob, status.st_size
-
-
-def _content(tree: Path, path: bytes, status: os.stat_result) -> bytes | None:
-    if stat.S_ISLNK(status.st_mode):
-        return os.readlink(os.fsencode(tree) + b"/" + path)
-    return _read(tree, os.fsdecode(path), status.st_size)

@@ -38,9 +38,9 @@ def _with_gaps(tensors: Sequence[Tensor]) -> list[int]:
     found: list[int] = []
     for tensor in tensors:
         if tensor.array.dtype.kind == "f":
-            found += np.flatnonzero(_flat(np.isnan(tensor.array)).any(axis=1))[:COUNT].tolist()
+            found += np.flatnonzero(np.isnan(tensor.array).reshape(len(tensor.array), -1).any(axis=1))[:COUNT].tolist()
         elif tensor.datatype == "BYTES":
-            found += np.flatnonzero(_flat(tensor.array == b"").any(axis=1))[:COUNT].tolist()
+            found += np.flatnonzero((tensor.array == b"").reshape(len(tensor.array), -1).any(axis=1))[:COUNT].tolist()
     return list(dict.fromkeys(found))
 
 
@@ -49,14 +49,10 @@ def _extremes(tensors: Sequence[Tensor]) -> list[int]:
     found: list[int] = []
     for tensor in tensors:
         if tensor.array.dtype.kind in "iuf":
-            values = _flat(tensor.array)[:, :COUNT].astype(np.float64)
+            values = tensor.array.reshape(len(tensor.array), -1)[:, :COUNT].astype(np.float64)
             for column in np.nan_to_num(values).T:
                 found += [int(column.argmin()), int(column.argmax())]
     return list(dict.fromkeys(found))
-
-
-def _flat(array: Array) -> Array:
-    return array.reshape(len(array), -1)
 
 
 def make(inputs: Sequence[TensorSpec], count: int = COUNT, free: int = FREE_AXES[0]) -> list[Tensor]:
@@ -129,15 +125,12 @@ def first_misfit(tensor: Tensor, got: Array, bad: Array, tolerance: Tolerance) -
     if tensor.datatype == "BF16":
         want_value, got_value = _widen(tensor.array)[place], _widen(got)[place]
     row = f"row {place[0]}" + (f", element {list(place[1:])}" if len(place) > 1 else "") if place else "its one value"
-    text = f"output '{tensor.name}', {row}: want {_show(want_value)}, got {_show(got_value)}"
+    shown = [repr(each)[:80] if isinstance(each, bytes | str) else f"{each}" for each in (want_value, got_value)]
+    text = f"output '{tensor.name}', {row}: want {shown[0]}, got {shown[1]}"
     if tensor.array.dtype.kind == "f":
         gap = abs(float(got_value) - float(want_value))
         text += f", difference {gap:.3g} (allowed: {tolerance.atol:g} + {tolerance.rtol:g}·|want|)"
     return text + f"; {int(bad.sum())} of {bad.size} values differ"
-
-
-def _show(value: object) -> str:
-    return repr(value)[:80] if isinstance(value, bytes | str) else f"{value}"
 
 
 def replay(engine: Engine, inputs: Sequence[Tensor], outputs: Sequence[Tensor], tolerance: Tolerance) -> float:

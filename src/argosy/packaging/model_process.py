@@ -66,8 +66,9 @@ class Line:
 
     def send(self, head: Head, bodies: Sequence[bytes | memoryview] = ()) -> None:
         """Send a frame. Raises OSError."""
-        told = msgspec.json.encode(head)
-        parts = [memoryview(_SIZES.pack(len(told), sum(map(len, bodies))) + told), *map(memoryview, bodies)]
+        start = msgspec.json.encode(head)
+        start = _SIZES.pack(len(start), sum(map(len, bodies))) + start
+        parts = [memoryview(start), *map(memoryview, bodies)]
         while parts:
             sent = self._line.sendmsg(parts[:_IOV])
             while parts and sent >= len(parts[0]):
@@ -102,19 +103,14 @@ class Line:
 
 def packed(tensors: Sequence[Tensor]) -> tuple[Head, list[bytes | memoryview]]:
     """Tensors as a frame, without a copy where their memory lies in one piece."""
-    bodies = [_bytes(tensor) for tensor in tensors]
-    entries = (
-        Entry(each.name, each.datatype, tuple(each.array.shape), len(body))
-        for each, body in zip(tensors, bodies, strict=True)
-    )
+    entries: list[Entry] = []
+    bodies: list[bytes | memoryview] = []
+    for each in tensors:
+        array = each.array
+        whole = each.datatype != "BYTES" and array.size and array.flags.c_contiguous and array.dtype.byteorder != ">"
+        bodies.append(array.reshape(-1).view("u1").data if whole else raw.encode(each))
+        entries.append(Entry(each.name, each.datatype, array.shape, len(bodies[-1])))
     return Head(tensors=tuple(entries)), bodies
-
-
-def _bytes(tensor: Tensor) -> bytes | memoryview:
-    array = tensor.array
-    if tensor.datatype == "BYTES" or not array.size or not array.flags.c_contiguous or array.dtype.byteorder == ">":
-        return raw.encode(tensor)
-    return array.reshape(-1).view("u1").data
 
 
 def unpacked(head: Head, body: memoryview) -> list[Tensor]:
@@ -143,17 +139,6 @@ class ModelProcess(Engine):
         self._lock = threading.Lock()
         ours, theirs = socket.socketpair()
         self._line = Line(ours)
-        with theirs:
-            self._process = self._start(theirs.fileno(), package, threads, environ, network)
-        try:
-            self.difference = self._ask(Head(), ())[0].difference
-        except BaseException:
-            self.close()
-            raise
-
-    def _start(
-        self, channel: int, package: Package, threads: int, environ: Mapping[str, str], network: bool
-    ) -> "subprocess.Popen[bytes]":
         work = Path(self._folder.name)
         self._user = 0 if sandbox.own_user() else users.free()
         if self._user:
@@ -166,9 +151,18 @@ class ModelProcess(Engine):
             parent=os.getpid(),
             limits=sandbox.limits(self._user),
         )
-        told = (str(channel), str(threads), "trusted" if package.trusted else "", str(package.folder.absolute()))
-        child = launch.model(MODULE, *told, folder=work, policy=policy, more=environ)
-        return subprocess.Popen(child.command, env=child.environ, pass_fds=(channel,), stdin=subprocess.DEVNULL)
+        with theirs:
+            channel = theirs.fileno()
+            given = (str(channel), str(threads), "trusted" if package.trusted else "", str(package.folder.absolute()))
+            child = launch.model(MODULE, *given, folder=work, policy=policy, more=environ)
+            self._process = subprocess.Popen(
+                child.command, env=child.environ, pass_fds=(channel,), stdin=subprocess.DEVNULL
+            )
+        try:
+            self.difference = self._ask(Head(), ())[0].difference
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def memory(self) -> int:

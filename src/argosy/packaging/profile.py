@@ -86,7 +86,14 @@ def _side(tensors: Sequence[Tensor], specs: Sequence[TensorSpec]) -> tuple[Featu
     features: list[Feature] = []
     for tensor in tensors:
         for column, values in _columns(tensor, by_name[tensor.name]):
-            features.append(_feature(tensor, column, values, by_name[tensor.name], len(features) < MAX_DETAILED))
+            detailed = len(features) < MAX_DETAILED
+            semantic = by_name[tensor.name].semantic
+            if tensor.datatype in ("BYTES", "BOOL") or semantic in ("label", "categorical"):
+                made = Feature(tensor=tensor.name, column=column, categories=categories(values, detailed))
+            else:
+                wide = (values.astype("<u4") << 16).view("<f4") if tensor.datatype == "BF16" else values
+                made = Feature(tensor=tensor.name, column=column, numbers=numbers(wide, detailed))
+            features.append(made)
             if len(features) == 2 * MAX_DETAILED:
                 return tuple(features)
     return tuple(features)
@@ -99,14 +106,6 @@ def _columns(tensor: Tensor, spec: TensorSpec) -> Iterator[tuple[str, Array]]:
         return
     for place in range(tensor.array.shape[1]):
         yield (spec.columns[place] if spec.columns else str(place)), tensor.array[:, place]
-
-
-def _feature(tensor: Tensor, column: str, values: Array, spec: TensorSpec, detailed: bool) -> Feature:
-    if tensor.datatype in ("BYTES", "BOOL") or spec.semantic in ("label", "categorical"):
-        return Feature(tensor=tensor.name, column=column, categories=categories(values, detailed))
-    if tensor.datatype == "BF16":
-        values = (values.astype("<u4") << 16).view("<f4")
-    return Feature(tensor=tensor.name, column=column, numbers=numbers(values, detailed))
 
 
 def numbers(values: Array, detailed: bool = True) -> Numbers:
@@ -124,17 +123,14 @@ def numbers(values: Array, detailed: bool = True) -> Numbers:
     with np.errstate(over="ignore"):
         scale = max(float(np.abs(finite).max()), 1.0)
         mean, std = float((finite / scale).mean() * scale), float((finite / scale).std() * scale)
-    found: dict[str, Any] = {"min": float(finite.min()), "max": float(finite.max()), "mean": mean, "std": _finite(std)}
+    found: dict[str, Any] = {"min": float(finite.min()), "max": float(finite.max()), "mean": mean}
+    found["std"] = std if np.isfinite(std) else None
     if detailed:
         edges = _edges(finite)
         found["quantiles"] = {f"{q:g}": float(v) for q, v in zip(QUANTILES, _quantiles(finite, QUANTILES), strict=True)}
         found["edges"] = tuple(edges.tolist())
         found["counts"] = tuple(np.histogram(finite, edges)[0].tolist()) if len(edges) > 1 else (int(finite.size),)
     return Numbers(**base, **found)
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
 
 
 def _quantiles(values: Array, at: Sequence[float]) -> Array:
@@ -155,7 +151,8 @@ def _edges(values: Array) -> Array:
 def categories(values: Array, detailed: bool = True) -> Categories:
     """The profile of strings, labels or booleans. Empty strings are missing; long ones are cut at 100 characters."""
     found: dict[str, int] = {}
-    for value, count in _counted(values):
+    unique, counts = np.unique(values, return_counts=True)
+    for value, count in zip(unique.tolist(), counts.tolist(), strict=True):
         text = value.decode(errors="replace")[:MAX_TEXT] if isinstance(value, bytes) else str(value)[:MAX_TEXT]
         found[text] = found.get(text, 0) + count
     gaps = found.pop("", 0)
@@ -168,8 +165,3 @@ def categories(values: Array, detailed: bool = True) -> Categories:
         other=int(values.size) - gaps - sum(top.values()),
         distinct=len(found),
     )
-
-
-def _counted(values: Array) -> list[tuple[Any, int]]:
-    unique, counts = np.unique(values, return_counts=True)
-    return list(zip(unique.tolist(), counts.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""From a model on disk to a version in the registry."""
+"""From a model on disk to a version in the registry, and proof that it still is what was pushed."""
 
 import os
 import secrets
@@ -7,6 +7,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from argosy.packaging import lineage, quarantine
 from argosy.packaging.build import Report, build, vouched
@@ -30,32 +32,62 @@ def push(source: Path, *, name: str, store: "Store", options: PushOptions, repor
         folder = place / "package"
         manifest = build(source, name, folder, options, report)
         report(f"replaying {manifest.golden_rows} golden examples")
-        limits, trusted = quarantine.Limits(seconds=options.seconds), vouched(manifest, options)
-        job = Check(folder=str(folder), trusted=trusted)
-        quarantine.run(CHECK, job, float, what=f"the package of {source.name}", limits=limits)
+        trusted = vouched(manifest, options)
+        _replay(folder, trusted, f"the package of {source.name}", options.seconds)
         report("storing")
         return store.add(folder, name=name, manifest=manifest, lineage=lineage.lineage_of(source), trusted=trusted)
+
+
+def _replay(folder: Path, trusted: bool, what: str, seconds: float) -> float:
+    """Replay the golden examples of a package in a child process; the largest difference."""
+    job, limits = Check(folder=str(folder), trusted=trusted), quarantine.Limits(seconds=seconds)
+    return quarantine.run(CHECK, job, float, what=what, limits=limits)
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """What was verified: every file by its digest, every golden row within the tolerance. Sizes in bytes."""
+
+    ref: str
+    digest: str
+    files: int
+    size: int
+    golden_rows: int
+    max_difference: float
+
+
+def verify(store: "Store", ref: str, *, seconds: float = 600.0) -> Verification:
+    """Re-hash a package and replay its golden examples in a child process.
+
+    Raises NotFound, BadPackage naming the file that was altered, GoldenMismatch naming the output that differs.
+    """
+    version = store.registry.resolve(ref)
+    store.layout.verify(version.digest)
+    largest = _replay(store.unpacked(version.digest), version.trust is not None, version.ref, seconds)
+    return Verification(
+        ref=version.ref,
+        digest=version.digest,
+        files=len(store.layout.files(version.digest)),
+        size=version.size,
+        golden_rows=version.manifest.golden_rows,
+        max_difference=largest,
+    )
 
 
 @contextmanager
 def staging(root: Path) -> Generator[Path]:
     """An empty folder on the disk of the store, gone afterwards. Folders of pushes that were killed go now."""
+    import psutil
+
     parent = root / "staging"
     with storage(root):
         parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _sweep(parent)
+        for folder in parent.iterdir():
+            owner = folder.name.partition("-")[0]
+            if owner.isdecimal() and not psutil.pid_exists(int(owner)):
+                shutil.rmtree(folder, ignore_errors=True)
         place = parent / f"{os.getpid()}-{secrets.token_hex(6)}"
         place.mkdir()
     try:
         yield place
     finally:
         shutil.rmtree(place, ignore_errors=True)
-
-
-def _sweep(parent: Path) -> None:
-    import psutil
-
-    for folder in parent.iterdir():
-        owner = folder.name.partition("-")[0]
-        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
-            shutil.rmtree(folder, ignore_errors=True)

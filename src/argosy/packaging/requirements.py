@@ -98,16 +98,11 @@ def check_installed(lines: Iterable[str]) -> None:
         if not version or not requirement.specifier.contains(version, prereleases=True):
             lacking.append(f"{line} ({f'{version} is installed' if version else 'not installed'})")
     if lacking:
-        wanted = [each for line in lacking for each in _to_install(line.split(" (")[0])]
+        wanted: list[str] = []
+        for line in (each.split(" (")[0] for each in lacking):
+            name = Requirement(line).name
+            extra = EXTRAS.get(name, "") if not installed(name) else ""
+            wanted += [f"argosy[{extra}]"] if extra else []
+            wanted += [line] if not extra or "==" in line else []
         command = " ".join(f"'{each}'" for each in wanted)
         raise MissingExtra(f"this model needs {', '.join(lacking)}: run  pip install {command}")
-
-
-def _to_install(line: str) -> list[str]:
-    """What to give pip for a requirement: the extra that brings it, and the version where that is fixed."""
-    from packaging.requirements import Requirement
-
-    name = Requirement(line).name
-    if name not in EXTRAS or installed(name):
-        return [line]
-    return [f"argosy[{EXTRAS[name]}]", *([line] if "==" in line else [])]

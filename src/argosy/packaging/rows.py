@@ -36,16 +36,13 @@ def fit(table: Table, inputs: tuple[TensorSpec, ...]) -> list[Tensor]:
 def _by_input(table: Table, inputs: tuple[TensorSpec, ...]) -> dict[str, Array]:
     if table.kind == "matrix":
         return _of_matrix(table.arrays[""], inputs)
-    if table.kind == "frame" and len(inputs) == 1 and (inputs[0].columns or _is_wide(inputs[0], table)):
-        return {inputs[0].name: _stack(table, inputs[0])}
+    first = inputs[0]
+    wide = len(first.shape) == 2 and first.name not in table.arrays  # takes the columns as they come
+    if table.kind == "frame" and len(inputs) == 1 and (first.columns or wide):
+        return {first.name: _stack(table, first)}
     known = {spec.name: spec for spec in inputs}
     _refuse_unknown(list(table.arrays), list(known))
     return {name: cast_array(array, known[name], f"column '{name}'") for name, array in table.arrays.items()}
-
-
-def _is_wide(spec: TensorSpec, table: Table) -> bool:
-    """A matrix input without column names takes the columns as they come, unless one bears its name."""
-    return len(spec.shape) == 2 and spec.name not in table.arrays
 
 
 def _of_matrix(array: Array, inputs: tuple[TensorSpec, ...]) -> dict[str, Array]:
@@ -99,10 +96,6 @@ def cast_array(array: Array, spec: TensorSpec, where: str) -> Array:
             return array.astype(wanted)
     if array.dtype.kind not in "biuf":
         raise InvalidArgument(f"{where} has dtype {array.dtype}; the model takes {spec.datatype}")
-    return _to_integers(array, spec, wanted, where)
-
-
-def _to_integers(array: Array, spec: TensorSpec, wanted: "np.dtype[Any]", where: str) -> Array:
     if array.dtype.kind == "f" and (gaps := _first(np.isnan(array))):
         raise InvalidArgument(f"{where}, row {gaps - 1}: a value is missing; {spec.datatype} has no way to say so")
     with np.errstate(invalid="ignore"):

@@ -51,10 +51,7 @@ def read(source: Path | bytes, kind: str = "") -> Table:
         raise PayloadTooLarge(f"{where} has {size} bytes of rows; at most {MAX_BYTES} are read at once")
     if not size:
         raise InvalidArgument(f"{where} is empty")
-    return _equal_lengths(reader(source.read_bytes() if isinstance(source, Path) else source, where), where)
-
-
-def _equal_lengths(table: Table, where: str) -> Table:
+    table = reader(source.read_bytes() if isinstance(source, Path) else source, where)
     lengths = {name: len(array) for name, array in table.arrays.items() if array.ndim}
     if table.kind == "frame" and len(set(lengths.values())) > 1:
         raise InvalidArgument(f"{where}: columns differ in length: {lengths}")
@@ -86,7 +83,10 @@ def column(values: Sequence[Any]) -> Array:
     if kinds == {bool} and not holes:
         return np.array(values, dtype=bool)
     if kinds == {int} and not holes:
-        return _integers(values)
+        try:
+            return np.array(values, dtype=np.int64)
+        except OverflowError:
+            raise InvalidArgument("a column holds an integer that does not fit in 64 bits") from None
     if kinds <= {int, float}:
         return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
     if kinds <= {list} and not holes:
@@ -106,13 +106,6 @@ def matrix(rows: Sequence[Any], where: str) -> Array:
     if array.dtype.kind == "O":
         return column(rows) if array.ndim == 1 else array
     return array.astype(object) if array.dtype.kind in "US" else array
-
-
-def _integers(values: Sequence[int]) -> Array:
-    try:
-        return np.array(values, dtype=np.int64)
-    except OverflowError:
-        raise InvalidArgument("a column holds an integer that does not fit in 64 bits") from None
 
 
 def _objects(values: Sequence[Any]) -> Array:
@@ -262,30 +255,22 @@ def arrow_column(values: Any, name: str, where: str) -> Array:
     return np.asarray(whole.to_numpy(zero_copy_only=False))
 
 
-def _read_npy(data: bytes, where: str) -> Table:
-    return Table("matrix", {"": _loaded(data, where)})
-
-
-def _read_npz(data: bytes, where: str) -> Table:
-    with _loaded(data, where) as archive:
-        try:
-            return Table("tensors", {name: archive[name] for name in archive.files})
-        except (ValueError, OSError, EOFError) as error:
-            raise InvalidArgument(f"{where} cannot be read: {error}") from None
-
-
-def _loaded(data: bytes, where: str) -> Any:
+def _read_numpy(data: bytes, where: str) -> Table:
+    """An array, or arrays by name."""
     try:
         found: Any = np.load(io.BytesIO(data), allow_pickle=False)
+        if hasattr(found, "files"):
+            with found:
+                return Table("tensors", {name: found[name] for name in found.files})
     except Exception as error:
         raise InvalidArgument(f"{where} is not a numpy file without objects: {error}") from None
-    return found.astype(object) if getattr(found, "dtype", np.dtype(float)).kind in "US" else found
+    return Table("matrix", {"": found.astype(object) if found.dtype.kind in "US" else found})
 
 
 _READERS: dict[str, Callable[[bytes, str], Table]] = {
     ".json": _read_json,
     ".csv": _read_csv,
     ".parquet": _read_parquet,
-    ".npy": _read_npy,
-    ".npz": _read_npz,
+    ".npy": _read_numpy,
+    ".npz": _read_numpy,
 }

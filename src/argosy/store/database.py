@@ -64,20 +64,22 @@ class Database:
         Where it raises, no connection stays open.
         """
         try:
-            self._create()
+            with self.begin() as connection:
+                if not self.sqlite:
+                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATE_LOCK)))
+                if sa.inspect(connection).has_table("schema_version"):
+                    found = connection.execute(sa.select(schema_version.c.version)).scalar()
+                    if found is not None and found > SCHEMA:
+                        raise Conflict(
+                            f"the database {self.label} has schema {found}, written by a newer Argosy; this one knows "
+                            f"{SCHEMA}: upgrade this Argosy, or give it another ARGOSY_HOME or store.database"
+                        )
+                metadata.create_all(connection)
+                add(connection, schema_version, [{"id": 1, "version": SCHEMA}])
         except BaseException:
             self.close()
             raise
         return self
-
-    def _create(self) -> None:
-        with self.begin() as connection:
-            if not self.sqlite:
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATE_LOCK)))
-            if sa.inspect(connection).has_table("schema_version"):
-                self._check_schema(connection)
-            metadata.create_all(connection)
-            add(connection, schema_version, [{"id": 1, "version": SCHEMA}])
 
     @contextmanager
     def begin(self, *, fenced: bool = True) -> Generator[sa.Connection]:
@@ -105,14 +107,6 @@ class Database:
         """Give up every connection."""
         self.engine.dispose()
 
-    def _check_schema(self, connection: sa.Connection) -> None:
-        found = connection.execute(sa.select(schema_version.c.version)).scalar()
-        if found is not None and found > SCHEMA:
-            raise Conflict(
-                f"the database {self.label} has schema {found}, written by a newer Argosy; this one knows {SCHEMA}: "
-                "upgrade this Argosy, or give it another ARGOSY_HOME or store.database"
-            )
-
     @contextmanager
     def _errors(self) -> Generator[None]:
         try:
@@ -120,7 +114,7 @@ class Database:
         except exc.OperationalError as error:
             raise self._translate(error) from error
         except sqlite3.DatabaseError as error:
-            raise self._told(error) from error
+            raise self._refusal(error) from error
         except exc.DatabaseError as error:
             if isinstance(error, exc.IntegrityError):
                 raise
@@ -128,7 +122,7 @@ class Database:
                 raise Unavailable(
                     f"the database {self.label} does not answer: {error.orig}", retry_after=1.0
                 ) from error
-            raise self._told(error.orig or error) from error
+            raise self._refusal(error.orig or error) from error
 
     def _translate(self, error: exc.OperationalError) -> Exception:
         original: Any = error.orig
@@ -140,9 +134,9 @@ class Database:
         if code in (0, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             reason = "it is locked by another process" if code else str(original).strip()
             return Unavailable(f"the database {self.label} does not answer: {reason}", retry_after=1.0)
-        return self._told(original)
+        return self._refusal(original)
 
-    def _told(self, original: object) -> Internal:
+    def _refusal(self, original: object) -> Internal:
         return Internal(f"the database {self.label} refuses: {str(original).strip()}")
 
 
@@ -191,23 +185,19 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
 
 
 def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
+    """Two processes that turn WAL on for a new file at once do not wait for each other, so try again."""
     connection.isolation_level = None
-    _journal(connection)
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA foreign_keys=ON")
-
-
-def _journal(connection: sqlite3.Connection) -> None:
-    """Turn WAL on. Two processes that do it to a new file at once do not wait for each other, so try again."""
     deadline = time.monotonic() + BUSY_TIMEOUT
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
-            return
+            break
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
 
 
 def _start(connection: sa.Connection) -> None:

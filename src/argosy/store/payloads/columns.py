@@ -74,27 +74,19 @@ def _all(signature: Signature, cap: int) -> Iterator[tuple[Column, set[str]]]:
             if spec.columns and len(inner) == 1 and len(spec.columns) <= MAX_FEATURES:
                 for place, feature in enumerate(spec.columns):
                     yield _column(side, spec, feature, "value", place)
+            elif not inner:
+                yield _column(side, spec, spec.name, "value")
+            elif -1 in inner:
+                yield _column(side, spec, spec.name, "list")
             else:
-                yield _column(side, spec, spec.name, _form(inner, cap))
+                yield _column(side, spec, spec.name, "fixed" if math.prod(inner) <= cap else "profile")
 
 
 def _column(side: Side, spec: TensorSpec, label: str, form: Form, place: int = -1) -> tuple[Column, set[str]]:
-    name = f"{side}.{_printable(label)}"
+    printable = "".join(letter if letter.isprintable() else "?" for letter in label)  # some readers' queries end there
+    name = f"{side}.{printable}"
     column = Column(name=name, side=side, tensor=spec.name, datatype=spec.datatype, form=form, place=place)
     return column, {name, label, spec.name}
-
-
-def _form(inner: tuple[int, ...], cap: int) -> Form:
-    if not inner:
-        return "value"
-    if -1 in inner:
-        return "list"
-    return "fixed" if math.prod(inner) <= cap else "profile"
-
-
-def _printable(name: str) -> str:
-    """Control characters end a query's text in some readers."""
-    return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
 def _unique(name: str, taken: set[str]) -> str:

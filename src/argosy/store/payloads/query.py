@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from argosy.spec.errors import ArgosyError, InvalidArgument, NotFound
+from argosy.spec.errors import InvalidArgument, NotFound
 from argosy.store import duck
 from argosy.store.payloads import layout, segment
 from argosy.store.payloads.segment import Broken
@@ -87,25 +87,19 @@ def source(paths: Sequence[Path]) -> str:
 
 def view(paths: Sequence[Path], names: Sequence[str]) -> str:
     """The statement that makes the view `payload`; the columns of a side are fields of `input` and `output`, too."""
-    extra = [made for side in ("input", "output") if (made := _struct(side, names))]
-    return f"CREATE TEMP VIEW payload AS SELECT {', '.join(['*', *extra])} FROM {source(paths)}"
-
-
-def _struct(side: str, names: Sequence[str]) -> str:
-    own = [name for name in names if name.startswith(f"{side}.")]
-    if not own:
-        return ""
-    fields = ", ".join(f"{duck.identifier(n.removeprefix(f'{side}.'))} := {duck.identifier(n)}" for n in own)
-    return f"struct_pack({fields}) AS {side}"
+    columns = ["*"]
+    for side in ("input", "output"):
+        if own := [name for name in names if name.startswith(f"{side}.")]:
+            fields = (f"{duck.identifier(n.removeprefix(f'{side}.'))} := {duck.identifier(n)}" for n in own)
+            columns.append(f"struct_pack({', '.join(fields)}) AS {side}")
+    return f"CREATE TEMP VIEW payload AS SELECT {', '.join(columns)} FROM {source(paths)}"
 
 
 def _run(connection: Any, query: Query) -> Any:
     clauses = [f"(\n{query.where}\n)"] if query.where.strip() else []
-    sql = (
-        "SELECT * EXCLUDE (" + ", ".join(_sides(connection)) + ") FROM payload"
-        if _sides(connection)
-        else ("SELECT * FROM payload")
-    )
+    connection.execute("SELECT * FROM payload LIMIT 0")
+    sides = [column[0] for column in connection.description if column[0] in ("input", "output")]
+    sql = "SELECT * " + (f"EXCLUDE ({', '.join(sides)}) " if sides else "") + "FROM payload"
     bounds = {"time >= ?": query.since, "time <= ?": query.until}
     clauses += [text for text, moment in bounds.items() if moment is not None]
     if clauses:
@@ -118,16 +112,9 @@ def _run(connection: Any, query: Query) -> Any:
         values = [moment for moment in bounds.values() if moment is not None]
         return connection.sql(ordered, params=values).to_arrow_table()
     except duck.module().Error as error:
-        raise _told(error) from None
-
-
-def _sides(connection: Any) -> list[str]:
-    connection.execute("SELECT * FROM payload LIMIT 0")
-    return [column[0] for column in connection.description if column[0] in ("input", "output")]
-
-
-def _told(error: Exception) -> ArgosyError:
-    text = duck.first_line(error)
-    if "file system operations are disabled" in text.lower() or type(error).__name__ == "PermissionException":
-        return InvalidArgument("the condition may use the columns of the log, and no files, settings or extensions")
-    return InvalidArgument(f"the condition does not fit the log: {text[:500]}")
+        text = duck.first_line(error)
+        if "file system operations are disabled" in text.lower() or type(error).__name__ == "PermissionException":
+            raise InvalidArgument(
+                "the condition may use the columns of the log, and no files, settings or extensions"
+            ) from None
+        raise InvalidArgument(f"the condition does not fit the log: {text[:500]}") from None

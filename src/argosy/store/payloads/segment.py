@@ -37,22 +37,17 @@ def write(root: Path, endpoint: str, version: str, tables: Sequence[Any]) -> lis
     table = arrow().concat_tables(tables)
     times = table.column("time").cast("int64").to_numpy() * 1000
     hours, first = np.unique(times // HOUR, return_index=True)
+    temporary, made = root / layout.TEMPORARY, list[Path]()
     with storage(root):
-        return [
-            _put(root, endpoint, version, time, table if len(hours) == 1 else table.filter(times // HOUR == hour))
-            for hour, time in zip(hours.tolist(), times[first].tolist(), strict=True)
-        ]
-
-
-def _put(root: Path, endpoint: str, version: str, time: int, table: Any) -> Path:
-    folder = root / layout.partition(endpoint, version, layout.hour_of(time))
-    make_folder(folder, root)
-    temporary = root / layout.TEMPORARY
-    temporary.mkdir(exist_ok=True, mode=0o700)
-    path, data = folder / name(time), encoded(table)
-    with layout.shared(root):
-        replace(path, data, temporary, mode=0o600)
-    return path
+        for hour, time in zip(hours.tolist(), times[first].tolist(), strict=True):
+            folder = root / layout.partition(endpoint, version, layout.hour_of(time))
+            make_folder(folder, root)
+            temporary.mkdir(exist_ok=True, mode=0o700)
+            data = encoded(table if len(hours) == 1 else table.filter(times // HOUR == hour))
+            made.append(folder / name(time))
+            with layout.shared(root):
+                replace(made[-1], data, temporary, mode=0o600)
+    return made
 
 
 def name(time: int) -> str:
