@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from argosy.spec.payload import PayloadLog
 from argosy.spec.signature import Signature, TensorSpec
-from argosy.store.payloads import privacy
+from argosy.store.payloads import encode
 from argosy.store.payloads.encode import profile, text
 from tests.store.payloads import kit
 from tests.store.payloads.kit import NOON, encoder, record, request
@@ -66,8 +66,8 @@ def test_hashed_columns_need_the_key():
 
 
 def test_the_key_is_made_once(tmp_path):
-    made = privacy.key(tmp_path / "key")
-    assert privacy.key(tmp_path / "key") == made
+    made = encode.key(tmp_path / "key")
+    assert encode.key(tmp_path / "key") == made
     assert len(made) == 32
     assert (tmp_path / "key").stat().st_mode & 0o077 == 0
     assert [path.name for path in tmp_path.iterdir()] == ["key"]

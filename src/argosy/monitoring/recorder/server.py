@@ -21,7 +21,7 @@ from argosy.spec.errors import ArgosyError, InvalidArgument
 from argosy.spec.recorder import RecordedEndpoint, RecorderConfig, RecorderReport, read_told, report_file, told_file
 from argosy.spec.settings import Home
 from argosy.store.durable import say
-from argosy.store.payloads import privacy
+from argosy.store.payloads import encode
 from argosy.store.payloads.record import Rows
 
 LOG = logging.getLogger(__name__)
@@ -159,7 +159,7 @@ class Server:
     def _open(self, hello: Hello, kept: RecordedEndpoint) -> Book | None:
         try:
             if kept.payload and kept.payload.hash and not self._secret:
-                self._secret = privacy.key(self.home.root / "payload.key")
+                self._secret = encode.key(self.home.root / "payload.key")
             return Book(hello.endpoint, hello.version, Path(hello.package), kept, self._secret)
         except (ArgosyError, OSError) as error:
             text = error.message if isinstance(error, ArgosyError) else str(error)

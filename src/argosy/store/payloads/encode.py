@@ -1,8 +1,11 @@
 """Requests → an Arrow table with the columns of the log."""
 
+import contextlib
 import hashlib
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,13 +13,15 @@ import numpy as np
 
 from argosy.spec.errors import MissingExtra
 from argosy.spec.tensor import NUMPY, Array
-from argosy.store.payloads import privacy
+from argosy.store.durable import create_temporary, sync_folder, write_all
 from argosy.store.payloads.columns import Column
 from argosy.store.payloads.record import Rows
 
 FORMAT = "1"
 """The version of the layout, in the metadata of every file under `argosy.format`."""
 
+KEY_BYTES = 32
+HASH_BYTES = 16
 PROFILE = ("count", "missing", "infinite", "min", "max", "mean", "std")
 
 _ODD = 0x9E3779B97F4A7C15
@@ -113,7 +118,7 @@ class Encoder(msgspec.Struct, frozen=True, kw_only=True):
             array = np.ascontiguousarray(array[:, column.place])
         array = _widened(array, column.datatype)
         if column.hashed:
-            texts = privacy.hashes(_keys(array), self.secret)
+            texts = hashes(_keys(array), self.secret)
             return [pa.array(texts, pa.string())], _words(np.array([(text or "").encode() for text in texts], object))
         words = _words(array) if column.side == "input" else None
         if column.form == "value":
@@ -234,3 +239,31 @@ def _mixed(hashes: Array, words: Array) -> Array:
         hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(_MIX[1])
         hashes = hashes ^ (hashes >> np.uint64(31))
     return hashes
+
+
+def key(path: Path) -> bytes:
+    """The key at `path`, made when it is first asked for, by whoever is first. Without it the hashes mean nothing."""
+    if not path.exists():
+        handle, scratch = create_temporary(path.parent)
+        try:
+            write_all(handle, os.urandom(KEY_BYTES))
+            os.fsync(handle)
+            with contextlib.suppress(FileExistsError):
+                os.link(scratch, path)
+        finally:
+            os.close(handle)
+            scratch.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    return path.read_bytes()
+
+
+def hashes(values: Iterable[Any], secret: bytes) -> list[str | None]:
+    """Keyed BLAKE2b of each value as 32 hexadecimal digits; None stays None. Each distinct value is hashed once."""
+    known: dict[Any, str | None] = {None: None}
+    found: list[str | None] = []
+    for value in values:
+        if value not in known:
+            data = value if isinstance(value, bytes) else str(value).encode()
+            known[value] = hashlib.blake2b(data, digest_size=HASH_BYTES, key=secret).hexdigest()
+        found.append(known[value])
+    return found
