@@ -1,3 +1,3 @@
-from tests.gateway.conftest import api, config, folder, gateway
+from tests.gateway.conftest import config, folder, gateway
 
-__all__ = ["api", "config", "folder", "gateway"]
+__all__ = ["config", "folder", "gateway"]

@@ -2,8 +2,7 @@
 
 from argosy.control.decide import Route
 from argosy.control.routing import api_keys, endpoint_route, upstreams
-from argosy.gateway.model import ApiKey, Upstream
-from argosy.gateway.shaping import Mirror
+from argosy.gateway.model import ApiKey, Mirror, Upstream
 from argosy.spec.address import Address
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.limits import Limits

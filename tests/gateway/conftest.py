@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from argosy.gateway.descriptors import Descriptors
-from argosy.gateway.envoy import find
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import GatewayConfig
 from tests.gateway.grpc_kit import GrpcReplica
@@ -37,18 +35,9 @@ async def replica(folder: Path) -> AsyncIterator[Callable[[str], Awaitable[HttpR
         await each.stop()
 
 
-@pytest.fixture(scope="session")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What is cut out of Envoy's binary, which takes a second of a cold disk: once for all tests."""
-    kept = tmp_path_factory.mktemp("api")
-    assert Descriptors(find(), kept).pool
-    return kept
-
-
 @pytest.fixture
-def config(folder: Path, api: Path) -> GatewayConfig:
+def config(folder: Path) -> GatewayConfig:
     """Any free port, one worker."""
-    shutil.copytree(api, folder / "run" / "cache")
     return GatewayConfig(run_dir=str(folder / "run"), port=0, concurrency=1, drain_seconds=5)
 
 

@@ -4,11 +4,11 @@ import errno
 
 import pytest
 
-from argosy.gateway import descriptors as module
 from argosy.gateway import envoy
-from argosy.gateway.descriptors import Descriptors, cut
 from argosy.gateway.xds import typed
 from argosy.spec.errors import Internal, InvalidArgument
+from tests.gateway import envoy_api as module
+from tests.gateway.envoy_api import Descriptors, cut
 
 
 @pytest.fixture(scope="module")

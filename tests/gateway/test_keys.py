@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argosy.gateway.keys import token_bucket
-from argosy.gateway.shaping import Mirror, Sticky, Waiting
+from argosy.gateway.model import Mirror, Sticky, Waiting
 from argosy.spec.address import Address
 from tests.gateway.kit import KEY, api_key, http, one, revision, shared
 

@@ -5,8 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from argosy.gateway.model import Upstream
-from argosy.gateway.shaping import Mirror
+from argosy.gateway.model import Mirror, Upstream
 from argosy.spec.address import Address
 from tests.gateway.grpc_kit import infer, served, with_client
 from tests.gateway.kit import KEY, Load, api_key, http, revision, shared

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from tritonclient.grpc import service_pb2
 
-from argosy.gateway.shaping import Sticky
+from argosy.gateway.model import Sticky
 from tests.gateway import kit
 from tests.gateway.grpc_kit import GrpcReplica, served
 from tests.gateway.kit import KEY, api_key, one, revision, shared

@@ -2,7 +2,7 @@
 
 import pytest
 
-from argosy.gateway.shaping import Mirror, Sticky, Waiting
+from argosy.gateway.model import Mirror, Sticky, Waiting
 from argosy.spec.address import Address
 from argosy.spec.errors import InvalidArgument
 from tests.gateway.kit import api_key, one

@@ -8,17 +8,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argosy.gateway import envoy
-from argosy.gateway.bootstrap import bootstrap, static
+from argosy.gateway.bootstrap import bootstrap
 from argosy.gateway.clusters import WAITING, eds_file
-from argosy.gateway.descriptors import Descriptors
-from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig, RevisionRoute, Tls, Upstream
-from argosy.gateway.shaping import Mirror, Sticky, Waiting
-from argosy.gateway.snapshot import build_snapshot, check_snapshot, routed, routes_of
+from argosy.gateway.model import (
+    ApiKey,
+    EndpointRoute,
+    GatewayConfig,
+    Mirror,
+    RevisionRoute,
+    Sticky,
+    Tls,
+    Upstream,
+    Waiting,
+)
+from argosy.gateway.snapshot import build_snapshot
 from argosy.gateway.sticky import WHOLE
 from argosy.spec.address import Address, TlsIdentity
 from argosy.spec.errors import Conflict, Internal, InvalidArgument
 from argosy.spec.limits import Limits
+from tests.gateway.envoy_api import Descriptors
 from tests.gateway.kit import api_key, one, revision
+from tests.gateway.snapshot_kit import check_snapshot, routed, routes_of, static, validate
 
 CONFIG = GatewayConfig(run_dir="/run/argosy")
 
@@ -115,6 +125,7 @@ def descriptors(tmp_path_factory):
 @settings(deadline=None, max_examples=60)
 def test_every_snapshot_holds_together_and_fits_envoy(descriptors, endpoints, keys):
     snapshot = build_snapshot(CONFIG, endpoints, keys)
+    check_snapshot(snapshot)
     files = snapshot.files()
     descriptors.check_all(files)
     assert msgspec.json.decode(msgspec.json.encode(files)) == files
@@ -220,11 +231,11 @@ async def test_envoy_itself_validates_it(descriptors, tmp_path, tls):
     snapshot = build_snapshot(config, endpoints, [api_key(requests_per_second=5, scopes=("digits",))])
     descriptors.check(static(config, snapshot), "static", "envoy.config.bootstrap.v3.Bootstrap")
     descriptors.check(bootstrap(config, "node"), "bootstrap", "envoy.config.bootstrap.v3.Bootstrap")
-    await envoy.validate(envoy.find(), static(config, snapshot), tmp_path)
+    await validate(envoy.find(), static(config, snapshot), tmp_path)
     broken = static(config, snapshot)
     broken["static_resources"]["clusters"][0]["connect_timeout"] = "-1s"
     with pytest.raises(Internal, match=r"Envoy refuses the configuration.*Invalid duration"):
-        await envoy.validate(envoy.find(), broken, tmp_path)
+        await validate(envoy.find(), broken, tmp_path)
 
 
 @pytest.mark.parametrize(

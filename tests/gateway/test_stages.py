@@ -5,7 +5,7 @@ from itertools import chain
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.gateway.stages import stages
+from argosy.gateway.gateway import stages
 
 
 def hosts(ready, draining=()):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.gateway.shaping import Sticky
+from argosy.gateway.model import Sticky
 from argosy.gateway.sticky import WHOLE, parts
 from argosy.spec.address import Address
 from tests.gateway.grpc_kit import infer, with_client

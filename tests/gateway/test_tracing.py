@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from argosy.gateway import envoy
-from argosy.gateway.bootstrap import static
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.snapshot import build_snapshot
 from argosy.gateway.tracing import Collector as Sink
 from argosy.spec.errors import InvalidArgument
 from tests.gateway.kit import http, one
+from tests.gateway.snapshot_kit import static, validate
 from tests.otlp import Collector
 
 INFER = "/v2/models/digits/infer"
@@ -137,7 +137,7 @@ async def test_without_a_collector_a_context_is_passed_on(gateway, replica):
 async def test_envoy_validates_a_collector_with_tls(config, folder):
     sink = Sink(url="https://collector.example.org/v1/traces", share=0.1, headers={"authorization": "Bearer x"})
     config = msgspec.structs.replace(config, collector=sink)
-    await envoy.validate(envoy.find(), static(config, build_snapshot(config, ())), folder)
+    await validate(envoy.find(), static(config, build_snapshot(config, ())), folder / "run")
 
 
 def test_tls_needs_roots(monkeypatch):

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from argosy.gateway.gateway import Gateway
-from argosy.gateway.shaping import Mirror, Sticky, Waiting
+from argosy.gateway.model import Mirror, Sticky, Waiting
 from argosy.spec.address import Address
 from attack.gateway import PROBES, REFUSED, first_messages, untaken
 from tests.gateway.grpc_kit import infer, served, with_client

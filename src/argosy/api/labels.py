@@ -18,7 +18,7 @@ from argosy.api.application import as_json, failed, no_method, no_route, read_bo
 from argosy.api.feedback import Labels, take
 from argosy.api.route import Services
 from argosy.api.server import Server
-from argosy.gateway.names import check_token
+from argosy.gateway.model import check_token
 from argosy.process.sockets import bind
 from argosy.serving.eviction import ConnectionLimits
 from argosy.serving.internal_headers import KEY

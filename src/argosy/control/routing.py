@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 
 from argosy.control.decide import Route
-from argosy.gateway.model import ApiKey, EndpointRoute, RevisionRoute, Upstream
-from argosy.gateway.shaping import Mirror, Sticky
+from argosy.gateway.model import ApiKey, EndpointRoute, Mirror, RevisionRoute, Sticky, Upstream
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.revision import Replica, Revision, RevisionStatus
 from argosy.spec.settings import GatewaySettings

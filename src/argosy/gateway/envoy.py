@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -175,16 +174,6 @@ async def until(condition: Callable[[], Awaitable[bool]], pause: float) -> None:
         if await condition():
             return
         await asyncio.sleep(pause)
-
-
-async def validate(binary: Path, bootstrap: dict[str, Any], folder: Path) -> None:
-    """Runs Envoy's own check of a configuration. Raises Internal with its message."""
-    path = folder / "validate.json"
-    path.write_bytes(msgspec.json.encode(bootstrap))
-    command = [str(binary), "--mode", "validate", "-c", str(path), "--log-level", "error", "--disable-hot-restart"]
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60, check=False)
-    if done.returncode:
-        raise Internal(f"Envoy refuses the configuration: {done.stderr.strip()[-2000:]}")
 
 
 def _flags(config: GatewayConfig) -> list[str]:

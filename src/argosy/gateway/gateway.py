@@ -3,22 +3,21 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from argosy.gateway import clusters, traffic
 from argosy.gateway.bootstrap import bootstrap
-from argosy.gateway.descriptors import Descriptors
 from argosy.gateway.envoy import Process, find
 from argosy.gateway.files import XdsFiles
 from argosy.gateway.listener import NAME
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig
 from argosy.gateway.snapshot import CDS, LDS, RDS, SDS, XDS_FOLDER, Snapshot, build_snapshot
-from argosy.gateway.stages import stages
 from argosy.gateway.subscriptions import Refused, Subscriptions
 from argosy.gateway.xds import Resource
 from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument, Unavailable
 
+Files = dict[str, list[Resource]]
 GRACE_SECONDS = 2.0
 """How long a cluster without a route stays at least: a request may have read the routes before."""
 
@@ -30,7 +29,6 @@ class Gateway:
         self.config = config
         Path(config.run_dir).mkdir(parents=True, exist_ok=True, mode=0o700)
         self.process = Process(find(binary), config)
-        self.descriptors = Descriptors(self.process.binary, Path(config.run_dir) / "cache")
         self.files = XdsFiles(Path(config.run_dir) / XDS_FOLDER)
         self.subscriptions = Subscriptions(self.process.admin, self.files, config.log_path)
         self._lock = asyncio.Lock()
@@ -44,8 +42,6 @@ class Gateway:
         files = snapshot.files()
         node = f"argosy-{secrets.token_hex(8)}"
         boot = bootstrap(self.config, node)
-        self.descriptors.check_all(files)
-        self.descriptors.check(boot, "bootstrap", "envoy.config.bootstrap.v3.Bootstrap")
         async with self._lock:
             if await self.process.adopt():
                 raise Conflict(f"a gateway already runs in {self.config.run_dir}: adopt it or stop it")
@@ -98,7 +94,6 @@ class Gateway:
             files[CDS] = self._with_old_clusters(snapshot)
             changed = self.files.changed(files)
             changed |= {file: files[file] for file in self._stale & files.keys()}
-            self.descriptors.check_all(self._unseen(changed))
             if changed:
                 await self._in_stages(changed)
                 self._stale.clear()
@@ -158,15 +153,6 @@ class Gateway:
             return False
         return True
 
-    def _unseen(self, changed: dict[str, list[Resource]]) -> dict[str, list[Resource]]:
-        """Without the clusters that lie there already: a cluster of one name is always the same."""
-        written = self.files.get(CDS)
-        known = {each["name"] for each in written.resources} if written else set[str]()
-        return {
-            file: [each for each in resources if file != CDS or each["name"] not in known]
-            for file, resources in changed.items()
-        }
-
     def _with_old_clusters(self, snapshot: Snapshot) -> list[Resource]:
         """The snapshot's clusters, and after them those in use before."""
         written = self.files.get(CDS)
@@ -175,7 +161,7 @@ class Gateway:
         self._retired = {each["name"]: self._retired.get(each["name"], now) for each in old}
         return sorted([*snapshot.clusters.values(), *old], key=lambda each: each["name"])
 
-    async def _in_stages(self, changed: dict[str, list[Resource]]) -> None:
+    async def _in_stages(self, changed: Files) -> None:
         before = {file: written.resources for file in changed if (written := self.files.get(file))}
         fresh = changed.keys() - before.keys() - {CDS, RDS, LDS}
         try:
@@ -187,7 +173,7 @@ class Gateway:
             await self._put_back(before, fresh)
             raise self._explained(error) from None
 
-    async def _put_back(self, before: dict[str, list[Resource]], fresh: set[str]) -> None:
+    async def _put_back(self, before: Files, fresh: set[str]) -> None:
         """What was there, in the same order; written also when nobody is there to read it."""
         for stage in stages(before, before):
             changed = self.files.changed(stage)
@@ -227,3 +213,30 @@ class Gateway:
         return Conflict(
             f"the gateway's port is taken: {where}. Stop what listens there, or set gateway.port to another"
         )
+
+
+def stages(before: Files, changed: Files) -> Iterator[Files]:
+    """`changed` in parts, each of which must be in use before the next is written, so that no route leads to nothing.
+
+    Hosts that are new, certificates, clusters, routes, listener, and last the clusters that only lose hosts. Without
+    files that were not there before: nobody reads them yet.
+    """
+    hosts = {file: each for file, each in changed.items() if file in before and file not in (CDS, RDS, LDS, SDS)}
+    shrinking = {file for file, each in hosts.items() if _ready(each) < _ready(before[file])}
+    yield {file: each for file, each in hosts.items() if file not in shrinking}
+    if SDS in changed and SDS in before:
+        yield {SDS: changed[SDS]}
+    for file in (CDS, RDS, LDS):
+        if file in changed:
+            yield {file: changed[file]}
+    yield {file: hosts[file] for file in sorted(shrinking)}
+
+
+def _ready(resources: list[Resource]) -> set[str]:
+    return {
+        str(host["endpoint"]["address"])
+        for assignment in resources
+        for locality in assignment["endpoints"]
+        for host in locality["lb_endpoints"]
+        if host["health_status"] == "HEALTHY"
+    }

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-from argosy.gateway import testers
 from argosy.gateway.access_log import LUA
 from argosy.gateway.answers import direct_grpc, needs_key
 from argosy.gateway.clusters import GRPC
@@ -11,7 +10,7 @@ from argosy.gateway.grpc_names import SERVICE
 from argosy.gateway.keys import first_check, named_check
 from argosy.gateway.listener import EXTRACTION, FIRST
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig, RevisionRoute
-from argosy.gateway.targets import Targets, by_version
+from argosy.gateway.targets import Targets, by_version, no_such_revision, picked_by_testers, picks_a_revision
 from argosy.gateway.xds import Resource, typed
 
 PREFIX = f"/{SERVICE}/"
@@ -32,11 +31,11 @@ def endpoint_calls(config: GatewayConfig, endpoint: EndpointRoute, targets: Targ
     """Calls that name this endpoint: by revision for testers, by version, then by weight."""
     here = _exactly(ENDPOINT, endpoint.endpoint)
     routes: list[Resource] = []
-    for header, revisions in testers.picked(endpoint):
+    for header, revisions in picked_by_testers(endpoint):
         routes += _forward(config, endpoint, [here, header], revisions, targets, test=True)
     if endpoint.testers:
-        any_other = [here, testers.any_other()]
-        routes.append(_refuse(config, endpoint, any_other, NOT_FOUND, testers.unknown(endpoint), test=True))
+        any_other = [here, picks_a_revision()]
+        routes.append(_refuse(config, endpoint, any_other, NOT_FOUND, no_such_revision(endpoint), test=True))
     for version, revisions in by_version(endpoint).items():
         routes += _forward(config, endpoint, [here, _exactly(VERSION, version)], revisions, targets)
     missing = f"endpoint '{endpoint.endpoint}' does not serve this version"

@@ -6,7 +6,7 @@ from argosy.gateway.clusters import HTTP
 from argosy.gateway.forward import base_path, read_whole
 from argosy.gateway.model import EndpointRoute, GatewayConfig, Upstream
 from argosy.gateway.replies import LABEL_BYTES
-from argosy.gateway.retries import until_answered
+from argosy.gateway.targets import until_answered
 from argosy.gateway.xds import Resource, seconds
 from argosy.spec.address import Address
 from argosy.spec.limits import Limits

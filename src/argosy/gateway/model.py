@@ -1,5 +1,6 @@
 """What the gateway is told: its own configuration, the endpoints with their replicas, the keys."""
 
+import ipaddress
 import os
 import re
 from pathlib import Path
@@ -7,9 +8,8 @@ from typing import Literal
 
 import msgspec
 
-from argosy.gateway.names import check_address, check_socket, check_token
-from argosy.gateway.shaping import Mirror, Sticky, Waiting
 from argosy.gateway.tracing import Collector
+from argosy.process.sockets import PATH_BYTES
 from argosy.spec.address import Address
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument
@@ -22,6 +22,44 @@ TEST = ":test"
 """What a scope ends with that also lets its holder pick a revision."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+RESERVED = ("x-argosy-", "argosy-", "x-envoy-", "authorization", "x-api-key", "cookie", "host", "content-")
+_HEADER = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_COOKIE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+def check_token(value: str, what: str) -> str:
+    """Letters, digits, '.', '_' and '-', 1 to 128: safe in a header, a path and a file name."""
+    if not _TOKEN.fullmatch(value):
+        raise InvalidArgument(f"{what} '{value[:80]}' is not valid: use letters, digits, '.', '_' and '-'")
+    return value
+
+
+def check_socket(path: str, what: str) -> str:
+    """Absolute, and short enough for the kernel."""
+    if not os.path.isabs(path):
+        raise InvalidArgument(f"{what} must have an absolute path, not '{path}'")
+    size = len(os.fsencode(path))
+    if size > PATH_BYTES:
+        raise InvalidArgument(
+            f"{what} would be {size} bytes long, and a Unix socket's path may have {PATH_BYTES}: "
+            f"set ARGOSY_HOME to a shorter folder (now '{path}')"
+        )
+    return path
+
+
+def check_address(address: Address, what: str) -> Address:
+    """A path as `check_socket` has it, or an IP address and a port: the gateway resolves no names."""
+    if address.path:
+        check_socket(address.path, f"the socket of {what}")
+        return address
+    try:
+        ipaddress.ip_address(address.host)
+    except ValueError:
+        raise InvalidArgument(f"the address of {what} must be an IP address, not '{address.host[:80]}'") from None
+    if not address.port:
+        raise InvalidArgument(f"the address of {what} has no port")
+    return address
 
 
 class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,7 +81,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     Bodies up to `retry_buffer_bytes` can be sent again to another replica; larger ones are streamed and cannot.
     `max_connections` counts those that have said nothing yet, `max_connections_per_address` only others: so many of
     HTTP/1 and, at the most, `HTTP2_CONNECTIONS` of HTTP/2; from `max_connections` on it is no bound.
-    Of `max_heap_bytes`, Envoy sheds load from 80 % on (see `overload.py`).
+    Of `max_heap_bytes`, Envoy sheds load from 80 % on (see `bootstrap.py`).
     `body_seconds` is how long a body may stop arriving, or the endpoint's own timeout if that is longer. `labels` is
     the socket of whoever takes labels of predictions; without one nobody does.
     """
@@ -100,6 +138,67 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def log_path(self) -> str:
         """Envoy's own log."""
         return self.log or str(Path(self.run_dir) / "envoy.log")
+
+
+class Mirror(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A copy of `percent` of the requests that are routed by weight goes to a shadow revision; its answers are dropped.
+
+    The copy has the request's `x-request-id` and `x-argosy-shadow: 1`; both have `x-argosy-record: 1`, so that their
+    answers can be compared. Streams are not copied. Without a weight, the shadow revision answers nobody but testers.
+    """
+
+    revision: str
+    percent: float = 100.0
+
+    def __post_init__(self) -> None:
+        check_token(self.revision, "mirror: revision id")
+        if not 0.0001 <= self.percent <= 100:
+            raise InvalidArgument(f"mirror: percent must be 0.0001 to 100, not {self.percent:g}")
+
+
+class Sticky(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which revision a caller gets is decided once, by a header's value, the key's id or a cookie.
+
+    A caller keeps a revision as long as no other revision's share grows. `name` is the header's or the cookie's; the
+    cookie is given to a caller that has none and lives `seconds`. Without the header each request is decided anew.
+    """
+
+    by: Literal["header", "key", "cookie"]
+    name: str = ""
+    seconds: int = 30 * 86400
+
+    def __post_init__(self) -> None:
+        if self.by == "key" and self.name:
+            raise InvalidArgument("sticky: by key takes no name")
+        if self.by == "header" and (not _HEADER.fullmatch(self.name) or self.name.startswith(RESERVED)):
+            raise InvalidArgument(f"sticky: '{self.name}' cannot be the header; use a lower-case name of your own")
+        if self.by == "cookie" and not _COOKIE.fullmatch(self.cookie):
+            raise InvalidArgument(f"sticky: '{self.name}' cannot be a cookie's name: use letters, digits, '_' and '-'")
+        if self.seconds < 1:
+            raise InvalidArgument("sticky: seconds must be at least 1")
+
+    @property
+    def cookie(self) -> str:
+        """The cookie's name."""
+        return self.name or "argosy-caller"
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who takes an endpoint's requests while no replica is ready: addresses of a process that holds them and answers.
+
+    It is told `argosy-endpoint`, may take `seconds` on top of the endpoint's timeout, and is asked again when it goes
+    away before it has answered.
+    """
+
+    http: Address
+    grpc: Address | None = None
+    seconds: float = 300.0
+
+    def __post_init__(self) -> None:
+        for address in filter(None, (self.http, self.grpc)):
+            check_address(address, "the waiting room")
+        if self.seconds <= 0:
+            raise InvalidArgument("waiting: seconds must be above 0")
 
 
 class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

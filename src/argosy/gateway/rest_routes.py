@@ -1,12 +1,12 @@
 """Routes of one endpoint over REST: labels, revisions for testers, its versions, then everything else by weight."""
 
-from argosy.gateway import labels, testers
+from argosy.gateway import labels
 from argosy.gateway.access_log import LUA
 from argosy.gateway.answers import direct
 from argosy.gateway.clusters import HTTP
 from argosy.gateway.forward import base_path, described, forward
 from argosy.gateway.model import EndpointRoute, GatewayConfig
-from argosy.gateway.targets import Targets, by_version
+from argosy.gateway.targets import Targets, by_version, no_such_revision, picked_by_testers, picks_a_revision
 from argosy.gateway.xds import Resource
 
 
@@ -38,11 +38,11 @@ def _tested(config: GatewayConfig, endpoint: EndpointRoute, targets: Targets) ->
     below = _below(base_path(endpoint.endpoint))
     routes = [
         forward(config, endpoint, {**below, "headers": [header]}, led, test=True)
-        for header, revisions in testers.picked(endpoint)
+        for header, revisions in picked_by_testers(endpoint)
         if (led := targets.lead(endpoint, revisions, HTTP))
     ]
-    match = {**below, "headers": [testers.any_other()]}
-    refused = direct(match, 404, {"error": testers.unknown(endpoint)}, private=True)
+    match = {**below, "headers": [picks_a_revision()]}
+    refused = direct(match, 404, {"error": no_such_revision(endpoint)}, private=True)
     return [*routes, {**refused, "metadata": {"filter_metadata": {LUA: described(config, endpoint, {}, test=True)}}}]
 
 

@@ -1,14 +1,15 @@
 """The route table: a tree over paths and, for gRPC, over the endpoint's name, so that many endpoints cost no more."""
 
-from argosy.gateway import answers, keys, server, testers
+from typing import Literal
+
+from argosy.gateway import answers, keys, server
 from argosy.gateway.access_log import LUA
 from argosy.gateway.forward import base_path
 from argosy.gateway.grpc_routes import ENDPOINT, PREFIX, endpoint_calls, other_calls, unnamed_calls
 from argosy.gateway.listener import NAME, RATE_LIMIT
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig
 from argosy.gateway.rest_routes import endpoint_paths
-from argosy.gateway.targets import Targets
-from argosy.gateway.tree import leaf, tree
+from argosy.gateway.targets import REVISION, Targets
 from argosy.gateway.xds import Resource, set_header, typed
 
 LARGEST_ANSWER = 16 * 1024 * 1024
@@ -20,16 +21,16 @@ def route_table(
 ) -> Resource:
     """The RDS resource."""
     rest = {
-        base_path(each.endpoint): leaf([*endpoint_paths(config, each, targets), answers.no_endpoint(endpoints)])
+        base_path(each.endpoint): _leaf([*endpoint_paths(config, each, targets), answers.no_endpoint(endpoints)])
         for each in endpoints
     }
-    calls = {each.endpoint: leaf(endpoint_calls(config, each, targets)) for each in endpoints}
+    calls = {each.endpoint: _leaf(endpoint_calls(config, each, targets)) for each in endpoints}
     probes = server.routes(endpoints)
     *own, nothing = answers.gateway_paths(endpoints)
-    rest[PREFIX] = tree(ENDPOINT, "exact", calls, leaf(unnamed_calls(endpoints, known)))
+    rest[PREFIX] = _tree(ENDPOINT, "exact", calls, _leaf(unnamed_calls(endpoints, known)))
     # Before any name is looked at: it would change what they answer.
-    rest |= {each["match"]["path"]: leaf([each, other_calls(), nothing]) for each in probes if "path" in each["match"]}
-    routes = tree(":path", "prefix", rest, leaf([*probes, *own, other_calls(), nothing]))
+    rest |= {each["match"]["path"]: _leaf([each, other_calls(), nothing]) for each in probes if "path" in each["match"]}
+    routes = _tree(":path", "prefix", rest, _leaf([*probes, *own, other_calls(), nothing]))
     return typed(
         "envoy.config.route.v3.RouteConfiguration",
         name=NAME,
@@ -45,10 +46,25 @@ def _virtual_host(config: GatewayConfig, matcher: Resource, known: tuple[ApiKey,
         "domains": ["*"],
         "matcher": matcher,
         "request_body_buffer_limit": str(config.retry_buffer_bytes),
-        "request_headers_to_remove": ["authorization", "x-api-key", testers.HEADER],
+        "request_headers_to_remove": ["authorization", "x-api-key", REVISION],
         "response_headers_to_add": [
             set_header("x-argosy-revision", "%METADATA(UPSTREAM_HOST:argosy:revision)%"),
             set_header("x-argosy-replica", "%METADATA(UPSTREAM_HOST:argosy:replica)%"),
         ],
         "typed_per_filter_config": {LUA: keys.key_check(known), **({RATE_LIMIT: rates} if rates else {})},
     }
+
+
+def _leaf(routes: list[Resource]) -> Resource:
+    """What is done here: the first of these routes that matches."""
+    config = typed("envoy.config.route.v3.RouteList", routes=routes)
+    return {"action": {"name": "routes", "typed_config": config}}
+
+
+def _tree(header: str, by: Literal["prefix", "exact"], branches: dict[str, Resource], otherwise: Resource) -> Resource:
+    """A branch for each value, or each beginning of a value, of a header (`:path` is one)."""
+    if not branches:
+        return otherwise
+    read = typed("envoy.type.matcher.v3.HttpRequestHeaderMatchInput", header_name=header)
+    branching = {"input": {"name": "header", "typed_config": read}, f"{by}_match_map": {"map": branches}}
+    return {"matcher": {"matcher_tree": branching, "on_no_match": otherwise}}

@@ -15,7 +15,7 @@ from argosy.gateway.grpc_names import SERVICE
 from argosy.gateway.keys import free_limits
 from argosy.gateway.listener import RATE_LIMIT
 from argosy.gateway.model import EndpointRoute, Upstream
-from argosy.gateway.retries import retry_policy
+from argosy.gateway.targets import retry_policy
 from argosy.gateway.xds import Resource, seconds, set_header
 from argosy.serving import internal_headers
 from argosy.spec.limits import Limits

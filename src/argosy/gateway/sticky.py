@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from argosy.gateway.keys import HEADER
-from argosy.gateway.model import GatewayConfig
-from argosy.gateway.shaping import Sticky
+from argosy.gateway.model import GatewayConfig, Sticky
 from argosy.gateway.xds import Resource
 
 WHOLE = 1_000_000

@@ -7,9 +7,10 @@ import msgspec
 from argosy.gateway import sticky
 from argosy.gateway.clusters import GRPC, WAITING
 from argosy.gateway.model import EndpointRoute, GatewayConfig, RevisionRoute
-from argosy.gateway.retries import retry_policy, until_answered
-from argosy.gateway.xds import Resource, seconds, set_header
+from argosy.gateway.xds import Resource, seconds, set_header, typed
 
+REVISION = "x-argosy-revision"
+"""Picks a revision, whatever its weight: for testers, whose key has the scope."""
 SHADOW = "x-argosy-shadow"
 """What tells a replica that nobody waits for its answer."""
 
@@ -119,4 +120,54 @@ def _mirror_policy(cluster: str) -> Resource:
         "cluster": cluster,
         "disable_shadow_host_suffix_append": True,
         "request_headers_mutations": [{"append": set_header(SHADOW, "1")}],
+    }
+
+
+def picked_by_testers(endpoint: EndpointRoute) -> list[tuple[Resource, list[RevisionRoute]]]:
+    """The header's match for each revision with what it leads to; empty where testers are not let in."""
+    if not endpoint.testers:
+        return []
+    return [
+        ({"name": REVISION, "string_match": {"exact": each.revision}}, evenly([each])) for each in endpoint.revisions
+    ]
+
+
+def picks_a_revision() -> Resource:
+    """The match of a request that names a revision at all."""
+    return {"name": REVISION, "present_match": True}
+
+
+def no_such_revision(endpoint: EndpointRoute) -> str:
+    """What is said about a revision that is not there."""
+    known = ", ".join(sorted(each.revision for each in endpoint.revisions)) or "none"
+    return f"endpoint '{endpoint.endpoint}' has no such revision; it has: {known}"
+
+
+def retry_policy(retries: int, *, grpc: bool) -> Resource:
+    """Again, on another replica: when nothing was answered yet, or the replica said 503.
+
+    The last answer is passed on as it is, so a replica's own 503 keeps its Retry-After.
+    """
+    conditions = ["connect-failure", "refused-stream", "reset", "retriable-status-codes"]
+    return {
+        "retry_on": ",".join([*conditions, "unavailable"] if grpc else conditions),
+        "num_retries": retries,
+        "retriable_status_codes": [503],
+        "retry_host_predicate": [
+            {
+                "name": "envoy.retry_host_predicates.previous_hosts",
+                "typed_config": typed("envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"),
+            }
+        ],
+        "host_selection_retry_max_attempts": "32",
+        "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.100s"},
+    }
+
+
+def until_answered() -> Resource:
+    """Again, at the same address, for some seconds: a waiting room that is started anew. Its answers are final."""
+    return {
+        "retry_on": "connect-failure,refused-stream,reset",
+        "num_retries": 20,
+        "retry_back_off": {"base_interval": "0.100s", "max_interval": "1s"},
     }

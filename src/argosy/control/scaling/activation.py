@@ -10,8 +10,7 @@ from argosy.activator.queue import Admitted, Door
 from argosy.activator.server import demand_socket, doors_file, grpc_socket, http_socket
 from argosy.control.recording import Sidecar
 from argosy.control.scaling.scaler import Scaler
-from argosy.gateway.model import EndpointRoute
-from argosy.gateway.shaping import Waiting
+from argosy.gateway.model import EndpointRoute, Waiting
 from argosy.process.managed import Managed
 from argosy.spec.address import Address
 from argosy.spec.endpoint import Endpoint
