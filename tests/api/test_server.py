@@ -88,7 +88,7 @@ async def serving() -> AsyncIterator[Callable[..., Serving]]:
     yield begin
     for each in begun:
         await each.server.stop()
-        assert not each.server.seats
+        assert not each.server.connections
 
 
 @pytest.mark.parametrize("how", ["closed", "shut down", "its file closed"])
@@ -120,7 +120,7 @@ async def test_what_takes_too_long_is_ended(serving: Callable[..., Serving]):
     assert b"405" in answered, "answered before its body has come"
     _, writer = await asyncio.open_connection("127.0.0.1", one.port, limit=1)
     writer.write(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n")
-    await one.until(lambda: not one.server.seats)
+    await one.until(lambda: not one.server.connections)
     writer.close()
     await one.well()
 
@@ -138,7 +138,7 @@ async def test_without_files_nobody_comes_in_and_then_they_do(
 ):
     one = serving()
     waiting = asyncio.create_task(one.ask())
-    await one.until(lambda: one.server.seats)
+    await one.until(lambda: one.server.connections)
     accept, failures = socket.socket.accept, 3
 
     def full(bound: socket.socket) -> Any:

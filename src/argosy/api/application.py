@@ -82,21 +82,14 @@ def application(
         """A route for the control token; `metrics`, for the one that opens nothing else, too."""
 
         async def answer(request: Request) -> Response:
-            try:
-                check_host(request, any_host)
-                given = request.headers.get("authorization", "")
-                if not token.matches(given, secret) and not (metrics and token.matches(given, scraper)):
-                    what, name = ("/metrics", "metrics.token") if metrics else ("the control API", "run/token")
-                    raise Unauthenticated(f"{what} needs its token: Authorization: Bearer <{name}>")
-                return await handle(request)
-            except ArgosyError as error:
-                return failed(error)
-            except Exception:
-                number = secrets.token_hex(4)
-                LOG.exception("request %s: %s %s failed", number, request.method, request.url.path)
-                return failed(Internal(f"a bug in the control API; its log has the details under {number}"))
+            check_host(request, any_host)
+            given = request.headers.get("authorization", "")
+            if not token.matches(given, secret) and not (metrics and token.matches(given, scraper)):
+                what, name = ("/metrics", "metrics.token") if metrics else ("the control API", "run/token")
+                raise Unauthenticated(f"{what} needs its token: Authorization: Bearer <{name}>")
+            return await handle(request)
 
-        return Served(path, answer, methods=[method])
+        return answered(path, method, answer)
 
     async def described(_: Request) -> Response:
         return description
@@ -109,6 +102,22 @@ def application(
     routes.append(guarded("/openapi.json", "GET", described))
     routes.append(guarded("/metrics", "GET", measured, metrics=True))
     return Starlette(routes=[*routes, *pages], exception_handlers={404: no_route, 405: no_method})
+
+
+def answered(path: str, method: str, handle: Endpointed) -> BaseRoute:
+    """A route whose errors are answered as the error table says; a bug is logged under a number."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await handle(request)
+        except ArgosyError as error:
+            return failed(error)
+        except Exception:
+            number = secrets.token_hex(4)
+            LOG.exception("request %s: %s %s failed", number, request.method, request.url.path)
+            return failed(Internal(f"a bug in the control API; its log has the details under {number}"))
+
+    return Served(path, answer, methods=[method])
 
 
 def _handler(route: Route, services: Services, streams: set[object]) -> Endpointed:

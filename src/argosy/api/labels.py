@@ -6,15 +6,13 @@ it removes where a client sends it.
 """
 
 import asyncio
-import logging
 import socket
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
-from argosy.api.application import as_json, failed, no_method, no_route, read_body
+from argosy.api.application import answered, as_json, no_method, no_route, read_body
 from argosy.api.feedback import Labels, take
 from argosy.api.route import Services
 from argosy.api.server import Server
@@ -23,9 +21,8 @@ from argosy.process.sockets import bind
 from argosy.serving.eviction import ConnectionLimits
 from argosy.serving.internal_headers import KEY
 from argosy.spec import strict
-from argosy.spec.errors import ArgosyError, Internal, Unavailable
+from argosy.spec.errors import Unavailable
 
-LOG = logging.getLogger(__name__)
 PATH = "/v2/models/{name}/feedback"
 AT_ONCE = 2
 """So many are decoded and written to the disk at once; the others wait as bytes, of 1 MiB at the most."""
@@ -44,7 +41,7 @@ def application(services: Services) -> Starlette:
     async def answer(request: Request) -> Response:
         nonlocal inside
         if inside >= AT_ONCE + WAITING:
-            return failed(Unavailable("too many labels come at once; try again", retry_after=1))
+            raise Unavailable("too many labels come at once; try again", retry_after=1)
         inside += 1
         try:
             body = await read_body(request)
@@ -52,15 +49,10 @@ def application(services: Services) -> Starlette:
                 labels = await asyncio.to_thread(strict.decode, body, Labels, "the body")
                 key = check_token(request.headers.get(KEY, NOBODY), "the key's id")
                 return as_json(await take(services, request.path_params["name"], labels, key))
-        except ArgosyError as error:
-            return failed(error)
-        except Exception:
-            LOG.exception("labels could not be taken")
-            return failed(Internal("a bug where labels are taken; the controller's log has the details"))
         finally:
             inside -= 1
 
-    routes = [Route(PATH, answer, methods=["POST"])]
+    routes = [answered(PATH, "POST", answer)]
     return Starlette(routes=routes, exception_handlers={404: no_route, 405: no_method})
 
 

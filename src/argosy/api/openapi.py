@@ -52,25 +52,21 @@ def _operation(route: Route, schema: Json, components: Json) -> Json:
         "description": f"A failure; its code is one of {codes}",
         "content": {"application/json": {"schema": schema[repr(Error)]}},
     }
+    parameters: list[Json] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in re.findall(r"{(\w+)}", route.path)
+    ]
+    if route.query is not None:
+        fields = components[route.query.__name__]["properties"]
+        parameters += [{"name": name, "in": "query", "schema": kind} for name, kind in fields.items()]
     operation: Json = {
         "summary": route.summary,
         "description": inspect.getdoc(route.handler) or "",
         "operationId": f"{route.method.lower()}_{re.sub(r'[^a-z]+', '_', route.path).strip('_')}",
-        "parameters": _parameters(route, components),
+        "parameters": parameters,
         "responses": {str(route.status): good, "default": bad},
     }
     if route.body is not None:
         content = {"application/json": {"schema": schema[repr(route.body)]}}
         operation["requestBody"] = {"required": True, "content": content}
     return operation
-
-
-def _parameters(route: Route, components: Json) -> list[Json]:
-    inside = re.findall(r"{(\w+)}", route.path)
-    found: list[Json] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in inside
-    ]
-    if route.query is not None:
-        fields = components[route.query.__name__]["properties"]
-        found += [{"name": name, "in": "query", "schema": kind} for name, kind in fields.items()]
-    return found

@@ -61,26 +61,26 @@ class Parser(h11.Connection):
         return event
 
 
-class Guest(H11Protocol):
+class Protocol(H11Protocol):
     """uvicorn's side of one connection, which knows what it is at."""
 
-    def __init__(self, config: uvicorn.Config, state: ServerState, seat: "Seat") -> None:
+    def __init__(self, config: uvicorn.Config, state: ServerState, owner: "Connection") -> None:
         super().__init__(config, state, {})
         self.logger, self.conn = LOG, Parser()
-        self._seat = seat
+        self._owner = owner
         self._asked = self._taken = 0.0
         self._owed = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin."""
         super().connection_made(transport)
-        self._seat.transport = transport
+        self._owner.transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
-        self._seat.leave()
+        self._owner.leave()
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived. Whoever sends more and more without waiting for an answer is ended."""
@@ -127,26 +127,27 @@ class Guest(H11Protocol):
                 self._taken = self.loop.time()
             self._owed = owed
             return self._taken
-        return self._asked or self._seat.came
+        return self._asked or self._owner.began
 
 
-class Seat:
+class Connection:
     """A connection, from its `accept` to its end."""
 
-    def __init__(self, server: "Server", connection: socket.socket, whose: str) -> None:
+    def __init__(self, server: "Server", connection: socket.socket, peer: str) -> None:
         loop = asyncio.get_running_loop()
-        self.peer, self.came = whose, loop.time()
-        self.guest: Guest | None = None
+        self.peer, self.began = peer, loop.time()
+        self.protocol: Protocol | None = None
         self.transport: asyncio.Transport | None = None
         self._server, self._connection, self._made = server, connection, False
         tls, seconds = server.tls, server.limits.head if server.tls else None
-        joining = loop.connect_accepted_socket(self._make, connection, ssl=tls, ssl_handshake_timeout=seconds)
+
+        def make() -> Protocol:
+            self._made, self.protocol = True, Protocol(server.config, server.state, self)
+            return self.protocol
+
+        joining = loop.connect_accepted_socket(make, connection, ssl=tls, ssl_handshake_timeout=seconds)
         self._joining: asyncio.Task[Any] | None = loop.create_task(joining)
         self._joining.add_done_callback(self._joined)
-
-    def _make(self) -> Guest:
-        self._made, self.guest = True, Guest(self._server.config, self._server.state, self)
-        return self.guest
 
     def _joined(self, joining: "asyncio.Task[Any]") -> None:
         """A handshake that failed, or that was ended, is no news. Nothing refers to the buffers of one that is over, so
@@ -160,12 +161,12 @@ class Seat:
                 self._connection.close()
             self.leave()
 
-    def connection_state(self) -> ConnectionState:
+    def state(self) -> ConnectionState:
         """What it is at, and since when."""
-        if self.guest is None or self.transport is None:
-            return ConnectionState(self.peer, Phase.HEAD, self.came)
-        phase = self.guest.phase()
-        return ConnectionState(self.peer, phase, self.guest.since(phase))
+        if self.protocol is None or self.transport is None:
+            return ConnectionState(self.peer, Phase.HEAD, self.began)
+        phase = self.protocol.phase()
+        return ConnectionState(self.peer, phase, self.protocol.since(phase))
 
     def end(self) -> None:
         """End it now."""
@@ -179,8 +180,8 @@ class Seat:
 
     def leave(self) -> None:
         """It is over."""
-        self._server.seats.pop(self, None)
-        self.guest = self.transport = None
+        self._server.connections.pop(self, None)
+        self.protocol = self.transport = None
 
 
 class Server(ABC):
@@ -203,7 +204,7 @@ class Server(ABC):
             timeout_keep_alive=round(self.limits.idle),
         )
         self.state = ServerState()
-        self.seats: dict[Seat, None] = {}
+        self.connections: dict[Connection, None] = {}
         self.ended = 0
         """Connections that were ended for others, and newcomers that found no place."""
         self.bound: socket.socket | None = None
@@ -244,19 +245,16 @@ class Server(ABC):
                 self._pause(bound, error)
                 return
             connection.setblocking(False)
-            whose = peer_of(str(address[0])) if bound.family != socket.AF_UNIX else ""
-            if self._admit(whose):
-                self.seats[Seat(self, connection, whose)] = None
+            peer = peer_of(str(address[0])) if bound.family != socket.AF_UNIX else ""
+            others = list(self.connections)
+            verdict = admit([each.state() for each in others], peer, self.limits)
+            if verdict.ended is not None:
+                others[verdict.ended].end()
+            self.ended += verdict.ended is not None or not verdict.admitted
+            if verdict.admitted:
+                self.connections[Connection(self, connection, peer)] = None
             else:
                 connection.close()
-
-    def _admit(self, whose: str) -> bool:
-        seats = list(self.seats)
-        verdict = admit([seat.connection_state() for seat in seats], whose, self.limits)
-        if verdict.ended is not None:
-            seats[verdict.ended].end()
-        self.ended += verdict.ended is not None or not verdict.admitted
-        return verdict.admitted
 
     def _pause(self, bound: socket.socket, error: OSError) -> None:
         """Out of files: whoever has asked for nothing gives one back, and nobody is asked in for a moment."""
@@ -264,18 +262,19 @@ class Server(ABC):
         loop.remove_reader(file)
         if error.errno in FULL:
             LOG.error("nobody can be let in: %s", error.strerror)
-            for seat in [each for each in self.seats if each.connection_state().phase <= Phase.IDLE]:
-                seat.end()
-            loop.call_later(SWEEP, self._again, bound, file)
+            for each in [each for each in self.connections if each.state().phase <= Phase.IDLE]:
+                each.end()
 
-    def _again(self, bound: socket.socket, file: int) -> None:
-        if self.bound is bound and bound.fileno() == file:
-            asyncio.get_running_loop().add_reader(file, self._accept, bound)
+            def resume() -> None:
+                if self.bound is bound and bound.fileno() == file:
+                    loop.add_reader(file, self._accept, bound)
+
+            loop.call_later(SWEEP, resume)
 
     def _sweep(self) -> None:
-        now, seats = asyncio.get_running_loop().time(), list(self.seats)
-        for index in overdue([seat.connection_state() for seat in seats], now, self.limits):
-            seats[index].end()
+        now, found = asyncio.get_running_loop().time(), list(self.connections)
+        for index in overdue([each.state() for each in found], now, self.limits):
+            found[index].end()
         self.state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
 
     async def stop(self) -> None:
@@ -283,14 +282,14 @@ class Server(ABC):
         if self.task is not None:
             self.task.cancel()
             await asyncio.wait([self.task])
-        for guest in list(self.state.connections):
-            guest.shutdown()
+        for protocol in list(self.state.connections):
+            protocol.shutdown()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
-                while self.seats or self.state.tasks:  # noqa: ASYNC110
+                while self.connections or self.state.tasks:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
-        for seat in list(self.seats):
-            seat.end()
+        for connection in list(self.connections):
+            connection.end()
         for task in list(self.state.tasks):
             task.cancel()
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 DAYS, LEFT = 825, 30
 """How long one that is made is good for, the longest that browsers take, and with how much left it is renewed."""
 NAME = "Argosy control API"
+ANY = ("", "0.0.0.0", "::")
+"""Hosts that mean any address of this machine."""
 
 
 def spoken(settings: ControlSettings) -> bool:
@@ -64,20 +66,20 @@ class Certificate:
     def __init__(self, path: Path, key: Path) -> None:
         self.path, self._key = path, key
         self.context = _context()
-        self._stamp = self._look()
+        self._stamp = self._stat()
         self.fingerprint = self._read()
 
     def renewed(self) -> bool:
         """Take up files that have changed; whether they had. Raises InvalidArgument, and keeps what it has, where they
         cannot be used."""
-        stamp = self._look()
+        stamp = self._stat()
         if stamp == self._stamp:
             return False
         self.fingerprint = self._read()
         self._stamp = stamp
         return True
 
-    def _look(self) -> tuple[int, ...]:
+    def _stat(self) -> tuple[int, ...]:
         try:
             found = self.path.stat(), self._key.stat()
         except OSError as error:
@@ -116,7 +118,7 @@ def _good(path: Path, key: Path, host: str) -> bool:
     except (OSError, ValueError, InvalidArgument, x509.ExtensionNotFound):
         return False
     left = found.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
-    return left > datetime.timedelta(days=LEFT) and (_everywhere(host) or _name(host) in names)
+    return left > datetime.timedelta(days=LEFT) and (host in ANY or _name(host) in names)
 
 
 def _make(path: Path, key: Path, host: str) -> None:
@@ -126,6 +128,10 @@ def _make(path: Path, key: Path, host: str) -> None:
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+    names = ["localhost", "127.0.0.1", "::1", socket.gethostname(), *([] if host in ANY else [host])]
+    for addresses in psutil.net_if_addrs().values():
+        names += [each.address for each in addresses if each.family in (socket.AF_INET, socket.AF_INET6)]
+    called = list(dict.fromkeys(_name(each.partition("%")[0]) for each in names))
     fresh = ec.generate_private_key(ec.SECP256R1())
     who = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
     now = datetime.datetime.now(datetime.UTC)
@@ -134,7 +140,7 @@ def _make(path: Path, key: Path, host: str) -> None:
         x509.CertificateBuilder(who, who, fresh.public_key(), x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(days=DAYS))
-        .add_extension(x509.SubjectAlternativeName(_names(host)), critical=False)
+        .add_extension(x509.SubjectAlternativeName(called), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(identifier, critical=False)
@@ -150,18 +156,6 @@ def _make(path: Path, key: Path, host: str) -> None:
         replace(path, made.public_bytes(serialization.Encoding.PEM), path.parent, mode=0o644)
 
 
-def _names(host: str) -> "list[x509.GeneralName]":
-    """What this machine is called, and each of its addresses."""
-    found = ["localhost", "127.0.0.1", "::1", socket.gethostname()]
-    found += [each.address for every in psutil.net_if_addrs().values() for each in every if each.family in _FAMILIES]
-    if not _everywhere(host):
-        found.append(host)
-    return list(dict.fromkeys(_name(each.partition("%")[0]) for each in found))
-
-
-_FAMILIES = (socket.AF_INET, socket.AF_INET6)
-
-
 def _name(text: str) -> "x509.GeneralName":
     from cryptography import x509
 
@@ -169,8 +163,3 @@ def _name(text: str) -> "x509.GeneralName":
         return x509.IPAddress(ipaddress.ip_address(text))
     except ValueError:
         return x509.DNSName(text)
-
-
-def _everywhere(host: str) -> bool:
-    """Whether it is no address of its own: any address of this machine is meant."""
-    return host in ("", "0.0.0.0", "::")

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from argosy.api import token
-from argosy.api.application import check_host, failed, read_body
+from argosy.api.application import answered, check_host, read_body
 from argosy.api.route import Services
 from argosy.console import action, endpoint, entrance, model, monitoring, overview
 from argosy.console.pages import HEADERS, HERE, ROOT, Console, PageRequest, see
@@ -70,16 +70,13 @@ def pages(services: Services, secret: str) -> Sequence[BaseRoute]:
 
     async def ticket(request: Request) -> Response:
         """With the control API's token: the path of a login that works once."""
-        try:
-            check_host(request, any_host)
-            if not token.matches(request.headers.get("authorization", ""), secret):
-                raise Unauthenticated("a ticket needs the control API's token: Authorization: Bearer <run/token>")
-        except ArgosyError as error:
-            return failed(error)
+        check_host(request, any_host)
+        if not token.matches(request.headers.get("authorization", ""), secret):
+            raise Unauthenticated("a ticket needs the control API's token: Authorization: Bearer <run/token>")
         body = f'{{"path":"{ROOT}/enter?ticket={console.sessions.ticket()}"}}'
         return Response(body, 201, HEADERS, "application/json")
 
-    routes.append(Route(ROOT + "/tickets", ticket, methods=["POST"]))
+    routes.append(answered(ROOT + "/tickets", "POST", ticket))
     routes.append(Route(ROOT + "/static/{name}", _static, methods=["GET"]))
     routes.append(_route(console, "GET", "/{path:path}", _missing, any_host))
     return routes

@@ -7,7 +7,7 @@ import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from markupsafe import Markup, escape
 
@@ -44,16 +44,17 @@ def moments(start: float, end: float, count: int = 6) -> list[tuple[float, str]]
 
 Values = Sequence[float | None]
 Place = tuple[float, float]
+Numbers = TypeVar("Numbers", bound=tuple[float, ...])
 
 WIDTH, HEIGHT = 480, 150
 LEFT, RIGHT, TOP, BOTTOM = 46, 6, 8, 18
 HOVERS = 120
-"""At most so many places of a chart tell their values to a pointer that rests there."""
+"""At most so many places of a chart show their values to a pointer that rests there."""
 
 
-def field(course: Iterable[Any], name: str) -> list[float | None]:
+def field(things: Iterable[Any], name: str) -> list[float | None]:
     """One field of many things."""
-    return [getattr(each, name) for each in course]
+    return [getattr(each, name) for each in things]
 
 
 class ChartLine(NamedTuple):
@@ -81,7 +82,10 @@ def spark(values: Values, label: str) -> Markup:
 def _spark(values: tuple[float | None, ...], label: str) -> Markup:
     width, height, points = 120, 24, 60
     each = max(1, RETAINED // points)
-    means = [_mean(values[max(0, end - each) : end]) for end in range(len(values), 0, -each)][::-1]
+    means: list[float | None] = []
+    for end in range(len(values), 0, -each):
+        known = [value for value in values[max(0, end - each) : end] if value is not None]
+        means.insert(0, sum(known) / len(known) if known else None)
     top = max((mean for mean in means if mean is not None), default=0.0) or 1.0
     gap = width / (points - 1)
     places = [
@@ -89,14 +93,11 @@ def _spark(values: tuple[float | None, ...], label: str) -> Markup:
         for at, mean in enumerate(means)
     ]
     runs = _runs(places)
-    shapes = "".join(_area(run, height) for run in runs) + "".join(_stroke(run, "line") for run in runs)
+    areas = [_points([(run[0][0], height), *run, (run[-1][0], height)]) for run in runs]
+    shapes = "".join(f'<polygon class="fill" points="{points}"/>' for points in areas)
+    shapes += "".join(_stroke(run, "line") for run in runs)
     head = f'<svg class="spark" viewBox="0 0 {width} {height}" preserveAspectRatio="none"'
     return Markup(f'{head} role="img" aria-label="{escape(label)}">{shapes}</svg>')
-
-
-def _mean(values: Values) -> float | None:
-    known = [each for each in values if each is not None]
-    return sum(known) / len(known) if known else None
 
 
 def lines(
@@ -130,13 +131,25 @@ def lines(
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - marks[0]) / (marks[-1] - marks[0] or 1)
 
     parts = [_grid(y(mark), show(mark)) for mark in marks]
-    parts += [_moment(x(at), text) for at, text in moments(start, end)]
-    parts += [_band(band, times, x, y) for band in bands]
+    for at, text in moments(start, end):
+        if LEFT + 8 < x(at) < WIDTH - 22:
+            parts.append(f'<text class="tick mid" x="{x(at):.1f}" y="{HEIGHT - 4}">{escape(text)}</text>')
+    for band in bands:
+        parts += _band(band, times, x, y)
     for each in series:
         for run in _runs([None if v is None else (x(t), y(v)) for t, v in zip(times, each.values, strict=True)]):
-            parts.append(_stroke(run, f"line {each.kind}") if len(run) > 1 else _dot(run[0], each.kind))
-    if len(times) <= HOVERS:
-        parts += _hovers(times, series, x, show)
+            if len(run) > 1:
+                parts.append(_stroke(run, f"line {each.kind}"))
+            else:
+                parts.append(
+                    f'<circle class="dot {escape(each.kind)}" cx="{run[0][0]:.1f}" cy="{run[0][1]:.1f}" r="2"/>'
+                )
+    half = (WIDTH - LEFT - RIGHT) / max(len(times), 1) / 2
+    for place, at in enumerate(times if len(times) <= HOVERS else ()):
+        values = ", ".join(f"{s.name} {show(v)}" for s in series if (v := s.values[place]) is not None)
+        if values:
+            title = f"{clock(at)} UTC: {values}"
+            parts.append(_box("hover", x(at) - half, TOP, 2 * half, HEIGHT - TOP - BOTTOM, title))
     return _svg("lines", WIDTH, HEIGHT, label, parts)
 
 
@@ -145,43 +158,16 @@ def _grid(y: float, text: str) -> str:
     return f'{line}<text class="tick end" x="{LEFT - 6}" y="{y + 3.5:.1f}">{escape(text)}</text>'
 
 
-def _moment(x: float, text: str) -> str:
-    return (
-        f'<text class="tick mid" x="{x:.1f}" y="{HEIGHT - 4}">{escape(text)}</text>'
-        if LEFT + 8 < x < WIDTH - 22
-        else ""
-    )
-
-
-def _band(band: Band, times: Sequence[float], x: Callable[[float], float], y: Callable[[float], float]) -> str:
+def _band(band: Band, times: Sequence[float], x: Callable[[float], float], y: Callable[[float], float]) -> list[str]:
     pairs = [
         None if low is None or high is None else (x(at), y(low), y(high))
         for at, low, high in zip(times, band.low, band.high, strict=True)
     ]
     shapes: list[str] = []
-    run: list[tuple[float, float, float]] = []
-    for pair in (*pairs, None):
-        if pair is not None:
-            run.append(pair)
-        elif run:
-            over = [(a, high) for a, _, high in run]
-            under = [(a, low) for a, low, _ in reversed(run)]
-            shapes.append(f'<polygon class="band {escape(band.kind)}" points="{_points([*over, *under])}"/>')
-            run = []
-    return "".join(shapes)
-
-
-def _hovers(
-    times: Sequence[float], series: Sequence[ChartLine], x: Callable[[float], float], show: Callable[[float], str]
-) -> list[str]:
-    half = (WIDTH - LEFT - RIGHT) / max(len(times), 1) / 2
-    found: list[str] = []
-    for place, at in enumerate(times):
-        told = ", ".join(f"{s.name} {show(v)}" for s in series if (v := s.values[place]) is not None)
-        if told:
-            top, tall = TOP, HEIGHT - TOP - BOTTOM
-            found.append(_box("hover", x(at) - half, top, 2 * half, tall, f"{clock(at)} UTC: {told}"))
-    return found
+    for run in _runs(pairs):
+        over, under = [(at, high) for at, _, high in run], [(at, low) for at, low, _ in reversed(run)]
+        shapes.append(f'<polygon class="band {escape(band.kind)}" points="{_points([*over, *under])}"/>')
+    return shapes
 
 
 def interval(value: float, low: float, high: float, stable: float, label: str) -> Markup:
@@ -189,10 +175,10 @@ def interval(value: float, low: float, high: float, stable: float, label: str) -
     width, height = 180, 18
     ends = [value, low, high, stable]
     first, last = min(ends), max(ends)
-    room = (last - first) * 0.06 or abs(last) * 0.06 or 1.0
+    margin = (last - first) * 0.06 or abs(last) * 0.06 or 1.0
 
     def x(at: float) -> float:
-        return 4 + (width - 8) * (at - first + room) / (last - first + 2 * room)
+        return 4 + (width - 8) * (at - first + margin) / (last - first + 2 * margin)
 
     parts = [
         f'<line class="mark stable" x1="{x(stable):.1f}" x2="{x(stable):.1f}" y1="1" y2="{height - 1}"/>',
@@ -225,8 +211,8 @@ def overlay(reference: Sequence[float], current: Sequence[float], labels: Sequen
     for place, (old, new) in enumerate(zip(reference, current, strict=True)):
         x, name = LEFT + place * wide, labels[place] if place < len(labels) else ""
         parts.append(_box("bar stable", x + 1, y(old), max(wide - 2, 1), y(0) - y(old)))
-        told = f"{name}: reference {old:.2%}, current {new:.2%}"
-        parts.append(_box("hover", x, TOP, wide, HEIGHT - TOP - BOTTOM, told))
+        title = f"{name}: reference {old:.2%}, current {new:.2%}"
+        parts.append(_box("hover", x, TOP, wide, HEIGHT - TOP - BOTTOM, title))
         if place % max(1, math.ceil(count / 5)) == 0:
             parts.append(f'<text class="tick mid" x="{x + wide / 2:.1f}" y="{HEIGHT - 4}">{escape(name[:14])}</text>')
     steps = "".join(f"V{y(new):.1f}h{wide:.1f}" for new in current)
@@ -235,9 +221,9 @@ def overlay(reference: Sequence[float], current: Sequence[float], labels: Sequen
     return _svg("lines", WIDTH, HEIGHT, label, parts)
 
 
-def _box(kind: str, x: float, y: float, width: float, height: float, told: str = "") -> str:
-    title = f"<title>{escape(told)}</title>" if told else ""
-    return f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}">{title}</rect>'
+def _box(kind: str, x: float, y: float, width: float, height: float, title: str = "") -> str:
+    text = f"<title>{escape(title)}</title>" if title else ""
+    return f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}">{text}</rect>'
 
 
 def _svg(kind: str, width: int, height: int, label: str, parts: Iterable[str], *, stretch: bool = False) -> Markup:
@@ -246,9 +232,9 @@ def _svg(kind: str, width: int, height: int, label: str, parts: Iterable[str], *
     return Markup(head + "".join(parts) + "</svg>")
 
 
-def _runs(places: Sequence[Place | None]) -> list[list[Place]]:
+def _runs(places: Sequence[Numbers | None]) -> list[list[Numbers]]:
     """Stretches without a gap."""
-    runs: list[list[Place]] = [[]]
+    runs: list[list[Numbers]] = [[]]
     for place in places:
         if place is not None and all(map(math.isfinite, place)):
             runs[-1].append(place)
@@ -259,14 +245,6 @@ def _runs(places: Sequence[Place | None]) -> list[list[Place]]:
 
 def _stroke(run: Sequence[Place], kind: str) -> str:
     return f'<polyline class="{escape(kind)}" points="{_points(run)}"/>'
-
-
-def _dot(place: Place, kind: str) -> str:
-    return f'<circle class="dot {escape(kind)}" cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="2"/>'
-
-
-def _area(run: Sequence[Place], floor: float) -> str:
-    return f'<polygon class="fill" points="{_points([(run[0][0], floor), *run, (run[-1][0], floor)])}"/>'
 
 
 def _points(places: Iterable[Place]) -> str:

@@ -68,7 +68,7 @@ def test_an_objective_that_changes_begins_anew_and_one_that_is_gone_has_no_serie
 
 
 def test_alerts_and_findings_are_told_by_endpoint_and_kind():
-    (family,) = monitors.alerts([AlertCount("digits", "drift", "ticket", 3, 1)])
+    family = monitors.alerts([AlertCount("digits", "drift", "ticket", 3, 1)])
     assert {one.labels["muted"]: one.value for one in family.samples} == {"false": 2, "true": 1}
     looked, drifted = monitors.findings([Tally("digits", "drift", 50, 2)])
     assert [one.value for one in (*looked.samples, *drifted.samples)] == [50, 2]

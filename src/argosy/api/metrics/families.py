@@ -1,13 +1,23 @@
-"""Families of metrics with labels, which samples are added to."""
+"""Families of metrics with their samples: labels in the order of their names, and a value."""
+
+from collections.abc import Iterable
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
+Samples = Iterable[tuple[tuple[str, ...], float]]
 
-def gauge(name: str, text: str, labels: tuple[str, ...] = ()) -> GaugeMetricFamily:
+
+def gauge(name: str, text: str, labels: tuple[str, ...], samples: Samples) -> GaugeMetricFamily:
     """What goes up and down."""
-    return GaugeMetricFamily(name, text, labels=labels)
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for values, value in samples:
+        family.add_metric(values, value)
+    return family
 
 
-def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> CounterMetricFamily:
+def counter(name: str, text: str, labels: tuple[str, ...], samples: Samples) -> CounterMetricFamily:
     """What only grows; its samples end with `_total`."""
-    return CounterMetricFamily(name, text, labels=labels)
+    family = CounterMetricFamily(name, text, labels=labels)
+    for values, value in samples:
+        family.add_metric(values, value)
+    return family

@@ -1,10 +1,10 @@
 """The gateway's counters by endpoint and revision, as series that only grow while a revision is there. Pure."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import HistogramMetricFamily, Metric
 
+from argosy.api.metrics.families import counter, gauge
 from argosy.gateway.clusters import WAITING
 from argosy.gateway.traffic import Traffic
 from argosy.telemetry.counters import traffic_since, traffic_sum
@@ -73,22 +73,15 @@ class Totals:
 def families(totals: Mapping[Key, Traffic], versions: Mapping[str, str]) -> Iterator[Metric]:
     """Every family, with a sample of each endpoint and revision; the activator queue is the revision '@waiting'."""
     rows = [((*key, "" if key[1] == WAITING else versions.get(key[1], "")), each) for key, each in totals.items()]
-    requests = CounterMetricFamily("argosy_gateway_requests", "Requests answered for good", labels=(*LABELS, "code"))
+    answers: list[tuple[tuple[str, ...], float]] = []
     for labels, each in rows:
         classes = {code: getattr(each, field) for field, code in CLASSES.items()}
-        for code, count in (*classes.items(), ("other", max(0, each.completed - sum(classes.values())))):
-            requests.add_metric((*labels, code), count)
-    yield requests
-    for kind, table in ((CounterMetricFamily, COUNTERS), (GaugeMetricFamily, GAUGES)):
+        classes["other"] = max(0, each.completed - sum(classes.values()))
+        answers += [((*labels, code), count) for code, count in classes.items()]
+    yield counter("argosy_gateway_requests", "Requests answered for good", (*LABELS, "code"), answers)
+    for make, table in ((counter, COUNTERS), (gauge, GAUGES)):
         for field, (name, text) in table.items():
-            family: Any = kind(name, text, labels=LABELS)
-            for labels, each in rows:
-                family.add_metric(labels, getattr(each, field))
-            yield family
-    yield _durations(rows)
-
-
-def _durations(rows: list[tuple[tuple[str, str, str], Traffic]]) -> Metric:
+            yield make(name, text, LABELS, [(labels, getattr(each, field)) for labels, each in rows])
     text = "From a request's arrival in full to the last byte of a replica's answer, retries included"
     family = HistogramMetricFamily("argosy_gateway_request_duration_seconds", text, labels=LABELS)
     for labels, each in rows:
@@ -96,16 +89,16 @@ def _durations(rows: list[tuple[tuple[str, str, str], Traffic]]) -> Metric:
         upper = [(max(1.0, part.lower + part.width) / 1000, part.count) for part in each.latency]
         buckets = [(f"{bound:g}", float(sum(n for edge, n in upper if edge <= bound))) for bound in BOUNDS]
         family.add_metric(labels, [*buckets, ("+Inf", float(sum(n for _, n in upper)))], seconds)
-    return family
+    yield family
 
 
 def whole(stats: Mapping[str, float]) -> Iterator[Metric]:
     """What is counted of the gateway as one. `stats` by Envoy's names; one that is missing has no sample."""
-    for statistic, (name, text, counter) in WHOLE.items():
+    for statistic, (name, text, grows) in WHOLE.items():
         value = stats.get(statistic)
         if value is not None and value != NO_CERTIFICATE:
             scale = 86400 if statistic == EXPIRY else 1
-            yield (CounterMetricFamily if counter else GaugeMetricFamily)(name, text, value * scale)
+            yield (counter if grows else gauge)(name, text, (), [((), value * scale)])
 
 
 def pattern() -> str:

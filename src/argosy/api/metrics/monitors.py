@@ -1,6 +1,6 @@
 """What watches over endpoints, as metrics: objectives, alerts, findings, the recorder."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client.core import Metric
 
@@ -44,20 +44,17 @@ class Objectives:
     def families(self, endpoints: Mapping[str, EndpointStatus]) -> Iterator[Metric]:
         """Counters, and what is declared and left of each objective."""
         labels = ("endpoint", "slo")
-        total = counter("argosy_slo_requests", "Requests that count for an objective", labels)
-        bad = counter("argosy_slo_bad_requests", "Requests that failed, or took longer than it allows", labels)
-        objective = gauge("argosy_slo_objective", "The part of the requests that shall be good", labels)
-        window = gauge("argosy_slo_window_seconds", "Over how long", labels)
-        left = gauge("argosy_slo_budget_left", "The part of the error budget that is left", labels)
-        for (name, slo), (requests, wrong) in self._counts.items():
-            total.add_metric((name, slo.name), requests)
-            bad.add_metric((name, slo.name), wrong)
-            objective.add_metric((name, slo.name), slo.objective)
-            window.add_metric((name, slo.name), slo.days * 86400)
-        for name, each in endpoints.items():
-            for slo in each.slos:
-                left.add_metric((name, slo.name), slo.budget)
-        yield from (total, bad, objective, window, left)
+        found = [((name, slo.name), slo, counts) for (name, slo), counts in self._counts.items()]
+        text = "Requests that count for an objective"
+        yield counter("argosy_slo_requests", text, labels, ((names, total) for names, _, (total, _) in found))
+        text = "Requests that failed, or took longer than it allows"
+        yield counter("argosy_slo_bad_requests", text, labels, ((names, bad) for names, _, (_, bad) in found))
+        text = "The part of the requests that shall be good"
+        yield gauge("argosy_slo_objective", text, labels, ((names, slo.objective) for names, slo, _ in found))
+        windows = ((names, slo.days * 86400) for names, slo, _ in found)
+        yield gauge("argosy_slo_window_seconds", "Over how long", labels, windows)
+        left = (((name, slo.name), slo.budget) for name, each in endpoints.items() for slo in each.slos)
+        yield gauge("argosy_slo_budget_left", "The part of the error budget that is left", labels, left)
 
 
 def bad_of(slo: Slo, came: Traffic) -> int:
@@ -66,38 +63,32 @@ def bad_of(slo: Slo, came: Traffic) -> int:
     return min(came.completed, came.errors + came.grpc_failures + slow)
 
 
-def alerts(counts: Iterable[AlertCount]) -> Iterator[Metric]:
-    """Alerts that stand, by endpoint."""
-    labels = ("endpoint", "kind", "severity", "muted")
-    family = gauge("argosy_alerts", "Alerts that stand", labels)
-    for each in counts:
-        what = (each.endpoint, each.kind, each.severity)
-        family.add_metric((*what, "false"), each.count - each.muted)
-        family.add_metric((*what, "true"), each.muted)
-    yield family
+def alerts(counts: Iterable[AlertCount]) -> Metric:
+    """Alerts that are not resolved, by endpoint."""
+    samples = [
+        ((each.endpoint, each.kind, each.severity, muted), count)
+        for each in counts
+        for muted, count in (("false", each.count - each.muted), ("true", each.muted))
+    ]
+    return gauge("argosy_alerts", "Alerts that stand", ("endpoint", "kind", "severity", "muted"), samples)
 
 
-def findings(tallies: Iterable[Tally]) -> Iterator[Metric]:
+def findings(tallies: Sequence[Tally]) -> Iterator[Metric]:
     """Columns, outputs and metrics that were looked at lately, and those of them that have drifted."""
-    labels = ("endpoint", "kind")
-    looked = gauge("argosy_findings", "Subjects that monitoring has looked at in its last looks", labels)
-    drifted = gauge("argosy_findings_drifted", "Subjects that had drifted in its last looks", labels)
-    for each in tallies:
-        looked.add_metric((each.endpoint, each.kind), each.subjects)
-        drifted.add_metric((each.endpoint, each.kind), each.drifted)
-    yield from (looked, drifted)
+    for name, text, field in (
+        ("argosy_findings", "Subjects that monitoring has looked at in its last looks", "subjects"),
+        ("argosy_findings_drifted", "Subjects that had drifted in its last looks", "drifted"),
+    ):
+        samples = (((each.endpoint, each.kind), getattr(each, field)) for each in tallies)
+        yield gauge(name, text, ("endpoint", "kind"), samples)
 
 
 def recorder(report: RecorderReport | None) -> Iterator[Metric]:
-    """What the recorder says of itself; nothing where none runs."""
+    """The recorder's last report; nothing where none runs."""
     if report is None:
         return
     for field, (name, text) in RECORDER.items():
-        family = counter(name, text)
-        family.add_metric((), getattr(report, field))
-        yield family
-    gauges = (("argosy_recorder_waiting_segments", "Segments that are not in the object store yet", report.waiting),)
-    for name, text, value in (*gauges, ("argosy_recorder_healthy", "1 unless it has a problem", not report.problem)):
-        family = gauge(name, text)
-        family.add_metric((), value)
-        yield family
+        yield counter(name, text, (), [((), getattr(report, field))])
+    text = "Segments that are not in the object store yet"
+    yield gauge("argosy_recorder_waiting_segments", text, (), [((), report.waiting)])
+    yield gauge("argosy_recorder_healthy", "1 unless it has a problem", (), [((), not report.problem)])

@@ -44,7 +44,16 @@ class Page:
             failed: list[str] = []
             whole = await self._gateway(failed)
             pages = await replicas.read([each for each in controller.view.replicas if each.phase != "starting"])
-            return await asyncio.to_thread(self._text, controller.versions(), whole, pages, failed)
+
+            versions = controller.versions()
+
+            def text() -> bytes:
+                registry = CollectorRegistry()
+                registry.register(_Families(list(self._families(versions, whole, failed))))
+                ProcessCollector(registry=registry)
+                return generate_latest(registry) + replicas.merged(pages).encode()
+
+            return await asyncio.to_thread(text)
 
     async def _gateway(self, failed: list[str]) -> dict[str, float]:
         """Take up the gateway's counters; those of the whole of it."""
@@ -63,18 +72,6 @@ class Page:
         self._objectives.add(controller.view.endpoints, self._totals.came, copies)
         return whole
 
-    def _text(
-        self,
-        versions: dict[str, str],
-        whole: dict[str, float],
-        pages: list[replicas.ReplicaPage],
-        failed: list[str],
-    ) -> bytes:
-        registry = CollectorRegistry()
-        registry.register(_Families(list(self._families(versions, whole, failed))))
-        ProcessCollector(registry=registry)
-        return generate_latest(registry) + replicas.merged(pages).encode()
-
     def _families(self, versions: dict[str, str], whole: dict[str, float], failed: list[str]) -> Iterator[Metric]:
         services, controller = self._services, self._services.controller
         view, database = controller.view, services.store.database
@@ -90,9 +87,9 @@ class Page:
         yield from monitors.recorder(read_report(services.home))
         now = time.time()
         since = now - max(LEAST_WINDOW, 2.0 * services.settings.drift.every)
-        yield from monitors.alerts(_read(lambda: alerts.counts(database, now), "alerts", failed))
+        yield monitors.alerts(_read(lambda: alerts.counts(database, now), "alerts", failed))
         yield from monitors.findings(_read(lambda: findings.tally(database, since), "findings", failed))
-        yield from endpoints.failures(failed)
+        yield endpoints.failures(failed)
 
 
 class _Families(Collector):
