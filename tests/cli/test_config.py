@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from argosy.cli.config import hide
+from argosy.cli.doctor import hide
 
 
 def test_values_and_origins(run, place, monkeypatch):

@@ -1,6 +1,6 @@
 import pytest
 
-from argosy.cli import apply, deploy
+from argosy.cli import apply
 from argosy.cli.runtime import OPTIONS, runtime_of
 from argosy.spec.endpoint import Endpoint, Runtime
 from argosy.spec.errors import BadPackage, DeadlineExceeded, InvalidArgument, NotFound
@@ -30,14 +30,14 @@ def given_options(**options):
 
 
 def test_new_endpoint_has_defaults():
-    found, generation = deploy._declared(FakeControl(), "m:1", "m", given_options(replicas=2))
+    found, generation = apply._declared(FakeControl(), "m:1", "m", given_options(replicas=2))
     assert generation == 0
     assert found == Endpoint(name="m", model="m:1", replicas=2)
 
 
 def test_what_is_left_out_stays():
     old = {"name": "m", "model": "m:1", "replicas": 3, "timeout": 5.0, "runtime": {"threads": 2}}
-    found, generation = deploy._declared(
+    found, generation = apply._declared(
         FakeControl(old), "m:2", "m", given_options(timeout=7.0, runtime_max_batch_size=8)
     )
     assert (found.model, found.replicas, found.timeout) == ("m:2", 3, 7.0)
@@ -47,8 +47,8 @@ def test_what_is_left_out_stays():
 
 def test_follow_goes_with_an_alias_only():
     old = {"name": "m", "model": "m@champion", "follow": True}
-    assert deploy._declared(FakeControl(old), "m@next", "m", given_options())[0].follow
-    assert not deploy._declared(FakeControl(old), "m:2", "m", given_options())[0].follow
+    assert apply._declared(FakeControl(old), "m@next", "m", given_options())[0].follow
+    assert not apply._declared(FakeControl(old), "m:2", "m", given_options())[0].follow
 
 
 def test_every_runtime_field_has_an_option():
@@ -58,12 +58,12 @@ def test_every_runtime_field_has_an_option():
 
 @pytest.mark.parametrize(("ref", "name"), [("m:1", "m"), ("m@champion", "m"), ("m", "m")])
 def test_name(ref, name):
-    assert deploy._name(ref) == name
+    assert apply._name(ref) == name
 
 
 def test_digest_needs_a_name():
     with pytest.raises(InvalidArgument, match="--name"):
-        deploy._name("sha256:" + "0" * 64)
+        apply._name("sha256:" + "0" * 64)
 
 
 def status(state, ready=0, reason=""):

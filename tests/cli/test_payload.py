@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from pyarrow import parquet
 
-from argosy.cli.payload import moment
+from argosy.cli.logs import moment
 from argosy.spec.errors import InvalidArgument
 from tests.store.payloads.kit import NOON, record, writer
 

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from argosy.cli import triggers
+from argosy.cli import alerts
 
 FOUND = {
     "triggers": [
@@ -53,7 +53,7 @@ def told(monkeypatch):
             asked.append(path)
             return said["found"]
 
-    monkeypatch.setattr(triggers, "control", Control)
+    monkeypatch.setattr(alerts, "control", Control)
     return asked, said
 
 

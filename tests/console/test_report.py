@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from argosy.console import sheet
+from argosy.console import report as reports
 from argosy.console.report import ColumnReport, EndpointReport, gather
 from argosy.monitoring.drift.distribution import Distribution
 from argosy.spec.errors import NotFound
@@ -67,7 +67,7 @@ def _objective(at: float) -> findings.Finding:
 @pytest.fixture
 def opened(chromium: Chromium, report: EndpointReport, tmp_path: Path) -> Chromium:
     path = tmp_path / "report.html"
-    path.write_text(sheet.page(report))
+    path.write_text(reports.page(report))
     chromium.driver.get(path.as_uri())
     return chromium
 
@@ -94,7 +94,7 @@ def test_an_injected_script_would_not_run(chromium: Chromium, report: EndpointRe
     """The page's own policy holds where escaping would fail."""
     path = tmp_path / "report.html"
     bad = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
-    path.write_text(sheet.page(report).replace("<main>", f"<main>{bad}"))
+    path.write_text(reports.page(report).replace("<main>", f"<main>{bad}"))
     chromium.driver.get(path.as_uri())
     assert chromium.run("document.querySelectorAll('script').length") == 1
     assert "owned" not in chromium.driver.title
@@ -150,8 +150,8 @@ def test_the_worst_page_is_two_megabytes_at_most(report: EndpointReport):
         for name in names
         for hour in range(60)
     )
-    page = sheet.page(msgspec.structs.replace(report, columns=columns, findings=many))
-    assert 100_000 < len(page.encode()) <= sheet.MOST_BYTES
+    page = reports.page(msgspec.structs.replace(report, columns=columns, findings=many))
+    assert 100_000 < len(page.encode()) <= reports.MOST_BYTES
 
 
 def test_of_what_was_recorded_alone(tmp_path: Path):
@@ -164,11 +164,11 @@ def test_of_what_was_recorded_alone(tmp_path: Path):
     assert (found.endpoint, found.version, found.rows) == ("shop", "1", 900)
     assert {each.column for each in found.columns if each.drifted} >= {"age"}
     assert "income" not in {each.column for each in found.columns if each.drifted}
-    page = sheet.page(found)
+    page = reports.page(found)
     assert "distributions of age" in page
     assert "Drift over time" not in page
     world.monitor.turn()
-    assert "Drift over time" in sheet.page(gather(world.store, "shop", since, world.now))
+    assert "Drift over time" in reports.page(gather(world.store, "shop", since, world.now))
     world.store.close()
 
 
@@ -177,5 +177,5 @@ def test_what_is_not_there_is_told(tmp_path: Path):
     with pytest.raises(NotFound, match="there is no endpoint 'none'"):
         gather(world.store, "none", 0)
     empty = gather(world.store, "shop", world.now - EVERY, world.now)
-    assert "nothing was recorded" in sheet.page(empty)
+    assert "nothing was recorded" in reports.page(empty)
     world.store.close()

@@ -67,7 +67,7 @@ class Root(Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command; None for a name that is not in the catalog, or whose distribution is not installed."""
         entry = COMMANDS.get(cmd_name)
-        return entry and entry.load()
+        return entry and entry.load(cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -9,72 +9,68 @@ ENTRY_POINTS = "argosy.commands"
 
 
 class CommandEntry(NamedTuple):
-    """`attribute` of `argosy.cli.<module>` is the command; `section` is its heading in `argosy --help`.
+    """The command is the attribute of `argosy.cli.<module>` that has its name; `section` is its heading in
+    `argosy --help`.
 
     A command with a `distribution` is not part of argosy: the entry point of its name in the group `argosy.commands`
     is the command, once that distribution is installed.
     """
 
     module: str
-    attribute: str
     help: str
     section: str
     distribution: str = ""
 
-    def load(self) -> click.Command | None:
+    def load(self, name: str) -> click.Command | None:
         """Import the command; None if its distribution is not installed."""
         if not self.distribution:
-            return getattr(import_module(f"argosy.cli.{self.module}"), self.attribute)
+            return getattr(import_module(f"argosy.cli.{self.module}"), name)
         from importlib.metadata import entry_points
 
-        return next((point.load() for point in entry_points(group=ENTRY_POINTS, name=self.attribute)), None)
+        return next((point.load() for point in entry_points(group=ENTRY_POINTS, name=name)), None)
 
 
 SERVE, MODELS, ENDPOINTS, TOOLS = "Run", "Models", "Endpoints", "Tools"
 
 COMMANDS: dict[str, CommandEntry] = {
-    "serve": CommandEntry("serve", "serve", "Serve one model file in this process, without a platform.", SERVE),
-    "up": CommandEntry("platform", "up", "Start the platform on this machine.", SERVE),
-    "down": CommandEntry("platform", "down", "Stop the platform and everything it runs.", SERVE),
-    "console": CommandEntry("console", "console", "Open the console in the browser, signed in.", SERVE),
-    "demo": CommandEntry("", "demo", "Deploy three real models and send them real data.", SERVE, "argosy-examples"),
-    "push": CommandEntry("push", "push", "Package a model file and register it as a version.", MODELS),
-    "models": CommandEntry("models", "models", "List models, their versions and aliases.", MODELS),
-    "show": CommandEntry("show", "show", "Show everything a package says of itself.", MODELS),
-    "verify": CommandEntry("show", "verify", "Re-hash a package and replay its golden examples.", MODELS),
-    "alias": CommandEntry("models", "alias", "Point an alias at a version.", MODELS),
-    "rm": CommandEntry("models", "remove", "Remove a version, or a model with all its versions.", MODELS),
-    "batch": CommandEntry("batch", "batch", "Answer the rows of files with a model, each exactly once.", MODELS),
-    "deploy": CommandEntry("deploy", "deploy", "Run a version as an endpoint behind the gateway.", ENDPOINTS),
-    "apply": CommandEntry("apply", "apply", "Declare endpoints from YAML files.", ENDPOINTS),
-    "plan": CommandEntry("apply", "plan", "Print what apply would change.", ENDPOINTS),
-    "get": CommandEntry("apply", "get", "Print the declaration of an endpoint as YAML.", ENDPOINTS),
-    "history": CommandEntry("history", "history", "What served when, which bytes, who changed it and why.", ENDPOINTS),
-    "rollout": CommandEntry("rollout", "rollout", "Watch, pause, promote, abort or undo a rollout.", ENDPOINTS),
-    "undeploy": CommandEntry("deploy", "undeploy", "Remove an endpoint and its replicas.", ENDPOINTS),
-    "predict": CommandEntry("predict", "predict", "Send rows to an endpoint and print its answers.", ENDPOINTS),
-    "ps": CommandEntry("ps", "ps", "List endpoints and replicas.", ENDPOINTS),
-    "top": CommandEntry("top", "top", "Watch traffic, load, rollouts and alerts in the terminal.", ENDPOINTS),
-    "logs": CommandEntry("logs", "logs", "Print or follow the logs of an endpoint or the gateway.", ENDPOINTS),
-    "feedback": CommandEntry("feedback", "feedback", "Load labels, and see how good predictions were.", ENDPOINTS),
-    "drift": CommandEntry("drift", "drift", "Compare what came lately with the model's own data.", ENDPOINTS),
-    "report": CommandEntry("report", "report", "Write one page on an endpoint: drift, performance, alerts.", ENDPOINTS),
-    "performance": CommandEntry(
-        "performance", "performance", "How good predictions are, with and without labels.", ENDPOINTS
-    ),
-    "alerts": CommandEntry("alerts", "alerts", "What is wrong with endpoints; mute it, try the sinks.", ENDPOINTS),
-    "triggers": CommandEntry("triggers", "triggers", "What an endpoint's triggers have seen and set off.", ENDPOINTS),
-    "keys": CommandEntry("keys", "keys", "Create, list and revoke API keys.", ENDPOINTS),
-    "config": CommandEntry("config", "config", "Show the settings in effect and where each comes from.", TOOLS),
-    "doctor": CommandEntry("doctor", "doctor", "Check this machine and say what to fix.", TOOLS),
+    "serve": CommandEntry("serve", "Serve one model file in this process, without a platform.", SERVE),
+    "up": CommandEntry("platform", "Start the platform on this machine.", SERVE),
+    "down": CommandEntry("platform", "Stop the platform and everything it runs.", SERVE),
+    "console": CommandEntry("platform", "Open the console in the browser, signed in.", SERVE),
+    "demo": CommandEntry("", "Deploy three real models and send them real data.", SERVE, "argosy-examples"),
+    "push": CommandEntry("models", "Package a model file and register it as a version.", MODELS),
+    "models": CommandEntry("models", "List models, their versions and aliases.", MODELS),
+    "show": CommandEntry("show", "Show everything a package says of itself.", MODELS),
+    "verify": CommandEntry("show", "Re-hash a package and replay its golden examples.", MODELS),
+    "alias": CommandEntry("models", "Point an alias at a version.", MODELS),
+    "rm": CommandEntry("models", "Remove a version, or a model with all its versions.", MODELS),
+    "batch": CommandEntry("batch", "Answer the rows of files with a model, each exactly once.", MODELS),
+    "deploy": CommandEntry("apply", "Run a version as an endpoint behind the gateway.", ENDPOINTS),
+    "apply": CommandEntry("apply", "Declare endpoints from YAML files.", ENDPOINTS),
+    "plan": CommandEntry("apply", "Print what apply would change.", ENDPOINTS),
+    "get": CommandEntry("apply", "Print the declaration of an endpoint as YAML.", ENDPOINTS),
+    "history": CommandEntry("history", "What served when, which bytes, who changed it and why.", ENDPOINTS),
+    "rollout": CommandEntry("rollout", "Watch, pause, promote, abort or undo a rollout.", ENDPOINTS),
+    "undeploy": CommandEntry("apply", "Remove an endpoint and its replicas.", ENDPOINTS),
+    "predict": CommandEntry("predict", "Send rows to an endpoint and print its answers.", ENDPOINTS),
+    "ps": CommandEntry("ps", "List endpoints and replicas.", ENDPOINTS),
+    "top": CommandEntry("top", "Watch traffic, load, rollouts and alerts in the terminal.", ENDPOINTS),
+    "logs": CommandEntry("logs", "Print or follow the logs of an endpoint or the gateway.", ENDPOINTS),
+    "feedback": CommandEntry("feedback", "Load labels, and see how good predictions were.", ENDPOINTS),
+    "drift": CommandEntry("monitoring", "Compare what came lately with the model's own data.", ENDPOINTS),
+    "report": CommandEntry("monitoring", "Write one page on an endpoint: drift, performance, alerts.", ENDPOINTS),
+    "performance": CommandEntry("monitoring", "How good predictions are, with and without labels.", ENDPOINTS),
+    "alerts": CommandEntry("alerts", "What is wrong with endpoints; mute it, try the sinks.", ENDPOINTS),
+    "triggers": CommandEntry("alerts", "What an endpoint's triggers have seen and set off.", ENDPOINTS),
+    "keys": CommandEntry("keys", "Create, list and revoke API keys.", ENDPOINTS),
+    "config": CommandEntry("doctor", "Show the settings in effect and where each comes from.", TOOLS),
+    "doctor": CommandEntry("doctor", "Check this machine and say what to fix.", TOOLS),
     "conformance": CommandEntry(
-        "", "conformance", "Test any server against the Open Inference Protocol.", TOOLS, "argosy-conformance"
+        "", "Test any server against the Open Inference Protocol.", TOOLS, "argosy-conformance"
     ),
-    "export": CommandEntry("export", "export", "Write dashboards and rules for Grafana and Prometheus.", TOOLS),
-    "simulate": CommandEntry(
-        "", "simulate", "Replay a trace of requests under scaling policies.", TOOLS, "argosy-simulators"
-    ),
-    "version": CommandEntry("doctor", "version", "Print the version.", TOOLS),
+    "export": CommandEntry("export", "Write dashboards and rules for Grafana and Prometheus.", TOOLS),
+    "simulate": CommandEntry("", "Replay a trace of requests under scaling policies.", TOOLS, "argosy-simulators"),
+    "version": CommandEntry("doctor", "Print the version.", TOOLS),
 }
 
 

@@ -146,7 +146,7 @@ def export(endpoint: str, since: str | None, until: str | None, version: str, ou
     Example:
       argosy feedback export flights --since 7d --output labelled.parquet
     """
-    from argosy.cli.payload import moment
+    from argosy.cli.logs import moment
     from argosy.monitoring.feedback.export import Span
     from argosy.monitoring.feedback.export import export as write
     from argosy.monitoring.feedback.folder import LabelFolder
