@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from argosy.telemetry.export.dashboards import HEIGHT, WIDTH, Dashboard, Panel, Row, grafana
 from argosy.telemetry.export.files import DASHBOARDS
-from argosy.telemetry.export.panels import HEIGHT, WIDTH, Panel, Row, Target, dashboard
 from tests.telemetry.export.kit import charts, dashboards, generated
 
 ALL = dashboards(generated("127.0.0.1:7070", Path("/h/metrics.token"), Path("/out")))
@@ -47,8 +47,9 @@ def test_the_dashboards_are_two_with_ids_of_their_own():
 
 
 def test_panels_that_do_not_fit_begin_a_line():
-    panels = [Panel(str(number), [Target("up", "")], width=10) for number in range(3)]
-    placed = dashboard("u", "t", [], [Row("r", panels)])["panels"]
+    panels = tuple(Panel(title=str(number), queries={"": "up"}, width=10) for number in range(3))
+    found = Dashboard(uid="u", title="t", variables=(), rows=(Row(title="r", panels=panels),))
+    placed = grafana(found)["panels"]
     assert [(each["gridPos"]["x"], each["gridPos"]["y"]) for each in placed] == [
         (0, 0),
         (0, 1),

@@ -9,8 +9,7 @@ import msgspec
 
 from argosy.spec.errors import InvalidArgument
 from argosy.store.durable import replace, storage
-from argosy.telemetry.export.endpoint import endpoint
-from argosy.telemetry.export.fleet import fleet
+from argosy.telemetry.export import dashboards
 from argosy.telemetry.export.rules import groups
 
 RULES = "prometheus/rules/argosy.yml"
@@ -26,13 +25,16 @@ def files(
 ) -> dict[str, bytes]:
     """Path → content. `target` is `host:port` of the control API, `token` the file that opens its metrics, `tls` how
     Prometheus speaks to it; `prometheus` the URL where Grafana finds Prometheus."""
+    folder = str(output / "grafana" / "dashboards")
+    provider = {"name": "argosy", "folder": "Argosy", "type": "file", "options": {"path": folder}}
+    source = {"name": "Prometheus", "type": "prometheus", "access": "proxy", "url": prometheus, "isDefault": True}
     return {
         PROMETHEUS: _yaml(scrape(target, token, job, tls)),
         RULES: _yaml({"groups": groups(job)}),
-        DASHBOARDS[0]: _json(fleet()),
-        DASHBOARDS[1]: _json(endpoint()),
-        PROVIDER: _yaml(_provider(output / "grafana" / "dashboards")),
-        SOURCE: _yaml(_source(prometheus)),
+        DASHBOARDS[0]: _json(dashboards.read("fleet")),
+        DASHBOARDS[1]: _json(dashboards.read("endpoint")),
+        PROVIDER: _yaml({"apiVersion": 1, "providers": [provider]}),
+        SOURCE: _yaml({"apiVersion": 1, "datasources": [source]}),
     }
 
 
@@ -50,20 +52,6 @@ def scrape(target: str, token: Path, job: str, tls: Mapping[str, Any] = PLAIN) -
                 "static_configs": [{"targets": [target]}],
             }
         ],
-    }
-
-
-def _provider(folder: Path) -> dict[str, Any]:
-    return {
-        "apiVersion": 1,
-        "providers": [{"name": "argosy", "folder": "Argosy", "type": "file", "options": {"path": str(folder)}}],
-    }
-
-
-def _source(url: str) -> dict[str, Any]:
-    return {
-        "apiVersion": 1,
-        "datasources": [{"name": "Prometheus", "type": "prometheus", "access": "proxy", "url": url, "isDefault": True}],
     }
 
 
