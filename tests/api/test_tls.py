@@ -14,7 +14,7 @@ import pytest
 
 from argosy.api import tls
 from argosy.client.control import CA, TOKEN, URL, ControlClient, reached, running
-from argosy.platform.run_file import announced
+from argosy.platform.detach import announced
 from argosy.spec.errors import InvalidArgument, Unavailable
 from argosy.spec.settings import ControlSettings, Home, Settings, load
 from tests.platform.up import Up, until

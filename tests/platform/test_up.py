@@ -13,11 +13,10 @@ import msgspec
 import pytest
 
 import argosy.platform.__main__ as control
-from argosy.platform.detach import detach
+from argosy.platform.detach import announced, detach
 from argosy.platform.down import down
 from argosy.platform.home import gateway_config, prepare
 from argosy.platform.lock import WAITS, Lock, holder
-from argosy.platform.run_file import announced
 from argosy.serving.port import take
 from argosy.spec.errors import Conflict, InvalidArgument, StorageFull
 from argosy.spec.settings import ControlSettings, GatewaySettings, Home, Settings

@@ -12,41 +12,41 @@ from argosy.spec.address import Address
 from argosy.targets.health import Answer, Health, Probe, ask, judge
 
 
-def fold(answers: list[tuple[float, Answer, Answer]], hang_timeout: float = 60.0) -> Health:
+def folded(answers: list[tuple[float, Answer, Answer]], hang_timeout: float = 60.0) -> Health:
     state = Health(born=0.0)
     for now, live, ready in answers:
-        _, state = judge(Probe(now=now, live=live, ready=ready, hang_timeout=hang_timeout), state)
+        state = judge(Probe(now=now, live=live, ready=ready, hang_timeout=hang_timeout), state)
     return state
 
 
 def test_it_becomes_ready_and_may_cease_to_be():
-    state = fold([(1, "refused", "refused"), (2, "yes", "no"), (3, "yes", "yes")])
+    state = folded([(1, "refused", "refused"), (2, "yes", "no"), (3, "yes", "yes")])
     assert (state.verdict, state.ready_since) == ("ready", 3)
-    assert fold([(3, "yes", "yes"), (4, "yes", "no")]).verdict == "unready"
+    assert folded([(3, "yes", "yes"), (4, "yes", "no")]).verdict == "unready"
 
 
 def test_a_replica_that_calls_itself_dead_is_hung_when_it_keeps_saying_so():
     row: list[tuple[float, Answer, Answer]] = [(0, "yes", "yes"), (1, "no", "no"), (2, "no", "no")]
-    assert fold(row).verdict == "ready"
-    assert fold([*row, (3, "no", "no")]).verdict == "hung"
-    assert fold([*row, (2.5, "yes", "yes"), (3, "no", "no")]).verdict == "ready"
+    assert folded(row).verdict == "ready"
+    assert folded([*row, (3, "no", "no")]).verdict == "hung"
+    assert folded([*row, (2.5, "yes", "yes"), (3, "no", "no")]).verdict == "ready"
 
 
 def test_silence_is_borne_as_long_as_an_engine_call_may_take():
     row: list[tuple[float, Answer, Answer]] = [(0, "yes", "yes"), *((n, "silent", "silent") for n in range(2, 30, 2))]
-    assert fold(row, hang_timeout=60).verdict == "ready"
-    assert fold(row, hang_timeout=20).verdict == "hung"
+    assert folded(row, hang_timeout=60).verdict == "ready"
+    assert folded(row, hang_timeout=20).verdict == "hung"
 
 
 def test_a_socket_that_nobody_answers_any_more_is_given_time_to_end():
     row: list[tuple[float, Answer, Answer]] = [(0, "yes", "yes"), *((n, "refused", "refused") for n in range(1, 10))]
-    assert fold(row).verdict == "ready"
-    assert fold([*row, (11.5, "refused", "refused")]).verdict == "hung"
+    assert folded(row).verdict == "ready"
+    assert folded([*row, (11.5, "refused", "refused")]).verdict == "hung"
 
 
 def test_one_that_has_not_begun_to_listen_only_starts():
-    assert fold([(n, "refused", "refused") for n in range(0, 5000, 10)]).verdict == "starting"
-    assert fold([(n, "yes", "no") for n in range(0, 5000, 10)]).verdict == "starting"
+    assert folded([(n, "refused", "refused") for n in range(0, 5000, 10)]).verdict == "starting"
+    assert folded([(n, "yes", "no") for n in range(0, 5000, 10)]).verdict == "starting"
 
 
 ANSWERS = st.sampled_from(["yes", "no", "silent", "refused"])
@@ -58,11 +58,10 @@ def test_a_live_answer_always_clears_the_suspicion(history: list[tuple[float, An
     for dt, live, ready in history:
         now += dt
         before = state
-        verdict, state = judge(Probe(now=now, live=live, ready=ready), state)
-        assert verdict == state.verdict
+        state = judge(Probe(now=now, live=live, ready=ready), state)
         assert live != "yes" or state.bad == 0
-        assert verdict != "ready" or before.verdict == "ready" or ready == "yes"
-        assert (state.ready_since is None) == (verdict in ("starting", "unready")) or verdict == "hung"
+        assert state.verdict != "ready" or before.verdict == "ready" or ready == "yes"
+        assert (state.ready_since is None) == (state.verdict in ("starting", "unready")) or state.verdict == "hung"
 
 
 @pytest.mark.parametrize("tcp", [False, True])

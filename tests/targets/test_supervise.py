@@ -3,22 +3,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argosy.targets.backoff import Ended
-from argosy.targets.supervise import Observation, Policy, Seen, Slot, failure, supervise
+from argosy.targets.supervise import Observation, ProcessState, Slot, failure, supervise
 
 
 def step(state, want, now=0.0, *seen):
-    return supervise(Observation(now=now, want=want, seen=tuple(seen)), state)
+    return supervise(Observation(now=now, want=want, processes=tuple(seen)), state)
 
 
 def test_starts_what_is_missing():
     actions, state = step({}, 3)
     assert actions == [("start", 0), ("start", 1), ("start", 2)]
-    assert step(state, 3, 1.0, *(Seen(slot=n) for n in range(3)))[0] == []
+    assert step(state, 3, 1.0, *(ProcessState(slot=n) for n in range(3)))[0] == []
 
 
 def test_a_crash_restarts_the_same_slot_after_the_backoff():
     _, state = step({}, 1)
-    actions, state = step(state, 1, 1.0, Seen(slot=0, ended=Ended(now=1.0, status=1, healthy=0, reason="boom")))
+    actions, state = step(state, 1, 1.0, ProcessState(slot=0, ended=Ended(now=1.0, status=1, healthy=0, reason="boom")))
     assert actions == [("reap", 0)]
     assert step(state, 1, 1.2)[0] == []
     actions, state = step(state, 1, 1.6)
@@ -28,34 +28,34 @@ def test_a_crash_restarts_the_same_slot_after_the_backoff():
 
 def test_a_hung_replica_is_asked_then_killed_then_replaced():
     _, state = step({}, 1)
-    actions, state = step(state, 1, 10.0, Seen(slot=0, verdict="hung"))
+    actions, state = step(state, 1, 10.0, ProcessState(slot=0, verdict="hung"))
     assert actions == [("terminate", 0), ("start", 1)]
-    actions, state = step(state, 1, 12.5, Seen(slot=0, verdict="hung"), Seen(slot=1))
+    actions, state = step(state, 1, 12.5, ProcessState(slot=0, verdict="hung"), ProcessState(slot=1))
     assert actions == [("kill", 0)]
 
 
 def test_a_replica_past_its_bound_is_replaced_and_the_reason_is_kept():
     _, state = step({}, 1)
     over = "it used 9 MiB of memory"
-    actions, state = step(state, 1, 10.0, Seen(slot=0, verdict="ready", over=over))
+    actions, state = step(state, 1, 10.0, ProcessState(slot=0, verdict="ready", over=over))
     assert actions == [("start", 1)]
-    old = Seen(slot=0, verdict="ready", over=over)
-    actions, state = step(state, 1, 11.0, old, Seen(slot=1))
+    old = ProcessState(slot=0, verdict="ready", over=over)
+    actions, state = step(state, 1, 11.0, old, ProcessState(slot=1))
     assert (actions, state[0].phase) == ([], "leaving"), "it serves until another one does"
-    actions, state = step(state, 1, 12.0, old, Seen(slot=1, verdict="ready"))
+    actions, state = step(state, 1, 12.0, old, ProcessState(slot=1, verdict="ready"))
     assert (actions, state[0].phase) == ([], "draining"), "the gateway lets go of it first"
-    seen = (Seen(slot=0, verdict="ready", over=over, released=True), Seen(slot=1, verdict="ready"))
+    seen = (ProcessState(slot=0, verdict="ready", over=over, released=True), ProcessState(slot=1, verdict="ready"))
     actions, state = step(state, 1, 12.5, *seen)
     assert actions == [("terminate", 0)]
     ended = Ended(now=11.0, status=0, healthy=1.0, reason="bye")
-    actions, state = step(state, 1, 11.0, Seen(slot=0, over=over, ended=ended), Seen(slot=1))
+    actions, state = step(state, 1, 11.0, ProcessState(slot=0, over=over, ended=ended), ProcessState(slot=1))
     assert actions == [("reap", 0)]
     assert over in state[0].backoff.reason
 
 
 def test_a_replica_past_its_bound_does_not_wait_for_ever_for_another_one():
     _, state = step({}, 1)
-    seen = (Seen(slot=0, verdict="ready", over="it used 9 MiB of memory"), Seen(slot=1))
+    seen = (ProcessState(slot=0, verdict="ready", over="it used 9 MiB of memory"), ProcessState(slot=1))
     _, state = step(state, 1, 10.0, seen[0])
     _, state = step(state, 1, 39.0, *seen)
     assert state[0].phase == "leaving"
@@ -67,29 +67,28 @@ def test_a_replica_past_its_bound_does_not_wait_for_ever_for_another_one():
 
 def test_a_replica_past_its_time_to_start_is_stopped_at_once():
     _, state = step({}, 1)
-    actions, state = step(state, 1, 10.0, Seen(slot=0, over="it was not ready after 9 s"))
+    actions, state = step(state, 1, 10.0, ProcessState(slot=0, over="it was not ready after 9 s"))
     assert actions == [("terminate", 0), ("start", 1)]
-    actions, _ = step(state, 1, 12.5, Seen(slot=0, over="it was not ready after 9 s"), Seen(slot=1))
+    actions, _ = step(state, 1, 12.5, ProcessState(slot=0, over="it was not ready after 9 s"), ProcessState(slot=1))
     assert actions == [("kill", 0)]
 
 
 def test_surplus_leaves_traffic_before_it_is_stopped():
     _, state = step({}, 2)
-    both = (Seen(slot=0, verdict="ready"), Seen(slot=1, verdict="ready"))
+    both = (ProcessState(slot=0, verdict="ready"), ProcessState(slot=1, verdict="ready"))
     actions, state = step(state, 1, 1.0, *both)
     assert actions == []
     assert state[1].phase == "draining"
-    actions, state = step(state, 1, 1.1, both[0], Seen(slot=1, verdict="ready", released=True))
+    actions, state = step(state, 1, 1.1, both[0], ProcessState(slot=1, verdict="ready", released=True))
     assert actions == [("terminate", 1)]
-    actions, _ = step(state, 1, 40.0, both[0], Seen(slot=1, verdict="unready"))
+    actions, _ = step(state, 1, 40.0, both[0], ProcessState(slot=1, verdict="unready"))
     assert actions == [("kill", 1)]
 
 
-def test_failure_is_told_only_while_nothing_serves():
+def test_a_refusal_is_a_failure_at_once():
     _, state = step({}, 1)
-    _, state = step(state, 1, 1.0, Seen(slot=0, ended=Ended(now=1.0, status=7, healthy=0, reason="row 3")))
-    assert "row 3" in failure(state, 0)
-    assert failure(state, 1) == ""
+    _, state = step(state, 1, 1.0, ProcessState(slot=0, ended=Ended(now=1.0, status=7, healthy=0, reason="row 3")))
+    assert "row 3" in failure(state)
 
 
 class World:
@@ -104,7 +103,7 @@ class World:
             if self.processes.get(slot, "dead") != "dead":
                 self.processes[slot] = fate
         seen = tuple(self.look(slot, fate) for slot, fate in self.processes.items())
-        actions, self.state = supervise(Observation(now=self.now, want=want, seen=seen), self.state)
+        actions, self.state = supervise(Observation(now=self.now, want=want, processes=seen), self.state)
         for act, slot in actions:
             if act == "start":
                 assert slot not in self.processes, "a slot never holds two processes"
@@ -114,9 +113,9 @@ class World:
             else:
                 self.processes[slot] = "dead"
 
-    def look(self, slot: int, fate: str) -> Seen:
+    def look(self, slot: int, fate: str) -> ProcessState:
         ended = Ended(now=self.now, status=1, healthy=0) if fate == "dead" else None
-        return Seen(slot=slot, verdict="starting" if fate == "dead" else fate, ended=ended)  # pyright: ignore
+        return ProcessState(slot=slot, verdict="starting" if fate == "dead" else fate, ended=ended)  # pyright: ignore
 
 
 fates = st.dictionaries(st.integers(0, 5), st.sampled_from(["ready", "dead", "hung", "unready"]))
@@ -140,14 +139,10 @@ def test_it_always_comes_to_what_is_wanted(history, want):
 @given(st.integers(0, 5))
 def test_serving_replicas_are_the_last_to_go(want):
     state = {n: Slot(phase="running") for n in range(6)}
-    seen = [Seen(slot=n, verdict="ready" if n % 2 else "starting") for n in range(6)]
+    seen = [ProcessState(slot=n, verdict="ready" if n % 2 else "starting") for n in range(6)]
     _, state = step(state, want, 1.0, *seen)
     kept = {n for n, slot in state.items() if slot.phase == "running"}
     assert len(kept & {1, 3, 5}) == min(want, 3)
-
-
-def test_policy_has_defaults_that_can_be_changed():
-    assert msgspec.structs.replace(Policy(), failures=1).failures == 1
 
 
 def test_nothing_is_started_without_a_package_and_what_runs_goes_on():

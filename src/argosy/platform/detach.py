@@ -4,14 +4,15 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from argosy.platform.home import prepare
 from argosy.platform.lock import holder
-from argosy.platform.run_file import announced
 from argosy.process import launch
 from argosy.process.process import Process, spawn
 from argosy.process.tail import last_words
 from argosy.spec.errors import ArgosyError, Conflict, Internal, Unavailable, table
-from argosy.spec.run_file import RunFile
+from argosy.spec.run_file import RunFile, control_file
 from argosy.spec.settings import Home, Settings
 from argosy.targets.log import size
 
@@ -49,6 +50,15 @@ async def detach(
         raise Unavailable(f"the platform did not come up in {START_SECONDS:g} s; see {log}") from None
     report(f"running   in process {found.pid}, control {found.url}" if found.url else last_words(log, start))
     return found
+
+
+def announced(home: Home, pid: int) -> RunFile | None:
+    """What process `pid` has written into `run/control.json`; None as long as it has not."""
+    try:
+        found = msgspec.json.decode(control_file(home).read_bytes(), type=RunFile)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return found if found.pid == pid else None
 
 
 def _waiting(process: Process, log: Path, start: int) -> RunFile | None:

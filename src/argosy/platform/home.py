@@ -9,7 +9,7 @@ from argosy.engines.base import require
 from argosy.gateway.model import GatewayConfig, Tls
 from argosy.gateway.tracing import Collector
 from argosy.process.cores import memory
-from argosy.serving.port import loopback, take
+from argosy.serving.port import loopback
 from argosy.spec.alerts import check_set
 from argosy.spec.errors import InvalidArgument, StorageFull
 from argosy.spec.settings import GatewaySettings, Home, Settings
@@ -76,8 +76,3 @@ def _tls(settings: GatewaySettings) -> Tls | None:
         if not os.access(path, os.R_OK):
             raise InvalidArgument(f"gateway.{name}: {path} cannot be read")
     return Tls(str(Path(settings.tls_cert).absolute()), str(Path(settings.tls_key).absolute()))
-
-
-def check_gateway_port(settings: GatewaySettings) -> None:
-    """Raise Conflict when something listens where the gateway shall."""
-    take(settings.host, settings.port, "gateway.port").close()

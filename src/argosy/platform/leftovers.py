@@ -1,8 +1,8 @@
-"""The processes that a platform started, by kind: looked for by what they carry, never believed."""
+"""The processes that a platform started, by kind: found by what they carry, never by a number alone."""
 
 import asyncio
 import os
-from collections.abc import Iterator
+from itertools import chain
 
 import psutil
 
@@ -53,16 +53,10 @@ async def ensure_gone(home: Home) -> int:
 
 def _left(home: Home) -> list[psutil.Process]:
     """By pid, so that what two marks find counts once; without this process, should the platform have started it."""
-    found = {each.pid: each for each in _of(home) if managed.alive(each)}
+    others = (runner.processes(home).values(), triggers.processes(home), managed.marked(home.root))
+    found = {each.pid: each for each in chain(serving(home), *others) if managed.alive(each)}
     found.pop(os.getpid(), None)
     return list(found.values())
-
-
-def _of(home: Home) -> Iterator[psutil.Process]:
-    yield from serving(home)
-    yield from runner.processes(home).values()
-    yield from triggers.processes(home)
-    yield from managed.marked(home.root)
 
 
 def _what(process: psutil.Process) -> str:

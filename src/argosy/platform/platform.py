@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 
 from argosy.alerting.allowed import Allowed
@@ -19,7 +20,7 @@ from argosy.api.application import application
 from argosy.api.labels import LabelServer
 from argosy.api.route import Pages, Services, no_pages
 from argosy.api.server import ApiServer
-from argosy.api.tls import Certificate, certificate
+from argosy.api.tls import certificate
 from argosy.control.controller import Controller
 from argosy.control.follow import keep_following
 from argosy.control.recording import Recording
@@ -33,15 +34,14 @@ from argosy.monitoring.drift.monitor import DriftMonitor
 from argosy.monitoring.performance.monitor import PerformanceMonitor
 from argosy.monitoring.slo.monitor import Slos
 from argosy.platform import leftovers
-from argosy.platform.home import check_gateway_port, gateway_config
-from argosy.platform.run_file import announce
-from argosy.platform.supervisor import Supervisor
-from argosy.platform.watchdog import watch
+from argosy.platform.home import gateway_config
+from argosy.platform.supervisor import Supervisor, watch_gateway
+from argosy.serving.port import take
 from argosy.spec.errors import ArgosyError
-from argosy.spec.run_file import RunFile
+from argosy.spec.run_file import RunFile, control_file
 from argosy.spec.settings import Home, Settings
 from argosy.spec.status import View
-from argosy.store.endpoints import Declared
+from argosy.store.durable import say
 from argosy.store.store import Store
 from argosy.targets import log
 from argosy.targets.base import Target
@@ -66,21 +66,6 @@ def local_target(home: Home, settings: Settings, store: Store, command: Sequence
     return LocalTarget(home, store.unpacked, trusted=trusted, command=command, tracing=settings.tracing)
 
 
-class Watched:
-    """The gateway for its watchdog: one that is gone already is not hung, and the controller's own concern."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-
-    async def alive(self) -> bool:
-        """Whether it answers, or is not there at all."""
-        return not self._gateway.process.alive() or await self._gateway.alive()
-
-    async def kill(self) -> None:
-        """End its process."""
-        await self._gateway.process.kill()
-
-
 class Platform:
     """Everything that `argosy up` runs. `stop` is what the API's shutdown calls."""
 
@@ -99,15 +84,19 @@ class Platform:
         self.target = target(home, settings, store)
         self.state = State(store.database)
         self.controller = Controller(self.state, store.keys, self.target, self.gateway, settings.gateway)
-        self.activation = self.controller.activation = Activation(home, self.controller.scaler, self._wake)
+        self.activation = self.controller.activation = Activation(home, self.controller.scaler, self.controller.wake)
         self.recording = self.controller.recording = Recording(home, settings)
-        self.metrics = self.controller.analysis.metrics = _metrics(settings)
+        self.metrics = self.controller.analysis.metrics = Metrics(
+            Prometheus(settings.prometheus.url, settings.prometheus.token_file) if settings.prometheus.url else None
+        )
         self.meter = Meter(self.controller.feed, self.target.usage)
         self.minutes = Minutes(store.database, self.controller.feed, self._view, self.controller.versions)
         allowed = Allowed.of(settings)
         self.jobs = Jobs(home, store.database, settings.batch.parallel, idle=settings.batch.idle, allowed=allowed)
         self.incidents = Incidents(store.database, settings.alerts, self.state.names)
-        self.slos = Slos(store.database, self.controller.feed, self._declared, self._view, self.incidents.report)
+        self.slos = Slos(
+            store.database, self.controller.feed, lambda: self.controller.declared, self._view, self.incidents.report
+        )
         self.controller.slos = self.slos.standing
         self.drift = DriftMonitor(store, self.state, self.incidents.report, settings.drift.every)
         self.performance = PerformanceMonitor(store, self.state, self.incidents.report)
@@ -136,12 +125,6 @@ class Platform:
         self.labels = LabelServer(services)
         self._tasks: list[asyncio.Task[Any]] = []
 
-    def _wake(self) -> None:
-        self.controller.wake()
-
-    def _declared(self) -> list[Declared]:
-        return self.controller.declared
-
     def _view(self) -> View:
         return self.controller.view
 
@@ -154,7 +137,7 @@ class Platform:
             adopted = await self.gateway.adopt()
             if not adopted:
                 await asyncio.to_thread(leftovers.end_gateways, self.home)
-                check_gateway_port(self.settings.gateway)
+                take(self.config.host, self.config.port, "gateway.port").close()
             await self.activation.start()
             await self.recording.sidecar.start()
             await self.jobs.start()
@@ -175,15 +158,16 @@ class Platform:
 
     def _announce(self, url: str) -> None:
         shown = self.certificate
-        told = {"fingerprint": shown.fingerprint, "certificate": str(shown.path)} if shown is not None else {}
-        announce(self.home, RunFile(url=url, pid=os.getpid(), started=self.started, **told))
+        more = {"fingerprint": shown.fingerprint, "certificate": str(shown.path)} if shown is not None else {}
+        running = RunFile(url=url, pid=os.getpid(), started=self.started, **more)
+        say(control_file(self.home), msgspec.json.encode(running))
         self._url = url
 
     def _work(self) -> Iterable[tuple[str, Callable[[], Awaitable[object]]]]:
         """What goes on for as long as the platform runs."""
         yield "controller", self.controller.run
-        yield "housekeeping", self._keep_house
-        yield "watchdog", lambda: watch(Watched(self.gateway), self.controller.wake)
+        yield "housekeeping", self._maintain
+        yield "watchdog", lambda: watch_gateway(self.gateway, self.controller.wake)
         yield "aliases", lambda: keep_following(self.state, self.store.registry, self.controller.wake)
         yield "meter", self.meter.run
         yield "minutes", self.minutes.run
@@ -194,23 +178,19 @@ class Platform:
         yield "triggers", self.triggers.run
         yield "jobs", self.jobs.run
 
-    async def _keep_house(self) -> None:
+    async def _maintain(self) -> None:
         """Bound every log that others write: each process of the platform appends to its own."""
         kept = {self.home.logs / "control.log", Path(self.config.access_log_path)}
         while True:
             await asyncio.to_thread(log.rotate, Path(self.config.access_log_path), ACCESS_LOG_BYTES)
             for path in {*self.home.logs.glob("*.log"), Path(self.config.log_path)} - kept:
                 await asyncio.to_thread(log.rotate, path)
-            if self.certificate is not None and self._renewed(self.certificate):
-                self._announce(self._url)
+            try:
+                if self.certificate is not None and self.certificate.renewed():
+                    self._announce(self._url)
+            except ArgosyError as error:
+                LOG.error("the certificate stays as it was: %s", error.message)
             await asyncio.sleep(HOUSEKEEPING)
-
-    def _renewed(self, shown: Certificate) -> bool:
-        try:
-            return shown.renewed()
-        except ArgosyError as error:
-            LOG.error("the certificate stays as it was: %s", error.message)
-            return False
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """The gateway drains first, then the replicas. Once `hurry` is set, nothing is waited for."""
@@ -244,8 +224,3 @@ class Platform:
                 await task
         self._tasks = []
         await self.metrics.close()
-
-
-def _metrics(settings: Settings) -> Metrics:
-    where = settings.prometheus
-    return Metrics(Prometheus(where.url, where.token_file) if where.url else None)

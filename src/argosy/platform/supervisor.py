@@ -1,14 +1,18 @@
-"""The platform's own tasks, kept going: one that ends is a bug of ours, and no reason for the rest to stand still."""
+"""Keeps the platform's own tasks going, each of which ends only by a bug, and replaces a gateway that hangs."""
 
 import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
+from argosy.gateway.gateway import Gateway
 from argosy.targets.backoff import Backoff, BackoffPolicy, Ended, after
 
 LOG = logging.getLogger(__name__)
 
+PERIOD = 5.0
+"""Seconds between two questions to the gateway."""
+MISSES = 3
 POLICY = BackoffPolicy(first=0.2, cap=60.0, healthy=60.0)
 
 
@@ -39,3 +43,19 @@ class Supervisor:
             ended = Ended(now=clock(), status=None, healthy=clock() - began, reason=reason)
             pause, state = after(ended, state, self._policy)
             await asyncio.sleep(pause)
+
+
+async def watch_gateway(
+    gateway: Gateway, killed: Callable[[], None], period: float = PERIOD, misses: int = MISSES
+) -> None:
+    """Kill a gateway that runs and did not answer `misses` times in a row, for ever. One that is gone is the
+    controller's concern."""
+    missed = 0
+    while True:
+        await asyncio.sleep(period)
+        missed = 0 if not gateway.process.alive() or await gateway.alive() else missed + 1
+        if missed >= misses:
+            LOG.error("the gateway has not answered %d times in a row; it is replaced", missed)
+            await gateway.process.kill()
+            missed = 0
+            killed()

@@ -52,7 +52,7 @@ def written(home: Home) -> Generator[None]:
 
 
 STANDBY = 0.2
-"""Seconds between two looks of one that waits for the home's lock."""
+"""Seconds between two attempts of one that waits for the home's lock."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -129,15 +129,11 @@ async def _lead(
     token.path(home).unlink(missing_ok=True)
     if lease and keeping:
         keeping.cancel()
-        await _release(lease)
+        with contextlib.suppress(ArgosyError):
+            await asyncio.to_thread(lease.release)
     report("stopped")
     if lost.is_set():
         raise Conflict("another platform leads this database now, so this one has ended")
-
-
-async def _release(lease: Lease) -> None:
-    with contextlib.suppress(ArgosyError):
-        await asyncio.to_thread(lease.release)
 
 
 def _on_signals(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event, hurry: asyncio.Event) -> None:

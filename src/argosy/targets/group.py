@@ -1,20 +1,131 @@
 """The replicas of one revision: what is wanted, what runs, and the step that brings the two together."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+import msgspec
+
+from argosy.process.process import Process
+from argosy.process.tail import last_words
+from argosy.spec.address import Address
 from argosy.spec.errors import ArgosyError
-from argosy.spec.revision import Revision, RevisionStatus
+from argosy.spec.revision import Replica, ReplicaPhase, Revision, RevisionStatus
 from argosy.targets import log
-from argosy.targets.backoff import describe
-from argosy.targets.launch import Launcher, new_place
-from argosy.targets.running import Running
-from argosy.targets.supervise import Observation, Slot, State, failure, supervise, unasked
+from argosy.targets.backoff import Ended, describe
+from argosy.targets.health import Health, Probe, judge, probe
+from argosy.targets.launch import Launcher, Place, new_place
+from argosy.targets.supervise import Observation, ProcessState, Slot, State, failure, supervise, unasked
 
 RETRY_UNPACK = 5.0
 SETTLE = 1.0
+
+
+class Running:
+    """One process of a slot, from its start to its end, and a task that probes it. `process` is None if the start
+    itself failed."""
+
+    def __init__(self, place: Place, revision: Revision, slot: int, process: Process | None, *, trouble: str = ""):
+        self.place = place
+        self.revision = revision
+        self.slot = slot
+        self.process = process
+        self.released = False
+        self.health = Health(born=time.monotonic())
+        self._log_start = log.size(place.log)
+        self._trouble = trouble
+        self._over = ""
+        self._task: asyncio.Task[None] | None = None
+
+    def state(self) -> ProcessState:
+        """What supervision decides by."""
+        ended: Ended | None = None
+        if self.process is None or self.process.ended():
+            since, now = self.health.ready_since, time.monotonic()
+            ended = Ended(
+                now=now,
+                status=self.process.status if self.process else 1,
+                healthy=now - since if since is not None else 0.0,
+                reason=self._trouble or last_words(self.place.log, self._log_start),
+            )
+        return ProcessState(
+            slot=self.slot, verdict=self.health.verdict, released=self.released, over=self._over, ended=ended
+        )
+
+    def replica(self, slot: Slot) -> Replica:
+        """What the target reports of it."""
+        phase: ReplicaPhase = "ready" if self.health.verdict == "ready" else "starting"
+        if slot.phase in ("stopping", "hung"):
+            phase = "stopping"
+        elif slot.phase == "draining":
+            phase = "draining"
+        return Replica(
+            id=self.place.replica,
+            endpoint=self.revision.endpoint,
+            revision=self.revision.id,
+            phase=phase,
+            http=Address(path=self.place.http),
+            grpc=Address(path=self.place.grpc),
+            started=self.process.started if self.process else 0.0,
+            restarts=slot.restarts,
+            doing=self._doing() if phase == "starting" else "",
+        )
+
+    def _doing(self) -> str:
+        if self.process is None:
+            return f"it cannot be started: {self._trouble}"
+        return "its process begins" if self.health.answered is None else "it loads its model and checks it"
+
+    async def probe_adopted(self) -> None:
+        """Probe one that was adopted: where it does not answer it is busy, and goes on serving as it did."""
+        found = await self._probe()
+        if found.live == "silent":
+            found = msgspec.structs.replace(found, live="yes", ready="yes")
+        self.health = judge(found, self.health)
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Begin to probe, and call `changed` whenever something is different."""
+        if self.process is not None:
+            self.process.watch(changed)
+            self._task = asyncio.create_task(self._watch(self.process, changed))
+
+    async def _watch(self, process: Process, changed: Callable[[], None]) -> None:
+        while not process.ended():
+            before, over = self.health.verdict, self._over
+            self.health = judge(await self._probe(), self.health)
+            self._over = over or self._past_its_time() or await self._past_its_memory(process)
+            if self.health.verdict != before or self._over != over:
+                changed()
+            await asyncio.sleep(0.1 if self.health.verdict == "starting" else 1.0)
+
+    def _past_its_time(self) -> str:
+        """Why it has to be replaced, if it starts for longer than it may."""
+        bound = self.revision.runtime.start_timeout
+        if self.health.verdict != "starting" or time.monotonic() - self.health.born < bound:
+            return ""
+        return f"it was not ready after {bound:g} s ({self._doing()}), and was replaced"
+
+    async def _past_its_memory(self, process: Process) -> str:
+        """Why it has to be replaced, if it uses more than was declared."""
+        bound = self.revision.resources.memory
+        used = await asyncio.to_thread(process.memory) if bound else 0
+        if used <= bound:
+            return ""
+        return f"it used {used >> 20} MiB of memory, {bound >> 20} MiB are declared, and was replaced"
+
+    async def _probe(self) -> Probe:
+        return await probe(Address(path=self.place.http), self.revision.runtime.hang_timeout)
+
+    async def close(self) -> None:
+        """Stop probing; the process is left alone."""
+        if self.process is not None:
+            self.process.unwatch()
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
 
 
 class Group:
@@ -24,10 +135,9 @@ class Group:
         self.revision = revision
         self.want = 0
         self.settle = SETTLE
-        self.package: Path | None = None
-        self.trusted = False
-        self._stale = False
         self.running: dict[int, Running] = {}
+        self._package: Path | None = None
+        self._trusted = self._stale = False
         self._launcher = launcher
         self._state: State = {}
         self._changed = changed
@@ -36,43 +146,43 @@ class Group:
         self._unpacking: asyncio.Task[None] | None = None
 
     def adopt(self, found: Running) -> None:
-        """Take over a process that already runs, and want it until told otherwise."""
+        """Take over a process that already runs, and want it until `want` is set."""
         while found.slot in self.running:
             found.slot += 1
         self.running[found.slot] = found
         self._state = {**self._state, found.slot: Slot(phase="running", since=time.monotonic())}
         self.want += 1
 
-    def standing(self) -> RevisionStatus:
+    def status(self) -> RevisionStatus:
         """What is known of it."""
-        idle = Slot()
-        found = RevisionStatus(replicas=tuple(one.replica(self._state.get(n, idle)) for n, one in self.running.items()))
-        failed = self._error or failure(self._state, found.ready)
-        return RevisionStatus(replicas=found.replicas, failed=failed, replaced=self._replaced, trouble=self._trouble)
+        replicas = tuple(one.replica(self._state.get(slot, Slot())) for slot, one in self.running.items())
+        ready = any(each.phase == "ready" for each in replicas)
+        failed = self._error or ("" if ready else failure(self._state))
+        return RevisionStatus(replicas=replicas, failed=failed, replaced=self._replaced, trouble=self._trouble)
 
     def release(self, replicas: Collection[str]) -> None:
-        """Note that the gateway sends these nothing more."""
+        """The gateway sends these nothing more."""
         for one in self.running.values():
             one.released = one.released or one.place.replica in replicas
 
     def forgive(self) -> None:
-        """Forget backoffs: what waits is started at the next step. Where starts have failed, the package and whether it
-        is trusted are looked at first: hashing it takes long, and what runs well needs no look."""
+        """Forget backoffs: what waits is started at the next step. Only where starts have failed, the package and
+        whether it is trusted are read again first, since hashing it takes long."""
         self._stale |= any(slot.backoff.failures or slot.backoff.refusals for slot in self._state.values())
         self._state = {n: slot for n, slot in self._state.items() if slot.phase != "idle"}
 
     def unpack(self, package: Callable[[str], Path], trusted: Callable[[str], bool]) -> None:
         """Fetch the package in the background, and whether it is trusted; again after a while if that fails."""
-        if (self.package is None or self._stale) and self.want and self._unpacking is None:
+        if (self._package is None or self._stale) and self.want and self._unpacking is None:
             self._stale = False
             self._unpacking = asyncio.create_task(self._unpack(package, trusted))
 
     async def _unpack(self, package: Callable[[str], Path], trusted: Callable[[str], bool]) -> None:
         try:
-            self.trusted = await asyncio.to_thread(trusted, self.revision.digest)
-            self.package, self._error = await asyncio.to_thread(package, self.revision.digest), ""
+            self._trusted = await asyncio.to_thread(trusted, self.revision.digest)
+            self._package, self._error = await asyncio.to_thread(package, self.revision.digest), ""
         except (ArgosyError, OSError) as error:
-            self.package, self._error = None, f"its package cannot be unpacked: {error}"
+            self._package, self._error = None, f"its package cannot be unpacked: {error}"
             self._changed()
             await asyncio.sleep(RETRY_UNPACK)
         finally:
@@ -81,18 +191,18 @@ class Group:
 
     async def step(self, threads: int) -> bool:
         """One round of supervision; new replicas get `threads`. Whether anything changed."""
-        package = self.package
-        seen = Observation(
+        package = self._package
+        observed = Observation(
             now=time.monotonic(),
             want=self.want,
             can_start=package is not None and self._unpacking is None,
-            seen=tuple(one.seen() for one in self.running.values()),
+            processes=tuple(one.state() for one in self.running.values()),
             drain_timeout=self.revision.runtime.drain_timeout,
             settle=self.settle,
         )
-        actions, state = supervise(seen, self._state)
         before = self._state
-        changed, self._state = bool(actions) or state != self._state, state
+        actions, self._state = supervise(observed, before)
+        changed = bool(actions) or self._state != before
         for act, slot in actions:
             if act == "start":
                 assert package is not None
@@ -108,7 +218,7 @@ class Group:
         process, trouble = None, ""
         try:
             process = self._launcher.start(
-                place, self.revision, slot, package=package, trusted=self.trusted, threads=threads
+                place, self.revision, slot, package=package, trusted=self._trusted, threads=threads
             )
         except ArgosyError as error:
             trouble = error.message
@@ -116,20 +226,18 @@ class Group:
         one.watch(self._changed)
 
     async def _reap(self, one: Running, slot: Slot) -> None:
-        self._note_end(one, slot)
+        """Clear up; count an end that nobody asked for, and write into its log how it came. What it said last stands
+        there already."""
+        state = one.state()
+        if (ended := unasked(state, slot)) and state.ended:
+            self._replaced, self._trouble = self._replaced + 1, describe(ended)
+            why = self._trouble.removesuffix(f": {state.ended.reason}")
+            log.note(one.place.log, f"replica {one.place.replica} is gone: {why}")
         await one.close()
         one.place.clear()
 
-    def _note_end(self, one: Running, slot: Slot) -> None:
-        """Count an end that nobody asked for and say in its log how it came; what it said last stands there already."""
-        seen = one.seen()
-        if (ended := unasked(seen, slot)) and seen.ended:
-            self._replaced, self._trouble = self._replaced + 1, describe(ended)
-            why = self._trouble.removesuffix(f": {seen.ended.reason}")
-            log.note(one.place.log, f"replica {one.place.replica} is gone: {why}")
-
     async def close(self) -> None:
-        """Stop looking; the processes are left alone."""
+        """Stop probing; the processes are left alone."""
         if self._unpacking is not None:
             self._unpacking.cancel()
         for one in self.running.values():

@@ -3,7 +3,7 @@
 import os
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -147,7 +147,7 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
             raise cannot_start(f"replica {place.replica}", error) from error
         record = Record(replica=place.replica, slot=slot, revision=revision, short=place.short)
         more = {
-            **self._secrets(),
+            **{name: os.environ[name] for name in self.tracing.variables if name in os.environ},
             **variables.given(revision.runtime.env, os.environ, "runtime.env"),
             **mark(self.home.root, record),
         }
@@ -166,10 +166,6 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
             required=revision.runtime.sandbox == "required",
             limits=sandbox.limits(user),
         )
-
-    def _secrets(self) -> Mapping[str, str]:
-        """The variables that sending traces takes from the environment."""
-        return {name: os.environ[name] for name in self.tracing.variables if name in os.environ}
 
 
 def _ports(tracing: Tracing) -> tuple[int, ...]:

@@ -19,9 +19,8 @@ from argosy.spec.settings import Home
 from argosy.spec.tracing import Tracing
 from argosy.targets import log
 from argosy.targets.base import Capacity
-from argosy.targets.group import Group
+from argosy.targets.group import Group, Running
 from argosy.targets.launch import COMMAND, NO_TRACING, Launcher, Place, folder, prepare
-from argosy.targets.running import Running
 from argosy.targets.tags import Found, Record, scan
 
 LOG = logging.getLogger(__name__)
@@ -57,17 +56,20 @@ class LocalTarget:
         self._tended = 0.0
 
     async def adopt(self) -> int:
-        """Find the replicas that already run, end their orphaned children, and supervise from now on."""
+        """Find the replicas that already run, end their orphaned children and files, and supervise from now on."""
         found = await asyncio.to_thread(lambda: list(scan(self._home.root)))
         adopted = [self._adopt(one.process, one.record) for one in found if one.leader and one.record]
         leaders = {one.process.pid for one in adopted if one.process}
         for one in found:
             if one.process.pid not in leaders and not _led(one, leaders):
                 one.process.kill()
-        await asyncio.gather(*(one.first_look() for one in adopted))
-        self._clear_leftovers({one.place.work.name for one in adopted})
+        await asyncio.gather(*(one.probe_adopted() for one in adopted))
+        in_use = {one.place.work.name for one in adopted}
+        for path in folder(self._home).iterdir():
+            if path.name.split(".", 1)[0] not in in_use:
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
         for one in adopted:
-            one.watch(self._note)
+            one.watch(self._wake.set)
         self._task = asyncio.create_task(self._supervise())
         return len(adopted)
 
@@ -77,13 +79,8 @@ class LocalTarget:
         self._group(record.revision).adopt(running)
         return running
 
-    def _clear_leftovers(self, in_use: set[str]) -> None:
-        for path in folder(self._home).iterdir():
-            if path.name.split(".", 1)[0] not in in_use:
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
-
     def _group(self, revision: Revision) -> Group:
-        return self._groups.setdefault(revision.id, Group(revision, self._launcher, self._note))
+        return self._groups.setdefault(revision.id, Group(revision, self._launcher, self._wake.set))
 
     async def revisions(self) -> list[Revision]:
         """Every revision that has a replica here or shall have one."""
@@ -100,7 +97,7 @@ class LocalTarget:
     async def endpoints(self, revision: str) -> RevisionStatus:
         """The replicas of a revision and what is known of them."""
         group = self._groups.get(revision)
-        return group.standing() if group else RevisionStatus()
+        return group.status() if group else RevisionStatus()
 
     async def remove(self, revision: str) -> None:
         """Drain and stop every replica of a revision; it is forgotten when the last one is gone."""
@@ -129,9 +126,6 @@ class LocalTarget:
     async def capacity(self) -> Capacity:
         """What this machine has. No engine here uses a GPU yet, so that none is counted."""
         return Capacity(cores=cores(), memory=memory(), lacks=sandbox.lacks())
-
-    def _note(self) -> None:
-        self._wake.set()
 
     async def _supervise(self) -> None:
         while True:

@@ -9,7 +9,6 @@ from typing import Literal
 import msgspec
 
 from argosy.targets.backoff import REFUSED, Backoff, Ended, after
-from argosy.targets.backoff import BackoffPolicy as BackoffPolicy
 from argosy.targets.health import Verdict
 
 Act = Literal["start", "terminate", "kill", "reap"]
@@ -17,23 +16,17 @@ Phase = Literal["idle", "running", "leaving", "draining", "stopping", "hung"]
 """`leaving`: past a bound, it serves until another one does in its place."""
 
 
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds: `overlap` is how long at most one past a bound serves on; `release` how long a draining replica waits
-    for the gateway to let go of it, `hung_grace` and `drain_grace` how long after SIGTERM (and past its own drain
-    timeout) SIGKILL follows. `failures` without ever becoming ready make a revision failed."""
-
-    overlap: float = 30.0
-    release: float = 5.0
-    hung_grace: float = 2.0
-    drain_grace: float = 5.0
-    failures: int = 3
-    backoff: BackoffPolicy = BackoffPolicy()
+OVERLAP = 30.0
+"""Seconds for which one past a bound serves on at most."""
+RELEASE = 5.0
+"""Seconds for which a draining replica waits for the gateway to release it."""
+HUNG_GRACE, DRAIN_GRACE = 2.0, 5.0
+"""Seconds from SIGTERM, past the drain timeout of one that drains, to SIGKILL."""
+FAILURES = 3
+"""Ends without ever becoming ready that make a revision failed."""
 
 
-DEFAULT = Policy()
-
-
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
+class ProcessState(msgspec.Struct, frozen=True, kw_only=True):
     """The process in a slot: its health, whether the gateway released it, how it ended. `over` says which bound it is
     past: it is replaced, like one that hangs, but not before another serves, where it does."""
 
@@ -50,7 +43,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
     now: float
     want: int
-    seen: tuple[Seen, ...] = ()
+    processes: tuple[ProcessState, ...] = ()
     drain_timeout: float = 30.0
     settle: float = 0.0
     can_start: bool = True
@@ -69,55 +62,56 @@ State = Mapping[int, Slot]
 Action = tuple[Act, int]
 
 
-def supervise(seen: Observation, state: State, policy: Policy = DEFAULT) -> tuple[list[Action], State]:
+def supervise(observed: Observation, state: State) -> tuple[list[Action], State]:
     """Actions in order, and the state after them. Never stops a replica to start another in its place first."""
-    slots = {seen_.slot: state.get(seen_.slot, Slot(phase="running", since=seen.now)) for seen_ in seen.seen}
-    slots = {**state, **slots}
-    actions: list[Action] = []
-    for one in seen.seen:
-        actions += _advance(one, slots, seen, policy)
-    _drain_surplus(seen, slots)
-    actions += _start_missing(seen, slots)
-    return actions, {n: slot for n, slot in slots.items() if slot.phase != "idle" or n < seen.want}
+    slots, actions = dict(state), list[Action]()
+    for one in observed.processes:
+        slots.setdefault(one.slot, Slot(phase="running", since=observed.now))
+    for one in observed.processes:
+        actions += _advance(one, slots, observed)
+    _drain_surplus(observed, slots)
+    actions += _start_missing(observed, slots)
+    return actions, {n: slot for n, slot in slots.items() if slot.phase != "idle" or n < observed.want}
 
 
-def _advance(one: Seen, slots: dict[int, Slot], seen: Observation, policy: Policy) -> list[Action]:
-    slot, n, now = slots[one.slot], one.slot, seen.now
+def _advance(one: ProcessState, slots: dict[int, Slot], observed: Observation) -> list[Action]:
+    slot, n, now = slots[one.slot], one.slot, observed.now
     if one.ended is not None:
-        slots[n] = _ended(unasked(one, slot), slot, policy)
+        slots[n] = Slot()
+        if (ended := unasked(one, slot)) is not None:
+            slots[n] = Slot(since=ended.now, restarts=slot.restarts, backoff=after(ended, slot.backoff)[1])
         return [("reap", n)]
     waited = now - slot.since
     if slot.phase == "running" and one.over and one.verdict == "ready":
         slots[n] = _enter("leaving", slot, now)
-        return []
-    if slot.phase == "leaving" and (_replaced(slots, seen) or waited >= policy.overlap):
+    elif slot.phase == "leaving" and (_replaced(slots, observed) or waited >= OVERLAP):
         slots[n] = _enter("draining", slot, now)
-        return []
-    if (slot.phase == "running" and one.over) or (slot.phase in ("running", "leaving") and one.verdict == "hung"):
+    elif (slot.phase == "running" and one.over) or (slot.phase in ("running", "leaving") and one.verdict == "hung"):
         slots[n] = _enter("hung", slot, now)
         return [("terminate", n)]
-    let_go = (one.released and waited >= seen.settle) or one.verdict != "ready" or waited >= policy.release
-    if slot.phase == "draining" and let_go:
+    elif slot.phase == "draining" and (
+        one.verdict != "ready" or waited >= RELEASE or (one.released and waited >= observed.settle)
+    ):
         slots[n] = _enter("stopping", slot, now)
         return [("terminate", n)]
-    if slot.phase == "hung" and waited >= policy.hung_grace:
-        return [("kill", n)]
-    if slot.phase == "stopping" and waited >= seen.drain_timeout + policy.drain_grace:
+    elif (slot.phase == "hung" and waited >= HUNG_GRACE) or (
+        slot.phase == "stopping" and waited >= observed.drain_timeout + DRAIN_GRACE
+    ):
         return [("kill", n)]
     return []
 
 
-def _replaced(slots: Mapping[int, Slot], seen: Observation) -> bool:
+def _replaced(slots: Mapping[int, Slot], observed: Observation) -> bool:
     """Whether as many serve as are wanted, without those that leave."""
-    ready = [one for one in seen.seen if one.verdict == "ready" and slots[one.slot].phase == "running"]
-    return len(ready) >= seen.want
+    ready = [one for one in observed.processes if one.verdict == "ready" and slots[one.slot].phase == "running"]
+    return len(ready) >= observed.want
 
 
 def _enter(phase: Phase, slot: Slot, now: float) -> Slot:
     return msgspec.structs.replace(slot, phase=phase, since=now)
 
 
-def unasked(one: Seen, slot: Slot) -> Ended | None:
+def unasked(one: ProcessState, slot: Slot) -> Ended | None:
     """How a replica ended that nobody had asked to, or that had to be replaced; None of any other."""
     if one.ended is None or (slot.phase in ("draining", "stopping") and not one.over):
         return None
@@ -127,34 +121,27 @@ def unasked(one: Seen, slot: Slot) -> Ended | None:
     return one.ended
 
 
-def _ended(ended: Ended | None, slot: Slot, policy: Policy) -> Slot:
-    if ended is None:
-        return Slot()
-    _, history = after(ended, slot.backoff, policy.backoff)
-    return Slot(since=ended.now, restarts=slot.restarts, backoff=history)
-
-
-def _drain_surplus(seen: Observation, slots: dict[int, Slot]) -> None:
+def _drain_surplus(observed: Observation, slots: dict[int, Slot]) -> None:
     """Those that do not serve yet go first, then the youngest slots."""
-    ready = {one.slot for one in seen.seen if one.verdict == "ready"}
+    ready = {one.slot for one in observed.processes if one.verdict == "ready"}
     running = sorted((n for n, slot in slots.items() if slot.phase == "running"), key=lambda n: (n in ready, -n))
-    for n in running[: max(0, len(running) - seen.want)]:
-        slots[n] = _enter("draining", slots[n], seen.now)
+    for n in running[: max(0, len(running) - observed.want)]:
+        slots[n] = _enter("draining", slots[n], observed.now)
 
 
-def _start_missing(seen: Observation, slots: dict[int, Slot]) -> list[Action]:
+def _start_missing(observed: Observation, slots: dict[int, Slot]) -> list[Action]:
     """Slots that wait out their backoff keep their claim, so that a crash loop cannot move on to the next slot."""
     running = sum(slot.phase == "running" for slot in slots.values())
     actions: list[Action] = []
     n = 0
-    for _ in range(seen.want - running if seen.can_start else 0):
+    for _ in range(observed.want - running if observed.can_start else 0):
         while n in slots and slots[n].phase != "idle":
             n += 1
         slot = slots.get(n, Slot())
-        if slot.backoff.not_before <= seen.now:
+        if slot.backoff.not_before <= observed.now:
             slots[n] = Slot(
                 phase="running",
-                since=seen.now,
+                since=observed.now,
                 restarts=slot.restarts + bool(slot.backoff.failures),
                 backoff=slot.backoff,
             )
@@ -165,12 +152,9 @@ def _start_missing(seen: Observation, slots: dict[int, Slot]) -> list[Action]:
     return actions
 
 
-def failure(state: State, ready: int, policy: Policy = DEFAULT) -> str:
-    """Why the revision does not become ready: a refusal at once, anything else after `failures` in a row."""
-    if ready:
-        return ""
+def failure(state: State) -> str:
+    """Why a revision does not become ready: a refusal at once, anything else after `FAILURES` in a row."""
     for slot in state.values():
-        history = slot.backoff
-        if history.refusals or history.failures >= policy.failures:
-            return history.reason
+        if slot.backoff.refusals or slot.backoff.failures >= FAILURES:
+            return slot.backoff.reason
     return ""
