@@ -1,4 +1,4 @@
-"""gRPC calls in the waiting room: held as HTTP requests are, then passed on message by message.
+"""gRPC calls in the activator: they wait as HTTP requests do, then are passed on message by message.
 
 A call's messages are left in the stream until there is a replica; metadata, status and details come back as they are.
 """
@@ -12,8 +12,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from argosy.activator.queue import Admitted, Hall
-from argosy.capacity.waiting import Refusal
+from argosy.activator.queue import Destination, Queues
 from argosy.spec.address import Address
 
 CONNECT = 1.0
@@ -39,10 +38,10 @@ HASTY = (
 
 
 class Calls(grpc.GenericRpcHandler):
-    """A gRPC server whose calls wait in a hall for a replica of the endpoint that the gateway names."""
+    """A gRPC server whose calls wait for a replica of the endpoint that the gateway names."""
 
-    def __init__(self, hall: Hall) -> None:
-        self._hall = hall
+    def __init__(self, queues: Queues) -> None:
+        self._queues = queues
 
     async def start(self, path: Path) -> None:
         """Listen, for as long as the process lives."""
@@ -62,8 +61,8 @@ class Calls(grpc.GenericRpcHandler):
         if method in ANSWERED and not name:
             yield WELL
             return
-        while isinstance(outcome := await self._hall.wait(name), Admitted):
-            with self._hall.served(name):
+        while isinstance(outcome := await self._queues.wait(name), Destination):
+            with self._queues.served(name):
                 async with _channel(outcome.at(grpc=True)) as channel:
                     if await _connected(channel):
                         call: Any = channel.stream_stream(method)(
@@ -73,11 +72,7 @@ class Calls(grpc.GenericRpcHandler):
                             yield answer
                         return
             await asyncio.sleep(AGAIN)
-        await context.abort(grpc.StatusCode.UNAVAILABLE, _told(outcome))
-
-
-def _told(refusal: Refusal) -> str:
-    return f"{refusal.reason}; come again in {refusal.retry_after} s"
+        await context.abort(grpc.StatusCode.UNAVAILABLE, f"{outcome.reason}; come again in {outcome.retry_after} s")
 
 
 async def _connected(channel: Any) -> bool:
@@ -89,7 +84,7 @@ async def _connected(channel: Any) -> bool:
     return True
 
 
-async def _answers(call: Any, to: Admitted, context: Any) -> AsyncIterator[bytes]:
+async def _answers(call: Any, to: Destination, context: Any) -> AsyncIterator[bytes]:
     """What the replica answers, to its end or its error."""
     try:
         await context.send_initial_metadata((*await call.initial_metadata(), ("x-argosy-revision", to.revision)))

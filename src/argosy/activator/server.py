@@ -1,9 +1,9 @@
-"""`python -m argosy.activator.server RUN`: the waiting room, a process that outlives the controller.
+"""`python -m argosy.activator.server RUN`: the activator, a process that outlives the controller.
 
 The gateway sends here what comes for an endpoint without a replica. A request's head is read and its body left in the
-socket; once a replica is ready, both are passed on as they are, and the answer back (`calls.py` does that for gRPC). A
-request past the room's size or deadline is answered 503 with Retry-After. While anybody waits, the controller is told
-so, five times a second.
+socket; once a replica is ready, both are passed on as they are, and the answer back (`grpc.py` does that for gRPC). A
+request past the queue's size or deadline is answered 503 with Retry-After. While anybody waits, the controller gets a
+message, five times a second.
 """
 
 import asyncio
@@ -13,8 +13,7 @@ import socket
 import sys
 from pathlib import Path
 
-from argosy.activator.queue import Admitted, Hall
-from argosy.capacity.waiting import Refusal
+from argosy.activator.queue import Destination, Outcome, Queues, Refusal
 from argosy.process.sockets import bind, connect
 from argosy.serving.eviction import RESERVE
 from argosy.serving.port import open_files, open_many
@@ -22,7 +21,7 @@ from argosy.serving.port import open_files, open_many
 HEAD = 64 * 1024
 CHUNK = 64 * 1024
 HEAD_SECONDS = 10.0
-TOLD = 0.2
+REPORTED = 0.2
 """Seconds between two messages to the controller."""
 AGAIN = 0.05
 END = b"\r\n\r\n"
@@ -67,10 +66,10 @@ class Line(asyncio.StreamReader):
 
 
 class Activator:
-    """Holds requests in a hall and passes them on."""
+    """Has requests wait in queues and passes them on."""
 
     def __init__(self, run: Path) -> None:
-        self.run_dir, self.hall = run, Hall(doors_file(run))
+        self.run_dir, self.queues = run, Queues(doors_file(run))
         self._open, self._most = 0, max(8, (open_files() - RESERVE) // 2)
 
     async def run(self) -> None:
@@ -79,31 +78,34 @@ class Activator:
 
         path = http_socket(self.run_dir)
         loop = asyncio.get_running_loop()
-        await Calls(self.hall).start(grpc_socket(self.run_dir))
+        await Calls(self.queues).start(grpc_socket(self.run_dir))
         await loop.create_unix_server(self._protocol, sock=bind(path), backlog=4096)
-        await asyncio.gather(self.hall.run(), self._tell())
+        await asyncio.gather(self.queues.run(), self._report())
 
     def _protocol(self) -> asyncio.StreamReaderProtocol:
         line = Line()
         return asyncio.StreamReaderProtocol(line, lambda _, writer: self._serve(line, writer))
 
-    async def _tell(self) -> None:
+    async def _report(self) -> None:
         out = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         out.setblocking(False)
         while True:
-            if waiting := self.hall.waiting():
+            if waiting := self.queues.waiting():
                 with contextlib.suppress(OSError):
                     out.sendto(json.dumps(waiting).encode(), str(demand_socket(self.run_dir)))
-            await asyncio.sleep(TOLD if waiting else AGAIN)
+            await asyncio.sleep(REPORTED if waiting else AGAIN)
 
     async def _serve(self, line: Line, writer: asyncio.StreamWriter) -> None:
-        """One request on one connection, which the answer closes. One without an answer is sent here again."""
+        """One request on one connection, which the answer closes. One without an answer is sent here again. Whoever
+        comes when no files are left is refused at once."""
         self._open += 1
         try:
             with contextlib.suppress(OSError, EOFError, asyncio.LimitOverrunError, TimeoutError):
                 async with asyncio.timeout(HEAD_SECONDS):
                     name, head = rewritten(await line.readuntil(END))
-                outcome = await self._until_passed(name, head, line, writer)
+                outcome: Outcome | None = Refusal("too many requests wait")
+                if self._open <= self._most:
+                    outcome = await self._until_passed(name, head, line, writer)
                 if isinstance(outcome, Refusal):
                     writer.write(refused(outcome))
                     await writer.drain()
@@ -111,22 +113,17 @@ class Activator:
             self._open -= 1
             writer.close()
 
-    async def _until_passed(
-        self, name: str, head: bytes, line: Line, writer: asyncio.StreamWriter
-    ) -> Admitted | Refusal | None:
-        """What became of it at last. Whoever comes when no files are left is refused at once."""
-        if self._open > self._most:
-            return Refusal(name, 1, "too many requests wait")
-        while isinstance(outcome := await self._wait(name, line), Admitted):
-            with self.hall.served(name):
+    async def _until_passed(self, name: str, head: bytes, line: Line, writer: asyncio.StreamWriter) -> Outcome | None:
+        """What became of it at last; None: the client has left."""
+        while isinstance(outcome := await self._wait(name, line), Destination):
+            with self.queues.served(name):
                 if await passed(outcome, head, line, writer):
                     return outcome
             await asyncio.sleep(AGAIN)
         return outcome
 
-    async def _wait(self, name: str, line: Line) -> Admitted | Refusal | None:
-        """None: the client has left."""
-        waiting = asyncio.ensure_future(self.hall.wait(name))
+    async def _wait(self, name: str, line: Line) -> Outcome | None:
+        waiting = asyncio.ensure_future(self.queues.wait(name))
         leaving = asyncio.ensure_future(line.left.wait())
         await asyncio.wait([waiting, leaving], return_when=asyncio.FIRST_COMPLETED)
         leaving.cancel()
@@ -158,7 +155,7 @@ def refused(refusal: Refusal) -> bytes:
     )
 
 
-async def passed(to: Admitted, head: bytes, line: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+async def passed(to: Destination, head: bytes, line: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
     """Request there, answer back. False: nobody listens there, and nothing was sent."""
     try:
         answer, request = await connect(to.at(), limit=HEAD)

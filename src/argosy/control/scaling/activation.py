@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from argosy.activator.queue import Admitted, Door
+from argosy.activator.queue import ActivatedEndpoint, Destination
 from argosy.activator.server import demand_socket, doors_file, grpc_socket, http_socket
 from argosy.control.recording import Sidecar
 from argosy.control.scaling.scaler import Scaler
@@ -60,30 +60,27 @@ class Activation(asyncio.DatagramProtocol):
     def admit(self, routes: Iterable[EndpointRoute], declared: Iterable[Declared]) -> list[EndpointRoute]:
         """The routes, by way of the activator for those that may sleep; and write these for the activator."""
         sleepers = {each.endpoint.name: each.endpoint for each in declared if may_sleep(each.endpoint)}
-        made = [self._with_room(each, sleepers.get(each.endpoint)) for each in routes]
-        doors = {each.endpoint: self._door(each, sleepers[each.endpoint]) for each in made if each.waiting}
-        self._sidecar.want(doors, by=doors)
-        return made
+        http, grpc = (Address(path=str(of(self.home.run))) for of in (http_socket, grpc_socket))
+        activated: dict[str, ActivatedEndpoint] = {}
+        found: list[EndpointRoute] = []
+        for route in routes:
+            if endpoint := sleepers.get(route.endpoint):
+                seconds = endpoint.waiting.deadline + endpoint.timeout
+                route = msgspec.structs.replace(route, waiting=Waiting(http=http, grpc=grpc, seconds=seconds))
+                activated[route.endpoint] = self._activated(route, endpoint)
+            found.append(route)
+        self._sidecar.want(activated, by=activated)
+        return found
 
-    def _with_room(self, route: EndpointRoute, endpoint: Endpoint | None) -> EndpointRoute:
-        if endpoint is None:
-            return route
-        seconds = endpoint.waiting.deadline + endpoint.timeout
-        run = self.home.run
-        waiting = Waiting(
-            http=Address(path=str(http_socket(run))), grpc=Address(path=str(grpc_socket(run))), seconds=seconds
-        )
-        return msgspec.structs.replace(route, waiting=waiting)
-
-    def _door(self, route: EndpointRoute, endpoint: Endpoint) -> Door:
+    def _activated(self, route: EndpointRoute, endpoint: Endpoint) -> ActivatedEndpoint:
         ready = [
-            Admitted(each.revision, _written(upstream.http), _written(upstream.grpc) if upstream.grpc else "")
+            Destination(each.revision, _written(upstream.http), _written(upstream.grpc) if upstream.grpc else "")
             for each in route.revisions
             if each.weight
             for upstream in each.upstreams
             if upstream.state == "ready"
         ]
-        return Door(
+        return ActivatedEndpoint(
             room=endpoint.waiting,
             ready=tuple(ready),
             most=endpoint.limits.requests,
