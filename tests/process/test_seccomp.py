@@ -51,7 +51,7 @@ def of(machine: str, numbers: tuple[int, ...]) -> int:
 @given(st.sampled_from(sorted(ARCH)), st.booleans(), st.lists(st.integers(0, 2**64 - 1), min_size=6, max_size=6))
 def test_what_no_model_needs_is_refused_whatever_it_is_given(machine: str, everything: bool, arguments: list[int]):
     program = made(machine, *[everything] * 5)
-    for numbers in seccomp._NEVER.values():
+    for numbers in seccomp._CALLS["never"].values():
         if (number := of(machine, numbers)) >= 0:
             assert run(program, machine, number, *arguments) == EPERM
 
@@ -106,7 +106,7 @@ def test_threads_are_no_processes(machine: str):
 
 
 def test_who_may_use_a_file_is_changed_where_that_is_allowed(machine: str):
-    for numbers in seccomp._ATTRIBUTES.values():
+    for numbers in seccomp._CALLS["attributes"].values():
         if (number := of(machine, numbers)) >= 0:
             assert run(made(machine), machine, number) == EPERM
             assert run(made(machine, attributes=True), machine, number) == ALLOW
@@ -122,7 +122,7 @@ def test_terminals_take_no_input_and_files_no_flags_from_a_model(machine: str):
 
 
 def test_another_process_s_bounds_are_left_alone(machine: str):
-    for *numbers, argument in seccomp._ONLY_OWN.values():
+    for *numbers, argument in seccomp._CALLS["own"].values():
         for pid, answer in ((0, ALLOW), (1, EPERM), (4711, EPERM)):
             arguments = [0, 0]
             arguments[argument] = pid

@@ -8,130 +8,17 @@ import errno
 import os
 import platform
 import struct
+import tomllib
 from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
 
 _SECCOMP = {"x86_64": 317, "aarch64": 277}
 _ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _COLUMN = {"x86_64": 0, "aarch64": 1}
 _ABSENT = -1
 
-_NEVER: dict[str, tuple[int, int]] = {
-    "acct": (163, 89),
-    "add_key": (248, 217),
-    "adjtimex": (159, 171),
-    "bpf": (321, 280),
-    "chroot": (161, 51),
-    "clock_adjtime": (305, 266),
-    "clock_settime": (227, 112),
-    "delete_module": (176, 106),
-    "fanotify_init": (300, 262),
-    "finit_module": (313, 273),
-    "fsconfig": (431, 431),
-    "fsmount": (432, 432),
-    "fsopen": (430, 430),
-    "fspick": (433, 433),
-    "init_module": (175, 105),
-    "inotify_add_watch": (254, 27),
-    "io_uring_enter": (426, 426),
-    "io_uring_register": (427, 427),
-    "io_uring_setup": (425, 425),
-    "ioperm": (173, _ABSENT),
-    "iopl": (172, _ABSENT),
-    "kcmp": (312, 272),
-    "kexec_file_load": (320, 294),
-    "kexec_load": (246, 104),
-    "keyctl": (250, 219),
-    "lookup_dcookie": (212, 18),
-    "modify_ldt": (154, _ABSENT),
-    "mount": (165, 40),
-    "mount_setattr": (442, 442),
-    "move_mount": (429, 429),
-    "mq_open": (240, 180),
-    "mq_unlink": (241, 181),
-    "msgctl": (71, 187),
-    "msgget": (68, 186),
-    "msgrcv": (70, 188),
-    "msgsnd": (69, 189),
-    "name_to_handle_at": (303, 264),
-    "nfsservctl": (180, 42),
-    "open_by_handle_at": (304, 265),
-    "open_tree": (428, 428),
-    "open_tree_attr": (467, 467),
-    "perf_event_open": (298, 241),
-    "pidfd_getfd": (438, 438),
-    "pivot_root": (155, 41),
-    "process_madvise": (440, 440),
-    "process_mrelease": (448, 448),
-    "process_vm_readv": (310, 270),
-    "process_vm_writev": (311, 271),
-    "ptrace": (101, 117),
-    "quotactl": (179, 60),
-    "quotactl_fd": (443, 443),
-    "reboot": (169, 142),
-    "request_key": (249, 218),
-    "semctl": (66, 191),
-    "semget": (64, 190),
-    "semop": (65, 193),
-    "semtimedop": (220, 192),
-    "setdomainname": (171, 162),
-    "sethostname": (170, 161),
-    "setns": (308, 268),
-    "settimeofday": (164, 170),
-    "shmat": (30, 196),
-    "shmctl": (31, 195),
-    "shmget": (29, 194),
-    "swapoff": (168, 225),
-    "swapon": (167, 224),
-    "syslog": (103, 116),
-    "umount2": (166, 39),
-    "unshare": (272, 97),
-    "uselib": (134, _ABSENT),
-    "userfaultfd": (323, 282),
-    "vhangup": (153, 58),
-}
-"""Calls that no model needs, by their number on x86_64 and aarch64. Message queues, semaphores and shared memory of
-System V and of POSIX queues are open to every process of a user, and Landlock does not bound them."""
-_ONLY_OWN: dict[str, tuple[int, int, int]] = {
-    "ioprio_set": (251, 30, 1),
-    "migrate_pages": (256, 238, 0),
-    "move_pages": (279, 239, 0),
-    "prlimit64": (302, 261, 0),
-    "sched_setattr": (314, 274, 0),
-    "sched_setparam": (142, 118, 0),
-    "sched_setscheduler": (144, 119, 0),
-    "setpriority": (141, 140, 1),
-}
-"""Calls that change another process of the same user, too: their numbers, and which argument names it (0: itself)."""
-_ATTRIBUTES: dict[str, tuple[int, int]] = {
-    "chmod": (90, _ABSENT),
-    "chown": (92, _ABSENT),
-    "fchmod": (91, 52),
-    "fchmodat": (268, 53),
-    "fchmodat2": (452, 452),
-    "fchown": (93, 55),
-    "fchownat": (260, 54),
-    "file_setattr": (469, 469),
-    "fremovexattr": (199, 16),
-    "fsetxattr": (190, 7),
-    "futimesat": (261, _ABSENT),
-    "lchown": (94, _ABSENT),
-    "lremovexattr": (198, 15),
-    "lsetxattr": (189, 6),
-    "removexattr": (197, 14),
-    "removexattrat": (466, 466),
-    "setpgid": (109, 154),
-    "setsid": (112, 157),
-    "setxattr": (188, 5),
-    "setxattrat": (463, 463),
-    "utime": (132, _ABSENT),
-    "utimensat": (280, 88),
-    "utimes": (235, _ABSENT),
-}
-"""Calls that change a file that cannot be opened: who may use it, and its times; and those by which a process leaves
-its session or group, which is ended as a whole. For a child with the platform's own user."""
-_CORES = {"sched_setaffinity": (203, 122, 0)}
-"""Likewise, for another process. Not refused to a child with its own user: some libraries pin their threads so."""
-_FORK: dict[str, tuple[int, int]] = {"fork": (57, _ABSENT), "vfork": (58, _ABSENT)}
+_CALLS: dict[str, dict[str, list[int]]] = tomllib.loads(Path(__file__).with_name("syscalls.toml").read_text("utf-8"))
 _CLONE, _CLONE3, _IOCTL, _SOCKET, _SOCKETPAIR = (56, 220), (435, 435), (16, 29), (41, 198), (53, 199)
 _NEW_NAMESPACES = 0x7E020000
 _CLONE_THREAD = 0x10000
@@ -176,11 +63,11 @@ def program(machine: str, *, unix: bool, inet: bool, streams: bool, subprocesses
     column = _COLUMN[machine]
     code: Code = [(_LOAD, 0, 0, _ARCH_AT), (_EQUAL, 1, 0, _ARCH[machine]), _answer(_KILL), (_LOAD, 0, 0, _NUMBER_AT)]
     code += [(_ABOVE, 0, 1, _X32), _answer(_REFUSE)]
-    never = _NEVER | ({} if subprocesses else _FORK) | ({} if attributes else _ATTRIBUTES)
-    for numbers in never.values():
+    never = [_CALLS["never"], {} if subprocesses else _CALLS["fork"], {} if attributes else _CALLS["attributes"]]
+    for numbers in chain.from_iterable(each.values() for each in never):
         if numbers[column] != _ABSENT:
             code += [(_EQUAL, 0, 1, numbers[column]), _answer(_REFUSE)]
-    for *numbers, argument in (_ONLY_OWN | ({} if attributes else _CORES)).values():
+    for *numbers, argument in (_CALLS["own"] | ({} if attributes else _CALLS["cores"])).values():
         code += _when(numbers[column], _either(_AT[argument], (0,), then=_ALLOW, other=_REFUSE))
     # Its flags lie in memory, where a filter cannot look: whoever is told that it is not there takes clone.
     code += [(_EQUAL, 0, 1, _CLONE3[column]), _answer(_UNKNOWN)]
