@@ -39,6 +39,7 @@ from argosy.store.jobs import Job
 from argosy.store.ledger import Cause
 from argosy.store.store import Store
 from argosy.telemetry.rates import Rates, Usage
+from tests.control.served import serve
 from tests.store.samples import FILES, model_lineage, model_manifest, put_alerts, write_folder
 
 HOUR = 3600.0
@@ -324,7 +325,7 @@ def _declare(state: State, name: str, at: int) -> EndpointStatus:
     for key, version in ((old, "1"), (new, "2")):
         revision = Revision(id=key, endpoint=name, model=name, version=version, digest="sha256:" + "0" * 64)
         state.declare(endpoint, revision)
-        state.serve(name, Serving(active=key, held=2))
+        serve(state, name, Serving(active=key, held=2))
     phase = {0: "updating", 7: "starting", 8: "failed"}.get(at, "ready")
     return EndpointStatus(
         name=name,

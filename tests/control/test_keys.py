@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.control.keys import Desk, KeyStep, steps
+from argosy.control.keys import KeyReconciler, KeyStep, steps
 from argosy.control.state import State
 from argosy.spec.endpoint import DeclaredKey, Endpoint
 from argosy.spec.errors import Conflict, InvalidArgument, NotFound
@@ -32,8 +32,8 @@ def endpoint(*keys: DeclaredKey, **more) -> Endpoint:
     return Endpoint(name="digits", model="digits:1", keys=keys, **more)
 
 
-def declare(state: State, declared: Endpoint) -> Desk:
-    desk = Desk(state.database, declared)
+def declare(state: State, declared: Endpoint) -> KeyReconciler:
+    desk = KeyReconciler(state.database, declared)
     planned = desk.plan()
     state.declare(declared, REVISION, keys=desk)
     done = tuple(msgspec.structs.replace(each, id="") if each.action == "make" else each for each in desk.did)
@@ -120,7 +120,7 @@ def test_where_no_key_covers_an_endpoint_one_is_made_also_by_many_at_once(state:
     shown: list[str] = []
 
     def write() -> None:
-        desk = Desk(state.database, endpoint())
+        desk = KeyReconciler(state.database, endpoint())
         state.declare(desk.endpoint, REVISION, keys=desk)
         shown.extend(each.key for each in desk.shown)
 
@@ -135,7 +135,7 @@ def test_where_no_key_covers_an_endpoint_one_is_made_also_by_many_at_once(state:
 
 def test_a_writer_who_comes_too_late_makes_no_key(state: State):
     declare(state, endpoint(public=True))
-    desk = Desk(state.database, endpoint(DeclaredKey(name="app")))
+    desk = KeyReconciler(state.database, endpoint(DeclaredKey(name="app")))
     with pytest.raises(Conflict):
         state.declare(desk.endpoint, REVISION, expected=0, keys=desk)
     assert good(state) == {}

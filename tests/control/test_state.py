@@ -15,6 +15,7 @@ from argosy.store import audit, ledger
 from argosy.store.database import Database
 from argosy.store.endpoints import Serving
 from argosy.store.ledger import Cause
+from tests.control.served import serve
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def revision(id: str, **runtime: int) -> Revision:
 def test_a_declaration_keeps_what_serves_and_counts_up(state: State):
     first = state.declare(Endpoint(name="digits", model="digits:1"), revision("a"))
     assert (first.generation, first.serving) == (1, Serving())
-    state.serve("digits", Serving(active="a", held=1))
+    serve(state, "digits", Serving(active="a", held=1))
     second = state.declare(Endpoint(name="digits", model="digits:2", replicas=3), revision("b", threads=2))
     assert second.generation == 2
     assert second.serving == Serving(active="a", held=1)
@@ -88,8 +89,8 @@ def test_of_writers_that_saw_the_same_only_one_gets_through(state: State):
 def test_every_change_is_in_the_ledger_with_its_cause(state: State):
     state.declare(Endpoint(name="digits", model="digits:1"), revision("a"), cause=Cause(actor="ada", reason="new"))
     for _ in range(2):
-        state.serve("digits", Serving(active="a", held=1))
-    state.serve("digits", Serving(active="a", held=2))
+        serve(state, "digits", Serving(active="a", held=1))
+    serve(state, "digits", Serving(active="a", held=2))
     state.declare(Endpoint(name="digits", model="digits:1", replicas=2), revision("a"), cause=Cause(actor="bob"))
     state.delete("digits", cause=Cause(actor="eve", reason="old"))
     with state.database.read() as connection:

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from argosy.alerting import table as alerting
-from argosy.control.keys import Desk
+from argosy.control.keys import KeyReconciler
 from argosy.control.rollout.table import Rollouts
 from argosy.platform.lease import Lease
 from argosy.spec.endpoint import DeclaredKey, Endpoint
@@ -40,7 +40,7 @@ def read(database: Database) -> dict[str, Any]:
         "trusted": [registry.trusted(DIGEST), registry.trusted(f"sha256:{2:064x}")],
         "moves": [(move.name, move.alias, move.number) for move in registry.history("m")],
         "keys": Keys(database).list(),
-        "key steps": Desk(database, declared).plan(),
+        "key steps": KeyReconciler(database, declared).plan(),
         "endpoints": endpoints.endpoints(),
         "revisions": endpoints.revisions(),
         "rollouts": [rollouts.last(), rollouts.history("shop")],

@@ -9,7 +9,7 @@ import msgspec
 
 from argosy.api.route import Route, Services, Why
 from argosy.control.admission import check_allowed, check_possible, check_version
-from argosy.control.keys import Desk, ShownKey
+from argosy.control.keys import KeyReconciler, ShownKey
 from argosy.control.plan import Plan, plan
 from argosy.control.revision import revision_of
 from argosy.monitoring.performance import reference
@@ -59,43 +59,43 @@ class Deleted(msgspec.Struct, frozen=True, kw_only=True):
 
 async def put(services: Services, name: str, body: Endpoint, query: Writing) -> Deployed:
     """Declare an endpoint. The model reference is resolved now; the same declaration again tries again what failed."""
-    desk, found = await declare(services, body, query)
+    reconciler, found = await declare(services, body, query)
     status = await services.controller.wait(name, query.wait)
-    own = next((each for each in desk.shown if not each.declared), None)
+    own = next((each for each in reconciler.shown if not each.declared), None)
     return Deployed(
         endpoint=status,
         changed=found,
         url=status.url,
         key=own and own.key,
         key_id=own and own.id,
-        keys=tuple(each for each in desk.shown if each.declared),
+        keys=tuple(each for each in reconciler.shown if each.declared),
     )
 
 
 async def declare(
     services: Services, endpoint: Endpoint, query: Written, *, version: str = "", keys: bool = True
-) -> tuple[Desk, Plan]:
+) -> tuple[KeyReconciler, Plan]:
     """Admit a declaration and write it: the one way for the API and the console. `version` names the version where it
     is not what the declaration's reference resolves to now; without `keys` no API key is made, changed or revoked."""
     endpoint = await asyncio.to_thread(_taken, services, endpoint)
-    desk = Desk(services.state.database, endpoint)
+    reconciler = KeyReconciler(services.state.database, endpoint)
     there = await services.controller.target.capacity()
-    found, revision = await asyncio.to_thread(_planned, services, endpoint, there, desk, version)
+    found, revision = await asyncio.to_thread(_planned, services, endpoint, there, reconciler, version)
     await services.controller.retry(revision.id)
     write = functools.partial(services.state.declare, cause=query.cause, expected=query.generation)
-    declared = await asyncio.to_thread(write, endpoint, revision, keys=desk if keys else None)
-    found = msgspec.structs.replace(found, keys=desk.did)
+    declared = await asyncio.to_thread(write, endpoint, revision, keys=reconciler if keys else None)
+    found = msgspec.structs.replace(found, keys=reconciler.did)
     if declared.generation == found.generation:
-        found = msgspec.structs.replace(found, action="settings" if desk.did else "nothing", changes=())
-    return desk, found
+        found = msgspec.structs.replace(found, action="settings" if reconciler.did else "nothing", changes=())
+    return reconciler, found
 
 
 async def planned(services: Services, name: str, body: Endpoint) -> Plan:
     """What declaring this would change. Nothing is written."""
     endpoint = await asyncio.to_thread(_taken, services, body)
-    desk = Desk(services.state.database, endpoint)
+    reconciler = KeyReconciler(services.state.database, endpoint)
     there = await services.controller.target.capacity()
-    found, _ = await asyncio.to_thread(_planned, services, endpoint, there, desk)
+    found, _ = await asyncio.to_thread(_planned, services, endpoint, there, reconciler)
     return found
 
 
@@ -106,14 +106,14 @@ def _taken(services: Services, endpoint: Endpoint) -> Endpoint:
 
 
 def _planned(
-    services: Services, endpoint: Endpoint, there: Capacity, desk: Desk, ref: str = ""
+    services: Services, endpoint: Endpoint, there: Capacity, reconciler: KeyReconciler, ref: str = ""
 ) -> tuple[Plan, Revision]:
     others = [each.endpoint for each in services.state.endpoints()]
     check_possible(endpoint, others, services.settings, there)
     version = services.store.registry.resolve(ref or endpoint.model)
     check_version(endpoint, version, services.home, services.store)
     declared = services.state.endpoint(endpoint.name)
-    return plan(declared, endpoint, version, desk.plan()), revision_of(endpoint, version)
+    return plan(declared, endpoint, version, reconciler.plan()), revision_of(endpoint, version)
 
 
 async def get(services: Services, name: str, query: Wait) -> EndpointStatus:

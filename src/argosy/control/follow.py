@@ -1,6 +1,7 @@
 """Endpoints that follow an alias: when it moves, they are declared anew with the version it points at now."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -16,7 +17,8 @@ from argosy.store.version import Version
 
 LOG = logging.getLogger(__name__)
 
-LOOK_SECONDS = 2.0
+PERIOD = 2.0
+"""Seconds between two checks of the aliases."""
 
 
 def follow(state: State, registry: Registry) -> list[str]:
@@ -27,17 +29,11 @@ def follow(state: State, registry: Registry) -> list[str]:
     """
     moved: list[str] = []
     for declared in state.endpoints():
-        version = _pointed(registry, declared.endpoint) if declared.endpoint.follow else None
-        if version is not None and _again(state, declared, version):
-            moved.append(declared.endpoint.name)
+        if declared.endpoint.follow:
+            with contextlib.suppress(NotFound):
+                if _again(state, declared, registry.resolve(declared.endpoint.model)):
+                    moved.append(declared.endpoint.name)
     return moved
-
-
-def _pointed(registry: Registry, endpoint: Endpoint) -> Version | None:
-    try:
-        return registry.resolve(endpoint.model)
-    except NotFound:
-        return None
 
 
 def _again(state: State, declared: Declared, version: Version) -> bool:
@@ -57,18 +53,18 @@ def _cause(state: State, endpoint: Endpoint, version: Version) -> Cause:
     with state.database.read() as connection:
         move = ledger.latest(connection, endpoint.model, ("alias",))
     back = move is not None and move.body.get("back") and move.body["version"] == version.ref
-    told = f"{endpoint.model} moved {'back ' if back else ''}to {version.ref}"
+    what = f"{endpoint.model} moved {'back ' if back else ''}to {version.ref}"
     if move is None:
-        return Cause(reason=told)
-    return Cause(actor=move.actor, reason=f"{told}: {move.reason}" if move.reason else told)
+        return Cause(reason=what)
+    return Cause(actor=move.actor, reason=f"{what}: {move.reason}" if move.reason else what)
 
 
 async def keep_following(state: State, registry: Registry, wake: Callable[[], None]) -> None:
-    """Look every two seconds, until cancelled: aliases are also moved without this process."""
+    """Check every two seconds, until cancelled: aliases are also moved without this process."""
     while True:
         try:
             if await asyncio.to_thread(follow, state, registry):
                 wake()
         except ArgosyError as error:
             LOG.warning("aliases cannot be followed now: %s", error.message)
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(PERIOD)

@@ -74,10 +74,12 @@ def _step(
     if record := own.get(key.name):
         changed = msgspec.structs.replace(wanted, action="change", id=record.id)
         return None if changed == _of(record, "change") else changed
-    there = [record for record in good if _named(endpoint, key, record)]
+    there = [record for record in good if record.id == key.id]
+    if not key.id:
+        there = [record for record in good if record.name == key.name and record.covers(endpoint.name)]
     if len(there) > 1:
-        told = ", ".join(record.id for record in there)
-        raise Conflict(f"endpoint '{endpoint.name}': several keys are called '{key.name}': name one by its id ({told})")
+        ids = ", ".join(record.id for record in there)
+        raise Conflict(f"endpoint '{endpoint.name}': several keys are called '{key.name}': name one by its id ({ids})")
     for record in there:
         _check(endpoint, key, record)
         return None
@@ -90,19 +92,15 @@ def _scope(endpoint: Endpoint, key: DeclaredKey) -> str:
     return endpoint.name + (TEST if key.test else "")
 
 
-def _named(endpoint: Endpoint, key: DeclaredKey, record: KeyRecord) -> bool:
-    return record.id == key.id if key.id else record.name == key.name and record.covers(endpoint.name)
-
-
 def _check(endpoint: Endpoint, key: DeclaredKey, record: KeyRecord) -> None:
     """That a key which this declaration did not make is as it says."""
-    told = f"endpoint '{endpoint.name}': the key {record.id} ('{record.name}')"
+    what = f"endpoint '{endpoint.name}': the key {record.id} ('{record.name}')"
     if not record.covers(endpoint.name) or (key.test and not record.tests(endpoint.name)):
-        raise Conflict(f"{told} has not the scope '{_scope(endpoint, key)}'; it has {', '.join(record.scopes)}")
+        raise Conflict(f"{what} has not the scope '{_scope(endpoint, key)}'; it has {', '.join(record.scopes)}")
     limits = (key.requests_per_second, key.burst)
     if limits not in ((None, None), (record.rate, record.burst)):
         raise Conflict(
-            f"{told} was not made by this declaration and has another rate: leave the rate out, use another name, or "
+            f"{what} was not made by this declaration and has another rate: leave the rate out, use another name, or "
             f"end that key by  argosy keys revoke {record.id}"
         )
 
@@ -118,8 +116,9 @@ def _of(record: KeyRecord, action: Literal["change", "revoke"]) -> KeyStep:
     )
 
 
-class Desk:
-    """Where the keys of one declaration are settled. What it `did` and which keys are to be `shown` is known then."""
+class KeyReconciler:
+    """Makes, changes and revokes the keys of one declaration. Afterwards `did` holds what was done, and `shown` the
+    keys that were made."""
 
     def __init__(self, database: Database, endpoint: Endpoint) -> None:
         self.database, self.endpoint = database, endpoint
@@ -129,26 +128,31 @@ class Desk:
     def plan(self) -> tuple[KeyStep, ...]:
         """What would be done now."""
         with self.database.read() as connection:
-            return _steps(connection, self.endpoint)
+            return self._steps(connection)
 
-    def settle(self, connection: sa.Connection) -> tuple[KeyStep, ...]:
+    def apply(self, connection: sa.Connection) -> tuple[KeyStep, ...]:
         """Do it, in the transaction of the declaration."""
-        made = [(step, self._do(connection, step)) for step in _steps(connection, self.endpoint)]
+        made = [(step, self._do(connection, step)) for step in self._steps(connection)]
         self.did = tuple(msgspec.structs.replace(step, id=shown.id) if shown else step for step, shown in made)
         self.shown = tuple(shown for _, shown in made if shown)
         return self.did
 
+    def _steps(self, connection: sa.Connection) -> tuple[KeyStep, ...]:
+        good = _good(connection)
+        return steps(self.endpoint, _own(connection, self.endpoint.name, good), good)
+
     def _do(self, connection: sa.Connection, step: KeyStep) -> ShownKey | None:
+        mine = sa.delete(declared_keys_table).where(D.endpoint == self.endpoint.name, D.name == step.name)
         if step.action == "revoke":
             keys.end(connection, step.id)
-            _forget(connection, self.endpoint.name, step.name)
+            connection.execute(mine)
             return None
         if step.action == "change":
             keys.change(connection, step.id, (step.scope,), step.requests_per_second, step.burst)
             return None
         record, text = keys.make(connection, step.name, (step.scope,), step.requests_per_second, step.burst)
         if step.declared:
-            _forget(connection, self.endpoint.name, step.name)
+            connection.execute(mine)
             row = {"endpoint": self.endpoint.name, "name": step.name, "key": record.id}
             connection.execute(sa.insert(declared_keys_table).values(row))
         return ShownKey(name=step.name, id=record.id, key=text, declared=step.declared)
@@ -156,24 +160,19 @@ class Desk:
 
 def end_all(connection: sa.Connection, endpoint: str) -> tuple[KeyStep, ...]:
     """Revoke the keys that an endpoint's declarations made, in the transaction that deletes it."""
-    ended = tuple(_of(record, "revoke") for record in _own(connection, endpoint, keys.every(connection)).values())
+    own = _own(connection, endpoint, _good(connection))
+    ended = tuple(_of(record, "revoke") for record in own.values())
     for step in ended:
         keys.end(connection, step.id)
     connection.execute(sa.delete(declared_keys_table).where(D.endpoint == endpoint))
     return ended
 
 
-def _steps(connection: sa.Connection, endpoint: Endpoint) -> tuple[KeyStep, ...]:
-    every = keys.every(connection)
-    good = [record for record in every if record.revoked is None]
-    return steps(endpoint, _own(connection, endpoint.name, every), good)
+def _good(connection: sa.Connection) -> list[KeyRecord]:
+    return [record for record in keys.every(connection) if record.revoked is None]
 
 
-def _own(connection: sa.Connection, endpoint: str, every: Sequence[KeyRecord]) -> dict[str, KeyRecord]:
+def _own(connection: sa.Connection, endpoint: str, good: Sequence[KeyRecord]) -> dict[str, KeyRecord]:
     rows = connection.execute(sa.select(D.name, D.key).where(D.endpoint == endpoint).order_by(D.name)).all()
-    good = {record.id: record for record in every if record.revoked is None}
-    return {row.name: good[row.key] for row in rows if row.key in good}
-
-
-def _forget(connection: sa.Connection, endpoint: str, name: str) -> None:
-    connection.execute(sa.delete(declared_keys_table).where(D.endpoint == endpoint, D.name == name))
+    records = {record.id: record for record in good}
+    return {row.name: records[row.key] for row in rows if row.key in records}

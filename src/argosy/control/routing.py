@@ -1,4 +1,4 @@
-"""From decisions and replicas to what the gateway is told. Pure."""
+"""From decisions and replicas to routes and keys of the gateway. Pure."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ from argosy.store.keys import KeyRecord
 
 
 def endpoint_route(
-    endpoint: Endpoint, route: Route, revisions: dict[str, Revision], standings: dict[str, RevisionStatus]
+    endpoint: Endpoint, route: Route, revisions: dict[str, Revision], running: dict[str, RevisionStatus]
 ) -> EndpointRoute:
     """The route of an endpoint: its weighted revisions with those of their replicas that serve or drain."""
     sticky, shadow = endpoint.rollout.sticky, endpoint.rollout.shadow
@@ -23,7 +23,7 @@ def endpoint_route(
                 revision=name,
                 version=revisions[name].version,
                 weight=weight,
-                upstreams=upstreams(standings.get(name, RevisionStatus()).replicas),
+                upstreams=upstreams(running.get(name, RevisionStatus()).replicas),
             )
             for name, weight in (*route.weights, *([(mirror.revision, 0)] if mirror else []))
         ),
@@ -49,11 +49,13 @@ def upstreams(replicas: Iterable[Replica]) -> tuple[Upstream, ...]:
 
 def api_keys(records: Iterable[KeyRecord], settings: GatewaySettings) -> tuple[ApiKey, ...]:
     """Keys that are good; those without a rate of their own get the gateway's."""
-    return tuple(_api_key(record, settings) for record in records if record.revoked is None)
-
-
-def _api_key(record: KeyRecord, settings: GatewaySettings) -> ApiKey:
-    rate, burst = record.rate, record.burst
-    if rate is None and settings.rate_limit:
-        rate, burst = settings.rate_limit, settings.rate_burst or None
-    return ApiKey(id=record.id, sha256=record.hash, scopes=record.scopes, requests_per_second=rate, burst=burst)
+    found: list[ApiKey] = []
+    for record in records:
+        rate, burst = record.rate, record.burst
+        if rate is None and settings.rate_limit:
+            rate, burst = settings.rate_limit, settings.rate_burst or None
+        if record.revoked is None:
+            found.append(
+                ApiKey(id=record.id, sha256=record.hash, scopes=record.scopes, requests_per_second=rate, burst=burst)
+            )
+    return tuple(found)

@@ -1,4 +1,4 @@
-"""What is declared and what serves, in the database. Written before anything is done about it."""
+"""What is declared, in the database. Written before anything is done about it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ import msgspec
 import sqlalchemy as sa
 
 from argosy.control import keys as declared_keys
-from argosy.control.keys import Desk
+from argosy.control.keys import KeyReconciler
 from argosy.control.plan import difference
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import Conflict, NotFound
@@ -19,7 +19,6 @@ from argosy.store.endpoints import (
     SERVED,
     Declared,
     Endpoints,
-    Serving,
     declared,
     endpoints_table,
     revisions_table,
@@ -42,7 +41,7 @@ class State(Endpoints):
         *,
         cause: Cause | None = None,
         expected: int | None = None,
-        keys: Desk | None = None,
+        keys: KeyReconciler | None = None,
     ) -> Declared:
         """Write a declaration, new or changed. What serves stays as it is until the controller says otherwise.
 
@@ -57,19 +56,21 @@ class State(Endpoints):
             created = add(connection, endpoints_table, [fresh | changed]) > 0
             before = declared(connection.execute(row_of(endpoint.name).with_for_update()).one())
             _check_expected(None if created else before, endpoint, expected)
-            told = {"keys": steps} if (steps := keys.settle(connection) if keys else ()) else {}
+            changed_keys = {"keys": steps} if (steps := keys.apply(connection) if keys else ()) else {}
             if not created and (before.endpoint, before.revision) == (endpoint, revision.id):
-                if told:
-                    ledger.append(connection, endpoint.name, "keys", told, cause)
+                if changed_keys:
+                    ledger.append(connection, endpoint.name, "keys", changed_keys, cause)
                 return before
-            generation = _deleted(connection, endpoint.name) if created else before.generation
+            generation = 0 if created else before.generation
+            if created and (last := ledger.latest(connection, endpoint.name, ("delete",))):
+                generation = last.body["generation"]  # so that who has seen the old one does not write to the new
             update = sa.update(endpoints_table).where(E.name == endpoint.name)
             connection.execute(update.values(changed | {"generation": generation + 1}))
             kept = {"id": revision.id, "endpoint": revision.endpoint, "body": revision, "created": moment}
             add(connection, revisions_table, [kept])
             written = declared(connection.execute(row_of(endpoint.name)).one())
-            body = _told(written, revision, None if created else before.endpoint)
-            ledger.append(connection, endpoint.name, "declare", body | told, cause)
+            body = _entry(written, revision, None if created else before.endpoint)
+            ledger.append(connection, endpoint.name, "declare", body | changed_keys, cause)
             return written
 
     def delete(self, name: str, *, cause: Cause | None = None, expected: int | None = None) -> None:
@@ -87,13 +88,6 @@ class State(Endpoints):
             connection.execute(sa.delete(rollouts_table).where(rollouts_table.c.endpoint == name))
             ended = declared_keys.end_all(connection, name)
             ledger.append(connection, name, "delete", {"generation": row.generation, "keys": ended}, cause)
-
-    def serve(self, name: str, serving: Serving) -> None:
-        """Note which revision has the traffic."""
-        with self.database.begin() as connection:
-            update = sa.update(endpoints_table).where(E.name == name)
-            if connection.execute(update.values(active=serving.active, held=serving.held)).rowcount:
-                note_traffic(connection, name, {serving.active: 100} if serving.active and serving.held else {})
 
 
 def note_traffic(connection: sa.Connection, name: str, weights: Mapping[str, int], cause: Cause | None = None) -> None:
@@ -121,13 +115,6 @@ def note_traffic(connection: sa.Connection, name: str, weights: Mapping[str, int
     ledger.append(connection, name, "serve", {"traffic": traffic}, cause)
 
 
-def _deleted(connection: sa.Connection, name: str) -> int:
-    """The generation with which an endpoint of this name was deleted; 0 if none was. A new one counts on from there,
-    so that who has seen the old one does not write to it."""
-    last = ledger.latest(connection, name, ("delete",))
-    return last.body["generation"] if last else 0
-
-
 def _check_expected(before: Declared | None, wanted: Endpoint | None, expected: int | None) -> None:
     found = before.generation if before else 0
     if expected is None or expected == found:
@@ -142,7 +129,7 @@ def _check_expected(before: Declared | None, wanted: Endpoint | None, expected: 
     )
 
 
-def _told(declared: Declared, revision: Revision, before: Endpoint | None) -> dict[str, Any]:
+def _entry(declared: Declared, revision: Revision, before: Endpoint | None) -> dict[str, Any]:
     """A declaration as the ledger has it."""
     return {
         "generation": declared.generation,

@@ -45,16 +45,12 @@ def after(ended: Ended, state: Backoff, policy: BackoffPolicy = DEFAULT) -> tupl
     failures = state.failures + 1
     if ended.status == REFUSED:
         refusals = state.refusals + 1
-        delay = _grow(policy.refused, policy.factor, refusals - 1, policy.refused_cap)
+        delay = min(policy.refused_cap, policy.refused * policy.factor ** min(refusals - 1, 64))
     else:
         refusals = 0
         recovering = ended.healthy > 0 and failures == 1
-        delay = 0.0 if recovering else _grow(policy.first, policy.factor, failures - 1, policy.cap)
+        delay = 0.0 if recovering else min(policy.cap, policy.first * policy.factor ** min(failures - 1, 64))
     return delay, Backoff(failures=failures, refusals=refusals, not_before=ended.now + delay, reason=describe(ended))
-
-
-def _grow(first: float, factor: float, steps: int, cap: float) -> float:
-    return min(cap, first * factor ** min(steps, 64))
 
 
 def describe(ended: Ended) -> str:

@@ -26,42 +26,19 @@ COMMAND = launch.python("argosy.serving")
 NO_TRACING = Tracing()
 
 
-class Place(msgspec.Struct, frozen=True):
-    """The files of one running copy. `short` is new at every start; the log goes on under the replica's name."""
+class Place:
+    """The files of one running copy: `work`, its own folder, the one place where it may write, which holds its sockets;
+    the sockets `http`, `grpc` and `recorder`; `config`, which it may only read; and `log`, which goes on under the
+    replica's name. `short` is new at every start."""
 
-    home: Home
-    replica: str
-    short: str
-
-    @property
-    def work(self) -> Path:
-        """Its own folder, the one place where it may write: it holds its sockets."""
-        return folder(self.home) / self.short.partition("/")[0]
-
-    @property
-    def recorder(self) -> str:
-        """Where it listens for the recorder."""
-        return str(folder(self.home) / f"{self.short}.rec.sock")
-
-    @property
-    def http(self) -> str:
-        """Its HTTP socket."""
-        return str(folder(self.home) / f"{self.short}.sock")
-
-    @property
-    def grpc(self) -> str:
-        """Its gRPC socket."""
-        return str(folder(self.home) / f"{self.short}.grpc.sock")
-
-    @property
-    def config(self) -> Path:
-        """What it is told at its start; not its own to write."""
-        return self.work.with_name(f"{self.work.name}.json")
-
-    @property
-    def log(self) -> Path:
-        """What it says."""
-        return self.home.logs / f"{self.replica}.log"
+    def __init__(self, home: Home, replica: str, short: str) -> None:
+        top = folder(home)
+        self.replica, self.short = replica, short
+        self.work = top / short.partition("/")[0]
+        self.http, self.grpc = str(top / f"{short}.sock"), str(top / f"{short}.grpc.sock")
+        self.recorder = str(top / f"{short}.rec.sock")
+        self.config = self.work.with_name(f"{self.work.name}.json")
+        self.log = home.logs / f"{replica}.log"
 
     def clear(self) -> None:
         """Remove what an ended replica leaves behind; its log stays."""

@@ -55,6 +55,8 @@ class LocalTarget:
         self._empty = asyncio.Event()
         self._tended = 0.0
 
+    # What these do stands in `base.Target`.
+
     async def adopt(self) -> int:
         """Find the replicas that already run, end their orphaned children and files, and supervise from now on."""
         found = await asyncio.to_thread(lambda: list(scan(self._home.root)))
@@ -83,11 +85,9 @@ class LocalTarget:
         return self._groups.setdefault(revision.id, Group(revision, self._launcher, self._wake.set))
 
     async def revisions(self) -> list[Revision]:
-        """Every revision that has a replica here or shall have one."""
         return [group.revision for group in self._groups.values()]
 
     async def scale(self, revision: Revision, replicas: int) -> None:
-        """Declare how many replicas this revision shall have, from now on."""
         group = self._group(revision)
         if group.want != replicas:
             group.want = replicas
@@ -95,7 +95,6 @@ class LocalTarget:
         group.unpack(self._package, self._trusted)
 
     async def endpoints(self, revision: str) -> RevisionStatus:
-        """The replicas of a revision and what is known of them."""
         group = self._groups.get(revision)
         return group.status() if group else RevisionStatus()
 
@@ -106,13 +105,11 @@ class LocalTarget:
             self._wake.set()
 
     async def release(self, replicas: Collection[str]) -> None:
-        """The gateway sends these draining replicas no further request: they may be stopped."""
         for group in self._groups.values():
             group.release(replicas)
         self._wake.set()
 
     async def retry(self, revision: str) -> None:
-        """Forget the backoff of a revision: start at once what waits."""
         if group := self._groups.get(revision):
             group.forgive()
             self._wake.set()
@@ -174,7 +171,6 @@ class LocalTarget:
         log.prune(self._home.logs, [place.replica for place in running])
 
     async def stop(self) -> None:
-        """Drain and stop every replica, now that no gateway leads to them, and wait until the last is gone."""
         for group in self._groups.values():
             group.want, group.settle = 0, 0.0
             group.release([one.place.replica for one in group.running.values()])
@@ -184,7 +180,6 @@ class LocalTarget:
         await self.close()
 
     async def close(self) -> None:
-        """Stop supervising; the replicas are left as they are."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -22,6 +22,7 @@ from argosy.store import findings, open_store, triggers
 from argosy.store.endpoints import Serving
 from argosy.store.findings import Finding
 from argosy.store.triggers import Run
+from tests.control.served import serve
 from tests.monitoring.recorder import shop
 
 
@@ -61,7 +62,7 @@ class World:
         )
         revision = revision_of(endpoint, self.version)
         self.state.declare(endpoint, revision)
-        self.state.serve("shop", Serving(active=revision.id))
+        serve(self.state, "shop", Serving(active=revision.id))
 
     def fresh(self) -> Triggers:
         """As after a restart of the controller."""

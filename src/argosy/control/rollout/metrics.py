@@ -6,11 +6,11 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Protocol
 
 import msgspec
 
 from argosy.control.rollout.evidence import Evidence
+from argosy.monitoring.analysis.prometheus import Prometheus
 from argosy.spec.errors import ArgosyError
 from argosy.spec.guard import Metric
 from argosy.spec.revision import Revision
@@ -21,18 +21,6 @@ LOG = logging.getLogger(__name__)
 Pair = tuple[float | None, float | None]
 Key = tuple[str, int, str]
 """Endpoint, the number of its rollout, the metric's name."""
-
-
-class Numbers(Protocol):
-    """Where numbers come from (`monitoring.prometheus`)."""
-
-    async def number(self, query: str, at: float) -> float | None:
-        """The number a query gives for that time; None where there is no data. Raises ArgosyError."""
-        ...
-
-    async def close(self) -> None:
-        """Let go of it."""
-        ...
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +73,7 @@ class Metrics:
 
     def __init__(
         self,
-        source: Numbers | None = None,
+        source: Prometheus | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -96,8 +84,11 @@ class Metrics:
 
     def want(self, wanted: Mapping[Key, Asked]) -> None:
         """From now on ask for these and nothing else."""
-        for key in [key for key, (old, _) in self._tasks.items() if key not in wanted or _other(old, wanted[key])]:
-            self._tasks.pop(key)[1].cancel()
+        for key, (old, task) in list(self._tasks.items()):
+            if key in wanted and wanted[key] == msgspec.structs.replace(old, wait=wanted[key].wait):
+                continue
+            del self._tasks[key]
+            task.cancel()
             self._came.pop(key, None)
             self._troubles.pop(key, None)
         for key in wanted.keys() - self._tasks.keys():
@@ -114,8 +105,11 @@ class Metrics:
         while True:
             try:
                 pair = await self._ask(what)
-                trouble = _missing(pair)
-                if not trouble:
+                names = zip(("candidate", "stable revision"), pair, strict=True)
+                trouble = ""
+                if absent := [name for name, number in names if number is None]:
+                    trouble = f"the query gives no data for the {' and the '.join(absent)}"
+                else:
                     self._came[key] = pair
             except ArgosyError as error:
                 trouble = error.message
@@ -142,12 +136,3 @@ class Metrics:
                 await task
         if self._source is not None:
             await self._source.close()
-
-
-def _missing(pair: Pair) -> str:
-    absent = [arm for arm, number in zip(("candidate", "stable revision"), pair, strict=True) if number is None]
-    return f"the query gives no data for the {' and the '.join(absent)}" if absent else ""
-
-
-def _other(old: Asked, new: Asked) -> bool:
-    return (old.metric, old.candidate, old.stable) != (new.metric, new.candidate, new.stable)

@@ -26,6 +26,7 @@ from argosy.spec.monitor import Monitor
 from argosy.store import findings
 from argosy.store.findings import Finding
 from argosy.store.store import Store
+from tests.control.served import serve
 from tests.monitoring.performance.live.conftest import world
 from tests.monitoring.performance.live.kit import HOUR, LOG, START, record, tell
 
@@ -57,7 +58,7 @@ def state(store: Store, version, held_out: Path):
     monitor = Monitor(reference=str(held_out), label="bought")
     endpoint = pinned(Endpoint(name="shop", model="shop:1", payload=LOG, monitor=monitor))
     declared = state.declare(endpoint, revision_of(endpoint, version))
-    state.serve("shop", msgspec.structs.replace(declared.serving, active=declared.revision, held=True))
+    serve(state, "shop", msgspec.structs.replace(declared.serving, active=declared.revision, held=True))
     return state
 
 
