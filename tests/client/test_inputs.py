@@ -2,7 +2,7 @@ import numpy as np
 import pandas
 import pytest
 
-from argosy.client.inputs import to_tensors
+from argosy.packaging.rows import to_tensors
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.signature import TensorSpec
 

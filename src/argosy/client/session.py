@@ -13,8 +13,8 @@ import msgspec
 from argosy.client import metadata as models
 from argosy.client.address import Address, model_path
 from argosy.client.errors import from_answer
-from argosy.client.inputs import to_tensors
 from argosy.client.metadata import Metadata
+from argosy.packaging.rows import to_tensors
 from argosy.protocol import rest
 from argosy.spec.errors import Internal, InvalidArgument, NotFound, Unavailable
 from argosy.spec.tensor import Tensor

@@ -133,10 +133,8 @@ class Refused(Exception):
 
 
 class Part:
-    """A function or class that the machine may use to rebuild objects, under the name it was asked for.
-
-    It is neither callable nor iterable: one that is left in an estimator is of no use to it.
-    """
+    """A function or class that the machine may use to rebuild objects, under the name it was asked for. It is neither
+    callable nor iterable: one that is left in an estimator is of no use to it."""
 
     __slots__ = ("name", "target")
 
@@ -151,11 +149,8 @@ def exact(value: Any, kind: type) -> bool:
 
 
 def resolve(module: str, name: str) -> Any:
-    """What the name stands for: a value, or a `Part`.
-
-    Raises Refused for a name that nobody vouches for or that does not exist, MissingExtra where its package is not
-    installed.
-    """
+    """What the name stands for: a value, or a `Part`. Raises Refused for a name that nobody vouches for or that does
+    not exist, MissingExtra where its package is not installed."""
     said = f"{module}.{name}"[:200]
     module = next((new + module[len(old) :] for old, new in _OLD.items() if f"{module}.".startswith(f"{old}.")), module)
     if not _MODULE.fullmatch(module) or not _IDENTIFIER.fullmatch(name):

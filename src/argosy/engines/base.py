@@ -15,11 +15,8 @@ Settings = Mapping[str, str | int | float | bool]
 
 
 class Engine(ABC):
-    """A loaded model.
-
-    `releases_gil`: a long `predict` lets other threads of the process run. `parallel`: `predict` may be called from
-    several threads at once.
-    """
+    """A loaded model. `releases_gil`: a long `predict` lets other threads of the process run. `parallel`: `predict` may
+    be called from several threads at once."""
 
     signature: Signature
     releases_gil: bool = False

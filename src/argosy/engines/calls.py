@@ -134,7 +134,6 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def _numbers(target: Any, arguments: tuple[Any, ...]) -> Any:
-    """Loss functions take their parameters."""
     need(len(arguments) <= 4 and all(type(value) in (int, float) for value in arguments), f"a call of {target}")
     return target(*arguments)
 
@@ -182,7 +181,6 @@ def _frombuffer(target: Any, arguments: tuple[Any, ...]) -> Any:
 
 
 def _bit_generator(target: Any, arguments: tuple[Any, ...]) -> Any:
-    """A bit generator by its name, or what is made of one."""
     (which,) = arguments
     which = which.name[1] if exact(which, Part) else which
     name = which if exact(which, str) else type(which).__name__
@@ -227,7 +225,6 @@ def _factory(_: Any, arguments: tuple[Any, ...]) -> Any:
 
 
 def _set(target: Any, arguments: tuple[Any, ...]) -> Any:
-    """set and frozenset of a list, or of nothing."""
     need(len(arguments) <= 1 and all(exact(items, list) for items in arguments), f"a {target.__name__} of no list")
     return target(hashable(item) for items in arguments for item in items)
 

@@ -26,10 +26,8 @@ def most_inside(size: int) -> int:
 
 
 class Plain:
-    """A file being read: what is inside, for the methods that unpicklers use. No read makes more than is there.
-
-    Raises BadPackage for a file that is cut off or unpacks to more than it may.
-    """
+    """A file being read: what is inside, for the methods that unpicklers use. No read makes more than is there. Raises
+    BadPackage for a file that is cut off or unpacks to more than it may."""
 
     def __init__(self, raw: io.BufferedReader, size: int, name: str, *, packed: bool = False) -> None:
         self._raw, self._name, self._left, self._packed = raw, name, size, packed
@@ -138,10 +136,8 @@ def open_plain(path: Path) -> Plain:
 
 
 def start(path: Path, head: bytes, count: int) -> bytes:
-    """The first `count` bytes inside a compressed file; `head` itself where nothing is compressed.
-
-    Raises BadPackage where the compressed data breaks off within them. What only begins as zlib does need not be zlib.
-    """
+    """The first `count` bytes inside a compressed file; `head` itself where nothing is compressed. Raises BadPackage
+    where the compressed data breaks off within them. What only begins as zlib does need not be zlib."""
     if not head.startswith(MAGIC):
         return head
     try:

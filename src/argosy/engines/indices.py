@@ -105,7 +105,6 @@ def _spline(target: Any) -> None:
 
 
 def _predictor(target: Any) -> None:
-    """A tree of HistGradientBoosting."""
     nodes, sets = target.nodes, target.raw_left_cat_bitsets
     _need(exact(nodes, np.ndarray) and nodes.ndim == 1 and len(nodes) > 0, "a tree without its nodes")
     _need({"left", "right", "is_leaf", "is_categorical", "bitset_idx"} <= set(nodes.dtype.names or ()), "odd nodes")

@@ -105,7 +105,6 @@ def _block(lines: Iterator[tuple[int, str]]) -> dict[str, str]:
 
 
 def _next(lines: Iterator[tuple[int, str]]) -> tuple[int, str]:
-    """The next line that is not empty."""
     for position, line in lines:
         if line:
             return position, line

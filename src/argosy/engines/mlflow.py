@@ -70,10 +70,8 @@ def load(
     sample: Mapping[str, Array] | None = None,
     trusted: bool = False,
 ) -> MlflowEngine:
-    """Load the folder. The inputs are those of its MLmodel; the outputs what it gives for them.
-
-    The setting `trusted_pickle`, which packages of an earlier Argosy have, is of no account.
-    """
+    """Load the folder. The inputs are those of its MLmodel; the outputs what it gives for them. The setting
+    `trusted_pickle`, which packages of an earlier Argosy have, is of no account."""
     check_settings(settings, trusted_pickle=bool)
     about = read(path)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -115,9 +113,7 @@ def _restricted(path: Path, about: MlModel, threads: int) -> Any:
 
 def _loaded(weights: Weights, file: Path, threads: int) -> Any:
     """What a pyfunc model calls, read by our own loaders. It takes a DataFrame or arrays, and answers as in MLflow.
-
-    Raises Untrusted for a file that holds more than data, BadPackage for a broken one, MissingExtra.
-    """
+    Raises Untrusted for a file that holds more than data, BadPackage for a broken one, MissingExtra."""
     if weights.loader == "mlflow.onnx":
         onnx_file.inspect(file)
         return Graph(onnx.session(file, threads))

@@ -179,7 +179,6 @@ def _json(folder: Path, text: str) -> Any:
 
 
 def _inputs(entries: list[_Input]) -> tuple[tuple[TensorSpec, ...], dict[str, str]]:
-    """The inputs of a signature, and the types of its columns by name."""
     if not entries:
         raise BadPackage("the MLflow signature has no inputs")
     if all(entry.type == "tensor" for entry in entries):

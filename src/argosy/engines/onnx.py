@@ -121,10 +121,8 @@ def load(
     sample: Mapping[str, Array] | None = None,
     trusted: bool = False,
 ) -> OnnxEngine:
-    """Check the file, make the session, and take or derive the signature.
-
-    An axis 0 that is free on every input and output counts rows if rows answered together are what they are alone.
-    """
+    """Check the file, make the session, and take or derive the signature. An axis 0 that is free on every input and
+    output counts rows if rows answered together are what they are alone."""
     check_settings(settings)
     contents = onnx_file.inspect(path)
     opened = session(path, threads)

@@ -48,11 +48,8 @@ class Contents:
 
 
 def inspect(path: Path) -> Contents:
-    """Walk an ONNX file and check what it asks for.
-
-    Raises BadPackage for a file that is empty, truncated, no ONNX, over 2 GiB, refers to data outside its folder, or
-    uses operators onnxruntime does not have.
-    """
+    """Walk an ONNX file and check what it asks for. Raises BadPackage for a file that is empty, truncated, no ONNX,
+    over 2 GiB, refers to data outside its folder, or uses operators onnxruntime does not have."""
     size = check_file(path, "an ONNX model")
     if size > MAX_BYTES:
         raise BadPackage(f"{path.name} is {size} bytes; an ONNX file over 2 GiB must keep its weights as external data")

@@ -22,10 +22,8 @@ def shape_of(spec: TensorSpec, rows: int, free: int) -> tuple[int, ...]:
 
 
 def made(spec: TensorSpec, rows: int, free: int) -> Array:
-    """Rows of an input: floats around zero, small integers (they may be indices), short strings.
-
-    The same arguments give the same array.
-    """
+    """Rows of an input: floats around zero, small integers (they may be indices), short strings. The same arguments
+    give the same array."""
     random = np.random.default_rng([len(spec.shape), *spec.name.encode()])
     shape = shape_of(spec, rows, free)
     if spec.datatype == "BYTES":
@@ -53,9 +51,7 @@ def complete(
     sample: Mapping[str, Array] | None = None,
 ) -> Signature:
     """The signature of a model whose inputs are known: its outputs are what it gives for the sample (or made-up rows).
-
-    Raises InvalidArgument where the model refuses them.
-    """
+    Raises InvalidArgument where the model refuses them."""
     given = sample if sample is not None else examples(inputs)
     try:
         found = run(given)
@@ -82,10 +78,8 @@ def settled(make: Callable[[Signature], E], given: Signature | None, derived: Si
 
 
 def rows_independent(engine: Engine) -> bool:
-    """Whether two rows answered together are what they are alone. True where the model refuses made-up rows.
-
-    A model whose first axis is not a batch (time, a set, a batch norm in training mode) must not have requests merged.
-    """
+    """Whether two rows answered together are what they are alone. True where the model refuses made-up rows. A model
+    whose first axis is not a batch (time, a set, a batch norm in training mode) must not have requests merged."""
     try:
         together = examples(engine.signature.inputs)
         first, second = (

@@ -35,10 +35,8 @@ def forget(package: str) -> None:
 
 @contextmanager
 def own_modules(path: Path) -> Generator[None]:
-    """While this is open, `import helper` finds the folder's helper.py first; afterwards nobody else does.
-
-    No bytecode is written: the folder belongs to an immutable package.
-    """
+    """While this is open, `import helper` finds the folder's helper.py first; afterwards nobody else does. No bytecode
+    is written: the folder belongs to an immutable package."""
     names = {entry.stem for entry in path.iterdir() if entry.suffix == ".py" or entry.is_dir()}
     with _lock:
         aside = {name: sys.modules.pop(name) for name in _loaded(names)}
@@ -113,9 +111,7 @@ def load(
     trusted: bool = False,
 ) -> PythonEngine:
     """Import the class that `settings["class"]` names ("module:Class") from the folder, make one, call its `load`.
-
-    Raises Untrusted where nobody vouches for it, before anything of it is run.
-    """
+    Raises Untrusted where nobody vouches for it, before anything of it is run."""
     check_settings(settings, **{"class": str})
     if not trusted:
         raise Untrusted(f"{path.name} is Python code, and nobody here vouches for it: push it, or load it with trust")

@@ -159,7 +159,6 @@ def _by_place(step: Any) -> bool:
 
 
 def _knows_strings(estimator: Any) -> bool:
-    """Whether an encoder or a text vectorizer inside was fitted on strings."""
     categories: Any = getattr(estimator, "categories_", ())
     if hasattr(estimator, "vocabulary_") or any(np.asarray(values).dtype.kind in "OSU" for values in categories):
         return True

@@ -115,7 +115,6 @@ def _within(node: Any) -> Iterator[Any]:
 
 
 def _check(node: Any) -> None:
-    """Raise Refused for a node that nobody vouches for."""
     kind, name = type(node).__name__, (str(node.module_name), str(node.class_name))
     said = ".".join(name)[:200]
     if not type(node).__module__.startswith("skops.io._"):

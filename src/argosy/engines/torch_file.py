@@ -36,10 +36,8 @@ SYMBOL_NAME = re.compile(r"[suz]f?\d{1,9}")
 
 
 def objections(path: Path) -> list[str]:
-    """What in the file nobody vouches for, in words; empty for a program that is data only.
-
-    Raises BadPackage unless it is a whole archive of a torch.export program.
-    """
+    """What in the file nobody vouches for, in words; empty for a program that is data only. Raises BadPackage unless it
+    is a whole archive of a torch.export program."""
     check_file(path, "a torch.export program")
     try:
         with zipfile.ZipFile(path) as archive:

@@ -20,10 +20,8 @@ class Contents(NamedTuple):
 
 
 def load(path: Path, *, trusted: bool = False) -> Any:
-    """The object in a file. `trusted`: load whatever it holds, as its library does.
-
-    Raises Untrusted naming what nobody vouches for, BadPackage for a broken file, MissingExtra.
-    """
+    """The object in a file. `trusted`: load whatever it holds, as its library does. Raises Untrusted naming what nobody
+    vouches for, BadPackage for a broken file, MissingExtra."""
     reader = _reader(path)
     if trusted:
         try:
@@ -61,7 +59,6 @@ def contents(path: Path) -> Contents:
 
 
 def _reader(path: Path) -> Any:
-    """The module that reads the file."""
     check_file(path, "a scikit-learn model")
     with path.open("rb") as file:
         archive = file.read(4) == b"PK\x03\x04"

@@ -28,9 +28,7 @@ LEAF = -1
 
 def inspect(path: Path) -> Literal["json", "ubj"]:
     """Which of the formats it is, by content. Raises BadPackage for anything else, and for UBJSON as `inspect_bytes`.
-
-    JSON is left to XGBoost, whose JSON reader checks; what it made of it is to be checked by `inspect_bytes`.
-    """
+    JSON is left to XGBoost, whose JSON reader checks; what it made of it is to be checked by `inspect_bytes`."""
     size = check_file(path, "an XGBoost model")
     with path.open("rb") as file:
         head = file.read(64)

@@ -135,7 +135,6 @@ def _human(size: float) -> str:
 
 
 def _copied(found: Found, into: Path, options: PushOptions, quarantine: Quarantine, report: Report) -> Draft:
-    """Copy the model below `into`, so that nothing its owner changes later matters."""
     work = into.with_name(into.name + ".work")
     (into / "weights").mkdir(parents=True)
     (into / "golden").mkdir()

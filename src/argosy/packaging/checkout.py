@@ -143,7 +143,6 @@ def _config(place: Path) -> dict[str, str]:
 
 
 def _value(text: str) -> str:
-    """A value without its quotes, its escapes, and the comment after it."""
     found, quoted, letters = "", False, iter(text)
     for letter in letters:
         if letter == '"':

@@ -135,7 +135,6 @@ def _compared(engine: Engine, signature: Signature, task: Task) -> Outcome:
 
 
 def _misfits(want: Sequence[Tensor], got: Sequence[Tensor], tolerance: Tolerance) -> tuple[int, float, str]:
-    """How many rows differ in any output, the largest difference, and the first misfit in words."""
     bad_rows, largest, first = np.zeros(len(want[0].array), dtype=bool), 0.0, ""
     for one, other in zip(want, got, strict=True):
         bad, gap = golden.difference(one.array, other.array, one.datatype, tolerance)
@@ -154,7 +153,6 @@ _FOUND = {"label": ("label", "output_label"), "probabilities": ("probabilities",
 
 
 def _finished(model: Any, wanted: Signature, layout: Layout) -> bytes:
-    """The model with the signature's inputs and outputs, as bytes. Raises ValueError where an output is not there."""
     graph: Any = model.graph
     if layout == "columns":
         _inputs_from_columns(graph, wanted.inputs)
@@ -214,7 +212,6 @@ def _rename_inputs(graph: Any, names: Sequence[str]) -> None:
 
 
 def _output(graph: Any, spec: TensorSpec, place: int) -> Any:
-    """The converter's output for one of ours: by name for classifiers, by place for the rest."""
     names = _FOUND.get(spec.name, ())
     for value in graph.output:
         if value.name in names:

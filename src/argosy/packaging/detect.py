@@ -70,10 +70,8 @@ _MARKS: tuple[tuple[int, bytes, str], ...] = (
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that was recognised: its format, the engine that runs it, settings for that engine.
-
-    `entry` is what the engine loads inside a folder; empty where it loads the path itself.
-    """
+    """A model that was recognised: its format, the engine that runs it, settings for that engine. `entry` is what the
+    engine loads inside a folder; empty where it loads the path itself."""
 
     path: Path
     format: Format
@@ -96,10 +94,8 @@ class File:
 
 
 def detect(path: Path, engine: str | None = None) -> Found:
-    """The format of a file or folder. `engine` overrides the engine that the format would get.
-
-    Raises NotFound, or BadPackage saying what the input looks like and what is accepted.
-    """
+    """The format of a file or folder. `engine` overrides the engine that the format would get. Raises NotFound, or
+    BadPackage saying what the input looks like and what is accepted."""
     if not path.exists():
         raise NotFound(f"there is no file or folder {path}")
     found = _folder(path) if path.is_dir() else _file(path)
@@ -222,7 +218,6 @@ def _is_onnx(head: bytes) -> bool:
 
 
 def _check_whole(file: File, kind: Format) -> None:
-    """Raise BadPackage for a file that is plainly cut off, and for an ONNX file that is not whole."""
     name = file.path.name
     if kind == "onnx":
         onnx_file.inspect(file.path)

@@ -26,11 +26,8 @@ MAX_COLUMNS = 10_000
 
 
 def from_table(table: Table) -> tuple[TensorSpec, ...]:
-    """Inputs that hold this sample.
-
-    Columns of numbers become one tensor `x` of shape [-1, n] that names them; columns of several kinds become one
-    tensor [-1] each; an array becomes `x`; tensors keep their names. Axis 0 is free.
-    """
+    """Inputs that hold this sample. Columns of numbers become one tensor `x` of shape [-1, n] that names them; columns
+    of several kinds become one tensor [-1] each; an array becomes `x`; tensors keep their names. Axis 0 is free."""
     table = infer(table)
     if len(table.arrays) > MAX_COLUMNS:
         raise InvalidArgument(f"the sample has {len(table.arrays)} columns; at most {MAX_COLUMNS} are taken")
@@ -109,9 +106,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 def examine(task: Task) -> Findings:
     """Load the model, run it, write SAMPLE, PREDICTIONS, GOLDEN_IN, GOLDEN_OUT and PROFILE into the folder `into`.
-
-    Raises InvalidArgument for a sample that does not fit, BadPackage for a model that fails or is not deterministic.
-    """
+    Raises InvalidArgument for a sample that does not fit, BadPackage for a model that fails or is not deterministic."""
     if task.sample:
         rows = table.read(Path(task.sample))
     else:
@@ -154,11 +149,8 @@ def _write_comparison(engine: Engine, into: Path, sample: list[Tensor], predicti
 
 
 def open_model(task: Task, rows: Table | None) -> tuple[Engine, list[Tensor]]:
-    """The engine with a complete signature, and the sample as tensors of it (none without a sample).
-
-    The model's own word comes first; the sample decides where the model has none, or where it has columns of several
-    kinds.
-    """
+    """The engine with a complete signature, and the sample as tensors of it (none without a sample). The model's own
+    word comes first; the sample decides where the model has none, or where it has columns of several kinds."""
     if rows is None:
         return _load(task, None), []
     if task.engine in FRAMES and rows.kind == "frame" and not is_numeric(rows):
@@ -260,7 +252,6 @@ def _as_tensors(engine: Engine, arrays: Sequence[Array]) -> list[Tensor]:
 
 
 def _golden(engine: Engine, sample: list[Tensor], tolerance: Tolerance) -> tuple[list[Tensor], list[Tensor]]:
-    """Golden inputs and outputs. The model is asked twice: it has to give the same answer."""
     if sample:
         count = max(1, min(golden.COUNT, golden.MAX_BYTES // _row_bytes(sample)))
         inputs = take(sample, golden.choose(sample, count)) if engine.signature.batched else sample

@@ -23,9 +23,7 @@ FREE_AXES = (8, 32, 64, 128, 224)
 
 def choose(tensors: Sequence[Tensor], count: int = COUNT) -> list[int]:
     """Row numbers of at most `count` telling rows: first, last, those with gaps, extremes of each column, then spread.
-
-    The same tensors give the same rows.
-    """
+    The same tensors give the same rows."""
     rows = len(tensors[0].array)
     if rows <= count:
         return list(range(rows))
@@ -45,7 +43,6 @@ def _with_gaps(tensors: Sequence[Tensor]) -> list[int]:
 
 
 def _extremes(tensors: Sequence[Tensor]) -> list[int]:
-    """Where the first numeric columns have their least and greatest value."""
     found: list[int] = []
     for tensor in tensors:
         if tensor.array.dtype.kind in "iuf":
@@ -135,9 +132,7 @@ def first_misfit(tensor: Tensor, got: Array, bad: Array, tolerance: Tolerance) -
 
 def replay(engine: Engine, inputs: Sequence[Tensor], outputs: Sequence[Tensor], tolerance: Tolerance) -> float:
     """Ask the engine for the golden outputs again: all rows together, and the first row alone where rows are a batch.
-
-    Returns the largest difference of all rows together. Raises GoldenMismatch, BadPackage where the engine fails.
-    """
+    Returns the largest difference of all rows together. Raises GoldenMismatch, BadPackage where the engine fails."""
     largest = compare(outputs, _predict(engine, inputs), tolerance, "golden examples: ")
     if engine.signature.batched and len(inputs[0].array) > 1:
         first = [Tensor(t.name, t.datatype, t.array[:1]) for t in inputs]

@@ -1,21 +1,17 @@
 """Loading a package: the engine, and proof that it answers as the trained model did."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
-import numpy as np
 
 from argosy.engines import Engine
 from argosy.engines import load as load_engine
 from argosy.packaging import golden, requirements
 from argosy.packaging.package import Package, open_package
-from argosy.packaging.rows import fit
-from argosy.packaging.table import Table, column, matrix
-from argosy.spec.errors import InvalidArgument, Untrusted
+from argosy.packaging.rows import to_tensors
+from argosy.spec.errors import Untrusted
 from argosy.spec.signature import Signature, check_inputs
-from argosy.spec.tensor import Array
 
 
 class LoadedModel:
@@ -37,7 +33,7 @@ class LoadedModel:
         Values are cast to the signature where nothing is lost. Returns the output's array, or a dict of arrays by
         name where the model has several. BYTES are object arrays of `bytes`. Raises InvalidArgument.
         """
-        tensors = fit(_table(x), self.signature.inputs)
+        tensors = to_tensors(x, self.signature.inputs)
         check_inputs(self.signature, tensors)
         outputs = self.engine.predict({tensor.name: tensor.array for tensor in tensors})
         if len(outputs) == 1:
@@ -93,28 +89,3 @@ def check(package: Check) -> float:
 
 
 CHECK = "argosy.packaging.load:check"
-
-
-def _table(x: Any) -> Table:
-    if hasattr(x, "columns") and hasattr(x, "to_numpy"):
-        return Table("frame", {str(name): _values(x[name].to_numpy()) for name in x.columns})
-    if isinstance(x, Mapping):
-        named = cast("Mapping[str, Any]", x)
-        arrays = {str(name): _values(value) for name, value in named.items()}
-        wide = any(array.ndim != 1 for array in arrays.values())
-        return Table("tensors" if wide else "frame", arrays)
-    if isinstance(x, Sequence) and x and all(isinstance(row, Mapping) for row in cast("Sequence[Any]", x)):
-        rows = cast("Sequence[Mapping[str, Any]]", x)
-        names = dict.fromkeys(name for row in rows for name in row)
-        return Table("frame", {name: column([row.get(name) for row in rows]) for name in names})
-    array = _values(x)
-    if not array.ndim:
-        raise InvalidArgument("predict takes rows: an array, a list of rows, a dict of columns, or a DataFrame")
-    return Table("matrix", {"": array})
-
-
-def _values(value: Any) -> Array:
-    if isinstance(value, list | tuple):
-        return matrix(cast("list[Any]", value), "predict")
-    array = np.asarray(value)
-    return array.astype(object) if array.dtype.kind in "US" else array

@@ -34,10 +34,8 @@ _MAX_GOLDEN = 256 * 1024 * 1024
 
 
 class Package:
-    """A model package as a folder. Reading it runs nothing of the model.
-
-    `trusted`: whoever opened it vouches for it, so that it may run code of its author when it is loaded.
-    """
+    """A model package as a folder. Reading it runs nothing of the model. `trusted`: whoever opened it vouches for it,
+    so that it may run code of its author when it is loaded."""
 
     def __init__(self, folder: Path, manifest: ModelManifest, trusted: bool = False) -> None:
         self.folder = folder

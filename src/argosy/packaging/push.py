@@ -39,7 +39,6 @@ def push(source: Path, *, name: str, store: "Store", options: PushOptions, repor
 
 
 def _replay(folder: Path, trusted: bool, what: str, seconds: float) -> float:
-    """Replay the golden examples of a package in a child process; the largest difference."""
     job, limits = Check(folder=str(folder), trusted=trusted), quarantine.Limits(seconds=seconds)
     return quarantine.run(CHECK, job, float, what=what, limits=limits)
 
@@ -56,10 +55,8 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def verify(store: "Store", ref: str, *, seconds: float = 600.0) -> Verification:
-    """Re-hash a package and replay its golden examples in a child process.
-
-    Raises NotFound, BadPackage naming the file that was altered, GoldenMismatch naming the output that differs.
-    """
+    """Re-hash a package and replay its golden examples in a child process. Raises NotFound, BadPackage naming the file
+    that was altered, GoldenMismatch naming the output that differs."""
     version = store.registry.resolve(ref)
     store.layout.verify(version.digest)
     largest = _replay(store.unpacked(version.digest), version.trust is not None, version.ref, seconds)

@@ -1,11 +1,12 @@
 """Rows → the tensors of a signature: columns found by name, values cast where nothing is lost, misfits named."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from argosy.packaging.table import Table, infer, missing, read
+from argosy.packaging.table import Table, column, infer, matrix, missing, read
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import NUMPY, Array, Tensor, tensor
@@ -24,6 +25,55 @@ def read_rows(source: Path | bytes, kind: str = "", signature: Signature | None 
     return [tensor(name or "x", array) for name, array in infer(table).arrays.items()]
 
 
+def to_tensors(x: Any, inputs: Sequence[TensorSpec]) -> list[Tensor]:
+    """`x` as the `inputs`, cast to their datatypes where no value changes by that.
+
+    `x` is an array or nested list for the one input; a dict of input name or column → values; a list of such dicts, one
+    a row; or a data frame. Columns go by name, so their order is free; None is NaN. Without inputs (a server that
+    declares nothing) names and datatypes follow `x`. Raises InvalidArgument.
+    """
+    table = _table(x, {spec.name for spec in inputs})
+    if inputs:
+        return fit(table, tuple(inputs))
+    return [tensor(name or "input-0", array) for name, array in table.arrays.items()]
+
+
+def _table(x: Any, names: set[str]) -> Table:
+    if isinstance(x, Mapping):
+        return _columns(cast("Mapping[str, Any]", x), names)
+    if hasattr(x, "columns") and hasattr(x, "to_numpy"):
+        return _columns({str(name): x[name].to_numpy() for name in x.columns}, names)
+    if isinstance(x, Sequence) and x and isinstance(x[0], Mapping):
+        rows = cast("Sequence[Mapping[str, Any]]", x)
+        columns = dict.fromkeys(str(name) for row in rows for name in row)
+        return _columns({name: [row.get(name) for row in rows] for name in columns}, names)
+    return Table("matrix", {"": _array(x)})
+
+
+def _columns(values: Mapping[str, Any], names: set[str]) -> Table:
+    """`tensors` when every name is an input's, else a `frame`."""
+    arrays = {name: _named(name, value) for name, value in values.items()}
+    if len({len(array) for array in arrays.values() if array.ndim}) > 1:
+        raise InvalidArgument("the columns differ in their number of rows")
+    return Table("tensors" if set(arrays) <= names else "frame", arrays)
+
+
+def _named(name: str, value: Any) -> Array:
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        return _array(value)
+    try:
+        return column(cast("Sequence[Any]", value))
+    except InvalidArgument as error:
+        raise InvalidArgument(f"column '{name}': {error.message}") from None
+
+
+def _array(value: Any) -> Array:
+    """Nested lists, or anything numpy takes (tensors of other libraries, series)."""
+    if isinstance(value, list | tuple):
+        return matrix(cast("Sequence[Any]", value), "the rows")
+    return np.asarray(value)
+
+
 def fit(table: Table, inputs: tuple[TensorSpec, ...]) -> list[Tensor]:
     """A table as the inputs of a signature. Raises InvalidArgument."""
     arrays = _by_input(table, inputs)
@@ -36,10 +86,10 @@ def fit(table: Table, inputs: tuple[TensorSpec, ...]) -> list[Tensor]:
 def _by_input(table: Table, inputs: tuple[TensorSpec, ...]) -> dict[str, Array]:
     if table.kind == "matrix":
         return _of_matrix(table.arrays[""], inputs)
-    first = inputs[0]
-    wide = len(first.shape) == 2 and first.name not in table.arrays  # takes the columns as they come
-    if table.kind == "frame" and len(inputs) == 1 and (first.columns or wide):
-        return {first.name: _stack(table, first)}
+    if table.kind == "frame" and len(inputs) == 1:
+        wide = len(inputs[0].shape) == 2 and inputs[0].name not in table.arrays  # takes the columns as they come
+        if inputs[0].columns or wide:
+            return {inputs[0].name: _stack(table, inputs[0])}
     known = {spec.name: spec for spec in inputs}
     _refuse_unknown(list(table.arrays), list(known))
     return {name: cast_array(array, known[name], f"column '{name}'") for name, array in table.arrays.items()}
@@ -58,7 +108,6 @@ def _of_matrix(array: Array, inputs: tuple[TensorSpec, ...]) -> dict[str, Array]
 
 
 def _stack(table: Table, spec: TensorSpec) -> Array:
-    """The columns of a table side by side, in the order of the signature."""
     names = list(spec.columns or table.arrays)
     _refuse_unknown(list(table.arrays), names)
     if absent := [name for name in names if name not in table.arrays]:
@@ -113,7 +162,6 @@ def _first(mask: Array) -> int:
 
 
 def _numbers(array: Array, where: str) -> Array:
-    """Strings and None as floats, or as integers where every one is."""
     out: list[float | int] = []
     for row, value in enumerate(array.reshape(-1).tolist()):
         try:

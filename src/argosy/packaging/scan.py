@@ -64,7 +64,6 @@ def scan(path: Path, kind: Format) -> ScanResult:
 
 
 def _folder(folder: Path) -> Contents:
-    """What nobody vouches for in an MLflow folder. Raises BadPackage for a broken one, and for one with links in it."""
     about = mlflow_file.read(folder)
     names, objections = list[Name](), list(about.objections)
     weights = mlflow_file.regular(folder, about.weights.file) if about.weights else None

@@ -20,9 +20,7 @@ MAX_BYTES = 2 * 1024**3
 
 class Table(msgspec.Struct, frozen=True):
     """`frame`: 1-D arrays by column name, None or NaN for missing. `matrix`: one array, named "". `tensors`: by name.
-
-    `text`: every column holds strings that a signature has still to give a meaning (CSV).
-    """
+    `text`: every column holds strings that a signature has still to give a meaning (CSV)."""
 
     kind: Literal["frame", "matrix", "tensors"]
     arrays: dict[str, Array]
@@ -35,10 +33,8 @@ class Table(msgspec.Struct, frozen=True):
 
 
 def read(source: Path | bytes, kind: str = "") -> Table:
-    """Rows from a file or from bytes of the given kind (a file's suffix by default).
-
-    Raises NotFound, InvalidArgument for what cannot be read, PayloadTooLarge over 2 GiB, MissingExtra without pyarrow.
-    """
+    """Rows from a file or from bytes of the given kind (a file's suffix by default). Raises NotFound, InvalidArgument
+    for what cannot be read, PayloadTooLarge over 2 GiB, MissingExtra without pyarrow."""
     kind = kind or (source.suffix.lower() if isinstance(source, Path) else "")
     where = source.name if isinstance(source, Path) else f"the {kind.lstrip('.').upper()} rows"
     reader = _READERS.get(kind)
@@ -228,10 +224,8 @@ def _read_parquet(data: bytes, where: str) -> Table:
 
 
 def arrow_column(values: Any, name: str, where: str) -> Array:
-    """A column of Arrow as an array: decimals and numbers with gaps as floats, lists as a matrix.
-
-    Raises Unsupported for times and what else no model takes, InvalidArgument for ragged lists.
-    """
+    """A column of Arrow as an array: decimals and numbers with gaps as floats, lists as a matrix. Raises Unsupported
+    for times and what else no model takes, InvalidArgument for ragged lists."""
     import pyarrow as pa
 
     types = cast("Any", pa.types)
@@ -256,7 +250,6 @@ def arrow_column(values: Any, name: str, where: str) -> Array:
 
 
 def _read_numpy(data: bytes, where: str) -> Table:
-    """An array, or arrays by name."""
     try:
         found: Any = np.load(io.BytesIO(data), allow_pickle=False)
         if hasattr(found, "files"):

@@ -69,7 +69,6 @@ def sweep_temporary(blobs: Blobs, grace: float = GRACE) -> None:
 
 
 def _closure(blobs: Blobs, roots: Iterable[Descriptor]) -> set[str]:
-    """The digests of all that the manifests need."""
     needed: set[str] = set()
     pending = list(roots)
     while pending:

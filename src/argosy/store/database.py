@@ -59,10 +59,8 @@ class Database:
         self.engine = _sqlite_engine(parsed) if self.sqlite else _postgres_engine(parsed)
 
     def create(self) -> "Database":
-        """Make the tables that are missing. Raises Conflict for a database that a newer Argosy has written.
-
-        Where it raises, no connection stays open.
-        """
+        """Make the tables that are missing. Raises Conflict for a database that a newer Argosy has written. Where it
+        raises, no connection stays open."""
         try:
             with self.begin() as connection:
                 if not self.sqlite:

@@ -19,10 +19,8 @@ def module() -> Any:
 
 @contextlib.contextmanager
 def opened(*, memory: str = "1GB", threads: int = 0, temporary: Path | None = None) -> Generator[Any]:
-    """A connection to an empty database in memory, closed at the end. Past `memory` it spills into `temporary`.
-
-    No extension is ever fetched or loaded by itself.
-    """
+    """A connection to an empty database in memory, closed at the end. Past `memory` it spills into `temporary`. No
+    extension is ever fetched or loaded by itself."""
     config: dict[str, Any] = {
         "memory_limit": memory,
         "autoinstall_known_extensions": False,

@@ -44,8 +44,7 @@ def write_all(handle: int, data: bytes | memoryview) -> None:
 
 def say(path: Path, data: bytes) -> None:
     """Put `data` at `path` atomically and not durably, by way of `NAME.new` beside it: for what one process tells
-    others that run, which means nothing after a crash of the machine. Only one process may say it.
-    """
+    others that run, which means nothing after a crash of the machine. Only one process may say it."""
     fresh = path.with_name(f"{path.name}.new")
     fresh.write_bytes(data)
     fresh.replace(path)
@@ -70,8 +69,7 @@ def replace(path: Path, data: bytes | memoryview, temporary: Path, *, mode: int 
 
 def exchange(one: Path, other: Path) -> None:
     """Swap two files or folders of one disk in one step, durably. Raises OSError (EINVAL, ENOSYS) where the system or
-    the file system has no such step.
-    """
+    the file system has no such step."""
     swap = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if swap is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))

@@ -129,8 +129,7 @@ def every(connection: sa.Connection) -> list[KeyRecord]:
 
 def check_scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:
     """Raise InvalidArgument unless there are 1 to `MOST_SCOPES`, each "*" or an endpoint's name, ":test" behind it or
-    not. Returns them sorted.
-    """
+    not. Returns them sorted."""
     if not scopes:
         raise InvalidArgument("a key needs at least one scope: the name of an endpoint, or '*' for all")
     if len(scopes) > MOST_SCOPES:

@@ -176,7 +176,6 @@ class Layout:
         return entry.digest
 
     def _descriptor(self, digest: str) -> Descriptor:
-        """What the index says of a manifest, without tag and annotations. Raises NotFound."""
         check_digest(digest)
         for entry in self.index.entries():
             if entry.digest == digest:

@@ -109,10 +109,8 @@ def put(url: str, data: bytes | Path) -> None:
 
 
 def create(url: str, data: bytes) -> bool:
-    """Store bytes unless an object is there; of several writers one gets True.
-
-    The store decides. The request is made once: an answer that is lost must not turn into False.
-    """
+    """Store bytes unless an object is there; of several writers one gets True. The store decides. The request is made
+    once: an answer that is lost must not turn into False."""
     library = obstore()
     with _at(url, retries=0) as (client, key):
         try:

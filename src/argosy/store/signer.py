@@ -85,10 +85,8 @@ class Signer:
         """Whether no other home writes to this database: it is the one in the home."""
 
     def begin(self, seq: int, digest: str) -> None:
-        """Sign from now on, after this last entry; it is noted in the file if this database is new to the key.
-
-        Called in a transaction in which no other process adds to the ledger. Raises StorageFull.
-        """
+        """Sign from now on, after this last entry; it is noted in the file if this database is new to the key. Called
+        in a transaction in which no other process adds to the ledger. Raises StorageFull."""
         known = self._file or self._read() or _File(private=os.urandom(32).hex())
         if self._database not in known.since:
             known = self._read() or known

@@ -59,10 +59,8 @@ class Store:
         return version
 
     def unpacked(self, digest: str) -> Path:
-        """The package as a folder of read-only files, unpacked once and hashed whenever it is asked for.
-
-        One that lost, gained or altered files is made anew. Raises BadPackage where the blobs are altered, too.
-        """
+        """The package as a folder of read-only files, unpacked once and hashed whenever it is asked for. One that lost,
+        gained or altered files is made anew. Raises BadPackage where the blobs are altered, too."""
         into = self.home.packages / check_digest(digest).removeprefix("sha256:")
         try:
             return self.layout.unpack(digest, into)

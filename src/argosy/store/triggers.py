@@ -63,10 +63,8 @@ ROWS = RowMapper(runs_table, Run)
 
 
 def note(connection: sa.Connection, run: Run) -> None:
-    """Write a firing and an entry of the ledger in the transaction of `connection`, as the last thing it does.
-
-    One that was written before stays as it is. Raises Unavailable, StorageFull, Conflict.
-    """
+    """Write a firing and an entry of the ledger in the transaction of `connection`, as the last thing it does. One that
+    was written before stays as it is. Raises Unavailable, StorageFull, Conflict."""
     if ROWS.add(connection, [run]):
         body = {"trigger": run.trigger, "version": run.version, "run": run.id}
         ledger.append(connection, run.endpoint, "trigger", body, Cause(reason=run.reason))

@@ -76,10 +76,8 @@ def parts(found: Sequence[tuple[Segment, Known, bytes]]) -> list[MergedSegments]
 
 
 def hour(root: Path, small: Sequence[Segment], memory: Memory | None = None) -> int:
-    """Merge segments of one hour and version; how many are gone by that, 0 where it cannot be done now.
-
-    Raises StorageFull, OSError; the log is as it was then.
-    """
+    """Merge segments of one hour and version; how many are gone by that, 0 where it cannot be done now. Raises
+    StorageFull, OSError; the log is as it was then."""
     folder = (root / small[0].key).parent
     work = root / layout.MERGING
     fresh = work / "hour"
@@ -166,7 +164,6 @@ def _merge(root: Path, part: MergedSegments, fresh: Path) -> str:
 
 
 def _tables(root: Path, part: MergedSegments, schema: Any) -> Iterable[Any]:
-    """The rows of all, a row group at a time."""
     pa, batches = arrow(), list[Any]()
     for each in part.segments:
         with parquet().ParquetFile(root / each.key, page_checksum_verification=True) as file:

@@ -47,8 +47,7 @@ def parquet() -> Any:
 
 class Encoder(msgspec.Struct, frozen=True, kw_only=True):
     """Encodes the requests of one replica of one version. `secret` is the key of hashed columns. Messages of errors are
-    left out without `messages`: they may cite what is to be hidden.
-    """
+    left out without `messages`: they may cite what is to be hidden."""
 
     columns: tuple[Column, ...]
     replica: str
@@ -139,7 +138,6 @@ class Encoder(msgspec.Struct, frozen=True, kw_only=True):
         return pa.array(array)
 
     def _lists(self, pa: Any, column: Column, array: Array) -> Any:
-        """The tensor of each row as a list, row-major."""
         size = math.prod(array.shape[1:])
         values = self._values(pa, column, np.ascontiguousarray(array).reshape(-1))
         offsets = pa.array((np.arange(len(array) + 1) * size).astype(np.int32))
@@ -203,7 +201,6 @@ def profile(values: Array) -> dict[str, float | int | None]:
 
 
 def _keys(array: Array) -> list[Any]:
-    """What is hashed of each row."""
     if array.ndim == 1 and array.dtype != object:
         return array.tolist()
     return [row if isinstance(row, bytes) else _whole(row) for row in array]

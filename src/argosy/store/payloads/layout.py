@@ -91,8 +91,7 @@ def versions(root: Path, endpoint: str) -> list[str]:
 @contextmanager
 def shared(root: Path) -> Generator[None]:
     """Until the end of the block every file stays where it is, but for those past their time. Where nothing can be
-    written (a log on a medium to read from) nobody puts files in the place of others, either.
-    """
+    written (a log on a medium to read from) nobody puts files in the place of others, either."""
     try:
         marker = _marker(root)
     except OSError as error:

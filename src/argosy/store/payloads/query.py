@@ -18,9 +18,7 @@ _TYPES = "{'endpoint': VARCHAR, 'version': VARCHAR, 'hour': VARCHAR}"
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
     """What to read: rows from `since` until `until` (aware) for which `where` is true; the newest `limit` of them.
-
-    `where` names columns as they are (`"input.age" > 30`) or, where a name is plain, as a field (`input.age > 30`).
-    """
+    `where` names columns as they are (`"input.age" > 30`) or, where a name is plain, as a field (`input.age > 30`)."""
 
     endpoint: str
     since: datetime | None = None
@@ -75,7 +73,6 @@ def _prepared(connection: Any, root: Path, query: Query) -> tuple[Any, tuple[Bro
 
 
 def _names(connection: Any, paths: Sequence[Path]) -> list[str]:
-    """The columns of all files; reads every footer."""
     connection.execute(f"SELECT * FROM {source(paths)} LIMIT 0")
     return [column[0] for column in connection.description]
 

@@ -31,9 +31,7 @@ class Broken(msgspec.Struct, frozen=True):
 
 def write(root: Path, endpoint: str, version: str, tables: Sequence[Any]) -> list[Path]:
     """Put tables of one version on disk, a segment for each hour they are of. When this returns, they outlive a crash.
-
-    Raises StorageFull, having written none or some of the segments; OSError; MissingExtra.
-    """
+    Raises StorageFull, having written none or some of the segments; OSError; MissingExtra."""
     table = arrow().concat_tables(tables)
     times = table.column("time").cast("int64").to_numpy() * 1000
     hours, first = np.unique(times // HOUR, return_index=True)
@@ -79,7 +77,6 @@ def options(schema: Any) -> dict[str, Any]:
 
 
 def _leaves(field: Any) -> list[tuple[str, str]]:
-    """The columns of Parquet that a field of Arrow becomes: path and type."""
     kind = field.type
     if str(kind).startswith("list<"):
         return [(f"{field.name}.list.element", str(kind.value_type))]

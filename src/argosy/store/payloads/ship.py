@@ -38,7 +38,6 @@ def _upload(prefix: str, key: str, path: Path) -> None:
 
 
 def _copy(root: Path, key: str, path: Path) -> None:
-    """Into another disk, or a mount."""
     data = path.read_bytes()
     try:
         make_folder((root / key).parent, root)
