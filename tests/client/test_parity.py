@@ -83,16 +83,15 @@ def by_rest(address: str, pieces: list[pd.DataFrame], binary: bool) -> Answers:
 
 
 def by_grpc(address: str, located: Located, pieces: list[pd.DataFrame]) -> Answers:
-    from argosy.packaging.load import _table  # pyright: ignore[reportPrivateUsage]
     from argosy.packaging.package import open_package
-    from argosy.packaging.rows import fit
+    from argosy.packaging.rows import to_tensors
 
     signature = open_package(located.folder).manifest.signature
     parts: list[Any] = []
     with triton.InferenceServerClient(address) as client:
         for piece in pieces:
             inputs = []
-            for tensor in fit(_table(piece), signature.inputs):
+            for tensor in to_tensors(piece, signature.inputs):
                 one = triton.InferInput(tensor.name, tensor.shape, tensor.datatype)
                 one.set_data_from_numpy(tensor.array)
                 inputs.append(one)

@@ -6,9 +6,9 @@ import msgspec
 
 from argosy.spec.errors import InvalidArgument
 from argosy.store import ledger
-from argosy.store.clock import stamp
 from argosy.store.database import Database
 from argosy.store.endpoints import SERVED
+from argosy.store.table import stamp
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,6 @@ from argosy.spec.errors import Conflict, NotFound
 from argosy.spec.revision import Revision
 from argosy.spec.secret import masked
 from argosy.store import ledger
-from argosy.store.clock import now
 from argosy.store.endpoints import (
     SERVED,
     Declared,
@@ -26,7 +25,7 @@ from argosy.store.endpoints import (
     row_of,
 )
 from argosy.store.ledger import Cause
-from argosy.store.table import add
+from argosy.store.table import add, now
 
 E = endpoints_table.c
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from argosy.engines import lightgbm_file
-from argosy.engines.base import Loose, Settings, check_settings, check_signature, require, short
+from argosy.engines.base import Loose, Settings, check_settings, require, short
+from argosy.engines.probe import settled
 from argosy.spec.errors import BadPackage, Internal
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Array
@@ -60,11 +61,7 @@ def load(
         derived = _signature(booster, header)
     except (lgb.basic.LightGBMError, ValueError, KeyError) as error:
         raise BadPackage(f"LightGBM cannot load {path.name}: {short(error)}") from None
-    if signature is None or not signature.outputs:
-        signature = derived
-    else:
-        check_signature(signature, derived, path.name, named=False)
-    return LightgbmEngine(booster, signature, threads)
+    return settled(lambda found: LightgbmEngine(booster, found, threads), signature, derived, path.name, named=False)
 
 
 def _signature(booster: Any, header: dict[str, str]) -> Signature:

@@ -65,14 +65,16 @@ def complete(
     return Signature(inputs=inputs, outputs=tuple(outputs), batched=batched)
 
 
-def settled(make: Callable[[Signature], E], given: Signature | None, derived: Signature, model: str) -> E:
+def settled(
+    make: Callable[[Signature], E], given: Signature | None, derived: Signature, model: str, *, named: bool = True
+) -> E:
     """The engine under the signature it is given, or else under the one that is `derived` from the file: with batches
     only if its rows are independent. Raises BadPackage where the given one is not that of the `model`."""
     if given is not None and given.outputs:
-        check_signature(given, derived, model)
+        check_signature(given, derived, model, named=named)
         return make(given)
     engine = make(derived)
-    if derived.batched and not rows_independent(engine):
+    if named and derived.batched and not rows_independent(engine):
         return make(msgspec.structs.replace(derived, batched=False))
     return engine
 

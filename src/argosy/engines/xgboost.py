@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from argosy.engines import xgboost_file
-from argosy.engines.base import Loose, Settings, check_settings, check_signature, require, short
+from argosy.engines.base import Loose, Settings, check_settings, require, short
+from argosy.engines.probe import settled
 from argosy.spec.errors import BadPackage, Internal, InvalidArgument
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Array
@@ -84,12 +85,12 @@ def load(
         raise BadPackage(f"XGBoost cannot load {path.name}: {short(error)}") from None
     attributes: dict[str, str] = booster.attributes()
     rounds = int(attributes.get("best_iteration", -1)) + 1 if "scikit_learn" in attributes else 0
-    if signature is None or not signature.outputs:
-        signature = derived
-    else:
-        check_signature(signature, derived, path.name, named=False)
     linear = config["gradient_booster"]["name"] == "gblinear"
-    return XgboostEngine(booster, signature, threads, rounds, linear=linear)
+
+    def made(found: Signature) -> XgboostEngine:
+        return XgboostEngine(booster, found, threads, rounds, linear=linear)
+
+    return settled(made, signature, derived, path.name, named=False)
 
 
 def _output(config: dict[str, Any]) -> TensorSpec:

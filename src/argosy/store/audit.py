@@ -8,10 +8,10 @@ import sqlalchemy as sa
 
 from argosy.spec.errors import InvalidArgument
 from argosy.store import ledger
-from argosy.store.clock import now
 from argosy.store.database import Database
 from argosy.store.ledger import ROOT, Last, S, T, ledger_table, signatures_table
 from argosy.store.signer import ENTRY, Head, Since, good
+from argosy.store.table import now
 
 _PAGE = 5000
 

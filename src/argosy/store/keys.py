@@ -10,9 +10,8 @@ import sqlalchemy as sa
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument, NotFound
 from argosy.spec.limits import check_rate
-from argosy.store.clock import now
 from argosy.store.database import Database, metadata
-from argosy.store.table import Json, RowMapper
+from argosy.store.table import Json, RowMapper, now
 
 EVERYTHING = "*"
 TEST = ":test"

@@ -15,10 +15,9 @@ import msgspec
 import sqlalchemy as sa
 
 from argosy.spec.secret import masked
-from argosy.store.clock import now
 from argosy.store.database import metadata
 from argosy.store.signer import ENTRY, Signer
-from argosy.store.table import table_of
+from argosy.store.table import now, table_of
 
 ROOT = "0" * 64
 """What the first entry has as the hash of the one before."""

@@ -12,11 +12,10 @@ from argosy.spec.endpoint import check_name
 from argosy.spec.errors import Conflict, InvalidArgument, NotFound
 from argosy.spec.package import Lineage, ModelManifest, Scan
 from argosy.store import ledger
-from argosy.store.clock import now
 from argosy.store.database import Database, metadata
 from argosy.store.ledger import Cause, Entry
 from argosy.store.manifest import check_digest
-from argosy.store.table import Json, RowMapper, add, put
+from argosy.store.table import Json, RowMapper, add, now, put
 from argosy.store.version import AliasMove, ModelSummary, Moved, Reference, Trust, Version
 
 models_table = sa.Table(

@@ -3,6 +3,7 @@
 import types
 import typing
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
@@ -15,6 +16,16 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound=msgspec.Struct)
 
 _TYPES: dict[Any, Any] = {str: sa.Text, int: sa.Integer, float: sa.Float}
+
+
+def now() -> str:
+    """This moment, UTC, ISO 8601 with microseconds: sorts as text."""
+    return stamp(datetime.now(UTC))
+
+
+def stamp(moment: datetime) -> str:
+    """A moment in UTC as `now` writes it."""
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 class Json(sa.types.TypeDecorator[Any]):

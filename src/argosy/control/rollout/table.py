@@ -11,10 +11,10 @@ from argosy.control.rollout.progress import Command, command
 from argosy.control.state import note_traffic
 from argosy.spec.errors import Conflict, NotFound
 from argosy.store import ledger
-from argosy.store.clock import now
 from argosy.store.database import Database
 from argosy.store.endpoints import LIVE, WENT_BACK, Progress, Serving, endpoints_table, rollouts_table
 from argosy.store.ledger import Cause
+from argosy.store.table import now
 
 R = rollouts_table.c
 NONE = -1
