@@ -27,7 +27,7 @@ from argosy.serving.config import ModelConfig, ReplicaConfig
 from argosy.spec.address import Address
 from argosy.spec.endpoint import Runtime
 from argosy.spec.payload import PayloadLog
-from argosy.spec.recorder import RecordedEndpoint, RecorderConfig, RecorderReport, read_report, told_file
+from argosy.spec.recorder import RecordedEndpoint, RecorderConfig, RecorderReport, config_file, read_report
 from argosy.spec.settings import Home
 from bench import envs, load, models, payload
 from bench.servers import await_answer, free_ports
@@ -127,7 +127,7 @@ def compared(arms: tuple[Arm, Arm], where: str) -> bool:
 def arrangement(folder: Path, made: Path, body: bytes, a: argparse.Namespace, core: int, where: str) -> bool:
     """Replicas on core 0, the client on core 1, the recorder on `core`."""
     home = Home(folder / f"home{core}").create()
-    told_file(home).write_bytes(
+    config_file(home).write_bytes(
         msgspec.json.encode(RecorderConfig(endpoints={"digits": RecordedEndpoint(payload=PayloadLog(flush=a.flush))}))
     )
     argv = [sys.executable, "-m", "argosy.monitoring.recorder", str(home.root)]

@@ -19,10 +19,9 @@ from argosy.monitoring.analysis.evidence import GuardObservation, start
 from argosy.protocol import tensorfile
 from argosy.serving.counts import Counts, bucket
 from argosy.spec.address import Address
-from argosy.spec.batch import BatchJob
+from argosy.spec.batch import BatchJob, Submission
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.guard import Guard
-from argosy.spec.job import Submission
 from argosy.spec.package import ModelManifest
 from argosy.spec.revision import Revision
 from argosy.spec.rollout import Rollout

@@ -11,7 +11,7 @@ from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.monitor import Monitor
 from argosy.spec.payload import PayloadLog
-from argosy.spec.recorder import RecordedEndpoint, RecorderConfig, read_told, told_file
+from argosy.spec.recorder import RecordedEndpoint, RecorderConfig, config_file, recorder_config
 from argosy.spec.settings import Home, PayloadSettings, Settings
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.store.endpoints import Declared, Serving
@@ -58,17 +58,17 @@ def declared(payload: PayloadLog | None) -> list[Declared]:
 def test_nobody_who_does_not_ask_has_a_recorder(home: Home, started: list[Spawned]):
     Recording(home, Settings()).update(declared(None))
     assert not started
-    assert not told_file(home).exists()
+    assert not config_file(home).exists()
 
 
 def test_it_is_told_what_is_wanted_and_started_until_it_stays(home: Home, started: list[Spawned]):
     made = Recording(home, Settings(payload=PayloadSettings(store="/bucket")))
     log = PayloadLog(sample=0.5)
     made.update(declared(log))
-    assert read_told(home) == RecorderConfig(endpoints={"shop": RecordedEndpoint(payload=log)}, store="/bucket")
-    before = told_file(home).stat().st_mtime_ns
+    assert recorder_config(home) == RecorderConfig(endpoints={"shop": RecordedEndpoint(payload=log)}, store="/bucket")
+    before = config_file(home).stat().st_mtime_ns
     made.update(declared(log))
-    assert told_file(home).stat().st_mtime_ns == before
+    assert config_file(home).stat().st_mtime_ns == before
     assert len(started) == 1
     started[0].over = True
     made.update(declared(log))
@@ -78,7 +78,7 @@ def test_it_is_told_what_is_wanted_and_started_until_it_stays(home: Home, starte
 def test_a_new_controller_takes_back_what_an_earlier_one_told(home: Home, started: list[Spawned]):
     Recording(home, Settings()).update(declared(PayloadLog()))
     Recording(home, Settings()).update(declared(None))
-    assert read_told(home) == RecorderConfig()
+    assert recorder_config(home) == RecorderConfig()
 
 
 @pytest.mark.parametrize("store", ["bucket", "ftp://bucket", "file://x"])

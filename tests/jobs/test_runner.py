@@ -14,9 +14,8 @@ import pytest
 from argosy.jobs import plan, runner
 from argosy.jobs.folder import Folder
 from argosy.jobs.runner import Jobs
-from argosy.spec.batch import BatchJob
+from argosy.spec.batch import BatchJob, Submission
 from argosy.spec.errors import Conflict, NotFound
-from argosy.spec.job import Submission
 from argosy.spec.settings import Home
 from argosy.store import jobs, ledger
 from argosy.store.jobs import Job, Run

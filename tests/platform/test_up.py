@@ -103,7 +103,7 @@ def test_half_a_certificate_and_a_foreign_host_are_refused(home: Home, tmp_path:
         gateway_config(home, GatewaySettings(tls_cert=str(tmp_path / "no"), tls_key=str(tmp_path / "no")))
     with pytest.raises(InvalidArgument, match=r"gateway\.host"):
         take("192.0.2.1", 0, "gateway.port")
-    with pytest.raises(InvalidArgument, match=r"control\.port must be at most 65535"):
+    with pytest.raises(InvalidArgument, match=r"control\.port must be 0 to 65535, not 65536"):
         take("127.0.0.1", 65536, "control.port")
 
 

@@ -12,8 +12,8 @@ from argosy.api.platform import Lines, follow_lines
 from argosy.api.route import Route, Services, Why
 from argosy.jobs.folder import Folder, Progress
 from argosy.jobs.plan import following
+from argosy.spec.batch import Submission
 from argosy.spec.errors import NotFound
-from argosy.spec.job import Submission
 from argosy.store import jobs
 from argosy.store.jobs import Job, Run
 from argosy.store.ledger import Cause

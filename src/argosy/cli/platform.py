@@ -15,7 +15,7 @@ from argosy.spec.errors import InvalidArgument
 from argosy.spec.settings import home
 
 if TYPE_CHECKING:
-    from argosy.spec.run_file import RunFile
+    from argosy.spec.settings import RunFile
 
 
 @click.command(cls=Command)

@@ -17,8 +17,7 @@ import msgspec
 from argosy.client.address import parse
 from argosy.client.errors import from_answer
 from argosy.spec.errors import DeadlineExceeded, Internal, InvalidArgument, PermissionDenied, Unavailable
-from argosy.spec.run_file import RunFile, control_file
-from argosy.spec.settings import Home, home
+from argosy.spec.settings import Home, RunFile, home
 
 URL, TOKEN, CA = "ARGOSY_CONTROL_URL", "ARGOSY_CONTROL_TOKEN", "ARGOSY_CONTROL_CA"
 """Variables that name the control API of another machine, its token, and a PEM file with what its certificate is
@@ -28,7 +27,7 @@ verified by, where the system does not know that."""
 def running(place: Home) -> RunFile | None:
     """What `run/control.json` says, or None when there is none or its process is gone. Raises PermissionDenied where it
     is another user's, and cannot be read."""
-    path = control_file(place)
+    path = place.control
     try:
         found = msgspec.json.decode(path.read_bytes(), type=RunFile)
     except (FileNotFoundError, msgspec.MsgspecError):

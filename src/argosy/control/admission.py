@@ -10,7 +10,7 @@ from argosy.alerting.triggers.check import check_declared, check_named
 from argosy.control.scaling.activation import may_sleep
 from argosy.monitoring.performance.reference import check_monitorable, path_of
 from argosy.packaging.package import stored
-from argosy.spec import variables
+from argosy.spec import secret
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument, MissingExtra
 from argosy.spec.scaling import WaitingRoom
@@ -66,7 +66,7 @@ def check_honoured(endpoint: Endpoint, settings: Settings, there: Capacity) -> N
             f"endpoint '{endpoint.name}': runtime.sandbox is required, and this machine lacks a part of it: "
             f"{there.lacks}"
         )
-    variables.given(endpoint.runtime.env, os.environ, f"endpoint '{endpoint.name}': runtime.env")
+    secret.variables(endpoint.runtime.env, os.environ, f"endpoint '{endpoint.name}': runtime.env")
     if endpoint.waiting != WaitingRoom() and not may_sleep(endpoint):
         raise InvalidArgument(
             f"endpoint '{endpoint.name}' declares what this platform does not act upon: waiting without replicas.min "

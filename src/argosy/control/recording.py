@@ -11,7 +11,7 @@ import psutil
 from argosy.process.managed import Managed
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import ArgosyError
-from argosy.spec.recorder import RecordedEndpoint, RecorderConfig, report_file, told_file
+from argosy.spec.recorder import RecordedEndpoint, RecorderConfig, config_file, report_file
 from argosy.spec.settings import Home, Settings
 from argosy.store.durable import say
 from argosy.store.endpoints import Declared
@@ -73,7 +73,7 @@ def recorder(home: Home) -> Sidecar:
     process = Managed(
         "argosy.monitoring.recorder", home.root, folder=home.root, log=home.logs / "recorder.log", drain=DRAIN
     )
-    return Sidecar("recorder", process, told_file(home), report_file(home))
+    return Sidecar("recorder", process, config_file(home), report_file(home))
 
 
 class Recording:

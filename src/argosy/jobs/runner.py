@@ -17,8 +17,8 @@ from argosy.jobs.folder import COMMAND, Folder, RunRequest
 from argosy.process import launch, managed
 from argosy.process.process import Process, end, spawn
 from argosy.process.tail import last_words
+from argosy.spec.batch import Submission, at
 from argosy.spec.errors import ArgosyError
-from argosy.spec.job import Submission, at
 from argosy.spec.settings import Home
 from argosy.store import jobs
 from argosy.store.database import Database

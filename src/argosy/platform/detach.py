@@ -12,8 +12,7 @@ from argosy.process import launch
 from argosy.process.process import Process, spawn
 from argosy.process.tail import last_words
 from argosy.spec.errors import ArgosyError, Conflict, Internal, Unavailable, table
-from argosy.spec.run_file import RunFile, control_file
-from argosy.spec.settings import Home, Settings
+from argosy.spec.settings import Home, RunFile, Settings
 from argosy.targets.log import size
 
 START_SECONDS = 60.0
@@ -55,7 +54,7 @@ async def detach(
 def announced(home: Home, pid: int) -> RunFile | None:
     """What process `pid` has written into `run/control.json`; None as long as it has not."""
     try:
-        found = msgspec.json.decode(control_file(home).read_bytes(), type=RunFile)
+        found = msgspec.json.decode(home.control.read_bytes(), type=RunFile)
     except (OSError, msgspec.MsgspecError):
         return None
     return found if found.pid == pid else None

@@ -17,7 +17,6 @@ from argosy.platform.leftovers import end_gateways, ensure_gone
 from argosy.platform.lock import LEADS, WAITS, Lock, holder
 from argosy.process.process import KILLED, end
 from argosy.spec.errors import ArgosyError, Unavailable
-from argosy.spec.run_file import control_file
 from argosy.spec.settings import Home, Settings
 from argosy.targets.launch import folder
 from argosy.targets.tags import replicas
@@ -85,8 +84,8 @@ async def _clean(home: Home, settings: Settings) -> bool:
     await asyncio.to_thread(commands.end, home)
     processes, drain = await asyncio.to_thread(replicas, home.root)
     await asyncio.to_thread(end, processes, drain)
-    left = control_file(home).exists()
-    control_file(home).unlink(missing_ok=True)
+    left = home.control.exists()
+    home.control.unlink(missing_ok=True)
     token.path(home).unlink(missing_ok=True)
     home.labels.unlink(missing_ok=True)
     shutil.rmtree(folder(home), ignore_errors=True)

@@ -38,8 +38,7 @@ from argosy.platform.home import gateway_config
 from argosy.platform.supervisor import Supervisor, watch_gateway
 from argosy.serving.port import take
 from argosy.spec.errors import ArgosyError
-from argosy.spec.run_file import RunFile, control_file
-from argosy.spec.settings import Home, Settings
+from argosy.spec.settings import Home, RunFile, Settings
 from argosy.spec.status import View
 from argosy.store.durable import say
 from argosy.store.store import Store
@@ -160,7 +159,7 @@ class Platform:
         shown = self.certificate
         more = {"fingerprint": shown.fingerprint, "certificate": str(shown.path)} if shown is not None else {}
         running = RunFile(url=url, pid=os.getpid(), started=self.started, **more)
-        say(control_file(self.home), msgspec.json.encode(running))
+        say(self.home.control, msgspec.json.encode(running))
         self._url = url
 
     def _work(self) -> Iterable[tuple[str, Callable[[], Awaitable[object]]]]:

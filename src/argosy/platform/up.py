@@ -22,7 +22,6 @@ from argosy.process import managed, sandbox
 from argosy.process.limit import LogLimit
 from argosy.serving.port import open_many
 from argosy.spec.errors import ArgosyError, Conflict
-from argosy.spec.run_file import control_file
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
 from argosy.targets.launch import folder
@@ -122,7 +121,7 @@ async def _lead(
     keeping = asyncio.create_task(keep(lease, replaced)) if lease else None
     await stopping.wait()
     report("stopping  the gateway drains, then the replicas; Ctrl-C once more ends them at once")
-    control_file(home).unlink(missing_ok=True)
+    home.control.unlink(missing_ok=True)
     await platform.stop(hurry)
     await ensure_gone(home)
     shutil.rmtree(folder(home), ignore_errors=True)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import msgspec
 
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.secret import VARIABLE
 
 BUCKETS = ("s3://", "gs://", "az://")
 """What the addresses of objects begin with."""
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"({_LABEL}(\.{_LABEL})*|\[[0-9a-f:.]+\])(:(?P<port>[0-9]{{1,5}}))?")
 

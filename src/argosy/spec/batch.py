@@ -1,11 +1,15 @@
-"""What a user declares of a batch job: which model answers which files, and where and how its answers are written."""
+"""What a user declares of a batch job: which model answers which files, how answers are written, and when it runs."""
 
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Annotated, ClassVar, Literal
 
+import msgspec
 from msgspec import Meta, field
 
-from argosy.spec import variables
+from argosy.spec import secret
+from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.strict import Amount, Declaration, repeated, require
 
@@ -15,6 +19,8 @@ Where = Literal["local", "ray"]
 
 PATIENCE = 1800.0
 """Seconds without a report of a worker, unless the job says otherwise."""
+_PLACE = re.compile(r"\{(\w*)\}")
+_KNOWN = ("date", "time")
 CALL = 1.0
 """Seconds that a call of the engine may take beside the checkpoint, at least, before a worker is thought to hang."""
 
@@ -75,8 +81,48 @@ class BatchJob(Declaration, frozen=True, kw_only=True):
         for what, names in (("keep", self.keep), ("partition", self.partition)):
             if double := repeated(names):
                 raise InvalidArgument(f"the batch job: {what} names the column '{double[:80]}' twice")
-        variables.check(self.env, "env")
+        secret.check_variables(self.env, "env")
 
     def given(self, environ: Mapping[str, str]) -> dict[str, str]:
         """The variables of the model, with what they refer to. Raises InvalidArgument where that is not set."""
-        return variables.given(self.env, environ, "env")
+        return secret.variables(self.env, environ, "env")
+
+
+class Submission(Declaration, frozen=True, kw_only=True):
+    """A batch job under a name of its own, run by the platform.
+
+    With a `schedule` (five fields of cron, in `timezone`) it runs at each of its moments. Inputs and output may then
+    hold `{date}` (2026-01-31) and `{time}` (20260131T023000) of that moment in this time zone; the output has to, so
+    that every run has a place of its own.
+    """
+
+    name: str
+    batch: BatchJob
+    schedule: str = ""
+    timezone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_name(self.name, "job name")
+        for text in (self.batch.output, *self.batch.inputs):
+            if odd := [found for found in _PLACE.findall(text) if found not in _KNOWN and self.schedule]:
+                raise InvalidArgument(f"job '{self.name}': '{{{odd[0]}}}' is unknown; there are {{date}} and {{time}}")
+        if self.schedule and not any(f"{{{each}}}" in self.batch.output for each in _KNOWN):
+            raise InvalidArgument(
+                f"job '{self.name}': with a schedule, the output needs {{date}} or {{time}} in its path, as in "
+                "out/{date}, so that every run has a place of its own"
+            )
+
+
+def at(submission: Submission, due: float) -> BatchJob:
+    """The job of the run that is due at this moment (seconds since 1970)."""
+    if not submission.schedule:
+        return submission.batch
+    from zoneinfo import ZoneInfo
+
+    moment = datetime.fromtimestamp(due, UTC).astimezone(ZoneInfo(submission.timezone))
+    values = {"{date}": f"{moment:%Y-%m-%d}", "{time}": f"{moment:%Y%m%dT%H%M%S}"}
+    texts = [submission.batch.output, *submission.batch.inputs]
+    for place, value in values.items():
+        texts = [text.replace(place, value) for text in texts]
+    return msgspec.structs.replace(submission.batch, inputs=tuple(texts[1:]), output=texts[0])

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, field
 
-from argosy.spec import variables
+from argosy.spec import secret
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.guard import Guard
 from argosy.spec.limits import Limits, check_rate
@@ -65,7 +65,7 @@ class Runtime(Declaration, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        variables.check(self.env, "runtime.env")
+        secret.check_variables(self.env, "runtime.env")
 
 
 class Resources(Declaration, frozen=True, kw_only=True):

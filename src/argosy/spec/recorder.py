@@ -1,4 +1,4 @@
-"""What the recorder is told, by a file that the controller writes; and what it tells of itself, by another."""
+"""The configuration of the recorder, a file that the controller writes; and its report, a file that it writes."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from argosy.spec.settings import Home
 
 
 class RecordedEndpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept of one endpoint: a log, profiles, both. `segments` are columns whose values have profiles of their
-    own."""
+    """What is recorded of one endpoint: a log, profiles, both. `segments` are columns whose values have profiles of
+    their own."""
 
     payload: PayloadLog | None = None
     profiles: bool = True
@@ -25,7 +25,7 @@ class RecorderConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecorderReport(msgspec.Struct, kw_only=True):
-    """What became of it since its start. `records` are requests; `dropped` those that could not be kept, `broken`
+    """What became of it since its start. `records` are requests; `dropped` those that could not be recorded, `broken`
     frames that could not be read, `waiting` segments that are not in the object store yet, `merged` segments that
     became part of larger ones. `problem`: the last one that still holds."""
 
@@ -43,7 +43,7 @@ class RecorderReport(msgspec.Struct, kw_only=True):
     problem: str = ""
 
 
-def told_file(home: Home) -> Path:
+def config_file(home: Home) -> Path:
     """Written by the controller."""
     return home.run / "recorder.json"
 
@@ -53,16 +53,16 @@ def report_file(home: Home) -> Path:
     return home.run / "recorder.report"
 
 
-def read_told(home: Home) -> RecorderConfig:
-    """What is told now; nothing where there is no such file."""
+def recorder_config(home: Home) -> RecorderConfig:
+    """The configuration; nothing where there is no such file."""
     try:
-        return msgspec.json.decode(told_file(home).read_bytes(), type=RecorderConfig)
+        return msgspec.json.decode(config_file(home).read_bytes(), type=RecorderConfig)
     except (OSError, msgspec.MsgspecError):
         return RecorderConfig()
 
 
 def read_report(home: Home) -> RecorderReport | None:
-    """What the recorder said last."""
+    """The last report; None where there is none."""
     try:
         return msgspec.json.decode(report_file(home).read_bytes(), type=RecorderReport)
     except (OSError, msgspec.MsgspecError):

@@ -20,6 +20,15 @@ _SECRET_NAME = re.compile(
 )
 _TOKEN_LIKE = re.compile(r"(?=[^/]*[0-9])(?=[^/]*[A-Za-z])[A-Za-z0-9_.:~+=-]{20,}")
 
+MOST_VARIABLES, MOST_CHARACTERS = 64, 8192
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+"""The name of a variable of the environment."""
+HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+"""The name of an HTTP header."""
+_RESERVED = re.compile(
+    r"(LD|DYLD|GLIBC|MALLOC|ARGOSY)_.*|PYTHON.*|PATH|HOME|TMPDIR|GCONV_PATH|LOCPATH|NLSPATH|JOBLIB_MULTIPROCESSING"
+)
+
 
 def resolved(text: str, environ: Mapping[str, str], where: str) -> str:
     """The text, or what the variable that it names holds. Raises InvalidArgument, naming `where`, if there is none."""
@@ -105,3 +114,26 @@ def masked_variable(name: str, value: Any) -> Any:
     """What may be shown of a variable of this name, or of the field that declares it."""
     plain = not isinstance(value, str) or value.startswith("$") or not is_secret_name(name.rpartition(".")[2])
     return value if plain else HIDDEN
+
+
+def check_variables(env: Mapping[str, str], where: str) -> None:
+    """Raises InvalidArgument, naming `where`, for what is no variable or is the platform's to say."""
+    if len(env) > MOST_VARIABLES:
+        raise InvalidArgument(f"{where} has {len(env)} variables; at most {MOST_VARIABLES} are possible")
+    for name, value in env.items():
+        if not VARIABLE.fullmatch(name):
+            raise InvalidArgument(f"{where}: '{name[:80]}' is no name of a variable: use letters, digits and _")
+        if _RESERVED.fullmatch(name):
+            raise InvalidArgument(
+                f"{where}: {name[:80]} says where programs, libraries or files of the model lie, which is the "
+                "platform's to say; leave it out"
+            )
+        if len(value) > MOST_CHARACTERS or "\0" in value:
+            raise InvalidArgument(f"{where}.{name[:80]} must have at most {MOST_CHARACTERS} characters, and no NUL")
+        if value.startswith("$") and not VARIABLE.fullmatch(value[1:]):
+            raise InvalidArgument(f"{where}.{name[:80]}: what follows $ must be the name of a variable")
+
+
+def variables(env: Mapping[str, str], environ: Mapping[str, str], where: str) -> dict[str, str]:
+    """The variables with what they refer to. Raises InvalidArgument where that is not set."""
+    return {name: resolved(value, environ, f"{where}.{name}") for name, value in env.items()}

@@ -154,76 +154,58 @@ class Settings(Declaration, frozen=True, kw_only=True):
         return self.control.expose or self.allow != Allow()
 
 
-class Home(msgspec.Struct, frozen=True):
+class Home:
     """The one folder everything lives under, and the places inside it."""
 
-    root: Path
-
-    @property
-    def config(self) -> Path:
-        """`config.yaml`, written by the user."""
-        return self.root / "config.yaml"
-
-    @property
-    def store(self) -> Path:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.config = root / "config.yaml"
+        """Written by the user."""
+        self.store = root / "store"
         """The OCI image layout."""
-        return self.root / "store"
-
-    @property
-    def packages(self) -> Path:
+        self.packages = root / "packages"
         """Unpacked packages by digest; can be deleted at any time."""
-        return self.root / "packages"
-
-    @property
-    def run(self) -> Path:
+        self.run = root / "run"
         """Sockets, locks, tokens: what only matters while something runs."""
-        return self.root / "run"
-
-    @property
-    def gateway(self) -> Path:
+        self.control = self.run / "control.json"
+        """How to reach the platform that runs on it: `RunFile`."""
+        self.gateway = self.run / "gateway"
         """The gateway's files and its admin socket."""
-        return self.run / "gateway"
-
-    @property
-    def labels(self) -> Path:
+        self.labels = self.run / "labels.sock"
         """The socket on which the controller takes labels of predictions from the gateway."""
-        return self.run / "labels.sock"
-
-    @property
-    def logs(self) -> Path:
+        self.logs = root / "logs"
         """Logs of the gateway and of every replica."""
-        return self.root / "logs"
-
-    @property
-    def payloads(self) -> Path:
-        """What was asked and answered, as Parquet."""
-        return self.root / "payloads"
-
-    @property
-    def profiles(self) -> Path:
-        """What was asked and answered, in numbers, minute by minute."""
-        return self.root / "profiles"
-
-    @property
-    def feedback(self) -> Path:
-        """Labels, and what they say of the predictions."""
-        return self.root / "feedback"
-
-    @property
-    def database(self) -> Path:
+        self.payloads = root / "payloads"
+        """Requests and answers, as Parquet."""
+        self.profiles = root / "profiles"
+        """Counts of requests and answers, minute by minute."""
+        self.feedback = root / "feedback"
+        """Labels, and their joins with the predictions."""
+        self.database = root / "argosy.db"
         """The default database of registry and controller."""
-        return self.root / "argosy.db"
-
-    @property
-    def ledger_key(self) -> Path:
+        self.ledger_key = root / "ledger.key"
         """The key that signs the ledger."""
-        return self.root / "ledger.key"
 
     def create(self) -> "Home":
         """Make the folders, readable by their owner alone."""
         for path in (self.root, self.store, self.packages, self.run, self.logs):
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
         return self
+
+
+class RunFile(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the control API listens, the process that it is part of (0: on another machine), and when that started
+    (seconds since 1970; text from earlier versions).
+
+    A standby does not listen yet: its `url` is empty, and nothing is announced. Under TLS, `fingerprint` is the SHA-256
+    of the certificate that the API shows, and `certificate` where that lies.
+    """
+
+    url: str
+    pid: int
+    started: str | float = ""
+    fingerprint: str = ""
+    certificate: str = ""
 
 
 OUTSIDE = (

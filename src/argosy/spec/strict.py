@@ -29,7 +29,7 @@ Positive = Annotated[float, Meta(gt=0)]
 
 _BOUND = re.compile(r"Expected `(?:int|float)` (?P<sign>[<>]=?) (?P<bound>\S+?)(?:\.0)? - at `\$\.(?P<at>[^`]*)`")
 _SIGNS = {">=": "at least", ">": "above", "<=": "at most", "<": "below"}
-_VALUE = re.compile(r"Invalid enum value .* - at `(?P<at>[^`]*)`")
+_VALUE = re.compile(r"Invalid enum value (?P<value>.*) - at `\$\.(?P<at>[^`]*)`")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`(?: - at `(?P<at>[^`]*)`)?")
 
 
@@ -123,7 +123,7 @@ def explain(message: str, kind: type[Any]) -> str:
         return f"{bound['at']} must be {_SIGNS[bound['sign']]} {bound['bound']}"
     if wrong := _VALUE.search(message):
         values = _fields(kind).get(wrong["at"].rpartition(".")[2], ())
-        return f"{message}; the values are {', '.join(map(repr, values))}" if values else message
+        return f"{wrong['at']} is {', '.join(map(repr, values))}, not {wrong['value']}" if values else message
     match = _UNKNOWN.search(message)
     if match is None:
         return message

@@ -1,18 +1,17 @@
 """Traces: where the gateway and the replicas send their spans, and of how many requests."""
 
-import re
 from collections.abc import Mapping
+from typing import ClassVar
 from urllib.parse import urlsplit
 
-import msgspec
+from msgspec import field
 
 from argosy.spec.errors import InvalidArgument
-from argosy.spec.secret import resolved
+from argosy.spec.secret import HEADER, resolved
+from argosy.spec.strict import Declaration, Share
 
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 
-
-class Tracing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Tracing(Declaration, frozen=True, kw_only=True):
     """Where traces go: `url` of a collector that takes OTLP over HTTP, as in `http://127.0.0.1:4318` (without a path,
     `/v1/traces` is meant). Empty: nobody traces.
 
@@ -22,13 +21,14 @@ class Tracing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """
 
     url: str = ""
-    share: float = 0.01
+    share: Share = 0.01
     callers: bool = True
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+
+    where: ClassVar[str] = "tracing."
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise InvalidArgument(f"tracing.share is a part of the requests, 0 to 1, not {self.share:g}")
+        super().__post_init__()
         if self.url:
             _check_collector(self.url)
         for name, value in self.headers.items():
@@ -59,7 +59,7 @@ class Tracing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def _check_header(name: str, value: str) -> None:
-    if not _HEADER.fullmatch(name) or not value.isprintable() or not value.isascii():
+    if not HEADER.fullmatch(name) or not value.isprintable() or not value.isascii():
         raise InvalidArgument(f"tracing.headers: '{name[:80]}' and its value must be those of an HTTP header")
 
 

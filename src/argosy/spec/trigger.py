@@ -8,10 +8,10 @@ from msgspec import Meta, field
 from argosy.spec.alerts import Webhook
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.monitor import METRICS
+from argosy.spec.secret import VARIABLE
 from argosy.spec.strict import Amount, Declaration, Share, repeated, require
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Command(Declaration, frozen=True, kw_only=True, tag="command", tag_field="kind"):
@@ -29,7 +29,7 @@ class Command(Declaration, frozen=True, kw_only=True, tag="command", tag_field="
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        wrong = next((each for each in self.environ if not _VARIABLE.fullmatch(each) or each.startswith("ARGOSY_")), "")
+        wrong = next((each for each in self.environ if not VARIABLE.fullmatch(each) or each.startswith("ARGOSY_")), "")
         texts = (*self.argv, *self.environ.values())
         checks = {
             "argv must name a program, as in [python, /srv/retrain.py]": bool(self.argv) and bool(self.argv[0]),

@@ -14,7 +14,7 @@ from argosy.process.process import Process, cannot_start, spawn
 from argosy.process.sandbox import Policy
 from argosy.process.sockets import PATH_BYTES
 from argosy.serving.config import ModelConfig, ReplicaConfig
-from argosy.spec import variables
+from argosy.spec import secret
 from argosy.spec.address import Address
 from argosy.spec.errors import InvalidArgument, Unsupported
 from argosy.spec.revision import Revision
@@ -125,7 +125,7 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
         record = Record(replica=place.replica, slot=slot, revision=revision, short=place.short)
         more = {
             **{name: os.environ[name] for name in self.tracing.variables if name in os.environ},
-            **variables.given(revision.runtime.env, os.environ, "runtime.env"),
+            **secret.variables(revision.runtime.env, os.environ, "runtime.env"),
             **mark(self.home.root, record),
         }
         environ = launch.of_model(place.work, policy, more)

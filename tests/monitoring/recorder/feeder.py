@@ -19,7 +19,7 @@ from argosy.serving import frames
 from argosy.serving.config import ModelConfig, ReplicaConfig
 from argosy.serving.frames import HEAD, Orders
 from argosy.serving.pipe import listener
-from argosy.spec.recorder import RecordedEndpoint, RecorderConfig, read_report, told_file
+from argosy.spec.recorder import RecordedEndpoint, RecorderConfig, config_file, read_report
 from argosy.spec.settings import Home
 from argosy.store.payloads.record import REQUEST
 from tests.monitoring.recorder import shop
@@ -39,9 +39,9 @@ def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
 
 def tell(home: Home, store: str = "", **endpoints: RecordedEndpoint) -> None:
     """What the controller does."""
-    fresh = told_file(home).with_suffix(".fresh")
+    fresh = config_file(home).with_suffix(".fresh")
     fresh.write_bytes(msgspec.json.encode(RecorderConfig(endpoints=endpoints, store=store)))
-    fresh.replace(told_file(home))
+    fresh.replace(config_file(home))
 
 
 @contextlib.contextmanager

@@ -18,7 +18,14 @@ from argosy.serving.config import ReplicaConfig
 from argosy.serving.config import read as read_config
 from argosy.serving.frames import HEAD, Hello, Orders, hello
 from argosy.spec.errors import ArgosyError, InvalidArgument
-from argosy.spec.recorder import RecordedEndpoint, RecorderConfig, RecorderReport, read_told, report_file, told_file
+from argosy.spec.recorder import (
+    RecordedEndpoint,
+    RecorderConfig,
+    RecorderReport,
+    config_file,
+    recorder_config,
+    report_file,
+)
 from argosy.spec.settings import Home
 from argosy.store.durable import say
 from argosy.store.payloads import encode
@@ -122,11 +129,11 @@ class Server:
     def _look(self) -> None:
         """Take in what is told, where that has changed."""
         with contextlib.suppress(OSError):
-            seen = told_file(self.home).stat().st_mtime_ns
+            seen = config_file(self.home).stat().st_mtime_ns
             if seen == self._seen:
                 return
             self._seen = seen
-            self._told = read_told(self.home)
+            self._told = recorder_config(self.home)
             for key, book in list(self._books.items()):
                 if book is None or book.kept != self._told.endpoints.get(key[0]):
                     self._books.pop(key)

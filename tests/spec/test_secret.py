@@ -3,7 +3,7 @@
 import pytest
 
 from argosy.control.revision import revision_of
-from argosy.spec import variables
+from argosy.spec import secret
 from argosy.spec.endpoint import Endpoint, Resources, Runtime
 from argosy.spec.errors import InvalidArgument
 
@@ -25,9 +25,9 @@ def test_values_are_texts_or_references(value: str):
 
 def test_references_are_looked_up_at_the_start():
     env = Runtime(env={"MODE": "fast", "LDAP_URL": "x", "KEY": "$BUCKET_KEY"}).env
-    assert variables.given(env, {"BUCKET_KEY": "secret"}, "e") == {"MODE": "fast", "LDAP_URL": "x", "KEY": "secret"}
+    assert secret.variables(env, {"BUCKET_KEY": "secret"}, "e") == {"MODE": "fast", "LDAP_URL": "x", "KEY": "secret"}
     with pytest.raises(InvalidArgument, match="BUCKET_KEY is not set"):
-        variables.given(env, {}, "e")
+        secret.variables(env, {}, "e")
 
 
 class Version:
