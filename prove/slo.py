@@ -1,8 +1,9 @@
 """`python -m prove.slo`: 4 requests a minute with 99.9 %: how soon an outage pages, how rarely nothing does.
 
-Outages go through `monitoring.slo.judge` look by look. False pages are counted over many simulated years: looks between
-two bad requests are folded into one, which changes nothing (tests/monitoring/test_eprocess.py), so that a year takes
-milliseconds. Beside it what tools of burn rates alone do with the same traffic: the table, without a least number.
+Outages go through `monitoring.slo.policy`, observation by observation. False pages are counted over many simulated
+years: looks between two bad requests are folded into one, which changes nothing (tests/monitoring/test_eprocess.py), so
+that a year takes milliseconds. Beside it what tools of burn rates alone do with the same traffic: the table, without a
+least number.
 """
 
 import argparse
@@ -29,7 +30,7 @@ def outage(share: float, seed: int, longest: float = 3600.0) -> float:
         now += TICK
         total = int(rng.poisson(PER_MINUTE * TICK / 60))
         bad = int(rng.binomial(total, share if moment * TICK >= 7200 else 0.001))
-        verdict, state = policy.judge(NINES, SloObservation(now=now, seconds=TICK, total=total, bad=bad), state)
+        verdict, state = policy.evaluate(NINES, SloObservation(now=now, seconds=TICK, total=total, bad=bad), state)
         if verdict.severity == "page" and moment * TICK >= 7200:
             return (moment + 1) * TICK - 7200
     return math.inf

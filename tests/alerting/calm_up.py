@@ -4,7 +4,7 @@ import asyncio
 from functools import partial
 
 from argosy.alerting import incident
-from argosy.monitoring.slo import traffic
+from argosy.monitoring.slo import policy
 from argosy.platform.platform import local_target
 from argosy.platform.up import up
 from argosy.spec.settings import home, load
@@ -12,5 +12,5 @@ from tests.platform.stand_in_up import STAND_IN
 
 if __name__ == "__main__":
     incident.CALM = 3.0
-    traffic.TIERS = ((23400, 2), *traffic.TIERS[1:])
+    policy.TIERS = ((23400, 2), *policy.TIERS[1:])
     asyncio.run(up(home(), load(home()), report=print, target=partial(local_target, command=STAND_IN)))

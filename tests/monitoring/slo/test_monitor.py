@@ -71,7 +71,7 @@ class World:
         self.inside["r1"] = ProcessCounts(
             0.0, Counts(requests=self.traffic["digits", "r1"].completed, latency={bucket(1.0): late})
         )
-        await self.task.look()
+        await self.task.evaluate()
 
     def budgets(self) -> dict[str, tuple[float, str]]:
         return {each.name: (round(each.budget, 2), each.severity) for each in self.task.standing("digits")}
@@ -117,7 +117,7 @@ async def test_a_gateway_that_does_not_tell_is_made_up_for(world):
     await world.step()
     known, world.traffic = world.traffic, None
     with pytest.raises(Unavailable):
-        await world.task.look()
+        await world.task.evaluate()
     world.traffic = known
     await world.step(100, 100)
     assert world.budgets()["availability"][1] == "page"
@@ -128,7 +128,7 @@ async def test_copies_in_the_shadow_are_no_requests(world):
     world.serving = Serving(active="r1", rollout=shadow)
     await world.step()
     world.traffic = world.traffic | {("digits", "r2"): Traffic(completed=90, errors=90)}
-    await world.task.look()
+    await world.task.evaluate()
     assert world.budgets()["availability"] == (1.0, "")
 
 
@@ -163,7 +163,7 @@ async def test_a_full_disk_stops_no_watch(world, monkeypatch, caplog):
     await world.step()
     await world.step(100, 100)
     assert world.reports[-1][1] == ["availability: page", "latency: page"]
-    assert "written with the next look" in caplog.text
+    assert "written with the next evaluation" in caplog.text
     monkeypatch.undo()
 
 
@@ -182,5 +182,5 @@ def test_a_course_of_months_stays_small():
     state = policy.SloState()
     for hour in range(40 * 24):
         seen = policy.SloObservation(now=hour * 3600.0, seconds=5.0, total=1000, bad=1)
-        _, state = policy.judge(Slo(), seen, state)
+        _, state = policy.evaluate(Slo(), seen, state)
     assert len(msgspec.json.encode(state)) < 50_000

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from argosy.gateway.clusters import WAITING
-from argosy.monitoring.slo.progress import Course, counted, standing, step, told, wrong
+from argosy.monitoring.slo.monitor import Budgets, counted, spent, step, wrong
 from argosy.serving.counts import Counts, bucket
 from argosy.spec.slo import Slo
 from argosy.telemetry.counters import ProcessCounts, RevisionCounts
@@ -24,10 +24,10 @@ def arm(requests=0, errors=0, took=(), started=0.0, process="a/1"):
 
 def run(*looks, slos=(NINES,), copies=lambda at: (), course=None, now=1000.0):
     """Looks at arms, 5 s apart; the last verdicts and course."""
-    course, verdicts = course or Course(), {}
+    course, found = course or Budgets(), ()
     for at, arms in enumerate(looks):
-        verdicts, course = step(course, slos, arms, copies(at), now + 5 * at, 5.0)
-    return verdicts, course
+        found, course = step(course, slos, arms, copies(at), now + 5 * at, 5.0)
+    return {each.name: each for each in found}, course
 
 
 def totals(course, name="availability"):
@@ -85,25 +85,25 @@ def test_another_objective_keeps_the_traffic_and_another_latency_does_not():
 def test_it_is_plain_data_without_predictions():
     _, course = run({}, {"r1": arm(20, 1, [0.1])})
     text = msgspec.json.encode(course)
-    assert msgspec.json.decode(text, type=Course) == course
+    assert msgspec.json.decode(text, type=Budgets) == course
     assert b"outputs" in text
     assert b'"y"' not in text
-    _, again = run({"r1": arm(25, 1, [0.1])}, course=msgspec.json.decode(text, type=Course))
+    _, again = run({"r1": arm(25, 1, [0.1])}, course=msgspec.json.decode(text, type=Budgets))
     assert totals(again) == (25, 1)
 
 
 def test_what_is_told():
-    verdicts, course = run({}, {"r1": arm(40, 30)})
-    (stands,) = standing(course, verdicts)
+    verdicts, _ = run({}, {"r1": arm(40, 30)})
+    stands = verdicts["availability"]
     assert (stands.name, stands.severity, stands.budget) == ("availability", "page", pytest.approx(1 - 30 / 0.4))
     (finding,) = wrong("digits", [stands])
     assert (finding.key, finding.severity) == ("digits/slo/availability", "page")
     assert "30 of the last 40 requests were bad" in finding.reason
     assert "99% have to be good; the budget of 30 days is spent 75.0 times over" in finding.reason
-    verdicts, course = run({}, {"r1": arm(40)})
-    assert wrong("digits", standing(course, verdicts)) == []
-    assert told(0.25, 7.0) == "25% of the budget of 7 days is left"
+    verdicts, _ = run({}, {"r1": arm(40)})
+    assert wrong("digits", [*verdicts.values()]) == []
+    assert spent(0.25, 7.0) == "25% of the budget of 7 days is left"
 
 
 def test_nothing_is_counted_before_the_first_look():
-    assert counted(Course(), {"r1": arm(5)}, ()) == Counts()
+    assert counted(Budgets(), {"r1": arm(5)}, ()) == Counts()

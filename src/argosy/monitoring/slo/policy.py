@@ -1,4 +1,4 @@
-"""Is the error budget burning too fast? (objective, what came, state) → (verdict, state). Pure.
+"""Is the error budget burning too fast? (objective, what came, state) → (status, state). Pure.
 
 With traffic enough, the multi-window, multi-burn-rate rules of the Google SRE Workbook, chapter 5: 2 % of the budget in
 an hour or 5 % in six page, 10 % in one or three days file a ticket, each confirmed by a window of a twelfth. A rate of
@@ -7,15 +7,89 @@ lowest burn of its rules as the bound and one false alarm a year as its run leng
 """
 
 import math
-from collections.abc import Iterator
 
 import msgspec
 
 from argosy.monitoring.eprocess import RateRise
-from argosy.monitoring.slo import traffic
-from argosy.monitoring.slo.traffic import Traffic
 from argosy.serving.counts import Counts, bucket
 from argosy.spec.slo import DAY, ENOUGH, HOUR, RULES, YEAR, Severity, Slo
+from argosy.spec.status import SloStatus
+
+TIERS = ((6.5 * 3600, 60), (3.25 * 86400, 600), (90 * 86400, 3600))
+"""Up to an age in seconds, slots are so many seconds wide."""
+
+
+class Slot(msgspec.Struct, frozen=True, array_like=True):
+    """`total` requests from `start` (seconds since 1970) on, `bad` of them bad."""
+
+    start: int
+    width: int
+    total: int
+    bad: int
+
+
+class Traffic(msgspec.Struct, frozen=True):
+    """Slots, oldest first."""
+
+    slots: tuple[Slot, ...] = ()
+
+
+def add_traffic(traffic: Traffic, now: float, total: int, bad: int, keep: float) -> Traffic:
+    """Count what came just now; slots grow wider with age, and go after `keep` seconds."""
+    width = TIERS[0][1]
+    start = int(now // width * width)
+    slots = list(traffic.slots)
+    if slots and slots[-1].start == start:
+        last_requests = slots.pop()
+        slots.append(Slot(start, width, last_requests.total + total, last_requests.bad + bad))
+        return Traffic(tuple(slots))
+    aged = not slots or slots[-1].start // TIERS[1][1] != start // TIERS[1][1]
+    slots.append(Slot(start, width, total, bad))
+    return Traffic(tuple(_coarser(slots, now, keep) if aged else slots))
+
+
+def _coarser(slots: list[Slot], now: float, keep: float) -> list[Slot]:
+    merged: list[Slot] = []
+    for slot in slots:
+        age = now - slot.start
+        if age > keep:
+            continue
+        width = next((w for limit, w in TIERS if age <= limit), TIERS[-1][1])
+        start = int(slot.start // width * width)
+        if merged and merged[-1].start == start:
+            last_requests = merged.pop()
+            merged.append(
+                Slot(
+                    start,
+                    max(width, last_requests.width),
+                    last_requests.total + slot.total,
+                    last_requests.bad + slot.bad,
+                )
+            )
+        else:
+            merged.append(Slot(start, max(width, slot.width), slot.total, slot.bad))
+    return merged
+
+
+def within_window(traffic: Traffic, now: float, seconds: float) -> tuple[int, int]:
+    """Requests and bad ones of the slots that lie within the last `seconds`, the oldest one whole."""
+    total = bad = 0
+    for slot in reversed(traffic.slots):
+        if slot.start + slot.width <= now - seconds:
+            break
+        total, bad = total + slot.total, bad + slot.bad
+    return total, bad
+
+
+def last_requests(traffic: Traffic, now: float, requests: int, seconds: float) -> tuple[int, int]:
+    """The same of the latest slots that together have so many requests, within the last `seconds`."""
+    total = bad = 0
+    for slot in reversed(traffic.slots):
+        if total >= requests or slot.start + slot.width <= now - seconds:
+            break
+        total, bad = total + slot.total, bad + slot.bad
+    return total, bad
+
 
 CALM_REQUESTS, CALM_SECONDS = 20, 1800.0
 
@@ -30,7 +104,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SloObservation(msgspec.Struct, frozen=True, kw_only=True):
-    """What came since the last look, `seconds` ago, at `now` (seconds since 1970)."""
+    """What came in the last `seconds`, at `now` (seconds since 1970)."""
 
     now: float
     seconds: float
@@ -39,21 +113,12 @@ class SloObservation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SloState(msgspec.Struct, frozen=True, kw_only=True):
-    """What is remembered: traffic, the detectors, and which severities they found (until it is calm again)."""
+    """Traffic, the detectors, and which severities they found (until it is calm again)."""
 
     traffic: Traffic = Traffic()
     page: RateRise = RateRise()
     ticket: RateRise = RateRise()
     found: tuple[Severity, ...] = ()
-
-
-class SloVerdict(msgspec.Struct, frozen=True, kw_only=True):
-    """`severity` None: all is well. `budget` is the share of the budget that is left; below 0, it is overspent."""
-
-    severity: Severity | None
-    reason: str
-    budget: float
-    quiet: bool
 
 
 def rules(slo: Slo) -> tuple[Rule, ...]:
@@ -71,33 +136,32 @@ def count(slo: Slo, counts: Counts) -> tuple[int, int]:
     return counts.requests, min(counts.requests, counts.errors + slow)
 
 
-def judge(slo: Slo, seen: SloObservation, state: SloState) -> tuple[SloVerdict, SloState]:
-    """Fold one look in. A look without requests changes no evidence."""
-    came = traffic.add(state.traffic, seen.now, seen.total, seen.bad, slo.days * DAY)
-    state = msgspec.structs.replace(state, traffic=came)
-    quiet = _quiet(slo, came, seen.now)
-    state = _detect(slo, seen, state) if quiet else msgspec.structs.replace(state, page=RateRise(), ticket=RateRise())
-    burning = list(_burning(slo, state, seen.now))
-    budget = left(slo, came, seen.now)
-    if not burning:
-        return SloVerdict(severity=None, reason="within the objective", budget=budget, quiet=quiet), state
-    severity, reason = min(burning)
-    return SloVerdict(severity=severity, reason=reason, budget=budget, quiet=quiet), state
-
-
-def _burning(slo: Slo, state: SloState, now: float) -> Iterator[tuple[Severity, str]]:
-    """What is wrong now, by rates and by detectors."""
-    for rule in rules(slo):
-        if text := _burns(slo, rule, state.traffic, now):
-            yield rule.severity, text
-    for severity in state.found:
-        yield severity, _told(slo, state, now)
-
-
-def left(slo: Slo, came: Traffic, now: float) -> float:
-    """The share of the budget that is left, of what came within the objective's window."""
-    total, bad = traffic.window(came, now, slo.days * DAY)
-    return 1 - bad / (total * slo.budget) if total else 1.0
+def evaluate(slo: Slo, seen: SloObservation, state: SloState) -> tuple[SloStatus, SloState]:
+    """Add an observation; one without requests changes no evidence."""
+    now, period = seen.now, slo.days * DAY
+    traffic = add_traffic(state.traffic, now, seen.total, seen.bad, period)
+    state = msgspec.structs.replace(state, traffic=traffic)
+    if quiet(slo, traffic, now):
+        state = _detect(slo, seen, state)
+    else:
+        state = msgspec.structs.replace(state, page=RateRise(), ticket=RateRise())
+    burning = [(rule.severity, text) for rule in rules(slo) if (text := _burns(slo, rule, traffic, now))]
+    if state.found:
+        total, bad = last_requests(traffic, now, CALM_REQUESTS, CALM_SECONDS)
+        text = f"{bad} of the last {total} requests were bad; {_share(slo.objective)} have to be good"
+        burning += [(severity, text) for severity in state.found]
+    severity, reason = min(burning, default=("", "within the objective"))
+    total, bad = within_window(traffic, now, period)
+    status = SloStatus(
+        name=slo.name,
+        objective=slo.objective,
+        latency=slo.latency,
+        days=slo.days,
+        budget=1 - bad / (total * slo.budget) if total else 1.0,
+        severity=severity,
+        reason=reason,
+    )
+    return status, state
 
 
 def _bound(slo: Slo, factor: float) -> float:
@@ -105,16 +169,17 @@ def _bound(slo: Slo, factor: float) -> float:
     return min(factor * slo.budget, (1 + slo.budget) / 2)
 
 
-def _quiet(slo: Slo, came: Traffic, now: float) -> bool:
+def quiet(slo: Slo, came: Traffic, now: float) -> bool:
+    """Whether a rate of so few requests says nothing."""
     fastest = rules(slo)[0]
-    total, _ = traffic.window(came, now, fastest.long)
+    total, _ = within_window(came, now, fastest.long)
     return total * fastest.short / fastest.long * _bound(slo, fastest.factor) < ENOUGH
 
 
 def _burns(slo: Slo, rule: Rule, came: Traffic, now: float) -> str:
     bound, rates = _bound(slo, rule.factor), list[float]()
     for seconds in (rule.long, rule.short):
-        total, bad = traffic.window(came, now, seconds)
+        total, bad = within_window(came, now, seconds)
         if total * bound < ENOUGH or bad < total * bound:
             return ""
         rates.append(bad / total)
@@ -132,7 +197,7 @@ def _detect(slo: Slo, seen: SloObservation, state: SloState) -> SloState:
     for severity, log in logs.items():
         bound = min(_bound(slo, rule.factor) for rule in rules(slo) if rule.severity == severity)
         log = log.after(seen.bad, seen.total, bound) if seen.total else log
-        total, bad = traffic.last(state.traffic, seen.now, CALM_REQUESTS, CALM_SECONDS)
+        total, bad = last_requests(state.traffic, seen.now, CALM_REQUESTS, CALM_SECONDS)
         if log.log_e >= math.log(looks):
             found.add(severity)
             log = RateRise()
@@ -140,11 +205,6 @@ def _detect(slo: Slo, seen: SloObservation, state: SloState) -> SloState:
             found.discard(severity)
         logs[severity] = log
     return msgspec.structs.replace(state, page=logs["page"], ticket=logs["ticket"], found=tuple(sorted(found)))
-
-
-def _told(slo: Slo, state: SloState, now: float) -> str:
-    total, bad = traffic.last(state.traffic, now, CALM_REQUESTS, CALM_SECONDS)
-    return f"{bad} of the last {total} requests were bad; {_share(slo.objective)} have to be good"
 
 
 def _share(objective: float) -> str:
