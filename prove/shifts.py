@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy.stats import binom
 from threadpoolctl import threadpool_limits
 
-from argosy.monitoring.multivariate import classifier, components, kernel, labels, outputs
+from argosy.monitoring.multivariate import classifier, components, kernel, outputs
 from prove.document import put
 
 Floats = npt.NDArray[np.float64]
@@ -36,7 +36,7 @@ class Digits:
     """Images (n, 64) of 0 to 16 with labels, and the trained model's weights (10, 65)."""
 
     images: Floats
-    labels: Codes
+    outputs: Codes
     weights: Floats
 
     def softmax(self, images: Floats) -> Floats:
@@ -109,7 +109,7 @@ def evidence(digits: Digits, seed: int, size: int, shift: str) -> list[float]:
     names = [str(digit) for digit in range(10)]
     return [
         outputs.compare(scores, now).p,
-        labels.compare(digits.labels[rows], scores.argmax(axis=1), now.argmax(axis=1), names).p,
+        outputs.compare_labels(digits.labels[rows], scores.argmax(axis=1), now.argmax(axis=1), names).p,
         components.compare(known, window).p,
         kernel.compare(reference, window, 200, seed=seed).p,
         classifier.compare(reference, window, learner=classifier.linear(), seed=seed).p,

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from argosy.profiles.layout import Layout
-from argosy.profiles.privacy import Hidden
-from argosy.profiles.profile import Profile, check, encode, merge
+from argosy.profiles.profile import Hidden, Profile, check, encode, merge
 from argosy.profiles.recorder import Recorder
 from tests.profiles.models import rows, small
 

@@ -26,7 +26,7 @@ from argosy.monitoring.drift.distribution import Distribution, distribution
 from argosy.monitoring.drift.reference import baseline, fitting
 from argosy.packaging.package import open_package
 from argosy.profiles import files
-from argosy.profiles.privacy import named
+from argosy.profiles.profile import named
 from argosy.spec.errors import ArgosyError
 from argosy.spec.package import Lineage
 from argosy.spec.payload import PayloadLog

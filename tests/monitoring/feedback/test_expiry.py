@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from argosy.monitoring.feedback import expiry
+from argosy.monitoring.feedback import join as expiry
 from argosy.monitoring.feedback.cohort import performance
 from argosy.monitoring.feedback.folder import Manifest
 from argosy.store.payloads import layout, ship
@@ -55,7 +55,7 @@ def test_what_the_log_still_has_is_needed(days: float, left: int):
     now = START + timedelta(days=300)
     segments = [f"endpoint=m/version=1/hour={START + timedelta(days=299):%Y-%m-%dT%H}/x.parquet"] if days == 3 else []
     names = tuple(f"labels/{int((START + timedelta(days=at)).timestamp() * 1e9):019d}-ab.parquet" for at in (0, 298))
-    found = expiry.kept(Manifest(labels=names), expiry.limits(now, days, segments).needed)
+    found = expiry.retained(Manifest(labels=names), expiry.limits(now, days, segments)[1])
     assert len(found.labels) == left
 
 
@@ -68,5 +68,5 @@ def test_the_oldest_files_go_where_all_are_too_many_bytes():
     assert expiry.beyond(sizes, 135) == {"labels/0-0-some-key.parquet"}
     assert expiry.beyond(sizes, 110) == {"labels/0-0-some-key.parquet", "labels/0-1-some-key.parquet"}
     names = ("labels/3-a.parquet", "labels/1-a.parquet", "labels/2-a.parquet")
-    found = expiry.kept(Manifest(labels=names), datetime(1970, 1, 1, tzinfo=UTC), {"labels/1-a.parquet"})
+    found = expiry.retained(Manifest(labels=names), datetime(1970, 1, 1, tzinfo=UTC), {"labels/1-a.parquet"})
     assert found.labels == ("labels/3-a.parquet", "labels/2-a.parquet")

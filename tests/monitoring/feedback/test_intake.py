@@ -2,7 +2,8 @@ import os
 
 import pytest
 
-from argosy.monitoring.feedback import expiry, intake
+from argosy.monitoring.feedback import intake
+from argosy.monitoring.feedback import join as expiry
 from argosy.monitoring.feedback.event import Label, accept
 from argosy.spec.errors import InvalidArgument, RateLimited, StorageFull
 from tests.monitoring.feedback.kit import folder, join, label, predict, tell

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.monitoring.feedback.maturity import Delays, bucket, edge, estimate
+from argosy.monitoring.feedback.cohort import Delays, bucket, edge, estimate
 
 
 def test_all_labelled_is_the_plain_share():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from argosy.monitoring.performance.realised import (
+from argosy.monitoring.performance.metrics import (
     area,
     classification,
     errors_of,

@@ -8,9 +8,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from argosy.monitoring.recorder import buffer
-from argosy.monitoring.recorder.buffer import Book
-from argosy.monitoring.recorder.writer import Keeper
+from argosy.monitoring.recorder import writer
+from argosy.monitoring.recorder.writer import VersionBuffer, Writer
 from argosy.profiles.profile import encode
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.payload import PayloadLog
@@ -29,8 +28,10 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def opened(package: Path, profiles: bool = True, **payload: object) -> Book:
-    return Book("shop", "1", package, RecordedEndpoint(payload=PayloadLog(**payload), profiles=profiles), b"k" * 32)
+def opened(package: Path, profiles: bool = True, **payload: object) -> VersionBuffer:
+    return VersionBuffer(
+        "shop", "1", package, RecordedEndpoint(payload=PayloadLog(**payload), profiles=profiles), b"k" * 32
+    )
 
 
 def rows(weights: list[float], sizes: list[int] | None = None, at: float = 1e9) -> Rows:
@@ -67,7 +68,7 @@ def test_a_message_that_may_cite_what_is_hidden_is_not_kept(package: Path, hidde
 
 
 def test_too_much_for_one_flush_is_dropped_and_counted(package: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(buffer, "MOST_BYTES", 10_000)
+    monkeypatch.setattr(writer, "MOST_BYTES", 10_000)
     made = opened(package)
     for _ in range(20):
         made.take("r0", rows([1] * 20))
@@ -117,7 +118,7 @@ def test_two_replicas_and_a_failure_are_one_file_an_hour(package: Path, tmp_path
     refused["code"], refused["weight"], refused["time"] = 400, 1, 10**18
     made.take("r1", Rows(requests=refused, ids=["bad"], inputs={}, outputs={}))
     made.take("r1", rows([1], at=1e9 + 3600))
-    Keeper(home, report).write(made, made.waiting())
+    Writer(home, report).write(made, made.waiting())
     assert (report.records, report.dropped, report.problem) == (5, 0, "")
     assert len(layout.segments(home.payloads)) == 2
     lines = read(home.payloads, Query(endpoint="shop")).table.to_pylist()
@@ -138,7 +139,7 @@ def test_what_is_past_its_time_goes(package: Path, tmp_path: Path):
     from argosy.spec.recorder import RecorderConfig
 
     home, report = Home(tmp_path / "h").create(), RecorderReport(pid=1, started=0)
-    keeper, made = Keeper(home, report), opened(package, keep_days=1)
+    keeper, made = Writer(home, report), opened(package, keep_days=1)
     for at in (time.time() - 3 * 86400, time.time()):
         made.take("r0", rows([1], at=at))
     keeper.write(made, made.waiting())
@@ -149,6 +150,6 @@ def test_what_is_past_its_time_goes(package: Path, tmp_path: Path):
 
 def test_segments_that_a_version_lacks_or_the_log_hides_have_no_profiles(package: Path):
     kept = RecordedEndpoint(payload=PayloadLog(hash=("age",)), segments=("label", "age", "none"))
-    made = Book("shop", "1", package, kept, b"k" * 32)
+    made = VersionBuffer("shop", "1", package, kept, b"k" * 32)
     made.take("r0", rows([1] * 20))
     assert {one.segment for one in made.profiles(2e9)} == {"", "label=yes", "label=no"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from argosy.monitoring.recorder import buffer
+from argosy.monitoring.recorder import writer
 from argosy.monitoring.recorder.server import Server
 from argosy.spec.payload import PayloadLog
 from argosy.spec.recorder import RecordedEndpoint
@@ -34,7 +34,7 @@ async def test_a_slow_disk_costs_records_and_nobody_waits(
         return real(*arguments)
 
     monkeypatch.setattr(segment, "write", slow)
-    monkeypatch.setattr(buffer, "MOST_BYTES", 30_000)
+    monkeypatch.setattr(writer, "MOST_BYTES", 30_000)
     server, stop = Server(home), asyncio.Event()
     running = asyncio.create_task(server.run(stop))
     feeder = await asyncio.to_thread(Feeder, home, package)

@@ -1,17 +1,86 @@
 """How good predictions were, by the time they were made: counts, metrics, maturity."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
 import msgspec
 
-from argosy.monitoring.feedback import maturity, sql
+from argosy.monitoring.feedback import sql
 from argosy.monitoring.feedback.folder import LabelFolder, Manifest
-from argosy.monitoring.feedback.maturity import Delays
+from argosy.monitoring.feedback.sql import GROWTH
 from argosy.store import duck
+
+
+def bucket(seconds: float) -> int:
+    """The bucket of a delay: 0 up to a second, then 5 % wide each."""
+    return 0 if seconds <= 1 else 1 + math.floor(math.log(seconds) / math.log(GROWTH))
+
+
+def edge(index: int) -> float:
+    """The upper edge of a bucket in seconds."""
+    return GROWTH**index
+
+
+class Delays(msgspec.Struct, frozen=True, kw_only=True):
+    """The share of predictions that have a label within a time: `share[i]` within `edge(buckets[i])`.
+
+    `error[i]` is its standard error (Greenwood). `coverage` is the share that ever gets one, as far as is known: it
+    is too low as long as the oldest predictions still get labels.
+    """
+
+    buckets: tuple[int, ...] = ()
+    share: tuple[float, ...] = ()
+    error: tuple[float, ...] = ()
+
+    @property
+    def coverage(self) -> float:
+        """The share at the end."""
+        return self.share[-1] if self.share else 0.0
+
+    def within(self, seconds: float) -> float:
+        """The share of all predictions that have a label at this age; interpolated within a bucket."""
+        if not self.buckets or seconds < 0:
+            return 0.0
+        before = 0.0
+        for index, share in zip(self.buckets, self.share, strict=True):
+            low, high = (0.0 if index == 0 else edge(index - 1)), edge(index)
+            if seconds < high:
+                return before + (share - before) * max(0.0, (seconds - low) / (high - low))
+            before = share
+        return before
+
+    def maturity(self, seconds: float) -> float:
+        """Of those that ever get a label, the share that has it at this age."""
+        return min(1.0, self.within(seconds) / self.coverage) if self.coverage else 0.0
+
+
+def estimate(labelled: Mapping[int, int], waiting: Sequence[tuple[float, int]]) -> Delays:
+    """The distribution from labelled predictions by bucket of delay, and those that wait: (age in s, count).
+
+    Within a bucket labels come before censoring, as usual.
+    """
+    censored: dict[int, int] = {}
+    for age, count in waiting:
+        place = bucket(max(0.0, age))
+        censored[place] = censored.get(place, 0) + count
+    risk = sum(labelled.values()) + sum(censored.values())
+    survival, greenwood = 1.0, 0.0
+    found: list[tuple[int, float, float]] = []
+    for index in sorted(labelled.keys() | censored.keys()):
+        events = labelled.get(index, 0)
+        if events and risk > 0:
+            survival *= 1 - events / risk
+            greenwood += events / (risk * (risk - events)) if risk > events else 0.0
+            found.append((index, 1 - survival, survival * math.sqrt(greenwood)))
+        risk -= events + censored.get(index, 0)
+    if not found:
+        return Delays()
+    buckets, share, error = zip(*found, strict=True)
+    return Delays(buckets=buckets, share=share, error=error)
+
 
 MATURE = 0.8
 """The maturity from which a cohort's metric is worth an alarm: before it, those labelled may be a special kind."""
@@ -146,4 +215,4 @@ def _delays(by_delay: dict[int, int], served: _Served, labelled: list[_Group], n
         key = (group.version, group.hour)
         waiting[key] = waiting.get(key, 0) - group.n
     ages = [((now - hour).total_seconds() - 1800, count) for (_, hour), count in waiting.items() if count > 0]
-    return maturity.estimate(by_delay, ages)
+    return estimate(by_delay, ages)

@@ -7,21 +7,70 @@ integers or decimals, so that counting a day again from all its files gives the 
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from argosy.monitoring.feedback import expiry, intake, sql
-from argosy.monitoring.feedback.folder import LabelFolder
+from argosy.monitoring.feedback import intake, sql
+from argosy.monitoring.feedback.folder import LabelFolder, Manifest
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.settings import FeedbackSettings
 from argosy.store import duck
 from argosy.store.payloads import layout, segment
 from argosy.store.payloads.query import source
 from argosy.store.payloads.segment import Broken
+
+NEAR = timedelta(days=2)
+"""Labels that are joined again are looked for among the days around a segment's."""
+
+
+def limits(now: datetime, keep_days: float, segments: Iterable[str]) -> tuple[datetime, datetime]:
+    """Labels that came before the first moment wait no more. Files of labels from before the second, and rows of days
+    before it, are of no payload that is left: what the log of these segments still has is needed, however old."""
+    waiting = now - timedelta(days=keep_days)
+    hours = [found.hour - NEAR for key in segments if (found := layout.parse(key))]
+    return waiting, min([waiting, *hours])
+
+
+def expired(names: Sequence[str], needed: datetime) -> set[str]:
+    """The files of labels that go, by the time in their names."""
+    first = int(needed.timestamp() * 1e9)
+    return {name for name in names if int(name.rpartition("/")[2].partition("-")[0]) < first}
+
+
+def beyond(sizes: Mapping[str, int], most: int) -> set[str]:
+    """The files of labels that make all of them more than so many bytes: always the oldest of the sender who has the
+    most."""
+    files: dict[str, list[str]] = {}
+    for name in sorted(sizes, reverse=True):
+        files.setdefault(sender(name), []).append(name)
+    totals = {key: sum(sizes[name] for name in names) for key, names in files.items()}
+    gone = set[str]()
+    while sum(totals.values()) > most:
+        largest = max(totals, key=lambda key: (totals[key], key))
+        name = files[largest].pop()
+        gone.add(name)
+        totals[largest] -= sizes[name]
+    return gone
+
+
+def sender(name: str) -> str:
+    """The id of the key that a file of labels is from; empty for the owner, and in names of earlier versions."""
+    return "-".join(name.rpartition("/")[2].removesuffix(".parquet").split("-")[2:])
+
+
+def retained(manifest: Manifest, needed: datetime, over: Collection[str] = ()) -> Manifest:
+    """What stays of a manifest; `over`: files of labels that are too many."""
+    gone, day = expired(manifest.labels, needed).union(over), needed.strftime("%Y-%m-%d")
+    return msgspec.structs.replace(
+        manifest,
+        labels=tuple(name for name in manifest.labels if name not in gone),
+        joined={each: names for each, names in manifest.joined.items() if each >= day},
+    )
+
 
 BUCKET_ROWS = 2_500_000
 MERGE_FILES = 16
@@ -104,8 +153,7 @@ class _Joiner:
         broken = segment.quarantine(self.payloads, fresh)
         bad = {each.key for each in broken}
         found, fresh = [k for k in found if k not in bad], [k for k in fresh if k not in bad]
-        limits = expiry.limits(now, keep_days, found)
-        self._patience = limits.waiting
+        self._patience, needed = limits(now, keep_days, found)
         labels = [name for name in self.folder.label_files() if name not in set(self.manifest.labels)]
         served = self._served(fresh)
         waiting = self._match([self.folder.path(name) for name in labels], found, "new")
@@ -120,7 +168,12 @@ class _Joiner:
             pending=tuple(waiting),
             expired=self.manifest.expired + self._expired,
         )
-        self._let_go(limits.needed)
+        sizes = {name: self.folder.size(name) for name in self.manifest.labels}
+        over = beyond(sizes, MOST_LABELS)
+        # Labels first: a file that is gone and still named does no harm.
+        for name in expired(self.manifest.labels, needed) | over:
+            self.folder.path(name).unlink(missing_ok=True)
+        self.manifest = retained(self.manifest, needed, over)
         self.folder.commit(self.manifest)
         counts = [self._rows([self.folder.path(name) for name in names]) for names in (labels, waiting)]
         return Step(
@@ -132,14 +185,6 @@ class _Joiner:
             days=days,
             broken=tuple(broken),
         )
-
-    def _let_go(self, needed: datetime) -> None:
-        """Of labels first: a file that is gone and still named does no harm."""
-        sizes = {name: self.folder.size(name) for name in self.manifest.labels}
-        over = expiry.beyond(sizes, MOST_LABELS)
-        for name in expiry.labels(self.manifest.labels, needed) | over:
-            self.folder.path(name).unlink(missing_ok=True)
-        self.manifest = expiry.kept(self.manifest, needed, over)
 
     def _set(self, **changes: Any) -> None:
         self.manifest = msgspec.structs.replace(self.manifest, **changes)

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from argosy.monitoring.feedback.maturity import GROWTH
 from argosy.store import duck
 
+GROWTH = 1.05
+"""Delays are counted in buckets this much wider each."""
 ORDER = "label_version DESC, known DESC, label DESC, time DESC, decision DESC"
 """Which of several labels of a row counts: every column that is counted decides, so that it never depends on chance."""
 

@@ -6,7 +6,7 @@ from argosy.monitoring.performance import cbpe, loss
 from argosy.monitoring.performance.cbpe import Curves, Window
 from argosy.monitoring.performance.estimate import Estimate, Performance
 from argosy.monitoring.performance.loss import Losses
-from argosy.monitoring.performance.realised import area, classification, errors_of, matrix_of, regression
+from argosy.monitoring.performance.metrics import area, classification, errors_of, matrix_of, regression
 from argosy.monitoring.performance.reference import Reference
 from argosy.monitoring.performance.roles import Roles
 from argosy.monitoring.performance.rows import Rows

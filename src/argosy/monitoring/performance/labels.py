@@ -11,11 +11,10 @@ import msgspec
 
 from argosy.monitoring.eprocess import WINDOWS_PER_ALARM, RateRise
 from argosy.monitoring.feedback import cohort, windows
-from argosy.monitoring.feedback.cohort import MATURE
+from argosy.monitoring.feedback.cohort import MATURE, Delays
 from argosy.monitoring.feedback.folder import LabelFolder, Manifest
-from argosy.monitoring.feedback.maturity import Delays
 from argosy.monitoring.feedback.windows import Errors, Labelled, Matrix
-from argosy.monitoring.performance import realised
+from argosy.monitoring.performance import metrics
 from argosy.monitoring.performance.estimate import Bar, Estimate, Z, figure
 from argosy.monitoring.performance.roles import Roles
 from argosy.monitoring.performance.state import MOST_WINDOWS, Job, PerformanceState, Reconciled
@@ -121,11 +120,11 @@ class _Windows:
 
     def _figures(self, place: int, counts: Matrix | Errors) -> dict[str, Estimate]:
         if isinstance(counts, Errors):
-            return realised.regression(counts)
-        figures = realised.classification(counts, self.what.classes, self.what.positive)
+            return metrics.regression(counts)
+        figures = metrics.classification(counts, self.what.classes, self.what.positive)
         if self.what.score and self.what.positive:
             total = sum(counts.values())
-            side = realised.area(*self.opened.scores(self.one.number, place, self.what.positive, total))
+            side = metrics.area(*self.opened.scores(self.one.number, place, self.what.positive, total))
             figures |= {"auroc": side} if side is not None else {}
         return figures
 
@@ -175,7 +174,7 @@ class _Windows:
             fall = one.state.gap.after(short, came.sampling)
             one.update(gap=fall, differ=fall.fallen)
         else:
-            right = realised.right(counts)
+            right = metrics.right(counts)
             least = guess.value - Z * guess.calibration - gap
             rise = one.state.reconciled.burst.after(count - right, count, min(1 - least, 1 - 1e-6))
             alarm = rise.log_e >= math.log(WINDOWS_PER_ALARM)

@@ -23,7 +23,7 @@ from argosy.packaging import labelled, quarantine
 from argosy.packaging.labelled import LABEL, MOST_BYTES, Labelled, Scoring
 from argosy.packaging.package import Package
 from argosy.profiles.layout import layout
-from argosy.profiles.privacy import Hidden
+from argosy.profiles.profile import Hidden
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument, NotFound, PayloadTooLarge
 from argosy.spec.monitor import Monitor

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from argosy.monitoring.recorder.buffer import Book
-from argosy.monitoring.recorder.writer import Keeper
+from argosy.monitoring.recorder.writer import VersionBuffer, Writer
 from argosy.profiles.profile import Profile
 from argosy.serving import frames
 from argosy.serving.config import ReplicaConfig
@@ -61,14 +60,14 @@ class Server:
     def __init__(self, home: Home) -> None:
         self.home = home
         self.report = RecorderReport(pid=os.getpid(), started=time.time())
-        self._keeper = Keeper(home, self.report)
+        self._keeper = Writer(home, self.report)
         self._told = RecorderConfig()
         self._seen = 0
         self._secret = b""
         self._lines: set[Line] = set()
         self._reached: dict[Path, asyncio.Task[None]] = {}
-        self._books: dict[tuple[str, str], Book | None] = {}
-        self._closed: list[Book] = []
+        self._books: dict[tuple[str, str], VersionBuffer | None] = {}
+        self._closed: list[VersionBuffer] = []
         self._flushed: dict[str, float] = {}
         self._disk = asyncio.Lock()
 
@@ -155,7 +154,7 @@ class Server:
             )
         )
 
-    def _book(self, hello: Hello) -> Book | None:
+    def _book(self, hello: Hello) -> VersionBuffer | None:
         kept, key = self._told.endpoints.get(hello.endpoint), (hello.endpoint, hello.version)
         if kept is None:
             return None
@@ -163,11 +162,11 @@ class Server:
             self._books[key] = self._open(hello, kept)
         return self._books[key]
 
-    def _open(self, hello: Hello, kept: RecordedEndpoint) -> Book | None:
+    def _open(self, hello: Hello, kept: RecordedEndpoint) -> VersionBuffer | None:
         try:
             if kept.payload and kept.payload.hash and not self._secret:
                 self._secret = encode.key(self.home.root / "payload.key")
-            return Book(hello.endpoint, hello.version, Path(hello.package), kept, self._secret)
+            return VersionBuffer(hello.endpoint, hello.version, Path(hello.package), kept, self._secret)
         except (ArgosyError, OSError) as error:
             text = error.message if isinstance(error, ArgosyError) else str(error)
             self.report.problem = f"nothing is kept of '{hello.endpoint}' version {hello.version}: {text}"
@@ -219,14 +218,14 @@ class Server:
             self._keep(book, line, frame)
         return line
 
-    def _keep(self, book: Book, line: Line, rows: Rows) -> None:
+    def _keep(self, book: VersionBuffer, line: Line, rows: Rows) -> None:
         try:
             book.take(line.hello.replica, rows)
         except Exception as error:
             self.report.broken += 1
             LOG.warning("what '%s' sent cannot be kept: %s: %s", line.hello.replica, type(error).__name__, error)
 
-    def _profiles(self, book: Book, before: float) -> list[Profile]:
+    def _profiles(self, book: VersionBuffer, before: float) -> list[Profile]:
         try:
             return book.profiles(before)
         except Exception as error:
@@ -251,7 +250,7 @@ class Server:
                 if profiles:
                     await asyncio.to_thread(self._keeper.write_profiles, book.endpoint, profiles)
 
-    def _due(self, book: Book, now: float) -> bool:
+    def _due(self, book: VersionBuffer, now: float) -> bool:
         every = after(book.kept.payload.flush) if book.kept.payload else PROFILES
         key = f"{book.endpoint}/{book.version}"
         if now - self._flushed.get(key, 0.0) < every:

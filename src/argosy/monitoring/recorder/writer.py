@@ -5,17 +5,114 @@ import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
 
 from argosy.monitoring.feedback.folder import LabelFolder
-from argosy.monitoring.recorder.buffer import Book
+from argosy.packaging.package import open_package
 from argosy.profiles import files
+from argosy.profiles import layout as profiled
 from argosy.profiles.layout import Layout
-from argosy.profiles.profile import Profile
+from argosy.profiles.profile import Hidden, Profile
+from argosy.profiles.recorder import Recorder
 from argosy.spec.errors import ArgosyError
+from argosy.spec.payload import PayloadLog
 from argosy.spec.recorder import RecordedEndpoint, RecorderConfig, RecorderReport
 from argosy.spec.settings import Home
+from argosy.spec.tensor import Array, nbytes
 from argosy.store.payloads import compact, layout, segment, ship
+from argosy.store.payloads.columns import Column, columns
+from argosy.store.payloads.encode import Encoder, parquet
 from argosy.store.payloads.record import Rows, joined
+
+MOST_BYTES = 128 * 1024 * 1024
+"""What may wait for one flush; more is dropped."""
+
+
+class VersionBuffer:
+    """One version of an endpoint as it is kept now. Raises ArgosyError where that cannot be as it was told."""
+
+    def __init__(self, endpoint: str, version: str, package: Path, kept: RecordedEndpoint, secret: bytes) -> None:
+        self.endpoint, self.version, self.kept = endpoint, version, kept
+        opened = open_package(package)
+        self.signature = opened.manifest.signature
+        self._secret = secret
+        self._columns: tuple[Column, ...] = columns(self.signature, kept.payload) if kept.payload else ()
+        if kept.payload:
+            parquet()
+        profile = opened.profile() if kept.profiles else None
+        self.layout = profiled.layout(profile, self.signature) if profile is not None else None
+        log = kept.payload or PayloadLog()
+        self._hidden = Hidden(self.layout, log.redact, log.hash) if self.layout else None
+        self._recorder: Recorder | None = None
+        if self.layout and self._hidden:
+            # Columns with profiles for each value: those that this version has and the log does not hide.
+            known = {column.name for column in self.layout.columns if column.detailed}
+            segments = [name for name in kept.segments if name in known and not self._hidden.covers(name)]
+            self._recorder = Recorder(self.layout, version, segments)
+        self._waiting: dict[str, list[Rows]] = {}
+        self._bytes = 0
+        self.dropped = 0
+
+    def take(self, replica: str, rows: Rows) -> None:
+        """Keep what is wanted of the requests of a replica."""
+        wanted = rows.requests["weight"] > 0
+        if self.kept.payload is not None and wanted.any():
+            self._log(replica, rows if wanted.all() else _some(rows, wanted))
+        if self._recorder is not None and rows.outputs:
+            self._recorder.add(int(rows.requests["time"][-1]) / 1e9, rows.inputs, rows.outputs)
+
+    def _log(self, replica: str, rows: Rows) -> None:
+        arrays = (*rows.inputs.values(), *rows.outputs.values())
+        size = rows.requests.nbytes + sum(map(nbytes, arrays))
+        if self._bytes + size > MOST_BYTES:
+            self.dropped += len(rows.requests)
+            return
+        self._bytes += size
+        self._waiting.setdefault(replica, []).append(rows)
+
+    def waiting(self) -> dict[str, list[Rows]]:
+        """What is to be written now, by replica."""
+        found, self._waiting, self._bytes = self._waiting, {}, 0
+        return found
+
+    def profiles(self, before: float) -> list[Profile]:
+        """The profiles of the minutes that ended by then, in seconds since 1970."""
+        if self._recorder is None or self._hidden is None:
+            return []
+        return [self._hidden.apply(one) for one in self._recorder.take(before)]
+
+    def encoder(self, replica: str) -> Encoder:
+        """For the requests of one replica."""
+        log = self.kept.payload
+        assert log is not None
+        return Encoder(
+            columns=self._columns,
+            replica=replica,
+            max_elements=log.max_elements,
+            max_text=log.max_text,
+            messages=not (log.redact or log.hash),
+            secret=self._secret,
+        )
+
+
+def _some(rows: Rows, wanted: Array) -> Rows:
+    mask = np.repeat(wanted, rows.requests["rows"])
+    ids = [id for id, mark in zip(rows.ids, wanted.tolist(), strict=True) if mark]
+    failures = [one for one, mark in zip(rows.failures, wanted.tolist(), strict=False) if mark]
+
+    def chosen(side: Mapping[str, Array]) -> dict[str, Array]:
+        return {name: array[mask] for name, array in side.items()}
+
+    return Rows(
+        requests=rows.requests[wanted],
+        ids=ids,
+        inputs=chosen(rows.inputs),
+        outputs=chosen(rows.outputs),
+        failures=failures,
+    )
+
 
 LOG = logging.getLogger(__name__)
 LOG_OF = "the payload log"
@@ -26,14 +123,14 @@ PROFILES_KEPT = 100 * 24 * 60
 """Minutes: a quarter, and a little more."""
 
 
-class Keeper:
+class Writer:
     """Writes, sends, removes. What fails is told in the report and does not end anything."""
 
     def __init__(self, home: Home, report: RecorderReport) -> None:
         self.home, self.report = home, report
         self._swaps = True
 
-    def write(self, book: Book, waiting: Mapping[str, Sequence[Rows]]) -> None:
+    def write(self, book: VersionBuffer, waiting: Mapping[str, Sequence[Rows]]) -> None:
         """Put requests on disk, by replica, or drop them."""
         count = sum(len(part.requests) for parts in waiting.values() for part in parts)
         try:
