@@ -166,7 +166,6 @@ def export(endpoint: str, since: str | None, until: str | None, version: str, ou
 def _prediction(endpoint: str, decision: str, score: str, regression: bool) -> "Prediction":
     """The columns as the monitor of the endpoint says, or as the options do where there is none."""
     from argosy.monitoring.feedback.join import Prediction
-    from argosy.monitoring.performance.evaluate import prediction
     from argosy.monitoring.performance.reference import evaluated
     from argosy.monitoring.performance.roles import roles
     from argosy.packaging.package import open_package
@@ -184,4 +183,4 @@ def _prediction(endpoint: str, decision: str, score: str, regression: bool) -> "
         assert monitor is not None
         assert log is not None
         package = open_package(opened.unpacked(state.revisions()[declared.revision].digest))
-        return prediction(roles(monitor, package.manifest.signature, log))
+        return roles(monitor, package.manifest.signature, log)

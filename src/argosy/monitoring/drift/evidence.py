@@ -8,7 +8,7 @@ mean ≤ 1 for windows of any size and references of any size, with nothing esti
 window has more rows than the base, p̃ is nearly the window's own shares, and says more of the base: then the same is
 done with the base's rows as x, which are such a draw as well, and alternatives that move the other way.
 
-Between looks: the base takes in each window after it was judged, so what a look compares is the window's distance from
+Between windows: the base takes in each window after it was evaluated, so what is compared is the window's distance from
 the mean of all rows before it. Such recursive residuals (Brown, Durbin, Evans 1975) are uncorrelated whatever the
 shares are, and independent where sums of rows are normal. That step, and only that, holds in the limit of many rows.
 """
@@ -19,7 +19,7 @@ from argosy.monitoring.drift.geometry import APART, RARE, STEPS, Geometry
 from argosy.profiles.layout import Floats
 
 SMOOTHING = 50.0
-
+"""Rows of the shares so far that smooth what is learned of the last windows; set with the sizes of `geometry`."""
 LEFT = (0.5, 0.05)
 """Of the share of rows in cells that should stay empty, what is expected of the base where the window brought them."""
 
@@ -37,15 +37,11 @@ def log_e(where: Geometry, base: Floats, window: Floats, recent: Floats) -> Floa
     ]
     out = np.concatenate(parts, axis=-1)
     if (n > m).any():
-        out = np.where((n > m)[..., None], _of_base(where, shares, base, m), out)
+        # The alternatives in the same order, with bets on the rows of the base, of which windows teach nothing.
+        parts = [_tilts(-where.tilts, shares, base, m), _common(where, shares, base, m), _apart(shares, base, m)]
+        of_base = np.concatenate([*parts, np.zeros((*m.shape, len(STEPS)))], axis=-1)
+        out = np.where((n > m)[..., None], of_base, out)
     return np.where(((n > 0) & (m > 0))[..., None], out, 0.0)
-
-
-def _of_base(where: Geometry, shares: Floats, base: Floats, m: Floats) -> Floats:
-    """The alternatives in the same order, with bets on the rows of the base. What was learned from windows says nothing
-    of it."""
-    parts = [_tilts(-where.tilts, shares, base, m), _common(where, shares, base, m), _apart(shares, base, m)]
-    return np.concatenate([*parts, np.zeros((*m.shape, len(STEPS)))], axis=-1)
 
 
 def _tilts(tilts: Floats, shares: Floats, rows: Floats, n: Floats) -> Floats:

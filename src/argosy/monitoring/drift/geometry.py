@@ -19,12 +19,15 @@ SCALES = (-0.3, -0.1, 0.1, 0.3)
 RARE = (0.02, 0.2)
 APART = (0.05, 0.5)
 STEPS = (0.5, 1.0)
+"""Sizes of what evidence bets on: moves in standard deviations, changes of the logarithm of the spread, shares of rows
+that go to cells that should stay empty, distances Σ(q − p)²/p, steps from the shares so far towards those of the last
+windows. Any sizes are valid; these, and the weights, were set by what `prove.drift` finds within so many rows: most
+weight is on the smallest move, which needs the most evidence (docs/drift.md)."""
 
 _SHIFT_WEIGHTS = (0.11, 0.05, 0.04, 0.03)
 _WEIGHTS = {"scale": 0.04, "rare": 0.03, "apart": 0.06, "step": 0.07}
 _TAIL = 4.0
-
-FINITE, INFINITE_AND_MISSING = slice(None, -2), slice(-2, None)
+"""The largest normal score, that of one row in 31,574: 1/Φ(−4)."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,9 @@ def geometry(layout: Layout, reference: Ints) -> Geometry:
         if column.kind == "numbers":
             scores[row, : column.cells] = _scores(column, reference[cells])
             numbers[row] = 1
-    tilts = _tilts(scores)
+    moves = [sign * size * scores for sign in (1, -1) for size in SHIFTS]
+    wide = (scores**2 - 1) / np.sqrt(2) * (scores != 0)
+    tilts = np.stack([*moves, *(size * wide for size in SCALES)], axis=-2)
     return Geometry(columns, where, real, scores, tilts, rare, _weights(numbers, scores))
 
 
@@ -90,13 +95,6 @@ def _scores(column: Column, counts: Ints) -> Floats:
     for place, cell in enumerate(cells):
         out[cell] = (density[place] - density[place + 1]) / (mass[place] / total)
     return np.clip(out, -_TAIL, _TAIL)
-
-
-def _tilts(scores: Floats) -> Floats:
-    """(D, T, C): moves to either side, and wider or narrower."""
-    moves = [sign * size * scores for sign in (1, -1) for size in SHIFTS]
-    wide = (scores**2 - 1) / np.sqrt(2) * (scores != 0)
-    return np.stack([*moves, *(size * wide for size in SCALES)], axis=-2)
 
 
 def _weights(numbers: Floats, scores: Floats) -> Floats:

@@ -16,6 +16,7 @@ from argosy.monitoring.multivariate.shift import CHANCE, Shift, first, largest, 
 from argosy.spec.errors import InvalidArgument
 
 SHARE = 0.65
+"""Of the variance: what NannyML's `DataReconstructionDriftCalculator` keeps by default."""
 
 
 class Frequencies(msgspec.Struct, frozen=True, eq=False):

@@ -8,7 +8,6 @@ import msgspec
 
 from argosy.monitoring.feedback import join
 from argosy.monitoring.feedback.folder import LabelFolder
-from argosy.monitoring.feedback.join import Prediction
 from argosy.monitoring.performance import labels as truth
 from argosy.monitoring.performance import reference
 from argosy.monitoring.performance import rows as log
@@ -48,7 +47,7 @@ def _joined(job: Job, made: "Sequence[VersionEvaluation]") -> Labels | None:
     """Join what labels have come. The columns are those of the version that was declared last."""
     if not made or made[0].roles is None:
         return None
-    folder, what = LabelFolder(job.place.feedback, job.endpoint), prediction(made[0].roles)
+    folder, what = LabelFolder(job.place.feedback, job.endpoint), made[0].roles
     days, now = load(job.place).feedback.keep_days, datetime.fromtimestamp(job.now, UTC)
     try:
         join.step(folder, job.place.payloads, what, memory=log.MEMORY, threads=1, keep_days=days, now=now)
@@ -56,18 +55,6 @@ def _joined(job: Job, made: "Sequence[VersionEvaluation]") -> Labels | None:
         made[0].undecided("realised", f"{Verdict.NOT_JOINED}: {error.message}")
         return None
     return truth.labels(folder, job.now)
-
-
-def prediction(what: Roles) -> Prediction:
-    """The columns as the join takes them."""
-    return Prediction(
-        decision=what.decision,
-        score=what.score,
-        kind=what.kind,
-        threshold=what.threshold,
-        classes=what.classes,
-        positive=what.positive,
-    )
 
 
 class VersionEvaluation(Evaluation):

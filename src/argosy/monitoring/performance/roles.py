@@ -1,11 +1,10 @@
 """Which columns of a payload log are decision, score and features, as declared or as the signature leaves no doubt."""
 
+import math
 from collections.abc import Iterable, Sequence
-from typing import Literal
-
-import msgspec
 
 from argosy.monitoring.feedback.event import plain
+from argosy.monitoring.feedback.join import Kind, Prediction
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.monitor import Monitor
 from argosy.spec.payload import PayloadLog
@@ -15,24 +14,11 @@ from argosy.store.payloads.columns import Column, columns
 MOST_FEATURES = 1024
 """Beyond, no features are compared, and estimates rest on scores alone."""
 
-Kind = Literal["classification", "regression"]
 
+class Roles(Prediction, frozen=True, kw_only=True):
+    """The columns performance is about, by their names in the log. `features` are the inputs that the log has as they
+    came; `classes` none where there are no scores, and `positive` none for the mean over all classes."""
 
-class Roles(msgspec.Struct, frozen=True, kw_only=True):
-    """The columns performance is about, by their names in the log.
-
-    `decision` is empty where it follows from `score` by `threshold`, or as the class that scores highest. `classes`
-    are the labels of a classification in the order of the scores, none where there are no scores; `positive` is the one
-    that F1 and the like are of, none for the mean over all classes. `features` are the inputs that the log holds as
-    they came.
-    """
-
-    kind: Kind
-    decision: str = ""
-    score: str = ""
-    threshold: float = 0.5
-    classes: tuple[str, ...] = ()
-    positive: str = ""
     features: tuple[str, ...] = ()
 
     @property
@@ -49,23 +35,35 @@ def roles(monitor: Monitor, signature: Signature, log: PayloadLog) -> Roles:
     outputs = [column for column in found if column.side == "output"]
     decision, score = _named(monitor.decision, outputs, "decision"), _named(monitor.score, outputs, "score")
     kind = monitor.kind or _kind(monitor, outputs, specs)
-    features = _features(found, signature)
+    inputs, sizes = [column for column in found if column.side == "input"], {s.name: s for s in signature.inputs}
+    width = sum(1 if each.form == "value" else math.prod(sizes[each.tensor].shape[1:]) for each in inputs)
+    features = tuple(column.name for column in inputs) if width <= MOST_FEATURES else ()
     if kind == "regression":
-        decision = decision or _only(_numbers(outputs, specs), "decision")
+        decision = decision or _one(_numbers(outputs, specs), "decision")
+        if decision is None:
+            raise InvalidArgument("monitor.decision is needed: no output that the log holds is a number")
         return Roles(kind=kind, decision=decision.name, features=features)
     if decision is None and monitor.threshold is None:
         decision = _one(_labels([each for each in outputs if each != score], specs), "decision")
-    score = score or _one(_scores([each for each in outputs if each != decision], specs), "score")
+    if score is None:
+        floats = [each for each in outputs if each != decision and each.datatype.startswith(("FP", "BF"))]
+        chances = [each for each in floats if specs[each.tensor].semantic == "probability"]
+        score = _one(chances or floats, "score")
     if decision is None and score is None:
         raise InvalidArgument(f"monitor.decision is needed: no output is clearly a label or a score; {_there(outputs)}")
-    classes = _classes(monitor.classes, score, specs)
+    classes, positive = _classes(monitor.classes, score, specs), plain(monitor.positive)
+    if positive and classes and positive not in classes:
+        raise InvalidArgument(
+            f"monitor.positive is '{positive[:80]}', and the classes are {', '.join(classes[:20])}: declare "
+            "monitor.classes, the labels in the order of the scores"
+        )
     return Roles(
         kind=kind,
         decision=decision.name if decision else "",
         score=score.name if score else "",
         threshold=0.5 if monitor.threshold is None else monitor.threshold,
         classes=classes,
-        positive=_positive(plain(monitor.positive), classes),
+        positive=positive or (classes[1] if len(classes) == 2 else ""),
         features=features,
     )
 
@@ -100,11 +98,6 @@ def _labels(outputs: Iterable[Column], specs: dict[str, TensorSpec]) -> list[Col
     return marked or [each for each in values if not each.datatype.startswith(("FP", "BF"))]
 
 
-def _scores(outputs: Iterable[Column], specs: dict[str, TensorSpec]) -> list[Column]:
-    floats = [each for each in outputs if each.datatype.startswith(("FP", "BF"))]
-    return [each for each in floats if specs[each.tensor].semantic == "probability"] or floats
-
-
 def _numbers(outputs: Iterable[Column], specs: dict[str, TensorSpec]) -> list[Column]:
     return [each for each in outputs if each.datatype not in ("BYTES", "BOOL") and _single(each, specs)]
 
@@ -115,14 +108,10 @@ def _single(column: Column, specs: dict[str, TensorSpec]) -> bool:
 
 def _one(found: Sequence[Column], what: str) -> Column | None:
     if len(found) > 1:
-        raise InvalidArgument(f"monitor.{what} is needed, since it could be several: {_names(found)}")
+        raise InvalidArgument(
+            f"monitor.{what} is needed, since it could be several: {', '.join(each.name for each in found)}"
+        )
     return found[0] if found else None
-
-
-def _only(found: Sequence[Column], what: str) -> Column:
-    if (one := _one(found, what)) is None:
-        raise InvalidArgument(f"monitor.{what} is needed: no output that the log holds is a number")
-    return one
 
 
 def _classes(named: Sequence[str], score: Column | None, specs: dict[str, TensorSpec]) -> tuple[str, ...]:
@@ -137,32 +126,5 @@ def _classes(named: Sequence[str], score: Column | None, specs: dict[str, Tensor
     return found or tuple(str(place) for place in range(count))
 
 
-def _positive(name: str, classes: Sequence[str]) -> str:
-    if name and classes and name not in classes:
-        raise InvalidArgument(
-            f"monitor.positive is '{name[:80]}', and the classes are {', '.join(classes[:20])}: declare "
-            "monitor.classes, the labels in the order of the scores"
-        )
-    return name or (classes[1] if len(classes) == 2 else "")
-
-
-def _features(found: Iterable[Column], signature: Signature) -> tuple[str, ...]:
-    inputs = [column for column in found if column.side == "input"]
-    specs = {spec.name: spec for spec in signature.inputs}
-    width = sum(1 if column.form == "value" else _size(specs[column.tensor]) for column in inputs)
-    return tuple(column.name for column in inputs) if width <= MOST_FEATURES else ()
-
-
-def _size(spec: TensorSpec) -> int:
-    size = 1
-    for axis in spec.shape[1:]:
-        size *= axis
-    return size
-
-
-def _names(found: Iterable[Column]) -> str:
-    return ", ".join(each.name for each in found)
-
-
 def _there(outputs: Iterable[Column]) -> str:
-    return f"the log holds {_names(outputs) or 'no outputs'}"
+    return f"the log holds {', '.join(each.name for each in outputs) or 'no outputs'}"
