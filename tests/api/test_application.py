@@ -262,7 +262,7 @@ def test_what_is_said_of_keys_and_limits_must_make_sense(platform: Up):
 
     bad("did you mean 'requests_per_second'", keys=[{"name": "a", "request_per_second": 1}])
     bad("did you mean 'pending'", limits={"pendin": 1})
-    bad("limits.requests must be 1", limits={"requests": 0})
+    bad("limits.requests must be at least 1", limits={"requests": 0})
     bad("a name or", keys=[{}])
     refused(platform.ask("POST", "/v1/keys", json={"name": "x", "rate": 1e9}), 400, "invalid_argument", "0.001 to")
     tester = platform.call("POST", "/v1/keys", {"name": "tester", "scopes": ["digits:test"]})

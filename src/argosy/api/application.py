@@ -28,7 +28,6 @@ from argosy.api import (
     rollouts,
     token,
     traffic,
-    triggers,
 )
 from argosy.api.metrics.page import CONTENT_TYPE, Page
 from argosy.api.route import Route, Services
@@ -49,19 +48,8 @@ from argosy.spec.errors import (
 
 LOG = logging.getLogger(__name__)
 
-ROUTES = (
-    *endpoints.ROUTES,
-    *rollouts.ROUTES,
-    *feedback.ROUTES,
-    *history.ROUTES,
-    *models.ROUTES,
-    *keys.ROUTES,
-    *platform.ROUTES,
-    *traffic.ROUTES,
-    *jobs.ROUTES,
-    *alerts.ROUTES,
-    *triggers.ROUTES,
-)
+MODULES = (endpoints, rollouts, feedback, history, models, keys, platform, traffic, jobs, alerts)
+ROUTES = tuple(route for module in MODULES for route in module.ROUTES)
 MAX_BODY = 1024 * 1024
 BODY_SECONDS = 10.0
 STREAMS = 32

@@ -79,17 +79,17 @@ class Certificate:
         self._stamp = stamp
         return True
 
-    def _stat(self) -> tuple[int, ...]:
+    def _stat(self) -> list[int]:
         try:
             found = self.path.stat(), self._key.stat()
         except OSError as error:
             raise InvalidArgument(f"the control API's certificate: {error.filename}: {error.strerror}") from None
-        return tuple(number for each in found for number in (each.st_ino, each.st_mtime_ns))
+        return [number for each in found for number in (each.st_ino, each.st_mtime_ns)]
 
     def _read(self) -> str:
         try:
-            _context().load_cert_chain(self.path, self._key)
-            self.context.load_cert_chain(self.path, self._key)
+            for context in (_context(), self.context):
+                context.load_cert_chain(self.path, self._key)
             _, _, rest = self.path.read_text("ascii", "replace").partition(ssl.PEM_HEADER)
             shown, footer, _ = rest.partition(ssl.PEM_FOOTER)
             return hashlib.sha256(ssl.PEM_cert_to_DER_cert(ssl.PEM_HEADER + shown + footer)).hexdigest()

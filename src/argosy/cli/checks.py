@@ -4,11 +4,12 @@ import os
 import shlex
 import shutil
 import socket
+import struct
 import sys
 from collections.abc import Iterator
 from contextlib import closing
 from importlib.metadata import distributions, metadata, requires
-from importlib.util import MAGIC_NUMBER, find_spec
+from importlib.util import MAGIC_NUMBER, cache_from_source, find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,7 @@ from argosy.client.control import ControlClient, running
 from argosy.process import sandbox
 from argosy.process.sockets import PATH_BYTES
 from argosy.spec.errors import ArgosyError
+from argosy.spec.recorder import read_report
 from argosy.spec.settings import Home, Settings, load
 
 FREE_BYTES = 2 * 1024**3
@@ -159,19 +161,14 @@ def _not_compiled(package: str) -> int:
 
 def _is_compiled(path: Path) -> bool:
     """Whether this Python would take the bytecode beside a module, which says what size and time its source had."""
-    beside = path.parent / "__pycache__" / f"{path.stem}.{sys.implementation.cache_tag}.pyc"
     try:
         source = path.stat()
-        with beside.open("rb") as file:
-            head = file.read(16)
-    except OSError:
+        with Path(cache_from_source(str(path))).open("rb") as file:
+            magic, flags, when, size = struct.unpack("<4sIII", file.read(16))
+    except (OSError, struct.error):
         return False
-    flags, when, size = int.from_bytes(head[4:8], "little"), head[8:12], head[12:16]
-    timed = (
-        (int(source.st_mtime) & 0xFFFFFFFF).to_bytes(4, "little"),
-        (source.st_size & 0xFFFFFFFF).to_bytes(4, "little"),
-    )
-    return head[:4] == MAGIC_NUMBER and (bool(flags) or (when, size) == timed)
+    timed = (int(source.st_mtime) & 0xFFFFFFFF, source.st_size & 0xFFFFFFFF)
+    return magic == MAGIC_NUMBER and (bool(flags) or (when, size) == timed)
 
 
 def envoy(settings: Settings) -> Check:
@@ -197,12 +194,10 @@ def database(place: Home, settings: Settings) -> Check:
 
     try:
         with closing(open_store(place, settings)) as store:
-            count = len(store.registry.models())
-    except ArgosyError as error:
-        return Check("registry", "fail", error.message, "see the setting store.database")
+            return Check("registry", "ok", f"{len(store.registry.models())} models")
     except Exception as error:
-        return Check("registry", "fail", f"{type(error).__name__}: {error}", "see the setting store.database")
-    return Check("registry", "ok", f"{count} models")
+        found = error.message if isinstance(error, ArgosyError) else f"{type(error).__name__}: {error}"
+        return Check("registry", "fail", found, "see the setting store.database")
 
 
 def platform(place: Home, settings: Settings) -> Iterator[Check]:
@@ -218,7 +213,10 @@ def platform(place: Home, settings: Settings) -> Iterator[Check]:
             yield Check("control", "ok", found.url)
         except ArgosyError as error:
             yield Check("control", "fail", error.message, "argosy logs control;  argosy down;  argosy up -d")
-        yield from recorder(place)
+        if report := read_report(place):
+            recorded = f"{report.records:,} requests kept, {report.dropped:,} dropped"
+            problem, fix = f"{recorded}; {report.problem}", f"see {place.logs}/recorder.log"
+            yield Check("recorder", "warn", problem, fix) if report.problem else Check("recorder", "ok", recorded)
         return
     yield absent(place)
     for name, host, port in (
@@ -238,20 +236,6 @@ def absent(place: Home) -> Check:
     if (place.run / "control.json").exists():
         return Check("platform", "warn", "it ended without cleaning up", "argosy up -d  or  argosy down")
     return Check("platform", "ok", "not running")
-
-
-def recorder(place: Home) -> Iterator[Check]:
-    """What is recorded reaches the disk and, where one is set, the object store."""
-    from argosy.spec.recorder import read_report
-
-    report = read_report(place)
-    if report is None:
-        return
-    found = f"{report.records:,} requests kept, {report.dropped:,} dropped"
-    if report.problem:
-        yield Check("recorder", "warn", f"{found}; {report.problem}", f"see {place.logs}/recorder.log")
-    else:
-        yield Check("recorder", "ok", found)
 
 
 def free_port(name: str, host: str, port: int) -> Check:

@@ -23,22 +23,6 @@ QUALITY = ("estimate", "realised", "reconcile")
 ROWS = 12
 
 
-class Distributions(msgspec.Struct, frozen=True, kw_only=True):
-    """Reference and current shares over the same bins."""
-
-    labels: tuple[str, ...]
-    reference: tuple[float, ...]
-    current: tuple[float, ...]
-
-
-class Quality(msgspec.Struct, frozen=True, kw_only=True):
-    """One metric over time: windows by their ends, what was estimated and what came true, each with its interval."""
-
-    metric: str
-    drawing: Markup
-    rows: tuple[tuple[float, Finding | None, Finding | None], ...]
-
-
 async def drift(console: Console, ask: PageRequest) -> Response:
     """The heat map, and details of the chosen cell: the last one of the first row, unless one is named."""
     found, common = await _found(console, ask, DRIFT)
@@ -58,7 +42,7 @@ async def drift(console: Console, ask: PageRequest) -> Response:
         "drifted": drifted,
         "cell": cell,
         "effects": effects(over_time, "effect over time"),
-        "shapes": _shapes(cell) if cell else None,
+        "distributions": _distributions(cell) if cell else None,
     }
     return await asyncio.to_thread(console.render, ask, "drift.html", **common, **values)
 
@@ -92,12 +76,13 @@ def effects(found: Sequence[Finding], label: str, *, from_zero: bool = True) -> 
     return chart.lines(times, [line], label, words.number, bands=[band], from_zero=from_zero)
 
 
-def _shapes(cell: Finding) -> Distributions | None:
+def _distributions(cell: Finding) -> Markup | None:
+    """Reference and current shares over the same bins."""
     reference, current = _shares(cell.detail.get("reference")), _shares(cell.detail.get("current"))
     if not reference or len(reference) != len(current):
         return None
-    labels = tuple(str(each) for each in cell.detail.get("labels", ()))
-    return Distributions(labels=labels, reference=reference, current=current)
+    labels = [str(each) for each in cell.detail.get("labels", ())]
+    return chart.overlay(reference, current, labels, f"distributions of {cell.subject}")
 
 
 def _shares(values: Any) -> tuple[float, ...]:
@@ -110,8 +95,8 @@ def _shares(values: Any) -> tuple[float, ...]:
     return tuple(each / total for each in numbers) if total > 0 and all(each >= 0 for each in numbers) else ()
 
 
-def quality(metric: str, found: Sequence[Finding]) -> Quality:
-    """One metric: its chart and its last windows."""
+def quality(metric: str, found: Sequence[Finding]) -> dict[str, Any]:
+    """One metric over time: its chart, and its last windows by their ends, estimated and realised."""
     estimated, realised = (_windows(kind, metric, found) for kind in ("estimate", "realised"))
     times = sorted({*estimated, *realised})
 
@@ -128,8 +113,8 @@ def quality(metric: str, found: Sequence[Finding]) -> Quality:
         bands=[chart.Band(kind, values(of, "low"), values(of, "high")) for kind, _, of in both],
         from_zero=False,
     )
-    rows = tuple((at, estimated.get(at), realised.get(at)) for at in reversed(times[-ROWS:]))
-    return Quality(metric=metric, drawing=drawing, rows=rows)
+    rows = [(at, estimated.get(at), realised.get(at)) for at in reversed(times[-ROWS:])]
+    return {"metric": metric, "drawing": drawing, "rows": rows}
 
 
 def _windows(kind: str, metric: str, found: Sequence[Finding]) -> dict[float, Finding]:

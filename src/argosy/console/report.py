@@ -199,14 +199,6 @@ DRAWN = (40, 20, 8, 0)
 """Columns whose distributions are drawn: fewer where the page would grow too large."""
 
 
-class ComparisonSection(msgspec.Struct, frozen=True, kw_only=True):
-    """A comparison of whole rows: its last finding, what it was made of, and its effects over time."""
-
-    last: Finding
-    causes: tuple[tuple[str, float], ...]
-    effects: Markup
-
-
 def page(report: EndpointReport) -> str:
     """HTML of at most 2 MB."""
     style = "".join((HERE / "static" / name).read_text() for name in STYLES)
@@ -254,8 +246,8 @@ def _overlay(column: str, shape: Distribution) -> Markup:
     return chart.overlay(sides[0], sides[1], shape.labels, f"distributions of {column}")
 
 
-def _comparison(report: EndpointReport, last: Finding) -> ComparisonSection:
+def _comparison(report: EndpointReport, last: Finding) -> dict[str, Any]:
     found = [each for each in report.of("multivariate") if each.subject == last.subject]
-    causes = tuple((str(each["name"]), float(each["weight"])) for each in last.detail.get("causes", ()))
+    causes = [(str(each["name"]), float(each["weight"])) for each in last.detail.get("causes", ())]
     drawing = effects(found, f"{last.subject} over time", from_zero=False)
-    return ComparisonSection(last=last, causes=causes, effects=drawing)
+    return {"last": last, "causes": causes, "effects": drawing}
