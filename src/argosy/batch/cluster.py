@@ -17,7 +17,7 @@ import sys
 import tarfile
 import threading
 import time
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -61,7 +61,8 @@ TICK = 0.05
 class RayPool:
     """Actors of a cluster, as many as it has places for: `capacity` is 0 until it has answered.
 
-    `child` is the process between, whose log all of them share. Leaving `with` ends them all.
+    `child` is the process between, whose log all of them share. `workers` are the numbers of the actors, `running`
+    those of them that have a node. Leaving `with` ends them all.
     """
 
     kind = "actor"
@@ -70,8 +71,8 @@ class RayPool:
         self.capacity, self.sizes = 0, begin.sizes
         self._child, self._begin, self._logs = child, begin, logs
         self._started = 0
-        self._workers: set[int] = set()
-        self._running: set[int] = set()
+        self.workers: set[int] = set()
+        self.running: set[int] = set()
         self._trimmed = 0.0
 
     def __enter__(self) -> Self:
@@ -86,20 +87,10 @@ class RayPool:
         self._process.channel.close()
         self._process.end(GRACE)
 
-    @property
-    def workers(self) -> Collection[int]:
-        """The numbers of the actors."""
-        return self._workers
-
-    @property
-    def running(self) -> Collection[int]:
-        """Those that have a node."""
-        return self._running
-
     def start(self) -> None:
         """Have Ray start one more."""
         self._started += 1
-        self._workers.add(self._started)
+        self.workers.add(self._started)
         self._process.channel.send(Start(self._started))
 
     def send(self, message: Order) -> None:
@@ -127,11 +118,11 @@ class RayPool:
                     self.sizes, self.capacity = sizes, sizes.workers
                 case Failed(self._begin.worker, code, text):
                     raise table()[code](text + (f". Look at {self._process.log}" if code == "internal" else ""))
-                case Started(worker) if worker in self._workers:
-                    self._running.add(worker)
-                case Gone(worker) if worker in self._workers:
+                case Started(worker) if worker in self.workers:
+                    self.running.add(worker)
+                case Gone(worker) if worker in self.workers:
                     yield self._removed(message)
-                case _ if message.worker in self._workers:
+                case _ if message.worker in self.workers:
                     yield message
                 case _:
                     pass
@@ -142,8 +133,8 @@ class RayPool:
         return self._removed(Gone(worker, "was killed"))
 
     def _removed(self, gone: Gone) -> Gone:
-        self._workers.discard(gone.worker)
-        self._running.discard(gone.worker)
+        self.workers.discard(gone.worker)
+        self.running.discard(gone.worker)
         return replace(gone, log=str(self._process.log))
 
 

@@ -3,7 +3,7 @@
 import fnmatch
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from argosy.batch.fragment import File, InputFormat
@@ -71,37 +71,25 @@ def expand(text: str) -> list[Place]:
     spot = place(text)
     if not spot.remote and os.path.isfile(spot.url):
         return [spot]
-    if _GLOB.search(spot.url) and not (not spot.remote and os.path.exists(spot.url)):
-        base, pattern = _split(spot)
-        found = [one for one in _below(base) if _matches(one.url[_start(base) :].split("/"), pattern)]
-        said = f"nothing matches {text}"
-    else:
-        found = list(_below(spot))
-        if not found and spot.remote and spot.exists():
-            return [spot]
-        said = f"there is no file at {text}"
+    parts = spot.url.split("/")
+    first = next((number for number, part in enumerate(parts) if _GLOB.search(part)), len(parts))
+    if not spot.remote and os.path.exists(spot.url):
+        first = len(parts)  # a folder with such a letter in its name
+    pattern = parts[first:]
+    if pattern and spot.remote and first < 3:
+        raise InvalidArgument(f"{spot}: the bucket's name cannot have a wildcard")
+    base = Place("/".join(parts[:first]) or "/")
+    found: list[Place] = []
+    for one in base.walk():
+        below = one.url[len(base.url.rstrip("/")) + 1 :].split("/")
+        if not any(part.startswith(("_", ".")) for part in below) and (not pattern or _matches(below, pattern)):
+            found.append(one)
+    if not found and not pattern and spot.remote and spot.exists():
+        return [spot]
     if not found:
+        said = f"nothing matches {text}" if pattern else f"there is no file at {text}"
         raise NotFound(f"{said}; files that begin with _ or . are left out")
     return sorted(found)
-
-
-def _below(base: Place) -> Iterable[Place]:
-    for one in base.walk():
-        if not any(part.startswith(("_", ".")) for part in one.url[_start(base) :].split("/")):
-            yield one
-
-
-def _start(base: Place) -> int:
-    return len(base.url.rstrip("/")) + 1
-
-
-def _split(spot: Place) -> tuple[Place, list[str]]:
-    """The folder above the first wildcard, and the parts from there."""
-    parts = spot.url.split("/")
-    first = next(number for number, part in enumerate(parts) if _GLOB.search(part))
-    if spot.remote and first < 3:
-        raise InvalidArgument(f"{spot}: the bucket's name cannot have a wildcard")
-    return Place("/".join(parts[:first]) or "/"), parts[first:]
 
 
 def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:

@@ -1,17 +1,4 @@
-"""The unit of work: a piece of one input file that is read, answered and committed at once.
-
-A source of `batch/source/` gives for a file its columns, its pieces and the rows of a piece:
-
-    schema(file) -> pyarrow.Schema
-    plan(file, rows) -> list[Fragment]                       pieces of about so many rows, in the order of the file
-    read(fragment, skip, batch_rows) -> Iterator[RecordBatch]    its rows in order, without the first `skip`
-
-None of them reads a whole file into memory. A sink of `batch/sink/` writes one file:
-
-    write(batches, schema, path, metadata) -> Part           durable when it returns
-
-`schema` is that of the output, `metadata` text that the format keeps where it can (Parquet, Arrow).
-"""
+"""The unit of work: a piece of one input file that is read, answered and committed at once."""
 
 import hashlib
 from typing import Literal

@@ -45,11 +45,6 @@ class Place(msgspec.Struct, frozen=True, order=True):
         """The last part."""
         return self.url.rstrip("/").rpartition("/")[2]
 
-    @property
-    def parent(self) -> "Place":
-        """The folder it lies in."""
-        return Place(self.url.rstrip("/").rpartition("/")[0] or "/")
-
     def join(self, name: str) -> "Place":
         """What lies below it under a relative name."""
         return Place(f"{self.url.rstrip('/')}/{name}")
@@ -84,12 +79,6 @@ class Place(msgspec.Struct, frozen=True, order=True):
         except NotFound:
             return False
         return True
-
-    def make_folder(self) -> None:
-        """Make the folder and those above it; a bucket needs none."""
-        if not self.remote:
-            with refused(self.url):
-                os.makedirs(self.url, exist_ok=True)
 
     def put(self, data: bytes) -> None:
         """Store bytes under this name, whole or not at all; once this returns they are durable."""

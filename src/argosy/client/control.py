@@ -114,17 +114,14 @@ class ControlClient:
 
     def _send(self, method: str, target: str, body: Any = None) -> Any:
         data = b"" if body is None else msgspec.json.encode(body)
-        status, answer = self._exchange(method, target, data)
-        if status >= 400:
-            raise from_answer(status, answer, self.url + target)
+        with self._asked(method, target, data, self.timeout) as response:
+            answer = response.read()
+        if response.status >= 400:
+            raise from_answer(response.status, answer, self.url + target)
         try:
             return msgspec.json.decode(answer) if answer else None
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise Internal(f"{self.url}{target} answered something that is no JSON") from None
-
-    def _exchange(self, method: str, target: str, data: bytes) -> tuple[int, bytes]:
-        with self._asked(method, target, data, self.timeout) as answer:
-            return answer.status, answer.read()
 
     @contextmanager
     def _asked(

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from argosy.packaging.load import LoadedModel
     from argosy.packaging.options import PushOptions
     from argosy.packaging.package import Package
-    from argosy.store import Store
-    from argosy.store.version import Version
 
 
 class Located(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +75,7 @@ def locate(
 
     path, options = Path(ref), options or PushOptions()
     trust = trust or options.trust
-    if _is_model(path):
+    if path.is_file() or (path / "MLmodel").is_file():
         return _packaged(path, msgspec.structs.replace(options, trust=trust), report)
     if msgspec.structs.replace(options, trust=False) != PushOptions():
         raise InvalidArgument(f"'{ref}' is packaged already: how to package it cannot be said any more")
@@ -92,7 +90,7 @@ def locate(
 
 def _folder(path: Path, trust: bool) -> Located:
     """A package folder of the caller's. Where this store trusts the same package, its own copy is taken: that cannot
-    change any more between the look at it and its use."""
+    change any more between the check and its use."""
     from argosy.packaging.package import open_package
 
     package = open_package(path)
@@ -119,10 +117,6 @@ def _trusted_copy(package: "Package") -> Path | None:
         store.close()
 
 
-def _is_model(path: Path) -> bool:
-    return path.is_file() or (path / "MLmodel").is_file()
-
-
 def stored_package(ref: str) -> Located:
     """The package of a reference of the registry. Raises NotFound, InvalidArgument for what is none."""
     from argosy.store import open_store
@@ -130,8 +124,12 @@ def stored_package(ref: str) -> Located:
     place = home()
     store = open_store(place, settings_of(place))
     try:
-        version = _resolved(store, ref)
+        version = store.registry.resolve(ref)
         folder = store.unpacked(version.digest)
+    except NotFound as error:
+        if not Path(ref).suffix:
+            raise
+        raise NotFound(f"there is no file {ref}, and {error.message}") from None
     finally:
         store.close()
     return Located(
@@ -141,15 +139,6 @@ def stored_package(ref: str) -> Located:
         digest=version.digest,
         trusted=version.trust is not None,
     )
-
-
-def _resolved(store: "Store", ref: str) -> "Version":
-    try:
-        return store.registry.resolve(ref)
-    except NotFound as error:
-        if not Path(ref).suffix:
-            raise
-        raise NotFound(f"there is no file {ref}, and {error.message}") from None
 
 
 def _packaged(path: Path, options: "PushOptions", report: Callable[[str], None]) -> Located:

@@ -8,8 +8,8 @@ import numpy as np
 
 from argosy.batch import sample
 from argosy.batch.driver import Outcome
-from argosy.batch.ledger import FOLDER, Seal
-from argosy.batch.place import Place, place
+from argosy.batch.ledger import Ledger, Seal
+from argosy.batch.place import place
 from argosy.batch.plan import Plan
 from argosy.packaging.package import Package
 from argosy.profiles.layout import Layout, layout
@@ -156,10 +156,10 @@ def _compared(columns: list[Column], package: Package, found: Profile) -> tuple[
 
     base = baseline(package)
     known = {column.name: column for column in columns}
-    told: dict[str, Column] = {}
+    compared: dict[str, Column] = {}
     for one in compare(base.where, base.counts, base.came(found)):
         effect = one.effects[0] if one.effects else None
-        told[one.column] = msgspec.structs.replace(
+        compared[one.column] = msgspec.structs.replace(
             known[one.column],
             measure=effect.name if effect else "",
             effect=float(effect.value) if effect else None,
@@ -168,16 +168,14 @@ def _compared(columns: list[Column], package: Package, found: Profile) -> tuple[
             evidence=one.e if one.rows else None,
             drifted=bool(one.drifted),
         )
-    return (*told.values(), *(column for name, column in known.items() if name not in told))
+    return (*compared.values(), *(column for name, column in known.items() if name not in compared))
 
 
-def write(found: Report) -> Place:
-    """Put `report.json` and `report.html` beside the ledger; the address of the page."""
-    folder = place(found.job.output).join(FOLDER)
-    folder.join("report.json").put(msgspec.json.format(msgspec.json.encode(found), indent=2))
-    page = folder.join("report.html")
-    page.put(render(found).encode())
-    return page
+def write(found: Report) -> None:
+    """Put `report.json` and `report.html` beside the ledger."""
+    ledger = Ledger(place(found.job.output))
+    ledger.root.join("report.json").put(msgspec.json.format(msgspec.json.encode(found), indent=2))
+    ledger.report.put(render(found).encode())
 
 
 def render(found: Report) -> str:

@@ -44,21 +44,13 @@ def _tidied(text: bytes) -> bytes | None:
     outputs = found.get("outputs")
     if not isinstance(outputs, list):
         return None
-    tidy = {key: str(found[key]) for key in _RESPONSE if found.get(key) is not None}
-    return msgspec.json.encode(
-        tidy
-        | {"parameters": _scalars(found.get("parameters"))}
-        | {
-            "outputs": [
-                _output(cast("dict[str, Any]", one)) for one in cast("list[Any]", outputs) if isinstance(one, dict)
-            ]
-        }
-    )
-
-
-def _output(found: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: found[key] for key in _OUTPUT if found.get(key) is not None}
-    return kept | {"parameters": _scalars(found.get("parameters"))}
+    tidy: dict[str, Any] = {key: str(found[key]) for key in _RESPONSE if found.get(key) is not None}
+    tidy["parameters"] = _scalars(found.get("parameters"))
+    tidy["outputs"] = [
+        {key: one[key] for key in _OUTPUT if one.get(key) is not None} | {"parameters": _scalars(one.get("parameters"))}
+        for one in cast("list[dict[str, Any]]", [one for one in cast("list[Any]", outputs) if isinstance(one, dict)])
+    ]
+    return msgspec.json.encode(tidy)
 
 
 def _scalars(parameters: Any) -> dict[str, Any]:

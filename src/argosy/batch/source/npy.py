@@ -6,7 +6,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,10 @@ NAME = "array"
 _HEAD = 64 * 1024
 _LOCAL = struct.Struct("<4s22xHH")
 """The header before a member of an archive: a mark, then the lengths of its name and of more."""
+
+
+_BROKEN = (zipfile.BadZipFile, zlib.error, struct.error, RuntimeError, TypeError, OverflowError, SyntaxError, KeyError)
+"""What numpy and zipfile raise for a broken file, beside the errors that Arrow raises."""
 
 
 class _Array(NamedTuple):
@@ -41,7 +45,12 @@ def schema(file: File) -> Any:
     pa = arrow()
     with Place(file.url).open() as handle:
         arrays = _arrays(file, handle)
-    fields = [pa.field(one.name, _type(one)) for one in arrays]
+    text, fields = {"U": pa.string(), "S": pa.binary()}, list[Any]()
+    for one in arrays:
+        kind = text.get(one.dtype.kind) or pa.from_numpy_dtype(one.dtype.newbyteorder("="))
+        for axis in one.shape[:0:-1]:
+            kind = pa.list_(kind, axis)
+        fields.append(pa.field(one.name, kind))
     return pa.schema(fields, metadata={} if _is_archive(file) else {MATRIX: b"1"})
 
 
@@ -69,7 +78,7 @@ def read(fragment: Fragment, skip: int, batch_rows: int, schema: Any) -> Iterato
         readers = [stack.enter_context(_rows(file, handle, one, start + skip)) for one in wanted]
         for first in range(start + skip, end, batch_rows):
             rows = min(batch_rows, end - first)
-            with _reading(file):
+            with reading(file.url, "NumPy", *_BROKEN):
                 columns = [
                     _column(one, reader(rows * one.row_bytes), rows)
                     for one, reader in zip(wanted, readers, strict=True)
@@ -102,32 +111,9 @@ def _column(one: _Array, data: Any, rows: int) -> Any:
     if not one.dtype.isnative:
         flat = flat.astype(one.dtype.newbyteorder("="))
     values = pa.array(flat.tolist() if one.dtype.kind in "US" else flat)
-    for depth in range(len(one.shape) - 1, 0, -1):
-        values = pa.FixedSizeListArray.from_arrays(values, one.shape[depth])
+    for axis in one.shape[:0:-1]:
+        values = pa.FixedSizeListArray.from_arrays(values, axis)
     return values
-
-
-def _type(one: _Array) -> Any:
-    pa = arrow()
-    text = {"U": pa.string(), "S": pa.binary()}
-    kind = text.get(one.dtype.kind) or pa.from_numpy_dtype(one.dtype.newbyteorder("="))
-    for depth in range(len(one.shape) - 1, 0, -1):
-        kind = pa.list_(kind, one.shape[depth])
-    return kind
-
-
-def _reading(file: File) -> AbstractContextManager[None]:
-    broken = (
-        zipfile.BadZipFile,
-        zlib.error,
-        struct.error,
-        RuntimeError,
-        TypeError,
-        OverflowError,
-        SyntaxError,
-        KeyError,
-    )
-    return reading(file.url, "NumPy", *broken)
 
 
 def _is_archive(file: File) -> bool:
@@ -137,13 +123,13 @@ def _is_archive(file: File) -> bool:
 def _arrays(file: File, handle: Any) -> list[_Array]:
     """The arrays of a file. Raises InvalidArgument, Unsupported."""
     if not _is_archive(file):
-        with _reading(file):
+        with reading(file.url, "NumPy", *_BROKEN):
             shape, dtype, offset = _header(io.BytesIO(handle.read_at(min(file.size, _HEAD), 0)), file, NAME)
         found = [_Array(NAME, shape, dtype, offset)]
         if file.size < offset + shape[0] * found[0].row_bytes:
             raise InvalidArgument(f"{file.url} cannot be read as NumPy: it ends before its last row")
         return found
-    with _reading(file):
+    with reading(file.url, "NumPy", *_BROKEN):
         found = list(_members(file, handle))
     lengths = {one.name: one.shape[0] for one in found}
     if len(set(lengths.values())) != 1:

@@ -9,7 +9,7 @@ from argosy.spec.errors import InvalidArgument
 from argosy.spec.tensor import Array
 
 CHUNK = 2 * 1024 * 1024
-"""Bytes of text that are looked at together."""
+"""Bytes of text that are read together."""
 LONGEST = 64 * 1024 * 1024
 """Bytes of one record; past that a quote was not closed."""
 
@@ -41,10 +41,6 @@ class Chunk(NamedTuple):
             return self
         cut = int(self.starts[rows]) if rows < self.rows else len(self.text)
         return Chunk(self.text[cut:], self.starts[rows:] - cut, self.ends[rows:] - cut)
-
-    def first(self, rows: int) -> "Chunk":
-        """The first few."""
-        return Chunk(self.text[: self.ends[rows - 1]], self.starts[:rows], self.ends[:rows])
 
 
 def lines(text: bytes) -> Array:
