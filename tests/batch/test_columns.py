@@ -181,13 +181,13 @@ DAY = pa.array([1], pa.date32())
     [
         ({"a": [1.0], "b": [1.0]}, {}, r"lack 'c' of the model's columns"),
         ({"a": [1.0], "b": [1.0], "C": [1.0]}, {}, r"did you mean|there are 'a', 'b', 'C'"),
-        ({"a": [1.0], "b": [1.0], "c": DAY}, {}, r"column 'c' holds times \(date32"),
-        ({"a": [1.0], "b": [1.0], "c": [[1.0]]}, {}, "column 'c' holds lists"),
+        ({"a": [1.0], "b": [1.0], "c": DAY}, {}, r"column 'c' contains times \(date32"),
+        ({"a": [1.0], "b": [1.0], "c": [[1.0]]}, {}, "column 'c' contains lists"),
         ({"a": [1.0], "b": [1.0], "c": [{"k": 1}]}, {}, "Arrow type struct"),
         ({"a": [1.0], "b": [1.0], "c": [1.0]}, {"map": {"q": "a"}}, "'q' is no input"),
         ({"a": [1.0], "b": [1.0], "c": [1.0]}, {"map": {"b": "bb"}}, "no column 'bb'; did you mean 'b'"),
         ({"a": [1.0], "b": [1.0], "c": [1.0]}, {"keep": ("id",)}, "no column 'id'"),
-        ({"a": [1.0], "b": [1.0], "c": [1.0]}, {"partition": ("y",)}, "partition: 'y' holds float"),
+        ({"a": [1.0], "b": [1.0], "c": [1.0]}, {"partition": ("y",)}, "partition: 'y' contains float"),
         ({"a": [1.0], "b": [1.0], "c": [1.0], "y": [1]}, {"keep": ("y",)}, "'y' is also an output"),
         ({"a": [1.0], "b": [1.0], "c": [1.0], "l": [[1]]}, {"keep": ("l",), "format": "csv"}, "CSV has no form"),
     ],
@@ -198,7 +198,7 @@ def test_what_does_not_fit_is_said_before_anything_runs(column, settings, said):
 
 
 def test_numbers_for_strings_and_models_without_rows():
-    with pytest.raises(InvalidArgument, match="holds numbers"):
+    with pytest.raises(InvalidArgument, match="contains numbers"):
         columns.plan(signature(TensorSpec(name="s", datatype="BYTES", shape=(-1,))), pa.schema([("s", "int64")]), job())
     alone = Signature(inputs=(TensorSpec(name="s", datatype="FP32", shape=(3,)),), outputs=(), batched=False)
     with pytest.raises(Unsupported, match="independently"):

@@ -194,7 +194,7 @@ def test_a_fragment_that_kills_every_worker_ends_the_job_with_its_name(tmp_path)
     status, _, err = ended(job(data, tmp_path / "out"))
     assert status == 1
     assert f"{data}/0.parquet, row 120: worker after worker died" in err
-    assert "SIGSEGV; it had printed: Fatal Python error: Segmentation fault, File " in err
+    assert "SIGSEGV; its last output: Fatal Python error: Segmentation fault, File " in err
     assert 'weights/model.py", line' in err
     logs = [path.read_text() for path in (tmp_path / "out/_argosy/logs").iterdir()]
     assert any("Fatal Python error: Segmentation fault" in text and " in predict\n" in text for text in logs)

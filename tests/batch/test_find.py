@@ -15,7 +15,6 @@ TREE = ("a/1.csv", "a/2.csv", "a/_SUCCESS.csv", "a/.hidden.csv", "_logs/3.csv", 
 def folder(request, tmp_path):
     found = place(str(tmp_path) if request.param == "disk" else f"{request.getfixturevalue('s3')}/{tmp_path.name}")
     for name in TREE:
-        found.join(name).parent.make_folder()
         found.join(name).create(gzip.compress(TEXT) if name.endswith(".gz") else TEXT)
     return found
 

@@ -148,7 +148,7 @@ def test_rows_at_which_every_worker_hangs_end_the_job_with_their_name(hangs, dat
     status, _, err = ended(process)
     assert status == 1
     assert f"{data}/0.parquet, row 60: worker after worker died at the rows from there on" in err
-    assert re.search(r"the last hung for [3-9] s, told nothing and was killed", err)
+    assert re.search(r"the last hung for [3-9] s, reported nothing and was killed", err)
     assert "raise --patience" in err
     assert "take these rows out of the input" in err
     assert tried() == 3

@@ -100,7 +100,7 @@ def test_a_worker_that_prints_without_end_is_cut_short_while_it_works_and_after_
         assert log.read_bytes().startswith(b"first words\n")
         assert told(log) > MOST
         os.kill(worker, signal.SIGKILL)
-        assert gone(pool).how == "was ended by SIGKILL; it had printed: last words"
+        assert gone(pool).how == "was ended by SIGKILL; its last output: last words"
 
 
 def test_what_a_worker_printed_before_it_was_killed_is_cut_short_although_nobody_looked(tmp_path):

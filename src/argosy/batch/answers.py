@@ -78,7 +78,7 @@ def _values(spec: TensorSpec, flat: Array) -> Any:
         try:
             return found if spec.semantic == "image" else found.cast(pa.string())
         except pa.ArrowInvalid:
-            raise Internal(f"output '{spec.name}' holds bytes that are no UTF-8 text") from None
+            raise Internal(f"output '{spec.name}' contains bytes that are no UTF-8 text") from None
     if spec.datatype == "BF16":
         flat = (flat.astype("<u4") << 16).view("<f4")
     elif spec.datatype == "FP16":

@@ -233,7 +233,7 @@ class _Bridge:
             if self._running or not self._runs:
                 limit = time.monotonic() + PLACING
             if time.monotonic() > limit:
-                raise Unavailable(f"the Ray cluster had no room for a worker for {PLACING:.0f} s")
+                raise Unavailable(f"the Ray cluster had no place for a worker for {PLACING:.0f} s")
             if not runs:
                 self._over.wait(TICK)
 

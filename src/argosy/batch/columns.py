@@ -36,19 +36,19 @@ class Mapping:
     `reads` is the schema of the columns that are read of each file, `schema` that of the output.
     """
 
-    def __init__(self, inputs: Sequence[_Input], reads: Any, kept: Sequence[str], answers: Answers):
+    def __init__(self, inputs: Sequence[_Input], reads: Any, keep: Sequence[str], answers: Answers):
         self.inputs, self.reads = tuple(inputs), reads
-        self.kept, self.answers = tuple(kept), answers
-        self.schema: Any = arrow().schema([*(reads.field(name) for name in kept), *answers.fields])
+        self.keep, self.answers = tuple(keep), answers
+        self.schema: Any = arrow().schema([*(reads.field(name) for name in keep), *answers.fields])
 
     def feeds(self, batch: Any) -> dict[str, Array]:
         """The arrays by input name. Raises InvalidArgument naming the column and row (of the batch) that do not fit."""
         return {one.spec.name: shaped(one.spec, _array(batch, one)) for one in self.inputs}
 
     def rows(self, batch: Any, outputs: Sequence[Array]) -> Any:
-        """The kept columns of these rows and what the model answered, as a batch of `schema`."""
-        kept = [batch.column(batch.schema.get_field_index(name)) for name in self.kept]
-        return arrow().RecordBatch.from_arrays([*kept, *self.answers.columns(outputs)], schema=self.schema)
+        """The columns to keep of these rows and what the model answered, as a batch of `schema`."""
+        columns = [batch.column(batch.schema.get_field_index(name)) for name in self.keep]
+        return arrow().RecordBatch.from_arrays([*columns, *self.answers.columns(outputs)], schema=self.schema)
 
     def unused(self, schema: Any) -> list[str]:
         """The columns of a file that nothing asks for."""
@@ -63,7 +63,7 @@ class Mapping:
                 raise InvalidArgument(f"{url} lacks the column '{field.name}', which the files before it have")
             other = read_as(schema.field(place).type)
             if not (
-                _loose(schema) or other == field.type or (field.name not in self.kept and widens(other, field.type))
+                _loose(schema) or other == field.type or (field.name not in self.keep and widens(other, field.type))
             ):
                 raise InvalidArgument(
                     f"{url} has the column '{field.name}' as {other}, the first file as {field.type}: files of one job "
@@ -79,8 +79,8 @@ def plan(signature: Signature, schema: Any, job: BatchJob) -> Mapping:
     given = list(signature.inputs)
     inputs = [found for spec in given if (found := _input(spec, len(given) == 1, schema, job)) is not None]
     answers = Answers(signature.outputs, job.format)
-    kept = _passed_on(schema, job, [field.name for field in answers.fields])
-    types: dict[str, Any] = {name: read_as(schema.field(name).type) for name in kept}
+    keep = _passed_on(schema, job, [field.name for field in answers.fields])
+    types: dict[str, Any] = {name: read_as(schema.field(name).type) for name in keep}
     for one in inputs:
         for name in one.columns:
             kind = schema.field(name).type
@@ -91,9 +91,9 @@ def plan(signature: Signature, schema: Any, job: BatchJob) -> Mapping:
     pa = arrow()
     reads = pa.schema([pa.field(name, types[name]) for name in schema.names if name in types])
     if _loose(schema):
-        how = Reading(nulls=job.nulls, exact=tuple(kept))
+        how = Reading(nulls=job.nulls, exact=tuple(keep))
         reads = reads.with_metadata({LOOSE: b"1", READING: msgspec.json.encode(how)})
-    mapping = Mapping(inputs, reads, kept, answers)
+    mapping = Mapping(inputs, reads, keep, answers)
     if job.partition:
         partition.check(mapping.schema, job.partition)
     return mapping
@@ -138,7 +138,7 @@ def _features(spec: TensorSpec, names: Sequence[str], schema: Any) -> _Input | N
 
 
 def _wide(spec: TensorSpec, schema: Any, job: BatchJob) -> _Input:
-    """A matrix without names takes the columns as they come, beside those that are kept."""
+    """A matrix without names takes the columns as they come, beside those to keep."""
     aside = {*job.keep, *job.partition}
     names = tuple(name for name in schema.names if name not in aside)
     if not names or spec.shape[1] not in (-1, len(names)):
@@ -159,7 +159,7 @@ def _passed_on(schema: Any, job: BatchJob, outputs: Sequence[str]) -> list[str]:
             raise InvalidArgument(f"keep: '{name}' is also an output of the model: rename the column of the files")
         kind = read_as(schema.field(name).type)
         if job.format == "csv" and arrow().types.is_nested(kind):
-            raise Unsupported(f"keep: '{name}' holds {kind}, which CSV has no form for")
+            raise Unsupported(f"keep: '{name}' contains {kind}, which CSV has no form for")
     return names
 
 

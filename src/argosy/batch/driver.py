@@ -97,7 +97,7 @@ class Driver:
         self._signals += 1
 
     def run(self, display: Display) -> Outcome:
-        """From what the ledger holds to the seal."""
+        """Settle what the ledger has, work at the rest, seal the job."""
         begun = time.monotonic()
         self._stage.create()
         names = {fragment.id(self.plan.recipe): number for number, fragment in enumerate(self._fragments)}
@@ -231,9 +231,7 @@ class Driver:
             return
         how = gone.how
         if silent is not None:
-            how = (
-                f"hung for {silent:.0f} s, told nothing and was killed: raise --patience if that is what its work takes"
-            )
+            how = f"hung for {silent:.0f} s, reported nothing and was killed: raise --patience if that is what its work takes"
         if blamed is not None:
             where = self._fragments[blamed.number].where(blamed.rows if blamed.rows >= 0 else None)
             self._failed = Internal(

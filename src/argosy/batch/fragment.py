@@ -9,7 +9,7 @@ InputFormat = Literal["parquet", "arrow", "csv", "jsonl", "npy"]
 
 FAULT = "__argosy_fault"
 """A column that a source adds to a batch with rows it could not read: why not (a string), null for the others. Such a
-row counts as read; its other columns hold what could be."""
+row counts as read; its other columns have what could be."""
 
 
 class File(msgspec.Struct, frozen=True):
@@ -26,7 +26,7 @@ class Fragment(msgspec.Struct, frozen=True, kw_only=True):
 
     `index` counts the pieces of the file from 0. `position` says where the piece lies, in numbers that only its source
     understands (row groups, bytes, rows). `first` is the number of its first row in the file and `rows` how many it
-    has; None where only reading tells. `content` is what the source knows of the content without reading it, as the
+    has; None: not known before it is read. `content` is what the source knows of the content without reading it, as the
     hash of a Parquet footer; the source's `read` raises Conflict where that is another one.
     """
 

@@ -1,7 +1,7 @@
 """Working only on what nobody else wants of the processor.
 
 On Linux by SCHED_IDLE: whoever else wakes on the core runs at once. Where the kernel groups processes by session
-(autogroup, sched(7)), that holds within a session alone. There a cgroup that is idle as a whole (`cpu.idle`) takes the
+(autogroup, sched(7)), that is true in a session alone. There a cgroup that is idle as a whole (`cpu.idle`) takes the
 job, if this process may make one; else the session's own share is lowered, which is less: somebody who wakes then waits
 for the end of the job's time slice.
 

@@ -11,7 +11,7 @@ their names in the output. After a crash the next run gives the remaining ones t
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import partial, reduce
 from typing import TypeVar
 
 import msgspec
@@ -19,6 +19,7 @@ import msgspec
 from argosy.batch.fragment import Part
 from argosy.batch.place import Place
 from argosy.batch.plan import FORMAT, TOGETHER, Plan
+from argosy.batch.spool import Tally
 from argosy.spec.errors import Conflict, InvalidArgument, NotFound, Unsupported
 
 T = TypeVar("T")
@@ -26,18 +27,12 @@ T = TypeVar("T")
 FOLDER = "_argosy"
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One fragment, done. `number` is its place in the plan; `rows` were read, `out` written, the others left out.
-
-    `rejects` is the file with the quarantined rows. `seconds` of work, `attempts` at it.
-    """
+class Entry(Tally, frozen=True, kw_only=True):
+    """One fragment, done. `number` is its place in the plan, `rejects` the file with the quarantined rows. `seconds` of
+    work, `attempts` at it."""
 
     fragment: str
     number: int
-    rows: int
-    out: int
-    skipped: int
-    quarantined: int
     parts: tuple[Part, ...]
     rejects: Part | None = None
     seconds: float
@@ -49,17 +44,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         return (*self.parts, self.rejects) if self.rejects else self.parts
 
 
-class Seal(msgspec.Struct, frozen=True, kw_only=True):
+class Seal(Tally, frozen=True, kw_only=True):
     """The sum of a finished job. `digest` is over the files of all entries in the order of the plan: it is the same for
     the same output, however the work went."""
 
     model: str
     files: int
     fragments: int
-    rows: int
-    out: int
-    skipped: int
-    quarantined: int
     parts: int
     size: int
     digest: str
@@ -75,13 +66,13 @@ class Ledger:
         self.report = self.root.join("report.html")
 
     def begin(self, plan: Plan) -> None:
-        """Write the plan down. Raises Conflict where there is one, or where the folder holds something else."""
+        """Write the plan down. Raises Conflict where there is one, or where the folder contains something else."""
         self.check_empty()
         if not self.root.join("job.json").create(msgspec.json.encode(plan)):
             raise Conflict(f"a job was begun in {self.output}: go on with --resume, or write to another folder")
 
     def check_empty(self) -> None:
-        """Raise Conflict where the output holds what is not of a job."""
+        """Raise Conflict where the output contains what is not of a job."""
         for file in self.output.walk():
             if not file.url.startswith(self.root.url + "/"):
                 raise Conflict(f"{self.output} is not empty (there is {file.name}): write to a folder of its own")
@@ -117,14 +108,12 @@ class Ledger:
         ordered = sorted(entries, key=lambda entry: entry.number)
         written = [part for entry in ordered for part in entry.files]
         lines = "".join(f"{part.name} {part.rows} {part.digest}\n" for part in written)
+        total = reduce(Tally.plus, ordered, Tally())
         seal = Seal(
             model=plan.model.digest,
             files=len(plan.files),
             fragments=len(ordered),
-            rows=sum(entry.rows for entry in ordered),
-            out=sum(entry.out for entry in ordered),
-            skipped=sum(entry.skipped for entry in ordered),
-            quarantined=sum(entry.quarantined for entry in ordered),
+            **total.counts(),
             parts=sum(len(entry.parts) for entry in ordered),
             size=sum(part.size for part in written),
             digest=f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}",

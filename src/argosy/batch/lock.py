@@ -24,7 +24,7 @@ TERM = 30.0
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """Who drives. `machine` tells whether `pid` means the same process here: names of hosts may be equal."""
+    """Who drives. `machine` decides whether `pid` means the same process here: names of hosts may be equal."""
 
     host: str
     pid: int

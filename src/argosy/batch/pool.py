@@ -31,11 +31,11 @@ TRIMMING = 0.2
 MOST = 4 << 20
 HEAD = 256 << 10
 TAIL = 1 << 20
-"""Bytes of a log past which it is cut, and those that stay of its beginning and of its end."""
+"""Bytes of a log above which it is cut, and those that stay of its beginning and of its end."""
 
 
 class WorkerProcess:
-    """A child with a channel, which is told to begin. What it prints goes to `log`."""
+    """A child with a channel, whose first message is to begin. Its output goes to `log`."""
 
     def __init__(self, child: Child, begin: Begin, log: Path) -> None:
         self.number, self.log = begin.worker, log
@@ -58,7 +58,7 @@ class WorkerProcess:
         trim(self.log)
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         words = last_words(self.log)
-        how += f"; it had printed: {words[:400]}" if words else ""
+        how += f"; its last output: {words[:400]}" if words else ""
         return Gone(self.number, how, status == -signal.SIGKILL, str(self.log))
 
 

@@ -145,7 +145,7 @@ def check(
     working: Set[int] = frozenset(),
     heard: Set[int] = frozenset(),
 ) -> tuple[Mapping[int, float], Liveness]:
-    """The workers that have hung, with their seconds of silence: `patience` or more of them (0: any number is allowed).
+    """The workers that have hung, with their seconds without a message: `patience` or more of them (0: for ever).
 
     `now` is in seconds of a monotonic clock. `loading` and `working` are the workers that load their model or have a
     fragment, `heard` those that have sent something since `before`. Silence begins with the first check at which a

@@ -29,7 +29,7 @@ PATIENCE = 60.0
 
 
 class Tally(msgspec.Struct, frozen=True):
-    """Counts of a fragment so far: rows read, and what became of them."""
+    """Counts of rows: `rows` were read, `out` of them answered, the others skipped or quarantined."""
 
     rows: int = 0
     out: int = 0
@@ -44,6 +44,10 @@ class Tally(msgspec.Struct, frozen=True):
             self.skipped + other.skipped,
             self.quarantined + other.quarantined,
         )
+
+    def counts(self) -> dict[str, int]:
+        """The counts by name, also of what has more fields."""
+        return {name: getattr(self, name) for name in Tally.__struct_fields__}
 
 
 class Record(msgspec.Struct, frozen=True):

@@ -50,16 +50,16 @@ def check_type(name: str, kind: Any, spec: TensorSpec, *, whole: bool) -> None:
         leaf, depth = inner, depth + 1
     leaf = leaf.value_type if types.is_dictionary(leaf) else leaf
     if types.is_temporal(leaf):
-        raise Unsupported(f"column '{name}' holds times ({leaf}): turn it into numbers or strings first")
+        raise Unsupported(f"column '{name}' contains times ({leaf}): turn it into numbers or strings first")
     text = _is_text(leaf)
     if not (text or types.is_primitive(leaf) or types.is_decimal(leaf) or types.is_null(leaf)):
         raise Unsupported(f"column '{name}' is of the Arrow type {kind}, which no model takes")
     if spec.datatype == "BF16":
         raise Unsupported(f"input '{spec.name}' is BF16, which no file format has: package the model with FP32 inputs")
     if spec.datatype == "BYTES" and not text and not types.is_null(leaf):
-        raise InvalidArgument(f"column '{name}' holds numbers ({leaf}); the model takes strings")
+        raise InvalidArgument(f"column '{name}' contains numbers ({leaf}); the model takes strings")
     if depth and not whole:
-        raise InvalidArgument(f"column '{name}' holds lists; feature '{name}' of '{spec.name}' is one value a row")
+        raise InvalidArgument(f"column '{name}' contains lists; feature '{name}' of '{spec.name}' is one value a row")
 
 
 def item_type(kind: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Two threads with a queue of a few items between them: one that reads ahead of this one, or works behind it."""
+"""Two threads with a queue of a few items between them: one that reads before this one needs it, or writes after it."""
 
 import queue
 import threading

@@ -65,7 +65,7 @@ class Kill(_Message, frozen=True):
 
 
 class Joined(_Message, frozen=True):
-    """From Ray: the cluster is joined, and has room for these sizes."""
+    """From Ray: the cluster is joined, and has places for these sizes."""
 
     sizes: Sizes
 
@@ -107,7 +107,7 @@ class Failed(_Message, frozen=True):
 
 
 class Gone(_Message, frozen=True):
-    """A worker has ended: how, in words; whether by SIGKILL; the log of what it printed."""
+    """A worker has ended: how, in words; whether by SIGKILL; the log with its output."""
 
     how: str
     killed: bool = False

@@ -204,10 +204,7 @@ class Attempt:
         entry = Entry(
             fragment=self._name,
             number=self._number,
-            rows=tally.rows,
-            out=tally.out,
-            skipped=tally.skipped,
-            quarantined=tally.quarantined,
+            **tally.counts(),
             parts=parts,
             rejects=rejects,
             seconds=round(time.monotonic() - self._begun, 3),

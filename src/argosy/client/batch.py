@@ -9,6 +9,7 @@ import msgspec
 
 from argosy.batch.ledger import Ledger, Seal
 from argosy.batch.place import place
+from argosy.batch.spool import Tally
 from argosy.client.local import Located, locate, stored_package
 from argosy.spec.batch import BatchJob
 from argosy.spec.errors import INTERRUPTED, Conflict, InvalidArgument
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from argosy.batch.progress import Display
 
 
-class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
+class BatchResult(Tally, frozen=True, kw_only=True):
     """How a job ended, or where it was stopped: then there is no `seal`.
 
     `model` is the digest of the package. `rows` were read by the whole job, `out` of them written, the others skipped
@@ -28,10 +29,6 @@ class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
 
     output: str
     model: str
-    rows: int = 0
-    out: int = 0
-    skipped: int = 0
-    quarantined: int = 0
     answered: int = 0
     seconds: float = 0.0
     seal: Seal | None = None
@@ -60,9 +57,9 @@ def batch(
     on_error, fragment_rows, batch_size, workers, threads, engine, price, checkpoint, patience. `resume` goes on with
     what an earlier run left. `progress` shows on standard error how far it is, and which columns are not used. `trust`
     vouches for a model given by its path, as in `argosy.load`. An interrupt ends it after the rows at hand and raises
-    KeyboardInterrupt; what is done is kept.
+    KeyboardInterrupt; what is done stays.
 
-    Raises InvalidArgument for settings, columns and rows that do not fit; NotFound; Conflict where the output holds
+    Raises InvalidArgument for settings, columns and rows that do not fit; NotFound; Conflict where the output contains
     something, another run is at it, or an input has changed; GoldenMismatch; StorageFull.
     """
     from argosy.batch.progress import display, say, silent
@@ -129,7 +126,7 @@ def run(
 
 
 def absolute(given: Mapping[str, Any], *, paths: bool = True) -> dict[str, Any]:
-    """The settings with addresses that hold in whatever folder a process works. Without `paths` the model is none."""
+    """The settings with addresses that are valid in any working folder. Without `paths` the model is none."""
     known = dict(given)
     if "output" in known:
         known["output"] = place(str(known["output"])).url
@@ -161,15 +158,12 @@ def _digest(located: Located) -> str:
 
 
 def _result(plan: "Plan", seal: Seal | None, answered: int = 0, seconds: float = 0.0) -> BatchResult:
-    found = BatchResult(output=plan.job.output, model=plan.model.digest, answered=answered, seconds=seconds)
-    if seal is None:
-        return found
-    return msgspec.structs.replace(
-        found,
-        rows=seal.rows,
-        out=seal.out,
-        skipped=seal.skipped,
-        quarantined=seal.quarantined,
+    return BatchResult(
+        output=plan.job.output,
+        model=plan.model.digest,
+        answered=answered,
+        seconds=seconds,
         seal=seal,
-        report=Ledger(place(plan.job.output)).report.url,
+        report=Ledger(place(plan.job.output)).report.url if seal else "",
+        **(seal.counts() if seal else {}),
     )

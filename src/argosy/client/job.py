@@ -47,7 +47,7 @@ def reporting(folder: Folder) -> Generator["Show"]:
 
 def check(request: RunRequest) -> None:
     """Raises PermissionDenied where a place of the job, or a file that its inputs or the plan of an earlier run name,
-    may not be read or written: what lies in an allowed folder may be a link out of it. Nothing is told of such a file.
+    may not be read or written: what lies in an allowed folder may be a link out of it. The message names no such file.
     """
     from argosy.batch.find import expand
     from argosy.batch.ledger import Ledger

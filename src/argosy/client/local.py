@@ -42,7 +42,7 @@ def load(ref: str | Path, *, threads: int = 0, trust: bool = False) -> "LoadedMo
 
     A path is a package folder or a model file that `argosy push` would take. References are looked up in the store of
     ARGOSY_HOME. `threads` are the engine's, 0 the cores this process may use. `trust` vouches for a model given by its
-    path: it may then run code of its author. Without, a package is trusted if this store holds the same one and trusts
+    path: it may then run code of its author. Without, a package is trusted if this store has the same one and trusts
     it; what it says of itself counts for nothing. Raises NotFound, Untrusted for a model that would run code, and
     GoldenMismatch when the model does not answer as it did when it was packaged.
     """
@@ -69,7 +69,7 @@ def locate(
     """The package of a path or a reference; a model file is packaged into a temporary folder.
 
     `trust`, or that of the options, vouches for a path. Raises NotFound, InvalidArgument for options on what is
-    packaged already and for trust in what the store holds, and what packaging raises.
+    packaged already and for trust in what the store has, and what packaging raises.
     """
     from argosy.packaging.options import PushOptions
 

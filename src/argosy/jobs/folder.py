@@ -27,8 +27,8 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far it is: rows of the input that are done, and of how many (None: only reading tells), rows a second,
-    seconds left (None: not known yet), and what it cost so far, given a price."""
+    """How far it is: rows of the input that are done, and of how many (None: not known before it is read), rows a
+    second, seconds left (None: not known yet), and what it cost so far, given a price."""
 
     rows: int = 0
     total: int | None = None

@@ -28,7 +28,7 @@ from argosy.targets import log
 LOG = logging.getLogger(__name__)
 TICK = 1.0
 DRAIN = 20.0
-"""Seconds that a process has to commit what it holds before it is killed."""
+"""Seconds that a process has to commit what it has before it is killed."""
 
 
 def processes(home: Home) -> dict[str, psutil.Process]:
@@ -64,7 +64,7 @@ class Jobs:
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
-        """Something was submitted or cancelled: look now."""
+        """Make a pass now: something was submitted or cancelled."""
         self._wake.set()
 
     async def start(self) -> None:
@@ -74,7 +74,7 @@ class Jobs:
                 self._processes[run] = Process(found, child=False)
 
     async def run(self) -> None:
-        """Look every second, until cancelled."""
+        """Make a pass every second, until cancelled."""
         while True:
             self._wake.clear()
             try:
@@ -82,13 +82,13 @@ class Jobs:
             except ArgosyError as error:
                 LOG.warning("jobs wait: %s", error.message)
             except Exception:
-                LOG.exception("this look at the jobs is made up for by the next")
+                LOG.exception("a pass over the jobs failed; the next one repeats it")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK):
                     await self._wake.wait()
 
     async def step(self) -> None:
-        """One look. What is decided is written before it is done. Raises Unavailable, StorageFull."""
+        """One pass. What is decided is written before it is done. Raises Unavailable, StorageFull."""
         declared, runs = await asyncio.to_thread(self._read)
         running = [run for run in runs if run.state == "running"]
         for run in running:

@@ -62,7 +62,7 @@ def test_other_formats(tmp_path, format):
 @pytest.mark.parametrize(
     ("table", "by", "said"),
     [
-        ({"v": [1.5], "n": [1]}, ["v"], "'v' holds double"),
+        ({"v": [1.5], "n": [1]}, ["v"], "'v' contains double"),
         ({"v": ["a"], "n": [1]}, ["w"], "no column 'w'"),
         ({"v": ["a"]}, ["v"], "no column is left"),
         ({"v": [partition.MISSING], "n": [1]}, ["v"], "stands for a missing one"),

@@ -63,9 +63,9 @@ def test_one_array_is_the_one_input_without_a_copy(tmp_path):
     ("saved", "said"),
     [
         (np.array(5), "one number"),
-        (np.array([object()]), "holds object"),
+        (np.array([object()]), "contains object"),
         (np.zeros(3, dtype=[("a", "f4")]), "which no model takes"),
-        (np.array(["2026-01-01"], dtype="M8[D]"), r"holds datetime64"),
+        (np.array(["2026-01-01"], dtype="M8[D]"), r"contains datetime64"),
         (np.zeros((3, 2), order="F"), "lies in columns"),
     ],
 )

@@ -74,7 +74,7 @@ def check(schema: Any, by: Sequence[str]) -> None:
         names_folders = types.is_string(kind) or types.is_integer(kind) or types.is_boolean(kind) or types.is_date(kind)
         if not (names_folders or types.is_large_string(kind)):
             raise InvalidArgument(
-                f"partition: '{name}' holds {kind}; folders are named by text, integers, dates, booleans"
+                f"partition: '{name}' contains {kind}; folders are named by text, integers, dates, booleans"
             )
     if len(by) == len(schema):
         raise InvalidArgument("partition: no column is left for the files")

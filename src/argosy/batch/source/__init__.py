@@ -16,7 +16,7 @@ class Source(Protocol):
         ...
 
     def plan(self, file: File, rows: int) -> list[Fragment]:
-        """Its pieces of about so many rows, in the order of the file; none where it holds no rows."""
+        """Its pieces of about so many rows, in the order of the file; none where it has no rows."""
         ...
 
     def read(self, fragment: Fragment, skip: int, batch_rows: int, schema: Any) -> Iterator[Any]:
@@ -35,5 +35,5 @@ def source(format: InputFormat) -> Source:
 
 
 def in_memory(file: File) -> bool:
-    """Whether the rows of a file are mapped into memory as they lie in it: a thread that reads ahead gains nothing."""
+    """Whether the rows of a file are mapped into memory as they lie in it, so that reading in advance gains nothing."""
     return file.format in ("arrow", "npy") and not Place(file.url).remote

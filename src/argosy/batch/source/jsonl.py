@@ -1,4 +1,4 @@
-"""JSON lines: an object a line. msgspec reads them, since Arrow's reader crashes on a line that holds `null`."""
+"""JSON lines: an object a line. msgspec reads them, since Arrow's reader crashes on a line with `null`."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -25,7 +25,7 @@ def schema(file: File) -> Any:
     rows = [row for row in map(_row, some) if row is not None]
     names = list(dict.fromkeys(name for row in rows for name in row))
     if not names:
-        raise InvalidArgument(f"{file.url}: the first lines hold no JSON object with a column")
+        raise InvalidArgument(f"{file.url}: the first lines contain no JSON object with a column")
     fields = [(name, _guess([row.get(name) for row in rows])) for name in names]
     return pa.schema(fields, metadata={LOOSE: b"1"})
 

@@ -160,7 +160,7 @@ def _header(stream: Any, file: File, name: str) -> tuple[tuple[int, ...], "np.dt
         raise Unsupported(f"{file.url}, '{name}': version {version} of the format is for records, which no model takes")
     shape, by_columns, dtype = readers[version](stream)
     if dtype.hasobject or dtype.kind not in "biufUS":
-        raise Unsupported(f"{file.url}, '{name}' holds {dtype}, which no model takes")
+        raise Unsupported(f"{file.url}, '{name}' contains {dtype}, which no model takes")
     if not shape:
         raise InvalidArgument(f"{file.url}, '{name}' is one number; rows need an axis")
     if by_columns and len(shape) > 1:

@@ -13,7 +13,7 @@ from argosy.engines.base import require
 from argosy.spec.errors import InvalidArgument
 
 _BUFFER = 1024 * 1024
-"""Bytes of a column that are read ahead on a disk; else a whole row group of it would be held in memory."""
+"""Bytes of a column that are read at once on a disk; else a whole row group of it would be in memory."""
 _REMOTE_BUFFER = 8 * 1024 * 1024
 
 
@@ -38,7 +38,7 @@ def plan(file: File, rows: int) -> list[Fragment]:
 def pieces(sizes: list[int], rows: int) -> list[tuple[int, int]]:
     """Groups of rows of the given sizes → ranges of at most about `rows`: small groups together, large ones cut evenly.
 
-    A range never crosses the border of a group that it does not hold whole.
+    A range never crosses the border of a group that it does not contain whole.
     """
     found: list[tuple[int, int]] = []
     start = end = 0
@@ -76,7 +76,7 @@ def read(fragment: Fragment, skip: int, batch_rows: int, schema: Any) -> Iterato
 
 
 def _groups(meta: Any, start: int, end: int) -> tuple[list[int], int]:
-    """The row groups that hold these rows, and how many rows of the first come before them."""
+    """The row groups with these rows, and how many rows of the first come before them."""
     found: list[int] = []
     first = drop = 0
     for group in range(meta.num_row_groups):
@@ -100,7 +100,7 @@ def _opened(file: File) -> Generator[Any]:
 
 
 def _footer(file: File) -> str:
-    """The SHA-256 of the footer, which holds the size and the statistics of every column chunk."""
+    """The SHA-256 of the footer, which has the size and the statistics of every column chunk."""
     with Place(file.url).open() as handle:
         size = handle.size()
         tail = handle.read_at(8, size - 8) if size >= 12 else b""

@@ -11,7 +11,7 @@ from argosy.spec.tensor import Array
 CHUNK = 2 * 1024 * 1024
 """Bytes of text that are read together."""
 LONGEST = 64 * 1024 * 1024
-"""Bytes of one record; past that a quote was not closed."""
+"""Bytes of one record; in a longer one a quote was not closed."""
 
 _NEWLINE, _RETURN, _QUOTE = b'\n\r"'
 

@@ -1,4 +1,4 @@
-"""What the sources share: a schema that can be used, batches in the types that were agreed, and a changed file told."""
+"""What the sources share: checks of a schema and of a file's content, and batches in the types that were agreed."""
 
 import hashlib
 from collections.abc import Generator, Iterator

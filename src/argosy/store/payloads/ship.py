@@ -58,8 +58,8 @@ class Shipped(msgspec.Struct, frozen=True, kw_only=True):
 
 def shipped(root: Path) -> set[str]:
     """The keys that were sent, as marked in `.shipped`."""
-    marks = root / layout.SHIPPED
-    return {path.relative_to(marks).as_posix() for path in marks.rglob("*.parquet")}
+    sent = root / layout.SHIPPED
+    return {path.relative_to(sent).as_posix() for path in sent.rglob("*.parquet")}
 
 
 def ship(root: Path, found: Iterable[Segment], put: Put) -> Shipped:
