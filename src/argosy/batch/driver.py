@@ -231,7 +231,7 @@ class Driver:
             return
         how = gone.how
         if silent is not None:
-            how = f"hung for {silent:.0f} s, reported nothing and was killed: raise --patience if that is what its work takes"
+            how = f"hung for {silent:.0f} s, reported nothing and was killed: raise --patience if its work takes longer"
         if blamed is not None:
             where = self._fragments[blamed.number].where(blamed.rows if blamed.rows >= 0 else None)
             self._failed = Internal(

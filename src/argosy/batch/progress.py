@@ -51,8 +51,8 @@ def clock(seconds: float) -> str:
 class Meter:
     """Adds up what workers report of fragments.
 
-    `earlier` rows were done before this run, `total` are all of the job, None: not known before it is read; `todo` fragments
-    are left for this run, of `fragments` in all. `price` is per hour.
+    `earlier` rows were done before this run, `total` are all of the job (None: not known before it is read); `todo`
+    fragments are left for this run, of `fragments` in all. `price` is per hour.
     """
 
     def __init__(self, *, earlier: int, total: int | None, todo: int, fragments: int, price: float) -> None:
