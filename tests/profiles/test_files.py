@@ -10,6 +10,7 @@ from argosy.profiles import files
 from argosy.profiles.layout import Layout
 from argosy.profiles.profile import Profile, merge
 from argosy.profiles.recorder import Recorder
+from argosy.store.payloads import layout as places
 from tests.profiles.models import rows, small
 
 START = datetime(2026, 1, 31, 14, 58, tzinfo=UTC)
@@ -36,7 +37,7 @@ def test_what_is_written_is_read_back_by_minute(where: Layout, tmp_path: Path):
     some = files.read(tmp_path, "digits", "3", START + timedelta(minutes=1), START + timedelta(minutes=3))
     assert some == [one for one in made if 1 <= one.start - made[0].start < 3]
     assert files.read(tmp_path, "digits", "4") == []
-    assert files.endpoints(tmp_path) == ["digits"]
+    assert places.endpoints(tmp_path) == ["digits"]
     assert files.versions(tmp_path, "digits") == ["3"]
 
 

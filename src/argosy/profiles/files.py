@@ -75,11 +75,6 @@ def read(
     return sorted(found, key=lambda one: (one.start, one.segment))
 
 
-def endpoints(root: Path) -> list[str]:
-    """The endpoints with profiles."""
-    return places.endpoints(root)
-
-
 def versions(root: Path, endpoint: str) -> list[str]:
     """The versions of an endpoint that have profiles."""
     folder = root / f"endpoint={quote(endpoint, safe='')}"

@@ -96,7 +96,9 @@ class Layout:
         self.starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64) if sizes else np.zeros(0, np.int64)
         self.cells = sum(sizes)
         self.search = [_search(column.edges) for column in self.columns[: self.numbers]]
-        self.order = [_order(column) for column in self.columns[: self.numbers]]
+        inner = [column.inner for column in self.columns[: self.numbers]]
+        # From what `searchsorted` gives to the cell: below, bins, above → bins, below, above.
+        self.order = [np.array([size + BELOW, *range(size), size + ABOVE], np.int64) for size in inner]
         self.runs = _runs(self.columns[: self.numbers])
         self.digest = hashlib.sha256(msgspec.json.encode(self.columns)).hexdigest()[:32]
         self._index = {column.name: place for place, column in enumerate(self.columns)}
@@ -136,12 +138,6 @@ def _search(edges: tuple[float, ...]) -> Floats:
         return np.array([-np.inf, np.inf])
     last = float(np.nextafter(edges[-1], np.inf))
     return np.array([*(edges[:-1] or edges), last])
-
-
-def _order(column: Column) -> Ints:
-    """From what `searchsorted` gives to the cell: below, bins, above → bins, below, above."""
-    inner = column.inner
-    return np.array([inner + BELOW, *range(inner), inner + ABOVE], np.int64)
 
 
 def layout(reference: Reference, signature: Signature) -> Layout:

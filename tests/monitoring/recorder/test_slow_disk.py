@@ -42,7 +42,7 @@ async def test_a_slow_disk_costs_records_and_nobody_waits(
         await asyncio.to_thread(feeder.send, EACH)
         await asyncio.sleep(0.02)
     async with asyncio.timeout(60):
-        while not any(book and book.dropped for book in server._books.values()):
+        while not any(buffer and buffer.dropped for buffer in server._buffers.values()):
             await asyncio.sleep(0.02)
     await asyncio.to_thread(Feeder, home, package, "r1")
     assert layout.segments(home.payloads) == [], "all was sent, and another replica has its orders, before a write"

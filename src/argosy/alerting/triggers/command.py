@@ -1,5 +1,6 @@
 """A trigger's command as the controller sees it: where its files lie, its start, its end."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -67,15 +68,11 @@ def alive(home: Home, run: Run, process: Process | None) -> bool:
 def end(home: Home) -> int:
     """End what commands of a home run; how many processes that were. None of them counts as having ended, so that each
     is run again by the next platform."""
-    runners = [each for each in processes(home) if _is_runner(each)]
+    runners: list[psutil.Process] = []
+    for each in processes(home):
+        with contextlib.suppress(psutil.Error):
+            runners += [each] if MODULE in each.cmdline() else []
     return end_processes(runners, runner.PATIENCE) + end_processes(processes(home))
-
-
-def _is_runner(process: psutil.Process) -> bool:
-    try:
-        return MODULE in process.cmdline()
-    except psutil.Error:
-        return False
 
 
 def processes(home: Home) -> Iterator[psutil.Process]:

@@ -1,15 +1,15 @@
 """How good predictions were, by the time they were made: counts, metrics, maturity."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from argosy.monitoring.feedback import sql
-from argosy.monitoring.feedback.folder import LabelFolder, Manifest
+from argosy.monitoring.feedback.folder import LabelFolder
 from argosy.monitoring.feedback.sql import GROWTH
 from argosy.store import duck
 
@@ -82,6 +82,7 @@ def estimate(labelled: Mapping[int, int], waiting: Sequence[tuple[float, int]]) 
     return Delays(buckets=buckets, share=share, error=error)
 
 
+COUNTS = "version, hour, decision, label, n, absolute, squared"
 MATURE = 0.8
 """The maturity from which a cohort's metric is worth an alarm: before it, those labelled may be a special kind."""
 
@@ -101,21 +102,11 @@ class Cohort(msgspec.Struct, frozen=True, kw_only=True):
     squared: Decimal = Decimal(0)
 
     @property
-    def right(self) -> int:
-        """How many predictions were as the label."""
-        return sum(count for (predicted, true), count in self.matrix.items() if predicted == true)
-
-    @property
     def accuracy(self) -> float | None:
         """The share of labelled predictions that were right; None for numbers and without labels."""
         total = sum(self.matrix.values())
-        return self.right / total if total else None
-
-    def f1(self, positive: str) -> float | None:
-        """F1 of one class: 2·TP / (2·TP + FP + FN); None where the class neither occurs nor is predicted."""
-        hit = self.matrix.get((positive, positive), 0)
-        either = sum(count * ((p == positive) + (t == positive)) for (p, t), count in self.matrix.items())
-        return 2 * hit / either if either else None
+        right = sum(count for (predicted, true), count in self.matrix.items() if predicted == true)
+        return right / total if total else None
 
     @property
     def mae(self) -> float | None:
@@ -144,75 +135,35 @@ def performance(folder: LabelFolder, now: datetime, by: Literal["hour", "day"] =
     manifest = folder.manifest()
     if not manifest.served:
         return Performance((), Delays())
-    with duck.opened(memory="256MB") as connection:
-        served = _served(connection, manifest, folder)
-        labelled = _labelled(connection, manifest, folder)
-        by_delay = _by_delay(connection, manifest, folder)
-    return Performance(_cohorts(served, labelled, by), _delays(by_delay, served, labelled, now))
-
-
-class _Group(msgspec.Struct, frozen=True):
-    version: str
-    hour: datetime
-    decision: str
-    label: str
-    n: int
-    absolute: Decimal
-    squared: Decimal
-
-
-_Served = dict[tuple[str, datetime], int]
-
-
-def _served(connection: Any, manifest: Manifest, folder: LabelFolder) -> _Served:
-    files = sql.parquet([folder.path(name) for name in manifest.served])
-    rows = connection.execute(f"SELECT version, hour, sum(n) FROM {files} GROUP BY ALL").fetchall()
-    return {(version, hour): int(count) for version, hour, count in rows}
-
-
-def _labelled(connection: Any, manifest: Manifest, folder: LabelFolder) -> list[_Group]:
-    if not manifest.cohorts:
-        return []
-    files = sql.parquet([folder.path(name) for name in manifest.cohorts.values()])
-    columns = ", ".join(_Group.__struct_fields__)
-    query = f"SELECT {columns} FROM {files} WHERE hour IS NOT NULL"
-    return [_Group(*row) for row in connection.execute(query).fetchall()]
-
-
-def _by_delay(connection: Any, manifest: Manifest, folder: LabelFolder) -> dict[int, int]:
-    if not manifest.cohorts:
-        return {}
-    files = sql.parquet([folder.path(name) for name in manifest.cohorts.values()])
-    query = f"SELECT delay, sum(n) FROM {files} WHERE hour IS NULL GROUP BY delay"
-    return {int(delay): int(count) for delay, count in connection.execute(query).fetchall()}
-
-
-def _cohorts(served: _Served, labelled: list[_Group], by: str) -> tuple[Cohort, ...]:
-    start: Callable[[datetime], datetime] = (lambda t: t) if by == "hour" else (lambda t: t.replace(hour=0))
     made: dict[tuple[str, datetime], Cohort] = {}
-    for (version, hour), count in served.items():
-        key = (version, start(hour))
-        old = made.get(key, Cohort(version=version, start=key[1]))
-        made[key] = msgspec.structs.replace(old, served=old.served + count)
-    for group in labelled:
-        key = (group.version, start(group.hour))
-        old = made.get(key, Cohort(version=group.version, start=key[1]))
-        pair = (group.decision, group.label)
-        matrix = {**old.matrix, pair: old.matrix.get(pair, 0) + group.n} if pair != ("", "") else old.matrix
-        made[key] = msgspec.structs.replace(
-            old,
-            labelled=old.labelled + group.n,
-            matrix=matrix,
-            absolute=old.absolute + group.absolute,
-            squared=old.squared + group.squared,
-        )
-    return tuple(made[key] for key in sorted(made))
+    waiting: dict[tuple[str, datetime], int] = {}
+    by_delay: dict[int, int] = {}
 
+    def cohort(version: str, hour: datetime) -> Cohort:
+        start = hour if by == "hour" else hour.replace(hour=0)
+        return made.get((version, start), Cohort(version=version, start=start))
 
-def _delays(by_delay: dict[int, int], served: _Served, labelled: list[_Group], now: datetime) -> Delays:
-    waiting = dict(served)
-    for group in labelled:
-        key = (group.version, group.hour)
-        waiting[key] = waiting.get(key, 0) - group.n
+    with duck.opened(memory="256MB") as connection:
+        files = sql.parquet([folder.path(name) for name in manifest.served])
+        query = f"SELECT version, hour, sum(n) FROM {files} GROUP BY ALL"
+        for version, hour, count in connection.execute(query).fetchall():
+            old = cohort(version, hour)
+            made[version, old.start] = msgspec.structs.replace(old, served=old.served + int(count))
+            waiting[version, hour] = int(count)
+        if manifest.cohorts:
+            files = sql.parquet([folder.path(name) for name in manifest.cohorts.values()])
+            query = f"SELECT {COUNTS} FROM {files} WHERE hour IS NOT NULL"
+            for version, hour, decision, label, n, absolute, squared in connection.execute(query).fetchall():
+                old, pair = cohort(version, hour), (decision, label)
+                made[version, old.start] = msgspec.structs.replace(
+                    old,
+                    labelled=old.labelled + n,
+                    matrix={**old.matrix, pair: old.matrix.get(pair, 0) + n} if pair != ("", "") else old.matrix,
+                    absolute=old.absolute + absolute,
+                    squared=old.squared + squared,
+                )
+                waiting[version, hour] = waiting.get((version, hour), 0) - n
+            query = f"SELECT delay, sum(n) FROM {files} WHERE hour IS NULL GROUP BY delay"
+            by_delay = {int(delay): int(count) for delay, count in connection.execute(query).fetchall()}
     ages = [((now - hour).total_seconds() - 1800, count) for (_, hour), count in waiting.items() if count > 0]
-    return estimate(by_delay, ages)
+    return Performance(tuple(made[key] for key in sorted(made)), estimate(by_delay, ages))

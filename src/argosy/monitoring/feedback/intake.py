@@ -14,7 +14,7 @@ import msgspec
 
 from argosy.monitoring.feedback import sql
 from argosy.monitoring.feedback.event import MAX_ID, MAX_TEXT, SKEW_SECONDS, AcceptedLabel
-from argosy.monitoring.feedback.folder import JOURNAL, LabelFolder
+from argosy.monitoring.feedback.folder import JOURNAL, LabelFolder, durable
 from argosy.spec.errors import InvalidArgument, NotFound, RateLimited
 from argosy.store import duck
 from argosy.store.durable import storage, sync_folder, write_all
@@ -147,19 +147,10 @@ def load(folder: LabelFolder, source: Path, now: float) -> Loaded:
             target.unlink(missing_ok=True)
             raise InvalidArgument(f"{source.name} cannot be read as labels: {duck.first_line(error)[:300]}") from None
     if taken:
-        _keep(target, folder)
+        durable(target)
+        os.rename(target, folder.labels / target.name)
+        sync_folder(folder.labels)
     return Loaded(labels=taken, refused=refused, examples={reason: str(one) for reason, _, one in counts if reason})
-
-
-def _keep(target: Path, folder: LabelFolder) -> None:
-    handle = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fchmod(handle, 0o600)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    os.rename(target, folder.labels / target.name)
-    sync_folder(folder.labels)
 
 
 def _given(connection: Any, reader: str, source: Path, now: float) -> str:

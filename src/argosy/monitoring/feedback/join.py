@@ -5,7 +5,6 @@ prediction; the counts of that day lose what they had for the same rows and gain
 integers or decimals, so that counting a day again from all its files gives the same numbers, to the last digit.
 """
 
-import os
 import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -15,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from argosy.monitoring.feedback import intake, sql
-from argosy.monitoring.feedback.folder import LabelFolder, Manifest
+from argosy.monitoring.feedback.folder import LabelFolder, Manifest, durable
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.settings import FeedbackSettings
 from argosy.store import duck
@@ -292,7 +291,7 @@ class _Joiner:
 
     def _copy(self, query: str, path: Path) -> None:
         self.db.execute(f"COPY ({query}) TO {duck.literal(str(path))} (FORMAT parquet, COMPRESSION zstd)")
-        _durable(path)
+        durable(path)
 
     def _fold(self) -> tuple[tuple[str, ...], int]:
         """The hits in the scratch folder into the days they belong to: which days, how many hits."""
@@ -329,7 +328,7 @@ class _Joiner:
         for path in folder.glob("day=*/*.parquet"):
             name = self.folder.new("cohort")
             path.rename(self.folder.path(name))
-            _durable(self.folder.path(name))
+            durable(self.folder.path(name))
             self._set(cohorts=self.manifest.cohorts | {path.parent.name.removeprefix("day="): name})
         shutil.rmtree(folder)
 
@@ -345,15 +344,6 @@ class _Joiner:
             moved = [self.folder.new("joined") for _ in paths]
             for path, name in zip(paths, moved, strict=True):
                 path.rename(self.folder.path(name))
-                _durable(self.folder.path(name))
+                durable(self.folder.path(name))
             names = (*older, *moved)
         self._set(joined=self.manifest.joined | {day: names})
-
-
-def _durable(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fchmod(handle, 0o600)
-        os.fsync(handle)
-    finally:
-        os.close(handle)

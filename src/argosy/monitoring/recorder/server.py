@@ -1,4 +1,4 @@
-"""The recorder's loop: it connects to replicas, tells them what is wanted of them, and takes what they send."""
+"""The recorder's loop: it connects to replicas, orders what is wanted of them, and takes what they send."""
 
 import asyncio
 import contextlib
@@ -31,8 +31,8 @@ from argosy.store.payloads import encode
 from argosy.store.payloads.record import Rows
 
 LOG = logging.getLogger(__name__)
-LOOK = 0.5
-"""Seconds between two looks at what is told."""
+READ_CONFIG = 0.5
+"""Seconds between two reads of the configuration."""
 PROFILES = 5.0
 SEND = 5.0
 TIDY = 12
@@ -40,7 +40,7 @@ TIDY = 12
 READ = 4 * 1024 * 1024
 
 
-class Line:
+class Connection:
     """One replica's connection."""
 
     def __init__(self, hello: Hello, writer: asyncio.StreamWriter) -> None:
@@ -48,7 +48,7 @@ class Line:
         self.ordered: Orders | None = None
 
     def order(self, orders: Orders) -> None:
-        """Tell it what is wanted, if that is news."""
+        """Send it what is wanted, if that is news."""
         if orders != self.ordered:
             self.ordered = orders
             self.writer.write(frames.encode(orders))
@@ -60,33 +60,37 @@ class Server:
     def __init__(self, home: Home) -> None:
         self.home = home
         self.report = RecorderReport(pid=os.getpid(), started=time.time())
-        self._keeper = Writer(home, self.report)
-        self._told = RecorderConfig()
+        self._writer = Writer(home, self.report)
+        self._config = RecorderConfig()
         self._seen = 0
         self._secret = b""
-        self._lines: set[Line] = set()
+        self._connections: set[Connection] = set()
         self._reached: dict[Path, asyncio.Task[None]] = {}
-        self._books: dict[tuple[str, str], VersionBuffer | None] = {}
+        self._buffers: dict[tuple[str, str], VersionBuffer | None] = {}
         self._closed: list[VersionBuffer] = []
         self._flushed: dict[str, float] = {}
         self._disk = asyncio.Lock()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set; then everything goes to the disk."""
-        self._look()
-        house = asyncio.create_task(self._keep_house())
-        reaching = asyncio.create_task(self._keep_reaching())
+        self._read_config()
+        housekeeping = asyncio.create_task(self._housekeeping())
+        reaching = asyncio.create_task(self._reach())
         try:
             while not stop.is_set():
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._pace()):
                         await stop.wait()
-                await self._turn()
+                self._read_config()
+                await self._flush()
+                self.report.replicas = len(self._connections)
+                with contextlib.suppress(OSError):
+                    say(report_file(self.home), msgspec.json.encode(self.report))
         finally:
-            for line in self._lines:
-                line.writer.close()
+            for connection in self._connections:
+                connection.writer.close()
             await asyncio.sleep(0)
-            house.cancel()
+            housekeeping.cancel()
             reaching.cancel()
             for task in list(self._reached.values()):
                 task.cancel()
@@ -94,23 +98,23 @@ class Server:
 
     def _pace(self) -> float:
         """Seconds to the next turn."""
-        flushes = [kept.payload.flush for kept in self._told.endpoints.values() if kept.payload]
-        return min(LOOK, max(0.02, min(flushes, default=LOOK) / 10))
+        flushes = [kept.payload.flush for kept in self._config.endpoints.values() if kept.payload]
+        return min(READ_CONFIG, max(0.02, min(flushes, default=READ_CONFIG) / 10))
 
-    async def _keep_house(self) -> None:
+    async def _housekeeping(self) -> None:
         """Send what was written, and once a minute remove what is past its time. Writing goes on meanwhile."""
         turns, sent = 0, -1
         while True:
-            if self._told.store and (self.report.waiting or self.report.records != sent):
+            if self._config.store and (self.report.waiting or self.report.records != sent):
                 sent = self.report.records
-                await asyncio.to_thread(self._keeper.send, self._told.store)
+                await asyncio.to_thread(self._writer.send, self._config.store)
             if turns % TIDY == 0:
-                layouts = [book.layout for book in self._books.values() if book and book.layout]
-                await asyncio.to_thread(self._keeper.tidy, self._told, layouts)
+                layouts = [buffer.layout for buffer in self._buffers.values() if buffer and buffer.layout]
+                await asyncio.to_thread(self._writer.tidy, self._config, layouts)
             turns += 1
             await asyncio.sleep(SEND)
 
-    async def _keep_reaching(self) -> None:
+    async def _reach(self) -> None:
         """Connect to the replicas that await us, whatever the disk is at."""
         while True:
             for door in (self.home.run / "r").glob("*/*.rec.sock"):
@@ -118,49 +122,42 @@ class Server:
                     self._reached[door] = asyncio.create_task(self._serve(door))
             await asyncio.sleep(self._pace())
 
-    async def _turn(self) -> None:
-        self._look()
-        await self._flush()
-        self.report.replicas = len(self._lines)
-        with contextlib.suppress(OSError):
-            say(report_file(self.home), msgspec.json.encode(self.report))
-
-    def _look(self) -> None:
-        """Take in what is told, where that has changed."""
+    def _read_config(self) -> None:
+        """Take the configuration in, where it has changed."""
         with contextlib.suppress(OSError):
             seen = config_file(self.home).stat().st_mtime_ns
             if seen == self._seen:
                 return
             self._seen = seen
-            self._told = recorder_config(self.home)
-            for key, book in list(self._books.items()):
-                if book is None or book.kept != self._told.endpoints.get(key[0]):
-                    self._books.pop(key)
-                    self._closed += [book] if book else []
-            for line in self._lines:
-                self._order(line)
+            self._config = recorder_config(self.home)
+            for key, buffer in list(self._buffers.items()):
+                if buffer is None or buffer.kept != self._config.endpoints.get(key[0]):
+                    self._buffers.pop(key)
+                    self._closed += [buffer] if buffer else []
+            for connection in self._connections:
+                self._order(connection)
 
-    def _order(self, line: Line) -> None:
-        book = self._book(line.hello)
-        if book is None:
-            line.order(Orders())
+    def _order(self, connection: Connection) -> None:
+        buffer = self._buffer(connection.hello)
+        if buffer is None:
+            connection.order(Orders())
             return
-        log = book.kept.payload
-        line.order(
+        log = buffer.kept.payload
+        connection.order(
             Orders(
                 sample=log.sample if log else None,
                 errors=log.errors if log else False,
-                profiles=book.layout is not None,
+                profiles=buffer.layout is not None,
             )
         )
 
-    def _book(self, hello: Hello) -> VersionBuffer | None:
-        kept, key = self._told.endpoints.get(hello.endpoint), (hello.endpoint, hello.version)
+    def _buffer(self, hello: Hello) -> VersionBuffer | None:
+        kept, key = self._config.endpoints.get(hello.endpoint), (hello.endpoint, hello.version)
         if kept is None:
             return None
-        if key not in self._books:
-            self._books[key] = self._open(hello, kept)
-        return self._books[key]
+        if key not in self._buffers:
+            self._buffers[key] = self._open(hello, kept)
+        return self._buffers[key]
 
     def _open(self, hello: Hello, kept: RecordedEndpoint) -> VersionBuffer | None:
         try:
@@ -174,8 +171,8 @@ class Server:
             return None
 
     async def _serve(self, door: Path) -> None:
-        """One replica. What it is was told to it in a file that it cannot write; it speaks for nobody else."""
-        line: Line | None = None
+        """One replica. What it is stands in a file that it cannot write; it speaks for nobody else."""
+        connection: Connection | None = None
         writer: asyncio.StreamWriter | None = None
         try:
             config = read_config(door.parent.with_suffix(".json"))
@@ -183,76 +180,78 @@ class Server:
             while True:
                 head, body = frames.sizes(await reader.readexactly(HEAD.size))
                 data = await reader.readexactly(head + body)
-                line = self._take(line, memoryview(data)[:head], memoryview(data)[head:], writer, config)
+                connection = self._take(connection, memoryview(data)[:head], memoryview(data)[head:], writer, config)
         except (OSError, EOFError, InvalidArgument) as error:
             if isinstance(error, InvalidArgument):
                 self.report.broken += 1
                 LOG.warning("a replica is cut off: %s", error.message)
         finally:
-            self._lines.discard(line) if line else None
+            self._connections.discard(connection) if connection else None
             if writer is not None:
                 writer.close()
             self._reached.pop(door, None)
 
     def _take(
         self,
-        line: Line | None,
+        connection: Connection | None,
         head: memoryview,
         body: memoryview,
         writer: asyncio.StreamWriter,
         config: ReplicaConfig,
-    ) -> Line | None:
+    ) -> Connection | None:
         try:
             frame = frames.read(head, body)
         except InvalidArgument as error:
             self.report.broken += 1
             LOG.warning("%s", error.message)
-            return line
+            return connection
         if isinstance(frame, Hello):
             if frame not in [hello(config, model) for model in config.models]:
                 raise InvalidArgument(f"replica '{config.replica}' says that it is '{frame.replica[:80]}'")
-            line = Line(frame, writer)
-            self._lines.add(line)
-            self._order(line)
-        elif isinstance(frame, Rows) and line is not None and (book := self._book(line.hello)):
-            self._keep(book, line, frame)
-        return line
+            connection = Connection(frame, writer)
+            self._connections.add(connection)
+            self._order(connection)
+        elif isinstance(frame, Rows) and connection is not None and (buffer := self._buffer(connection.hello)):
+            self._record(buffer, connection, frame)
+        return connection
 
-    def _keep(self, book: VersionBuffer, line: Line, rows: Rows) -> None:
+    def _record(self, buffer: VersionBuffer, connection: Connection, rows: Rows) -> None:
         try:
-            book.take(line.hello.replica, rows)
+            buffer.take(connection.hello.replica, rows)
         except Exception as error:
             self.report.broken += 1
-            LOG.warning("what '%s' sent cannot be kept: %s: %s", line.hello.replica, type(error).__name__, error)
+            LOG.warning(
+                "what '%s' sent cannot be recorded: %s: %s", connection.hello.replica, type(error).__name__, error
+            )
 
-    def _profiles(self, book: VersionBuffer, before: float) -> list[Profile]:
+    def _profiles(self, buffer: VersionBuffer, before: float) -> list[Profile]:
         try:
-            return book.profiles(before)
+            return buffer.profiles(before)
         except Exception as error:
             self.report.broken += 1
-            LOG.warning("rows of '%s' cannot be counted: %s: %s", book.endpoint, type(error).__name__, error)
+            LOG.warning("rows of '%s' cannot be counted: %s: %s", buffer.endpoint, type(error).__name__, error)
             return []
 
     async def _flush(self, last: bool = False) -> None:
         """Write what is due: the log of an endpoint after its interval, profiles when their minute is over."""
         now = time.monotonic()
-        books = [book for book in self._books.values() if book]
-        due = [book for book in books if last or self._due(book, now)]
+        buffers = [buffer for buffer in self._buffers.values() if buffer]
+        due = [buffer for buffer in buffers if last or self._due(buffer, now)]
         closed, self._closed = self._closed, []
-        work = [(book, book.waiting(), self._profiles(book, 2**40 if last else time.time())) for book in due]
-        work += [(book, book.waiting(), self._profiles(book, 2**40)) for book in closed]
+        work = [(buffer, buffer.waiting(), self._profiles(buffer, 2**40 if last else time.time())) for buffer in due]
+        work += [(buffer, buffer.waiting(), self._profiles(buffer, 2**40)) for buffer in closed]
         async with self._disk:
-            for book, waiting, profiles in work:
-                self.report.dropped += book.dropped
-                book.dropped = 0
+            for buffer, waiting, profiles in work:
+                self.report.dropped += buffer.dropped
+                buffer.dropped = 0
                 if waiting:
-                    await asyncio.to_thread(self._keeper.write, book, waiting)
+                    await asyncio.to_thread(self._writer.write, buffer, waiting)
                 if profiles:
-                    await asyncio.to_thread(self._keeper.write_profiles, book.endpoint, profiles)
+                    await asyncio.to_thread(self._writer.write_profiles, buffer.endpoint, profiles)
 
-    def _due(self, book: VersionBuffer, now: float) -> bool:
-        every = after(book.kept.payload.flush) if book.kept.payload else PROFILES
-        key = f"{book.endpoint}/{book.version}"
+    def _due(self, buffer: VersionBuffer, now: float) -> bool:
+        every = after(buffer.kept.payload.flush) if buffer.kept.payload else PROFILES
+        key = f"{buffer.endpoint}/{buffer.version}"
         if now - self._flushed.get(key, 0.0) < every:
             return False
         self._flushed[key] = now

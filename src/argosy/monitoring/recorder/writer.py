@@ -160,7 +160,7 @@ class Writer:
 
     def _tidy(self, told: RecorderConfig, layouts: Iterable[Layout]) -> None:
         known = {one.digest: one for one in layouts}
-        for endpoint in files.endpoints(self.home.profiles):
+        for endpoint in layout.endpoints(self.home.profiles):
             for version in files.versions(self.home.profiles, endpoint):
                 files.tidy(self.home.profiles, endpoint, version, known.get, int(time.time()) // 60, PROFILES_KEPT)
         for endpoint in layout.endpoints(self.home.payloads):
