@@ -122,7 +122,7 @@ BASES: tuple[Name, ...] = (
 """Classes of scikit-learn, XGBoost and LightGBM derived from one of these are parts, too, where they are defined."""
 
 _SEARCHED = re.compile(r"numpy(\._core\.\w+)?|scipy\.special(\._\w+)?|(lightgbm|xgboost)\.sklearn|sklearn\.[\w.]+")
-"""Modules that may be imported to look whether a name of theirs is a value or a part."""
+"""Modules that may be imported to find out whether a name of theirs is a value or a part."""
 
 _OLD = {"numpy.core": "numpy._core", "__builtin__": "builtins", "copy_reg": "copyreg"}
 _MODULE, _IDENTIFIER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII), re.compile(r"[A-Za-z_]\w*", re.ASCII)

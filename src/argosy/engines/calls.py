@@ -1,6 +1,6 @@
 """The calls a pickle or skops file may make: which arguments each function and class of `engines.allow` takes.
 
-Every check looks at the arguments only; nothing of the file has been called when it refuses. Arrays of objects are
+Every check is of the arguments alone; nothing of the file has been called when it refuses. Arrays of objects are
 never made from bytes: those would be read as addresses.
 """
 
@@ -57,7 +57,7 @@ def new(part: Any, arguments: Any) -> Any:
     return kind.__new__(kind)
 
 
-class Held:
+class PendingTree:
     """A native tree on its way to the estimator that checks its rows: nothing else can be done with it."""
 
     __slots__ = ("claimed", "tree")
@@ -213,7 +213,7 @@ def _tree(target: Any, arguments: tuple[Any, ...]) -> Any:
     need(exact(features, int) and features >= 0 and exact(outputs, int) and 0 < outputs < 1 << 20, "an odd tree")
     fitting = is_array_of(classes, "i") and classes.shape == (outputs,) and classes.min() > 0
     need(fitting and classes.max() < 1 << 24, "a tree with other classes than outputs")
-    return Held(target(features, np.ascontiguousarray(classes, dtype=np.intp), outputs))
+    return PendingTree(target(features, np.ascontiguousarray(classes, dtype=np.intp), outputs))
 
 
 def _factory(_: Any, arguments: tuple[Any, ...]) -> Any:

@@ -1,6 +1,6 @@
 """scikit-learn estimators, from skops, joblib or pickle files, which are loaded under the allow-list of `allow`.
 
-Packages of before held the settings `trusted_pickle` and `trusted_types`. They are accepted, and trust nothing: whether
+Earlier packages have the settings `trusted_pickle` and `trusted_types`. They are accepted, and trust nothing: whether
 a file is trusted is the caller's to say.
 """
 
@@ -78,7 +78,7 @@ def load(
     sample: Mapping[str, Array] | None = None,
     trusted: bool = False,
 ) -> SklearnEngine:
-    """Load an estimator. Numeric libraries are held to `threads`; the estimator's own worker pools are switched off."""
+    """Load an estimator. Numeric libraries get `threads`; the estimator's own worker pools are switched off."""
     check_settings(settings, trusted_pickle=bool, trusted_types=str)
     require("sklearn", "sklearn", f"the scikit-learn model {path.name}")
     estimator = unpickle.load(path, trusted=trusted)
@@ -137,7 +137,7 @@ def _names(estimator: Any) -> tuple[str, ...]:
 
 
 def forget_names(estimator: Any) -> None:
-    """Let an estimator that looks at the place of a feature, never at its name, take arrays instead of DataFrames.
+    """Let an estimator that goes by the place of a feature, never at its name, take arrays instead of DataFrames.
 
     The columns arrive in the order it was trained on, and without a DataFrame an answer takes a sixth of the time.
     Whatever might select by name (a column transformer, a function, somebody else's class) is left alone.

@@ -99,11 +99,11 @@ def _nodes(path: Path, archive: zipfile.ZipFile) -> tuple[Any, list[Any]]:
 def _within(node: Any) -> Iterator[Any]:
     """The nodes that a node holds, but for the constructor of one that is called by our rules (`_object`)."""
     base = next(kind for kind in type(node).__mro__ if kind.__name__ == "Node")
-    held: dict[str, Any] = {
+    inner: dict[str, Any] = {
         key: value for key, value in cast("Any", vars(node)).items() if key not in ("children", "constructor")
     }
-    held["children"] = {key: value for key, value in node.children.items() if key != "constructor"}
-    pending: list[Any] = list(held.values())
+    inner["children"] = {key: value for key, value in node.children.items() if key != "constructor"}
+    pending: list[Any] = list(inner.values())
     while pending:
         value = pending.pop()
         if isinstance(value, base):

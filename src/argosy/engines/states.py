@@ -1,6 +1,6 @@
 """The states a pickle or skops file may give to its objects, checked before they are given.
 
-`check` looks at one state; `finish` at a whole object once its file is read, where parts of it may come later. Native
+`check` is given one state, `finish` a whole object once its file is read, where parts of it may come later. Native
 code trusts the indices of trees and sparse matrices: they are checked here, so that a file cannot make it read or write
 beyond its arrays.
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 from argosy.engines import lightgbm_file, xgboost_file
 from argosy.engines.allow import Name, Part, Refused, exact
-from argosy.engines.calls import Held, is_array_of, need, plain_dtype, said, shape_of
+from argosy.engines.calls import PendingTree, is_array_of, need, plain_dtype, said, shape_of
 from argosy.engines.indices import AFTERWARDS, binary_tree, tree
 from argosy.spec.errors import BadPackage
 
@@ -31,7 +31,7 @@ def check(target: Any, state: Any, waiting: Collection[int] = ()) -> Any:
 
 def finish(target: Any, *, made: bool = True) -> None:
     """Check an object of a file that is read to its end; `made`: it got a state. Raises Refused, BadPackage."""
-    if exact(target, Held) and not (made and target.claimed):
+    if exact(target, PendingTree) and not (made and target.claimed):
         raise Refused("a tree without its nodes, or without its estimator")
     for kind in type(target).__mro__:
         if rule := AFTERWARDS.get((kind.__module__, kind.__qualname__)):
@@ -44,12 +44,12 @@ def _attributes(target: Any, state: Any, _: Collection[int]) -> dict[str, Any]:
     kind = f"{bases[0].__module__}.{bases[0].__qualname__}"
     need(exact(state, dict), f"a state of {kind} that is no dict")
     attributes = cast("dict[Any, Any]", state)
-    if exact(attributes.get("tree_"), Held) and any(base.__qualname__ == "BaseDecisionTree" for base in bases):
-        held = attributes["tree_"]
-        held.claimed = True
-        attributes = {**attributes, "tree_": held.tree}
+    if exact(attributes.get("tree_"), PendingTree) and any(base.__qualname__ == "BaseDecisionTree" for base in bases):
+        pending = attributes["tree_"]
+        pending.claimed = True
+        attributes = {**attributes, "tree_": pending.tree}
     for key, value in attributes.items():
-        need(not exact(value, Part) and not exact(value, Held), f"{said(value)} as an attribute")
+        need(not exact(value, Part) and not exact(value, PendingTree), f"{said(value)} as an attribute")
         need(exact(key, str) and not (key.startswith("__") and key.endswith("__")), f"{kind}.{str(key)[:80]}")
         need(not _is_method(bases, key), f"something else in the place of the method {kind}.{key}")
     if attributes.get("memory") is not None:
@@ -211,7 +211,7 @@ _RULES: dict[Name, Check] = {
     ("numpy.random.bit_generator", "BitGenerator"): _generator,
     ("numpy.random.mtrand", "RandomState"): _generator,
     ("numpy.random._generator", "Generator"): _generator,
-    ("argosy.engines.calls", "Held"): _held,
+    ("argosy.engines.calls", "PendingTree"): _held,
     ("sklearn.neighbors._kd_tree", "BinaryTree64"): binary_tree,
     ("sklearn.neighbors._kd_tree", "BinaryTree32"): binary_tree,
     ("sklearn.neighbors._ball_tree", "BinaryTree64"): binary_tree,

@@ -229,7 +229,7 @@ def _changed(tree: Path, entry: Tracked, written: int, budget: int) -> tuple[boo
 
 def below(data: bytes, width: int, prefix: bytes) -> tuple[list[Tracked], int]:
     """The files below `prefix` in an index of version 2 to 4, and where its entries end. Raises ValueError for another
-    kind, and for more files than are looked at."""
+    kind, and for more files than are examined."""
     signature, version, count = struct.unpack_from(">4sII", data)
     if signature != b"DIRC" or version not in (2, 3, 4):
         raise ValueError("no index of a known version")
@@ -251,7 +251,7 @@ def below(data: bytes, width: int, prefix: bytes) -> tuple[list[Tracked], int]:
             blob = data[at + 40 : at + 40 + width]
             found.append(Tracked(seconds * 10**9 + nanoseconds, mode, size, blob, path))
         if len(found) > MAX_FILES:
-            raise ValueError("more files than are looked at")
+            raise ValueError("more files than are examined")
         at = end + 1 if version == 4 else at + ((end - at) // 8 + 1) * 8
     return found, at
 

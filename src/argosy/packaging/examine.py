@@ -59,7 +59,7 @@ MAX_ROWS = 10_000
 """Rows of the sample that are predicted, profiled and compared after a conversion: spread over all of it."""
 
 MAX_SAMPLE = 512 * 1024 * 1024
-"""Bytes of the sample that are kept of those rows."""
+"""Bytes of the sample in those rows, at most."""
 
 CHUNK, CHUNK_BYTES = 1000, 16 * 1024 * 1024
 """Rows, and bytes of input, that the model is given at once."""

@@ -130,7 +130,7 @@ def _write(
     into: Path, signature: Signature, log: PayloadLog, inputs: list[Tensor], outputs: list[Array], true: Array
 ) -> None:
     pa = arrow()
-    kept = tuple(column for column in columns(signature, log) if not column.hashed)
+    shown = tuple(column for column in columns(signature, log) if not column.hashed)
     facts = np.zeros(len(true), REQUEST)
     facts["rows"] = 1
     rows = Rows(
@@ -139,7 +139,7 @@ def _write(
         inputs={each.name: each.array for each in inputs},
         outputs={spec.name: array for spec, array in zip(signature.outputs, outputs, strict=True)},
     )
-    made = Encoder(columns=kept, replica="", max_elements=log.max_elements, max_text=log.max_text).table(rows)
+    made = Encoder(columns=shown, replica="", max_elements=log.max_elements, max_text=log.max_text).table(rows)
     names = [name for name in made.column_names if name.startswith(("input.", "output."))]
     with storage(into.parent):
         into.write_bytes(encoded(made.select(names).append_column(LABEL, pa.array(_texts(true)))))

@@ -37,7 +37,7 @@ _ENVIRONMENT = ONE_THREAD | {"LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
 class Quarantine(Child):
     """One child process for one model, called `what` in messages. It starts at the first job and ends with the `with`.
 
-    Jobs share the child, and so what is imported in it. Answers are kept here: what a later job does cannot change an
+    Jobs share the child, and so what is imported in it. Answers stay here: what a later job does cannot change an
     earlier one. A child that dies, hangs or answers nonsense is BadPackage.
     """
 

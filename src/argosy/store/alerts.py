@@ -13,7 +13,7 @@ from argosy.store.table import RowMapper, table_of
 
 MOST = 500
 DAYS = 90
-"""For how long alerts are kept that are over, and for how long one may be muted."""
+"""For how long alerts are retained that are over, and for how long one may be muted."""
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):

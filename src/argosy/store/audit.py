@@ -28,7 +28,7 @@ class Signed(msgspec.Struct, frozen=True, kw_only=True):
 class LedgerAudit(msgspec.Struct, frozen=True, kw_only=True):
     """The chain, hashed again. `broken` is the first entry that does not fit, for `reason`; None: all of them do.
 
-    `head` is the hash of the last entry that does. `signed` tells who signed them, in rows of entries with the same
+    `head` is the hash of the last entry that does. `signed` says who signed them, in rows of entries with the same
     key; those before the first row are of versions that did not sign.
     """
 
@@ -40,7 +40,7 @@ class LedgerAudit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def head(database: Database) -> Head:
-    """The end of the ledger as it is now, signed, to be kept elsewhere. Raises InvalidArgument without a key."""
+    """The end of the ledger as it is now, signed, to be stored elsewhere. Raises InvalidArgument without a key."""
     signer = database.signer
     if signer is None:
         raise InvalidArgument("this database was opened without a home, so that there is no key to sign its head")
@@ -52,8 +52,8 @@ def head(database: Database) -> Head:
 
 def verify(database: Database, heads: Iterable[Head] = ()) -> LedgerAudit:
     """Hash the whole chain again, check its signatures, and name the first entry that does not fit: the chain, one of
-    the exported `heads`, or what this home's key tells of when it began to sign. Raises InvalidArgument for a head that
-    is altered."""
+    the exported `heads`, or the entry from which the key of this home signs. Raises InvalidArgument for an altered head.
+    """
     signer = database.signer
     since = signer.since() if signer else None
     audit = _Audit(signer.public if signer else "", since, bool(signer and signer.alone), heads)

@@ -46,7 +46,7 @@ class Blobs:
     @contextmanager
     def deposit(self, published: Callable[[], Collection[str]]) -> Generator["Deposit"]:
         """Add blobs together: when the block raises, those that it brought and that nobody else took up go again.
-        `published` tells the digests in the index; once one of the deposit's is there, everything stays."""
+        `published` gives the digests in the index; once one of the deposit's is there, everything stays."""
         deposit = Deposit(self)
         try:
             with storage(self.folder):

@@ -33,7 +33,7 @@ REACHED = {
 """When libpq gives up on a server: in seconds, the last in milliseconds. What the URL says wins."""
 
 metadata = sa.MetaData()
-"""Every table of ours. A room that adds tables registers them here, then calls `Database.create`."""
+"""Every table of ours. Who adds tables registers them here, then calls `Database.create`."""
 
 schema_version = sa.Table(
     "schema_version",

@@ -1,4 +1,4 @@
-"""What is declared and what serves, as the database holds it."""
+"""What is declared and what serves, in the database."""
 
 from typing import Any, Literal
 
@@ -48,9 +48,9 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     `starting`: the candidate is not ready; `shadowing`: it gets copies of requests; `shifting`: both have traffic;
     `warm`: the candidate has all of it and the stable one could take it back; the others are ends. `held` replicas stay
     with the stable revision. `spent` seconds and `served` requests of the candidate since the phase or step began,
-    `exposed` since the rollout began; `looked` is the time of the last look (seconds since 1970). `replaced`: replicas
-    of candidate and stable that had to be replaced since it began, `counted` their counters at the last look. `reason`
-    says why it ended or what it waits for.
+    `exposed` since the rollout began; `looked` is the time of the last analysis (seconds since 1970). `replaced`:
+    replicas of candidate and stable that had to be replaced since it began, `counted` their counters at that time.
+    `reason` says why it ended or what it waits for.
     """
 
     number: int

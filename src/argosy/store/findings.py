@@ -12,7 +12,7 @@ from argosy.store.database import Database, metadata
 from argosy.store.table import RowMapper, table_of
 
 DAYS = 90
-"""For how long findings are kept."""
+"""For how long findings are retained."""
 
 LONGEST = 200
 

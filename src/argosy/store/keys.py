@@ -70,7 +70,7 @@ class Keys:
     def create(
         self, name: str, scopes: tuple[str, ...], rate: float | None = None, burst: int | None = None
     ) -> tuple[KeyRecord, str]:
-        """A new key: what is kept of it, and its text, which is never seen again. Raises InvalidArgument."""
+        """A new key: what is stored of it, and its text, which is shown once. Raises InvalidArgument."""
         with self.database.begin() as connection:
             return make(connection, name, scopes, rate, burst)
 
@@ -92,7 +92,7 @@ class Keys:
 def make(
     connection: sa.Connection, name: str, scopes: tuple[str, ...], rate: float | None = None, burst: int | None = None
 ) -> tuple[KeyRecord, str]:
-    """A new key in the transaction of `connection`: what is kept of it, and its text. Raises InvalidArgument."""
+    """A new key in the transaction of `connection`: what is stored of it, and its text. Raises InvalidArgument."""
     check_rate(f"key '{name[:80]}'", rate, burst)
     identity = secrets.token_hex(6)
     text = f"ak_{identity}_{secrets.token_hex(32)}"

@@ -3,7 +3,7 @@
 An entry's hash is SHA-256 over the canonical JSON of everything else in it, the hash of the entry before included, so
 that no entry can be altered, taken out or put in between without breaking the chain from there on. Each is signed by
 the key of the platform that wrote it (`signer.py`), so that nobody else can write the chain anew; entries of versions
-that did not sign are covered by the first that is. Entries are written in the transaction of the change they tell of.
+that did not sign are covered by the first that is. Entries are written in the transaction of the change they record.
 Times never go backwards, even where the clock does.
 """
 

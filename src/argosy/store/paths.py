@@ -46,16 +46,16 @@ def _fault(path: str) -> str:
 
 def check_tree(paths: Iterable[str]) -> None:
     """Raise BadPackage unless the paths can lie in one folder: each allowed, none twice, no file also a folder."""
-    seen: set[str] = set()
+    known: set[str] = set()
     for path in paths:
-        if check_path(path) in seen:
+        if check_path(path) in known:
             raise BadPackage(f"the path '{path}' is in the package twice")
-        seen.add(path)
-    for path in seen:
+        known.add(path)
+    for path in known:
         parent = path
         while "/" in parent:
             parent = parent.rpartition("/")[0]
-            if parent in seen:
+            if parent in known:
                 raise BadPackage(f"the package has '{parent}' as a file and as the folder of '{path}'")
 
 

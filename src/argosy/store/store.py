@@ -1,4 +1,4 @@
-"""The store as the other rooms see it: layout, registry and keys of one home."""
+"""The store as other packages use it: layout, registry and keys of one home."""
 
 import re
 import shutil

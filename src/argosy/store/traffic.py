@@ -1,7 +1,7 @@
 """The traffic of endpoints over time: a row for each revision and minute, and one for each hour of them.
 
-Latency is kept as a histogram, so that rows can be added up and quantiles be those of the sum. Minutes are kept for two
-days, hours for thirty.
+Latency is stored as a histogram, so that rows can be added up and quantiles be those of the sum. Minutes are retained
+for two days, hours for thirty.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from argosy.store.table import Json, RowMapper
 
 MINUTE, HOUR = 60, 3600
 KEPT = {MINUTE: 2 * 86400, HOUR: 30 * 86400}
-"""Width of a row → for how many seconds rows of it are kept."""
+"""Width of a row → for how many seconds rows of it are retained."""
 
 traffic_table = sa.Table(
     "traffic",

@@ -11,7 +11,7 @@ from argosy.store.ledger import Cause
 from argosy.store.table import RowMapper, table_of
 
 DAYS = 90
-"""For how long runs are kept."""
+"""For how long runs are retained."""
 MOST = 500
 
 Phase = Literal["due", "running", "done", "failed"]

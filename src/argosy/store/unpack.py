@@ -48,7 +48,7 @@ def unpack(blobs: Blobs, files: Mapping[str, Descriptor], into: Path) -> Path:
     return into
 
 
-def holds(folder: Path, files: Mapping[str, Descriptor]) -> bool:
+def has_exactly(folder: Path, files: Mapping[str, Descriptor]) -> bool:
     """Whether the folder has exactly these files, by names and sizes."""
     limit = sum(descriptor.size for descriptor in files.values())
     try:
@@ -67,7 +67,7 @@ def check(folder: Path, files: Mapping[str, Descriptor]) -> None:
 def intact(folder: Path, files: Mapping[str, Descriptor]) -> bool:
     """Whether the folder has exactly these files, by names and contents."""
     try:
-        if not holds(folder, files):
+        if not has_exactly(folder, files):
             return False
         check(folder, files)
     except (ArgosyError, OSError):
@@ -86,7 +86,7 @@ def sweep(folder: Path, older: float = STALE) -> None:
 
 
 def _accept(into: Path, files: Mapping[str, Descriptor]) -> Path:
-    if not holds(into, files):
+    if not has_exactly(into, files):
         raise Conflict(f"{into} exists and holds something else; name a folder that does not exist yet")
     check(into, files)
     return into

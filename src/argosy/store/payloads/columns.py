@@ -1,7 +1,7 @@
 """The columns of a payload log, from a signature. Needs no Arrow.
 
 A row of the log is a row of a request: `row` counts from 0 within the request, `rows` says how many it had. Features
-of a table have a column each, other tensors one for the whole (a list, row-major); above a cap they are kept as their
+of a table have a column each, other tensors one for the whole (a list, row-major); above a cap they are stored as their
 profile alone.
 """
 
@@ -27,11 +27,11 @@ PARTITIONS = ("endpoint", "version", "hour")
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):
-    """One column: where its values come from and how they are kept.
+    """One column: where its values come from and how they are stored.
 
     `place` is the feature's index on the last axis (-1: the whole tensor). `form`: a `value` for each row; `fixed`, a
     list of always the same shape; `list`, one of any shape, with a `.shape` and, above the cap, a `.profile` beside
-    it; `profile`, always above the cap. `hashed`: kept as a keyed hash of the value.
+    it; `profile`, always above the cap. `hashed`: stored as a keyed hash of the value.
     """
 
     name: str

@@ -152,7 +152,7 @@ def _of_each(pa: Any, texts: Sequence[str], counts: Array) -> Any:
 
 
 def _types(pa: Any, column: Column) -> list[tuple[str, Any]]:
-    """The names and types of the Arrow columns. Half floats are kept as FP32: not every reader has them."""
+    """The names and types of the Arrow columns. Half floats are stored as FP32: not every reader has them."""
     dtype = np.dtype("<f4") if column.datatype in ("FP16", "BF16") else NUMPY[column.datatype]
     value = pa.string() if column.datatype == "BYTES" or column.hashed else pa.from_numpy_dtype(dtype)
     if column.hashed or column.form == "value":
@@ -186,7 +186,7 @@ def text(value: bytes, limit: int) -> str:
 
 
 def profile(values: Array) -> dict[str, float | int | None]:
-    """What is kept of a large tensor; of texts, of their lengths, the empty ones counted as missing."""
+    """What is stored of a large tensor; of texts, of their lengths, the empty ones counted as missing."""
     if values.dtype == object:
         wide = np.array([len(value) or np.nan for value in values.reshape(-1).tolist()], dtype=float)
     else:

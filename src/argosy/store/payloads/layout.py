@@ -90,7 +90,7 @@ def versions(root: Path, endpoint: str) -> list[str]:
 
 @contextmanager
 def shared(root: Path) -> Generator[None]:
-    """Until the end of the block every file stays where it is, but for those past their time. Where nothing can be
+    """Until the end of the block every file stays where it is, but for those whose time is over. Where nothing can be
     written (a log on a medium to read from) nobody puts files in the place of others, either."""
     try:
         marker = _marker(root)
@@ -106,8 +106,8 @@ def shared(root: Path) -> Generator[None]:
 @contextmanager
 def alone(root: Path) -> Generator[bool]:
     """Nobody else reads or writes until the end of the block; yields False, at once, where somebody does."""
-    with lock(_marker(root), wait=False) as held:
-        yield held
+    with lock(_marker(root), wait=False) as free:
+        yield free
 
 
 def _marker(root: Path) -> Path:
