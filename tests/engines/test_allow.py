@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from argosy.engines.allow import objection
+from argosy.engines.allow import Refused, resolve
 from argosy.spec.errors import MissingExtra
 
 
@@ -48,7 +48,8 @@ from argosy.spec.errors import MissingExtra
     ],
 )
 def test_names_nobody_vouches_for(module, name):
-    assert objection(module, name)
+    with pytest.raises(Refused):
+        resolve(module, name)
 
 
 @pytest.mark.parametrize(
@@ -67,11 +68,12 @@ def test_names_nobody_vouches_for(module, name):
     ],
 )
 def test_names_that_models_need(module, name):
-    assert not objection(module, name)
+    resolve(module, name)
 
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lightgbm", None)
     with pytest.raises(MissingExtra, match=r"mentions lightgbm\.sklearn\.LGBMClassifier.*argosy\[lightgbm\]"):
-        objection("lightgbm.sklearn", "LGBMClassifier")
-    assert "does not exist here" in objection("sklearn.tree._classes", "NoSuchTree")
+        resolve("lightgbm.sklearn", "LGBMClassifier")
+    with pytest.raises(Refused, match="does not exist here"):
+        resolve("sklearn.tree._classes", "NoSuchTree")

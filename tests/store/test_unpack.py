@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from argosy.spec.errors import BadPackage, Conflict, NotFound
+from argosy.store.durable import sweep
 from argosy.store.layout import Layout
-from argosy.store.unpack import STAGING, sweep
+from argosy.store.unpack import STAGING
 from tests.store.samples import FILES, digest_of, model_manifest, write_folder
 
 
@@ -78,7 +79,7 @@ def test_what_a_kill_left_is_swept_when_it_is_old(tmp_path: Path):
     for folder in (old, young):
         write_folder(folder, {"a/b": b""})
     os.utime(old, (time.time() - 100, time.time() - 100))
-    sweep(tmp_path, 50)
+    sweep(tmp_path.glob(STAGING + "*"), 50)
     assert (old.exists(), young.exists()) == (False, True)
 
 

@@ -38,9 +38,9 @@ async def every(services: Services) -> list[ModelSummary]:
 
 async def get(services: Services, name: str) -> Model:
     """One model with its versions."""
-    registry = services.store.registry
-    versions = await asyncio.to_thread(registry.versions, name)
-    return Model(name=name, versions=versions, aliases=await asyncio.to_thread(registry.aliases, name))
+    versions = await asyncio.to_thread(services.store.registry.versions, name)
+    aliases = sorted((alias, version.number) for version in versions for alias in version.aliases)
+    return Model(name=name, versions=versions, aliases=dict(aliases))
 
 
 async def alias(services: Services, body: Alias) -> AliasMoved:

@@ -171,15 +171,6 @@ def resolve(module: str, name: str) -> Any:
     raise Refused(said)
 
 
-def objection(module: str, name: str) -> str:
-    """Why this global may not be loaded; empty when it may. Raises MissingExtra where its package is not installed."""
-    try:
-        resolve(module, name)
-    except Refused as refused:
-        return str(refused)
-    return ""
-
-
 def _existing(key: Name, said: str) -> Any:
     """The attribute, of a module that is imported for it. Only packages that were vouched for get here."""
     root = key[0].partition(".")[0]

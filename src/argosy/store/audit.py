@@ -52,8 +52,7 @@ def head(database: Database) -> Head:
 
 def verify(database: Database, heads: Iterable[Head] = ()) -> LedgerAudit:
     """Hash the whole chain again, check its signatures, and name the first entry that does not fit: the chain, one of
-    the exported `heads`, or the entry from which the key of this home signs. Raises InvalidArgument for an altered head.
-    """
+    the exported `heads`, or the entry from which this home's key signs. Raises InvalidArgument for an altered head."""
     signer = database.signer
     since = signer.since() if signer else None
     audit = _Audit(signer.public if signer else "", since, bool(signer and signer.alone), heads)

@@ -8,6 +8,7 @@ import msgspec
 from argosy.process.flock import lock
 from argosy.spec.errors import BadPackage
 from argosy.store.blobs import Blobs
+from argosy.store.durable import sweep
 from argosy.store.index import SUBJECT, Entries, IndexFile, tag_of, without_manifests
 from argosy.store.manifest import INDEX, MANIFEST, MAX_DOCUMENT, Descriptor, References
 
@@ -44,7 +45,7 @@ def collect(blobs: Blobs, index: IndexFile, keep: Collection[str], *, grace: flo
             if f"sha256:{path.name}" not in needed and status.st_mtime < before:
                 path.unlink()
                 count, size = count + 1, size + status.st_size
-    sweep_temporary(blobs, grace)
+    sweep(blobs.temporary.iterdir(), grace)
     return Collected(len(gone), count, size)
 
 
@@ -56,16 +57,6 @@ def living(entries: Entries, keep: Collection[str]) -> set[str]:
         if attached <= alive:
             return alive
         alive |= attached
-
-
-def sweep_temporary(blobs: Blobs, grace: float = GRACE) -> None:
-    """Delete what killed pushes left half written and nobody has written to for `grace` seconds."""
-    for scratch in blobs.temporary.iterdir():
-        try:
-            if time.time() - scratch.stat().st_mtime > grace:
-                scratch.unlink()
-        except FileNotFoundError:
-            continue
 
 
 def _closure(blobs: Blobs, roots: Iterable[Descriptor]) -> set[str]:

@@ -4,7 +4,9 @@ import ctypes
 import errno
 import os
 import secrets
-from collections.abc import Generator
+import shutil
+import time
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -78,6 +80,19 @@ def exchange(one: Path, other: Path) -> None:
         raise OSError(code, os.strerror(code), str(one), None, str(other))
     for folder in {one.parent, other.parent}:
         sync_folder(folder)
+
+
+def sweep(paths: Iterable[Path], older: float, now: float | None = None) -> int:
+    """Delete the files and folders that have not been changed for `older` seconds; how many. Others may do the same."""
+    count, before = 0, (time.time() if now is None else now) - older
+    for path in paths:
+        try:
+            if path.stat().st_mtime < before:
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+                count += 1
+        except FileNotFoundError:
+            continue
+    return count
 
 
 def sync_folder(folder: Path) -> None:

@@ -15,8 +15,8 @@ from argosy.spec.errors import BadPackage, InvalidArgument, NotFound, Unsupporte
 from argosy.spec.package import ModelManifest
 from argosy.store import unpack as unpacking
 from argosy.store.blobs import Blobs, Deposit
-from argosy.store.collect import GRACE, Collected, collect, sweep_temporary
-from argosy.store.durable import replace, storage
+from argosy.store.collect import GRACE, Collected, collect
+from argosy.store.durable import replace, storage, sweep
 from argosy.store.index import SUBJECT, IndexFile, tag_of, with_manifest, with_tag, without_tag
 from argosy.store.manifest import (
     CONFIG,
@@ -81,7 +81,7 @@ class Layout:
         weights = manifest.weights.rstrip("/")
         if weights not in paths and not any(path.startswith(weights + "/") for path in paths):
             raise BadPackage(f"model.yaml names the weights '{weights}', which {folder} does not hold")
-        sweep_temporary(self.blobs)
+        sweep(self.blobs.temporary.iterdir(), GRACE)
         with self.blobs.deposit(self.index.digests) as deposit:
             layers = tuple(
                 layer(entry.path, deposit.file(entry.file, entry.size, entry.path), entry.size) for entry in entries

@@ -175,14 +175,6 @@ class Registry:
             connection.execute(sa.delete(aliases_table).where(A.name == name, A.alias == alias))
             ledger.append(connection, f"{name}@{alias}", "alias", {"version": None, "digest": None}, cause)
 
-    def aliases(self, name: str) -> dict[str, int]:
-        """Alias → number, sorted by alias. Raises NotFound for an unknown model."""
-        check_name(name, "model name")
-        with self.database.read() as connection:
-            if not _numbers(connection, name):
-                raise _no_model(connection, name)
-            return _aliases(connection, name)
-
     def history(self, name: str) -> list[AliasMove]:
         """Every move of every alias of a model, oldest first, as the ledger has them. They outlive the versions."""
         check_name(name, "model name")

@@ -14,11 +14,12 @@ from argosy.spec.package import Lineage, ModelManifest
 from argosy.spec.settings import Home
 from argosy.store.collect import GRACE, Collected
 from argosy.store.database import Database
+from argosy.store.durable import sweep
 from argosy.store.keys import Keys
 from argosy.store.layout import Layout
 from argosy.store.manifest import canonical, check_digest
 from argosy.store.registry import Registry
-from argosy.store.unpack import STAGING, intact, sweep
+from argosy.store.unpack import STAGING, intact
 from argosy.store.version import Version
 
 LINEAGE = "application/vnd.argosy.lineage.v1+json"
@@ -80,7 +81,7 @@ class Store:
         for folder in self.home.packages.iterdir():
             if re.fullmatch(r"[0-9a-f]{64}", folder.name) and folder.name not in left:
                 shutil.rmtree(folder, ignore_errors=True)
-        sweep(self.home.packages, grace)
+        sweep(self.home.packages.glob(STAGING + "*"), grace)
         return collected
 
     def lineage(self, digest: str) -> list[Lineage]:

@@ -104,9 +104,9 @@ def steps(rows: Iterable[Traffic], step: int) -> list[Traffic]:
     found: dict[int, dict[str, list[Traffic]]] = {}
     for each in rows:
         found.setdefault(each.at // step * step, {}).setdefault(each.revision, []).append(each)
-    return [_together([add(mine, at) for mine in by.values()], at) for at, by in sorted(found.items())]
-
-
-def _together(rows: Sequence[Traffic], at: int) -> Traffic:
-    whole = add(rows, at)
-    return msgspec.structs.replace(whole, revision="", version="", replicas=sum(each.replicas for each in rows))
+    whole: list[Traffic] = []
+    for at, by in sorted(found.items()):
+        sums = [add(mine, at) for mine in by.values()]
+        replicas = sum(each.replicas for each in sums)
+        whole.append(msgspec.structs.replace(add(sums, at), revision="", version="", replicas=replicas))
+    return whole

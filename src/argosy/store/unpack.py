@@ -4,13 +4,12 @@ import errno
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from argosy.spec.errors import ArgosyError, Conflict
 from argosy.store.blobs import Blobs, check_file
-from argosy.store.durable import create_temporary, storage, sync_folder, write_all
+from argosy.store.durable import create_temporary, storage, sweep, sync_folder, write_all
 from argosy.store.manifest import Descriptor
 from argosy.store.paths import walk
 
@@ -28,7 +27,7 @@ def unpack(blobs: Blobs, files: Mapping[str, Descriptor], into: Path) -> Path:
     if into.is_symlink() or (into.exists() and (not into.is_dir() or any(into.iterdir()))):
         return _accept(into, files)
     into.parent.mkdir(parents=True, exist_ok=True)
-    sweep(into.parent)
+    sweep(into.parent.glob(STAGING + "*"), STALE)
     with storage(into.parent):
         staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=into.parent))
         try:
@@ -73,16 +72,6 @@ def intact(folder: Path, files: Mapping[str, Descriptor]) -> bool:
     except (ArgosyError, OSError):
         return False
     return True
-
-
-def sweep(folder: Path, older: float = STALE) -> None:
-    """Delete what killed unpackings left in `folder` more than `older` seconds ago."""
-    for staging in folder.glob(STAGING + "*"):
-        try:
-            if time.time() - staging.stat().st_mtime > older:
-                shutil.rmtree(staging, ignore_errors=True)
-        except FileNotFoundError:
-            continue
 
 
 def _accept(into: Path, files: Mapping[str, Descriptor]) -> Path:

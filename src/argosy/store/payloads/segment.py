@@ -3,7 +3,6 @@
 import contextlib
 import os
 import secrets
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from argosy.store.durable import replace, storage, sync_folder
+from argosy.store.durable import replace, storage, sweep, sync_folder
 from argosy.store.payloads import layout
 from argosy.store.payloads.encode import arrow, parquet
 
@@ -128,12 +127,4 @@ def quarantine(root: Path, keys: Iterable[str], *, deep: bool = False) -> list[B
 
 def clean(root: Path, now: float | None = None) -> int:
     """Remove what writers that died have left over; how many files. A living writer's are younger."""
-    count, before = 0, (time.time() if now is None else now) - LEFT_OVER_SECONDS
-    for path in (root / layout.TEMPORARY).glob("*"):
-        try:
-            if path.stat().st_mtime < before:
-                path.unlink()
-                count += 1
-        except FileNotFoundError:
-            continue
-    return count
+    return sweep((root / layout.TEMPORARY).glob("*"), LEFT_OVER_SECONDS, now)
