@@ -7,7 +7,7 @@ from rich.console import Console
 
 from argosy.api.rollout_status import rollout_status
 from argosy.cli.main import argosy
-from argosy.cli.rollout import picture
+from argosy.cli.picture import rollout_picture
 from argosy.control.rollout.evidence import Evidence
 from argosy.control.rollout.table import RolloutRow
 from argosy.monitoring.analysis import agreement, guard
@@ -33,7 +33,7 @@ def drawn(progress: Progress, evidence: Evidence, shadow: Shadow | None = None) 
     row = RolloutRow(endpoint="digits", progress=progress, evidence=evidence, changes=0, began="2026")
     told = msgspec.json.encode(rollout_status(endpoint, row, revisions))
     out = StringIO()
-    Console(file=out, width=200).print(picture(msgspec.json.decode(told)))
+    Console(file=out, width=200).print(rollout_picture(msgspec.json.decode(told)))
     return out.getvalue()
 
 

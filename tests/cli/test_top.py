@@ -11,7 +11,7 @@ from rich.console import Console
 
 from argosy.cli import top
 from argosy.cli.main import argosy
-from argosy.cli.top import TopView, picture
+from argosy.cli.picture import TopView, top_picture
 
 ENDPOINT = {"name": "digits", "state": "ready", "serving": "digits:1", "ready": 2, "replicas": 2}
 ROLLOUT = {
@@ -45,7 +45,7 @@ def seen(**more: Any) -> TopView:
 
 def drawn(found: TopView, rows: int = 100) -> list[str]:
     out = io.StringIO()
-    Console(file=out, width=80).print(picture(found, rows))
+    Console(file=out, width=80).print(top_picture(found, rows))
     return out.getvalue().splitlines()
 
 
