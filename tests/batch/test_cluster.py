@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from argosy.batch.cluster import RayPool, fitted, places, reach
+from argosy.batch.cluster import RayPool, fitted, reach
 from argosy.batch.driver import STARTS, Driver
 from argosy.batch.ledger import Ledger
 from argosy.batch.place import place
@@ -152,8 +152,8 @@ def test_an_actor_without_a_node_is_not_running_and_its_late_messages_are_not_of
 
 
 def test_as_many_actors_as_nodes_have_places():
-    assert places([1, 4, 0, 3.5], 1) == 8
-    assert places([1, 4, 0, 3.5], 2) == 3
+    assert fitted(Sizes(0, 1, 64), 1, [1, 4, 0, 3.5]).workers == 8
+    assert fitted(Sizes(0, 2, 64), 2, [1, 4, 0, 3.5]).workers == 3
 
 
 @pytest.mark.parametrize(

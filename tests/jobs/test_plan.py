@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.jobs.plan import ATTEMPTS, Due, Start, ended, following, plan
+from argosy.jobs.plan import ATTEMPTS, Due, ended, following, plan
 from argosy.spec.errors import INTERRUPTED, InvalidArgument, StorageFull, Unavailable
 from argosy.store.jobs import OVER, Job, Run
 
@@ -28,9 +28,9 @@ def run(name: str, state: str = "queued", due: float = 0.0, after: float = 0.0, 
 
 def test_the_longest_due_starts_first_and_no_more_than_there_is_room_for():
     runs = [run("c", due=3.0), run("a", "running"), run("b", due=2.0), run("d", due=1.0, after=99.0)]
-    assert plan([], {}, runs, 10.0, 2) == [Start(runs[2])]
+    assert plan([], {}, runs, 10.0, 2) == [runs[2]]
     assert plan([], {}, runs, 10.0, 1) == []
-    assert plan([], {}, runs, 100.0, 4) == [Start(runs[3]), Start(runs[2]), Start(runs[0])]
+    assert plan([], {}, runs, 100.0, 4) == [runs[3], runs[2], runs[0]]
 
 
 def test_a_moment_that_comes_while_the_last_run_goes_on_is_left_out():
@@ -112,4 +112,4 @@ def test_never_more_than_the_limit(states: list[tuple[str, float]], limit: int):
     starts = plan([], {}, runs, 50.0, limit)
     going = sum(each.state == "running" for each in runs)
     assert len(starts) == min(max(0, limit - going), len(runs) - going)
-    assert all(each.run.state not in OVER for each in starts)
+    assert all(each.state not in OVER for each in starts)

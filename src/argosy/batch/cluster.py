@@ -138,11 +138,6 @@ class RayPool:
         return replace(gone, log=str(self._process.log))
 
 
-def places(cpus: Sequence[float], threads: int) -> int:
-    """How many actors with so many cores each fit on nodes with these."""
-    return sum(int(cores) // threads for cores in cpus)
-
-
 def fitted(wanted: Sizes, said: int, cpus: Sequence[float]) -> Sizes:
     """The sizes for a cluster whose nodes have these cores: `said` threads if the job says any, else those `wanted`, or
     fewer; as many actors as the job says, or as there are places for.
@@ -153,7 +148,8 @@ def fitted(wanted: Sizes, said: int, cpus: Sequence[float]) -> Sizes:
     if said > most:
         raise InvalidArgument(f"{said} threads a worker do not fit: the largest node of the cluster has {most} cores")
     threads = said or max(1, min(wanted.threads, most))
-    return Sizes(wanted.workers or max(1, places(cpus, threads)), threads, wanted.batch_size)
+    places = sum(int(cores) // threads for cores in cpus)
+    return Sizes(wanted.workers or max(1, places), threads, wanted.batch_size)
 
 
 def run(begin: Begin, channel: Channel, orders: Iterator[Message]) -> None:

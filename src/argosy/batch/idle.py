@@ -33,27 +33,26 @@ def idle() -> None:
         with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     if AUTOGROUP.exists():
-        _join()
+        with contextlib.suppress(OSError):
+            own = root(Path("/proc/self/cgroup").read_text(), Path("/proc/self/mountinfo").read_text())
+            if own is not None:
+                group = own / GROUP
+                group.mkdir(exist_ok=True)
+                (group / "cpu.idle").write_text("1")
+                (group / "cgroup.procs").write_text(str(os.getpid()))
         _lower()
 
 
 def follow() -> None:
-    """In a process that computes, in a session of its own: be idle where the process that began it was."""
-    if hasattr(os, "SCHED_IDLE") and os.sched_getscheduler(0) == os.SCHED_IDLE:
-        _lower()
-        _yield()
+    """In a process that computes, in a session of its own: be idle where the process that began it was.
 
-
-def pause() -> None:
-    """In other threads of such a process, between two pieces of work: let who waits have the processor."""
-    if _yielding:
-        os.sched_yield()
-
-
-def _yield() -> None:
-    """Let the main thread call `sched_yield` at every beat of a timer, within a call of the engine, too: the handler is
-    C's own function, as Python's run between two of its instructions only."""
+    The main thread then calls `sched_yield` at every beat of a timer, within a call of the engine, too: the handler is
+    C's own function, as Python's run between two of its instructions only.
+    """
     global _yielding
+    if not hasattr(os, "SCHED_IDLE") or os.sched_getscheduler(0) != os.SCHED_IDLE:
+        return
+    _lower()
     if sys.platform == "linux":
         _yielding = True
         libc = ctypes.CDLL(None)
@@ -62,20 +61,15 @@ def _yield() -> None:
         signal.setitimer(signal.ITIMER_REAL, YIELD, YIELD)
 
 
+def pause() -> None:
+    """In other threads of such a process, between two pieces of work: let who waits have the processor."""
+    if _yielding:
+        os.sched_yield()
+
+
 def _lower() -> None:
     with contextlib.suppress(OSError):
         AUTOGROUP.write_text(str(NICEST))
-
-
-def _join() -> None:
-    with contextlib.suppress(OSError):
-        own = root(Path("/proc/self/cgroup").read_text(), Path("/proc/self/mountinfo").read_text())
-        if own is None:
-            return
-        group = own / GROUP
-        group.mkdir(exist_ok=True)
-        (group / "cpu.idle").write_text("1")
-        (group / "cgroup.procs").write_text(str(os.getpid()))
 
 
 def root(cgroup: str, mounts: str) -> Path | None:

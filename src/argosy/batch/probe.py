@@ -72,14 +72,6 @@ def measure(engine: Engine, feeds: Mapping[str, Array], threads: int, wanted: tu
     return found
 
 
-def feeds(plan: Plan, engine: Engine) -> Mapping[str, Array]:
-    """The first rows of the input. Raises InvalidArgument for one that does not fit the signature."""
-    first = plan.fragments()[0]
-    reader = source(first.file.format)
-    mapping = columns.plan(engine.signature, reader.schema(first.file), plan.job)
-    return mapping.feeds(next(iter(reader.read(first, 0, ROWS, mapping.reads))))
-
-
 def probe(begin: Begin) -> Probed:
     """Load the model once for each number of threads, and measure: on the golden examples where the first rows of the
     input are not all answered."""
@@ -88,10 +80,14 @@ def probe(begin: Begin) -> Probed:
     found: list[Measured] = []
     free, memory = psutil.virtual_memory().available, 0
     wanted = (job.batch_size,) if job.batch_size else SIZES
+    first = plan.fragments()[0]
+    reader = source(first.file.format)
     for threads in [job.threads] if job.threads else sorted({1, cores()}):
         model = load_in_process(package, threads=threads, environ=job.given(os.environ), network=job.network)
         try:
-            found += measure(model.engine, feeds(plan, model.engine), threads, wanted)
+            mapping = columns.plan(model.engine.signature, reader.schema(first.file), job)
+            rows = mapping.feeds(next(iter(reader.read(first, 0, ROWS, mapping.reads))))
+            found += measure(model.engine, rows, threads, wanted)
         except (ArgosyError, StopIteration):
             golden = {tensor.name: tensor.array for tensor in package.golden_inputs()}
             found += measure(model.engine, golden, threads, wanted)

@@ -32,13 +32,8 @@ class Due(msgspec.Struct, frozen=True):
     queue: bool
 
 
-class Start(msgspec.Struct, frozen=True):
-    """Start a process for this run."""
-
-    run: Run
-
-
-Decision = Due | Start
+Decision = Due | Run
+"""A run is one to start a process for."""
 
 
 def plan(
@@ -53,7 +48,7 @@ def plan(
             decisions.append(Due(job.name, job.next, then, queue=job.name not in busy))
     free = limit - sum(run.state == "running" for run in runs)
     waiting = sorted((run for run in runs if run.state == "queued" and run.after <= now), key=lambda run: run.due)
-    return [*decisions, *(Start(run) for run in waiting[: max(0, free)])]
+    return [*decisions, *waiting[: max(0, free)]]
 
 
 def ended(run: Run, exit: int | None, error: str, now: float, *, cancelled: bool) -> Run:

@@ -103,7 +103,7 @@ class Jobs:
                     LOG.warning("job '%s' is left out this time: its last run goes on", decision.job)
                 await asyncio.to_thread(self._due, decision)
             else:
-                await self._start(decision.run, declared[decision.run.job])
+                await self._start(decision, declared[decision.job])
 
     def _read(self) -> tuple[dict[str, Job], list[Run]]:
         return {job.name: job for job in jobs.every(self._database)}, jobs.runs(self._database, open_only=True)
