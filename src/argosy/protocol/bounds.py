@@ -1,6 +1,6 @@
-"""What a request may hold, told by the signature of its model before anything is built of it.
+"""What a request may contain, by the signature of its model, checked before anything is built of it.
 
-Small bodies cannot hold much and are decoded as they come. For larger ones, and for compressed ones, the shapes they
+Small bodies cannot contain much and are decoded as they come. For larger ones, and for compressed ones, the shapes they
 declare are compared with the signature first, and their data with those shapes.
 """
 

@@ -20,7 +20,7 @@ class Waiting(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """The positions to run together, and why; or nothing yet, and when to look again."""
+    """The positions to run together, and why; or nothing yet, and when to decide again."""
 
     take: list[int]
     reason: Reason | None
@@ -32,7 +32,7 @@ def decide(queue: Sequence[Waiting], now: float, limit: int, delay: float = 0.0)
 
     The oldest job is always in it. Jobs of the same key follow in order until one does not fit, so that none is
     overtaken for ever. Reasons: `full` (the limit was reached), `delay` (waited long enough), `shape` (jobs of other
-    shapes stay behind), `idle` (the engine was free and took all there was); `size` is `full` where the limit was
+    shapes stay), `idle` (the engine was free and took all there was); `size` is `full` where the limit was
     learned (`sizing.py`) rather than set.
     """
     if not queue:

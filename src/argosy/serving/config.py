@@ -1,4 +1,4 @@
-"""What one replica is told: the package it serves, under which name, where it listens, how it runs."""
+"""The configuration of one replica: the package it serves, under which name, where it listens, how it runs."""
 
 from pathlib import Path
 from typing import Literal

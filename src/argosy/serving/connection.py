@@ -85,7 +85,7 @@ class Connection(asyncio.Protocol):
         return Phase.IDLE if self._head_of else Phase.HEAD
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, where there is room."""
+        """Begin, unless the listener refuses it."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(HIGH_WATER)
         if not self._listener.add(self):
@@ -102,11 +102,11 @@ class Connection(asyncio.Protocol):
         if exchange is not None and exchange.cancelled is not None and not exchange.answered:
             exchange.answered = True
             exchange.cancelled()
-            if exchange.held is not None:
-                exchange.held.release()
+            if exchange.reserved is not None:
+                exchange.reserved.release()
 
     def eof_received(self) -> bool:
-        """The client closed its side. It cannot be told from one that left, so a request that waits is given up; one
+        """The client closed its side. It is no different from one that left, so a request that waits is given up; one
         that is answered without waiting is, and the connection closed after it."""
         self._ended = True
         return bool(self._waiting or self._rest) or (self._current is not None and self._current.cancelled is None)

@@ -15,7 +15,7 @@ OTHER = "other"
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
-    """Requests of one replica or one arm, counted since its start or over one tick.
+    """Requests of one replica or one revision, counted since its start or over one tick.
 
     `errors` is a part of `requests`. `latency` counts successful requests by `bucket`. `outputs` counts predictions by
     output and category; numbers are named by `number_bin`.
@@ -38,7 +38,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def busy(self) -> float:
-        """Seconds of the one that was busy longer: the other has room for as many requests at least."""
+        """Seconds of the one that was busy longer: the other can take as many requests at least."""
         return max(self.engine, self.loop)
 
 

@@ -1,6 +1,6 @@
 """Who may stay connected: what is too slow is ended, and where a listener is full, whoever has asked for nothing whole.
 
-Pure. A listener accepts always and ends another connection for it: one that refuses newcomers while half requests hold
+Pure. A listener accepts always and ends another connection for it: one that refuses newcomers while half requests have
 its places serves nobody.
 """
 
@@ -81,13 +81,13 @@ def admit(connections: Sequence[ConnectionState], peer: str, limits: ConnectionL
     """What becomes of a newcomer of `peer`. A peer that has its share gives way itself; where all places are taken,
     the peer that holds the most of them does. Of a peer's connections the one that has asked for the least goes, and
     of those the oldest."""
-    held = Counter(each.peer for each in connections)
-    if held[peer] >= limits.each:
+    taken = Counter(each.peer for each in connections)
+    if taken[peer] >= limits.each:
         giving = {peer}
     elif len(connections) >= limits.total:
         may_go = Counter(each.peer for each in connections if each.phase < Phase.BUSY)
-        most = max((held[each] for each in may_go), default=0)
-        giving = {each for each in may_go if held[each] == most}
+        most = max((taken[each] for each in may_go), default=0)
+        giving = {each for each in may_go if taken[each] == most}
     else:
         return Admission(True)
     leaving = to_evict(each for each in connections if each.peer in giving)

@@ -11,7 +11,7 @@ from argosy.spec.errors import ArgosyError
 
 if TYPE_CHECKING:
     from argosy.serving.connection import Connection
-    from argosy.serving.offload import Hold
+    from argosy.serving.offload import Reservation
 
 Headers = Sequence[tuple[str, str]]
 
@@ -60,11 +60,11 @@ def error_reply(error: ArgosyError) -> tuple[int, bytes, Headers]:
 
 
 class Exchange:
-    """A request and the way to answer it, once. `cancelled` is called when its client goes away before that. `held`
+    """A request and the way to answer it, once. `cancelled` is called when its client goes away before that. `reserved`
     is released with the answer.
     """
 
-    __slots__ = ("_connection", "answered", "body", "cancelled", "headers", "held", "keep_alive", "method", "path")
+    __slots__ = ("_connection", "answered", "body", "cancelled", "headers", "keep_alive", "method", "path", "reserved")
 
     def __init__(
         self, connection: "Connection", method: str, target: str, headers: dict[bytes, bytes], body: bytes
@@ -77,15 +77,15 @@ class Exchange:
         self.keep_alive = True
         self.answered = False
         self.cancelled: Callable[[], object] | None = None
-        self.held: Hold | None = None
+        self.reserved: Reservation | None = None
 
     def answer(self, status: int, body: bytes | bytearray, headers: Headers = ()) -> None:
         """Send the answer; JSON unless a content-type is among the headers."""
         if not self.answered:
             self.answered = True
             self._connection.send(self, status, body, headers)
-            if self.held is not None:
-                self.held.release()
+            if self.reserved is not None:
+                self.reserved.release()
 
     def refuse(self, error: ArgosyError, headers: Headers = ()) -> None:
         """Send an error in the protocol's form."""

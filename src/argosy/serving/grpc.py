@@ -21,7 +21,7 @@ from argosy.protocol.rest import Response
 from argosy.serving.dataplane import DataPlane
 from argosy.serving.internal_headers import KEY, RATE, SERVER
 from argosy.serving.model import NO_HEADERS
-from argosy.serving.offload import Hold, size_of
+from argosy.serving.offload import Reservation, size_of
 from argosy.spec.address import Address
 from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument, NotFound
 
@@ -53,12 +53,12 @@ class Rates:
         self._buckets: dict[str, Bucket] = {}
 
     def of(self, metadata: Iterable[tuple[str, str | bytes]]) -> Callable[[], bool] | None:
-        """What each message of a call asks for its token; None where the gateway tells of no limit."""
-        told = dict(metadata)
-        rate = told.get(RATE)
+        """What each message of a call asks for its token; None where the gateway states no limit."""
+        given = dict(metadata)
+        rate = given.get(RATE)
         if not isinstance(rate, str):
             return None
-        key = str(told.get(KEY, ""))
+        key = str(given.get(KEY, ""))
         try:
             each, _, burst = rate.partition(";")
             limit = float(each), int(burst)
@@ -188,13 +188,13 @@ class GrpcServer:
         async for data in requests:
             if take is not None and not take():
                 await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "the rate limit of this API key is spent")
-            hold = self._plane.offload.hold(0)
+            reservation = self._plane.offload.reserve(0)
             try:
-                yield await _infer(self._plane, data, context, _encode_in_stream, hold)
+                yield await _infer(self._plane, data, context, _encode_in_stream, reservation)
             except ArgosyError as error:
                 yield wire.StreamResponse(error_message=error.message[:MOST_DETAILS]).SerializeToString()
             finally:
-                hold.release()
+                reservation.release()
 
     async def _check(self, plane: DataPlane, data: bytes, context: Any) -> bytes:
         return self._status(data, context)
@@ -262,16 +262,17 @@ def _encode_in_stream(response: Response, use_raw: bool) -> bytes:
 
 
 async def _infer(
-    plane: DataPlane, data: bytes, context: Any, write: Write = _encode, hold: Hold | None = None
+    plane: DataPlane, data: bytes, context: Any, write: Write = _encode, reservation: Reservation | None = None
 ) -> bytes:
-    """Bytes → bytes. What a large message holds is released at the end of the call, or by whoever gives `hold`."""
+    """Bytes → bytes. What a large message takes is given back at the end of the call, or by the owner of
+    `reservation`."""
     headers = NO_HEADERS if plane.answers is None else _headers(context)
-    large = len(data) > LARGE or (bool(data) and data[0] in compression.FIRST_BYTES)
+    large = len(data) > LARGE or (data != b"" and data[0] in compression.FIRST_BYTES)
     if large:
-        if hold is None:
-            hold = plane.offload.hold(0)
-            context.add_done_callback(hold.done)
-        hold.more(len(data))
+        if reservation is None:
+            reservation = plane.offload.reserve(0)
+            context.add_done_callback(reservation.done)
+        reservation.more(len(data))
         message, wired = await plane.offload.run(partial(_parse_large, data, plane.limit))
     else:
         try:
@@ -280,10 +281,10 @@ async def _infer(
             message, wired = wire.parse(wire.InferRequest, data), 0  # which says what is wrong
     model = plane.model(message.model_name, message.model_version)
     try:
-        if large and hold is not None:
+        if large and reservation is not None:
             bounds = msgspec.structs.replace(model.bounds, wire=wired)
             request, use_raw = await plane.offload.run(partial(wire.decode_request, message, bounds))
-            hold.more(size_of(request.tensors))
+            reservation.more(size_of(request.tensors))
         else:
             request, use_raw = wire.decode_request(message)
     except ArgosyError as error:

@@ -137,27 +137,25 @@ class HttpApp:
         except Exception as error:
             model.refused(error, headers)
             raise
-        self._start(model, exchange, request, timeout)
+        done = partial(self._answer, exchange, request)
+        exchange.cancelled = model.start(request, timeout, done, headers=headers).cancel
 
     async def _infer_large(self, model: ServedModel, exchange: Exchange) -> None:
         """Decode in a thread, then proceed as for a small request. The caller has counted it in."""
         try:
-            hold = exchange.held = self._plane.offload.hold(len(exchange.body))
+            reservation = exchange.reserved = self._plane.offload.reserve(len(exchange.body))
             try:
                 request, timeout = await self._plane.offload.run(partial(self._decode_large, model, exchange))
             except Exception as error:
                 model.refused(error, exchange.headers)
                 raise
-            hold.more(size_of(request.tensors))
-            self._start(model, exchange, request, timeout)
+            reservation.more(size_of(request.tensors))
+            done = partial(self._answer, exchange, request)
+            exchange.cancelled = model.start(request, timeout, done, headers=exchange.headers).cancel
         except Exception as error:
             _refuse(exchange, error)
         finally:
             model.leave()
-
-    def _start(self, model: ServedModel, exchange: Exchange, request: Request, timeout: float | None) -> None:
-        done = partial(self._answer, exchange, request)
-        exchange.cancelled = model.start(request, timeout, done, headers=exchange.headers).cancel
 
     def _decode_large(self, model: ServedModel, exchange: Exchange) -> tuple[Request, float | None]:
         headers, body, bounds = exchange.headers, exchange.body, model.bounds

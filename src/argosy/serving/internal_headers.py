@@ -1,7 +1,7 @@
 """The headers by which the gateway marks a request for the replica that answers it. It removes those of clients."""
 
 RECORD = "x-argosy-record"
-"""What tells it to keep its answer for a comparison. Set by the gateway alone."""
+"""The replica records the answer for a comparison. Set by the gateway alone."""
 
 RATE = "x-argosy-rate"
 """Messages a second, ";" and a burst: what the key (`KEY`) may send in streams. Absent: no limit."""
@@ -10,4 +10,4 @@ KEY = "x-argosy-key-id"
 """Whose key the request came with."""
 
 SERVER = "x-argosy-server"
-"""Marks a call that no endpoint was named for: it is told about the server, and not what models there are."""
+"""A call that named no endpoint: it is answered for the server, and not which models there are."""

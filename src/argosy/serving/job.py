@@ -38,9 +38,12 @@ class Job:
 
     def finish(self, result: Result) -> None:
         """Hand over the result, unless the job is finished or cancelled."""
-        if not self.finished:
-            self.cancel()
-            self.done(result)
+        if self.finished:
+            return
+        self.finished = True
+        if self.timer is not None:
+            self.timer.cancel()
+        self.done(result)
 
     def cancel(self) -> None:
         """The caller went away: free the place in the queue."""

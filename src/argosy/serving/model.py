@@ -174,7 +174,7 @@ class ServedModel:
                 call.wanted = self._wanted(request.outputs)
             call.work = self.batcher.submit(feeds, rows, limit, call.finish, at_once, call)
         except ArgosyError as error:
-            call.close(error)
+            call.close(error.code, error)
             raise
         return call
 
@@ -300,16 +300,16 @@ class Call:
         """Outputs or error of the batcher → the transport."""
         model = self._model
         if isinstance(result, Exception):
-            self.close(result)
+            self.close(code_of(result), result)
             self._done(result)
             return
         try:
             response = Response(model.name, model.version, model.answer(result, self.wanted), self.id)
         except ArgosyError as error:
-            self.close(error)
+            self.close(error.code, error)
             self._done(error)
             return
-        self.close(response)
+        self.close("ok", response)
         if model.recording is not None and type(self.work) is Pieces:
             model.recording.large(self, result)
         self._done(response)
@@ -318,24 +318,25 @@ class Call:
         """The caller went away."""
         if self.work is not None:
             self.work.cancel()
-        self.close(None)
+        self.close("cancelled")
 
-    def close(self, answer: Response | Exception | None) -> None:
-        """Count the request out, by its outcome; None: it was cancelled."""
+    def close(self, code: str, answer: Response | Exception | None = None) -> None:
+        """Count the request out, by its outcome and the answer that its caller gets, if any."""
         if self.code:
             return
-        error = answer if isinstance(answer, Exception) else None
-        self.code = code = "cancelled" if answer is None else "ok" if error is None else code_of(error)
+        self.code = code
         self.ns = _clock() - self._start
         model = self._model
-        model.leave()
+        model.inflight -= 1  # `leave`, without a call of it
+        if not model.inflight and model.idle is not None:
+            model.idle.set()
         model.stats.closed(code, self.ns)
         if code != "ok" and model.recording is not None:
-            model.recording.failed(self, error)
+            model.recording.failed(self, answer if isinstance(answer, Exception) else None)
         if self.trace is not None and model.tracer is not None:
-            self.trace.error = "" if error is None else str(error)
+            self.trace.error = str(answer) if isinstance(answer, Exception) else ""
             model.tracer.end(self.trace, model.name, model.version, self.identity, self.rows, self._start, code)
-        if answer is not None and model.answers is not None and _RECORD in self.headers:
+        if answer is not None and _RECORD in self.headers and model.answers is not None:
             model.answers.record(request_id(self.headers), self.ns, answer)
 
 

@@ -10,15 +10,15 @@ from argosy.spec.tensor import Tensor, nbytes
 
 THREADS = 2
 MOST = 4
-"""Times the largest body: what large requests may hold together, as they came and as arrays."""
+"""Times the largest body: what large requests may take together, as they came and as arrays."""
 OBJECT = 56
 """Bytes of an element of a BYTES tensor beside its text."""
 
 R = TypeVar("R")
 
 
-class Hold:
-    """What one request holds of the bytes that all large requests share, until it is released."""
+class Reservation:
+    """What one request takes of the bytes that all large requests share, until it is released."""
 
     __slots__ = ("_offload", "size")
 
@@ -27,16 +27,16 @@ class Hold:
         self.size = 0
 
     def more(self, size: int) -> None:
-        """Hold so many bytes more. Raises Unavailable where there is no room; a request alone is always let in."""
-        held = self._offload.held
-        if held > self.size and held + size > self._offload.most:
+        """Take so many bytes more. Raises Unavailable beyond the bound; a request alone is always let in."""
+        reserved = self._offload.reserved
+        if reserved > self.size and reserved + size > self._offload.most:
             raise Unavailable("too many large requests are under way; try again", retry_after=1)
         self.size += size
-        self._offload.held += size
+        self._offload.reserved += size
 
     def release(self) -> None:
-        """Let go, once or more often."""
-        self._offload.held -= self.size
+        """Give all back; may be called again."""
+        self._offload.reserved -= self.size
         self.size = 0
 
     def done(self, call: object) -> None:
@@ -48,14 +48,14 @@ class Offload:
     """Threads, and the bytes that requests of bodies of at most `limit` bytes share. Belongs to the event loop."""
 
     def __init__(self, limit: int) -> None:
-        self.most, self.held = MOST * limit, 0
+        self.most, self.reserved = MOST * limit, 0
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="offload")
 
-    def hold(self, size: int) -> Hold:
-        """Begin to hold the bytes of a body. Raises Unavailable."""
-        hold = Hold(self)
-        hold.more(size)
-        return hold
+    def reserve(self, size: int) -> Reservation:
+        """Reserve the bytes of a body. Raises Unavailable."""
+        reservation = Reservation(self)
+        reservation.more(size)
+        return reservation
 
     def run(self, work: Callable[[], R]) -> "asyncio.Future[R]":
         """Do this in a thread."""

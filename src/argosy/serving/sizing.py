@@ -1,6 +1,6 @@
 """How many rows an engine call should have: learned, from what calls of each size have cost. Pure.
 
-More rows a call is not always better: past the size that fits the caches a CPU network costs more per row (magika:
+More rows a call is not always better: beyond the size that fits the caches a CPU network costs more per row (magika:
 3.6 ms at 4 rows, 4.5 at 32). Sizes are powers of two; each is tried when the queue first allows it, then the cheapest
 is used.
 """

@@ -129,7 +129,7 @@ class Tracer:
         try:
             good = sender.send(message(requests, self._about))
         except Exception:
-            log.exception("a bug kept traces from being sent")
+            log.exception("traces are not sent because of a bug")
             good = False
         if good:
             self.sent += len(requests)

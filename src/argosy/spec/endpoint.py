@@ -40,7 +40,7 @@ class Runtime(Declaration, frozen=True, kw_only=True):
 
     A model sees nothing of the platform's environment but language, time zone, threads and certificates, reaches no
     network and starts no processes, unless that is declared. `env` are variables that it gets; a value that begins
-    with `$` names one of the platform's environment, and is looked up at each start. `network` lets it reach, and be
+    with `$` names one of the platform's environment, and is resolved at each start. `network` lets it reach, and be
     reached by, all that the machine can; `subprocesses` lets it start others. With `sandbox` `required` it runs only
     on a machine that has all parts of the sandbox (`argosy doctor`); by `default` in those that there are.
     """
@@ -112,7 +112,7 @@ class Endpoint(Declaration, frozen=True, kw_only=True):
     """A public name and what serves it. `model` is `name:version`, `name@alias` or a digest.
 
     `follow`: an alias is resolved again whenever it moves. `replicas` is a number, or bounds within which they follow
-    the load. Without a `guard` a rollout is judged by readiness and golden examples alone. `retries` is how many
+    the load. Without a `guard` a rollout is decided by readiness and golden examples alone. `retries` is how many
     further replicas a request may be tried at. It also bounds how many one request can crash. `keys` come on top of
     those that cover the endpoint already; where none does, one is made, unless the endpoint is `public`. Without
     `payload` nothing of what is asked and answered is recorded. With a `monitor` the model's performance is watched;

@@ -20,7 +20,7 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
 class Threshold(Declaration, frozen=True, kw_only=True):
     """A fixed bound on the candidate: `error_rate` (0 to 1), or `latency` in seconds at a `quantile`.
 
-    Judged once the candidate served `after` requests, on all it served so far. It holds no false-alarm rate.
+    Evaluated once the candidate served `after` requests, on all it served so far. It has no bound on false alarms.
     """
 
     metric: Literal["error_rate", "latency"]
@@ -88,7 +88,7 @@ class Metric(Declaration, frozen=True, kw_only=True):
 
 
 class Guard(Declaration, frozen=True, kw_only=True):
-    """How a rollout is judged.
+    """How a rollout is evaluated.
 
     `alpha` bounds the chance that a harmless candidate is ever rolled back, over all evaluations and metrics together,
     and apart from that the chance that a candidate beyond a margin is ever let through. `margin` is the difference in

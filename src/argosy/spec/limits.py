@@ -14,7 +14,7 @@ MOST = 2**31 - 1
 
 
 class Limits(Declaration, frozen=True, kw_only=True):
-    """Circuit breaking, for each revision and protocol: past these a request is refused with 503 at once.
+    """Circuit breaking, for each revision and protocol: beyond these a request is refused with 503 at once.
 
     `requests` may be with replicas at one time, over so many `connections`; `pending` more may wait for a connection.
     Of the requests that are with replicas, `retry_budget_percent` may be retries, and `retry_minimum` always.
@@ -30,7 +30,7 @@ class Limits(Declaration, frozen=True, kw_only=True):
 
 
 def check_rate(whose: str, rate: float | None, burst: int | None) -> None:
-    """Raise InvalidArgument unless the gateway can hold a key to these: requests a second, and how many at once."""
+    """Raise InvalidArgument unless the gateway can enforce these for a key: requests a second, and how many at once."""
     if rate is None:
         if burst is not None:
             raise InvalidArgument(f"{whose}: a burst needs requests a second")

@@ -76,7 +76,7 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class Lineage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who pushed a package, when, from where. Stored as an OCI referrer of the package and in the registry.
 
-    `git_dirty`: whether a tracked file beside the model differed from the commit; None where that could not be told.
+    `git_dirty`: whether a tracked file beside the model differed from the commit; None where that is not known.
     """
 
     pushed_by: str

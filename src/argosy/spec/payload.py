@@ -1,4 +1,4 @@
-"""What a user declares of an endpoint's payload log: what is recorded, what is hidden, how long it is kept."""
+"""What a user declares of an endpoint's payload log: what is recorded, what is hidden, how long it is retained."""
 
 from typing import Annotated, ClassVar
 
@@ -9,7 +9,7 @@ from argosy.spec.strict import Count, Declaration, Positive, Share
 
 
 class PayloadLog(Declaration, frozen=True, kw_only=True):
-    """Requests and answers, kept as Parquet.
+    """Requests and answers, as Parquet.
 
     `sample` is the share of requests that is recorded; with `errors` those that fail are recorded always. `redact`
     names columns that are never written, `hash` columns of which only a keyed hash is. A name is a tensor's, a

@@ -63,7 +63,7 @@ class ResourceUsage(msgspec.Struct, frozen=True, kw_only=True):
 class RevisionStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How a revision stands. `failed` says why its replicas do not become ready (empty: nothing known against it).
 
-    `replaced` counts replicas that ended unasked and had to be replaced, since this target began to look; `trouble`
+    `replaced` counts replicas that ended unasked and had to be replaced, since this target runs; `trouble`
     says why the last one did.
     """
 

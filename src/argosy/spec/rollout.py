@@ -38,7 +38,7 @@ class Shadow(Declaration, frozen=True, kw_only=True):
 
 
 class StickyBy(Declaration, frozen=True, kw_only=True):
-    """Callers keep their revision: told apart by a header or cookie of that `name`, or by their key."""
+    """Callers keep their revision: distinguished by a header or cookie of that `name`, or by their key."""
 
     by: Literal["header", "key", "cookie"]
     name: str = ""

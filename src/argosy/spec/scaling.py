@@ -50,7 +50,7 @@ class Scaling(Declaration, frozen=True, kw_only=True):
 class WaitingRoom(Declaration, frozen=True, kw_only=True):
     """Where requests wait while an endpoint comes back from zero: at most `size` of them, each at most `deadline` s.
 
-    Both HTTP requests and gRPC calls wait. Past that they are answered 503, or UNAVAILABLE.
+    Both HTTP requests and gRPC calls wait. Beyond that they are answered 503, or UNAVAILABLE.
     """
 
     size: Annotated[int, Meta(ge=0, le=MOST_WAITING)] = 1000

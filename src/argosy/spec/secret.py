@@ -11,7 +11,7 @@ from argosy.spec.errors import InvalidArgument
 
 HIDDEN = "***"
 PLAIN_HEADERS = frozenset({"accept", "accept-language", "content-type", "user-agent", "x-github-api-version"})
-"""Headers whose values are no secrets. Of every other one nobody can tell."""
+"""Headers whose values are no secrets. Every other one may be."""
 
 _REFERENCE = re.compile(r"([A-Za-z][A-Za-z0-9-]* )?\$(?P<name>[A-Za-z_][A-Za-z0-9_]*)")
 _SECRET_NAME = re.compile(
@@ -73,7 +73,7 @@ def url_holds(url: str) -> str:
 
 
 def shown_url(url: str) -> str:
-    """A URL as it may be told: where something of it may be a secret, its scheme and host alone."""
+    """A URL as it may be shown: where something of it may be a secret, its scheme and host alone."""
     return hidden(url) if url_holds(url) else url
 
 

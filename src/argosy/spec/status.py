@@ -62,8 +62,8 @@ class ReplicaStatus(Replica, frozen=True, kw_only=True):
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
-    """What the last pass saw. `number` is that of the pass; `replaced` counts replicas that had to be replaced, by
-    endpoint and revision; `error` is what kept it from doing all of its work."""
+    """What the last pass observed. `number` is that of the pass; `replaced` counts replicas that had to be replaced, by
+    endpoint and revision; `error` is why it did not do all of its work."""
 
     number: int = 0
     endpoints: dict[str, EndpointStatus] = {}

@@ -34,8 +34,8 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`(?: - at `
 
 
 class Declaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What users declare. The bounds that its types set for numbers are kept also by what is made in Python, for which
-    msgspec does not check them; and numbers are finite."""
+    """What users declare. Numbers are finite and within the bounds of their types, also where a declaration is made in
+    Python, for which msgspec does not check them."""
 
     where: ClassVar[str] = ""
     """What precedes the name of a field in a message."""

@@ -25,7 +25,7 @@ NUMPY: dict[str, np.dtype[Any]] = {
     "BYTES": np.dtype("O"),
     "BF16": np.dtype("<u2"),
 }
-"""Datatype → dtype of the array that holds it. BYTES are object arrays of `bytes`; BF16 is kept as its raw 16 bits."""
+"""Datatype → dtype of the array that holds it. BYTES are object arrays of `bytes`; BF16 is its raw 16 bits."""
 
 DATATYPES = tuple(NUMPY)
 
