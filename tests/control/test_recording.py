@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from argosy.control import recording
 from argosy.control.recording import Recording, recorded
-from argosy.process import managed
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.monitor import Monitor
@@ -41,7 +41,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Spawned]:
         found.append(Spawned())
         return found[-1]
 
-    monkeypatch.setattr(managed, "spawn", spawn)
+    monkeypatch.setattr(recording, "spawn", spawn)
     return found
 
 

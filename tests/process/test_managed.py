@@ -9,7 +9,6 @@ import psutil
 import pytest
 
 from argosy.process import managed
-from argosy.process.managed import Managed
 
 LINE = "import sys; sys.stdin.read()"
 
@@ -33,8 +32,8 @@ def test_one_that_has_no_command_line_yet_is_found(
         return [] if self.pid == child.pid and len(asked) < 3 else cmdline(self)
 
     monkeypatch.setattr(psutil.Process, "cmdline", late)
-    found = Managed("argosy.some", tmp_path, folder=tmp_path, log=tmp_path / "log").found()
-    assert [each.pid for each in found] == [child.pid]
+    found = [process.pid for process, words in managed.commands() if words[-2:] == ["argosy.some", str(tmp_path)]]
+    assert found == [child.pid]
 
 
 def test_one_that_never_has_a_command_line_does_not_hold_up_the_search(

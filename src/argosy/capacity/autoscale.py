@@ -15,7 +15,7 @@ import math
 
 import msgspec
 
-from argosy.capacity.forecast import Forecast, ahead
+from argosy.capacity.forecast import Forecast, predict
 from argosy.capacity.load import Load, elapsed, follow, seconds
 from argosy.capacity.policy import Decision, Observation
 from argosy.capacity.staffing import slots_for
@@ -53,7 +53,7 @@ class Need(msgspec.Struct, frozen=True, gc=False):
 
 
 class Autoscale(msgspec.Struct, frozen=True):
-    """The policy with its declaration. `interval`: seconds between two looks.
+    """The policy with its declaration. `interval`: seconds between two decisions.
 
     `thrift`: how far an unspent share of late requests is spent when that can save a replica; 0 never.
     """
@@ -63,42 +63,45 @@ class Autoscale(msgspec.Struct, frozen=True):
     thrift: float = 4.0
 
     def begin(self) -> ScalerState:
-        """Nothing seen yet."""
+        """Nothing observed yet."""
         return ScalerState()
 
-    def decide(self, seen: Observation, state: ScalerState) -> tuple[Decision, ScalerState]:
+    def decide(self, observed: Observation, state: ScalerState) -> tuple[Decision, ScalerState]:
         """Start replicas, let ready ones go, or hold; always with the reason."""
-        gap = elapsed(seen, state.load)
-        load = follow(seen, state.load, self.scaling.history)
-        quiet = 0.0 if seen.arrivals > 0 or seen.ongoing > 0 else state.quiet + gap
-        state = msgspec.structs.replace(spent(seen, state, gap, self.scaling), load=load, quiet=quiet)
+        gap = elapsed(observed, state.load)
+        load = follow(observed, state.load, self.scaling.history)
+        quiet = 0.0 if observed.arrivals > 0 or observed.ongoing > 0 else state.quiet + gap
+        state = msgspec.structs.replace(spent(observed, state, gap, self.scaling), load=load, quiet=quiet)
         ease = leeway(state, self.scaling, self.thrift)
-        need = bounded(needed(seen, state, self.scaling, ease), seen, state, self.scaling)
-        return settle(seen, state, need, gap, self.scaling)
+        need = bounded(needed(observed, state, self.scaling, ease), observed, state, self.scaling)
+        return settle(observed, state, need, gap, self.scaling)
 
 
-def needed(seen: Observation, state: ScalerState, scaling: Scaling, ease: float) -> Need:
+def needed(observed: Observation, state: ScalerState, scaling: Scaling, ease: float) -> Need:
     """Replicas for the load one cold start ahead and for the backlog there will be; `ease` is the leeway. No bounds."""
-    service, cold = seconds(seen.service_time), seconds(seen.cold_start)
+    service, cold = seconds(observed.service_time), seconds(observed.cold_start)
     confidence = min(1 - (1 - scaling.confidence) * min(ease, 1.0), SUREST)
-    forecast = ahead(state.load, horizon=cold, window=scaling.window, confidence=confidence, service_time=service)
+    forecast = predict(state.load, horizon=cold, window=scaling.window, confidence=confidence, service_time=service)
     slots = slots_for(forecast.high, service, scaling.wait, scaling.late * ease, forecast.peakedness)
     slots = max(slots, forecast.high / scaling.target)
-    extra = backlog_slots(seen, forecast, service, cold)
-    replicas = math.ceil((slots + extra) / max(seen.concurrency, 1) - SLACK)
-    return Need(max(replicas, 0), _because(forecast, slots, extra))
+    extra = backlog_slots(observed, forecast, service, cold)
+    replicas = math.ceil((slots + extra) / max(observed.concurrency, 1) - SLACK)
+    reason = f"load {forecast.now:.1f}, one cold start ahead up to {forecast.high:.1f}, needs {slots:.1f} slots"
+    if extra >= 0.05:
+        reason += f" and {extra:.1f} for the backlog"
+    return Need(max(replicas, 0), reason)
 
 
-def spent(seen: Observation, state: ScalerState, gap: float, scaling: Scaling) -> ScalerState:
+def spent(observed: Observation, state: ScalerState, gap: float, scaling: Scaling) -> ScalerState:
     """Count the requests that came, and those of them that find a longer queue than can be served within `wait`.
 
     What is late in the first two cold starts is the fault of the capacity that was found, and not counted as late.
     """
     age = state.age + gap
     kept = math.exp(-gap / scaling.history)
-    came = max(seen.arrivals, 0)
-    longer = seen.queue * seconds(seen.service_time) > scaling.wait * seen.ready * seen.concurrency
-    late = came if seen.queue > 0 and longer and age >= 2 * seconds(seen.cold_start) else 0
+    came = max(observed.arrivals, 0)
+    longer = observed.queue * seconds(observed.service_time) > scaling.wait * observed.ready * observed.concurrency
+    late = came if observed.queue > 0 and longer and age >= 2 * seconds(observed.cold_start) else 0
     return msgspec.structs.replace(state, age=age, late=state.late * kept + late, served=state.served * kept + came)
 
 
@@ -110,31 +113,26 @@ def leeway(state: ScalerState, scaling: Scaling, thrift: float) -> float:
     return 1 + thrift * (allowed - state.late) / (allowed + EVIDENCE)
 
 
-def backlog_slots(seen: Observation, forecast: Forecast, service: float, cold: float) -> float:
+def backlog_slots(observed: Observation, forecast: Forecast, service: float, cold: float) -> float:
     """Slots that clear, within one cold start, the queue there will be when a replica asked for now is ready.
 
     Until then only the ready ones serve, or, where some are starting already, for half of that time.
     """
-    if seen.queue <= 0 or service <= 0:
+    if observed.queue <= 0 or service <= 0:
         return 0.0
-    short = forecast.now - seen.ready * seen.concurrency
-    until = cold / 2 if seen.starting else cold
-    return max(seen.queue + short * until / service, 0.0) * service / max(cold, SOONEST)
+    short = forecast.now - observed.ready * observed.concurrency
+    until = cold / 2 if observed.starting else cold
+    return max(observed.queue + short * until / service, 0.0) * service / max(cold, SOONEST)
 
 
-def _because(forecast: Forecast, slots: float, extra: float) -> str:
-    text = f"load {forecast.now:.1f}, one cold start ahead up to {forecast.high:.1f}, needs {slots:.1f} slots"
-    return text + (f" and {extra:.1f} for the backlog" if extra >= 0.05 else "")
-
-
-def bounded(need: Need, seen: Observation, state: ScalerState, scaling: Scaling) -> Need:
+def bounded(need: Need, observed: Observation, state: ScalerState, scaling: Scaling) -> Need:
     """The need within min and max; zero only where that is allowed and no request came for `idle` seconds."""
-    if scaling.min == 0 and seen.ongoing == 0 and seen.arrivals <= 0:
-        if seen.total == 0:
+    if scaling.min == 0 and observed.ongoing == 0 and observed.arrivals <= 0:
+        if observed.total == 0:
             return Need(0, "at zero, no request")
         if state.quiet >= scaling.idle:
             return Need(0, f"no request for {state.quiet:.0f} s")
-    if scaling.min == 0 and seen.total == 0:
+    if scaling.min == 0 and observed.total == 0:
         need = Need(need.replicas, f"first request after zero; {need.reason}")
     low = max(scaling.min, 1)
     if need.replicas > scaling.max:
@@ -145,21 +143,21 @@ def bounded(need: Need, seen: Observation, state: ScalerState, scaling: Scaling)
 
 
 def settle(
-    seen: Observation, state: ScalerState, need: Need, gap: float, scaling: Scaling
+    observed: Observation, state: ScalerState, need: Need, gap: float, scaling: Scaling
 ) -> tuple[Decision, ScalerState]:
     """Up at once; down to the most that was needed within `patience`, of the ready replicas alone."""
     fresh = msgspec.structs.replace(state, low_for=0.0, enough=0)
-    if need.replicas > seen.total:
-        return Decision(start=need.replicas - seen.total, reason=f"up to {need.replicas}: {need.reason}"), fresh
-    if seen.total > scaling.max and seen.ready > scaling.max:
-        return Decision(stop=seen.ready - scaling.max, reason=f"above max {scaling.max}"), fresh
-    if need.replicas >= seen.ready:
-        return Decision(reason=f"hold {seen.total}: {need.reason}"), fresh
+    if need.replicas > observed.total:
+        return Decision(start=need.replicas - observed.total, reason=f"up to {need.replicas}: {need.reason}"), fresh
+    if observed.total > scaling.max and observed.ready > scaling.max:
+        return Decision(stop=observed.ready - scaling.max, reason=f"above max {scaling.max}"), fresh
+    if need.replicas >= observed.ready:
+        return Decision(reason=f"hold {observed.total}: {need.reason}"), fresh
     if need.replicas == 0:
-        return Decision(stop=seen.ready, reason=f"to zero: {need.reason}"), fresh
+        return Decision(stop=observed.ready, reason=f"to zero: {need.reason}"), fresh
     enough, low_for = max(state.enough, need.replicas), state.low_for + gap
     if low_for < scaling.patience:
         waiting = msgspec.structs.replace(state, low_for=low_for, enough=enough)
-        return Decision(reason=f"hold {seen.total}: {enough} enough for {low_for:.0f} s; {need.reason}"), waiting
-    stop = seen.ready - enough
+        return Decision(reason=f"hold {observed.total}: {enough} enough for {low_for:.0f} s; {need.reason}"), waiting
+    stop = observed.ready - enough
     return Decision(stop=max(stop, 0), reason=f"down to {enough}, enough for {low_for:.0f} s: {need.reason}"), fresh

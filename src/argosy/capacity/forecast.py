@@ -36,7 +36,7 @@ class Forecast(msgspec.Struct, frozen=True, gc=False):
         return self.now + self.trend + self.margin
 
 
-def ahead(load: Load, *, horizon: float, window: float, confidence: float, service_time: float) -> Forecast:
+def predict(load: Load, *, horizon: float, window: float, confidence: float, service_time: float) -> Forecast:
     """Forecast the load `horizon` seconds from now, to be exceeded with probability 1 - `confidence`."""
     course = np.array(load.means or (load.now,))
     span = max(round(window / load.width), 1) if load.width else 1

@@ -23,11 +23,11 @@ SHORTEST_TIME, LONGEST_TIME = 1e-6, 1e6
 
 
 class Load(msgspec.Struct, frozen=True, gc=False):
-    """The course of the load, and the bucket that is open.
+    """The history of the load, and the bucket that is open.
 
-    `at`: time of the last look (NaN before the first); `now`: slots offered; `calm`: seconds since requests waited;
-    `means` and `squares`: of the load by bucket of `width` seconds, oldest first; `filled` seconds of the open bucket,
-    with their `total` and `square`.
+    `at`: when it was last observed (NaN before the first time); `now`: slots offered; `calm`: seconds since requests
+    waited; `means` and `squares`: of the load by bucket of `width` seconds, oldest first; `filled` seconds of the open
+    bucket, with their `total` and `square`.
     """
 
     at: float = math.nan
@@ -41,21 +41,22 @@ class Load(msgspec.Struct, frozen=True, gc=False):
     square: float = 0.0
 
 
-def elapsed(seen: Observation, load: Load) -> float:
-    """Seconds since the last look; 0 where there was none, or where the clock stood, went back or too far ahead."""
-    gap = seen.now - load.at
+def elapsed(observed: Observation, load: Load) -> float:
+    """Seconds since the last observation; 0 without one, or where the clock stood, went back or too far on."""
+    gap = observed.now - load.at
     return gap if SHORTEST_GAP <= gap <= LONGEST_GAP else 0.0
 
 
-def follow(seen: Observation, load: Load, history: float) -> Load:
+def follow(observed: Observation, load: Load, history: float) -> Load:
     """The load after this look. A look with no time in it moves the clock and closes no bucket."""
-    gap = elapsed(seen, load)
-    at = seen.now if math.isfinite(seen.now) else math.nan
+    gap = elapsed(observed, load)
+    at = observed.now if math.isfinite(observed.now) else math.nan
     if not gap:
-        now = load.now if not math.isnan(load.at) else float(seen.ongoing)
-        return msgspec.structs.replace(load, at=at, now=now, width=load.width or _width(seen.cold_start))
-    calm = 0.0 if seen.queue > 0 else load.calm + gap
-    now = min(offered(seen, load.now, gap, calm), LARGEST)
+        now = load.now if not math.isnan(load.at) else float(observed.ongoing)
+        width = min(max(seconds(observed.cold_start) / BUCKETS_PER_COLD_START, SHORTEST), LONGEST)
+        return msgspec.structs.replace(load, at=at, now=now, width=load.width or width)
+    calm = 0.0 if observed.queue > 0 else load.calm + gap
+    now = min(offered(observed, load.now, gap, calm), LARGEST)
     grown = msgspec.structs.replace(
         load,
         at=at,
@@ -73,23 +74,19 @@ def seconds(measured: float) -> float:
     return min(measured, LONGEST_TIME) if math.isfinite(measured) and measured >= SHORTEST_TIME else 0.0
 
 
-def _width(cold_start: float) -> float:
-    return min(max(seconds(cold_start) / BUCKETS_PER_COLD_START, SHORTEST), LONGEST)
-
-
-def offered(seen: Observation, before: float, gap: float, calm: float) -> float:
+def offered(observed: Observation, before: float, gap: float, calm: float) -> float:
     """Slots offered after `gap` seconds: what ran is left by exp(-gap/service time), what came is added.
 
     Requests in flight are the load itself where they last longer than a look and none has waited for so long (`calm`)
     that what was started late has been answered.
     """
-    service = seconds(seen.service_time)
+    service = seconds(observed.service_time)
     if not service:
-        return float(seen.ongoing)
+        return float(observed.ongoing)
     if service >= gap and calm > CALM * service:
-        return float(seen.in_flight)
+        return float(observed.in_flight)
     gone = -math.expm1(-gap / service)
-    return before * (1 - gone) + max(seen.arrivals, 0) * (service / gap * gone)
+    return before * (1 - gone) + max(observed.arrivals, 0) * (service / gap * gone)
 
 
 def _close(load: Load, history: float) -> Load:

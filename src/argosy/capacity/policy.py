@@ -6,9 +6,9 @@ import msgspec
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One look at an endpoint. Times in seconds; `now` is any clock, and may jump.
+    """What is known of an endpoint. Times in seconds; `now` is any clock, and may jump.
 
-    `arrivals` counts requests since the last look, `in_flight` those that run, `queue` those that wait for a slot.
+    `arrivals` counts requests since the last time, `in_flight` those that run, `queue` those that wait for a slot.
     `service_time` is the measured mean time a request holds a slot (0: not known yet), `concurrency` the slots of one
     replica, `cold_start` the time from asking for a replica to its first request. `starting` replicas were asked for
     and are not ready; `ready` leaves out those that drain.
@@ -55,13 +55,13 @@ class Policy(Protocol[S]):
 
     @property
     def interval(self) -> float:
-        """Seconds between two looks."""
+        """Seconds between two decisions."""
         ...
 
     def begin(self) -> S:
-        """The state before the first look."""
+        """The state before the first observation."""
         ...
 
-    def decide(self, seen: Observation, state: S) -> tuple[Decision, S]:
-        """What to do now, and the state for the next look."""
+    def decide(self, observed: Observation, state: S) -> tuple[Decision, S]:
+        """What to do now, and the state for the next one."""
         ...

@@ -1,6 +1,7 @@
 """The processes beside the controller that read from a file what is wanted of them; what the recorder records."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable, Sized
 from pathlib import Path
@@ -8,7 +9,9 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from argosy.process.managed import Managed
+from argosy.process import launch
+from argosy.process.managed import commands
+from argosy.process.process import Process, end, spawn
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import ArgosyError
 from argosy.spec.recorder import RecordedEndpoint, RecorderConfig, config_file, report_file
@@ -29,20 +32,31 @@ def recorded(endpoint: Endpoint) -> RecordedEndpoint | None:
 
 
 class Sidecar:
-    """One home's recorder or activator. It runs from the first endpoint that needs it to the platform's orderly end.
-    `file` says what is wanted; `files` are others that it leaves."""
+    """One home's recorder or activator, `python -m MODULE ARGUMENT`. It runs from the first endpoint that needs it to
+    the platform's orderly end, goes on when its controller ends, and is adopted by the next one.
 
-    def __init__(self, name: str, process: Managed, file: Path, *files: Path) -> None:
-        self._name, self._process, self._file, self._files = name, process, file, (file, *files)
+    It reads from `file` what is wanted; `files` are others that it leaves. It has `drain` seconds to write what it
+    holds.
+    """
+
+    def __init__(
+        self, module: str, argument: Path, file: Path, *files: Path, folder: Path, log: Path, drain: float = 0.0
+    ) -> None:
+        self._command = [module, str(argument.absolute())]
+        self._file, self._files = file, (file, *files)
+        self._folder, self._log, self._drain = folder, log, drain
+        self._process: Process | None = None
         self._written = b""
 
     def found(self) -> list[psutil.Process]:
-        """Its processes."""
-        return self._process.found()
+        """The processes that run this module with this argument."""
+        return [process for process, words in commands() if words[-2:] == self._command]
 
     async def start(self) -> None:
         """Adopt the process of an earlier controller."""
-        await asyncio.to_thread(self._process.adopt)
+        for found in await asyncio.to_thread(self.found):
+            with contextlib.suppress(psutil.Error):
+                self._process = Process(found, child=False)
 
     def want(self, wanted: object, by: Sized) -> None:
         """Write what is wanted, where it has changed, and have the process run while anything is (`by` is not empty).
@@ -52,28 +66,30 @@ class Sidecar:
             if data != self._written and (by or self._file.exists()):
                 say(self._file, data)
                 self._written = data
-            if by:
-                self._process.ensure()
+            if by and (self._process is None or self._process.ended()):
+                child = launch.ours(*self._command, folder=self._folder)
+                self._process = spawn(child.command, child.environ, self._log)
         except (ArgosyError, OSError) as error:
-            LOG.warning("the %s: %s", self._name, error)
+            LOG.warning("%s: %s", self._command[0], error)
 
     async def stop(self) -> None:
-        """End the process once it has written what it holds."""
-        await asyncio.to_thread(self.clear)
-
-    def clear(self) -> None:
-        """End the process, whoever started it, and remove its files."""
-        self._process.end()
+        """End the process, whoever started it, once it has written what it holds, and remove its files."""
+        await asyncio.to_thread(lambda: end(self.found(), self._drain))
         for path in self._files:
             path.unlink(missing_ok=True)
 
 
 def recorder(home: Home) -> Sidecar:
     """The recorder of a home."""
-    process = Managed(
-        "argosy.monitoring.recorder", home.root, folder=home.root, log=home.logs / "recorder.log", drain=DRAIN
+    return Sidecar(
+        "argosy.monitoring.recorder",
+        home.root,
+        config_file(home),
+        report_file(home),
+        folder=home.root,
+        log=home.logs / "recorder.log",
+        drain=DRAIN,
     )
-    return Sidecar("recorder", process, config_file(home), report_file(home))
 
 
 class Recording:

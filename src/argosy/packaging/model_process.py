@@ -223,7 +223,7 @@ class ModelProcess(Engine):
 def load_in_process(
     package: Package, *, threads: int, environ: Mapping[str, str] | None = None, network: bool = False
 ) -> LoadedModel:
-    """As `load`, in a process of its own. `environ` is what its environment has beside the list of `process/environ`.
+    """As `load`, in a process of its own. `environ` is what its environment has beside the list of `process/launch`.
     Raises what `load` raises."""
     engine = ModelProcess(package, threads, environ or {}, network)
     return LoadedModel(package, engine, engine.difference)

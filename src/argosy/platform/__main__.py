@@ -20,17 +20,15 @@ def main(pages: Pages = no_pages) -> int:
         standby = "--standby" in sys.argv[1:]
         report = functools.partial(print, flush=True)
         asyncio.run(up(place, load(place), report=report, standby=standby, pages=pages))
-    except (ArgosyError, OSError) as found:
-        error = found if isinstance(found, ArgosyError) else _translated(found)
+    except (ArgosyError, OSError) as error:
+        if isinstance(error, OSError):
+            if error.errno not in FULL:
+                raise
+            where = error.filename or "while writing"
+            error = StorageFull(f"no space left on the device ({where}); nothing was started")
         print(f"{error.code}: {error.message}", file=sys.stderr)
         return error.exit
     return 0
-
-
-def _translated(error: OSError) -> ArgosyError:
-    if error.errno in FULL:
-        return StorageFull(f"no space left on the device ({error.filename or 'while writing'}); nothing was started")
-    raise error
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ from argosy.process import sandbox
 
 def main() -> None:
     """As `launch` says. Where a whole sandbox is wanted and cannot be had, the child ends with `sandbox.MISSING`."""
-    told = json.loads(os.environ.pop(sandbox.VARIABLE, "{}"))
-    if "folder" in told:
-        os.chdir(told["folder"])
-    if "policy" in told:
-        policy = sandbox.policy(told["policy"])
+    start = json.loads(os.environ.pop(sandbox.VARIABLE, "{}"))
+    if "folder" in start:
+        os.chdir(start["folder"])
+    if "policy" in start:
+        policy = sandbox.Policy(**start["policy"])
         if policy.required and (lacks := sandbox.lacks()):
             print(f"error: runtime.sandbox is required, and this machine lacks a part of it: {lacks}", file=sys.stderr)
             sys.exit(sandbox.MISSING)

@@ -13,9 +13,6 @@ from pathlib import Path
 
 import psutil
 
-from argosy.process import launch
-from argosy.process.process import Process, end, spawn
-
 EXECUTED = 0.1
 """Seconds in which a process that was started has its command line."""
 KERNEL = (0, 2)
@@ -70,34 +67,3 @@ def alive(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
-
-
-class Managed:
-    """One process of ours, `python -m MODULE ARGUMENT`, that goes on when its controller ends: adopted by the next one
-    or started, started again where it has ended, and ended with `drain` seconds for what it holds."""
-
-    def __init__(self, module: str, argument: Path, *, folder: Path, log: Path, drain: float = 0.0) -> None:
-        self._module, self._argument, self._drain = module, str(argument.absolute()), drain
-        self._folder, self._log = folder, log
-        self._process: Process | None = None
-
-    def found(self) -> list[psutil.Process]:
-        """The processes that run this module with this argument."""
-        ending = [self._module, self._argument]
-        return [process for process, words in commands() if words[-2:] == ending]
-
-    def adopt(self) -> None:
-        """Take over the process of an earlier controller, if there is one."""
-        for found in self.found():
-            with contextlib.suppress(psutil.Error):
-                self._process = Process(found, child=False)
-
-    def ensure(self) -> None:
-        """Start it unless it runs. Raises Internal, StorageFull."""
-        if self._process is None or self._process.ended():
-            child = launch.ours(self._module, self._argument, folder=self._folder)
-            self._process = spawn(child.command, child.environ, self._log)
-
-    def end(self) -> int:
-        """End it, whoever started it. How many processes there were."""
-        return end(self.found(), self._drain)

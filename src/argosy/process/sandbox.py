@@ -18,7 +18,7 @@ import site
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from argosy.process import landlock, seccomp, users
 
@@ -132,11 +132,6 @@ def user_tasks() -> int:
 def lacks() -> str:
     """Why no whole sandbox can be had here; empty where one can."""
     return "; ".join(part.lacks for part in parts() if part.lacks and part.needed)
-
-
-def policy(read: dict[str, Any]) -> Policy:
-    """What the launcher said, from its JSON."""
-    return Policy(**read)
 
 
 _entered: Policy | None = None

@@ -48,7 +48,10 @@ def scan(root: Path) -> Iterator[Found]:
         if value.startswith(ours):
             _, replica, text = (value + "::").split(":", 2)
             with contextlib.suppress(OSError):
-                yield Found(process, replica, _record(text.rstrip(":")), os.getsid(process.pid) == process.pid)
+                record: Record | None = None
+                with contextlib.suppress(msgspec.MsgspecError):
+                    record = msgspec.json.decode(text.rstrip(":"), type=Record)
+                yield Found(process, replica, record, os.getsid(process.pid) == process.pid)
 
 
 def replicas(root: Path) -> tuple[list[psutil.Process], float]:
@@ -56,10 +59,3 @@ def replicas(root: Path) -> tuple[list[psutil.Process], float]:
     found = list(scan(root))
     drains = [each.record.revision.runtime.drain_timeout for each in found if each.record]
     return [each.process for each in found], max(drains, default=0.0)
-
-
-def _record(text: str) -> Record | None:
-    try:
-        return msgspec.json.decode(text, type=Record)
-    except msgspec.MsgspecError:
-        return None

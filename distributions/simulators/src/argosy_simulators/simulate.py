@@ -154,7 +154,7 @@ class _Endpoint:
 
     def look(self, now: float) -> None:
         starting = len(self.coming)
-        seen = Observation(
+        observed = Observation(
             now=now,
             arrivals=self.came - self.seen_arrivals,
             in_flight=self.in_flight,
@@ -166,7 +166,7 @@ class _Endpoint:
             starting=starting,
         )
         self.seen_arrivals = self.came
-        decision, self.state = self.policy.decide(seen, self.state)
+        decision, self.state = self.policy.decide(observed, self.state)
         if decision.start or decision.stop or decision.cancel:
             self.decisions.append((now, decision))
             self.act(now, decision)

@@ -11,7 +11,6 @@ from argosy.activator.server import demand_socket, doors_file, grpc_socket, http
 from argosy.control.recording import Sidecar
 from argosy.control.scaling.scaler import Scaler
 from argosy.gateway.model import EndpointRoute, Waiting
-from argosy.process.managed import Managed
 from argosy.spec.address import Address
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.scaling import Scaling
@@ -29,8 +28,9 @@ def may_sleep(endpoint: Endpoint) -> bool:
 def activator(home: Home) -> Sidecar:
     """The activator of a home: it does not drain, since there is nobody left to answer."""
     run = home.run
-    process = Managed("argosy.activator.server", run, folder=home.root, log=home.logs / "waiting.log")
-    return Sidecar("activator", process, doors_file(run), http_socket(run), grpc_socket(run), demand_socket(run))
+    sockets = (http_socket(run), grpc_socket(run), demand_socket(run))
+    log = home.logs / "waiting.log"
+    return Sidecar("argosy.activator.server", run, doors_file(run), *sockets, folder=home.root, log=log)
 
 
 class Activation(asyncio.DatagramProtocol):

@@ -3,10 +3,10 @@
 from argosy.capacity.policy import Decision, Observation
 
 
-def toward(want: int, seen: Observation, reason: str) -> Decision:
+def toward(want: int, observed: Observation, reason: str) -> Decision:
     """The decision that makes `want` replicas of those there are, loading ones given up first, as Kubernetes does."""
-    excess = seen.total - want
+    excess = observed.total - want
     if excess <= 0:
         return Decision(start=-excess, reason=reason)
-    cancel = min(excess, seen.starting)
+    cancel = min(excess, observed.starting)
     return Decision(stop=excess - cancel, cancel=cancel, reason=reason)

@@ -36,12 +36,12 @@ class HPA(msgspec.Struct, frozen=True, kw_only=True):
         """No recommendations."""
         return State()
 
-    def decide(self, seen: Observation, state: State) -> tuple[Decision, State]:
+    def decide(self, observed: Observation, state: State) -> tuple[Decision, State]:
         """One sync."""
-        now, current = seen.now, seen.total
-        target = self.utilization * seen.concurrency
-        ratio = seen.ongoing / (target * current) if current else math.inf
-        advice = current if abs(ratio - 1) <= self.tolerance else math.ceil(seen.ongoing / target)
+        now, current = observed.now, observed.total
+        target = self.utilization * observed.concurrency
+        ratio = observed.ongoing / (target * current) if current else math.inf
+        advice = current if abs(ratio - 1) <= self.tolerance else math.ceil(observed.ongoing / target)
         kept = tuple(one for one in state.recommended if now - self.stabilization < one[0] < now)
         recommended = (*kept, (now, advice))
         want = advice
@@ -49,4 +49,4 @@ class HPA(msgspec.Struct, frozen=True, kw_only=True):
             want = min(current, max(one for _, one in recommended))
         ceiling = max(math.ceil(current * (1 + self.up_share)), current + self.up_pods)
         want = min(max(min(want, ceiling), self.min, 1), self.max)
-        return toward(want, seen, f"ratio {ratio:.2f}, recommends {advice}"), State(recommended)
+        return toward(want, observed, f"ratio {ratio:.2f}, recommends {advice}"), State(recommended)

@@ -47,14 +47,14 @@ class KPA(msgspec.Struct, frozen=True, kw_only=True):
         """No samples."""
         return State()
 
-    def decide(self, seen: Observation, state: State) -> tuple[Decision, State]:
+    def decide(self, observed: Observation, state: State) -> tuple[Decision, State]:
         """One tick."""
-        now = seen.now
+        now = observed.now
         kept = tuple(one for one in state.samples if now - self.stable < one[0] < now)
-        samples = (*kept, (now, float(seen.ongoing)))
-        target = self.utilization * seen.concurrency
-        ready = max(seen.ready, 1)
-        down = math.floor(ready / self.max_down_rate) if seen.ready else 0
+        samples = (*kept, (now, float(observed.ongoing)))
+        target = self.utilization * observed.concurrency
+        ready = max(observed.ready, 1)
+        down = math.floor(ready / self.max_down_rate) if observed.ready else 0
         up = math.ceil(self.max_up_rate * ready)
         raw_stable = math.ceil(_mean(samples) / target)
         raw_panic = math.ceil(_mean([one for one in samples if one[0] > now - self.stable * self.panic_share]) / target)
@@ -70,11 +70,11 @@ class KPA(msgspec.Struct, frozen=True, kw_only=True):
         wants = (*(one for one in state.wants if now - self.scale_down_delay < one[0] < now), (now, want))
         want = max(one for _, one in wants)
         idle_at = (state.idle_at if state.idle_at is not None else now) if want == 0 else None
-        if idle_at is not None and now - idle_at < self.grace and seen.total:
+        if idle_at is not None and now - idle_at < self.grace and observed.total:
             want = 1
         want = min(max(want, self.min), self.max)
         reason = f"{'panic' if panic_at is not None else 'stable'}: {raw_stable} for 60 s, {raw_panic} for 6 s"
-        return toward(want, seen, reason), State(samples, panic_at, most, idle_at, wants)
+        return toward(want, observed, reason), State(samples, panic_at, most, idle_at, wants)
 
 
 def _mean(samples: "tuple[tuple[float, float], ...] | list[tuple[float, float]]") -> float:

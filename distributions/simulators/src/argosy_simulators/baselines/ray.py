@@ -48,37 +48,39 @@ class RayServe(msgspec.Struct, frozen=True, kw_only=True):
         """Nothing pushed."""
         return State()
 
-    def decide(self, seen: Observation, state: State) -> tuple[Decision, State]:
+    def decide(self, observed: Observation, state: State) -> tuple[Decision, State]:
         """One loop of the controller."""
-        state = self._measured(seen, state)
-        if seen.total == 0:
-            want = max(math.ceil(self.up_factor), 1) if seen.ongoing else 0
-            return toward(min(max(want, self.min), self.max), seen, "from zero"), state
-        want = self._wanted(seen, state)
-        above = (state.above_at if state.above_at is not None else seen.now) if want > seen.total else None
-        below = (state.below_at if state.below_at is not None else seen.now) if want < seen.total else None
+        state = self._measured(observed, state)
+        if observed.total == 0:
+            want = max(math.ceil(self.up_factor), 1) if observed.ongoing else 0
+            return toward(min(max(want, self.min), self.max), observed, "from zero"), state
+        want = self._wanted(observed, state)
+        above = (state.above_at if state.above_at is not None else observed.now) if want > observed.total else None
+        below = (state.below_at if state.below_at is not None else observed.now) if want < observed.total else None
         kept = msgspec.structs.replace(state, above_at=above, below_at=below)
         acted = msgspec.structs.replace(state, above_at=None, below_at=None)
-        if above is not None and seen.now - above >= self.up_delay:
-            return toward(want, seen, f"above for {self.up_delay:.0f} s"), acted
-        if below is not None and seen.now - below >= self.down_delay:
-            return toward(max(want, 1) if seen.total > 1 else want, seen, f"below for {self.down_delay:.0f} s"), acted
+        if above is not None and observed.now - above >= self.up_delay:
+            return toward(want, observed, f"above for {self.up_delay:.0f} s"), acted
+        if below is not None and observed.now - below >= self.down_delay:
+            return toward(
+                max(want, 1) if observed.total > 1 else want, observed, f"below for {self.down_delay:.0f} s"
+            ), acted
         return Decision(reason=f"wants {want}"), kept
 
-    def _measured(self, seen: Observation, state: State) -> State:
-        since = seen.now if state.since is None else state.since
-        total, count, pushed = state.total + seen.ongoing, state.count + 1, state.pushed
-        if seen.now - since >= self.push - 1e-6:
+    def _measured(self, observed: Observation, state: State) -> State:
+        since = observed.now if state.since is None else state.since
+        total, count, pushed = state.total + observed.ongoing, state.count + 1, state.pushed
+        if observed.now - since >= self.push - 1e-6:
             keep = max(round(self.look_back / self.push), 1)
-            since, total, count, pushed = seen.now, 0.0, 0, (*pushed, total / count)[-keep:]
+            since, total, count, pushed = observed.now, 0.0, 0, (*pushed, total / count)[-keep:]
         return State(since, total, count, pushed, state.above_at, state.below_at)
 
-    def _wanted(self, seen: Observation, state: State) -> int:
+    def _wanted(self, observed: Observation, state: State) -> int:
         if not state.pushed:
-            return seen.total
+            return observed.total
         ongoing = sum(state.pushed) / len(state.pushed)
-        target = self.target if self.target is not None else self.utilization * seen.concurrency
-        running = max(seen.ready, 1)
+        target = self.target if self.target is not None else self.utilization * observed.concurrency
+        running = max(observed.ready, 1)
         ratio = ongoing / (target * running)
         factor = self.up_factor if ratio > 1 else self.down_factor
         want = math.ceil(running + factor * (running * ratio - running))

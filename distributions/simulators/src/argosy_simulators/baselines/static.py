@@ -15,6 +15,6 @@ class Static(msgspec.Struct, frozen=True):
     def begin(self) -> None:
         """No state."""
 
-    def decide(self, seen: Observation, state: None) -> tuple[Decision, None]:
+    def decide(self, observed: Observation, state: None) -> tuple[Decision, None]:
         """Start what is missing, stop what is over."""
-        return toward(self.replicas, seen, f"always {self.replicas}"), state
+        return toward(self.replicas, observed, f"always {self.replicas}"), state
