@@ -39,18 +39,11 @@ class MonitorState(Generic[S]):
 
     def all(self, database: Database) -> dict[tuple[str, str], S]:
         """Every state, by endpoint and subject. Raises Unavailable."""
-        query = sa.select(T.endpoint, T.subject, T.body).where(T.monitor == self.monitor)
-        with database.read() as connection:
-            rows = connection.execute(query).all()
-        found = {(row.endpoint, row.subject): self._decode(row.endpoint, row.body) for row in rows}
-        return {key: state for key, state in found.items() if state is not None}
+        return self._states(database)
 
     def get(self, database: Database, endpoint: str, subject: str = "") -> S | None:
         """One state; None where there is none. Raises Unavailable."""
-        query = sa.select(T.body).where(T.monitor == self.monitor, T.endpoint == endpoint, T.subject == subject)
-        with database.read() as connection:
-            body = connection.execute(query).scalar_one_or_none()
-        return None if body is None else self._decode(endpoint, body)
+        return self._states(database, T.endpoint == endpoint, T.subject == subject).get((endpoint, subject))
 
     def endpoints(self, database: Database) -> set[str]:
         """The endpoints that have a state. Raises Unavailable."""
@@ -75,9 +68,14 @@ class MonitorState(Generic[S]):
         where = (T.monitor == self.monitor, T.endpoint.not_in(list(endpoints)))
         connection.execute(sa.delete(monitor_state_table).where(*where))
 
-    def _decode(self, endpoint: str, body: bytes) -> S | None:
-        try:
-            return msgspec.msgpack.decode(body, type=self.struct)
-        except msgspec.MsgspecError as error:
-            LOG.error("the state of the monitor '%s' of '%s' cannot be read: %s", self.monitor, endpoint, error)
-            return None
+    def _states(self, database: Database, *where: sa.ColumnElement[bool]) -> dict[tuple[str, str], S]:
+        query = sa.select(T.endpoint, T.subject, T.body).where(T.monitor == self.monitor, *where)
+        with database.read() as connection:
+            rows = connection.execute(query).all()
+        found: dict[tuple[str, str], S] = {}
+        for endpoint, subject, body in rows:
+            try:
+                found[endpoint, subject] = msgspec.msgpack.decode(body, type=self.struct)
+            except msgspec.MsgspecError as error:
+                LOG.error("the state of the monitor '%s' of '%s' cannot be read: %s", self.monitor, endpoint, error)
+        return found
