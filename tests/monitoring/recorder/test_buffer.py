@@ -143,7 +143,7 @@ def test_what_is_past_its_time_goes(package: Path, tmp_path: Path):
     for at in (time.time() - 3 * 86400, time.time()):
         made.take("r0", rows([1], at=at))
     keeper.write(made, made.waiting())
-    keeper.tidy(RecorderConfig(endpoints={"shop": made.kept}), [])
+    keeper.tidy(RecorderConfig(endpoints={"shop": made.declared}), [])
     assert report.removed == 1
     assert len(layout.segments(home.payloads)) == 1
 

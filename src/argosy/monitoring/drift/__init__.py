@@ -1,2 +1,2 @@
-"""Has a column moved away from its reference? Effects with intervals, evidence that may be looked at every hour.
+"""Has a column moved away from its reference? Effects with intervals, evidence that may be read every hour.
 Pure."""

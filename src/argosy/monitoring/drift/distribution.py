@@ -27,7 +27,7 @@ def distribution(
 
     Numbers go from left to right, neighbours put together where there are more than `most`; of categories the most
     frequent stand first, and the rest are one bin. Cells apart (missing, unseen) are there if they have rows. A
-    `closed` column tells how many rows its bins have, and not what lies in them.
+    `closed` column shows how many rows its bins have, and not what lies in them.
     """
     if reference[: column.cells].sum() < 1 or current[: column.cells].sum() < 1:
         return None
@@ -62,7 +62,7 @@ def _numbers(column: Column, most: int) -> list[Group]:
 
 
 def spelled(edges: Sequence[float]) -> list[str]:
-    """With as few digits as tell them apart, and four at least."""
+    """With as few digits as distinguish them, and four at least."""
     for digits in range(4, 17):
         texts = [_plain(f"{edge:.{digits}g}") for edge in edges]
         if len(set(texts)) == len(set(edges)):
@@ -78,8 +78,8 @@ def _plain(text: str) -> str:
 
 def _categories(column: Column, both: Floats, most: int) -> list[Group]:
     ranked = sorted(range(column.inner), key=lambda cell: (-both[cell], cell))
-    room = most - EXTRA["categories"]
-    shown = ranked if len(ranked) <= room else ranked[: room - 1]
+    space = most - EXTRA["categories"]
+    shown = ranked if len(ranked) <= space else ranked[: space - 1]
     rest = ranked[len(shown) :]
     groups: list[Group] = [(readable(column.known[cell]), [cell], True) for cell in shown]
     if rest:

@@ -34,7 +34,7 @@ _TAIL = 4.0
 class Geometry:
     """Of D columns, padded to C cells, with A alternatives each.
 
-    `where` (D, C) is the flat place of each cell, `real` (D, C) tells which are no padding; `scores` (D, C) are the
+    `where` (D, C) is the flat place of each cell, `real` (D, C) says which are no padding; `scores` (D, C) are the
     normal scores of numbers, 0 elsewhere; `tilts` (D, T, C) the logs of tilted shares; `rare` (D, 2, C) the cells
     that should stay empty: missing, and outside (numbers) or other (categories); `weights` (D, A) sum to 1 along
     alternatives, in the order tilts, rare by size, Dirichlet by distance, learned by step.

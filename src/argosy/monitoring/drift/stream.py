@@ -1,4 +1,4 @@
-"""Change in a stream, value by value, against a baseline nobody has told: errors, answers or any score.
+"""Change in a stream, value by value, against a baseline that is not given: errors, answers or any score.
 
 As in `evidence`, with windows of one value: given how often each kind of value came until now, this one included,
 the last is any of them alike if nothing has changed. An e-value is Q/p̃ for shares Q made from the shares p̃ so
@@ -62,11 +62,11 @@ def errors(state: Stream, wrong: bool) -> Stream:
 
 
 def answers(state: Stream, probability: float) -> Stream:
-    """One more probability that a classifier gave to what turned out to be true. It tells more than right or wrong
+    """One more probability that a classifier gave to what turned out to be true. It says more than right or wrong
     does.
 
-    The change looked for is of the concept: in a growing share of rows another label is true than before, so that the
-    probability p of the true one becomes 1 − p. Raises InvalidArgument outside of [0, 1].
+    The change that it finds is of the concept: in a growing share of rows another label is true than before, so that
+    the probability p of the true one becomes 1 − p. Raises InvalidArgument outside of [0, 1].
     """
     if not 0 <= probability <= 1:
         raise InvalidArgument(f"the probability of the true label must lie in [0, 1]; this is {probability}")

@@ -63,7 +63,7 @@ def accept(events: Sequence[Label], now: float, key: str = "") -> Taken:
 
     What is refused does not hold up the rest.
     """
-    kept: list[AcceptedLabel] = []
+    accepted: list[AcceptedLabel] = []
     refused: list[RefusedLabel] = []
     for index, event in enumerate(events):
         moment, reason = _time(event.time, now)
@@ -71,7 +71,7 @@ def accept(events: Sequence[Label], now: float, key: str = "") -> Taken:
         if reason or moment is None:
             refused.append(RefusedLabel(index, reason))
             continue
-        kept.append(
+        accepted.append(
             AcceptedLabel(
                 request_id=event.request_id,
                 row=event.row,
@@ -83,7 +83,7 @@ def accept(events: Sequence[Label], now: float, key: str = "") -> Taken:
                 key=key,
             )
         )
-    return Taken(labels=tuple(kept), refused=tuple(refused))
+    return Taken(labels=tuple(accepted), refused=tuple(refused))
 
 
 def _fault(event: Label) -> str:

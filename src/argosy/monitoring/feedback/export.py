@@ -56,7 +56,7 @@ class Exported(msgspec.Struct, frozen=True, kw_only=True):
 def export(folder: LabelFolder, payloads: Path, output: Path, span: Span = Span()) -> Exported:  # noqa: B008
     """Write the labelled predictions of an endpoint, oldest first, as Parquet, CSV or JSON lines by the file's ending.
 
-    Columns: request_id, row, time, version, weight, those of the log's inputs and outputs, label (text as it was told)
+    Columns: request_id, row, time, version, weight, those of the log's inputs and outputs, label (text as it was sent)
     and label_time. `output` is there as a whole or not at all. Raises NotFound without a log or a folder to write to,
     InvalidArgument for another ending, StorageFull.
     """
@@ -77,14 +77,14 @@ def _export(folder: LabelFolder, payloads: Path, output: Path, how: str, span: S
     labels = [folder.path(name) for name in folder.label_files()]
     found = [each.key for each in layout.segments(payloads, folder.endpoint, span.since, span.until)]
     broken = tuple(segment.quarantine(payloads, found))
-    kept = [payloads / key for key in found if (payloads / key).exists()]
-    if not labels or not kept:
+    whole = [payloads / key for key in found if (payloads / key).exists()]
+    if not labels or not whole:
         raise NotFound(f"there is nothing of '{folder.endpoint}' with a label in that time")
     scratch = folder.temporary / f"export-{secrets.token_hex(4)}"
     fresh = output.with_name(f".{output.name}.{secrets.token_hex(4)}")
     try:
         with storage(output), duck.opened(temporary=scratch) as connection:
-            connection.execute(f"COPY ({_query(labels, kept, span)}) TO {duck.literal(str(fresh))} ({how})")
+            connection.execute(f"COPY ({_query(labels, whole, span)}) TO {duck.literal(str(fresh))} ({how})")
             rows = int(connection.fetchone()[0])
             os.replace(fresh, output)
     except duck.module().Error as error:

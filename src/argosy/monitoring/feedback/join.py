@@ -23,7 +23,7 @@ from argosy.store.payloads.query import source
 from argosy.store.payloads.segment import Broken
 
 NEAR = timedelta(days=2)
-"""Labels that are joined again are looked for among the days around a segment's."""
+"""Labels that are joined again are searched among the days around a segment's."""
 
 
 def limits(now: datetime, keep_days: float, segments: Iterable[str]) -> tuple[datetime, datetime]:
@@ -76,7 +76,7 @@ MERGE_FILES = 16
 MOST_WAITING = 1_000_000
 """Labels of an endpoint that wait for a prediction: of more, the oldest of those who sent the most are let go."""
 MOST_LABELS = 1024 * 1024 * 1024
-"""Bytes of labels as they came that are kept of an endpoint."""
+"""Bytes of labels as they came that are stored of an endpoint."""
 
 Kind = Literal["classification", "regression"]
 
@@ -226,21 +226,21 @@ class _Joiner:
 
     def _decision(self) -> str:
         """The decision as an expression over the log."""
-        told = self.prediction
-        if told.decision:
-            return duck.identifier(told.decision) + ("[1]" if self._kinds[told.decision].endswith("]") else "")
-        score = duck.identifier(told.score)
-        if self._kinds[told.score].endswith("]"):
-            return sql.highest(score, told.classes)
-        other = next((each for each in told.classes if each != told.positive), "")
-        return sql.beyond(score, told.threshold, told.positive, other)
+        what = self.prediction
+        if what.decision:
+            return duck.identifier(what.decision) + ("[1]" if self._kinds[what.decision].endswith("]") else "")
+        score = duck.identifier(what.score)
+        if self._kinds[what.score].endswith("]"):
+            return sql.highest(score, what.classes)
+        other = next((each for each in what.classes if each != what.positive), "")
+        return sql.beyond(score, what.threshold, what.positive, other)
 
     def _converted(self) -> dict[str, str]:
-        """Decision and score as they are kept. Done after the join: most predictions are in no hit of a step."""
-        told, kind = self.prediction, self._kinds.get(self.prediction.score, "")
-        place = told.classes.index(told.positive) + 1 if told.positive in told.classes else -1
+        """Decision and score as they are stored. Done after the join: most predictions are in no hit of a step."""
+        what, kind = self.prediction, self._kinds.get(self.prediction.score, "")
+        place = what.classes.index(what.positive) + 1 if what.positive in what.classes else -1
         score = f"TRY_CAST(p.score[{place}] AS DOUBLE)" if kind.endswith("]") else "TRY_CAST(p.score AS DOUBLE)"
-        return {"decision": sql.plain("p.decision", self._kinds.get(told.decision, "VARCHAR")), "score": score}
+        return {"decision": sql.plain("p.decision", self._kinds.get(what.decision, "VARCHAR")), "score": score}
 
     def _match(self, labels: Sequence[Path], keys: Sequence[str], what: str) -> list[str]:
         """Join label files with segments into the scratch folder, by day; the names of those that found nothing."""

@@ -107,7 +107,7 @@ def _groups(table: str, kind: str, sign: int) -> str:
     regression = kind == "regression"
     absolute, squared = (error, f"{error} * {error}") if regression else ("NULL", "NULL")
     pair = "'' AS decision, '' AS label" if regression else "decision, label"
-    kept = f"WHERE TRY_CAST({error} * {error} AS DECIMAL(38, 9)) IS NOT NULL" if regression else ""
+    where = f"WHERE TRY_CAST({error} * {error} AS DECIMAL(38, 9)) IS NOT NULL" if regression else ""
     seconds = "greatest(epoch_us(first) - epoch_us(time), 0) / 1e6"
     return f"""
 SELECT strftime(hour, '%Y-%m-%d') AS day, version, hour, decision, label, delay, {sign} * count(*) AS n,
@@ -115,7 +115,7 @@ SELECT strftime(hour, '%Y-%m-%d') AS day, version, hour, decision, label, delay,
 FROM (SELECT version, date_trunc('hour', time) AS hour, {pair},
   CASE WHEN {seconds} <= 1 THEN 0 ELSE 1 + CAST(floor(ln({seconds}) / ln({GROWTH})) AS INTEGER) END AS delay,
   TRY_CAST({absolute} AS DECIMAL(38, 9)) AS absolute, TRY_CAST({squared} AS DECIMAL(38, 9)) AS squared
-  FROM {table} {kept})
+  FROM {table} {where})
 GROUP BY GROUPING SETS ((day, version, hour, decision, label), (day, version, delay))"""
 
 

@@ -1,4 +1,4 @@
-"""The labelled rows an endpoint names: kept by their content, and scored once by each version that serves.
+"""The labelled rows an endpoint names: copied by their content, and scored once by each version that serves.
 
 Files in `HOME/references`: `<sha256>.parquet` (or .csv, .npz), a copy of what the user gave, and `<key>.scored`, what
 a version answers to it. A later change of the user's file does nothing until the endpoint is declared anew.
@@ -107,7 +107,7 @@ def copied(home: Home, monitor: Monitor) -> Path:
 
 def check_monitorable(home: Home, endpoint: Endpoint, package: Package) -> None:
     """Raises InvalidArgument where the monitor names columns that the model lacks or the log hides, or a reference
-    that does not fit. A pinned reference is kept."""
+    that does not fit. A pinned reference is copied."""
     monitor = endpoint.monitor
     if monitor is None:
         return
@@ -203,7 +203,7 @@ def _run(source: Path, monitor: Monitor, package: Package, log: PayloadLog, into
 
 
 def read(path: Path, roles: Roles) -> Reference:
-    """The rows of a scored file. Raises InvalidArgument where too few of them can be judged."""
+    """The rows of a scored file. Raises InvalidArgument where too few of them can be used."""
     from argosy.store.payloads.encode import parquet
 
     table = parquet().read_table(path, columns=wanted(roles, LABEL))

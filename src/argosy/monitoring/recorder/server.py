@@ -98,7 +98,7 @@ class Server:
 
     def _pace(self) -> float:
         """Seconds to the next turn."""
-        flushes = [kept.payload.flush for kept in self._config.endpoints.values() if kept.payload]
+        flushes = [declared.payload.flush for declared in self._config.endpoints.values() if declared.payload]
         return min(READ_CONFIG, max(0.02, min(flushes, default=READ_CONFIG) / 10))
 
     async def _housekeeping(self) -> None:
@@ -131,7 +131,7 @@ class Server:
             self._seen = seen
             self._config = recorder_config(self.home)
             for key, buffer in list(self._buffers.items()):
-                if buffer is None or buffer.kept != self._config.endpoints.get(key[0]):
+                if buffer is None or buffer.declared != self._config.endpoints.get(key[0]):
                     self._buffers.pop(key)
                     self._closed += [buffer] if buffer else []
             for connection in self._connections:
@@ -142,7 +142,7 @@ class Server:
         if buffer is None:
             connection.order(Orders())
             return
-        log = buffer.kept.payload
+        log = buffer.declared.payload
         connection.order(
             Orders(
                 sample=log.sample if log else None,
@@ -152,18 +152,18 @@ class Server:
         )
 
     def _buffer(self, hello: Hello) -> VersionBuffer | None:
-        kept, key = self._config.endpoints.get(hello.endpoint), (hello.endpoint, hello.version)
-        if kept is None:
+        declared, key = self._config.endpoints.get(hello.endpoint), (hello.endpoint, hello.version)
+        if declared is None:
             return None
         if key not in self._buffers:
-            self._buffers[key] = self._open(hello, kept)
+            self._buffers[key] = self._open(hello, declared)
         return self._buffers[key]
 
-    def _open(self, hello: Hello, kept: RecordedEndpoint) -> VersionBuffer | None:
+    def _open(self, hello: Hello, declared: RecordedEndpoint) -> VersionBuffer | None:
         try:
-            if kept.payload and kept.payload.hash and not self._secret:
+            if declared.payload and declared.payload.hash and not self._secret:
                 self._secret = encode.key(self.home.root / "payload.key")
-            return VersionBuffer(hello.endpoint, hello.version, Path(hello.package), kept, self._secret)
+            return VersionBuffer(hello.endpoint, hello.version, Path(hello.package), declared, self._secret)
         except (ArgosyError, OSError) as error:
             text = error.message if isinstance(error, ArgosyError) else str(error)
             self.report.problem = f"nothing is kept of '{hello.endpoint}' version {hello.version}: {text}"
@@ -250,7 +250,7 @@ class Server:
                     await asyncio.to_thread(self._writer.write_profiles, buffer.endpoint, profiles)
 
     def _due(self, buffer: VersionBuffer, now: float) -> bool:
-        every = after(buffer.kept.payload.flush) if buffer.kept.payload else PROFILES
+        every = after(buffer.declared.payload.flush) if buffer.declared.payload else PROFILES
         key = f"{buffer.endpoint}/{buffer.version}"
         if now - self._flushed.get(key, 0.0) < every:
             return False

@@ -31,25 +31,25 @@ MOST_BYTES = 128 * 1024 * 1024
 
 
 class VersionBuffer:
-    """One version of an endpoint as it is kept now. Raises ArgosyError where that cannot be as it was told."""
+    """One version of an endpoint as it is recorded now. Raises ArgosyError where that cannot be as it is declared."""
 
-    def __init__(self, endpoint: str, version: str, package: Path, kept: RecordedEndpoint, secret: bytes) -> None:
-        self.endpoint, self.version, self.kept = endpoint, version, kept
+    def __init__(self, endpoint: str, version: str, package: Path, declared: RecordedEndpoint, secret: bytes) -> None:
+        self.endpoint, self.version, self.declared = endpoint, version, declared
         opened = open_package(package)
         self.signature = opened.manifest.signature
         self._secret = secret
-        self._columns: tuple[Column, ...] = columns(self.signature, kept.payload) if kept.payload else ()
-        if kept.payload:
+        self._columns: tuple[Column, ...] = columns(self.signature, declared.payload) if declared.payload else ()
+        if declared.payload:
             parquet()
-        profile = opened.profile() if kept.profiles else None
+        profile = opened.profile() if declared.profiles else None
         self.layout = profiled.layout(profile, self.signature) if profile is not None else None
-        log = kept.payload or PayloadLog()
+        log = declared.payload or PayloadLog()
         self._hidden = Hidden(self.layout, log.redact, log.hash) if self.layout else None
         self._recorder: Recorder | None = None
         if self.layout and self._hidden:
             # Columns with profiles for each value: those that this version has and the log does not hide.
             known = {column.name for column in self.layout.columns if column.detailed}
-            segments = [name for name in kept.segments if name in known and not self._hidden.covers(name)]
+            segments = [name for name in declared.segments if name in known and not self._hidden.covers(name)]
             self._recorder = Recorder(self.layout, version, segments)
         self._waiting: dict[str, list[Rows]] = {}
         self._bytes = 0
@@ -58,7 +58,7 @@ class VersionBuffer:
     def take(self, replica: str, rows: Rows) -> None:
         """Keep what is wanted of the requests of a replica."""
         wanted = rows.requests["weight"] > 0
-        if self.kept.payload is not None and wanted.any():
+        if self.declared.payload is not None and wanted.any():
             self._log(replica, rows if wanted.all() else _some(rows, wanted))
         if self._recorder is not None and rows.outputs:
             self._recorder.add(int(rows.requests["time"][-1]) / 1e9, rows.inputs, rows.outputs)
@@ -85,7 +85,7 @@ class VersionBuffer:
 
     def encoder(self, replica: str) -> Encoder:
         """For the requests of one replica."""
-        log = self.kept.payload
+        log = self.declared.payload
         assert log is not None
         return Encoder(
             columns=self._columns,
@@ -124,7 +124,7 @@ PROFILES_KEPT = 100 * 24 * 60
 
 
 class Writer:
-    """Writes, sends, removes. What fails is told in the report and does not end anything."""
+    """Writes, sends, removes. What fails is in the report and does not end anything."""
 
     def __init__(self, home: Home, report: RecorderReport) -> None:
         self.home, self.report = home, report
@@ -151,22 +151,22 @@ class Writer:
         except (ArgosyError, OSError) as error:
             self._bad("the profiles", error)
 
-    def tidy(self, told: RecorderConfig, layouts: Iterable[Layout]) -> None:
-        """Put profiles together, remove what is past its time. What fails is told, and tried again next time."""
+    def tidy(self, config: RecorderConfig, layouts: Iterable[Layout]) -> None:
+        """Put profiles together, remove what is past its time. What fails is logged, and tried again next time."""
         try:
-            self._tidy(told, layouts)
+            self._tidy(config, layouts)
         except (ArgosyError, OSError) as error:
             LOG.warning("what is past its time could not be removed: %s", error)
 
-    def _tidy(self, told: RecorderConfig, layouts: Iterable[Layout]) -> None:
+    def _tidy(self, config: RecorderConfig, layouts: Iterable[Layout]) -> None:
         known = {one.digest: one for one in layouts}
         for endpoint in layout.endpoints(self.home.profiles):
             for version in files.versions(self.home.profiles, endpoint):
                 files.tidy(self.home.profiles, endpoint, version, known.get, int(time.time()) // 60, PROFILES_KEPT)
         for endpoint in layout.endpoints(self.home.payloads):
-            kept = told.endpoints.get(endpoint, RecordedEndpoint())
-            self._retain(endpoint, kept, bool(told.store))
-            self._merge(endpoint, kept.payload.flush if kept.payload else 0.0)
+            declared = config.endpoints.get(endpoint, RecordedEndpoint())
+            self._retain(endpoint, declared, bool(config.store))
+            self._merge(endpoint, declared.payload.flush if declared.payload else 0.0)
         segment.clean(self.home.payloads)
 
     def _merge(self, endpoint: str, flush: float) -> None:
@@ -181,8 +181,8 @@ class Writer:
                     self._swaps = getattr(error, "errno", None) not in (errno.ENOSYS, errno.EINVAL)
                     LOG.warning("segments of '%s' were not merged: %s", endpoint, error)
 
-    def _retain(self, endpoint: str, kept: RecordedEndpoint, sending: bool) -> None:
-        log = kept.payload
+    def _retain(self, endpoint: str, declared: RecordedEndpoint, sending: bool) -> None:
+        log = declared.payload
         if log is None:
             return
         found = layout.segments(self.home.payloads, endpoint)
