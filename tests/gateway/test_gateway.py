@@ -314,18 +314,6 @@ async def test_weight_moves_before_hosts_go(gateway, replica):
     assert statuses == {200}
 
 
-async def test_logs_are_opened_anew(gateway, replica):
-    await gateway.start()
-    log = Path(gateway.config.access_log_path)
-    log.rename(log.with_suffix(".1"))
-    await gateway.reopen_logs()
-    async with await http(gateway) as client:
-        await client.get("/v2")
-    async with asyncio.timeout(5):
-        while not log.exists():
-            await asyncio.sleep(0.01)
-
-
 async def test_many_endpoints(gateway, replica):
     a = await replica("a")
     await gateway.start([one(a, auth=False)] + [one(f"/s/{n}", endpoint=f"e{n}") for n in range(300)])

@@ -22,7 +22,7 @@ from argosy.gateway.model import (
     Waiting,
 )
 from argosy.gateway.snapshot import build_snapshot
-from argosy.gateway.sticky import WHOLE
+from argosy.gateway.targets import STICKY_LENGTH
 from argosy.spec.address import Address, TlsIdentity
 from argosy.spec.errors import Conflict, Internal, InvalidArgument
 from argosy.spec.limits import Limits
@@ -178,10 +178,11 @@ def test_shares_follow_the_weights(endpoints):
             got = {
                 each["name"].split("/")[1]: each["weight"] for each in route["route"]["weighted_clusters"]["clusters"]
             }
-            whole = WHOLE if endpoint.sticky else sum(weights.values())
+            whole = STICKY_LENGTH if endpoint.sticky else sum(weights.values())
             assert sum(got.values()) == whole
             for name, weight in weights.items():
-                assert abs(got[name] / whole - weight / sum(weights.values())) <= (1 / WHOLE if endpoint.sticky else 0)
+                wrong = abs(got[name] / whole - weight / sum(weights.values()))
+                assert wrong <= (1 / STICKY_LENGTH if endpoint.sticky else 0)
         else:
             assert route["route"]["cluster"].split("/")[1] in weights
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argosy.gateway.model import Sticky
-from argosy.gateway.sticky import WHOLE, parts
+from argosy.gateway.targets import STICKY_LENGTH, sticky_parts
 from argosy.spec.address import Address
 from tests.gateway.grpc_kit import infer, with_client
 from tests.gateway.kit import api_key, http, revision, shared
@@ -20,17 +20,17 @@ weight_lists = st.lists(st.integers(0, 1_000_000), min_size=1, max_size=6).filte
 
 def spans(weights):
     """Each part's beginning and end."""
-    lengths = parts(weights)
+    lengths = sticky_parts(weights)
     ends = [sum(lengths[: n + 1]) for n in range(len(lengths))]
     return list(zip([0, *ends], ends, strict=False))
 
 
 @given(weight_lists)
 def test_parts_are_the_whole_and_proportional(weights):
-    lengths = parts(weights)
-    assert sum(lengths) == WHOLE
+    lengths = sticky_parts(weights)
+    assert sum(lengths) == STICKY_LENGTH
     for weight, length in zip(weights, lengths, strict=True):
-        assert abs(length - WHOLE * weight / sum(weights)) <= 1
+        assert abs(length - STICKY_LENGTH * weight / sum(weights)) <= 1
 
 
 @given(weights=st.lists(st.integers(0, 100), min_size=2, max_size=6).filter(any), data=st.data())

@@ -1,13 +1,15 @@
-"""The JSON access log: one line a request, numbers as numbers. Durations are milliseconds, absent values null.
-
-And the count of failed gRPC calls, which Envoy's own statistics count as successes.
-"""
+"""The JSON access log: one line a request; durations are milliseconds, absent values null. And the count of failed gRPC
+calls, which Envoy's own statistics count as successes."""
 
 from argosy.gateway.xds import Resource, extension, typed
 
 LUA = "envoy.filters.http.lua"
 MODEL = "argosy"
 """The metadata namespace of clusters and hosts."""
+GRPC_FAILURES = "argosy.grpc_failures.cluster"
+"""The statistic of `grpc_failures`, before the cluster's name."""
+FAULTS = ("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS")
+"""gRPC statuses that are the server's fault, as OpenTelemetry has them. All others are the caller's, as 4xx are."""
 
 FIELDS = {
     "time": "%START_TIME%",
@@ -43,17 +45,9 @@ def access_log(path: str) -> Resource:
     return {"name": "envoy.access_loggers.file", "typed_config": config}
 
 
-GRPC_FAILURES = "argosy.grpc_failures.cluster"
-"""The statistic of `grpc_failures`, before the cluster's name."""
-FAULTS = ("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS")
-"""gRPC statuses that are the server's fault, as OpenTelemetry has them. All others are the caller's, as 4xx are."""
-
-
 def grpc_failures() -> Resource:
-    """A counter for each cluster of the calls that a replica answered with a status of `FAULTS`.
-
-    Envoy's filter for this, `grpc_stats`, reads the frames of all calls: 14,000 instructions of a call's 400,000.
-    """
+    """A counter for each cluster of the calls that a replica answered with a status of `FAULTS`. Envoy's filter for
+    this, `grpc_stats`, costs 14,000 instructions of a call's 400,000."""
     is_grpc = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
     replica = "response.code_details == 'via_upstream'"
     stat = {"name": "grpc_failures", "tags": [{"name": "cluster", "value_format": "%UPSTREAM_CLUSTER%"}]}

@@ -25,10 +25,7 @@ NETWORK = "argosy.network"
 
 
 def by_address(config: GatewayConfig, plain: Resource, multiplexed: Resource) -> Resource:
-    """A listener's fields: the chain of HTTP/1 and that of HTTP/2, each once for each share of the addresses.
-
-    A connection without bytes takes up no share.
-    """
+    """A listener's fields: the chains of HTTP/1 and of HTTP/2, each once for each share of the addresses."""
     kind = "tls_inspector.v3.TlsInspector" if config.tls else "http_inspector.v3.HttpInspector"
     name = f"envoy.filters.listener.{kind.partition('.')[0]}"
     one, two = _shares(config, "http1", plain), _shares(config, "http2", multiplexed)
@@ -78,18 +75,14 @@ def _among(chains: list[Resource]) -> Resource:
     """A matcher is asked for the hash's remainder of at least so much, so that the first that fits is the share."""
     if len(chains) == 1:
         return _chain(chains[0])
-    matchers = [{"predicate": _remainder(n), "on_match": _chain(chains[n])} for n in range(SHARES - 1, 0, -1)]
-    return {"matcher": {"matcher_list": {"matchers": matchers}, "on_no_match": _chain(chains[0])}}
-
-
-def _remainder(least: int) -> Resource:
+    address = extension("network", f"{INPUTS}.FilterStateInput", key=NETWORK)
     hashing = "matching.input_matchers.consistent_hashing.v3.ConsistentHashing"
-    return {
-        "single_predicate": {
-            "input": extension("network", f"{INPUTS}.FilterStateInput", key=NETWORK),
-            "custom_match": extension("share", hashing, threshold=least, modulo=SHARES),
-        }
-    }
+    matchers: list[Resource] = []
+    for least in range(SHARES - 1, 0, -1):
+        remainder = extension("share", hashing, threshold=least, modulo=SHARES)
+        predicate = {"single_predicate": {"input": address, "custom_match": remainder}}
+        matchers.append({"predicate": predicate, "on_match": _chain(chains[least])})
+    return {"matcher": {"matcher_list": {"matchers": matchers}, "on_no_match": _chain(chains[0])}}
 
 
 def _chain(chain: Resource) -> Resource:

@@ -27,14 +27,10 @@ class Admin:
         """The body of a POST, which Envoy asks for where something changes."""
         return await self._call("POST", path)
 
-    async def server_info(self) -> dict[str, Any]:
-        """Version, state, command line and node."""
-        return json.loads(await self.get("/server_info"))
-
     async def alive(self, node: str) -> bool:
         """Whether the Envoy of this node listens here."""
         try:
-            info = await self.server_info()
+            info = json.loads(await self.get("/server_info"))
         except (Unavailable, Internal, ValueError):
             return False
         return cast("dict[str, Any]", info.get("node", {})).get("id") == node
@@ -46,20 +42,14 @@ class Admin:
         found = json.loads(await self.get(f"/stats?format=json&filter={quote(pattern)}"))
         return {each["name"]: each["value"] for each in found["stats"] if "value" in each}
 
-    async def config_dump(self, section: str = "") -> list[dict[str, Any]]:
-        """The sections of the configuration as Envoy holds it; `section` is one resource kind of them."""
-        query = f"?resource={section}" if section else "?include_eds"
-        return json.loads(await self.get(f"/config_dump{query}")).get("configs", [])
-
     async def addresses(self) -> dict[str, tuple[str, int]]:
         """Listener → the host and port it is bound to."""
         listeners = json.loads(await self.get("/listeners?format=json")).get("listener_statuses", [])
-        found: dict[str, tuple[str, int]] = {}
-        for each in listeners:
-            address = each["local_address"].get("socket_address")
-            if address:
-                found[each["name"]] = (address["address"], address["port_value"])
-        return found
+        return {
+            each["name"]: (address["address"], address["port_value"])
+            for each in listeners
+            if (address := each["local_address"].get("socket_address"))
+        }
 
     async def active(self) -> dict[str, int]:
         """Cluster → requests in flight."""

@@ -6,18 +6,19 @@ import msgspec
 
 import argosy
 from argosy.gateway.access_log import LUA
-from argosy.gateway.forward import switched_off
 from argosy.gateway.keys import free_limits
 from argosy.gateway.listener import RATE_LIMIT
 from argosy.gateway.model import ANY_ENDPOINT, EndpointRoute
 from argosy.gateway.replies import ERROR
+from argosy.gateway.targets import switched_off
 from argosy.gateway.xds import CONTENT_JSON, Resource, set_header
 
 EXTENSIONS = ("binary_tensor_data", "model_repository", "model_configuration", "statistics")
 
 
 def direct(match: Resource, status: int, content: Any, *, private: bool = False) -> Resource:
-    """A fixed JSON answer; `private` asks for a key, any key."""
+    """A fixed JSON answer, text as an error; `private` asks for a key, any key."""
+    content = {"error": content} if isinstance(content, str) else content
     headers = {"content-type": CONTENT_JSON} | ({ERROR: content["error"]} if "error" in content else {})
     route: Resource = {
         "match": match,
@@ -48,32 +49,27 @@ def gateway_paths(endpoints: tuple[EndpointRoute, ...]) -> list[Resource]:
     ready = all(endpoint.ready or endpoint.waiting for endpoint in endpoints)
     server = {"name": "argosy", "version": argosy.__version__, "extensions": EXTENSIONS}
     method = {"name": ":method", "string_match": {"exact": "POST"}}
+    everything = direct({"path": "/v2/repository/index", "headers": [method]}, 200, index(endpoints), private=private)
+    if private:
+        everything["metadata"]["filter_metadata"][LUA]["endpoint"] = ANY_ENDPOINT
     return [
         direct({"path": "/v2/health/live"}, 200, {"live": True}),
         direct({"path": "/v2/health/ready"}, 200 if ready else 503, {"ready": ready}),
         direct({"path": "/v2"}, 200, server),
         direct({"path": "/v2/"}, 200, server),
-        _for_all(direct({"path": "/v2/repository/index", "headers": [method]}, 200, index(endpoints), private=private)),
-        direct({"path": "/v2/repository/index"}, 405, _error("the repository index is asked for with POST")),
-        direct({"prefix": "/v2/repository/models/"}, 501, _error(_NO_LOADING), private=private),
+        everything,
+        direct({"path": "/v2/repository/index"}, 405, "the repository index is asked for with POST"),
+        direct({"prefix": "/v2/repository/models/"}, 501, _NO_LOADING, private=private),
         no_endpoint(endpoints),
-        direct({"prefix": "/"}, 404, _error("there is nothing at this path; endpoints are at /v2/models/NAME")),
+        direct({"prefix": "/"}, 404, "there is nothing at this path; endpoints are at /v2/models/NAME"),
     ]
 
 
 def no_endpoint(endpoints: tuple[EndpointRoute, ...]) -> Resource:
     """What a name nobody has is answered."""
-    missing = _error("there is no endpoint of this name here")
     private = needs_key(endpoints)
-    route = direct({"prefix": "/v2/models/"}, 404, missing, private=private)
+    route = direct({"prefix": "/v2/models/"}, 404, "there is no endpoint of this name here", private=private)
     return route | ({"metadata": {"filter_metadata": {LUA: {"auth": "missing"}}}} if private else {})
-
-
-def _for_all(route: Resource) -> Resource:
-    """Where a key is needed: one that covers every endpoint."""
-    if "metadata" in route:
-        route["metadata"]["filter_metadata"][LUA]["endpoint"] = ANY_ENDPOINT
-    return route
 
 
 def needs_key(endpoints: tuple[EndpointRoute, ...]) -> bool:
@@ -100,7 +96,3 @@ def index(endpoints: tuple[EndpointRoute, ...]) -> list[dict[str, str]]:
         }
         for (name, version), ready in sorted(rows.items())
     ]
-
-
-def _error(message: str) -> dict[str, str]:
-    return {"error": message}

@@ -1,8 +1,7 @@
 """The bootstrap: administration on a Unix socket, everything else from files; and what Envoy sheds as its heap grows.
 
-It sheds first what costs honest callers nothing, last new requests and connections. An Envoy that serves has 10 to
-30 MiB. From `CALM_BYTES` on, answers that nobody takes and connections that nobody uses end sooner: callers without a
-key occupy no more than that for longer than moments.
+An Envoy that serves has 10 to 30 MiB. From `CALM_BYTES` on, answers that nobody takes and unused connections end sooner;
+last it refuses new requests and connections.
 """
 
 from argosy.gateway import tracing
@@ -58,6 +57,8 @@ def bootstrap(config: GatewayConfig, node: str) -> Resource:
 def _overload_manager(config: GatewayConfig) -> Resource:
     heap = config.max_heap_bytes
     connections = str(config.max_connections)
+    factors = [{"timer": timer, "min_timeout": seconds(least)} for timer, least in SHORTEST.items()]
+    timers = typed("envoy.config.overload.v3.ScaleTimersOverloadActionConfig", timer_scale_factors=factors)
     return {
         "refresh_interval": seconds(REFRESH_SECONDS),
         "resource_monitors": [
@@ -69,7 +70,7 @@ def _overload_manager(config: GatewayConfig) -> Resource:
             ),
         ],
         "actions": [
-            {**_action("reduce_timeouts", _between(CALM_BYTES / heap, TENSE_BYTES / heap)), "typed_config": _timers()},
+            {**_action("reduce_timeouts", _between(CALM_BYTES / heap, TENSE_BYTES / heap)), "typed_config": timers},
             _action("shrink_heap", _at(min(0.5, TENSE_BYTES / heap))),
             _action("reset_high_memory_stream", _between(0.8, 0.95)),
             _action("disable_http_keepalive", _at(0.9)),
@@ -82,11 +83,6 @@ def _overload_manager(config: GatewayConfig) -> Resource:
 
 def _monitor(name: str, message: str, **fields: str) -> Resource:
     return {"name": name, "typed_config": typed(f"envoy.extensions.resource_monitors.{message}", **fields)}
-
-
-def _timers() -> Resource:
-    factors = [{"timer": timer, "min_timeout": seconds(least)} for timer, least in SHORTEST.items()]
-    return typed("envoy.config.overload.v3.ScaleTimersOverloadActionConfig", timer_scale_factors=factors)
 
 
 def _action(name: str, trigger: Resource) -> Resource:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import hashlib
 import os
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +45,7 @@ def find(setting: str | Path | None = None) -> Path:
 
 
 class Running(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A started Envoy: the process id with its start time, so that a reused id is not mistaken, its node,
-    and what it was started with (`bootstrap` is a digest, the node left out)."""
+    """A started Envoy. `bootstrap` is a digest of its settings without the node."""
 
     pid: int
     created: float
@@ -87,17 +85,17 @@ class Process:
         try:
             async with asyncio.timeout(START_SECONDS):
                 while not await self.admin.alive(node):
-                    self._fail_if_gone()
+                    if not self.alive():
+                        self._forget()
+                        text = tail.end(Path(self.config.log_path), LOG_BYTES).decode(errors="replace").strip()
+                        raise Internal(f"Envoy ended at its start: {text or '(no log)'}")
                     await asyncio.sleep(0.02)
         except TimeoutError:
             await self.kill()
             raise Unavailable(f"Envoy did not come up in {START_SECONDS:g} s; see {self.config.log_path}") from None
 
     async def adopt(self) -> bool:
-        """Takes over the Envoy written down here, if it runs and its administration says it is that one.
-
-        One that runs and does not answer is ended.
-        """
+        """Takes over the recorded Envoy if its administration says it is that one; else ends it."""
         try:
             running = msgspec.json.decode(self.record.read_bytes(), type=Running)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
@@ -116,8 +114,12 @@ class Process:
         return running is not None and (running.command, running.bootstrap) == (self._command(), _digest(bootstrap))
 
     def _command(self) -> list[str]:
-        settings = Path(self.config.run_dir) / "bootstrap.json"
-        return [str(self.binary), "-c", str(settings), *_flags(self.config)]
+        workers = self.config.concurrency or max(1, cores() // 2)
+        drain = max(1, round(self.config.drain_seconds))
+        command = [str(self.binary), "-c", str(Path(self.config.run_dir) / "bootstrap.json")]
+        # Without hot restart there is no shared memory, and two homes cannot meet in it.
+        command += ["--disable-hot-restart", "--log-level", "warning", "--file-flush-interval-msec", "1000"]
+        return [*command, "--concurrency", str(workers), "--drain-time-s", str(drain)]
 
     def alive(self) -> bool:
         """Whether the process is there."""
@@ -130,7 +132,8 @@ class Process:
         with contextlib.suppress(ArgosyError, TimeoutError):
             async with asyncio.timeout(drain_seconds):
                 await self.admin.post("/drain_listeners")
-                await until(self._idle, 0.05)
+                while sum((await self.admin.stats(r"^http\.argosy\.downstream_rq_active$")).values()):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
         if self._process is not None:
             self._process.terminate()
         if not await self._ended(KILL_SECONDS):
@@ -147,40 +150,16 @@ class Process:
     async def _ended(self, seconds: float) -> bool:
         return self._process is None or await asyncio.to_thread(self._process.wait, seconds)
 
-    async def _idle(self) -> bool:
-        return not sum((await self.admin.stats(r"^http\.argosy\.downstream_rq_active$")).values())
-
     def _forget(self) -> None:
         self.running = self._process = None
         self.record.unlink(missing_ok=True)
         Path(self.config.admin_socket).unlink(missing_ok=True)
-
-    def _fail_if_gone(self) -> None:
-        if not self.alive():
-            self._forget()
-            said = tail.end(Path(self.config.log_path), LOG_BYTES).decode(errors="replace").strip()
-            raise Internal(f"Envoy ended at its start: {said or '(no log)'}")
 
 
 def started_in(folder: Path) -> list[psutil.Process]:
     """The Envoys that were started with the bootstrap file of this folder."""
     file = str(folder.absolute() / "bootstrap.json")
     return [process for process, words in commands() if file in words]
-
-
-async def until(condition: Callable[[], Awaitable[bool]], pause: float) -> None:
-    """Asks until it is so."""
-    while True:
-        if await condition():
-            return
-        await asyncio.sleep(pause)
-
-
-def _flags(config: GatewayConfig) -> list[str]:
-    workers = config.concurrency or max(1, cores() // 2)
-    # Without hot restart there is no shared memory, and two homes cannot meet in it.
-    quiet = ["--disable-hot-restart", "--log-level", "warning", "--file-flush-interval-msec", "1000"]
-    return [*quiet, "--concurrency", str(workers), "--drain-time-s", str(max(1, round(config.drain_seconds)))]
 
 
 def _digest(bootstrap: dict[str, Any]) -> str:

@@ -11,8 +11,6 @@ import msgspec
 from argosy.gateway.xds import Resource
 from argosy.spec.errors import StorageFull
 
-SUFFIX = ".json"
-
 
 class Written(msgspec.Struct, frozen=True):
     """One file as it lies there: a `DiscoveryResponse`."""
@@ -27,11 +25,13 @@ class XdsFiles:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._known = {path.name: read for path in folder.glob(f"*{SUFFIX}") if (read := _read(path)) is not None}
-        self.version = max((_number(each.version_info) for each in self._known.values()), default=0)
-
-    def __contains__(self, file: str) -> bool:
-        return file in self._known
+        self._known: dict[str, Written] = {}
+        for path in folder.glob("*.json"):
+            # A file that a crash has left broken is written anew.
+            with contextlib.suppress(OSError, msgspec.DecodeError):
+                self._known[path.name] = msgspec.json.decode(path.read_bytes(), type=Written)
+        versions = (each.version_info for each in self._known.values())
+        self.version = max((int(each) for each in versions if each.isdecimal()), default=0)
 
     def get(self, file: str) -> Written | None:
         """What lies there."""
@@ -44,7 +44,9 @@ class XdsFiles:
     def changed(self, files: dict[str, list[Resource]]) -> dict[str, list[Resource]]:
         """Those that differ from what lies there."""
         return {
-            name: given for name, given in files.items() if name not in self or self._known[name].resources != given
+            name: given
+            for name, given in files.items()
+            if name not in self._known or self._known[name].resources != given
         }
 
     def write(self, file: str, resources: list[Resource]) -> str:
@@ -77,15 +79,3 @@ class XdsFiles:
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise StorageFull(f"the gateway's configuration cannot be written to {self.folder}: {error}") from None
-
-
-def _read(path: Path) -> Written | None:
-    """None for a file that a crash has left broken: it will be written anew."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Written)
-    except (OSError, msgspec.DecodeError):
-        return None
-
-
-def _number(version: str) -> int:
-    return int(version) if version.isdecimal() else 0

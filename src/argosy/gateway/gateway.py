@@ -14,10 +14,9 @@ from argosy.gateway.listener import NAME
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig
 from argosy.gateway.snapshot import CDS, LDS, RDS, SDS, XDS_FOLDER, Snapshot, build_snapshot
 from argosy.gateway.subscriptions import Refused, Subscriptions
-from argosy.gateway.xds import Resource
+from argosy.gateway.xds import Files, Resource
 from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument, Unavailable
 
-Files = dict[str, list[Resource]]
 GRACE_SECONDS = 2.0
 """How long a cluster without a route stays at least: a request may have read the routes before."""
 
@@ -38,29 +37,21 @@ class Gateway:
     async def start(self, endpoints: Iterable[EndpointRoute] = (), keys: Iterable[ApiKey] = ()) -> None:
         """Starts Envoy with these endpoints. Raises Conflict when the port is taken, Refused when Envoy objects,
         InvalidArgument when it cannot use the TLS files."""
-        snapshot = build_snapshot(self.config, endpoints, keys)
-        files = snapshot.files()
-        node = f"argosy-{secrets.token_hex(8)}"
-        boot = bootstrap(self.config, node)
+        files = build_snapshot(self.config, endpoints, keys).files()
         async with self._lock:
             if await self.process.adopt():
                 raise Conflict(f"a gateway already runs in {self.config.run_dir}: adopt it or stop it")
             self.files.remove(self.files.names() - files.keys())
             for file, resources in files.items():
                 self.files.write(file, resources)
-            mark = self.subscriptions.mark()
-            await self.process.start(boot, node)
             try:
-                await self.subscriptions.confirm(mark)
+                await self._run()
             except (Refused, Unavailable) as error:
-                await self.process.kill()
                 raise self._explained(error) from None
 
     async def resume(self) -> bool:
-        """Starts Envoy with the routes, keys and clusters that were given to the last one, which is gone.
-
-        False: nothing lies there, or this Envoy does not take it.
-        """
+        """Starts Envoy with the routes, keys and clusters of the last one, which is gone. False: there are none, or
+        this Envoy does not take them."""
         async with self._lock:
             if await self.process.adopt():
                 raise Conflict(f"a gateway already runs in {self.config.run_dir}: adopt it or stop it")
@@ -72,22 +63,22 @@ class Gateway:
     async def adopt(self) -> bool:
         """Takes over an Envoy that an earlier controller started here. False: there is none (any more).
 
-        One that was started with other settings than these, of the kind Envoy reads only at its start, is followed by
-        one with these, which has the same routes from its first request on. False also where that one cannot start.
+        One that was started with other settings, which Envoy reads only then, is followed by one with these and the
+        same routes. False also where that one cannot start.
         """
         async with self._lock:
             if not await self.process.adopt():
                 return False
-            if not self.process.started_with(bootstrap(self.config, "")) and not await self._follow():
-                return False
+            if not self.process.started_with(bootstrap(self.config, "")):
+                await self.process.stop(self.config.drain_seconds)
+                if not await self._start_as_it_lies():
+                    return False
             self._stale = await self.subscriptions.stale()
             return True
 
     async def apply(self, endpoints: Iterable[EndpointRoute], keys: Iterable[ApiKey] = ()) -> bool:
-        """Makes this the truth, new before old, without losing a request. False: it already was.
-
-        Raises Refused with Envoy's message after putting back what was there before.
-        """
+        """Applies this, new before old, without losing a request. False: nothing changed. Raises Refused with Envoy's
+        message after putting back what was there before."""
         snapshot = build_snapshot(self.config, endpoints, keys)
         async with self._lock:
             files = snapshot.files()
@@ -121,35 +112,31 @@ class Gateway:
         running = self.process.running
         return running is not None and self.process.alive() and await self.process.admin.alive(running.node)
 
-    async def reopen_logs(self) -> None:
-        """Envoy opens its logs anew: call after renaming them away."""
-        await self.process.admin.post("/reopen_logs")
-
     async def stop(self, drain_seconds: float | None = None) -> None:
         """Lets what is in flight finish, then ends Envoy."""
         async with self._lock:
             await self.process.stop(self.config.drain_seconds if drain_seconds is None else drain_seconds)
 
-    async def _follow(self) -> bool:
-        """Another Envoy in place of this one."""
-        await self.process.stop(self.config.drain_seconds)
-        return await self._start_as_it_lies()
+    async def _run(self) -> None:
+        """Starts Envoy with the files that lie there, and ends it where it does not take them."""
+        node = f"argosy-{secrets.token_hex(8)}"
+        log_end = self.subscriptions.log_end()
+        try:
+            await self.process.start(bootstrap(self.config, node), node)
+            await self.subscriptions.confirm(log_end)
+        except ArgosyError:
+            await self.process.kill()
+            raise
 
     async def _start_as_it_lies(self) -> bool:
-        """Routes and clusters are the files that lie there; the listener and its certificate follow from the settings.
-
-        False: Envoy refuses them, or does not start.
-        """
-        node = f"argosy-{secrets.token_hex(8)}"
+        """Routes and clusters are the files that lie there; listener and certificate follow from the settings. False:
+        Envoy refuses them, or does not start."""
         files = build_snapshot(self.config, (), ()).files()
         for file in files.keys() & {LDS, SDS}:
             self.files.write(file, files[file])
-        mark = self.subscriptions.mark()
         try:
-            await self.process.start(bootstrap(self.config, node), node)
-            await self.subscriptions.confirm(mark)
+            await self._run()
         except ArgosyError:
-            await self.process.kill()
             return False
         return True
 
@@ -216,11 +203,8 @@ class Gateway:
 
 
 def stages(before: Files, changed: Files) -> Iterator[Files]:
-    """`changed` in parts, each of which must be in use before the next is written, so that no route leads to nothing.
-
-    Hosts that are new, certificates, clusters, routes, listener, and last the clusters that only lose hosts. Without
-    files that were not there before: nobody reads them yet.
-    """
+    """`changed` in parts, each of which must be in use before the next is written: new hosts, certificates, clusters,
+    routes, listener, clusters that only lose hosts. Without files that are new: nobody reads them yet."""
     hosts = {file: each for file, each in changed.items() if file in before and file not in (CDS, RDS, LDS, SDS)}
     shrinking = {file for file, each in hosts.items() if _ready(each) < _ready(before[file])}
     yield {file: each for file, each in hosts.items() if file not in shrinking}

@@ -1,22 +1,11 @@
-"""Which field of a gRPC message names the model: the little of the Open Inference Protocol the gateway must know.
-
-Field numbers are those of `grpc_predict_v2.proto`; fields left out are skipped by the reader, whatever they hold.
-"""
+"""Which fields of a gRPC message name the model and its version, by their numbers in `grpc_predict_v2.proto`."""
 
 import base64
 from functools import cache
 
 SERVICE = "inference.GRPCInferenceService"
-
-METHODS: dict[str, tuple[tuple[str, int], tuple[str, int]]] = {
-    "ModelInfer": (("model_name", 1), ("model_version", 2)),
-    "ModelStreamInfer": (("model_name", 1), ("model_version", 2)),
-    "ModelReady": (("name", 1), ("version", 2)),
-    "ModelMetadata": (("name", 1), ("version", 2)),
-    "ModelConfig": (("name", 1), ("version", 2)),
-    "ModelStatistics": (("name", 1), ("version", 2)),
-}
-"""Method → the fields with the model's name and its version."""
+METHODS = ("ModelInfer", "ModelStreamInfer", "ModelReady", "ModelMetadata", "ModelConfig", "ModelStatistics")
+"""Each with the model's name in field 1 of its message, and the version in field 2."""
 
 
 @cache
@@ -25,17 +14,13 @@ def descriptor_set() -> str:
     from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet
 
     file = FileDescriptorProto(name="argosy_names.proto", package=SERVICE.rpartition(".")[0], syntax="proto3")
+    names = file.message_type.add(name="Names")
+    for number, name in enumerate(("name", "version"), 1):
+        kind, label = FieldDescriptorProto.TYPE_STRING, FieldDescriptorProto.LABEL_OPTIONAL
+        names.field.add(name=name, number=number, type=kind, label=label)
+    full = f".{file.package}.{names.name}"
     service = file.service.add(name=SERVICE.rpartition(".")[2])
-    for method, fields in METHODS.items():
-        message = file.message_type.add(name=f"{method}Names")
-        for name, number in fields:
-            message.field.add(
-                name=name,
-                number=number,
-                type=FieldDescriptorProto.TYPE_STRING,
-                label=FieldDescriptorProto.LABEL_OPTIONAL,
-            )
-        full = f".{file.package}.{message.name}"
+    for method in METHODS:
         stream = method == "ModelStreamInfer"
         service.method.add(
             name=method, input_type=full, output_type=full, client_streaming=stream, server_streaming=stream
@@ -44,13 +29,6 @@ def descriptor_set() -> str:
 
 
 def extractions() -> dict[str, dict[str, dict[str, dict[str, str]]]]:
-    """The rules of Envoy's `grpc_field_extraction`: every method's name and version, under two fixed keys."""
-    return {
-        f"{SERVICE}.{method}": {
-            "request_field_extractions": {
-                fields[0][0]: {"metadata_key": "name"},
-                fields[1][0]: {"metadata_key": "version"},
-            }
-        }
-        for method, fields in METHODS.items()
-    }
+    """The rules of Envoy's `grpc_field_extraction`."""
+    fields = {name: {"metadata_key": name} for name in ("name", "version")}
+    return {f"{SERVICE}.{method}": {"request_field_extractions": fields} for method in METHODS}

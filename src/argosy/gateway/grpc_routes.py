@@ -5,53 +5,48 @@ from collections.abc import Iterable
 from argosy.gateway.access_log import LUA
 from argosy.gateway.answers import direct_grpc, needs_key
 from argosy.gateway.clusters import GRPC
-from argosy.gateway.forward import described, forward, switched_on
 from argosy.gateway.grpc_names import SERVICE
 from argosy.gateway.keys import first_check, named_check
 from argosy.gateway.listener import EXTRACTION, FIRST
-from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig, RevisionRoute
-from argosy.gateway.targets import Targets, by_version, no_such_revision, picked_by_testers, picks_a_revision
+from argosy.gateway.model import ApiKey, EndpointRoute, RevisionRoute
+from argosy.gateway.targets import ANY_REVISION, Targets, by_version, no_such_revision, picked_by_testers, switched_on
 from argosy.gateway.xds import Resource, typed
 
 PREFIX = f"/{SERVICE}/"
 STREAM = f"{PREFIX}ModelStreamInfer"
 ENDPOINT, VERSION = "argosy-endpoint", "argosy-version"
 """Metadata a client may send itself, which spares the gateway from reading its messages."""
-
 INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED, UNAVAILABLE = 3, 5, 12, 14
 FIRST_BYTES = 256 * 1024
 """What Envoy may hold of a call before it is named: `lua/first.lua` gives it less."""
-
 NOWHERE = "there is no endpoint of this name here"
 UNNAMED = f"the request names no model in its first bytes; it can also be named by the metadata '{ENDPOINT}'"
 REPOSITORY = "the gateway keeps no repository over gRPC: ask POST /v2/repository/index, or the control API"
 
 
-def endpoint_calls(config: GatewayConfig, endpoint: EndpointRoute, targets: Targets) -> list[Resource]:
+def endpoint_calls(endpoint: EndpointRoute, targets: Targets) -> list[Resource]:
     """Calls that name this endpoint: by revision for testers, by version, then by weight."""
     here = _exactly(ENDPOINT, endpoint.endpoint)
     routes: list[Resource] = []
     for header, revisions in picked_by_testers(endpoint):
-        routes += _forward(config, endpoint, [here, header], revisions, targets, test=True)
+        routes += _forward(endpoint, [here, header], revisions, targets, test=True)
     if endpoint.testers:
-        any_other = [here, picks_a_revision()]
-        routes.append(_refuse(config, endpoint, any_other, NOT_FOUND, no_such_revision(endpoint), test=True))
+        any_other = [here, ANY_REVISION]
+        routes.append(_refuse(targets, endpoint, any_other, NOT_FOUND, no_such_revision(endpoint), test=True))
     for version, revisions in by_version(endpoint).items():
-        routes += _forward(config, endpoint, [here, _exactly(VERSION, version)], revisions, targets)
+        routes += _forward(endpoint, [here, _exactly(VERSION, version)], revisions, targets)
     missing = f"endpoint '{endpoint.endpoint}' does not serve this version"
-    routes.append(_refuse(config, endpoint, [here, _present(VERSION)], NOT_FOUND, missing))
-    if by_weight := _forward(config, endpoint, [here], endpoint.public, targets, mirrored=True):
+    routes.append(_refuse(targets, endpoint, [here, {"name": VERSION, "present_match": True}], NOT_FOUND, missing))
+    if by_weight := _forward(endpoint, [here], endpoint.public, targets, mirrored=True):
         return routes + by_weight
     nothing = f"endpoint '{endpoint.endpoint}' has no revision that answers gRPC"
-    return [*routes, _refuse(config, endpoint, [here], UNAVAILABLE, nothing)]
+    return [*routes, _refuse(targets, endpoint, [here], UNAVAILABLE, nothing)]
 
 
 def unnamed_calls(endpoints: tuple[EndpointRoute, ...], keys: tuple[ApiKey, ...]) -> list[Resource]:
-    """Calls whose endpoint is unknown or not yet read out of the first message.
-
-    Without a key a message is read only where an endpoint that speaks gRPC needs none.
-    """
-    unknown = direct_grpc(_match({"prefix": PREFIX}, [_present(ENDPOINT)]), NOT_FOUND, NOWHERE)
+    """Calls whose endpoint is unknown or not yet read from the first message. Without a key it is read only where an
+    endpoint needs none."""
+    unknown = direct_grpc(_match({"prefix": PREFIX}, [{"name": ENDPOINT, "present_match": True}]), NOT_FOUND, NOWHERE)
     unknown |= {"metadata": {"filter_metadata": {LUA: {"auth": "missing"}}}} if needs_key(endpoints) else {}
     unread = direct_grpc(_match({"prefix": PREFIX}), INVALID_ARGUMENT, UNNAMED)
     unread["request_body_buffer_limit"] = str(FIRST_BYTES)
@@ -71,7 +66,6 @@ def other_calls() -> Resource:
 
 
 def _forward(
-    config: GatewayConfig,
     endpoint: EndpointRoute,
     headers: list[Resource],
     revisions: Iterable[RevisionRoute],
@@ -80,33 +74,22 @@ def _forward(
     test: bool = False,
     mirrored: bool = False,
 ) -> list[Resource]:
-    """Streams, which have no time limit of their own and are never mirrored, and all other calls."""
+    """Streams, which have no time limit and are never mirrored, and all other calls."""
     among = list(revisions)
     stream = targets.lead(endpoint, among, GRPC, stream=True)
     unary = targets.lead(endpoint, among, GRPC)
     if stream is None or unary is None:
         return []
-    plain: list[tuple[Resource, Resource]] = [({}, unary)]
-    shares = targets.mirrored(endpoint, unary, GRPC) if mirrored else plain
-    return [
-        forward(config, endpoint, _match({"path": STREAM}, headers), stream, test=test),
-        *(
-            forward(config, endpoint, _match({"prefix": PREFIX, **also}, headers), led, test=test)
-            for also, led in shares
-        ),
-    ]
+    routes = [targets.forward(endpoint, _match({"path": STREAM}, headers), stream, test=test)]
+    for also, led in targets.mirrored(endpoint, unary, GRPC) if mirrored else [({}, unary)]:
+        routes.append(targets.forward(endpoint, _match({"prefix": PREFIX, **also}, headers), led, test=test))
+    return routes
 
 
 def _refuse(
-    config: GatewayConfig,
-    endpoint: EndpointRoute,
-    headers: list[Resource],
-    status: int,
-    message: str,
-    *,
-    test: bool = False,
+    targets: Targets, endpoint: EndpointRoute, headers: list[Resource], status: int, message: str, *, test: bool = False
 ) -> Resource:
-    about = described(config, endpoint, {}, test=test)
+    about = targets.described(endpoint, {}, test=test)
     return {
         **direct_grpc(_match({"prefix": PREFIX}, headers), status, message),
         "metadata": {"filter_metadata": {LUA: about}},
@@ -119,7 +102,3 @@ def _match(path: Resource, headers: list[Resource] | None = None) -> Resource:
 
 def _exactly(header: str, value: str) -> Resource:
     return {"name": header, "string_match": {"exact": value}}
-
-
-def _present(header: str) -> Resource:
-    return {"name": header, "present_match": True}

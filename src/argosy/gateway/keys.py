@@ -7,18 +7,13 @@ from importlib.resources import files
 from typing import Any
 
 from argosy.gateway.model import ApiKey
-from argosy.gateway.xds import EXTENSIONS, Resource, body, seconds, typed
-
-HEADER = "x-argosy-key-id"
-"""Set by the gateway, removed when a client sends it."""
+from argosy.gateway.xds import EXTENSIONS, Resource, seconds, typed
+from argosy.serving.internal_headers import KEY
 
 NOTHING = "-"
 """A scope that is no endpoint's name."""
-
 EVERYBODY = {"max_tokens": 2**32 - 1, "tokens_per_fill": 2**32 - 1, "fill_interval": "1s"}
 """Envoy insists on a bucket for requests that meet no other: one that is never empty."""
-
-
 FREE_RATE, FREE_RATE_OF_ALL = 50, 200
 """Answers a second without a key, of one route."""
 FREE_ADDRESSES = 1000
@@ -41,16 +36,13 @@ def first_check(keys: tuple[ApiKey, ...], *, anybody: bool) -> Resource:
 
 
 def _script(keys: tuple[ApiKey, ...], source: str) -> Resource:
-    """The keys in front of a script.
-
-    Not its `filter_context`: Envoy copies that whole for every request.
-    """
+    """The keys in front of a script. Not its `filter_context`: Envoy copies that for every request."""
     rows = (
         f"{key.sha256} {key.id} {','.join(sorted(set(key.scopes))) or NOTHING} {_rate(key)}\n"
         for key in sorted(keys, key=lambda each: each.id)
     )
     script = f"local KEYS = [==[\n{''.join(rows)}]==]\n{lua('keys')}{source}"
-    return typed(EXTENSIONS + "filters.http.lua.v3.LuaPerRoute", source_code=body(script))
+    return typed(EXTENSIONS + "filters.http.lua.v3.LuaPerRoute", source_code={"inline_string": script})
 
 
 @cache
@@ -72,7 +64,7 @@ def rate_limits(keys: tuple[ApiKey, ...]) -> Resource | None:
     limited = sorted((key for key in keys if key.requests_per_second is not None), key=lambda each: each.id)
     if not limited:
         return None
-    action = {"request_headers": {"header_name": HEADER, "descriptor_key": "key", "skip_if_absent": True}}
+    action = {"request_headers": {"header_name": KEY, "descriptor_key": "key", "skip_if_absent": True}}
     return _local_rate_limit(
         descriptors=[
             {"entries": [{"key": "key", "value": key.id}], "token_bucket": token_bucket(key)} for key in limited
@@ -83,10 +75,7 @@ def rate_limits(keys: tuple[ApiKey, ...]) -> Resource | None:
 
 
 def free_limits() -> Resource:
-    """Answers that need no key, over HTTP/2 only: those that nobody takes stay for a while, any number in a connection.
-
-    A bucket for each address (of IPv6 each /64), and one for all.
-    """
+    """Of answers over HTTP/2 that need no key: a bucket for each address (of IPv6 each /64), and one for all."""
     http2 = {"key": "protocol", "value": "HTTP/2"}
     expression = typed(EXTENSIONS + "rate_limit_descriptors.expr.v3.Descriptor", descriptor_key="protocol")
     protocol = {"extension": {"name": "protocol", "typed_config": {**expression, "text": "request.protocol"}}}

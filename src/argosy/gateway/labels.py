@@ -3,10 +3,9 @@
 from argosy.gateway import clusters
 from argosy.gateway.access_log import LUA
 from argosy.gateway.clusters import HTTP
-from argosy.gateway.forward import base_path, read_whole
 from argosy.gateway.model import EndpointRoute, GatewayConfig, Upstream
 from argosy.gateway.replies import LABEL_BYTES
-from argosy.gateway.targets import until_answered
+from argosy.gateway.targets import base_path, read_whole, until_answered
 from argosy.gateway.xds import Resource, seconds
 from argosy.spec.address import Address
 from argosy.spec.limits import Limits
@@ -16,24 +15,19 @@ LIMITS = Limits(connections=8, pending=32, requests=32)
 """The controller has other things to do."""
 
 
-def cluster() -> tuple[str, Resource]:
-    """The controller's socket as a cluster: its name, and what `clusters.named` makes complete."""
-    resource = clusters.pool(HTTP, {**clusters.sizes(LIMITS), "max_retries": LIMITS.requests}, {})
-    return f"@labels/{clusters.digest(resource)}", resource
-
-
-def host(config: GatewayConfig) -> tuple[Upstream, ...]:
-    """Who answers there."""
-    return (Upstream(replica="controller", http=Address(path=config.labels)),)
+def pool(config: GatewayConfig) -> tuple[str, Resource, tuple[Upstream, ...]]:
+    """Name, cluster and the one host of the controller's socket."""
+    resource = clusters.pool(HTTP, LIMITS, {})
+    controller = Upstream(replica="controller", http=Address(path=config.labels))
+    return f"@labels/{clusters.digest(resource)}", resource, (controller,)
 
 
 def route(config: GatewayConfig, endpoint: EndpointRoute) -> list[Resource]:
-    """`/v2/models/NAME/feedback`, with a key also where predictions need none: labels decide what is done next. While
-    the controller starts anew a request waits; it may be told twice, which counts once.
-    """
+    """`/v2/models/NAME/feedback`, with a key also where predictions need none. A request waits while the controller
+    starts anew, and may reach it twice, which counts once."""
     if not config.labels:
         return []
-    name, _ = cluster()
+    name, _, _ = pool(config)
     action: Resource = {
         "cluster": name,
         "timeout": seconds(TIMEOUT),

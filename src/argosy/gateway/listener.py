@@ -6,17 +6,17 @@ from argosy.gateway.addresses import by_address
 from argosy.gateway.model import GatewayConfig, Tls
 from argosy.gateway.replies import local_replies
 from argosy.gateway.xds import Resource, extension, file_source, seconds, typed
-from argosy.serving import internal_headers
+from argosy.serving.internal_headers import KEY, RATE, RECORD, SERVER
 
 NAME = "argosy"
 """The name of the one listener, route table and virtual host."""
-
 RATE_LIMIT = "envoy.filters.http.local_ratelimit"
 FIRST = "argosy.first_message"
 EXTRACTION = "envoy.filters.http.grpc_field_extraction"
 WHOLE = "envoy.filters.http.buffer"
 SECRET = "argosy-tls"
-
+OURS = (KEY, "x-argosy-shadow", RECORD, RATE, SERVER)
+"""Headers that only the gateway sets."""
 STREAMS = 40
 """At once, in one connection: a client with more to ask waits, or opens another."""
 HEADERS_KB = 16
@@ -25,14 +25,30 @@ READ_AT_ONCE = 128 * 1024
 """Bytes of one connection before the next has its turn, and how much of an answer may lie unsent."""
 HTTP2_IDLE_SECONDS = 15.0
 """How long a connection of HTTP/2 may be without a request. Its end is announced, so that none is lost."""
-HANDSHAKE_SECONDS = 5.0
+HANDSHAKE_SECONDS = 5
 """From the first bytes of a connection to the end of its TLS handshake."""
 UNREAD_SECONDS = 5.0
 """How long an answer that is complete may wait for its reader to take any of it."""
+HTTP2: Resource = {
+    "max_concurrent_streams": STREAMS,
+    "initial_stream_window_size": 1024 * 1024,
+    "initial_connection_window_size": 4 * 1024 * 1024,
+    "max_outbound_frames": 2000,
+    "max_outbound_control_frames": 1000,
+    "max_consecutive_inbound_frames_with_empty_payload": 1,
+    "max_inbound_priority_frames_per_stream": 100,
+    "max_inbound_window_update_frames_per_data_frame_sent": 10,
+    "stream_reset_burst": 100,
+    "stream_reset_rate": 20,
+}
+"""Bounds of a connection; all but the first few are Envoy's defaults, written down so that they stay."""
 
 
 def listener(config: GatewayConfig, rds_path: str, sds_path: str) -> Resource:
     """The LDS resource."""
+    tls: Resource = {}
+    if config.tls:
+        tls = {"transport_socket": _transport(sds_path), "transport_socket_connect_timeout": f"{HANDSHAKE_SECONDS}s"}
     return typed(
         "envoy.config.listener.v3.Listener",
         name=NAME,
@@ -40,16 +56,10 @@ def listener(config: GatewayConfig, rds_path: str, sds_path: str) -> Resource:
         # With SO_REUSEPORT two gateways would share a port in silence instead of the second one being refused.
         enable_reuse_port=False,
         per_connection_buffer_limit_bytes=READ_AT_ONCE,
-        **by_address(config, *(_filter_chain(config, codec, rds_path, sds_path) for codec in ("HTTP1", "AUTO"))),
+        **by_address(
+            config, *({"filters": [_connection_manager(config, codec, rds_path)], **tls} for codec in ("HTTP1", "AUTO"))
+        ),
     )
-
-
-def _filter_chain(config: GatewayConfig, codec: str, rds_path: str, sds_path: str) -> Resource:
-    chain: Resource = {"filters": [_connection_manager(config, codec, rds_path)]}
-    if config.tls:
-        chain["transport_socket"] = _transport(sds_path)
-        chain["transport_socket_connect_timeout"] = seconds(HANDSHAKE_SECONDS)
-    return chain
 
 
 def secret(tls: Tls) -> Resource:
@@ -80,13 +90,10 @@ def _connection_manager(config: GatewayConfig, codec: str, rds_path: str) -> Res
         access_log=[access_log(config.access_log_path), grpc_failures()],
         local_reply_config=local_replies(config.max_body_bytes),
         early_header_mutation_extensions=[
-            _forget(
-                internal_headers.KEY,
-                "x-argosy-shadow",
-                internal_headers.RECORD,
-                internal_headers.RATE,
-                internal_headers.SERVER,
-                *foreign,
+            extension(
+                "envoy.http.early_header_mutation.header_mutation",
+                "http.early_header_mutation.header_mutation.v3.HeaderMutation",
+                mutations=[{"remove": header} for header in (*OURS, *foreign)],
             )
         ],
         server_name="argosy",
@@ -105,35 +112,14 @@ def _connection_manager(config: GatewayConfig, codec: str, rds_path: str) -> Res
         delayed_close_timeout="1s",
         common_http_protocol_options={"idle_timeout": seconds(idle), "max_headers_count": 100},
         http_protocol_options={"accept_http_10": True, "default_host_for_http_10": NAME},
-        http2_protocol_options=_http2(),
+        http2_protocol_options=HTTP2,
         max_request_headers_kb=HEADERS_KB,
         **traced,
     )
 
 
-def _http2() -> Resource:
-    """Bounds of a connection, of which all but the first few are Envoy's own, told so that they stay.
-
-    What may wait in a connection is its window and the frames it may have unsent.
-    """
-    return {
-        "max_concurrent_streams": STREAMS,
-        "initial_stream_window_size": 1024 * 1024,
-        "initial_connection_window_size": 4 * 1024 * 1024,
-        "max_outbound_frames": 2000,
-        "max_outbound_control_frames": 1000,
-        "max_consecutive_inbound_frames_with_empty_payload": 1,
-        "max_inbound_priority_frames_per_stream": 100,
-        "max_inbound_window_update_frames_per_data_frame_sent": 10,
-        "stream_reset_burst": 100,
-        "stream_reset_rate": 20,
-    }
-
-
 def http_filters(config: GatewayConfig) -> list[Resource]:
-    """In order: who may have a gRPC call's first message read (only where it is not named), its name, key, body caps
-    (a small one only where a route has it), rate (only where something is limited), router.
-    """
+    """In order. What is off is there only where a route asks for it."""
     return [
         _off(extension(FIRST, "filters.http.lua.v3.Lua", clear_route_cache=False)),
         _off(
@@ -157,16 +143,7 @@ def http_filters(config: GatewayConfig) -> list[Resource]:
 
 
 def _off(part: Resource) -> Resource:
-    """A filter that is there only where a route asks for it."""
     return {**part, "disabled": True}
-
-
-def _forget(*headers: str) -> Resource:
-    return extension(
-        "envoy.http.early_header_mutation.header_mutation",
-        "http.early_header_mutation.header_mutation.v3.HeaderMutation",
-        mutations=[{"remove": header} for header in headers],
-    )
 
 
 def _transport(sds_path: str) -> Resource:

@@ -17,7 +17,6 @@ from argosy.spec.limits import Limits, check_rate
 
 ANY_ENDPOINT = "*"
 """The scope that covers every endpoint."""
-
 TEST = ":test"
 """What a scope ends with that also lets its holder pick a revision."""
 
@@ -35,7 +34,7 @@ def check_token(value: str, what: str) -> str:
     return value
 
 
-def check_socket(path: str, what: str) -> str:
+def check_socket(path: str, what: str) -> None:
     """Absolute, and short enough for the kernel."""
     if not os.path.isabs(path):
         raise InvalidArgument(f"{what} must have an absolute path, not '{path}'")
@@ -45,21 +44,19 @@ def check_socket(path: str, what: str) -> str:
             f"{what} would be {size} bytes long, and a Unix socket's path may have {PATH_BYTES}: "
             f"set ARGOSY_HOME to a shorter folder (now '{path}')"
         )
-    return path
 
 
-def check_address(address: Address, what: str) -> Address:
+def check_address(address: Address, what: str) -> None:
     """A path as `check_socket` has it, or an IP address and a port: the gateway resolves no names."""
     if address.path:
-        check_socket(address.path, f"the socket of {what}")
-        return address
+        return check_socket(address.path, f"the socket of {what}")
     try:
         ipaddress.ip_address(address.host)
     except ValueError:
         raise InvalidArgument(f"the address of {what} must be an IP address, not '{address.host[:80]}'") from None
     if not address.port:
         raise InvalidArgument(f"the address of {what} has no port")
-    return address
+    return None
 
 
 class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -184,10 +181,9 @@ class Sticky(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who takes an endpoint's requests while no replica is ready: addresses of a process that holds them and answers.
+    """Addresses of a process that answers an endpoint's requests while no replica is ready.
 
-    It is told `argosy-endpoint`, may take `seconds` on top of the endpoint's timeout, and is asked again when it goes
-    away before it has answered.
+    It gets `argosy-endpoint`, and may take `seconds` on top of the endpoint's timeout.
     """
 
     http: Address
@@ -202,8 +198,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One replica: where it takes HTTP/1 and, if it does, gRPC, both in clear unless the address has a TLS identity;
-    and whether it takes work."""
+    """A replica's addresses of HTTP/1 and gRPC, in clear unless they have a TLS identity, and whether it takes work."""
 
     replica: str
     http: Address
@@ -280,9 +275,8 @@ class EndpointRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A key by its hash: `sha256` is 64 hex digits of the UTF-8 key. Without a rate it is not limited.
 
-    A scope is an endpoint's name or '*'; with ':test' behind it, it also lets its holder pick a revision.
-
-    `requests_per_second` refills a bucket that holds `burst` requests (default: one second's worth, at least 1).
+    A scope is an endpoint's name or '*'; one that ends with ':test' also lets its holder pick a revision.
+    `requests_per_second` refills a bucket of `burst` requests (default: one second's worth, at least 1).
     """
 
     id: str

@@ -4,6 +4,7 @@ from typing import Any
 
 from argosy.gateway.access_log import cel
 from argosy.gateway.xds import CONTENT_JSON, Resource, set_header
+from argosy.serving.internal_headers import KEY
 
 SAID = "%LOCAL_REPLY_BODY%"
 
@@ -35,7 +36,6 @@ SENTENCES: tuple[tuple[str, int, Resource], ...] = (
 )
 """What is said, its gRPC status and when: the first that fits. Flags are Envoy's response flags."""
 
-KEY_ID = "x-argosy-key-id"
 ERROR = "argosy-error"
 OUR_OWN = ("direct_response", "lua_response")
 """Details of answers that already have the right body."""
@@ -43,7 +43,7 @@ OUR_OWN = ("direct_response", "lua_response")
 
 def local_replies(max_body_bytes: int) -> Resource:
     """The `local_reply_config`: every answer of Envoy's own making, once for gRPC and once for HTTP."""
-    kept = _details(*OUR_OWN)
+    kept = cel(" || ".join(f"response.code_details == '{each}'" for each in OUR_OWN))
     mappers = [_bare([kept]), {"filter": kept}]
     too_large = (
         f"the request body is larger than the {max_body_bytes} bytes this gateway allows (gateway.max_body_bytes)"
@@ -56,16 +56,9 @@ def local_replies(max_body_bytes: int) -> Resource:
     return {"mappers": [*mappers, *last]}
 
 
-def _details(*details: str) -> Resource:
-    return cel(" || ".join(f"response.code_details == '{each}'" for each in details))
-
-
 def _bare(filters: list[Resource], sentence: str = "") -> Resource:
-    """For callers without a key over HTTP/2: what is said is a header, and the answer ends with its head.
-
-    A stream whose body is not taken stays, which costs about 15 KB; flow control does not hold a head.
-    """
-    nobody: Resource = {"header_filter": {"header": {"name": KEY_ID, "present_match": True, "invert_match": True}}}
+    """For callers without a key over HTTP/2: the message is a header, since a stream whose body nobody takes stays."""
+    nobody: Resource = {"header_filter": {"header": {"name": KEY, "present_match": True, "invert_match": True}}}
     bare = [cel("request.protocol == 'HTTP/2' && response.code >= 400"), nobody, _is_grpc(invert=True), *filters]
     form = {"text_format_source": {"inline_string": ""}}
     mapper: Resource = {"filter": _all(bare), "body_format_override": form}
@@ -90,7 +83,7 @@ def _all(filters: list[Resource]) -> Resource:
 
 def _filters(when: Resource) -> list[Resource]:
     if "details" in when:
-        return [_details(when["details"])]
+        return [cel(f"response.code_details == '{when['details']}'")]
     if "status" in when:
         path: Resource = {"name": ":path", "string_match": {"safe_regex": {"regex": when.get("path", "")}}}
         also: list[Resource] = [{"header_filter": {"header": path}}] if "path" in when else []

@@ -4,12 +4,11 @@ from typing import Literal
 
 from argosy.gateway import answers, keys, server
 from argosy.gateway.access_log import LUA
-from argosy.gateway.forward import base_path
 from argosy.gateway.grpc_routes import ENDPOINT, PREFIX, endpoint_calls, other_calls, unnamed_calls
 from argosy.gateway.listener import NAME, RATE_LIMIT
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig
 from argosy.gateway.rest_routes import endpoint_paths
-from argosy.gateway.targets import REVISION, Targets
+from argosy.gateway.targets import REVISION, Targets, base_path
 from argosy.gateway.xds import Resource, set_header, typed
 
 LARGEST_ANSWER = 16 * 1024 * 1024
@@ -21,10 +20,10 @@ def route_table(
 ) -> Resource:
     """The RDS resource."""
     rest = {
-        base_path(each.endpoint): _leaf([*endpoint_paths(config, each, targets), answers.no_endpoint(endpoints)])
+        base_path(each.endpoint): _leaf([*endpoint_paths(each, targets), answers.no_endpoint(endpoints)])
         for each in endpoints
     }
-    calls = {each.endpoint: _leaf(endpoint_calls(config, each, targets)) for each in endpoints}
+    calls = {each.endpoint: _leaf(endpoint_calls(each, targets)) for each in endpoints}
     probes = server.routes(endpoints)
     *own, nothing = answers.gateway_paths(endpoints)
     rest[PREFIX] = _tree(ENDPOINT, "exact", calls, _leaf(unnamed_calls(endpoints, known)))

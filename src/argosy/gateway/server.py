@@ -1,8 +1,5 @@
-"""gRPC calls about the server itself, which name no endpoint: they have a small budget of their own.
-
-Probes need no key, are read whole before a replica hears of them, and are answered at once. Health's `Watch` and
-reflection are streams that stay, so they need a key wherever an endpoint does.
-"""
+"""gRPC calls about the server itself, which name no endpoint, with a small budget of their own. Probes need no key and
+are read whole first; health's `Watch` and reflection are streams that stay, and need a key wherever an endpoint does."""
 
 from collections.abc import Iterator
 
@@ -10,12 +7,11 @@ from argosy.gateway import clusters
 from argosy.gateway.access_log import LUA
 from argosy.gateway.answers import direct_grpc, needs_key
 from argosy.gateway.clusters import GRPC
-from argosy.gateway.forward import read_whole, switched_off
 from argosy.gateway.grpc_names import SERVICE
 from argosy.gateway.keys import free_limits
 from argosy.gateway.listener import RATE_LIMIT
 from argosy.gateway.model import EndpointRoute, Upstream
-from argosy.gateway.targets import retry_policy
+from argosy.gateway.targets import read_whole, retry_policy, switched_off
 from argosy.gateway.xds import Resource, seconds, set_header
 from argosy.serving import internal_headers
 from argosy.spec.limits import Limits
@@ -43,8 +39,7 @@ def pools(endpoints: tuple[EndpointRoute, ...]) -> Iterator[tuple[str, Resource,
     waiting room while all endpoints sleep. Nothing where nobody does."""
     if answering := _answering(endpoints):
         for budget, limits in BUDGETS.items():
-            resource = clusters.pool(GRPC, {**clusters.sizes(limits), "max_retries": limits.requests}, {})
-            resource = clusters.secured(resource, answering, GRPC)
+            resource = clusters.secured(clusters.pool(GRPC, limits, {}), answering, GRPC)
             yield f"@{budget}/{clusters.digest(resource)}", resource, answering
 
 
@@ -54,23 +49,14 @@ def routes(endpoints: tuple[EndpointRoute, ...]) -> list[Resource]:
     if not names:
         return [direct_grpc({**path, "grpc": {}}, UNAVAILABLE, "no replica is ready") for path in PROBES + STREAMS]
     probes, streams = names
-    private = needs_key(endpoints)
-    return [
-        {
-            **_route(path, probes, PROBE_SECONDS),
-            "typed_per_filter_config": switched_off(LUA) | {RATE_LIMIT: free_limits()} | read_whole(PROBE_BYTES),
-        }
-        for path in PROBES
-    ] + [
-        {
-            **_route(path, streams, STREAM_SECONDS),
-            **(
-                {"metadata": {"filter_metadata": {LUA: {"auth": True}}}}
-                if private
-                else {"typed_per_filter_config": switched_off(LUA, RATE_LIMIT)}
-            ),
-        }
-        for path in STREAMS
+    probed: Resource = {
+        "typed_per_filter_config": switched_off(LUA) | {RATE_LIMIT: free_limits()} | read_whole(PROBE_BYTES)
+    }
+    streamed: Resource = {"typed_per_filter_config": switched_off(LUA, RATE_LIMIT)}
+    if needs_key(endpoints):
+        streamed = {"metadata": {"filter_metadata": {LUA: {"auth": True}}}}
+    return [_route(path, probes, PROBE_SECONDS) | probed for path in PROBES] + [
+        _route(path, streams, STREAM_SECONDS) | streamed for path in STREAMS
     ]
 
 

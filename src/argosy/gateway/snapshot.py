@@ -42,18 +42,17 @@ def build_snapshot(config: GatewayConfig, endpoints: Iterable[EndpointRoute], ke
     ordered = tuple(sorted(endpoints, key=lambda each: each.endpoint))
     known = tuple(keys)
     check_names(ordered, known)
+    targets = Targets({}, config)
+    pools = [(*each, GRPC) for each in server.pools(ordered)]
+    if config.labels:
+        pools.append((*labels.pool(config), HTTP))
+    for endpoint, revision, protocol, resource, upstreams in _pools(ordered):
+        name = f"{endpoint}/{revision}/{protocol}/{clusters.digest(resource)}"
+        pools.append((name, resource, upstreams, protocol))
+        targets.clusters[endpoint, revision, protocol] = name
     cds: dict[str, Resource] = {}
     eds: dict[str, Resource] = {}
-    targets = Targets({}, config)
-    for endpoint, revision, protocol, resource, upstreams in _pools(ordered):
-        name = clusters.name(endpoint, revision, protocol, resource)
-        cds[name] = clusters.named(resource, name, xds_path(config, clusters.eds_file(name)))
-        eds[name] = clusters.hosts(name, upstreams, protocol)
-        targets.clusters[endpoint, revision, protocol] = name
-    own = [(*each, GRPC) for each in server.pools(ordered)]
-    if config.labels:
-        own.append((*labels.cluster(), labels.host(config), HTTP))
-    for name, resource, upstreams, protocol in own:
+    for name, resource, upstreams, protocol in pools:
         cds[name] = clusters.named(resource, name, xds_path(config, clusters.eds_file(name)))
         eds[name] = clusters.hosts(name, upstreams, protocol)
     return Snapshot(
@@ -72,20 +71,22 @@ def xds_path(config: GatewayConfig, file: str) -> str:
 
 def check_names(endpoints: tuple[EndpointRoute, ...], keys: tuple[ApiKey, ...]) -> None:
     """Endpoints, revisions of one endpoint, keys and their hashes, and addresses are each there once."""
-    _once("endpoint", (each.endpoint for each in endpoints))
-    _once("key id", (key.id for key in keys))
-    _once("key hash", (key.sha256 for key in keys))
-    for endpoint in endpoints:
-        _once(f"revision of endpoint '{endpoint.endpoint}'", (each.revision for each in endpoint.revisions))
     everyone = [up for endpoint in endpoints for revision in endpoint.revisions for up in revision.upstreams]
-    _once("address", (str(each) for up in everyone for each in (up.http, up.grpc) if each is not None))
+    names = {
+        "endpoint": [each.endpoint for each in endpoints],
+        "key id": [key.id for key in keys],
+        "key hash": [key.sha256 for key in keys],
+        **{f"revision of endpoint '{e.endpoint}'": [each.revision for each in e.revisions] for e in endpoints},
+        "address": [str(each) for up in everyone for each in (up.http, up.grpc) if each is not None],
+    }
+    for what, values in names.items():
+        if twice := [value for value, count in Counter(values).items() if count > 1]:
+            raise Conflict(f"{what} '{twice[0]}' is given twice to the gateway")
 
 
 def _pools(endpoints: tuple[EndpointRoute, ...]) -> Iterator[tuple[str, str, str, Resource, tuple[Upstream, ...]]]:
-    """Endpoint, revision, protocol, cluster and replicas; gRPC only where a replica speaks it.
-
-    A waiting room's cluster is there also while nobody waits: whoever still does when replicas are ready stays in it.
-    """
+    """Endpoint, revision, protocol, cluster and replicas; gRPC only where a replica speaks it. A waiting room's
+    cluster is there also while replicas are ready: who still waits stays in it."""
     for endpoint in endpoints:
         for revision in endpoint.revisions:
             for protocol in _protocols(revision.upstreams):
@@ -100,9 +101,3 @@ def _pools(endpoints: tuple[EndpointRoute, ...]) -> Iterator[tuple[str, str, str
 
 def _protocols(upstreams: tuple[Upstream, ...]) -> tuple[str, ...]:
     return (HTTP, GRPC) if any(upstream.grpc is not None for upstream in upstreams) else (HTTP,)
-
-
-def _once(what: str, values: Iterable[str]) -> None:
-    twice = [value for value, count in Counter(values).items() if count > 1]
-    if twice:
-        raise Conflict(f"{what} '{twice[0]}' is given twice to the gateway")

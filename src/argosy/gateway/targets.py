@@ -1,18 +1,25 @@
-"""Where a route sends: the clusters of an endpoint's revisions, as one cluster or as a weighted set."""
+"""Routes that forward: to which clusters, for whom, with which retries, and what the key check reads about them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from argosy.gateway import sticky
+from argosy.gateway.access_log import LUA
 from argosy.gateway.clusters import GRPC, WAITING
-from argosy.gateway.model import EndpointRoute, GatewayConfig, RevisionRoute
-from argosy.gateway.xds import Resource, seconds, set_header, typed
+from argosy.gateway.listener import RATE_LIMIT, WHOLE
+from argosy.gateway.model import EndpointRoute, GatewayConfig, RevisionRoute, Sticky
+from argosy.gateway.xds import EXTENSIONS, Resource, seconds, set_header, typed
+from argosy.serving.internal_headers import KEY, RECORD
 
 REVISION = "x-argosy-revision"
 """Picks a revision, whatever its weight: for testers, whose key has the scope."""
+ANY_REVISION: Resource = {"name": REVISION, "present_match": True}
+"""The match of a request that names a revision at all."""
 SHADOW = "x-argosy-shadow"
 """What tells a replica that nobody waits for its answer."""
+
+STICKY_LENGTH = 1_000_000
+"""The length of the line. Envoy takes the hash modulo the sum of the weights, so the sum must never change."""
 
 
 class Targets(msgspec.Struct, frozen=True):
@@ -24,19 +31,30 @@ class Targets(msgspec.Struct, frozen=True):
     def lead(
         self, endpoint: EndpointRoute, revisions: Iterable[RevisionRoute], protocol: str, *, stream: bool = False
     ) -> Resource | None:
-        """The complete route action to these revisions, or to the waiting room when nobody is ready.
-
-        None: no revision here has a share, or none speaks this.
-        """
+        """The complete route action to these revisions, or to the waiting room when nobody is ready. None: no revision
+        here has a share, or none speaks this."""
         among = list(revisions)
         if not endpoint.ready and not any(each.ready for each in among):
             room = self.clusters.get((endpoint.endpoint, WAITING, protocol))
             if endpoint.waiting and room:
-                return self._wait(endpoint, room, endpoint.waiting.seconds, stream=stream)
+                longest = endpoint.waiting.seconds
+                return {
+                    "cluster": room,
+                    "timeout": "0s" if stream else seconds(endpoint.timeout + longest),
+                    "retry_policy": until_answered(),
+                    "idle_timeout": self._idle(endpoint, longest, stream),
+                }
         chosen = self.choose(endpoint, among, protocol)
         if chosen is None:
             return None
-        return {**action(endpoint, chosen, protocol, stream=stream), "idle_timeout": self._idle(endpoint, 0.0, stream)}
+        led = {
+            **chosen,
+            "timeout": "0s" if stream else seconds(endpoint.timeout),
+            "idle_timeout": self._idle(endpoint, 0.0, stream),
+        }
+        if endpoint.retries:
+            led["retry_policy"] = retry_policy(endpoint.retries, grpc=protocol == GRPC)
+        return led
 
     def choose(self, endpoint: EndpointRoute, revisions: Iterable[RevisionRoute], protocol: str) -> Resource | None:
         """The part of a route action that picks a cluster."""
@@ -52,11 +70,11 @@ class Targets(msgspec.Struct, frozen=True):
         if endpoint.sticky is None:
             return {"weighted_clusters": {"clusters": [{"name": name, "weight": each.weight} for name, each in shares]}}
         shares.sort(key=lambda share: share[1].revision)
-        lengths = sticky.parts([each.weight for _, each in shares])
+        lengths = sticky_parts([each.weight for _, each in shares])
         parts = [{"name": name, "weight": length} for (name, _), length in zip(shares, lengths, strict=True)]
         return {
             "weighted_clusters": {"clusters": parts, "use_hash_policy": True},
-            "hash_policy": sticky.hash_policy(endpoint.sticky),
+            "hash_policy": _hash_policy(endpoint.sticky),
         }
 
     def mirrored(self, endpoint: EndpointRoute, led: Resource, protocol: str) -> list[tuple[Resource, Resource]]:
@@ -70,24 +88,44 @@ class Targets(msgspec.Struct, frozen=True):
             or led.get("cluster") == self.clusters.get((endpoint.endpoint, WAITING, protocol))
         ):
             return [({}, led)]
-        copied = {**led, "request_mirror_policies": [_mirror_policy(name)]}
+        policy = {
+            "cluster": name,
+            "disable_shadow_host_suffix_append": True,
+            "request_headers_mutations": [{"append": set_header(SHADOW, "1")}],
+        }
+        copied = {**led, "request_mirror_policies": [policy]}
         if mirror.percent == 100:
             return [({}, copied)]
         share = {"default_value": {"numerator": round(mirror.percent * 10_000), "denominator": "MILLION"}}
         return [({"runtime_fraction": share}, copied), ({}, led)]
 
-    def _wait(self, endpoint: EndpointRoute, room: str, longest: float, *, stream: bool) -> Resource:
-        limit = "0s" if stream else seconds(endpoint.timeout + longest)
-        return {
-            "cluster": room,
-            "timeout": limit,
-            "retry_policy": until_answered(),
-            "idle_timeout": self._idle(endpoint, longest, stream),
-        }
+    def forward(self, endpoint: EndpointRoute, match: Resource, led: Resource, *, test: bool = False) -> Resource:
+        """The route of REST or gRPC requests with this match and action; `test`: for testers only."""
+        about = self.described(endpoint, led, test=test)
+        route: Resource = {"match": match, "route": led, "metadata": {"filter_metadata": {LUA: about}}}
+        if filters := _filters(about):
+            route["typed_per_filter_config"] = filters
+        if "cookie" in about:
+            cookie = {"key": "set-cookie", "value": "%DYNAMIC_METADATA(argosy:cookie)%"}
+            route["response_headers_to_add"] = [{"header": cookie, "append_action": "APPEND_IF_EXISTS_OR_ADD"}]
+        if "request_mirror_policies" in led:
+            route["request_headers_to_add"] = [set_header(RECORD, "1")]
+        if f"/{WAITING}/" in led.get("cluster", ""):
+            route["request_headers_to_add"] = [set_header("argosy-endpoint", endpoint.endpoint)]
+        return route
+
+    def described(self, endpoint: EndpointRoute, led: Resource, *, test: bool = False) -> Resource:
+        """Route metadata for `lua/admit.lua`: `auth` true asks for a key and nothing else."""
+        about: Resource = {"endpoint": endpoint.endpoint}
+        more: Resource = {"test": True} if test else {}
+        if endpoint.sticky and "hash_policy" in led:
+            more |= _sticky_duties(self.config, endpoint.sticky, base_path(endpoint.endpoint))
+        if more:
+            return {**about, **more, "auth": "special", "key": endpoint.auth or test}
+        return {**about, "auth": True} if endpoint.auth else about
 
     def _idle(self, endpoint: EndpointRoute, longest: float, stream: bool) -> str:
-        """A body that stops arriving ends; one that trickles is the replica's to end (`max_stream_duration` here would
-        switch the route's own timeout off)."""
+        """Ends a body that stops arriving. `max_stream_duration` would switch the route's own timeout off."""
         if stream:
             return seconds(max(self.config.idle_seconds, longest))
         return seconds(max(endpoint.timeout + longest + 1, self.config.body_seconds))
@@ -107,22 +145,6 @@ def by_version(endpoint: EndpointRoute) -> dict[str, list[RevisionRoute]]:
     return {v: evenly(each for each in endpoint.public if each.version == v) for v in versions}
 
 
-def action(endpoint: EndpointRoute, chosen: Resource, protocol: str, *, stream: bool = False) -> Resource:
-    """A route action: the choice, the time it may take and how it is tried again."""
-    timed: Resource = {"timeout": "0s" if stream else seconds(endpoint.timeout)}
-    if endpoint.retries:
-        timed["retry_policy"] = retry_policy(endpoint.retries, grpc=protocol == GRPC)
-    return {**chosen, **timed}
-
-
-def _mirror_policy(cluster: str) -> Resource:
-    return {
-        "cluster": cluster,
-        "disable_shadow_host_suffix_append": True,
-        "request_headers_mutations": [{"append": set_header(SHADOW, "1")}],
-    }
-
-
 def picked_by_testers(endpoint: EndpointRoute) -> list[tuple[Resource, list[RevisionRoute]]]:
     """The header's match for each revision with what it leads to; empty where testers are not let in."""
     if not endpoint.testers:
@@ -132,11 +154,6 @@ def picked_by_testers(endpoint: EndpointRoute) -> list[tuple[Resource, list[Revi
     ]
 
 
-def picks_a_revision() -> Resource:
-    """The match of a request that names a revision at all."""
-    return {"name": REVISION, "present_match": True}
-
-
 def no_such_revision(endpoint: EndpointRoute) -> str:
     """What is said about a revision that is not there."""
     known = ", ".join(sorted(each.revision for each in endpoint.revisions)) or "none"
@@ -144,10 +161,7 @@ def no_such_revision(endpoint: EndpointRoute) -> str:
 
 
 def retry_policy(retries: int, *, grpc: bool) -> Resource:
-    """Again, on another replica: when nothing was answered yet, or the replica said 503.
-
-    The last answer is passed on as it is, so a replica's own 503 keeps its Retry-After.
-    """
+    """Again, on another replica: when nothing was answered yet, or the replica said 503, whose last answer stays."""
     conditions = ["connect-failure", "refused-stream", "reset", "retriable-status-codes"]
     return {
         "retry_on": ",".join([*conditions, "unavailable"] if grpc else conditions),
@@ -171,3 +185,59 @@ def until_answered() -> Resource:
         "num_retries": 20,
         "retry_back_off": {"base_interval": "0.100s", "max_interval": "1s"},
     }
+
+
+def sticky_parts(weights: Sequence[int]) -> list[int]:
+    """Weights (not all 0) as lengths that add up to `STICKY_LENGTH`. A part that grows alone keeps all it had."""
+    total, before, lengths = sum(weights), 0, list[int]()
+    for weight in weights:
+        lengths.append(STICKY_LENGTH * (before + weight) // total - STICKY_LENGTH * before // total)
+        before += weight
+    return lengths
+
+
+def _hash_policy(sticky: Sticky) -> list[Resource]:
+    """What is hashed (xxHash64 of the value). The key's id and a new cookie are there once `lua/admit.lua` has run."""
+    if sticky.by == "cookie":
+        return [{"cookie": {"name": sticky.cookie}}]
+    return [{"header": {"header_name": KEY if sticky.by == "key" else sticky.name}}]
+
+
+def _sticky_duties(config: GatewayConfig, sticky: Sticky, path: str) -> Resource:
+    """Route metadata for `lua/admit.lua`: what it does before the revision is picked anew."""
+    if sticky.by == "header":
+        return {}
+    if sticky.by == "key":
+        return {"sticky": "key"}
+    secure = "; Secure" if config.tls else ""
+    attributes = f"; Path={path}; Max-Age={sticky.seconds}; HttpOnly; SameSite=Lax{secure}"
+    return {"sticky": "cookie", "cookie": sticky.cookie, "attributes": attributes}
+
+
+def base_path(endpoint: str) -> str:
+    """Where an endpoint's paths begin."""
+    return f"/v2/models/{endpoint}"
+
+
+def switched_off(*filters: str) -> Resource:
+    """Per-route configuration that takes these filters out of the request's way."""
+    return {each: typed("envoy.config.route.v3.FilterConfig", disabled=True) for each in filters}
+
+
+def switched_on(*filters: str) -> Resource:
+    """Per-route configuration that puts filters, which the listener leaves out, into the request's way."""
+    return {each: typed("envoy.config.route.v3.FilterConfig", config={}) for each in filters}
+
+
+def read_whole(most: int) -> Resource:
+    """Per-route configuration of bodies of `most` bytes, that are there in full before anybody hears of them."""
+    whole = typed(EXTENSIONS + "filters.http.buffer.v3.BufferPerRoute", buffer={"max_request_bytes": most})
+    return {WHOLE: typed("envoy.config.route.v3.FilterConfig", config=whole)}
+
+
+def _filters(about: Resource) -> Resource:
+    """What needs no key needs no limit; what needs nothing needs no Lua."""
+    off = [] if about.get("key", about.get("auth")) else [RATE_LIMIT]
+    if "auth" not in about:
+        off.append(LUA)
+    return switched_off(*off)

@@ -1,7 +1,4 @@
-"""Envoy's tracer: spans by OTLP over HTTP, the caller's context in and its own out, by W3C `traceparent`.
-
-Its cluster is part of the bootstrap: the listener names it, and Envoy refuses a listener that names none.
-"""
+"""Envoy's tracer: spans by OTLP over HTTP, with W3C `traceparent`. Its cluster is part of the bootstrap."""
 
 import ssl
 from collections.abc import Mapping
@@ -47,14 +44,17 @@ class Collector(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def manager(collector: Collector) -> Resource:
-    """What the connection manager is told beside the rest. Request ids stay as callers gave them."""
+    """Fields of the connection manager. Request ids stay as callers gave them."""
     return {
         "tracing": {
             "client_sampling": {"value": 0},
             "random_sampling": {"value": 100},
             "overall_sampling": {"value": 100},
             "spawn_upstream_span": True,
-            "custom_tags": [_tag(name, *where) for name, where in TAGS.items()],
+            "custom_tags": [
+                {"tag": tag, "metadata": {"kind": {kind: {}}, "metadata_key": {"key": space, "path": [{"key": key}]}}}
+                for tag, (kind, space, key) in TAGS.items()
+            ],
             "provider": _provider(collector),
         },
         "request_id_extension": {
@@ -68,6 +68,17 @@ def manager(collector: Collector) -> Resource:
 
 
 def _provider(collector: Collector) -> Resource:
+    by_id = extension(
+        "envoy.tracers.opentelemetry.samplers.trace_id_ratio_based",
+        "tracers.opentelemetry.samplers.v3.TraceIdRatioBasedSamplerConfig",
+        sampling_percentage={"numerator": round(collector.share * 1_000_000), "denominator": "MILLION"},
+    )
+    # As the caller says; where nobody has said anything, by the trace's id.
+    sampler = extension(
+        "envoy.tracers.opentelemetry.samplers.parent_based",
+        "tracers.opentelemetry.samplers.v3.ParentBasedSamplerConfig",
+        wrapped_sampler=by_id,
+    )
     service: Resource = {
         "http_uri": {"uri": collector.url, "cluster": CLUSTER, "timeout": f"{EXPORT_SECONDS}s"},
         # A percent sign begins a command of Envoy's formatter.
@@ -79,30 +90,10 @@ def _provider(collector: Collector) -> Resource:
         "envoy.config.trace.v3.OpenTelemetryConfig",
         http_service=service,
         service_name=SERVICE,
-        sampler=_sampler(collector.share),
+        sampler=sampler,
         max_cache_size=2048,
     )
     return {"name": "envoy.tracers.opentelemetry", "typed_config": config}
-
-
-def _sampler(share: float) -> Resource:
-    """As the caller says; where nobody has said anything, by the trace's id."""
-    percentage = {"numerator": round(share * 1_000_000), "denominator": "MILLION"}
-    by_id = extension(
-        "envoy.tracers.opentelemetry.samplers.trace_id_ratio_based",
-        "tracers.opentelemetry.samplers.v3.TraceIdRatioBasedSamplerConfig",
-        sampling_percentage=percentage,
-    )
-    return extension(
-        "envoy.tracers.opentelemetry.samplers.parent_based",
-        "tracers.opentelemetry.samplers.v3.ParentBasedSamplerConfig",
-        wrapped_sampler=by_id,
-    )
-
-
-def _tag(name: str, kind: str, namespace: str, key: str) -> Resource:
-    where: Resource = {"kind": {kind: {}}, "metadata_key": {"key": namespace, "path": [{"key": key}]}}
-    return {"tag": name, "metadata": where}
 
 
 def cluster(collector: Collector) -> Resource:

@@ -70,10 +70,10 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def traffic(admin: Admin) -> dict[tuple[str, str], Traffic]:
-    """(endpoint, revision) → its traffic, retired clusters of it included; hosts are those of HTTP.
+    """(endpoint, revision) → its traffic, retired clusters included; hosts are those of HTTP.
 
-    A waiting room is there under the revision '@waiting', a mirror's copies under their shadow revision. One call to
-    Envoy's main thread, which no request waits for: with 100 clusters 3 ms of its CPU and 2 ms of ours.
+    A waiting room has the revision '@waiting', a mirror's copies their shadow revision. With 100 clusters this takes
+    3 ms of Envoy's main thread and 2 ms of ours.
     """
     from urllib.parse import quote
 
@@ -91,9 +91,9 @@ def tally(stats: list[dict[str, Any]]) -> dict[tuple[str, str], Traffic]:
         if "histograms" in each:
             for histogram in each["histograms"]["details"]:
                 cluster, _ = _parts(histogram["name"])
-                bins = times.setdefault(_revision(cluster), Counter())
+                found = times.setdefault(_revision(cluster), Counter())
                 for part in histogram["totals"]:
-                    bins[part["lower_bound"], part["width"]] += part["count"]
+                    found[part["lower_bound"], part["width"]] += part["count"]
         elif each["name"].startswith(GRPC_FAILURES):
             failed[each["name"].removeprefix(f"{GRPC_FAILURES}.")] += int(each["value"])
         else:
@@ -103,8 +103,9 @@ def tally(stats: list[dict[str, Any]]) -> dict[tuple[str, str], Traffic]:
                 counts.setdefault(_revision(cluster), Counter())[FIELDS[stat]] += int(each["value"])
     # Envoy forgets the other statistics of a cluster with the cluster.
     for cluster in failed.keys() & present:
-        counts[_revision(cluster)]["grpc_failures"] += failed[cluster]
-    return {key: Traffic(**found, latency=_bins(times.get(key, Counter()))) for key, found in counts.items()}
+        counts.setdefault(_revision(cluster), Counter())["grpc_failures"] += failed[cluster]
+    bins = {key: sorted(Bin(*place, count) for place, count in each.items() if count) for key, each in times.items()}
+    return {key: Traffic(**found, latency=tuple(bins.get(key, ()))) for key, found in counts.items()}
 
 
 def _parts(name: str) -> tuple[str, str]:
@@ -117,7 +118,3 @@ def _revision(cluster: str) -> tuple[str, str]:
     """Endpoint and revision."""
     endpoint, revision, _, _ = cluster.split("/")
     return endpoint, revision
-
-
-def _bins(found: Counter[tuple[float, float]]) -> tuple[Bin, ...]:
-    return tuple(sorted(Bin(lower, width, count) for (lower, width), count in found.items() if count))

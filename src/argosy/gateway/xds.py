@@ -4,6 +4,8 @@ from typing import Any
 
 Resource = dict[str, Any]
 """One Envoy message as plain JSON data."""
+Files = dict[str, list[Resource]]
+"""File name → the resources in it."""
 
 TYPE = "type.googleapis.com/"
 EXTENSIONS = "envoy.extensions."
@@ -28,29 +30,13 @@ def seconds(value: float) -> str:
     return f"{value:.9f}".rstrip("0").rstrip(".") + "s"
 
 
-def file_source(path: str) -> Resource:
-    """A subscription to one file; a rename into place is noticed at once."""
-    return _subscription({"path": path})
-
-
-def polled_source(path: str) -> Resource:
-    """A subscription to one of many files, noticed within `POLL_SECONDS`.
-
-    Each watched file takes one of the 128 inotify instances a user has, and an Envoy that gets none aborts; so only
-    the few files that are there from the start are watched.
-    """
-    return _subscription({"path": path, "poll_interval": seconds(POLL_SECONDS)})
-
-
-def _subscription(source: Resource) -> Resource:
+def file_source(path: str, *, polled: bool = False) -> Resource:
+    """A subscription to one file. A rename into place is noticed at once, or within `POLL_SECONDS` if `polled`: a
+    watched file takes one of a user's 128 inotify instances, and an Envoy that gets none aborts."""
+    source = {"path": path} | ({"poll_interval": seconds(POLL_SECONDS)} if polled else {})
     return {"path_config_source": source, "resource_api_version": "V3", "initial_fetch_timeout": "5s"}
 
 
 def set_header(name: str, value: str) -> Resource:
     """A header that replaces what was there."""
     return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-
-
-def body(text: str) -> Resource:
-    """Inline text as a DataSource."""
-    return {"inline_string": text}
