@@ -1,7 +1,7 @@
 """The bootstrap: administration on a Unix socket, everything else from files; and what Envoy sheds as its heap grows.
 
-An Envoy that serves has 10 to 30 MiB. From `CALM_BYTES` on, answers that nobody takes and unused connections end sooner;
-last it refuses new requests and connections.
+An Envoy that serves has 10 to 30 MiB. From `CALM_BYTES` on, answers that nobody takes and unused connections end
+sooner; last it refuses new requests and connections.
 """
 
 from argosy.gateway import tracing

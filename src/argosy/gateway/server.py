@@ -1,5 +1,5 @@
 """gRPC calls about the server itself, which name no endpoint, with a small budget of their own. Probes need no key and
-are read whole first; health's `Watch` and reflection are streams that stay, and need a key wherever an endpoint does."""
+are read whole first; health's `Watch` and reflection are streams that stay, and need a key where an endpoint does."""
 
 from collections.abc import Iterator
 
