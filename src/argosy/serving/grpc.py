@@ -267,21 +267,21 @@ async def _infer(
     """Bytes → bytes. What a large message takes is given back at the end of the call, or by the owner of
     `reservation`."""
     headers = NO_HEADERS if plane.answers is None else _headers(context)
-    large = len(data) > LARGE or (data != b"" and data[0] in compression.FIRST_BYTES)
-    if large:
+    wired = -1  # a small message
+    if len(data) <= LARGE and not (data and data[0] in compression.FIRST_BYTES):
+        try:
+            message = wire.InferRequest.FromString(data)
+        except Exception:
+            message = wire.parse(wire.InferRequest, data)  # which says what is wrong
+    else:
         if reservation is None:
             reservation = plane.offload.reserve(0)
             context.add_done_callback(reservation.done)
         reservation.more(len(data))
         message, wired = await plane.offload.run(partial(_parse_large, data, plane.limit))
-    else:
-        try:
-            message, wired = wire.InferRequest.FromString(data), 0
-        except Exception:
-            message, wired = wire.parse(wire.InferRequest, data), 0  # which says what is wrong
     model = plane.model(message.model_name, message.model_version)
     try:
-        if large and reservation is not None:
+        if wired >= 0 and reservation is not None:
             bounds = msgspec.structs.replace(model.bounds, wire=wired)
             request, use_raw = await plane.offload.run(partial(wire.decode_request, message, bounds))
             reservation.more(size_of(request.tensors))

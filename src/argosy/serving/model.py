@@ -185,16 +185,20 @@ class ServedModel:
         answers: list[Response | Exception] = []
         call = self.start(request, timeout, answers.append, True, headers)
         if not answers:
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            call.then(lambda answer: (answers.append(answer), future.set_result(None)))
-            try:
-                await future
-            except asyncio.CancelledError:
-                call.cancel()
-                raise
+            answers.append(await self._wait(call))
         if isinstance(answers[0], Exception):
             raise answers[0]
         return answers[0]
+
+    async def _wait(self, call: "Call") -> Response | Exception:
+        """Apart from `infer`: a closure in it would make its variables slower."""
+        future: asyncio.Future[Response | Exception] = asyncio.get_running_loop().create_future()
+        call.then(future.set_result)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
 
     def leave(self) -> None:
         """Count a request out."""
