@@ -36,7 +36,7 @@ class Digits:
     """Images (n, 64) of 0 to 16 with labels, and the trained model's weights (10, 65)."""
 
     images: Floats
-    outputs: Codes
+    labels: Codes
     weights: Floats
 
     def softmax(self, images: Floats) -> Floats:
