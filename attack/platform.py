@@ -1,4 +1,4 @@
-"""A platform under attack: controller with console, waiting room and Envoy, each a process of its own, before replicas
+"""A platform under attack: controller with console, activator and Envoy, each a process of its own, before replicas
 that are stand-ins, so that what an input costs is theirs. One endpoint answers, one is asleep and never wakes."""
 
 import contextlib
@@ -28,7 +28,7 @@ from tests.platform.up import Up, clear
 from tests.store.samples import FILES, model_lineage, model_manifest, write_folder
 
 Door = Literal["control", "gateway", "labels", "room"]
-"""Where inputs go; those of labels and of the waiting room go there through the gateway."""
+"""Where inputs go; those of labels and of the activator go there through the gateway."""
 CONFIG = "control: {port: 0}\ngateway: {port: 0}\n"
 EXPOSED = "control: {host: 0.0.0.0, port: 0, expose: true}\ngateway: {port: 0}\n"
 PATIENCE = 10.0
@@ -54,7 +54,7 @@ class Platform:
         self.processes = {
             "controller": psutil.Process(up.process.pid),
             "Envoy": leftovers.gateways(up.home)[0],
-            "waiting room": activator(up.home).found()[0],
+            "activator": activator(up.home).found()[0],
         }
         time.sleep(SETTLING)
 

@@ -1,6 +1,6 @@
 """Cheap inputs to all that is no replica: each of at most 1 MB on the wire, made to cost as much as it can.
 
-Gateway and waiting room are reached through Envoy, all else at the control port. Some need a key or the token: what
+Gateway and activator are reached through Envoy, all else at the control port. Some need a key or the token: what
 their holder may do is not theirs to overdo.
 """
 
@@ -375,7 +375,7 @@ def room(to: "Platform") -> Iterator[Rest]:
 SURFACES: dict[str, tuple["Door", Callable[["Platform"], Iterator[Rest]]]] = {
     "gateway": ("gateway", gateway),
     "labels": ("labels", labels),
-    "waiting room": ("room", room),
+    "activator": ("room", room),
     "control API": ("control", control),
     "control API, TLS": ("control", exposed),
     "batch jobs": ("control", jobs),

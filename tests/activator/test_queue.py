@@ -8,13 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argosy.activator.queue import ActivatedEndpoint, Destination, Queue, Refusal, Waiter, decide
-from argosy.spec.scaling import WaitingRoom
+from argosy.spec.scaling import ActivatorQueue
 
 READY = (Destination("r", "/r.sock"),)
 
 
 def endpoint(size: int = 10, deadline: float = 60.0, ready_in: float = 0.0, replicas: int = 0) -> ActivatedEndpoint:
-    return ActivatedEndpoint(room=WaitingRoom(size=size, deadline=deadline), ready=READY * replicas, ready_in=ready_in)
+    return ActivatedEndpoint(
+        room=ActivatorQueue(size=size, deadline=deadline), ready=READY * replicas, ready_in=ready_in
+    )
 
 
 def test_requests_wait_until_a_slot_is_free_in_their_order() -> None:

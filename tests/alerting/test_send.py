@@ -173,7 +173,6 @@ def test_addresses_that_are_none():
         {"to": ()},
         {"sender": "x"},
         {"to": ("a@b\nBcc: c@d",)},
-        {"tls": "some"},
         {"tls": "none", "password": "x"},
     ):
         with pytest.raises(InvalidArgument, match="alerts: "):

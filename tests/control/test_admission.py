@@ -11,7 +11,7 @@ from argosy.spec.errors import InvalidArgument, MissingExtra
 from argosy.spec.guard import Guard, Metric
 from argosy.spec.monitor import Monitor
 from argosy.spec.payload import PayloadLog
-from argosy.spec.scaling import Scaling, WaitingRoom
+from argosy.spec.scaling import ActivatorQueue, Scaling
 from argosy.spec.settings import ControlSettings, PrometheusSettings, Settings, TriggerSettings
 from argosy.spec.trigger import Command, RealisedDrop
 from argosy.targets.base import Capacity
@@ -26,13 +26,13 @@ def test_a_plain_declaration_passes():
 
 def test_a_waiting_room_goes_with_an_endpoint_that_may_sleep():
     check_honoured(
-        Endpoint(name="d", model="d:1", replicas=Scaling(min=0), waiting=WaitingRoom(size=3)), Settings(), THERE
+        Endpoint(name="d", model="d:1", replicas=Scaling(min=0), waiting=ActivatorQueue(size=3)), Settings(), THERE
     )
 
 
 def test_a_setting_without_effect_is_named():
     with pytest.raises(InvalidArgument, match=r"waiting without replicas\.min of 0"):
-        check_honoured(Endpoint(name="digits", model="digits:1", waiting=WaitingRoom(size=3)), Settings(), THERE)
+        check_honoured(Endpoint(name="digits", model="digits:1", waiting=ActivatorQueue(size=3)), Settings(), THERE)
 
 
 def test_a_sandbox_that_the_target_lacks_is_refused():

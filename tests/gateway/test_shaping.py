@@ -1,4 +1,4 @@
-"""The words for mirrors, sticky callers, waiting rooms and testers, and what is refused."""
+"""The words for mirrors, sticky callers, activators and testers, and what is refused."""
 
 import pytest
 

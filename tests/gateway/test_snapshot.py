@@ -299,7 +299,7 @@ def test_what_cannot_be_is_said_clearly(make, message):
 
 
 def test_what_is_not_asked_for_leaves_no_trace():
-    """An endpoint without mirror, sticky callers, testers and waiting room has the routes it always had."""
+    """An endpoint without mirror, sticky callers, testers and activator has the routes it always had."""
     revisions = (revision("r1", "1", "/s/a", weight=1), revision("r2", "2", "/s/b", weight=1))
     snapshot = build_snapshot(CONFIG, [EndpointRoute(endpoint="digits", revisions=revisions)], [api_key()])
     routes = list(routes_of(snapshot.routes["argosy"]))

@@ -1,4 +1,4 @@
-"""The waiting room: entered while nobody is ready, left without losing anybody."""
+"""The activator: entered while nobody is ready, left without losing anybody."""
 
 import asyncio
 import contextlib

@@ -74,7 +74,7 @@ def test_old_minutes_become_hours_and_nothing_is_counted_twice(where: Layout, tm
     made = counted(where, START, 2) + counted(where, START + timedelta(minutes=1), 1)
     for one in made:
         files.write(tmp_path, "digits", [one])
-    now = made[-1].end + 60 + files.MINUTES_KEPT
+    now = made[-1].end + 60 + files.RETENTION
     assert files.tidy(tmp_path, "digits", "3", lambda digest: None, now, 10**6) == (0, 0)
     assert files.tidy(tmp_path, "digits", "3", {where.digest: where}.get, made[-1].end, 10**6) == (0, 0)
     assert files.tidy(tmp_path, "digits", "3", {where.digest: where}.get, now, 10**6) == (1, 0)
@@ -92,7 +92,7 @@ def test_a_crash_between_the_hour_and_the_end_of_its_minutes_changes_nothing(
 ):
     for one in counted(where, START, 2):
         files.write(tmp_path, "digits", [one])
-    now = int(START.timestamp()) // 60 + 200 + files.MINUTES_KEPT
+    now = int(START.timestamp()) // 60 + 200 + files.RETENTION
     with monkeypatch.context() as patch:
         patch.setattr(files, "_remove", lambda folder, names: None)
         files.tidy(tmp_path, "digits", "3", {where.digest: where}.get, now, 10**6)

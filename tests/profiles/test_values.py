@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.profiles.values import KEPT, ValueCounts, Values
+from argosy.profiles.values import MAX_LISTED, ValueCounts, Values
 
 
 def counted(values: list[str]) -> Values:
@@ -18,8 +18,8 @@ def test_counts_lack_no_more_than_is_told(parts):
         tally.add(counted([str(value) for value in part]))
     found = tally.freeze()
     everything = [str(value) for part in parts for value in part]
-    assert found.lost <= len(everything) / (KEPT + 1)
-    assert len(found.frequent) <= KEPT
+    assert found.lost <= len(everything) / (MAX_LISTED + 1)
+    assert len(found.frequent) <= MAX_LISTED
     for value in set(everything):
         assert found.frequent.get(value, 0) <= everything.count(value) <= found.frequent.get(value, 0) + found.lost
 

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from argosy.spec.errors import InvalidArgument
-from argosy.spec.scaling import Scaling, WaitingRoom
+from argosy.spec.scaling import ActivatorQueue, Scaling
 from argosy.spec.strict import convert
 
 
@@ -28,7 +28,7 @@ def test_what_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_a_room_has_bounds() -> None:
-    assert WaitingRoom(size=0).size == 0
+    assert ActivatorQueue(size=0).size == 0
     for wrong in ({"size": -1}, {"size": 4097}, {"deadline": -1.0}, {"deadline": float("inf")}):
         with pytest.raises(InvalidArgument):
-            WaitingRoom(**wrong)
+            ActivatorQueue(**wrong)

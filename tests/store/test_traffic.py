@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from argosy.store import traffic
 from argosy.store.database import Database
-from argosy.store.traffic import HOUR, KEPT, MINUTE, Traffic
+from argosy.store.traffic import HOUR, MINUTE, RETENTION, Traffic
 
 START = 1_767_225_600
 
@@ -52,9 +52,9 @@ def test_hours_are_the_sum_of_their_minutes_written_once_and_go_on_by_minutes(da
 def test_minutes_are_forgotten_after_two_days_and_hours_after_thirty(database: Database):
     database.create()
     traffic.write(database, [row(), row(START + HOUR)])
-    traffic.roll(database, START + KEPT[MINUTE] + HOUR)
+    traffic.roll(database, START + RETENTION[MINUTE] + HOUR)
     assert (count(database, MINUTE), count(database, HOUR)) == (1, 2)
-    traffic.roll(database, START + KEPT[HOUR] + 1)
+    traffic.roll(database, START + RETENTION[HOUR] + 1)
     assert (count(database, MINUTE), count(database, HOUR)) == (0, 1)
 
 

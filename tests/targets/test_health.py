@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argosy.spec.address import Address
-from argosy.targets.health import Answer, Health, Probe, ask, judge
+from argosy.targets.health import Answer, Health, Probe, ask, update
 
 
 def folded(answers: list[tuple[float, Answer, Answer]], hang_timeout: float = 60.0) -> Health:
     state = Health(born=0.0)
     for now, live, ready in answers:
-        state = judge(Probe(now=now, live=live, ready=ready, hang_timeout=hang_timeout), state)
+        state = update(Probe(now=now, live=live, ready=ready, hang_timeout=hang_timeout), state)
     return state
 
 
@@ -58,7 +58,7 @@ def test_a_live_answer_always_clears_the_suspicion(history: list[tuple[float, An
     for dt, live, ready in history:
         now += dt
         before = state
-        state = judge(Probe(now=now, live=live, ready=ready), state)
+        state = update(Probe(now=now, live=live, ready=ready), state)
         assert live != "yes" or state.bad == 0
         assert state.verdict != "ready" or before.verdict == "ready" or ready == "yes"
         assert (state.ready_since is None) == (state.verdict in ("starting", "unready")) or state.verdict == "hung"

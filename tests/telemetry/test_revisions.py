@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from argosy.control.rollout.evidence import Evidence, Look, learn
+from argosy.control.rollout.evidence import Evidence, Reading, learn
 from argosy.serving.counts import Counts, bucket
 from argosy.spec.address import Address
 from argosy.spec.guard import Guard
@@ -54,14 +54,16 @@ def test_history_is_of_one_kind(fine: bool) -> None:
     assert (found.requests, found.latency) == (7, {FAST: 5} if fine else {90: 7})
 
 
-def grown(candidate: ProcessCounts, stable: ProcessCounts, turn: int) -> Look:
+def grown(candidate: ProcessCounts, stable: ProcessCounts, turn: int) -> Reading:
     arms = [revision(turn * 50, c=candidate), revision(turn * 950, s=stable)]
-    return Look(now=100.0 + turn, candidate=arms[0], stable=arms[1])
+    return Reading(now=100.0 + turn, candidate=arms[0], stable=arms[1])
 
 
 def judged(turns: int, category: str, latency: int) -> Evidence:
     """A candidate that answers, and takes as long, as told, seen every second."""
-    found = learn(Look(now=100.0, candidate=revision(), stable=revision(950, s=process(1, 950))), Evidence(), Guard())
+    found = learn(
+        Reading(now=100.0, candidate=revision(), stable=revision(950, s=process(1, 950))), Evidence(), Guard()
+    )
     for turn in range(1, turns):
         n = 50 * turn
         new = ProcessCounts(100.5, Counts(requests=n, latency={latency: n}, outputs={"y": {category: n}}))

@@ -15,7 +15,7 @@ import msgspec
 
 from argosy.spec.address import Address
 from argosy.spec.limits import MOST
-from argosy.spec.scaling import WaitingRoom
+from argosy.spec.scaling import ActivatorQueue
 
 TICK = 0.02
 """Seconds between two decisions while somebody waits."""
@@ -45,7 +45,7 @@ class ActivatedEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     """An endpoint that may be waited for. `ready`: its replicas; `most`: requests that may be with them at one time;
     `ready_in`: seconds that a start takes, 0 where that is not known."""
 
-    room: WaitingRoom = WaitingRoom()
+    room: ActivatorQueue = ActivatorQueue()
     ready: tuple[Destination, ...] = ()
     most: int = MOST
     ready_in: float = 0.0
@@ -160,7 +160,7 @@ class Queues:
                 await self._called.wait()
             self._read()
             for name, queue in self._queues.items():
-                unknown = ActivatedEndpoint(room=WaitingRoom(size=0))
+                unknown = ActivatedEndpoint(room=ActivatorQueue(size=0))
                 queue.tick(self.endpoints.get(name, unknown), time.monotonic())
             await asyncio.sleep(TICK)
 

@@ -135,15 +135,15 @@ class Activator:
 
 def rewritten(head: bytes) -> tuple[str, bytes]:
     """The endpoint that the gateway names, and the head for the replica: without that name, to be closed after."""
-    first, *lines = head.removesuffix(END).split(b"\r\n")
-    name, kept = "", [first]
-    for line in lines:
+    first, *rest = head.removesuffix(END).split(b"\r\n")
+    name, lines = "", [first]
+    for line in rest:
         key, _, value = line.partition(b":")
         if key.lower() == b"argosy-endpoint":
             name = value.strip().decode("latin-1")
         elif key.lower() not in (b"connection", b"keep-alive"):
-            kept.append(line)
-    return name, b"\r\n".join([*kept, b"connection: close"]) + END
+            lines.append(line)
+    return name, b"\r\n".join([*lines, b"connection: close"]) + END
 
 
 def refused(refusal: Refusal) -> bytes:

@@ -78,14 +78,14 @@ async def addresses(url: "httpx.URL", allowed: Allowed, where: str) -> list[str]
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         raise Unavailable(f"{host} has no address") from None
-    told = list(dict.fromkeys(str(each[4][0]) for each in found))
-    for each in told:
+    addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
+    for each in addresses:
         if not _open(each, host, allowed):
             raise PermissionDenied(
                 f"{where}: {host} leads to {each}, which webhooks may not call: it is an address of this machine or "
                 "link, or of a cloud's metadata; where it is meant, allow.hosts names the address itself"
             )
-    return told
+    return addresses
 
 
 def _open(text: str, host: str, allowed: Allowed) -> bool:

@@ -99,7 +99,7 @@ def advance(
     still: dict[str, Incident] = {}
     ended: list[Incident] = []
     for key in sorted(findings.keys() | going.keys()):
-        incident = _seen(going.get(key), findings.get(key), now)
+        incident = _updated(going.get(key), findings.get(key), now)
         gone = endpoints is not None and incident.finding.endpoint not in endpoints
         over = gone or (key not in findings and now - incident.seen >= CALM)
         if over:
@@ -115,7 +115,7 @@ def advance(
     return Turn(notices=tuple(notices), going=still, ended=tuple(ended))
 
 
-def _seen(incident: Incident | None, finding: Finding | None, now: float) -> Incident:
+def _updated(incident: Incident | None, finding: Finding | None, now: float) -> Incident:
     if finding is None:
         assert incident is not None
         return incident

@@ -157,7 +157,7 @@ class Incidents:
                 outbox = boxes.arrived(outbox, one, now, repeat=repeats(self.sinks[one.sink]))
             self._store(msgspec.structs.replace(self._state, outbox=outbox))
 
-    def standing(self) -> list[SinkStatus]:
+    def statuses(self) -> list[SinkStatus]:
         """The status of each sink, by name."""
         outbox = self._state.outbox
         found: list[SinkStatus] = []

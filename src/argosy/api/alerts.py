@@ -78,7 +78,7 @@ async def mute(services: Services, body: Mute) -> Muted:
 
 async def sinks(services: Services) -> list[SinkStatus]:
     """The sinks that are declared, and what they have not taken."""
-    return services.incidents.standing()
+    return services.incidents.statuses()
 
 
 async def trial(services: Services, body: Trial) -> list[TrialResult]:

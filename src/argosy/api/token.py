@@ -20,15 +20,15 @@ def metrics_path(home: Home) -> Path:
 
 def ensure(home: Home) -> str:
     """The token of this home, made if there is none. One that others could read is replaced."""
-    return _kept(path(home))
+    return _read_or_make(path(home))
 
 
 def ensure_metrics(home: Home) -> str:
     """The token that opens `/metrics`, made if there is none. One that others could read is replaced."""
-    return _kept(metrics_path(home))
+    return _read_or_make(metrics_path(home))
 
 
-def _kept(file: Path) -> str:
+def _read_or_make(file: Path) -> str:
     try:
         if file.stat().st_mode & 0o077 == 0 and (found := file.read_text().strip()):
             return found

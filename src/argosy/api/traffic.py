@@ -12,7 +12,7 @@ from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument, NotFound
 from argosy.store import traffic
 from argosy.store.database import Database
-from argosy.store.traffic import HOUR, KEPT, MINUTE
+from argosy.store.traffic import HOUR, MINUTE, RETENTION
 from argosy.telemetry.rates import Rates
 
 LONGEST_BY_MINUTES = 25 * HOUR
@@ -27,8 +27,8 @@ class Span(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     step: int = MINUTE
 
     def __post_init__(self) -> None:
-        if not MINUTE <= self.since <= KEPT[HOUR]:
-            raise InvalidArgument(f"since must be {MINUTE} to {KEPT[HOUR]} seconds, not {self.since}")
+        if not MINUTE <= self.since <= RETENTION[HOUR]:
+            raise InvalidArgument(f"since must be {MINUTE} to {RETENTION[HOUR]} seconds, not {self.since}")
         if self.step < MINUTE or self.step % MINUTE or self.since / self.step > MOST:
             raise InvalidArgument(f"step must be a multiple of {MINUTE} s that gives at most {MOST} steps")
 

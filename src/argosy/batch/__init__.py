@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 
-class _Room(ModuleType):
+class _CallableModule(ModuleType):
     """This module."""
 
     def __call__(self, *arguments: Any, **settings: Any) -> Any:
@@ -17,4 +17,4 @@ class _Room(ModuleType):
         return importlib.import_module("argosy.client.batch").batch(*arguments, **settings)
 
 
-sys.modules[__name__].__class__ = _Room
+sys.modules[__name__].__class__ = _CallableModule

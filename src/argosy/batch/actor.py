@@ -58,7 +58,7 @@ class Actor:
         ray = require("ray", "ray", NEED)
         self._send(Started(self._begin.worker))
         crash.tell()
-        crash.tell_where()
+        crash.report_location()
         with tempfile.TemporaryDirectory(prefix="argosy-") as folder:
             with tarfile.open(fileobj=io.BytesIO(ray.get(self._package[0]))) as archive:
                 archive.extractall(folder, filter="data")

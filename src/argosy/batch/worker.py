@@ -99,7 +99,7 @@ class Worker:
 def main() -> int:
     """Run one worker. The status is that of the error which ended it."""
     crash.tell()
-    crash.tell_where()
+    crash.report_location()
     follow()
     channel = Channel.own()
     messages = iter(channel)

@@ -98,11 +98,11 @@ def spent(observed: Observation, state: ScalerState, gap: float, scaling: Scalin
     What is late in the first two cold starts is the fault of the capacity that was found, and not counted as late.
     """
     age = state.age + gap
-    kept = math.exp(-gap / scaling.history)
+    decay = math.exp(-gap / scaling.history)
     came = max(observed.arrivals, 0)
     longer = observed.queue * seconds(observed.service_time) > scaling.wait * observed.ready * observed.concurrency
     late = came if observed.queue > 0 and longer and age >= 2 * seconds(observed.cold_start) else 0
-    return msgspec.structs.replace(state, age=age, late=state.late * kept + late, served=state.served * kept + came)
+    return msgspec.structs.replace(state, age=age, late=state.late * decay + late, served=state.served * decay + came)
 
 
 def leeway(state: ScalerState, scaling: Scaling, thrift: float) -> float:

@@ -1,6 +1,6 @@
 """The load one cold start ahead: what it is now, its trend, and how far such forecasts were off. Pure.
 
-The course of the load is smoothed over `window`. One horizon of growth is regressed on the one before it, which tells
+The series of the load is smoothed over `window`. One horizon of growth is regressed on the one before it, which tells
 how much of a trend lasts (none in noise, all of it in a ramp); the errors that this forecast would have made over the
 history give the quantile that is added. While the history is short, the sampling error of the mean stands in.
 """
@@ -38,13 +38,13 @@ class Forecast(msgspec.Struct, frozen=True, gc=False):
 
 def predict(load: Load, *, horizon: float, window: float, confidence: float, service_time: float) -> Forecast:
     """Forecast the load `horizon` seconds from now, to be exceeded with probability 1 - `confidence`."""
-    course = np.array(load.means or (load.now,))
+    series = np.array(load.means or (load.now,))
     span = max(round(window / load.width), 1) if load.width else 1
-    smooth = _smooth(course, span)
+    smooth = _smooth(series, span)
     peakedness = _peakedness(load, smooth, span, service_time)
-    seconds = min(span, len(course)) * load.width
+    seconds = min(span, len(series)) * load.width
     error = _standard_error(smooth[-1], service_time, seconds, peakedness)
-    now = max(float(smooth[-1]), _sudden(load, course, span, service_time, peakedness))
+    now = max(float(smooth[-1]), _sudden(load, series, span, service_time, peakedness))
     steps = max(round(horizon / load.width), 1) if load.width else 1
     trend, margin = _growth(smooth[span:], steps, confidence) or (
         0.0,
@@ -53,21 +53,21 @@ def predict(load: Load, *, horizon: float, window: float, confidence: float, ser
     return Forecast(now, max(trend, -now), max(margin, 0.0), peakedness)
 
 
-def _sudden(load: Load, course: Floats, span: int, service_time: float, peakedness: float) -> float:
+def _sudden(load: Load, series: Floats, span: int, service_time: float, peakedness: float) -> float:
     """What the load has risen to at least, by its latest value and its means over shorter times than the window."""
     found = load.now - SURPRISE * _standard_error(load.now, service_time, load.width, peakedness)
     length = 1
-    while length < min(span, len(course)):
-        mean = float(course[-length:].mean())
+    while length < min(span, len(series)):
+        mean = float(series[-length:].mean())
         found = max(found, mean - SURPRISE * _standard_error(mean, service_time, length * load.width, peakedness))
         length *= 2
     return found
 
 
-def _smooth(course: Floats, span: int) -> Floats:
+def _smooth(series: Floats, span: int) -> Floats:
     """The mean of the last `span` values at each place, of fewer at the beginning."""
-    sums = np.concatenate(([0.0], np.cumsum(course)))
-    last = np.arange(1, len(course) + 1)
+    sums = np.concatenate(([0.0], np.cumsum(series)))
+    last = np.arange(1, len(series) + 1)
     first = np.maximum(last - span, 0)
     return (sums[last] - sums[first]) / (last - first)
 
@@ -79,7 +79,7 @@ def _standard_error(load: float, service_time: float, seconds: float, peakedness
 
 
 def _peakedness(load: Load, smooth: Floats, span: int, service_time: float) -> float:
-    """Variance of the load around its smoothed course, over what Poisson arrivals would show."""
+    """Variance of the load around its smoothed series, over what Poisson arrivals would show."""
     if len(load.means) < 2 * span:
         return 1.0
     variance = np.mean(np.array(load.squares) - 2 * smooth * np.array(load.means) + smooth * smooth)
@@ -91,7 +91,7 @@ def _peakedness(load: Load, smooth: Floats, span: int, service_time: float) -> f
 def _growth(smooth: Floats, steps: int, confidence: float) -> tuple[float, float] | None:
     """Expected growth over the next `steps`, and the quantile of what such expectations missed.
 
-    None unless the course spans more than two horizons.
+    None unless the series spans more than two horizons.
     """
     growth = smooth[steps:] - smooth[:-steps]
     before, after = growth[:-steps], growth[steps:]

@@ -13,7 +13,7 @@ from argosy.packaging.package import stored
 from argosy.spec import secret
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument, MissingExtra
-from argosy.spec.scaling import WaitingRoom
+from argosy.spec.scaling import ActivatorQueue
 from argosy.spec.settings import Home, Settings
 from argosy.spec.signature import Signature
 from argosy.spec.trigger import Command
@@ -67,7 +67,7 @@ def check_honoured(endpoint: Endpoint, settings: Settings, there: Capacity) -> N
             f"{there.lacks}"
         )
     secret.variables(endpoint.runtime.env, os.environ, f"endpoint '{endpoint.name}': runtime.env")
-    if endpoint.waiting != WaitingRoom() and not may_sleep(endpoint):
+    if endpoint.waiting != ActivatorQueue() and not may_sleep(endpoint):
         raise InvalidArgument(
             f"endpoint '{endpoint.name}' declares what this platform does not act upon: waiting without replicas.min "
             "of 0; leave it out"

@@ -65,8 +65,8 @@ class State(Endpoints):
                 generation = last.body["generation"]  # so that who has seen the old one does not write to the new
             update = sa.update(endpoints_table).where(E.name == endpoint.name)
             connection.execute(update.values(changed | {"generation": generation + 1}))
-            kept = {"id": revision.id, "endpoint": revision.endpoint, "body": revision, "created": moment}
-            add(connection, revisions_table, [kept])
+            row = {"id": revision.id, "endpoint": revision.endpoint, "body": revision, "created": moment}
+            add(connection, revisions_table, [row])
             written = declared(connection.execute(row_of(endpoint.name)).one())
             body = _entry(written, revision, None if created else before.endpoint)
             ledger.append(connection, endpoint.name, "declare", body | changed_keys, cause)

@@ -13,7 +13,7 @@ from argosy.spec.limits import Limits
 HTTP, GRPC = "http", "grpc"
 TLS_MATCH = "envoy.transport_socket_match"
 WAITING = "@waiting"
-"""Stands where a revision stands in the name of a waiting room's cluster; no revision can be called that."""
+"""Stands where a revision stands in the name of the activator's cluster; no revision can be called that."""
 OUTLIERS: Resource = {
     "interval": "1s",
     "base_ejection_time": "2s",
@@ -66,8 +66,8 @@ def pool(protocol: str, limits: Limits, about: Resource, retry_budget: Resource 
     )
 
 
-def room(endpoint: EndpointRoute, protocol: str) -> Resource:
-    """The cluster of an endpoint's waiting room: one host, never ejected. All who wait may come again at once."""
+def activator(endpoint: EndpointRoute, protocol: str) -> Resource:
+    """The cluster of an endpoint in the activator: one host, never ejected. All who wait may come again at once."""
     return pool(protocol, Limits(), {"endpoint": endpoint.endpoint})
 
 

@@ -192,7 +192,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     def __post_init__(self) -> None:
         for address in filter(None, (self.http, self.grpc)):
-            check_address(address, "the waiting room")
+            check_address(address, "the activator")
         if self.seconds <= 0:
             raise InvalidArgument("waiting: seconds must be above 0")
 

@@ -43,8 +43,8 @@ OUR_OWN = ("direct_response", "lua_response")
 
 def local_replies(max_body_bytes: int) -> Resource:
     """The `local_reply_config`: every answer of Envoy's own making, once for gRPC and once for HTTP."""
-    kept = cel(" || ".join(f"response.code_details == '{each}'" for each in OUR_OWN))
-    mappers = [_bare([kept]), {"filter": kept}]
+    own = cel(" || ".join(f"response.code_details == '{each}'" for each in OUR_OWN))
+    mappers = [_bare([own]), {"filter": own}]
     too_large = (
         f"the request body is larger than the {max_body_bytes} bytes this gateway allows (gateway.max_body_bytes)"
     )

@@ -36,7 +36,7 @@ STREAM_SECONDS = 3600.0
 
 def pools(endpoints: tuple[EndpointRoute, ...]) -> Iterator[tuple[str, Resource, tuple[Upstream, ...]]]:
     """Name, cluster and replicas of each budget: those of the first revision that is ready and speaks gRPC, or a
-    waiting room while all endpoints sleep. Nothing where nobody does."""
+    activator while all endpoints sleep. Nothing where nobody does."""
     if answering := _answering(endpoints):
         for budget, limits in BUDGETS.items():
             resource = clusters.secured(clusters.pool(GRPC, limits, {}), answering, GRPC)

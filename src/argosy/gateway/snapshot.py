@@ -85,7 +85,7 @@ def check_names(endpoints: tuple[EndpointRoute, ...], keys: tuple[ApiKey, ...]) 
 
 
 def _pools(endpoints: tuple[EndpointRoute, ...]) -> Iterator[tuple[str, str, str, Resource, tuple[Upstream, ...]]]:
-    """Endpoint, revision, protocol, cluster and replicas; gRPC only where a replica speaks it. A waiting room's
+    """Endpoint, revision, protocol, cluster and replicas; gRPC only where a replica speaks it. The activator's
     cluster is there also while replicas are ready: who still waits stays in it."""
     for endpoint in endpoints:
         for revision in endpoint.revisions:
@@ -96,7 +96,7 @@ def _pools(endpoints: tuple[EndpointRoute, ...]) -> Iterator[tuple[str, str, str
         if endpoint.waiting:
             room = (Upstream(replica="waiting", http=endpoint.waiting.http, grpc=endpoint.waiting.grpc),)
             for protocol in _protocols(room):
-                yield endpoint.endpoint, clusters.WAITING, protocol, clusters.room(endpoint, protocol), room
+                yield endpoint.endpoint, clusters.WAITING, protocol, clusters.activator(endpoint, protocol), room
 
 
 def _protocols(upstreams: tuple[Upstream, ...]) -> tuple[str, ...]:

@@ -31,15 +31,16 @@ class Targets(msgspec.Struct, frozen=True):
     def lead(
         self, endpoint: EndpointRoute, revisions: Iterable[RevisionRoute], protocol: str, *, stream: bool = False
     ) -> Resource | None:
-        """The complete route action to these revisions, or to the waiting room when nobody is ready. None: no revision
-        here has a share, or none speaks this."""
+        """The complete route action to these revisions, or to the activator's cluster when nobody is ready.
+
+        None: no revision here has a share, or none speaks this."""
         among = list(revisions)
         if not endpoint.ready and not any(each.ready for each in among):
-            room = self.clusters.get((endpoint.endpoint, WAITING, protocol))
-            if endpoint.waiting and room:
+            cluster = self.clusters.get((endpoint.endpoint, WAITING, protocol))
+            if endpoint.waiting and cluster:
                 longest = endpoint.waiting.seconds
                 return {
-                    "cluster": room,
+                    "cluster": cluster,
                     "timeout": "0s" if stream else seconds(endpoint.timeout + longest),
                     "retry_policy": until_answered(),
                     "idle_timeout": self._idle(endpoint, longest, stream),
@@ -179,7 +180,7 @@ def retry_policy(retries: int, *, grpc: bool) -> Resource:
 
 
 def until_answered() -> Resource:
-    """Again, at the same address, for some seconds: a waiting room that is started anew. Its answers are final."""
+    """Again, at the same address, for some seconds: the activator may be starting. Its answers are final."""
     return {
         "retry_on": "connect-failure,refused-stream,reset",
         "num_retries": 20,

@@ -72,7 +72,7 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
 async def traffic(admin: Admin) -> dict[tuple[str, str], Traffic]:
     """(endpoint, revision) → its traffic, retired clusters included; hosts are those of HTTP.
 
-    A waiting room has the revision '@waiting', a mirror's copies their shadow revision. With 100 clusters this takes
+    The activator has the revision '@waiting', a mirror's copies their shadow revision. With 100 clusters this takes
     3 ms of Envoy's main thread and 2 ms of ours.
     """
     from urllib.parse import quote

@@ -232,7 +232,7 @@ def load_in_process(
 def main(channel: int, threads: int, trusted: bool, folder: Path) -> int:
     """The process of a model."""
     crash.tell()
-    crash.tell_where()
+    crash.report_location()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.set_inheritable(channel, False)

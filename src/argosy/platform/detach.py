@@ -35,8 +35,8 @@ async def detach(
         raise Conflict(f"a platform already runs on {home.root}, in process {pid}: use it, or end it by  argosy down")
     log = home.logs / ("standby.out.log" if standby else "control.out.log")
     start = size(log)
-    told = ["--standby"] if standby else []
-    child = launch.ours(module, *told, folder=home.root, more={"ARGOSY_HOME": str(home.root)})
+    options = ["--standby"] if standby else []
+    child = launch.ours(module, *options, folder=home.root, more={"ARGOSY_HOME": str(home.root)})
     process = spawn(child.command, child.environ, log)
     try:
         async with asyncio.timeout(START_SECONDS):

@@ -92,7 +92,7 @@ class Lease:
 
 async def win(lease: Lease, stopping: asyncio.Event, *, standby: bool, report: Callable[[str], None]) -> bool:
     """Lead, now or, as a standby, as soon as the leader is gone. False: told to stop before. Raises Conflict."""
-    told = False
+    reported = False
     while not stopping.is_set():
         try:
             if await asyncio.to_thread(lease.take):
@@ -107,9 +107,9 @@ async def win(lease: Lease, stopping: asyncio.Event, *, standby: bool, report: C
             raise Conflict(
                 f"this database is led by {leader}: end that platform, or wait for it by  argosy up --standby"
             )
-        if not told:
+        if not reported:
             report(f"standby   {leader} leads")
-            told = True
+            reported = True
         try:
             async with asyncio.timeout(ASKED):
                 await stopping.wait()

@@ -46,8 +46,8 @@ async def ensure_gone(home: Home) -> int:
     found = await asyncio.to_thread(_left, home)
     await asyncio.to_thread(end, found)
     if alive := await asyncio.to_thread(_left, home):
-        told = ", ".join(f"process {each.pid} ({_what(each)})" for each in alive)
-        raise Unavailable(f"not everything has ended: {told}; end it by hand, then run  argosy down  again")
+        names = ", ".join(f"process {each.pid} ({_what(each)})" for each in alive)
+        raise Unavailable(f"not everything has ended: {names}; end it by hand, then run  argosy down  again")
     return len(found)
 
 

@@ -96,7 +96,7 @@ class Platform:
         self.slos = Slos(
             store.database, self.controller.feed, lambda: self.controller.declared, self._view, self.incidents.report
         )
-        self.controller.slos = self.slos.standing
+        self.controller.slos = self.slos.statuses
         self.drift = DriftMonitor(store, self.state, self.incidents.report, settings.drift.every)
         self.performance = PerformanceMonitor(store, self.state, self.incidents.report)
         self.triggers = Triggers(home, self.state, self.incidents.report, store=settings.payload.store, allowed=allowed)

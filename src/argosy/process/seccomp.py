@@ -54,8 +54,8 @@ def restrict(*, unix: bool, inet: bool, streams: bool, subprocesses: bool, attri
     apart from Unix streams with `unix`, Internet ones with `inet`, of them TCP alone with `streams`; new processes
     unless `subprocesses`; and what the kernel allows against others of the same user, by path or number, unless
     `attributes`. Needs no_new_privs. Raises OSError."""
-    told = {"unix": unix, "inet": inet, "streams": streams, "subprocesses": subprocesses, "attributes": attributes}
-    _install(program(platform.machine(), **told))
+    allowed = {"unix": unix, "inet": inet, "streams": streams, "subprocesses": subprocesses, "attributes": attributes}
+    _install(program(platform.machine(), **allowed))
 
 
 def program(machine: str, *, unix: bool, inet: bool, streams: bool, subprocesses: bool, attributes: bool) -> bytes:
@@ -124,8 +124,8 @@ class _Program(ctypes.Structure):
 def _install(code: bytes) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
-    told = _Program(len(code) // 8, code)
+    filters = _Program(len(code) // 8, code)
     set_filter, all_threads = 1, 1
     number = ctypes.c_long(_SECCOMP[platform.machine()])
-    if libc.syscall(number, ctypes.c_long(set_filter), ctypes.c_long(all_threads), ctypes.byref(told)):
+    if libc.syscall(number, ctypes.c_long(set_filter), ctypes.c_long(all_threads), ctypes.byref(filters)):
         raise OSError(ctypes.get_errno(), f"seccomp: {os.strerror(ctypes.get_errno())}")

@@ -22,7 +22,7 @@ from argosy.store.payloads import layout as places
 from argosy.store.payloads.segment import make_folder
 
 ENDING = ".profiles"
-MINUTES_KEPT = 48 * 60
+RETENTION = 48 * 60
 """Profiles of single minutes are kept so many minutes; then those of hours."""
 
 
@@ -122,7 +122,7 @@ def tidy(
         if hour * 60 + 60 <= now - keep:
             _remove(folder, {path.name for path in folder.glob("*")})
             removed += 1
-        elif hour * 60 + 60 <= now - MINUTES_KEPT:
+        elif hour * 60 + 60 <= now - RETENTION:
             joined += _join(root, endpoint, version, hour, folder, where)
     return joined, removed
 

@@ -14,7 +14,7 @@ import numpy as np
 from argosy.profiles import quantiles
 from argosy.profiles.layout import Column, Ints, Layout
 from argosy.profiles.moments import Moments, RunningMoments
-from argosy.profiles.values import KEPT, REGISTERS, ValueCounts, Values
+from argosy.profiles.values import MAX_LISTED, REGISTERS, ValueCounts, Values
 from argosy.spec.errors import InvalidArgument
 
 MAX_BYTES = 16 << 20
@@ -70,7 +70,7 @@ def check(where: Layout, one: Profile) -> None:
         and len(one.sketches) in (0, where.numbers)
         and len(one.values) == categories
         and min(one.counts, default=0) >= 0
-        and all(len(v.registers) in (0, REGISTERS) and len(v.frequent) <= KEPT for v in one.values)
+        and all(len(v.registers) in (0, REGISTERS) and len(v.frequent) <= MAX_LISTED for v in one.values)
     )
     if not whole:
         raise InvalidArgument(f"the profile of '{one.version}' from {spoken(one.start)} does not fit its own layout")

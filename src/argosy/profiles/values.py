@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-KEPT = 128
+MAX_LISTED = 128
 _BITS = 10
 REGISTERS = 1 << _BITS
 
@@ -52,7 +52,7 @@ class ValueCounts:
             if value not in counts:
                 self._register(value)
             counts[value] = counts.get(value, 0) + often
-        if len(counts) > 8 * KEPT:
+        if len(counts) > 8 * MAX_LISTED:
             self._prune()
 
     def add(self, other: Values) -> None:
@@ -63,7 +63,7 @@ class ValueCounts:
         if other.registers:
             mine = self._registers or bytes(REGISTERS)
             self._registers = bytearray(map(max, mine, other.registers))
-        if len(self._counts) > 8 * KEPT:
+        if len(self._counts) > 8 * MAX_LISTED:
             self._prune()
 
     def freeze(self) -> Values:
@@ -73,8 +73,8 @@ class ValueCounts:
         return Values(dict(ranked), self._lost, bytes(self._registers))
 
     def _prune(self) -> None:
-        if len(self._counts) > KEPT:
-            cut = sorted(self._counts.values(), reverse=True)[KEPT]
+        if len(self._counts) > MAX_LISTED:
+            cut = sorted(self._counts.values(), reverse=True)[MAX_LISTED]
             self._counts = {value: often - cut for value, often in self._counts.items() if often > cut}
             self._lost += cut
 

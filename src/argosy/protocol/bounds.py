@@ -16,7 +16,7 @@ LARGE = 64 * 1024
 """Bodies of more bytes are decoded with bounds, and beside the event loop."""
 MAX_ID = 64 * 1024
 """Characters of a request's id, which its answer repeats."""
-KEPT_ID = 1024
+RECORDED_ID = 1024
 """Characters of it in records and traces."""
 MOST_STRINGS = 2**19
 """Elements of BYTES tensors in a compressed body: each is an object of 50 bytes, however few it took."""

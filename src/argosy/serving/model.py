@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from argosy.engines.base import Engine
-from argosy.protocol.bounds import KEPT_ID, Bounds
+from argosy.protocol.bounds import RECORDED_ID, Bounds
 from argosy.protocol.rest import Output, Request, Response
 from argosy.serving.batcher import Batcher
 from argosy.serving.counts import ReplicaCounts, Work
@@ -51,7 +51,7 @@ _clock = time.perf_counter_ns
 
 def request_id(headers: Mapping[bytes, bytes]) -> str:
     """The gateway's id of a request, as much as is recorded of it."""
-    return headers.get(REQUEST_ID, b"")[:KEPT_ID].decode("latin-1")
+    return headers.get(REQUEST_ID, b"")[:RECORDED_ID].decode("latin-1")
 
 
 def classify(tensor: Tensor, count: int, batched: bool) -> Tensor:
@@ -294,7 +294,7 @@ class Call:
     @property
     def identity(self) -> str:
         """The id that its caller gave it, else the gateway's."""
-        return (self.id or "")[:KEPT_ID] or request_id(self.headers)
+        return (self.id or "")[:RECORDED_ID] or request_id(self.headers)
 
     def then(self, done: Done) -> None:
         """Hand the answer, which has not come yet, to another."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from argosy.protocol.bounds import KEPT_ID
+from argosy.protocol.bounds import RECORDED_ID
 from argosy.serving.frames import Hello, Orders
 from argosy.serving.job import Feeds
 from argosy.serving.model import REQUEST_ID, Call
@@ -189,7 +189,7 @@ class Recording:
             requests = [request for request, good in zip(requests, wanted.tolist(), strict=True) if good]
             table, weights = table[wanted], weights[wanted]
         if requests:
-            ids = [(request.id or request.headers.get(REQUEST_ID, b""))[:KEPT_ID] for request in requests]
+            ids = [(request.id or request.headers.get(REQUEST_ID, b""))[:RECORDED_ID] for request in requests]
             if not weights.all():
                 ids = [id if weight else "" for id, weight in zip(ids, weights.tolist(), strict=True)]
             self._pipe.add(Requests(table, ids, tensors))

@@ -5,8 +5,7 @@ import signal
 
 STDERR = 2
 STACKS = signal.SIGUSR1
-"""Sent to a process that has called `tell_where`, it has the stacks of its threads written to its log, whatever it is
-at."""
+"""The signal at which a process that has called `report_location` writes the stacks of its threads to its log."""
 _DUMP = ("Extension modules: ", 'File "', 'Binary file "', "...")
 """How the last lines of a traceback begin that a signal has left."""
 
@@ -16,7 +15,7 @@ def tell() -> None:
     faulthandler.enable(STDERR)
 
 
-def tell_where() -> None:
+def report_location() -> None:
     """From now on, `STACKS` has this process write where it is to standard error."""
     faulthandler.register(STACKS, STDERR)
 

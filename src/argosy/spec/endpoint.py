@@ -13,7 +13,7 @@ from argosy.spec.limits import Limits, check_rate
 from argosy.spec.monitor import Monitor
 from argosy.spec.payload import PayloadLog
 from argosy.spec.rollout import Rollout
-from argosy.spec.scaling import MOST, Scaling, WaitingRoom
+from argosy.spec.scaling import MOST, ActivatorQueue, Scaling
 from argosy.spec.slo import Slo
 from argosy.spec.strict import Amount, Count, Declaration, Positive, repeated
 from argosy.spec.trigger import Trigger, check_triggers
@@ -123,7 +123,7 @@ class Endpoint(Declaration, frozen=True, kw_only=True):
     model: str
     follow: bool = False
     replicas: Annotated[int, Meta(ge=0, le=MOST)] | Scaling = 1
-    waiting: WaitingRoom = WaitingRoom()
+    waiting: ActivatorQueue = ActivatorQueue()
     resources: Resources = Resources()
     runtime: Runtime = Runtime()
     rollout: Rollout = Rollout()

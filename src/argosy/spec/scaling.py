@@ -47,7 +47,7 @@ class Scaling(Declaration, frozen=True, kw_only=True):
             raise InvalidArgument("scaling.history must be at least as long as scaling.window")
 
 
-class WaitingRoom(Declaration, frozen=True, kw_only=True):
+class ActivatorQueue(Declaration, frozen=True, kw_only=True):
     """Where requests wait while an endpoint comes back from zero: at most `size` of them, each at most `deadline` s.
 
     Both HTTP requests and gRPC calls wait. Beyond that they are answered 503, or UNAVAILABLE.

@@ -13,7 +13,7 @@ from argosy.store.table import RowMapper, table_of
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 OVER: tuple[State, ...] = ("succeeded", "failed", "cancelled")
-KEPT_RUNS = 100
+MAX_RUNS = 100
 """Runs of one job that are remembered."""
 
 
@@ -84,7 +84,7 @@ def schedule(database: Database, name: str, due: float, then: float | None, *, q
         if connection.execute(moved).rowcount and queue:
             last = connection.execute(sa.select(sa.func.max(R.number)).where(R.job == name)).scalar() or 0
             RUNS.add(connection, [Run(job=name, number=last + 1, state="queued", due=due)])
-            old = last + 1 - KEPT_RUNS
+            old = last + 1 - MAX_RUNS
             connection.execute(sa.delete(runs_table).where(R.job == name, R.number <= old, R.state.in_(OVER)))
 
 

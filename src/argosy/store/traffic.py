@@ -13,7 +13,7 @@ from argosy.store.database import Database, metadata
 from argosy.store.table import Json, RowMapper
 
 MINUTE, HOUR = 60, 3600
-KEPT = {MINUTE: 2 * 86400, HOUR: 30 * 86400}
+RETENTION = {MINUTE: 2 * 86400, HOUR: 30 * 86400}
 """Width of a row → for how many seconds rows of it are retained."""
 
 traffic_table = sa.Table(
@@ -67,7 +67,7 @@ def roll(database: Database, now: float) -> None:
         for each in ROWS.all(connection, query):
             hours.setdefault((each.endpoint, each.revision, each.at // HOUR * HOUR), []).append(each)
         ROWS.add(connection, (add(each, at) for (_, _, at), each in hours.items()), width=HOUR)
-        for width, seconds in KEPT.items():
+        for width, seconds in RETENTION.items():
             connection.execute(sa.delete(traffic_table).where(T.width == width, T.at < now - seconds))
 
 

@@ -15,7 +15,7 @@ from argosy.spec.errors import ArgosyError
 from argosy.spec.revision import Replica, ReplicaPhase, Revision, RevisionStatus
 from argosy.targets import log
 from argosy.targets.backoff import Ended, describe
-from argosy.targets.health import Health, Probe, judge, probe
+from argosy.targets.health import Health, Probe, probe, update
 from argosy.targets.launch import Launcher, Place, new_place
 from argosy.targets.supervise import Observation, ProcessState, Slot, State, failure, supervise, unasked
 
@@ -83,7 +83,7 @@ class Running:
         found = await self._probe()
         if found.live == "silent":
             found = msgspec.structs.replace(found, live="yes", ready="yes")
-        self.health = judge(found, self.health)
+        self.health = update(found, self.health)
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Begin to probe, and call `changed` whenever something is different."""
@@ -94,7 +94,7 @@ class Running:
     async def _watch(self, process: Process, changed: Callable[[], None]) -> None:
         while not process.ended():
             before, over = self.health.verdict, self._over
-            self.health = judge(await self._probe(), self.health)
+            self.health = update(await self._probe(), self.health)
             self._over = over or self._past_its_time() or await self._past_its_memory(process)
             if self.health.verdict != before or self._over != over:
                 changed()

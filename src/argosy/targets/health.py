@@ -44,7 +44,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     bad_since: float = 0.0
 
 
-def judge(probe: Probe, state: Health) -> Health:
+def update(probe: Probe, state: Health) -> Health:
     """The health after one more probe. A replica that does not answer stays what it was until that has lasted for
     longer than an engine call may. One that has not begun to listen is not hung: it has its `start_timeout`."""
     if probe.live != "yes":

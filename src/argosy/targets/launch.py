@@ -113,8 +113,8 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
         if revision.runtime.sandbox == "required" and (lacks := sandbox.lacks()):
             raise Unsupported(f"runtime.sandbox is required, and this machine lacks a part of it: {lacks}")
         policy = self._policy(place, revision, package)
-        told = configuration(place, revision, package, threads, self.tracing, trusted=trusted)
-        data = msgspec.json.format(msgspec.json.encode(told))
+        config = configuration(place, revision, package, threads, self.tracing, trusted=trusted)
+        data = msgspec.json.format(msgspec.json.encode(config))
         try:
             place.work.mkdir(mode=0o700)
             if policy.user:

@@ -5,7 +5,7 @@ import math
 import msgspec
 import pytest
 
-from argosy.control.rollout.evidence import Evidence, Look, comparison_alpha, learn
+from argosy.control.rollout.evidence import Evidence, Reading, comparison_alpha, learn
 from argosy.gateway.traffic import Bin, Traffic
 from argosy.monitoring.analysis.agreement import Joined
 from argosy.serving.answers import Output, RecordedAnswer
@@ -17,9 +17,9 @@ from argosy.telemetry.counters import RevisionCounts, counts
 GUARD = Guard(min_requests=10)
 
 
-def look(now: float, candidate: tuple[int, int], stable: tuple[int, int]) -> Look:
+def reading(now: float, candidate: tuple[int, int], stable: tuple[int, int]) -> Reading:
     arms = [RevisionCounts(gateway=Counts(requests=n, errors=k, latency={50: n - k})) for n, k in (candidate, stable)]
-    return Look(now=now, candidate=arms[0], stable=arms[1])
+    return Reading(now=now, candidate=arms[0], stable=arms[1])
 
 
 def test_the_gateways_counters_become_the_guards():
@@ -33,16 +33,16 @@ def test_latencies_too_short_for_whole_milliseconds_are_all_the_same():
 
 
 def test_only_what_happened_since_the_first_look_counts():
-    seen = learn(look(1.0, (100, 100), (500, 0)), Evidence(), GUARD)
+    seen = learn(reading(1.0, (100, 100), (500, 0)), Evidence(), GUARD)
     assert (seen.exposed, seen.state.past.requests) == (0, 500)
-    seen = learn(look(2.0, (110, 100), (600, 0)), seen, GUARD)
+    seen = learn(reading(2.0, (110, 100), (600, 0)), seen, GUARD)
     assert (seen.exposed, seen.state.candidate.errors, seen.state.stable.requests) == (10, 0, 100)
 
 
 def test_errors_of_the_candidate_alarm_and_a_restart_goes_on_with_the_evidence():
-    seen = learn(look(1.0, (0, 0), (1000, 0)), Evidence(), GUARD)
+    seen = learn(reading(1.0, (0, 0), (1000, 0)), Evidence(), GUARD)
     for turn in range(1, 5):
-        seen = learn(look(1.0 + turn, (5 * turn, turn), (1000 + 95 * turn, 0)), seen, GUARD)
+        seen = learn(reading(1.0 + turn, (5 * turn, turn), (1000 + 95 * turn, 0)), seen, GUARD)
         again = msgspec.json.decode(msgspec.json.encode(seen), type=Evidence)
         assert again == seen, "as it was written, so it is read"
         seen = again
@@ -51,17 +51,17 @@ def test_errors_of_the_candidate_alarm_and_a_restart_goes_on_with_the_evidence()
 
 
 def test_a_gateway_that_starts_anew_is_no_evidence():
-    seen = learn(look(1.0, (100, 0), (1000, 0)), Evidence(), GUARD)
-    seen = learn(look(2.0, (105, 0), (1100, 0)), seen, GUARD)
-    seen = learn(look(3.0, (3, 3), (60, 0)), seen, GUARD)
+    seen = learn(reading(1.0, (100, 0), (1000, 0)), Evidence(), GUARD)
+    seen = learn(reading(2.0, (105, 0), (1100, 0)), seen, GUARD)
+    seen = learn(reading(3.0, (3, 3), (60, 0)), seen, GUARD)
     assert (seen.exposed, seen.state.candidate.errors) == (5, 0)
-    seen = learn(look(4.0, (4, 3), (160, 0)), seen, GUARD)
+    seen = learn(reading(4.0, (4, 3), (160, 0)), seen, GUARD)
     assert (seen.exposed, seen.state.candidate.errors) == (6, 0)
 
 
-def shadowing(now: float, answers: int, wrong: int, seen: int) -> Look:
+def shadowing(now: float, answers: int, wrong: int, seen: int) -> Reading:
     joined = Joined(pairs=tuple((pair(n), pair(n, wrong=n < wrong)) for n in range(answers)))
-    return msgspec.structs.replace(look(now, (seen, 0), (1000 + seen, 0)), joined=joined, spent=now)
+    return msgspec.structs.replace(reading(now, (seen, 0), (1000 + seen, 0)), joined=joined, spent=now)
 
 
 def pair(n: int, *, wrong: bool = False) -> RecordedAnswer:
@@ -77,9 +77,9 @@ def test_copies_in_the_shadow_are_compared_and_are_nobodys_answers(declared: Gua
     seen = learn(shadowing(3.0, 50, 0, 100), seen, declared, shadow)
     assert (seen.exposed, seen.compared.verdict, seen.state.candidate.requests) == (0, "advance", 100)
     assert msgspec.json.decode(msgspec.json.encode(seen), type=Evidence) == seen
-    seen = learn(look(4.0, (105, 0), (1200, 0)), seen, declared, shadow)
+    seen = learn(reading(4.0, (105, 0), (1200, 0)), seen, declared, shadow)
     assert seen.exposed == 0, "copies that came before the gateway had the next route"
-    seen = learn(look(5.0, (112, 0), (1300, 0)), seen, declared, shadow)
+    seen = learn(reading(5.0, (112, 0), (1300, 0)), seen, declared, shadow)
     assert seen.exposed == 7
 
 
@@ -101,14 +101,14 @@ def test_guard_and_comparison_keep_to_the_guards_alpha_together():
 
 
 def test_without_a_guard_requests_are_counted():
-    seen = learn(look(1.0, (0, 0), (0, 0)), Evidence(), None)
-    seen = learn(look(2.0, (7, 1), (0, 0)), seen, None)
+    seen = learn(reading(1.0, (0, 0), (0, 0)), Evidence(), None)
+    seen = learn(reading(2.0, (7, 1), (0, 0)), seen, None)
     assert (seen.exposed, seen.verdict) == (7, "hold")
 
 
 def test_silence_pauses_and_says_so():
-    seen = learn(look(1.0, (0, 0), (1000, 0)), Evidence(), GUARD)
+    seen = learn(reading(1.0, (0, 0), (1000, 0)), Evidence(), GUARD)
     for second in range(14):
-        seen = learn(look(6.0 + 5 * second, (0, 0), (1000, 0)), seen, GUARD)
+        seen = learn(reading(6.0 + 5 * second, (0, 0), (1000, 0)), seen, GUARD)
     assert seen.verdict == "pause"
     assert "no data" in seen.reason

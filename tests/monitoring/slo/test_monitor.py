@@ -74,7 +74,7 @@ class World:
         await self.task.evaluate()
 
     def budgets(self) -> dict[str, tuple[float, str]]:
-        return {each.name: (round(each.budget, 2), each.severity) for each in self.task.standing("digits")}
+        return {each.name: (round(each.budget, 2), each.severity) for each in self.task.statuses("digits")}
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ async def test_burning_is_reported_and_calm_is_too(world):
     await world.step(400, 400)
     assert world.budgets()["availability"][1] == "page"
     assert world.reports[-1] == ("digits", ["availability: page", "latency: ticket"])
-    assert world.task.standing("fraud") == ()
+    assert world.task.statuses("fraud") == ()
 
 
 async def test_what_came_while_no_controller_ran_counts(world):
@@ -140,7 +140,7 @@ async def test_an_endpoint_without_objectives_is_told_to_be_well_and_forgotten(w
     await world.step()
     assert world.reports[-1] == ("digits", [])
     assert monitor.STATES.all(world.database) == {}
-    assert world.task.standing("digits") == ()
+    assert world.task.statuses("digits") == ()
 
 
 async def test_hours_are_noted_as_findings(world):

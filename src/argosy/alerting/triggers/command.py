@@ -43,13 +43,13 @@ def start(home: Home, run: Run, command: Command, environ: Mapping[str, str]) ->
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
     document = place / "document.json"
     replace(document, run.document.encode(), place, mode=0o600)
-    given = told(home, command, environ) | {VARIABLE: str(document)}
+    given = environment(home, command, environ) | {VARIABLE: str(document)}
     note(log(home, run), f"trigger {run.id}: {run.reason}")
     child = launch.ours(MODULE, str(place), f"{command.timeout:g}", *command.argv, folder=place, given=given)
     return spawn(child.command, child.environ, log(home, run))
 
 
-def told(home: Home, command: Command, environ: Mapping[str, str]) -> dict[str, str]:
+def environment(home: Home, command: Command, environ: Mapping[str, str]) -> dict[str, str]:
     """The variables of a command: those of the platform that programs need, its settings, and those declared. The
     programs beside this Python (`argosy`) come first on the PATH."""
     given = {name: value for name, value in environ.items() if name in PASSED or name.startswith(("LC_", "ARGOSY_"))}

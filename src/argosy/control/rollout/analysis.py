@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from argosy.control.rollout.evidence import Evidence, Look, learn
+from argosy.control.rollout.evidence import Evidence, Reading, learn
 from argosy.control.rollout.metrics import Metrics
 from argosy.control.rollout.table import RolloutRow, Rollouts
 from argosy.gateway.admin import Admin
@@ -80,7 +80,7 @@ class Analysis:
             for revision, processes in zip(revisions, inside, strict=True)
         ]
         came, troubles = self.metrics.take(name, progress.number)
-        look = Look(
+        reading = Reading(
             now=self.now,
             candidate=both[0],
             stable=both[1],
@@ -90,7 +90,7 @@ class Analysis:
             spent=progress.spent,
         )
         old = Evidence() if progress.phase == "starting" else self.rows[name].evidence
-        return await asyncio.to_thread(learn, look, old, declared.endpoint.guard, declared.endpoint.rollout.shadow)
+        return await asyncio.to_thread(learn, reading, old, declared.endpoint.guard, declared.endpoint.rollout.shadow)
 
     async def _joined(
         self, name: str, progress: Progress, candidate: Sequence[Replica], stable: Sequence[Replica]

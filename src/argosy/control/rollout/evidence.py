@@ -1,10 +1,10 @@
-"""From what gateway and replicas counted to what the guard says: what both arms did since the last look. Pure."""
+"""From what gateway and replicas counted to what the guard says: what both arms did since the last reading. Pure."""
 
 from typing import Literal
 
 import msgspec
 
-from argosy.control.rollout.progress import LONGEST_LOOK
+from argosy.control.rollout.progress import LONGEST_GAP
 from argosy.monitoring.analysis import agreement, evidence, guard
 from argosy.monitoring.analysis.agreement import Joined, Tally, tally
 from argosy.spec.guard import Advice, Guard
@@ -21,7 +21,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What is remembered of a rollout's arms, and the guard's own memory and last words.
 
     `shadow` is the comparison of answers, with what it says in `compared`; `copied` of the candidate's requests were
-    copies in the shadow, `copying` says whether they were at the last look. `looked` is the time of the last look
+    copies in the shadow, `copying` says whether they were at the last reading. `looked` is the time of the last look
     (seconds since 1970), 0 before the first; `fine`: latency is told by the replicas. Kept with the rollout, so that a
     controller that starts anew goes on.
     """
@@ -46,7 +46,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         return self.state.candidate.requests - self.copied
 
 
-class Look(msgspec.Struct, frozen=True, kw_only=True):
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """One look at both arms at `now`, and the user's metrics, as (candidate, stable); why some did not come. In the
     shadow: the answers that were `joined`, and for how many seconds it has gone on."""
 
@@ -59,39 +59,39 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     spent: float = 0.0
 
 
-def learn(look: Look, old: Evidence, declared: Guard | None, shadow: Shadow | None = None) -> Evidence:
-    """One more look. The first only sets the marks from which is counted; without a guard, only counts are kept.
+def learn(reading: Reading, old: Evidence, declared: Guard | None, shadow: Shadow | None = None) -> Evidence:
+    """One more reading. The first only sets the marks from which is counted; without a guard, only counts are kept.
 
     Requests of the candidate that came before the end of the shadow was seen at the gateway are copies, too.
     """
     if not old.looked:
-        fine = bool(look.stable.answered)
-        state = evidence.start(look.stable.outputs, history(look.stable, fine=fine))
-        return Evidence(looked=look.now, candidate=look.candidate, stable=look.stable, fine=fine, state=state)
-    seen = evidence.GuardObservation(
-        seconds=min(max(look.now - old.looked, 0.0), LONGEST_LOOK),
-        candidate=between(look.candidate, old.candidate, old.looked, fine=old.fine),
-        stable=between(look.stable, old.stable, old.looked, fine=old.fine),
-        metrics=look.metrics,
-        troubles=look.troubles,
+        fine = bool(reading.stable.answered)
+        state = evidence.start(reading.stable.outputs, history(reading.stable, fine=fine))
+        return Evidence(looked=reading.now, candidate=reading.candidate, stable=reading.stable, fine=fine, state=state)
+    observed = evidence.GuardObservation(
+        seconds=min(max(reading.now - old.looked, 0.0), LONGEST_GAP),
+        candidate=between(reading.candidate, old.candidate, old.looked, fine=old.fine),
+        stable=between(reading.stable, old.stable, old.looked, fine=old.fine),
+        metrics=reading.metrics,
+        troubles=reading.troubles,
     )
-    copies = seen.candidate.requests if look.joined is not None or old.copying else 0
+    copies = observed.candidate.requests if reading.joined is not None or old.copying else 0
     fresh = msgspec.structs.replace(
         old,
-        looked=look.now,
-        candidate=carried(look.candidate, old.candidate),
-        stable=carried(look.stable, old.stable),
+        looked=reading.now,
+        candidate=carried(reading.candidate, old.candidate),
+        stable=carried(reading.stable, old.stable),
         copied=old.copied + copies,
-        copying=look.joined is not None,
+        copying=reading.joined is not None,
     )
-    if look.joined is not None and shadow is not None:
-        fresh = _compare(look, seen.seconds, fresh, declared, shadow)
+    if reading.joined is not None and shadow is not None:
+        fresh = _compare(reading, observed.seconds, fresh, declared, shadow)
     if shadow is not None and declared is not None:
         declared = msgspec.structs.replace(declared, alpha=declared.alpha * (1 - COMPARISON))
     if declared is None:
-        total = add((old.state.candidate, seen.candidate))
+        total = add((old.state.candidate, observed.candidate))
         return msgspec.structs.replace(fresh, state=msgspec.structs.replace(old.state, candidate=total))
-    decision, state = guard.decide(declared, seen, old.state)
+    decision, state = guard.decide(declared, observed, old.state)
     return msgspec.structs.replace(
         fresh,
         state=state,
@@ -102,11 +102,11 @@ def learn(look: Look, old: Evidence, declared: Guard | None, shadow: Shadow | No
     )
 
 
-def _compare(look: Look, seconds: float, old: Evidence, declared: Guard | None, shadow: Shadow) -> Evidence:
+def _compare(reading: Reading, seconds: float, old: Evidence, declared: Guard | None, shadow: Shadow) -> Evidence:
     """Fold in the answers that came."""
-    found = tally(old.shadow or Tally(), look.joined or Joined(), shadow.tolerance, seconds)
+    found = tally(old.shadow or Tally(), reading.joined or Joined(), shadow.tolerance, seconds)
     guard = declared or PLAIN
-    verdict = agreement.decide(shadow, found, look.spent, comparison_alpha(declared), guard.patience)
+    verdict = agreement.decide(shadow, found, reading.spent, comparison_alpha(declared), guard.patience)
     return msgspec.structs.replace(old, shadow=found, compared=verdict)
 
 

@@ -9,7 +9,7 @@ from argosy.store.endpoints import Progress, RolloutPhase
 
 Command = Literal["pause", "resume", "promote", "abort"]
 
-LONGEST_LOOK = 5.0
+LONGEST_GAP = 5.0
 """Seconds that may count between two passes: longer gaps, and jumps of the clock, are no evidence."""
 
 
@@ -18,7 +18,7 @@ def count(progress: Progress, now: float, exposed: int, counted: tuple[int, int]
 
     A step's seconds and requests count from the last time that a replica of the candidate had to be replaced.
     """
-    seconds = min(max(now - progress.looked, 0.0), LONGEST_LOOK) if progress.looked else 0.0
+    seconds = min(max(now - progress.looked, 0.0), LONGEST_GAP) if progress.looked else 0.0
     more = max(exposed - progress.exposed, 0)
     mine, theirs = (new - old if new >= old else new for old, new in zip(progress.counted, counted, strict=True))
     return msgspec.structs.replace(

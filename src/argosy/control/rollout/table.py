@@ -44,13 +44,13 @@ class Rollouts:
         same = (R.endpoint == newest.c.endpoint) & (R.number == newest.c.number)
         with self.database.read() as connection:
             rows = connection.execute(sa.select(rollouts_table).join(newest, same)).all()
-        return {row.endpoint: _kept(row) for row in rows}
+        return {row.endpoint: _row(row) for row in rows}
 
     def history(self, endpoint: str) -> list[RolloutRow]:
         """Every rollout of an endpoint, the newest first."""
         with self.database.read() as connection:
             query = sa.select(rollouts_table).where(R.endpoint == endpoint).order_by(R.number.desc())
-            return [_kept(row) for row in connection.execute(query)]
+            return [_row(row) for row in connection.execute(query)]
 
     def note(
         self, endpoint: str, serving: Serving, evidence: Evidence, before: RolloutRow | None, weights: Mapping[str, int]
@@ -71,20 +71,20 @@ class Rollouts:
         """Note a user's order. Raises NotFound, and Conflict where the rollout is over or has another order."""
         with self.database.begin() as connection:
             query = sa.select(rollouts_table).where(R.endpoint == endpoint).order_by(R.number.desc()).limit(1)
-            row = connection.execute(query).first()
-            if row is None:
+            found = connection.execute(query).first()
+            if found is None:
                 raise NotFound(f"endpoint '{endpoint[:80]}' has had no rollout yet")
-            kept = _kept(row)
-            self._write(connection, endpoint, command(kept.progress, what), kept.evidence, kept)
-            ledger.append(connection, endpoint, "order", {"rollout": kept.progress.number, "order": what}, cause)
+            row = _row(found)
+            self._write(connection, endpoint, command(row.progress, what), row.evidence, row)
+            ledger.append(connection, endpoint, "order", {"rollout": row.progress.number, "order": what}, cause)
 
     def again(self, endpoint: str, candidate: str) -> None:
         """Forget that a candidate was rolled back or aborted, if it was: it was asked for anew."""
-        kept = self.last().get(endpoint)
-        if kept and kept.progress.candidate == candidate and kept.progress.phase in WENT_BACK:
-            anew = msgspec.structs.replace(kept.progress, generation=NONE)
+        row = self.last().get(endpoint)
+        if row and row.progress.candidate == candidate and row.progress.phase in WENT_BACK:
+            anew = msgspec.structs.replace(row.progress, generation=NONE)
             with self.database.begin() as connection:
-                self._write(connection, endpoint, anew, kept.evidence, kept)
+                self._write(connection, endpoint, anew, row.evidence, row)
 
     def _write(
         self,
@@ -126,7 +126,7 @@ def _what(progress: Progress) -> dict[str, Any]:
     return {field: getattr(progress, field) for field in fields}
 
 
-def _kept(values: sa.Row[Any]) -> RolloutRow:
+def _row(values: sa.Row[Any]) -> RolloutRow:
     return RolloutRow(
         endpoint=values.endpoint,
         progress=values.progress,

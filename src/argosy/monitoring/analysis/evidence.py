@@ -98,24 +98,24 @@ def start(outputs: tuple[str, ...] = (), history: Counts = Counts()) -> GuardSta
     return GuardState(past=history, outputs=tuple(sorted(set(outputs))))
 
 
-def absorb(guard: Guard, seen: GuardObservation, state: GuardState) -> GuardState:
+def absorb(guard: Guard, observed: GuardObservation, state: GuardState) -> GuardState:
     """One more observation. A block waits until both revisions have requests, as one alone tells nothing."""
-    candidate, stable = add((state.waiting[0], seen.candidate)), add((state.waiting[1], seen.stable))
+    candidate, stable = add((state.waiting[0], observed.candidate)), add((state.waiting[1], observed.stable))
     block = _Block(guard, state, candidate, stable, dict(state.logs))
-    pairs = block.metrics(seen)
+    pairs = block.metrics(observed)
     whole = candidate.requests > 0 and stable.requests > 0
     if whole:
         block.errors()
         block.latency()
         for name in state.outputs:
             block.output(name)
-    came = {"requests": seen.candidate.requests > 0} | {m.name: seen.pair(m) is not None for m in guard.metrics}
-    silent = {name: 0.0 if yes else state.silent.get(name, 0.0) + seen.seconds for name, yes in came.items()}
+    came = {"requests": observed.candidate.requests > 0} | {m.name: observed.pair(m) is not None for m in guard.metrics}
+    silent = {name: 0.0 if yes else state.silent.get(name, 0.0) + observed.seconds for name, yes in came.items()}
     return msgspec.structs.replace(
         state,
         past=add((state.past, stable)) if whole else state.past,
-        candidate=add((state.candidate, seen.candidate)),
-        stable=add((state.stable, seen.stable)),
+        candidate=add((state.candidate, observed.candidate)),
+        stable=add((state.stable, observed.stable)),
         waiting=(Counts(), Counts()) if whole else (candidate, stable),
         logs=block.logs,
         pairs=pairs,
@@ -178,10 +178,10 @@ class _Block:
         logs = predictions.differ(logs, p, q, c, s, self.guard.prediction_tolerance)
         self.logs[f"output:{name}"] = tuple(logs.tolist())
 
-    def metrics(self, seen: GuardObservation) -> dict[str, Pair]:
+    def metrics(self, observed: GuardObservation) -> dict[str, Pair]:
         pairs = dict(self.state.pairs)
         for m in self.guard.metrics:
-            if (pair := seen.pair(m)) is None:
+            if (pair := observed.pair(m)) is None:
                 continue
             old = pairs.get(m.name, Pair())
             d = (pair[0] - pair[1]) * (1 if m.worse == "higher" else -1)

@@ -44,14 +44,14 @@ class Decision(Advice, frozen=True, kw_only=True):
     findings: tuple[MetricFinding, ...] = ()
 
 
-def decide(guard: Guard, seen: GuardObservation, state: GuardState) -> tuple[Decision, GuardState]:
+def decide(guard: Guard, observed: GuardObservation, state: GuardState) -> tuple[Decision, GuardState]:
     """Add an observation and decide. A rollback is final: it is repeated with its reason."""
-    state = evidence.absorb(guard, seen, state)
+    state = evidence.absorb(guard, observed, state)
     limit = math.log(1 / guard.alpha)
     passed = (name for name in proofs(guard) if name in state.proven or evidence.log_evidence(name, state) >= limit)
     state = msgspec.structs.replace(state, proven=tuple(passed))
     state = msgspec.structs.replace(state, alarm=state.alarm or _alarm(guard, state))
-    advice = _advice(guard, state, seen.troubles)
+    advice = _advice(guard, state, observed.troubles)
     decision = Decision(
         verdict=advice.verdict,
         reason=advice.reason,

@@ -84,9 +84,9 @@ def _apart(shares: Floats, window: Floats, n: Floats) -> Floats:
 
 def _learned(shares: Floats, window: Floats, recent: Floats) -> Floats:
     """The shares of the windows before this one since the alternative started anew, smoothed by 50 rows of p̃."""
-    seen = recent.sum(axis=-1, keepdims=True)
+    rows = recent.sum(axis=-1, keepdims=True)
     p = shares[..., None, :]
-    learned = (recent + SMOOTHING * p) / (seen + SMOOTHING)
+    learned = (recent + SMOOTHING * p) / (rows + SMOOTHING)
     step = np.array(STEPS)[:, None]
     ratio = np.where(p > 0, 1 - step + step * learned / np.where(p > 0, p, 1.0), 1.0)
     return np.sum(window[..., None, :] * np.log(ratio), axis=-1)

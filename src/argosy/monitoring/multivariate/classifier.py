@@ -88,11 +88,11 @@ def separate(
     learner = learner or trees()
     reference, current = tables(reference, current, folds)
     rng = np.random.default_rng(seed)
-    kept = rng.permutation(len(current))[:MOST_ROWS] if len(current) > MOST_ROWS else np.arange(len(current))
-    most = min(MOST_ROWS, max(RATIO * len(kept), 500))
+    picked = rng.permutation(len(current))[:MOST_ROWS] if len(current) > MOST_ROWS else np.arange(len(current))
+    most = min(MOST_ROWS, max(RATIO * len(picked), 500))
     chosen = np.sort(rng.permutation(len(reference))[:most])
-    x, y = np.concatenate([reference[chosen], current[kept]]), np.repeat([0, 1], [len(chosen), len(kept)])
-    part = np.concatenate([rng.permutation(np.arange(len(side)) % folds) for side in (chosen, kept)])
+    x, y = np.concatenate([reference[chosen], current[picked]]), np.repeat([0, 1], [len(chosen), len(picked)])
+    part = np.concatenate([rng.permutation(np.arange(len(side)) % folds) for side in (chosen, picked)])
     scores, importance = np.empty(len(x)), np.zeros(x.shape[1])
     for fold in range(folds):
         model, weights = learner(x[part != fold], y[part != fold], seed + fold)
@@ -100,7 +100,7 @@ def separate(
         importance += weights / max(float(weights.sum()), 1e-300) / folds
     auc, p = mann_whitney(scores, y, part)
     found = np.full(len(current), np.nan)
-    found[kept] = scores[len(chosen) :]
+    found[picked] = scores[len(chosen) :]
     return Separation(found, auc, p, importance)
 
 

@@ -66,10 +66,10 @@ def fit(reference: Floats, categorical: Sequence[int] = (), share: float = SHARE
     spread = np.where(spread > 0, spread, 1.0)
     values, vectors = np.linalg.eigh(np.cov((coded - middle) / spread, rowvar=False).reshape(x.shape[1], -1))
     values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
-    kept = 1 + int(np.searchsorted(np.cumsum(values), share * max(float(values.sum()), 1e-300)))
-    kept = max(1, min(kept, int((values > 1e-9).sum())))
+    count = 1 + int(np.searchsorted(np.cumsum(values), share * max(float(values.sum()), 1e-300)))
+    count = max(1, min(count, int((values > 1e-9).sum())))
     found = Components(
-        frequencies, fill, middle, spread, vectors[:, :kept].T, np.maximum(values[:kept], 1e-9), fill, fill, fill
+        frequencies, fill, middle, spread, vectors[:, :count].T, np.maximum(values[:count], 1e-9), fill, fill, fill
     )
     left, t2 = _project(found, rest)
     squared = left**2

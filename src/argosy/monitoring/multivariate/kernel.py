@@ -39,7 +39,7 @@ def compare(
     rng = np.random.default_rng(seed)
     most = EXACT_ROWS if features is None else FEATURE_ROWS
     x, _ = _draw(rng, reference, most)
-    y, kept = _draw(rng, current, most)
+    y, picked = _draw(rng, current, most)
     z = centred(np.concatenate([x, y]))
     gamma = 1 / max(median_square(rng, z), 1e-300)
     side = np.repeat([0.0, 1.0], [len(x), len(y)])
@@ -50,7 +50,7 @@ def compare(
         squares, witness, spread = _by_features(random_features(rng, z, gamma, features), marks)
     p = (1 + int((squares[1:] >= squares[0]).sum())) / (permutations + 1)
     effect = math.sqrt(max(0.0, float(squares[0])) / max(spread, 1e-300))
-    rows = tuple(int(kept[i]) for i in first(witness[len(x) :]))
+    rows = tuple(int(picked[i]) for i in first(witness[len(x) :]))
     text = f"the window is {effect:.3f} of the kernel's spread away from the reference (p {p:.2g})"
     return Shift(method="maximum mean discrepancy", effect=effect, p=p, rows=rows, text=text)
 

@@ -44,20 +44,20 @@ def ratios(reference: Floats, window: Floats, seed: int = 0) -> Ratios:
     trained = np.zeros(m, bool)
     trained[rng.permutation(m)[: max(SAMPLE * n, LEAST_SAMPLE)]] = True
     half, half_window = rng.permutation(m) % 2, rng.permutation(n) % 2
-    seen, seen_window = np.empty(m), np.empty(n)
+    reference_scores, window_scores = np.empty(m), np.empty(n)
     for side in (0, 1):
         theirs, ours = reference[trained & (half != side)], window[half_window != side]
         x, y = np.concatenate([theirs, ours]), np.repeat([0, 1], [len(theirs), len(ours)])
         weight = np.where(y == 1, len(theirs) / max(len(ours), 1), 1.0)
         data = lgb.Dataset(x, y, weight=weight, params={"max_bin": TREES["max_bin"], "verbose": -1})
         model = lgb.train(TREES | {"learning_rate": 0.2, "seed": seed}, data, ROUNDS)
-        seen[half == side] = model.predict(reference[half == side], raw_score=True, num_threads=1)
-        seen_window[half_window == side] = model.predict(window[half_window == side], raw_score=True, num_threads=1)
-    scores = np.concatenate([seen[trained], seen_window])
+        reference_scores[half == side] = model.predict(reference[half == side], raw_score=True, num_threads=1)
+        window_scores[half_window == side] = model.predict(window[half_window == side], raw_score=True, num_threads=1)
+    scores = np.concatenate([reference_scores[trained], window_scores])
     side = np.repeat([0, 1], [int(trained.sum()), n])
     ends, heights = levels(scores, side)
     auc, _ = mann_whitney(scores, side, np.concatenate([half[trained], half_window]))
-    at = [heights[np.minimum(np.searchsorted(ends, each), len(ends) - 1)] for each in (seen, seen_window)]
+    at = [heights[np.minimum(np.searchsorted(ends, each), len(ends) - 1)] for each in (reference_scores, window_scores)]
     return Ratios(at[0], at[1], auc)
 
 

@@ -119,7 +119,7 @@ LOG_OF = "the payload log"
 GRACE = timedelta(minutes=2)
 """After an hour is over and the last flush of it is due."""
 MERGE_SECONDS = 20.0
-PROFILES_KEPT = 100 * 24 * 60
+RETENTION = 100 * 24 * 60
 """Minutes: a quarter, and a little more."""
 
 
@@ -130,12 +130,14 @@ class Writer:
         self.home, self.report = home, report
         self._swaps = True
 
-    def write(self, book: VersionBuffer, waiting: Mapping[str, Sequence[Rows]]) -> None:
+    def write(self, buffer: VersionBuffer, waiting: Mapping[str, Sequence[Rows]]) -> None:
         """Put requests on disk, by replica, or drop them."""
         count = sum(len(part.requests) for parts in waiting.values() for part in parts)
         try:
-            tables = [book.encoder(replica).table(part) for replica, parts in waiting.items() for part in joined(parts)]
-            segment.write(self.home.payloads, book.endpoint, book.version, tables)
+            tables = [
+                buffer.encoder(replica).table(part) for replica, parts in waiting.items() for part in joined(parts)
+            ]
+            segment.write(self.home.payloads, buffer.endpoint, buffer.version, tables)
             self.report.records += count
             self._good(LOG_OF)
         except Exception as error:
@@ -162,7 +164,7 @@ class Writer:
         known = {one.digest: one for one in layouts}
         for endpoint in layout.endpoints(self.home.profiles):
             for version in files.versions(self.home.profiles, endpoint):
-                files.tidy(self.home.profiles, endpoint, version, known.get, int(time.time()) // 60, PROFILES_KEPT)
+                files.tidy(self.home.profiles, endpoint, version, known.get, int(time.time()) // 60, RETENTION)
         for endpoint in layout.endpoints(self.home.payloads):
             declared = config.endpoints.get(endpoint, RecordedEndpoint())
             self._retain(endpoint, declared, bool(config.store))

@@ -77,8 +77,8 @@ def step(
     found: list[SloStatus] = []
     for slo in slos:
         total, bad = policy.count(slo, came)
-        seen = SloObservation(now=now, seconds=every, total=total, bad=bad)
-        status, state = policy.evaluate(slo, seen, _declared(budgets.kept.get(slo.name), slo))
+        observed = SloObservation(now=now, seconds=every, total=total, bad=bad)
+        status, state = policy.evaluate(slo, observed, _declared(budgets.kept.get(slo.name), slo))
         found.append(status)
         objectives[slo.name] = ObjectiveState(slo=slo, state=state)
     fresh = RevisionCounts()
@@ -156,7 +156,7 @@ class Slos:
         self._statuses: dict[str, tuple[SloStatus, ...]] = {}
         self._saved, self._hour = 0.0, int(clock() // HOUR)
 
-    def standing(self, endpoint: str) -> tuple[SloStatus, ...]:
+    def statuses(self, endpoint: str) -> tuple[SloStatus, ...]:
         """How each objective of an endpoint stood at the last evaluation."""
         return self._statuses.get(endpoint, ())
 
@@ -225,10 +225,10 @@ class Slos:
 
     def _write_hour(self, end: float) -> None:
         """The budgets at the end of an hour, as findings. Raises Unavailable, StorageFull."""
-        seen = self._view().endpoints
+        observed = self._view().endpoints
         found: list[findings.Finding] = []
         for name, statuses in self._statuses.items():
-            version = seen[name].serving.rpartition(":")[2] if name in seen else ""
+            version = observed[name].serving.rpartition(":")[2] if name in observed else ""
             span = Span(endpoint=name, version=version, start=end - HOUR, end=end, at=end)
             for each in statuses:
                 total, bad = policy.within_window(self._budgets[name].kept[each.name].state.traffic, end, HOUR)

@@ -136,13 +136,13 @@ def count(slo: Slo, counts: Counts) -> tuple[int, int]:
     return counts.requests, min(counts.requests, counts.errors + slow)
 
 
-def evaluate(slo: Slo, seen: SloObservation, state: SloState) -> tuple[SloStatus, SloState]:
+def evaluate(slo: Slo, observed: SloObservation, state: SloState) -> tuple[SloStatus, SloState]:
     """Add an observation; one without requests changes no evidence."""
-    now, period = seen.now, slo.days * DAY
-    traffic = add_traffic(state.traffic, now, seen.total, seen.bad, period)
+    now, period = observed.now, slo.days * DAY
+    traffic = add_traffic(state.traffic, now, observed.total, observed.bad, period)
     state = msgspec.structs.replace(state, traffic=traffic)
     if quiet(slo, traffic, now):
-        state = _detect(slo, seen, state)
+        state = _detect(slo, observed, state)
     else:
         state = msgspec.structs.replace(state, page=RateRise(), ticket=RateRise())
     burning = [(rule.severity, text) for rule in rules(slo) if (text := _burns(slo, rule, traffic, now))]
@@ -189,15 +189,15 @@ def _burns(slo: Slo, rule: Rule, came: Traffic, now: float) -> str:
     )
 
 
-def _detect(slo: Slo, seen: SloObservation, state: SloState) -> SloState:
+def _detect(slo: Slo, observed: SloObservation, state: SloState) -> SloState:
     """The detectors of both severities, and whether what they found is over."""
     logs: dict[Severity, RateRise] = {"page": state.page, "ticket": state.ticket}
     found = set(state.found)
-    looks = YEAR / max(seen.seconds, 1e-3) / slo.false_pages
+    looks = YEAR / max(observed.seconds, 1e-3) / slo.false_pages
     for severity, log in logs.items():
         bound = min(_bound(slo, rule.factor) for rule in rules(slo) if rule.severity == severity)
-        log = log.after(seen.bad, seen.total, bound) if seen.total else log
-        total, bad = last_requests(state.traffic, seen.now, CALM_REQUESTS, CALM_SECONDS)
+        log = log.after(observed.bad, observed.total, bound) if observed.total else log
+        total, bad = last_requests(state.traffic, observed.now, CALM_REQUESTS, CALM_SECONDS)
         if log.log_e >= math.log(looks):
             found.add(severity)
             log = RateRise()
