@@ -1,12 +1,28 @@
 """Routes of one endpoint over REST: labels, revisions for testers, its versions, then everything else by weight."""
 
-from argosy.gateway import labels
+from argosy.gateway import clusters
 from argosy.gateway.access_log import LUA
 from argosy.gateway.answers import direct
 from argosy.gateway.clusters import HTTP
-from argosy.gateway.model import EndpointRoute
-from argosy.gateway.targets import ANY_REVISION, Targets, base_path, by_version, no_such_revision, picked_by_testers
-from argosy.gateway.xds import Resource
+from argosy.gateway.model import EndpointRoute, GatewayConfig, Upstream
+from argosy.gateway.replies import LABEL_BYTES
+from argosy.gateway.targets import (
+    ANY_REVISION,
+    Targets,
+    base_path,
+    by_version,
+    no_such_revision,
+    picked_by_testers,
+    read_whole,
+    until_answered,
+)
+from argosy.gateway.xds import Resource, seconds
+from argosy.spec.address import Address
+from argosy.spec.limits import Limits
+
+LABELS_TIMEOUT = 30.0
+LABELS_LIMITS = Limits(connections=8, pending=32, requests=32)
+"""The controller has other things to do."""
 
 
 def endpoint_paths(endpoint: EndpointRoute, targets: Targets) -> list[Resource]:
@@ -14,7 +30,7 @@ def endpoint_paths(endpoint: EndpointRoute, targets: Targets) -> list[Resource]:
     base = base_path(endpoint.endpoint)
     versions = by_version(endpoint)
     served = ", ".join(sorted(versions)) or "none"
-    routes = [*labels.route(targets.config, endpoint), *_tested(endpoint, targets)] + [
+    routes = [*_labels(targets.config, endpoint), *_tested(endpoint, targets)] + [
         targets.forward(endpoint, _below(f"{base}/versions/{version}"), led)
         for version, revisions in versions.items()
         if (led := targets.lead(endpoint, revisions, HTTP))
@@ -29,6 +45,36 @@ def endpoint_paths(endpoint: EndpointRoute, targets: Targets) -> list[Resource]:
         shares = targets.mirrored(endpoint, led, HTTP)
         routes += [targets.forward(endpoint, {**_below(base), **also}, action) for also, action in shares]
     return routes
+
+
+def labels_pool(config: GatewayConfig) -> tuple[str, Resource, tuple[Upstream, ...]]:
+    """Name, cluster and the one host of the controller's socket for labels of predictions."""
+    resource = clusters.pool(HTTP, LABELS_LIMITS, {})
+    controller = Upstream(replica="controller", http=Address(path=config.labels))
+    return f"@labels/{clusters.digest(resource)}", resource, (controller,)
+
+
+def _labels(config: GatewayConfig, endpoint: EndpointRoute) -> list[Resource]:
+    """`/v2/models/NAME/feedback`, with a key also where predictions need none. A request waits while the controller
+    starts anew, and may reach it twice, which counts once."""
+    if not config.labels:
+        return []
+    name, _, _ = labels_pool(config)
+    action: Resource = {
+        "cluster": name,
+        "timeout": seconds(LABELS_TIMEOUT),
+        "retry_policy": until_answered(),
+        "idle_timeout": seconds(LABELS_TIMEOUT),
+    }
+    about = {"endpoint": endpoint.endpoint, "auth": True}
+    return [
+        {
+            "match": {"path": f"{base_path(endpoint.endpoint)}/feedback"},
+            "route": action,
+            "metadata": {"filter_metadata": {LUA: about}},
+            "typed_per_filter_config": read_whole(LABEL_BYTES),
+        }
+    ]
 
 
 def _tested(endpoint: EndpointRoute, targets: Targets) -> list[Resource]:

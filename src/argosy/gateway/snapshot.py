@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from argosy.gateway import clusters, labels, listener, server
+from argosy.gateway import clusters, listener, rest_routes, server
 from argosy.gateway.clusters import GRPC, HTTP
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig, Upstream
 from argosy.gateway.routes import route_table
@@ -45,7 +45,7 @@ def build_snapshot(config: GatewayConfig, endpoints: Iterable[EndpointRoute], ke
     targets = Targets({}, config)
     pools = [(*each, GRPC) for each in server.pools(ordered)]
     if config.labels:
-        pools.append((*labels.pool(config), HTTP))
+        pools.append((*rest_routes.labels_pool(config), HTTP))
     for endpoint, revision, protocol, resource, upstreams in _pools(ordered):
         name = f"{endpoint}/{revision}/{protocol}/{clusters.digest(resource)}"
         pools.append((name, resource, upstreams, protocol))

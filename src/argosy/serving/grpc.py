@@ -290,6 +290,7 @@ async def _infer(
     except ArgosyError as error:
         model.refused(error, headers)
         raise
+    del message  # it may be several times as large as its tensors
     response = await model.infer(request, context.time_remaining(), headers)
     tensors = response.tensors
     size = tensors[0].array.size if len(tensors) == 1 else sum(tensor.array.size for tensor in tensors)
