@@ -266,25 +266,24 @@ async def test_what_is_shed_as_the_heap_grows(config, replica):
     head = f"POST /v2/models/digits/infer HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\n"
     whole = f"{head}content-length: {body}\r\n\r\n".encode() + b"x" * body
 
-    def fill(count=80):
-        made = []
-        for n in range(count):
+    connections = []
+
+    def fill():
+        for n in range(4):
             with contextlib.suppress(OSError):
-                made.append(socket.create_connection(address, 5, source_address=(f"127.0.0.{n % 2 + 4}", 0)))
-                made[-1].sendall(whole)
-        return made
+                connections.append(socket.create_connection(address, 5, source_address=(f"127.0.0.{n % 2 + 4}", 0)))
+                connections[-1].sendall(whole)
 
     async def active():
         stats = await gateway.process.admin.stats(r"^overload\..*\.active$")
         return {name.split(".")[-2] for name, value in stats.items() if value}
 
     try:
-        connections = []
         with Sizes(gateway.process.running.pid) as sizes:
-            connections = await asyncio.to_thread(fill)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while "stop_accepting_requests" not in (seen := await active()):
-                    await asyncio.sleep(0.05)
+                    await asyncio.to_thread(fill)
+                    await asyncio.sleep(0.3)  # Envoy compares its heap with the bound each 250 ms
         assert {"disable_http_keepalive", "reduce_timeouts", "shrink_heap"} <= seen
         assert sizes.grown[0] <= 2 * most
         # Near its bound a request is refused, and at it the connection.
@@ -298,5 +297,7 @@ async def test_what_is_shed_as_the_heap_grows(config, replica):
                 await asyncio.sleep(0.05)
         assert await asyncio.to_thread(asked, "http", address, "127.0.0.1") == 200
     finally:
+        for each in connections:
+            each.close()
         never.set()
         await gateway.stop(0.2)
