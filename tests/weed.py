@@ -1,7 +1,6 @@
 """SeaweedFS: a real server of the S3 protocol, for tests."""
 
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,8 @@ import httpx
 import msgspec
 import pytest
 from pyarrow import fs
+
+from tests.ports import free
 
 KEYS = {"AWS_ACCESS_KEY_ID": "reader", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
 
@@ -44,13 +45,6 @@ def running(place: Path, bucket: str) -> Iterator[str]:
     finally:
         server.kill()
         server.wait()
-
-
-def free() -> int:
-    """A port that nobody holds."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return held.getsockname()[1]
 
 
 def files(url: str) -> fs.S3FileSystem:

@@ -17,6 +17,7 @@ from argosy.alerting.send import send
 from argosy.spec.alerts import Alertmanager, Email, Slack, Webhook
 from argosy.spec.errors import InvalidArgument, Unavailable
 from tests.alerting.kit import notice, web
+from tests.ports import free
 from tests.programs import need
 
 
@@ -85,12 +86,6 @@ class Inbox:
         if self.answer.startswith("250"):
             self.mails.append((envelope.rcpt_tos, message_from_bytes(envelope.content, policy=policy.default)))
         return self.answer
-
-
-def free() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return held.getsockname()[1]
 
 
 @pytest.fixture

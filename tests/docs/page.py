@@ -1,11 +1,12 @@
 """A page of the documentation, read as its reader would: block by block, in the order in which they stand."""
 
 import re
-import socket
 import subprocess
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.ports import free
 
 ROOT = Path(__file__).parents[2]
 OPENING = re.compile(r"```(\w+)")
@@ -103,6 +104,4 @@ def python(block: Block, names: dict[str, object]) -> None:
 
 def free_port() -> str:
     """A TCP port of this machine that nobody listens on now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return str(found.getsockname()[1])
+    return str(free())

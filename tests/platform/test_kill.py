@@ -5,7 +5,6 @@ import contextlib
 import os
 import random
 import signal
-import socket
 from collections import Counter
 from collections.abc import Callable
 
@@ -20,6 +19,7 @@ from argosy.store.store import Store
 from argosy.targets.tags import scan
 from tests.platform.test_platform import assert_nothing_is_left
 from tests.platform.up import STAND_IN_UP, Up, until
+from tests.ports import free
 from tests.store.samples import model_lineage, model_manifest, write_folder
 
 
@@ -95,8 +95,7 @@ def test_a_replica_and_a_gateway_that_died_meanwhile_are_started_again(
 def test_a_gateway_that_died_with_its_controller_comes_back_with_its_routes(
     home: Home, package: str, start: Callable[..., Up]
 ):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free()
     home.config.write_text(f"control: {{port: 0}}\ngateway: {{port: {port}}}\n")
     platform = start(STAND_IN_UP).ready()
     url = platform.call("PUT", "/v1/endpoints/digits", {"model": package, "public": True}, wait=60)["url"]

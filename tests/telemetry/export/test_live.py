@@ -11,12 +11,12 @@ import pytest
 from click.testing import CliRunner
 
 from argosy.cli.main import argosy
-from argosy.serving.port import take
 from argosy.spec.settings import Home
 from argosy.store.store import Store
 from argosy.telemetry.export.files import DASHBOARDS, PROMETHEUS, RULES
 from tests.platform.packages import push
 from tests.platform.up import Up, until
+from tests.ports import free
 from tests.programs import need
 from tests.telemetry.export.kit import dashboards, queries, rules
 
@@ -42,9 +42,7 @@ class Prometheus:
         rules = config.parent / "rules" / "argosy.yml"
         subprocess.run([need("promtool"), "check", "config", str(config)], check=True, capture_output=True)
         rules.write_text(rules.read_text())
-        bound = take("127.0.0.1", 0)
-        port = bound.getsockname()[1]
-        bound.close()
+        port = free()
         self.url = f"http://127.0.0.1:{port}"
         data = config.parent / "data"
         command = [need("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={data}"]
