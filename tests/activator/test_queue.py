@@ -15,7 +15,7 @@ READY = (Destination("r", "/r.sock"),)
 
 def endpoint(size: int = 10, deadline: float = 60.0, ready_in: float = 0.0, replicas: int = 0) -> ActivatedEndpoint:
     return ActivatedEndpoint(
-        room=ActivatorQueue(size=size, deadline=deadline), ready=READY * replicas, ready_in=ready_in
+        queue=ActivatorQueue(size=size, deadline=deadline), ready=READY * replicas, ready_in=ready_in
     )
 
 

@@ -45,7 +45,7 @@ class ActivatedEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     """An endpoint that may be waited for. `ready`: its replicas; `most`: requests that may be with them at one time;
     `ready_in`: seconds that a start takes, 0 where that is not known."""
 
-    room: ActivatorQueue = ActivatorQueue()
+    queue: ActivatorQueue = msgspec.field(default=ActivatorQueue(), name="room")
     ready: tuple[Destination, ...] = ()
     most: int = MOST
     ready_in: float = 0.0
@@ -66,12 +66,12 @@ def decide(waited: Sequence[float], free: int, endpoint: ActivatedEndpoint) -> l
     as are `free`; False to let it wait on; or a refusal. Pure."""
     known = endpoint.ready_in if math.isfinite(endpoint.ready_in) else 0.0
     retry_after = math.ceil(min(max(known, SHORTEST_RETRY), LONGEST_RETRY))
-    size, waiting = endpoint.room.size, 0
+    size, waiting = endpoint.queue.size, 0
     found: list[Refusal | bool] = []
     for place, seconds in enumerate(waited):
         if place < free:
             found.append(True)
-        elif seconds >= endpoint.room.deadline:
+        elif seconds >= endpoint.queue.deadline:
             found.append(Refusal(f"waited {seconds:.0f} s for a replica to start", retry_after))
         elif waiting >= size:
             found.append(Refusal(f"{size} requests wait already for a replica", retry_after))
@@ -160,7 +160,7 @@ class Queues:
                 await self._called.wait()
             self._read()
             for name, queue in self._queues.items():
-                unknown = ActivatedEndpoint(room=ActivatorQueue(size=0))
+                unknown = ActivatedEndpoint(queue=ActivatorQueue(size=0))
                 queue.tick(self.endpoints.get(name, unknown), time.monotonic())
             await asyncio.sleep(TICK)
 

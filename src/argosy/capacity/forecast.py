@@ -1,6 +1,6 @@
 """The load one cold start ahead: what it is now, its trend, and how far such forecasts were off. Pure.
 
-The series of the load is smoothed over `window`. One horizon of growth is regressed on the one before it, which tells
+The load is smoothed over `window`. One horizon of growth is regressed on the one before it, which tells
 how much of a trend lasts (none in noise, all of it in a ramp); the errors that this forecast would have made over the
 history give the quantile that is added. While the history is short, the sampling error of the mean stands in.
 """

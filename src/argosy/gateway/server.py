@@ -79,6 +79,6 @@ def _answering(endpoints: tuple[EndpointRoute, ...]) -> tuple[Upstream, ...]:
             if any(each.grpc is not None and each.state == "ready" for each in revision.upstreams):
                 return revision.upstreams
     if endpoints and all(endpoint.waiting for endpoint in endpoints):
-        rooms = [each.waiting for each in endpoints if each.waiting and each.waiting.grpc]
-        return tuple(Upstream(replica="waiting", http=room.http, grpc=room.grpc) for room in rooms[:1])
+        activators = [each.waiting for each in endpoints if each.waiting and each.waiting.grpc]
+        return tuple(Upstream(replica="waiting", http=each.http, grpc=each.grpc) for each in activators[:1])
     return ()

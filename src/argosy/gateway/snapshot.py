@@ -94,9 +94,9 @@ def _pools(endpoints: tuple[EndpointRoute, ...]) -> Iterator[tuple[str, str, str
                 resource = clusters.secured(resource, revision.upstreams, protocol)
                 yield endpoint.endpoint, revision.revision, protocol, resource, revision.upstreams
         if endpoint.waiting:
-            room = (Upstream(replica="waiting", http=endpoint.waiting.http, grpc=endpoint.waiting.grpc),)
-            for protocol in _protocols(room):
-                yield endpoint.endpoint, clusters.WAITING, protocol, clusters.activator(endpoint, protocol), room
+            activator = (Upstream(replica="waiting", http=endpoint.waiting.http, grpc=endpoint.waiting.grpc),)
+            for protocol in _protocols(activator):
+                yield endpoint.endpoint, clusters.WAITING, protocol, clusters.activator(endpoint, protocol), activator
 
 
 def _protocols(upstreams: tuple[Upstream, ...]) -> tuple[str, ...]:

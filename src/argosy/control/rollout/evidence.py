@@ -18,12 +18,12 @@ COMPARISON = 0.25
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What is remembered of a rollout's arms, and the guard's own memory and last words.
+    """The last reading of candidate and stable, and the guard's state and last decision.
 
     `shadow` is the comparison of answers, with what it says in `compared`; `copied` of the candidate's requests were
-    copies in the shadow, `copying` says whether they were at the last reading. `looked` is the time of the last look
-    (seconds since 1970), 0 before the first; `fine`: latency is told by the replicas. Kept with the rollout, so that a
-    controller that starts anew goes on.
+    copies in the shadow, `copying` says whether they were at the last reading. `looked` is the time of the last reading
+    (seconds since 1970), 0 before the first; `fine`: replicas report latency. Stored with the rollout, so that a
+    controller that restarts goes on.
     """
 
     looked: float = 0.0
@@ -47,8 +47,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """One look at both arms at `now`, and the user's metrics, as (candidate, stable); why some did not come. In the
-    shadow: the answers that were `joined`, and for how many seconds it has gone on."""
+    """One reading of candidate and stable at `now`, and the user's metrics, as (candidate, stable), with the `troubles`
+    of those that are missing. In the shadow: the answers that were `joined`, and its length by now, in seconds."""
 
     now: float
     candidate: RevisionCounts
@@ -60,9 +60,9 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def learn(reading: Reading, old: Evidence, declared: Guard | None, shadow: Shadow | None = None) -> Evidence:
-    """One more reading. The first only sets the marks from which is counted; without a guard, only counts are kept.
+    """Take in a reading. The first only sets where counting begins; without a guard, only counts are added.
 
-    Requests of the candidate that came before the end of the shadow was seen at the gateway are copies, too.
+    Requests of the candidate before the gateway had the end of the shadow are copies, too.
     """
     if not old.looked:
         fine = bool(reading.stable.answered)

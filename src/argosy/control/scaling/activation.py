@@ -81,7 +81,7 @@ class Activation(asyncio.DatagramProtocol):
             if upstream.state == "ready"
         ]
         return ActivatedEndpoint(
-            room=endpoint.waiting,
+            queue=endpoint.waiting,
             ready=tuple(ready),
             most=endpoint.limits.requests,
             ready_in=self._scaler.cold_start(route.endpoint),

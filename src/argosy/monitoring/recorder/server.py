@@ -62,7 +62,7 @@ class Server:
         self.report = RecorderReport(pid=os.getpid(), started=time.time())
         self._writer = Writer(home, self.report)
         self._config = RecorderConfig()
-        self._read_at = 0
+        self._config_written = 0
         self._secret = b""
         self._connections: set[Connection] = set()
         self._reached: dict[Path, asyncio.Task[None]] = {}
@@ -125,10 +125,10 @@ class Server:
     def _read_config(self) -> None:
         """Take the configuration in, where it has changed."""
         with contextlib.suppress(OSError):
-            changed = config_file(self.home).stat().st_mtime_ns
-            if changed == self._read_at:
+            written = config_file(self.home).stat().st_mtime_ns
+            if written == self._config_written:
                 return
-            self._read_at = changed
+            self._config_written = written
             self._config = recorder_config(self.home)
             for key, buffer in list(self._buffers.items()):
                 if buffer is None or buffer.declared != self._config.endpoints.get(key[0]):
