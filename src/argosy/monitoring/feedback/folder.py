@@ -3,7 +3,6 @@
 Every step writes new files and then replaces the manifest; what a crash leaves between is removed by the next step.
 """
 
-import os
 import secrets
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -125,13 +124,3 @@ class LabelFolder:
     def new(self, what: str) -> str:
         """A name for a file that is about to be made."""
         return f"made/{what}-{secrets.token_hex(8)}.parquet"
-
-
-def durable(path: Path) -> None:
-    """Have a file outlive a crash, for its owner alone."""
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fchmod(handle, 0o600)
-        os.fsync(handle)
-    finally:
-        os.close(handle)

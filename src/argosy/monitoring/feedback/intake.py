@@ -14,10 +14,10 @@ import msgspec
 
 from argosy.monitoring.feedback import sql
 from argosy.monitoring.feedback.event import MAX_ID, MAX_TEXT, SKEW_SECONDS, AcceptedLabel
-from argosy.monitoring.feedback.folder import JOURNAL, LabelFolder, durable
+from argosy.monitoring.feedback.folder import JOURNAL, LabelFolder
 from argosy.spec.errors import InvalidArgument, NotFound, RateLimited
 from argosy.store import duck
-from argosy.store.durable import storage, sync_folder, write_all
+from argosy.store.durable import storage, sync_file, sync_folder, write_all
 
 MOST_JOURNAL = 64 * 1024 * 1024
 """Bytes of labels that may wait for the next join: a sender's may be as many as stay free for others. So one alone has
@@ -147,7 +147,7 @@ def load(folder: LabelFolder, source: Path, now: float) -> Loaded:
             target.unlink(missing_ok=True)
             raise InvalidArgument(f"{source.name} cannot be read as labels: {duck.first_line(error)[:300]}") from None
     if taken:
-        durable(target)
+        sync_file(target)
         os.rename(target, folder.labels / target.name)
         sync_folder(folder.labels)
     return Loaded(labels=taken, refused=refused, examples={reason: str(one) for reason, _, one in counts if reason})

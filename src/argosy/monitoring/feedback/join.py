@@ -14,10 +14,11 @@ from typing import Any, Literal
 import msgspec
 
 from argosy.monitoring.feedback import intake, sql
-from argosy.monitoring.feedback.folder import LabelFolder, Manifest, durable
+from argosy.monitoring.feedback.folder import LabelFolder, Manifest
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.settings import FeedbackSettings
 from argosy.store import duck
+from argosy.store.durable import sync_file
 from argosy.store.payloads import layout, segment
 from argosy.store.payloads.query import source
 from argosy.store.payloads.segment import Broken
@@ -291,7 +292,7 @@ class _Joiner:
 
     def _copy(self, query: str, path: Path) -> None:
         self.db.execute(f"COPY ({query}) TO {duck.literal(str(path))} (FORMAT parquet, COMPRESSION zstd)")
-        durable(path)
+        sync_file(path)
 
     def _fold(self) -> tuple[tuple[str, ...], int]:
         """The hits in the scratch folder into the days they belong to: which days, how many hits."""
@@ -328,7 +329,7 @@ class _Joiner:
         for path in folder.glob("day=*/*.parquet"):
             name = self.folder.new("cohort")
             path.rename(self.folder.path(name))
-            durable(self.folder.path(name))
+            sync_file(self.folder.path(name))
             self._set(cohorts=self.manifest.cohorts | {path.parent.name.removeprefix("day="): name})
         shutil.rmtree(folder)
 
@@ -344,6 +345,6 @@ class _Joiner:
             moved = [self.folder.new("joined") for _ in paths]
             for path, name in zip(paths, moved, strict=True):
                 path.rename(self.folder.path(name))
-                durable(self.folder.path(name))
+                sync_file(self.folder.path(name))
             names = (*older, *moved)
         self._set(joined=self.manifest.joined | {day: names})

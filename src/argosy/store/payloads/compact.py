@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from argosy.store.durable import exchange, storage, sync_folder
+from argosy.store.durable import exchange, storage, sync_file, sync_folder
 from argosy.store.payloads import layout, segment, ship
 from argosy.store.payloads.encode import arrow, parquet
 from argosy.store.payloads.layout import Segment
@@ -154,12 +154,7 @@ def _merge(root: Path, part: MergedSegments, fresh: Path) -> str:
     with parquet().ParquetWriter(made, schema, **segment.options(schema)) as writer:
         for table in _tables(root, part, schema):
             writer.write_table(table)
-    handle = os.open(made, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fchmod(handle, 0o600)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_file(made)
     return f"{os.path.dirname(first.key)}/{made.name}"
 
 
