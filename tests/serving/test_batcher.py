@@ -215,3 +215,21 @@ async def test_closed(engine):
     with pytest.raises(Unavailable, match="unloaded"):
         caller.submit(rows(2))
     assert (await waiting)[0].item() == 1
+
+
+def test_a_worker_outlives_its_loop(engine):
+    """The loop of a replica that gives up on a slow model is closed while the model still computes."""
+
+    async def leave():
+        caller = Caller(engine, False)
+        engine.gate.clear()
+        caller.submit(rows(1))
+        while not engine.calls:
+            await asyncio.sleep(0.001)
+        caller.batcher.close()
+        return caller.batcher
+
+    batcher = asyncio.run(leave())
+    engine.gate.set()
+    batcher._worker.join(30)
+    assert not batcher._worker.is_alive()

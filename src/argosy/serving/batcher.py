@@ -9,6 +9,7 @@ import asyncio
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -181,12 +182,20 @@ class Batcher:
                 with self._lock:
                     jobs, reason, wait_ns = self._take(start)
                 if jobs:
-                    self._loop.call_soon_threadsafe(_deliver, self._execute(jobs, reason))
+                    self._on_loop(_deliver, self._execute(jobs, reason))
                     rows = sum(job.rows for job in jobs)
                     self._sizing = sizing.observe(rows, _clock() - start, self._sizing)
                 elif wait_ns:
                     self._wake.acquire(timeout=wait_ns / 1e9)
-        self._loop.call_soon_threadsafe(self._ended.set)
+        self._on_loop(self._ended.set)
+
+    def _on_loop(self, callback: Callable[..., object], *args: object) -> None:
+        """Have the loop call it; nobody waits for an answer of a loop that has been closed."""
+        try:
+            self._loop.call_soon_threadsafe(callback, *args)
+        except RuntimeError:
+            if not self._loop.is_closed():
+                raise
 
     def _take(self, now: int) -> tuple[list[Job], batch.Reason, int]:
         queue = self._queue
@@ -210,7 +219,7 @@ class Batcher:
     def _alive(self, job: Job, now: int) -> bool:
         """Whether the caller still waits; one whose deadline has passed gets its error."""
         if now > job.deadline and not job.finished:
-            self._loop.call_soon_threadsafe(_expire, job)
+            self._on_loop(_expire, job)
             return False
         return not job.finished
 
