@@ -1,6 +1,6 @@
 """Tune every scaling policy on the first half of a trace, report the second: `python -m prove.autoscale`.
 
-Writes the tables into docs/autoscaling.md, between its markers, and the picture docs/autoscaling.svg. The exit status
+Writes the tables into docs/guides/autoscaling.md, between its markers, and the picture beside it. The exit status
 is 1 where the target is missed: on the conversation trace at most 1.6 times the clairvoyant replica-hours with at most
 1 % of requests late, and cheaper than every baseline that keeps to 1 %.
 """
@@ -31,7 +31,7 @@ from prove.document import put
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data" / "azure_llm"
-DOCUMENT, PICTURE = ROOT / "docs" / "autoscaling.md", ROOT / "docs" / "autoscaling.svg"
+DOCUMENT, PICTURE = ROOT / "docs" / "guides" / "autoscaling.md", ROOT / "docs" / "guides" / "autoscaling.svg"
 BEGIN, END = "<!-- prove:begin -->", "<!-- prove:end -->"
 ON_AT = 300.0
 LATE, RATIO = 0.01, 1.6

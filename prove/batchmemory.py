@@ -24,7 +24,7 @@ from pyarrow import csv, ipc, parquet
 from bench import models
 from prove.document import put
 
-DOCUMENT = Path("docs/batch.md")
+DOCUMENT = Path("docs/guides/batch.md")
 BEGIN, END = "<!-- batchmemory -->", "<!-- /batchmemory -->"
 SIZES = (1_000_000_000, 10_000_000_000)
 WITHIN = 0.10

@@ -37,7 +37,7 @@ from argosy.process.cores import cores
 from bench import engineloop, envs, models
 from prove.document import put
 
-DOCUMENT = Path("docs/batch.md")
+DOCUMENT = Path("docs/guides/batch.md")
 BEGIN, END = "<!-- batchspeed -->", "<!-- /batchspeed -->"
 MEMORY = Path("/dev/shm")
 GOAL = 0.90

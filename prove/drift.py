@@ -1,5 +1,5 @@
 """`python -m prove.drift`: how rarely drift is cried where there is none, how soon it is found; writes
-docs/drift.md."""
+docs/guides/drift.md."""
 
 import argparse
 import sys
@@ -15,7 +15,7 @@ from prove.driftpicture import svg
 from prove.driftstreams import COLUMNS, LOOKS, NUMBERS, REFERENCE, begin, evidently, judge, model
 
 ROOT = Path(__file__).parent.parent
-DOCUMENT, PICTURE = ROOT / "docs" / "drift.md", ROOT / "docs" / "drift.svg"
+DOCUMENT, PICTURE = ROOT / "docs" / "guides" / "drift.md", ROOT / "docs" / "guides" / "drift.svg"
 BEGIN, END = "<!-- drift:begin -->", "<!-- drift:end -->"
 WINDOWS = {100: 12, 300: 6, 1000: 4, 5000: 2}
 """Rows a window → model-quarters simulated."""
@@ -159,7 +159,7 @@ def table(rows: list[Row], took: float) -> str:
 
 
 def write(text: str) -> None:
-    """Put it between the markers of docs/drift.md."""
+    """Put it between the markers of docs/guides/drift.md."""
     put(DOCUMENT, BEGIN, END, text)
 
 

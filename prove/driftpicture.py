@@ -1,4 +1,4 @@
-"""The picture of docs/drift.md: columns flagged without drift by window size, and drifts found by rows seen."""
+"""The picture of docs/guides/drift.md: columns flagged without drift by window size, and drifts found by rows seen."""
 
 from collections.abc import Sequence
 from typing import Protocol

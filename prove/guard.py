@@ -1,4 +1,4 @@
-"""`python -m prove.guard`: how fast a bad version is rolled back, how rarely a good one; writes docs/rollouts.md."""
+"""`python -m prove.guard`: how fast a bad version is rolled back, how rarely a good one; docs/guides/rollouts.md."""
 
 import argparse
 import math
@@ -14,7 +14,7 @@ from prove import baselines, streams
 from prove.document import put
 from prove.streams import ALPHA, STABLE_ERRORS, Arrays, Scenario
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "rollouts.md"
+DOCUMENT = Path(__file__).parent.parent / "docs" / "guides" / "rollouts.md"
 BEGIN, END = "<!-- guard:begin -->", "<!-- guard:end -->"
 BASELINES = (baselines.kayenta, baselines.flagger, baselines.argo)
 MARGIN = 0.005
@@ -146,7 +146,7 @@ def table(rows: list[Row], rollouts: int, took: float) -> str:
 
 
 def write(text: str) -> None:
-    """Put it between the markers of docs/rollouts.md."""
+    """Put it between the markers of docs/guides/rollouts.md."""
     put(DOCUMENT, BEGIN, END, text)
 
 

@@ -1,4 +1,4 @@
-"""`python -m prove.performance`: how near estimates without labels come to what the labels said; docs/performance.md.
+"""`python -m prove.performance`: how near estimates without labels come to the labels; docs/guides/performance.md.
 
 US-census data with labels that came later, in windows of 2,000 rows, and planted windows that must not be estimated.
 Exit status 1 where estimates are worse than chance allows, slow, or given where they must not be.
@@ -25,7 +25,7 @@ from prove.census import Census, load
 from prove.document import put
 
 Floats = npt.NDArray[np.float64]
-DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
+DOCUMENT = Path(__file__).parent.parent / "docs" / "guides" / "performance.md"
 BEGIN, END = "<!-- performance:begin -->", "<!-- performance:end -->"
 ROWS = 2000
 SHOWN = ("f1", "auroc", "accuracy")
@@ -172,7 +172,7 @@ def measure(census: Census, rounds: int, trials: int) -> tuple[str, bool]:
 
 
 def write(text: str) -> None:
-    """Put it between the markers of docs/performance.md."""
+    """Put it between the markers of docs/guides/performance.md."""
     put(DOCUMENT, BEGIN, END, text)
 
 

@@ -1,4 +1,4 @@
-"""`python -m prove.shifts`: which detector sees which shift of images, from how many; writes docs/performance.md.
+"""`python -m prove.shifts`: which detector sees which shift of images; writes docs/guides/performance.md.
 
 The protocol of "Failing Loudly" (Rabanser, Günnemann, Lipton, NeurIPS 2019) on scikit-learn's digits, whose 8×8 images
 are at hand: a linear model trained on 600, a reference of 500, windows of 20 to 200 of the rest, shifts on some or all
@@ -23,7 +23,7 @@ from prove.document import put
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 Generator = np.random.Generator
-DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
+DOCUMENT = Path(__file__).parent.parent / "docs" / "guides" / "performance.md"
 BEGIN, END = "<!-- shifts:begin -->", "<!-- shifts:end -->"
 TRAINED, REFERENCE = 600, 500
 SIZES = (20, 50, 100, 200)
@@ -138,7 +138,7 @@ def table(counts: dict[tuple[str, int], Floats], trials: int) -> str:
 
 
 def write(text: str) -> None:
-    """Put it between the markers of docs/performance.md."""
+    """Put it between the markers of docs/guides/performance.md."""
     put(DOCUMENT, BEGIN, END, text)
 
 

@@ -181,7 +181,7 @@ def figures(course: Course, begin: float, end: float) -> str:
 def main() -> int:
     """Run, print figures, write the picture; 1 if a request failed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("docs/autoscaling-live.svg"))
+    parser.add_argument("--out", type=Path, default=Path("docs/guides/autoscaling-live.svg"))
     parser.add_argument("--seconds", type=float, default=30.0, help="before the step; twice that during and after it")
     options = parser.parse_args()
     phases = [(options.seconds, LOW), (2 * options.seconds, HIGH), (2 * options.seconds, LOW)]

@@ -1,4 +1,4 @@
-"""`python -m prove.streamdrift`: how soon detectors notice a reversed concept; writes a table into docs/drift.md.
+"""`python -m prove.streamdrift`: when detectors notice a reversed concept; writes a table into docs/guides/drift.md.
 
 Streams as in Tornado's generators Sine1 and Mixed (Pesaranghader): classes balanced, 10 % of labels flipped, the
 concept reversed every 20,000 rows with a sigmoid transition of 50. A Gaussian naive Bayes model predicts each row and
@@ -21,7 +21,7 @@ import numpy.typing as npt
 from argosy.monitoring.drift.stream import Stream, answers, errors
 from prove.document import put
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "drift.md"
+DOCUMENT = Path(__file__).parent.parent / "docs" / "guides" / "drift.md"
 BEGIN, END = "<!-- stream:begin -->", "<!-- stream:end -->"
 ROWS, EVERY, WIDTH, WITHIN, NOISE = 100_000, 20_000, 50, 250, 0.1
 KINDS = ("Sine1", "Mixed")
@@ -232,7 +232,7 @@ def table(seeds: int, rows: int, every: int) -> str:
 
 
 def write(text: str) -> None:
-    """Put it between the markers of docs/drift.md."""
+    """Put it between the markers of docs/guides/drift.md."""
     put(DOCUMENT, BEGIN, END, text)
 
 

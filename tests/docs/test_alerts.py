@@ -1,4 +1,4 @@
-"""The blocks of docs/alerts.md, run as a reader would."""
+"""The blocks of docs/guides/alerts.md, run as a reader would."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.docs import page
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_alerts(reader):
-    said = page.run("docs/alerts.md", reader, ports=["8099"])
+    said = page.run("docs/guides/alerts.md", reader, ports=["8099"])
     reader["desk"].shutdown()
     reader["desk"].server_close()
     assert "127.0.0.1 answered 200" in said

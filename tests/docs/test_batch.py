@@ -1,4 +1,4 @@
-"""The blocks of docs/batch.md, run as a reader would."""
+"""The blocks of docs/guides/batch.md, run as a reader would."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.docs import page
 @pytest.mark.timeout(240)
 def test_batch(reader, monkeypatch):
     monkeypatch.setenv("ARGOSY_BATCH_IDLE", "false")  # beside other tests an idle job gets no core for minutes
-    page.run("docs/batch.md", reader)
+    page.run("docs/guides/batch.md", reader)
     seals = [json.loads(Path(folder, "_argosy/seal.json").read_text()) for folder in ("out", "again")]
     assert [seal["rows"] for seal in seals] == [1797, 1797]
     assert (reader["result"].rows, reader["result"].quarantined) == (1797, 0)

@@ -1,4 +1,4 @@
-"""The blocks of docs/drift.md, run as a reader would."""
+"""The blocks of docs/guides/drift.md, run as a reader would."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.docs import page
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_drift(reader):
-    page.run("docs/drift.md", reader, seconds=200, shown=["text"])
+    page.run("docs/guides/drift.md", reader, seconds=200, shown=["text"])
     verdicts = {line.split("  ")[0]: line.rpartition("  ")[2] for line in Path("drift.txt").read_text().splitlines()}
     assert verdicts["petal length (cm)"] == "drift"
     assert verdicts["sepal width (cm)"] == "no drift"

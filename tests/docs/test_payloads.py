@@ -1,4 +1,4 @@
-"""The blocks of docs/payloads.md, run as a reader would."""
+"""The blocks of docs/guides/payloads.md, run as a reader would."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ from tests.docs import page
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_payloads(reader):
-    said = page.run("docs/payloads.md", reader, shown=["text", "yaml", "sql"])
+    said = page.run("docs/guides/payloads.md", reader, shown=["text", "yaml", "sql"])
     assert "recorder: " in said
     read = subprocess.run(
         ["argosy", "logs", "payload", "digits", "--limit", "0", "--json"], capture_output=True, text=True, check=True

@@ -1,4 +1,4 @@
-"""The blocks of docs/performance.md, run as a reader would."""
+"""The blocks of docs/guides/performance.md, run as a reader would."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def check(text):
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_performance(reader):
-    said = page.run("docs/performance.md", reader, seconds=150, checks={"yaml": check}, shown=["text"])
+    said = page.run("docs/guides/performance.md", reader, seconds=150, checks={"yaml": check}, shown=["text"])
     assert "397 labels of digits taken" in said
     assert "as expected; agrees" in said
     assert "nothing has fallen" in said

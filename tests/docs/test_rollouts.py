@@ -1,4 +1,4 @@
-"""The example of a shadow in docs/rollouts.md, as the platform reads it."""
+"""The example of a shadow in docs/guides/rollouts.md, as the platform reads it."""
 
 from argosy.control.admission import check_honoured
 from argosy.spec import strict
@@ -10,7 +10,7 @@ from tests.docs import page
 
 
 def test_the_declaration_with_a_shadow_is_one_that_the_platform_takes():
-    texts = [block.text for block in page.blocks("docs/rollouts.md") if block.language == "yaml"]
+    texts = [block.text for block in page.blocks("docs/guides/rollouts.md") if block.language == "yaml"]
     (text,) = [text for text in texts if text.startswith("# digits.yaml\n")]
     endpoint = strict.load_yaml(text, Endpoint, "digits.yaml")
     check_honoured(endpoint, Settings(), Capacity(cores=2, memory=2**30))

@@ -1,4 +1,4 @@
-"""The blocks of docs/triggers.md, run as a reader would."""
+"""The blocks of docs/guides/triggers.md, run as a reader would."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def check(text):
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_triggers(reader):
-    said = page.run("docs/triggers.md", reader, seconds=150, checks={"yaml": check}, shown=["text"])
+    said = page.run("docs/guides/triggers.md", reader, seconds=150, checks={"yaml": check}, shown=["text"])
     assert "realised accuracy of version 1 is 0.0" in said
     assert "397 rows to train on, with 64 inputs and their label" in said
     assert "done" in said

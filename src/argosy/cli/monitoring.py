@@ -180,7 +180,7 @@ def performance(name: str, since: str, metric: str, fail: bool, as_json: bool) -
     with store() as opened:
         declared, revision = Endpoints(opened.database).served(name)
         if declared.endpoint.monitor is None:
-            raise Conflict(f"'{name}' declares no monitor, so that nobody looks: see docs/performance.md")
+            raise Conflict(f"'{name}' declares no monitor, so that nobody looks: see docs/guides/performance.md")
         found = findings.read(opened.database, name, KINDS, begin)
     usual = "mae" if any(each.subject == "mae" for each in found) else "accuracy"
     chosen = metric or declared.endpoint.monitor.metric or usual

@@ -94,8 +94,8 @@ class Guard(Declaration, frozen=True, kw_only=True):
     and apart from that the chance that a candidate beyond a margin is ever let through. `margin` is the difference in
     error rate that is still good enough; `latency_margin` the factor at each of `latency_quantiles`. Tolerances are
     what is no harm: a difference in error rate, a factor of latency (twin processes differ by some percent,
-    docs/rollouts.md), a share of predictions. `patience` is how many seconds candidate and metrics may be silent before
-    it pauses.
+    docs/guides/rollouts.md), a share of predictions. `patience` is how many seconds candidate and metrics may be silent
+    before it pauses.
     """
 
     alpha: Annotated[float, Meta(gt=0, le=0.5)] = 0.01

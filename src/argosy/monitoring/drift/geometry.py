@@ -22,7 +22,7 @@ STEPS = (0.5, 1.0)
 """Sizes of what evidence bets on: moves in standard deviations, changes of the logarithm of the spread, shares of rows
 that go to cells that should stay empty, distances Σ(q − p)²/p, steps from the shares so far towards those of the last
 windows. Any sizes are valid; these, and the weights, were set by what `prove.drift` finds within so many rows: most
-weight is on the smallest move, which needs the most evidence (docs/drift.md)."""
+weight is on the smallest move, which needs the most evidence (docs/guides/drift.md)."""
 
 _SHIFT_WEIGHTS = (0.11, 0.05, 0.04, 0.03)
 _WEIGHTS = {"scale": 0.04, "rare": 0.03, "apart": 0.06, "step": 0.07}

@@ -23,7 +23,7 @@ FAR_SHARE = 0.07
 """Estimates without labels carry over what is in the reference. Where more than this share of the window's rows is so
 many times as dense as the reference's there is nothing to carry over. How well a classifier tells the two apart is no
 such sign by itself: a window from a narrow, but known, corner of the reference has a high AUC and is estimated well by
-the reference rows in that corner. Both were chosen by `prove.unseen` (docs/performance.md, "planted")."""
+the reference rows in that corner. Both were chosen by `prove.unseen` (docs/guides/performance.md, "planted")."""
 
 
 class Ratios(msgspec.Struct, frozen=True, eq=False):
