@@ -40,6 +40,13 @@ def test_a_classifier(tmp_path: Path) -> None:
     np.testing.assert_array_equal(probabilities, model.predict_proba(X))
 
 
+@pytest.mark.parametrize("names", [np.array([3, 5, 9]), np.array(["a", "b", "ü"])])
+def test_classes_of_probabilities(tmp_path: Path, names: np.ndarray) -> None:
+    engine = load("sklearn", dump(tmp_path / "m", LogisticRegression(max_iter=500).fit(X, names[Y])))
+    label, probabilities = engine.signature.outputs
+    assert (label.classes, probabilities.classes) == ((), tuple(map(str, names)))
+
+
 def test_string_labels_and_no_probabilities(tmp_path: Path) -> None:
     model = RidgeClassifier().fit(X, np.array(["a", "b", "ü"])[Y])
     engine = load("sklearn", dump(tmp_path / "m", model))

@@ -42,3 +42,9 @@ def test_signature_refuses():
         TensorSpec(name="x", datatype="float", shape=(-1,))
     with pytest.raises(InvalidArgument, match="free first axis"):
         Signature(inputs=(TensorSpec(name="x", datatype="FP32", shape=(1,)),), outputs=())
+
+
+def test_classes_are_as_many_as_columns() -> None:
+    with pytest.raises(InvalidArgument, match="2 classes"):
+        TensorSpec(name="probabilities", datatype="FP64", shape=(-1, 3), classes=("a", "b"))
+    assert TensorSpec(name="label", datatype="INT64", shape=(-1,), classes=("a", "b")).classes == ("a", "b")

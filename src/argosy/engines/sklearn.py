@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import numpy as np
 
 from argosy.engines import unpickle
@@ -90,13 +91,23 @@ def load(
             return SklearnEngine(estimator, signature)
         inputs = signature.inputs if signature is not None else (_input(estimator),)
         engine = SklearnEngine(estimator, Signature(inputs=inputs, outputs=(), batched=False))
-        engine.use(complete(inputs, engine.run, sample))
+        found = complete(inputs, engine.run, sample)
+        outputs = tuple(_with_classes(spec, estimator) for spec in found.outputs)
+        engine.use(msgspec.structs.replace(found, outputs=outputs))
         return engine
     except ArgosyError:
         raise
     except Exception as error:  # attributes that are not there, or of another kind
         what = f"{type(error).__name__}: {short(error)}"
         raise BadPackage(f"{path.name} holds a broken {type(estimator).__name__}: {what}") from None
+
+
+def _with_classes(spec: TensorSpec, estimator: Any) -> TensorSpec:
+    """The output with the names of the classes that its columns stand for."""
+    classes: Any = getattr(estimator, "classes_", None)
+    if spec.name != "probabilities" or spec.shape[1:] != getattr(classes, "shape", None):
+        return spec
+    return msgspec.structs.replace(spec, classes=tuple(str(name) for name in classes.tolist()))
 
 
 def _limit_threads(estimator: Any, threads: int) -> None:

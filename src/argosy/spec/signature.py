@@ -14,13 +14,15 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """One input or output: a name, a datatype, a shape with -1 for each free axis.
 
     `columns` names the features along the last axis of a tabular tensor, in order; `nullable` says that NaN (floats) or
-    the empty string (BYTES) stands for a missing value; `optional` inputs may be left out of a request.
+    the empty string (BYTES) stands for a missing value; `optional` inputs may be left out of a request. `classes` are
+    the names of a classifier's classes: along the last axis of its probabilities, or of the numbers 0, 1, … in a label.
     """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
     columns: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
     semantic: Semantic = ""
     nullable: bool = False
     optional: bool = False
@@ -32,6 +34,8 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise InvalidArgument(f"tensor '{self.name}': shape {list(self.shape)} has an axis below -1")
         if self.columns and (not self.shape or self.shape[-1] != len(self.columns)):
             raise InvalidArgument(f"tensor '{self.name}': {len(self.columns)} columns for shape {list(self.shape)}")
+        if self.classes and len(self.shape) > 1 and self.shape[-1] != len(self.classes):
+            raise InvalidArgument(f"tensor '{self.name}': {len(self.classes)} classes for shape {list(self.shape)}")
 
     def accepts(self, shape: tuple[int, ...]) -> bool:
         """Whether an array of this shape fits: same rank, and equal wherever an axis is not free."""
