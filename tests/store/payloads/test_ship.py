@@ -88,7 +88,7 @@ def test_a_bucket_that_is_not_there_and_a_key_that_is_wrong(s3, root, monkeypatc
         return result.error
 
     monkeypatch.setattr(objects, "RETRIES", 0)
-    assert "s3://nowhere/" in refused("s3://nowhere")
+    assert "s3://ship-nowhere/" in refused("s3://ship-nowhere")
     objects.store.cache_clear()
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     assert "may not be read or written" in refused(s3)
