@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from argosy.packaging.table import Table, column, infer, matrix, missing, read
+from argosy.packaging.table import EXACT, Table, column, infer, matrix, missing, read
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import NUMPY, Array, Tensor, tensor
@@ -140,17 +140,25 @@ def cast_array(array: Array, spec: TensorSpec, where: str) -> Array:
         array = _numbers(array, where)
     if array.dtype == wanted:
         return array
+    if spec.datatype == "BF16":
+        raise InvalidArgument(f"{where}: BF16 has no form in rows; send it as a binary tensor")
     if wanted.kind == "f":
         with np.errstate(over="ignore"):
-            return array.astype(wanted)
+            floats = array.astype(wanted)
+        if wanted.itemsize < 8 and (large := _first(np.isinf(floats) & np.isfinite(array.astype(np.float64)))):
+            raise InvalidArgument(f"{where}, row {large - 1}: a value is out of the range of {spec.datatype}")
+        return floats
     if array.dtype.kind not in "biuf":
         raise InvalidArgument(f"{where} has dtype {array.dtype}; the model takes {spec.datatype}")
     if array.dtype.kind == "f" and (gaps := _first(np.isnan(array))):
         raise InvalidArgument(f"{where}, row {gaps - 1}: a value is missing; {spec.datatype} has no way to say so")
     with np.errstate(invalid="ignore"):
         cast_to = array.astype(wanted)
-    if odd := _first(cast_to != array):
-        value = array[cast_to != array].reshape(-1)[0]
+    changed = cast_to != array
+    if array.dtype.kind == "f":
+        changed |= np.abs(array) >= EXACT
+    if odd := _first(changed):
+        value = array[changed].reshape(-1)[0]
         raise InvalidArgument(f"{where}, row {odd - 1}: {str(value)[:60]} is no {spec.datatype}")
     return cast_to
 
@@ -169,7 +177,10 @@ def _numbers(array: Array, where: str) -> Array:
         except (ValueError, TypeError):
             row = row // max(array.size // max(len(array), 1), 1)
             raise InvalidArgument(f"{where}, row {row}: {str(value)[:60]!r} is no number") from None
-    return np.array(out).reshape(array.shape)
+    found = np.array(out)
+    if found.dtype.kind == "O":
+        raise InvalidArgument(f"{where}: a value is out of the range of every datatype")
+    return found.reshape(array.shape)
 
 
 def number(value: Any) -> float | int:

@@ -101,7 +101,7 @@ def matrix(rows: Sequence[Any], where: str) -> Array:
         raise InvalidArgument(f"{where}: the lists are ragged or mix kinds; every row needs the same length") from None
     if array.dtype.kind == "O":
         return column(rows) if array.ndim == 1 else array
-    return array.astype(object) if array.dtype.kind in "US" else array
+    return np.array(rows, dtype=object) if array.dtype.kind in "US" else array  # NumPy's texts end before a NUL
 
 
 def _objects(values: Sequence[Any]) -> Array:
@@ -115,7 +115,7 @@ Scalar = Literal["bool", "int", "float", "text"]
 _INTEGER = re.compile(r"-?[1-9][0-9]{0,18}|0")
 _CODE = re.compile(r"[+-]?(0[0-9]+|[0-9]{16,})")
 _FLOAT = re.compile(r"[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|nan|inf|infinity)", re.IGNORECASE)
-_EXACT = 2**53
+EXACT = 2**53
 """Larger integers are not all floats."""
 
 
@@ -142,7 +142,7 @@ def _inferred(array: Array) -> Array:
     match scalar_type(present):
         case "bool" if not gaps:
             return np.array([text.lower() == "true" for text in present])
-        case "int" if not gaps or all(abs(int(text)) <= _EXACT for text in present):
+        case "int" if not gaps or all(abs(int(text)) <= EXACT for text in present):
             return column([None if text is None else int(text) for text in texts])
         case "float":
             return np.array([np.nan if text is None else float(text) for text in texts])

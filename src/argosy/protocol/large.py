@@ -28,7 +28,7 @@ MOST_MANNER = 64 * 1024
 _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b"[],")
 _UNBRACKETED = bytes(0x20 if byte in b"[]" else byte for byte in range(256))
 _BLANK = b" \t\r\n"
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _SOME = re.compile(rb'(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"]*+){1,%d}' % STRINGS, re.DOTALL)
 _strings = msgspec.json.Decoder(list[str]).decode
 
@@ -131,11 +131,11 @@ def _texts(name: str, shape: tuple[int, ...], count: int, text: memoryview) -> A
     if 3 * count > len(text) + 1:
         raise InvalidArgument(f"tensor '{name}' has shape {list(shape)}: {count} elements, but fewer were sent")
     out, filled, found = np.empty(count, object), 0, bytearray()
-    start = next((match.start() for match in _STRING.finditer(text)), len(text))
+    start = next((match.start() for match in STRING.finditer(text)), len(text))
     found += bytes(text[:start]).translate(None, _BLANK)
     for match in _SOME.finditer(text, start):
         part = match.group()
-        tokens = _STRING.findall(part)
+        tokens = STRING.findall(part)
         if filled + len(tokens) > count:
             raise InvalidArgument(f"tensor '{name}' has shape {list(shape)}: {count} elements, but more were sent")
         try:
@@ -144,7 +144,7 @@ def _texts(name: str, shape: tuple[int, ...], count: int, text: memoryview) -> A
                 filled += 1
         except (msgspec.DecodeError, UnicodeError) as error:
             raise InvalidArgument(f"tensor '{name}' BYTES: data must hold strings: {error}") from None
-        found += _STRING.sub(b"", part).translate(None, _BLANK)
+        found += STRING.sub(b"", part).translate(None, _BLANK)
     flat = found.count(b"[") == 1
     if filled != count or not (flat or found.count(b"[") == _lists(shape)):
         raise _uneven(name, "BYTES", shape)

@@ -65,6 +65,13 @@ class DataPlane:
             raise Unavailable("this replica is shutting down", retry_after=1)
         return self.get(name, version)
 
+    def only(self) -> ServedModel:
+        """The model, where there is one alone. Raises as `model` does."""
+        names = {*self._models, *self._loading}
+        if len(names) == 1:
+            return self.model(*names)
+        raise NotFound(f"this path names no model, and there are {len(names)} here: use /v1/models/NAME:predict")
+
     def models(self) -> list[ServedModel]:
         """All models served."""
         return [model for versions in self._models.values() for model in versions.values()]
@@ -91,6 +98,8 @@ class DataPlane:
                 return self._metadata(self.get(name, version))
             case "config":
                 return {"config": _config(self.get(name, version))}
+            case "names":
+                return {"models": sorted(self._models)}
             case "stats":
                 return {"model_stats": [_statistics(model) for model in self._named(name, version)]}
             case "index":

@@ -18,6 +18,15 @@ Headers = Sequence[tuple[str, str]]
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 MOST_MESSAGE = 4096
 """Characters of an error that are answered: what it repeats of the request may be long."""
+INVOCATIONS = "/invocations"
+"""The path of MLflow's scoring server."""
+MLFLOW_CODES = {
+    404: "RESOURCE_DOES_NOT_EXIST",
+    429: "REQUEST_LIMIT_EXCEEDED",
+    501: "NOT_IMPLEMENTED",
+    503: "TEMPORARILY_UNAVAILABLE",
+}
+"""HTTP status → MLflow's name of an error."""
 _JSON = b"content-type: application/json\r\n"
 _STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
@@ -51,12 +60,16 @@ def reply(status: int, body: bytes | bytearray, headers: Headers, keep_alive: bo
     )
 
 
-def error_reply(error: ArgosyError) -> tuple[int, bytes, Headers]:
-    """Status, body `{"error": …}` and headers of an error."""
+def error_reply(error: ArgosyError, path: str = "") -> tuple[int, bytes, Headers]:
+    """Status, body `{"error": …}` and headers of an error; at MLflow's path with the keys that its clients read."""
     headers: Headers = ()
     if error.retry_after is not None:
         headers = (("retry-after", str(max(1, round(error.retry_after)))),)
-    return error.http, msgspec.json.encode({"error": error.message[:MOST_MESSAGE]}), headers
+    body = {"error": error.message[:MOST_MESSAGE]}
+    if path == INVOCATIONS:
+        code = MLFLOW_CODES.get(error.http, "INTERNAL_ERROR" if error.http >= 500 else "BAD_REQUEST")
+        body |= {"error_code": code, "message": body["error"]}
+    return error.http, msgspec.json.encode(body), headers
 
 
 class Exchange:
@@ -89,5 +102,5 @@ class Exchange:
 
     def refuse(self, error: ArgosyError, headers: Headers = ()) -> None:
         """Send an error in the protocol's form."""
-        status, body, extra = error_reply(error)
+        status, body, extra = error_reply(error, self.path)
         self.answer(status, body, (*extra, *headers))

@@ -14,16 +14,27 @@ from urllib.parse import unquote
 
 import msgspec
 
-from argosy.protocol import compression, jsondata, rest
+import argosy
+from argosy.packaging.rows import read_rows, to_tensors
+from argosy.protocol import compression, jsondata, rest, rows
 from argosy.protocol.bounds import LARGE, Bounds
-from argosy.protocol.rest import HEADER_LENGTH, OCTETS, Request, Response
+from argosy.protocol.rest import HEADER_LENGTH, JSON, OCTETS, Request, Response
 from argosy.serving import metrics, openapi
 from argosy.serving.dataplane import DataPlane
 from argosy.serving.exchange import Exchange, Headers
 from argosy.serving.model import ServedModel
 from argosy.serving.offload import size_of
 from argosy.serving.port import check_host
-from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, MethodNotAllowed, NotFound, PermissionDenied
+from argosy.spec.errors import (
+    ArgosyError,
+    Internal,
+    InvalidArgument,
+    MethodNotAllowed,
+    NotFound,
+    PermissionDenied,
+    UnsupportedEncoding,
+)
+from argosy.spec.signature import Signature
 
 log = logging.getLogger("argosy.serving")
 
@@ -41,7 +52,12 @@ _SLASHED = ("/v2", "/v2/models/{model}")
 _ROUTES = {tuple(route.path.split("/")): route for route in openapi.ROUTES} | {
     (*route.path.split("/"), ""): route for route in openapi.ROUTES if route.path in _SLASHED
 }
+_KEYS = {"predict": rows.V1, "invocations": rows.MLFLOW}
+"""Operations that take rows → the keys of their protocol."""
+CSV = "text/csv"
 Encoded = tuple[bytes | bytearray, Headers]
+Decode = Callable[[ServedModel, Mapping[bytes, bytes], bytes, Bounds | None], tuple[Request, float | None]]
+Answer = Callable[[Exchange, ServedModel, Request, Response | Exception], None]
 
 
 class Route(NamedTuple):
@@ -62,12 +78,13 @@ def parse(path: str) -> Route | None:
         place = 4 if parts[2:4] == ["repository", "models"] else 3
         if len(parts) <= place or not parts[place] or parts[place - 1] != "models":
             return None
-        model, parts[place] = parts[place], "{model}"
+        model, colon, verb = parts[place].partition(":")
+        parts[place] = f"{{model}}{colon}{verb}"
         if place == 3 and len(parts) > 5 and parts[4] == "versions" and parts[5]:
             version = parts[5]
             del parts[4:6]
     route = _ROUTES.get(tuple(parts))
-    if route is None or ("{model}" in parts and not model):
+    if route is None or ("{model}" in route.path and not model):
         return None
     return Route(route.operation, route.method, model, version)
 
@@ -91,7 +108,15 @@ class HttpApp:
                 message = f"{exchange.path[:200]} takes {route.method}, not {exchange.method}"
                 exchange.refuse(MethodNotAllowed(message), (("allow", route.method),))
             elif route.operation == "infer":
-                self._infer(route, exchange)
+                self._infer(self._plane.model(route.model, route.version), exchange, _decode, self._answer)
+            elif route.operation in _KEYS:
+                model = self._plane.model(route.model) if route.model else self._plane.only()
+                decode = partial(_decode_rows, _KEYS[route.operation])
+                self._infer(model, exchange, decode, self._answer_rows)
+            elif route.operation == "ping":
+                exchange.answer(200 if self._plane.ready() else 503, b"\n")
+            elif route.operation == "version":
+                exchange.answer(200, argosy.__version__.encode(), (("content-type", "text/plain"),))
             elif route.operation == "metrics":
                 exchange.answer(200, metrics.render(self._plane), (("content-type", metrics.CONTENT_TYPE),))
             elif route.operation == "openapi":
@@ -125,46 +150,45 @@ class HttpApp:
         else:
             raise NotFound(f"a replica has no {exchange.method} {exchange.path[:200]}")
 
-    def _infer(self, route: Route, exchange: Exchange) -> None:
-        model = self._plane.model(route.model, route.version)
+    def _infer(self, model: ServedModel, exchange: Exchange, decode: Decode, answer: Answer) -> None:
         headers = exchange.headers
         if len(exchange.body) > LARGE or _ENCODING in headers:
             model.inflight += 1
-            exchange.cancelled = asyncio.ensure_future(self._infer_large(model, exchange)).cancel
+            exchange.cancelled = asyncio.ensure_future(self._infer_large(model, exchange, decode, answer)).cancel
             return
         try:
-            request, timeout = _decode(model, headers, exchange.body)
+            request, timeout = decode(model, headers, exchange.body, None)
         except Exception as error:
             model.refused(error, headers)
             raise
-        done = partial(self._answer, exchange, request)
+        done = partial(answer, exchange, model, request)
         exchange.cancelled = model.start(request, timeout, done, headers=headers).cancel
 
-    async def _infer_large(self, model: ServedModel, exchange: Exchange) -> None:
+    async def _infer_large(self, model: ServedModel, exchange: Exchange, decode: Decode, answer: Answer) -> None:
         """Decode in a thread, then proceed as for a small request. The caller has counted it in."""
         try:
             reservation = exchange.reserved = self._plane.offload.reserve(len(exchange.body))
             try:
-                request, timeout = await self._plane.offload.run(partial(self._decode_large, model, exchange))
+                request, timeout = await self._plane.offload.run(partial(self._decode_large, model, exchange, decode))
             except Exception as error:
                 model.refused(error, exchange.headers)
                 raise
             reservation.more(size_of(request.tensors))
-            done = partial(self._answer, exchange, request)
+            done = partial(answer, exchange, model, request)
             exchange.cancelled = model.start(request, timeout, done, headers=exchange.headers).cancel
         except Exception as error:
             _refuse(exchange, error)
         finally:
             model.leave()
 
-    def _decode_large(self, model: ServedModel, exchange: Exchange) -> tuple[Request, float | None]:
+    def _decode_large(self, model: ServedModel, exchange: Exchange, decode: Decode) -> tuple[Request, float | None]:
         headers, body, bounds = exchange.headers, exchange.body, model.bounds
         if _ENCODING in headers:
             bounds = msgspec.structs.replace(bounds, wire=len(body))
             body = compression.decompress(body, headers[_ENCODING].decode("latin-1"), self._plane.limit)
-        return _decode(model, headers, body, bounds)
+        return decode(model, headers, body, bounds)
 
-    def _answer(self, exchange: Exchange, request: Request, result: Response | Exception) -> None:
+    def _answer(self, exchange: Exchange, model: ServedModel, request: Request, result: Response | Exception) -> None:
         if isinstance(result, Exception):
             _refuse(exchange, result)
             return
@@ -185,6 +209,21 @@ class HttpApp:
         except Exception as error:
             _refuse(exchange, error)
 
+    def _answer_rows(
+        self, exchange: Exchange, model: ServedModel, request: Request, result: Response | Exception
+    ) -> None:
+        if isinstance(result, Exception):
+            _refuse(exchange, result)
+            return
+        work = partial(_encode_rows, exchange, model.signature, result)
+        if sum(tensor.array.size for tensor in result.tensors) > jsondata.WINDOW:
+            self._answer_offloaded(exchange, work)
+            return
+        try:
+            exchange.answer(200, *work())
+        except Exception as error:
+            _refuse(exchange, error)
+
     def _answer_offloaded(self, exchange: Exchange, work: Callable[[], Encoded]) -> None:
         def answer(future: "asyncio.Future[Encoded]") -> None:
             try:
@@ -196,20 +235,41 @@ class HttpApp:
 
 
 def _decode(
-    model: ServedModel, headers: Mapping[bytes, bytes], body: bytes, bounds: Bounds | None = None
+    model: ServedModel, headers: Mapping[bytes, bytes], body: bytes, bounds: Bounds | None
 ) -> tuple[Request, float | None]:
     """The request, and the seconds that its caller gives it."""
     length = None
     if _LENGTH in headers:
         length = rest.parse_header_length(headers[_LENGTH].decode("latin-1"), len(body))
     request = rest.decode_request(body, length, model.signature, bounds)
-    if TIMEOUT_HEADER not in headers:
-        return request, None
+    return request, _timeout(headers) if TIMEOUT_HEADER in headers else None
+
+
+def _decode_rows(
+    keys: tuple[str, ...], model: ServedModel, headers: Mapping[bytes, bytes], body: bytes, bounds: Bounds | None
+) -> tuple[Request, float | None]:
+    """`_decode` for rows; CSV is taken where MLflow takes it. What their tensors may hold, the queue checks."""
+    inputs = model.signature.inputs
+    kind, _, charset = headers.get(b"content-type", JSON.encode()).decode("latin-1").lower().partition(";")
+    if charset and charset.replace(" ", "").strip('"') not in ("charset=utf-8", 'charset="utf-8'):
+        raise UnsupportedEncoding(f"the content type has '{charset.strip()[:80]}'; rows are UTF-8")
+    if kind.strip() == CSV and keys is rows.MLFLOW:
+        rows.check_size(body)
+        tensors = read_rows(body, ".csv", model.signature)
+    elif kind.strip() in (JSON, "application/x-www-form-urlencoded", "text/plain", ""):  # of curl and fetch by default
+        tensors = to_tensors(rows.decode(body, inputs, keys), inputs)
+    else:
+        known = f"{JSON} or {CSV}" if keys is rows.MLFLOW else JSON
+        raise UnsupportedEncoding(f"the content type is '{kind.strip()[:80]}'; rows are {known}")
+    return Request(tensors), _timeout(headers) if TIMEOUT_HEADER in headers else None
+
+
+def _timeout(headers: Mapping[bytes, bytes]) -> float:
     value = headers[TIMEOUT_HEADER]
     if not (value.isdigit() and len(value) < 16):
         name, text = TIMEOUT_HEADER.decode(), value[:40].decode("latin-1")
         raise InvalidArgument(f"{name} is '{text}'; it must be a whole number of milliseconds")
-    return request, int(value) / 1000
+    return int(value) / 1000
 
 
 def _binary(request: Request, response: Response) -> list[bool]:
@@ -220,6 +280,10 @@ def _binary(request: Request, response: Response) -> list[bool]:
 
 def _encode_large(exchange: Exchange, request: Request, response: Response) -> Encoded:
     return _compress(exchange, *rest.encode_large(response, _binary(request, response)))
+
+
+def _encode_rows(exchange: Exchange, signature: Signature, response: Response) -> Encoded:
+    return _compress(exchange, rows.encode(response, signature), None)
 
 
 def _compress(exchange: Exchange, data: bytes | bytearray, length: int | None) -> Encoded:

@@ -85,6 +85,13 @@ ROUTES = (
     Route("POST", "/v2/repository/index", "index", "Index", "The models and their states"),
     Route("POST", "/v2/repository/models/{model}/load", "load", "Empty", "Load or reload a model"),
     Route("POST", "/v2/repository/models/{model}/unload", "unload", "Empty", "Unload a model"),
+    Route("GET", "/v1/models", "names", "Names", "The models, as KServe V1 lists them"),
+    Route("GET", "/v1/models/{model}", "model_ready", "Ready", "Whether a model takes requests, as KServe V1 has it"),
+    Route("POST", "/v1/models/{model}:predict", "predict", "", "Predictions for rows, as KServe V1 has it"),
+    Route("POST", "/invocations", "invocations", "", "Predictions for rows, plain or as MLflow has it"),
+    Route("GET", "/ping", "ping", "", "Whether the model takes requests, as MLflow has it"),
+    Route("GET", "/health", "ping", "", "The same as /ping"),
+    Route("GET", "/version", "version", "", "The version of this server"),
     Route("GET", "/metrics", "metrics", "", "Metrics in Prometheus' text format"),
     Route("GET", "/openapi.json", "openapi", "", "This document"),
 )
