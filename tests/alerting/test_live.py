@@ -99,20 +99,20 @@ def test_a_page_comes_and_is_resolved_and_a_mute_holds(ops, site):
     assert "requests were bad" in site.bodies[0]["reason"]
     (alert,) = ops.call("GET", "/v1/alerts")
     assert (alert["id"], alert["state"]) == (site.bodies[0]["incident"], "firing")
-    assert alert["id"] in argosy("alerts", "--endpoint", "digits")
-    assert "times over" in argosy("alerts")
+    assert alert["id"] in argosy("alerts", "ls", "--endpoint", "digits")
+    assert "times over" in argosy("alerts", "ls")
     assert "page: " in argosy("ps", "digits")
 
     heal(ops)
     until(lambda: len(site.seen) == 2)
     assert (site.bodies[1]["incident"], site.bodies[1]["status"]) == (alert["id"], "resolved")
-    assert argosy("alerts") == "nothing is wrong\n"
+    assert argosy("alerts", "ls") == "nothing is wrong\n"
 
     argosy("alerts", "mute", alert["id"], "--for", "4h", "--reason", "known")
     fail(ops)
     muted = until(lambda: [each for each in ops.call("GET", "/v1/alerts") if each["state"] == "muted"])
     assert muted[0]["id"] != alert["id"]
-    assert "muted until" in argosy("alerts")
+    assert "muted until" in argosy("alerts", "ls")
     (entry,) = [each for each in ops.call("GET", "/v1/history/digits") if each["event"] == "mute"]
     assert (entry["reason"], entry["body"]["alert"]) == ("known", alert["id"])
     time.sleep(3)

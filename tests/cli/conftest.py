@@ -18,7 +18,7 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(place):
-    """`run("models", "--json")`: the result, with `.exit_code`, `.stdout` and `.stderr`."""
+    """`run("models", "ls", "--json")`: the result, with `.exit_code`, `.stdout` and `.stderr`."""
 
     def call(*args, **kwargs):
         return CliRunner().invoke(argosy, [str(arg) for arg in args], **kwargs)

@@ -49,25 +49,25 @@ def test_what_is_wrong_comes_first_and_what_is_over_only_with_all(run, api):
     over = ALERT | {"id": "digits/drift/x@1", "state": "resolved", "until": 1.0}
     muted = ALERT | {"id": "digits/drift/y@2", "state": "muted", "muted_until": 1767225600.0, "since": 2e9}
     api.answers["/v1/alerts"] = [over, muted, ALERT]
-    lines = run("alerts").stdout.splitlines()
+    lines = run("alerts", "ls").stdout.splitlines()
     assert [line.split()[0] for line in lines[1:]] == [ALERT["id"], muted["id"]]
     assert "muted until 2026-01-01 00:00" in lines[2]
     assert "20 of the last 40 [31m requests were bad" in lines[1]
-    assert len(run("alerts", "--all").stdout.splitlines()) == 4
-    found = json.loads(run("alerts", "--json").stdout)
+    assert len(run("alerts", "ls", "--all").stdout.splitlines()) == 4
+    found = json.loads(run("alerts", "ls", "--json").stdout)
     assert ([each["id"] for each in found["alerts"]], found["sinks"]) == ([muted["id"], ALERT["id"]], [SINK])
 
 
 def test_nothing_is_wrong(run, api):
     api.answers["/v1/alerts"] = []
-    assert run("alerts").stdout == "nothing is wrong\n"
+    assert run("alerts", "ls").stdout == "nothing is wrong\n"
 
 
 def test_sinks_that_are_behind_or_missing_are_named(run, api):
     api.answers["/v1/alerts/sinks"] = [SINK | {"waiting": 2, "error": "it answered 500"}]
-    assert "sink ops: 2 wait, 0 given up: it answered 500" in run("alerts").stderr
+    assert "sink ops: 2 wait, 0 given up: it answered 500" in run("alerts", "ls").stderr
     api.answers["/v1/alerts/sinks"] = []
-    assert "no sink is told" in run("alerts").stderr
+    assert "no sink is told" in run("alerts", "ls").stderr
 
 
 def test_mute(run, api):

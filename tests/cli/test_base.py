@@ -12,6 +12,8 @@ from argosy.cli import base
 from argosy.cli.catalog import COMMANDS
 from argosy.spec import errors
 
+GROUPS = ("keys", "rollout", "simulate", "feedback", "export", "batch", "models", "alerts")
+
 
 def argosy(*args, **kwargs):
     return subprocess.run(
@@ -33,7 +35,7 @@ def test_every_command_has_help_with_an_example(run, name):
     assert result.exit_code == 0, result.stderr
     assert "Example:" in result.stdout
     assert f"argosy {name}" in result.stdout
-    assert "--debug" in result.stdout or name in ("keys", "rollout", "simulate", "feedback", "export", "batch")
+    assert "--debug" in result.stdout or name in GROUPS
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -57,13 +59,13 @@ def test_unknown_option_offers_the_nearest(run):
 
 
 def test_missing_argument_is_a_line(run):
-    result = run("show")
+    result = run("models", "show")
     assert result.exit_code == 2
     assert result.stderr.startswith("error: missing argument")
 
 
 def test_errors_as_json(run):
-    result = run("show", "nothing", "--json")
+    result = run("models", "show", "nothing", "--json")
     assert result.exit_code == errors.NotFound.exit
     assert msgspec.json.decode(result.stderr) == {
         "error": "no model is named 'nothing'; nothing has been pushed yet",
@@ -93,7 +95,7 @@ def test_a_traceback_only_with_debug(run, monkeypatch, debug):
         raise ZeroDivisionError("surprise")
 
     monkeypatch.setattr("argosy.cli.models.store", broken)
-    result = run("models", *(["--debug"] if debug else []))
+    result = run("models", "ls", *(["--debug"] if debug else []))
     assert result.exit_code == 1
     assert ("Traceback" in result.stderr) is debug
     assert "error: this is a bug in argosy: ZeroDivisionError: surprise" in result.stderr

@@ -54,7 +54,7 @@ def url(pushed, tmp_path):
 
 
 def test_a_code_is_the_same_text_in_sample_batch_and_request(run, url, rows, tmp_path):
-    inputs = msgspec.json.decode(run("show", "codes:1", "--json").stdout)["manifest"]["signature"]["inputs"]
+    inputs = msgspec.json.decode(run("models", "show", "codes:1", "--json").stdout)["manifest"]["signature"]["inputs"]
     assert [(one["name"], one["datatype"]) for one in inputs] == [("zip", "BYTES"), ("n", "INT64")]
     result = run("predict", "codes", "--url", url, "-d", f"@{rows}", "--json")
     assert result.exit_code == 0, result.stderr

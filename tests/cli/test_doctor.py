@@ -9,6 +9,7 @@ import pytest
 
 from argosy.cli import checks
 from argosy.platform.lock import Lock
+from argosy.spec import install
 from argosy.spec.settings import Home, Settings
 
 
@@ -51,7 +52,7 @@ def test_missing_extra_names_the_command(monkeypatch):
     monkeypatch.setattr(checks, "distributions", lambda name: [] if name in gone else there(name=name))
     found = {check.name: check for check in checks.extras()}
     assert found["extra xgboost"].status == "warn"
-    assert found["extra xgboost"].fix == "pip install 'argosy[xgboost]'"
+    assert found["extra xgboost"].fix == f"pip install {install.extras('xgboost')}"
     assert found["extra monitoring"].found == "without duckdb"
     assert "pyarrow" in found["extra batch"].found
 

@@ -1,4 +1,4 @@
-"""`argosy history` and `argosy alias` where no platform runs: proofs of the ledger, and aliases that move back."""
+"""`argosy history` and `models alias` where no platform runs: proofs of the ledger, and aliases that move back."""
 
 import json
 
@@ -22,12 +22,12 @@ def store(place):
 
 def test_an_exported_head_tells_later_whether_the_ledger_continues_it(run, store, tmp_path):
     for version in (1, 2):
-        assert run("alias", "digits@champion", version).exit_code == 0
+        assert run("models", "alias", "digits@champion", version).exit_code == 0
     head = tmp_path / "head.json"
     head.write_text(run("history", "--export-head").stdout)
     told = json.loads(head.read_text())
     assert (told["seq"], sorted(told)) == (2, ["hash", "key", "seq", "signature", "time"])
-    assert run("alias", "digits@champion", 3).exit_code == 0
+    assert run("models", "alias", "digits@champion", 3).exit_code == 0
     good = run("history", "--verify", "--head", head)
     assert good.exit_code == 0
     assert f"entries 1 to 3 are signed by the key {told['key']}, of this home" in good.stdout
@@ -45,14 +45,14 @@ def test_an_exported_head_tells_later_whether_the_ledger_continues_it(run, store
 
 
 def test_an_alias_that_moves_back_is_told_and_can_be_forbidden(run, store, place):
-    assert "back" not in run("alias", "digits@champion", 3).stdout
-    moved = run("alias", "digits@champion", 1)
+    assert "back" not in run("models", "alias", "digits@champion", 3).stdout
+    moved = run("models", "alias", "digits@champion", 1)
     assert moved.stdout == "digits@champion → digits:1: back, from digits:3\n"
-    told = json.loads(run("alias", "digits@champion", 3, "--json").stdout)
+    told = json.loads(run("models", "alias", "digits@champion", 3, "--json").stdout)
     assert (told["before"], told["back"], told["endpoints"]) == (1, True, [])
     assert "back from digits:3" in run("history", "digits@champion").stdout
     place.config.write_text("store: {forbid_alias_back: true}\n")
-    refused = run("alias", "digits@champion", 2)
+    refused = run("models", "alias", "digits@champion", 2)
     assert (refused.exit_code, "forbid_alias_back" in refused.stderr) == (5, True)
-    assert run("alias", "digits@champion", "--delete").exit_code == 0
-    assert run("alias", "digits@champion", 1).exit_code == 5
+    assert run("models", "alias", "digits@champion", "--delete").exit_code == 0
+    assert run("models", "alias", "digits@champion", 1).exit_code == 5

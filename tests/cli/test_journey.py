@@ -36,29 +36,30 @@ def test_models_without_a_platform(run, good, place, tmp_path):
     first = linear(tmp_path / "one.onnx")
     found = good("push", first, "--name", "lin", "--alias", "champion", "--description", "a line")
     assert (found["ref"], found["engine"], found["aliases"]) == ("lin:1", "onnx", ["champion"])
-    assert good("push", first, "--name", "lin", "--description", "a line")["digest"] == found["digest"]
+    again = good("push", first, "--name", "lin", "--description", "a line")
+    assert (again["digest"], again["unchanged"], found["unchanged"]) == (found["digest"], True, False)
     assert good("push", linear(tmp_path / "two.onnx", weight=2.0), "--name", "lin")["ref"] == "lin:2"
 
-    assert good("models")[0]["aliases"] == {"champion": 1}
-    assert [one["ref"] for one in good("models", "lin")] == ["lin:1", "lin:2"]
-    assert good("show", "lin@champion")["manifest"]["description"] == "a line"
-    text = run("show", "lin:1").stdout
+    assert good("models", "ls")[0]["aliases"] == {"champion": 1}
+    assert [one["ref"] for one in good("models", "ls", "lin")] == ["lin:1", "lin:2"]
+    assert good("models", "show", "lin@champion")["manifest"]["description"] == "a line"
+    text = run("models", "show", "lin:1").stdout
     for part in ("lin:1", found["digest"], "onnx", "x  FP32 [-1, 3]", "a line", "golden"):
         assert part in text
-    assert "lin" in run("models").stdout
-    assert "lin:2" in run("models", "lin").stdout
+    assert "lin" in run("models", "ls").stdout
+    assert "lin:2" in run("models", "ls", "lin").stdout
 
-    assert good("verify", "lin:1")["golden_rows"] > 0
+    assert good("models", "verify", "lin:1")["golden_rows"] > 0
     x = np.array([[1, 2, 3]], "f4")
     assert argosy.load("lin:2").predict(x).tolist() == [[12]]
     assert argosy.load(str(first)).predict(x).tolist() == [[6]]
 
-    assert run("rm", "lin:1").exit_code == 5
-    good("alias", "lin@champion", "2")
-    assert good("rm", "lin:1")["removed"] == ["lin:1"]
-    assert run("show", "lin:1").exit_code == 4
-    assert run("alias", "lin@champion").exit_code == 2
-    assert good("alias", "lin@champion", "--delete")["number"] is None
+    assert run("models", "rm", "lin:1").exit_code == 5
+    good("models", "alias", "lin@champion", "2")
+    assert good("models", "rm", "lin:1")["removed"] == ["lin:1"]
+    assert run("models", "show", "lin:1").exit_code == 4
+    assert run("models", "alias", "lin@champion").exit_code == 2
+    assert good("models", "alias", "lin@champion", "--delete")["number"] is None
 
 
 def test_what_cannot_be_pushed(run, tmp_path):
@@ -66,7 +67,7 @@ def test_what_cannot_be_pushed(run, tmp_path):
     assert run("push", tmp_path / "empty.onnx", "--name", "x").exit_code == 7
     assert run("push", tmp_path / "nothing.onnx", "--name", "x").exit_code == 4
     assert run("push", linear(tmp_path / "m.onnx"), "--name", "UPPER").exit_code == 2
-    assert run("models").stdout.startswith("no models yet")
+    assert run("models", "ls").stdout.startswith("no models yet")
 
 
 def test_serve(run, place, tmp_path):
@@ -150,7 +151,7 @@ def test_platform(run, good, platform, place, tmp_path):
     assert "lin:2" in table
     assert "MEMORY" in table
     assert re.search(r"\d MiB", table)
-    assert run("rm", "lin:2").exit_code == 5
+    assert run("models", "rm", "lin:2").exit_code == 5
 
     assert "is ready" in run("logs", "lin").stdout
     assert "/v2/models/lin/infer" in run("logs", "gateway").stdout
@@ -167,7 +168,7 @@ def test_platform(run, good, platform, place, tmp_path):
 def test_a_declaration_in_a_file(run, good, platform, place, tmp_path):
     for n in (1, 2):
         good("push", linear(tmp_path / f"m{n}.onnx", weight=float(n)), "--name", "lin")
-    good("alias", "lin@champion", "1", "-m", "the first")
+    good("models", "alias", "lin@champion", "1", "-m", "the first")
     file = tmp_path / "endpoints.yaml"
     file.write_text(
         "name: lin\nmodel: lin@champion\nfollow: true\nruntime: {threads: 1}\n---\nname: b\nmodel: lin:2\n"
@@ -197,7 +198,7 @@ def test_a_declaration_in_a_file(run, good, platform, place, tmp_path):
     file.write_text("name: lin\nmodel: lin@champion\nreplica: 2\n")
     assert "did you mean 'replicas'" in run("plan", "-f", file).stderr
 
-    good("alias", "lin@champion", "2", "-m", "twice as good")
+    good("models", "alias", "lin@champion", "2", "-m", "twice as good")
     wait = good("deploy", "lin@champion")
     assert (wait["changed"]["action"], wait["endpoint"]["version"]) == ("nothing", "lin:2")
     assert good("predict", "lin", "-d", "[[1, 2, 3]]")["outputs"][0]["data"] == [12]

@@ -2,7 +2,7 @@ import click
 import msgspec
 import pytest
 
-from argosy.cli import output
+from argosy.cli import output, runtime
 from argosy.console import words
 
 
@@ -64,3 +64,25 @@ def test_size(count, text):
 @pytest.mark.parametrize(("seconds", "text"), [(-1, "0 s"), (59, "59 s"), (61, "1 min"), (7300, "2 h"), (2e5, "2 d")])
 def test_age(seconds, text):
     assert words.age(seconds) == text
+
+
+def test_a_url_is_whole_on_a_narrow_terminal(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "40")
+    url = "http://127.0.0.1:8080/v2/models/a-long-name-of-an-endpoint/infer"
+    output.table(("name", "reason", "url"), [("digits", "a reason of many words " * 4, url)])
+    assert url in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("64MiB", 64 * 2**20), ("64 MiB", 64 * 2**20), ("1.5kB", 1500), ("2G", 2 * 10**9), ("1024", 1024)],
+)
+def test_sizes_are_read_as_they_are_shown(text, count):
+    assert runtime.Bytes()(text) == count
+
+
+@pytest.mark.parametrize("text", ["0", "MiB", "-1", "1 XiB", "1e3"])
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(click.BadParameter, match="64MiB"):
+        runtime.Bytes()(text)

@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 
 from argosy import __version__
 from argosy.cli.catalog import COMMANDS, ENTRY_POINTS
+from argosy.spec import install
 from argosy.spec.errors import MissingExtra
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +69,7 @@ def test_the_catalog_names_the_distributions_whose_entry_points_are_the_commands
 def test_a_missing_distribution_is_named_with_the_command_that_installs_it(bare, name, distribution):
     done = argosy(bare, name, "--help")
     assert done.returncode == MissingExtra.exit, done.stderr
-    assert f"run  pip install {distribution}=={__version__}" in done.stderr
+    assert f"run  pip install {install.beside(distribution, __version__)}" in done.stderr
     assert done.stdout == ""
     assert msgspec.json.decode(argosy(bare, name, "--json").stderr)["code"] == MissingExtra.code
 

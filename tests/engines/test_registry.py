@@ -1,3 +1,4 @@
+import re
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -5,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from argosy.engines import Engine, load, names
-from argosy.engines.base import Loose
+from argosy.engines.base import Loose, short
+from argosy.spec import install
 from argosy.spec.errors import InvalidArgument, MissingExtra
 from argosy.spec.package import ENGINES
 from argosy.spec.signature import Signature
@@ -50,7 +52,7 @@ def test_a_missing_framework_names_the_command(
 ) -> None:
     (tmp_path / "m").write_bytes(data)
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingExtra, match=rf"pip install 'argosy\[{engine}\]'"):
+    with pytest.raises(MissingExtra, match=re.escape(f"pip install {install.extras(engine)}")):
         load(engine, tmp_path / "m")
 
 
@@ -62,3 +64,16 @@ def test_frameworks_are_imported_when_used() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("raw", "plain"),
+    [
+        ("[18:41:23] /workspace/src/common/json.cc:376: Unknown construct", "Unknown construct"),
+        ("/src/src/objective/objective.cc:26: no such thing\nStack trace:\n  [bt] (0) /usr/lib/x.so", "no such thing"),
+        ("[LightGBM] [Fatal] Model file is cut", "Model file is cut"),
+        ("a sentence about a.cc and b", "a sentence about a.cc and b"),
+    ],
+)
+def test_places_in_sources_of_frameworks_are_left_out_of_messages(raw, plain):
+    assert short(RuntimeError(raw)) == plain

@@ -39,6 +39,8 @@ def behave(asked: Asked) -> dict[str, str]:
         return {"size": "x" * asked.size}
     if asked.what == "memory":
         raise MemoryError
+    if asked.what == "raise":
+        raise ValueError("a sentence")
     return {"pid": str(os.getpid()), "length": str(len(asked.what)), "nice": str(os.nice(0))}
 
 
@@ -134,6 +136,14 @@ def test_errors_of_the_table_come_back_as_themselves(tmp_path: Path, monkeypatch
     monkeypatch.undo()
     with pytest.raises(NotFound, match="is no model package"):
         run_child(CHECK, Check(folder=str(tmp_path)), float, what="x", timeout=60, failure=BadPackage)
+
+
+def test_what_a_plain_message_stands_for_is_a_note_of_the_error():
+    with pytest.raises(Unavailable) as told, child() as one:
+        one.run(BEHAVE, Asked("raise"), int)
+    assert "Traceback" not in str(told.value)
+    (note,) = told.value.__notes__
+    assert note.startswith("in the child process:\nTraceback")
 
 
 @pytest.mark.parametrize("function", ["os:system", "argosyx:f", "builtins:exec", ".os:system", "argosy.process", ""])

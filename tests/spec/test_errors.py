@@ -1,6 +1,6 @@
 import signal
 
-from argosy.spec import errors
+from argosy.spec import errors, install
 
 
 def test_every_code_has_statuses():
@@ -28,4 +28,4 @@ def test_from_http():
 
 
 def test_missing_extra_names_the_command():
-    assert "pip install 'argosy[xgboost]'" in str(errors.MissingExtra.named("xgboost", "an XGBoost model"))
+    assert f"pip install {install.extras('xgboost')}" in str(errors.MissingExtra.named("xgboost", "an XGBoost model"))

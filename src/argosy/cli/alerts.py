@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from argosy.cli.base import Command, Group, json_option
+from argosy.cli.completion import endpoints
 from argosy.cli.here import actor, control, endpoint_path, place
 from argosy.cli.output import Columns, emit, printable, table
 from argosy.console.words import clock
@@ -15,12 +16,23 @@ UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 ORDER = {"firing": 0, "muted": 1}
 
 
-@click.group(cls=Group, invoke_without_command=True)
-@click.option("--endpoint", default="", help="Of this endpoint alone.")
+@click.group(cls=Group)
+def alerts() -> None:
+    """List what is wrong with endpoints, mute it, try where alerts go.
+
+    \b
+    Example:
+      argosy alerts ls
+      argosy alerts mute digits/slo/availability@1767225600 --for 4h --reason "the migration"
+      argosy alerts test
+    """
+
+
+@alerts.command("ls", cls=Command)
+@click.option("--endpoint", default="", shell_complete=endpoints, help="Of this endpoint alone.")
 @click.option("--all", "everything", is_flag=True, help="Those that are over, too.")
 @json_option
-@click.pass_context
-def alerts(context: click.Context, endpoint: str, everything: bool, as_json: bool) -> None:
+def every(endpoint: str, everything: bool, as_json: bool) -> None:
     """List what is wrong with endpoints, since when, and what is muted.
 
     The id is what `mute` takes. Sinks that did not take their news are named below. JSON: {alerts: [{id, endpoint,
@@ -28,13 +40,9 @@ def alerts(context: click.Context, endpoint: str, everything: bool, as_json: boo
 
     \b
     Example:
-      argosy alerts
-      argosy alerts --endpoint digits --all --json
-      argosy alerts mute digits/slo/availability@1767225600 --for 4h --reason "the migration"
-      argosy alerts test
+      argosy alerts ls
+      argosy alerts ls --endpoint digits --all --json
     """
-    if context.invoked_subcommand is not None:
-        return
     api = control()
     found = api.get("/v1/alerts", endpoint=endpoint or None)
     found = [each for each in found if everything or each["state"] != "resolved"]
@@ -135,7 +143,7 @@ RUNS: Columns = {
 
 
 @click.command(cls=Command)
-@click.argument("endpoint")
+@click.argument("endpoint", shell_complete=endpoints)
 @json_option
 def triggers(endpoint: str, as_json: bool) -> None:
     """Show what an endpoint's triggers have seen, what they set off and how that ended.

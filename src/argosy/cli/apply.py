@@ -9,6 +9,7 @@ import click
 
 from argosy.cli import declaration, keys
 from argosy.cli.base import Command, json_option
+from argosy.cli.completion import endpoints, references
 from argosy.cli.here import actor, control, endpoint_path, place, reason_option
 from argosy.cli.output import Report, emit, pairs, progress
 from argosy.cli.runtime import runtime_of, runtime_options
@@ -160,7 +161,7 @@ def apply(
 
 
 @click.command(cls=Command)
-@click.argument("name")
+@click.argument("name", shell_complete=endpoints)
 @json_option
 def get(name: str, as_json: bool) -> None:
     """Print the declaration of an endpoint as it is in effect, defaults included, as YAML for `argosy apply`.
@@ -178,8 +179,8 @@ def get(name: str, as_json: bool) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("ref")
-@click.option("--name", help="The endpoint's name; by default the model's.")
+@click.argument("ref", shell_complete=references)
+@click.option("--name", help="The endpoint's name; by default the model's.", shell_complete=endpoints)
 @click.option("--replicas", type=click.IntRange(min=0), help="Running copies.  [default: 1]")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds for one answer.  [default: 60]")
 @click.option(
@@ -256,7 +257,7 @@ def _declared(api: ControlClient, ref: str, name: str, given: dict[str, Any]) ->
 
 
 @click.command(cls=Command)
-@click.argument("name")
+@click.argument("name", shell_complete=endpoints)
 @reason_option
 @generation_option
 @json_option

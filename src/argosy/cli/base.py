@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from typing import Any, Never
 
 import click
+from click.shell_completion import CompletionItem
 
 from argosy import __version__
 from argosy.cli.catalog import COMMANDS, sections
+from argosy.cli.synonyms import meanings
 from argosy.spec.errors import INTERRUPTED, ArgosyError, Internal, InvalidArgument, MissingExtra, NotFound, StorageFull
+from argosy.spec.install import beside
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -45,16 +48,41 @@ class Group(click.Group):
         if self.invoke_without_command:
             self.params.append(_debug_option())
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """`argosy help deploy` is `argosy deploy --help`."""
+        return super().parse_args(ctx, [*args[1:], "--help"] if args[:1] == ["help"] else args)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command named by `args[0]`. Raises UsageError with the nearest names."""
+        """The command named by `args[0]`, or by a synonym. Raises UsageError with those that may be meant."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
-            near = difflib.get_close_matches(name, self.list_commands(ctx), n=2, cutoff=0.5)
-            hint = f"; did you mean {' or '.join(repr(one) for one in near)}?" if near else ""
-            raise click.UsageError(f"there is no command '{name}'{hint}", ctx)
+            meant = meanings(name, self.list_commands(ctx), root=isinstance(self, Root))
+            if len(meant) == 1:
+                args = [*meant[0].split(), *args[1:]]
+            elif not ctx.resilient_parsing:  # of the shell that completes
+                raise click.UsageError(self._unknown(ctx, name, meant), ctx)
         return super().resolve_command(ctx, args)
+
+    def _unknown(self, ctx: click.Context, name: str, meant: Sequence[str]) -> str:
+        """What to write instead: what the word can mean, else the nearest names, else the first of the group."""
+        if meant:
+            lines = "".join(f"\n  {ctx.command_path} {each:14}{self._about(ctx, each)}" for each in meant)
+            return f"'{name}' can mean several commands; write one of them:{lines}"
+        commands = self.list_commands(ctx)
+        near = difflib.get_close_matches(name, commands, n=2, cutoff=0.5)
+        if not near and "ls" in commands:
+            return f"there is no command '{name}'; did you mean '{ctx.command_path} ls {name}'?"
+        hint = f"; did you mean {' or '.join(repr(one) for one in near)}?" if near else ""
+        return f"there is no command '{name}'{hint}"
+
+    def _about(self, ctx: click.Context, path: str) -> str:
+        """The first sentence of a command's help."""
+        command: click.Command | None = self
+        for word in path.split():
+            command = command.get_command(ctx, word) if isinstance(command, click.Group) else None
+        return command.get_short_help_str(80) if command else ""
 
 
 class Root(Group):
@@ -74,13 +102,19 @@ class Root(Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command named by `args[0]`. Raises UsageError, and MissingExtra naming the distribution to install."""
         name = args[0]
-        if name in COMMANDS and self.get_command(ctx, name) is None:
+        if name in COMMANDS and self.get_command(ctx, name) is None and not ctx.resilient_parsing:
             wanted = COMMANDS[name].distribution
             raise MissingExtra(
                 f"argosy {name} needs the distribution '{wanted}', which is not installed: run  "
-                f"pip install {wanted}=={__version__}"
+                f"pip install {beside(wanted, __version__)}"
             )
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands of the catalog with their lines: none is loaded for this."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [CompletionItem(name, help=each.help) for name, each in COMMANDS.items() if name.startswith(incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The catalog under its headings; no command is loaded for this."""
@@ -120,9 +154,7 @@ def _leave(error: BaseException, words: list[str]) -> Never:
     if isinstance(error, KeyboardInterrupt | click.Abort):
         sys.exit(INTERRUPTED)
     if "--debug" in words:
-        import traceback
-
-        traceback.print_exception(error)
+        _print_whole(error)
     known = translate(error)
     if "--json" in words:
         import msgspec
@@ -133,6 +165,17 @@ def _leave(error: BaseException, words: list[str]) -> Never:
     if isinstance(error, click.UsageError) and error.ctx:
         click.echo(f"try '{error.ctx.command_path} --help'", err=True)
     sys.exit(known.exit)
+
+
+def _print_whole(error: BaseException) -> None:
+    """A traceback with what plain messages leave out: the errors of frameworks that they stand for."""
+    import traceback
+
+    cause: BaseException | None = error
+    while cause is not None:
+        cause.__suppress_context__ = False
+        cause = cause.__cause__ or cause.__context__
+    traceback.print_exception(error)
 
 
 def translate(error: BaseException) -> ArgosyError:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import click
 
 from argosy.cli.base import Command, Group, json_option
+from argosy.cli.completion import sources
 from argosy.cli.here import actor, control
 from argosy.cli.output import Columns, emit, pairs, table
 from argosy.console.words import clock, size
@@ -21,7 +22,7 @@ def _option(*names: str, **settings: Any) -> Callable[[Any], Any]:
 
 
 OPTIONS = (
-    click.argument("model", required=False),
+    click.argument("model", required=False, shell_complete=sources),
     _option(
         "--input", "inputs", multiple=True, metavar="PATH", help="A file, folder or glob, here or s3://; repeatable."
     ),
@@ -36,7 +37,7 @@ OPTIONS = (
     _option(
         "--on-error", type=click.Choice(["fail", "skip", "quarantine"]), help="Rows that cannot be answered.  [fail]"
     ),
-    _option("--fragment-rows", type=int, help="Rows that are committed together, about.  [262144]"),
+    _option("--fragment-rows", type=int, help="Rows that are committed together, about.  [262,144]"),
     _option("--batch-size", type=int, help="Rows that go to the engine at once.  [0: probed]"),
     _option("--workers", type=int, help="Processes.  [0: probed]"),
     _option("--threads", type=int, help="Threads of the engine in each.  [0: probed]"),
@@ -45,7 +46,7 @@ OPTIONS = (
         "--patience",
         type=float,
         metavar="SECONDS",
-        help="A worker that tells nothing for so long hangs, and is killed; 0: never.  [1800]",
+        help="A worker that tells nothing for so long hangs, and is killed; 0: never.  [1,800]",
     ),
     _option("--engine", type=click.Choice(["local", "ray"]), help="What runs the processes.  [local]"),
     _option(

@@ -39,12 +39,9 @@ COMMANDS: dict[str, CommandEntry] = {
     "console": CommandEntry("platform", "Open the console in the browser, signed in.", SERVE),
     "demo": CommandEntry("", "Deploy three real models and send them real data.", SERVE, "argosy-examples"),
     "push": CommandEntry("models", "Package a model file and register it as a version.", MODELS),
-    "models": CommandEntry("models", "List models, their versions and aliases.", MODELS),
-    "show": CommandEntry("show", "Show everything a package says of itself.", MODELS),
-    "verify": CommandEntry("show", "Re-hash a package and replay its golden examples.", MODELS),
-    "alias": CommandEntry("models", "Point an alias at a version.", MODELS),
-    "rm": CommandEntry("models", "Remove a version, or a model with all its versions.", MODELS),
+    "models": CommandEntry("models", "List, show, verify, alias and remove versions of models.", MODELS),
     "batch": CommandEntry("batch", "Answer the rows of files with a model, each exactly once.", MODELS),
+    "init": CommandEntry("init", "Write a commented endpoint.yaml to begin with.", ENDPOINTS),
     "deploy": CommandEntry("apply", "Run a version as an endpoint behind the gateway.", ENDPOINTS),
     "apply": CommandEntry("apply", "Declare endpoints from YAML files.", ENDPOINTS),
     "plan": CommandEntry("apply", "Print what apply would change.", ENDPOINTS),
@@ -64,6 +61,8 @@ COMMANDS: dict[str, CommandEntry] = {
     "triggers": CommandEntry("alerts", "What an endpoint's triggers have seen and set off.", ENDPOINTS),
     "keys": CommandEntry("keys", "Create, list and revoke API keys.", ENDPOINTS),
     "config": CommandEntry("doctor", "Show the settings in effect and where each comes from.", TOOLS),
+    "schema": CommandEntry("init", "Print the JSON Schema of a declaration or of config.yaml.", TOOLS),
+    "completion": CommandEntry("completion", "Have the shell complete commands, endpoints and versions.", TOOLS),
     "doctor": CommandEntry("doctor", "Check this machine and say what to fix.", TOOLS),
     "conformance": CommandEntry(
         "", "Test any server against the Open Inference Protocol.", TOOLS, "argosy-conformance"

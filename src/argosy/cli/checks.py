@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 from argosy.client.control import ControlClient, running
 from argosy.process import sandbox
 from argosy.process.sockets import PATH_BYTES
+from argosy.spec import install
 from argosy.spec.errors import ArgosyError
 from argosy.spec.recorder import read_report
 from argosy.spec.settings import Home, Settings, load
@@ -73,7 +74,7 @@ def extras() -> Iterator[Check]:
     for extra in metadata("argosy").get_all("Provides-Extra") or ():
         found = {name: _installed(name) for name in dict.fromkeys(_needed(extra, declared))}
         if missing := [name for name, number in found.items() if not number]:
-            fix = f"pip install 'argosy[{extra}]'"
+            fix = f"pip install {install.extras(extra)}"
             yield Check(f"extra {extra}", "warn", f"without {', '.join(missing)}", fix)
         else:
             yield Check(f"extra {extra}", "ok", ", ".join(f"{name} {number}" for name, number in found.items()))
@@ -123,7 +124,11 @@ def disk(place: Home) -> Check:
     folder = next(path for path in (place.root, *place.root.parents) if path.exists())
     free = shutil.disk_usage(folder).free
     found = f"{free / 1024**3:.1f} GiB free"
-    return Check("disk", "ok", found) if free >= FREE_BYTES else Check("disk", "warn", found, "argosy rm  old versions")
+    return (
+        Check("disk", "ok", found)
+        if free >= FREE_BYTES
+        else Check("disk", "warn", found, "argosy models rm  old versions")
+    )
 
 
 def sandboxed() -> Iterator[Check]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from argosy.cli.base import Command, Group, json_option
+from argosy.cli.completion import endpoints
 from argosy.cli.here import place, settings, store
 from argosy.cli.output import Columns, emit, table
 from argosy.spec.errors import InvalidArgument
@@ -33,7 +34,7 @@ def feedback() -> None:
 
 @feedback.command(cls=Command)
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--endpoint", required=True, help="Whose predictions they are labels of.")
+@click.option("--endpoint", required=True, shell_complete=endpoints, help="Whose predictions they are labels of.")
 @json_option
 def load(file: Path, endpoint: str, as_json: bool) -> None:
     """Take a file of labels: .parquet, .csv or .jsonl.
@@ -63,7 +64,7 @@ def load(file: Path, endpoint: str, as_json: bool) -> None:
 
 
 @feedback.command(cls=Command)
-@click.argument("endpoint")
+@click.argument("endpoint", shell_complete=endpoints)
 @click.option("--decision", default="", help="The column that is the prediction.  [default: output.label]")
 @click.option("--score", default="", help="The column of its probability.")
 @click.option("--regression", is_flag=True, help="Predictions are numbers: errors instead of hits.")
@@ -130,7 +131,7 @@ def _report_broken(files: "Sequence[Broken]") -> None:
 
 
 @feedback.command(cls=Command)
-@click.argument("endpoint")
+@click.argument("endpoint", shell_complete=endpoints)
 @click.option("--since", metavar="TIME", help="Predictions from then on: 30m, 12h, 7d, or 2026-01-31T15:00 in UTC.")
 @click.option("--until", metavar="TIME", help="Predictions before then.")
 @click.option("--version", default="", metavar="NUMBER", help="Of this version of the model alone.")

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from argosy.cli.base import Command, json_option
+from argosy.cli.completion import endpoints
 from argosy.cli.here import store
 from argosy.cli.output import Columns, emit, table
 from argosy.console.words import clock
@@ -15,7 +16,7 @@ BROKEN = Conflict.exit
 
 
 @click.command(cls=Command)
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=endpoints)
 @click.option("--at", metavar="TIME", help="What served then: 2026-01-31 or 2026-01-31T15:00, in UTC.")
 @click.option("--verify", is_flag=True, help="Hash the whole ledger again and name the first broken link.")
 @click.option("--export-head", is_flag=True, help="Print the end of the ledger, signed, as JSON to be kept elsewhere.")

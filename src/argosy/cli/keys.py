@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from argosy.cli.base import Group, json_option
+from argosy.cli.completion import endpoints
 from argosy.cli.here import control, place
 from argosy.cli.output import Columns, emit, table
 from argosy.console.words import clock
@@ -59,14 +60,20 @@ def keys() -> None:
     \b
     Example:
       argosy keys create mobile-app --scope digits --rate 100
-      argosy keys list
+      argosy keys ls
       argosy keys revoke 4f1c22a07b9e
     """
 
 
 @keys.command()
 @click.argument("name")
-@click.option("--scope", "scopes", multiple=True, help="An endpoint it may call; may be repeated.  [default: all]")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    shell_complete=endpoints,
+    help="An endpoint it may call; may be repeated.  [default: all]",
+)
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Requests a second.")
 @click.option("--burst", type=click.IntRange(min=1), help="Requests that may come at once; needs --rate.")
 @json_option
@@ -81,14 +88,14 @@ def create(name: str, scopes: tuple[str, ...], rate: float | None, burst: int | 
     emit(found, as_json, lambda: click.echo(f"{found['key']}\nid {found['id']}; the key is not shown again"))
 
 
-@keys.command("list")
+@keys.command("ls")
 @json_option
 def every(as_json: bool) -> None:
     """List keys, revoked ones too. JSON: a list of {id, name, scopes, rate, burst, created, revoked}.
 
     \b
     Example:
-      argosy keys list --json
+      argosy keys ls --json
     """
     found = control().get("/v1/keys")
     columns: Columns = {
@@ -111,7 +118,7 @@ def _limit(key: dict[str, Any]) -> str:
 @click.argument("id", metavar="ID")
 @json_option
 def revoke(id: str, as_json: bool) -> None:
-    """Revoke a key for good. ID is what `argosy keys list` shows: the middle part of ak_ID_….
+    """Revoke a key for good. ID is what `argosy keys ls` shows: the middle part of ak_ID_….
 
     \b
     Example:

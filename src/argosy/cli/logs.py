@@ -12,6 +12,7 @@ from typing import Any, cast
 import click
 
 from argosy.cli.base import Command, json_option
+from argosy.cli.completion import endpoints
 from argosy.cli.here import place
 from argosy.cli.output import printable, table
 from argosy.process import tail
@@ -33,7 +34,7 @@ class Logs(Command):
 
 
 @click.command(cls=Logs)
-@click.argument("name")
+@click.argument("name", shell_complete=endpoints)
 @click.option("-f", "--follow", "following", is_flag=True, help="Keep printing what is written, until Ctrl-C.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), default=100, show_default=True, help="Lines of the past.")
 @json_option
@@ -112,7 +113,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 
 @click.command(cls=Command)
-@click.argument("endpoint")
+@click.argument("endpoint", shell_complete=endpoints)
 @click.option("--where", default="", metavar="SQL", help="Only rows for which this is true, as in  code >= 500.")
 @click.option("--since", metavar="TIME", help="From then on: 30m, 12h, 7d, or 2026-01-31T15:00 in UTC.")
 @click.option("--until", metavar="TIME", help="Until then.")

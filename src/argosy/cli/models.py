@@ -1,13 +1,16 @@
-"""`argosy push`, `models`, `alias` and `rm`."""
+"""`argosy push`, and `argosy models`: ls, show, verify, alias, rm."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from argosy.cli.base import Command, json_option
+from argosy.cli.base import Command, Group, json_option
+from argosy.cli.completion import models as models_named
+from argosy.cli.completion import references
 from argosy.cli.here import actor, control, reason_option, store
 from argosy.cli.output import Columns, emit, progress, table
+from argosy.cli.show import show, verify
 from argosy.console.words import clock, size
 from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument
 from argosy.spec.package import ENGINES
@@ -20,7 +23,7 @@ FILE = click.Path(path_type=Path)
 
 @click.command(cls=Command)
 @click.argument("source", type=FILE)
-@click.option("--name", required=True, help="The model's name; its next version is made.")
+@click.option("--name", required=True, shell_complete=models_named, help="The model's name; its next version is made.")
 @click.option("--sample", type=FILE, help="Rows the model takes: .json, .csv, .parquet, .npy, .npz.")
 @click.option("--engine", metavar="NAME", help=f"Instead of the one that the format gets: {', '.join(ENGINES)}, …")
 @click.option(
@@ -38,8 +41,9 @@ def push(source: Path, name: str, alias: str | None, as_json: bool, **given: Any
     """Package a model file or folder and register it as the next version of NAME.
 
     Takes ONNX, scikit-learn (skops, joblib, pickle), XGBoost and LightGBM files, MLflow folders, torch.export programs,
-    and Python files with a class that has load and predict. The same file gives the same version again. JSON: {ref,
-    name, number, digest, size, engine, created, aliases, conversion, scan}.
+    and Python files with a class that has load and predict. The same file gives the same version again, unchanged.
+
+    JSON: {ref, name, number, digest, size, engine, created, aliases, unchanged, conversion, scan}.
 
     \b
     Example:
@@ -63,20 +67,24 @@ def push(source: Path, name: str, alias: str | None, as_json: bool, **given: Any
         tolerance=Tolerance(**{bound: given[bound] for bound in ("atol", "rtol") if given[bound] is not None}),
     )
     with store() as place:
+        latest = {one.name: one.latest for one in place.registry.models()}.get(name, 0)
         with progress(f"Packaging {source.name}") as report:
             version = package(source, name=name, store=place, options=options, report=report)
         if alias:
             cause = Cause(actor=actor(), reason="pushed")
             version = place.registry.set_alias(version.name, alias, version.number, cause)
-    conversion = version.manifest.conversion
+    conversion, unchanged = version.manifest.conversion, version.number <= latest
 
     def render() -> None:
         click.echo(f"{click.style(version.ref, bold=True)}  {version.digest}")
+        if unchanged:
+            click.echo(f"unchanged: this package was pushed {clock(version.created)} UTC, so there is no new version")
         if conversion.source != version.engine or not conversion.converted:
             click.echo(f"engine {version.engine}: {conversion.reason}")
         click.echo(f"deploy it with  argosy deploy {version.ref}")
 
-    emit(brief(version) | {"conversion": conversion, "scan": version.manifest.scan}, as_json, render)
+    found = brief(version) | {"unchanged": unchanged, "conversion": conversion, "scan": version.manifest.scan}
+    emit(found, as_json, render)
 
 
 BRIEF = ("ref", "name", "number", "digest", "size", "engine", "created", "aliases")
@@ -98,10 +106,26 @@ VERSIONS: Columns = {
 }
 
 
-@click.command(cls=Command)
-@click.argument("name", required=False)
+@click.group(cls=Group)
+def models() -> None:
+    """List, show, verify, alias and remove versions of models. `argosy push` makes them.
+
+    \b
+    Example:
+      argosy models ls
+      argosy models show digits:1
+      argosy models alias digits@champion 1
+    """
+
+
+models.add_command(show)
+models.add_command(verify)
+
+
+@models.command("ls", cls=Command)
+@click.argument("name", required=False, shell_complete=models_named)
 @json_option
-def models(name: str | None, as_json: bool) -> None:
+def every(name: str | None, as_json: bool) -> None:
     """List models; with NAME, the versions of one.
 
     JSON: a list of {name, latest, versions, aliases, created, updated}; with NAME, of {ref, name, number, digest, size,
@@ -109,8 +133,8 @@ def models(name: str | None, as_json: bool) -> None:
 
     \b
     Example:
-      argosy models
-      argosy models digits --json
+      argosy models ls
+      argosy models ls digits --json
     """
     if name is None:
         found = _summaries()
@@ -138,8 +162,8 @@ def brief(version: "Version") -> dict[str, Any]:
     return {field: getattr(version, field) for field in BRIEF}
 
 
-@click.command(cls=Command)
-@click.argument("alias", metavar="NAME@ALIAS")
+@models.command(cls=Command)
+@click.argument("alias", metavar="NAME@ALIAS", shell_complete=references)
 @click.argument("version", type=click.IntRange(min=1), required=False)
 @click.option("--delete", is_flag=True, help="Remove the alias.")
 @reason_option
@@ -153,8 +177,8 @@ def alias(alias: str, version: int | None, delete: bool, reason: str, as_json: b
 
     \b
     Example:
-      argosy alias digits@champion 3 -m "fewer errors on sevens"
-      argosy alias digits@champion --delete
+      argosy models alias digits@champion 3 -m "fewer errors on sevens"
+      argosy models alias digits@champion --delete
     """
     name, at, label = alias.partition("@")
     if not at:
@@ -189,8 +213,8 @@ def _move(name: str, label: str, version: int | None, reason: str) -> dict[str, 
         return {"before": moved.before, "back": moved.back, "endpoints": []}
 
 
-@click.command(cls=Command)
-@click.argument("refs", metavar="NAME:VERSION...", nargs=-1, required=True)
+@models.command(cls=Command)
+@click.argument("refs", metavar="NAME:VERSION...", nargs=-1, required=True, shell_complete=references)
 @json_option
 def rm(refs: tuple[str, ...], as_json: bool) -> None:
     """Remove versions and free their space.
@@ -199,7 +223,7 @@ def rm(refs: tuple[str, ...], as_json: bool) -> None:
 
     \b
     Example:
-      argosy rm digits:1 digits:2
+      argosy models rm digits:1 digits:2
     """
     from argosy.store.endpoints import Endpoints
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from argosy.cli.base import Command, json_option
+from argosy.cli.completion import endpoints
 from argosy.cli.here import place, store
 from argosy.cli.logs import moment
 from argosy.cli.output import Columns, emit, table
@@ -27,7 +28,7 @@ LEAST_ROWS = 30
 
 
 @click.command(cls=Command)
-@click.argument("name")
+@click.argument("name", shell_complete=endpoints)
 @click.option("--since", metavar="TIME", default="1h", show_default=True, help="30m, 12h, 7d, or 2026-01-31T15:00.")
 @click.option("--segment", metavar="COLUMN=VALUE", default="", help="Only these rows, as in region=EU.")
 @click.option("--fail", is_flag=True, help="Exit with 11 where a column has drifted.")
@@ -154,7 +155,7 @@ KINDS = ("estimate", "realised", "reconcile")
 
 
 @click.command(cls=Command)
-@click.argument("name")
+@click.argument("name", shell_complete=endpoints)
 @click.option("--since", metavar="TIME", default="24h", show_default=True, help="30m, 12h, 7d, or 2026-01-31T15:00.")
 @click.option("--metric", default="", help="accuracy, precision, recall, f1, auroc, mae or rmse.  [default: declared]")
 @click.option("--fail", is_flag=True, help="Exit with 11 where the serving version has fallen beyond its margin.")
@@ -258,7 +259,7 @@ WINDOWS: Columns = {
 
 
 @click.command(cls=Command)
-@click.argument("name")
+@click.argument("name", shell_complete=endpoints)
 @click.option("--since", metavar="TIME", default="7d", show_default=True, help="24h, 7d, or 2026-01-31T15:00.")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write one page there.")
 @json_option

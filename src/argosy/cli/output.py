@@ -14,6 +14,8 @@ Columns = Mapping[str, Column]
 row. A row is a struct, or the dict of one."""
 
 DRAWN_ROWS = 500
+FOLDED = 12
+"""Characters of a column that is folded for the sake of one with URLs, which stay whole, to be copied."""
 STYLES = {"ok": "green", "ready": "green", "warn": "yellow", "starting": "yellow", "fail": "red", "failed": "red"}
 """Words that are coloured wherever they fill a cell."""
 
@@ -66,11 +68,14 @@ def _draw(headings: Sequence[str], cells: list[list[str]]) -> None:
     from rich.text import Text
 
     drawn = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for heading in headings:
-        drawn.add_column(heading, overflow="fold")
+    console, width = Console(), 0
+    for heading, column in zip(headings, zip(*cells, strict=True), strict=True):
+        whole = max((len(cell) for cell in column if "://" in cell), default=0)
+        width += (whole or min(max(map(len, column)), FOLDED)) + 2
+        drawn.add_column(heading, overflow="fold", no_wrap=bool(whole), min_width=whole or None)
     for row in cells:
         drawn.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
-    Console().print(drawn)
+    console.print(drawn, width=max(width, console.width), crop=False, soft_wrap=width > console.width)
 
 
 def pairs(rows: Sequence[tuple[str, object]]) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from argosy.cli.base import Command, json_option
+from argosy.cli.completion import endpoints
 from argosy.cli.output import progress, table
 from argosy.spec.errors import InvalidArgument, Unavailable
 
@@ -20,7 +21,7 @@ SHOWN = 20
 
 
 @click.command(cls=Command)
-@click.argument("name")
+@click.argument("name", shell_complete=endpoints)
 @click.option("-d", "--data", required=True, metavar="DATA", help="@FILE, - for standard input, or JSON.")
 @click.option("--format", "kind", type=click.Choice(KINDS), help="Of standard input, or of a file with another name.")
 @click.option("--url", envvar="ARGOSY_URL", help="A server; by default ARGOSY_URL, else the platform of the home.")

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from argosy.cli.base import Command, json_option
+from argosy.cli.completion import endpoints
 from argosy.cli.here import control
 from argosy.cli.output import Columns, emit, table
 from argosy.console.words import since, size
@@ -28,7 +29,7 @@ REPLICAS: Columns = {
 
 
 @click.command(cls=Command)
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=endpoints)
 @json_option
 def ps(name: str | None, as_json: bool) -> None:
     """List endpoints and replicas; with NAME, those of one endpoint.

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from argosy.cli.base import Command, Group, json_option
+from argosy.cli.completion import endpoints
 from argosy.cli.here import actor, control, endpoint_path
 from argosy.cli.output import emit
 
@@ -24,7 +25,7 @@ def rollout() -> None:
 
 
 @rollout.command(cls=Command)
-@click.argument("name")
+@click.argument("name", shell_complete=endpoints)
 @json_option
 def status(name: str, as_json: bool) -> None:
     """Show the last rollout of an endpoint: shares, step, what the guard has found and why it goes on or not.
@@ -48,7 +49,7 @@ def _print(found: dict[str, Any]) -> None:
 
 
 @rollout.command(cls=Command)
-@click.argument("name")
+@click.argument("name", shell_complete=endpoints)
 def watch(name: str) -> None:
     """Draw a rollout in the terminal as it goes, until it is over or Ctrl-C: weights, intervals, verdicts.
 
@@ -72,7 +73,7 @@ def watch(name: str) -> None:
 def _order(what: str, help: str) -> None:
     """One command that gives one order."""
 
-    @click.argument("name")
+    @click.argument("name", shell_complete=endpoints)
     @click.option("-m", "--reason", default="", help="Why; kept in the history.")
     @json_option
     def give(name: str, reason: str, as_json: bool) -> None:

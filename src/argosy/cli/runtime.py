@@ -1,17 +1,38 @@
 """The options that say how a replica runs, shared by `serve` and `deploy`."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
 import msgspec
 
+from argosy.console.words import size
 from argosy.spec.endpoint import Runtime
 from argosy.spec.errors import InvalidArgument
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 SECONDS = click.FloatRange(min=0, min_open=True)
+
+
+class Bytes(click.ParamType[int]):
+    """A size: bytes, or with a unit as in 64MiB and 1.5 GB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number of bytes. Raises BadParameter."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(i?))?B?", str(value), re.IGNORECASE)
+        if match is None or (found := int(float(match[1]) * _unit(match[2], match[3]))) < 1:
+            self.fail(f"'{value}' is no size: write bytes, or a number with a unit as in 64MiB", param, ctx)
+        return found
+
+
+def _unit(letter: str | None, binary: str | None) -> int:
+    return (1024 if binary else 1000) ** ("KMGT".index(letter.upper()) + 1) if letter else 1
+
+
 OPTIONS: dict[str, tuple[str, Any, str]] = {
     "threads": ("--threads", click.IntRange(min=0), "Threads of the engine; 0 takes the cores there are."),
     "max_batch_size": ("--max-batch-size", click.IntRange(min=1), "Rows that may share one engine call."),
@@ -21,7 +42,7 @@ OPTIONS: dict[str, tuple[str, Any, str]] = {
     "start_timeout": ("--start-timeout", SECONDS, "Seconds a replica may take to become ready."),
     "hang_timeout": ("--hang-timeout", SECONDS, "Seconds until a call counts as hung."),
     "drain_timeout": ("--drain-timeout", SECONDS, "Seconds to finish at a stop."),
-    "max_body_bytes": ("--max-body-bytes", click.IntRange(min=1), "The largest request body."),
+    "max_body_bytes": ("--max-body-bytes", Bytes(), "The largest request body."),
     "body_timeout": ("--body-timeout", SECONDS, "Seconds a body may take to arrive."),
     "env": (
         "--env",
@@ -57,11 +78,17 @@ def _add(function: F, options: Mapping[str, tuple[str, Any, str]]) -> F:
     defaults = Runtime()
     for field, (name, kind, text) in reversed(list(options.items())):
         value = getattr(defaults, field)
-        shown = f"{text}  [default: {value:g}]" if isinstance(value, int | float) and kind is not bool else text
+        shown = (
+            f"{text}  [default: {_shown(value, kind)}]" if isinstance(value, int | float) and kind is not bool else text
+        )
         many = field == "env"
         add = click.option(name, f"runtime_{field}", type=kind, default=None, multiple=many, help=shown)
         function = add(function)
     return function
+
+
+def _shown(value: float, kind: Any) -> str:
+    return size(value).replace(".0 ", " ") if isinstance(kind, Bytes) else f"{value:,.10g}"
 
 
 def runtime_of(given: Mapping[str, Any], base: Runtime | None = None) -> Runtime:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from argosy.cli.base import Command
+from argosy.cli.completion import sources
 from argosy.cli.output import pairs, progress
 from argosy.cli.runtime import runtime_of, serving_options
 from argosy.spec.package import ENGINES
@@ -18,7 +19,7 @@ CURL_BYTES = 1500
 
 
 @click.command(cls=Command)
-@click.argument("source", metavar="FILE_OR_REF")
+@click.argument("source", metavar="FILE_OR_REF", shell_complete=sources)
 @click.option("--name", help="The name in URLs; by default the file's or the model's.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")

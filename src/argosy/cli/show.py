@@ -1,10 +1,11 @@
-"""`argosy show` and `verify`."""
+"""`argosy models show` and `verify`."""
 
 from typing import TYPE_CHECKING
 
 import click
 
 from argosy.cli.base import Command, json_option
+from argosy.cli.completion import references
 from argosy.cli.here import store
 from argosy.cli.output import emit, pairs, progress
 from argosy.console.words import size
@@ -18,7 +19,7 @@ _CHANGES = {True: " with changes", False: "", None: ", perhaps with changes"}
 
 
 @click.command(cls=Command)
-@click.argument("ref")
+@click.argument("ref", shell_complete=references)
 @json_option
 def show(ref: str, as_json: bool) -> None:
     """Show everything a package says of itself: engine, conversion and why, scan, signature, lineage.
@@ -28,7 +29,7 @@ def show(ref: str, as_json: bool) -> None:
 
     \b
     Example:
-      argosy show digits:1
+      argosy models show digits:1
     """
     import msgspec
 
@@ -89,7 +90,7 @@ def tensor_line(spec: "TensorSpec") -> str:
 
 
 @click.command(cls=Command)
-@click.argument("ref")
+@click.argument("ref", shell_complete=references)
 @json_option
 def verify(ref: str, as_json: bool) -> None:
     """Re-hash every file of a package and replay its golden examples.
@@ -98,7 +99,7 @@ def verify(ref: str, as_json: bool) -> None:
 
     \b
     Example:
-      argosy verify digits:1
+      argosy models verify digits:1
     """
     from argosy.packaging.push import verify as check
 

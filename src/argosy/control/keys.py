@@ -84,7 +84,7 @@ def _step(
         _check(endpoint, key, record)
         return None
     if key.id:
-        raise NotFound(f"endpoint '{endpoint.name}': there is no good key {key.id[:80]}; see  argosy keys list")
+        raise NotFound(f"endpoint '{endpoint.name}': there is no good key {key.id[:80]}; see  argosy keys ls")
     return wanted
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -140,7 +141,12 @@ def check_file(path: Path, what: str) -> int:
     return size
 
 
+_SOURCE = re.compile(r"(\[\d\d:\d\d:\d\d\] )?(?<!\S)\S{1,300}\.(cc|cpp|cu|h|hpp):\d+(:\d+)?:? |^\[LightGBM\] \[\w+\] ")
+"""Times and places in C++ sources, with which frameworks begin their messages."""
+
+
 def short(error: BaseException, limit: int = 400) -> str:
-    """What a framework said, on one line and bounded: its own sentence, without a stack trace."""
-    text = " ".join(str(error).split("Stack trace:")[0].split()) or type(error).__name__
+    """What a framework said, on one line and bounded: its own sentence, without stack trace and places in its sources.
+    Its whole text is what `--debug` shows."""
+    text = " ".join(_SOURCE.sub("", str(error).split("Stack trace:")[0]).split()) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,6 +1,7 @@
 """ONNX models, executed by onnxruntime."""
 
 import ctypes
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -192,6 +193,13 @@ def _spec(value: Any, side: str) -> TensorSpec:
     return TensorSpec(name=value.name, datatype=datatype, shape=shape)
 
 
+_LACKING = re.compile(r"No Op registered for (\S+) with domain_version of (\d+)")
+_PREFIX = re.compile(r"^Load model from \S+ failed:\s*|Status Message: |Non-zero status code returned while running ")
+
+
 def _reason(error: BaseException) -> str:
-    """What onnxruntime said, without its prefix of codes."""
-    return short(error).rpartition("[ONNXRuntimeError] : ")[2].partition(" : ")[2].partition(" : ")[2] or short(error)
+    """What onnxruntime said, without its prefix of codes; of an operator that it lacks, that."""
+    text = short(error).rpartition("[ONNXRuntimeError] : ")[2].partition(" : ")[2].partition(" : ")[2] or short(error)
+    if lacking := _LACKING.search(text):
+        return f"it has no operator {lacking[1]} of operator set {lacking[2]}: export the model to one that it has"
+    return _PREFIX.sub("", text)

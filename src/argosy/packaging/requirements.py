@@ -6,6 +6,7 @@ from pathlib import Path
 
 from argosy.engines import entry_point
 from argosy.spec.errors import InvalidArgument, MissingExtra
+from argosy.spec.install import extras
 
 FRAMEWORKS: dict[str, tuple[str, ...]] = {
     "onnx": ("onnxruntime",),
@@ -102,7 +103,7 @@ def check_installed(lines: Iterable[str]) -> None:
         for line in (each.split(" (")[0] for each in lacking):
             name = Requirement(line).name
             extra = EXTRAS.get(name, "") if not installed(name) else ""
-            wanted += [f"argosy[{extra}]"] if extra else []
-            wanted += [line] if not extra or "==" in line else []
-        command = " ".join(f"'{each}'" for each in wanted)
+            wanted += [extras(extra)] if extra else []
+            wanted += [f"'{line}'"] if not extra or "==" in line else []
+        command = " ".join(wanted)
         raise MissingExtra(f"this model needs {', '.join(lacking)}: run  pip install {command}")

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,6 +32,8 @@ from argosy.spec.errors import ArgosyError, Internal, Unavailable, table
 MODULE = "argosy.process.child"
 PACKAGE = "argosy"
 """Where the functions are that a child runs."""
+DETAIL = 16_384
+"""Characters of a traceback that the child sends, at most."""
 MAX_ANSWER = 64 * 1024 * 1024
 ONE_THREAD: dict[str, str] = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """Variables that keep numerical libraries to one thread."""
@@ -48,11 +51,13 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One line from the child: the value; the code and message of an ArgosyError; or how else the function failed."""
+    """One line from the child: the value; the code and message of an ArgosyError; or how else the function failed.
+    `detail` is the traceback of what the message stands for."""
 
     value: msgspec.Raw = msgspec.Raw(b"null")
     code: str = ""
     message: str = ""
+    detail: str = ""
 
 
 class Child:
@@ -105,9 +110,11 @@ class Child:
         except BaseException:
             self.close()
             raise
-        if outcome.code:
-            raise table().get(outcome.code, Internal)(outcome.message)
-        raise self._failure(f"{self.what} {outcome.message}")
+        kind, what = (table().get(outcome.code, Internal), "") if outcome.code else (self._failure, f"{self.what} ")
+        error = kind(what + outcome.message)
+        if outcome.detail:
+            error.add_note("in the child process:\n" + outcome.detail)  # which tracebacks show, and messages do not
+        raise error
 
     def cancel(self) -> None:
         """End the child, and start none any more."""
@@ -233,12 +240,19 @@ def perform(call: Invocation) -> Outcome:
         job = msgspec.json.decode(call.job, type=typing.get_type_hints(function)[parameter])
         return Outcome(value=msgspec.Raw(msgspec.json.encode(function(job))))
     except ArgosyError as error:
-        return Outcome(code=error.code, message=error.message)
+        below = error.__cause__ or error.__context__
+        return Outcome(code=error.code, message=error.message, detail=_detail(below) if below else "")
     except MemoryError:
         return Outcome(message="needs more memory than it may have")
     except Exception as error:
         text = " ".join(str(error).split())[:400]
-        return Outcome(message=f"failed with {type(error).__name__}: {text}")
+        return Outcome(message=f"failed with {type(error).__name__}: {text}", detail=_detail(error))
+
+
+def _detail(error: BaseException) -> str:
+    """A traceback without what would move the cursor of a terminal."""
+    lines = "".join(traceback.format_exception(error))[-DETAIL:]
+    return "".join(each if each.isprintable() or each == "\n" else " " for each in lines)
 
 
 def main() -> int:
