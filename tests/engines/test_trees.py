@@ -1,5 +1,6 @@
 """XGBoost and LightGBM: parity, missing values, threads."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -110,8 +111,18 @@ def test_early_stopping_is_followed_for_scikit_learn_classes(tmp_path: Path) -> 
     model.fit(x[:300], y[:300], eval_set=[(x[300:], y[300:])], verbose=False)
     assert model.best_iteration + 1 < model.get_booster().num_boosted_rounds()
     model.save_model(tmp_path / "m.ubj")
-    got = load("xgboost", tmp_path / "m.ubj").predict({"x": x.astype("f4")})[0]
-    np.testing.assert_array_equal(got, model.predict_proba(x)[:, 1])
+    label, scores = load("xgboost", tmp_path / "m.ubj").predict({"x": x.astype("f4")})
+    np.testing.assert_array_equal(label, model.predict(x))
+    np.testing.assert_array_equal(scores, model.predict_proba(x))
+
+
+def test_classes_of_an_earlier_version(tmp_path: Path) -> None:
+    booster = xgb.train({"objective": "multi:softprob", "num_class": 3, "nthread": 1}, xgb.DMatrix(*IRIS), 3)
+    about = {"_estimator_type": "classifier", "n_classes_": 3, "_le": {"classes_": ["a", "b", "c"]}}
+    booster.set_attr(scikit_learn=json.dumps(about))
+    booster.save_model(tmp_path / "m.json")
+    label, scores = load("xgboost", tmp_path / "m.json").signature.outputs
+    assert label.classes == scores.classes == ("a", "b", "c")
 
 
 def test_feature_names_become_columns(tmp_path: Path) -> None:

@@ -124,6 +124,30 @@ def test_the_answers_of_vector_leaves_lie_within_the_tree():
         model["learner"]["learner_model_param"].update(kept[1])
 
 
+@pytest.mark.parametrize(
+    "lie",
+    [
+        lambda cats: cats["enc"].pop(),
+        lambda cats: cats["enc"][0].update(offsets=[0, 1, 2, 99]),
+        lambda cats: cats["enc"][0].update(offsets=[0, 2, 1, 3]),
+        lambda cats: cats["enc"][0]["values"].__setitem__(0, 300),
+        lambda cats: cats["enc"].__setitem__(1, {"type": 15, "values": ["a"]}),
+        lambda cats: cats.update(feature_segments=[0, 3, 300]),
+        lambda cats: cats.update(feature_segments=[0, -3, 3]),
+        lambda cats: cats.update(sorted_idx=[0, 1, 9]),
+        lambda cats: cats.update(sorted_idx=[0, 1]),
+        lambda cats: cats.update(enc=[]),
+    ],
+)
+def test_categories_hold_together(lie: Any) -> None:
+    model = json.loads(categorical().save_raw("json"))
+    held = xgboost_file.inspect_bytes(ubj(model), "it")
+    assert xgboost_file.categories(held) == {"a": ["0", "1", "2"]}
+    lie(trees(model)["cats"])
+    with pytest.raises(BadPackage, match="cannot be right"):
+        xgboost_file.inspect_bytes(ubj(model), "it")
+
+
 LIES: dict[str, Any] = {
     "a child past the last": lambda m: tree(m)["left_children"].__setitem__(0, 10**6),
     "a child before the first": lambda m: tree(m)["right_children"].__setitem__(0, -7),

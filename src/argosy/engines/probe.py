@@ -22,10 +22,12 @@ def shape_of(spec: TensorSpec, rows: int, free: int) -> tuple[int, ...]:
 
 
 def made(spec: TensorSpec, rows: int, free: int) -> Array:
-    """Rows of an input: floats around zero, small integers (they may be indices), short strings. The same arguments
-    give the same array."""
+    """Rows of an input: floats around zero, small integers (they may be indices), short strings; a category, of which
+    only the model knows the values, is missing. The same arguments give the same array."""
     random = np.random.default_rng([len(spec.shape), *spec.name.encode()])
     shape = shape_of(spec, rows, free)
+    if spec.semantic == "categorical" and spec.datatype in ("BYTES", "FP64"):
+        return np.full(shape, b"" if spec.datatype == "BYTES" else np.nan, NUMPY[spec.datatype])
     if spec.datatype == "BYTES":
         words = np.array([b"a", b"b", b"text", b"0"], dtype=object)
         return words[random.integers(0, len(words), shape)].reshape(shape)

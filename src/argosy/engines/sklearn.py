@@ -4,6 +4,7 @@ Earlier packages have the settings `trusted_pickle` and `trusted_types`. They ar
 a file is trusted is the caller's to say.
 """
 
+import importlib
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import Any, cast
 import msgspec
 import numpy as np
 
-from argosy.engines import unpickle
+from argosy.engines import categories, unpickle
 from argosy.engines.base import Loose, Settings, check_settings, require, short
+from argosy.engines.categories import Categories, Coder
 from argosy.engines.frames import column, frame, strings
 from argosy.engines.probe import complete
 from argosy.spec.errors import ArgosyError, BadPackage, InvalidArgument
@@ -38,6 +40,9 @@ class SklearnEngine(Loose):
         if len(signature.inputs) == 1 and signature.inputs[0].columns == _names(self._estimator):
             forget_names(self._estimator)
         self._frame = bool(_names(self._estimator)) or len(signature.inputs) > 1
+        known, strict = categories_of(self._estimator)
+        single = len(signature.inputs) == 1 and bool(signature.inputs[0].columns)
+        self._coder = Coder(signature.inputs, known, "FP64", strict=strict) if known and not single else None
 
     def run(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """See `Loose.run`."""
@@ -59,7 +64,8 @@ class SklearnEngine(Loose):
     def _rows(self, inputs: Mapping[str, Array]) -> Any:
         specs = self.signature.inputs
         if self._frame:
-            return frame(specs, inputs)
+            rows = frame(specs, inputs)
+            return self._coder.typed(rows, inputs) if self._coder else rows
         array = inputs[specs[0].name]
         if specs[0].datatype == "BYTES":
             array = column(specs[0], array) if array.shape[1:] in ((), (1,)) else array
@@ -83,13 +89,15 @@ def load(
     check_settings(settings, trusted_pickle=bool, trusted_types=str)
     require("sklearn", "sklearn", f"the scikit-learn model {path.name}")
     estimator = unpickle.load(path, trusted=trusted)
+    if type(estimator).__module__ == "xgboost.core":
+        raise BadPackage(f"{path.name} holds an XGBoost Booster: save it with save_model('model.ubj'), and push that")
     try:
         if not any(callable(getattr(estimator, call, None)) for call in ("predict", "transform")):
             raise BadPackage(f"{path.name} holds a {type(estimator).__name__}, which can neither predict nor transform")
         _limit_threads(estimator, threads)
         if signature is not None and signature.outputs:
             return SklearnEngine(estimator, signature)
-        inputs = signature.inputs if signature is not None else (_input(estimator),)
+        inputs = signature.inputs if signature is not None else _inputs(estimator)
         engine = SklearnEngine(estimator, Signature(inputs=inputs, outputs=(), batched=False))
         found = complete(inputs, engine.run, sample)
         outputs = tuple(_with_classes(spec, estimator) for spec in found.outputs)
@@ -135,12 +143,41 @@ def _method(estimator: Any) -> str:
     return "label" if label else "prediction"
 
 
-def _input(estimator: Any) -> TensorSpec:
-    """One FP64 matrix, where the estimator says how wide and nothing in it was trained on strings."""
+def _inputs(estimator: Any) -> tuple[TensorSpec, ...]:
+    """An input for each column where the estimator knows categories of pandas; else one FP64 matrix, where it says how
+    wide and nothing in it was trained on strings."""
+    known, _ = categories_of(estimator)
+    if known and set(known) <= set(names := _names(estimator)):
+        return categories.inputs(names, known, "FP64")
     width = getattr(estimator, "n_features_in_", None)
     if width is None or _knows_strings(estimator):
         raise InvalidArgument("this estimator does not say what it was trained on: give a sample with --sample")
-    return TensorSpec(name="x", datatype="FP64", shape=(-1, int(width)), columns=_names(estimator))
+    return (TensorSpec(name="x", datatype="FP64", shape=(-1, int(width)), columns=_names(estimator)),)
+
+
+def categories_of(estimator: Any) -> tuple[Categories, bool]:
+    """The categories of the XGBoost or LightGBM model that is the estimator, or is inside it; and whether it refuses
+    others."""
+    root = type(estimator).__module__.partition(".")[0]
+    if root == "lightgbm":
+        booster = getattr(estimator, "booster_", estimator)
+        return importlib.import_module("argosy.engines.lightgbm").categories_of(booster), False
+    if root == "xgboost":
+        booster = estimator.get_booster() if hasattr(estimator, "get_booster") else estimator
+        return importlib.import_module("argosy.engines.xgboost").categories_of(booster), True
+    for inner in _inside(estimator):
+        known, strict = categories_of(inner)
+        if known:
+            return known, strict
+    return {}, False
+
+
+def _inside(estimator: Any) -> list[Any]:
+    """The fitted estimators that answer for this one."""
+    steps: list[Any] = [step for _, step in getattr(estimator, "steps", ())][-1:]
+    several: list[Any] = [*getattr(estimator, "calibrated_classifiers_", ()), *getattr(estimator, "estimators_", ())]
+    names = ("best_estimator_", "estimator_", "estimator", "final_estimator_", "regressor_")
+    return [*steps, *several, *(getattr(estimator, name) for name in names if hasattr(estimator, name))]
 
 
 def _names(estimator: Any) -> tuple[str, ...]:

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from argosy.engines import xgboost_file
+from argosy.engines import categories, xgboost_file
 from argosy.engines.base import Loose, Settings, check_settings, require, short
+from argosy.engines.categories import Categories, Coder
 from argosy.engines.probe import settled
 from argosy.spec.errors import BadPackage, Internal, InvalidArgument
 from argosy.spec.signature import Signature, TensorSpec
@@ -19,23 +20,26 @@ LARGE = 512
 
 
 class XgboostEngine(Loose):
-    """A Booster. One FP32 input of all features (NaN: missing; a category is its code), one output."""
+    """A Booster. One FP32 input of all features (NaN: missing), or one for each where some are categories; a classifier
+    of XGBoost's scikit-learn classes gives labels and probabilities, any other booster its one output."""
 
     releases_gil = True
 
-    def __init__(self, booster: Any, signature: Signature, threads: int, rounds: int, *, linear: bool) -> None:
+    def __init__(self, booster: Any, signature: Signature, threads: int, about: "About") -> None:
         self.signature = signature
         self._booster = booster
         self._input = signature.inputs[0].name
-        self._output = signature.outputs[0]
-        self._range = (0, rounds)
-        self._linear = linear  # linear boosters have no predict in place
+        self._output = signature.outputs[-1]
+        self._labelled = len(signature.outputs) > 1
+        self._range = (0, about.rounds)
+        self._linear = about.linear  # linear boosters have no predict in place
+        self._coder = about.coder(signature)
         self._threads = (1, threads)
         self._many = False
 
     def run(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """See `Loose.run`. The number of threads is the Booster's own state, hence not `parallel`."""
-        rows = inputs[self._input]
+        rows = self._coder.matrix(inputs) if self._coder else inputs[self._input]
         if (many := len(rows) >= LARGE) != self._many:
             self._booster.set_param({"nthread": self._threads[many]})
             self._many = many
@@ -43,6 +47,8 @@ class XgboostEngine(Loose):
             found = self._answer(rows)
         except ValueError as error:  # XGBoostError is one
             raise Internal(f"XGBoost failed: {short(error)}") from None
+        if self._labelled:
+            return _labelled(found)
         shape = (len(rows), *self._output.shape[1:])
         if found.size != np.prod(shape, dtype=np.int64):
             raise Internal(f"XGBoost gave {found.size} values where the signature says {list(shape)}")
@@ -57,6 +63,30 @@ class XgboostEngine(Loose):
         import xgboost
 
         return self._booster.predict(xgboost.DMatrix(rows), iteration_range=self._range, validate_features=False)
+
+
+def _labelled(found: Array) -> dict[str, Array]:
+    """As XGBClassifier answers: of two classes the booster gives the probability of the second."""
+    if found.ndim == 1:
+        return {"label": (found > 0.5).astype(np.int64), "probabilities": np.stack([1 - found, found], axis=1)}
+    return {"label": found.argmax(axis=1), "probabilities": found}
+
+
+class About(NamedTuple):
+    """What a file says besides its trees. `rounds`: the ones that answer, 0 for all. `classes`: of a classifier of
+    XGBoost's scikit-learn classes its number, 0 for any other booster; `names` those of earlier versions."""
+
+    rounds: int
+    linear: bool
+    categories: Categories
+    classes: int
+    names: tuple[str, ...]
+
+    def coder(self, signature: Signature) -> Coder | None:
+        """What turns categories into codes; None where the signature has one matrix of numbers."""
+        if len(signature.inputs[0].shape) == 2:
+            return None
+        return Coder(signature.inputs, self.categories, "FP32", strict=True)
 
 
 def load(
@@ -77,20 +107,57 @@ def load(
         if kind == "json":
             xgboost_file.inspect_bytes(bytes(booster.save_raw("ubj")), path.name)
         config = json.loads(booster.save_config())["learner"]
-        names = tuple(booster.feature_names or ())
-        shape = (-1, int(booster.num_features()))
-        rows = TensorSpec(name="x", datatype="FP32", shape=shape, columns=names, nullable=True)
-        derived = Signature(inputs=(rows,), outputs=(_output(config),))
-    except (ValueError, KeyError, TypeError) as error:
+        coded = signature is not None and len(signature.inputs[0].shape) == 2
+        about = _about(booster, config, {} if coded else categories_of(booster))
+        derived = _signature(booster, config, about, signature)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadPackage(f"XGBoost cannot load {path.name}: {short(error)}") from None
-    attributes: dict[str, str] = booster.attributes()
-    rounds = int(attributes.get("best_iteration", -1)) + 1 if "scikit_learn" in attributes else 0
-    linear = config["gradient_booster"]["name"] == "gblinear"
 
     def made(found: Signature) -> XgboostEngine:
-        return XgboostEngine(booster, found, threads, rounds, linear=linear)
+        return XgboostEngine(booster, found, threads, about)
 
     return settled(made, signature, derived, path.name, named=False)
+
+
+def categories_of(booster: Any) -> dict[str, list[Any]]:
+    """The categories of each column that was one of pandas, as XGBoost keeps them from 3.1 on."""
+    if "c" not in (booster.feature_types or ()):
+        return {}
+    return xgboost_file.categories(xgboost_file.inspect_bytes(bytes(booster.save_raw("ubj")), "the booster"))
+
+
+def _about(booster: Any, config: dict[str, Any], known: Categories) -> About:
+    attributes: dict[str, str] = booster.attributes()
+    rounds = int(attributes.get("best_iteration", -1)) + 1 if "scikit_learn" in attributes else 0
+    said: Any = json.loads(attributes.get("scikit_learn", "{}"))
+    objective, sizes = config["objective"]["name"], config["learner_model_param"]
+    several = int(sizes["num_class"]) if objective == "multi:softprob" else 0
+    two = 2 if objective == "binary:logistic" and int(sizes.get("num_target", 1)) == 1 else 0
+    classes = (several or two) if said.get("_estimator_type") == "classifier" else 0
+    names: Any = (said.get("_le") or said).get("classes_") or ()
+    given = tuple(str(name) for name in names)
+    linear = config["gradient_booster"]["name"] == "gblinear"
+    return About(rounds, linear, known, classes, given if len(given) == classes else ())
+
+
+def _signature(booster: Any, config: dict[str, Any], about: About, given: Signature | None) -> Signature:
+    """What the file says; of the forms that it has had in packages, that of the signature which is `given`."""
+    names = tuple(booster.feature_names or ())
+    shape = (-1, int(booster.num_features()))
+    inputs = (TensorSpec(name="x", datatype="FP32", shape=shape, columns=names, nullable=True),)
+    if about.categories:
+        inputs = categories.inputs(names, about.categories, "FP32")
+    if about.classes and not (given and len(given.outputs) == 1):
+        label = TensorSpec(name="label", datatype="INT64", shape=(-1,), semantic="label", classes=about.names)
+        scores = TensorSpec(
+            name="probabilities",
+            datatype="FP32",
+            shape=(-1, about.classes),
+            semantic="probability",
+            classes=about.names,
+        )
+        return Signature(inputs=inputs, outputs=(label, scores))
+    return Signature(inputs=inputs, outputs=(_output(config),))
 
 
 def _output(config: dict[str, Any]) -> TensorSpec:

@@ -6,13 +6,14 @@ class that is not there has it read, and write, outside of its own memory.
 
 import mmap
 import struct
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from argosy.engines.base import check_file
-from argosy.spec.errors import BadPackage
+from argosy.spec.errors import BadPackage, InvalidArgument
 
 Buffer = bytes | mmap.mmap
 
@@ -41,22 +42,45 @@ def inspect(path: Path) -> Literal["json", "ubj"]:
     return "ubj"
 
 
-def inspect_bytes(data: bytes, name: str) -> None:
-    """Raise BadPackage unless these are the bytes of a booster: UBJSON that is whole and whose trees hold together, or
-    JSON, which XGBoost checks."""
+def inspect_bytes(data: bytes, name: str) -> Any:
+    """What the bytes of a booster hold, in UBJSON; None for JSON, which XGBoost checks. Raises BadPackage unless they
+    are whole, and trees and categories hold together."""
     if data[:1] != b"{" or len(data) < 16:
         raise BadPackage(f"{name} is no XGBoost model")
-    if data[1:64].lstrip()[:1] != b'"':
-        _whole(data, name)
+    return _whole(data, name) if data[1:64].lstrip()[:1] != b'"' else None
 
 
-def _whole(data: Buffer, name: str) -> None:
+def categories(model: Any) -> dict[str, list[Any]]:
+    """The categories of each column that has some, of a model that was checked: texts, or numbers. Raises
+    InvalidArgument for texts beyond ASCII: XGBoost counts their letters, stores their bytes, and so cuts them."""
+    learner = model["learner"]
+    names, columns = learner.get("feature_names", ()), _trees(learner["gradient_booster"]).get("cats", {})
+    found: dict[str, list[Any]] = {}
+    for place, each in enumerate(columns.get("enc", ())):
+        name = names[place] if names else f"f{place}"
+        values = np.asarray(each["values"])
+        if "offsets" not in each:
+            found |= {name: values.tolist()} if len(values) else {}
+            continue
+        text = values.astype(np.int8).tobytes()
+        if not text.isascii():
+            raise InvalidArgument(
+                f"XGBoost did not store the categories of column '{name}' whole, as some have letters beyond ASCII: "
+                "rename them before training"
+            )
+        ends = _integers(each["offsets"]).tolist()
+        found |= {name: [text[start:end].decode() for start, end in pairwise(ends)]} if ends else {}
+    return found
+
+
+def _whole(data: Buffer, name: str) -> Any:
     try:
         found = parse(data)
     except BadPackage as error:
         raise BadPackage(f"{name} is not a whole XGBoost model: {error}") from None
     try:
         _check_model(found.get("Model", found))
+        return found
     except BadPackage as error:
         raise BadPackage(f"{name} is an XGBoost model that cannot be right: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -77,8 +101,8 @@ def _check_model(model: Any) -> None:
         _require(len(weights) in (0, (features + 1) * groups), f"{len(weights)} weights for {features} features")
         return
     _require(booster["name"] in ("gbtree", "dart"), f"a booster '{booster['name']!s:.40}'")
-    trees = booster["gbtree" if booster["name"] == "dart" else "model"]
-    trees = trees["model"] if booster["name"] == "dart" else trees
+    trees = _trees(booster)
+    _check_columns(trees.get("cats", {}), features)
     count = len(trees["trees"])
     _require(int(trees["gbtree_model_param"]["num_trees"]) == count, "another number of trees than it says")
     if booster["name"] == "dart":
@@ -91,6 +115,38 @@ def _check_model(model: Any) -> None:
     _require(sorted(tree["id"] for tree in trees["trees"]) == list(range(count)), "the numbers of its trees")
     for tree in trees["trees"]:
         _check_tree(tree, features, groups)
+
+
+def _trees(booster: Any) -> Any:
+    return booster["gbtree"]["model"] if booster["name"] == "dart" else booster.get("model", {})
+
+
+def _check_columns(columns: Any, features: int) -> None:
+    """The categories of the training data: a list for each feature, or none at all."""
+    lists, starts = columns.get("enc", ()), _integers(columns.get("feature_segments", ()))
+    if not len(lists):
+        _require(not starts.any() and not len(columns.get("sorted_idx", ())), "an order of categories it does not have")
+        return
+    _require(len(lists) == features, f"categories of {len(lists)} features where there are {features}")
+    sizes = [_check_values(each) for each in lists]
+    _require(starts.tolist() == [0, *np.cumsum(sizes).tolist()], "where the categories of its features begin")
+    order = _integers(columns["sorted_idx"])
+    _require(len(order) == sum(sizes), "another order of categories than there are")
+    for start, size in zip(starts.tolist(), sizes, strict=False):
+        _require(sorted(order[start : start + size].tolist()) == list(range(size)), "the order of its categories")
+
+
+def _check_values(column: Any) -> int:
+    """How many categories a feature has."""
+    if "offsets" not in column:
+        return len(_integers_or_floats(column["values"]))
+    ends, length = _integers(column["offsets"]), len(column["values"])
+    if not len(ends):
+        return 0
+    _within(column["values"], -128, 256, "a letter of a category")
+    rising = ends[0] == 0 and ends[-1] == length and bool((np.diff(ends) >= 0).all())
+    _require(rising, "where its categories begin")
+    return len(ends) - 1
 
 
 def _check_tree(tree: Any, features: int, groups: int) -> None:
@@ -131,6 +187,12 @@ def _check_categories(tree: Any, nodes: int) -> None:
     _within(sizes, 0, total + 1, "a number of categories")
     _require(bool((begins + sizes <= total).all()), "categories past the last")
     _within(tree["categories"], 0, 2**24, "a category")
+
+
+def _integers_or_floats(values: Any) -> Any:
+    found = np.asarray(values)
+    _require(found.ndim == 1 and (found.dtype.kind in "iuf" or not found.size), "categories that are no numbers")
+    return found
 
 
 def _integers(values: Any) -> Any:

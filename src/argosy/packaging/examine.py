@@ -153,13 +153,14 @@ def open_model(task: Task, rows: Table | None) -> tuple[Engine, list[Tensor]]:
     word comes first; the sample decides where the model has none, or where it has columns of several kinds."""
     if rows is None:
         return _load(task, None), []
-    if task.engine in FRAMES and rows.kind == "frame" and not is_numeric(rows):
-        return _open_by_sample(task, rows)
     try:
         engine = _load(task, None)
     except InvalidArgument:
         if task.engine not in FLEXIBLE:
             raise
+        return _open_by_sample(task, rows)
+    mixed = rows.kind == "frame" and not is_numeric(rows)
+    if task.engine in FRAMES and mixed and len(engine.signature.inputs) == 1:
         return _open_by_sample(task, rows)
     engine.signature = _with_sample(engine.signature, rows)
     return engine, fit_sample(rows, engine.signature)
