@@ -38,6 +38,11 @@ PATHS = [
     "/v2/%6dodels/{}/infer",
     "/v2/models/{}%2finfer",
     "/v1/models/{}:predict",
+    "/endpoints/{}",
+    "/endpoints/{}/invocations",
+    "/endpoints/{}/v1/models/{}:predict",
+    "/endpoints/{}/docs",
+    "/endpoints/{}/v2/models/{}",
     "/{}",
 ]
 HEADERS = [
@@ -67,7 +72,7 @@ async def test_rest_answers_alike(config, gateway, replica, more):
 
     def ask(method, path, headers, name):
         connection = http.client.HTTPConnection(host, port, timeout=20)
-        connection.putrequest(method, path.format(name), skip_host="host" in headers, skip_accept_encoding=True)
+        connection.putrequest(method, path.replace("{}", name), skip_host="host" in headers, skip_accept_encoding=True)
         for header, value in headers.items():
             connection.putheader(header, value.format(name))
         connection.endheaders()

@@ -148,6 +148,19 @@ def test_rows_count_as_every_request_does(replica):
     assert model.inflight == 0
 
 
+def test_the_paths_of_the_gateway_are_answered_too(replica):
+    base = "/endpoints/flowers"
+    for path, value in (("/invocations", RECORDS), ("/v1/models/flowers:predict", {"instances": FLOWERS})):
+        assert post(replica, base + path, value).json() == {"predictions": NAMES}
+    assert "message" in post(replica, f"{base}/invocations", {}).json()
+    assert httpx.get(f"{replica.url}{base}/v1/models/flowers").json() == {"name": "flowers", "ready": True}
+    assert httpx.get(f"{replica.url}{base}/ping").status_code == 200
+    for path in ("/v1/models/other:predict", "/v2/models/flowers/infer", "/metrics", "/argosy/counts", "", "/", "/v2",
+                 "/endpoints/flowers/ping"):  # fmt: skip
+        assert post(replica, base + path, RECORDS).status_code == 404
+    assert post(replica, "/endpoints/other/invocations", RECORDS).status_code == 404
+
+
 def test_a_server_of_several_models_asks_for_a_name(run_replica):
     replica = run_replica({"iris": Iris(), "other": Identity()}, runtime=Runtime())
     assert post(replica, "/v1/models/iris:predict", {"instances": FLOWERS}).json() == {"predictions": SPECIES}

@@ -10,7 +10,7 @@ from argosy.gateway.keys import free_limits
 from argosy.gateway.listener import RATE_LIMIT
 from argosy.gateway.model import ANY_ENDPOINT, EndpointRoute
 from argosy.gateway.replies import ERROR
-from argosy.gateway.targets import switched_off
+from argosy.gateway.targets import ENDPOINTS, switched_off
 from argosy.gateway.xds import CONTENT_JSON, Resource, set_header
 
 EXTENSIONS = ("binary_tensor_data", "model_repository", "model_configuration", "statistics")
@@ -61,14 +61,15 @@ def gateway_paths(endpoints: tuple[EndpointRoute, ...]) -> list[Resource]:
         direct({"path": "/v2/repository/index"}, 405, "the repository index is asked for with POST"),
         direct({"prefix": "/v2/repository/models/"}, 501, _NO_LOADING, private=private),
         no_endpoint(endpoints),
+        no_endpoint(endpoints, ENDPOINTS),
         direct({"prefix": "/"}, 404, "there is nothing at this path; endpoints are at /v2/models/NAME"),
     ]
 
 
-def no_endpoint(endpoints: tuple[EndpointRoute, ...]) -> Resource:
+def no_endpoint(endpoints: tuple[EndpointRoute, ...], prefix: str = "/v2/models/") -> Resource:
     """What a name nobody has is answered."""
     private = needs_key(endpoints)
-    route = direct({"prefix": "/v2/models/"}, 404, "there is no endpoint of this name here", private=private)
+    route = direct({"prefix": prefix}, 404, "there is no endpoint of this name here", private=private)
     return route | ({"metadata": {"filter_metadata": {LUA: {"auth": "missing"}}}} if private else {})
 
 

@@ -1,4 +1,5 @@
-"""Routes of one endpoint over REST: labels, revisions for testers, its versions, then everything else by weight."""
+"""Routes of one endpoint over REST: labels, revisions for testers, its versions, then everything else by weight. Paths
+for rows are below `/endpoints/NAME`: MLflow's name no model."""
 
 from argosy.gateway import clusters
 from argosy.gateway.access_log import LUA
@@ -14,6 +15,7 @@ from argosy.gateway.targets import (
     no_such_revision,
     picked_by_testers,
     read_whole,
+    rows_path,
     until_answered,
 )
 from argosy.gateway.xds import Resource, seconds
@@ -30,21 +32,29 @@ def endpoint_paths(endpoint: EndpointRoute, targets: Targets) -> list[Resource]:
     base = base_path(endpoint.endpoint)
     versions = by_version(endpoint)
     served = ", ".join(sorted(versions)) or "none"
-    routes = [*_labels(targets.config, endpoint), *_tested(endpoint, targets)] + [
+    routes = [*_labels(targets.config, endpoint), *_tested(endpoint, targets, _below(base))] + [
         targets.forward(endpoint, _below(f"{base}/versions/{version}"), led)
         for version, revisions in versions.items()
         if (led := targets.lead(endpoint, revisions, HTTP))
     ]
     missing = f"endpoint '{endpoint.endpoint}' does not serve this version; it serves: {served}"
     routes.append(direct(_below(f"{base}/versions"), 404, missing, private=endpoint.auth))
+    return [*routes, *_by_weight(endpoint, targets, _below(base))]
+
+
+def row_paths(endpoint: EndpointRoute, targets: Targets) -> list[Resource]:
+    """`/endpoints/NAME/invocations` and the others of `serving/http.py`: which there are, a replica knows."""
+    below = _below(rows_path(endpoint.endpoint))
+    return [*_tested(endpoint, targets, below), *_by_weight(endpoint, targets, below)]
+
+
+def _by_weight(endpoint: EndpointRoute, targets: Targets, match: Resource) -> list[Resource]:
     led = targets.lead(endpoint, endpoint.public, HTTP)
     if led is None:
         nothing = f"endpoint '{endpoint.endpoint}' has no revision that takes traffic"
-        routes.append(direct(_below(base), 503, nothing, private=endpoint.auth))
-    else:
-        shares = targets.mirrored(endpoint, led, HTTP)
-        routes += [targets.forward(endpoint, {**_below(base), **also}, action) for also, action in shares]
-    return routes
+        return [direct(match, 503, nothing, private=endpoint.auth)]
+    shares = targets.mirrored(endpoint, led, HTTP)
+    return [targets.forward(endpoint, {**match, **also}, action) for also, action in shares]
 
 
 def labels_pool(config: GatewayConfig) -> tuple[str, Resource, tuple[Upstream, ...]]:
@@ -77,17 +87,15 @@ def _labels(config: GatewayConfig, endpoint: EndpointRoute) -> list[Resource]:
     ]
 
 
-def _tested(endpoint: EndpointRoute, targets: Targets) -> list[Resource]:
+def _tested(endpoint: EndpointRoute, targets: Targets, match: Resource) -> list[Resource]:
     if not endpoint.testers:
         return []
-    below = _below(base_path(endpoint.endpoint))
     routes = [
-        targets.forward(endpoint, {**below, "headers": [header]}, led, test=True)
+        targets.forward(endpoint, {**match, "headers": [header]}, led, test=True)
         for header, revisions in picked_by_testers(endpoint)
         if (led := targets.lead(endpoint, revisions, HTTP))
     ]
-    match = {**below, "headers": [ANY_REVISION]}
-    refused = direct(match, 404, no_such_revision(endpoint), private=True)
+    refused = direct({**match, "headers": [ANY_REVISION]}, 404, no_such_revision(endpoint), private=True)
     return [*routes, {**refused, "metadata": {"filter_metadata": {LUA: targets.described(endpoint, {}, test=True)}}}]
 
 

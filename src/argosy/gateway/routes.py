@@ -7,8 +7,8 @@ from argosy.gateway.access_log import LUA
 from argosy.gateway.grpc_routes import ENDPOINT, PREFIX, endpoint_calls, other_calls, unnamed_calls
 from argosy.gateway.listener import NAME, RATE_LIMIT
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig
-from argosy.gateway.rest_routes import endpoint_paths
-from argosy.gateway.targets import REVISION, Targets, base_path
+from argosy.gateway.rest_routes import endpoint_paths, row_paths
+from argosy.gateway.targets import ENDPOINTS, REVISION, Targets, base_path, rows_path
 from argosy.gateway.xds import Resource, set_header, typed
 
 LARGEST_ANSWER = 16 * 1024 * 1024
@@ -21,6 +21,10 @@ def route_table(
     """The RDS resource."""
     rest = {
         base_path(each.endpoint): _leaf([*endpoint_paths(each, targets), answers.no_endpoint(endpoints)])
+        for each in endpoints
+    }
+    rest |= {
+        rows_path(each.endpoint): _leaf([*row_paths(each, targets), answers.no_endpoint(endpoints, ENDPOINTS)])
         for each in endpoints
     }
     calls = {each.endpoint: _leaf(endpoint_calls(each, targets)) for each in endpoints}

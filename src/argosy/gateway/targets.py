@@ -15,6 +15,8 @@ REVISION = "x-argosy-revision"
 """Picks a revision, whatever its weight: for testers, whose key has the scope."""
 ANY_REVISION: Resource = {"name": REVISION, "present_match": True}
 """The match of a request that names a revision at all."""
+ENDPOINTS = "/endpoints/"
+"""Where paths for rows begin."""
 SHADOW = "x-argosy-shadow"
 """What tells a replica that nobody waits for its answer."""
 
@@ -102,7 +104,9 @@ class Targets(msgspec.Struct, frozen=True):
 
     def forward(self, endpoint: EndpointRoute, match: Resource, led: Resource, *, test: bool = False) -> Resource:
         """The route of REST or gRPC requests with this match and action; `test`: for testers only."""
-        about = self.described(endpoint, led, test=test)
+        rows = rows_path(endpoint.endpoint)
+        path = rows if match.get("path_separated_prefix") == rows else ""
+        about = self.described(endpoint, led, test=test, path=path)
         route: Resource = {"match": match, "route": led, "metadata": {"filter_metadata": {LUA: about}}}
         if filters := _filters(about):
             route["typed_per_filter_config"] = filters
@@ -115,12 +119,12 @@ class Targets(msgspec.Struct, frozen=True):
             route["request_headers_to_add"] = [set_header("argosy-endpoint", endpoint.endpoint)]
         return route
 
-    def described(self, endpoint: EndpointRoute, led: Resource, *, test: bool = False) -> Resource:
-        """Route metadata for `lua/admit.lua`: `auth` true asks for a key and nothing else."""
+    def described(self, endpoint: EndpointRoute, led: Resource, *, test: bool = False, path: str = "") -> Resource:
+        """Route metadata for `lua/admit.lua`: `auth` true asks for a key and nothing else. `path`: of a cookie."""
         about: Resource = {"endpoint": endpoint.endpoint}
         more: Resource = {"test": True} if test else {}
         if endpoint.sticky and "hash_policy" in led:
-            more |= _sticky_duties(self.config, endpoint.sticky, base_path(endpoint.endpoint))
+            more |= _sticky_duties(self.config, endpoint.sticky, path or base_path(endpoint.endpoint))
         if more:
             return {**about, **more, "auth": "special", "key": endpoint.auth or test}
         return {**about, "auth": True} if endpoint.auth else about
@@ -218,6 +222,11 @@ def _sticky_duties(config: GatewayConfig, sticky: Sticky, path: str) -> Resource
 def base_path(endpoint: str) -> str:
     """Where an endpoint's paths begin."""
     return f"/v2/models/{endpoint}"
+
+
+def rows_path(endpoint: str) -> str:
+    """Where its paths for rows begin."""
+    return f"{ENDPOINTS}{endpoint}"
 
 
 def switched_off(*filters: str) -> Resource:

@@ -19,7 +19,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 MOST_MESSAGE = 4096
 """Characters of an error that are answered: what it repeats of the request may be long."""
 INVOCATIONS = "/invocations"
-"""The path of MLflow's scoring server."""
+"""What the path of MLflow's scoring server ends with."""
 MLFLOW_CODES = {
     404: "RESOURCE_DOES_NOT_EXIST",
     429: "REQUEST_LIMIT_EXCEEDED",
@@ -66,7 +66,7 @@ def error_reply(error: ArgosyError, path: str = "") -> tuple[int, bytes, Headers
     if error.retry_after is not None:
         headers = (("retry-after", str(max(1, round(error.retry_after)))),)
     body = {"error": error.message[:MOST_MESSAGE]}
-    if path == INVOCATIONS:
+    if path.endswith(INVOCATIONS):
         code = MLFLOW_CODES.get(error.http, "INTERNAL_ERROR" if error.http >= 500 else "BAD_REQUEST")
         body |= {"error_code": code, "message": body["error"]}
     return error.http, msgspec.json.encode(body), headers

@@ -54,6 +54,8 @@ _ROUTES = {tuple(route.path.split("/")): route for route in openapi.ROUTES} | {
 }
 _KEYS = {"predict": rows.V1, "invocations": rows.MLFLOW}
 """Operations that take rows → the keys of their protocol."""
+_BELOW = (*_KEYS, "names", "model_ready", "ping", "version", "openapi", "docs")
+"""Operations that are also below `/endpoints/NAME`."""
 CSV = "text/csv"
 Encoded = tuple[bytes | bytearray, Headers]
 Decode = Callable[[ServedModel, Mapping[bytes, bytes], bytes, Bounds | None], tuple[Request, float | None]]
@@ -71,8 +73,17 @@ class Route(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def parse(path: str) -> Route | None:
-    """Parse a percent-encoded path of at most `LONGEST` characters; None when there is nothing at it."""
+    """Parse a percent-encoded path of at most `LONGEST` characters; None when there is nothing at it. Paths for rows
+    may stand below `/endpoints/NAME`, as they do at the gateway, and are about this model then."""
     parts = [unquote(part) for part in path.split("/")]
+    if parts[1] == "endpoints" and len(parts) > 3:
+        route = _parse(["", *parts[3:]])
+        named = route is not None and route.operation in _BELOW and route.model in ("", parts[2])
+        return route._replace(model=parts[2]) if route is not None and named else None
+    return _parse(parts)
+
+
+def _parse(parts: list[str]) -> Route | None:
     model = version = ""
     if tuple(parts) not in _ROUTES:
         place = 4 if parts[2:4] == ["repository", "models"] else 3

@@ -52,7 +52,9 @@ end
 
 -- A name that is no endpoint's is answered as one that the key does not cover, so that nobody learns which there are.
 local function missing(handle, headers)
-  local name = headers:get(":path"):match("^/v2/models/([%w._-]+)") or headers:get("argosy-endpoint")
+  local path = headers:get(":path")
+  local name = path:match("^/v2/models/([%w._-]+)") or path:match("^/endpoints/([%w._-]+)")
+    or headers:get("argosy-endpoint")
   admit(handle, headers, name ~= nil and name:match("^[%w._-]+$") or "-")
 end
 
