@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argosy.targets.backoff import Ended
-from argosy.targets.supervise import Observation, ProcessState, Slot, failure, supervise
+from argosy.targets.supervise import RELEASE, Observation, ProcessState, Slot, failure, supervise
 
 
 def step(state, want, now=0.0, *seen):
@@ -83,6 +83,25 @@ def test_surplus_leaves_traffic_before_it_is_stopped():
     assert actions == [("terminate", 1)]
     actions, _ = step(state, 1, 40.0, both[0], ProcessState(slot=1, verdict="unready"))
     assert actions == [("kill", 1)]
+
+
+def test_a_released_replica_answers_what_was_routed_to_it_before():
+    """The time to settle counts from the release, however long the gateway took for it."""
+    now, ready = 100.0, ProcessState(slot=0, verdict="ready")
+    state = {0: Slot(phase="draining", since=now)}
+
+    def after(seconds, **changes):
+        one = msgspec.structs.replace(ready, **changes)
+        return supervise(Observation(now=now + seconds, want=0, processes=(one,), settle=1.0), state)
+
+    for verdict in ("ready", "unready"):
+        assert after(RELEASE - 0.1, verdict=verdict) == ([], state), "a busy gateway may still send it requests"
+    assert after(RELEASE)[0] == [("terminate", 0)]
+    assert after(0.1, verdict="hung")[0] == [("terminate", 0)]
+    actions, state = after(20.0, released=True)
+    assert (actions, state[0].phase) == ([], "released")
+    assert after(20.9, released=True)[0] == []
+    assert after(21.0, released=True)[0] == [("terminate", 0)]
 
 
 def test_a_refusal_is_a_failure_at_once():

@@ -59,7 +59,7 @@ class Running:
         phase: ReplicaPhase = "ready" if self.health.verdict == "ready" else "starting"
         if slot.phase in ("stopping", "hung"):
             phase = "stopping"
-        elif slot.phase == "draining":
+        elif slot.phase in ("draining", "released"):
             phase = "draining"
         return Replica(
             id=self.place.replica,

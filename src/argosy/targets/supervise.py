@@ -12,14 +12,15 @@ from argosy.targets.backoff import REFUSED, Backoff, Ended, after
 from argosy.targets.health import Verdict
 
 Act = Literal["start", "terminate", "kill", "reap"]
-Phase = Literal["idle", "running", "leaving", "draining", "stopping", "hung"]
-"""`leaving`: past a bound, it serves until another one does in its place."""
+Phase = Literal["idle", "running", "leaving", "draining", "released", "stopping", "hung"]
+"""`leaving`: past a bound, it serves until another one does in its place. `released`: drained by the gateway."""
 
 
 OVERLAP = 30.0
 """Seconds for which one past a bound serves on at most."""
-RELEASE = 5.0
-"""Seconds for which a draining replica waits for the gateway to release it."""
+RELEASE = 30.0
+"""Seconds for which a draining replica waits for the gateway to release it: a busy one takes its time, one that is gone
+sends nothing."""
 HUNG_GRACE, DRAIN_GRACE = 2.0, 5.0
 """Seconds from SIGTERM, past the drain timeout of one that drains, to SIGKILL."""
 FAILURES = 3
@@ -81,6 +82,8 @@ def _advance(one: ProcessState, slots: dict[int, Slot], observed: Observation) -
         if (ended := unasked(one, slot)) is not None:
             slots[n] = Slot(since=ended.now, restarts=slot.restarts, backoff=after(ended, slot.backoff)[1])
         return [("reap", n)]
+    if slot.phase == "draining" and one.released:
+        slot = slots[n] = _enter("released", slot, now)
     waited = now - slot.since
     if slot.phase == "running" and one.over and one.verdict == "ready":
         slots[n] = _enter("leaving", slot, now)
@@ -89,8 +92,8 @@ def _advance(one: ProcessState, slots: dict[int, Slot], observed: Observation) -
     elif (slot.phase == "running" and one.over) or (slot.phase in ("running", "leaving") and one.verdict == "hung"):
         slots[n] = _enter("hung", slot, now)
         return [("terminate", n)]
-    elif slot.phase == "draining" and (
-        one.verdict != "ready" or waited >= RELEASE or (one.released and waited >= observed.settle)
+    elif slot.phase in ("draining", "released") and (
+        one.verdict in ("starting", "hung") or waited >= (observed.settle if slot.phase == "released" else RELEASE)
     ):
         slots[n] = _enter("stopping", slot, now)
         return [("terminate", n)]
@@ -113,7 +116,7 @@ def _enter(phase: Phase, slot: Slot, now: float) -> Slot:
 
 def unasked(one: ProcessState, slot: Slot) -> Ended | None:
     """How a replica ended that nobody had asked to, or that had to be replaced; None of any other."""
-    if one.ended is None or (slot.phase in ("draining", "stopping") and not one.over):
+    if one.ended is None or (slot.phase in ("draining", "released", "stopping") and not one.over):
         return None
     if slot.phase != "running" and one.ended.status != REFUSED:
         why = one.over or "hung: it stopped answering and was replaced"
