@@ -49,7 +49,7 @@ async def test_async(address):
         with pytest.raises(InvalidArgument, match="lack the columns 'b'"):
             await client.predict("lin", {"a": [1], "c": [2]})
         with pytest.raises(InvalidArgument):
-            await client.infer("lin", [tensor("x", np.ones((1, 3), "f8"))])
+            await client.infer("lin", [tensor("x", np.full((1, 3), 1e39))])
         with pytest.raises(NotFound):
             await client.predict("lin", [[1, 2, 3]], version=9)
         assert [model["name"] for model in await client.models()] == ["lin"]

@@ -44,7 +44,7 @@ def test_without_a_signature_every_column_is_a_tensor():
         (b'[{"a": 1, "b": 2, "target": 0}]', "does not know the column 'target'"),
         (b'[{"a": 1}]', "lack the columns 'b'"),
         (b'[{"a": 1, "b": "x"}]', "column 'b', row 0: 'x' is no number"),
-        (b"[[1, 2, 3]]", r"takes the shape \[-1, 2\].*have \[1, 3\]"),
+        (b"[[1, 2, 3]]", r"shape \[1, 3\]; the model takes \[-1, 2\]"),
     ],
 )
 def test_misfits_of_a_matrix_are_named(rows, said):

@@ -76,7 +76,7 @@ def mixed():
 )
 def test_malformed(message, text):
     with pytest.raises(InvalidArgument, match=text):
-        grpc.decode_request(message)
+        grpc.decode_request(message, strict=True)
 
 
 def test_half_floats_answer_raw_even_when_asked_typed():

@@ -73,6 +73,7 @@ BOUNDS = Bounds(
         outputs=(TensorSpec(name="y", datatype="FP32", shape=(-1, -1)),),
     ),
     rows=1000,
+    strict=True,
 )
 MANY = 100_000
 
@@ -119,7 +120,7 @@ def test_a_large_request_is_taken():
 def test_what_is_too_much_is_refused(body, error, text):
     assert len(body) > LARGE
     with pytest.raises(error, match=text):
-        rest.decode_request(body, None, None, BOUNDS)
+        rest.decode_request(body, None, None, BOUNDS, strict=True)
 
 
 @pytest.mark.parametrize("datatype", ["FP32", "INT64", "BOOL", "BYTES"])

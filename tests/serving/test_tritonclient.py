@@ -247,7 +247,6 @@ def test_the_timeout_parameter(triton):
     [
         ("nobody", "", "x", (1, 4), "nobody"),
         ("scores", "99", "x", (1, 4), "99"),
-        ("scores", "", "z", (1, 4), "z"),
         ("scores", "", "x", (1, 5), "shape"),
     ],
 )

@@ -56,6 +56,11 @@ OPTIONS: dict[str, tuple[str, Any, str]] = {
         click.Choice(["default", "required"]),
         "Whether to run without the parts of the sandbox that a machine lacks, or not at all.",
     ),
+    "strict": (
+        "--strict/--tolerant",
+        bool,
+        "Whether to refuse requests that fit the model only by a cast, a reshape or another name.",
+    ),
     "allow_nan": ("--allow-nan/--refuse-nan", bool, "Whether NaN answers are given out or fail."),
 }
 """Field of `Runtime` → its option, type and help."""

@@ -27,7 +27,7 @@ def revision_of(endpoint: Endpoint, version: Version) -> Revision:
     )
 
 
-LATER = ("env", "network", "subprocesses", "sandbox")
+LATER = ("env", "network", "subprocesses", "sandbox", "strict")
 """Fields of `Runtime` that revisions without them have no trace of: those of before go on under the same id."""
 
 

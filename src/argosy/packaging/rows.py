@@ -8,6 +8,7 @@ import numpy as np
 
 from argosy.packaging.table import EXACT, Table, column, infer, matrix, missing, read
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.matching import cast_values, fitting_shape
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import NUMPY, Array, Tensor, tensor
 
@@ -25,16 +26,17 @@ def read_rows(source: Path | bytes, kind: str = "", signature: Signature | None 
     return [tensor(name or "x", array) for name, array in infer(table).arrays.items()]
 
 
-def to_tensors(x: Any, inputs: Sequence[TensorSpec]) -> list[Tensor]:
+def to_tensors(x: Any, inputs: Sequence[TensorSpec], *, row: bool = True) -> list[Tensor]:
     """`x` as the `inputs`, cast to their datatypes where no value changes by that.
 
     `x` is an array or nested list for the one input; a dict of input name or column → values; a list of such dicts, one
     a row; or a data frame. Columns go by name, so their order is free; None is NaN. Without inputs (a server that
-    declares nothing) names and datatypes follow `x`. Raises InvalidArgument.
+    declares nothing) names and datatypes follow `x`. With `row`, an array may be one row without its first axis. Raises
+    InvalidArgument.
     """
     table = _table(x, {spec.name for spec in inputs})
     if inputs:
-        return fit(table, tuple(inputs))
+        return fit(table, tuple(inputs), row=row)
     return [tensor(name or "input-0", array) for name, array in table.arrays.items()]
 
 
@@ -74,13 +76,14 @@ def _array(value: Any) -> Array:
     return np.asarray(value)
 
 
-def fit(table: Table, inputs: tuple[TensorSpec, ...]) -> list[Tensor]:
-    """A table as the inputs of a signature. Raises InvalidArgument."""
+def fit(table: Table, inputs: tuple[TensorSpec, ...], *, row: bool = False) -> list[Tensor]:
+    """A table as the inputs of a signature. `row`: an array may be one row. Raises InvalidArgument."""
     arrays = _by_input(table, inputs)
     given = [spec for spec in inputs if spec.name in arrays]
     if absent := [spec.name for spec in inputs if spec.name not in arrays and not spec.optional]:
         raise InvalidArgument(f"the rows lack {_list(absent)}; the model takes {_list([spec.name for spec in inputs])}")
-    return [Tensor(spec.name, spec.datatype, shaped(spec, arrays[spec.name])) for spec in given]
+    row = row and table.kind != "frame"
+    return [Tensor(spec.name, spec.datatype, shaped(spec, arrays[spec.name], row=row)) for spec in given]
 
 
 def _by_input(table: Table, inputs: tuple[TensorSpec, ...]) -> dict[str, Array]:
@@ -132,35 +135,22 @@ def _list(names: list[str]) -> str:
 
 
 def cast_array(array: Array, spec: TensorSpec, where: str) -> Array:
-    """An array in the dtype of the spec. Raises InvalidArgument for a value that would be changed by that."""
+    """An array in the dtype of the spec, as by `matching.cast_values`; but a whole number in a row is a number like any
+    other, and becomes the nearest float, as it does in the libraries. Raises InvalidArgument."""
     if spec.datatype == "BYTES":
         return _to_bytes(array, spec, where)
     wanted = NUMPY[spec.datatype]
     if array.dtype.kind in "OSU":
         array = _numbers(array, where)
-    if array.dtype == wanted:
-        return array
     if spec.datatype == "BF16":
         raise InvalidArgument(f"{where}: BF16 has no form in rows; send it as a binary tensor")
-    if wanted.kind == "f":
-        with np.errstate(over="ignore"):
-            floats = array.astype(wanted)
-        if wanted.itemsize < 8 and (large := _first(np.isinf(floats) & np.isfinite(array.astype(np.float64)))):
-            raise InvalidArgument(f"{where}, row {large - 1}: a value is out of the range of {spec.datatype}")
-        return floats
     if array.dtype.kind not in "biuf":
         raise InvalidArgument(f"{where} has dtype {array.dtype}; the model takes {spec.datatype}")
-    if array.dtype.kind == "f" and (gaps := _first(np.isnan(array))):
-        raise InvalidArgument(f"{where}, row {gaps - 1}: a value is missing; {spec.datatype} has no way to say so")
-    with np.errstate(invalid="ignore"):
-        cast_to = array.astype(wanted)
-    changed = cast_to != array
-    if array.dtype.kind == "f":
-        changed |= np.abs(array) >= EXACT
-    if odd := _first(changed):
-        value = array[changed].reshape(-1)[0]
-        raise InvalidArgument(f"{where}, row {odd - 1}: {str(value)[:60]} is no {spec.datatype}")
-    return cast_to
+    if wanted.kind == "f" and array.dtype.kind in "iu":
+        array = array.astype("f8")
+    if wanted.kind in "iu" and array.dtype.kind == "f" and (odd := _first(np.abs(array) >= EXACT)):
+        raise InvalidArgument(f"{where}, row {odd - 1}: a number that large is no {spec.datatype} once it is a float")
+    return cast_values(array, spec.datatype, where)
 
 
 def _first(mask: Array) -> int:
@@ -209,14 +199,6 @@ def _to_bytes(array: Array, spec: TensorSpec, where: str) -> Array:
     return tensor(spec.name, filled, "BYTES").array
 
 
-def shaped(spec: TensorSpec, array: Array) -> Array:
-    """The array in the rank of the spec: [n] and [n, 1] are the same column."""
-    if spec.accepts(array.shape):
-        return np.ascontiguousarray(array)
-    if array.ndim == 1 and spec.accepts((*array.shape, 1)):
-        return array.reshape(-1, 1)
-    if array.ndim == 2 and spec.accepts(array.shape[:1]) and array.shape[1] == 1:
-        return array.reshape(-1)
-    raise InvalidArgument(
-        f"input '{spec.name}' takes the shape {list(spec.shape)} (-1 is free); the rows have {list(array.shape)}"
-    )
+def shaped(spec: TensorSpec, array: Array, *, row: bool = False) -> Array:
+    """The array in the shape of the input, as by `matching.fitting_shape`."""
+    return np.asarray(array.reshape(fitting_shape(spec, spec.datatype, array.shape, row=row)), order="C")

@@ -10,6 +10,7 @@ import msgspec
 
 from argosy.protocol.raw import elements
 from argosy.spec.errors import InvalidArgument, PayloadTooLarge
+from argosy.spec.matching import fitting_shape, spec_of
 from argosy.spec.signature import Signature, check_form
 
 LARGE = 64 * 1024
@@ -28,20 +29,31 @@ UNBOUNDED = 2**62
 
 class Bounds(msgspec.Struct, frozen=True):
     """Of one model's requests. `rows`: the most on axis 0, where that is known to be too many for the queue. `wire`:
-    the bytes that came, where they were compressed, else 0."""
+    the bytes that came, where they were compressed, else 0. `strict`: what only `matching` would fit is refused."""
 
     signature: Signature
     rows: int = 0
     wire: int = 0
+    strict: bool = False
 
-    def check(self, name: str, datatype: str, shape: Sequence[int]) -> None:
-        """Raise InvalidArgument for a tensor that is no input of the signature, PayloadTooLarge for one of more rows or
-        strings than can be taken."""
-        known = {spec.name: spec for spec in self.signature.inputs}
-        if name not in known:
-            raise InvalidArgument(f"unknown input '{name[:80]}'; the model takes {', '.join(sorted(known))}")
+    @property
+    def tensors(self) -> int:
+        """The most that a request can have: inputs, or the columns of the only one."""
+        inputs = self.signature.inputs
+        return len(inputs) if self.strict or len(inputs) != 1 else max(1, len(inputs[0].columns))
+
+    def check(self, name: str, datatype: str, shape: Sequence[int], *, many: bool) -> None:
+        """Raise InvalidArgument for a tensor, alone or one of `many`, that is no input of the signature,
+        PayloadTooLarge for one of more rows or strings than can be taken."""
+        spec = spec_of(self.signature, name, many=many, strict=self.strict)
+        if spec is None:
+            known = ", ".join(sorted(one.name for one in self.signature.inputs))
+            raise InvalidArgument(f"unknown input '{name[:80]}'; the model takes {known}")
         count = elements(name, shape)
-        check_form(known[name], datatype, tuple(shape))
+        if self.strict:
+            check_form(spec, datatype, tuple(shape))
+        else:
+            shape = fitting_shape(spec, datatype, tuple(shape))
         if self.rows and self.signature.batched and shape[0] > self.rows:
             raise PayloadTooLarge(f"input '{name}' has {shape[0]} rows; at most {self.rows} are taken at once")
         if datatype == "BYTES" and count > (most := strings_of(self.wire)):

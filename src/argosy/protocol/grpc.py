@@ -15,7 +15,8 @@ from argosy.protocol.bounds import LARGE, MAX_ID, Bounds, strings_of, typed_of
 from argosy.protocol.jsondata import WINDOW
 from argosy.protocol.rest import Output, Parameter, Parameters, Request, Response
 from argosy.spec.errors import InvalidArgument, PayloadTooLarge
-from argosy.spec.tensor import Array, Tensor, as_bytes
+from argosy.spec.matching import cast_values
+from argosy.spec.tensor import NUMPY, Array, Tensor, as_bytes
 
 SERVICE = "inference.GRPCInferenceService"
 
@@ -57,6 +58,17 @@ _CONTENTS = {
     "BYTES": "bytes_contents",
 }
 
+_NEIGHBOURS = {
+    "bool_contents": "BOOL",
+    "int_contents": "INT32",
+    "int64_contents": "INT64",
+    "uint_contents": "UINT32",
+    "uint64_contents": "UINT64",
+    "fp32_contents": "FP32",
+    "fp64_contents": "FP64",
+}
+"""Fields from which numbers of another datatype are taken, where they have it: the datatype of what is in them."""
+
 MOST_PARTS = 4096
 """Tensors, outputs asked for, parameters, raw contents and unknown fields of a request, together."""
 MOST_STRINGS = 2**22
@@ -82,20 +94,21 @@ def parse(kind: Any, data: bytes, wire: int = 0) -> Any:
         raise InvalidArgument(f"the message is no {kind.DESCRIPTOR.name}") from None
 
 
-def decode_request(wire: Any, bounds: Bounds | None = None) -> tuple[Request, bool]:
+def decode_request(wire: Any, bounds: Bounds | None = None, strict: bool = False) -> tuple[Request, bool]:
     """Message → request, and whether its tensors were raw (an answer takes the same form). `bounds`: what a large
-    message may hold. Raises InvalidArgument, PayloadTooLarge."""
+    message may hold. Unless it is to be `strict`, typed contents are taken from whichever field has them, and
+    parameters without a value are passed over. Raises InvalidArgument, PayloadTooLarge."""
     if bounds is not None:
         if len(wire.id) > MAX_ID:
             raise InvalidArgument(f"the request's id has {len(wire.id)} characters; at most {MAX_ID} are taken")
         for item in wire.inputs:
-            bounds.check(item.name, item.datatype, tuple(item.shape))
+            bounds.check(item.name, item.datatype, tuple(item.shape), many=len(wire.inputs) > 1)
     raws = wire.raw_input_contents
-    tensors = _raw_tensors(wire.inputs, raws) if raws else [_typed(item) for item in wire.inputs]
+    tensors = _raw_tensors(wire.inputs, raws, strict) if raws else [_typed(item, strict) for item in wire.inputs]
     if not tensors:
         raise InvalidArgument("the request has no inputs; at least one is needed")
-    outputs = [Output(item.name, decode_parameters(item.parameters)) for item in wire.outputs]
-    request = Request(tensors, wire.id or None, decode_parameters(wire.parameters), outputs)
+    outputs = [Output(item.name, decode_parameters(item.parameters, strict)) for item in wire.outputs]
+    request = Request(tensors, wire.id or None, decode_parameters(wire.parameters, strict), outputs)
     return request, bool(raws) or all(item.datatype not in _CONTENTS for item in wire.inputs)
 
 
@@ -132,19 +145,20 @@ def encode_request(name: str, version: str, request: Request, use_raw: bool = Tr
 def decode_response(wire: Any) -> Response:
     """Message → response, for clients. Raises InvalidArgument."""
     raws = wire.raw_output_contents
-    tensors = _raw_tensors(wire.outputs, raws) if raws else [_typed(item) for item in wire.outputs]
+    tensors = _raw_tensors(wire.outputs, raws, False) if raws else [_typed(item, False) for item in wire.outputs]
     version = wire.model_version or None
     return Response(wire.model_name, version, tensors, wire.id or None, decode_parameters(wire.parameters))
 
 
-def decode_parameters(wire: Any) -> Parameters:
-    """Parameter map → dict. Raises InvalidArgument for a parameter without a value."""
+def decode_parameters(wire: Any, strict: bool = False) -> Parameters:
+    """Parameter map → dict. A parameter without a value is left out, or InvalidArgument if it is to be `strict`."""
     found: Parameters = {}
     for name, value in wire.items():
         kind = value.WhichOneof("parameter_choice")
-        if kind is None:
+        if kind is not None:
+            found[name] = getattr(value, kind)
+        elif strict:
             raise InvalidArgument(f"parameter '{name}' has no value")
-        found[name] = getattr(value, kind)
     return found
 
 
@@ -165,30 +179,36 @@ def _put_parameter(wire: Any, value: Parameter) -> None:
         wire.string_param = value
 
 
-def _raw_tensors(items: Any, raws: Sequence[bytes]) -> list[Tensor]:
+def _raw_tensors(items: Any, raws: Sequence[bytes], strict: bool) -> list[Tensor]:
     if len(raws) != len(items):
         raise InvalidArgument(f"{len(items)} tensors with {len(raws)} raw contents; raw contents need one each")
-    if any(item.HasField("contents") for item in items):
+    if any(item.HasField("contents") and (strict or item.contents.ListFields()) for item in items):
         raise InvalidArgument("typed contents and raw contents are mixed; a request uses one or the other")
     return [
         raw.decode(item.name, item.datatype, tuple(item.shape), data) for item, data in zip(items, raws, strict=True)
     ]
 
 
-def _typed(item: Any) -> Tensor:
+def _typed(item: Any, strict: bool) -> Tensor:
     dtype = raw.itemtype(item.name, item.datatype)
     shape = tuple(item.shape)
     count = raw.elements(item.name, shape)
     field = _CONTENTS.get(item.datatype)
     if field is None:
         raise InvalidArgument(f"tensor '{item.name}': {item.datatype} has no typed form; use raw_input_contents")
-    filled = [other.name for other, _ in item.contents.ListFields()]
+    datatype, filled = item.datatype, [other.name for other, _ in item.contents.ListFields()]
     if filled not in ([], [field]):
-        raise InvalidArgument(f"tensor '{item.name}' {item.datatype} belongs in {field}, not in {', '.join(filled)}")
+        if strict or len(filled) > 1 or field == "bytes_contents" or filled[0] not in _NEIGHBOURS:
+            raise InvalidArgument(f"tensor '{item.name}' {datatype} belongs in {field}, not in {', '.join(filled)}")
+        field, datatype = filled[0], _NEIGHBOURS[filled[0]]
+        dtype = NUMPY[datatype]
     values = getattr(item.contents, field)
     if len(values) != count:
         raise InvalidArgument(f"tensor '{item.name}' {list(shape)} needs {count} elements, {len(values)} were sent")
-    return Tensor(item.name, item.datatype, _array(item.name, item.datatype, values, dtype).reshape(shape))
+    array = _array(item.name, datatype, values, dtype).reshape(shape)
+    if datatype != item.datatype:
+        array = cast_values(array, item.datatype, f"tensor '{item.name}'")
+    return Tensor(item.name, item.datatype, array)
 
 
 def _array(name: str, datatype: str, values: Sequence[Any], dtype: np.dtype[Any]) -> Array:

@@ -2,6 +2,7 @@
 
 JSON has no NaN, no infinity and no half floats. NaN and infinities are written as null; null is read as NaN for FP32
 and FP64. FP16 and BF16 are refused with a pointer to the binary extension. Integers never pass through a float.
+Unless it is to be strict, null is read as a missing text (empty) for BYTES, and 1.0 as 1 for integers.
 """
 
 import contextlib
@@ -17,6 +18,7 @@ from argosy.spec.errors import InvalidArgument
 from argosy.spec.tensor import Array, Tensor
 
 _ELEMENT: dict[str, Any] = {"f": float | None, "i": int, "u": int, "b": bool, "O": str}
+_TOLERATED: dict[str, Any] = {"i": int | float, "u": int | float, "b": bool | int, "O": str | None}
 _WHAT = {"f": "numbers", "i": "integers", "u": "integers", "b": "true or false", "O": "strings"}
 WINDOW = 16 * 1024
 """Elements that are objects of Python at one time, where there are many."""
@@ -26,14 +28,14 @@ _BINARY_ONLY = ("FP16", "BF16")
 
 
 @cache
-def _decoder(kind: str, depth: int) -> Callable[[msgspec.Raw], Any]:
-    wanted = _ELEMENT[kind]
+def _decoder(kind: str, depth: int, strict: bool = True) -> Callable[[msgspec.Raw], Any]:
+    wanted = _ELEMENT[kind] if strict else _TOLERATED.get(kind, _ELEMENT[kind])
     for _ in range(depth):
         wanted = list[wanted]
     return msgspec.json.Decoder(wanted).decode
 
 
-def decode(name: str, datatype: str, shape: Sequence[int], data: msgspec.Raw) -> Tensor:
+def decode(name: str, datatype: str, shape: Sequence[int], data: msgspec.Raw, strict: bool = False) -> Tensor:
     """JSON text → tensor. Raises InvalidArgument for wrong elements, counts, nesting or values out of range."""
     dtype = itemtype(name, datatype)
     if datatype in _BINARY_ONLY:
@@ -43,9 +45,9 @@ def decode(name: str, datatype: str, shape: Sequence[int], data: msgspec.Raw) ->
         try:
             array = _array(name, datatype, _floats(data), dtype)
         except (msgspec.ValidationError, UnicodeDecodeError):
-            array = _nested(name, datatype, data, dtype)
+            array = _nested(name, datatype, data, strict)
     else:
-        array = _nested(name, datatype, data, dtype)
+        array = _nested(name, datatype, data, strict)
     return Tensor(name, datatype, _fit(name, array, tuple(shape), count))
 
 
@@ -54,16 +56,13 @@ def what(datatype: str) -> str:
     return _WHAT[itemtype("", datatype).kind]
 
 
-def window(name: str, datatype: str, text: bytes) -> Array:
+def window(name: str, datatype: str, text: bytes, strict: bool = False) -> Array:
     """Elements with commas between them → an array. Raises InvalidArgument."""
     dtype, raw = itemtype(name, datatype), msgspec.Raw(b"[" + text + b"]")
     if dtype.kind == "f":
         with contextlib.suppress(msgspec.DecodeError):
             return _array(name, datatype, _floats(raw), dtype)
-    try:
-        return _array(name, datatype, _decoder(dtype.kind, 1)(raw), dtype)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidArgument(f"tensor '{name}' {datatype}: data must hold {what(datatype)}: {error}") from None
+    return _built(name, datatype, raw, 1, strict)
 
 
 def encode(tensor: Tensor) -> list[Any]:
@@ -92,19 +91,46 @@ def write(tensor: Tensor, text: bytearray) -> None:
     text[-1 if flat.size else len(text) :] = b"]"
 
 
-def _nested(name: str, datatype: str, data: msgspec.Raw, dtype: np.dtype[Any]) -> Array:
-    text = memoryview(data)
-    depth = _depth(text)
+def _nested(name: str, datatype: str, data: msgspec.Raw, strict: bool) -> Array:
+    depth = _depth(memoryview(data))
     if depth > 32:
         raise InvalidArgument(f"tensor '{name}': data is nested more than 32 deep")
+    return _built(name, datatype, data, depth, strict)
+
+
+def _built(name: str, datatype: str, data: msgspec.Raw, depth: int, strict: bool) -> Array:
+    """Elements nested so deep → an array. Raises InvalidArgument."""
+    dtype = itemtype(name, datatype)
     try:
         values = _decoder(dtype.kind, depth)(data)
-    except (msgspec.ValidationError, UnicodeDecodeError) as error:
-        wanted = _WHAT[dtype.kind]
-        raise InvalidArgument(f"tensor '{name}' {datatype}: data must hold {wanted} in even nesting: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if not strict and dtype.kind in _TOLERATED:
+            return _tolerated(name, datatype, data, depth)
+        raise _misfit(name, datatype, error) from None
+    return _strings(name, values, depth) if dtype.kind == "O" else _array(name, datatype, values, dtype)
+
+
+def _tolerated(name: str, datatype: str, data: msgspec.Raw, depth: int) -> Array:
+    """Whole numbers with a fraction of zero, truth values as 0 and 1, texts with gaps. Raises InvalidArgument."""
+    dtype = itemtype(name, datatype)
+    try:
+        values = _decoder(dtype.kind, depth, False)(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _misfit(name, datatype, error) from None
     if dtype.kind == "O":
-        return _strings(name, values, depth)
-    return _array(name, datatype, values, dtype)
+        return _strings(name, values, depth, gaps=True)
+    found = np.array(values, dtype=object)
+    try:
+        whole = np.array([int(value) for value in found.reshape(-1)], dtype=object).reshape(found.shape)
+    except (TypeError, OverflowError):
+        raise InvalidArgument(f"tensor '{name}': data is a ragged array, or a number is too large") from None
+    if (odd := found[whole != found]).size or (dtype.kind == "b" and (odd := whole[(whole != 0) & (whole != 1)]).size):
+        raise InvalidArgument(f"tensor '{name}': {odd[0]} is no {datatype}")
+    return _array(name, datatype, whole.tolist(), dtype)
+
+
+def _misfit(name: str, datatype: str, error: Exception) -> InvalidArgument:
+    return InvalidArgument(f"tensor '{name}' {datatype}: data must hold {what(datatype)} in even nesting: {error}")
 
 
 def _depth(text: memoryview) -> int:
@@ -129,7 +155,7 @@ def _array(name: str, datatype: str, values: Any, dtype: np.dtype[Any]) -> Array
         raise InvalidArgument(f"tensor '{name}': data is a ragged array") from None
 
 
-def _strings(name: str, values: Any, depth: int) -> Array:
+def _strings(name: str, values: Any, depth: int, *, gaps: bool = False) -> Array:
     shape: list[int] = []
     flat = cast("list[Any]", values if depth else [values])
     for axis in range(depth):
@@ -141,7 +167,7 @@ def _strings(name: str, values: Any, depth: int) -> Array:
         else:
             shape.append(len(flat))
     out = np.empty(len(flat), dtype=object)
-    out[:] = [value.encode() for value in flat]
+    out[:] = [value.encode() for value in ([value or "" for value in flat] if gaps else flat)]
     return out.reshape(shape)
 
 

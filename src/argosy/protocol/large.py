@@ -29,12 +29,13 @@ _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b"[],")
 _UNBRACKETED = bytes(0x20 if byte in b"[]" else byte for byte in range(256))
 _BLANK = b" \t\r\n"
 STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-_SOME = re.compile(rb'(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"]*+){1,%d}' % STRINGS, re.DOTALL)
-_strings = msgspec.json.Decoder(list[str]).decode
+_TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|null', re.DOTALL)
+_SOME = re.compile(rb'(?:(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"|null)[^"n]*+){1,%d}' % STRINGS, re.DOTALL)
+"""Strings and gaps; in valid JSON an n outside of strings begins a null."""
 
 
-class Item(msgspec.Struct, forbid_unknown_fields=True):
-    """A tensor of a request whose text is left as it is."""
+class Item(msgspec.Struct):
+    """A tensor whose text is left as it is."""
 
     name: str
     shape: msgspec.Raw
@@ -43,31 +44,47 @@ class Item(msgspec.Struct, forbid_unknown_fields=True):
     parameters: msgspec.Raw = msgspec.Raw(b"{}")
 
 
-class Outline(msgspec.Struct, forbid_unknown_fields=True):
+class StrictItem(Item, forbid_unknown_fields=True):
+    """One without fields that the protocol does not have."""
+
+
+class Outline(msgspec.Struct):
     """A request of which only names are read. Absent parts are empty."""
 
     inputs: msgspec.Raw
     id: str | None = None
     parameters: msgspec.Raw = msgspec.Raw(b"null")
     outputs: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class StrictOutline(Outline, forbid_unknown_fields=True):
+    """One without fields that the protocol does not have."""
+
     model_name: str | None = None
     model_version: str | None = None
 
 
-outline = msgspec.json.Decoder(Outline).decode
+_outline = msgspec.json.Decoder(Outline).decode
+_strict_outline = msgspec.json.Decoder(StrictOutline).decode
+
+
+def outline(text: bytes | memoryview, *, strict: bool) -> Outline:
+    """The outline of a request. Raises msgspec.DecodeError."""
+    return (_strict_outline if strict else _outline)(text)
 
 
 @cache
-def _decoder_of_items(most: int) -> Callable[[msgspec.Raw], Any]:
+def _decoder_of_items(most: int, strict: bool) -> Callable[[msgspec.Raw], Any]:
     """Of a list with at most so many items: the first too many is an error before it is built."""
-    fields: list[Any] = [(f"i{number}", Item | msgspec.UnsetType, msgspec.UNSET) for number in range(most)]
+    item: Any = (StrictItem if strict else Item) | msgspec.UnsetType
+    fields: list[Any] = [(f"i{number}", item, msgspec.UNSET) for number in range(most)]
     kind: Any = msgspec.defstruct("inputs", fields, array_like=True, forbid_unknown_fields=True)
     return msgspec.json.Decoder(kind).decode
 
 
-def items(inputs: msgspec.Raw, most: int) -> list[Item]:
+def items(inputs: msgspec.Raw, most: int, *, strict: bool) -> list[Item]:
     """The tensors of an outline, at most so many. Raises msgspec.ValidationError."""
-    found = _decoder_of_items(most)(inputs)
+    found = _decoder_of_items(most, strict)(inputs)
     return [item for name in found.__struct_fields__ if (item := getattr(found, name)) is not msgspec.UNSET]
 
 
@@ -79,7 +96,7 @@ def manner(text: msgspec.Raw, kind: Any, what: str) -> Any:
     return msgspec.json.decode(text, type=kind)
 
 
-def decode(name: str, datatype: str, shape: Sequence[int], data: msgspec.Raw) -> Tensor:
+def decode(name: str, datatype: str, shape: Sequence[int], data: msgspec.Raw, strict: bool = False) -> Tensor:
     """JSON text → tensor, as `jsondata.decode` does. Raises InvalidArgument."""
     dtype = itemtype(name, datatype)
     count = elements(name, shape)
@@ -87,13 +104,13 @@ def decode(name: str, datatype: str, shape: Sequence[int], data: msgspec.Raw) ->
     if datatype in ("FP16", "BF16") or count == 0 or bytes(text[:1]) != b"[":
         if len(text) > WINDOW and datatype not in ("FP16", "BF16"):
             raise InvalidArgument(f"tensor '{name}' has shape {list(shape)}, but data of {len(text)} bytes")
-        return jsondata.decode(name, datatype, shape, data)
+        return jsondata.decode(name, datatype, shape, data, strict)
     if dtype.kind == "O":
-        return Tensor(name, datatype, _texts(name, tuple(shape), count, text))
-    return Tensor(name, datatype, _numbers(name, datatype, tuple(shape), count, text))
+        return Tensor(name, datatype, _texts(name, tuple(shape), count, text, strict))
+    return Tensor(name, datatype, _numbers(name, datatype, tuple(shape), count, text, strict))
 
 
-def _numbers(name: str, datatype: str, shape: tuple[int, ...], count: int, text: memoryview) -> Array:
+def _numbers(name: str, datatype: str, shape: tuple[int, ...], count: int, text: memoryview, strict: bool) -> Array:
     found = bytes(text).translate(None, _NOT_STRUCTURE)
     commas = found.count(b",")
     if commas + 1 != count:
@@ -105,7 +122,7 @@ def _numbers(name: str, datatype: str, shape: tuple[int, ...], count: int, text:
     del found
     out, filled = np.empty(count, itemtype(name, datatype)), 0
     for window in _windows(name, text):
-        values = jsondata.window(name, datatype, window.translate(_UNBRACKETED) if nested else window)
+        values = jsondata.window(name, datatype, window.translate(_UNBRACKETED) if nested else window, strict)
         if filled + values.size > count:
             raise _uneven(name, datatype, shape)
         out[filled : filled + values.size] = values
@@ -127,24 +144,20 @@ def _windows(name: str, text: memoryview) -> Iterator[bytes]:
         at += cut + 1
 
 
-def _texts(name: str, shape: tuple[int, ...], count: int, text: memoryview) -> Array:
+def _texts(name: str, shape: tuple[int, ...], count: int, text: memoryview, strict: bool) -> Array:
     if 3 * count > len(text) + 1:
         raise InvalidArgument(f"tensor '{name}' has shape {list(shape)}: {count} elements, but fewer were sent")
     out, filled, found = np.empty(count, object), 0, bytearray()
-    start = next((match.start() for match in STRING.finditer(text)), len(text))
+    start = next((match.start() for match in _TEXT.finditer(text)), len(text))
     found += bytes(text[:start]).translate(None, _BLANK)
     for match in _SOME.finditer(text, start):
         part = match.group()
-        tokens = STRING.findall(part)
+        tokens = _TEXT.findall(part)
         if filled + len(tokens) > count:
             raise InvalidArgument(f"tensor '{name}' has shape {list(shape)}: {count} elements, but more were sent")
-        try:
-            for value in _strings(b"[" + b",".join(tokens) + b"]"):
-                out[filled] = value.encode()
-                filled += 1
-        except (msgspec.DecodeError, UnicodeError) as error:
-            raise InvalidArgument(f"tensor '{name}' BYTES: data must hold strings: {error}") from None
-        found += STRING.sub(b"", part).translate(None, _BLANK)
+        out[filled : filled + len(tokens)] = jsondata.window(name, "BYTES", b",".join(tokens), strict)
+        filled += len(tokens)
+        found += _TEXT.sub(b"", part).translate(None, _BLANK)
     flat = found.count(b"[") == 1
     if filled != count or not (flat or found.count(b"[") == _lists(shape)):
         raise _uneven(name, "BYTES", shape)

@@ -3,10 +3,12 @@
 Both directions, for server and client. Sources: KServe `required_api.md`, Triton's binary tensor data extension.
 """
 
+import base64
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from argosy.protocol import jsondata, large, raw
 from argosy.protocol.bounds import LARGE, MAX_ID, Bounds
@@ -75,17 +77,27 @@ class _Response(msgspec.Struct):
     outputs: list[WireTensor] = []
 
 
+class _Output(msgspec.Struct):
+    name: str
+    parameters: msgspec.Raw = msgspec.Raw(b"{}")
+
+
 _decode_request = msgspec.json.Decoder(_Request).decode
 _decode_response = msgspec.json.Decoder(_Response).decode
 _encode = msgspec.json.Encoder().encode
 
 
 def decode_request(
-    body: bytes, header_length: int | None = None, signature: Signature | None = None, bounds: Bounds | None = None
+    body: bytes,
+    header_length: int | None = None,
+    signature: Signature | None = None,
+    bounds: Bounds | None = None,
+    strict: bool = False,
 ) -> Request:
     """Body → request. `header_length`: the JSON part's bytes, when the header names it; 0 is a raw binary request,
-    which needs the signature of a model with one input. `bounds`: what a large body may hold. Raises InvalidArgument,
-    PayloadTooLarge.
+    which needs the signature of a model with one input. `bounds`: what a large body may hold. Unless it is to be
+    `strict`, unknown fields and parameters without a value are passed over, and base64 is decoded where
+    `content_type` says so. Raises InvalidArgument, PayloadTooLarge.
     """
     if header_length == 0:
         return _raw_request(body, signature)
@@ -93,25 +105,35 @@ def decode_request(
     if not text:
         raise InvalidArgument("the request body is empty; it is a JSON object with 'inputs'")
     try:
-        wire = _decode_request(text) if len(text) <= LARGE else _decode_large(text, bounds)
-    except msgspec.ValidationError as error:
-        raise InvalidArgument(f"the request body is no inference request: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidArgument(f"the request body is not valid JSON: {error}") from None
-    except RecursionError:
-        raise InvalidArgument("the request body is nested too deep") from None
+        wire = _decode_request(text) if len(text) <= LARGE else _outlined(text, bounds, strict=True)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        wire = _tolerated(error, text, bounds, strict)
     if not wire.inputs:
         raise InvalidArgument("'inputs' is empty; at least one input is needed")
     if bounds is not None:
         for item in wire.inputs:
-            bounds.check(item.name, item.datatype, item.shape)
-    tensors = decode_tensors(wire.inputs, rest, "input")
+            bounds.check(item.name, item.datatype, item.shape, many=len(wire.inputs) > 1)
+    tensors = decode_tensors(wire.inputs, rest, "input", strict)
     return Request(tensors, wire.id, wire.parameters or {}, wire.outputs or [])
 
 
-def _decode_large(text: bytes | memoryview, bounds: Bounds | None) -> _Request:
-    """The outline of a large request. Raises InvalidArgument, msgspec.DecodeError."""
-    wire = large.outline(text)
+def _tolerated(error: Exception, text: bytes | memoryview, bounds: Bounds | None, strict: bool) -> _Request:
+    """What a request that is none strictly says nevertheless. Raises InvalidArgument with the `error` if it cannot."""
+    try:
+        if isinstance(error, msgspec.ValidationError) and not strict:
+            return _outlined(text, bounds, strict=False)
+    except msgspec.ValidationError as again:
+        error = again
+    if isinstance(error, RecursionError):
+        raise InvalidArgument("the request body is nested too deep") from None
+    what = "no inference request" if isinstance(error, msgspec.ValidationError) else "not valid JSON"
+    raise InvalidArgument(f"the request body is {what}: {error}") from None
+
+
+def _outlined(text: bytes | memoryview, bounds: Bounds | None, *, strict: bool) -> _Request:
+    """A request by its outline, as a large one is read, and one that is not strict. Raises InvalidArgument,
+    msgspec.DecodeError."""
+    wire = large.outline(text, strict=strict)
     if wire.id is not None and len(wire.id) > MAX_ID:
         raise InvalidArgument(f"the request's id has {len(wire.id)} characters; at most {MAX_ID} are taken")
     inputs = [
@@ -120,13 +142,25 @@ def _decode_large(text: bytes | memoryview, bounds: Bounds | None) -> _Request:
             large.manner(item.shape, list[int], f"the shape of input '{item.name[:80]}'"),
             item.datatype,
             item.data,
-            large.manner(item.parameters, Parameters, f"'parameters' of input '{item.name[:80]}'"),
+            _parameters(item.parameters, f"'parameters' of input '{item.name[:80]}'", strict),
         )
-        for item in large.items(wire.inputs, 1024 if bounds is None else len(bounds.signature.inputs))
+        for item in large.items(wire.inputs, 1024 if bounds is None else bounds.tensors, strict=strict)
     ]
-    parameters = large.manner(wire.parameters, Parameters | None, "'parameters'")
-    outputs = large.manner(wire.outputs, list[Output] | None, "'outputs'")
-    return _Request(inputs, wire.id, parameters, outputs, wire.model_name, wire.model_version)
+    parameters = _parameters(wire.parameters, "'parameters'", strict)
+    outputs: list[Any] = large.manner(wire.outputs, list[Output if strict else _Output] | None, "'outputs'") or []
+    if not strict:
+        outputs = [
+            Output(one.name, _parameters(one.parameters, "'parameters' of an output", strict)) for one in outputs
+        ]
+    return _Request(inputs, wire.id, parameters, outputs)
+
+
+def _parameters(text: msgspec.Raw, what: str, strict: bool) -> Parameters:
+    """Parameters; unless `strict`, without those that are no scalars. Raises InvalidArgument, ValidationError."""
+    if strict:
+        return large.manner(text, Parameters | None, what) or {}
+    found: dict[str, Any] = large.manner(text, dict[str, Any] | None, what) or {}
+    return {name: value for name, value in found.items() if isinstance(value, Parameter)}
 
 
 def encode_response(response: Response, binary: Sequence[bool] | None = None) -> tuple[bytes, int | None]:
@@ -205,16 +239,16 @@ def _split(body: bytes, header_length: int | None) -> tuple[bytes | memoryview, 
     return view[:header_length], view[header_length:]
 
 
-def decode_tensors(wire: list[WireTensor], rest: memoryview | None, what: str) -> list[Tensor]:
+def decode_tensors(wire: list[WireTensor], rest: memoryview | None, what: str, strict: bool = False) -> list[Tensor]:
     """The tensors of a body; `rest` is what follows its JSON part. Raises InvalidArgument."""
     if rest is None:
-        return [_tensor(item, what) for item in wire]
+        return [_tensor(item, what, strict) for item in wire]
     tensors: list[Tensor] = []
     at = 0
     for item in wire:
         size = item.parameters.get("binary_data_size")
         if size is None:
-            tensors.append(_tensor(item, what))
+            tensors.append(_tensor(item, what, strict))
             continue
         if item.data:
             raise InvalidArgument(f"{what} '{item.name}' has both 'data' and 'binary_data_size'")
@@ -230,14 +264,27 @@ def decode_tensors(wire: list[WireTensor], rest: memoryview | None, what: str) -
     return tensors
 
 
-def _tensor(item: WireTensor, what: str) -> Tensor:
-    if "binary_data_size" in item.parameters:
+def _tensor(item: WireTensor, what: str, strict: bool) -> Tensor:
+    parameters = item.parameters
+    if parameters and "binary_data_size" in parameters:
         raise InvalidArgument(f"{what} '{item.name}' is binary, but there is no Inference-Header-Content-Length header")
     if not item.data:
         raise InvalidArgument(f"{what} '{item.name}' has neither 'data' nor 'binary_data_size'")
-    if len(item.data) > LARGE:
-        return large.decode(item.name, item.datatype, item.shape, item.data)
-    return jsondata.decode(item.name, item.datatype, item.shape, item.data)
+    decode = jsondata.decode if len(item.data) <= LARGE else large.decode
+    tensor = decode(item.name, item.datatype, item.shape, item.data, strict)
+    if parameters and not strict and item.datatype == "BYTES" and parameters.get("content_type") == "base64":
+        return _unpacked(tensor)
+    return tensor
+
+
+def _unpacked(tensor: Tensor) -> Tensor:
+    """BYTES that came as base64, as MLServer's clients send them. Raises InvalidArgument."""
+    out = np.empty(tensor.shape, object)
+    try:
+        out.reshape(-1)[:] = [base64.b64decode(text, validate=True) for text in tensor.array.reshape(-1)]
+    except ValueError as error:
+        raise InvalidArgument(f"input '{tensor.name}': content_type is base64, and the data is not: {error}") from None
+    return Tensor(tensor.name, tensor.datatype, out)
 
 
 def _raw_request(body: bytes, signature: Signature | None) -> Request:

@@ -16,11 +16,11 @@ from google.protobuf import json_format
 
 from argosy.protocol import compression, jsondata
 from argosy.protocol import grpc as wire
-from argosy.protocol.bounds import LARGE
-from argosy.protocol.rest import Response
+from argosy.protocol.bounds import LARGE, Bounds
+from argosy.protocol.rest import Request, Response
 from argosy.serving.dataplane import DataPlane
 from argosy.serving.internal_headers import KEY, RATE, SERVER
-from argosy.serving.model import NO_HEADERS
+from argosy.serving.model import NO_HEADERS, ServedModel
 from argosy.serving.offload import Reservation, size_of
 from argosy.spec.address import Address
 from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument, NotFound
@@ -283,10 +283,10 @@ async def _infer(
     try:
         if wired >= 0 and reservation is not None:
             bounds = msgspec.structs.replace(model.bounds, wire=wired)
-            request, use_raw = await plane.offload.run(partial(wire.decode_request, message, bounds))
+            request, use_raw = await plane.offload.run(partial(_decode_large, model, message, bounds))
             reservation.more(size_of(request.tensors))
         else:
-            request, use_raw = wire.decode_request(message)
+            request, use_raw = wire.decode_request(message, None, model.runtime.strict)
     except ArgosyError as error:
         model.refused(error, headers)
         raise
@@ -304,6 +304,12 @@ def _parse_large(data: bytes, limit: int) -> tuple[Any, int]:
     plain = _decompress(data, limit)
     wired = 0 if plain is data else len(data)
     return wire.parse(wire.InferRequest, plain, wired), wired
+
+
+def _decode_large(model: ServedModel, message: Any, bounds: Bounds) -> tuple[Request, bool]:
+    request, use_raw = wire.decode_request(message, bounds, bounds.strict)
+    request.tensors = model.fit(request.tensors)
+    return request, use_raw
 
 
 def _headers(context: Any) -> Mapping[bytes, bytes]:

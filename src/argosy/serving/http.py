@@ -197,7 +197,9 @@ class HttpApp:
         if _ENCODING in headers:
             bounds = msgspec.structs.replace(bounds, wire=len(body))
             body = compression.decompress(body, headers[_ENCODING].decode("latin-1"), self._plane.limit)
-        return decode(model, headers, body, bounds)
+        request, timeout = decode(model, headers, body, bounds)
+        request.tensors = model.fit(request.tensors)
+        return request, timeout
 
     def _answer(self, exchange: Exchange, model: ServedModel, request: Request, result: Response | Exception) -> None:
         if isinstance(result, Exception):
@@ -252,7 +254,7 @@ def _decode(
     length = None
     if _LENGTH in headers:
         length = rest.parse_header_length(headers[_LENGTH].decode("latin-1"), len(body))
-    request = rest.decode_request(body, length, model.signature, bounds)
+    request = rest.decode_request(body, length, model.signature, bounds, model.runtime.strict)
     return request, _timeout(headers) if TIMEOUT_HEADER in headers else None
 
 
@@ -268,7 +270,7 @@ def _decode_rows(
         rows.check_size(body)
         tensors = read_rows(body, ".csv", model.signature)
     elif kind.strip() in (JSON, "application/x-www-form-urlencoded", "text/plain", ""):  # of curl and fetch by default
-        tensors = to_tensors(rows.decode(body, inputs, keys), inputs)
+        tensors = to_tensors(rows.decode(body, inputs, keys), inputs, row=False)
     else:
         known = f"{JSON} or {CSV}" if keys is rows.MLFLOW else JSON
         raise UnsupportedEncoding(f"the content type is '{kind.strip()[:80]}'; rows are {known}")

@@ -28,6 +28,7 @@ from argosy.spec.errors import (
     code_of,
     table,
 )
+from argosy.spec.matching import fit_inputs
 from argosy.spec.signature import check_inputs
 from argosy.spec.tensor import Array, Tensor
 
@@ -102,7 +103,7 @@ class ServedModel:
         self.recording: Recording | None = None
         self.tracer: Tracer | None = None
         self.batcher = Batcher(engine, runtime, self.stats, inline=inline, call_ns=call_ns)
-        self.bounds = Bounds(self.signature, runtime.max_batch_size * runtime.max_queue_size)
+        self.bounds = Bounds(self.signature, runtime.max_batch_size * runtime.max_queue_size, strict=runtime.strict)
         self._outputs = tuple((spec.name, spec.datatype) for spec in self.signature.outputs)
         self._inputs = tuple((spec.name, spec.datatype, spec.shape) for spec in self.signature.inputs)
 
@@ -232,6 +233,14 @@ class ServedModel:
             self.recording.close()
         self.engine.close()
 
+    def fit(self, tensors: list[Tensor]) -> list[Tensor]:
+        """Those of a large request as the inputs, where values have to be cast or columns joined: in any thread, since
+        `start` would do it on the event loop."""
+        known = {(name, datatype) for name, datatype, _ in self._inputs}
+        if self.runtime.strict or all((tensor.name, tensor.datatype) in known for tensor in tensors):
+            return tensors
+        return fit_inputs(self.signature, tensors)
+
     def _feeds(self, tensors: Sequence[Tensor]) -> tuple[Feeds, int]:
         """Arrays by name, and the rows. The loop is `check_inputs` for a request that is right, at a tenth the cost."""
         feeds: dict[str, Array] = {}
@@ -249,7 +258,10 @@ class ServedModel:
                 rows = got[0] if got else 1
                 feeds[name] = array
         if len(feeds) != len(self._inputs):
-            check_inputs(self.signature, list(tensors))
+            if self.runtime.strict:
+                check_inputs(self.signature, list(tensors))
+            else:
+                tensors = fit_inputs(self.signature, tensors)
             feeds = {tensor.name: tensor.array for tensor in tensors}
             rows = tensors[0].array.shape[0] if tensors[0].array.ndim else 1
         return feeds, rows if self.signature.batched else 1

@@ -36,7 +36,8 @@ class Runtime(Declaration, frozen=True, kw_only=True):
 
     Times are seconds, sizes bytes. `threads` are the engine's (0: the cores this process may use). `max_queue_delay`
     lets a batch wait for company; 0, the default, never waits. `start_timeout` is how long a replica may take to become
-    ready before it is replaced, `hang_timeout` how long one engine call may take before it calls itself dead.
+    ready before it is replaced, `hang_timeout` how long one engine call may take before it calls itself dead. `strict`
+    refuses what is not exactly as the protocol and the signature say, instead of fitting it where no value changes.
 
     A model sees nothing of the platform's environment but language, time zone, threads and certificates, reaches no
     network and starts no processes, unless that is declared. `env` are variables that it gets; a value that begins
@@ -56,6 +57,7 @@ class Runtime(Declaration, frozen=True, kw_only=True):
     max_body_bytes: Count = 64 * 1024 * 1024
     body_timeout: Positive = 30.0
     allow_nan: bool = True
+    strict: bool = False
     env: dict[str, str] = field(default_factory=dict[str, str])
     network: bool = False
     subprocesses: bool = False
