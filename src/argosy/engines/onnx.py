@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import numpy as np
 import onnxruntime
 
@@ -37,6 +38,14 @@ DATATYPES = {
     "tensor(bfloat16)": "BF16",
 }
 """onnxruntime's name of a type → our datatype."""
+
+FIXES = {
+    "seq(map(": "export the classifier with options={'zipmap': False} (skl2onnx) or zipmap=False (onnxmltools)",
+    "map(": "replace the map by a tensor with a column for each of its keys, and export again",
+    "seq(": "end the graph with the operator ConcatFromSequence (or SequenceAt), and export again",
+    "": "change it to a tensor, and export again",
+}
+"""A part of a type's name → what its author can do. The first that fits."""
 
 _BFLOAT16 = 16  # TensorProto.DataType
 
@@ -96,7 +105,7 @@ def _runner(session: Any, signature: Signature) -> Callable[[list[str], Mapping[
     def run(names: list[str], feeds: Mapping[str, Array], _options: None) -> list[Array]:
         wrap = ort.OrtValue
         values: dict[str, Any] = {
-            name: wrap.ortvalue_from_numpy_with_onnx_type(np.ascontiguousarray(array), _BFLOAT16)
+            name: wrap.ortvalue_from_numpy_with_onnx_type(np.asarray(array, order="C"), _BFLOAT16)
             if name in wide
             else wrap.ortvalue_from_numpy(array)
             for name, array in feeds.items()
@@ -127,7 +136,7 @@ def load(
     check_settings(settings)
     contents = onnx_file.inspect(path)
     opened = session(path, threads)
-    derived = _signature(opened, contents.shapeless, sample)
+    derived = _signature(opened, contents, sample)
     return settled(lambda given: OnnxEngine(opened, given), signature, derived, "the ONNX model")
 
 
@@ -148,13 +157,20 @@ def session(path: Path, threads: int) -> Any:
         raise BadPackage(f"onnxruntime cannot load {path.name}: {_reason(error)}") from None
 
 
-def _signature(session: Any, shapeless: set[str], sample: Mapping[str, Array] | None) -> Signature:
+def _signature(session: Any, contents: onnx_file.Contents, sample: Mapping[str, Array] | None) -> Signature:
+    shapeless, classes = contents.shapeless, contents.classes
     inputs = [_spec(value, "input") for value in session.get_inputs()]
     if lost := [spec.name for spec in inputs if spec.name in shapeless and not spec.shape]:
         raise BadPackage(f"the ONNX input '{lost[0]}' declares no shape: export the model with its number of axes")
     values = [_spec(value, "output") for value in session.get_outputs()]
     if any(spec.name in shapeless and not spec.shape for spec in values):
         values = _shaped(session, inputs, values, shapeless, sample)
+    values = [
+        msgspec.structs.replace(spec, classes=classes[spec.name], semantic="probability")
+        if spec.shape[1:] == (len(classes.get(spec.name, ())),)
+        else spec
+        for spec in values
+    ]
     batched = all(spec.shape[:1] == (-1,) for spec in (*inputs, *values))
     return Signature(inputs=tuple(inputs), outputs=tuple(values), batched=batched and bool(inputs))
 
@@ -187,8 +203,8 @@ def _shaped(
 def _spec(value: Any, side: str) -> TensorSpec:
     datatype = DATATYPES.get(value.type)
     if datatype is None:
-        hint = "; export a classifier with options={'zipmap': False}" if "map(" in value.type else ""
-        raise BadPackage(f"the ONNX {side} '{value.name}' is a {value.type}; only tensors are served{hint}")
+        hint = next(text for mark, text in FIXES.items() if mark in value.type)
+        raise BadPackage(f"the ONNX {side} '{value.name}' is a {value.type}; only tensors are served: {hint}")
     shape = tuple(axis if isinstance(axis, int) and axis >= 0 else -1 for axis in value.shape)
     return TensorSpec(name=value.name, datatype=datatype, shape=shape)
 

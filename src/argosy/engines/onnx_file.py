@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path, PurePosixPath
 
+import msgspec
+
 from argosy.engines.base import check_file
 from argosy.engines.wire import BYTES, VARINT, Buffer, fields, text, varint
 from argosy.spec.errors import BadPackage
@@ -45,6 +47,23 @@ class Contents:
     shapeless: set[str] = field(default_factory=set[str])
     metadata: dict[str, str] = field(default_factory=dict[str, str])
     graphs: int = 0
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files beside the model that hold its external data, as paths from its folder."""
+        return tuple(sorted({entries["location"] for _, entries, _ in self.external if "location" in entries}))
+
+    @property
+    def classes(self) -> dict[str, tuple[str, ...]]:
+        """The names of classes by output, as `packaging.zipmap` notes them."""
+        try:
+            return msgspec.json.decode(self.metadata.get(CLASSES, "{}"), type=dict[str, tuple[str, ...]])
+        except msgspec.DecodeError:
+            return {}
+
+
+CLASSES = "argosy.classes"
+"""The key, in a model's metadata, of the names of its classes."""
 
 
 def inspect(path: Path) -> Contents:
@@ -199,7 +218,7 @@ def check_external(path: Path, tensor: str, entries: dict[str, str], wanted: int
         if here.is_symlink():
             raise BadPackage(f"{where}, through a symbolic link; links are refused, copy the file instead")
     if not here.is_file():
-        raise BadPackage(f"{where}, which is not there; push the folder that holds both")
+        raise BadPackage(f"{where}, which is not there; put it beside the model, under that name")
     offset, length = _number(entries, "offset", where), _number(entries, "length", where) or wanted
     if wanted and length != wanted:
         raise BadPackage(f"{where}: {length} bytes where its shape needs {wanted}")

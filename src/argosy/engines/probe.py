@@ -30,9 +30,9 @@ def made(spec: TensorSpec, rows: int, free: int) -> Array:
         return np.full(shape, b"" if spec.datatype == "BYTES" else np.nan, NUMPY[spec.datatype])
     if spec.datatype == "BYTES":
         words = np.array([b"a", b"b", b"text", b"0"], dtype=object)
-        return words[random.integers(0, len(words), shape)].reshape(shape)
+        return np.asarray(words[random.integers(0, len(words), shape)], object).reshape(shape)
     if spec.datatype == "BF16":
-        return (random.standard_normal(shape).astype("<f4").view("<u4") >> 16).astype("<u2")
+        return np.asarray(random.standard_normal(shape).astype("<f4").view("<u4") >> 16, "<u2")
     dtype = NUMPY[spec.datatype]
     if dtype.kind == "f":
         return random.standard_normal(shape).astype(dtype)

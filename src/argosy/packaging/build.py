@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from argosy.engines import onnx_file
-from argosy.packaging import convert, examine, lineage, mlmodel, requirements
+from argosy.packaging import convert, examine, lineage, mlmodel, requirements, zipmap
 from argosy.packaging.detect import ENGINE_OF, Found, detect
 from argosy.packaging.examine import Findings, Task
 from argosy.packaging.options import PushOptions
@@ -111,10 +111,12 @@ def build(source: Path, name: str, into: Path, options: PushOptions, report: Rep
     if options.sample is not None and not options.sample.is_file():
         raise NotFound(f"there is no sample {options.sample}")
     found = detect(source, options.engine or None)
+    size += sum((source.parent / name).stat().st_size for name in found.beside)
     report(f"{source.name}: {found.format}, {_human(size)}")
     limits = Limits(seconds=options.seconds, address_space=16 * GIB + 4 * size)
     with storage(into.parent), Quarantine(source.name, limits) as quarantine:
         draft = _copied(found, into, options, quarantine, report)
+        _without_zipmap(draft)
         scanned = _scan(draft)
         findings = _examine(draft)
         conversion, signature = _convert(draft, findings.signature)
@@ -154,6 +156,11 @@ def _copied(found: Found, into: Path, options: PushOptions, quarantine: Quaranti
         target.parent.mkdir()
         shutil.copyfile(found.path, target)
         settings["class"] = f"model:{str(settings['class']).partition(':')[2]}"
+    elif found.beside:
+        weights += f"/{found.path.name}"
+        for name in (found.path.name, *found.beside):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(found.path.parent / name, target / name, follow_symlinks=False)
     else:
         weights += SUFFIX[found.format]
         target = into / weights
@@ -170,6 +177,16 @@ def _copied(found: Found, into: Path, options: PushOptions, quarantine: Quaranti
         quarantine=quarantine,
         report=report,
     )
+
+
+def _without_zipmap(draft: Draft) -> None:
+    """Give an ONNX classifier probabilities in place of a map, which no request can carry."""
+    if draft.found.format != "onnx" or zipmap.NODE not in onnx_file.inspect(draft.path).nodes:
+        return
+    job = zipmap.Job(weights=str(draft.path), into=str(draft.work))
+    for name, classes in draft.run("zipmap:cut", job, dict[str, tuple[str, ...]]).items():
+        draft.report(f"output {name}: a tensor in place of ZipMap; classes {', '.join(classes[:8])}")
+    (draft.work / draft.path.name).replace(draft.path)
 
 
 def _scan(draft: Draft) -> ScanResult:

@@ -71,13 +71,15 @@ _MARKS: tuple[tuple[int, bytes, str], ...] = (
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """A model that was recognised: its format, the engine that runs it, settings for that engine. `entry` is what the
-    engine loads inside a folder; empty where it loads the path itself."""
+    engine loads inside a folder; empty where it loads the path itself. `beside`: the files with the external data of an
+    ONNX file, as paths from its folder."""
 
     path: Path
     format: Format
     engine: str
     entry: str = ""
     settings: dict[str, str | int | float | bool] = {}
+    beside: tuple[str, ...] = ()
 
 
 class File:
@@ -114,7 +116,11 @@ def _file(path: Path) -> Found:
         raise BadPackage(f"{path.name} looks like {_described(file)}{inside}; Argosy accepts {ACCEPTED}")
     _check_whole(file, kind)
     return Found(
-        path=path, format=kind, engine=ENGINE_OF[kind], settings=_class_in(path, [path]) if kind == "python" else {}
+        path=path,
+        format=kind,
+        engine=ENGINE_OF[kind],
+        settings=_class_in(path, [path]) if kind == "python" else {},
+        beside=onnx_file.inspect(path).files if kind == "onnx" else (),
     )
 
 

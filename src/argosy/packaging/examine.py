@@ -115,7 +115,7 @@ def examine(task: Task) -> Findings:
     into = Path(task.into)
     predictions: list[Tensor] = []
     if tensors:
-        count = len(tensors[0].array)
+        count = rows_in(tensors)
         most = max(1, min(MAX_ROWS, MAX_SAMPLE // _row_bytes(tensors)))
         if count > most:
             tensors = take(tensors, np.linspace(0, count - 1, most, dtype=int).tolist())
@@ -128,7 +128,7 @@ def examine(task: Task) -> Findings:
     tensorfile.write(into / GOLDEN_IN, inputs)
     tensorfile.write(into / GOLDEN_OUT, outputs)
     count = len(inputs[0].array) if engine.signature.batched else 1
-    return Findings(signature=engine.signature, golden_rows=count, sample_rows=len(tensors[0].array) if tensors else 0)
+    return Findings(signature=engine.signature, golden_rows=count, sample_rows=rows_in(tensors) if tensors else 0)
 
 
 def _write_comparison(engine: Engine, into: Path, sample: list[Tensor], predictions: list[Tensor]) -> None:
@@ -220,7 +220,13 @@ def fit_sample(rows: Table, known: Signature) -> list[Tensor]:
 
 
 def _row_bytes(tensors: Sequence[Tensor]) -> int:
-    return max(1, sum(tensor.array.nbytes for tensor in tensors) // max(len(tensors[0].array), 1))
+    return max(1, sum(tensor.array.nbytes for tensor in tensors) // max(rows_in(tensors), 1))
+
+
+def rows_in(tensors: Sequence[Tensor]) -> int:
+    """The length of axis 0, which all have; else they are one example, as of a model that keeps a state."""
+    lengths = {tensor.array.shape[:1] for tensor in tensors}
+    return lengths.pop()[0] if len(lengths) == 1 and () not in lengths else 1
 
 
 def take(tensors: Sequence[Tensor], rows: Sequence[int]) -> list[Tensor]:
@@ -230,9 +236,10 @@ def take(tensors: Sequence[Tensor], rows: Sequence[int]) -> list[Tensor]:
 
 def predict_all(engine: Engine, tensors: Sequence[Tensor]) -> list[Tensor]:
     """The engine's answers for all rows, asked for in chunks where rows are a batch."""
+    if not engine.signature.batched:
+        return _as_tensors(engine, _predict(engine, {tensor.name: tensor.array for tensor in tensors}))
     rows = len(tensors[0].array)
-    fitting = max(1, min(CHUNK, CHUNK_BYTES // _row_bytes(tensors)))
-    step = fitting if engine.signature.batched else max(rows, 1)
+    step = max(1, min(CHUNK, CHUNK_BYTES // _row_bytes(tensors)))
     parts = [
         _predict(engine, {tensor.name: tensor.array[start : start + step] for tensor in tensors})
         for start in range(0, rows, step)

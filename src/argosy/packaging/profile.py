@@ -73,7 +73,8 @@ def profile(
     output_specs: Sequence[TensorSpec],
 ) -> Profile:
     """The profile of a sample and of its predictions."""
-    return Profile(rows=len(inputs[0].array), inputs=_side(inputs, specs), outputs=_side(outputs, output_specs))
+    rows = inputs[0].array.shape[0] if inputs[0].array.ndim else 1
+    return Profile(rows=rows, inputs=_side(inputs, specs), outputs=_side(outputs, output_specs))
 
 
 def dump(value: Profile) -> bytes:

@@ -55,9 +55,10 @@ def _table(x: Any, names: set[str]) -> Table:
 def _columns(values: Mapping[str, Any], names: set[str]) -> Table:
     """`tensors` when every name is an input's, else a `frame`."""
     arrays = {name: _named(name, value) for name, value in values.items()}
-    if len({len(array) for array in arrays.values() if array.ndim}) > 1:
+    kind = "tensors" if set(arrays) <= names else "frame"
+    if kind == "frame" and len({len(array) for array in arrays.values() if array.ndim}) > 1:
         raise InvalidArgument("the columns differ in their number of rows")
-    return Table("tensors" if set(arrays) <= names else "frame", arrays)
+    return Table(kind, arrays)
 
 
 def _named(name: str, value: Any) -> Array:

@@ -43,7 +43,7 @@ def prepare(
     Raises InvalidArgument where the arrays differ in rows or a table has too few columns.
     """
     sides = {"input": inputs, "output": outputs}
-    sizes = {len(array) for arrays in sides.values() for array in arrays.values()}
+    sizes = {len(array) if array.ndim else 1 for arrays in sides.values() for array in arrays.values()}
     if len(sizes) != 1:
         raise InvalidArgument(f"a profile needs inputs and outputs of equally many rows; these have {sorted(sizes)}")
     rows = sizes.pop()
