@@ -45,13 +45,15 @@ def spec_of(signature: Signature, name: str, *, many: bool, strict: bool = False
 
 
 def fitting_shape(spec: TensorSpec, datatype: str, shape: tuple[int, ...], *, row: bool = True) -> tuple[int, ...]:
-    """The shape of the input that a tensor can be: its own, or with a last axis of one element more or less, or, if it
-    may be one `row`, with the first axis that it lacks. Raises InvalidArgument for none and for more than one."""
+    """The shape of the input that a tensor can be: its own, with a last axis of one element more or less, a scalar of
+    its one element, or, if it may be one `row`, with the first axis that it lacks. Raises InvalidArgument for none and
+    for more than one."""
     if datatype != spec.datatype and (datatype in _NO_NUMBERS or spec.datatype in _NO_NUMBERS):
         check_form(spec, datatype, shape)
     if spec.accepts(shape):
         return shape
     near = {(*shape, 1), *([(1, *shape)] if row else []), *([shape[:-1]] if shape[-1:] == (1,) else [])}
+    near |= {()} if set(shape) == {1} else set()
     found = sorted(filter(spec.accepts, near))
     if len(found) > 1:
         either = " or ".join(str(list(one)) for one in found)
