@@ -14,7 +14,7 @@ EDITABLE := --no-deps -e . $(PROJECTS:%/pyproject.toml=-e ./%)
 # One session of pytest: real servers run beside each other, so there are more workers than cores.
 PYTEST := $(BIN)/python -m pytest -n 4 --dist loadgroup --durations=25
 
-.PHONY: demo demo-drift test slow torch coverage check bench prove fuzz attack audit setup apt proto lock clean
+.PHONY: demo demo-drift docs test slow torch coverage check bench prove fuzz attack audit setup apt proto lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/argosy demo $(ARGS)
@@ -22,6 +22,12 @@ demo: $(VENV)/.demo
 # The loop of drift: the world moves, a trigger retrains, quality returns.
 demo-drift: $(VENV)/.dev
 	$(BIN)/argosy demo --drift $(ARGS)
+
+# The site, from docs/ and the code, into build/docs; every warning is an error.
+docs: $(VENV)/.dev
+	$(BIN)/python tools/reference.py
+	$(BIN)/python -m sphinx -b html -W --keep-going -q docs build/docs
+	@echo "open build/docs/index.html"
 
 test: $(VENV)/.dev apt check
 	$(PYTEST) $(ARGS)
@@ -106,7 +112,7 @@ lock: $(VENV)/bin/uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --no-emit-package argosy distributions/examples/pyproject.toml -o requirements/demo.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --no-emit-package argosy $(addprefix --extra ,$(EXTRAS)) --group dev pyproject.toml $(PROJECTS) -o requirements/dev.txt
+	  --no-emit-package argosy $(addprefix --extra ,$(EXTRAS)) --group dev --group docs pyproject.toml $(PROJECTS) -o requirements/dev.txt
 	for tool in uv pip-audit; do echo $$tool | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header - -o requirements/$${tool#pip-}.txt || exit 1; done
 

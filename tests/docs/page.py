@@ -26,7 +26,8 @@ class Block(NamedTuple):
 
 
 def blocks(page: str, ports: Collection[str] = ()) -> list[Block]:
-    """The blocks of a page, a path below the repository; each of `ports` that it names is replaced by a free one.
+    """The blocks of a page, a path below the repository; each of `ports` that it names is replaced by a free one, or,
+    where they are a mapping, by what that says.
 
     AssertionError for a fence that is not ```` ```language ```` at the margin, one that is never closed, and a port
     that the page does not name: what cannot be read is not passed over.
@@ -34,7 +35,7 @@ def blocks(page: str, ports: Collection[str] = ()) -> list[Block]:
     text = (ROOT / page).read_text()
     for port in ports:
         assert port in text, f"{page} does not name port {port}"
-        text = text.replace(port, free_port())
+        text = text.replace(port, ports[port] if isinstance(ports, Mapping) else free_port())
     found: list[Block] = []
     lines: list[str] = []
     heading, language, start = "", "", 0
