@@ -30,9 +30,13 @@ UNNAMED = (TensorSpec(name="x", datatype="FP64", shape=(-1, 3)),)
 TWO = (TensorSpec(name="age", datatype="FP64", shape=(-1,)), TensorSpec(name="job", datatype="BYTES", shape=(-1,)))
 
 
+def of(inputs):
+    return Signature(inputs=inputs, outputs=())
+
+
 def read(value, inputs, keys=rows.MLFLOW):
     body = value if isinstance(value, bytes) else json.dumps(value).encode()
-    return to_tensors(rows.decode(body, inputs, keys), inputs)
+    return to_tensors(rows.decode(body, of(inputs), keys), inputs)
 
 
 @st.composite
@@ -184,7 +188,7 @@ def test_values_that_would_change_are_refused():
 
 def test_rows_are_bounded():
     with pytest.raises(PayloadTooLarge, match="batch job"):
-        rows.decode(b" " * (rows.MOST + 1), WIDE, rows.V1)
+        rows.decode(b" " * (rows.MOST + 1), of(WIDE), rows.V1)
 
 
 def test_v1_takes_its_keys_alone():

@@ -43,11 +43,13 @@ class _Split(msgspec.Struct, forbid_unknown_fields=True):
     index: list[Any] | None = None
 
 
-def decode(body: bytes, inputs: tuple[TensorSpec, ...], keys: tuple[str, ...]) -> Values:
+def decode(body: bytes, signature: Signature, keys: tuple[str, ...]) -> Values:
     """Body → values for `packaging.rows.to_tensors`. `keys`: those that the protocol has. Raises InvalidArgument,
     PayloadTooLarge."""
     check_size(body)
-    value = _json(body)
+    value, inputs = _json(body), signature.inputs
+    if not signature.batched:
+        return _whole(value, keys)
     names = {column for spec in inputs for column in (spec.name, *spec.columns)}
     found = _rows_of(value, names, keys, inputs)
     if not isinstance(found, dict):
@@ -73,7 +75,7 @@ def check_size(body: bytes) -> None:
 def encode(response: Response, signature: Signature) -> bytearray:
     """Response → body. The labels of a classifier are its predictions, as `predict` of its library has them; several
     outputs are objects by name."""
-    chosen = [tensor for tensor, spec in zip(response.tensors, signature.outputs, strict=True) if _is_label(spec)][:1]
+    chosen = [tensor for tensor, spec in zip(response.tensors, signature.outputs, strict=True) if is_label(spec)][:1]
     tensors = chosen or response.tensors
     if not signature.batched:
         values = {tensor.name: _values(tensor, tensor.array) for tensor in tensors}
@@ -90,7 +92,20 @@ def encode(response: Response, signature: Signature) -> bytearray:
     return text
 
 
-def _is_label(spec: TensorSpec) -> bool:
+def record(inputs: Sequence[Tensor], signature: Signature) -> dict[str, Any]:
+    """The first row of a model's inputs as an object that `decode` takes; floats with three decimals. Raises
+    InvalidArgument for bytes that are no text."""
+    columns = {spec.name: spec.columns for spec in signature.inputs}
+    row: dict[str, Any] = {}
+    for tensor in inputs:
+        array = tensor.array[:1] if signature.batched else tensor.array[None]
+        value = _values(tensor, array.astype("f8").round(3) if array.dtype.kind == "f" else array)[0]
+        row |= dict(zip(columns[tensor.name], value, strict=True)) if columns[tensor.name] else {tensor.name: value}
+    return row
+
+
+def is_label(spec: TensorSpec) -> bool:
+    """Whether an output is what a classifier says."""
     return spec.semantic == "label" or spec.name == "label"
 
 
@@ -164,6 +179,16 @@ def _rows_of(value: Any, names: set[str], keys: tuple[str, ...], inputs: tuple[T
         return _listed(cast("list[Any]", value), inputs)
     forms = f"an object with one of {', '.join(keys)}" + (", a list of rows, or one row as an object" if bare else "")
     raise InvalidArgument(f"the request body must be {forms}")
+
+
+def _whole(value: Any, keys: tuple[str, ...]) -> Values:
+    """Arrays by input name, or the one input's, of a model whose inputs have no rows."""
+    outer = cast("dict[str, Any]", value if isinstance(value, dict) else {})
+    if len(outer) == 1 and (key := next(iter(outer))) in keys:
+        value = outer[key]
+    if not isinstance(value, dict | list):
+        raise InvalidArgument("the request body must hold an array, or an object with one for each input")
+    return cast("Values", value)
 
 
 def _of_key(key: str, value: Any, inputs: tuple[TensorSpec, ...]) -> Values:

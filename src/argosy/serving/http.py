@@ -54,8 +54,6 @@ _ROUTES = {tuple(route.path.split("/")): route for route in openapi.ROUTES} | {
 }
 _KEYS = {"predict": rows.V1, "invocations": rows.MLFLOW}
 """Operations that take rows → the keys of their protocol."""
-_BELOW = (*_KEYS, "names", "model_ready", "ping", "version", "openapi", "docs")
-"""Operations that are also below `/endpoints/NAME`."""
 CSV = "text/csv"
 Encoded = tuple[bytes | bytearray, Headers]
 Decode = Callable[[ServedModel, Mapping[bytes, bytes], bytes, Bounds | None], tuple[Request, float | None]]
@@ -78,7 +76,7 @@ def parse(path: str) -> Route | None:
     parts = [unquote(part) for part in path.split("/")]
     if parts[1] == "endpoints" and len(parts) > 3:
         route = _parse(["", *parts[3:]])
-        named = route is not None and route.operation in _BELOW and route.model in ("", parts[2])
+        named = route is not None and route.operation in openapi.BELOW and route.model in ("", parts[2])
         return route._replace(model=parts[2]) if route is not None and named else None
     return _parse(parts)
 
@@ -131,7 +129,9 @@ class HttpApp:
             elif route.operation == "metrics":
                 exchange.answer(200, metrics.render(self._plane), (("content-type", metrics.CONTENT_TYPE),))
             elif route.operation == "openapi":
-                exchange.answer(200, msgspec.json.encode(openapi.document()))
+                exchange.answer(200, msgspec.json.encode(openapi.served(self._plane, exchange.path)))
+            elif route.operation == "docs":
+                exchange.answer(200, *openapi.page())
             else:
                 only_ready = route.method == "POST" and _json_object(exchange.body).get("ready") is True
                 answer = self._plane.ask(route.operation, route.model, route.version, only_ready)
@@ -262,7 +262,6 @@ def _decode_rows(
     keys: tuple[str, ...], model: ServedModel, headers: Mapping[bytes, bytes], body: bytes, bounds: Bounds | None
 ) -> tuple[Request, float | None]:
     """`_decode` for rows; CSV is taken where MLflow takes it. What their tensors may hold, the queue checks."""
-    inputs = model.signature.inputs
     kind, _, charset = headers.get(b"content-type", JSON.encode()).decode("latin-1").lower().partition(";")
     if charset and charset.replace(" ", "").strip('"') not in ("charset=utf-8", 'charset="utf-8'):
         raise UnsupportedEncoding(f"the content type has '{charset.strip()[:80]}'; rows are UTF-8")
@@ -270,7 +269,7 @@ def _decode_rows(
         rows.check_size(body)
         tensors = read_rows(body, ".csv", model.signature)
     elif kind.strip() in (JSON, "application/x-www-form-urlencoded", "text/plain", ""):  # of curl and fetch by default
-        tensors = to_tensors(rows.decode(body, inputs, keys), inputs, row=False)
+        tensors = to_tensors(rows.decode(body, model.signature, keys), model.signature.inputs, row=False)
     else:
         known = f"{JSON} or {CSV}" if keys is rows.MLFLOW else JSON
         raise UnsupportedEncoding(f"the content type is '{kind.strip()[:80]}'; rows are {known}")

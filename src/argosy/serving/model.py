@@ -76,7 +76,8 @@ def classify(tensor: Tensor, count: int, batched: bool) -> Tensor:
 
 
 class ServedModel:
-    """One version of one model, ready to answer. Made on the event loop by whoever loaded and checked the engine."""
+    """One version of one model, ready to answer. Made on the event loop by whoever loaded and checked the engine.
+    `example`: inputs of one row, for its description."""
 
     def __init__(
         self,
@@ -88,6 +89,7 @@ class ServedModel:
         platform: str,
         inline: bool = False,
         call_ns: int = 0,
+        example: Sequence[Tensor] = (),
     ) -> None:
         self.name = name
         self.version = version
@@ -95,6 +97,7 @@ class ServedModel:
         self.engine = engine
         self.signature = engine.signature
         self.runtime = runtime
+        self.example = example
         self.stats = Stats()
         self.inflight = 0
         self.idle: asyncio.Event | None = None

@@ -28,6 +28,7 @@ from argosy.spec import crash
 from argosy.spec.address import Address
 from argosy.spec.endpoint import Runtime
 from argosy.spec.errors import ArgosyError
+from argosy.spec.tensor import Tensor
 
 if TYPE_CHECKING:
     from argosy.packaging.load import LoadedModel
@@ -51,7 +52,7 @@ async def load_model(config: ModelConfig, runtime: Runtime) -> ServedModel:
 
     Raises BadPackage, GoldenMismatch, MissingExtra, Untrusted.
     """
-    loaded, call_ns = await asyncio.to_thread(_load, config, runtime.threads)
+    loaded, call_ns, example = await asyncio.to_thread(_load, config, runtime.threads)
     engine = loaded.package.manifest.engine
     return ServedModel(
         config.name,
@@ -61,24 +62,26 @@ async def load_model(config: ModelConfig, runtime: Runtime) -> ServedModel:
         platform=f"argosy_{engine}",
         inline=engine in _INLINE,
         call_ns=call_ns,
+        example=example,
     )
 
 
-def _load(config: ModelConfig, threads: int) -> tuple["LoadedModel", int]:
-    """The model, and the fastest of three calls with one row, in ns: the first ones allocate."""
+def _load(config: ModelConfig, threads: int) -> tuple["LoadedModel", int, list[Tensor]]:
+    """The model, the fastest of three calls with one row, in ns: the first ones allocate; and that row."""
     from argosy.packaging.load import load
     from argosy.packaging.package import open_package
 
     loaded = load(open_package(Path(config.package), trusted=config.trusted), threads=threads)
-    feeds = {tensor.name: tensor.array for tensor in loaded.package.golden_inputs()}
+    inputs = loaded.package.golden_inputs()
     if loaded.signature.batched:
-        feeds = {name: array[:1] for name, array in feeds.items()}
+        inputs = [Tensor(each.name, each.datatype, each.array[:1].copy()) for each in inputs]
+    feeds = {tensor.name: tensor.array for tensor in inputs}
     times: list[int] = []
     for _ in range(3):
         start = time.perf_counter_ns()
         loaded.engine.predict(feeds)
         times.append(time.perf_counter_ns() - start)
-    return loaded, min(times)
+    return loaded, min(times), inputs
 
 
 class Replica:
