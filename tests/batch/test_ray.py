@@ -204,4 +204,4 @@ def test_without_ray_it_says_what_to_install(data, tmp_path):
     (tmp_path / "ray.py").write_text("raise ModuleNotFoundError('no ray', name='ray')\n")
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     status, _, err = ended(job(data, tmp_path / "out", "--engine", "ray", PYTHONPATH=path))
-    assert (status, "argosy[ray]" in err) == (9, True)
+    assert (status, "[ray]" in err) == (9, True)

@@ -73,7 +73,7 @@ def test_names_that_models_need(module, name):
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lightgbm", None)
-    with pytest.raises(MissingExtra, match=r"mentions lightgbm\.sklearn\.LGBMClassifier.*argosy\[lightgbm\]"):
+    with pytest.raises(MissingExtra, match=r"mentions lightgbm\.sklearn\.LGBMClassifier.*\[lightgbm\]"):
         resolve("lightgbm.sklearn", "LGBMClassifier")
     with pytest.raises(Refused, match="does not exist here"):
         resolve("sklearn.tree._classes", "NoSuchTree")

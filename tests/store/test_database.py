@@ -72,7 +72,7 @@ def test_a_server_that_does_not_answer_and_the_password_stays_secret(tmp_path: P
 
 def test_postgresql_without_its_driver(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(MissingExtra, match=r"argosy\[postgres\]"):
+    with pytest.raises(MissingExtra, match=r"\[postgres\]"):
         Database("postgresql://h/x")
 
 

@@ -74,7 +74,7 @@ def parse(path: str) -> Route | None:
     """Parse a percent-encoded path of at most `LONGEST` characters; None when there is nothing at it. Paths for rows
     may stand below `/endpoints/NAME`, as they do at the gateway, and are about this model then."""
     parts = [unquote(part) for part in path.split("/")]
-    if parts[1] == "endpoints" and len(parts) > 3:
+    if parts[1:2] == ["endpoints"] and len(parts) > 3:
         route = _parse(["", *parts[3:]])
         named = route is not None and route.operation in openapi.BELOW and route.model in ("", parts[2])
         return route._replace(model=parts[2]) if route is not None and named else None
