@@ -122,7 +122,7 @@ def _tolerated(error: Exception, text: bytes | memoryview, bounds: Bounds | None
     try:
         if isinstance(error, msgspec.ValidationError) and not strict:
             return _outlined(text, bounds, strict=False)
-    except msgspec.ValidationError as again:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as again:
         error = again
     if isinstance(error, RecursionError):
         raise InvalidArgument("the request body is nested too deep") from None
