@@ -51,8 +51,8 @@ def test_models_without_a_platform(run, good, place, tmp_path):
 
     assert good("models", "verify", "lin:1")["golden_rows"] > 0
     x = np.array([[1, 2, 3]], "f4")
-    assert argosy.load("lin:2").predict(x).tolist() == [[12]]
-    assert argosy.load(str(first)).predict(x).tolist() == [[6]]
+    assert argosy.load("lin:2").predict(x).y.tolist() == [[12]]
+    assert argosy.load(str(first)).predict(x).y.tolist() == [[6]]
 
     assert run("models", "rm", "lin:1").exit_code == 5
     good("models", "alias", "lin@champion", "2")
@@ -95,7 +95,7 @@ def test_serve(run, place, tmp_path):
             result = run("predict", "my-model", "--url", base, "-d", "[[1, 2, 3], [4, 5, 6]]", "--json")
             assert msgspec.json.decode(result.stdout)["outputs"][0]["data"] == [6, 15]
             with Client(url) as client:
-                assert client.predict(None, np.ones((2, 3))).tolist() == [[3], [3]]
+                assert client.predict(None, np.ones((2, 3))).y.tolist() == [[3], [3]]
             judged = run("conformance", base, "--only", "health", "--json")
             assert judged.exit_code == 0
             assert {one["verdict"] for one in msgspec.json.decode(judged.stdout)["results"]} == {"passed"}
@@ -135,7 +135,7 @@ def test_platform(run, good, platform, place, tmp_path):
     assert run("predict", "lin", "-d", "[[1, 2]]").exit_code == 2
     assert run("predict", "lni", "-d", "[[1, 2, 3]]").exit_code == 4
     with Client(deployed["url"], deployed["key"]) as client:
-        assert client.predict(None, [[1, 2, 3]]).tolist() == [[6]]
+        assert client.predict(None, [[1, 2, 3]]).y.tolist() == [[6]]
     with Client(deployed["url"]) as client, pytest.raises(Unauthenticated):
         client.predict(None, [[1, 2, 3]])
 

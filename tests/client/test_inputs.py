@@ -75,3 +75,53 @@ def test_refuses(x, specs, message):
 def test_extremes_survive():
     (found,) = to_tensors([[-(2**63)], [2**63 - 1]], [A])
     assert found.array.tolist() == [[-(2**63)], [2**63 - 1]]
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        {"a": 1, "b": 2},
+        {"b": 2.0, "a": np.int64(1)},
+        [1, 2],
+        np.array([1.0, 2.0]),
+        {"x": [1, 2]},
+        pandas.Series({"b": 2, "a": 1}),
+        pandas.DataFrame({"b": [2], "a": [1]}).iloc[0],
+    ],
+    ids=repr,
+)
+def test_one_row(x):
+    (found,) = to_tensors(x, [TABLE])
+    assert found.array.tolist() == [[1, 2]]
+
+
+def test_one_row_of_several_inputs():
+    a, b = to_tensors({"b": "é", "a": 1}, [A, B])
+    assert a.array.tolist() == [[1]]
+    assert b.array.tolist() == ["é".encode()]
+
+
+def test_one_input_goes_by_any_name():
+    (found,) = to_tensors({"features": [[1, 2], [3, 4]]}, [TABLE])
+    assert (found.name, found.array.tolist()) == ("x", [[1, 2], [3, 4]])
+    (found,) = to_tensors({"review": ["u", "v"]}, [B])
+    assert (found.name, found.array.tolist()) == ("b", [b"u", b"v"])
+
+
+def test_a_row_without_a_category_is_a_row():
+    category = TensorSpec(name="b", datatype="BYTES", shape=(-1,), nullable=True)
+    for x in ([{"b": None}, {"b": "u"}], {"b": [None, "u"]}, pandas.DataFrame({"b": [None, "u"]})):
+        (found,) = to_tensors(x, [category])
+        assert found.array.tolist() == [b"", b"u"]
+
+
+def test_four_rows_of_one_value_are_not_a_row_of_four():
+    with pytest.raises(InvalidArgument, match=r"shape \[2\]|lack the columns"):
+        to_tensors(pandas.DataFrame({"x": [1.0, 2.0]}), [PLAIN])
+    with pytest.raises(InvalidArgument, match=r"shape \[2\]"):
+        to_tensors([1.0, 2.0], [PLAIN], lenient=False)
+
+
+def test_a_value_out_of_range_is_refused():
+    with pytest.raises(InvalidArgument, match="out of the range of FP32"):
+        to_tensors([[1e39, 1]], [PLAIN])

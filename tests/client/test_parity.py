@@ -72,9 +72,8 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Locat
 
 
 def joined(parts: list[Any]) -> Answers:
-    """Answers of several calls, by output, as lists: bytes are text."""
-    named = [part if isinstance(part, dict) else {"": part} for part in parts]
-    return {name: np.concatenate([part[name] for part in named]).reshape(ROWS, -1).tolist() for name in named[0]}
+    """Answers of several calls, by output, as lists."""
+    return {name: np.concatenate([part[name] for part in parts]).reshape(ROWS, -1).tolist() for name in parts[0]}
 
 
 def by_rest(address: str, pieces: list[pd.DataFrame], binary: bool) -> Answers:

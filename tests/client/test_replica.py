@@ -43,7 +43,7 @@ async def test_async(address):
         assert metadata.inputs[0].columns == ("a", "b", "c")
         rows = [{"c": 3, "a": 1, "b": 2}, {"a": 4, "b": 5, "c": 6.5}]
         answers = await asyncio.gather(*(client.predict("lin", rows, binary=binary) for binary in (True, False)))
-        assert [answer.tolist() for answer in answers] == [[[6], [15.5]]] * 2
+        assert [answer.y.tolist() for answer in answers] == [[[6], [15.5]]] * 2
         response = await client.infer("lin", [tensor("x", np.ones((1, 3), "f4"))], outputs=["y"], id="é")
         assert (response.id, response.tensors[0].array.tolist()) == ("é", [[3]])
         with pytest.raises(InvalidArgument, match="lack the columns 'b'"):
@@ -64,5 +64,5 @@ async def test_same_answer_in_this_process(address, package):
             return client.predict("lin", x)
 
     local = load(package.folder)
-    assert (await asyncio.to_thread(remote)).tobytes() == local.predict(x).tobytes()
+    assert (await asyncio.to_thread(remote)).y.tobytes() == local.predict(x).y.tobytes()
     local.close()

@@ -126,7 +126,7 @@ def test_it_is_not_loaded(hostile, marker):
     with pytest.raises(Untrusted, match="nobody here vouches"):
         argosy.load(hostile)
     assert not marker.exists()
-    assert argosy.load(hostile, trust=True).predict(ROWS).tolist() == [3, 7]
+    assert np.asarray(argosy.load(hostile, trust=True).predict(ROWS)).tolist() == [3, 7]
     assert marker.exists()
 
 
@@ -198,7 +198,7 @@ def test_a_package_that_this_store_trusts_is_loaded_from_its_own_copy(home, tmp_
     given = Path(shutil.copytree(argosy.load(version.ref).package.folder, tmp_path / "given"))
     located = locate(given)
     assert (located.trusted, located.folder.parent) == (True, home.packages)
-    assert argosy.load(given).predict(ROWS).tolist() == [3, 7]
+    assert np.asarray(argosy.load(given).predict(ROWS)).tolist() == [3, 7]
     code = next(given.glob("weights/**/model.py"))
     code.chmod(0o644)
     code.write_text(code.read_text() + f"\nopen({str(tmp_path / 'altered')!r}, 'w')\n")
@@ -244,6 +244,6 @@ def test_a_stored_version_runs_code_only_while_the_store_trusts_it(home, tmp_pat
         store.registry.register("m", version.digest, manifest=manifest, lineage=model_lineage(), size=1, trusted=True)
         assert verify(store, "m:1").golden_rows == 2
         assert "by ada" in argosy_cli("show", "m:1").stdout
-        assert argosy.load("m:1").predict(ROWS).tolist() == [3, 7]
+        assert np.asarray(argosy.load("m:1").predict(ROWS)).tolist() == [3, 7]
     finally:
         store.close()

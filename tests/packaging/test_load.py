@@ -51,7 +51,7 @@ def test_an_engine_of_another_distribution_runs_a_package(copy, installed):
     assert named.manifest.engine == "theirs"
     assert "engine: theirs" in (copy / "model.yaml").read_text()
     rows = np.array([[1.0, 2.0, 3.0]])
-    assert load(named).predict(rows).shape == (1,)
+    assert np.asarray(load(named).predict(rows)).shape == (1,)
 
 
 def test_an_engine_of_another_distribution_can_be_chosen(installed):
@@ -69,12 +69,13 @@ def test_an_unknown_engine_is_named_with_those_there_are(copy, installed):
 def test_rows_in_every_form_give_the_same_answer(folder):
     model = load(open_package(folder))
     rows = [[1.0, 2.0, 3.0], [0.5, np.nan, -1.0]]
-    want = model.predict(np.array(rows))
+    (want,) = model.predict(np.array(rows)).values()
     assert want.shape == (2,)
     frame = pd.DataFrame(rows, columns=["a", "b", "c"])[["c", "a", "b"]]
     dicts = [{"a": 1, "b": 2, "c": 3}, {"c": -1, "a": 0.5, "b": None}]
     for x in (rows, frame, dicts, {"x": np.array(rows)}, {"a": [1, 0.5], "b": [2, None], "c": [3, -1]}):
-        assert (model.predict(x) == want).all()
+        (found,) = model.predict(x).values()
+        assert (found == want).all()
     model.close()
 
 

@@ -36,7 +36,7 @@ def of(inputs):
 
 def read(value, inputs, keys=rows.MLFLOW):
     body = value if isinstance(value, bytes) else json.dumps(value).encode()
-    return to_tensors(rows.decode(body, of(inputs), keys), inputs)
+    return to_tensors(rows.decode(body, of(inputs), keys), inputs, lenient=False)
 
 
 @st.composite

@@ -14,6 +14,7 @@ from argosy.client import metadata as models
 from argosy.client.address import Address, model_path
 from argosy.client.errors import from_answer
 from argosy.client.metadata import Metadata
+from argosy.packaging.prediction import Prediction, prediction
 from argosy.packaging.rows import to_tensors
 from argosy.protocol import rest
 from argosy.spec.errors import Internal, InvalidArgument, NotFound, Unavailable
@@ -135,11 +136,13 @@ class Session:
         self._metadata: dict[tuple[str, str], Metadata] = {}
         self._binary: bool | None = None
 
-    def predict(self, model: str | None, x: Any, version: str | int | None = None, binary: bool = True) -> Flow[Any]:
-        """Answers for `x`: an array, nested lists, a dict of columns, a list of rows, or a data frame.
+    def predict(
+        self, model: str | None, x: Any, version: str | int | None = None, binary: bool = True
+    ) -> Flow[Prediction]:
+        """Answers for `x`: an array, nested lists, a dict of columns, a list of rows, a data frame, or one row: a dict
+        of values.
 
-        Returns the output's array, or a dict of arrays by name where the model has several, as the model loaded by
-        `argosy.load` does. BYTES are object arrays of `bytes`.
+        Returns a dict of arrays by output name, as the model loaded by `argosy.load` does.
         """
         key = self._key(model, version)
         known = key in self._metadata
@@ -151,8 +154,7 @@ class Session:
             if not known or (again := (yield from self.metadata(model, version))) == found:
                 raise
             response = yield from self.infer(model, to_tensors(x, again.inputs), version, binary=binary)
-        arrays = {tensor.name: tensor.array for tensor in response.tensors}
-        return next(iter(arrays.values())) if len(arrays) == 1 else arrays
+        return prediction(response.tensors)
 
     def infer(
         self,

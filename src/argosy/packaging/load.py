@@ -9,9 +9,11 @@ from argosy.engines import Engine
 from argosy.engines import load as load_engine
 from argosy.packaging import golden, requirements
 from argosy.packaging.package import Package, open_package
+from argosy.packaging.prediction import Prediction, prediction
 from argosy.packaging.rows import to_tensors
 from argosy.spec.errors import Untrusted
 from argosy.spec.signature import Signature, check_inputs
+from argosy.spec.tensor import Tensor
 
 
 class LoadedModel:
@@ -27,18 +29,18 @@ class LoadedModel:
         """What the model takes and gives."""
         return self.engine.signature
 
-    def predict(self, x: Any) -> Any:
-        """Answer for an array, a dict of arrays or lists, a list of rows or of dicts, or a pandas DataFrame.
+    def predict(self, x: Any) -> Prediction:
+        """Answer for an array, a dict of arrays or lists, a list of rows or of dicts, a pandas DataFrame, or one row:
+        a dict of values.
 
-        Values are cast to the signature where nothing is lost. Returns the output's array, or a dict of arrays by
-        name where the model has several. BYTES are object arrays of `bytes`. Raises InvalidArgument.
+        Values are cast to the signature where nothing is lost. Returns a dict of arrays by output name. Raises
+        InvalidArgument.
         """
         tensors = to_tensors(x, self.signature.inputs)
         check_inputs(self.signature, tensors)
         outputs = self.engine.predict({tensor.name: tensor.array for tensor in tensors})
-        if len(outputs) == 1:
-            return outputs[0]
-        return {spec.name: array for spec, array in zip(self.signature.outputs, outputs, strict=True)}
+        named = zip(self.signature.outputs, outputs, strict=True)
+        return prediction(Tensor(spec.name, spec.datatype, array) for spec, array in named)
 
     def close(self) -> None:
         """Give back what the model holds."""

@@ -26,18 +26,22 @@ def read_rows(source: Path | bytes, kind: str = "", signature: Signature | None 
     return [tensor(name or "x", array) for name, array in infer(table).arrays.items()]
 
 
-def to_tensors(x: Any, inputs: Sequence[TensorSpec], *, row: bool = True) -> list[Tensor]:
+def to_tensors(x: Any, inputs: Sequence[TensorSpec], *, lenient: bool = True) -> list[Tensor]:
     """`x` as the `inputs`, cast to their datatypes where no value changes by that.
 
     `x` is an array or nested list for the one input; a dict of input name or column → values; a list of such dicts, one
     a row; or a data frame. Columns go by name, so their order is free; None is NaN. Without inputs (a server that
-    declares nothing) names and datatypes follow `x`. With `row`, an array may be one row without its first axis. Raises
-    InvalidArgument.
+    declares nothing) names and datatypes follow `x`. Where it is to be `lenient`, an array that is no column may have
+    another name than the one input, or be one row without its first axis. Raises InvalidArgument.
     """
     table = _table(x, {spec.name for spec in inputs})
     if inputs:
-        return fit(table, tuple(inputs), row=row)
+        return fit(table, tuple(inputs), lenient=lenient and not (hasattr(x, "columns") or _is_records(x)))
     return [tensor(name or "input-0", array) for name, array in table.arrays.items()]
+
+
+def _is_records(x: Any) -> bool:
+    return isinstance(x, Sequence) and isinstance(next(iter(cast("Sequence[Any]", x)), None), Mapping)
 
 
 def _table(x: Any, names: set[str]) -> Table:
@@ -45,7 +49,9 @@ def _table(x: Any, names: set[str]) -> Table:
         return _columns(cast("Mapping[str, Any]", x), names)
     if hasattr(x, "columns") and hasattr(x, "to_numpy"):
         return _columns({str(name): x[name].to_numpy() for name in x.columns}, names)
-    if isinstance(x, Sequence) and x and isinstance(x[0], Mapping):
+    if hasattr(x, "to_frame") and all(isinstance(label, str) for label in x.index):  # a row of a data frame
+        return _columns(x.to_dict(), names)
+    if _is_records(x):
         rows = cast("Sequence[Mapping[str, Any]]", x)
         columns = dict.fromkeys(str(name) for row in rows for name in row)
         return _columns({name: [row.get(name) for row in rows] for name in columns}, names)
@@ -53,8 +59,10 @@ def _table(x: Any, names: set[str]) -> Table:
 
 
 def _columns(values: Mapping[str, Any], names: set[str]) -> Table:
-    """`tensors` when every name is an input's, else a `frame`."""
+    """`tensors` when every name is an input's, else a `frame`. Values without an axis are those of one row."""
     arrays = {name: _named(name, value) for name, value in values.items()}
+    if arrays and not any(array.ndim for array in arrays.values()):
+        arrays = {name: array.reshape(1) for name, array in arrays.items()}
     kind = "tensors" if set(arrays) <= names else "frame"
     if kind == "frame" and len({len(array) for array in arrays.values() if array.ndim}) > 1:
         raise InvalidArgument("the columns differ in their number of rows")
@@ -62,7 +70,9 @@ def _columns(values: Mapping[str, Any], names: set[str]) -> Table:
 
 
 def _named(name: str, value: Any) -> Array:
-    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+    if value is None or isinstance(value, str | bytes):
+        return np.array(value, object)
+    if not isinstance(value, Sequence):
         return _array(value)
     try:
         return column(cast("Sequence[Any]", value))
@@ -77,13 +87,15 @@ def _array(value: Any) -> Array:
     return np.asarray(value)
 
 
-def fit(table: Table, inputs: tuple[TensorSpec, ...], *, row: bool = False) -> list[Tensor]:
-    """A table as the inputs of a signature. `row`: an array may be one row. Raises InvalidArgument."""
+def fit(table: Table, inputs: tuple[TensorSpec, ...], *, lenient: bool = False) -> list[Tensor]:
+    """A table as the inputs of a signature; `lenient` as for `to_tensors`. Raises InvalidArgument."""
+    if lenient and _renamed(table, inputs):
+        table = Table("tensors", {inputs[0].name: next(iter(table.arrays.values()))})
     arrays = _by_input(table, inputs)
     given = [spec for spec in inputs if spec.name in arrays]
     if absent := [spec.name for spec in inputs if spec.name not in arrays and not spec.optional]:
         raise InvalidArgument(f"the rows lack {_list(absent)}; the model takes {_list([spec.name for spec in inputs])}")
-    row = row and table.kind != "frame"
+    row = lenient and table.kind != "frame"
     return [Tensor(spec.name, spec.datatype, shaped(spec, arrays[spec.name], row=row)) for spec in given]
 
 
@@ -97,6 +109,15 @@ def _by_input(table: Table, inputs: tuple[TensorSpec, ...]) -> dict[str, Array]:
     known = {spec.name: spec for spec in inputs}
     _refuse_unknown(list(table.arrays), list(known))
     return {name: cast_array(array, known[name], f"column '{name}'") for name, array in table.arrays.items()}
+
+
+def _renamed(table: Table, inputs: tuple[TensorSpec, ...]) -> bool:
+    """Whether the one array is all that the one input takes, under another name: no column of a table is."""
+    if len(inputs) != 1 or len(table.arrays) != 1 or table.kind == "matrix":
+        return False
+    ((name, array),) = table.arrays.items()
+    spec = inputs[0]
+    return name not in (spec.name, *spec.columns) and (array.ndim > 1 or len(spec.shape) == 1)
 
 
 def _of_matrix(array: Array, inputs: tuple[TensorSpec, ...]) -> dict[str, Array]:

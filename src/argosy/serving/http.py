@@ -269,7 +269,7 @@ def _decode_rows(
         rows.check_size(body)
         tensors = read_rows(body, ".csv", model.signature)
     elif kind.strip() in (JSON, "application/x-www-form-urlencoded", "text/plain", ""):  # of curl and fetch by default
-        tensors = to_tensors(rows.decode(body, model.signature, keys), model.signature.inputs, row=False)
+        tensors = to_tensors(rows.decode(body, model.signature, keys), model.signature.inputs, lenient=False)
     else:
         known = f"{JSON} or {CSV}" if keys is rows.MLFLOW else JSON
         raise UnsupportedEncoding(f"the content type is '{kind.strip()[:80]}'; rows are {known}")
