@@ -112,7 +112,7 @@ def test_numbers_have_three_telling_digits(value: float | None, text: str):
 def test_other_words():
     assert [words.milliseconds(each) for each in (None, 0, 0.4, 3.21, 45.6, 2500)] == [
         "–",
-        "0",
+        "< 1 ms",
         "< 1 ms",
         "3.2 ms",
         "46 ms",

@@ -39,6 +39,7 @@ OPEN: tuple[tuple[str, str, Page], ...] = (
 PAGES: tuple[tuple[str, str, Page], ...] = (
     ("GET", "", overview.page),
     ("GET", "/endpoints/{name}", endpoint.page),
+    ("POST", "/endpoints/{name}/ask", endpoint.ask),
     ("GET", "/endpoints/{name}/rollout", endpoint.rollout),
     ("GET", "/endpoints/{name}/history", endpoint.history),
     ("GET", "/endpoints/{name}/declaration", endpoint.declaration),

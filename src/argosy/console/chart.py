@@ -47,7 +47,7 @@ Place = tuple[float, float]
 Numbers = TypeVar("Numbers", bound=tuple[float, ...])
 
 WIDTH, HEIGHT = 480, 150
-LEFT, RIGHT, TOP, BOTTOM = 46, 6, 8, 18
+LEFT, RIGHT, TOP, BOTTOM = 60, 6, 8, 22
 HOVERS = 120
 """At most so many places of a chart show their values to a pointer that rests there."""
 
@@ -130,9 +130,9 @@ def lines(
     def y(value: float) -> float:
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - marks[0]) / (marks[-1] - marks[0] or 1)
 
-    parts = [_grid(y(mark), show(mark)) for mark in marks]
+    parts = [_grid(y(mark), show(mark) if mark else "0") for mark in marks]
     for at, text in moments(start, end):
-        if LEFT + 8 < x(at) < WIDTH - 22:
+        if LEFT + 24 < x(at) < WIDTH - 22:
             parts.append(f'<text class="tick mid" x="{x(at):.1f}" y="{HEIGHT - 4}">{escape(text)}</text>')
     for band in bands:
         parts += _band(band, times, x, y)

@@ -12,7 +12,7 @@ from argosy.api import history as history_api
 from argosy.api import rollouts, traffic
 from argosy.api.history import Range
 from argosy.api.rollout_status import RolloutStatus
-from argosy.console import chart, words
+from argosy.console import calling, chart, words
 from argosy.console.pages import Console, PageRequest
 from argosy.spec import strict
 from argosy.spec.endpoint import check_name
@@ -23,6 +23,8 @@ from argosy.telemetry.rates import Rates
 RANGES = {"15m": 900, "1h": 3600, "6h": 6 * 3600, "24h": 86400, "7d": 7 * 86400}
 POINTS = 120
 """About so many points a chart has."""
+GAP = 30.0
+"""Seconds without a reading, of which there is one every five, after which a line is broken."""
 
 
 class Revision(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +51,7 @@ async def page(console: Console, ask: PageRequest) -> Response:
         ask,
         "endpoint.html",
         one=status,
+        call=None if ask.partial else await asyncio.to_thread(calling.call, console, status),
         tab="traffic",
         range=wanted,
         ranges=ranges,
@@ -57,6 +60,13 @@ async def page(console: Console, ask: PageRequest) -> Response:
         usage=console.services.meter.usage,
         rollout=rollout,
     )
+
+
+async def ask(console: Console, ask: PageRequest) -> Response:
+    """Send the form's rows to a replica and show what it answers: on a page, or with scripts the answer alone."""
+    status, rows = find(console, ask), ask.form.get("rows", "")
+    failed, text = await calling.answer(console, status, rows)
+    return console.render(ask, "answer.html", one=status, failed=failed, answer=text, rows=rows)
 
 
 def find(console: Console, ask: PageRequest) -> EndpointStatus:
@@ -79,7 +89,6 @@ def _rates(console: Console, name: str, seconds: int) -> Sequence[Rates]:
     """Of the last `seconds`: as they were measured, or from the stored minutes and hours."""
     if seconds <= RANGES["15m"]:
         return console.services.meter.recent(name)
-    step = max(60, seconds // POINTS // 60 * 60)
     return [
         Rates(
             at=each.at,
@@ -89,40 +98,68 @@ def _rates(console: Console, name: str, seconds: int) -> Sequence[Rates]:
             p95=each.p95,
             p99=each.p99,
         )
-        for each in traffic.over_time(console.database, name, time.time() - seconds, step)
+        for each in traffic.over_time(console.database, name, time.time() - seconds, _step(seconds))
     ]
 
 
-def _charts(rates: Sequence[Rates], seconds: int) -> list[tuple[str, str, Markup]]:
-    """Title, what it is now, drawing."""
+def _step(seconds: int) -> int:
+    return max(60, seconds // POINTS // 60 * 60)
+
+
+class Chart(msgspec.Struct, frozen=True):
+    """A chart with its title, what it shows now, and the names of its lines by their class, where it has several."""
+
+    title: str
+    now: str
+    drawing: Markup
+    legend: tuple[tuple[str, str], ...] = ()
+
+
+def _charts(rates: Sequence[Rates], seconds: int) -> list[Chart]:
+    """Requests, errors and latency. Times in which nothing was measured are gaps: neither zero nor a line across."""
     now = time.time()
-    times, span = [each.at for each in rates], (now - seconds, now)
     last = rates[-1] if rates else Rates(at=now)
-    shares = [each.errors / each.requests if each.requests else None for each in rates]
-    requests = chart.ChartLine("main", "requests/s", chart.field(rates, "requests"))
+    points = _with_gaps(rates, 3 * _step(seconds) if seconds > RANGES["15m"] else GAP)
+    times, span = [at for at, _ in points], (now - seconds, now)
+    known = [each for _, each in points]
+
+    def field(name: str) -> list[float | None]:
+        return [getattr(each, name) if each else None for each in known]
+
+    shares = [each.errors / each.requests if each and each.requests else None for each in known]
+    requests = chart.ChartLine("main", "requests/s", field("requests"))
     errors = chart.ChartLine("bad", "errors", shares)
     quantiles = [
-        chart.ChartLine(kind, name, chart.field(rates, name))
-        for kind, name in (("faint", "p50"), ("main", "p95"), ("thin", "p99"))
+        chart.ChartLine(kind, name, field(name)) for kind, name in (("faint", "p50"), ("main", "p95"), ("thin", "p99"))
     ]
-    texts = [f"{name} {words.milliseconds(getattr(last, name))}" for name in ("p50", "p95", "p99")]
     return [
-        (
+        Chart(
             "Requests a second",
             words.rate(last.requests if rates else None),
             chart.lines(times, [requests], "requests a second", words.number, span=span),
         ),
-        (
+        Chart(
             "Errors",
             words.percent(shares[-1] if shares else None),
             chart.lines(times, [errors], "share of errors", words.percent, span=span, least=0.01),
         ),
-        (
+        Chart(
             "Latency",
-            " · ".join(texts),
+            "",
             chart.lines(times, quantiles, "latency quantiles", words.milliseconds, span=span),
+            tuple((each.kind, f"{each.name} {words.milliseconds(getattr(last, each.name))}") for each in quantiles),
         ),
     ]
+
+
+def _with_gaps(rates: Sequence[Rates], longest: float) -> list[tuple[float, Rates | None]]:
+    """The readings by their times, with one of nothing wherever two are further apart than `longest` seconds."""
+    found: list[tuple[float, Rates | None]] = []
+    for each in rates:
+        if found and each.at - found[-1][0] > longest:
+            found.append(((found[-1][0] + each.at) / 2, None))
+        found.append((each.at, each))
+    return found
 
 
 def _revisions(console: Console, status: EndpointStatus, rollout: RolloutStatus | None) -> list[Revision]:

@@ -47,7 +47,7 @@ def milliseconds(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return "–"
     if value < 1:
-        return "0" if value == 0 else "< 1 ms"
+        return "< 1 ms"
     return f"{value / 1000:.2f} s" if value >= 1000 else f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
 
 

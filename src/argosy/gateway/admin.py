@@ -56,27 +56,33 @@ class Admin:
         stats = await self.stats(r"^cluster\..*\.upstream_rq_active$")
         return {name.split(".", 1)[1].rpartition(".")[0]: int(value) for name, value in stats.items()}
 
-    async def _call(self, method: str, path: str) -> bytes:
+    async def exchange(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+        """The status of an answer and its body."""
         try:
             async with asyncio.timeout(self.timeout):
-                return await self._exchange(method, path)
+                return await self._exchange(method, path, body)
         except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError) as error:
-            raise Unavailable(f"the gateway's administration at {self.address} does not answer: {error!r}") from None
+            raise Unavailable(f"what listens at {self.address} does not answer: {error!r}") from None
 
-    async def _exchange(self, method: str, path: str) -> bytes:
+    async def _call(self, method: str, path: str) -> bytes:
+        status, body = await self.exchange(method, path)
+        if status != 200:
+            raise Internal(f"the gateway's administration answered {status} to {path}: {body[:500].decode()}")
+        return body
+
+    async def _exchange(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         reader, writer = await connect(self.address, limit=1024 * 1024)
         try:
-            writer.write(f"{method} {path} HTTP/1.1\r\nhost: admin\r\ncontent-length: 0\r\n\r\n".encode())
+            head = f"{method} {path} HTTP/1.1\r\nhost: admin\r\ncontent-length: {len(body)}\r\n"
+            head += "content-type: application/json\r\n" if body else ""
+            writer.write(head.encode() + b"\r\n" + body)
             await writer.drain()
             status, headers = await _head(reader)
-            body = await _body(reader, headers)
+            return status, await _body(reader, headers)
         finally:
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
-        if status != 200:
-            raise Internal(f"the gateway's administration answered {status} to {path}: {body[:500].decode()}")
-        return body
 
 
 async def _head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
