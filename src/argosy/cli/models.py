@@ -40,8 +40,9 @@ FILE = click.Path(path_type=Path)
 def push(source: Path, name: str, alias: str | None, as_json: bool, **given: Any) -> None:
     """Package a model file or folder and register it as the next version of NAME.
 
-    Takes ONNX, scikit-learn (skops, joblib, pickle), XGBoost and LightGBM files, MLflow folders, torch.export programs,
-    and Python files with a class that has load and predict. The same file gives the same version again, unchanged.
+    Takes ONNX, scikit-learn (skops, joblib, pickle), XGBoost, LightGBM and CatBoost files, MLflow folders,
+    torch.export programs, and Python files with a class that has load and predict. The same file gives the same version
+    again, unchanged.
 
     JSON: {ref, name, number, digest, size, engine, created, aliases, unchanged, conversion, scan}.
 

@@ -43,6 +43,7 @@ SUFFIX = {
     "xgboost-json": ".json",
     "xgboost-ubj": ".ubj",
     "lightgbm-text": ".txt",
+    "catboost": ".cbm",
     "torch-export": ".pt2",
     "python": ".py",
 }

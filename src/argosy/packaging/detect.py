@@ -14,7 +14,7 @@ from argosy.engines.compressed import start
 from argosy.spec.errors import BadPackage, InvalidArgument, NotFound, Unsupported
 
 ACCEPTED = (
-    "ONNX, scikit-learn (skops, joblib or pickle), XGBoost (JSON or UBJSON), LightGBM text, "
+    "ONNX, scikit-learn (skops, joblib or pickle), XGBoost (JSON or UBJSON), LightGBM text, CatBoost (cbm), "
     "MLflow model folders, torch.export programs (.pt2), and Python files with a class that has load and predict"
 )
 
@@ -26,6 +26,7 @@ Format = Literal[
     "xgboost-json",
     "xgboost-ubj",
     "lightgbm-text",
+    "catboost",
     "mlflow",
     "torch-export",
     "python",
@@ -39,6 +40,7 @@ ENGINE_OF: dict[Format, str] = {
     "xgboost-json": "xgboost",
     "xgboost-ubj": "xgboost",
     "lightgbm-text": "lightgbm",
+    "catboost": "catboost",
     "mlflow": "mlflow",
     "torch-export": "torch",
     "python": "python",
@@ -50,7 +52,6 @@ _MOST_CODE = 4 * 1024 * 1024
 _MARKS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x89HDF\r\n", "an HDF5 file (Keras?): convert the model to ONNX first"),
     (0, b"GGUF", "a GGUF language model, which this version does not serve"),
-    (0, b"CBM1", "a CatBoost model: save it with format='onnx'"),
     (0, b"binf", "an old binary XGBoost model: load it and save it again as .json or .ubj"),
     (0, b"ZF", "a joblib file older than 0.10: load it and dump it again"),
     (0, b"\x93NUMPY", "a numpy array, not a model; as sample rows it goes to --sample"),
@@ -187,6 +188,8 @@ def format_of(file: File) -> Format | None:
         return "xgboost-ubj"
     if re.match(rb"tree\r?\nversion=v\d", file.head):
         return "lightgbm-text"
+    if file.head.startswith(b"CBM1"):
+        return "catboost"
     if _is_onnx(file.head):
         return "onnx"
     return "python" if b"class " in file.head and _classes(file.path) else None

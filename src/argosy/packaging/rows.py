@@ -209,6 +209,8 @@ def number(value: Any) -> float | int:
 
 
 def _to_bytes(array: Array, spec: TensorSpec, where: str) -> Array:
+    if array.dtype.kind in "iu" and spec.semantic == "categorical":
+        array = array.astype(str).astype(object)  # as libraries take a category that is a whole number
     if array.dtype.kind not in "OSU":
         raise InvalidArgument(f"{where} holds numbers ({array.dtype}); the model takes strings")
     gaps = missing(array) if array.dtype.kind == "O" else np.zeros(array.shape, dtype=bool)

@@ -12,6 +12,7 @@ import msgspec
 
 from argosy.engines import mlflow_file, unpickle
 from argosy.engines.allow import Name
+from argosy.engines.catboost import OBJECTION
 from argosy.engines.unpickle import Contents
 from argosy.packaging import detect
 from argosy.packaging.detect import Format
@@ -50,6 +51,8 @@ def scan(path: Path, kind: Format) -> ScanResult:
         found = unpickle.contents(path)
     elif kind == "mlflow":
         found = _folder(path)
+    elif kind == "catboost":
+        found = Contents((), (OBJECTION,))
     elif kind == "torch-export":
         from argosy.engines import torch_file
 

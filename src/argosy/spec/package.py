@@ -6,7 +6,7 @@ import msgspec
 
 from argosy.spec.signature import Signature
 
-ENGINES = ("onnx", "sklearn", "xgboost", "lightgbm", "mlflow", "torch", "python")
+ENGINES = ("onnx", "sklearn", "xgboost", "lightgbm", "catboost", "mlflow", "torch", "python")
 """Ours; other distributions add theirs by entry points of the group `argosy.engines`."""
 DATA_ONLY = ("onnx", "xgboost", "lightgbm")
 """Engines whose weights cannot run code when they are loaded."""
