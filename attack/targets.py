@@ -20,7 +20,8 @@ import numpy as np
 from argosy.engines import lightgbm_file, mlflow_file, onnx_file, sklearn, unpickle, xgboost_file
 from argosy.packaging.detect import detect
 from argosy.packaging.package import open_package
-from argosy.protocol import compression, grpc, rest, tensorfile
+from argosy.packaging.rows import to_tensors
+from argosy.protocol import compression, grpc, rest, rows, tensorfile
 from argosy.serving import frames, http
 from argosy.spec import strict
 from argosy.spec.endpoint import Endpoint
@@ -71,6 +72,19 @@ def _rest_seeds() -> list[bytes]:
             body, length = rest.encode_request(each, binary)
             found.append((65535 if length is None else length).to_bytes(2, "little") + body)
     return [*found, b"\0\0" + bytes(32)]
+
+
+def _rows(data: bytes) -> object:
+    """The first byte says which protocol's they are."""
+    keys = rows.V1 if data[:1] == b"\0" else rows.MLFLOW
+    return to_tensors(rows.decode(data[1:], SIGNATURE, keys), SIGNATURE.inputs, row=False)
+
+
+def _rows_seeds() -> list[bytes]:
+    row = b'{"x": [1, null, 3.5, 4]}'
+    frame = b'{"columns": [0, 1, 2, 3], "data": [[1, 2, 3, 4]]}'
+    forms = [b'{"instances": [%b, %b]}' % (row, row), b'{"inputs": [{"x": {"0": [1, 2, 3, NaN]}}]}']
+    return [b"\0" + each for each in forms] + [b"\1[%b]" % row, b"\1" + row, b'\1{"dataframe_split": %b}' % frame]
 
 
 def _response(data: bytes) -> object:
@@ -215,6 +229,7 @@ SETTINGS = b"gateway: {port: 8080}\nalerts: {ops: {kind: webhook, url: $HOOK}}\n
 
 TARGETS: dict[str, Target] = {
     "rest": Target(_rest, _rest_seeds),
+    "rows": Target(_rows, _rows_seeds),
     "rest-response": Target(_response, lambda: [b'\x0f\0{"outputs": []}']),
     "grpc": Target(_grpc, _grpc_seeds),
     "compression": Target(_compressed, _compressed_seeds),

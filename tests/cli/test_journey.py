@@ -81,17 +81,20 @@ def test_serve(run, place, tmp_path):
     ) as process:
         try:
             text = ""
-            while "curl" not in text:
+            while text.count("\ncurl") < 4:
                 line = process.stdout.readline()
                 assert line, process.stderr.read()
                 text += line
             url = re.search(r"url +(\S+)", text)[1]
             assert url.endswith("/v2/models/my-model/infer")
             assert "x  FP32 [-1, 3]" in text
-            curl = text.strip().splitlines()[-1]
-            answer = subprocess.run(curl, shell=True, capture_output=True, check=True).stdout
-            assert msgspec.json.decode(answer)["outputs"][0]["shape"] == [1, 1]
+            commands = re.findall("^curl .*$", text, re.MULTILINE)
+            answers = [subprocess.run(each, shell=True, capture_output=True, check=True).stdout for each in commands]
+            *predicted, last = map(msgspec.json.decode, answers)
+            assert last["outputs"][0]["shape"] == [1, 1]
+            assert predicted == [{"predictions": [last["outputs"][0]["data"]]}] * 3
             base = url.partition("/v2")[0]
+            assert f"{base}/docs" in text
             result = run("predict", "my-model", "--url", base, "-d", "[[1, 2, 3], [4, 5, 6]]", "--json")
             assert msgspec.json.decode(result.stdout)["outputs"][0]["data"] == [6, 15]
             with Client(url) as client:
@@ -150,6 +153,9 @@ def test_platform(run, good, platform, place, tmp_path):
     table = run("ps", "lin").stdout
     assert "lin:2" in table
     assert "MEMORY" in table
+    curl = re.search("^curl .*/endpoints/lin/invocations .*$", table, re.MULTILINE)[0]
+    asked = subprocess.run(curl, shell=True, capture_output=True, check=True, env=os.environ | {"KEY": deployed["key"]})
+    assert len(msgspec.json.decode(asked.stdout)["predictions"]) == 1
     assert re.search(r"\d MiB", table)
     assert run("models", "rm", "lin:2").exit_code == 5
 

@@ -223,6 +223,14 @@ def test_predictions_are_labels_values_or_objects():
     assert answer(SCORES, other, batched=False) == {"scores": [[0.5, None], [1, 2]], "other": [1, 2]}
 
 
+def test_labels_that_count_classes_are_their_names():
+    spec = TensorSpec(name="label", datatype="INT64", shape=(-1,), classes=("no", "yes"))
+    signature = Signature(inputs=UNNAMED, outputs=(spec,))
+    for found, said in (([1, 0], ["yes", "no"]), ([1, 2], [1, 2]), ([], [])):
+        response = Response("m", "1", [Tensor("label", "INT64", np.array(found, "i8"))])
+        assert json.loads(rows.encode(response, signature))["predictions"] == said
+
+
 def test_half_floats_are_numbers():
     assert answer(Tensor("y", "FP16", np.array([1.5], "f2"))) == [1.5]
     assert answer(Tensor("y", "BF16", np.array([0x3FC0], "u2"))) == [1.5]

@@ -10,6 +10,7 @@ import click
 from argosy.cli import declaration, keys
 from argosy.cli.base import Command, json_option
 from argosy.cli.completion import endpoints, references
+from argosy.cli.curl import endpoint_call
 from argosy.cli.here import actor, control, endpoint_path, place, reason_option
 from argosy.cli.output import Report, emit, pairs, progress
 from argosy.cli.runtime import runtime_of, runtime_options
@@ -229,7 +230,8 @@ def deploy(
             f"{status['ready']} of {status['replicas']} replicas ready"
         )
         pairs([("url", found["url"]), *shown])
-        click.echo(f"try it with  argosy predict {name} -d @rows.json")
+        call = endpoint_call(status["digest"], name, found["url"], status["endpoint"]["public"])
+        click.echo(f"try it with  {call}")
 
     emit(found, as_json, render)
 

@@ -6,6 +6,7 @@ import click
 
 from argosy.cli.base import Command, json_option
 from argosy.cli.completion import endpoints
+from argosy.cli.curl import endpoint_call
 from argosy.cli.here import control
 from argosy.cli.output import Columns, emit, table
 from argosy.console.words import since, size
@@ -49,10 +50,12 @@ def ps(name: str | None, as_json: bool) -> None:
     replicas = [one for one in api.replicas() if name in (None, one["endpoint"])]
     recorder = api.get("/v1/status").get("recorder")
     found = {"endpoints": endpoints, "replicas": replicas, "recorder": recorder}
-    emit(found, as_json, lambda: _print(endpoints, replicas, recorder))
+    emit(found, as_json, lambda: _print(endpoints, replicas, recorder, name))
 
 
-def _print(endpoints: list[dict[str, Any]], replicas: list[dict[str, Any]], recorder: dict[str, Any] | None) -> None:
+def _print(
+    endpoints: list[dict[str, Any]], replicas: list[dict[str, Any]], recorder: dict[str, Any] | None, name: str | None
+) -> None:
     table(ENDPOINTS, endpoints, empty="no endpoints yet: make one with  argosy deploy NAME:VERSION")
     for one in endpoints:
         if one["reason"]:
@@ -66,6 +69,8 @@ def _print(endpoints: list[dict[str, Any]], replicas: list[dict[str, Any]], reco
     if recorder:
         problem = f"; {recorder['problem']}" if recorder["problem"] else ""
         click.echo(f"\nrecorder: {recorder['records']:,} requests kept, {recorder['dropped']:,} dropped{problem}")
+    for one in endpoints if name else ():
+        click.echo(f"\n{endpoint_call(one['digest'], one['name'], one['url'], one['endpoint']['public'])}")
 
 
 def _objective(endpoint: str, slo: dict[str, Any]) -> tuple[str, ...]:

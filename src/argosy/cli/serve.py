@@ -13,9 +13,6 @@ from argosy.spec.package import ENGINES
 
 if TYPE_CHECKING:
     from argosy.spec.address import Address
-    from argosy.spec.tensor import Tensor
-
-CURL_BYTES = 1500
 
 
 @click.command(cls=Command)
@@ -84,43 +81,26 @@ def serve(
 
 
 def _announce(folder: Path, name: str, http: "Address", grpc: "Address | None") -> None:
-    """Print where it is, what it takes, and a call to copy."""
+    """Print where it is, what it takes, and calls to copy."""
+    from argosy.cli.curl import calls
     from argosy.cli.show import tensor_line
     from argosy.packaging.package import open_package
 
     package = open_package(folder)
     signature = package.manifest.signature
-    url = f"http://{http}/v2/models/{name}/infer"
+    base = f"http://{http}"
     click.echo(f"{click.style(name, bold=True)} is ready; Ctrl-C stops it")
     rows = [
-        ("url", url),
+        ("url", f"{base}/v2/models/{name}/infer"),
         ("grpc", str(grpc) if grpc else ""),
+        ("try it", f"{base}/docs"),
         ("engine", package.manifest.engine),
         ("inputs", "\n".join(map(tensor_line, signature.inputs))),
         ("outputs", "\n".join(map(tensor_line, signature.outputs))),
     ]
     pairs(rows)
-    inputs = [_example(one, signature.batched) for one in package.golden_inputs()]
-    click.echo(f"\n{curl(url, inputs) or f'argosy predict {name} --url http://{http} -d @rows.json'}")
-
-
-def _example(one: "Tensor", batched: bool) -> "Tensor":
-    """The first row, short to read: floats with three decimals."""
-    import msgspec
-
-    array = one.array[:1] if batched else one.array
-    return msgspec.structs.replace(one, array=array.round(3).astype("f8") if array.dtype.kind == "f" else array)
-
-
-def curl(url: str, inputs: list["Tensor"]) -> str:
-    """A command that sends these inputs; empty where they are too long for a terminal or have no JSON form."""
-    import shlex
-
-    from argosy.protocol.rest import Request, encode_request
-    from argosy.spec.errors import ArgosyError
-
-    try:
-        body, _ = encode_request(Request(inputs), binary=False)
-    except ArgosyError:
-        return ""
-    return f"curl -s {url} -d {shlex.quote(body.decode())}" if len(body) <= CURL_BYTES else ""
+    found = calls(package, base, name)
+    for title, command in found:
+        click.echo(f"\n{click.style(title, dim=True)}\n{command}")
+    if not found:
+        click.echo(f"\nargosy predict {name} --url {base} -d @rows.json")

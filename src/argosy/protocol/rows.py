@@ -75,16 +75,18 @@ def check_size(body: bytes) -> None:
 def encode(response: Response, signature: Signature) -> bytearray:
     """Response → body. The labels of a classifier are its predictions, as `predict` of its library has them; several
     outputs are objects by name."""
-    chosen = [tensor for tensor, spec in zip(response.tensors, signature.outputs, strict=True) if is_label(spec)][:1]
+    specs = {spec.name: spec for spec in signature.outputs}
+    chosen = [tensor for tensor in response.tensors if is_label(specs[tensor.name])][:1]
     tensors = chosen or response.tensors
+    classes = specs[chosen[0].name].classes if chosen else ()
     if not signature.batched:
-        values = {tensor.name: _values(tensor, tensor.array) for tensor in tensors}
+        values = {tensor.name: _values(tensor, tensor.array, classes) for tensor in tensors}
         return bytearray(_encode({"predictions": values if len(values) > 1 else next(iter(values.values()))}))
     text = bytearray(b'{"predictions":[')
     rows = len(tensors[0].array)
     step = max(1, WINDOW * rows // max(1, sum(tensor.array.size for tensor in tensors)))
     for start in range(0, rows, step):
-        parts = {tensor.name: _values(tensor, tensor.array[start : start + step]) for tensor in tensors}
+        parts = {tensor.name: _values(tensor, tensor.array[start : start + step], classes) for tensor in tensors}
         items = [dict(zip(parts, row, strict=True)) for row in zip(*parts.values(), strict=True)]
         text += memoryview(_encode(items if len(parts) > 1 else next(iter(parts.values()))))[1:-1]
         text += b","
@@ -109,8 +111,11 @@ def is_label(spec: TensorSpec) -> bool:
     return spec.semantic == "label" or spec.name == "label"
 
 
-def _values(tensor: Tensor, array: Array) -> list[Any]:
-    """An array as nested lists; NaN and infinities become null in JSON."""
+def _values(tensor: Tensor, array: Array, classes: Sequence[str] = ()) -> list[Any]:
+    """An array as nested lists, whole numbers as the names of `classes` that they count; NaN and infinities become null
+    in JSON."""
+    if classes and array.dtype.kind in "iu" and array.size and array.min() >= 0 and array.max() < len(classes):
+        return np.array(classes, object)[array].tolist()
     if tensor.datatype == "BF16":
         return (array.astype("<u4") << 16).view("<f4").tolist()
     if tensor.datatype != "BYTES":

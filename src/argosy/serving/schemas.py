@@ -134,9 +134,15 @@ def _value(spec: TensorSpec, axes: Sequence[int], answered: bool = False) -> Jso
     kind = {"f": "number", "b": "boolean", "O": "string"}.get(dtype.kind, "integer")
     nullable = spec.nullable or (answered and kind == "number")
     found: Json = {"type": [kind, "null"] if nullable else kind}
+    if is_label(spec) and spec.classes and kind in ("integer", "string"):
+        return _nested({"enum": list(spec.classes), "type": "string"}, axes)
     if kind == "integer":
         limits: Any = np.iinfo(dtype.str)
         found |= {"minimum": int(limits.min), "maximum": int(limits.max)}
+    return _nested(found, axes)
+
+
+def _nested(found: Json, axes: Sequence[int]) -> Json:
     for size in reversed(axes):
         bounds = {"minItems": size, "maxItems": size} if size >= 0 else {}
         found = {"type": "array", "items": found, **bounds}
