@@ -102,6 +102,7 @@ def test_many_estimators_in_turn(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(480)
 def test_every_estimator_in_every_way(tmp_path: Path) -> None:
     every = list(models())
     assert len(every) > 240
