@@ -15,7 +15,6 @@ from argosy.packaging.options import PushOptions
 from argosy.packaging.package import INPUTS, LICENSE, OUTPUTS, PROFILE, REQUIREMENTS, write_manifest
 from argosy.packaging.quarantine import GIB, Limits, Quarantine
 from argosy.packaging.scan import Scanned, ScanResult
-from argosy.protocol import tensorfile
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import ArgosyError, BadPackage, NotFound, PayloadTooLarge, Untrusted
 from argosy.spec.package import DATA_ONLY, Conversion, ModelManifest, Scan, Source
@@ -235,19 +234,19 @@ def _convert(draft: Draft, signature: Signature) -> tuple[Conversion, Signature]
         return Conversion(source=engine, converted=False, reason="conversion was switched off"), signature
     draft.report("converting to ONNX")
     try:
-        conversion, narrowed = draft.run("convert:convert", draft.task(signature), convert.Outcome)
+        conversion, converted = draft.run("convert:convert", draft.task(signature), convert.Outcome)
     except ArgosyError as error:
-        conversion, narrowed = (
+        conversion, converted = (
             Conversion(source=engine, converted=False, reason=f"the conversion failed: {error}"),
             None,
         )
     draft.report(conversion.reason)
-    if narrowed is None:
+    if converted is None:
         return conversion, signature
     draft.path.unlink()
     draft.weights, draft.engine, draft.settings = f"weights/{convert.MODEL}", "onnx", {}
     (draft.work / convert.MODEL).replace(draft.path)
-    return conversion, narrowed
+    return conversion, converted
 
 
 def _write(
@@ -260,11 +259,8 @@ def _write(
 ) -> ModelManifest:
     """Golden examples, profile, requirements, licence and `model.yaml`; then the working folder goes."""
     folder, options, found = draft.folder, draft.options, draft.found
-    for path, made, specs in (
-        (INPUTS, examine.GOLDEN_IN, signature.inputs),
-        (OUTPUTS, examine.GOLDEN_OUT, signature.outputs),
-    ):
-        tensorfile.write(folder / path, convert.recast(tensorfile.read(draft.work / made), specs))
+    (draft.work / examine.GOLDEN_IN).replace(folder / INPUTS)
+    (draft.work / examine.GOLDEN_OUT).replace(folder / OUTPUTS)
     if (draft.work / examine.PROFILE).exists():
         (draft.work / examine.PROFILE).replace(folder / PROFILE)
     needs = _requirements(draft, scanned.packages)

@@ -3,6 +3,7 @@
 All of it happens in one child process (`quarantine`), which leaves its findings as files.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import numpy as np
 from argosy.engines import Engine
 from argosy.engines import load as load_engine
 from argosy.engines.probe import rows_independent
-from argosy.packaging import golden, mlmodel, profile, table
+from argosy.engines.sklearn import SklearnEngine
+from argosy.packaging import domain, golden, mlmodel, profile, table
 from argosy.packaging.rows import fit
 from argosy.packaging.table import Table, infer, missing
 from argosy.protocol import tensorfile
@@ -64,9 +66,6 @@ MAX_SAMPLE = 512 * 1024 * 1024
 CHUNK, CHUNK_BYTES = 1000, 16 * 1024 * 1024
 """Rows, and bytes of input, that the model is given at once."""
 
-PROBES = 256
-"""Made-up rows, at each of three scales, on which a conversion is compared where there is no sample."""
-
 FRAMES = ("sklearn", "python")
 """Engines that may have been trained on columns of several kinds."""
 
@@ -112,6 +111,8 @@ def examine(task: Task) -> Findings:
     else:
         rows = mlmodel.example(Path(task.weights)) if task.engine == "mlflow" else None
     engine, tensors = open_model(task, rows)
+    if isinstance(engine, SklearnEngine):
+        _find_nullable(engine, tensors)
     into = Path(task.into)
     predictions: list[Tensor] = []
     if tensors:
@@ -122,8 +123,9 @@ def examine(task: Task) -> Findings:
         predictions = predict_all(engine, tensors)
         found = profile.profile(tensors, predictions, engine.signature.inputs, engine.signature.outputs)
         (into / PROFILE).write_bytes(profile.dump(found))
-    if task.engine == "sklearn":
-        _write_comparison(engine, into, tensors, predictions)
+        if task.engine == "sklearn":  # for a conversion
+            tensorfile.write(into / SAMPLE, tensors)
+            tensorfile.write(into / PREDICTIONS, predictions)
     inputs, outputs = _golden(engine, tensors, task.tolerance)
     tensorfile.write(into / GOLDEN_IN, inputs)
     tensorfile.write(into / GOLDEN_OUT, outputs)
@@ -131,21 +133,12 @@ def examine(task: Task) -> Findings:
     return Findings(signature=engine.signature, golden_rows=count, sample_rows=rows_in(tensors) if tensors else 0)
 
 
-def _write_comparison(engine: Engine, into: Path, sample: list[Tensor], predictions: list[Tensor]) -> None:
-    """What a conversion is compared on: the sample, or else many made-up rows, small and large."""
-    if sample:
-        tensorfile.write(into / SAMPLE, sample)
-        tensorfile.write(into / PREDICTIONS, predictions)
-        return
-    made = golden.make(engine.signature.inputs, PROBES)
-    probes = [
-        Tensor(t.name, t.datatype, np.concatenate([t.array * scale for scale in (1, 10, 100)]))
-        for t in made
-        if t.array.dtype.kind == "f"
-    ]
-    if len(probes) == len(made):
-        tensorfile.write(into / SAMPLE, probes)
-        tensorfile.write(into / PREDICTIONS, predict_all(engine, probes))
+def _find_nullable(engine: SklearnEngine, sample: list[Tensor]) -> None:
+    """Whether values may be missing, the model knows better than its sample."""
+    rows = sample or golden.make_accepted(engine.signature.inputs, engine.signature.batched, engine.predict)
+    feeds = {tensor.name: tensor.array for tensor in rows}
+    with contextlib.suppress(ArgosyError):  # a first row that it refuses is for others to tell
+        domain.set_nullable(engine, feeds)
 
 
 def open_model(task: Task, rows: Table | None) -> tuple[Engine, list[Tensor]]:

@@ -1,13 +1,33 @@
 """Signatures: the named input and output tensors of a model."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import msgspec
+import numpy as np
 
 from argosy.spec.errors import InvalidArgument
-from argosy.spec.tensor import DATATYPES, Tensor
+from argosy.spec.tensor import DATATYPES, Array, Tensor
 
 Semantic = Literal["", "number", "categorical", "text", "image", "label", "probability"]
+
+
+class Domain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The values an input takes, where its engine would answer others as well: a converted model refuses what the
+    original refuses. For each column of the last axis, or one entry for all.
+
+    `gaps`: whether a value may be missing; `limits`: the largest magnitude, None where infinity may stand as well;
+    `categories`: the only strings, if there are any.
+    """
+
+    gaps: tuple[bool, ...] = (True,)
+    limits: tuple[float | None, ...] = (None,)
+    categories: tuple[str, ...] = ()
+
+    @property
+    def safe(self) -> float:
+        """Numbers whose sum of squares is not above it lie in the domain."""
+        return min(np.inf if limit is None else min(limit, 1e150) for limit in self.limits) ** 2
 
 
 class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -16,6 +36,7 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     `columns` names the features along the last axis of a tabular tensor, in order; `nullable` says that NaN (floats) or
     the empty string (BYTES) stands for a missing value; `optional` inputs may be left out of a request. `classes` are
     the names of a classifier's classes: along the last axis of its probabilities, or of the numbers 0, 1, … in a label.
+    `domain`: which values of an input the engine has to refuse.
     """
 
     name: str
@@ -26,6 +47,7 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     semantic: Semantic = ""
     nullable: bool = False
     optional: bool = False
+    domain: Domain | None = None
 
     def __post_init__(self) -> None:
         if self.datatype not in DATATYPES:
@@ -85,3 +107,43 @@ def check_form(spec: TensorSpec, datatype: str, shape: tuple[int, ...]) -> None:
         raise InvalidArgument(
             f"input '{spec.name}' has shape {list(shape)}; the model takes {list(spec.shape)} (-1 is free)"
         )
+
+
+def outside(spec: TensorSpec, array: Array) -> Array:
+    """Which elements the domain of the input leaves out."""
+    domain = spec.domain or Domain()
+    if spec.datatype == "BYTES":
+        known = {text.encode() for text in domain.categories}
+        gaps = all(domain.gaps)
+        refused = [not gaps if not value else bool(known) and value not in known for value in array.reshape(-1)]
+        return np.array(refused, dtype=bool).reshape(array.shape)
+    if array.dtype.kind != "f":
+        return np.zeros(array.shape, dtype=bool)
+    limits = np.array([np.inf if limit is None else limit for limit in domain.limits])
+    return (np.isnan(array) & ~np.array(domain.gaps)) | (np.abs(array) > limits)
+
+
+def check_domains(specs: Sequence[TensorSpec], inputs: Any) -> None:
+    """Raise InvalidArgument, naming column and row, for a value outside the domain of one of these inputs."""
+    for spec in specs:
+        array: Array = inputs[spec.name]
+        domain = spec.domain
+        if domain is None or (array.dtype.kind == "f" and float(np.vdot(array, array)) <= domain.safe):
+            continue
+        if (bad := outside(spec, array)).any():
+            place = tuple(int(index) for index in np.argwhere(bad)[0])
+            raise InvalidArgument(f"{_where(spec, place)}: {_refusal(domain, array[place], place)}")
+
+
+def _where(spec: TensorSpec, place: tuple[int, ...]) -> str:
+    column = f", column '{spec.columns[place[-1]]}'" if spec.columns else f", element {list(place[1:])}"
+    return f"input '{spec.name}', row {place[0]}{column if len(place) > 1 else ''}"
+
+
+def _refusal(domain: Domain, value: Any, place: tuple[int, ...]) -> str:
+    if value != value or value == b"":
+        return "a value is missing, and the model takes none that is"
+    if isinstance(value, bytes):
+        return f"{value.decode(errors='replace')[:60]!r} is no category that the model knows"
+    limit = domain.limits[place[-1] if len(domain.limits) > 1 else 0]
+    return f"{value:g} is too large: the model takes finite numbers up to {limit:.8g}"

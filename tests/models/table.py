@@ -1,0 +1,149 @@
+"""Models as people make them, one a line: a name, how it is made, which data it is fitted on.
+
+Each walks through push, serve, load and batch beside its library. To add one, add a line; data are in `DATA`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from lightgbm import LGBMClassifier
+from sklearn.cluster import KMeans
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+    StackingClassifier,
+    VotingClassifier,
+)
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.svm import SVC, LinearSVC
+from xgboost import XGBClassifier
+
+Data = tuple[Any, Any]
+"""Rows, and a target: classes, or numbers for names that end in `Regress…`."""
+
+
+class Model(NamedTuple):
+    """A line of the table."""
+
+    name: str
+    make: Callable[[], Any]
+    data: str
+
+
+def plain() -> Data:
+    """Six numbers a row; two classes that are not linear in them."""
+    x = np.random.default_rng(0).normal(size=(400, 6))
+    return x, (x[:, 0] + x[:, 1] ** 2 > 0.7).astype(int)
+
+
+def amounts() -> Data:
+    """The same rows, and a number."""
+    x, y = plain()
+    return x, 3 * x[:, 0] + x[:, 1] + y
+
+
+def gaps() -> Data:
+    """30 % of the values are missing."""
+    x, y = plain()
+    return np.where(np.random.default_rng(1).random(x.shape) < 0.3, np.nan, x), y
+
+
+def stamps() -> Data:
+    """Time stamps in seconds and milliseconds, ids, and a small number."""
+    random = np.random.default_rng(2)
+    seconds = 1.7e9 + random.integers(0, 10**7, 400)
+    ids = 10**12 + random.integers(0, 10**6, 400)
+    x = np.stack([seconds, seconds * 1000 + 7, ids, random.normal(size=400)], axis=1)
+    return x, (x[:, 0] - 1.7e9) / 1e6 + x[:, 3]
+
+
+def people() -> Data:
+    """Numbers with gaps, integers, booleans, and strings with gaps."""
+    random = np.random.default_rng(3)
+    frame = pd.DataFrame(
+        {
+            "age": np.where(random.random(400) < 0.2, np.nan, random.normal(40, 12, 400).round(1)),
+            "visits": random.integers(0, 9, 400),
+            "member": random.random(400) < 0.5,
+            "city": random.choice(["Oslo", "Rome", "São Paulo"], 400),
+            "job": pd.Series(random.choice(["cook", "nurse", None], 400), dtype=object),
+        }
+    )
+    return frame, np.where((frame["visits"] > 4) | (frame["city"] == "Rome"), "yes", "no")
+
+
+def texts() -> Data:
+    """One text a row."""
+    random = np.random.default_rng(4)
+    words = ["good", "fine", "bad", "awful", "plot", "actor"]
+    lines = [" ".join(random.choice(words, 5)) for _ in range(200)]
+    return pd.DataFrame({"text": lines}), np.array(["good" in line for line in lines]).astype(int)
+
+
+DATA: dict[str, Callable[[], Data]] = {made.__name__: made for made in (plain, amounts, gaps, stamps, people, texts)}
+
+
+def table_of(encoder: Any, last: Any) -> Any:
+    """What people write for a table of several kinds."""
+    numbers = make_pipeline(SimpleImputer(), StandardScaler())
+    columns = [("n", numbers, ["age", "visits"]), ("c", encoder, ["city"])]
+    return make_pipeline(ColumnTransformer(columns), last)
+
+
+def two() -> list[tuple[str, Any]]:
+    """Members of an ensemble."""
+    return [("a", LogisticRegression()), ("b", RandomForestClassifier(5, random_state=0))]
+
+
+MODELS = (
+    Model("logistic", lambda: make_pipeline(StandardScaler(), LogisticRegression()), "plain"),
+    Model("linear", LinearRegression, "amounts"),
+    Model("ridge classes", RidgeClassifier, "plain"),
+    Model("linear svc", lambda: LinearSVC(random_state=0), "plain"),
+    Model("svc", SVC, "plain"),
+    Model("bayes", GaussianNB, "plain"),
+    Model("neighbours", KNeighborsClassifier, "plain"),
+    Model("network", lambda: MLPClassifier((8,), max_iter=300, random_state=0, tol=1e-2), "plain"),
+    Model("kmeans", lambda: KMeans(4, n_init=1, random_state=0), "plain"),
+    Model("forest", lambda: RandomForestClassifier(20, random_state=0), "plain"),
+    Model("forest with gaps", lambda: RandomForestClassifier(20, random_state=0), "gaps"),
+    Model("forest of numbers with gaps", lambda: RandomForestRegressor(20, random_state=0), "gaps"),
+    Model("extra trees", lambda: ExtraTreesRegressor(20, random_state=0), "amounts"),
+    Model("boosting", lambda: GradientBoostingClassifier(n_estimators=20, random_state=0), "plain"),
+    Model("boosting of numbers", lambda: GradientBoostingRegressor(n_estimators=20, random_state=0), "amounts"),
+    Model("adaboost", lambda: AdaBoostClassifier(n_estimators=5, random_state=0), "plain"),
+    Model("histogram boosting with gaps", lambda: HistGradientBoostingClassifier(max_iter=20, random_state=0), "gaps"),
+    Model("histogram boosting of stamps", lambda: HistGradientBoostingRegressor(max_iter=20, random_state=0), "stamps"),
+    Model("scaled stamps", lambda: make_pipeline(StandardScaler(), LinearRegression()), "stamps"),
+    Model(
+        "scaled forest", lambda: make_pipeline(StandardScaler(), RandomForestClassifier(10, random_state=0)), "plain"
+    ),
+    Model("stacking", lambda: StackingClassifier(two(), cv=2), "plain"),
+    Model("voting", lambda: VotingClassifier(two(), voting="soft"), "plain"),
+    Model("people", lambda: table_of(OneHotEncoder(handle_unknown="ignore"), LogisticRegression()), "people"),
+    Model("people, strict", lambda: table_of(OneHotEncoder(), LogisticRegression()), "people"),
+    Model("people in order", lambda: table_of(OrdinalEncoder(), RandomForestClassifier(5, random_state=0)), "people"),
+    Model(
+        "texts",
+        lambda: make_pipeline(ColumnTransformer([("t", TfidfVectorizer(), "text")]), LogisticRegression()),
+        "texts",
+    ),
+    Model("xgboost", lambda: XGBClassifier(n_estimators=5, max_depth=3), "gaps"),
+    Model("lightgbm", lambda: LGBMClassifier(n_estimators=5, verbosity=-1), "gaps"),
+)
