@@ -88,7 +88,10 @@ def test_the_engine_can_be_overridden(digits_joblib):
         (json.dumps({"weights": [1, 2]}).encode(), "JSON that is no XGBoost model"),
         (b"\0" * 4096, "nothing but zero bytes"),
         (b"\x93NUMPY\x01\0" + b"v" * 100, "numpy array.*--sample"),
-        (b"\x89HDF\r\n\x1a\n" + b"\0" * 50, "HDF5"),
+        (b"\x89HDF\r\n\x1a\n" + b"\0" * 50, r"HDF5.*load_model\('thing.bin'\).*argosy push model.onnx"),
+        (b"GGUF\x03\0\0\0", "GGUF.*argosy push"),
+        (b'<?xml version="1.0"?>\n<PMML version="4.4">', "a PMML document.*argosy push model.joblib --trust"),
+        (b"\x10\0\0\0\0\0\0\0" + b'{"w":{"dtype":1}}', "safetensors.*torch.export.*argosy push model.pt2"),
         (b"version https://git-lfs", "git lfs pull"),
         (b"\x18\0\0\0TFL3" + b"\0" * 50, "TensorFlow Lite"),
         (b"\x1f\x8b broken", "compressed and cut off"),
@@ -102,6 +105,41 @@ def test_what_is_no_model_is_described(data, said, tmp_path):
     path.write_bytes(data)
     with pytest.raises(BadPackage, match=said):
         detect(path)
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"saved_model.pb": b"x"}, "a TensorFlow SavedModel.*tf2onnx.*argosy push model.onnx"),
+        ({"config.json": b"{}", "model.safetensors": b"x"}, "a Hugging Face model.*optimum-cli.*argosy push exported"),
+        ({"Manifest.json": b"{}", "Data": b""}, "a Core ML model.*argosy push"),
+        ({"meta.json": b"{}", "config.cfg": b""}, "a spaCy pipeline.*argosy push FOLDER"),
+    ],
+)
+def test_folders_that_are_not_served_name_the_commands(files, said, tmp_path):
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    with pytest.raises(BadPackage, match=said):
+        detect(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (
+            ("m/data.pkl", "m/code/__torch__.py", "m/constants.pkl"),
+            "a TorchScript program.*jit.load.*argosy push",
+        ),
+        (("m/data.pkl", "m/data/0"), "a torch.save file.*torch.export.save.*argosy push model.pt2"),
+        (("config.json", "model.weights.h5"), "a Keras model.*load_model.*argosy push model.onnx"),
+    ],
+)
+def test_archives_that_are_not_served_name_the_commands(names, said, tmp_path):
+    with zipfile.ZipFile(tmp_path / "m.bin", "w") as archive:
+        for name in names:
+            archive.writestr(name, b"x")
+    with pytest.raises(BadPackage, match=said):
+        detect(tmp_path / "m.bin")
 
 
 def test_zip_archives_and_folders_are_described(tmp_path):

@@ -29,6 +29,7 @@ FILE = click.Path(path_type=Path)
 @click.option(
     "--trust", is_flag=True, help="Let it run code of its author although the scan objects: only what you would run."
 )
+@click.option("--code", type=FILE, help="Code that a pickled model needs: a folder, a .py file or a wheel; it is run.")
 @click.option("--requirements", type=FILE, help="A requirements.txt the model needs.")
 @click.option("--license", "license_", default="", help="SPDX identifier, for example Apache-2.0, or a licence file.")
 @click.option("--description", default="", help="One line about the model.")
@@ -50,6 +51,7 @@ def push(source: Path, name: str, alias: str | None, as_json: bool, **given: Any
     Example:
       argosy push model.joblib --name digits --sample x.parquet
       argosy push model.onnx --name digits --alias champion
+      argosy push model.joblib --name digits --code src/
     """
     from argosy.packaging.options import PushOptions
     from argosy.packaging.push import push as package
@@ -59,6 +61,7 @@ def push(source: Path, name: str, alias: str | None, as_json: bool, **given: Any
 
     options = PushOptions(
         sample=given["sample"],
+        code=given["code"],
         engine=given["engine"] or "",
         trust=given["trust"],
         requirements=read_requirements(given["requirements"]) if given["requirements"] else (),

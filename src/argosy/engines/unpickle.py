@@ -4,12 +4,16 @@ Two modules read them, each under the same rules: `machine` pickles, `skops_file
 """
 
 import importlib
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from argosy.engines.allow import Name, Refused
 from argosy.engines.base import check_file, require, short
 from argosy.spec.errors import ArgosyError, BadPackage, Untrusted
+
+CODE = "code"
+"""The folder beside a pickle with code of its author, which a package may have."""
 
 
 class Contents(NamedTuple):
@@ -24,6 +28,7 @@ def load(path: Path, *, trusted: bool = False) -> Any:
     vouches for, BadPackage for a broken file, MissingExtra."""
     reader = _reader(path)
     if trusted:
+        _importable(path.parent / CODE)
         try:
             return reader.read_trusted(path)
         except ArgosyError:
@@ -37,6 +42,12 @@ def load(path: Path, *, trusted: bool = False) -> Any:
             f"loading {path.name} would use {short(refused)}, which Argosy does not vouch for; if you know where the "
             "file comes from, push it again with --trust"
         ) from None
+
+
+def _importable(folder: Path) -> None:
+    """Let this process import the code, after everything else that it can import. Wheels are imported as they are."""
+    if folder.is_dir():
+        sys.path += [place for place in (str(folder), *map(str, sorted(folder.glob("*.whl")))) if place not in sys.path]
 
 
 def contents(path: Path) -> Contents:

@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from argosy.engines import onnx_file
-from argosy.packaging import convert, examine, lineage, mlmodel, requirements, zipmap
+from argosy.packaging import code, convert, examine, lineage, mlmodel, requirements, zipmap
 from argosy.packaging.detect import ENGINE_OF, Found, detect
 from argosy.packaging.examine import Findings, Task
 from argosy.packaging.options import PushOptions
@@ -46,9 +46,6 @@ SUFFIX = {
     "torch-export": ".pt2",
     "python": ".py",
 }
-IGNORED = ("__pycache__", ".git", ".ipynb_checkpoints", ".DS_Store", ".mypy_cache", ".ruff_cache", ".venv")
-"""Names that are left out of a folder of Python code."""
-
 Report = Callable[[str], None]
 T = TypeVar("T")
 
@@ -66,6 +63,7 @@ class Draft(msgspec.Struct, kw_only=True):
     source: Source
     quarantine: Quarantine
     report: Report
+    modules: tuple[str, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -89,7 +87,7 @@ class Draft(msgspec.Struct, kw_only=True):
             sample=str(sample.absolute()) if sample and signature is None else "",
             tolerance=self.options.tolerance,
             into=str(self.work),
-            trusted=self.options.trust or self.found.format == "python",
+            trusted=self.options.trust or self.found.format == "python" or bool(self.modules),
             signature=signature,
         )
 
@@ -145,7 +143,7 @@ def _copied(found: Found, into: Path, options: PushOptions, quarantine: Quaranti
     target = into / weights
     if found.path.is_dir():
         for entry in lineage.files_of(found.path, options.max_bytes):
-            if found.format == "python" and not set(IGNORED).isdisjoint(entry.path.split("/")):
+            if found.format == "python" and not set(code.IGNORED).isdisjoint(entry.path.split("/")):
                 continue
             place = target / entry.path
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -165,6 +163,7 @@ def _copied(found: Found, into: Path, options: PushOptions, quarantine: Quaranti
         weights += SUFFIX[found.format]
         target = into / weights
         shutil.copyfile(found.path, target)
+    modules = code.copy(options.code, found.format, into / weights, options.max_bytes) if options.code else ()
     return Draft(
         folder=into,
         work=work,
@@ -176,6 +175,7 @@ def _copied(found: Found, into: Path, options: PushOptions, quarantine: Quaranti
         source=lineage.source_of(found.path, target, found.format, options.max_bytes),
         quarantine=quarantine,
         report=report,
+        modules=modules,
     )
 
 
@@ -201,13 +201,17 @@ def _scan(draft: Draft) -> ScanResult:
         )
     where = draft.path if found.format != "python" else draft.folder / "weights"
     scanned = draft.run("scan:job", Scanned(path=str(where), kind=found.format), ScanResult)
-    objections = scanned.scan.objections
+    objections = code.foreign(scanned.scan.objections, draft.modules)
+    if draft.modules and not objections:
+        draft.report(f"scan: code {', '.join(draft.modules[:20])}")
+        return msgspec.structs.replace(scanned, scan=Scan(verdict="code"))
     draft.report(f"scan: {scanned.scan.verdict}" + "".join(f"\n  {name}" for name in objections[:20]))
     if objections and not trusted:
         names = ", ".join(objections[:8]) + (", …" if len(objections) > 8 else "")
+        sample = " and --sample" if any(name.startswith("statsmodels.") for name in objections) else ""
         raise Untrusted(
             f"loading {found.path.name} would use {names}, which Argosy does not vouch for; if you know where the file "
-            "comes from, push it again with --trust"
+            f"comes from, push it again with --trust{sample}. Code of your own that it needs goes with --code"
         )
     return msgspec.structs.replace(scanned, scan=msgspec.structs.replace(scanned.scan, trusted=bool(objections)))
 
@@ -244,6 +248,7 @@ def _convert(draft: Draft, signature: Signature) -> tuple[Conversion, Signature]
     if converted is None:
         return conversion, signature
     draft.path.unlink()
+    shutil.rmtree(draft.path.parent / code.FOLDER, ignore_errors=True)
     draft.weights, draft.engine, draft.settings = f"weights/{convert.MODEL}", "onnx", {}
     (draft.work / convert.MODEL).replace(draft.path)
     return conversion, converted

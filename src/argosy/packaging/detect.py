@@ -11,6 +11,7 @@ import msgspec
 
 from argosy.engines import onnx_file, wire
 from argosy.engines.compressed import start
+from argosy.packaging.conversions import GGUF, KERAS_HDF5, PMML, SAFETENSORS, TFLITE, Conversion, of_archive, of_folder
 from argosy.spec.errors import BadPackage, InvalidArgument, NotFound, Unsupported
 
 ACCEPTED = (
@@ -49,9 +50,9 @@ ENGINE_OF: dict[Format, str] = {
 _HEAD = 64 * 1024
 _MOST_CODE = 4 * 1024 * 1024
 
-_MARKS: tuple[tuple[int, bytes, str], ...] = (
-    (0, b"\x89HDF\r\n", "an HDF5 file (Keras?): convert the model to ONNX first"),
-    (0, b"GGUF", "a GGUF language model, which this version does not serve"),
+_MARKS: tuple[tuple[int, bytes, str | Conversion], ...] = (
+    (0, b"\x89HDF\r\n", KERAS_HDF5),
+    (0, b"GGUF", GGUF),
     (0, b"binf", "an old binary XGBoost model: load it and save it again as .json or .ubj"),
     (0, b"ZF", "a joblib file older than 0.10: load it and dump it again"),
     (0, b"\x93NUMPY", "a numpy array, not a model; as sample rows it goes to --sample"),
@@ -65,7 +66,7 @@ _MARKS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x04\x22\x4d\x18", "an LZ4-compressed file: compress with zlib, gzip, bz2 or xz, or not at all"),
     (0, b"\x28\xb5\x2f\xfd", "a zstd-compressed file: unpack it first"),
     (257, b"ustar", "a tar archive: unpack it first"),
-    (4, b"TFL3", "a TensorFlow Lite model: convert it to ONNX first"),
+    (4, b"TFL3", TFLITE),
 )
 """Where in a file that is no model which bytes are, and what it is then."""
 
@@ -135,6 +136,8 @@ def _folder(path: Path) -> Found:
     models = [name for name in inside if _accepted(path / name)]
     if len(models) == 1 and format_of(File(path / models[0])) == "onnx":
         return Found(path=path, format="onnx", engine="onnx", entry=models[0])
+    if not models and (known := of_folder(path, inside)):
+        raise BadPackage(f"{path.name} looks like {known}")
     hint = f"; push the file {models[0]} itself" if len(models) == 1 else ""
     listing = ", ".join(inside[:5]) + (", …" if len(inside) > 5 else "") or "nothing"
     raise BadPackage(
@@ -246,30 +249,28 @@ def _described(file: File) -> str:
         return "Python code without a class that has both load and predict"
     if zipfile.is_zipfile(file.path):
         names = _zip_names(file.path)
-        if any(name.endswith("data.pkl") for name in names):
-            return "a torch.save file (weights or a pickled module): save the program with torch.export.save"
-        if "config.json" in names and "model.weights.h5" in names:
-            return "a Keras model: convert it to ONNX first"
+        if known := of_archive(file.path, names):
+            return known
         return f"a zip archive of {len(names)} files: unpack it first"
     if file.head.startswith(b"PK\x03\x04"):
         return "a zip archive that is cut off"
     for at, mark, what in _MARKS:
         if file.plain[at : at + len(mark)] == mark:
-            return what
+            return what.said(file.path.name) if isinstance(what, Conversion) else what
     suffix = f" (its name ends in {file.path.suffix})" if file.path.suffix else ""
-    return _described_text(file.plain) or f"unknown binary data{suffix}"
+    return _described_text(file.plain, file.path.name) or f"unknown binary data{suffix}"
 
 
-def _described_text(head: bytes) -> str:
+def _described_text(head: bytes, name: str) -> str:
     begin = head.lstrip()[:64].lower()
     if begin.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
         return "an HTML page, perhaps the error page of a download that failed"
     if len(head) > 9 and head[8:9] == b"{" and 0 < int.from_bytes(head[:8], "little") < 2**32:
-        return "a safetensors file, which holds weights without a model: export the model to ONNX or torch.export"
+        return SAFETENSORS.said(name)
     if len(head) >= 16 and not head.strip(b"\0"):
         return "nothing but zero bytes, perhaps a download that broke off"
-    if begin.startswith(b"<?xml"):
-        return "an XML document"
+    if begin.startswith((b"<?xml", b"<pmml")):
+        return PMML.said(name) if b"<PMML" in head[:4096] else "an XML document"
     if begin.startswith((b"{", b"[")):
         return "JSON that is no XGBoost model"
     try:

@@ -14,10 +14,12 @@ class PushOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     `sample`: rows (.parquet, .csv, .json, .npy, .npz) that fit the model. `engine` overrides the one found. `trust`:
     overrule the scan. `requirements`: pip requirements, instead of those found. `convert` False keeps scikit-learn as
-    it is. `max_bytes` bounds the source, `seconds` each step that runs the model.
+    it is. `code`: a folder, file or wheel that a pickle needs. `max_bytes` bounds the source, `seconds` each step that
+    runs the model.
     """
 
     sample: Path | None = None
+    code: Path | None = None
     engine: str = ""
     trust: bool = False
     requirements: tuple[str, ...] = ()

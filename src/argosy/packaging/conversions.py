@@ -1,0 +1,90 @@
+"""Formats of models that are not served: what each is, and the two commands that bring the model in.
+
+The commands are for the machine where the model was made, which has its framework.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Conversion(NamedTuple):
+    """`what` the file is, the command that `converts` it ({0} is its name), and the file that comes of it."""
+
+    what: str
+    converts: str
+    gives: str = "model.onnx"
+
+    def said(self, name: str) -> str:
+        """As a message goes on after `looks like`."""
+        push = f"argosy push {self.gives} --name NAME"
+        return f"{self.what}. Convert it with  {self.converts.format(name)}  and then  {push}"
+
+
+_KERAS = "python -c \"import keras; keras.models.load_model('{0}').export('model.onnx', format='onnx')\""
+_EXPORT = "torch.export.save(torch.export.export(model, (example,)), 'model.pt2')"
+_PMML = (
+    'python -c "import joblib, sklearn_pmml_model.auto_detect as pmml; '
+    "joblib.dump(pmml.auto_detect_estimator('{0}'), 'model.joblib')\""
+)
+
+KERAS = Conversion("a Keras model", _KERAS)
+KERAS_HDF5 = Conversion("an HDF5 file, as Keras writes", _KERAS)
+SAVED_MODEL = Conversion("a TensorFlow SavedModel", "python -m tf2onnx.convert --saved-model {0} --output model.onnx")
+TFLITE = Conversion("a TensorFlow Lite model", "python -m tf2onnx.convert --tflite {0} --output model.onnx")
+TORCHSCRIPT = Conversion(
+    "a TorchScript program",
+    "python -c \"import torch; torch.onnx.export(torch.jit.load('{0}'), (torch.zeros(SHAPE),), 'model.onnx', "
+    'dynamo=False)"',
+)
+TORCH_WEIGHTS = Conversion(
+    "a torch.save file, which holds weights, or a pickled module",
+    f"{_EXPORT}  in Python, where the model has these weights,",
+    "model.pt2",
+)
+SAFETENSORS = Conversion(
+    "a safetensors file, which holds weights without a model",
+    f"{_EXPORT}  in Python, where the model has these weights,",
+    "model.pt2",
+)
+HUGGING_FACE = Conversion("a Hugging Face model", "optimum-cli export onnx --model {0} exported", "exported/model.onnx")
+GGUF = Conversion(
+    "a GGUF language model, which this version does not serve",
+    "optimum-cli export onnx --model ORIGINAL exported  from the original model",
+    "exported/model.onnx",
+)
+CORE_ML = Conversion(
+    "a Core ML model, which only Apple's systems run",
+    "torch.onnx.export(model, (example,), 'model.onnx')  in Python, from the model that it was made of,",
+)
+PMML = Conversion("a PMML document", _PMML, "model.joblib --trust")
+SPACY = Conversion(
+    "a spaCy pipeline",
+    "a class in FOLDER/model.py whose load(self, path) calls spacy.load(path / '{0}'), beside a copy of it,",
+    "FOLDER --sample rows.csv",
+)
+
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json", "pytorch_model.bin.index.json")
+
+
+def of_folder(path: Path, inside: Collection[str]) -> str:
+    """What a folder with these files is; empty where nobody knows."""
+    found: Conversion | None = None
+    if "saved_model.pb" in inside:
+        found = SAVED_MODEL
+    elif "config.json" in inside and not {*_WEIGHTS}.isdisjoint(inside):
+        found = HUGGING_FACE
+    elif "Manifest.json" in inside and "Data" in inside:
+        found = CORE_ML
+    elif {"meta.json", "config.cfg"} <= {*inside}:
+        found = SPACY
+    return found.said(path.name) if found else ""
+
+
+def of_archive(path: Path, names: Collection[str]) -> str:
+    """What a zip archive of these files is; empty where nobody knows."""
+    last = {name.rpartition("/")[2] for name in names}
+    if "data.pkl" in last:
+        scripted = "constants.pkl" in last and any("/code/" in f"/{name}" for name in names)
+        return (TORCHSCRIPT if scripted else TORCH_WEIGHTS).said(path.name)
+    return KERAS.said(path.name) if "config.json" in last and "model.weights.h5" in last else ""
