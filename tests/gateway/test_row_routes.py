@@ -65,6 +65,25 @@ async def test_keys_and_their_scopes(gateway, replica):
         assert (await client.post(f"{BASE}/ping", headers={**picked, "x-argosy-revision": "r9"})).status_code == 404
 
 
+async def test_a_browser_gives_the_key_as_a_password(gateway, replica):
+    """For reading, and with a header that no other site can set; below the paths of endpoints alone."""
+    a = await replica("a")
+    await gateway.start([one(a)], [api_key()])
+    async with await http(gateway) as client:
+        asked = await client.get(f"{BASE}/docs")
+        assert (asked.status_code, asked.headers["www-authenticate"]) == (401, 'Basic realm="argosy"')
+        assert (await client.get(f"{BASE}/openapi.json")).headers["www-authenticate"] == 'Bearer realm="argosy"'
+        for user, password, status in (("", KEY, 200), ("me", KEY, 200), ("me", "wrong", 401), (KEY, "", 401)):
+            assert (await client.get(f"{BASE}/docs", auth=(user, password))).status_code == status
+        own = {"x-requested-with": "argosy"}
+        assert (await client.post(f"{BASE}/invocations", auth=("", KEY), headers=own)).status_code == 200
+        assert (await client.post(f"{BASE}/invocations", auth=("", KEY))).status_code == 401
+        assert (await client.get("/v2/models/digits", auth=("", KEY))).status_code == 401
+        for text in ("!", "Og", "Ogo", "A" * 5000):
+            assert (await client.get(f"{BASE}/docs", headers={"authorization": f"Basic {text}"})).status_code == 401
+    assert not any("authorization" in each.headers for each in a.seen)
+
+
 async def test_a_shadow_gets_copies_of_rows(gateway, replica):
     a, b = await replica("a"), await replica("b")
     revisions = (revision("r1", "1", a, weight=1), revision("r2", "2", b))

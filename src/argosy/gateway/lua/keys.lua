@@ -107,7 +107,8 @@ local function refuse(handle, headers, status, grpc_status, message)
   end
   local answer = { [":status"] = status, ["content-type"] = "application/json" }
   if status == "401" then
-    answer["www-authenticate"] = 'Bearer realm="argosy"'
+    local page = headers:get(":path"):match("^/endpoints/[^/?]+/docs") ~= nil
+    answer["www-authenticate"] = page and 'Basic realm="argosy"' or 'Bearer realm="argosy"'
   end
   local body = '{"error":' .. quoted(message) .. "}"
   if headers:get("x-argosy-key-id") == nil and handle:streamInfo():protocol() == "HTTP/2" then
@@ -117,13 +118,42 @@ local function refuse(handle, headers, status, grpc_status, message)
   handle:respond(answer, body)
 end
 
+local BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+local function unbase64(text)
+  local out, bits, count = {}, 0, 0
+  for letter in text:gmatch("[%w+/]") do
+    bits, count = bits * 64 + BASE64:find(letter, 1, true) - 1, count + 6
+    if count >= 8 then
+      count = count - 8
+      out[#out + 1] = char(math.floor(bits / 2 ^ count))
+      bits = bits % 2 ^ count
+    end
+  end
+  return table.concat(out)
+end
+
+-- A browser at the page of an endpoint sends the key as a password, whichever site makes it ask. So it only reads,
+-- unless there is a header that no other site can set.
+local function as_password(headers, authorization)
+  local text = authorization:match("^[Bb][Aa][Ss][Ii][Cc] +(%S+) *$")
+  local safe = headers:get(":method") == "GET" or headers:get("x-requested-with") ~= nil
+  if text == nil or #text > 2 * MAX_KEY or not safe or sub(headers:get(":path"), 1, 11) ~= "/endpoints/" then
+    return nil
+  end
+  return unbase64(text):match("^[^:]*:(.*)$")
+end
+
 local function presented(headers)
   local key = headers:get("x-api-key")
   if key ~= nil then
     return key
   end
   local authorization = headers:get("authorization")
-  return authorization ~= nil and authorization:match("^[Bb][Ee][Aa][Rr][Ee][Rr] +(%S+) *$") or nil
+  if authorization == nil then
+    return nil
+  end
+  return authorization:match("^[Bb][Ee][Aa][Rr][Ee][Rr] +(%S+) *$") or as_password(headers, authorization)
 end
 
 local function owner_in(headers)
