@@ -57,3 +57,11 @@ def test_a_reference_is_relative_to_the_file_that_names_it(tmp_path, monkeypatch
     (one,) = declaration.read(("m.yaml",))
     assert one.monitor is not None
     assert one.monitor.reference == "/srv/held-out.csv"
+
+
+def test_a_guard_that_is_new_is_shown_with_its_numbers():
+    new = {"margin": 0.005, "latency_quantiles": [0.5, 0.95]}
+    line = declaration.change_line({"field": "guard", "old": None, "new": new})
+    assert line == 'guard: - → {"margin":0.005,"latency_quantiles":[0.5,0.95]}'
+    line = declaration.change_line({"field": "guard.latency_quantiles", "old": [0.5, 0.95], "new": [0.5]})
+    assert line == "guard.latency_quantiles: [0.5,0.95] → [0.5]"

@@ -89,6 +89,9 @@ def _shown(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, list):
-        rows = cast("list[dict[str, Any] | str]", value)
-        value = [row if isinstance(row, str) else {key: each for key, each in row.items() if each} for row in rows]
+        value = [_filled(row) for row in cast("list[Any]", value)]
     return msgspec.json.encode(value).decode()
+
+
+def _filled(row: Any) -> Any:
+    return {key: each for key, each in cast("dict[str, Any]", row).items() if each} if isinstance(row, dict) else row
