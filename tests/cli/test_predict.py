@@ -59,17 +59,25 @@ def test_parts_together_are_the_whole(rows, limit):
     assert predict._chunks([x, word], batched=False) == [[x, word]]
 
 
+def test_classes_by_name(capsys):
+    outputs = [tensor("label", np.array([1, 0])), tensor("p", np.array([[0.25, 0.75], [1, 0]], "f4"))]
+    predict._print(Response("m", "1", outputs), {"label": ("no", "yes"), "p": ("no", "yes")})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["0", "yes", "no", "0.25,", "yes", "0.75"]
+    assert lines[2].split() == ["1", "no", "no", "1,", "yes", "0"]
+
+
 def test_table_of_rows(capsys):
     outputs = [
         tensor("label", np.array(["é", "b"], dtype=object)),
         tensor("p", np.array([[0.123456789, 1], [0, 1]], "f4")),
     ]
-    predict._print(Response("m", "1", outputs))
+    predict._print(Response("m", "1", outputs), {})
     assert capsys.readouterr().out.splitlines() == ["ROW  LABEL  P", "0    é      0.123457 1", "1    b      0 1"]
 
 
 def test_table_of_outputs(capsys):
-    predict._print(Response("m", "1", [tensor("a", np.array(1.5)), tensor("b", np.arange(30))]))
+    predict._print(Response("m", "1", [tensor("a", np.array(1.5)), tensor("b", np.arange(30))]), {})
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "a       1.5"
     assert lines[2].endswith("19 … 30 in all")

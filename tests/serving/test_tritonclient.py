@@ -33,7 +33,7 @@ class Scores(Engine):
     releases_gil = True
     signature = Signature(
         inputs=(TensorSpec(name="x", datatype="FP32", shape=(-1, 4)),),
-        outputs=(TensorSpec(name="scores", datatype="FP32", shape=(-1, 3)),),
+        outputs=(TensorSpec(name="scores", datatype="FP32", shape=(-1, 3), classes=("low", "mid", "high")),),
     )
 
     def predict(self, inputs):
@@ -104,6 +104,12 @@ def test_metadata_of_a_model_with_named_columns(triton):
     assert (found["name"], found["datatype"], list(map(int, found["shape"]))) == ("x", "FP32", [-1, 2])
     if module is triton_http:
         assert found["parameters"] == {"columns": ["age", "height"], "nullable": True}
+
+
+def test_metadata_names_the_classes(replica):
+    with triton_http.InferenceServerClient(str(replica.http)) as client:
+        (output,) = client.get_model_metadata("scores")["outputs"]
+    assert output["parameters"] == {"classes": ["low", "mid", "high"]}
 
 
 def test_config_is_what_perf_analyzer_reads(triton):
@@ -232,8 +238,8 @@ def test_classification(triton):
     outputs = [module.InferRequestedOutput("scores", class_count=2)]
     found = client.infer("scores", [wanted(module, "x", ROWS)], outputs=outputs).as_numpy("scores")
     assert found.shape == (3, 2)
-    score, index, *_ = found[0][0].decode().split(":")
-    assert (float(score), index) == (3.0, "2")
+    score, index, name = found[0][0].decode().split(":")
+    assert (float(score), index, name) == (3.0, "2", "high")
 
 
 def test_the_timeout_parameter(triton):

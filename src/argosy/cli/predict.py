@@ -11,7 +11,9 @@ from argosy.cli.output import progress, table
 from argosy.spec.errors import InvalidArgument, Unavailable
 
 if TYPE_CHECKING:
-    from argosy.client import Client
+    from collections.abc import Mapping
+
+    from argosy.client.metadata import Metadata
     from argosy.protocol.rest import Response
     from argosy.spec.tensor import Tensor
 
@@ -57,7 +59,8 @@ def predict(
 
     where, key = _target(name, url, key)
     with Client(where, key, timeout) as client:
-        chunks = _chunks(*_rows(client, name, version, data, kind))
+        found = client.metadata(name, version)
+        chunks = _chunks(*_rows(found, data, kind))
         with progress(f"Asking {name}") as report:
             parts: list[Response] = []
             for number, chunk in enumerate(chunks, 1):
@@ -68,7 +71,7 @@ def predict(
     if as_json:
         click.echo(encode_response(response)[0])
     else:
-        _print(response)
+        _print(response, {spec.name: spec.classes for spec in found.outputs})
 
 
 def _target(name: str, url: str | None, key: str | None) -> tuple[str, str | None]:
@@ -95,13 +98,12 @@ def _alive(url: str) -> bool:
         return client.live()
 
 
-def _rows(client: "Client", name: str, version: str | None, data: str, kind: str | None) -> tuple[list["Tensor"], bool]:
+def _rows(found: "Metadata", data: str, kind: str | None) -> tuple[list["Tensor"], bool]:
     """The tensors to send, and whether their rows may be sent in parts."""
     from argosy.packaging.rows import read_rows
     from argosy.spec.signature import Signature
 
     source, suffix = _source(data, kind)
-    found = client.metadata(name, version)
     batched = bool(found.inputs) and all(spec.shape[:1] == (-1,) for spec in found.inputs)
     signature = Signature(inputs=found.inputs, outputs=found.outputs, batched=batched) if found.inputs else None
     return read_rows(source, suffix, signature), batched
@@ -152,23 +154,30 @@ def _joined(parts: list["Response"]) -> "Response":
     return msgspec.structs.replace(parts[0], tensors=tensors)
 
 
-def _print(response: "Response") -> None:
+def _print(response: "Response", classes: "Mapping[str, tuple[str, ...]]") -> None:
     """A row of the table for each row of the answer, where all outputs have rows; else a line for each output."""
     tensors = list(response.tensors)
     if tensors and len({tensor.shape[:1] for tensor in tensors}) == 1 and tensors[0].shape:
-        cells = [[_cell(value) for value in tensor.array] for tensor in tensors]
+        cells = [[_cell(value, classes.get(tensor.name, ())) for value in tensor.array] for tensor in tensors]
         table(["row", *(tensor.name for tensor in tensors)], list(zip(range(len(cells[0])), *cells, strict=False)))
     else:
-        table(["output", "value"], [(tensor.name, _cell(tensor.array)) for tensor in tensors])
+        found = [(tensor.name, _cell(tensor.array, classes.get(tensor.name, ()))) for tensor in tensors]
+        table(["output", "value"], found)
 
 
-def _cell(value: Any) -> str:
-    """A scalar as it is; an array by its first values."""
+def _cell(value: Any, classes: tuple[str, ...] = ()) -> str:
+    """A scalar as it is, by the name of its class if it is the number of one; an array by its first values, each with
+    the name of its class."""
     import numpy as np
 
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
     if not isinstance(value, np.ndarray):
+        place = int(value) if getattr(value, "dtype", np.dtype("f8")).kind in "iu" else -1
+        if 0 <= place < len(classes):
+            return classes[place]
         return f"{value:.6g}" if isinstance(value, np.floating | float) else str(value)
     flat = [_cell(one) for one in value.reshape(-1)[:SHOWN]]
-    return " ".join(flat) + (f" … {value.size} in all" if value.size > SHOWN else "")
+    if len(classes) == value.size:
+        flat = [f"{name} {one}" for name, one in zip(classes, flat, strict=False)]
+    return (", " if classes else " ").join(flat) + (f" … {value.size} in all" if value.size > SHOWN else "")

@@ -79,13 +79,14 @@ def _trusted(version: "Version") -> str:
 
 
 def tensor_line(spec: "TensorSpec") -> str:
-    """One line: name, datatype, shape, and the first columns."""
+    """One line: name, datatype, shape, and the first columns and classes."""
     extras = [word for word, applies in (("optional", spec.optional), ("nullable", spec.nullable)) if applies]
     if spec.semantic:
         extras.append(spec.semantic)
-    if spec.columns:
-        more = f" … {len(spec.columns)} in all" if len(spec.columns) > 8 else ""
-        extras.append(f"columns {', '.join(spec.columns[:8])}{more}")
+    for word, names in (("columns", spec.columns), ("classes", spec.classes)):
+        if names:
+            more = f" … {len(names)} in all" if len(names) > 8 else ""
+            extras.append(f"{word} {', '.join(names[:8])}{more}")
     return f"{spec.name}  {spec.datatype} {list(spec.shape)}  {', '.join(extras)}".rstrip()
 
 

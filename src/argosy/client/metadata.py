@@ -50,14 +50,18 @@ def parse(body: bytes, where: str) -> Metadata:
 
 def _spec(tensor: _Tensor) -> TensorSpec:
     parameters = tensor.parameters or {}
-    columns = parameters.get("columns")
-    names = cast("list[Any]", columns) if isinstance(columns, list) else []
-    fits = bool(tensor.shape) and tensor.shape[-1] == len(names)
+    columns, classes = _names(parameters.get("columns")), _names(parameters.get("classes"))
+    width = tensor.shape[-1:]
     return TensorSpec(
         name=tensor.name,
         datatype=tensor.datatype,
         shape=tuple(tensor.shape),
-        columns=tuple(str(name) for name in names) if fits else (),
+        columns=columns if width == [len(columns)] else (),
+        classes=classes if len(tensor.shape) < 2 or width == [len(classes)] else (),
         nullable=bool(parameters.get("nullable", False)),
         optional=bool(parameters.get("optional", False)),
     )
+
+
+def _names(listed: Any) -> tuple[str, ...]:
+    return tuple(str(name) for name in cast("list[Any]", listed)) if isinstance(listed, list) else ()

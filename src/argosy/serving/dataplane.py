@@ -150,8 +150,14 @@ def _order(version: str) -> tuple[int, str]:
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:
-    """Name, datatype, shape; and, as parameters, what a client needs to turn rows with named columns into tensors."""
-    known: dict[str, Any] = {"columns": list(spec.columns), "nullable": spec.nullable, "optional": spec.optional}
+    """Name, datatype, shape; and, as parameters, what a client needs to turn rows with named columns into tensors, and
+    scores into names of classes."""
+    known: dict[str, Any] = {
+        "columns": list(spec.columns),
+        "classes": list(spec.classes),
+        "nullable": spec.nullable,
+        "optional": spec.optional,
+    }
     parameters = {name: value for name, value in known.items() if value}
     entry: dict[str, Any] = {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)}
     return entry | {"parameters": parameters} if parameters else entry

@@ -55,8 +55,9 @@ def request_id(headers: Mapping[bytes, bytes]) -> str:
     return headers.get(REQUEST_ID, b"")[:RECORDED_ID].decode("latin-1")
 
 
-def classify(tensor: Tensor, count: int, batched: bool) -> Tensor:
-    """The `count` largest elements of each row (of the whole tensor if not batched) as BYTES `score:index`."""
+def classify(tensor: Tensor, count: int, batched: bool, classes: Sequence[str] = ()) -> Tensor:
+    """The `count` largest elements of each row (of the whole tensor if not batched) as BYTES `score:index`, and
+    `score:index:class` where the classes have names."""
     if tensor.datatype in ("BYTES", "BOOL", "BF16"):
         raise InvalidArgument(f"output '{tensor.name}' is {tensor.datatype}; classification needs numbers")
     height = tensor.shape[0] if batched else 1
@@ -70,7 +71,9 @@ def classify(tensor: Tensor, count: int, batched: bool) -> Tensor:
     order = np.argsort(-rows.astype("f8"), axis=1, kind="stable")[:, :count]
     best = np.take_along_axis(rows, order, 1)
     found = np.empty(order.size, dtype=object)
-    found[:] = [f"{score:f}:{index}".encode() for score, index in zip(best.flat, order.flat, strict=True)]
+    names = [f":{name}" for name in classes] if len(classes) == width else [""] * width
+    pairs = zip(best.flat, order.flat, strict=True)
+    found[:] = [f"{score:f}:{index}{names[index]}".encode() for score, index in pairs]
     found = found.reshape(order.shape)
     return Tensor(tensor.name, "BYTES", found if batched else found[0])
 
@@ -220,7 +223,8 @@ class ServedModel:
         for position, count in wanted:
             name, datatype = self._outputs[position]
             tensor = Tensor(name, datatype, arrays[position])
-            tensors.append(classify(tensor, count, self.signature.batched) if count else tensor)
+            classes = self.signature.outputs[position].classes
+            tensors.append(classify(tensor, count, self.signature.batched, classes) if count else tensor)
         return tensors
 
     async def close(self) -> None:
