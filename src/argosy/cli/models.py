@@ -10,7 +10,7 @@ from argosy.cli.completion import models as models_named
 from argosy.cli.completion import references
 from argosy.cli.here import actor, control, reason_option, store
 from argosy.cli.output import Columns, emit, progress, table
-from argosy.cli.show import show, verify
+from argosy.cli.show import show, tensor_line, verify
 from argosy.console.words import clock, size
 from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument
 from argosy.spec.package import ENGINES
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from argosy.store.version import Version
 
 FILE = click.Path(path_type=Path)
+SHOWN = 12
+"""Inputs, and outputs, that a push prints."""
 
 
 @click.command(cls=Command)
@@ -34,6 +36,8 @@ FILE = click.Path(path_type=Path)
 @click.option("--license", "license_", default="", help="SPDX identifier, for example Apache-2.0, or a licence file.")
 @click.option("--description", default="", help="One line about the model.")
 @click.option("--alias", help="Also point NAME@ALIAS at the new version.")
+@click.option("--input-name", multiple=True, metavar="NAME", help="Of an input, in the model's order; may be repeated.")
+@click.option("--output-name", multiple=True, metavar="NAME", help="Of an output, likewise.")
 @click.option("--no-convert", is_flag=True, help="Keep a scikit-learn model as it is instead of making it ONNX.")
 @click.option("--atol", type=click.FloatRange(min=0), help="Absolute tolerance of golden outputs.")
 @click.option("--rtol", type=click.FloatRange(min=0), help="Relative tolerance of golden outputs.")
@@ -68,6 +72,8 @@ def push(source: Path, name: str, alias: str | None, as_json: bool, **given: Any
         license=given["license_"],
         description=given["description"],
         convert=not given["no_convert"],
+        input_names=given["input_name"],
+        output_names=given["output_name"],
         tolerance=Tolerance(**{bound: given[bound] for bound in ("atol", "rtol") if given[bound] is not None}),
     )
     with store() as place:
@@ -85,6 +91,11 @@ def push(source: Path, name: str, alias: str | None, as_json: bool, **given: Any
             click.echo(f"unchanged: this package was pushed {clock(version.created)} UTC, so there is no new version")
         if conversion.source != version.engine or not conversion.converted:
             click.echo(f"engine {version.engine}: {conversion.reason}")
+        for word, specs in (
+            ("takes", version.manifest.signature.inputs),
+            ("gives", version.manifest.signature.outputs),
+        ):
+            click.echo("\n".join(f"{word}  {tensor_line(spec)}" for spec in specs[:SHOWN]))
         click.echo(f"deploy it with  argosy deploy {version.ref}")
 
     found = brief(version) | {"unchanged": unchanged, "conversion": conversion, "scan": version.manifest.scan}

@@ -81,6 +81,8 @@ def _trusted(version: "Version") -> str:
 def tensor_line(spec: "TensorSpec") -> str:
     """One line: name, datatype, shape, and the first columns and classes."""
     extras = [word for word, applies in (("optional", spec.optional), ("nullable", spec.nullable)) if applies]
+    if spec.source:
+        extras.append(f"in the model {spec.source}")
     if spec.semantic:
         extras.append(spec.semantic)
     for word, names in (("columns", spec.columns), ("classes", spec.classes)):

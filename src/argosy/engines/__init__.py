@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from argosy.engines.base import Engine, Settings
+from argosy.engines.renamed import Renamed, own
 from argosy.process.cores import cores
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.package import ENGINES
@@ -52,7 +53,10 @@ def load(
         loader: Loader = importlib.import_module(f"argosy.engines.{name}").load
     else:
         loader = entry_point(name).load()
-    return loader(path, signature, settings or {}, threads or cores(), sample, trusted)
+    renamed = signature is not None and any(spec.source for spec in (*signature.inputs, *signature.outputs))
+    names = own(signature) if signature is not None and renamed else signature
+    engine = loader(path, names, settings or {}, threads or cores(), sample, trusted)
+    return Renamed(engine, signature) if signature is not None and renamed else engine
 
 
 def entry_point(name: str) -> "EntryPoint":

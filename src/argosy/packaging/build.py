@@ -8,7 +8,8 @@ from typing import TypeVar
 import msgspec
 
 from argosy.engines import onnx_file
-from argosy.packaging import code, convert, examine, lineage, mlmodel, requirements, zipmap
+from argosy.engines.renamed import rename
+from argosy.packaging import code, convert, examine, lineage, mlmodel, profile, requirements, zipmap
 from argosy.packaging.detect import ENGINE_OF, Found, detect
 from argosy.packaging.examine import Findings, Task
 from argosy.packaging.options import PushOptions
@@ -219,10 +220,7 @@ def _scan(draft: Draft) -> ScanResult:
 def _examine(draft: Draft) -> Findings:
     sample = draft.options.sample
     draft.report(f"running the model on {sample.name if sample else 'made-up rows (no sample given)'}")
-    findings = draft.run("examine:examine", draft.task(), Findings)
-    signature = findings.signature
-    draft.report(f"signature: {_in_words(signature.inputs)} → {_in_words(signature.outputs)}")
-    return findings
+    return draft.run("examine:examine", draft.task(), Findings)
 
 
 def _in_words(specs: tuple[TensorSpec, ...]) -> str:
@@ -264,10 +262,18 @@ def _write(
 ) -> ModelManifest:
     """Golden examples, profile, requirements, licence and `model.yaml`; then the working folder goes."""
     folder, options, found = draft.folder, draft.options, draft.found
-    (draft.work / examine.GOLDEN_IN).replace(folder / INPUTS)
-    (draft.work / examine.GOLDEN_OUT).replace(folder / OUTPUTS)
+    signature = rename(signature, options.input_names or findings.sample_names, options.output_names)
+    draft.report(f"signature: {_in_words(signature.inputs)} → {_in_words(signature.outputs)}")
+    for path, made, specs in (
+        (INPUTS, examine.GOLDEN_IN, signature.inputs),
+        (OUTPUTS, examine.GOLDEN_OUT, signature.outputs),
+    ):
+        names = {spec.source or spec.name: spec.name for spec in specs}
+        tensors = tensorfile.read(draft.work / made)
+        tensorfile.write(folder / path, [msgspec.structs.replace(one, name=names[one.name]) for one in tensors])
     if (draft.work / examine.PROFILE).exists():
-        (draft.work / examine.PROFILE).replace(folder / PROFILE)
+        about = msgspec.json.decode((draft.work / examine.PROFILE).read_bytes(), type=profile.Profile)
+        (folder / PROFILE).write_bytes(profile.dump(profile.renamed(about, signature)))
     needs = _requirements(draft, scanned.packages)
     (folder / REQUIREMENTS).write_text("".join(f"{line}\n" for line in needs), "utf-8")
     license_file = file_beside(found.path)

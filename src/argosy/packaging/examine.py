@@ -69,6 +69,9 @@ CHUNK, CHUNK_BYTES = 1000, 16 * 1024 * 1024
 FRAMES = ("sklearn", "python")
 """Engines that may have been trained on columns of several kinds."""
 
+NAMED = ("onnx", "mlflow")
+"""Engines whose models name their inputs."""
+
 FLEXIBLE = ("sklearn", "python", "mlflow", "torch")
 """Engines that can learn their inputs from the sample."""
 
@@ -96,11 +99,13 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What was found besides the files: the signature, the number of golden rows, and of rows of the sample."""
+    """What was found besides the files: the signature, the number of golden rows, and of rows of the sample, and what
+    the sample names an input that the engine had to name itself."""
 
     signature: Signature
     golden_rows: int
     sample_rows: int
+    sample_names: tuple[str, ...] = ()
 
 
 def examine(task: Task) -> Findings:
@@ -130,7 +135,13 @@ def examine(task: Task) -> Findings:
     tensorfile.write(into / GOLDEN_IN, inputs)
     tensorfile.write(into / GOLDEN_OUT, outputs)
     count = len(inputs[0].array) if engine.signature.batched else 1
-    return Findings(signature=engine.signature, golden_rows=count, sample_rows=rows_in(tensors) if tensors else 0)
+    unnamed = rows is not None and rows.kind == "tensors" and task.engine not in NAMED and len(rows.arrays) == 1
+    return Findings(
+        signature=engine.signature,
+        golden_rows=count,
+        sample_rows=rows_in(tensors) if tensors else 0,
+        sample_names=tuple(rows.arrays) if rows is not None and unnamed else (),
+    )
 
 
 def _find_nullable(engine: SklearnEngine, sample: list[Tensor]) -> None:
@@ -196,7 +207,7 @@ def _with_sample(known: Signature, rows: Table) -> Signature:
 def fit_sample(rows: Table, known: Signature) -> list[Tensor]:
     """The sample as inputs of the signature. Raises InvalidArgument showing both sides where it does not fit."""
     try:
-        tensors = fit(rows, known.inputs)
+        tensors = fit(rows, known.inputs, lenient=True)
         check_inputs(known, tensors)
     except ArgosyError as error:
         takes = ", ".join(f"{spec.name} {spec.datatype} {list(spec.shape)}" for spec in known.inputs[:8])

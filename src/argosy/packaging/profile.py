@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from argosy.spec.signature import TensorSpec
+from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Array, Tensor
 
 MAX_DETAILED = 256
@@ -80,6 +80,18 @@ def profile(
 def dump(value: Profile) -> bytes:
     """Canonical JSON: sorted keys, no spaces. The same profile gives the same bytes."""
     return msgspec.json.encode(value, order="sorted")
+
+
+def renamed(value: Profile, signature: Signature) -> Profile:
+    """The profile of a model whose tensors got the names of this signature."""
+
+    def side(features: tuple[Feature, ...], specs: tuple[TensorSpec, ...]) -> tuple[Feature, ...]:
+        names = {spec.source or spec.name: spec.name for spec in specs}
+        return tuple(msgspec.structs.replace(feature, tensor=names[feature.tensor]) for feature in features)
+
+    return msgspec.structs.replace(
+        value, inputs=side(value.inputs, signature.inputs), outputs=side(value.outputs, signature.outputs)
+    )
 
 
 def _side(tensors: Sequence[Tensor], specs: Sequence[TensorSpec]) -> tuple[Feature, ...]:

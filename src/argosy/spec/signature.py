@@ -36,7 +36,8 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     `columns` names the features along the last axis of a tabular tensor, in order; `nullable` says that NaN (floats) or
     the empty string (BYTES) stands for a missing value; `optional` inputs may be left out of a request. `classes` are
     the names of a classifier's classes: along the last axis of its probabilities, or of the numbers 0, 1, … in a label.
-    `domain`: which values of an input the engine has to refuse.
+    `source` is the name in the model's file, where that is another. `domain`: which values of an input the engine has
+    to refuse.
     """
 
     name: str
@@ -47,6 +48,7 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     semantic: Semantic = ""
     nullable: bool = False
     optional: bool = False
+    source: str = ""
     domain: Domain | None = None
 
     def __post_init__(self) -> None:

@@ -1,0 +1,61 @@
+"""A model whose inputs and outputs have other names outside than in its file."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from argosy.engines.base import Engine
+from argosy.spec.errors import InvalidArgument
+from argosy.spec.signature import Signature, TensorSpec
+from argosy.spec.tensor import Array
+
+
+class Renamed(Engine):
+    """An engine under a signature that names the tensors of the model by their `source`."""
+
+    def __init__(self, engine: Engine, signature: Signature) -> None:
+        self.signature = signature
+        self.releases_gil, self.parallel = engine.releases_gil, engine.parallel
+        self._engine = engine
+        self._names = {spec.name: spec.source or spec.name for spec in signature.inputs}
+
+    def predict(self, inputs: Mapping[str, Array]) -> list[Array]:
+        """See `Engine.predict`."""
+        return self._engine.predict({self._names[name]: array for name, array in inputs.items()})
+
+    def close(self) -> None:
+        """Give back what the model holds."""
+        self._engine.close()
+
+
+def own(signature: Signature) -> Signature:
+    """The signature in the names that the model's file has."""
+    inputs, outputs = (
+        tuple(msgspec.structs.replace(spec, name=spec.source or spec.name, source="") for spec in side)
+        for side in (signature.inputs, signature.outputs)
+    )
+    return msgspec.structs.replace(signature, inputs=inputs, outputs=outputs)
+
+
+def rename(signature: Signature, inputs: Sequence[str], outputs: Sequence[str]) -> Signature:
+    """The signature with these names, in its order; none: as they are. Raises InvalidArgument for too many or few."""
+    return msgspec.structs.replace(
+        signature,
+        inputs=_named(signature.inputs, inputs, "input"),
+        outputs=_named(signature.outputs, outputs, "output"),
+    )
+
+
+def _named(specs: tuple[TensorSpec, ...], names: Sequence[str], side: str) -> tuple[TensorSpec, ...]:
+    if not names:
+        return specs
+    if len(names) != len(specs):
+        known = ", ".join(spec.name for spec in specs)
+        raise InvalidArgument(
+            f"{len(names)} names for the {len(specs)} {side}s of the model ({known}): give --{side}-name for each, in "
+            "this order"
+        )
+    return tuple(
+        spec if spec.name == name else msgspec.structs.replace(spec, name=name, source=spec.name)
+        for spec, name in zip(specs, names, strict=True)
+    )
