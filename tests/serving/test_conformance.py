@@ -40,10 +40,26 @@ def engines():
     return {"plain": Pair(), **identities(), **ranks, "slow": Identity("FP32", seconds=0.2)}
 
 
-@pytest.mark.parametrize("inline", [False, True], ids=["threads", "inline"])
-def test_the_replica_passes_every_check(run_replica, inline):
-    running = run_replica(engines(), inline=inline, runtime=Runtime(max_body_bytes=1 << 27))
-    report = run(running.url, grpc=str(running.grpc), model="plain", disruptive=True, drain=running.begin_stop)
+@pytest.mark.parametrize(
+    ("inline", "mode"), [(False, "tolerant"), (True, "strict")], ids=["threads-tolerant", "inline-strict"]
+)
+def test_the_replica_passes_every_check(run_replica, inline, mode):
+    runtime = Runtime(max_body_bytes=1 << 27, strict=mode == "strict")
+    running = run_replica(engines(), inline=inline, runtime=runtime)
+    one_input = run(running.url, grpc=str(running.grpc), model="identity_fp32", checks=["tolerance"], mode=mode)
+    assert one_input.ok, render(one_input)
+    assert not one_input.of("skipped"), render(one_input)
+    report = run(
+        running.url, grpc=str(running.grpc), model="plain", mode=mode, disruptive=True, drain=running.begin_stop
+    )
     assert report.ok, render(report)
     skipped = {result.id: result.note for result in report.of("skipped")}
-    assert skipped.keys() == {"readiness.loading", "readiness.unloaded", "repository.reload"}, skipped
+    asked = {"readiness.loading", "readiness.unloaded", "repository.reload"}
+    assert skipped.keys() == asked | {"tolerance.name", "tolerance.grpc_name"}, skipped
+
+
+def test_the_other_mode_fails(run_replica):
+    running = run_replica({"plain": Identity("FP32")})
+    report = run(running.url, grpc=str(running.grpc), checks=["tolerance"], mode="strict")
+    assert {result.id for result in report.of("failed")} == {result.id for result in report.results}
+    assert run(running.url, grpc=str(running.grpc), checks=["tolerance", "malformed", "grpc_errors"]).ok

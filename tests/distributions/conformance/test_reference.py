@@ -16,6 +16,8 @@ def test_a_correct_server_fails_nothing() -> None:
         "binary.BF16",
         "binary.raw_request",
         "readiness.loading",
+        "tolerance.name",
+        "tolerance.grpc_name",
     }
 
 
@@ -31,6 +33,7 @@ FAULTS = {
     "detail": "malformed.not_json",
     "no-count": "malformed.too_many",
     "trusting": "malformed.misnamed_input",
+    "shapeless": "tolerance.axis",
     "sloppy": "binary.leftover",
     "always-json": "binary.json_in",
     "no-deflate": "compression.deflate_json",

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from argosy_conformance.subject import Subject
 
 Verdict = Literal["passed", "failed", "skipped"]
+Mode = Literal["", "tolerant", "strict"]
+"""What a server is to do with requests that only fit; empty where either will do."""
 Need = Literal["model", "binary", "grpc", "repository", "disruption", "drain"]
 
 Run = Callable[["Subject"], str | None]
@@ -40,6 +42,7 @@ GROUPS = (
     "data",
     "outputs",
     "malformed",
+    "tolerance",
     "binary",
     "compression",
     "grpc_service",

@@ -3,11 +3,15 @@
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from argosy.cli.base import Command, json_option
 from argosy.cli.output import emit, progress
+
+if TYPE_CHECKING:
+    from argosy_conformance.check import Mode
 
 
 @click.command(cls=Command)
@@ -16,6 +20,7 @@ from argosy.cli.output import emit, progress
 @click.option("--grpc", metavar="HOST:PORT", help="Also test gRPC here.")
 @click.option("--key", envvar="ARGOSY_KEY", help="The API key; by default ARGOSY_KEY.")
 @click.option("--only", multiple=True, metavar="GROUP|CHECK", help="Only this group or check; may be repeated.")
+@click.option("--mode", type=click.Choice(["tolerant", "strict"]), help="What it is to do with what only fits.")
 @click.option("--disruptive", is_flag=True, help="Also unload and reload models.")
 @click.option("--pid", type=int, help="The server's process: last of all it gets a SIGTERM, and its drain is judged.")
 @json_option
@@ -25,17 +30,19 @@ def conformance(
     grpc: str | None,
     key: str | None,
     only: tuple[str, ...],
+    mode: "Mode | None",
     disruptive: bool,
     pid: int | None,
     as_json: bool,
 ) -> None:
     """Test any server against the Open Inference Protocol v2, and print what passed and what failed.
 
-    The exit status is 1 when a check failed.
+    Requests that fit the model only by a cast, another shape or name may be answered or refused, unless --mode says
+    which. The exit status is 1 when a check failed.
 
     \b
     Example:
-      argosy conformance http://127.0.0.1:8000 --grpc 127.0.0.1:8001
+      argosy conformance http://127.0.0.1:8000 --grpc 127.0.0.1:8001 --mode strict
     """
     from argosy_conformance import render, run
 
@@ -46,6 +53,7 @@ def conformance(
             grpc=grpc,
             key=key,
             checks=only or None,
+            mode=mode or "",
             disruptive=disruptive,
             drain=(lambda: os.kill(pid, signal.SIGTERM)) if pid else None,
             report=(lambda result: report(result.title)) if sys.stderr.isatty() else (lambda result: None),

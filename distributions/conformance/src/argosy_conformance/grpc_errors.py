@@ -1,6 +1,7 @@
 """gRPC failures: each malformed request has its status."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -71,6 +72,10 @@ BROKEN: dict[str, tuple[str, bool, Callable[[Any], object]]] = {
 def _broken(subject: Subject, raw: bool, change: Callable[[Any], object]) -> str | None:
     sent = request(subject.model, subject.sample, raw=raw)
     change(sent)
+    if change is _rename and len(subject.sample) == 1 and subject.mode != "strict":
+        with suppress(Refused):
+            subject.rpc.infer(sent)
+            return "the one input goes by any name"
     note = expect(subject.rpc, "ModelInfer", sent, BAD)
     that(subject.rpc.call("ServerLive").live, "the server is no longer live")
     return note

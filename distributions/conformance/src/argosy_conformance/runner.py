@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from importlib import import_module
 
 from argosy.spec.errors import InvalidArgument, Unavailable
-from argosy_conformance.check import CHECKS, GROUPS, Check, Failed, Skipped
+from argosy_conformance.check import CHECKS, GROUPS, Check, Failed, Mode, Skipped
 from argosy_conformance.report import Report, Result
 from argosy_conformance.rpc import Rpc
 from argosy_conformance.subject import Subject
@@ -18,6 +18,7 @@ def run(
     grpc: str | None = None,
     key: str | None = None,
     checks: Iterable[str] | None = None,
+    mode: Mode = "",
     disruptive: bool = False,
     drain: Callable[[], None] | None = None,
     timeout: float = 30.0,
@@ -25,7 +26,8 @@ def run(
 ) -> Report:
     """Judge the server at `url` by black-box requests.
 
-    `checks` names groups or checks (all by default); `grpc` is `HOST:PORT`; `disruptive` allows unloading and reloading
+    `checks` names groups or checks (all by default); `mode` is what the server is to do with requests that only fit;
+    `grpc` is `HOST:PORT`; `disruptive` allows unloading and reloading
     models; `drain` makes the server end (a SIGTERM, say) and is called in the last check of all; `timeout` (seconds)
     bounds each request; `report` is called after each check. Raises InvalidArgument for a name that is no check, and
     Unavailable when nobody listens at `url`.
@@ -33,7 +35,7 @@ def run(
     selected = select(checks)
     http = Transport(url, key, timeout)
     rpc = Rpc(grpc, key, timeout) if grpc else None
-    subject = Subject(http, rpc, model=model, disruptive=disruptive, drain=drain)
+    subject = Subject(http, rpc, model=model, mode=mode, disruptive=disruptive, drain=drain)
     results: list[Result] = []
     try:
         _connect(http)

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import msgspec
 
 from argosy_conformance import rest
-from argosy_conformance.check import Failed, Need, Skipped
+from argosy_conformance.check import Failed, Mode, Need, Skipped
 from argosy_conformance.expect import ok, that
 from argosy_conformance.rest import Outputs
 from argosy_conformance.rpc import Rpc
@@ -36,12 +36,14 @@ class Subject:
         rpc: Rpc | None = None,
         *,
         model: str | None = None,
+        mode: Mode = "",
         disruptive: bool = False,
         drain: Callable[[], None] | None = None,
     ) -> None:
         self.http = http
         self.maybe_rpc = rpc
         self.chosen = model
+        self.mode: Mode = mode
         self.disruptive = disruptive
         self.drain = drain
         self._known: dict[str, dict[str, Any] | None] = {}
