@@ -16,6 +16,7 @@ from argosy.packaging.options import PushOptions
 from argosy.packaging.package import INPUTS, LICENSE, OUTPUTS, PROFILE, REQUIREMENTS, write_manifest
 from argosy.packaging.quarantine import GIB, Limits, Quarantine
 from argosy.packaging.scan import Scanned, ScanResult
+from argosy.protocol import tensorfile
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import ArgosyError, BadPackage, NotFound, PayloadTooLarge, Untrusted
 from argosy.spec.package import DATA_ONLY, Conversion, ModelManifest, Scan, Source
