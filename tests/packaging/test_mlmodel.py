@@ -1,7 +1,9 @@
 import json
 import tracemalloc
 
+import numpy as np
 import pytest
+import scipy.sparse
 
 from argosy.packaging import mlmodel
 from argosy.spec.errors import BadPackage
@@ -51,3 +53,38 @@ def test_an_input_example(tmp_path):
     found = mlmodel.example(tmp_path)
     assert found is not None
     assert list(found.arrays) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ('{"columns": ["a", "b"], "data": [[NaN, "NaN"], [-Infinity, null]]}', [[None, "NaN"], [None, None]]),
+        ('{"a": 1.5, "b": "x \\" NaN"}', [[1.5, 'x " NaN']]),
+        ('[{"a": 1.5, "b": "x"}, {"a": NaN, "b": "y"}]', [[1.5, "x"], [None, "y"]]),
+    ],
+)
+def test_examples_with_gaps_and_of_one_row(tmp_path, text, rows):
+    (tmp_path / "input_example.json").write_text(text)
+    found = mlmodel.example(tmp_path)
+    assert found is not None
+    columns = [[None if value != value else value for value in array.tolist()] for array in found.arrays.values()]
+    assert [list(row) for row in zip(*columns, strict=True)] == rows
+
+
+@pytest.mark.parametrize("kind", ["csr_matrix", "csc_matrix"])
+def test_a_sparse_example(tmp_path, kind):
+    dense = np.array([[0, 2, 0], [1, 0, 0]], "f8")
+    sparse = getattr(scipy.sparse, kind)(dense)
+    parts = {name: getattr(sparse, name).tolist() for name in ("data", "indices", "indptr")}
+    (tmp_path / "input_example.json").write_text(json.dumps(parts | {"shape": [2, 3]}))
+    found = mlmodel.example(tmp_path)
+    assert found is not None
+    np.testing.assert_array_equal(found.arrays[""], dense)
+
+
+@pytest.mark.parametrize("changed", [{"indices": [0, 9]}, {"indptr": [0, 5, 1]}, {"shape": [2**40, 2**40]}])
+def test_a_sparse_example_that_cannot_be(tmp_path, changed):
+    whole = {"data": [1, 2], "indices": [0, 1], "indptr": [0, 1, 2], "shape": [2, 3]}
+    (tmp_path / "input_example.json").write_text(json.dumps(whole | changed))
+    with pytest.raises(BadPackage, match="cannot be read"):
+        mlmodel.example(tmp_path)
