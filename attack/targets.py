@@ -77,7 +77,7 @@ def _rest_seeds() -> list[bytes]:
 def _rows(data: bytes) -> object:
     """The first byte says which protocol's they are."""
     keys = rows.V1 if data[:1] == b"\0" else rows.MLFLOW
-    return to_tensors(rows.decode(data[1:], SIGNATURE, keys), SIGNATURE.inputs, row=False)
+    return to_tensors(rows.decode(data[1:], SIGNATURE, keys), SIGNATURE.inputs, lenient=False)
 
 
 def _rows_seeds() -> list[bytes]:

@@ -22,8 +22,8 @@ from argosy.spec.errors import InvalidArgument, PayloadTooLarge
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Array, Tensor
 
-MOST = 8 * 1024 * 1024
-"""Bytes of a body. Its values become objects of Python, which take up to thirty times as much."""
+MOST = 4 * 1024 * 1024
+"""Bytes of a body. Its values become objects of Python, which take up to fifty times as much."""
 V1 = ("instances", "inputs")
 """The keys of KServe's protocol V1."""
 MLFLOW = (*V1, "dataframe_split", "dataframe_records")
