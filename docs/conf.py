@@ -11,6 +11,7 @@ extensions = ["myst_parser"]
 exclude_patterns = ["_build"]
 source_suffix = {".md": "markdown"}
 nitpicky = True
+smartquotes = False
 
 myst_heading_anchors = 4
 myst_enable_extensions = ["deflist"]
