@@ -141,3 +141,21 @@ def test_a_row_without_a_text_is_a_row(replica):
         assert answer.status_code == 400
     else:
         assert answer.json()["outputs"][0]["data"] == [3, 2]
+
+
+@pytest.mark.parametrize("columns", [False, True])
+def test_what_the_codecs_of_mlserver_dump(replica, columns):
+    about = {"content_type": "np", "headers": None}
+    item = {"datatype": "FP64", "parameters": about}
+    inputs = [{"name": "input-0", "shape": [2, 2], "data": [1.0, 2.0, 3.0, 4.0], **item}]
+    if columns:
+        inputs = [
+            {"name": name, "shape": [2, 1], "data": data, **item}
+            for name, data in [("b", [2.0, 4.0]), ("a", [1.0, 3.0])]
+        ]
+    body = {"id": None, "parameters": about, "inputs": inputs, "outputs": None}
+    answer = httpx.post(f"{replica.url}/v2/models/sums/infer", json=body)
+    if replica.config.runtime.strict:
+        assert answer.status_code == 400
+    else:
+        assert answer.json()["outputs"][0]["data"] == [3, 7]

@@ -60,7 +60,7 @@ def over_grpc(subject: Subject) -> str | None:
 @check("batching.one_bad", "one bad request among good ones fails alone", needs=("model",))
 def one_bad(subject: Subject) -> str | None:
     good = json_body(subject.sample)
-    bad = json_body([item.renamed("no-such-input") for item in subject.sample])
+    bad = json_body(subject.sample, outputs=[{"name": "no-such-output"}])
     answers = together(CALLERS, lambda place: subject.judge(bad if place % 8 == 3 else good))
     want = read(subject.judge(good))
     note = None

@@ -84,7 +84,7 @@ def stream(subject: Subject) -> str | None:
 @check("grpc_service.stream_error", "a bad request in a stream fails alone", needs=("grpc", "model"))
 def stream_error(subject: Subject) -> str | None:
     good = [request(subject.model, subject.sample, id=str(place)) for place in range(2)]
-    bad = request(subject.model, [item.renamed("no-such-input") for item in subject.sample], id="bad")
+    bad = request(subject.model, subject.sample, names=["no-such-output"], id="bad")
     found = _optional(lambda: subject.rpc.stream("ModelStreamInfer", [good[0], bad, good[1]]))
     errors = [answer for answer in found if answer.error_message]
     that(len(found) == 3 and len(errors) == 1, f"{len(found)} responses, {len(errors)} with error_message")
