@@ -121,3 +121,58 @@ def test_truncated_source(tmp_path: Path) -> None:
         (path / "model.py").write_text(data[: int(len(data) * part)])
         with pytest.raises(BadPackage):
             engine(path, TensorSpec(name="y", datatype="FP32", shape=(-1,)))
+
+
+DECLARED = {
+    "rows": """
+    def predict(self, rows: list[dict]) -> list[dict]:
+        return [{"text": row["city"] + "!", "twice": row["age"] * 2} for row in rows]
+""",
+    "frame": """
+    def predict(self, frame: "pd.DataFrame"):
+        return frame.assign(text=frame.city + "!", twice=frame.age * 2)[["text", "twice"]]
+""",
+    "names": """
+    def predict(self, age, city):
+        assert all(type(each) is str for each in city)
+        return {"text": np.array([each + "!" for each in city]), "twice": age * 2}
+""",
+}
+
+
+@pytest.mark.parametrize("form", DECLARED)
+@pytest.mark.parametrize("future", ["", "from __future__ import annotations\n"])
+def test_predict_gets_what_it_declares(tmp_path: Path, form: str, future: str) -> None:
+    source = f"{future}import numpy as np\nimport pandas as pd\n\nclass Model:\n    def load(self, path): ...\n"
+    (tmp_path / "model.py").write_text(source + DECLARED[form])
+    inputs = (
+        TensorSpec(name="age", datatype="FP64", shape=(-1,)),
+        TensorSpec(name="city", datatype="BYTES", shape=(-1,)),
+    )
+    given = {"age": np.array([1.0, 2.5]), "city": np.array(["é".encode(), b"b"], object)}
+    model = load(
+        "python",
+        tmp_path,
+        signature=Signature(inputs=inputs, outputs=()),
+        settings={"class": "model:Model"},
+        sample=given,
+        trusted=True,
+    )
+    assert [(spec.name, spec.datatype) for spec in model.signature.outputs] == [("text", "BYTES"), ("twice", "FP64")]
+    text, twice = model.predict(given)
+    assert (text.tolist(), twice.tolist()) == (["é!".encode(), b"b!"], [2, 5])
+
+
+def test_columns_of_one_matrix_by_name(tmp_path: Path) -> None:
+    body = "class Model:\n    def load(self, path): ...\n    def predict(self, a, b):\n        return a - b\n"
+    (tmp_path / "model.py").write_text(body)
+    x = TensorSpec(name="x", datatype="FP64", shape=(-1, 2), columns=("b", "a"))
+    y = TensorSpec(name="y", datatype="FP64", shape=(-1,))
+    model = load(
+        "python",
+        tmp_path,
+        signature=Signature(inputs=(x,), outputs=(y,)),
+        settings={"class": "model:Model"},
+        trusted=True,
+    )
+    assert model.predict({"x": np.array([[1.0, 5.0]])})[0].tolist() == [4]

@@ -1,7 +1,8 @@
 """A user's own class: `load(self, path)` once, `predict(self, inputs)` for every batch.
 
-`predict` is given a dict of numpy arrays by input name and returns a dict of arrays by output name, or one array where
-the signature has one output. Anything it gets wrong is an Internal error that says what.
+`predict` is given a dict of numpy arrays by input name, or what it declares (`form_of`). It returns a dict of arrays by
+output name, or one array where the signature has one output; where it declares what it takes, a DataFrame, a list of
+values or a list of dicts as well. Anything it gets wrong is an Internal error that says what.
 """
 
 import importlib
@@ -13,15 +14,21 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from argosy.engines.base import Engine, Settings, check_settings, check_shape, rows_of, short
+from argosy.engines.frames import frame, strings
 from argosy.engines.probe import complete
 from argosy.spec.errors import ArgosyError, BadPackage, Internal, InvalidArgument, Untrusted
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import NUMPY, Array, as_bytes
+
+Form = Literal["arrays", "frame", "rows", "names"]
+"""How `predict` takes its inputs."""
+FORMS: dict[str, Form] = {"dataframe": "frame", "list": "rows", "sequence": "rows", "ndarray": "names"}
+"""The annotation of its one parameter → how it takes its inputs."""
 
 _serial = itertools.count()
 _lock = threading.RLock()
@@ -64,6 +71,7 @@ class PythonEngine(Engine):
         self.signature = signature
         self._model: Any = model
         self._package = package
+        self._form = form_of(model.predict)
 
     def predict(self, inputs: Mapping[str, Array]) -> list[Array]:
         """See `Engine.predict`."""
@@ -80,17 +88,40 @@ class PythonEngine(Engine):
 
     def _call(self, inputs: Mapping[str, Array]) -> dict[str, Any]:
         try:
-            found: Any = self._model.predict(dict(inputs))
+            found: Any = self._asked(inputs)
         except ArgosyError:
             raise
         except Exception as error:
             raise Internal(f"the model's predict raised {type(error).__name__}: {short(error)}") from error
+        if self._form != "arrays":
+            found = _plain(found)
         if isinstance(found, dict):
             return cast("dict[str, Any]", found)
         if len(self.signature.outputs) > 1 or not isinstance(found, np.ndarray):
             raise Internal(f"predict returned a {type(found).__name__}; a dict of numpy arrays by name was expected")
         name = self.signature.outputs[0].name if self.signature.outputs else "output"
         return {name: found}
+
+    def _asked(self, inputs: Mapping[str, Array]) -> Any:
+        """Call `predict` with what it declares; texts are `str` there."""
+        specs = self.signature.inputs
+        if self._form == "arrays":
+            return self._model.predict(dict(inputs))
+        if self._form == "frame":
+            return self._model.predict(frame(specs, inputs))
+        given = {
+            spec.name: strings(spec.name, inputs[spec.name]) if spec.datatype == "BYTES" else inputs[spec.name]
+            for spec in specs
+            if spec.name in inputs
+        }
+        if self._form == "names" and len(given) == 1 and not specs[0].columns:
+            return self._model.predict(*given.values())
+        if len(specs) == 1 and specs[0].columns:
+            given = {name: given[specs[0].name][:, place] for place, name in enumerate(specs[0].columns)}
+        if self._form == "names":
+            return self._model.predict(**given)
+        lists: list[Any] = [array.tolist() for array in given.values()]
+        return self._model.predict([dict(zip(given, row, strict=True)) for row in zip(*lists, strict=True)])
 
     def close(self) -> None:
         """Call the model's own `close`, if it has one, and forget its modules."""
@@ -100,6 +131,36 @@ class PythonEngine(Engine):
         finally:
             self._model = None
             forget(self._package)
+
+
+def form_of(predict: Any) -> Form:
+    """What `predict` declares that it takes: a pandas DataFrame; a list of rows, each a dict by name; or, with several
+    parameters or one array, each input under its name."""
+    try:
+        parameters = list(inspect.signature(predict).parameters.values())
+    except (TypeError, ValueError):
+        return "arrays"
+    if len([one for one in parameters if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD]) > 1:
+        return "names"
+    noted = parameters[0].annotation if parameters else inspect.Parameter.empty
+    text = noted if isinstance(noted, str) else getattr(noted, "__name__", str(noted))
+    text = text.strip("'\"").rpartition("typing.")[2].partition("[")[0].rpartition(".")[2].lower()
+    return FORMS.get(text, "arrays")
+
+
+def _plain(found: Any) -> Any:
+    """A DataFrame, a Series or a list that `predict` returned, as arrays."""
+    if hasattr(found, "columns"):
+        return {str(name): found[name].to_numpy() for name in found.columns}
+    if hasattr(found, "to_numpy"):
+        return found.to_numpy()
+    if not isinstance(found, list):
+        return found
+    rows = cast("list[Any]", found)
+    if rows and isinstance(rows[0], dict):
+        names = cast("dict[str, Any]", rows[0])
+        return {name: np.array([row[name] for row in rows]) for name in names}
+    return np.array(rows)
 
 
 def load(
