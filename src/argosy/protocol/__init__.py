@@ -1,1 +1,1 @@
-"""The Open Inference Protocol v2: pure functions between bytes and tensors. No sockets, no state."""
+"""The Open Inference Protocol v2 and rows in plain JSON, as pure functions of bytes and tensors."""
