@@ -57,7 +57,7 @@ bench: $(VENV)/.dev apt
 	$(BIN)/python -m bench $(ARGS)
 
 # The figures that only long runs can show: about two hours. All run; the missed ones are named at the end.
-PROOFS := costs guard autoscale "kills --rounds 1000" "rollouts --rollouts 200" "rollouts --rollouts 50 --kills" bad step \
+PROOFS := answers costs guard autoscale "kills --rounds 1000" "rollouts --rollouts 200" "rollouts --rollouts 50 --kills" bad step \
   payload performance shifts drift streamdrift feedback slo "batch --kills 1000" batchmemory batchspeed batchbeside
 
 prove: $(VENV)/.dev

@@ -64,7 +64,7 @@ class OnnxEngine(Engine):
         kinds = {spec.datatype for spec in (*signature.inputs, *signature.outputs)}
         self._strings = {spec.name for spec in signature.inputs if spec.datatype == "BYTES"}
         self._plain = not self._strings
-        self._bounded = [spec for spec in signature.inputs if spec.domain is not None]
+        self._bounded = [(spec, spec.domain.safe) for spec in signature.inputs if spec.domain is not None]
         self._text = [place for place, spec in enumerate(signature.outputs) if spec.datatype == "BYTES"]
         self._run: Any = _runner(session, signature) if "BF16" in kinds else session._sess.run
 

@@ -51,7 +51,10 @@ class SklearnEngine(Loose):
             value = getattr(self._estimator, CALLS[self._method])(rows)
             if hasattr(value, "toarray"):
                 value = value.toarray()
-            found = {self._method: value.to_numpy() if hasattr(value, "to_numpy") else np.asarray(value)}
+            answer = value.to_numpy() if hasattr(value, "to_numpy") else np.asarray(value)
+            if self._method == "transformed" and answer.ndim == 1:  # SparsePCA gives one row without its axis
+                answer = answer.reshape(len(rows), -1)
+            found = {self._method: answer}
             if self._scores and self._method == "label":
                 scores = self._estimator.predict_proba(rows)
                 found |= {} if isinstance(scores, list) else {"probabilities": scores}

@@ -1,6 +1,6 @@
 """Signatures: the named input and output tensors of a model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -125,13 +125,14 @@ def outside(spec: TensorSpec, array: Array) -> Array:
     return (np.isnan(array) & ~np.array(domain.gaps)) | (np.abs(array) > limits)
 
 
-def check_domains(specs: Sequence[TensorSpec], inputs: Any) -> None:
-    """Raise InvalidArgument, naming column and row, for a value outside the domain of one of these inputs."""
-    for spec in specs:
-        array: Array = inputs[spec.name]
-        domain = spec.domain
-        if domain is None or (array.dtype.kind == "f" and float(np.vdot(array, array)) <= domain.safe):
+def check_domains(bounded: Sequence[tuple[TensorSpec, float]], inputs: Mapping[str, Array]) -> None:
+    """Raise InvalidArgument, naming column and row, for a value outside the domain of one of these inputs, which come
+    with what is `safe` in them."""
+    for spec, safe in bounded:
+        array = inputs[spec.name]
+        if array.dtype.kind == "f" and np.vdot(array, array) <= safe:
             continue
+        domain = spec.domain or Domain()
         if (bad := outside(spec, array)).any():
             place = tuple(int(index) for index in np.argwhere(bad)[0])
             raise InvalidArgument(f"{_where(spec, place)}: {_refusal(domain, array[place], place)}")
