@@ -157,3 +157,10 @@ def test_what_a_column_of_text_becomes():
     assert (found["gaps"][0], np.isnan(found["gaps"][1])) == (1.0, True)
     assert found["big"].tolist() == ["9007199254740993", None]
     assert found["flag"].tolist() == ["true", None]
+
+
+def test_an_object_of_values_is_one_row():
+    table = read(b'{"age": 41, "city": "Bern"}', ".json")
+    assert {name: array.tolist() for name, array in table.arrays.items()} == {"age": [41], "city": ["Bern"]}
+    with pytest.raises(InvalidArgument, match="one list for each column, or one value"):
+        read(b'{"age": 41, "city": ["Bern"]}', ".json")

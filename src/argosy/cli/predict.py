@@ -44,8 +44,8 @@ def predict(
     """Send rows to an endpoint and print its answers.
 
     DATA is @rows.json, .csv, .parquet, .npy or .npz. JSON rows are a list of objects, a list of lists, an object of
-    lists, or a whole inference request. Columns go by name. JSON: an inference response {model_name, model_version,
-    outputs: [{name, datatype, shape, data}]}.
+    lists, one row as an object, or a whole inference request. Columns go by name. JSON: an inference response
+    {model_name, model_version, outputs: [{name, datatype, shape, data}]}.
 
     \b
     Example:

@@ -176,8 +176,10 @@ def _json_object(value: dict[str, Any], data: bytes, where: str) -> Table:
         from argosy.protocol.rest import decode_request
 
         return Table("tensors", {tensor.name: tensor.array for tensor in decode_request(data).tensors})
+    if value and not any(isinstance(item, list | dict) for item in value.values()):
+        value = {name: [item] for name, item in value.items()}  # one row
     if not value or not all(isinstance(item, list) for item in value.values()):
-        raise InvalidArgument(f"{where}: an object of rows holds one list for each column")
+        raise InvalidArgument(f"{where}: an object holds one list for each column, or one value for each")
     return Table("frame", {name: _named(name, items, where) for name, items in value.items()})
 
 
