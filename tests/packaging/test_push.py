@@ -145,7 +145,7 @@ def test_a_folder_with_an_onnx_file_and_its_external_data(pusher, digits_onnx, t
     assert verify(pusher.store, version.ref).max_difference < 1e-6
     (tmp_path / "alone").mkdir()
     alone = (folder / "net.onnx").rename(tmp_path / "alone" / "net.onnx")
-    with pytest.raises(BadPackage, match="push the folder that holds both"):
+    with pytest.raises(BadPackage, match="put it beside the model"):
         pusher(alone)
 
 

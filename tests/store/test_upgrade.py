@@ -62,6 +62,15 @@ def plain(value: object) -> Any:
     return msgspec.json.decode(msgspec.json.encode(value))
 
 
+def holds(found: Any, expected: Any) -> bool:
+    """Whether this is what was expected; objects may have fields that came since."""
+    if isinstance(expected, dict):
+        return expected.keys() <= found.keys() and all(holds(found[name], each) for name, each in expected.items())
+    if isinstance(expected, list):
+        return len(found) == len(expected) and all(map(holds, found, expected))
+    return found == expected
+
+
 def load(url: str) -> None:
     """Fill the empty database at `url` with that of the fixture."""
     if url.startswith("sqlite"):
@@ -90,4 +99,4 @@ def test_what_an_earlier_version_wrote_reads_as_it_read_it(earlier: Database):
     found = plain(read(earlier))
     assert found.keys() == expected.keys()
     for name, value in found.items():
-        assert value == expected[name], name
+        assert holds(value, expected[name]), name

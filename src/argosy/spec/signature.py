@@ -130,7 +130,7 @@ def check_domains(bounded: Sequence[tuple[TensorSpec, float]], inputs: Mapping[s
     with what is `safe` in them."""
     for spec, safe in bounded:
         array = inputs[spec.name]
-        if array.dtype.kind == "f" and np.vdot(array, array) <= safe:
+        if array.dtype.kind == "f" and float(np.vdot(array, array)) <= safe:
             continue
         domain = spec.domain or Domain()
         if (bad := outside(spec, array)).any():
