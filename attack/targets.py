@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import skops.io
 
 from argosy.engines import lightgbm_file, mlflow_file, onnx_file, sklearn, unpickle, xgboost_file
 from argosy.packaging.detect import detect
@@ -207,8 +208,6 @@ def _pickle_seeds() -> list[bytes]:
 
 
 def _skops_seeds() -> list[bytes]:
-    import skops.io
-
     return [skops.io.dumps(model) for model in _estimators()[:1]]
 
 
