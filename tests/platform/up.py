@@ -91,7 +91,11 @@ class Up:
         """The answer, whatever it is. The token is sent unless another Authorization is given."""
         found = json.loads((self.home.run / "control.json").read_text())
         sent = {"authorization": f"Bearer {(self.home.run / 'token').read_text()}"} | (headers or {})
-        return httpx.request(method, found["url"] + path, headers=sent, timeout=PATIENCE, **more)
+        try:
+            return httpx.request(method, found["url"] + path, headers=sent, timeout=PATIENCE, **more)
+        except httpx.TransportError as error:
+            error.add_note(f"exit status {self.process.poll()}; {self.out.read_text(errors='replace')[-8000:]}")
+            raise
 
     def pids(self) -> list[int]:
         return sorted(each["pid"] for each in self.call("GET", "/v1/replicas") if each["phase"] == "ready")
