@@ -156,6 +156,7 @@ def test_bytes_come_as_base64():
         ({"instances": [[1, 2]], "params": {"a": 1}}, "'params'"),
         ({"instances": [[1, 2, 3]], "inputs": [[1, 2, 3]]}, "one of instances, inputs"),
         ({"instances": []}, "no rows"),
+        ({"instances": [{"job": {"b64": "\x80"}, "age": 1}]}, "no base64"),
         ({"instances": 5}, "list of rows"),
         ([{"a": 1, "b": 2, "c": 3}, {"a": 1, "b": 2}], "row 1 lacks the column 'c'"),
         ([{"a": 1, "b": 2, "c": 3}, [1, 2, 3]], "some rows"),

@@ -7,7 +7,6 @@ model that knows none.
 """
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -279,6 +278,6 @@ def _plain(value: Any) -> Any:
     if item.keys() == {"b64"} and isinstance(item["b64"], str):
         try:
             return base64.b64decode(item["b64"], validate=True)
-        except binascii.Error as error:
+        except ValueError as error:
             raise InvalidArgument(f"a value of 'b64' is no base64: {error}") from None
     raise InvalidArgument("a value of a row is an object; it must be a number, a text, true, false, null or a list")
