@@ -10,7 +10,7 @@ from argosy.batch.source.shape import arrow
 from argosy.spec.batch import Format
 from argosy.spec.errors import Internal, Unsupported
 from argosy.spec.signature import TensorSpec
-from argosy.spec.tensor import NUMPY, Array
+from argosy.spec.tensor import NUMPY, Array, bf16_to_fp32
 
 
 class Answers:
@@ -80,7 +80,7 @@ def _values(spec: TensorSpec, flat: Array) -> Any:
         except pa.ArrowInvalid:
             raise Internal(f"output '{spec.name}' contains bytes that are no UTF-8 text") from None
     if spec.datatype == "BF16":
-        flat = (flat.astype("<u4") << 16).view("<f4")
+        flat = bf16_to_fp32(flat)
     elif spec.datatype == "FP16":
         flat = flat.astype("<f4")
     return pa.array(flat)

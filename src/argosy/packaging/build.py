@@ -185,8 +185,8 @@ def _without_zipmap(draft: Draft) -> None:
     """Give an ONNX classifier probabilities in place of a map, which no request can carry."""
     if draft.found.format != "onnx" or zipmap.NODE not in onnx_file.inspect(draft.path).nodes:
         return
-    job = zipmap.Job(weights=str(draft.path), into=str(draft.work))
-    for name, classes in draft.run("zipmap:cut", job, dict[str, tuple[str, ...]]).items():
+    task = zipmap.CutTask(weights=str(draft.path), into=str(draft.work))
+    for name, classes in draft.run("zipmap:cut", task, dict[str, tuple[str, ...]]).items():
         draft.report(f"output {name}: a tensor in place of ZipMap; classes {', '.join(classes[:8])}")
     (draft.work / draft.path.name).replace(draft.path)
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from argosy.engines import Engine
 from argosy.packaging import golden
-from argosy.packaging.domain import Column, Feeds, columns, refusals, repeat
+from argosy.packaging.domain import Feeds, InputColumn, columns, refusals, repeat
 from argosy.packaging.probes import Known
 from argosy.spec.errors import ArgosyError
 from argosy.spec.package import Tolerance
@@ -133,7 +133,7 @@ class Comparison:
             f"column '{column.name}' = {value!r}" if isinstance(value, bytes) else f"column '{column.name}' = {value}"
         )
 
-    def _oddness(self, column: Column, row: Feeds) -> float:
+    def _oddness(self, column: InputColumn, row: Feeds) -> float:
         """How far its value is from those that are known."""
         value, known = column.of(row)[0], column.of(self.rows)
         if isinstance(value, bytes):

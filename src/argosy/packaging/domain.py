@@ -23,7 +23,7 @@ FLOAT32 = float(np.nextafter((2.0 - 2.0**-24) * 2.0**127, 0))
 """The largest FP64 number that is no infinity as FP32."""
 
 
-class Column(NamedTuple):
+class InputColumn(NamedTuple):
     """One column of an input: of [-1], or of the last axis of [-1, n]."""
 
     spec: TensorSpec
@@ -42,14 +42,14 @@ class Column(NamedTuple):
         return self.spec.name if len(self.spec.shape) == 1 else f"{self.spec.name}[{self.place}]"
 
 
-def columns(specs: Sequence[TensorSpec], feeds: Mapping[str, Array]) -> list[Column]:
+def columns(specs: Sequence[TensorSpec], feeds: Mapping[str, Array]) -> list[InputColumn]:
     """The columns of all inputs."""
-    found: list[Column] = []
+    found: list[InputColumn] = []
     for spec in specs:
         array = feeds[spec.name]
         if array.ndim > 2:
             raise Unsupported(f"input '{spec.name}' has {array.ndim} axes")
-        found += [Column(spec, place) for place in range(array.shape[1] if array.ndim == 2 else 1)]
+        found += [InputColumn(spec, place) for place in range(array.shape[1] if array.ndim == 2 else 1)]
     return found
 
 
@@ -73,7 +73,7 @@ def refusals(answer: Answer, feeds: Feeds, rows: Array | None = None) -> Iterato
         yield from refusals(answer, feeds, rows[len(rows) // 2 :])
 
 
-def refused(answer: Answer, row: Feeds, known: Sequence[Column], value: object) -> list[bool]:
+def refused(answer: Answer, row: Feeds, known: Sequence[InputColumn], value: object) -> list[bool]:
     """For each of these columns, whether the model refuses the row with this value in it."""
     feeds = repeat(row, np.zeros(len(known), dtype=int))
     for place, column in enumerate(known):
@@ -132,7 +132,7 @@ def _short(values: list[T]) -> tuple[T, ...]:
 
 
 def _limits(
-    answer: Answer, row: Feeds, known: list[Column], infinite: list[bool], dtype: "np.dtype[np.float64]"
+    answer: Answer, row: Feeds, known: list[InputColumn], infinite: list[bool], dtype: "np.dtype[np.float64]"
 ) -> list[float | None]:
     """The largest magnitude of each column: that of the datatype, that of FP32, or found by bisection."""
     largest = float(np.finfo(dtype).max)
@@ -152,7 +152,7 @@ def _limits(
     return found
 
 
-def _bisected(answer: Answer, row: Feeds, column: Column, largest: float) -> float:
+def _bisected(answer: Answer, row: Feeds, column: InputColumn, largest: float) -> float:
     """By exponents first, then to the last bit."""
     low, high = 0.0, largest
     while np.nextafter(low, high) < high:
@@ -169,7 +169,7 @@ def _bisected(answer: Answer, row: Feeds, column: Column, largest: float) -> flo
     return low
 
 
-def _of_strings(answer: Answer, row: Feeds, known: list[Column], categories: Sequence[str]) -> Domain | None:
+def _of_strings(answer: Answer, row: Feeds, known: list[InputColumn], categories: Sequence[str]) -> Domain | None:
     gaps = not any(refused(answer, row, known, b""))
     if not any(refused(answer, row, known, UNKNOWN.encode())):
         return None if gaps else Domain(gaps=(False,))

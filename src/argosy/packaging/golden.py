@@ -10,7 +10,7 @@ from argosy.engines.probe import made, shape_of
 from argosy.spec.errors import ArgosyError, BadPackage, GoldenMismatch, InvalidArgument
 from argosy.spec.package import Tolerance
 from argosy.spec.signature import TensorSpec
-from argosy.spec.tensor import NUMPY, Array, Tensor
+from argosy.spec.tensor import NUMPY, Array, Tensor, bf16_to_fp32
 
 COUNT = 16
 MAX_BYTES = 8 * 1024 * 1024
@@ -82,7 +82,7 @@ def difference(want: Array, got: Array, datatype: str, tolerance: Tolerance) -> 
     if want.shape != got.shape:
         raise GoldenMismatch(f"shape {list(got.shape)} where {list(want.shape)} was given")
     if datatype == "BF16":
-        want, got = _widen(want), _widen(got)
+        want, got = bf16_to_fp32(want), bf16_to_fp32(got)
     if want.dtype.kind != "f":
         return np.asarray(want != got, dtype=bool), 0.0
     wide, other = want.astype(np.float64), got.astype(np.float64)
@@ -93,10 +93,6 @@ def difference(want: Array, got: Array, datatype: str, tolerance: Tolerance) -> 
     bad = ~same & (far | ~np.isfinite(gap))
     finite = gap[np.isfinite(gap)]
     return bad, float(finite.max()) if finite.size else 0.0
-
-
-def _widen(raw: Array) -> Array:
-    return (raw.astype("<u4") << 16).view("<f4")
 
 
 def compare(want: Sequence[Tensor], got: Sequence[Array], tolerance: Tolerance, what: str = "") -> float:
@@ -120,7 +116,7 @@ def first_misfit(tensor: Tensor, got: Array, bad: Array, tolerance: Tolerance) -
     place = tuple(int(index) for index in np.argwhere(bad)[0])
     want_value, got_value = tensor.array[place], got[place]
     if tensor.datatype == "BF16":
-        want_value, got_value = _widen(tensor.array)[place], _widen(got)[place]
+        want_value, got_value = bf16_to_fp32(tensor.array)[place], bf16_to_fp32(got)[place]
     row = f"row {place[0]}" + (f", element {list(place[1:])}" if len(place) > 1 else "") if place else "its one value"
     shown = [repr(each)[:80] if isinstance(each, bytes | str) else f"{each}" for each in (want_value, got_value)]
     text = f"output '{tensor.name}', {row}: want {shown[0]}, got {shown[1]}"

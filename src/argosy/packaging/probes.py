@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from argosy.packaging.domain import Column, Feeds, columns, repeat
+from argosy.packaging.domain import Feeds, InputColumn, columns, repeat
 from argosy.spec.errors import ArgosyError
 from argosy.spec.signature import TensorSpec
 from argosy.spec.tensor import Array
@@ -67,13 +67,13 @@ def _drawn(random: np.random.Generator, rows: Feeds, count: int) -> Feeds:
     return repeat(rows, random.integers(0, len(next(iter(rows.values()))), count))
 
 
-def _set(column: Column, feeds: Feeds, rows: Array, values: Array) -> None:
+def _set(column: InputColumn, feeds: Feeds, rows: Array, values: Array) -> None:
     with np.errstate(over="ignore", invalid="ignore"):
         column.of(feeds)[rows] = values
 
 
 def _thresholds(
-    random: np.random.Generator, rows: Feeds, found: list[Column], pairs: Sequence[tuple[int, float]]
+    random: np.random.Generator, rows: Feeds, found: list[InputColumn], pairs: Sequence[tuple[int, float]]
 ) -> Feeds:
     """At each threshold, and beside it: by one step of FP64 and FP32, by halves of a step of FP32, by 1e-9."""
     some: list[tuple[int, float]] = [
@@ -98,7 +98,7 @@ def beside(value: float) -> Array:
     return np.array([*exact, one, low, high, one + (high - one) / 2, one - (one - low) / 2])
 
 
-def _gaps(random: np.random.Generator, rows: Feeds, found: list[Column]) -> Feeds:
+def _gaps(random: np.random.Generator, rows: Feeds, found: list[InputColumn]) -> Feeds:
     """One missing value in a row, a third of them, all."""
     holed = [column for column in found if column.spec.datatype in ("FP32", "FP64", "BYTES")]
     if not holed:
@@ -114,9 +114,9 @@ def _gaps(random: np.random.Generator, rows: Feeds, found: list[Column]) -> Feed
     return feeds
 
 
-def _placed(random: np.random.Generator, rows: Feeds, found: list[Column], values: Sequence[float]) -> Feeds:
+def _placed(random: np.random.Generator, rows: Feeds, found: list[InputColumn], values: Sequence[float]) -> Feeds:
     """Each value in each column, in a row that is known; as many of them as a set may have."""
-    places: list[tuple[Column, float]] = [(column, value) for column in found for value in values]
+    places: list[tuple[InputColumn, float]] = [(column, value) for column in found for value in values]
     if len(places) > MOST:
         places = [places[int(place)] for place in random.choice(len(places), MOST, replace=False)]
     feeds = _drawn(random, rows, len(places))
@@ -125,7 +125,7 @@ def _placed(random: np.random.Generator, rows: Feeds, found: list[Column], value
     return feeds
 
 
-def _everywhere(random: np.random.Generator, rows: Feeds, found: list[Column]) -> Feeds:
+def _everywhere(random: np.random.Generator, rows: Feeds, found: list[InputColumn]) -> Feeds:
     """One value in all columns of numbers; or the same magnitude with both signs."""
     values = np.array(_SPECIAL if found else [])
     feeds = _drawn(random, rows, 2 * len(values))
@@ -135,7 +135,7 @@ def _everywhere(random: np.random.Generator, rows: Feeds, found: list[Column]) -
     return feeds
 
 
-def _whole(random: np.random.Generator, rows: Feeds, found: list[Column]) -> Feeds:
+def _whole(random: np.random.Generator, rows: Feeds, found: list[InputColumn]) -> Feeds:
     """Integers at the limits of what floats hold; both booleans."""
     feeds = _drawn(random, rows, 0 if all(c.spec.datatype not in ("INT64", "INT32", "BOOL") for c in found) else 300)
     for column in found:
@@ -150,7 +150,7 @@ def _whole(random: np.random.Generator, rows: Feeds, found: list[Column]) -> Fee
     return feeds
 
 
-def _texts(random: np.random.Generator, rows: Feeds, found: list[Column]) -> Feeds:
+def _texts(random: np.random.Generator, rows: Feeds, found: list[InputColumn]) -> Feeds:
     """Texts that no sample has, and changed ones that it has: another case, a space, a letter less."""
     texts = [column for column in found if column.spec.datatype == "BYTES"]
     feeds = _drawn(random, rows, 40 * len(texts) if len(texts) < 20 else 800)
@@ -164,7 +164,7 @@ def _texts(random: np.random.Generator, rows: Feeds, found: list[Column]) -> Fee
     return feeds
 
 
-def redrawn(random: np.random.Generator, rows: Feeds, found: list[Column], count: int) -> Feeds:
+def redrawn(random: np.random.Generator, rows: Feeds, found: list[InputColumn], count: int) -> Feeds:
     """Each column drawn for itself: combinations that the sample does not have."""
     feeds = _drawn(random, rows, count)
     for column in found:
@@ -173,7 +173,7 @@ def redrawn(random: np.random.Generator, rows: Feeds, found: list[Column], count
     return feeds
 
 
-def noisy(random: np.random.Generator, rows: Feeds, found: list[Column]) -> Feeds:
+def noisy(random: np.random.Generator, rows: Feeds, found: list[InputColumn]) -> Feeds:
     """Rows with noise: from 1e-12 to 1 of each value, and from 1e-3 to 10 of the spread of the column."""
     feeds = _drawn(random, rows, MOST if found else 0)
     for column in found:
@@ -189,7 +189,7 @@ def noisy(random: np.random.Generator, rows: Feeds, found: list[Column]) -> Feed
 
 
 def _boundaries(
-    random: np.random.Generator, rows: Feeds, found: list[Column], known: Known, answer: Answer
+    random: np.random.Generator, rows: Feeds, found: list[InputColumn], known: Known, answer: Answer
 ) -> Iterator[Probe]:
     """Both sides of where the answer changes, between pairs of rows: where trees decide, to the next number; where
     sums do, to 1e-9 of the distance, since the last bits of a sum depend on its order."""
@@ -214,7 +214,7 @@ def _both(low: Feeds, high: Feeds) -> Feeds:
     return {name: np.concatenate([low[name], high[name]]) for name in low}
 
 
-def one_column(random: np.random.Generator, first: Feeds, second: Feeds, found: list[Column]) -> Feeds:
+def one_column(random: np.random.Generator, first: Feeds, second: Feeds, found: list[InputColumn]) -> Feeds:
     """The first rows, each with the second's value in one column."""
     mixed = {name: array.copy() for name, array in first.items()}
     picked = random.integers(0, len(found), len(next(iter(mixed.values()))))
@@ -225,7 +225,7 @@ def one_column(random: np.random.Generator, first: Feeds, second: Feeds, found: 
 
 
 def bisected(
-    pair: tuple[Feeds, Feeds], found: list[Column], answer: Answer, *, steps: int, exact: bool
+    pair: tuple[Feeds, Feeds], found: list[InputColumn], answer: Answer, *, steps: int, exact: bool
 ) -> tuple[Feeds, Feeds]:
     """The pairs of rows, moved towards each other while their answers differ: in labels, or `exact`, in anything."""
     low, high = ({name: array.copy() for name, array in feeds.items()} for feeds in pair)

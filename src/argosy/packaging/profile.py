@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from argosy.spec.signature import Signature, TensorSpec
-from argosy.spec.tensor import Array, Tensor
+from argosy.spec.tensor import Array, Tensor, bf16_to_fp32
 
 MAX_DETAILED = 256
 MAX_CATEGORIES = 50
@@ -104,7 +104,7 @@ def _side(tensors: Sequence[Tensor], specs: Sequence[TensorSpec]) -> tuple[Featu
             if tensor.datatype in ("BYTES", "BOOL") or semantic in ("label", "categorical"):
                 made = Feature(tensor=tensor.name, column=column, categories=categories(values, detailed))
             else:
-                wide = (values.astype("<u4") << 16).view("<f4") if tensor.datatype == "BF16" else values
+                wide = bf16_to_fp32(values) if tensor.datatype == "BF16" else values
                 made = Feature(tensor=tensor.name, column=column, numbers=numbers(wide, detailed))
             features.append(made)
             if len(features) == 2 * MAX_DETAILED:

@@ -20,17 +20,17 @@ LABELS = ("classlabels_strings", "classlabels_int64s")
 """Its attributes with the classes, of which it has one."""
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CutTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The ONNX file `weights`, which was checked, and the folder `into` which it goes under its own name."""
 
     weights: str
     into: str
 
 
-def cut(job: Job) -> dict[str, tuple[str, ...]]:
+def cut(task: CutTask) -> dict[str, tuple[str, ...]]:
     """Write the model without ZipMap; answer the names of the classes by output. Raises BadPackage, MissingExtra."""
     onnx: Any = require("onnx", "onnx", "An ONNX classifier that ends with ZipMap")
-    source = Path(job.weights)
+    source = Path(task.weights)
     try:
         model = onnx.load_model(str(source), load_external_data=False)
     except Exception as error:
@@ -43,8 +43,8 @@ def cut(job: Job) -> dict[str, tuple[str, ...]]:
     noted = {one.key: one.value for one in model.metadata_props}
     noted[onnx_file.CLASSES] = msgspec.json.encode(found, order="sorted").decode()
     onnx.helper.set_model_props(model, noted)
-    with storage(Path(job.into)):
-        Path(job.into, source.name).write_bytes(model.SerializeToString(deterministic=True))
+    with storage(Path(task.into)):
+        Path(task.into, source.name).write_bytes(model.SerializeToString(deterministic=True))
     return found
 
 

@@ -14,7 +14,7 @@ from argosy.profiles.moments import RunningMoments
 from argosy.profiles.profile import Profile, minute
 from argosy.profiles.values import ValueCounts
 from argosy.spec.errors import InvalidArgument
-from argosy.spec.tensor import Array
+from argosy.spec.tensor import Array, bf16_to_fp32
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def _numbers(array: Array, columns: Sequence[Column], rng: np.random.Generator) 
     else:
         _check_width(array, columns[-1])
         picked = array[:, first.place : first.place + len(columns)].T
-    return (picked.astype("<u4") << 16).view("<f4") if first.datatype == "BF16" else picked
+    return bf16_to_fp32(picked) if first.datatype == "BF16" else picked
 
 
 def _check_width(array: Array, column: Column) -> None:

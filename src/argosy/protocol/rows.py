@@ -19,7 +19,7 @@ from argosy.protocol.large import STRING
 from argosy.protocol.rest import Response
 from argosy.spec.errors import InvalidArgument, PayloadTooLarge
 from argosy.spec.signature import Signature, TensorSpec
-from argosy.spec.tensor import Array, Tensor
+from argosy.spec.tensor import Array, Tensor, bf16_to_fp32
 
 MOST = 4 * 1024 * 1024
 """Bytes of a body. Its values become objects of Python, which take up to fifty times as much."""
@@ -116,7 +116,7 @@ def _values(tensor: Tensor, array: Array, classes: Sequence[str] = ()) -> list[A
     if classes and array.dtype.kind in "iu" and array.size and array.min() >= 0 and array.max() < len(classes):
         return np.array(classes, object)[array].tolist()
     if tensor.datatype == "BF16":
-        return (array.astype("<u4") << 16).view("<f4").tolist()
+        return bf16_to_fp32(array).tolist()
     if tensor.datatype != "BYTES":
         return array.tolist()
     try:

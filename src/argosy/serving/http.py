@@ -60,7 +60,7 @@ Decode = Callable[[ServedModel, Mapping[bytes, bytes], bytes, Bounds | None], tu
 Answer = Callable[[Exchange, ServedModel, Request, Response | Exception], None]
 
 
-class Route(NamedTuple):
+class ParsedPath(NamedTuple):
     """An operation, the method it takes, and the model it is about."""
 
     operation: str
@@ -70,7 +70,7 @@ class Route(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def parse(path: str) -> Route | None:
+def parse(path: str) -> ParsedPath | None:
     """Parse a percent-encoded path of at most `LONGEST` characters; None when there is nothing at it. Paths for rows
     may stand below `/endpoints/NAME`, as they do at the gateway, and are about this model then."""
     parts = [unquote(part) for part in path.split("/")]
@@ -81,7 +81,7 @@ def parse(path: str) -> Route | None:
     return _parse(parts)
 
 
-def _parse(parts: list[str]) -> Route | None:
+def _parse(parts: list[str]) -> ParsedPath | None:
     model = version = ""
     if tuple(parts) not in _ROUTES:
         place = 4 if parts[2:4] == ["repository", "models"] else 3
@@ -95,7 +95,7 @@ def _parse(parts: list[str]) -> Route | None:
     route = _ROUTES.get(tuple(parts))
     if route is None or ("{model}" in route.path and not model):
         return None
-    return Route(route.operation, route.method, model, version)
+    return ParsedPath(route.operation, route.method, model, version)
 
 
 class HttpApp:

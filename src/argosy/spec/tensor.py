@@ -45,6 +45,11 @@ class Tensor(msgspec.Struct, frozen=True, eq=False, gc=False):
         return self.array.shape
 
 
+def bf16_to_fp32(raw: Array) -> Array:
+    """The 16 bits that hold BF16 values → FP32, which has each of them."""
+    return (raw.astype("<u4") << 16).view("<f4")
+
+
 def nbytes(array: Array) -> int:
     """Its bytes, those of its texts included."""
     return sum(map(len, array.reshape(-1).tolist())) if array.dtype == object else array.nbytes

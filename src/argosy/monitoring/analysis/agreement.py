@@ -20,6 +20,7 @@ from argosy.serving.answers import Output, RecordedAnswer
 from argosy.serving.counts import bucket
 from argosy.spec.guard import Advice
 from argosy.spec.rollout import Shadow
+from argosy.spec.tensor import bf16_to_fp32
 
 MOST = 10_000
 """Answers of each revision that may wait for their other half."""
@@ -173,7 +174,7 @@ def _rows(output: Output) -> Floats:
     """The numbers by rows; a vector is rows of one."""
     array = output.tensor().array
     if output.datatype == "BF16":
-        array = (array.astype(np.uint32) << 16).view(np.float32)
+        array = bf16_to_fp32(array)
     width = output.shape[-1] if len(output.shape) > 1 else 1
     return array.astype(np.float64).reshape(array.size // width if width else 0, width)
 

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from argosy.spec.errors import MissingExtra
-from argosy.spec.tensor import NUMPY, Array
+from argosy.spec.tensor import NUMPY, Array, bf16_to_fp32
 from argosy.store.durable import create_temporary, sync_folder, write_all
 from argosy.store.payloads.columns import Column
 from argosy.store.payloads.record import Rows
@@ -168,7 +168,7 @@ def _types(pa: Any, column: Column) -> list[tuple[str, Any]]:
 
 def _widened(array: Array, datatype: str) -> Array:
     if datatype == "BF16":
-        return (array.astype("<u4") << 16).view("<f4") if array.dtype == NUMPY["BF16"] else array
+        return bf16_to_fp32(array) if array.dtype == NUMPY["BF16"] else array
     return array.astype("<f4") if datatype == "FP16" else array
 
 
