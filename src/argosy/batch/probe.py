@@ -20,7 +20,7 @@ from argosy.batch.plan import Plan
 from argosy.batch.sizes import Measured, Probed, Sizes, choose
 from argosy.batch.source import source
 from argosy.batch.wire import Begin
-from argosy.engines.base import Engine
+from argosy.engines.base import Engine, rows_of
 from argosy.packaging.model_process import ModelProcess, load_in_process
 from argosy.packaging.package import open_package
 from argosy.process.child import run_child
@@ -56,7 +56,7 @@ def sizes(plan: Plan, begin: Begin) -> Sizes:
 
 def measure(engine: Engine, feeds: Mapping[str, Array], threads: int, wanted: tuple[int, ...]) -> list[Measured]:
     """Rows a second for each size, growing until a call takes too long."""
-    rows = len(next(iter(feeds.values())))
+    rows = rows_of(feeds)
     found: list[Measured] = []
     for size in wanted:
         repeats = -(-size // rows)

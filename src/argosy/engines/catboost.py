@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from argosy.engines.base import Loose, Settings, check_file, check_settings, require, short
+from argosy.engines.base import Loose, Settings, check_file, check_settings, require, rows_of, short
 from argosy.engines.frames import frame
 from argosy.engines.probe import complete, settled
 from argosy.spec.errors import BadPackage, InvalidArgument, Untrusted
@@ -44,7 +44,7 @@ class CatboostEngine(Loose):
     def run(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """See `Loose.run`."""
         specs = self.signature.inputs
-        if not len(next(iter(inputs.values()))):  # CatBoost refuses to answer for none
+        if not rows_of(inputs):  # CatBoost refuses to answer for none
             outputs = self.signature.outputs
             return {spec.name: np.empty((0, *spec.shape[1:]), NUMPY[spec.datatype]) for spec in outputs}
         rows: Any = inputs[specs[0].name] if self._single else frame(specs, inputs)

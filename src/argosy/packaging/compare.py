@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 
 from argosy.engines import Engine
+from argosy.engines.base import rows_of
 from argosy.packaging import golden
 from argosy.packaging.domain import Feeds, InputColumn, columns, refusals, repeat
 from argosy.packaging.probes import Known
@@ -50,7 +51,7 @@ class Comparison:
     def check(self, name: str, feeds: Feeds, want: Sequence[Array] | None = None) -> None:
         """Compare on these rows; `want`: the original's answers, where it was asked already. Raises Differs,
         Overflows."""
-        count = len(next(iter(feeds.values())))
+        count = rows_of(feeds)
         if not count:
             return
         out = refused(self.converted.signature, feeds)
@@ -65,7 +66,7 @@ class Comparison:
 
     def check_alone(self, feeds: Feeds, want: Sequence[Array]) -> None:
         """Compare answers for single rows."""
-        for place in range(len(next(iter(feeds.values())))):
+        for place in range(rows_of(feeds)):
             row = np.array([place])
             self._same("one row alone", repeat(feeds, row), [array[row] for array in want])
 
@@ -145,8 +146,9 @@ class Comparison:
         return far if far == far else np.inf
 
 
-def predict(engine: Engine, feeds: Feeds, rows: Array) -> list[Array]:
-    """The engine's answers for these rows, asked for in chunks where rows are a batch."""
+def predict(engine: Engine, feeds: Feeds, rows: Array | None = None) -> list[Array]:
+    """The engine's answers for these rows, or for all, asked for in chunks where rows are a batch."""
+    rows = np.arange(rows_of(feeds)) if rows is None else rows
     step = CHUNK if engine.signature.batched else max(len(rows), 1)
     parts = [engine.predict(repeat(feeds, rows[start : start + step])) for start in range(0, max(len(rows), 1), step)]
     return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
@@ -154,7 +156,7 @@ def predict(engine: Engine, feeds: Feeds, rows: Array) -> list[Array]:
 
 def refused(signature: Signature, feeds: Feeds) -> Array:
     """The rows that the domains of a signature leave out."""
-    out = np.zeros(len(next(iter(feeds.values()))), dtype=bool)
+    out = np.zeros(rows_of(feeds), dtype=bool)
     for spec in signature.inputs:
         if spec.domain is not None:
             out |= outside(spec, feeds[spec.name]).reshape(len(out), -1).any(axis=1)
@@ -163,4 +165,4 @@ def refused(signature: Signature, feeds: Feeds) -> Array:
 
 def _beyond(feeds: Feeds) -> Array:
     far = [(np.abs(a) > OVERFLOW).reshape(len(a), -1).any(axis=1) for a in feeds.values() if a.dtype.kind == "f"]
-    return np.any(far, axis=0) if far else np.zeros(len(next(iter(feeds.values()))), dtype=bool)
+    return np.any(far, axis=0) if far else np.zeros(rows_of(feeds), dtype=bool)

@@ -5,6 +5,7 @@ What the original refuses is left out of the domains of the inputs, and refused 
 """
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from argosy.engines import Engine, unpickle
 from argosy.engines import load as load_engine
+from argosy.engines.base import rows_of
 from argosy.packaging import bounds, domain, examine
 from argosy.packaging.compare import OVERFLOW, Agreement, Comparison, Differs, Overflows, predict
 from argosy.packaging.domain import Feeds, repeat
@@ -77,11 +79,9 @@ def convert(task: Task) -> Outcome:
             except Exception as error:
                 text = " ".join(str(error).split(". It usually means")[0].split())[:200]
                 reasons[precision] = f"skl2onnx cannot convert {type(original.estimator).__name__}: {text}"
-    return _left("; ".join(reasons.values()) if len({*reasons.values()}) < 2 else _both(reasons))
-
-
-def _both(reasons: dict[Precision, str]) -> str:
-    return "; ".join(f"in {precision}, {reason}" for precision, reason in reasons.items())
+    if len({*reasons.values()}) < 2:
+        return _left("; ".join(reasons.values()))
+    return _left("; ".join(f"in {precision}, {reason}" for precision, reason in reasons.items()))
 
 
 def _left(reason: str) -> Outcome:
@@ -163,12 +163,10 @@ def _compared(original: Original, converted: Engine, *, lowered: bool) -> Agreem
     comparison.check("golden examples", original.golden)
     comparison.check("the sample", original.rows, original.answers or None)
     if converted.signature.batched:
-        few = repeat(original.rows, np.arange(min(ALONE, len(next(iter(original.rows.values()))))))
-        comparison.check_alone(few, predict(original.engine, few, np.arange(len(next(iter(few.values()))))))
+        few = repeat(original.rows, np.arange(min(ALONE, rows_of(original.rows))))
+        comparison.check_alone(few, predict(original.engine, few))
 
-    def answer(feeds: Feeds) -> list[Array]:
-        return predict(original.engine, feeds, np.arange(len(next(iter(feeds.values())))))
-
+    answer = partial(predict, original.engine)
     for name, feeds in probes(original.rows, converted.signature.inputs, original.known, answer):
         comparison.check(name, feeds)
     return comparison.agreement

@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 import numpy as np
 
+from argosy.engines.base import rows_of
 from argosy.engines.sklearn import SklearnEngine
 from argosy.spec.errors import ArgosyError, Unsupported
 from argosy.spec.signature import Domain, TensorSpec
@@ -60,7 +61,7 @@ def repeat(feeds: Mapping[str, Array], rows: Array) -> Feeds:
 
 def refusals(answer: Answer, feeds: Feeds, rows: Array | None = None) -> Iterator[tuple[int, str]]:
     """The rows that the model refuses, and why, by halving."""
-    rows = np.arange(len(next(iter(feeds.values())))) if rows is None else rows
+    rows = np.arange(rows_of(feeds)) if rows is None else rows
     if not len(rows):
         return
     try:

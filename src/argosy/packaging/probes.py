@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from argosy.engines.base import rows_of
 from argosy.packaging.domain import Feeds, InputColumn, columns, repeat
 from argosy.spec.errors import ArgosyError
 from argosy.spec.signature import TensorSpec
@@ -59,12 +60,12 @@ def probes(rows: Feeds, specs: Sequence[TensorSpec], known: Known, answer: Answe
 
 
 def _picked(random: np.random.Generator, rows: Feeds, most: int) -> Array:
-    count = len(next(iter(rows.values())))
+    count = rows_of(rows)
     return np.sort(random.choice(count, most, replace=False)) if count > most else np.arange(count)
 
 
 def _drawn(random: np.random.Generator, rows: Feeds, count: int) -> Feeds:
-    return repeat(rows, random.integers(0, len(next(iter(rows.values()))), count))
+    return repeat(rows, random.integers(0, rows_of(rows), count))
 
 
 def _set(column: InputColumn, feeds: Feeds, rows: Array, values: Array) -> None:
@@ -104,7 +105,7 @@ def _gaps(random: np.random.Generator, rows: Feeds, found: list[InputColumn]) ->
     if not holed:
         return repeat(rows, np.arange(0))
     feeds = _drawn(random, rows, MOST // 2)
-    count = len(next(iter(feeds.values())))
+    count = rows_of(feeds)
     holes = random.random((count, len(holed))) < 0.3
     holes[: count // 3] = False
     holes[np.arange(count // 3), random.integers(0, len(holed), count // 3)] = True
@@ -154,7 +155,7 @@ def _texts(random: np.random.Generator, rows: Feeds, found: list[InputColumn]) -
     """Texts that no sample has, and changed ones that it has: another case, a space, a letter less."""
     texts = [column for column in found if column.spec.datatype == "BYTES"]
     feeds = _drawn(random, rows, 40 * len(texts) if len(texts) < 20 else 800)
-    count = len(next(iter(feeds.values())))
+    count = rows_of(feeds)
     for row in range(count):
         column = texts[row % len(texts)].of(feeds)
         known = column[row]
@@ -193,7 +194,7 @@ def _boundaries(
 ) -> Iterator[Probe]:
     """Both sides of where the answer changes, between pairs of rows: where trees decide, to the next number; where
     sums do, to 1e-9 of the distance, since the last bits of a sum depend on its order."""
-    if not found or len(next(iter(rows.values()))) < 2:
+    if not found or rows_of(rows) < 2:
         return
     first, second = _drawn(random, rows, PAIRS), _drawn(random, rows, PAIRS)
     for column in found:
@@ -217,7 +218,7 @@ def _both(low: Feeds, high: Feeds) -> Feeds:
 def one_column(random: np.random.Generator, first: Feeds, second: Feeds, found: list[InputColumn]) -> Feeds:
     """The first rows, each with the second's value in one column."""
     mixed = {name: array.copy() for name, array in first.items()}
-    picked = random.integers(0, len(found), len(next(iter(mixed.values()))))
+    picked = random.integers(0, len(found), rows_of(mixed))
     for place, column in enumerate(found):
         chosen = picked == place
         column.of(mixed)[chosen] = column.of(second)[chosen]
@@ -235,7 +236,7 @@ def bisected(
         for column in found:
             below, above = column.of(low), column.of(high)
             column.of(middle)[:] = below + (above - below) / 2
-        same = np.ones(len(next(iter(low.values()))), dtype=bool)
+        same = np.ones(rows_of(low), dtype=bool)
         for one, other in zip(start, answer(middle), strict=True):
             if exact or one.dtype.kind != "f":
                 same &= (one == other).reshape(len(one), -1).all(axis=1)
