@@ -1,4 +1,4 @@
-"""What the shell completes, asked as bash asks it; the tables are those of a real registry."""
+"""What bash, fish and zsh complete, each asked itself; the tables are those of a real registry."""
 
 import os
 import shutil
@@ -13,6 +13,7 @@ from argosy.spec.endpoint import Endpoint
 from argosy.store.endpoints import endpoints_table
 from argosy.store.table import add, now
 from tests.cli.models import linear
+from tests.postgres import schema
 
 BASH = """
 source ./script
@@ -22,9 +23,30 @@ printf '%s\\n' "${COMPREPLY[@]}"
 """
 
 
+FISH = """
+argosy completion fish | source
+for line in $argv; complete -C $line; echo; end
+"""
+ZSH = r"""
+zmodload zsh/zpty
+zpty z "PS1= zsh -f -i"
+zpty -w z 'autoload -Uz compinit && compinit -u -D; eval "$(argosy completion zsh)"'
+zpty -w z 'probe() { zle complete-word; print -r -- "<<$BUFFER>>"; zle kill-whole-line }; zle -N probe'
+zpty -w z "bindkey '^T' probe; print -r -- RE''ADY"
+zpty -r z said '*READY*'
+for line in "$@"; do
+  zpty -w -n z "$line"$'\x14'
+  zpty -r z said '*<<*>>*'
+  print -r -- "${${said##*<<}%%>>*}"
+done
+zpty -d z
+"""
+"""A terminal in which zsh reads what is typed; a key of ours completes it and prints the line."""
+
+
 @pytest.fixture
-def complete(run, tmp_path, monkeypatch):
-    """`complete(line)`: what bash offers at its end, where lin has two versions, the alias champion and an endpoint."""
+def registry(run, tmp_path, monkeypatch):
+    """lin has two versions, the alias champion and an endpoint."""
     assert run("push", linear(tmp_path / "one.onnx"), "--name", "lin", "--alias", "champion").exit_code == 0
     assert run("push", linear(tmp_path / "two.onnx", weight=2.0), "--name", "lin").exit_code == 0
     with store() as place:
@@ -34,19 +56,19 @@ def complete(run, tmp_path, monkeypatch):
             add(connection, endpoints_table, [row | {"revision": "r", "active": None, "held": 0, "generation": 1}])
     monkeypatch.chdir(tmp_path)
     (tmp_path / "script").write_text(run("completion", "bash").stdout)
-    path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
+    monkeypatch.setenv("PATH", f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}")
+    monkeypatch.setenv("HOME", str(tmp_path))
 
-    def call(line):
-        done = subprocess.run(
-            ["bash", "-c", BASH, "bash", line],
-            capture_output=True,
-            text=True,
-            check=True,
-            env=os.environ | {"PATH": path},
-        )
-        return done.stdout.split()
 
-    return call
+def said(*command):
+    """What a shell wrote to stdout."""
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=100).stdout
+
+
+@pytest.fixture
+def complete(registry):
+    """`complete(line)`: what bash offers at its end."""
+    return lambda line: said("bash", "-c", BASH, "bash", line).split()
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
@@ -60,6 +82,38 @@ def test_bash_completes_commands_endpoints_models_and_versions(complete):
     assert complete("argosy deploy lin@c") == ["champion"]
     assert complete("argosy show lin:2") == ["2"]
     assert complete("argosy serve nothing-like-it") == []
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
+def test_names_are_completed_where_the_registry_is_in_postgresql(monkeypatch, postgres, request):
+    monkeypatch.setenv("ARGOSY_STORE_DATABASE", schema(postgres))
+    complete = request.getfixturevalue("complete")
+    assert complete("argosy undeploy ") == ["line"]
+    assert complete("argosy models ls ") == ["lin"]
+    assert complete("argosy deploy l") == ["lin@champion", "lin:2", "lin:1"]
+
+
+@pytest.mark.skipif(not shutil.which("fish"), reason="needs fish")
+def test_fish_completes_names_and_shows_whole_help(registry):
+    lines = "argosy und", "argosy undeploy ", "argosy deploy lin@", "argosy deploy lin:"
+    command, endpoint, alias, versions, *_ = said("fish", "--private", "-c", FISH, *lines).split("\n\n")
+    assert command == "undeploy\tRemove an endpoint and its replicas."
+    assert endpoint == "line"
+    assert alias == "lin@champion\tlin:1"
+    assert [each.split("\t")[0] for each in versions.split("\n")] == ["lin:1", "lin:2"]
+    assert "List models; with NAME, the versions of one." in said("fish", "--private", "-c", FISH, "argosy models ")
+
+
+@pytest.mark.skipif(not shutil.which("zsh"), reason="needs zsh")
+def test_zsh_completes_commands_endpoints_versions_and_aliases(registry):
+    lines = "argosy und", "argosy undeploy ", "argosy deploy lin@", "argosy deploy lin:2", "argosy push --sam"
+    assert said("zsh", "-f", "-c", ZSH, "zsh", *lines).splitlines() == [
+        "argosy undeploy ",
+        "argosy undeploy line ",
+        "argosy deploy lin@champion ",
+        "argosy deploy lin:2 ",
+        "argosy push --sample ",
+    ]
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -43,6 +43,16 @@ def test_words_within_groups_name_commands_of_some_group():
         (("help", "deploy"), "argosy deploy"),
         (("help", "keys", "create"), "argosy keys create"),
         (("keys", "help", "create"), "argosy keys create"),
+        (("deploy", "help"), "argosy deploy"),
+        (("models", "show", "help"), "argosy models show"),
+        (("list", "models", "--help"), "argosy models ls"),
+        (("delete", "key", "--help"), "argosy keys revoke"),
+        (("create", "key", "--help"), "argosy keys create"),
+        (("show", "model", "--help"), "argosy models show"),
+        (("stop", "job", "--help"), "argosy batch cancel"),
+        (("list", "endpoints", "--help"), "argosy ps"),
+        (("endpoint", "delete", "--help"), "argosy undeploy"),
+        (("delete", "endpoint", "--help"), "argosy undeploy"),
     ],
 )
 def test_a_word_with_one_meaning_runs_it(run, words, command):
@@ -66,6 +76,15 @@ def test_a_word_with_several_meanings_changes_nothing_and_names_them(run, word, 
     assert result.stdout == ""
     for command in commands:
         assert command in result.stderr
+
+
+def test_a_group_without_near_names_says_what_it_has(run):
+    assert "there are abort, pause, promote, " in run("rollout", "list").stderr
+
+
+def test_verbs_of_endpoints_lead_to_commands():
+    for path in synonyms.ENDPOINTS.values():
+        find(path)
 
 
 def test_help_alone_is_that_of_argosy(run):

@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 from argosy import __version__
 from argosy.cli.catalog import COMMANDS, sections
-from argosy.cli.synonyms import meanings
+from argosy.cli.synonyms import meanings, noun_first
 from argosy.spec.errors import INTERRUPTED, ArgosyError, Internal, InvalidArgument, MissingExtra, NotFound, StorageFull
 from argosy.spec.install import beside
 
@@ -27,6 +27,10 @@ class Command(click.Command):
         kwargs["context_settings"] = CONTEXT | (kwargs.get("context_settings") or {})
         super().__init__(*args, **kwargs)
         self.params.append(_debug_option())
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """`argosy deploy help` is `argosy deploy --help`."""
+        return super().parse_args(ctx, ["--help"] if args == ["help"] else args)
 
 
 def _debug_option() -> click.Option:
@@ -75,6 +79,8 @@ class Group(click.Group):
         if not near and "ls" in commands:
             return f"there is no command '{name}'; did you mean '{ctx.command_path} ls {name}'?"
         hint = f"; did you mean {' or '.join(repr(one) for one in near)}?" if near else ""
+        if not hint and not isinstance(self, Root):
+            hint = f"; there are {', '.join(commands)}"
         return f"there is no command '{name}'{hint}"
 
     def _about(self, ctx: click.Context, path: str) -> str:
@@ -101,6 +107,7 @@ class Root(Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command named by `args[0]`. Raises UsageError, and MissingExtra naming the distribution to install."""
+        args = args if args[0] in COMMANDS else noun_first(args)
         name = args[0]
         if name in COMMANDS and self.get_command(ctx, name) is None and not ctx.resilient_parsing:
             wanted = COMMANDS[name].distribution

@@ -1,21 +1,23 @@
 """`argosy completion`, and what the shell completes: endpoints, models, versions, aliases.
 
-Names are read from the home's SQLite file alone, without the registry's library: a key press has no time for it, and no
-platform need run. Where the registry is in PostgreSQL, commands and options are completed, and no names.
+Names are read from the database alone, without the registry's library: a key press has no time for it, and no platform
+need run.
 """
 
 import contextlib
 import sqlite3
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import click
 from click.shell_completion import BashComplete, CompletionItem, FishComplete, ShellComplete, ZshComplete
 
 from argosy.cli.base import Command
-from argosy.spec.settings import home
+from argosy.spec.settings import home, load
 
 MOST = 1000
-VERSIONS = "SELECT name || ':' || number, COALESCE(created, '') FROM versions ORDER BY name, number DESC"
+VERSIONS = "SELECT name || ':' || number, REPLACE(SUBSTR(created, 1, 19), 'T', ' ') FROM versions ORDER BY name, number DESC"
 ALIASES = "SELECT name || '@' || alias, name || ':' || number FROM aliases ORDER BY 1"
 MODELS = "SELECT name, last_number || ' versions' FROM models ORDER BY 1"
 ENDPOINTS = "SELECT name, '' FROM endpoints ORDER BY 1"
@@ -44,20 +46,35 @@ complete -o nosort -F %(complete_func)s %(prog_name)s
 """
 
 
-SHELLS: dict[str, type[ShellComplete]] = {"bash": Bash, "zsh": ZshComplete, "fish": FishComplete}
+class Fish(FishComplete):
+    """Fish shows a help text to its end, also behind a comma."""
+
+    source_template = FishComplete.source_template.replace('string split ","', 'string split -m 1 ","')
+
+
+SHELLS: dict[str, type[ShellComplete]] = {"bash": Bash, "zsh": ZshComplete, "fish": Fish}
 
 
 def _names(incomplete: str, *queries: str) -> list[CompletionItem]:
-    """Names that begin so, of the first column, each with the second as its help; none where there is no database."""
+    """Names that begin so, of the first column, each with the second as its help; none where there is no database, for
+    a key press has nowhere to say why."""
     found: list[tuple[str, str]] = []
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(_open()) as database:
+    with contextlib.suppress(Exception), contextlib.closing(_open()) as database:
         for query in queries:
             found += database.execute(query).fetchall()
     return [CompletionItem(name, help=about) for name, about in found if name.startswith(incomplete)][:MOST]
 
 
-def _open() -> sqlite3.Connection:
-    return sqlite3.connect(f"{home().database.as_uri()}?mode=ro", uri=True, timeout=0.5)
+def _open() -> Any:
+    """A connection of sqlite3 or psycopg to the registry's database."""
+    place = home()
+    driver, _, where = load(place).store.database.partition("://")
+    if driver.startswith("postgres"):
+        import psycopg
+
+        return psycopg.connect(f"postgresql://{where}", connect_timeout=2)
+    path = Path(where.removeprefix("/")) if where else place.database
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0.5)
 
 
 def endpoints(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

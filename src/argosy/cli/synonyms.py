@@ -3,9 +3,9 @@
 A word with one meaning runs it. One with several changes nothing and names them.
 """
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
-LISTS = ("ps", "models ls", "keys ls", "batch ls")
+LISTS = ("ps", "models ls", "keys ls", "batch ls", "alerts ls")
 REMOVE = ("undeploy", "models rm", "keys revoke", "batch cancel")
 STOP = ("down", "undeploy", "batch cancel")
 CHANGE = ("deploy", "apply")
@@ -68,6 +68,32 @@ WITHIN: dict[str, tuple[str, ...]] = {
     "upload": ("load",),
 }
 """Of every group: those that it has count."""
+
+NOUNS: dict[str, str] = {
+    **dict.fromkeys(("endpoint", "endpoints", "deployment", "deployments"), "endpoints"),
+    **dict.fromkeys(("model", "models", "version", "versions"), "models"),
+    **dict.fromkeys(("key", "keys"), "keys"),
+    **dict.fromkeys(("job", "jobs", "batch"), "batch"),
+    **dict.fromkeys(("alert", "alerts"), "alerts"),
+}
+"""The group of what a verb may be followed by; endpoints have none."""
+ENDPOINTS: dict[str, str] = {
+    **dict.fromkeys(("list", "ls", "show", "status", "describe", "info", "inspect"), "ps"),
+    **dict.fromkeys(("stop", "kill", "terminate", "rm", "remove", "delete", "del", "destroy"), "undeploy"),
+    **dict.fromkeys(("create", "new", "add", "run", "deploy"), "deploy"),
+    **{verb: verb for verb in ("get", "logs", "history", "predict")},
+}
+
+
+def noun_first(words: Sequence[str]) -> list[str]:
+    """`delete key K` as `keys delete K`, `delete endpoint E` and `endpoint delete E` as `undeploy E`; else the words."""
+    for verb, noun in (words[:2], words[1::-1]) if len(words) > 1 else ():
+        group = NOUNS.get(noun, "")
+        if group == "endpoints" and verb in ENDPOINTS:
+            return [ENDPOINTS[verb], *words[2:]]
+        if group != "endpoints" and group and (verb in ROOT or verb in WITHIN) and verb not in NOUNS:
+            return [group, verb, *words[2:]]
+    return list(words)
 
 
 def meanings(word: str, commands: Container[str], *, root: bool) -> tuple[str, ...]:
