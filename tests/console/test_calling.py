@@ -1,14 +1,16 @@
 """What a visitor of an endpoint finds first, and what the form makes of an answer."""
 
+import ast
 import asyncio
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from argosy.console import calling
 from argosy.spec.address import Address
-from argosy.spec.signature import TensorSpec
+from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Tensor
 from tests.console.conftest import Console
 
@@ -27,6 +29,18 @@ def example(**arrays):
 def test_an_example_has_a_value_for_each_column_and_short_numbers():
     text = example(x=np.array([[0.1, np.nan], [1, 2]], "f4"), city=np.array(["Zürich".encode()], object))
     assert json.loads(text) == [{"age": 0.1, "height": None, "city": "Zürich"}]
+
+
+def test_the_call_in_python_has_pythons_values_and_the_texts_as_they_are():
+    status = SimpleNamespace(url="http://h/v2/models/m/infer", name="m", endpoint=SimpleNamespace(public=True))
+    signature = Signature(inputs=(ROW, TEXT), outputs=(), batched=True)
+    golden = [
+        Tensor("x", "FP32", np.array([[np.nan, 2]], "f4")),
+        Tensor("city", "BYTES", np.array([b"true nullarbor"], object)),
+    ]
+    call = calling._call(status, SimpleNamespace(manifest=SimpleNamespace(signature=signature)), golden)
+    rows = call.python.partition('predict("m", ')[2].removesuffix("))")
+    assert ast.literal_eval(rows) == [{"age": None, "height": 2.0, "city": "true nullarbor"}]
 
 
 def test_an_example_that_is_long_or_of_no_rows_is_left_out():

@@ -261,6 +261,13 @@ def test_links_and_giants_are_refused(pusher, digits_onnx, scale_folder, tmp_pat
         pusher(digits_onnx, engine="tensorflow")
 
 
+def test_errors_name_the_file_as_the_user_calls_it(pusher, tmp_path):
+    path = tmp_path / "credit risk.json"
+    path.write_text('{"learner": {"x": 1}, "version": [1, 2, 3]}')
+    with pytest.raises(BadPackage, match=r"^XGBoost cannot load credit risk\.json: it gives no reason"):
+        pusher(path)
+
+
 def test_a_truncated_model_leaves_nothing(pusher, trees, tmp_path):
     data = trees.read_bytes()
     (tmp_path / "cut.txt").write_bytes(data[: len(data) // 2])

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import pytest
 
@@ -39,3 +40,22 @@ def test_a_distribution_beside_a_checkout_and_one_of_an_index(monkeypatch, tmp_p
     assert install.beside("argosy-examples", "1") == f"-e {tmp_path}/distributions/examples"
     monkeypatch.setattr(install, "_origin", dict)
     assert install.beside("argosy-examples", "1") == "argosy-examples==1"
+
+
+def test_a_distribution_beside_a_wheel_and_one_of_a_repository(monkeypatch, tmp_path):
+    url = (tmp_path / "argosy-1-py3-none-any.whl").as_uri()
+    monkeypatch.setattr(install, "_origin", lambda: {"url": url, "archive_info": {}})
+    assert install.beside("argosy-examples", "1") == "argosy-examples==1"
+    (tmp_path / "argosy_examples-1-py3-none-any.whl").touch()
+    assert install.beside("argosy-examples", "1") == f"{tmp_path}/argosy_examples-1-py3-none-any.whl"
+    origin = {"url": "https://example.org/a.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}}
+    monkeypatch.setattr(install, "_origin", lambda: origin)
+    wanted = "'argosy-examples @ git+https://example.org/a.git@abc#subdirectory=distributions/examples'"
+    assert install.beside("argosy-examples", "1") == wanted
+
+
+def test_the_command_is_that_of_uv_where_there_is_no_pip(monkeypatch):
+    monkeypatch.setattr(install, "find_spec", lambda name: None)
+    assert install.pip() == f"uv pip install --python {sys.executable}"
+    monkeypatch.setattr(install, "find_spec", lambda name: name)
+    assert install.pip() == "pip install"

@@ -15,7 +15,7 @@ from argosy import __version__
 from argosy.cli.catalog import COMMANDS, sections
 from argosy.cli.synonyms import meanings, noun_first
 from argosy.spec.errors import INTERRUPTED, ArgosyError, Internal, InvalidArgument, MissingExtra, NotFound, StorageFull
-from argosy.spec.install import beside
+from argosy.spec.install import beside, pip
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -113,7 +113,7 @@ class Root(Group):
             wanted = COMMANDS[name].distribution
             raise MissingExtra(
                 f"argosy {name} needs the distribution '{wanted}', which is not installed: run  "
-                f"pip install {beside(wanted, __version__)}"
+                f"{pip()} {beside(wanted, __version__)}"
             )
         return super().resolve_command(ctx, args)
 

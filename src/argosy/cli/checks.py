@@ -74,7 +74,7 @@ def extras() -> Iterator[Check]:
     for extra in metadata("argosy").get_all("Provides-Extra") or ():
         found = {name: _installed(name) for name in dict.fromkeys(_needed(extra, declared))}
         if missing := [name for name, number in found.items() if not number]:
-            fix = f"pip install {install.extras(extra)}"
+            fix = f"{install.pip()} {install.extras(extra)}"
             yield Check(f"extra {extra}", "warn", f"without {', '.join(missing)}", fix)
         else:
             yield Check(f"extra {extra}", "ok", ", ".join(f"{name} {number}" for name, number in found.items()))

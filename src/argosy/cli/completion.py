@@ -17,7 +17,9 @@ from argosy.cli.base import Command
 from argosy.spec.settings import home, load
 
 MOST = 1000
-VERSIONS = "SELECT name || ':' || number, REPLACE(SUBSTR(created, 1, 19), 'T', ' ') FROM versions ORDER BY name, number DESC"
+VERSIONS = (
+    "SELECT name || ':' || number, REPLACE(SUBSTR(created, 1, 19), 'T', ' ') FROM versions ORDER BY name, number DESC"
+)
 ALIASES = "SELECT name || '@' || alias, name || ':' || number FROM aliases ORDER BY 1"
 MODELS = "SELECT name, last_number || ' versions' FROM models ORDER BY 1"
 ENDPOINTS = "SELECT name, '' FROM endpoints ORDER BY 1"

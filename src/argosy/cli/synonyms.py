@@ -86,7 +86,7 @@ ENDPOINTS: dict[str, str] = {
 
 
 def noun_first(words: Sequence[str]) -> list[str]:
-    """`delete key K` as `keys delete K`, `delete endpoint E` and `endpoint delete E` as `undeploy E`; else the words."""
+    """`delete key K` as `keys delete K`, `delete endpoint E`, `endpoint delete E` as `undeploy E`; else the words."""
     for verb, noun in (words[:2], words[1::-1]) if len(words) > 1 else ():
         group = NOUNS.get(noun, "")
         if group == "endpoints" and verb in ENDPOINTS:

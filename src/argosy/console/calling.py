@@ -63,7 +63,7 @@ def _call(status: EndpointStatus, version: Version, golden: list[Tensor]) -> Cal
         curl = f"curl {base}/endpoints/{status.name}{ROWS}{header} \\\n  -d {shlex.quote(example)}"
     client = f'argosy.Client("{base}"' + (', os.environ["KEY"])' if key else ")")
     python = ("import os\n\n" if key else "") + f"import argosy\n\nwith {client} as client:\n"
-    rows = example.replace("null", "None").replace("true", "True").replace("false", "False") or "rows"
+    rows = repr(json.loads(example)) if example else "rows"
     python += f'    print(client.predict("{status.name}", {rows}))'
     return Call(inputs=signature.inputs, outputs=signature.outputs, example=example, curl=curl, python=python)
 

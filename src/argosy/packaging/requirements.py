@@ -6,7 +6,7 @@ from pathlib import Path
 
 from argosy.engines import entry_point
 from argosy.spec.errors import InvalidArgument, MissingExtra
-from argosy.spec.install import extras
+from argosy.spec.install import extras, pip
 
 FRAMEWORKS: dict[str, tuple[str, ...]] = {
     "onnx": ("onnxruntime",),
@@ -108,4 +108,4 @@ def check_installed(lines: Iterable[str]) -> None:
             wanted += [extras(extra)] if extra else []
             wanted += [f"'{line}'"] if not extra or "==" in line else []
         command = " ".join(wanted)
-        raise MissingExtra(f"this model needs {', '.join(lacking)}: run  pip install {command}")
+        raise MissingExtra(f"this model needs {', '.join(lacking)}: run  {pip()} {command}")

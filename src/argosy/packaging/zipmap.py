@@ -29,7 +29,7 @@ class CutTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 def cut(task: CutTask) -> dict[str, tuple[str, ...]]:
     """Write the model without ZipMap; answer the names of the classes by output. Raises BadPackage, MissingExtra."""
-    onnx: Any = require("onnx", "onnx", "An ONNX classifier that ends with ZipMap")
+    onnx: Any = require("onnx", "onnx", "an ONNX classifier that ends with ZipMap")
     source = Path(task.weights)
     try:
         model = onnx.load_model(str(source), load_external_data=False)

@@ -5,7 +5,7 @@ Whatever is not an `ArgosyError` is a bug: it is answered as `internal`, with th
 
 from typing import ClassVar
 
-from argosy.spec.install import extras
+from argosy.spec.install import extras, pip
 
 INTERRUPTED = 130
 """The exit status of what SIGINT or SIGTERM has ended in good order: that is no error, so it is not in the table."""
@@ -142,7 +142,7 @@ class MissingExtra(ArgosyError):
     @classmethod
     def named(cls, extra: str, need: str) -> "MissingExtra":
         """The standard sentence: what needs it, and the command that brings it."""
-        return cls(f"{need} needs the extra '{extra}', which is not installed: run  pip install {extras(extra)}")
+        return cls(f"{need} needs the extra '{extra}', which is not installed: run  {pip()} {extras(extra)}")
 
 
 class StorageFull(ArgosyError):

