@@ -3,6 +3,7 @@ import pytest
 
 from argosy.packaging.prediction import prediction
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.signature import TensorSpec
 from argosy.spec.tensor import Tensor, tensor
 
 LABEL = tensor("label", np.array([[b"a"], ["é".encode()]], object))
@@ -21,6 +22,14 @@ def test_outputs_by_name_and_by_attribute():
 @pytest.mark.parametrize("dtype", ["i8", "i4", "?", "f8", "u1"])
 def test_numbers_keep_their_type(dtype):
     assert prediction([tensor("label", np.array([0, 1], dtype))]).label.dtype == np.dtype(dtype)
+
+
+def test_class_names_by_output():
+    specs = [
+        TensorSpec(name="label", datatype="BYTES", shape=(-1,)),
+        TensorSpec(name="probabilities", datatype="FP32", shape=(-1, 2), classes=("no", "yes")),
+    ]
+    assert prediction([LABEL, SCORES], specs).class_names == {"probabilities": ("no", "yes")}
 
 
 def test_bytes_that_are_no_text_stay_bytes():

@@ -186,3 +186,21 @@ def test_bytes_that_are_no_text_need_binary():
     one = tensor("s", np.array([b"\xff"], dtype=object))
     with pytest.raises(InvalidArgument, match="ask for binary_data"):
         rest.encode_response(Response("m", None, [one]))
+
+
+def outputs_with(*names):
+    return [TensorSpec(name=f"scores{place}", datatype="FP32", shape=(-1, 2), classes=names) for place in range(2)]
+
+
+def test_names_of_classes_are_a_parameter_of_the_answer():
+    found = rest.name_classes(outputs_with("é", '"'))
+    assert json.loads(found["classes"]) == {"scores0": ["é", '"'], "scores1": ["é", '"']}
+    body, _ = rest.encode_response(rest.Response("m", "1", [], None, found))
+    assert rest.decode_classes(rest.decode_response(body)) == {"scores0": ("é", '"'), "scores1": ("é", '"')}
+    assert rest.name_classes(outputs_with("a" * 600, "b")) == {}
+    assert rest.name_classes([TensorSpec(name="y", datatype="FP32", shape=(-1,))]) == {}
+
+
+@pytest.mark.parametrize("said", [{}, {"classes": 3}, {"classes": "a,b"}, {"classes": '["a"]'}])
+def test_another_meaning_of_the_parameter_is_passed_over(said):
+    assert rest.decode_classes(rest.Response("m", None, [], None, said)) == {}

@@ -1,11 +1,14 @@
 """`tritonclient`, unmodified, against a replica: the client that most users of the protocol have."""
 
+import json
+
 import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
+import argosy
 from argosy.engines.base import Engine
 from argosy.spec.signature import Signature, TensorSpec
 from tests.serving.conftest import RunningReplica
@@ -110,6 +113,29 @@ def test_metadata_names_the_classes(replica):
     with triton_http.InferenceServerClient(str(replica.http)) as client:
         (output,) = client.get_model_metadata("scores")["outputs"]
     assert output["parameters"] == {"classes": ["low", "mid", "high"]}
+
+
+NAMES = {"scores": ["low", "mid", "high"]}
+
+
+def test_answers_name_the_classes(triton, replica):
+    """Whatever form they have: as a text, since a parameter is a scalar, in gRPC and for KServe's SDK."""
+    module, client = triton
+    forms = [{"binary_data": form} for form in (False, True)] if module is triton_http else [{}]
+    for rows in (ROWS, np.tile(ROWS, (3000, 1))):
+        for form in forms:
+            outputs = [module.InferRequestedOutput("scores", **form)]
+            result = client.infer("scores", [wanted(module, "x", rows)], outputs=outputs, request_id="1")
+            assert result.as_numpy("scores").shape == (len(rows), 3)
+            answer = as_dict(result.get_response())
+            text = answer["parameters"]["classes"]
+            assert json.loads(text if isinstance(text, str) else text["string_param"]) == NAMES
+            assert answer["id"] == "1"
+    plain = client.infer("identity_fp32", [wanted(module, "x", ROWS)])
+    assert "parameters" not in as_dict(plain.get_response())
+    with argosy.Client(replica.url) as ours:
+        assert ours.predict("scores", ROWS).class_names == {"scores": ("low", "mid", "high")}
+        assert ours.predict("identity_fp32", ROWS).class_names == {}
 
 
 def test_config_is_what_perf_analyzer_reads(triton):

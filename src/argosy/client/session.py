@@ -154,7 +154,9 @@ class Session:
             if not known or (again := (yield from self.metadata(model, version))) == found:
                 raise
             response = yield from self.infer(model, to_tensors(x, again.inputs), version, binary=binary)
-        return prediction(response.tensors)
+        answer = prediction(response.tensors, found.outputs)
+        answer.class_names |= rest.decode_classes(response)  # of the version that answered
+        return answer
 
     def infer(
         self,

@@ -40,7 +40,8 @@ class LoadedModel:
         check_inputs(self.signature, tensors)
         outputs = self.engine.predict({tensor.name: tensor.array for tensor in tensors})
         named = zip(self.signature.outputs, outputs, strict=True)
-        return prediction(Tensor(spec.name, spec.datatype, array) for spec, array in named)
+        tensors = [Tensor(spec.name, spec.datatype, array) for spec, array in named]
+        return prediction(tensors, self.signature.outputs)
 
     def close(self) -> None:
         """Give back what the model holds."""

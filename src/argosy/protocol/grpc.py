@@ -4,6 +4,7 @@ The messages live in a descriptor pool of their own: other clients register the 
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from importlib import resources
 from typing import Any, cast
 
@@ -114,14 +115,16 @@ def decode_request(wire: Any, bounds: Bounds | None = None, strict: bool = False
 
 def encode_response(response: Response, use_raw: bool) -> Any:
     """Response → message. FP16 and BF16 have no typed form: an answer that holds one is raw as a whole."""
-    wire = InferResponse(
-        model_name=response.model_name, model_version=response.model_version or "", id=response.id or ""
+    wire = InferResponse.FromString(
+        _head(response.model_name, response.model_version or "", *response.parameters.items())
     )
-    encode_parameters(response.parameters, wire.parameters)
+    if response.id:
+        wire.id = response.id
     if use_raw or any(tensor.datatype not in _CONTENTS for tensor in response.tensors):
+        add, append = wire.outputs.add, wire.raw_output_contents.append
         for tensor in response.tensors:
-            wire.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.array.shape)
-            wire.raw_output_contents.append(raw.encode(tensor))
+            add(name=tensor.name, datatype=tensor.datatype, shape=tensor.array.shape)
+            append(raw.encode(tensor))
     else:
         _put_typed(wire.outputs, response.tensors)
     return wire
@@ -166,6 +169,14 @@ def encode_parameters(parameters: Parameters, wire: Any) -> None:
     """Dict → parameter map, in place."""
     for name, value in parameters.items():
         _put_parameter(wire[name], value)
+
+
+@lru_cache(maxsize=256)
+def _head(name: str, version: str, *parameters: tuple[str, Parameter]) -> bytes:
+    """What all answers of a model begin with: to read it takes less time than to write it."""
+    wire = InferResponse(model_name=name, model_version=version)
+    encode_parameters(dict(parameters), wire.parameters)
+    return wire.SerializeToString()
 
 
 def _put_parameter(wire: Any, value: Parameter) -> None:

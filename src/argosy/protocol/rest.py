@@ -13,7 +13,7 @@ import numpy as np
 from argosy.protocol import jsondata, large, raw
 from argosy.protocol.bounds import LARGE, MAX_ID, Bounds
 from argosy.spec.errors import InvalidArgument
-from argosy.spec.signature import Signature
+from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Tensor
 
 Parameter = str | int | float | bool
@@ -22,6 +22,10 @@ Parameters = dict[str, Parameter]
 HEADER_LENGTH = "inference-header-content-length"
 JSON = "application/json"
 OCTETS = "application/octet-stream"
+CLASSES = "classes"
+"""The parameter of an answer that names classes: the JSON text of output → names, since parameters are scalars."""
+MOST_CLASSES = 1024
+"""Characters of it. Longer ones are in the metadata alone."""
 
 
 class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -221,6 +225,20 @@ def decode_response(body: bytes, header_length: int | None = None) -> Response:
         raise InvalidArgument(f"the answer is no inference response: {error}") from None
     tensors = decode_tensors(wire.outputs, rest, "output")
     return Response(wire.model_name, wire.model_version, tensors, wire.id, wire.parameters)
+
+
+def name_classes(outputs: Sequence[TensorSpec]) -> Parameters:
+    """The parameters by which answers name the classes of outputs, of all within `MOST_CLASSES`."""
+    text = _encode({spec.name: spec.classes for spec in outputs if spec.classes}).decode()
+    return {CLASSES: text} if 2 < len(text) <= MOST_CLASSES else {}
+
+
+def decode_classes(response: Response) -> dict[str, tuple[str, ...]]:
+    """The names of classes in an answer, by output. What another server means by the parameter is passed over."""
+    try:
+        return msgspec.json.decode(str(response.parameters.get(CLASSES)), type=dict[str, tuple[str, ...]])
+    except msgspec.DecodeError:
+        return {}
 
 
 def parse_header_length(value: str | None, size: int) -> int | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from argosy.engines.base import Engine
 from argosy.protocol.bounds import RECORDED_ID, Bounds
-from argosy.protocol.rest import Output, Request, Response
+from argosy.protocol.rest import Output, Request, Response, name_classes
 from argosy.serving.batcher import Batcher
 from argosy.serving.counts import ReplicaCounts, Work
 from argosy.serving.internal_headers import RECORD
@@ -111,6 +111,7 @@ class ServedModel:
         self.batcher = Batcher(engine, runtime, self.stats, inline=inline, call_ns=call_ns)
         self.bounds = Bounds(self.signature, runtime.max_batch_size * runtime.max_queue_size, strict=runtime.strict)
         self._outputs = tuple((spec.name, spec.datatype) for spec in self.signature.outputs)
+        self.parameters = name_classes(self.signature.outputs)
         self._inputs = tuple((spec.name, spec.datatype, spec.shape) for spec in self.signature.inputs)
 
     def watch(self, recording: "Recording | None" = None) -> None:
@@ -327,7 +328,8 @@ class Call:
             self._done(result)
             return
         try:
-            response = Response(model.name, model.version, model.answer(result, self.wanted), self.id)
+            tensors = model.answer(result, self.wanted)
+            response = Response(model.name, model.version, tensors, self.id, model.parameters)
         except ArgosyError as error:
             self.close(error.code, error)
             self._done(error)
