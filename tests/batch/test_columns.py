@@ -164,6 +164,26 @@ def test_a_matrix_without_names_takes_the_columns_beside_the_kept_ones():
         feeds(table, wanted)
 
 
+ONE_VALUE = TensorSpec(name="review", datatype="BYTES", shape=(-1,))
+MATRIX_OF_TWO = TensorSpec(name="x", datatype="FP64", shape=(-1, 2))
+
+
+def test_the_only_column_is_the_only_input_whatever_its_name():
+    """As online: there is one reading."""
+    assert feeds(pa.table({"text": ["a"]}), signature(ONE_VALUE))["review"].tolist() == [b"a"]
+    kept = pa.table({"text": ["a"], "id": [7]})
+    assert feeds(kept, signature(ONE_VALUE), keep=("id",))["review"].tolist() == [b"a"]
+    assert feeds(pa.table({"v": [[1.0, 2.0]]}), signature(MATRIX_OF_TWO))["x"].tolist() == [[1, 2]]
+    assert feeds(pa.table({"v": [[1.0, 2.0, 3.0]]}), signature(WIDE))["x"].tolist() == [[1, 2, 3]]
+    for spec, table, said in (
+        (ONE_VALUE, {"text": ["a"], "id": [7]}, "have no column 'review'"),
+        (WIDE, {"b": [1.0]}, "lack 'a', 'c'"),
+        (MATRIX_OF_TWO, {"v": [1.0]}, "takes 2 columns; the files have 1"),
+    ):
+        with pytest.raises(InvalidArgument, match=said):
+            feeds(pa.table(table), signature(spec))
+
+
 def test_optional_inputs_may_be_absent():
     wanted = signature(
         TensorSpec(name="x", datatype="FP64", shape=(-1,)),

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -77,3 +78,19 @@ def test_arrays_as_input_examples_and_broken_ones(tmp_path):
     (tmp_path / "serving_input_example.json").write_text('{"inputs": [[1], [2, 3]]}')
     with pytest.raises(BadPackage, match=r"serving_input_example.json"):
         example(tmp_path)
+
+
+@pytest.mark.parametrize("body", ['frame["city"].str.upper()', 'frame["city"].map(lambda city: city.upper())'])
+def test_a_class_is_asked_whether_a_category_may_be_missing(tmp_path, body):
+    """pandas' own method takes a missing text; that of `str` does not."""
+    (tmp_path / "m").mkdir()
+    source = tmp_path / "m" / "model.py"
+    source.write_text(
+        "import pandas as pd\n\nclass Model:\n    def load(self, path): ...\n"
+        f'    def predict(self, frame: pd.DataFrame):\n        return {{"upper": {body}.fillna("?").to_numpy()}}\n'
+    )
+    sample = tmp_path / "x.csv"
+    sample.write_text("age,city\n1.5,Bern\n2.5,Basel\n")
+    asked = msgspec.structs.replace(task("python", source.parent, tmp_path, sample), settings={"class": "model:Model"})
+    found = examine.examine(msgspec.structs.replace(asked, trusted=True))
+    assert [spec.nullable for spec in found.signature.inputs] == [True, ".str." in body]

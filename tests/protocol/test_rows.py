@@ -98,8 +98,9 @@ def test_an_unknown_a_missing_and_a_doubled_column_are_refused(frame, name, data
                     read(value, inputs)
     dropped = data.draw(st.sampled_from(known))
     row = {key: value for key, value in table[0].items() if key != dropped}
-    with pytest.raises(InvalidArgument):
-        read([row] if row else [{"": 1}], inputs)
+    if row or inputs[0].columns:
+        with pytest.raises(InvalidArgument):
+            read([row] if row else [{"": 1}], inputs)
     with pytest.raises(InvalidArgument, match="twice"):
         read({"dataframe_split": {"columns": [*known, dropped], "data": [[1] * (len(known) + 1)]}}, inputs)
     text = json.dumps(table[0])
@@ -241,3 +242,20 @@ def test_half_floats_are_numbers():
 @given(st.integers(0, 40_000))
 def test_many_rows_are_written_in_parts(count):
     assert answer(Tensor("y", "INT64", np.arange(count))) == list(range(count))
+
+
+REVIEW = TensorSpec(name="review", datatype="BYTES", shape=(-1,))
+
+
+@pytest.mark.parametrize(
+    "value", [[{"text": "a"}], {"text": "a"}, {"dataframe_split": {"columns": ["t"], "data": [["a"]]}}]
+)
+def test_one_column_is_the_one_input_whatever_its_name(value):
+    (found,) = read(value, [REVIEW])
+    assert (found.name, found.array.tolist()) == ("review", [b"a"])
+
+
+@pytest.mark.parametrize("value", [[{"text": "a", "id": "b"}], [{"review": "a", "id": "b"}]])
+def test_of_two_columns_none_is_guessed(value):
+    with pytest.raises(InvalidArgument, match="does not know"):
+        read(value, [REVIEW])

@@ -115,8 +115,8 @@ def _check_map(signature: Signature, schema: Any, job: BatchJob) -> None:
 def _input(spec: TensorSpec, alone: bool, schema: Any, job: BatchJob) -> _Input | None:
     """Where an input comes from; None for an optional one that the file does not have."""
     column = job.map.get(spec.name, spec.name)
-    if alone and MATRIX in (schema.metadata or {}) and column not in schema.names:
-        column = schema.names[0]
+    if alone and column not in schema.names:
+        column = _only(spec, schema, job) or column
     if column in schema.names and not (spec.columns and item_type(schema.field(column).type) is None):
         return _Input(spec, (column,), stacked=False)
     if spec.columns:
@@ -126,6 +126,16 @@ def _input(spec: TensorSpec, alone: bool, schema: Any, job: BatchJob) -> _Input 
     if spec.optional:
         return None
     raise InvalidArgument(f"the files have no column '{column}', which the model takes{_near(column, schema.names)}")
+
+
+def _only(spec: TensorSpec, schema: Any, job: BatchJob) -> str | None:
+    """The column of a file that can be nothing else than the only input: a matrix, or all but those to keep."""
+    names = [name for name in schema.names if name not in (*job.keep, *job.partition)]
+    if MATRIX in (schema.metadata or {}):
+        return schema.names[0]
+    if len(names) != 1 or names[0] in spec.columns or spec.name in job.map:
+        return None
+    return names[0] if len(spec.shape) == 1 or item_type(schema.field(names[0]).type) is not None else None
 
 
 def _features(spec: TensorSpec, names: Sequence[str], schema: Any) -> _Input | None:

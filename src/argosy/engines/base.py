@@ -31,6 +31,10 @@ class Engine(ABC):
         where the model objects to a value, Internal where the model fails or answers something else than it declared.
         """
 
+    def use(self, signature: Signature) -> None:
+        """Answer under this signature from now on."""
+        self.signature = signature
+
     def close(self) -> None:  # noqa: B027
         """Give back what the model holds. The engine is not used afterwards."""
 

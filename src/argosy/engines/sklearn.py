@@ -33,8 +33,8 @@ class SklearnEngine(Loose):
         self.use(signature)
 
     def use(self, signature: Signature) -> None:
-        """Answer under this signature from now on."""
-        self.signature = signature
+        """See `Engine.use`."""
+        super().use(signature)
         wanted = {spec.name for spec in signature.outputs}
         self._scores = hasattr(self._estimator, "predict_proba") and (not wanted or "probabilities" in wanted)
         if len(signature.inputs) == 1 and signature.inputs[0].columns == _names(self._estimator):

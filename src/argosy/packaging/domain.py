@@ -6,8 +6,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 import numpy as np
 
-from argosy.engines.base import rows_of
-from argosy.engines.sklearn import SklearnEngine
+from argosy.engines.base import Engine, rows_of
 from argosy.spec.errors import ArgosyError, Unsupported
 from argosy.spec.signature import Domain, TensorSpec
 from argosy.spec.tensor import Array
@@ -91,7 +90,7 @@ def refused(answer: Answer, row: Feeds, known: Sequence[InputColumn], value: obj
     return found
 
 
-def set_nullable(engine: SklearnEngine, rows: Feeds) -> None:
+def set_nullable(engine: Engine, rows: Feeds) -> None:
     """Make inputs nullable where the engine answers the first row with a value missing. Text that is empty in a row
     stays text."""
     row = repeat(rows, np.zeros(1, dtype=int))

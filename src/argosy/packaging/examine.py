@@ -14,7 +14,6 @@ import numpy as np
 from argosy.engines import Engine
 from argosy.engines import load as load_engine
 from argosy.engines.probe import rows_independent
-from argosy.engines.sklearn import SklearnEngine
 from argosy.packaging import domain, golden, mlmodel, profile, table
 from argosy.packaging.rows import fit
 from argosy.packaging.table import Table, infer, missing
@@ -75,6 +74,9 @@ NAMED = ("onnx", "mlflow")
 FLEXIBLE = ("sklearn", "python", "mlflow", "torch")
 """Engines that can learn their inputs from the sample."""
 
+ASKED = ("sklearn", "python", "mlflow")
+"""Engines whose models are asked whether a value may be missing."""
+
 SAMPLE, PREDICTIONS, GOLDEN_IN, GOLDEN_OUT, PROFILE = (
     "sample.oip",
     "predictions.oip",
@@ -116,7 +118,7 @@ def examine(task: Task) -> Findings:
     else:
         rows = mlmodel.example(Path(task.weights)) if task.engine == "mlflow" else None
     engine, tensors = open_model(task, rows)
-    if isinstance(engine, SklearnEngine):
+    if task.engine in ASKED:
         _find_nullable(engine, tensors)
     into = Path(task.into)
     predictions: list[Tensor] = []
@@ -144,7 +146,7 @@ def examine(task: Task) -> Findings:
     )
 
 
-def _find_nullable(engine: SklearnEngine, sample: list[Tensor]) -> None:
+def _find_nullable(engine: Engine, sample: list[Tensor]) -> None:
     """Whether values may be missing, the model knows better than its sample."""
     rows = sample or golden.make_accepted(engine.signature.inputs, engine.signature.batched, engine.predict)
     feeds = {tensor.name: tensor.array for tensor in rows}

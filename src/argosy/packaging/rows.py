@@ -89,7 +89,7 @@ def _array(value: Any) -> Array:
 
 def fit(table: Table, inputs: tuple[TensorSpec, ...], *, lenient: bool = False) -> list[Tensor]:
     """A table as the inputs of a signature; `lenient` as for `to_tensors`. Raises InvalidArgument."""
-    if lenient and _renamed(table, inputs):
+    if _renamed(table, inputs, lenient):
         table = Table("tensors", {inputs[0].name: next(iter(table.arrays.values()))})
     arrays = _by_input(table, inputs)
     given = [spec for spec in inputs if spec.name in arrays]
@@ -111,13 +111,16 @@ def _by_input(table: Table, inputs: tuple[TensorSpec, ...]) -> dict[str, Array]:
     return {name: cast_array(array, known[name], f"column '{name}'") for name, array in table.arrays.items()}
 
 
-def _renamed(table: Table, inputs: tuple[TensorSpec, ...]) -> bool:
-    """Whether the one array is all that the one input takes, under another name: no column of a table is."""
+def _renamed(table: Table, inputs: tuple[TensorSpec, ...], lenient: bool) -> bool:
+    """Whether the one array is all that the one input takes, under another name; of several values a row, a column of a
+    table is not."""
     if len(inputs) != 1 or len(table.arrays) != 1 or table.kind == "matrix":
         return False
     ((name, array),) = table.arrays.items()
     spec = inputs[0]
-    return name not in (spec.name, *spec.columns) and (array.ndim > 1 or len(spec.shape) == 1)
+    if name in (spec.name, *spec.columns) or (spec.columns and not lenient):
+        return False
+    return len(spec.shape) == 1 or (lenient and array.ndim > 1)
 
 
 def _of_matrix(array: Array, inputs: tuple[TensorSpec, ...]) -> dict[str, Array]:
@@ -216,7 +219,7 @@ def _to_bytes(array: Array, spec: TensorSpec, where: str) -> Array:
     gaps = missing(array) if array.dtype.kind == "O" else np.zeros(array.shape, dtype=bool)
     if not spec.nullable and (row := _first(gaps)):
         raise InvalidArgument(
-            f"{where}, row {row - 1}: a value is missing, and the model's sample had none missing here"
+            f'{where}, row {row - 1}: a value is missing, and the model takes none here; an empty text is ""'
         )
     filled = array.astype(object)
     filled[gaps] = None
