@@ -8,12 +8,16 @@ import skops.io
 from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_diabetes, load_iris
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import IsolationForest, RandomForestClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
+from sklearn.mixture import GaussianMixture
+from sklearn.multioutput import MultiOutputClassifier
+from sklearn.neighbors import KernelDensity, KNeighborsClassifier, LocalOutlierFactor, NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import SVC, OneClassSVM
 
 from argosy.engines import load
 from argosy.spec.errors import BadPackage, InvalidArgument, Untrusted
@@ -197,10 +201,94 @@ def test_cut_files(tmp_path: Path, kind: str, part: float) -> None:
 
 
 def test_what_is_no_model(tmp_path: Path) -> None:
-    with pytest.raises(BadPackage, match="neither predict nor transform"):
+    with pytest.raises(BadPackage, match="has no method of predict, transform"):
         load("sklearn", dump(tmp_path / "m", {"a": 1}))
     with pytest.raises(BadPackage, match="folder"):
         load("sklearn", tmp_path)
     (tmp_path / "g").write_bytes(b"garbage")
     with pytest.raises(BadPackage):
         load("sklearn", tmp_path / "g")
+
+
+@pytest.mark.parametrize(
+    ("model", "methods"),
+    [
+        (KMeans(3, n_init=1, random_state=0), {"distances": "transform"}),
+        (SVC(), {"decision_function": "decision_function"}),
+        (make_pipeline(StandardScaler(), SVC()), {"decision_function": "decision_function"}),
+        (
+            GaussianMixture(2, random_state=0),
+            {"probabilities": "predict_proba", "score_samples": "score_samples"},
+        ),
+        *(
+            (model, {name: name for name in ("decision_function", "score_samples")})
+            for model in (
+                IsolationForest(n_estimators=5, random_state=0),
+                OneClassSVM(),
+                LocalOutlierFactor(novelty=True),
+            )
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_outputs_on_request(tmp_path: Path, model, methods: dict[str, str]) -> None:
+    engine = load("sklearn", dump(tmp_path / "m", model.fit(X, Y)))
+    assert {spec.name for spec in engine.signature.on_request} == {*methods}
+    assert all(spec.optional for spec in engine.signature.on_request)
+    for name, method in methods.items():
+        (answer,) = engine.answer({"x": X}, [name])
+        np.testing.assert_array_equal(answer, getattr(model, method)(X))
+    always = engine.signature.outputs[0].name
+    found = engine.answer({"x": X}, [*methods, always])
+    np.testing.assert_array_equal(found[-1], model.predict(X))
+    with pytest.raises(InvalidArgument, match="'transform'; the model gives"):
+        engine.answer({"x": X}, ["transform"])
+
+
+def test_probabilities_of_several_targets(tmp_path: Path) -> None:
+    model = MultiOutputClassifier(KNeighborsClassifier()).fit(X, np.stack([Y, Y > 0], axis=1))
+    engine = load("sklearn", dump(tmp_path / "m", model))
+    assert [spec.name for spec in engine.signature.on_request] == ["probabilities_0", "probabilities_1"]
+    found = engine.more({"x": X}, ["probabilities_1", "probabilities_0"])
+    for answer, wanted in zip(found, model.predict_proba(X)[::-1], strict=True):
+        np.testing.assert_array_equal(answer, wanted)
+
+
+def test_what_depends_on_the_rows_beside_is_not_on_request(tmp_path: Path) -> None:
+    path = dump(tmp_path / "m", Centred(LogisticRegression(max_iter=500).fit(X, Y)))
+    engine = load(
+        "sklearn",
+        path,
+        signature=Signature(inputs=(TensorSpec(name="x", datatype="FP64", shape=(-1, 4)),), outputs=()),
+        trusted=True,
+    )
+    assert [spec.name for spec in engine.signature.on_request] == ["decision_function"]
+
+
+class Centred:
+    """A classifier whose `transform` subtracts the mean of the rows it is given."""
+
+    _estimator_type = "classifier"
+
+    def __init__(self, model) -> None:
+        self.model = model
+
+    def predict(self, x):
+        return self.model.predict(x)
+
+    def decision_function(self, x):
+        return self.model.decision_function(x)
+
+    def transform(self, x):
+        return x - x.mean(axis=0)
+
+
+def test_density_and_neighbours(tmp_path: Path) -> None:
+    density = KernelDensity().fit(X)
+    engine = load("sklearn", dump(tmp_path / "d", density))
+    np.testing.assert_array_equal(engine.predict({"x": X})[0], density.score_samples(X))
+    neighbours = NearestNeighbors(n_neighbors=3).fit(X)
+    engine = load("sklearn", dump(tmp_path / "n", neighbours))
+    assert names(engine) == [("distances", "FP64", (-1, 3)), ("indices", "INT64", (-1, 3))]
+    for answer, wanted in zip(engine.predict({"x": X}), neighbours.kneighbors(X), strict=True):
+        np.testing.assert_array_equal(answer, wanted)

@@ -1,7 +1,7 @@
 """Each model of the table in every mode, beside its library: on rows of its data, and on rows that were not in it."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.svm import SVC
 
 import argosy
 from argosy.client import Client
@@ -72,7 +73,7 @@ def check(got: Any, want: dict[str, Any], mode: str) -> None:
             assert one.tolist() == other.tolist(), mode
 
 
-async def served(folder: Path, rows: Any, socket: Path) -> list[Any]:
+async def served(folder: Path, rows: Any, socket: Path, outputs: Sequence[str] = ()) -> list[Any]:
     """Its answers as JSON, and as binary tensors."""
     config = ModelConfig(name="m", package=str(folder))
     replica = Replica(ReplicaConfig(models=(config,), http=Address(path=str(socket))))
@@ -80,7 +81,7 @@ async def served(folder: Path, rows: Any, socket: Path) -> list[Any]:
 
     def ask(binary: bool) -> Any:
         with Client(f"unix:{socket}") as client:
-            return client.predict("m", rows, binary=binary)
+            return client.predict("m", rows, binary=binary, outputs=outputs)
 
     try:
         return [await asyncio.to_thread(ask, binary) for binary in (False, True)]
@@ -124,6 +125,27 @@ async def test_every_mode_answers_as_the_library(model: Model, sampled: bool, tm
         table = pd.read_parquet(tmp_path / "out")
         check({name: np.stack(table[name].map(np.ravel)) for name in table.columns}, want, "batch")
     local.close()
+
+
+async def test_outputs_on_request_in_every_mode(tmp_path: Path, store: Any) -> None:
+    x, y = DATA["plain"]()
+    fitted = SVC().fit(x, y)
+    joblib.dump(fitted, tmp_path / "m.joblib")
+    frame = pd.DataFrame(x, columns=[f"c{place}" for place in range(x.shape[1])])
+    frame.to_parquet(tmp_path / "x.parquet")
+    options = PushOptions(sample=tmp_path / "x.parquet")
+    version = push(tmp_path / "m.joblib", name="m", store=store, options=options, report=lambda line: None)
+    folder = stored(store, version.digest).folder
+    want, names = fitted.decision_function(x), ["decision_function"]
+    local = load(folder, threads=1)
+    found = {"load": local.predict(frame, names)}
+    local.close()
+    found["served"], _ = await served(folder, frame, tmp_path / "r.sock", names)
+    argosy.batch(folder, tmp_path / "x.parquet", tmp_path / "out", outputs=names, workers=1, threads=1, batch_size=99)
+    found["batch"] = pd.read_parquet(tmp_path / "out").to_dict("series")
+    for mode, answer in found.items():
+        assert list(answer) == names, mode
+        np.testing.assert_allclose(answer["decision_function"], want, rtol=1e-9, err_msg=mode)
 
 
 REFUSING = ("boosting", "kmeans", "stacking", "logistic")

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from argosy.engines.base import Engine
 from argosy.packaging.golden import choose, compare, make, make_accepted, replay
 from argosy.spec.errors import BadPackage, GoldenMismatch, InvalidArgument
 from argosy.spec.package import Tolerance
@@ -14,12 +15,15 @@ EXACT = Tolerance(atol=0, rtol=0)
 FLOATS = arrays(np.float64, array_shapes(max_dims=3, max_side=4), elements=st.floats(width=64))
 
 
-class Fake:
+class Fake(Engine):
     """An engine that answers what it is told."""
 
     def __init__(self, signature, answer):
         self.signature = signature
-        self.predict = answer
+        self._answer = answer
+
+    def predict(self, inputs):
+        return self._answer(inputs)
 
 
 @given(FLOATS)

@@ -1,5 +1,6 @@
 import asyncio
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -233,3 +234,21 @@ def test_a_worker_outlives_its_loop(engine):
     engine.gate.set()
     batcher._worker.join(30)
     assert not batcher._worker.is_alive()
+
+
+async def test_outputs_on_request_share_batches_with_their_like(engine):
+    asked = []
+    engine.more = lambda feeds, names: asked.append((names, len(feeds["x"]))) or [-feeds["x"] for _ in names]
+    caller = Caller(engine, False, max_batch_size=8)
+    engine.gate.clear()
+    futures = [asyncio.get_running_loop().create_future() for _ in range(5)]
+    for number, future in enumerate(futures):
+        more = ("minus",) if number > 2 else ()
+        call = SimpleNamespace(more=more)
+        caller.batcher.submit(rows(number), 1, 10.0, future.set_result, call=call)
+        while not number and not caller.batcher.stuck_for():
+            await asyncio.sleep(0)
+    engine.gate.set()
+    found = [[array.ravel().tolist() for array in each] for each in await asyncio.gather(*futures)]
+    assert found == [[[0]], [[1]], [[2]], [[3], [-3]], [[4], [-4]]]
+    assert asked == [(("minus",), 2)]

@@ -78,7 +78,7 @@ def plan(signature: Signature, schema: Any, job: BatchJob) -> Mapping:
     _check_map(signature, schema, job)
     given = list(signature.inputs)
     inputs = [found for spec in given if (found := _input(spec, len(given) == 1, schema, job)) is not None]
-    answers = Answers(signature.outputs, job.format)
+    answers = Answers(signature.chosen(job.outputs), job.format)
     keep = _passed_on(schema, job, [field.name for field in answers.fields])
     types: dict[str, Any] = {name: read_as(schema.field(name).type) for name in keep}
     for one in inputs:

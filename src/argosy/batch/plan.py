@@ -21,7 +21,7 @@ TOGETHER = 16
 RECIPE = ("format", "map", "keep", "partition", "nulls", "on_error")
 """The settings that change what is written, beside the model."""
 
-FIXED = ("model", "inputs", "fragment_rows", *RECIPE)
+FIXED = ("model", "inputs", "outputs", "fragment_rows", *RECIPE)
 """The settings that a job keeps when it is resumed; the others may be given anew."""
 
 
@@ -65,6 +65,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def recipe(self) -> str:
         """The model and the settings that change the output, in hex."""
         settings = [msgspec.to_builtins(getattr(self.job, name)) for name in RECIPE]
+        settings += [self.job.outputs] if self.job.outputs else []  # a job begun before has none, and stays as it is
         return hashlib.sha256(msgspec.json.encode([FORMAT, self.model.digest, settings])).hexdigest()
 
     @property

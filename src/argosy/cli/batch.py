@@ -31,6 +31,9 @@ OPTIONS = (
     _option(
         "--map", "mapped", multiple=True, metavar="INPUT=COLUMN", help="An input that is called otherwise in files."
     ),
+    _option(
+        "--outputs", metavar="A,B", help="Of the model: those that are written, also optional ones.  [all but these]"
+    ),
     _option("--keep", metavar="A,B", help="Columns that are written beside the answers."),
     _option("--partition", metavar="A,B", help="Columns of the output that it is cut into folders by."),
     _option("--nulls", metavar="A,B", help="Words that mean a missing value in CSV, beside the empty one."),
@@ -71,7 +74,7 @@ def job_settings(command: Callable[..., None]) -> Callable[..., None]:
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
     """What was given, as fields of `BatchJob`. Raises InvalidArgument."""
     found = dict(options)
-    for name in ("keep", "partition", "nulls"):
+    for name in ("outputs", "keep", "partition", "nulls"):
         if found[name] is not None:
             found[name] = [column for column in found[name].split(",") if column]
     found["inputs"] = list(found["inputs"]) or None

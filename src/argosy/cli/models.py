@@ -93,7 +93,7 @@ def push(source: Path, name: str, alias: str | None, as_json: bool, **given: Any
             click.echo(f"engine {version.engine}: {conversion.reason}")
         for word, specs in (
             ("takes", version.manifest.signature.inputs),
-            ("gives", version.manifest.signature.outputs),
+            ("gives", version.manifest.signature.every_output),
         ):
             click.echo("\n".join(f"{word}  {tensor_line(spec)}" for spec in specs[:SHOWN]))
         click.echo(f"deploy it with  argosy deploy {version.ref}")

@@ -29,6 +29,9 @@ SHOWN = 20
 @click.option("--url", envvar="ARGOSY_URL", help="A server; by default ARGOSY_URL, else the platform of the home.")
 @click.option("--key", envvar="ARGOSY_KEY", help="An API key; by default ARGOSY_KEY, else the one kept by deploy.")
 @click.option("--version", help="Ask this version of the model.")
+@click.option(
+    "--output", "outputs", multiple=True, metavar="NAME", help="An output wanted, perhaps one that is optional."
+)
 @click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds for one answer.")
 @json_option
 def predict(
@@ -38,6 +41,7 @@ def predict(
     url: str | None,
     key: str | None,
     version: str | None,
+    outputs: tuple[str, ...],
     timeout: float,
     as_json: bool,
 ) -> None:
@@ -64,7 +68,7 @@ def predict(
         with progress(f"Asking {name}") as report:
             parts: list[Response] = []
             for number, chunk in enumerate(chunks, 1):
-                parts.append(client.infer(name, chunk, version))
+                parts.append(client.infer(name, chunk, version, outputs=outputs))
                 if len(chunks) > 1:
                     report(f"{number} of {len(chunks)} parts")
     response = _joined(parts)

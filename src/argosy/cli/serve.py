@@ -96,7 +96,7 @@ def _announce(folder: Path, name: str, http: "Address", grpc: "Address | None") 
         ("try it", f"{base}/docs"),
         ("engine", package.manifest.engine),
         ("inputs", "\n".join(map(tensor_line, signature.inputs))),
-        ("outputs", "\n".join(map(tensor_line, signature.outputs))),
+        ("outputs", "\n".join(map(tensor_line, signature.every_output))),
     ]
     pairs(rows)
     found = calls(package, base, name)

@@ -56,7 +56,7 @@ def _rows(version: "Version") -> list[tuple[str, object]]:
         ("scan", "\n".join((manifest.scan.verdict, *manifest.scan.objections))),
         ("trusted", _trusted(version)),
         ("inputs", "\n".join(map(tensor_line, manifest.signature.inputs))),
-        ("outputs", "\n".join(map(tensor_line, manifest.signature.outputs))),
+        ("outputs", "\n".join(map(tensor_line, manifest.signature.every_output))),
         ("batched", "yes" if manifest.signature.batched else "no: one request at a time"),
         ("golden", f"{manifest.golden_rows} rows, atol {manifest.tolerance.atol:g}, rtol {manifest.tolerance.rtol:g}"),
         ("requirements", "\n".join(manifest.requirements)),

@@ -137,23 +137,30 @@ class Session:
         self._binary: bool | None = None
 
     def predict(
-        self, model: str | None, x: Any, version: str | int | None = None, binary: bool = True
+        self,
+        model: str | None,
+        x: Any,
+        version: str | int | None = None,
+        binary: bool = True,
+        outputs: Sequence[str] = (),
     ) -> Flow[Prediction]:
         """Answers for `x`: an array, nested lists, a dict of columns, a list of rows, a data frame, or one row: a dict
         of values.
 
-        Returns a dict of arrays by output name, as the model loaded by `argosy.load` does.
+        Returns a dict of arrays by output name, as the model loaded by `argosy.load` does; `outputs` as for `infer`.
         """
         key = self._key(model, version)
         known = key in self._metadata
         found = yield from self.metadata(model, version)
         try:
-            response = yield from self.infer(model, to_tensors(x, found.inputs), version, binary=binary)
+            tensors = to_tensors(x, found.inputs)
+            response = yield from self.infer(model, tensors, version, outputs=outputs, binary=binary)
         except InvalidArgument:  # perhaps by metadata that is no longer true: it is read again, once
             self._metadata.pop(key, None)
             if not known or (again := (yield from self.metadata(model, version))) == found:
                 raise
-            response = yield from self.infer(model, to_tensors(x, again.inputs), version, binary=binary)
+            tensors = to_tensors(x, again.inputs)
+            response = yield from self.infer(model, tensors, version, outputs=outputs, binary=binary)
         answer = prediction(response.tensors, found.outputs)
         answer.class_names |= rest.decode_classes(response)  # of the version that answered
         return answer
@@ -169,8 +176,8 @@ class Session:
         id: str | None = None,
         binary: bool = True,
     ) -> Flow[rest.Response]:
-        """One inference request with these tensors; `outputs` names the ones wanted (none: all). Binary is used where
-        the server says that it can."""
+        """One inference request with these tensors; `outputs` names the ones wanted (none: all but the optional ones).
+        Binary is used where the server says that it can."""
         path = model_path(*self._key(model, version), "infer")
         binary = binary and (yield from self._speaks_binary())
         wanted = [rest.Output(name, {"binary_data": True} if binary else {}) for name in outputs]

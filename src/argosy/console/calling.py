@@ -65,7 +65,7 @@ def _call(status: EndpointStatus, version: Version, golden: list[Tensor]) -> Cal
     python = ("import os\n\n" if key else "") + f"import argosy\n\nwith {client} as client:\n"
     rows = repr(json.loads(example)) if example else "rows"
     python += f'    print(client.predict("{status.name}", {rows}))'
-    return Call(inputs=signature.inputs, outputs=signature.outputs, example=example, curl=curl, python=python)
+    return Call(inputs=signature.inputs, outputs=signature.every_output, example=example, curl=curl, python=python)
 
 
 def _example(inputs: tuple[TensorSpec, ...], golden: list[Tensor]) -> str:

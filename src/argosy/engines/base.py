@@ -4,7 +4,7 @@ import difflib
 import importlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -34,6 +34,23 @@ class Engine(ABC):
     def use(self, signature: Signature) -> None:
         """Answer under this signature from now on."""
         self.signature = signature
+
+    def more(self, inputs: Mapping[str, Array], names: Sequence[str]) -> list[Array]:
+        """As `predict`: the outputs of these names, which are among those `on_request`."""
+        raise Internal(f"this model calculates no {', '.join(names)}")
+
+    def answer(self, inputs: Mapping[str, Array], names: Sequence[str] = ()) -> list[Array]:
+        """The outputs of these names, in their order; `predict` where there is no name. Raises as `predict`, and
+        InvalidArgument for a name that the signature does not have."""
+        if not names:
+            return self.predict(inputs)
+        wanted = self.signature.chosen(names)
+        asked = [spec.name for spec in wanted if spec in self.signature.on_request]
+        found = dict(zip(asked, self.more(inputs, asked), strict=True)) if asked else {}
+        if len(asked) < len(wanted):
+            always = [spec.name for spec in self.signature.outputs]
+            found |= zip(always, self.predict(inputs), strict=True)
+        return [found[spec.name] for spec in wanted]
 
     def close(self) -> None:  # noqa: B027
         """Give back what the model holds. The engine is not used afterwards."""

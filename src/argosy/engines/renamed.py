@@ -23,6 +23,10 @@ class Renamed(Engine):
         """See `Engine.predict`."""
         return self._engine.predict({self._names[name]: array for name, array in inputs.items()})
 
+    def more(self, inputs: Mapping[str, Array], names: Sequence[str]) -> list[Array]:
+        """See `Engine.more`."""
+        return self._engine.more({self._names[name]: array for name, array in inputs.items()}, names)
+
     def close(self) -> None:
         """Give back what the model holds."""
         self._engine.close()

@@ -4,9 +4,11 @@ Earlier packages have the settings `trusted_pickle` and `trusted_types`. They ar
 a file is trusted is the caller's to say.
 """
 
+import contextlib
 import importlib
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,21 +16,22 @@ import msgspec
 import numpy as np
 
 from argosy.engines import categories, unpickle
-from argosy.engines.base import Loose, Settings, check_settings, require, short
+from argosy.engines.base import Loose, Settings, check_settings, conform, require, rows_of, short
 from argosy.engines.categories import Categories, Coder
 from argosy.engines.frames import column, frame, strings
-from argosy.engines.probe import complete
+from argosy.engines.probe import complete, examples, same
 from argosy.spec.errors import ArgosyError, BadPackage, InvalidArgument
 from argosy.spec.signature import Signature, TensorSpec
-from argosy.spec.tensor import Array
+from argosy.spec.tensor import Array, datatype_of
 
 
 class SklearnEngine(Loose):
     """A fitted estimator: `label` and `probabilities` of a classifier, `prediction`, `label` of a clusterer,
-    `transformed`. Python holds the GIL while it works."""
+    `transformed`, and whatever else it can say on request (`FURTHER`). Python holds the GIL while it works."""
 
     def __init__(self, estimator: Any, signature: Signature) -> None:
         self._estimator = estimator
+        self._clusters = _is("clusterer", estimator)
         self._method = _method(estimator)
         self.use(signature)
 
@@ -47,22 +50,57 @@ class SklearnEngine(Loose):
     def run(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """See `Loose.run`."""
         rows = self._rows(inputs)
+        found = self._answers(self._method, CALLS[self._method], rows)
+        if self._scores and self._method == "label":
+            scores = self._answers("probabilities", "predict_proba", rows)
+            found |= scores if "probabilities" in scores else {}
+        return found
+
+    def more(self, inputs: Mapping[str, Array], names: Sequence[str]) -> list[Array]:
+        """See `Engine.more`."""
+        rows, found = self._rows(inputs), dict[str, Array]()
+        for output in dict.fromkeys(_PLACE.sub("", name) for name in names):
+            found |= self._answers(output, FURTHER[output], rows)
+        count = rows_of(inputs) if self.signature.batched else None
+        return [conform(spec, found.get(spec.name), count) for spec in self.signature.chosen(names)]
+
+    def further(self, given: Mapping[str, Array]) -> tuple[TensorSpec, ...]:
+        """The outputs on request: what the estimator says of rows, of each as it does alone."""
+        skipped = {spec.name for spec in self.signature.outputs} | {"transformed" if self._clusters else "distances"}
+        found: list[TensorSpec] = []
+        pair, first, second = (
+            self._rows({name: array[at] for name, array in given.items()}) for at in ([0, -1], [0], [-1])
+        )
+        for output, method in FURTHER.items():
+            if output in skipped or method == CALLS[self._method]:
+                continue
+            with contextlib.suppress(ArgosyError):
+                both, one, two = (self._answers(output, method, rows) for rows in (pair, first, second))
+                found += [
+                    TensorSpec(name=name, datatype=datatype_of(array), shape=(-1, *array.shape[1:]), optional=True)
+                    for name, array in both.items()
+                    if array.dtype.kind in "fiu" and same(array, one[name], two[name])
+                ]
+        return tuple(found)
+
+    def _answers(self, output: str, method: str, rows: Any) -> dict[str, Array]:
+        """What a method of the estimator gives, by name: `output`, or `output_0`, … of a list."""
         try:
-            value = getattr(self._estimator, CALLS[self._method])(rows)
+            value: Any = getattr(self._estimator, method)(rows)
+            if method == "predict_proba" and type(value) is list:  # of several targets
+                return {f"{output}_{place}": each for place, each in enumerate(cast("list[Array]", value))}
+            if method == "kneighbors":
+                return dict(zip(NEIGHBOURS, value, strict=True))
             if hasattr(value, "toarray"):
                 value = value.toarray()
             answer = value.to_numpy() if hasattr(value, "to_numpy") else np.asarray(value)
-            if self._method == "transformed" and answer.ndim == 1:  # SparsePCA gives one row without its axis
+            if method == "transform" and answer.ndim == 1:  # SparsePCA gives one row without its axis
                 answer = answer.reshape(len(rows), -1)
-            found = {self._method: answer}
-            if self._scores and self._method == "label":
-                scores = self._estimator.predict_proba(rows)
-                found |= {} if isinstance(scores, list) else {"probabilities": scores}
         except ArgosyError:
             raise
         except Exception as error:
             raise InvalidArgument(f"the estimator refused the input: {short(error)}") from None
-        return found
+        return {output: answer}
 
     def _rows(self, inputs: Mapping[str, Array]) -> Any:
         specs = self.signature.inputs
@@ -76,8 +114,26 @@ class SklearnEngine(Loose):
         return array.reshape(-1, 1) if array.ndim == 1 else array
 
 
-CALLS = {"label": "predict", "prediction": "predict", "transformed": "transform"}
+CALLS = {
+    "label": "predict",
+    "prediction": "predict",
+    "transformed": "transform",
+    "score_samples": "score_samples",
+    "distances": "kneighbors",
+}
 """Name of the first output → the estimator's method."""
+NEIGHBOURS = ("distances", "indices")
+"""The outputs of `kneighbors`."""
+FURTHER = {
+    "probabilities": "predict_proba",
+    "decision_function": "decision_function",
+    "score_samples": "score_samples",
+    "distances": "transform",
+    "transformed": "transform",
+}
+"""Name of an output on request → the estimator's method. What a clusterer transforms to are distances to its clusters;
+the probabilities of a classifier with several targets are `probabilities_0`, …"""
+_PLACE = re.compile(r"_\d+$")
 
 
 def load(
@@ -95,8 +151,9 @@ def load(
     if type(estimator).__module__ == "xgboost.core":
         raise BadPackage(f"{path.name} holds an XGBoost Booster: save it with save_model('model.ubj'), and push that")
     try:
-        if not any(callable(getattr(estimator, call, None)) for call in ("predict", "transform")):
-            raise BadPackage(f"{path.name} holds a {type(estimator).__name__}, which can neither predict nor transform")
+        if not any(callable(getattr(estimator, call, None)) for call in CALLS.values()):
+            known = ", ".join(dict.fromkeys(CALLS.values()))
+            raise BadPackage(f"{path.name} holds a {type(estimator).__name__}, which has no method of {known}")
         _limit_threads(estimator, threads)
         if signature is not None and signature.outputs:
             return SklearnEngine(estimator, signature)
@@ -105,6 +162,9 @@ def load(
         found = complete(inputs, engine.run, sample)
         outputs = tuple(_with_classes(spec, estimator) for spec in found.outputs)
         engine.use(msgspec.structs.replace(found, outputs=outputs))
+        if found.batched:
+            further = engine.further(sample if sample is not None else examples(inputs))
+            engine.use(msgspec.structs.replace(engine.signature, on_request=further))
         return engine
     except ArgosyError:
         raise
@@ -137,13 +197,21 @@ def _limit_threads(estimator: Any, threads: int) -> None:
 
 def _method(estimator: Any) -> str:
     if not callable(getattr(estimator, "predict", None)):
-        return "transformed"
-    base: Any = require("sklearn.base", "sklearn", "a scikit-learn model")
+        known = ("transformed", "score_samples", "distances")
+        return next((name for name in known if callable(getattr(estimator, CALLS[name], None))), "transformed")
+    label = _is("classifier", estimator) or _is("clusterer", estimator) or hasattr(estimator, "classes_")
+    return "label" if label else "prediction"
 
+
+def _is(kind: str, estimator: Any) -> bool:
+    """Whether scikit-learn takes it for a `classifier`, or a `clusterer`."""
+    base: Any = require("sklearn.base", "sklearn", "a scikit-learn model")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        label = base.is_classifier(estimator) or base.is_clusterer(estimator) or hasattr(estimator, "classes_")
-    return "label" if label else "prediction"
+        try:
+            return bool(getattr(base, f"is_{kind}")(estimator))
+        except AttributeError:  # a class of somebody else's, without scikit-learn's bases
+            return getattr(estimator, "_estimator_type", "") == kind
 
 
 def _inputs(estimator: Any) -> tuple[TensorSpec, ...]:

@@ -30,7 +30,7 @@ def thresholds(estimator: Any) -> list[tuple[int, float]]:
 
 def has_trees(estimator: Any, depth: int = 0) -> bool:
     """Whether a tree is anywhere in the estimator, behind whatever other step."""
-    if hasattr(estimator, "tree_") or hasattr(estimator, "_predictors"):
+    if _has_tree(estimator) or hasattr(estimator, "_predictors"):
         return True
     if depth > 6 or not hasattr(estimator, "__dict__"):
         return False
@@ -172,11 +172,16 @@ def _nested(estimator: Any, columns: Sequence[int]) -> Iterator[tuple[Any, Seque
         yield part, columns
 
 
+def _has_tree(estimator: Any) -> bool:
+    """Whether its `tree_` is one of decisions, not one of neighbours."""
+    return hasattr(getattr(estimator, "tree_", None), "children_left")
+
+
 def _trees(estimator: Any, columns: Sequence[int] = ()) -> Iterator[tuple[Any, Sequence[int]]]:
     """Trees of scikit-learn, and nodes of histogram boosting, that see these columns of the input (none: all)."""
     if hasattr(estimator, "steps") or hasattr(estimator, "transformers_"):
         return
-    if hasattr(estimator, "tree_"):
+    if _has_tree(estimator):
         yield estimator.tree_, columns
     elif hasattr(estimator, "_predictors"):
         if getattr(estimator, "_preprocessor", None) is None:

@@ -240,12 +240,17 @@ def _convert(draft: Draft, signature: Signature) -> tuple[Conversion, Signature]
         return Conversion(source=engine, converted=False, reason="conversion was switched off"), signature
     draft.report("converting to ONNX")
     try:
-        conversion, converted = draft.run("convert:convert", draft.task(signature), convert.Outcome)
+        always = msgspec.structs.replace(signature, on_request=())
+        conversion, converted = draft.run("convert:convert", draft.task(always), convert.Outcome)
     except ArgosyError as error:
         conversion, converted = (
             Conversion(source=engine, converted=False, reason=f"the conversion failed: {error}"),
             None,
         )
+    if converted is not None and signature.on_request:
+        more = ", ".join(spec.name for spec in signature.on_request)
+        reason = f"{conversion.reason}; with --no-convert it also gives {more}"
+        conversion = msgspec.structs.replace(conversion, reason=reason)
     draft.report(conversion.reason)
     if converted is None:
         return conversion, signature
@@ -270,11 +275,12 @@ def _write(
     draft.report(f"signature: {_in_words(signature.inputs)} → {_in_words(signature.outputs)}")
     for path, made, specs in (
         (INPUTS, examine.GOLDEN_IN, signature.inputs),
-        (OUTPUTS, examine.GOLDEN_OUT, signature.outputs),
+        (OUTPUTS, examine.GOLDEN_OUT, signature.every_output),
     ):
         names = {spec.source or spec.name: spec.name for spec in specs}
         tensors = tensorfile.read(draft.work / made)
-        tensorfile.write(folder / path, [msgspec.structs.replace(one, name=names[one.name]) for one in tensors])
+        known = [msgspec.structs.replace(one, name=names[one.name]) for one in tensors if one.name in names]
+        tensorfile.write(folder / path, known)
     if (draft.work / examine.PROFILE).exists():
         about = msgspec.json.decode((draft.work / examine.PROFILE).read_bytes(), type=profile.Profile)
         (folder / PROFILE).write_bytes(profile.dump(profile.renamed(about, signature)))

@@ -129,17 +129,19 @@ def first_misfit(tensor: Tensor, got: Array, bad: Array, tolerance: Tolerance) -
 def replay(engine: Engine, inputs: Sequence[Tensor], outputs: Sequence[Tensor], tolerance: Tolerance) -> float:
     """Ask the engine for the golden outputs again: all rows together, and the first row alone where rows are a batch.
     Returns the largest difference of all rows together. Raises GoldenMismatch, BadPackage where the engine fails."""
-    largest = compare(outputs, _predict(engine, inputs), tolerance, "golden examples: ")
+    largest = compare(outputs, answers(engine, inputs), tolerance, "golden examples: ")
     if engine.signature.batched and len(inputs[0].array) > 1:
         first = [Tensor(t.name, t.datatype, t.array[:1]) for t in inputs]
         want = [Tensor(t.name, t.datatype, t.array[:1]) for t in outputs]
         loose = Tolerance(atol=max(tolerance.atol, ALONE.atol), rtol=max(tolerance.rtol, ALONE.rtol))
-        compare(want, _predict(engine, first), loose, "golden examples, first row alone: ")
+        compare(want, answers(engine, first), loose, "golden examples, first row alone: ")
     return largest
 
 
-def _predict(engine: Engine, inputs: Sequence[Tensor]) -> list[Array]:
+def answers(engine: Engine, inputs: Sequence[Tensor]) -> list[Array]:
+    """Every output, also those on request. Raises BadPackage where the engine fails."""
     try:
-        return engine.predict({tensor.name: tensor.array for tensor in inputs})
+        names = [spec.name for spec in engine.signature.every_output if engine.signature.on_request]
+        return engine.answer({tensor.name: tensor.array for tensor in inputs}, names)
     except ArgosyError as error:
         raise BadPackage(f"the model does not answer its golden examples: {error.message}") from None

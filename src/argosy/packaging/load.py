@@ -1,5 +1,6 @@
 """Loading a package: the engine, and proof that it answers as the trained model did."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +30,19 @@ class LoadedModel:
         """What the model takes and gives."""
         return self.engine.signature
 
-    def predict(self, x: Any) -> Prediction:
+    def predict(self, x: Any, outputs: Sequence[str] = ()) -> Prediction:
         """Answer for an array, a dict of arrays or lists, a list of rows or of dicts, a pandas DataFrame, or one row:
         a dict of values.
 
-        Values are cast to the signature where nothing is lost. Returns a dict of arrays by output name. Raises
-        InvalidArgument.
+        Values are cast to the signature where nothing is lost. Returns a dict of arrays by output name: of the
+        `outputs` named, which may be on request, else of all that are always given. Raises InvalidArgument.
         """
         tensors = to_tensors(x, self.signature.inputs)
         check_inputs(self.signature, tensors)
-        outputs = self.engine.predict({tensor.name: tensor.array for tensor in tensors})
-        named = zip(self.signature.outputs, outputs, strict=True)
-        tensors = [Tensor(spec.name, spec.datatype, array) for spec, array in named]
-        return prediction(tensors, self.signature.outputs)
+        arrays = self.engine.answer({tensor.name: tensor.array for tensor in tensors}, outputs)
+        specs = self.signature.chosen(outputs)
+        named = [Tensor(spec.name, spec.datatype, array) for spec, array in zip(specs, arrays, strict=True)]
+        return prediction(named, specs)
 
     def close(self) -> None:
         """Give back what the model holds."""

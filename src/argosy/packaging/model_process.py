@@ -50,9 +50,11 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a frame says: tensors, that the model is loaded, or what went wrong."""
+    """What a frame says: tensors, with the outputs on request that are wanted; that the model is loaded; or what went
+    wrong."""
 
     tensors: tuple[Entry, ...] = ()
+    more: tuple[str, ...] = ()
     difference: float = 0.0
     code: str = ""
     message: str = ""
@@ -173,14 +175,21 @@ class ModelProcess(Engine):
 
     def predict(self, inputs: Mapping[str, Array]) -> list[Array]:
         """See `Engine.predict`."""
+        return self._answered(inputs, ())
+
+    def more(self, inputs: Mapping[str, Array], names: Sequence[str]) -> list[Array]:
+        """See `Engine.more`."""
+        return self._answered(inputs, tuple(names))
+
+    def _answered(self, inputs: Mapping[str, Array], more: tuple[str, ...]) -> list[Array]:
         head, bodies = packed([Tensor(name, self._types[name], array) for name, array in inputs.items()])
-        answer, body = self._ask(head, bodies)
+        answer, body = self._ask(msgspec.structs.replace(head, more=more), bodies)
         try:
             found = {tensor.name: tensor.array for tensor in unpacked(answer, body)}
         except InvalidArgument as error:
             raise Internal(f"the process of the model answered nonsense: {error.message}") from None
         rows = rows_of(inputs) if self.signature.batched else None
-        return [conform(spec, found.get(spec.name), rows) for spec in self.signature.outputs]
+        return [conform(spec, found.get(spec.name), rows) for spec in self.signature.chosen(more)]
 
     def _ask(self, head: Head, bodies: Sequence[bytes | memoryview]) -> tuple[Head, memoryview]:
         with self._lock:
@@ -256,14 +265,13 @@ def main(channel: int, threads: int, trusted: bool, folder: Path) -> int:
 def _answer(model: LoadedModel, head: Head, body: memoryview) -> tuple[Head, list[Any]]:
     try:
         feeds = {tensor.name: tensor.array for tensor in unpacked(head, body)}
-        outputs = model.engine.predict(feeds)
+        outputs = model.engine.more(feeds, head.more) if head.more else model.engine.predict(feeds)
     except ArgosyError as error:
         return Head(code=error.code, message=error.message), []
     except Exception as error:
         return Head(code="internal", message=f"the model failed: {type(error).__name__}: {error}"[:2000]), []
-    return packed(
-        [Tensor(spec.name, spec.datatype, array) for spec, array in zip(model.signature.outputs, outputs, strict=True)]
-    )
+    specs = model.signature.chosen(head.more)
+    return packed([Tensor(spec.name, spec.datatype, array) for spec, array in zip(specs, outputs, strict=True)])
 
 
 if __name__ == "__main__":

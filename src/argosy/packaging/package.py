@@ -54,7 +54,7 @@ class Package:
             check_inputs(self.manifest.signature, inputs)
         except ArgosyError as error:
             raise BadPackage(f"{INPUTS} does not fit the signature: {error.message}") from None
-        declared = [(spec.name, spec.datatype) for spec in self.manifest.signature.outputs]
+        declared = [(spec.name, spec.datatype) for spec in self.manifest.signature.every_output]
         if declared != [(tensor.name, tensor.datatype) for tensor in outputs]:
             raise BadPackage(f"{OUTPUTS} does not hold the outputs of the signature: {declared}")
         return inputs, outputs

@@ -82,7 +82,8 @@ class Batcher:
         at_once: bool = False,
         call: "Call | None" = None,
     ) -> Job | Pieces:
-        """Queue one request; `done` gets its outputs in the order of the signature, or the error.
+        """Queue one request; `done` gets its outputs in the order of the signature, then those that `call.more` names,
+        or the error.
 
         The answer's `cancel` frees its place. `at_once`: a short call is made before this returns, with all that waits,
         for callers who would pay more for awaiting it. Raises Unavailable when the queue is full or closed.
@@ -93,7 +94,8 @@ class Batcher:
         deadline = now + int(timeout * 1e9)
         if self._batched and rows > self._limit:
             return self._submit_pieces(feeds, rows, now, deadline, done, call)
-        job = Job(feeds, rows, () if self._one_shape else key_of(feeds), done, now, deadline, call)
+        more = call.more if call is not None else ()
+        job = Job(feeds, rows, more if self._one_shape else (more, key_of(feeds)), done, now, deadline, call)
         if at_once and self.inline and not self._delay_ns:
             self._queue.append(job)
             self._run_inline()
@@ -134,10 +136,10 @@ class Batcher:
             raise PayloadTooLarge(f"the request has {rows} rows; at most {most} are taken at once")
         if not self._has_place(-(-rows // self._limit)):
             raise self._refusal()
-        parts = slices(feeds, rows, self._limit)
+        parts, more = slices(feeds, rows, self._limit), call.more if call is not None else ()
         pieces = Pieces(len(parts), done)
         for position, (part, count) in enumerate(parts):
-            key = () if self._one_shape else key_of(part)
+            key = more if self._one_shape else (more, key_of(part))
             job = Job(part, count, key, pieces.part(position), now, deadline, call)
             pieces.jobs.append(job)
             self._put(job, (deadline - now) / 1e9)
@@ -229,9 +231,11 @@ class Batcher:
         try:
             feeds = merge(jobs)
             merged = _clock()
-            outputs = self._engine.predict(feeds)
+            outputs = given = self._engine.predict(feeds)
+            if (call := jobs[0].call) is not None and call.more:
+                given = [*outputs, *self._engine.more(feeds, call.more)]
             done = _clock()
-            parts = split(outputs, jobs)
+            parts = split(given, jobs)
         except (Exception, SystemExit) as error:
             if len(jobs) > 1:
                 return [outcome for job in jobs for outcome in self._execute([job], reason)]

@@ -136,7 +136,7 @@ class DataPlane:
             "versions": sorted(self._models[model.name], key=_order),
             "platform": model.platform,
             "inputs": [_tensor(spec) for spec in model.signature.inputs],
-            "outputs": [_tensor(spec) for spec in model.signature.outputs],
+            "outputs": [_tensor(spec) for spec in model.signature.every_output],
         }
 
     def _index(self, only_ready: bool) -> list[dict[str, str]]:

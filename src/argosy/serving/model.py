@@ -29,7 +29,7 @@ from argosy.spec.errors import (
     table,
 )
 from argosy.spec.matching import fit_inputs
-from argosy.spec.signature import check_inputs
+from argosy.spec.signature import TensorSpec, check_inputs
 from argosy.spec.tensor import Array, Tensor
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ REQUEST_ID = b"x-request-id"
 _RECORD = RECORD.encode()
 
 Done = Callable[[Response | Exception], object]
+Wanted = list[tuple[TensorSpec, int, int]]
+"""Each output asked for, its place among the arrays that the engine gives, and its classification count (0: none)."""
 _clock = time.perf_counter_ns
 
 
@@ -112,6 +114,7 @@ class ServedModel:
         self.bounds = Bounds(self.signature, runtime.max_batch_size * runtime.max_queue_size, strict=runtime.strict)
         self._outputs = tuple((spec.name, spec.datatype) for spec in self.signature.outputs)
         self.parameters = name_classes(self.signature.outputs)
+        self._places = {spec.name: place for place, spec in enumerate(self.signature.outputs)}
         self._inputs = tuple((spec.name, spec.datatype, spec.shape) for spec in self.signature.inputs)
 
     def watch(self, recording: "Recording | None" = None) -> None:
@@ -179,7 +182,7 @@ class ServedModel:
             if limit <= 0:
                 raise DeadlineExceeded("the deadline passed before the request arrived")
             if request.outputs:
-                call.wanted = self._wanted(request.outputs)
+                call.wanted, call.more = self._wanted(request.outputs)
             call.work = self.batcher.submit(feeds, rows, limit, call.finish, at_once, call)
         except ArgosyError as error:
             call.close(error.code, error)
@@ -214,18 +217,16 @@ class ServedModel:
         if not self.inflight and self.idle is not None:
             self.idle.set()
 
-    def answer(self, arrays: Sequence[Array], wanted: list[tuple[int, int]] | None) -> list[Tensor]:
+    def answer(self, arrays: Sequence[Array], wanted: Wanted | None) -> list[Tensor]:
         """Engine outputs → the tensors asked for."""
         if wanted is None:
             return [
                 Tensor(name, datatype, array) for (name, datatype), array in zip(self._outputs, arrays, strict=True)
             ]
         tensors: list[Tensor] = []
-        for position, count in wanted:
-            name, datatype = self._outputs[position]
-            tensor = Tensor(name, datatype, arrays[position])
-            classes = self.signature.outputs[position].classes
-            tensors.append(classify(tensor, count, self.signature.batched, classes) if count else tensor)
+        for spec, position, count in wanted:
+            tensor = Tensor(spec.name, spec.datatype, arrays[position])
+            tensors.append(classify(tensor, count, self.signature.batched, spec.classes) if count else tensor)
         return tensors
 
     async def close(self) -> None:
@@ -274,28 +275,30 @@ class ServedModel:
             rows = tensors[0].array.shape[0] if tensors[0].array.ndim else 1
         return feeds, rows if self.signature.batched else 1
 
-    def _wanted(self, outputs: Sequence[Output]) -> list[tuple[int, int]]:
-        """Position of each output asked for, and its classification count (0: none)."""
-        names = [name for name, _ in self._outputs]
-        wanted: list[tuple[int, int]] = []
-        for output in outputs:
-            if output.name not in names:
-                raise InvalidArgument(f"unknown output '{output.name}'; the model gives {', '.join(names)}")
+    def _wanted(self, outputs: Sequence[Output]) -> tuple[Wanted, tuple[str, ...]]:
+        """The outputs asked for, and the names of those on request."""
+        specs = self.signature.chosen([output.name for output in outputs])
+        more = tuple(spec.name for spec in specs if spec.name not in self._places)
+        places = self._places | {name: len(self._places) + place for place, name in enumerate(more)}
+        wanted: Wanted = []
+        for spec, output in zip(specs, outputs, strict=True):
             count = output.parameters.get("classification", 0)
             if type(count) is not int or count < 0:
                 raise InvalidArgument(f"output '{output.name}': classification must be a number of classes")
-            wanted.append((names.index(output.name), count))
-        if len({position for position, _ in wanted}) != len(wanted):
-            raise InvalidArgument("an output is asked for twice")
-        return wanted
+            wanted.append((spec, places[spec.name], count))
+        return wanted, more
 
 
 class Call:
     """One request between a transport and the batcher: counted in, counted out exactly once. `code` is its outcome,
-    empty until then, and `ns` how long it took; `feeds` are its inputs of so many `rows`.
+    empty until then, and `ns` how long it took; `feeds` are its inputs of so many `rows`; `more` are the outputs on
+    request that it asks for.
     """
 
-    __slots__ = ("_done", "_model", "_start", "code", "feeds", "headers", "id", "ns", "rows", "trace", "wanted", "work")
+    __slots__ = (
+        *("_done", "_model", "_start", "code", "feeds", "headers", "id"),
+        *("more", "ns", "rows", "trace", "wanted", "work"),
+    )
 
     def __init__(self, model: ServedModel, id: str | None, done: Done, headers: Mapping[bytes, bytes]) -> None:
         self._model = model
@@ -306,7 +309,8 @@ class Call:
         self.ns = self.rows = 0
         self.feeds: Feeds = {}
         self._start = _clock()
-        self.wanted: list[tuple[int, int]] | None = None
+        self.wanted: Wanted | None = None
+        self.more: tuple[str, ...] = ()
         self.work: Job | Pieces | None = None
         self.trace: TraceContext | None = None
         model.inflight += 1

@@ -30,9 +30,10 @@ class BatchJob(Declaration, frozen=True, kw_only=True):
 
     `model` is a reference of the registry, a digest or the path of a package. `inputs` are files, folders and globs,
     here or on S3; `output` is a folder. `map` says which column a model's input or feature is read from, where the
-    names differ. `keep` names columns that are written beside the answers, `partition` columns of the output by whose
-    values it is cut into folders `column=value`. `nulls` are words that mean a missing value in CSV, beside the empty
-    one. `on_error` says what becomes of a row that cannot be answered.
+    names differ. `outputs` names those of the model that are written, also those on request; without a name, all that
+    are always given. `keep` names columns that are written beside the answers, `partition` columns of the output by
+    whose values it is cut into folders `column=value`. `nulls` are words that mean a missing value in CSV, beside the
+    empty one. `on_error` says what becomes of a row that cannot be answered.
 
     Work is cut into fragments of about `fragment_rows` rows, each of which is committed at once. What a fragment has
     answered is safe `checkpoint` seconds later (0: after each engine call): as much is repeated after a kill.
@@ -50,6 +51,7 @@ class BatchJob(Declaration, frozen=True, kw_only=True):
     inputs: tuple[str, ...]
     output: str
     format: Format = "parquet"
+    outputs: tuple[str, ...] = ()
     map: dict[str, str] = field(default_factory=dict[str, str])
     keep: tuple[str, ...] = ()
     partition: tuple[str, ...] = ()

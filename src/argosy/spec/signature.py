@@ -69,19 +69,36 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a model takes and gives. `batched`: axis 0 of every input and output counts rows, which may be merged."""
+    """What a model takes and gives. `batched`: axis 0 of every input and output counts rows, which may be merged.
+    `on_request`: further outputs, which are calculated where they are asked for by name."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     batched: bool = True
+    on_request: tuple[TensorSpec, ...] = ()
 
     def __post_init__(self) -> None:
-        for side, specs in (("input", self.inputs), ("output", self.outputs)):
+        for side, specs in (("input", self.inputs), ("output", self.every_output)):
             names = [spec.name for spec in specs]
             if len(set(names)) != len(names):
                 raise InvalidArgument(f"signature: two {side}s share a name: {', '.join(names)}")
         if self.batched and any(not spec.shape or spec.shape[0] != -1 for spec in self.inputs):
             raise InvalidArgument("signature: a batched model needs a free first axis (-1) on every input")
+
+    @property
+    def every_output(self) -> tuple[TensorSpec, ...]:
+        """The outputs that are always given, then those on request."""
+        return (*self.outputs, *self.on_request)
+
+    def chosen(self, names: Sequence[str]) -> tuple[TensorSpec, ...]:
+        """The outputs of these names, in their order; all that are always given where there is no name. Raises
+        InvalidArgument."""
+        known = {spec.name: spec for spec in self.every_output}
+        if unknown := [name for name in names if name not in known]:
+            raise InvalidArgument(f"unknown output '{unknown[0][:80]}'; the model gives {', '.join(known)}")
+        if len({*names}) < len(names):
+            raise InvalidArgument("an output is asked for twice")
+        return tuple(known[name] for name in names) or self.outputs
 
 
 def check_inputs(signature: Signature, tensors: list[Tensor]) -> None:

@@ -123,8 +123,12 @@ class Subject:
         raise Skipped(f"model '{self.model}' has no versions")
 
     def ports(self, side: str, model: str | None = None) -> list[Port]:
-        """The declared inputs or outputs. Skipped where the server declares none."""
-        listed = (self.metadata(model) or {}).get(side)
+        """The declared inputs or outputs but those that are optional. Skipped where the server declares none."""
+        listed = [
+            item
+            for item in (self.metadata(model) or {}).get(side) or ()
+            if not (isinstance(item, dict) and (item.get("parameters") or {}).get("optional"))
+        ]
         if not listed:
             raise Skipped(f"model '{model or self.model}' declares no {side} in its metadata")
         try:
