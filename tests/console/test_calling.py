@@ -23,12 +23,15 @@ TEXT = TensorSpec(name="city", datatype="BYTES", shape=(-1,))
 def example(**arrays):
     specs = {"x": ROW, "city": TEXT}
     tensors = [Tensor(name, specs[name].datatype, array) for name, array in arrays.items()]
-    return calling._example(tuple(specs[name] for name in arrays), tensors)
+    return calling._example(Signature(inputs=tuple(specs[name] for name in arrays), outputs=()), tensors)
 
 
 def test_an_example_has_a_value_for_each_column_and_short_numbers():
     text = example(x=np.array([[0.1, np.nan], [1, 2]], "f4"), city=np.array(["Zürich".encode()], object))
     assert json.loads(text) == [{"age": 0.1, "height": None, "city": "Zürich"}]
+    assert json.loads(example(x=np.array([[0.00041234567, 1234567]], "f4"))) == [
+        {"age": 0.000412346, "height": 1234570}
+    ]
 
 
 def test_the_call_in_python_has_pythons_values_and_the_texts_as_they_are():
@@ -53,7 +56,16 @@ def test_the_page_begins_with_address_signature_form_and_calls(console: Console)
         text = client.get("/console/endpoints/fraud").text
     call, charts = text.index('id="call"'), text.index('class="charts"')
     assert call < charts
-    for words in ("Address", "Signature", "Try it", "curl", "Python", 'name="rows"', "argosy keys create"):
+    for words in (
+        "Address",
+        "/endpoints/fraud/docs",
+        "Signature",
+        "Try it",
+        "curl",
+        "Python",
+        'name="rows"',
+        "argosy keys create",
+    ):
         assert words in text[call:charts]
 
 

@@ -9,7 +9,6 @@ from argosy.spec.errors import ArgosyError
 
 if TYPE_CHECKING:
     from argosy.packaging.package import Package
-    from argosy.spec.tensor import Tensor
 
 MOST = 1500
 """Bytes of a body: more is no use in a terminal."""
@@ -19,6 +18,7 @@ def calls(package: "Package", base: str, name: str) -> list[tuple[str, str]]:
     """What each way is called, and its command, for a server at `base`; none where no row is short and has a form in
     JSON."""
     from argosy.protocol.rest import Request, encode_request
+    from argosy.protocol.rows import first_row
 
     row = example(package)
     if row is None:
@@ -32,8 +32,7 @@ def calls(package: "Package", base: str, name: str) -> list[tuple[str, str]]:
         found.append(("MLflow", curl(f"{base}/invocations", columns if arrays else split)))
     body = {"instances": [row]} if signature.batched else {"inputs": row}
     found.append(("KServe V1", curl(f"{base}/v1/models/{name}:predict", body)))
-    tensors = [_first(one, signature.batched) for one in package.golden_inputs()]
-    text, _ = encode_request(Request(tensors), binary=False)
+    text, _ = encode_request(Request(first_row(package.golden_inputs(), signature.batched)), binary=False)
     found.append(("Open Inference Protocol (V2)", curl(f"{base}/v2/models/{name}/infer", msgspec.Raw(text))))
     return found
 
@@ -73,9 +72,3 @@ def curl(url: str, body: Any, headers: str = "") -> str:
     """A command that posts this as JSON."""
     text = msgspec.json.encode(body).decode()
     return f"curl -s {url}{headers} -H 'Content-Type: application/json' -d {shlex.quote(text)}"
-
-
-def _first(one: "Tensor", batched: bool) -> "Tensor":
-    """The first row, short to read: floats with three decimals."""
-    array = one.array[:1] if batched else one.array
-    return msgspec.structs.replace(one, array=array.astype("f8").round(3) if array.dtype.kind == "f" else array)

@@ -1,17 +1,15 @@
 """What a visitor of an endpoint wants first: what it takes, calls to copy, and a form that asks it."""
 
-import json
-import math
 import shlex
-from typing import Any, cast
 
 import msgspec
 
 from argosy.console.pages import Console
 from argosy.gateway.admin import Admin
 from argosy.protocol import tensorfile
+from argosy.protocol.rows import record
 from argosy.spec.errors import ArgosyError, InvalidArgument, Unavailable
-from argosy.spec.signature import TensorSpec
+from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.status import EndpointStatus, ReplicaStatus
 from argosy.spec.tensor import Tensor
 from argosy.store.version import Version
@@ -32,13 +30,14 @@ class Refusal(msgspec.Struct):
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """How an endpoint is called. `example` are rows as JSON, empty where there are none that are short enough; `curl`
-    and `python` are calls with them."""
+    and `python` are calls with them, `docs` is the address of its page."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     example: str
     curl: str
     python: str
+    docs: str
 
 
 def call(console: Console, status: EndpointStatus) -> Call | None:
@@ -55,43 +54,29 @@ def call(console: Console, status: EndpointStatus) -> Call | None:
 
 def _call(status: EndpointStatus, version: Version, golden: list[Tensor]) -> Call:
     signature = version.manifest.signature
-    example = _example(signature.inputs, golden) if signature.batched else ""
+    example = _example(signature, golden) if signature.batched else ""
     base, key = status.url.partition("/v2/")[0], "" if status.endpoint.public else "$KEY"
     header = f' \\\n  -H "Authorization: Bearer {key}"' if key else ""
     curl = f"curl {status.url.removesuffix('/infer')}{header}"
     if example:
         curl = f"curl {base}/endpoints/{status.name}{ROWS}{header} \\\n  -d {shlex.quote(example)}"
+    docs = f"{base}/endpoints/{status.name}/docs"
     client = f'argosy.Client("{base}"' + (', os.environ["KEY"])' if key else ")")
     python = ("import os\n\n" if key else "") + f"import argosy\n\nwith {client} as client:\n"
-    rows = repr(json.loads(example)) if example else "rows"
+    rows = repr(msgspec.json.decode(example)) if example else "rows"
     python += f'    print(client.predict("{status.name}", {rows}))'
-    return Call(inputs=signature.inputs, outputs=signature.every_output, example=example, curl=curl, python=python)
+    return Call(
+        inputs=signature.inputs, outputs=signature.every_output, example=example, curl=curl, python=python, docs=docs
+    )
 
 
-def _example(inputs: tuple[TensorSpec, ...], golden: list[Tensor]) -> str:
+def _example(signature: Signature, golden: list[Tensor]) -> str:
     """The first golden row as JSON, a value for each column; empty where that is long or there is none."""
-    row: dict[str, Any] = {}
-    for spec, tensor in zip(inputs, golden, strict=True):
-        if not len(tensor.array):
-            return ""
-        value = _plain(tensor.array[0].tolist() if tensor.array.ndim > 1 else tensor.array[:1].tolist()[0])
-        if spec.columns:
-            row |= zip(spec.columns, cast("list[Any]", value), strict=True)
-        else:
-            row[spec.name] = value
-    text = json.dumps([row], ensure_ascii=False)
+    try:
+        text = msgspec.json.encode([record(golden, signature)]).decode()
+    except InvalidArgument:
+        return ""
     return text if len(text) <= MOST_EXAMPLE else ""
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON has it, short to read."""
-    if isinstance(value, list):
-        return [_plain(each) for each in cast("list[Any]", value)]
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    return value
 
 
 async def answer(console: Console, status: EndpointStatus, rows: str) -> tuple[bool, str]:

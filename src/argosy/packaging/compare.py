@@ -15,7 +15,8 @@ from argosy.spec.package import Tolerance
 from argosy.spec.signature import Signature, outside
 from argosy.spec.tensor import Array, Tensor
 
-CHUNK = 1000
+CHUNK, CHUNK_BYTES = 1000, 16 * 1024 * 1024
+"""Rows, and bytes of input, that a model is given at once."""
 ASKED = 32
 """Rows outside the domains, of each set, that the original is asked for one by one."""
 OVERFLOW = 1e100
@@ -148,8 +149,12 @@ class Comparison:
 
 def predict(engine: Engine, feeds: Feeds, rows: Array | None = None) -> list[Array]:
     """The engine's answers for these rows, or for all, asked for in chunks where rows are a batch."""
-    rows = np.arange(rows_of(feeds)) if rows is None else rows
-    step = CHUNK if engine.signature.batched else max(len(rows), 1)
+    if not engine.signature.batched and rows is None:
+        return engine.predict(feeds)
+    every = rows_of(feeds)
+    rows = np.arange(every) if rows is None else rows
+    size = max(1, sum(array.nbytes for array in feeds.values()) // max(1, every))
+    step = max(1, min(CHUNK, CHUNK_BYTES // size)) if engine.signature.batched else max(len(rows), 1)
     parts = [engine.predict(repeat(feeds, rows[start : start + step])) for start in range(0, max(len(rows), 1), step)]
     return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 

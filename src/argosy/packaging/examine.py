@@ -15,6 +15,7 @@ from argosy.engines import Engine
 from argosy.engines import load as load_engine
 from argosy.engines.probe import rows_independent
 from argosy.packaging import domain, golden, mlmodel, profile, table
+from argosy.packaging.compare import CHUNK, predict
 from argosy.packaging.rows import fit
 from argosy.packaging.table import Table, infer, missing
 from argosy.protocol import tensorfile
@@ -61,9 +62,6 @@ MAX_ROWS = 10_000
 
 MAX_SAMPLE = 512 * 1024 * 1024
 """Bytes of the sample in those rows, at most."""
-
-CHUNK, CHUNK_BYTES = 1000, 16 * 1024 * 1024
-"""Rows, and bytes of input, that the model is given at once."""
 
 FRAMES = ("sklearn", "python")
 """Engines that may have been trained on columns of several kinds."""
@@ -241,23 +239,12 @@ def take(tensors: Sequence[Tensor], rows: Sequence[int]) -> list[Tensor]:
 
 
 def predict_all(engine: Engine, tensors: Sequence[Tensor]) -> list[Tensor]:
-    """The engine's answers for all rows, asked for in chunks where rows are a batch."""
-    if not engine.signature.batched:
-        return _as_tensors(engine, _predict(engine, {tensor.name: tensor.array for tensor in tensors}))
-    rows = len(tensors[0].array)
-    step = max(1, min(CHUNK, CHUNK_BYTES // _row_bytes(tensors)))
-    parts = [
-        _predict(engine, {tensor.name: tensor.array[start : start + step] for tensor in tensors})
-        for start in range(0, rows, step)
-    ]
-    return _as_tensors(engine, [np.concatenate(arrays) for arrays in zip(*parts, strict=True)])
-
-
-def _predict(engine: Engine, inputs: dict[str, Array]) -> list[Array]:
+    """The engine's answers for all rows of a sample. Raises BadPackage where the model fails."""
     try:
-        return engine.predict(inputs)
+        arrays = predict(engine, {tensor.name: tensor.array for tensor in tensors})
     except ArgosyError as error:
         raise BadPackage(f"the model fails on its sample: {error.message}") from None
+    return _as_tensors(engine, arrays)
 
 
 def _as_tensors(engine: Engine, arrays: Sequence[Array]) -> list[Tensor]:

@@ -93,14 +93,27 @@ def encode(response: Response, signature: Signature) -> bytearray:
     return text
 
 
+def first_row(inputs: Sequence[Tensor], batched: bool) -> list[Tensor]:
+    """The first row of a model's inputs, short to read: floats with six significant digits."""
+    found: list[Tensor] = []
+    for tensor in inputs:
+        array = tensor.array[:1] if batched else tensor.array
+        if array.dtype.kind == "f":
+            values = [float(f"{value:.6g}") for value in array.reshape(-1).tolist()]
+            array = np.array(values, "f8").reshape(array.shape)
+        found.append(Tensor(tensor.name, tensor.datatype, array))
+    return found
+
+
 def record(inputs: Sequence[Tensor], signature: Signature) -> dict[str, Any]:
-    """The first row of a model's inputs as an object that `decode` takes; floats with three decimals. Raises
-    InvalidArgument for bytes that are no text."""
+    """`first_row` as an object that `decode` takes; a missing number is None. Raises InvalidArgument for bytes that
+    are no text, and where there are no rows."""
     columns = {spec.name: spec.columns for spec in signature.inputs}
     row: dict[str, Any] = {}
-    for tensor in inputs:
-        array = tensor.array[:1] if signature.batched else tensor.array[None]
-        value = _values(tensor, array.astype("f8").round(3) if array.dtype.kind == "f" else array)[0]
+    for tensor in first_row(inputs, signature.batched):
+        if signature.batched and not len(tensor.array):
+            raise InvalidArgument("there is no row")
+        value = _values(tensor, tensor.array if signature.batched else tensor.array[None])[0]
         row |= dict(zip(columns[tensor.name], value, strict=True)) if columns[tensor.name] else {tensor.name: value}
     return row
 

@@ -11,6 +11,7 @@ import msgspec
 
 import argosy
 from argosy.protocol.rest import Request, encode_request
+from argosy.protocol.rows import first_row
 from argosy.serving.dataplane import DataPlane
 from argosy.serving.exchange import Headers
 from argosy.serving.model import ServedModel
@@ -136,7 +137,8 @@ def _examples(operation: str, model: ServedModel) -> Json:
     if operation == "infer":
         if any(tensor.datatype in ("FP16", "BF16") for tensor in model.example):
             return {}
-        return {"example": msgspec.json.decode(encode_request(Request([*model.example]), binary=False)[0])}
+        first = first_row(model.example, model.signature.batched)
+        return {"example": msgspec.json.decode(encode_request(Request(first), binary=False)[0])}
     whole = not model.signature.batched
     return {"example": {"inputs": row} if whole else {"instances": [row]} if operation == "predict" else [row]}
 
