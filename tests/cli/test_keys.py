@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 from argosy.cli import keys as stored
+from argosy.spec.errors import NotFound
 from argosy.spec.settings import Home
 
 
@@ -14,3 +15,11 @@ def test_deploys_at_once_save_a_whole_key_readable_by_its_owner_alone(tmp_path):
     assert stored.find(place, "digits") in keys
     assert [each.name for each in path.parent.iterdir()] == ["digits.json"]
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_kept_key_is_shown_alone_and_one_that_is_not_says_what_to_do(run, place):
+    stored.save(place, "digits", stored.SavedKey("1f", "ak_1f_secret", "http://h"))
+    assert run("keys", "show", "digits").stdout == "ak_1f_secret\n"
+    result = run("keys", "show", "iris")
+    assert (result.exit_code, result.stdout) == (NotFound.exit, "")
+    assert "argosy keys create NAME --scope iris" in result.stderr

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from argosy.cli.keys import find
 from argosy.spec.errors import ArgosyError
+from argosy.spec.settings import home
 
 if TYPE_CHECKING:
     from argosy.packaging.package import Package
@@ -52,7 +54,8 @@ def endpoint_call(digest: str, name: str, url: str, public: bool) -> str:
         return asked
     base = f"{url.partition('/v2/')[0]}/endpoints/{name}"
     body = [row] if package.manifest.signature.batched else {"inputs": row}
-    return curl(f"{base}/invocations", body, "" if public else ' -H "Authorization: Bearer $KEY"')
+    key = f"$(argosy keys show {name})" if find(home(), name) else "$KEY"
+    return curl(f"{base}/invocations", body, "" if public else f' -H "Authorization: Bearer {key}"')
 
 
 def example(package: "Package") -> dict[str, Any] | None:

@@ -153,6 +153,9 @@ def _what(event: str, body: dict[str, Any]) -> str:
     if event == "alias":
         back = f", back from {body.get('before', 'a version it had')}" if body.get("back") else ""
         return f"{body['version']} {body['digest'][7:19]}{back}" if body["version"] else "removed"
+    if event == "rollout":
+        parts = [f"rollout {body['number']}: {body['phase']}", f"{body['weight']} %", body["reason"]]
+        return ", ".join(part for part in parts if part)
     parts = [f"{key} {value}" for key, value in body.items() if isinstance(value, str | int | float)]
     return ", ".join([*parts, *([_keys(body)] if body.get("keys") else [])])
 

@@ -90,7 +90,7 @@ def declaration(name: str, model: str) -> str:
     lines = [
         f"# yaml-language-server: $schema={SCHEMA}",
         "# See what it would change with  argosy plan -f FILE,  and do it with  argosy apply -f FILE.",
-        "# A line that begins with # and no space is a setting: without the # it applies.",
+        "# To change a setting, remove the # before it; in a section, the # before the section's name as well.",
         *_lines(Endpoint, given),
     ]
     return "\n".join(lines) + "\n"

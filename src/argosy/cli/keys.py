@@ -12,6 +12,7 @@ from argosy.cli.completion import endpoints
 from argosy.cli.here import control, place
 from argosy.cli.output import Columns, emit, table
 from argosy.console.words import clock
+from argosy.spec.errors import NotFound
 from argosy.spec.settings import Home
 
 
@@ -61,8 +62,26 @@ def keys() -> None:
     Example:
       argosy keys create mobile-app --scope digits --rate 100
       argosy keys ls
+      argosy keys show digits
       argosy keys revoke 4f1c22a07b9e
     """
+
+
+@keys.command()
+@click.argument("endpoint", shell_complete=endpoints)
+@json_option
+def show(endpoint: str, as_json: bool) -> None:
+    """Print the key that was kept in the home when ENDPOINT was deployed. JSON: {id, key, url}.
+
+    \b
+    Example:
+      curl -H "Authorization: Bearer $(argosy keys show digits)" http://127.0.0.1:8080/v2/models/digits
+    """
+    saved = find(place(), endpoint)
+    if saved is None:
+        make = f"argosy keys create NAME --scope {endpoint}"
+        raise NotFound(f"no key of '{endpoint}' is kept here; only its hash is stored. Make another with  {make}")
+    emit(saved, as_json, lambda: click.echo(saved.key))
 
 
 @keys.command()
