@@ -5,6 +5,7 @@ import json
 import pytest
 import sqlalchemy as sa
 
+from argosy.cli import history
 from argosy.spec.settings import Settings
 from argosy.store import open_store
 from argosy.store.ledger import S, T, ledger_table, signatures_table
@@ -56,3 +57,16 @@ def test_an_alias_that_moves_back_is_told_and_can_be_forbidden(run, store, place
     assert (refused.exit_code, "forbid_alias_back" in refused.stderr) == (5, True)
     assert run("models", "alias", "digits@champion", "--delete").exit_code == 0
     assert run("models", "alias", "digits@champion", 1).exit_code == 5
+
+
+def test_a_rollout_is_told_in_words():
+    body = {
+        "candidate": "b",
+        "number": 2,
+        "phase": "done",
+        "reason": "every replica is ready",
+        "stable": "a",
+        "step": 0,
+    }
+    assert history._what("rollout", body | {"weight": 100}) == "rollout 2: done, 100 %, all are ready"
+    assert history._what("rollout", body | {"weight": 0, "reason": ""}) == "rollout 2: done, 0 %"

@@ -153,8 +153,9 @@ def test_platform(run, good, platform, place, tmp_path):
     table = run("ps", "lin").stdout
     assert "lin:2" in table
     assert "MEMORY" in table
+    path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
     curl = re.search("^curl .*/endpoints/lin/invocations .*$", table, re.MULTILINE)[0]
-    asked = subprocess.run(curl, shell=True, capture_output=True, check=True, env=os.environ | {"KEY": deployed["key"]})
+    asked = subprocess.run(curl, shell=True, capture_output=True, check=True, env=os.environ | {"PATH": path})
     assert len(msgspec.json.decode(asked.stdout)["predictions"]) == 1
     assert re.search(r"\d MiB", table)
     assert run("models", "rm", "lin:2").exit_code == 5
