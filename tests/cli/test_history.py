@@ -60,13 +60,6 @@ def test_an_alias_that_moves_back_is_told_and_can_be_forbidden(run, store, place
 
 
 def test_a_rollout_is_told_in_words():
-    body = {
-        "candidate": "b",
-        "number": 2,
-        "phase": "done",
-        "reason": "every replica is ready",
-        "stable": "a",
-        "step": 0,
-    }
+    body = {"candidate": "b", "stable": "a", "number": 2, "phase": "done", "step": 0, "reason": "all are ready"}
     assert history._what("rollout", body | {"weight": 100}) == "rollout 2: done, 100 %, all are ready"
     assert history._what("rollout", body | {"weight": 0, "reason": ""}) == "rollout 2: done, 0 %"
