@@ -70,8 +70,21 @@ def test_a_url_is_whole_on_a_narrow_terminal(capsys, monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", "40")
     url = "http://127.0.0.1:8080/v2/models/a-long-name-of-an-endpoint/infer"
-    output.table(("name", "reason", "url"), [("digits", "a reason of many words " * 4, url)])
-    assert url in capsys.readouterr().out
+    output.table(("name", "reason", "url"), [("digits", "a reason of many words " * 4, url), ("iris", "short", "")])
+    drawn = capsys.readouterr().out
+    assert url in drawn
+    for word in ("name", "reason", "digits", "words", "iris", "short"):
+        assert word in drawn
+
+
+def test_a_column_beside_a_short_url_is_folded_and_not_cut(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "60")
+    rows = [("python", "a long line of many words and a last one", "do this"), ("control", "http://127.0.0.1:7070", "")]
+    output.table(("check", "found", "what to do"), rows)
+    drawn = " ".join(capsys.readouterr().out.split())
+    for word in ("last", "one", "python", "http://127.0.0.1:7070", "what to do"):
+        assert word in drawn
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ row. A row is a struct, or the dict of one."""
 
 DRAWN_ROWS = 500
 FOLDED = 12
-"""Characters of a column that is folded for the sake of one with URLs, which stay whole, to be copied."""
+"""Characters that a column keeps, however narrow the terminal."""
 STYLES = {"ok": "green", "ready": "green", "warn": "yellow", "starting": "yellow", "fail": "red", "failed": "red"}
 """Words that are coloured wherever they fill a cell."""
 
@@ -62,20 +62,27 @@ def _text(value: object) -> str:
 
 
 def _draw(headings: Sequence[str], cells: list[list[str]]) -> None:
+    """A table as wide as the terminal. URLs are never cut: a column of them that has no room follows the table."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    console, width = Console(), 0
-    for heading, column in zip(headings, zip(*cells, strict=True), strict=True):
-        whole = max((len(cell) for cell in column if "://" in cell), default=0)
-        width += (whole or min(max(map(len, column)), FOLDED)) + 2
-        drawn.add_column(heading, overflow="fold", no_wrap=bool(whole), min_width=whole or None)
+    columns = list(zip(*cells, strict=True))
+    urls = [max((len(cell) for cell in column if "://" in cell), default=0) for column in columns]
+    least = [url or min(max(map(len, column)), FOLDED) for url, column in zip(urls, columns, strict=True)]
+    drawn, console = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold"), Console()
+    inside = list(range(len(headings)))
+    while sum(least[place] + 3 for place in inside) > console.width and any(urls[place] for place in inside):
+        inside.remove(max(inside, key=urls.__getitem__))
+    for place in inside:
+        drawn.add_column(headings[place], overflow="fold", min_width=least[place])
     for row in cells:
-        drawn.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
-    console.print(drawn, width=max(width, console.width), crop=False, soft_wrap=width > console.width)
+        drawn.add_row(*(Text(row[place], style=STYLES.get(row[place], "")) for place in inside))
+    console.print(drawn)
+    for row in cells:
+        if outside := [cell for place, cell in enumerate(row) if cell and place not in inside]:
+            click.echo("  ".join([row[0], *outside]))
 
 
 def pairs(rows: Sequence[tuple[str, object]]) -> None:
