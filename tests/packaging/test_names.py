@@ -2,15 +2,20 @@
 
 import contextlib
 
+import msgspec
 import numpy as np
+import onnx
 import pytest
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
 
 from argosy.client.local import locate
 from argosy.packaging.load import load
 from argosy.packaging.options import PushOptions
 from argosy.packaging.package import open_package
+from argosy.protocol import rows
+from argosy.protocol.rest import Response
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.tensor import Tensor
 from tests.packaging.conftest import pickled
 
 X = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 3.0], [3.0, 1.0]])
@@ -69,3 +74,61 @@ def test_a_name_for_each_is_needed(built, source):
         built(source, output_names=("kind",))
     with pytest.raises(InvalidArgument, match="two outputs share a name"):
         built(source, output_names=("kind", "kind"))
+
+
+KINDS = ("setosa", "versicolor", "virginica")
+
+
+def graph(path, *, width):
+    """An ONNX classifier without names of classes: the number of the largest of some columns, and the columns."""
+    value = onnx.helper.make_tensor_value_info
+    inputs = [value("x", onnx.TensorProto.FLOAT, ["N", 3])]
+    outputs = [value("winner", onnx.TensorProto.INT64, ["N"]), value("logits", onnx.TensorProto.FLOAT, ["N", width])]
+    nodes = [
+        onnx.helper.make_node("ArgMax", ["x"], ["winner"], axis=1, keepdims=0),
+        onnx.helper.make_node("Identity", ["x"], ["logits"]),
+    ]
+    made = onnx.helper.make_graph(nodes, "classifier", inputs, outputs)
+    onnx.save(onnx.helper.make_model(made, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
+
+
+@pytest.mark.parametrize("width", [3, "W"], ids=["declared", "free"])
+def test_classes_of_the_push(built, tmp_path, width):
+    version = built(graph(tmp_path / "m.onnx", width=width), classes=KINDS)
+    assert [spec.classes for spec in version.manifest.signature.outputs] == [KINDS, KINDS]
+    model = load(version)
+    answer = model.predict(np.eye(3, dtype="f4"))
+    assert answer.class_names == {"winner": KINDS, "logits": KINDS}
+    tensors = [Tensor(spec.name, spec.datatype, answer[spec.name]) for spec in model.signature.outputs]
+    body = rows.encode(Response("m", "1", tensors), model.signature)
+    assert msgspec.json.decode(body) == {"predictions": [*KINDS]}
+
+
+def test_classes_take_the_place_of_numbers(built, tmp_path):
+    source = pickled(LogisticRegression().fit(X, [0, 0, 1, 1]), tmp_path / "m.pkl")
+    assert [spec.classes for spec in built(source).manifest.signature.outputs] == [(), ("0", "1")]
+    named = built(source, classes=("no", "yes")).manifest.signature.outputs
+    assert [spec.classes for spec in named] == [("no", "yes")] * 2
+
+
+@pytest.mark.parametrize("targets", [[3, 3, 9, 9], ["no", "no", "yes", "yes"]], ids=["numbers", "texts"])
+def test_labels_that_classes_do_not_number(built, tmp_path, targets):
+    source = pickled(RidgeClassifier().fit(X, targets), tmp_path / "m.pkl")
+    with pytest.raises(InvalidArgument, match=r"gives 3, which none of 2|2 classes are named; .* gives label BYTES"):
+        built(source, classes=("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (("a", "b"), "gives 2, which none of 2"),
+        (("a", "b", "c", "d"), "4 classes are named; .* logits FP32"),
+        ("aab", "twice"),
+    ],
+)
+def test_classes_that_do_not_fit(built, tmp_path, classes, message):
+    sample = tmp_path / "x.npy"
+    np.save(sample, np.eye(3, dtype="f4"))
+    with pytest.raises(InvalidArgument, match=message):
+        built(graph(tmp_path / "m.onnx", width=3), classes=tuple(classes), sample=sample)

@@ -38,6 +38,7 @@ SHOWN = 12
 @click.option("--alias", help="Also point NAME@ALIAS at the new version.")
 @click.option("--input-name", multiple=True, metavar="NAME", help="Of an input, in the model's order; may be repeated.")
 @click.option("--output-name", multiple=True, metavar="NAME", help="Of an output, likewise.")
+@click.option("--classes", metavar="A,B", help="Names of a classifier's classes, in order; @FILE has one a line.")
 @click.option("--no-convert", is_flag=True, help="Keep a scikit-learn model as it is instead of making it ONNX.")
 @click.option("--atol", type=click.FloatRange(min=0), help="Absolute tolerance of golden outputs.")
 @click.option("--rtol", type=click.FloatRange(min=0), help="Relative tolerance of golden outputs.")
@@ -74,6 +75,7 @@ def push(source: Path, name: str, alias: str | None, as_json: bool, **given: Any
         convert=not given["no_convert"],
         input_names=given["input_name"],
         output_names=given["output_name"],
+        classes=_classes(given["classes"] or ""),
         tolerance=Tolerance(**{bound: given[bound] for bound in ("atol", "rtol") if given[bound] is not None}),
     )
     with store() as place:
@@ -100,6 +102,16 @@ def push(source: Path, name: str, alias: str | None, as_json: bool, **given: Any
 
     found = brief(version) | {"unchanged": unchanged, "conversion": conversion, "scan": version.manifest.scan}
     emit(found, as_json, render)
+
+
+def _classes(said: str) -> tuple[str, ...]:
+    """Names between commas, or those that stand in a file."""
+    if not said.startswith("@"):
+        return tuple(name.strip() for name in said.split(",")) if said else ()
+    try:
+        return tuple(Path(said[1:]).read_text("utf-8").splitlines())
+    except (OSError, ValueError) as error:
+        raise InvalidArgument(f"--classes: {said[1:]} cannot be read: {error}") from None
 
 
 BRIEF = ("ref", "name", "number", "digest", "size", "engine", "created", "aliases")

@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from argosy.engines import onnx_file
-from argosy.engines.renamed import rename
+from argosy.engines.renamed import name_classes, rename
 from argosy.packaging import code, convert, examine, lineage, mlmodel, profile, requirements, zipmap
 from argosy.packaging.detect import ENGINE_OF, Found, detect
 from argosy.packaging.examine import Findings, Task
@@ -271,6 +271,8 @@ def _write(
 ) -> ModelManifest:
     """Golden examples, profile, requirements, licence and `model.yaml`; then the working folder goes."""
     folder, options, found = draft.folder, draft.options, draft.found
+    answers = {tensor.name: tensor.array for tensor in tensorfile.read(draft.work / examine.GOLDEN_OUT)}
+    signature = name_classes(signature, options.classes, answers)
     signature = rename(signature, options.input_names or findings.sample_names, options.output_names)
     draft.report(f"signature: {_in_words(signature.inputs)} → {_in_words(signature.outputs)}")
     for path, made, specs in (

@@ -119,8 +119,8 @@ def record(inputs: Sequence[Tensor], signature: Signature) -> dict[str, Any]:
 
 
 def is_label(spec: TensorSpec) -> bool:
-    """Whether an output is what a classifier says."""
-    return spec.semantic == "label" or spec.name == "label"
+    """Whether an output is what a classifier says: numbers of classes that have names, too."""
+    return spec.semantic == "label" or spec.name == "label" or (len(spec.shape) == 1 and bool(spec.classes))
 
 
 def _values(tensor: Tensor, array: Array, classes: Sequence[str] = ()) -> list[Any]:
