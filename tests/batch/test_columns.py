@@ -50,6 +50,16 @@ def outcome(make, *arguments):
         return type(error)
 
 
+def test_whole_numbers_are_categories_where_the_input_is_categorical():
+    category = TensorSpec(name="code", datatype="BYTES", shape=(-1,), semantic="categorical")
+    table = pa.table({"code": pa.array([7, -3], pa.int32())})
+    assert feeds(table, signature(category))["code"].tolist() == [b"7", b"-3"]
+    with pytest.raises(InvalidArgument, match="contains numbers"):
+        feeds(table, signature(TensorSpec(name="code", datatype="BYTES", shape=(-1,))))
+    with pytest.raises(InvalidArgument, match="contains numbers"):
+        feeds(pa.table({"code": [7.5]}), signature(category))
+
+
 NUMBERS = [pa.float32(), pa.float64(), pa.int8(), pa.int32(), pa.int64(), pa.uint8(), pa.uint64(), pa.bool_()]
 DATATYPES = ["FP32", "FP64", "INT8", "INT64", "UINT16", "UINT64", "BOOL"]
 

@@ -156,6 +156,15 @@ def test_deadline(server):
             client.metadata("digits")
 
 
+def test_whole_numbers_are_categories_where_the_model_says_so(server):
+    """What a model of CatBoost takes, whose categories are texts."""
+    spec = {"name": "code", "datatype": "BYTES", "shape": [-1], "parameters": {"semantic": "categorical"}}
+    there = server(model(extensions=(), metadata={**METADATA, "inputs": [spec]}))
+    with Client(there.url) as client, pytest.raises(errors.ArgosyError):  # this server sums what it is sent
+        client.predict("digits", {"code": [7, -3]})
+    assert b'"data":["7","-3"]' in there.requests[-1].body.replace(b" ", b"")
+
+
 def test_stale_metadata_is_read_again(server):
     version = {"inputs": [{"name": "old", "datatype": "FP32", "shape": [-1, 2]}]}
 

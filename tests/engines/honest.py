@@ -122,6 +122,17 @@ def combinations() -> Iterator[Fitted]:
     yield "state", _fit(RandomForestClassifier(3, random_state=np.random.RandomState(0)), x, y), x
 
 
+def catboosted() -> Iterator[Fitted]:
+    """The scikit-learn classes of CatBoost, whose pickles and files somebody has to vouch for."""
+    import catboost
+
+    x, y = numbers()
+    quiet: dict[str, Any] = {"iterations": 3, "verbose": 0, "thread_count": 1, "allow_writing_files": False}
+    for kind in (catboost.CatBoostClassifier, catboost.CatBoostRegressor, catboost.CatBoostRanker):
+        groups = {"group_id": np.repeat(np.arange(4), ROWS // 4)} if "Rank" in kind.__name__ else {}
+        yield kind.__name__, kind(**quiet).fit(x, y, **groups), x
+
+
 def boosted() -> Iterator[Fitted]:
     """The scikit-learn classes and boosters of XGBoost and LightGBM."""
     import lightgbm

@@ -1,14 +1,18 @@
 """Models as people make them, one a line: a name, how it is made, which data it is fitted on.
 
-Each walks through push, serve, load and batch beside its library. To add one, add a line; data are in `DATA`.
+Each walks through push, serve, load and batch beside its library, and those of `DEPLOYED` through a platform as well.
+To add one, add a line; data are in `DATA`.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import joblib
 import numpy as np
 import pandas as pd
-from lightgbm import LGBMClassifier
+from catboost import CatBoostClassifier, CatBoostRanker, CatBoostRegressor
+from lightgbm import LGBMClassifier, LGBMRanker, LGBMRegressor
 from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
@@ -32,18 +36,35 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVC
-from xgboost import XGBClassifier
+from xgboost import XGBClassifier, XGBRanker, XGBRegressor
 
 Data = tuple[Any, Any]
 """Rows, and a target: classes, or numbers for names that end in `Regress…`."""
 
 
 class Model(NamedTuple):
-    """A line of the table."""
+    """A line of the table. `file`: what it is saved as; of XGBoost, LightGBM and CatBoost their own formats as well."""
 
     name: str
     make: Callable[[], Any]
     data: str
+    file: str = "m.joblib"
+
+    def fitted(self, x: Any, y: Any) -> Any:
+        """A new one, fitted on these data; rankers on groups of ten rows."""
+        model = self.make()
+        if type(model).__name__ == "CatBoostRanker":
+            return model.fit(x, y, group_id=np.repeat(np.arange(len(x) // 10), 10))
+        return model.fit(x, y, group=[10] * (len(x) // 10)) if "Ranker" in type(model).__name__ else model.fit(x, y)
+
+    def save(self, fitted: Any, folder: Path) -> Path:
+        """Write the file into the folder, as its library does."""
+        path = folder / self.file
+        if path.suffix == ".joblib":
+            joblib.dump(fitted, path)
+        else:
+            (fitted.booster_ if path.suffix == ".txt" else fitted).save_model(str(path))
+        return path
 
 
 def plain() -> Data:
@@ -88,6 +109,22 @@ def people() -> Data:
     return frame, np.where((frame["visits"] > 4) | (frame["city"] == "Rome"), "yes", "no")
 
 
+def orders() -> Data:
+    """Numbers and categories of pandas with gaps: texts, and integers that are codes."""
+    frame, y = people()
+    code = pd.Categorical(np.random.default_rng(5).choice([11, 22, 33, -1], 400), categories=[11, 22, 33])
+    city = frame["city"].replace("São Paulo", "Bergen").astype("category")  # XGBoost keeps ASCII alone
+    typed = frame.assign(city=city, job=frame["job"].astype("category"), code=code)
+    return typed.drop(columns="member"), (y == "yes").astype(int)
+
+
+def visits() -> Data:
+    """Numbers with gaps, and categories of CatBoost: texts, and integers that are codes. It takes no missing one."""
+    frame, y = people()
+    code = np.random.default_rng(5).choice([11, 22, 33], 400)
+    return frame.assign(job=frame["job"].fillna(""), code=code).drop(columns="member"), y
+
+
 def texts() -> Data:
     """One text a row."""
     random = np.random.default_rng(4)
@@ -96,7 +133,9 @@ def texts() -> Data:
     return pd.DataFrame({"text": lines}), np.array(["good" in line for line in lines]).astype(int)
 
 
-DATA: dict[str, Callable[[], Data]] = {made.__name__: made for made in (plain, amounts, gaps, stamps, people, texts)}
+DATA: dict[str, Callable[[], Data]] = {
+    made.__name__: made for made in (plain, amounts, gaps, stamps, people, orders, visits, texts)
+}
 
 
 def table_of(encoder: Any, last: Any) -> Any:
@@ -110,6 +149,9 @@ def two() -> list[tuple[str, Any]]:
     """Members of an ensemble."""
     return [("a", LogisticRegression()), ("b", RandomForestClassifier(5, random_state=0))]
 
+
+CATS: dict[str, Any] = {"iterations": 5, "verbose": 0, "thread_count": 1, "allow_writing_files": False}
+CODED = ["city", "job", "code"]
 
 MODELS = (
     Model("logistic", lambda: make_pipeline(StandardScaler(), LogisticRegression()), "plain"),
@@ -145,5 +187,25 @@ MODELS = (
         "texts",
     ),
     Model("xgboost", lambda: XGBClassifier(n_estimators=5, max_depth=3), "gaps"),
+    Model("xgboost of categories", lambda: XGBClassifier(n_estimators=5, enable_categorical=True), "orders"),
+    Model("xgboost file", lambda: XGBClassifier(n_estimators=5, max_depth=3), "gaps", "m.ubj"),
+    Model("xgboost file of stamps", lambda: XGBRegressor(n_estimators=5), "stamps", "m.ubj"),
+    Model("xgboost file of ranks", lambda: XGBRanker(n_estimators=5), "gaps", "m.ubj"),
+    Model(
+        "xgboost file of categories", lambda: XGBClassifier(n_estimators=5, enable_categorical=True), "orders", "m.ubj"
+    ),
     Model("lightgbm", lambda: LGBMClassifier(n_estimators=5, verbosity=-1), "gaps"),
+    Model("lightgbm of categories", lambda: LGBMClassifier(n_estimators=5, verbosity=-1), "orders"),
+    Model("lightgbm file", lambda: LGBMClassifier(n_estimators=5, verbosity=-1), "gaps", "m.txt"),
+    Model("lightgbm file of stamps", lambda: LGBMRegressor(n_estimators=5, verbosity=-1), "stamps", "m.txt"),
+    Model("lightgbm file of ranks", lambda: LGBMRanker(n_estimators=5, verbosity=-1), "gaps", "m.txt"),
+    Model("lightgbm file of categories", lambda: LGBMClassifier(n_estimators=5, verbosity=-1), "orders", "m.txt"),
+    Model("catboost", lambda: CatBoostClassifier(**CATS), "gaps"),
+    Model("catboost file", lambda: CatBoostClassifier(**CATS), "gaps", "m.cbm"),
+    Model("catboost file of stamps", lambda: CatBoostRegressor(**CATS), "stamps", "m.cbm"),
+    Model("catboost file of ranks", lambda: CatBoostRanker(**CATS), "gaps", "m.cbm"),
+    Model("catboost of categories", lambda: CatBoostClassifier(**CATS, cat_features=CODED), "visits"),
+    Model("catboost file of categories", lambda: CatBoostClassifier(**CATS, cat_features=CODED), "visits", "m.cbm"),
 )
+DEPLOYED = ("people, strict", "kmeans", "xgboost file of categories", "lightgbm file", "catboost file of categories")
+"""Those that are also deployed: one of each engine."""

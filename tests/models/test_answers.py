@@ -1,4 +1,4 @@
-"""Estimators of scikit-learn, XGBoost and LightGBM as they are served, beside the library, on rows of their own."""
+"""Estimators of scikit-learn, XGBoost, LightGBM and CatBoost as they are served, beside the library, on other rows."""
 
 from pathlib import Path
 
@@ -15,9 +15,9 @@ def differing(step: int, rows: int, seed: int) -> tuple[int, list[str]]:
     """How many were compared, and what differs."""
     count, bad = 0, []
     with np.errstate(all="ignore"):
-        for name, model, x in answers.matrices(step):
+        for name, model, x, file in answers.cases(step):
             try:
-                found = answers.compared(name, model, x, rows, seed, sampled=count % 3 > 0)
+                found = answers.compared(name, model, x, rows, seed, sampled=count % 3 > 0, file=file)
             except ArgosyError:  # what takes a sample, or is nothing that is served
                 continue
             count += 1
@@ -45,7 +45,7 @@ def test_a_model_that_answers_otherwise_is_found(monkeypatch: pytest.MonkeyPatch
     x = np.random.default_rng(0).normal(size=(60, 3))
     right, wrong = LinearRegression().fit(x, x[:, 0]), LinearRegression().fit(x, x[:, 0] + 1e-3 * x[:, 1])
     package = answers.packaged
-    monkeypatch.setattr(answers, "packaged", lambda model, sample, folder: package(wrong, sample, folder))
+    monkeypatch.setattr(answers, "packaged", lambda model, *rest: package(wrong, *rest))
     found = answers.compared("linear", right, x, 200, 5, sampled=True)
     assert found.different > 150
 

@@ -51,7 +51,7 @@ def check_type(name: str, kind: Any, spec: TensorSpec, *, whole: bool) -> None:
     leaf = leaf.value_type if types.is_dictionary(leaf) else leaf
     if types.is_temporal(leaf):
         raise Unsupported(f"column '{name}' contains times ({leaf}): turn it into numbers or strings first")
-    text = _is_text(leaf)
+    text = _is_text(leaf) or (types.is_integer(leaf) and spec.semantic == "categorical")
     if not (text or types.is_primitive(leaf) or types.is_decimal(leaf) or types.is_null(leaf)):
         raise Unsupported(f"column '{name}' is of the Arrow type {kind}, which no model takes")
     if spec.datatype == "BF16":

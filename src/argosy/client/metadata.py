@@ -60,6 +60,7 @@ def _spec(tensor: _Tensor) -> TensorSpec:
         classes=classes if len(tensor.shape) < 2 or width == [len(classes)] else (),
         nullable=bool(parameters.get("nullable", False)),
         optional=bool(parameters.get("optional", False)),
+        semantic="categorical" if parameters.get("semantic") == "categorical" else "",
     )
 
 

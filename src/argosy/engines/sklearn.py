@@ -136,6 +136,10 @@ the probabilities of a classifier with several targets are `probabilities_0`, â€
 _PLACE = re.compile(r"_\d+$")
 
 
+BOOSTERS = {"xgboost.core": "model.ubj", "lightgbm.basic": "model.txt"}
+"""Modules of boosters, which are no estimators; the file that each is served from."""
+
+
 def load(
     path: Path,
     signature: Signature | None,
@@ -148,8 +152,8 @@ def load(
     check_settings(settings, trusted_pickle=bool, trusted_types=str)
     require("sklearn", "sklearn", f"the scikit-learn model {path.name}")
     estimator = unpickle.load(path, trusted=trusted)
-    if type(estimator).__module__ == "xgboost.core":
-        raise BadPackage(f"{path.name} holds an XGBoost Booster: save it with save_model('model.ubj'), and push that")
+    if file := BOOSTERS.get(type(estimator).__module__):
+        raise BadPackage(f"{path.name} holds a bare Booster: save it with save_model('{file}'), and push that")
     try:
         if not any(callable(getattr(estimator, call, None)) for call in CALLS.values()):
             known = ", ".join(dict.fromkeys(CALLS.values()))
@@ -220,8 +224,8 @@ def _inputs(estimator: Any) -> tuple[TensorSpec, ...]:
     known, _ = categories_of(estimator)
     if known and set(known) <= set(names := _names(estimator)):
         return categories.inputs(names, known, "FP64")
-    width = getattr(estimator, "n_features_in_", None)
-    if width is None or _knows_strings(estimator):
+    width = getattr(estimator, "n_features_in_", 0)  # 0 is what CatBoost says after a pickle
+    if not width or _knows_strings(estimator):
         raise InvalidArgument("this estimator does not say what it was trained on: give a sample with --sample")
     return (TensorSpec(name="x", datatype="FP64", shape=(-1, int(width)), columns=_names(estimator)),)
 

@@ -1,4 +1,5 @@
-"""Converters of ours, which skl2onnx calls: trees, linear classifiers and imputers that calculate as scikit-learn does.
+"""Converters of ours, which skl2onnx calls: trees, linear classifiers, K-means, votes and imputers that calculate as
+scikit-learn does.
 
 Those of skl2onnx for trees lose missing values, round thresholds and sum in FP32. Here each tree gives the number of
 the leaf that a row comes to, and the values of the leaves are summed in FP64, in the order of scikit-learn.
@@ -54,12 +55,10 @@ class Graph:
 @functools.cache
 def register() -> None:
     """Have skl2onnx call these converters."""
-    import skl2onnx
     from skl2onnx import common
-    from sklearn import ensemble, impute, linear_model, svm, tree
+    from sklearn import cluster, ensemble, impute, linear_model, svm, tree
 
     pool: Any = cast("Any", common)._registration
-    names: Any = cast("Any", skl2onnx)._supported_operators
     converters: dict[Callable[..., None], tuple[Any, ...]] = {
         _averaged: (
             *(
@@ -80,12 +79,21 @@ def register() -> None:
             *(linear_model.Perceptron, linear_model.SGDClassifier),
         ),
         _imputed: (impute.SimpleImputer,),
+        _clustered: (cluster.KMeans, cluster.MiniBatchKMeans),
+        _voted: (ensemble.VotingClassifier,),
     }
     for convert, kinds in converters.items():
-        for alias in dict.fromkeys(names._get_sklearn_operator_name(kind) for kind in kinds):
+        for alias in dict.fromkeys(map(_alias, kinds)):
             theirs = pool.get_converter(alias)
             options = theirs.get_allowed_options()
             pool.register_converter(alias, _bound(convert, theirs), overwrite=True, options=options)
+
+
+def _alias(kind: type[Any]) -> str:
+    """What skl2onnx calls a class of scikit-learn."""
+    import skl2onnx
+
+    return cast("Any", skl2onnx)._supported_operators._get_sklearn_operator_name(kind)
 
 
 def _bound(convert: Callable[..., None], theirs: Any) -> Callable[[Any, Any, Any], None]:
@@ -302,3 +310,38 @@ def _imputed(theirs: Any, scope: Any, operator: Any, container: Any) -> None:
     rows = _input(graph, operator, single=False)
     filled = graph.node("Where", [graph.node("IsNaN", [rows]), graph.constant(statistics.reshape(1, -1)), rows])
     _write(graph, filled, operator.outputs[0], operator)
+
+
+def _clustered(_theirs: Any, scope: Any, operator: Any, container: Any) -> None:
+    """The nearest centre, found without the square of the row, beside which that of a centre is lost; and distances."""
+    model, graph = operator.raw_operator, Graph(scope, container)
+    centres = np.asarray(model.cluster_centers_, np.float64)
+    rows = _input(graph, operator, single=False)
+    product = graph.node("MatMul", [rows, graph.constant(-2.0 * centres.T)])
+    near = graph.node("Add", [product, graph.constant((centres**2).sum(axis=1).reshape(1, -1))])
+    graph.node("ArgMin", [near], operator.outputs[0].full_name, axis=1, keepdims=0)
+    squares = graph.node("ReduceSum", [graph.node("Mul", [rows, rows]), graph.constant(np.array([1], np.int64))])
+    whole = graph.node("Max", [graph.node("Add", [near, squares]), graph.constant(np.array([0.0]))])
+    _write(graph, graph.node("Sqrt", [whole]), operator.outputs[1], operator)
+
+
+def _voted(_theirs: Any, scope: Any, operator: Any, container: Any) -> None:
+    """The mean of what the members say: of their probabilities, or of one vote for a class each."""
+    from skl2onnx.common.data_types import DoubleTensorType, Int64TensorType
+
+    model, graph = operator.raw_operator, Graph(scope, container)
+    weights = model._weights_not_none or [1.0] * len(model.estimators_)
+    parts: list[str] = []
+    for member, weight in zip(model.estimators_, weights, strict=True):
+        inner = scope.declare_local_operator(_alias(type(member)), member)
+        inner.inputs = operator.inputs
+        label = scope.declare_local_variable("argosy_label", Int64TensorType())
+        scores = scope.declare_local_variable("argosy_scores", DoubleTensorType())
+        inner.outputs.extend([label, scores])
+        said = graph.cast(scores.full_name, "DOUBLE")
+        if model.voting == "hard":
+            numbers = graph.constant(np.arange(len(model.classes_)).reshape(1, -1))
+            said = graph.cast(graph.node("Equal", [graph.shaped(label.full_name, [-1, 1]), numbers]), "DOUBLE")
+        parts.append(graph.node("Mul", [said, graph.constant(np.array([float(weight)]))]))
+    mean = graph.node("Div", [graph.node("Sum", parts), graph.constant(np.array([float(sum(weights))]))])
+    _answer(graph, operator, mean, _argmax(graph), model.classes_)

@@ -157,6 +157,7 @@ def _tensor(spec: TensorSpec) -> dict[str, Any]:
         "classes": list(spec.classes),
         "nullable": spec.nullable,
         "optional": spec.optional,
+        "semantic": spec.semantic,
     }
     parameters = {name: value for name, value in known.items() if value}
     entry: dict[str, Any] = {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)}
