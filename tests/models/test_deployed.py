@@ -1,4 +1,4 @@
-"""Models of the table on a platform as users run it, beside their libraries: deployed, and asked through the gateway."""
+"""Models of the table on a platform as users run it, beside their libraries: deployed, asked through the gateway."""
 
 import asyncio
 from collections.abc import Callable
