@@ -144,7 +144,7 @@ async def test_outputs_on_request_in_every_mode(tmp_path: Path, store: Any) -> N
     local = load(folder, threads=1)
     found = {"load": local.predict(frame, names)}
     local.close()
-    found["served"], _ = await served(folder, frame, tmp_path / "r.sock", names)
+    found["served"], _ = await served(stored(store, version.digest), frame, tmp_path / "r.sock", names)
     argosy.batch(folder, tmp_path / "x.parquet", tmp_path / "out", outputs=names, workers=1, threads=1, batch_size=99)
     found["batch"] = pd.read_parquet(tmp_path / "out").to_dict("series")
     for mode, answer in found.items():
