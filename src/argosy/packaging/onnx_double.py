@@ -330,7 +330,7 @@ def _voted(_theirs: Any, scope: Any, operator: Any, container: Any) -> None:
     from skl2onnx.common.data_types import DoubleTensorType, Int64TensorType
 
     model, graph = operator.raw_operator, Graph(scope, container)
-    weights = model._weights_not_none or [1.0] * len(model.estimators_)
+    weights: list[float] = model._weights_not_none or [1.0] * len(model.estimators_)
     parts: list[str] = []
     for member, weight in zip(model.estimators_, weights, strict=True):
         inner = scope.declare_local_operator(_alias(type(member)), member)
