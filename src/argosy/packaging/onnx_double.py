@@ -330,10 +330,11 @@ def _voted(_theirs: Any, scope: Any, operator: Any, container: Any) -> None:
     from skl2onnx.common.data_types import DoubleTensorType, Int64TensorType
 
     model, graph = operator.raw_operator, Graph(scope, container)
-    weights: list[float] = model._weights_not_none or [1.0] * len(model.estimators_)
+    members: list[Any] = model.estimators_
+    weights: list[float] = model._weights_not_none or [1.0] * len(members)
     parts: list[str] = []
-    for member, weight in zip(model.estimators_, weights, strict=True):
-        inner = scope.declare_local_operator(_alias(type(member)), member)
+    for member, weight in zip(members, weights, strict=True):
+        inner = scope.declare_local_operator(_alias(cast("type[Any]", type(member))), member)
         inner.inputs = operator.inputs
         label = scope.declare_local_variable("argosy_label", Int64TensorType())
         scores = scope.declare_local_variable("argosy_scores", DoubleTensorType())
