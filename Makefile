@@ -14,7 +14,7 @@ EDITABLE := --no-deps -e . $(PROJECTS:%/pyproject.toml=-e ./%)
 # One session of pytest: real servers run beside each other, so there are more workers than cores.
 PYTEST := $(BIN)/python -m pytest -n 4 --dist loadgroup --durations=25
 
-.PHONY: demo demo-drift docs test slow torch coverage check bench prove fuzz attack audit setup apt proto lock clean
+.PHONY: demo demo-drift docs test slow torch coverage check bench prove fuzz attack audit sdks setup apt proto lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/argosy demo $(ARGS)
@@ -75,9 +75,12 @@ attack: $(VENV)/.dev apt
 audit: $(VENV)-audit/.done
 	$(BIN)/python tools/audit.py $(VENV)-audit/bin/pip-audit
 
-$(VENV)-audit/.done: $(VENV)/bin/uv requirements/audit.txt
-	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-audit
-	$(INSTALL) --python $(VENV)-audit --require-hashes -r requirements/audit.txt
+# The SDKs of KServe and MLServer, 0.8 GB, which tests/serving/test_sdks.py runs: make slow ARGS=tests/serving
+sdks: $(VENV)-kserve/.done $(VENV)-mlserver/.done
+
+$(VENV)-%/.done: requirements/%.txt $(VENV)/bin/uv
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
+	$(INSTALL) --python $(@D) --require-hashes -r $<
 	@touch $@
 
 setup: $(VENV)/.dev
@@ -113,7 +116,7 @@ lock: $(VENV)/bin/uv
 	  --no-emit-package argosy distributions/examples/pyproject.toml -o requirements/demo.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --no-emit-package argosy $(addprefix --extra ,$(EXTRAS)) --group dev --group docs pyproject.toml $(PROJECTS) -o requirements/dev.txt
-	for tool in uv pip-audit; do echo $$tool | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	for tool in uv pip-audit kserve mlserver; do echo $$tool | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header - -o requirements/$${tool#pip-}.txt || exit 1; done
 
 clean:
