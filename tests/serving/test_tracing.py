@@ -94,6 +94,16 @@ def test_a_grpc_call_is_traced_by_its_metadata(start: Any, collector: Collector)
     assert (collector.spans[4].name, collector.spans[4].status) == ("request", 2)
 
 
+def test_rows_are_traced_as_tensors_are(start: Any, collector: Collector) -> None:
+    with opened(start(Identity(shape=(-1, 1)))) as client:
+        for path, key, status in (("/invocations", "instances", 200), ("/v1/models/floats:predict", "bad", 400)):
+            answer = client.post(path, json={key: [[1.0], [2.0]]}, headers=CONTEXT)
+            assert answer.status_code == status
+        collector.wait(lambda: len(collector.of(TRACE)) == 5)
+    requests = [span for span in collector.spans if span.name == "request"]
+    assert {(span.attributes["argosy.rows"], span.status) for span in requests} == {(2, 0), (0, 2)}
+
+
 def test_what_is_not_sampled_leaves_nothing(start: Any, collector: Collector) -> None:
     with opened(start(Identity(shape=(-1, 1)))) as client:
         for value in (SAMPLED[:-1] + "0", "00-xyz-01", "x" * 80, SAMPLED.replace(TRACE, "0" * 32), f"ff{SAMPLED[2:]}"):
