@@ -9,7 +9,7 @@ from urllib.parse import quote
 import click
 
 from argosy.cli.base import Command, Group, json_option
-from argosy.cli.completion import sources
+from argosy.cli.completion import jobs, sources
 from argosy.cli.here import actor, control
 from argosy.cli.output import Columns, emit, pairs, table
 from argosy.console.words import clock, size
@@ -232,7 +232,7 @@ def every(as_json: bool) -> None:
 
 
 @batch.command(cls=Command)
-@click.argument("name")
+@click.argument("name", shell_complete=jobs)
 @json_option
 def status(name: str, as_json: bool) -> None:
     """Show a job: what it does, how far it is, its last runs.
@@ -275,7 +275,7 @@ def status(name: str, as_json: bool) -> None:
 
 
 @batch.command(cls=Command)
-@click.argument("name")
+@click.argument("name", shell_complete=jobs)
 @click.option("--run", type=click.IntRange(min=1), help="Which run.  [default: the last]")
 @click.option("-n", "--lines", type=click.IntRange(min=0), default=100, show_default=True, help="Lines of the past.")
 @click.option("-f", "--follow", is_flag=True, help="Keep printing what is written, until Ctrl-C.")
@@ -291,7 +291,7 @@ def logs(name: str, run: int | None, lines: int, follow: bool) -> None:
 
 
 @batch.command(cls=Command)
-@click.argument("name")
+@click.argument("name", shell_complete=jobs)
 @reason_option
 @json_option
 def cancel(name: str, reason: str, as_json: bool) -> None:

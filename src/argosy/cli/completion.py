@@ -22,6 +22,7 @@ VERSIONS = (
 )
 ALIASES = "SELECT name || '@' || alias, name || ':' || number FROM aliases ORDER BY 1"
 MODELS = "SELECT name, last_number || ' versions' FROM models ORDER BY 1"
+JOBS = "SELECT name, '' FROM jobs ORDER BY 1"
 ENDPOINTS = "SELECT name, '' FROM endpoints ORDER BY 1"
 
 
@@ -87,6 +88,11 @@ def endpoints(context: click.Context, parameter: click.Parameter, incomplete: st
 def models(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names of models."""
     return _names(incomplete, MODELS)
+
+
+def jobs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of batch jobs."""
+    return _names(incomplete, JOBS)
 
 
 def references(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
