@@ -268,6 +268,16 @@ def test_classification(triton):
     assert (float(score), index, name) == (3.0, "2", "high")
 
 
+@pytest.mark.parametrize("side", ["input", "output"])
+def test_shared_memory_is_refused_and_not_passed_over(triton, side):
+    """What is asked to be written there is looked for there."""
+    module, client = triton
+    asked, outputs = wanted(module, "x", ROWS), [module.InferRequestedOutput("scores")]
+    (asked if side == "input" else outputs[0]).set_shared_memory("region", 48)
+    with pytest.raises(InferenceServerException, match="shared memory is not supported"):
+        client.infer("scores", [asked], outputs=outputs)
+
+
 def test_the_timeout_parameter(triton):
     module, client = triton
     with pytest.raises(InferenceServerException, match="deadline"):

@@ -14,7 +14,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from argosy.protocol import raw
 from argosy.protocol.bounds import LARGE, MAX_ID, Bounds, strings_of, typed_of
 from argosy.protocol.jsondata import WINDOW
-from argosy.protocol.rest import Output, Parameter, Parameters, Request, Response
+from argosy.protocol.rest import Output, Parameter, Parameters, Request, Response, refuse_shared
 from argosy.spec.errors import InvalidArgument, PayloadTooLarge
 from argosy.spec.matching import cast_values
 from argosy.spec.tensor import NUMPY, Array, Tensor, as_bytes
@@ -192,6 +192,8 @@ def _put_parameter(wire: Any, value: Parameter) -> None:
 
 def _raw_tensors(items: Any, raws: Sequence[bytes], strict: bool) -> list[Tensor]:
     if len(raws) != len(items):
+        for item in items:
+            refuse_shared(item.parameters)
         raise InvalidArgument(f"{len(items)} tensors with {len(raws)} raw contents; raw contents need one each")
     if any(item.HasField("contents") and (strict or item.contents.ListFields()) for item in items):
         raise InvalidArgument("typed contents and raw contents are mixed; a request uses one or the other")
@@ -215,6 +217,7 @@ def _typed(item: Any, strict: bool) -> Tensor:
         dtype = NUMPY[datatype]
     values = getattr(item.contents, field)
     if len(values) != count:
+        refuse_shared(item.parameters)
         raise InvalidArgument(f"tensor '{item.name}' {list(shape)} needs {count} elements, {len(values)} were sent")
     array = _array(item.name, datatype, values, dtype).reshape(shape)
     if datatype != item.datatype:

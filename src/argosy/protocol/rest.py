@@ -4,7 +4,7 @@ Both directions, for server and client. Sources: KServe `required_api.md`, Trito
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import msgspec
@@ -12,7 +12,7 @@ import numpy as np
 
 from argosy.protocol import jsondata, large, raw
 from argosy.protocol.bounds import LARGE, MAX_ID, Bounds
-from argosy.spec.errors import InvalidArgument
+from argosy.spec.errors import InvalidArgument, Unsupported
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Tensor
 
@@ -22,6 +22,7 @@ Parameters = dict[str, Parameter]
 HEADER_LENGTH = "inference-header-content-length"
 JSON = "application/json"
 OCTETS = "application/octet-stream"
+SHARED = "shared_memory_region"
 CLASSES = "classes"
 """The parameter of an answer that names classes: the JSON text of output → names, since parameters are scalars."""
 MOST_CLASSES = 1024
@@ -130,8 +131,11 @@ def _tolerated(error: Exception, text: bytes | memoryview, bounds: Bounds | None
         error = again
     if isinstance(error, RecursionError):
         raise InvalidArgument("the request body is nested too deep") from None
-    what = "no inference request" if isinstance(error, msgspec.ValidationError) else "not valid JSON"
-    raise InvalidArgument(f"the request body is {what}: {error}") from None
+    if isinstance(error, msgspec.ValidationError):
+        raise InvalidArgument(f"the request body is no inference request: {error}") from None
+    odd = b"NaN" in bytes(text) or b"Infinity" in bytes(text)
+    hint = ". JSON has no NaN, which is null here, and no Infinity, which is sent as binary data" if odd else ""
+    raise InvalidArgument(f"the request body is not valid JSON: {error}{hint}") from None
 
 
 def _outlined(text: bytes | memoryview, bounds: Bounds | None, *, strict: bool) -> _Request:
@@ -287,12 +291,21 @@ def _tensor(item: WireTensor, what: str, strict: bool) -> Tensor:
     if parameters and "binary_data_size" in parameters:
         raise InvalidArgument(f"{what} '{item.name}' is binary, but there is no Inference-Header-Content-Length header")
     if not item.data:
+        refuse_shared(parameters)
         raise InvalidArgument(f"{what} '{item.name}' has neither 'data' nor 'binary_data_size'")
     decode = jsondata.decode if len(item.data) <= LARGE else large.decode
     tensor = decode(item.name, item.datatype, item.shape, item.data, strict)
     if parameters and not strict and item.datatype == "BYTES" and parameters.get("content_type") == "base64":
         return _unpacked(tensor)
     return tensor
+
+
+def refuse_shared(parameters: Container[str]) -> None:
+    """Raise Unsupported for a tensor that is in shared memory, or to be written there."""
+    if SHARED in parameters:
+        raise Unsupported(
+            "shared memory is not supported: a replica is confined; send the tensors, binary for instance"
+        )
 
 
 def _unpacked(tensor: Tensor) -> Tensor:

@@ -144,6 +144,8 @@ def _values(tensor: Tensor, array: Array, classes: Sequence[str] = ()) -> list[A
 def _json(body: bytes) -> Any:
     """The value of a JSON text in which no object has a key twice. Python's writers, MLflow's client too, have NaN and
     Infinity beside."""
+    if not body.strip():
+        raise InvalidArgument("the request body is empty; it holds rows as JSON")
     try:
         if b"NaN" in body or b"Infinity" in body:
             return json.loads(body, object_pairs_hook=_object)
@@ -187,7 +189,9 @@ def _rows_of(value: Any, names: set[str], keys: tuple[str, ...], inputs: tuple[T
         outer = cast("dict[str, Any]", value)
         given = [key for key in keys if key in outer]
         if bare and (not given or outer.keys() <= names):
-            return _records([outer])
+            return _bare(outer, names, keys, inputs)
+        if not outer.get("params", True):  # what MLflow's clients send without any
+            del outer["params"]
         if len(given) != 1 or len(outer) > 1:
             shown = ", ".join(f"'{key[:80]}'" for key in list(outer)[:12])
             raise InvalidArgument(f"the request has {shown or 'no key'}; it must have one of {', '.join(keys)} alone")
@@ -196,6 +200,18 @@ def _rows_of(value: Any, names: set[str], keys: tuple[str, ...], inputs: tuple[T
         return _listed(cast("list[Any]", value), inputs)
     forms = f"an object with one of {', '.join(keys)}" + (", a list of rows, or one row as an object" if bare else "")
     raise InvalidArgument(f"the request body must be {forms}")
+
+
+def _bare(row: dict[str, Any], names: set[str], keys: tuple[str, ...], inputs: tuple[TensorSpec, ...]) -> Values:
+    """One row as an object, or, where no value can be a list, lists by column."""
+    if not row.keys() & names and (len(row) > 1 or len(inputs) != 1 or inputs[0].columns):
+        shown = ", ".join(f"'{key[:80]}'" for key in list(row)[:12])
+        raise InvalidArgument(
+            f"the request has {shown or 'no key'}: no column of the model, and none of {', '.join(keys)}; "
+            "send a list of rows as objects by column, or a data frame in pandas' split form as 'dataframe_split'"
+        )
+    single = all(spec.columns or len(spec.shape) == 1 for spec in inputs)
+    return _of_key("inputs", row, inputs) if single else _records([row])
 
 
 def _whole(value: Any, keys: tuple[str, ...]) -> Values:

@@ -66,7 +66,7 @@ def error_reply(error: ArgosyError, path: str = "") -> tuple[int, bytes, Headers
     if error.retry_after is not None:
         headers = (("retry-after", str(max(1, round(error.retry_after)))),)
     body = {"error": error.message[:MOST_MESSAGE]}
-    if path.endswith(INVOCATIONS):
+    if path.removesuffix("/").endswith(INVOCATIONS):
         code = MLFLOW_CODES.get(error.http, "INTERNAL_ERROR" if error.http >= 500 else "BAD_REQUEST")
         body |= {"error_code": code, "message": body["error"]}
     return error.http, msgspec.json.encode(body), headers

@@ -47,11 +47,7 @@ _ENCODING = b"content-encoding"
 _ACCEPTED = b"accept-encoding"
 _INNER = {"index": "models", "config": "config"}
 """Operations whose answer over HTTP is this field of the message over gRPC."""
-_SLASHED = ("/v2", "/v2/models/{model}")
-"""Paths that may end with a slash."""
-_ROUTES = {tuple(route.path.split("/")): route for route in openapi.ROUTES} | {
-    (*route.path.split("/"), ""): route for route in openapi.ROUTES if route.path in _SLASHED
-}
+_ROUTES = {tuple(route.path.split("/")): route for route in openapi.ROUTES}
 _KEYS = {"predict": rows.V1, "invocations": rows.MLFLOW}
 """Operations that take rows → the keys of their protocol."""
 CSV = "text/csv"
@@ -71,9 +67,10 @@ class ParsedPath(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def parse(path: str) -> ParsedPath | None:
-    """Parse a percent-encoded path of at most `LONGEST` characters; None when there is nothing at it. Paths for rows
-    may stand below `/endpoints/NAME`, as they do at the gateway, and are about this model then."""
-    parts = [unquote(part) for part in path.split("/")]
+    """Parse a percent-encoded path of at most `LONGEST` characters, which may end with a slash; None when there is
+    nothing at it. Paths for rows may stand below `/endpoints/NAME`, as they do at the gateway, and are about this model
+    then."""
+    parts = [unquote(part) for part in path.removesuffix("/").split("/")]
     if parts[1:2] == ["endpoints"] and len(parts) > 3:
         route = _parse(["", *parts[3:]])
         named = route is not None and route.operation in openapi.BELOW and route.model in ("", parts[2])
@@ -89,7 +86,7 @@ def _parse(parts: list[str]) -> ParsedPath | None:
             return None
         model, colon, verb = parts[place].partition(":")
         parts[place] = f"{{model}}{colon}{verb}"
-        if place == 3 and len(parts) > 5 and parts[4] == "versions" and parts[5]:
+        if parts[1] == "v2" and place == 3 and len(parts) > 5 and parts[4] == "versions" and parts[5]:
             version = parts[5]
             del parts[4:6]
     route = _ROUTES.get(tuple(parts))
@@ -112,10 +109,11 @@ class HttpApp:
                 return
             route = parse(exchange.path) if len(exchange.path) <= LONGEST else None
             if route is None:
-                raise NotFound(f"there is nothing at {exchange.path[:200]}; the API begins at /v2")
-            if route.method != exchange.method:
+                raise NotFound(f"there is nothing at {exchange.path[:200]}; the API begins at /v2, and /docs shows it")
+            if route.method != exchange.method and (route.method, exchange.method) != ("GET", "HEAD"):
                 message = f"{exchange.path[:200]} takes {route.method}, not {exchange.method}"
-                exchange.refuse(MethodNotAllowed(message), (("allow", route.method),))
+                allowed = "GET, HEAD" if route.method == "GET" else route.method
+                exchange.refuse(MethodNotAllowed(message), (("allow", allowed),))
             elif route.operation == "infer":
                 self._infer(self._plane.model(route.model, route.version), exchange, _decode, self._answer)
             elif route.operation in _KEYS:
@@ -129,7 +127,7 @@ class HttpApp:
             elif route.operation == "metrics":
                 exchange.answer(200, metrics.render(self._plane), (("content-type", metrics.CONTENT_TYPE),))
             elif route.operation == "openapi":
-                exchange.answer(200, msgspec.json.encode(openapi.served(self._plane, exchange.path)))
+                exchange.answer(200, msgspec.json.encode(openapi.served(self._plane, exchange.path.removesuffix("/"))))
             elif route.operation == "docs":
                 exchange.answer(200, *openapi.page())
             else:
@@ -262,9 +260,10 @@ def _decode_rows(
     keys: tuple[str, ...], model: ServedModel, headers: Mapping[bytes, bytes], body: bytes, bounds: Bounds | None
 ) -> tuple[Request, float | None]:
     """`_decode` for rows; CSV is taken where MLflow takes it. What their tensors may hold, the queue checks."""
-    kind, _, charset = headers.get(b"content-type", JSON.encode()).decode("latin-1").lower().partition(";")
-    if charset and charset.replace(" ", "").strip('"') not in ("charset=utf-8", 'charset="utf-8'):
-        raise UnsupportedEncoding(f"the content type has '{charset.strip()[:80]}'; rows are UTF-8")
+    kind, *parameters = headers.get(b"content-type", JSON.encode()).decode("latin-1").lower().split(";")
+    charsets = [one.partition("=")[2].strip(' "') for one in parameters if one.strip().startswith("charset=")]
+    if odd := [charset for charset in charsets if charset not in ("utf-8", "utf8", "us-ascii")]:
+        raise UnsupportedEncoding(f"the content type has the charset '{odd[0][:80]}'; rows are UTF-8")
     if kind.strip() == CSV and keys is rows.MLFLOW:
         rows.check_size(body)
         tensors = read_rows(body, ".csv", model.signature)

@@ -9,7 +9,7 @@ import numpy as np
 
 from argosy.engines.base import Engine
 from argosy.protocol.bounds import RECORDED_ID, Bounds
-from argosy.protocol.rest import Output, Request, Response, name_classes
+from argosy.protocol.rest import Output, Request, Response, name_classes, refuse_shared
 from argosy.serving.batcher import Batcher
 from argosy.serving.counts import ReplicaCounts, Work
 from argosy.serving.internal_headers import RECORD
@@ -282,6 +282,7 @@ class ServedModel:
         places = self._places | {name: len(self._places) + place for place, name in enumerate(more)}
         wanted: Wanted = []
         for spec, output in zip(specs, outputs, strict=True):
+            refuse_shared(output.parameters)
             count = output.parameters.get("classification", 0)
             if type(count) is not int or count < 0:
                 raise InvalidArgument(f"output '{output.name}': classification must be a number of classes")
