@@ -20,7 +20,9 @@ COLUMNS = ("model", "engine", "rows", "a request", "result", "p50 ms", "p99 ms",
 @click.command(cls=Command)
 @click.option("--once", is_flag=True, help="End after the results instead of staying up.")
 @click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="Where it lives; a temporary folder.")
-@click.option("--drift", is_flag=True, help="The world moves, and the model follows: about two minutes, then it ends.")
+@click.option(
+    "--drift", is_flag=True, help="Let the data change and the model be retrained; ends after about two minutes."
+)
 @json_option
 def demo(once: bool, home: Path | None, drift: bool, as_json: bool) -> None:
     """Deploy three real models and send them real data through the gateway.
