@@ -203,6 +203,9 @@ def test_cut_files(tmp_path: Path, kind: str, part: float) -> None:
 def test_what_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(BadPackage, match="has no method of predict, transform"):
         load("sklearn", dump(tmp_path / "m", {"a": 1}))
+    for value, at in (({"scaler": 1, "model": LinearRegression().fit(X, Y)}, "'model'"), ((0, KMeans(2).fit(X)), "1")):
+        with pytest.raises(BadPackage, match=rf"joblib.load\('m'\)\[{at}\]"):
+            load("sklearn", dump(tmp_path / "m", value))
     with pytest.raises(BadPackage, match="folder"):
         load("sklearn", tmp_path)
     (tmp_path / "g").write_bytes(b"garbage")

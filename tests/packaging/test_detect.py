@@ -1,3 +1,4 @@
+import gzip
 import json
 import pickle
 import zipfile
@@ -88,12 +89,20 @@ def test_the_engine_can_be_overridden(digits_joblib):
         (json.dumps({"weights": [1, 2]}).encode(), "JSON that is no XGBoost model"),
         (b"\0" * 4096, "nothing but zero bytes"),
         (b"\x93NUMPY\x01\0" + b"v" * 100, "numpy array.*--sample"),
-        (b"\x89HDF\r\n\x1a\n" + b"\0" * 50, r"HDF5.*load_model\('thing.bin'\).*argosy push model.onnx"),
+        (b"\x89HDF\r\n\x1a\n" + b"\0" * 50, r"HDF5.*load_model\('thing.bin', compile=False\).*argosy push model.onnx"),
         (b"GGUF\x03\0\0\0", "GGUF.*argosy push"),
         (b'<?xml version="1.0"?>\n<PMML version="4.4">', "a PMML document.*argosy push model.joblib --trust"),
         (b"\x10\0\0\0\0\0\0\0" + b'{"w":{"dtype":1}}', "safetensors.*torch.export.*argosy push model.pt2"),
         (b"version https://git-lfs", "git lfs pull"),
         (b"\x18\0\0\0TFL3" + b"\0" * 50, "TensorFlow Lite"),
+        (b"ftrt" + b"\1" * 50, "TensorRT engine.*torch.onnx.export.*argosy push model.onnx"),
+        (gzip.compress(b"RDX3\nX\n" + b"\0" * 50, mtime=0), "an object of R.*argosy push model.ubj --name NAME$"),
+        (b'<?xml version="1.0"?>\n<net name="m" version="11"></net>', "an OpenVINO model.*argosy push model.onnx"),
+        (b"\n\x12\n\1x\x12\x0bPlaceholder" + b"\0" * 50, "a TensorFlow graph.*--graphdef thing.bin"),
+        (b'[ { "nodeid": 0, "depth": 0 } ]', r"XGBoost has dumped.*save_model\('model.ubj'\)"),
+        (b"booster[0]:\n0:[f2<2.45]", r"XGBoost has dumped.*save_model\('model.ubj'\)"),
+        (b'{"name": "tree", "version": "v4"}', r"LightGBM has dumped.*save_model\('model.txt'\)"),
+        (b'{"features_info": {}}', "CatBoost's JSON.*argosy push model.cbm --trust"),
         (b"\x1f\x8b broken", "compressed and cut off"),
         (np.random.default_rng(0).bytes(5000), "unknown binary data"),
         (b"PK\x03\x04" + b"\x01\x02" * 40, "zip archive that is cut off"),
@@ -112,6 +121,7 @@ def test_what_is_no_model_is_described(data, said, tmp_path):
     [
         ({"saved_model.pb": b"x"}, "a TensorFlow SavedModel.*tf2onnx.*argosy push model.onnx"),
         ({"config.json": b"{}", "model.safetensors": b"x"}, "a Hugging Face model.*optimum-cli.*argosy push exported"),
+        ({"adapter_config.json": b"{}"}, "a LoRA adapter.*merge_and_unload.*argosy push exported"),
         ({"Manifest.json": b"{}", "Data": b""}, "a Core ML model.*argosy push"),
         ({"meta.json": b"{}", "config.cfg": b""}, "a spaCy pipeline.*argosy push FOLDER"),
     ],
@@ -131,6 +141,9 @@ def test_folders_that_are_not_served_name_the_commands(files, said, tmp_path):
             "a TorchScript program.*jit.load.*argosy push",
         ),
         (("m/data.pkl", "m/data/0"), "a torch.save file.*torch.export.save.*argosy push model.pt2"),
+        (("m.mlpackage/Data/com.apple.CoreML/model.mlmodel",), "a Core ML model.*argosy push model.onnx"),
+        (("MAR-INF/MANIFEST.json", "handler.py"), "a TorchServe archive"),
+        (("a.npy", "b.npy"), "arrays of numpy.*--sample"),
         (("config.json", "model.weights.h5"), "a Keras model.*load_model.*argosy push model.onnx"),
     ],
 )
@@ -171,3 +184,17 @@ def test_no_prefix_of_a_model_gives_anything_but_a_clear_error(digits_onnx, tmp_
         path.write_bytes(data[:length])
         with pytest.raises(ArgosyError):
             detect(path)
+
+
+@pytest.mark.parametrize(("name", "said"), [("m.mlmodel", "a Core ML model"), ("saved_model.pb", "SavedModel.*{} ")])
+def test_other_messages_of_protobuf_are_no_onnx(name, said, tmp_path):
+    (tmp_path / name).write_bytes(b"\x08\x01\x12\x04\x0a\x02hi\x07")
+    with pytest.raises(BadPackage, match=said.format(tmp_path.name)):
+        detect(tmp_path / name)
+
+
+def test_weights_in_the_old_format_of_torch(tmp_path):
+    start = pickle.dumps(0x1950A86A20F9469CFC6C, 2)
+    (tmp_path / "m.pth").write_bytes(start + pickle.dumps(1001, 2) + b"\0" * 30)
+    with pytest.raises(BadPackage, match=r"a torch.save file.*argosy push model.pt2"):
+        detect(tmp_path / "m.pth")

@@ -156,8 +156,7 @@ def load(
         raise BadPackage(f"{path.name} holds a bare Booster: save it with save_model('{file}'), and push that")
     try:
         if not any(callable(getattr(estimator, call, None)) for call in CALLS.values()):
-            known = ", ".join(dict.fromkeys(CALLS.values()))
-            raise BadPackage(f"{path.name} holds a {type(estimator).__name__}, which has no method of {known}")
+            raise BadPackage(f"{path.name} holds {_described(estimator, path.name)}")
         _limit_threads(estimator, threads)
         if signature is not None and signature.outputs:
             return SklearnEngine(estimator, signature)
@@ -175,6 +174,18 @@ def load(
     except Exception as error:  # attributes that are not there, or of another kind
         what = f"{type(error).__name__}: {short(error)}"
         raise BadPackage(f"{path.name} holds a broken {type(estimator).__name__}: {what}") from None
+
+
+def _described(value: Any, name: str) -> str:
+    """What a pickle holds that is no estimator, and how to save the one that is in it."""
+    found = f"a {type(value).__name__}, which has no method of {', '.join(dict.fromkeys(CALLS.values()))}"
+    parts = cast("dict[Any, Any]", value) if isinstance(value, dict) else {}
+    if isinstance(value, list | tuple):
+        parts = dict(enumerate(cast("list[Any]", value)))
+    if key := next((repr(key) for key, part in parts.items() if hasattr(part, "predict")), ""):
+        found += f". Save the estimator in it:  joblib.dump(joblib.load('{name}')[{key}], 'model.joblib'),  "
+        found += "as a Pipeline if it needs the rest, or push a Python class"
+    return found
 
 
 def _with_classes(spec: TensorSpec, estimator: Any) -> TensorSpec:

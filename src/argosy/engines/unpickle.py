@@ -33,6 +33,11 @@ def load(path: Path, *, trusted: bool = False) -> Any:
             return reader.read_trusted(path)
         except ArgosyError:
             raise
+        except ModuleNotFoundError as error:
+            raise BadPackage(
+                f"{path.name} cannot be loaded without the module '{error.name}': install it where Argosy runs, or, if "
+                "it is your own, give its code with --code"
+            ) from None
         except Exception as error:
             raise BadPackage(f"{path.name} cannot be loaded: {type(error).__name__}: {short(error)}") from None
     try:

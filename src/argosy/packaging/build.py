@@ -11,6 +11,7 @@ import msgspec
 from argosy.engines import onnx_file
 from argosy.engines.renamed import name_classes, rename
 from argosy.packaging import code, convert, examine, lineage, mlmodel, profile, requirements, zipmap
+from argosy.packaging.conversions import TORCH_WEIGHTS
 from argosy.packaging.detect import ENGINE_OF, Found, detect
 from argosy.packaging.examine import Findings, Task
 from argosy.packaging.options import PushOptions
@@ -213,6 +214,8 @@ def _scan(draft: Draft) -> ScanResult:
     draft.report(f"scan: {scanned.scan.verdict}" + "".join(f"\n  {name}" for name in objections[:20]))
     if objections and not trusted:
         names = ", ".join(objections[:8]) + (", …" if len(objections) > 8 else "")
+        if any(name.startswith("torch.") for name in objections):
+            raise BadPackage(f"{found.path.name} looks like {TORCH_WEIGHTS.said(found.path.name)}")
         sample = " and --sample" if any(name.startswith("statsmodels.") for name in objections) else ""
         raise Untrusted(
             f"loading {found.path.name} would use {names}, which Argosy does not vouch for; if you know where the file "

@@ -3,6 +3,7 @@
 The commands are for the machine where the model was made, which has its framework.
 """
 
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +22,10 @@ class Conversion(NamedTuple):
         return f"{self.what}. Convert it with  {self.converts.format(name)}  and then  {push}"
 
 
-_KERAS = "python -c \"import keras; keras.models.load_model('{0}').export('model.onnx', format='onnx')\""
+_KERAS = (
+    "python -c \"import keras; model = keras.models.load_model('{0}', compile=False); model(model.inputs); "
+    "model.export('model.onnx', format='onnx')\""
+)
 _EXPORT = "torch.export.save(torch.export.export(model, (example,)), 'model.pt2')"
 _PMML = (
     'python -c "import joblib, sklearn_pmml_model.auto_detect as pmml; '
@@ -35,7 +39,7 @@ TFLITE = Conversion("a TensorFlow Lite model", "python -m tf2onnx.convert --tfli
 TORCHSCRIPT = Conversion(
     "a TorchScript program",
     "python -c \"import torch; torch.onnx.export(torch.jit.load('{0}'), (torch.zeros(SHAPE),), 'model.onnx', "
-    'dynamo=False)"',
+    "input_names=['x'], output_names=['y'], dynamic_axes={{'x': {{0: 'n'}}, 'y': {{0: 'n'}}}}, dynamo=False)\"",
 )
 TORCH_WEIGHTS = Conversion(
     "a torch.save file, which holds weights, or a pickled module",
@@ -47,7 +51,15 @@ SAFETENSORS = Conversion(
     f"{_EXPORT}  in Python, where the model has these weights,",
     "model.pt2",
 )
-HUGGING_FACE = Conversion("a Hugging Face model", "optimum-cli export onnx --model {0} exported", "exported/model.onnx")
+_TASK = "--task TASK exported  (TASK is what it was trained for, such as text-classification)"
+HUGGING_FACE = Conversion(
+    "a Hugging Face model", f"optimum-cli export onnx --model {{0}} {_TASK}", "exported/model.onnx"
+)
+LORA = Conversion(
+    "a LoRA adapter, which is a part of a model",
+    f"model.merge_and_unload().save_pretrained('all')  in peft, then  optimum-cli export onnx --model all {_TASK}",
+    "exported/model.onnx",
+)
 GGUF = Conversion(
     "a GGUF language model, which this version does not serve",
     "optimum-cli export onnx --model ORIGINAL exported  from the original model",
@@ -57,7 +69,28 @@ CORE_ML = Conversion(
     "a Core ML model, which only Apple's systems run",
     "torch.onnx.export(model, (example,), 'model.onnx')  in Python, from the model that it was made of,",
 )
-PMML = Conversion("a PMML document", _PMML, "model.joblib --trust")
+PMML = Conversion(
+    "a PMML document", f"{_PMML}  where sklearn-pmml-model is installed, as it has to be here,", "model.joblib --trust"
+)
+_ANEW = "torch.onnx.export(model, (example,), 'model.onnx')  in Python, from the model that it was made of,"
+TENSOR_RT = Conversion("a TensorRT engine, which runs on one kind of GPU", _ANEW)
+OPEN_VINO = Conversion("an OpenVINO model", _ANEW)
+GRAPH = Conversion(
+    "a TensorFlow graph",
+    "python -m tf2onnx.convert --graphdef {0} --inputs INPUT:0 --outputs OUTPUT:0 --output model.onnx",
+)
+CATBOOST_JSON = Conversion(
+    "CatBoost's JSON",
+    "python -c \"import catboost; model = catboost.CatBoost(); model.load_model('{0}', format='json'); "
+    "model.save_model('model.cbm')\"",
+    "model.cbm --trust",
+)
+DUMP = "trees that {} has dumped, and cannot load again. Save the model itself with  {}"
+R_OBJECT = Conversion(
+    "an object of R",
+    "xgb.save(model, 'model.ubj')  or  lgb.save(model, 'model.txt')  in R, for models of these,",
+    "model.ubj",
+)
 SPACY = Conversion(
     "a spaCy pipeline",
     "a class in FOLDER/model.py whose load(self, path) calls spacy.load(path / '{0}'), beside a copy of it,",
@@ -72,9 +105,11 @@ def of_folder(path: Path, inside: Collection[str]) -> str:
     found: Conversion | None = None
     if "saved_model.pb" in inside:
         found = SAVED_MODEL
+    elif "adapter_config.json" in inside:
+        found = LORA
     elif "config.json" in inside and not {*_WEIGHTS}.isdisjoint(inside):
         found = HUGGING_FACE
-    elif "Manifest.json" in inside and "Data" in inside:
+    elif {"Manifest.json", "Data"} <= {*inside}:
         found = CORE_ML
     elif {"meta.json", "config.cfg"} <= {*inside}:
         found = SPACY
@@ -87,4 +122,19 @@ def of_archive(path: Path, names: Collection[str]) -> str:
     if "data.pkl" in last:
         scripted = "constants.pkl" in last and any("/code/" in f"/{name}" for name in names)
         return (TORCHSCRIPT if scripted else TORCH_WEIGHTS).said(path.name)
-    return KERAS.said(path.name) if "config.json" in last and "model.weights.h5" in last else ""
+    if any("com.apple.CoreML" in name for name in names):
+        return CORE_ML.said(path.name)
+    if "MAR-INF/MANIFEST.json" in names:
+        return "a TorchServe archive: unpack it, and push the model in it"
+    if names and all(name.endswith(".npy") for name in names):
+        return "arrays of numpy, not a model; as sample rows they go to --sample"
+    return KERAS.said(path.name) if {"config.json", "model.weights.h5"} <= last else ""
+
+
+def of_text(start: bytes, name: str) -> str:
+    """What JSON or text that begins so is; empty where nobody knows."""
+    if re.match(rb"booster\[0\]:|\[\s*\{\s*\"nodeid\"", start):
+        return DUMP.format("XGBoost", "model.save_model('model.ubj')")
+    if re.match(rb"\{\s*\"name\":\s*\"tree\"", start):
+        return DUMP.format("LightGBM", "booster.save_model('model.txt')")
+    return CATBOOST_JSON.said(name) if re.match(rb"\{\s*\"(features_info|model_info)\"", start) else ""

@@ -11,7 +11,8 @@ import msgspec
 
 from argosy.engines import onnx_file, wire
 from argosy.engines.compressed import start
-from argosy.packaging.conversions import GGUF, KERAS_HDF5, PMML, SAFETENSORS, TFLITE, Conversion, of_archive, of_folder
+from argosy.packaging import conversions
+from argosy.packaging.conversions import Conversion, of_archive, of_folder, of_text
 from argosy.spec.errors import BadPackage, InvalidArgument, NotFound, Unsupported
 
 ACCEPTED = (
@@ -50,9 +51,12 @@ ENGINE_OF: dict[Format, str] = {
 _HEAD = 64 * 1024
 _MOST_CODE = 4 * 1024 * 1024
 
+_OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""What torch.save began with before it wrote zip archives: several pickles follow."""
+
 _MARKS: tuple[tuple[int, bytes, str | Conversion], ...] = (
-    (0, b"\x89HDF\r\n", KERAS_HDF5),
-    (0, b"GGUF", GGUF),
+    (0, b"\x89HDF\r\n", conversions.KERAS_HDF5),
+    (0, b"GGUF", conversions.GGUF),
     (0, b"binf", "an old binary XGBoost model: load it and save it again as .json or .ubj"),
     (0, b"ZF", "a joblib file older than 0.10: load it and dump it again"),
     (0, b"\x93NUMPY", "a numpy array, not a model; as sample rows it goes to --sample"),
@@ -66,7 +70,10 @@ _MARKS: tuple[tuple[int, bytes, str | Conversion], ...] = (
     (0, b"\x04\x22\x4d\x18", "an LZ4-compressed file: compress with zlib, gzip, bz2 or xz, or not at all"),
     (0, b"\x28\xb5\x2f\xfd", "a zstd-compressed file: unpack it first"),
     (257, b"ustar", "a tar archive: unpack it first"),
-    (4, b"TFL3", TFLITE),
+    (4, b"TFL3", conversions.TFLITE),
+    *((0, mark, conversions.TENSOR_RT) for mark in (b"ftrt", b"ptrt")),
+    *((0, mark, conversions.R_OBJECT) for mark in (b"RDX", b"X\n\0\0\0", b"RDA")),
+    (0, _OLD_TORCH, conversions.TORCH_WEIGHTS),
 )
 """Where in a file that is no model which bytes are, and what it is then."""
 
@@ -115,7 +122,9 @@ def _file(path: Path) -> Found:
     kind = format_of(file)
     if kind is None:
         inside = " (compressed)" if file.plain is not file.head else ""
-        raise BadPackage(f"{path.name} looks like {_described(file)}{inside}; Argosy accepts {ACCEPTED}")
+        what = _described(file)
+        accepts = "" if "argosy push" in what else f"{inside}; Argosy accepts {ACCEPTED}"
+        raise BadPackage(f"{path.name} looks like {what}{accepts}")
     _check_whole(file, kind)
     return Found(
         path=path,
@@ -209,6 +218,8 @@ def _zip_names(path: Path) -> list[str]:
 def _is_pickle(file: File) -> bool:
     """Protocol 2 and later start with 0x80 and their number; the older are text opcodes that end with a full stop."""
     head = file.plain
+    if head.startswith(_OLD_TORCH):
+        return False
     if len(head) > 2 and head[0] == 0x80:
         return 2 <= head[1] <= 5
     opcodes = re.match(rb"\(?c[A-Za-z_][\w.]*\n[A-Za-z_]\w*\n|\([ld]p?\d*\n", head)
@@ -232,7 +243,15 @@ def _is_onnx(head: bytes) -> bool:
 def _check_whole(file: File, kind: Format) -> None:
     name = file.path.name
     if kind == "onnx":
-        onnx_file.inspect(file.path)
+        try:
+            onnx_file.inspect(file.path)
+        except BadPackage:  # other messages of protobuf begin alike
+            if file.path.suffix == ".mlmodel":
+                raise BadPackage(f"{name} looks like {conversions.CORE_ML.said(name)}") from None
+            if name == "saved_model.pb":
+                folder = file.path.absolute().parent.name
+                raise BadPackage(f"{name} looks like {conversions.SAVED_MODEL.said(folder)}") from None
+            raise
     elif kind in ("xgboost-json", "xgboost-ubj") and not file.tail.rstrip().endswith(b"}"):
         raise BadPackage(f"{name} looks like an XGBoost model that is cut off: it does not end with a brace")
     elif kind == "lightgbm-text":
@@ -266,11 +285,16 @@ def _described_text(head: bytes, name: str) -> str:
     if begin.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
         return "an HTML page, perhaps the error page of a download that failed"
     if len(head) > 9 and head[8:9] == b"{" and 0 < int.from_bytes(head[:8], "little") < 2**32:
-        return SAFETENSORS.said(name)
+        return conversions.SAFETENSORS.said(name)
     if len(head) >= 16 and not head.strip(b"\0"):
         return "nothing but zero bytes, perhaps a download that broke off"
     if begin.startswith((b"<?xml", b"<pmml")):
-        return PMML.said(name) if b"<PMML" in head[:4096] else "an XML document"
+        roots = {b"<PMML": conversions.PMML, b"<net ": conversions.OPEN_VINO}
+        return next((known.said(name) for root, known in roots.items() if root in head[:4096]), "an XML document")
+    if head[:1] == b"\n" and b"\x12\x0bPlaceholder" in head:
+        return conversions.GRAPH.said(name)
+    if known := of_text(head.lstrip(), name):
+        return known
     if begin.startswith((b"{", b"[")):
         return "JSON that is no XGBoost model"
     try:
