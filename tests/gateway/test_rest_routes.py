@@ -46,6 +46,8 @@ async def test_what_the_gateway_says_by_itself(gateway, replica):
     await gateway.start([one(a), one(draining, endpoint="slow")], [api_key()])
     async with await http(gateway) as client:
         assert (await client.get("/v2/health/live")).json() == {"live": True}
+        for path in ("/v2/", "/v2/health/live/", "/v2/health/ready/"):
+            assert (await client.get(path)).json() == (await client.get(path[:-1])).json()
         ready = await client.get("/v2/health/ready")
         assert (ready.status_code, ready.json()) == (503, {"ready": False})
         assert (await client.get("/v2")).json()["name"] == "argosy"

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.packaging.rows import cast_array, fit, read_rows
+from argosy.packaging.rows import cast_array, fit, read_rows, to_tensors
 from argosy.packaging.table import Table
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.signature import Signature, TensorSpec
@@ -106,3 +106,28 @@ def test_strings_come_through_as_utf8(values):
     array = np.empty(len(values), dtype=object)
     array[:] = values
     assert cast_array(array, spec, "x").tolist() == wanted
+
+
+CATEGORY = TensorSpec(name="c", datatype="BYTES", shape=(-1,), nullable=True, semantic="categorical")
+
+
+@pytest.mark.parametrize(
+    ("rows", "wanted"),
+    [
+        ([{"c": None}], [b""]),
+        ({"c": [None, None]}, [b"", b""]),
+        ({"c": np.array([np.nan])}, [b""]),
+        ([{"c": 3}, {"c": None}], [b"3", b""]),
+        ([{"c": "a"}, {"c": None}], [b"a", b""]),
+    ],
+)
+def test_a_column_of_nothing_but_gaps_is_one_of_texts(rows, wanted):
+    assert to_tensors(rows, [CATEGORY])[0].array.tolist() == wanted
+
+
+@pytest.mark.parametrize("rows", [[{"c": 2.5}, {"c": None}], [{"c": 1.0}], [{"c": float("inf")}, {"c": None}]])
+def test_numbers_are_no_texts_because_one_is_missing(rows):
+    with pytest.raises(InvalidArgument, match="holds numbers"):
+        to_tensors(rows, [CATEGORY])
+    with pytest.raises(InvalidArgument, match="a value is missing"):
+        to_tensors([{"c": None}], [TensorSpec(name="c", datatype="BYTES", shape=(-1,))])

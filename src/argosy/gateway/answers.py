@@ -13,7 +13,7 @@ from argosy.gateway.replies import ERROR
 from argosy.gateway.targets import ENDPOINTS, switched_off
 from argosy.gateway.xds import CONTENT_JSON, Resource, set_header
 
-EXTENSIONS = ("binary_tensor_data", "model_repository", "model_configuration", "statistics")
+EXTENSIONS = ("binary_tensor_data", "model_repository", "model_configuration", "statistics", "classification")
 
 
 def direct(match: Resource, status: int, content: Any, *, private: bool = False) -> Resource:
@@ -53,10 +53,9 @@ def gateway_paths(endpoints: tuple[EndpointRoute, ...]) -> list[Resource]:
     if private:
         everything["metadata"]["filter_metadata"][LUA]["endpoint"] = ANY_ENDPOINT
     return [
-        direct({"path": "/v2/health/live"}, 200, {"live": True}),
-        direct({"path": "/v2/health/ready"}, 200 if ready else 503, {"ready": ready}),
-        direct({"path": "/v2"}, 200, server),
-        direct({"path": "/v2/"}, 200, server),
+        *(direct({"path": path}, 200, {"live": True}) for path in _slashed("/v2/health/live")),
+        *(direct({"path": path}, 200 if ready else 503, {"ready": ready}) for path in _slashed("/v2/health/ready")),
+        *(direct({"path": path}, 200, server) for path in _slashed("/v2")),
         everything,
         direct({"path": "/v2/repository/index"}, 405, "the repository index is asked for with POST"),
         direct({"prefix": "/v2/repository/models/"}, 501, _NO_LOADING, private=private),
@@ -64,6 +63,10 @@ def gateway_paths(endpoints: tuple[EndpointRoute, ...]) -> list[Resource]:
         no_endpoint(endpoints, ENDPOINTS),
         direct({"prefix": "/"}, 404, "there is nothing at this path; endpoints are at /v2/models/NAME"),
     ]
+
+
+def _slashed(path: str) -> tuple[str, str]:
+    return path, f"{path}/"
 
 
 def no_endpoint(endpoints: tuple[EndpointRoute, ...], prefix: str = "/v2/models/") -> Resource:

@@ -214,6 +214,13 @@ def number(value: Any) -> float | int:
 def _to_bytes(array: Array, spec: TensorSpec, where: str) -> Array:
     if array.dtype.kind in "iu" and spec.semantic == "categorical":
         array = array.astype(str).astype(object)  # as libraries take a category that is a whole number
+    elif array.dtype.kind == "f" and (gone := np.isnan(array)).any():  # None made it a column of floats
+        present = array[~gone]
+        if not present.size or (
+            spec.semantic == "categorical" and ((present == np.trunc(present)) & (np.abs(present) < EXACT)).all()
+        ):
+            array = np.full(array.shape, None, object)
+            array[~gone] = present.astype("i8").astype(str)
     if array.dtype.kind not in "OSU":
         raise InvalidArgument(f"{where} holds numbers ({array.dtype}); the model takes strings")
     gaps = missing(array) if array.dtype.kind == "O" else np.zeros(array.shape, dtype=bool)
