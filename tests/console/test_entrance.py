@@ -123,6 +123,10 @@ PATHS = (
 )
 
 
+OWN_PAGE = 'href="http://127.0.0.1:8080/endpoints/fraud/docs"'
+"""The one link that leaves the console: to the endpoint itself, at the gateway."""
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_every_answer_is_strict_about_what_may_run_and_load(console: Console, path: str):
     with console.client() as client:
@@ -135,7 +139,7 @@ def test_every_answer_is_strict_about_what_may_run_and_load(console: Console, pa
     text = answer.text
     assert HOSTILE not in text
     assert "<script>" not in text
-    assert not re.search(r'(src|href|action|hx-get)="(?!/console|\?|#)', text)
+    assert not re.search(r'(src|href|action|hx-get)="(?!/console|\?|#)', text.replace(OWN_PAGE, 'href="#"'))
     assert not re.search(r'\s(style|on\w+)="', text)
     if answer.status_code >= 400:
         assert len(text) < 10_000

@@ -54,8 +54,8 @@ def logs(name: str, following: bool, lines: int, as_json: bool) -> None:
     folder = place().logs
     files = find(folder, name)
     if not files:
-        known = ", ".join(names(folder)) or "none yet"
-        raise NotFound(f"there are no logs of '{name}' under {folder}; there are logs of {known}")
+        known = f"there are logs of {', '.join(names(folder))}" if names(folder) else "nothing has been logged yet"
+        raise NotFound(f"there are no logs of '{name}' under {folder}; {known}")
     many = len(files) > 1 or find(folder, name, exact=True) == []
     ends: dict[Path, int] = {}
     for path in files:
