@@ -11,6 +11,7 @@ infinite values. Labels must be equal, values within 1e-5; what the library refu
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 import warnings
@@ -211,7 +212,7 @@ def lines(found: list[Found]) -> Iterator[str]:
     yield "| --- | --- | --- |"
     for one in found:
         why = "" if one.engine == "ONNX" else one.why.partition(": ")[0].replace("|", "/")[:90]
-        yield f"| {one.name.rpartition('-')[0] or one.name} | {one.engine} | {why} |"
+        yield f"| {re.sub(r'-[0-9]+$', '', one.name)} | {one.engine} | {why} |"
 
 
 def main() -> None:

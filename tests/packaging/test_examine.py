@@ -5,12 +5,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from argosy.engines import load
 from argosy.packaging import examine
 from argosy.packaging.mlmodel import example
 from argosy.packaging.profile import Profile
 from argosy.protocol import tensorfile
 from argosy.spec.errors import BadPackage, InvalidArgument
 from argosy.spec.package import Tolerance
+from argosy.spec.signature import Domain
 
 
 def task(engine, weights, into, sample="", **settings):
@@ -94,3 +96,52 @@ def test_a_class_is_asked_whether_a_category_may_be_missing(tmp_path, body):
     asked = msgspec.structs.replace(task("python", source.parent, tmp_path, sample), settings={"class": "model:Model"})
     found = examine.examine(msgspec.structs.replace(asked, trusted=True))
     assert [spec.nullable for spec in found.signature.inputs] == [True, ".str." in body]
+
+
+def written(kind: str, folder: Path) -> Path:
+    """A model of two numbers, as an export that takes any, or as a class that fails at gaps."""
+    import onnx
+    import torch
+
+    if kind == "onnx":
+        ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 2]) for name in "xy"]
+        node = onnx.helper.make_node("Add", ["x", "x"], ["y"])
+        graph = onnx.helper.make_graph([node], "g", ends[:1], ends[1:])
+        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+        (folder / "m.onnx").write_bytes(model.SerializeToString())
+        return folder / "m.onnx"
+    if kind == "torch":
+        rows = {0: torch.export.Dim("n")}
+        layer = torch.nn.ReLU()
+        torch.export.save(torch.export.export(layer, (torch.zeros(2, 2),), dynamic_shapes=(rows,)), folder / "m.pt2")
+        return folder / "m.pt2"
+    (folder / "m").mkdir()
+    (folder / "m" / "model.py").write_text(
+        "import numpy as np\n\nclass Model:\n    def load(self, path): ...\n    def predict(self, inputs):\n"
+        "        if np.isnan(inputs['x']).any(): raise ValueError('gaps')\n        return {'y': inputs['x'] * 2}\n"
+    )
+    return folder / "m"
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torch", "python"])
+def test_a_missing_number_is_refused_unless_the_sample_has_one(tmp_path, kind):
+    path = written(kind, tmp_path)
+    settings = {"class": "model:Model"} if kind == "python" else {}
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(9, 2)).astype("f4"), columns=["a", "b"])
+    frame.to_parquet(tmp_path / "x.parquet")
+    asked = msgspec.structs.replace(task(kind, path, tmp_path, tmp_path / "x.parquet", **settings), trusted=True)
+    signature = examine.examine(asked).signature
+    assert signature.inputs[0].domain == Domain(gaps=(False,))
+    engine = load(kind, path, signature=signature, settings=settings, trusted=True)
+    rows = np.ones((3, 2), np.float32)
+    assert len(engine.predict({signature.inputs[0].name: rows})[0]) == 3
+    rows[2, 1] = np.nan
+    with pytest.raises(InvalidArgument, match=r"row 2, column 'b': a value is missing, and the model takes none"):
+        engine.predict({signature.inputs[0].name: rows})
+    if kind != "python":
+        frame.loc[4, "a"] = np.nan
+        frame.to_parquet(tmp_path / "x.parquet")
+        found = examine.examine(asked).signature.inputs[0]
+        assert (found.nullable, found.domain) == (True, None)
+        engine = load(kind, path, signature=examine.examine(asked).signature)
+        assert np.isnan(engine.predict({found.name: rows})[0][2]).any()

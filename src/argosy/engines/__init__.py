@@ -14,7 +14,7 @@ from argosy.engines.renamed import Renamed, own
 from argosy.process.cores import cores
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.package import ENGINES
-from argosy.spec.signature import Signature
+from argosy.spec.signature import Signature, check_domains
 from argosy.spec.tensor import Array
 
 if TYPE_CHECKING:
@@ -56,7 +56,21 @@ def load(
     renamed = signature is not None and any(spec.source for spec in (*signature.inputs, *signature.outputs))
     names = own(signature) if signature is not None and renamed else signature
     engine = loader(path, names, settings or {}, threads or cores(), sample, trusted)
-    return Renamed(engine, signature) if signature is not None and renamed else engine
+    return _bounded(Renamed(engine, signature) if signature is not None and renamed else engine)
+
+
+def _bounded(engine: Engine) -> Engine:
+    """The engine, which refuses what the domains of its inputs leave out before it is asked."""
+    bounded = [(spec, spec.domain.safe) for spec in engine.signature.inputs if spec.domain is not None]
+    answer = engine.predict
+
+    def predict(inputs: Mapping[str, Array]) -> list[Array]:
+        check_domains(bounded, inputs)
+        return answer(inputs)
+
+    if bounded:
+        engine.predict = predict
+    return engine
 
 
 def entry_point(name: str) -> "EntryPoint":

@@ -15,7 +15,7 @@ from argosy.engines.base import Engine, Settings, check_settings, rows_of, short
 from argosy.engines.frames import strings
 from argosy.engines.probe import examples, settled
 from argosy.spec.errors import ArgosyError, BadPackage, Internal, InvalidArgument
-from argosy.spec.signature import Signature, TensorSpec, check_domains
+from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Array
 
 ort: Any = onnxruntime
@@ -64,7 +64,6 @@ class OnnxEngine(Engine):
         kinds = {spec.datatype for spec in (*signature.inputs, *signature.outputs)}
         self._strings = {spec.name for spec in signature.inputs if spec.datatype == "BYTES"}
         self._plain = not self._strings
-        self._bounded = [(spec, spec.domain.safe) for spec in signature.inputs if spec.domain is not None]
         self._text = [place for place, spec in enumerate(signature.outputs) if spec.datatype == "BYTES"]
         self._run: Any = _runner(session, signature) if "BF16" in kinds else session._sess.run
 
@@ -72,8 +71,6 @@ class OnnxEngine(Engine):
         """See `Engine.predict`."""
         if len(inputs) != self._count:  # a kernel, not the session, would notice one that is missing
             raise InvalidArgument(f"the model takes {self._count} inputs; {len(inputs)} were given")
-        if self._bounded:
-            check_domains(self._bounded, inputs)
         feeds = cast("dict[str, Array]", inputs if self._plain and inputs.__class__ is dict else dict(inputs))
         for name in self._strings:
             if name in feeds:

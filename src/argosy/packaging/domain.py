@@ -8,7 +8,7 @@ import numpy as np
 
 from argosy.engines.base import Engine, rows_of
 from argosy.spec.errors import ArgosyError, Unsupported
-from argosy.spec.signature import Domain, TensorSpec
+from argosy.spec.signature import Domain, Signature, TensorSpec
 from argosy.spec.tensor import Array
 
 T = TypeVar("T")
@@ -109,6 +109,19 @@ def set_nullable(engine: Engine, rows: Feeds) -> None:
             takes = True
         if not takes:
             engine.use(before)
+
+
+def by_sample(signature: Signature, feeds: Mapping[str, Array], *, refuse: bool) -> Signature:
+    """The signature in which a number of a table may be missing where one is in the sample; where none is, it is
+    refused, if somebody has to `refuse` it for the model."""
+    inputs: list[TensorSpec] = []
+    for spec in signature.inputs:
+        if spec.name in feeds and spec.datatype in ("FP32", "FP64") and len(spec.shape) < 3 and not spec.nullable:
+            gaps = bool(np.isnan(feeds[spec.name]).any())
+            bounds = Domain(gaps=(False,)) if refuse and not gaps else spec.domain
+            spec = msgspec.structs.replace(spec, nullable=gaps, domain=bounds)
+        inputs.append(spec)
+    return msgspec.structs.replace(signature, inputs=tuple(inputs))
 
 
 def domain_of(answer: Answer, row: Feeds, spec: TensorSpec, categories: Sequence[str]) -> Domain | None:

@@ -6,7 +6,6 @@ All of it happens in one child process (`quarantine`), which leaves its findings
 import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -75,6 +74,9 @@ FLEXIBLE = ("sklearn", "python", "mlflow", "torch")
 ASKED = ("sklearn", "python", "mlflow")
 """Engines whose models are asked whether a value may be missing."""
 
+UNCHECKED = ("onnx", "torch", "python", "mlflow")
+"""Engines whose models may answer a missing number that nobody trained them on, or fail at it."""
+
 SAMPLE, PREDICTIONS, GOLDEN_IN, GOLDEN_OUT, PROFILE = (
     "sample.oip",
     "predictions.oip",
@@ -118,6 +120,9 @@ def examine(task: Task) -> Findings:
     engine, tensors = open_model(task, rows)
     if task.engine in ASKED:
         _find_nullable(engine, tensors)
+    if tensors and engine.signature.batched:
+        feeds = {tensor.name: tensor.array for tensor in tensors}
+        engine.use(domain.by_sample(engine.signature, feeds, refuse=task.engine in UNCHECKED))
     into = Path(task.into)
     predictions: list[Tensor] = []
     if tensors:
@@ -191,17 +196,14 @@ def _load(task: Task, known: Signature | None, sample: Mapping[str, Array] | Non
 
 
 def _with_sample(known: Signature, rows: Table) -> Signature:
-    """The engine's signature, completed by what only the sample shows: names of the columns, missing values."""
+    """The engine's signature, completed by what only the sample shows: names of the columns."""
     if rows.kind != "frame" or len(known.inputs) != 1:
         return known
     spec = known.inputs[0]
     names = tuple(rows.arrays)
-    changes: dict[str, Any] = {}
-    if not spec.columns and len(spec.shape) == 2 and spec.shape[1] == len(names) and spec.name not in names:
-        changes["columns"] = names
-    if spec.datatype in ("FP32", "FP64") and any(table.missing(a).any() for a in table.infer(rows).arrays.values()):
-        changes["nullable"] = True
-    return msgspec.structs.replace(known, inputs=(msgspec.structs.replace(spec, **changes),))
+    if spec.columns or len(spec.shape) != 2 or spec.shape[1] != len(names) or spec.name in names:
+        return known
+    return msgspec.structs.replace(known, inputs=(msgspec.structs.replace(spec, columns=names),))
 
 
 def fit_sample(rows: Table, known: Signature) -> list[Tensor]:

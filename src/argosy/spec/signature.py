@@ -14,7 +14,8 @@ Semantic = Literal["", "number", "categorical", "text", "image", "label", "proba
 
 class Domain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The values an input takes, where its engine would answer others as well: a converted model refuses what the
-    original refuses. For each column of the last axis, or one entry for all.
+    original refuses, and a model that comes as an export a missing number, unless its sample has one. For each column
+    of the last axis, or one entry for all.
 
     `gaps`: whether a value may be missing; `limits`: the largest magnitude, None where infinity may stand as well;
     `categories`: the only strings, if there are any.
@@ -146,8 +147,8 @@ def check_domains(bounded: Sequence[tuple[TensorSpec, float]], inputs: Mapping[s
     """Raise InvalidArgument, naming column and row, for a value outside the domain of one of these inputs, which come
     with what is `safe` in them."""
     for spec, safe in bounded:
-        array = inputs[spec.name]
-        if array.dtype.kind == "f" and float(np.vdot(array, array)) <= safe:
+        array = inputs.get(spec.name)
+        if array is None or (array.dtype.kind == "f" and float(np.vdot(array, array)) <= safe):
             continue
         domain = spec.domain or Domain()
         if (bad := outside(spec, array)).any():
