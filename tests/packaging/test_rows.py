@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -131,3 +132,31 @@ def test_numbers_are_no_texts_because_one_is_missing(rows):
         to_tensors(rows, [CATEGORY])
     with pytest.raises(InvalidArgument, match="a value is missing"):
         to_tensors([{"c": None}], [TensorSpec(name="c", datatype="BYTES", shape=(-1,))])
+
+
+TWO = (
+    TensorSpec(name="age", datatype="FP64", shape=(-1,)),
+    TensorSpec(name="city", datatype="BYTES", shape=(-1,), nullable=True),
+)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"age": 3, "city": "a"}, {"age": None, "city": None}],
+        [{"age": np.float32(3), "city": np.str_("a")}, {"age": np.nan, "city": float("nan")}],
+        [{"age": np.int64(3), "city": b"a"}, {"age": pd.NA, "city": pd.NA}],
+        {"age": [np.float64(3), None], "city": ["a", np.nan]},
+        pd.DataFrame({"age": pd.array([3, None], "Int64"), "city": pd.array(["a", None], "string")}),
+        pd.DataFrame({"age": [3, np.nan], "city": pd.Categorical(["a", None])}),
+        pd.DataFrame({"age": pd.Series([3, pd.NA], dtype=object), "city": pd.Series(["a", pd.NA], dtype=object)}),
+    ],
+)
+def test_a_gap_is_a_gap_however_python_writes_it(rows):
+    age, city = (tensor.array.tolist() for tensor in to_tensors(rows, TWO))
+    assert (age[0], np.isnan(age[1]), city) == (3, True, [b"a", b""])
+
+
+def test_a_number_among_texts_is_refused():
+    with pytest.raises(InvalidArgument, match="mixes values of the kinds float, str"):
+        to_tensors([{"age": 3, "city": 2.5}, {"age": 3, "city": "a"}, {"age": 3, "city": float("nan")}], TWO)

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from argosy.packaging.table import EXACT, Table, column, infer, matrix, missing, read
+from argosy.packaging.table import EXACT, Table, column, infer, is_gap, matrix, missing, read
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.matching import cast_values, fitting_shape
 from argosy.spec.signature import Signature, TensorSpec
@@ -199,8 +199,8 @@ def _numbers(array: Array, where: str) -> Array:
 
 
 def number(value: Any) -> float | int:
-    """A number or a text that spells one; None is NaN. Raises ValueError, TypeError."""
-    if value is None:
+    """A number or a text that spells one; a gap is NaN. Raises ValueError, TypeError."""
+    if is_gap(value):
         return np.nan
     if isinstance(value, str) and value.strip().lower() in ("true", "false"):
         return value.strip().lower() == "true"

@@ -64,17 +64,30 @@ def infer(table: Table) -> Table:
 
 
 def missing(array: Array) -> Array:
-    """Where a column has no value: NaN or None."""
+    """Where a column has no value: NaN, None or pandas' NA."""
     if array.dtype.kind == "f":
         return np.isnan(array)
     if array.dtype.kind != "O":
         return np.zeros(array.shape, dtype=bool)
-    return np.array([v is None or v != v for v in array.reshape(-1).tolist()], dtype=bool).reshape(array.shape)
+    return np.array([is_gap(v) or v != v for v in array.reshape(-1).tolist()], dtype=bool).reshape(array.shape)
+
+
+_NUMPYS: Any = np.generic
+
+
+def is_gap(value: Any) -> bool:
+    """Whether a value is None or pandas' NA, which cannot be compared."""
+    return value is None or type(value).__name__ == "NAType"
 
 
 def column(values: Sequence[Any]) -> Array:
-    """One array of a list of scalars: integers, floats (None becomes NaN), booleans, or strings and None as objects."""
+    """One array of a list of scalars, numpy's among them: integers, floats (None becomes NaN), booleans, or strings and
+    None as objects. NaN among strings, as pandas has it, is None."""
     kinds: set[Any] = {type(value) for value in values if value is not None}
+    if not kinds <= {bool, int, float, str, bytes, list}:
+        plain: list[Any] = [value.item() if isinstance(value, _NUMPYS) else value for value in values]
+        values = [None if is_gap(value) else value for value in plain]
+        kinds = {type(value) for value in values if value is not None}
     holes = any(value is None for value in values)
     if kinds == {bool} and not holes:
         return np.array(values, dtype=bool)
@@ -87,8 +100,8 @@ def column(values: Sequence[Any]) -> Array:
         return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
     if kinds <= {list} and not holes:
         return matrix(values, "a column")
-    if kinds <= {str, bool, bytes}:
-        return _objects(values)
+    if kinds <= {str, bool, bytes, float} and all(value != value for value in values if type(value) is float):
+        return _objects([None if type(value) is float else value for value in values])
     names = sorted(kind.__name__ for kind in kinds)
     raise InvalidArgument(f"a column mixes values of the kinds {', '.join(names)}")
 
