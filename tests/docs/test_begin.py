@@ -58,5 +58,15 @@ def test_python_class(reader):
 @pytest.mark.filterwarnings("default")  # those of MLflow in a reader's own process
 def test_frameworks(reader):
     told = page.run("docs/frameworks.md", reader, shown=["text"])
-    for engine in ("engine onnx", "engine xgboost", "engine lightgbm", "engine mlflow"):
+    for engine in ("engine onnx", "engine xgboost", "engine lightgbm", "engine catboost", "engine mlflow"):
         assert engine in told
+
+
+@pytest.mark.torch
+@pytest.mark.timeout(240)
+def test_pytorch(reader):
+    first, *_ = (block for block in page.blocks("docs/frameworks.md") if block.language == "python")
+    page.python(first, reader)
+    export, push = (block for block in page.blocks("docs/frameworks.md") if block.heading == "PyTorch")
+    page.python(export, reader)
+    assert "classes setosa, versicolor, virginica" in page.shell(push, 120)

@@ -1,9 +1,13 @@
 from pathlib import Path
 
+import joblib
 import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
 
 from argosy.engines import load
 from argosy.packaging import examine
@@ -145,3 +149,40 @@ def test_a_missing_number_is_refused_unless_the_sample_has_one(tmp_path, kind):
         assert (found.nullable, found.domain) == (True, None)
         engine = load(kind, path, signature=examine.examine(asked).signature)
         assert np.isnan(engine.predict({found.name: rows})[0][2]).any()
+
+
+class Ratio(TransformerMixin, BaseEstimator):
+    """A step of somebody's own, which takes its columns by name."""
+
+    def fit(self, x, y=None):
+        return self
+
+    def transform(self, frame):
+        return (frame["income"] / frame["age"]).to_numpy().reshape(-1, 1)
+
+
+def test_a_step_of_ones_own_gets_the_data_frame_that_it_was_trained_on(tmp_path):
+    frame = pd.DataFrame({"age": [20, 40, 50, 30], "income": [10.0, 80.0, 25.0, 90.0]})
+    model = make_pipeline(Ratio(), LinearRegression()).fit(frame, [1, 2, 3, 4])
+    joblib.dump(model, tmp_path / "m.joblib")
+    frame.to_parquet(tmp_path / "x.parquet")
+    asked = msgspec.structs.replace(
+        task("sklearn", tmp_path / "m.joblib", tmp_path, tmp_path / "x.parquet"), trusted=True
+    )
+    found = examine.examine(asked).signature
+    assert [(spec.name, spec.datatype, spec.shape) for spec in found.inputs] == [
+        ("age", "INT64", (-1,)),
+        ("income", "FP64", (-1,)),
+    ]
+    given, answers = (tensorfile.read(tmp_path / name) for name in (examine.GOLDEN_IN, examine.GOLDEN_OUT))
+    rows = pd.DataFrame({tensor.name: tensor.array for tensor in given})
+    np.testing.assert_allclose(answers[0].array, model.predict(rows))
+
+
+def test_what_no_form_of_the_sample_mends_is_told_as_it_was_first(tmp_path):
+    model = make_pipeline(Ratio(), LinearRegression()).fit(pd.DataFrame({"age": [1, 2], "income": [3, 4]}), [1, 2])
+    joblib.dump(model, tmp_path / "m.joblib")
+    pd.DataFrame({"age": [1, 2], "pay": [3, 4]}).to_csv(tmp_path / "x.csv", index=False)
+    asked = msgspec.structs.replace(task("sklearn", tmp_path / "m.joblib", tmp_path, tmp_path / "x.csv"), trusted=True)
+    with pytest.raises(InvalidArgument, match=r"the model does not accept the sample: .*indices"):
+        examine.examine(asked)

@@ -183,7 +183,7 @@ def _described(value: Any, name: str) -> str:
     if isinstance(value, list | tuple):
         parts = dict(enumerate(cast("list[Any]", value)))
     if key := next((repr(key) for key, part in parts.items() if hasattr(part, "predict")), ""):
-        found += f". Save the estimator in it:  joblib.dump(joblib.load('{name}')[{key}], 'model.joblib'),  "
+        found += f". Save the estimator in it:  joblib.dump(joblib.load('{name}')[{key}], 'estimator.joblib'),  "
         found += "as a Pipeline if it needs the rest, or push a Python class"
     return found
 

@@ -26,13 +26,14 @@ from argosy.spec.tensor import Array, Tensor, datatype_of
 MAX_COLUMNS = 10_000
 
 
-def from_table(table: Table) -> tuple[TensorSpec, ...]:
-    """Inputs that hold this sample. Columns of numbers become one tensor `x` of shape [-1, n] that names them; columns
-    of several kinds become one tensor [-1] each; an array becomes `x`; tensors keep their names. Axis 0 is free."""
+def from_table(table: Table, *, apart: bool = False) -> tuple[TensorSpec, ...]:
+    """Inputs that hold this sample. Columns of numbers become one tensor `x` of shape [-1, n] that names them, unless
+    they are to stay `apart`; columns of several kinds become one tensor [-1] each; an array becomes `x`; tensors keep
+    their names. Axis 0 is free."""
     table = infer(table)
     if len(table.arrays) > MAX_COLUMNS:
         raise InvalidArgument(f"the sample has {len(table.arrays)} columns; at most {MAX_COLUMNS} are taken")
-    if table.kind == "frame" and is_numeric(table):
+    if table.kind == "frame" and is_numeric(table) and not apart:
         arrays = table.arrays.values()
         single = all(array.dtype.kind == "f" and array.dtype.itemsize <= 4 for array in arrays)
         shape, names = (-1, len(arrays)), tuple(table.arrays)
@@ -176,11 +177,20 @@ def open_model(task: Task, rows: Table | None) -> tuple[Engine, list[Tensor]]:
 
 
 def _open_by_sample(task: Task, rows: Table) -> tuple[Engine, list[Tensor]]:
-    inputs = from_table(rows)
+    try:
+        return _open_as(task, rows, from_table(rows))
+    except InvalidArgument:
+        if task.engine != "sklearn" or rows.kind != "frame" or not is_numeric(rows):
+            raise
+        with contextlib.suppress(InvalidArgument):  # a step of somebody's own may want a data frame
+            return _open_as(task, rows, from_table(rows, apart=True))
+        raise
+
+
+def _open_as(task: Task, rows: Table, inputs: tuple[TensorSpec, ...]) -> tuple[Engine, list[Tensor]]:
     tensors = fit(table.infer(rows), inputs)
     few = {tensor.name: tensor.array[:CHUNK] for tensor in tensors}
-    engine = _load(task, Signature(inputs=inputs, outputs=()), few)
-    return engine, tensors
+    return _load(task, Signature(inputs=inputs, outputs=()), few), tensors
 
 
 def _load(task: Task, known: Signature | None, sample: Mapping[str, Array] | None = None) -> Engine:
