@@ -113,11 +113,12 @@ def decode_request(wire: Any, bounds: Bounds | None = None, strict: bool = False
     return request, bool(raws) or all(item.datatype not in _CONTENTS for item in wire.inputs)
 
 
-def encode_response(response: Response, use_raw: bool) -> Any:
-    """Response → message. FP16 and BF16 have no typed form: an answer that holds one is raw as a whole."""
-    wire = InferResponse.FromString(
-        _head(response.model_name, response.model_version or "", *response.parameters.items())
-    )
+def encode_response(response: Response, use_raw: bool, whole: bool = True) -> Any:
+    """Response → message, without its parameters unless `whole`. FP16 and BF16 have no typed form: an answer that holds
+    one is raw as a whole."""
+    wire = InferResponse.FromString(_head(response.model_name, response.model_version or ""))
+    if whole and response.parameters:
+        wire.MergeFromString(_parameters(*response.parameters.items()))
     if response.id:
         wire.id = response.id
     if use_raw or any(tensor.datatype not in _CONTENTS for tensor in response.tensors):
@@ -171,10 +172,21 @@ def encode_parameters(parameters: Parameters, wire: Any) -> None:
         _put_parameter(wire[name], value)
 
 
+def serialize(response: Response, use_raw: bool) -> bytes:
+    """`encode_response` as bytes. Its parameters are those of a model, and encoded once: protobuf lets them follow."""
+    data: bytes = encode_response(response, use_raw, whole=False).SerializeToString()
+    return data + _parameters(*response.parameters.items()) if response.parameters else data
+
+
 @lru_cache(maxsize=256)
-def _head(name: str, version: str, *parameters: tuple[str, Parameter]) -> bytes:
+def _head(name: str, version: str) -> bytes:
     """What all answers of a model begin with: to read it takes less time than to write it."""
-    wire = InferResponse(model_name=name, model_version=version)
+    return InferResponse(model_name=name, model_version=version).SerializeToString()
+
+
+@lru_cache(maxsize=256)
+def _parameters(*parameters: tuple[str, Parameter]) -> bytes:
+    wire = InferResponse()
     encode_parameters(dict(parameters), wire.parameters)
     return wire.SerializeToString()
 

@@ -254,7 +254,7 @@ def _decompress(data: bytes, limit: int = LARGE) -> bytes:
 
 
 def _encode(response: Response, use_raw: bool) -> bytes:
-    return wire.encode_response(response, use_raw).SerializeToString()
+    return wire.serialize(response, use_raw)
 
 
 def _encode_in_stream(response: Response, use_raw: bool) -> bytes:
