@@ -1,3 +1,4 @@
+import msgspec
 import numpy as np
 import pytest
 
@@ -42,6 +43,11 @@ def test_signature_refuses():
         TensorSpec(name="x", datatype="float", shape=(-1,))
     with pytest.raises(InvalidArgument, match="free first axis"):
         Signature(inputs=(TensorSpec(name="x", datatype="FP32", shape=(1,)),), outputs=())
+
+
+def test_a_model_file_is_the_same_to_the_byte_where_nothing_is_on_request() -> None:
+    """Its digest is that of earlier versions, which open it."""
+    assert msgspec.json.encode(Signature(inputs=(), outputs=())) == b'{"inputs":[],"outputs":[],"batched":true}'
 
 
 def test_classes_are_as_many_as_columns() -> None:

@@ -164,8 +164,8 @@ def check_file(path: Path, what: str) -> int:
 
 _SOURCE = re.compile(r"(\[\d\d:\d\d:\d\d\] )?(?<!\S)\S{1,300}\.(cc|cpp|cu|h|hpp):\d+(:\d+)?:? |^\[LightGBM\] \[\w+\] ")
 """Times and places in C++ sources, with which frameworks begin their messages."""
-
-
+LONGEST = 20_000
+"""Characters of a message that are read: a model's own code may write what it likes."""
 _CHECK = re.compile(r"Check failed: .*?(?: \(.{1,100}? vs\. .{1,100}?\))? ?:(?: |$)")
 """A condition of a C++ source that did not hold; the sentence behind it, if there is one, is for people."""
 _WORDLESS = re.compile(r"[\w:<>~]*::[\w:<>~]*")
@@ -174,7 +174,7 @@ _WORDLESS = re.compile(r"[\w:<>~]*::[\w:<>~]*")
 def short(error: BaseException, limit: int = 400) -> str:
     """What a framework said, on one line and bounded: its own sentence, without stack trace, conditions and places in
     its sources. Its whole text is what `--debug` shows."""
-    said = " ".join(_SOURCE.sub("", str(error).split("Stack trace:")[0]).split())
+    said = " ".join(_SOURCE.sub("", str(error)[:LONGEST].split("Stack trace:")[0]).split())
     text = _CHECK.sub("", said).strip()
     if said and (not text or _WORDLESS.fullmatch(text)):
         text = "it gives no reason in words; a damaged file, or one of another version, is likely (see --debug)"

@@ -4,6 +4,7 @@ Both directions, for server and client. Sources: KServe `required_api.md`, Trito
 """
 
 import base64
+import re
 from collections.abc import Container, Sequence
 from typing import Any
 
@@ -133,7 +134,7 @@ def _tolerated(error: Exception, text: bytes | memoryview, bounds: Bounds | None
         raise InvalidArgument("the request body is nested too deep") from None
     if isinstance(error, msgspec.ValidationError):
         raise InvalidArgument(f"the request body is no inference request: {error}") from None
-    odd = b"NaN" in bytes(text) or b"Infinity" in bytes(text)
+    odd = re.search(rb"NaN|Infinity", text)
     hint = ". JSON has no NaN, which is null here, and no Infinity, which is sent as binary data" if odd else ""
     raise InvalidArgument(f"the request body is not valid JSON: {error}{hint}") from None
 

@@ -69,13 +69,13 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         )
 
 
-class Signature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Signature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a model takes and gives. `batched`: axis 0 of every input and output counts rows, which may be merged.
     `on_request`: further outputs, which are calculated where they are asked for by name."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    batched: bool = True
+    batched: bool = msgspec.field(default_factory=lambda: True)  # a factory's value is written in every `model.yaml`
     on_request: tuple[TensorSpec, ...] = ()
 
     def __post_init__(self) -> None:
@@ -163,7 +163,7 @@ def _where(spec: TensorSpec, place: tuple[int, ...]) -> str:
 
 def _refusal(domain: Domain, value: Any, place: tuple[int, ...]) -> str:
     if value != value or value == b"":
-        return "a value is missing, and the model takes none that is"
+        return "a value is missing, and the model takes none that is; a sample with such a row allows it where it does"
     if isinstance(value, bytes):
         return f"{value.decode(errors='replace')[:60]!r} is no category that the model knows"
     limit = domain.limits[place[-1] if len(domain.limits) > 1 else 0]
