@@ -37,7 +37,7 @@ def test_zipmap_is_cut(store: Store, tmp_path: Path, names: np.ndarray) -> None:
     loaded = pushed(store, path)
     label, scores = loaded.signature.outputs
     assert (label.name, scores.name, scores.shape) == ("output_label", "output_probability", (-1, 3))
-    assert scores.classes == tuple(map(str, original.classes_))
+    assert (label.semantic, scores.classes) == ("label", tuple(map(str, original.classes_)))
     answer = loaded.predict(x)
     want = original.predict(x)
     got = answer["output_label"]
