@@ -37,6 +37,7 @@ WORDS = {
     *(
         "BatchJob.partition",
         "BatchJob.nulls",
+        "BatchJob.outputs",
         "Why.reason",
         "Wanted.endpoint",
         "Mute.alert",
