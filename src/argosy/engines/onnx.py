@@ -171,9 +171,7 @@ def _signature(session: Any, contents: onnx_file.Contents, sample: Mapping[str, 
         else spec
         for spec in values
     ]
-    labels = [
-        place for place, spec in enumerate(values) if spec.datatype in ("INT64", "BYTES") and len(spec.shape) == 1
-    ]
+    labels = [at for at, spec in enumerate(values) if spec.datatype in ("INT64", "BYTES") and len(spec.shape) == 1]
     if classes and len(labels) == 1:  # a classifier's other output, which converters name as they like
         values[labels[0]] = msgspec.structs.replace(values[labels[0]], semantic="label")
     batched = all(spec.shape[:1] == (-1,) for spec in (*inputs, *values))
