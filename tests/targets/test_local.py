@@ -65,8 +65,15 @@ async def ready(local: LocalTarget, n: int) -> list[int]:
 
 
 async def pids(local: LocalTarget) -> list[int]:
+    """Of the replicas that have a process."""
     used = await local.usage()
-    return [used[replica.id].pid for replica in (await local.endpoints("abc123def0")).replicas]
+    return [used[one.id].pid for one in (await local.endpoints("abc123def0")).replicas if one.id in used]
+
+
+async def replaced(local: LocalTarget, n: int, gone: int) -> bool:
+    """Whether `n` are ready, each with a process that is not the one that is gone."""
+    found = await pids(local)
+    return (await local.endpoints("abc123def0")).ready == n == len(found) and gone not in found
 
 
 async def test_scale_up_down_and_remove_leave_nothing(home: Home):
@@ -92,12 +99,7 @@ async def test_a_killed_replica_comes_back_in_its_slot(home: Home):
     await local.scale(revision(), 2)
     first = await ready(local, 2)
     os.kill(first[0], signal.SIGKILL)
-
-    async def replaced() -> bool:
-        standing = await local.endpoints("abc123def0")
-        return standing.ready == 2 and first[0] not in await pids(local)
-
-    await until(replaced)
+    await until(lambda: replaced(local, 2, first[0]))
     standing, used = await local.endpoints("abc123def0"), await local.usage()
     assert sorted(r.id for r in standing.replicas) == ["digits-abc123-0", "digits-abc123-1"]
     assert [r.restarts for r in standing.replicas if used[r.id].pid not in first] == [1]
@@ -111,14 +113,9 @@ async def test_a_hung_replica_is_replaced(home: Home):
     await local.scale(revision(), 1)
     first = await ready(local, 1)
     await ask((await local.endpoints("abc123def0")).replicas[0].http, "/hang", 1.0)
-    await until(lambda: _pids_differ(local, first))
+    await until(lambda: replaced(local, 1, first[0]))
     assert not psutil.pid_exists(first[0])
     await local.stop()
-
-
-async def _pids_differ(local: LocalTarget, before: list[int]) -> bool:
-    standing = await local.endpoints("abc123def0")
-    return standing.ready == 1 and not set(await pids(local)) & set(before)
 
 
 @pytest.mark.parametrize(("how", "why"), [("refuse", "golden example 3"), ("crash", "no such luck")])
@@ -149,14 +146,9 @@ async def test_adoption_keeps_every_process(home: Home):
     assert sorted(await ready(again, 2)) == sorted(pids)
     await again.scale(revision(threads=0), 2)
     os.kill(pids[0], signal.SIGKILL)
-    await until(lambda: _has(again, 2, without=pids[0]))
+    await until(lambda: replaced(again, 2, pids[0]))
     await again.stop()
     assert list(scan(home.root)) == []
-
-
-async def _has(local: LocalTarget, n: int, without: int) -> bool:
-    standing = await local.endpoints("abc123def0")
-    return standing.ready == n and without not in await pids(local)
 
 
 async def test_threads_are_the_share_of_the_machine(home: Home):
@@ -186,6 +178,7 @@ async def test_a_package_that_cannot_be_unpacked_is_the_reason(home: Home):
 
 
 async def test_a_replica_that_uses_more_memory_than_declared_is_replaced(home: Home):
+    behave(home, "never")  # one that serves would go on until another does
     local = await target(home)
     declared = msgspec.structs.replace(revision(), resources=Resources(memory=1024 * 1024))
     await local.scale(declared, 1)
