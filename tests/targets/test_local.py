@@ -222,6 +222,7 @@ async def test_a_retry_looks_at_the_package_only_where_starts_failed(home: Home)
     await ready(local, 2)
     assert len(looked) == 1
     await local.scale(revision(), 0)
+    await local.release([each.id for each in (await local.endpoints("abc123def0")).replicas])
     await until(lambda: _empty(local))
     behave(home, "refuse")
     await local.scale(revision(), 1)
