@@ -130,12 +130,7 @@ class Attempt:
         engine, names = self._runner.engine, self._job.outputs
         outputs = engine.predict(feeds)
         self._sample.add(feeds, outputs)
-        if names:
-            known = dict(zip((spec.name for spec in engine.signature.outputs), outputs, strict=True))
-            more = [name for name in names if name not in known]
-            known |= zip(more, engine.more(feeds, more) if more else (), strict=True)
-            outputs = [known[name] for name in names]
-        return self._mapping.rows(batch, outputs)
+        return self._mapping.rows(batch, engine.select(feeds, names, outputs) if names else outputs)
 
     def _take(self, found: rows.Answers) -> None:
         for batch in found.out:

@@ -45,12 +45,15 @@ class Engine(ABC):
         if not names:
             return self.predict(inputs)
         wanted = self.signature.chosen(names)
-        asked = [spec.name for spec in wanted if spec in self.signature.on_request]
-        found = dict(zip(asked, self.more(inputs, asked), strict=True)) if asked else {}
-        if len(asked) < len(wanted):
-            always = [spec.name for spec in self.signature.outputs]
-            found |= zip(always, self.predict(inputs), strict=True)
-        return [found[spec.name] for spec in wanted]
+        always = self.predict(inputs) if any(spec in self.signature.outputs for spec in wanted) else []
+        return self.select(inputs, names, always)
+
+    def select(self, inputs: Mapping[str, Array], names: Sequence[str], given: Sequence[Array]) -> list[Array]:
+        """The outputs of these names, in their order: those that `predict` has `given`, and `more`."""
+        known = dict(zip((spec.name for spec in self.signature.outputs), given, strict=False))
+        if more := [name for name in names if name not in known]:
+            known |= zip(more, self.more(inputs, more), strict=True)
+        return [known[name] for name in names]
 
     def close(self) -> None:  # noqa: B027
         """Give back what the model holds. The engine is not used afterwards."""

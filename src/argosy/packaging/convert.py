@@ -79,8 +79,8 @@ def convert(task: Task) -> Outcome:
             except Exception as error:
                 text = " ".join(str(error).split(". It usually means")[0].split())[:200]
                 reasons[precision] = f"skl2onnx cannot convert {type(original.estimator).__name__}: {text}"
-    if len({*reasons.values()}) < 2:
-        return _left("".join({*reasons.values()}))
+    if len(distinct := {*reasons.values()}) == 1:
+        return _left(distinct.pop())
     return _left("; ".join(f"in {precision}, {reason}" for precision, reason in reasons.items()))
 
 

@@ -72,7 +72,7 @@ def missing(array: Array) -> Array:
     return np.array([is_gap(v) or v != v for v in array.reshape(-1).tolist()], dtype=bool).reshape(array.shape)
 
 
-_NUMPYS: Any = np.generic
+_NUMPY_SCALAR: Any = np.generic
 
 
 def is_gap(value: Any) -> bool:
@@ -85,7 +85,7 @@ def column(values: Sequence[Any]) -> Array:
     None as objects. NaN among strings, as pandas has it, is None."""
     kinds: set[Any] = {type(value) for value in values if value is not None}
     if not kinds <= {bool, int, float, str, bytes, list}:
-        plain: list[Any] = [value.item() if isinstance(value, _NUMPYS) else value for value in values]
+        plain: list[Any] = [value.item() if isinstance(value, _NUMPY_SCALAR) else value for value in values]
         values = [None if is_gap(value) else value for value in plain]
         kinds = {type(value) for value in values if value is not None}
     holes = any(value is None for value in values)
