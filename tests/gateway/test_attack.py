@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import grpc
 import httpx
@@ -135,7 +136,7 @@ async def test_nothing_grows_and_keys_are_served(served, replica, name):
     await asyncio.to_thread(called, address)
 
 
-async def test_messages_of_all_streams_of_a_key_count(served, folder):
+async def test_messages_of_all_streams_of_a_key_count(served, folder, replica):
     """The rate is the key's, not the stream's; a client cannot tell the replica another one."""
     slow, free = api_key("slow", id="slow", requests_per_second=0.01, burst=6), api_key()
     await served.apply([route(folder)], [slow, free])
@@ -143,8 +144,8 @@ async def test_messages_of_all_streams_of_a_key_count(served, folder):
     metadata = [("x-argosy-rate", "1000;1000"), ("x-argosy-key-id", "k1")]
 
     def stream(channel, key, count):
-        """How many of so many messages were answered, and the status in the end. Not by grpc.aio: where the server ends
-        a stream that is still written to, that says INTERNAL now and then."""
+        """How many of so many messages were answered, the status in the end and its details. Not by grpc.aio: where the
+        server ends a stream that is still written to, that says INTERNAL now and then."""
         call = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")(
             iter([message] * count), metadata=[*metadata, ("x-api-key", key)]
         )
@@ -152,7 +153,7 @@ async def test_messages_of_all_streams_of_a_key_count(served, folder):
         with contextlib.suppress(grpc.RpcError):
             for _ in call:
                 answers += 1
-        return answers, call.code()
+        return answers, call.code(), call.details()
 
     with grpc.insecure_channel("{}:{}".format(*await served.address())) as channel:
         for key, count, told in (
@@ -161,7 +162,11 @@ async def test_messages_of_all_streams_of_a_key_count(served, folder):
             ("slow", 50, (2, grpc.StatusCode.RESOURCE_EXHAUSTED)),
             ("slow", 50, (0, grpc.StatusCode.RESOURCE_EXHAUSTED)),
         ):
-            assert await asyncio.to_thread(stream, channel, key, count) == told
+            *answered, details = await asyncio.to_thread(stream, channel, key, count)
+            if tuple(answered) != told:
+                await served.stop(0.2)  # which writes the access log to the end
+                log = Path(served.config.access_log_path).read_text()
+                pytest.fail(f"{answered} instead of {told}: {details}; the replica: {replica.poll()}; {log}")
 
 
 async def test_streams_of_the_server_do_not_use_up_the_endpoint_s_limits(folder, config, replica):
