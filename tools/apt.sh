@@ -2,7 +2,7 @@
 # Installs the servers and tools that tests start, where this is Debian and we may.
 set -u
 missing=""
-for program in git openssl wrk skopeo prometheus prometheus-alertmanager; do
+for program in docker-registry git openssl wrk skopeo prometheus prometheus-alertmanager; do
   command -v "$program" >/dev/null || missing="$missing $program"
 done
 for names in "${CHROMIUM:-chromium} ${CHROMEDRIVER:-chromedriver}" "chromium-browser chromedriver" "google-chrome chromedriver"; do
