@@ -75,8 +75,9 @@ attack: $(VENV)/.dev apt
 audit: $(VENV)-audit/.done
 	$(BIN)/python tools/audit.py $(VENV)-audit/bin/pip-audit
 
-# The SDKs of KServe and MLServer, 0.8 GB, which tests/serving/test_sdks.py runs: make slow ARGS=tests/serving
-sdks: $(VENV)-kserve/.done $(VENV)-mlserver/.done
+# What others made, which tests hold Argosy against: the SDKs of KServe and MLServer (0.8 GB, tests/serving/test_sdks.py)
+# and the reference implementation of model signing (51 MB, tests/trust/test_reference.py); then make slow.
+sdks: $(VENV)-kserve/.done $(VENV)-mlserver/.done $(VENV)-model-signing/.done
 
 $(VENV)-%/.done: requirements/%.txt $(VENV)/bin/uv
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
@@ -118,6 +119,8 @@ lock: $(VENV)/bin/uv
 	  --no-emit-package argosy $(addprefix --extra ,$(EXTRAS)) --group dev --group docs pyproject.toml $(PROJECTS) -o requirements/dev.txt
 	for tool in uv pip-audit kserve mlserver; do echo $$tool | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header - -o requirements/$${tool#pip-}.txt || exit 1; done
+	printf 'model-signing\npyopenssl\n' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-header - -o requirements/model-signing.txt
 
 clean:
 	rm -rf $(VENV) bench/envs .pytest_cache .ruff_cache .hypothesis .coverage*

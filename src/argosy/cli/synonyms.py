@@ -41,7 +41,7 @@ ROOT: dict[str, tuple[str, ...]] = {
     "model": ("models",),
     "versions": ("models ls",),
     "show": ("models show",),
-    "verify": ("models verify",),
+    "bom": ("sbom",),
     "alias": ("models alias",),
     "tag": ("models alias",),
     "key": ("keys",),

@@ -134,6 +134,12 @@ class Untrusted(ArgosyError):
     code, http, grpc, exit = "untrusted", 422, 9, 8
 
 
+class BadSignature(Untrusted):
+    """A package that has to be signed and is not: without a signature, by another key, or over other bytes."""
+
+    code = "bad_signature"
+
+
 class MissingExtra(ArgosyError):
     """An engine, reader or command that is not installed. The message holds the command that installs it."""
 

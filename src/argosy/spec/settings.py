@@ -16,6 +16,7 @@ from argosy.spec.allow import BUCKETS, Allow
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.limits import check_rate
+from argosy.spec.signing import Signatures
 from argosy.spec.strict import Declaration, Port, convert, load_yaml
 from argosy.spec.tracing import Tracing
 
@@ -140,6 +141,7 @@ class Settings(Declaration, frozen=True, kw_only=True):
     feedback: FeedbackSettings = FeedbackSettings()
     triggers: TriggerSettings = TriggerSettings()
     allow: Allow = Allow()
+    signatures: Signatures = Signatures()
     alerts: dict[str, Sink] = field(default_factory=dict[str, Sink])
     tracing: Tracing = Tracing()
 

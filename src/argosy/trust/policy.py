@@ -1,0 +1,132 @@
+"""Whose signatures count here, and what may not be loaded without one."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import msgspec
+
+from argosy.spec.errors import ArgosyError, BadSignature
+from argosy.spec.signing import Signatures, Signer, matches
+from argosy.store.layout import Layout
+from argosy.trust import keys
+from argosy.trust.bundle import BUNDLE, Bundle, read
+from argosy.trust.statement import files_of
+
+Check = Callable[[Bundle], None]
+"""Raises BadSignature unless a signature is that of a certain signer."""
+SIGNATURE = ".sig"
+"""What the file beside a package folder that holds its signature ends with."""
+
+
+class Signed(msgspec.Struct, frozen=True, kw_only=True):
+    """The files of a package (path → SHA-256 in hex), and what is attached as their signatures: place → bytes."""
+
+    name: str
+    files: dict[str, str]
+    bundles: dict[str, bytes]
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What one signature is worth. `by`: whom it names; `signer`: whose it is of those that count; `wrong`: why it is
+    worth nothing."""
+
+    place: str
+    by: str = ""
+    signer: str = ""
+    wrong: str = ""
+
+
+def stored(layout: Layout, digest: str, name: str) -> Signed:
+    """A package of the store. Its files are what its digest says: whoever unpacks it hashes them. Raises NotFound."""
+    files = {path: each.digest.removeprefix("sha256:") for path, each in layout.files(digest).items()}
+    bundles = {each.digest: layout.read(each.data) for each in layout.referrers(digest, BUNDLE)}
+    return Signed(name=name, files=files, bundles=bundles)
+
+
+def in_folder(folder: Path, name: str) -> Signed:
+    """A package folder, hashed now, with the file FOLDER.sig beside it."""
+    beside = folder.absolute().with_name(folder.absolute().name + SIGNATURE)
+    return Signed(
+        name=name, files=files_of(folder), bundles={str(beside): beside.read_bytes()} if beside.is_file() else {}
+    )
+
+
+def by_key(path: Path) -> Check:
+    """Signed by the key of this file. Raises NotFound, InvalidArgument."""
+    return by_public(keys.public_key(path))
+
+
+def by_public(key: keys.PublicKey) -> Check:
+    """Signed by this key."""
+    return lambda bundle: bundle.check_key(key)
+
+
+def by_authority(path: Path, identity: str) -> Check:
+    """Signed with a certificate that leads to one of this file. Raises NotFound, InvalidArgument."""
+    roots = keys.certificates(path)
+    return lambda bundle: bundle.check_authority(roots, identity)
+
+
+def signers(policy: Signatures, name: str) -> dict[str, Check]:
+    """Whose signatures of a model count. Raises NotFound and InvalidArgument for key files that cannot be read."""
+    return {who: _check(signer) for who, signer in policy.signers.items() if matches(signer.models, name)}
+
+
+def _check(signer: Signer) -> Check:
+    return by_key(Path(signer.key)) if signer.key else by_authority(Path(signer.authority), signer.identity)
+
+
+def judge(package: Signed, counting: dict[str, Check]) -> list[Verdict]:
+    """What each signature of a package is worth, in the order they came."""
+    return [_verdict(place, data, package, counting) for place, data in package.bundles.items()]
+
+
+def _verdict(place: str, data: bytes, package: Signed, counting: dict[str, Check]) -> Verdict:
+    by, wrong = "", "it is by none of the signers that count here"
+    try:
+        bundle = read(data, f"the signature {place}")
+        by = bundle.signer
+        bundle.check_files(package.files)
+        for who, check in counting.items():
+            try:
+                check(bundle)
+            except BadSignature as error:
+                wrong = error.message
+            else:
+                return Verdict(place=place, by=by, signer=who)
+    except BadSignature as error:
+        wrong = error.message
+    return Verdict(place=place, by=by, wrong=wrong)
+
+
+def good(verdicts: Iterable[Verdict], what: str) -> Verdict:
+    """The first signature that counts. Raises BadSignature, which says of `what` why there is none."""
+    wrong = ""
+    for each in verdicts:
+        if each.signer:
+            return each
+        wrong = f"{each.wrong} ({each.by or each.place})"
+    raise BadSignature(f"{what} has no signature that counts: {wrong}" if wrong else f"{what} is not signed")
+
+
+def required(policy: Signatures, *names: str) -> bool:
+    """Whether an endpoint or model of these names runs signed packages only."""
+    return matches(policy.require, *names)
+
+
+def admit(policy: Signatures, find: Callable[[], Signed], *, model: str, endpoint: str = "", what: str = "") -> bool:
+    """Whether a package has to be signed, to be loaded as this model or behind this endpoint; then it is signed by
+    somebody who may. Raises BadSignature, which says what is wrong and what to do. `find` looks the package up."""
+    if not required(policy, endpoint, model):
+        return False
+    what = what or model
+    try:
+        good(judge(find(), signers(policy, model)), what)
+    except ArgosyError as error:
+        may = ", ".join(who for who, signer in policy.signers.items() if matches(signer.models, model))
+        raise BadSignature(
+            f"{error.message}; signatures.require in config.yaml demands it of "
+            f"'{endpoint if matches(policy.require, endpoint) else model}', and of '{model}' the signers are: "
+            f"{may or 'none'}. Sign it:  argosy sign {what} --key KEY.pem"
+        ) from None
+    return True
