@@ -116,6 +116,28 @@ async def test_messages_arrive_as_they_were_sent(gateway, replica, sizes, frame,
         connection.close()
 
 
+async def test_many_messages_in_one_frame_are_answered_by_a_replica_not_spoken_to_before(gateway, replica):
+    """The replica sends WINDOW_UPDATE frames for each message, and Envoy counts those for each frame of its own."""
+    await gateway.start([endpoint(replica, auth=False)])
+    sent = [message(0)] * 1000
+    connection = await send(gateway, STREAM, b"".join(map(framed, sent)), 16384)
+
+    def answered() -> int:
+        size = 0
+        for kind, _, _, payload in connection.frames(patience=20.0):
+            assert kind != http2.RESET
+            size += len(payload) if kind == http2.DATA else 0
+            if size == 5 * len(sent):
+                break
+        return size
+
+    try:
+        assert await asyncio.to_thread(answered) == 5 * len(sent)
+        assert replica.calls == [sent]
+    finally:
+        connection.close()
+
+
 async def test_a_message_whose_name_is_not_at_its_beginning_is_told_how_to_be_named(gateway, replica):
     await gateway.start([endpoint(replica, auth=False)])
     late = message(40_000, at="id", name="") + message(0)
