@@ -6,6 +6,7 @@ import pytest
 import uvloop
 
 from argosy.serving.config import ModelConfig, ReplicaConfig
+from argosy.serving.http import HttpApp
 from argosy.serving.model import ServedModel
 from argosy.serving.server import Replica
 from argosy.spec.address import Address
@@ -17,9 +18,10 @@ from tests.serving.engines import identities
 class RunningReplica:
     """A replica in an event loop and thread of its own, with its addresses."""
 
-    def __init__(self, engines, runtime=None, inline=True, grpc=True, folder=None, tracing=None):
+    def __init__(self, engines, runtime=None, inline=True, grpc=True, folder=None, tracing=None, make_app=HttpApp):
         self._engines = engines
         self._inline = inline
+        self._make_app = make_app
         names = tuple(ModelConfig(name=name, package="-") for name in engines)
         http, rpc = [Address(path=str(folder / name)) if folder else Address() for name in ("h", "g")]
         self.config = ReplicaConfig(
@@ -42,7 +44,7 @@ class RunningReplica:
     async def _main(self):
         self.loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        self.replica = Replica(self.config, self._load)
+        self.replica = Replica(self.config, self._load, self._make_app)
         self.http, self.grpc = await self.replica.start()
         self.url = f"http://{self.http}"
         self._ready.set()

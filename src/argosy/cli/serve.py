@@ -9,54 +9,77 @@ from argosy.cli.base import Command
 from argosy.cli.completion import sources
 from argosy.cli.output import pairs, progress
 from argosy.cli.runtime import runtime_of, serving_options
+from argosy.serving.contracts import CONTRACTS
 from argosy.spec.package import ENGINES
 
 if TYPE_CHECKING:
+    from argosy.serving.contracts import Binding
     from argosy.spec.address import Address
 
 
 @click.command(cls=Command)
-@click.argument("source", metavar="FILE_OR_REF", shell_complete=sources)
+@click.argument("source", metavar="[FILE_OR_REF]", required=False, shell_complete=sources)
 @click.option("--name", help="The name in URLs; by default the file's or the model's.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
-@click.option("--grpc-port", type=click.IntRange(0, 65535), help="Serve gRPC here too.")
+@click.option("--host", help="The address to listen on.  [default: 127.0.0.1, or the contract's]")
+@click.option("--port", type=click.IntRange(0, 65535), help="0 takes a free one.  [default: 8000, or the contract's]")
+@click.option("--grpc-port", type=click.IntRange(0, 65535), help="Serve gRPC here too.  [default: the contract's]")
+@click.option(
+    "--contract",
+    type=click.Choice(["auto", "none", *CONTRACTS]),
+    default="auto",
+    show_default=True,
+    help="Answer what this place asks of a container; auto goes by the environment.",
+)
 @click.option("--sample", type=click.Path(path_type=Path), help="Rows the model takes.")
 @click.option("--engine", metavar="NAME", help=f"Instead of the one that the format gets: {', '.join(ENGINES)}, …")
 @click.option("--trust", is_flag=True, help="Let a file or folder run code of its author: only what you would run.")
 @click.option("--no-convert", is_flag=True, help="Keep a scikit-learn model as it is instead of making it ONNX.")
 @serving_options
 def serve(
-    source: str, name: str | None, host: str, port: int, grpc_port: int | None, sample: Path | None, **given: Any
+    source: str | None,
+    name: str | None,
+    host: str | None,
+    port: int | None,
+    grpc_port: int | None,
+    contract: str,
+    sample: Path | None,
+    **given: Any,
 ) -> None:
     """Serve one model in this process, without a platform: an endpoint in seconds. No key is asked for.
 
     FILE_OR_REF is a model file as `argosy push` takes it, a package folder, or a version of the store. On loopback it
     answers only to loopback names, so that no web page reaches it; with another --host, to every name.
 
+    In a container of SageMaker, Vertex AI, Azure ML, Cloud Run, Lambda, Hugging Face Endpoints or KServe it listens
+    where that place asks it to, to every name, and answers the paths that it asks, beside all others. FILE_OR_REF may
+    then be left out: the model is the one in the folder where the place has put it.
+
     \b
     Example:
       argosy serve model.onnx
       argosy serve digits:1 --port 9000 --grpc-port 9001
       argosy serve model.joblib --sample rows.csv
+      argosy serve digits:1 --contract sagemaker
     """
-    import msgspec
-
-    from argosy.client.local import locate
+    from argosy.client.serving import Serving, chosen
     from argosy.packaging.options import PushOptions
-    from argosy.serving.config import ModelConfig, ReplicaConfig
+    from argosy.serving.config import ReplicaConfig
     from argosy.serving.listener import bind
-    from argosy.serving.server import run
     from argosy.spec.address import Address
     from argosy.spec.endpoint import check_name
 
     if name is not None:
         check_name(name, "model name")
+    binding = chosen(contract)
+    base = binding.http if binding else Address(host="127.0.0.1", port=8000)
+    where = host or base.host
+    if grpc_port is None and binding and binding.grpc:
+        grpc_port = binding.grpc.port
     config = ReplicaConfig(
-        models=(ModelConfig(name="", package=""),),
-        http=Address(host=host, port=port),
-        grpc=Address(host=host, port=grpc_port) if grpc_port is not None else None,
-        runtime=runtime_of(given),
+        models=(),
+        http=Address(host=where, port=base.port if port is None else port),
+        grpc=Address(host=where, port=grpc_port) if grpc_port is not None else None,
+        runtime=runtime_of(given, binding.runtime if binding else None),
         log_level="warning",
     )
     for address in filter(None, (config.http, config.grpc)):
@@ -64,35 +87,37 @@ def serve(
     options = PushOptions(
         sample=sample, engine=given["engine"] or "", trust=given["trust"], convert=not given["no_convert"]
     )
-    with progress(f"Packaging {source}") as report:
-        located = locate(source, options, report)
-    model = ModelConfig(
-        name=name or located.name,
-        package=str(located.folder),
-        version=located.version,
-        digest=located.digest,
-        trusted=located.trusted,
-    )
-    try:
-        config = msgspec.structs.replace(config, models=(model,))
-        run(config, lambda http, grpc: _announce(located.folder, model.name, http, grpc))
-    finally:
-        located.release()
+    with Serving(name, config, options, binding) as serving:
+        with progress(f"Packaging {source or 'the model'}") as report:
+            package = serving.prepare(source, report)
+        serving.run(lambda http, grpc: _announce(package, serving.name, http, grpc, binding))
 
 
-def _announce(folder: Path, name: str, http: "Address", grpc: "Address | None") -> None:
+def _announce(
+    folder: Path | None, name: str, http: "Address", grpc: "Address | None", binding: "Binding | None"
+) -> None:
     """Print where it is, what it takes, and calls to copy."""
     from argosy.cli.curl import calls
     from argosy.cli.show import tensor_line
     from argosy.packaging.package import open_package
 
+    base = f"http://{http}"
+    contract: list[tuple[str, object]] = []
+    if binding is not None:
+        asked = [f"{method} {path}" for path, methods in binding.paths.items() for method in methods]
+        contract = [("contract", f"{binding.contract.title}{f', by {binding.sign}' if binding.sign else ''}")]
+        contract += [("paths", "\n".join(asked))]
+    if folder is None:
+        click.echo(f"ready; Ctrl-C stops it; models come by POST {base}/models")
+        pairs(contract)
+        return
     package = open_package(folder)
     signature = package.manifest.signature
-    base = f"http://{http}"
     click.echo(f"{click.style(name, bold=True)} is ready; Ctrl-C stops it")
-    rows = [
+    rows: list[tuple[str, object]] = [
         ("url", f"{base}/v2/models/{name}/infer"),
         ("grpc", str(grpc) if grpc else ""),
+        *contract,
         ("try it", f"{base}/docs"),
         ("engine", package.manifest.engine),
         ("inputs", "\n".join(map(tensor_line, signature.inputs))),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from argosy.spec.errors import InvalidArgument, NotFound
+from argosy.spec.errors import ArgosyError, InvalidArgument, NotFound
 from argosy.spec.package import DATA_ONLY
 from argosy.spec.settings import home
 from argosy.spec.settings import load as settings_of
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from argosy.packaging.load import LoadedModel
     from argosy.packaging.options import PushOptions
     from argosy.packaging.package import Package
+
+TAKEN = "it takes one package folder of `argosy models`, one MLflow model, or one model file as `argosy push` takes it"
 
 
 class Located(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +88,38 @@ def locate(
     if trust:
         raise InvalidArgument(f"'{ref}' is packaged already: whether it is trusted was said by whoever pushed it")
     return stored_package(ref)
+
+
+def sole_model(place: Path) -> Path:
+    """The one model at a path: itself, or what of a folder is the only package folder, MLflow model or model file, also
+    where it lies in the only folder within. Raises NotFound, which says what is there, and InvalidArgument for several.
+    """
+    folder = place
+    while not _is_model(folder):
+        if not folder.is_dir():
+            raise NotFound(f"{folder} is no model: {TAKEN}")
+        inside = [child for child in sorted(folder.iterdir()) if not child.name.startswith((".", "__"))]
+        found = [child for child in inside if _is_model(child)]
+        if len(found) > 1:
+            names = ", ".join(child.name for child in found[:5])
+            raise InvalidArgument(f"{folder} has {len(found)} models, and one is served: {names}")
+        below = found or [child for child in inside if child.is_dir()]
+        if len(below) != 1:
+            names = ", ".join(child.name for child in inside[:5]) + (", …" if len(inside) > 5 else "")
+            raise NotFound(f"no model lies in {folder}, which has {names or 'nothing in it'}: {TAKEN}")
+        folder = below[0]
+    return folder
+
+
+def _is_model(path: Path) -> bool:
+    from argosy.packaging.detect import detect
+
+    if path.is_dir():
+        return (path / "model.yaml").is_file() or (path / "MLmodel").is_file()
+    try:
+        return bool(detect(path))
+    except ArgosyError:
+        return False
 
 
 def _folder(path: Path, trust: bool) -> Located:

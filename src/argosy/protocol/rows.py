@@ -27,6 +27,8 @@ V1 = ("instances", "inputs")
 """The keys of KServe's protocol V1."""
 MLFLOW = (*V1, "dataframe_split", "dataframe_records")
 """The keys of MLflow's scoring server, which may also be left out."""
+ANY = (*MLFLOW, "input_data")
+"""Those, and that of Azure ML: a data frame in split form, or rows."""
 Values = dict[str, list[Any]] | list[Any]
 """Values by column, or rows whose values go by position."""
 
@@ -42,10 +44,10 @@ class _Split(msgspec.Struct, forbid_unknown_fields=True):
     index: list[Any] | None = None
 
 
-def decode(body: bytes, signature: Signature, keys: tuple[str, ...]) -> Values:
-    """Body → values for `packaging.rows.to_tensors`. `keys`: those that the protocol has. Raises InvalidArgument,
-    PayloadTooLarge."""
-    check_size(body)
+def decode(body: bytes, signature: Signature, keys: tuple[str, ...], most: int = MOST) -> Values:
+    """Body of at most `most` bytes → values for `packaging.rows.to_tensors`. `keys`: those that the protocol has.
+    Raises InvalidArgument, PayloadTooLarge."""
+    check_size(body, most)
     value, inputs = _json(body), signature.inputs
     if not signature.batched:
         return _whole(value, keys)
@@ -62,11 +64,11 @@ def decode(body: bytes, signature: Signature, keys: tuple[str, ...]) -> Values:
     return {name: [_plain(value) for value in values] for name, values in found.items()}
 
 
-def check_size(body: bytes) -> None:
+def check_size(body: bytes, most: int = MOST) -> None:
     """Raise PayloadTooLarge for more than is taken as rows."""
-    if len(body) > MOST:
+    if len(body) > most:
         raise PayloadTooLarge(
-            f"the rows have {len(body)} bytes; at most {MOST} are taken: send them in parts, as binary tensors to "
+            f"the rows have {len(body)} bytes; at most {most} are taken: send them in parts, as binary tensors to "
             "/v2/models/NAME/infer, or as a batch job"
         )
 
@@ -184,14 +186,15 @@ def _refuse_doubled(names: Sequence[str]) -> None:
 
 def _rows_of(value: Any, names: set[str], keys: tuple[str, ...], inputs: tuple[TensorSpec, ...]) -> Values:
     """The rows of a body, whichever form it has."""
-    bare = keys is MLFLOW
+    bare = keys is not V1
     if isinstance(value, dict):
         outer = cast("dict[str, Any]", value)
         given = [key for key in keys if key in outer]
         if bare and (not given or outer.keys() <= names):
             return _bare(outer, names, keys, inputs)
-        if not outer.get("params", True):  # what MLflow's clients send without any
-            del outer["params"]
+        for name in ("params", "parameters"):  # what clients of MLflow and of Vertex AI send without any
+            if name not in names and not outer.get(name, True):
+                del outer[name]
         if len(given) != 1 or len(outer) > 1:
             shown = ", ".join(f"'{key[:80]}'" for key in list(outer)[:12])
             raise InvalidArgument(f"the request has {shown or 'no key'}; it must have one of {', '.join(keys)} alone")
@@ -225,7 +228,7 @@ def _whole(value: Any, keys: tuple[str, ...]) -> Values:
 
 
 def _of_key(key: str, value: Any, inputs: tuple[TensorSpec, ...]) -> Values:
-    if key == "dataframe_split":
+    if key == "dataframe_split" or (key == "input_data" and isinstance(value, dict)):
         return _split(value, inputs)
     if key == "inputs" and isinstance(value, dict):
         columns = cast("dict[str, Any]", value)

@@ -38,8 +38,6 @@ class ReplicaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def __post_init__(self) -> None:
-        if not self.models:
-            raise InvalidArgument("a replica needs at least one model")
         if self.http.tls or (self.grpc and self.grpc.tls):
             raise InvalidArgument("a replica serves no TLS by itself: put what ends TLS before it")
 
@@ -47,6 +45,9 @@ class ReplicaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 def read(path: Path) -> ReplicaConfig:
     """Read a configuration file. Raises InvalidArgument."""
     try:
-        return decode(path.read_bytes(), ReplicaConfig, str(path))
+        config = decode(path.read_bytes(), ReplicaConfig, str(path))
     except OSError as error:
         raise InvalidArgument(f"{path} cannot be read: {error.strerror}") from None
+    if not config.models:
+        raise InvalidArgument("a replica needs at least one model")
+    return config

@@ -46,6 +46,11 @@ class DataPlane:
         self._models.setdefault(model.name, {})[model.version] = model
         self._loading.discard(model.name)
 
+    def remove(self, name: str) -> list[ServedModel]:
+        """Serve a model no more, or expect it no more: its versions, which the caller closes."""
+        self._loading.discard(name)
+        return list(self._models.pop(name, {}).values())
+
     def get(self, name: str, version: str = "") -> ServedModel:
         """The model, in its highest version unless one is named. Raises NotFound, and Unavailable while it loads."""
         versions = self._models.get(name)

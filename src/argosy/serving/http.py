@@ -53,6 +53,7 @@ _KEYS = {"predict": rows.V1, "invocations": rows.MLFLOW}
 CSV = "text/csv"
 Encoded = tuple[bytes | bytearray, Headers]
 Decode = Callable[[ServedModel, Mapping[bytes, bytes], bytes, Bounds | None], tuple[Request, float | None]]
+Encode = Callable[[Exchange, Signature, Response], Encoded]
 Answer = Callable[[Exchange, ServedModel, Request, Response | Exception], None]
 
 
@@ -101,6 +102,12 @@ class HttpApp:
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
 
+    def start(self) -> None:
+        """Called once the models are loaded, on the event loop."""
+
+    def stop(self) -> None:
+        """Called before the replica drains."""
+
     def handle(self, exchange: Exchange) -> None:
         """Answer one request, now or when its model has."""
         try:
@@ -115,11 +122,11 @@ class HttpApp:
                 allowed = "GET, HEAD" if route.method == "GET" else route.method
                 exchange.refuse(MethodNotAllowed(message), (("allow", allowed),))
             elif route.operation == "infer":
-                self._infer(self._plane.model(route.model, route.version), exchange, _decode, self._answer)
+                self.infer(self._plane.model(route.model, route.version), exchange, decode_tensors, self.answer_tensors)
             elif route.operation in _KEYS:
                 model = self._plane.model(route.model) if route.model else self._plane.only()
-                decode = partial(_decode_rows, _KEYS[route.operation])
-                self._infer(model, exchange, decode, self._answer_rows)
+                decode = partial(decode_rows, _KEYS[route.operation])
+                self.infer(model, exchange, decode, self.answer_rows)
             elif route.operation == "ping":
                 exchange.answer(200 if self._plane.ready() else 503, b"\n")
             elif route.operation == "version":
@@ -137,7 +144,7 @@ class HttpApp:
                 inner = _INNER.get(route.operation)
                 exchange.answer(status, msgspec.json.encode(answer[inner] if inner else answer))
         except Exception as error:
-            _refuse(exchange, error)
+            refuse(exchange, error)
 
     def handle_local(self, exchange: Exchange) -> None:
         """Answer one request that was sent to a loopback name, and refuse those that a web page leads here by a name of
@@ -159,7 +166,8 @@ class HttpApp:
         else:
             raise NotFound(f"a replica has no {exchange.method} {exchange.path[:200]}")
 
-    def _infer(self, model: ServedModel, exchange: Exchange, decode: Decode, answer: Answer) -> None:
+    def infer(self, model: ServedModel, exchange: Exchange, decode: Decode, answer: Answer) -> None:
+        """Decode a request, ask the model, answer. Raises ArgosyError for what can be refused at once."""
         headers = exchange.headers
         if len(exchange.body) > LARGE or _ENCODING in headers:
             model.inflight += 1
@@ -186,7 +194,7 @@ class HttpApp:
             done = partial(answer, exchange, model, request)
             exchange.cancelled = model.start(request, timeout, done, headers=exchange.headers).cancel
         except Exception as error:
-            _refuse(exchange, error)
+            refuse(exchange, error)
         finally:
             model.leave()
 
@@ -199,9 +207,12 @@ class HttpApp:
         request.tensors = model.fit(request.tensors)
         return request, timeout
 
-    def _answer(self, exchange: Exchange, model: ServedModel, request: Request, result: Response | Exception) -> None:
+    def answer_tensors(
+        self, exchange: Exchange, model: ServedModel, request: Request, result: Response | Exception
+    ) -> None:
+        """Answer with tensors, or refuse with the error."""
         if isinstance(result, Exception):
-            _refuse(exchange, result)
+            refuse(exchange, result)
             return
         tensors = result.tensors
         size = tensors[0].array.size if len(tensors) == 1 else sum(tensor.array.size for tensor in tensors)
@@ -214,38 +225,44 @@ class HttpApp:
             if length is None and (len(data) < compression.SMALLEST or _ACCEPTED not in exchange.headers):
                 exchange.answer(200, data)
             elif len(data) > LARGE:
-                self._answer_offloaded(exchange, partial(_compress, exchange, data, length))
+                self._answer_offloaded(exchange, partial(compress, exchange, data, length))
             else:
-                exchange.answer(200, *_compress(exchange, data, length))
+                exchange.answer(200, *compress(exchange, data, length))
         except Exception as error:
-            _refuse(exchange, error)
+            refuse(exchange, error)
 
-    def _answer_rows(
-        self, exchange: Exchange, model: ServedModel, request: Request, result: Response | Exception
+    def answer_rows(
+        self,
+        exchange: Exchange,
+        model: ServedModel,
+        request: Request,
+        result: Response | Exception,
+        encode: Encode | None = None,
     ) -> None:
+        """Answer with rows, or refuse with the error. `encode` makes the body, where it is no JSON of predictions."""
         if isinstance(result, Exception):
-            _refuse(exchange, result)
+            refuse(exchange, result)
             return
-        work = partial(_encode_rows, exchange, model.signature, result)
+        work = partial(encode or encode_rows, exchange, model.signature, result)
         if sum(tensor.array.size for tensor in result.tensors) > jsondata.WINDOW:
             self._answer_offloaded(exchange, work)
             return
         try:
             exchange.answer(200, *work())
         except Exception as error:
-            _refuse(exchange, error)
+            refuse(exchange, error)
 
     def _answer_offloaded(self, exchange: Exchange, work: Callable[[], Encoded]) -> None:
         def answer(future: "asyncio.Future[Encoded]") -> None:
             try:
                 exchange.answer(200, *future.result())
             except Exception as error:
-                _refuse(exchange, error)
+                refuse(exchange, error)
 
         self._plane.offload.run(work).add_done_callback(answer)
 
 
-def _decode(
+def decode_tensors(
     model: ServedModel, headers: Mapping[bytes, bytes], body: bytes, bounds: Bounds | None
 ) -> tuple[Request, float | None]:
     """The request, and the seconds that its caller gives it."""
@@ -253,29 +270,36 @@ def _decode(
     if _LENGTH in headers:
         length = rest.parse_header_length(headers[_LENGTH].decode("latin-1"), len(body))
     request = rest.decode_request(body, length, model.signature, bounds, model.runtime.strict)
-    return request, _timeout(headers) if TIMEOUT_HEADER in headers else None
+    return request, timeout_of(headers) if TIMEOUT_HEADER in headers else None
 
 
-def _decode_rows(
-    keys: tuple[str, ...], model: ServedModel, headers: Mapping[bytes, bytes], body: bytes, bounds: Bounds | None
+def decode_rows(
+    keys: tuple[str, ...],
+    model: ServedModel,
+    headers: Mapping[bytes, bytes],
+    body: bytes,
+    bounds: Bounds | None,
+    most: int = rows.MOST,
 ) -> tuple[Request, float | None]:
-    """`_decode` for rows; CSV is taken where MLflow takes it. What their tensors may hold, the queue checks."""
+    """`decode_tensors` for rows in at most `most` bytes; CSV is taken where MLflow takes it. What their tensors may
+    hold, the queue checks."""
     kind, *parameters = headers.get(b"content-type", JSON.encode()).decode("latin-1").lower().split(";")
     charsets = [one.partition("=")[2].strip(' "') for one in parameters if one.strip().startswith("charset=")]
     if odd := [charset for charset in charsets if charset not in ("utf-8", "utf8", "us-ascii")]:
         raise UnsupportedEncoding(f"the content type has the charset '{odd[0][:80]}'; rows are UTF-8")
-    if kind.strip() == CSV and keys is rows.MLFLOW:
-        rows.check_size(body)
+    if kind.strip() == CSV and keys is not rows.V1:
+        rows.check_size(body, most)
         tensors = read_rows(body, ".csv", model.signature)
     elif kind.strip() in (JSON, "application/x-www-form-urlencoded", "text/plain", ""):  # of curl and fetch by default
-        tensors = to_tensors(rows.decode(body, model.signature, keys), model.signature.inputs, lenient=False)
+        tensors = to_tensors(rows.decode(body, model.signature, keys, most), model.signature.inputs, lenient=False)
     else:
-        known = f"{JSON} or {CSV}" if keys is rows.MLFLOW else JSON
+        known = f"{JSON} or {CSV}" if keys is not rows.V1 else JSON
         raise UnsupportedEncoding(f"the content type is '{kind.strip()[:80]}'; rows are {known}")
-    return Request(tensors), _timeout(headers) if TIMEOUT_HEADER in headers else None
+    return Request(tensors), timeout_of(headers) if TIMEOUT_HEADER in headers else None
 
 
-def _timeout(headers: Mapping[bytes, bytes]) -> float:
+def timeout_of(headers: Mapping[bytes, bytes]) -> float:
+    """The seconds that a caller gives. Raises InvalidArgument."""
     value = headers[TIMEOUT_HEADER]
     if not (value.isdigit() and len(value) < 16):
         name, text = TIMEOUT_HEADER.decode(), value[:40].decode("latin-1")
@@ -290,14 +314,15 @@ def _binary(request: Request, response: Response) -> list[bool]:
 
 
 def _encode_large(exchange: Exchange, request: Request, response: Response) -> Encoded:
-    return _compress(exchange, *rest.encode_large(response, _binary(request, response)))
+    return compress(exchange, *rest.encode_large(response, _binary(request, response)))
 
 
-def _encode_rows(exchange: Exchange, signature: Signature, response: Response) -> Encoded:
-    return _compress(exchange, rows.encode(response, signature), None)
+def encode_rows(exchange: Exchange, signature: Signature, response: Response) -> Encoded:
+    """Predictions as JSON."""
+    return compress(exchange, rows.encode(response, signature), None)
 
 
-def _compress(exchange: Exchange, data: bytes | bytearray, length: int | None) -> Encoded:
+def compress(exchange: Exchange, data: bytes | bytearray, length: int | None) -> Encoded:
     """An answer in the encoding that its caller takes, and the headers that say so."""
     headers = [] if length is None else [("content-type", OCTETS), (HEADER_LENGTH, str(length))]
     accepted = exchange.headers.get(_ACCEPTED, b"").decode("latin-1")
@@ -315,7 +340,8 @@ def _json_object(body: bytes) -> dict[str, Any]:
         raise InvalidArgument(f"the request body is no JSON object: {error}") from None
 
 
-def _refuse(exchange: Exchange, error: Exception) -> None:
+def refuse(exchange: Exchange, error: Exception) -> None:
+    """Answer with an error; of a bug with nothing of its text."""
     if not isinstance(error, ArgosyError):
         log.error("a bug answered %s %s", exchange.method, exchange.path, exc_info=error)
         error = Internal("internal error; see the log of the replica")

@@ -45,6 +45,7 @@ _INLINE = ("onnx", "xgboost", "lightgbm")
 """Engines whose calls take as long as their data says. The user's own code, and Python frameworks, may block."""
 
 Started = Callable[[Address, Address | None], None]
+MakeApp = Callable[[DataPlane], HttpApp]
 
 
 async def load_model(config: ModelConfig, runtime: Runtime) -> ServedModel:
@@ -91,12 +92,13 @@ class Replica:
         self,
         config: ReplicaConfig,
         load: Callable[[ModelConfig, Runtime], Awaitable[ServedModel]] = load_model,
+        make_app: MakeApp = HttpApp,
     ) -> None:
         self._config = config
         self._load = load
         answers = Answers() if config.http.path else None
         self.plane = DataPlane(config.runtime.max_body_bytes, answers, _tracer(config))
-        app = HttpApp(self.plane)
+        self.app = app = make_app(self.plane)
         handle = app.handle_local if loopback(config.http.host) and not config.http.path else app.handle
         self._http = Listener(handle, config.http, config.runtime)
         self._grpc: GrpcServer | None = None
@@ -130,11 +132,13 @@ class Replica:
             self.plane.add(served)
         if self._grpc is not None:
             await self._grpc.start()
+        self.app.start()
         log.info("replica %s is ready on %s", config.replica, address)
         return address, grpc_address
 
     async def drain(self) -> None:
         """Take no new requests, answer those taken (at most `runtime.drain_timeout`), and close."""
+        self.app.stop()
         await self.plane.drain(self._config.runtime.drain_timeout)
         if self._grpc is not None:
             await self._grpc.stop(1.0)
@@ -153,18 +157,18 @@ def _tracer(config: ReplicaConfig) -> "Tracer | None":
     from argosy.serving.tracer import Tracer
 
     about = {"service.instance.id": config.replica, "argosy.replica": config.replica}
-    if revision := config.models[0].revision:
+    if config.models and (revision := config.models[0].revision):
         about["argosy.revision"] = revision
     return Tracer(config.tracing, about)
 
 
-async def serve(config: ReplicaConfig, started: Started | None = None) -> None:
+async def serve(config: ReplicaConfig, started: Started | None = None, make_app: MakeApp = HttpApp) -> None:
     """Run a replica until SIGTERM or SIGINT, then drain it. `started` is called once it is ready."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    replica = Replica(config)
+    replica = Replica(config, make_app=make_app)
     try:
         addresses = await replica.start()
         if started is not None:
@@ -174,7 +178,7 @@ async def serve(config: ReplicaConfig, started: Started | None = None) -> None:
         await replica.drain()
 
 
-def run(config: ReplicaConfig, started: Started | None = None) -> None:
+def run(config: ReplicaConfig, started: Started | None = None, make_app: MakeApp = HttpApp) -> None:
     """`serve` in an event loop of its own (uvloop). Raises ArgosyError.
 
     Threads of this process run until they block, rather than preempt one another at every wake-up: gRPC passes each
@@ -190,7 +194,7 @@ def run(config: ReplicaConfig, started: Started | None = None) -> None:
     logging.basicConfig(
         level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", handlers=[handler]
     )
-    uvloop.run(serve(config, started))
+    uvloop.run(serve(config, started, make_app))
 
 
 def main(arguments: list[str]) -> int:

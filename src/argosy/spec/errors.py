@@ -157,6 +157,12 @@ class StorageFull(ArgosyError):
     code, http, grpc, exit = "storage_full", 507, 8, 10
 
 
+class OutOfMemory(ArgosyError):
+    """No memory for another model; those that are loaded answer on."""
+
+    code, http, grpc, exit = "out_of_memory", 507, 8, 10
+
+
 def table() -> dict[str, type[ArgosyError]]:
     """Every code with the class that carries it, in the order of this file."""
     classes = [cls for cls in globals().values() if isinstance(cls, type) and issubclass(cls, ArgosyError)]

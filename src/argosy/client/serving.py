@@ -1,0 +1,141 @@
+"""One model served in this process, without a platform; under the contract of a cloud, or without one."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from argosy.client.local import Located, locate, sole_model
+from argosy.packaging.options import PushOptions
+from argosy.serving import contracts
+from argosy.serving.config import ModelConfig, ReplicaConfig
+from argosy.serving.contract_app import ContractApp
+from argosy.serving.contracts import Binding
+from argosy.serving.http import HttpApp
+from argosy.serving.server import MakeApp, Started, run
+from argosy.spec.errors import ArgosyError, InvalidArgument, NotFound
+from argosy.store import objects
+from argosy.store.paths import check_path
+
+RUNTIME_API = "AWS_LAMBDA_RUNTIME_API"
+
+
+def chosen(name: str, environ: Mapping[str, str] = os.environ) -> Binding | None:
+    """The contract of this name; of `auto` that of the place that runs this process; none of `none`."""
+    found = (
+        contracts.detect(environ) if name == "auto" else next((one for one in contracts.CONTRACTS if one == name), None)
+    )
+    return contracts.bind(found, environ) if found else None
+
+
+class Serving(contextlib.ExitStack):
+    """A replica in this process, from the search for its model to its end. As a context manager it deletes at the end
+    what it unpacked."""
+
+    def __init__(self, name: str | None, config: ReplicaConfig, options: PushOptions, binding: Binding | None) -> None:
+        super().__init__()
+        self.name = name or ""
+        self._config = config
+        self._options = options
+        self._binding = binding
+        self._multi = False
+        self._api = os.environ.get(RUNTIME_API, "") if binding and binding.name == "lambda" else ""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        super().__enter__()
+        return self
+
+    def prepare(self, source: str | None, report: Callable[[str], None]) -> Path | None:
+        """Find the model of a file or reference, or where the contract has it: its package; None where models come by
+        requests. Raises what `locate` raises, and InvalidArgument where nothing is named."""
+        if source is None and self._binding is not None and self._binding.multi:
+            self._multi = True
+            return None
+        with self._reported():
+            found = self._locate(source or self._placed(), report)
+        self.name = self.name or found.name
+        self._config = msgspec.structs.replace(self._config, models=(_model(found, self.name),))
+        return found.folder
+
+    def run(self, started: Started) -> None:
+        """Serve until a signal. Raises what loading and binding raise."""
+        make: MakeApp = HttpApp
+        if self._binding is not None:
+            binding = msgspec.structs.replace(self._binding, runtime=self._config.runtime)
+            make = partial(ContractApp, binding=binding)
+            if self._multi:
+                from argosy.serving.multimodel import MultiModelApp
+
+                make = partial(MultiModelApp, binding=binding, fetch=self._fetch)
+            elif self._api:
+                from argosy.serving.lambda_runtime import LambdaApp
+
+                make = partial(LambdaApp, binding=binding, api=self._api)
+        with self._reported():
+            run(self._config, started, make)
+
+    @contextlib.contextmanager
+    def _reported(self):
+        """Tell Lambda of a start that fails."""
+        try:
+            yield
+        except ArgosyError as error:
+            if self._api:
+                from argosy.serving.lambda_runtime import report_failure
+
+                report_failure(self._api, error)
+            raise
+
+    def _locate(self, source: str | Path, report: Callable[[str], None] = lambda step: None) -> Located:
+        found = locate(source, self._options, report)
+        self.callback(found.release)
+        return found
+
+    def _fetch(self, name: str, place: str) -> tuple[ModelConfig, Callable[[], None]]:
+        found = self._locate(sole_model(Path(place)))
+        return _model(found, name), found.release
+
+    def _placed(self) -> Path:
+        binding = self._binding
+        if binding is None:
+            raise InvalidArgument(
+                "FILE_OR_REF is missing: name a model file, a package folder or a version, as digits:1"
+            )
+        if not binding.source:
+            known = ", ".join((*binding.contract.models, contracts.IMAGE))
+            raise NotFound(f"{binding.contract.title} has put no model in {known}, and FILE_OR_REF names none")
+        if "://" not in binding.source:
+            return sole_model(Path(binding.source))
+        folder = Path(self.enter_context(tempfile.TemporaryDirectory(prefix="argosy-")))
+        download(binding.source, folder)
+        return sole_model(folder)
+
+
+def download(url: str, folder: Path) -> None:
+    """The objects below an address in a bucket as files of a folder. Raises NotFound where there are none."""
+    base = url.rstrip("/") + "/"
+    found = sorted(each for each in objects.walk(base) if not each.endswith("/"))
+    if not found:
+        raise NotFound(f"there is nothing at {url}")
+    for each in found:
+        path = folder / check_path(each.removeprefix(base))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            shutil.copyfileobj(objects.ObjectFile(each), file, 8 * 1024 * 1024)
+
+
+def _model(located: Located, name: str) -> ModelConfig:
+    return ModelConfig(
+        name=name,
+        package=str(located.folder),
+        version=located.version,
+        digest=located.digest,
+        trusted=located.trusted,
+    )

@@ -1,0 +1,189 @@
+"""What each place that runs containers asks of one: where to listen, where the model lies, which paths ask what.
+
+A contract is data; the little that is not is in `contract_app.py`, `multimodel.py` and `lambda_runtime.py`. It is read
+once, at the start. Sources: the developer guides of SageMaker, Vertex AI, Azure ML, Cloud Run, Lambda and Hugging Face
+Endpoints, KServe's ServingRuntime and MLflow's scoring server (`docs/guides/clouds.md` names what each asks).
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from argosy.spec.address import Address
+from argosy.spec.endpoint import Runtime
+from argosy.spec.errors import InvalidArgument
+
+IMAGE = "/models"
+"""Where a model image has its model."""
+ANY = "0.0.0.0"
+"""Whoever runs the container decides who reaches it."""
+_MB = 1024 * 1024
+
+
+class Variable(NamedTuple):
+    """A path that a variable of the environment gives: the method, what it asks for, and the path without it."""
+
+    name: str
+    method: str
+    target: str
+    default: str
+
+
+class Contract(msgspec.Struct, frozen=True, kw_only=True):
+    """What one place asks. `signs`: variables, or folders, that tell that it runs us. `models`: where a model may lie,
+    first what comes first: folders, or variables with a folder or an address in a bucket. `ports`: variables with the
+    port. `paths`: `METHOD /path` → a path of the data plane, or an operation of `ContractApp`. `echoed`: a header that
+    an answer repeats. `grouped`: a body holds `instances`, a prediction is answered for each, whatever the model.
+    `runtime`: its limits, where no option gives another.
+    """
+
+    title: str
+    signs: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    host: str = ANY
+    port: int = 8080
+    ports: tuple[str, ...] = ()
+    grpc_port: int | None = None
+    paths: dict[str, str] = {}
+    variables: tuple[Variable, ...] = ()
+    echoed: bytes = b""
+    grouped: bool = False
+    runtime: Runtime = Runtime()
+
+
+CONTRACTS: dict[str, Contract] = {
+    "vertex": Contract(
+        title="Vertex AI",
+        signs=("AIP_HTTP_PORT", "AIP_HEALTH_ROUTE", "AIP_PREDICT_ROUTE"),
+        models=("AIP_STORAGE_URI",),
+        ports=("AIP_HTTP_PORT",),
+        variables=(
+            Variable("AIP_HEALTH_ROUTE", "GET", "ready", "/v1/endpoints/{endpoint}/deployedModels/{deployed}"),
+            Variable(
+                "AIP_PREDICT_ROUTE", "POST", "invoke", "/v1/endpoints/{endpoint}/deployedModels/{deployed}:predict"
+            ),
+        ),
+        grouped=True,
+        runtime=Runtime(timeout=600.0, max_body_bytes=10 * _MB),
+    ),
+    "azureml": Contract(
+        title="Azure ML online endpoint",
+        signs=("AZUREML_MODEL_DIR",),
+        models=("AZUREML_MODEL_DIR",),
+        port=5001,
+        paths={"GET /": "alive", "POST /score": "invoke"},
+        runtime=Runtime(timeout=180.0),
+    ),
+    "lambda": Contract(
+        title="Lambda",
+        signs=("AWS_LAMBDA_RUNTIME_API",),
+        models=("LAMBDA_TASK_ROOT",),
+        host="127.0.0.1",
+        paths={"POST /": "invoke"},
+        runtime=Runtime(timeout=900.0, drain_timeout=0.5, max_body_bytes=8 * _MB),
+    ),
+    "sagemaker": Contract(
+        title="SageMaker",
+        signs=("/opt/ml/model", "/opt/ml/models", "SAGEMAKER_MULTI_MODEL"),
+        models=("SAGEMAKER_MODEL_PATH", "/opt/ml/model"),
+        ports=("SAGEMAKER_BIND_TO_PORT",),
+        paths={
+            "GET /ping": "ready",
+            "POST /invocations": "invoke",
+            "GET /execution-parameters": "execution_parameters",
+        },
+        echoed=b"x-amzn-sagemaker-custom-attributes",
+        runtime=Runtime(timeout=600.0, drain_timeout=25.0, max_body_bytes=100 * _MB),
+    ),
+    "huggingface": Contract(
+        title="Hugging Face Inference Endpoint",
+        signs=("/repository",),
+        models=("/repository",),
+        ports=("PORT",),
+        port=80,
+        paths={"GET /": "ready", "GET /health": "ready", "POST /": "invoke", "POST /predict": "invoke"},
+    ),
+    "kserve": Contract(
+        title="KServe",
+        signs=("/mnt/models",),
+        models=("/mnt/models",),
+        ports=("PORT",),
+        grpc_port=9000,
+        runtime=Runtime(drain_timeout=25.0),
+    ),
+    "cloudrun": Contract(
+        title="Cloud Run",
+        signs=("K_SERVICE",),
+        ports=("PORT",),
+        runtime=Runtime(timeout=3600.0, drain_timeout=8.0, max_body_bytes=32 * _MB),
+    ),
+    "mlflow": Contract(title="MLflow", models=("/opt/ml/model",), port=5000),
+}
+"""By name, in the order in which their signs are looked for: Knative, which KServe may use, sets Cloud Run's too."""
+
+
+class Binding(msgspec.Struct, frozen=True, kw_only=True):
+    """A contract at work. `sign` is what it was found by. `source` is where its model lies, empty where the environment
+    names none; `paths`: path → method → target; `multi`: models come and go by SageMaker's requests."""
+
+    name: str
+    contract: Contract
+    http: Address
+    grpc: Address | None
+    sign: str
+    source: str
+    paths: dict[str, dict[str, str]]
+    runtime: Runtime
+    multi: bool = False
+    environ: dict[str, str] = {}
+
+
+def detect(environ: Mapping[str, str], exists: Callable[[str], bool] = lambda path: Path(path).is_dir()) -> str | None:
+    """The contract of the place that runs this process, by its environment; None where nothing tells."""
+    return next((name for name, one in CONTRACTS.items() if _present(one.signs, environ, exists)), None)
+
+
+def bind(
+    name: str, environ: Mapping[str, str], exists: Callable[[str], bool] = lambda path: Path(path).is_dir()
+) -> Binding:
+    """A contract with what the environment says. Raises InvalidArgument for a port or a path that is none."""
+    contract = CONTRACTS[name]
+    port = contract.port
+    if variable := next((one for one in contract.ports if environ.get(one)), ""):
+        text = environ[variable]
+        if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+            raise InvalidArgument(f"{variable} is '{text[:40]}'; {contract.title} gives a port by it")
+        port = int(text)
+    sources = [environ.get(one, "") if one[0] != "/" else one for one in (*contract.models, IMAGE)]
+    return Binding(
+        name=name,
+        contract=contract,
+        http=Address(host=contract.host, port=port),
+        grpc=None if contract.grpc_port is None else Address(host=contract.host, port=contract.grpc_port),
+        sign=_present(contract.signs, environ, exists),
+        source=next((one for one in sources if "://" in one or (one and exists(one))), ""),
+        paths=_paths(contract, environ),
+        runtime=contract.runtime,
+        multi=name == "sagemaker" and environ.get("SAGEMAKER_MULTI_MODEL", "").lower() in ("1", "true"),
+        environ={key: value for key, value in environ.items() if key.startswith("SAGEMAKER_")},
+    )
+
+
+def _present(signs: tuple[str, ...], environ: Mapping[str, str], exists: Callable[[str], bool]) -> str:
+    return next((sign for sign in signs if (exists(sign) if sign[0] == "/" else environ.get(sign))), "")
+
+
+def _paths(contract: Contract, environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    named = {"endpoint": environ.get("AIP_ENDPOINT_ID", "0"), "deployed": environ.get("AIP_DEPLOYED_MODEL_ID", "0")}
+    pairs = [(*key.split(" "), target) for key, target in contract.paths.items()]
+    for one in contract.variables:
+        path = environ.get(one.name) or one.default.format(**named)
+        if not path.startswith("/"):
+            raise InvalidArgument(f"{one.name} is '{path[:80]}'; it must be a path, as in /predict")
+        pairs.append((one.method, path, one.target))
+    for method, path, target in pairs:
+        found.setdefault(path.removesuffix("/") or "/", {})[method] = target
+    return found

@@ -1,0 +1,156 @@
+"""Lambda's Runtime API: events are fetched, answered as requests of the data plane, and their answers sent back."""
+
+import asyncio
+import base64
+import logging
+import os
+import signal
+import time
+from typing import Any
+
+import httpx
+import msgspec
+
+from argosy.serving.contract_app import ContractApp, Relay
+from argosy.serving.contracts import Binding
+from argosy.serving.dataplane import DataPlane
+from argosy.serving.exchange import Headers
+from argosy.serving.http import TIMEOUT_HEADER
+from argosy.spec.errors import InvalidArgument
+
+log = logging.getLogger("argosy.serving")
+
+API = "http://{}/2018-06-01/runtime"
+MARGIN_MS = 200
+"""Before the deadline of an event: what it takes to send an answer that says that it passed."""
+Reply = tuple[int, bytes, Headers]
+
+
+class _Http(msgspec.Struct, frozen=True):
+    method: str = ""
+
+
+class _Context(msgspec.Struct, frozen=True):
+    http: _Http = _Http()
+    stage: str = ""
+
+
+class _Event(msgspec.Struct, frozen=True):
+    """A request as API Gateway, function URLs and load balancers write it."""
+
+    request_context: _Context = msgspec.field(name="requestContext")
+    raw_path: str = msgspec.field(name="rawPath", default="")
+    http_method: str = msgspec.field(name="httpMethod", default="")
+    path: str = ""
+    headers: dict[str, str] | None = None
+    body: str | None = None
+    encoded: bool = msgspec.field(name="isBase64Encoded", default=False)
+
+
+_decode = msgspec.json.Decoder(_Event).decode
+
+
+class LambdaApp(ContractApp):
+    """The data plane behind Lambda's Runtime API, one event at a time, as Lambda sends them.
+
+    An event of API Gateway (1.0 and 2.0), a function URL or a load balancer is a request with a path, and is answered
+    as one. Any other is the body of an invocation; its answer is what the body of that would be.
+    """
+
+    def __init__(self, plane: DataPlane, binding: Binding, api: str) -> None:
+        super().__init__(plane, binding)
+        self._api = API.format(api)
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to fetch events."""
+        self._task = asyncio.ensure_future(self._run())
+
+    def stop(self) -> None:
+        """Fetch no more."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        try:
+            async with httpx.AsyncClient(base_url=self._api, timeout=None, trust_env=False) as client:
+                while True:
+                    got = (await client.get("/invocation/next")).raise_for_status()
+                    await self._event(client, got)
+        except httpx.HTTPError as error:
+            log.error("Lambda's Runtime API at %s: %s", self._api, error)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    async def _event(self, client: httpx.AsyncClient, got: httpx.Response) -> None:
+        place = f"/invocation/{got.headers['lambda-runtime-aws-request-id']}"
+        left = int(got.headers.get("lambda-runtime-deadline-ms", 0)) - int(time.time() * 1000) - MARGIN_MS
+        try:
+            request = _request(got.content)
+        except InvalidArgument as error:
+            sent = await client.post(
+                f"{place}/error", json={"errorMessage": str(error), "errorType": "InvalidArgument"}
+            )
+            sent.raise_for_status()
+            return
+        whole = request is not None
+        method, path, headers, body = request or ("POST", "/", {}, got.content)
+        if left > 0:
+            headers.setdefault(TIMEOUT_HEADER, str(left).encode())
+        status, data, extra = await self._ask(method, path, headers, body)
+        if whole:
+            sent = await client.post(f"{place}/response", content=msgspec.json.encode(_response(status, data, extra)))
+        elif status < 400:
+            sent = await client.post(f"{place}/response", content=data)
+        else:
+            message = msgspec.json.decode(data, type=dict[str, Any])["error"]
+            sent = await client.post(f"{place}/error", json={"errorMessage": message, "errorType": f"HTTP{status}"})
+        if sent.status_code != 413:  # an answer larger than Lambda takes, which it has reported to the caller
+            sent.raise_for_status()
+
+    async def _ask(self, method: str, path: str, headers: dict[bytes, bytes], body: bytes) -> Reply:
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        relay = Relay(
+            method, path, headers, body, lambda status, data, extra: future.set_result((status, bytes(data), extra))
+        )
+        self.handle(relay)
+        return await future
+
+
+def report_failure(api: str, error: Exception) -> None:
+    """Tell Lambda that the start failed, and why."""
+    body = {"errorMessage": str(error), "errorType": type(error).__name__}
+    try:
+        httpx.post(f"{API.format(api)}/init/error", json=body, timeout=5, trust_env=False)
+    except httpx.HTTPError as failure:
+        log.warning("Lambda's Runtime API: %s", failure)
+
+
+def _request(data: bytes) -> tuple[str, str, dict[bytes, bytes], bytes] | None:
+    """Method, path, headers and body of an event that is a request; None of any other. Raises InvalidArgument."""
+    try:
+        event = _decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    method, path = event.request_context.http.method or event.http_method, event.raw_path or event.path
+    if not (method and path):
+        return None
+    if event.raw_path and path.startswith(stage := f"/{event.request_context.stage}/"):
+        path = path[len(stage) - 1 :]
+    headers = {
+        name.lower().encode(): value.encode("latin-1", "replace") for name, value in (event.headers or {}).items()
+    }
+    try:
+        body = base64.b64decode(event.body or "", validate=True) if event.encoded else (event.body or "").encode()
+    except ValueError as error:
+        raise InvalidArgument(f"the event's body is no base64: {error}") from None
+    return method, path, headers, body
+
+
+def _response(status: int, data: bytes, headers: Headers) -> dict[str, Any]:
+    """A response as API Gateway and load balancers read it."""
+    named = {"content-type": "application/json", **dict(headers)}
+    try:
+        text, encoded = data.decode(), False
+    except UnicodeDecodeError:
+        text, encoded = base64.b64encode(data).decode(), True
+    return {"statusCode": status, "headers": named, "body": text, "isBase64Encoded": encoded}
