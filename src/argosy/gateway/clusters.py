@@ -50,7 +50,7 @@ def pool(protocol: str, limits: Limits, about: Resource, retry_budget: Resource 
     http2 = {
         "initial_stream_window_size": 1024 * 1024,
         "initial_connection_window_size": 8 * 1024 * 1024,
-        # gRPC's core announces its window anew for each message it reads, and a frame of 16 KiB has up to 3,277 of them.
+        # gRPC's core says its window anew for each message it reads, and a frame of 16 KiB has up to 3,277 of them.
         "max_inbound_window_update_frames_per_data_frame_sent": 4096,
     }
     options = typed(
