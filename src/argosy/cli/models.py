@@ -10,6 +10,7 @@ from argosy.cli.completion import models as models_named
 from argosy.cli.completion import references
 from argosy.cli.here import actor, control, reason_option, store
 from argosy.cli.output import Columns, emit, progress, table
+from argosy.cli.registry import published, reach_options
 from argosy.cli.show import show, tensor_line, verify
 from argosy.console.words import clock, size
 from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument
@@ -25,7 +26,10 @@ SHOWN = 12
 
 @click.command(cls=Command)
 @click.argument("source", type=FILE)
-@click.option("--name", required=True, shell_complete=models_named, help="The model's name; its next version is made.")
+@click.option("--name", default="", shell_complete=models_named, help="The model's name; its next version is made.")
+@click.option("--to", metavar="REFERENCE", help="Push the version SOURCE to a registry: HOST/REPOSITORY[:TAG].")
+@click.option("--no-image", is_flag=True, help="With --to: not as an image as well, which doubles what is stored.")
+@reach_options
 @click.option("--sample", type=FILE, help="Rows the model takes: .json, .csv, .parquet, .npy, .npz.")
 @click.option("--engine", metavar="NAME", help=f"Instead of the one that the format gets: {', '.join(ENGINES)}, …")
 @click.option(
@@ -43,21 +47,27 @@ SHOWN = 12
 @click.option("--atol", type=click.FloatRange(min=0), help="Absolute tolerance of golden outputs.")
 @click.option("--rtol", type=click.FloatRange(min=0), help="Relative tolerance of golden outputs.")
 @json_option
-def push(source: Path, name: str, alias: str | None, as_json: bool, **given: Any) -> None:
-    """Package a model file or folder and register it as the next version of NAME.
+@click.pass_context
+def push(context: click.Context, source: Path, name: str, alias: str | None, as_json: bool, **given: Any) -> None:
+    """Package a model file or folder and register it as the next version of NAME; with --to, push a version that is
+    registered to a registry of OCI content, as a package and as an image with its files under /models.
 
     Takes ONNX, scikit-learn (skops, joblib, pickle), XGBoost, LightGBM and CatBoost files, MLflow folders,
     torch.export programs, and Python files with a class that has load and predict. The same file gives the same version
     again, unchanged.
 
-    JSON: {ref, name, number, digest, size, engine, created, aliases, unchanged, conversion, scan}.
+    JSON: {ref, name, number, digest, size, engine, created, aliases, unchanged, conversion, scan}; with --to {ref, to,
+    digest, image, referrers, sent, there}.
 
     \b
     Example:
       argosy push model.joblib --name digits --sample x.parquet
       argosy push model.onnx --name digits --alias champion
       argosy push model.joblib --name digits --code src/
+      argosy push digits:1 --to registry.example/models/digits:1
     """
+    if published(context):
+        return
     from argosy.packaging.options import PushOptions
     from argosy.packaging.push import push as package
     from argosy.packaging.requirements import read as read_requirements

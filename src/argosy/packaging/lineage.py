@@ -6,6 +6,8 @@ import platform
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from argosy import __version__
 from argosy.packaging.checkout import checkout_of
 from argosy.spec.package import Lineage, Source
@@ -34,7 +36,13 @@ def source_of(path: Path, copied: Path, kind: str, limit: int) -> Source:
 
 def lineage_of(path: Path) -> Lineage:
     """Who pushes `path`, now, from this machine; and the git commit of its folder, where there is one."""
-    checkout = checkout_of(path if path.is_dir() else path.parent)
+    found = checkout_of(path if path.is_dir() else path.parent)
+    here = lineage_from(str(path.absolute()))
+    return msgspec.structs.replace(here, git_commit=found.commit, git_dirty=found.dirty, git_remote=found.remote)
+
+
+def lineage_from(source: str) -> Lineage:
+    """Who takes a package from `source`, now, to this machine."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
@@ -43,10 +51,7 @@ def lineage_of(path: Path) -> Lineage:
         pushed_by=user,
         pushed_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         host=platform.node(),
-        git_commit=checkout.commit,
-        git_dirty=checkout.dirty,
-        git_remote=checkout.remote,
-        source_path=str(path.absolute()),
+        source_path=source,
         argosy=__version__,
         python=platform.python_version(),
     )

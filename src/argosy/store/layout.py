@@ -5,7 +5,7 @@ Files of a layout (OCI image-spec 1.1, image-layout): `oci-layout`, `index.json`
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -93,11 +93,20 @@ class Layout:
         """Store `data` as an artifact that refers to the package `subject`. Returns the digest of the artifact."""
         if not 1 <= len(artifact_type) <= 255 or not 1 <= len(media_type) <= 255:
             raise InvalidArgument("an attached artifact needs an artifact type and a media type of 1 to 255 characters")
-        about = self._descriptor(subject)
+        about = self.descriptor(subject)
         with self.blobs.deposit(self.index.digests) as deposit:
             config = self._add(deposit, EMPTY, b"{}")
             layers = (self._add(deposit, media_type, data),)
             return self._publish(deposit, config, layers, artifact_type, about)
+
+    def adopt(self, data: bytes, files: Mapping[str, Path]) -> str:
+        """Store a manifest of another store, byte for byte. `files`, by digest, are those of its blobs that are not
+        here: hashed, on this disk, and moved. Returns the digest. Raises BadPackage, StorageFull."""
+        manifest = parse(data, "what was pulled")
+        with self.blobs.deposit(self.index.digests) as deposit:
+            for blob in (manifest.config, *manifest.layers):
+                deposit.take(blob, files.get(blob.digest) or self.blobs.path(blob.digest))
+            return self._enter(deposit, data, manifest.artifact_type or manifest.config.media_type, manifest.subject)
 
     def referrers(self, subject: str, artifact_type: str | None = None) -> list[Referrer]:
         """What is attached to a package, in the order it came; only of one artifact type if that is given."""
@@ -109,6 +118,14 @@ class Layout:
                 manifest = self._manifest(entry.digest)
                 found.append(Referrer(entry.digest, manifest.artifact_type, manifest.layers[0]))
         return found
+
+    def descriptor(self, digest: str) -> Descriptor:
+        """The descriptor of a manifest. Raises NotFound, InvalidArgument."""
+        check_digest(digest)
+        for entry in self.index.entries():
+            if entry.digest == digest:
+                return Descriptor(media_type=entry.media_type, digest=digest, size=entry.size)
+        raise NotFound(f"{self.root} holds no package {digest}")
 
     def read(self, descriptor: Descriptor) -> bytes:
         """A blob of at most 4 MiB whole, checked against its digest: the data of a referrer, say."""
@@ -138,7 +155,7 @@ class Layout:
         """Name a package for other OCI tools (`skopeo inspect oci:STORE:REF`) and keep it from being collected."""
         if not _REF.fullmatch(ref) or len(ref) > 255:
             raise InvalidArgument(f"'{ref[:80]}' is no OCI reference name")
-        self._descriptor(digest)
+        self.descriptor(digest)
         self.index.change(lambda entries: with_tag(entries, digest, ref))
 
     def untag(self, ref: str) -> None:
@@ -168,20 +185,16 @@ class Layout:
         artifact_type: str = MODEL,
         subject: Descriptor | None = None,
     ) -> str:
-        manifest = self._add(deposit, MANIFEST, image_manifest(config, layers, artifact_type, subject))
+        return self._enter(deposit, image_manifest(config, layers, artifact_type, subject), artifact_type, subject)
+
+    def _enter(self, deposit: Deposit, data: bytes, artifact_type: str, subject: Descriptor | None) -> str:
+        manifest = self._add(deposit, MANIFEST, data)
         deposit.settle()
         annotations = {SUBJECT: subject.digest} if subject else {}
         entry = msgspec.structs.replace(manifest, artifact_type=artifact_type, annotations=annotations)
         self.index.change(partial(with_manifest, manifest=entry))
         return entry.digest
 
-    def _descriptor(self, digest: str) -> Descriptor:
-        check_digest(digest)
-        for entry in self.index.entries():
-            if entry.digest == digest:
-                return Descriptor(media_type=entry.media_type, digest=digest, size=entry.size)
-        raise NotFound(f"{self.root} holds no package {digest}")
-
     def _manifest(self, digest: str) -> ImageManifest:
         what = f"the manifest of {digest}"
-        return parse(self.blobs.read(self._descriptor(digest), MAX_DOCUMENT, what), what)
+        return parse(self.blobs.read(self.descriptor(digest), MAX_DOCUMENT, what), what)

@@ -46,6 +46,12 @@ class Store:
         Raises what `Layout.put_folder` raises.
         """
         digest = self.layout.put_folder(folder, manifest=manifest)
+        return self.enter(digest, name=name, manifest=manifest, lineage=lineage, trusted=trusted)
+
+    def enter(
+        self, digest: str, *, name: str, manifest: ModelManifest, lineage: Lineage, trusted: bool = False
+    ) -> Version:
+        """Give a package of the layout a version, as `add` does."""
         if not self.layout.referrers(digest, LINEAGE):
             self.layout.attach(digest, LINEAGE, canonical(lineage), LINEAGE)
         size = self.layout.size(digest)
