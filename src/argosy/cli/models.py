@@ -17,6 +17,7 @@ from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument
 from argosy.spec.package import ENGINES
 
 if TYPE_CHECKING:
+    from argosy.packaging.options import PushOptions
     from argosy.store.version import Version
 
 FILE = click.Path(path_type=Path)
@@ -68,26 +69,10 @@ def push(context: click.Context, source: Path, name: str, alias: str | None, as_
     """
     if published(context):
         return
-    from argosy.packaging.options import PushOptions
     from argosy.packaging.push import push as package
-    from argosy.packaging.requirements import read as read_requirements
-    from argosy.spec.package import Tolerance
     from argosy.store.ledger import Cause
 
-    options = PushOptions(
-        sample=given["sample"],
-        code=given["code"],
-        engine=given["engine"] or "",
-        trust=given["trust"],
-        requirements=read_requirements(given["requirements"]) if given["requirements"] else (),
-        license=given["license_"],
-        description=given["description"],
-        convert=not given["no_convert"],
-        input_names=given["input_name"],
-        output_names=given["output_name"],
-        classes=_classes(given["classes"] or ""),
-        tolerance=Tolerance(**{bound: given[bound] for bound in ("atol", "rtol") if given[bound] is not None}),
-    )
+    options = _options(given)
     with store() as place:
         latest = {one.name: one.latest for one in place.registry.models()}.get(name, 0)
         with progress(f"Packaging {source.name}") as report:
@@ -112,6 +97,27 @@ def push(context: click.Context, source: Path, name: str, alias: str | None, as_
 
     found = brief(version) | {"unchanged": unchanged, "conversion": conversion, "scan": version.manifest.scan}
     emit(found, as_json, render)
+
+
+def _options(given: dict[str, Any]) -> "PushOptions":
+    from argosy.packaging.options import PushOptions
+    from argosy.packaging.requirements import read as read_requirements
+    from argosy.spec.package import Tolerance
+
+    return PushOptions(
+        sample=given["sample"],
+        code=given["code"],
+        engine=given["engine"] or "",
+        trust=given["trust"],
+        requirements=read_requirements(given["requirements"]) if given["requirements"] else (),
+        license=given["license_"],
+        description=given["description"],
+        convert=not given["no_convert"],
+        input_names=given["input_name"],
+        output_names=given["output_name"],
+        classes=_classes(given["classes"] or ""),
+        tolerance=Tolerance(**{bound: given[bound] for bound in ("atol", "rtol") if given[bound] is not None}),
+    )
 
 
 def _classes(said: str) -> tuple[str, ...]:

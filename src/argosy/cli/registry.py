@@ -105,7 +105,7 @@ def pull(reference: str, name: str, trust: bool, plain_http: bool, ca: Path | No
       argosy pull registry.example/models/digits:1 --name digits-eu
     """
     from argosy.cli.models import brief
-    from argosy.packaging.pull import pull as fetch
+    from argosy.packaging.push import pull as fetch
     from argosy.spec.endpoint import check_name
     from argosy.store.oci.reference import parse
 
@@ -198,7 +198,7 @@ def login(host: str, user: str, password_stdin: bool, plain_http: bool, ca: Path
     given = Credential(user, secret)
     with Client(host, plain_http=plain_http, ca=ca, credential=given) as client:
         try:
-            client.probe().verify()
+            client.probe().ask("GET", "")
         except Unauthenticated:
             raise Unauthenticated(f"{host} refuses this user and password: nothing was kept") from None
     click.echo(f"logged in to {host}; kept in {save(host, given, os.environ)}")

@@ -1,4 +1,4 @@
-"""From a model on disk to a version in the registry, and proof that it still is what was pushed."""
+"""From a model on disk or a registry of OCI content to a version, and proof that it still is what was pushed."""
 
 import os
 import secrets
@@ -14,9 +14,13 @@ from argosy.packaging import lineage, quarantine
 from argosy.packaging.build import Report, build, vouched
 from argosy.packaging.load import CHECK, Check
 from argosy.packaging.options import PushOptions
+from argosy.packaging.package import open_package
 from argosy.store.durable import storage
 
 if TYPE_CHECKING:
+    from argosy.store.oci.client import Client
+    from argosy.store.oci.reference import Reference
+    from argosy.store.oci.transfers import Transfers
     from argosy.store.store import Store
     from argosy.store.version import Version
 
@@ -36,6 +40,23 @@ def push(source: Path, *, name: str, store: "Store", options: PushOptions, repor
         _replay(folder, trusted, f"the package of {source.name}", options.seconds)
         report("storing")
         return store.add(folder, name=name, manifest=manifest, lineage=lineage.lineage_of(source), trusted=trusted)
+
+
+def pull(
+    store: "Store", client: "Client", reference: "Reference", transfers: "Transfers", *, name: str = "", trust: bool
+) -> "Version":
+    """Fetch a package with what refers to it, and register it under `name`, or under its own.
+
+    What the registry says of who made it vouches for nothing: only with `trust` may it run code of its author, and it
+    is the caller who vouches then. Raises what `store.oci.pull.pull` raises, and BadPackage for a broken model.yaml.
+    """
+    from argosy.store.oci.pull import pull as fetch
+
+    digest = fetch(client, reference, store.layout, transfers)
+    manifest = open_package(store.unpacked(digest)).manifest
+    here = lineage.lineage_from(f"{reference.place}@{digest}")
+    trusted = trust and manifest.scan.verdict != "data-only"
+    return store.enter(digest, name=name or manifest.name, manifest=manifest, lineage=here, trusted=trusted)
 
 
 def _replay(folder: Path, trusted: bool, what: str, seconds: float) -> float:

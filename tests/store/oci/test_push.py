@@ -70,7 +70,7 @@ def test_logins_and_authorities(registry: Registry):
             Client(registry.host, ca=Path(registry.ca), credential=credential) as client,
             pytest.raises(Unauthenticated, match="argosy registry login"),
         ):
-            client.probe().verify()
+            client.probe().ask("GET", "")
     with Client(registry.host) as client, pytest.raises(Unavailable, match="--ca FILE or SSL_CERT_FILE"):
         client.probe()
 

@@ -13,42 +13,34 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 import msgspec
 
-from argosy.spec.errors import (
-    ArgosyError,
-    InvalidArgument,
-    NotFound,
-    PayloadTooLarge,
-    PermissionDenied,
-    RateLimited,
-    Unauthenticated,
-    Unavailable,
-    Unsupported,
-)
+from argosy.spec.errors import ArgosyError, InvalidArgument, NotFound, PayloadTooLarge, Unavailable, from_http
 from argosy.store.manifest import MAX_DOCUMENT
 from argosy.store.oci import credentials, quirks
 from argosy.store.oci.reference import is_loopback
-from argosy.store.oci.tokens import Tokens, challenge_of, clock
+from argosy.store.oci.tokens import MAX_ANSWER, Tokens, challenge_of
 
-MAX_ERROR = 64 * 1024
-REDIRECTS, RETRIES = 5, 4
+REDIRECTS, RETRIES, MOST_WARNINGS = 5, 4, 100
 RECONNECT = (0.25, 0.5, 1.0)
 """Seconds before a request is made again that the network broke off."""
-MOST_WARNINGS = 100
 PATIENCE = 120.0
-"""Seconds that one request waits in all, because the registry asks for it or fails."""
+"""Seconds that one request waits in all, because the registry asks for it."""
 TIMEOUT = httpx.Timeout(60.0, connect=15.0)
-_MOVED = (301, 302, 303, 307, 308)
-_BUSY = (429, 502, 503, 504)
+HINTS = {
+    401: ": run  argosy registry login {host}",
+    403: ": the login may not do this",
+    413: ": the registry takes nothing of this size",
+    429: ": it limits how often it is asked, so try later",
+}
+_MOVED, _BUSY = (301, 302, 303, 307, 308), (429, 502, 503, 504)
 _NO_TLS = ("WRONG_VERSION", "RECORD_LAYER", "RECORD LAYER")
 """What TLS says of a server that speaks plain text."""
 _WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.){1,400})"')
 
-Body = Callable[[], Iterator[bytes]]
 Report = Callable[[str], None]
 
 
@@ -57,9 +49,9 @@ class Call(NamedTuple):
 
     method: str
     url: httpx.URL
-    scopes: tuple[str, ...]
-    headers: Mapping[str, str]
-    body: Body | None = None
+    scopes: tuple[str, ...] = ()
+    headers: Mapping[str, str] = {}
+    body: Callable[[], Iterator[bytes]] | None = None
     length: int = 0
 
 
@@ -72,21 +64,14 @@ class Answer(NamedTuple):
     url: httpx.URL
 
 
-class Fault(msgspec.Struct, frozen=True):
-    """One of the errors that a registry answers."""
-
-    code: str = ""
-    message: str = ""
-
-
 class Faults(msgspec.Struct, frozen=True):
     """The body of an answer that is an error."""
 
-    errors: tuple[Fault, ...] = ()
+    errors: tuple[dict[str, Any], ...] = ()
 
 
 class Client:
-    """A registry. `report` is given its warnings, each once. Close it at the end."""
+    """A registry, for one repository of it as far as logins go. `report` is given its warnings, each once."""
 
     def __init__(
         self,
@@ -98,15 +83,12 @@ class Client:
         report: Report = lambda line: None,
         credential: credentials.Credential | None = None,
         sleep: Callable[[float], None] = time.sleep,
-        clock: Callable[[], float] = clock,
     ) -> None:
-        self.host, self.report = host, report
+        self.host, self.report, self.quirks = host, report, quirks.of(host)
         self._http = httpx.Client(verify=_trusting(ca), timeout=TIMEOUT, follow_redirects=False)
-        self._sleep, self._warned = sleep, set[str]()
-        self.quirks = quirks.of(host)
+        self._plain, self._sleep, self._warned = plain_http, sleep, set[str]()
         found = credential or credentials.find(host, repository, os.environ)
-        self._tokens = Tokens(host, found, self._token, plain=plain_http or is_loopback(host), clock=clock)
-        self._plain = plain_http
+        self._tokens = Tokens(host, found, self._fetch_token, plain=plain_http or is_loopback(host))
         self.base = httpx.URL(f"{'http' if plain_http else 'https'}://{host}/v2/")
 
     def __enter__(self) -> "Client":
@@ -131,16 +113,12 @@ class Client:
         return self
 
     def _first(self) -> httpx.Response:
-        answer = self._once(Call("GET", self.base, (), {}))
+        answer = self._once(Call("GET", self.base))
         answer.close()
         if challenge := challenge_of(answer.headers.get_list("www-authenticate")):
             self._tokens.challenged(challenge, ())
             self.quirks = quirks.of(self.host, challenge.service)
         return answer
-
-    def verify(self) -> None:
-        """Have the registry check the login. Raises Unauthenticated."""
-        self.ask("GET", "")
 
     def ask(
         self,
@@ -149,17 +127,15 @@ class Client:
         scopes: tuple[str, ...] = (),
         *,
         headers: Mapping[str, str] | None = None,
-        body: Body | None = None,
+        body: Callable[[], Iterator[bytes]] | None = None,
         length: int = 0,
         fine: tuple[int, ...] = (200,),
-        limit: int = MAX_DOCUMENT,
     ) -> Answer:
-        """Send a request and read at most `limit` bytes of its answer. Raises an error of ours for a status that is
-        not `fine`."""
+        """Send a request and read its answer, a document of at most 4 MiB. Raises an error of ours for a status that
+        is not `fine`."""
         url = self.base.join(path) if isinstance(path, str) else path
-        call = Call(method, url, scopes, headers or {}, body, length)
-        with self.opened(call, fine) as answer:
-            data = bounded(answer, limit, f"the answer of {self.host} to {method} {url.path}")
+        with self.opened(Call(method, url, scopes, headers or {}, body, length), fine) as answer:
+            data = _bounded(answer, MAX_DOCUMENT)
             return Answer(answer.status_code, answer.headers, data, answer.request.url)
 
     @contextmanager
@@ -167,9 +143,9 @@ class Client:
         """The answer to a call, its body unread."""
         answer = self._send(call)
         try:
-            if answer.status_code not in fine:
-                raise self._error(answer, call)
             with self._transport(call.url):
+                if answer.status_code not in fine:
+                    raise self._error(answer, call)
                 yield answer
         finally:
             answer.close()
@@ -252,76 +228,52 @@ class Client:
                 text += "; a private authority is named by --ca FILE or SSL_CERT_FILE"
             raise Unavailable(f"{url.host} cannot be reached, or broke off: {text}") from error
 
-    def _token(self, request: httpx.Request) -> tuple[int, bytes]:
+    def _fetch_token(self, request: httpx.Request) -> tuple[int, bytes]:
         with self._transport(request.url):
             answer = self._http.send(request, stream=True)
             try:
-                return answer.status_code, bounded(answer, MAX_ERROR, f"the token service {request.url.host}")
+                return answer.status_code, _bounded(answer, MAX_ANSWER)
             finally:
                 answer.close()
 
     def _error(self, answer: httpx.Response, call: Call) -> ArgosyError:
         """The error of ours for what a registry refused, with the registry's words."""
-        status = answer.status_code
-        data = b"".join(_upto(answer, MAX_ERROR))
+        status, said = answer.status_code, ""
         try:
-            faults = msgspec.json.decode(data, type=Faults).errors[:3]
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            faults = ()
-        said = "; ".join(f"{fault.code} {fault.message}".strip() for fault in faults)
-        what = f"{self.host} answered {status} to {call.method} {call.url.path}" + (
-            f": {_printable(said[:400])}" * bool(said)
-        )
-        if status == 401:
-            return Unauthenticated(f"{what}: run  argosy registry login {self.host}")
-        if status == 403:
-            return PermissionDenied(f"{what}: the login may not do this. {self.quirks.login}".rstrip(". "))
-        if status == 404:
-            return NotFound(what)
-        if status == 413:
-            return PayloadTooLarge(f"{what}: the registry takes nothing of this size")
-        if status == 429:
-            return RateLimited(
-                f"{what}: it limits how often it is asked; try later", retry_after=_after(answer.headers)
-            )
-        if status >= 500:
-            return Unavailable(f"{what}: try later")
-        return Unsupported(what) if status in (405, 415) else InvalidArgument(what)
+            for fault in msgspec.json.decode(_bounded(answer, MAX_ANSWER), type=Faults).errors:
+                said = f"{said} {fault.get('code', '')} {fault.get('message', '')}"
+        except (msgspec.DecodeError, UnicodeDecodeError, PayloadTooLarge):
+            said = ""
+        said = f": {_printable(' '.join(said.split())[:400])}" if said else ""
+        hint = HINTS.get(status, "").format(host=self.host)
+        if status == 403 and self.quirks.login:
+            hint = f"{hint}; {self.quirks.login}"
+        what = f"{self.host} answered {status} to {call.method} {call.url.path}{said}{hint}"
+        return Unavailable(f"{what}: try later") if status >= 500 else from_http(status, what)
 
 
-def bounded(answer: httpx.Response, limit: int, what: str) -> bytes:
-    """A body of at most `limit` bytes. Raises PayloadTooLarge naming `what`."""
-    data = b"".join(_upto(answer, limit + 1))
-    if len(data) > limit:
-        raise PayloadTooLarge(f"{what} is larger than {limit} bytes: that is no document of a registry")
-    return data
+def _bounded(answer: httpx.Response, limit: int) -> bytes:
+    """A body of at most `limit` bytes. Raises PayloadTooLarge."""
+    parts: list[bytes] = []
+    for chunk in answer.iter_raw(65536):
+        parts.append(chunk)
+        limit -= len(chunk)
+        if limit < 0:
+            url = answer.request.url
+            raise PayloadTooLarge(f"{url.host} answered more to {url.path} than a document of a registry may have")
+    return b"".join(parts)
 
 
-def _upto(answer: httpx.Response, limit: int) -> Iterator[bytes]:
-    total = 0
-    for chunk in answer.iter_bytes(65536):
-        yield chunk[: limit - total]
-        total += len(chunk)
-        if total >= limit:
-            return
-
-
-def _after(headers: httpx.Headers) -> float | None:
-    """Seconds of Retry-After, given as such or as a date."""
+def _pause(headers: httpx.Headers, tries: int) -> float:
+    """Seconds to wait before the next try: those of Retry-After, given as such or as a date, or more each time."""
     value = headers.get("retry-after", "")
     if value.isdecimal():
         return float(value)
     try:
         then = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max((then - datetime.datetime.now(datetime.UTC)).total_seconds(), 0.0) if then.tzinfo else None
-
-
-def _pause(headers: httpx.Headers, tries: int) -> float:
-    """Seconds to wait before the next try."""
-    after = _after(headers)
-    return 2.0**tries if after is None else after
+        return max((then - datetime.datetime.now(datetime.UTC)).total_seconds(), 0.0)
+    except (ValueError, TypeError):
+        return 2.0**tries
 
 
 def _printable(text: str) -> str:

@@ -122,7 +122,7 @@ def manifest_of(client: Client, reference: Reference) -> tuple[Descriptor, bytes
 def fetch(client: Client, repository: str, blob: Descriptor, transfers: Transfers) -> None:
     """Have a blob whole in `transfers`, going on with what is there. Raises BadPackage for other bytes."""
     path = transfers.part(blob.digest)
-    with transfers.moving(blob.digest), storage(path), Part(path, blob, client) as part:
+    with transfers.moving(blob.digest), storage(path), Partial(path, blob, client) as part:
         tries = 0
         while part.offset < blob.size:
             before = part.offset
@@ -137,13 +137,13 @@ def fetch(client: Client, repository: str, blob: Descriptor, transfers: Transfer
         part.check()
 
 
-class Part:
+class Partial:
     """A blob that grows in a file, hashed as it is written."""
 
     def __init__(self, path: Path, blob: Descriptor, client: Client) -> None:
         self.path, self.blob, self.client = path, blob, client
 
-    def __enter__(self) -> "Part":
+    def __enter__(self) -> "Partial":
         self.file, self.hasher = self.path.open("a+b", buffering=0), hashlib.sha256()
         self.file.seek(0)
         while data := self.file.read(CHUNK):
@@ -181,7 +181,7 @@ class Part:
             )
 
 
-def _go_on(client: Client, repository: str, part: Part) -> None:
+def _go_on(client: Client, repository: str, part: Partial) -> None:
     """Fetch what is missing of a blob, all of it where the registry does not give ranges."""
     headers = {"Range": f"bytes={part.offset}-"} if part.offset else {}
     url = client.base.join(f"{repository}/blobs/{part.blob.digest}")

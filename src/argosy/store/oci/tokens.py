@@ -56,12 +56,10 @@ def challenge_of(headers: Sequence[str]) -> Challenge | None:
 class Tokens:
     """The header Authorization for requests to one registry. `fetch` sends a request to a token service."""
 
-    def __init__(
-        self, host: str, credential: Credential | None, fetch: Fetch, *, plain: bool, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, host: str, credential: Credential | None, fetch: Fetch, *, plain: bool) -> None:
         self.host, self.credential = host, credential
         self.challenge: Challenge | None = None
-        self._fetch, self._plain, self._clock = fetch, plain, clock
+        self._fetch, self._plain = fetch, plain
         self._tokens: dict[tuple[str, ...], tuple[str, float]] = {}
 
     def header(self, scopes: tuple[str, ...]) -> dict[str, str]:
@@ -73,9 +71,9 @@ class Tokens:
                 raise Unauthenticated(f"{self.host} wants a login: run  argosy registry login {self.host}")
             return {"Authorization": self.credential.basic}
         token, until = self._tokens.get(scopes, ("", 0.0))
-        if self._clock() >= until:
+        if time.monotonic() >= until:
             token, life = self._ask(self.challenge, scopes)
-            self._tokens[scopes] = token, self._clock() + max(life - MARGIN, life / 2)
+            self._tokens[scopes] = token, time.monotonic() + max(life - MARGIN, life / 2)
         return {"Authorization": f"Bearer {token}"}
 
     def challenged(self, challenge: Challenge, scopes: tuple[str, ...]) -> None:
@@ -122,8 +120,3 @@ class Tokens:
         if url.scheme == "http" and not self._plain and not is_loopback(url.netloc.decode("ascii")):
             raise Unauthenticated(f"{self.host} wants the login sent to {url.host} in plain text: that is not done")
         return url
-
-
-def clock() -> float:
-    """Seconds of a clock that is never set."""
-    return time.monotonic()
