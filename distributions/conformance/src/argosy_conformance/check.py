@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 Verdict = Literal["passed", "failed", "skipped"]
 Mode = Literal["", "tolerant", "strict"]
 """What a server is to do with requests that only fit; empty where either will do."""
-Need = Literal["model", "binary", "grpc", "repository", "disruption", "drain"]
+Need = Literal["model", "binary", "grpc", "repository", "disruption", "drain", "single", "models"]
 
 Run = Callable[["Subject"], str | None]
 """Judges a server: returns None where the strict rule holds, or a sentence where only a documented alternative does."""
@@ -56,6 +56,18 @@ GROUPS = (
 )
 """The groups, in the order they run and print."""
 
+CONTRACTS: dict[str, tuple[str, ...]] = {
+    "sagemaker": (),
+    "vertex": (),
+    "azureml": (),
+    "cloudrun": (),
+    "lambda": (),
+    "huggingface": (),
+    "kserve": ("health", "metadata", "data", "grpc_service"),
+    "mlflow": (),
+}
+"""What a cloud asks of a container: its group, and the groups that are run beside it."""
+
 CHECKS: dict[str, Check] = {}
 
 
@@ -64,7 +76,7 @@ def check(id: str, title: str, *, needs: tuple[Need, ...] = ()) -> Callable[[Run
 
     def register(run: Run) -> Run:
         group = id.partition(".")[0]
-        if group not in GROUPS or id in CHECKS:
+        if group not in (*GROUPS, *CONTRACTS) or id in CHECKS:
             raise ValueError(f"check {id}: unknown group, or the id is taken")
         CHECKS[id] = Check(id, group, title, needs, run)
         return run

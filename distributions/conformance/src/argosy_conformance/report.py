@@ -28,6 +28,7 @@ class Report(msgspec.Struct, frozen=True):
     url: str
     model: str | None
     results: tuple[Result, ...]
+    contract: str = ""
 
     def of(self, verdict: Verdict) -> list[Result]:
         """The results with this verdict."""
@@ -44,12 +45,17 @@ class Report(msgspec.Struct, frozen=True):
 
 def render(report: Report) -> str:
     """A plain text table: each check under its group, then one line of totals for each group."""
-    lines = [f"Open Inference Protocol conformance of {report.url} (model {report.model or '-'})"]
-    for group in GROUPS:
+    what = f"Contract {report.contract}" if report.contract else "Open Inference Protocol"
+    lines = [f"{what} conformance of {report.url} (model {report.model or '-'})"]
+    for group in _groups(report):
         members = [result for result in report.results if result.group == group]
         if members:
             lines += ["", group, *map(_line, members)]
     return "\n".join([*lines, "", *_totals(report)]) + "\n"
+
+
+def _groups(report: Report) -> tuple[str, ...]:
+    return (*GROUPS, *([report.contract] if report.contract else []))
 
 
 def _line(result: Result) -> str:
@@ -60,7 +66,7 @@ def _line(result: Result) -> str:
 
 def _totals(report: Report) -> list[str]:
     lines = [f"{'group':<14}{'passed':>8}{'failed':>8}{'skipped':>9}"]
-    for group in (*GROUPS, "total"):
+    for group in (*_groups(report), "total"):
         members = [result.verdict for result in report.results if group in (result.group, "total")]
         if members:
             counts = [members.count(verdict) for verdict in ("passed", "failed", "skipped")]

@@ -1,14 +1,18 @@
 """Running the checks against one server."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from argosy.spec.errors import InvalidArgument, Unavailable
-from argosy_conformance.check import CHECKS, GROUPS, Check, Failed, Mode, Skipped
+from argosy_conformance.check import CHECKS, CONTRACTS, GROUPS, Check, Failed, Mode, Skipped
 from argosy_conformance.report import Report, Result
 from argosy_conformance.rpc import Rpc
 from argosy_conformance.subject import Subject
 from argosy_conformance.transport import Transport
+
+if TYPE_CHECKING:
+    from argosy_conformance.clouds.awslambda import RuntimeApi
 
 
 def run(
@@ -21,6 +25,10 @@ def run(
     mode: Mode = "",
     disruptive: bool = False,
     drain: Callable[[], None] | None = None,
+    contract: str = "",
+    rows: list[Any] | None = None,
+    routes: Mapping[str, str] | None = None,
+    models: Sequence[str] = (),
     timeout: float = 30.0,
     report: Callable[[Result], None] = lambda result: None,
 ) -> Report:
@@ -29,36 +37,62 @@ def run(
     `checks` names groups or checks (all by default); `mode` is what the server is to do with requests that only fit;
     `grpc` is `HOST:PORT`; `disruptive` allows unloading and reloading
     models; `drain` makes the server end (a SIGTERM, say) and is called in the last check of all; `timeout` (seconds)
-    bounds each request; `report` is called after each check. Raises InvalidArgument for a name that is no check, and
-    Unavailable when nobody listens at `url`.
+    bounds each request; `report` is called after each check.
+
+    With a `contract` its suite is run instead: `rows` are two that the model takes, where its metadata says nothing;
+    `routes` are paths by `predict` and `health`; `models` are places of models for a multi-model endpoint. For `lambda`
+    the suite listens at `url`, as the Runtime API. Raises InvalidArgument for a name that is no check or no contract,
+    and Unavailable when nobody listens at `url`.
     """
-    selected = select(checks)
+    selected = select(checks, contract)
     http = Transport(url, key, timeout)
     rpc = Rpc(grpc, key, timeout) if grpc else None
-    subject = Subject(http, rpc, model=model, mode=mode, disruptive=disruptive, drain=drain)
+    runtime = _listen(http) if contract == "lambda" else None
+    subject = Subject(
+        *(http, rpc),
+        model=model,
+        mode=mode,
+        disruptive=disruptive,
+        drain=drain,
+        rows=rows,
+        routes=routes,
+        models=models,
+        runtime_api=runtime,
+    )
     results: list[Result] = []
     try:
-        _connect(http)
+        if runtime is None:
+            _connect(http)
         for check in selected:
             results.append(judge(check, subject))
             report(results[-1])
-        return Report(http.url, _model(subject), tuple(results))
+        named = model if contract else _model(subject)
+        return Report(http.url, named, tuple(results), contract)
     finally:
+        if runtime is not None:
+            runtime.close()
         http.close()
         if rpc:
             rpc.close()
 
 
-def select(names: Iterable[str] | None = None) -> list[Check]:
-    """The checks of these groups or ids, in the order of the groups. Raises InvalidArgument."""
+def select(names: Iterable[str] | None = None, contract: str = "") -> list[Check]:
+    """The checks of these groups or ids, in the order of the groups: those of the protocol, or of a contract. Raises
+    InvalidArgument."""
+    if contract and contract not in CONTRACTS:
+        raise InvalidArgument(f"'{contract}' is no contract; there are {', '.join(CONTRACTS)}")
+    groups = (*CONTRACTS[contract], contract) if contract else GROUPS
     for group in GROUPS:
         import_module(f"argosy_conformance.{group}")
-    ordered = sorted(CHECKS.values(), key=lambda check: ("drain" in check.needs, GROUPS.index(check.group)))
+    if contract:
+        import_module(f"argosy_conformance.clouds.{'awslambda' if contract == 'lambda' else contract}")
+    ours = [check for check in CHECKS.values() if check.group in groups]
+    ordered = sorted(ours, key=lambda check: ("drain" in check.needs, groups.index(check.group)))
     if names is None:
         return ordered
     wanted = set(names)
-    if unknown := wanted - set(GROUPS) - set(CHECKS):
-        raise InvalidArgument(f"'{min(unknown)}' is no check and no group; the groups are {', '.join(GROUPS)}")
+    if unknown := wanted - set(groups) - {check.id for check in ours}:
+        raise InvalidArgument(f"'{min(unknown)}' is no check and no group; the groups are {', '.join(groups)}")
     return [check for check in ordered if check.id in wanted or check.group in wanted]
 
 
@@ -76,6 +110,15 @@ def judge(check: Check, subject: Subject) -> Result:
     except (LookupError, TypeError, ValueError, AttributeError, OSError) as error:
         note = f"the answer is built so that it cannot be judged: {type(error).__name__}: {error}"
         return Result(check.id, check.group, check.title, "failed", note)
+
+
+def _listen(http: Transport) -> "RuntimeApi":
+    from argosy_conformance.clouds.awslambda import RuntimeApi
+
+    try:
+        return RuntimeApi(http.parts.hostname or "127.0.0.1", http.parts.port or 9001)
+    except OSError as error:
+        raise Unavailable(f"the suite cannot listen at {http.url}: {error}") from None
 
 
 def _connect(http: Transport) -> None:

@@ -1,6 +1,6 @@
 """The server under judgement: what it says about itself, and valid requests made from that."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, cast
 from urllib.parse import quote
@@ -39,6 +39,10 @@ class Subject:
         mode: Mode = "",
         disruptive: bool = False,
         drain: Callable[[], None] | None = None,
+        rows: list[Any] | None = None,
+        routes: Mapping[str, str] | None = None,
+        models: Sequence[str] = (),
+        runtime_api: object = None,
     ) -> None:
         self.http = http
         self.maybe_rpc = rpc
@@ -46,6 +50,10 @@ class Subject:
         self.mode: Mode = mode
         self.disruptive = disruptive
         self.drain = drain
+        self.rows_given = rows
+        self.routes = dict(routes or {})
+        self.models_given = tuple(models)
+        self.runtime_api = runtime_api
         self._known: dict[str, dict[str, Any] | None] = {}
 
     @property
@@ -68,6 +76,10 @@ class Subject:
                 raise Skipped("POST /v2/repository/index does not answer 200")
             elif need == "disruption" and not self.disruptive:
                 raise Skipped("would unload or reload models: allow it with --disruptive")
+            elif need == "models" and not self.models_given:
+                raise Skipped("needs places of models, as the server sees them: give them with --place")
+            elif need == "single" and self.models_given:
+                raise Skipped("a multi-model endpoint has other paths")
             elif need == "drain" and self.drain is None:
                 raise Skipped("would end the server, and needs its process: give it with --pid")
 
