@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("source", metavar="[FILE_OR_REF]", required=False, shell_complete=sources)
-@click.option("--name", help="The name in URLs; by default the file's or the model's.")
+@click.argument("source", metavar="[FILE_OR_REF]", envvar="ARGOSY_SERVE_MODEL", required=False, shell_complete=sources)
+@click.option("--name", envvar="ARGOSY_SERVE_NAME", help="The name in URLs; by default the file's or the model's.")
 @click.option("--host", help="The address to listen on.  [default: 127.0.0.1, or the contract's]")
 @click.option("--port", type=click.IntRange(0, 65535), help="0 takes a free one.  [default: 8000, or the contract's]")
 @click.option("--grpc-port", type=click.IntRange(0, 65535), help="Serve gRPC here too.  [default: the contract's]")
@@ -52,7 +52,8 @@ def serve(
 
     In a container of SageMaker, Vertex AI, Azure ML, Cloud Run, Lambda, Hugging Face Endpoints or KServe it listens
     where that place asks it to, to every name, and answers the paths that it asks, beside all others. FILE_OR_REF may
-    then be left out: the model is the one in the folder where the place has put it.
+    then be left out: the model is the one in the folder where the place has put it. An image sets what is not given
+    by ARGOSY_SERVE_MODEL, _NAME, _HOST, _PORT and _GRPC_PORT; the last three give way to a contract.
 
     \b
     Example:
@@ -61,7 +62,7 @@ def serve(
       argosy serve model.joblib --sample rows.csv
       argosy serve digits:1 --contract sagemaker
     """
-    from argosy.client.serving import Serving, chosen
+    from argosy.client.serving import Serving, addresses, chosen
     from argosy.packaging.options import PushOptions
     from argosy.serving.config import ReplicaConfig
     from argosy.serving.listener import bind
@@ -71,10 +72,10 @@ def serve(
     if name is not None:
         check_name(name, "model name")
     binding = chosen(contract)
-    base = binding.http if binding else Address(host="127.0.0.1", port=8000)
+    base, grpc = addresses(binding)
     where = host or base.host
-    if grpc_port is None and binding and binding.grpc:
-        grpc_port = binding.grpc.port
+    if grpc_port is None and grpc:
+        grpc_port = grpc.port
     config = ReplicaConfig(
         models=(),
         http=Address(host=where, port=base.port if port is None else port),

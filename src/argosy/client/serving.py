@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
@@ -19,6 +21,7 @@ from argosy.serving.contract_app import ContractApp
 from argosy.serving.contracts import Binding
 from argosy.serving.http import HttpApp
 from argosy.serving.server import MakeApp, Started, run
+from argosy.spec.address import Address
 from argosy.spec.errors import ArgosyError, InvalidArgument, NotFound
 from argosy.store import objects
 from argosy.store.paths import check_path
@@ -32,6 +35,21 @@ def chosen(name: str, environ: Mapping[str, str] = os.environ) -> Binding | None
         contracts.detect(environ) if name == "auto" else next((one for one in contracts.CONTRACTS if one == name), None)
     )
     return contracts.bind(found, environ) if found else None
+
+
+def addresses(binding: Binding | None, environ: Mapping[str, str] = os.environ) -> tuple[Address, Address | None]:
+    """Where HTTP and gRPC are served if no option says so: where the contract asks, else where an image says by its
+    environment, else at port 8000 of loopback. A contract's gRPC is left out in an image without its library. Raises
+    InvalidArgument."""
+    if binding is not None:
+        return binding.http, binding.grpc if find_spec("grpc") else None
+    host = environ.get("ARGOSY_SERVE_HOST", "127.0.0.1")
+    ports = {name: environ[name] for name in ("ARGOSY_SERVE_PORT", "ARGOSY_SERVE_GRPC_PORT") if environ.get(name)}
+    if wrong := next((name for name, text in ports.items() if not re.fullmatch(r"[0-9]{1,5}", text)), ""):
+        raise InvalidArgument(f"{wrong} is '{ports[wrong][:40]}'; it must be a port")
+    grpc = ports.get("ARGOSY_SERVE_GRPC_PORT")
+    http = Address(host=host, port=int(ports.get("ARGOSY_SERVE_PORT", "8000")))
+    return http, Address(host=host, port=int(grpc)) if grpc else None
 
 
 class Serving(contextlib.ExitStack):

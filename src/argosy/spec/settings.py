@@ -167,6 +167,8 @@ class Home:
         """The OCI image layout."""
         self.packages = root / "packages"
         """Unpacked packages by digest; can be deleted at any time."""
+        self.cache = root / "cache"
+        """Layers of images and environments of models; can be deleted at any time."""
         self.run = root / "run"
         """Sockets, locks, tokens: what only matters while something runs."""
         self.control = self.run / "control.json"
@@ -214,6 +216,11 @@ OUTSIDE = (
     "ARGOSY_HOME",
     "ARGOSY_URL",
     "ARGOSY_KEY",
+    "ARGOSY_SERVE_MODEL",
+    "ARGOSY_SERVE_NAME",
+    "ARGOSY_SERVE_HOST",
+    "ARGOSY_SERVE_PORT",
+    "ARGOSY_SERVE_GRPC_PORT",
     "ARGOSY_REPLICA",
     "ARGOSY_GATEWAY",
     "ARGOSY_TRIGGER",
@@ -222,7 +229,8 @@ OUTSIDE = (
     "ARGOSY_CONTROL_TOKEN",
     "ARGOSY_CONTROL_CA",
 )
-"""Variables that are no settings: the home itself, what the client reads, and the marks of our own processes."""
+"""Variables that are no settings: the home itself, what the client and `argosy serve` read, and the marks of our own
+processes."""
 
 
 def home(environ: Mapping[str, str] = os.environ) -> Home:

@@ -1,0 +1,231 @@
+"""From a model package to an image: layers by how often they change, each made only where its inputs have changed."""
+
+import hashlib
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+
+from argosy import __version__
+from argosy.images import debian, wheels
+from argosy.images.bytecode import Compiler
+from argosy.images.debian import BaseLock
+from argosy.images.image import GRPC_PORT, MODEL, PORT, WRITABLE, Contents, Image, contents, time_of
+from argosy.images.layers import Compression, Layer, LayerCache
+from argosy.images.platforms import PLATFORMS, Platform, host
+from argosy.images.tree import Tree
+from argosy.packaging import environment
+from argosy.packaging.package import Package
+from argosy.spec.errors import InvalidArgument, Unsupported
+from argosy.store.paths import walk
+
+Report = Callable[[str], None]
+
+
+class ImageOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How to build: the platforms, how layers are compressed, whether gRPC is served too, a folder of locks instead of
+    those that are part of Argosy, the time in all files in seconds since 1970."""
+
+    platforms: tuple[str, ...] = ()
+    compression: Compression = "zstd"
+    grpc: bool = False
+    locks: Path | None = None
+    epoch: int = 0
+
+
+class ImageModel(msgspec.Struct, frozen=True, kw_only=True):
+    """What the image serves: the name in URLs, the version, the digest of the package, whether it may run code."""
+
+    package: Package
+    name: str
+    version: str
+    digest: str
+    trusted: bool = False
+
+
+class Builder:
+    """Builds the layers of images, with a cache in `folder`."""
+
+    def __init__(self, folder: Path, options: ImageOptions, report: Report = lambda step: None) -> None:
+        self.options, self.report = options, report
+        self.cache = LayerCache(folder, options.compression, options.epoch)
+        self._work = ExitStack()
+        self._trees: dict[str, Tree] = {}
+        self._compiler: Compiler | None = None
+
+    def build(self, model: ImageModel, ref: str) -> Contents:
+        """The image of a model for every platform, under the name `ref`. Raises Unsupported, MissingExtra, BadPackage,
+        Unavailable, StorageFull."""
+        check_servable(model.package)
+        names = self.options.platforms or (host().name,)
+        with self._work:
+            images = [self._image(model, PLATFORMS[name]) for name in dict.fromkeys(names)]
+        blobs = {layer.digest: self.cache.blob(layer) for image in images for layer in image.layers}
+        return contents(images, blobs, ref)
+
+    def _image(self, model: ImageModel, platform: Platform) -> Image:
+        lock = debian.lock_of(platform, self.options.locks)
+        layers = [*self._base(lock, platform), self._wheels(wheels.SERVE, lock, platform)]
+        if self.options.grpc:
+            layers.append(self._wheels(wheels.GRPC, lock, platform))
+        layers += [self._argosy(lock), self._model(model)]
+        ports = (PORT, GRPC_PORT) if self.options.grpc else (PORT,)
+        return Image(
+            platform=platform,
+            layers=tuple(layers),
+            environ=environ_of(model, ports),
+            labels=labels_of(model, lock, self.options.epoch),
+            ports=ports,
+            epoch=self.options.epoch,
+        )
+
+    def _base(self, lock: BaseLock, platform: Platform) -> list[Layer]:
+        def libraries() -> Tree:
+            tree = self._packages(lock, platform)
+            return with_users(_part(tree, lambda path: not debian.INTERPRETER.match(path)))
+
+        def interpreter() -> Tree:
+            tree = _part(self._packages(lock, platform), lambda path: bool(debian.INTERPRETER.match(path)))
+            return self._compiled(tree, "the standard library")
+
+        return [
+            self.cache.layer(f"Debian {lock.release}: C and C++ libraries, certificates", lock, libraries),
+            self.cache.layer(f"Debian {lock.release}: Python {lock.python}", lock, interpreter),
+        ]
+
+    def _packages(self, lock: BaseLock, platform: Platform) -> Tree:
+        if platform.name not in self._trees:
+            self.report(f"Debian packages for {platform.name}")
+            files = debian.download(lock, debian.cache_folder() / "debian")
+            self._trees[platform.name] = debian.tree_of(files, platform)
+        return self._trees[platform.name]
+
+    def _wheels(self, name: str, lock: BaseLock, platform: Platform) -> Layer:
+        text = wheels.lock_text(name, self.options.locks)
+
+        def make() -> Tree:
+            self.report(f"locked wheels ({name}) for {platform.name}")
+            tree, folder = wheels.tree_of(text, platform, lock.python)
+            self._work.callback(shutil.rmtree, folder, ignore_errors=True)
+            return self._compiled(tree, f"locked wheels ({name})")
+
+        inputs = [platform.name, lock.python, hashlib.sha256(text.encode()).hexdigest()]
+        return self.cache.layer(f"locked wheels: {name}", inputs, make)
+
+    def _argosy(self, lock: BaseLock) -> Layer:
+        tree = wheels.argosy_tree(lock.python)
+        inputs = [[path, hashlib.sha256(node.read()).hexdigest()] for path, node in sorted(tree.nodes.items())]
+        return self.cache.layer(f"Argosy {__version__}", [lock.python, inputs], lambda: self._compiled(tree, "Argosy"))
+
+    def _model(self, model: ImageModel) -> Layer:
+        def make() -> Tree:
+            tree = Tree()
+            for entry in walk(model.package.folder, limit=2**63):
+                tree.file(f"{MODEL.lstrip('/')}/{entry.path}", entry.file)
+            return tree
+
+        return self.cache.layer(f"model {model.name}:{model.version}", model.digest, make)
+
+    def _compiled(self, tree: Tree, what: str) -> Tree:
+        if self._compiler is None:
+            here = host()
+            lock = debian.lock_of(here, self.options.locks)
+            root = Path(self._work.enter_context(tempfile.TemporaryDirectory(prefix="argosy-base-")))
+            self._packages(lock, here).unpack(root)
+            self._compiler = Compiler(root, here, lock.python)
+        self.report(f"Compiling {what}")
+        return self._compiler.compile(tree)
+
+
+def write_locks(folder: Path, report: Report) -> list[Path]:
+    """Lock what apt and the index of packages of this machine deliver now. Returns the files. Raises Unsupported,
+    Unavailable, InvalidArgument."""
+    environment.uv()
+    folder.mkdir(parents=True, exist_ok=True)
+    found: dict[str, bytes] = {}
+    for platform in PLATFORMS.values():
+        report(f"Debian packages for {platform.name}")
+        lock = debian.make_lock(platform)
+        found[debian.file_name(platform)] = msgspec.json.format(msgspec.json.encode(lock), indent=1) + b"\n"
+    report("wheels")
+    for name, text in wheels.make_locks(debian.PYTHON, PLATFORMS["linux/amd64"]).items():
+        found[f"{name}.txt"] = text.encode()
+    for name, data in found.items():
+        (folder / name).write_bytes(data)
+    return [folder / name for name in found]
+
+
+def check_servable(package: Package) -> None:
+    """Raise Unsupported for a model that the layers of an image do not hold what it needs."""
+    if package.manifest.engine != "onnx":
+        raise Unsupported(
+            f"an image holds what an ONNX model needs, and {package.manifest.name} runs on the engine "
+            f"{package.manifest.engine}: push it without --no-convert, or install argosy in an image of your own"
+        )
+
+
+def with_users(tree: Tree) -> Tree:
+    """The base with the users of an image, names looked up by DNS, and the folder that a container may write to,
+    whatever its user."""
+    tree.file(
+        "etc/passwd", b"root:x:0:0:root:/root:/nonexistent\nnonroot:x:65532:65532::/var/lib/argosy:/nonexistent\n"
+    )
+    tree.file("etc/group", b"root:x:0:\nnonroot:x:65532:\n")
+    tree.file("etc/nsswitch.conf", b"hosts: files dns\n")
+    tree.folder(WRITABLE.lstrip("/"), 0o1777)
+    tree.folder("tmp", 0o1777)
+    return tree
+
+
+def environ_of(model: ImageModel, ports: tuple[int, ...]) -> dict[str, str]:
+    """The environment of a container: what `argosy serve` serves where, and one place to write."""
+    found = {
+        "PATH": "/usr/local/bin:/usr/bin",
+        "LANG": "C.UTF-8",
+        "HOME": WRITABLE,
+        "TMPDIR": WRITABLE,
+        "ARGOSY_HOME": WRITABLE,
+        "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "ARGOSY_SERVE_MODEL": MODEL,
+        "ARGOSY_SERVE_NAME": model.name,
+        "ARGOSY_SERVE_HOST": "0.0.0.0",
+        "ARGOSY_SERVE_PORT": str(ports[0]),
+    }
+    return found | ({"ARGOSY_SERVE_GRPC_PORT": str(ports[1])} if len(ports) > 1 else {})
+
+
+def labels_of(model: ImageModel, lock: BaseLock, epoch: int) -> dict[str, str]:
+    """The annotations that the OCI specification names, and the digest of the package. None names a machine or a
+    moment."""
+    manifest, place = model.package.manifest, "org.opencontainers.image"
+    found = {
+        f"{place}.title": model.name,
+        f"{place}.description": manifest.description,
+        f"{place}.version": model.version,
+        f"{place}.licenses": manifest.license,
+        f"{place}.created": time_of(epoch),
+        f"{place}.base.name": f"debian:{lock.release}",
+        "dev.argosy.version": __version__,
+        "dev.argosy.model.digest": model.digest,
+        "dev.argosy.model.engine": manifest.engine,
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def epoch_of(text: str) -> int:
+    """SOURCE_DATE_EPOCH as a number, 0 without it. Raises InvalidArgument."""
+    if not re.fullmatch(r"[0-9]{0,11}", text):
+        raise InvalidArgument(f"SOURCE_DATE_EPOCH must be seconds since 1970, not '{text[:40]}'")
+    return int(text or 0)
+
+
+def _part(tree: Tree, wanted: Callable[[str], bool]) -> Tree:
+    part = Tree()
+    part.nodes = {path: node for path, node in tree.nodes.items() if wanted(path)}
+    return part

@@ -1,0 +1,71 @@
+"""An image of a small model, built once a session as a user would."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from argosy.images import debian
+from argosy.spec.errors import ArgosyError
+from tests.cli.models import linear
+
+
+def need_debian() -> None:
+    """Skip where the packages of the base cannot be had."""
+    try:
+        debian.check_release(debian.RELEASE)
+    except ArgosyError as error:
+        pytest.skip(error.message)
+    if not shutil.which("setarch"):
+        pytest.skip("util-linux is not installed")
+
+
+def argosy(*arguments: str, home: Path, **environ: str) -> str:
+    """Run the command. Skips where packages could not be downloaded."""
+    command = [sys.executable, "-m", "argosy", *arguments]
+    given = os.environ | {"ARGOSY_HOME": str(home)} | environ
+    ran = subprocess.run(command, env=given, capture_output=True, text=True, check=False)
+    if "error:" in ran.stderr and ("apt-get" in ran.stderr or "uv could not get" in ran.stderr):
+        pytest.skip(f"packages of the image cannot be downloaded: {ran.stderr[-300:]}")
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+class Layout:
+    """An OCI layout, read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.index = json.loads((folder / "index.json").read_bytes())
+
+    def blob(self, digest: str) -> bytes:
+        return (self.folder / "blobs" / "sha256" / digest.removeprefix("sha256:")).read_bytes()
+
+    def json(self, digest: str):
+        return json.loads(self.blob(digest))
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file."""
+    pytest.importorskip("onnx")
+    return linear(tmp_path_factory.mktemp("model") / "linear.onnx", weight=2.0)
+
+
+@pytest.fixture(scope="session")
+def cached_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the layers of the image in its cache, once it is built."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def layout(package: Path, cached_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    """The image of the model, for this machine."""
+    need_debian()
+    folder = tmp_path_factory.mktemp("image") / "oci"
+    argosy("image", "build", str(package), "-o", f"oci:{folder}", home=cached_home)
+    return Layout(folder)
