@@ -12,7 +12,7 @@ from argosy.cli import base
 from argosy.cli.catalog import COMMANDS
 from argosy.spec import errors
 
-GROUPS = ("registry", "keys", "rollout", "simulate", "feedback", "export", "batch", "models", "alerts")
+GROUPS = ("registry", "image", "keys", "rollout", "simulate", "feedback", "export", "batch", "models", "alerts")
 
 
 def argosy(*args, **kwargs):
