@@ -50,10 +50,12 @@ class Layout:
 
 
 @pytest.fixture(scope="session")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model file."""
+def package(cached_home: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A version of the store."""
     pytest.importorskip("onnx")
-    return linear(tmp_path_factory.mktemp("model") / "linear.onnx", weight=2.0)
+    model = linear(tmp_path_factory.mktemp("model") / "linear.onnx", weight=2.0)
+    argosy("push", str(model), "--name", "linear", home=cached_home)
+    return "linear:1"
 
 
 @pytest.fixture(scope="session")
@@ -63,9 +65,9 @@ def cached_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def layout(package: Path, cached_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Layout:
+def layout(package: str, cached_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Layout:
     """The image of the model, for this machine."""
     need_debian()
     folder = tmp_path_factory.mktemp("image") / "oci"
-    argosy("image", "build", str(package), "-o", f"oci:{folder}", home=cached_home)
+    argosy("image", "build", package, "-o", f"oci:{folder}", home=cached_home)
     return Layout(folder)

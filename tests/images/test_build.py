@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests import ports
+from tests.cli.models import linear
 from tests.images.conftest import Layout, argosy, need_debian
+from tests.store.oci.live import Registry
 
 zstandard = pytest.importorskip("zstandard")
 SEPARATE = ("unshare", "--mount")
@@ -112,10 +114,9 @@ def test_it_answers_as_any_user_on_a_root_that_is_read_only(root: tuple[Path, di
 
 
 def test_a_change_of_the_model_makes_one_layer(layout: Layout, cached_home: Path, tmp_path: Path):
-    from tests.cli.models import linear
-
     model = linear(tmp_path / "linear.onnx", weight=3.0)
-    argosy("image", "build", str(model), "-o", f"oci:{tmp_path / 'oci'}", home=cached_home)
+    argosy("push", str(model), "--name", "linear", home=cached_home)
+    argosy("image", "build", "linear:2", "-o", f"oci:{tmp_path / 'oci'}", home=cached_home)
     before, after = (
         [each["digest"] for each in one.json(one.index["manifests"][0]["digest"])["layers"]]
         for one in (layout, Layout(tmp_path / "oci"))
@@ -125,10 +126,10 @@ def test_a_change_of_the_model_makes_one_layer(layout: Layout, cached_home: Path
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(
-    package: Path, layout: Layout, cached_home: Path, tmp_path: Path
+    package: str, layout: Layout, cached_home: Path, tmp_path: Path
 ):
     (tmp_path / "precious").touch()
-    command = [sys.executable, "-m", "argosy", "image", "build", str(package), "-o", f"oci:{tmp_path}"]
+    command = [sys.executable, "-m", "argosy", "image", "build", package, "-o", f"oci:{tmp_path}"]
     ran = subprocess.run(
         command, env=os.environ | {"ARGOSY_HOME": str(cached_home)}, capture_output=True, text=True, check=False
     )
@@ -137,14 +138,13 @@ def test_a_folder_that_holds_something_else_is_left_alone(
 
 
 @pytest.mark.slow
-def test_the_same_bytes_from_another_folder_umask_and_time_zone(package: Path, layout: Layout, tmp_path: Path):
-    home, other = tmp_path / "home", tmp_path / "other"
-    other.mkdir()
-    shutil.copyfile(package, other / package.name)
+def test_the_same_bytes_from_another_folder_umask_and_time_zone(package: str, layout: Layout, tmp_path: Path):
+    home, model = tmp_path / "home", linear(tmp_path / "linear.onnx", weight=2.0)
     before = os.umask(0o077)
     try:
+        argosy("push", str(model), "--name", "linear", home=home)
         argosy(
-            *("image", "build", str(other / package.name), "-o", f"oci:{tmp_path / 'oci'}"),
+            *("image", "build", "linear:1", "-o", f"oci:{tmp_path / 'oci'}"),
             TZ="Pacific/Kiritimati",
             LC_ALL="C",
             PYTHONHASHSEED="7",
@@ -156,11 +156,11 @@ def test_the_same_bytes_from_another_folder_umask_and_time_zone(package: Path, l
 
 
 @pytest.mark.slow
-def test_two_platforms_in_one_archive(package: Path, layout: Layout, cached_home: Path, tmp_path: Path):
+def test_two_platforms_in_one_archive(package: str, layout: Layout, cached_home: Path, tmp_path: Path):
     need_debian()
     file = tmp_path / "image.tar"
     platforms = ("--platform", "linux/amd64", "--platform", "linux/arm64")
-    argosy("image", "build", str(package), "-o", f"archive:{file}", *platforms, home=cached_home)
+    argosy("image", "build", package, "-o", f"archive:{file}", *platforms, home=cached_home)
     with tarfile.open(file) as archive:
         archive.extractall(tmp_path / "oci", filter="data")
     found = Layout(tmp_path / "oci")
@@ -168,3 +168,47 @@ def test_two_platforms_in_one_archive(package: Path, layout: Layout, cached_home
     assert [each["platform"]["architecture"] for each in index["manifests"]] == ["amd64", "arm64"]
     models = {found.json(each["digest"])["layers"][-1]["digest"] for each in index["manifests"]}
     assert len(models) == 1
+
+
+def test_a_bill_of_material_refers_to_the_image(package: str, layout: Layout, cached_home: Path, tmp_path: Path):
+    argosy("image", "build", package, "-o", f"oci:{tmp_path / 'oci'}", "--sbom", home=cached_home)
+    found = Layout(tmp_path / "oci")
+    image, referrer = found.index["manifests"]
+    assert image == layout.index["manifests"][0]
+    manifest = found.json(referrer["digest"])
+    assert manifest["subject"]["digest"] == image["digest"]
+    bill = found.json(manifest["layers"][0]["digest"])
+    parts = {each["name"]: each for each in bill["components"]}
+    assert {"libc6", "onnxruntime", "argosy", "linear"} <= parts.keys()
+    assert parts["libc6"]["purl"].startswith("pkg:deb/debian/libc6@")
+
+
+def test_an_image_is_pushed_with_its_bill(package: str, layout: Layout, cached_home: Path, tmp_path: Path):
+    registry = Registry(tmp_path / "r", tls=False)
+    try:
+        reference = f"{registry.ready().host}/models/linear:1"
+        argosy("image", "build", package, "-o", reference, "--plain-http", home=cached_home)
+        ran = subprocess.run(
+            ["skopeo", "inspect", "--tls-verify=false", f"docker://{reference}"],
+            capture_output=True,
+            check=False,
+            text=True,
+        )
+        assert ran.returncode == 0, ran.stderr
+        assert json.loads(ran.stdout)["Digest"] == layout.index["manifests"][0]["digest"]
+        fallback = json.loads(ran.stdout)["Digest"].replace(":", "-")
+        assert fallback in json.loads(ran.stdout)["RepoTags"]
+    finally:
+        registry.stop()
+
+
+@pytest.mark.parametrize(
+    "output", ["digits", "oci:", "registry.example/digits", f"registry.example/d@sha256:{'0' * 64}"]
+)
+def test_an_output_that_is_none_is_refused_before_anything_is_built(package: str, tmp_path: Path, output: str):
+    command = [sys.executable, "-m", "argosy", "image", "build", package, "-o", output]
+    ran = subprocess.run(
+        command, env=os.environ | {"ARGOSY_HOME": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 2
+    assert "registry" in ran.stderr or "must be" in ran.stderr

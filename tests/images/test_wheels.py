@@ -8,7 +8,7 @@ from argosy.images import wheels
 
 @pytest.mark.parametrize("name", [wheels.SERVE, wheels.GRPC])
 def test_a_lock_has_what_is_asked_for_within_the_bounds_of_argosy(name):
-    pins = dict(each.split("==") for each in wheels._pins(wheels.lock_text(name)))
+    pins = dict(each.split("==") for each in wheels.pins(wheels.lock_text(name)))
     bounds = {each.name: each for each in map(Requirement, distribution("argosy").requires)}
     serve = wheels.lock_text(wheels.SERVE)
     assert not [each for each in wheels.REQUIREMENTS[name] if each not in pins and f"\n{each}==" not in serve]

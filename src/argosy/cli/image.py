@@ -2,15 +2,21 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from argosy.cli.base import Group, json_option
 from argosy.cli.completion import sources
-from argosy.cli.here import place
-from argosy.cli.output import emit, pairs, progress
+from argosy.cli.here import place, store
+from argosy.cli.output import Report, emit, pairs, progress
+from argosy.cli.registry import reach_options, reached
 from argosy.spec.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from argosy.images.build import ImageOptions
+    from argosy.images.image import Contents
+    from argosy.store.oci.reference import Reference
 
 PLATFORMS = ("linux/amd64", "linux/arm64")
 
@@ -27,7 +33,13 @@ def image() -> None:
 
 @image.command()
 @click.argument("source", metavar="FILE_OR_REF", shell_complete=sources)
-@click.option("-o", "--output", required=True, metavar="oci:DIR|archive:FILE", help="Where the image goes.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="oci:DIR|archive:FILE|REF",
+    help="Where the image goes; a reference is of a registry.",
+)
 @click.option("--name", help="The name of the model in URLs; by default the file's or the model's.")
 @click.option(
     "--platform", "platforms", type=click.Choice(PLATFORMS), multiple=True, help="May be given twice.  [default: this]"
@@ -37,6 +49,8 @@ def image() -> None:
 )
 @click.option("--lock", "locks", type=click.Path(path_type=Path), help="A folder that `argosy image lock` wrote.")
 @click.option("--grpc", is_flag=True, help="Serve gRPC too: 6 MB more.")
+@click.option("--sbom", is_flag=True, help="Attach a bill of material to a layout; in a registry it always is.")
+@reach_options
 @json_option
 def build(
     source: str,
@@ -46,6 +60,9 @@ def build(
     compression: Any,
     locks: Path | None,
     grpc: bool,
+    sbom: bool,
+    plain_http: bool,
+    ca: Path | None,
     as_json: bool,
 ) -> None:
     """Build an image that serves one model.
@@ -58,39 +75,66 @@ def build(
     Example:
       argosy image build digits:1 -o oci:digits
       argosy image build digits:1 -o archive:digits.tar --platform linux/amd64 --platform linux/arm64
-      podman run --rm -p 8080:8080 oci-archive:digits.tar
+      argosy image build digits:1 -o registry.example/digits:1 --compression gzip
     """
-    from argosy.client.local import locate
-    from argosy.images.build import Builder, ImageModel, ImageOptions, epoch_of
+    from argosy.images.build import ImageOptions, epoch_of
     from argosy.images.image import write_archive, write_folder
-    from argosy.packaging.package import open_package
     from argosy.spec.endpoint import check_name
+    from argosy.store.oci.reference import parse
 
     kind, _, path = output.partition(":")
-    if kind not in ("oci", "archive") or not path:
-        raise InvalidArgument(f"--output '{output[:100]}' must be oci:DIR or archive:FILE")
+    target = Path(path).expanduser().absolute()
+    remote = None if kind in ("oci", "archive") and path else parse(output)
+    if remote and (remote.digest or not remote.tag):
+        raise InvalidArgument(f"--output '{output[:100]}' must be oci:DIR, archive:FILE or a reference with a tag")
     if name is not None:
         check_name(name, "model name")
     epoch = epoch_of(os.environ.get("SOURCE_DATE_EPOCH", ""))
-    options = ImageOptions(platforms=platforms, compression=compression, grpc=grpc, locks=locks, epoch=epoch)
+    options = ImageOptions(
+        platforms=platforms, compression=compression, grpc=grpc, locks=locks, bills=sbom or bool(remote), epoch=epoch
+    )
     with progress(f"Building an image of {source}") as report:
-        located = locate(source, report=report)
-        try:
-            package = open_package(located.folder, trusted=located.trusted)
-            model = ImageModel(
-                package=package,
-                name=name or located.name,
-                version=located.version,
-                digest=located.digest or package.digest(),
-                trusted=located.trusted,
-            )
-            found = Builder(place().cache / "layers", options, report).build(model, f"{model.name}:{model.version}")
-            target = Path(path).expanduser().absolute()
-            write_folder(found, target) if kind == "oci" else write_archive(found, target, epoch)
-        finally:
-            located.release()
-    shown = {"image": output, "digest": found.digest, "bytes": found.size}
+        found = _built(source, name, options, report)
+        if remote:
+            _push(found, remote, plain_http, ca, report)
+        elif kind == "oci":
+            write_folder(found, target)
+        else:
+            write_archive(found, target, epoch)
+    shown = {"image": output, "digest": found.root.digest, "bytes": found.size}
     emit(shown, as_json, lambda: pairs([(key, str(value)) for key, value in shown.items()]))
+
+
+def _built(source: str, name: str | None, options: "ImageOptions", report: Report) -> "Contents":
+    from argosy.client.local import locate
+    from argosy.images.build import Builder, ImageModel
+    from argosy.packaging.package import open_package
+
+    located = locate(source, report=report)
+    try:
+        package = open_package(located.folder, trusted=located.trusted)
+        model = ImageModel(
+            package=package,
+            name=name or located.name,
+            version=located.version,
+            digest=located.digest or package.digest(),
+            trusted=located.trusted,
+        )
+        return Builder(place().cache / "layers", options, report).build(model, f"{model.name}:{model.version}")
+    finally:
+        located.release()
+
+
+def _push(found: "Contents", target: "Reference", plain_http: bool, ca: Path | None, report: Report) -> None:
+    """Push an image, and behind it what refers to it."""
+    from argosy.store.oci.push import push
+    from argosy.store.oci.reference import Reference
+
+    report(f"Pushing to {target}")
+    with store() as opened, reached(opened, target, plain_http, ca, report) as (client, transfers):
+        push(client, target, found.root, found, transfers)
+        for bill in found.referrers:
+            push(client, Reference(target.host, target.repository), bill, found, transfers)
 
 
 @image.command()

@@ -37,7 +37,7 @@ def reach_options(command: Decorated) -> Decorated:
 
 
 @contextmanager
-def _reached(
+def reached(
     place: "Store", reference: "Reference", plain_http: bool, ca: Path | None, report: Report
 ) -> "Generator[tuple[Client, Transfers]]":
     from argosy.store.oci.client import Client
@@ -70,7 +70,7 @@ def published(context: click.Context) -> bool:
     with store() as place, progress(f"Pushing {source}") as report:
         version = place.registry.resolve(source)
         target = target if target.tag else target.with_tag(str(version.number))
-        with _reached(place, target, given["plain_http"], given["ca"], report) as (client, transfers):
+        with reached(place, target, given["plain_http"], given["ca"], report) as (client, transfers):
             done = publish(client, target, place.layout, version.digest, transfers, image=not given["no_image"])
     found = {"ref": version.ref, "to": str(target), "digest": done.digest, "image": done.image}
     found |= {"referrers": done.referrers, "sent": done.sent, "there": done.there}
@@ -115,7 +115,7 @@ def pull(reference: str, name: str, trust: bool, plain_http: bool, ca: Path | No
     with (
         store() as place,
         progress(f"Pulling {reference}") as report,
-        _reached(place, source, plain_http, ca, report) as (client, transfers),
+        reached(place, source, plain_http, ca, report) as (client, transfers),
     ):
         version = fetch(place, client, source, transfers, name=name, trust=trust)
 

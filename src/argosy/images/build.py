@@ -4,9 +4,10 @@ import hashlib
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 
@@ -22,18 +23,21 @@ from argosy.packaging import environment
 from argosy.packaging.package import Package
 from argosy.spec.errors import InvalidArgument, Unsupported
 from argosy.store.paths import walk
+from argosy.trust.sbom import Component, required
 
 Report = Callable[[str], None]
 
 
 class ImageOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How to build: the platforms, how layers are compressed, whether gRPC is served too, a folder of locks instead of
-    those that are part of Argosy, the time in all files in seconds since 1970."""
+    those that are part of Argosy, whether a bill of material refers to each platform, the time in all files in seconds
+    since 1970."""
 
     platforms: tuple[str, ...] = ()
     compression: Compression = "zstd"
     grpc: bool = False
     locks: Path | None = None
+    bills: bool = False
     epoch: int = 0
 
 
@@ -65,17 +69,22 @@ class Builder:
         with self._work:
             images = [self._image(model, PLATFORMS[name]) for name in dict.fromkeys(names)]
         blobs = {layer.digest: self.cache.blob(layer) for image in images for layer in image.layers}
-        return contents(images, blobs, ref)
+        return contents(images, blobs, ref, bills=self.options.bills)
 
     def _image(self, model: ImageModel, platform: Platform) -> Image:
         lock = debian.lock_of(platform, self.options.locks)
-        layers = [*self._base(lock, platform), self._wheels(wheels.SERVE, lock, platform)]
-        if self.options.grpc:
-            layers.append(self._wheels(wheels.GRPC, lock, platform))
+        names = (wheels.SERVE, wheels.GRPC) if self.options.grpc else (wheels.SERVE,)
+        texts = {name: wheels.lock_text(name, self.options.locks) for name in names}
+        layers = [
+            *self._base(lock, platform),
+            *(self._wheels(name, text, lock, platform) for name, text in texts.items()),
+        ]
         layers += [self._argosy(lock), self._model(model)]
         ports = (PORT, GRPC_PORT) if self.options.grpc else (PORT,)
         return Image(
+            name=model.name,
             platform=platform,
+            parts=parts_of(model, lock, texts.values()),
             layers=tuple(layers),
             environ=environ_of(model, ports),
             labels=labels_of(model, lock, self.options.epoch),
@@ -104,9 +113,7 @@ class Builder:
             self._trees[platform.name] = debian.tree_of(files, platform)
         return self._trees[platform.name]
 
-    def _wheels(self, name: str, lock: BaseLock, platform: Platform) -> Layer:
-        text = wheels.lock_text(name, self.options.locks)
-
+    def _wheels(self, name: str, text: str, lock: BaseLock, platform: Platform) -> Layer:
         def make() -> Tree:
             self.report(f"locked wheels ({name}) for {platform.name}")
             tree, folder = wheels.tree_of(text, platform, lock.python)
@@ -216,6 +223,28 @@ def labels_of(model: ImageModel, lock: BaseLock, epoch: int) -> dict[str, str]:
         "dev.argosy.model.engine": manifest.engine,
     }
     return {name: value for name, value in found.items() if value}
+
+
+def parts_of(model: ImageModel, lock: BaseLock, wheel_locks: Iterable[str]) -> tuple[Component, ...]:
+    """What the image of a model is made of, as its bill of material names it."""
+    system = f"pkg:deb/debian/{{}}@{{}}?arch={lock.architecture}&distro={lock.release}"
+    found = [Component(name="debian", kind="operating-system", version=lock.release)]
+    found += [
+        Component(
+            name=each.name,
+            version=each.version,
+            purl=system.format(quote(each.name), quote(each.version)),
+            sha256=each.sha256,
+        )
+        for each in lock.packages
+    ]
+    found += [required(pin) for text in wheel_locks for pin in wheels.pins(text)]
+    found.append(
+        Component(name="argosy", kind="application", version=__version__, purl=f"pkg:pypi/argosy@{__version__}")
+    )
+    license = model.package.manifest.license
+    found.append(Component(name=model.name, kind="machine-learning-model", version=model.digest, license=license))
+    return tuple(found)
 
 
 def epoch_of(text: str) -> int:

@@ -3,9 +3,7 @@ image-layout)."""
 
 import os
 import shutil
-import tarfile
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,10 +12,15 @@ import msgspec
 
 from argosy.images.layers import Layer
 from argosy.images.platforms import Platform
+from argosy.images.tree import Tree
 from argosy.spec.errors import Conflict
-from argosy.store.durable import replace, storage
+from argosy.store.durable import create_temporary, replace, storage
+from argosy.store.index import SUBJECT
 from argosy.store.layout import VERSION
-from argosy.store.manifest import INDEX, MANIFEST, REF_NAME, canonical, describe
+from argosy.store.manifest import EMPTY, INDEX, MANIFEST, REF_NAME, Descriptor, canonical, describe, image_manifest
+from argosy.store.oci.push import piece
+from argosy.trust import sbom
+from argosy.trust.sbom import CYCLONEDX, Component
 
 CONFIG = "application/vnd.oci.image.config.v1+json"
 USER = "65532:65532"
@@ -29,9 +32,11 @@ PORT, GRPC_PORT = 8080, 8081
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True):
-    """One platform of an image: its layers from the first to the last, and what they run."""
+    """One platform of an image: its layers from the first to the last, what they run, and what it is made of."""
 
+    name: str
     platform: Platform
+    parts: tuple[Component, ...]
     layers: tuple[Layer, ...]
     environ: Mapping[str, str]
     labels: Mapping[str, str]
@@ -70,40 +75,64 @@ def time_of(epoch: int) -> str:
 
 
 class Contents(msgspec.Struct, frozen=True, kw_only=True):
-    """The files of an OCI layout: `index`, and blobs by digest, each its bytes or where they lie. `digest` names the
-    image: its manifest, or the index of its platforms."""
+    """The files of an OCI layout: `index`, and blobs by digest, each its bytes or where they lie. `root` is the image:
+    its manifest, or the index of its platforms; `referrers` are the manifests of bills of material."""
 
-    digest: str
+    root: Descriptor
+    referrers: tuple[Descriptor, ...]
     index: bytes
     blobs: dict[str, bytes | Path]
 
     @property
     def size(self) -> int:
         """Bytes of all blobs."""
-        return sum(len(blob) if isinstance(blob, bytes) else blob.stat().st_size for blob in self.blobs.values())
+        return sum(_size(blob) for blob in self.blobs.values())
+
+    def read(self, blob: Descriptor, start: int, length: int) -> Iterator[bytes]:
+        """`length` bytes of a blob, from `start`: the source of a push."""
+        found = self.blobs[blob.digest]
+        yield from (
+            [found[start : start + length]] if isinstance(found, bytes) else piece(found, start, length, blob.digest)
+        )
 
 
-def contents(images: Sequence[Image], blob: Mapping[str, Path], ref: str) -> Contents:
-    """The layout that holds these images under the name `ref`; `blob` says where layers lie."""
+def contents(images: Sequence[Image], blob: Mapping[str, Path], ref: str, *, bills: bool) -> Contents:
+    """The layout that holds these images under the name `ref`, with a bill of material for each if `bills` is set;
+    `blob` says where layers lie."""
     blobs: dict[str, bytes | Path] = {}
-    entries: list[dict[str, Any]] = []
+    manifests: list[dict[str, Any]] = []
+    referrers: list[Descriptor] = []
+
+    def add(media_type: str, data: bytes) -> Descriptor:
+        found = describe(media_type, data)
+        blobs[found.digest] = data
+        return found
+
     for image in images:
-        config, manifest = image.documents()
-        blobs |= {describe(CONFIG, config).digest: config, describe(MANIFEST, manifest).digest: manifest}
+        config, data = image.documents()
+        add(CONFIG, config)
+        manifest = add(MANIFEST, data)
         blobs |= {layer.digest: blob[layer.digest] for layer in image.layers}
-        entries.append({**_descriptor(MANIFEST, manifest), "platform": image.platform.oci})
-    if len(entries) > 1:
-        index = canonical({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries})
-        entries = [_descriptor(INDEX, index)]
-        blobs[entries[0]["digest"]] = index
-    named = [{**entries[0], "annotations": {REF_NAME: ref}}]
-    top = canonical({"schemaVersion": 2, "mediaType": INDEX, "manifests": named})
-    return Contents(digest=entries[0]["digest"], index=top, blobs=blobs)
-
-
-def _descriptor(media_type: str, data: bytes) -> dict[str, Any]:
-    found = describe(media_type, data)
-    return {"mediaType": media_type, "digest": found.digest, "size": found.size}
+        manifests.append({**msgspec.to_builtins(manifest), "platform": image.platform.oci})
+        if bills:
+            version = manifest.digest.replace(":", "%3A")
+            subject = Component(
+                name=image.name, kind="container", version=manifest.digest, purl=f"pkg:oci/{image.name}@{version}"
+            )
+            bill = add(CYCLONEDX, sbom.bill(subject, image.parts, digest=manifest.digest))
+            found = add(MANIFEST, image_manifest(add(EMPTY, b"{}"), (bill,), CYCLONEDX, manifest))
+            referrers.append(
+                msgspec.structs.replace(found, artifact_type=CYCLONEDX, annotations={SUBJECT: manifest.digest})
+            )
+    entry = manifests[0]
+    if len(manifests) > 1:
+        entry = msgspec.to_builtins(
+            add(INDEX, canonical({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}))
+        )
+    listed = [{**entry, "annotations": {REF_NAME: ref}}, *msgspec.to_builtins(referrers)]
+    index = canonical({"schemaVersion": 2, "mediaType": INDEX, "manifests": listed})
+    root = msgspec.convert({key: entry[key] for key in ("mediaType", "digest", "size")}, Descriptor)
+    return Contents(root=root, referrers=tuple(referrers), index=index, blobs=blobs)
 
 
 def write_folder(found: Contents, folder: Path) -> None:
@@ -143,20 +172,17 @@ def _copy(source: Path, target: Path) -> None:
 def write_archive(found: Contents, file: Path, epoch: int) -> None:
     """Write an OCI layout as one tar file (`oci-archive:` of skopeo and podman), at once or not at all. Raises
     StorageFull."""
-    with storage(file.parent), tempfile.TemporaryDirectory(prefix=".argosy-", dir=file.parent) as work:
-        folder, scratch = Path(work) / "layout", Path(work) / "archive"
-        write_folder(found, folder)
-        with tarfile.open(scratch, "w", format=tarfile.PAX_FORMAT) as archive:
-            for path in sorted(folder.rglob("*")):
-                archive.add(
-                    path, path.relative_to(folder).as_posix(), recursive=False, filter=lambda e: _plain(e, epoch)
-                )
-        scratch.chmod(0o644)
-        os.replace(scratch, file)
-
-
-def _plain(entry: tarfile.TarInfo, epoch: int) -> tarfile.TarInfo:
-    entry.uid = entry.gid = 0
-    entry.uname = entry.gname = ""
-    entry.mtime, entry.mode = epoch, 0o755 if entry.isdir() else 0o644
-    return entry
+    tree = Tree()
+    tree.file("oci-layout", VERSION)
+    tree.file("index.json", found.index)
+    for digest, blob in found.blobs.items():
+        tree.file(f"blobs/sha256/{digest.removeprefix('sha256:')}", blob)
+    with storage(file.parent):
+        handle, scratch = create_temporary(file.parent)
+        try:
+            with os.fdopen(handle, "wb") as sink:
+                tree.write(sink, epoch)
+            scratch.chmod(0o644)
+            scratch.rename(file)
+        finally:
+            scratch.unlink(missing_ok=True)

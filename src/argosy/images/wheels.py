@@ -56,15 +56,16 @@ def make_locks(python: str, platform: Platform) -> dict[str, str]:
     bounds = "\n".join(each for each in distribution("argosy").requires or () if "extra ==" not in each)
     found: dict[str, str] = {}
     for name, wanted in REQUIREMENTS.items():
-        pinned = "\n".join([bounds, *_pins("".join(found.values()))])
+        pinned = "\n".join([bounds, *pins("".join(found.values()))])
         text = environment.compile_lock("\n".join(wanted), python=python, platform=platform.wheels, constraints=pinned)
         blocks = re.split(r"\n(?=\S)", text.rstrip())
-        had = set(_pins("".join(found.values())))
+        had = set(pins("".join(found.values())))
         found[name] = "".join(f"{block}\n" for block in blocks if block.split(" ")[0] not in had)
     return found
 
 
-def _pins(lock: str) -> list[str]:
+def pins(lock: str) -> list[str]:
+    """The lines `name==version` of a lock."""
     return re.findall(r"^[A-Za-z0-9._-]+==[^ \\;]+", lock, re.MULTILINE)
 
 
