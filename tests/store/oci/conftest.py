@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from argosy.store.layout import Layout
+from argosy.store.oci.transfers import Transfers
+from argosy.store.store import LINEAGE
+from tests.store.oci.fake import Fake
 from tests.store.oci.live import Registry
+from tests.store.samples import model_manifest
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +31,23 @@ def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name.lower(), raising=False)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
     return tmp_path / "docker"
+
+
+@pytest.fixture
+def fake() -> Iterator[Fake]:
+    with Fake() as running:
+        yield running
+
+
+@pytest.fixture
+def moves(tmp_path: Path) -> Transfers:
+    return Transfers(tmp_path / "moves")
+
+
+@pytest.fixture
+def package(layout: Layout, folder: Path) -> str:
+    """The digest of a package in `layout`, to which two things refer."""
+    digest = layout.put_folder(folder, manifest=model_manifest())
+    layout.attach(digest, LINEAGE, b"{}", LINEAGE)
+    layout.attach(digest, "application/x-note", b"a note", "text/plain")
+    return digest

@@ -24,44 +24,44 @@ def client(registry: Registry) -> Iterator[Client]:
 
 
 @pytest.fixture
-def package(layout: Layout, folder: Path) -> Descriptor:
+def root(layout: Layout, folder: Path) -> Descriptor:
     layout.put_folder(folder, manifest=model_manifest())
     return in_layout(layout.root)
 
 
 def test_what_is_there_is_not_sent_and_other_repositories_mount(
-    client: Client, layout: Layout, package: Descriptor, tmp_path: Path
+    client: Client, layout: Layout, root: Descriptor, tmp_path: Path
 ):
     first = reference.parse(f"{client.host}/push/first:1")
     moves = Transfers(tmp_path / "moves")
-    pushed = push(client, first, package, Folder(layout.root), moves)
-    assert (pushed.digest, pushed.sent, pushed.there) == (package.digest, 8, 0)
-    assert push(client, first, package, Folder(layout.root), moves).there == 8
+    pushed = push(client, first, root, Folder(layout.root), moves)
+    assert (pushed.digest, pushed.sent, pushed.there) == (root.digest, 8, 0)
+    assert push(client, first, root, Folder(layout.root), moves).there == 8
     other = reference.parse(f"{client.host}/push/other:1")
-    assert push(client, other, package, Folder(layout.root), moves).sent == 0
+    assert push(client, other, root, Folder(layout.root), moves).sent == 0
     found = client.ask("GET", "push/other/manifests/1", ("repository:push/other:pull",), headers={"Accept": MANIFEST})
-    assert found.data == layout.blobs.path(package.digest).read_bytes()
+    assert found.data == layout.blobs.path(root.digest).read_bytes()
 
 
-def test_chunks(client: Client, layout: Layout, package: Descriptor, tmp_path: Path):
+def test_chunks(client: Client, layout: Layout, root: Descriptor, tmp_path: Path):
     lines: list[str] = []
     client.report = lines.append
     place = reference.parse(f"{client.host}/push/chunks:1")
     moves = Transfers(tmp_path / "moves")
-    push(client, place, package, Folder(layout.root), moves, chunk=1000)
+    push(client, place, root, Folder(layout.root), moves, chunk=1000)
     assert [line.partition(": ")[2] for line in lines if line.endswith("of 4,096 bytes")] == [
         f"{count:,} of 4,096 bytes" for count in (1000, 2000, 3000, 4000, 4096)
     ]
-    assert moves.upload(place.place, layout.files(package.digest)["weights/model.onnx"].digest) is None
+    assert moves.upload(place.place, layout.files(root.digest)["weights/model.onnx"].digest) is None
 
 
-def test_an_altered_blob_is_not_pushed(client: Client, layout: Layout, package: Descriptor, tmp_path: Path):
-    path = layout.blobs.path(layout.files(package.digest)["weights/model.onnx"].digest)
+def test_an_altered_blob_is_not_pushed(client: Client, layout: Layout, root: Descriptor, tmp_path: Path):
+    path = layout.blobs.path(layout.files(root.digest)["weights/model.onnx"].digest)
     path.chmod(0o600)
     path.write_bytes(b"short")
     place = reference.parse(f"{client.host}/push/altered:1")
     with pytest.raises(BadPackage, match="shorter than it was"):
-        push(client, place, package, Folder(layout.root), Transfers(tmp_path / "moves"))
+        push(client, place, root, Folder(layout.root), Transfers(tmp_path / "moves"))
 
 
 def test_logins_and_authorities(registry: Registry):

@@ -249,7 +249,7 @@ class Client:
         if status == 403 and self.quirks.login:
             hint = f"{hint}; {self.quirks.login}"
         what = f"{self.host} answered {status} to {call.method} {call.url.path}{said}{hint}"
-        return Unavailable(f"{what}: try later") if status >= 500 else from_http(status, what)
+        return from_http(status, what) if 400 <= status < 500 else Unavailable(f"{what}: try later")
 
 
 def _bounded(answer: httpx.Response, limit: int) -> bytes:

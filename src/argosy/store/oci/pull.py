@@ -191,7 +191,7 @@ def _go_on(client: Client, repository: str, part: Partial) -> None:
         if part.offset and not (answer.status_code == 206 and given):
             part.restart()
         if answer.status_code == 200 or part.offset:
-            for chunk in answer.iter_raw(CHUNK):
+            for chunk in answer.iter_raw():
                 part.add(chunk)
 
 

@@ -46,8 +46,9 @@ def challenge_of(headers: Sequence[str]) -> Challenge | None:
     found: dict[str, Challenge] = {}
     for header in headers:
         marks = list(_SCHEME.finditer(header))
-        for mark, after in zip(marks, [*marks[1:], None], strict=True):
-            given = dict(_PARAMETER.findall(header[mark.end() : after.start() if after else None]))
+        ends = [mark.start() for mark in marks[1:]] + [len(header)]
+        for mark, end in zip(marks, ends, strict=False):
+            given = dict(_PARAMETER.findall(header[mark.end() : end]))
             scheme = mark[1].lower()
             found[scheme] = Challenge(scheme, given.get("realm", ""), given.get("service", ""))
     return found.get("bearer") or found.get("basic")
