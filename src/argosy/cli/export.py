@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from argosy.cli import clouds
 from argosy.cli.base import Group, json_option
 from argosy.cli.here import place, settings
 from argosy.cli.output import emit
@@ -17,7 +18,12 @@ def export() -> None:
     \b
     Example:
       argosy export grafana --output monitoring
+      argosy export kserve digits:1 --image registry.example/digits:1 -o digits
     """
+
+
+for _command in clouds.COMMANDS:
+    export.add_command(_command)
 
 
 @export.command()

@@ -86,7 +86,13 @@ CONTRACTS: dict[str, Contract] = {
     ),
     "sagemaker": Contract(
         title="SageMaker",
-        signs=("/opt/ml/model", "/opt/ml/models", "SAGEMAKER_MULTI_MODEL"),
+        signs=(
+            "/opt/ml/model",
+            "/opt/ml/models",
+            "SAGEMAKER_MODEL_PATH",
+            "SAGEMAKER_BIND_TO_PORT",
+            "SAGEMAKER_MULTI_MODEL",
+        ),
         models=("SAGEMAKER_MODEL_PATH", "/opt/ml/model"),
         ports=("SAGEMAKER_BIND_TO_PORT",),
         paths={
