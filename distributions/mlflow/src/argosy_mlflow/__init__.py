@@ -1,0 +1,1 @@
+"""MLflow's deployments on the platform: the target `argosy`."""
