@@ -60,7 +60,7 @@ def load(package: Package, *, threads: int = 0) -> LoadedModel:
     if manifest.scan.objections and not package.trusted:
         raise Untrusted(
             f"the package was made of what would import {', '.join(manifest.scan.objections[:5])} when loaded, and "
-            "nobody here vouches for it: push its source with --trust"
+            "nobody here vouches for it: push its source, or pull it, with --trust"
         )
     requirements.check_installed(manifest.requirements)
     inputs, outputs = package.golden_inputs(), package.golden_outputs()

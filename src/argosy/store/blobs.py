@@ -78,19 +78,21 @@ class Deposit:
         finally:
             os.close(reader)
 
-    def take(self, blob: Descriptor, path: Path) -> None:
-        """Move a file of this disk into the store, whose content is that of `blob`, or keep one that is there."""
+    def take(self, blob: Descriptor, path: Path | None) -> None:
+        """Move a file of this disk into the store, whose content is that of `blob`; one that is there stays."""
+        there = self.blobs.path(blob.digest)
+        path = path if path and path.exists() else there
         try:
+            path.chmod(0o444)
             handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
             raise BadPackage(f"the blob {blob.digest} was deleted meanwhile: repeat") from None
         try:
-            os.fchmod(handle, 0o444)
             os.fsync(handle)
         finally:
             os.close(handle)
         self._publish(path, blob.digest, blob.size)
-        if path != self.blobs.path(blob.digest):
+        if path != there:
             path.unlink(missing_ok=True)
 
     def data(self, data: bytes) -> str:

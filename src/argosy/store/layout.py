@@ -105,7 +105,7 @@ class Layout:
         manifest = parse(data, "what was pulled")
         with self.blobs.deposit(self.index.digests) as deposit:
             for blob in (manifest.config, *manifest.layers):
-                deposit.take(blob, files.get(blob.digest) or self.blobs.path(blob.digest))
+                deposit.take(blob, files.get(blob.digest))
             return self._enter(deposit, data, manifest.artifact_type or manifest.config.media_type, manifest.subject)
 
     def referrers(self, subject: str, artifact_type: str | None = None) -> list[Referrer]:

@@ -167,7 +167,9 @@ def _run(
     program = f"docker-credential-{helper}"
     where = _HELPER.fullmatch(helper) and shutil.which(program, path=environ.get("PATH"))
     if not where:
-        raise NotFound(f"{path} names the helper {program[:80]}, which is not on the PATH: install it, or log in anew")
+        raise NotFound(
+            f"{path} names the helper {program[:80]}, which is not on the PATH: install it, or take it out of that file"
+        )
     try:
         done = subprocess.run(
             [where, verb], input=said, capture_output=True, timeout=SECONDS, check=False, env=dict(environ)

@@ -144,6 +144,8 @@ class Partial:
         self.path, self.blob, self.client = path, blob, client
 
     def __enter__(self) -> "Partial":
+        self.path.touch()
+        self.path.chmod(0o600)  # a pull that was killed as it moved it into the store left it read-only
         self.file, self.hasher = self.path.open("a+b", buffering=0), hashlib.sha256()
         self.file.seek(0)
         while data := self.file.read(CHUNK):

@@ -10,21 +10,13 @@ from pathlib import Path
 import msgspec
 
 from argosy.spec.errors import BadPackage, NotFound
-from argosy.store.index import ImageIndex
-from argosy.store.manifest import (
-    INDEX,
-    MANIFEST,
-    MAX_DOCUMENT,
-    Descriptor,
-    canonical,
-    describe,
-)
+from argosy.store.index import ImageIndex, IndexFile, tag_of
+from argosy.store.manifest import INDEX, MAX_DOCUMENT, Descriptor, canonical, describe
 from argosy.store.oci.client import Answer, Client
 from argosy.store.oci.reference import Reference
 from argosy.store.oci.transfers import Transfers
 from argosy.store.oci.upload import CHUNK, Source, Uploader
 
-DOCUMENTS = (MANIFEST, INDEX)
 PIECE = 1024 * 1024
 DEEPEST = 3
 """Indexes inside of indexes."""
@@ -162,15 +154,10 @@ def fallback(subject: str) -> str:
 def in_layout(folder: Path, name: str = "") -> Descriptor:
     """The manifest or index of an OCI image layout: the one that is tagged `name`, or the only one. Raises NotFound,
     BadPackage."""
-    path = folder / "index.json"
-    try:
-        index = msgspec.json.decode(path.read_bytes(), type=ImageIndex)
-    except FileNotFoundError:
-        raise NotFound(f"{folder} is no OCI image layout: it has no index.json") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadPackage(f"{path} is no OCI image index: {error}") from None
-    key = "org.opencontainers.image.ref.name"
-    found = [each for each in index.manifests if not name or each.annotations.get(key) == name]
+    index = IndexFile(folder, folder / ".lock")
+    if not index.path.is_file():
+        raise NotFound(f"{folder} is no OCI image layout: it has no index.json")
+    found = [each for each in index.entries() if not name or tag_of(each) == name]
     if len(found) != 1:
-        raise NotFound(f"{path} has {len(found)} manifests{f' named {name}' if name else ''}: one is needed")
+        raise NotFound(f"{index.path} has {len(found)} manifests{f' named {name}' if name else ''}: one is needed")
     return found[0]
