@@ -38,7 +38,7 @@ def test_a_version_is_signed_and_verified(run, version, pair, tmp_path):
     assert "digits:1 is not signed" in run("verify", "digits:1").stdout
     refused = run("verify", "digits:1", "--require-signature")
     assert (refused.exit_code, "digits:1 is not signed" in refused.stderr) == (8, True)
-    done = json.loads(run("sign", "digits:1", "--key", private, "-o", tmp_path / "out.sig", "--json").stdout)
+    done = json.loads(run("sign", "digits:1", "--key", private, "--json").stdout)
     assert (done["digest"], done["unchanged"]) == (version.digest, False)
     again = json.loads(run("sign", "digits:1", "--key", private, "--json").stdout)
     assert again == done | {"unchanged": True}
@@ -47,7 +47,6 @@ def test_a_version_is_signed_and_verified(run, version, pair, tmp_path):
     other = write_key(tmp_path / "other.pem", make_key())[1]
     refused = run("verify", "digits", "--key", other)
     assert (refused.exit_code, "another key" in refused.stderr) == (8, True)
-    assert json.loads((tmp_path / "out.sig").read_text())["mediaType"].endswith("v0.3+json")
 
 
 def test_who_counts_is_in_the_configuration(run, place, version, pair, tmp_path):
@@ -61,6 +60,14 @@ def test_who_counts_is_in_the_configuration(run, place, version, pair, tmp_path)
     assert (shown.exit_code, "count here" in shown.stdout) == (0, True)
     place.config.write_text("signatures: {require: ['dig*']}\n")
     assert run("verify", "digits:1").exit_code == 8
+
+
+def test_an_encrypted_key(run, version, tmp_path):
+    private, public = write_key(tmp_path / "a.pem", make_key(), b"open sesame")
+    assert run("sign", "digits:1", "--key", private).exit_code == 2
+    (tmp_path / "passphrase").write_text("open sesame\n")
+    assert run("sign", "digits:1", "--key", private, "--passphrase-file", tmp_path / "passphrase").exit_code == 0
+    assert run("verify", "digits:1", "--key", public).exit_code == 0
 
 
 def test_an_altered_file_is_named(run, place, version, pair):

@@ -27,7 +27,7 @@ from argosy.spec.revision import Revision
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
 from argosy.targets.health import ask
-from argosy.targets.launch import Launcher, Place, new_place, prepare
+from argosy.targets.launch import Launcher, Place, Unpacked, new_place, prepare
 from argosy.targets.tags import scan
 from tests.platform.packages import push_class
 
@@ -170,7 +170,7 @@ def running(world: World, place: Path, source: str, **runtime) -> Iterator[tuple
         id="abc123def0", endpoint="m", model="m", version="1", digest=version.digest, runtime=Runtime(**runtime)
     )
     at = new_place(world.home, revision, 0)
-    process = Launcher(home=world.home).start(at, revision, 0, package=package, threads=1, trusted=True)
+    process = Launcher(home=world.home).start(at, revision, 0, package=Unpacked(package, trusted=True), threads=1)
     try:
         yield at, process
     finally:

@@ -12,11 +12,12 @@ import psutil
 import pytest
 
 from argosy.spec.endpoint import Resources, Runtime
-from argosy.spec.errors import InvalidArgument
+from argosy.spec.errors import BadSignature, InvalidArgument
 from argosy.spec.revision import Revision
 from argosy.spec.settings import Home
+from argosy.targets import group
 from argosy.targets.health import ask
-from argosy.targets.launch import folder
+from argosy.targets.launch import Unpacked, folder
 from argosy.targets.local import LocalTarget, cores
 from argosy.targets.tags import scan
 
@@ -44,7 +45,7 @@ def revision(**runtime: float) -> Revision:
 
 
 async def target(home: Home) -> LocalTarget:
-    local = LocalTarget(home, lambda digest: home.packages / "p", command=STAND_IN)
+    local = LocalTarget(home, lambda revision: Unpacked(home.packages / "p"), command=STAND_IN)
     await local.adopt()
     return local
 
@@ -163,17 +164,37 @@ async def test_threads_are_the_share_of_the_machine(home: Home):
 async def test_a_home_too_deep_for_sockets_is_refused(tmp_path: Path):
     deep = Home(tmp_path / ("x" * 90)).create()
     with pytest.raises(InvalidArgument, match="ARGOSY_HOME"):
-        LocalTarget(deep, lambda digest: deep.packages)
+        LocalTarget(deep, lambda revision: Unpacked(deep.packages))
 
 
 async def test_a_package_that_cannot_be_unpacked_is_the_reason(home: Home):
-    def package(digest: str) -> Path:
+    def fetch(revision: Revision) -> Unpacked:
         raise InvalidArgument("sha256:0 is not in the store")
 
-    local = LocalTarget(home, package, command=STAND_IN)
+    local = LocalTarget(home, fetch, command=STAND_IN)
     await local.adopt()
     await local.scale(revision(), 1)
     await until(lambda: _failed(local, "not in the store"))
+    await local.stop()
+
+
+async def test_a_package_that_has_to_be_signed(home: Home, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(group, "RETRY_UNPACK", 0.05)
+    signed = False
+
+    def fetch(revision: Revision) -> Unpacked:
+        if not signed:
+            raise BadSignature(f"{revision.model}:{revision.version} is not signed")
+        return Unpacked(home.packages / "p", signed=True)
+
+    local = LocalTarget(home, fetch, command=STAND_IN)
+    await local.adopt()
+    await local.scale(revision(), 1)
+    await until(lambda: _failed(local, "its package is refused: digits:1 is not signed"))
+    signed = True
+    await ready(local, 1)
+    (told,) = folder(home).glob("*.json")
+    assert msgspec.json.decode(told.read_bytes())["models"][0]["signed"] is True
     await local.stop()
 
 
@@ -209,11 +230,11 @@ async def test_a_retry_looks_at_the_package_only_where_starts_failed(home: Home)
     looked: list[str] = []
     trusted = False
 
-    def package(digest: str) -> Path:
-        looked.append(digest)
-        return home.packages / "p"
+    def fetch(revision: Revision) -> Unpacked:
+        looked.append(revision.digest)
+        return Unpacked(home.packages / "p", trusted=trusted)
 
-    local = LocalTarget(home, package, trusted=lambda digest: trusted, command=STAND_IN)
+    local = LocalTarget(home, fetch, command=STAND_IN)
     await local.adopt()
     await local.scale(revision(), 1)
     await ready(local, 1)

@@ -20,9 +20,7 @@ def test_files_of_keys(tmp_path):
 
 def test_encrypted_keys(tmp_path):
     private, _ = write_key(tmp_path / "a.pem", make_key(), b"open sesame")
-    said = tmp_path / "passphrase"
-    said.write_text("open sesame\n")
-    assert keys.private_key(private, keys.secret(said))
+    assert keys.private_key(private, b"open sesame")
     with pytest.raises(InvalidArgument, match="--passphrase-file"):
         keys.private_key(private)
     with pytest.raises(InvalidArgument, match="passphrase is wrong"):

@@ -111,7 +111,7 @@ def _planned(
     others = [each.endpoint for each in services.state.endpoints()]
     check_possible(endpoint, others, services.settings, there)
     version = services.store.registry.resolve(ref or endpoint.model)
-    check_version(endpoint, version, services.home, services.store)
+    check_version(endpoint, version, services.home, services.store, services.settings.signatures)
     declared = services.state.endpoint(endpoint.name)
     return plan(declared, endpoint, version, reconciler.plan()), revision_of(endpoint, version)
 

@@ -43,14 +43,16 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     entries: tuple[Entry, ...]
 
 
-def drive(plan: Plan, package: Path, display: Display, *, begun: bool, trusted: bool = False) -> Outcome:
+def drive(
+    plan: Plan, package: Path, display: Display, *, begun: bool, trusted: bool = False, signed: bool = False
+) -> Outcome:
     """Do a job, or the rest of one that was `begun`.
 
     SIGINT and SIGTERM end it after the rows that the engines have; a second one at once. Raises Conflict where another
     driver is at it, what a worker met, and Internal naming a fragment that kills whoever works at it.
     """
     ledger = Ledger(place(plan.job.output))
-    driver = Driver(plan, ledger, package, trusted)
+    driver = Driver(plan, ledger, package, trusted, signed)
     if not begun:
         ledger.check_empty()
     with lock(ledger.output, driver.lost.set):
@@ -63,10 +65,10 @@ def drive(plan: Plan, package: Path, display: Display, *, begun: bool, trusted: 
 class Driver:
     """One run of a job. `lost` is set once another driver has taken the lock."""
 
-    def __init__(self, plan: Plan, ledger: Ledger, package: Path, trusted: bool = False) -> None:
+    def __init__(self, plan: Plan, ledger: Ledger, package: Path, trusted: bool = False, signed: bool = False) -> None:
         self.plan, self.ledger = plan, ledger
         self.lost = threading.Event()
-        self._begin = Begin(0, plan.job, usual(plan.job, cores()), str(package.absolute()), trusted)
+        self._begin = Begin(0, plan.job, usual(plan.job, cores()), str(package.absolute()), trusted, signed)
         self._stage = Stage(ledger.output)
         self._fragments = plan.fragments()
         self._entries: dict[int, Entry] = {}

@@ -8,7 +8,6 @@ import logging
 import os
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -22,7 +21,6 @@ from argosy.batch.source import source
 from argosy.batch.wire import Begin
 from argosy.engines.base import Engine, rows_of
 from argosy.packaging.model_process import ModelProcess, load_in_process
-from argosy.packaging.package import open_package
 from argosy.process.child import run_child
 from argosy.process.cores import cores
 from argosy.spec.errors import ArgosyError
@@ -76,7 +74,8 @@ def probe(begin: Begin) -> Probed:
     """Load the model once for each number of threads, and measure: on the golden examples where the first rows of the
     input are not all answered."""
     follow()
-    plan, package, job = begin.plan(), open_package(Path(begin.package), trusted=begin.trusted), begin.job
+    plan, job = begin.plan(), begin.job
+    package = begin.open(plan)
     found: list[Measured] = []
     free, memory = psutil.virtual_memory().available, 0
     wanted = (job.batch_size,) if job.batch_size else SIZES

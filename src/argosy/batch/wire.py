@@ -8,6 +8,7 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import msgspec
 
@@ -16,6 +17,7 @@ from argosy.batch.place import place
 from argosy.batch.plan import Plan
 from argosy.batch.sizes import Sizes
 from argosy.batch.spool import Tally
+from argosy.packaging.package import Package, open_package
 from argosy.spec.batch import BatchJob
 from argosy.spec.errors import ArgosyError, NotFound
 
@@ -31,12 +33,18 @@ class _Message(msgspec.Struct, frozen=True, tag=str.lower):
 
 class Begin(_Message, frozen=True):
     """To a process that has just started: the job with its settings in this run, the sizes, the folder of the
-    package, and whether that may run code of its author."""
+    package, whether that may run code of its author, and whether it has to be signed."""
 
     job: BatchJob
     sizes: Sizes
     package: str
     trusted: bool
+    signed: bool = False
+
+    def open(self, plan: Plan) -> Package:
+        """The package, of the digest that the plan names if it has to be signed. Raises what `open_package` raises."""
+        digest = plan.model.digest if self.signed else ""
+        return open_package(Path(self.package), trusted=self.trusted, digest=digest)
 
     def plan(self) -> Plan:
         """The plan of the job, which its output has. Raises NotFound."""

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import takewhile
-from pathlib import Path
 
 from argosy.batch.idle import follow
 from argosy.batch.ledger import Entry
@@ -23,7 +22,6 @@ from argosy.batch.threads import Abandoned
 from argosy.batch.wire import GRACE, Answered, Begin, Channel, Do, Done, Message, Order, Reached, Ready, Stop, reporting
 from argosy.batch.work import Attempt, FragmentRunner
 from argosy.packaging.model_process import load_in_process
-from argosy.packaging.package import open_package
 from argosy.spec import crash
 
 
@@ -62,7 +60,8 @@ class Worker:
         return reporting(self.number, self.send, partial(self._run, begin))
 
     def _run(self, begin: Begin) -> None:
-        plan, package = begin.plan(), open_package(Path(begin.package), trusted=begin.trusted)
+        plan = begin.plan()
+        package = begin.open(plan)
         environ, network = plan.job.given(os.environ), plan.job.network
         model = load_in_process(package, threads=begin.sizes.threads, environ=environ, network=network)
         runner = FragmentRunner(plan, model.engine, begin.sizes.batch_size, reference(model.package))

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from argosy.cli.base import Command, Group, json_option
 from argosy.cli.completion import models as models_named
-from argosy.cli.here import store
+from argosy.cli.here import settings, store
 from argosy.cli.output import Report, emit, printable, progress
 from argosy.spec.errors import InvalidArgument, NotFound, Unauthenticated
 
@@ -53,6 +53,7 @@ def published(context: click.Context) -> bool:
     kind of push."""
     from argosy.store.oci.reference import parse
     from argosy.store.oci.twin import SUFFIX, publish
+    from argosy.trust.policy import admit_stored
 
     given = context.params
     to, source, as_json = given["to"], str(given["source"]), given["as_json"]
@@ -69,6 +70,7 @@ def published(context: click.Context) -> bool:
         raise InvalidArgument(f"'{to}' has a digest: a package is pushed to a tag, and keeps its digest")
     with store() as place, progress(f"Pushing {source}") as report:
         version = place.registry.resolve(source)
+        admit_stored(settings().signatures, place.layout, version.digest, version.ref)
         target = target if target.tag else target.with_tag(str(version.number))
         with reached(place, target, given["plain_http"], given["ca"], report) as (client, transfers):
             done = publish(client, target, place.layout, version.digest, transfers, image=not given["no_image"])

@@ -41,8 +41,8 @@ def _target(ref: str) -> Generator[Target]:
     folder = Path(ref)
     if (folder / "model.yaml").is_file():
         package = open_package(folder)
-        found = policy.in_folder(folder, package.manifest.name)
-        beside = folder.absolute().with_name(folder.absolute().name + policy.SIGNATURE)
+        beside = policy.beside(folder)
+        found = policy.in_folder(folder, package.manifest.name, beside)
 
         def write(kind: str, data: bytes) -> str:
             place = beside if kind == policy.BUNDLE else beside.with_suffix(".cdx.json")
@@ -70,7 +70,6 @@ def _target(ref: str) -> Generator[Target]:
 @click.option("--passphrase-file", type=FILE, help="Where the passphrase of an encrypted key stands.")
 @click.option("--certificate", type=FILE, metavar="PEM", help="The signer's certificate, then its issuers.")
 @click.option("--sigstore-bundle", type=FILE, metavar="FILE", help="Attach a signature that was made elsewhere.")
-@click.option("-o", "--output", type=FILE, help="Write the bundle here, too.")
 @json_option
 def sign(
     ref: str,
@@ -78,7 +77,6 @@ def sign(
     passphrase_file: Path | None,
     certificate: Path | None,
     sigstore_bundle: Path | None,
-    output: Path | None,
     as_json: bool,
 ) -> None:
     """Sign the files of a package, in the format of OpenSSF model signing.
@@ -103,22 +101,19 @@ def sign(
     with _target(ref) as found:
         unchanged = False
         if key is not None:
-            secret = keys.secret(passphrase_file) if passphrase_file else None
+            secret = keys.content(passphrase_file).strip() if passphrase_file else None
             private = keys.private_key(key, secret)
             chain = keys.certificates(certificate) if certificate else []
             data = bundle.sign(found.manifest.name, found.signed.files, private, chain)
-            before = policy.judge(found.signed, {"": policy.by_public(private.public_key())})
-            same = [one.place for one in before if not one.wrong and one.by == bundle.read(data, "it").signer]
+            before = policy.judge(found.signed, {"it": lambda one: one.check_key(private.public_key())})
+            same = [each.place for each in before if each.signer and each.by == bundle.read(data, "it").signer]
             unchanged = bool(same)
             place = same[0] if same else found.attach(bundle.BUNDLE, data)
-            data = found.signed.bundles[place] if same else data
         else:
             assert sigstore_bundle is not None
             data = keys.content(sigstore_bundle)
             bundle.read(data, str(sigstore_bundle)).check_files(found.signed.files)
             place = found.attach(bundle.BUNDLE, data)
-        if output is not None:
-            output.write_bytes(data)
         by = bundle.read(data, place).signer
     done = {"ref": found.ref, "digest": found.digest, "by": by, "place": place, "unchanged": unchanged}
     emit(done, as_json, lambda: click.echo(f"{found.ref} is {'already ' * unchanged}signed by {by}: {place}"))

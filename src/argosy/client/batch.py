@@ -117,7 +117,8 @@ def run(
                 note(f"{len(unused)} {what} neither taken by the model nor kept, and left out: {listed(unused)}")
         else:
             plan = resumed(before, job)
-        outcome = drive(plan, located.folder, display, begun=before is not None, trusted=located.trusted)
+        begun, trusted, signed = before is not None, located.trusted, located.signed
+        outcome = drive(plan, located.folder, display, begun=begun, trusted=trusted, signed=signed)
         if outcome.seal is not None:
             write(report(plan, outcome, package, datetime.now(UTC)))
     finally:

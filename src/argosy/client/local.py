@@ -1,6 +1,7 @@
 """`argosy.load`: a model in this process, with the same golden check that every replica makes."""
 
 import re
+import shutil
 import tempfile
 import weakref
 from collections.abc import Callable
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from argosy.spec.errors import ArgosyError, InvalidArgument, NotFound
+from argosy.spec.errors import ArgosyError, BadSignature, InvalidArgument, NotFound
 from argosy.spec.package import DATA_ONLY
 from argosy.spec.settings import home
 from argosy.spec.settings import load as settings_of
+from argosy.spec.signing import matches
 
 if TYPE_CHECKING:
     from argosy.packaging.load import LoadedModel
@@ -23,14 +25,15 @@ TAKEN = "it takes one package folder of `argosy models`, one MLflow model, or on
 
 
 class Located(msgspec.Struct, frozen=True, kw_only=True):
-    """A package folder, what it is called, and whether it may run code of its author. `temporary`: to be deleted with
-    `folder` when it is no longer needed."""
+    """A package folder, what it is called, whether it may run code of its author, and whether it has to be signed
+    (then it is). `temporary`: to be deleted with `folder` when it is no longer needed."""
 
     folder: Path
     name: str
     version: str = "1"
     digest: str = ""
     trusted: bool = False
+    signed: bool = False
     temporary: tempfile.TemporaryDirectory[str] | None = None
 
     def release(self) -> None:
@@ -45,8 +48,9 @@ def load(ref: str | Path, *, threads: int = 0, trust: bool = False) -> "LoadedMo
     A path is a package folder or a model file that `argosy push` would take. References are looked up in the store of
     ARGOSY_HOME. `threads` are the engine's, 0 the cores this process may use. `trust` vouches for a model given by its
     path: it may then run code of its author. Without, a package is trusted if this store has the same one and trusts
-    it; what it says of itself counts for nothing. Raises NotFound, Untrusted for a model that would run code, and
-    GoldenMismatch when the model does not answer as it did when it was packaged.
+    it; what it says of itself counts for nothing. Raises NotFound, Untrusted for a model that would run code,
+    BadSignature where `signatures.require` of its config.yaml demands a signature that is not there, and GoldenMismatch
+    when the model does not answer as it did when it was packaged.
     """
     from argosy.packaging.load import load as load_package
     from argosy.packaging.package import open_package
@@ -127,12 +131,35 @@ def _folder(path: Path, trust: bool) -> Located:
     change any more between the check and its use."""
     from argosy.packaging.package import open_package
 
-    package = open_package(path)
-    located = Located(folder=path, name=package.manifest.name, trusted=trust)
+    located = _signed_copy(path)
+    package = open_package(located.folder)
+    located = msgspec.structs.replace(located, name=package.manifest.name, trusted=trust)
     if trust or (package.manifest.engine in DATA_ONLY and not package.manifest.scan.objections):
         return located
     copy = _trusted_copy(package)
     return located if copy is None else msgspec.structs.replace(located, folder=copy, trusted=True)
+
+
+def _signed_copy(path: Path) -> Located:
+    """The folder itself; where the settings demand signatures, a copy that nobody else can change between the check and
+    its use. Raises BadSignature."""
+    from argosy.packaging.package import open_package
+
+    policy = settings_of(home()).signatures
+    if not policy.require:
+        return Located(folder=path, name="")
+    from argosy.trust.policy import admit, beside, in_folder
+
+    temporary = tempfile.TemporaryDirectory(prefix="argosy-")
+    copy = Path(temporary.name) / "package"
+    try:
+        shutil.copytree(path, copy, symlinks=True)
+        name = open_package(copy).manifest.name
+        signed = admit(policy, lambda: in_folder(copy, name, beside(path)), str(path), name)
+    except BaseException:
+        temporary.cleanup()
+        raise
+    return Located(folder=copy, name=name, signed=signed, temporary=temporary)
 
 
 def _trusted_copy(package: "Package") -> Path | None:
@@ -152,13 +179,16 @@ def _trusted_copy(package: "Package") -> Path | None:
 
 
 def stored_package(ref: str) -> Located:
-    """The package of a reference of the registry. Raises NotFound, InvalidArgument for what is none."""
+    """The package of a reference of the registry. Raises NotFound, InvalidArgument for what is none, BadSignature where
+    it has to be signed and is not."""
     from argosy.store import open_store
+    from argosy.trust.policy import admit_stored
 
-    place = home()
-    store = open_store(place, settings_of(place))
+    settings = settings_of(home())
+    store = open_store(home(), settings)
     try:
         version = store.registry.resolve(ref)
+        signed = admit_stored(settings.signatures, store.layout, version.digest, version.ref)
         folder = store.unpacked(version.digest)
     except NotFound as error:
         if not Path(ref).suffix:
@@ -172,12 +202,18 @@ def stored_package(ref: str) -> Located:
         version=str(version.number),
         digest=version.digest,
         trusted=version.trust is not None,
+        signed=signed,
     )
 
 
 def _packaged(path: Path, options: "PushOptions", report: Callable[[str], None]) -> Located:
     from argosy.packaging.build import build, vouched
 
+    if matches(settings_of(home()).signatures.require, name_of(path)):
+        raise BadSignature(
+            f"{path} is not signed, and signatures.require in config.yaml demands it of '{name_of(path)}': push it, "
+            f"sign the version with  argosy sign {name_of(path)}:1 --key KEY.pem  and name that"
+        )
     temporary = tempfile.TemporaryDirectory(prefix="argosy-")
     located = Located(folder=Path(temporary.name) / "package", name=name_of(path), temporary=temporary)
     try:

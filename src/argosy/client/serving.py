@@ -156,4 +156,5 @@ def _model(located: Located, name: str) -> ModelConfig:
         version=located.version,
         digest=located.digest,
         trusted=located.trusted,
+        signed=located.signed,
     )

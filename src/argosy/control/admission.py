@@ -16,11 +16,13 @@ from argosy.spec.errors import InvalidArgument, MissingExtra
 from argosy.spec.scaling import ActivatorQueue
 from argosy.spec.settings import Home, Settings
 from argosy.spec.signature import Signature
+from argosy.spec.signing import Signatures
 from argosy.spec.trigger import Command
 from argosy.store.payloads.columns import columns
 from argosy.store.store import Store
 from argosy.store.version import Version
 from argosy.targets.base import Capacity
+from argosy.trust.policy import admit_stored
 
 GIB = 1024**3
 
@@ -104,8 +106,10 @@ def _most(endpoint: Endpoint) -> int:
     return endpoint.replicas if isinstance(endpoint.replicas, int) else endpoint.replicas.max
 
 
-def check_version(endpoint: Endpoint, version: Version, home: Home, store: Store) -> None:
-    """Raises InvalidArgument where payload log or monitor do not go with the model, MissingExtra without Arrow."""
+def check_version(endpoint: Endpoint, version: Version, home: Home, store: Store, policy: Signatures) -> None:
+    """Raises BadSignature where the model has to be signed and is not, InvalidArgument where payload log or monitor do
+    not go with it, MissingExtra without Arrow."""
+    admit_stored(policy, store.layout, version.digest, version.ref, endpoint.name)
     check_recordable(endpoint, version.manifest.signature)
     if endpoint.monitor is not None:
         check_monitorable(home, endpoint, stored(store, version.digest))

@@ -68,6 +68,8 @@ def _phase(facts: Facts) -> tuple[EndpointPhase, str]:
     if updating and rollout and rollout.phase in WENT_BACK and rollout.candidate == declared.revision:
         what = f"{facts.ref(declared.revision)} was {rollout.phase.replace('-', ' ')}: {rollout.reason}"
         return "failed", f"{what}; {facts.ref(active)} goes on serving"
+    if new.failed and active == declared.revision and new.ready >= wanted:
+        return "ready", f"{facts.ref(active)} goes on serving, and no replica of it is started any more: {new.failed}"
     if new.failed:
         still = f"; {facts.ref(active)} goes on serving" if updating and facts.of(active).ready else ""
         return "failed", f"{facts.ref(declared.revision)} does not become ready: {new.failed}{still}"

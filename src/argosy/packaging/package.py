@@ -9,7 +9,7 @@ import msgspec
 
 from argosy.packaging.profile import Profile
 from argosy.protocol import tensorfile
-from argosy.spec.errors import ArgosyError, BadPackage, NotFound
+from argosy.spec.errors import ArgosyError, BadPackage, BadSignature, NotFound
 from argosy.spec.package import ModelManifest
 from argosy.spec.signature import check_inputs
 from argosy.spec.strict import dump_yaml, load_yaml
@@ -88,11 +88,12 @@ class Package:
             raise BadPackage(f"{PROFILE} cannot be read: {error}") from None
 
 
-def open_package(folder: Path, *, trusted: bool = False) -> Package:
+def open_package(folder: Path, *, trusted: bool = False, digest: str = "") -> Package:
     """Read and check `model.yaml`. What it says of trust is what the scan said when it was pushed, and vouches for
-    nothing: `trusted` is the caller's word.
+    nothing: `trusted` is the caller's word. With `digest` every file is hashed: it is that of a package that has to be
+    signed, and was when it was looked up.
 
-    Raises NotFound without one, BadPackage where it is broken or points elsewhere.
+    Raises NotFound without one, BadPackage where it is broken or points elsewhere; BadSignature for other bytes.
     """
     path = folder / MANIFEST
     if not path.is_file():
@@ -106,7 +107,10 @@ def open_package(folder: Path, *, trusted: bool = False) -> Package:
     check_path(manifest.weights)
     if not (folder / manifest.weights).exists():
         raise BadPackage(f"{path} names the weights '{manifest.weights}', which are not there")
-    return Package(folder, manifest, trusted)
+    package = Package(folder, manifest, trusted)
+    if digest and (found := package.digest()) != digest:
+        raise BadSignature(f"{folder} has to be signed and holds other bytes than what was: {found}, not {digest}")
+    return package
 
 
 def stored(store: "Store", digest: str) -> Package:

@@ -38,16 +38,18 @@ from argosy.platform.home import gateway_config
 from argosy.platform.supervisor import Supervisor, watch_gateway
 from argosy.serving.port import take
 from argosy.spec.errors import ArgosyError
+from argosy.spec.revision import Revision
 from argosy.spec.settings import Home, RunFile, Settings
 from argosy.spec.status import View
 from argosy.store.durable import say
 from argosy.store.store import Store
 from argosy.targets import log
 from argosy.targets.base import Target
-from argosy.targets.launch import COMMAND
+from argosy.targets.launch import COMMAND, Unpacked
 from argosy.targets.local import LocalTarget
 from argosy.telemetry.history import Minutes
 from argosy.telemetry.rates import Meter
+from argosy.trust.policy import admit_stored
 
 LOG = logging.getLogger(__name__)
 
@@ -61,8 +63,14 @@ TargetOf = Callable[[Home, Settings, Store], Target]
 
 def local_target(home: Home, settings: Settings, store: Store, command: Sequence[str] = COMMAND) -> Target:
     """Processes of this machine. `command` starts a replica, with its configuration file as the last argument."""
-    trusted = store.registry.trusted
-    return LocalTarget(home, store.unpacked, trusted=trusted, command=command, tracing=settings.tracing)
+
+    def fetch(revision: Revision) -> Unpacked:
+        digest, ref = revision.digest, f"{revision.model}:{revision.version}"
+        signed = admit_stored(settings.signatures, store.layout, digest, ref, revision.endpoint)
+        trusted = store.registry.trusted(digest)
+        return Unpacked(store.unpacked(digest), trusted, signed)
+
+    return LocalTarget(home, fetch, command=command, tracing=settings.tracing)
 
 
 class Platform:

@@ -51,7 +51,7 @@ MakeApp = Callable[[DataPlane], HttpApp]
 async def load_model(config: ModelConfig, runtime: Runtime) -> ServedModel:
     """Load a package and replay its golden examples, off the event loop.
 
-    Raises BadPackage, GoldenMismatch, MissingExtra, Untrusted.
+    Raises BadPackage, GoldenMismatch, MissingExtra, Untrusted, BadSignature.
     """
     loaded, call_ns, example = await asyncio.to_thread(_load, config, runtime.threads)
     engine = loaded.package.manifest.engine
@@ -72,7 +72,8 @@ def _load(config: ModelConfig, threads: int) -> tuple["LoadedModel", int, list[T
     from argosy.packaging.load import load
     from argosy.packaging.package import open_package
 
-    loaded = load(open_package(Path(config.package), trusted=config.trusted), threads=threads)
+    digest = config.digest if config.signed else ""
+    loaded = load(open_package(Path(config.package), trusted=config.trusted, digest=digest), threads=threads)
     inputs = loaded.package.golden_inputs()
     if loaded.signature.batched:
         inputs = [Tensor(each.name, each.datatype, each.array[:1].copy()) for each in inputs]

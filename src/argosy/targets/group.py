@@ -4,19 +4,18 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Collection
-from pathlib import Path
 
 import msgspec
 
 from argosy.process.process import Process
 from argosy.process.tail import last_words
 from argosy.spec.address import Address
-from argosy.spec.errors import ArgosyError
+from argosy.spec.errors import ArgosyError, BadSignature
 from argosy.spec.revision import Replica, ReplicaPhase, Revision, RevisionStatus
 from argosy.targets import log
 from argosy.targets.backoff import Ended, describe
 from argosy.targets.health import Health, Probe, probe, update
-from argosy.targets.launch import Launcher, Place, new_place
+from argosy.targets.launch import Launcher, Place, Unpacked, new_place
 from argosy.targets.supervise import Observation, ProcessState, Slot, State, failure, supervise, unasked
 
 RETRY_UNPACK = 5.0
@@ -136,8 +135,8 @@ class Group:
         self.want = 0
         self.settle = SETTLE
         self.running: dict[int, Running] = {}
-        self._package: Path | None = None
-        self._trusted = self._stale = False
+        self._package: Unpacked | None = None
+        self._stale = False
         self._launcher = launcher
         self._state: State = {}
         self._changed = changed
@@ -171,18 +170,18 @@ class Group:
         self._stale |= any(slot.backoff.failures or slot.backoff.refusals for slot in self._state.values())
         self._state = {n: slot for n, slot in self._state.items() if slot.phase != "idle"}
 
-    def unpack(self, package: Callable[[str], Path], trusted: Callable[[str], bool]) -> None:
-        """Fetch the package in the background, and whether it is trusted; again after a while if that fails."""
+    def unpack(self, fetch: Callable[[Revision], Unpacked]) -> None:
+        """Fetch the package in the background; again after a while if that fails."""
         if (self._package is None or self._stale) and self.want and self._unpacking is None:
             self._stale = False
-            self._unpacking = asyncio.create_task(self._unpack(package, trusted))
+            self._unpacking = asyncio.create_task(self._unpack(fetch))
 
-    async def _unpack(self, package: Callable[[str], Path], trusted: Callable[[str], bool]) -> None:
+    async def _unpack(self, fetch: Callable[[Revision], Unpacked]) -> None:
         try:
-            self._trusted = await asyncio.to_thread(trusted, self.revision.digest)
-            self._package, self._error = await asyncio.to_thread(package, self.revision.digest), ""
+            self._package, self._error = await asyncio.to_thread(fetch, self.revision), ""
         except (ArgosyError, OSError) as error:
-            self._package, self._error = None, f"its package cannot be unpacked: {error}"
+            what = "is refused" if isinstance(error, BadSignature) else "cannot be unpacked"
+            self._package, self._error = None, f"its package {what}: {error}"
             self._changed()
             await asyncio.sleep(RETRY_UNPACK)
         finally:
@@ -213,13 +212,11 @@ class Group:
                 process.terminate() if act == "terminate" else process.kill()
         return changed
 
-    def _start(self, slot: int, threads: int, package: Path) -> None:
+    def _start(self, slot: int, threads: int, package: Unpacked) -> None:
         place = new_place(self._launcher.home, self.revision, slot)
         process, trouble = None, ""
         try:
-            process = self._launcher.start(
-                place, self.revision, slot, package=package, trusted=self._trusted, threads=threads
-            )
+            process = self._launcher.start(place, self.revision, slot, package=package, threads=threads)
         except ArgosyError as error:
             trouble = error.message
         self.running[slot] = one = Running(place, self.revision, slot, process, trouble=trouble)

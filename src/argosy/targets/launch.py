@@ -5,6 +5,7 @@ import secrets
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -21,6 +22,15 @@ from argosy.spec.revision import Revision
 from argosy.spec.settings import Home
 from argosy.spec.tracing import Tracing
 from argosy.targets.tags import Record, mark
+
+
+class Unpacked(NamedTuple):
+    """The folder of a package, whether it may run code of its author, and whether it has to be signed."""
+
+    folder: Path
+    trusted: bool = False
+    signed: bool = False
+
 
 COMMAND = launch.python("argosy.serving")
 NO_TRACING = Tracing()
@@ -71,11 +81,9 @@ def new_place(home: Home, revision: Revision, slot: int) -> Place:
 def configuration(
     place: Place,
     revision: Revision,
-    package: Path,
+    package: Unpacked,
     threads: int,
     tracing: Tracing = NO_TRACING,
-    *,
-    trusted: bool = False,
 ) -> ReplicaConfig:
     """What the replica is told. It answers to the endpoint's name; its threads are always said explicitly."""
     return ReplicaConfig(
@@ -83,8 +91,9 @@ def configuration(
         models=(
             ModelConfig(
                 name=revision.endpoint,
-                package=str(package),
-                trusted=trusted,
+                package=str(package.folder),
+                trusted=package.trusted,
+                signed=package.signed,
                 version=revision.version,
                 digest=revision.digest,
                 revision=revision.id,
@@ -105,15 +114,13 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
     command: Sequence[str] = COMMAND
     tracing: Tracing = NO_TRACING
 
-    def start(
-        self, place: Place, revision: Revision, slot: int, *, package: Path, threads: int, trusted: bool = False
-    ) -> Process:
+    def start(self, place: Place, revision: Revision, slot: int, *, package: Unpacked, threads: int) -> Process:
         """Write the configuration and start the process. Raises StorageFull, Internal; Unsupported where a whole
         sandbox is required and this machine has none."""
         if revision.runtime.sandbox == "required" and (lacks := sandbox.lacks()):
             raise Unsupported(f"runtime.sandbox is required, and this machine lacks a part of it: {lacks}")
-        policy = self._policy(place, revision, package)
-        config = configuration(place, revision, package, threads, self.tracing, trusted=trusted)
+        policy = self._policy(place, revision, package.folder)
+        config = configuration(place, revision, package, threads, self.tracing)
         data = msgspec.json.format(msgspec.json.encode(config))
         try:
             place.work.mkdir(mode=0o700)

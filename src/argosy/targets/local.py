@@ -7,7 +7,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from pathlib import Path
 
 import psutil
 
@@ -20,7 +19,7 @@ from argosy.spec.tracing import Tracing
 from argosy.targets import log
 from argosy.targets.base import Capacity
 from argosy.targets.group import Group, Running
-from argosy.targets.launch import COMMAND, NO_TRACING, Launcher, Place, folder, prepare
+from argosy.targets.launch import COMMAND, NO_TRACING, Launcher, Place, Unpacked, folder, prepare
 from argosy.targets.tags import Found, Record, scan
 
 LOG = logging.getLogger(__name__)
@@ -31,22 +30,21 @@ TEND_SECONDS = 10.0
 class LocalTarget:
     """Keeps as many replicas of each revision running as were declared. Implements `base.Target`.
 
-    `package` gives the unpacked folder of a digest and may take long; `trusted` says whether it may run code of its
-    author. Raises InvalidArgument where the home's path is too long.
+    `fetch` gives the unpacked package of a revision, may take long, and raises what forbids to load it. Raises
+    InvalidArgument where the home's path is too long.
     """
 
     def __init__(
         self,
         home: Home,
-        package: Callable[[str], Path],
+        fetch: Callable[[Revision], Unpacked],
         *,
-        trusted: Callable[[str], bool] = lambda digest: False,
         command: Sequence[str] = COMMAND,
         tracing: Tracing = NO_TRACING,
     ) -> None:
         prepare(home)
         self._home = home
-        self._package, self._trusted = package, trusted
+        self._fetch = fetch
         self.changed: Callable[[], None] = lambda: None
         self._launcher = Launcher(home=home, command=command, tracing=tracing)
         self._groups: dict[str, Group] = {}
@@ -92,7 +90,7 @@ class LocalTarget:
         if group.want != replicas:
             group.want = replicas
             self._wake.set()
-        group.unpack(self._package, self._trusted)
+        group.unpack(self._fetch)
 
     async def endpoints(self, revision: str) -> RevisionStatus:
         group = self._groups.get(revision)
@@ -143,7 +141,7 @@ class LocalTarget:
         acted = False
         threads = self._threads()
         for key, group in list(self._groups.items()):
-            group.unpack(self._package, self._trusted)
+            group.unpack(self._fetch)
             acted |= await group.step(threads)
             if not group.want and not group.running:
                 await group.close()

@@ -36,7 +36,6 @@ class _Chain(msgspec.Struct, frozen=True):
 class _Material(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     public_key: _Named | None = None
     x509_certificate_chain: _Chain | None = None
-    certificate: _Certificate | None = None
 
 
 class _Signature(msgspec.Struct, frozen=True):

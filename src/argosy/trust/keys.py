@@ -80,11 +80,6 @@ def content(path: Path) -> bytes:
         raise InvalidArgument(f"{path} cannot be read: {error.strerror}") from None
 
 
-def secret(path: Path) -> bytes:
-    """A passphrase: the first line of a file."""
-    return content(path).split(b"\n", 1)[0].rstrip(b"\r")
-
-
 def hint(key: PublicKey) -> str:
     """How a bundle names a key: SHA-256 of its PEM text, in hex."""
     pem = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -130,31 +125,20 @@ def check_chain(chain: list[x509.Certificate], roots: list[x509.Certificate], id
 
 
 def _check_issuer(policy: object, certificate: x509.Certificate, extension: x509.BasicConstraints | None) -> None:
-    try:
-        may_issue = certificate.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
-    except x509.ExtensionNotFound:
-        may_issue = True
-    if extension is None or not extension.ca or not may_issue:
+    usages = [each.value for each in certificate.extensions if isinstance(each.value, x509.KeyUsage)]
+    if extension is None or not extension.ca or not all(each.key_cert_sign for each in usages):
         raise ValueError(f"{certificate.subject.rfc4514_string()} is no certificate authority")
 
 
 def _may_sign(leaf: x509.Certificate) -> bool:
-    try:
-        if leaf.extensions.get_extension_for_class(x509.KeyUsage).value.digital_signature:
-            return True
-    except x509.ExtensionNotFound:
-        pass
-    try:
-        return ExtendedKeyUsageOID.CODE_SIGNING in leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        return False
+    found = [each.value for each in leaf.extensions]
+    usages = [each.digital_signature for each in found if isinstance(each, x509.KeyUsage)]
+    usages += [ExtendedKeyUsageOID.CODE_SIGNING in each for each in found if isinstance(each, x509.ExtendedKeyUsage)]
+    return any(usages)
 
 
 def identities(leaf: x509.Certificate) -> list[str]:
     """Whom a certificate names: e-mail addresses, URIs and DNS names."""
-    try:
-        found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return []
+    found = [each.value for each in leaf.extensions if isinstance(each.value, x509.SubjectAlternativeName)]
     kinds = (x509.RFC822Name, x509.UniformResourceIdentifier, x509.DNSName)
-    return [name for kind in kinds for name in found.get_values_for_type(kind)]
+    return [name for each in found for kind in kinds for name in each.get_values_for_type(kind)]

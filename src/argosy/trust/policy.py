@@ -14,8 +14,6 @@ from argosy.trust.statement import files_of
 
 Check = Callable[[Bundle], None]
 """Raises BadSignature unless a signature is that of a certain signer."""
-SIGNATURE = ".sig"
-"""What the file beside a package folder that holds its signature ends with."""
 
 
 class Signed(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,21 +41,20 @@ def stored(layout: Layout, digest: str, name: str) -> Signed:
     return Signed(name=name, files=files, bundles=bundles)
 
 
-def in_folder(folder: Path, name: str) -> Signed:
-    """A package folder, hashed now, with the file FOLDER.sig beside it."""
-    beside = folder.absolute().with_name(folder.absolute().name + SIGNATURE)
-    return Signed(
-        name=name, files=files_of(folder), bundles={str(beside): beside.read_bytes()} if beside.is_file() else {}
-    )
+def beside(folder: Path) -> Path:
+    """Where the signature of a package folder lies."""
+    return folder.absolute().with_name(folder.absolute().name + ".sig")
+
+
+def in_folder(folder: Path, name: str, signature: Path) -> Signed:
+    """A package folder, hashed now, with the file of its signature if that is there."""
+    bundles = {str(signature): signature.read_bytes()} if signature.is_file() else {}
+    return Signed(name=name, files=files_of(folder), bundles=bundles)
 
 
 def by_key(path: Path) -> Check:
     """Signed by the key of this file. Raises NotFound, InvalidArgument."""
-    return by_public(keys.public_key(path))
-
-
-def by_public(key: keys.PublicKey) -> Check:
-    """Signed by this key."""
+    key = keys.public_key(path)
     return lambda bundle: bundle.check_key(key)
 
 
@@ -114,19 +111,24 @@ def required(policy: Signatures, *names: str) -> bool:
     return matches(policy.require, *names)
 
 
-def admit(policy: Signatures, find: Callable[[], Signed], *, model: str, endpoint: str = "", what: str = "") -> bool:
-    """Whether a package has to be signed, to be loaded as this model or behind this endpoint; then it is signed by
-    somebody who may. Raises BadSignature, which says what is wrong and what to do. `find` looks the package up."""
+def admit(policy: Signatures, find: Callable[[], Signed], what: str, model: str, endpoint: str = "") -> bool:
+    """Whether a package has to be signed to be loaded as this model, or behind this endpoint; if so, it is, by somebody
+    who may. Raises BadSignature, which says what is wrong and what to do. `find` looks the package up."""
     if not required(policy, endpoint, model):
         return False
-    what = what or model
     try:
         good(judge(find(), signers(policy, model)), what)
     except ArgosyError as error:
-        may = ", ".join(who for who, signer in policy.signers.items() if matches(signer.models, model))
+        name = endpoint if required(policy, endpoint) else model
+        may = ", ".join(who for who, signer in policy.signers.items() if matches(signer.models, model)) or "nobody"
         raise BadSignature(
-            f"{error.message}; signatures.require in config.yaml demands it of "
-            f"'{endpoint if matches(policy.require, endpoint) else model}', and of '{model}' the signers are: "
-            f"{may or 'none'}. Sign it:  argosy sign {what} --key KEY.pem"
+            f"{error.message}; signatures.require in config.yaml demands it of '{name}', and {may} may sign '{model}': "
+            f"argosy sign {what} --key KEY.pem"
         ) from None
     return True
+
+
+def admit_stored(policy: Signatures, layout: Layout, digest: str, ref: str, endpoint: str = "") -> bool:
+    """`admit` for the package that the store has as the version `ref`."""
+    model = ref.partition(":")[0]
+    return admit(policy, lambda: stored(layout, digest, model), ref, model, endpoint)
