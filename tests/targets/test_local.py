@@ -198,6 +198,25 @@ async def test_a_package_that_has_to_be_signed(home: Home, monkeypatch: pytest.M
     await local.stop()
 
 
+async def test_what_serves_goes_on_when_its_signature_counts_no_more(home: Home):
+    first = await target(home)
+    await first.scale(revision(), 1)
+    pids = await ready(first, 1)
+    await first.close()
+
+    def fetch(revision: Revision) -> Unpacked:
+        raise BadSignature("digits:1 is not signed")
+
+    second = LocalTarget(home, fetch, command=STAND_IN)
+    await second.adopt()
+    await second.scale(revision(), 2)
+    await until(lambda: _failed(second, "its package is refused: digits:1 is not signed"))
+    assert await ready(second, 1) == pids
+    os.kill(pids[0], signal.SIGKILL)
+    await until(lambda: _empty(second))
+    await second.stop()
+
+
 async def test_a_replica_that_uses_more_memory_than_declared_is_replaced(home: Home):
     behave(home, "never")  # one that serves would go on until another does
     local = await target(home)
