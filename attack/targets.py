@@ -31,6 +31,10 @@ from argosy.spec.package import Conversion, ModelManifest, Scan, Source
 from argosy.spec.settings import Settings
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.tensor import Tensor
+from argosy.store.manifest import CONFIG, Descriptor, image_manifest, layer, package_files, parse
+from argosy.store.oci import reference
+from argosy.store.oci.credentials import find
+from argosy.store.oci.tokens import challenge_of
 
 LIMIT = 4 * 1024 * 1024
 ROWS = TensorSpec(name="x", datatype="FP32", shape=(-1, 4))
@@ -152,6 +156,21 @@ def _manifest(data: bytes) -> object:
         return open_package(path.parent)
 
 
+def _pulled(data: bytes) -> object:
+    return package_files(parse(data, "a manifest"), "a manifest", LIMIT)
+
+
+def _pulled_seeds() -> list[bytes]:
+    layers = tuple(layer(path, "sha256:" + "0" * 64, 10) for path in ("model.yaml", "weights/a.onnx"))
+    config = Descriptor(media_type=CONFIG, digest="sha256:" + "1" * 64, size=2)
+    return [image_manifest(config, layers), image_manifest(config, layers, subject=config)]
+
+
+def _logins(data: bytes) -> object:
+    with file(data, "auth.json") as path:
+        return find("r.example", "a/b", {"REGISTRY_AUTH_FILE": str(path), "PATH": ""})
+
+
 def _manifest_seeds() -> list[bytes]:
     manifest = ModelManifest(
         name="a",
@@ -236,6 +255,14 @@ TARGETS: dict[str, Target] = {
         tensorfile.parse, lambda: [tensorfile.dump([Tensor("x", "FP32", np.ones((2, 4), np.float32))])]
     ),
     "frames": Target(_frame, _frame_seeds),
+    "registry-manifest": Target(_pulled, _pulled_seeds),
+    "registry-logins": Target(_logins, lambda: [b'{"auths": {"r.example/a": {"auth": "YTpi"}}, "credHelpers": {}}']),
+    "registry-challenge": Target(
+        lambda data: challenge_of([data.decode("latin-1")]), lambda: [b'Bearer realm="https://a.example/t",service="r"']
+    ),
+    "registry-reference": Target(
+        lambda data: reference.parse(data.decode("latin-1")), lambda: [b"r.example:5000/models/a:1@sha256:" + b"0" * 64]
+    ),
     "paths": Target(lambda data: http.parse(data.decode("latin-1")), lambda: [b"/v2/models/a/versions/1/infer"]),
     "onnx": Target(_walker(onnx_file.inspect, "m.onnx"), _onnx_seeds),
     "lightgbm": Target(_walker(lightgbm_file.inspect, "m.txt"), lambda: _boosters()[1]),

@@ -1,11 +1,13 @@
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from argosy.spec.errors import BadPackage, Conflict, NotFound
 from argosy.spec.settings import Home, Settings, StoreSettings
 from argosy.store import open_store
-from argosy.store.store import Store
+from argosy.store.manifest import canonical
+from argosy.store.store import LINEAGE, Store
 from tests.store.samples import FILES, model_lineage, model_manifest
 
 
@@ -20,6 +22,14 @@ def test_a_push_has_a_version_a_tag_and_its_lineage(store: Store, folder: Path):
     assert store.registry.resolve(version.digest) == version
     assert store.layout.tags() == {"digits:1": version.digest}
     assert store.lineage(version.digest) == [model_lineage()]
+
+
+def test_lineage_of_others_that_cannot_be_read_is_left_out(store: Store, folder: Path):
+    digest = add(store, folder).digest
+    late = msgspec.structs.replace(model_lineage(), pushed_at="soon")
+    for data in (b"{}", b"\xff", canonical(late)):
+        store.layout.attach(digest, LINEAGE, data, LINEAGE)
+    assert store.lineage(digest) == [model_lineage()]
 
 
 def test_a_package_is_unpacked_once_and_made_whole_again(store: Store, folder: Path):

@@ -20,6 +20,7 @@ ROOT: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("create", "new"), ("init", "deploy", "keys create")),
     **dict.fromkeys(("rollback", "undo", "revert"), ("rollout undo", "rollout abort")),
     **dict.fromkeys(("upload", "register", "add", "publish", "package", "import", "save"), ("push",)),
+    **dict.fromkeys(("download", "fetch"), ("pull",)),
     **dict.fromkeys(("infer", "invoke", "call", "query", "request", "ask", "prediction"), ("predict",)),
     **dict.fromkeys(("log", "tail"), ("logs",)),
     **dict.fromkeys(("dashboard", "ui", "web"), ("console",)),

@@ -4,6 +4,8 @@ import re
 import shutil
 import tempfile
 from collections.abc import Collection
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -91,9 +93,15 @@ class Store:
         return collected
 
     def lineage(self, digest: str) -> list[Lineage]:
-        """What is attached to a package about who pushed it, when, from where; first push first."""
-        found = self.layout.referrers(digest, LINEAGE)
-        return [msgspec.json.decode(self.layout.read(referrer.data), type=Lineage) for referrer in found]
+        """What is attached to a package about who pushed it, when, from where; first push first. Of a package that was
+        pulled it is what others say; what cannot be read is left out."""
+        found: list[Lineage] = []
+        for referrer in self.layout.referrers(digest, LINEAGE):
+            with suppress(ValueError):
+                each = msgspec.json.decode(self.layout.read(referrer.data), type=Lineage)
+                datetime.fromisoformat(each.pushed_at)
+                found.append(each)
+        return found
 
     def _put_away(self, digest: str, into: Path) -> None:
         """Delete an unpacked folder that is not intact, unless another process has made it anew meanwhile."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,13 @@ def test_what_refers_to_a_package_is_taken_within_bounds(
     assert fetched(fake, at, tmp_path / "one", lines) == package
     assert [line.partition(": ")[2].split(" ", 1)[1] for line in lines] == ["has more than 4194304 bytes"]
     assert len(Layout(tmp_path / "one").referrers(package)) == 2
+
+
+def test_two_pulls_of_one_package_at_once(fake: Fake, at: str, package: str, tmp_path: Path):
+    with ThreadPoolExecutor(4) as threads:
+        found = [threads.submit(fetched, fake, at, tmp_path / "one") for _ in range(4)]
+        assert {each.result() for each in found} == {package}
+    Layout(tmp_path / "one").verify(package)
 
 
 KILLED = """

@@ -13,7 +13,9 @@ from argosy.store.oci.client import Client
 from argosy.store.oci.credentials import Credential
 from argosy.store.oci.push import Folder, in_layout, push
 from argosy.store.oci.transfers import Transfers
+from tests.store.oci.fake import Fake
 from tests.store.oci.live import PASSWORD, USER, Registry
+from tests.store.oci.test_client import client_of
 from tests.store.samples import model_manifest
 
 
@@ -80,3 +82,11 @@ def test_a_folder_that_is_no_layout(tmp_path: Path, layout: Layout):
         in_layout(tmp_path)
     with pytest.raises(NotFound, match="0 manifests"):
         in_layout(layout.root)
+
+
+def test_a_blob_that_is_said_to_lie_elsewhere_is_there(fake: Fake, layout: Layout, root: Descriptor, moves: Transfers):
+    with client_of(fake) as client:
+        place = reference.parse(f"{fake.host}/push/x:1")
+        push(client, place, root, Folder(layout.root), moves)
+        fake.elsewhere = "http://127.0.0.1:1"
+        assert push(client, place, root, Folder(layout.root), moves).there == 8

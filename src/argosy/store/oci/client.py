@@ -36,7 +36,9 @@ HINTS = {
     413: ": the registry takes nothing of this size",
     429: ": it limits how often it is asked, so try later",
 }
-_MOVED, _BUSY = (301, 302, 303, 307, 308), (429, 502, 503, 504)
+MOVED, _BUSY = (301, 302, 303, 307, 308), (429, 502, 503, 504)
+FOLLOWED = (("GET",), ("GET", "POST", "PUT", "PATCH"))
+"""What follows redirects with a status of up to 303, and with 307 or 308. HEAD does not: it has its answer then."""
 _NO_TLS = ("WRONG_VERSION", "RECORD_LAYER", "RECORD LAYER")
 """What TLS says of a server that speaks plain text."""
 _WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.){1,400})"')
@@ -160,7 +162,11 @@ class Client:
             if challenge and not asked and self._ours(call.url):
                 asked = True
                 self._tokens.challenged(challenge, call.scopes)
-            elif status in _MOVED and hops < REDIRECTS and (call.method in ("GET", "HEAD") or status > 303):
+            elif (
+                status in MOVED
+                and hops < REDIRECTS
+                and (call.method == "GET" or (status > 303 and call.method != "HEAD"))
+            ):
                 hops += 1
                 call = call._replace(url=self.beside(call.url, answer.headers.get("location", "")))
             elif status in _BUSY and tries < RETRIES and (pause := _pause(answer.headers, tries)) <= left:

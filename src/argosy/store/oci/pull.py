@@ -27,6 +27,8 @@ ACCEPTED = ", ".join(
 IMAGE_CONFIG = "application/vnd.oci.image.config.v1+json"
 TRIES = 5
 """Times that a blob goes on after it broke off without progress."""
+NO_REFERRERS = (400, 404, 405, 501)
+"""What registries without the referrers API answer."""
 MOST_REFERRERS, MOST_TAGS, PAGES = 64, 100_000, 200
 _NEXT = re.compile(r'<([^>]{1,2000})>\s*;\s*rel="?next"?')
 
@@ -88,7 +90,8 @@ def _adopt(client: Client, repository: str, data: bytes, layout: Layout, transfe
     try:
         for blob in wanted:
             fetch(client, repository, blob, transfers)
-        return layout.adopt(data, {blob.digest: transfers.part(blob.digest) for blob in wanted})
+        with transfers.adopting():
+            return layout.adopt(data, {blob.digest: transfers.part(blob.digest) for blob in wanted})
     except StorageFull:
         for blob in wanted:
             transfers.part(blob.digest).unlink(missing_ok=True)
@@ -211,7 +214,7 @@ def referrers(client: Client, repository: str, digest: str) -> list[Descriptor]:
     """What refers to a manifest, from the registry's own list, or from the index at the tag that stands in for it."""
     place = Reference(client.host, repository)
     if client.quirks.referrers:
-        pages = list(_pages(client, f"{repository}/referrers/{digest}", place, fine=(200, 404)))
+        pages = list(_pages(client, f"{repository}/referrers/{digest}", place, fine=(200, *NO_REFERRERS)))
         if all(page.status == 200 and INDEX in page.headers.get("content-type", "") for page in pages):
             return [entry for page in pages for entry in _decoded(page, ImageIndex, client).manifests]
     path = f"{repository}/manifests/{fallback(digest)}"

@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
@@ -37,10 +37,17 @@ class Transfers:
         """Where a blob grows while it is pulled."""
         return self.folder / digest.removeprefix("sha256:")
 
-    @contextmanager
-    def moving(self, name: str) -> Generator[None]:
+    def moving(self, name: str) -> AbstractContextManager[None]:
         """Be the only one who moves this blob: others wait."""
-        path = self.folder / f"{hashlib.sha256(name.encode()).hexdigest()[:2]}.lock"
+        return self._alone(hashlib.sha256(name.encode()).hexdigest()[:2])
+
+    def adopting(self) -> AbstractContextManager[None]:
+        """Be the only one who moves whole blobs from here into a store."""
+        return self._alone("adopting")
+
+    @contextlib.contextmanager
+    def _alone(self, name: str) -> Generator[None]:
+        path = self.folder / f"{name}.lock"
         with storage(path):
             path.touch(mode=0o600)
         with lock(path):

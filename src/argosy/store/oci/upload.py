@@ -11,7 +11,7 @@ import httpx
 
 from argosy.spec.errors import ArgosyError, NotFound, PermissionDenied, Unauthenticated, Unavailable
 from argosy.store.manifest import Descriptor
-from argosy.store.oci.client import Answer, Client
+from argosy.store.oci.client import MOVED, Answer, Client
 from argosy.store.oci.quirks import MIB
 from argosy.store.oci.transfers import Transfers, Upload
 
@@ -62,8 +62,8 @@ class Uploader:
             return upload is not None
 
     def _there(self, blob: Descriptor) -> bool:
-        answer = self.client.ask("HEAD", f"{self.repository}/blobs/{blob.digest}", self.scopes, fine=(200, 404))
-        return answer.status == 200
+        answer = self.client.ask("HEAD", f"{self.repository}/blobs/{blob.digest}", self.scopes, fine=(200, 404, *MOVED))
+        return answer.status != 404
 
     def _left(self, blob: Descriptor) -> Upload | None:
         """The upload that a killed push left, as the registry has it; None where it no longer has it."""
