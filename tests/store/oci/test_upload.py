@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from argosy.spec.errors import Unavailable
+from argosy.spec.errors import InvalidArgument, Unavailable
 from argosy.store.layout import Layout
 from argosy.store.manifest import describe
 from argosy.store.oci import reference, upload
@@ -87,6 +87,16 @@ def test_an_upload_that_was_left_goes_on(fake: Fake, moves: Transfers):
     fake.blobs.clear()
     moves.save(place, BLOB.digest, Upload("/v2/models/x/blobs/uploads/gone?state=a%3D", 1_000))
     send(fake, moves, 10_000)
+    assert fake.blobs == {BLOB.digest: DATA}
+
+
+def test_an_upload_that_has_other_bytes_is_not_gone_on_with_twice(fake: Fake, moves: Transfers):
+    place = f"{fake.host}/models/x"
+    fake.uploads["old"] = bytearray(b"x" * 3_000)
+    moves.save(place, BLOB.digest, Upload("/v2/models/x/blobs/uploads/old?state=a%3D", 3_000))
+    with pytest.raises(InvalidArgument, match="DIGEST_INVALID other bytes"):
+        send(fake, moves, 4_000)
+    assert send(fake, moves, 4_000)
     assert fake.blobs == {BLOB.digest: DATA}
 
 

@@ -11,7 +11,7 @@ import binascii
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -53,7 +53,8 @@ def files(environ: Mapping[str, str]) -> list[Path]:
 def find(host: str, repository: str, environ: Mapping[str, str]) -> Credential | None:
     """The login for a repository; None without one. Raises InvalidArgument for a file that cannot be read, NotFound
     without the helper that it names, Unavailable where that fails."""
-    keys = list(_keys(host, repository))
+    parts = f"{host}/{repository}".rstrip("/").split("/")
+    keys = ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
     for path in files(environ):
         config = _read(path)
         for key in keys:
@@ -65,13 +66,6 @@ def find(host: str, repository: str, environ: Mapping[str, str]) -> Credential |
     return None
 
 
-def _keys(host: str, repository: str) -> Iterator[str]:
-    path = f"{host}/{repository}".rstrip("/")
-    while path:
-        yield path
-        path = path.rpartition("/")[0]
-
-
 def save(host: str, credential: Credential, environ: Mapping[str, str]) -> str:
     """Keep a login in the first of the files that is there, else in the last one, or in the helper that this names.
     Returns where it is now."""
@@ -81,8 +75,9 @@ def save(host: str, credential: Credential, environ: Mapping[str, str]) -> str:
         body = {"ServerURL": host, "Username": credential.user or TOKEN, "Secret": credential.secret}
         _run(str(helper), "store", msgspec.json.encode(body), path, environ)
         return f"docker-credential-{helper}"
-    auth = base64.b64encode(f"{credential.user}:{credential.secret}".encode()).decode()
-    entry = {"auth": auth} if credential.user else {"identitytoken": credential.secret}
+    entry = (
+        {"auth": credential.basic.removeprefix("Basic ")} if credential.user else {"identitytoken": credential.secret}
+    )
     _write(path, config | {"auths": {**_table(config, "auths"), host: entry}})
     return str(path)
 

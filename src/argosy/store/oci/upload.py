@@ -9,7 +9,7 @@ from typing import Protocol
 
 import httpx
 
-from argosy.spec.errors import ArgosyError, NotFound, PermissionDenied, Unauthenticated, Unavailable
+from argosy.spec.errors import ArgosyError, InvalidArgument, NotFound, PermissionDenied, Unauthenticated, Unavailable
 from argosy.store.manifest import Descriptor
 from argosy.store.oci.client import MOVED, Answer, Client
 from argosy.store.oci.quirks import MIB
@@ -57,7 +57,11 @@ class Uploader:
                 return False
             upload = self._left(blob) or self._begin(blob)
             if upload is not None:
-                self._finish(blob, upload)
+                try:
+                    self._finish(blob, upload)
+                except InvalidArgument:  # it has other bytes: a repeated push must not go on with them
+                    self.transfers.done(self.place, blob.digest)
+                    raise
                 self.transfers.done(self.place, blob.digest)
             return upload is not None
 
