@@ -99,7 +99,7 @@ def test_kserve_runtime_and_service(export):
     assert (runtime["kind"], runtime["apiVersion"]) == ("ServingRuntime", "serving.kserve.io/v1alpha1")
     (container,) = runtime["spec"]["containers"]
     assert container["name"] == "kserve-container"
-    assert container["args"] == ["serve", "--contract", "kserve", "--name", "{{.Name}}"]
+    assert container["args"] == ["serve", "/mnt/models", "--contract", "kserve", "--name", "{{.Name}}"]
     assert runtime["spec"]["protocolVersions"] == ["v2", "grpc-v2"]
     (format,) = runtime["spec"]["supportedModelFormats"]
     assert {"name", "version", "autoSelect", "priority"} == set(format)
@@ -114,6 +114,8 @@ def test_kserve_runtime_and_service(export):
     assert {service["metadata"]["namespace"], runtime["metadata"]["namespace"]} == {"team"}
     without = yaml.safe_load(text(export("kserve", output="plain")["inference-service.yaml"]))
     assert "storageUri" not in without["spec"]["predictor"]["model"]
+    inside = yaml.safe_load(text(export("kserve", output="plain")["serving-runtime.yaml"]))["spec"]["containers"][0]
+    assert inside["args"] == ["serve", "--contract", "kserve", "--name", "{{.Name}}"]
 
 
 def test_routes_and_ports_are_those_of_the_contracts(export):

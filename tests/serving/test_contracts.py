@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from functools import partial
 
 import httpx
@@ -232,3 +234,34 @@ def test_a_header_is_where_names_are():
     assert with_header(b"1,2\n", wide) == b"c0,c1\n1,2\n"
     assert with_header(b"a,b\n", names, " header=absent") == b"a,b\na,b\n"
     assert with_header(b"7,8\n1,2\n", names, " header=present") == b"7,8\n1,2\n"
+
+
+def test_sagemakers_own_client_asks_as_it_asks_sagemaker(serve):
+    session = pytest.importorskip("botocore.session", reason="it is SageMaker's client: pip install botocore")
+    keys = {"aws_access_key_id": "id", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
+    url = str(serve("sagemaker").base_url)
+    client = session.get_session().create_client("sagemaker-runtime", endpoint_url=url, **keys)
+    answer = client.invoke_endpoint(
+        EndpointName="any", Body=b"1,2\n3,4\n", ContentType="text/csv", Accept="text/csv", CustomAttributes="trace=1"
+    )
+    assert answer["Body"].read() == b"3.0\n7.0\n"
+    assert (answer["ContentType"], answer["CustomAttributes"]) == ("text/csv", "trace=1")
+    with pytest.raises(client.exceptions.ClientError) as caught:
+        client.invoke_endpoint(EndpointName="any", Body=b"nonsense")
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+    client.close()
+
+
+BLOCKED = """
+import importlib.abc, sys
+class Blocker(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"httpx", "jinja2", "sqlalchemy", "starlette", "grpc", "obstore", "cryptography"}:
+            raise ImportError(f"{name} is not in an image")
+sys.meta_path.insert(0, Blocker())
+import argosy.cli.serve, argosy.client.serving, argosy.serving.lambda_runtime, argosy.serving.multimodel
+"""
+
+
+def test_contracts_need_nothing_that_an_image_has_not():
+    subprocess.run([sys.executable, "-c", BLOCKED], check=True)

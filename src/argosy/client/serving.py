@@ -77,7 +77,8 @@ class Serving(contextlib.ExitStack):
             self._multi = True
             return None
         with self._reported():
-            found = self._locate(source or self._placed(), report)
+            named = sole_model(Path(source)) if source and Path(source).is_dir() else source
+            found = self._locate(named or self._placed(), report)
         self.name = self.name or found.name
         self._config = msgspec.structs.replace(self._config, models=(_model(found, self.name),))
         return found.folder

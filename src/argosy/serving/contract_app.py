@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -38,6 +39,7 @@ NPY = "application/x-npy"
 ROWS = 25 * 1024 * 1024
 """Bytes of rows in a body: what SageMaker takes at most at once. Only the place's own front end sends here."""
 _CONTENT, _ACCEPT, _LENGTH = b"content-type", b"accept", HEADER_LENGTH.encode()
+_ENDPOINT = re.compile("^/endpoints/[^/]+(?=/)")
 _TEXT = (("content-type", "text/plain"),)
 
 
@@ -237,8 +239,12 @@ class ContractApp(HttpApp):
             exchange.cancelled = cast("Relay", asked).ended
 
     def route(self, exchange: Exchange) -> bool:
-        """Answer a request whose path is the contract's; False for any other. Raises ArgosyError."""
-        known = self.binding.paths.get(exchange.path.removesuffix("/") or "/")
+        """Answer a request whose path is the contract's; False for any other. Raises ArgosyError.
+
+        Paths may stand below `/endpoints/NAME`, where SageMaker's own client asks for them.
+        """
+        path = _ENDPOINT.sub("", exchange.path).removesuffix("/") or "/"
+        known = self.binding.paths.get(path)
         if known is None:
             return False
         target = known.get("GET" if exchange.method == "HEAD" else exchange.method)

@@ -2,13 +2,16 @@
 
 import asyncio
 import base64
+import contextlib
+import http.client
 import logging
 import os
 import signal
+import socket
 import time
+from collections.abc import Mapping
 from typing import Any
 
-import httpx
 import msgspec
 
 from argosy.serving.contract_app import ContractApp, Relay
@@ -20,7 +23,7 @@ from argosy.spec.errors import InvalidArgument
 
 log = logging.getLogger("argosy.serving")
 
-API = "http://{}/2018-06-01/runtime"
+BASE = "/2018-06-01/runtime"
 MARGIN_MS = 200
 """Before the deadline of an event: what it takes to send an answer that says that it passed."""
 Reply = tuple[int, bytes, Headers]
@@ -50,6 +53,36 @@ class _Event(msgspec.Struct, frozen=True):
 _decode = msgspec.json.Decoder(_Event).decode
 
 
+class RuntimeApi:
+    """Lambda's side, at `HOST:PORT`. Calls block; `close` ends one that waits for an event. Raises OSError,
+    HTTPException."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._waiting: socket.socket | None = None
+
+    def next(self) -> tuple[Mapping[str, str], bytes]:
+        """The headers of the next event, by their names in lower case, and its body."""
+        with contextlib.closing(http.client.HTTPConnection(self._address)) as connection:
+            connection.request("GET", f"{BASE}/invocation/next")
+            self._waiting = connection.sock
+            answer = connection.getresponse()
+            return {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+
+    def send(self, path: str, body: bytes) -> None:
+        """Send an answer. One that is too large for Lambda is reported to the caller by it."""
+        with contextlib.closing(http.client.HTTPConnection(self._address, timeout=30)) as connection:
+            connection.request("POST", f"{BASE}{path}", body, {"content-type": "application/json"})
+            if (status := connection.getresponse().status) not in (202, 413):
+                raise http.client.HTTPException(f"{path} is answered {status}")
+
+    def close(self) -> None:
+        """End the wait for an event."""
+        if self._waiting is not None:
+            with contextlib.suppress(OSError):
+                self._waiting.shutdown(socket.SHUT_RDWR)
+
+
 class LambdaApp(ContractApp):
     """The data plane behind Lambda's Runtime API, one event at a time, as Lambda sends them.
 
@@ -59,7 +92,7 @@ class LambdaApp(ContractApp):
 
     def __init__(self, plane: DataPlane, binding: Binding, api: str) -> None:
         super().__init__(plane, binding)
-        self._api = API.format(api)
+        self._api = RuntimeApi(api)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -70,42 +103,35 @@ class LambdaApp(ContractApp):
         """Fetch no more."""
         if self._task is not None:
             self._task.cancel()
+            self._api.close()
 
     async def _run(self) -> None:
         try:
-            async with httpx.AsyncClient(base_url=self._api, timeout=None, trust_env=False) as client:
-                while True:
-                    got = (await client.get("/invocation/next")).raise_for_status()
-                    await self._event(client, got)
-        except httpx.HTTPError as error:
-            log.error("Lambda's Runtime API at %s: %s", self._api, error)
+            while True:
+                headers, body = await asyncio.to_thread(self._api.next)
+                path, answer = await self._event(headers, body)
+                await asyncio.to_thread(self._api.send, path, answer)
+        except (OSError, http.client.HTTPException, KeyError) as error:
+            log.error("Lambda's Runtime API: %s: %s", type(error).__name__, error)
             os.kill(os.getpid(), signal.SIGTERM)
 
-    async def _event(self, client: httpx.AsyncClient, got: httpx.Response) -> None:
-        place = f"/invocation/{got.headers['lambda-runtime-aws-request-id']}"
-        left = int(got.headers.get("lambda-runtime-deadline-ms", 0)) - int(time.time() * 1000) - MARGIN_MS
+    async def _event(self, about: Mapping[str, str], event: bytes) -> tuple[str, bytes]:
+        """Where the answer of an event goes, and the answer."""
+        place = f"/invocation/{about['lambda-runtime-aws-request-id']}"
+        left = int(about.get("lambda-runtime-deadline-ms", 0)) - int(time.time() * 1000) - MARGIN_MS
         try:
-            request = _request(got.content)
+            request = _request(event)
         except InvalidArgument as error:
-            sent = await client.post(
-                f"{place}/error", json={"errorMessage": str(error), "errorType": "InvalidArgument"}
-            )
-            sent.raise_for_status()
-            return
-        whole = request is not None
-        method, path, headers, body = request or ("POST", "/", {}, got.content)
+            return f"{place}/error", _failure(error.message, "InvalidArgument")
+        method, path, headers, body = request or ("POST", "/", {}, event)
         if left > 0:
             headers.setdefault(TIMEOUT_HEADER, str(left).encode())
         status, data, extra = await self._ask(method, path, headers, body)
-        if whole:
-            sent = await client.post(f"{place}/response", content=msgspec.json.encode(_response(status, data, extra)))
-        elif status < 400:
-            sent = await client.post(f"{place}/response", content=data)
-        else:
-            message = msgspec.json.decode(data, type=dict[str, Any])["error"]
-            sent = await client.post(f"{place}/error", json={"errorMessage": message, "errorType": f"HTTP{status}"})
-        if sent.status_code != 413:  # an answer larger than Lambda takes, which it has reported to the caller
-            sent.raise_for_status()
+        if request is not None:
+            return f"{place}/response", msgspec.json.encode(_response(status, data, extra))
+        if status < 400:
+            return f"{place}/response", data
+        return f"{place}/error", _failure(msgspec.json.decode(data, type=dict[str, Any])["error"], f"HTTP{status}")
 
     async def _ask(self, method: str, path: str, headers: dict[bytes, bytes], body: bytes) -> Reply:
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -118,11 +144,14 @@ class LambdaApp(ContractApp):
 
 def report_failure(api: str, error: Exception) -> None:
     """Tell Lambda that the start failed, and why."""
-    body = {"errorMessage": str(error), "errorType": type(error).__name__}
     try:
-        httpx.post(f"{API.format(api)}/init/error", json=body, timeout=5, trust_env=False)
-    except httpx.HTTPError as failure:
+        RuntimeApi(api).send("/init/error", _failure(str(error), type(error).__name__))
+    except (OSError, http.client.HTTPException) as failure:
         log.warning("Lambda's Runtime API: %s", failure)
+
+
+def _failure(message: str, kind: str) -> bytes:
+    return msgspec.json.encode({"errorMessage": message, "errorType": kind})
 
 
 def _request(data: bytes) -> tuple[str, str, dict[bytes, bytes], bytes] | None:

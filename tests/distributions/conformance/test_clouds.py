@@ -4,8 +4,10 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -177,15 +179,26 @@ def test_argosy_serve_passes_as_a_multi_model_server(tmp_path, package):
     assert not [result for result in report.results if result.verdict == "skipped" and ".models" in result.id]
 
 
+def listens(address, process):
+    """Wait until a process accepts connections there."""
+    host, _, port = address.partition(":")
+    while True:
+        assert process.poll() is None
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+            return
+        except ConnectionRefusedError:
+            time.sleep(0.02)
+
+
 def test_argosy_serve_passes_as_a_function_of_lambda(tmp_path, package):
     api = f"127.0.0.1:{free()}"
     environ = {"AWS_LAMBDA_RUNTIME_API": api, "LAMBDA_TASK_ROOT": str(package)}
     rows = tmp_path / "rows.json"
     rows.write_text(json.dumps(ROWS))
     command = [sys.executable, "-m", "argosy", "conformance", f"http://{api}", "--contract", "lambda", "--rows", rows]
-    with (
-        subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE, text=True) as suite,
-        served(tmp_path / "temp", "lambda", 0, environ, "--port", "0"),
-    ):
-        report = json.loads(suite.communicate(timeout=60)[0])
+    with subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE, text=True) as suite:
+        listens(api, suite)
+        with served(tmp_path / "temp", "lambda", 0, environ, "--port", "0"):
+            report = json.loads(suite.communicate(timeout=60)[0])
     assert {result["verdict"] for result in report["results"]} == {"passed"}, report
