@@ -13,6 +13,7 @@ from argosy.cli.completion import references
 from argosy.cli.here import settings, store
 from argosy.cli.output import emit
 from argosy.spec.errors import BadSignature, InvalidArgument, NotFound
+from argosy.spec.signing import matches
 
 if TYPE_CHECKING:
     from argosy.spec.package import ModelManifest
@@ -170,7 +171,7 @@ def verify(
             one = policy.good(verdicts, found.ref)
             signer, by = one.signer, one.by
         except BadSignature as error:
-            if named or require_signature or policy.required(known, found.signed.name):
+            if named or require_signature or matches(known.require, found.signed.name):
                 raise
             by = error.message
     said = f"{found.ref} is signed by {by}, which counts as {signer}" if signer else by

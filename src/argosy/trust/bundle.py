@@ -5,6 +5,7 @@ writes, and this reads what `model_signing sign key` and `sign certificate` writ
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 from cryptography import x509
@@ -21,21 +22,13 @@ BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PAYLOAD = "application/vnd.in-toto+json"
 
 
-class _Named(msgspec.Struct, frozen=True):
-    hint: str = ""
-
-
 class _Certificate(msgspec.Struct, frozen=True, rename="camel"):
     raw_bytes: bytes
 
 
-class _Chain(msgspec.Struct, frozen=True):
-    certificates: tuple[_Certificate, ...]
-
-
-class _Material(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    public_key: _Named | None = None
-    x509_certificate_chain: _Chain | None = None
+class _Material(msgspec.Struct, frozen=True, rename="camel"):
+    public_key: dict[str, Any] = {}
+    x509_certificate_chain: dict[str, tuple[_Certificate, ...]] = {}
 
 
 class _Signature(msgspec.Struct, frozen=True):
@@ -58,14 +51,14 @@ class Bundle(msgspec.Struct, frozen=True, rename="camel"):
     @property
     def hint(self) -> str:
         """What names the key that signed: SHA-256 of its PEM text; empty where a certificate names the signer."""
-        return self.verification_material.public_key.hint if self.verification_material.public_key else ""
+        return str(self.verification_material.public_key.get("hint") or "")
 
     @property
     def chain(self) -> list[x509.Certificate]:
         """The signing certificate and its issuers; empty where a plain key signed. Raises BadSignature."""
-        found = self.verification_material.x509_certificate_chain
+        found = self.verification_material.x509_certificate_chain.get("certificates", ())
         try:
-            return [x509.load_der_x509_certificate(each.raw_bytes) for each in found.certificates] if found else []
+            return [x509.load_der_x509_certificate(each.raw_bytes) for each in found]
         except ValueError as error:
             raise BadSignature(f"the signature holds what is no certificate: {error}") from None
 
@@ -82,7 +75,7 @@ class Bundle(msgspec.Struct, frozen=True, rename="camel"):
 
     def check_key(self, key: keys.PublicKey) -> None:
         """Raises BadSignature unless this key has signed."""
-        if self.verification_material.public_key is not None and self.hint not in ("", keys.hint(key)):
+        if self.hint not in ("", keys.hint(key)):
             raise BadSignature(f"another key has signed it, not {keys.hint(key)[:16]}")
         if not keys.good(key, self.dsse_envelope.signatures[0].sig, pae(self.dsse_envelope.payload)):
             raise BadSignature(f"the signature is not that of the key {keys.hint(key)[:16]}")
@@ -105,17 +98,15 @@ def sign(name: str, files: Mapping[str, str], key: keys.PrivateKey, chain: Seque
     payload, public = statement(name, files), key.public_key()
     if chain and chain[0].public_key() != public:
         raise InvalidArgument("the first certificate of the chain is not that of the key: begin with the signer's own")
-    if chain:
-        ders = tuple(_Certificate(each.public_bytes(Encoding.DER)) for each in chain)
-        material = _Material(x509_certificate_chain=_Chain(ders))
-    else:
-        material = _Material(public_key=_Named(keys.hint(public)))
+    certificates = [{"rawBytes": each.public_bytes(Encoding.DER)} for each in chain]
+    by = (
+        {"x509CertificateChain": {"certificates": certificates}}
+        if chain
+        else {"publicKey": {"hint": keys.hint(public)}}
+    )
     signature = key.sign(pae(payload), ec.ECDSA(keys.HASHES[public.curve.name]))
-    envelope = _Envelope(payload, PAYLOAD, (_Signature(signature),))
-    made = msgspec.to_builtins(Bundle(BUNDLE, material, envelope))
-    made["verificationMaterial"]["tlogEntries"] = []
-    made["dsseEnvelope"]["signatures"][0]["keyid"] = ""
-    return canonical(made)
+    envelope = {"payload": payload, "payloadType": PAYLOAD, "signatures": [{"sig": signature, "keyid": ""}]}
+    return canonical({"mediaType": BUNDLE, "verificationMaterial": by | {"tlogEntries": []}, "dsseEnvelope": envelope})
 
 
 def read(data: bytes, where: str) -> Bundle:

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from argosy.spec.errors import ArgosyError, BadSignature
-from argosy.spec.signing import Signatures, Signer, matches
+from argosy.spec.signing import Signatures, matches
 from argosy.store.layout import Layout
 from argosy.trust import keys
 from argosy.trust.bundle import BUNDLE, Bundle, read
@@ -66,11 +66,11 @@ def by_authority(path: Path, identity: str) -> Check:
 
 def signers(policy: Signatures, name: str) -> dict[str, Check]:
     """Whose signatures of a model count. Raises NotFound and InvalidArgument for key files that cannot be read."""
-    return {who: _check(signer) for who, signer in policy.signers.items() if matches(signer.models, name)}
-
-
-def _check(signer: Signer) -> Check:
-    return by_key(Path(signer.key)) if signer.key else by_authority(Path(signer.authority), signer.identity)
+    return {
+        who: by_key(Path(one.key)) if one.key else by_authority(Path(one.authority), one.identity)
+        for who, one in policy.signers.items()
+        if matches(one.models, name)
+    }
 
 
 def judge(package: Signed, counting: dict[str, Check]) -> list[Verdict]:
@@ -106,20 +106,15 @@ def good(verdicts: Iterable[Verdict], what: str) -> Verdict:
     raise BadSignature(f"{what} has no signature that counts: {wrong}" if wrong else f"{what} is not signed")
 
 
-def required(policy: Signatures, *names: str) -> bool:
-    """Whether an endpoint or model of these names runs signed packages only."""
-    return matches(policy.require, *names)
-
-
 def admit(policy: Signatures, find: Callable[[], Signed], what: str, model: str, endpoint: str = "") -> bool:
     """Whether a package has to be signed to be loaded as this model, or behind this endpoint; if so, it is, by somebody
     who may. Raises BadSignature, which says what is wrong and what to do. `find` looks the package up."""
-    if not required(policy, endpoint, model):
+    if not matches(policy.require, endpoint, model):
         return False
     try:
         good(judge(find(), signers(policy, model)), what)
     except ArgosyError as error:
-        name = endpoint if required(policy, endpoint) else model
+        name = endpoint if matches(policy.require, endpoint) else model
         may = ", ".join(who for who, signer in policy.signers.items() if matches(signer.models, model)) or "nobody"
         raise BadSignature(
             f"{error.message}; signatures.require in config.yaml demands it of '{name}', and {may} may sign '{model}': "

@@ -25,24 +25,14 @@ class _Resource(msgspec.Struct, frozen=True):
     digest: str
 
 
-class _Serialization(msgspec.Struct, frozen=True):
-    method: str
-    hash_type: str = "sha256"
-
-
 class _Predicate(msgspec.Struct, frozen=True):
-    serialization: _Serialization
+    serialization: dict[str, Any]
     resources: tuple[_Resource, ...]
-
-
-class _Subject(msgspec.Struct, frozen=True):
-    digest: dict[str, str]
-    name: str = ""
 
 
 class _Statement(msgspec.Struct, frozen=True, rename={"type": "_type", "predicate_type": "predicateType"}):
     type: str
-    subject: tuple[_Subject, ...]
+    subject: tuple[dict[str, Any], ...]
     predicate_type: str
     predicate: msgspec.Raw
 
@@ -56,7 +46,7 @@ def statement(name: str, files: Mapping[str, str]) -> bytes:
     """The statement over files (path → SHA-256 in hex): the same files give the same bytes."""
     ordered = sorted(files, key=lambda path: path.split("/"))
     resources = [{"name": path, "algorithm": "sha256", "digest": files[path]} for path in ordered]
-    serialization: dict[str, Any] = {"method": "files", "hash_type": "sha256", "allow_symlinks": False}
+    serialization = {"method": "files", "hash_type": "sha256", "allow_symlinks": False}
     root = _root(files[path] for path in ordered)
     return canonical(
         {
@@ -95,17 +85,18 @@ def _read(payload: bytes) -> dict[str, str]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadSignature(f"what was signed is no in-toto statement about a model: {error}") from None
     how, resources = predicate.serialization, predicate.resources
-    if how.method != "files" or {how.hash_type, *(each.algorithm for each in resources)} != {"sha256"}:
+    method, hashed = how.get("method"), how.get("hash_type")
+    if method != "files" or {hashed, *(each.algorithm for each in resources)} != {"sha256"}:
         raise BadSignature(
-            f"the signature hashes {how.method[:40]} by {how.hash_type[:40]}, which is not read here: sign by files "
-            "with sha256, as model_signing does by default"
+            f"the signature hashes {str(method)[:40]} by {str(hashed)[:40]}, which is not read here: sign by files with "
+            "sha256, as model_signing does by default"
         )
     try:
         check_tree(each.name for each in resources)
         root = _root(each.digest for each in resources)
     except (BadPackage, ValueError) as error:
         raise BadSignature(f"the signature lists files that no package has: {error}") from None
-    if [each.digest for each in said.subject] != [{"sha256": root}]:
+    if [each.get("digest") for each in said.subject] != [{"sha256": root}]:
         raise BadSignature("the signature contradicts itself: its files do not have the digest that it names")
     return {each.name: each.digest for each in resources}
 
