@@ -105,7 +105,8 @@ def test_what_is_no_bundle(folder):
         ({"subject": []}, "contradicts itself"),
         ({"subject": [{"name": "digits", "digest": {"sha256": "0" * 64}}]}, "contradicts itself"),
         ({"predicate": {"resources": []}}, "no in-toto statement"),
-        ({"predicate": {"serialization": {"method": "shards"}, "resources": []}}, "by files with sha256"),
+        ({"predicate": {"serialization": {"method": "shards"}, "resources": []}}, "sign files with sha256"),
+        ({"predicate": {"serialization": {"method": [], "hash_type": {}}, "resources": []}}, "sign files with sha256"),
         ({"predicate": {"serialization": {"method": "files", "hash_type": "blake3"}, "resources": []}}, "sha256"),
     ],
 )

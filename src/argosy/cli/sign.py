@@ -17,7 +17,7 @@ from argosy.spec.signing import matches
 
 if TYPE_CHECKING:
     from argosy.spec.package import ModelManifest
-    from argosy.trust.policy import Check, Signed
+    from argosy.trust.policy import Signed
 
 FILE = click.Path(path_type=Path)
 
@@ -151,21 +151,17 @@ def verify(
     """
     from argosy.trust import policy
 
-    counting: dict[str, Check]
+    if key is not None and certificate_authority is not None:
+        raise InvalidArgument("give either --key or --certificate-authority")
+    if identity and certificate_authority is None:
+        raise InvalidArgument("--identity goes with --certificate-authority")
     with _target(ref) as found:
-        if key is not None and certificate_authority is not None:
-            raise InvalidArgument("give either --key or --certificate-authority")
-        if identity and certificate_authority is None:
-            raise InvalidArgument("--identity goes with --certificate-authority")
-        known = settings().signatures
-        if key is not None:
-            counting = {str(key): policy.by_key(key)}
-        elif certificate_authority is not None:
-            counting = {str(certificate_authority): policy.by_authority(certificate_authority, identity)}
+        known, named = settings().signatures, key or certificate_authority
+        if named is not None:
+            counting = {str(named): policy.by_key(named) if key else policy.by_authority(named, identity)}
         else:
             counting = policy.signers(known, found.signed.name)
         verdicts = policy.judge(found.signed, counting)
-        named = key is not None or certificate_authority is not None
         signer = ""
         try:
             one = policy.good(verdicts, found.ref)

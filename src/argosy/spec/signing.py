@@ -6,8 +6,7 @@ from fnmatch import fnmatchcase
 from msgspec import field
 
 from argosy.spec.endpoint import check_name
-from argosy.spec.errors import InvalidArgument
-from argosy.spec.strict import Declaration
+from argosy.spec.strict import Declaration, require
 
 
 def matches(patterns: Iterable[str], *names: str) -> bool:
@@ -27,14 +26,13 @@ class Signer(Declaration, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if bool(self.key) == bool(self.authority):
-            raise InvalidArgument("signatures.signers: a signer has either a key or an authority")
-        if self.identity and not self.authority:
-            raise InvalidArgument("signatures.signers: identity is that of a certificate: set authority as well")
-        if not (self.key or self.authority).startswith("/"):
-            raise InvalidArgument(
-                f"signatures.signers: '{(self.key or self.authority)[:80]}' must be the absolute path of a PEM file"
-            )
+        path = self.key or self.authority
+        checks = {
+            "a signer has either a key or an authority": bool(self.key) != bool(self.authority),
+            "identity is that of a certificate: set authority as well": not self.identity or bool(self.authority),
+            f"'{path[:80]}' must be the absolute path of a PEM file": path.startswith("/"),
+        }
+        require("signatures.signers: ", checks)
 
 
 class Signatures(Declaration, frozen=True, kw_only=True):

@@ -85,11 +85,11 @@ def _read(payload: bytes) -> dict[str, str]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadSignature(f"what was signed is no in-toto statement about a model: {error}") from None
     how, resources = predicate.serialization, predicate.resources
-    method, hashed = how.get("method"), how.get("hash_type")
+    method, hashed = (str(how.get(key))[:40] for key in ("method", "hash_type"))
     if method != "files" or {hashed, *(each.algorithm for each in resources)} != {"sha256"}:
         raise BadSignature(
-            f"the signature hashes {str(method)[:40]} by {str(hashed)[:40]}, which is not read here: sign by files with "
-            "sha256, as model_signing does by default"
+            f"the signature hashes {method} by {hashed}, which is not read here: sign files with sha256, as "
+            "model_signing does by default"
         )
     try:
         check_tree(each.name for each in resources)
