@@ -12,6 +12,7 @@ from argosy.packaging.package import write_manifest
 from argosy.spec.package import Scan
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
+from tests.store.oci.fake import Fake
 from tests.store.oci.live import PASSWORD, USER, Registry
 from tests.store.samples import model_lineage, model_manifest, write_folder
 
@@ -85,6 +86,13 @@ def test_there_and_back(run, registry: Registry, logins: Path, version: str, tmp
     assert run("registry", "logout", registry.host).stdout == f"logged out of {registry.host}: deleted in {logins}\n"
     assert run("registry", "logout", registry.host).exit_code == 4
     assert run("pull", f"{place}:1", *ca).exit_code == 3
+
+
+def test_a_registry_that_asks_nobody_for_a_login(run, logins: Path):
+    with Fake() as fake:
+        result = run("registry", "login", fake.host, "-u", "ada", "--password-stdin", input="s\n")
+    assert (result.exit_code, "was not checked" in result.stderr) == (0, True)
+    assert logins.exists()
 
 
 def test_options_of_one_push_and_of_the_other(run, tmp_path: Path):

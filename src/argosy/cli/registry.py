@@ -51,10 +51,6 @@ def reached(
 def published(context: click.Context) -> bool:
     """Whether this `argosy push` was one to a registry, by --to. Raises InvalidArgument for options of the other
     kind of push."""
-    from argosy.store.oci.reference import parse
-    from argosy.store.oci.twin import SUFFIX, publish
-    from argosy.trust.policy import admit_stored
-
     given = context.params
     to, source, as_json = given["to"], str(given["source"]), given["as_json"]
     for option in (each for each in context.command.params if isinstance(each, click.Option) and each.name in given):
@@ -65,6 +61,10 @@ def published(context: click.Context) -> bool:
         if not given["name"]:
             raise InvalidArgument("missing option '--name', or '--to' to push a version to a registry")
         return False
+    from argosy.store.oci.reference import parse
+    from argosy.store.oci.twin import SUFFIX, publish
+    from argosy.trust.policy import admit_stored
+
     target = parse(to)
     if target.digest:
         raise InvalidArgument(f"'{to}' has a digest: a package is pushed to a tag, and keeps its digest")
@@ -168,7 +168,9 @@ def registry() -> None:
 
 @registry.command(cls=Command)
 @click.argument("host")
-@click.option("-u", "--user", default="", help="Asked for without; empty for an identity token as the password.")
+@click.option(
+    "-u", "--user", default="", help="Without, it is asked for, or what comes by --password-stdin is an identity token."
+)
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @reach_options
 def login(host: str, user: str, password_stdin: bool, plain_http: bool, ca: Path | None) -> None:
@@ -203,6 +205,8 @@ def login(host: str, user: str, password_stdin: bool, plain_http: bool, ca: Path
             client.probe().ask("GET", "")
         except Unauthenticated:
             raise Unauthenticated(f"{host} refuses this user and password: nothing was kept") from None
+        if not client.challenged:
+            click.echo(f"{host} asks nobody for a login here, so this one was not checked", err=True)
     click.echo(f"logged in to {host}; kept in {save(host, given, os.environ)}")
 
 

@@ -114,6 +114,11 @@ class Client:
             raise NotFound(f"{self.host} is no registry: it answered {answer.status_code} to GET /v2/")
         return self
 
+    @property
+    def challenged(self) -> bool:
+        """Whether the registry asked for a login."""
+        return self._tokens.challenge is not None
+
     def _first(self) -> httpx.Response:
         answer = self._once(Call("GET", self.base))
         answer.close()
