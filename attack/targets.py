@@ -8,15 +8,23 @@ import pickle
 import struct
 import sys
 import tempfile
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import skops.io
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from argosy.engines import lightgbm_file, mlflow_file, onnx_file, sklearn, unpickle, xgboost_file
 from argosy.packaging.detect import detect
@@ -35,6 +43,8 @@ from argosy.store.manifest import CONFIG, Descriptor, image_manifest, layer, pac
 from argosy.store.oci import reference
 from argosy.store.oci.credentials import find
 from argosy.store.oci.tokens import challenge_of
+from argosy.trust import bundle
+from argosy.trust.statement import check_statement, statement
 
 LIMIT = 4 * 1024 * 1024
 ROWS = TensorSpec(name="x", datatype="FP32", shape=(-1, 4))
@@ -243,6 +253,43 @@ signature:
   outputs: '[{"type": "long", "required": true}]'
 """
 ENDPOINT = b"name: a\nmodel: a:1\nreplicas: {min: 0, max: 2}\nkeys: [{name: k, requests_per_second: 2}]\n"
+SIGNED = {"model.yaml": "0" * 64, "weights/model.onnx": "1" * 64}
+KEY = ec.derive_private_key(7, ec.SECP256R1())
+
+
+def _signer() -> x509.Certificate:
+    """A certificate of the key, by itself."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ada")])
+    made = x509.CertificateBuilder(name, name, KEY.public_key(), 1)
+    made = made.not_valid_before(datetime(2020, 1, 1)).not_valid_after(datetime(2030, 1, 1))  # noqa: DTZ001
+    names = x509.SubjectAlternativeName([x509.RFC822Name("ada@example.org"), x509.DNSName("example.org")])
+    usage = x509.KeyUsage(True, False, False, False, False, True, False, False, False)
+    for each in (names, usage, x509.BasicConstraints(ca=True, path_length=1)):
+        made = made.add_extension(each, critical=False)
+    return made.sign(KEY, hashes.SHA256())
+
+
+def _signature(data: bytes) -> None:
+    found = bundle.read(data, "it")
+    found.check_files(SIGNED)
+    found.check_key(KEY.public_key())
+    if not found.hint:
+        _judged(found)
+
+
+def _judged(found: bundle.Bundle) -> None:
+    """What is odd about a certificate is nothing to tell its reader."""
+    with warnings.catch_warnings(action="ignore"):
+        assert isinstance(found.signer, str)
+        found.check_authority([_signer()])
+
+
+def _chain(data: bytes) -> None:
+    certificate = SimpleNamespace(public_key=KEY.public_key, public_bytes=lambda form: data)
+    made = bundle.sign("m", SIGNED, KEY, [cast("x509.Certificate", certificate)])
+    _judged(bundle.read(made, "it"))
+
+
 SETTINGS = b"gateway: {port: 8080}\nalerts: {ops: {kind: webhook, url: $HOOK}}\n"
 
 TARGETS: dict[str, Target] = {
@@ -263,6 +310,9 @@ TARGETS: dict[str, Target] = {
     "registry-reference": Target(
         lambda data: reference.parse(data.decode("latin-1")), lambda: [b"r.example:5000/models/a:1@sha256:" + b"0" * 64]
     ),
+    "signature": Target(_signature, lambda: [bundle.sign("m", SIGNED, KEY, chain) for chain in ([], [_signer()])]),
+    "signature-statement": Target(lambda data: check_statement(data, SIGNED), lambda: [statement("m", SIGNED)]),
+    "signature-chain": Target(_chain, lambda: [_signer().public_bytes(Encoding.DER)]),
     "paths": Target(lambda data: http.parse(data.decode("latin-1")), lambda: [b"/v2/models/a/versions/1/infer"]),
     "onnx": Target(_walker(onnx_file.inspect, "m.onnx"), _onnx_seeds),
     "lightgbm": Target(_walker(lightgbm_file.inspect, "m.txt"), lambda: _boosters()[1]),

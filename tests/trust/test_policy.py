@@ -12,10 +12,10 @@ from argosy.spec.signing import Signatures, Signer
 from argosy.store.layout import Layout
 from argosy.trust.bundle import BUNDLE, sign
 from argosy.trust.keys import PrivateKey
-from argosy.trust.policy import admit, admit_stored, beside, good, in_folder, judge, signers
+from argosy.trust.policy import Signed, admit, admit_stored, beside, good, in_folder, judge, signers
 from argosy.trust.statement import files_of, statement
 from tests.store.samples import FILES, model_manifest, write_folder
-from tests.trust.conftest import Authority, make_key, pem, write_key
+from tests.trust.conftest import Authority, certificate, make_key, pem, write_key
 
 
 @pytest.fixture
@@ -75,6 +75,20 @@ def test_an_authority_of_the_policy(tmp_path, folder):
             in_folder(folder, "digits", beside(folder)), signers(Signatures(signers={"release": signer}), "digits")
         )
         assert (found.signer == "release", found.by) == (counts, "ada@example.org")
+
+
+def test_a_signature_of_nonsense_is_refused_and_told_in_plain_text(tmp_path, folder, policy):
+    authority, key = Authority(), make_key()
+    odd = certificate("ada\x1b[2J", key, ("issuer", authority.below))
+    said = json.loads(sign("digits", files_of(folder), key, [odd, authority.issuer]))
+    (found,) = judge(Signed(name="digits", files=files_of(folder), bundles={"a": json.dumps(said).encode()}), {})
+    assert found.by == "ada?[2J@example.org"
+    chain = said["verificationMaterial"]["x509CertificateChain"]["certificates"]
+    whole = base64.b64decode(chain[0]["rawBytes"])
+    for data in (b"", b"x", whole[:40], whole.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x3e")):
+        chain[0]["rawBytes"] = base64.b64encode(data).decode()
+        (found,) = judge(Signed(name="digits", files={}, bundles={"a": json.dumps(said).encode()}), {})
+        assert "holds what is no certificate" in found.wrong
 
 
 class Mutants:

@@ -11,7 +11,7 @@ import click
 from argosy.cli.base import Command, json_option
 from argosy.cli.completion import references
 from argosy.cli.here import settings, store
-from argosy.cli.output import emit
+from argosy.cli.output import emit, printable
 from argosy.spec.errors import BadSignature, InvalidArgument, NotFound
 from argosy.spec.signing import matches
 
@@ -115,7 +115,7 @@ def sign(
             data = keys.content(sigstore_bundle)
             bundle.read(data, str(sigstore_bundle)).check_files(found.signed.files)
             place = found.attach(bundle.BUNDLE, data)
-        by = bundle.read(data, place).signer
+        by = printable(bundle.read(data, place).signer)
     done = {"ref": found.ref, "digest": found.digest, "by": by, "place": place, "unchanged": unchanged}
     emit(done, as_json, lambda: click.echo(f"{found.ref} is {'already ' * unchanged}signed by {by}: {place}"))
 

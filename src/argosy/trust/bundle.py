@@ -59,14 +59,17 @@ class Bundle(msgspec.Struct, frozen=True, rename="camel"):
         found = self.verification_material.x509_certificate_chain.get("certificates", ())
         try:
             return [x509.load_der_x509_certificate(each.raw_bytes) for each in found]
-        except ValueError as error:
+        except keys.BROKEN as error:
             raise BadSignature(f"the signature holds what is no certificate: {error}") from None
 
     @property
     def signer(self) -> str:
         """Who says to have signed: the names of the certificate, or the beginning of the key's hash."""
-        if self.chain:
-            return ", ".join(keys.identities(self.chain[0])) or self.chain[0].subject.rfc4514_string()
+        if chain := self.chain:
+            try:
+                return ", ".join(keys.identities(chain[0])) or chain[0].subject.rfc4514_string()
+            except keys.BROKEN:
+                return "a certificate that cannot be read"
         return f"key {self.hint[:16]}" if self.hint else "a keyless signature"
 
     def check_files(self, files: Mapping[str, str]) -> None:

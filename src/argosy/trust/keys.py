@@ -21,6 +21,11 @@ HASHES: dict[str, hashes.HashAlgorithm] = {
     "secp521r1": hashes.SHA512(),
 }
 """Curve → what is hashed by, as the Sigstore protobuf specifications pair them."""
+BROKEN = (
+    *(ValueError, TypeError, OverflowError, UnsupportedAlgorithm),
+    *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, x509.AttributeNotFound),
+)
+"""What reading a certificate of somebody else can raise."""
 _MAKE = "openssl ecparam -name prime256v1 -genkey -noout -out key.pem"
 
 K = TypeVar("K", PublicKey, PrivateKey)
@@ -114,11 +119,11 @@ def check_chain(chain: list[x509.Certificate], roots: list[x509.Certificate], id
         builder = builder.extension_policies(ee_policy=extensions[0], ca_policy=extensions[1])
         builder.build_client_verifier().verify(leaf, chain[1:])
         found = _usable(leaf.public_key(), PublicKey, "the signing certificate")
-    except (verification.VerificationError, ValueError, InvalidArgument) as error:
+        fit, names = _may_sign(leaf), identities(leaf)
+    except (verification.VerificationError, InvalidArgument, *BROKEN) as error:
         raise BadSignature(f"the signing certificate does not count here: {error}") from None
-    if not _may_sign(leaf):
+    if not fit:
         raise BadSignature("the signing certificate is for another use: neither digitalSignature nor codeSigning")
-    names = identities(leaf)
     if identity and identity not in names:
         raise BadSignature(f"the signing certificate is that of {', '.join(names) or 'nobody by name'}: not {identity}")
     return found
