@@ -5,19 +5,10 @@ from pathlib import Path
 
 from argosy.spec.package import Conversion, Lineage, ModelManifest, Scan, Source
 from argosy.spec.signature import Signature, TensorSpec
+from argosy.spec.strict import dump_yaml
 from argosy.store import alerts
 from argosy.store.alerts import Alert
 from argosy.store.database import Database
-
-FILES = {
-    "LICENSE": b"Apache-2.0",
-    "golden/inputs.oip": b"\x01inputs",
-    "golden/outputs.oip": b"\x02outputs",
-    "model.yaml": b"api: argosy/v1\n",
-    "profile.json": b"{}",
-    "requirements.txt": b"numpy\n",
-    "weights/model.onnx": bytes(range(256)) * 16,
-}
 
 
 def model_manifest(name: str = "digits", weights: str = "weights/model.onnx") -> ModelManifest:
@@ -32,6 +23,17 @@ def model_manifest(name: str = "digits", weights: str = "weights/model.onnx") ->
         scan=Scan(verdict="data-only"),
         license="Apache-2.0",
     )
+
+
+FILES = {
+    "LICENSE": b"Apache-2.0",
+    "golden/inputs.oip": b"\x01inputs",
+    "golden/outputs.oip": b"\x02outputs",
+    "model.yaml": dump_yaml(model_manifest()).encode(),
+    "profile.json": b"{}",
+    "requirements.txt": b"numpy\n",
+    "weights/model.onnx": bytes(range(256)) * 16,
+}
 
 
 def model_lineage(by: str = "ada") -> Lineage:

@@ -22,8 +22,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_same_package_has_the_same_digest_everywhere(tmp_path: Path):
-    first = write_folder(tmp_path / "one")
-    second = write_folder(tmp_path / "two", dict(reversed(FILES.items())))
+    files = FILES | {"model.yaml": b"api: argosy/v1\n"}
+    first = write_folder(tmp_path / "one", files)
+    second = write_folder(tmp_path / "two", dict(reversed(files.items())))
     (second / "nothing").mkdir()
     for path in second.rglob("*"):
         os.utime(path, (1, 1))

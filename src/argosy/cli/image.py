@@ -120,7 +120,7 @@ def _built(source: str, name: str | None, options: "ImageOptions", report: Repor
             digest=located.digest or package.digest(),
             trusted=located.trusted,
         )
-        return Builder(place().cache / "layers", options, report).build(model, f"{model.name}:{model.version}")
+        return Builder(place(), options, report).build(model, f"{model.name}:{model.version}")
     finally:
         located.release()
 

@@ -32,7 +32,13 @@ if TYPE_CHECKING:
 )
 @click.option("--sample", type=click.Path(path_type=Path), help="Rows the model takes.")
 @click.option("--engine", metavar="NAME", help=f"Instead of the one that the format gets: {', '.join(ENGINES)}, …")
-@click.option("--trust", is_flag=True, help="Let a file or folder run code of its author: only what you would run.")
+@click.option("--no-install", is_flag=True, help="Refuse a model whose requirements are not installed.")
+@click.option(
+    "--trust",
+    is_flag=True,
+    envvar="ARGOSY_SERVE_TRUST",
+    help="Let a file or folder run code of its author: only what you would run.",
+)
 @click.option("--no-convert", is_flag=True, help="Keep a scikit-learn model as it is instead of making it ONNX.")
 @serving_options
 def serve(
@@ -49,6 +55,8 @@ def serve(
 
     FILE_OR_REF is a model file as `argosy push` takes it, a package folder, or a version of the store. On loopback it
     answers only to loopback names, so that no web page reaches it; with another --host, to every name.
+
+    What a trusted version requires and this environment lacks is installed into one of its own, by uv.
 
     In a container of SageMaker, Vertex AI, Azure ML, Cloud Run, Lambda, Hugging Face Endpoints or KServe it listens
     where that place asks it to, to every name, and answers the paths that it asks, beside all others. FILE_OR_REF may
@@ -88,7 +96,7 @@ def serve(
     options = PushOptions(
         sample=sample, engine=given["engine"] or "", trust=given["trust"], convert=not given["no_convert"]
     )
-    with Serving(name, config, options, binding) as serving:
+    with Serving(name, config, options, binding, install=not given["no_install"]) as serving:
         with progress(f"Packaging {source or 'the model'}") as report:
             package = serving.prepare(source, report)
         serving.run(lambda http, grpc: _announce(package, serving.name, http, grpc, binding))

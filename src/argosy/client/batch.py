@@ -13,6 +13,7 @@ from argosy.batch.spool import Tally
 from argosy.client.local import Located, locate, stored_package
 from argosy.spec.batch import BatchJob
 from argosy.spec.errors import INTERRUPTED, Conflict, InvalidArgument
+from argosy.spec.settings import home
 from argosy.spec.strict import convert
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def run(
     from argosy.batch.driver import drive
     from argosy.batch.plan import Model, prepare, resumed
     from argosy.client.report import report, write
+    from argosy.packaging import environment
     from argosy.packaging.package import open_package
 
     output = place(str(given.get("output", "")))
@@ -107,7 +109,8 @@ def run(
         return _result(resumed(before, job), seal)
     located = _located(job, before, trust=trust, paths=paths)
     try:
-        package = open_package(located.folder)
+        package = open_package(located.folder, trusted=located.trusted)
+        environment.prepare(home(), package)
         if before is None:
             version = located.version if located.digest else ""
             model = Model(digest=_digest(located), name=located.name, version=version)

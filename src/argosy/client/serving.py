@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -14,7 +15,9 @@ from typing import Self
 import msgspec
 
 from argosy.client.local import Located, locate, sole_model
+from argosy.packaging import environment
 from argosy.packaging.options import PushOptions
+from argosy.packaging.package import open_package
 from argosy.serving import contracts
 from argosy.serving.config import ModelConfig, ReplicaConfig
 from argosy.serving.contract_app import ContractApp
@@ -23,6 +26,7 @@ from argosy.serving.http import HttpApp
 from argosy.serving.server import MakeApp, Started, run
 from argosy.spec.address import Address
 from argosy.spec.errors import ArgosyError, InvalidArgument, NotFound
+from argosy.spec.settings import home
 from argosy.store import objects
 from argosy.store.paths import check_path
 
@@ -56,12 +60,21 @@ class Serving(contextlib.ExitStack):
     """A replica in this process, from the search for its model to its end. As a context manager it deletes at the end
     what it unpacked."""
 
-    def __init__(self, name: str | None, config: ReplicaConfig, options: PushOptions, binding: Binding | None) -> None:
+    def __init__(
+        self,
+        name: str | None,
+        config: ReplicaConfig,
+        options: PushOptions,
+        binding: Binding | None,
+        *,
+        install: bool = True,
+    ) -> None:
         super().__init__()
         self.name = name or ""
         self._config = config
         self._options = options
         self._binding = binding
+        self._install = install
         self._multi = False
         self._api = os.environ.get(RUNTIME_API, "") if binding and binding.name == "lambda" else ""
 
@@ -79,6 +92,7 @@ class Serving(contextlib.ExitStack):
         with self._reported():
             named = sole_model(Path(source)) if source and Path(source).is_dir() else source
             found = self._locate(named or self._placed(), report)
+            self._installed(found, report)
         self.name = self.name or found.name
         self._config = msgspec.structs.replace(self._config, models=(_model(found, self.name),))
         return found.folder
@@ -111,6 +125,15 @@ class Serving(contextlib.ExitStack):
 
                 report_failure(self._api, error)
             raise
+
+    def _installed(self, found: Located, report: Callable[[str], None]) -> None:
+        """Begin again with the packages of the model, where this process lacks them and may install them."""
+        if found.temporary is None and self._install:
+            folder = environment.prepare(home(), open_package(found.folder, trusted=found.trusted), report)
+            path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+            if folder and str(folder) not in path:
+                environ = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(folder), *path]))}
+                os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)
 
     def _locate(self, source: str | Path, report: Callable[[str], None] = lambda step: None) -> Located:
         found = locate(source, self._options, report)

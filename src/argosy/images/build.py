@@ -4,7 +4,7 @@ import hashlib
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote
@@ -21,11 +21,17 @@ from argosy.images.platforms import PLATFORMS, Platform, host
 from argosy.images.tree import Tree
 from argosy.packaging import environment
 from argosy.packaging.package import Package
-from argosy.spec.errors import InvalidArgument, Unsupported
+from argosy.spec.errors import InvalidArgument, Untrusted
+from argosy.spec.package import DATA_ONLY
+from argosy.spec.settings import Home
 from argosy.store.paths import walk
 from argosy.trust.sbom import Component, required
 
 Report = Callable[[str], None]
+
+
+REQUIREMENTS = "opt/requirements"
+"""Where packages lie that a model requires; they come before those of Argosy."""
 
 
 class ImageOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,18 +58,18 @@ class ImageModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Builder:
-    """Builds the layers of images, with a cache in `folder`."""
+    """Builds the layers of images, which it keeps in the cache of a home."""
 
-    def __init__(self, folder: Path, options: ImageOptions, report: Report = lambda step: None) -> None:
-        self.options, self.report = options, report
-        self.cache = LayerCache(folder, options.compression, options.epoch)
+    def __init__(self, home: Home, options: ImageOptions, report: Report = lambda step: None) -> None:
+        self.home, self.options, self.report = home, options, report
+        self.cache = LayerCache(home.cache / "layers", options.compression, options.epoch)
         self._work = ExitStack()
         self._trees: dict[str, Tree] = {}
         self._compiler: Compiler | None = None
 
     def build(self, model: ImageModel, ref: str) -> Contents:
         """The image of a model for every platform, under the name `ref`. Raises Unsupported, MissingExtra, BadPackage,
-        Unavailable, StorageFull."""
+        Unavailable, Untrusted, StorageFull."""
         check_servable(model.package)
         names = self.options.platforms or (host().name,)
         with self._work:
@@ -79,6 +85,9 @@ class Builder:
             *self._base(lock, platform),
             *(self._wheels(name, text, lock, platform) for name, text in texts.items()),
         ]
+        if needs := self._needs(model, texts):
+            texts["requirements"] = needs
+            layers.append(self._wheels("requirements", needs, lock, platform))
         layers += [self._argosy(lock), self._model(model)]
         ports = (PORT, GRPC_PORT) if self.options.grpc else (PORT,)
         return Image(
@@ -116,12 +125,22 @@ class Builder:
     def _wheels(self, name: str, text: str, lock: BaseLock, platform: Platform) -> Layer:
         def make() -> Tree:
             self.report(f"locked wheels ({name}) for {platform.name}")
-            tree, folder = wheels.tree_of(text, platform, lock.python)
+            into = REQUIREMENTS if name == "requirements" else ""
+            tree, folder = wheels.tree_of(text, platform, lock.python, into)
             self._work.callback(shutil.rmtree, folder, ignore_errors=True)
             return self._compiled(tree, f"locked wheels ({name})")
 
         inputs = [platform.name, lock.python, hashlib.sha256(text.encode()).hexdigest()]
         return self.cache.layer(f"locked wheels: {name}", inputs, make)
+
+    def _needs(self, model: ImageModel, texts: Mapping[str, str]) -> str:
+        """The lock of what the model requires beside the other locks; nothing for ONNX."""
+        manifest = model.package.manifest
+        if manifest.engine == "onnx":
+            return ""
+        self.report(f"Resolving {', '.join(manifest.requirements)[:200]}")
+        had = [pin for text in texts.values() for pin in wheels.pins(text)]
+        return wheels.without(environment.lock_of(self.home, manifest.requirements), had)
 
     def _argosy(self, lock: BaseLock) -> Layer:
         tree = wheels.argosy_tree(lock.python)
@@ -167,11 +186,11 @@ def write_locks(folder: Path, report: Report) -> list[Path]:
 
 
 def check_servable(package: Package) -> None:
-    """Raise Unsupported for a model that the layers of an image do not hold what it needs."""
-    if package.manifest.engine != "onnx":
-        raise Unsupported(
-            f"an image holds what an ONNX model needs, and {package.manifest.name} runs on the engine "
-            f"{package.manifest.engine}: push it without --no-convert, or install argosy in an image of your own"
+    """Raise Untrusted for a model that would run code of its author and that nobody vouches for."""
+    if package.manifest.engine not in DATA_ONLY and not package.trusted:
+        raise Untrusted(
+            f"{package.manifest.name} runs code of its author ({package.manifest.engine}), and nobody here vouches for "
+            "it: push its source with --trust"
         )
 
 
@@ -204,6 +223,8 @@ def environ_of(model: ImageModel, ports: tuple[int, ...]) -> dict[str, str]:
         "ARGOSY_SERVE_HOST": "0.0.0.0",
         "ARGOSY_SERVE_PORT": str(ports[0]),
     }
+    found |= {"PYTHONPATH": f"/{REQUIREMENTS}"} if model.package.manifest.engine != "onnx" else {}
+    found |= {"ARGOSY_SERVE_TRUST": "1"} if model.trusted else {}
     return found | ({"ARGOSY_SERVE_GRPC_PORT": str(ports[1])} if len(ports) > 1 else {})
 
 

@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+from collections.abc import Collection
 from importlib import resources
 from importlib.metadata import distribution
 from pathlib import Path
@@ -53,15 +54,18 @@ def lock_text(name: str, folder: Path | None = None) -> str:
 def make_locks(python: str, platform: Platform) -> dict[str, str]:
     """Resolve the locks anew, within what this version of Argosy asks for. The second has only what the first lacks.
     Raises InvalidArgument, Unavailable."""
-    bounds = "\n".join(each for each in distribution("argosy").requires or () if "extra ==" not in each)
     found: dict[str, str] = {}
     for name, wanted in REQUIREMENTS.items():
-        pinned = "\n".join([bounds, *pins("".join(found.values()))])
-        text = environment.compile_lock("\n".join(wanted), python=python, platform=platform.wheels, constraints=pinned)
-        blocks = re.split(r"\n(?=\S)", text.rstrip())
-        had = set(pins("".join(found.values())))
-        found[name] = "".join(f"{block}\n" for block in blocks if block.split(" ")[0] not in had)
+        pinned = "\n".join([environment.bounds(), *pins("".join(found.values()))])
+        text = environment.compile_lock("\n".join(wanted), python=python, wheels=platform.wheels, constraints=pinned)
+        found[name] = without(text, pins("".join(found.values())))
     return found
+
+
+def without(lock: str, had: Collection[str]) -> str:
+    """A lock without those of its lines `name==version` that are in `had`."""
+    blocks = re.split(r"\n(?=\S)", lock.rstrip())
+    return "".join(f"{block}\n" for block in blocks if block and block.split(" ")[0] not in had)
 
 
 def pins(lock: str) -> list[str]:
@@ -69,15 +73,15 @@ def pins(lock: str) -> list[str]:
     return re.findall(r"^[A-Za-z0-9._-]+==[^ \\;]+", lock, re.MULTILINE)
 
 
-def tree_of(lock: str, platform: Platform, python: str, *, leave_out: re.Pattern[str] = OURS) -> tuple[Tree, Path]:
-    """The files of a lock for a platform, and the folder in which they lie until the caller deletes it. Raises
-    MissingExtra without uv, InvalidArgument, Unavailable."""
+def tree_of(lock: str, platform: Platform, python: str, into: str = "") -> tuple[Tree, Path]:
+    """The files of a lock of ours for a platform, or of a model's, which go `into` another place, and the folder in
+    which they lie until the caller deletes it. Raises MissingExtra without uv, InvalidArgument, Unavailable."""
     folder = Path(tempfile.mkdtemp(prefix="argosy-wheels-"))
     requirements, target = folder / "requirements.txt", folder / "packages"
     requirements.write_text(lock, "utf-8")
-    environment.install(requirements, target, python=python, platform=platform.wheels)
+    environment.install(requirements, target, python, platform.wheels)
     tree = Tree()
-    tree.add_folder(target, PACKAGES.format(python), leave_out)
+    tree.add_folder(target, into or PACKAGES.format(python), ANY if into else OURS)
     return tree, folder
 
 

@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from argosy.engines.base import Engine, conform, rows_of
+from argosy.packaging import environment
 from argosy.packaging.load import LoadedModel, load
 from argosy.packaging.package import Package, open_package
 from argosy.process import launch, sandbox, users
@@ -30,6 +31,7 @@ from argosy.process.sandbox import Policy
 from argosy.protocol import raw
 from argosy.spec import crash
 from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, table
+from argosy.spec.settings import home
 from argosy.spec.tensor import Array, Tensor
 
 MODULE = "argosy.packaging.model_process"
@@ -145,8 +147,9 @@ class ModelProcess(Engine):
         self._user = 0 if sandbox.own_user() else users.free()
         if self._user:
             os.chown(work, self._user, self._user)
+        packages = environment.ready(home(), package.manifest.requirements)
         policy = Policy(
-            reads=(str(package.folder),),
+            reads=(str(package.folder), *([str(packages)] if packages else [])),
             writes=(str(work),),
             network=network,
             user=self._user,
@@ -156,7 +159,9 @@ class ModelProcess(Engine):
         with theirs:
             channel = theirs.fileno()
             given = (str(channel), str(threads), "trusted" if package.trusted else "", str(package.folder.absolute()))
-            child = launch.model(MODULE, *given, folder=work, policy=policy, more=environ)
+            child = launch.model(
+                MODULE, *given, folder=work, policy=policy, more={**environ, **environment.variables(packages)}
+            )
             self._process = subprocess.Popen(
                 child.command, env=child.environ, pass_fds=(channel,), stdin=subprocess.DEVNULL
             )

@@ -88,24 +88,38 @@ def check_all(lines: Iterable[str]) -> tuple[str, ...]:
     return tuple(_checked(line, "requirement ") for line in lines)
 
 
-def check_installed(lines: Iterable[str]) -> None:
-    """Raise MissingExtra, with the command that installs them, unless everything is there in a version that fits."""
+def are_known(lines: Iterable[str]) -> bool:
+    """Whether all are frameworks of engines of Argosy."""
     from packaging.requirements import Requirement
 
-    lacking: list[str] = []
+    return all(Requirement(line).name in EXTRAS for line in lines)
+
+
+def lacking(lines: Iterable[str]) -> list[str]:
+    """Those that are not there in a version that fits, and behind each in brackets what is."""
+    from packaging.requirements import Requirement
+
+    found: list[str] = []
     for line in lines:
         requirement = Requirement(line)
         if requirement.marker is not None and not requirement.marker.evaluate():
             continue
         version = installed(requirement.name) or installed(SAME.get(requirement.name, ""))
         if not version or not requirement.specifier.contains(version, prereleases=True):
-            lacking.append(f"{line} ({f'{version} is installed' if version else 'not installed'})")
-    if lacking:
+            found.append(f"{line} ({f'{version} is installed' if version else 'not installed'})")
+    return found
+
+
+def check_installed(lines: Iterable[str]) -> None:
+    """Raise MissingExtra, with the command that installs them, unless everything is there in a version that fits."""
+    from packaging.requirements import Requirement
+
+    if missing := lacking(lines):
         wanted: list[str] = []
-        for line in (each.split(" (")[0] for each in lacking):
+        for line in (each.split(" (")[0] for each in missing):
             name = Requirement(line).name
             extra = EXTRAS.get(name, "") if not installed(name) else ""
             wanted += [extras(extra)] if extra else []
             wanted += [f"'{line}'"] if not extra or "==" in line else []
         command = " ".join(wanted)
-        raise MissingExtra(f"this model needs {', '.join(lacking)}: run  {pip()} {command}")
+        raise MissingExtra(f"this model needs {', '.join(missing)}: run  {pip()} {command}")

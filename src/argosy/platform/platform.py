@@ -33,6 +33,8 @@ from argosy.monitoring.analysis.prometheus import Prometheus
 from argosy.monitoring.drift.monitor import DriftMonitor
 from argosy.monitoring.performance.monitor import PerformanceMonitor
 from argosy.monitoring.slo.monitor import Slos
+from argosy.packaging import environment
+from argosy.packaging.package import stored
 from argosy.platform import leftovers
 from argosy.platform.home import gateway_config
 from argosy.platform.supervisor import Supervisor, watch_gateway
@@ -68,7 +70,8 @@ def local_target(home: Home, settings: Settings, store: Store, command: Sequence
         digest, ref = revision.digest, f"{revision.model}:{revision.version}"
         signed = admit_stored(settings.signatures, store.layout, digest, ref, revision.endpoint)
         trusted = store.registry.trusted(digest)
-        return Unpacked(store.unpacked(digest), trusted, signed)
+        found = stored(store, digest)
+        return Unpacked(found.folder, trusted, signed, environment.prepare(home, found, LOG.info))
 
     return LocalTarget(home, fetch, command=command, tracing=settings.tracing)
 

@@ -69,11 +69,13 @@ class GatewaySettings(Declaration, frozen=True, kw_only=True):
 
 class StoreSettings(Declaration, frozen=True, kw_only=True):
     """The registry's database URL (empty: SQLite in the home) and the bound on one package, in bytes. With
-    `forbid_alias_back` no alias moves to a version below one that it had."""
+    `forbid_alias_back` no alias moves to a version below one that it had. `install`: whether what a trusted package
+    requires is installed into an environment of its own where it is lacking."""
 
     database: str = ""
     max_package_bytes: int = 64 * 1024**3
     forbid_alias_back: bool = False
+    install: bool = True
 
 
 class PrometheusSettings(Declaration, frozen=True, kw_only=True):
@@ -221,6 +223,7 @@ OUTSIDE = (
     "ARGOSY_SERVE_HOST",
     "ARGOSY_SERVE_PORT",
     "ARGOSY_SERVE_GRPC_PORT",
+    "ARGOSY_SERVE_TRUST",
     "ARGOSY_REPLICA",
     "ARGOSY_GATEWAY",
     "ARGOSY_TRIGGER",

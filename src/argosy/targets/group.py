@@ -180,7 +180,7 @@ class Group:
         try:
             self._package, self._error = await asyncio.to_thread(fetch, self.revision), ""
         except (ArgosyError, OSError) as error:
-            what = "is refused" if isinstance(error, BadSignature) else "cannot be unpacked"
+            what = "is refused" if isinstance(error, BadSignature) else "cannot be prepared"
             self._package, self._error = None, f"its package {what}: {error}"
             self._changed()
             await asyncio.sleep(RETRY_UNPACK)

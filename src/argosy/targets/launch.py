@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from argosy.packaging import environment
 from argosy.process import launch, sandbox, users
 from argosy.process.process import Process, cannot_start, spawn
 from argosy.process.sandbox import Policy
@@ -25,11 +26,13 @@ from argosy.targets.tags import Record, mark
 
 
 class Unpacked(NamedTuple):
-    """The folder of a package, whether it may run code of its author, and whether it has to be signed."""
+    """The folder of a package, whether it may run code of its author, whether it has to be signed, and where packages
+    lie that it requires, if not where Argosy's do."""
 
     folder: Path
     trusted: bool = False
     signed: bool = False
+    packages: Path | None = None
 
 
 COMMAND = launch.python("argosy.serving")
@@ -119,7 +122,7 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
         sandbox is required and this machine has none."""
         if revision.runtime.sandbox == "required" and (lacks := sandbox.lacks()):
             raise Unsupported(f"runtime.sandbox is required, and this machine lacks a part of it: {lacks}")
-        policy = self._policy(place, revision, package.folder)
+        policy = self._policy(place, revision, package)
         config = configuration(place, revision, package, threads, self.tracing)
         data = msgspec.json.format(msgspec.json.encode(config))
         try:
@@ -135,13 +138,13 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
             **secret.variables(revision.runtime.env, os.environ, "runtime.env"),
             **mark(self.home.root, record),
         }
-        environ = launch.of_model(place.work, policy, more)
+        environ = launch.of_model(place.work, policy, more | environment.variables(package.packages))
         return spawn([*self.command, str(place.config)], environ, place.log)
 
-    def _policy(self, place: Place, revision: Revision, package: Path) -> Policy:
+    def _policy(self, place: Place, revision: Revision, package: Unpacked) -> Policy:
         user = 0 if sandbox.own_user() else users.free()
         return Policy(
-            reads=(str(package), str(place.config)),
+            reads=(*(str(each) for each in (package.folder, package.packages) if each), str(place.config)),
             writes=(str(place.work),),
             network=revision.runtime.network,
             ports=_ports(self.tracing),
