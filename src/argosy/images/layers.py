@@ -12,6 +12,7 @@ from typing import IO, Any, Literal, cast
 import msgspec
 
 from argosy.images.tree import Tree
+from argosy.process.cores import cores
 from argosy.spec.errors import MissingExtra
 from argosy.spec.install import extras, pip
 from argosy.store.durable import replace, storage
@@ -119,7 +120,7 @@ def _compressor(sink: Hashing, compression: Compression) -> Generator[IO[bytes]]
         raise MissingExtra(
             f"zstd layers need the package zstandard: run  {pip()} {extras('images')}  or pass --compression gzip"
         ) from None
-    threads = max(1, len(os.sched_getaffinity(0)))
+    threads = cores()
     parameters = cast("Any", zstandard.ZstdCompressionParameters)
     given = parameters.from_level(LEVELS["zstd"], window_log=WINDOW, threads=threads)
     compressor = zstandard.ZstdCompressor(compression_params=given)
