@@ -48,7 +48,7 @@ def image() -> None:
     "--compression", type=click.Choice(["zstd", "gzip"]), default="zstd", show_default=True, help="Of layers."
 )
 @click.option("--lock", "locks", type=click.Path(path_type=Path), help="A folder that `argosy image lock` wrote.")
-@click.option("--grpc", is_flag=True, help="Serve gRPC too: 6 MB more.")
+@click.option("--grpc", is_flag=True, help="Serve gRPC too: 7 MB more.")
 @click.option("--sbom", is_flag=True, help="Attach a bill of material to a layout; in a registry it always is.")
 @reach_options
 @json_option

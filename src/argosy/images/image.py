@@ -18,7 +18,6 @@ from argosy.store.durable import create_temporary, replace, storage
 from argosy.store.index import SUBJECT
 from argosy.store.layout import VERSION
 from argosy.store.manifest import EMPTY, INDEX, MANIFEST, REF_NAME, Descriptor, canonical, describe, image_manifest
-from argosy.store.oci.push import piece
 from argosy.trust import sbom
 from argosy.trust.sbom import CYCLONEDX, Component
 
@@ -90,6 +89,8 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
 
     def read(self, blob: Descriptor, start: int, length: int) -> Iterator[bytes]:
         """`length` bytes of a blob, from `start`: the source of a push."""
+        from argosy.store.oci.push import piece
+
         found = self.blobs[blob.digest]
         yield from (
             [found[start : start + length]] if isinstance(found, bytes) else piece(found, start, length, blob.digest)
