@@ -26,7 +26,14 @@ settings.register_profile(
 settings.register_profile("thorough", max_examples=2000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
-GROUPS = {"postgres": "postgres", "weed_url": "weed", "bucket": "weed", "_chromium": "console", "references": "quality"}
+GROUPS = {
+    "postgres": "postgres",
+    "weed_url": "weed",
+    "bucket": "weed",
+    "_chromium": "console",
+    "references": "quality",
+    "cached_home": "images",
+}
 """A fixture, or a parameter that asks for one, and the group of the tests that share it."""
 
 
