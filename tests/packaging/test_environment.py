@@ -60,7 +60,7 @@ def test_an_environment_is_made_once_and_has_nothing_that_runs_at_the_start(home
     assert len(set(folders)) == 1
     assert [path.name for path in folders[0].iterdir()] == ["module.py"]
     assert environment.ready(home, LINES) == folders[0]
-    assert environment.variables(folders[0]) == {"PYTHONPATH": str(folders[0])}
+    assert environment.variables(folders[0]) == {"ARGOSY_PACKAGES": str(folders[0])}
 
 
 def test_none_is_made_where_all_is_installed(home, made):

@@ -36,6 +36,21 @@ def test_a_child_imports_nothing_from_where_it_is_started_or_works(trap: Path, m
     assert ("usage" in done.stderr) or done.stdout == "{}\n", done.stderr
 
 
+def test_packages_of_a_model_come_after_the_standard_library_and_before_ours(tmp_path: Path):
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    for name in ("json", "psutil"):
+        (packages / f"{name}.py").write_text("raise SystemExit(f'{__name__} of the model')\n")
+    (packages / "own.py").write_text(
+        "import json, sys; print(json.dumps(list(sys.modules)), flush=True); import psutil"
+    )
+    policy = sandbox.Policy(reads=(str(packages),), writes=(str(tmp_path),))
+    made = launch.model("own", folder=tmp_path, policy=policy, more={sandbox.PACKAGES: str(packages)})
+    done = subprocess.run(made.command, env=made.environ, capture_output=True, text=True, check=False)
+    assert "argosy.process.sandbox" in done.stdout, done.stderr
+    assert done.stderr == "psutil of the model\n"
+
+
 def test_every_start_of_python_goes_through_the_launcher():
     """`sys.executable` in a command is the launcher's alone; a trigger's PATH only names its folder, a check of
     `argosy doctor` and a hint to install something print it, uv is told for which interpreter it installs, and

@@ -1,7 +1,7 @@
 """Packages of others by a lock, installed by uv: for this interpreter or for that of an image.
 
-The environment of a model is a folder that comes first where its process looks for packages. It holds all that the lock
-names, so that it is the same beside whatever Argosy itself uses.
+The environment of a model is a folder with all that its lock names. Its process looks there after the standard library
+and before the packages that are installed beside Argosy, once it is in its sandbox.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from pathlib import Path
 from argosy.packaging import requirements
 from argosy.packaging.package import Package
 from argosy.process.flock import take
+from argosy.process.sandbox import PACKAGES
 from argosy.spec.errors import InvalidArgument, MissingExtra, Unavailable
 from argosy.spec.install import extras, pip
 from argosy.spec.settings import Home, load
@@ -101,7 +102,7 @@ def prepare(home: Home, package: Package, report: Callable[[str], None] = lambda
             if not folder.is_dir():
                 lock.write_text(text, "utf-8")
                 install(lock, made)
-                for name in ("sitecustomize.py", "usercustomize.py"):  # would run before the sandbox
+                for name in ("sitecustomize.py", "usercustomize.py"):  # would run at the start of Python
                     (made / name).unlink(missing_ok=True)
                 folder.parent.mkdir(exist_ok=True, mode=0o700)
                 made.rename(folder)
@@ -111,8 +112,8 @@ def prepare(home: Home, package: Package, report: Callable[[str], None] = lambda
 
 
 def variables(folder: Path | None) -> dict[str, str]:
-    """What makes a process look for packages in an environment first; nothing without one."""
-    return {"PYTHONPATH": str(folder)} if folder else {}
+    """What makes a child look for packages in an environment first; nothing without one."""
+    return {PACKAGES: str(folder)} if folder else {}
 
 
 def _lock_file(home: Home, lines: Sequence[str]) -> Path:

@@ -20,6 +20,10 @@ def main() -> None:
             print(f"error: runtime.sandbox is required, and this machine lacks a part of it: {lacks}", file=sys.stderr)
             sys.exit(sandbox.MISSING)
         sandbox.enter(policy)
+    if packages := os.environ.pop(sandbox.PACKAGES, ""):
+        # Not by PYTHONPATH: that would be read before the sandbox is entered, and come before the standard library.
+        installed = (place for place, path in enumerate(sys.path) if path.endswith("-packages"))
+        sys.path.insert(next(installed, len(sys.path)), packages)
     del sys.argv[0]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 

@@ -24,6 +24,8 @@ from argosy.process import landlock, seccomp, users
 
 VARIABLE = "ARGOSY_SANDBOX"
 """Where the launcher says what it is."""
+PACKAGES = "ARGOSY_PACKAGES"
+"""Where it names the folder of the packages that the model in it requires."""
 MISSING = 78
 """The exit status of a child that was to run in a whole sandbox, and cannot: EX_CONFIG."""
 
