@@ -1,6 +1,7 @@
 """`argosy image`."""
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,9 @@ from argosy.cli.registry import reach_options, reached
 from argosy.spec.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from argosy.images.build import ImageOptions
+    from collections.abc import Generator
+
+    from argosy.images.build import ImageModel, ImageOptions
     from argosy.images.image import Contents
     from argosy.store.oci.reference import Reference
 
@@ -79,7 +82,6 @@ def build(
     """
     from argosy.images.build import ImageOptions, epoch_of
     from argosy.images.image import write_archive, write_folder
-    from argosy.spec.endpoint import check_name
     from argosy.store.oci.reference import parse
 
     kind, _, path = output.partition(":")
@@ -87,8 +89,6 @@ def build(
     remote = None if kind in ("oci", "archive") and path else parse(output)
     if remote and (remote.digest or not remote.tag):
         raise InvalidArgument(f"--output '{output[:100]}' must be oci:DIR, archive:FILE or a reference with a tag")
-    if name is not None:
-        check_name(name, "model name")
     epoch = epoch_of(os.environ.get("SOURCE_DATE_EPOCH", ""))
     options = ImageOptions(
         platforms=platforms, compression=compression, grpc=grpc, locks=locks, bills=sbom or bool(remote), epoch=epoch
@@ -106,21 +106,32 @@ def build(
 
 
 def _built(source: str, name: str | None, options: "ImageOptions", report: Report) -> "Contents":
-    from argosy.client.local import locate
-    from argosy.images.build import Builder, ImageModel
-    from argosy.packaging.package import open_package
+    from argosy.images.build import Builder
 
+    with _model(source, name, report) as model:
+        return Builder(place(), options, report).build(model, f"{model.name}:{model.version}")
+
+
+@contextmanager
+def _model(source: str, name: str | None, report: Report) -> "Generator[ImageModel]":
+    """What an image serves."""
+    from argosy.client.local import locate
+    from argosy.images.build import ImageModel
+    from argosy.packaging.package import open_package
+    from argosy.spec.endpoint import check_name
+
+    if name is not None:
+        check_name(name, "model name")
     located = locate(source, report=report)
     try:
         package = open_package(located.folder, trusted=located.trusted)
-        model = ImageModel(
+        yield ImageModel(
             package=package,
             name=name or located.name,
             version=located.version,
             digest=located.digest or package.digest(),
             trusted=located.trusted,
         )
-        return Builder(place(), options, report).build(model, f"{model.name}:{model.version}")
     finally:
         located.release()
 
@@ -135,6 +146,36 @@ def _push(found: "Contents", target: "Reference", plain_http: bool, ca: Path | N
         push(client, target, found.root, found, transfers)
         for bill in found.referrers:
             push(client, Reference(target.host, target.repository), bill, found, transfers)
+
+
+@image.command()
+@click.argument("source", metavar="FILE_OR_REF", shell_complete=sources)
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The folder to write to.")
+@click.option("--name", help="The name of the model in URLs; by default the file's or the model's.")
+@click.option("--lock", "locks", type=click.Path(path_type=Path), help="A folder that `argosy image lock` wrote.")
+@click.option("--grpc", is_flag=True, help="Serve gRPC too.")
+@json_option
+def dockerfile(source: str, output: Path, name: str | None, locks: Path | None, grpc: bool, as_json: bool) -> None:
+    """Write a Dockerfile for an image of one model, with all that it copies.
+
+    For those who build with docker, podman or buildah, on a base of their own. The folder holds the package, Argosy as
+    a wheel, and locks with digests for what pip installs when it is built. The container runs as one of `argosy image
+    build`, and the same package gives the same files. JSON: {dockerfile, files}.
+
+    \b
+    Example:
+      argosy image dockerfile digits:1 -o digits
+      docker build -t digits:1 digits
+    """
+    from argosy.images.build import Builder, ImageOptions, epoch_of
+    from argosy.images.dockerfile import write_context
+
+    target = output.expanduser().absolute()
+    options = ImageOptions(grpc=grpc, locks=locks, epoch=epoch_of(os.environ.get("SOURCE_DATE_EPOCH", "")))
+    with progress(f"Writing a Dockerfile for {source}") as report, _model(source, name, report) as model:
+        files = write_context(Builder(place(), options, report), model, target)
+    shown = {"dockerfile": str(target / "Dockerfile"), "files": files}
+    emit(shown, as_json, lambda: click.echo(f"{shown['dockerfile']}: build it with  docker build -t TAG {output}"))
 
 
 @image.command()

@@ -29,7 +29,7 @@ from argosy.trust.sbom import Component, required
 
 Report = Callable[[str], None]
 
-
+NONROOT, NONROOT_GROUP = "nonroot:x:65532:65532::/var/lib/argosy:/nonexistent", "nonroot:x:65532:"
 REQUIREMENTS = "opt/requirements"
 """Where packages lie that a model requires; they come before those of Argosy."""
 
@@ -79,27 +79,35 @@ class Builder:
 
     def _image(self, model: ImageModel, platform: Platform) -> Image:
         lock = debian.lock_of(platform, self.options.locks)
-        names = (wheels.SERVE, wheels.GRPC) if self.options.grpc else (wheels.SERVE,)
-        texts = {name: wheels.lock_text(name, self.options.locks) for name in names}
+        texts = self.wheel_locks(model)
         layers = [
             *self._base(lock, platform),
             *(self._wheels(name, text, lock, platform) for name, text in texts.items()),
+            self._argosy(lock),
+            self._model(model),
         ]
-        if needs := self._needs(model, texts):
-            texts["requirements"] = needs
-            layers.append(self._wheels("requirements", needs, lock, platform))
-        layers += [self._argosy(lock), self._model(model)]
-        ports = (PORT, GRPC_PORT) if self.options.grpc else (PORT,)
         return Image(
             name=model.name,
             platform=platform,
             parts=parts_of(model, lock, texts.values()),
             layers=tuple(layers),
-            environ=environ_of(model, ports),
+            environ=environ_of(model, self.ports),
             labels=labels_of(model, lock, self.options.epoch),
-            ports=ports,
+            ports=self.ports,
             epoch=self.options.epoch,
         )
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Where a container listens."""
+        return (PORT, GRPC_PORT) if self.options.grpc else (PORT,)
+
+    def wheel_locks(self, model: ImageModel) -> dict[str, str]:
+        """Name → lock of wheels, from what changes least; `requirements` are those of the model."""
+        names = (wheels.SERVE, wheels.GRPC) if self.options.grpc else (wheels.SERVE,)
+        texts = {name: wheels.lock_text(name, self.options.locks) for name in names}
+        needs = self._needs(model, texts)
+        return texts | ({"requirements": needs} if needs else {})
 
     def _base(self, lock: BaseLock, platform: Platform) -> list[Layer]:
         def libraries() -> Tree:
@@ -150,8 +158,7 @@ class Builder:
     def _model(self, model: ImageModel) -> Layer:
         def make() -> Tree:
             tree = Tree()
-            for entry in walk(model.package.folder, limit=2**63):
-                tree.file(f"{MODEL.lstrip('/')}/{entry.path}", entry.file)
+            add_model(tree, model, MODEL.lstrip("/"))
             return tree
 
         return self.cache.layer(f"model {model.name}:{model.version}", model.digest, make)
@@ -194,13 +201,17 @@ def check_servable(package: Package) -> None:
         )
 
 
+def add_model(tree: Tree, model: ImageModel, into: str) -> None:
+    """Add the files of a package."""
+    for entry in walk(model.package.folder, limit=2**63):
+        tree.file(f"{into}/{entry.path}", entry.file)
+
+
 def with_users(tree: Tree) -> Tree:
     """The base with the users of an image, names looked up by DNS, and the folder that a container may write to,
     whatever its user."""
-    tree.file(
-        "etc/passwd", b"root:x:0:0:root:/root:/nonexistent\nnonroot:x:65532:65532::/var/lib/argosy:/nonexistent\n"
-    )
-    tree.file("etc/group", b"root:x:0:\nnonroot:x:65532:\n")
+    tree.file("etc/passwd", f"root:x:0:0:root:/root:/nonexistent\n{NONROOT}\n".encode())
+    tree.file("etc/group", f"root:x:0:\n{NONROOT_GROUP}\n".encode())
     tree.file("etc/nsswitch.conf", b"hosts: files dns\n")
     tree.folder(WRITABLE.lstrip("/"), 0o1777)
     tree.folder("tmp", 0o1777)

@@ -49,16 +49,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
         config: dict[str, Any] = {
             **self.platform.oci,
             "created": created,
-            "config": {
-                "User": USER,
-                "Env": [f"{name}={value}" for name, value in self.environ.items()],
-                "Entrypoint": ["argosy"],
-                "Cmd": ["serve"],
-                "WorkingDir": "/",
-                "StopSignal": "SIGTERM",
-                "ExposedPorts": {f"{port}/tcp": {} for port in self.ports},
-                "Labels": self.labels,
-            },
+            "config": settings_of(self.environ, self.labels, self.ports),
             "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in self.layers]},
             "history": history,
         }
@@ -66,6 +57,20 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
         layers = [{"mediaType": each.media_type, "digest": each.digest, "size": each.size} for each in self.layers]
         manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": describe(CONFIG, data), "layers": layers}
         return data, canonical(manifest | {"annotations": self.labels})
+
+
+def settings_of(environ: Mapping[str, str], labels: Mapping[str, str], ports: Sequence[int]) -> dict[str, Any]:
+    """How a container runs, by the names of the specification."""
+    return {
+        "User": USER,
+        "Env": [f"{name}={value}" for name, value in environ.items()],
+        "Entrypoint": ["argosy"],
+        "Cmd": ["serve"],
+        "WorkingDir": "/",
+        "StopSignal": "SIGTERM",
+        "ExposedPorts": {f"{port}/tcp": {} for port in ports},
+        "Labels": labels,
+    }
 
 
 def time_of(epoch: int) -> str:

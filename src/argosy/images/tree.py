@@ -83,6 +83,7 @@ class Tree:
                 target.symlink_to(node.link if not node.link.startswith("/") else into / node.link[1:])
             elif node.content is None:
                 target.mkdir(exist_ok=True)
+                target.chmod(node.mode)
             else:
                 target.write_bytes(node.read())
                 target.chmod(node.mode)
