@@ -42,8 +42,9 @@ def params(item: pytest.Function) -> dict[str, object]:
     return item.callspec.params if hasattr(item, "callspec") else {}
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one server go to one worker."""
+    """Tests of one server go to one worker: marked before pytest-xdist reads the marks."""
     for item in items:
         assert isinstance(item, pytest.Function)
         asked = {*item.fixturenames, *(each for each in params(item).values() if isinstance(each, str))}
