@@ -1,6 +1,7 @@
 """`argosy sign`, `argosy verify` and `argosy sbom`, as a user runs them."""
 
 import json
+import re
 
 import pytest
 
@@ -60,6 +61,36 @@ def test_who_counts_is_in_the_configuration(run, place, version, pair, tmp_path)
     assert (shown.exit_code, "count here" in shown.stdout) == (0, True)
     place.config.write_text("signatures: {require: ['dig*']}\n")
     assert run("verify", "digits:1").exit_code == 8
+
+
+def test_show_names_who_signed(run, place, version, pair, tmp_path):
+    private, public = pair
+    assert json.loads(run("models", "show", "digits:1", "--json").stdout)["signatures"] == []
+    assert re.search(r"signed +no$", run("models", "show", "digits:1").stdout, re.MULTILINE)
+    place.config.write_text("signatures: {require: [digits]}\n")
+    assert "signatures.require in config.yaml refuses it" in run("models", "show", "digits:1").stdout
+    by = json.loads(run("sign", "digits:1", "--key", private, "--json").stdout)["by"]
+    run("sign", "digits:1", "--key", write_key(tmp_path / "other.pem", make_key())[0])
+    place.config.write_text(
+        f"signatures: {{signers: {{ada: {{key: {public}, models: [digits]}}}}, require: [digits]}}\n"
+    )
+    shown = run("models", "show", "digits:1").stdout
+    assert f"by {by}, counts as ada" in shown
+    assert "another key has signed it" in shown
+    assert "refuses it" not in shown
+    first, second = json.loads(run("models", "show", "digits:1", "--json").stdout)["signatures"]
+    assert (first["by"], first["signer"], first["wrong"]) == (by, "ada", "")
+    assert (second["signer"], "another key" in second["wrong"]) == ("", True)
+
+
+def test_show_names_the_subject_of_a_certificate(run, version, tmp_path):
+    authority, key = Authority(), make_key()
+    private, _ = write_key(tmp_path / "ada.pem", key)
+    (tmp_path / "chain.pem").write_bytes(pem(*authority.chain("ada", key)))
+    run("sign", "digits:1", "--key", private, "--certificate", tmp_path / "chain.pem")
+    assert (
+        "by ada@example.org, it is by none of the signers that count here" in run("models", "show", "digits:1").stdout
+    )
 
 
 def test_an_encrypted_key(run, version, tmp_path):

@@ -1,10 +1,13 @@
+import hashlib
 import threading
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from argosy.packaging import environment
 from argosy.packaging.package import Package
+from argosy.spec.errors import InvalidArgument
 from argosy.spec.package import Conversion, ModelManifest, Scan, Source
 from argosy.spec.settings import Home
 from argosy.spec.signature import Signature, TensorSpec
@@ -91,6 +94,23 @@ def test_an_installation_that_fails_leaves_nothing(home, made, monkeypatch):
         environment.prepare(home, _package())
     assert sorted(path.name for path in home.cache.iterdir()) == ["environments.lock", "locks"]
     assert environment.ready(home, LINES) is None
+
+
+def test_a_package_without_a_wheel_for_another_architecture(tmp_path, monkeypatch):
+    pytest.importorskip("uv")
+    wheel = tmp_path / "wheels" / "only_x86-1.0-py3-none-manylinux_2_28_x86_64.whl"
+    wheel.parent.mkdir()
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("only_x86-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: only-x86\nVersion: 1.0\n")
+        archive.writestr("only_x86-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-manylinux_2_28_x86_64\n")
+        archive.writestr("only_x86-1.0.dist-info/RECORD", "")
+    lock = tmp_path / "lock.txt"
+    lock.write_text(f"only-x86==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n")
+    monkeypatch.setenv("UV_FIND_LINKS", str(wheel.parent))
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    environment.install(lock, tmp_path / "here", "3.11", "x86_64-manylinux_2_28")
+    with pytest.raises(InvalidArgument, match=r"(?s)together for aarch64-manylinux_2_28: .*only-x86"):
+        environment.install(lock, tmp_path / "there", "3.11", "aarch64-manylinux_2_28")
 
 
 def test_without_uv_the_message_says_how_to_get_it(monkeypatch):

@@ -6,14 +6,16 @@ import click
 
 from argosy.cli.base import Command, json_option
 from argosy.cli.completion import references
-from argosy.cli.here import store
-from argosy.cli.output import emit, pairs, progress
+from argosy.cli.here import settings, store
+from argosy.cli.output import emit, pairs, printable, progress
 from argosy.console.words import size
 from argosy.spec.package import DATA_ONLY
+from argosy.spec.signing import matches
 
 if TYPE_CHECKING:
     from argosy.spec.signature import TensorSpec
     from argosy.store.version import Version
+    from argosy.trust.policy import Verdict
 
 _CHANGES = {True: " with changes", False: "", None: ", perhaps with changes"}
 
@@ -22,10 +24,11 @@ _CHANGES = {True: " with changes", False: "", None: ", perhaps with changes"}
 @click.argument("ref", shell_complete=references)
 @json_option
 def show(ref: str, as_json: bool) -> None:
-    """Show everything a package says of itself: engine, conversion and why, scan, signature, lineage.
+    """Show everything a package says of itself: engine, conversion and why, scan, signature, lineage; who signed it.
 
-    REF is name (its latest version), name:version, name@alias or sha256:…. JSON: {ref, name, number, digest, size,
-    created, aliases, manifest, lineage, trust}.
+    REF is name (its latest version), name:version, name@alias or sha256:…. Whose signatures count says config.yaml.
+    JSON: {ref, name, number, digest, size, created, aliases, manifest, lineage, trust, signatures: [{place, by, signer,
+    wrong}]}.
 
     \b
     Example:
@@ -33,10 +36,26 @@ def show(ref: str, as_json: bool) -> None:
     """
     import msgspec
 
+    from argosy.trust import policy
+
     with store() as place:
         version = place.registry.resolve(ref)
-    found = {"ref": version.ref, **msgspec.structs.asdict(version)}
-    emit(found, as_json, lambda: pairs(_rows(version)))
+        signed, known = policy.stored(place.layout, version.digest, version.name), settings().signatures
+    signatures = policy.judge(signed, policy.signers(known, version.name)) if signed.bundles else []
+    required = matches(known.require, version.name)
+    found = {"ref": version.ref, **msgspec.structs.asdict(version), "signatures": signatures}
+    emit(found, as_json, lambda: pairs([*_rows(version), ("signed", _signed(signatures, required))]))
+
+
+def _signed(signatures: "list[Verdict]", required: bool) -> str:
+    """Whom each signature names, and what that is worth here."""
+    lines = [
+        printable(f"by {each.by or each.place}, " + (f"counts as {each.signer}" if each.signer else each.wrong))
+        for each in signatures
+    ]
+    if required and not any(each.signer for each in signatures):
+        lines.append("signatures.require in config.yaml refuses it")
+    return "\n".join(lines or ["no"])
 
 
 def _rows(version: "Version") -> list[tuple[str, object]]:

@@ -14,45 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from argosy import __version__
-from argosy.images import debian, wheels
-from argosy.images.build import (
-    NONROOT,
-    NONROOT_GROUP,
-    REQUIREMENTS,
-    Builder,
-    ImageModel,
-    add_model,
-    check_servable,
-    environ_of,
-    labels_of,
-)
+from argosy.images import build, debian, wheels
+from argosy.images.build import REQUIREMENTS, Builder, ImageModel, add_model, check_servable, environ_of, labels_of
 from argosy.images.image import MODEL, WRITABLE, settings_of
 from argosy.images.platforms import PLATFORMS
 from argosy.images.tree import FOLDER, Tree
 from argosy.spec.errors import Conflict
 from argosy.store.durable import storage
 
-BASE = f"python:{debian.PYTHON}-slim-{debian.RELEASE}"
-"""No host: docker, podman and buildah complete the name as they are configured."""
 WHEEL = f"argosy-{__version__}-py3-none-any.whl"
 SAFE = {"PYTHONSAFEPATH": "1", "PYTHONNOUSERSITE": "1"}
 """What the options -P and -s of `wheels.PROGRAM` say, for a command that pip writes."""
-_PIP = "pip install --no-cache-dir --no-deps"
-_HEAD = """\
-# The image of {name}, written by `argosy image dockerfile` of Argosy {version}. In this folder:
-#   docker build -t {tag} .
-# BASE needs Python {python}, pip, a shell and the C library of GNU. PIP_INDEX_URL is where pip gets the wheels; each
-# is checked against its digest.
-ARG BASE={base}
-FROM ${{BASE}}
-ARG BASE
-ARG PIP_INDEX_URL
-
-# The user, and the one folder that a container may write to, whatever its user.
-RUN echo '{nonroot}' >> /etc/passwd \\
- && echo '{group}' >> /etc/group \\
- && mkdir -p -m 1777 {writable} && chmod 1777 {writable}
-"""
 
 
 def write_context(builder: Builder, model: ImageModel, folder: Path) -> list[str]:
@@ -80,39 +52,34 @@ def write_context(builder: Builder, model: ImageModel, folder: Path) -> list[str
 
 
 def dockerfile(model: ImageModel, ports: tuple[int, ...], locks: Iterable[str], epoch: int) -> str:
-    """The text, from what changes least to the model."""
+    """The text, from what changes least to the model. The base has no host: each builder completes its name."""
     lock = debian.lock_of(PLATFORMS["linux/amd64"])
-    labels = labels_of(model, lock, epoch)
-    settings = settings_of(environ_of(model, ports) | SAFE, labels, ports)
-    head = _HEAD.format(
-        name=model.name,
-        tag=f"{model.name}:{model.version}" if model.version else model.name,
-        version=__version__,
-        python=lock.python,
-        base=BASE,
-        nonroot=NONROOT,
-        group=NONROOT_GROUP,
-        writable=WRITABLE,
-    )
-    return "\n".join([head, *_packages(locks), *_model(), *_settings(settings)])
+    settings = settings_of(environ_of(model, ports) | SAFE, labels_of(model, lock, epoch), ports)
+    head = f"""\
+# The image of {model.name}, written by `argosy image dockerfile` of Argosy {__version__}. In this folder:
+#   docker build -t {model.name}:{model.version} .
+# BASE needs Python {lock.python}, pip, a shell and the C library of GNU. PIP_INDEX_URL is where pip gets the wheels.
+ARG BASE=python:{lock.python}-slim-{lock.release}
+FROM ${{BASE}}
+ARG BASE
+ARG PIP_INDEX_URL
+
+# The user, and the one folder that a container may write to, whatever its user.
+RUN echo '{build.NONROOT}' >> /etc/passwd \\
+ && echo '{build.NONROOT_GROUP}' >> /etc/group \\
+ && mkdir -p {WRITABLE} && chmod 1777 {WRITABLE}
+"""
+    model_lines = ["# The model package.", f"COPY model/ {MODEL}/", ""]
+    return "\n".join([head, *_packages(locks), *model_lines, *_settings(settings)])
 
 
 def _packages(locks: Iterable[str]) -> list[str]:
-    lines: list[str] = []
+    pip, lines = "pip install --no-cache-dir --no-deps", list[str]()
     for name in locks:
-        model = name == "requirements"
-        into = f" --target /{REQUIREMENTS}" if model else ""
-        lines += [
-            "# What the model requires, before the packages of Argosy." if model else f"# Locked wheels: {name}.",
-            f"COPY {name}.txt /tmp/{name}.txt",
-            f"RUN {_PIP}{into} --require-hashes --only-binary :all: -r /tmp/{name}.txt",
-            "",
-        ]
-    return [*lines, "# Argosy.", f"COPY {WHEEL} /tmp/{WHEEL}", f"RUN {_PIP} --no-index /tmp/{WHEEL}", ""]
-
-
-def _model() -> list[str]:
-    return ["# The model package.", f"COPY model/ {MODEL}/", ""]
+        into = f"{pip} --target /{REQUIREMENTS}" if name == "requirements" else pip
+        lines += [f"# Locked wheels: {name}.", f"COPY {name}.txt /tmp/{name}.txt"]
+        lines += [f"RUN {into} --require-hashes --only-binary :all: -r /tmp/{name}.txt", ""]
+    return [*lines, "# Argosy.", f"COPY {WHEEL} /tmp/{WHEEL}", f"RUN {pip} --no-index /tmp/{WHEEL}", ""]
 
 
 def _settings(settings: Mapping[str, Any]) -> list[str]:
@@ -148,8 +115,9 @@ def argosy_wheel() -> bytes:
     files = {path.removeprefix(root): node.read() for path, node in nodes.items() if path.startswith(root)}
     info = next(path.partition("/")[0] for path in files if ".dist-info/" in path)
     files[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: argosy\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    record = "".join(f"{path},sha256={_digest(data)},{len(data)}\n" for path, data in sorted(files.items()))
-    files[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n".encode()
+    hashes = {path: base64.urlsafe_b64encode(hashlib.sha256(data).digest()) for path, data in sorted(files.items())}
+    record = [f"{path},sha256={each.decode().rstrip('=')},{len(files[path])}\n" for path, each in hashes.items()]
+    files[f"{info}/RECORD"] = "".join([*record, f"{info}/RECORD,,\n"]).encode()
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w") as archive:
         for path, data in sorted(files.items()):
@@ -157,7 +125,3 @@ def argosy_wheel() -> bytes:
             entry.external_attr = 0o100644 << 16
             archive.writestr(entry, data)
     return sink.getvalue()
-
-
-def _digest(data: bytes) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()

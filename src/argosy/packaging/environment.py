@@ -132,20 +132,18 @@ def install(lock: Path, target: Path, python: str = "", wheels: str = "") -> Non
     Unavailable where the index is not reached."""
     command = ["pip", "install", "--quiet", "--target", str(target), "--no-deps", "--require-hashes"]
     command += ["--only-binary", ":all:", "--requirements", str(lock)]
-    _run(
-        command
-        + (["--python-version", python, "--python-platform", wheels] if python else ["--python", sys.executable])
-    )
+    elsewhere = ["--python-version", python, "--python-platform", wheels]
+    _run(command + (elsewhere if python else ["--python", sys.executable]), where=f"for {wheels}" if python else "here")
 
 
-def _run(arguments: list[str], given: str = "") -> str:
+def _run(arguments: list[str], given: str = "", where: str = "here") -> str:
     environ = os.environ | {"NO_COLOR": "1"}
     ran = subprocess.run([uv(), *arguments], input=given, env=environ, capture_output=True, text=True, check=False)
     if ran.returncode == 0:
         return ran.stdout
     said = " ".join(ran.stderr.split())
     if any(each in said for each in _NO_SOLUTION):
-        raise InvalidArgument(f"these requirements cannot be installed together here: {said[:600]}")
+        raise InvalidArgument(f"these requirements cannot be installed together {where}: {said[:600]}")
     raise Unavailable(
         f"uv could not get the packages: {said[:600]}. What was installed once comes from the cache of uv; where it "
         "gets the rest is said by the configuration of uv and by its environment"

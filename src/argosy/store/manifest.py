@@ -38,6 +38,7 @@ class Descriptor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     size: int
     artifact_type: str = ""
     annotations: dict[str, str] = {}
+    platform: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
         if not _DIGEST.fullmatch(self.digest):

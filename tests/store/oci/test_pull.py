@@ -15,7 +15,7 @@ import pytest
 
 from argosy.spec.errors import BadPackage, InvalidArgument, NotFound, StorageFull, Unavailable
 from argosy.store.layout import Layout
-from argosy.store.manifest import MANIFEST
+from argosy.store.manifest import INDEX, MANIFEST
 from argosy.store.oci import reference
 from argosy.store.oci.client import Client
 from argosy.store.oci.credentials import Credential
@@ -26,6 +26,8 @@ from tests.store.oci.fake import Fake, digest_of
 from tests.store.oci.live import PASSWORD, USER, Registry
 from tests.store.oci.test_client import client_of
 from tests.store.samples import FILES, model_manifest, write_folder
+
+DOCKER = "application/vnd.docker.distribution"
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def test_the_image_is_an_index_that_refers_to_the_package(
     assert sorted(tags(client, place)) == ["1", "1-image", package.replace(":", "-")]
     kinds = [each.artifact_type for each in referrers(client, place.repository, package)]
     assert kinds.count("application/vnd.oci.image.config.v1+json") == 2
-    with pytest.raises(BadPackage, match="index of images"):
+    with pytest.raises(BadPackage, match="image for linux/amd64, linux/arm64, no model package"):
         pull(client, place.with_tag("1-image"), layout, moves)
 
 
@@ -148,6 +150,28 @@ def test_what_is_no_package_of_argosy(fake: Fake, at: str, layout: Layout, packa
         fake.add("x", "bad", MANIFEST, json.dumps(manifest).encode())
         with pytest.raises(BadPackage, match=said):
             fetched(fake, f"{fake.host}/x:bad", tmp_path / "one")
+    assert not [each for each in fake.asked if "/blobs/" in each.path]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "said"),
+    [
+        (INDEX, {"manifests": [{"platform": {"os": "linux", "architecture": "s390x"}}]}, " for linux/s390x"),
+        (f"{DOCKER}.manifest.list.v2+json", {"manifests": [{}]}, ""),
+        (INDEX, {"manifests": "none"}, ""),
+        (MANIFEST, {"config": {"mediaType": "application/vnd.oci.image.config.v1+json"}}, ""),
+        (f"{DOCKER}.manifest.v2+json", {"config": {"mediaType": "application/vnd.docker.container.image.v1+json"}}, ""),
+    ],
+)
+def test_an_image_is_no_package(fake: Fake, tmp_path: Path, kind: str, body: dict, said: str):
+    about = {"mediaType": MANIFEST, "digest": digest_of(b"x"), "size": 1}
+    if isinstance(body.get("manifests"), list):
+        body = {"manifests": [about | each for each in body["manifests"]]}
+    if "config" in body:
+        body = {"config": about | body["config"], "layers": [about | {"mediaType": "x.tar+gzip"}]}
+    fake.add("x", "image", kind, json.dumps({"schemaVersion": 2, "mediaType": kind} | body).encode())
+    with pytest.raises(BadPackage, match=f"x:image is a container image{said}, no model package: run it with podman"):
+        fetched(fake, f"{fake.host}/x:image", tmp_path / "one")
     assert not [each for each in fake.asked if "/blobs/" in each.path]
 
 

@@ -21,9 +21,9 @@ from argosy.store.oci.push import fallback
 from argosy.store.oci.reference import Reference
 from argosy.store.oci.transfers import Transfers
 
-ACCEPTED = ", ".join(
-    [MANIFEST, INDEX, *(f"application/vnd.docker.distribution.manifest{kind}.v2+json" for kind in ("", ".list"))]
-)
+NO_PACKAGES = (INDEX, *(f"application/vnd.docker.distribution.manifest{kind}.v2+json" for kind in ("", ".list")))
+"""Media types of what can be images alone."""
+ACCEPTED = ", ".join((MANIFEST, *NO_PACKAGES))
 IMAGE_CONFIG = "application/vnd.oci.image.config.v1+json"
 TRIES = 5
 """Times that a blob goes on after it broke off without progress."""
@@ -50,9 +50,13 @@ def pull(client: Client, reference: Reference, layout: Layout, transfers: Transf
     Argosy, or other bytes than it should be; PayloadTooLarge; StorageFull, with the disk as it was.
     """
     entry, data = manifest_of(client, reference)
-    if entry.media_type == INDEX:
-        raise BadPackage(f"{reference} is an index of images, no model package: name the tag of the package itself")
-    files = package_files(parse(data, str(reference)), str(reference), layout.max_package_bytes)
+    manifest = None if entry.media_type in NO_PACKAGES else parse(data, str(reference))
+    if manifest is None or (manifest.config.media_type == IMAGE_CONFIG and not manifest.artifact_type):
+        raise BadPackage(
+            f"{reference} is a container image{_platforms(data)}, no model package: run it with podman or docker. "
+            "To pull its model, name the tag that `argosy push --to` gave it, without '-image'"
+        )
+    files = package_files(manifest, str(reference), layout.max_package_bytes)
     if "model.yaml" not in files:
         raise BadPackage(f"{reference} is a model without model.yaml, so Argosy did not package it: push its file")
     digest = _adopt(client, reference.repository, data, layout, transfers)
@@ -62,6 +66,16 @@ def pull(client: Client, reference: Reference, layout: Layout, transfers: Transf
         except (BadPackage, PayloadTooLarge) as error:
             client.report(f"left out of what refers to {digest[:19]}: {error.message}")
     return digest
+
+
+def _platforms(data: bytes) -> str:
+    """For which platforms an index is, as a part of a sentence."""
+    try:
+        found = [each.platform for each in msgspec.json.decode(data, type=ImageIndex).manifests]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    named = dict.fromkeys(f"{each.get('os')}/{each.get('architecture')}" for each in found if each)
+    return f" for {', '.join(named)[:200]}" if named else ""
 
 
 def _attached(
