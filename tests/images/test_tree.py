@@ -37,3 +37,17 @@ def test_an_elf_file_loses_its_sections_and_keeps_what_is_mapped():
     assert len(cut) < len(data)
     assert cut[64:] == data[64 : len(cut)]
     assert without_symbols(cut) == cut
+
+
+def test_only_what_is_to_be_stripped_loses_them(tmp_path):
+    """A package is what its digest says, whatever its files begin with."""
+    data = Path(sys.executable).resolve().read_bytes()
+    for strip in (False, True):
+        tree = Tree()
+        tree.file("file", Path(sys.executable).resolve(), strip=strip)
+        tree.file("bytes", data, strip=strip)
+        tree.unpack(tmp_path)
+        with tarfile.open(fileobj=io.BytesIO(_bytes(tree))) as archive:
+            for name in ("file", "bytes"):
+                inside = archive.extractfile(name).read()
+                assert inside == (tmp_path / name).read_bytes() == (without_symbols(data) if strip else data)

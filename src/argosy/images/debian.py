@@ -179,7 +179,7 @@ def _add(tree: Tree, path: str, entry: tarfile.TarInfo, data: tarfile.TarFile) -
     if entry.issym():
         tree.link(path, re.sub(r"^/(lib64|lib|bin|sbin)/", r"/usr/\1/", entry.linkname))
     elif entry.isreg():
-        tree.file(path, _content(data, entry), program=bool(entry.mode & 0o100))
+        tree.file(path, _content(data, entry), program=bool(entry.mode & 0o100), strip=True)
     elif entry.islnk():
         tree.nodes[path] = tree.nodes[entry.linkname.removeprefix("./")]
 

@@ -4,9 +4,13 @@ Owner, group, modes and times are constants, names are sorted, folders are made 
 """
 
 import io
+import os
 import re
+import shutil
 import struct
 import tarfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -15,16 +19,28 @@ _ELF64 = b"\x7fELF\x02\x01"
 
 
 class Node(NamedTuple):
-    """A file (its content, or where it lies), a link (its target) or a folder (neither)."""
+    """A file (its content, or where it lies), a link (its target) or a folder (neither). `strip`: an ELF file goes in
+    without its symbols."""
 
     mode: int
     content: bytes | Path | None = None
     link: str = ""
+    strip: bool = False
+
+    @contextmanager
+    def opened(self) -> Generator[tuple[IO[bytes], int]]:
+        """The content as it goes into the image, and its size in bytes."""
+        if isinstance(self.content, Path) and not self.strip:
+            with self.content.open("rb") as file:
+                yield file, os.fstat(file.fileno()).st_size
+        else:
+            data = self.read()
+            yield io.BytesIO(data), len(data)
 
     def read(self) -> bytes:
-        """The content as it goes into the image: an ELF file without its symbols."""
+        """All of the content at once."""
         data = self.content.read_bytes() if isinstance(self.content, Path) else self.content or b""
-        return without_symbols(data) if data.startswith(_ELF64) else data
+        return without_symbols(data) if self.strip and data.startswith(_ELF64) else data
 
 
 class Tree:
@@ -33,9 +49,9 @@ class Tree:
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {}
 
-    def file(self, path: str, content: bytes | Path, *, program: bool = False) -> None:
+    def file(self, path: str, content: bytes | Path, *, program: bool = False, strip: bool = False) -> None:
         """Add a file that everybody may read."""
-        self.nodes[path] = Node(PROGRAM if program else FILE, content)
+        self.nodes[path] = Node(PROGRAM if program else FILE, content, strip=strip)
 
     def link(self, path: str, target: str) -> None:
         """Add a symbolic link."""
@@ -46,13 +62,12 @@ class Tree:
         self.nodes[path] = Node(mode)
 
     def add_folder(self, source: Path, into: str, leave_out: re.Pattern[str] | None = None) -> None:
-        """Add the files below a folder, but for those whose path in it `leave_out` finds."""
+        """Add the files below a folder, without symbols, but for those whose path in it `leave_out` finds."""
         for path in sorted(source.rglob("*")):
             name = path.relative_to(source).as_posix()
             if path.is_file() and not (leave_out and leave_out.search(name)):
-                self.file(
-                    f"{into}/{name}", path, program=bool(path.stat().st_mode & 0o100) and not name.endswith(".py")
-                )
+                program = bool(path.stat().st_mode & 0o100) and not name.endswith(".py")
+                self.file(f"{into}/{name}", path, program=program, strip=True)
 
     def write(self, sink: IO[bytes], epoch: int = 0) -> None:
         """Write the archive; every time in it is `epoch`, in seconds since 1970."""
@@ -67,9 +82,8 @@ class Tree:
                     entry.type = tarfile.DIRTYPE
                     archive.addfile(entry)
                 else:
-                    data = node.read()
-                    entry.size = len(data)
-                    archive.addfile(entry, io.BytesIO(data))
+                    with node.opened() as (reader, entry.size):
+                        archive.addfile(entry, reader)
 
     def _with_parents(self) -> dict[str, Node]:
         parents = {str(parent) for path in self.nodes for parent in Path(path).parents} - {"."}
@@ -85,7 +99,8 @@ class Tree:
                 target.mkdir(exist_ok=True)
                 target.chmod(node.mode)
             else:
-                target.write_bytes(node.read())
+                with node.opened() as (reader, _), target.open("wb") as writer:
+                    shutil.copyfileobj(reader, writer, 1024 * 1024)
                 target.chmod(node.mode)
 
 
