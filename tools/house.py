@@ -41,7 +41,7 @@ SMALL = f"modules of under {SMALL_LINES} lines with one importer"
 CEILINGS = {
     LINES: Ceiling(68_000, 50_000),
     CONTROL: Ceiling(27, 27),
-    NAMES: Ceiling(3, 3),
+    NAMES: Ceiling(1, 1),
     NAMED: Ceiling(0, 0),
     SMALL: Ceiling(0, 0),
 }

@@ -13,17 +13,14 @@ from argosy.spec.package import Scan
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
 from tests.store.oci.fake import Fake
-from tests.store.oci.live import PASSWORD, USER, Registry
+from tests.store.oci.live import PASSWORD, USER, Registry, running
 from tests.store.samples import model_lineage, model_manifest, write_folder
 
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    running = Registry(tmp_path_factory.mktemp("registry") / "r")
-    try:
-        yield running.ready()
-    finally:
-        running.stop()
+    with running(tmp_path_factory.mktemp("registry") / "r") as found:
+        yield found
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from argosy.images.build import ImageModel, ImageOptions
     from argosy.images.image import Contents
-    from argosy.store.oci.reference import Reference
+    from argosy.store.oci.reference import RegistryReference
 
 PLATFORMS = ("linux/amd64", "linux/arm64")
 
@@ -136,16 +136,16 @@ def _model(source: str, name: str | None, report: Report) -> "Generator[ImageMod
         located.release()
 
 
-def _push(found: "Contents", target: "Reference", plain_http: bool, ca: Path | None, report: Report) -> None:
+def _push(found: "Contents", target: "RegistryReference", plain_http: bool, ca: Path | None, report: Report) -> None:
     """Push an image, and behind it what refers to it."""
     from argosy.store.oci.push import push
-    from argosy.store.oci.reference import Reference
+    from argosy.store.oci.reference import RegistryReference
 
     report(f"Pushing to {target}")
     with store() as opened, reached(opened, target, plain_http, ca, report) as (client, transfers):
         push(client, target, found.root, found, transfers)
         for bill in found.referrers:
-            push(client, Reference(target.host, target.repository), bill, found, transfers)
+            push(client, RegistryReference(target.host, target.repository), bill, found, transfers)
 
 
 @image.command()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from argosy.store.oci.client import Client
-    from argosy.store.oci.reference import Reference
+    from argosy.store.oci.reference import RegistryReference
     from argosy.store.oci.transfers import Transfers
     from argosy.store.store import Store
 
@@ -38,7 +38,7 @@ def reach_options(command: Decorated) -> Decorated:
 
 @contextmanager
 def reached(
-    place: "Store", reference: "Reference", plain_http: bool, ca: Path | None, report: Report
+    place: "Store", reference: "RegistryReference", plain_http: bool, ca: Path | None, report: Report
 ) -> "Generator[tuple[Client, Transfers]]":
     from argosy.store.oci.client import Client
     from argosy.store.oci.transfers import Transfers

@@ -26,6 +26,7 @@ from argosy.serving.http import HttpApp
 from argosy.serving.server import MakeApp, Started, run
 from argosy.spec.address import Address
 from argosy.spec.errors import ArgosyError, InvalidArgument, NotFound
+from argosy.spec.package import MODEL_FOLDER
 from argosy.spec.settings import home
 from argosy.store import objects
 from argosy.store.paths import check_path
@@ -151,7 +152,7 @@ class Serving(contextlib.ExitStack):
                 "FILE_OR_REF is missing: name a model file, a package folder or a version, as digits:1"
             )
         if not binding.source:
-            known = ", ".join((*binding.contract.models, contracts.IMAGE))
+            known = ", ".join((*binding.contract.models, MODEL_FOLDER))
             raise NotFound(f"{binding.contract.title} has put no model in {known}, and FILE_OR_REF names none")
         if "://" not in binding.source:
             return sole_model(Path(binding.source))

@@ -15,14 +15,14 @@ from argosy import __version__
 from argosy.images import debian, wheels
 from argosy.images.bytecode import Compiler
 from argosy.images.debian import BaseLock
-from argosy.images.image import GRPC_PORT, MODEL, PORT, WRITABLE, Contents, Image, contents, time_of
+from argosy.images.image import GRPC_PORT, PORT, WRITABLE, Contents, Image, contents, time_of
 from argosy.images.layers import Compression, Layer, LayerCache
 from argosy.images.platforms import PLATFORMS, Platform, host
 from argosy.images.tree import Tree
 from argosy.packaging import environment
 from argosy.packaging.package import Package
 from argosy.spec.errors import InvalidArgument, Untrusted
-from argosy.spec.package import DATA_ONLY
+from argosy.spec.package import DATA_ONLY, MODEL_FOLDER
 from argosy.spec.settings import Home
 from argosy.store.paths import walk
 from argosy.trust.sbom import Component, required
@@ -158,7 +158,7 @@ class Builder:
     def _model(self, model: ImageModel) -> Layer:
         def make() -> Tree:
             tree = Tree()
-            add_model(tree, model, MODEL.lstrip("/"))
+            add_model(tree, model, MODEL_FOLDER.lstrip("/"))
             return tree
 
         return self.cache.layer(f"model {model.name}:{model.version}", model.digest, make)
@@ -229,7 +229,7 @@ def environ_of(model: ImageModel, ports: tuple[int, ...]) -> dict[str, str]:
         "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
-        "ARGOSY_SERVE_MODEL": MODEL,
+        "ARGOSY_SERVE_MODEL": MODEL_FOLDER,
         "ARGOSY_SERVE_NAME": model.name,
         "ARGOSY_SERVE_HOST": "0.0.0.0",
         "ARGOSY_SERVE_PORT": str(ports[0]),

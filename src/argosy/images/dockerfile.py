@@ -16,10 +16,11 @@ from typing import Any
 from argosy import __version__
 from argosy.images import build, debian, wheels
 from argosy.images.build import REQUIREMENTS, Builder, ImageModel, add_model, check_servable, environ_of, labels_of
-from argosy.images.image import MODEL, WRITABLE, settings_of
+from argosy.images.image import WRITABLE, settings_of
 from argosy.images.platforms import PLATFORMS
 from argosy.images.tree import FOLDER, Tree
 from argosy.spec.errors import Conflict
+from argosy.spec.package import MODEL_FOLDER
 from argosy.store.durable import storage
 
 WHEEL = f"argosy-{__version__}-py3-none-any.whl"
@@ -69,7 +70,7 @@ RUN echo '{build.NONROOT}' >> /etc/passwd \\
  && echo '{build.NONROOT_GROUP}' >> /etc/group \\
  && mkdir -p {WRITABLE} && chmod 1777 {WRITABLE}
 """
-    model_lines = ["# The model package.", f"COPY model/ {MODEL}/", ""]
+    model_lines = ["# The model package.", f"COPY model/ {MODEL_FOLDER}/", ""]
     return "\n".join([head, *_packages(locks), *model_lines, *_settings(settings)])
 
 

@@ -15,18 +15,25 @@ from argosy.images.platforms import Platform
 from argosy.images.tree import Tree
 from argosy.spec.errors import Conflict
 from argosy.store.durable import create_temporary, replace, storage
-from argosy.store.index import SUBJECT
+from argosy.store.index import SUBJECT, ImageIndex
 from argosy.store.layout import VERSION
-from argosy.store.manifest import EMPTY, INDEX, MANIFEST, REF_NAME, Descriptor, canonical, describe, image_manifest
+from argosy.store.manifest import (
+    EMPTY,
+    IMAGE_CONFIG,
+    INDEX,
+    MANIFEST,
+    REF_NAME,
+    Descriptor,
+    canonical,
+    describe,
+    image_manifest,
+)
 from argosy.trust import sbom
 from argosy.trust.sbom import CYCLONEDX, Component
 
-CONFIG = "application/vnd.oci.image.config.v1+json"
 USER = "65532:65532"
 """A number, so that Kubernetes can verify `runAsNonRoot`; the one that images without a distribution use."""
 WRITABLE = "/var/lib/argosy"
-MODEL = "/models"
-"""As `argosy.serving.contracts` has it for images of models."""
 PORT, GRPC_PORT = 8080, 8081
 
 
@@ -55,7 +62,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
         }
         data = canonical(config)
         layers = [{"mediaType": each.media_type, "digest": each.digest, "size": each.size} for each in self.layers]
-        manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": describe(CONFIG, data), "layers": layers}
+        manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": describe(IMAGE_CONFIG, data), "layers": layers}
         return data, canonical(manifest | {"annotations": self.labels})
 
 
@@ -106,7 +113,7 @@ def contents(images: Sequence[Image], blob: Mapping[str, Path], ref: str, *, bil
     """The layout that holds these images under the name `ref`, with a bill of material for each if `bills` is set;
     `blob` says where layers lie."""
     blobs: dict[str, bytes | Path] = {}
-    manifests: list[dict[str, Any]] = []
+    manifests: list[Descriptor] = []
     referrers: list[Descriptor] = []
 
     def add(media_type: str, data: bytes) -> Descriptor:
@@ -116,10 +123,10 @@ def contents(images: Sequence[Image], blob: Mapping[str, Path], ref: str, *, bil
 
     for image in images:
         config, data = image.documents()
-        add(CONFIG, config)
+        add(IMAGE_CONFIG, config)
         manifest = add(MANIFEST, data)
         blobs |= {layer.digest: blob[layer.digest] for layer in image.layers}
-        manifests.append({**msgspec.to_builtins(manifest), "platform": image.platform.oci})
+        manifests.append(msgspec.structs.replace(manifest, platform=image.platform.oci))
         if bills:
             version = manifest.digest.replace(":", "%3A")
             subject = Component(
@@ -130,15 +137,14 @@ def contents(images: Sequence[Image], blob: Mapping[str, Path], ref: str, *, bil
             referrers.append(
                 msgspec.structs.replace(found, artifact_type=CYCLONEDX, annotations={SUBJECT: manifest.digest})
             )
-    entry = manifests[0]
-    if len(manifests) > 1:
-        entry = msgspec.to_builtins(
-            add(INDEX, canonical({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}))
-        )
-    listed = [{**entry, "annotations": {REF_NAME: ref}}, *msgspec.to_builtins(referrers)]
-    index = canonical({"schemaVersion": 2, "mediaType": INDEX, "manifests": listed})
-    root = msgspec.convert({key: entry[key] for key in ("mediaType", "digest", "size")}, Descriptor)
+    entry = manifests[0] if len(manifests) == 1 else add(INDEX, _index(manifests))
+    index = _index([msgspec.structs.replace(entry, annotations={REF_NAME: ref}), *referrers])
+    root = msgspec.structs.replace(entry, platform={})
     return Contents(root=root, referrers=tuple(referrers), index=index, blobs=blobs)
+
+
+def _index(manifests: Sequence[Descriptor]) -> bytes:
+    return canonical(ImageIndex(schema_version=2, media_type=INDEX, manifests=tuple(manifests)))
 
 
 def write_folder(found: Contents, folder: Path) -> None:

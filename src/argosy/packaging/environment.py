@@ -76,7 +76,12 @@ def lock_of(home: Home, lines: Sequence[str]) -> str:
 def ready(home: Home, lines: Sequence[str]) -> Path | None:
     """The environment that was prepared for these requirements; None where this interpreter has them, or nobody has
     prepared one."""
-    if not requirements.lacking(lines) or not (lock := _lock_file(home, lines)).exists():
+    return _made(home, lines) if requirements.lacking(lines) else None
+
+
+def _made(home: Home, lines: Sequence[str]) -> Path | None:
+    lock = _lock_file(home, lines)
+    if not lock.exists():
         return None
     folder = _folder(home, lock.read_text("utf-8"))
     return folder if folder.is_dir() else None
@@ -88,7 +93,8 @@ def prepare(home: Home, package: Package, report: Callable[[str], None] = lambda
     Argosy knows: whoever names a package decides what runs. Raises InvalidArgument, Unavailable, MissingExtra without
     uv, StorageFull."""
     lines = package.manifest.requirements
-    missing, found = requirements.lacking(lines), ready(home, lines)
+    missing = requirements.lacking(lines)
+    found = _made(home, lines) if missing else None
     allowed = load(home).store.install and (package.trusted or requirements.are_known(lines))
     if found or not missing or not allowed:
         return found

@@ -15,7 +15,7 @@ from argosy.spec.signature import check_inputs
 from argosy.spec.strict import dump_yaml, load_yaml
 from argosy.spec.tensor import Tensor
 from argosy.store.manifest import CONFIG, describe, image_manifest, layer, model_config
-from argosy.store.manifest import MANIFEST as IMAGE
+from argosy.store.manifest import MANIFEST as IMAGE_MANIFEST
 from argosy.store.paths import check_path, hash_of, walk
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Package:
         files = walk(self.folder, limit=sys.maxsize)
         layers = tuple(layer(each.path, f"sha256:{hash_of(each.file)}", each.size) for each in files)
         config = describe(CONFIG, model_config(self.manifest, layers))
-        return describe(IMAGE, image_manifest(config, layers)).digest
+        return describe(IMAGE_MANIFEST, image_manifest(config, layers)).digest
 
     def golden_inputs(self) -> list[Tensor]:
         """The inputs of the golden examples. Raises BadPackage unless they fit the signature."""

@@ -19,7 +19,7 @@ from argosy.store.durable import storage
 
 if TYPE_CHECKING:
     from argosy.store.oci.client import Client
-    from argosy.store.oci.reference import Reference
+    from argosy.store.oci.reference import RegistryReference
     from argosy.store.oci.transfers import Transfers
     from argosy.store.store import Store
     from argosy.store.version import Version
@@ -43,7 +43,13 @@ def push(source: Path, *, name: str, store: "Store", options: PushOptions, repor
 
 
 def pull(
-    store: "Store", client: "Client", reference: "Reference", transfers: "Transfers", *, name: str = "", trust: bool
+    store: "Store",
+    client: "Client",
+    reference: "RegistryReference",
+    transfers: "Transfers",
+    *,
+    name: str = "",
+    trust: bool,
 ) -> "Version":
     """Fetch a package with what refers to it, and register it under `name`, or under its own.
 

@@ -5,8 +5,8 @@ once, at the start. Sources: the developer guides of SageMaker, Vertex AI, Azure
 Endpoints, KServe's ServingRuntime and MLflow's scoring server (`docs/guides/clouds.md` names what each asks).
 """
 
+import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -14,9 +14,8 @@ import msgspec
 from argosy.spec.address import Address
 from argosy.spec.endpoint import Runtime
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.package import MODEL_FOLDER
 
-IMAGE = "/models"
-"""Where a model image has its model."""
 ANY = "0.0.0.0"
 """Whoever runs the container decides who reaches it."""
 _MB = 1024 * 1024
@@ -146,14 +145,12 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
     environ: dict[str, str] = {}
 
 
-def detect(environ: Mapping[str, str], exists: Callable[[str], bool] = lambda path: Path(path).is_dir()) -> str | None:
+def detect(environ: Mapping[str, str], exists: Callable[[str], bool] = os.path.isdir) -> str | None:
     """The contract of the place that runs this process, by its environment; None where nothing tells."""
     return next((name for name, one in CONTRACTS.items() if _present(one.signs, environ, exists)), None)
 
 
-def bind(
-    name: str, environ: Mapping[str, str], exists: Callable[[str], bool] = lambda path: Path(path).is_dir()
-) -> Binding:
+def bind(name: str, environ: Mapping[str, str], exists: Callable[[str], bool] = os.path.isdir) -> Binding:
     """A contract with what the environment says. Raises InvalidArgument for a port or a path that is none."""
     contract = CONTRACTS[name]
     port = contract.port
@@ -162,7 +159,7 @@ def bind(
         if not (text.isascii() and text.isdigit() and int(text) <= 65535):
             raise InvalidArgument(f"{variable} is '{text[:40]}'; {contract.title} gives a port by it")
         port = int(text)
-    sources = [environ.get(one, "") if one[0] != "/" else one for one in (*contract.models, IMAGE)]
+    sources = [environ.get(one, "") if one[0] != "/" else one for one in (*contract.models, MODEL_FOLDER)]
     return Binding(
         name=name,
         contract=contract,

@@ -8,6 +8,9 @@ from argosy.spec.signature import Signature
 
 ENGINES = ("onnx", "sklearn", "xgboost", "lightgbm", "catboost", "mlflow", "torch", "python")
 """Ours; other distributions add theirs by entry points of the group `argosy.engines`."""
+MODEL_FOLDER = "/models"
+"""Where a container image has the model package, alone or beside what serves it."""
+
 DATA_ONLY = ("onnx", "xgboost", "lightgbm")
 """Engines whose weights cannot run code when they are loaded."""
 

@@ -9,18 +9,15 @@ from argosy.store.layout import Layout
 from argosy.store.oci.transfers import Transfers
 from argosy.store.store import LINEAGE
 from tests.store.oci.fake import Fake
-from tests.store.oci.live import Registry
+from tests.store.oci.live import Registry, running
 from tests.store.samples import model_manifest
 
 
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """Debian's docker-registry behind TLS and a login."""
-    running = Registry(tmp_path_factory.mktemp("registry") / "r")
-    try:
-        yield running.ready()
-    finally:
-        running.stop()
+    with running(tmp_path_factory.mktemp("registry") / "r") as found:
+        yield found
 
 
 @pytest.fixture(autouse=True)

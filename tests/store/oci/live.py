@@ -3,6 +3,8 @@
 import os
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -14,6 +16,16 @@ from tests.programs import need
 USER, PASSWORD = "ada", "s3cret"
 HASHED = "$2b$04$SbTZ5YQQo2EUrPF0ynfS9eS4V66cAyDAwEdz7pOL8WObMFLEmX3c."
 """The password as `htpasswd -B` writes it."""
+
+
+@contextmanager
+def running(root: Path) -> "Iterator[Registry]":
+    """A registry with TLS and a login, which ends with the block."""
+    registry = Registry(root)
+    try:
+        yield registry.ready()
+    finally:
+        registry.stop()
 
 
 class Registry:

@@ -46,7 +46,7 @@ _WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.){1,400})"')
 Report = Callable[[str], None]
 
 
-class Call(NamedTuple):
+class RegistryCall(NamedTuple):
     """A request that can be made again: `body` gives its `length` bytes anew."""
 
     method: str
@@ -120,7 +120,7 @@ class Client:
         return self._tokens.challenge is not None
 
     def _first(self) -> httpx.Response:
-        answer = self._once(Call("GET", self.base))
+        answer = self._once(RegistryCall("GET", self.base))
         answer.close()
         if challenge := challenge_of(answer.headers.get_list("www-authenticate")):
             self._tokens.challenged(challenge, ())
@@ -141,12 +141,12 @@ class Client:
         """Send a request and read its answer, a document of at most 4 MiB. Raises an error of ours for a status that
         is not `fine`."""
         url = self.base.join(path) if isinstance(path, str) else path
-        with self.opened(Call(method, url, scopes, headers or {}, body, length), fine) as answer:
+        with self.opened(RegistryCall(method, url, scopes, headers or {}, body, length), fine) as answer:
             data = _bounded(answer, MAX_DOCUMENT)
             return Answer(answer.status_code, answer.headers, data, answer.request.url)
 
     @contextmanager
-    def opened(self, call: Call, fine: tuple[int, ...]) -> Generator[httpx.Response]:
+    def opened(self, call: RegistryCall, fine: tuple[int, ...]) -> Generator[httpx.Response]:
         """The answer to a call, its body unread."""
         answer = self._send(call)
         try:
@@ -157,7 +157,7 @@ class Client:
         finally:
             answer.close()
 
-    def _send(self, call: Call) -> httpx.Response:
+    def _send(self, call: RegistryCall) -> httpx.Response:
         hops = tries = 0
         asked, left = False, PATIENCE
         while True:
@@ -183,7 +183,7 @@ class Client:
                 return answer
             answer.close()
 
-    def _once(self, call: Call) -> httpx.Response:
+    def _once(self, call: RegistryCall) -> httpx.Response:
         """One answer. What only reads is asked again where the network broke off."""
         for pause in RECONNECT if call.method in ("GET", "HEAD") else ():
             try:
@@ -194,7 +194,7 @@ class Client:
             self._sleep(pause)
         return self._answer(call)
 
-    def _answer(self, call: Call) -> httpx.Response:
+    def _answer(self, call: RegistryCall) -> httpx.Response:
         headers = {"User-Agent": "argosy", "Accept-Encoding": "identity", **call.headers}
         if call.method not in ("GET", "HEAD"):
             headers["Content-Length"] = str(call.length)
@@ -247,7 +247,7 @@ class Client:
             finally:
                 answer.close()
 
-    def _error(self, answer: httpx.Response, call: Call) -> ArgosyError:
+    def _error(self, answer: httpx.Response, call: RegistryCall) -> ArgosyError:
         """The error of ours for what a registry refused, with the registry's words."""
         status, said = answer.status_code, ""
         try:

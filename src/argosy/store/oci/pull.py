@@ -15,16 +15,24 @@ from argosy.spec.errors import BadPackage, InvalidArgument, PayloadTooLarge, Sto
 from argosy.store.durable import CHUNK, storage, write_all
 from argosy.store.index import ImageIndex
 from argosy.store.layout import Layout
-from argosy.store.manifest import INDEX, MANIFEST, MAX_DOCUMENT, Descriptor, describe, package_files, parse
-from argosy.store.oci.client import Answer, Call, Client
+from argosy.store.manifest import (
+    IMAGE_CONFIG,
+    INDEX,
+    MANIFEST,
+    MAX_DOCUMENT,
+    Descriptor,
+    describe,
+    package_files,
+    parse,
+)
+from argosy.store.oci.client import Answer, Client, RegistryCall
 from argosy.store.oci.push import fallback
-from argosy.store.oci.reference import Reference
+from argosy.store.oci.reference import RegistryReference
 from argosy.store.oci.transfers import Transfers
 
 NO_PACKAGES = (INDEX, *(f"application/vnd.docker.distribution.manifest{kind}.v2+json" for kind in ("", ".list")))
 """Media types of what can be images alone."""
 ACCEPTED = ", ".join((MANIFEST, *NO_PACKAGES))
-IMAGE_CONFIG = "application/vnd.oci.image.config.v1+json"
 TRIES = 5
 """Times that a blob goes on after it broke off without progress."""
 NO_REFERRERS = (400, 404, 405, 501)
@@ -42,7 +50,7 @@ class Tags(msgspec.Struct, frozen=True):
     tags: tuple[str, ...] | None = None
 
 
-def pull(client: Client, reference: Reference, layout: Layout, transfers: Transfers) -> str:
+def pull(client: Client, reference: RegistryReference, layout: Layout, transfers: Transfers) -> str:
     """Store a package and what refers to it. Returns its digest. What is here is not fetched again; a pull that was
     killed goes on in the middle of a blob.
 
@@ -79,12 +87,12 @@ def _platforms(data: bytes) -> str:
 
 
 def _attached(
-    client: Client, reference: Reference, entry: Descriptor, digest: str, layout: Layout, transfers: Transfers
+    client: Client, reference: RegistryReference, entry: Descriptor, digest: str, layout: Layout, transfers: Transfers
 ) -> None:
     """Store one manifest that refers to the package, unless it is an image or not small."""
     if entry.media_type != MANIFEST or entry.artifact_type == IMAGE_CONFIG:
         return
-    name = Reference(reference.host, reference.repository, digest=entry.digest)
+    name = RegistryReference(reference.host, reference.repository, digest=entry.digest)
     data = manifest_of(client, name)[1]
     manifest = parse(data, str(name))
     if manifest.subject is None or manifest.subject.digest != digest:
@@ -120,7 +128,7 @@ def _here(layout: Layout, blob: Descriptor) -> bool:
     return True
 
 
-def manifest_of(client: Client, reference: Reference) -> tuple[Descriptor, bytes]:
+def manifest_of(client: Client, reference: RegistryReference) -> tuple[Descriptor, bytes]:
     """The manifest or index at a reference. Raises BadPackage where it has another digest than it should have."""
     if not reference.name:
         raise InvalidArgument(f"{reference} has no tag: argosy tags {reference.place}  lists them")
@@ -204,7 +212,7 @@ def _go_on(client: Client, repository: str, part: Partial) -> None:
     """Fetch what is missing of a blob, all of it where the registry does not give ranges."""
     headers = {"Range": f"bytes={part.offset}-"} if part.offset else {}
     url = client.base.join(f"{repository}/blobs/{part.blob.digest}")
-    call = Call("GET", url, (f"repository:{repository}:pull",), headers)
+    call = RegistryCall("GET", url, (f"repository:{repository}:pull",), headers)
     with client.opened(call, (200, 206, 416)) as answer:
         given = answer.headers.get("content-range", "").startswith(f"bytes {part.offset}-")
         if part.offset and not (answer.status_code == 206 and given):
@@ -214,7 +222,7 @@ def _go_on(client: Client, repository: str, part: Partial) -> None:
                 part.add(chunk)
 
 
-def tags(client: Client, reference: Reference) -> list[str]:
+def tags(client: Client, reference: RegistryReference) -> list[str]:
     """The tags of a repository, as the registry orders them. Raises NotFound."""
     found: list[str] = []
     for answer in _pages(client, f"{reference.repository}/tags/list?n=1000", reference):
@@ -226,7 +234,7 @@ def tags(client: Client, reference: Reference) -> list[str]:
 
 def referrers(client: Client, repository: str, digest: str) -> list[Descriptor]:
     """What refers to a manifest, from the registry's own list, or from the index at the tag that stands in for it."""
-    place = Reference(client.host, repository)
+    place = RegistryReference(client.host, repository)
     if client.quirks.referrers:
         pages = list(_pages(client, f"{repository}/referrers/{digest}", place, fine=(200, *NO_REFERRERS)))
         if all(page.status == 200 and INDEX in page.headers.get("content-type", "") for page in pages):
@@ -236,7 +244,7 @@ def referrers(client: Client, repository: str, digest: str) -> list[Descriptor]:
     return list(_decoded(answer, ImageIndex, client).manifests) if answer.status == 200 else []
 
 
-def _pages(client: Client, path: str, place: Reference, fine: tuple[int, ...] = (200,)) -> Iterator[Answer]:
+def _pages(client: Client, path: str, place: RegistryReference, fine: tuple[int, ...] = (200,)) -> Iterator[Answer]:
     url = client.base.join(path)
     for _ in range(PAGES):
         answer = client.ask("GET", url, _scope(place), fine=fine)
@@ -254,5 +262,5 @@ def _decoded(answer: Answer, kind: type[T], client: Client) -> T:
         raise Unavailable(f"{client.host} answered {answer.url.path} with something else: {error}") from None
 
 
-def _scope(reference: Reference) -> tuple[str, ...]:
+def _scope(reference: RegistryReference) -> tuple[str, ...]:
     return (f"repository:{reference.repository}:pull",)

@@ -11,9 +11,9 @@ import msgspec
 
 from argosy.spec.errors import BadPackage, NotFound
 from argosy.store.index import ImageIndex, IndexFile, tag_of
-from argosy.store.manifest import INDEX, MAX_DOCUMENT, Descriptor, canonical, describe
+from argosy.store.manifest import INDEX, MAX_DOCUMENT, Descriptor, References, canonical, describe
 from argosy.store.oci.client import Answer, Client
-from argosy.store.oci.reference import Reference
+from argosy.store.oci.reference import RegistryReference
 from argosy.store.oci.transfers import Transfers
 from argosy.store.oci.upload import CHUNK, Source, Uploader
 
@@ -55,19 +55,16 @@ class Pushed(msgspec.Struct, frozen=True, kw_only=True):
     there: int
 
 
-class Named(msgspec.Struct, frozen=True, rename="camel"):
+class Named(References, frozen=True, rename="camel"):
     """What a manifest or an index needs, and what it refers to."""
 
-    config: Descriptor | None = None
-    layers: tuple[Descriptor, ...] = ()
-    manifests: tuple[Descriptor, ...] = ()
     subject: Descriptor | None = None
     artifact_type: str = ""
 
 
 def push(
     client: Client,
-    reference: Reference,
+    reference: RegistryReference,
     root: Descriptor,
     source: Source,
     transfers: Transfers,

@@ -19,7 +19,7 @@ _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
-class Reference(msgspec.Struct, frozen=True):
+class RegistryReference(msgspec.Struct, frozen=True):
     """A repository of a registry, and in it a tag, a digest ("sha256:…"), both or neither."""
 
     host: str
@@ -41,21 +41,21 @@ class Reference(msgspec.Struct, frozen=True):
         """What the registry is asked for: the digest, if there is one."""
         return self.digest or self.tag
 
-    def with_tag(self, tag: str) -> "Reference":
+    def with_tag(self, tag: str) -> "RegistryReference":
         """The same repository at another tag. Raises InvalidArgument for what is no tag."""
         if not _TAG.fullmatch(tag):
             raise InvalidArgument(f"'{tag[:80]}' is no tag: letters, digits, '_', '.' and '-', at most 128")
-        return Reference(self.host, self.repository, tag)
+        return RegistryReference(self.host, self.repository, tag)
 
 
-def parse(text: str) -> Reference:
+def parse(text: str) -> RegistryReference:
     """`registry.example/models/digits:1` → reference. Raises InvalidArgument saying which part is wrong."""
     rest, at, digest = text.partition("@")
     host, slash, path = rest.partition("/")
     if not slash or not ("." in host or ":" in host or host == "localhost"):
         raise InvalidArgument(f"'{text[:200]}' names no registry: begin with its host, as in {EXAMPLE}")
     repository, colon, tag = path.partition(":")
-    reference = Reference(check_host(host), repository, tag, check_digest(digest) if at else "")
+    reference = RegistryReference(check_host(host), repository, tag, check_digest(digest) if at else "")
     if len(repository) > MAX_REPOSITORY or not _REPOSITORY.fullmatch(repository):
         raise InvalidArgument(
             f"'{repository[:80]}' in '{text[:200]}' is no repository: lower-case letters and digits, with '.', '_', "

@@ -6,22 +6,22 @@ Decision 56 says why it has blobs of its own. They are made while they are sent:
 import hashlib
 import tarfile
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import msgspec
 
+from argosy.spec.package import MODEL_FOLDER
 from argosy.store.blobs import Blobs
+from argosy.store.index import ImageIndex
 from argosy.store.layout import Layout
-from argosy.store.manifest import INDEX, MANIFEST, Descriptor, canonical, describe, image_manifest
+from argosy.store.manifest import IMAGE_CONFIG, INDEX, MANIFEST, Descriptor, canonical, describe, image_manifest
 from argosy.store.oci.client import Client
-from argosy.store.oci.pull import IMAGE_CONFIG
 from argosy.store.oci.push import Folder, piece, push
-from argosy.store.oci.reference import Reference
+from argosy.store.oci.reference import RegistryReference
 from argosy.store.oci.transfers import Transfers
 from argosy.store.oci.upload import CHUNK
 
 LAYER = "application/vnd.oci.image.layer.v1.tar"
-ROOT = "models"
+ROOT = MODEL_FOLDER.lstrip("/")
 """The folder of the image in which the package lies."""
 ARCHITECTURES = ("amd64", "arm64")
 """What nodes ask an image for; its files are the same for all of them."""
@@ -40,9 +40,8 @@ class Twin:
         weights = {path: blob for path, blob in files.items() if path.startswith("weights/")}
         rest = {path: blob for path, blob in files.items() if path not in weights}
         layers = tuple(self._tar(each) for each in (weights, rest) if each)
-        manifests = [self._manifest(layers, each, subject) for each in ARCHITECTURES]
-        index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}
-        self.root = self._add(INDEX, canonical(index))
+        manifests = tuple(self._manifest(layers, each, subject) for each in ARCHITECTURES)
+        self.root = self._add(INDEX, canonical(ImageIndex(schema_version=2, media_type=INDEX, manifests=manifests)))
 
     def read(self, blob: Descriptor, start: int, length: int) -> Iterator[bytes]:
         """`length` bytes of a blob, from `start`."""
@@ -74,7 +73,7 @@ class Twin:
         self._parts[layer.digest] = parts
         return layer
 
-    def _manifest(self, layers: tuple[Descriptor, ...], architecture: str, subject: Descriptor) -> dict[str, Any]:
+    def _manifest(self, layers: tuple[Descriptor, ...], architecture: str, subject: Descriptor) -> Descriptor:
         moment = "1970-01-01T00:00:00Z"
         config = {
             "architecture": architecture,
@@ -85,9 +84,8 @@ class Twin:
             "history": [{"created": moment, "created_by": "argosy push"} for _ in layers],
         }
         data = image_manifest(self._add(IMAGE_CONFIG, canonical(config)), layers, "", subject)
-        made = self._add(MANIFEST, data)
         platform = {"architecture": architecture, "os": "linux"}
-        return {"mediaType": made.media_type, "digest": made.digest, "size": made.size, "platform": platform}
+        return msgspec.structs.replace(self._add(MANIFEST, data), platform=platform)
 
     def _add(self, media_type: str, data: bytes) -> Descriptor:
         found = describe(media_type, data)
@@ -115,7 +113,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
 
 def publish(
     client: Client,
-    reference: Reference,
+    reference: RegistryReference,
     layout: Layout,
     digest: str,
     transfers: Transfers,
@@ -126,7 +124,7 @@ def publish(
     """Push a package to a tag, what refers to it, and its image to that tag and `SUFFIX`. Raises as `push` does."""
     folder, subject = Folder(layout.root), layout.descriptor(digest)
     done = [push(client, reference, subject, folder, transfers, chunk=chunk)]
-    untagged = Reference(reference.host, reference.repository)
+    untagged = RegistryReference(reference.host, reference.repository)
     attached = layout.referrers(digest)
     for root in [layout.descriptor(each.digest) for each in attached]:
         done += [push(client, untagged, root, folder, transfers, chunk=chunk)]
