@@ -5,8 +5,11 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from threading import RLock
 from urllib.parse import quote
 
 import msgspec
@@ -63,7 +66,7 @@ class Builder:
     def __init__(self, home: Home, options: ImageOptions, report: Report = lambda step: None) -> None:
         self.home, self.options, self.report = home, options, report
         self.cache = LayerCache(home.cache / "layers", options.compression, options.epoch)
-        self._work = ExitStack()
+        self._work, self._once = ExitStack(), RLock()
         self._trees: dict[str, Tree] = {}
         self._compiler: Compiler | None = None
 
@@ -80,17 +83,20 @@ class Builder:
     def _image(self, model: ImageModel, platform: Platform) -> Image:
         lock = debian.lock_of(platform, self.options.locks)
         texts = self.wheel_locks(model)
-        layers = [
-            *self._base(lock, platform),
-            *(self._wheels(name, text, lock, platform) for name, text in texts.items()),
-            self._argosy(lock),
-            self._model(model),
+        steps: list[Callable[[], Layer]] = [
+            partial(self._libraries, lock, platform),
+            partial(self._interpreter, lock, platform),
+            *(partial(self._wheels, name, text, lock, platform) for name, text in texts.items()),
+            partial(self._argosy, lock),
+            partial(self._model, model),
         ]
+        with ThreadPoolExecutor(len(steps)) as pool:
+            layers = tuple(made.result() for made in [pool.submit(step) for step in steps])
         return Image(
             name=model.name,
             platform=platform,
             parts=parts_of(model, lock, texts.values()),
-            layers=tuple(layers),
+            layers=layers,
             environ=environ_of(model, self.ports),
             labels=labels_of(model, lock, self.options.epoch),
             ports=self.ports,
@@ -109,26 +115,27 @@ class Builder:
         needs = self._needs(model, texts)
         return texts | ({"requirements": needs} if needs else {})
 
-    def _base(self, lock: BaseLock, platform: Platform) -> list[Layer]:
-        def libraries() -> Tree:
+    def _libraries(self, lock: BaseLock, platform: Platform) -> Layer:
+        def make() -> Tree:
             tree = self._packages(lock, platform)
-            return with_users(_part(tree, lambda path: not debian.INTERPRETER.match(path)))
+            return with_users(tree.part(lambda path: not debian.INTERPRETER.match(path)))
 
-        def interpreter() -> Tree:
-            tree = _part(self._packages(lock, platform), lambda path: bool(debian.INTERPRETER.match(path)))
+        return self.cache.layer(f"Debian {lock.release}: C and C++ libraries, certificates", lock, make)
+
+    def _interpreter(self, lock: BaseLock, platform: Platform) -> Layer:
+        def make() -> Tree:
+            tree = self._packages(lock, platform).part(lambda path: bool(debian.INTERPRETER.match(path)))
             return self._compiled(tree, "the standard library")
 
-        return [
-            self.cache.layer(f"Debian {lock.release}: C and C++ libraries, certificates", lock, libraries),
-            self.cache.layer(f"Debian {lock.release}: Python {lock.python}", lock, interpreter),
-        ]
+        return self.cache.layer(f"Debian {lock.release}: Python {lock.python}", lock, make)
 
     def _packages(self, lock: BaseLock, platform: Platform) -> Tree:
-        if platform.name not in self._trees:
-            self.report(f"Debian packages for {platform.name}")
-            files = debian.download(lock, debian.cache_folder() / "debian")
-            self._trees[platform.name] = debian.tree_of(files, platform)
-        return self._trees[platform.name]
+        with self._once:
+            if platform.name not in self._trees:
+                self.report(f"Debian packages for {platform.name}")
+                files = debian.download(lock, debian.cache_folder() / "debian")
+                self._trees[platform.name] = debian.tree_of(files, platform)
+            return self._trees[platform.name]
 
     def _wheels(self, name: str, text: str, lock: BaseLock, platform: Platform) -> Layer:
         def make() -> Tree:
@@ -164,12 +171,12 @@ class Builder:
         return self.cache.layer(f"model {model.name}:{model.version}", model.digest, make)
 
     def _compiled(self, tree: Tree, what: str) -> Tree:
-        if self._compiler is None:
-            here = host()
-            lock = debian.lock_of(here, self.options.locks)
-            root = Path(self._work.enter_context(tempfile.TemporaryDirectory(prefix="argosy-base-")))
-            self._packages(lock, here).unpack(root)
-            self._compiler = Compiler(root, here, lock.python)
+        with self._once:
+            if self._compiler is None:
+                here = host()
+                lock = debian.lock_of(here, self.options.locks)
+                root = Path(self._work.enter_context(tempfile.TemporaryDirectory(prefix="argosy-base-")))
+                self._compiler = Compiler(self._packages(lock, here), root, here, lock.python)
         self.report(f"Compiling {what}")
         return self._compiler.compile(tree)
 
@@ -284,9 +291,3 @@ def epoch_of(text: str) -> int:
     if not re.fullmatch(r"[0-9]{0,11}", text):
         raise InvalidArgument(f"SOURCE_DATE_EPOCH must be seconds since 1970, not '{text[:40]}'")
     return int(text or 0)
-
-
-def _part(tree: Tree, wanted: Callable[[str], bool]) -> Tree:
-    part = Tree()
-    part.nodes = {path: node for path, node in tree.nodes.items() if wanted(path)}
-    return part

@@ -5,45 +5,59 @@ on the Python that builds. It is found by name and not compared with its source 
 gives the same bytes, and nothing is written in the container.
 """
 
-import json
 import re
-import struct
 import subprocess
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 from argosy.images.platforms import Platform
-from argosy.images.tree import Node, Tree
+from argosy.images.tree import Tree
 from argosy.spec.errors import BadPackage
 
 _PARTS = 4
 """Processes, whatever the machine: what a process compiled before may show in what it compiles next."""
 _SOURCE_ALONE = re.compile(
-    r"/python3\.\d+/(_pydecimal|_pyio|curses|dbm|distutils|doctest|pdb|pydoc|unittest|xmlrpc)\b"
-    r"|/argosy/(activator|alerting|api|batch|capacity|control|gateway|images|jobs|monitoring|platform|targets|telemetry)/"
+    r"/python3\.\d+/(_pydecimal|_pyio|aifc|asyncore|bdb|cgi|curses|dbm|distutils|doctest|ftplib|imaplib|mailbox|nntplib"
+    r"|optparse|pdb|pickletools|pstats|pydoc|smtpd|smtplib|telnetlib|trace|unittest|venv|wave|webbrowser|wsgiref|xml"
+    r"|xmlrpc)\b"
+    r"|/argosy/(activator|alerting|api|batch|capacity|console|control|gateway|images|jobs|monitoring|platform|targets"
+    r"|telemetry)/"
+    r"|/numpy/(polynomial|testing)/|/psutil/_ps(aix|bsd|osx|sunos|windows)\."
 )
-"""Modules that no server imports: tools for developers, and the rooms of the platform."""
+"""Modules that no server imports: tools for developers, protocols and systems of others, and the rooms of the platform."""
+_RUNS = re.compile(r"^usr/(bin/python3|lib\d*/(ld-|[^/]+-linux-gnu/|python3\.\d+/(encodings|lib-dynload)/))")
+"""What of the base the interpreter needs to compile."""
 _SCRIPT = """
-import importlib.util, json, marshal, struct, sys
-for source, name in json.load(sys.stdin):
-    data = open(source, "rb").read()
+import _imp, marshal, sys
+from _frozen_importlib_external import _RAW_MAGIC_NUMBER, MAGIC_NUMBER
+
+def frames():
+    while size := sys.stdin.buffer.read(4):
+        yield sys.stdin.buffer.read(int.from_bytes(size, "little"))
+
+given = frames()
+for name in given:
+    data = next(given)
     try:
-        code = compile(data, name, "exec", dont_inherit=True)
+        code = compile(data, name.decode(), "exec", dont_inherit=True)
     except (SyntaxError, ValueError):
         pyc = b""
     else:
-        head = importlib.util.MAGIC_NUMBER + struct.pack("<I", 1) + importlib.util.source_hash(data)
+        head = MAGIC_NUMBER + (1).to_bytes(4, "little") + _imp.source_hash(_RAW_MAGIC_NUMBER, data)
         pyc = head + marshal.dumps(code)
-    sys.stdout.buffer.write(struct.pack("<I", len(pyc)) + pyc)
+    sys.stdout.buffer.write(len(pyc).to_bytes(4, "little") + pyc)
 """
+"""It imports nothing that is not built in: what it imports would be compiled at each start."""
 
 
 class Compiler:
     """The interpreter of an image's base, laid out below `root` for the platform of this machine."""
 
-    def __init__(self, root: Path, platform: Platform, python: str) -> None:
+    def __init__(self, base: Tree, root: Path, platform: Platform, python: str) -> None:
         self.root, self.python = root, python
+        base.part(lambda path: bool(_RUNS.match(path))).unpack(root)
         libraries = f"{root}/usr/lib/{platform.triplet}"
         program = root / "usr" / "bin" / f"python{python}"
         self.command = [str(root / platform.loader), "--library-path", libraries, str(program), "-PsSB", "-c", _SCRIPT]
@@ -63,25 +77,23 @@ class Compiler:
                         tree.file(str(module.parent / "__pycache__" / tag), code)
         return tree
 
-    def _run(self, tree: Tree, modules: list[str]) -> list[bytes]:
-        job = json.dumps([[self._source(path, tree.nodes[path]), f"/{path}"] for path in modules])
+    def _run(self, tree: Tree, modules: list[str]) -> Iterator[bytes]:
+        job = _framed(each for path in modules for each in (f"/{path}".encode(), tree.nodes[path].read()))
         environ = {"PYTHONHASHSEED": "0", "PYTHONHOME": str(self.root / "usr"), "LC_ALL": "C.UTF-8"}
-        ran = subprocess.run(self.command, input=job.encode(), env=environ, capture_output=True, check=False)
+        ran = subprocess.run(self.command, input=job, env=environ, capture_output=True, check=False)
         if ran.returncode:
             said = ran.stderr.decode(errors="replace")[-300:]
             raise BadPackage(f"the Python of the image does not run on this machine: {said}")
-        found: list[bytes] = []
-        position = 0
-        while position < len(ran.stdout):
-            (size,) = struct.unpack_from("<I", ran.stdout, position)
-            found.append(ran.stdout[position + 4 : position + 4 + size])
-            position += 4 + size
-        return found
+        return _frames(ran.stdout)
 
-    def _source(self, path: str, node: Node) -> str:
-        if isinstance(node.content, Path):
-            return str(node.content)
-        source = self.root / "sources" / path
-        source.parent.mkdir(parents=True, exist_ok=True)
-        source.write_bytes(node.read())
-        return str(source)
+
+def _framed(parts: Iterable[bytes]) -> bytes:
+    return b"".join(len(part).to_bytes(4, "little") + part for part in parts)
+
+
+def _frames(data: bytes) -> Iterator[bytes]:
+    position = 0
+    while position < len(data):
+        start = position + 4
+        position = start + int.from_bytes(data[position:start], "little")
+        yield data[start:position]

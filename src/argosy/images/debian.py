@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
 
@@ -153,19 +154,12 @@ def apt(work: Path, architecture: str, *command: str) -> str:
 
 def tree_of(files: list[Path], platform: Platform) -> Tree:
     """The files of the packages as one root, with `/lib` and `/bin` merged into `/usr`."""
-    tree, certificates = Tree(), bytearray()
-    for file in files:
-        members = archive_members(file.read_bytes(), file.name)
-        control = _control(members)
-        tree.file(f"var/lib/dpkg/status.d/{_field(control, 'Package')}", control)
-        with _tar(members, "data.tar") as data:
-            for entry in data:
-                path = re.sub(r"^(lib64|lib|bin|sbin)/", r"usr/\1/", entry.name.removeprefix("./"))
-                if path.startswith("usr/share/ca-certificates/") and path.endswith(".crt"):
-                    certificates += _content(data, entry)
-                elif not entry.isdir() and path and not _LEAVE_OUT.search(path):
-                    _add(tree, path, entry, data)
-    tree.file("etc/ssl/certs/ca-certificates.crt", bytes(certificates))
+    tree, certificates = Tree(), b""
+    with ThreadPoolExecutor() as pool:
+        for part, found in pool.map(_unpacked, files):
+            tree.nodes |= part.nodes
+            certificates += found
+    tree.file("etc/ssl/certs/ca-certificates.crt", certificates)
     tree.link("usr/lib/ssl/cert.pem", "/etc/ssl/certs/ca-certificates.crt")
     for name in ("bin", "lib", "sbin", *(["lib64"] if "lib64" in platform.loader else [])):
         tree.link(name, f"usr/{name}")
@@ -173,6 +167,22 @@ def tree_of(files: list[Path], platform: Platform) -> Tree:
     for name in ("dev", "proc", "sys", "run", "root", "home"):
         tree.folder(name)
     return tree
+
+
+def _unpacked(file: Path) -> tuple[Tree, bytes]:
+    """The files of a package, and the certificates in it."""
+    tree, certificates = Tree(), b""
+    members = archive_members(file.read_bytes(), file.name)
+    control = _control(members)
+    tree.file(f"var/lib/dpkg/status.d/{_field(control, 'Package')}", control)
+    with _tar(members, "data.tar") as data:
+        for entry in data:
+            path = re.sub(r"^(lib64|lib|bin|sbin)/", r"usr/\1/", entry.name.removeprefix("./"))
+            if path.startswith("usr/share/ca-certificates/") and path.endswith(".crt"):
+                certificates += _content(data, entry)
+            elif not entry.isdir() and path and not _LEAVE_OUT.search(path):
+                _add(tree, path, entry, data)
+    return tree, certificates
 
 
 def _add(tree: Tree, path: str, entry: tarfile.TarInfo, data: tarfile.TarFile) -> None:

@@ -19,11 +19,11 @@ from argosy.store.durable import replace, storage
 from argosy.store.manifest import canonical
 
 Compression = Literal["zstd", "gzip"]
-LEVELS: dict[Compression, int] = {"zstd": 10, "gzip": 6}
+LEVELS: dict[Compression, int] = {"zstd": 8, "gzip": 6}
 """Above these a layer takes several times as long and is less than 1 % smaller."""
 WINDOW = 23
 """zstd looks back 8 MiB, as far as every decoder has to support (RFC 8878, 3.1.1.1.2)."""
-FORMAT = 1
+FORMAT = 2
 """Counts up when the same inputs give other bytes."""
 
 

@@ -9,7 +9,7 @@ import re
 import shutil
 import struct
 import tarfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -63,11 +63,12 @@ class Tree:
 
     def add_folder(self, source: Path, into: str, leave_out: re.Pattern[str] | None = None) -> None:
         """Add the files below a folder, without symbols, but for those whose path in it `leave_out` finds."""
-        for path in sorted(source.rglob("*")):
-            name = path.relative_to(source).as_posix()
-            if path.is_file() and not (leave_out and leave_out.search(name)):
-                program = bool(path.stat().st_mode & 0o100) and not name.endswith(".py")
-                self.file(f"{into}/{name}", path, program=program, strip=True)
+        for folder, _, files in os.walk(source):
+            for path in (Path(folder, name) for name in files):
+                name = str(path)[len(str(source)) + 1 :]
+                if not (leave_out and leave_out.search(name)) and path.is_file():
+                    program = bool(path.stat().st_mode & 0o100) and not name.endswith(".py")
+                    self.file(f"{into}/{name}", path, program=program, strip=True)
 
     def write(self, sink: IO[bytes], epoch: int = 0) -> None:
         """Write the archive; every time in it is `epoch`, in seconds since 1970."""
@@ -86,8 +87,17 @@ class Tree:
                         archive.addfile(entry, reader)
 
     def _with_parents(self) -> dict[str, Node]:
-        parents = {str(parent) for path in self.nodes for parent in Path(path).parents} - {"."}
-        return {path: Node(FOLDER) for path in parents} | self.nodes
+        parents: dict[str, Node] = {}
+        for path in self.nodes:
+            while (path := path.rpartition("/")[0]) and path not in parents:
+                parents[path] = Node(FOLDER)
+        return parents | self.nodes
+
+    def part(self, wanted: Callable[[str], bool]) -> "Tree":
+        """Those of the files whose path is wanted."""
+        part = Tree()
+        part.nodes = {path: node for path, node in self.nodes.items() if wanted(path)}
+        return part
 
     def unpack(self, into: Path) -> None:
         """Lay the files out below a folder of this machine, for its owner."""

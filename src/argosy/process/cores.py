@@ -6,8 +6,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
-
 _MOUNTS = (("", "sys/fs/cgroup"), ("", "sys/fs/cgroup/unified"))
 _MOUNTS_1 = (("cpu", "sys/fs/cgroup/cpu"), ("cpu", "sys/fs/cgroup/cpu,cpuacct"))
 """The controller of a line of /proc/self/cgroup (none in version 2), and where its groups are mounted."""
@@ -22,6 +20,8 @@ def cores(root: Path = Path("/")) -> int:
 
 def memory() -> int:
     """Bytes of memory of this machine, or what its control group leaves of it."""
+    import psutil  # which most who ask for cores do without
+
     most = psutil.virtual_memory().total
     with contextlib.suppress(OSError, ValueError):
         most = min(most, int(Path("/sys/fs/cgroup/memory.max").read_text()))
