@@ -26,7 +26,7 @@ _SOURCE_ALONE = re.compile(
     r"|telemetry)/"
     r"|/numpy/(polynomial|testing)/|/psutil/_ps(aix|bsd|osx|sunos|windows)\."
 )
-"""Modules that no server imports: tools for developers, protocols and systems of others, and the rooms of the platform."""
+"""Modules that no server imports: tools for developers, other protocols and systems, and the rooms of the platform."""
 _RUNS = re.compile(r"^usr/(bin/python3|lib\d*/(ld-|[^/]+-linux-gnu/|python3\.\d+/(encodings|lib-dynload)/))")
 """What of the base the interpreter needs to compile."""
 _SCRIPT = """
