@@ -12,7 +12,7 @@ from argosy.cli.base import Group, json_option
 from argosy.cli.completion import sources
 from argosy.cli.here import place, store
 from argosy.cli.output import Report, emit, pairs, progress
-from argosy.cli.registry import reach_options, reached
+from argosy.cli.registry import reach_options
 from argosy.spec.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from argosy.images.build import ImageModel, ImageOptions
     from argosy.images.image import Contents
-    from argosy.store.oci.reference import RegistryReference
+    from argosy.store.oci.reference import RemoteReference
 
 PLATFORMS = ("linux/amd64", "linux/arm64")
 
@@ -89,8 +89,8 @@ def build(
     kind, _, path = output.partition(":")
     target = Path(path).expanduser().absolute()
     remote = None if kind in ("oci", "archive") and path else parse(output)
-    if remote and (remote.digest or not remote.tag):
-        raise InvalidArgument(f"--output '{output[:100]}' must be oci:DIR, archive:FILE or a reference with a tag")
+    if remote and (remote.in_bucket or remote.digest or not remote.tag):
+        raise InvalidArgument(f"--output '{output[:100]}' must be oci:DIR, archive:FILE or REGISTRY/REPOSITORY:TAG")
     epoch = epoch_of(os.environ.get("SOURCE_DATE_EPOCH", ""))
     options = ImageOptions(
         platforms=platforms, compression=compression, grpc=grpc, locks=locks, bills=sbom or bool(remote), epoch=epoch
@@ -138,16 +138,17 @@ def _model(source: str, name: str | None, report: Report) -> "Generator[ImageMod
         located.release()
 
 
-def _push(found: "Contents", target: "RegistryReference", plain_http: bool, ca: Path | None, report: Report) -> None:
+def _push(found: "Contents", target: "RemoteReference", plain_http: bool, ca: Path | None, report: Report) -> None:
     """Push an image, and behind it what refers to it."""
     from argosy.store.oci.push import push
-    from argosy.store.oci.reference import RegistryReference
+    from argosy.store.oci.reference import RemoteReference
+    from argosy.store.oci.remote import opened
 
     report(f"Pushing to {target}")
-    with store() as opened, reached(opened, target, plain_http, ca, report) as (client, transfers):
-        push(client, target, found.root, found, transfers)
+    with store() as here, opened(target, plain_http=plain_http, ca=ca, report=report) as remote:
+        push(remote, target, found.root, found, here.layout.transfers)
         for bill in found.referrers:
-            push(client, RegistryReference(target.host, target.repository), bill, found, transfers)
+            push(remote, RemoteReference(target.host, target.repository), bill, found, here.layout.transfers)
 
 
 @image.command()

@@ -3,9 +3,8 @@
 import os
 import sys
 from collections.abc import Callable
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -13,16 +12,8 @@ from click.core import ParameterSource
 from argosy.cli.base import Command, Group, json_option
 from argosy.cli.completion import models as models_named
 from argosy.cli.here import settings, store
-from argosy.cli.output import Report, emit, printable, progress
+from argosy.cli.output import emit, printable, progress
 from argosy.spec.errors import InvalidArgument, NotFound, Unauthenticated
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from argosy.store.oci.client import Client
-    from argosy.store.oci.reference import RegistryReference
-    from argosy.store.oci.transfers import Transfers
-    from argosy.store.store import Store
 
 WITH_TO = ("to", "no_image", "plain_http", "ca")
 """Options of a push to a registry; the others package a file."""
@@ -36,18 +27,6 @@ def reach_options(command: Decorated) -> Decorated:
     return plain(ca(command))
 
 
-@contextmanager
-def reached(
-    place: "Store", reference: "RegistryReference", plain_http: bool, ca: Path | None, report: Report
-) -> "Generator[tuple[Client, Transfers]]":
-    from argosy.store.oci.client import Client
-    from argosy.store.oci.transfers import Transfers
-
-    transfers = Transfers(place.layout.root / ".transfers")
-    with Client(reference.host, reference.repository, plain_http=plain_http, ca=ca, report=report) as client:
-        yield client.probe(), transfers
-
-
 def published(context: click.Context) -> bool:
     """Whether this `argosy push` was one to a registry, by --to. Raises InvalidArgument for options of the other
     kind of push."""
@@ -59,9 +38,10 @@ def published(context: click.Context) -> bool:
             raise InvalidArgument(f"{option.opts[0]} goes {'not ' * bool(to)}together with --to")
     if not to:
         if not given["name"]:
-            raise InvalidArgument("missing option '--name', or '--to' to push a version to a registry")
+            raise InvalidArgument("missing option '--name', or '--to' to push a version to a registry or a bucket")
         return False
     from argosy.store.oci.reference import parse
+    from argosy.store.oci.remote import opened
     from argosy.store.oci.twin import SUFFIX, publish
     from argosy.trust.policy import admit_stored
 
@@ -72,8 +52,9 @@ def published(context: click.Context) -> bool:
         version = place.registry.resolve(source)
         admit_stored(settings().signatures, place.layout, version.digest, version.ref)
         target = target if target.tag else target.with_tag(str(version.number))
-        with reached(place, target, given["plain_http"], given["ca"], report) as (client, transfers):
-            done = publish(client, target, place.layout, version.digest, transfers, image=not given["no_image"])
+        image = not given["no_image"] and not target.in_bucket
+        with opened(target, plain_http=given["plain_http"], ca=given["ca"], report=report) as remote:
+            done = publish(remote, target, place.layout, version.digest, place.layout.transfers, image=image)
     found = {"ref": version.ref, "to": str(target), "digest": done.digest, "image": done.image}
     found |= {"referrers": done.referrers, "sent": done.sent, "there": done.there}
 
@@ -94,22 +75,24 @@ def published(context: click.Context) -> bool:
 @reach_options
 @json_option
 def pull(reference: str, name: str, trust: bool, plain_http: bool, ca: Path | None, as_json: bool) -> None:
-    """Fetch a package from a registry and register it as the next version of its model.
+    """Fetch a package from a registry or a bucket and register it as the next version of its model.
 
-    REFERENCE is HOST/REPOSITORY:TAG or HOST/REPOSITORY@sha256:…; every byte is hashed. A pull that was killed goes on
-    where it was. The package is not trusted, whatever is said of it there.
+    REFERENCE is HOST/REPOSITORY:TAG or s3://BUCKET/PREFIX:TAG (gs://, az://), or has @sha256:… in place of the tag;
+    every byte is hashed. A pull that was killed goes on where it was. The package is not trusted, whatever is said of
+    it there.
 
     JSON: {ref, name, number, digest, size, engine, created, aliases, trusted}.
 
     \b
     Example:
       argosy pull registry.example/models/digits:1
-      argosy pull registry.example/models/digits:1 --name digits-eu
+      argosy pull s3://models/digits:1 --name digits-eu
     """
     from argosy.cli.models import brief
     from argosy.packaging.push import pull as fetch
     from argosy.spec.endpoint import check_name
     from argosy.store.oci.reference import parse
+    from argosy.store.oci.remote import opened
 
     source = parse(reference)
     if name:
@@ -117,9 +100,9 @@ def pull(reference: str, name: str, trust: bool, plain_http: bool, ca: Path | No
     with (
         store() as place,
         progress(f"Pulling {reference}") as report,
-        reached(place, source, plain_http, ca, report) as (client, transfers),
+        opened(source, plain_http=plain_http, ca=ca, report=report) as remote,
     ):
-        version = fetch(place, client, source, transfers, name=name, trust=trust)
+        version = fetch(place, remote, source, name=name, trust=trust)
 
     def render() -> None:
         click.echo(f"{click.style(version.ref, bold=True)}  {version.digest}")
@@ -136,21 +119,21 @@ def pull(reference: str, name: str, trust: bool, plain_http: bool, ca: Path | No
 @reach_options
 @json_option
 def tags(repository: str, plain_http: bool, ca: Path | None, as_json: bool) -> None:
-    """List the tags of a repository in a registry.
+    """List the tags of a repository in a registry, or of a prefix in a bucket.
 
     JSON: a list of texts.
 
     \b
     Example:
       argosy tags registry.example/models/digits
+      argosy tags s3://models/digits
     """
-    from argosy.store.oci.client import Client
-    from argosy.store.oci.pull import tags as listed
     from argosy.store.oci.reference import parse
+    from argosy.store.oci.remote import opened
 
     place = parse(repository)
-    with Client(place.host, place.repository, plain_http=plain_http, ca=ca) as client:
-        found = listed(client.probe(), place)
+    with opened(place, plain_http=plain_http, ca=ca) as remote:
+        found = remote.tags(place)
     emit(found, as_json, lambda: click.echo("\n".join(map(printable, found)) or "no tags"))
 
 

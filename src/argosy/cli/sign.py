@@ -60,7 +60,7 @@ def _target(ref: str) -> Generator[Target]:
         found = policy.stored(place.layout, version.digest, version.name)
 
         def attach(kind: str, data: bytes) -> str:
-            return place.layout.attach(version.digest, kind, data, kind)
+            return place.attach(version.digest, kind, data)
 
         yield Target(version.ref, version.digest, version.manifest, found, attach)
 

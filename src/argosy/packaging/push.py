@@ -1,4 +1,4 @@
-"""From a model on disk or a registry of OCI content to a version, and proof that it still is what was pushed."""
+"""From a model on disk, a registry or a bucket to a version, and proof that it still is what was pushed."""
 
 import os
 import secrets
@@ -18,9 +18,8 @@ from argosy.packaging.package import open_package
 from argosy.store.durable import storage
 
 if TYPE_CHECKING:
-    from argosy.store.oci.client import Client
-    from argosy.store.oci.reference import RegistryReference
-    from argosy.store.oci.transfers import Transfers
+    from argosy.store.oci.reference import RemoteReference
+    from argosy.store.oci.remote import Remote
     from argosy.store.store import Store
     from argosy.store.version import Version
 
@@ -42,23 +41,15 @@ def push(source: Path, *, name: str, store: "Store", options: PushOptions, repor
         return store.add(folder, name=name, manifest=manifest, lineage=lineage.lineage_of(source), trusted=trusted)
 
 
-def pull(
-    store: "Store",
-    client: "Client",
-    reference: "RegistryReference",
-    transfers: "Transfers",
-    *,
-    name: str = "",
-    trust: bool,
-) -> "Version":
+def pull(store: "Store", remote: "Remote", reference: "RemoteReference", *, name: str = "", trust: bool) -> "Version":
     """Fetch a package with what refers to it, and register it under `name`, or under its own.
 
-    What the registry says of who made it vouches for nothing: only with `trust` may it run code of its author, and it
+    What is said there of who made it vouches for nothing: only with `trust` may it run code of its author, and it
     is the caller who vouches then. Raises what `store.oci.pull.pull` raises, and BadPackage for a broken model.yaml.
     """
     from argosy.store.oci.pull import pull as fetch
 
-    digest = fetch(client, reference, store.layout, transfers)
+    digest = fetch(remote, reference, store.layout, store.layout.transfers)
     manifest = open_package(store.unpacked(digest)).manifest
     here = lineage.lineage_from(f"{reference.place}@{digest}")
     trusted = trust and manifest.scan.verdict != "data-only"

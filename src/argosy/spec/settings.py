@@ -68,11 +68,14 @@ class GatewaySettings(Declaration, frozen=True, kw_only=True):
 
 
 class StoreSettings(Declaration, frozen=True, kw_only=True):
-    """The registry's database URL (empty: SQLite in the home) and the bound on one package, in bytes. With
-    `forbid_alias_back` no alias moves to a version below one that it had. `install`: whether what a trusted package
-    requires is installed into an environment of its own where it is lacking."""
+    """The registry's database URL (empty: SQLite in the home) and the bound on one package, in bytes. `blobs`: where
+    packages lie for all machines, a repository of a registry (`HOST/REPOSITORY`) or a prefix of a bucket
+    (`s3://BUCKET/PREFIX`, `gs://`, `az://`); empty: in the home alone. With `forbid_alias_back` no alias moves to a
+    version below one that it had. `install`: whether what a trusted package requires is installed into an environment
+    of its own where it is lacking."""
 
     database: str = ""
+    blobs: str = ""
     max_package_bytes: int = 64 * 1024**3
     forbid_alias_back: bool = False
     install: bool = True

@@ -17,6 +17,10 @@ def open_store(home: Home, settings: Settings) -> "Store":
 
     home.create()
     layout = Layout(home.store, settings.store.max_package_bytes)
+    if settings.store.blobs:
+        from argosy.store.oci.shared import SharedLayout
+
+        layout = SharedLayout(home.store, settings.store.blobs, settings.store.max_package_bytes)
     database = Database(settings.store.database or home.database)
     database.signer = Signer(home.ledger_key, settings.store.database and database.label)
     store = Store(home, layout, database, forbid_alias_back=settings.store.forbid_alias_back)

@@ -1,12 +1,12 @@
 """The content-addressed store: an OCI image layout on disk, each package an artifact of the CNCF ModelPack kind.
 
 Files of a layout (OCI image-spec 1.1, image-layout): `oci-layout`, `index.json`, `blobs/sha256/<hex>`. Ours besides:
-`.lock`, held for moments, and `.tmp`, where blobs grow before they get their name.
+`.lock`, held for moments, `.tmp`, where blobs grow before they get their name, and `.transfers`, what is on its way.
 """
 
 import re
 from collections.abc import Collection, Mapping
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import msgspec
@@ -33,6 +33,7 @@ from argosy.store.manifest import (
     package_files,
     parse,
 )
+from argosy.store.oci.transfers import Transfers
 from argosy.store.paths import walk
 
 VERSION = b'{"imageLayoutVersion":"1.0.0"}'
@@ -67,6 +68,11 @@ class Layout:
                 raise Unsupported(f"{marker} names another version of the OCI image layout than 1.0.0")
             if not self.index.path.exists():
                 self.index.change(lambda entries: entries)
+
+    @cached_property
+    def transfers(self) -> Transfers:
+        """What is on its way to and from other places."""
+        return Transfers(self.root / ".transfers")
 
     def put_folder(self, folder: Path, *, manifest: ModelManifest) -> str:
         """Store a package folder. Returns the digest of its OCI manifest: the same folder gives the same digest.
@@ -107,6 +113,10 @@ class Layout:
             for blob in (manifest.config, *manifest.layers):
                 deposit.take(blob, files.get(blob.digest))
             return self._enter(deposit, data, manifest.artifact_type or manifest.config.media_type, manifest.subject)
+
+    def share(self, digest: str) -> None:
+        """Have a package and what refers to it where other machines look for it. This folder is the only place, so
+        nothing is to be done."""
 
     def referrers(self, subject: str, artifact_type: str | None = None) -> list[Referrer]:
         """What is attached to a package, in the order it came; only of one artifact type if that is given."""

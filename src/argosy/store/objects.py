@@ -14,7 +14,7 @@ import importlib
 import io
 import os
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -97,15 +97,17 @@ def stat(url: str) -> tuple[int, str]:
     return found["size"], found["e_tag"] or ""
 
 
-def put(url: str, data: bytes | Path) -> None:
+def stream(url: str, start: int = 0) -> Iterator[bytes]:
+    """An object from the byte `start` to its end, by one request."""
+    with _at(url) as (client, key):
+        options = {"range": {"offset": start}} if start else None
+        yield from map(bytes, obstore().get(client, key, options=options).stream())
+
+
+def put(url: str, data: bytes | Path | Iterator[bytes]) -> None:
     """Store bytes, or a local file's, whole or not at all. Raises FileNotFoundError without such a file."""
-    settings = {"chunk_size": _PART, "max_concurrency": _PARTS}
-    if isinstance(data, bytes):
-        with _at(url) as (client, key):
-            obstore().put(client, key, data, **settings)
-    else:
-        with data.open("rb") as file, _at(url) as (client, key):
-            obstore().put(client, key, file, **settings)
+    with data.open("rb") if isinstance(data, Path) else nullcontext(data) as source, _at(url) as (client, key):
+        obstore().put(client, key, source, chunk_size=_PART, max_concurrency=_PARTS)
 
 
 def create(url: str, data: bytes) -> bool:

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import obstore
 import pytest
 
+from argosy.store import objects
 from argosy.store.layout import Layout
 from argosy.store.oci.transfers import Transfers
 from argosy.store.store import LINEAGE
@@ -34,6 +36,14 @@ def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def fake() -> Iterator[Fake]:
     with Fake() as running:
         yield running
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> obstore.store.MemoryStore:
+    """What stands in for every bucket: a store in this process."""
+    found = obstore.store.MemoryStore()
+    monkeypatch.setattr(objects, "store", lambda bucket, retries=0: found)
+    return found
 
 
 @pytest.fixture

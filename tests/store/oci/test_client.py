@@ -10,7 +10,8 @@ from argosy.store.layout import Layout
 from argosy.store.oci import reference, tokens
 from argosy.store.oci.client import PATIENCE, Client
 from argosy.store.oci.credentials import Credential
-from argosy.store.oci.pull import manifest_of, pull, tags
+from argosy.store.oci.pull import pull
+from argosy.store.oci.repository import Repository
 from argosy.store.oci.tokens import Challenge, Tokens, challenge_of
 from argosy.store.oci.transfers import Transfers
 from argosy.store.oci.twin import publish
@@ -32,8 +33,8 @@ def test_tokens_that_expire_within_a_push(fake: Fake, layout: Layout, package: s
     fake.bearer, fake.login, fake.uses = True, "ada:s3cret", 3
     place = reference.parse(f"{fake.host}/models/digits:1")
     with client_of(fake, credential=ADA) as client:
-        publish(client, place, layout, package, moves, chunk=1000)
-        assert pull(client, place, layout, moves) == package
+        publish(Repository(client, chunk=1000), place, layout, package, moves)
+        assert pull(Repository(client), place, layout, moves) == package
     assert len(fake.tokens) > 5
     asked = [each for each in fake.asked if each.path == "/token"]
     assert {tuple(each.query["scope"]) for each in asked} == {
@@ -58,9 +59,9 @@ def test_blobs_are_mounted_from_a_repository_that_was_seen_to_have_them(
 ):
     fake.bearer, fake.scattered = True, True
     with client_of(fake) as client:
-        publish(client, reference.parse(f"{fake.host}/one:1"), layout, package, moves)
+        publish(Repository(client), reference.parse(f"{fake.host}/one:1"), layout, package, moves)
         assert not fake.mounted
-        publish(client, reference.parse(f"{fake.host}/two:1"), layout, package, moves)
+        publish(Repository(client), reference.parse(f"{fake.host}/two:1"), layout, package, moves)
     assert {each.query["mount"][0] for each in fake.mounted} == set(fake.blobs)
     assert {each.query["from"][0] for each in fake.mounted} == {"one"}
     scopes = [each.query["scope"] for each in fake.asked if each.path == "/token"]
@@ -110,7 +111,7 @@ def test_a_busy_registry_is_waited_for_within_a_bound(fake: Fake):
     waited: list[float] = []
     with client_of(fake, sleep=waited.append) as client:
         fake.busy = [(429, {"Retry-After": "7"}), (503, {})]
-        assert tags(client, reference.parse(f"{fake.host}/none")) == []
+        assert Repository(client).tags(reference.parse(f"{fake.host}/none")) == []
         assert waited == [7.0, 2.0]
         fake.busy = [(429, {"Retry-After": str(int(PATIENCE) + 1)})]
         with pytest.raises(RateLimited, match="it limits how often it is asked"):
@@ -132,9 +133,9 @@ def test_a_login_does_not_follow_to_another_host(fake: Fake, layout: Layout, pac
     fake.bearer = True
     place = reference.parse(f"{fake.host}/models/digits:1")
     with Fake() as other, client_of(fake) as client:
-        publish(client, place, layout, package, moves, image=False)
+        publish(Repository(client), place, layout, package, moves, image=False)
         other.blobs, fake.elsewhere = fake.blobs, f"http://{other.host}"
-        assert pull(client, place, Layout(tmp_path / "new"), moves) == package
+        assert pull(Repository(client), place, Layout(tmp_path / "new"), moves) == package
         assert other.asked
         assert not [each for each in other.asked if "authorization" in each.headers]
         secure = httpx.URL("https://registry.example/v2/")
@@ -144,7 +145,7 @@ def test_a_login_does_not_follow_to_another_host(fake: Fake, layout: Layout, pac
             client.beside(secure, "")
         fake.elsewhere = f"http://{fake.host}"
         with pytest.raises(Unavailable, match="answered 307"):
-            pull(client, place, Layout(tmp_path / "loop"), moves)
+            pull(Repository(client), place, Layout(tmp_path / "loop"), moves)
 
 
 def test_proxies_of_the_environment(fake: Fake, monkeypatch: pytest.MonkeyPatch):
@@ -153,7 +154,7 @@ def test_proxies_of_the_environment(fake: Fake, monkeypatch: pytest.MonkeyPatch)
     fake.manifests["digits", "1"] = INDEX, b"{}"
     place = reference.parse("registry.example/digits:1")
     with Client(place.host, plain_http=True) as client:
-        assert tags(client.probe(), place) == ["1"]
+        assert Repository(client.probe()).tags(place) == ["1"]
     with fake:
         pass
     with Client(place.host, plain_http=True) as client, pytest.raises(Unavailable, match="cannot be reached"):
@@ -164,7 +165,7 @@ def test_what_is_no_registry_and_documents_without_end(fake: Fake):
     with client_of(fake) as client:
         fake.manifests["digits", "1"] = INDEX, b" " * (4 * 1024 * 1024 + 1)
         with pytest.raises(PayloadTooLarge, match="than a document of a registry may have"):
-            manifest_of(client, reference.parse(f"{fake.host}/digits:1"))
+            Repository(client).document(reference.parse(f"{fake.host}/digits:1"))
     fake.busy = [(404, {})]
     with Client(fake.host, plain_http=True) as client, pytest.raises(NotFound, match="is no registry"):
         client.probe()

@@ -16,6 +16,7 @@ from argosy.store.oci.client import Client
 from argosy.store.oci.credentials import Credential, save
 from argosy.store.oci.pull import pull
 from argosy.store.oci.push import Folder, in_layout, push
+from argosy.store.oci.repository import Repository
 from argosy.store.oci.transfers import Transfers
 from argosy.store.oci.twin import Twin, publish
 from tests.programs import need
@@ -51,7 +52,7 @@ def call(registry: Registry, nobody: Path, tmp_path: Path) -> Callable[..., str]
 
 def pulled(registry: Registry, name: str, into: Path) -> str:
     with Client(registry.host, ca=Path(registry.ca)) as client:
-        return pull(client.probe(), reference.parse(name), Layout(into), Transfers(into / "moves"))
+        return pull(Repository(client.probe()), reference.parse(name), Layout(into), Transfers(into / "moves"))
 
 
 def test_skopeo(registry: Registry, place: str, package: str, layout: Layout, tmp_path: Path, call):

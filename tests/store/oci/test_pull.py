@@ -19,7 +19,8 @@ from argosy.store.manifest import INDEX, MANIFEST
 from argosy.store.oci import reference
 from argosy.store.oci.client import Client
 from argosy.store.oci.credentials import Credential
-from argosy.store.oci.pull import pull, referrers, tags
+from argosy.store.oci.pull import pull
+from argosy.store.oci.repository import Repository
 from argosy.store.oci.transfers import Transfers
 from argosy.store.oci.twin import publish
 from tests.store.oci.fake import Fake, digest_of
@@ -38,14 +39,14 @@ def client(registry: Registry) -> Iterator[Client]:
 
 def test_there_and_back(client: Client, layout: Layout, package: str, moves: Transfers, tmp_path: Path):
     place = reference.parse(f"{client.host}/pull/whole:1")
-    done = publish(client, place, layout, package, moves)
+    done = publish(Repository(client), place, layout, package, moves)
     assert (done.digest, done.referrers) == (package, 2)
     other = Layout(tmp_path / "other")
-    assert pull(client, place, other, moves) == package
+    assert pull(Repository(client), place, other, moves) == package
     assert other.files(package) == layout.files(package)
     other.verify(package)
     assert {each.digest for each in other.referrers(package)} == {each.digest for each in layout.referrers(package)}
-    assert pull(client, reference.parse(f"{place.place}@{package}"), other, moves) == package
+    assert pull(Repository(client), reference.parse(f"{place.place}@{package}"), other, moves) == package
     assert not [path for path in moves.folder.iterdir() if not path.suffix]
 
 
@@ -53,35 +54,37 @@ def test_the_image_is_an_index_that_refers_to_the_package(
     client: Client, layout: Layout, package: str, moves: Transfers
 ):
     place = reference.parse(f"{client.host}/pull/image:1")
-    publish(client, place, layout, package, moves)
-    assert sorted(tags(client, place)) == ["1", "1-image", package.replace(":", "-")]
-    kinds = [each.artifact_type for each in referrers(client, place.repository, package)]
+    publish(Repository(client), place, layout, package, moves)
+    assert sorted(Repository(client).tags(place)) == ["1", "1-image", package.replace(":", "-")]
+    kinds = [each.artifact_type for each in Repository(client).referrers(place, package)]
     assert kinds.count("application/vnd.oci.image.config.v1+json") == 2
     with pytest.raises(BadPackage, match="image for linux/amd64, linux/arm64, no model package"):
-        pull(client, place.with_tag("1-image"), layout, moves)
+        pull(Repository(client), place.with_tag("1-image"), layout, moves)
 
 
 def test_what_is_not_there(client: Client, layout: Layout, moves: Transfers):
     with pytest.raises(NotFound, match="none/manifests/1"):
-        pull(client, reference.parse(f"{client.host}/pull/none:1"), layout, moves)
+        pull(Repository(client), reference.parse(f"{client.host}/pull/none:1"), layout, moves)
     with pytest.raises(InvalidArgument, match="argosy tags"):
-        pull(client, reference.parse(f"{client.host}/pull/none"), layout, moves)
+        pull(Repository(client), reference.parse(f"{client.host}/pull/none"), layout, moves)
     with pytest.raises(NotFound):
-        tags(client, reference.parse(f"{client.host}/pull/none"))
+        Repository(client).tags(reference.parse(f"{client.host}/pull/none"))
 
 
 @pytest.fixture
 def at(fake: Fake, layout: Layout, package: str, tmp_path: Path) -> str:
     """A reference of the package in a registry that can be told to misbehave."""
     with client_of(fake) as client:
-        publish(client, reference.parse(f"{fake.host}/x:1"), layout, package, Transfers(tmp_path / "before"))
+        publish(
+            Repository(client), reference.parse(f"{fake.host}/x:1"), layout, package, Transfers(tmp_path / "before")
+        )
     fake.asked.clear()
     return f"{fake.host}/x:1"
 
 
 def fetched(fake: Fake, at: str, into: Path, lines: list[str] | None = None) -> str:
     with client_of(fake, report=(lines if lines is not None else []).append) as client:
-        return pull(client, reference.parse(at), Layout(into), Transfers(into / "moves"))
+        return pull(Repository(client), reference.parse(at), Layout(into), Transfers(into / "moves"))
 
 
 def weights(layout: Layout, package: str) -> str:
@@ -203,12 +206,13 @@ from argosy.store.layout import Layout
 from argosy.store.oci import reference
 from argosy.store.oci.client import Client
 from argosy.store.oci.pull import pull
+from argosy.store.oci.repository import Repository
 from argosy.store.oci.transfers import Transfers
 
 at, into = sys.argv[1:]
 place = reference.parse(at)
 with Client(place.host) as client:
-    pull(client.probe(), place, Layout(Path(into)), Transfers(Path(into, "moves")))
+    pull(Repository(client.probe()), place, Layout(Path(into)), Transfers(Path(into, "moves")))
 """
 
 
@@ -245,15 +249,15 @@ def test_a_full_disk(fake: Fake, tmp_path: Path, layout: Layout, folder: Path):
         pytest.skip("no file system can be mounted here: run the tests as root")
     try:
         with client_of(fake) as client:
-            publish(client, place, layout, digest, Transfers(tmp_path / "m"), image=False)
+            publish(Repository(client), place, layout, digest, Transfers(tmp_path / "m"), image=False)
             small = Layout(disk / "store")
             before = os.statvfs(disk).f_bfree
             with pytest.raises(StorageFull, match=r"no space left on the disk of .*free some and repeat"):
-                pull(client, place, small, Transfers(disk / "moves"))
+                pull(Repository(client), place, small, Transfers(disk / "moves"))
             assert not small.index.digests()
             assert os.statvfs(disk).f_bfree >= before - 8
             subprocess.run(["mount", "-o", "remount,size=16m", str(disk)], check=True)
-            assert pull(client, place, small, Transfers(disk / "moves")) == digest
+            assert pull(Repository(client), place, small, Transfers(disk / "moves")) == digest
     finally:
         with contextlib.suppress(OSError):
             subprocess.run(["umount", "-l", str(disk)], check=True)

@@ -12,6 +12,7 @@ from argosy.store.oci import reference
 from argosy.store.oci.client import Client
 from argosy.store.oci.credentials import Credential
 from argosy.store.oci.push import Folder, in_layout, push
+from argosy.store.oci.repository import Repository
 from argosy.store.oci.transfers import Transfers
 from tests.store.oci.fake import Fake
 from tests.store.oci.live import PASSWORD, USER, Registry
@@ -36,11 +37,11 @@ def test_what_is_there_is_not_sent_and_other_repositories_mount(
 ):
     first = reference.parse(f"{client.host}/push/first:1")
     moves = Transfers(tmp_path / "moves")
-    pushed = push(client, first, root, Folder(layout.root), moves)
+    pushed = push(Repository(client), first, root, Folder(layout.root), moves)
     assert (pushed.digest, pushed.sent, pushed.there) == (root.digest, 8, 0)
-    assert push(client, first, root, Folder(layout.root), moves).there == 8
+    assert push(Repository(client), first, root, Folder(layout.root), moves).there == 8
     other = reference.parse(f"{client.host}/push/other:1")
-    assert push(client, other, root, Folder(layout.root), moves).sent == 0
+    assert push(Repository(client), other, root, Folder(layout.root), moves).sent == 0
     found = client.ask("GET", "push/other/manifests/1", ("repository:push/other:pull",), headers={"Accept": MANIFEST})
     assert found.data == layout.blobs.path(root.digest).read_bytes()
 
@@ -50,7 +51,7 @@ def test_chunks(client: Client, layout: Layout, root: Descriptor, tmp_path: Path
     client.report = lines.append
     place = reference.parse(f"{client.host}/push/chunks:1")
     moves = Transfers(tmp_path / "moves")
-    push(client, place, root, Folder(layout.root), moves, chunk=1000)
+    push(Repository(client, chunk=1000), place, root, Folder(layout.root), moves)
     assert [line.partition(": ")[2] for line in lines if line.endswith("of 4,096 bytes")] == [
         f"{count:,} of 4,096 bytes" for count in (1000, 2000, 3000, 4000, 4096)
     ]
@@ -63,7 +64,7 @@ def test_an_altered_blob_is_not_pushed(client: Client, layout: Layout, root: Des
     path.write_bytes(b"short")
     place = reference.parse(f"{client.host}/push/altered:1")
     with pytest.raises(BadPackage, match="shorter than it was"):
-        push(client, place, root, Folder(layout.root), Transfers(tmp_path / "moves"))
+        push(Repository(client), place, root, Folder(layout.root), Transfers(tmp_path / "moves"))
 
 
 def test_logins_and_authorities(registry: Registry):
@@ -87,6 +88,6 @@ def test_a_folder_that_is_no_layout(tmp_path: Path, layout: Layout):
 def test_a_blob_that_is_said_to_lie_elsewhere_is_there(fake: Fake, layout: Layout, root: Descriptor, moves: Transfers):
     with client_of(fake) as client:
         place = reference.parse(f"{fake.host}/push/x:1")
-        push(client, place, root, Folder(layout.root), moves)
+        push(Repository(client), place, root, Folder(layout.root), moves)
         fake.elsewhere = "http://127.0.0.1:1"
-        assert push(client, place, root, Folder(layout.root), moves).there == 8
+        assert push(Repository(client), place, root, Folder(layout.root), moves).there == 8

@@ -8,8 +8,9 @@ from argosy.spec.errors import NotFound, PermissionDenied
 from argosy.store.layout import Layout
 from argosy.store.oci import quirks, reference
 from argosy.store.oci.client import Client
-from argosy.store.oci.pull import pull, referrers
+from argosy.store.oci.pull import pull
 from argosy.store.oci.quirks import ECR, GAR, GHCR, HARBOR, Quirks
+from argosy.store.oci.repository import Repository
 from argosy.store.oci.transfers import Transfers
 from argosy.store.oci.twin import publish
 from argosy.store.oci.upload import CHUNK
@@ -47,11 +48,11 @@ def test_ghcr_takes_small_chunks_and_has_no_referrers(
     fake.most_patch, fake.referrers = 500, False
     client.quirks = Quirks(most_patch=500, referrers=False)
     place = reference.parse(f"{fake.host}/models/digits:1")
-    publish(client, place, layout, package, moves, chunk=1000)
+    publish(Repository(client, chunk=1000), place, layout, package, moves)
     assert max(len(each.body) for each in fake.sent("PATCH")) == 500
     assert max(len(each.body) for each in fake.sent("PUT") if "/uploads/" in each.path) <= 1000
     other = Layout(tmp_path / "other")
-    assert pull(client, place, other, moves) == package
+    assert pull(Repository(client), place, other, moves) == package
     assert len(other.referrers(package)) == 2
     assert not [each for each in fake.asked if "/referrers/" in each.path]
 
@@ -59,7 +60,7 @@ def test_ghcr_takes_small_chunks_and_has_no_referrers(
 def test_ecr_makes_no_repository(client: Client, fake: Fake, layout: Layout, package: str, moves: Transfers):
     client.quirks, fake.unmade = ECR, True
     with pytest.raises(NotFound, match="create-repository --repository-name models/digits"):
-        publish(client, reference.parse(f"{fake.host}/models/digits:1"), layout, package, moves)
+        publish(Repository(client), reference.parse(f"{fake.host}/models/digits:1"), layout, package, moves)
 
 
 def test_gar_and_others_say_what_to_log_in_with(client: Client, fake: Fake):
@@ -75,13 +76,13 @@ def test_harbor_is_found_by_its_challenge(fake: Fake, layout: Layout, package: s
     with client_of(fake) as client:
         assert client.quirks == HARBOR
         with pytest.raises(NotFound, match="must be made in Harbor"):
-            publish(client, reference.parse(f"{fake.host}/models/digits:1"), layout, package, moves)
+            publish(Repository(client), reference.parse(f"{fake.host}/models/digits:1"), layout, package, moves)
 
 
 def test_referrers_come_in_pages(client: Client, fake: Fake, layout: Layout, package: str, moves: Transfers):
     place = reference.parse(f"{fake.host}/models/digits:1")
-    publish(client, place, layout, package, moves)
-    assert len(referrers(client, place.repository, package)) == 4
+    publish(Repository(client), place, layout, package, moves)
+    assert len(Repository(client).referrers(place, package)) == 4
     assert not [name for _, name in fake.manifests if name.startswith("sha256-")]
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from argosy.spec.errors import InvalidArgument
-from argosy.store.oci.reference import RegistryReference, is_loopback, parse
+from argosy.store.oci.reference import RemoteReference, is_loopback, parse
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -11,14 +11,14 @@ DIGEST = "sha256:" + "a" * 64
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("registry.example/models/digits:1", RegistryReference("registry.example", "models/digits", "1")),
-        ("registry.example:5000/digits", RegistryReference("registry.example:5000", "digits")),
-        (f"localhost/a/b__c/d-e@{DIGEST}", RegistryReference("localhost", "a/b__c/d-e", "", DIGEST)),
-        (f"localhost:5000/x:v1.2_3@{DIGEST}", RegistryReference("localhost:5000", "x", "v1.2_3", DIGEST)),
-        ("[::1]:5000/x:1", RegistryReference("[::1]:5000", "x", "1")),
+        ("registry.example/models/digits:1", RemoteReference("registry.example", "models/digits", "1")),
+        ("registry.example:5000/digits", RemoteReference("registry.example:5000", "digits")),
+        (f"localhost/a/b__c/d-e@{DIGEST}", RemoteReference("localhost", "a/b__c/d-e", "", DIGEST)),
+        (f"localhost:5000/x:v1.2_3@{DIGEST}", RemoteReference("localhost:5000", "x", "v1.2_3", DIGEST)),
+        ("[::1]:5000/x:1", RemoteReference("[::1]:5000", "x", "1")),
     ],
 )
-def test_references(text: str, found: RegistryReference):
+def test_references(text: str, found: RemoteReference):
     assert parse(text) == found
     assert str(found) == text
 

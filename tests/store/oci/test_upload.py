@@ -15,6 +15,7 @@ from argosy.store.oci import reference, upload
 from argosy.store.oci.client import Client
 from argosy.store.oci.credentials import Credential
 from argosy.store.oci.push import Folder, push
+from argosy.store.oci.repository import Repository
 from argosy.store.oci.transfers import Transfers, Upload
 from argosy.store.oci.upload import Uploader
 from tests.store.oci.fake import Fake
@@ -117,6 +118,7 @@ from argosy.store.oci import reference
 from argosy.store.oci.client import Client
 from argosy.store.oci.credentials import Credential
 from argosy.store.oci.push import Folder, in_layout, push
+from argosy.store.oci.repository import Repository
 from argosy.store.oci.transfers import Transfers
 
 host, ca, root, moves = sys.argv[1:]
@@ -130,7 +132,8 @@ class Stops(Folder):
 
 with Client(host, ca=Path(ca), credential=Credential("ada", "s3cret")) as client:
     place = reference.parse(f"{host}/killed/push:1")
-    push(client.probe(), place, in_layout(Path(root)), Stops(Path(root)), Transfers(Path(moves)), chunk=250_000)
+    remote = Repository(client.probe(), chunk=250_000)
+    push(remote, place, in_layout(Path(root)), Stops(Path(root)), Transfers(Path(moves)))
 """
 
 
@@ -151,6 +154,7 @@ def test_a_push_that_is_killed_goes_on_in_the_middle_of_a_blob(
     credential = Credential(USER, PASSWORD)
     with Client(registry.host, ca=Path(registry.ca), credential=credential, report=lines.append) as client:
         moves = Transfers(tmp_path / "m")
-        done = push(client.probe(), place, layout.descriptor(digest), Folder(layout.root), moves, chunk=250_000)
+        remote = Repository(client.probe(), chunk=250_000)
+        done = push(remote, place, layout.descriptor(digest), Folder(layout.root), moves)
     assert lines[0].endswith("at 1,000,000 of 2,000,000 bytes")
     assert done.digest == digest

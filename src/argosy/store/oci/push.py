@@ -1,7 +1,4 @@
-"""Manifests and all that they need into a registry: blobs first, manifests last, then what refers to them.
-
-Source: OCI distribution-spec 1.1, pushing manifests, with a subject, and without the referrers API.
-"""
+"""Manifests and all that they need into a registry or a bucket: blobs first, manifests last."""
 
 import os
 from collections.abc import Iterator
@@ -10,12 +7,11 @@ from pathlib import Path
 import msgspec
 
 from argosy.spec.errors import BadPackage, NotFound
-from argosy.store.index import ImageIndex, IndexFile, tag_of
-from argosy.store.manifest import INDEX, MAX_DOCUMENT, Descriptor, References, canonical, describe
-from argosy.store.oci.client import Answer, Client
-from argosy.store.oci.reference import RegistryReference
+from argosy.store.index import IndexFile, tag_of
+from argosy.store.manifest import MAX_DOCUMENT, Descriptor, References, describe
+from argosy.store.oci.reference import RemoteReference
+from argosy.store.oci.remote import Remote, Source
 from argosy.store.oci.transfers import Transfers
-from argosy.store.oci.upload import CHUNK, Source, Uploader
 
 PIECE = 1024 * 1024
 DEEPEST = 3
@@ -62,90 +58,45 @@ class Named(References, frozen=True, rename="camel"):
     artifact_type: str = ""
 
 
-def push(
-    client: Client,
-    reference: RegistryReference,
-    root: Descriptor,
-    source: Source,
-    transfers: Transfers,
-    *,
-    chunk: int = CHUNK,
-) -> Pushed:
+def push(remote: Remote, reference: RemoteReference, root: Descriptor, source: Source, transfers: Transfers) -> Pushed:
     """Push the manifest or the index `root`, with all that it needs, to a tag, or to its digest where the reference
-    has none. Blobs that the registry has are not sent; a push that was killed goes on in the middle of a blob.
+    has none. Blobs that are there are not sent; to a registry, a push that was killed goes on in the middle of a blob.
 
     Raises Unauthenticated, PermissionDenied, NotFound, Unavailable, RateLimited, and BadPackage where `source` lacks
     something.
     """
-    uploader = Uploader(client, reference.repository, source, transfers, chunk=chunk)
     moved: dict[str, bool] = {}
-    try:
-        _document(uploader, root, reference.tag, moved, 0)
-    except NotFound as error:
-        hint = client.quirks.missing.format(repository=reference.repository)
-        raise NotFound(f"{error.message}. {hint}" if hint else error.message) from None
-    transfers.seen(client.host, reference.repository, list(moved))
+
+    def document(found: Descriptor, place: RemoteReference, depth: int) -> None:
+        """Push one manifest or index behind what it needs."""
+        data, needs = _read(found, source, depth)
+        for each in needs.manifests:
+            document(each, RemoteReference(place.host, place.repository), depth + 1)
+        for blob in (*needs.layers, *([needs.config] if needs.config else [])):
+            if blob.digest not in moved:
+                moved[blob.digest] = remote.send(place, blob, source, transfers)
+        kind = needs.artifact_type or (needs.config.media_type if needs.config else "")
+        entry = msgspec.structs.replace(found, artifact_type=kind)
+        remote.enter(place, entry, data, needs.subject)
+
+    document(root, reference, 0)
+    transfers.seen(reference.host, reference.repository, list(moved))
     sent = sum(moved.values())
     return Pushed(digest=root.digest, sent=sent, there=len(moved) - sent)
 
 
-def _document(uploader: Uploader, document: Descriptor, tag: str, moved: dict[str, bool], depth: int) -> None:
-    """Push one manifest or index behind what it needs."""
-    client, what = uploader.client, f"the manifest {document.digest}"
+def _read(document: Descriptor, source: Source, depth: int) -> tuple[bytes, Named]:
+    """A manifest or index, and what it names."""
+    what = f"the manifest {document.digest}"
     if document.size > MAX_DOCUMENT or depth > DEEPEST:
         raise BadPackage(f"{what} is larger than {MAX_DOCUMENT} bytes, or an index in {DEEPEST} others")
-    data = b"".join(uploader.source.read(document, 0, document.size))
+    data = b"".join(source.read(document, 0, document.size))
     if describe("", data).digest != document.digest:
         raise BadPackage(f"{what} is altered: it no longer has that digest")
     try:
-        needs = msgspec.json.decode(data, type=Named)
+        return data, msgspec.json.decode(data, type=Named)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadPackage(f"{what} cannot be read: {error}") from None
-    for each in needs.manifests:
-        _document(uploader, each, "", moved, depth + 1)
-    for blob in (*needs.layers, *([needs.config] if needs.config else [])):
-        if blob.digest not in moved:
-            moved[blob.digest] = uploader.send(blob)
-    answer = _put(uploader, tag or document.digest, data, document.media_type)
-    told = answer.headers.get("docker-content-digest", document.digest)
-    if told != document.digest:
-        raise BadPackage(f"{client.host} stored {document.digest} as {told[:80]}: what it holds is not what was sent")
-    if needs.subject is not None and "oci-subject" not in answer.headers:
-        kind = needs.artifact_type or (needs.config.media_type if needs.config else "")
-        entry = msgspec.structs.replace(document, artifact_type=kind, annotations={})
-        _refer(uploader, needs.subject.digest, entry)
-
-
-def _refer(uploader: Uploader, subject: str, entry: Descriptor) -> None:
-    """Enter a manifest into the index at the tag that stands in for the referrers API."""
-    client, path = uploader.client, f"{uploader.repository}/manifests/{fallback(subject)}"
-    answer = client.ask("GET", path, uploader.scopes, headers={"Accept": INDEX}, fine=(200, 404))
-    index = ImageIndex(schema_version=2, media_type=INDEX)
-    if answer.status == 200:
-        try:
-            index = msgspec.json.decode(answer.data, type=ImageIndex)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise BadPackage(f"the tag {fallback(subject)} of {uploader.place} is no image index: delete it") from None
-    if all(each.digest != entry.digest for each in index.manifests):
-        data = canonical(msgspec.structs.replace(index, manifests=(*index.manifests, entry)))
-        _put(uploader, fallback(subject), data, INDEX)
-
-
-def _put(uploader: Uploader, name: str, data: bytes, media_type: str) -> Answer:
-    return uploader.client.ask(
-        "PUT",
-        f"{uploader.repository}/manifests/{name}",
-        uploader.scopes,
-        headers={"Content-Type": media_type},
-        body=lambda: iter([data]),
-        length=len(data),
-        fine=(200, 201, 202),
-    )
-
-
-def fallback(subject: str) -> str:
-    """The tag at which the referrers of a manifest are listed where the registry has no API for them."""
-    return subject.replace(":", "-", 1)
 
 
 def in_layout(folder: Path, name: str = "") -> Descriptor:

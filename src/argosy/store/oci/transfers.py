@@ -41,6 +41,10 @@ class Transfers:
         """Be the only one who moves this blob: others wait."""
         return self._alone(hashlib.sha256(name.encode()).hexdigest()[:2])
 
+    def fetching(self, digest: str) -> AbstractContextManager[None]:
+        """Be the only one who fetches this package: others wait."""
+        return self._alone(f"package-{digest[-2:]}")
+
     def adopting(self) -> AbstractContextManager[None]:
         """Be the only one who moves whole blobs from here into a store."""
         return self._alone("adopting")

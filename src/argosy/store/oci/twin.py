@@ -14,11 +14,10 @@ from argosy.store.blobs import Blobs
 from argosy.store.index import ImageIndex
 from argosy.store.layout import Layout
 from argosy.store.manifest import IMAGE_CONFIG, INDEX, MANIFEST, Descriptor, canonical, describe, image_manifest
-from argosy.store.oci.client import Client
 from argosy.store.oci.push import Folder, piece, push
-from argosy.store.oci.reference import RegistryReference
+from argosy.store.oci.reference import RemoteReference
+from argosy.store.oci.remote import Remote
 from argosy.store.oci.transfers import Transfers
-from argosy.store.oci.upload import CHUNK
 
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 ROOT = MODEL_FOLDER.lstrip("/")
@@ -112,27 +111,26 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def publish(
-    client: Client,
-    reference: RegistryReference,
+    remote: Remote,
+    reference: RemoteReference,
     layout: Layout,
     digest: str,
     transfers: Transfers,
     *,
     image: bool = True,
-    chunk: int = CHUNK,
 ) -> Published:
     """Push a package to a tag, what refers to it, and its image to that tag and `SUFFIX`. Raises as `push` does."""
     folder, subject = Folder(layout.root), layout.descriptor(digest)
-    done = [push(client, reference, subject, folder, transfers, chunk=chunk)]
-    untagged = RegistryReference(reference.host, reference.repository)
+    done = [push(remote, reference, subject, folder, transfers)]
+    untagged = RemoteReference(reference.host, reference.repository)
     attached = layout.referrers(digest)
     for root in [layout.descriptor(each.digest) for each in attached]:
-        done += [push(client, untagged, root, folder, transfers, chunk=chunk)]
+        done += [push(remote, untagged, root, folder, transfers)]
     index = ""
     if image:
         twin = Twin(layout.blobs, layout.files(digest), subject)
         tagged = reference.with_tag(reference.tag + SUFFIX)
-        done.append(push(client, tagged, twin.root, twin, transfers, chunk=chunk))
+        done.append(push(remote, tagged, twin.root, twin, transfers))
         index = twin.root.digest
     sent, there = sum(each.sent for each in done), sum(each.there for each in done)
     return Published(digest=digest, image=index, referrers=len(attached), sent=sent, there=there)

@@ -4,8 +4,6 @@ Source: OCI distribution-spec 1.1, pushing blobs. What a registry says of its ow
 """
 
 import re
-from collections.abc import Iterator
-from typing import Protocol
 
 import httpx
 
@@ -13,6 +11,7 @@ from argosy.spec.errors import ArgosyError, InvalidArgument, NotFound, Permissio
 from argosy.store.manifest import Descriptor
 from argosy.store.oci.client import MOVED, Answer, Client
 from argosy.store.oci.quirks import MIB
+from argosy.store.oci.remote import Source
 from argosy.store.oci.transfers import Transfers, Upload
 
 CHUNK = 64 * MIB
@@ -22,14 +21,6 @@ SMALL = 4 * MIB
 TRIES = 5
 """Times that an upload goes on after it broke off, or was refused, without progress."""
 _RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
-
-
-class Source(Protocol):
-    """Where the bytes of blobs come from."""
-
-    def read(self, blob: Descriptor, start: int, length: int) -> Iterator[bytes]:
-        """`length` bytes of a blob, from `start`. Raises BadPackage where they are not there."""
-        ...
 
 
 def scopes(repository: str, *sources: str) -> tuple[str, ...]:
