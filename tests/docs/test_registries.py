@@ -13,7 +13,7 @@ from tests.store.oci.live import PASSWORD, Registry
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_registries(reader, tmp_path, monkeypatch):
+def test_registries(reader, s3, tmp_path, monkeypatch):
     need("skopeo")
     registry = Registry(tmp_path / "registry")
     monkeypatch.setenv("PASSWORD", PASSWORD)
@@ -33,4 +33,6 @@ def test_registries(reader, tmp_path, monkeypatch):
     assert "1-image" in said.splitlines()
     assert "digits-eu:1" in said
     assert Path("mirror/index.json").exists()
-    assert manifests[0]["volumes"][0]["image"]["reference"].endswith(":1-image")
+    assert "digits-s3:1" in said
+    assert manifests[0]["store"]["blobs"] == "s3://data/argosy"
+    assert manifests[1]["volumes"][0]["image"]["reference"].endswith(":1-image")
