@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -171,7 +170,7 @@ def download(url: str, folder: Path) -> None:
         path = folder / check_path(each.removeprefix(base))
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
-            shutil.copyfileobj(objects.ObjectFile(each), file, 8 * 1024 * 1024)
+            file.writelines(objects.stream(each))
 
 
 def _model(located: Located, name: str) -> ModelConfig:

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from argosy.store.index import IndexFile, tag_of
 from argosy.store.layout import Layout
+from argosy.store.manifest import Descriptor
 from argosy.store.oci import reference
 from argosy.store.oci.client import Client
 from argosy.store.oci.credentials import Credential, save
 from argosy.store.oci.pull import pull
-from argosy.store.oci.push import Folder, in_layout, push
+from argosy.store.oci.push import Folder, push
 from argosy.store.oci.repository import Repository
 from argosy.store.oci.transfers import Transfers
 from argosy.store.oci.twin import Twin, publish
@@ -48,6 +50,12 @@ def call(registry: Registry, nobody: Path, tmp_path: Path) -> Callable[..., str]
         return done.stdout
 
     return run
+
+
+def in_layout(folder: Path, name: str = "") -> Descriptor:
+    """The manifest or index of a layout that another tool wrote: the one that is tagged `name`, or the only one."""
+    (found,) = [each for each in IndexFile(folder, folder / ".lock").entries() if not name or tag_of(each) == name]
+    return found
 
 
 def pulled(registry: Registry, name: str, into: Path) -> str:

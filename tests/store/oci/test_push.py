@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from argosy.spec.errors import BadPackage, NotFound, Unauthenticated, Unavailable
+from argosy.spec.errors import BadPackage, Unauthenticated, Unavailable
 from argosy.store.layout import Layout
 from argosy.store.manifest import MANIFEST, Descriptor
 from argosy.store.oci import reference
 from argosy.store.oci.client import Client
 from argosy.store.oci.credentials import Credential
-from argosy.store.oci.push import Folder, in_layout, push
+from argosy.store.oci.push import Folder, push
 from argosy.store.oci.repository import Repository
 from argosy.store.oci.transfers import Transfers
 from tests.store.oci.fake import Fake
@@ -28,8 +28,7 @@ def client(registry: Registry) -> Iterator[Client]:
 
 @pytest.fixture
 def root(layout: Layout, folder: Path) -> Descriptor:
-    layout.put_folder(folder, manifest=model_manifest())
-    return in_layout(layout.root)
+    return layout.descriptor(layout.put_folder(folder, manifest=model_manifest()))
 
 
 def test_what_is_there_is_not_sent_and_other_repositories_mount(
@@ -76,13 +75,6 @@ def test_logins_and_authorities(registry: Registry):
             client.probe().ask("GET", "")
     with Client(registry.host) as client, pytest.raises(Unavailable, match="--ca FILE or SSL_CERT_FILE"):
         client.probe()
-
-
-def test_a_folder_that_is_no_layout(tmp_path: Path, layout: Layout):
-    with pytest.raises(NotFound, match=r"has no index\.json"):
-        in_layout(tmp_path)
-    with pytest.raises(NotFound, match="0 manifests"):
-        in_layout(layout.root)
 
 
 def test_a_blob_that_is_said_to_lie_elsewhere_is_there(fake: Fake, layout: Layout, root: Descriptor, moves: Transfers):

@@ -114,14 +114,15 @@ KILLED = """
 import sys
 from pathlib import Path
 import threading
+from argosy.store.layout import Layout
 from argosy.store.oci import reference
 from argosy.store.oci.client import Client
 from argosy.store.oci.credentials import Credential
-from argosy.store.oci.push import Folder, in_layout, push
+from argosy.store.oci.push import Folder, push
 from argosy.store.oci.repository import Repository
 from argosy.store.oci.transfers import Transfers
 
-host, ca, root, moves = sys.argv[1:]
+host, ca, root, digest, moves = sys.argv[1:]
 
 class Stops(Folder):
     def read(self, blob, start, length):
@@ -133,7 +134,7 @@ class Stops(Folder):
 with Client(host, ca=Path(ca), credential=Credential("ada", "s3cret")) as client:
     place = reference.parse(f"{host}/killed/push:1")
     remote = Repository(client.probe(), chunk=250_000)
-    push(remote, place, in_layout(Path(root)), Stops(Path(root)), Transfers(Path(moves)))
+    push(remote, place, Layout(Path(root)).descriptor(digest), Stops(Path(root)), Transfers(Path(moves)))
 """
 
 
@@ -142,7 +143,7 @@ def test_a_push_that_is_killed_goes_on_in_the_middle_of_a_blob(
 ):
     (folder / "weights" / "model.onnx").write_bytes(os.urandom(2_000_000))
     digest = layout.put_folder(folder, manifest=model_manifest())
-    words = [sys.executable, "-c", KILLED, registry.host, registry.ca, str(layout.root), str(tmp_path / "m")]
+    words = [sys.executable, "-c", KILLED, registry.host, registry.ca, str(layout.root), digest, str(tmp_path / "m")]
     child = subprocess.Popen(words, stdout=subprocess.PIPE)
     assert child.stdout is not None
     assert child.stdout.readline() == b"stopped\n"

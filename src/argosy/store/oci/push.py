@@ -6,8 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from argosy.spec.errors import BadPackage, NotFound
-from argosy.store.index import IndexFile, tag_of
+from argosy.spec.errors import BadPackage
 from argosy.store.manifest import MAX_DOCUMENT, Descriptor, References, describe
 from argosy.store.oci.reference import RemoteReference
 from argosy.store.oci.remote import Remote, Source
@@ -97,15 +96,3 @@ def _read(document: Descriptor, source: Source, depth: int) -> tuple[bytes, Name
         return data, msgspec.json.decode(data, type=Named)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadPackage(f"{what} cannot be read: {error}") from None
-
-
-def in_layout(folder: Path, name: str = "") -> Descriptor:
-    """The manifest or index of an OCI image layout: the one that is tagged `name`, or the only one. Raises NotFound,
-    BadPackage."""
-    index = IndexFile(folder, folder / ".lock")
-    if not index.path.is_file():
-        raise NotFound(f"{folder} is no OCI image layout: it has no index.json")
-    found = [each for each in index.entries() if not name or tag_of(each) == name]
-    if len(found) != 1:
-        raise NotFound(f"{index.path} has {len(found)} manifests{f' named {name}' if name else ''}: one is needed")
-    return found[0]
