@@ -10,13 +10,21 @@ import subprocess
 import sys
 import tarfile
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from argosy.cli.main import argosy as cli
+from argosy.images.debian import cache_folder
+from argosy.packaging.environment import uv
+from argosy.spec.settings import Home, Settings
+from argosy.store import open_store
 from tests import ports
 from tests.cli.models import linear
 from tests.images.conftest import Layout, argosy, need_debian
+from tests.store.oci.fake import Fake
 from tests.store.oci.live import Registry
 
 zstandard = pytest.importorskip("zstandard")
@@ -125,34 +133,36 @@ def test_a_change_of_the_model_makes_one_layer(layout: Layout, cached_home: Path
     assert before[-1] != after[-1]
 
 
-def test_a_folder_that_holds_something_else_is_left_alone(
-    package: str, layout: Layout, cached_home: Path, tmp_path: Path
-):
-    (tmp_path / "precious").touch()
-    command = [sys.executable, "-m", "argosy", "image", "build", package, "-o", f"oci:{tmp_path}"]
-    ran = subprocess.run(
-        command, env=os.environ | {"ARGOSY_HOME": str(cached_home)}, capture_output=True, text=True, check=False
-    )
-    assert "is no OCI layout" in ran.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
-
-
 @pytest.mark.slow
-def test_the_same_bytes_from_another_folder_umask_and_time_zone(package: str, layout: Layout, tmp_path: Path):
-    home, model = tmp_path / "home", linear(tmp_path / "linear.onnx", weight=2.0)
-    before = os.umask(0o077)
-    try:
-        argosy("push", str(model), "--name", "linear", home=home)
-        argosy(
-            *("image", "build", "linear:1", "-o", f"oci:{tmp_path / 'oci'}"),
-            TZ="Pacific/Kiritimati",
-            LC_ALL="C",
-            PYTHONHASHSEED="7",
-            home=home,
-        )
-    finally:
-        os.umask(before)
-    assert (tmp_path / "oci" / "index.json").read_bytes() == (layout.folder / "index.json").read_bytes()
+def test_the_same_bytes_for_another_user_elsewhere(package: str, layout: Layout, cached_home: Path, tmp_path: Path):
+    """Another folder, home, umask, time zone, locale, encoding, hash seed; where we are root, also a user who owns none
+    of what is read, and may yet read it and write to the caches of downloads."""
+    folder = tmp_path / "package"
+    with closing(open_store(Home(cached_home), Settings())) as store:
+        shutil.copytree(store.unpacked(store.registry.resolve(package).digest), folder)
+    words = [sys.executable, "-m", "argosy", "image", "build", str(folder), "-o", f"oci:{tmp_path / 'own' / 'oci'}"]
+    own = tmp_path / "own"
+    (own / "tmp").mkdir(parents=True)
+    if not os.getuid():
+        capability = ("--inh-caps", "+dac_override", "--ambient-caps", "+dac_override")
+        words = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", *capability, *words]
+        for path in (own, own / "tmp"):
+            os.chown(path, 12345, 12345)
+    found = {"UV_CACHE_DIR": _uv_cache(), "XDG_CACHE_HOME": str(cache_folder().parent)}
+    found |= {"XDG_CONFIG_HOME": os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")}
+    others = {"TZ": "Pacific/Kiritimati", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    others |= {"HOME": str(own), "TMPDIR": str(own / "tmp"), "PYTHONHASHSEED": "7", "ARGOSY_HOME": str(own / "home")}
+    ran = subprocess.run(
+        words, env=os.environ | found | others, cwd=own, umask=0o077, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert (own / "oci" / "index.json").read_bytes() == (layout.folder / "index.json").read_bytes()
+    assert (own / "oci").stat().st_uid == (os.getuid() or 12345)
+    assert not list((own / "tmp").iterdir())
+
+
+def _uv_cache() -> str:
+    return subprocess.run([uv(), "cache", "dir"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 @pytest.mark.slow
@@ -202,13 +212,53 @@ def test_an_image_is_pushed_with_its_bill(package: str, layout: Layout, cached_h
         registry.stop()
 
 
+def test_a_registry_that_takes_no_more_gets_the_rest_the_next_time(package: str, layout: Layout, cached_home: Path):
+    with Fake() as registry:
+        registry.quota = 2
+        words = ("image", "build", package, "-o", f"{registry.host}/models/linear:1", "--plain-http")
+        ran = subprocess.run(
+            [sys.executable, "-m", "argosy", *words],
+            env=os.environ | {"ARGOSY_HOME": str(cached_home)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 3, ran.stderr
+        assert "DENIED the quota of the project is used up" in ran.stderr
+        assert not registry.manifests
+        registry.quota, before = 0, {*registry.blobs}
+        assert len(before) == 2
+        argosy(*words, home=cached_home)
+        digest = layout.index["manifests"][0]["digest"]
+        assert ("models/linear", "1") in registry.manifests
+        assert ("models/linear", digest) in registry.manifests
+        sent = [asked.query["digest"][0] for asked in registry.sent("PUT") if "digest" in asked.query]
+        assert len(sent) == len({*sent}) == len(registry.blobs)
+
+
 @pytest.mark.parametrize(
-    "output", ["digits", "oci:", "registry.example/digits", f"registry.example/d@sha256:{'0' * 64}"]
+    ("given", "said"),
+    [
+        (("-o", "digits"), "names no registry"),
+        (("-o", "oci:"), "must be"),
+        (("-o", "registry.example/digits"), "must be oci:DIR, archive:FILE or REGISTRY/REPOSITORY:TAG"),
+        (("-o", f"registry.example/d@sha256:{'0' * 64}"), "must be oci:DIR, archive:FILE or REGISTRY/REPOSITORY:TAG"),
+        (("-o", "oci:."), "is no OCI layout; name a folder that does not exist yet"),
+        (("-o", "archive:."), "is a folder; name a file"),
+        (
+            ("-o", "oci:new", "--platform", "linux/riscv64"),
+            "'linux/riscv64' is not one of 'linux/amd64', 'linux/arm64'",
+        ),
+        (("-o", "oci:new", "--platform", "arm64"), "'arm64' is not one of"),
+    ],
+    ids=["word", "empty", "no tag", "digest", "folder", "no file", "no platform", "half a platform"],
 )
-def test_an_output_that_is_none_is_refused_before_anything_is_built(package: str, tmp_path: Path, output: str):
-    command = [sys.executable, "-m", "argosy", "image", "build", package, "-o", output]
-    ran = subprocess.run(
-        command, env=os.environ | {"ARGOSY_HOME": str(tmp_path)}, capture_output=True, text=True, check=False
-    )
-    assert ran.returncode == 2
-    assert "registry" in ran.stderr or "must be" in ran.stderr
+def test_where_an_image_cannot_go_is_said_before_anything_is_built(
+    given: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ARGOSY_HOME", str(tmp_path / "home"))
+    (tmp_path / "precious").touch()
+    ran = CliRunner().invoke(cli, ["image", "build", "linear:1", *given])
+    assert said in ran.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]

@@ -81,16 +81,19 @@ def build(
       argosy image build digits:1 -o archive:digits.tar --platform linux/amd64 --platform linux/arm64
       argosy image build digits:1 -o registry.example/digits:1 --compression gzip
     """
-    gc.disable()  # what the command imports is no garbage, and to look through it takes a tenth of a build
+    gc.disable()  # what is imported is no garbage, and to look through it takes a tenth of a build of one layer
+    click.get_current_context().call_on_close(gc.enable)
     from argosy.images.build import ImageOptions, epoch_of
-    from argosy.images.image import write_archive, write_folder
+    from argosy.images.image import check_place, write_archive, write_folder
     from argosy.store.oci.reference import parse
 
     kind, _, path = output.partition(":")
     target = Path(path).expanduser().absolute()
-    remote = None if kind in ("oci", "archive") and path else parse(output)
-    if remote and (remote.in_bucket or remote.digest or not remote.tag):
+    remote = None if kind in ("oci", "archive") else parse(output)
+    if (remote and (remote.in_bucket or remote.digest or not remote.tag)) or not (remote or path):
         raise InvalidArgument(f"--output '{output[:100]}' must be oci:DIR, archive:FILE or REGISTRY/REPOSITORY:TAG")
+    if not remote:
+        check_place(target, archive=kind == "archive")
     epoch = epoch_of(os.environ.get("SOURCE_DATE_EPOCH", ""))
     options = ImageOptions(
         platforms=platforms, compression=compression, grpc=grpc, locks=locks, bills=sbom or bool(remote), epoch=epoch

@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -141,9 +140,7 @@ class Builder:
         def make() -> Tree:
             self.report(f"locked wheels ({name}) for {platform.name}")
             into = REQUIREMENTS if name == "requirements" else ""
-            tree, folder = wheels.tree_of(text, platform, lock.python, into)
-            self._work.callback(shutil.rmtree, folder, ignore_errors=True)
-            return self._compiled(tree, f"locked wheels ({name})")
+            return self._compiled(wheels.tree_of(text, platform, lock.python, self._folder(), into), f"{name} wheels")
 
         inputs = [platform.name, lock.python, hashlib.sha256(text.encode()).hexdigest()]
         return self.cache.layer(f"locked wheels: {name}", inputs, make)
@@ -175,10 +172,13 @@ class Builder:
             if self._compiler is None:
                 here = host()
                 lock = debian.lock_of(here, self.options.locks)
-                root = Path(self._work.enter_context(tempfile.TemporaryDirectory(prefix="argosy-base-")))
-                self._compiler = Compiler(self._packages(lock, here), root, here, lock.python)
+                self._compiler = Compiler(self._packages(lock, here), self._folder(), here, lock.python)
         self.report(f"Compiling {what}")
         return self._compiler.compile(tree)
+
+    def _folder(self) -> Path:
+        """A folder until the build has ended."""
+        return Path(self._work.enter_context(tempfile.TemporaryDirectory(prefix="argosy-image-")))
 
 
 def write_locks(folder: Path, report: Report) -> list[Path]:

@@ -13,6 +13,7 @@ import msgspec
 from argosy.images.layers import Layer
 from argosy.images.platforms import Platform
 from argosy.images.tree import Tree
+from argosy.process.flock import lock
 from argosy.spec.errors import Conflict
 from argosy.store.durable import create_temporary, replace, storage
 from argosy.store.index import SUBJECT, ImageIndex
@@ -147,27 +148,37 @@ def _index(manifests: Sequence[Descriptor]) -> bytes:
     return canonical(ImageIndex(schema_version=2, media_type=INDEX, manifests=tuple(manifests)))
 
 
+def check_place(place: Path, *, archive: bool) -> None:
+    """Raise Conflict where an image would take the place of something else."""
+    if archive and place.is_dir():
+        raise Conflict(f"{place} is a folder; name a file, or write  oci:{place}/NAME")
+    layout = (place / "oci-layout").is_file() or (place.is_dir() and not any(place.iterdir()))
+    if not archive and place.exists() and not layout:
+        raise Conflict(f"{place} exists and is no OCI layout; name a folder that does not exist yet")
+
+
 def write_folder(found: Contents, folder: Path) -> None:
-    """Write an OCI layout. A layout that is there is replaced: its index last, then what that no longer needs goes.
-    Raises Conflict for a folder that holds something else, StorageFull."""
-    if folder.exists() and not (folder / "oci-layout").is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise Conflict(f"{folder} exists and is no OCI layout; name a folder that does not exist yet")
-    place = folder / "blobs" / "sha256"
+    """Write an OCI layout, one build at a time. A layout that is there, or what a killed build left of one, is
+    replaced: its index last, then what that no longer needs goes. Raises StorageFull."""
+    marker, place = folder / "oci-layout", folder / "blobs" / "sha256"
     with storage(folder):
-        place.mkdir(parents=True, exist_ok=True)
-        for digest, blob in found.blobs.items():
-            target = place / digest.removeprefix("sha256:")
-            if target.exists() and target.stat().st_size == _size(blob):
-                continue
-            if isinstance(blob, bytes):
-                replace(target, blob, place)
-            else:
-                _copy(blob, target)
-        replace(folder / "oci-layout", VERSION, folder)
-        replace(folder / "index.json", found.index, folder)
-    for path in place.iterdir():
-        if f"sha256:{path.name}" not in found.blobs:
-            path.unlink()
+        folder.mkdir(parents=True, exist_ok=True)
+        marker.touch()  # before all else, so that the next build knows what a killed one has left
+        with lock(folder):
+            place.mkdir(parents=True, exist_ok=True)
+            for digest, blob in found.blobs.items():
+                target = place / digest.removeprefix("sha256:")
+                if target.exists() and target.stat().st_size == _size(blob):
+                    continue
+                if isinstance(blob, bytes):
+                    replace(target, blob, place)
+                else:
+                    _copy(blob, target)
+            replace(marker, VERSION, place)
+            replace(folder / "index.json", found.index, place)
+            for path in place.iterdir():
+                if f"sha256:{path.name}" not in found.blobs:
+                    path.unlink()
 
 
 def _size(blob: bytes | Path) -> int:
@@ -176,9 +187,12 @@ def _size(blob: bytes | Path) -> int:
 
 def _copy(source: Path, target: Path) -> None:
     scratch = target.with_suffix(".tmp")
-    shutil.copyfile(source, scratch)
-    scratch.chmod(0o644)
-    scratch.rename(target)
+    try:
+        shutil.copyfile(source, scratch)
+        scratch.chmod(0o644)
+        scratch.rename(target)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def write_archive(found: Contents, file: Path, epoch: int) -> None:
@@ -190,6 +204,7 @@ def write_archive(found: Contents, file: Path, epoch: int) -> None:
     for digest, blob in found.blobs.items():
         tree.file(f"blobs/sha256/{digest.removeprefix('sha256:')}", blob)
     with storage(file.parent):
+        file.parent.mkdir(parents=True, exist_ok=True)
         handle, scratch = create_temporary(file.parent)
         try:
             with os.fdopen(handle, "wb") as sink:

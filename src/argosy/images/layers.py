@@ -15,7 +15,7 @@ from argosy.images.tree import Tree
 from argosy.process.cores import cores
 from argosy.spec.errors import MissingExtra
 from argosy.spec.install import extras, pip
-from argosy.store.durable import replace, storage
+from argosy.store.durable import replace, storage, sweep
 from argosy.store.manifest import canonical
 
 Compression = Literal["zstd", "gzip"]
@@ -23,6 +23,8 @@ LEVELS: dict[Compression, int] = {"zstd": 8, "gzip": 6}
 """Above these a layer takes several times as long and is less than 1 % smaller."""
 WINDOW = 23
 """zstd looks back 8 MiB, as far as every decoder has to support (RFC 8878, 3.1.1.1.2)."""
+LEFT = 86_400.0
+"""Seconds after which a layer that is half written is one of a build that was killed."""
 FORMAT = 2
 """Counts up when the same inputs give other bytes."""
 
@@ -45,6 +47,7 @@ class LayerCache:
         self.compression: Compression = compression
         self.epoch = epoch
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        sweep(folder.glob("*.tmp"), LEFT)
 
     def blob(self, layer: Layer) -> Path:
         """Where the compressed layer lies."""

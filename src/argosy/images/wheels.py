@@ -1,7 +1,6 @@
 """What of Python goes into an image beside the standard library: locked wheels, and Argosy itself."""
 
 import re
-import tempfile
 from collections.abc import Collection
 from importlib import resources
 from importlib.metadata import distribution
@@ -73,16 +72,15 @@ def pins(lock: str) -> list[str]:
     return re.findall(r"^[A-Za-z0-9._-]+==[^ \\;]+", lock, re.MULTILINE)
 
 
-def tree_of(lock: str, platform: Platform, python: str, into: str = "") -> tuple[Tree, Path]:
-    """The files of a lock of ours for a platform, or of a model's, which go `into` another place, and the folder in
-    which they lie until the caller deletes it. Raises MissingExtra without uv, InvalidArgument, Unavailable."""
-    folder = Path(tempfile.mkdtemp(prefix="argosy-wheels-"))
+def tree_of(lock: str, platform: Platform, python: str, folder: Path, into: str = "") -> Tree:
+    """The files of a lock of ours for a platform, or of a model's, which go `into` another place. They lie in `folder`
+    for as long as the tree is used. Raises MissingExtra without uv, InvalidArgument, Unavailable."""
     requirements, target = folder / "requirements.txt", folder / "packages"
     requirements.write_text(lock, "utf-8")
     environment.install(requirements, target, python, platform.wheels)
     tree = Tree()
     tree.add_folder(target, into or PACKAGES.format(python), ANY if into else OURS)
-    return tree, folder
+    return tree
 
 
 def argosy_tree(python: str) -> Tree:

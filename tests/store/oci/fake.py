@@ -71,6 +71,8 @@ class Fake(ThreadingHTTPServer):
         """Whether HEAD finds no blob, as if another repository had it; the mounts that were done."""
         self.unmade = False
         """Whether repositories must be made before a push."""
+        self.quota = 0
+        """Blobs of which one more is refused; 0 for any number."""
 
     def __enter__(self) -> "Fake":
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
@@ -211,6 +213,8 @@ class Handler(BaseHTTPRequestHandler):
         fake = self.server
         if fake.unmade:
             return self._say(404, {}, errors("NAME_UNKNOWN", "The repository does not exist"))
+        if fake.quota and len(fake.blobs) >= fake.quota:
+            return self._say(403, {}, errors("DENIED", "the quota of the project is used up"))
         if fake.mounts and "mount" in asked.query and asked.query.get("mount", [""])[0] in fake.blobs:
             fake.mounted.append(asked)
             return self._say(201)
