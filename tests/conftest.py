@@ -42,6 +42,11 @@ def params(item: pytest.Function) -> dict[str, object]:
     return item.callspec.params if hasattr(item, "callspec") else {}
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Short ids for megabytes of input: each worker sends all ids, and each report holds one of them."""
+    return f"{str(val[:40])!a} and {len(val) - 40} more" if isinstance(val, str | bytes) and len(val) > 200 else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of one server go to one worker: marked before pytest-xdist reads the marks."""
