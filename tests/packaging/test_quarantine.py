@@ -56,6 +56,16 @@ def test_one_child_answers_several_jobs_and_ends_with_the_block(tmp_path):
         os.kill(pid, 0)
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_a_child_that_was_not_let_at_a_file_gives_way_to_one_that_is(told, tmp_path):
+    first, second = (pickled([1, 2], tmp_path / name) for name in ("m", "n"))
+    with Quarantine("m", FAST, reads=[str(tmp_path)] if told else []) as place:
+        place.run(SCAN, Scanned(path=str(first), kind="pickle"), ScanResult)
+        pid = place._process.pid
+        place.run(SCAN, Scanned(path=str(second), kind="pickle"), ScanResult)
+        assert (place._process.pid == pid) == told
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [

@@ -118,8 +118,10 @@ def build(source: Path, name: str, into: Path, options: PushOptions, report: Rep
     size += sum((source.parent / name).stat().st_size for name in found.beside)
     report(f"{source.name}: {found.format}, {_human(size)}")
     limits = Limits(seconds=options.seconds, address_space=16 * GIB + 4 * size)
-    with storage(into.parent), Quarantine(source.name, limits) as quarantine:
-        draft = _copied(found, into, options, quarantine, report)
+    work = into.with_name(into.name + ".work")
+    reads = [str(each.absolute()) for each in (into / "weights", options.sample) if each]
+    with storage(into.parent), Quarantine(source.name, limits, reads=reads, writes=str(work)) as quarantine:
+        draft = _copied(found, into, work, options, quarantine, report)
         _without_zipmap(draft)
         scanned = _scan(draft)
         findings = _examine(draft)
@@ -140,8 +142,9 @@ def _human(size: float) -> str:
     return f"{size:.3g} GB"
 
 
-def _copied(found: Found, into: Path, options: PushOptions, quarantine: Quarantine, report: Report) -> Draft:
-    work = into.with_name(into.name + ".work")
+def _copied(
+    found: Found, into: Path, work: Path, options: PushOptions, quarantine: Quarantine, report: Report
+) -> Draft:
     (into / "weights").mkdir(parents=True)
     (into / "golden").mkdir()
     work.mkdir()
@@ -246,10 +249,8 @@ def _convert(draft: Draft, signature: Signature) -> tuple[Conversion, Signature]
         always = msgspec.structs.replace(signature, on_request=())
         conversion, converted = draft.run("convert:convert", draft.task(always), convert.Outcome)
     except ArgosyError as error:
-        conversion, converted = (
-            Conversion(source=engine, converted=False, reason=f"the conversion failed: {error}"),
-            None,
-        )
+        conversion = Conversion(source=engine, converted=False, reason=f"the conversion failed: {error}")
+        converted = None
     if converted is not None and signature.on_request:
         more = ", ".join(spec.name for spec in signature.on_request)
         reason = f"{conversion.reason}; with --no-convert it also gives {more}"
@@ -265,12 +266,7 @@ def _convert(draft: Draft, signature: Signature) -> tuple[Conversion, Signature]
 
 
 def _write(
-    draft: Draft,
-    name: str,
-    scanned: ScanResult,
-    findings: Findings,
-    conversion: Conversion,
-    signature: Signature,
+    draft: Draft, name: str, scanned: ScanResult, findings: Findings, conversion: Conversion, signature: Signature
 ) -> ModelManifest:
     """Golden examples, profile, requirements, licence and `model.yaml`; then the working folder goes."""
     folder, options, found = draft.folder, draft.options, draft.found

@@ -67,10 +67,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def profile(
-    inputs: Sequence[Tensor],
-    outputs: Sequence[Tensor],
-    specs: Sequence[TensorSpec],
-    output_specs: Sequence[TensorSpec],
+    inputs: Sequence[Tensor], outputs: Sequence[Tensor], specs: Sequence[TensorSpec], output_specs: Sequence[TensorSpec]
 ) -> Profile:
     """The profile of a sample and of its predictions."""
     rows = inputs[0].array.shape[0] if inputs[0].array.ndim else 1

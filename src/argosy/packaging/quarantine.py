@@ -6,6 +6,7 @@ a model that crashes, hangs or eats memory from taking the platform with it.
 """
 
 import os
+from collections.abc import Iterable
 from typing import TypeVar
 
 import msgspec
@@ -38,16 +39,17 @@ class Quarantine(Child):
     """One child process for one model, called `what` in messages. It starts at the first job and ends with the `with`.
 
     Jobs share the child, and so what is imported in it. Answers stay here: what a later job does cannot change an
-    earlier one. A child that dies, hangs or answers nonsense is BadPackage.
+    earlier one. A child that dies, hangs or answers nonsense is BadPackage. `reads`, `writes`: what jobs will name.
     """
 
-    def __init__(self, what: str, limits: Limits | None = None, nice: int = 0) -> None:
+    def __init__(
+        self, what: str, limits: Limits | None = None, nice: int = 0, reads: Iterable[str] = (), writes: str = ""
+    ) -> None:
         self.limits = limits or Limits()
         super().__init__(
             what, timeout=self.limits.seconds, failure=BadPackage, policy=Policy(), environ=_ENVIRONMENT, nice=nice
         )
-        self._reads: frozenset[str] = frozenset()
-        self._writes: frozenset[str] = frozenset()
+        self._reads, self._writes = frozenset(reads), frozenset((writes,) if writes else ())
 
     def run(self, function: str, job: msgspec.Struct, answer: type[T]) -> T:
         """See `Child.run`. Let the child at what the job names. One that runs already cannot be let at more: the next
@@ -57,7 +59,7 @@ class Quarantine(Child):
         reads = {each for each in named.values() if isinstance(each, str) and os.path.isabs(each)} - writes
         if weights := named.get("weights"):
             reads.add(os.path.dirname(weights))  # an ONNX file may have its data beside it
-        if not (reads <= self._reads and writes <= self._writes):
+        if not (_within(reads, self._reads) and _within(writes, self._writes)):
             self.close()
             self._reads, self._writes = self._reads | reads, self._writes | writes
         self.policy = Policy(
@@ -70,6 +72,10 @@ class Quarantine(Child):
             ),
         )
         return super().run(function, job, answer)
+
+
+def _within(paths: Iterable[str], places: Iterable[str]) -> bool:
+    return all(any(path == each or path.startswith(each + os.sep) for each in places) for path in paths)
 
 
 def run(

@@ -74,13 +74,7 @@ class Batcher:
         return 0.0 if started is None else (_clock() - started) / 1e9
 
     def submit(
-        self,
-        feeds: Feeds,
-        rows: int,
-        timeout: float,
-        done: Done,
-        at_once: bool = False,
-        call: "Call | None" = None,
+        self, feeds: Feeds, rows: int, timeout: float, done: Done, at_once: bool = False, call: "Call | None" = None
     ) -> Job | Pieces:
         """Queue one request; `done` gets its outputs in the order of the signature, then those that `call.more` names,
         or the error.
