@@ -13,6 +13,7 @@ import pytest
 
 from argosy.serving import contracts
 from argosy.serving.lambda_runtime import LambdaApp, report_failure
+from argosy.serving.lambda_runtime import RuntimeApi as RuntimeApiClient
 from tests.serving.test_contracts import Sum
 
 BASE = "/2018-06-01/runtime"
@@ -66,7 +67,7 @@ class Handler(BaseHTTPRequestHandler):
 def api():
     with contextlib.closing(RuntimeApi()) as server:
         server.close = server.server_close
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server
         server.events.put(None)
@@ -126,6 +127,13 @@ def test_a_binary_answer_goes_as_base64(ask):
 def test_an_event_has_the_time_that_is_left(api, ask):
     api.deadline = int(time.time() * 1000) - 1
     assert ask([[1, 2]])[1] == {"predictions": [3.0]}, "a clock that differs refuses nothing"
+
+
+def test_who_has_stopped_waits_for_no_event(api):
+    waiting = RuntimeApiClient(api.address)
+    waiting.close()
+    with pytest.raises(ConnectionAbortedError):
+        waiting.next()
 
 
 def test_a_start_that_fails_is_reported(api):

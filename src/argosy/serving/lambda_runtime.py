@@ -60,12 +60,15 @@ class RuntimeApi:
     def __init__(self, address: str) -> None:
         self._address = address
         self._waiting: socket.socket | None = None
+        self._closed = False
 
     def next(self) -> tuple[Mapping[str, str], bytes]:
         """The headers of the next event, by their names in lower case, and its body."""
         with contextlib.closing(http.client.HTTPConnection(self._address)) as connection:
             connection.request("GET", f"{BASE}/invocation/next")
             self._waiting = connection.sock
+            if self._closed:  # looked at after `_waiting` is there for `close`, which sets it before it looks
+                raise ConnectionAbortedError("no more events are wanted")
             answer = connection.getresponse()
             return {name.lower(): value for name, value in answer.getheaders()}, answer.read()
 
@@ -77,7 +80,8 @@ class RuntimeApi:
                 raise http.client.HTTPException(f"{path} is answered {status}")
 
     def close(self) -> None:
-        """End the wait for an event."""
+        """End the wait for an event, and those to come."""
+        self._closed = True
         if self._waiting is not None:
             with contextlib.suppress(OSError):
                 self._waiting.shutdown(socket.SHUT_RDWR)
