@@ -12,7 +12,9 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
 
 from argosy.gateway.xds import Resource
 from argosy.spec.errors import Internal, InvalidArgument
@@ -26,6 +28,7 @@ _NAME_TAG = 0x0A
 _VARINT_TAGS = frozenset((0x50, 0x58, 0x70))
 _START = re.compile(rb"\n([\x07-\x7f])([a-zA-Z0-9_./-]+?\.proto)(?=[\x12\x1a\x22\x2a\x32\x3a\x42\x62])")
 _NEEDED = "envoy.config.bootstrap.v3.Bootstrap"
+EMPTY = {"@type": "type.googleapis.com/google.protobuf.Empty"}
 
 
 class Descriptors:
@@ -34,6 +37,7 @@ class Descriptors:
     def __init__(self, binary: str | Path, cache_dir: str | Path | None = None) -> None:
         self.binary = Path(binary)
         self.cache_dir = Path(cache_dir) if cache_dir else None
+        self._checked: set[bytes] = set()
 
     @cached_property
     def pool(self) -> "DescriptorPool":
@@ -63,10 +67,28 @@ class Descriptors:
             raise Internal(f"this Envoy ({self.binary}) knows no {kind}, needed for {where}") from None
 
     def check_all(self, files: dict[str, list[Resource]]) -> None:
-        """`check` for every resource of a snapshot's files."""
+        """`check` for every resource of a snapshot's files. What they hold as Any, over and over, is checked once."""
         for file, resources in files.items():
             for number, resource in enumerate(resources):
-                self.check(resource, f"{file}[{number}]")
+                try:
+                    self._cut(resource)
+                except Internal:
+                    self.check(resource, f"{file}[{number}]")  # names the field by its whole path
+                    raise
+
+    def _cut(self, value: Any) -> Any:
+        """The data with an empty message for each Any, which has been checked."""
+        if isinstance(value, list):
+            return [self._cut(each) for each in cast("list[Any]", value)]
+        if not isinstance(value, dict):
+            return value
+        cut = {name: self._cut(each) for name, each in cast("dict[str, Any]", value).items()}
+        if "@type" not in cut:
+            return cut
+        if (key := msgspec.json.encode(cut, order="sorted")) not in self._checked:
+            self.check(cut, cut["@type"])
+            self._checked.add(key)
+        return EMPTY
 
     def _files(self) -> "dict[str, FileDescriptorProto]":
         from google.protobuf.descriptor_pb2 import FileDescriptorSet
