@@ -27,6 +27,7 @@ def shape(line):
     return NUMBER.sub("#", line)
 
 
+@pytest.mark.slow  # the README's quick start walks the same way in every run
 @pytest.mark.timeout(240)
 def test_tutorial_and_clients(reader):
     told = page.run("docs/tutorial.md", reader, shown=["text"])

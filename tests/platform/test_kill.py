@@ -37,7 +37,8 @@ def leaders(home: Home) -> dict[str, int]:
     return {each.replica: each.process.pid for each in found}
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 20))])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
 async def test_every_replica_is_adopted_whenever_the_controller_is_killed(
     home: Home, package: str, settings: Settings, start: Callable[..., Up], seed: int
 ):
