@@ -32,6 +32,7 @@ GROUPS = {
     "bucket": "weed",
     "_chromium": "console",
     "references": "quality",
+    "held_out": "quality",
     "cached_home": "images",
 }
 """A fixture, or a parameter that asks for one, and the group of the tests that share it."""

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from argosy.monitoring.performance import evaluate
 from argosy.monitoring.performance import rows as log
 from argosy.monitoring.performance.roles import roles
 from tests.monitoring.performance.live.conftest import world
@@ -161,13 +162,14 @@ def test_many_windows_are_looked_at_in_turns(home, package, version, held_out):
     assert not watch.evaluate(HOUR).findings
 
 
-def test_truth_waits_for_the_estimate(home, package, version, held_out):
-    watch, rows = Watch(home, package, version, held_out, every=10), world(18000, seed=29)
+def test_truth_waits_for_the_estimate(home, package, version, held_out, monkeypatch):
+    monkeypatch.setattr(evaluate, "MOST_WINDOWS", 20)
+    watch, rows = Watch(home, package, version, held_out, every=50), world(3600, seed=29)
     tell(home, record(home, package, rows, 0), rows["bought"], HOUR)
     first, second = watch.evaluate(30 * HOUR), watch.evaluate(30 * HOUR)
-    for done, count in ((first, 100), (second, 80)):
+    for done, count in ((first, 20), (second, 16)):
         assert len(of(done, "estimate", "accuracy")) == len(of(done, "reconcile", "accuracy")) == count
-    assert len(watch.states["1"].counted) == 180
+    assert len(watch.states["1"].counted) == 36
     assert not watch.states["1"].waiting
 
 
