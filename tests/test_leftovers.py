@@ -50,7 +50,13 @@ def session(told: Path, ended: int, *more: str) -> subprocess.CompletedProcess[s
     (told.parent / "conftest.py").write_text("from tests import leftovers\nleftovers.PATIENCE = 0.5\n")
     (told.parent / "test_one.py").write_text(MODULE)
     command = [sys.executable, "-m", "pytest", "-c", os.devnull, "--rootdir", told.parent, "-p", "tests.leftovers"]
-    environ = {"PYTHONPATH": str(Path(__file__).parents[1]), "TOLD": str(told), "ENDED": str(ended)}
+    command += ["-p", "xdist"]
+    environ = {
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "TOLD": str(told),
+        "ENDED": str(ended),
+    }
     return subprocess.run(
         [*command, *more, told.parent / "test_one.py"],
         cwd=told.parent, env=os.environ | environ, capture_output=True, text=True, timeout=100, check=False,

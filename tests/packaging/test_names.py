@@ -69,13 +69,6 @@ def test_names_of_the_sample_are_kept(built, source):
     assert load(version).predict({"flower": X}).label.tolist() == WANTED
 
 
-def test_a_name_for_each_is_needed(built, source):
-    with pytest.raises(InvalidArgument, match=r"1 names for the 2 outputs of the model \(label, probabilities\)"):
-        built(source, output_names=("kind",))
-    with pytest.raises(InvalidArgument, match="two outputs share a name"):
-        built(source, output_names=("kind", "kind"))
-
-
 KINDS = ("setosa", "versicolor", "virginica")
 
 
@@ -93,6 +86,14 @@ def graph(path, *, width):
     return path
 
 
+def test_a_name_for_each_is_needed(built, tmp_path):
+    source = graph(tmp_path / "m.onnx", width=3)
+    with pytest.raises(InvalidArgument, match=r"1 names for the 2 outputs of the model \(winner, logits\)"):
+        built(source, output_names=("kind",))
+    with pytest.raises(InvalidArgument, match="two outputs share a name"):
+        built(source, output_names=("kind", "kind"))
+
+
 @pytest.mark.parametrize("width", [3, "W"], ids=["declared", "free"])
 def test_classes_of_the_push(built, tmp_path, width):
     version = built(graph(tmp_path / "m.onnx", width=width), classes=KINDS)
@@ -107,7 +108,7 @@ def test_classes_of_the_push(built, tmp_path, width):
 
 def test_classes_take_the_place_of_numbers(built, tmp_path):
     source = pickled(LogisticRegression().fit(X, [0, 0, 1, 1]), tmp_path / "m.pkl")
-    assert [spec.classes for spec in built(source).manifest.signature.outputs] == [(), ("0", "1")]
+    assert [spec.classes for spec in built(source, convert=False).manifest.signature.outputs] == [(), ("0", "1")]
     named = built(source, classes=("no", "yes")).manifest.signature.outputs
     assert [spec.classes for spec in named] == [("no", "yes")] * 2
 
