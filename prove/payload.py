@@ -27,7 +27,14 @@ from argosy.serving.config import ModelConfig, ReplicaConfig
 from argosy.spec.address import Address
 from argosy.spec.endpoint import Runtime
 from argosy.spec.payload import PayloadLog
-from argosy.spec.recorder import RecordedEndpoint, RecorderConfig, RecorderReport, config_file, read_report
+from argosy.spec.recorder import (
+    RecordedEndpoint,
+    RecordedReplica,
+    RecorderConfig,
+    RecorderReport,
+    config_file,
+    read_report,
+)
 from argosy.spec.settings import Home
 from bench import envs, load, models, payload
 from bench.servers import await_answer, free_ports
@@ -127,12 +134,11 @@ def compared(arms: tuple[Arm, Arm], where: str) -> bool:
 def arrangement(folder: Path, made: Path, body: bytes, a: argparse.Namespace, core: int, where: str) -> bool:
     """Replicas on core 0, the client on core 1, the recorder on `core`."""
     home = Home(folder / f"home{core}").create()
-    config_file(home).write_bytes(
-        msgspec.json.encode(RecorderConfig(endpoints={"digits": RecordedEndpoint(payload=PayloadLog(flush=a.flush))}))
-    )
+    door = home.run / "rec.sock"
+    awaiting = RecordedReplica(address=Address(path=str(door)), endpoint="digits", version="1", package=str(made))
+    wanted = {"digits": RecordedEndpoint(payload=PayloadLog(flush=a.flush))}
+    config_file(home).write_bytes(msgspec.json.encode(RecorderConfig(endpoints=wanted, replicas={"with": awaiting})))
     argv = [sys.executable, "-m", "argosy.monitoring.recorder", str(home.root)]
-    door = home.run / "r" / "1" / "r.rec.sock"
-    door.parent.mkdir(parents=True)
     with (
         started(argv, core, folder / "recorder.log") as process,
         replica(folder, made, body, "without", home.run / "nobody.sock", 0) as without,

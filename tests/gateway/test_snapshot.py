@@ -47,7 +47,7 @@ STICKY = st.sampled_from(
 )
 
 
-TLS = TlsIdentity(name="replica", authorities="/ca.pem", certificate="/c.pem", key="/k.pem")
+TLS = TlsIdentity(name="spiffe://p/endpoint/e/revision/r/replica/0", files="/tls")
 
 
 @st.composite
@@ -208,6 +208,27 @@ def test_the_hosts_of_a_cluster():
         },
     ]
     assert len(by_protocol["grpc"]["endpoints"][0]["lb_endpoints"]) == 1
+
+
+def test_a_cluster_with_tls_is_the_same_whichever_replicas_there_are():
+    def snapshot(*slots: int):
+        ups = [
+            Upstream(
+                replica=f"e-{n}", http=Address(port=n + 1, tls=TlsIdentity(name=f"{TLS.name[:-1]}{n}", files="/tls"))
+            )
+            for n in slots
+        ]
+        return build_snapshot(CONFIG, [EndpointRoute(endpoint="e", revisions=(revision("r", "1", *ups, weight=1),))])
+
+    one, three = snapshot(0), snapshot(1, 2, 3)
+    assert one.clusters == three.clusters
+    (tls,) = next(iter(one.clusters.values()))["transport_socket_matches"]
+    common = tls["transport_socket"]["typed_config"]["common_tls_context"]
+    (name,) = common["combined_validation_context"]["default_validation_context"]["match_typed_subject_alt_names"]
+    assert name == {"san_type": "URI", "matcher": {"prefix": "spiffe://p/endpoint/e/revision/r/replica/"}}
+    (host,) = one.hosts[next(iter(one.clusters))]["endpoints"][0]["lb_endpoints"]
+    assert host["metadata"]["filter_metadata"]["envoy.transport_socket_match"] == tls["match"]
+    assert set(one.callers) == {"/tls/gateway.own.json", "/tls/gateway.trusted.json"}
 
 
 @pytest.mark.parametrize("tls", [None, Tls("/c.pem", "/k.pem")])

@@ -20,7 +20,6 @@ import pytest
 
 from argosy.process import launch, sandbox, users
 from argosy.process.process import Process
-from argosy.spec.address import Address
 from argosy.spec.endpoint import Runtime
 from argosy.spec.errors import Unsupported
 from argosy.spec.revision import Revision
@@ -186,7 +185,7 @@ def said(at: Place, process: Process) -> dict:
 
 
 def ready(at: Place) -> bool:
-    return asyncio.run(ask(Address(path=at.http), "/v2/health/ready", 5.0)) == "yes"
+    return asyncio.run(ask(at.http, "/v2/health/ready", 5.0)) == "yes"
 
 
 HOSTILE = Path(__file__).with_name("hostile.py").read_text()

@@ -18,12 +18,14 @@ from tests.serving.engines import identities
 class RunningReplica:
     """A replica in an event loop and thread of its own, with its addresses."""
 
-    def __init__(self, engines, runtime=None, inline=True, grpc=True, folder=None, tracing=None, make_app=HttpApp):
+    def __init__(
+        self, engines, runtime=None, inline=True, grpc=True, folder=None, tls=None, tracing=None, make_app=HttpApp
+    ):
         self._engines = engines
         self._inline = inline
         self._make_app = make_app
         names = tuple(ModelConfig(name=name, package="-") for name in engines)
-        http, rpc = [Address(path=str(folder / name)) if folder else Address() for name in ("h", "g")]
+        http, rpc = [Address(path=str(folder / name)) if folder else Address(tls=tls) for name in ("h", "g")]
         self.config = ReplicaConfig(
             models=names,
             runtime=runtime or Runtime(),

@@ -11,7 +11,7 @@ from argosy.spec.address import Address, TlsIdentity
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.strict import decode
 
-IDENTITY = TlsIdentity(name="replica.argosy", authorities="/ca.pem")
+IDENTITY = TlsIdentity(name="spiffe://p/replica", files="/tls")
 NAMES = st.from_regex(r"[a-z0-9.:]{1,20}", fullmatch=True)
 ADDRESSES = st.builds(Address, path=st.from_regex(r"/[a-z/.]{1,90}", fullmatch=True)) | st.builds(
     Address, host=NAMES, port=st.integers(1, 65535), tls=st.sampled_from([None, IDENTITY])
@@ -41,11 +41,10 @@ def test_a_host_is_this_machine_unless_another_is_given():
     ("fields", "why"),
     [
         ({"path": "/s", "port": 1}, "no port"),
-        ({"path": "/s", "tls": {"name": "r", "authorities": "/ca"}}, "no TLS"),
+        ({"path": "/s", "tls": {"name": "spiffe://p/r", "files": "/tls"}}, "no TLS"),
         ({"port": 65536}, "0 to 65535"),
-        ({"host": "h", "port": 1, "tls": {"name": "", "authorities": "/ca"}}, "needs name"),
-        ({"host": "h", "port": 1, "tls": {"name": "r", "authorities": "ca.pem"}}, "absolute"),
-        ({"host": "h", "port": 1, "tls": {"name": "r", "authorities": "/ca", "key": "/k"}}, "both or neither"),
+        ({"host": "h", "port": 1, "tls": {"name": "r", "files": "/tls"}}, "must be spiffe"),
+        ({"host": "h", "port": 1, "tls": {"name": "spiffe://p/r", "files": "tls"}}, "absolute"),
         ({"host": "h", "port": 1, "pid": 7}, "pid"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A replica as far as its supervisor can tell: health over a Unix socket, SIGTERM, crashes and hangs on demand.
+"""A replica as far as its supervisor can tell: health, SIGTERM, crashes and hangs on demand.
 
 Its package's file `behaviour` says how it starts: `ok`, `refuse` (status 7), `crash`, `never` (not ready), `slow`.
 GET /crash and /hang change it while it runs; anything else is answered 200 with its replica's name.
@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import sys
 from pathlib import Path
 
@@ -40,11 +41,22 @@ async def main(config: dict) -> None:
         )
         writer.close()
 
-    server = await asyncio.start_unix_server(answer, config["http"]["path"])
+    http = config["http"]
+    if "path" in http:
+        server = await asyncio.start_unix_server(answer, http["path"])
+    else:
+        server = await asyncio.start_server(answer, http["host"], http["port"], ssl=tls(http["tls"]["files"]))
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: state["hung"] or stopped.set())
     await stopped.wait()
     server.close()
+
+
+def tls(files: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=f"{files}/authorities.pem")
+    context.load_cert_chain(f"{files}/replica.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
 
 
 asyncio.run(main(json.loads(Path(sys.argv[1]).read_text())))

@@ -34,7 +34,7 @@ def test_a_replica_answers_to_its_endpoints_name_with_threads_of_its_own(home: H
     told = configuration(place, REVISION, Unpacked(Path("/p")), threads=3)
     assert (place.replica, told.models[0].name, told.models[0].version) == ("mine-abcdef-2", "mine", "7")
     assert told.runtime.threads == 3
-    assert str(told.http) == f"unix:{place.http}"
+    assert (told.http, told.grpc) == (place.http, place.grpc)
     assert new_place(home, REVISION, 2).http != place.http
 
 

@@ -14,7 +14,7 @@ import pytest
 from argosy.spec.endpoint import Resources, Runtime
 from argosy.spec.errors import BadSignature, InvalidArgument
 from argosy.spec.revision import Revision
-from argosy.spec.settings import Home
+from argosy.spec.settings import Home, load
 from argosy.targets import group
 from argosy.targets.health import ask
 from argosy.targets.launch import Unpacked, folder
@@ -24,9 +24,11 @@ from argosy.targets.tags import scan
 STAND_IN = (sys.executable, "-S", str(Path(__file__).with_name("stand_in.py")))
 
 
-@pytest.fixture
-def home(tmp_path_factory: pytest.TempPathFactory):
+@pytest.fixture(params=["unix", "tls"])
+def home(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest):
+    """One whose replicas are reached in either way: what holds of the local target does for both."""
     place = Home(tmp_path_factory.mktemp("h")).create()
+    place.config.write_text(f"replicas: {{network: {request.param}}}\n")
     (place.packages / "p").mkdir()
     behave(place, "ok")
     yield place
@@ -45,7 +47,8 @@ def revision(**runtime: float) -> Revision:
 
 
 async def target(home: Home) -> LocalTarget:
-    local = LocalTarget(home, lambda revision: Unpacked(home.packages / "p"), command=STAND_IN)
+    network = load(home, {}).replicas.network
+    local = LocalTarget(home, lambda revision: Unpacked(home.packages / "p"), command=STAND_IN, network=network)
     await local.adopt()
     return local
 

@@ -102,7 +102,7 @@ def _channel(address: Address) -> Any:
     options: list[tuple[str, Any]] = [*UNBOUNDED, *HASTY]
     if address.tls is None:
         return grpc.aio.insecure_channel(str(address), options)
-    own = [Path(name).read_bytes() for name in (address.tls.key, address.tls.certificate) if name]
-    credentials = grpc.ssl_channel_credentials(Path(address.tls.authorities).read_bytes(), *own)
-    options.append(("grpc.ssl_target_name_override", address.tls.name))
+    trusted, own = (Path(name).read_bytes() for name in (address.tls.authorities, address.tls.own("activator")))
+    credentials = grpc.ssl_channel_credentials(trusted, own, own)
+    options.append(("grpc.ssl_target_name_override", address.tls.host))
     return grpc.aio.secure_channel(str(address), credentials, options)

@@ -130,7 +130,7 @@ class Controller:
         if self.activation is not None:
             routes = self.activation.admit(routes, self._declared)
         if self.recording is not None:
-            self.recording.update(self._declared)
+            self.recording.update(self._declared, [(self._revisions[each], at) for each, at in running.items()])
         if trouble := await self._apply(routes, running):
             error = trouble
         else:

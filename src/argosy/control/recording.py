@@ -14,7 +14,8 @@ from argosy.process.managed import commands
 from argosy.process.process import Process, end, spawn
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import ArgosyError
-from argosy.spec.recorder import RecordedEndpoint, RecorderConfig, config_file, report_file
+from argosy.spec.recorder import RecordedEndpoint, RecordedReplica, RecorderConfig, config_file, report_file
+from argosy.spec.revision import Revision, RevisionStatus
 from argosy.spec.settings import Home, Settings
 from argosy.store.durable import say
 from argosy.store.endpoints import Declared
@@ -96,9 +97,20 @@ class Recording:
     """What one home's recorder is to record."""
 
     def __init__(self, home: Home, settings: Settings) -> None:
-        self.sidecar, self._store = recorder(home), settings.payload.store
+        self.sidecar, self._home, self._store = recorder(home), home, settings.payload.store
 
-    def update(self, declared: Iterable[Declared]) -> None:
+    def update(self, declared: Iterable[Declared], running: Iterable[tuple[Revision, RevisionStatus]] = ()) -> None:
         """Write what is wanted for the recorder, and start it where something is."""
         wanted = {each.endpoint.name: what for each in declared if (what := recorded(each.endpoint)) is not None}
-        self.sidecar.want(RecorderConfig(endpoints=wanted, store=self._store), by=wanted)
+        replicas = {
+            replica.id: RecordedReplica(
+                address=replica.recorder,
+                endpoint=revision.endpoint,
+                version=revision.version,
+                package=str(self._home.package(revision.digest)),
+            )
+            for revision, status in running
+            for replica in status.replicas
+            if replica.recorder is not None and revision.endpoint in wanted
+        }
+        self.sidecar.want(RecorderConfig(endpoints=wanted, replicas=replicas, store=self._store), by=wanted)

@@ -1,6 +1,7 @@
 """Clusters: one for each revision and protocol. A cluster in use is never changed: its name carries a hash of it."""
 
 import hashlib
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -12,6 +13,7 @@ from argosy.spec.limits import Limits
 
 HTTP, GRPC = "http", "grpc"
 TLS_MATCH = "envoy.transport_socket_match"
+OWN, TRUSTED = "own", "trusted"
 WAITING = "@waiting"
 """Stands where a revision stands in the name of the activator's cluster; no revision can be called that."""
 OUTLIERS: Resource = {
@@ -76,7 +78,7 @@ def activator(endpoint: EndpointRoute, protocol: str) -> Resource:
     return pool(protocol, Limits(), {"endpoint": endpoint.endpoint})
 
 
-def digest(resource: Resource | TlsIdentity) -> str:
+def digest(resource: Resource) -> str:
     """What a cluster's name carries of the rest of it, so that one in use is never changed."""
     return hashlib.sha256(msgspec.json.encode(resource, order="sorted")).hexdigest()[:10]
 
@@ -114,7 +116,7 @@ def _host(upstream: Upstream, address: Address, about: dict[str, str]) -> Resour
     place: Resource = {"pipe": {"path": address.path}}
     if not address.path:
         place = {"socket_address": {"address": address.host, "port_value": address.port}}
-    tls = {TLS_MATCH: {"identity": digest(address.tls)}} if address.tls else {}
+    tls = {TLS_MATCH: {"identity": _scope(address.tls)}} if address.tls else {}
     return {
         "endpoint": {"address": place},
         "health_status": "HEALTHY" if upstream.state == "ready" else "DRAINING",
@@ -123,31 +125,63 @@ def _host(upstream: Upstream, address: Address, about: dict[str, str]) -> Resour
 
 
 def secured(resource: Resource, upstreams: tuple[Upstream, ...], protocol: str) -> Resource:
-    """The cluster with TLS to those of its hosts whose address has an identity; as it is where none has."""
-    addresses = (_address(upstream, protocol) for upstream in upstreams)
-    identities = {digest(each.tls): each.tls for each in addresses if each is not None and each.tls is not None}
-    if not identities:
+    """The cluster with TLS to those of its hosts whose address has an identity; as it is where none has. What it checks
+    is that a host is a replica of the revision, so that it is the same whichever replicas there are."""
+    whose = {_scope(tls): tls for tls in _identities(upstreams, protocol)}
+    if not whose:
         return resource
     sockets = [
-        {"name": key, "match": {"identity": key}, "transport_socket": _tls(identities[key], protocol)}
-        for key in sorted(identities)
+        {"name": key, "match": {"identity": key}, "transport_socket": _tls(whose[key], protocol)}
+        for key in sorted(whose)
     ]
     return {**resource, "transport_socket_matches": sockets}
 
 
+def _identities(upstreams: tuple[Upstream, ...], protocol: str) -> Iterator[TlsIdentity]:
+    addresses = (_address(upstream, protocol) for upstream in upstreams)
+    return (each.tls for each in addresses if each is not None and each.tls is not None)
+
+
+def _scope(identity: TlsIdentity) -> str:
+    """The names that replicas of the same revision begin with."""
+    return identity.name.rpartition("/")[0] + "/"
+
+
 def _tls(identity: TlsIdentity, protocol: str) -> Resource:
-    own = {"certificate_chain": {"filename": identity.certificate}, "private_key": {"filename": identity.key}}
+    own, trusted = (
+        {"name": name, "sds_config": file_source(_caller_file(identity, name), polled=True)} for name in (OWN, TRUSTED)
+    )
+    replicas = {"san_type": "URI", "matcher": {"prefix": _scope(identity)}}
     return extension(
         "envoy.transport_sockets.tls",
         "transport_sockets.tls.v3.UpstreamTlsContext",
-        sni=identity.name,
+        max_session_keys=0,
         common_tls_context={
-            "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+            "tls_params": {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"},
             "alpn_protocols": ["h2" if protocol == GRPC else "http/1.1"],
-            "tls_certificates": [own] if identity.certificate else [],
-            "validation_context": {
-                "trusted_ca": {"filename": identity.authorities},
-                "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": identity.name}}],
+            "tls_certificate_sds_secret_configs": [own],
+            "combined_validation_context": {
+                "default_validation_context": {"match_typed_subject_alt_names": [replicas]},
+                "validation_context_sds_secret_config": trusted,
             },
         },
     )
+
+
+def _caller_file(identity: TlsIdentity, name: str) -> str:
+    return f"{identity.files}/gateway.{name}.json"
+
+
+def caller_files(endpoints: Iterable[EndpointRoute]) -> dict[str, Resource]:
+    """By path, files that say which certificates Envoy shows and trusts where it calls. Those lie in the same folder,
+    and Envoy takes up new ones."""
+    upstreams = tuple(each for endpoint in endpoints for revision in endpoint.revisions for each in revision.upstreams)
+    found: dict[str, Resource] = {}
+    for identity in {each.files: each for each in _identities(upstreams, HTTP)}.values():
+        folder, shown = {"path": identity.files}, {"filename": identity.own("gateway")}
+        own = {"certificate_chain": shown, "private_key": shown, "watched_directory": folder}
+        trusted = {"trusted_ca": {"filename": identity.authorities}, "watched_directory": folder}
+        for name, secret in ((OWN, {"tls_certificate": own}), (TRUSTED, {"validation_context": trusted})):
+            resource = typed("envoy.extensions.transport_sockets.tls.v3.Secret", name=name, **secret)
+            found[_caller_file(identity, name)] = {"version_info": "1", "resources": [resource]}
+    return found

@@ -37,10 +37,12 @@ class Gateway:
     async def start(self, endpoints: Iterable[EndpointRoute] = (), keys: Iterable[ApiKey] = ()) -> None:
         """Starts Envoy with these endpoints. Raises Conflict when the port is taken, Refused when Envoy objects,
         InvalidArgument when it cannot use the TLS files."""
-        files = build_snapshot(self.config, endpoints, keys).files()
+        snapshot = build_snapshot(self.config, endpoints, keys)
+        files = snapshot.files()
         async with self._lock:
             if await self.process.adopt():
                 raise Conflict(f"a gateway already runs in {self.config.run_dir}: adopt it or stop it")
+            self.files.write_callers(snapshot.callers)
             self.files.remove(self.files.names() - files.keys())
             for file, resources in files.items():
                 self.files.write(file, resources)
@@ -86,6 +88,7 @@ class Gateway:
             changed = self.files.changed(files)
             changed |= {file: files[file] for file in self._stale & files.keys()}
             if changed:
+                self.files.write_callers(snapshot.callers)
                 await self._in_stages(changed)
                 self._stale.clear()
             await self._sweep(GRACE_SECONDS)

@@ -18,13 +18,15 @@ XDS_FOLDER = "xds"
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Resources by name. `hosts` has exactly the clusters' names."""
+    """Resources by name. `hosts` has exactly the clusters' names. `callers` are files elsewhere, by path, that clusters
+    refer to, and that do not change."""
 
     listeners: dict[str, Resource]
     routes: dict[str, Resource]
     clusters: dict[str, Resource]
     hosts: dict[str, Resource]
     secrets: dict[str, Resource]
+    callers: dict[str, Resource] = {}
 
     def files(self) -> dict[str, list[Resource]]:
         """File name → the resources in it."""
@@ -61,6 +63,7 @@ def build_snapshot(config: GatewayConfig, endpoints: Iterable[EndpointRoute], ke
         clusters=cds,
         hosts=eds,
         secrets={listener.SECRET: listener.secret(config.tls)} if config.tls else {},
+        callers=clusters.caller_files(ordered),
     )
 
 

@@ -73,7 +73,7 @@ def local_target(home: Home, settings: Settings, store: Store, command: Sequence
         found = stored(store, digest)
         return Unpacked(found.folder, trusted, signed, environment.prepare(home, found, LOG.info))
 
-    return LocalTarget(home, fetch, command=command, tracing=settings.tracing)
+    return LocalTarget(home, fetch, command=command, tracing=settings.tracing, network=settings.replicas.network)
 
 
 class Platform:

@@ -29,10 +29,17 @@ def version() -> int:
 
 
 def restrict(
-    reads: Iterable[str], writes: Iterable[str], devices: Iterable[str], *, network: bool, ports: Iterable[int] = ()
+    reads: Iterable[str],
+    writes: Iterable[str],
+    devices: Iterable[str],
+    *,
+    network: bool,
+    ports: Iterable[int] = (),
+    listens: Iterable[int] = (),
 ) -> int:
     """Allow this thread, and all that comes of it, to read below `reads`, to read and write below `writes`, to use
-    `devices`; TCP only with `network`, apart from connecting to `ports`. Paths that are not there are left out.
+    `devices`; TCP only with `network`, apart from connecting to `ports` and being bound to `listens`. Paths that are
+    not there are left out.
 
     Needs no_new_privs. The version that it is done with; 0: not done. Raises OSError.
     """
@@ -50,8 +57,8 @@ def restrict(
             _allow(fd, path, handled & ~(_EXECUTE | _NEVER_MADE | _IOCTL_DEV))
         for path in devices:
             _allow(fd, path, (_READ_FILE | _READ_DIR | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV) & handled)
-        for port in ports if tcp else ():
-            rule = struct.pack("QQ", _CONNECT_TCP, port)
+        rules = [(_CONNECT_TCP, each) for each in ports] + [(_BIND_TCP, each) for each in listens]
+        for rule in (struct.pack("QQ", *each) for each in rules if tcp):
             _done(_call(_ADD, fd, _PORT, rule, 0), "landlock_add_rule")
         _done(_call(_RESTRICT, fd, 0), "landlock_restrict_self")
     finally:

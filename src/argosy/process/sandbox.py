@@ -58,8 +58,9 @@ class Policy(NamedTuple):
     """What one child may do.
 
     `reads` and `writes` are files and folders, besides the libraries. `network` is all of it; `ports` are those that
-    TCP may connect to without. `subprocesses`: whether it may start others. `user`: the uid that it becomes (0: it
-    stays). `parent`: the process it may not outlive (0: it may). `limits` are bounds by their name in `_LIMITS`.
+    TCP may connect to without, `listens` those that it may be bound to before `seal`. `subprocesses`: whether it may
+    start others. `user`: the uid that it becomes (0: it stays). `parent`: the process it may not outlive (0: it may).
+    `limits` are bounds by their name in `_LIMITS`.
     `required`: it ends rather than run in less than a whole sandbox.
     """
 
@@ -67,6 +68,7 @@ class Policy(NamedTuple):
     writes: tuple[str, ...] = ()
     network: bool = False
     ports: tuple[int, ...] = ()
+    listens: tuple[int, ...] = ()
     subprocesses: bool = False
     user: int = 0
     parent: int = 0
@@ -158,13 +160,15 @@ def enter(policy: Policy) -> None:
     _control(_DUMPABLE, 1)
     _die_with(policy.parent)  # not before: becoming another user takes the wish back
     reads = (*_READ, *_libraries(), *policy.reads, *policy.writes)
-    landlock.restrict(reads, policy.writes, _DEVICES, network=policy.network, ports=policy.ports)
+    network, ports, listens = policy.network, policy.ports, policy.listens
+    landlock.restrict(reads, policy.writes, _DEVICES, network=network, ports=ports, listens=listens)
     _refuse(policy, unix=True)
 
 
 def seal() -> None:
-    """From now on no Unix socket is made, so that none of the platform's is reached: call it once those that this
-    process listens on are bound. All threads, and what they start. Outside of a sandbox nothing happens."""
+    """From now on no Unix socket is made, so that none of the platform's is reached, nor one to listen on: call it once
+    those that this process listens on are bound. All threads, and what they start. Outside of a sandbox nothing
+    happens."""
     if _entered is not None and sys.platform == "linux":
         _refuse(_entered, unix=False)
 
@@ -177,7 +181,7 @@ def hide() -> None:
 
 def _refuse(policy: Policy, *, unix: bool) -> None:
     if seccomp.supported():
-        inet = policy.network or bool(policy.ports)
+        inet = policy.network or bool(policy.ports) or (unix and bool(policy.listens))
         streams = not policy.network
         attributes = unix or bool(policy.user)
         seccomp.restrict(unix=unix, inet=inet, streams=streams, subprocesses=policy.subprocesses, attributes=attributes)

@@ -49,23 +49,42 @@ def listened(path: Path) -> bool:
     return True
 
 
-async def connect(address: Address, limit: int = LINE) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Streams to the server at `address`; `limit` bounds a line, in bytes. Raises OSError, also where TLS fails."""
+async def connect(
+    address: Address, limit: int = LINE, caller: str = "controller"
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Streams to the server at `address`, as `caller`; `limit` bounds a line, in bytes. Raises OSError, also where TLS
+    fails."""
     if address.path:
         return await asyncio.open_unix_connection(address.path, limit=limit)
     if address.tls is None:
         return await asyncio.open_connection(address.host, address.port, limit=limit)
-    context = _context(address.tls)
-    return await asyncio.open_connection(
-        address.host, address.port, limit=limit, ssl=context, server_hostname=address.tls.name
-    )
-
-
-def _context(identity: TlsIdentity) -> "ssl.SSLContext":
-    """Made anew each time, so that certificates may be replaced in their files."""
     import ssl
 
-    context = ssl.create_default_context(cafile=identity.authorities)
-    if identity.certificate:
-        context.load_cert_chain(identity.certificate, identity.key)
-    return context
+    try:
+        context = _context(address.tls, caller)
+        return await asyncio.open_connection(
+            address.host, address.port, limit=limit, ssl=context, server_hostname=address.tls.host
+        )
+    except ssl.SSLCertVerificationError as error:
+        raise ConnectionError(
+            f"the certificate shown at {address} for {address.tls.name} is refused: {error.verify_message}; it has to "
+            "be renewed by the platform that trusts it, or another process listens there"
+        ) from None
+
+
+_contexts: dict[tuple[str, str], tuple[list[int], "ssl.SSLContext"]] = {}
+
+
+def _context(identity: TlsIdentity, caller: str) -> "ssl.SSLContext":
+    """What is trusted and shown, made anew where a file has been replaced."""
+    import ssl
+
+    files = identity.authorities, identity.own(caller)
+    stamp = [os.stat(each).st_mtime_ns for each in files]
+    known = _contexts.get(files)
+    if known is None or known[0] != stamp:
+        context = ssl.create_default_context(cafile=files[0])
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.load_cert_chain(files[1])
+        _contexts[files] = known = stamp, context
+    return known[1]

@@ -26,8 +26,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class ReplicaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole configuration of a replica process. `grpc` None: no gRPC. `recorder`: the Unix socket on
-    which it awaits whoever records requests. Printed by `python -m argosy.serving`."""
+    """The whole configuration of a replica process. `grpc` None: no gRPC. Where an address has a TLS identity, it is
+    what the replica shows. `recorder`: the Unix socket on which it awaits whoever records requests."""
 
     replica: str = "local"
     models: tuple[ModelConfig, ...]
@@ -37,10 +37,6 @@ class ReplicaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     recorder: str = ""
     tracing: Tracing = Tracing()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-
-    def __post_init__(self) -> None:
-        if self.http.tls or (self.grpc and self.grpc.tls):
-            raise InvalidArgument("a replica serves no TLS by itself: put what ends TLS before it")
 
 
 def read(path: Path) -> ReplicaConfig:

@@ -109,6 +109,8 @@ class Connection(asyncio.Protocol):
         """The client closed its side. It is no different from one that left, so a request that waits is given up; one
         that is answered without waiting is, and the connection closed after it."""
         self._ended = True
+        if self._transport.get_extra_info("sslcontext") is not None:
+            return False  # TLS knows no half of a connection
         return bool(self._waiting or self._rest) or (self._current is not None and self._current.cancelled is None)
 
     def pause_writing(self) -> None:

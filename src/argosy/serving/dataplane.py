@@ -21,7 +21,7 @@ EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "
 
 
 class DataPlane:
-    """Models by name and version. `answers` are recorded where the platform asks for them: on Unix sockets. `tracer`
+    """Models by name and version. `answers` are recorded where the platform alone can call. `tracer`
     sends the spans of sampled requests. Bodies have at most `limit` bytes; large ones are processed off the event loop.
     """
 

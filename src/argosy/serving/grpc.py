@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
@@ -24,6 +24,9 @@ from argosy.serving.model import NO_HEADERS, ServedModel
 from argosy.serving.offload import Reservation, size_of
 from argosy.spec.address import Address
 from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument, NotFound
+
+if TYPE_CHECKING:
+    from argosy.serving.tls import ServerTls
 
 MOST_KEYS = 4096
 
@@ -103,14 +106,14 @@ class GrpcServer:
     gRPC hands messages over as they came, and they are decompressed here, with a bound on what they may become.
     """
 
-    def __init__(self, plane: DataPlane, address: Address, calls: int) -> None:
+    def __init__(self, plane: DataPlane, address: Address, calls: int, tls: "ServerTls | None" = None) -> None:
         from grpc_health.v1 import health_pb2
         from grpc_reflection.v1alpha import reflection, reflection_pb2
 
         self._plane = plane
         self._rates = Rates()
         self._health: Any = health_pb2
-        self.address = address
+        self.address, self._tls = address, tls
         options = [
             ("grpc.max_receive_message_length", plane.limit),
             ("grpc.max_send_message_length", -1),
@@ -118,7 +121,11 @@ class GrpcServer:
             ("grpc.per_message_decompression", 0),
             ("grpc.max_concurrent_streams", STREAMS),
         ]
-        if not address.path:
+        if tls is not None:
+            from argosy.serving.tls import HANDSHAKE
+
+            options.append(("grpc.server_handshake_timeout_ms", int(HANDSHAKE * 1000)))
+        elif not address.path:
             options.append(("grpc.max_connection_idle_ms", IDLE_MS))
         self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=calls)
         health = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
@@ -145,11 +152,14 @@ class GrpcServer:
         if self.address.path:
             Path(self.address.path).unlink(missing_ok=True)
         try:
-            port = self._server.add_insecure_port(str(self.address))
+            if self._tls is not None:
+                port = self._server.add_secure_port(str(self.address), self._tls.credentials())
+            else:
+                port = self._server.add_insecure_port(str(self.address))
         except RuntimeError:
             raise Conflict(f"the gRPC address {self.address} is in use or cannot be bound") from None
         if not self.address.path:
-            self.address = Address(host=self.address.host, port=port)
+            self.address = Address(host=self.address.host, port=port, tls=self.address.tls)
         return self.address
 
     async def start(self) -> None:

@@ -5,6 +5,7 @@ import contextlib
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from argosy.process import sockets
 from argosy.serving.connection import Connection
@@ -14,10 +15,13 @@ from argosy.serving.port import open_files, take
 from argosy.spec.address import Address
 from argosy.spec.endpoint import Runtime
 
+if TYPE_CHECKING:
+    from argosy.serving.tls import ServerTls
+
 IDLE_SECONDS = 120.0
-"""How long a TCP connection may stay open without a request. Unix sockets belong to the gateway, which closes them."""
+"""How long a TCP connection may stay open without a request. The gateway closes its own, to a Unix socket or by TLS."""
 MOST, MOST_OF_GATEWAY = 512, 8192
-"""Connections on a TCP port, and on a Unix socket, where the gateway has bounded them before."""
+"""Connections on a TCP port, and of the gateway, which has bounded them before."""
 MOST_UNREAD = 256 * 1024 * 1024
 """Bytes of answers that their clients do not read, of all connections together."""
 
@@ -25,21 +29,30 @@ MOST_UNREAD = 256 * 1024 * 1024
 class Listener:
     """Accepts connections on one address and hands each request to `handle`, until it is stopped."""
 
-    def __init__(self, handle: Callable[[Exchange], None], address: Address, runtime: Runtime) -> None:
+    def __init__(
+        self, handle: Callable[[Exchange], None], address: Address, runtime: Runtime, tls: "ServerTls | None" = None
+    ) -> None:
         self._handle = handle
+        self._tls = tls
+        self._inner = bool(address.path or tls)
         self._runtime = runtime
         self._connections: set[Connection] = set()
         self._emptied = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
-        self._most = max(16, min(MOST_OF_GATEWAY if address.path else MOST, open_files() - RESERVE))
+        self._most = max(16, min(MOST_OF_GATEWAY if self._inner else MOST, open_files() - RESERVE))
         self.address = address
 
     async def start(self) -> Address:
         """Begin to listen; the address with the port that was taken. Raises Conflict, InvalidArgument."""
         loop = asyncio.get_running_loop()
         bound, self.address = bind(self.address)
-        self._server = await loop.create_server(self._connection, sock=bound, backlog=4096)
+        tls: dict[str, Any] = {}
+        if self._tls is not None:
+            from argosy.serving.tls import HANDSHAKE
+
+            tls = {"ssl": self._tls.context, "ssl_handshake_timeout": HANDSHAKE}
+        self._server = await loop.create_server(self._connection, sock=bound, backlog=4096, **tls)
         self._sweep()
         return self.address
 
@@ -96,7 +109,9 @@ class Listener:
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         renew_date()
-        idle = float("inf") if self.address.path else IDLE_SECONDS
+        if self._tls is not None:
+            self._tls.renew()
+        idle = float("inf") if self._inner else IDLE_SECONDS
         for connection in list(self._connections):
             connection.expire(loop.time(), idle)
         self._sweeper = loop.call_later(1.0, self._sweep)
@@ -107,4 +122,4 @@ def bind(address: Address) -> tuple[socket.socket, Address]:
     if address.path:
         return sockets.bind(Path(address.path), exclusive=True), address
     bound = take(address.host, address.port)
-    return bound, Address(host=address.host, port=bound.getsockname()[1])
+    return bound, Address(host=address.host, port=bound.getsockname()[1], tls=address.tls)

@@ -97,11 +97,17 @@ class Replica:
     ) -> None:
         self._config = config
         self._load = load
-        answers = Answers() if config.http.path else None
+        tls = None
+        if config.http.tls is not None:
+            from argosy.serving.tls import ServerTls
+
+            tls = ServerTls(config.http.tls)
+        self._tls, inner = tls, bool(config.http.path or tls)
+        answers = Answers() if inner else None
         self.plane = DataPlane(config.runtime.max_body_bytes, answers, _tracer(config))
         self.app = app = make_app(self.plane)
-        handle = app.handle_local if loopback(config.http.host) and not config.http.path else app.handle
-        self._http = Listener(handle, config.http, config.runtime)
+        handle = app.handle_local if loopback(config.http.host) and not inner else app.handle
+        self._http = Listener(handle, config.http, config.runtime, tls)
         self._grpc: GrpcServer | None = None
         self._door: socket.socket | None = None
 
@@ -118,7 +124,8 @@ class Replica:
         if config.grpc is not None:
             from argosy.serving.grpc import GrpcServer
 
-            self._grpc = GrpcServer(self.plane, config.grpc, config.runtime.max_queue_size + OTHER_CALLS)
+            calls = config.runtime.max_queue_size + OTHER_CALLS
+            self._grpc = GrpcServer(self.plane, config.grpc, calls, self._tls)
             grpc_address = self._grpc.bind()
         if config.recorder:
             self._door = listener(config.recorder)

@@ -1,25 +1,39 @@
 """Where a server listens and where a replica is reached."""
 
+import hashlib
+
 import msgspec
 
 from argosy.spec.errors import InvalidArgument
 
 
-class TlsIdentity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """TLS to an address. The server must show a certificate for `name` that one of `authorities` signed; `certificate`
-    and `key` are shown to it where it asks who calls. Paths of PEM files on the caller's machine."""
+class TlsIdentity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """TLS to an address at which the server must show that it is `name`, as in `spiffe://PLATFORM/…`, and asks who
+    calls. `files` is a folder on the machine of whoever uses it, with `authorities.pem`, which both sides trust, and a
+    file for each name that is shown (see `store/authority.py`)."""
 
     name: str
-    authorities: str
-    certificate: str = ""
-    key: str = ""
+    files: str
 
     def __post_init__(self) -> None:
-        for path in filter(None, (self.authorities, self.certificate, self.key)):
-            if not path.startswith("/"):
-                raise InvalidArgument(f"TLS file '{path}' of '{self.name[:80]}' must be an absolute path")
-        if not self.name or not self.authorities or bool(self.certificate) != bool(self.key):
-            raise InvalidArgument("a TLS identity needs name and authorities, and certificate and key both or neither")
+        if not self.name.startswith("spiffe://"):
+            raise InvalidArgument(f"a TLS identity must be spiffe://PLATFORM/…, not '{self.name[:80]}'")
+        if not self.files.startswith("/"):
+            raise InvalidArgument(f"the folder '{self.files[:200]}' of '{self.name[:80]}' must be an absolute path")
+
+    @property
+    def authorities(self) -> str:
+        """The certificates that are trusted."""
+        return f"{self.files}/authorities.pem"
+
+    def own(self, who: str) -> str:
+        """The certificate that `who` (gateway, controller, activator, replica) shows, and its key, in one file."""
+        return f"{self.files}/{who}.pem"
+
+    @property
+    def host(self) -> str:
+        """The name as clients have it that only know names of hosts: a certificate holds both."""
+        return f"{hashlib.sha256(self.name.encode()).hexdigest()[:32]}.argosy"
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

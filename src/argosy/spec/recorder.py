@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 
+from argosy.spec.address import Address
 from argosy.spec.payload import PayloadLog
 from argosy.spec.settings import Home
 
@@ -17,10 +18,20 @@ class RecordedEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     segments: tuple[str, ...] = ()
 
 
+class RecordedReplica(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a replica awaits the recorder, and what it may say that it is: a version of an endpoint, from a package."""
+
+    address: Address
+    endpoint: str
+    version: str
+    package: str
+
+
 class RecorderConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """By endpoint; `store` is the object store that the log is sent to, empty for none."""
+    """By endpoint, and by replica; `store` is the object store that the log is sent to, empty for none."""
 
     endpoints: dict[str, RecordedEndpoint] = {}
+    replicas: dict[str, RecordedReplica] = {}
     store: str = ""
 
 

@@ -30,7 +30,8 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Replica(msgspec.Struct, frozen=True, kw_only=True):
-    """One running copy: where it is reached for HTTP and gRPC. Only `ready` ones take new requests.
+    """One running copy: where it is reached for HTTP, for gRPC and by the recorder. Only `ready` ones take new
+    requests.
 
     `started`: seconds since 1970; `doing` says what one that starts is at.
     """
@@ -41,6 +42,7 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     phase: ReplicaPhase
     http: Address
     grpc: Address | None = None
+    recorder: Address | None = None
     started: float
     restarts: int = 0
     doing: str = ""

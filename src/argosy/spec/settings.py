@@ -6,7 +6,7 @@ The environment wins over the file: `gateway.port` is `ARGOSY_GATEWAY_PORT`. Unk
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import msgspec
 from msgspec import Meta, field
@@ -65,6 +65,13 @@ class GatewaySettings(Declaration, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_rate("gateway.rate_limit", self.rate_limit or None, self.rate_burst or None)
+
+
+class ReplicaSettings(Declaration, frozen=True, kw_only=True):
+    """How replicas are reached, by those that start from now on: by Unix sockets, or by TCP with TLS on both sides
+    (`tls`), for which the platform signs certificates."""
+
+    network: Literal["unix", "tls"] = "unix"
 
 
 class StoreSettings(Declaration, frozen=True, kw_only=True):
@@ -138,6 +145,7 @@ class Settings(Declaration, frozen=True, kw_only=True):
 
     control: ControlSettings = ControlSettings()
     gateway: GatewaySettings = GatewaySettings()
+    replicas: ReplicaSettings = ReplicaSettings()
     store: StoreSettings = StoreSettings()
     prometheus: PrometheusSettings = PrometheusSettings()
     payload: PayloadSettings = PayloadSettings()
@@ -194,6 +202,10 @@ class Home:
         """The default database of registry and controller."""
         self.ledger_key = root / "ledger.key"
         """The key that signs the ledger."""
+
+    def package(self, digest: str) -> Path:
+        """Where a package is unpacked."""
+        return self.packages / digest.removeprefix("sha256:")
 
     def create(self) -> "Home":
         """Make the folders, readable by their owner alone."""

@@ -77,7 +77,7 @@ class Store:
     def unpacked(self, digest: str) -> Path:
         """The package as a folder of read-only files, unpacked once and hashed whenever it is asked for. One that lost,
         gained or altered files is made anew. Raises BadPackage where the blobs are altered, too."""
-        into = self.home.packages / check_digest(digest).removeprefix("sha256:")
+        into = self.home.package(check_digest(digest))
         try:
             return self.layout.unpack(digest, into)
         except (Conflict, BadPackage):

@@ -9,7 +9,6 @@ import msgspec
 
 from argosy.process.process import Process
 from argosy.process.tail import last_words
-from argosy.spec.address import Address
 from argosy.spec.errors import ArgosyError, BadSignature
 from argosy.spec.revision import Replica, ReplicaPhase, Revision, RevisionStatus
 from argosy.targets import log
@@ -65,8 +64,9 @@ class Running:
             endpoint=self.revision.endpoint,
             revision=self.revision.id,
             phase=phase,
-            http=Address(path=self.place.http),
-            grpc=Address(path=self.place.grpc),
+            http=self.place.http,
+            grpc=self.place.grpc,
+            recorder=self.place.recorder,
             started=self.process.started if self.process else 0.0,
             restarts=slot.restarts,
             doing=self._doing() if phase == "starting" else "",
@@ -115,7 +115,7 @@ class Running:
         return f"it used {used >> 20} MiB of memory, {bound >> 20} MiB are declared, and was replaced"
 
     async def _probe(self) -> Probe:
-        return await probe(Address(path=self.place.http), self.revision.runtime.hang_timeout)
+        return await probe(self.place.http, self.revision.runtime.hang_timeout)
 
     async def close(self) -> None:
         """Stop probing; the process is left alone."""
@@ -213,7 +213,7 @@ class Group:
         return changed
 
     def _start(self, slot: int, threads: int, package: Unpacked) -> None:
-        place = new_place(self._launcher.home, self.revision, slot)
+        place = new_place(self._launcher.home, self.revision, slot, self._launcher.authority)
         process, trouble = None, ""
         try:
             process = self._launcher.start(place, self.revision, slot, package=package, threads=threads)

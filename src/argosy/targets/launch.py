@@ -1,11 +1,12 @@
 """From a revision to a running replica: its names, its sockets, its configuration file, its process."""
 
+import contextlib
 import os
 import secrets
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -16,13 +17,17 @@ from argosy.process.process import Process, cannot_start, spawn
 from argosy.process.sandbox import Policy
 from argosy.process.sockets import PATH_BYTES
 from argosy.serving.config import ModelConfig, ReplicaConfig
+from argosy.serving.port import take
 from argosy.spec import secret
-from argosy.spec.address import Address
-from argosy.spec.errors import InvalidArgument, Unsupported
+from argosy.spec.address import Address, TlsIdentity
+from argosy.spec.errors import Conflict, InvalidArgument, Unsupported
 from argosy.spec.revision import Revision
 from argosy.spec.settings import Home
 from argosy.spec.tracing import Tracing
 from argosy.targets.tags import Record, mark
+
+if TYPE_CHECKING:
+    from argosy.store.authority import Authority
 
 
 class Unpacked(NamedTuple):
@@ -37,27 +42,46 @@ class Unpacked(NamedTuple):
 
 COMMAND = launch.python("argosy.serving")
 NO_TRACING = Tracing()
+PORTS = range(10_000, 15_000)
+"""Ports of replicas: below those that systems take for connections."""
 
 
 class Place:
     """The files of one running copy: `work`, its own folder, the one place where it may write, which holds its sockets;
-    the sockets `http`, `grpc` and `recorder`; `config`, which it may only read; and `log`, which goes on under the
-    replica's name. `short` is new at every start."""
+    `config` and, for TLS, the folder `certificates`, which it may only read; and `log`, which goes on under the
+    replica's name. The addresses `http` and `grpc` are as others reach it: by sockets, or by these ports as this
+    identity. `short` is new at every start."""
 
-    def __init__(self, home: Home, replica: str, short: str) -> None:
+    def __init__(
+        self,
+        home: Home,
+        replica: str,
+        short: str,
+        ports: tuple[int, int] | None = None,
+        identity: TlsIdentity | None = None,
+    ) -> None:
         top = folder(home)
-        self.replica, self.short = replica, short
+        self.replica, self.short, self.ports, self.identity = replica, short, ports, identity
         self.work = top / short.partition("/")[0]
-        self.http, self.grpc = str(top / f"{short}.sock"), str(top / f"{short}.grpc.sock")
-        self.recorder = str(top / f"{short}.rec.sock")
-        self.config = self.work.with_name(f"{self.work.name}.json")
+        self.http, self.grpc = Address(path=str(top / f"{short}.sock")), Address(path=str(top / f"{short}.grpc.sock"))
+        if ports is not None:
+            self.http, self.grpc = (Address(port=each, tls=identity) for each in ports)
+        self.recorder = Address(path=str(top / f"{short}.rec.sock"))
+        self.config, self.certificates = (self.work.with_name(f"{self.work.name}.{end}") for end in ("json", "tls"))
         self.log = home.logs / f"{replica}.log"
 
     def clear(self) -> None:
         """Remove what an ended replica leaves behind; its log stays."""
-        for path in (self.http, self.grpc, self.config):
-            Path(path).unlink(missing_ok=True)
-        shutil.rmtree(self.work, ignore_errors=True)
+        self.config.unlink(missing_ok=True)
+        for path in (self.work, self.certificates):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def listens(self, address: Address) -> Address:
+        """One of its addresses as it has it itself, with certificates of its own."""
+        if address.tls is None:
+            return address
+        own = msgspec.structs.replace(address.tls, files=str(self.certificates))
+        return msgspec.structs.replace(address, tls=own)
 
 
 def folder(home: Home) -> Path:
@@ -76,9 +100,27 @@ def prepare(home: Home) -> None:
     folder(home).mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
-def new_place(home: Home, revision: Revision, slot: int) -> Place:
-    """Names for the next start in this slot."""
-    return Place(home, f"{revision.endpoint}-{revision.id[:6]}-{slot}", f"{secrets.token_hex(3)}/r")
+def new_place(home: Home, revision: Revision, slot: int, authority: "Authority | None" = None) -> Place:
+    """Names for the next start in this slot; with an authority, ports that are free now, and an identity."""
+    replica, short = f"{revision.endpoint}-{revision.id[:6]}-{slot}", f"{secrets.token_hex(3)}/r"
+    if authority is None:
+        return Place(home, replica, short)
+    identity = authority.identity(revision.endpoint, revision.id, replica)
+    return Place(home, replica, short, _free_ports(), identity)
+
+
+def _free_ports() -> tuple[int, int]:
+    """Where they are taken meanwhile, the replica says so and is started again."""
+    found: list[int] = []
+    tried = secrets.SystemRandom().sample(PORTS, 100)
+    for port in tried:
+        with contextlib.suppress(Conflict):
+            take(Address().host, port).close()
+            found.append(port)
+        if len(found) == 2:
+            break
+    http, grpc, *_ = *found, *tried
+    return http, grpc
 
 
 def configuration(
@@ -102,20 +144,22 @@ def configuration(
                 revision=revision.id,
             ),
         ),
-        http=Address(path=place.http),
-        grpc=Address(path=place.grpc),
+        http=place.listens(place.http),
+        grpc=place.listens(place.grpc),
         runtime=msgspec.structs.replace(revision.runtime, threads=revision.threads(threads), env={}),
-        recorder=place.recorder,
+        recorder=place.recorder.path,
         tracing=tracing,
     )
 
 
 class Launcher(msgspec.Struct, frozen=True, kw_only=True):
-    """Starts replicas of this home. `command` is what gets the configuration file as its last argument."""
+    """Starts replicas of this home. `command` is what gets the configuration file as its last argument. With an
+    authority they are reached by TLS."""
 
     home: Home
     command: Sequence[str] = COMMAND
     tracing: Tracing = NO_TRACING
+    authority: "Authority | None" = None
 
     def start(self, place: Place, revision: Revision, slot: int, *, package: Unpacked, threads: int) -> Process:
         """Write the configuration and start the process. Raises StorageFull, Internal; Unsupported where a whole
@@ -126,13 +170,15 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
         config = configuration(place, revision, package, threads, self.tracing)
         data = msgspec.json.format(msgspec.json.encode(config))
         try:
+            if self.authority is not None and place.identity is not None:
+                self.authority.tend({place.certificates: place.identity})
             place.work.mkdir(mode=0o700)
             if policy.user:
                 os.chown(place.work, policy.user, policy.user)
             place.config.write_bytes(data)
         except OSError as error:
             raise cannot_start(f"replica {place.replica}", error) from error
-        record = Record(replica=place.replica, slot=slot, revision=revision, short=place.short)
+        record = Record(replica=place.replica, slot=slot, revision=revision, short=place.short, ports=place.ports)
         more = {
             **{name: os.environ[name] for name in self.tracing.variables if name in os.environ},
             **secret.variables(revision.runtime.env, os.environ, "runtime.env"),
@@ -143,11 +189,13 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
 
     def _policy(self, place: Place, revision: Revision, package: Unpacked) -> Policy:
         user = 0 if sandbox.own_user() else users.free()
+        tls = place.certificates if place.ports else None
         return Policy(
-            reads=(*(str(each) for each in (package.folder, package.packages) if each), str(place.config)),
+            reads=tuple(str(each) for each in (package.folder, package.packages, place.config, tls) if each),
             writes=(str(place.work),),
             network=revision.runtime.network,
             ports=_ports(self.tracing),
+            listens=place.ports or (),
             subprocesses=revision.runtime.subprocesses,
             user=user,
             required=revision.runtime.sandbox == "required",

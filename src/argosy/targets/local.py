@@ -1,4 +1,4 @@
-"""The local target: replicas as processes of this machine, on Unix sockets, supervised and adopted."""
+"""The local target: replicas as processes of this machine, on Unix sockets or by TLS, supervised and adopted."""
 
 import asyncio
 import contextlib
@@ -7,12 +7,15 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import psutil
 
 from argosy.process import sandbox
 from argosy.process.cores import cores, memory
+from argosy.process.managed import home_id
 from argosy.process.process import Process
+from argosy.spec.errors import ArgosyError
 from argosy.spec.revision import ResourceUsage, Revision, RevisionStatus
 from argosy.spec.settings import Home
 from argosy.spec.tracing import Tracing
@@ -21,6 +24,9 @@ from argosy.targets.base import Capacity
 from argosy.targets.group import Group, Running
 from argosy.targets.launch import COMMAND, NO_TRACING, Launcher, Place, Unpacked, folder, prepare
 from argosy.targets.tags import Found, Record, scan
+
+if TYPE_CHECKING:
+    from argosy.store.authority import Authority
 
 LOG = logging.getLogger(__name__)
 
@@ -41,12 +47,15 @@ class LocalTarget:
         *,
         command: Sequence[str] = COMMAND,
         tracing: Tracing = NO_TRACING,
+        network: str = "unix",
     ) -> None:
         prepare(home)
         self._home = home
         self._fetch = fetch
         self.changed: Callable[[], None] = lambda: None
-        self._launcher = Launcher(home=home, command=command, tracing=tracing)
+        self._authority: Authority | None = None
+        authority = self._signs() if network == "tls" else None
+        self._launcher = Launcher(home=home, command=command, tracing=tracing, authority=authority)
         self._groups: dict[str, Group] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -74,10 +83,22 @@ class LocalTarget:
         return len(adopted)
 
     def _adopt(self, process: psutil.Process, record: Record) -> Running:
-        place = Place(self._home, record.replica, record.short)
+        identity = None
+        if record.ports is not None:
+            whose = record.revision
+            identity = self._signs().identity(whose.endpoint, whose.id, record.replica)
+        place = Place(self._home, record.replica, record.short, record.ports, identity)
         running = Running(place, record.revision, record.slot, Process(process, child=False))
         self._group(record.revision).adopt(running)
         return running
+
+    def _signs(self) -> "Authority":
+        """The authority of this home's platform; none is needed where nothing is reached by TLS."""
+        if self._authority is None:
+            from argosy.store.authority import Authority
+
+            self._authority = Authority(self._home.root / "tls" / "replicas", home_id(self._home.root))
+        return self._authority
 
     def _group(self, revision: Revision) -> Group:
         return self._groups.setdefault(revision.id, Group(revision, self._launcher, self._wake.set))
@@ -148,7 +169,9 @@ class LocalTarget:
                 del self._groups[key]
         if not self._groups:
             self._empty.set()
-        self._tend_logs()
+        if time.monotonic() - self._tended >= TEND_SECONDS:
+            self._tended = time.monotonic()
+            await self._tend()
         return acted
 
     def _threads(self) -> int:
@@ -159,14 +182,18 @@ class LocalTarget:
             wanted[name] = max(wanted.get(name, 0), group.want)
         return max(1, cores() // max(1, sum(wanted.values())))
 
-    def _tend_logs(self) -> None:
-        if time.monotonic() - self._tended < TEND_SECONDS:
-            return
-        self._tended = time.monotonic()
+    async def _tend(self) -> None:
+        """Bound the logs, and renew certificates."""
         running = [one.place for group in self._groups.values() for one in group.running.values()]
         for place in running:
             log.rotate(place.log)
         log.prune(self._home.logs, [place.replica for place in running])
+        if self._authority is not None:
+            shown = {place.certificates: place.identity for place in running if place.identity is not None}
+            try:
+                await asyncio.to_thread(self._authority.tend, shown)
+            except (ArgosyError, OSError) as error:
+                LOG.error("certificates cannot be renewed, and are tried again: %s", error)
 
     async def stop(self) -> None:
         for group in self._groups.values():

@@ -19,12 +19,13 @@ VARIABLE = "ARGOSY_REPLICA"
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """What a replica's mark says of it."""
+    """What a replica's mark says of it. `ports` are those of HTTP and gRPC where it is reached by TLS."""
 
     replica: str
     slot: int
     revision: Revision
     short: str
+    ports: tuple[int, int] | None = None
 
 
 class Found(msgspec.Struct, frozen=True):

@@ -14,13 +14,16 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from argosy.serving import frames
 from argosy.serving.config import ModelConfig, ReplicaConfig
 from argosy.serving.frames import HEAD, Orders
 from argosy.serving.pipe import listener
-from argosy.spec.recorder import RecordedEndpoint, RecorderConfig, config_file, read_report
+from argosy.spec.address import Address
+from argosy.spec.recorder import RecordedEndpoint, RecordedReplica, config_file, read_report, recorder_config
 from argosy.spec.settings import Home
+from argosy.store.durable import say
 from argosy.store.payloads.record import REQUEST
 from tests.monitoring.recorder import shop
 
@@ -39,9 +42,7 @@ def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
 
 def tell(home: Home, store: str = "", **endpoints: RecordedEndpoint) -> None:
     """What the controller does."""
-    fresh = config_file(home).with_suffix(".fresh")
-    fresh.write_bytes(msgspec.json.encode(RecorderConfig(endpoints=endpoints, store=store)))
-    fresh.replace(config_file(home))
+    say(config_file(home), msgspec.json.encode(replace(recorder_config(home), endpoints=endpoints, store=store)))
 
 
 @contextlib.contextmanager
@@ -63,11 +64,14 @@ def recorder(home: Home) -> Iterator[subprocess.Popen[bytes]]:
 
 def joined(home: Home, config: ReplicaConfig) -> socket.socket:
     """The recorder's connection to a replica of which the controller has written this."""
-    place = home.run / "r" / f"{next(NUMBERS):06x}"
-    place.mkdir(parents=True)
-    place.with_suffix(".json").write_bytes(msgspec.json.encode(config))
-    with contextlib.closing(listener(str(place / "r.rec.sock"))) as door:
+    path = home.run / f"{next(NUMBERS)}.rec.sock"
+    (model,), told = config.models, recorder_config(home)
+    about = {"endpoint": model.name, "version": model.version, "package": model.package}
+    awaits = RecordedReplica(address=Address(path=str(path)), **about)
+    with contextlib.closing(listener(str(path))) as door:
         door.settimeout(20)
+        replicas = told.replicas | {config.replica: awaits}
+        say(config_file(home), msgspec.json.encode(replace(told, replicas=replicas)))
         line, _ = door.accept()
     line.settimeout(20)
     return line

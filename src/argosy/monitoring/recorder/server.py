@@ -11,14 +11,15 @@ from pathlib import Path
 import msgspec
 
 from argosy.monitoring.recorder.writer import VersionBuffer, Writer
+from argosy.process.sockets import connect
 from argosy.profiles.profile import Profile
 from argosy.serving import frames
-from argosy.serving.config import ReplicaConfig
-from argosy.serving.config import read as read_config
-from argosy.serving.frames import HEAD, Hello, Orders, hello
+from argosy.serving.frames import HEAD, Hello, Orders
+from argosy.spec.address import Address
 from argosy.spec.errors import ArgosyError, InvalidArgument
 from argosy.spec.recorder import (
     RecordedEndpoint,
+    RecordedReplica,
     RecorderConfig,
     RecorderReport,
     config_file,
@@ -65,7 +66,7 @@ class Server:
         self._config_written = 0
         self._secret = b""
         self._connections: set[Connection] = set()
-        self._reached: dict[Path, asyncio.Task[None]] = {}
+        self._reached: dict[Address, asyncio.Task[None]] = {}
         self._buffers: dict[tuple[str, str], VersionBuffer | None] = {}
         self._closed: list[VersionBuffer] = []
         self._flushed: dict[str, float] = {}
@@ -81,7 +82,6 @@ class Server:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._pace()):
                         await stop.wait()
-                self._read_config()
                 await self._flush()
                 self.report.replicas = len(self._connections)
                 with contextlib.suppress(OSError):
@@ -117,9 +117,10 @@ class Server:
     async def _reach(self) -> None:
         """Connect to the replicas that await us, whatever the disk is at."""
         while True:
-            for door in (self.home.run / "r").glob("*/*.rec.sock"):
-                if door not in self._reached:
-                    self._reached[door] = asyncio.create_task(self._serve(door))
+            self._read_config()
+            for name, replica in self._config.replicas.items():
+                if replica.address not in self._reached:
+                    self._reached[replica.address] = asyncio.create_task(self._serve(name, replica))
             await asyncio.sleep(self._pace())
 
     def _read_config(self) -> None:
@@ -170,17 +171,18 @@ class Server:
             LOG.warning("%s", self.report.problem)
             return None
 
-    async def _serve(self, door: Path) -> None:
-        """One replica. What it is stands in a file that it cannot write; it speaks for nobody else."""
+    async def _serve(self, name: str, replica: RecordedReplica) -> None:
+        """One replica. What it is, the controller says; it speaks for nobody else."""
         connection: Connection | None = None
         writer: asyncio.StreamWriter | None = None
         try:
-            config = read_config(door.parent.with_suffix(".json"))
-            reader, writer = await asyncio.open_unix_connection(str(door), limit=READ)
+            about = {"endpoint": replica.endpoint, "version": replica.version, "package": replica.package}
+            expected = Hello(replica=name, **about)
+            reader, writer = await connect(replica.address, READ)
             while True:
                 head, body = frames.sizes(await reader.readexactly(HEAD.size))
                 data = await reader.readexactly(head + body)
-                connection = self._take(connection, memoryview(data)[:head], memoryview(data)[head:], writer, config)
+                connection = self._take(connection, memoryview(data)[:head], memoryview(data)[head:], writer, expected)
         except (OSError, EOFError, InvalidArgument) as error:
             if isinstance(error, InvalidArgument):
                 self.report.broken += 1
@@ -189,7 +191,7 @@ class Server:
             self._connections.discard(connection) if connection else None
             if writer is not None:
                 writer.close()
-            self._reached.pop(door, None)
+            self._reached.pop(replica.address, None)
 
     def _take(
         self,
@@ -197,7 +199,7 @@ class Server:
         head: memoryview,
         body: memoryview,
         writer: asyncio.StreamWriter,
-        config: ReplicaConfig,
+        expected: Hello,
     ) -> Connection | None:
         try:
             frame = frames.read(head, body)
@@ -206,8 +208,8 @@ class Server:
             LOG.warning("%s", error.message)
             return connection
         if isinstance(frame, Hello):
-            if frame not in [hello(config, model) for model in config.models]:
-                raise InvalidArgument(f"replica '{config.replica}' says that it is '{frame.replica[:80]}'")
+            if frame != expected:
+                raise InvalidArgument(f"replica '{expected.replica}' says that it is '{frame.replica[:80]}'")
             connection = Connection(frame, writer)
             self._connections.add(connection)
             self._order(connection)
