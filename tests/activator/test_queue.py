@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argosy.activator.queue import ActivatedEndpoint, Destination, Queue, Refusal, Waiter, decide
+from argosy.spec.address import Address
 from argosy.spec.scaling import ActivatorQueue
 
-READY = (Destination("r", "/r.sock"),)
+READY = (Destination("r", Address(path="/r.sock")),)
 
 
 def endpoint(size: int = 10, deadline: float = 60.0, ready_in: float = 0.0, replicas: int = 0) -> ActivatedEndpoint:

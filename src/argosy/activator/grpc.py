@@ -63,7 +63,7 @@ class Calls(grpc.GenericRpcHandler):
             return
         while isinstance(outcome := await self._queues.wait(name), Destination):
             with self._queues.served(name):
-                async with _channel(outcome.at(grpc=True)) as channel:
+                async with _channel(outcome.grpc or outcome.http) as channel:
                     if await _connected(channel):
                         call: Any = channel.stream_stream(method)(
                             requests, metadata=sent, timeout=context.time_remaining()

@@ -27,18 +27,11 @@ SHORTEST_RETRY, LONGEST_RETRY = 1.0, 600.0
 
 
 class Destination(msgspec.Struct, frozen=True):
-    """Go to this replica, at its address for HTTP or for gRPC. It is of this revision.
-
-    A Unix socket stands as its bare path, as an activator that an earlier release started reads it."""
+    """Go to this replica, at its address for HTTP or for gRPC. It is of this revision."""
 
     revision: str
-    http: Address | str
-    grpc: Address | str = ""
-
-    def at(self, *, grpc: bool = False) -> Address:
-        """Its address."""
-        there = self.grpc if grpc else self.http
-        return Address(path=there) if isinstance(there, str) else there
+    http: Address
+    grpc: Address | None = None
 
 
 class ActivatedEndpoint(msgspec.Struct, frozen=True, kw_only=True):

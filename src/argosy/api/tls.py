@@ -124,36 +124,29 @@ def _good(path: Path, key: Path, host: str) -> bool:
 def _make(path: Path, key: Path, host: str) -> None:
     """A key on P-256, which everything understands, and a certificate for the names of this machine."""
     from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+
+    from argosy.store.authority import named, signed
 
     names = ["localhost", "127.0.0.1", "::1", socket.gethostname(), *([] if host in ANY else [host])]
     for addresses in psutil.net_if_addrs().values():
         names += [each.address for each in addresses if each.family in (socket.AF_INET, socket.AF_INET6)]
     called = list(dict.fromkeys(_name(each.partition("%")[0]) for each in names))
     fresh = ec.generate_private_key(ec.SECP256R1())
-    who = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
-    now = datetime.datetime.now(datetime.UTC)
-    identifier = x509.SubjectKeyIdentifier.from_public_key(fresh.public_key())
-    made = (
-        x509.CertificateBuilder(who, who, fresh.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=DAYS))
+    who, now, hour = named(NAME), datetime.datetime.now(datetime.UTC), datetime.timedelta(hours=1)
+    number, after = x509.random_serial_number(), now + datetime.timedelta(days=DAYS)
+    builder = (
+        x509.CertificateBuilder(who, who, fresh.public_key(), number, now - hour, after)
         .add_extension(x509.SubjectAlternativeName(called), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(identifier, critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
-        .sign(fresh, hashes.SHA256())
     )
-    secret = fresh.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    secret, made = signed(builder, fresh, fresh)
     path.parent.mkdir(mode=0o700, exist_ok=True)
     with storage(path.parent):
         replace(key, secret, key.parent, mode=0o600)
-        replace(path, made.public_bytes(serialization.Encoding.PEM), path.parent, mode=0o644)
+        replace(path, made, path.parent, mode=0o644)
 
 
 def _name(text: str) -> "x509.GeneralName":

@@ -122,9 +122,7 @@ class GrpcServer:
             ("grpc.max_concurrent_streams", STREAMS),
         ]
         if tls is not None:
-            from argosy.serving.tls import HANDSHAKE
-
-            options.append(("grpc.server_handshake_timeout_ms", int(HANDSHAKE * 1000)))
+            options.append(("grpc.server_handshake_timeout_ms", tls.milliseconds))
         elif not address.path:
             options.append(("grpc.max_connection_idle_ms", IDLE_MS))
         self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=calls)

@@ -47,11 +47,7 @@ class Listener:
         """Begin to listen; the address with the port that was taken. Raises Conflict, InvalidArgument."""
         loop = asyncio.get_running_loop()
         bound, self.address = bind(self.address)
-        tls: dict[str, Any] = {}
-        if self._tls is not None:
-            from argosy.serving.tls import HANDSHAKE
-
-            tls = {"ssl": self._tls.context, "ssl_handshake_timeout": HANDSHAKE}
+        tls: dict[str, Any] = self._tls.options if self._tls else {}
         self._server = await loop.create_server(self._connection, sock=bound, backlog=4096, **tls)
         self._sweep()
         return self.address

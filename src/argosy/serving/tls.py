@@ -37,11 +37,14 @@ class _Told(ssl.SSLObject):
 class ServerTls:
     """What a replica shows and trusts, taken up again when the files of its identity are replaced."""
 
+    milliseconds = int(HANDSHAKE * 1000)
+
     def __init__(self, identity: TlsIdentity) -> None:
         self._files = identity.authorities, identity.own("replica")
         self.context = self._fresh()
         self._stamp = self._stat()
         self._load(self.context)
+        self.options = {"ssl": self.context, "ssl_handshake_timeout": HANDSHAKE}
 
     def renew(self) -> bool:
         """Take up files that have changed, for connections from now on; whether they had. One that cannot be used is

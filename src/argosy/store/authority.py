@@ -133,14 +133,14 @@ class Authority:
 
     def _new(self) -> bytes:
         """The file of a new authority."""
-        key, name = ec.generate_private_key(ec.SECP256R1()), _named(f"Argosy platform {self._platform}")
+        key, name = ec.generate_private_key(ec.SECP256R1()), named(f"Argosy platform {self._platform}")
         use = dict.fromkeys(("key_encipherment", "data_encipherment", "key_agreement", "content_commitment"), False)
         signs = x509.KeyUsage(
             digital_signature=False, key_cert_sign=True, crl_sign=False, encipher_only=False, decipher_only=False, **use
         )
         builder = self._builder(name, name, key, YEARS * 365 * 86400.0)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        return _signed(builder.add_extension(signs, critical=True), key, key)
+        return b"".join(signed(builder.add_extension(signs, critical=True), key, key))
 
     def _certificate(
         self, name: str, key: ec.EllipticCurvePrivateKey, issuer: x509.Certificate, *, serves: bool
@@ -150,12 +150,12 @@ class Authority:
         names = [x509.UniformResourceIdentifier(name), x509.DNSName(TlsIdentity(name=name, files="/").host)]
         use = ExtendedKeyUsageOID.SERVER_AUTH if serves else ExtendedKeyUsageOID.CLIENT_AUTH
         builder = (
-            self._builder(issuer.subject, _named(name.rpartition("/")[2][:64]), fresh, LIFE)
+            self._builder(issuer.subject, named(name.rpartition("/")[2][:64]), fresh, LIFE)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
         )
-        return _signed(builder, fresh, key)
+        return b"".join(signed(builder, fresh, key))
 
     def _builder(
         self, issuer: x509.Name, subject: x509.Name, key: ec.EllipticCurvePrivateKey, life: float
@@ -165,21 +165,24 @@ class Authority:
         return x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number(), before, after)
 
 
-def _signed(builder: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey, by: ec.EllipticCurvePrivateKey) -> bytes:
-    """The file of a key: that, and its certificate."""
+def signed(
+    builder: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey, by: ec.EllipticCurvePrivateKey
+) -> tuple[bytes, bytes]:
+    """A key and its certificate, as PEM."""
     whose, signer = (x509.SubjectKeyIdentifier.from_public_key(each.public_key()) for each in (key, by))
     builder = builder.add_extension(whose, critical=False)
-    signed = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(signer)
-    made = builder.add_extension(signed, critical=False).sign(by, hashes.SHA256())
+    identifier = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(signer)
+    made = builder.add_extension(identifier, critical=False).sign(by, hashes.SHA256())
     secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return secret + made.public_bytes(Encoding.PEM)
+    return secret, made.public_bytes(Encoding.PEM)
 
 
 def _number(authority: x509.Certificate) -> str:
     return authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.key_identifier.hex()
 
 
-def _named(text: str) -> x509.Name:
+def named(text: str) -> x509.Name:
+    """A subject or issuer."""
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 

@@ -74,7 +74,7 @@ class Activation(asyncio.DatagramProtocol):
 
     def _activated(self, route: EndpointRoute, endpoint: Endpoint) -> ActivatedEndpoint:
         ready = [
-            Destination(each.revision, _written(upstream.http), _written(upstream.grpc) if upstream.grpc else "")
+            Destination(each.revision, upstream.http, upstream.grpc)
             for each in route.revisions
             if each.weight
             for upstream in each.upstreams
@@ -98,7 +98,3 @@ class Activation(asyncio.DatagramProtocol):
             self._transport.close()
             self._transport = None
             demand_socket(self.home.run).unlink(missing_ok=True)
-
-
-def _written(address: Address) -> Address | str:
-    return address.path or address
