@@ -17,6 +17,9 @@ from tests.leftovers import pytest_configure, pytest_sessionfinish, pytest_termi
 
 __all__ = ["pytest_configure", "pytest_sessionfinish", "pytest_terminal_summary", "pytest_unconfigure"]
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+"""Of workers and of what tests start: threads of BLAS spin while they wait, which costs more than it gives."""
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background job; what tests start would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -96,3 +99,9 @@ def s3(weed_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     objects.store.cache_clear()
     yield "s3://data"
     objects.store.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def cached_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the layers of an image in its cache, once one is built."""
+    return tmp_path_factory.mktemp("home")

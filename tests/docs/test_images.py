@@ -12,11 +12,15 @@ from tests.images.conftest import argosy, need_debian
 
 
 @pytest.mark.slow
-def test_images(reader, tmp_path):
+@pytest.mark.timeout(240)
+def test_images(reader, cached_home, tmp_path):
     need_debian()
     pytest.importorskip("zstandard")
     programs.need("skopeo")
     home = Path.cwd() / "h"
+    home.mkdir()
+    (cached_home / "cache").mkdir(exist_ok=True)
+    (home / "cache").symlink_to(cached_home / "cache")  # layers of zstd are made by other tests
     model = linear(tmp_path / "digits.onnx")
     argosy("push", str(model), "--name", "digits", home=home)
     argosy("image", "build", str(model), "-o", f"oci:{tmp_path / 'oci'}", home=home)  # skips without downloads

@@ -1,10 +1,13 @@
 """An image of a small model, built once a session as a user would."""
 
+import gzip
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -59,15 +62,34 @@ def package(cached_home: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def cached_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with the layers of the image in its cache, once it is built."""
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="session")
 def layout(package: str, cached_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Layout:
     """The image of the model, for this machine."""
     need_debian()
     folder = tmp_path_factory.mktemp("image") / "oci"
     argosy("image", "build", package, "-o", f"oci:{folder}", home=cached_home)
     return Layout(folder)
+
+
+def _unpack(layout: Layout, into: Path) -> dict:
+    """What a container runtime does. Returns the configuration."""
+    manifest = layout.json(layout.index["manifests"][0]["digest"])
+    for layer in manifest["layers"]:
+        blob = layout.blob(layer["digest"])
+        archive = (
+            pytest.importorskip("zstandard").ZstdDecompressor().decompressobj().decompress(blob)
+            if "zstd" in layer["mediaType"]
+            else gzip.decompress(blob)
+        )
+        with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+            opened.extractall(into, filter="tar")
+    return layout.json(manifest["config"]["digest"])
+
+
+@pytest.fixture(scope="session")
+def root(layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    """The image as a container runtime lays it out, and its configuration."""
+    into = tmp_path_factory.mktemp("container") / "root"
+    into.mkdir()
+    into.parent.parent.chmod(0o755)
+    into.parent.chmod(0o755)
+    return into, _unpack(layout, into)

@@ -1,7 +1,5 @@
 """Images as a user builds and runs them. Downloads are cached by uv and in ~/.cache/argosy."""
 
-import gzip
-import io
 import json
 import os
 import shutil
@@ -29,30 +27,6 @@ from tests.store.oci.live import Registry
 
 zstandard = pytest.importorskip("zstandard")
 SEPARATE = ("unshare", "--mount")
-
-
-def _unpack(layout: Layout, into: Path) -> dict:
-    """What a container runtime does. Returns the configuration."""
-    manifest = layout.json(layout.index["manifests"][0]["digest"])
-    for layer in manifest["layers"]:
-        blob = layout.blob(layer["digest"])
-        archive = (
-            zstandard.ZstdDecompressor().decompressobj().decompress(blob)
-            if "zstd" in layer["mediaType"]
-            else gzip.decompress(blob)
-        )
-        with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
-            opened.extractall(into, filter="tar")
-    return layout.json(manifest["config"]["digest"])
-
-
-@pytest.fixture(scope="session")
-def root(layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
-    into = tmp_path_factory.mktemp("container") / "root"
-    into.mkdir()
-    into.parent.parent.chmod(0o755)
-    into.parent.chmod(0o755)
-    return into, _unpack(layout, into)
 
 
 def test_the_image_is_one_that_everybody_can_verify(layout: Layout):

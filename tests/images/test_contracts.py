@@ -12,9 +12,7 @@ import pytest
 
 from argosy_conformance import render, run
 from tests import ports
-from tests.images.test_build import SEPARATE, root
-
-__all__ = ["root"]
+from tests.images.test_build import SEPARATE
 
 ROWS = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 MOUNT = 'mount --bind "$0" "$0" && mount -t proc proc "$0/proc" && mount -o remount,ro,bind "$0" && exec "$@"'

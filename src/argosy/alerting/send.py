@@ -21,6 +21,7 @@ from argosy.alerting.allowed import Allowed
 from argosy.alerting.incident import Notice
 from argosy.spec.alerts import Alertmanager, Email, Sink, Slack, Webhook
 from argosy.spec.errors import InvalidArgument, Unavailable
+from argosy.spec.foreign import printable
 from argosy.spec.secret import reference, resolved
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def subject(notice: Notice) -> str:
     """One line, without line breaks: a header ends at one."""
     finding = notice.incident.finding
     line = f"[{finding.severity}] {HEADS[notice.kind]}{finding.endpoint}: {finding.title}"
-    return "".join(letter if letter.isprintable() else " " for letter in line)[:200]
+    return printable(line)[:200]
 
 
 def text(notice: Notice) -> str:

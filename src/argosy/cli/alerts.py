@@ -8,9 +8,10 @@ import click
 from argosy.cli.base import Command, Group, json_option
 from argosy.cli.completion import endpoints
 from argosy.cli.here import actor, control, endpoint_path, place
-from argosy.cli.output import Columns, emit, printable, table
+from argosy.cli.output import Columns, emit, table
 from argosy.console.words import clock
 from argosy.spec.errors import InvalidArgument, Unavailable
+from argosy.spec.foreign import printable
 
 UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 ORDER = {"firing": 0, "muted": 1}

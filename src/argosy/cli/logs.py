@@ -14,9 +14,10 @@ import click
 from argosy.cli.base import Command, json_option
 from argosy.cli.completion import endpoints
 from argosy.cli.here import place
-from argosy.cli.output import printable, table
+from argosy.cli.output import table
 from argosy.process import tail
 from argosy.spec.errors import InvalidArgument, NotFound
+from argosy.spec.foreign import printable
 
 POLL_SECONDS = 0.2
 

@@ -107,8 +107,3 @@ def progress(title: str) -> Generator[Report]:
 
     with Console(stderr=True).status(title) as status:
         yield lambda step: status.update(escape(step))
-
-
-def printable(text: str) -> str:
-    """A text of somebody else without what would move the cursor of a terminal."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)

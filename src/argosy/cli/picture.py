@@ -7,8 +7,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from argosy.cli.output import printable
 from argosy.console.words import milliseconds, percent, rate, size
+from argosy.spec.foreign import printable
 
 WIDTH = 40
 BAR = 20

@@ -12,8 +12,9 @@ from click.core import ParameterSource
 from argosy.cli.base import Command, Group, json_option
 from argosy.cli.completion import models as models_named
 from argosy.cli.here import settings, store
-from argosy.cli.output import emit, printable, progress
+from argosy.cli.output import emit, progress
 from argosy.spec.errors import InvalidArgument, NotFound, Unauthenticated
+from argosy.spec.foreign import printable
 
 WITH_TO = ("to", "no_image", "plain_http", "ca")
 """Options of a push to a registry; the others package a file."""

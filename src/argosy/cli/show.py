@@ -7,8 +7,9 @@ import click
 from argosy.cli.base import Command, json_option
 from argosy.cli.completion import references
 from argosy.cli.here import settings, store
-from argosy.cli.output import emit, pairs, printable, progress
+from argosy.cli.output import emit, pairs, progress
 from argosy.console.words import size
+from argosy.spec.foreign import printable
 from argosy.spec.package import DATA_ONLY
 from argosy.spec.signing import matches
 

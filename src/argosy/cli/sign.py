@@ -11,8 +11,9 @@ import click
 from argosy.cli.base import Command, json_option
 from argosy.cli.completion import references
 from argosy.cli.here import settings, store
-from argosy.cli.output import emit, printable
+from argosy.cli.output import emit
 from argosy.spec.errors import BadSignature, InvalidArgument, NotFound
+from argosy.spec.foreign import printable
 from argosy.spec.signing import matches
 
 if TYPE_CHECKING:

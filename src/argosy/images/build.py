@@ -116,8 +116,7 @@ class Builder:
 
     def _libraries(self, lock: BaseLock, platform: Platform) -> Layer:
         def make() -> Tree:
-            tree = self._packages(lock, platform)
-            return with_users(tree.part(lambda path: not debian.INTERPRETER.match(path)))
+            return with_users(self._packages(lock, platform).part(lambda path: not debian.INTERPRETER.match(path)))
 
         return self.cache.layer(f"Debian {lock.release}: C and C++ libraries, certificates", lock, make)
 
@@ -160,12 +159,8 @@ class Builder:
         return self.cache.layer(f"Argosy {__version__}", [lock.python, inputs], lambda: self._compiled(tree, "Argosy"))
 
     def _model(self, model: ImageModel) -> Layer:
-        def make() -> Tree:
-            tree = Tree()
-            add_model(tree, model, MODEL_FOLDER.lstrip("/"))
-            return tree
-
-        return self.cache.layer(f"model {model.name}:{model.version}", model.digest, make)
+        made = partial(model_tree, model, MODEL_FOLDER.lstrip("/"))
+        return self.cache.layer(f"model {model.name}:{model.version}", model.digest, made)
 
     def _compiled(self, tree: Tree, what: str) -> Tree:
         with self._once:
@@ -208,10 +203,12 @@ def check_servable(package: Package) -> None:
         )
 
 
-def add_model(tree: Tree, model: ImageModel, into: str) -> None:
-    """Add the files of a package."""
+def model_tree(model: ImageModel, into: str) -> Tree:
+    """The files of a package."""
+    tree = Tree()
     for entry in walk(model.package.folder, limit=2**63):
         tree.file(f"{into}/{entry.path}", entry.file)
+    return tree
 
 
 def with_users(tree: Tree) -> Tree:

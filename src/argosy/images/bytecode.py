@@ -7,7 +7,7 @@ gives the same bytes, and nothing is written in the container.
 
 import re
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -78,17 +78,14 @@ class Compiler:
         return tree
 
     def _run(self, tree: Tree, modules: list[str]) -> Iterator[bytes]:
-        job = _framed(each for path in modules for each in (f"/{path}".encode(), tree.nodes[path].read()))
+        parts = (each for path in modules for each in (f"/{path}".encode(), tree.nodes[path].read()))
+        job = b"".join(len(part).to_bytes(4, "little") + part for part in parts)
         environ = {"PYTHONHASHSEED": "0", "PYTHONHOME": str(self.root / "usr"), "LC_ALL": "C.UTF-8"}
         ran = subprocess.run(self.command, input=job, env=environ, capture_output=True, check=False)
         if ran.returncode:
             said = ran.stderr.decode(errors="replace")[-300:]
             raise BadPackage(f"the Python of the image does not run on this machine: {said}")
         return _frames(ran.stdout)
-
-
-def _framed(parts: Iterable[bytes]) -> bytes:
-    return b"".join(len(part).to_bytes(4, "little") + part for part in parts)
 
 
 def _frames(data: bytes) -> Iterator[bytes]:

@@ -15,11 +15,12 @@ from typing import Any
 
 from argosy import __version__
 from argosy.images import build, debian, wheels
-from argosy.images.build import REQUIREMENTS, Builder, ImageModel, add_model, check_servable, environ_of, labels_of
+from argosy.images.build import REQUIREMENTS, Builder, ImageModel, check_servable, environ_of, labels_of, model_tree
 from argosy.images.image import WRITABLE, settings_of
 from argosy.images.platforms import PLATFORMS
-from argosy.images.tree import FOLDER, Tree
+from argosy.images.tree import FOLDER
 from argosy.spec.errors import Conflict
+from argosy.spec.foreign import printable
 from argosy.spec.package import MODEL_FOLDER
 from argosy.store.durable import storage
 
@@ -35,11 +36,10 @@ def write_context(builder: Builder, model: ImageModel, folder: Path) -> list[str
     check_servable(model.package)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Conflict(f"{folder} exists and is not empty; name a folder that does not exist yet")
-    locks, tree = builder.wheel_locks(model), Tree()
+    locks, tree = builder.wheel_locks(model), model_tree(model, "model")
     for name, text in locks.items():
         tree.file(f"{name}.txt", text.encode())
     tree.file(WHEEL, argosy_wheel())
-    add_model(tree, model, "model")
     tree.file("Dockerfile", dockerfile(model, builder.ports, locks, builder.options.epoch).encode())
     with storage(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def _settings(settings: Mapping[str, Any]) -> list[str]:
 
 def quoted(text: str) -> str:
     """A value of ENV or LABEL in one line, nothing in it expanded."""
-    text = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    text = " ".join(printable(text).split())
     for letter in '\\"$':
         text = text.replace(letter, f"\\{letter}")
     return f'"{text}"'

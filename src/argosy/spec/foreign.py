@@ -168,3 +168,8 @@ def _int(text: str) -> int:
 
 def _line(event: Any) -> str:
     return f" (line {event.start_mark.line + 1})"
+
+
+def printable(text: str, instead: str = " ") -> str:
+    """A text of somebody else without what would move the cursor of a terminal, break a line or end a header."""
+    return "".join(letter if letter.isprintable() else instead for letter in text)

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from argosy.spec.foreign import printable
 from argosy.store.database import Database, metadata
 from argosy.store.table import RowMapper, table_of
 
@@ -126,7 +127,7 @@ ROWS = RowMapper(findings_table, Finding)
 
 def subject(name: str) -> str:
     """What users name freely (a column), as a subject: printable, at most 200 characters, and still one of its own."""
-    plain = "".join(letter if letter.isprintable() else "?" for letter in name[: LONGEST + 1])
+    plain = printable(name[: LONGEST + 1], "?")
     if plain == name and len(name) <= LONGEST:
         return name
     return f"{plain[: LONGEST - 10]}… {hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from argosy.spec.errors import ArgosyError, BadSignature
+from argosy.spec.foreign import printable
 from argosy.spec.signing import Signatures, matches
 from argosy.store.layout import Layout
 from argosy.trust import keys
@@ -82,7 +83,7 @@ def _verdict(place: str, data: bytes, package: Signed, counting: dict[str, Check
     by, wrong = "", "it is by none of the signers that count here"
     try:
         bundle = read(data, f"the signature {place}")
-        by = _plain(bundle.signer)
+        by = printable(bundle.signer, "?")[:500]
         bundle.check_files(package.files)
         for who, check in counting.items():
             try:
@@ -93,12 +94,7 @@ def _verdict(place: str, data: bytes, package: Signed, counting: dict[str, Check
                 return Verdict(place=place, by=by, signer=who)
     except BadSignature as error:
         wrong = error.message
-    return Verdict(place=place, by=by, wrong=_plain(wrong))
-
-
-def _plain(text: str) -> str:
-    """A text of somebody else without what would move the cursor of a terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)[:500]
+    return Verdict(place=place, by=by, wrong=printable(wrong, "?")[:500])
 
 
 def good(verdicts: Iterable[Verdict], what: str) -> Verdict:

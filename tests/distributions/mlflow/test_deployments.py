@@ -151,7 +151,8 @@ SAVE = """
 import sys, numpy as np, mlflow.sklearn
 from sklearn.linear_model import LinearRegression
 x = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-mlflow.sklearn.save_model(LinearRegression().fit(x, [2.0, 1.0, 3.0]), sys.argv[1], input_example=x)
+model = LinearRegression().fit(x, [2.0, 1.0, 3.0])
+mlflow.sklearn.save_model(model, sys.argv[1], input_example=x, pip_requirements=["scikit-learn"])
 """
 
 

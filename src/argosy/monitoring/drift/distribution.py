@@ -7,6 +7,7 @@ import msgspec
 
 from argosy.monitoring.drift.geometry import ordered
 from argosy.profiles.layout import EXTRA, Column, Floats
+from argosy.spec.foreign import printable
 
 MOST = 30
 LONGEST = 40
@@ -90,5 +91,5 @@ def _categories(column: Column, both: Floats, most: int) -> list[Group]:
 
 def readable(text: str, longest: int = LONGEST) -> str:
     """Printable, and no longer than that."""
-    plain = "".join(letter if letter.isprintable() else "?" for letter in text[: longest + 1])
+    plain = printable(text[: longest + 1], "?")
     return plain if len(plain) <= longest else plain[: longest - 1] + "…"

@@ -19,6 +19,7 @@ import httpx
 import msgspec
 
 from argosy.spec.errors import ArgosyError, InvalidArgument, NotFound, PayloadTooLarge, Unavailable, from_http
+from argosy.spec.foreign import printable
 from argosy.store.manifest import MAX_DOCUMENT
 from argosy.store.oci import credentials, quirks
 from argosy.store.oci.reference import is_loopback
@@ -207,7 +208,7 @@ class Client:
         for text in _WARNING.findall(", ".join(answer.headers.get_list("warning"))):
             if text not in self._warned and len(self._warned) < MOST_WARNINGS:
                 self._warned.add(text)
-                self.report(f"{self.host} warns: {_printable(text)}")
+                self.report(f"{self.host} warns: {printable(text)}")
         return answer
 
     def _ours(self, url: httpx.URL) -> bool:
@@ -221,7 +222,7 @@ class Client:
         except httpx.InvalidURL:
             found = httpx.URL("")
         if not location or found.scheme not in ("http", "https") or not found.host:
-            raise Unavailable(f"{self.host} names no place to go on at: '{_printable(location[:200])}'")
+            raise Unavailable(f"{self.host} names no place to go on at: '{printable(location[:200])}'")
         if found.scheme == "http" and url.scheme == "https":
             raise Unavailable(f"{self.host} leads to {found.host} in plain text: that is not done")
         return found
@@ -255,7 +256,7 @@ class Client:
                 said = f"{said} {fault.get('code', '')} {fault.get('message', '')}"
         except (msgspec.DecodeError, UnicodeDecodeError, PayloadTooLarge):
             said = ""
-        said = f": {_printable(' '.join(said.split())[:400])}" if said else ""
+        said = f": {printable(' '.join(said.split())[:400])}" if said else ""
         hint = HINTS.get(status, "").format(host=self.host)
         if status == 403 and self.quirks.login:
             hint = f"{hint}; {self.quirks.login}"
@@ -285,10 +286,6 @@ def _pause(headers: httpx.Headers, tries: int) -> float:
         return max((then - datetime.datetime.now(datetime.UTC)).total_seconds(), 0.0)
     except (ValueError, TypeError):
         return 2.0**tries
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _trusting(ca: Path | None) -> ssl.SSLContext:

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.foreign import printable
 from argosy.spec.payload import PayloadLog
 from argosy.spec.signature import Signature, TensorSpec
 
@@ -83,8 +84,7 @@ def _all(signature: Signature, cap: int) -> Iterator[tuple[Column, set[str]]]:
 
 
 def _column(side: Side, spec: TensorSpec, label: str, form: Form, place: int = -1) -> tuple[Column, set[str]]:
-    printable = "".join(letter if letter.isprintable() else "?" for letter in label)  # some readers' queries end there
-    name = f"{side}.{printable}"
+    name = f"{side}.{printable(label, '?')}"  # some readers' queries end at what is not
     column = Column(name=name, side=side, tensor=spec.name, datatype=spec.datatype, form=form, place=place)
     return column, {name, label, spec.name}
 
