@@ -12,6 +12,7 @@ from argosy.batch.place import place
 from argosy.batch.progress import silent
 from argosy.batch.sizes import Sizes
 from argosy.batch.wire import Begin
+from argosy.packaging.package import open_package
 from argosy.process.launch import Child
 from argosy.spec.batch import BatchJob
 from argosy.spec.errors import Internal, InvalidArgument, Unavailable
@@ -78,7 +79,7 @@ def work(tmp_path):
         plan = kit.planned(kit.package(home, "picky"), data, tmp_path / "out", fragment_rows=50, **settings)
         ledger = Ledger(place(plan.job.output))
         ledger.begin(plan)
-        driver = Driver(plan, ledger, kit.package(home, "picky"))
+        driver = Driver(plan, ledger, open_package(kit.package(home, "picky")))
         driver._pool = lambda: RayPool(bridge(code), driver._begin, tmp_path / "logs")
         return driver.run(silent())
 

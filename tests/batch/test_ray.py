@@ -12,6 +12,11 @@ import pytest
 from argosy.batch.ledger import Ledger
 from argosy.batch.place import place
 from argosy.batch.stage import Stage
+from argosy.packaging.options import PushOptions
+from argosy.packaging.push import push
+from argosy.spec.settings import Home, Settings
+from argosy.store import open_store
+from tests import wheels
 from tests.batch import kit, nodes
 from tests.batch.test_driver import ended, gone, workers
 
@@ -205,3 +210,32 @@ def test_without_ray_it_says_what_to_install(data, tmp_path):
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     status, _, err = ended(job(data, tmp_path / "out", "--engine", "ray", PYTHONPATH=path))
     assert (status, "[ray]" in err) == (9, True)
+
+
+@pytest.mark.slow
+def test_a_node_installs_by_the_lock_of_the_driver(tmp_path, monkeypatch):
+    pytest.importorskip("uv")
+    wheels.write(tmp_path / "wheels", "argosy-tiny", "1.0", "FACTOR = 2.0\n")
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path / "wheels"))
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "requirements.txt").write_text("argosy-tiny\n")
+    (tmp_path / "model" / "model.py").write_text(
+        "import argosy_tiny\n\n\nclass Model:\n    def load(self, path):\n        pass\n\n"
+        "    def predict(self, inputs):\n        return {'y': inputs['x'][:, 0] * argosy_tiny.FACTOR}\n"
+    )
+    np.save(tmp_path / "x.npy", np.arange(8.0).reshape(4, 2))
+    store = open_store(Home(tmp_path / "here"), Settings())
+    options = PushOptions(sample=tmp_path / "x.npy")
+    push(tmp_path / "model", name="m", store=store, options=options, report=lambda step: None)
+    store.close()
+    monkeypatch.setenv("ARGOSY_HOME", str(tmp_path / "node"))
+    with nodes.running(1, log=tmp_path / "log") as found:
+        wheels.write(tmp_path / "wheels", "argosy-tiny", "1.1", "FACTOR = 3.0\n")
+        monkeypatch.setenv("ARGOSY_HOME", str(tmp_path / "here"))
+        given = ("m", "--input", tmp_path / "x.npy", "--output", tmp_path / "out", "--engine", "ray")
+        status, _, err = ended(kit.start(*given, RAY_ADDRESS=found.address), LONG)
+    assert status == 0, err
+    assert len(list((tmp_path / "node" / "cache" / "environments").glob("*/argosy_tiny-1.0.dist-info"))) == 1
+    (part,) = (tmp_path / "out").glob("part-*.parquet")
+    assert pq.read_table(part)["y"].to_pylist() == [0.0, 4.0, 8.0, 12.0]

@@ -14,10 +14,10 @@ import pytest
 
 import argosy
 from argosy.client.local import locate
-from argosy.packaging import quarantine
 from argosy.packaging.load import CHECK, Check
 from argosy.packaging.options import PushOptions
 from argosy.packaging.push import push, verify
+from argosy.packaging.quarantine import Quarantine
 from argosy.protocol import tensorfile
 from argosy.serving.config import ModelConfig, ReplicaConfig
 from argosy.serving.server import Replica
@@ -136,8 +136,8 @@ async def test_no_pickle_runs_because_its_package_says_that_it_is_trusted(engine
     folder = disguised(tmp_path / "package", engine, marker)
     with pytest.raises(Untrusted):
         argosy.load(folder)
-    with pytest.raises(Untrusted):
-        quarantine.run(CHECK, Check(folder=str(folder)), float, what="m")
+    with pytest.raises(Untrusted), Quarantine("m") as child:
+        child.run(CHECK, Check(folder=str(folder)), float)
     model = ModelConfig(name="m", package=str(folder))
     replica = Replica(ReplicaConfig(models=(model,), http=Address(path=str(tmp_path / "s"))))
     with pytest.raises(Untrusted):
@@ -150,8 +150,8 @@ async def test_no_pickle_runs_because_its_package_says_that_it_is_trusted(engine
 
 
 def test_it_is_not_checked_in_quarantine_either(hostile, marker):
-    with pytest.raises(Untrusted):
-        quarantine.run(CHECK, Check(folder=str(hostile)), float, what="m")
+    with pytest.raises(Untrusted), Quarantine("m") as child:
+        child.run(CHECK, Check(folder=str(hostile)), float)
     assert not marker.exists()
 
 

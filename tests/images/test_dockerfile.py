@@ -118,7 +118,7 @@ def test_what_a_model_requires_goes_into_a_folder_of_its_own(
     context: Path, model: ImageModel, tmp_path: Path, monkeypatch
 ):
     lock = "skops==0.12.0 \\\n    --hash=sha256:" + "0" * 64 + "\n"
-    monkeypatch.setattr("argosy.packaging.environment.lock_of", lambda home, lines: lock)
+    monkeypatch.setattr("argosy.packaging.environment.lock_of", lambda home, needs, report: lock)
     model.package.manifest = msgspec.structs.replace(
         model.package.manifest, engine="sklearn", requirements=("skops==0.12.0",)
     )

@@ -12,7 +12,7 @@ import pytest
 
 from argosy.packaging.load import CHECK, Check
 from argosy.process import child as module
-from argosy.process.child import Child, Invocation, perform, run_child
+from argosy.process.child import Child, Invocation, perform
 from argosy.spec.errors import BadPackage, Internal, NotFound, Unavailable
 
 
@@ -134,8 +134,11 @@ def test_nothing_is_left_open_or_lying_about(tmp_path: Path, monkeypatch: pytest
 
 def test_errors_of_the_table_come_back_as_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.undo()
-    with pytest.raises(NotFound, match="is no model package"):
-        run_child(CHECK, Check(folder=str(tmp_path)), float, what="x", timeout=60, failure=BadPackage)
+    with (
+        pytest.raises(NotFound, match="is no model package"),
+        Child("x", timeout=60, failure=BadPackage) as one,
+    ):
+        one.run(CHECK, Check(folder=str(tmp_path)), float)
 
 
 def test_what_a_plain_message_stands_for_is_a_note_of_the_error():

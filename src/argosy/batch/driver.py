@@ -14,7 +14,7 @@ import msgspec
 from argosy.batch import probe, scheduler
 from argosy.batch.cluster import RayPool
 from argosy.batch.ledger import Entry, Ledger, Seal
-from argosy.batch.lock import lock
+from argosy.batch.lock import lock as alone
 from argosy.batch.place import place
 from argosy.batch.plan import Plan
 from argosy.batch.pool import LocalPool
@@ -22,6 +22,7 @@ from argosy.batch.progress import Display, Meter
 from argosy.batch.sizes import Sizes, usual
 from argosy.batch.stage import Stage, check
 from argosy.batch.wire import GRACE, Answered, Begin, Do, Done, Failed, Gone, Message, Reached, Ready, Stop
+from argosy.packaging.package import Package
 from argosy.process import launch
 from argosy.process.cores import cores
 from argosy.spec.errors import ArgosyError, Conflict, Internal, table
@@ -43,19 +44,17 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     entries: tuple[Entry, ...]
 
 
-def drive(
-    plan: Plan, package: Path, display: Display, *, begun: bool, trusted: bool = False, signed: bool = False
-) -> Outcome:
-    """Do a job, or the rest of one that was `begun`.
+def drive(plan: Plan, package: Package, display: Display, *, begun: bool, signed: bool, lock: str) -> Outcome:
+    """Do a job, or the rest of one that was `begun`. `lock` names what its workers may install.
 
     SIGINT and SIGTERM end it after the rows that the engines have; a second one at once. Raises Conflict where another
     driver is at it, what a worker met, and Internal naming a fragment that kills whoever works at it.
     """
     ledger = Ledger(place(plan.job.output))
-    driver = Driver(plan, ledger, package, trusted, signed)
+    driver = Driver(plan, ledger, package, signed, lock)
     if not begun:
         ledger.check_empty()
-    with lock(ledger.output, driver.lost.set):
+    with alone(ledger.output, driver.lost.set):
         if not begun:
             ledger.begin(plan)
         with driver.signals():
@@ -65,10 +64,11 @@ def drive(
 class Driver:
     """One run of a job. `lost` is set once another driver has taken the lock."""
 
-    def __init__(self, plan: Plan, ledger: Ledger, package: Path, trusted: bool = False, signed: bool = False) -> None:
+    def __init__(self, plan: Plan, ledger: Ledger, package: Package, signed: bool = False, lock: str = "") -> None:
         self.plan, self.ledger = plan, ledger
         self.lost = threading.Event()
-        self._begin = Begin(0, plan.job, usual(plan.job, cores()), str(package.absolute()), trusted, signed)
+        sizes = usual(plan.job, cores())
+        self._begin = Begin(0, plan.job, sizes, str(package.folder.absolute()), package.trusted, signed, lock)
         self._stage = Stage(ledger.output)
         self._fragments = plan.fragments()
         self._entries: dict[int, Entry] = {}

@@ -21,7 +21,7 @@ from argosy.batch.source import source
 from argosy.batch.wire import Begin
 from argosy.engines.base import Engine, rows_of
 from argosy.packaging.model_process import ModelProcess, load_in_process
-from argosy.process.child import run_child
+from argosy.process.child import Child
 from argosy.process.cores import cores
 from argosy.spec.errors import ArgosyError
 from argosy.spec.tensor import Array
@@ -45,7 +45,8 @@ def sizes(plan: Plan, begin: Begin) -> Sizes:
     if (job.workers and job.threads and job.batch_size) or total < SMALL:
         return begin.sizes
     try:
-        found = run_child("argosy.batch.probe:probe", begin, Probed, what="the probe", timeout=PATIENCE)
+        with Child("the probe", timeout=PATIENCE) as child:
+            found = child.run("argosy.batch.probe:probe", begin, Probed)
     except ArgosyError as error:
         LOG.warning("the sizes of %s are the usual ones, since its probe failed: %s", begin.package, error.message)
         return begin.sizes
@@ -76,13 +77,14 @@ def probe(begin: Begin) -> Probed:
     follow()
     plan, job = begin.plan(), begin.job
     package = begin.open(plan)
+    environ = job.given(os.environ)
     found: list[Measured] = []
     free, memory = psutil.virtual_memory().available, 0
     wanted = (job.batch_size,) if job.batch_size else SIZES
     first = plan.fragments()[0]
     reader = source(first.file.format)
     for threads in [job.threads] if job.threads else sorted({1, cores()}):
-        model = load_in_process(package, threads=threads, environ=job.given(os.environ), network=job.network)
+        model = load_in_process(package, threads=threads, environ=environ, network=job.network, lock=begin.lock)
         try:
             mapping = columns.plan(model.engine.signature, reader.schema(first.file), job)
             rows = mapping.feeds(next(iter(reader.read(first, 0, ROWS, mapping.reads))))

@@ -33,13 +33,15 @@ class _Message(msgspec.Struct, frozen=True, tag=str.lower):
 
 class Begin(_Message, frozen=True):
     """To a process that has just started: the job with its settings in this run, the sizes, the folder of the
-    package, whether that may run code of its author, and whether it has to be signed."""
+    package, whether that may run code of its author, whether it has to be signed, and the lock of what it requires,
+    where the driver lets that be installed."""
 
     job: BatchJob
     sizes: Sizes
     package: str
     trusted: bool
     signed: bool = False
+    lock: str = ""
 
     def open(self, plan: Plan) -> Package:
         """The package, of the digest that the plan names if it has to be signed. Raises what `open_package` raises."""

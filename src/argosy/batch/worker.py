@@ -63,7 +63,8 @@ class Worker:
         plan = begin.plan()
         package = begin.open(plan)
         environ, network = plan.job.given(os.environ), plan.job.network
-        model = load_in_process(package, threads=begin.sizes.threads, environ=environ, network=network)
+        threads, lock = begin.sizes.threads, begin.lock
+        model = load_in_process(package, threads=threads, environ=environ, network=network, lock=lock)
         runner = FragmentRunner(plan, model.engine, begin.sizes.batch_size, reference(model.package))
         runner.stage.create()
         gc.freeze()

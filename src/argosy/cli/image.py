@@ -122,14 +122,13 @@ def _model(source: str, name: str | None, report: Report) -> "Generator[ImageMod
     """What an image serves."""
     from argosy.client.local import locate
     from argosy.images.build import ImageModel
-    from argosy.packaging.package import open_package
     from argosy.spec.endpoint import check_name
 
     if name is not None:
         check_name(name, "model name")
     located = locate(source, report=report)
     try:
-        package = open_package(located.folder, trusted=located.trusted)
+        package = located.open()
         yield ImageModel(
             package=package,
             name=name or located.name,

@@ -45,6 +45,7 @@ SHOWN = 12
 @click.option("--output-name", multiple=True, metavar="NAME", help="Of an output, likewise.")
 @click.option("--classes", metavar="A,B", help="Names of a classifier's classes, in order; @FILE has one a line.")
 @click.option("--no-convert", is_flag=True, help="Keep a scikit-learn model as it is instead of making it ONNX.")
+@click.option("--no-install", is_flag=True, help="Refuse a model whose requirements are not installed.")
 @click.option("--atol", type=click.FloatRange(min=0), help="Absolute tolerance of golden outputs.")
 @click.option("--rtol", type=click.FloatRange(min=0), help="Relative tolerance of golden outputs.")
 @json_option
@@ -55,7 +56,8 @@ def push(context: click.Context, source: Path, name: str, alias: str | None, as_
 
     Takes ONNX, scikit-learn (skops, joblib, pickle), XGBoost, LightGBM and CatBoost files, MLflow folders,
     torch.export programs, and Python files with a class that has load and predict. The same file gives the same version
-    again, unchanged.
+    again, unchanged. Requirements that code of yours names and this environment lacks are installed into one of the
+    model's own, by uv, and the lock of their versions goes with it.
 
     JSON: {ref, name, number, digest, size, engine, created, aliases, unchanged, conversion, scan}; with --to {ref, to,
     digest, image, referrers, sent, there}.
@@ -113,6 +115,7 @@ def _options(given: dict[str, Any]) -> "PushOptions":
         license=given["license_"],
         description=given["description"],
         convert=not given["no_convert"],
+        install=not given["no_install"],
         input_names=given["input_name"],
         output_names=given["output_name"],
         classes=_classes(given["classes"] or ""),

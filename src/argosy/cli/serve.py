@@ -56,7 +56,7 @@ def serve(
     FILE_OR_REF is a model file as `argosy push` takes it, a package folder, or a version of the store. On loopback it
     answers only to loopback names, so that no web page reaches it; with another --host, to every name.
 
-    What a trusted version requires and this environment lacks is installed into one of its own, by uv.
+    What a trusted model requires and this environment lacks is installed into one of its own, by uv.
 
     In a container of SageMaker, Vertex AI, Azure ML, Cloud Run, Lambda, Hugging Face Endpoints or KServe it listens
     where that place asks it to, to every name, and answers the paths that it asks, beside all others. FILE_OR_REF may
@@ -93,10 +93,9 @@ def serve(
     )
     for address in filter(None, (config.http, config.grpc)):
         bind(address)[0].close()
-    options = PushOptions(
-        sample=sample, engine=given["engine"] or "", trust=given["trust"], convert=not given["no_convert"]
-    )
-    with Serving(name, config, options, binding, install=not given["no_install"]) as serving:
+    engine, convert, install = given["engine"] or "", not given["no_convert"], not given["no_install"]
+    options = PushOptions(sample=sample, engine=engine, trust=given["trust"], convert=convert, install=install)
+    with Serving(name, config, options, binding, install=install) as serving:
         with progress(f"Packaging {source or 'the model'}") as report:
             package = serving.prepare(source, report)
         serving.run(lambda http, grpc: _announce(package, serving.name, http, grpc, binding))

@@ -29,7 +29,7 @@ def show(ref: str, as_json: bool) -> None:
 
     REF is name (its latest version), name:version, name@alias or sha256:…. Whose signatures count says config.yaml.
     JSON: {ref, name, number, digest, size, created, aliases, manifest, lineage, trust, signatures: [{place, by, signer,
-    wrong}]}.
+    wrong}], locks: [{text, packages, wrong}]}.
 
     \b
     Example:
@@ -37,15 +37,25 @@ def show(ref: str, as_json: bool) -> None:
     """
     import msgspec
 
+    from argosy.packaging import lock
     from argosy.trust import policy
 
     with store() as place:
         version = place.registry.resolve(ref)
+        locks = lock.attached(place.home, version.digest, version.manifest.requirements)
         signed, known = policy.stored(place.layout, version.digest, version.name), settings().signatures
     signatures = policy.judge(signed, policy.signers(known, version.name)) if signed.bundles else []
     required = matches(known.require, version.name)
-    found = {"ref": version.ref, **msgspec.structs.asdict(version), "signatures": signatures}
-    emit(found, as_json, lambda: pairs([*_rows(version), ("signed", _signed(signatures, required))]))
+    found = {"ref": version.ref, **msgspec.structs.asdict(version), "signatures": signatures, "locks": locks}
+    locked = "\n".join(
+        f"left out: {each.wrong}" if each.wrong else f"{each.packages} package{'s' * (each.packages != 1)}"
+        for each in locks
+    )
+    emit(
+        found,
+        as_json,
+        lambda: pairs([*_rows(version), ("locked", locked), ("signed", _signed(signatures, required))]),
+    )
 
 
 def _signed(signatures: "list[Verdict]", required: bool) -> str:
@@ -118,7 +128,8 @@ def tensor_line(spec: "TensorSpec") -> str:
 def verify(ref: str, as_json: bool) -> None:
     """Re-hash every file of a package and replay its golden examples.
 
-    The exit status is 7 when a file was altered or an answer differs.
+    What a trusted version requires and this environment lacks is installed into one of its own, by uv. The exit status
+    is 7 when a file was altered or an answer differs.
 
     \b
     Example:
@@ -126,6 +137,6 @@ def verify(ref: str, as_json: bool) -> None:
     """
     from argosy.packaging.push import verify as check
 
-    with store() as place, progress(f"Verifying {ref}"):
-        found = check(place, ref)
+    with store() as place, progress(f"Verifying {ref}") as report:
+        found = check(place, ref, report=report)
     emit(found, as_json, lambda: click.echo(f"{ref} is whole and answers as it did"))

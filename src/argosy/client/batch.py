@@ -68,7 +68,7 @@ def batch(
     many = [inputs] if isinstance(inputs, str | Path) else inputs
     given = {"model": str(model), "inputs": [str(one) for one in many], "output": str(output), **settings}
     shown = display() if progress else silent()
-    result = run(given, resume=resume, display=shown, note=say if progress else None, trust=trust)
+    result = run(given, resume=resume, display=shown, note=say if progress else lambda text: None, trust=trust)
     if result.seal is None:
         raise KeyboardInterrupt
     return result
@@ -79,21 +79,20 @@ def run(
     *,
     resume: bool,
     display: "Display",
-    note: Callable[[str], None] | None = None,
+    note: Callable[[str], None] = lambda text: None,
     trust: bool = False,
     paths: bool = True,
 ) -> BatchResult:
     """Do a job of which these settings are given. To resume, `output` is enough: the others are as they were. `note`
-    is called, once a job, about columns that are not used. `trust` vouches for a model given by its path. Without
-    `paths` the model is what the registry says, and nothing that lies in the working directory or that the output
-    folder names.
+    is called, once a job, about columns that are not used, and about what is installed. `trust` vouches for a model
+    given by its path. Without `paths` the model is what the registry says, and nothing that lies in the working
+    directory or that the output folder names.
     """
     from argosy.batch.columns import listed
     from argosy.batch.driver import drive
     from argosy.batch.plan import Model, prepare, resumed
     from argosy.client.report import report, write
     from argosy.packaging import environment
-    from argosy.packaging.package import open_package
 
     output = place(str(given.get("output", "")))
     ledger = Ledger(output)
@@ -109,19 +108,19 @@ def run(
         return _result(resumed(before, job), seal)
     located = _located(job, before, trust=trust, paths=paths)
     try:
-        package = open_package(located.folder, trusted=located.trusted)
-        environment.prepare(home(), package)
+        package = located.open()
+        lock = environment.wanted(home(), package.needs, note, elsewhere=job.engine == "ray")
+        environment.prepare(home(), package.needs, note, lock)
         if before is None:
             version = located.version if located.digest else ""
             model = Model(digest=_digest(located), name=located.name, version=version)
             plan = prepare(job, model, package.manifest.signature)
-            if note is not None and (unused := plan.unused):
+            if unused := plan.unused:
                 what = "column is" if len(unused) == 1 else "columns are"
                 note(f"{len(unused)} {what} neither taken by the model nor kept, and left out: {listed(unused)}")
         else:
             plan = resumed(before, job)
-        begun, trusted, signed = before is not None, located.trusted, located.signed
-        outcome = drive(plan, located.folder, display, begun=begun, trusted=trusted, signed=signed)
+        outcome = drive(plan, package, display, begun=before is not None, signed=located.signed, lock=lock)
         if outcome.seal is not None:
             write(report(plan, outcome, package, datetime.now(UTC)))
     finally:
@@ -156,9 +155,7 @@ def _located(job: BatchJob, before: "Plan | None", *, trust: bool, paths: bool) 
 
 
 def _digest(located: Located) -> str:
-    from argosy.packaging.package import open_package
-
-    return located.digest or open_package(located.folder).digest()
+    return located.digest or located.open().digest()
 
 
 def _result(plan: "Plan", seal: Seal | None, answered: int = 0, seconds: float = 0.0) -> BatchResult:

@@ -2,9 +2,11 @@
 
 import re
 import shutil
+import sys
 import tempfile
 import weakref
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +38,12 @@ class Located(msgspec.Struct, frozen=True, kw_only=True):
     signed: bool = False
     temporary: tempfile.TemporaryDirectory[str] | None = None
 
+    def open(self) -> "Package":
+        """The package. Raises BadPackage."""
+        from argosy.packaging.package import open_package
+
+        return open_package(self.folder, trusted=self.trusted, stored=self.digest)
+
     def release(self) -> None:
         """Delete the folder if it was made for this use."""
         if self.temporary is not None:
@@ -48,16 +56,21 @@ def load(ref: str | Path, *, threads: int = 0, trust: bool = False) -> "LoadedMo
     A path is a package folder or a model file that `argosy push` would take. References are looked up in the store of
     ARGOSY_HOME. `threads` are the engine's, 0 the cores this process may use. `trust` vouches for a model given by its
     path: it may then run code of its author. Without, a package is trusted if this store has the same one and trusts
-    it; what it says of itself counts for nothing. Raises NotFound, Untrusted for a model that would run code,
-    BadSignature where `signatures.require` of its config.yaml demands a signature that is not there, and GoldenMismatch
-    when the model does not answer as it did when it was packaged.
+    it; what it says of itself counts for nothing. What it requires and nobody has installed is installed apart, and
+    found by this process behind all that it has. Raises NotFound, Untrusted for a model that would run code,
+    MissingExtra where another version is there or none may be installed, BadSignature where `signatures.require` of its
+    config.yaml demands a signature that is not there, and GoldenMismatch when the model does not answer as it did when
+    it was packaged.
     """
+    from argosy.packaging import environment
     from argosy.packaging.load import load as load_package
-    from argosy.packaging.package import open_package
 
     located = locate(ref, trust=trust)
     try:
-        model = load_package(open_package(located.folder, trusted=located.trusted), threads=threads)
+        package = located.open()
+        packages = environment.prepare(home(), package.needs)
+        sys.path += {str(packages)}.difference(sys.path) if packages else ()  # behind what this process has
+        model = load_package(package, threads=threads)
     except BaseException:
         located.release()
         raise
@@ -83,7 +96,7 @@ def locate(
     trust = trust or options.trust
     if path.is_file() or (path / "MLmodel").is_file():
         return _packaged(path, msgspec.structs.replace(options, trust=trust), report)
-    if msgspec.structs.replace(options, trust=False) != PushOptions():
+    if msgspec.structs.replace(options, trust=False, install=True) != PushOptions():
         raise InvalidArgument(f"'{ref}' is packaged already: how to package it cannot be said any more")
     if (path / "model.yaml").is_file():
         return _folder(path, trust)
@@ -129,10 +142,8 @@ def _is_model(path: Path) -> bool:
 def _folder(path: Path, trust: bool) -> Located:
     """A package folder of the caller's. Where this store trusts the same package, its own copy is taken: that cannot
     change any more between the check and its use."""
-    from argosy.packaging.package import open_package
-
     located = _signed_copy(path)
-    package = open_package(located.folder)
+    package = located.open()
     located = msgspec.structs.replace(located, name=package.manifest.name, trusted=trust)
     if trust or (package.manifest.engine in DATA_ONLY and not package.manifest.scan.objections):
         return located
@@ -169,13 +180,9 @@ def _trusted_copy(package: "Package") -> Path | None:
     settings = settings_of(place)
     if not settings.store.database and not place.database.exists():
         return None
-    digest, store = package.digest(), open_store(place, settings)
-    try:
+    digest = package.digest()
+    with closing(open_store(place, settings)) as store, suppress(NotFound):
         return store.unpacked(digest) if store.registry.trusted(digest) else None
-    except NotFound:
-        return None
-    finally:
-        store.close()
 
 
 def stored_package(ref: str) -> Located:
@@ -183,22 +190,19 @@ def stored_package(ref: str) -> Located:
     it has to be signed and is not."""
     from argosy.store import open_store
 
-    settings = settings_of(home())
-    store = open_store(home(), settings)
-    try:
-        version = store.registry.resolve(ref)
-        signed = False
-        if settings.signatures.require:
-            from argosy.trust.policy import admit_stored
+    settings, signed = settings_of(home()), False
+    with closing(open_store(home(), settings)) as store:
+        try:
+            version = store.registry.resolve(ref)
+            if settings.signatures.require:
+                from argosy.trust.policy import admit_stored
 
-            signed = admit_stored(settings.signatures, store.layout, version.digest, version.ref)
-        folder = store.unpacked(version.digest)
-    except NotFound as error:
-        if not Path(ref).suffix:
-            raise
-        raise NotFound(f"there is no file {ref}, and {error.message}") from None
-    finally:
-        store.close()
+                signed = admit_stored(settings.signatures, store.layout, version.digest, version.ref)
+            folder = store.unpacked(version.digest)
+        except NotFound as error:
+            if not Path(ref).suffix:
+                raise
+            raise NotFound(f"there is no file {ref}, and {error.message}") from None
     return Located(
         folder=folder,
         name=version.name,

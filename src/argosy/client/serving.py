@@ -16,7 +16,6 @@ import msgspec
 from argosy.client.local import Located, locate, sole_model
 from argosy.packaging import environment
 from argosy.packaging.options import PushOptions
-from argosy.packaging.package import open_package
 from argosy.serving import contracts
 from argosy.serving.config import ModelConfig, ReplicaConfig
 from argosy.serving.contract_app import ContractApp
@@ -128,10 +127,11 @@ class Serving(contextlib.ExitStack):
 
     def _installed(self, found: Located, report: Callable[[str], None]) -> None:
         """Begin again with the packages of the model, where this process lacks them and may install them."""
-        if found.temporary is None and self._install:
-            folder = environment.prepare(home(), open_package(found.folder, trusted=found.trusted), report)
+        if self._install:
+            folder = environment.prepare(home(), found.open().needs, report)
             path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
             if folder and str(folder) not in path:
+                found.release()
                 environ = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(folder), *path]))}
                 os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)
 

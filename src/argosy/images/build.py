@@ -22,14 +22,14 @@ from argosy.images.layers import Compression, Layer, LayerCache
 from argosy.images.platforms import PLATFORMS, Platform, host
 from argosy.images.tree import Tree
 from argosy.packaging import environment
+from argosy.packaging.environment import Report
+from argosy.packaging.lock import pins, without
 from argosy.packaging.package import Package
 from argosy.spec.errors import InvalidArgument, Untrusted
 from argosy.spec.package import DATA_ONLY, MODEL_FOLDER
 from argosy.spec.settings import Home
 from argosy.store.paths import walk
 from argosy.trust.sbom import Component, required
-
-Report = Callable[[str], None]
 
 NONROOT, NONROOT_GROUP = "nonroot:x:65532:65532::/var/lib/argosy:/nonexistent", "nonroot:x:65532:"
 REQUIREMENTS = "opt/requirements"
@@ -146,12 +146,10 @@ class Builder:
 
     def _needs(self, model: ImageModel, texts: Mapping[str, str]) -> str:
         """The lock of what the model requires beside the other locks; nothing for ONNX."""
-        manifest = model.package.manifest
-        if manifest.engine == "onnx":
+        if model.package.manifest.engine == "onnx":
             return ""
-        self.report(f"Resolving {', '.join(manifest.requirements)[:200]}")
-        had = [pin for text in texts.values() for pin in wheels.pins(text)]
-        return wheels.without(environment.lock_of(self.home, manifest.requirements), had)
+        had = [pin for text in texts.values() for pin in pins(text)]
+        return without(environment.lock_of(self.home, model.package.needs, self.report), had)
 
     def _argosy(self, lock: BaseLock) -> Layer:
         tree = wheels.argosy_tree(lock.python)
@@ -274,7 +272,7 @@ def parts_of(model: ImageModel, lock: BaseLock, wheel_locks: Iterable[str]) -> t
         )
         for each in lock.packages
     ]
-    found += [required(pin) for text in wheel_locks for pin in wheels.pins(text)]
+    found += [required(pin) for text in wheel_locks for pin in pins(text)]
     found.append(
         Component(name="argosy", kind="application", version=__version__, purl=f"pkg:pypi/argosy@{__version__}")
     )

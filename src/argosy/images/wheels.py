@@ -1,7 +1,6 @@
 """What of Python goes into an image beside the standard library: locked wheels, and Argosy itself."""
 
 import re
-from collections.abc import Collection
 from importlib import resources
 from importlib.metadata import distribution
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 from argosy.images.platforms import Platform
 from argosy.images.tree import Tree
 from argosy.packaging import environment
+from argosy.packaging.lock import bounds, pins, without
 from argosy.spec.errors import NotFound
 
 PACKAGES = "usr/local/lib/python{}/dist-packages"
@@ -55,21 +55,10 @@ def make_locks(python: str, platform: Platform) -> dict[str, str]:
     Raises InvalidArgument, Unavailable."""
     found: dict[str, str] = {}
     for name, wanted in REQUIREMENTS.items():
-        pinned = "\n".join([environment.bounds(), *pins("".join(found.values()))])
+        pinned = "\n".join([*bounds(), *pins("".join(found.values()))])
         text = environment.compile_lock("\n".join(wanted), python=python, wheels=platform.wheels, constraints=pinned)
         found[name] = without(text, pins("".join(found.values())))
     return found
-
-
-def without(lock: str, had: Collection[str]) -> str:
-    """A lock without those of its lines `name==version` that are in `had`."""
-    blocks = re.split(r"\n(?=\S)", lock.rstrip())
-    return "".join(f"{block}\n" for block in blocks if block and block.split(" ")[0] not in had)
-
-
-def pins(lock: str) -> list[str]:
-    """The lines `name==version` of a lock."""
-    return re.findall(r"^[A-Za-z0-9._-]+==[^ \\;]+", lock, re.MULTILINE)
 
 
 def tree_of(lock: str, platform: Platform, python: str, folder: Path, into: str = "") -> Tree:

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,18 +9,21 @@ import msgspec
 
 from argosy.engines import onnx_file
 from argosy.engines.renamed import name_classes, rename
-from argosy.packaging import code, convert, examine, lineage, mlmodel, profile, requirements, zipmap
+from argosy.packaging import code, convert, environment, examine, lineage, mlmodel, profile, requirements, zipmap
 from argosy.packaging.conversions import TORCH_WEIGHTS
 from argosy.packaging.detect import ENGINE_OF, Found, detect
+from argosy.packaging.environment import Report
 from argosy.packaging.examine import Findings, Task
 from argosy.packaging.options import PushOptions
 from argosy.packaging.package import INPUTS, LICENSE, OUTPUTS, PROFILE, REQUIREMENTS, write_manifest
 from argosy.packaging.quarantine import GIB, Limits, Quarantine
+from argosy.packaging.requirements import Needs
 from argosy.packaging.scan import Scanned, ScanResult
 from argosy.protocol import tensorfile
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import ArgosyError, BadPackage, NotFound, PayloadTooLarge, Untrusted
 from argosy.spec.package import DATA_ONLY, Conversion, ModelManifest, Scan, Source
+from argosy.spec.settings import Home, home
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.store.durable import storage
 
@@ -50,7 +52,6 @@ SUFFIX = {
     "torch-export": ".pt2",
     "python": ".py",
 }
-Report = Callable[[str], None]
 T = TypeVar("T")
 
 
@@ -98,11 +99,14 @@ class Draft(msgspec.Struct, kw_only=True):
         )
 
 
-def build(source: Path, name: str, into: Path, options: PushOptions, report: Report) -> ModelManifest:
+def build(
+    source: Path, name: str, into: Path, options: PushOptions, report: Report, place: Home | None = None
+) -> ModelManifest:
     """Make the package folder `into` (which must not exist) from a model file or folder.
 
-    The model is run in child processes only. Raises NotFound, BadPackage, Untrusted, InvalidArgument, MissingExtra,
-    PayloadTooLarge, StorageFull; what was written so far is for the caller to remove.
+    The model is run in child processes only; what it requires is installed by way of the home `place`. Raises NotFound,
+    BadPackage, Untrusted, InvalidArgument, MissingExtra, Unavailable, PayloadTooLarge, StorageFull; what was written so
+    far is for the caller to remove.
     """
     check_name(name, "model name")
     if source.is_symlink():
@@ -118,15 +122,30 @@ def build(source: Path, name: str, into: Path, options: PushOptions, report: Rep
     size += sum((source.parent / name).stat().st_size for name in found.beside)
     report(f"{source.name}: {found.format}, {_human(size)}")
     limits = Limits(seconds=options.seconds, address_space=16 * GIB + 4 * size)
+    packages = _installed(found, options, report, place or home())
     work = into.with_name(into.name + ".work")
     reads = [str(each.absolute()) for each in (into / "weights", options.sample) if each]
-    with storage(into.parent), Quarantine(source.name, limits, reads=reads, writes=str(work)) as quarantine:
+    with storage(into.parent), Quarantine(source.name, limits, 0, reads, str(work), packages) as quarantine:
         draft = _copied(found, into, work, options, quarantine, report)
         _without_zipmap(draft)
         scanned = _scan(draft)
         findings = _examine(draft)
         conversion, signature = _convert(draft, findings.signature)
         return _write(draft, name, scanned, findings, conversion, signature)
+
+
+def _installed(found: Found, options: PushOptions, report: Report, place: Home) -> Path | None:
+    """The environment of what the user says that the model requires, where that is lacking. Raises MissingExtra where
+    it may not be made, and what `environment.prepare` raises."""
+    lines = _said(found, options)
+    if not environment.lacking(place, lines):
+        return None
+    named = found.format == "python" and (found.path.is_dir() or found.path.suffix == ".py")
+    needs = Needs(lines, named or options.trust or options.code is not None)
+    made = environment.prepare(place, needs, report) if options.install else None
+    if made is None:
+        requirements.check_installed(lines)
+    return made
 
 
 def vouched(manifest: ModelManifest, options: PushOptions) -> bool:
@@ -314,13 +333,17 @@ def _write(
 
 def _requirements(draft: Draft, packages: tuple[str, ...]) -> tuple[str, ...]:
     """What the user says, else what the model brings along, else the framework installed now."""
-    if draft.options.requirements:
-        return requirements.check_all(draft.options.requirements)
-    source = draft.found.path
-    beside = (source if source.is_dir() else source.parent) / REQUIREMENTS
-    if draft.engine == "python":
-        return requirements.read(beside) if beside.is_file() else ()
+    if draft.options.requirements or draft.engine == "python":
+        return _said(draft.found, draft.options)
     return requirements.of_engine(draft.engine, packages if draft.engine == "sklearn" else ())
+
+
+def _said(found: Found, options: PushOptions) -> tuple[str, ...]:
+    """The requirements that the user names, or that lie beside code of theirs."""
+    beside = (found.path if found.path.is_dir() else found.path.parent) / REQUIREMENTS
+    if options.requirements or found.engine != "python" or not beside.is_file():
+        return requirements.check_all(options.requirements)
+    return requirements.read(beside)
 
 
 def file_beside(source: Path) -> Path | None:

@@ -26,7 +26,9 @@ _KERAS = (
     "python -c \"import keras; model = keras.models.load_model('{0}', compile=False); model(model.inputs); "
     "model.export('model.onnx', format='onnx')\""
 )
-_EXPORT = "torch.export.save(torch.export.export(model, (example,)), 'model.pt2')"
+_EXPORT = (
+    "torch.export.save(torch.export.export(model, (example,)), 'model.pt2')  in Python, on a model that has these,"
+)
 _PMML = (
     'python -c "import joblib, sklearn_pmml_model.auto_detect as pmml; '
     "joblib.dump(pmml.auto_detect_estimator('{0}'), 'model.joblib')\""
@@ -41,16 +43,8 @@ TORCHSCRIPT = Conversion(
     "python -c \"import torch; torch.onnx.export(torch.jit.load('{0}'), (torch.zeros(SHAPE),), 'model.onnx', "
     "input_names=['x'], output_names=['y'], dynamic_axes={{'x': {{0: 'n'}}, 'y': {{0: 'n'}}}}, dynamo=False)\"",
 )
-TORCH_WEIGHTS = Conversion(
-    "a torch.save file, which holds weights, or a pickled module",
-    f"{_EXPORT}  in Python, where the model has these weights,",
-    "model.pt2",
-)
-SAFETENSORS = Conversion(
-    "a safetensors file, which holds weights without a model",
-    f"{_EXPORT}  in Python, where the model has these weights,",
-    "model.pt2",
-)
+TORCH_WEIGHTS = Conversion("a torch.save file, which holds weights, or a pickled module", _EXPORT, "model.pt2")
+SAFETENSORS = Conversion("a safetensors file, which holds weights without a model", _EXPORT, "model.pt2")
 _TASK = "--task TASK exported  (TASK is what it was trained for, such as text-classification)"
 HUGGING_FACE = Conversion(
     "a Hugging Face model", f"optimum-cli export onnx --model {{0}} {_TASK}", "exported/model.onnx"
@@ -65,14 +59,11 @@ GGUF = Conversion(
     "optimum-cli export onnx --model ORIGINAL exported  from the original model",
     "exported/model.onnx",
 )
-CORE_ML = Conversion(
-    "a Core ML model, which only Apple's systems run",
-    "torch.onnx.export(model, (example,), 'model.onnx')  in Python, from the model that it was made of,",
-)
+_ANEW = "torch.onnx.export(model, (example,), 'model.onnx')  in Python, from the model that it was made of,"
+CORE_ML = Conversion("a Core ML model, which only Apple's systems run", _ANEW)
 PMML = Conversion(
     "a PMML document", f"{_PMML}  where sklearn-pmml-model is installed, as it has to be here,", "model.joblib --trust"
 )
-_ANEW = "torch.onnx.export(model, (example,), 'model.onnx')  in Python, from the model that it was made of,"
 TENSOR_RT = Conversion("a TensorRT engine, which runs on one kind of GPU", _ANEW)
 OPEN_VINO = Conversion("an OpenVINO model", _ANEW)
 GRAPH = Conversion(

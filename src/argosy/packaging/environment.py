@@ -11,20 +11,23 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from importlib import resources
-from importlib.metadata import distribution
 from pathlib import Path
 
+from argosy.packaging import lock as locks
 from argosy.packaging import requirements
-from argosy.packaging.package import Package
+from argosy.packaging.requirements import Needs
 from argosy.process.flock import take
 from argosy.process.sandbox import PACKAGES
-from argosy.spec.errors import InvalidArgument, MissingExtra, Unavailable
+from argosy.spec.errors import ArgosyError, InvalidArgument, MissingExtra, Unavailable
 from argosy.spec.install import extras, pip
 from argosy.spec.settings import Home, load
 from argosy.store.durable import replace, storage
 from argosy.store.manifest import canonical
+
+Report = Callable[[str], None]
 
 PATIENCE = 900.0
 """Seconds to wait for another process that makes an environment."""
@@ -56,65 +59,94 @@ def compile_lock(lines: str, *, python: str, wheels: str = "", constraints: str 
         return output.read_text("utf-8")
 
 
-def bounds() -> str:
-    """What this version of Argosy asks of the packages that it always uses, as constraints."""
-    return "\n".join(each for each in distribution("argosy").requires or () if "extra ==" not in each)
-
-
-def lock_of(home: Home, lines: Sequence[str]) -> str:
-    """The lock of a package with these requirements, for every platform: made once, and kept in the cache of the home.
+def lock_of(home: Home, needs: Needs, report: Report = lambda step: None) -> str:
+    """The lock of a package, for every platform: that which is attached to it in the store, where the package is
+    trusted and the lock fits what it requires; else one that is resolved once, kept in the cache of the home, and
+    attached. Of one that others attached to a package that nobody vouches for, versions are taken and no names.
     Raises InvalidArgument, Unavailable, MissingExtra."""
-    file = _lock_file(home, lines)
-    if not file.exists():
-        preferred = (resources.files("argosy") / "images" / "locks" / "serve.txt").read_text("utf-8")
-        text = compile_lock("\n".join(lines), python="3.11", constraints=bounds(), preferred=preferred)
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        replace(file, text.encode(), file.parent)
-    return file.read_text("utf-8")
+    file, preferred = _lock_file(home, needs.lines), ""
+    for each in locks.attached(home, needs.stored, needs.lines) if needs.stored else ():
+        if each.wrong:
+            report(f"A lock that is attached to {needs.stored[:19]} is left out: {each.wrong}")
+        elif needs.trusted:
+            return each.text
+        else:
+            preferred = preferred or "\n".join(locks.pins(each.text))
+    with _alone(home):
+        if not file.exists():
+            report(f"Resolving {', '.join(needs.lines)[:200]}")
+            usual = preferred or (resources.files("argosy") / "images" / "locks" / "serve.txt").read_text("utf-8")
+            made = compile_lock(
+                "\n".join(needs.lines), python="3.11", constraints="\n".join(locks.bounds()), preferred=usual
+            )
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            replace(file, made.encode(), file.parent)
+    text = file.read_text("utf-8")
+    if needs.stored and not preferred:
+        locks.attach(home, needs.stored, text)
+    return text
 
 
-def ready(home: Home, lines: Sequence[str]) -> Path | None:
-    """The environment that was prepared for these requirements; None where this interpreter has them, or nobody has
-    prepared one."""
-    return _made(home, lines) if requirements.lacking(lines) else None
+def wanted(
+    home: Home, needs: Needs, report: Report = lambda step: None, *, elsewhere: bool = False, given: str = ""
+) -> str:
+    """The lock of what has to be installed for a package: one that is `given`, or its own. Nothing where all is there
+    beside Argosy, unless it runs `elsewhere` and a lock can be had; where the settings forbid it; and for a package
+    that nobody vouches for, unless it requires nothing but frameworks that Argosy knows: whoever names a package
+    decides what runs. Raises as `lock_of`."""
+    missing, known = lacking(home, needs.lines), needs.trusted or requirements.are_known(needs.lines)
+    if not (missing or (elsewhere and needs.lines)) or not (known and load(home).store.install):
+        return ""
+    try:
+        return given or lock_of(home, needs, report)
+    except ArgosyError as error:
+        if missing:
+            raise
+        report(f"What the model requires has to be installed where it runs, as it is here: {error.message}")
+        return ""
 
 
-def _made(home: Home, lines: Sequence[str]) -> Path | None:
-    lock = _lock_file(home, lines)
-    if not lock.exists():
-        return None
-    folder = _folder(home, lock.read_text("utf-8"))
-    return folder if folder.is_dir() else None
+def lacking(home: Home, lines: Sequence[str]) -> list[str]:
+    """Those of the requirements that are not installed beside Argosy, whatever environments this process has."""
+    beside = [path for path in sys.path if Path(path).parent != _environments(home)]
+    return requirements.lacking(lines, lambda name: requirements.installed(name, beside))
 
 
-def prepare(home: Home, package: Package, report: Callable[[str], None] = lambda step: None) -> Path | None:
-    """As `ready` for a package, and make the environment where there is none: once, however many ask. None where the
-    settings forbid it, and for a package that nobody vouches for, unless all that it requires are frameworks that
-    Argosy knows: whoever names a package decides what runs. Raises InvalidArgument, Unavailable, MissingExtra without
-    uv, StorageFull."""
-    lines = package.manifest.requirements
-    missing = requirements.lacking(lines)
-    found = _made(home, lines) if missing else None
-    allowed = load(home).store.install and (package.trusted or requirements.are_known(lines))
-    if found or not missing or not allowed:
-        return found
-    home.cache.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with storage(home.cache), tempfile.TemporaryDirectory(prefix="environment-", dir=home.cache) as work:
+def make(home: Home, lock: str, report: Report = lambda step: None) -> Path | None:
+    """The environment of a lock, made once, however many ask; None without a lock. Raises InvalidArgument, Unavailable,
+    MissingExtra without uv, StorageFull."""
+    made_for = [lock, sys.implementation.cache_tag, platform.machine()]
+    folder = _environments(home) / hashlib.sha256(canonical(made_for)).hexdigest()
+    if not lock or folder.is_dir():
+        return folder if lock else None
+    with _alone(home), tempfile.TemporaryDirectory(prefix="environment-", dir=home.cache) as work:
+        file, made = Path(work, "lock.txt"), Path(work, "packages")
+        if not folder.is_dir():
+            report(f"Installing {', '.join(locks.pins(lock))[:200]} into an environment of its own")
+            file.write_text(lock, "utf-8")
+            install(file, made)
+            for name in ("sitecustomize.py", "usercustomize.py"):  # would run at the start of Python
+                (made / name).unlink(missing_ok=True)
+            folder.parent.mkdir(exist_ok=True, mode=0o700)
+            made.rename(folder)
+    return folder
+
+
+def prepare(home: Home, needs: Needs, report: Report = lambda step: None, given: str = "") -> Path | None:
+    """The environment of the lock that is `wanted`, made if need be; None without one. Raises as both."""
+    return make(home, wanted(home, needs, report, given=given), report)
+
+
+@contextmanager
+def _alone(home: Home) -> Generator[None]:
+    """One process, and one thread of it, resolves or installs at a time."""
+    with storage(home.cache):
+        home.cache.mkdir(parents=True, exist_ok=True, mode=0o700)
         held = take(home.cache / "environments.lock", patience=PATIENCE)
         try:
-            report(f"Installing {', '.join(missing)[:200]} into an environment of its own")
-            text = lock_of(home, lines)
-            folder, lock, made = _folder(home, text), Path(work, "lock.txt"), Path(work, "packages")
-            if not folder.is_dir():
-                lock.write_text(text, "utf-8")
-                install(lock, made)
-                for name in ("sitecustomize.py", "usercustomize.py"):  # would run at the start of Python
-                    (made / name).unlink(missing_ok=True)
-                folder.parent.mkdir(exist_ok=True, mode=0o700)
-                made.rename(folder)
+            yield
         finally:
             os.close(held)
-    return folder
 
 
 def variables(folder: Path | None) -> dict[str, str]:
@@ -123,13 +155,12 @@ def variables(folder: Path | None) -> dict[str, str]:
 
 
 def _lock_file(home: Home, lines: Sequence[str]) -> Path:
-    name = hashlib.sha256(canonical([sorted(lines), bounds()])).hexdigest()
+    name = hashlib.sha256(canonical([sorted(lines), locks.bounds()])).hexdigest()
     return home.cache / "locks" / f"{name}.txt"
 
 
-def _folder(home: Home, lock: str) -> Path:
-    made_for = [lock, sys.implementation.cache_tag, platform.machine()]
-    return home.cache / "environments" / hashlib.sha256(canonical(made_for)).hexdigest()
+def _environments(home: Home) -> Path:
+    return home.cache / "environments"
 
 
 def install(lock: Path, target: Path, python: str = "", wheels: str = "") -> None:

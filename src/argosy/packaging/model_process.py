@@ -136,7 +136,8 @@ class ModelProcess(Engine):
 
     releases_gil = True
 
-    def __init__(self, package: Package, threads: int, environ: Mapping[str, str], network: bool) -> None:
+    def __init__(self, package: Package, threads: int, environ: Mapping[str, str], network: bool, lock: str) -> None:
+        packages = environment.prepare(home(), package.needs, given=lock) if lock else None
         self.signature = package.manifest.signature
         self._types = {spec.name: spec.datatype for spec in self.signature.inputs}
         self._folder = tempfile.TemporaryDirectory(prefix="argosy-model-", ignore_cleanup_errors=True)
@@ -147,7 +148,6 @@ class ModelProcess(Engine):
         self._user = 0 if sandbox.own_user() else users.free()
         if self._user:
             os.chown(work, self._user, self._user)
-        packages = environment.ready(home(), package.manifest.requirements)
         policy = Policy(
             reads=(str(package.folder), *([str(packages)] if packages else [])),
             writes=(str(work),),
@@ -235,11 +235,11 @@ class ModelProcess(Engine):
 
 
 def load_in_process(
-    package: Package, *, threads: int, environ: Mapping[str, str] | None = None, network: bool = False
+    package: Package, *, threads: int, environ: Mapping[str, str] | None = None, network: bool = False, lock: str = ""
 ) -> LoadedModel:
-    """As `load`, in a process of its own. `environ` is what its environment has beside the list of `process/launch`.
-    Raises what `load` raises."""
-    engine = ModelProcess(package, threads, environ or {}, network)
+    """As `load`, in a process of its own. `environ` is what its environment has beside the list of `process/launch`,
+    `lock` names what is installed for it where something lacks here. Raises what `load` and `prepare` raise."""
+    engine = ModelProcess(package, threads, environ or {}, network, lock)
     return LoadedModel(package, engine, engine.difference)
 
 

@@ -15,8 +15,8 @@ class PushOptions(msgspec.Struct, frozen=True, kw_only=True):
     `sample`: rows (.parquet, .csv, .json, .npy, .npz) that fit the model. `engine` overrides the one found. `trust`:
     overrule the scan. `requirements`: pip requirements, instead of those found. `convert` False keeps scikit-learn as
     it is. `code`: a folder, file or wheel that a pickle needs. `input_names` and `output_names` replace the model's, in
-    its order; `classes` are the names of a classifier's. `max_bytes` bounds the source, `seconds` each step that runs
-    the model.
+    its order; `classes` are the names of a classifier's. `install`: whether requirements that are lacking are installed
+    for it, into an environment of its own. `max_bytes` bounds the source, `seconds` each step that runs the model.
     """
 
     sample: Path | None = None
@@ -31,6 +31,7 @@ class PushOptions(msgspec.Struct, frozen=True, kw_only=True):
     input_names: tuple[str, ...] = ()
     output_names: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    install: bool = True
     max_bytes: int = 64 * 1024**3
     seconds: float = 600.0
 

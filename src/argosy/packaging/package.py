@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from argosy.packaging.profile import Profile
+from argosy.packaging.requirements import Needs
 from argosy.protocol import tensorfile
 from argosy.spec.errors import ArgosyError, BadPackage, BadSignature, NotFound
 from argosy.spec.package import ModelManifest
@@ -35,12 +36,19 @@ _MAX_GOLDEN = 256 * 1024 * 1024
 
 class Package:
     """A model package as a folder. Reading it runs nothing of the model. `trusted`: whoever opened it vouches for it,
-    so that it may run code of its author when it is loaded."""
+    so that it may run code of its author when it is loaded. `stored`: its digest, where it is of the store of the home.
+    """
 
-    def __init__(self, folder: Path, manifest: ModelManifest, trusted: bool = False) -> None:
+    def __init__(self, folder: Path, manifest: ModelManifest, trusted: bool = False, stored: str = "") -> None:
         self.folder = folder
         self.manifest = manifest
         self.trusted = trusted
+        self.stored = stored
+
+    @property
+    def needs(self) -> Needs:
+        """What has to be installed for it."""
+        return Needs(self.manifest.requirements, self.trusted, self.stored)
 
     @property
     def weights(self) -> Path:
@@ -88,10 +96,10 @@ class Package:
             raise BadPackage(f"{PROFILE} cannot be read: {error}") from None
 
 
-def open_package(folder: Path, *, trusted: bool = False, digest: str = "") -> Package:
+def open_package(folder: Path, *, trusted: bool = False, digest: str = "", stored: str = "") -> Package:
     """Read and check `model.yaml`. What it says of trust is what the scan said when it was pushed, and vouches for
-    nothing: `trusted` is the caller's word. With `digest` every file is hashed: it is that of a package that has to be
-    signed, and was when it was looked up.
+    nothing: `trusted` is the caller's word, as `stored` is. With `digest` every file is hashed: it is that of a package
+    that has to be signed, and was when it was looked up.
 
     Raises NotFound without one, BadPackage where it is broken or points elsewhere; BadSignature for other bytes.
     """
@@ -107,7 +115,7 @@ def open_package(folder: Path, *, trusted: bool = False, digest: str = "") -> Pa
     check_path(manifest.weights)
     if not (folder / manifest.weights).exists():
         raise BadPackage(f"{path} names the weights '{manifest.weights}', which are not there")
-    package = Package(folder, manifest, trusted)
+    package = Package(folder, manifest, trusted, stored)
     if digest and (found := package.digest()) != digest:
         raise BadSignature(f"{folder} has to be signed and holds other bytes than what was: {found}, not {digest}")
     return package
@@ -115,7 +123,7 @@ def open_package(folder: Path, *, trusted: bool = False, digest: str = "") -> Pa
 
 def stored(store: "Store", digest: str) -> Package:
     """A package of the store, unpacked, and trusted if the store says so. Raises NotFound, BadPackage."""
-    return open_package(store.unpacked(digest), trusted=store.registry.trusted(digest))
+    return open_package(store.unpacked(digest), trusted=store.registry.trusted(digest), stored=digest)
 
 
 def write_manifest(folder: Path, manifest: ModelManifest) -> None:

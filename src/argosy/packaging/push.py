@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from argosy.packaging import lineage, quarantine
-from argosy.packaging.build import Report, build, vouched
+from argosy.packaging import environment, lineage
+from argosy.packaging import lock as locks
+from argosy.packaging.build import build, vouched
+from argosy.packaging.environment import Report
 from argosy.packaging.load import CHECK, Check
 from argosy.packaging.options import PushOptions
-from argosy.packaging.package import open_package
+from argosy.packaging.package import Package, open_package, stored
+from argosy.packaging.quarantine import Limits, Quarantine
 from argosy.store.durable import storage
 
 if TYPE_CHECKING:
@@ -33,12 +36,16 @@ def push(source: Path, *, name: str, store: "Store", options: PushOptions, repor
     """
     with staging(store.home.root) as place:
         folder = place / "package"
-        manifest = build(source, name, folder, options, report)
+        manifest = build(source, name, folder, options, report, store.home)
         report(f"replaying {manifest.golden_rows} golden examples")
-        trusted = vouched(manifest, options)
-        _replay(folder, trusted, f"the package of {source.name}", options.seconds)
+        package = Package(folder, manifest, vouched(manifest, options))
+        lock = _replay(store, package, f"the package of {source.name}", options.seconds, report)[1]
         report("storing")
-        return store.add(folder, name=name, manifest=manifest, lineage=lineage.lineage_of(source), trusted=trusted)
+        here = lineage.lineage_of(source)
+        version = store.add(folder, name=name, manifest=manifest, lineage=here, trusted=package.trusted)
+        if lock:
+            locks.attach(store.home, version.digest, lock)
+        return version
 
 
 def pull(store: "Store", remote: "Remote", reference: "RemoteReference", *, name: str = "", trust: bool) -> "Version":
@@ -56,9 +63,13 @@ def pull(store: "Store", remote: "Remote", reference: "RemoteReference", *, name
     return store.enter(digest, name=name or manifest.name, manifest=manifest, lineage=here, trusted=trusted)
 
 
-def _replay(folder: Path, trusted: bool, what: str, seconds: float) -> float:
-    job, limits = Check(folder=str(folder), trusted=trusted), quarantine.Limits(seconds=seconds)
-    return quarantine.run(CHECK, job, float, what=what, limits=limits)
+def _replay(store: "Store", package: Package, what: str, seconds: float, report: Report) -> tuple[float, str]:
+    """The largest difference to the golden examples, and the lock of what was installed for it."""
+    lock = environment.wanted(store.home, package.needs, report)
+    packages = environment.make(store.home, lock, report)
+    job, limits = Check(folder=str(package.folder), trusted=package.trusted), Limits(seconds=seconds)
+    with Quarantine(what, limits, packages=packages) as place:
+        return place.run(CHECK, job, float), lock
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,12 +83,12 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     max_difference: float
 
 
-def verify(store: "Store", ref: str, *, seconds: float = 600.0) -> Verification:
-    """Re-hash a package and replay its golden examples in a child process. Raises NotFound, BadPackage naming the file
-    that was altered, GoldenMismatch naming the output that differs."""
+def verify(store: "Store", ref: str, *, seconds: float = 600.0, report: Report = lambda step: None) -> Verification:
+    """Re-hash a package and replay its golden examples in a child process, with what it requires. Raises NotFound,
+    BadPackage naming the file that was altered, GoldenMismatch naming the output that differs."""
     version = store.registry.resolve(ref)
     store.layout.verify(version.digest)
-    largest = _replay(store.unpacked(version.digest), version.trust is not None, version.ref, seconds)
+    largest, _ = _replay(store, stored(store, version.digest), version.ref, seconds, report)
     return Verification(
         ref=version.ref,
         digest=version.digest,

@@ -7,10 +7,12 @@ a model that crashes, hangs or eats memory from taking the platform with it.
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
+from argosy.packaging import environment
 from argosy.process.child import ONE_THREAD, Child
 from argosy.process.cores import cores
 from argosy.process.sandbox import Policy
@@ -39,17 +41,26 @@ class Quarantine(Child):
     """One child process for one model, called `what` in messages. It starts at the first job and ends with the `with`.
 
     Jobs share the child, and so what is imported in it. Answers stay here: what a later job does cannot change an
-    earlier one. A child that dies, hangs or answers nonsense is BadPackage. `reads`, `writes`: what jobs will name.
+    earlier one. A child that dies, hangs or answers nonsense is BadPackage. `reads`, `writes`: what jobs will name;
+    `packages`: the environment of what the model requires.
     """
 
     def __init__(
-        self, what: str, limits: Limits | None = None, nice: int = 0, reads: Iterable[str] = (), writes: str = ""
+        self,
+        what: str,
+        limits: Limits | None = None,
+        nice: int = 0,
+        reads: Iterable[str] = (),
+        writes: str = "",
+        packages: Path | None = None,
     ) -> None:
         self.limits = limits or Limits()
+        environ = _ENVIRONMENT | environment.variables(packages)
         super().__init__(
-            what, timeout=self.limits.seconds, failure=BadPackage, policy=Policy(), environ=_ENVIRONMENT, nice=nice
+            what, timeout=self.limits.seconds, failure=BadPackage, policy=Policy(), environ=environ, nice=nice
         )
-        self._reads, self._writes = frozenset(reads), frozenset((writes,) if writes else ())
+        self._reads = frozenset((*reads, str(packages)) if packages else reads)
+        self._writes = frozenset((writes,) if writes else ())
 
     def run(self, function: str, job: msgspec.Struct, answer: type[T]) -> T:
         """See `Child.run`. Let the child at what the job names. One that runs already cannot be let at more: the next
@@ -76,11 +87,3 @@ class Quarantine(Child):
 
 def _within(paths: Iterable[str], places: Iterable[str]) -> bool:
     return all(any(path == each or path.startswith(each + os.sep) for each in places) for path in paths)
-
-
-def run(
-    function: str, job: msgspec.Struct, answer: type[T], *, what: str, limits: Limits | None = None, nice: int = 0
-) -> T:
-    """One job in a child of its own. Raises as `Quarantine.run`."""
-    with Quarantine(what, limits, nice) as place:
-        return place.run(function, job, answer)

@@ -1,8 +1,10 @@
 """What a package needs installed: recorded when it is built, checked before it is loaded."""
 
 import re
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from argosy.engines import entry_point
 from argosy.spec.errors import InvalidArgument, MissingExtra
@@ -23,20 +25,19 @@ FRAMEWORKS: dict[str, tuple[str, ...]] = {
 PICKLED = {"lightgbm": "lightgbm", "xgboost": "xgboost", "xgboost-cpu": "xgboost"}
 """Distribution → the package by which a pickle of scikit-learn's kind names it."""
 
-EXTRAS = {
-    "scikit-learn": "sklearn",
-    "xgboost": "xgboost",
-    "xgboost-cpu": "xgboost",
-    "lightgbm": "lightgbm",
-    "catboost": "catboost",
-    "mlflow": "mlflow",
-    "mlflow-skinny": "mlflow",
-    "torch": "torch",
-}
+EXTRAS = {name: engine for engine, names in FRAMEWORKS.items() if engine != "onnx" for name in names}
 """Distribution → the extra of Argosy that brings it, with what else its engine needs."""
 
-SAME = {"xgboost": "xgboost-cpu", "xgboost-cpu": "xgboost", "mlflow": "mlflow-skinny", "mlflow-skinny": "mlflow"}
+SAME = {name: other for names in FRAMEWORKS.values() for name in names for other in names if name != other}
 """Distributions that bring the same package: either will do."""
+
+
+class Needs(NamedTuple):
+    """What a package requires; whether somebody vouches for it; its digest in the store of the home, if that has it."""
+
+    lines: Sequence[str]
+    trusted: bool = False
+    stored: str = ""
 
 
 def of_engine(engine: str, names: Iterable[str] = ()) -> tuple[str, ...]:
@@ -55,14 +56,11 @@ def of_engine(engine: str, names: Iterable[str] = ()) -> tuple[str, ...]:
     return tuple(f"{name}{'==' if pinned else '>='}{version}" for name, version in sorted(found.items()))
 
 
-def installed(name: str) -> str:
-    """The version of an installed distribution; empty where it is not there."""
-    from importlib.metadata import PackageNotFoundError, version
+def installed(name: str, path: list[str] | None = None) -> str:
+    """The version of a distribution that is installed, on `path` instead of `sys.path`; empty where it is not there."""
+    from importlib.metadata import distributions
 
-    try:
-        return version(name) if name else ""
-    except PackageNotFoundError:
-        return ""
+    return next((each.version for each in distributions(name=name, path=path or sys.path)), "") if name else ""
 
 
 def read(path: Path) -> tuple[str, ...]:
@@ -95,16 +93,17 @@ def are_known(lines: Iterable[str]) -> bool:
     return all(Requirement(line).name in EXTRAS for line in lines)
 
 
-def lacking(lines: Iterable[str]) -> list[str]:
-    """Those that are not there in a version that fits, and behind each in brackets what is."""
+def lacking(lines: Iterable[str], version_of: Callable[[str], str] | None = None) -> list[str]:
+    """Those that are not there in a version that fits, and behind each in brackets what is: of what is installed, or
+    has a version otherwise."""
     from packaging.requirements import Requirement
 
-    found: list[str] = []
+    found, version_of = list[str](), version_of or installed
     for line in lines:
         requirement = Requirement(line)
         if requirement.marker is not None and not requirement.marker.evaluate():
             continue
-        version = installed(requirement.name) or installed(SAME.get(requirement.name, ""))
+        version = version_of(requirement.name) or version_of(SAME.get(requirement.name, ""))
         if not version or not requirement.specifier.contains(version, prereleases=True):
             found.append(f"{line} ({f'{version} is installed' if version else 'not installed'})")
     return found

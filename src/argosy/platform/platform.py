@@ -69,9 +69,8 @@ def local_target(home: Home, settings: Settings, store: Store, command: Sequence
     def fetch(revision: Revision) -> Unpacked:
         digest, ref = revision.digest, f"{revision.model}:{revision.version}"
         signed = admit_stored(settings.signatures, store.layout, digest, ref, revision.endpoint)
-        trusted = store.registry.trusted(digest)
         found = stored(store, digest)
-        return Unpacked(found.folder, trusted, signed, environment.prepare(home, found, LOG.info))
+        return Unpacked(found.folder, found.trusted, signed, environment.prepare(home, found.needs, LOG.info))
 
     return LocalTarget(home, fetch, command=command, tracing=settings.tracing, network=settings.replicas.network)
 

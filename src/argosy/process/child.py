@@ -1,6 +1,7 @@
 """Run functions of ours in a child process: a job goes in, an answer comes out, whatever happens to the child.
 
-    run_child("argosy.packaging.load:check", Check(folder="/x"), float, what="digits:1", timeout=600.0)
+    with Child("digits:1", timeout=600.0) as child:
+        child.run("argosy.packaging.load:check", Check(folder="/x"), float)
 
 `python -m argosy.process.child NICE FUNCTION` reads jobs from its standard input, a line of JSON for each, and writes
 one line of JSON for each to its standard output; what the function prints goes to a log.
@@ -210,23 +211,6 @@ class Child:
     def _last_words(self) -> str:
         words = tail.last_words(self._log)[:300]
         return f"; its last words: {words}" if words else ""
-
-
-def run_child(
-    function: str,
-    job: msgspec.Struct,
-    answer: type[T],
-    *,
-    what: str,
-    timeout: float,
-    failure: type[ArgosyError] = Internal,
-    policy: Policy | None = None,
-    environ: Mapping[str, str] | None = None,
-    nice: int = 0,
-) -> T:
-    """One job in a child of its own. Raises as `Child.run`."""
-    with Child(what, timeout=timeout, failure=failure, policy=policy, environ=environ, nice=nice) as child:
-        return child.run(function, job, answer)
 
 
 def perform(call: Invocation) -> Outcome:

@@ -65,7 +65,7 @@ class VersionEvaluation(Evaluation):
         self.roles: Roles | None = None
         self.estimator: Estimator | None = None
         try:
-            self.package = open_package(Path(version.package), trusted=version.trusted)
+            self.package = open_package(Path(version.package), trusted=version.trusted, stored=version.digest)
             self.roles = roles(job.monitor, self.package.manifest.signature, job.log)
         except ArgosyError as error:
             self.trouble = f"{Verdict.NOT_ESTIMABLE}: {error.message}"

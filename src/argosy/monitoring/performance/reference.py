@@ -19,7 +19,7 @@ import msgspec
 from argosy.monitoring.feedback.event import plain
 from argosy.monitoring.performance.roles import Roles, roles
 from argosy.monitoring.performance.rows import Rows, rows, texts_of, wanted
-from argosy.packaging import labelled, quarantine
+from argosy.packaging import environment, labelled, quarantine
 from argosy.packaging.labelled import LABEL, MOST_BYTES, Labelled, Scoring
 from argosy.packaging.package import Package
 from argosy.profiles.layout import layout
@@ -149,7 +149,7 @@ def _check_segments(segments: tuple[str, ...], log: PayloadLog, package: Package
 def _check_labels(home: Home, monitor: Monitor, package: Package, log: PayloadLog, what: Roles) -> None:
     """Raises InvalidArgument unless the rows of a pinned reference fit the model and its labels the classes. Nothing is
     scored."""
-    found = _run(copied(home, monitor), monitor, package, log, "")
+    found = _run(home, copied(home, monitor), monitor, package, log, "")
     known = [count for text, count in found.values.items() if _fits(text, what)]
     if sum(known) < labelled.LEAST_ROWS:
         some = ", ".join(text[:40] for text in list(found.values)[:10])
@@ -179,7 +179,7 @@ def scored(home: Home, monitor: Monitor, package: Package, digest: str, log: Pay
     into = folder(home) / f"{hashlib.sha256(msgspec.json.encode(facts)).hexdigest()[:32]}.scored"
     if not into.is_file():
         with tempfile.TemporaryDirectory(prefix="scoring-", dir=folder(home)) as place:
-            _run(copy, monitor, package, log, place)
+            _run(home, copy, monitor, package, log, place)
             made = Path(place, labelled.SCORED)
             made.chmod(0o600)
             made.replace(into)
@@ -187,7 +187,7 @@ def scored(home: Home, monitor: Monitor, package: Package, digest: str, log: Pay
     return into
 
 
-def _run(source: Path, monitor: Monitor, package: Package, log: PayloadLog, into: str) -> Labelled:
+def _run(home: Home, source: Path, monitor: Monitor, package: Package, log: PayloadLog, into: str) -> Labelled:
     name = Path(path_of(monitor)).name
     job = Scoring(
         source=str(source),
@@ -199,7 +199,9 @@ def _run(source: Path, monitor: Monitor, package: Package, log: PayloadLog, into
         into=into,
     )
     function = "argosy.packaging.labelled:score"
-    return quarantine.run(function, job, Labelled, what=f"scoring {name}", limits=SCORING, nice=10)
+    packages = environment.prepare(home, package.needs)
+    with quarantine.Quarantine(f"scoring {name}", SCORING, 10, packages=packages) as place:
+        return place.run(function, job, Labelled)
 
 
 def read(path: Path, roles: Roles) -> Reference:
