@@ -9,7 +9,7 @@ import pytest
 
 from argosy.packaging.examine import Findings, Task
 from argosy.packaging.load import CHECK, Check
-from argosy.packaging.quarantine import GIB, Limits, Quarantine, run
+from argosy.packaging.quarantine import GIB, Limits, Quarantine
 from argosy.packaging.scan import Scanned, ScanResult
 from argosy.spec.errors import BadPackage, InvalidArgument, NotFound
 from argosy.spec.package import Tolerance
@@ -17,6 +17,11 @@ from tests.packaging.conftest import Call, pickled
 
 FAST = Limits(seconds=30)
 EXAMINE, SCAN = "argosy.packaging.examine:examine", "argosy.packaging.scan:job"
+
+
+def run(function, job, answer, *, what, limits):
+    with Quarantine(what, limits) as place:
+        return place.run(function, job, answer)
 
 
 def examine(path, seconds=30.0, address_space=16 * GIB):
