@@ -5,6 +5,8 @@ import logging
 import os
 import socket
 import ssl
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -197,3 +199,34 @@ async def test_those_that_are_refused_are_logged_rarely(
     said = [each.getMessage() for each in caplog.records if each.name == "argosy.serving.tls"]
     assert 1 <= len(said) <= 5
     assert "only the platform's own certificates are taken here" in said[0]
+
+
+def test_grpc_logs_none_of_them(world: World):
+    """A replica of its own process, as it is started."""
+    code = f"""
+import asyncio, sys, uvloop
+from argosy.serving.config import ReplicaConfig
+from argosy.serving.server import Replica
+from argosy.spec.address import Address, TlsIdentity
+there = Address(tls=TlsIdentity(name={world.listens.name!r}, files={world.listens.files!r}))
+async def main():
+    replica = Replica(ReplicaConfig(models=(), http=there, grpc=there))
+    _, grpc = await replica.start()
+    print(grpc.port, flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    await replica.drain()
+uvloop.run(main())
+"""
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stderr is not None
+        port = int(child.stdout.readline())
+        trusted = Path(world.identity.authorities).read_bytes()
+        for _ in range(3):
+            with pytest.raises(grpc.RpcError):
+                live(port, b"", trusted, world.identity.host)
+        assert called(world, port) == b"\x08\x01"
+        child.stdin.close()
+        assert child.stderr.read() == b""

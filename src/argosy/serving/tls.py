@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 HANDSHAKE = 5.0
 """Seconds for a caller to show its certificate."""
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+"""gRPC logs each caller that it refuses, unless told otherwise before it is imported."""
 log = logging.getLogger("argosy.serving.tls")
 log.addFilter(LogLimit(5, 60.0))
 

@@ -8,6 +8,7 @@ crash in the middle leaves the one from before.
 import contextlib
 import datetime
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -82,6 +83,7 @@ class Authority:
     def __init__(self, folder: Path, platform: str, clock: Callable[[], float] = time.time) -> None:
         self.folder, self._platform, self._clock = folder, platform, clock
         self._file, self._data = folder / "authority.key", b""
+        self._lock = threading.Lock()
 
     def identity(self, endpoint: str, revision: str, replica: str) -> TlsIdentity:
         """The identity of a replica, for those that call it from this machine."""
@@ -91,7 +93,7 @@ class Authority:
     def tend(self, replicas: Mapping[Path, TlsIdentity]) -> int:
         """Make the certificates that are due: those of callers, and of the replicas whose folders these are. Each
         folder has what is trusted, too. How many were made. Raises InvalidArgument, StorageFull, OSError."""
-        with storage(self.folder):
+        with self._lock, storage(self.folder):
             key, issuer = self._load()
             wanted = {self.folder / f"{who}.pem": f"spiffe://{self._platform}/{who}" for who in CALLERS}
             wanted |= {folder / REPLICA: identity.name for folder, identity in replicas.items()}

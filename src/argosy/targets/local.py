@@ -68,6 +68,7 @@ class LocalTarget:
         """Find the replicas that already run, end their orphaned children and files, and supervise from now on."""
         found = await asyncio.to_thread(lambda: list(scan(self._home.root)))
         adopted = [self._adopt(one.process, one.record) for one in found if one.leader and one.record]
+        await self._tend()  # certificates may have run out meanwhile
         leaders = {one.process.pid for one in adopted if one.process}
         for one in found:
             if one.process.pid not in leaders and not _led(one, leaders):
