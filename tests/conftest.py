@@ -36,9 +36,12 @@ GROUPS = {
     "_chromium": "console",
     "references": "quality",
     "held_out": "quality",
+    "tests/engines": "engines",
+    "tests/distributions/mlflow": "engines",
     "cached_home": "images",
 }
-"""A fixture, or a parameter that asks for one, and the group of the tests that share it."""
+"""A fixture, or a parameter that asks for one, or a folder, and the group of the tests that share it, or what it
+imports: frameworks take seconds in each worker."""
 
 
 def params(item: pytest.Function) -> dict[str, object]:
@@ -57,6 +60,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         assert isinstance(item, pytest.Function)
         asked = {*item.fixturenames, *(each for each in params(item).values() if isinstance(each, str))}
+        asked.add(item.nodeid.partition("::")[0].rpartition("/")[0])
         for fixture, group in GROUPS.items():
             if fixture in asked and item.get_closest_marker("xdist_group") is None:
                 item.add_marker(pytest.mark.xdist_group(group))
