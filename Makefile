@@ -12,7 +12,8 @@ PROJECTS := $(sort $(wildcard distributions/*/pyproject.toml))
 EDITABLE := --no-deps -e . $(PROJECTS:%/pyproject.toml=-e ./%)
 
 # One session of pytest: real servers run beside each other, so there are more workers than cores.
-PYTEST := $(BIN)/python -m pytest -n 4 --dist loadgroup --durations=25
+WORKERS := 4
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations=25
 
 .PHONY: demo demo-drift docs test slow torch coverage check bench prove fuzz attack audit sdks setup apt proto lock clean
 
@@ -29,8 +30,11 @@ docs: $(VENV)/.dev
 	$(BIN)/python -m sphinx -b html -W --keep-going -q docs build/docs
 	@echo "open build/docs/index.html"
 
-test: $(VENV)/.dev apt check
-	$(PYTEST) $(ARGS)
+# The types are checked beside the tests, which leave a part of the processor idle; what is wrong is told at the end.
+test: WORKERS := 5
+test: $(VENV)/.dev apt
+	@$(MAKE) -s check >$(VENV)/.checked 2>&1 & check=$$!; $(PYTEST) $(ARGS); status=$$?; \
+	  wait $$check || status=1; cat $(VENV)/.checked; exit $$status
 
 # Proofs that take their time: kills under load, lost nodes, long runs.
 slow: $(VENV)/.dev apt
