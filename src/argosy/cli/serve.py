@@ -1,15 +1,18 @@
 """`argosy serve`."""
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from argosy.cli.base import Command
 from argosy.cli.completion import sources
 from argosy.cli.output import pairs, progress
 from argosy.cli.runtime import runtime_of, serving_options
 from argosy.serving.contracts import CONTRACTS
+from argosy.spec.errors import InvalidArgument
 from argosy.spec.package import ENGINES
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     envvar="ARGOSY_SERVE_TRUST",
     help="Let a file or folder run code of its author: only what you would run.",
 )
+@click.option("--config", type=click.Path(path_type=Path), help="All of it, as `argosy export kubernetes` writes it.")
 @click.option("--no-convert", is_flag=True, help="Keep a scikit-learn model as it is instead of making it ONNX.")
 @serving_options
 def serve(
@@ -49,6 +53,7 @@ def serve(
     grpc_port: int | None,
     contract: str,
     sample: Path | None,
+    config: Path | None,
     **given: Any,
 ) -> None:
     """Serve one model in this process, without a platform: an endpoint in seconds. No key is asked for.
@@ -77,28 +82,40 @@ def serve(
     from argosy.spec.address import Address
     from argosy.spec.endpoint import check_name
 
+    if config is not None:
+        _replica(config)
     if name is not None:
         check_name(name, "model name")
     binding = chosen(contract)
     base, grpc = addresses(binding)
     where = host or base.host
-    if grpc_port is None and grpc:
-        grpc_port = grpc.port
-    config = ReplicaConfig(
+    grpc_port = grpc.port if grpc_port is None and grpc else grpc_port
+    settings = ReplicaConfig(
         models=(),
         http=Address(host=where, port=base.port if port is None else port),
         grpc=Address(host=where, port=grpc_port) if grpc_port is not None else None,
         runtime=runtime_of(given, binding.runtime if binding else None),
         log_level="warning",
     )
-    for address in filter(None, (config.http, config.grpc)):
+    for address in filter(None, (settings.http, settings.grpc)):
         bind(address)[0].close()
     engine, convert, install = given["engine"] or "", not given["no_convert"], not given["no_install"]
     options = PushOptions(sample=sample, engine=engine, trust=given["trust"], convert=convert, install=install)
-    with Serving(name, config, options, binding, install=install) as serving:
+    with Serving(name, settings, options, binding, install=install) as serving:
         with progress(f"Packaging {source or 'the model'}") as report:
             package = serving.prepare(source, report)
         serving.run(lambda http, grpc: _announce(package, serving.name, http, grpc, binding))
+
+
+def _replica(config: Path) -> NoReturn:
+    """Run what a configuration file says. Raises InvalidArgument for anything beside it."""
+    from argosy.serving.server import main
+
+    context = click.get_current_context()
+    given = [each for each in context.params if context.get_parameter_source(each) == ParameterSource.COMMANDLINE]
+    if len(given) > 1:
+        raise InvalidArgument("--config says all: give nothing beside it")
+    sys.exit(main([str(config)]))
 
 
 def _announce(

@@ -117,7 +117,7 @@ def open_package(folder: Path, *, trusted: bool = False, digest: str = "", store
         raise BadPackage(f"{path} names the weights '{manifest.weights}', which are not there")
     package = Package(folder, manifest, trusted, stored)
     if digest and (found := package.digest()) != digest:
-        raise BadSignature(f"{folder} has to be signed and holds other bytes than what was: {found}, not {digest}")
+        raise BadSignature(f"{folder} holds other bytes than it should: {found}, not {digest}")
     return package
 
 

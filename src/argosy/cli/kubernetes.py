@@ -1,0 +1,101 @@
+"""`argosy export kubernetes`."""
+
+from pathlib import Path
+
+import click
+
+from argosy.cli import declaration
+from argosy.cli.base import Command, json_option
+from argosy.cli.here import store
+from argosy.cli.output import emit
+from argosy.spec.errors import InvalidArgument
+
+
+@click.command("kubernetes", cls=Command)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The folder to write to.")
+@click.option("--image", required=True, help="The image; {model} and {version} in it are those of each endpoint.")
+@click.option("--grpc", is_flag=True, help="Serve gRPC too: the image was built with --grpc.")
+@click.option("--namespace", default="", help="The namespace; without, that of kubectl's context.")
+@click.option(
+    "--gateway-api", "gateway", default="", metavar="GATEWAY", help="Write HTTPRoutes to [NAMESPACE/]GATEWAY."
+)
+@json_option
+def kubernetes(
+    files: tuple[str, ...], output: Path, image: str, grpc: bool, namespace: str, gateway: str, as_json: bool
+) -> None:
+    """Write what runs declared endpoints on Kubernetes without a platform of Argosy: plain YAML and a kustomization.
+
+    FILE declares endpoints as for `argosy apply`; - is standard input. Pods run an image as `argosy image build` made
+    it, and refuse to start with another package than the declared version. What the files cannot say of a declaration
+    is printed. They hold no secret: variables that name one are keys of the Secret NAME-env. The same declarations
+    give the same files.
+
+    JSON: {files, unsaid}: paths, and a list of texts for each endpoint.
+
+    \b
+    Example:
+      argosy export kubernetes endpoint.yaml --image registry.example/{model}:{version} -o k8s
+      kubectl apply --server-side -k k8s
+    """
+    import re
+
+    from argosy.control.revision import revision_of
+    from argosy.spec.scaling import Scaling
+    from argosy.targets.kubernetes import objects
+    from argosy.telemetry.export.files import write
+
+    if not re.fullmatch(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?", namespace):
+        raise InvalidArgument(f"--namespace '{namespace[:80]}' must be lower-case letters, digits and '-'")
+    if gateway and not re.fullmatch(r"([a-z0-9-]{1,63}/)?[a-z0-9.-]{1,253}", gateway):
+        raise InvalidArgument(f"--gateway-api '{gateway[:80]}' must be GATEWAY or NAMESPACE/GATEWAY")
+    found: dict[str, bytes] = {}
+    unsaid: dict[str, list[str]] = {}
+    script = ["#!/bin/sh", "set -eu", 'cd "$(dirname "$0")"', "kubectl apply --server-side -k ."]
+    with store() as place:
+        for endpoint in declaration.read(files):
+            version = place.registry.resolve(endpoint.model)
+            revision, name = revision_of(endpoint, version), objects.label(endpoint.name)
+            replicas = None if isinstance(endpoint.replicas, Scaling) else endpoint.replicas
+            tag = _image(image, version.name, version.number)
+            pods = objects.Pods(image=tag, trusted=version.trust is not None, grpc=grpc, replicas=replicas)
+            made = [*objects.of_endpoint(endpoint, grpc=grpc), *objects.of_revision(revision, pods)]
+            if isinstance(endpoint.replicas, Scaling):
+                made.append(objects.autoscaler(endpoint, revision, endpoint.replicas))
+            made += [objects.route(endpoint, gateway)] if gateway else []
+            head = f"# Endpoint {endpoint.name}: {version.ref} ({version.digest}), revision {revision.id}.\n"
+            found[f"{name}.yaml"] = (head + objects.render(made)).encode()
+            unsaid[endpoint.name] = objects.unsaid(endpoint, routed=bool(gateway))
+            script += _replacing(name, revision.id, namespace)
+    kustomization = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": [*found]}
+    kustomization |= {"namespace": namespace} if namespace else {}
+    found |= {"kustomization.yaml": objects.render([kustomization]).encode()}
+    found |= {"commands.sh": ("\n".join(script) + "\n").encode()}
+    paths = [str(path) for path in sorted(write(output.expanduser().absolute(), found))]
+
+    def render() -> None:
+        click.echo("\n".join(paths))
+        for name, lines in unsaid.items():
+            click.echo(f"\nwhat these files do not do of '{name}':" if lines else "", err=True)
+            click.echo("\n".join(f"  {line}" for line in lines), err=True)
+
+    emit({"files": paths, "unsaid": unsaid}, as_json, render)
+
+
+def _image(image: str, model: str, version: int) -> str:
+    found = image.replace("{model}", model).replace("{version}", str(version))
+    if "{" in found or not found.isascii() or any(letter.isspace() for letter in found):
+        raise InvalidArgument(f"--image '{image[:200]}' must be a reference; it may have {{model}} and {{version}}")
+    return found
+
+
+def _replacing(name: str, revision: str, namespace: str) -> list[str]:
+    """Wait for the pods of a revision, then delete what ran before."""
+    within = f"--namespace {namespace} " if namespace else ""
+    kinds = "deployment,configmap,poddisruptionbudget,horizontalpodautoscaler"
+    others = f"argosy.dev/endpoint={name},argosy.dev/revision,argosy.dev/revision!={revision}"
+    return [
+        "",
+        f"kubectl rollout status {within}deployment/{name}-{revision}",
+        f"kubectl delete {within}{kinds} -l '{others}'",
+    ]

@@ -1,0 +1,209 @@
+"""Endpoints and revisions as objects of Kubernetes: what its own schemas take, and what they say."""
+
+import re
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from argosy.control.revision import revision_of
+from argosy.serving.config import ReplicaConfig
+from argosy.spec.endpoint import NAME, Endpoint, Resources, Runtime
+from argosy.spec.errors import InvalidArgument
+from argosy.spec.limits import Limits
+from argosy.spec.payload import PayloadLog
+from argosy.spec.revision import Revision
+from argosy.spec.scaling import Scaling
+from argosy.spec.strict import decode
+from argosy.store.version import Version
+from argosy.targets.kubernetes import objects
+from argosy.targets.kubernetes.objects import Pods
+from tests.store.samples import digest_of, model_lineage, model_manifest
+
+VERSIONS = ("1.33", "1.37")
+LABEL = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+IMAGE = "registry.example/digits:3"
+
+
+def revision(endpoint: Endpoint) -> Revision:
+    version = Version(
+        name="digits",
+        number=3,
+        digest=digest_of(1),
+        size=1,
+        created="",
+        manifest=model_manifest(),
+        lineage=model_lineage(),
+    )
+    return revision_of(endpoint, version)
+
+
+def everything(endpoint: Endpoint, **pods: Any) -> list[objects.Object]:
+    found, scaling = revision(endpoint), endpoint.replicas
+    scaled = isinstance(scaling, Scaling)
+    wanted = Pods(image=IMAGE, replicas=None if scaled else scaling, **pods)
+    made = [*objects.of_endpoint(endpoint, grpc=wanted.grpc), *objects.of_revision(found, wanted)]
+    return [*made, objects.autoscaler(endpoint, found, scaling)] if scaled else made
+
+
+def of(kind: str, made: list[objects.Object]) -> Any:
+    (found,) = [each for each in made if each["kind"] == kind]
+    return found
+
+
+names = st.from_regex(NAME, fullmatch=True)
+endpoints = st.builds(
+    Endpoint,
+    name=names,
+    model=st.just("digits:3"),
+    replicas=st.one_of(st.integers(0, 1000), st.builds(Scaling, min=st.integers(0, 3), max=st.integers(3, 9))),
+    resources=st.builds(Resources, cpu=st.floats(0.001, 512), memory=st.integers(0, 2**44), gpu=st.integers(0, 16)),
+    runtime=st.builds(
+        Runtime,
+        start_timeout=st.floats(0.001, 1e5),
+        drain_timeout=st.floats(0.001, 1e5),
+        network=st.booleans(),
+        env=st.dictionaries(st.from_regex(r"X[A-Z]{1,8}", fullmatch=True), st.sampled_from(["1", "$FROM", "a $(A) b"])),
+    ),
+    timeout=st.floats(0.001, 1e6),
+)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("replicas", [2, Scaling(min=0)])
+def test_the_schemas_of_kubernetes_take_them(version: str, replicas: int | Scaling):
+    resources = Resources(cpu=1, memory=2**30, gpu=1)
+    runtime = Runtime(env={"A": "1", "B": "$B"})
+    endpoint = Endpoint(name="digits", model="digits:3", replicas=replicas, resources=resources, runtime=runtime)
+    for each in everything(endpoint, grpc=True):
+        kubernetes_validate.validate(each, version, strict=True)
+
+
+@settings(max_examples=25)
+@given(endpoint=endpoints, grpc=st.booleans())
+def test_names_and_texts_of_every_declaration(endpoint: Endpoint, grpc: bool):
+    made = everything(endpoint, grpc=grpc)
+    for each in made:
+        assert LABEL.fullmatch(each["metadata"]["name"])
+        assert all(len(value) <= 63 for value in each["metadata"]["labels"].values())
+    assert list(yaml.safe_load_all(objects.render(made))) == made
+    assert objects.render(made) == objects.render(everything(endpoint, grpc=grpc))
+
+
+@given(first=names, second=names)
+def test_two_names_stay_two(first: str, second: str):
+    assert (objects.label(first) == objects.label(second)) == (first == second)
+
+
+def test_names():
+    assert objects.label("digits") == "digits"
+    assert re.fullmatch(r"my-model-v2-[0-9a-f]{6}", objects.label("my_model.v2"))
+    assert re.fullmatch(r"e-7b-[0-9a-f]{6}", objects.label("7b"))
+    assert len(objects.label("a" * 63)) == 40
+
+
+def test_a_pod_is_told_what_a_replica_is_told_here():
+    endpoint = Endpoint(
+        name="digits", model="digits:3", resources=Resources(cpu=1.5), runtime=Runtime(max_batch_size=7, strict=True)
+    )
+    made = everything(endpoint, grpc=True, trusted=True)
+    config = decode(of("ConfigMap", made)["data"]["replica.json"].encode(), ReplicaConfig, "replica.json")
+    (model,) = config.models
+    assert (model.package, model.digest, model.version, model.trusted) == ("/models", digest_of(1), "3", True)
+    assert (config.runtime.max_batch_size, config.runtime.strict, config.runtime.threads) == (7, True, 2)
+    assert (str(config.http), str(config.grpc)) == ("0.0.0.0:8080", "0.0.0.0:8081")
+    pod = of("Deployment", made)["spec"]["template"]["spec"]
+    ports = {each["name"]: each["containerPort"] for each in pod["containers"][0]["ports"]}
+    assert ports == {"http": 8080, "grpc": 8081}
+
+
+def test_a_pod_is_restricted():
+    pod = of("Deployment", everything(Endpoint(name="digits", model="digits:3")))["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    }
+    assert pod["automountServiceAccountToken"] is False
+
+
+def test_it_drains_before_it_is_killed():
+    endpoint = Endpoint(name="digits", model="digits:3", runtime=Runtime(drain_timeout=90.5, start_timeout=7.0))
+    spec = of("Deployment", everything(endpoint))["spec"]
+    pod = spec["template"]["spec"]
+    sleep = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert pod["terminationGracePeriodSeconds"] >= sleep + 90.5
+    probe = pod["containers"][0]["startupProbe"]
+    assert probe["failureThreshold"] * probe["periodSeconds"] >= 7
+
+
+def test_secrets_are_named_and_not_held():
+    runtime = Runtime(env={"TOKEN": "$MY_TOKEN", "MODE": "no $(variable) of Kubernetes"})
+    text = objects.render(everything(Endpoint(name="digits", model="digits:3", runtime=runtime)))
+    (container,) = of("Deployment", list(yaml.safe_load_all(text)))["spec"]["template"]["spec"]["containers"]
+    found = {each["name"]: each.get("value") or each["valueFrom"]["secretKeyRef"] for each in container["env"]}
+    assert found["TOKEN"] == {"name": "digits-env", "key": "MY_TOKEN"}
+    assert found["MODE"] == "no $$(variable) of Kubernetes"
+    assert '"env": {}' in text
+
+
+def test_another_revision_has_objects_of_its_own_and_the_same_service():
+    one = Endpoint(name="digits", model="digits:3")
+    two = Endpoint(name="digits", model="digits:3", runtime=Runtime(max_batch_size=2))
+    first, second = everything(one), everything(two)
+    for kind in ("Deployment", "ConfigMap"):
+        assert of(kind, first)["metadata"]["name"] != of(kind, second)["metadata"]["name"]
+    assert of("Service", first) == of("Service", second)
+    selector = of("Service", first)["spec"]["selector"]
+    for made in (first, second):
+        assert selector.items() <= of("Deployment", made)["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_an_autoscaler_counts_the_pods_alone():
+    endpoint = Endpoint(name="digits", model="digits:3", replicas=Scaling(min=0, max=4), resources=Resources(cpu=0.5))
+    made = everything(endpoint)
+    assert "replicas" not in of("Deployment", made)["spec"]
+    spec = of("HorizontalPodAutoscaler", made)["spec"]
+    assert (spec["minReplicas"], spec["maxReplicas"]) == (1, 4)
+    assert spec["scaleTargetRef"]["name"] == of("Deployment", made)["metadata"]["name"]
+    with pytest.raises(InvalidArgument, match=r"declare resources\.cpu, or a number of replicas"):
+        everything(Endpoint(name="digits", model="digits:3", replicas=Scaling()))
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(60.0, "60s"), (0.25, "250ms"), (1e6, "99999s"), (10.5, "11s")])
+def test_a_route(seconds: float, said: str):
+    found = objects.route(Endpoint(name="my_digits", model="digits:3", timeout=seconds), "infra/public")
+    assert found["spec"]["parentRefs"] == [{"name": "public", "namespace": "infra"}]
+    models, rows = found["spec"]["rules"]
+    paths = [each["path"]["value"] for each in (*models["matches"], *rows["matches"])]
+    assert paths == ["/v1/models/my_digits", "/v2/models/my_digits", "/endpoints/my_digits"]
+    assert models["timeouts"]["request"] == said
+    assert re.fullmatch(r"([0-9]{1,5}(h|m|s|ms)){1,4}", said)
+
+
+def test_what_is_not_done_is_said():
+    plain = Endpoint(name="digits", model="digits:3", public=True)
+    assert [line.partition(":")[0] for line in objects.unsaid(plain, routed=False)] == [
+        "retries",
+        "runtime.subprocesses",
+    ]
+    much = Endpoint(
+        name="digits",
+        model="digits@champion",
+        follow=True,
+        payload=PayloadLog(),
+        replicas=Scaling(min=0),
+        limits=Limits(requests=3),
+        timeout=3.0,
+        runtime=Runtime(sandbox="required"),
+    )
+    said = [line.partition(":")[0] for line in objects.unsaid(much, routed=True)]
+    assert {"follow", "payload", "keys", "limits", "replicas", "replicas.min", "runtime.sandbox", "gRPC"} <= set(said)
+    assert "timeout" not in said
+    assert "timeout" in [line.partition(":")[0] for line in objects.unsaid(much, routed=False)]
