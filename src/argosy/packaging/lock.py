@@ -2,6 +2,7 @@
 attached to its package, as lineage is, and travels with it; one that others wrote is data until it is checked here.
 """
 
+import logging
 import re
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -10,9 +11,11 @@ from importlib.metadata import distribution
 import msgspec
 
 from argosy.packaging import requirements
-from argosy.spec.errors import BadPackage, InvalidArgument, NotFound
-from argosy.spec.settings import Home
-from argosy.store.layout import Layout
+from argosy.spec.errors import ArgosyError, BadPackage, InvalidArgument
+from argosy.spec.settings import Home, load
+from argosy.store import open_layout
+
+LOG = logging.getLogger(__name__)
 
 LOCK = "application/vnd.argosy.requirements.v1+txt"
 """The artifact type of a lock in the store, and the media type of its text."""
@@ -69,7 +72,7 @@ def check(text: str, lines: Sequence[str]) -> int:
 def attached(home: Home, digest: str, lines: Sequence[str]) -> list[Attached]:
     """The locks that are attached to a package of the store, in the order they came, checked against its requirements.
     Those that cannot be read as text are left out."""
-    found, layout = list[Attached](), Layout(home.store)
+    found, layout = list[Attached](), open_layout(home, load(home))
     for referrer in layout.referrers(digest, LOCK):
         with suppress(BadPackage, UnicodeDecodeError):
             text = layout.read(referrer.data).decode()
@@ -81,9 +84,13 @@ def attached(home: Home, digest: str, lines: Sequence[str]) -> list[Attached]:
 
 
 def attach(home: Home, digest: str, text: str) -> None:
-    """Attach a lock to a package, where the store has that."""
-    with suppress(NotFound):
-        Layout(home.store).attach(digest, LOCK, text.encode(), LOCK)
+    """Attach a lock to a package of the store, for every machine that has it, where that can be reached."""
+    layout = open_layout(home, load(home))
+    try:
+        layout.attach(digest, LOCK, text.encode(), LOCK)
+        layout.share(digest)
+    except ArgosyError as error:
+        LOG.warning("the lock of %s is known to this home alone: %s", digest, error.message)
 
 
 def pins(lock: str) -> list[str]:

@@ -44,7 +44,7 @@ def push(source: Path, *, name: str, store: "Store", options: PushOptions, repor
         here = lineage.lineage_of(source)
         version = store.add(folder, name=name, manifest=manifest, lineage=here, trusted=package.trusted)
         if lock:
-            locks.attach(store.home, version.digest, lock)
+            store.attach(version.digest, locks.LOCK, lock.encode())
         return version
 
 

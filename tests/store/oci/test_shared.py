@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from argosy.packaging import lock
 from argosy.spec.errors import BadPackage, InvalidArgument, NotFound, Unavailable
 from argosy.spec.settings import Home, Settings, StoreSettings
 from argosy.store import objects, open_store
@@ -64,6 +65,18 @@ def test_what_one_machine_pushes_another_one_loads(place: str, machine: Machine,
     assert [two.layout.read(each.data) for each in two.layout.referrers(digest, "application/x-note")] == [b"a note"]
     two.attach(digest, "application/x-note", b"an answer")
     assert len(one.layout.referrers(digest, "application/x-note")) == 2
+
+
+def test_a_lock_that_one_machine_resolved_is_found_by_another_one(
+    memory, machine: Machine, folder: Path, tmp_path: Path
+):
+    digest = add(machine("one"), folder)
+    machine("two")
+    for name in ("one", "two"):
+        Home(tmp_path / name).config.write_text("store: {blobs: 's3://models/shared'}\n")
+    text = "small==1.0 \\\n    --hash=sha256:" + "0" * 64 + "\n"
+    lock.attach(Home(tmp_path / "one"), digest, text)
+    assert lock.attached(Home(tmp_path / "two"), digest, ["small"]) == [lock.Attached(text, 1)]
 
 
 def test_the_tag_there_names_the_version(memory, machine: Machine, folder: Path):
