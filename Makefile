@@ -15,7 +15,7 @@ EDITABLE := --no-deps -e . $(PROJECTS:%/pyproject.toml=-e ./%)
 WORKERS := 4
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations=25
 
-.PHONY: demo demo-drift docs test slow torch coverage check bench prove fuzz attack audit sdks setup apt proto lock clean
+.PHONY: demo demo-drift docs test slow torch coverage check kubernetes bench prove fuzz attack audit sdks setup apt proto lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/argosy demo $(ARGS)
@@ -111,6 +111,11 @@ $(VENV)/.torch: $(VENV)/.dev requirements/torch.txt
 # Real servers and tools of the tests, from Debian's packages; tests that lack one say so and are skipped.
 apt:
 	@sh tools/apt.sh
+
+# The control plane of Kubernetes, from the modules that tests/kubernetes/go.mod pins, into the user's cache: once, in 12
+# minutes of CPU. KUBEBUILDER_ASSETS names a folder of built programs instead.
+kubernetes:
+	@$(PYTHON) tests/kubernetes/programs.py
 
 proto: src/argosy/protocol/open_inference.proto
 	$(BIN)/uv run --no-project --with grpcio-tools python -m grpc_tools.protoc -Isrc/argosy/protocol \
