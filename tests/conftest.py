@@ -13,6 +13,7 @@ from argosy.store import objects
 from argosy.store.database import Database
 from tests import postgres as servers
 from tests import weed
+from tests.kubernetes import plane
 from tests.leftovers import pytest_configure, pytest_sessionfinish, pytest_terminal_summary, pytest_unconfigure
 
 __all__ = ["pytest_configure", "pytest_sessionfinish", "pytest_terminal_summary", "pytest_unconfigure"]
@@ -39,6 +40,7 @@ GROUPS = {
     "tests/engines": "engines",
     "tests/distributions/mlflow": "engines",
     "cached_home": "images",
+    "kubernetes": "kubernetes",
 }
 """A fixture, or a parameter that asks for one, or a folder, and the group of the tests that share it, or what it
 imports: frameworks take seconds in each worker."""
@@ -109,3 +111,10 @@ def s3(weed_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def cached_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the layers of an image in its cache, once one is built."""
     return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[plane.Plane]:
+    """A Kubernetes control plane, which `make kubernetes` builds."""
+    with plane.running(tmp_path_factory.mktemp("kubernetes")) as found:
+        yield found
