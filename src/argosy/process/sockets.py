@@ -2,17 +2,21 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from argosy.process.limit import LogLimit
 from argosy.spec.address import Address, TlsIdentity
 from argosy.spec.errors import Conflict, InvalidArgument
 
 if TYPE_CHECKING:
     import ssl
 
+LOG = logging.getLogger(__name__)
+LOG.addFilter(LogLimit(5, 60.0))
 LINE = 64 * 1024
 PATH_BYTES = 107
 """Bytes that the path of a Unix socket may have."""
@@ -66,10 +70,9 @@ async def connect(
             address.host, address.port, limit=limit, ssl=context, server_hostname=address.tls.host
         )
     except ssl.SSLCertVerificationError as error:
-        raise ConnectionError(
-            f"the certificate shown at {address} for {address.tls.name} is refused: {error.verify_message}; it has to "
-            "be renewed by the platform that trusts it, or another process listens there"
-        ) from None
+        refused = f"the certificate shown at {address} for {address.tls.name} is refused: {error.verify_message}"
+        LOG.warning("%s; `argosy up` renews those of this platform, unless another process listens there", refused)
+        raise ConnectionError(refused) from None
 
 
 _contexts: dict[tuple[str, str], tuple[list[int], "ssl.SSLContext"]] = {}
