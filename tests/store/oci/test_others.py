@@ -34,7 +34,7 @@ def place(registry: Registry, layout: Layout, package: str, moves: Transfers, no
     name = f"{registry.host}/others/digits"
     save(registry.host, Credential(USER, PASSWORD), os.environ)
     with Client(registry.host, ca=Path(registry.ca)) as client:
-        publish(client.probe(), reference.parse(f"{name}:1"), layout, package, moves)
+        publish(Repository(client.probe()), reference.parse(f"{name}:1"), layout, package, moves)
     return name
 
 
@@ -92,7 +92,7 @@ def test_any_layout_is_pushed(registry: Registry, place: str, moves: Transfers, 
     call(skopeo, "copy", "--all", "--preserve-digests", f"docker://{place}:1-image", f"oci:{tmp_path}/image:x")
     with Client(registry.host, ca=Path(registry.ca)) as client:
         root = in_layout(tmp_path / "image")
-        push(client.probe(), reference.parse(f"{place}-again:2"), root, Folder(tmp_path / "image"), moves)
+        push(Repository(client.probe()), reference.parse(f"{place}-again:2"), root, Folder(tmp_path / "image"), moves)
     assert len(json.loads(call(skopeo, "inspect", "--raw", f"docker://{place}-again:2"))["manifests"]) == 2
 
 
