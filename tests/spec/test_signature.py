@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from argosy.spec.errors import InvalidArgument
-from argosy.spec.signature import Domain, Signature, TensorSpec, check_domains, check_inputs
+from argosy.spec.matching import check_domains
+from argosy.spec.signature import Domain, Signature, TensorSpec, check_inputs
 from argosy.spec.tensor import tensor
 
 SIGNATURE = Signature(

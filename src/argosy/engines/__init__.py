@@ -13,8 +13,9 @@ from argosy.engines.base import Engine, Settings
 from argosy.engines.renamed import Renamed, own
 from argosy.process.cores import cores
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.matching import check_domains
 from argosy.spec.package import ENGINES
-from argosy.spec.signature import Signature, check_domains
+from argosy.spec.signature import Signature
 from argosy.spec.tensor import Array
 
 if TYPE_CHECKING:

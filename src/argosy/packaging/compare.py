@@ -11,8 +11,9 @@ from argosy.packaging import golden
 from argosy.packaging.domain import Feeds, InputColumn, columns, refusals, repeat
 from argosy.packaging.probes import Known
 from argosy.spec.errors import ArgosyError
+from argosy.spec.matching import outside
 from argosy.spec.package import Tolerance
-from argosy.spec.signature import Signature, outside
+from argosy.spec.signature import Signature
 from argosy.spec.tensor import Array, Tensor
 
 CHUNK, CHUNK_BYTES = 1000, 16 * 1024 * 1024

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import msgspec
 
-from argosy.engines import entry_point
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.package import ENGINES, Tolerance
 
@@ -37,6 +36,8 @@ class PushOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.engine and self.engine not in ENGINES:
+            from argosy.engines import entry_point
+
             entry_point(self.engine)
         if self.tolerance.atol < 0 or self.tolerance.rtol < 0:
             raise InvalidArgument("a tolerance must not be negative")

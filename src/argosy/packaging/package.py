@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from argosy.packaging.profile import Profile
 from argosy.packaging.requirements import Needs
-from argosy.protocol import tensorfile
 from argosy.spec.errors import ArgosyError, BadPackage, BadSignature, NotFound
 from argosy.spec.package import ModelManifest
 from argosy.spec.signature import check_inputs
 from argosy.spec.strict import dump_yaml, load_yaml
-from argosy.spec.tensor import Tensor
 from argosy.store.manifest import CONFIG, describe, image_manifest, layer, model_config
 from argosy.store.manifest import MANIFEST as IMAGE_MANIFEST
 from argosy.store.paths import check_path, hash_of, walk
 
 if TYPE_CHECKING:
+    from argosy.packaging.profile import Profile
+    from argosy.spec.tensor import Tensor
     from argosy.store.store import Store
 
 MANIFEST = "model.yaml"
@@ -56,7 +55,7 @@ class Package:
         return self.folder / self.manifest.weights
 
     @cached_property
-    def _golden(self) -> tuple[list[Tensor], list[Tensor]]:
+    def _golden(self) -> "tuple[list[Tensor], list[Tensor]]":
         inputs, outputs = (_tensors(self.folder / name) for name in (INPUTS, OUTPUTS))
         try:
             check_inputs(self.manifest.signature, inputs)
@@ -75,16 +74,18 @@ class Package:
         config = describe(CONFIG, model_config(self.manifest, layers))
         return describe(IMAGE_MANIFEST, image_manifest(config, layers)).digest
 
-    def golden_inputs(self) -> list[Tensor]:
+    def golden_inputs(self) -> "list[Tensor]":
         """The inputs of the golden examples. Raises BadPackage unless they fit the signature."""
         return self._golden[0]
 
-    def golden_outputs(self) -> list[Tensor]:
+    def golden_outputs(self) -> "list[Tensor]":
         """What the trained model gave for them, in the order of the signature's outputs."""
         return self._golden[1]
 
-    def profile(self) -> Profile | None:
+    def profile(self) -> "Profile | None":
         """The reference profile; None where the package was made without a sample. Raises BadPackage."""
+        from argosy.packaging.profile import Profile
+
         path = self.folder / PROFILE
         if not path.exists():
             return None
@@ -131,7 +132,9 @@ def write_manifest(folder: Path, manifest: ModelManifest) -> None:
     (folder / MANIFEST).write_text(dump_yaml(manifest), "utf-8")
 
 
-def _tensors(path: Path) -> list[Tensor]:
+def _tensors(path: Path) -> "list[Tensor]":
+    from argosy.protocol import tensorfile
+
     if not path.is_file():
         raise BadPackage(f"the package has no golden examples: {path.name} is missing")
     if path.stat().st_size > _MAX_GOLDEN:

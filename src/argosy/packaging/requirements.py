@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from argosy.engines import entry_point
 from argosy.spec.errors import InvalidArgument, MissingExtra
 from argosy.spec.install import extras, pip
 
@@ -49,6 +48,8 @@ def of_engine(engine: str, names: Iterable[str] = ()) -> tuple[str, ...]:
     pinned = engine in ("sklearn", "mlflow", "torch")
     frameworks = FRAMEWORKS.get(engine)
     if frameworks is None:
+        from argosy.engines import entry_point
+
         distribution = entry_point(engine).dist
         frameworks = (distribution.name,) if distribution else ()
     found = {name: version for name in frameworks if (version := installed(name))}

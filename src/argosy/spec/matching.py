@@ -4,14 +4,14 @@ Tried for what `check_inputs` would refuse. A value of another datatype is taken
 FP64 for FP32 is rounded to the nearest, as the numbers of JSON are, and refused beyond the range of FP32.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from argosy.spec.errors import InvalidArgument
-from argosy.spec.signature import Signature, TensorSpec, check_form, check_inputs
+from argosy.spec.signature import Domain, Signature, TensorSpec, check_form, check_inputs
 from argosy.spec.tensor import NUMPY, Array, Tensor
 
 WINDOW = 1 << 20
@@ -130,3 +130,44 @@ def _refused(value: Any, row: int, datatype: str, where: str) -> InvalidArgument
         return InvalidArgument(f"{what} out of the range of FP32")
     hint = ": send a float to have it rounded" if value.dtype.kind in "iu" and datatype.startswith("FP") else ""
     return InvalidArgument(f"{what} no {datatype}{hint}")
+
+
+def outside(spec: TensorSpec, array: Array) -> Array:
+    """Which elements the domain of the input leaves out."""
+    domain = spec.domain or Domain()
+    if spec.datatype == "BYTES":
+        known = {text.encode() for text in domain.categories}
+        gaps = all(domain.gaps)
+        refused = [not gaps if not value else bool(known) and value not in known for value in array.reshape(-1)]
+        return np.array(refused, dtype=bool).reshape(array.shape)
+    if array.dtype.kind != "f":
+        return np.zeros(array.shape, dtype=bool)
+    limits = np.array([np.inf if limit is None else limit for limit in domain.limits])
+    return (np.isnan(array) & ~np.array(domain.gaps)) | (np.abs(array) > limits)
+
+
+def check_domains(bounded: Sequence[tuple[TensorSpec, float]], inputs: Mapping[str, Array]) -> None:
+    """Raise InvalidArgument, naming column and row, for a value outside the domain of one of these inputs, which come
+    with what is `safe` in them."""
+    for spec, safe in bounded:
+        array = inputs.get(spec.name)
+        if array is None or (array.dtype.kind == "f" and float(np.vdot(array, array)) <= safe):
+            continue
+        domain = spec.domain or Domain()
+        if (bad := outside(spec, array)).any():
+            place = tuple(int(index) for index in np.argwhere(bad)[0])
+            raise InvalidArgument(f"{_where(spec, place)}: {_refusal(domain, array[place], place)}")
+
+
+def _where(spec: TensorSpec, place: tuple[int, ...]) -> str:
+    column = f", column '{spec.columns[place[-1]]}'" if spec.columns else f", element {list(place[1:])}"
+    return f"input '{spec.name}', row {place[0]}{column if len(place) > 1 else ''}"
+
+
+def _refusal(domain: Domain, value: Any, place: tuple[int, ...]) -> str:
+    if value != value or value == b"":
+        return "a value is missing, and the model takes none that is; a sample with such a row allows it where it does"
+    if isinstance(value, bytes):
+        return f"{value.decode(errors='replace')[:60]!r} is no category that the model knows"
+    limit = domain.limits[place[-1] if len(domain.limits) > 1 else 0]
+    return f"{value:g} is too large: the model takes finite numbers up to {limit:.8g}"

@@ -6,28 +6,13 @@ import msgspec
 import numpy as np
 
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.signature import DATATYPES
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-NUMPY: dict[str, np.dtype[Any]] = {
-    "BOOL": np.dtype("bool"),
-    "UINT8": np.dtype("u1"),
-    "UINT16": np.dtype("<u2"),
-    "UINT32": np.dtype("<u4"),
-    "UINT64": np.dtype("<u8"),
-    "INT8": np.dtype("i1"),
-    "INT16": np.dtype("<i2"),
-    "INT32": np.dtype("<i4"),
-    "INT64": np.dtype("<i8"),
-    "FP16": np.dtype("<f2"),
-    "FP32": np.dtype("<f4"),
-    "FP64": np.dtype("<f8"),
-    "BYTES": np.dtype("O"),
-    "BF16": np.dtype("<u2"),
-}
+_DTYPES = ("bool", "u1", "<u2", "<u4", "<u8", "i1", "<i2", "<i4", "<i8", "<f2", "<f4", "<f8", "O", "<u2")
+NUMPY: dict[str, np.dtype[Any]] = dict(zip(DATATYPES, map(np.dtype, _DTYPES), strict=True))
 """Datatype → dtype of the array that holds it. BYTES are object arrays of `bytes`; BF16 is its raw 16 bits."""
-
-DATATYPES = tuple(NUMPY)
 
 _OF_DTYPE = {dtype: name for name, dtype in NUMPY.items() if name not in ("BF16", "BYTES")}
 
