@@ -179,10 +179,10 @@ def test_it_is_not_served(hostile, marker):
 
 
 def test_batch_runs_it_only_with_trust(hostile, marker, tmp_path):
-    np.save(tmp_path / "x.npy", np.repeat(ROWS, 4000, axis=0))
-    for number, (trust, status) in enumerate((((), Untrusted.exit), (("--trust",), 0))):
-        out = tmp_path / f"out{number}"
-        done = argosy_cli("batch", "run", hostile, "--input", tmp_path / "x.npy", "--output", out, *trust)
+    for number, (rows, trust, status) in enumerate(((4000, (), Untrusted.exit), (1, ("--trust", "--workers", 1), 0))):
+        out, given = tmp_path / f"out{number}", tmp_path / f"{rows}.npy"
+        np.save(given, np.repeat(ROWS, rows, axis=0))
+        done = argosy_cli("batch", "run", hostile, "--input", given, "--output", out, *trust)
         assert done.returncode == status, done.stderr
         assert status == 0 or not marker.exists()
 

@@ -101,7 +101,7 @@ def cases() -> Iterator[Any]:
         marks = [] if model.name in QUICK else [pytest.mark.slow]
         yield pytest.param(model, True, id=f"{model.name}, sample", marks=marks)
         if model.data == "stamps":
-            yield pytest.param(model, False, id=f"{model.name}, no sample", marks=marks)
+            yield pytest.param(model, False, id=f"{model.name}, no sample", marks=[pytest.mark.slow])
 
 
 @pytest.mark.parametrize(("model", "sampled"), list(cases()))

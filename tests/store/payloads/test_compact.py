@@ -233,7 +233,7 @@ def test_readers_see_every_row_once_at_any_moment(root: Path):
     for thread in threads:
         thread.start()
     written = list(NAMES)
-    for number in range(6, 26):
+    for number in range(6, 16):
         writer(root).write([record(number, time=NOON + number * 1000)])
         written.append(f"r{number}")
         merged(root)
