@@ -10,7 +10,6 @@ import msgspec
 
 from argosy.gateway.xds import Resource
 from argosy.spec.errors import StorageFull
-from argosy.store.durable import say
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -61,15 +60,6 @@ class XdsFiles:
     def write_again(self, file: str) -> None:
         """The same content once more, for a rename that went unnoticed."""
         self._replace(file, self._known[file])
-
-    def write_callers(self, files: dict[str, Resource]) -> None:
-        """Write files of `Snapshot.callers` that are not there, or not as they are to be."""
-        for path, written in files.items():
-            data = msgspec.json.encode(written)
-            with contextlib.suppress(OSError):
-                if Path(path).read_bytes() == data:
-                    continue
-            say(Path(path), data)
 
     def remove(self, files: Iterable[str]) -> None:
         """Files nobody watches any more."""

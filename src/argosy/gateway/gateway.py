@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import msgspec
+
 from argosy.gateway import clusters, traffic
 from argosy.gateway.bootstrap import bootstrap
 from argosy.gateway.envoy import Process, find
@@ -16,6 +18,7 @@ from argosy.gateway.snapshot import CDS, LDS, RDS, SDS, XDS_FOLDER, Snapshot, bu
 from argosy.gateway.subscriptions import Refused, Subscriptions
 from argosy.gateway.xds import Files, Resource
 from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument, Unavailable
+from argosy.store.durable import keep
 
 GRACE_SECONDS = 2.0
 """How long a cluster without a route stays at least: a request may have read the routes before."""
@@ -42,7 +45,7 @@ class Gateway:
         async with self._lock:
             if await self.process.adopt():
                 raise Conflict(f"a gateway already runs in {self.config.run_dir}: adopt it or stop it")
-            self.files.write_callers(snapshot.callers)
+            _write(snapshot.callers)
             self.files.remove(self.files.names() - files.keys())
             for file, resources in files.items():
                 self.files.write(file, resources)
@@ -88,7 +91,7 @@ class Gateway:
             changed = self.files.changed(files)
             changed |= {file: files[file] for file in self._stale & files.keys()}
             if changed:
-                self.files.write_callers(snapshot.callers)
+                _write(snapshot.callers)
                 await self._in_stages(changed)
                 self._stale.clear()
             await self._sweep(GRACE_SECONDS)
@@ -203,6 +206,11 @@ class Gateway:
         return Conflict(
             f"the gateway's port is taken: {where}. Stop what listens there, or set gateway.port to another"
         )
+
+
+def _write(callers: dict[str, Resource]) -> None:
+    for path, written in callers.items():
+        keep(Path(path), msgspec.json.encode(written))
 
 
 def stages(before: Files, changed: Files) -> Iterator[Files]:

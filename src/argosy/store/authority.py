@@ -22,7 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from argosy.spec.address import TlsIdentity
 from argosy.spec.errors import InvalidArgument
-from argosy.store.durable import replace, say, storage
+from argosy.store.durable import keep, replace, say, storage
 
 LOG = logging.getLogger(__name__)
 CALLERS = ("gateway", "controller", "activator")
@@ -100,7 +100,7 @@ class Authority:
             trusted = self._trusted(issuer)
             for folder in (self.folder, *replicas):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                _put(folder / "authorities.pem", trusted)
+                keep(folder / "authorities.pem", trusted)
             number, since = _number(issuer), issuer.not_valid_before_utc.timestamp() + EARLIER
             made = due(self._clock(), wanted, {path: read(path) for path in wanted}, number, since)
             for path in made:
@@ -186,9 +186,3 @@ def _number(authority: x509.Certificate) -> str:
 def named(text: str) -> x509.Name:
     """A subject or issuer."""
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-def _put(path: Path, data: bytes) -> None:
-    """Replace a file that differs."""
-    if not path.exists() or path.read_bytes() != data:
-        say(path, data)

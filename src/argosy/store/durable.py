@@ -52,6 +52,12 @@ def say(path: Path, data: bytes) -> None:
     fresh.replace(path)
 
 
+def keep(path: Path, data: bytes) -> None:
+    """`say` it where another thing, or nothing, lies there."""
+    if not path.exists() or path.read_bytes() != data:
+        say(path, data)
+
+
 def replace(path: Path, data: bytes | memoryview, temporary: Path, *, mode: int = 0o644) -> None:
     """Put `data` at `path` atomically and durably, by way of a file in the folder `temporary` of the same disk."""
     handle, scratch = create_temporary(temporary)
