@@ -13,11 +13,8 @@ from argosy.spec.endpoint import Endpoint
 from argosy.store.version import Version
 from argosy.targets.kubernetes.objects import CONFIG, Pods, configuration
 from tests import ports
-from tests.images.test_build import root
 from tests.images.test_contracts import container
 from tests.store.samples import digest_of, model_lineage, model_manifest
-
-__all__ = ["root"]
 
 
 def pod(root: tuple[Path, dict], digest: str) -> tuple[tuple[Path, dict], int]:
