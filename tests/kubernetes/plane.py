@@ -28,6 +28,8 @@ from tests.ports import free
 MASTERS = "system:masters"
 FAKE = "kwok.x-k8s.io/node"
 """Annotation (`fake`) of nodes whose pods kwok acts: Running and Ready at once, gone as soon as they are deleted."""
+SWIFT = ("--kube-api-qps=1000", "--kube-api-burst=2000")
+"""Options of programs that else make 20 or 50 requests a second at most."""
 PATIENCE = 60.0
 """Seconds for whatever a busy machine has to do."""
 Found = TypeVar("Found")
@@ -78,10 +80,10 @@ class Plane:
             "kube-controller-manager", f"--kubeconfig={self.kubeconfig('system:kube-controller-manager')}",
             f"--service-account-private-key-file={accounts}", f"--root-ca-file={self.authority.certificate}",
             "--use-service-account-credentials", "--leader-elect=false", "--secure-port=0",
-            "--node-monitor-period=1s", "--node-monitor-grace-period=10s",
+            *SWIFT, "--node-monitor-period=1s", "--node-monitor-grace-period=10s",
         )  # fmt: skip
         scheduler = self.kubeconfig("system:kube-scheduler")
-        self._run("kube-scheduler", f"--kubeconfig={scheduler}", "--leader-elect=false", "--secure-port=0")
+        self._run("kube-scheduler", f"--kubeconfig={scheduler}", "--leader-elect=false", "--secure-port=0", *SWIFT)
         stages = sorted((programs.folder() / "kwok-stages").glob("*.yaml"))
         self._run(
             "kwok", f"--kubeconfig={self.kubeconfig('kwok', MASTERS)}", *(f"--config={stage}" for stage in stages),
@@ -185,13 +187,13 @@ class Plane:
 
     def fake_nodes(self, count: int) -> None:
         """Have at least this many nodes whose pods kwok acts, all Ready."""
-        for number in range(count):
-            name = f"fake-{number}"
+        names = [f"fake-{number}" for number in range(count)]
+        for name in names:
             metadata = {"name": name, "annotations": {FAKE: "fake"}, "labels": {"kubernetes.io/hostname": name}}
             status = {each: {"cpu": "32", "memory": "256Gi", "pods": "110"} for each in ("allocatable", "capacity")}
             answer = self.client().post("/api/v1/nodes", json={"metadata": metadata, "status": status})
             assert answer.status_code in (201, 409), answer.text
-            until(lambda: self._node_ready(name), f"Ready of {name}")  # noqa: B023 - called at once
+        until(lambda: all(map(self._node_ready, names)), f"Ready of {count} nodes")
 
     def _node_ready(self, name: str) -> bool:
         answer = self.client().get(f"/api/v1/nodes/{name}")

@@ -25,6 +25,7 @@ PACKAGES = {
     "kube-controller-manager": f"{KUBERNETES}/cmd/kube-controller-manager",
     "kube-scheduler": f"{KUBERNETES}/cmd/kube-scheduler",
     "kubectl": f"{KUBERNETES}/cmd/kubectl",
+    "kubelet": f"{KUBERNETES}/cmd/kubelet",
     "kwok": "sigs.k8s.io/kwok/cmd/kwok",
     "etcd": "go.etcd.io/etcd/server/v3",
 }
@@ -51,8 +52,8 @@ def folder() -> Path:
 
 
 def missing() -> list[str]:
-    """The names of programs and folders that are not there."""
-    return [name for name in (*PACKAGES, *FILES) if not (folder() / name).exists()]
+    """The names of programs and folders that are not there. The kubelet, which needs a runtime, is not missed."""
+    return [name for name in (*PACKAGES, *FILES) if name != "kubelet" and not (folder() / name).exists()]
 
 
 def build() -> Path:
