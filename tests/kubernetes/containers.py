@@ -34,6 +34,7 @@ class Container:
 
     def __init__(self, pod: "Pod", spec: Object, policy: str) -> None:
         self.pod, self.spec, self.policy, self.name = pod, spec, policy, spec["name"]
+        self.image: Object = pod.kubelet.images.get(spec["image"], {})
         self.process: asyncio.subprocess.Process | None = None
         self.state: Object = {"waiting": {"reason": "PodInitializing"}}
         self.last: Object = {}
@@ -79,11 +80,11 @@ class Container:
         pre_stop = self.spec.get("lifecycle", {}).get("preStop")
         if pre_stop and not pre_stop.keys() & {"sleep", "httpGet"}:
             raise Unusable(f"the container {self.name} has a preStop that is neither sleep nor httpGet")
-        image = self.pod.kubelet.images.get(self.spec["image"], {})
-        command = [*(self.spec.get("command") or image.get("entrypoint", [])), *self.spec.get("args", [])]
+        command = [*(self.spec.get("command") or self.image.get("entrypoint", [])), *self.spec.get("args", [])]
         if not command:
             raise Unusable(f"the image {self.spec['image']} has no entry point, and the container no command")
         environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        environment |= {name: self.pod.mapped(value) for name, value in self.image.get("env", {}).items()}
         for each in self.spec.get("env", []):
             value = each.get("value", "") if "valueFrom" not in each else await self._value(each)
             environment[each["name"]] = self.pod.mapped(_expanded(value, environment))

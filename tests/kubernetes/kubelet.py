@@ -4,7 +4,8 @@
 
 It registers the node NAME, renews its Lease, and runs what the scheduler binds to it: init containers and sidecars,
 volumes, environment, restarts, probes, preStop, SIGTERM, the grace period. NETWORK is like 127.60.1. Images are not
-unpacked: IMAGES is a file of JSON, reference -> {"entrypoint": [...], "folder": "what an image volume of it shows"}.
+unpacked: IMAGES is a file of JSON, reference -> {"entrypoint": [...], "env": {...}, "paths": {"/in/it": "/here"},
+"folder": "what an image volume of it shows"}, all of which may be left out.
 A process sees the machine's files: in arguments, environment and ConfigMaps, paths of mounts are replaced by where
 those folders are, and 0.0.0.0 by the pod's address. What cannot be done is told in the container's status.
 EndpointSlices refuse loopback addresses, so that Services of such pods lead nowhere.
@@ -50,6 +51,8 @@ class Pod:
         self._since: dict[str, tuple[bool, str]] = {}
         self._posting = asyncio.Lock()
         self._places = {"0.0.0.0": address}
+        for container in (*self.inits, *self.containers):
+            self._places |= container.image.get("paths", {})
 
     @property
     def stopping(self) -> bool:
