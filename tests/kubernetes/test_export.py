@@ -24,16 +24,6 @@ from tests.kubernetes.plane import Plane, until
 pytestmark = pytest.mark.slow
 
 IMAGE = "registry.example/lin:{}"
-CONTAINER = """
-import json, os, sys
-folder, *words = sys.argv[1:]
-config = json.load(open(words[-1]))
-config["models"][0]["package"] = folder
-told = words[-1] + ".here"
-json.dump(config, open(told, "w"))
-os.execv(sys.executable, [sys.executable, "-m", "argosy", *words[:-1], told])
-"""
-"""What stands in for the root of an image: the folder of the model in it is another one here."""
 
 
 class Cluster:
@@ -89,7 +79,6 @@ def home(kubernetes: Plane, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """A home with three versions of a model, and a node that has their images. That of the third holds the first."""
     folder = tmp_path_factory.mktemp("export")
     images: dict[str, dict[str, object]] = {}
-    (folder / "container.py").write_text(CONTAINER)
     for version in (1, 2, 3):
         model = linear(folder / f"lin{version}.onnx", weight=float(version))
         done = CliRunner(env={"ARGOSY_HOME": str(folder)}).invoke(argosy, ["push", str(model), "--name", "lin"])
@@ -97,7 +86,8 @@ def home(kubernetes: Plane, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     store = open_store(Home(folder), Settings())
     for version, held in ((1, 1), (2, 2), (3, 1)):
         package = store.unpacked(store.registry.resolve(f"lin:{held}").digest)
-        images[IMAGE.format(version)] = {"entrypoint": [sys.executable, str(folder / "container.py"), str(package)]}
+        image = {"entrypoint": [sys.executable, "-m", "argosy"], "env": {"ARGOSY_HOME": "/var/lib/argosy"}}
+        images[IMAGE.format(version)] = image | {"paths": {"/models": str(package)}}
     store.close()
     with kubernetes.node("exports", images):
         yield folder
