@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 MODULE = Path(__file__).parent
-"""The folder of go.mod."""
+"""The folder of go.mod; that of containerd is the folder of its name in it."""
 KUBERNETES = "k8s.io/kubernetes"
 PACKAGES = {
     "kube-apiserver": f"{KUBERNETES}/cmd/kube-apiserver",
@@ -29,6 +29,7 @@ PACKAGES = {
     "kwok": "sigs.k8s.io/kwok/cmd/kwok",
     "etcd": "go.etcd.io/etcd/server/v3",
 }
+CONTAINERD = {name: f"github.com/containerd/containerd/v2/cmd/{name}" for name in ("containerd", "ctr")}
 STAGES = ("node/fast", "node/heartbeat-with-lease", "pod/fast")
 FILES = {
     "gateway-api": ("sigs.k8s.io/gateway-api", ["config/crd/standard"]),
@@ -45,14 +46,16 @@ def folder() -> Path:
     """Where the programs are, or would be once they are built."""
     if given := os.environ.get("KUBEBUILDER_ASSETS"):
         return Path(given)
-    made_of = repr((PACKAGES, FILES, OPTIONS, VERSION, platform.machine())).encode()
-    digest = hashlib.sha256(made_of + b"".join((MODULE / name).read_bytes() for name in ("go.mod", "go.sum")))
+    made_of = repr((PACKAGES, CONTAINERD, FILES, OPTIONS, VERSION, platform.machine())).encode()
+    pinned = [MODULE / part / name for part in ("", "containerd") for name in ("go.mod", "go.sum")]
+    digest = hashlib.sha256(made_of + b"".join(file.read_bytes() for file in pinned))
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache, "argosy", "kubernetes", digest.hexdigest()[:16])
 
 
 def missing() -> list[str]:
-    """The names of programs and folders that are not there. The kubelet, which needs a runtime, is not missed."""
+    """The names of programs and folders of a control plane that are not there. The kubelet, which needs a runtime, is
+    not missed."""
     return [name for name in (*PACKAGES, *FILES) if name != "kubelet" and not (folder() / name).exists()]
 
 
@@ -69,10 +72,9 @@ def build() -> Path:
         part = place.with_suffix(".part")
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
-        _go("mod", "download")
-        for name, package in PACKAGES.items():
-            began = time.monotonic()
-            _go("build", *OPTIONS, f"-ldflags={_linked()}", "-o", str(part / name), package)
+        for name, package in (PACKAGES | CONTAINERD).items():
+            began, module = time.monotonic(), "containerd" if name in CONTAINERD else ""
+            _go("build", *OPTIONS, f"-ldflags={_linked()}", "-o", str(part / name), package, module=module)
             used = resource.getrusage(resource.RUSAGE_CHILDREN)
             took, cpu = time.monotonic() - began, used.ru_utime + used.ru_stime
             print(f"{name}: {took:.0f} s; {cpu:.0f} s of CPU until here", flush=True)
@@ -98,9 +100,9 @@ def _module(name: str) -> dict[str, str]:
     return json.loads(_go("list", "-m", "-json", name))
 
 
-def _go(*arguments: str) -> str:
+def _go(*arguments: str, module: str = "") -> str:
     environment = os.environ | {"CGO_ENABLED": "0", "GOWORK": "off"}
-    done = subprocess.run(["go", *arguments], check=False, cwd=MODULE, env=environment, stdout=subprocess.PIPE)
+    done = subprocess.run(["go", *arguments], check=False, cwd=MODULE / module, env=environment, stdout=subprocess.PIPE)
     if done.returncode:
         raise SystemExit(
             f"go {arguments[0]} {arguments[-1]} failed in {MODULE} ({done.returncode}): its words are above"

@@ -18,12 +18,17 @@ def cache(monkeypatch, tmp_path):
 
 def test_folder_is_named_by_what_is_pinned(cache, monkeypatch):
     monkeypatch.setattr(programs, "MODULE", cache)
-    places = set()
-    for content in ("a", "b", "a"):
-        for name in ("go.mod", "go.sum"):
-            (cache / name).write_text(content)
+    (cache / "containerd").mkdir()
+    files = [cache / part / name for part in ("", "containerd") for name in ("go.mod", "go.sum")]
+    for file in files:
+        file.write_text("a")
+    places = {programs.folder()}
+    for file in files:
+        file.write_text("b")
         places.add(programs.folder())
-    assert len(places) == 2
+        file.write_text("a")
+    assert len(places) == 5
+    assert programs.folder() in places
 
 
 def test_given_programs_are_used_and_nothing_is_built(cache, monkeypatch):
