@@ -24,7 +24,7 @@ from argosy.spec.errors import MissingExtra, NotFound, PermissionDenied, Unavail
 RETRIES = 5
 """Attempts after the first one, for requests that may be repeated."""
 _KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
-_PART = 8 * 1024 * 1024
+PART = 8 * 1024 * 1024
 _PARTS = 4
 """Bytes of a part of an upload, and how many of them are in memory at once."""
 
@@ -107,7 +107,7 @@ def stream(url: str, start: int = 0) -> Iterator[bytes]:
 def put(url: str, data: bytes | Path | Iterator[bytes]) -> None:
     """Store bytes, or a local file's, whole or not at all. Raises FileNotFoundError without such a file."""
     with data.open("rb") if isinstance(data, Path) else nullcontext(data) as source, _at(url) as (client, key):
-        obstore().put(client, key, source, chunk_size=_PART, max_concurrency=_PARTS)
+        obstore().put(client, key, source, chunk_size=PART, max_concurrency=_PARTS)
 
 
 def create(url: str, data: bytes) -> bool:

@@ -17,7 +17,7 @@ from argosy.store.oci.push import Folder, push
 from argosy.store.oci.remote import opened
 from argosy.store.oci.transfers import Transfers
 from argosy.store.oci.twin import publish
-from tests.store.samples import FILES
+from tests.store.samples import FILES, model_manifest
 
 PLACE = reference.parse("s3://models/team/digits:1")
 
@@ -144,6 +144,21 @@ def test_an_altered_blob_of_the_store_is_not_pushed(memory, layout: Layout, pack
         push(remote, PLACE, layout.descriptor(package), Folder(layout.root), moves)
     with pytest.raises(NotFound), opened(PLACE) as remote:
         remote.tags(PLACE)
+
+
+def test_options_of_registries_are_refused(tmp_path: Path):
+    for options in ({"plain_http": True}, {"ca": tmp_path / "ca.pem"}):
+        with pytest.raises(InvalidArgument, match="say how a registry is reached"), opened(PLACE, **options):
+            pass
+
+
+def test_a_large_blob_is_sent_in_parts(s3: str, layout: Layout, folder: Path, moves: Transfers, tmp_path: Path):
+    (folder / "weights" / "model.onnx").write_bytes(bytes(objects.PART + 5))
+    digest = layout.put_folder(folder, manifest=model_manifest())
+    place = reference.parse(f"{s3}/bucket/large:1")
+    with opened(place) as remote:
+        publish(remote, place, layout, digest, moves, image=False)
+    assert fetched(tmp_path / "one", str(place)) == digest
 
 
 def test_a_real_server(s3: str, layout: Layout, package: str, moves: Transfers, tmp_path: Path):

@@ -59,7 +59,8 @@ class Bucket:
                     return False
             except NotFound:
                 pass
-            objects.put(url, source.read(blob, 0, blob.size))
+            data = source.read(blob, 0, blob.size)
+            objects.put(url, b"".join(data) if blob.size <= objects.PART else data)  # one request instead of three
             self.report(f"{blob.digest[:19]}: {blob.size:,} bytes")
         return True
 

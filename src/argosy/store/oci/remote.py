@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from argosy.spec.errors import InvalidArgument
 from argosy.store.manifest import Descriptor
 from argosy.store.oci.reference import RemoteReference
 from argosy.store.oci.transfers import Transfers
@@ -63,8 +64,13 @@ def opened(
     report: Report = lambda line: None,
 ) -> Generator[Remote]:
     """What a reference lies in. `plain_http` and `ca` say how a registry is reached; a bucket, as `store.objects` says.
-    Raises Unavailable, NotFound where there is no registry."""
+    Raises Unavailable, NotFound where there is no registry, InvalidArgument for what does not go with a bucket."""
     if reference.in_bucket:
+        if plain_http or ca:
+            raise InvalidArgument(
+                f"--plain-http and --ca say how a registry is reached; {reference.host} is reached as the environment "
+                "says (AWS_ENDPOINT_URL, …)"
+            )
         from argosy.store.oci.bucket import Bucket
 
         yield Bucket(report)
