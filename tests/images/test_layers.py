@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import os
 
 import pytest
 
@@ -40,6 +41,18 @@ def test_a_layer_whose_blob_is_gone_or_cut_is_made_again(tmp_path):
     blob.write_bytes(content[:-1])
     assert cache.layer("a", [1], _tree) == layer
     assert blob.read_bytes() == content
+
+
+def test_layers_that_no_build_took_are_deleted(tmp_path):
+    cache = LayerCache(tmp_path, "zstd", 0)
+    taken, left = cache.layer("a", [1], Tree), cache.layer("a", [2], _tree)
+    for path in tmp_path.iterdir():
+        os.utime(path, (0, 0))
+    assert cache.layer("a", [1], Tree) == taken
+    LayerCache(tmp_path, "zstd", 0)
+    assert cache.blob(taken).exists()
+    assert not cache.blob(left).exists()
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize("compression", ["zstd", "gzip"])

@@ -25,6 +25,8 @@ WINDOW = 23
 """zstd looks back 8 MiB, as far as every decoder has to support (RFC 8878, 3.1.1.1.2)."""
 LEFT = 86_400.0
 """Seconds after which a layer that is half written is one of a build that was killed."""
+UNUSED = 30 * 86_400.0
+"""Seconds after which a layer that no build took is deleted: each version of a model leaves one."""
 FORMAT = 2
 """Counts up when the same inputs give other bytes."""
 
@@ -48,6 +50,7 @@ class LayerCache:
         self.epoch = epoch
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         sweep(folder.glob("*.tmp"), LEFT)
+        sweep(folder.iterdir(), UNUSED)
 
     def blob(self, layer: Layer) -> Path:
         """Where the compressed layer lies."""
@@ -63,6 +66,8 @@ class LayerCache:
         with contextlib.suppress(OSError, msgspec.MsgspecError):
             found = msgspec.json.decode(record.read_bytes(), type=Layer)
             if self.blob(found).stat().st_size == found.size:
+                for path in (record, self.blob(found)):
+                    os.utime(path)
                 return found
         with storage(self.folder):
             made = self._write(make(), created_by)
