@@ -38,6 +38,7 @@ from argosy.store.jobs import Job
 from argosy.store.ledger import Cause
 from argosy.store.store import Store
 from argosy.telemetry.rates import Rates, Usage
+from argosy.trust.bundle import BUNDLE
 from tests.control.served import serve
 from tests.store.samples import FILES, model_lineage, model_manifest, put_alerts, write_folder
 
@@ -257,6 +258,7 @@ def services(home: Home, now: float, count: int = 50) -> Any:
         folder = write_folder(home.root / f"p{version.decode()}", FILES | GOLDEN | {"v": version})
         for name in names(min(count, len(NAMES))):
             store.add(folder, name=name, manifest=_manifest(name), lineage=model_lineage(HOSTILE))
+    store.attach(store.registry.resolve("fraud:2").digest, BUNDLE, b'{"mediaType": "<script>"}')
     state = State(store.database)
     fill(store.database, now, count)
     _jobs(home, store, now)

@@ -62,8 +62,11 @@ def test_a_version_shows_its_golden_examples_and_what_it_was_made_of(console: Co
         "Apache-2.0",
         "data-only",
         "sha256:",
+        "<dt>Signed</dt><dd>by sha256:",
+        "is no Sigstore bundle",
     ):
         assert words in text
+    assert "<script>" not in text.partition("<dt>Signed</dt>")[2].partition("</div>")[0]
 
 
 def test_an_endpoint_shows_its_objectives_and_what_is_left_of_their_budgets(console: Console):

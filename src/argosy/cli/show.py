@@ -9,14 +9,12 @@ from argosy.cli.completion import references
 from argosy.cli.here import settings, store
 from argosy.cli.output import emit, pairs, progress
 from argosy.console.words import size
-from argosy.spec.foreign import printable
 from argosy.spec.package import DATA_ONLY
 from argosy.spec.signing import matches
 
 if TYPE_CHECKING:
     from argosy.spec.signature import TensorSpec
     from argosy.store.version import Version
-    from argosy.trust.policy import Verdict
 
 _CHANGES = {True: " with changes", False: "", None: ", perhaps with changes"}
 
@@ -43,9 +41,9 @@ def show(ref: str, as_json: bool) -> None:
     with store() as place:
         version = place.registry.resolve(ref)
         locks = lock.attached(place.home, version.digest, version.manifest.requirements)
-        signed, known = policy.stored(place.layout, version.digest, version.name), settings().signatures
-    signatures = policy.judge(signed, policy.signers(known, version.name)) if signed.bundles else []
-    required = matches(known.require, version.name)
+        known = settings().signatures
+        signatures = policy.of_version(known, place.layout, version.digest, version.name)
+    signed = policy.described(signatures, matches(known.require, version.name))
     found = {"ref": version.ref, **msgspec.structs.asdict(version), "signatures": signatures, "locks": locks}
     locked = "\n".join(
         f"left out: {each.wrong}" if each.wrong else f"{each.packages} package{'s' * (each.packages != 1)}"
@@ -54,19 +52,8 @@ def show(ref: str, as_json: bool) -> None:
     emit(
         found,
         as_json,
-        lambda: pairs([*_rows(version), ("locked", locked), ("signed", _signed(signatures, required))]),
+        lambda: pairs([*_rows(version), ("locked", locked), ("signed", "\n".join(signed))]),
     )
-
-
-def _signed(signatures: "list[Verdict]", required: bool) -> str:
-    """Whom each signature names, and what that is worth here."""
-    lines = [
-        printable(f"by {each.by or each.place}, " + (f"counts as {each.signer}" if each.signer else each.wrong))
-        for each in signatures
-    ]
-    if required and not any(each.signer for each in signatures):
-        lines.append("signatures.require in config.yaml refuses it")
-    return "\n".join(lines or ["no"])
 
 
 def _rows(version: "Version") -> list[tuple[str, object]]:

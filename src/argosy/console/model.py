@@ -8,9 +8,11 @@ from starlette.responses import Response
 from argosy.console.pages import Console, PageRequest
 from argosy.protocol import tensorfile
 from argosy.spec.errors import ArgosyError, InvalidArgument, NotFound
+from argosy.spec.signing import matches
 from argosy.spec.tensor import Tensor
 from argosy.store.store import Store
 from argosy.store.version import Version
+from argosy.trust import policy
 
 GOLDEN_ROWS = 8
 GOLDEN_VALUES = 12
@@ -63,7 +65,20 @@ async def version(console: Console, ask: PageRequest) -> Response:
         golden, lineage = await asyncio.to_thread(lambda: (_golden(store, found), store.lineage(found.digest)))
     except ArgosyError as error:
         golden, lineage = Golden(trouble=error.message), [found.lineage]
-    return console.render(ask, "version.html", one=found, golden=golden, lineage=lineage, serving=_serving(console))
+    signed = await asyncio.to_thread(_signed, console, found)
+    return console.render(
+        ask, "version.html", one=found, golden=golden, lineage=lineage, serving=_serving(console), signed=signed
+    )
+
+
+def _signed(console: Console, found: Version) -> list[str]:
+    """Who signed it, and what that is worth here."""
+    known, layout = console.services.settings.signatures, console.services.store.layout
+    try:
+        verdicts = policy.of_version(known, layout, found.digest, found.name)
+    except ArgosyError as error:
+        return [error.message]
+    return policy.described(verdicts, matches(known.require, found.name))
 
 
 def _golden(store: Store, found: Version) -> Golden:

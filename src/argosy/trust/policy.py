@@ -97,6 +97,24 @@ def _verdict(place: str, data: bytes, package: Signed, counting: dict[str, Check
     return Verdict(place=place, by=by, wrong=printable(wrong, "?")[:500])
 
 
+def of_version(policy: Signatures, layout: Layout, digest: str, name: str) -> list[Verdict]:
+    """What each signature of a stored package is worth under a model's name. Raises NotFound, and InvalidArgument for
+    key files that cannot be read."""
+    package = stored(layout, digest, name)
+    return judge(package, signers(policy, name)) if package.bundles else []
+
+
+def described(verdicts: Iterable[Verdict], required: bool) -> list[str]:
+    """Whom each signature names, and what that is worth here, a line each; "no" where there is none."""
+    found = list(verdicts)
+    lines = [
+        f"by {each.by or each.place}, " + (f"counts as {each.signer}" if each.signer else each.wrong) for each in found
+    ]
+    if required and not any(each.signer for each in found):
+        lines.append("signatures.require in config.yaml refuses it")
+    return [printable(line) for line in lines] or ["no"]
+
+
 def good(verdicts: Iterable[Verdict], what: str) -> Verdict:
     """The first signature that counts. Raises BadSignature, which says of `what` why there is none."""
     wrong = ""
