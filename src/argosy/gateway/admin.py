@@ -80,7 +80,7 @@ class Admin:
             status, headers = await _head(reader)
             return status, await _body(reader, headers)
         finally:
-            writer.close()
+            writer.transport.abort()  # a farewell of TLS would be waited for
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
 

@@ -71,7 +71,7 @@ async def ask(address: Address, path: str, timeout: float) -> Answer:
                 await writer.drain()
                 words = (await reader.readline()).split(None, 2)
             finally:
-                writer.close()
+                writer.transport.abort()  # a farewell of TLS would be waited for
     except TimeoutError:
         return "silent"
     except OSError:
