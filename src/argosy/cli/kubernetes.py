@@ -42,7 +42,7 @@ def kubernetes(
 
     from argosy.control.revision import revision_of
     from argosy.spec.scaling import Scaling
-    from argosy.targets.kubernetes import objects
+    from argosy.targets.kubernetes import export, objects
     from argosy.telemetry.export.files import write
 
     if not re.fullmatch(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?", namespace):
@@ -61,15 +61,15 @@ def kubernetes(
             pods = objects.Pods(image=tag, trusted=version.trust is not None, grpc=grpc, replicas=replicas)
             made = [*objects.of_endpoint(endpoint, grpc=grpc), *objects.of_revision(revision, pods)]
             if isinstance(endpoint.replicas, Scaling):
-                made.append(objects.autoscaler(endpoint, revision, endpoint.replicas))
-            made += [objects.route(endpoint, gateway)] if gateway else []
+                made.append(export.autoscaler(endpoint, revision, endpoint.replicas))
+            made += [export.route(endpoint, gateway)] if gateway else []
             head = f"# Endpoint {endpoint.name}: {version.ref} ({version.digest}), revision {revision.id}.\n"
-            found[f"{name}.yaml"] = (head + objects.render(made)).encode()
-            unsaid[endpoint.name] = objects.unsaid(endpoint, routed=bool(gateway))
+            found[f"{name}.yaml"] = (head + export.render(made)).encode()
+            unsaid[endpoint.name] = export.unsaid(endpoint, routed=bool(gateway))
             script += _replacing(name, revision.id, namespace)
     kustomization = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": [*found]}
     kustomization |= {"namespace": namespace} if namespace else {}
-    found |= {"kustomization.yaml": objects.render([kustomization]).encode()}
+    found |= {"kustomization.yaml": export.render([kustomization]).encode()}
     found |= {"commands.sh": ("\n".join(script) + "\n").encode()}
     paths = [str(path) for path in sorted(write(output.expanduser().absolute(), found))]
 

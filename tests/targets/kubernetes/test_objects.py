@@ -12,14 +12,11 @@ from hypothesis import strategies as st
 from argosy.control.revision import revision_of
 from argosy.serving.config import ReplicaConfig
 from argosy.spec.endpoint import NAME, Endpoint, Resources, Runtime
-from argosy.spec.errors import InvalidArgument
-from argosy.spec.limits import Limits
-from argosy.spec.payload import PayloadLog
 from argosy.spec.revision import Revision
 from argosy.spec.scaling import Scaling
 from argosy.spec.strict import decode
 from argosy.store.version import Version
-from argosy.targets.kubernetes import objects
+from argosy.targets.kubernetes import export, objects
 from argosy.targets.kubernetes.objects import Pods
 from tests.store.samples import digest_of, model_lineage, model_manifest
 
@@ -46,7 +43,7 @@ def everything(endpoint: Endpoint, **pods: Any) -> list[objects.Object]:
     scaled = isinstance(scaling, Scaling)
     wanted = Pods(image=IMAGE, replicas=None if scaled else scaling, **pods)
     made = [*objects.of_endpoint(endpoint, grpc=wanted.grpc), *objects.of_revision(found, wanted)]
-    return [*made, objects.autoscaler(endpoint, found, scaling)] if scaled else made
+    return [*made, export.autoscaler(endpoint, found, scaling)] if scaled else made
 
 
 def of(kind: str, made: list[objects.Object]) -> Any:
@@ -89,8 +86,8 @@ def test_names_and_texts_of_every_declaration(endpoint: Endpoint, grpc: bool):
     for each in made:
         assert LABEL.fullmatch(each["metadata"]["name"])
         assert all(len(value) <= 63 for value in each["metadata"]["labels"].values())
-    assert list(yaml.safe_load_all(objects.render(made))) == made
-    assert objects.render(made) == objects.render(everything(endpoint, grpc=grpc))
+    assert list(yaml.safe_load_all(export.render(made))) == made
+    assert export.render(made) == export.render(everything(endpoint, grpc=grpc))
 
 
 @given(first=names, second=names)
@@ -145,7 +142,7 @@ def test_it_drains_before_it_is_killed():
 
 def test_secrets_are_named_and_not_held():
     runtime = Runtime(env={"TOKEN": "$MY_TOKEN", "MODE": "no $(variable) of Kubernetes"})
-    text = objects.render(everything(Endpoint(name="digits", model="digits:3", runtime=runtime)))
+    text = export.render(everything(Endpoint(name="digits", model="digits:3", runtime=runtime)))
     (container,) = of("Deployment", list(yaml.safe_load_all(text)))["spec"]["template"]["spec"]["containers"]
     found = {each["name"]: each.get("value") or each["valueFrom"]["secretKeyRef"] for each in container["env"]}
     assert found["TOKEN"] == {"name": "digits-env", "key": "MY_TOKEN"}
@@ -163,47 +160,3 @@ def test_another_revision_has_objects_of_its_own_and_the_same_service():
     selector = of("Service", first)["spec"]["selector"]
     for made in (first, second):
         assert selector.items() <= of("Deployment", made)["spec"]["template"]["metadata"]["labels"].items()
-
-
-def test_an_autoscaler_counts_the_pods_alone():
-    endpoint = Endpoint(name="digits", model="digits:3", replicas=Scaling(min=0, max=4), resources=Resources(cpu=0.5))
-    made = everything(endpoint)
-    assert "replicas" not in of("Deployment", made)["spec"]
-    spec = of("HorizontalPodAutoscaler", made)["spec"]
-    assert (spec["minReplicas"], spec["maxReplicas"]) == (1, 4)
-    assert spec["scaleTargetRef"]["name"] == of("Deployment", made)["metadata"]["name"]
-    with pytest.raises(InvalidArgument, match=r"declare resources\.cpu, or a number of replicas"):
-        everything(Endpoint(name="digits", model="digits:3", replicas=Scaling()))
-
-
-@pytest.mark.parametrize(("seconds", "said"), [(60.0, "60s"), (0.25, "250ms"), (1e6, "99999s"), (10.5, "11s")])
-def test_a_route(seconds: float, said: str):
-    found = objects.route(Endpoint(name="my_digits", model="digits:3", timeout=seconds), "infra/public")
-    assert found["spec"]["parentRefs"] == [{"name": "public", "namespace": "infra"}]
-    models, rows = found["spec"]["rules"]
-    paths = [each["path"]["value"] for each in (*models["matches"], *rows["matches"])]
-    assert paths == ["/v1/models/my_digits", "/v2/models/my_digits", "/endpoints/my_digits"]
-    assert models["timeouts"]["request"] == said
-    assert re.fullmatch(r"([0-9]{1,5}(h|m|s|ms)){1,4}", said)
-
-
-def test_what_is_not_done_is_said():
-    plain = Endpoint(name="digits", model="digits:3", public=True)
-    assert [line.partition(":")[0] for line in objects.unsaid(plain, routed=False)] == [
-        "retries",
-        "runtime.subprocesses",
-    ]
-    much = Endpoint(
-        name="digits",
-        model="digits@champion",
-        follow=True,
-        payload=PayloadLog(),
-        replicas=Scaling(min=0),
-        limits=Limits(requests=3),
-        timeout=3.0,
-        runtime=Runtime(sandbox="required"),
-    )
-    said = [line.partition(":")[0] for line in objects.unsaid(much, routed=True)]
-    assert {"follow", "payload", "keys", "limits", "replicas", "replicas.min", "runtime.sandbox", "gRPC"} <= set(said)
-    assert "timeout" not in said
-    assert "timeout" in [line.partition(":")[0] for line in objects.unsaid(much, routed=False)]

@@ -1,13 +1,13 @@
 """The objects of Kubernetes that an endpoint and a revision of it are: pure functions.
 
 A revision is immutable, so each has a Deployment of its own, whose template never changes. Sources: Kubernetes API
-reference 1.34, pod security standard "restricted", Gateway API 1.2.
+reference 1.34, pod security standard "restricted".
 """
 
 import hashlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -16,10 +16,8 @@ from argosy.serving.config import ModelConfig, ReplicaConfig
 from argosy.spec import secret
 from argosy.spec.address import Address
 from argosy.spec.endpoint import Endpoint
-from argosy.spec.errors import InvalidArgument
 from argosy.spec.package import MODEL_FOLDER
 from argosy.spec.revision import Revision
-from argosy.spec.scaling import Scaling
 
 Object = dict[str, Any]
 
@@ -70,7 +68,7 @@ def of_endpoint(endpoint: Endpoint, *, grpc: bool = False) -> list[Object]:
     """What is there once, whatever revision is served: an account without rights, the Service, and who may speak to
     the pods. The Service has the pods of every revision, ready ones alone, so that nothing is lost while one replaces
     another."""
-    name, labels = label(endpoint.name), _labels(endpoint.name)
+    name, labels = label(endpoint.name), labels_of(endpoint.name)
     selector = {ENDPOINT: name}
     ports = [{"name": "http", "port": 80, "targetPort": "http"}]
     ports += [{"name": "grpc", "port": GRPC, "targetPort": "grpc", "appProtocol": "kubernetes.io/h2c"}] if grpc else []
@@ -78,16 +76,16 @@ def of_endpoint(endpoint: Endpoint, *, grpc: bool = False) -> list[Object]:
     policy: Object = {"podSelector": {"matchLabels": selector}, "policyTypes": ["Ingress", "Egress"], "ingress": inward}
     policy["egress"] = [{}] if endpoint.runtime.network else []
     return [
-        _object("v1", "ServiceAccount", name, labels) | {"automountServiceAccountToken": False},
-        _object("v1", "Service", name, labels) | {"spec": {"selector": selector, "ports": ports}},
-        _object("networking.k8s.io/v1", "NetworkPolicy", name, labels) | {"spec": policy},
+        typed("v1", "ServiceAccount", name, labels) | {"automountServiceAccountToken": False},
+        typed("v1", "Service", name, labels) | {"spec": {"selector": selector, "ports": ports}},
+        typed("networking.k8s.io/v1", "NetworkPolicy", name, labels) | {"spec": policy},
     ]
 
 
 def of_revision(revision: Revision, pods: Pods) -> list[Object]:
     """What a revision runs as: its configuration, a Deployment and, where there are several pods, how many of them may
     be evicted at once. Raises InvalidArgument for what a pod cannot be told."""
-    name, labels = revision_name(revision), _labels(revision.endpoint, revision)
+    name, labels = revision_name(revision), labels_of(revision.endpoint, revision)
     config = configuration(revision, pods)
     data = msgspec.json.format(msgspec.json.encode(config)).decode()
     spec: Object = {
@@ -106,11 +104,11 @@ def of_revision(revision: Revision, pods: Pods) -> list[Object]:
         "unhealthyPodEvictionPolicy": "AlwaysAllow",  # else a pod that never gets ready keeps its node from a drain
     }
     found = [
-        _object("v1", "ConfigMap", name, labels) | {"data": {"replica.json": data}, "immutable": True},
-        _object("apps/v1", "Deployment", name, labels, _facts(revision)) | {"spec": spec},
+        typed("v1", "ConfigMap", name, labels) | {"data": {"replica.json": data}, "immutable": True},
+        typed("apps/v1", "Deployment", name, labels, _facts(revision)) | {"spec": spec},
     ]
     several = pods.replicas is None or pods.replicas > 1
-    return [*found, _object("policy/v1", "PodDisruptionBudget", name, labels) | {"spec": budget}] if several else found
+    return [*found, typed("policy/v1", "PodDisruptionBudget", name, labels) | {"spec": budget}] if several else found
 
 
 def configuration(revision: Revision, pods: Pods) -> ReplicaConfig:
@@ -230,102 +228,14 @@ def _probe(what: str, period: int, failures: int) -> Object:
     }
 
 
-def autoscaler(endpoint: Endpoint, revision: Revision, scaling: Scaling) -> Object:
-    """A HorizontalPodAutoscaler that stands in for our own: it knows of processors alone. Raises InvalidArgument
-    without declared cores."""
-    if not revision.resources.cpu:
-        raise InvalidArgument(
-            f"endpoint '{endpoint.name}': replicas has bounds, and Kubernetes scales by the share of the processors "
-            "that are asked for: declare resources.cpu, or a number of replicas"
-        )
-    name = revision_name(revision)
-    busy = {"type": "Utilization", "averageUtilization": round(scaling.target * 100)}
-    spec = {
-        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
-        "minReplicas": max(scaling.min, 1),
-        "maxReplicas": scaling.max,
-        "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": busy}}],
-        "behavior": {"scaleDown": {"stabilizationWindowSeconds": min(math.ceil(scaling.patience), 3600)}},
-    }
-    labels = _labels(endpoint.name, revision)
-    return _object("autoscaling/v2", "HorizontalPodAutoscaler", name, labels) | {"spec": spec}
-
-
-def route(endpoint: Endpoint, gateway: str) -> Object:
-    """An HTTPRoute of the Gateway API with the paths of the endpoint, to its Service. `gateway` is NAME or
-    NAMESPACE/NAME."""
-    name = label(endpoint.name)
-    namespace, _, parent = gateway.rpartition("/")
-    to: Object = {
-        "backendRefs": [{"name": name, "port": 80}],
-        "timeouts": {"request": _duration(endpoint.timeout)},
-    }
-    rewrite = {
-        "type": "URLRewrite",
-        "urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}},
-    }
-    rules = [
-        {"matches": [_below(f"/{version}/models/{endpoint.name}") for version in ("v1", "v2")], **to},
-        {"matches": [_below(f"/endpoints/{endpoint.name}")], "filters": [rewrite], **to},
-    ]
-    parents = [{"name": parent} | ({"namespace": namespace} if namespace else {})]
-    labels = _labels(endpoint.name)
-    spec = {"parentRefs": parents, "rules": rules}
-    return _object("gateway.networking.k8s.io/v1", "HTTPRoute", name, labels) | {"spec": spec}
-
-
-def _duration(seconds: float) -> str:
-    """As the Gateway API has it (GEP-2257): numbers of at most five digits with units."""
-    whole = min(math.ceil(seconds), 99_999)
-    return f"{whole}s" if seconds >= 10 or whole == seconds else f"{math.ceil(seconds * 1000)}ms"
-
-
-def _below(path: str) -> Object:
-    return {"path": {"type": "PathPrefix", "value": path}}
-
-
-def unsaid(endpoint: Endpoint, *, routed: bool) -> list[str]:
-    """What the objects of an endpoint do not do that its declaration says, or that our gateway does, a line each."""
-    plain = Endpoint(name=endpoint.name, model=endpoint.model)
-    said = {
-        "rollout": "a new revision takes its share as soon as its pods are ready; there are no steps, and no way back",
-        "guard": "no guard judges a new revision",
-        "payload": "requests and answers are not recorded",
-        "monitor": "drift and performance are not watched",
-        "triggers": "no trigger runs",
-        "slos": "objectives are not watched",
-        "keys": "no keys are asked for",
-        "limits": "requests that wait or run at once are not bounded, but by each replica",
-        "retries": "a request that fails is not tried at another replica",
-        "timeout": "" if routed else "the time of a request is bounded by runtime.timeout alone",
-        "waiting": "no request waits for a first replica",
-        "follow": "an alias that moves is followed by another export alone",
-    }
-    always = ("retries", "keys") if not endpoint.public else ("retries",)
-    lines = [
-        f"{name}: {text}"
-        for name, text in said.items()
-        if text and (name in always or getattr(endpoint, name) != getattr(plain, name))
-    ]
-    if isinstance(endpoint.replicas, Scaling):
-        lines.append("replicas: pods are counted by the processors that they use, not by requests that would wait")
-        if endpoint.replicas.min == 0:
-            lines.append("replicas.min: one pod stays; there is no activator that would hold requests")
-    if endpoint.runtime.sandbox == "required":
-        lines.append("runtime.sandbox: a replica is confined by its pod and the NetworkPolicy, not by Argosy's sandbox")
-    if endpoint.runtime.subprocesses is False:
-        lines.append("runtime.subprocesses: a model may start processes within its pod")
-    if routed:
-        lines.append("gRPC: an HTTPRoute routes by path, and calls name their model in a message: use the Service")
-    return lines
-
-
-def _object(version: str, kind: str, name: str, labels: Mapping[str, str], facts: Mapping[str, str] = {}) -> Object:
+def typed(version: str, kind: str, name: str, labels: Mapping[str, str], facts: Mapping[str, str] = {}) -> Object:
+    """An object of a kind, with nothing but its metadata."""
     metadata: Object = {"name": name, "labels": dict(labels)} | ({"annotations": dict(facts)} if facts else {})
     return {"apiVersion": version, "kind": kind, "metadata": metadata}
 
 
-def _labels(endpoint: str, revision: Revision | None = None) -> dict[str, str]:
+def labels_of(endpoint: str, revision: Revision | None = None) -> dict[str, str]:
+    """The labels of an endpoint's objects, or of those of one of its revisions."""
     name = label(endpoint)
     found = {"app.kubernetes.io/name": name, "app.kubernetes.io/managed-by": "argosy", ENDPOINT: name}
     return found | ({"app.kubernetes.io/version": revision.version, REVISION: revision.id} if revision else {})
@@ -333,22 +243,3 @@ def _labels(endpoint: str, revision: Revision | None = None) -> dict[str, str]:
 
 def _facts(revision: Revision) -> dict[str, str]:
     return {"argosy.dev/model": f"{revision.model}:{revision.version}", "argosy.dev/digest": revision.digest}
-
-
-def render(objects: Sequence[Object]) -> str:
-    """Objects as YAML, keys sorted: the same objects give the same text."""
-    import yaml
-
-    class Plain(yaml.SafeDumper):
-        """Lines of a text stay lines, and what is the same is written twice."""
-
-        def ignore_aliases(self, data: Any) -> bool:
-            return True
-
-        def represent_str(self, data: str) -> yaml.ScalarNode:
-            return yaml.ScalarNode("tag:yaml.org,2002:str", data, style="|" if "\n" in data else None)
-
-    Plain.add_representer(str, Plain.represent_str)
-    return "---\n".join(
-        yaml.dump(each, Dumper=Plain, sort_keys=True, width=120, allow_unicode=True) for each in objects
-    )
