@@ -103,7 +103,7 @@ def test_admission_refuses_what_is_not_signed(home, store, version, key):
 async def test_a_replica_hashes_what_it_loads(store, version, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(store.unpacked(version.digest), folder, copy_function=shutil.copyfile)
-    config = ModelConfig(name="m", package=str(folder), digest=version.digest, signed=True)
+    config = ModelConfig(name="m", package=str(folder), digest=version.digest, exact=True)
     served = await load_model(config, Runtime())
     await served.close()
     profile = folder / "golden" / "inputs.oip"

@@ -197,7 +197,7 @@ async def test_a_package_that_has_to_be_signed(home: Home, monkeypatch: pytest.M
     signed = True
     await ready(local, 1)
     (told,) = folder(home).glob("*.json")
-    assert msgspec.json.decode(told.read_bytes())["models"][0]["signed"] is True
+    assert msgspec.json.decode(told.read_bytes())["models"][0]["exact"] is True
     await local.stop()
 
 

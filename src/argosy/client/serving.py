@@ -180,5 +180,5 @@ def _model(located: Located, name: str) -> ModelConfig:
         version=located.version,
         digest=located.digest,
         trusted=located.trusted,
-        signed=located.signed,
+        exact=located.signed,
     )

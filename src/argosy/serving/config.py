@@ -14,12 +14,12 @@ from argosy.spec.tracing import Tracing
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A model package (an unpacked folder) and the name and version it is served under. `trusted`: it may run code of
-    its author; without, a package that would is refused. `signed`: it has to be, and what is loaded has `digest`."""
+    its author; without, a package that would is refused. `exact`: what is loaded must have `digest`."""
 
     name: str
     package: str
     trusted: bool = False
-    signed: bool = False
+    exact: bool = False
     version: str = "1"
     digest: str = ""
     revision: str = ""

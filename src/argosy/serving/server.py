@@ -72,7 +72,7 @@ def _load(config: ModelConfig, threads: int) -> tuple["LoadedModel", int, list[T
     from argosy.packaging.load import load
     from argosy.packaging.package import open_package
 
-    digest = config.digest if config.signed else ""
+    digest = config.digest if config.exact else ""
     loaded = load(open_package(Path(config.package), trusted=config.trusted, digest=digest), threads=threads)
     inputs = loaded.package.golden_inputs()
     if loaded.signature.batched:

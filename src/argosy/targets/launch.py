@@ -138,7 +138,7 @@ def configuration(
                 name=revision.endpoint,
                 package=str(package.folder),
                 trusted=package.trusted,
-                signed=package.signed,
+                exact=package.signed,
                 version=revision.version,
                 digest=revision.digest,
                 revision=revision.id,

@@ -117,7 +117,7 @@ def configuration(revision: Revision, pods: Pods) -> ReplicaConfig:
         name=revision.endpoint,
         package=MODEL_FOLDER,
         trusted=pods.trusted,
-        signed=True,
+        exact=True,
         version=revision.version,
         digest=revision.digest,
         revision=revision.id,
