@@ -83,6 +83,19 @@ def test_it_is_over_when_it_is_calm():
     assert service.verdict.severity == ""
 
 
+def test_what_was_found_while_it_was_quiet_is_over_once_it_is_busy_and_calm():
+    service = Service()
+    service.run(3600, 4, 0.0)
+    service.run(600, 4, 1.0)
+    assert service.run(60, 4, 0.0) is not None
+    assert service.state.found
+    for _ in range(90):
+        service.run(10, 600_000, 0.0)
+    assert not policy.quiet(NINES, service.state.traffic, service.now)
+    assert service.verdict.severity == ""
+    assert not service.state.found
+
+
 def test_silence_neither_alarms_nor_ends_an_alarm():
     service = Service()
     assert service.run(3600, 0, 0.0) is None

@@ -144,7 +144,8 @@ def evaluate(slo: Slo, observed: SloObservation, state: SloState) -> tuple[SloSt
     if quiet(slo, traffic, now):
         state = _detect(slo, observed, state)
     else:
-        state = msgspec.structs.replace(state, page=RateRise(), ticket=RateRise())
+        found = tuple(each for each in state.found if not _over(slo, each, traffic, now))
+        state = msgspec.structs.replace(state, page=RateRise(), ticket=RateRise(), found=found)
     burning = [(rule.severity, text) for rule in rules(slo) if (text := _burns(slo, rule, traffic, now))]
     if state.found:
         total, bad = last_requests(traffic, now, CALM_REQUESTS, CALM_SECONDS)
@@ -195,16 +196,25 @@ def _detect(slo: Slo, observed: SloObservation, state: SloState) -> SloState:
     found = set(state.found)
     looks = YEAR / max(observed.seconds, 1e-3) / slo.false_pages
     for severity, log in logs.items():
-        bound = min(_bound(slo, rule.factor) for rule in rules(slo) if rule.severity == severity)
-        log = log.after(observed.bad, observed.total, bound) if observed.total else log
-        total, bad = last_requests(state.traffic, observed.now, CALM_REQUESTS, CALM_SECONDS)
+        log = log.after(observed.bad, observed.total, _least(slo, severity)) if observed.total else log
         if log.log_e >= math.log(looks):
             found.add(severity)
             log = RateRise()
-        elif severity in found and total >= CALM_REQUESTS and bad <= total * bound:
+        elif severity in found and _over(slo, severity, state.traffic, observed.now):
             found.discard(severity)
         logs[severity] = log
     return msgspec.structs.replace(state, page=logs["page"], ticket=logs["ticket"], found=tuple(sorted(found)))
+
+
+def _least(slo: Slo, severity: Severity) -> float:
+    """The lowest bound of the rules of a severity."""
+    return min(_bound(slo, rule.factor) for rule in rules(slo) if rule.severity == severity)
+
+
+def _over(slo: Slo, severity: Severity, came: Traffic, now: float) -> bool:
+    """Whether what a detector found has ended: the latest requests keep within the bound."""
+    total, bad = last_requests(came, now, CALM_REQUESTS, CALM_SECONDS)
+    return total >= CALM_REQUESTS and bad <= total * _least(slo, severity)
 
 
 def _share(objective: float) -> str:
