@@ -112,8 +112,9 @@ def package(tmp_path_factory):
 
 
 @contextlib.contextmanager
-def served(tmp_path, contract, port, environ, *more):
-    """`argosy serve` as a cloud starts it: no file is named, and nothing but TMPDIR may be written."""
+def served(tmp_path, contract, port, environ, *more, ends=False):
+    """`argosy serve` as a cloud starts it: no file is named, and nothing but TMPDIR may be written. It is told to end,
+    unless it `ends` by itself."""
     tmp_path.mkdir()
     variables = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path), "ARGOSY_HOME": str(tmp_path / "home"), **environ}
     command = [sys.executable, "-m", "argosy", "serve", *more]
@@ -199,6 +200,6 @@ def test_argosy_serve_passes_as_a_function_of_lambda(tmp_path, package):
     command = [sys.executable, "-m", "argosy", "conformance", f"http://{api}", "--contract", "lambda", "--rows", rows]
     with subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE, text=True) as suite:
         listens(api, suite)
-        with served(tmp_path / "temp", "lambda", 0, environ, "--port", "0"):
+        with served(tmp_path / "temp", "lambda", 0, environ, "--port", "0", ends=True):
             report = json.loads(suite.communicate(timeout=60)[0])
     assert {result["verdict"] for result in report["results"]} == {"passed"}, report
