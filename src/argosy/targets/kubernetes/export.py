@@ -96,7 +96,7 @@ def unsaid(endpoint: Endpoint, *, routed: bool) -> list[str]:
             lines.append("replicas.min: one pod stays; there is no activator that would hold requests")
     if endpoint.runtime.sandbox == "required":
         lines.append("runtime.sandbox: a replica is confined by its pod and the NetworkPolicy, not by Argosy's sandbox")
-    if endpoint.runtime.subprocesses is False:
+    if not endpoint.runtime.subprocesses:
         lines.append("runtime.subprocesses: a model may start processes within its pod")
     if routed:
         lines.append("gRPC: an HTTPRoute routes by path, and calls name their model in a message: use the Service")

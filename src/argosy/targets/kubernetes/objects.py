@@ -89,7 +89,7 @@ def of_revision(revision: Revision, pods: Pods) -> list[Object]:
     config = configuration(revision, pods)
     data = msgspec.json.format(msgspec.json.encode(config)).decode()
     spec: Object = {
-        "selector": {"matchLabels": {ENDPOINT: label(revision.endpoint), REVISION: revision.id}},
+        "selector": _selector(revision),
         "revisionHistoryLimit": 0,
         "progressDeadlineSeconds": math.ceil(revision.runtime.start_timeout) + 60,
         "template": {
@@ -160,7 +160,6 @@ def _pod(revision: Revision, pods: Pods, name: str) -> Object:
             {"name": "work", "mountPath": WRITABLE},
         ],
     }
-    selector = {"matchLabels": {ENDPOINT: label(revision.endpoint), REVISION: revision.id}}
     return {
         "serviceAccountName": label(revision.endpoint),
         "automountServiceAccountToken": False,
@@ -188,7 +187,7 @@ def _pod(revision: Revision, pods: Pods, name: str) -> Object:
                 "maxSkew": 1,
                 "topologyKey": key,
                 "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": selector,
+                "labelSelector": _selector(revision),
             }
             for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
         ],
@@ -239,6 +238,10 @@ def labels_of(endpoint: str, revision: Revision | None = None) -> dict[str, str]
     name = label(endpoint)
     found = {"app.kubernetes.io/name": name, "app.kubernetes.io/managed-by": "argosy", ENDPOINT: name}
     return found | ({"app.kubernetes.io/version": revision.version, REVISION: revision.id} if revision else {})
+
+
+def _selector(revision: Revision) -> Object:
+    return {"matchLabels": {ENDPOINT: label(revision.endpoint), REVISION: revision.id}}
 
 
 def _facts(revision: Revision) -> dict[str, str]:
