@@ -258,7 +258,8 @@ def services(home: Home, now: float, count: int = 50) -> Any:
         folder = write_folder(home.root / f"p{version.decode()}", FILES | GOLDEN | {"v": version})
         for name in names(min(count, len(NAMES))):
             store.add(folder, name=name, manifest=_manifest(name), lineage=model_lineage(HOSTILE))
-    store.attach(store.registry.resolve("fraud:2").digest, BUNDLE, b'{"mediaType": "<script>"}')
+    fraud = store.registry.resolve("fraud:2").digest
+    store.layout.attach(fraud, BUNDLE, b'{"mediaType": "<script>"}', BUNDLE)
     state = State(store.database)
     fill(store.database, now, count)
     _jobs(home, store, now)

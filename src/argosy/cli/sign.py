@@ -61,7 +61,7 @@ def _target(ref: str) -> Generator[Target]:
         found = policy.stored(place.layout, version.digest, version.name)
 
         def attach(kind: str, data: bytes) -> str:
-            return place.attach(version.digest, kind, data)
+            return place.layout.attach(version.digest, kind, data, kind)
 
         yield Target(version.ref, version.digest, version.manifest, found, attach)
 

@@ -88,7 +88,6 @@ def attach(home: Home, digest: str, text: str) -> None:
     layout = open_layout(home, load(home))
     try:
         layout.attach(digest, LOCK, text.encode(), LOCK)
-        layout.share(digest)
     except ArgosyError as error:
         LOG.warning("the lock of %s is known to this home alone: %s", digest, error.message)
 

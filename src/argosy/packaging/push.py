@@ -44,7 +44,7 @@ def push(source: Path, *, name: str, store: "Store", options: PushOptions, repor
         here = lineage.lineage_of(source)
         version = store.add(folder, name=name, manifest=manifest, lineage=here, trusted=package.trusted)
         if lock:
-            store.attach(version.digest, locks.LOCK, lock.encode())
+            store.layout.attach(version.digest, locks.LOCK, lock.encode(), locks.LOCK)
         return version
 
 

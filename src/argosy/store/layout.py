@@ -96,14 +96,17 @@ class Layout:
             return self._publish(deposit, config, layers)
 
     def attach(self, subject: str, artifact_type: str, data: bytes, media_type: str) -> str:
-        """Store `data` as an artifact that refers to the package `subject`. Returns the digest of the artifact."""
+        """Store `data` as an artifact that refers to the package `subject`, for every machine that has it. Returns the
+        digest of the artifact."""
         if not 1 <= len(artifact_type) <= 255 or not 1 <= len(media_type) <= 255:
             raise InvalidArgument("an attached artifact needs an artifact type and a media type of 1 to 255 characters")
         about = self.descriptor(subject)
         with self.blobs.deposit(self.index.digests) as deposit:
             config = self._add(deposit, EMPTY, b"{}")
             layers = (self._add(deposit, media_type, data),)
-            return self._publish(deposit, config, layers, artifact_type, about)
+            attached = self._publish(deposit, config, layers, artifact_type, about)
+        self.share(subject)
+        return attached
 
     def adopt(self, data: bytes, files: Mapping[str, Path]) -> str:
         """Store a manifest of another store, byte for byte. `files`, by digest, are those of its blobs that are not

@@ -56,17 +56,12 @@ class Store:
         """Give a package of the layout a version, as `add` does."""
         if not self.layout.referrers(digest, LINEAGE):
             self.layout.attach(digest, LINEAGE, canonical(lineage), LINEAGE)
-        self.layout.share(digest)
+        else:
+            self.layout.share(digest)
         size = self.layout.size(digest)
         version = self.registry.register(name, digest, manifest=manifest, lineage=lineage, size=size, trusted=trusted)
         self.layout.tag(digest, version.ref)
         return version
-
-    def attach(self, digest: str, artifact_type: str, data: bytes) -> str:
-        """Attach `data` to a package, for every machine that has it. Returns the digest of what was attached."""
-        attached = self.layout.attach(digest, artifact_type, data, artifact_type)
-        self.layout.share(digest)
-        return attached
 
     def remove(self, ref: str) -> Version:
         """Forget the version `name:number`. Raises NotFound, InvalidArgument, Conflict while an alias points at it."""

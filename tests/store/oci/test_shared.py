@@ -61,9 +61,9 @@ def test_what_one_machine_pushes_another_one_loads(place: str, machine: Machine,
     found = two.unpacked(version.digest)
     assert {str(path.relative_to(found)): path.read_bytes() for path in found.rglob("*") if path.is_file()} == FILES
     assert two.lineage(digest) == [model_lineage()]
-    one.attach(digest, "application/x-note", b"a note")
+    one.layout.attach(digest, "application/x-note", b"a note", "text/plain")
     assert [two.layout.read(each.data) for each in two.layout.referrers(digest, "application/x-note")] == [b"a note"]
-    two.attach(digest, "application/x-note", b"an answer")
+    two.layout.attach(digest, "application/x-note", b"an answer", "text/plain")
     assert len(one.layout.referrers(digest, "application/x-note")) == 2
 
 
