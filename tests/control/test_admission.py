@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from argosy.control.admission import GIB, check_fits, check_honoured, check_recordable
+from argosy.control.admission import GIB, check_fits, check_honoured, check_possible, check_recordable
 from argosy.spec.endpoint import Endpoint, Resources, Runtime
 from argosy.spec.errors import InvalidArgument, MissingExtra
 from argosy.spec.guard import Guard, Metric
@@ -17,7 +17,7 @@ from argosy.spec.trigger import Command, RealisedDrop
 from argosy.targets.base import Capacity
 from tests.control.test_recording import SIGNATURE
 
-THERE = Capacity(cores=4, memory=8 * GIB)
+THERE = Capacity(cores=4, memory=8 * GIB, gpus=0)
 
 
 def test_a_plain_declaration_passes():
@@ -106,3 +106,18 @@ def test_what_is_to_be_hidden_must_be_there(monkeypatch: pytest.MonkeyPatch):
     check_recordable(Endpoint(name="s", model="s:1"), SIGNATURE)
     with pytest.raises(MissingExtra, match="monitoring"):
         check_recordable(Endpoint(name="s", model="s:1", payload=PayloadLog()), SIGNATURE)
+
+
+def test_a_target_without_bounds_takes_what_is_asked():
+    check_possible(endpoint(replicas=100, cpu=64, memory=900 * GIB, gpu=8), [], Settings(), Capacity())
+
+
+def test_what_others_declared_elsewhere_counts_not():
+    elsewhere = Endpoint(name="b", model="m:1", target="ray", replicas=9, resources=Resources(cpu=9))
+    check_possible(endpoint(replicas=4, cpu=1), [elsewhere], Settings(), THERE)
+
+
+def test_nothing_is_recorded_on_other_targets():
+    asked = Endpoint(name="a", model="m:1", target="ray", payload=PayloadLog())
+    with pytest.raises(InvalidArgument, match="recorded on the local target alone, not on 'ray'"):
+        check_possible(asked, [], Settings(), Capacity())

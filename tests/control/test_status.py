@@ -51,6 +51,8 @@ STARTING = RevisionStatus(
         (None, revision_status(0, "boom"), "", 2, "failed", "m:2 does not become ready: boom"),
         ("new", revision_status(0), "", 0, "stopped", ""),
         (None, STARTING, "", 1, "starting", "d-0 has been starting for 42 s: it loads its model"),
+        (None, RevisionStatus(pending="no node has 8 GPUs"), "", 1, "starting", "no node has 8 GPUs"),
+        ("old", RevisionStatus(pending="no room"), "old", 1, "updating", "no room"),
         ("old", STARTING, "old", 1, "updating", "d-0 has been starting for 42 s: it loads its model"),
     ],
 )

@@ -79,7 +79,7 @@ async def declare(
     is not what the declaration's reference resolves to now; without `keys` no API key is made, changed or revoked."""
     endpoint = await asyncio.to_thread(_taken, services, endpoint)
     reconciler = KeyReconciler(services.state.database, endpoint)
-    there = await services.controller.target.capacity()
+    there = await services.targets.at(endpoint.target).capacity()
     found, revision = await asyncio.to_thread(_planned, services, endpoint, there, reconciler, version)
     await services.controller.retry(revision.id)
     write = functools.partial(services.state.declare, cause=query.cause, expected=query.generation)
@@ -94,14 +94,17 @@ async def planned(services: Services, name: str, body: Endpoint) -> Plan:
     """What declaring this would change. Nothing is written."""
     endpoint = await asyncio.to_thread(_taken, services, body)
     reconciler = KeyReconciler(services.state.database, endpoint)
-    there = await services.controller.target.capacity()
+    there = await services.targets.at(endpoint.target).capacity()
     found, _ = await asyncio.to_thread(_planned, services, endpoint, there, reconciler)
     return found
 
 
 def _taken(services: Services, endpoint: Endpoint) -> Endpoint:
-    """The declaration, its reference named by content."""
+    """The declaration, its reference named by content, its target by name."""
     check_allowed(endpoint, services.settings, os.environ)
+    default = services.settings.replicas.target
+    if not endpoint.target and default != "local":
+        endpoint = msgspec.structs.replace(endpoint, target=default)
     return reference.pinned(endpoint)
 
 

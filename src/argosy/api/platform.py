@@ -71,7 +71,7 @@ async def replicas(services: Services) -> list[ReplicaStatus]:
     """Every replica that runs, by id."""
     await services.controller.settled()
     found = services.controller.view.replicas
-    used, none = await services.controller.target.usage(), ResourceUsage()
+    used, none = await services.targets.usage(), ResourceUsage()
     return [
         msgspec.structs.replace(each, memory=its.memory, pid=its.pid)
         for each in found

@@ -15,6 +15,7 @@ from argosy.jobs.runner import Jobs
 from argosy.spec.settings import Home, Settings
 from argosy.store.ledger import Cause
 from argosy.store.store import Store
+from argosy.targets.several import Targets
 from argosy.telemetry.rates import Meter
 
 
@@ -27,6 +28,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     store: Store
     state: State
     controller: Controller
+    targets: Targets
     meter: Meter
     jobs: Jobs
     incidents: Incidents

@@ -68,6 +68,11 @@ def check_honoured(endpoint: Endpoint, settings: Settings, there: Capacity) -> N
             f"endpoint '{endpoint.name}': runtime.sandbox is required, and this machine lacks a part of it: "
             f"{there.lacks}"
         )
+    if endpoint.target not in ("", "local") and (endpoint.payload or endpoint.monitor):
+        raise InvalidArgument(
+            f"endpoint '{endpoint.name}': what is asked and answered is recorded on the local target alone, not on "
+            f"'{endpoint.target}': leave out payload and monitor"
+        )
     secret.variables(endpoint.runtime.env, os.environ, f"endpoint '{endpoint.name}': runtime.env")
     if endpoint.waiting != ActivatorQueue() and not may_sleep(endpoint):
         raise InvalidArgument(
@@ -81,11 +86,11 @@ def check_fits(endpoint: Endpoint, others: Iterable[Endpoint], there: Capacity) 
     have declared are more than there is. The replicas that overlap during a rollout are not counted.
     """
     asked = endpoint.resources
-    if asked.gpu > there.gpus:
+    if there.gpus is not None and asked.gpu > there.gpus:
         raise InvalidArgument(
             f"endpoint '{endpoint.name}' asks for {asked.gpu} GPUs a replica; here are {there.gpus} that it could use"
         )
-    others = [each for each in others if each.name != endpoint.name]
+    others = [each for each in others if each.name != endpoint.name and each.target == endpoint.target]
     cores = sum(each.resources.cpu * _most(each) for each in others)
     memory = sum(each.resources.memory * _most(each) for each in others)
     for what, each, taken, most, unit in (
@@ -93,7 +98,7 @@ def check_fits(endpoint: Endpoint, others: Iterable[Endpoint], there: Capacity) 
         ("GiB of memory", asked.memory, memory, there.memory, GIB),
     ):
         count = _most(endpoint)
-        if each and each * count + taken > most:
+        if each and most is not None and each * count + taken > most:
             declared = f", of which other endpoints have declared {taken / unit:g}" if taken else ""
             raise InvalidArgument(
                 f"endpoint '{endpoint.name}' does not fit: {count} x {each / unit:g} = {each * count / unit:g} {what}, "

@@ -15,7 +15,9 @@ def revision_of(endpoint: Endpoint, version: Version) -> Revision:
 
     The endpoint and the version's name are part of it, since replicas answer to the one and report the other.
     """
+    target = endpoint.target or "local"
     what = (endpoint.name, version.ref, version.digest, _facts(endpoint.runtime), endpoint.resources)
+    what = what if target == "local" else (*what, target)
     return Revision(
         id=hashlib.sha256(msgspec.json.encode(what)).hexdigest()[:10],
         endpoint=endpoint.name,
@@ -24,6 +26,7 @@ def revision_of(endpoint: Endpoint, version: Version) -> Revision:
         digest=version.digest,
         runtime=endpoint.runtime,
         resources=endpoint.resources,
+        target=target,
     )
 
 

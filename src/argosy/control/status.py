@@ -74,14 +74,15 @@ def _phase(facts: Facts) -> tuple[EndpointPhase, str]:
         still = f"; {facts.ref(active)} goes on serving" if updating and facts.of(active).ready else ""
         return "failed", f"{facts.ref(declared.revision)} does not become ready: {new.failed}{still}"
     if updating:
-        return "updating", facts.error or (rollout.reason if rollout and rollout.live else "") or _doing(facts)
+        said = rollout.reason if rollout and rollout.live else ""
+        return "updating", facts.error or new.pending or said or _doing(facts)
     if not wanted and facts.declared.endpoint.replicas != 0 and active:
         return "ready", facts.error
     if not wanted:
         return ("starting" if facts.routed else "stopped"), facts.error
     if new.ready >= wanted and declared.revision in facts.routed:
         return "ready", facts.error
-    return "starting", facts.error or _doing(facts)
+    return "starting", facts.error or new.pending or _doing(facts)
 
 
 def _doing(facts: Facts) -> str:

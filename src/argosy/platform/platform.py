@@ -46,9 +46,10 @@ from argosy.spec.status import View
 from argosy.store.durable import say
 from argosy.store.store import Store
 from argosy.targets import log
-from argosy.targets.base import Target
+from argosy.targets.base import Admit, Admitted, Target
 from argosy.targets.launch import COMMAND, Unpacked
 from argosy.targets.local import LocalTarget
+from argosy.targets.several import Targets
 from argosy.telemetry.history import Minutes
 from argosy.telemetry.rates import Meter
 from argosy.trust.policy import admit_stored
@@ -60,19 +61,37 @@ HOUSEKEEPING = 5.0
 
 
 TargetOf = Callable[[Home, Settings, Store], Target]
-"""Makes the target of a home."""
+"""Makes the local target of a home."""
 
 
 def local_target(home: Home, settings: Settings, store: Store, command: Sequence[str] = COMMAND) -> Target:
     """Processes of this machine. `command` starts a replica, with its configuration file as the last argument."""
 
+    admit = admission_to(settings, store)
+
     def fetch(revision: Revision) -> Unpacked:
-        digest, ref = revision.digest, f"{revision.model}:{revision.version}"
-        signed = admit_stored(settings.signatures, store.layout, digest, ref, revision.endpoint)
-        found = stored(store, digest)
-        return Unpacked(found.folder, found.trusted, signed, environment.prepare(home, found.needs, LOG.info))
+        admitted, found = admit(revision), stored(store, revision.digest)
+        needed = environment.prepare(home, found.needs, LOG.info)
+        return Unpacked(found.folder, admitted.trusted, admitted.signed, needed)
 
     return LocalTarget(home, fetch, command=command, tracing=settings.tracing, network=settings.replicas.network)
+
+
+def admission_to(settings: Settings, store: Store) -> Admit:
+    """What decides whether a package of this store may be loaded."""
+
+    def admit(revision: Revision) -> Admitted:
+        digest, ref = revision.digest, f"{revision.model}:{revision.version}"
+        signed = admit_stored(settings.signatures, store.layout, digest, ref, revision.endpoint)
+        return Admitted(trusted=store.registry.trusted(digest), signed=signed)
+
+    return admit
+
+
+def targets(home: Home, settings: Settings, store: Store, local: TargetOf = local_target) -> Targets:
+    """The targets of a home: this machine, and what the settings name."""
+    found: dict[str, Target] = {"local": local(home, settings, store)}
+    return Targets(found)
 
 
 class Platform:
@@ -90,7 +109,7 @@ class Platform:
         self.home, self.settings, self.store = home, settings, store
         self.config = gateway_config(home, settings.gateway, settings.tracing)
         self.gateway = Gateway(self.config, settings.gateway.envoy or None)
-        self.target = target(home, settings, store)
+        self.target = targets(home, settings, store, target)
         self.state = State(store.database)
         self.controller = Controller(self.state, store.keys, self.target, self.gateway, settings.gateway)
         self.activation = self.controller.activation = Activation(home, self.controller.scaler, self.controller.wake)
@@ -119,6 +138,7 @@ class Platform:
             store=store,
             state=self.state,
             controller=self.controller,
+            targets=self.target,
             meter=self.meter,
             jobs=self.jobs,
             incidents=self.incidents,

@@ -116,13 +116,15 @@ class Endpoint(Declaration, frozen=True, kw_only=True):
     `follow`: an alias is resolved again whenever it moves. `replicas` is a number, or bounds within which they follow
     the load. Without a `guard` a rollout is decided by readiness and golden examples alone. `retries` is how many
     further replicas a request may be tried at. It also bounds how many one request can crash. `keys` come on top of
-    those that cover the endpoint already; where none does, one is made, unless the endpoint is `public`. Without
+    those that cover the endpoint already; where none does, one is made, unless the endpoint is `public`. `target` is
+    where replicas run; without it, where the platform's `replicas.target` says when this is declared. Without
     `payload` nothing of what is asked and answered is recorded. With a `monitor` the model's performance is watched;
     `triggers` say what is done where it falls.
     """
 
     name: str
     model: str
+    target: Literal["", "local", "kubernetes", "ray"] = ""
     follow: bool = False
     replicas: Annotated[int, Meta(ge=0, le=MOST)] | Scaling = 1
     waiting: ActivatorQueue = ActivatorQueue()

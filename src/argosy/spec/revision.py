@@ -14,7 +14,8 @@ ReplicaPhase = Literal["starting", "ready", "draining", "stopping"]
 class Revision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One version with one runtime configuration behind one endpoint. Immutable; `id` follows from the rest.
 
-    A target replaces replicas that use more memory than `resources` declare, and gives engines so many threads."""
+    A target replaces replicas that use more memory than `resources` declare, and gives engines so many threads. All
+    replicas of a revision run in one `target`."""
 
     id: str
     endpoint: str
@@ -23,6 +24,7 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     digest: str
     runtime: Runtime = Runtime()
     resources: Resources = Resources()
+    target: str = "local"
 
     def threads(self, share: int) -> int:
         """The threads of its engine: declared, or as many as it has cores (rounded up), or its share of the machine."""
@@ -64,6 +66,7 @@ class ResourceUsage(msgspec.Struct, frozen=True, kw_only=True):
 
 class RevisionStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How a revision stands. `failed` says why its replicas do not become ready (empty: nothing known against it).
+    `pending` says what replicas that are wanted wait for (a node with room, an image), which is no failure.
 
     `replaced` counts replicas that ended unasked and had to be replaced, since this target runs; `trouble`
     says why the last one did.
@@ -71,6 +74,7 @@ class RevisionStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     replicas: tuple[Replica, ...] = ()
     failed: str = ""
+    pending: str = ""
     replaced: int = 0
     trouble: str = ""
 

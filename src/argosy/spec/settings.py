@@ -68,10 +68,35 @@ class GatewaySettings(Declaration, frozen=True, kw_only=True):
 
 
 class ReplicaSettings(Declaration, frozen=True, kw_only=True):
-    """How replicas are reached, by those that start from now on: by Unix sockets, or by TCP with TLS on both sides
-    (`tls`), for which the platform signs certificates."""
+    """How replicas on this machine are reached, by those that start from now on: by Unix sockets, or by TCP with TLS on
+    both sides (`tls`), for which the platform signs certificates. `target`: where those of an endpoint run that names
+    no target when it is declared."""
 
     network: Literal["unix", "tls"] = "unix"
+    target: Literal["local", "kubernetes", "ray"] = "local"
+
+
+class KubernetesSettings(Declaration, frozen=True, kw_only=True):
+    """The cluster of the target `kubernetes`. `kubeconfig` and `context`: as kubectl has them (empty: KUBECONFIG,
+    `~/.kube/config`, or the account of the pod that the platform runs in). `namespace`: where everything is made
+    (empty: that of the context). `image`: what pods run; with {model} and {version} in it, one that holds the package,
+    else one of Argosy, whose pods fetch packages from `store.blobs`. `pull_secret`: the Secret by which images are
+    pulled. `queue`: the queue of Kueue that pods wait in."""
+
+    kubeconfig: str = ""
+    context: str = ""
+    namespace: str = ""
+    image: str = ""
+    pull_secret: str = ""
+    queue: str = ""
+
+
+class RaySettings(Declaration, frozen=True, kw_only=True):
+    """The cluster of the target `ray`: the `address` of its head, HOST:PORT, and the ports, FIRST-LAST, at which
+    replicas are reached on its nodes."""
+
+    address: str = ""
+    ports: str = "20000-20999"
 
 
 class StoreSettings(Declaration, frozen=True, kw_only=True):
@@ -146,6 +171,8 @@ class Settings(Declaration, frozen=True, kw_only=True):
     control: ControlSettings = ControlSettings()
     gateway: GatewaySettings = GatewaySettings()
     replicas: ReplicaSettings = ReplicaSettings()
+    kubernetes: KubernetesSettings = KubernetesSettings()
+    ray: RaySettings = RaySettings()
     store: StoreSettings = StoreSettings()
     prometheus: PrometheusSettings = PrometheusSettings()
     payload: PayloadSettings = PayloadSettings()

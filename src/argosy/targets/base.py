@@ -9,13 +9,25 @@ from argosy.spec.revision import ResourceUsage, Revision, RevisionStatus
 
 
 class Capacity(msgspec.Struct, frozen=True, kw_only=True):
-    """What there is for replicas: cores, bytes of memory, GPUs that an engine could use. `lacks` says which part of the
-    sandbox is missing."""
+    """What there is for replicas: cores, bytes of memory, GPUs that an engine could use; None where the target knows no
+    bound. `lacks` says which part of the sandbox is missing."""
 
-    cores: int
-    memory: int
-    gpus: int = 0
+    cores: int | None = None
+    memory: int | None = None
+    gpus: int | None = None
     lacks: str = ""
+
+
+class Admitted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a replica is told of a package that may be loaded: whether it may run code of its author, and whether it had
+    to be signed, and is."""
+
+    trusted: bool
+    signed: bool
+
+
+Admit = Callable[[Revision], Admitted]
+"""Raises what forbids to load the package of a revision: NotFound, BadSignature. May take long."""
 
 
 class Target(Protocol):

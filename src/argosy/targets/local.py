@@ -142,7 +142,7 @@ class LocalTarget:
 
     async def capacity(self) -> Capacity:
         """What this machine has. No engine here uses a GPU yet, so that none is counted."""
-        return Capacity(cores=cores(), memory=memory(), lacks=sandbox.lacks())
+        return Capacity(cores=cores(), memory=memory(), gpus=0, lacks=sandbox.lacks())
 
     async def _supervise(self) -> None:
         while True:
