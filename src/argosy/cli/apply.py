@@ -182,6 +182,9 @@ def get(name: str, as_json: bool) -> None:
 @click.command(cls=Command)
 @click.argument("ref", shell_complete=references)
 @click.option("--name", help="The endpoint's name; by default the model's.", shell_complete=endpoints)
+@click.option(
+    "--target", type=click.Choice(["local", "kubernetes", "ray"]), help="Where replicas run.  [default: the platform's]"
+)
 @click.option("--replicas", type=click.IntRange(min=0), help="Running copies.  [default: 1]")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds for one answer.  [default: 60]")
 @click.option(
@@ -251,7 +254,7 @@ def _declared(api: ControlClient, ref: str, name: str, given: dict[str, Any]) ->
         base, generation = msgspec.convert(found["endpoint"], Endpoint), int(found["generation"])
     except NotFound:
         base, generation = Endpoint(name=name, model=ref), 0
-    fields = ("replicas", "timeout", "retries", "public", "follow")
+    fields = ("target", "replicas", "timeout", "retries", "public", "follow")
     changes = {field: given[field] for field in fields if given[field] is not None}
     changes.setdefault("follow", base.follow and "@" in ref)
     changes["runtime"] = runtime_of(given, base.runtime)
