@@ -4,28 +4,61 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
-from argosy.process.process import Process
 from argosy.process.tail import last_words
+from argosy.spec.address import Address
 from argosy.spec.errors import ArgosyError, BadSignature
 from argosy.spec.revision import Replica, ReplicaPhase, Revision, RevisionStatus
 from argosy.targets import log
 from argosy.targets.backoff import Ended, describe
 from argosy.targets.health import Health, Probe, probe, update
-from argosy.targets.launch import Launcher, Place, Unpacked, new_place
 from argosy.targets.supervise import Observation, ProcessState, Slot, State, failure, supervise, unasked
 
 RETRY_UNPACK = 5.0
 SETTLE = 1.0
+
+P = TypeVar("P")
+P_contra = TypeVar("P_contra", contravariant=True)
+
+
+class Handle(Protocol):
+    """The process of a replica, wherever it runs. `watch` calls back when it has ended, or is different."""
+
+    started: float
+    status: int | None
+
+    def ended(self) -> bool: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+    def memory(self) -> int: ...
+    def watch(self, changed: Callable[[], None]) -> None: ...
+    def unwatch(self) -> None: ...
+
+
+class Where(Protocol):
+    """What a running copy has: the id of its replica, addresses, and a log on this machine."""
+
+    replica: str
+    log: Path
+
+    @property
+    def http(self) -> Address: ...
+    @property
+    def grpc(self) -> Address: ...
+    @property
+    def recorder(self) -> Address | None: ...
+    def clear(self) -> None: ...
 
 
 class Running:
     """One process of a slot, from its start to its end, and a task that probes it. `process` is None if the start
     itself failed."""
 
-    def __init__(self, place: Place, revision: Revision, slot: int, process: Process | None, *, trouble: str = ""):
+    def __init__(self, place: Where, revision: Revision, slot: int, process: Handle | None, *, trouble: str = ""):
         self.place = place
         self.revision = revision
         self.slot = slot
@@ -90,7 +123,7 @@ class Running:
             self.process.watch(changed)
             self._task = asyncio.create_task(self._watch(self.process, changed))
 
-    async def _watch(self, process: Process, changed: Callable[[], None]) -> None:
+    async def _watch(self, process: Handle, changed: Callable[[], None]) -> None:
         while not process.ended():
             before, over = self.health.verdict, self._over
             self.health = update(await self._probe(), self.health)
@@ -106,7 +139,7 @@ class Running:
             return ""
         return f"it was not ready after {bound:g} s ({self._doing()}), and was replaced"
 
-    async def _past_its_memory(self, process: Process) -> str:
+    async def _past_its_memory(self, process: Handle) -> str:
         """Why it has to be replaced, if it uses more than was declared."""
         bound = self.revision.resources.memory
         used = await asyncio.to_thread(process.memory) if bound else 0
@@ -127,17 +160,23 @@ class Running:
                 await self._task
 
 
-class Group:
-    """State of one revision on this machine. Until its package is there, nothing of it is started."""
+class Start(Protocol[P_contra]):
+    """Starts a process in a slot. What goes wrong is told by what it returns."""
 
-    def __init__(self, revision: Revision, launcher: Launcher, changed: Callable[[], None]) -> None:
+    def __call__(self, revision: Revision, slot: int, package: P_contra, threads: int) -> Running: ...
+
+
+class Group(Generic[P]):
+    """State of one revision at a target. Until its package, a `P`, is there, nothing of it is started."""
+
+    def __init__(self, revision: Revision, start: Start[P], changed: Callable[[], None]) -> None:
         self.revision = revision
         self.want = 0
         self.settle = SETTLE
         self.running: dict[int, Running] = {}
-        self._package: Unpacked | None = None
+        self._package: P | None = None
         self._stale = False
-        self._launcher = launcher
+        self._launch = start
         self._state: State = {}
         self._changed = changed
         self._error = ""
@@ -170,13 +209,13 @@ class Group:
         self._stale |= any(slot.backoff.failures or slot.backoff.refusals for slot in self._state.values())
         self._state = {n: slot for n, slot in self._state.items() if slot.phase != "idle"}
 
-    def unpack(self, fetch: Callable[[Revision], Unpacked]) -> None:
+    def unpack(self, fetch: Callable[[Revision], P]) -> None:
         """Fetch the package in the background; again after a while if that fails."""
         if (self._package is None or self._stale) and self.want and self._unpacking is None:
             self._stale = False
             self._unpacking = asyncio.create_task(self._unpack(fetch))
 
-    async def _unpack(self, fetch: Callable[[Revision], Unpacked]) -> None:
+    async def _unpack(self, fetch: Callable[[Revision], P]) -> None:
         try:
             self._package, self._error = await asyncio.to_thread(fetch, self.revision), ""
         except (ArgosyError, OSError) as error:
@@ -205,22 +244,13 @@ class Group:
         for act, slot in actions:
             if act == "start":
                 assert package is not None
-                self._start(slot, threads, package)
+                self.running[slot] = one = self._launch(self.revision, slot, package, threads)
+                one.watch(self._changed)
             elif act == "reap":
                 await self._reap(self.running.pop(slot), before.get(slot, Slot(phase="running")))
             elif (process := self.running[slot].process) is not None:
                 process.terminate() if act == "terminate" else process.kill()
         return changed
-
-    def _start(self, slot: int, threads: int, package: Unpacked) -> None:
-        place = new_place(self._launcher.home, self.revision, slot, self._launcher.authority)
-        process, trouble = None, ""
-        try:
-            process = self._launcher.start(place, self.revision, slot, package=package, threads=threads)
-        except ArgosyError as error:
-            trouble = error.message
-        self.running[slot] = one = Running(place, self.revision, slot, process, trouble=trouble)
-        one.watch(self._changed)
 
     async def _reap(self, one: Running, slot: Slot) -> None:
         """Clear up; count an end that nobody asked for, and write into its log how it came. What it said last stands

@@ -2,39 +2,28 @@
 
 import asyncio
 import contextlib
-import logging
 import os
 import shutil
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
 
 import psutil
 
 from argosy.process import sandbox
 from argosy.process.cores import cores, memory
-from argosy.process.managed import home_id
 from argosy.process.process import Process
 from argosy.spec.errors import ArgosyError
-from argosy.spec.revision import ResourceUsage, Revision, RevisionStatus
+from argosy.spec.revision import ResourceUsage, Revision
 from argosy.spec.settings import Home
 from argosy.spec.tracing import Tracing
-from argosy.targets import log
 from argosy.targets.base import Capacity
-from argosy.targets.group import Group, Running
-from argosy.targets.launch import COMMAND, NO_TRACING, Launcher, Place, Unpacked, folder, prepare
+from argosy.targets.group import Running
+from argosy.targets.launch import COMMAND, NO_TRACING, Launcher, Place, Unpacked, folder, new_place, prepare
+from argosy.targets.supervised import Supervised
 from argosy.targets.tags import Found, Record, scan
 
-if TYPE_CHECKING:
-    from argosy.store.authority import Authority
 
-LOG = logging.getLogger(__name__)
-
-TEND_SECONDS = 10.0
-
-
-class LocalTarget:
-    """Keeps as many replicas of each revision running as were declared. Implements `base.Target`.
+class LocalTarget(Supervised[Unpacked]):
+    """Processes of this machine. Implements `base.Target`.
 
     `fetch` gives the unpacked package of a revision, may take long, and raises what forbids to load it. Raises
     InvalidArgument where the home's path is too long.
@@ -50,17 +39,9 @@ class LocalTarget:
         network: str = "unix",
     ) -> None:
         prepare(home)
-        self._home = home
-        self._fetch = fetch
-        self.changed: Callable[[], None] = lambda: None
-        self._authority: Authority | None = None
+        super().__init__(home, fetch)
         authority = self._signs() if network == "tls" else None
         self._launcher = Launcher(home=home, command=command, tracing=tracing, authority=authority)
-        self._groups: dict[str, Group] = {}
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._empty = asyncio.Event()
-        self._tended = 0.0
 
     # What these do stands in `base.Target`.
 
@@ -69,18 +50,16 @@ class LocalTarget:
         found = await asyncio.to_thread(lambda: list(scan(self._home.root)))
         adopted = [self._adopt(one.process, one.record) for one in found if one.leader and one.record]
         await self._tend()  # certificates may have run out meanwhile
-        leaders = {one.process.pid for one in adopted if one.process}
+        leaders = set(self._leaders())
         for one in found:
             if one.process.pid not in leaders and not _led(one, leaders):
                 one.process.kill()
         await asyncio.gather(*(one.probe_adopted() for one in adopted))
-        in_use = {one.place.work.name for one in adopted}
+        in_use = {place.work.name for place in self._places()}
         for path in folder(self._home).iterdir():
             if path.name.split(".", 1)[0] not in in_use:
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
-        for one in adopted:
-            one.watch(self._wake.set)
-        self._task = asyncio.create_task(self._supervise())
+        self._supervise(adopted)
         return len(adopted)
 
     def _adopt(self, process: psutil.Process, record: Record) -> Running:
@@ -93,87 +72,30 @@ class LocalTarget:
         self._group(record.revision).adopt(running)
         return running
 
-    def _signs(self) -> "Authority":
-        """The authority of this home's platform; none is needed where nothing is reached by TLS."""
-        if self._authority is None:
-            from argosy.store.authority import Authority
+    def _start(self, revision: Revision, slot: int, package: Unpacked, threads: int) -> Running:
+        place = new_place(self._home, revision, slot, self._launcher.authority)
+        process, trouble = None, ""
+        try:
+            process = self._launcher.start(place, revision, slot, package=package, threads=threads)
+        except ArgosyError as error:
+            trouble = error.message
+        return Running(place, revision, slot, process, trouble=trouble)
 
-            self._authority = Authority(self._home.root / "tls" / "replicas", home_id(self._home.root))
-        return self._authority
+    def _places(self) -> list[Place]:
+        return [one.place for one in self._running() if isinstance(one.place, Place)]
 
-    def _group(self, revision: Revision) -> Group:
-        return self._groups.setdefault(revision.id, Group(revision, self._launcher, self._wake.set))
-
-    async def revisions(self) -> list[Revision]:
-        return [group.revision for group in self._groups.values()]
-
-    async def scale(self, revision: Revision, replicas: int) -> None:
-        group = self._group(revision)
-        if group.want != replicas:
-            group.want = replicas
-            self._wake.set()
-        group.unpack(self._fetch)
-
-    async def endpoints(self, revision: str) -> RevisionStatus:
-        group = self._groups.get(revision)
-        return group.status() if group else RevisionStatus()
-
-    async def remove(self, revision: str) -> None:
-        """Drain and stop every replica of a revision; it is forgotten when the last one is gone."""
-        if (group := self._groups.get(revision)) and group.want:
-            group.want = 0
-            self._wake.set()
-
-    async def release(self, replicas: Collection[str]) -> None:
-        for group in self._groups.values():
-            group.release(replicas)
-        self._wake.set()
-
-    async def retry(self, revision: str) -> None:
-        if group := self._groups.get(revision):
-            group.forgive()
-            self._wake.set()
+    def _leaders(self) -> dict[int, str]:
+        """The replicas, by the ids of their processes."""
+        running = self._running()
+        return {one.process.pid: one.place.replica for one in running if isinstance(one.process, Process)}
 
     async def usage(self) -> dict[str, ResourceUsage]:
         """What the processes of each replica, its children included, have used, by its id."""
-        running = [one for group in self._groups.values() for one in group.running.values()]
-        leaders = {one.process.pid: one.place.replica for one in running if one.process is not None}
-        return await asyncio.to_thread(_usage, leaders)
+        return await asyncio.to_thread(_usage, self._leaders())
 
     async def capacity(self) -> Capacity:
         """What this machine has. No engine here uses a GPU yet, so that none is counted."""
         return Capacity(cores=cores(), memory=memory(), gpus=0, lacks=sandbox.lacks())
-
-    async def _supervise(self) -> None:
-        while True:
-            woken = self._wake.is_set()
-            self._wake.clear()
-            try:
-                if woken | await self._step():
-                    self.changed()
-                    await asyncio.sleep(0)
-                    continue
-            except Exception:
-                LOG.exception("supervision failed; it goes on in a moment")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.5):
-                    await self._wake.wait()
-
-    async def _step(self) -> bool:
-        acted = False
-        threads = self._threads()
-        for key, group in list(self._groups.items()):
-            group.unpack(self._fetch)
-            acted |= await group.step(threads)
-            if not group.want and not group.running:
-                await group.close()
-                del self._groups[key]
-        if not self._groups:
-            self._empty.set()
-        if time.monotonic() - self._tended >= TEND_SECONDS:
-            self._tended = time.monotonic()
-            await self._tend()
-        return acted
 
     def _threads(self) -> int:
         """A replica's share of the cores. A revision that takes over from another does not halve it: one will go."""
@@ -185,32 +107,9 @@ class LocalTarget:
 
     async def _tend(self) -> None:
         """Bound the logs, and renew certificates."""
-        running = [one.place for group in self._groups.values() for one in group.running.values()]
-        for place in running:
-            log.rotate(place.log)
-        log.prune(self._home.logs, [place.replica for place in running])
-        if self._authority is not None:
-            shown = {place.certificates: place.identity for place in running if place.identity is not None}
-            try:
-                await asyncio.to_thread(self._authority.tend, shown)
-            except (ArgosyError, OSError) as error:
-                LOG.error("certificates cannot be renewed, and are tried again: %s", error)
-
-    async def stop(self) -> None:
-        for group in self._groups.values():
-            group.want, group.settle = 0, 0.0
-            group.release([one.place.replica for one in group.running.values()])
-        self._wake.set()
-        self._empty.clear()
-        await self._empty.wait()
-        await self.close()
-
-    async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        for group in self._groups.values():
-            await group.close()
+        await super()._tend()
+        shown = {place.certificates: place.identity for place in self._places() if place.identity is not None}
+        await self._renew(shown)
 
 
 def _usage(leaders: Mapping[int, str]) -> dict[str, ResourceUsage]:
