@@ -48,6 +48,17 @@ def login(run, registry: Registry, password: str = PASSWORD):
     return run(*words, input=password + "\n")
 
 
+def test_a_package_as_a_folder(run, version: str, tmp_path: Path):
+    folder = tmp_path / "deep" / "digits"
+    for _ in range(2):
+        result = run("models", "fetch", version, folder)
+        assert (result.exit_code, result.stdout) == (0, f"{folder}\n")
+    (folder / "model.yaml").write_text("altered")
+    assert run("models", "fetch", version, folder).exit_code == 5
+    assert run("models", "fetch", f"sha256:{'0' * 64}", tmp_path / "none").exit_code == 4
+    assert run("models", "fetch", "digits:1", tmp_path / "none").exit_code == 2
+
+
 def test_there_and_back(run, registry: Registry, logins: Path, version: str, tmp_path: Path, monkeypatch):
     place, ca = f"{registry.host}/cli/digits", ("--ca", registry.ca)
     result = run("push", "digits:1", "--to", place, *ca)

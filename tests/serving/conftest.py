@@ -19,7 +19,16 @@ class RunningReplica:
     """A replica in an event loop and thread of its own, with its addresses."""
 
     def __init__(
-        self, engines, runtime=None, inline=True, grpc=True, folder=None, tls=None, tracing=None, make_app=HttpApp
+        self,
+        engines,
+        runtime=None,
+        inline=True,
+        grpc=True,
+        folder=None,
+        tls=None,
+        tracing=None,
+        make_app=HttpApp,
+        health=None,
     ):
         self._engines = engines
         self._inline = inline
@@ -31,6 +40,7 @@ class RunningReplica:
             runtime=runtime or Runtime(),
             http=http,
             grpc=rpc if grpc else None,
+            health=health,
             tracing=tracing or Tracing(),
         )
         self._ready = threading.Event()

@@ -23,6 +23,7 @@ from argosy.spec.address import Address, TlsIdentity
 from argosy.spec.errors import InvalidArgument, Unavailable
 from argosy.store.authority import LIFE, Authority
 from argosy.targets.health import ask
+from tests.ports import free
 from tests.serving.conftest import RunningReplica
 from tests.serving.engines import identities
 
@@ -77,6 +78,17 @@ def called(world: World, port: int, caller: str = "activator", **files: Path) ->
     own = files.get("own", world.authority.folder / f"{caller}.pem").read_bytes()
     trusted = files.get("trusted", world.authority.folder / "authorities.pem").read_bytes()
     return live(port, own, trusted, world.identity.host)
+
+
+async def test_who_has_no_certificate_is_told_of_health_alone(world: World, run_replica):
+    health = Address(port=free())
+    replica = run_replica(identities(), tls=world.listens, health=health)
+    for name in ("live", "ready"):
+        assert await ask(health, f"/v2/health/{name}", 10) == "yes"
+    for path in ("/v2/models/fp32/infer", "/v2/health/../models/fp32/infer", "/argosy/counts", "/metrics", "/v2"):
+        status, body = await Admin(health, 10).exchange("GET", path)
+        assert (status, b"there is nothing " in body) == (404, True)
+    assert await ask(Address(port=replica.http.port), "/v2/health/live", 10) == "refused"
 
 
 async def test_the_platform_reaches_all_that_a_unix_socket_has(world: World, replica: RunningReplica):

@@ -92,7 +92,7 @@ def _image(image: str, model: str, version: int) -> str:
 def _replacing(name: str, revision: str, namespace: str) -> list[str]:
     """Wait for the pods of a revision, then delete what ran before."""
     within = f"--namespace {namespace} " if namespace else ""
-    kinds = "deployment,configmap,poddisruptionbudget,horizontalpodautoscaler"
+    kinds = "deployment,configmap,networkpolicy,poddisruptionbudget,horizontalpodautoscaler"
     others = f"argosy.dev/endpoint={name},argosy.dev/revision,argosy.dev/revision!={revision}"
     return [
         "",

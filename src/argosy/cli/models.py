@@ -1,4 +1,4 @@
-"""`argosy push`, and `argosy models`: ls, show, verify, alias, rm."""
+"""`argosy push`, and `argosy models`: ls, show, verify, alias, fetch, rm."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,7 @@ import click
 from argosy.cli.base import Command, Group, json_option
 from argosy.cli.completion import models as models_named
 from argosy.cli.completion import references
-from argosy.cli.here import actor, control, reason_option, store
+from argosy.cli.here import actor, control, place, reason_option, settings, store
 from argosy.cli.output import Columns, emit, progress, table
 from argosy.cli.registry import published, reach_options
 from argosy.cli.show import show, tensor_line, verify
@@ -257,6 +257,26 @@ def _move(name: str, label: str, version: int | None, reason: str) -> dict[str, 
             return {"before": None, "back": False, "endpoints": []}
         moved = place.registry.set_alias(name, label, version, cause)
         return {"before": moved.before, "back": moved.back, "endpoints": []}
+
+
+@models.command(cls=Command)
+@click.argument("digest", metavar="DIGEST")
+@click.argument("folder", type=FILE)
+def fetch(digest: str, folder: Path) -> None:
+    """Lay out the package of a digest as a folder, every byte hashed.
+
+    It comes from the store or, where that lacks it, from store.blobs. Pods on Kubernetes begin with it. A fetch that
+    was killed goes on where it was; a FOLDER that holds the package already is hashed, and left as it is.
+
+    \b
+    Example:
+      ARGOSY_STORE_BLOBS=registry.example/models argosy models fetch sha256:… /models/digits
+    """
+    from argosy.store import open_layout
+    from argosy.store.manifest import check_digest
+
+    with progress(f"Fetching {digest[:19]}"):
+        click.echo(open_layout(place(), settings()).unpack(check_digest(digest), folder.absolute()))
 
 
 @models.command(cls=Command)

@@ -27,12 +27,14 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 class ReplicaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole configuration of a replica process. `grpc` None: no gRPC. Where an address has a TLS identity, it is
-    what the replica shows. `recorder`: the Unix socket on which it awaits whoever records requests."""
+    what the replica shows. `health`: where it also answers, without TLS, whether it lives and is ready, and nothing
+    else. `recorder`: the Unix socket on which it awaits whoever records requests."""
 
     replica: str = "local"
     models: tuple[ModelConfig, ...]
     http: Address = Address()
     grpc: Address | None = None
+    health: Address | None = None
     runtime: Runtime = Runtime()
     recorder: str = ""
     tracing: Tracing = Tracing()

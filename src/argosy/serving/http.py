@@ -146,6 +146,13 @@ class HttpApp:
         except Exception as error:
             refuse(exchange, error)
 
+    def handle_health(self, exchange: Exchange) -> None:
+        """Answer whether it lives and is ready, and nothing else: for those that have no certificate."""
+        if exchange.path.startswith("/v2/health/"):
+            self.handle(exchange)
+        else:
+            refuse(exchange, NotFound("there is nothing here but /v2/health/live and /v2/health/ready"))
+
     def handle_local(self, exchange: Exchange) -> None:
         """Answer one request that was sent to a loopback name, and refuse those that a web page leads here by a name of
         its own. A browser sends a Host always; without one, nothing was resolved."""

@@ -108,6 +108,7 @@ class Replica:
         self.app = app = make_app(self.plane)
         handle = app.handle_local if loopback(config.http.host) and not inner else app.handle
         self._http = Listener(handle, config.http, config.runtime, tls)
+        self._health = Listener(app.handle_health, config.health, config.runtime) if config.health else None
         self._grpc: GrpcServer | None = None
         self._door: socket.socket | None = None
 
@@ -120,6 +121,8 @@ class Replica:
         for model in config.models:
             self.plane.expect(model.name)
         address = await self._http.start()
+        if self._health is not None:
+            await self._health.start()
         grpc_address = None
         if config.grpc is not None:
             from argosy.serving.grpc import GrpcServer
@@ -151,6 +154,8 @@ class Replica:
         if self._grpc is not None:
             await self._grpc.stop(1.0)
         await self._http.stop()
+        if self._health is not None:
+            await self._health.stop(1.0)
         self.plane.offload.close()
         if self.plane.tracer is not None:
             await asyncio.to_thread(self.plane.tracer.close)

@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 
 from argosy.control.revision import revision_of
 from argosy.serving.config import ReplicaConfig
+from argosy.spec.address import TlsIdentity
 from argosy.spec.endpoint import NAME, Endpoint, Resources, Runtime
 from argosy.spec.revision import Revision
 from argosy.spec.scaling import Scaling
 from argosy.spec.strict import decode
 from argosy.store.version import Version
 from argosy.targets.kubernetes import export, objects
-from argosy.targets.kubernetes.objects import Pods
+from argosy.targets.kubernetes.objects import Live, Object, Pods, anchor, owned, secret_of
 from tests.store.samples import digest_of, model_lineage, model_manifest
+from tests.targets.kubernetes.samples import IDENTITY
 
 VERSIONS = ("1.33", "1.37")
 LABEL = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -154,9 +156,64 @@ def test_another_revision_has_objects_of_its_own_and_the_same_service():
     one = Endpoint(name="digits", model="digits:3")
     two = Endpoint(name="digits", model="digits:3", runtime=Runtime(max_batch_size=2))
     first, second = everything(one), everything(two)
-    for kind in ("Deployment", "ConfigMap"):
+    for kind in ("Deployment", "ConfigMap", "NetworkPolicy"):
         assert of(kind, first)["metadata"]["name"] != of(kind, second)["metadata"]["name"]
     assert of("Service", first) == of("Service", second)
     selector = of("Service", first)["spec"]["selector"]
     for made in (first, second):
         assert selector.items() <= of("Deployment", made)["spec"]["template"]["metadata"]["labels"].items()
+
+
+LIVE = Live(platform="p", identity=IDENTITY, queue="gpus", blobs="registry.example/models", pull_secret="logins")
+
+
+def driven(live: Live = LIVE, **runtime: Any) -> list[Object]:
+    """What a platform applies for a revision."""
+    found = revision(Endpoint(name="digits", model="digits:3", runtime=Runtime(**runtime)))
+    pods = Pods(image="registry.example/argosy", grpc=True, replicas=None, live=live)
+    owner = anchor("digits", "p") | {"metadata": anchor("digits", "p")["metadata"] | {"uid": "1"}}
+    secret = secret_of(found, "p", "tls", {"replica.pem": b"key"})
+    return [
+        owner,
+        *(owned(each, owner) for each in (objects.account("digits", "p"), secret)),
+        *(owned(each, owner) for each in objects.of_revision(found, pods)),
+    ]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("live", [LIVE, Live(platform="p", identity=IDENTITY)], ids=["fetches", "plain"])
+def test_the_schemas_of_kubernetes_take_what_a_platform_drives(version: str, live: Live):
+    made = driven(live)
+    for each in made:
+        kubernetes_validate.validate(each, version, strict=True)
+        assert each["metadata"]["labels"]["argosy.dev/platform"] == "p"
+        assert LABEL.fullmatch(each["metadata"]["name"])
+    assert all(each["metadata"]["ownerReferences"][0]["uid"] == "1" for each in made[1:])
+
+
+def test_a_driven_pod_shows_a_certificate_and_is_probed_without_one():
+    made = driven()
+    (config,) = [each for each in made if "replica.json" in each.get("data", {})]
+    told = decode(config["data"]["replica.json"].encode(), ReplicaConfig, "replica.json")
+    assert told.http.tls is not None
+    assert told.grpc is not None
+    assert told.http.tls == told.grpc.tls == TlsIdentity(name=IDENTITY.name, files="/etc/argosy-tls")
+    assert (str(told.health), told.models[0].package) == ("0.0.0.0:8082", "/models/package")
+    assert decode(config["data"]["revision.json"].encode(), Revision, "revision.json") == revision(
+        Endpoint(name="digits", model="digits:3")
+    )
+    deployment = of("Deployment", made)
+    pod = deployment["spec"]["template"]["spec"]
+    (container,), (first,) = pod["containers"], pod["initContainers"]
+    assert {container[f"{each}Probe"]["httpGet"]["port"] for each in ("startup", "readiness", "liveness")} == {"health"}
+    assert first["args"] == ["models", "fetch", digest_of(1), "/models/package"]
+    assert {"name": "model", "mountPath": "/models", "readOnly": True} in container["volumeMounts"]
+    assert "replicas" not in deployment["spec"]
+    assert deployment["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
+
+
+def test_a_pod_that_fetches_nothing_reaches_nothing():
+    closed = Live(platform="p", identity=IDENTITY)
+    assert of("NetworkPolicy", driven(closed))["spec"]["egress"] == []
+    assert of("NetworkPolicy", driven(closed, network=True))["spec"]["egress"] == [{}]
+    assert of("NetworkPolicy", driven())["spec"]["egress"] == [{}], "it has to reach the registry"

@@ -4,6 +4,7 @@ A revision is immutable, so each has a Deployment of its own, whose template nev
 reference 1.34, pod security standard "restricted".
 """
 
+import base64
 import hashlib
 import math
 import re
@@ -14,17 +15,20 @@ import msgspec
 
 from argosy.serving.config import ModelConfig, ReplicaConfig
 from argosy.spec import secret
-from argosy.spec.address import Address
+from argosy.spec.address import Address, TlsIdentity
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.package import MODEL_FOLDER
 from argosy.spec.revision import Revision
 
 Object = dict[str, Any]
 
-HTTP, GRPC = 8080, 8081
+HTTP, GRPC, HEALTH = 8080, 8081, 8082
 WRITABLE = "/var/lib/argosy"
 """Where the image lets a container write."""
-CONFIG = "/etc/argosy"
+CONFIG, CERTIFICATES = "/etc/argosy", "/etc/argosy-tls"
+LOGINS = "/etc/argosy-logins"
+FETCHED = f"{MODEL_FOLDER}/package"
+"""Where an init container lays the package that it fetches."""
 USER = 65532
 SLEEP = 5
 """Seconds that a pod goes on serving once it is to end: the time in which proxies hear of it."""
@@ -36,17 +40,37 @@ PROBE = 2
 """Seconds between two questions of whether a pod that starts is ready."""
 LONGEST = 40
 """Characters of a label, so that a revision still fits behind it."""
-ENDPOINT, REVISION = "argosy.dev/endpoint", "argosy.dev/revision"
+ENDPOINT, REVISION, PLATFORM = "argosy.dev/endpoint", "argosy.dev/revision", "argosy.dev/platform"
+QUEUE = "kueue.x-k8s.io/queue-name"
+
+
+class Live(msgspec.Struct, frozen=True, kw_only=True):
+    """What a platform that drives the pods adds: its id, what a replica shows that it is, and the queue of Kueue that
+    pods wait in. `blobs`: where an init container fetches the package, if the image has none; `pull_secret`: by what
+    credentials, and for images."""
+
+    platform: str
+    identity: TlsIdentity
+    queue: str = ""
+    blobs: str = ""
+    pull_secret: str = ""
 
 
 class Pods(msgspec.Struct, frozen=True, kw_only=True):
     """What the pods of a revision run: the image, which holds the package in `MODEL_FOLDER`; whether the package may
-    run code of its author; whether gRPC is served too; and how many pods, None where something else counts them."""
+    run code of its author; whether gRPC is served too; and how many pods, None where something else counts them.
+    `live` is None for files, whose pods are reached without TLS."""
 
     image: str
     trusted: bool = False
     grpc: bool = False
     replicas: int | None = 1
+    live: Live | None = None
+
+    @property
+    def fetches(self) -> bool:
+        """Whether an init container gets the package."""
+        return self.live is not None and bool(self.live.blobs)
 
 
 def label(name: str) -> str:
@@ -65,29 +89,52 @@ def revision_name(revision: Revision) -> str:
 
 
 def of_endpoint(endpoint: Endpoint, *, grpc: bool = False) -> list[Object]:
-    """What is there once, whatever revision is served: an account without rights, the Service, and who may speak to
-    the pods. The Service has the pods of every revision, ready ones alone, so that nothing is lost while one replaces
-    another."""
+    """What is there once, whatever revision is served: an account without rights, and the Service. It has the pods of
+    every revision, ready ones alone, so that nothing is lost while one replaces another."""
     name, labels = label(endpoint.name), labels_of(endpoint.name)
-    selector = {ENDPOINT: name}
     ports = [{"name": "http", "port": 80, "targetPort": "http"}]
     ports += [{"name": "grpc", "port": GRPC, "targetPort": "grpc", "appProtocol": "kubernetes.io/h2c"}] if grpc else []
-    inward = [{"ports": [{"port": "http"}, *([{"port": "grpc"}] if grpc else [])]}]
-    policy: Object = {"podSelector": {"matchLabels": selector}, "policyTypes": ["Ingress", "Egress"], "ingress": inward}
-    policy["egress"] = [{}] if endpoint.runtime.network else []
     return [
-        typed("v1", "ServiceAccount", name, labels) | {"automountServiceAccountToken": False},
-        typed("v1", "Service", name, labels) | {"spec": {"selector": selector, "ports": ports}},
-        typed("networking.k8s.io/v1", "NetworkPolicy", name, labels) | {"spec": policy},
+        account(endpoint.name),
+        typed("v1", "Service", name, labels) | {"spec": {"selector": {ENDPOINT: name}, "ports": ports}},
     ]
 
 
+def account(endpoint: str, platform: str = "") -> Object:
+    """The account without rights that pods of an endpoint have."""
+    made = typed("v1", "ServiceAccount", label(endpoint), labels_of(endpoint, platform=platform))
+    return made | {"automountServiceAccountToken": False}
+
+
+def anchor(endpoint: str, platform: str) -> Object:
+    """What owns all objects of an endpoint that a platform drives: they go with it."""
+    made = typed("v1", "ConfigMap", label(endpoint), labels_of(endpoint, platform=platform))
+    return made | {"data": {"endpoint": endpoint}}
+
+
+def owned(made: Object, by: Object) -> Object:
+    """An object that the cluster deletes once `by` is deleted."""
+    owner = {"apiVersion": by["apiVersion"], "kind": by["kind"]}
+    owner |= {each: by["metadata"][each] for each in ("name", "uid")}
+    return made | {"metadata": made["metadata"] | {"ownerReferences": [owner]}}
+
+
+def secret_of(revision: Revision, platform: str, end: str, data: Mapping[str, bytes]) -> Object:
+    """A Secret of a revision: `tls`, what its replicas show and trust, or `env`, its variables."""
+    made = typed("v1", "Secret", f"{revision_name(revision)}-{end}", labels_of(revision.endpoint, revision, platform))
+    return made | {"data": {name: base64.b64encode(each).decode() for name, each in sorted(data.items())}}
+
+
 def of_revision(revision: Revision, pods: Pods) -> list[Object]:
-    """What a revision runs as: its configuration, a Deployment and, where there are several pods, how many of them may
-    be evicted at once. Raises InvalidArgument for what a pod cannot be told."""
-    name, labels = revision_name(revision), labels_of(revision.endpoint, revision)
+    """What a revision runs as: its configuration, a Deployment, who may speak to its pods and, where there are several,
+    how many of them may be evicted at once. Raises InvalidArgument for what a pod cannot be told."""
+    name, labels = (
+        revision_name(revision),
+        labels_of(revision.endpoint, revision, pods.live.platform if pods.live else ""),
+    )
     config = configuration(revision, pods)
-    data = msgspec.json.format(msgspec.json.encode(config)).decode()
+    data = {"replica.json": msgspec.json.format(msgspec.json.encode(config)).decode()}
+    data |= {"revision.json": msgspec.json.encode(revision).decode()} if pods.live else {}
     spec: Object = {
         "selector": _selector(revision),
         "revisionHistoryLimit": 0,
@@ -103,19 +150,34 @@ def of_revision(revision: Revision, pods: Pods) -> list[Object]:
         "maxUnavailable": 1,
         "unhealthyPodEvictionPolicy": "AlwaysAllow",  # else a pod that never gets ready keeps its node from a drain
     }
+    waits = {QUEUE: pods.live.queue} if pods.live and pods.live.queue else {}
     found = [
-        typed("v1", "ConfigMap", name, labels) | {"data": {"replica.json": data}, "immutable": True},
-        typed("apps/v1", "Deployment", name, labels, _facts(revision)) | {"spec": spec},
+        typed("v1", "ConfigMap", name, labels) | {"data": data, "immutable": True},
+        typed("networking.k8s.io/v1", "NetworkPolicy", name, labels) | {"spec": _policy(revision, pods)},
+        typed("apps/v1", "Deployment", name, labels | waits, _facts(revision)) | {"spec": spec},
     ]
     several = pods.replicas is None or pods.replicas > 1
     return [*found, typed("policy/v1", "PodDisruptionBudget", name, labels) | {"spec": budget}] if several else found
+
+
+def _policy(revision: Revision, pods: Pods) -> Object:
+    """In to the ports of replicas; out only with `runtime.network`, or where a pod has to fetch its package."""
+    ports = [each["name"] for each in _ports(pods)]
+    policy: Object = {"podSelector": _selector(revision), "policyTypes": ["Ingress", "Egress"]}
+    policy["ingress"] = [{"ports": [{"port": each} for each in ports]}]
+    return policy | {"egress": [{}] if revision.runtime.network or pods.fetches else []}
+
+
+def _ports(pods: Pods) -> list[Object]:
+    ports = {"http": HTTP} | ({"grpc": GRPC} if pods.grpc else {}) | ({"health": HEALTH} if pods.live else {})
+    return [{"name": name, "containerPort": port} for name, port in ports.items()]
 
 
 def configuration(revision: Revision, pods: Pods) -> ReplicaConfig:
     """What a replica in a pod is told. It loads what has the digest of the revision, and nothing else."""
     model = ModelConfig(
         name=revision.endpoint,
-        package=MODEL_FOLDER,
+        package=FETCHED if pods.fetches else MODEL_FOLDER,
         trusted=pods.trusted,
         exact=True,
         version=revision.version,
@@ -123,56 +185,58 @@ def configuration(revision: Revision, pods: Pods) -> ReplicaConfig:
         revision=revision.id,
     )
     runtime = msgspec.structs.replace(revision.runtime, threads=revision.threads(0), env={})
-    grpc = Address(host="0.0.0.0", port=GRPC) if pods.grpc else None
+    tls = msgspec.structs.replace(pods.live.identity, files=CERTIFICATES) if pods.live else None
     return ReplicaConfig(
         replica=revision_name(revision),
         models=(model,),
-        http=Address(host="0.0.0.0", port=HTTP),
-        grpc=grpc,
+        http=Address(host="0.0.0.0", port=HTTP, tls=tls),
+        grpc=Address(host="0.0.0.0", port=GRPC, tls=tls) if pods.grpc else None,
+        health=Address(host="0.0.0.0", port=HEALTH) if pods.live else None,
         runtime=runtime,
     )
 
 
-def _pod(revision: Revision, pods: Pods, name: str) -> Object:
-    runtime = revision.runtime
-    grace = SLEEP + math.ceil(runtime.drain_timeout) + MARGIN
-    ports = [{"name": "http", "containerPort": HTTP}, *([{"name": "grpc", "containerPort": GRPC}] if pods.grpc else [])]
-    container: Object = {
-        "name": "replica",
-        "image": pods.image,
+def _replica(revision: Revision, pods: Pods, name: str) -> Object:
+    """The container of a replica."""
+    runtime, live = revision.runtime, pods.live
+    port = "health" if live else "http"
+    mounts = {"config": CONFIG} | ({"tls": CERTIFICATES} if live else {})
+    mounts |= {"model": MODEL_FOLDER} if pods.fetches else {}
+    return _container("replica", pods) | {
         "args": ["serve", "--config", f"{CONFIG}/replica.json"],
-        "ports": ports,
-        "env": _environment(revision),
+        "ports": _ports(pods),
+        "env": _environment(revision, f"{name if live else label(revision.endpoint)}-env"),
         "resources": _resources(revision),
         # Golden examples are replayed before a replica says that it is ready.
-        "startupProbe": _probe("ready", PROBE, max(math.ceil(runtime.start_timeout / PROBE), 1)),
-        "readinessProbe": _probe("ready", 1, 2),
-        "livenessProbe": _probe("live", 10, 6),
+        "startupProbe": _probe("ready", port, PROBE, max(math.ceil(runtime.start_timeout / PROBE), 1)),
+        "readinessProbe": _probe("ready", port, 1, 2),
+        "livenessProbe": _probe("live", port, 10, 6),
         "lifecycle": {"preStop": {"sleep": {"seconds": SLEEP}}},
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-        },
         "volumeMounts": [
-            {"name": "config", "mountPath": CONFIG, "readOnly": True},
+            *({"name": each, "mountPath": path, "readOnly": True} for each, path in mounts.items()),
             {"name": "work", "mountPath": WRITABLE},
         ],
     }
-    return {
+
+
+def _pod(revision: Revision, pods: Pods, name: str) -> Object:
+    live = pods.live
+    volumes: list[Object] = [{"name": "config", "configMap": {"name": name}}, {"name": "work", "emptyDir": {}}]
+    volumes += [{"name": "tls", "secret": {"secretName": f"{name}-tls"}}] if live else []
+    volumes += [{"name": "model", "emptyDir": {}}] if pods.fetches else []
+    found: Object = {
         "serviceAccountName": label(revision.endpoint),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": grace,
+        "terminationGracePeriodSeconds": SLEEP + math.ceil(revision.runtime.drain_timeout) + MARGIN,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": USER,
             "runAsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [{key: value for key, value in container.items() if value}],
-        "volumes": [{"name": "config", "configMap": {"name": name}}, {"name": "work", "emptyDir": {}}],
+        "containers": [{key: value for key, value in _replica(revision, pods, name).items() if value}],
+        "volumes": volumes,
         "tolerations": [
             {
                 "key": f"node.kubernetes.io/{what}",
@@ -192,11 +256,48 @@ def _pod(revision: Revision, pods: Pods, name: str) -> Object:
             for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
         ],
     }
+    if live and live.pull_secret:
+        found["imagePullSecrets"] = [{"name": live.pull_secret}]
+    if live and live.blobs:
+        fetch, more = _fetch(revision, pods, live)
+        found |= {"initContainers": [fetch], "volumes": [*volumes, *more]}
+    return found
 
 
-def _environment(revision: Revision) -> list[Object]:
-    """The variables of the declaration; one that names another is a key of the Secret `NAME-env`."""
-    source = f"{label(revision.endpoint)}-env"
+def _container(name: str, pods: Pods) -> Object:
+    """What all containers have in common."""
+    return {
+        "name": name,
+        "image": pods.image,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+    }
+
+
+def _fetch(revision: Revision, pods: Pods, live: Live) -> tuple[Object, list[Object]]:
+    """The container that gets the package by its digest, every byte hashed, and the volumes that only it needs."""
+    env = {"ARGOSY_HOME": f"{MODEL_FOLDER}/home", "ARGOSY_STORE_BLOBS": live.blobs}
+    mounts: list[Object] = [{"name": "model", "mountPath": MODEL_FOLDER}, {"name": "work", "mountPath": WRITABLE}]
+    volumes: list[Object] = []
+    if live.pull_secret:
+        env["REGISTRY_AUTH_FILE"] = f"{LOGINS}/auth.json"
+        items = [{"key": ".dockerconfigjson", "path": "auth.json"}]
+        volumes = [{"name": "logins", "secret": {"secretName": live.pull_secret, "items": items}}]
+        mounts.append({"name": "logins", "mountPath": LOGINS, "readOnly": True})
+    made = _container("fetch", pods) | {
+        "args": ["models", "fetch", revision.digest, FETCHED],
+        "env": [{"name": name, "value": value} for name, value in env.items()],
+        "volumeMounts": mounts,
+    }
+    return made, volumes
+
+
+def _environment(revision: Revision, source: str) -> list[Object]:
+    """The variables of the declaration; one that names another is a key of the Secret `source`."""
     return [
         {"name": name, "valueFrom": {"secretKeyRef": {"name": source, "key": secret.reference(value)}}}
         if value.startswith("$")
@@ -218,9 +319,9 @@ def _resources(revision: Revision) -> Object:
     return {name: table for name, table in (("requests", requests), ("limits", limits)) if table}
 
 
-def _probe(what: str, period: int, failures: int) -> Object:
+def _probe(what: str, port: str, period: int, failures: int) -> Object:
     return {
-        "httpGet": {"path": f"/v2/health/{what}", "port": "http"},
+        "httpGet": {"path": f"/v2/health/{what}", "port": port},
         "periodSeconds": period,
         "timeoutSeconds": max(period, 2),
         "failureThreshold": failures,
@@ -233,10 +334,11 @@ def typed(version: str, kind: str, name: str, labels: Mapping[str, str], facts: 
     return {"apiVersion": version, "kind": kind, "metadata": metadata}
 
 
-def labels_of(endpoint: str, revision: Revision | None = None) -> dict[str, str]:
-    """The labels of an endpoint's objects, or of those of one of its revisions."""
+def labels_of(endpoint: str, revision: Revision | None = None, platform: str = "") -> dict[str, str]:
+    """The labels of an endpoint's objects, or of those of one of its revisions; and whose they are."""
     name = label(endpoint)
     found = {"app.kubernetes.io/name": name, "app.kubernetes.io/managed-by": "argosy", ENDPOINT: name}
+    found |= {PLATFORM: platform} if platform else {}
     return found | ({"app.kubernetes.io/version": revision.version, REVISION: revision.id} if revision else {})
 
 
