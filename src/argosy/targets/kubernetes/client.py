@@ -54,6 +54,20 @@ class Status(msgspec.Struct):
     details: dict[str, Any] | None = None
 
 
+class PageMetadata(msgspec.Struct, rename="camel"):
+    """Of which version a list is; a token for the rest of it."""
+
+    resource_version: str = ""
+    go_on: str = msgspec.field(name="continue", default="")
+
+
+class Page(msgspec.Struct):
+    """Some objects of a list."""
+
+    items: list[Object] | None = None
+    metadata: PageMetadata = msgspec.field(default_factory=PageMetadata)
+
+
 class Session:
     """The connections of one access; they are closed once nobody uses them and another has taken its place."""
 
@@ -115,16 +129,18 @@ class Cluster:
         Expired where they can no longer be had of one version: begin again."""
         params = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
         while True:
-            found = await self._ask("GET", path_of(version, kind, self.namespace), params)
-            metadata: dict[str, Any] = found.get("metadata") or {}
-            items: list[Object] = found.get("items") or []
-            for each in items:  # members of a list do not say what they are
+            answer = await self._ask("GET", path_of(version, kind, self.namespace), params)
+            try:
+                page = msgspec.convert(answer, Page)
+            except msgspec.ValidationError as error:
+                raise Unavailable(f"{self.server} answered with what is no list: {error}") from None
+            for each in page.items or ():  # members of a list do not say what they are
                 each.setdefault("apiVersion", version)
                 each.setdefault("kind", kind)
-            yield items, metadata.get("resourceVersion", "")
-            if not (token := metadata.get("continue")):
+            yield page.items or [], page.metadata.resource_version
+            if not page.metadata.go_on:
                 return
-            params["continue"] = token
+            params["continue"] = page.metadata.go_on
 
     async def delete(self, version: str, kind: str, name: str, *, seconds: int | None = None) -> None:
         """Delete an object and what it owns; `seconds` replaces the grace of a pod. Absent is fine."""
