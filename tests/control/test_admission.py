@@ -115,9 +115,3 @@ def test_a_target_without_bounds_takes_what_is_asked():
 def test_what_others_declared_elsewhere_counts_not():
     elsewhere = Endpoint(name="b", model="m:1", target="ray", replicas=9, resources=Resources(cpu=9))
     check_possible(endpoint(replicas=4, cpu=1), [elsewhere], Settings(), THERE)
-
-
-def test_nothing_is_recorded_on_other_targets():
-    asked = Endpoint(name="a", model="m:1", target="ray", payload=PayloadLog())
-    with pytest.raises(InvalidArgument, match="recorded on the local target alone, not on 'ray'"):
-        check_possible(asked, [], Settings(), Capacity())

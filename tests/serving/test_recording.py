@@ -2,19 +2,19 @@
 
 import asyncio
 import contextlib
-import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from argosy.engines.base import Engine
 from argosy.protocol.rest import Request
-from argosy.serving import frames, pipe, recording
+from argosy.serving import frames, line, pipe, recording
 from argosy.serving.frames import HEAD, Hello, Orders
+from argosy.serving.line import Door, SocketDoor, UpgradeDoor
 from argosy.serving.model import ServedModel
 from argosy.serving.recording import Recording
 from argosy.spec.endpoint import Runtime
@@ -49,7 +49,7 @@ class Recorder:
 
     def __init__(self, path: Path, orders: Orders) -> None:
         self.path, self.orders = path, orders
-        self.door: socket.socket
+        self.door: Door
         self.reaching: asyncio.Task[None]
         self.found: list[Rows] = []
         self.hello: Hello | None = None
@@ -107,14 +107,30 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recording, "SECONDS", 0.02)
 
 
-@pytest.fixture
-async def recorder(tmp_path: Path) -> AsyncIterator[Recorder]:
+class Given(asyncio.Protocol):
+    """Gives each connection away, as an upgrade does."""
+
+    def __init__(self, door: UpgradeDoor) -> None:
+        self.door = door
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.door.give(cast("asyncio.Transport", transport))
+
+
+@pytest.fixture(params=["socket", "upgrade"])
+async def recorder(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Recorder]:
     made = Recorder(tmp_path / "s", ALL)
-    made.door = pipe.listener(str(made.path))
+    if request.param == "socket":
+        made.door = SocketDoor(str(made.path))
+    else:
+        made.door = door = UpgradeDoor()
+        server = await asyncio.get_running_loop().create_unix_server(lambda: Given(door), str(made.path))
     yield made
     if hasattr(made, "reaching"):
         made.stop()
     made.door.close()
+    if request.param == "upgrade":
+        server.close()
 
 
 def model(recorder: Recorder, width: int = 2, inline: bool = True, **runtime: Any) -> ServedModel:
@@ -276,7 +292,7 @@ async def test_a_recorder_that_does_not_read_costs_records_and_no_request(
     monkeypatch.setattr(pipe, "MOST_BYTES", 2**20)
     monkeypatch.setattr(recording, "BLOCK_BYTES", 2**18)
     monkeypatch.setattr(pipe, "BLOCK_BYTES", 2**18)
-    monkeypatch.setattr(pipe, "_SEND", 2**16)
+    monkeypatch.setattr(line, "_SEND", 2**16)
     await recorder.start()
     recorder.reading.clear()
     served = model(recorder, width=4096)
@@ -305,12 +321,12 @@ async def test_a_recorder_that_died_is_found_again(recorder: Recorder):
     served = model(recorder)
     await ordered(served)
     recorder.stop()
-    await until(lambda: log_of(served)._pipe._socket is None)
+    await until(lambda: log_of(served)._pipe._line is None)
     await ask(served, row(1), "lost")
     served.batcher.observer.flush()
     await until(lambda: log_of(served).dropped == 1)
     await recorder.start()
-    await until(lambda: log_of(served)._pipe._socket is not None)
+    await until(lambda: log_of(served)._pipe._line is not None)
     await ask(served, row(2), "kept")
     await served.close()
     await until(lambda: recorder.requests)
@@ -322,7 +338,7 @@ async def test_nonsense_from_a_recorder_ends_the_connection(recorder: Recorder):
     served = model(recorder)
     await ordered(served)
     recorder.writers[0].write(b"\0" * 100)
-    await until(lambda: len(recorder.writers) == 2 and log_of(served)._pipe._socket is not None)
+    await until(lambda: len(recorder.writers) == 2 and log_of(served)._pipe._line is not None)
     await ordered(served)
     await ask(served, row(2), "kept")
     await served.close()

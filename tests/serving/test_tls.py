@@ -18,7 +18,8 @@ from argosy.gateway.admin import Admin
 from argosy.process import sockets
 from argosy.process.limit import LogLimit
 from argosy.process.sockets import connect
-from argosy.serving import tls
+from argosy.serving import frames, tls
+from argosy.serving.frames import HEAD, Hello, Orders
 from argosy.spec.address import Address, TlsIdentity
 from argosy.spec.errors import InvalidArgument, Unavailable
 from argosy.store.authority import LIFE, Authority
@@ -248,3 +249,44 @@ uvloop.run(main())
         assert called(world, port) == b"\x08\x01"
         child.stdin.close()
         assert child.stderr.read() == b""
+
+
+@pytest.fixture
+async def opened():
+    """Connections of a test, which are ended with it."""
+    found: list[asyncio.StreamWriter] = []
+    yield found
+    for each in found:
+        each.transport.abort()
+
+
+async def recorded(
+    opened: list[asyncio.StreamWriter], address: Address, lines: str = "Connection: upgrade\r\nUpgrade: argosy-records"
+):
+    """A connection as a recorder opens it, and the first line of the answer."""
+    reader, writer = await connect(address)
+    opened.append(writer)
+    writer.write(f"GET /argosy/records HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n\r\n".encode())
+    head = await reader.readuntil(b"\r\n\r\n")
+    return reader, writer, head.partition(b"\r\n")[0]
+
+
+async def test_a_recorder_comes_by_the_same_port(world: World, replica: RunningReplica, opened):
+    there = world.reached(replica.http)
+    for _ in range(12):  # more than wait at once; the replica goes on
+        *_, said = await recorded(opened, there)
+        assert said == b"HTTP/1.1 101 Switching Protocols"
+    reader, writer, _ = await recorded(opened, there)
+    head, body = frames.sizes(await reader.readexactly(HEAD.size))
+    found = frames.read(await reader.readexactly(head + body), b"")
+    assert isinstance(found, Hello)
+    writer.write(frames.encode(Orders(sample=1.0)))
+    writer.transport.abort()
+    *_, said = await recorded(opened, there, "Accept: x")
+    assert said == b"HTTP/1.1 404 Not Found"
+    assert await ask(there, "/v2/health/ready", 10) == "yes"
+
+
+async def test_nobody_records_where_all_may_call(run_replica, opened):
+    *_, said = await recorded(opened, run_replica(identities()).http)
+    assert said == b"HTTP/1.1 404 Not Found"

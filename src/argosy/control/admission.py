@@ -68,11 +68,6 @@ def check_honoured(endpoint: Endpoint, settings: Settings, there: Capacity) -> N
             f"endpoint '{endpoint.name}': runtime.sandbox is required, and this machine lacks a part of it: "
             f"{there.lacks}"
         )
-    if endpoint.target not in ("", "local") and (endpoint.payload or endpoint.monitor):
-        raise InvalidArgument(
-            f"endpoint '{endpoint.name}': what is asked and answered is recorded on the local target alone, not on "
-            f"'{endpoint.target}': leave out payload and monitor"
-        )
     secret.variables(endpoint.runtime.env, os.environ, f"endpoint '{endpoint.name}': runtime.env")
     if endpoint.waiting != ActivatorQueue() and not may_sleep(endpoint):
         raise InvalidArgument(
@@ -116,8 +111,11 @@ def check_version(endpoint: Endpoint, version: Version, home: Home, store: Store
     not go with it, MissingExtra without Arrow."""
     admit_stored(policy, store.layout, version.digest, version.ref, endpoint.name)
     check_recordable(endpoint, version.manifest.signature)
+    if endpoint.payload is None and endpoint.monitor is None:
+        return
+    package = stored(store, version.digest)  # the recorder reads it here, wherever replicas run
     if endpoint.monitor is not None:
-        check_monitorable(home, endpoint, stored(store, version.digest))
+        check_monitorable(home, endpoint, package)
 
 
 def check_recordable(endpoint: Endpoint, signature: Signature) -> None:

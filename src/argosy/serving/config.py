@@ -28,7 +28,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class ReplicaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole configuration of a replica process. `grpc` None: no gRPC. Where an address has a TLS identity, it is
     what the replica shows. `health`: where it also answers, without TLS, whether it lives and is ready, and nothing
-    else. `recorder`: the Unix socket on which it awaits whoever records requests."""
+    else. `recorder`: the Unix socket on which it awaits whoever records requests; without one, they come by its HTTP
+    listener where that has TLS."""
 
     replica: str = "local"
     models: tuple[ModelConfig, ...]

@@ -250,6 +250,12 @@ class Connection(asyncio.Protocol):
         if self._current is None:
             self._transport.close()
 
+    def hand_over(self) -> asyncio.BaseTransport:
+        """Leave the connection, which was upgraded, to another protocol: the listener bounds and ends it no more."""
+        self._closing = True
+        self._listener.remove(self)
+        return self._transport
+
     def abort(self) -> None:
         """Close without regard for what is under way."""
         self._transport.abort()

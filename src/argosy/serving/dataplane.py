@@ -15,6 +15,7 @@ from argosy.spec.errors import NotFound, Unavailable, Unsupported
 from argosy.spec.signature import TensorSpec
 
 if TYPE_CHECKING:
+    from argosy.serving.line import UpgradeDoor
     from argosy.serving.tracer import Tracer
 
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics", "classification")
@@ -22,7 +23,8 @@ EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "
 
 class DataPlane:
     """Models by name and version. `answers` are recorded where the platform alone can call. `tracer`
-    sends the spans of sampled requests. Bodies have at most `limit` bytes; large ones are processed off the event loop.
+    sends the spans of sampled requests; at `door` a recorder comes over the network. Bodies have at most `limit` bytes;
+    large ones are processed off the event loop.
     """
 
     def __init__(self, limit: int, answers: Answers | None = None, tracer: "Tracer | None" = None) -> None:
@@ -33,6 +35,7 @@ class DataPlane:
         self.offload = Offload(limit)
         self.answers = answers
         self.tracer = tracer
+        self.door: UpgradeDoor | None = None
 
     def expect(self, name: str) -> None:
         """Announce a model that is loading: requests for it are answered with 503 rather than 404."""

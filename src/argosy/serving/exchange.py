@@ -10,6 +10,8 @@ import msgspec
 from argosy.spec.errors import ArgosyError
 
 if TYPE_CHECKING:
+    from asyncio import BaseTransport
+
     from argosy.serving.connection import Connection
     from argosy.serving.offload import Reservation
 
@@ -99,6 +101,11 @@ class Exchange:
             self._connection.send(self, status, body, headers)
             if self.reserved is not None:
                 self.reserved.release()
+
+    def upgrade(self) -> "BaseTransport":
+        """Give the connection away instead of an answer."""
+        self.answered = True
+        return self._connection.hand_over()
 
     def refuse(self, error: ArgosyError, headers: Headers = ()) -> None:
         """Send an error in the protocol's form."""

@@ -2,7 +2,8 @@
 
 The path of a request: route → decode → data plane → encode → answer. Every failure is `{"error": …}`. On its Unix
 socket a replica also answers the platform: `GET /argosy/counts` → `{MODEL: {VERSION: ReplicaCounts}}` in JSON, and
-`POST /argosy/answers` → `RecordedAnswers` in msgpack. The gateway routes nothing there.
+`POST /argosy/answers` → `RecordedAnswers` in msgpack; `GET /argosy/records`, upgraded to `argosy-records` where it is
+reached over the network, is a connection for frames. The gateway routes nothing there.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from argosy.protocol.rest import HEADER_LENGTH, JSON, OCTETS, Request, Response
 from argosy.serving import metrics, openapi
 from argosy.serving.dataplane import DataPlane
 from argosy.serving.exchange import Exchange, Headers
+from argosy.serving.line import upgraded
 from argosy.serving.model import ServedModel
 from argosy.serving.offload import size_of
 from argosy.serving.port import check_host
@@ -170,6 +172,8 @@ class HttpApp:
             exchange.answer(200, msgspec.json.encode(self._plane.counts()))
         elif asked == ("POST", f"{PLATFORM}answers") and self._plane.answers is not None:
             exchange.answer(200, self._plane.answers.take(), (("content-type", "application/msgpack"),))
+        elif self._plane.door is not None and asked == ("GET", f"{PLATFORM}records") and b"upgrade" in exchange.headers:
+            self._plane.door.give(upgraded(exchange.upgrade()))
         else:
             raise NotFound(f"a replica has no {exchange.method} {exchange.path[:200]}")
 

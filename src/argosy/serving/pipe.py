@@ -1,21 +1,14 @@
-"""The line from a replica to the recorder: frames on a Unix stream that is never waited for.
+"""From a replica to the recorder: frames on a stream that is never waited for."""
 
-It is the recorder that connects: a replica's model may make no socket that leads to others (`process/sandbox.py`).
-"""
-
-import asyncio
-import socket
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import islice
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from argosy.process.sockets import bind
 from argosy.serving import frames
 from argosy.serving.frames import HEAD, Hello, Orders, Side
+from argosy.serving.line import Door, Line
 from argosy.spec.errors import ArgosyError
 from argosy.spec.tensor import Array, nbytes
 
@@ -24,10 +17,6 @@ ENOUGH = 1024
 BLOCK_BYTES = 4 * 1024 * 1024
 MOST_BYTES = 16 * 1024 * 1024
 """What may wait for a recorder that lags; more is dropped."""
-CLOSE_SECONDS = 0.5
-"""For the last frames of a replica that ends."""
-_SEND = 4 * 1024 * 1024
-_IOV = 512
 
 Tensor = tuple[Side, str, str, Array]
 
@@ -42,14 +31,6 @@ class Requests(NamedTuple):
     failures: Sequence[tuple[str, str]] = ()
 
 
-def listener(path: str) -> socket.socket:
-    """A socket on which a recorder is awaited."""
-    line = bind(Path(path))
-    line.setblocking(False)
-    line.listen(8)
-    return line
-
-
 class Pipe:
     """One connection, accepted at `door` when a recorder is there; `ordered` gets its orders. Requests are gathered
     until a frame is worth its sending; `sent` and `dropped` count those that are for the log.
@@ -57,13 +38,12 @@ class Pipe:
     All methods belong to the event loop.
     """
 
-    def __init__(self, door: socket.socket, hello: Hello, ordered: Callable[[Orders], None]) -> None:
+    def __init__(self, door: Door, hello: Hello, ordered: Callable[[Orders], None]) -> None:
         self._door, self._hello, self._ordered = door, frames.encode(hello), ordered
-        self._loop = asyncio.get_running_loop()
         self._parts: list[Requests] = []
         self._form: object = None
         self._count = self._size = 0
-        self._socket: socket.socket | None = None
+        self._line: Line | None = None
         self._waiting: deque[tuple[deque[memoryview | bytes], int]] = deque()
         self._bytes = 0
         self._read = bytearray()
@@ -72,21 +52,14 @@ class Pipe:
 
     def connect(self) -> None:
         """Accept the recorder's connection, unless there is one, or nobody has come."""
-        if self._socket is not None:
+        if self._line is not None or (line := self._door.accept(self._received, self._write)) is None:
             return
         try:
-            line, _ = self._door.accept()
-        except OSError:
-            return
-        try:
-            line.setblocking(False)
-            line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND)
-            line.send(self._hello)
+            line.send([self._hello])
         except OSError:
             line.close()
             return
-        self._socket = line
-        self._loop.add_reader(line, self._readable)
+        self._line = line
 
     def add(self, part: Requests) -> None:
         """Send these requests, soon."""
@@ -111,7 +84,7 @@ class Pipe:
         records = int(np.count_nonzero(whole.table["weight"]))
         buffers = frames.encode_block(*whole)
         size = sum(map(len, buffers))
-        if self._socket is None or self._bytes + size > MOST_BYTES:
+        if self._line is None or self._bytes + size > MOST_BYTES:
             self.dropped += records
             return
         self.sent += records
@@ -121,22 +94,22 @@ class Pipe:
             self._write()
 
     def close(self) -> None:
-        """Send the last, for at most `CLOSE_SECONDS`, and disconnect."""
+        """Send the last, for a moment at most, and disconnect."""
         self.flush()
-        if self._socket is not None:
+        if self._line is not None:
             self._listen(False)
-            self._socket.settimeout(CLOSE_SECONDS)
+            self._line.last()
             try:
                 while self._waiting:
-                    self._send(self._socket)
+                    self._send(self._line)
             except OSError:
                 pass
         self._disconnect()
 
     def _write(self) -> None:
         try:
-            while self._waiting and self._socket is not None:
-                self._send(self._socket)
+            while self._waiting and self._line is not None:
+                self._send(self._line)
         except BlockingIOError:
             pass
         except OSError:
@@ -144,10 +117,10 @@ class Pipe:
             return
         self._listen(bool(self._waiting))
 
-    def _send(self, line: socket.socket) -> None:
+    def _send(self, line: Line) -> None:
         """Send of the first frame as much as goes."""
         buffers, _ = self._waiting[0]
-        sent = line.sendmsg(list(islice(buffers, _IOV)))
+        sent = line.send(buffers)
         self._bytes -= sent
         while buffers and sent >= len(buffers[0]):
             sent -= len(buffers.popleft())
@@ -157,22 +130,13 @@ class Pipe:
             self._waiting.popleft()
 
     def _listen(self, wanted: bool) -> None:
-        if self._socket is not None and wanted != self._writing:
+        if self._line is not None and wanted != self._writing:
             self._writing = wanted
-            if wanted:
-                self._loop.add_writer(self._socket, self._write)
-            else:
-                self._loop.remove_writer(self._socket)
+            self._line.wait(wanted)
 
-    def _readable(self) -> None:
-        if self._socket is None:
+    def _received(self, data: bytes) -> None:
+        if self._line is None:
             return
-        try:
-            data = self._socket.recv(64 * 1024)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
         self._read += data
         try:
             while len(self._read) >= HEAD.size:
@@ -191,12 +155,11 @@ class Pipe:
 
     def _disconnect(self) -> None:
         """Close the connection. What waits is lost."""
-        if self._socket is None:
+        if self._line is None:
             return
         self._listen(False)
-        self._loop.remove_reader(self._socket)
-        self._socket.close()
-        self._socket = None
+        self._line.close()
+        self._line = None
         records = sum(records for _, records in self._waiting)
         self.sent -= records
         self.dropped += records

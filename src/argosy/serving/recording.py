@@ -5,7 +5,6 @@ rows than a batch has, one by one as they end.
 """
 
 import asyncio
-import socket
 import time
 from collections.abc import Iterable, Sequence
 from types import MappingProxyType
@@ -16,6 +15,7 @@ import numpy as np
 from argosy.protocol.bounds import RECORDED_ID
 from argosy.serving.frames import Hello, Orders
 from argosy.serving.job import Feeds
+from argosy.serving.line import Door
 from argosy.serving.model import REQUEST_ID, Call
 from argosy.serving.observer import MOST_ROWS, EngineCall, joined
 from argosy.serving.pipe import BLOCK_BYTES, Pipe, Requests, Tensor
@@ -53,7 +53,7 @@ class Recording:
     a batch.
     """
 
-    def __init__(self, door: socket.socket, hello: Hello, signature: Signature, most: int) -> None:
+    def __init__(self, door: Door, hello: Hello, signature: Signature, most: int) -> None:
         self._signature = signature
         self._most = most if signature.batched else 1
         self._types = {spec.name: spec.datatype for spec in signature.inputs}

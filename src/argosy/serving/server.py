@@ -5,7 +5,6 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -19,9 +18,9 @@ from argosy.serving.config import ModelConfig, ReplicaConfig, read
 from argosy.serving.dataplane import DataPlane
 from argosy.serving.frames import hello
 from argosy.serving.http import HttpApp
+from argosy.serving.line import Door, SocketDoor, UpgradeDoor
 from argosy.serving.listener import Listener
 from argosy.serving.model import ServedModel
-from argosy.serving.pipe import listener
 from argosy.serving.port import loopback
 from argosy.serving.recording import Recording
 from argosy.spec import crash
@@ -110,7 +109,7 @@ class Replica:
         self._http = Listener(handle, config.http, config.runtime, tls)
         self._health = Listener(app.handle_health, config.health, config.runtime) if config.health else None
         self._grpc: GrpcServer | None = None
-        self._door: socket.socket | None = None
+        self._door: Door | None = None
 
     async def start(self) -> tuple[Address, Address | None]:
         """Listen, load the models, become ready; the addresses taken. Raises what loading and binding raise.
@@ -131,7 +130,9 @@ class Replica:
             self._grpc = GrpcServer(self.plane, config.grpc, calls, self._tls)
             grpc_address = self._grpc.bind()
         if config.recorder:
-            self._door = listener(config.recorder)
+            self._door = SocketDoor(config.recorder)
+        elif self._tls is not None:
+            self._door = self.plane.door = UpgradeDoor()
         sandbox.seal()
         for model in config.models:
             served = await self._load(model, config.runtime)
@@ -153,14 +154,14 @@ class Replica:
         await self.plane.drain(self._config.runtime.drain_timeout)
         if self._grpc is not None:
             await self._grpc.stop(1.0)
+        if self._door is not None:
+            self._door.close()
         await self._http.stop()
         if self._health is not None:
             await self._health.stop(1.0)
         self.plane.offload.close()
         if self.plane.tracer is not None:
             await asyncio.to_thread(self.plane.tracer.close)
-        if self._door is not None:
-            self._door.close()
 
 
 def _tracer(config: ReplicaConfig) -> "Tracer | None":

@@ -66,7 +66,7 @@ class Place:
         self.http, self.grpc = Address(path=str(top / f"{short}.sock")), Address(path=str(top / f"{short}.grpc.sock"))
         if ports is not None:
             self.http, self.grpc = (Address(port=each, tls=identity) for each in ports)
-        self.recorder = Address(path=str(top / f"{short}.rec.sock"))
+        self.recorder = self.http if ports else Address(path=str(top / f"{short}.rec.sock"))
         self.config, self.certificates = (self.work.with_name(f"{self.work.name}.{end}") for end in ("json", "tls"))
         self.log = home.logs / f"{replica}.log"
 

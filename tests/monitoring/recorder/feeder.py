@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from argosy.serving import frames
 from argosy.serving.config import ModelConfig, ReplicaConfig
 from argosy.serving.frames import HEAD, Orders
-from argosy.serving.pipe import listener
+from argosy.serving.line import SocketDoor
 from argosy.spec.address import Address
 from argosy.spec.recorder import RecordedEndpoint, RecordedReplica, config_file, read_report, recorder_config
 from argosy.spec.settings import Home
@@ -68,7 +68,7 @@ def joined(home: Home, config: ReplicaConfig) -> socket.socket:
     (model,), told = config.models, recorder_config(home)
     about = {"endpoint": model.name, "version": model.version, "package": model.package}
     awaits = RecordedReplica(address=Address(path=str(path)), **about)
-    with contextlib.closing(listener(str(path))) as door:
+    with contextlib.closing(SocketDoor(str(path)).socket) as door:
         door.settimeout(20)
         replicas = told.replicas | {config.replica: awaits}
         say(config_file(home), msgspec.json.encode(replace(told, replicas=replicas)))

@@ -161,7 +161,7 @@ def test_hostile_replicas_cost_their_own_connection(home: Home, package: Path):
     with recorder(home):
         good = Feeder(home, package)
         bad = ReplicaConfig(replica="bad", models=(ModelConfig(name="shop", package=str(package)),))
-        another = Hello(replica="r0", endpoint="shop", version="1", package=str(package))
+        another = Hello(replica="bad", endpoint="shop", version="2", package=str(package))
         for noise in (
             frames.encode(another),
             b"GET / HTTP/1.1\r\n\r\n",

@@ -39,6 +39,8 @@ SEND = 5.0
 TIDY = 12
 """Turns of SEND between two times of tidying up."""
 READ = 4 * 1024 * 1024
+ANSWER = 5.0
+"""Seconds for a replica to take an upgrade."""
 
 
 class Connection:
@@ -179,6 +181,8 @@ class Server:
             about = {"endpoint": replica.endpoint, "version": replica.version, "package": replica.package}
             expected = Hello(replica=name, **about)
             reader, writer = await connect(replica.address, READ)
+            if not replica.address.path:
+                await _upgrade(reader, writer)
             while True:
                 head, body = frames.sizes(await reader.readexactly(HEAD.size))
                 data = await reader.readexactly(head + body)
@@ -208,9 +212,10 @@ class Server:
             LOG.warning("%s", error.message)
             return connection
         if isinstance(frame, Hello):
-            if frame != expected:
-                raise InvalidArgument(f"replica '{expected.replica}' says that it is '{frame.replica[:80]}'")
-            connection = Connection(frame, writer)
+            said = (frame.endpoint, frame.version)
+            if said != (expected.endpoint, expected.version):
+                raise InvalidArgument(f"replica '{expected.replica}' says that it is '{': '.join(said)[:120]}'")
+            connection = Connection(expected, writer)
             self._connections.add(connection)
             self._order(connection)
         elif isinstance(frame, Rows) and connection is not None and (buffer := self._buffer(connection.hello)):
@@ -258,6 +263,19 @@ class Server:
             return False
         self._flushed[key] = now
         return True
+
+
+async def _upgrade(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Have a connection to a replica's HTTP listener be one for frames. Raises OSError, EOFError."""
+    host = "Host: replica\r\nConnection: upgrade\r\nUpgrade: argosy-records"
+    writer.write(f"GET /argosy/records HTTP/1.1\r\n{host}\r\n\r\n".encode())
+    try:
+        async with asyncio.timeout(ANSWER):
+            head = await reader.readuntil(b"\r\n\r\n")
+    except (TimeoutError, asyncio.LimitOverrunError):
+        head = b""
+    if not head.startswith(b"HTTP/1.1 101 "):
+        raise ConnectionError("the replica takes no recorder here")
 
 
 def after(flush: float) -> float:
