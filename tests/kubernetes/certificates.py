@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 HOSTS = ("localhost", "kubernetes.default.svc")
-ADDRESSES = ("127.0.0.1", "10.0.0.1")
+ADDRESSES = ("127.0.0.1",)
 
 
 class Authority:
@@ -35,19 +35,24 @@ class Authority:
         )
         self.certificate.write_bytes(made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, user: str, *groups: str, server: bool = False) -> tuple[Path, Path]:
-        """The files of a certificate and its key, made where there are none."""
+    def issue(
+        self, user: str, *groups: str, server: bool = False, address: str = "", seconds: float | None = None
+    ) -> tuple[Path, Path]:
+        """The files of a certificate and its key, made where there are none, or anew where it lives only so long. That
+        of a server is for `address` too."""
         stem = re.sub(r"[^\w.-]", "-", user)
         certificate, file = self.folder / f"{stem}.pem", self.folder / f"{stem}.key"
-        if certificate.exists():
+        if certificate.exists() and seconds is None:
             return certificate, file
         key = ec.generate_private_key(ec.SECP256R1())
         names = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
         usage = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
-        made = self._builder(x509.Name([*names, x509.NameAttribute(NameOID.COMMON_NAME, user)]), key)
+        made = self._builder(x509.Name([*names, x509.NameAttribute(NameOID.COMMON_NAME, user)]), key, seconds)
         made = made.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         if server:
-            addresses = [x509.IPAddress(ipaddress.ip_address(each)) for each in ADDRESSES]
+            addresses = [
+                x509.IPAddress(ipaddress.ip_address(each)) for each in (*ADDRESSES, *([address] if address else []))
+            ]
             own = x509.SubjectAlternativeName([*map(x509.DNSName, HOSTS), *addresses])
             made = made.add_extension(own, critical=False)
         identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
@@ -63,8 +68,11 @@ class Authority:
             context.load_cert_chain(*self.issue(user, *groups))
         return context
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, seconds: float | None = None
+    ) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
+        life = datetime.timedelta(days=2) if seconds is None else datetime.timedelta(seconds=seconds)
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -72,7 +80,7 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(days=2))
+            .not_valid_after(now + life)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         )
 

@@ -1,34 +1,36 @@
-"""A kubelet whose pods are processes of this machine, each with a loopback address of its own.
+"""A kubelet whose pods are processes of this machine, each with an address of its own.
 
-    python -m tests.kubernetes.kubelet NAME URL AUTHORITY CERTIFICATE KEY FOLDER NETWORK IMAGES
+    python -m tests.kubernetes.kubelet NAME URL AUTHORITY CERTIFICATE KEY FOLDER NETWORK RESOLVER CAPACITY
 
 It registers the node NAME, renews its Lease, and runs what the scheduler binds to it: init containers and sidecars,
-volumes, environment, restarts, probes, preStop, SIGTERM, the grace period. NETWORK is like 127.60.1. Images are not
-unpacked: IMAGES is a file of JSON, reference -> {"entrypoint": [...], "env": {...}, "paths": {"/in/it": "/here"},
-"folder": "what an image volume of it shows"}, all of which may be left out.
-A process sees the machine's files: in arguments, environment and ConfigMaps, paths of mounts are replaced by where
-those folders are, and 0.0.0.0 by the pod's address. What cannot be done is told in the container's status.
-EndpointSlices refuse loopback addresses, so that Services of such pods lead nowhere.
+volumes, environment, restarts, probes, preStop, SIGTERM, the grace period. NETWORK is like 10.200.16; where RESOLVER is
+an address, names of Services are known in its pods, which then have mounts of their own. CAPACITY, in JSON, is laid
+over what the node has. Images are not unpacked: FOLDER/images.json, which may change meanwhile, has reference ->
+{"entrypoint": [...], "env": {...}, "paths": {"/in/it": "/here"}, "folder": "what an image volume of it shows",
+"pull": seconds that it takes, "error": why it cannot be pulled, "oom_after": seconds until its containers have taken
+too much memory}, all of which may be left out; an image that is not there cannot be pulled.
+A process sees the machine's files and its user is the kubelet's: in arguments, environment, Secrets and ConfigMaps,
+paths of mounts are replaced by where those folders are, and 0.0.0.0 by the pod's address. NetworkPolicies, users,
+read-only roots and limits are not enforced. What cannot be done is told in the container's status.
 """
 
 import asyncio
 import contextlib
 import datetime
 import json
-import re
-import signal
-import ssl
 import sys
 from pathlib import Path
 
 import httpx
 
-from tests.kubernetes.containers import Container, Object, Unusable, second
+from tests.kubernetes.api import MERGE, STRATEGIC, Api, Object, connected, until_ended
+from tests.kubernetes.containers import Container, replaced, second
+from tests.kubernetes.volumes import Objects, Unusable, Volumes
 
+REFRESH = 1.0
+"""Seconds after which the files of a volume are what its objects are; a real kubelet takes up to a minute."""
 RENEWAL = 2.0
 """Seconds between renewals of the Lease."""
-STRATEGIC = {"content-type": "application/strategic-merge-patch+json"}
-MERGE = {"content-type": "application/merge-patch+json"}
 
 
 class Pod:
@@ -38,8 +40,10 @@ class Pod:
         self.kubelet, self.address = kubelet, address
         self.spec, self.metadata = seen["spec"], seen["metadata"]
         self.uid, self.name = self.metadata["uid"], self.metadata["name"]
-        self.path = f"/api/v1/namespaces/{self.metadata['namespace']}/pods/{self.name}"
+        self.namespaced = f"/api/v1/namespaces/{self.metadata['namespace']}"
+        self.path = f"{self.namespaced}/pods/{self.name}"
         self.folder = kubelet.folder / f"{self.name}-{self.uid}"
+        self.volumes = Volumes(self)
         self.grace = float(self.spec.get("terminationGracePeriodSeconds", 30))
         self.policy = self.spec.get("restartPolicy", "Always")
         once = "Never" if self.policy == "Never" else "OnFailure"
@@ -50,9 +54,6 @@ class Pod:
         self._began = second()
         self._since: dict[str, tuple[bool, str]] = {}
         self._posting = asyncio.Lock()
-        self._places = {"0.0.0.0": address}
-        for container in (*self.inits, *self.containers):
-            self._places |= container.image.get("paths", {})
 
     @property
     def stopping(self) -> bool:
@@ -70,6 +71,9 @@ class Pod:
     async def run(self) -> None:
         """Run its containers until it is deleted; then take it out of the API."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        own = self.metadata["namespace"]
+        searched = f"search {own}.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n"
+        (self.folder / "resolv.conf").write_text(f"nameserver {self.kubelet.resolver}\n{searched}")
         work = asyncio.create_task(self._work())
         try:
             await asyncio.wait([work, asyncio.create_task(self.stop_asked.wait())], return_when=asyncio.FIRST_COMPLETED)
@@ -81,9 +85,10 @@ class Pod:
             await work
             await self.post()
             options = {"gracePeriodSeconds": 0, "preconditions": {"uid": self.uid}}
-            await self.kubelet.ask("DELETE", self.path, json=options)
+            await self.kubelet.api.ask("DELETE", self.path, json=options)
         finally:
             work.cancel()
+            self.kubelet.objects.forget(self)
             for container in (*self.inits, *self.containers):
                 container.kill()
 
@@ -93,60 +98,54 @@ class Pod:
                 await asyncio.wait_for(self.stop_asked.wait(), 0.5)
             if self.stopping:
                 return
-        async with asyncio.TaskGroup() as group:
-            for container in self.inits:
-                task = group.create_task(container.run())
-                await (container.started.wait() if container.policy == "Always" else task)
-            for container in self.containers:
-                group.create_task(container.run())
+        refreshed = asyncio.create_task(self._refresh())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for container in self.inits:
+                    task = group.create_task(container.run())
+                    await (container.started.wait() if container.policy == "Always" else task)
+                for container in self.containers:
+                    group.create_task(container.run())
+        finally:
+            refreshed.cancel()
         await self.post()
+
+    async def _refresh(self) -> None:
+        while self.volumes.followed():
+            await asyncio.sleep(REFRESH)
+            with contextlib.suppress(Unusable):  # what is gone stays as it was
+                await self.volumes.make()
 
     async def _mounted(self) -> bool:
         """Make its volumes; False, told in the status, where that is not possible now."""
-        specs = [*self.spec.get("initContainers", []), *self.spec["containers"]]
-        paths = {mount["name"]: mount["mountPath"] for each in specs for mount in each.get("volumeMounts", [])}
-        contents: dict[Path, dict[str, str]] = {}
         try:
-            for volume in self.spec.get("volumes", []):
-                place = self.folder / "volumes" / volume["name"]
-                match volume:
-                    case {"emptyDir": _} | {"projected": _}:
-                        pass
-                    case {"configMap": {"name": name}}:
-                        contents[place] = await self.config_map(name)
-                    case {"image": {"reference": reference}} if reference in self.kubelet.images:
-                        place = Path(self.kubelet.images[reference]["folder"])
-                    case _:
-                        raise Unusable(f"this kubelet cannot mount {volume}")
-                place.mkdir(parents=True, exist_ok=True)
-                if volume["name"] in paths:
-                    self._places[paths[volume["name"]]] = str(place)
+            await self.volumes.make()
         except Unusable as error:
             for container in self.containers:
                 container.state = {"waiting": {"reason": "ContainerCreating", "message": str(error)}}
             await self.post()
             return False
-        for place, files in contents.items():
-            for name, text in files.items():
-                (place / name).write_text(self.mapped(text))
         return True
 
-    def mapped(self, text: str) -> str:
-        """A text in which paths of mounts, and the address of all interfaces, are what they are here."""
-        known = sorted(map(re.escape, self._places), key=len, reverse=True)
-        return re.sub(rf"(?<![\w./-])({'|'.join(known)})(?![\w.-])", lambda found: self._places[found[1]], text)
-
-    async def config_map(self, name: str) -> dict[str, str]:
-        """The texts of a ConfigMap of its namespace."""
-        answer = await self.kubelet.ask("GET", f"{self.path.rpartition('/pods/')[0]}/configmaps/{name}")
-        if answer.status_code != 200:
-            raise Unusable(answer.json()["message"])
-        return answer.json().get("data", {})
+    def rewritten(self, content: bytes) -> bytes:
+        """The content of a file in which paths of mounts are what they are here."""
+        places: dict[str, str] = {}
+        for container in (*self.containers, *self.inits):
+            places = container.places() | places
+        try:
+            return replaced(content.decode(), places).encode()
+        except UnicodeDecodeError:
+            return content
 
     def fields(self) -> dict[str, str]:
         """What `fieldRef` can name."""
         told = {f"metadata.{each}": self.metadata[each] for each in ("name", "namespace", "uid")}
-        return told | {"status.podIP": self.address, "status.hostIP": "127.0.0.1", "spec.nodeName": self.kubelet.name}
+        told |= {"status.podIP": self.address, "status.podIPs": self.address, "status.hostIP": "127.0.0.1"}
+        told |= {"spec.nodeName": self.kubelet.name}
+        told |= {"spec.serviceAccountName": self.spec.get("serviceAccountName", "default")}
+        for kind in ("labels", "annotations"):
+            told |= {f"metadata.{kind}['{name}']": value for name, value in self.metadata.get(kind, {}).items()}
+        return told
 
     async def post(self) -> None:
         """Write its status as it is now; nothing happens where the pod is gone."""
@@ -167,7 +166,7 @@ class Pod:
             status |= {"hostIP": "127.0.0.1", "podIP": self.address, "podIPs": [{"ip": self.address}]}
             status |= {"containerStatuses": statuses, "initContainerStatuses": inits}
             body = json.dumps({"metadata": {"uid": self.uid}, "status": status})
-            await self.kubelet.ask("PATCH", f"{self.path}/status", content=body, headers=STRATEGIC)
+            await self.kubelet.api.ask("PATCH", f"{self.path}/status", content=body, headers=STRATEGIC)
 
     def _phase(self, statuses: list[Object]) -> str:
         codes = [each["state"]["terminated"]["exitCode"] for each in statuses if "terminated" in each["state"]]
@@ -180,28 +179,51 @@ class Kubelet:
     """A node: its registration, its Lease, and the pods that are bound to it."""
 
     def __init__(
-        self, name: str, api: httpx.AsyncClient, folder: Path, network: str, images: dict[str, Object]
+        self, name: str, api: Api, folder: Path, network: str, resolver: str, master: tuple[str, str], capacity: Object
     ) -> None:
-        self.name, self.folder, self.images = name, folder, images
-        self.plain = httpx.AsyncClient(trust_env=False)
-        self._api = api
+        self.name, self.api, self.folder, self.resolver = name, api, folder, resolver
+        self.master = master
+        """Host and port of the API server, as pods are told them."""
+        self.objects = Objects()
+        self.plain = httpx.AsyncClient(trust_env=False, verify=False)
+        self._capacity = {"cpu": "64", "memory": "256Gi", "pods": "250", "nvidia.com/gpu": "8"} | capacity
         self._network = network
         self._number = 0
         self._pods: dict[str, Pod] = {}
+        self._images: tuple[int, dict[str, Object]] = (0, {})
+        self._present: set[str] = set()
 
-    async def ask(self, method: str, path: str, **what: object) -> httpx.Response:
-        """The API's answer, whatever it is; again until there is one."""
-        while True:
-            try:
-                return await self._api.request(method, path, **what)  # pyright: ignore
-            except httpx.TransportError as error:
-                print(f"{method} {path}: {error!r}", flush=True)
-                await asyncio.sleep(0.5)
+    def image(self, reference: str) -> Object | None:
+        """What is known of an image now."""
+        file = self.folder / "images.json"
+        changed = file.stat().st_mtime_ns
+        if self._images[0] != changed:
+            self._images = (changed, json.loads(file.read_text()))
+        return self._images[1].get(reference)
+
+    async def pull(self, reference: str, policy: str | None) -> tuple[str, str] | None:
+        """Have an image here; why that is not possible now: a reason and a message, in a kubelet's words."""
+        latest = ":" not in reference.rpartition("/")[2] or reference.endswith(":latest")
+        policy = policy or ("Always" if latest and "@" not in reference else "IfNotPresent")
+        if reference in self._present and policy != "Always":
+            return None
+        if policy == "Never":
+            return "ErrImageNeverPull", f'Container image "{reference}" is not present with pull policy of Never'
+        entry = self.image(reference)
+        if entry is None or "error" in entry:
+            why = (entry or {}).get("error", "not found")
+            return "ErrImagePull", (
+                f'failed to pull and unpack image "{reference}": failed to resolve reference "{reference}": {why}'
+            )
+        if reference not in self._present:
+            await asyncio.sleep(entry.get("pull", 0))
+            self._present.add(reference)
+        return None
 
     async def run(self) -> None:
         """Be a node until cancelled."""
         metadata = {"name": self.name, "labels": {"kubernetes.io/hostname": self.name}}
-        answer = await self.ask("POST", "/api/v1/nodes", json={"metadata": metadata, "status": self._status()})
+        answer = await self.api.ask("POST", "/api/v1/nodes", json={"metadata": metadata, "status": self._status()})
         if answer.status_code != 409:
             answer.raise_for_status()
         async with asyncio.TaskGroup() as group:
@@ -209,7 +231,7 @@ class Kubelet:
             group.create_task(self._follow(group))
 
     def _status(self) -> Object:
-        size = {"cpu": "64", "memory": "256Gi", "pods": "250", "nvidia.com/gpu": "8"}
+        size = self._capacity
         ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": second()}
         addresses = [{"type": "InternalIP", "address": "127.0.0.1"}]
         return {"capacity": size, "allocatable": size, "conditions": [ready], "addresses": addresses}
@@ -220,32 +242,22 @@ class Kubelet:
             now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
             spec = {"holderIdentity": self.name, "leaseDurationSeconds": 10, "renewTime": now}
             body = json.dumps({"spec": spec})
-            renewed = await self.ask("PATCH", f"{leases}/{self.name}", content=body, headers=MERGE)
+            renewed = await self.api.ask("PATCH", f"{leases}/{self.name}", content=body, headers=MERGE)
             if renewed.status_code == 404:
-                await self.ask("POST", leases, json={"metadata": {"name": self.name}, "spec": spec})
+                await self.api.ask("POST", leases, json={"metadata": {"name": self.name}, "spec": spec})
             body = json.dumps({"status": self._status()})
-            await self.ask("PATCH", f"/api/v1/nodes/{self.name}/status", content=body, headers=STRATEGIC)
+            await self.api.ask("PATCH", f"/api/v1/nodes/{self.name}/status", content=body, headers=STRATEGIC)
             await asyncio.sleep(RENEWAL)
 
     async def _follow(self, group: asyncio.TaskGroup) -> None:
-        """List the node's pods and watch what changes; again from the list whenever the watch ends."""
-        chosen = {"fieldSelector": f"spec.nodeName={self.name}"}
-        while True:
-            listed = (await self.ask("GET", "/api/v1/pods", params=chosen)).raise_for_status().json()
-            for gone in self._pods.keys() - {each["metadata"]["uid"] for each in listed["items"]}:
+        def listed(found: list[Object]) -> None:
+            for gone in self._pods.keys() - {each["metadata"]["uid"] for each in found}:
                 self._pods[gone].stop(0)
-            for each in listed["items"]:
+            for each in found:
                 self._see(group, "MODIFIED", each)
-            watch = chosen | {"watch": "1", "resourceVersion": listed["metadata"]["resourceVersion"]}
-            try:
-                async with self._api.stream("GET", "/api/v1/pods", params=watch, timeout=60) as stream:
-                    async for line in stream.aiter_lines():
-                        event = json.loads(line)
-                        if event["type"] == "ERROR":
-                            break
-                        self._see(group, event["type"], event["object"])
-            except httpx.TransportError as error:
-                print(f"the watch of pods: {error!r}", flush=True)
+
+        chosen = {"fieldSelector": f"spec.nodeName={self.name}"}
+        await self.api.follow("/api/v1/pods", chosen, listed, lambda kind, seen: self._see(group, kind, seen))
 
     def _see(self, group: asyncio.TaskGroup, kind: str, seen: Object) -> None:
         metadata = seen["metadata"]
@@ -273,17 +285,16 @@ class Kubelet:
 
 
 async def main(
-    name: str, url: str, authority: str, certificate: str, key: str, folder: str, network: str, images: str
-) -> None:
+    name: str, url: str, authority: str, certificate: str, key: str, folder: str, network: str, resolver: str,
+    capacity: str,
+) -> None:  # fmt: skip
     """Be a node until SIGTERM, which kills its pods with it."""
-    context = ssl.create_default_context(cafile=authority)
-    context.load_cert_chain(certificate, key)
-    async with httpx.AsyncClient(base_url=url, verify=context, trust_env=False, timeout=30) as api:
-        kubelet = Kubelet(name, api, Path(folder), network, json.loads(Path(images).read_text()))
-        work = asyncio.create_task(kubelet.run())
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, work.cancel)
-        with contextlib.suppress(asyncio.CancelledError):
-            await work
+    master = (
+        (f"{resolver.rpartition('.')[0]}.1", "443") if resolver else (httpx.URL(url).host, str(httpx.URL(url).port))
+    )
+    async with connected(url, authority, certificate, key) as api:
+        kubelet = Kubelet(name, api, Path(folder), network, resolver, master, json.loads(capacity))
+        await until_ended(kubelet.run())
         await kubelet.plain.aclose()
 
 

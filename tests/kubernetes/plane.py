@@ -3,6 +3,7 @@ acts nodes and their pods.
 
 All of it is real but the nodes: RBAC is on, every client shows a certificate of the plane's own authority, and each
 program listens on 127.0.0.1 or not at all. Nothing is kept: etcd does not wait for its disk, and the end is a kill.
+Nodes whose pods are processes have Services and their names where `network` is possible, which takes root.
 """
 
 import contextlib
@@ -14,14 +15,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import httpx
 import psutil
 import pytest
 import yaml
 
-from tests.kubernetes import programs
+from tests.kubernetes import network, programs
 from tests.kubernetes.certificates import Authority
 from tests.ports import free
 
@@ -53,15 +54,24 @@ def cut_off(process: psutil.Process) -> None:
                 each.kill()
 
 
+def absent(what: str) -> NoReturn:
+    """Skip a test for what this machine lacks, or fail if this is CI."""
+    pytest.fail(what) if os.environ.get("CI") == "true" else pytest.skip(what)
+
+
 class Plane:
     """A control plane in a folder; `start` it, `stop` it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.network = network.obtained()
         self.authority = Authority(folder / "certificates")
         self.url = f"https://127.0.0.1:{free()}"
         self._etcd = f"http://127.0.0.1:{free()}"
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._commands: dict[str, list[str]] = {}
+        self._proxy: subprocess.Popen[bytes] | None = None
+        self._nodes = 0
         self._clients: dict[str, httpx.Client] = {}
 
     def start(self) -> None:
@@ -93,7 +103,7 @@ class Plane:
 
     def _api_server(self) -> Iterator[str]:
         port = self.url.rpartition(":")[2]
-        certificate, key = self.authority.issue("kube-apiserver", server=True)
+        certificate, key = self.authority.issue("kube-apiserver", server=True, address=self.master)
         accounts = self.authority.service_accounts
         yield from (
             f"--etcd-servers={self._etcd}",
@@ -101,18 +111,57 @@ class Plane:
             "--advertise-address=127.0.0.1",
             f"--secure-port={port}",
         )
-        yield from ("--endpoint-reconciler-type=none", "--service-cluster-ip-range=10.0.0.0/16", "--profiling=false")
+        services = self.network.services if self.network else "10.0.0.0/20"
+        yield from ("--endpoint-reconciler-type=none", f"--service-cluster-ip-range={services}", "--profiling=false")
         yield from (f"--tls-cert-file={certificate}", f"--tls-private-key-file={key}", "--allow-privileged")
         yield from (f"--client-ca-file={self.authority.certificate}", "--authorization-mode=Node,RBAC")
         yield from ("--enable-admission-plugins=NodeRestriction", "--service-account-issuer=https://kubernetes.test")
         yield from (f"--service-account-key-file={accounts}", f"--service-account-signing-key-file={accounts}")
 
+    @property
+    def master(self) -> str:
+        """The address of the API server as a Service."""
+        return f"{self.network.prefix}.0.1" if self.network else "10.0.0.1"
+
     def _run(self, name: str, *arguments: str) -> None:
+        self._commands[name] = [str(programs.folder() / name), *arguments]
+        self._running[name] = self._popen(name, self._commands[name], self.folder)
+
+    def _popen(self, name: str, command: list[str], where: Path | None = None) -> subprocess.Popen[bytes]:
         with (self.folder / f"{name}.log").open("ab") as log:
-            self._running[name] = subprocess.Popen(
-                [str(programs.folder() / name), *arguments],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, start_new_session=True,
-            )  # fmt: skip
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=where, start_new_session=True
+            )
+
+    @contextlib.contextmanager
+    def away(self, name: str = "kube-apiserver") -> Iterator[None]:
+        """A program of the plane is killed, and started again at the end: connections are refused meanwhile."""
+        program = self._running.pop(name)
+        program.kill()
+        program.wait()
+        try:
+            yield
+        finally:
+            self._running[name] = self._popen(name, self._commands[name], self.folder)
+            until(self._ready, "the API server's /readyz")
+
+    def restart(self, name: str = "kube-apiserver") -> None:
+        """Kill a program of the plane and start it again."""
+        with self.away(name):
+            pass
+
+    @contextlib.contextmanager
+    def paused(self, name: str = "kube-apiserver") -> Iterator[None]:
+        """A program of the plane does nothing for a while: connections stay, and nobody answers."""
+        program = psutil.Process(self._running[name].pid)
+        program.suspend()
+        try:
+            threads = [psutil.Process(each.id) for each in program.threads()]
+            until(lambda: all(each.status() == psutil.STATUS_STOPPED for each in threads), "a program at rest")
+            yield
+        finally:
+            program.resume()
+            until(self._ready, "the API server's /readyz")
 
     def _ready(self) -> bool:
         self.check()
@@ -136,11 +185,14 @@ class Plane:
         """Kill all programs with what they started."""
         for client in self._clients.values():
             client.close()
-        for program in reversed(self._running.values()):
+        programs = [*self._running.values(), *([self._proxy] if self._proxy else [])]
+        for program in reversed(programs):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(program.pid, signal.SIGKILL)
-        for program in self._running.values():
+        for program in programs:
             program.wait()
+        if self.network:
+            self.network.close()
 
     def client(self, user: str = "admin", *groups: str) -> httpx.Client:
         """A client of the API with a certificate of this user; the plane closes it."""
@@ -158,9 +210,9 @@ class Plane:
         token = {"authorization": f"Bearer {answer.raise_for_status().json()['status']['token']}"}
         return httpx.Client(base_url=self.url, verify=self.authority.context(), trust_env=False, headers=token)
 
-    def kubeconfig(self, user: str = "admin", *groups: str) -> Path:
-        """The file by which other programs reach the API as this user."""
-        certificate, key = self.authority.issue(user, *(groups or self._groups(user)))
+    def kubeconfig(self, user: str = "admin", *groups: str, seconds: float | None = None) -> Path:
+        """The file by which other programs reach the API as this user, whose certificate may end so soon."""
+        certificate, key = self.authority.issue(user, *(groups or self._groups(user)), seconds=seconds)
         file = certificate.with_suffix(".kubeconfig")
         cluster = {"server": self.url, "certificate-authority": str(self.authority.certificate)}
         content = {
@@ -205,27 +257,57 @@ class Plane:
         )
         return ready and not any(each["key"].endswith("not-ready") for each in node["spec"].get("taints", []))
 
+    def need_services(self) -> None:
+        """Skip a test of Services of pods that are processes where they are not possible; fail if this is CI."""
+        if self.network is None:
+            absent("no network for pods: this takes root, /dev/net/tun, ip and unshare")
+
     @contextlib.contextmanager
-    def node(self, name: str, images: Mapping[str, Mapping[str, object]] | None = None) -> Iterator[psutil.Popen]:
+    def node(
+        self,
+        name: str,
+        images: Mapping[str, Mapping[str, object]] | None = None,
+        capacity: Mapping[str, str] | None = None,
+    ) -> Iterator[psutil.Popen]:
         """The process of a node whose pods are processes, Ready; `kubelet` says what `images` are. Its end is a loss of
         power: send it SIGSTOP to have a node that is only silent."""
-        folder = self.folder / name
-        folder.mkdir()
-        (folder / "images.json").write_text(json.dumps(images or {}))
-        network = free()  # a number that nobody else is given; below 32,000, so that this is a loopback network
-        user = (f"system:node:{name}", "system:nodes")
-        command = [sys.executable, "-m", "tests.kubernetes.kubelet", name, self.url, self.authority.certificate]
-        command += [*self.authority.issue(*user), folder, f"127.{network >> 8}.{network & 255}", folder / "images.json"]
-        with (folder / "log").open("ab") as log:
+        (self.folder / name).mkdir()
+        self.publish(name, images or {})
+        command = self._node_command(name, capacity or {})
+        with (self.folder / name / "log").open("ab") as log:
             kubelet = psutil.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         try:
             until(lambda: kubelet.poll() is not None or self._node_ready(name), f"Ready of {name}")
-            assert kubelet.poll() is None, (folder / "log").read_text()
+            assert kubelet.poll() is None, (self.folder / name / "log").read_text()
+            if self._proxy is not None:
+                assert self._proxy.poll() is None, (self.folder / "proxy.log").read_text()
             yield kubelet
         finally:
             cut_off(kubelet)
             kubelet.wait()
             self.client().delete(f"/api/v1/nodes/{name}")
+
+    def publish(self, node: str, images: Mapping[str, Mapping[str, object]]) -> None:
+        """Let these be all images that a node finds, from now on."""
+        new = self.folder / node / "images.json.new"
+        new.write_text(json.dumps(images))
+        new.rename(new.with_suffix(""))
+
+    def _node_command(self, name: str, capacity: Mapping[str, str]) -> list[str]:
+        if self.network:
+            self._nodes += 1
+            addresses, resolver = self.network.of_node(self._nodes), self.network.resolver
+            if self._proxy is None:
+                files = map(str, (self.authority.certificate, *self.authority.issue("system:kube-proxy")))
+                command = [sys.executable, "-m", "tests.kubernetes.proxy", self.url, *files, resolver]
+                self._proxy = self._popen("proxy", command)
+        else:
+            number = free()  # that nobody else is given; below 32,000, so that this is a loopback network
+            addresses, resolver = f"127.{number >> 8}.{number & 255}", ""
+        user = (f"system:node:{name}", "system:nodes")
+        files = map(str, (self.authority.certificate, *self.authority.issue(*user), self.folder / name))
+        module = [sys.executable, "-m", "tests.kubernetes.kubelet"]
+        return [*module, name, self.url, *files, addresses, resolver, json.dumps(capacity)]
 
     def memory(self) -> dict[str, int]:
         """Bytes of memory that each program has resident."""
@@ -236,8 +318,7 @@ class Plane:
 def running(folder: Path) -> Iterator[Plane]:
     """A control plane. Where its programs are not built the test is skipped, or fails if this is CI."""
     if missing := programs.missing():
-        message = f"not built: {', '.join(missing)}; run make kubernetes"
-        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+        absent(f"not built: {', '.join(missing)}; run make kubernetes")
     plane = Plane(folder)
     try:
         plane.start()

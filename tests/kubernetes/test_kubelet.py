@@ -1,5 +1,8 @@
 """The kubelet whose pods are processes: what a pod of it does from its start to its end, as the real API sees it."""
 
+import base64
+import json
+import re
 import signal
 
 import httpx
@@ -28,9 +31,17 @@ socketserver.ThreadingTCPServer((sys.argv[3], 8080), Handler).serve_forever()
 """
 
 
+IMAGES = {
+    "web:1": {"entrypoint": ["python3"]},
+    "big:1": {"entrypoint": ["python3"], "oom_after": 0.1},
+    "refused:1": {"error": "pull access denied"},
+}
+MERGE = {"content-type": "application/merge-patch+json"}
+
+
 @pytest.fixture(scope="module")
 def node(kubernetes):
-    with kubernetes.node("works", {"web:1": {"entrypoint": ["python3"]}}) as process:
+    with kubernetes.node("works", IMAGES) as process:
         yield process
 
 
@@ -173,3 +184,137 @@ def test_node_that_falls_silent_is_not_ready_and_comes_back(client, node):
     finally:
         node.send_signal(signal.SIGCONT)
     until(lambda: condition() == "True", "the node")
+
+
+def create(client, pods, kind, name, **content):
+    path = f"{pods.rpartition('/')[0]}/{kind}s"
+    client.post(path, json={"metadata": {"name": name}, **content}).raise_for_status()
+    return f"{path}/{name}"
+
+
+def container_status(client, pods, name):
+    (told,) = status(client, pods, name).get("containerStatuses", [{"state": {}, "lastState": {}, "restartCount": 0}])
+    return told
+
+
+def terminated(client, pods, name):
+    return container_status(client, pods, name)["state"].get("terminated")
+
+
+def test_mounted_secrets_and_config_maps_follow_their_objects_at_once(client, pods, tmp_path):
+    """Both files of a volume are read again and again: they are never of two versions."""
+    code = f"""
+import pathlib, time
+seen = pathlib.Path({str(tmp_path / "seen")!r})
+while True:
+    data = pathlib.Path("/etc/keys").joinpath("..data").resolve()
+    pair = (data / "a").read_text(), (data / "b").read_text()
+    assert pair[0] == pair[1], pair
+    text = pathlib.Path("/etc/texts/text").read_text()
+    seen.write_text(f"{{pair[0]}} {{text}} {{pathlib.Path('/etc/keys/a').read_text()}}")
+    time.sleep(0.01)
+"""
+    secret = create(client, pods, "secret", "keys", stringData={"a": "1", "b": "1"})
+    texts = create(client, pods, "configmap", "texts", data={"text": "old", "other": "x"})
+    items = [{"key": "text", "path": "text"}]
+    volumes = [
+        {"name": "keys", "secret": {"secretName": "keys", "defaultMode": 0o400}},
+        {"name": "texts", "configMap": {"name": "texts", "items": items}},
+    ]
+    mounts = [{"name": name, "mountPath": f"/etc/{name}"} for name in ("keys", "texts")]
+    client.post(pods, json=pod("follows", {"args": ["-c", code], "volumeMounts": mounts}, volumes=volumes))
+    until(lambda: (tmp_path / "seen").exists() and (tmp_path / "seen").read_text() == "1 old 1", "the files")
+    changed = {name: base64.b64encode(b"2").decode() for name in ("a", "b")}
+    client.patch(secret, content=json.dumps({"data": changed}), headers=MERGE).raise_for_status()
+    client.patch(texts, content=json.dumps({"data": {"text": "new"}}), headers=MERGE).raise_for_status()
+    until(lambda: (tmp_path / "seen").read_text() == "2 new 2", "what has changed")
+    assert container_status(client, pods, "follows")["restartCount"] == 0
+
+
+def test_variables_come_from_secrets_config_maps_and_the_pod(client, pods, tmp_path):
+    create(client, pods, "secret", "one", stringData={"password": "swordfish"})
+    create(client, pods, "configmap", "all", data={"LEVEL": "high"})
+    env = [
+        {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "one", "key": "password"}}},
+        {"name": "NONE", "valueFrom": {"secretKeyRef": {"name": "none", "key": "a", "optional": True}}},
+        {"name": "TEAM", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['team']"}}},
+        {"name": "PLAIN", "value": "$$(TEAM) of $(TEAM)"},
+    ]
+    names = ["PASSWORD", "NONE", "TEAM", "PLAIN", "X_LEVEL"]
+    out = tmp_path / "out"
+    code = f"import os; open({str(out)!r}, 'w').write(repr([os.environ.get(each) for each in {names}]))"
+    container = {"args": ["-c", code], "env": env, "envFrom": [{"prefix": "X_", "configMapRef": {"name": "all"}}]}
+    made = pod("reads", container, restartPolicy="Never")
+    made["metadata"]["labels"] = {"team": "blue"}
+    client.post(pods, json=made).raise_for_status()
+    until(lambda: status(client, pods, "reads")["phase"] == "Succeeded", "its end")
+    assert out.read_text() == repr(["swordfish", None, "blue", "$(TEAM) of blue", "high"])
+
+
+def test_what_is_not_in_a_secret_is_told(client, pods):
+    create(client, pods, "secret", "one", stringData={"a": "b"})
+    env = [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "one", "key": "b"}}}]
+    client.post(pods, json=pod("lacks", {"args": ["-c", ""], "env": env})).raise_for_status()
+
+    def waiting():
+        found = container_status(client, pods, "lacks")["state"].get("waiting", {})
+        return found if found.get("reason") == "CreateContainerConfigError" else None
+
+    assert until(waiting, "a reason")["message"].startswith("couldn't find key b in Secret t-")
+
+
+@pytest.mark.parametrize(
+    ("container", "reason", "message"),
+    [
+        ({"image": "absent:1"}, "ImagePullBackOff", r'Back-off pulling image "absent:1": ErrImagePull: .* not found'),
+        ({"image": "refused:1"}, "ErrImagePull", r"failed to pull and unpack .*: pull access denied"),
+        ({"image": "refused:1", "imagePullPolicy": "Never"}, "ErrImageNeverPull", "is not present with pull policy"),
+    ],
+    ids=["back-off", "denied", "never"],
+)
+def test_image_that_cannot_be_pulled_is_told(client, pods, container, reason, message):
+    client.post(pods, json=pod("waits", container)).raise_for_status()
+
+    def waiting():
+        found = container_status(client, pods, "waits")["state"].get("waiting", {})
+        return found if found.get("reason") == reason else None
+
+    assert re.search(message, until(waiting, reason)["message"])
+    assert status(client, pods, "waits")["phase"] == "Pending"
+
+
+def test_image_that_is_published_later_is_pulled(kubernetes, client, pods):
+    volumes = [{"name": "model", "image": {"reference": "late:2"}}]
+    container = {"args": ["-c", "import time; time.sleep(60)"], "volumeMounts": [{"name": "model", "mountPath": "/m"}]}
+    client.post(pods, json=pod("late", container, volumes=volumes, terminationGracePeriodSeconds=0))
+    until(lambda: "waiting" in container_status(client, pods, "late")["state"], "waiting")
+    kubernetes.publish("works", IMAGES | {"late:2": {"folder": "/"}})
+    until(lambda: "running" in container_status(client, pods, "late")["state"], "a running container")
+
+
+def test_container_that_takes_too_much_memory_is_told_as_killed(client, pods):
+    code = "import time; time.sleep(60)"
+    container = {"image": "big:1", "args": ["-c", code]}
+    client.post(pods, json=pod("big", container, restartPolicy="Never")).raise_for_status()
+    told = until(lambda: terminated(client, pods, "big"), "its end")
+    assert (told["exitCode"], told["reason"]) == (137, "OOMKilled")
+
+
+@pytest.mark.parametrize("said", ["file", "log"])
+def test_last_words_of_a_container_are_told(client, pods, said):
+    code = {
+        "file": "import sys; open(sys.argv[1], 'w').write('no such model')",
+        "log": "import sys; sys.stderr.write('no such model')",
+    }[said]
+    args = ["-c", f"{code}; raise SystemExit(3)", "/dev/termination-log"]
+    container = {"args": args, "terminationMessagePolicy": "FallbackToLogsOnError"}
+    client.post(pods, json=pod("says", container)).raise_for_status()
+    until(lambda: container_status(client, pods, "says")["restartCount"] >= 1, "a restart")
+
+    def backing_off():
+        told = container_status(client, pods, "says")
+        return told if told["state"].get("waiting", {}).get("reason") == "CrashLoopBackOff" else None
+
+    told = until(backing_off, "a back-off")
+    assert told["lastState"]["terminated"]["message"] == "no such model"
+    assert re.match(r"back-off \d+s restarting failed container=main pod=says_t-", told["state"]["waiting"]["message"])

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 
+import httpx
 import pytest
 
 from tests.kubernetes import programs
@@ -120,6 +121,15 @@ def test_service_account_may_nothing_until_it_is_allowed(kubernetes, client, nam
         client.post(f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings", json=binding)
         until(lambda: reader.get(f"{path}/pods").status_code == 200, "leave to read")
         assert reader.post(f"{path}/configmaps", json={"metadata": {"name": "a"}}).status_code == 403
+
+
+def test_certificate_that_expires_is_refused(kubernetes):
+    certificate = kubernetes.authority.issue("short", seconds=3)
+    context = kubernetes.authority.context()
+    context.load_cert_chain(*certificate)
+    with httpx.Client(base_url=kubernetes.url, verify=context, trust_env=False) as client:
+        assert client.get("/api/v1/nodes").status_code == 403
+        until(lambda: client.get("/api/v1/nodes").status_code == 401, "the end of the certificate")
 
 
 def test_gateway_api_is_served_once_its_definitions_are_applied(client, namespace):
