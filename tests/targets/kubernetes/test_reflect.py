@@ -156,9 +156,8 @@ class Server:
                 yield kind, obj | {"metadata": metadata}
                 at = number
             self.now += 60.0
-            known = at == self.number
             yield "BOOKMARK", {"metadata": {"resourceVersion": str(at)}}
-            if known and not self.changes:
+            if at == self.number and not self.changes:
                 self.rested()
         if not self.changes and not self.faults:
             self.quiet += 1
