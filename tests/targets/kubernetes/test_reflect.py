@@ -142,9 +142,9 @@ class Server:
 
     async def _events(self, params: dict[str, str], streamed: bool, end: float):
         if streamed:
-            for obj in list(self.objects.values()):
+            at, initial = self.number, list(self.objects.values())
+            for obj in initial:
                 yield "ADDED", obj
-            at = self.number
             metadata = {"resourceVersion": str(at), "annotations": {reflect.INITIAL_END: "true"}}
             yield "BOOKMARK", {"metadata": metadata}
         else:

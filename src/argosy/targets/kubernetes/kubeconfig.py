@@ -5,7 +5,6 @@ Sources: client-go's `clientcmd` and `rest`; ExecCredential of `client.authentic
 
 import asyncio
 import base64
-import binascii
 import contextlib
 import datetime
 import os
@@ -94,31 +93,26 @@ class Access:
             raise InvalidArgument(f"{where}: {who} has auth-provider or as, which are not supported: use exec or token")
         self.proxy = _proxy(server, where)
         try:
-            self.context = self._trusting()
-            self._show(user.client_certificate, user.client_certificate_data, user.client_key, user.client_key_data)
-        except (OSError, ssl.SSLError, binascii.Error, ValueError) as error:
+            self._authority = _content(
+                server.folder, server.certificate_authority, server.certificate_authority_data
+            ).decode()
+            self.context = ssl.create_default_context(cadata=self._authority or None)
+            if server.insecure_skip_tls_verify:
+                self.context.check_hostname, self.context.verify_mode = False, ssl.CERT_NONE
+            self._show(
+                _content(user.folder, user.client_certificate, user.client_certificate_data),
+                _content(user.folder, user.client_key, user.client_key_data),
+            )
+        except (OSError, ValueError) as error:
             raise InvalidArgument(f"{where}: the certificates for {who} cannot be read: {error}") from None
 
-    def _trusting(self) -> ssl.SSLContext:
-        file, data = self.server.certificate_authority, self.server.certificate_authority_data
-        text = base64.b64decode(data).decode() if data else None
-        context = ssl.create_default_context(
-            cafile=self.server.folder / file if file and not data else None, cadata=text
-        )
-        if self.server.insecure_skip_tls_verify:
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return context
-
-    def _show(self, file: str, data: str, key_file: str, key_data: str) -> None:
-        """Show this certificate to the server from the next connection on. Data win over files."""
-        if not (file or data):
-            return
-        with tempfile.TemporaryDirectory() as made:  # ssl reads files alone
-            for name, given, content in (("certificate", file, data), ("key", key_file, key_data)):
-                Path(made, name).write_bytes(
-                    base64.b64decode(content) if content else (self._user.folder / given).read_bytes()
-                )
-            self.context.load_cert_chain(Path(made, "certificate"), Path(made, "key"))
+    def _show(self, certificate: bytes, key: bytes) -> None:
+        """Show a certificate, if there is one, to the server from the next connection on."""
+        if certificate:
+            with tempfile.TemporaryDirectory() as made:  # ssl reads files alone
+                Path(made, "certificate").write_bytes(certificate)
+                Path(made, "key").write_bytes(key)
+                self.context.load_cert_chain(Path(made, "certificate"), Path(made, "key"))
 
     async def headers(self) -> dict[str, str]:
         """What tells the server who asks, as of now: tokens in files and credentials of programs are renewed. Raises
@@ -154,7 +148,7 @@ class Access:
                 "server": self.server.server,
                 "tls-server-name": self.server.tls_server_name,
                 "insecure-skip-tls-verify": self.server.insecure_skip_tls_verify,
-                "certificate-authority-data": self.server.certificate_authority_data,
+                "certificate-authority-data": base64.b64encode(self._authority.encode()).decode(),
             }
         info = {"apiVersion": program.api_version, "kind": "ExecCredential", "spec": spec}
         environ = dict(os.environ) | {each["name"]: each["value"] for each in program.env or ()}
@@ -176,7 +170,7 @@ class Access:
             raise Unavailable(f"{name} ended with status {process.returncode}: {text}")
         try:
             status = msgspec.json.decode(printed)["status"]
-            self._show("", status.get("clientCertificateData", ""), "", status.get("clientKeyData", ""))
+            self._show(*(status.get(each, "").encode() for each in ("clientCertificateData", "clientKeyData")))
             ends = status.get("expirationTimestamp")
             self._ends = datetime.datetime.fromisoformat(ends).timestamp() if ends else float("inf")
             self._printed = status.get("token") or "-"
@@ -245,6 +239,13 @@ def _named(entries: Any, kind: str, path: Path) -> Iterator[tuple[str, dict[str,
     for entry in convert(entries or [], list[dict[str, Any]], f"{path}, {kind}"):
         if isinstance(name := entry.get("name"), str):
             yield name, convert(entry.get(kind[:-1]) or {}, dict[str, Any], f"{path}, {name}")
+
+
+def _content(folder: Path, file: str, data: str) -> bytes:
+    """What a file holds; data win over it. Empty without both. Raises ValueError, OSError."""
+    if data:
+        return base64.b64decode("".join(data.split()), validate=True)
+    return (folder / file).read_bytes() if file else b""
 
 
 def _bearer(token: str) -> dict[str, str]:
