@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import click
@@ -22,6 +23,8 @@ DIFFERENT = 11
 """The exit status of `argosy plan` where something would change."""
 POLL_SECONDS = 2.0
 WAIT_SECONDS = 600.0
+AT_ONCE = 16
+"""Endpoints that are planned, or written, at the same time."""
 
 generation_option = click.option(
     "--generation",
@@ -51,8 +54,16 @@ def write(
 ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """Declare an endpoint. The answer, and new keys as (name, text) for people, who see them this once; one is saved
     for `argosy predict`, if none was."""
+    found = _put(api, endpoint, generation, reason)
+    return found, _keep_keys(endpoint, found)
+
+
+def _put(api: ControlClient, endpoint: Endpoint, generation: int, reason: str) -> dict[str, Any]:
     path = endpoint_path(endpoint.name)
-    found = api.put(path, endpoint, generation=generation, actor=actor(), reason=reason or None)
+    return api.put(path, endpoint, generation=generation, actor=actor(), reason=reason or None)
+
+
+def _keep_keys(endpoint: Endpoint, found: dict[str, Any]) -> list[tuple[str, str]]:
     for step in found["changed"]["keys"]:
         if step["action"] == "revoke":
             keys.forget(place(), step["id"])
@@ -64,7 +75,7 @@ def write(
             saved = keys.SavedKey(key["id"], key["key"], found["url"])
             note += f"; kept in {keys.save(place(), endpoint.name, saved)}"
         shown.append((f"key {key['name']}" if found["keys"] else "key", f"{key['key']}  ({note})"))
-    return found, shown
+    return shown
 
 
 def settle(api: ControlClient, name: str, seconds: float, report: Report) -> dict[str, Any]:
@@ -110,7 +121,11 @@ def plan(context: click.Context, files: tuple[str, ...], as_json: bool) -> None:
 
 
 def _plans(api: ControlClient, endpoints: list[Endpoint]) -> list[dict[str, Any]]:
-    return [api.post(f"{endpoint_path(endpoint.name)}/plan", endpoint) for endpoint in endpoints]
+    def planned(endpoint: Endpoint) -> dict[str, Any]:
+        return api.post(f"{endpoint_path(endpoint.name)}/plan", endpoint)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(planned, endpoints))
 
 
 @click.command(cls=Command)
@@ -142,12 +157,19 @@ def apply(
     if generation is not None and len(endpoints) > 1:
         raise InvalidArgument("--generation is for one endpoint, and there are several here")
     found: list[dict[str, Any]] = []
-    for endpoint, one in zip(endpoints, _plans(api, endpoints), strict=True):
-        written, shown = write(api, endpoint, one["generation"] if generation is None else generation, reason)
-        found.append(written)
-        if not as_json:
-            lines = [*declaration.plan_lines(written["changed"]), *(f"  {name}: {text}" for name, text in shown)]
-            click.echo("\n".join(lines))
+
+    def put(endpoint: Endpoint, made_on: int) -> dict[str, Any]:
+        return _put(api, endpoint, made_on if generation is None else generation, reason)
+
+    made_on = [int(one["generation"]) for one in _plans(api, endpoints)]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        puts = pool.map(put, endpoints, made_on)
+        for endpoint, written in zip(endpoints, puts, strict=True):
+            shown = _keep_keys(endpoint, written)
+            found.append(written)
+            if not as_json:
+                lines = [*declaration.plan_lines(written["changed"]), *(f"  {name}: {text}" for name, text in shown)]
+                click.echo("\n".join(lines))
     if seconds is not None:
         with progress("Waiting until all are ready") as report:
             for one in found:

@@ -1,8 +1,9 @@
 """Rows of tables as structs: one declaration for both, and the statements that write structs and read them."""
 
+import functools
 import types
 import typing
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound=msgspec.Struct)
 
+KNOWN = 4096
+"""Values of each column of JSON that are kept."""
 _TYPES: dict[Any, Any] = {str: sa.Text, int: sa.Integer, float: sa.Float}
 
 
@@ -30,7 +33,8 @@ def stamp(moment: datetime) -> str:
 
 
 class Json(sa.types.TypeDecorator[Any]):
-    """A text column that holds a value of type `of` as JSON. Reading raises msgspec.ValidationError for another's."""
+    """A text column that holds a value of type `of` as JSON. Reading raises msgspec.ValidationError for another's.
+    Values that cannot change are read once for each text: a pass of the controller reads every declaration."""
 
     impl = sa.Text
     cache_ok = True
@@ -38,6 +42,9 @@ class Json(sa.types.TypeDecorator[Any]):
     def __init__(self, of: Any) -> None:
         super().__init__()
         self.of = of
+        read: Callable[[str], Any] = functools.partial(msgspec.json.decode, type=of)
+        frozen = isinstance(of, type) and issubclass(of, msgspec.Struct) and of.__struct_config__.frozen
+        self._read = functools.lru_cache(KNOWN)(read) if frozen else read
 
     def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:
         """The text of a value."""
@@ -45,7 +52,7 @@ class Json(sa.types.TypeDecorator[Any]):
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
         """The value of a text."""
-        return None if value is None else msgspec.json.decode(value, type=self.of)
+        return None if value is None else self._read(value)
 
 
 def table_of(
