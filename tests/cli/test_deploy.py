@@ -24,7 +24,7 @@ class FakeControl:
 
 def given_options(**options):
     empty = dict.fromkeys(
-        (*(f"runtime_{field}" for field in OPTIONS), "replicas", "timeout", "retries", "public", "follow")
+        (*(f"runtime_{field}" for field in OPTIONS), "target", "replicas", "timeout", "retries", "public", "follow")
     )
     return empty | options
 
