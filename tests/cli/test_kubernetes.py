@@ -81,3 +81,11 @@ def test_what_cannot_be_written(export, tmp_path, declaration, more, said):
     assert done.exit_code != 0
     assert said in done.stderr
     assert not (tmp_path / "k8s").exists()
+
+
+def test_definition_for_kubectl(run):
+    said = run("export", "crd")
+    assert said.exit_code == 0, said.stderr
+    found = yaml.safe_load(said.stdout)
+    assert found == json.loads(run("export", "crd", "--json").stdout)
+    assert (found["kind"], found["spec"]["names"]["kind"]) == ("CustomResourceDefinition", "Endpoint")

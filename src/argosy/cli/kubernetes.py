@@ -1,4 +1,4 @@
-"""`argosy export kubernetes`."""
+"""`argosy export kubernetes` and `argosy export crd`."""
 
 from pathlib import Path
 
@@ -80,6 +80,25 @@ def kubernetes(
             click.echo("\n".join(f"  {line}" for line in lines), err=True)
 
     emit({"files": paths, "unsaid": unsaid}, as_json, render)
+
+
+@click.command("crd", cls=Command)
+@json_option
+def crd(as_json: bool) -> None:
+    """Write the definition by which Kubernetes knows declarations as objects of the kind Endpoint.
+
+    The spec of such an object is what `argosy apply` reads, but that bounds of replicas are `scaling`, and that keys
+    are made by `argosy keys create` alone. A platform with the target kubernetes follows the objects of its namespace
+    and tells in their status what became of them. JSON: the definition.
+
+    \b
+    Example:
+      argosy export crd | kubectl apply --server-side -f -
+    """
+    from argosy.targets.kubernetes import definition, export
+
+    found = definition.definition()
+    emit(found, as_json, lambda: click.echo(export.render([found]), nl=False))
 
 
 def _image(image: str, model: str, version: int) -> str:
