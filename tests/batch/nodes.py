@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -42,10 +42,10 @@ class Nodes(msgspec.Struct, frozen=True):
 
 
 @contextlib.contextmanager
-def running(*cores: int, log: Path) -> Iterator[Nodes]:
-    """A cluster with a node for each number of cores."""
+def running(*cores: int, log: Path, environ: Mapping[str, str] | None = None) -> Iterator[Nodes]:
+    """A cluster with a node for each number of cores, and these variables besides."""
     command = [sys.executable, "-m", "tests.batch.nodes", *(str(one) for one in cores)]
-    environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0"}
+    environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0"} | dict(environ or {})
     with (
         log.open("wb") as errors,
         subprocess.Popen(

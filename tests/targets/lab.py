@@ -8,11 +8,13 @@ from typing import Protocol
 
 from argosy.spec.endpoint import Runtime
 from argosy.spec.revision import Revision, RevisionStatus
-from argosy.spec.settings import Home, load
-from argosy.targets.base import Target
+from argosy.spec.settings import Home, RaySettings, Settings, load
+from argosy.targets.base import Admitted, Target
 from argosy.targets.launch import Unpacked
 from argosy.targets.local import LocalTarget
+from argosy.targets.ray.target import RayTarget
 from argosy.targets.tags import scan
+from tests.batch.nodes import Nodes
 
 STAND_IN = (sys.executable, "-S", str(Path(__file__).with_name("stand_in.py")))
 ID = "abc123def0"
@@ -63,6 +65,37 @@ class LocalLab:
 
     def close(self) -> None:
         for one in scan(self.home.root):
+            one.process.kill()
+
+
+class RayLab:
+    """On a Ray cluster whose nodes have this home, and see the files of the lab's."""
+
+    def __init__(self, home: Home, cluster: Nodes, nodes: Path) -> None:
+        self.home, self._nodes = home.create(), Home(nodes / "ray")
+        (home.packages / "p").mkdir()
+        self.behave("ok")
+        self.settings = Settings(ray=RaySettings(address=cluster.address))
+
+    def behave(self, how: str) -> None:
+        (self.home.packages / "p" / "behaviour").write_text(how)
+
+    async def target(self, refused: Callable[[], Exception | None] = lambda: None) -> RayTarget:
+        def admit(_: Revision) -> Admitted:
+            if (error := refused()) is not None:
+                raise error
+            return Admitted(trusted=False, signed=False)
+
+        package = self.home.packages / "p"
+        made = RayTarget(self.home, self.settings, admit, command=STAND_IN, unpack=lambda _: package)
+        await made.adopt()
+        return made
+
+    def left(self) -> list[object]:
+        return [*scan(self._nodes.root), *(self._nodes.run / "r").iterdir(), *(self.home.run / "ray").iterdir()]
+
+    def close(self) -> None:
+        for one in scan(self._nodes.root):
             one.process.kill()
 
 

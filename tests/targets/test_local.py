@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,14 @@ from argosy.targets.launch import Unpacked, folder
 from argosy.targets.local import LocalTarget, cores
 from argosy.targets.tags import scan
 from tests.targets.lab import ID, STAND_IN, LocalLab, empty, failed, ready, revision, until
+
+
+@pytest.fixture(params=["unix", "tls"])
+def lab(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[LocalLab]:
+    """On this machine, reached either way."""
+    made = LocalLab(Home(tmp_path_factory.mktemp("h")), request.param)
+    yield made
+    made.close()
 
 
 async def pids(local: LocalTarget) -> list[int]:

@@ -166,7 +166,7 @@ def run(begin: Begin, channel: Channel, orders: Iterator[Message]) -> None:
         try:
             bridge.run(replace(begin, sizes=fitted(wanted, begin.job.threads, cpus)))
         except ray.exceptions.RayError as error:
-            raise Unavailable(f"the Ray cluster did not do the work: {_last_line(error)}") from None
+            raise Unavailable(f"the Ray cluster did not do the work: {last_line(error)}") from None
 
 
 class _Bridge:
@@ -240,12 +240,13 @@ class _Bridge:
         try:
             self._ray.get(run)
         except self._ray.exceptions.RayActorError as error:
-            how = f"died: {_last_line(error)}"
+            how = f"died: {last_line(error)}"
         self._actors.pop(worker, None)
         self._channel.send(Gone(worker, how))
 
 
-def _last_line(error: BaseException) -> str:
+def last_line(error: BaseException) -> str:
+    """What an error of Ray says at its end, below the tracebacks of others."""
     return next((line.strip() for line in str(error).splitlines()[::-1] if line.strip()), type(error).__name__)[:300]
 
 
@@ -261,7 +262,7 @@ def _joined(ray: Any) -> Generator[None]:
         ray.init(address="auto", **settings)
     except (ConnectionError, RuntimeError, ValueError) as error:
         if address:
-            raise Unavailable(f"no Ray cluster answers at {address}, the RAY_ADDRESS: {_last_line(error)}") from None
+            raise Unavailable(f"no Ray cluster answers at {address}, the RAY_ADDRESS: {last_line(error)}") from None
         ray.init(address="local", include_dashboard=False, **settings)
     try:
         yield
@@ -269,15 +270,15 @@ def _joined(ray: Any) -> Generator[None]:
         ray.shutdown()
 
 
-def reach(address: str) -> None:
+def reach(address: str, setting: str = "RAY_ADDRESS") -> None:
     """Raise Unavailable soon where nobody listens: Ray itself tries for minutes."""
     host, _, port = address.rpartition(":")
     if "/" in address or not host or not port.isdecimal():
-        raise InvalidArgument(f"RAY_ADDRESS = {address!r} is not the host:port of the head of a Ray cluster")
+        raise InvalidArgument(f"{setting} = {address!r} is not the host:port of the head of a Ray cluster")
     try:
         socket.create_connection((host, int(port)), timeout=ANSWER).close()
     except OSError as error:
-        raise Unavailable(f"no Ray cluster answers at {address}, the RAY_ADDRESS: {error.strerror or error}") from None
+        raise Unavailable(f"no Ray cluster answers at {address}, the {setting}: {error.strerror or error}") from None
 
 
 def main() -> int:

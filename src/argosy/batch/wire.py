@@ -3,11 +3,9 @@
 A worker of this machine is at the other end itself. On Ray the process of `cluster.py` is, which has many workers.
 """
 
-import os
 import socket
-import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -18,6 +16,7 @@ from argosy.batch.plan import Plan
 from argosy.batch.sizes import Sizes
 from argosy.batch.spool import Tally
 from argosy.packaging.package import Package, open_package
+from argosy.process import channel
 from argosy.spec.batch import BatchJob
 from argosy.spec.errors import ArgosyError, NotFound
 
@@ -130,51 +129,16 @@ Message = Begin | Order | Start | Kill | Joined | Started | Ready | Reached | An
 _DECODER = msgspec.json.Decoder(Message)
 
 
-class Channel:
-    """One end of a pair of sockets."""
+class Channel(channel.Channel[Message]):
+    """One end between a driver and its workers."""
 
     def __init__(self, end: socket.socket) -> None:
-        self.socket = end
-        self._rest = b""
-        self._sending = threading.Lock()
+        super().__init__(end, _DECODER.decode)
 
     @classmethod
     def own(cls) -> "Channel":
         """That of this process, which has it as its standard input from its start."""
-        end = socket.socket(fileno=os.dup(0))
-        nowhere = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(nowhere, 0)
-        os.close(nowhere)
-        return cls(end)
-
-    def send(self, message: Message) -> bool:
-        """Send a message; any thread may. False: the other end is gone."""
-        try:
-            with self._sending:
-                self.socket.sendall(msgspec.json.encode(message) + b"\n")
-        except OSError:
-            return False
-        return True
-
-    def receive(self) -> list[Message] | None:
-        """Wait for messages; None once the other end is gone. What a dying process cut short is left out."""
-        try:
-            data = self.socket.recv(65536)
-        except OSError:
-            return None
-        if not data:
-            return None
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        return [_DECODER.decode(line) for line in lines]
-
-    def __iter__(self) -> Iterator[Message]:
-        """Messages until the other end is gone."""
-        while (messages := self.receive()) is not None:
-            yield from messages
-
-    def close(self) -> None:
-        """Close this end."""
-        self.socket.close()
+        return cls(channel.own())
 
 
 def reporting(worker: int, send: Callable[[Message], object], work: Callable[[], object]) -> int:

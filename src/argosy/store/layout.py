@@ -5,13 +5,16 @@ Files of a layout (OCI image-spec 1.1, image-layout): `oci-layout`, `index.json`
 """
 
 import re
+import shutil
+import tempfile
 from collections.abc import Collection, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 
 import msgspec
 
-from argosy.spec.errors import BadPackage, InvalidArgument, NotFound, Unsupported
+from argosy.process.flock import lock
+from argosy.spec.errors import BadPackage, Conflict, InvalidArgument, NotFound, Unsupported
 from argosy.spec.package import ModelManifest
 from argosy.store import unpack as unpacking
 from argosy.store.blobs import Blobs, Deposit
@@ -163,6 +166,24 @@ class Layout:
     def unpack(self, digest: str, into: Path) -> Path:
         """Lay a package out as read-only files in the folder `into`, verified, whole or not at all. Returns it."""
         return unpacking.unpack(self.blobs, self.files(digest), into)
+
+    def unpacked(self, digest: str, into: Path) -> Path:
+        """The package as a folder of read-only files, unpacked once and hashed whenever it is asked for. One that lost,
+        gained or altered files is made anew. Raises BadPackage where the blobs are altered, too."""
+        try:
+            return self.unpack(digest, into)
+        except (Conflict, BadPackage):
+            self._put_away(digest, into)
+            return self.unpack(digest, into)
+
+    def _put_away(self, digest: str, into: Path) -> None:
+        """Delete an unpacked folder that is not intact, unless another process has made it anew meanwhile."""
+        files = self.files(digest)
+        grave = Path(tempfile.mkdtemp(prefix=unpacking.STAGING, dir=into.parent))
+        with lock(self.lock_file):
+            if into.exists() and not unpacking.intact(into, files):
+                into.rename(grave / into.name)
+        shutil.rmtree(grave)
 
     def tag(self, digest: str, ref: str) -> None:
         """Name a package for other OCI tools (`skopeo inspect oci:STORE:REF`) and keep it from being collected."""

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import tempfile
 from collections.abc import Collection
 from contextlib import suppress
 from datetime import datetime
@@ -10,8 +9,6 @@ from pathlib import Path
 
 import msgspec
 
-from argosy.process.flock import lock
-from argosy.spec.errors import BadPackage, Conflict
 from argosy.spec.package import Lineage, ModelManifest
 from argosy.spec.settings import Home
 from argosy.store.collect import GRACE, Collected
@@ -21,7 +18,7 @@ from argosy.store.keys import Keys
 from argosy.store.layout import Layout
 from argosy.store.manifest import canonical, check_digest
 from argosy.store.registry import Registry
-from argosy.store.unpack import STAGING, intact
+from argosy.store.unpack import STAGING
 from argosy.store.version import Version
 
 LINEAGE = "application/vnd.argosy.lineage.v1+json"
@@ -70,14 +67,8 @@ class Store:
         return version
 
     def unpacked(self, digest: str) -> Path:
-        """The package as a folder of read-only files, unpacked once and hashed whenever it is asked for. One that lost,
-        gained or altered files is made anew. Raises BadPackage where the blobs are altered, too."""
-        into = self.home.package(check_digest(digest))
-        try:
-            return self.layout.unpack(digest, into)
-        except (Conflict, BadPackage):
-            self._put_away(digest, into)
-            return self.layout.unpack(digest, into)
+        """See `Layout.unpacked`, in the home."""
+        return self.layout.unpacked(digest, self.home.package(check_digest(digest)))
 
     def collect(self, in_use: Collection[str] = (), *, grace: float = GRACE) -> Collected:
         """Delete what no version, no tag and none of the digests `in_use` needs, unpacked folders as well."""
@@ -104,15 +95,6 @@ class Store:
                 datetime.fromisoformat(each.pushed_at)
                 found.append(each)
         return found
-
-    def _put_away(self, digest: str, into: Path) -> None:
-        """Delete an unpacked folder that is not intact, unless another process has made it anew meanwhile."""
-        files = self.layout.files(digest)
-        grave = Path(tempfile.mkdtemp(prefix=STAGING, dir=into.parent))
-        with lock(self.layout.lock_file):
-            if into.exists() and not intact(into, files):
-                into.rename(grave / into.name)
-        shutil.rmtree(grave)
 
     def close(self) -> None:
         """Give up the connections to the database."""

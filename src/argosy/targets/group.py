@@ -126,11 +126,14 @@ class Running:
     async def _watch(self, process: Handle, changed: Callable[[], None]) -> None:
         while not process.ended():
             before, over = self.health.verdict, self._over
-            self.health = update(await self._probe(), self.health)
+            await self._look()
             self._over = over or self._past_its_time() or await self._past_its_memory(process)
             if self.health.verdict != before or self._over != over:
                 changed()
             await asyncio.sleep(0.1 if self.health.verdict == "starting" else 1.0)
+
+    async def _look(self) -> None:
+        self.health = update(await self._probe(), self.health)
 
     def _past_its_time(self) -> str:
         """Why it has to be replaced, if it starts for longer than it may."""

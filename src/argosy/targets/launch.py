@@ -49,8 +49,8 @@ PORTS = range(10_000, 15_000)
 class Place:
     """The files of one running copy: `work`, its own folder, the one place where it may write, which holds its sockets;
     `config` and, for TLS, the folder `certificates`, which it may only read; and `log`, which goes on under the
-    replica's name. The addresses `http` and `grpc` are as others reach it: by sockets, or by these ports as this
-    identity. `short` is new at every start."""
+    replica's name. The addresses `http` and `grpc` are as others reach it: by sockets, or at `host` by these ports as
+    this identity. `short` is new at every start."""
 
     def __init__(
         self,
@@ -59,13 +59,14 @@ class Place:
         short: str,
         ports: tuple[int, int] | None = None,
         identity: TlsIdentity | None = None,
+        host: str = "",
     ) -> None:
         top = folder(home)
         self.replica, self.short, self.ports, self.identity = replica, short, ports, identity
         self.work = top / short.partition("/")[0]
         self.http, self.grpc = Address(path=str(top / f"{short}.sock")), Address(path=str(top / f"{short}.grpc.sock"))
         if ports is not None:
-            self.http, self.grpc = (Address(port=each, tls=identity) for each in ports)
+            self.http, self.grpc = (Address(host=host, port=each, tls=identity) for each in ports)
         self.recorder = self.http if ports else Address(path=str(top / f"{short}.rec.sock"))
         self.config, self.certificates = (self.work.with_name(f"{self.work.name}.{end}") for end in ("json", "tls"))
         self.log = home.logs / f"{replica}.log"
@@ -106,16 +107,16 @@ def new_place(home: Home, revision: Revision, slot: int, authority: "Authority |
     if authority is None:
         return Place(home, replica, short)
     identity = authority.identity(revision.endpoint, revision.id, replica)
-    return Place(home, replica, short, _free_ports(), identity)
+    return Place(home, replica, short, free_ports(), identity)
 
 
-def _free_ports() -> tuple[int, int]:
-    """Where they are taken meanwhile, the replica says so and is started again."""
+def free_ports(host: str = "127.0.0.1", ports: range = PORTS) -> tuple[int, int]:
+    """Two of these. Where they are taken meanwhile, the replica says so and is started again."""
     found: list[int] = []
-    tried = secrets.SystemRandom().sample(PORTS, 100)
+    tried = secrets.SystemRandom().sample(ports, min(100, len(ports)))
     for port in tried:
         with contextlib.suppress(Conflict):
-            take(Address().host, port).close()
+            take(host, port).close()
             found.append(port)
         if len(found) == 2:
             break
@@ -154,12 +155,13 @@ def configuration(
 
 class Launcher(msgspec.Struct, frozen=True, kw_only=True):
     """Starts replicas of this home. `command` is what gets the configuration file as its last argument. With an
-    authority they are reached by TLS."""
+    authority they are reached by TLS. `bound`: each ends with the thread that starts it."""
 
     home: Home
     command: Sequence[str] = COMMAND
     tracing: Tracing = NO_TRACING
     authority: "Authority | None" = None
+    bound: bool = False
 
     def start(self, place: Place, revision: Revision, slot: int, *, package: Unpacked, threads: int) -> Process:
         """Write the configuration and start the process. Raises StorageFull, Internal; Unsupported where a whole
@@ -198,6 +200,7 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
             listens=place.ports or (),
             subprocesses=revision.runtime.subprocesses,
             user=user,
+            parent=os.getpid() if self.bound else 0,
             required=revision.runtime.sandbox == "required",
             limits=sandbox.limits(user),
         )

@@ -91,7 +91,7 @@ class LocalTarget(Supervised[Unpacked]):
 
     async def usage(self) -> dict[str, ResourceUsage]:
         """What the processes of each replica, its children included, have used, by its id."""
-        return await asyncio.to_thread(_usage, self._leaders())
+        return await asyncio.to_thread(used_by, self._leaders())
 
     async def capacity(self) -> Capacity:
         """What this machine has. No engine here uses a GPU yet, so that none is counted."""
@@ -112,7 +112,7 @@ class LocalTarget(Supervised[Unpacked]):
         await self._renew(shown)
 
 
-def _usage(leaders: Mapping[int, str]) -> dict[str, ResourceUsage]:
+def used_by(leaders: Mapping[int, str]) -> dict[str, ResourceUsage]:
     """By replica: the sums over all processes in the sessions that these pids lead."""
     used = {pid: ResourceUsage(pid=pid) for pid in leaders}
     for process in psutil.process_iter():
