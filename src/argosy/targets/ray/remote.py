@@ -128,6 +128,7 @@ class Remote(Running):
         if self.handle.placed:
             pair = (Address(host=report.host, port=each, tls=self.spot.identity) for each in report.ports)
             self.spot.http, self.spot.grpc = pair
+            self.spot.recorder = self.spot.http
 
     async def _watch(self, process: Handle, changed: Callable[[], None]) -> None:
         """The time that it has to start begins with its process."""
