@@ -14,6 +14,7 @@ import msgspec
 from argosy.batch.cluster import last_line
 from argosy.engines.base import require
 from argosy.spec.errors import Conflict
+from argosy.targets.ray.observe import takes
 from argosy.targets.ray.place import NEED, PlaceActor
 from argosy.targets.ray.wire import SPACE, End, Job, Leave, Order, Renew, Report, Start, Table
 
@@ -116,8 +117,7 @@ class Foreman:
     async def _start(self, job: Job) -> None:
         if job.name in self._rows:
             return
-        takes = job.revision.resources
-        options: dict[str, Any] = {"memory": takes.memory} if takes.memory else {}
+        wanted = takes(job.revision.resources)
         kept = msgspec.structs.replace(job, files={})
         self._rows[job.name] = Report(job=kept)
         actor = self._ray.remote(PlaceActor).options(
@@ -125,12 +125,12 @@ class Foreman:
             namespace=SPACE,
             lifetime="detached",
             get_if_exists=True,
-            num_cpus=takes.cpu or 1,
-            num_gpus=takes.gpu,
+            num_cpus=wanted["CPU"],
+            num_gpus=wanted.get("GPU", 0),
+            memory=wanted.get("memory"),
             max_restarts=0,
             max_concurrency=8,
             scheduling_strategy="SPREAD",
-            **options,
         )
         self._watch(job.name, actor.remote(msgspec.json.encode(job)))
         await self._tell()
