@@ -10,7 +10,7 @@ from argosy.targets.kubernetes.client import Cluster
 from argosy.targets.kubernetes.objects import Object
 from tests.kubernetes.plane import Plane
 
-pytestmark = pytest.mark.xdist_group("kubernetes")
+pytestmark = pytest.mark.slow
 DEPLOYMENT = ("apps/v1", "Deployment")
 
 
@@ -118,7 +118,6 @@ async def test_a_service_account_in_a_pod(kubernetes: Plane, tmp_path):
     await cluster.close()
 
 
-@pytest.mark.slow
 async def test_lists_are_read_in_pages(kubernetes: Plane, monkeypatch: pytest.MonkeyPatch):
     cluster = cluster_of(kubernetes, kubernetes.namespace())
     monkeypatch.setattr("argosy.targets.kubernetes.client.PAGE", 100)

@@ -94,7 +94,7 @@ class Server:
         yield found[1:], number
 
     @contextlib.asynccontextmanager
-    async def stream(self, method: str, path: str, params: dict[str, str]):
+    async def stream(self, method: str, path: str, params: dict[str, str], headers: dict[str, str], silence: float):
         streamed = "sendInitialEvents" in params
         fault = self._fault("stream" if streamed else "watch")
         if streamed and not self.streams:

@@ -81,8 +81,7 @@ class Session:
         transport = httpx.AsyncHTTPTransport(
             verify=access.context, proxy=access.proxy, limits=limits, socket_options=options
         )
-        timeout = httpx.Timeout(SECONDS, connect=5.0)
-        self.http = httpx.AsyncClient(base_url=access.server.server, transport=transport, timeout=timeout)
+        self.http = httpx.AsyncClient(base_url=access.server.server, transport=transport)
 
 
 class Cluster:
@@ -213,9 +212,10 @@ class Cluster:
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] = {},
         content: bytes | None = None,
+        silence: float = SECONDS,
     ) -> AsyncGenerator[httpx.Response]:
-        """One request, its body not read yet. Raises what a server's refusal means; PermissionDenied with a time to
-        wait where credentials were renewed meanwhile."""
+        """One request, its body not read yet; `silence` is how long nothing may come. Raises what a server's refusal
+        means; PermissionDenied with a time to wait where credentials were renewed meanwhile."""
         session = self._session
         session.users += 1
         try:
@@ -223,7 +223,7 @@ class Cluster:
             name = session.access.server.tls_server_name
             async with session.http.stream(
                 method, path, params=params, content=content, headers={**headers, **login},
-                extensions={"sni_hostname": name} if name else None,
+                timeout=httpx.Timeout(silence, connect=5.0), extensions={"sni_hostname": name} if name else None,
             ) as answer:  # fmt: skip
                 if not answer.is_success:
                     raise self._refused(answer, await _read(answer), f"{method} {path}", session)

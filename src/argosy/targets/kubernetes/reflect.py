@@ -213,7 +213,9 @@ class Reflector:
         if progress.initial is not None:
             params |= {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
         path, end = path_of(self._version, self._kind, self._cluster.namespace), self._clock() + seconds + SILENCE
-        async with self._cluster.stream("GET", path, params) as answer:
+        # A server that compresses a watch keeps events back until a block of them is full.
+        head = {"accept-encoding": "identity"}
+        async with self._cluster.stream("GET", path, params, head, silence=SILENCE) as answer:
             self._tell("", "")
             async for events in _batches(answer.aiter_bytes()):
                 self._heard = self._clock()
@@ -280,10 +282,11 @@ def _metadata(obj: Object) -> Metadata:
 
 async def _batches(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[Event]]:
     """The events of a watch as they come, all those of a chunk together. Raises Unavailable."""
-    rest = bytearray()
+    rest, clock = bytearray(), asyncio.get_running_loop().time
+    end = clock() + SILENCE
     while True:
         try:
-            async with asyncio.timeout(SILENCE):
+            async with asyncio.timeout_at(end):
                 chunk = await anext(chunks, b"")
         except TimeoutError:
             raise Unavailable(
@@ -293,7 +296,7 @@ async def _batches(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[Event]]:
             break
         *lines, tail = chunk.split(b"\n")
         if lines:
-            lines[0], rest = bytes(rest + lines[0]), bytearray()
+            lines[0], rest, end = bytes(rest + lines[0]), bytearray(), clock() + SILENCE
         rest += tail
         if len(rest) > LONGEST:
             raise Unavailable(f"the API server sent an event of more than {LONGEST} bytes")
