@@ -123,9 +123,12 @@ class Controller:
         await self.analysis.update(self._declared, running)
         routes: list[EndpointRoute] = []
         removals: list[str] = []
-        endpoints = {self._revisions[revision].endpoint for revision in running}
-        for name in sorted({each.endpoint.name for each in self._declared} | endpoints):
-            route = await self._endpoint(name, running, removals)
+        of: dict[str, dict[str, RevisionStatus]] = {each.endpoint.name: {} for each in self._declared}
+        for revision, each in running.items():
+            of.setdefault(self._revisions[revision].endpoint, {})[revision] = each
+        declared = {each.endpoint.name: each for each in self._declared}
+        for name in sorted(of):
+            route = await self._endpoint(name, declared.get(name), of[name], removals)
             routes += [route] if route else []
         if self.activation is not None:
             routes = self.activation.admit(routes, self._declared)
@@ -150,14 +153,14 @@ class Controller:
         return ""
 
     async def _endpoint(
-        self, name: str, running: dict[str, RevisionStatus], removals: list[str]
+        self, name: str, declared: Declared | None, running: dict[str, RevisionStatus], removals: list[str]
     ) -> EndpointRoute | None:
-        """Decide about one endpoint, write it down, and do all but what has to wait for the gateway."""
-        declared = next((each for each in self._declared if each.endpoint.name == name), None)
+        """Decide about one endpoint, whose revisions are `running`, write it down, and do all but what has to wait for
+        the gateway."""
         evidence = self.analysis.evidence(name)
         observed = Observation(
             wanted=self._wanted(declared) if declared else None,
-            running={key: each for key, each in running.items() if self._revisions[key].endpoint == name},
+            running=running,
             routed=self._routed.get(name, frozenset()),
             now=self.analysis.now,
             guard=GuardVerdict(verdict=evidence.verdict, reason=evidence.reason),

@@ -8,6 +8,8 @@ from argosy.spec.secret import masked
 from argosy.spec.status import EndpointPhase, EndpointStatus, SloStatus
 from argosy.store.endpoints import WENT_BACK, Declared
 
+PLAIN = Runtime()
+
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What was observed and done in one pass of the controller about one endpoint."""
@@ -97,5 +99,5 @@ def _doing(facts: Facts) -> str:
 
 def _shown(endpoint: Endpoint) -> Endpoint:
     """As it was declared, without secrets that earlier versions took in clear."""
-    plain = not endpoint.triggers and endpoint.runtime == Runtime()
+    plain = not endpoint.triggers and endpoint.runtime == PLAIN
     return endpoint if plain else msgspec.convert(masked(msgspec.to_builtins(endpoint)), Endpoint)
