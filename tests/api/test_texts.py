@@ -44,6 +44,8 @@ WORDS = {
         "Mute.actor",
         "Mute.reason",
     ),
+    *("GatewayReport.run", "GatewayReport.refused", "GatewayReport.url", "GatewayReport.envoy"),
+    *("GatewayReport.waiting", "GatewayTraffic.endpoint", "GatewayTraffic.revision", "Run.run", "Sender.key"),
 }
 """Every other text: names, columns, words for the history."""
 

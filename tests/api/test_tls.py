@@ -72,10 +72,10 @@ def test_one_that_is_made_is_kept_and_its_key_is_nobodys_else(home: Home):
     assert made(home).fingerprint == first.fingerprint
     key.chmod(0o644)
     assert made(home).fingerprint != first.fingerprint, "a key that others could read is another's"
-    assert not tls._good(first.path, key, "192.0.2.7")
+    assert not tls._good(first.path, key, ["192.0.2.7"])
     key.write_text("no key")
     made(home)
-    assert tls._good(first.path, key, "0.0.0.0")
+    assert tls._good(first.path, key, [])
 
 
 def test_one_that_ends_soon_is_made_anew(home: Home, monkeypatch: pytest.MonkeyPatch):
@@ -177,3 +177,14 @@ def test_prometheus_is_told_how(home: Home):
     assert tls.scraped(home, exposed) == {"scheme": "https", "tls_config": {"ca_file": authority}}
     own = Settings(control=ControlSettings(tls_cert="/c", tls_key="/k"))
     assert tls.scraped(home, own) == {"scheme": "https"}
+
+
+def test_the_certificate_that_is_made_has_the_names_of_the_settings(tmp_path: Path):
+    home = Home(tmp_path).create()
+    settings = ControlSettings(host="0.0.0.0", expose=True, names=("control.example",))
+    first = tls.certificate(home, settings)
+    assert first is not None
+    assert tls._good(first.path, first.path.with_suffix(".key"), ["control.example"])
+    again = tls.certificate(home, msgspec.structs.replace(settings, names=("control.example", "10.0.0.7")))
+    assert again is not None
+    assert again.fingerprint != first.fingerprint

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Collection
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -71,14 +70,13 @@ class Gateway:
 
     def __init__(self) -> None:
         self.refuses = False
-        self.running = True
+        self.runs = True
+        self.settled = True
         self.routes: list[Any] = []
         self.applied = self.started = 0
-        self.config = SimpleNamespace(tls=None)
-        self.process = SimpleNamespace(alive=lambda: self.running)
 
     async def start(self, endpoints: Any, keys: Any) -> None:
-        self.running, self.routes, self.started = True, list(endpoints), self.started + 1
+        self.runs, self.routes, self.started = True, list(endpoints), self.started + 1
 
     async def apply(self, endpoints: Any, keys: Any) -> bool:
         if self.refuses:
@@ -91,8 +89,8 @@ class Gateway:
     async def stats(self) -> dict[tuple[str, str], Any]:
         return {}
 
-    async def address(self) -> tuple[str, int]:
-        return "0.0.0.0", 8080
+    async def url(self) -> str:
+        return "http://127.0.0.1:8080"
 
     def traffic(self) -> list[str]:
         return [each.revision for route in self.routes for each in route.revisions]
@@ -170,7 +168,10 @@ async def test_what_drains_is_let_go_only_when_the_gateway_knows(world: World):
     await world.controller.step()
     await world.controller.step()
     assert world.target.released == []
-    world.gateway.refuses = False
+    world.gateway.refuses, world.gateway.settled = False, False
+    await world.controller.step()
+    assert world.target.released == []
+    world.gateway.settled = True
     await world.controller.step()
     assert world.target.released == ["a-1"]
 
@@ -204,7 +205,7 @@ async def test_a_gateway_that_died_is_started_with_the_routes_it_had(world: Worl
     world.target.ready["a"] = 1
     await world.controller.step()
     await world.controller.step()
-    world.gateway.running, world.gateway.routes = False, []
+    world.gateway.runs, world.gateway.routes = False, []
     await world.controller.step()
     assert (world.gateway.started, world.gateway.traffic()) == (1, ["a"])
 

@@ -19,6 +19,7 @@ from argosy.api import (
     alerts,
     endpoints,
     feedback,
+    gateways,
     history,
     jobs,
     keys,
@@ -48,9 +49,10 @@ from argosy.spec.errors import (
 
 LOG = logging.getLogger(__name__)
 
-MODULES = (endpoints, rollouts, feedback, history, models, keys, platform, traffic, jobs, alerts)
+MODULES = (endpoints, rollouts, gateways, feedback, history, models, keys, platform, traffic, jobs, alerts)
 ROUTES = tuple(route for module in MODULES for route in module.ROUTES)
 MAX_BODY = 1024 * 1024
+GATEWAY = "gateway.token"
 BODY_SECONDS = 10.0
 STREAMS = 32
 """Answers that go on, such as of a log that is followed, at one time."""
@@ -66,14 +68,14 @@ def application(
     page, scraper = Page(services), token.ensure_metrics(services.home)
     description = as_json(openapi.document(ROUTES, argosy.__version__))
 
-    def guarded(path: str, method: str, handle: Endpointed, *, metrics: bool = False) -> BaseRoute:
-        """A route for the control token; `metrics`, for the one that opens nothing else, too."""
+    def guarded(path: str, method: str, handle: Endpointed, other: str = "", file: str = "") -> BaseRoute:
+        """A route for the control token, or for the `other` one, which lies in `file` and opens nothing else."""
 
         async def answer(request: Request) -> Response:
             check_host(request, any_host)
             given = request.headers.get("authorization", "")
-            if not token.matches(given, secret) and not (metrics and token.matches(given, scraper)):
-                what, name = ("/metrics", "metrics.token") if metrics else ("the control API", "run/token")
+            if not token.matches(given, secret) and not (other and token.matches(given, other)):
+                what, name = (path, file) if file else ("the control API", "run/token")
                 raise Unauthenticated(f"{what} needs its token: Authorization: Bearer <{name}>")
             return await handle(request)
 
@@ -86,9 +88,13 @@ def application(
         return Response(await page.render(), media_type=CONTENT_TYPE)
 
     streams: set[object] = set()
-    routes = [guarded(each.path, each.method, _handler(each, services, streams)) for each in ROUTES]
+    known = token.ensure_gateway(services.home) if services.followers else ""
+    routes = [
+        guarded(each.path, each.method, _handler(each, services, streams), *((known, GATEWAY) if each.gateways else ()))
+        for each in ROUTES
+    ]
     routes.append(guarded("/openapi.json", "GET", described))
-    routes.append(guarded("/metrics", "GET", measured, metrics=True))
+    routes.append(guarded("/metrics", "GET", measured, scraper, "metrics.token"))
     return Starlette(routes=[*routes, *pages], exception_handlers={404: no_route, 405: no_method})
 
 

@@ -7,14 +7,14 @@ it removes where a client sends it.
 
 import asyncio
 import socket
+from collections.abc import Awaitable, Callable
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 
 from argosy.api.application import answered, as_json, no_method, no_route, read_body
-from argosy.api.feedback import Labels, take
-from argosy.api.route import Services
+from argosy.api.feedback import Answered, Labels
 from argosy.api.server import Server
 from argosy.gateway.model import check_token
 from argosy.process.sockets import bind
@@ -22,6 +22,7 @@ from argosy.serving.eviction import ConnectionLimits
 from argosy.serving.internal_headers import KEY
 from argosy.spec import strict
 from argosy.spec.errors import Unavailable
+from argosy.spec.settings import Home
 
 PATH = "/v2/models/{name}/feedback"
 AT_ONCE = 2
@@ -33,7 +34,11 @@ GATEWAY = 256
 """Connections of the gateway."""
 
 
-def application(services: Services) -> Starlette:
+Store = Callable[[str, Labels, str], Awaitable[Answered]]
+"""Stores labels of an endpoint, which came by the key of this id."""
+
+
+def application(store: Store) -> Starlette:
     """Takes labels, of whoever comes."""
     turns = asyncio.Semaphore(AT_ONCE)
     inside = 0
@@ -48,7 +53,7 @@ def application(services: Services) -> Starlette:
             async with turns:
                 labels = await asyncio.to_thread(strict.decode, body, Labels, "the body")
                 key = check_token(request.headers.get(KEY, NOBODY), "the key's id")
-                return as_json(await take(services, request.path_params["name"], labels, key))
+                return as_json(await store(request.path_params["name"], labels, key))
         finally:
             inside -= 1
 
@@ -59,9 +64,9 @@ def application(services: Services) -> Starlette:
 class LabelServer(Server):
     """Listens for the gateway, which bounds its callers itself."""
 
-    def __init__(self, services: Services) -> None:
-        super().__init__(application(services), ConnectionLimits(total=GATEWAY, each=GATEWAY))
-        self._socket = services.home.labels
+    def __init__(self, home: Home, store: Store) -> None:
+        super().__init__(application(store), ConnectionLimits(total=GATEWAY, each=GATEWAY))
+        self._socket = home.labels
 
     def bind(self) -> socket.socket:
         """At the home's socket."""

@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute
 
 from argosy.alerting.incidents import Incidents
 from argosy.control.controller import Controller
+from argosy.control.followers import Followers
 from argosy.control.state import State
 from argosy.jobs.runner import Jobs
 from argosy.spec.settings import Home, Settings
@@ -21,7 +22,8 @@ from argosy.telemetry.rates import Meter
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
     """What the handlers work on. `stop` begins the orderly end of the platform; `ending` is set as the API closes.
-    `restarts` counts the platform's own tasks that had to be begun again."""
+    `restarts` counts the platform's own tasks that had to be begun again; `followers` is there where gateways may
+    follow."""
 
     home: Home
     settings: Settings
@@ -32,6 +34,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     meter: Meter
     jobs: Jobs
     incidents: Incidents
+    followers: Followers | None = None
     stop: Callable[[], None]
     started: float
     ending: asyncio.Event
@@ -65,7 +68,7 @@ class Route:
     gives an iterator answers plain text, streamed.
 
     `most`: bytes of a body, which is decoded on the controller's loop and so has to be small, or of a type that is
-    quickly read.
+    quickly read. `gateways`: the token of gateways opens it, too.
     """
 
     def __init__(
@@ -77,9 +80,10 @@ class Route:
         *,
         status: int = 200,
         most: int = 256 * 1024,
+        gateways: bool = False,
     ) -> None:
         self.method, self.path, self.handler, self.summary = method, path, handler, summary
-        self.status, self.most = status, most
+        self.status, self.most, self.gateways = status, most, gateways
         types = typing.get_type_hints(handler, include_extras=True)
         self.body: Any = types.get("body")
         self.query: Any = types.get("query")

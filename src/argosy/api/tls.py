@@ -55,8 +55,8 @@ def certificate(home: Home, settings: ControlSettings) -> "Certificate | None":
     if not spoken(settings):
         return None
     found, key = files(home, settings)
-    if not settings.tls_cert and not _good(found, key, settings.host):
-        _make(found, key, settings.host)
+    if not settings.tls_cert and not _good(found, key, _called(settings)):
+        _make(found, key, _called(settings))
     return Certificate(found, key)
 
 
@@ -105,8 +105,13 @@ def _context() -> ssl.SSLContext:
     return context
 
 
-def _good(path: Path, key: Path, host: str) -> bool:
-    """Whether one that was made before can be used, for a month at least, for this host."""
+def _called(settings: ControlSettings) -> list[str]:
+    """The names that the settings say clients have for it."""
+    return [*([] if settings.host in ANY else [settings.host]), *settings.names]
+
+
+def _good(path: Path, key: Path, called: list[str]) -> bool:
+    """Whether one that was made before can be used, for a month at least, under these names."""
     from cryptography import x509
 
     try:
@@ -118,10 +123,10 @@ def _good(path: Path, key: Path, host: str) -> bool:
     except (OSError, ValueError, InvalidArgument, x509.ExtensionNotFound):
         return False
     left = found.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
-    return left > datetime.timedelta(days=LEFT) and (host in ANY or _name(host) in names)
+    return left > datetime.timedelta(days=LEFT) and all(_name(each) in names for each in called)
 
 
-def _make(path: Path, key: Path, host: str) -> None:
+def _make(path: Path, key: Path, also: list[str]) -> None:
     """A key on P-256, which everything understands, and a certificate for the names of this machine."""
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -129,7 +134,7 @@ def _make(path: Path, key: Path, host: str) -> None:
 
     from argosy.store.authority import named, signed
 
-    names = ["localhost", "127.0.0.1", "::1", socket.gethostname(), *([] if host in ANY else [host])]
+    names = ["localhost", "127.0.0.1", "::1", socket.gethostname(), *also]
     for addresses in psutil.net_if_addrs().values():
         names += [each.address for each in addresses if each.family in (socket.AF_INET, socket.AF_INET6)]
     called = list(dict.fromkeys(_name(each.partition("%")[0]) for each in names))

@@ -28,6 +28,16 @@ def ensure_metrics(home: Home) -> str:
     return _read_or_make(metrics_path(home))
 
 
+def gateway_path(home: Home) -> Path:
+    """Where the token lies by which gateways elsewhere follow the controller, and nothing more. It stays."""
+    return home.root / "gateway.token"
+
+
+def ensure_gateway(home: Home) -> str:
+    """The token of gateways, made if there is none. One that others could read is replaced."""
+    return _read_or_make(gateway_path(home))
+
+
 def _read_or_make(file: Path) -> str:
     try:
         if file.stat().st_mode & 0o077 == 0 and (found := file.read_text().strip()):

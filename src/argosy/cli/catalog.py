@@ -36,6 +36,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "serve": CommandEntry("serve", "Serve one model file in this process, without a platform.", SERVE),
     "up": CommandEntry("platform", "Start the platform on this machine.", SERVE),
     "down": CommandEntry("platform", "Stop the platform and everything it runs.", SERVE),
+    "gateway": CommandEntry("platform", "Run a gateway that follows a platform elsewhere.", SERVE),
     "console": CommandEntry("platform", "Open the console in the browser, signed in.", SERVE),
     "demo": CommandEntry("", "Deploy three real models and send them real data.", SERVE, "argosy-examples"),
     "push": CommandEntry("models", "Package a model file as a version, or push one to a registry.", MODELS),

@@ -1,4 +1,4 @@
-"""`argosy up`, `down` and `console`."""
+"""`argosy up`, `down`, `gateway` and `console`."""
 
 import asyncio
 import os
@@ -85,6 +85,27 @@ def down(as_json: bool) -> None:
     with progress("Stopping the platform") as report:
         stopped = asyncio.run(run(home(), settings(), report=report))
     emit({"stopped": stopped}, as_json, lambda: click.echo("stopped" if stopped else "nothing was running"))
+
+
+@click.command(cls=Command)
+@click.option("--name", default="", help="Its name among all gateways.  [default: the name of this machine]")
+def gateway(name: str) -> None:
+    """Run a gateway that follows the platform which ARGOSY_CONTROL_URL names.
+
+    It routes as that platform says, reports what it counts, and goes on while the platform is away. Its port and bounds
+    are the settings `gateway` of ARGOSY_HOME. The platform must have gateway.place set to `remote` or `both`; its file
+    HOME/gateway.token is the token. Ctrl-C ends it once what is in flight is answered.
+
+    \b
+    Example:
+      export ARGOSY_CONTROL_URL=https://control.example:7070 ARGOSY_CONTROL_TOKEN=... ARGOSY_CONTROL_CA=control.pem
+      ARGOSY_HOME=/var/lib/argosy-gateway argosy gateway --name edge-1
+    """
+    import socket
+
+    from argosy.platform.follower import follow
+
+    asyncio.run(follow(home(), settings(), name or socket.gethostname(), report=click.echo))
 
 
 @click.command(cls=Command)

@@ -21,7 +21,7 @@ from argosy.control.scaling.activation import Activation
 from argosy.control.scaling.scaler import Scaler
 from argosy.control.state import State
 from argosy.control.status import Facts, status
-from argosy.gateway.gateway import Gateway
+from argosy.gateway.base import Routing
 from argosy.gateway.model import ApiKey, EndpointRoute
 from argosy.spec.errors import ArgosyError, NotFound, Unavailable
 from argosy.spec.revision import Revision, RevisionStatus
@@ -42,7 +42,7 @@ GATEWAY_RETRY = 2.0
 class Controller:
     """Owns the target and the gateway of one home. Everything it knows for longer than a pass is in the database."""
 
-    def __init__(self, state: State, keys: Keys, target: Target, gateway: Gateway, settings: GatewaySettings) -> None:
+    def __init__(self, state: State, keys: Keys, target: Target, gateway: Routing, settings: GatewaySettings) -> None:
         self.view = View()
         self.feed = Feed(gateway.stats)
         self.scaler = Scaler(self.feed)
@@ -91,7 +91,7 @@ class Controller:
         if not goes_on:
             await self._gateway.start((), self._key_list)
         self._routed = {each.endpoint.name: _serving(each.serving) for each in self._declared if goes_on}
-        await self._note_address()
+        self._url = await self._gateway.url()
         return replicas
 
     async def run(self) -> None:
@@ -208,7 +208,7 @@ class Controller:
     async def _apply(self, routes: list[EndpointRoute], running: dict[str, RevisionStatus]) -> str:
         """Bring the gateway to these routes and keys, then release what drains. What went wrong, if anything."""
         try:
-            if not self._gateway.process.alive():
+            if not self._gateway.runs:
                 await self._restart_gateway(routes)
             elif self._applied != (routes, self._key_list):
                 await self._gateway.apply(routes, self._key_list)
@@ -219,8 +219,9 @@ class Controller:
             self._applied = None
             return f"the gateway was not changed: {error.message}"
         self._routed = {each.endpoint: frozenset(r.revision for r in each.revisions) for each in routes}
+        self._url = self._url or await self._gateway.url()
         draining = [r.id for each in running.values() for r in each.replicas if r.phase == "draining"]
-        if draining:
+        if draining and self._gateway.settled:
             await self.target.release(draining)
         return ""
 
@@ -231,7 +232,7 @@ class Controller:
         LOG.warning("the gateway is gone; starting it again")
         await self._gateway.start(routes, self._key_list)
         self._applied = (routes, self._key_list)
-        await self._note_address()
+        self._url = await self._gateway.url()
 
     def versions(self) -> dict[str, str]:
         """Revision → `model:version`."""
@@ -239,13 +240,7 @@ class Controller:
 
     async def gateway_stats(self, pattern: str) -> dict[str, float]:
         """Envoy's own statistics whose names match. Raises Unavailable."""
-        return await self._gateway.process.admin.stats(pattern)
-
-    async def _note_address(self) -> None:
-        host, port = await self._gateway.address()
-        scheme = "https" if self._gateway.config.tls else "http"
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-        self._url = f"{scheme}://{host}:{port}"
+        return await self._gateway.statistics(pattern)
 
     def _viewed(self, running: dict[str, RevisionStatus], error: str) -> View:
         replicas = [

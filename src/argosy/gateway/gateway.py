@@ -102,6 +102,26 @@ class Gateway:
         async with self._lock:
             await self._sweep(grace)
 
+    @property
+    def runs(self) -> bool:
+        """Whether the process of Envoy is there."""
+        return self.process.alive()
+
+    @property
+    def settled(self) -> bool:
+        """What was applied is in use when `apply` returns."""
+        return True
+
+    async def url(self) -> str:
+        """Where this machine reaches it."""
+        host, port = await self.address()
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+        return f"{'https' if self.config.tls else 'http'}://{host}:{port}"
+
+    async def statistics(self, pattern: str) -> dict[str, float]:
+        """Envoy's own statistics whose names match. Raises Unavailable."""
+        return await self.process.admin.stats(pattern)
+
     async def address(self) -> tuple[str, int]:
         """The host and port it listens on."""
         found = await self.process.admin.addresses()

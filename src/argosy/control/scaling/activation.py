@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -33,12 +33,11 @@ def activator(home: Home) -> Sidecar:
     return Sidecar("argosy.activator.server", run, doors_file(run), *sockets, folder=home.root, log=log)
 
 
-class Activation(asyncio.DatagramProtocol):
-    """Sends requests for endpoints without a replica to one home's activator, and wakes those that somebody waits
-    for."""
+class Activator(asyncio.DatagramProtocol):
+    """One home's activator: its process, and `demanded`, which is called with how many requests wait, by endpoint."""
 
-    def __init__(self, home: Home, scaler: Scaler, wake: Callable[[], None]) -> None:
-        self.home, self._scaler, self._wake = home, scaler, wake
+    def __init__(self, home: Home, demanded: Callable[[dict[str, int]], None]) -> None:
+        self.home, self._demanded = home, demanded
         self._sidecar = activator(home)
         self._transport: asyncio.BaseTransport | None = None
 
@@ -53,24 +52,60 @@ class Activation(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: object) -> None:
         """Somebody waits."""
         with contextlib.suppress(msgspec.MsgspecError):
-            woken = [self._scaler.demand(name, count) for name, count in MESSAGE.decode(data).items()]
-            if any(woken):
-                self._wake()
+            self._demanded(MESSAGE.decode(data))
+
+    def want(self, routes: Iterable[EndpointRoute], activated: Mapping[str, ActivatedEndpoint]) -> list[EndpointRoute]:
+        """The routes, those that may wait by way of this activator; and write what is `activated` for it."""
+        http, grpc = (Address(path=str(of(self.home.run))) for of in (http_socket, grpc_socket))
+        self._sidecar.want(activated, by=activated)
+        return [
+            msgspec.structs.replace(
+                route, waiting=route.waiting and msgspec.structs.replace(route.waiting, http=http, grpc=grpc)
+            )
+            for route in routes
+        ]
+
+    async def stop(self) -> None:
+        """End the process: nobody waits any more."""
+        await self.close()
+        await self._sidecar.stop()
+
+    async def close(self) -> None:
+        """Listen no more; the process is left as it is."""
+        if self._transport is not None:
+            self._transport.close()
+            self._transport = None
+            demand_socket(self.home.run).unlink(missing_ok=True)
+
+
+class Activation:
+    """Sends requests for endpoints without a replica to activators, and wakes those that somebody waits for. `here`:
+    one runs on this machine; `activated` is what all of them are to hold."""
+
+    def __init__(self, home: Home, scaler: Scaler, wake: Callable[[], None], *, here: bool = True) -> None:
+        self._scaler, self._wake, self._here = scaler, wake, here
+        self.activator = Activator(home, self.demanded)
+        self.activated: dict[str, ActivatedEndpoint] = {}
+
+    def demanded(self, waiting: dict[str, int]) -> None:
+        """So many requests wait."""
+        woken = [self._scaler.demand(name, count) for name, count in waiting.items()]
+        if any(woken):
+            self._wake()
 
     def admit(self, routes: Iterable[EndpointRoute], declared: Iterable[Declared]) -> list[EndpointRoute]:
         """The routes, by way of the activator for those that may sleep; and write these for the activator."""
         sleepers = {each.endpoint.name: each.endpoint for each in declared if may_sleep(each.endpoint)}
-        http, grpc = (Address(path=str(of(self.home.run))) for of in (http_socket, grpc_socket))
-        activated: dict[str, ActivatedEndpoint] = {}
+        here = Address(path=str(http_socket(self.activator.home.run)))
+        self.activated = {}
         found: list[EndpointRoute] = []
         for route in routes:
             if endpoint := sleepers.get(route.endpoint):
-                seconds = endpoint.waiting.deadline + endpoint.timeout
-                route = msgspec.structs.replace(route, waiting=Waiting(http=http, grpc=grpc, seconds=seconds))
-                activated[route.endpoint] = self._activated(route, endpoint)
+                waiting = Waiting(http=here, seconds=endpoint.waiting.deadline + endpoint.timeout)
+                route = msgspec.structs.replace(route, waiting=waiting)
+                self.activated[route.endpoint] = self._activated(route, endpoint)
             found.append(route)
-        self._sidecar.want(activated, by=activated)
-        return found
+        return self.activator.want(found, self.activated) if self._here else found
 
     def _activated(self, route: EndpointRoute, endpoint: Endpoint) -> ActivatedEndpoint:
         ready = [
@@ -86,15 +121,3 @@ class Activation(asyncio.DatagramProtocol):
             most=endpoint.limits.requests,
             ready_in=self._scaler.cold_start(route.endpoint),
         )
-
-    async def stop(self) -> None:
-        """End the process: nobody waits any more."""
-        await self.close()
-        await self._sidecar.stop()
-
-    async def close(self) -> None:
-        """Listen no more; the process is left as it is."""
-        if self._transport is not None:
-            self._transport.close()
-            self._transport = None
-            demand_socket(self.home.run).unlink(missing_ok=True)
