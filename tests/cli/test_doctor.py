@@ -1,7 +1,10 @@
+import asyncio
+import json
 import os
 import socket
 import subprocess
 import tomllib
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -10,7 +13,8 @@ import pytest
 from argosy.cli import checks
 from argosy.platform.lock import Lock
 from argosy.spec import install
-from argosy.spec.settings import Home, Settings
+from argosy.spec.settings import Home, KubernetesSettings, Settings
+from tests.targets.kubernetes.hostile import Request, answer, hostile
 
 
 @pytest.fixture
@@ -122,3 +126,39 @@ def test_what_holds_for_a_user_who_is_not_root_is_said(monkeypatch):
     found = {check.name: check for check in checks.sandboxed()}
     assert "the platform's user 1000, which is not root" in found["sandbox own user"].found
     assert "tasks of all that this user runs" in found["sandbox bounds"].found
+
+
+async def test_a_cluster_that_is_set(tmp_path):
+    """What it says of itself, and what may not be done in it."""
+
+    async def answers(request: Request) -> AsyncIterator[bytes]:
+        if request.path == "/version":
+            yield answer(200, {"gitVersion": version})
+            return
+        asked = json.loads(request.body)["spec"]["resourceAttributes"]
+        assert asked["namespace"] == "n"
+        yield answer(201, {"status": {"allowed": asked["resource"] != "secrets" or version == "v1.37.2"}})
+
+    async with hostile(answers) as server:
+        cluster = {"name": "s", "cluster": {"server": server.url}}
+        context = {"name": "c", "context": {"cluster": "s", "namespace": "n"}}
+        file = tmp_path / "config"
+        file.write_text(json.dumps({"current-context": "c", "clusters": [cluster], "contexts": [context]}))
+        settings = Settings(kubernetes=KubernetesSettings(kubeconfig=str(file)))
+        version = "v1.37.2"
+        good = await asyncio.to_thread(lambda: list(checks.cluster(settings)))
+        assert [check.status for check in good] == ["ok", "ok", "ok"]
+        assert good[0].found == f"v1.37.2  {server.url}, namespace n"
+        version = "v1.32.9"
+        bad = await asyncio.to_thread(lambda: list(checks.cluster(settings)))
+        assert [check.status for check in bad] == ["fail", "ok", "fail"]
+        assert bad[0].fix == "Argosy needs Kubernetes 1.33 or later"
+        assert "from 1.35 on" in bad[1].found
+        assert bad[2].found == "may not create secrets, patch secrets"
+
+
+def test_a_cluster_that_cannot_be_used(tmp_path):
+    settings = Settings(kubernetes=KubernetesSettings(kubeconfig=str(tmp_path / "absent")))
+    [check] = checks.cluster(settings)
+    assert (check.status, check.found) == ("fail", f"kubernetes.kubeconfig: {tmp_path / 'absent'} is not there")
+    assert list(checks.cluster(Settings())) == []

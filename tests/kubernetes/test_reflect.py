@@ -25,7 +25,7 @@ async def following(plane: Plane, namespace: str, user: str = "admin") -> AsyncI
     """A reflector of the ConfigMaps of a namespace, as a user sees them, while it runs."""
     settings = KubernetesSettings(kubeconfig=str(plane.kubeconfig(user)), namespace=namespace)
     cluster = Cluster.of(settings)
-    reflector = Reflector(cluster, "v1", "ConfigMap", "of=test", lambda: None, sleep=briefly)
+    reflector = Reflector(cluster, "v1", "ConfigMap", "of=test", lambda: None, dict, sleep=briefly)
     task = asyncio.create_task(reflector.run())
     try:
         yield cluster, reflector
@@ -58,7 +58,6 @@ async def test_what_is_there_and_what_changes(kubernetes: Plane):
         await cluster.apply(config_map("a", "new"))
         await cluster.delete("v1", "ConfigMap", "b")
         await until(lambda: texts(reflector) == {"a": "new", "c": "old"})
-        assert "managedFields" not in reflector.objects["a"]["metadata"]
         assert reflector.problem == ""
 
 

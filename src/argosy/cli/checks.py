@@ -1,6 +1,7 @@
 """The checks of `argosy doctor`. Each says what it found and, where something is wrong, what to do."""
 
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -22,7 +23,7 @@ from argosy.process.sockets import PATH_BYTES
 from argosy.spec import install
 from argosy.spec.errors import ArgosyError
 from argosy.spec.recorder import read_report
-from argosy.spec.settings import Home, Settings, load
+from argosy.spec.settings import Home, KubernetesSettings, Settings, load
 
 FREE_BYTES = 2 * 1024**3
 REPLICA = (
@@ -58,6 +59,7 @@ def run(place: Home) -> Iterator[Check]:
     yield Check("settings", "ok", "valid")
     yield envoy(settings)
     yield database(place, settings)
+    yield from cluster(settings)
     yield from platform(place, settings)
 
 
@@ -203,6 +205,43 @@ def database(place: Home, settings: Settings) -> Check:
     except Exception as error:
         found = error.message if isinstance(error, ArgosyError) else f"{type(error).__name__}: {error}"
         return Check("registry", "fail", found, "see the setting store.database")
+
+
+def cluster(settings: Settings) -> Iterator[Check]:
+    """Where a cluster is set: whether it answers, is new enough, and lets this user do what the target does."""
+    if settings.kubernetes != KubernetesSettings() or settings.replicas.target == "kubernetes":
+        import asyncio
+
+        try:
+            yield from asyncio.run(_cluster(settings.kubernetes))
+        except ArgosyError as error:
+            yield Check(
+                "cluster", "fail", error.message, "see the settings kubernetes.kubeconfig and kubernetes.context"
+            )
+
+
+async def _cluster(settings: KubernetesSettings) -> list[Check]:
+    import asyncio
+
+    from argosy.targets.kubernetes.client import RIGHTS, Cluster, plural
+
+    place = Cluster.of(settings)
+    try:
+        version = await place.version()
+        wanted = [(verb, *kind) for kind, verbs in RIGHTS.items() for verb in verbs]
+        allowed = await asyncio.gather(*(place.allowed(*each) for each in wanted))
+    finally:
+        await place.close()
+    number = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    found = f"{version}  {place.server}, namespace {place.namespace}"
+    old = "Argosy needs Kubernetes 1.33 or later" if number < (1, 33) else ""
+    volumes = "" if number >= (1, 35) else "pods fetch packages themselves; from 1.35 on they may mount them"
+    checks = [Check("cluster", "fail" if old else "ok", found, old)]
+    checks.append(Check("cluster images", "ok", volumes or "images can be mounted as volumes"))
+    lacking = [f"{verb} {plural(kind)}" for (verb, _, kind), may in zip(wanted, allowed, strict=True) if not may]
+    fix = f"have a Role of namespace {place.namespace} give these" if lacking else ""
+    told = f"may not {', '.join(lacking)}" if lacking else f"all {len(wanted)} that are needed"
+    return [*checks, Check("cluster rights", "fail" if lacking else "ok", told, fix)]
 
 
 def platform(place: Home, settings: Settings) -> Iterator[Check]:

@@ -15,9 +15,9 @@ from argosy.cli.output import Columns, emit, progress, table
 def doctor(as_json: bool) -> None:
     """Check this machine and say what to fix.
 
-    Looks at Python, the extra of each engine, the home folder, disk space, Envoy, the registry, ports, and what may be
-    left over of an earlier run. The exit status is 1 when something fails; a warning is no failure. JSON: {ok, checks:
-    [{name, status, found, fix}]}.
+    Looks at Python, the extra of each engine, the home folder, disk space, Envoy, the registry, ports, what may be left
+    over of an earlier run, and the Kubernetes cluster of the settings: its version, and what may be done in it. The
+    exit status is 1 when something fails; a warning is no failure. JSON: {ok, checks: [{name, status, found, fix}]}.
 
     \b
     Example:

@@ -31,7 +31,7 @@ async def following(
 
     access = Access(Server(server=server.url), User(folder=Path()), "test", "user 'u'", "FILE")
     cluster = Cluster(lambda: access, sleep=sleep)
-    reflector = Reflector(cluster, "v1", "Pod", "of=test", changed, sleep=sleep)
+    reflector = Reflector(cluster, "v1", "Pod", "of=test", changed, dict, sleep=sleep)
     task = asyncio.create_task(reflector.run())
     try:
         yield reflector, server, waits
@@ -209,7 +209,7 @@ async def test_a_server_that_is_gone_for_a_while():
 
     access = Access(Server(server=server.url), User(folder=Path()), "test", "user 'u'", "FILE")
     cluster = Cluster(lambda: access, sleep=sleep)
-    reflector = Reflector(cluster, "v1", "Pod", "of=test", lambda: None, sleep=sleep)
+    reflector = Reflector(cluster, "v1", "Pod", "of=test", lambda: None, dict, sleep=sleep)
     task = asyncio.create_task(reflector.run())
     await until(lambda: names(reflector) == {"a"})
     await server.close()

@@ -33,6 +33,18 @@ EVERYWHERE = frozenset(
     ("APIService", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "DeviceClass", "GatewayClass")
 ) | {"Namespace", "Node", "PersistentVolume", "PriorityClass", "RuntimeClass", "StorageClass"}
 """Kinds that belong to no namespace."""
+_WRITTEN = ("create", "patch")
+RIGHTS = {
+    ("v1", "Pod"): ("list", "watch", "patch", "delete"),
+    ("apps/v1", "Deployment"): ("list", "watch", *_WRITTEN),
+    ("v1", "ConfigMap"): ("list", "delete", *_WRITTEN),
+    ("v1", "Secret"): _WRITTEN,
+    ("v1", "Service"): _WRITTEN,
+    ("v1", "ServiceAccount"): _WRITTEN,
+    ("networking.k8s.io/v1", "NetworkPolicy"): _WRITTEN,
+    ("policy/v1", "PodDisruptionBudget"): _WRITTEN,
+}
+"""What the target does with which kinds. What it makes is owned by a ConfigMap, with which the cluster deletes it."""
 _QUOTED = re.compile(r'"([^"]*)"')
 AWAY = httpx.HTTPError, httpx.StreamError, OSError, ssl.SSLError
 

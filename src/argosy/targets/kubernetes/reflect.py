@@ -12,7 +12,7 @@ import math
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -38,6 +38,7 @@ LONGEST = 16 * 1024 * 1024
 """Bytes of one event."""
 INITIAL_END = "k8s.io/initial-events-end"
 
+Kept = TypeVar("Kept")
 Action = Literal["stream", "list", "watch"]
 
 
@@ -87,7 +88,7 @@ class Progress(msgspec.Struct):
     version: str = ""
     heard: int = 0
     listed: bool = False
-    initial: dict[str, tuple[str, Object]] | None = None
+    initial: dict[str, tuple[str, Any]] | None = None
 
 
 def decide(ended: Ended, before: Phase) -> tuple[Action, float, Phase]:
@@ -112,13 +113,7 @@ def decide(ended: Ended, before: Phase) -> tuple[Action, float, Phase]:
     return action, wait, Phase(version=version, streams=streams, listed=listed, failures=failures)
 
 
-def stripped(obj: Object) -> Object:
-    """An object without what only managers of fields read."""
-    obj["metadata"].pop("managedFields", None)
-    return obj
-
-
-class Reflector:
+class Reflector(Generic[Kept]):
     """The objects of a kind with these labels in the cluster's namespace, by name, as the server had them last.
 
     `changed` is called in the running loop once for each batch of changes, and when `problem` changes, which says why
@@ -133,20 +128,20 @@ class Reflector:
         kind: str,
         selector: str,
         changed: Callable[[], None],
-        keep: Callable[[Object], Object] = stripped,
+        keep: Callable[[Object], Kept],
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cluster, self._version, self._kind, self._selector = cluster, version, kind, selector
         self._changed, self._keep, self._sleep, self._clock = changed, keep, sleep, clock
-        self._objects: dict[str, Object] = {}
+        self._objects: dict[str, Kept] = {}
         self._versions: dict[str, str] = {}
         self._heard, self._progress = -math.inf, Progress()
         self.synced, self.problem, self._told = False, "", ""
 
     @property
-    def objects(self) -> Mapping[str, Object]:
+    def objects(self) -> Mapping[str, Kept]:
         """All objects by name."""
         return self._objects
 
@@ -254,7 +249,7 @@ class Reflector:
         self._objects[name], self._versions[name] = self._kept(metadata, obj), number
         return True
 
-    def _kept(self, metadata: Metadata, obj: Object) -> Object:
+    def _kept(self, metadata: Metadata, obj: Object) -> Kept:
         """What is kept of an object: what is there already, if it is of this version."""
         same = self._versions.get(metadata.name) == metadata.resource_version
         return self._objects[metadata.name] if same else self._keep(obj)
