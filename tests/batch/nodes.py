@@ -1,6 +1,7 @@
 """A Ray cluster of several nodes on this machine: `python -m tests.batch.nodes CORES…`, one number for each node.
 
-Prints the address and the process ids of the nodes' raylets, then lives until its standard input is closed.
+Prints the address and the process ids of the nodes' raylets, then lives until its standard input is closed. A line
+there ends the process of the head that all others ask (the GCS), or starts it again.
 """
 
 import contextlib
@@ -22,6 +23,15 @@ class Nodes(msgspec.Struct, frozen=True):
 
     address: str
     raylets: tuple[int, ...]
+    head: Callable[[], None] = lambda: None
+    """Ends the head, or starts it again."""
+
+    def kill(self, node: int) -> None:
+        """Kill a node with all that works there."""
+        raylet = psutil.Process(self.raylets[node])
+        for process in (raylet, *raylet.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
 
     def lose(self, node: int, folder: Path, done: Callable[[], Container[str]]) -> bool:
         """Kill a node with all that works there, if one of its processes has written to a file of the folder that it
@@ -56,7 +66,14 @@ def running(*cores: int, log: Path, environ: Mapping[str, str] | None = None) ->
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line, log.read_text()
-        yield msgspec.json.decode(line, type=Nodes)
+        told = msgspec.json.decode(line)
+
+        def head() -> None:
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == b"done\n", log.read_text()
+
+        yield Nodes(told["address"], tuple(told["raylets"]), head)
         process.stdin.close()
         process.wait(60)
 
@@ -74,7 +91,15 @@ def main() -> None:
     nodes += [cluster.add_node(num_cpus=one, **settings) for one in others]
     raylets = [node.all_processes["raylet"][0].process.pid for node in nodes]
     os.write(out, json.dumps({"address": cluster.address, "raylets": raylets}).encode() + b"\n")
-    sys.stdin.buffer.read()
+    lives = True
+    for _ in sys.stdin.buffer:
+        if lives:
+            nodes[0].kill_gcs_server()
+        else:
+            nodes[0]._ray_params.gcs_server_port = int(cluster.address.rpartition(":")[2])
+            nodes[0].start_gcs_server()
+        lives = not lives
+        os.write(out, b"done\n")
     cluster.shutdown()
 
 

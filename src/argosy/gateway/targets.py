@@ -50,14 +50,12 @@ class Targets(msgspec.Struct, frozen=True):
         chosen = self.choose(endpoint, among, protocol)
         if chosen is None:
             return None
-        led = {
+        return {
             **chosen,
             "timeout": "0s" if stream else seconds(endpoint.timeout),
             "idle_timeout": self._idle(endpoint, 0.0, stream),
+            "retry_policy": retry_policy(endpoint.retries, grpc=protocol == GRPC),
         }
-        if endpoint.retries:
-            led["retry_policy"] = retry_policy(endpoint.retries, grpc=protocol == GRPC)
-        return led
 
     def choose(self, endpoint: EndpointRoute, revisions: Iterable[RevisionRoute], protocol: str) -> Resource | None:
         """The part of a route action that picks a cluster."""
@@ -159,6 +157,10 @@ def picked_by_testers(endpoint: EndpointRoute) -> list[tuple[Resource, list[Revi
     ]
 
 
+REACHES = 3
+"""Replicas that a request is tried at beyond the first while none of them can be connected to."""
+
+
 def no_such_revision(endpoint: EndpointRoute) -> str:
     """What is said about a revision that is not there."""
     known = ", ".join(sorted(each.revision for each in endpoint.revisions)) or "none"
@@ -166,11 +168,14 @@ def no_such_revision(endpoint: EndpointRoute) -> str:
 
 
 def retry_policy(retries: int, *, grpc: bool) -> Resource:
-    """Again, on another replica: when nothing was answered yet, or the replica said 503, whose last answer stays."""
-    conditions = ["connect-failure", "refused-stream", "reset", "retriable-status-codes"]
+    """Again, on another replica: when nothing was answered yet, or the replica said 503, whose last answer stays. With
+    no retries, only where none was reached: what was not sent has crashed none."""
+    conditions = ["connect-failure"]
+    if retries:
+        conditions += ["refused-stream", "reset", "retriable-status-codes", *(["unavailable"] if grpc else [])]
     return {
-        "retry_on": ",".join([*conditions, "unavailable"] if grpc else conditions),
-        "num_retries": retries,
+        "retry_on": ",".join(conditions),
+        "num_retries": retries or REACHES,
         "retriable_status_codes": [503],
         "retry_host_predicate": [
             {

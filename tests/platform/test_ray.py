@@ -1,0 +1,164 @@
+"""Endpoints whose replicas run on a Ray cluster: declared as on one machine, and whatever of Ray is lost costs no
+request that was not at a replica which went with it."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from argosy.process.managed import commands
+from argosy.spec.settings import Home
+from argosy.store.store import Store
+from argosy.targets.tags import scan
+from tests.batch import nodes
+from tests.platform.packages import push
+from tests.platform.up import Load, Up, started, until
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(300)]
+
+BODY = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 1, 1, 1]}]}
+CLIENTS = 3
+
+
+class Place:
+    """A platform and the cluster it is set up for."""
+
+    def __init__(self, home: Home, cluster: nodes.Nodes, shared: Path) -> None:
+        self.home, self.cluster, self.nodes = home, cluster, Home(shared / "ray")
+
+    def replicas(self) -> list[psutil.Process]:
+        """Their processes, on whatever node."""
+        return [each.process for each in scan(self.nodes.root) if each.leader]
+
+
+@pytest.fixture
+def environ() -> dict[str, str]:
+    """Of the nodes, besides."""
+    return {}
+
+
+@pytest.fixture
+def place(
+    home: Home, store: Store, environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
+    """A head without cores and three nodes with one each; one version of the model `digits`."""
+    push(store, home.root / "p1", 3.0)
+    shared = tmp_path_factory.mktemp("n")
+    with nodes.running(0, 1, 1, 1, log=shared / "log", environ={"ARGOSY_HOME": str(shared), **environ}) as cluster:
+        address = f"{{address: '{cluster.address}'}}"
+        home.config.write_text(f"control: {{port: 0}}\ngateway: {{port: 0}}\nray: {address}\n")
+        yield Place(home, cluster, shared)
+
+
+@pytest.fixture
+def start(place: Place) -> Iterator:
+    with started(place.home) as begin:
+        yield begin
+
+
+def deploy(platform: Up, **more: object) -> dict[str, str]:
+    declared = {"model": "digits:1", "replicas": 2, "target": "ray", "retries": 0, **more}
+    found = platform.call("PUT", "/v1/endpoints/digits", declared, wait=60)
+    assert found["endpoint"]["state"] == "ready", found
+    return found
+
+
+def ready(platform: Up) -> dict[str, float]:
+    """When each replica that serves was started."""
+    return {each["id"]: each["started"] for each in platform.call("GET", "/v1/replicas") if each["phase"] == "ready"}
+
+
+def actors(kind: str) -> list[psutil.Process]:
+    """The processes of actors of this class."""
+    return [each for each, words in commands() if words and words[0].startswith(f"ray::{kind}")]
+
+
+def foreman() -> psutil.Process:
+    (found,) = actors("Foreman")
+    return found
+
+
+def driver(home: Home) -> psutil.Process:
+    (found,) = (
+        each
+        for each, words in commands()
+        if "argosy.targets.ray.driver" in words and each.environ().get("ARGOSY_HOME") == str(home.root)
+    )
+    return found
+
+
+def test_the_same_declaration_serves_from_ray_and_leaves_nothing_there(place: Place, start):
+    platform = start().ready()
+    deployed = deploy(platform, payload={"flush": 1})
+    found = platform.call("GET", "/v1/replicas")
+    assert all(each["http"]["tls"]["name"].endswith(f"/replica/{each['id']}") for each in found)
+    headers = {"authorization": f"Bearer {deployed['key']}"}
+    until(lambda: platform.call("GET", "/v1/status")["recorder"]["replicas"] == 2)
+    assert httpx.post(deployed["url"], json=BODY, headers=headers, timeout=60).json()["outputs"][0]["data"] == [3.0] * 4
+    until(lambda: platform.ask("GET", "/metrics").text.count("argosy_loop_seconds_total{") == 2)
+    until(lambda: platform.call("GET", "/v1/status")["recorder"]["records"])
+    assert len(place.replicas()) == len(actors("PlaceActor")) == 2
+    assert len(actors("Foreman")) == 1
+    assert platform.stop() == 0
+    assert place.replicas() == []
+    until(lambda: actors("Foreman") == actors("PlaceActor") == [])
+
+
+async def test_what_is_lost_of_ray_costs_no_request(place: Place, start):
+    platform = await asyncio.to_thread(start().ready)
+    deployed = await asyncio.to_thread(deploy, platform)
+    before = ready(platform)
+    async with Load(deployed["url"], deployed["key"], CLIENTS) as load:
+        await load.more()
+        for lose in (foreman, lambda: driver(place.home)):
+            lost = lose()
+            lost.kill()
+            await load.more(100)
+            await asyncio.to_thread(until, lambda lost=lost, lose=lose: _follows(lose, lost))
+        platform.kill()
+        await load.more(100)
+        platform = await asyncio.to_thread(start().ready)
+        await load.more(100)
+        assert ready(platform) == before, "they were adopted"
+        assert load.bad == []
+        declared = {"model": "digits:1", "replicas": 3, "target": "ray", "retries": 0}
+        await asyncio.to_thread(platform.call, "PUT", "/v1/endpoints/digits", declared, wait=60)
+        await asyncio.to_thread(until, lambda: len(ready(platform)) == 3)
+        assert load.bad == []
+    await asyncio.to_thread(platform.stop)
+
+
+def _follows(find, lost: psutil.Process) -> bool:
+    try:
+        return find() != lost
+    except ValueError:
+        return False
+
+
+async def test_an_actor_and_a_node_that_die_cost_what_was_at_them(place: Place, start):
+    platform = await asyncio.to_thread(start().ready)
+    deployed = await asyncio.to_thread(deploy, platform)
+    async with Load(deployed["url"], deployed["key"], CLIENTS) as load:
+        await load.more()
+        before, (child, *_) = ready(platform), place.replicas()
+        child.parent().kill()
+        await asyncio.to_thread(until, lambda: not psutil.pid_exists(child.pid))
+        await asyncio.to_thread(until, lambda: len(ready(platform)) == 2 and ready(platform) != before)
+        assert len(load.bad) <= CLIENTS, load.bad
+        await load.more()
+        load.bad.clear()
+        before = ready(platform)
+        node = next(n for n in (1, 2, 3) if _has(place, n))
+        place.cluster.kill(node)
+        await asyncio.to_thread(until, lambda: len(ready(platform)) == 2 and ready(platform) != before)
+        assert len(load.bad) <= CLIENTS, load.bad
+        await load.more()
+    await asyncio.to_thread(platform.stop)
+
+
+def _has(place: Place, node: int) -> bool:
+    raylet = psutil.Process(place.cluster.raylets[node])
+    return any(each in raylet.children(recursive=True) for each in place.replicas())
