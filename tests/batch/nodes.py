@@ -5,6 +5,7 @@ there ends the process of the head that all others ask (the GCS), or starts it a
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+PR_SET_CHILD_SUBREAPER = 36
 STORE = 80 * 1024 * 1024
 
 
@@ -84,23 +86,27 @@ def main() -> None:
     os.dup2(2, 1)
     from ray.cluster_utils import Cluster
 
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     cluster = Cluster()
     settings = {"include_dashboard": False, "object_store_memory": STORE}
     head, *others = (int(one) for one in sys.argv[1:])
     nodes = [cluster.add_node(num_cpus=head, _system_config={"health_check_period_ms": 500}, **settings)]
     nodes += [cluster.add_node(num_cpus=one, **settings) for one in others]
+    address = cluster.address
     raylets = [node.all_processes["raylet"][0].process.pid for node in nodes]
-    os.write(out, json.dumps({"address": cluster.address, "raylets": raylets}).encode() + b"\n")
+    os.write(out, json.dumps({"address": address, "raylets": raylets}).encode() + b"\n")
     lives = True
     for _ in sys.stdin.buffer:
         if lives:
             nodes[0].kill_gcs_server()
         else:
-            nodes[0]._ray_params.gcs_server_port = int(cluster.address.rpartition(":")[2])
+            nodes[0]._ray_params.gcs_server_port = int(address.rpartition(":")[2])
             nodes[0].start_gcs_server()
         lives = not lives
         os.write(out, b"done\n")
     cluster.shutdown()
+    for process in psutil.Process().children(recursive=True):  # agents whose raylet ended itself
+        process.kill()
 
 
 if __name__ == "__main__":

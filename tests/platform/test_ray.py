@@ -162,3 +162,57 @@ async def test_an_actor_and_a_node_that_die_cost_what_was_at_them(place: Place, 
 def _has(place: Place, node: int) -> bool:
     raylet = psutil.Process(place.cluster.raylets[node])
     return any(each in raylet.children(recursive=True) for each in place.replicas())
+
+
+@pytest.fixture
+def kept(tmp_path: Path, environ: dict[str, str]) -> None:
+    """The head keeps what it knows on a disk."""
+    (tmp_path / "gcs").mkdir()
+    environ |= {"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": str(tmp_path / "gcs")}
+
+
+@pytest.fixture
+def hasty(environ: dict[str, str]) -> None:
+    """Nodes end themselves soon when their head is away."""
+    environ["RAY_gcs_rpc_server_reconnect_timeout_s"] = "4"
+
+
+def pending(platform: Up) -> str:
+    return platform.call("GET", "/v1/endpoints/digits")["reason"]
+
+
+@pytest.mark.usefixtures("kept")
+async def test_a_head_that_is_away_costs_no_request_and_nothing_once_it_is_back(place: Place, start):
+    platform = await asyncio.to_thread(start().ready)
+    deployed = await asyncio.to_thread(deploy, platform)
+    before = ready(platform)
+    async with Load(deployed["url"], deployed["key"], CLIENTS) as load:
+        await load.more()
+        place.cluster.head()
+        declared = {"model": "digits:1", "replicas": 3, "target": "ray", "retries": 0}
+        await asyncio.to_thread(platform.call, "PUT", "/v1/endpoints/digits", declared)
+        await asyncio.to_thread(until, lambda: "Ray's head is away" in pending(platform))
+        driver(place.home).kill()
+        platform.kill()
+        await load.more(100)
+        platform = await asyncio.to_thread(start().ready)
+        await asyncio.to_thread(until, lambda: "Ray's head is away" in pending(platform))
+        assert ready(platform) == before, "they were adopted without Ray"
+        await load.more(300)
+        place.cluster.head()
+        await asyncio.to_thread(until, lambda: len(ready(platform)) == 3)
+        assert {name: ready(platform)[name] for name in before} == before
+        assert load.bad == []
+    await asyncio.to_thread(platform.stop)
+    assert place.replicas() == []
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_head_that_forgot_takes_its_nodes_and_replicas_along_and_it_is_said(place: Place, start):
+    platform = start().ready()
+    deploy(platform)
+    place.cluster.head()
+    until(lambda: not place.replicas())
+    until(lambda: not ready(platform))
+    until(lambda: "Ray's head is away" in pending(platform))
+    platform.kill()
