@@ -168,6 +168,11 @@ class Pod:
             body = json.dumps({"metadata": {"uid": self.uid}, "status": status})
             await self.kubelet.api.ask("PATCH", f"{self.path}/status", content=body, headers=STRATEGIC)
 
+    def told_otherwise(self, seen: Object) -> bool:
+        """Whether others have written that it is not ready, and it is."""
+        told = {each["type"]: each["status"] for each in seen["status"].get("conditions", [])}
+        return told.get("Ready") == "False" and self._since.get("Ready", (False, ""))[0]
+
     def _phase(self, statuses: list[Object]) -> str:
         codes = [each["state"]["terminated"]["exitCode"] for each in statuses if "terminated" in each["state"]]
         if len(codes) == len(statuses) and (self.stopping or self.policy != "Always"):
@@ -269,6 +274,8 @@ class Kubelet:
             pod.stop(0)
         elif pod is not None and "deletionTimestamp" in metadata:
             pod.stop(float(metadata.get("deletionGracePeriodSeconds", 30)))
+        elif pod is not None and pod.told_otherwise(seen):  # as of a node that was silent
+            group.create_task(pod.post())
 
     def _address(self) -> str:
         taken = {pod.address for pod in self._pods.values()}

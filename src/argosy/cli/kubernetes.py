@@ -57,7 +57,7 @@ def kubernetes(
             version = place.registry.resolve(endpoint.model)
             revision, name = revision_of(endpoint, version), objects.label(endpoint.name)
             replicas = None if isinstance(endpoint.replicas, Scaling) else endpoint.replicas
-            tag = _image(image, version.name, version.number)
+            tag = objects.image_of(image, version.name, version.number)
             pods = objects.Pods(image=tag, trusted=version.trust is not None, grpc=grpc, replicas=replicas)
             made = [*objects.of_endpoint(endpoint, grpc=grpc), *objects.of_revision(revision, pods)]
             if isinstance(endpoint.replicas, Scaling):
@@ -99,13 +99,6 @@ def crd(as_json: bool) -> None:
 
     found = definition.definition()
     emit(found, as_json, lambda: click.echo(export.render([found]), nl=False))
-
-
-def _image(image: str, model: str, version: int) -> str:
-    found = image.replace("{model}", model).replace("{version}", str(version))
-    if "{" in found or not found.isascii() or any(letter.isspace() for letter in found):
-        raise InvalidArgument(f"--image '{image[:200]}' must be a reference; it may have {{model}} and {{version}}")
-    return found
 
 
 def _replacing(name: str, revision: str, namespace: str) -> list[str]:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -136,7 +135,7 @@ async def test_a_watch_that_ends_badly_is_made_again(script, monkeypatch):
     async with following(answers) as (reflector, _, waits):
         await until(lambda: names(reflector) == {"a", "b"})
         assert waits
-        assert all(wait <= 1.0 for wait in waits)
+        assert all(wait <= 0.5 for wait in waits)
         await until(lambda: not reflector.problem)
 
 
@@ -224,43 +223,3 @@ async def test_a_server_that_is_gone_for_a_while():
     await asyncio.gather(task, return_exceptions=True)
     await cluster.close()
     await server.close()
-
-
-async def test_a_server_that_sends_no_bookmarks_is_no_trouble(monkeypatch):
-    monkeypatch.setattr(reflect, "SILENCE", 0.1)
-    monkeypatch.setattr(reflect, "SUDDEN", 0.05)
-    quiet = watches([event("ADDED", "a", 8), END, 60.0], *[[b"", 60.0] for _ in range(50)])
-    async with following(quiet) as (reflector, server, waits):
-        await until(lambda: len(server.seen) > 8)
-        assert (names(reflector), reflector.problem) == ({"a"}, "")
-        assert {each.query.get("resourceVersion") for each in server.seen[1:]} == {"10"}
-        assert max(waits) <= 1.0
-        assert reflector.behind() < 60
-
-
-async def test_what_is_not_kept_takes_no_memory():
-    """30 MB of objects, of which their names are kept."""
-    many = 300
-
-    async def answers(request: Request) -> AsyncIterator[bytes]:
-        yield start()
-        for number in range(many):
-            yield event("ADDED", f"p{number}", number, annotations={"large": "x" * 100_000})
-        yield event("BOOKMARK", "", many, annotations={reflect.INITIAL_END: "true"})
-        await asyncio.sleep(60)
-
-    server = await Hostile(answers).open()
-    access = Access(Server(server=server.url), User(folder=Path()), "test", "user 'u'", "FILE")
-    cluster = Cluster(lambda: access)
-    tracemalloc.start()
-    reflector = Reflector(cluster, "v1", "Pod", "", lambda: None, lambda obj: obj["metadata"]["name"])
-    task = asyncio.create_task(reflector.run())
-    await until(lambda: reflector.synced)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    await cluster.close()
-    await server.close()
-    assert len(reflector.objects) == many
-    assert peak < 8 * 1024 * 1024

@@ -89,7 +89,7 @@ class Session:
         for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
             if hasattr(socket, name):
                 options.append((socket.IPPROTO_TCP, getattr(socket, name), value))
-        limits = httpx.Limits(max_connections=24, max_keepalive_connections=16)
+        limits = httpx.Limits(max_connections=64, max_keepalive_connections=16)
         transport = httpx.AsyncHTTPTransport(
             verify=access.context, proxy=access.proxy, limits=limits, socket_options=options
         )

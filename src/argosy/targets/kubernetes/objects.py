@@ -17,6 +17,7 @@ from argosy.serving.config import ModelConfig, ReplicaConfig
 from argosy.spec import secret
 from argosy.spec.address import Address, TlsIdentity
 from argosy.spec.endpoint import Endpoint
+from argosy.spec.errors import InvalidArgument
 from argosy.spec.package import MODEL_FOLDER
 from argosy.spec.revision import Revision
 
@@ -88,6 +89,14 @@ def revision_name(revision: Revision) -> str:
     return f"{label(revision.endpoint)}-{revision.id}"
 
 
+def image_of(image: str, model: str, version: object) -> str:
+    """A reference with {model} and {version} filled in. Raises InvalidArgument."""
+    found = image.replace("{model}", model).replace("{version}", str(version))
+    if "{" in found or not found.isascii() or any(letter.isspace() for letter in found):
+        raise InvalidArgument(f"the image '{image[:200]}' must be a reference; it may have {{model}} and {{version}}")
+    return found
+
+
 def of_endpoint(endpoint: Endpoint, *, grpc: bool = False) -> list[Object]:
     """What is there once, whatever revision is served: an account without rights, and the Service. It has the pods of
     every revision, ready ones alone, so that nothing is lost while one replaces another."""
@@ -152,7 +161,7 @@ def of_revision(revision: Revision, pods: Pods) -> list[Object]:
     }
     waits = {QUEUE: pods.live.queue} if pods.live and pods.live.queue else {}
     found = [
-        typed("v1", "ConfigMap", name, labels) | {"data": data, "immutable": True},
+        typed("v1", "ConfigMap", name, labels) | {"data": data} | ({} if pods.live else {"immutable": True}),
         typed("networking.k8s.io/v1", "NetworkPolicy", name, labels) | {"spec": _policy(revision, pods)},
         typed("apps/v1", "Deployment", name, labels | waits, _facts(revision)) | {"spec": spec},
     ]

@@ -210,8 +210,7 @@ class Reflector(Generic[Kept]):
         path, end = path_of(self._version, self._kind, self._cluster.namespace), self._clock() + seconds + SILENCE
         # A server that compresses a watch keeps events back until a block of them is full.
         head = {"accept-encoding": "identity"}
-        async with self._cluster.stream("GET", path, params, head, silence=1.2 * SILENCE) as answer:
-            self._heard = self._clock()
+        async with self._cluster.stream("GET", path, params, head, silence=SILENCE) as answer:
             self._tell("", "")
             async for events in _batches(answer.aiter_bytes()):
                 self._heard = self._clock()
@@ -277,8 +276,7 @@ def _metadata(obj: Object) -> Metadata:
 
 
 async def _batches(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[Event]]:
-    """The events of a watch as they come, all those of a chunk together, to its end or until there was none for too
-    long: it may be half open, which the next request shows. Raises Unavailable."""
+    """The events of a watch as they come, all those of a chunk together. Raises Unavailable."""
     rest, clock = bytearray(), asyncio.get_running_loop().time
     end = clock() + SILENCE
     while True:
@@ -286,7 +284,9 @@ async def _batches(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[Event]]:
             async with asyncio.timeout_at(end):
                 chunk = await anext(chunks, b"")
         except TimeoutError:
-            return
+            raise Unavailable(
+                f"the API server was silent for {SILENCE:.0f} s: the connection may be half open"
+            ) from None
         if not chunk:
             break
         *lines, tail = chunk.split(b"\n")
