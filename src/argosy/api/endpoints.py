@@ -14,9 +14,13 @@ from argosy.control.plan import Plan, plan
 from argosy.control.revision import revision_of
 from argosy.monitoring.performance import reference
 from argosy.spec.endpoint import Endpoint, check_name
+from argosy.spec.errors import Conflict
 from argosy.spec.revision import Revision
 from argosy.spec.status import EndpointStatus
 from argosy.targets.base import Capacity
+
+OBJECTS = "kubernetes/"
+"""What precedes the namespace in the name of who declares for objects of Kubernetes."""
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=3600)]
 
@@ -78,6 +82,7 @@ async def declare(
     """Admit a declaration and write it: the one way for the API and the console. `version` names the version where it
     is not what the declaration's reference resolves to now; without `keys` no API key is made, changed or revoked."""
     endpoint = await asyncio.to_thread(_taken, services, endpoint)
+    await asyncio.to_thread(_check_source, services, endpoint.name, query)
     reconciler = KeyReconciler(services.state.database, endpoint)
     there = await services.targets.at(endpoint.target).capacity()
     found, revision = await asyncio.to_thread(_planned, services, endpoint, there, reconciler, version)
@@ -108,6 +113,16 @@ def _taken(services: Services, endpoint: Endpoint) -> Endpoint:
     return reference.pinned(endpoint)
 
 
+def _check_source(services: Services, name: str, query: Written) -> None:
+    """Raises Conflict where an object of Kubernetes declares the endpoint, and this change does not come from it."""
+    creator = services.state.creator(name) if services.settings.kubernetes.image else ""
+    if creator.startswith(OBJECTS) and query.cause.actor != creator:
+        raise Conflict(
+            f"endpoint '{name}' is declared by an object of Kubernetes, in namespace {creator.removeprefix(OBJECTS)}: "
+            f"change or delete that, as in kubectl edit endpoints.argosy.dev {name}"
+        )
+
+
 def _planned(
     services: Services, endpoint: Endpoint, there: Capacity, reconciler: KeyReconciler, ref: str = ""
 ) -> tuple[Plan, Revision]:
@@ -132,6 +147,7 @@ async def every(services: Services) -> list[EndpointStatus]:
 
 async def delete(services: Services, name: str, query: Written) -> Deleted:
     """Take an endpoint out of the gateway, then drain and stop its replicas. Keys that it did not declare stay."""
+    await asyncio.to_thread(_check_source, services, name, query)
     write = functools.partial(services.state.delete, cause=query.cause, expected=query.generation)
     await asyncio.to_thread(write, check_name(name))
     await services.controller.settled()

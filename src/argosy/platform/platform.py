@@ -42,6 +42,7 @@ from argosy.packaging import environment
 from argosy.packaging.package import stored
 from argosy.platform import leftovers
 from argosy.platform.home import gateway_config
+from argosy.platform.objects import Objects
 from argosy.platform.supervisor import Supervisor, watch_gateway
 from argosy.serving.port import take
 from argosy.spec.errors import ArgosyError
@@ -173,6 +174,7 @@ class Platform:
             ending=self._ending,
             restarts=self.supervisor.restarts,
         )
+        self.objects = Objects(services) if settings.kubernetes.image else None
         secret = token.ensure(home)
         app = application(services, secret, any_host=settings.control.expose, pages=pages(services, secret))
         self.certificate = certificate(home, settings.control)
@@ -245,6 +247,8 @@ class Platform:
         yield "slos", self.slos.run
         yield "triggers", self.triggers.run
         yield "jobs", self.jobs.run
+        if self.objects is not None:
+            yield "objects", self.objects.run
 
     async def _maintain(self) -> None:
         """Bound every log that others write: each process of the platform appends to its own."""

@@ -87,7 +87,8 @@ class KubernetesSettings(Declaration, frozen=True, kw_only=True):
     `~/.kube/config`, or the account of the pod that the platform runs in). `namespace`: where everything is made
     (empty: that of the context). `image`: what pods run; with {model} and {version} in it, one that holds the package,
     else one of Argosy, whose pods fetch packages from `store.blobs`. `pull_secret`: the Secret by which images are
-    pulled. `queue`: the queue of Kueue that pods wait in."""
+    pulled. `queue`: the queue of Kueue that pods wait in. Where `image` is set, objects of the kind Endpoint are
+    followed (`argosy export crd`)."""
 
     kubeconfig: str = ""
     context: str = ""

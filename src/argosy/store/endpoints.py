@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import NotFound
 from argosy.spec.revision import Revision
+from argosy.store import ledger
 from argosy.store.database import Database, metadata
 from argosy.store.table import Json
 
@@ -129,6 +130,11 @@ class Endpoints:
         if found is None:
             raise NotFound(f"there is no endpoint '{name[:63]}': argosy ps lists them")
         return found, self.revisions()[found.serving.active or found.revision]
+
+    def creator(self, name: str) -> str:
+        """Who declared an endpoint first, since it was deleted last; empty where there is none."""
+        with self.database.read() as connection:
+            return ledger.first_actor(connection, name, "declare", after="delete")
 
     def endpoints(self) -> list[Declared]:
         """Every declaration, by name."""

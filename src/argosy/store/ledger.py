@@ -150,6 +150,13 @@ def latest(connection: sa.Connection, subject: str, events: Collection[str], at:
     return max(found, key=lambda entry: entry.seq, default=None)
 
 
+def first_actor(connection: sa.Connection, subject: str, event: str, *, after: str) -> str:
+    """Whose the first entry of an event about a subject is, after the last one of another event; empty without one."""
+    last = sa.select(sa.func.max(T.seq)).where(T.subject == subject, T.event == after).scalar_subquery()
+    where = (T.subject == subject, T.event == event, T.seq > sa.func.coalesce(last, 0))
+    return connection.execute(sa.select(T.actor).where(*where).order_by(T.seq).limit(1)).scalar() or ""
+
+
 def of_event(connection: sa.Connection, event: str, *where: sa.ColumnElement[bool]) -> list[Entry]:
     """Every entry of an event that fits, oldest first."""
     return _read(connection, T.event == event, *where, order=(T.seq,))

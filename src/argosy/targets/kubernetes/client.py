@@ -120,12 +120,16 @@ class Cluster:
         """The URL of the API server."""
         return self._session.access.server.server
 
-    async def apply(self, obj: Object, *, manager: str = "argosy", force: bool = False, dry: bool = False) -> Object:
+    async def apply(
+        self, obj: Object, *, manager: str = "argosy", force: bool = False, dry: bool = False, part: str = ""
+    ) -> Object:
         """Have these fields of an object be as they are here, as this manager of fields (server-side apply): those that
         it had and that are not here any more are taken away. `force` takes fields from other managers, `dry` changes
-        nothing. The object as it is then. Raises Conflict, PermissionDenied, InvalidArgument, NotFound, Unavailable."""
+        nothing, `part` may be `status`. The object as it is then. Raises Conflict, PermissionDenied, InvalidArgument,
+        NotFound, Unavailable."""
         metadata = obj["metadata"]
         path = path_of(obj["apiVersion"], obj["kind"], metadata.get("namespace") or self.namespace, metadata["name"])
+        path += f"/{part}" if part else ""
         params = {"fieldManager": manager, "force": str(force).lower()} | ({"dryRun": "All"} if dry else {})
         return await self._ask("PATCH", path, params, obj, "application/apply-patch+yaml")
 

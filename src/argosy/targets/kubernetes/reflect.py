@@ -138,7 +138,8 @@ class Reflector(Generic[Kept]):
         self._objects: dict[str, Kept] = {}
         self._versions: dict[str, str] = {}
         self._heard, self._progress = -math.inf, Progress()
-        self.synced, self.problem, self._told = False, "", ""
+        self.synced, self.problem = False, ""
+        self._told: str = ""
 
     @property
     def objects(self) -> Mapping[str, Kept]:
