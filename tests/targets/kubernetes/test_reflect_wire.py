@@ -196,7 +196,7 @@ async def test_rights_that_are_lacking_are_told_once_until_they_come(caplog):
 
 
 async def test_a_server_that_is_gone_for_a_while():
-    server = await Hostile(watches([event("ADDED", "a", 8), END, Cut])).open()
+    server = await Hostile(watches([event("ADDED", "a", 8), END, 60.0])).open()
     port = int(server.url.rpartition(":")[2])
     tried = asyncio.Event()
     waits = list[float]()
