@@ -137,7 +137,12 @@ async def test_a_refusal_is_told_at_once(given, kind, message):
     assert len(str(found)) < 3000
 
 
-async def test_credentials_are_read_anew_once_they_are_not_taken():
+async def test_credentials_are_read_anew_once_they_are_not_taken(monkeypatch):
+    found, server, _ = await outcome(in_turn(refusal(401, "Unauthorized")), "just read", "new")
+    with pytest.raises(PermissionDenied, match="does not take the credentials of user 'u' of FILE"):
+        raise found
+    assert len(server.seen) == 1
+    monkeypatch.setattr(client, "FRESH", -1.0)
     found, server, waits = await outcome(in_turn(refusal(401, "Unauthorized"), answer(200, CONFIG)), "old", "new")
     assert found == CONFIG
     assert [each.headers["authorization"] for each in server.seen] == ["Bearer old", "Bearer new"]
@@ -148,7 +153,9 @@ async def test_credentials_are_read_anew_once_they_are_not_taken():
     assert len(server.seen) == 2
 
 
-async def test_many_requests_renew_credentials_once():
+async def test_many_requests_renew_credentials_once(monkeypatch):
+    monkeypatch.setattr(client, "FRESH", -1.0)
+
     async def answers(request: Request) -> AsyncIterator[bytes]:
         good = request.headers["authorization"] == "Bearer 2"
         yield answer(200, CONFIG) if good else refusal(401, "Unauthorized")

@@ -14,7 +14,7 @@ import yaml
 
 from argosy.spec.errors import InvalidArgument, Unavailable
 from argosy.spec.settings import KubernetesSettings
-from argosy.targets.kubernetes import kubeconfig
+from argosy.targets.kubernetes import client, kubeconfig
 from argosy.targets.kubernetes.client import Cluster
 from tests.kubernetes.certificates import Authority
 from tests.targets.kubernetes.hostile import Hostile, Request, answer, hostile, in_turn
@@ -142,12 +142,12 @@ async def test_a_program_prints_credentials_until_they_end(tmp_path):
     (tmp_path / "runs").unlink()
     status["expirationTimestamp"] = "2999-01-01T00:00:00.5Z"
     access = found(written(tmp_path / "config", user=program(tmp_path, status)))
-    for _ in range(3):
-        await access.headers()
+    await asyncio.gather(*(access.headers() for _ in range(10)))
     assert len((tmp_path / "runs").read_text().splitlines()) == 1
 
 
-async def test_a_program_whose_token_is_not_taken_runs_again(tmp_path):
+async def test_a_program_whose_token_is_not_taken_runs_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(client, "FRESH", -1.0)
     path = written(tmp_path / "config", user=program(tmp_path, {"token": "t"}))
     async with hostile(in_turn(answer(401), answer(200, {"gitVersion": "v1.37.2"}))) as server:
         written(path, server={"server": server.url}, user=program(tmp_path, {"token": "t"}))
@@ -257,3 +257,19 @@ def test_certificates_of_server_and_user(tmp_path, authority):
 
     for case in cases:
         asyncio.run(ask(*case))
+
+
+async def test_an_authority_that_was_replaced_is_read_anew(tmp_path, authority, monkeypatch):
+    monkeypatch.setattr(client, "FRESH", -1.0)
+    other = Authority(tmp_path / "other")
+    tls = await Tls(authority).open()
+    path = written(tmp_path / "config", server={"server": tls.url, "certificate-authority": "ca.pem"})
+    (tmp_path / "ca.pem").write_bytes(other.certificate.read_bytes())
+
+    async def replaced(seconds: float) -> None:
+        (tmp_path / "ca.pem").write_bytes(authority.certificate.read_bytes())
+
+    cluster = Cluster(lambda: kubeconfig.find(KubernetesSettings(kubeconfig=str(path)), {}), sleep=replaced)
+    assert await cluster.version() == "v1"
+    await cluster.close()
+    await tls.close()

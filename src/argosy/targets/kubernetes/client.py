@@ -10,6 +10,7 @@ import random
 import re
 import socket
 import ssl
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
@@ -27,6 +28,8 @@ PAGE = 500
 SECONDS = 30.0
 """How long one request may take, with all that is tried again."""
 TRIES = 4
+FRESH = 1.0
+"""Seconds in which credentials that were read are not read anew, though they are not taken."""
 LONGEST = 64 * 1024 * 1024
 """Bytes of an answer, and of one event of a watch."""
 EVERYWHERE = frozenset(
@@ -84,7 +87,7 @@ class Session:
     """The connections of one access; they are closed once nobody uses them and another has taken its place."""
 
     def __init__(self, access: kubeconfig.Access) -> None:
-        self.access, self.users = access, 0
+        self.access, self.users, self.made = access, 0, time.monotonic()
         options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
         for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
             if hasattr(socket, name):
@@ -254,10 +257,12 @@ class Cluster:
             if session is not self._session and not session.users:
                 await session.http.aclose()
 
-    def _renew(self, session: Session) -> None:
-        """Read anew where the server is and who asks, unless that was done since this session began."""
-        if session is self._session:
+    def _renew(self, session: Session) -> bool:
+        """Read anew where the server is and who asks, unless that was just done. Whether another session is used from
+        now on."""
+        if session is self._session and time.monotonic() - session.made > FRESH:
             self._session = Session(self._find())
+        return session is not self._session
 
     def _refused(self, answer: httpx.Response, data: bytes, what: str, session: Session) -> ArgosyError:
         """What an answer that is none means."""
@@ -268,12 +273,12 @@ class Cluster:
             status = Status(message=data[:200].decode(errors="replace").strip())
         said = printable(status.message)[:2000] or "nothing"
         text = f"{self.server} answered {code} to {what}: {said}"
-        after = answer.headers.get("retry-after", "")
-        pause = min(float(after), 10.0) if after.isdecimal() else None
+        asked = answer.headers.get("retry-after", "")
+        pause = min(float(asked), 10.0) if asked.isdecimal() else None
         if code == 401:
-            self._renew(session)
+            after = 0.0 if self._renew(session) else None
             where = f"{who} of {session.access.where}"
-            return PermissionDenied(f"{self.server} does not take the credentials of {where}", retry_after=0.0)
+            return PermissionDenied(f"{self.server} does not take the credentials of {where}", retry_after=after)
         if code == 403 and "exceeded quota" in status.message:
             return Full(f"a quota of namespace {self.namespace} leaves no room: {said}")
         if code == 403:

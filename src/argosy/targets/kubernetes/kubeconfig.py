@@ -11,6 +11,7 @@ import os
 import shutil
 import ssl
 import tempfile
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -86,7 +87,7 @@ class Access:
 
     def __init__(self, server: Server, user: User, namespace: str, who: str, where: str) -> None:
         self.server, self.namespace, self.who, self.where = server, namespace or "default", who, where
-        self._user, self._printed, self._ends = user, "", float("inf")
+        self._user, self._printed, self._ends, self._turn = user, "", float("inf"), asyncio.Lock()
         if not server.server.startswith(("https://", "http://")):
             raise InvalidArgument(f"{where}: the server is https://HOST[:PORT], not '{server.server[:80]}'")
         if user.auth_provider or user.impersonated:
@@ -126,8 +127,9 @@ class Access:
         if user.token:
             return _bearer(user.token)
         if user.program is not None:
-            if datetime.datetime.now(datetime.UTC).timestamp() > self._ends - SECONDS / 2 or not self._printed:
-                await self._run(user.program)
+            async with self._turn:
+                if time.time() > self._ends - SECONDS / 2 or not self._printed:
+                    await self._run(user.program)
             return _bearer(self._printed) if self._printed != "-" else {}
         if user.username:
             login = base64.b64encode(f"{user.username}:{user.password}".encode()).decode()
