@@ -270,14 +270,25 @@ async def test_pods_go_on_while_the_api_server_is_away(driven: Driven, world: Wo
     target, revision = await driven.target(), world.revisions["lin"]
     await target.scale(revision, 1)
     (replica,) = await ready(target, revision, 1)
+    kept = world.home.run / "kubernetes.json"
+
+    async def written() -> bool:
+        return kept.exists() and b'"ready"' in kept.read_bytes()
+
+    await until(written)
     with world.plane.away():
         await told(target, revision, "pending", "cannot be reached")
-        status = await target.endpoints(revision.id)
-        assert status.replicas == (replica,)
+        assert (await target.endpoints(revision.id)).replicas == (replica,)
+        await target.close()
+        heir = await driven.target()
+        status = await heir.endpoints(revision.id)
+        assert (status.replicas, "cannot be reached" in status.pending) == ((replica,), True)
         assert await ask(replica.http, "/v2/models/first", 5) == "yes"
-        await target.scale(revision, 2)
-    await ready(target, revision, 2)
-    await target.stop()
+        await heir.scale(revision, 2)
+    found = await ready(heir, revision, 2)
+    assert replica in found
+    await heir.stop()
+    assert not kept.exists()
 
 
 async def test_a_node_that_is_lost(driven: Driven, world: World):

@@ -116,13 +116,15 @@ def replica(
         return None
     phase: ReplicaPhase = "ready" if pod.ready and reached else "starting"
     phase = "draining" if draining or pod.leaving else phase
+    http = Address(host=pod.address, port=HTTP, tls=identity)
     return Replica(
         id=pod.name,
         endpoint=revision.endpoint,
         revision=revision.id,
         phase=phase,
-        http=Address(host=pod.address, port=HTTP, tls=identity),
+        http=http,
         grpc=Address(host=pod.address, port=GRPC, tls=identity) if grpc else None,
+        recorder=http,
         started=pod.started,
         restarts=pod.restarts,
         doing=(pod.broken or pod.waits or "it loads its model and checks it") if phase == "starting" else "",

@@ -11,9 +11,12 @@ import shutil
 import time
 from collections.abc import Callable, Collection
 
+import msgspec
+
 from argosy.spec.errors import ArgosyError, Internal, Unavailable
 from argosy.spec.revision import ResourceUsage, Revision, RevisionStatus
 from argosy.spec.settings import Home, Settings
+from argosy.store.durable import say
 from argosy.targets.base import Admit, Capacity
 from argosy.targets.kubernetes import objects
 from argosy.targets.kubernetes.client import Cluster
@@ -26,7 +29,7 @@ LOG = logging.getLogger(__name__)
 
 TICK, PAUSE = 1.0, 0.02
 """Seconds after which all is looked at again, and within which changes are taken together."""
-TEND_SECONDS = 60.0
+TEND_SECONDS, WRITE_SECONDS = 60.0, 2.0
 SYNC = 20.0
 """Seconds in which the cluster must have told what is there."""
 AT_ONCE = 16
@@ -45,7 +48,9 @@ class KubernetesTarget:
         self._turns: dict[str, asyncio.Lock] = {}
         self._places = asyncio.Semaphore(AT_ONCE)
         self._seen: dict[str, Object] = {}
-        self._away, self._tended = "", time.monotonic()
+        self._away, self._tended, self._written = "", 0.0, 0.0
+        self._unwritten = True
+        self._found, self._file = False, home.run / "kubernetes.json"
         self._selector = f"{PLATFORM}={self._world.platform}"
         pods = f"{self._selector},{REVISION}"
         self._pods = Reflector(self._cluster, "v1", "Pod", pods, self._wake.set, _pod)
@@ -55,20 +60,38 @@ class KubernetesTarget:
     # What these do stands in `base.Target`.
 
     async def adopt(self) -> int:
-        """Find what runs in the cluster, and supervise from now on. Raises Unavailable where it does not answer."""
+        """Find what runs in the cluster, and supervise from now on. Where it is away, what was there when this was
+        written down last is taken to be there still. Raises what the cluster raises, where nothing was written."""
         self._tasks = [asyncio.create_task(each.run()) for each in (self._pods, self._deployments)]
+        try:
+            await self._find()
+        except Unavailable as error:
+            self._away = f"target kubernetes: {error.message}"
+            try:
+                kept = msgspec.json.decode(self._file.read_bytes(), type=list[tuple[Revision, RevisionStatus]])
+            except (OSError, msgspec.MsgspecError):
+                raise Unavailable(self._away) from None
+            for revision, status in kept:
+                found = self._workloads[revision.id] = Workload(revision, self._world)
+                found.status = msgspec.structs.replace(status, pending=self._away)
+        self._tasks.append(asyncio.create_task(self._supervise()))
+        return sum(len(each.status.replicas) for each in self._workloads.values())
+
+    async def _find(self) -> None:
+        """Take over what is there, once all of it is known. Raises Unavailable, PermissionDenied."""
         try:
             async with asyncio.timeout(SYNC):
                 configs = await self._cluster.list("v1", "ConfigMap", self._selector)
                 while not (self._pods.synced and self._deployments.synced):
                     if problem := self._pods.problem or self._deployments.problem:
-                        raise Unavailable(f"target kubernetes: {problem}")
+                        raise Unavailable(problem)
                     await asyncio.sleep(PAUSE)
         except TimeoutError:
-            raise Unavailable(f"target kubernetes: {self._cluster.server} does not say what runs there") from None
+            raise Unavailable(f"{self._cluster.server} does not say what runs there") from None
         for each in configs:
             if revision := revision_in(each):
-                self._workloads[revision.id] = Workload(revision, self._world, each)
+                found = self._workloads.setdefault(revision.id, Workload(revision, self._world))
+                found.owner = each
         self._look()
         for found in self._workloads.values():
             found.adopt()
@@ -78,16 +101,16 @@ class KubernetesTarget:
             labels = each["metadata"]["labels"]
             if REVISION not in labels and labels.get(ENDPOINT) not in known:  # a stop in the middle left it
                 await self._cluster.delete("v1", "ConfigMap", each["metadata"]["name"])
-        self._tended = 0.0
-        self._tasks.append(asyncio.create_task(self._supervise()))
-        return sum(len(each.status.replicas) for each in self._workloads.values())
+        self._found, self._tended = True, 0.0
+        self.changed()
 
     async def revisions(self) -> list[Revision]:
         return [each.revision for each in self._workloads.values()]
 
     async def scale(self, revision: Revision, replicas: int) -> None:
         if revision.id not in self._workloads and replicas:
-            self._workloads[revision.id] = Workload(revision, self._world)
+            made = self._workloads[revision.id] = Workload(revision, self._world)
+            made.status = RevisionStatus(pending=self._away)
         if found := self._workloads.get(revision.id):
             found.scale(replicas)
             self._wake_for(found)
@@ -136,6 +159,8 @@ class KubernetesTarget:
                 LOG.error("what runs in the cluster goes on: %s; kubectl delete configmap %s  deletes it", why, where)
                 break
             await asyncio.sleep(0.1)
+        else:
+            self._file.unlink(missing_ok=True)
         await self.close()
 
     async def close(self) -> None:
@@ -154,10 +179,15 @@ class KubernetesTarget:
             self._wake.clear()
             soon = False
             try:
+                if not self._found:
+                    await self._find()
                 soon = self._round()
+                self._write()
                 if time.monotonic() - self._tended >= TEND_SECONDS:
                     self._tended = time.monotonic()
                     await self._tend()
+            except ArgosyError as error:
+                LOG.warning("the cluster is asked again: %s", error.message)
             except Exception:
                 LOG.exception("supervision failed; it goes on in a moment")
             await asyncio.sleep(PAUSE)
@@ -182,6 +212,7 @@ class KubernetesTarget:
             if found.due(now):
                 found.task = asyncio.create_task(self._step(found))
         if different:
+            self._unwritten = True
             self.changed()
         return any(each.unreached() for each in self._workloads.values())
 
@@ -221,8 +252,17 @@ class KubernetesTarget:
         finally:
             found.task = None
             if found.tell(self._away):
+                self._unwritten = True
                 self.changed()
             self._wake.set()
+
+    def _write(self) -> None:
+        """Keep what is there for whoever starts while the cluster is away."""
+        now = time.monotonic()
+        if self._unwritten and now - self._written >= WRITE_SECONDS:
+            self._unwritten, self._written = False, now
+            kept = [(each.revision, each.status) for each in self._workloads.values() if each.status.replicas]
+            say(self._file, msgspec.json.encode(kept))
 
     async def _tend(self) -> None:
         """Renew certificates."""

@@ -102,7 +102,7 @@ class Workload:
         self._drain, self._asked, self._made = drain.State(), set[str](), 0.0
         self._replaced, self._trouble, self._failures = 0, "", 0
         self._hard = self._forces = self._anew = self._fresh = False
-        self._again, self._held = 0.0, ""
+        self._again, self._held, self._scaled = 0.0, "", False
         self._silent: dict[str, float] = {}
 
     @property
@@ -122,6 +122,7 @@ class Workload:
 
     def scale(self, replicas: int) -> None:
         """Want so many from now on."""
+        self._scaled = True
         if replicas != self.want or self.leaving:
             self.want, self.leaving, self.dirty, self._held = replicas, False, True, ""
 
@@ -170,8 +171,9 @@ class Workload:
             self.deployment, self.dirty = found, True
 
     def adopt(self) -> None:
-        """Take over what runs: it is wanted until `scale` says otherwise, and what is ready has been reached before."""
-        self.want = self.told
+        """Take over what runs: it is wanted unless `scale` has said otherwise, and what is ready was reached before."""
+        if not self._scaled and not self.leaving:
+            self.want = self.told
         self._anew = not any(pod.ready for pod in self.pods.values())
         self.reached = {uid for uid, pod in self.pods.items() if pod.ready}
         self._replaced, self._trouble = 0, ""

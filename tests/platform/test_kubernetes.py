@@ -1,0 +1,141 @@
+"""Endpoints whose replicas are pods: declared as on one machine, on a real control plane whose node runs pods as
+processes, and no request is lost whatever becomes of the controller."""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from argosy.spec.settings import Home, Settings, StoreSettings
+from argosy.store import open_store
+from argosy.store.oci.credentials import Credential, save
+from argosy.store.store import Store
+from tests.kubernetes.plane import Plane
+from tests.platform.packages import push
+from tests.platform.up import Load, Up, started, until
+from tests.store.oci.live import PASSWORD, USER, running
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+IMAGE = "registry.example/{model}:{version}"
+BASE = "registry.example/argosy:1"
+MERGE = {"content-type": "application/merge-patch+json"}
+KINDS = {"api/v1": ("pods", "secrets", "configmaps", "serviceaccounts"), "apis/apps/v1": ("deployments",)}
+KINDS |= {"apis/policy/v1": ("poddisruptionbudgets",), "apis/networking.k8s.io/v1": ("networkpolicies",)}
+
+
+class Place:
+    """A platform, and the namespace that it drives."""
+
+    def __init__(self, home: Home, plane: Plane, **more: str) -> None:
+        self.home, self.client, self.namespace = home, plane.client(), plane.namespace()
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        path = f"/api/v1/namespaces/{self.namespace}"
+        self.client.patch(path, json={"metadata": {"labels": labels}}, headers=MERGE).raise_for_status()
+        cluster = {"kubeconfig": plane.kubeconfig(), "namespace": self.namespace, "image": more.pop("image", IMAGE)}
+        text = ", ".join(f"{name}: '{value}'" for name, value in cluster.items())
+        stored = ", ".join(f"{name}: '{value}'" for name, value in more.items())
+        home.config.write_text(
+            f"control: {{port: 0}}\ngateway: {{port: 0}}\nkubernetes: {{{text}}}\nstore: {{{stored}}}\n"
+        )
+
+    def left(self) -> set[str]:
+        """What is in the namespace that no namespace has by itself."""
+        found: set[str] = set()
+        for group, kinds in KINDS.items():
+            for kind in kinds:
+                listed = self.client.get(f"/{group}/namespaces/{self.namespace}/{kind}").json()["items"]
+                found |= {f"{kind}/{each['metadata']['name']}" for each in listed}
+        return found - {"serviceaccounts/default", "configmaps/kube-root-ca.crt"}
+
+
+def image(**more: object) -> dict[str, object]:
+    return {"entrypoint": [sys.executable, "-m", "argosy"], "env": {"ARGOSY_HOME": "/var/lib/argosy"}, **more}
+
+
+@pytest.fixture
+def place(home: Home, store: Store, kubernetes: Plane) -> Iterator[Place]:
+    """One with two versions of `digits`, whose images are there."""
+    images: dict[str, dict[str, object]] = {}
+    for number in (1, 2):
+        version = push(store, home.root / f"p{number}", 2.0 + number)
+        folder = str(store.unpacked(version.digest))
+        images[IMAGE.format(model="digits", version=number)] = image(paths={"/models": folder})
+    with kubernetes.node("declares", images):
+        yield Place(home, kubernetes)
+
+
+@pytest.fixture
+def start(home: Home) -> Iterator:
+    with started(home) as begin:
+        yield begin
+
+
+def deploy(platform: Up, **more: object) -> dict:
+    declared = {
+        "model": "digits:1",
+        "replicas": 2,
+        "target": "kubernetes",
+        "retries": 0,
+        "runtime": {"drain_timeout": 5},
+        **more,
+    }
+    found = platform.call("PUT", "/v1/endpoints/digits", declared, wait=90)
+    assert found["endpoint"]["state"] == "ready", found
+    return found
+
+
+def ready(platform: Up) -> set[str]:
+    return {each["id"] for each in platform.call("GET", "/v1/replicas") if each["phase"] == "ready"}
+
+
+async def test_a_rollout_under_load_and_a_controller_that_is_killed_cost_no_request(place: Place, start):
+    platform = await asyncio.to_thread(start().ready)
+    deployed = await asyncio.to_thread(deploy, platform, payload={"flush": 1})
+    async with Load(deployed["url"], deployed["key"], 3) as load:
+        await load.more(100)
+        before = ready(platform)
+        rolling = asyncio.create_task(asyncio.to_thread(deploy, platform, model="digits:2"))
+        await asyncio.to_thread(until, lambda: len(ready(platform)) > 2)
+        platform.kill()
+        await asyncio.gather(rolling, return_exceptions=True)
+        await load.more(50)
+        platform = await asyncio.to_thread(start().ready)
+        await asyncio.to_thread(until, lambda: len(ready(platform)) == 2 and not ready(platform) & before)
+        await load.more(100)
+        victim = sorted(ready(platform))[0]
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": victim}}
+        path = f"/api/v1/namespaces/{place.namespace}/pods/{victim}/eviction"
+        place.client.post(path, json=eviction).raise_for_status()
+        await asyncio.to_thread(until, lambda: len(ready(platform) - {victim}) == 2)
+        await load.more(100)
+        assert (load.bad, load.answers) == ([], {3.0, 4.0})
+    assert platform.call("GET", "/v1/status")["recorder"]["records"], "what is asked is recorded"
+    await asyncio.to_thread(platform.call, "DELETE", "/v1/endpoints/digits")
+    await asyncio.to_thread(until, lambda: not place.left())
+    assert await asyncio.to_thread(platform.stop) == 0
+
+
+def test_pods_of_one_image_fetch_their_package_by_digest(home: Home, kubernetes: Plane, start, tmp_path: Path):
+    with running(tmp_path / "registry") as registry, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", registry.ca)
+        patch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
+        save(registry.host, Credential(USER, PASSWORD), {"REGISTRY_AUTH_FILE": str(tmp_path / "auth.json")})
+        blobs = f"{registry.host}/shared/models"
+        store = open_store(home, Settings(store=StoreSettings(blobs=blobs)))
+        push(store, home.root / "p1", 3.0)
+        store.close()
+        env = {"SSL_CERT_FILE": registry.ca, "REGISTRY_AUTH_FILE": str(tmp_path / "auth.json")}
+        with kubernetes.node("fetches", {BASE: image(env={"ARGOSY_HOME": "/var/lib/argosy", **env})}):
+            place = Place(home, kubernetes, image=BASE, blobs=blobs)
+            platform = start().ready()
+            deployed = deploy(platform, replicas=1)
+            body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 1, 1, 1]}]}
+            headers = {"authorization": f"Bearer {deployed['key']}"}
+            answer = httpx.post(deployed["url"], json=body, headers=headers, timeout=60).json()
+            assert answer["outputs"][0]["data"] == [3.0] * 4
+            assert platform.stop() == 0
+            until(lambda: not place.left())
