@@ -1,7 +1,12 @@
 """Gateways that run elsewhere: they route as the controller says, are waited for, and go on without it."""
 
+import asyncio
+import json
+import signal
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 
+import httpx
 import pytest
 
 from argosy.platform import leftovers
@@ -9,7 +14,7 @@ from argosy.spec.settings import Home
 from argosy.store.store import Store
 from tests.platform.gateways import Gateways, RemoteGateway, gateways
 from tests.platform.packages import push
-from tests.platform.up import Up, home, started, store, until
+from tests.platform.up import Load, Up, home, started, store, until
 
 __all__ = ["home", "store"]
 
@@ -35,6 +40,13 @@ def deploy(platform: Up, version: int = 1, **more: object) -> str:
     found = platform.call("PUT", "/v1/endpoints/digits", declared, wait=60)
     assert found["endpoint"]["state"] == "ready", found
     return found.get("key") or ""
+
+
+def deploy_scaled(platform: Up) -> str:
+    """The key of an endpoint that sleeps."""
+    scaled = {"min": 0, "max": 1, "idle": 2, "patience": 2, "window": 5, "history": 10}
+    found = platform.call("PUT", "/v1/endpoints/digits", {"model": "digits:1", "replicas": scaled}, wait=10)
+    return found["key"]
 
 
 def answers(gateway: RemoteGateway, key: str) -> float:
@@ -65,3 +77,79 @@ def test_they_route_as_the_controller_says_and_are_counted_together(home: Home, 
     assert one.stop() == 0
     assert [each["name"] for each in platform.call("GET", "/v1/gateways")] == ["two"]
     assert platform.stop() == 0
+
+
+def test_one_without_rights_is_refused_and_routes_nothing(start, far: Gateways):
+    platform = start().ready()
+    (stranger,) = far.begin(platform, "stranger", token="wrong")
+    until(lambda: "gateway.token" in stranger.out)
+    assert stranger.process.poll() is None
+    assert not leftovers.gateways(stranger.home)
+    assert platform.call("GET", "/v1/gateways") == []
+    token = (platform.home.root / "gateway.token").read_text()
+    sent = {"authorization": f"Bearer {token}"}
+    assert platform.ask("GET", "/v1/gateways", headers=sent).status_code == 401
+    assert platform.ask("GET", "/v1/keys", headers=sent).status_code == 401
+
+
+def test_a_request_that_waits_at_a_gateway_elsewhere_wakes_the_endpoint_and_labels_come_through(start, far: Gateways):
+    platform = start().ready()
+    (one,) = far.begin(platform, "one")
+    key = deploy_scaled(platform)
+    one.confirmed()
+    until(lambda: platform.call("GET", "/v1/replicas") == [])
+    found = until(lambda: (answer := one.ask(key)).status_code != 404 and answer)
+    assert found.json()["outputs"][0]["data"][0] == 3.0
+    labels = {"labels": [{"request_id": found.headers["x-request-id"], "label": 3}]}
+    path = one.url.replace("/infer", "/feedback")
+    taken = httpx.post(path, json=labels, headers={"authorization": f"Bearer {key}"}, timeout=60)
+    assert (taken.status_code, taken.json()["taken"]) == (200, 1)
+
+
+@pytest.mark.slow
+async def test_three_gateways_under_load_through_rollouts_kills_and_another_leader(home: Home, start, far: Gateways):
+    platform = await asyncio.to_thread(start().ready)
+    url = json.loads(home.control.read_bytes())["url"]
+    home.config.write_text(
+        home.config.read_text().replace("port: 0}\ngateway", f"port: {url.rpartition(':')[2]}}}\ngateway")
+    )
+    key = await asyncio.to_thread(deploy, platform)
+    three = far.begin(platform, "one", "two", "three")
+    for each in three:
+        await asyncio.to_thread(each.confirmed)
+    one, two, _ = three
+    async with AsyncExitStack() as stack:
+        loads = [await stack.enter_async_context(Load(each.url, key, clients=2)) for each in three]
+
+        async def more() -> None:
+            await asyncio.gather(*(each.more(30) for each in loads))
+
+        await more()
+        for version in (2, 1, 2):
+            await asyncio.to_thread(deploy, platform, version)
+            await more()
+        one.kill()
+        await more()
+        await asyncio.to_thread(one.start)
+        await asyncio.to_thread(deploy, platform, 1)
+        await asyncio.to_thread(one.confirmed)
+        await more()
+        two.process.send_signal(signal.SIGSTOP)
+        stopped = asyncio.create_task(asyncio.to_thread(deploy, platform, 2))
+        await asyncio.to_thread(until, lambda: "gateway 'two'" in platform.call("GET", "/v1/status")["error"])
+        two.process.send_signal(signal.SIGCONT)
+        await stopped
+        await more()
+        platform.kill()
+        await more()
+        platform = await asyncio.to_thread(start().ready)
+        for each in three:
+            each.platform = platform
+        await asyncio.to_thread(deploy, platform, 1)
+        for each in three:
+            await asyncio.to_thread(each.confirmed)
+        await more()
+    assert [each.bad for each in loads] == [[], [], []]
+    assert all(each.answers == {3.0, 5.0} for each in loads)
+    await asyncio.to_thread(until, lambda: len(platform.call("GET", "/v1/replicas")) == 2)
+    assert await asyncio.to_thread(platform.stop) == 0
