@@ -7,7 +7,7 @@ import click
 from argosy.cli import clouds
 from argosy.cli.base import Group, json_option
 from argosy.cli.here import place, settings
-from argosy.cli.kubernetes import crd, kubernetes
+from argosy.cli.kubernetes import crd, kubernetes, platform
 from argosy.cli.output import emit
 from argosy.spec.errors import InvalidArgument
 
@@ -26,6 +26,7 @@ def export() -> None:
 for _command in clouds.COMMANDS:
     export.add_command(_command)
 export.add_command(kubernetes)
+export.add_command(platform)
 export.add_command(crd)
 
 

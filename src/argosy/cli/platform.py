@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.option("-d", "--detach", "background", is_flag=True, help="Run in the background; return when it answers.")
 @click.option("--standby", is_flag=True, help="Wait for another platform on this home or database, and take over.")
+@click.option("--in-cluster", is_flag=True, help="Run in a pod, as argosy export platform has it.")
 @json_option
-def up(background: bool, standby: bool, as_json: bool) -> None:
+def up(background: bool, standby: bool, in_cluster: bool, as_json: bool) -> None:
     """Start the platform on this machine: control API, gateway, and a replica for each declared endpoint.
 
     In the foreground it runs until Ctrl-C, then drains and stops everything it started. Replicas and the gateway that
@@ -38,6 +39,8 @@ def up(background: bool, standby: bool, as_json: bool) -> None:
     place = home()
     if as_json and not background:
         raise InvalidArgument("--json needs -d: in the foreground there is no single answer")
+    if in_cluster and background:
+        raise InvalidArgument("--in-cluster is for the foreground: a pod lives as long as its first process")
     if background:
         from argosy.platform.detach import detach
 
@@ -49,7 +52,7 @@ def up(background: bool, standby: bool, as_json: bool) -> None:
     from argosy.console.app import pages
     from argosy.platform.up import up as run
 
-    asyncio.run(run(place, settings(), report=click.echo, standby=standby, pages=pages))
+    asyncio.run(run(place, settings(), report=click.echo, standby=standby, pages=pages, in_cluster=in_cluster))
 
 
 def _started(found: "RunFile") -> None:

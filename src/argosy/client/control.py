@@ -20,8 +20,8 @@ from argosy.spec.errors import DeadlineExceeded, Internal, InvalidArgument, Perm
 from argosy.spec.settings import Home, RunFile, home
 
 URL, TOKEN, CA = "ARGOSY_CONTROL_URL", "ARGOSY_CONTROL_TOKEN", "ARGOSY_CONTROL_CA"
-"""Variables that name the control API of another machine, its token, and a PEM file with what its certificate is
-verified by, where the system does not know that."""
+"""Variables that name the control API of another machine, its token (or the absolute path of its file), and a
+PEM file with what its certificate is verified by, where the system does not know that."""
 
 
 def running(place: Home) -> RunFile | None:
@@ -71,7 +71,7 @@ class ControlClient:
         self._fingerprint = found.fingerprint
         if not found.pid:
             self._absent = f"no platform answers at {self.url} ({URL})"
-        self._token = _token(place.run / "token") if found.pid else os.environ.get(TOKEN, "")
+        self._token = _token(place.run / "token") if found.pid else _given(os.environ.get(TOKEN, ""))
         self._context = _context(found) if found.url.startswith("https://") else None
 
     def get(self, path: str, **query: Any) -> Any:
@@ -166,6 +166,11 @@ def _context(found: RunFile) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
+
+
+def _given(text: str) -> str:
+    """The token that a variable holds, or names by the path of its file."""
+    return _token(Path(text)) if text.startswith("/") else text
 
 
 def _token(path: Path) -> str:

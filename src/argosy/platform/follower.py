@@ -191,6 +191,8 @@ class Follower:
             LOG.warning("%s", text)
             self._report(f"away      {text}")
         self._trouble = text
+        with contextlib.suppress(ArgosyError):
+            self.client = ControlClient(timeout=TIMEOUT)  # what its certificate is verified by may be another now
 
     async def _traffic(self) -> tuple[GatewayTraffic, ...] | None:
         if not self.gateway.runs:

@@ -275,6 +275,15 @@ class Platform:
         hurrying.cancel()
         await stopping
 
+    async def leave(self) -> None:
+        """End what runs in this process, and beside it on this machine. Gateways elsewhere and their replicas go on."""
+        await self._end_tasks()
+        await self.jobs.stop()
+        await asyncio.to_thread(commands.end, self.home)
+        await self.recording.sidecar.stop()
+        await self.target.close()
+        await self._close_api()
+
     async def _drain(self) -> None:
         await self.jobs.stop()
         await asyncio.to_thread(commands.end, self.home)

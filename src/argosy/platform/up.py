@@ -50,6 +50,8 @@ def written(home: Home) -> Generator[None]:
         handler.close()
 
 
+PUBLISHED = 10.0
+"""Seconds between two looks at what is published in a cluster."""
 STANDBY = 0.2
 """Seconds between two attempts of one that waits for the home's lock."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -63,12 +65,14 @@ async def up(
     target: TargetOf = local_target,
     standby: bool = False,
     pages: Pages = no_pages,
+    in_cluster: bool = False,
 ) -> None:
     """Run the platform until SIGINT, SIGTERM or the API's shutdown; then drain and end all of it.
 
     A second SIGINT ends it at once. `target` makes the place where replicas run.
     `pages` are served beside the API.
     A `standby` waits for the end of another platform on this home or this database, and takes over what it ran.
+    One that is `in_cluster` publishes how it is reached as Secrets there, and ends without what runs in the cluster.
     Raises Conflict (another `up` on this home or database, a port in use), InvalidArgument, StorageFull, Unavailable.
     """
     prepare(home, settings)
@@ -86,7 +90,7 @@ async def up(
                 await asyncio.to_thread(move_states, home, store.database)
                 term = lease.term if lease else await asyncio.to_thread(next_term, store.database, home)
                 platform = Platform(home, settings, store, stopping.set, target, pages, term)
-                await _lead(platform, lease, stopping, hurry, report)
+                await _lead(platform, lease, stopping, hurry, report, in_cluster)
         finally:
             store.close()
             for number in SIGNALS:
@@ -109,6 +113,7 @@ async def _lead(
     stopping: asyncio.Event,
     hurry: asyncio.Event,
     report: Callable[[str], None],
+    in_cluster: bool,
 ) -> None:
     """From the start to the orderly end. Raises Conflict where that came because another platform leads now."""
     lost = asyncio.Event()
@@ -120,10 +125,16 @@ async def _lead(
     home = platform.home
     await platform.start(report)
     keeping = asyncio.create_task(keep(lease, replaced)) if lease else None
+    publishing = platform.supervisor.begin("publishing", lambda: publish(platform)) if in_cluster else None
     await stopping.wait()
-    report("stopping  the gateway drains, then the replicas; Ctrl-C once more ends them at once")
     home.control.unlink(missing_ok=True)
-    await platform.stop(hurry)
+    if publishing is not None:
+        report("stopping  what runs in the cluster goes on")
+        publishing.cancel()
+        await platform.leave()
+    else:
+        report("stopping  the gateway drains, then the replicas; Ctrl-C once more ends them at once")
+        await platform.stop(hurry)
     await ensure_gone(home)
     shutil.rmtree(folder(home), ignore_errors=True)
     token.path(home).unlink(missing_ok=True)
@@ -134,6 +145,27 @@ async def _lead(
     report("stopped")
     if lost.is_set():
         raise Conflict("another platform leads this database now, so this one has ended")
+
+
+async def publish(platform: Platform, every: float = PUBLISHED) -> None:
+    """Keep the Secrets by which users and gateways reach the control API as they should be, for ever."""
+    from argosy.targets.kubernetes.client import Cluster
+    from argosy.targets.kubernetes.platform import CONTROL, GATEWAY, PART, published
+
+    cluster, home, last = Cluster.of(platform.settings.kubernetes), platform.home, None
+    try:
+        while True:
+            shown = platform.certificate.path.read_text("ascii") if platform.certificate else ""
+            wanted = ((CONTROL, token.ensure(home), shown), (GATEWAY, token.ensure_gateway(home), shown))
+            if wanted != last:
+                for owner in await cluster.list("apps/v1", "Deployment", f"{PART}={CONTROL}"):
+                    owner |= {"apiVersion": "apps/v1", "kind": "Deployment"}
+                    for each in wanted:
+                        await cluster.apply(published(*each, owner), force=True)
+                    last = wanted
+            await asyncio.sleep(every)
+    finally:
+        await cluster.close()
 
 
 def _on_signals(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event, hurry: asyncio.Event) -> None:
