@@ -52,3 +52,22 @@ def test_following_finds_new_files_and_whole_lines(tmp_path, monkeypatch):
     found = follow(lambda: sorted(tmp_path.glob("*.log")), {tmp_path / "a.log": 4})
     assert list(itertools.islice(found, 3)) == [("a", b"one"), ("b", b"first"), ("a", b"two")]
     found.close()
+
+
+class Elsewhere:
+    """A platform whose replicas have no files here."""
+
+    def replicas(self):
+        return [{"id": f"web-{n}", "endpoint": "web"} for n in range(2)]
+
+    def stream(self, path, **query):
+        assert query == {"lines": 3, "follow": "false"}
+        yield from (f"{path[-1]}: on", "e\ntwo\nrest")
+
+
+def test_replicas_elsewhere_are_asked_for_theirs(run, place, monkeypatch):
+    monkeypatch.setattr(logs, "control", Elsewhere)
+    assert run("logs", "web-1", "-n", 3).stdout.splitlines() == ["1: one", "two", "rest"]
+    lines = run("logs", "web", "-n", 3).stdout.splitlines()
+    assert lines == [f"web-{n}  {text}" for n in range(2) for text in (f"{n}: one", "two", "rest")]
+    assert run("logs", "other", "-n", 3).exit_code == 4

@@ -40,6 +40,12 @@ class Place:
     async def remove(self, revision: str) -> None:
         self.wanted.pop(revision, None)
 
+    def log(self, replica, lines, *, follow):
+        async def said():
+            yield f"{self.name}: {lines}".encode()
+
+        return said() if replica == f"{self.name}-0" else None
+
     async def release(self, replicas) -> None:
         self.released += replicas
 
@@ -62,6 +68,10 @@ def test_each_revision_lives_where_it_says():
         assert list(there.wanted) == ["c"]
         await both.release(["here-0"])
         assert here.released == there.released == ["here-0"]
+        assert both.log("nobody", 1, follow=False) is None
+        said = both.log("there-0", 7, follow=False)
+        assert said is not None
+        assert [part async for part in said] == [b"there: 7"]
 
     asyncio.run(run())
 

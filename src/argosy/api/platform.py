@@ -88,9 +88,32 @@ async def shutdown(services: Services) -> Stopping:
 async def logs(services: Services, replica: str, query: Lines) -> AsyncIterator[bytes]:
     """The log of a replica, `gateway` or `control`. Raises NotFound."""
     path = services.home.logs / f"{replica}.log"
-    if not _NAME.fullmatch(replica) or not path.is_file():
+    if not _NAME.fullmatch(replica):
         raise NotFound(f"there is no log of '{replica[:80]}'")
-    return follow_lines(path, query, services.ending)
+    if path.is_file():
+        return follow_lines(path, query, services.ending)
+    if (found := services.targets.log(replica, query.lines, follow=query.follow)) is None:
+        raise NotFound(f"there is no log of '{replica[:80]}'")
+    return _until(found, services.ending)
+
+
+async def _until(found: AsyncIterator[bytes], ending: asyncio.Event) -> AsyncIterator[bytes]:
+    """What comes before `ending`."""
+    over = asyncio.create_task(ending.wait())
+    chunk: asyncio.Task[bytes] | None = None
+    try:
+        while not ending.is_set():
+            chunk = asyncio.ensure_future(anext(found))
+            await asyncio.wait((chunk, over), return_when=asyncio.FIRST_COMPLETED)
+            if not chunk.done():
+                return
+            yield chunk.result()
+    except StopAsyncIteration:
+        return
+    finally:
+        for task in (over, chunk):
+            if task is not None:
+                task.cancel()
 
 
 async def follow_lines(path: Path, wanted: Lines, ending: asyncio.Event) -> AsyncIterator[bytes]:

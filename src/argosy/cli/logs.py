@@ -5,6 +5,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -13,10 +14,10 @@ import click
 
 from argosy.cli.base import Command, json_option
 from argosy.cli.completion import endpoints
-from argosy.cli.here import place
+from argosy.cli.here import control, place
 from argosy.cli.output import table
 from argosy.process import tail
-from argosy.spec.errors import InvalidArgument, NotFound
+from argosy.spec.errors import ArgosyError, InvalidArgument, NotFound
 from argosy.spec.foreign import printable
 
 POLL_SECONDS = 0.2
@@ -54,6 +55,20 @@ def logs(name: str, following: bool, lines: int, as_json: bool) -> None:
     """
     folder = place().logs
     files = find(folder, name)
+    if not files and (remote := elsewhere(name)):
+
+        def show(replica: str) -> None:
+            rest = ""
+            for text in control().stream(f"/v1/logs/{replica}", lines=lines, follow=str(following).lower()):
+                *whole, rest = (rest + text).split("\n")
+                for line in whole:
+                    _print(replica, line.encode(), len(remote) > 1, as_json)
+            if rest:
+                _print(replica, rest.encode(), len(remote) > 1, as_json)
+
+        with ThreadPoolExecutor(len(remote) if following else 1) as pool:
+            list(pool.map(show, remote))
+        return
     if not files:
         known = f"there are logs of {', '.join(names(folder))}" if names(folder) else "nothing has been logged yet"
         raise NotFound(f"there are no logs of '{name}' under {folder}; {known}")
@@ -66,6 +81,14 @@ def logs(name: str, following: bool, lines: int, as_json: bool) -> None:
     if following:
         for source, line in follow(lambda: find(folder, name), ends):
             _print(source, line, many, as_json)
+
+
+def elsewhere(name: str) -> list[str]:
+    """The replicas of an endpoint, or the one of this name, that the platform knows of; none where it does not run."""
+    try:
+        return [each["id"] for each in control().replicas() if name in (each["id"], each["endpoint"])]
+    except ArgosyError:
+        return []
 
 
 def _print(source: str, line: bytes, many: bool, as_json: bool) -> None:

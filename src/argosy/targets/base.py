@@ -1,6 +1,6 @@
 """The declarative interface of every target."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from typing import Protocol
 
 import msgspec
@@ -62,6 +62,11 @@ class Target(Protocol):
 
     async def retry(self, revision: str) -> None:
         """Forget the backoff of a revision: start at once what waits."""
+        ...
+
+    def log(self, replica: str, lines: int, *, follow: bool) -> AsyncIterator[bytes] | None:
+        """The last lines that a replica wrote, and with `follow` what it writes from now on; None where they are a file
+        of the home, or it is no replica here."""
         ...
 
     async def usage(self) -> Mapping[str, ResourceUsage]:

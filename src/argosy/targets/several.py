@@ -1,7 +1,7 @@
 """Several targets as one: each revision lives in the target that it names."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.revision import ResourceUsage, Revision, RevisionStatus
@@ -69,6 +69,10 @@ class Targets:
 
     async def retry(self, revision: str) -> None:
         await self._of(revision).retry(revision)
+
+    def log(self, replica: str, lines: int, *, follow: bool) -> AsyncIterator[bytes] | None:
+        found = (each.log(replica, lines, follow=follow) for each in self._targets.values())
+        return next((each for each in found if each is not None), None)
 
     async def usage(self) -> dict[str, ResourceUsage]:
         return {name: used for each in self._targets.values() for name, used in (await each.usage()).items()}

@@ -108,6 +108,9 @@ class Supervised(Generic[P]):
             group.release(replicas)
         self._wake.set()
 
+    def log(self, replica: str, lines: int, *, follow: bool) -> None:
+        return None
+
     async def retry(self, revision: str) -> None:
         if group := self._groups.get(revision):
             group.forgive()

@@ -249,3 +249,26 @@ def test_names_in_paths():
     assert path_of("v1", "Pod", "test") == PODS
     assert path_of("apps/v1", "Deployment", "n", "d") == "/apis/apps/v1/namespaces/n/deployments/d"
     assert path_of("v1", "Namespace", "n", "x") == "/api/v1/namespaces/x"
+
+
+async def test_a_log_comes_as_it_is_written_and_its_end_is_told():
+    async def answering(request: Request) -> AsyncIterator[bytes]:
+        yield start()
+        yield chunk(b"one\ntw")
+        yield chunk(b"o\n")
+        raise Cut
+
+    async with hostile(answering) as server:
+        cluster, _ = cluster_at(server.url)
+        said = bytearray()
+
+        async def read() -> None:
+            async for part in cluster.log("web-0", "replica", 5, follow=True):
+                said.extend(part)
+
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            await read()
+        assert said == b"one\ntwo\n"
+        assert server.seen[0].path == f"{PODS}/web-0/log"
+        assert server.seen[0].query == {"container": "replica", "tailLines": "5", "follow": "true"}
+        await cluster.close()

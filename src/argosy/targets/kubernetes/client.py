@@ -27,6 +27,8 @@ PAGE = 500
 """Objects in one answer to a list."""
 SECONDS = 30.0
 """How long one request may take, with all that is tried again."""
+QUIET = 3600.0
+"""Seconds for which a log that is followed may say nothing."""
 TRIES = 4
 FRESH = 1.0
 """Seconds in which credentials that were read are not read anew, though they are not taken."""
@@ -172,6 +174,14 @@ class Cluster:
         body: Object = {"metadata": {"annotations": dict(annotations)}}
         path = path_of(version, kind, self.namespace, name)
         await self._ask("PATCH", path, {"fieldManager": "argosy"}, body, "application/merge-patch+json")
+
+    async def log(self, pod: str, container: str, lines: int, *, follow: bool) -> AsyncIterator[bytes]:
+        """The last lines of a container's log, and with `follow` what it writes from now on."""
+        path = f"{path_of('v1', 'Pod', self.namespace, pod)}/log"
+        params = {"container": container, "tailLines": str(lines), "follow": str(follow).lower()}
+        async with self.stream("GET", path, params, silence=QUIET if follow else SECONDS) as answer:
+            async for chunk in answer.aiter_bytes():
+                yield chunk
 
     async def version(self) -> str:
         """The version of the API server, as in v1.37.2."""

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import shutil
 import time
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 
 import msgspec
 
@@ -133,6 +133,10 @@ class KubernetesTarget:
         if found := self._workloads.get(revision):
             found.retry()
             self._wake_for(found)
+
+    def log(self, replica: str, lines: int, *, follow: bool) -> AsyncIterator[bytes] | None:
+        known = any(pod.name == replica for each in self._workloads.values() for pod in each.pods.values())
+        return self._cluster.log(replica, "replica", lines, follow=follow) if known else None
 
     async def usage(self) -> dict[str, ResourceUsage]:
         """Nothing: what a pod uses is known to the cluster's own metrics."""
