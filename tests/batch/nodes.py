@@ -1,7 +1,8 @@
 """A Ray cluster of several nodes on this machine: `python -m tests.batch.nodes CORES…`, one number for each node.
 
 Prints the address and the process ids of the nodes' raylets, then lives until its standard input is closed. A line
-there ends the process of the head that all others ask (the GCS), or starts it again.
+there ends the process of the head that all others ask (the GCS), or starts it again; where it kept nothing on a disk,
+that is another cluster at the same address.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psutil
@@ -87,24 +89,32 @@ def main() -> None:
     from ray.cluster_utils import Cluster
 
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
-    cluster = Cluster()
     settings = {"include_dashboard": False, "object_store_memory": STORE}
-    head, *others = (int(one) for one in sys.argv[1:])
-    nodes = [cluster.add_node(num_cpus=head, _system_config={"health_check_period_ms": 500}, **settings)]
-    nodes += [cluster.add_node(num_cpus=one, **settings) for one in others]
-    address = cluster.address
+
+    def begin(port: int = 0) -> list[Any]:
+        """A cluster whose head listens at this port: its nodes, the head first."""
+        cluster, (head, *others) = Cluster(), (int(one) for one in sys.argv[1:])
+        quick = {"health_check_period_ms": 500}
+        nodes = [cluster.add_node(num_cpus=head, _system_config=quick, gcs_server_port=port, **settings)]
+        return nodes + [cluster.add_node(num_cpus=one, **settings) for one in others]
+
+    nodes = begin()
+    port = int(nodes[0].gcs_address.rpartition(":")[2])
     raylets = [node.all_processes["raylet"][0].process.pid for node in nodes]
-    os.write(out, json.dumps({"address": address, "raylets": raylets}).encode() + b"\n")
+    os.write(out, json.dumps({"address": nodes[0].gcs_address, "raylets": raylets}).encode() + b"\n")
     lives = True
     for _ in sys.stdin.buffer:
         if lives:
             nodes[0].kill_gcs_server()
-        else:
-            nodes[0]._ray_params.gcs_server_port = int(address.rpartition(":")[2])
+        elif "RAY_gcs_storage" in os.environ:
+            nodes[0]._ray_params.gcs_server_port = port
             nodes[0].start_gcs_server()
+        else:
+            nodes = begin(port)
         lives = not lives
         os.write(out, b"done\n")
-    cluster.shutdown()
+    for node in nodes:
+        node.kill_all_processes(check_alive=False, allow_graceful=True)
     for process in psutil.Process().children(recursive=True):  # agents whose raylet ended itself
         process.kill()
 

@@ -208,11 +208,14 @@ async def test_a_head_that_is_away_costs_no_request_and_nothing_once_it_is_back(
 
 
 @pytest.mark.usefixtures("hasty")
-def test_a_head_that_forgot_takes_its_nodes_and_replicas_along_and_it_is_said(place: Place, start):
+def test_a_head_that_forgot_takes_its_nodes_along_and_replicas_come_back_with_the_next(place: Place, start):
     platform = start().ready()
     deploy(platform)
     place.cluster.head()
     until(lambda: not place.replicas())
     until(lambda: not ready(platform))
     until(lambda: "Ray's head is away" in pending(platform))
-    platform.kill()
+    place.cluster.head()
+    until(lambda: len(ready(platform)) == 2)
+    assert platform.stop() == 0
+    assert place.replicas() == []

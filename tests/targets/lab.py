@@ -72,7 +72,7 @@ class RayLab:
     """On a Ray cluster whose nodes have this home, and see the files of the lab's."""
 
     def __init__(self, home: Home, cluster: Nodes, nodes: Path) -> None:
-        self.home, self._nodes = home.create(), Home(nodes / "ray")
+        self.home, self.nodes = home.create(), Home(nodes / "ray")
         (home.packages / "p").mkdir()
         self.behave("ok")
         self.settings = Settings(ray=RaySettings(address=cluster.address))
@@ -92,10 +92,10 @@ class RayLab:
         return made
 
     def left(self) -> list[object]:
-        return [*scan(self._nodes.root), *(self._nodes.run / "r").iterdir(), *(self.home.run / "ray").iterdir()]
+        return [*scan(self.nodes.root), *(self.nodes.run / "r").iterdir(), *(self.home.run / "ray").iterdir()]
 
     def close(self) -> None:
-        for one in scan(self._nodes.root):
+        for one in scan(self.nodes.root):
             one.process.kill()
 
 

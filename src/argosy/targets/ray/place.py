@@ -99,11 +99,6 @@ class PlaceActor:
     def _run(self) -> tuple[int | None, str]:
         """From the package to the end of the process: its status, and what it said last. Raises what forbids it."""
         job = self._job
-        if job.version != argosy.__version__:
-            raise InvalidArgument(
-                f"the nodes of the Ray cluster have Argosy {argosy.__version__}, the platform {job.version}: install "
-                "the same on all"
-            )
         found = package(job)
         if self._unwanted:
             return None, ""
@@ -142,8 +137,13 @@ def _place(job: Job, home: Home, host: str) -> Place:
 
 
 def package(job: Job) -> Unpacked:
-    """The package of a job with what it requires, on this node. Raises InvalidArgument where it cannot be had, and what
-    fetching it raises."""
+    """The package of a job with what it requires, on this node. Raises InvalidArgument where it cannot be had or has
+    another Argosy, and what fetching it raises."""
+    if job.version != argosy.__version__:
+        raise InvalidArgument(
+            f"the nodes of the Ray cluster have Argosy {argosy.__version__}, the platform {job.version}: install "
+            "the same on all"
+        )
     home, source = settings.home(), Path(job.folder)
     if job.blobs:
         os.environ["ARGOSY_STORE_BLOBS"] = job.blobs
