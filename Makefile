@@ -15,7 +15,7 @@ EDITABLE := --no-deps -e . $(PROJECTS:%/pyproject.toml=-e ./%)
 WORKERS := 4
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations=25
 
-.PHONY: demo demo-drift docs test slow torch coverage check kubernetes bench prove fuzz attack audit sdks setup apt proto lock clean
+.PHONY: demo demo-cluster demo-drift docs test slow torch coverage check kubernetes bench prove fuzz attack audit sdks setup apt proto lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/argosy demo $(ARGS)
@@ -23,6 +23,11 @@ demo: $(VENV)/.demo
 # The loop of drift: the world moves, a trigger retrains, quality returns.
 demo-drift: $(VENV)/.dev
 	$(BIN)/argosy demo --drift $(ARGS)
+
+# From this machine to a cluster: a real control plane, pods as processes, a rollout and an eviction under load. The
+# first time it builds Kubernetes, in 25 minutes at most.
+demo-cluster: kubernetes $(VENV)/.dev
+	$(BIN)/python -m prove.cluster --demo $(ARGS)
 
 # The site, from docs/ and the code, into build/docs; every warning is an error.
 docs: $(VENV)/.dev
@@ -61,7 +66,8 @@ bench: $(VENV)/.dev apt
 	$(BIN)/python -m bench $(ARGS)
 
 # The figures that only long runs can show: about two hours. All run; the missed ones are named at the end.
-PROOFS := answers costs guard autoscale "kills --rounds 1000" "rollouts --rollouts 200" "rollouts --rollouts 50 --kills" bad step \
+PROOFS := answers costs guard autoscale "kills --rounds 1000" "rollouts --rollouts 200" "rollouts --rollouts 50 --kills" \
+  "cluster --rollouts 100 --evictions 100" bad step \
   payload performance shifts drift streamdrift feedback slo "batch --kills 1000" batchmemory batchspeed batchbeside
 
 prove: $(VENV)/.dev
