@@ -11,4 +11,4 @@ def test_kubernetes(reader):
     said = page.run("docs/guides/kubernetes.md", reader, shown=("text",))
     text = said[said.index("# Endpoint digits") :]
     kinds = [each["kind"] for each in yaml.safe_load_all(text)]
-    assert kinds[-3:] == ["ConfigMap", "Deployment", "PodDisruptionBudget"]
+    assert kinds[-4:] == ["ConfigMap", "NetworkPolicy", "Deployment", "PodDisruptionBudget"]

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import signal
+import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -22,6 +24,7 @@ from argosy.spec.settings import Home, KubernetesSettings, Settings, StoreSettin
 from argosy.store import open_store
 from argosy.targets.base import Admitted
 from argosy.targets.health import ask
+from argosy.targets.kubernetes.client import RIGHTS, plural
 from argosy.targets.kubernetes.target import KubernetesTarget
 from tests.cli.models import linear
 from tests.kubernetes.plane import Plane
@@ -80,11 +83,25 @@ class Driven:
         path = f"/api/v1/namespaces/{self.namespace}"
         self.client.patch(path, json={"metadata": {"labels": labels}}, headers=MERGE).raise_for_status()
         self.targets: list[KubernetesTarget] = []
-        self.changes = 0
+        self._allow("controller")
+
+    def _allow(self, user: str) -> None:
+        """Have the user do what a target does, and nothing else."""
+        rules = [
+            {"apiGroups": [version.rpartition("/")[0]], "resources": [plural(kind)], "verbs": verbs}
+            for (version, kind), verbs in RIGHTS.items()
+        ]
+        group, path = "rbac.authorization.k8s.io", f"/apis/rbac.authorization.k8s.io/v1/namespaces/{self.namespace}"
+        role = {"metadata": {"name": user}, "rules": rules}
+        self.client.post(f"{path}/roles", json=role).raise_for_status()
+        subjects = [{"kind": "User", "name": user, "apiGroup": group}]
+        binding = {"metadata": {"name": user}, "subjects": subjects}
+        binding["roleRef"] = {"kind": "Role", "name": user, "apiGroup": group}
+        self.client.post(f"{path}/rolebindings", json=binding).raise_for_status()
 
     async def target(self, config: Path | None = None, **more: Any) -> KubernetesTarget:
         """One more, which has adopted what is there."""
-        kubeconfig = str(config or self.world.plane.kubeconfig())
+        kubeconfig = str(config or self.world.plane.kubeconfig("controller"))
         where = KubernetesSettings(kubeconfig=kubeconfig, namespace=self.namespace, image=more.get("image", IMAGE))
         settings = Settings(kubernetes=where, store=StoreSettings(blobs=more.get("blobs", "")))
         made = KubernetesTarget(self.world.home, settings, lambda revision: Admitted(trusted=False, signed=False))
@@ -233,6 +250,40 @@ async def test_what_does_not_become_ready_is_told(driven: Driven, world: World, 
     target, revision = await driven.target(), world.revisions[name]
     await target.scale(revision, 1)
     await told(target, revision, "failed", text)
+    if name == "crashes":
+        (before,) = driven.names("pods")
+        await target.retry(revision.id)
+
+        async def again() -> bool:
+            return before not in driven.names("pods")
+
+        await until(again)
+        assert "deleted" not in (await target.endpoints(revision.id)).trouble, "it was asked for"
+    await target.stop()
+
+
+async def test_certificates_are_renewed_while_pods_serve(driven: Driven, world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("argosy.targets.kubernetes.target.TEND_SECONDS", 0.2)
+    target, revision = await driven.target(), world.revisions["lin"]
+    await target.scale(revision, 1)
+    (replica,) = await ready(target, revision, 1)
+    assert replica.http.tls is not None
+
+    def shown() -> bytes:
+        context = ssl.create_default_context(cafile=replica.http.tls.authorities)
+        context.load_cert_chain(replica.http.tls.own("controller"))
+        line = socket.create_connection((replica.http.host, replica.http.port), 10)
+        with context.wrap_socket(line, server_hostname=replica.http.tls.host) as secure:
+            return secure.getpeercert(binary_form=True) or b""
+
+    before = await asyncio.to_thread(shown)
+    (world.home.root / "tls" / "pods" / revision.id / "replica.pem").unlink()
+
+    async def another() -> bool:
+        return await asyncio.to_thread(shown) != before
+
+    await until(another)
+    assert (await target.endpoints(revision.id)).replicas == (replica,), "it is the same pod"
     await target.stop()
 
 

@@ -44,7 +44,6 @@ RIGHTS = {
     ("apps/v1", "Deployment"): ("list", "watch", *_WRITTEN),
     ("v1", "ConfigMap"): ("list", "delete", *_WRITTEN),
     ("v1", "Secret"): _WRITTEN,
-    ("v1", "Service"): _WRITTEN,
     ("v1", "ServiceAccount"): _WRITTEN,
     ("networking.k8s.io/v1", "NetworkPolicy"): _WRITTEN,
     ("policy/v1", "PodDisruptionBudget"): _WRITTEN,
