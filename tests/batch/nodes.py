@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import psutil
 
+ROOT = Path(__file__).parents[2]
 PR_SET_CHILD_SUBREAPER = 36
 STORE = 80 * 1024 * 1024
 
@@ -63,7 +64,7 @@ def running(*cores: int, log: Path, environ: Mapping[str, str] | None = None) ->
     with (
         log.open("wb") as errors,
         subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment, cwd=ROOT
         ) as process,
     ):
         assert process.stdin is not None
