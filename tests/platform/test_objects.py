@@ -143,3 +143,21 @@ def test_objects_are_declared_and_what_became_of_them_is_told(kubernetes, object
         with pytest.raises(httpx.HTTPStatusError):
             client.get(f"{objects}/digits").raise_for_status()
         up.stop()
+
+
+@pytest.mark.slow
+def test_status_that_others_overwrite_is_written_again(kubernetes, objects, place):
+    client = kubernetes.client()
+    client.post(objects, json=endpoint("digits", replicas=0)).raise_for_status()
+
+    def stopped():
+        known = client.get(f"{objects}/digits").json().get("status", {}).get("conditions", [])
+        return [each["reason"] for each in known if each["type"] == "Ready"] == ["Stopped"]
+
+    with started(place) as start:
+        up = start(STAND_IN_UP).ready()
+        until(stopped, "its status")
+        content = json.dumps({"status": {"conditions": []}})
+        client.patch(f"{objects}/digits/status", content=content, headers=MERGE).raise_for_status()
+        until(stopped, "its status again")
+        up.stop()

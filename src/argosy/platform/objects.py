@@ -32,7 +32,7 @@ LOG = logging.getLogger(__name__)
 MANAGER = "argosy-status"
 PERIOD = 1.0
 """Seconds between two looks, where nothing is heard."""
-AGAIN = 10.0
+AGAIN = 5.0
 """Seconds until what was refused is tried again, and between two writes that differ in words alone."""
 AT_ONCE = 8
 """Requests to the API server that run beside each other."""
@@ -56,6 +56,14 @@ class Refusal(msgspec.Struct):
     again: float
 
 
+class Writing(msgspec.Struct):
+    """What an object was told, when (monotonic), and what that followed from."""
+
+    status: Object
+    at: float
+    cause: tuple[Object, EndpointStatus | None, Progress | None, Refusal | None]
+
+
 class Objects:
     """Follows the objects of one namespace, those of the platform's cluster settings."""
 
@@ -66,7 +74,10 @@ class Objects:
         """The endpoints that objects declared, with their generations."""
         self._admitted: dict[str, tuple[str, int]] = {}
         self._refused: dict[str, Refusal] = {}
-        self._written: dict[str, tuple[Object, float]] = {}
+        self._written: dict[str, Writing] = {}
+        self._trouble: str = ""
+        self._quiet = 0.0
+        """Until when no status is written (monotonic), for this trouble."""
 
     async def run(self) -> None:
         """Follow them until cancelled."""
@@ -88,8 +99,9 @@ class Objects:
             if reflector.synced and not reflector.problem:
                 try:
                     await self._pass(cluster, dict(reflector.objects), actor)
-                except ArgosyError as error:
+                except ArgosyError as error:  # of the database
                     LOG.warning("objects of the kind %s cannot be followed now: %s", KIND, error.message)
+                    await asyncio.sleep(AGAIN)
 
     async def _pass(self, cluster: Cluster, objects: dict[str, Object], actor: str) -> None:
         """Declare what is new, delete what is gone, tell what there is."""
@@ -107,8 +119,12 @@ class Objects:
         for table in (self._admitted, self._refused, self._written):
             for gone in table.keys() - objects.keys():
                 del table[gone]
-        gate = asyncio.Semaphore(AT_ONCE)
-        await asyncio.gather(*(self._tell(cluster, each, gate) for each in objects.values()))
+        gate, controller = asyncio.Semaphore(AT_ONCE), self._services.controller
+        rollouts = {each.endpoint.name: each.serving.rollout for each in controller.declared}
+        versions = controller.versions()
+        if time.monotonic() >= self._quiet:
+            told = (self._tell(cluster, each, rollouts.get(name), versions, gate) for name, each in objects.items())
+            await asyncio.gather(*told)
 
     def _owned(self, actor: str) -> dict[str, int]:
         state = self._services.state
@@ -145,29 +161,41 @@ class Objects:
         self._admitted[name] = seen
         self._services.controller.wake()
 
-    async def _tell(self, cluster: Cluster, found: Object, gate: asyncio.Semaphore) -> None:
+    async def _tell(
+        self,
+        cluster: Cluster,
+        found: Object,
+        rollout: Progress | None,
+        versions: dict[str, str],
+        gate: asyncio.Semaphore,
+    ) -> None:
         """Write the status of an object where it is another one than it says."""
-        metadata = msgspec.convert(found["metadata"], Metadata)
-        name, before = metadata.name, found.get("status", Object())
+        name, before = found["metadata"]["name"], found.get("status", Object())
         view, refused = self._services.controller.view.endpoints.get(name), self._refused.get(name)
-        if view is not None and view.generation < (self._mine or {}).get(name, 0):
-            return  # of a declaration before this one
         if view is None and refused is None:
             return
-        own = next((each for each in self._services.controller.declared if each.endpoint.name == name), None)
-        rollout = own.serving.rollout if own else None
-        versions = self._services.controller.versions()
-        status = told(metadata.generation, before, view, rollout, versions, refused)
-        written, at = self._written.get(name, ({}, 0.0))
-        if _plain(status) in (_plain(before), _plain(written)):
+        if view is not None and view.generation < (self._mine or {}).get(name, 0):
+            return  # of a declaration before this one
+        cause, last = (found, view, rollout, refused), self._written.get(name)
+        if last and last.cause[0] is found and last.cause == cause:
             return
-        if _plain(status, words=False) == _plain(written, words=False) and time.monotonic() < at + AGAIN:
+        status, now = told(found["metadata"]["generation"], before, view, rollout, versions, refused), time.monotonic()
+        if _plain(status) == _plain(before):
+            self._written[name] = Writing(status, last.at if last else now, cause)
             return
+        if last and now < last.at + AGAIN and _plain(status, words=False) == _plain(last.status, words=False):
+            return  # it is on its way, or differs in words alone
         body = {"apiVersion": API, "kind": KIND, "metadata": {"name": name}, "status": status}
-        async with gate:
-            with contextlib.suppress(NotFound):
+        try:
+            async with gate:
                 await cluster.apply(body, manager=MANAGER, force=True, part="status")
-        self._written[name] = status, time.monotonic()
+            self._written[name], self._trouble = Writing(status, now, cause), ""
+        except NotFound:
+            return
+        except ArgosyError as error:
+            if error.message != self._trouble:
+                LOG.warning("the status of the object %s cannot be written: %s", name, error.message)
+            self._trouble, self._quiet = error.message, now + AGAIN
 
 
 def _kept(found: Object) -> Object:
