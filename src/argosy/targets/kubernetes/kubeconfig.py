@@ -5,16 +5,17 @@ Sources: client-go's `clientcmd` and `rest`; ExecCredential of `client.authentic
 
 import asyncio
 import base64
-import contextlib
 import datetime
 import os
 import shutil
 import ssl
+import subprocess
 import tempfile
 import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -155,23 +156,19 @@ class Access:
         info = {"apiVersion": program.api_version, "kind": "ExecCredential", "spec": spec}
         environ = dict(os.environ) | {each["name"]: each["value"] for each in program.env or ()}
         environ["KUBERNETES_EXEC_INFO"] = msgspec.json.encode(info).decode()
-        pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-        process = await asyncio.create_subprocess_exec(
-            command, *(program.args or ()), env=environ, stdin=null, stdout=pipe, stderr=pipe
-        )
+        arguments = [command, *(program.args or ())]
+        run = partial(subprocess.run, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=SECONDS)
         try:
-            async with asyncio.timeout(SECONDS):
-                printed, said = await process.communicate()
-        except TimeoutError:
+            done = await asyncio.to_thread(run, arguments, env=environ)
+        except subprocess.TimeoutExpired:
             raise Unavailable(f"{name} printed no credentials in {SECONDS:.0f} s") from None
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-        if process.returncode:
-            text = foreign.printable(" ".join(said.decode(errors="replace").split()))[:400]
-            raise Unavailable(f"{name} ended with status {process.returncode}: {text}")
+        except OSError as error:
+            raise Unavailable(f"{name} does not start: {error}") from None
+        if done.returncode:
+            text = foreign.printable(" ".join(done.stderr.decode(errors="replace").split()))[:400]
+            raise Unavailable(f"{name} ended with status {done.returncode}: {text}")
         try:
-            status = msgspec.json.decode(printed)["status"]
+            status = msgspec.json.decode(done.stdout)["status"]
             self._show(*(status.get(each, "").encode() for each in ("clientCertificateData", "clientKeyData")))
             ends = status.get("expirationTimestamp")
             self._ends = datetime.datetime.fromisoformat(ends).timestamp() if ends else float("inf")
