@@ -218,7 +218,7 @@ class KubernetesTarget:
         if different:
             self._unwritten = True
             self.changed()
-        return any(each.unreached() for each in self._workloads.values())
+        return any(each.unreached for each in self._workloads.values())
 
     def _look(self) -> None:
         """Take up what the cluster says that is new."""
@@ -264,9 +264,10 @@ class KubernetesTarget:
         """Keep what is there for whoever starts while the cluster is away."""
         now = time.monotonic()
         if self._unwritten and now - self._written >= WRITE_SECONDS:
-            self._unwritten, self._written = False, now
+            self._unwritten = False
             kept = [(each.revision, each.status) for each in self._workloads.values() if each.status.replicas]
             say(self._file, msgspec.json.encode(kept))
+            self._written = now + 20 * (time.monotonic() - now)  # the more there is, the more seldom
 
     async def _tend(self) -> None:
         """Renew certificates."""

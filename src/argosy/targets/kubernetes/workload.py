@@ -83,7 +83,8 @@ class World:
 
 class Workload:
     """A revision. `owner` and `deployment` are its objects as the cluster has them, `want` is set by `scale`, and
-    `leaving` by `remove`; `gone`: nothing of it is left. `error`: why the last step failed."""
+    `leaving` by `remove`; `gone`: nothing of it is left. `error`: why the last step failed; `unreached`: pods that are
+    ready and have not answered yet."""
 
     def __init__(self, revision: Revision, world: World, owner: Object | None = None) -> None:
         self.revision, self.name = revision, objects.revision_name(revision)
@@ -96,6 +97,7 @@ class Workload:
         self.error = ""
         self.pods: dict[str, Pod] = {}
         self.reached: set[str] = set()
+        self.unreached: list[Pod] = []
         self.status = RevisionStatus()
         self.task: asyncio.Task[None] | None = None
         self._world, self._identity = world, world.identity(revision)
@@ -112,13 +114,7 @@ class Workload:
 
     def due(self, now: float) -> bool:
         """Whether a step may have something to do."""
-        return (
-            self.task is None and now >= self.after and (self.dirty or (now >= self._again and any(self.unreached())))
-        )
-
-    def unreached(self) -> list[Pod]:
-        """Pods that are ready and have not answered yet."""
-        return [pod for pod in self.pods.values() if pod.ready and pod.here and pod.uid not in self.reached]
+        return self.task is None and now >= self.after and (self.dirty or (now >= self._again and bool(self.unreached)))
 
     def scale(self, replicas: int) -> None:
         """Want so many from now on."""
@@ -132,8 +128,9 @@ class Workload:
 
     def release(self, replicas: Collection[str]) -> None:
         """The gateway sends these nothing more."""
-        before, self._drain = self._drain, drain.release(self._drain, replicas)
-        self.dirty |= self._drain != before
+        if not all(self._drain.victims.values()):
+            before, self._drain = self._drain, drain.release(self._drain, replicas)
+            self.dirty |= self._drain != before
 
     def retry(self) -> None:
         """Try now what waits, make its objects anew if nothing is ready, and take its fields back from others."""
@@ -181,6 +178,7 @@ class Workload:
     def tell(self, away: str) -> bool:
         """Make the status anew; whether it is another one. `away`: why the cluster is not heard."""
         pods = sorted(self.pods.values(), key=lambda pod: pod.name)
+        self.unreached = [pod for pod in pods if pod.ready and pod.here and pod.uid not in self.reached]
         found = (
             observe.replica(
                 pod,
@@ -211,7 +209,7 @@ class Workload:
         return self.status != before
 
     def _unanswered(self) -> str:
-        late = [pod for pod in self.unreached() if time.monotonic() - self._silent.get(pod.uid, float("inf")) > SLOWEST]
+        late = [pod for pod in self.unreached if time.monotonic() - self._silent.get(pod.uid, float("inf")) > SLOWEST]
         return (
             f"pod {late[0].name} is ready, and does not answer this machine at {late[0].address}: the platform has to "
             "run where the addresses of pods are reached"
@@ -308,7 +306,7 @@ class Workload:
 
     async def _reach(self) -> None:
         """Ask pods that became ready once: the network may be later than the cluster."""
-        asked = self.unreached()[:PROBES]
+        asked = self.unreached[:PROBES]
 
         async def probe(pod: Pod) -> bool:
             address = Address(host=pod.address, port=HTTP, tls=self._identity)
