@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -162,6 +163,7 @@ def main() -> int:
     parser.add_argument("--demo", action="store_true", help="one of each, then stay up")
     parser.add_argument("--once", action="store_true", help="with --demo: end by itself")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # all that was started ends with this
     if missing := programs.missing():
         sys.exit(f"not built: {', '.join(missing)}; run make kubernetes")
     rollouts, evictions = (1, 1) if options.demo else (options.rollouts, options.evictions)
