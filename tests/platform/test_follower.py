@@ -7,16 +7,19 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
 import httpx
+import msgspec
 import pytest
 
+from argosy.control.leases import GatewaySnapshot
 from argosy.platform import leftovers
-from argosy.spec.settings import Home
+from argosy.platform.follower import Follower, moved
+from argosy.spec.settings import Home, Settings
 from argosy.store.store import Store
 from tests.platform.gateways import Gateways, RemoteGateway, gateways
 from tests.platform.packages import push
-from tests.platform.up import Load, Up, home, started, store, until
+from tests.platform.up import Load, Up, home, settings, started, store, until
 
-__all__ = ["home", "store"]
+__all__ = ["home", "settings", "store"]
 
 
 @pytest.fixture
@@ -104,6 +107,27 @@ def test_a_request_that_waits_at_a_gateway_elsewhere_wakes_the_endpoint_and_labe
     path = one.url.replace("/infer", "/feedback")
     taken = httpx.post(path, json=labels, headers={"authorization": f"Bearer {key}"}, timeout=60)
     assert (taken.status_code, taken.json()["taken"]) == (200, 1)
+
+
+async def test_an_earlier_controller_is_not_obeyed_not_even_after_a_restart(
+    home: Home, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("ARGOSY_CONTROL_URL", "http://127.0.0.1:1")
+
+    def taken(follower: Follower, term: int, number: int) -> tuple[int, int]:
+        follower._take(msgspec.to_builtins(GatewaySnapshot(term=term, number=number)))
+        return follower._snapshot.version
+
+    follower = Follower(home, settings, "one", asyncio.Event())
+    assert [taken(follower, *each) for each in [(3, 2), (3, 1), (2, 9), (4, 1)]] == [(3, 2), (3, 2), (3, 2), (4, 1)]
+    again = Follower(home, settings, "one", asyncio.Event())
+    assert [taken(again, *each) for each in [(3, 9), (4, 1)]] == [(0, 0), (4, 1)]
+
+
+def test_identities_look_for_their_files_where_the_gateway_has_them():
+    there = {"upstreams": [{"http": {"tls": {"name": "spiffe://p/e", "files": "/far"}}, "files": {"a": "b"}}]}
+    here = {"upstreams": [{"http": {"tls": {"name": "spiffe://p/e", "files": "/near"}}, "files": {"a": "b"}}]}
+    assert moved(there, {"/far": "/near"}) == here
 
 
 @pytest.mark.slow
