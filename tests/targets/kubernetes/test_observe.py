@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.targets.kubernetes.observe import BROKEN, DISRUPTIONS, WAITS, ends, failure, look, pending, replica
+from argosy.targets.kubernetes.observe import BROKEN, DISRUPTIONS, WAITS, ends, failure, look, pending, replica, used
 from tests.targets.kubernetes.samples import IDENTITY, REVISION, pod, refusal, shown, terminated, waiting
 
 UNSCHEDULABLE = {
@@ -120,6 +120,13 @@ def test_ends_are_counted_once_and_those_that_were_asked_for_are_not():
     assert len(ends(before, {}, ())) == 1
     again = {"uid-a": look(shown(restarts=1, last=terminated(1, "no")))}
     assert ends(before, again, ()) == ["pod a: ended with status 1: no"]
+
+
+def test_what_a_pod_uses():
+    usages = [{"cpu": "250m", "memory": "1536Ki"}, {"cpu": "500000000n", "memory": "1M"}, {"cpu": "?"}]
+    cores, memory = used({"containers": [{"usage": each} for each in usages]})
+    assert (round(cores, 6), memory) == (0.75, 1536 * 1024 + 1_000_000)
+    assert used({}) == (0, 0)
 
 
 statuses = st.fixed_dictionaries(

@@ -174,6 +174,23 @@ def ends(before: Mapping[str, Pod], now: Mapping[str, Pod], asked: Collection[st
     return [*found, *(f"pod {pod.name} is gone: somebody else deleted it, or its node is lost" for pod in lost)]
 
 
+def used(metrics: Object) -> tuple[float, int]:
+    """The cores and bytes of memory of a pod's containers, from its PodMetrics."""
+    usages = [each.get("usage", {}) for each in metrics.get("containers", [])]
+    cores, memory = (sum(quantity(each.get(name, "0")) for each in usages) for name in ("cpu", "memory"))
+    return cores, int(memory)
+
+
+def quantity(text: str) -> float:
+    """A number as Kubernetes writes it: 250m, 1500Mi, 12345n; 0 for what is none."""
+    found = re.fullmatch(r"([0-9.]+)([numkMGT]?|[KMGT]i)", text)
+    if found is None:
+        return 0.0
+    scale = {"": 1.0, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+    scale |= {f"{letter}i": 1024.0 ** (number + 1) for number, letter in enumerate("KMGT")}
+    return float(found[1]) * scale[found[2]]
+
+
 def _named(name: str, statuses: Sequence[Object]) -> Object:
     return next((each for each in statuses if each.get("name") == name), Object())
 

@@ -21,7 +21,7 @@ from argosy.targets.base import Admit, Capacity
 from argosy.targets.kubernetes import objects
 from argosy.targets.kubernetes.client import Cluster
 from argosy.targets.kubernetes.objects import ENDPOINT, PLATFORM, REVISION, Object
-from argosy.targets.kubernetes.observe import Pod, look
+from argosy.targets.kubernetes.observe import Pod, look, used
 from argosy.targets.kubernetes.reflect import Reflector
 from argosy.targets.kubernetes.workload import SLOWEST, UNREACHED, Workload, World, revision_in
 
@@ -30,6 +30,10 @@ LOG = logging.getLogger(__name__)
 TICK, PAUSE = 1.0, 0.02
 """Seconds after which all is looked at again, and within which changes are taken together."""
 TEND_SECONDS, WRITE_SECONDS = 60.0, 2.0
+METRICS, METRICS_SECONDS = "metrics.k8s.io/v1beta1", 15.0
+"""Where a cluster has metrics, and after how many seconds there are new ones."""
+PATIENCE = 2.0
+"""Seconds that nobody waits longer for them."""
 SYNC = 20.0
 """Seconds in which the cluster must have told what is there."""
 AT_ONCE = 16
@@ -49,7 +53,8 @@ class KubernetesTarget:
         self._places = asyncio.Semaphore(AT_ONCE)
         self._seen: dict[str, Object] = {}
         self._away, self._tended, self._written = "", 0.0, 0.0
-        self._unwritten = True
+        self._unwritten, self._measured = True, 0.0
+        self._used: dict[str, ResourceUsage] = {}
         self._found, self._file = False, home.run / "kubernetes.json"
         self._selector = f"{PLATFORM}={self._world.platform}"
         pods = f"{self._selector},{REVISION}"
@@ -139,8 +144,23 @@ class KubernetesTarget:
         return self._cluster.log(replica, "replica", lines, follow=follow) if known else None
 
     async def usage(self) -> dict[str, ResourceUsage]:
-        """Nothing: what a pod uses is known to the cluster's own metrics."""
-        return {}
+        """What the cluster's own metrics say, where it has them; seconds of processors since they were asked first."""
+        now = time.monotonic()
+        if now < self._measured + METRICS_SECONDS or self._away:
+            return self._used
+        seconds, self._measured = now - self._measured, now
+        try:
+            async with asyncio.timeout(PATIENCE):
+                found = await self._cluster.list(METRICS, "Pod", f"{self._selector},{REVISION}")
+        except (ArgosyError, TimeoutError):  # few clusters lack them, and nothing depends on it
+            found, self._used = [], {}
+        before = self._used
+        self._used = {}
+        for each in found:
+            name, (cores, memory) = each["metadata"]["name"], used(each)
+            spent = before[name].cpu + cores * seconds if name in before else 0.0
+            self._used[name] = ResourceUsage(cpu=spent, memory=memory)
+        return self._used
 
     async def capacity(self) -> Capacity:
         """Unbounded: the cluster decides, and `pending` says what it lacks."""
