@@ -243,8 +243,18 @@ async def test_a_server_that_is_away_and_comes_back():
 
 
 def test_names_in_paths():
-    kinds = ("Pod", "NetworkPolicy", "Ingress", "Endpoints", "EndpointSlice", "Gateway", "HTTPRoute", "PriorityClass")
-    plurals = "pods networkpolicies ingresses endpoints endpointslices gateways httproutes priorityclasses"
+    kinds = [
+        "Pod",
+        "Pod/log",
+        "NetworkPolicy",
+        "Ingress",
+        "Endpoints",
+        "EndpointSlice",
+        "Gateway",
+        "HTTPRoute",
+        "PriorityClass",
+    ]
+    plurals = "pods pods/log networkpolicies ingresses endpoints endpointslices gateways httproutes priorityclasses"
     assert " ".join(map(plural, kinds)) == plurals
     assert path_of("v1", "Pod", "test") == PODS
     assert path_of("apps/v1", "Deployment", "n", "d") == "/apis/apps/v1/namespaces/n/deployments/d"

@@ -41,6 +41,7 @@ EVERYWHERE = frozenset(
 _WRITTEN = ("create", "patch")
 RIGHTS = {
     ("v1", "Pod"): ("list", "watch", "patch", "delete"),
+    ("v1", "Pod/log"): ("get",),
     ("apps/v1", "Deployment"): ("list", "watch", *_WRITTEN),
     ("v1", "ConfigMap"): ("list", "delete", *_WRITTEN),
     ("v1", "Secret"): _WRITTEN,
@@ -190,7 +191,8 @@ class Cluster:
     async def allowed(self, verb: str, version: str, kind: str) -> bool:
         """Whether this verb may be used on objects of a kind in the namespace."""
         group, _, _ = version.rpartition("/")
-        what = {"namespace": self.namespace, "verb": verb, "group": group, "resource": plural(kind)}
+        resource, _, part = plural(kind).partition("/")
+        what = {"namespace": self.namespace, "verb": verb, "group": group, "resource": resource, "subresource": part}
         review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
         found = await self._ask("POST", path, {}, review | {"spec": {"resourceAttributes": what}})
@@ -323,7 +325,10 @@ def path_of(version: str, kind: str, namespace: str, name: str = "") -> str:
 
 
 def plural(kind: str) -> str:
-    """The name of a kind in paths and rules: `networkpolicies` of NetworkPolicy."""
+    """The name of a kind, or of a part of it, in paths and rules: `networkpolicies` of NetworkPolicy, `pods/log`."""
+    kind, slash, part = kind.partition("/")
+    if part:
+        return f"{plural(kind)}{slash}{part}"
     name = kind.lower()
     if name.endswith("y") and name[-2] not in "aeiou":
         return f"{name[:-1]}ies"
