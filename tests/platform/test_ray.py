@@ -9,7 +9,7 @@ import httpx
 import psutil
 import pytest
 
-from argosy.process.managed import commands
+from argosy.process.managed import alive, commands
 from argosy.spec.settings import Home
 from argosy.store.store import Store
 from argosy.targets.tags import scan
@@ -145,7 +145,7 @@ async def test_an_actor_and_a_node_that_die_cost_what_was_at_them(place: Place, 
         await load.more()
         before, (child, *_) = ready(platform), place.replicas()
         child.parent().kill()
-        await asyncio.to_thread(until, lambda: not psutil.pid_exists(child.pid))
+        await asyncio.to_thread(until, lambda: not alive(child))
         await asyncio.to_thread(until, lambda: len(ready(platform)) == 2 and ready(platform) != before)
         assert len(load.bad) <= CLIENTS, load.bad
         await load.more()
