@@ -32,6 +32,7 @@ from tests.kubernetes.plane import Plane
 pytestmark = pytest.mark.slow
 
 IMAGE = "registry.example/{model}:{version}"
+PLATFORM = "5f0c1d2e3a4b"
 NODE = "drives"
 MERGE = {"content-type": "application/merge-patch+json"}
 PYTHON = {"entrypoint": [sys.executable, "-c"]}
@@ -104,7 +105,9 @@ class Driven:
         kubeconfig = str(config or self.world.plane.kubeconfig("controller"))
         where = KubernetesSettings(kubeconfig=kubeconfig, namespace=self.namespace, image=more.get("image", IMAGE))
         settings = Settings(kubernetes=where, store=StoreSettings(blobs=more.get("blobs", "")))
-        made = KubernetesTarget(self.world.home, settings, lambda revision: Admitted(trusted=False, signed=False))
+        made = KubernetesTarget(
+            self.world.home, settings, lambda revision: Admitted(trusted=False, signed=False), platform=PLATFORM
+        )
         self.targets.append(made)
         await made.adopt()
         return made

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -126,3 +127,13 @@ sys.exit(any([os.waitpid(child, 0)[1] for child in children]))
 
 def test_many_processes_create_at_once(url: str):
     subprocess.run([sys.executable, "-c", CREATE, url], check=True, timeout=60)
+
+
+def test_a_database_has_a_name_of_its_own_for_ever(tmp_path: Path):
+    found = []
+    for name in ("a", "b", "a"):
+        database = Database(tmp_path / f"{name}.db").create()
+        found.append(database.platform())
+        database.close()
+    assert found[0] == found[2] != found[1]
+    assert all(re.fullmatch("[0-9a-f]{12}", each) for each in found)

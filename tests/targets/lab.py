@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
 
+from argosy.process.managed import home_id
 from argosy.spec.endpoint import Runtime
 from argosy.spec.revision import Revision, RevisionStatus
 from argosy.spec.settings import Home, RaySettings, Settings, load
@@ -87,7 +88,14 @@ class RayLab:
             return Admitted(trusted=False, signed=False)
 
         package = self.home.packages / "p"
-        made = RayTarget(self.home, self.settings, admit, command=STAND_IN, unpack=lambda _: package)
+        made = RayTarget(
+            self.home,
+            self.settings,
+            admit,
+            platform=home_id(self.home.root),
+            command=STAND_IN,
+            unpack=lambda _: package,
+        )
         await made.adopt()
         return made
 

@@ -97,14 +97,15 @@ def admission_to(settings: Settings, store: Store) -> Admit:
 def targets(home: Home, settings: Settings, store: Store, local: TargetOf = local_target) -> Targets:
     """The targets of a home: this machine, and what the settings name."""
     found: dict[str, Target] = {"local": local(home, settings, store)}
+    admit, name = admission_to(settings, store), store.database.platform()
     if settings.kubernetes.image:
         from argosy.targets.kubernetes.target import KubernetesTarget
 
-        found["kubernetes"] = KubernetesTarget(home, settings, admission_to(settings, store))
+        found["kubernetes"] = KubernetesTarget(home, settings, admit, platform=name)
     if settings.ray.address:
         from argosy.targets.ray.target import RayTarget
 
-        found["ray"] = RayTarget(home, settings, admission_to(settings, store))
+        found["ray"] = RayTarget(home, settings, admit, platform=name)
     return Targets(found)
 
 

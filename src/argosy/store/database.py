@@ -1,5 +1,6 @@
 """The one database handle of the platform: SQLite in the home by default, PostgreSQL by URL."""
 
+import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Generator
@@ -42,6 +43,13 @@ schema_version = sa.Table(
     sa.Column("version", sa.Integer, nullable=False),
 )
 
+platform_table = sa.Table(
+    "platform",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("name", sa.String(12), nullable=False),
+)
+
 _CREATE_LOCK = 0x6172676F7379
 
 
@@ -74,10 +82,16 @@ class Database:
                         )
                 metadata.create_all(connection)
                 add(connection, schema_version, [{"id": 1, "version": SCHEMA}])
+                add(connection, platform_table, [{"id": 1, "name": secrets.token_hex(6)}])
         except BaseException:
             self.close()
             raise
         return self
+
+    def platform(self) -> str:
+        """What tells the platform of this database from all others, where several share a cluster: 12 hex digits."""
+        with self.read() as connection:
+            return connection.execute(sa.select(platform_table.c.name)).scalar_one()
 
     @contextmanager
     def begin(self, *, fenced: bool = True) -> Generator[sa.Connection]:

@@ -41,11 +41,12 @@ AT_ONCE = 16
 
 
 class KubernetesTarget:
-    """Implements `base.Target`. Raises InvalidArgument where the settings name no cluster."""
+    """Implements `base.Target`; what it makes is marked as made by `platform`. Raises InvalidArgument where the
+    settings name no cluster."""
 
-    def __init__(self, home: Home, settings: Settings, admit: Admit) -> None:
+    def __init__(self, home: Home, settings: Settings, admit: Admit, *, platform: str) -> None:
         self._cluster = Cluster.of(settings.kubernetes)
-        self._world = World(home, settings, admit, self._cluster)
+        self._world = World(home, settings, admit, self._cluster, platform)
         self.changed: Callable[[], None] = lambda: None
         self._wake = asyncio.Event()
         self._workloads: dict[str, Workload] = {}

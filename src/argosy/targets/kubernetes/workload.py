@@ -9,7 +9,6 @@ from pathlib import Path
 
 import msgspec
 
-from argosy.process.managed import home_id
 from argosy.spec import secret
 from argosy.spec.address import Address, TlsIdentity
 from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument, Unavailable
@@ -39,9 +38,9 @@ PROBES = 32
 class World:
     """What all revisions of a platform in a cluster share."""
 
-    def __init__(self, home: Home, settings: Settings, admit: Admit, cluster: Cluster) -> None:
+    def __init__(self, home: Home, settings: Settings, admit: Admit, cluster: Cluster, platform: str) -> None:
         self.home, self.settings, self.admit, self.cluster = home, settings, admit, cluster
-        self.platform = home_id(home.root)
+        self.platform = platform
         self.authority = Authority(home.root / "tls" / "replicas", self.platform)
 
     def identity(self, revision: Revision) -> TlsIdentity:

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import msgspec
 
 import argosy
-from argosy.process.managed import home_id
 from argosy.spec.errors import ArgosyError, InvalidArgument
 from argosy.spec.revision import ResourceUsage, Revision, RevisionStatus
 from argosy.spec.settings import Home, Settings
@@ -65,13 +64,14 @@ class RayTarget(Supervised[Shipped]):
         settings: Settings,
         admit: Admit,
         *,
+        platform: str,
         command: Sequence[str] = (),
         unpack: Callable[[Revision], Path] | None = None,
     ) -> None:
         super().__init__(home, self._ship)
         self._settings, self._admit, self._command = settings, admit, tuple(command)
         self._unpack = unpack or self._unpacked
-        self._ports, self._platform = ports(settings.ray.ports), home_id(home.root)
+        self._ports, self._platform = ports(settings.ray.ports), platform
         self._file, self._kept = home.run / "ray.json", b""
         self._room: Room | None = None
         hello = Hello(address=settings.ray.address, platform=self._platform, term=time.time_ns())
