@@ -74,7 +74,7 @@ def complete(registry):
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
 def test_bash_completes_commands_endpoints_models_and_versions(complete):
     assert complete("argosy und") == ["undeploy"]
-    assert complete("argosy models ") == ["alias", "ls", "rm", "show", "verify"]
+    assert complete("argosy models ") == ["alias", "fetch", "ls", "rm", "show", "verify"]
     assert complete("argosy undeploy ") == ["line"]
     assert complete("argosy models ls ") == ["lin"]
     assert complete("argosy deploy l") == ["lin@champion", "lin:2", "lin:1"]

@@ -6,7 +6,7 @@ import click
 
 from argosy.cli import declaration
 from argosy.cli.base import Command, json_option
-from argosy.cli.here import store
+from argosy.cli.here import settings, store
 from argosy.cli.output import emit
 from argosy.spec.errors import InvalidArgument
 
@@ -58,7 +58,8 @@ def kubernetes(
             revision, name = revision_of(endpoint, version), objects.label(endpoint.name)
             replicas = None if isinstance(endpoint.replicas, Scaling) else endpoint.replicas
             tag = objects.image_of(image, version.name, version.number)
-            pods = objects.Pods(image=tag, trusted=version.trust is not None, grpc=grpc, replicas=replicas)
+            trusted, part = version.trust is not None, objects.gpu_class(revision, settings().kubernetes.gpu_classes)
+            pods = objects.Pods(image=tag, trusted=trusted, grpc=grpc, replicas=replicas, gpu_class=part)
             made = [*objects.of_endpoint(endpoint, grpc=grpc), *objects.of_revision(revision, pods)]
             if isinstance(endpoint.replicas, Scaling):
                 made.append(export.autoscaler(endpoint, revision, endpoint.replicas))
@@ -104,7 +105,7 @@ def crd(as_json: bool) -> None:
 def _replacing(name: str, revision: str, namespace: str) -> list[str]:
     """Wait for the pods of a revision, then delete what ran before."""
     within = f"--namespace {namespace} " if namespace else ""
-    kinds = "deployment,configmap,networkpolicy,poddisruptionbudget,horizontalpodautoscaler"
+    kinds = "deployment,configmap,networkpolicy,resourceclaimtemplate,poddisruptionbudget,horizontalpodautoscaler"
     others = f"argosy.dev/endpoint={name},argosy.dev/revision,argosy.dev/revision!={revision}"
     return [
         "",

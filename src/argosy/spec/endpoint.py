@@ -4,6 +4,7 @@ import math
 import re
 from typing import Annotated, ClassVar, Literal
 
+import msgspec
 from msgspec import Meta, field
 
 from argosy.spec import secret
@@ -74,14 +75,22 @@ class Resources(Declaration, frozen=True, kw_only=True):
     """What one replica takes. Part of a revision, and checked against the machine when it is declared.
 
     `cpu`: cores, which all declarations share among them; the engine gets so many threads, rounded up (0: its part of
-    the machine). `memory`: bytes that may be resident; a replica that uses more is replaced (0: no bound). `gpu`: GPUs.
+    the machine). `memory`: bytes that may be resident; a replica that uses more is replaced (0: no bound). `gpu`: GPUs,
+    or a part of one, as in 0.5.
     """
 
     cpu: Amount = 0.0
     memory: Annotated[int, Meta(ge=0)] = 0
-    gpu: Annotated[int, Meta(ge=0)] = 0
+    gpu: Annotated[int, Meta(ge=0)] | float = 0
 
     where: ClassVar[str] = "resources."
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.gpu > 1 and self.gpu != int(self.gpu):
+            raise InvalidArgument(f"resources.gpu must be a whole number, or a part of one GPU, not {self.gpu:g}")
+        if self.gpu == int(self.gpu):
+            msgspec.structs.force_setattr(self, "gpu", int(self.gpu))
 
 
 class DeclaredKey(Declaration, frozen=True, kw_only=True):

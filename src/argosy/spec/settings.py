@@ -87,8 +87,9 @@ class KubernetesSettings(Declaration, frozen=True, kw_only=True):
     `~/.kube/config`, or the account of the pod that the platform runs in). `namespace`: where everything is made
     (empty: that of the context). `image`: what pods run; with {model} and {version} in it, one that holds the package,
     else one of Argosy, whose pods fetch packages from `store.blobs`. `pull_secret`: the Secret by which images are
-    pulled. `queue`: the queue of Kueue that pods wait in. Where `image` is set, objects of the kind Endpoint are
-    followed (`argosy export crd`)."""
+    pulled. `queue`: the queue of Kueue that pods wait in. `priority`: their PriorityClass. `gpu_classes`: for parts of
+    a GPU, as in "0.5", the DeviceClass whose devices are such parts. Where `image` is set, objects of the kind Endpoint
+    are followed (`argosy export crd`)."""
 
     kubeconfig: str = ""
     context: str = ""
@@ -96,6 +97,8 @@ class KubernetesSettings(Declaration, frozen=True, kw_only=True):
     image: str = ""
     pull_secret: str = ""
     queue: str = ""
+    priority: str = ""
+    gpu_classes: dict[str, str] = field(default_factory=dict[str, str])
 
 
 class RaySettings(Declaration, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from argosy.control.revision import revision_of
 from argosy.serving.config import ReplicaConfig
 from argosy.spec.address import TlsIdentity
 from argosy.spec.endpoint import NAME, Endpoint, Resources, Runtime
+from argosy.spec.errors import InvalidArgument
 from argosy.spec.revision import Revision
 from argosy.spec.scaling import Scaling
 from argosy.spec.strict import decode
@@ -210,6 +211,36 @@ def test_a_driven_pod_shows_a_certificate_and_is_probed_without_one():
     assert {"name": "model", "mountPath": "/models", "readOnly": True} in container["volumeMounts"]
     assert "replicas" not in deployment["spec"]
     assert deployment["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_part_of_a_gpu_is_claimed_from_its_class(version: str):
+    endpoint = Endpoint(name="digits", model="digits:3", resources=Resources(gpu=0.5))
+    found = revision(endpoint)
+    assert objects.gpu_class(found, {"0.25": "quarter", "0.5": "half"}) == "half"
+    with pytest.raises(
+        InvalidArgument, match=r"asks for 0\.5 of a GPU, and kubernetes\.gpu_classes names no DeviceClass"
+    ):
+        objects.gpu_class(found, {"0.25": "quarter"})
+    live = Live(platform="p", identity=IDENTITY, priority="online")
+    made = objects.of_revision(found, Pods(image="i", gpu_class="half", live=live))
+    claim, pod = of("ResourceClaimTemplate", made), of("Deployment", made)["spec"]["template"]["spec"]
+    assert claim["spec"]["spec"]["devices"]["requests"] == [{"name": "gpu", "exactly": {"deviceClassName": "half"}}]
+    assert pod["resourceClaims"] == [{"name": "gpu", "resourceClaimTemplateName": claim["metadata"]["name"]}]
+    assert pod["containers"][0]["resources"] == {"claims": [{"name": "gpu"}]}
+    assert pod["priorityClassName"] == "online"
+    for each in made if version != VERSIONS[0] else []:  # DRA is stable since 1.34
+        kubernetes_validate.validate(each, version, strict=True)
+
+
+def test_whole_gpus_are_an_extended_resource():
+    assert Resources(gpu=2.0).gpu == 2
+    with pytest.raises(InvalidArgument, match=r"a whole number, or a part of one GPU, not 1\.5"):
+        Resources(gpu=1.5)
+    found = revision(Endpoint(name="digits", model="digits:3", resources=Resources(gpu=2)))
+    assert objects.gpu_class(found, {}) == ""
+    pod = of("Deployment", objects.of_revision(found, Pods(image="i")))["spec"]["template"]["spec"]
+    assert pod["containers"][0]["resources"] == {"limits": {"nvidia.com/gpu": 2}}
 
 
 def test_a_pod_that_fetches_nothing_reaches_nothing():

@@ -48,6 +48,7 @@ RIGHTS = {
     ("v1", "ServiceAccount"): _WRITTEN,
     ("networking.k8s.io/v1", "NetworkPolicy"): _WRITTEN,
     ("policy/v1", "PodDisruptionBudget"): _WRITTEN,
+    ("resource.k8s.io/v1", "ResourceClaimTemplate"): _WRITTEN,
     ("metrics.k8s.io/v1beta1", "Pod"): ("list",),
 }
 """What the target does with which kinds. What it makes is owned by a ConfigMap, with which the cluster deletes it."""

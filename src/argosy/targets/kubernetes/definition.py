@@ -146,6 +146,9 @@ def schema(info: types.Type) -> Object:
 def _union(several: list[types.Type]) -> Object:
     """One of several types: the only one, the first that is no object, or what tagged objects have together."""
     plain = [each for each in several if not isinstance(each, types.StructType)]
+    whole = next((each for each in plain if isinstance(each, types.IntType)), None)
+    if whole is not None and any(isinstance(each, types.FloatType) for each in plain):
+        return {"type": "number"} | _bounds(whole.ge, None, whole.le, None)
     if plain or len(several) == 1:
         return schema((plain or several)[0])
     made = [schema(each) for each in several]

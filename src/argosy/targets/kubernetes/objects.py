@@ -46,13 +46,14 @@ QUEUE = "kueue.x-k8s.io/queue-name"
 
 
 class Live(msgspec.Struct, frozen=True, kw_only=True):
-    """What a platform that drives the pods adds: its id, what a replica shows that it is, and the queue of Kueue that
-    pods wait in. `blobs`: where an init container fetches the package, if the image has none; `pull_secret`: by what
-    credentials, and for images."""
+    """What a platform that drives the pods adds: its id, what a replica shows that it is, the queue of Kueue that pods
+    wait in, and their PriorityClass. `blobs`: where an init container fetches the package, if the image has none;
+    `pull_secret`: by what credentials, and for images."""
 
     platform: str
     identity: TlsIdentity
     queue: str = ""
+    priority: str = ""
     blobs: str = ""
     pull_secret: str = ""
 
@@ -60,12 +61,14 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
 class Pods(msgspec.Struct, frozen=True, kw_only=True):
     """What the pods of a revision run: the image, which holds the package in `MODEL_FOLDER`; whether the package may
     run code of its author; whether gRPC is served too; and how many pods, None where something else counts them.
-    `live` is None for files, whose pods are reached without TLS."""
+    `gpu_class`: the DeviceClass with parts of GPUs, where a part is asked for. `live` is None for files, whose pods are
+    reached without TLS."""
 
     image: str
     trusted: bool = False
     grpc: bool = False
     replicas: int | None = 1
+    gpu_class: str = ""
     live: Live | None = None
 
     @property
@@ -94,6 +97,21 @@ def image_of(image: str, model: str, version: object) -> str:
     found = image.replace("{model}", model).replace("{version}", str(version))
     if "{" in found or not found.isascii() or any(letter.isspace() for letter in found):
         raise InvalidArgument(f"the image '{image[:200]}' must be a reference; it may have {{model}} and {{version}}")
+    return found
+
+
+def gpu_class(revision: Revision, classes: Mapping[str, str]) -> str:
+    """The DeviceClass that has the part of a GPU that a revision asks for; empty where it asks for none. Raises
+    InvalidArgument where no class is said to have it."""
+    asked = revision.resources.gpu
+    if isinstance(asked, int):
+        return ""
+    found = classes.get(f"{asked:g}", "")
+    if not found:
+        raise InvalidArgument(
+            f"endpoint '{revision.endpoint}' asks for {asked:g} of a GPU, and kubernetes.gpu_classes names no "
+            f"DeviceClass for it: write {{'{asked:g}': NAME}} into config.yaml"
+        )
     return found
 
 
@@ -165,6 +183,10 @@ def of_revision(revision: Revision, pods: Pods) -> list[Object]:
         typed("networking.k8s.io/v1", "NetworkPolicy", name, labels) | {"spec": _policy(revision, pods)},
         typed("apps/v1", "Deployment", name, labels | waits, _facts(revision)) | {"spec": spec},
     ]
+    if pods.gpu_class:
+        request = {"name": "gpu", "exactly": {"deviceClassName": pods.gpu_class}}
+        claim = typed("resource.k8s.io/v1", "ResourceClaimTemplate", name, labels)
+        found.insert(1, claim | {"spec": {"spec": {"devices": {"requests": [request]}}}})
     several = pods.replicas is None or pods.replicas > 1
     return [*found, typed("policy/v1", "PodDisruptionBudget", name, labels) | {"spec": budget}] if several else found
 
@@ -265,6 +287,10 @@ def _pod(revision: Revision, pods: Pods, name: str) -> Object:
             for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
         ],
     }
+    if pods.gpu_class:
+        found["resourceClaims"] = [{"name": "gpu", "resourceClaimTemplateName": name}]
+    if live and live.priority:
+        found["priorityClassName"] = live.priority
     if live and live.pull_secret:
         found["imagePullSecrets"] = [{"name": live.pull_secret}]
     if live and live.blobs:
@@ -323,9 +349,11 @@ def _resources(revision: Revision) -> Object:
         requests["cpu"] = f"{math.ceil(declared.cpu * 1000)}m"
     if declared.memory:
         requests["memory"] = limits["memory"] = str(declared.memory)
-    if declared.gpu:
+    claims = [] if isinstance(declared.gpu, int) else [{"name": "gpu"}]
+    if declared.gpu and not claims:
         limits["nvidia.com/gpu"] = declared.gpu
-    return {name: table for name, table in (("requests", requests), ("limits", limits)) if table}
+    found = {"requests": requests, "limits": limits, "claims": claims}
+    return {name: table for name, table in found.items() if table}
 
 
 def _probe(what: str, port: str, period: int, failures: int) -> Object:

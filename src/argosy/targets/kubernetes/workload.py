@@ -73,11 +73,13 @@ class World:
             platform=self.platform,
             identity=self.identity(revision),
             queue=settings.queue,
+            priority=settings.priority,
             blobs="" if holds else blobs,
             pull_secret=settings.pull_secret,
         )
         image = objects.image_of(settings.image, revision.model, revision.version)
-        return Pods(image=image, trusted=trusted, grpc=True, replicas=None, live=live)
+        parts = objects.gpu_class(revision, settings.gpu_classes)
+        return Pods(image=image, trusted=trusted, grpc=True, replicas=None, gpu_class=parts, live=live)
 
 
 class Workload:
