@@ -1,5 +1,6 @@
-"""`python -m prove.cluster`: a declaration moves from this machine to a cluster under load; then rollouts and
-evictions, one after the other. No request may fail.
+"""`python -m prove.cluster`: a declaration moves from this machine to a cluster under load; then rollouts, evictions
+and kills of the controller, one after the other. No request may fail. With `--cold` and `--zero`: how long a first
+answer takes after a declaration, and for an endpoint that has no replica.
 
 Everything is real but containers: etcd, API server, scheduler and controllers of Kubernetes, Envoy, the platform, the
 replicas, which are processes of this machine (`tests/kubernetes/kubelet.py`), and callers that send their next request
@@ -14,7 +15,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,24 +44,30 @@ class Proof:
         self.pods = f"/api/v1/namespaces/{namespace}/pods"
         self.version = 1
         self.wrong: list[str] = []
-        self.took: dict[str, list[float]] = {"rollout": [], "eviction": []}
+        self.took: dict[str, list[float]] = {each: [] for each in ("rollout", "eviction", "kill", "cold", "zero")}
 
-    async def run(self, rollouts: int, evictions: int) -> Load:
-        """Move, roll out, evict; the load that was there."""
+    async def run(self, rollouts: int, evictions: int, kills: int = 0, cold: int = 0, zero: int = 0) -> Load:
+        """Move, roll out, evict, kill; the load that was there. Then what takes its time without load."""
         deployed = await self._call("PUT", "", DECLARED, wait=60)
         async with Load(deployed["url"], deployed["key"], clients=6) as load:
             await load.more()
             self._say(f"{NAME}:1 runs on this machine, and answers")
             await self._roll_out("target: kubernetes", target="kubernetes")
-            for number in range(max(rollouts, evictions)):
+            for number in range(max(rollouts, evictions, kills)):
                 if number < rollouts:
                     self.version = 3 - self.version
                     await self._roll_out(f"model: {NAME}:{self.version}", target="kubernetes")
                 if number < evictions:
                     await self._evict()
+                if number < kills:
+                    await self._kill()
                 await load.more()
                 print(f"{load.good:,} requests answered, {len(load.bad)} failed", flush=True)
         self.wrong += load.bad
+        for number in range(cold):
+            await self._first_answer(f"cold-{number}")
+        if zero:
+            await self._from_zero(zero)
         return load
 
     async def _roll_out(self, what: str, **more: Any) -> None:
@@ -96,6 +103,75 @@ class Proof:
         took = time.monotonic() - began
         self.took["eviction"].append(took)
         self._say(f"pod {name} was evicted, and replaced after {took:.1f} s")
+
+    async def _kill(self) -> None:
+        """Kill the controller at some moment of a rollout; the next one has to bring it to its end, with as many pods
+        as are declared, and no more."""
+        began, self.version = time.monotonic(), 3 - self.version
+        declared = {**DECLARED, "model": f"{NAME}:{self.version}", "target": "kubernetes"}
+        await self._call("PUT", "", declared)
+        moment = self.chance.uniform(0, 4)
+        await asyncio.sleep(moment)
+        await asyncio.to_thread(self.platform.kill)
+        self.platform = await asyncio.to_thread(lambda: Up(self.platform.home).ready())
+        found = await self._settled(
+            lambda status: status["state"] in ("ready", "failed") and status["serving"] == declared["model"]
+        )
+        if (found["state"], found["serving"]) != ("ready", declared["model"]):
+            self.wrong.append(f"killed after {moment:.2f} s: {found['state']}: {found['reason']}")
+        end, pods = time.monotonic() + PATIENCE, 0
+        while pods != DECLARED["replicas"] and time.monotonic() < end:
+            items = (await asyncio.to_thread(self.plane.client().get, self.pods)).raise_for_status().json()["items"]
+            pods = len(items)
+            await asyncio.sleep(0.1)
+        if pods != DECLARED["replicas"]:
+            self.wrong.append(f"killed after {moment:.2f} s: {pods} pods, {DECLARED['replicas']} are declared")
+        took = time.monotonic() - began
+        self.took["kill"].append(took)
+        self._say(f"the controller was killed {moment:.1f} s after a declaration, which was done after {took:.1f} s")
+
+    async def _first_answer(self, name: str) -> None:
+        """Declare an endpoint whose image is there, and ask until it answers."""
+        declared = {"model": f"{NAME}:1", "target": "kubernetes", "public": True, "runtime": {"threads": 1}}
+        began = time.monotonic()
+        await asyncio.to_thread(self.platform.call, "PUT", f"/v1/endpoints/{name}", declared)
+        await self._answer(name, began + PATIENCE, early=(404, 503))
+        self.took["cold"].append(time.monotonic() - began)
+        self._say(f"{name}: first answer after {self.took['cold'][-1]:.2f} s")
+        await asyncio.to_thread(self.platform.call, "DELETE", f"/v1/endpoints/{name}")
+
+    async def _answer(self, name: str, end: float, early: Collection[int] = ()) -> None:
+        """Ask until there is an answer; any other but those with a status that is `early` is wrong."""
+        url = f"{self.platform.call('GET', '/v1/status')['gateway']}/v2/models/{name}/infer"
+        body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}]}
+        async with httpx.AsyncClient(timeout=PATIENCE) as client:
+            while time.monotonic() < end:
+                answer = await client.post(url, json=body)
+                if answer.status_code == 200:
+                    return
+                if answer.status_code not in early:
+                    self.wrong.append(f"{name}: {answer.status_code}: {answer.text[:200]}")
+                await asyncio.sleep(0.02)
+        self.wrong.append(f"{name}: no answer")
+
+    async def _from_zero(self, times: int) -> None:
+        """Ask an endpoint without a replica, again and again: each request waits, and is answered."""
+        bounds = {"min": 0, "max": 1, "idle": 2, "patience": 0, "window": 2, "history": 10}
+        declared = {"model": f"{NAME}:1", "target": "kubernetes", "public": True, "replicas": bounds}
+        await asyncio.to_thread(self.platform.call, "PUT", "/v1/endpoints/zero", declared)
+        for _ in range(times):
+            end = time.monotonic() + PATIENCE
+            while (await asyncio.to_thread(self.platform.call, "GET", "/v1/endpoints/zero"))["replicas"]:
+                if time.monotonic() > end:
+                    self.wrong.append("zero: it does not go to sleep")
+                    return
+                await asyncio.sleep(0.2)
+            await asyncio.sleep(1.0)
+            began = time.monotonic()
+            await self._answer("zero", began + PATIENCE)
+            self.took["zero"].append(time.monotonic() - began)
+            self._say(f"zero: answered after {self.took['zero'][-1]:.2f} s")
+        await asyncio.to_thread(self.platform.call, "DELETE", "/v1/endpoints/zero")
 
     async def _post(self, path: str, body: object) -> httpx.Response:
         return await asyncio.to_thread(self.plane.client().post, path, json=body)
@@ -144,6 +220,15 @@ def fill(home: Home, plane: Plane, namespace: str) -> dict[str, dict[str, object
     return images
 
 
+def figures(what: str, times: list[float]) -> str:
+    """How many there were, and how long they took."""
+    if not times:
+        return ""
+    ordered = sorted(times)
+    p50, p99 = (ordered[min(len(ordered) - 1, int(share * len(ordered)))] for share in (0.5, 0.99))
+    return f"{what}: {len(times)}, p50 {p50:.2f} s, p99 {p99:.2f} s, longest {ordered[-1]:.2f} s\n"
+
+
 def stay(home: Home) -> None:
     """Until Ctrl-C."""
     print(f"look around with  ARGOSY_HOME={home.root} argosy ps\nCtrl-C ends it", flush=True)
@@ -159,6 +244,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rollouts", type=int, default=20)
     parser.add_argument("--evictions", type=int, default=20)
+    parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--cold", type=int, default=0)
+    parser.add_argument("--zero", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--demo", action="store_true", help="one of each, then stay up")
     parser.add_argument("--once", action="store_true", help="with --demo: end by itself")
@@ -175,16 +263,16 @@ def main() -> int:
             images = fill(home, plane, namespace)
             with plane.node(NODES[0], images), plane.node(NODES[1], images):
                 print("a control plane of Kubernetes runs, with two nodes", flush=True)
-                platform = Up(home).ready()
+                proof = Proof(plane, namespace, Up(home).ready(), options.seed)
                 try:
-                    proof = Proof(plane, namespace, platform, options.seed)
-                    load = asyncio.run(proof.run(rollouts, evictions))
-                    told = ", ".join(f"{len(times)} {what}s" for what, times in proof.took.items())
-                    print(f"{told}, {load.good:,} requests answered, {len(load.bad)} failed", flush=True)
+                    load = asyncio.run(proof.run(rollouts, evictions, options.kills, options.cold, options.zero))
+                    for what, times in proof.took.items():
+                        print(figures(what, times), end="")
+                    print(f"{load.good:,} requests answered, {len(load.bad)} failed", flush=True)
                     if options.demo and not options.once:
                         stay(home)
                 finally:
-                    platform.stop()
+                    proof.platform.stop()
                     clear(home)
         finally:
             plane.stop()
