@@ -8,7 +8,7 @@ from tests.docs import page
 
 @pytest.mark.slow
 def test_kubernetes(reader):
-    said = page.run("docs/guides/kubernetes.md", reader, shown=("text",))
+    said = page.run("docs/guides/kubernetes.md", reader, shown=("text", "yaml"))
     text = said[said.index("# Endpoint digits") :]
     kinds = [each["kind"] for each in yaml.safe_load_all(text)]
     assert kinds[-4:] == ["ConfigMap", "NetworkPolicy", "Deployment", "PodDisruptionBudget"]

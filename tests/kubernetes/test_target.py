@@ -218,7 +218,11 @@ async def test_pods_that_end_unasked_are_replaced_and_told(driven: Driven, world
     assert status.replaced == 2
     await ready(target, revision, 2)
     await target.stop()
-    assert not driven.names("deployments")
+
+    async def gone() -> bool:
+        return not driven.names("deployments")
+
+    await until(gone)  # the cluster deletes what a ConfigMap owned a moment after that
 
 
 async def test_another_target_takes_over_what_runs(driven: Driven, world: World):
