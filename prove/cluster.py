@@ -271,6 +271,9 @@ def main() -> int:
                     print(f"{load.good:,} requests answered, {len(load.bad)} failed", flush=True)
                     if options.demo and not options.once:
                         stay(home)
+                except BaseException:
+                    print((home.logs / "control.log").read_text()[-8000:], file=sys.stderr)
+                    raise
                 finally:
                     proof.platform.stop()
                     clear(home)

@@ -262,3 +262,20 @@ async def test_the_loop_survives_a_bug_and_waiters_are_told(world: World, monkey
         await world.controller.wait("dd", 10)
     assert world.controller.gateway_url == "http://127.0.0.1:8080"
     loop.cancel()
+
+
+async def test_nothing_is_denied_before_it_was_looked_at(world: World, monkeypatch: pytest.MonkeyPatch):
+    def bug() -> None:
+        raise ValueError("a bug")
+
+    world.declare("a", 0)
+    monkeypatch.setattr(world.state, "endpoints", bug)
+    loop = asyncio.create_task(world.controller.run())
+    with pytest.raises(Unavailable, match="has just begun: ValueError: a bug"):
+        await world.controller.wait("d", 10)
+    with pytest.raises(Unavailable):
+        world.controller.seen()
+    monkeypatch.undo()
+    await world.controller.settled()
+    assert set(world.controller.seen().endpoints) == {"d"}
+    loop.cancel()

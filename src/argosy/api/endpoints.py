@@ -142,7 +142,7 @@ async def get(services: Services, name: str, query: Wait) -> EndpointStatus:
 async def every(services: Services) -> list[EndpointStatus]:
     """Every endpoint, by name."""
     await services.controller.settled()
-    return [status for _, status in sorted(services.controller.view.endpoints.items())]
+    return [status for _, status in sorted(services.controller.seen().endpoints.items())]
 
 
 async def delete(services: Services, name: str, query: Written) -> Deleted:

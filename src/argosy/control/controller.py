@@ -57,6 +57,7 @@ class Controller:
         self._wake = asyncio.Event()
         self._passed = asyncio.Condition()
         self._begun = 0
+        self._seen = False
         self._declared: list[Declared] = []
         self._revisions: dict[str, Revision] = {}
         self._key_list: tuple[ApiKey, ...] = ()
@@ -115,9 +116,10 @@ class Controller:
         """One pass."""
         self._begun += 1
         error = await self._read()
-        for revision in await self.target.revisions():
+        there = await self.target.revisions()
+        for revision in there:
             self._revisions.setdefault(revision.id, revision)
-        running = {each.id: await self.target.endpoints(each.id) for each in await self.target.revisions()}
+        running = {each.id: await self.target.endpoints(each.id) for each in there}
         await self.scaler.update(self._declared, running)
         self.analysis.metrics.want(asked(self._declared, self._revisions, self.analysis.evidence))
         await self.analysis.update(self._declared, running)
@@ -140,6 +142,7 @@ class Controller:
             for revision in removals:
                 await self.target.remove(revision)
         await self._publish(self._viewed(running, error))
+        self._seen = True
 
     async def _read(self) -> str:
         """Read declarations and keys; where the database does not answer, the last ones stay good."""
@@ -287,8 +290,15 @@ class Controller:
         self.wake()
         await self._until(lambda: self.view.number > begun, seconds)
 
+    def seen(self) -> View:
+        """The view. Raises Unavailable where no pass has seen yet what there is, as when a controller begins."""
+        if not self._seen:
+            raise Unavailable(f"the controller has just begun: {self.view.error or 'ask again'}", retry_after=1.0)
+        return self.view
+
     async def wait(self, name: str, seconds: float) -> EndpointStatus:
-        """The endpoint once it is ready, stopped or failed; as it is, when the time is over. Raises NotFound."""
+        """The endpoint once it is ready, stopped or failed; as it is, when the time is over. Raises NotFound, and
+        Unavailable as `seen` does."""
 
         def over() -> bool:
             found = self.view.endpoints.get(name)
@@ -296,7 +306,7 @@ class Controller:
 
         await self.settled()
         await self._until(over, seconds)
-        if found := self.view.endpoints.get(name):
+        if found := self.seen().endpoints.get(name):
             return found
         near = difflib.get_close_matches(name, self.view.endpoints, n=1)
         raise NotFound(f"there is no endpoint '{name[:80]}'" + (f"; did you mean '{near[0]}'?" if near else ""))
