@@ -14,6 +14,7 @@ import pytest
 
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import EndpointRoute, Upstream
+from argosy.gateway.snapshot import build_snapshot
 from argosy.gateway.subscriptions import Refused
 from argosy.spec.address import Address
 from argosy.spec.errors import Conflict, Unavailable
@@ -170,6 +171,20 @@ async def test_what_was_written_but_not_taken_up_is_written_again(gateway, repli
     assert await later.apply([one(a, auth=False)]) is True
     assert await later.apply([one(a, auth=False)]) is False
     assert await later.subscriptions.stale() == set()
+
+
+async def test_hosts_of_a_cluster_that_envoy_was_never_told_of_are_new(gateway, replica, config):
+    a, b = await replica("a"), await replica("b")
+    await gateway.start([one(a, auth=False)])
+    new = [EndpointRoute(endpoint="digits", revisions=(revision("r2", "2", b, weight=1),), auth=False)]
+    files = build_snapshot(config, new).files()
+    (hosts,) = [name for name in files if "r2" in name and "http" in name]
+    gateway.files.write(hosts, files[hosts])  # and here the controller is killed
+    later = Gateway(config)
+    assert await later.adopt()
+    assert await later.apply(new) is True
+    async with await http(later) as client:
+        assert (await client.post(INFER, content=b"x")).json()["replica"] == "b"
 
 
 STARTER = """

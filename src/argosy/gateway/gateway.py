@@ -175,7 +175,12 @@ class Gateway:
         return sorted([*snapshot.clusters.values(), *old], key=lambda each: each["name"])
 
     async def _in_stages(self, changed: Files) -> None:
-        before = {file: written.resources for file in changed if (written := self.files.get(file))}
+        # A controller that was killed may have left the hosts of a cluster which Envoy was never told of: nobody reads
+        # them, so they are as new as if they were not there.
+        told = self.files.get(CDS)
+        read = {clusters.eds_file(each["name"]) for each in (told.resources if told else [])}
+        read |= {CDS, RDS, LDS, SDS}
+        before = {file: written.resources for file in changed if file in read and (written := self.files.get(file))}
         fresh = changed.keys() - before.keys() - {CDS, RDS, LDS}
         try:
             for file in fresh:
