@@ -23,16 +23,14 @@ from argosy.control.scaling.activation import Activator
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import check_token
 from argosy.platform import leftovers
-from argosy.platform.home import gateway_config, prepare
+from argosy.platform.home import gateway_config, prepare_process
 from argosy.platform.lock import Lock
-from argosy.platform.supervisor import Supervisor, watch_gateway
+from argosy.platform.supervisor import HOUSEKEEPING, Supervisor, rotate_logs, watch_gateway
 from argosy.platform.up import written
-from argosy.process import managed, sandbox
-from argosy.serving.port import open_many, take
+from argosy.serving.port import take
 from argosy.spec.errors import ArgosyError, Conflict
 from argosy.spec.settings import Home, Settings
 from argosy.store.durable import keep, say
-from argosy.targets import log
 
 LOG = logging.getLogger(__name__)
 TIMEOUT = HELD + 3.0
@@ -40,18 +38,13 @@ AGAIN = 0.5
 """Seconds between two attempts to reach the controller."""
 RETRIED = 5.0
 """Seconds after which a snapshot that Envoy refused is given to it again."""
-ACCESS_LOG_BYTES = 64 * 1024 * 1024
-HOUSEKEEPING = 5.0
 
 
 async def follow(home: Home, settings: Settings, name: str, *, report: Callable[[str], None]) -> None:
     """Run a gateway until SIGINT or SIGTERM, then let what is in flight finish, and end all of it. Raises Conflict
     (another one on this home, or with this name; a port in use), InvalidArgument, Unavailable."""
     check_token(name, "--name")
-    prepare(home, settings)
-    sandbox.hide()
-    open_many()
-    managed.mark(home.root)
+    prepare_process(home, settings)
     with Lock(home), written(home):
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -275,12 +268,8 @@ class Follower:
 
     async def _maintain(self) -> None:
         """Bound the logs."""
-        access = Path(self.config.access_log_path)
-        kept = {self.home.logs / "control.log", access}
         while True:
-            await asyncio.to_thread(log.rotate, access, ACCESS_LOG_BYTES)
-            for path in {*self.home.logs.glob("*.log"), Path(self.config.log_path)} - kept:
-                await asyncio.to_thread(log.rotate, path)
+            await asyncio.to_thread(rotate_logs, self.home, self.config)
             await asyncio.sleep(HOUSEKEEPING)
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from argosy.engines.base import require
 from argosy.gateway.model import GatewayConfig, Tls
 from argosy.gateway.tracing import Collector
+from argosy.process import managed, sandbox
 from argosy.process.cores import memory
-from argosy.serving.port import loopback
+from argosy.serving.port import loopback, open_many
 from argosy.spec.alerts import check_set
 from argosy.spec.errors import InvalidArgument, StorageFull
 from argosy.spec.settings import GatewaySettings, Home, Settings
@@ -39,6 +40,14 @@ def prepare(home: Home, settings: Settings) -> None:
             "start models there. Set control.expose to true (ARGOSY_CONTROL_EXPOSE=true) if that is meant"
         )
     check_set(settings.alerts, os.environ)
+
+
+def prepare_process(home: Home, settings: Settings) -> None:
+    """Prepare the home, and this process for what it starts there. Raises as `prepare` does."""
+    prepare(home, settings)
+    sandbox.hide()
+    open_many()
+    managed.mark(home.root)
 
 
 def gateway_config(home: Home, settings: GatewaySettings, tracing: Tracing | None = None) -> GatewayConfig:

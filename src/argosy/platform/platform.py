@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -43,7 +42,7 @@ from argosy.packaging.package import stored
 from argosy.platform import leftovers
 from argosy.platform.home import gateway_config
 from argosy.platform.objects import Objects
-from argosy.platform.supervisor import Supervisor, watch_gateway
+from argosy.platform.supervisor import HOUSEKEEPING, Supervisor, rotate_logs, watch_gateway
 from argosy.serving.port import take
 from argosy.spec.errors import ArgosyError
 from argosy.spec.revision import Revision
@@ -51,7 +50,6 @@ from argosy.spec.settings import GatewaySettings, Home, RunFile, Settings
 from argosy.spec.status import View
 from argosy.store.durable import say
 from argosy.store.store import Store
-from argosy.targets import log
 from argosy.targets.base import Admit, Admitted, Target
 from argosy.targets.launch import COMMAND, Unpacked
 from argosy.targets.local import LocalTarget
@@ -61,9 +59,6 @@ from argosy.telemetry.rates import Meter
 from argosy.trust.policy import admit_stored
 
 LOG = logging.getLogger(__name__)
-
-ACCESS_LOG_BYTES = 64 * 1024 * 1024
-HOUSEKEEPING = 5.0
 
 
 TargetOf = Callable[[Home, Settings, Store], Target]
@@ -252,12 +247,9 @@ class Platform:
             yield "objects", self.objects.run
 
     async def _maintain(self) -> None:
-        """Bound every log that others write: each process of the platform appends to its own."""
-        kept = {self.home.logs / "control.log", Path(self.config.access_log_path)}
+        """Bound the logs, and take up another certificate."""
         while True:
-            await asyncio.to_thread(log.rotate, Path(self.config.access_log_path), ACCESS_LOG_BYTES)
-            for path in {*self.home.logs.glob("*.log"), Path(self.config.log_path)} - kept:
-                await asyncio.to_thread(log.rotate, path)
+            await asyncio.to_thread(rotate_logs, self.home, self.config)
             try:
                 if self.certificate is not None and self.certificate.renewed():
                     self._announce(self._url)

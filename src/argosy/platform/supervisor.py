@@ -1,15 +1,22 @@
-"""Keeps the platform's own tasks going, each of which ends only by a bug, and replaces a gateway that hangs."""
+"""Keeps the platform's own tasks going, which end only by a bug; replaces a gateway that hangs; rotates logs."""
 
 import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from argosy.gateway.gateway import Gateway
+from argosy.gateway.model import GatewayConfig
+from argosy.spec.settings import Home
+from argosy.targets import log
 from argosy.targets.backoff import Backoff, BackoffPolicy, Ended, after
 
 LOG = logging.getLogger(__name__)
 
+ACCESS_LOG_BYTES = 64 * 1024 * 1024
+HOUSEKEEPING = 5.0
+"""Seconds between two times that logs are bounded."""
 PERIOD = 5.0
 """Seconds between two questions to the gateway."""
 MISSES = 3
@@ -43,6 +50,14 @@ class Supervisor:
             ended = Ended(now=clock(), status=None, healthy=clock() - began, reason=reason)
             pause, state = after(ended, state, self._policy)
             await asyncio.sleep(pause)
+
+
+def rotate_logs(home: Home, config: GatewayConfig) -> None:
+    """Bound every log of the home that others write: each process appends to its own."""
+    access, own = Path(config.access_log_path), home.logs / "control.log"
+    log.rotate(access, ACCESS_LOG_BYTES)
+    for path in {*home.logs.glob("*.log"), Path(config.log_path)} - {access, own}:
+        log.rotate(path)
 
 
 async def watch_gateway(

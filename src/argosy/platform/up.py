@@ -11,16 +11,14 @@ from contextlib import contextmanager
 
 from argosy.api import token
 from argosy.api.route import Pages, no_pages
-from argosy.platform.home import prepare
+from argosy.platform.home import prepare_process
 from argosy.platform.lease import Lease, holder, keep, next_term, win
 from argosy.platform.leftovers import ensure_gone
 from argosy.platform.lock import WAITS, Lock
 from argosy.platform.lock import holder as locked_by
 from argosy.platform.platform import Platform, TargetOf, local_target
 from argosy.platform.upgrade import move_states
-from argosy.process import managed, sandbox
 from argosy.process.limit import LogLimit
-from argosy.serving.port import open_many
 from argosy.spec.errors import ArgosyError, Conflict
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
@@ -75,10 +73,7 @@ async def up(
     One that is `in_cluster` publishes how it is reached as Secrets there, and ends without what runs in the cluster.
     Raises Conflict (another `up` on this home or database, a port in use), InvalidArgument, StorageFull, Unavailable.
     """
-    prepare(home, settings)
-    sandbox.hide()
-    open_many()
-    managed.mark(home.root)
+    prepare_process(home, settings)
     with await _lock(home, standby, report), written(home):
         stopping, hurry = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()

@@ -29,10 +29,7 @@ class Targets:
         """The target of this name. Raises InvalidArgument where the settings say nothing of it."""
         if found := self._targets.get(name or "local"):
             return found
-        raise InvalidArgument(
-            f"target '{name}' is not set up on this platform: set {SETTING.get(name, name)} in config.yaml, and start "
-            "the platform again"
-        )
+        raise InvalidArgument(_not_set_up(name))
 
     # What these do stands in `base.Target`.
 
@@ -53,10 +50,7 @@ class Targets:
 
     async def endpoints(self, revision: str) -> RevisionStatus:
         if lost := self._nowhere.get(revision):
-            try:
-                self.at(lost.target)
-            except InvalidArgument as error:
-                return RevisionStatus(failed=error.message)
+            return RevisionStatus(failed=_not_set_up(lost.target))
         return await self._of(revision).endpoints(revision)
 
     async def remove(self, revision: str) -> None:
@@ -89,3 +83,10 @@ class Targets:
     def _of(self, revision: str) -> Target:
         """The target that has this revision; the local one, which knows nothing of it, where none has."""
         return self.at(self._where.get(revision, "local"))
+
+
+def _not_set_up(name: str) -> str:
+    return (
+        f"target '{name}' is not set up on this platform: set {SETTING.get(name, name)} in config.yaml, and start the "
+        "platform again"
+    )
