@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,7 @@ def test_a_key_that_is_none_is_left_alone(authority: Authority):
 
 TENDS = """
 import sys, time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from argosy.store.authority import LIFE, Authority
 begin = time.time()
@@ -155,3 +157,12 @@ def test_one_that_is_killed_in_the_middle_leaves_whole_files(tmp_path: Path):
             text = (folder / f"{name}.pem").read_text()
             assert (text.count("END PRIVATE KEY"), text.count("END CERTIFICATE")) == (1, 1)
     assert Authority(folder, "p").tend({}) == 3
+
+
+def test_targets_of_one_platform_have_one_authority(tmp_path: Path):
+    each = [Authority(tmp_path / "platform", "p") for _ in range(8)]
+    with ThreadPoolExecutor(len(each)) as pool:
+        made = list(pool.map(lambda one: one.tend({}), each))
+    assert sorted(made) == [0] * 7 + [3]
+    assert [one.tend({}) for one in each] == [0] * 8
+    assert (tmp_path / "platform" / "authorities.pem").read_bytes().count(b"BEGIN CERTIFICATE") == 1

@@ -80,10 +80,12 @@ class Authority:
     """That of one platform. `folder` has its key, what is trusted and the certificates of callers; the key is made, and
     read, when it is needed first. `clock` is in seconds since 1970."""
 
+    _lock = threading.Lock()
+    """One for all: each target of a platform has an Authority of its own, over the same folder."""
+
     def __init__(self, folder: Path, platform: str, clock: Callable[[], float] = time.time) -> None:
         self.folder, self._platform, self._clock = folder, platform, clock
         self._file, self._data = folder / "authority.key", b""
-        self._lock = threading.Lock()
 
     def identity(self, endpoint: str, revision: str, replica: str) -> TlsIdentity:
         """The identity of a replica, for those that call it from this machine."""
