@@ -5,7 +5,7 @@ import pytest
 from argosy.spec.endpoint import Resources
 from argosy.spec.revision import Revision
 from argosy.targets.ray.observe import pending, takes
-from argosy.targets.ray.wire import Job, Node, Report, Room
+from argosy.targets.ray.wire import Node, PlaceSpec, Report, Room
 
 GIB = 1024.0**3
 
@@ -14,7 +14,7 @@ def report(phase: str, **resources: float) -> Report:
     revision = Revision(
         id="r", endpoint="e", model="m", version="1", digest="d", resources=Resources(**resources), target="ray"
     )
-    job = Job(
+    spec = PlaceSpec(
         name="argosy/p/e-r-0/1",
         replica="e-r-0",
         short="1/r",
@@ -26,7 +26,7 @@ def report(phase: str, **resources: float) -> Report:
         ports=(1, 2),
         identity="spiffe://p/e",
     )
-    return Report(job=job, phase=phase, host="10.0.0.7")
+    return Report(spec=spec, phase=phase, host="10.0.0.7")
 
 
 def room(*cpus: float, free: float) -> Room:

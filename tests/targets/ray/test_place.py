@@ -15,8 +15,8 @@ from tests.platform.packages import push
 from tests.targets.ray.test_observe import report
 
 
-def job(**more):
-    return msgspec.structs.replace(report("waiting").job, version=argosy.__version__, **more)
+def spec(**more):
+    return msgspec.structs.replace(report("waiting").spec, version=argosy.__version__, **more)
 
 
 def test_from_the_files_of_the_platform_where_the_node_sees_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -25,19 +25,19 @@ def test_from_the_files_of_the_platform_where_the_node_sees_them(tmp_path: Path,
     digest = push(store, tmp_path / "p", 3.0).digest
     folder = store.unpacked(digest)
     store.close()
-    found = package(job(folder=str(folder), trusted=True))
+    found = package(spec(folder=str(folder), trusted=True))
     assert (found.folder, found.trusted, found.packages) == (folder, True, None)
 
 
 def test_what_to_set_where_it_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ARGOSY_HOME", str(tmp_path / "node"))
     with pytest.raises(InvalidArgument, match=r"does not see the files of the platform \(/no/such\): set store\.blobs"):
-        package(job(folder="/no/such"))
+        package(spec(folder="/no/such"))
 
 
 def test_another_argosy_is_refused():
     with pytest.raises(InvalidArgument, match=r"have Argosy .*, the platform 0\.0\.9: install the same on all"):
-        package(msgspec.structs.replace(job(), version="0.0.9"))
+        package(msgspec.structs.replace(spec(), version="0.0.9"))
 
 
 def test_from_where_all_machines_find_it(s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -48,8 +48,8 @@ def test_from_where_all_machines_find_it(s3: str, tmp_path: Path, monkeypatch: p
     digest = push(store, tmp_path / "p", 3.0).digest
     store.close()
     monkeypatch.setenv("ARGOSY_HOME", str(tmp_path / "node"))
-    revision = msgspec.structs.replace(job().revision, digest=digest)
-    found = package(job(blobs=blobs, revision=revision))
+    revision = msgspec.structs.replace(spec().revision, digest=digest)
+    found = package(spec(blobs=blobs, revision=revision))
     assert found.folder == Home(tmp_path / "node").package(digest)
     assert (found.folder / "model.yaml").is_file()
 

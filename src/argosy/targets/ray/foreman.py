@@ -16,7 +16,7 @@ from argosy.engines.base import require
 from argosy.spec.errors import Conflict
 from argosy.targets.ray.observe import takes
 from argosy.targets.ray.place import NEED, PlaceActor
-from argosy.targets.ray.wire import SPACE, End, Job, Leave, Order, Renew, Report, Start, Table
+from argosy.targets.ray.wire import SPACE, End, Leave, Order, PlaceSpec, Renew, Report, Start, Table
 
 LOG = logging.getLogger(__name__)
 FINDING = 5.0
@@ -88,7 +88,7 @@ class Foreman:
         self._obey(term)
         order = msgspec.json.decode(data, type=Order)
         if isinstance(order, Start):
-            await self._start(order.job)
+            await self._start(order.spec)
         elif isinstance(order, Leave):
             pass  # the driver ends it
         elif isinstance(order, End) and order.how == "forget":
@@ -114,14 +114,14 @@ class Foreman:
         self._killing.add(task)
         task.add_done_callback(self._killing.discard)
 
-    async def _start(self, job: Job) -> None:
-        if job.name in self._rows:
+    async def _start(self, spec: PlaceSpec) -> None:
+        if spec.name in self._rows:
             return
-        wanted = takes(job.revision.resources)
-        kept = msgspec.structs.replace(job, files={})
-        self._rows[job.name] = Report(job=kept)
+        wanted = takes(spec.revision.resources)
+        kept = msgspec.structs.replace(spec, files={})
+        self._rows[spec.name] = Report(spec=kept)
         actor = self._ray.remote(PlaceActor).options(
-            name=job.name,
+            name=spec.name,
             namespace=SPACE,
             lifetime="detached",
             get_if_exists=True,
@@ -132,7 +132,7 @@ class Foreman:
             max_concurrency=8,
             scheduling_strategy="SPREAD",
         )
-        self._watch(job.name, actor.remote(msgspec.json.encode(job)))
+        self._watch(spec.name, actor.remote(msgspec.json.encode(spec)))
         await self._tell()
 
     def _watch(self, name: str, actor: Any) -> None:

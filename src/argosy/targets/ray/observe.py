@@ -22,7 +22,7 @@ def pending(places: Collection[Report], room: Room | None, lost: str) -> str:
     if lost:
         return lost
     if waiting := [each for each in places if each.phase == "waiting"]:
-        return _no_room(takes(waiting[0].job.revision.resources), room)
+        return _no_room(takes(waiting[0].spec.revision.resources), room)
     if preparing := [each for each in places if each.phase == "preparing"]:
         return f"its package is fetched on the node {preparing[0].host}"
     return ""

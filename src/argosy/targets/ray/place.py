@@ -28,7 +28,7 @@ from argosy.store.durable import keep
 from argosy.targets.backoff import REFUSED
 from argosy.targets.launch import COMMAND, Launcher, Place, Unpacked, folder, free_ports, prepare
 from argosy.targets.local import used_by
-from argosy.targets.ray.wire import Job, Report
+from argosy.targets.ray.wire import PlaceSpec, Report
 from argosy.targets.tags import scan
 
 NEED = "The target ray"
@@ -43,14 +43,14 @@ STALE = 60.0
 
 
 class PlaceActor:
-    """One replica. `job` is a `Job` as JSON; `watch` may be called while another call waits."""
+    """One replica. `spec` is a `PlaceSpec` as JSON; `watch` may be called while another call waits."""
 
-    def __init__(self, job: bytes) -> None:
+    def __init__(self, spec: bytes) -> None:
         ray: Any = require("ray", "ray", NEED)
         node, host = ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
-        self._job = msgspec.json.decode(job, type=Job)
-        kept = msgspec.structs.replace(self._job, files={})
-        self._report = Report(job=kept, phase="preparing", node=node, host=host)
+        self._spec = msgspec.json.decode(spec, type=PlaceSpec)
+        kept = msgspec.structs.replace(self._spec, files={})
+        self._report = Report(spec=kept, phase="preparing", node=node, host=host)
         self._news, self._number = threading.Condition(), 0
         self._process: Process | None = None
         self._place: Place | None = None
@@ -98,14 +98,14 @@ class PlaceActor:
 
     def _run(self) -> tuple[int | None, str]:
         """From the package to the end of the process: its status, and what it said last. Raises what forbids it."""
-        job = self._job
-        found = package(job)
+        spec = self._spec
+        found = package(spec)
         if self._unwanted:
             return None, ""
         home = Home(settings.home().root / "ray").create()
-        self._place = place = _place(job, home, self._report.host)
-        launcher = Launcher(home=home, command=job.command or COMMAND, tracing=job.tracing, bound=True)
-        self._process = process = launcher.start(place, job.revision, job.slot, package=found, threads=1)
+        self._place = place = _place(spec, home, self._report.host)
+        launcher = Launcher(home=home, command=spec.command or COMMAND, tracing=spec.tracing, bound=True)
+        self._process = process = launcher.start(place, spec.revision, spec.slot, package=found, threads=1)
         self._note(phase="running", started=process.started, ports=place.ports)
         if self._unwanted:
             process.terminate()
@@ -113,12 +113,12 @@ class PlaceActor:
         while not process.wait(0.5):
             if time.monotonic() >= due:
                 due = time.monotonic() + MEASURED
-                used = used_by({process.pid: job.name})[job.name]
+                used = used_by({process.pid: spec.name})[spec.name]
                 self._note(memory=used.memory, cpu=used.cpu)
         return process.status, tail.end(place.log, SAID).decode(errors="replace")
 
 
-def _place(job: Job, home: Home, host: str) -> Place:
+def _place(spec: PlaceSpec, home: Home, host: str) -> Place:
     """Names, ports and certificates on this node. What others left here whose actors were killed is removed."""
     prepare(home)
     lives = {each.record.short.partition("/")[0] for each in scan(home.root) if each.record}
@@ -126,28 +126,28 @@ def _place(job: Job, home: Home, host: str) -> Place:
         with contextlib.suppress(OSError):
             if path.name.partition(".")[0] not in lives and time.time() - path.stat().st_mtime > STALE:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-    first, last = job.ports
-    certificates = Place(home, job.replica, job.short).certificates
+    first, last = spec.ports
+    certificates = Place(home, spec.replica, spec.short).certificates
     certificates.mkdir(mode=0o700)
-    _write(certificates, job.files)
-    identity = TlsIdentity(name=job.identity, files=str(certificates))
-    place = Place(home, job.replica, job.short, free_ports(host, range(first, last + 1)), identity, host)
-    place.log = home.logs / f"{job.replica}-{place.work.name}.log"
+    _write(certificates, spec.files)
+    identity = TlsIdentity(name=spec.identity, files=str(certificates))
+    place = Place(home, spec.replica, spec.short, free_ports(host, range(first, last + 1)), identity, host)
+    place.log = home.logs / f"{spec.replica}-{place.work.name}.log"
     return place
 
 
-def package(job: Job) -> Unpacked:
-    """The package of a job with what it requires, on this node. Raises InvalidArgument where it cannot be had or has
+def package(spec: PlaceSpec) -> Unpacked:
+    """The package of a place with what it requires, on this node. Raises InvalidArgument where it cannot be had or has
     another Argosy, and what fetching it raises."""
-    if job.version != argosy.__version__:
+    if spec.version != argosy.__version__:
         raise InvalidArgument(
-            f"the nodes of the Ray cluster have Argosy {argosy.__version__}, the platform {job.version}: install "
+            f"the nodes of the Ray cluster have Argosy {argosy.__version__}, the platform {spec.version}: install "
             "the same on all"
         )
-    home, source = settings.home(), Path(job.folder)
-    if job.blobs:
-        os.environ["ARGOSY_STORE_BLOBS"] = job.blobs
-        digest, source = job.revision.digest, home.create().package(job.revision.digest)
+    home, source = settings.home(), Path(spec.folder)
+    if spec.blobs:
+        os.environ["ARGOSY_STORE_BLOBS"] = spec.blobs
+        digest, source = spec.revision.digest, home.create().package(spec.revision.digest)
         open_layout(home, settings.load(home)).unpacked(digest, source)
     elif not source.is_dir():
         raise InvalidArgument(
@@ -156,9 +156,9 @@ def package(job: Job) -> Unpacked:
         )
     packages = None
     if (source / MANIFEST).is_file():
-        found = open_package(source, trusted=job.trusted, stored=job.revision.digest)
+        found = open_package(source, trusted=spec.trusted, stored=spec.revision.digest)
         packages = environment.prepare(home, found.needs)
-    return Unpacked(source, job.trusted, job.signed, packages)
+    return Unpacked(source, spec.trusted, spec.signed, packages)
 
 
 def _write(folder: Path, files: dict[str, str]) -> None:

@@ -115,9 +115,9 @@ class Remote(Running):
     """A replica on a node. Whether it is ready is found out by asking it, not Ray."""
 
     def __init__(self, home: Home, report: Report, identity: TlsIdentity) -> None:
-        self.spot = Spot(home, report.job.short, report.job.replica, identity)
+        self.spot = Spot(home, report.spec.short, report.spec.replica, identity)
         self.handle = RemoteProcess(report, self.spot.log)
-        super().__init__(self.spot, report.job.revision, report.job.slot, self.handle)
+        super().__init__(self.spot, report.spec.revision, report.spec.slot, self.handle)
         self.sent: dict[str, str] = {}
         """The certificates that it was given last."""
         self._reach()

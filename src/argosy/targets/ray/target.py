@@ -23,7 +23,7 @@ from argosy.targets.base import Admit, Capacity
 from argosy.targets.ray.link import Link
 from argosy.targets.ray.observe import pending
 from argosy.targets.ray.remote import Remote
-from argosy.targets.ray.wire import SPACE, End, Hello, Job, Renew, Report, Room, Start, Table, Told
+from argosy.targets.ray.wire import SPACE, End, Hello, PlaceSpec, Renew, Report, Room, Start, Table, Told
 from argosy.targets.supervised import Supervised
 
 LOG = logging.getLogger(__name__)
@@ -105,16 +105,16 @@ class RayTarget(Supervised[Shipped]):
 
     def _adopt(self, report: Report) -> Remote:
         remote = self._remote(report)
-        self._group(report.job.revision).adopt(remote)
+        self._group(report.spec.revision).adopt(remote)
         return remote
 
     def _remote(self, report: Report) -> Remote:
-        whose = report.job.revision
-        return Remote(self._home, report, self._signs().identity(whose.endpoint, whose.id, report.job.replica))
+        whose = report.spec.revision
+        return Remote(self._home, report, self._signs().identity(whose.endpoint, whose.id, report.spec.replica))
 
     def _start(self, revision: Revision, slot: int, package: Shipped, threads: int) -> Remote:
         replica, run = f"{revision.endpoint}-{revision.id[:6]}-{slot}", secrets.token_hex(3)
-        job = Job(
+        spec = PlaceSpec(
             name=f"{SPACE}/{self._platform}/{replica}/{run}",
             replica=replica,
             short=f"{run}/r",
@@ -130,7 +130,7 @@ class RayTarget(Supervised[Shipped]):
             command=self._command,
             tracing=self._settings.tracing,
         )
-        return self._remote(Report(job=job))
+        return self._remote(Report(spec=spec))
 
     def _remotes(self) -> list[Remote]:
         return [one for one in self._running() if isinstance(one, Remote)]
@@ -142,14 +142,14 @@ class RayTarget(Supervised[Shipped]):
             return RevisionStatus()
         status, mine = group.status(), [one.handle for one in self._remotes() if one.revision.id == revision]
         waiting = [each.report for each in mine if each.report.phase in ("waiting", "preparing") and not each.ended()]
-        hidden = {each.job.replica for each in waiting}
+        hidden = {each.spec.replica for each in waiting}
         replicas = tuple(each for each in status.replicas if each.id not in hidden)
         why = "" if status.failed else pending(waiting, self._room, self._link.lost)
         return msgspec.structs.replace(status, replicas=replicas, pending=why)
 
     async def usage(self) -> dict[str, ResourceUsage]:
         found = [one.handle.report for one in self._remotes() if one.handle.report.memory]
-        return {each.job.replica: ResourceUsage(cpu=each.cpu, memory=each.memory) for each in found}
+        return {each.spec.replica: ResourceUsage(cpu=each.cpu, memory=each.memory) for each in found}
 
     async def capacity(self) -> Capacity:
         """What nodes have is Ray's to say."""
@@ -184,12 +184,12 @@ class RayTarget(Supervised[Shipped]):
 
     def _compare(self, table: Table) -> bool:
         """Take in the table; whether more than what places use is new."""
-        known, new = {one.handle.report.job.name: one for one in self._remotes()}, False
+        known, new = {one.handle.report.spec.name: one for one in self._remotes()}, False
         for row in table.places:
-            if one := known.pop(row.job.name, None):
+            if one := known.pop(row.spec.name, None):
                 new |= one.handle.note(row)
             elif row.phase == "ended":
-                self._link.send(End(name=row.job.name, how="forget"))
+                self._link.send(End(name=row.spec.name, how="forget"))
             else:
                 self._late(row)
                 new = True
@@ -199,7 +199,7 @@ class RayTarget(Supervised[Shipped]):
 
     def _late(self, row: Report) -> None:
         """A place that nobody here knew of: it is supervised, and goes if it is one too many."""
-        group = self._group(row.job.revision)
+        group = self._group(row.spec.revision)
         wanted = group.want
         self._adopt(row).watch(self._wake.set)
         group.want = wanted
@@ -214,11 +214,11 @@ class RayTarget(Supervised[Shipped]):
 
     async def _order(self, one: Remote, driver: int) -> None:
         """Tell the driver what it was not told yet."""
-        handle, job = one.handle, one.handle.report.job
+        handle, spec = one.handle, one.handle.report.spec
         if handle.ended():
             return
         if handle.wanted and handle.told != (driver, handle.wanted):
-            self._link.send(End(name=job.name, how=handle.wanted))
+            self._link.send(End(name=spec.name, how=handle.wanted))
             handle.told = driver, handle.wanted
         elif not (handle.wanted or handle.known or handle.told[0] == driver or self._link.away):
             try:
@@ -226,7 +226,7 @@ class RayTarget(Supervised[Shipped]):
             except (ArgosyError, OSError) as error:
                 LOG.error("no certificates can be made, and are tried again: %s", error)
                 return
-            self._link.send(Start(job=msgspec.structs.replace(job, files=files)))
+            self._link.send(Start(spec=msgspec.structs.replace(spec, files=files)))
             handle.told, one.sent = (driver, ""), files
 
     def _files(self, one: Remote) -> dict[str, str]:
@@ -243,7 +243,7 @@ class RayTarget(Supervised[Shipped]):
             with contextlib.suppress(OSError):
                 files = {name: (one.spot.certificates / name).read_text() for name in FILES}
                 if files != one.sent:
-                    self._link.send(Renew(name=one.handle.report.job.name, files=files))
+                    self._link.send(Renew(name=one.handle.report.spec.name, files=files))
                     one.sent = files
 
     def _keep(self) -> None:

@@ -15,7 +15,7 @@ SPACE = "argosy"
 """The namespace of the actors, and the first part of their names."""
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
+class PlaceSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A place: what an actor is told. `name` is its own, `short` names this run of the `replica` in its `slot`.
 
     The package lies at `folder`, if the node sees the files of the platform, else it is fetched from `blobs`. The child
@@ -51,7 +51,7 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
 class Start(msgspec.Struct, frozen=True, kw_only=True, tag="start"):
     """Have Ray find a node for a place."""
 
-    job: Job
+    spec: PlaceSpec
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True, tag="end"):
@@ -80,7 +80,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     `status`: how that ended (negative: a signal; None: not known), `said`: its last output, or why it could not be
     started. `cpu` and `memory`: what it has used, as `ResourceUsage`."""
 
-    job: Job
+    spec: PlaceSpec
     phase: Literal["waiting", "preparing", "running", "ended"] = "waiting"
     node: str = ""
     host: str = ""
