@@ -128,7 +128,8 @@ def served(tmp_path, contract, port, environ, *more, ends=False):
                 assert line, f"{contract} did not start: {process.wait()}"
             yield f"http://127.0.0.1:{port}"
         finally:
-            process.send_signal(signal.SIGTERM)
+            if not ends:
+                process.send_signal(signal.SIGTERM)
             rest = process.stdout.read()
             assert process.wait(30) == 0, rest
 
