@@ -1,13 +1,25 @@
 """Which revision a declaration means."""
 
+from types import SimpleNamespace
+
 from argosy.control.revision import revision_of
 from argosy.spec.endpoint import Endpoint
+from argosy.spec.language import Language, LanguageModel
+
+FOUR = Language(context=4096, slots=4)
 
 
 class One:
     """A version of a model."""
 
     ref, digest, name, number = "m:1", "sha256:ab", "m", 1
+    manifest = SimpleNamespace(language=None)
+
+
+class Generator(One):
+    """A version of a language model."""
+
+    manifest = SimpleNamespace(language=LanguageModel(kind="generator", architecture="gemma3"))
 
 
 def test_the_target_is_part_of_it_where_it_is_not_this_machine():
@@ -16,3 +28,13 @@ def test_the_target_is_part_of_it_where_it_is_not_this_machine():
     assert found[""].target == "local"
     assert found["ray"].target == "ray"
     assert found["ray"].id != found[""].id
+
+
+def test_a_language_model_has_the_settings_of_its_engine_in_its_id():
+    found = [
+        revision_of(Endpoint(name="m", model="m:1", language=language), version)  # type: ignore[arg-type]
+        for language, version in ((None, One()), (None, Generator()), (Language(), Generator()), (FOUR, Generator()))
+    ]
+    assert [each.language for each in found] == [None, Language(), Language(), FOUR]
+    assert found[1].id == found[2].id
+    assert len({each.id for each in found}) == 3

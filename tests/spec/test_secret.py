@@ -1,5 +1,7 @@
 """Variables that a declaration gives a model."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from argosy.control.revision import revision_of
@@ -32,6 +34,7 @@ def test_references_are_looked_up_at_the_start():
 
 class Version:
     ref, digest, name, number = "m:1", "sha256:ab", "m", 1
+    manifest = SimpleNamespace(language=None)
 
 
 def test_a_revision_of_before_keeps_its_id_and_each_declaration_makes_another():

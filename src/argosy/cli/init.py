@@ -20,6 +20,8 @@ EXPANDED = ("resources", "runtime", "limits")
 EXAMPLES = {
     "rollout": "{strategy: canary, steps: [{weight: 10, requests: 200}, {weight: 50, requests: 200}]}",
     "guard": "{margin: 0.005, latency_margin: 1.25}",
+    "language": "{context: 8192, slots: 4}",
+    "price": "{input: 0.05, output: 0.2, currency: EUR}",
     "payload": "{sample: 1.0, keep_days: 30}",
     "monitor": "{season: week}",
     "triggers": "[]",

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from argosy.spec.endpoint import Endpoint, Runtime
+from argosy.spec.language import Language
 from argosy.spec.revision import Revision
 from argosy.store.version import Version
 
@@ -17,7 +18,10 @@ def revision_of(endpoint: Endpoint, version: Version) -> Revision:
     """
     target = endpoint.target or "local"
     what = (endpoint.name, version.ref, version.digest, _facts(endpoint.runtime), endpoint.resources)
+    about = version.manifest.language
+    language = (endpoint.language or Language()) if about is not None and about.kind == "generator" else None
     what = what if target == "local" else (*what, target)
+    what = what if language is None else (*what, language)
     return Revision(
         id=hashlib.sha256(msgspec.json.encode(what)).hexdigest()[:10],
         endpoint=endpoint.name,
@@ -27,6 +31,7 @@ def revision_of(endpoint: Endpoint, version: Version) -> Revision:
         runtime=endpoint.runtime,
         resources=endpoint.resources,
         target=target,
+        language=language,
     )
 
 

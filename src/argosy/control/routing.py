@@ -41,7 +41,7 @@ def upstreams(replicas: Iterable[Replica]) -> tuple[Upstream, ...]:
     """Replicas as upstreams, by id. Those that start or stop are left out."""
     found = sorted(replicas, key=lambda each: each.id)
     return tuple(
-        Upstream(replica=each.id, http=each.http, grpc=each.grpc, state=each.phase)
+        Upstream(replica=each.id, http=each.http, grpc=each.grpc, engine=each.engine, state=each.phase)
         for each in found
         if each.phase == "ready" or each.phase == "draining"
     )

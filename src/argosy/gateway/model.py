@@ -198,16 +198,18 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A replica's addresses of HTTP/1 and gRPC, in clear unless they have a TLS identity, and whether it takes work."""
+    """A replica's addresses of HTTP/1, gRPC and, for a language model, its engine's own server, in clear unless they
+    have a TLS identity; and whether it takes work."""
 
     replica: str
     http: Address
     grpc: Address | None = None
+    engine: Address | None = None
     state: Literal["ready", "draining"] = "ready"
 
     def __post_init__(self) -> None:
         check_token(self.replica, "replica id")
-        for address in filter(None, (self.http, self.grpc)):
+        for address in filter(None, (self.http, self.grpc, self.engine)):
             check_address(address, f"replica '{self.replica}'")
 
 

@@ -10,6 +10,7 @@ from msgspec import Meta, field
 from argosy.spec import secret
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.guard import Guard
+from argosy.spec.language import Language, Price
 from argosy.spec.limits import Limits, check_rate
 from argosy.spec.monitor import Monitor
 from argosy.spec.payload import PayloadLog
@@ -128,7 +129,7 @@ class Endpoint(Declaration, frozen=True, kw_only=True):
     those that cover the endpoint already; where none does, one is made, unless the endpoint is `public`. `target` is
     where replicas run; without it, where the platform's `replicas.target` says when this is declared. Without
     `payload` nothing of what is asked and answered is recorded. With a `monitor` the model's performance is watched;
-    `triggers` say what is done where it falls.
+    `triggers` say what is done where it falls. `language` and `price` are for language models alone.
     """
 
     name: str
@@ -139,6 +140,8 @@ class Endpoint(Declaration, frozen=True, kw_only=True):
     waiting: ActivatorQueue = ActivatorQueue()
     resources: Resources = Resources()
     runtime: Runtime = Runtime()
+    language: Language | None = None
+    price: Price | None = None
     rollout: Rollout = Rollout()
     guard: Guard | None = None
     payload: PayloadLog | None = None

@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from argosy.spec.language import LanguageModel
 from argosy.spec.signature import Signature
 
 ENGINES = ("onnx", "sklearn", "xgboost", "lightgbm", "catboost", "mlflow", "torch", "python")
@@ -74,6 +75,7 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     license: str = ""
     description: str = ""
     golden_rows: int = 0
+    language: LanguageModel | None = None
 
 
 class Lineage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

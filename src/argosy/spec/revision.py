@@ -7,6 +7,7 @@ import msgspec
 
 from argosy.spec.address import Address
 from argosy.spec.endpoint import Resources, Runtime
+from argosy.spec.language import Language
 
 ReplicaPhase = Literal["starting", "ready", "draining", "stopping"]
 
@@ -15,7 +16,8 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """One version with one runtime configuration behind one endpoint. Immutable; `id` follows from the rest.
 
     A target replaces replicas that use more memory than `resources` declare, and gives engines so many threads. All
-    replicas of a revision run in one `target`."""
+    replicas of a revision run in one `target`. `language`: of a language model, whose engine answers
+    callers by a server of its own, how that runs."""
 
     id: str
     endpoint: str
@@ -25,6 +27,7 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     runtime: Runtime = Runtime()
     resources: Resources = Resources()
     target: str = "local"
+    language: Language | None = None
 
     def threads(self, share: int) -> int:
         """The threads of its engine: declared, or as many as it has cores (rounded up), or its share of the machine."""
@@ -32,8 +35,8 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Replica(msgspec.Struct, frozen=True, kw_only=True):
-    """One running copy: where it is reached for HTTP, for gRPC and by the recorder. Only `ready` ones take new
-    requests.
+    """One running copy: where it is reached for HTTP, for gRPC, by the recorder and, where it is a language model, for
+    its engine's own server. Only `ready` ones take new requests.
 
     `started`: seconds since 1970; `doing` says what one that starts is at.
     """
@@ -45,6 +48,7 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     http: Address
     grpc: Address | None = None
     recorder: Address | None = None
+    engine: Address | None = None
     started: float
     restarts: int = 0
     doing: str = ""
