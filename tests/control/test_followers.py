@@ -90,6 +90,18 @@ async def test_what_was_applied_of_another_controller_counts_for_nothing():
     assert not made.settled
 
 
+async def test_a_gateway_that_knows_more_keeps_what_it_has():
+    made, blind = await following(), True
+    made.withheld = lambda: blind
+    new, old = report(), report(has=(1, 9), applied=(1, 9))
+    assert await made.hear("old", old) is None
+    with pytest.raises(Unavailable, match="gateway 'old'; they keep what they have until it is known what runs"):
+        await made.apply([ROUTE])
+    assert await made.hear("new", new) == made.snapshot
+    blind = False
+    assert await made.hear("old", old) == made.snapshot
+
+
 async def test_a_controller_that_hears_of_a_later_one_releases_nothing():
     made = await following("a")
     with pytest.raises(Unavailable, match="follows a later controller"):

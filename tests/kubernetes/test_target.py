@@ -18,7 +18,6 @@ from click.testing import CliRunner
 from argosy.cli.main import argosy
 from argosy.control.revision import revision_of
 from argosy.spec.endpoint import Endpoint, Runtime
-from argosy.spec.errors import PermissionDenied
 from argosy.spec.revision import Replica, Revision, RevisionStatus
 from argosy.spec.settings import Home, KubernetesSettings, Settings, StoreSettings
 from argosy.store import open_store
@@ -296,8 +295,10 @@ async def test_certificates_are_renewed_while_pods_serve(driven: Driven, world: 
 
 async def test_what_the_cluster_refuses_is_told(driven: Driven, world: World):
     revision, nobody = world.revisions["lin"], world.plane.kubeconfig("nobody")
-    with pytest.raises(PermissionDenied, match=r"user 'nobody' may not do this in namespace .*cannot list resource"):
-        await driven.target(nobody)
+    stranger = await driven.target(nobody)
+    await stranger.scale(revision, 1)
+    status = await told(stranger, revision, "pending", "user 'nobody' may not do this in namespace")
+    assert status.pending == stranger.away()["kubernetes"].why
     quota = {"metadata": {"name": "small"}, "spec": {"hard": {"pods": "1"}}}
     driven.client.post(driven.path("resourcequotas"), json=quota).raise_for_status()
     target = await driven.target()
@@ -347,6 +348,22 @@ async def test_pods_go_on_while_the_api_server_is_away(driven: Driven, world: Wo
     assert replica in found
     await heir.stop()
     assert not kept.exists()
+
+
+async def test_a_cluster_that_is_away_at_the_first_start_is_taken_up_when_it_comes(driven: Driven, world: World):
+    before, revision, kept = await driven.target(), world.revisions["lin"], world.home.run / "kubernetes.json"
+    await before.scale(revision, 1)
+    (replica,) = await ready(before, revision, 1)
+    await before.close()
+    kept.unlink(missing_ok=True)
+    with world.plane.away():
+        target = await driven.target()
+        assert target.away()["kubernetes"].blank
+        await target.scale(revision, 2)
+        await told(target, revision, "pending", "cannot be reached")
+    assert replica in await ready(target, revision, 2)
+    assert target.away() == {}
+    await target.stop()
 
 
 async def test_a_node_that_is_lost(driven: Driven, world: World):

@@ -2,6 +2,9 @@
 processes, and no request is lost whatever becomes of the controller."""
 
 import asyncio
+import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,6 +91,13 @@ def deploy(platform: Up, **more: object) -> dict:
     return found
 
 
+def command(home: Home, *words: str) -> str:
+    environ = os.environ | {"ARGOSY_HOME": str(home.root)}
+    return subprocess.run(
+        [sys.executable, "-m", "argosy", *words], env=environ, capture_output=True, text=True, check=True
+    ).stdout
+
+
 def ready(platform: Up) -> set[str]:
     return {each["id"] for each in platform.call("GET", "/v1/replicas") if each["phase"] == "ready"}
 
@@ -117,6 +127,26 @@ async def test_a_rollout_under_load_and_a_controller_that_is_killed_cost_no_requ
     await asyncio.to_thread(platform.call, "DELETE", "/v1/endpoints/digits")
     await asyncio.to_thread(until, lambda: not place.left())
     assert await asyncio.to_thread(platform.stop) == 0
+
+
+def test_clusters_that_are_away_at_the_first_start_stop_nothing_else(home: Home, store: Store, start):
+    access = {"clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}], "current-context": "c"}
+    access["contexts"] = [{"name": "c", "context": {"cluster": "c"}}]
+    (home.root / "kubeconfig").write_text(json.dumps(access))
+    cluster = {"kubeconfig": str(home.root / "kubeconfig"), "image": IMAGE}
+    ports = {"control": {"port": 0}, "gateway": {"port": 0}}
+    home.config.write_text(json.dumps({**ports, "kubernetes": cluster, "ray": {"address": "127.0.0.1:1"}}))
+    push(store, home.root / "p1", 3.0)
+    platform = start().ready()
+    deploy(platform, target="local", replicas=1)
+    assert platform.call("GET", "/v1/status")["away"].keys() == {"kubernetes", "ray"}
+    for name, said in (("kubernetes", "cannot be reached"), ("ray", "does not answer")):
+        platform.call("PUT", f"/v1/endpoints/{name}", {"model": "digits:1", "target": name})
+        until(lambda name=name, said=said: said in platform.call("GET", f"/v1/endpoints/{name}")["reason"])
+    shown = command(home, "ps")
+    assert "target kubernetes is away: the API server http://127.0.0.1:1 cannot be reached" in shown
+    assert "target ray is away: Ray's head is away: 127.0.0.1:1 does not answer" in shown
+    assert platform.stop() == 0
 
 
 def test_pods_of_one_image_fetch_their_package_by_digest(home: Home, kubernetes: Plane, start, tmp_path: Path):

@@ -23,7 +23,7 @@ POLL = 0.2
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The platform. `error` is what keeps the controller from its work, if anything does; `recorder` is the recorder's
-    last report, where one runs."""
+    last report, where one runs; `away` says of targets, by name, why their place is not heard."""
 
     version: str
     home: str
@@ -35,6 +35,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     replicas: int
     error: str = ""
     recorder: RecorderReport | None = None
+    away: dict[str, str] = {}
 
 
 class Stopping(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +65,7 @@ async def status(services: Services) -> Status:
         replicas=len(view.replicas),
         error=view.error,
         recorder=read_report(services.home),
+        away={name: each.why for name, each in services.targets.away().items()},
     )
 
 

@@ -24,6 +24,7 @@ from argosy.spec import install
 from argosy.spec.errors import ArgosyError
 from argosy.spec.recorder import read_report
 from argosy.spec.settings import Home, KubernetesSettings, Settings, load
+from argosy.targets.several import SETTING
 
 FREE_BYTES = 2 * 1024**3
 REPLICA = (
@@ -253,8 +254,11 @@ def platform(place: Home, settings: Settings) -> Iterator[Check]:
         return
     if found is not None:
         try:
-            ControlClient(place, timeout=5).get("/v1/status")
+            status = ControlClient(place, timeout=5).get("/v1/status")
             yield Check("control", "ok", found.url)
+            for name, why in status["away"].items():
+                fix = f"make it answer, or correct {SETTING[name]}: what is declared there waits, all else goes on"
+                yield Check(f"target {name}", "warn", why, fix)
         except ArgosyError as error:
             yield Check("control", "fail", error.message, "argosy logs control;  argosy down;  argosy up -d")
         if report := read_report(place):

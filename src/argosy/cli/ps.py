@@ -38,7 +38,8 @@ def ps(name: str | None, as_json: bool) -> None:
     JSON: {endpoints: [{name, state, reason, model, version, digest, revision, serving, replicas, ready, url,
     slos: [{name, objective, latency, days, budget, severity, reason}], …}],
     replicas: [{id, endpoint, revision, version, phase, pid, started, restarts, memory, …}],
-    recorder: {pid, records, dropped, waiting, problem, …} or null}.
+    recorder: {pid, records, dropped, waiting, problem, …} or null,
+    away: {target: why its place is not heard}}.
 
     \b
     Example:
@@ -48,13 +49,13 @@ def ps(name: str | None, as_json: bool) -> None:
     api = control()
     endpoints = [api.endpoint(name)] if name else api.endpoints()
     replicas = [one for one in api.replicas() if name in (None, one["endpoint"])]
-    recorder = api.get("/v1/status").get("recorder")
-    found = {"endpoints": endpoints, "replicas": replicas, "recorder": recorder}
-    emit(found, as_json, lambda: _print(endpoints, replicas, recorder, name))
+    status = api.get("/v1/status")
+    found = {"endpoints": endpoints, "replicas": replicas} | {each: status[each] for each in ("recorder", "away")}
+    emit(found, as_json, lambda: _print(endpoints, replicas, status, name))
 
 
 def _print(
-    endpoints: list[dict[str, Any]], replicas: list[dict[str, Any]], recorder: dict[str, Any] | None, name: str | None
+    endpoints: list[dict[str, Any]], replicas: list[dict[str, Any]], status: dict[str, Any], name: str | None
 ) -> None:
     table(ENDPOINTS, endpoints, empty="no endpoints yet: make one with  argosy deploy NAME:VERSION")
     for one in endpoints:
@@ -66,9 +67,11 @@ def _print(
     if replicas:
         click.echo()
         table(REPLICAS, replicas)
-    if recorder:
+    if recorder := status["recorder"]:
         problem = f"; {recorder['problem']}" if recorder["problem"] else ""
         click.echo(f"\nrecorder: {recorder['records']:,} requests kept, {recorder['dropped']:,} dropped{problem}")
+    for target, why in status["away"].items():
+        click.echo(f"\ntarget {target} is away: {why}")
     for one in endpoints if name else ():
         click.echo(f"\n{endpoint_call(one['digest'], one['name'], one['url'], one['endpoint']['public'])}")
 

@@ -184,6 +184,12 @@ class Controller:
             self._declared = [declared if each.endpoint.name == name else each for each in self._declared]
         return await self._act(declared, actions, running, removals)
 
+    def blind(self) -> bool:
+        """Whether something serves in a place of which nothing is known yet."""
+        blank = {name for name, each in self.target.away().items() if each.blank}
+        serving = {each for one in self._declared for each in _serving(one.serving)} if blank else ()
+        return any(self._revisions[each].target in blank for each in serving if each in self._revisions)
+
     def _wanted(self, declared: Declared) -> Wanted:
         endpoint = declared.endpoint
         return Wanted(

@@ -99,6 +99,8 @@ class Followers:
         self.snapshot: GatewaySnapshot = GatewaySnapshot(term=term)
         self.activated: Callable[[], dict[str, ActivatedEndpoint]] = dict
         self.demanded: Callable[[dict[str, int]], None] = lambda waiting: None
+        self.withheld: Callable[[], bool] = lambda: False
+        """Whether a gateway knows more than this controller, so that it keeps the snapshot of the one before."""
         self.urls: dict[str, str] = {}
         self._sums = Sums()
         self._waiting: dict[str, tuple[float, dict[str, int]]] = {}
@@ -139,7 +141,8 @@ class Followers:
         await self._tell()
 
         def news() -> bool:
-            return bool(self.snapshot.number) and report.has != self.snapshot.version
+            keeps = 0 < report.has[0] < self.snapshot.term and self.withheld()
+            return bool(self.snapshot.number) and report.has != self.snapshot.version and not keeps
 
         if report.hold:
             with contextlib.suppress(TimeoutError):
@@ -268,7 +271,9 @@ class Followers:
             async with asyncio.timeout(PATIENCE), self._changed:
                 await self._changed.wait_for(over)
         except TimeoutError:
-            raise Unavailable(f"not confirmed within {PATIENCE:g} s by {_names(behind)}") from None
+            text = f"not confirmed within {PATIENCE:g} s by {_names(behind)}"
+            why = "; they keep what they have until it is known what runs" if self.withheld() else ""
+            raise Unavailable(text + why) from None
         for name, each in behind.items():
             if each.refused:
                 raise Refused(f"gateway '{name}': {each.refused}")

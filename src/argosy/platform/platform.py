@@ -184,6 +184,7 @@ class Platform:
         made = Activation(self.home, self.controller.scaler, wake, here=here)
         if self.followers is not None:
             self.followers.activated, self.followers.demanded = lambda: made.activated, made.demanded
+            self.followers.withheld = self.controller.blind
         return made
 
     def _view(self) -> View:

@@ -1,7 +1,7 @@
 """The declarative interface of every target."""
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -26,6 +26,14 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     signed: bool
 
 
+class Away(NamedTuple):
+    """A place that is not heard, and why, in a user's words. `blank`: of what runs there nothing is known, neither from
+    the place nor from before."""
+
+    why: str
+    blank: bool
+
+
 Admit = Callable[[Revision], Admitted]
 """Raises what forbids to load the package of a revision: NotFound, BadSignature. May take long."""
 
@@ -37,7 +45,8 @@ class Target(Protocol):
     changed: Callable[[], None]
 
     async def adopt(self) -> int:
-        """Take over the replicas that already run, and supervise from now on. How many were found."""
+        """Take over the replicas that already run, and supervise from now on. How many were found. A place that is away
+        is waited for a few seconds, and taken over once it is heard."""
         ...
 
     async def revisions(self) -> list[Revision]:
@@ -71,6 +80,10 @@ class Target(Protocol):
 
     async def usage(self) -> Mapping[str, ResourceUsage]:
         """What each replica has used, by its id; without those of which nothing is known."""
+        ...
+
+    def away(self) -> Mapping[str, Away]:
+        """The targets whose place is not heard, by name."""
         ...
 
     async def capacity(self) -> Capacity:

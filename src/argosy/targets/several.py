@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.revision import ResourceUsage, Revision, RevisionStatus
-from argosy.targets.base import Capacity, Target
+from argosy.targets.base import Away, Capacity, Target
 
 SETTING = {"kubernetes": "kubernetes.image", "ray": "ray.address"}
 
@@ -34,7 +34,7 @@ class Targets:
     # What these do stands in `base.Target`.
 
     async def adopt(self) -> int:
-        return sum([await each.adopt() for each in self._targets.values()])
+        return sum(await asyncio.gather(*(each.adopt() for each in self._targets.values())))
 
     async def revisions(self) -> list[Revision]:
         found = {name: await each.revisions() for name, each in self._targets.items()}
@@ -70,6 +70,9 @@ class Targets:
 
     async def usage(self) -> dict[str, ResourceUsage]:
         return {name: used for each in self._targets.values() for name, used in (await each.usage()).items()}
+
+    def away(self) -> dict[str, Away]:
+        return {name: why for each in self._targets.values() for name, why in each.away().items()}
 
     async def capacity(self) -> Capacity:
         return await self.at("local").capacity()

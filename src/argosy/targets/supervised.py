@@ -14,6 +14,7 @@ from argosy.spec.errors import ArgosyError
 from argosy.spec.revision import Revision, RevisionStatus
 from argosy.spec.settings import Home
 from argosy.targets import log
+from argosy.targets.base import Away
 from argosy.targets.group import Group, P, Running
 
 if TYPE_CHECKING:
@@ -110,6 +111,9 @@ class Supervised(Generic[P]):
 
     def log(self, replica: str, lines: int, *, follow: bool) -> None:
         return None
+
+    def away(self) -> Mapping[str, Away]:
+        return {}
 
     async def retry(self, revision: str) -> None:
         if group := self._groups.get(revision):

@@ -17,7 +17,7 @@ from argosy.spec.errors import ArgosyError, Internal, Unavailable
 from argosy.spec.revision import ResourceUsage, Revision, RevisionStatus
 from argosy.spec.settings import Home, Settings
 from argosy.store.durable import say
-from argosy.targets.base import Admit, Capacity
+from argosy.targets.base import Admit, Away, Capacity
 from argosy.targets.kubernetes import objects
 from argosy.targets.kubernetes.client import Cluster
 from argosy.targets.kubernetes.objects import ENDPOINT, PLATFORM, REVISION, Object
@@ -34,8 +34,8 @@ METRICS, METRICS_SECONDS = "metrics.k8s.io/v1beta1", 15.0
 """Where a cluster has metrics, and after how many seconds there are new ones."""
 PATIENCE = 2.0
 """Seconds that nobody waits longer for them."""
-SYNC = 20.0
-"""Seconds in which the cluster must have told what is there."""
+FIRST, SYNC = 5.0, 20.0
+"""Seconds in which the cluster must have told what is there, when this begins and later."""
 AT_ONCE = 16
 """Revisions at which something is done at one time."""
 
@@ -56,7 +56,7 @@ class KubernetesTarget:
         self._away, self._tended, self._written = "", 0.0, 0.0
         self._unwritten, self._measured = True, 0.0
         self._used: dict[str, ResourceUsage] = {}
-        self._found, self._file = False, home.run / "kubernetes.json"
+        self._found, self._known, self._file = False, False, home.run / "kubernetes.json"
         self._selector = f"{PLATFORM}={self._world.platform}"
         pods = f"{self._selector},{REVISION}"
         self._pods = Reflector(self._cluster, "v1", "Pod", pods, self._wake.set, _pod)
@@ -67,26 +67,26 @@ class KubernetesTarget:
 
     async def adopt(self) -> int:
         """Find what runs in the cluster, and supervise from now on. Where it is away, what was there when this was
-        written down last is taken to be there still. Raises what the cluster raises, where nothing was written."""
+        written down last is taken to be there still."""
         self._tasks = [asyncio.create_task(each.run()) for each in (self._pods, self._deployments)]
         try:
-            await self._find()
-        except Unavailable as error:
-            self._away = f"target kubernetes: {error.message}"
-            try:
+            await self._find(FIRST)
+        except ArgosyError as error:
+            self._away = error.message
+            LOG.warning("the cluster is asked again: %s", error.message)
+            with contextlib.suppress(OSError, msgspec.MsgspecError):
                 kept = msgspec.json.decode(self._file.read_bytes(), type=list[tuple[Revision, RevisionStatus]])
-            except (OSError, msgspec.MsgspecError):
-                raise Unavailable(self._away) from None
-            for revision, status in kept:
-                found = self._workloads[revision.id] = Workload(revision, self._world)
-                found.status = msgspec.structs.replace(status, pending=self._away)
+                for revision, status in kept:
+                    found = self._workloads[revision.id] = Workload(revision, self._world)
+                    found.status = msgspec.structs.replace(status, pending=self._away)
+                self._known = True
         self._tasks.append(asyncio.create_task(self._supervise()))
         return sum(len(each.status.replicas) for each in self._workloads.values())
 
-    async def _find(self) -> None:
-        """Take over what is there, once all of it is known. Raises Unavailable, PermissionDenied."""
+    async def _find(self, seconds: float = SYNC) -> None:
+        """Take over what is there, once all of it is known. Raises what the cluster raises."""
         try:
-            async with asyncio.timeout(SYNC):
+            async with asyncio.timeout(seconds):
                 configs = await self._cluster.list("v1", "ConfigMap", self._selector)
                 while not (self._pods.synced and self._deployments.synced):
                     if problem := self._pods.problem or self._deployments.problem:
@@ -107,7 +107,7 @@ class KubernetesTarget:
             labels = each["metadata"]["labels"]
             if REVISION not in labels and labels.get(ENDPOINT) not in known:  # a stop in the middle left it
                 await self._cluster.delete("v1", "ConfigMap", each["metadata"]["name"])
-        self._found, self._tended = True, 0.0
+        self._found, self._known, self._away, self._tended = True, True, "", 0.0
         self.changed()
 
     async def revisions(self) -> list[Revision]:
@@ -163,13 +163,16 @@ class KubernetesTarget:
             self._used[name] = ResourceUsage(cpu=spent, memory=memory)
         return self._used
 
+    def away(self) -> dict[str, Away]:
+        return {"kubernetes": Away(self._away, blank=not self._known)} if self._away else {}
+
     async def capacity(self) -> Capacity:
         """Unbounded: the cluster decides, and `pending` says what it lacks."""
         return Capacity()
 
     async def stop(self) -> None:
         """See `base.Target`. A cluster that is away, or refuses it, keeps what it has."""
-        good = time.monotonic()
+        good = time.monotonic() if self._known else -SLOWEST
         while self._workloads:
             for each in self._workloads.values():
                 if not each.leaving:
@@ -212,13 +215,25 @@ class KubernetesTarget:
                     self._tended = time.monotonic()
                     await self._tend()
             except ArgosyError as error:
-                LOG.warning("the cluster is asked again: %s", error.message)
+                if self._found:
+                    LOG.warning("the cluster is asked again: %s", error.message)
+                else:
+                    self._miss(error.message)
             except Exception:
                 LOG.exception("supervision failed; it goes on in a moment")
             await asyncio.sleep(PAUSE)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(UNREACHED if soon else TICK):
                     await self._wake.wait()
+
+    def _miss(self, why: str) -> None:
+        """Say why it is not known what the cluster has."""
+        if why != self._away:
+            LOG.warning("the cluster is asked again: %s", why)
+            self._away = why
+            for each in self._workloads.values():
+                each.status = msgspec.structs.replace(each.status, pending=why)
+            self.changed()
 
     def _round(self) -> bool:
         """Tell what is new, and begin what is to be done. Whether to come back soon."""

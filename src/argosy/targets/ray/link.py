@@ -33,7 +33,7 @@ class Link:
     is 0 while none has. `lost`: why nothing is heard, in a user's words; empty while something is."""
 
     def __init__(self, hello: Hello, folder: Path, log: Path, heard: Callable[[Told | None], None]) -> None:
-        self.joined, self.lost = 0, ""
+        self.joined, self.lost = 0, f"the platform joins the Ray cluster at {hello.address}"
         self._hello, self._folder, self._log, self._heard = hello, folder, log, heard
         self._drivers, self._why, self._away = 0, "", False
         self._writer: asyncio.StreamWriter | None = None

@@ -19,7 +19,7 @@ from argosy.spec.settings import Home, Settings
 from argosy.store import open_layout
 from argosy.store.authority import REPLICA
 from argosy.store.durable import say
-from argosy.targets.base import Admit, Capacity
+from argosy.targets.base import Admit, Away, Capacity
 from argosy.targets.ray.link import Link
 from argosy.targets.ray.observe import pending
 from argosy.targets.ray.remote import Remote
@@ -74,6 +74,7 @@ class RayTarget(Supervised[Shipped]):
         self._ports, self._platform = ports(settings.ray.ports), platform
         self._file, self._kept = home.run / "ray.json", b""
         self._room: Room | None = None
+        self._known = False
         hello = Hello(address=settings.ray.address, platform=self._platform, term=time.time_ns())
         self._link = Link(hello, home.run / "ray", home.logs / "ray.log", self._heard)
         self._leaves = False
@@ -96,6 +97,7 @@ class RayTarget(Supervised[Shipped]):
         with contextlib.suppress(OSError, msgspec.MsgspecError):
             for report in msgspec.json.decode(self._file.read_bytes(), type=tuple[Report, ...]):
                 self._adopt(report)
+            self._known = True
         adopted = self._remotes()
         await self._tend()
         await asyncio.gather(*(one.probe_adopted() for one in adopted))
@@ -147,6 +149,10 @@ class RayTarget(Supervised[Shipped]):
         why = "" if status.failed else pending(waiting, self._room, self._link.lost)
         return msgspec.structs.replace(status, replicas=replicas, pending=why)
 
+    def away(self) -> dict[str, Away]:
+        why = self._link.lost
+        return {"ray": Away(why, blank=not self._known)} if why else {}
+
     async def usage(self) -> dict[str, ResourceUsage]:
         found = [one.handle.report for one in self._remotes() if one.handle.report.memory]
         return {each.spec.replica: ResourceUsage(cpu=each.cpu, memory=each.memory) for each in found}
@@ -184,6 +190,7 @@ class RayTarget(Supervised[Shipped]):
 
     def _compare(self, table: Table) -> bool:
         """Take in the table; whether more than what places use is new."""
+        self._known = True
         known, new = {one.handle.report.spec.name: one for one in self._remotes()}, False
         for row in table.places:
             if one := known.pop(row.spec.name, None):
@@ -248,6 +255,8 @@ class RayTarget(Supervised[Shipped]):
 
     def _keep(self) -> None:
         """Write down what `adopt` needs, where it has changed."""
+        if not self._known:
+            return
         placed = [one.handle for one in self._remotes() if one.handle.placed and not one.handle.ended()]
         plain = [msgspec.structs.replace(each.report, cpu=0.0, memory=0) for each in placed]
         if (data := msgspec.json.encode(plain)) != self._kept:
