@@ -31,7 +31,8 @@ def test_files_that_a_decision_names_exist(path):
 
 
 def test_numbers_are_there_once_and_the_index_names_each_file_with_its_title():
-    assert [int(path.name[:4]) for path in FILES] == list(range(1, len(FILES) + 1))
+    numbers = [int(path.name[:4]) for path in FILES]
+    assert len(numbers) == len({*numbers})  # several are written at a time, and land in any order
     titles = [(path.read_text().splitlines()[0].removeprefix("# "), path.name) for path in FILES]
     assert re.findall(r"\[(.*)\]\(([^)]*)\)", (FOLDER / "README.md").read_text()) == titles
 

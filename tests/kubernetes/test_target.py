@@ -21,6 +21,7 @@ from argosy.spec.endpoint import Endpoint, Runtime
 from argosy.spec.revision import Replica, Revision, RevisionStatus
 from argosy.spec.settings import Home, KubernetesSettings, Settings, StoreSettings
 from argosy.store import open_store
+from argosy.store.authority import Authority
 from argosy.targets.base import Admitted
 from argosy.targets.health import ask
 from argosy.targets.kubernetes.client import RIGHTS, plural
@@ -105,7 +106,11 @@ class Driven:
         where = KubernetesSettings(kubeconfig=kubeconfig, namespace=self.namespace, image=more.get("image", IMAGE))
         settings = Settings(kubernetes=where, store=StoreSettings(blobs=more.get("blobs", "")))
         made = KubernetesTarget(
-            self.world.home, settings, lambda revision: Admitted(trusted=False, signed=False), platform=PLATFORM
+            self.world.home,
+            settings,
+            lambda revision: Admitted(trusted=False, signed=False),
+            Authority(self.world.home.root / "tls" / "replicas", PLATFORM),
+            platform=PLATFORM,
         )
         self.targets.append(made)
         await made.adopt()

@@ -4,6 +4,7 @@ processes, and no request is lost whatever becomes of the controller."""
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,14 +12,18 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
-from argosy.spec.settings import Home, Settings, StoreSettings
+from argosy.spec.settings import Home, Settings, StoreSettings, load
 from argosy.store import open_store
 from argosy.store.oci.credentials import Credential, save
 from argosy.store.store import Store
+from tests import ports
+from tests import postgres as stores
 from tests.kubernetes.plane import Plane
+from tests.platform.gateways import gateways
 from tests.platform.packages import push
-from tests.platform.up import Load, Up, started, until
+from tests.platform.up import Load, Up, clear, started, until
 from tests.store.oci.live import PASSWORD, USER, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -127,6 +132,46 @@ async def test_a_rollout_under_load_and_a_controller_that_is_killed_cost_no_requ
     await asyncio.to_thread(platform.call, "DELETE", "/v1/endpoints/digits")
     await asyncio.to_thread(until, lambda: not place.left())
     assert await asyncio.to_thread(platform.stop) == 0
+
+
+async def test_a_leader_of_another_home_is_trusted_by_pods_and_gateways_at_once(
+    place: Place, start, postgres: str, tmp_path_factory: pytest.TempPathFactory
+):
+    config = yaml.safe_load(place.home.config.read_text())
+    config |= {"control": {"port": ports.free()}, "gateway": {"place": "remote"}}
+    config["store"] = {"database": stores.schema(postgres)}
+    other = Home(tmp_path_factory.mktemp("h")).create()
+    for each in (place.home, other):
+        each.config.write_text(yaml.safe_dump(config))
+    shared = open_store(place.home, load(place.home, {}))
+    push(shared, place.home.root / "p", 3.0)
+    shared.close()
+    platform = await asyncio.to_thread(start().ready)
+    shutil.copy(place.home.root / "gateway.token", other.root)
+    deployed = await asyncio.to_thread(deploy, platform)
+    standby = Up(other, [sys.executable, "-m", "argosy.platform", "--standby"])
+    with gateways(tmp_path_factory.mktemp("f")) as far:
+        try:
+            (early,) = far.begin(platform, "early")
+            await asyncio.to_thread(early.confirmed)
+            async with Load(early.url, deployed["key"], 3) as load_:
+                await load_.more(50)
+                before = ready(platform)
+                platform.kill()
+                await asyncio.to_thread(standby.ready)
+                (late,) = far.begin(standby, "late")
+                await asyncio.to_thread(late.confirmed)
+                found = [await asyncio.to_thread(late.ask, deployed["key"]) for _ in range(20)]
+                assert {each.status_code for each in found} == {200}, found
+                await asyncio.to_thread(until, lambda: len(ready(standby)) == 2)
+                assert ready(standby) == before
+                await load_.more(100)
+                assert load_.bad == []
+            assert await asyncio.to_thread(standby.stop) == 0
+        finally:
+            if standby.process.poll() is None:
+                standby.kill()
+            clear(other)
 
 
 def test_clusters_that_are_away_at_the_first_start_stop_nothing_else(home: Home, store: Store, start):

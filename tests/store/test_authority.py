@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from argosy.spec.errors import InvalidArgument
 from argosy.store.authority import EARLIER, LEFT, LIFE, SETTLE, Authority, Shown, due, read
+from argosy.store.database import Database
 
 NOW = 2_000_000_000.0
 FILE = Path("/f.pem")
@@ -166,3 +168,53 @@ def test_targets_of_one_platform_have_one_authority(tmp_path: Path):
     assert sorted(made) == [0] * 7 + [3]
     assert [one.tend({}) for one in each] == [0] * 8
     assert (tmp_path / "platform" / "authorities.pem").read_bytes().count(b"BEGIN CERTIFICATE") == 1
+
+
+def certificates(folder: Path) -> list[bytes]:
+    return (folder / "authorities.pem").read_bytes().split(b"-----END CERTIFICATE-----\n")[:-1]
+
+
+def test_homes_of_one_database_have_one_authority(tmp_path: Path, database: Database, clock: Clock):
+    homes = [Authority(tmp_path / f"h{n}", "p", clock, database) for n in range(4)]
+    with ThreadPoolExecutor(len(homes)) as pool:
+        assert list(pool.map(lambda one: one.tend({}), homes)) == [3] * 4
+    (key,) = {(one.folder / "authority.key").read_bytes() for one in homes}
+    shutil.rmtree(homes[0].folder)
+    assert Authority(homes[0].folder, "p", clock, database).tend({}) == 3
+    assert (homes[0].folder / "authority.key").read_bytes() == key
+
+
+def test_one_that_a_home_had_is_taken_over_and_another_one_is_trusted_for_a_while(
+    tmp_path: Path, database: Database, clock: Clock
+):
+    one, two = (Authority(tmp_path / name, "p", clock) for name in ("one", "two"))
+    for each in (one, two):
+        each.tend({})
+    clock.now += 1000
+    shared = [Authority(each.folder, "p", clock, database) for each in (one, two)]
+    assert [each.tend({}) for each in shared] == [0, 0]
+    assert certificates(one.folder) == certificates(two.folder)[:1]
+    assert len(certificates(two.folder)) == 2
+    clock.now += SETTLE + 1
+    assert [each.tend({}) for each in shared] == [0, 3]
+
+
+def test_one_that_others_could_read_is_none_for_any_home(tmp_path: Path, database: Database):
+    one = Authority(tmp_path / "one", "p", database=database)
+    one.tend({})
+    before = (one.folder / "authority.key").read_bytes()
+    (one.folder / "authority.key").chmod(0o644)
+    homes = [Authority(tmp_path / name, "p", database=database) for name in ("one", "two")]
+    for each in homes:
+        each.tend({})
+    (after,) = {(each.folder / "authority.key").read_bytes() for each in homes}
+    assert after != before
+
+
+def test_what_is_no_authority_does_not_get_into_the_database(tmp_path: Path, database: Database):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "authority.key").touch(0o600)
+    (tmp_path / "a" / "authority.key").write_bytes(b"mine")
+    with pytest.raises(InvalidArgument, match="put it back, or remove it"):
+        Authority(tmp_path / "a", "p", database=database).tend({})
+    assert Authority(tmp_path / "b", "p", database=database).tend({}) == 3

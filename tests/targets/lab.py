@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
 
-from argosy.process.managed import home_id
 from argosy.spec.endpoint import Runtime
 from argosy.spec.revision import Revision, RevisionStatus
 from argosy.spec.settings import Home, RaySettings, Settings, load
+from argosy.store.authority import Authority
 from argosy.targets.base import Admitted, Target
 from argosy.targets.launch import Unpacked
 from argosy.targets.local import LocalTarget
@@ -19,6 +19,10 @@ from tests.batch.nodes import Nodes
 
 STAND_IN = (sys.executable, "-S", str(Path(__file__).with_name("stand_in.py")))
 ID = "abc123def0"
+
+
+def authority(home: Home) -> Authority:
+    return Authority(home.root / "tls" / "replicas", "p")
 
 
 class Lab(Protocol):
@@ -57,7 +61,8 @@ class LocalLab:
                 raise error
             return Unpacked(self.home.packages / "p")
 
-        local = LocalTarget(self.home, fetch, command=STAND_IN, network=load(self.home, {}).replicas.network)
+        network = load(self.home, {}).replicas.network
+        local = LocalTarget(self.home, fetch, signs=lambda: authority(self.home), command=STAND_IN, network=network)
         await local.adopt()
         return local
 
@@ -92,7 +97,8 @@ class RayLab:
             self.home,
             self.settings,
             admit,
-            platform=home_id(self.home.root),
+            platform="p",
+            signs=lambda: authority(self.home),
             command=STAND_IN,
             unpack=lambda _: package,
         )

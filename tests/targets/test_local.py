@@ -16,7 +16,7 @@ from argosy.targets import group
 from argosy.targets.launch import Unpacked, folder
 from argosy.targets.local import LocalTarget, cores
 from argosy.targets.tags import scan
-from tests.targets.lab import ID, STAND_IN, LocalLab, empty, failed, ready, revision, until
+from tests.targets.lab import ID, STAND_IN, LocalLab, authority, empty, failed, ready, revision, until
 
 
 @pytest.fixture(params=["unix", "tls"])
@@ -72,7 +72,7 @@ async def test_threads_are_the_share_of_the_machine(lab: LocalLab):
 async def test_a_home_too_deep_for_sockets_is_refused(tmp_path: Path):
     deep = Home(tmp_path / ("x" * 90)).create()
     with pytest.raises(InvalidArgument, match="ARGOSY_HOME"):
-        LocalTarget(deep, lambda revision: Unpacked(deep.packages))
+        LocalTarget(deep, lambda revision: Unpacked(deep.packages), signs=lambda: authority(deep))
 
 
 async def test_a_package_that_has_to_be_signed(lab: LocalLab, monkeypatch: pytest.MonkeyPatch):
@@ -84,7 +84,7 @@ async def test_a_package_that_has_to_be_signed(lab: LocalLab, monkeypatch: pytes
             raise BadSignature(f"{revision.model}:{revision.version} is not signed")
         return Unpacked(lab.home.packages / "p", signed=True)
 
-    local = LocalTarget(lab.home, fetch, command=STAND_IN)
+    local = LocalTarget(lab.home, fetch, signs=lambda: authority(lab.home), command=STAND_IN)
     await local.adopt()
     await local.scale(revision(), 1)
     await until(lambda: failed(local, "its package is refused: digits:1 is not signed"))
@@ -113,7 +113,7 @@ async def test_a_retry_looks_at_the_package_only_where_startsfailed(lab: LocalLa
         looked.append(revision.digest)
         return Unpacked(lab.home.packages / "p", trusted=trusted)
 
-    local = LocalTarget(lab.home, fetch, command=STAND_IN)
+    local = LocalTarget(lab.home, fetch, signs=lambda: authority(lab.home), command=STAND_IN)
     await local.adopt()
     await local.scale(revision(), 1)
     await ready(local, 1)

@@ -75,7 +75,8 @@ def local_target(home: Home, settings: Settings, store: Store, command: Sequence
         needed = environment.prepare(home, found.needs, LOG.info)
         return Unpacked(found.folder, admitted.trusted, admitted.signed, needed)
 
-    return LocalTarget(home, fetch, command=command, tracing=settings.tracing, network=settings.replicas.network)
+    replicas, signs = settings.replicas, lambda: store.authority
+    return LocalTarget(home, fetch, signs=signs, command=command, tracing=settings.tracing, network=replicas.network)
 
 
 def admission_to(settings: Settings, store: Store) -> Admit:
@@ -96,11 +97,11 @@ def targets(home: Home, settings: Settings, store: Store, local: TargetOf = loca
     if settings.kubernetes.image:
         from argosy.targets.kubernetes.target import KubernetesTarget
 
-        found["kubernetes"] = KubernetesTarget(home, settings, admit, platform=name)
+        found["kubernetes"] = KubernetesTarget(home, settings, admit, store.authority, platform=name)
     if settings.ray.address:
         from argosy.targets.ray.target import RayTarget
 
-        found["ray"] = RayTarget(home, settings, admit, platform=name)
+        found["ray"] = RayTarget(home, settings, admit, platform=name, signs=lambda: store.authority)
     return Targets(found)
 
 

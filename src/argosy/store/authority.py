@@ -2,18 +2,20 @@
 
 A replica's certificate serves and a caller's calls; neither can stand for the other, so that whoever shows one that may
 call is the gateway, the controller or the activator of this platform. Each is one file with its key, replaced whole: a
-crash in the middle leaves the one from before.
+crash in the middle leaves the one from before. Homes that share a database have one authority: a row in it.
 """
 
 import contextlib
 import datetime
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
+import sqlalchemy as sa
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -22,7 +24,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from argosy.spec.address import TlsIdentity
 from argosy.spec.errors import InvalidArgument
+from argosy.store.database import Database, metadata
 from argosy.store.durable import keep, replace, say, storage
+from argosy.store.table import add
 
 LOG = logging.getLogger(__name__)
 CALLERS = ("gateway", "controller", "activator")
@@ -34,6 +38,13 @@ EARLIER = 3600.0
 SETTLE = 60.0
 """Seconds for which a new authority signs only what is new: so long until everybody trusts it."""
 YEARS = 10
+
+authority_table = sa.Table(
+    "authority",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("pem", sa.Text, nullable=False),
+)
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,13 +89,15 @@ def read(path: Path) -> Shown | None:
 
 class Authority:
     """That of one platform. `folder` has its key, what is trusted and the certificates of callers; the key is made, and
-    read, when it is needed first. `clock` is in seconds since 1970."""
+    read, when it is needed first. With a `database` it is the one of all homes that share it, and the folder has a
+    copy; that of a home which had one before is taken over. `clock` is in seconds since 1970."""
 
     _lock = threading.Lock()
-    """One for all: each target of a platform has an Authority of its own, over the same folder."""
 
-    def __init__(self, folder: Path, platform: str, clock: Callable[[], float] = time.time) -> None:
-        self.folder, self._platform, self._clock = folder, platform, clock
+    def __init__(
+        self, folder: Path, platform: str, clock: Callable[[], float] = time.time, database: Database | None = None
+    ) -> None:
+        self.folder, self._platform, self._clock, self._database = folder, platform, clock, database
         self._file, self._data = folder / "authority.key", b""
 
     def identity(self, endpoint: str, revision: str, replica: str) -> TlsIdentity:
@@ -94,7 +107,8 @@ class Authority:
 
     def tend(self, replicas: Mapping[Path, TlsIdentity]) -> int:
         """Make the certificates that are due: those of callers, and of the replicas whose folders these are. Each
-        folder has what is trusted, too. How many were made. Raises InvalidArgument, StorageFull, OSError."""
+        folder has what is trusted, too. How many were made. Raises InvalidArgument, StorageFull, OSError, and what the
+        database raises."""
         with self._lock, storage(self.folder):
             key, issuer = self._load()
             wanted = {self.folder / f"{who}.pem": f"spiffe://{self._platform}/{who}" for who in CALLERS}
@@ -103,7 +117,8 @@ class Authority:
             for folder in (self.folder, *replicas):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 keep(folder / "authorities.pem", trusted)
-            number, since = _number(issuer), issuer.not_valid_before_utc.timestamp() + EARLIER
+            number = _number(issuer)
+            since = max(issuer.not_valid_before_utc.timestamp() + EARLIER, self._file.stat().st_mtime)
             made = due(self._clock(), wanted, {path: read(path) for path in wanted}, number, since)
             for path in made:
                 say(path, self._certificate(wanted[path], key, issuer, serves=path.name == REPLICA))
@@ -113,18 +128,40 @@ class Authority:
         """The authority's key and certificate, which are one file. One that was read before is put back where it is
         gone; one that others could read is followed by a new one."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not self._file.exists() or self._file.stat().st_mode & 0o077:
-            if self._data:
-                LOG.warning("%s was lost and is put back; for another authority, stop the platform first", self._file)
-            replace(self._file, self._data or self._new(), self.folder, mode=0o600)
-        data = self._data or self._file.read_bytes()
+        there = self._file.exists()
+        seen = there and bool(self._file.stat().st_mode & 0o077)
+        found = self._file.read_bytes() if there and not seen else b""
+        if self._data and not found:
+            LOG.warning("%s was lost and is put back; for another authority, stop the platform first", self._file)
+        if found and not self._data:
+            self._pair(found)
+        data = self._data or self._agreed(found, forget=seen)
+        pair = self._pair(data)
+        if data != found:
+            replace(self._file, data, self.folder, mode=0o600)
+            os.utime(self._file, (self._clock(), self._clock()))
+        self._data = data
+        return pair
+
+    def _pair(self, data: bytes) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
         try:
             key, certificate = load_pem_private_key(data, None), x509.load_pem_x509_certificate(data)
         except ValueError:
             raise InvalidArgument(f"{self._file} is no authority: put it back, or remove it for a new one") from None
         assert isinstance(key, ec.EllipticCurvePrivateKey)
-        self._data = data
         return key, certificate
+
+    def _agreed(self, found: bytes, *, forget: bool) -> bytes:
+        """What all homes of the database have: that which is there, unless it is to be forgotten, or else what was
+        `found` here, or a new one."""
+        mine = found or self._new()
+        if self._database is None:
+            return mine
+        with self._database.create().begin() as connection:
+            if forget:
+                connection.execute(sa.delete(authority_table))
+            add(connection, authority_table, [{"id": 1, "pem": mine.decode("ascii")}])
+            return connection.execute(sa.select(authority_table.c.pem)).scalar_one().encode("ascii")
 
     def _trusted(self, issuer: x509.Certificate) -> bytes:
         """The authority's certificate, and those of earlier ones that are still good."""

@@ -5,7 +5,9 @@ import shutil
 from collections.abc import Collection
 from contextlib import suppress
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -21,6 +23,9 @@ from argosy.store.registry import Registry
 from argosy.store.unpack import STAGING
 from argosy.store.version import Version
 
+if TYPE_CHECKING:
+    from argosy.store.authority import Authority
+
 LINEAGE = "application/vnd.argosy.lineage.v1+json"
 
 _OURS = re.compile(r"[^:/@]+:[0-9]+")
@@ -35,6 +40,14 @@ class Store:
         self.database = database
         self.registry = Registry(database, forbid_back=forbid_alias_back)
         self.keys = Keys(database)
+
+    @cached_property
+    def authority(self) -> "Authority":
+        """The authority of the platform, for whatever is reached by TLS."""
+        from argosy.store.authority import Authority
+
+        shared = None if self.database.sqlite else self.database
+        return Authority(self.home.root / "tls" / "replicas", self.database.platform(), database=shared)
 
     def add(
         self, folder: Path, *, name: str, manifest: ModelManifest, lineage: Lineage, trusted: bool = False

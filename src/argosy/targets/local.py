@@ -5,6 +5,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -21,6 +22,9 @@ from argosy.targets.launch import COMMAND, NO_TRACING, Launcher, Place, Unpacked
 from argosy.targets.supervised import Supervised
 from argosy.targets.tags import Found, Record, scan
 
+if TYPE_CHECKING:
+    from argosy.store.authority import Authority
+
 
 class LocalTarget(Supervised[Unpacked]):
     """Processes of this machine. Implements `base.Target`.
@@ -34,13 +38,14 @@ class LocalTarget(Supervised[Unpacked]):
         home: Home,
         fetch: Callable[[Revision], Unpacked],
         *,
+        signs: "Callable[[], Authority]",
         command: Sequence[str] = COMMAND,
         tracing: Tracing = NO_TRACING,
         network: str = "unix",
     ) -> None:
         prepare(home)
-        super().__init__(home, fetch)
-        authority = self._signs() if network == "tls" else None
+        super().__init__(home, fetch, signs)
+        self._tls, authority = network == "tls", signs() if network == "tls" else None
         self._launcher = Launcher(home=home, command=command, tracing=tracing, authority=authority)
 
     # What these do stands in `base.Target`.
@@ -109,7 +114,8 @@ class LocalTarget(Supervised[Unpacked]):
         """Bound the logs, and renew certificates."""
         await super()._tend()
         shown = {place.certificates: place.identity for place in self._places() if place.identity is not None}
-        await self._renew(shown)
+        if shown or self._tls:
+            await self._renew(shown)
 
 
 def used_by(leaders: Mapping[int, str]) -> dict[str, ResourceUsage]:

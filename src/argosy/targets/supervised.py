@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic
 
-from argosy.process.managed import home_id
 from argosy.spec.address import TlsIdentity
 from argosy.spec.errors import ArgosyError
 from argosy.spec.revision import Revision, RevisionStatus
@@ -27,12 +26,12 @@ TEND_SECONDS = 10.0
 
 class Supervised(Generic[P]):
     """Keeps as many replicas of each revision running as were declared. The part of `base.Target` that is the same
-    wherever they run; a `P` is what `fetch` gives of a revision's package, which may take long, and `_start` needs."""
+    wherever they run; a `P` is what `fetch` gives of a revision's package, which may take long, and `_start` needs.
+    `signs` gives the authority of the platform, where something is reached by TLS."""
 
-    def __init__(self, home: Home, fetch: Callable[[Revision], P]) -> None:
+    def __init__(self, home: Home, fetch: Callable[[Revision], P], signs: "Callable[[], Authority]") -> None:
         self.changed: Callable[[], None] = lambda: None
-        self._home, self._fetch = home, fetch
-        self._authority: Authority | None = None
+        self._home, self._fetch, self._signs = home, fetch, signs
         self._groups: dict[str, Group[P]] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -49,20 +48,10 @@ class Supervised(Generic[P]):
             log.rotate(place.log)
         log.prune(self._home.logs, [place.replica for place in running])
 
-    def _signs(self) -> "Authority":
-        """The authority of this home's platform; none is needed where nothing is reached by TLS."""
-        if self._authority is None:
-            from argosy.store.authority import Authority
-
-            self._authority = Authority(self._home.root / "tls" / "replicas", home_id(self._home.root))
-        return self._authority
-
     async def _renew(self, shown: Mapping[Path, TlsIdentity]) -> None:
         """Make the certificates that are due, in the folders of replicas with these identities."""
-        if self._authority is None:
-            return
         try:
-            await asyncio.to_thread(self._authority.tend, shown)
+            await asyncio.to_thread(self._signs().tend, shown)
         except (ArgosyError, OSError) as error:
             LOG.error("certificates cannot be renewed, and are tried again: %s", error)
 

@@ -16,6 +16,7 @@ import msgspec
 from argosy.spec.errors import ArgosyError, Internal, Unavailable
 from argosy.spec.revision import ResourceUsage, Revision, RevisionStatus
 from argosy.spec.settings import Home, Settings
+from argosy.store.authority import Authority
 from argosy.store.durable import say
 from argosy.targets.base import Admit, Away, Capacity
 from argosy.targets.kubernetes import objects
@@ -44,9 +45,9 @@ class KubernetesTarget:
     """Implements `base.Target`; what it makes is marked as made by `platform`. Raises InvalidArgument where the
     settings name no cluster."""
 
-    def __init__(self, home: Home, settings: Settings, admit: Admit, *, platform: str) -> None:
+    def __init__(self, home: Home, settings: Settings, admit: Admit, authority: Authority, *, platform: str) -> None:
         self._cluster = Cluster.of(settings.kubernetes)
-        self._world = World(home, settings, admit, self._cluster, platform)
+        self._world = World(home, settings, admit, self._cluster, authority, platform)
         self.changed: Callable[[], None] = lambda: None
         self._wake = asyncio.Event()
         self._workloads: dict[str, Workload] = {}

@@ -38,10 +38,11 @@ PROBES = 32
 class World:
     """What all revisions of a platform in a cluster share."""
 
-    def __init__(self, home: Home, settings: Settings, admit: Admit, cluster: Cluster, platform: str) -> None:
+    def __init__(
+        self, home: Home, settings: Settings, admit: Admit, cluster: Cluster, authority: Authority, platform: str
+    ) -> None:
         self.home, self.settings, self.admit, self.cluster = home, settings, admit, cluster
-        self.platform = platform
-        self.authority = Authority(home.root / "tls" / "replicas", self.platform)
+        self.authority, self.platform = authority, platform
 
     def identity(self, revision: Revision) -> TlsIdentity:
         """What all pods of a revision show that they are."""

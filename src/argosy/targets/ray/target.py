@@ -17,7 +17,7 @@ from argosy.spec.errors import ArgosyError, InvalidArgument
 from argosy.spec.revision import ResourceUsage, Revision, RevisionStatus
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_layout
-from argosy.store.authority import REPLICA
+from argosy.store.authority import REPLICA, Authority
 from argosy.store.durable import say
 from argosy.targets.base import Admit, Away, Capacity
 from argosy.targets.ray.link import Link
@@ -65,10 +65,11 @@ class RayTarget(Supervised[Shipped]):
         admit: Admit,
         *,
         platform: str,
+        signs: Callable[[], Authority],
         command: Sequence[str] = (),
         unpack: Callable[[Revision], Path] | None = None,
     ) -> None:
-        super().__init__(home, self._ship)
+        super().__init__(home, self._ship, signs)
         self._settings, self._admit, self._command = settings, admit, tuple(command)
         self._unpack = unpack or self._unpacked
         self._ports, self._platform = ports(settings.ray.ports), platform
