@@ -1,5 +1,5 @@
 """The first thing that runs in a child: `python -P -m argosy.process.enter MODULE …` goes to its folder, into its
-sandbox if it is to have one, and becomes the module."""
+sandbox if it is to have one, and becomes the module; or the program, where an absolute path is named."""
 
 import json
 import os
@@ -25,6 +25,8 @@ def main() -> None:
         installed = (place for place, path in enumerate(sys.path) if path.endswith("-packages"))
         sys.path.insert(next(installed, len(sys.path)), packages)
     del sys.argv[0]
+    if sys.argv[0].startswith("/"):
+        os.execv(sys.argv[0], sys.argv)
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 

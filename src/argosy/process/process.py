@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -187,10 +188,17 @@ def adopted(pid: int, started: float) -> Process | None:
 
 
 def spawn(
-    command: Sequence[str], environ: Mapping[str, str], log: Path, files: Mapping[int, int] | None = None
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    log: Path,
+    files: Mapping[int, int] | None = None,
+    *,
+    session: bool = True,
 ) -> Process:
-    """Start a command in its own session, its output appended to `log`. `files`: further descriptors of the child, or
-    other ones than these, by number, and ours that they come from. Raises Internal, StorageFull."""
+    """Start a command in its own session, or else its own group of ours, its output appended to `log`. `files`: further
+    descriptors of the child, or other ones than these, by number, and ours that they come from. Raises Internal,
+    StorageFull."""
+    own: dict[str, Any] = {"setsid": True} if session else {"setpgroup": 0}
     append = os.O_WRONLY | os.O_APPEND | os.O_CREAT
     try:
         pid = os.posix_spawn(
@@ -203,9 +211,9 @@ def spawn(
                 (os.POSIX_SPAWN_DUP2, 1, 2),
                 *((os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in (files or {}).items()),
             ],
-            setsid=True,
             setsigmask=[],
             setsigdef=_RESTORED,
+            **own,
         )
         return Process(psutil.Process(pid), child=True)
     except OSError as error:
