@@ -2,6 +2,9 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import click
+import pytest
+
 from argosy.cli import keys as stored
 from argosy.spec.errors import NotFound
 from argosy.spec.settings import Home
@@ -23,3 +26,19 @@ def test_a_kept_key_is_shown_alone_and_one_that_is_not_says_what_to_do(run, plac
     result = run("keys", "show", "iris")
     assert (result.exit_code, result.stdout) == (NotFound.exit, "")
     assert "argosy keys create NAME --scope iris" in result.stderr
+
+
+@pytest.mark.parametrize(("text", "number"), [("20000", 20000), ("20k", 20000), ("50M", 50_000_000), ("1.5k", 1500)])
+def test_numbers_of_tokens(text, number):
+    assert stored.Amount().convert(text, None, None) == number
+
+
+@pytest.mark.parametrize("text", ["", "k", "0", "-5", "1.0001k", "5G", "nan", "1e400"])
+def test_what_is_no_number_of_tokens(text):
+    with pytest.raises(click.BadParameter, match="not a number of tokens"):
+        stored.Amount().convert(text, None, None)
+
+
+def test_limits_are_told_in_words():
+    limits = {"tokens_per_minute": 20000, "tokens_per_day": None, "money_per_month": 12.5, "unreachable": "closed"}
+    assert stored.limits_in_words(limits) == ["20k tokens/minute", "12.5 money/month"]

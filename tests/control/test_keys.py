@@ -13,6 +13,7 @@ from argosy.control.keys import KeyReconciler, KeyStep, steps
 from argosy.control.state import State
 from argosy.spec.endpoint import DeclaredKey, Endpoint
 from argosy.spec.errors import Conflict, InvalidArgument, NotFound
+from argosy.spec.language import TokenLimits
 from argosy.spec.revision import Revision
 from argosy.spec.rollout import Rollout
 from argosy.store import ledger
@@ -84,6 +85,22 @@ def test_one_that_was_revoked_by_hand_is_made_anew_and_only_that_is_told(state: 
     assert shown.key not in str(told)
 
 
+def test_limits_of_tokens_come_and_go_with_the_declaration(state: State):
+    limits = TokenLimits(tokens_per_minute=100, unreachable="open")
+    declare(state, endpoint(DeclaredKey(name="app", limits=limits)))
+    assert good(state)["app"].limits == limits
+    assert declare(state, endpoint(DeclaredKey(name="app", limits=limits))).did == ()
+    assert [each.action for each in declare(state, endpoint(DeclaredKey(name="app"))).did] == ["change"]
+    assert good(state)["app"].limits is None
+    assert declare(state, endpoint(DeclaredKey(name="app", limits=TokenLimits()))).did == ()
+    other, _ = Keys(state.database).create("hers", ("digits",), limits=limits)
+    assert declare(state, endpoint(DeclaredKey(name="app"), DeclaredKey(name="hers", limits=limits))).did == ()
+    with pytest.raises(Conflict, match="other limits"):
+        declare(state, endpoint(DeclaredKey(name="hers", limits=TokenLimits(tokens_per_day=5))))
+    with pytest.raises(InvalidArgument, match="given when it was made"):
+        DeclaredKey(id=other.id, limits=limits)
+
+
 def test_keys_of_others_are_used_as_they_are_and_never_touched(state: State):
     keys = Keys(state.database)
     other, _ = keys.create("app", ("digits", "mnist"), rate=5)
@@ -93,7 +110,7 @@ def test_keys_of_others_are_used_as_they_are_and_never_touched(state: State):
         DeclaredKey(name="app", requests_per_second=5),
     ):
         assert declare(state, endpoint(declared)).did == ()
-    with pytest.raises(Conflict, match=f"another rate.*revoke {other.id}"):
+    with pytest.raises(Conflict, match=f"other limits.*revoke {other.id}"):
         declare(state, endpoint(DeclaredKey(name="app", requests_per_second=6)))
     with pytest.raises(Conflict, match="has not the scope 'digits:test'; it has digits, mnist"):
         declare(state, endpoint(DeclaredKey(name="app", test=True), rollout=Rollout(testers=True)))

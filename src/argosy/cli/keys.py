@@ -12,8 +12,26 @@ from argosy.cli.completion import endpoints
 from argosy.cli.here import control, place
 from argosy.cli.output import Columns, emit, table
 from argosy.console.words import clock
-from argosy.spec.errors import NotFound
+from argosy.spec.errors import InvalidArgument, NotFound
 from argosy.spec.settings import Home
+
+
+class Amount(click.ParamType[int]):
+    """A whole number, of thousands with k and of millions with M behind it."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """20000, 20k or 50M. Raises BadParameter."""
+        text = str(value)
+        factor = {"k": 1000, "K": 1000, "M": 1_000_000}.get(text[-1:], 1)
+        try:
+            found = float(text.rstrip("kKM")) * factor
+        except ValueError:
+            found = 0.0
+        if not 1 <= found < 2**53 or found != int(found):
+            self.fail(f"'{text}' is not a number of tokens, as in 20000, 20k or 50M", param, ctx)
+        return int(found)
 
 
 class SavedKey(msgspec.Struct, frozen=True):
@@ -95,22 +113,39 @@ def show(endpoint: str, as_json: bool) -> None:
 )
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Requests a second.")
 @click.option("--burst", type=click.IntRange(min=1), help="Requests that may come at once; needs --rate.")
+@click.option("--tokens-per-minute", type=Amount(), help="Tokens of language models, as in 20000 or 20k.")
+@click.option("--tokens-per-day", type=Amount(), help="The same for a day of UTC.")
+@click.option("--tokens-per-month", type=Amount(), help="The same for a month, as in 50M.")
+@click.option("--money-per-day", type=click.FloatRange(min=0), help="By the price of the endpoint.")
+@click.option("--money-per-month", type=click.FloatRange(min=0), help="The same for a month.")
+@click.option(
+    "--unreachable",
+    type=click.Choice(("closed", "open")),
+    help="Where tokens cannot be counted: refuse, or answer.  [default: closed]",
+)
 @json_option
-def create(name: str, scopes: tuple[str, ...], rate: float | None, burst: int | None, as_json: bool) -> None:
+def create(
+    name: str, scopes: tuple[str, ...], rate: float | None, burst: int | None, as_json: bool, **limits: Any
+) -> None:
     """Create a key. It is shown this once: only its hash is kept.
 
     \b
     Example:
       argosy keys create mobile-app --scope digits --rate 100 --burst 20
+      argosy keys create team-a --scope gemma --tokens-per-minute 20000 --tokens-per-month 50M
     """
-    found = control().post("/v1/keys", {"name": name, "scopes": scopes or ("*",), "rate": rate, "burst": burst})
+    asked: dict[str, Any] = {"name": name, "scopes": scopes or ("*",), "rate": rate, "burst": burst}
+    declared = {field: value for field, value in limits.items() if value is not None}
+    if declared.keys() == {"unreachable"}:
+        raise InvalidArgument("--unreachable says what is done where tokens cannot be counted: give a limit of tokens")
+    found = control().post("/v1/keys", asked | ({"limits": declared} if declared else {}))
     emit(found, as_json, lambda: click.echo(f"{found['key']}\nid {found['id']}; the key is not shown again"))
 
 
 @keys.command("ls")
 @json_option
 def every(as_json: bool) -> None:
-    """List keys, revoked ones too. JSON: a list of {id, name, scopes, rate, burst, created, revoked}.
+    """List keys, revoked ones too. JSON: a list of {id, name, scopes, rate, burst, limits, created, revoked}.
 
     \b
     Example:
@@ -130,7 +165,26 @@ def every(as_json: bool) -> None:
 
 def _limit(key: dict[str, Any]) -> str:
     burst = f", {key['burst']} at once" if key["burst"] else ""
-    return "" if key["rate"] is None else f"{key['rate']:g}/s{burst}"
+    rate = [] if key["rate"] is None else [f"{key['rate']:g}/s{burst}"]
+    return ", ".join(rate + limits_in_words(key["limits"] or {}))
+
+
+def limits_in_words(limits: dict[str, Any]) -> list[str]:
+    """The limits of tokens and money of a key."""
+    found: list[str] = []
+    for name, value in limits.items():
+        what, _, period = name.partition("_per_")
+        if value is not None and period:
+            found.append(f"{short(value) if what == 'tokens' else f'{value:g}'} {what}/{period}")
+    return found
+
+
+def short(number: float) -> str:
+    """A number of tokens: 950, 20k, 1.5M."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.4g}{unit}"
+    return f"{number:.4g}"
 
 
 @keys.command()

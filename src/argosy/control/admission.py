@@ -13,8 +13,9 @@ from argosy.packaging.package import stored
 from argosy.spec import secret
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument, MissingExtra
+from argosy.spec.language import TokenLimits
 from argosy.spec.scaling import ActivatorQueue
-from argosy.spec.settings import Home, Settings
+from argosy.spec.settings import GatewaySettings, Home, Settings
 from argosy.spec.signature import Signature
 from argosy.spec.signing import Signatures
 from argosy.spec.trigger import Command
@@ -63,6 +64,13 @@ def check_honoured(endpoint: Endpoint, settings: Settings, there: Capacity) -> N
             "may not (control.expose or allow is set): set triggers.commands in config.yaml if whoever has its token "
             "may run programs here, or let the trigger call a webhook"
         )
+    for key in endpoint.keys:
+        check_counted(key.limits, settings.gateway)
+        if key.limits is not None and key.limits.costs and endpoint.price is None:
+            raise InvalidArgument(
+                f"endpoint '{endpoint.name}': the key '{key.name}' is limited in money, and the endpoint has no price: "
+                "declare price, as in  price: {input: 0.5, output: 1.5}"
+            )
     if endpoint.runtime.sandbox == "required" and there.lacks:
         raise InvalidArgument(
             f"endpoint '{endpoint.name}': runtime.sandbox is required, and this machine lacks a part of it: "
@@ -73,6 +81,15 @@ def check_honoured(endpoint: Endpoint, settings: Settings, there: Capacity) -> N
         raise InvalidArgument(
             f"endpoint '{endpoint.name}' declares what this platform does not act upon: waiting without replicas.min "
             "of 0; leave it out"
+        )
+
+
+def check_counted(limits: TokenLimits | None, gateway: GatewaySettings) -> None:
+    """Raises InvalidArgument for limits of tokens where gateways elsewhere answer, which do not count them."""
+    if limits is not None and gateway.place != "local":
+        raise InvalidArgument(
+            f"limits of tokens are counted by the gateway of this machine alone, and gateway.place is {gateway.place}: "
+            "set it to local, or leave the limits out"
         )
 
 

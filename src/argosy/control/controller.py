@@ -11,7 +11,7 @@ import msgspec
 
 from argosy.control.decide import Action, Remove, Route, Scale, decide, unchanged
 from argosy.control.passes import Passes
-from argosy.control.recording import Recording
+from argosy.control.recording import Quotas, Recording
 from argosy.control.rollout.analysis import Analysis
 from argosy.control.rollout.metrics import asked
 from argosy.control.rollout.strategy import GuardVerdict, Observation, Wanted
@@ -24,6 +24,7 @@ from argosy.control.status import Facts, status
 from argosy.gateway.base import Routing
 from argosy.gateway.model import ApiKey, EndpointRoute
 from argosy.spec.errors import ArgosyError, NotFound, Unavailable
+from argosy.spec.language import TokenLimits
 from argosy.spec.revision import Revision, RevisionStatus
 from argosy.spec.scaling import Scaling
 from argosy.spec.settings import GatewaySettings
@@ -49,6 +50,7 @@ class Controller:
         self.passes = Passes()
         self.activation: Activation | None = None
         self.recording: Recording | None = None
+        self.quotas: Quotas | None = None
         self.slos: Callable[[str], tuple[SloStatus, ...]] = lambda name: ()
         self.analysis = Analysis(Rollouts(state.database), self.feed)
         self._state, self._keys = state, keys
@@ -61,6 +63,7 @@ class Controller:
         self._declared: list[Declared] = []
         self._revisions: dict[str, Revision] = {}
         self._key_list: tuple[ApiKey, ...] = ()
+        self._limits: dict[str, TokenLimits] = {}
         self._routed: dict[str, frozenset[str]] = {}
         self._applied: tuple[list[EndpointRoute], tuple[ApiKey, ...]] | None = None
         self._gateway_after = 0.0
@@ -136,6 +139,8 @@ class Controller:
             routes = self.activation.admit(routes, self._declared)
         if self.recording is not None:
             self.recording.update(self._declared, [(self._revisions[each], at) for each, at in running.items()])
+        if self.quotas is not None:
+            self.quotas.update(self._declared, self._revisions, self._limits)
         if trouble := await self._apply(routes, running):
             error = trouble
         else:
@@ -153,6 +158,7 @@ class Controller:
         except ArgosyError as error:
             return error.message
         self._key_list = api_keys(records, self._settings)
+        self._limits = {each.id: each.limits for each in records if each.limits is not None and each.revoked is None}
         return ""
 
     async def _endpoint(

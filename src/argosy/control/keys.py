@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from argosy.spec.endpoint import DeclaredKey, Endpoint
 from argosy.spec.errors import Conflict, NotFound
+from argosy.spec.language import TokenLimits
 from argosy.store import keys
 from argosy.store.database import Database, metadata
 from argosy.store.keys import TEST, KeyRecord
@@ -34,6 +35,7 @@ class KeyStep(msgspec.Struct, frozen=True, kw_only=True):
     scope: str = ""
     requests_per_second: float | None = None
     burst: int | None = None
+    limits: TokenLimits | None = None
     declared: bool = True
 
 
@@ -70,6 +72,7 @@ def _step(
         scope=_scope(endpoint, key),
         requests_per_second=key.requests_per_second,
         burst=key.burst,
+        limits=key.limits if key.limits and key.limits.any else None,
     )
     if record := own.get(key.name):
         changed = msgspec.structs.replace(wanted, action="change", id=record.id)
@@ -97,10 +100,10 @@ def _check(endpoint: Endpoint, key: DeclaredKey, record: KeyRecord) -> None:
     what = f"endpoint '{endpoint.name}': the key {record.id} ('{record.name}')"
     if not record.covers(endpoint.name) or (key.test and not record.tests(endpoint.name)):
         raise Conflict(f"{what} has not the scope '{_scope(endpoint, key)}'; it has {', '.join(record.scopes)}")
-    limits = (key.requests_per_second, key.burst)
-    if limits not in ((None, None), (record.rate, record.burst)):
+    limits = (key.requests_per_second, key.burst, key.limits)
+    if limits not in ((None, None, None), (record.rate, record.burst, record.limits)):
         raise Conflict(
-            f"{what} was not made by this declaration and has another rate: leave the rate out, use another name, or "
+            f"{what} was not made by this declaration and has other limits: leave them out, use another name, or "
             f"end that key by  argosy keys revoke {record.id}"
         )
 
@@ -113,6 +116,7 @@ def _of(record: KeyRecord, action: Literal["change", "revoke"]) -> KeyStep:
         scope=record.scopes[0],
         requests_per_second=record.rate,
         burst=record.burst,
+        limits=record.limits,
     )
 
 
@@ -148,9 +152,10 @@ class KeyReconciler:
             connection.execute(mine)
             return None
         if step.action == "change":
-            keys.change(connection, step.id, (step.scope,), step.requests_per_second, step.burst)
+            keys.change(connection, step.id, (step.scope,), step.requests_per_second, step.burst, step.limits)
             return None
-        record, text = keys.make(connection, step.name, (step.scope,), step.requests_per_second, step.burst)
+        limits = (step.requests_per_second, step.burst, step.limits)
+        record, text = keys.make(connection, step.name, (step.scope,), *limits)
         if step.declared:
             connection.execute(mine)
             row = {"endpoint": self.endpoint.name, "name": step.name, "key": record.id}

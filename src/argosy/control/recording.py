@@ -1,9 +1,10 @@
-"""The processes beside the controller that read from a file what is wanted of them; what the recorder records."""
+"""The processes beside the controller that read from a file what is wanted of them: what the recorder records, and
+whose tokens are counted."""
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Mapping, Sized
 from pathlib import Path
 
 import msgspec
@@ -12,8 +13,11 @@ import psutil
 from argosy.process import launch
 from argosy.process.managed import commands
 from argosy.process.process import Process, end, spawn
+from argosy.quota.server import PricedEndpoint, QuotaConfig, quota_socket
+from argosy.quota.server import config_file as config_of_quota
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import ArgosyError
+from argosy.spec.language import TokenLimits
 from argosy.spec.recorder import RecordedEndpoint, RecordedReplica, RecorderConfig, config_file, report_file
 from argosy.spec.revision import Revision, RevisionStatus
 from argosy.spec.settings import Home, Settings
@@ -33,8 +37,8 @@ def recorded(endpoint: Endpoint) -> RecordedEndpoint | None:
 
 
 class Sidecar:
-    """One home's recorder or activator, `python -m MODULE ARGUMENT`. It runs from the first endpoint that needs it to
-    the platform's orderly end, goes on when its controller ends, and is adopted by the next one.
+    """One home's recorder, activator or ledger of tokens, `python -m MODULE ARGUMENT`. It runs from the first endpoint
+    that needs it to the platform's orderly end, goes on when its controller ends, and is adopted by the next one.
 
     It reads from `file` what is wanted; `files` are others that it leaves. It has `drain` seconds to write what it
     holds.
@@ -91,6 +95,30 @@ def recorder(home: Home) -> Sidecar:
         log=home.logs / "recorder.log",
         drain=DRAIN,
     )
+
+
+def quota(home: Home) -> Sidecar:
+    """The process that gives leases of tokens, of a home."""
+    files = (config_of_quota(home.run), quota_socket(home.run))
+    return Sidecar("argosy.quota", home.root, *files, folder=home.root, log=home.logs / "quota.log")
+
+
+class Quotas:
+    """Whose tokens one home's ledger counts, and what they cost; `log` is the gateway's."""
+
+    def __init__(self, home: Home, log: str) -> None:
+        self.sidecar, self._log = quota(home), log
+
+    def update(
+        self, declared: Iterable[Declared], revisions: Mapping[str, Revision], limits: Mapping[str, TokenLimits]
+    ) -> None:
+        """Write it, and start the process where there is a language model."""
+        endpoints = {
+            each.endpoint.name: PricedEndpoint(price=each.endpoint.price, timeout=each.endpoint.timeout)
+            for each in declared
+            if each.endpoint.language or each.endpoint.price or revisions[each.revision].language
+        }
+        self.sidecar.want(QuotaConfig(log=self._log, keys=dict(limits), endpoints=endpoints), by=endpoints)
 
 
 class Recording:

@@ -56,6 +56,13 @@ def api_keys(records: Iterable[KeyRecord], settings: GatewaySettings) -> tuple[A
             rate, burst = settings.rate_limit, settings.rate_burst or None
         if record.revoked is None:
             found.append(
-                ApiKey(id=record.id, sha256=record.hash, scopes=record.scopes, requests_per_second=rate, burst=burst)
+                ApiKey(
+                    id=record.id,
+                    sha256=record.hash,
+                    scopes=record.scopes,
+                    requests_per_second=rate,
+                    burst=burst,
+                    limits=record.limits.unreachable if record.limits else "",
+                )
             )
     return tuple(found)

@@ -73,6 +73,12 @@ def pool(protocol: str, limits: Limits, about: Resource, retry_budget: Resource 
     )
 
 
+def beside(name: str, path: str, limits: Limits) -> tuple[str, Resource, tuple[Upstream, ...]]:
+    """Name, cluster and the one host of a process beside the gateway, that listens on a Unix socket."""
+    resource = pool(HTTP, limits, {})
+    return f"@{name}/{digest(resource)}", resource, (Upstream(replica=name, http=Address(path=path)),)
+
+
 def activator(endpoint: EndpointRoute, protocol: str) -> Resource:
     """The cluster of an endpoint in the activator: one host, never ejected. All who wait may come again at once."""
     return pool(protocol, Limits(), {"endpoint": endpoint.endpoint})

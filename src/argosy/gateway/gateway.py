@@ -1,6 +1,7 @@
 """The gateway as its owner sees it: start or adopt, apply, look, stop."""
 
 import asyncio
+import os
 import secrets
 import time
 from collections.abc import Iterable, Iterator
@@ -137,6 +138,19 @@ class Gateway:
         """Whether Envoy runs and its administration answers."""
         running = self.process.running
         return running is not None and self.process.alive() and await self.process.admin.alive(running.node)
+
+    async def rotate_log(self, most: int) -> None:
+        """Have Envoy begin its access log anew once it has more than so many bytes: no line is lost to who reads it."""
+        path = Path(self.config.access_log_path)
+        old = path.with_name(path.name + ".1")
+        if not self.process.alive() or not path.exists() or path.stat().st_size <= most:
+            return
+        path.replace(old)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+        try:
+            await self.process.admin.post("/reopen_logs")
+        except ArgosyError:
+            old.replace(path)
 
     async def stop(self, drain_seconds: float | None = None) -> None:
         """Lets what is in flight finish, then ends Envoy."""

@@ -6,14 +6,27 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from argosy.gateway.model import ApiKey
-from argosy.gateway.xds import EXTENSIONS, Resource, seconds, typed
+from argosy.gateway import clusters
+from argosy.gateway.model import ApiKey, GatewayConfig, Upstream
+from argosy.gateway.xds import EXTENSIONS, Resource, seconds, set_header, typed
 from argosy.serving.internal_headers import KEY
+from argosy.spec.limits import Limits
 
 NOTHING = "-"
 """A scope that is no endpoint's name."""
 EVERYBODY = {"max_tokens": 2**32 - 1, "tokens_per_fill": 2**32 - 1, "fill_interval": "1s"}
 """Envoy insists on a bucket for requests that meet no other: one that is never empty."""
+QUOTA_LIMITS = Limits(connections=8)
+QUOTA_HEADERS = [
+    set_header(name, f"%DYNAMIC_METADATA(argosy.quota:{field})%")
+    for name, field in (
+        ("x-ratelimit-limit-tokens", "limit-tokens"),
+        ("x-ratelimit-remaining-tokens", "remaining-tokens"),
+        ("x-ratelimit-reset-tokens", "reset-tokens"),
+        ("x-argosy-quota", "state"),
+    )
+]
+"""Of answers to keys whose tokens are limited: what is left, and that it could not be asked."""
 FREE_RATE, FREE_RATE_OF_ALL = 50, 200
 """Answers a second without a key, of one route."""
 FREE_ADDRESSES = 1000
@@ -38,7 +51,7 @@ def first_check(keys: tuple[ApiKey, ...], *, anybody: bool) -> Resource:
 def _script(keys: tuple[ApiKey, ...], source: str) -> Resource:
     """The keys in front of a script. Not its `filter_context`: Envoy copies that for every request."""
     rows = (
-        f"{key.sha256} {key.id} {','.join(sorted(set(key.scopes))) or NOTHING} {_rate(key)}\n"
+        f"{key.sha256} {key.id} {','.join(sorted(set(key.scopes))) or NOTHING} {_rate(key)} {key.limits or NOTHING}\n"
         for key in sorted(keys, key=lambda each: each.id)
     )
     script = f"local KEYS = [==[\n{''.join(rows)}]==]\n{lua('keys')}{source}"
@@ -49,6 +62,17 @@ def _script(keys: tuple[ApiKey, ...], source: str) -> Resource:
 def lua(name: str) -> str:
     """A Lua source of this room."""
     return (files("argosy.gateway") / "lua" / f"{name}.lua").read_text("utf-8")
+
+
+def quota(config: GatewayConfig) -> str:
+    """The Lua function `reserve`, for a script whose keys stand before it."""
+    name = quota_pool(config)[0] if config.quota else ""
+    return f"local QUOTA = '{name}'\n{lua('quota')}"
+
+
+def quota_pool(config: GatewayConfig) -> tuple[str, Resource, tuple[Upstream, ...]]:
+    """Name, cluster and the one host of the process that gives leases of tokens."""
+    return clusters.beside("quota", config.quota, QUOTA_LIMITS)
 
 
 def _rate(key: ApiKey) -> str:

@@ -80,7 +80,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     HTTP/1 and, at the most, `HTTP2_CONNECTIONS` of HTTP/2; from `max_connections` on it is no bound.
     Of `max_heap_bytes`, Envoy sheds load from 80 % on (see `bootstrap.py`).
     `body_seconds` is how long a body may stop arriving, or the endpoint's own timeout if that is longer. `labels` is
-    the socket of whoever takes labels of predictions; without one nobody does.
+    the socket of whoever takes labels of predictions, `quota` that of who gives leases of tokens; without one nobody
+    does.
     """
 
     run_dir: str
@@ -89,6 +90,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     tls: Tls | None = None
     collector: Collector | None = None
     labels: str = ""
+    quota: str = ""
     access_log: str = ""
     log: str = ""
     max_body_bytes: int = 64 * 1024 * 1024
@@ -120,6 +122,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         check_socket(self.admin_socket, "the gateway's admin socket")
         if self.labels:
             check_socket(self.labels, "the socket for labels")
+        if self.quota:
+            check_socket(self.quota, "the socket for leases of tokens")
 
     @property
     def admin_socket(self) -> str:
@@ -278,7 +282,8 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A key by its hash: `sha256` is 64 hex digits of the UTF-8 key. Without a rate it is not limited.
 
     A scope is an endpoint's name or '*'; one that ends with ':test' also lets its holder pick a revision.
-    `requests_per_second` refills a bucket of `burst` requests (default: one second's worth, at least 1).
+    `requests_per_second` refills a bucket of `burst` requests (default: one second's worth, at least 1). `limits`: its
+    tokens are limited, and where they cannot be counted it is refused (closed) or answered (open).
     """
 
     id: str
@@ -286,6 +291,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     scopes: tuple[str, ...] = (ANY_ENDPOINT,)
     requests_per_second: float | None = None
     burst: int | None = None
+    limits: Literal["", "closed", "open"] = ""
 
     def __post_init__(self) -> None:
         check_token(self.id, "key id")

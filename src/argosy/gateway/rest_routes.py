@@ -19,7 +19,6 @@ from argosy.gateway.targets import (
     until_answered,
 )
 from argosy.gateway.xds import Resource, seconds
-from argosy.spec.address import Address
 from argosy.spec.limits import Limits
 
 LABELS_TIMEOUT = 30.0
@@ -59,9 +58,7 @@ def _by_weight(endpoint: EndpointRoute, targets: Targets, match: Resource) -> li
 
 def labels_pool(config: GatewayConfig) -> tuple[str, Resource, tuple[Upstream, ...]]:
     """Name, cluster and the one host of the controller's socket for labels of predictions."""
-    resource = clusters.pool(HTTP, LABELS_LIMITS, {})
-    controller = Upstream(replica="controller", http=Address(path=config.labels))
-    return f"@labels/{clusters.digest(resource)}", resource, (controller,)
+    return clusters.beside("labels", config.labels, LABELS_LIMITS)
 
 
 def _labels(config: GatewayConfig, endpoint: EndpointRoute) -> list[Resource]:

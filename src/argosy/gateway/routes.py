@@ -53,6 +53,7 @@ def _virtual_host(config: GatewayConfig, matcher: Resource, known: tuple[ApiKey,
         "response_headers_to_add": [
             set_header("x-argosy-revision", "%METADATA(UPSTREAM_HOST:argosy:revision)%"),
             set_header("x-argosy-replica", "%METADATA(UPSTREAM_HOST:argosy:replica)%"),
+            *(keys.QUOTA_HEADERS if any(key.limits for key in known) else ()),
         ],
         "typed_per_filter_config": {LUA: keys.key_check(known), **({RATE_LIMIT: rates} if rates else {})},
     }

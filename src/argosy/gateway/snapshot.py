@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from argosy.gateway import clusters, listener, rest_routes, server
+from argosy.gateway import clusters, keys, listener, rest_routes, server
 from argosy.gateway.clusters import GRPC, HTTP
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig, Upstream
 from argosy.gateway.routes import route_table
@@ -39,15 +39,17 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return files | ({SDS: list(self.secrets.values())} if self.secrets else {})
 
 
-def build_snapshot(config: GatewayConfig, endpoints: Iterable[EndpointRoute], keys: Iterable[ApiKey] = ()) -> Snapshot:
+def build_snapshot(config: GatewayConfig, endpoints: Iterable[EndpointRoute], known: Iterable[ApiKey] = ()) -> Snapshot:
     """The whole of it. Raises Conflict where names or addresses collide."""
     ordered = tuple(sorted(endpoints, key=lambda each: each.endpoint))
-    known = tuple(keys)
-    check_names(ordered, known)
+    good = tuple(known)
+    check_names(ordered, good)
     targets = Targets({}, config)
     pools = [(*each, GRPC) for each in server.pools(ordered)]
     if config.labels:
         pools.append((*rest_routes.labels_pool(config), HTTP))
+    if config.quota:
+        pools.append((*keys.quota_pool(config), HTTP))
     for endpoint, revision, protocol, resource, upstreams in _pools(ordered):
         name = f"{endpoint}/{revision}/{protocol}/{clusters.digest(resource)}"
         pools.append((name, resource, upstreams, protocol))
@@ -59,7 +61,7 @@ def build_snapshot(config: GatewayConfig, endpoints: Iterable[EndpointRoute], ke
         eds[name] = clusters.hosts(name, upstreams, protocol)
     return Snapshot(
         listeners={listener.NAME: listener.listener(config, xds_path(config, RDS), xds_path(config, SDS))},
-        routes={listener.NAME: route_table(config, ordered, known, targets)},
+        routes={listener.NAME: route_table(config, ordered, good, targets)},
         clusters=cds,
         hosts=eds,
         secrets={listener.SECRET: listener.secret(config.tls)} if config.tls else {},
@@ -72,13 +74,13 @@ def xds_path(config: GatewayConfig, file: str) -> str:
     return f"{config.run_dir}/{XDS_FOLDER}/{file}"
 
 
-def check_names(endpoints: tuple[EndpointRoute, ...], keys: tuple[ApiKey, ...]) -> None:
+def check_names(endpoints: tuple[EndpointRoute, ...], known: tuple[ApiKey, ...]) -> None:
     """Endpoints, revisions of one endpoint, keys and their hashes, and addresses are each there once."""
     everyone = [up for endpoint in endpoints for revision in endpoint.revisions for up in revision.upstreams]
     names = {
         "endpoint": [each.endpoint for each in endpoints],
-        "key id": [key.id for key in keys],
-        "key hash": [key.sha256 for key in keys],
+        "key id": [key.id for key in known],
+        "key hash": [key.sha256 for key in known],
         **{f"revision of endpoint '{e.endpoint}'": [each.revision for each in e.revisions] for e in endpoints},
         "address": [str(each) for up in everyone for each in (up.http, up.grpc) if each is not None],
     }

@@ -22,8 +22,8 @@ _SOURCE_ALONE = re.compile(
     r"/python3\.\d+/(_pydecimal|_pyio|aifc|asyncore|bdb|cgi|curses|dbm|distutils|doctest|ftplib|imaplib|mailbox|nntplib"
     r"|optparse|pdb|pickletools|pstats|pydoc|smtpd|smtplib|telnetlib|trace|unittest|venv|wave|webbrowser|wsgiref|xml"
     r"|xmlrpc)\b"
-    r"|/argosy/(activator|alerting|api|batch|capacity|console|control|gateway|images|jobs|monitoring|platform|targets"
-    r"|telemetry)/"
+    r"|/argosy/(activator|alerting|api|batch|capacity|console|control|gateway|images|jobs|monitoring|platform"
+    r"|quota|targets|telemetry)/"
     r"|/numpy/(polynomial|testing)/|/psutil/_ps(aix|bsd|osx|sunos|windows)\."
 )
 """Modules that no server imports: tools for developers, other protocols and systems, and the rooms of the platform."""

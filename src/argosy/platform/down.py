@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from argosy.alerting.triggers import command as commands
 from argosy.api import token
-from argosy.control.recording import recorder
+from argosy.control.recording import quota, recorder
 from argosy.control.scaling.activation import activator
 from argosy.jobs import runner
 from argosy.platform.home import gateway_config
@@ -81,6 +81,7 @@ async def _clean(home: Home, settings: Settings) -> bool:
     await asyncio.to_thread(end, list(runner.processes(home).values()), runner.DRAIN)
     await activator(home).stop()
     await recorder(home).stop()
+    await quota(home).stop()
     await asyncio.to_thread(commands.end, home)
     processes, drain = await asyncio.to_thread(replicas, home.root)
     await asyncio.to_thread(end, processes, drain)

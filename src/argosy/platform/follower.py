@@ -25,7 +25,7 @@ from argosy.gateway.model import check_token
 from argosy.platform import leftovers
 from argosy.platform.home import gateway_config, prepare_process
 from argosy.platform.lock import Lock
-from argosy.platform.supervisor import HOUSEKEEPING, Supervisor, rotate_logs, watch_gateway
+from argosy.platform.supervisor import ACCESS_LOG_BYTES, HOUSEKEEPING, Supervisor, rotate_logs, watch_gateway
 from argosy.platform.up import written
 from argosy.serving.port import take
 from argosy.spec.errors import ArgosyError, Conflict
@@ -270,6 +270,7 @@ class Follower:
         """Bound the logs."""
         while True:
             await asyncio.to_thread(rotate_logs, self.home, self.config)
+            await self.gateway.rotate_log(ACCESS_LOG_BYTES)
             await asyncio.sleep(HOUSEKEEPING)
 
 

@@ -10,6 +10,7 @@ from argosy.gateway.model import GatewayConfig, Tls
 from argosy.gateway.tracing import Collector
 from argosy.process import managed, sandbox
 from argosy.process.cores import memory
+from argosy.quota.server import quota_socket
 from argosy.serving.port import loopback, open_many
 from argosy.spec.alerts import check_set
 from argosy.spec.errors import InvalidArgument, StorageFull
@@ -59,6 +60,7 @@ def gateway_config(home: Home, settings: GatewaySettings, tracing: Tracing | Non
         tls=_tls(settings),
         collector=_collector(tracing) if tracing and tracing.url else None,
         labels=str(home.labels.absolute()),
+        quota=str(quota_socket(home.run).absolute()),
         access_log=str(home.logs / "gateway.access.log"),
         log=str(home.logs / "gateway.log"),
         max_body_bytes=settings.max_body_bytes,

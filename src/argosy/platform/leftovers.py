@@ -7,7 +7,7 @@ from itertools import chain
 import psutil
 
 from argosy.alerting.triggers import command as triggers
-from argosy.control.recording import recorder
+from argosy.control.recording import quota, recorder
 from argosy.control.scaling.activation import activator
 from argosy.gateway import envoy
 from argosy.jobs import runner
@@ -26,8 +26,9 @@ def gateways(home: Home) -> list[psutil.Process]:
 
 
 def serving(home: Home) -> list[psutil.Process]:
-    """What answers requests, or records them: the gateway, the activator, the recorder, replicas."""
-    return [*gateways(home), *activator(home).found(), *recorder(home).found(), *replicas(home.root)[0]]
+    """What answers requests, records or counts them: the gateway, processes beside it, replicas."""
+    beside = [*activator(home).found(), *recorder(home).found(), *quota(home).found()]
+    return [*gateways(home), *beside, *replicas(home.root)[0]]
 
 
 def end_gateways(home: Home) -> int:

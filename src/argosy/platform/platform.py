@@ -25,7 +25,7 @@ from argosy.api.tls import certificate
 from argosy.control.controller import Controller
 from argosy.control.follow import keep_following
 from argosy.control.followers import Followers
-from argosy.control.recording import Recording
+from argosy.control.recording import Quotas, Recording
 from argosy.control.rollout.metrics import Metrics
 from argosy.control.scaling.activation import Activation
 from argosy.control.state import State
@@ -42,7 +42,7 @@ from argosy.packaging.package import stored
 from argosy.platform import leftovers
 from argosy.platform.home import gateway_config
 from argosy.platform.objects import Objects
-from argosy.platform.supervisor import HOUSEKEEPING, Supervisor, rotate_logs, watch_gateway
+from argosy.platform.supervisor import ACCESS_LOG_BYTES, HOUSEKEEPING, Supervisor, rotate_logs, watch_gateway
 from argosy.serving.port import take
 from argosy.spec.errors import ArgosyError
 from argosy.spec.revision import Revision
@@ -137,6 +137,7 @@ class Platform:
         self.controller = Controller(self.state, store.keys, self.target, self.routing, settings.gateway)
         self.activation = self.controller.activation = self._activation()
         self.recording = self.controller.recording = Recording(home, settings)
+        self.quotas = self._quotas()
         self.metrics = self.controller.analysis.metrics = Metrics(
             Prometheus(settings.prometheus.url, settings.prometheus.token_file) if settings.prometheus.url else None
         )
@@ -188,6 +189,12 @@ class Platform:
             self.followers.withheld = self.controller.blind
         return made
 
+    def _quotas(self) -> Quotas:
+        """Whose tokens are counted, by the gateway of this machine alone."""
+        made = Quotas(self.home, self.config.access_log_path)
+        self.controller.quotas = made if self.gateway is not None else None
+        return made
+
     def _view(self) -> View:
         return self.controller.view
 
@@ -203,6 +210,7 @@ class Platform:
                 take(self.config.host, self.config.port, "gateway.port").close()
             await self.activation.activator.start()
             await self.recording.sidecar.start()
+            await self.quotas.sidecar.start()
             await self.jobs.start()
             found = await self.controller.start(gateway_runs=adopted)
         except BaseException:
@@ -252,6 +260,8 @@ class Platform:
         """Bound the logs, and take up another certificate."""
         while True:
             await asyncio.to_thread(rotate_logs, self.home, self.config)
+            if self.gateway is not None:
+                await self.gateway.rotate_log(ACCESS_LOG_BYTES)
             try:
                 if self.certificate is not None and self.certificate.renewed():
                     self._announce(self._url)
@@ -276,6 +286,7 @@ class Platform:
         await self.jobs.stop()
         await asyncio.to_thread(commands.end, self.home)
         await self.recording.sidecar.stop()
+        await self.quotas.sidecar.stop()
         await self.target.close()
         await self._close_api()
 
@@ -284,6 +295,7 @@ class Platform:
         await asyncio.to_thread(commands.end, self.home)
         await self.routing.stop()
         await self.activation.activator.stop()
+        await self.quotas.sidecar.stop()
         await self.target.stop()
         await self.recording.sidecar.stop()
         await self._close_api()

@@ -53,9 +53,9 @@ class Supervisor:
 
 
 def rotate_logs(home: Home, config: GatewayConfig) -> None:
-    """Bound every log of the home that others write: each process appends to its own."""
+    """Bound every log of the home that others write: each process appends to its own. The access log is bounded by the
+    gateway."""
     access, own = Path(config.access_log_path), home.logs / "control.log"
-    log.rotate(access, ACCESS_LOG_BYTES)
     for path in {*home.logs.glob("*.log"), Path(config.log_path)} - {access, own}:
         log.rotate(path)
 

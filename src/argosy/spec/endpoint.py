@@ -10,7 +10,7 @@ from msgspec import Meta, field
 from argosy.spec import secret
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.guard import Guard
-from argosy.spec.language import Language, Price
+from argosy.spec.language import Language, Price, TokenLimits
 from argosy.spec.limits import Limits, check_rate
 from argosy.spec.monitor import Monitor
 from argosy.spec.payload import PayloadLog
@@ -100,13 +100,14 @@ class DeclaredKey(Declaration, frozen=True, kw_only=True):
     By `name`: a good key of this name that covers the endpoint, or else a new one, which is the declaration's own: it
     takes the limits that are declared, and is revoked when it is declared no more. By `id`: a key that there is.
     `requests_per_second` refills a bucket of `burst` requests (one second's worth); without it the gateway's rate
-    holds. The holder of a `test` key may pick a revision.
+    holds. The holder of a `test` key may pick a revision. `limits` are of tokens, where the model is a language model.
     """
 
     name: str = ""
     id: str = ""
     requests_per_second: float | None = None
     burst: int | None = None
+    limits: TokenLimits | None = None
     test: bool = False
 
     def __post_init__(self) -> None:
@@ -115,8 +116,8 @@ class DeclaredKey(Declaration, frozen=True, kw_only=True):
             raise InvalidArgument("keys: each needs a name or, for a key that there is, its id, and not both")
         if self.name:
             check_name(self.name, "key name")
-        elif self.requests_per_second is not None or self.burst is not None:
-            raise InvalidArgument(f"key {self.id[:80]}: the rate of a key that there is was given when it was made")
+        elif self.requests_per_second is not None or self.burst is not None or self.limits is not None:
+            raise InvalidArgument(f"key {self.id[:80]}: the limits of a key that there is were given when it was made")
         check_rate(f"key '{self.name}'", self.requests_per_second, self.burst)
 
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument, NotFound
+from argosy.spec.language import TokenLimits
 from argosy.spec.limits import check_rate
 from argosy.store.database import Database, metadata
 from argosy.store.table import Json, RowMapper, now
@@ -24,7 +25,8 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A key as it is stored: `hash` is the sha256 of its whole text, in hexadecimal; the text itself is not stored.
 
     `scopes` are endpoint names, or "*" for all, with ":test" behind it for testers. `rate` is requests a second and
-    `burst` how many may come at once; None leaves them to the gateway. `created` and `revoked` are UTC in ISO 8601.
+    `burst` how many may come at once; None leaves them to the gateway. `limits` are of tokens and money, at all
+    endpoints together. `created` and `revoked` are UTC in ISO 8601.
     """
 
     id: str
@@ -33,6 +35,7 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
     scopes: tuple[str, ...]
     rate: float | None = None
     burst: int | None = None
+    limits: TokenLimits | None = None
     created: str
     revoked: str | None = None
 
@@ -57,7 +60,13 @@ keys_table = sa.Table(
     sa.Column("created", sa.String(32), nullable=False),
     sa.Column("revoked", sa.String(32), nullable=True),
 )
-K = keys_table.c
+limits_table = sa.Table(
+    "key_limits",
+    metadata,
+    sa.Column("key", sa.String(12), primary_key=True),
+    sa.Column("limits", Json(TokenLimits), nullable=False),
+)
+K, T = keys_table.c, limits_table.c
 ROWS = RowMapper(keys_table, KeyRecord)
 
 
@@ -68,17 +77,22 @@ class Keys:
         self.database = database
 
     def create(
-        self, name: str, scopes: tuple[str, ...], rate: float | None = None, burst: int | None = None
+        self,
+        name: str,
+        scopes: tuple[str, ...],
+        rate: float | None = None,
+        burst: int | None = None,
+        limits: TokenLimits | None = None,
     ) -> tuple[KeyRecord, str]:
         """A new key: what is stored of it, and its text, which is shown once. Raises InvalidArgument."""
         with self.database.begin() as connection:
-            return make(connection, name, scopes, rate, burst)
+            return make(connection, name, scopes, rate, burst, limits)
 
     def revoke(self, id: str) -> KeyRecord:
         """End a key for good; ending it again changes nothing. Raises NotFound."""
         with self.database.begin() as connection:
             end(connection, id)
-            record = ROWS.one(connection, K.id == id)
+            record = next((each for each in every(connection) if each.id == id), None)
         if record is None:
             raise NotFound(f"no key has the id '{id[:80]}'; the ids are the middle part of ak_<id>_…")
         return record
@@ -90,7 +104,12 @@ class Keys:
 
 
 def make(
-    connection: sa.Connection, name: str, scopes: tuple[str, ...], rate: float | None = None, burst: int | None = None
+    connection: sa.Connection,
+    name: str,
+    scopes: tuple[str, ...],
+    rate: float | None = None,
+    burst: int | None = None,
+    limits: TokenLimits | None = None,
 ) -> tuple[KeyRecord, str]:
     """A new key in the transaction of `connection`: what is stored of it, and its text. Raises InvalidArgument."""
     check_rate(f"key '{name[:80]}'", rate, burst)
@@ -103,17 +122,33 @@ def make(
         scopes=check_scopes(scopes),
         rate=rate,
         burst=burst,
+        limits=limits if limits and limits.any else None,
         created=now(),
     )
     connection.execute(sa.insert(keys_table).values(ROWS.values(record)))
+    _limit(connection, identity, limits)
     return record, text
 
 
-def change(connection: sa.Connection, id: str, scopes: tuple[str, ...], rate: float | None, burst: int | None) -> None:
-    """Give a key other scopes and another rate. Raises InvalidArgument."""
+def change(
+    connection: sa.Connection,
+    id: str,
+    scopes: tuple[str, ...],
+    rate: float | None,
+    burst: int | None,
+    limits: TokenLimits | None = None,
+) -> None:
+    """Give a key other scopes and other limits. Raises InvalidArgument."""
     check_rate(f"key '{id}'", rate, burst)
     values = {"scopes": check_scopes(scopes), "rate": rate, "burst": burst}
     connection.execute(sa.update(keys_table).where(K.id == id).values(values))
+    _limit(connection, id, limits)
+
+
+def _limit(connection: sa.Connection, id: str, limits: TokenLimits | None) -> None:
+    connection.execute(sa.delete(limits_table).where(T.key == id))
+    if limits is not None and limits.any:
+        connection.execute(sa.insert(limits_table).values(key=id, limits=limits))
 
 
 def end(connection: sa.Connection, id: str) -> None:
@@ -123,7 +158,9 @@ def end(connection: sa.Connection, id: str) -> None:
 
 def every(connection: sa.Connection) -> list[KeyRecord]:
     """Every key there ever was, oldest first."""
-    return ROWS.all(connection, ROWS.query().order_by(K.created, K.id))
+    limits = {row.key: row.limits for row in connection.execute(sa.select(limits_table))}
+    found = ROWS.all(connection, ROWS.query().order_by(K.created, K.id))
+    return [msgspec.structs.replace(each, limits=limits[each.id]) if each.id in limits else each for each in found]
 
 
 def check_scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 -- Whose key came with a request, and what is said where it is nobody's. `first.lua` and `admit.lua` go on from here.
--- KEYS stands before this text (see keys.py): a line for each key, of its SHA-256, id, scopes and rate of messages.
+-- KEYS stands before this text (see keys.py): a line for each key, of its SHA-256, id, scopes, rate of messages, and what
+-- is done where its tokens are limited and cannot be counted.
 
 local band, bnot, bxor = bit.band, bit.bnot, bit.bxor
 local ror, rshift, tobit = bit.ror, bit.rshift, bit.tobit
@@ -9,8 +10,9 @@ local MAX_KEY = 512
 local CACHED = {}
 
 local OWNERS = {}
-for hash, id, scopes, rate in KEYS:gmatch("(%x+) (%S+) (%S+) (%S+)\n") do
-  local owner = { id = id, all = false, scopes = {}, tests = {}, rate = rate ~= "-" and rate or nil }
+for hash, id, scopes, rate, limits in KEYS:gmatch("(%x+) (%S+) (%S+) (%S+) (%S+)\n") do
+  local owner = { id = id, all = false, scopes = {}, tests = {}, rate = rate ~= "-" and rate or nil,
+    limits = limits ~= "-" and limits or nil }
   for scope in scopes:gmatch("[^,]+") do
     local tested = scope:match("^(.*):test$")
     owner.scopes[tested or scope] = true

@@ -1,0 +1,106 @@
+"""The access log as what was used: each line once, through renames, kills of the reader, and lines that are none."""
+
+import json
+import os
+
+import pytest
+
+from argosy.quota.lines import LogReader, all_used, used
+from argosy.spec.language import Price
+from argosy.store.usage import HOUR, Position, bucket
+
+PRICES = {"gemma": Price(input=1.0, cached=0.5, output=3.0)}
+
+
+def line(**tokens):
+    fields = {"time": "2026-11-27T12:00:30.123Z", "endpoint": "gemma", "version": "2", "key": "k", "status": 200}
+    fields |= {"ms": 1100, "first_byte_ms": 100, "flags": None}
+    more = {"input": 1000, "cached": 400, "output": 11, "reasoning": 3, "finish": "stop", "stream": True}
+    return json.dumps(fields | {"tokens": more | {"reserved": 5000, "lease": "ab.1"} | tokens}).encode()
+
+
+def test_what_a_line_says():
+    found = used(line(), PRICES)
+    assert found is not None
+    assert (found.at, found.lease, found.reserved) == (1795780830, "ab.1", 5000)
+    usage = found.usage
+    assert (usage.key, usage.endpoint, usage.version, usage.hour) == ("k", "gemma", "2", 1795780830 // HOUR * HOUR)
+    assert (usage.requests, usage.aborted) == (1, 0)
+    assert (usage.input, usage.cached, usage.output, usage.reasoning) == (1000, 400, 11, 3)
+    assert usage.money == pytest.approx((600 * 1.0 + 400 * 0.5 + 11 * 3.0) / 1e6)
+    assert (usage.first, usage.each) == (100, 100)
+    assert usage.firsts == usage.eaches == {bucket(100): 1}
+
+
+def test_an_answer_without_an_end_and_one_that_is_no_stream():
+    cut, whole = used(line(finish=None), {}), used(line(stream=False, output=11.0), {})
+    assert cut is not None
+    assert whole is not None
+    assert (cut.usage.aborted, cut.usage.money) == (1, 0.0)
+    assert (whole.usage.first, whole.usage.firsts, whole.usage.output) == (0.0, {}, 11)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{}",
+        b'{"tokens": null, "time": "2026-11-27T12:00:30Z", "endpoint": "gemma"}',
+        b'{"tokens": {"input": null}, "time": "2026-11-27T12:00:30Z", "endpoint": "gemma"}',
+        b'{"tokens": {"input": 1}, "time": "yesterday", "endpoint": "gemma"}',
+        b'{"tokens": {"input": 1}, "time": "2026-11-27T12:00:30Z", "endpoint": null}',
+        b'{"tokens": {"input": 1}, "ti{"tokens"',
+        b'"tokens" \xff\xfe',
+    ],
+    ids=["nothing", "empty", "no language model", "nothing counted", "no time", "no endpoint", "broken", "bytes"],
+)
+def test_lines_that_are_about_no_tokens(data):
+    assert used(data, PRICES) is None
+
+
+def read_all(reader):
+    found = []
+    while True:
+        after, lines = reader.read()
+        if after == reader.position:
+            return [each.decode() for each in found]
+        reader.position = after
+        found += lines
+
+
+def test_lines_are_read_once_also_when_the_log_is_renamed(tmp_path):
+    log, old = tmp_path / "a.log", tmp_path / "a.log.1"
+    writer = log.open("w")
+    writer.write("1\n2\n3")
+    writer.flush()
+    reader = LogReader(log, Position("a"))
+    assert read_all(reader) == ["1", "2"]
+    log.rename(old)
+    os.close(os.open(log, os.O_CREAT))
+    writer.write("\n4\n")
+    writer.flush()
+    assert read_all(reader) == ["3", "4"], "Envoy still writes to the old file"
+    reader = LogReader(log, reader.position)  # as one that begins after a kill
+    writer.write("5\n")
+    writer.close()
+    log.write_text("6\n")
+    assert read_all(reader) == ["5", "6"]
+    log.write_text("")
+    log.write_text("7\n8\n")
+    assert read_all(LogReader(log, Position("a", reader.position.inode, 100))) == ["7", "8"], "emptied in place"
+
+
+def test_a_reader_that_was_away_for_two_renames_goes_on_with_what_there_is(tmp_path):
+    log, old = tmp_path / "a.log", tmp_path / "a.log.1"
+    old.write_text("1\n")
+    log.write_text("2\n")
+    assert read_all(LogReader(log, Position("a", 1, 50))) == ["1", "2"]
+    old.unlink()
+    assert read_all(LogReader(log, Position("a", 1, 50))) == ["2"]
+    log.unlink()
+    with pytest.raises(FileNotFoundError):
+        LogReader(log, Position("a")).read()
+
+
+def test_all_lines(tmp_path):
+    assert [each.usage.output for each in all_used([line(output=1), b"", line(output=2)], {})] == [1, 2]
