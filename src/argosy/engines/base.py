@@ -55,6 +55,15 @@ class Engine(ABC):
             known |= zip(more, self.more(inputs, more), strict=True)
         return [known[name] for name in names]
 
+    def weigh(self, inputs: Mapping[str, Array], rows: int) -> int:
+        """How many rows of an ordinary size a request counts for in a batch: of models that take longer for some."""
+        return rows
+
+    @property
+    def examples(self) -> Mapping[str, Array] | None:
+        """Rows that tell more of the model than made-up ones do, by input name."""
+        return None
+
     def close(self) -> None:  # noqa: B027
         """Give back what the model holds. The engine is not used afterwards."""
 

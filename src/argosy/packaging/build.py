@@ -9,7 +9,18 @@ import msgspec
 
 from argosy.engines import onnx_file
 from argosy.engines.renamed import name_classes, rename
-from argosy.packaging import code, convert, environment, examine, lineage, mlmodel, profile, requirements, zipmap
+from argosy.packaging import (
+    code,
+    convert,
+    encoder,
+    environment,
+    examine,
+    lineage,
+    mlmodel,
+    profile,
+    requirements,
+    zipmap,
+)
 from argosy.packaging.conversions import TORCH_WEIGHTS
 from argosy.packaging.detect import ENGINE_OF, Found, detect
 from argosy.packaging.environment import Report
@@ -22,6 +33,7 @@ from argosy.packaging.scan import Scanned, ScanResult
 from argosy.protocol import tensorfile
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import ArgosyError, BadPackage, NotFound, PayloadTooLarge, Untrusted
+from argosy.spec.language import LanguageModel
 from argosy.spec.package import DATA_ONLY, Conversion, ModelManifest, Scan, Source
 from argosy.spec.settings import Home, home
 from argosy.spec.signature import Signature, TensorSpec
@@ -69,6 +81,7 @@ class Draft(msgspec.Struct, kw_only=True):
     quarantine: Quarantine
     report: Report
     modules: tuple[str, ...] = ()
+    language: LanguageModel | None = None
 
     @property
     def path(self) -> Path:
@@ -128,6 +141,7 @@ def build(
     with storage(into.parent), Quarantine(source.name, limits, 0, reads, str(work), packages) as quarantine:
         draft = _copied(found, into, work, options, quarantine, report)
         _without_zipmap(draft)
+        _encoder(draft)
         scanned = _scan(draft)
         findings = _examine(draft)
         conversion, signature = _convert(draft, findings.signature)
@@ -170,7 +184,10 @@ def _copied(
     weights, settings = "weights/model", dict(found.settings)
     target = into / weights
     if found.path.is_dir():
+        chosen = set(encoder.files(found.path)) if found.format == "encoder" else None
         for entry in lineage.files_of(found.path, options.max_bytes):
+            if chosen is not None and entry.path not in chosen:
+                continue
             if found.format == "python" and not set(code.IGNORED).isdisjoint(entry.path.split("/")):
                 continue
             place = target / entry.path
@@ -215,6 +232,20 @@ def _without_zipmap(draft: Draft) -> None:
     for name, classes in draft.run("zipmap:cut", task, dict[str, tuple[str, ...]]).items():
         draft.report(f"output {name}: a tensor in place of ZipMap; classes {', '.join(classes[:8])}")
     (draft.work / draft.path.name).replace(draft.path)
+
+
+def _encoder(draft: Draft) -> None:
+    """Give an encoder its graph, and learn how it pools."""
+    if draft.found.format != "encoder":
+        return
+    job = encoder.Unprepared(weights=str(draft.path), into=str(draft.work))
+    prepared = draft.run("encoder:prepare", job, encoder.Prepared)
+    if prepared.made:
+        (draft.work / encoder.MODEL).replace(draft.path / encoder.MODEL)
+    draft.settings, draft.language = prepared.settings, prepared.language
+    known, most = prepared.settings, prepared.language.context
+    about = known.get("pooling", "a score for a query and a document")
+    draft.report(f"{prepared.language.kind}: {about}, texts of more than {most} tokens are cut")
 
 
 def _scan(draft: Draft) -> ScanResult:
@@ -323,6 +354,7 @@ def _write(
         license=name_of(found, license_file, options.license),
         description=options.description,
         golden_rows=findings.golden_rows,
+        language=draft.language,
     )
     write_manifest(folder, manifest)
     shutil.rmtree(draft.work)

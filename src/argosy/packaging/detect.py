@@ -11,13 +11,14 @@ import msgspec
 
 from argosy.engines import onnx_file, wire
 from argosy.engines.compressed import start
-from argosy.packaging import conversions
+from argosy.packaging import conversions, encoder
 from argosy.packaging.conversions import Conversion, of_archive, of_folder, of_text
 from argosy.spec.errors import BadPackage, InvalidArgument, NotFound, Unsupported
 
 ACCEPTED = (
     "ONNX, scikit-learn (skops, joblib or pickle), XGBoost (JSON or UBJSON), LightGBM text, CatBoost (cbm), "
-    "MLflow model folders, torch.export programs (.pt2), and Python files with a class that has load and predict"
+    "MLflow model folders, torch.export programs (.pt2), encoders (folders of sentence-transformers or of the BERT "
+    "family), and Python files with a class that has load and predict"
 )
 
 Format = Literal[
@@ -32,6 +33,7 @@ Format = Literal[
     "mlflow",
     "torch-export",
     "python",
+    "encoder",
 ]
 
 ENGINE_OF: dict[Format, str] = {
@@ -46,6 +48,7 @@ ENGINE_OF: dict[Format, str] = {
     "mlflow": "mlflow",
     "torch-export": "torch",
     "python": "python",
+    "encoder": "encoder",
 }
 
 _HEAD = 64 * 1024
@@ -138,6 +141,8 @@ def _file(path: Path) -> Found:
 def _folder(path: Path) -> Found:
     if (path / "MLmodel").is_file():
         return Found(path=path, format="mlflow", engine="mlflow")
+    if encoder.recognise(path):
+        return Found(path=path, format="encoder", engine="encoder")
     code = [file for file in sorted(path.glob("*.py")) if file.is_file() and not file.is_symlink() and _classes(file)]
     if code:
         return Found(path=path, format="python", engine="python", settings=_class_in(path, code))

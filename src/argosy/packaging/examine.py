@@ -66,7 +66,7 @@ MAX_SAMPLE = 512 * 1024 * 1024
 FRAMES = ("sklearn", "python")
 """Engines that may have been trained on columns of several kinds."""
 
-NAMED = ("onnx", "mlflow")
+NAMED = ("onnx", "mlflow", "encoder")
 """Engines whose models name their inputs."""
 
 FLEXIBLE = ("sklearn", "python", "mlflow", "torch")
@@ -268,6 +268,8 @@ def _golden(engine: Engine, sample: list[Tensor], tolerance: Tolerance) -> tuple
     if sample:
         count = max(1, min(golden.COUNT, golden.MAX_BYTES // _row_bytes(sample)))
         inputs = take(sample, golden.choose(sample, count)) if engine.signature.batched else sample
+    elif engine.examples is not None:
+        inputs = [Tensor(spec.name, spec.datatype, engine.examples[spec.name]) for spec in engine.signature.inputs]
     else:
         inputs = golden.make_accepted(engine.signature.inputs, engine.signature.batched, engine.predict)
     outputs = _as_tensors(engine, golden.answers(engine, inputs))

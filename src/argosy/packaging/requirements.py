@@ -18,13 +18,19 @@ FRAMEWORKS: dict[str, tuple[str, ...]] = {
     "mlflow": ("mlflow", "mlflow-skinny"),
     "torch": ("torch",),
     "python": (),
+    "encoder": ("tokenizers",),
 }
 """The distributions, of which one has to be there, that run an engine."""
 
 PICKLED = {"lightgbm": "lightgbm", "xgboost": "xgboost", "xgboost-cpu": "xgboost"}
 """Distribution → the package by which a pickle of scikit-learn's kind names it."""
 
-EXTRAS = {name: engine for engine, names in FRAMEWORKS.items() if engine != "onnx" for name in names}
+EXTRAS = {
+    name: "encoders" if engine == "encoder" else engine
+    for engine, names in FRAMEWORKS.items()
+    if engine != "onnx"
+    for name in names
+}
 """Distribution → the extra of Argosy that brings it, with what else its engine needs."""
 
 SAME = {name: other for names in FRAMEWORKS.values() for name in names for other in names if name != other}

@@ -40,7 +40,7 @@ LINES = 50
 """Lines of the log in a second."""
 OTHER_CALLS = 1024
 """gRPC calls at one time beside those that the queue may contain."""
-_INLINE = ("onnx", "xgboost", "lightgbm")
+_INLINE = ("onnx", "xgboost", "lightgbm", "encoder")
 """Engines whose calls take as long as their data says. The user's own code, and Python frameworks, may block."""
 
 Started = Callable[[Address, Address | None], None]

@@ -20,7 +20,7 @@ class LanguageModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     `kv_bytes` is what one token takes in the KV cache at 16 bits, over all layers. `quantization` is as the field names
     it: Q4_K_M, BF16, … `template` says what its chat template contains beyond plain loops and conditions; `chat`
     whether it has one. `base` is the digest of the package, or failing that the name of the model, that an adapter is
-    made for.
+    made for. `dimensions` are the lengths that an embedding may be cut to; 0 stands for any.
     """
 
     kind: Kind
@@ -34,6 +34,7 @@ class LanguageModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     template: tuple[str, ...] = ()
     tokenizer: str = ""
     base: str = ""
+    dimensions: tuple[int, ...] = ()
 
     def memory(self, context: int, slots: int = 1, kv_type: str = "f16") -> int:
         """Bytes that weights and the KV cache of so many sequences of this context take."""

@@ -7,12 +7,12 @@ import msgspec
 from argosy.spec.language import LanguageModel
 from argosy.spec.signature import Signature
 
-ENGINES = ("onnx", "sklearn", "xgboost", "lightgbm", "catboost", "mlflow", "torch", "python")
+ENGINES = ("onnx", "sklearn", "xgboost", "lightgbm", "catboost", "mlflow", "torch", "python", "encoder")
 """Ours; other distributions add theirs by entry points of the group `argosy.engines`."""
 MODEL_FOLDER = "/models"
 """Where a container image has the model package, alone or beside what serves it."""
 
-DATA_ONLY = ("onnx", "xgboost", "lightgbm")
+DATA_ONLY = ("onnx", "xgboost", "lightgbm", "encoder")
 """Engines whose weights cannot run code when they are loaded."""
 
 
