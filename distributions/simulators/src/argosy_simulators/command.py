@@ -9,6 +9,7 @@ import click
 from argosy.cli.base import Command, Group, json_option
 from argosy.cli.output import emit, table
 from argosy.spec.errors import InvalidArgument
+from argosy_simulators.routing.command import routing
 
 if TYPE_CHECKING:
     from argosy.capacity.policy import Policy
@@ -25,6 +26,9 @@ def simulate() -> None:
     Example:
       argosy simulate autoscale --trace AzureLLMInferenceTrace_conv.csv
     """
+
+
+simulate.add_command(routing)
 
 
 @simulate.command(cls=Command)
