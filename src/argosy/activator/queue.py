@@ -27,11 +27,16 @@ SHORTEST_RETRY, LONGEST_RETRY = 1.0, 600.0
 
 
 class Destination(msgspec.Struct, frozen=True):
-    """Go to this replica, at its address for HTTP or for gRPC. It is of this revision."""
+    """Go to this replica, at its address for HTTP, for gRPC or for its engine. It is of this revision."""
 
     revision: str
     http: Address
     grpc: Address | None = None
+    engine: Address | None = None
+
+    def of(self, head: bytes) -> Address:
+        """Where a request with this head goes: OpenAI's API is the engine's own."""
+        return self.engine if self.engine is not None and head.split(b" ", 2)[1].startswith(b"/v1/") else self.http
 
 
 class ActivatedEndpoint(msgspec.Struct, frozen=True, kw_only=True):

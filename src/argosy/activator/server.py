@@ -158,7 +158,7 @@ def refused(refusal: Refusal) -> bytes:
 async def passed(to: Destination, head: bytes, line: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
     """Request there, answer back. False: nobody listens there, and nothing was sent."""
     try:
-        answer, request = await connect(to.http, HEAD, "activator")
+        answer, request = await connect(to.of(head), HEAD, "activator")
     except OSError:
         return False
     request.write(head)

@@ -24,6 +24,7 @@ def endpoint_route(
                 version=revisions[name].version,
                 weight=weight,
                 upstreams=upstreams(running.get(name, RevisionStatus()).replicas),
+                language=revisions[name].language is not None,
             )
             for name, weight in (*route.weights, *([(mirror.revision, 0)] if mirror else []))
         ),

@@ -6,6 +6,9 @@ from argosy.gateway.xds import Resource, extension, typed
 LUA = "envoy.filters.http.lua"
 MODEL = "argosy"
 """The metadata namespace of clusters and hosts."""
+TOKENS = "argosy.language"
+"""The metadata namespace in which `lua/language.lua` counts, at each part of an answer: one that is aborted has what
+was counted so far."""
 GRPC_FAILURES = "argosy.grpc_failures.cluster"
 """The statistic of `grpc_failures`, before the cluster's name."""
 FAULTS = ("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS")
@@ -34,6 +37,7 @@ FIELDS = {
     "bytes_out": "%BYTES_SENT%",
     "flags": "%RESPONSE_FLAGS%",
     "details": "%RESPONSE_CODE_DETAILS%",
+    "tokens": f"%DYNAMIC_METADATA({TOKENS})%",
 }
 
 

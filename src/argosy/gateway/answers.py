@@ -19,7 +19,9 @@ EXTENSIONS = ("binary_tensor_data", "model_repository", "model_configuration", "
 def direct(match: Resource, status: int, content: Any, *, private: bool = False) -> Resource:
     """A fixed JSON answer, text as an error; `private` asks for a key, any key."""
     content = {"error": content} if isinstance(content, str) else content
-    headers = {"content-type": CONTENT_JSON} | ({ERROR: content["error"]} if "error" in content else {})
+    headers = {"content-type": CONTENT_JSON}
+    if "error" in content:
+        headers[ERROR] = content["error"] if isinstance(content["error"], str) else content["error"]["message"]
     route: Resource = {
         "match": match,
         "direct_response": {"status": status, "body": {"inline_string": msgspec.json.encode(content).decode()}},

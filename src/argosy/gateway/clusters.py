@@ -11,7 +11,7 @@ from argosy.gateway.xds import Resource, extension, file_source, typed
 from argosy.spec.address import Address, TlsIdentity
 from argosy.spec.limits import Limits
 
-HTTP, GRPC = "http", "grpc"
+HTTP, GRPC, ENGINE = "http", "grpc", "engine"
 TLS_MATCH = "envoy.transport_socket_match"
 OWN, TRUSTED = "own", "trusted"
 WAITING = "@waiting"
@@ -33,12 +33,28 @@ OUTLIERS: Resource = {
 503 and a poisoned input 500."""
 
 
+BALANCE_FACTOR = 125
+"""Percent of the mean number of requests that a replica may have before the next one on the ring takes a prefix."""
+
+
 def cluster(endpoint: EndpointRoute, revision: RevisionRoute, protocol: str) -> Resource:
     """The CDS resource, without its name and the path of its hosts (see `named`)."""
     about = {"version": revision.version, "revision": revision.revision, "endpoint": endpoint.endpoint}
     limits = endpoint.limits
     budget = {"budget_percent": {"value": limits.retry_budget_percent}, "min_retry_concurrency": limits.retry_minimum}
-    return {**pool(protocol, limits, about, retry_budget=budget), "outlier_detection": OUTLIERS}
+    found = {**pool(protocol, limits, about, retry_budget=budget), "outlier_detection": OUTLIERS}
+    return {**found, "load_balancing_policy": _by_prefix()} if protocol == ENGINE else found
+
+
+def _by_prefix() -> Resource:
+    """Bounded-load consistent hashing of what the route's hash policy names: one beginning of a conversation, one
+    replica, as long as that one has no more than its share. It needs no state that gateways would have to share."""
+    maglev = extension(
+        "envoy.load_balancing_policies.maglev",
+        "load_balancing_policies.maglev.v3.Maglev",
+        consistent_hashing_lb_config={"hash_balance_factor": BALANCE_FACTOR},
+    )
+    return {"policies": [{"typed_extension_config": maglev}]}
 
 
 def pool(protocol: str, limits: Limits, about: Resource, retry_budget: Resource | None = None) -> Resource:
@@ -115,7 +131,7 @@ def hosts(cluster_name: str, upstreams: tuple[Upstream, ...], protocol: str) -> 
 
 
 def _address(upstream: Upstream, protocol: str) -> Address | None:
-    return upstream.grpc if protocol == GRPC else upstream.http
+    return {HTTP: upstream.http, GRPC: upstream.grpc, ENGINE: upstream.engine}[protocol]
 
 
 def _host(upstream: Upstream, address: Address, about: dict[str, str]) -> Resource:

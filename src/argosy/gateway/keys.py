@@ -54,8 +54,13 @@ def _script(keys: tuple[ApiKey, ...], source: str) -> Resource:
         f"{key.sha256} {key.id} {','.join(sorted(set(key.scopes))) or NOTHING} {_rate(key)} {key.limits or NOTHING}\n"
         for key in sorted(keys, key=lambda each: each.id)
     )
-    script = f"local KEYS = [==[\n{''.join(rows)}]==]\n{lua('keys')}{source}"
+    script = f"local KEYS = [==[\n{''.join(rows)}]==]\n{lua('refuse')}{lua('keys')}{source}"
     return typed(EXTENSIONS + "filters.http.lua.v3.LuaPerRoute", source_code={"inline_string": script})
+
+
+def language(config: GatewayConfig) -> Resource:
+    """The script of the Lua filter for requests to language models."""
+    return {"inline_string": lua("refuse") + quota(config) + lua("language")}
 
 
 @cache
@@ -65,7 +70,7 @@ def lua(name: str) -> str:
 
 
 def quota(config: GatewayConfig) -> str:
-    """The Lua function `reserve`, for a script whose keys stand before it."""
+    """The Lua function `reserve`, for a script that has `refuse.lua` before it."""
     name = quota_pool(config)[0] if config.quota else ""
     return f"local QUOTA = '{name}'\n{lua('quota')}"
 

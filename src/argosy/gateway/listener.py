@@ -3,6 +3,7 @@
 from argosy.gateway import grpc_names, tracing
 from argosy.gateway.access_log import LUA, access_log, grpc_failures
 from argosy.gateway.addresses import by_address
+from argosy.gateway.keys import language
 from argosy.gateway.model import GatewayConfig, Tls
 from argosy.gateway.replies import local_replies
 from argosy.gateway.xds import Resource, extension, file_source, seconds, typed
@@ -12,10 +13,13 @@ NAME = "argosy"
 """The name of the one listener, route table and virtual host."""
 RATE_LIMIT = "envoy.filters.http.local_ratelimit"
 FIRST = "argosy.first_message"
+LANGUAGE = "argosy.language"
+NAMED, NAMED_VERSION = "x-argosy-endpoint", "x-argosy-version"
+"""Which endpoint and version the body of a request to a language model names."""
 EXTRACTION = "envoy.filters.http.grpc_field_extraction"
 WHOLE = "envoy.filters.http.buffer"
 SECRET = "argosy-tls"
-OURS = (KEY, "x-argosy-shadow", RECORD, RATE, SERVER)
+OURS = (KEY, "x-argosy-shadow", RECORD, RATE, SERVER, NAMED, NAMED_VERSION)
 """Headers that only the gateway sets."""
 STREAMS = 40
 """At once, in one connection: a client with more to ask waits, or opens another."""
@@ -132,6 +136,12 @@ def http_filters(config: GatewayConfig) -> list[Resource]:
         ),
         extension(LUA, "filters.http.lua.v3.Lua", clear_route_cache=False),
         _off(extension(WHOLE, "filters.http.buffer.v3.Buffer", max_request_bytes=config.max_body_bytes)),
+        # Its script has no keys in it, so that what it holds of leases outlives every change of routes and keys.
+        _off(
+            extension(
+                LANGUAGE, "filters.http.lua.v3.Lua", clear_route_cache=False, default_source_code=language(config)
+            )
+        ),
         extension(
             "envoy.filters.http.body_size_limit",
             "filters.http.body_size_limit.v3.BodySizeLimit",

@@ -218,12 +218,15 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class RevisionRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A revision's share of its endpoint: weight 0 answers only on its own `/versions/{version}` paths."""
+    """A revision's share of its endpoint: weight 0 answers only on its own `/versions/{version}` paths.
+
+    `language`: it is a language model, whose engine answers OpenAI's API."""
 
     revision: str
     version: str
     weight: int = 0
     upstreams: tuple[Upstream, ...] = ()
+    language: bool = False
 
     def __post_init__(self) -> None:
         check_token(self.revision, "revision id")
@@ -271,6 +274,11 @@ class EndpointRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         """The revisions that answer callers: all but one that gets copies only."""
         shadow = self.mirror.revision if self.mirror else ""
         return tuple(each for each in self.revisions if each.revision != shadow or each.weight)
+
+    @property
+    def language(self) -> bool:
+        """Whether a language model answers."""
+        return any(revision.language for revision in self.revisions)
 
     @property
     def ready(self) -> bool:

@@ -14,6 +14,9 @@ UNKNOWN, INVALID_ARGUMENT, DEADLINE, EXHAUSTED, UNIMPLEMENTED, INTERNAL, UNAVAIL
 
 LABEL_BYTES = 1024 * 1024
 """Of one request's labels."""
+LANGUAGE_BYTES = 16 * 1024 * 1024
+"""Of one request to a language model, which is read whole: its model's name is in it."""
+LANGUAGE = r"(/endpoints/[^/]+)?/v1/.*"
 LABELS = r"/v2/models/[^/]+/feedback(\?.*)?"
 
 SHORTLY = "try again shortly"
@@ -32,9 +35,23 @@ SENTENCES: tuple[tuple[str, int, Resource], ...] = (
     ("the path has an escaped slash: no name here has one", INVALID_ARGUMENT, {"details": "path_normalization_failed"}),
     ("the gateway upgrades no connection: send a plain request", UNIMPLEMENTED, {"details": "upgrade_failed"}),
     ("there is nothing at this path", UNIMPLEMENTED, {"flags": ["NR"]}),
+    (f"a request of over {LANGUAGE_BYTES} bytes to a language model", EXHAUSTED, {"status": 413, "path": LANGUAGE}),
     (f"labels of over {LABEL_BYTES} bytes: send them in parts", EXHAUSTED, {"status": 413, "path": LABELS}),
 )
 """What is said, its gRPC status and when: the first that fits. Flags are Envoy's response flags."""
+
+INVALID, FAILED = "invalid_request_error", "server_error"
+OPENAI = {
+    UNKNOWN: (FAILED, "gateway_error"),
+    INVALID_ARGUMENT: (INVALID, "invalid_request"),
+    DEADLINE: (FAILED, "timeout"),
+    EXHAUSTED: ("requests", "rate_limit_exceeded"),
+    UNIMPLEMENTED: (INVALID, "not_found"),
+    INTERNAL: (FAILED, "engine_failed"),
+    UNAVAILABLE: (FAILED, "service_unavailable"),
+}
+"""Type and code of OpenAI's errors."""
+TOO_LARGE = INVALID, "request_too_large"
 
 ERROR = "argosy-error"
 OUR_OWN = ("direct_response", "lua_response")
@@ -50,9 +67,12 @@ def local_replies(max_body_bytes: int) -> Resource:
     )
     for sentence, grpc_status, when in (*SENTENCES, (too_large, EXHAUSTED, {"status": 413})):
         filters = _filters(when)
-        mappers += [_bare(filters, sentence), _grpc(filters, sentence, grpc_status), _http(filters, sentence)]
+        mappers += [_bare(filters, sentence), _grpc(filters, sentence, grpc_status)]
+        openai = TOO_LARGE if when.get("status") == 413 else OPENAI[grpc_status]
+        mappers += [_http([_path(LANGUAGE), *filters], sentence, openai), _http(filters, sentence)]
     anything: Resource = {"status_code_filter": _comparison("GE", 100)}
-    last = [_bare([anything]), _grpc([anything], SAID, UNKNOWN), _http([anything], f"gateway: {SAID}")]
+    last = [_bare([anything]), _grpc([anything], SAID, UNKNOWN)]
+    last += [_http([_path(LANGUAGE)], f"gateway: {SAID}", OPENAI[UNKNOWN]), _http([anything], f"gateway: {SAID}")]
     return {"mappers": [*mappers, *last]}
 
 
@@ -65,8 +85,21 @@ def _bare(filters: list[Resource], sentence: str = "") -> Resource:
     return {**mapper, "headers_to_add": [set_header(ERROR, sentence)]} if sentence else mapper
 
 
-def _http(filters: list[Resource], sentence: str) -> Resource:
-    form = {"json_format": {"error": sentence}, "content_type": CONTENT_JSON}
+def openai_error(message: str, status: int) -> Resource:
+    """A body in OpenAI's shape."""
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    code = "model_not_found" if status == 404 else "service_unavailable"
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+
+def _path(regex: str) -> Resource:
+    path: Resource = {"name": ":path", "string_match": {"safe_regex": {"regex": regex}}}
+    return {"header_filter": {"header": path}}
+
+
+def _http(filters: list[Resource], sentence: str, openai: tuple[str, str] | None = None) -> Resource:
+    said: Any = sentence if openai is None else {"message": sentence, "type": openai[0], "code": openai[1]}
+    form = {"json_format": {"error": said}, "content_type": CONTENT_JSON}
     mapper: Resource = {"filter": _all(filters), "body_format_override": form}
     return {**mapper, "headers_to_add": [set_header("retry-after", "1")]} if SHORTLY in sentence else mapper
 
@@ -85,8 +118,7 @@ def _filters(when: Resource) -> list[Resource]:
     if "details" in when:
         return [cel(f"response.code_details == '{when['details']}'")]
     if "status" in when:
-        path: Resource = {"name": ":path", "string_match": {"safe_regex": {"regex": when.get("path", "")}}}
-        also: list[Resource] = [{"header_filter": {"header": path}}] if "path" in when else []
+        also = [_path(when["path"])] if "path" in when else []
         return [{"status_code_filter": _comparison("EQ", when["status"])}, *also]
     return [{"response_flag_filter": {"flags": when["flags"]}}]
 

@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-from argosy.gateway import answers, keys, server
+from argosy.gateway import answers, keys, language_routes, server
 from argosy.gateway.access_log import LUA
 from argosy.gateway.grpc_routes import ENDPOINT, PREFIX, endpoint_calls, other_calls, unnamed_calls
-from argosy.gateway.listener import NAME, RATE_LIMIT
+from argosy.gateway.listener import NAME, NAMED, RATE_LIMIT
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig
 from argosy.gateway.rest_routes import endpoint_paths, row_paths
 from argosy.gateway.targets import ENDPOINTS, REVISION, Targets, base_path, rows_path
@@ -24,13 +24,21 @@ def route_table(
         for each in endpoints
     }
     rest |= {
-        rows_path(each.endpoint): _leaf([*row_paths(each, targets), answers.no_endpoint(endpoints, ENDPOINTS)])
+        rows_path(each.endpoint): _leaf(
+            [
+                *language_routes.endpoint_paths(each),
+                *row_paths(each, targets),
+                answers.no_endpoint(endpoints, ENDPOINTS),
+            ]
+        )
         for each in endpoints
     }
     calls = {each.endpoint: _leaf(endpoint_calls(each, targets)) for each in endpoints}
     probes = server.routes(endpoints)
     *own, nothing = answers.gateway_paths(endpoints)
     rest[PREFIX] = _tree(ENDPOINT, "exact", calls, _leaf(unnamed_calls(endpoints, known)))
+    models = {each.endpoint: _leaf(language_routes.endpoint_routes(each, targets)) for each in endpoints}
+    rest[language_routes.PREFIX] = _tree(NAMED, "exact", models, _leaf(language_routes.unnamed_routes(endpoints)))
     # Before any name is looked at: it would change what they answer.
     rest |= {each["match"]["path"]: _leaf([each, other_calls(), nothing]) for each in probes if "path" in each["match"]}
     routes = _tree(":path", "prefix", rest, _leaf([*probes, *own, other_calls(), nothing]))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from argosy.gateway import clusters, keys, listener, rest_routes, server
-from argosy.gateway.clusters import GRPC, HTTP
+from argosy.gateway.clusters import ENGINE, GRPC, HTTP
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig, Upstream
 from argosy.gateway.routes import route_table
 from argosy.gateway.targets import Targets
@@ -94,7 +94,7 @@ def _pools(endpoints: tuple[EndpointRoute, ...]) -> Iterator[tuple[str, str, str
     cluster is there also while replicas are ready: who still waits stays in it."""
     for endpoint in endpoints:
         for revision in endpoint.revisions:
-            for protocol in _protocols(revision.upstreams):
+            for protocol in (*_protocols(revision.upstreams), *([ENGINE] if revision.language else [])):
                 resource = clusters.cluster(endpoint, revision, protocol)
                 resource = clusters.secured(resource, revision.upstreams, protocol)
                 yield endpoint.endpoint, revision.revision, protocol, resource, revision.upstreams

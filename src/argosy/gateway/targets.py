@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from argosy.gateway.access_log import LUA
-from argosy.gateway.clusters import GRPC, WAITING
+from argosy.gateway.clusters import ENGINE, GRPC, HTTP, WAITING
 from argosy.gateway.listener import RATE_LIMIT, WHOLE
 from argosy.gateway.model import EndpointRoute, GatewayConfig, RevisionRoute, Sticky
 from argosy.gateway.xds import EXTENSIONS, Resource, seconds, set_header, typed
@@ -17,6 +17,8 @@ ANY_REVISION: Resource = {"name": REVISION, "present_match": True}
 """The match of a request that names a revision at all."""
 ENDPOINTS = "/endpoints/"
 """Where paths for rows begin."""
+PREFIX = "argosy-prefix"
+"""A hash of how a conversation begins, by `lua/language.lua`: those that begin alike go to the same replica."""
 SHADOW = "x-argosy-shadow"
 """What tells a replica that nobody waits for its answer."""
 
@@ -35,24 +37,27 @@ class Targets(msgspec.Struct, frozen=True):
     ) -> Resource | None:
         """The complete route action to these revisions, or to the activator's cluster when nobody is ready.
 
-        None: no revision here has a share, or none speaks this."""
-        among = list(revisions)
+        None: no revision here has a share, or none speaks this. What an engine answers may take any time, as long as
+        it goes on."""
+        among, endless = list(revisions), stream or protocol == ENGINE
         if not endpoint.ready and not any(each.ready for each in among):
-            cluster = self.clusters.get((endpoint.endpoint, WAITING, protocol))
+            cluster = self._activator(endpoint, protocol)
             if endpoint.waiting and cluster:
                 longest = endpoint.waiting.seconds
                 return {
                     "cluster": cluster,
-                    "timeout": "0s" if stream else seconds(endpoint.timeout + longest),
+                    "timeout": "0s" if endless else seconds(endpoint.timeout + longest),
                     "retry_policy": until_answered(),
                     "idle_timeout": self._idle(endpoint, longest, stream),
                 }
         chosen = self.choose(endpoint, among, protocol)
         if chosen is None:
             return None
+        prefix = {"hash_policy": [{"header": {"header_name": PREFIX}}]} if protocol == ENGINE else {}
         return {
+            **prefix,
             **chosen,
-            "timeout": "0s" if stream else seconds(endpoint.timeout),
+            "timeout": "0s" if endless else seconds(endpoint.timeout),
             "idle_timeout": self._idle(endpoint, 0.0, stream),
             "retry_policy": retry_policy(endpoint.retries, grpc=protocol == GRPC),
         }
@@ -83,11 +88,7 @@ class Targets(msgspec.Struct, frozen=True):
         shadow revision, if it has one that speaks this; the rest, if there is one, has none."""
         mirror = endpoint.mirror
         name = mirror and self.clusters.get((endpoint.endpoint, mirror.revision, protocol))
-        if (
-            mirror is None
-            or name is None
-            or led.get("cluster") == self.clusters.get((endpoint.endpoint, WAITING, protocol))
-        ):
+        if mirror is None or name is None or led.get("cluster") == self._activator(endpoint, protocol):
             return [({}, led)]
         policy = {
             "cluster": name,
@@ -100,10 +101,13 @@ class Targets(msgspec.Struct, frozen=True):
         share = {"default_value": {"numerator": round(mirror.percent * 10_000), "denominator": "MILLION"}}
         return [({"runtime_fraction": share}, copied), ({}, led)]
 
+    def _activator(self, endpoint: EndpointRoute, protocol: str) -> str | None:
+        return self.clusters.get((endpoint.endpoint, WAITING, HTTP if protocol == ENGINE else protocol))
+
     def forward(self, endpoint: EndpointRoute, match: Resource, led: Resource, *, test: bool = False) -> Resource:
         """The route of REST or gRPC requests with this match and action; `test`: for testers only."""
-        rows = rows_path(endpoint.endpoint)
-        path = rows if match.get("path_separated_prefix") == rows else ""
+        rows, begins = rows_path(endpoint.endpoint), match.get("prefix", match.get("path", ""))
+        path = rows if match.get("path_separated_prefix") == rows else "/v1" if begins.startswith("/v1/") else ""
         about = self.described(endpoint, led, test=test, path=path)
         route: Resource = {"match": match, "route": led, "metadata": {"filter_metadata": {LUA: about}}}
         if filters := _filters(about):

@@ -109,7 +109,7 @@ class Activation:
 
     def _activated(self, route: EndpointRoute, endpoint: Endpoint) -> ActivatedEndpoint:
         ready = [
-            Destination(each.revision, upstream.http, upstream.grpc)
+            Destination(each.revision, upstream.http, upstream.grpc, upstream.engine)
             for each in route.revisions
             if each.weight
             for upstream in each.upstreams

@@ -17,18 +17,6 @@ local function admit(handle, headers, endpoint)
   return owner
 end
 
--- A caller without the cookie gets one: the request's id, which is random unless the caller has chosen it.
-local function give_cookie(handle, headers, name, attributes)
-  local sent = headers:get("cookie")
-  if sent ~= nil and ("; " .. sent):find("[; ]" .. name:gsub("%-", "%%-") .. "=[^;]") then
-    return
-  end
-  local cookie = name .. "=" .. sub((headers:get("x-request-id") or "-"):gsub("[^%w-]", "-"), 1, 64)
-  headers:replace("cookie", sent ~= nil and sent .. "; " .. cookie or cookie)
-  handle:streamInfo():dynamicMetadata():set("argosy", "cookie", cookie .. attributes)
-  handle:clearRouteCache()
-end
-
 -- Routes that pick a revision for a tester ("test"), or the same one for a caller again ("sticky", "cookie").
 local function special(handle, headers, route)
   local endpoint = route:get("endpoint")
@@ -50,6 +38,24 @@ local function special(handle, headers, route)
   end
 end
 
+-- A request to a language model, which `language.lua` lets in once it has read which one: whose key, and what it covers.
+-- Without a key it goes on where an endpoint needs none ("open").
+local function identify(handle, headers, route)
+  local owner, why = owner_in(headers)
+  if owner == nil then
+    if not route:get("open") then
+      refuse(handle, headers, "401", "16", why)
+    end
+    return
+  end
+  headers:replace("x-argosy-key-id", owner.id)
+  local metadata = handle:streamInfo():dynamicMetadata()
+  metadata:set("argosy", "scopes", owner.text)
+  if owner.limits ~= nil then
+    metadata:set("argosy", "limits", owner.limits)
+  end
+end
+
 -- A name that is no endpoint's is answered as one that the key does not cover, so that nobody learns which there are.
 local function missing(handle, headers)
   local path = headers:get(":path")
@@ -63,6 +69,8 @@ local function let_in(handle, headers)
   local auth = route:get("auth")
   if auth == true then
     admit(handle, headers, route:get("endpoint"))
+  elseif auth == "language" then
+    identify(handle, headers, route)
   elseif auth == "missing" then
     missing(handle, headers)
   elseif auth then

@@ -1,17 +1,16 @@
 -- Whose key came with a request, and what is said where it is nobody's. `first.lua` and `admit.lua` go on from here.
--- KEYS stands before this text (see keys.py): a line for each key, of its SHA-256, id, scopes, rate of messages, and what
--- is done where its tokens are limited and cannot be counted.
+-- `refuse.lua` stands before this text, and before it KEYS (see keys.py): a line for each key, of its SHA-256, id, scopes,
+-- rate of messages, and what is done where its tokens are limited and cannot be counted.
 
 local band, bnot, bxor = bit.band, bit.bnot, bit.bxor
 local ror, rshift, tobit = bit.ror, bit.rshift, bit.tobit
-local byte, char, rep, sub, format = string.byte, string.char, string.rep, string.sub, string.format
 
 local MAX_KEY = 512
 local CACHED = {}
 
 local OWNERS = {}
 for hash, id, scopes, rate, limits in KEYS:gmatch("(%x+) (%S+) (%S+) (%S+) (%S+)\n") do
-  local owner = { id = id, all = false, scopes = {}, tests = {}, rate = rate ~= "-" and rate or nil,
+  local owner = { id = id, all = false, text = scopes, scopes = {}, tests = {}, rate = rate ~= "-" and rate or nil,
     limits = limits ~= "-" and limits or nil }
   for scope in scopes:gmatch("[^,]+") do
     local tested = scope:match("^(.*):test$")
@@ -95,29 +94,6 @@ local function owner_of(key)
     CACHED[key] = known
   end
   return known
-end
-
-local function quoted(text)
-  return '"' .. text:gsub('[%c"\\]', function(c) return format("\\u%04x", byte(c)) end) .. '"'
-end
-
-local function refuse(handle, headers, status, grpc_status, message)
-  local kind = headers:get("content-type")
-  if kind == "application/grpc" or kind ~= nil and sub(kind, 1, 17) == "application/grpc+" then
-    handle:respond({ [":status"] = "200", ["content-type"] = "application/grpc", ["grpc-status"] = grpc_status }, message)
-    return
-  end
-  local answer = { [":status"] = status, ["content-type"] = "application/json" }
-  if status == "401" then
-    local page = headers:get(":path"):match("^/endpoints/[^/?]+/docs") ~= nil
-    answer["www-authenticate"] = page and 'Basic realm="argosy"' or 'Bearer realm="argosy"'
-  end
-  local body = '{"error":' .. quoted(message) .. "}"
-  if headers:get("x-argosy-key-id") == nil and handle:streamInfo():protocol() == "HTTP/2" then
-    -- Who takes no body of a stream makes it stay: replies.py says the same of what is not said here.
-    answer["content-type"], answer["argosy-error"], body = nil, (message:gsub("%c", " ")), ""
-  end
-  handle:respond(answer, body)
 end
 
 local BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"

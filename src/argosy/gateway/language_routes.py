@@ -1,0 +1,109 @@
+"""Routes of OpenAI's API. The model's name is in the body: `lua/language.lua` reads it and carries it to the routes in
+a header, so that a tree over the endpoints' names decides, as for gRPC."""
+
+from typing import Any
+
+import msgspec
+
+from argosy.gateway.access_log import LUA
+from argosy.gateway.answers import direct
+from argosy.gateway.clusters import ENGINE, HTTP
+from argosy.gateway.listener import LANGUAGE, NAMED_VERSION
+from argosy.gateway.model import EndpointRoute
+from argosy.gateway.replies import LANGUAGE_BYTES, openai_error
+from argosy.gateway.targets import Targets, evenly, read_whole, rows_path, switched_on
+from argosy.gateway.xds import Resource, set_header
+
+PREFIX = "/v1/"
+GENERATE = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
+ENCODE = ("/v1/embeddings", "/v1/rerank")
+MODELS = "/v1/models"
+NO_MODEL = "the model does not exist here, or the request names none"
+NOTHING = f"there is nothing at this path; there are {', '.join((*GENERATE, *ENCODE, MODELS))}"
+
+
+def endpoint_routes(endpoint: EndpointRoute, targets: Targets) -> list[Resource]:
+    """Requests that name this endpoint: a version for testers, then by weight. An endpoint that generates nothing has
+    replicas that answer for embeddings themselves."""
+    protocol = ENGINE if endpoint.language else HTTP
+    matches: list[Resource] = [{"prefix": PREFIX}] if endpoint.language else [{"path": path} for path in ENCODE]
+    routes = _versions(endpoint, targets, matches, protocol)
+    led = targets.lead(endpoint, endpoint.public, protocol)
+    for match in matches:
+        for also, action in targets.mirrored(endpoint, led, protocol) if led else []:
+            routes.append(_forward(targets, endpoint, {**match, **also}, action))
+    if led is None:
+        nothing = f"endpoint '{endpoint.endpoint}' has no revision that takes traffic"
+        routes += [_refuse(targets, endpoint, match, 503, nothing) for match in matches]
+    missing = f"the model '{endpoint.endpoint}' generates no text; it answers at {', '.join(ENCODE)} and /v2/models"
+    return [*routes, _refuse(targets, endpoint, {"prefix": PREFIX}, 404, missing)]
+
+
+def _versions(endpoint: EndpointRoute, targets: Targets, matches: list[Resource], protocol: str) -> list[Resource]:
+    """`NAME:VERSION`, of all revisions, whatever their weights."""
+    routes: list[Resource] = []
+    versions = sorted({each.version for each in endpoint.revisions}) if endpoint.testers else []
+    for version in versions:
+        same = evenly(each for each in endpoint.revisions if each.version == version)
+        if led := targets.lead(endpoint, same, protocol):
+            header = {"name": NAMED_VERSION, "string_match": {"exact": version}}
+            routes += [_forward(targets, endpoint, {**each, "headers": [header]}, led, test=True) for each in matches]
+    if not versions and not endpoint.language:
+        return routes
+    known = f"it has {', '.join(versions)}" if versions else "no versions can be asked for (rollout.testers)"
+    none: Resource = {"prefix": PREFIX, "headers": [{"name": NAMED_VERSION, "present_match": True}]}
+    return [*routes, _refuse(targets, endpoint, none, 404, f"model '{endpoint.endpoint}': {known}")]
+
+
+def unnamed_routes(endpoints: tuple[EndpointRoute, ...]) -> list[Resource]:
+    """Requests whose body is not yet read, or names nobody."""
+    unread = [_unread(endpoints, {"path": path}) for path in (*GENERATE, *ENCODE)]
+    names = [
+        {"name": each.endpoint, "key": each.auth, "text": msgspec.json.encode(_model(each)).decode()}
+        for each in endpoints
+        if each.language
+    ]
+    listed = _unread(endpoints, {"path_separated_prefix": MODELS})
+    listed["metadata"]["filter_metadata"][LUA] |= {"models": names, "open": True}
+    return [*unread, listed, direct({"prefix": PREFIX}, 404, openai_error(NOTHING, 404))]
+
+
+def endpoint_paths(endpoint: EndpointRoute) -> list[Resource]:
+    """`/endpoints/NAME/v1/…`, which is read as `/v1/…` of this endpoint whatever model the body names."""
+    if not endpoint.language:
+        return []
+    return [_unread((endpoint,), {"path_separated_prefix": f"{rows_path(endpoint.endpoint)}/v1"})]
+
+
+def _model(endpoint: EndpointRoute) -> dict[str, Any]:
+    """OpenAI's fields of a model, and KServe's."""
+    openai = {"id": endpoint.endpoint, "object": "model", "created": 0, "owned_by": "argosy"}
+    return {**openai, "name": endpoint.endpoint, "ready": endpoint.ready or endpoint.waiting is not None}
+
+
+def _unread(endpoints: tuple[EndpointRoute, ...], match: Resource) -> Resource:
+    """The route of a request until its body is read; the answer is for one that names nobody."""
+    open_to_all = any(not each.auth for each in endpoints)
+    return {
+        **direct(match, 404, openai_error(NO_MODEL, 404)),
+        "metadata": {"filter_metadata": {LUA: {"auth": "language", "open": open_to_all}}},
+        "typed_per_filter_config": switched_on(LANGUAGE) | read_whole(LANGUAGE_BYTES),
+    }
+
+
+def _forward(
+    targets: Targets, endpoint: EndpointRoute, match: Resource, led: Resource, *, test: bool = False
+) -> Resource:
+    route = targets.forward(endpoint, match, led, test=test)
+    if endpoint.language:
+        attempts = set_header("x-argosy-attempts", "%UPSTREAM_REQUEST_ATTEMPT_COUNT%")
+        route["response_headers_to_add"] = [*route.get("response_headers_to_add", []), attempts]
+        route["request_body_buffer_limit"] = str(LANGUAGE_BYTES)
+    return route
+
+
+def _refuse(targets: Targets, endpoint: EndpointRoute, match: Resource, status: int, message: str) -> Resource:
+    return {
+        **direct(match, status, openai_error(message, status)),
+        "metadata": {"filter_metadata": {LUA: targets.described(endpoint, {})}},
+    }

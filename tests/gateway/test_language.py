@@ -1,0 +1,355 @@
+"""OpenAI's API through a real Envoy, with a fake engine behind: who gets in, where a request goes, what is counted."""
+
+import asyncio
+import itertools
+import json
+import random
+import re
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+
+from argosy.gateway.model import EndpointRoute, RevisionRoute, Sticky, Upstream
+from argosy.spec.address import Address
+from tests.gateway.kit import KEY, api_key, http, one
+from tests.language.fake_engine import running
+
+CHAT = "/v1/chat/completions"
+MESSAGES = [{"role": "system", "content": "You are brief."}, {"role": "user", "content": "Hello"}]
+NUMBERS = itertools.count()
+AUTH = {"authorization": f"Bearer {KEY}"}
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    """One instant engine for all tests of this file."""
+    with running(tmp_path_factory.mktemp("e") / "e.sock") as fake:
+        yield fake
+
+
+def engine_replica(engine, name="a"):
+    """The replica of an engine: its own HTTP is nowhere."""
+    own = Address(path=f"/tmp/nobody-{next(NUMBERS)}.sock")
+    return Upstream(replica=name, http=own, engine=Address(path=engine.path))
+
+
+def version(engine, number="1", weight=1):
+    ups = (engine_replica(engine, f"r{number}"),)
+    return RevisionRoute(revision=f"r{number}", version=number, weight=weight, language=True, upstreams=ups)
+
+
+def model(engine, name="gemma", **fields):
+    return EndpointRoute(**{"endpoint": name, "revisions": (version(engine),)} | fields)
+
+
+def chat(name="gemma", **fields):
+    return {"model": name, "messages": MESSAGES, **fields}
+
+
+async def lines(gateway, count):
+    """The access log, once it has so many lines."""
+    path = Path(gateway.config.access_log_path)
+    async with asyncio.timeout(20):
+        while len(found := [json.loads(each) for each in path.read_text().splitlines()]) < count:
+            await asyncio.sleep(0.05)
+    return found
+
+
+@pytest.fixture
+async def client(gateway, engine):
+    """Of a gateway with two models and two keys."""
+    keys = [
+        api_key(),
+        api_key("narrow", id="narrow", scopes=("gemma",)),
+        api_key("test", id="t", scopes=("gemma:test",)),
+    ]
+    second = msgspec.structs.replace(version(engine, "2", weight=0))
+    gemma = model(engine, revisions=(version(engine), second), testers=True)
+    await gateway.start([gemma, model(engine, "other"), model(engine, "open", auth=False)], keys)
+    async with await http(gateway, headers=AUTH) as client:
+        yield client
+
+
+def events(answer):
+    """The events of a stream, without the last one, which is no JSON."""
+    *found, done = [each.removeprefix("data: ") for each in answer.text.split("\n\n") if each]
+    assert done == "[DONE]"
+    return [json.loads(each) for each in found]
+
+
+async def test_the_body_names_the_endpoint_and_the_log_has_its_tokens(gateway, client, engine):
+    usage = (await client.post(CHAT, json=chat(max_tokens=3))).json()["usage"]
+    streamed = await client.post(CHAT, json=chat("other", max_tokens=5, stream=True))
+    assert streamed.headers["content-type"] == "text/event-stream"
+    first, second = await lines(gateway, 2)
+    counts = {"input": usage["prompt_tokens"], "output": 3, "finish": "length", "asked": 3, "stream": False}
+    assert first["tokens"].items() >= counts.items()
+    assert second["tokens"].items() >= {**counts, "output": 5, "asked": 5, "stream": True}.items()
+    assert (first["endpoint"], second["endpoint"]) == ("gemma", "other")
+    assert first["tokens"]["affinity"] == second["tokens"]["affinity"]
+
+
+async def test_a_stream_has_only_what_was_asked_for(client, engine):
+    for asked, usages, timings in (
+        ({}, 0, 0),
+        ({"stream_options": {"include_usage": True}}, 1, 0),
+        ({"stream_options": {"include_usage": False, "other": 1}}, 0, 0),
+        ({"stream_options": None}, 0, 0),
+        ({"stream_options": {"include_usage": True, "continuous_usage_stats": True}}, 5, 0),
+        ({"timings_per_token": True}, 0, 4),
+        ({"timings_per_token": False}, 0, 0),
+    ):
+        found = events(await client.post(CHAT, json=chat(max_tokens=3, stream=True, **asked)))
+        assert sum("usage" in each for each in found) == usages, asked
+        assert sum("timings" in each for each in found) == timings, asked
+        text = "".join(each["choices"][0]["delta"].get("content", "") for each in found if each["choices"])
+        assert text == "w0 w1 w2"
+        sent = engine.told()["seen"][-1]["body"]
+        assert sent["timings_per_token"] is True
+        assert sent["stream_options"].items() >= {"include_usage": True, "continuous_usage_stats": True}.items()
+        assert sent["stream_options"].get("other") == (asked.get("stream_options") or {}).get("other")
+
+
+def odd(draw, depth=0):
+    """Some JSON value."""
+    kind = draw.randrange(7 if depth < 3 else 5)
+    if kind == 0:
+        return draw.choice([None, True, False, -1.5e9, 0])
+    if kind < 5:
+        return "".join(draw.choice('ab{}[]",:\\\n\té€ ') for _ in range(draw.randrange(12)))
+    if kind == 5:
+        return [odd(draw, depth + 1) for _ in range(draw.randrange(4))]
+    return {odd_key(draw): odd(draw, depth + 1) for _ in range(draw.randrange(4))}
+
+
+def odd_key(draw):
+    return draw.choice(["model", "stream", 'a"b', "c\\\\", "{", "messages", "é", ""]) + draw.choice(["", "_"])
+
+
+async def test_what_is_not_ours_reaches_the_engine_as_it_was_sent(client, engine):
+    draw = random.Random(16)
+    for number in range(80):
+        about = {odd_key(draw) + "_": odd(draw) for _ in range(draw.randrange(5))}
+        body = list({**about, **chat(stream=bool(number % 2))}.items())
+        draw.shuffle(body)
+        text = json.dumps(dict(body), ensure_ascii=bool(number % 3), indent=draw.choice([None, 1]))
+        answer = await client.post(CHAT, content=draw.choice(["", " \n"]) + text + draw.choice(["", "\r\n"]))
+        assert answer.status_code == 200, text
+        sent = engine.told()["seen"][-1]["body"]
+        added = ("timings_per_token", "stream_options") if number % 2 else ()
+        assert {name: sent[name] for name in sent if name not in added} == dict(body)
+
+
+async def test_who_may_ask_what(client):
+    async def status(name, key):
+        headers = {"authorization": f"Bearer {key}"} if key else {"authorization": ""}
+        answer = await client.post(CHAT, json=chat(name), headers=headers)
+        return answer.status_code, answer.json().get("error", {}).get("code")
+
+    assert await status("gemma", "narrow") == (200, None)
+    assert await status("other", "narrow") == (403, "permission_denied")
+    assert await status("nobody", "narrow") == (403, "permission_denied")
+    assert await status("nobody", KEY) == (404, "model_not_found")
+    assert await status("gemma", "wrong") == (401, "invalid_api_key")
+    assert await status("gemma", "") == (401, "invalid_api_key")
+    assert await status("nobody", "") == (401, "invalid_api_key")
+    assert await status("open", "") == (200, None)
+    assert await status("open", "narrow") == (200, None)
+    assert await status("gemma:2", KEY) == (403, "permission_denied")
+    assert await status("gemma:2", "test") == (200, None)
+    assert await status("gemma:3", "test") == (404, "model_not_found")
+    assert await status("other:1", KEY) == (404, "model_not_found")
+
+
+async def test_a_caller_cannot_say_what_the_gateway_reads_from_the_body(client):
+    headers = {"authorization": "Bearer narrow", "x-argosy-endpoint": "other", "x-argosy-version": "2"}
+    assert (await client.post(CHAT, json=chat("other"), headers=headers)).status_code == 403
+    assert (await client.post(CHAT, json=chat(), headers=headers)).headers["x-argosy-revision"] == "r1"
+
+
+async def test_versions_and_adapters_are_parts_of_the_name(client, engine):
+    answer = await client.post(CHAT, json=chat("gemma:2"), headers={"authorization": "Bearer test"})
+    assert (answer.headers["x-argosy-revision"], answer.json()["model"]) == ("r2", "gemma")
+    assert (await client.post(CHAT, json=chat("gemma+poet"))).json()["model"] == "poet"
+    assert (await client.post(CHAT, json=chat())).json()["model"] == "gemma"
+
+
+async def test_a_path_names_the_endpoint_whatever_the_body_says(gateway, client, engine):
+    for path in ("/endpoints/gemma/v1/chat/completions", "/endpoints/gemma/v1/chat/completions?a=1"):
+        answer = await client.post(path, json=chat("gpt-4"))
+        assert (answer.status_code, answer.json()["model"]) == (200, "gemma")
+        assert engine.told()["seen"][-1]["path"] == CHAT
+    no_model = await client.post("/endpoints/gemma/v1/chat/completions", json={"messages": MESSAGES})
+    assert no_model.status_code == 200
+    refused = await client.post("/endpoints/other/v1/completions", json={}, headers={"authorization": "Bearer narrow"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "permission_denied")
+
+
+BAD = (
+    "",
+    "x",
+    "[1]",
+    '{"model": "gemma"',
+    '{"model": "gemma",}',
+    '{"model" "gemma"}',
+    '{"model": "gem',
+    '{"a": 1}',
+    "{}",
+)
+
+
+async def test_a_body_that_is_no_request_is_400(client):
+    for body in (*BAD, '{"model": 7}', '{"model": "gemma"} x', '{"model": {"a": [}'):
+        answer = await client.post(CHAT, content=body)
+        error = answer.json()["error"]
+        assert (answer.status_code, error["type"]) == (400, "invalid_request_error"), body
+        assert error["message"]
+        assert error["code"] in ("invalid_request", "missing_model")
+
+
+async def test_a_body_is_bounded_in_bytes_and_in_parts(gateway, client):
+    reader, writer = await asyncio.open_connection(*await gateway.address())
+    head = f"POST {CHAT} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {KEY}\r\ncontent-length: 50000000\r\n\r\n"
+    writer.write(head.encode() + b'{"model": "gemma", "a": "' + b"x" * (16 * 1024 * 1024))
+    said = (await reader.readuntil(b"}}")).decode()
+    writer.close()
+    assert said.startswith("HTTP/1.1 413 ")
+    assert "16777216 bytes" in said
+    assert '"code":"request_too_large"' in said
+    parts = await client.post(CHAT, content=b'{"model": "gemma", "a": [' + b'"",' * 600_000 + b"1]}")
+    assert (parts.status_code, parts.json()["error"]["code"]) == (413, "request_too_large")
+
+
+async def test_a_long_prompt_passes(client, engine):
+    text = '"\\ é\n' * 200_000
+    answer = await client.post(CHAT, json={"model": "gemma", "messages": [{"role": "user", "content": text}]})
+    assert answer.status_code == 200, answer.text
+    assert engine.told()["seen"][-1]["body"]["messages"][0]["content"] == text
+
+
+async def test_models_are_those_that_the_key_covers(client):
+    async def ids(**headers):
+        answer = (await client.get("/v1/models", headers=headers)).json()
+        assert [each["id"] for each in answer["data"]] == answer["models"]
+        return answer["models"]
+
+    assert await ids() == ["gemma", "open", "other"]
+    assert await ids(authorization="Bearer narrow") == ["gemma", "open"]
+    assert await ids(authorization="") == ["open"]
+    one = (await client.get("/v1/models/gemma")).json()
+    openai = {"id": "gemma", "object": "model", "created": 0, "owned_by": "argosy"}
+    assert one == {**openai, "name": "gemma", "ready": True}
+    assert (await client.get("/v1/models/nobody")).json()["error"]["code"] == "model_not_found"
+    assert (await client.get("/v1/models/other", headers={"authorization": "Bearer narrow"})).status_code == 404
+    assert (await client.get("/v1/models/gemma", headers={"authorization": ""})).status_code == 401
+    assert (await client.get("/v1/nothing")).status_code == 404
+
+
+async def test_a_client_that_leaves_ends_the_generation_and_its_line_has_what_was_generated(gateway, client, engine):
+    before = engine.told()["aborted"]
+    async with client.stream("POST", CHAT, json=chat(stream=True, fake={"tokens": 2000, "each": 0.05})) as answer:
+        async for line in answer.aiter_lines():
+            if "w2" in line:
+                break
+    async with asyncio.timeout(5):
+        while engine.told()["aborted"] == before:
+            await asyncio.sleep(0.02)
+    (line,) = await lines(gateway, 1)
+    assert line["tokens"]["input"] == 12
+    assert 3 <= line["tokens"]["output"] < 1000
+    assert "finish" not in line["tokens"]
+
+
+async def test_a_stream_that_breaks_has_its_counts_and_no_second_try(gateway, tmp_path):
+    with running(tmp_path / "e.sock") as own, running(tmp_path / "f.sock") as other:
+        ups = (engine_replica(own, "a"), engine_replica(other, "b"))
+        one = msgspec.structs.replace(version(own), upstreams=ups)
+        await gateway.start([model(own, auth=False, revisions=(one,))])
+        async with await http(gateway) as client:
+            with pytest.raises(httpx.RemoteProtocolError):
+                await client.post(CHAT, json=chat(stream=True, fake={"fault": "die", "after": 3, "each": 0.02}))
+            (line,) = await lines(gateway, 1)
+            assert (line["attempts"], line["tokens"]["output"]) == (1, 3)
+            # Before the first byte the other one is tried.
+            again = await client.post(CHAT, json=chat())
+            assert again.status_code == 200
+
+
+async def test_one_conversation_stays_with_one_replica(gateway, tmp_path):
+    with running(tmp_path / "e.sock") as own, running(tmp_path / "f.sock") as other:
+        ups = (engine_replica(own, "a"), engine_replica(other, "b"))
+        one = msgspec.structs.replace(version(own), upstreams=ups)
+        await gateway.start([model(own, auth=False, revisions=(one,))])
+        places = set()
+        async with await http(gateway) as client:
+            for conversation in range(12):
+                turns = [{"content": f"Hello {conversation}", "role": "user"}]
+                asked = set()
+                for _ in range(3):
+                    answer = await client.post(CHAT, json={"model": "gemma", "messages": turns})
+                    asked.add(answer.headers["x-argosy-replica"])
+                    turns += [answer.json()["choices"][0]["message"], {"role": "user", "content": "more"}]
+                assert len(asked) == 1
+                places |= asked
+        assert places == {"a", "b"}
+
+
+async def test_a_decision_is_explained_when_asked_for(client):
+    plain = await client.post(CHAT, json=chat(max_tokens=2))
+    assert not {"x-argosy-decision", "x-argosy-tokens", "x-argosy-attempts"} & set(plain.headers)
+    told = await client.post(CHAT, json=chat(max_tokens=2), headers={"x-argosy-explain": "1"})
+    assert told.json()["choices"] == plain.json()["choices"]
+    assert re.fullmatch(r"replica=r1; affinity=[0-9a-f]{16}; attempts=1", told.headers["x-argosy-decision"])
+    assert re.fullmatch(r"input=12; cached=\d+; output=2", told.headers["x-argosy-tokens"])
+    stream = await client.post(CHAT, json=chat(max_tokens=2, stream=True), headers={"x-argosy-explain": "1"})
+    assert stream.text.count(": argosy input=12; cached=") == 1
+
+
+async def test_no_replica_is_503_in_openai_shape(gateway, engine):
+    nobody = msgspec.structs.replace(version(engine), upstreams=())
+    await gateway.start([model(engine, auth=False, revisions=(nobody,))])
+    async with await http(gateway) as client:
+        answer = await client.post(CHAT, json=chat())
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert answer.json()["error"]["code"] == "service_unavailable"
+
+
+async def test_the_rate_of_a_key_is_429_in_openai_shape(gateway, engine):
+    await gateway.start([model(engine)], [api_key(requests_per_second=0.001, burst=1)])
+    async with await http(gateway, headers=AUTH) as client:
+        assert (await client.post(CHAT, json=chat())).status_code == 200
+        answer = await client.post(CHAT, json=chat())
+        assert (answer.status_code, answer.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+        assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_other_paths_of_the_engine(client, engine):
+    completed = await client.post("/v1/completions", json={"model": "gemma", "prompt": "Hello", "max_tokens": 2})
+    assert completed.json()["choices"][0]["text"] == "w0 w1"
+    embedded = await client.post("/v1/embeddings", json={"model": "gemma", "input": ["a", "b"]})
+    assert len(embedded.json()["data"]) == 2
+    responded = await client.post("/v1/responses", json={"model": "gemma", "input": "Hello", "max_output_tokens": 2})
+    assert responded.json()["object"] == "response"
+
+
+async def test_an_endpoint_without_an_engine_answers_for_embeddings_itself(gateway, replica):
+    a = await replica("a")
+    await gateway.start([one(a, auth=False)])
+    async with await http(gateway) as client:
+        answer = await client.post("/v1/embeddings", json={"model": "digits", "input": "a"})
+        assert answer.json()["path"] == "/v1/embeddings"
+        refused = await client.post(CHAT, json=chat("digits"))
+        assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_not_found")
+
+
+async def test_a_caller_who_sticks_stays_with_the_revision(gateway, engine):
+    two = (version(engine), version(engine, "2"))
+    await gateway.start([model(engine, revisions=two, sticky=Sticky(by="cookie"))], [api_key()])
+    async with await http(gateway, headers=AUTH) as client:
+        first = await client.post(CHAT, json=chat())
+        for _ in range(6):
+            assert (await client.post(CHAT, json=chat())).headers["x-argosy-revision"] == first.headers[
+                "x-argosy-revision"
+            ]
