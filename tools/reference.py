@@ -195,6 +195,10 @@ def metrics() -> Iterator[str]:
     yield _table(("series", "what it is"), rows)
 
 
+OURS = ("argosy_", "gen_ai_")
+"""What the names of series begin with."""
+
+
 def _series(tree: ast.Module) -> set[tuple[str, str]]:
     """Names of series with their help, which stands behind the name or in the variable `text` before it."""
     found: set[tuple[str, str]] = set()
@@ -205,9 +209,9 @@ def _series(tree: ast.Module) -> set[tuple[str, str]]:
                 text = str(node.value.value)
             parts = node.args if isinstance(node, ast.Call) else node.elts if isinstance(node, ast.Tuple) else []
             match parts:
-                case [ast.Constant(value=str(name)), ast.Constant(value=str(about)), *_] if name.startswith("argosy_"):
+                case [ast.Constant(value=str(name)), ast.Constant(value=str(about)), *_] if name.startswith(OURS):
                     found.add((f"`{name}`", about))
-                case [ast.Constant(value=str(name)), ast.Name(), *_] if name.startswith("argosy_") and text:
+                case [ast.Constant(value=str(name)), ast.Name(), *_] if name.startswith(OURS) and text:
                     found.add((f"`{name}`", text))
                 case _:
                     pass

@@ -23,6 +23,8 @@ RESTRICTED = {
     "Webhook.headers": "allow.secrets",
     "Webhook.secret": "allow.secrets",
     "Metric.query": "the Prometheus of the settings",
+    "Language.draft": "a reference of the registry",
+    "Language.adapters": "references of the registry",
     "Trial.sink": "the sinks of the settings",
 }
 """Every text that names something of the platform or its surroundings → what it is held against."""
@@ -46,6 +48,7 @@ WORDS = {
     ),
     *("GatewayReport.run", "GatewayReport.refused", "GatewayReport.url", "GatewayReport.envoy"),
     *("GatewayReport.waiting", "GatewayTraffic.endpoint", "GatewayTraffic.revision", "Run.run", "Sender.key"),
+    *("Price.currency", "UsageQuery.by"),
 }
 """Every other text: names, columns, words for the history."""
 

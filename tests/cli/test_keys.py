@@ -6,7 +6,9 @@ import click
 import pytest
 
 from argosy.cli import keys as stored
+from argosy.console import words
 from argosy.spec.errors import NotFound
+from argosy.spec.language import TokenLimits
 from argosy.spec.settings import Home
 
 
@@ -41,4 +43,5 @@ def test_what_is_no_number_of_tokens(text):
 
 def test_limits_are_told_in_words():
     limits = {"tokens_per_minute": 20000, "tokens_per_day": None, "money_per_month": 12.5, "unreachable": "closed"}
-    assert stored.limits_in_words(limits) == ["20k tokens/minute", "12.5 money/month"]
+    assert words.limits(None) == words.limits(TokenLimits()) == []
+    assert words.limits(limits) == ["20k tokens/minute", "12.5 money/month"]

@@ -119,3 +119,11 @@ def test_q_leaves_and_other_keys_do_not(monkeypatch: pytest.MonkeyPatch):
             os.write(ours, b"xq")
             assert top._asked_to_leave(30)
     os.close(ours)
+
+
+def test_tokens_a_second_are_shown_where_there_are_language_models():
+    assert not any("tokens/s" in line for line in drawn(seen()))
+    lines = drawn(seen(rates={"digits": RATES | {"tokens": 432.1}}))
+    assert any("tokens/s" in line for line in lines)
+    assert any("432" in line for line in lines)
+    assert max(map(len, lines)) <= 80

@@ -1,10 +1,12 @@
 """What comes in now, from counters."""
 
+import msgspec
 import pytest
 
 from argosy.gateway.traffic import Bin, Traffic
 from argosy.spec.errors import Unavailable
 from argosy.spec.revision import ResourceUsage
+from argosy.store.usage import Usage as Tokens
 from argosy.telemetry.counters import traffic_since
 from argosy.telemetry.feed import Feed
 from argosy.telemetry.rates import RETAINED, Meter, Usage, quantile, rates
@@ -17,6 +19,7 @@ class World:
         self.now, self.counts = 1000.0, {("digits", "a"): Traffic(completed=100)}
         self.silent = False
         self.usage: dict[str, ResourceUsage] = {}
+        self.tokens: list[Tokens] = []
 
     async def stats(self) -> dict[tuple[str, str], Traffic]:
         if self.silent:
@@ -27,7 +30,8 @@ class World:
         return self.usage
 
     def meter(self) -> Meter:
-        return Meter(Feed(self.stats, clock=lambda: self.now), self.used, clock=lambda: self.now)
+        feed = Feed(self.stats, clock=lambda: self.now)
+        return Meter(feed, self.used, tokens=lambda: self.tokens, clock=lambda: self.now)
 
 
 def test_rates_are_differences_by_time():
@@ -96,3 +100,17 @@ async def test_cores_are_differences_by_replica_and_one_that_began_anew_counts_f
     world.usage = {"d-0": ResourceUsage(cpu=15.0, memory=6, pid=7), "d-1": ResourceUsage(cpu=1.0, memory=2)}
     await meter.read()
     assert meter.usage == {"d-0": Usage(cpu=1.0, memory=6, pid=7), "d-1": Usage(cpu=0.0, memory=2)}
+
+
+async def test_tokens_a_second_are_of_all_versions_of_a_language_model_and_of_no_other():
+    world = World()
+    meter = world.meter()
+    world.counts = {("digits", "a"): Traffic(), ("gemma", "b"): Traffic()}
+    one = Tokens(key="", endpoint="gemma", version="1", hour=0, output=100)
+    world.tokens = [one]
+    await meter.read()
+    world.now += 5
+    world.tokens = [msgspec.structs.replace(one, output=150), msgspec.structs.replace(one, version="2", output=25)]
+    await meter.read()
+    assert meter.now("gemma").tokens == 15.0
+    assert meter.now("digits").tokens is None

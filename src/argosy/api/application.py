@@ -29,6 +29,7 @@ from argosy.api import (
     rollouts,
     token,
     traffic,
+    usage,
 )
 from argosy.api.metrics.page import CONTENT_TYPE, Page
 from argosy.api.route import Route, Services
@@ -49,7 +50,7 @@ from argosy.spec.errors import (
 
 LOG = logging.getLogger(__name__)
 
-MODULES = (endpoints, rollouts, gateways, feedback, history, models, keys, platform, traffic, jobs, alerts)
+MODULES = (endpoints, rollouts, gateways, feedback, history, models, keys, platform, traffic, usage, jobs, alerts)
 ROUTES = tuple(route for module in MODULES for route in module.ROUTES)
 MAX_BODY = 1024 * 1024
 GATEWAY = "gateway.token"

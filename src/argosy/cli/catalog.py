@@ -68,6 +68,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "alerts": CommandEntry("alerts", "What is wrong with endpoints; mute it, try the sinks.", ENDPOINTS),
     "triggers": CommandEntry("alerts", "What an endpoint's triggers have seen and set off.", ENDPOINTS),
     "keys": CommandEntry("keys", "Create, list and revoke API keys.", ENDPOINTS),
+    "usage": CommandEntry("usage", "Tokens and money of language models, by key and endpoint.", ENDPOINTS),
     "config": CommandEntry("doctor", "Show the settings in effect and where each comes from.", TOOLS),
     "schema": CommandEntry("init", "Print the JSON Schema of a declaration or of config.yaml.", TOOLS),
     "completion": CommandEntry("completion", "Have the shell complete commands, endpoints and versions.", TOOLS),

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import click
 
-from argosy.cli.keys import limits_in_words
+from argosy.console.words import limits as limits_in_words
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.errors import InvalidArgument
 
@@ -73,7 +73,7 @@ STEPS = {"make": "is made, and shown once", "change": "changes", "revoke": "is r
 def _key_line(step: dict[str, Any]) -> str:
     rate = f", {step['requests_per_second']:g} requests a second" if step["requests_per_second"] else ""
     burst = f", {step['burst']} at once" if step["burst"] else ""
-    tokens = "".join(f", {each}" for each in limits_in_words(step["limits"] or {}))
+    tokens = "".join(f", {each}" for each in limits_in_words(step["limits"]))
     limits = "" if step["action"] == "revoke" else rate + burst + tokens
     why = "" if step["declared"] else " (no key covers the endpoint)"
     return f"  key {step['name']}{' ' * bool(step['id'])}{step['id']} {STEPS[step['action']]}{limits}{why}"

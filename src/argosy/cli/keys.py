@@ -11,7 +11,7 @@ from argosy.cli.base import Group, json_option
 from argosy.cli.completion import endpoints
 from argosy.cli.here import control, place
 from argosy.cli.output import Columns, emit, table
-from argosy.console.words import clock
+from argosy.console.words import clock, limits
 from argosy.spec.errors import InvalidArgument, NotFound
 from argosy.spec.settings import Home
 
@@ -125,7 +125,7 @@ def show(endpoint: str, as_json: bool) -> None:
 )
 @json_option
 def create(
-    name: str, scopes: tuple[str, ...], rate: float | None, burst: int | None, as_json: bool, **limits: Any
+    name: str, scopes: tuple[str, ...], rate: float | None, burst: int | None, as_json: bool, **tokens: Any
 ) -> None:
     """Create a key. It is shown this once: only its hash is kept.
 
@@ -135,7 +135,7 @@ def create(
       argosy keys create team-a --scope gemma --tokens-per-minute 20000 --tokens-per-month 50M
     """
     asked: dict[str, Any] = {"name": name, "scopes": scopes or ("*",), "rate": rate, "burst": burst}
-    declared = {field: value for field, value in limits.items() if value is not None}
+    declared = {field: value for field, value in tokens.items() if value is not None}
     if declared.keys() == {"unreachable"}:
         raise InvalidArgument("--unreachable says what is done where tokens cannot be counted: give a limit of tokens")
     found = control().post("/v1/keys", asked | ({"limits": declared} if declared else {}))
@@ -166,25 +166,7 @@ def every(as_json: bool) -> None:
 def _limit(key: dict[str, Any]) -> str:
     burst = f", {key['burst']} at once" if key["burst"] else ""
     rate = [] if key["rate"] is None else [f"{key['rate']:g}/s{burst}"]
-    return ", ".join(rate + limits_in_words(key["limits"] or {}))
-
-
-def limits_in_words(limits: dict[str, Any]) -> list[str]:
-    """The limits of tokens and money of a key."""
-    found: list[str] = []
-    for name, value in limits.items():
-        what, _, period = name.partition("_per_")
-        if value is not None and period:
-            found.append(f"{short(value) if what == 'tokens' else f'{value:g}'} {what}/{period}")
-    return found
-
-
-def short(number: float) -> str:
-    """A number of tokens: 950, 20k, 1.5M."""
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.4g}{unit}"
-    return f"{number:.4g}"
+    return ", ".join(rate + limits(key["limits"]))
 
 
 @keys.command()

@@ -141,7 +141,8 @@ def _endpoints(view: TopView, rows: int) -> Table:
     drawn = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", expand=True)
     drawn.add_column("endpoint", no_wrap=True, overflow="ellipsis", ratio=3, min_width=10)
     drawn.add_column("serves", no_wrap=True, overflow="ellipsis", ratio=2, min_width=8)
-    for name in RIGHT:
+    generates = any(each.get("tokens") is not None for each in view.rates.values())
+    for name in (*RIGHT, "tokens/s") if generates else RIGHT:
         drawn.add_column(name, justify="right", no_wrap=True)
 
     def order(one: Json) -> tuple[bool, float, str]:
@@ -161,6 +162,7 @@ def _endpoints(view: TopView, rows: int) -> Table:
             Text(milliseconds(now["p95"])),
             Text(f"{sum(each['cpu'] for each in loads):.2f}"),
             Text(size(sum(each["memory"] for each in loads))),
+            *([Text(rate(now.get("tokens")))] if generates else []),
         )
     return drawn
 

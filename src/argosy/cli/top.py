@@ -30,7 +30,7 @@ SPARE = 6
 @click.option("--every", type=float, default=SECONDS, show_default=True, help="Seconds between two looks.")
 @json_option
 def top(once: bool, every: float, as_json: bool) -> None:
-    """Watch endpoints in the terminal: traffic, latency, errors, replicas, load, rollouts and alerts.
+    """Watch endpoints in the terminal: traffic, latency, errors, replicas, load, tokens, rollouts and alerts.
 
     Rates are measured every 5 seconds. q or Ctrl-C leaves. JSON, of one look: {endpoints, rates, loads, rollouts,
     alerts, at}.

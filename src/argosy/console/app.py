@@ -58,6 +58,7 @@ PAGES: tuple[tuple[str, str, Page], ...] = (
     ("GET", "/jobs/{name}/cancel", action.confirm_cancel),
     ("POST", "/jobs/{name}/cancel", action.cancel),
     ("GET", "/keys", overview.keys),
+    ("GET", "/usage", overview.usage),
     ("POST", "/logout", entrance.leave),
 )
 """What needs a session."""

@@ -7,6 +7,7 @@ import msgspec
 from starlette.responses import Response
 
 from argosy.api import jobs as jobs_api
+from argosy.api.usage import UsageQuery, used
 from argosy.console.pages import Console, PageRequest
 from argosy.spec.errors import NotFound
 from argosy.spec.status import EndpointStatus, ReplicaStatus
@@ -14,8 +15,8 @@ from argosy.store import alerts as stored
 from argosy.store.alerts import Alert
 from argosy.telemetry.rates import Rates
 
-RUNS = 20
-"""Runs of a job that its page shows."""
+RUNS, DAYS = 20, 30
+"""Runs of a job that its page shows; days of tokens."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +104,12 @@ async def jobs(console: Console, ask: PageRequest) -> Response:
 async def job(console: Console, ask: PageRequest) -> Response:
     """One job: what it does, and its last runs."""
     return console.render(ask, "job.html", one=await jobs_api.one(console.services, ask.path["name"]), runs=RUNS)
+
+
+async def usage(console: Console, ask: PageRequest) -> Response:
+    """Tokens and money of language models by endpoint and key."""
+    found = await used(console.services, UsageQuery(since=DAYS * 86400, by="endpoint,key"))
+    return console.render(ask, "usage.html", rows=found, days=DAYS)
 
 
 async def keys(console: Console, ask: PageRequest) -> Response:

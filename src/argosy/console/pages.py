@@ -15,7 +15,7 @@ from argosy.api.route import Services
 from argosy.console import chart, words
 from argosy.console.session import Sessions
 from argosy.spec.errors import ArgosyError
-from argosy.store import alerts, findings, jobs
+from argosy.store import alerts, findings, jobs, usage
 
 ROOT = "/console"
 HERE = Path(__file__).parent
@@ -75,7 +75,8 @@ class Console:
         self._read = float("-inf")
 
     def parts(self) -> frozenset[str]:
-        """Traffic, and of findings, alerts and jobs what something has written; none while the database is away."""
+        """Traffic, and of findings, alerts, jobs and tokens what something has written; none while the
+        database is away."""
         if time.monotonic() - self._read > FRESH:
             try:
                 there: dict[str, bool] = {
@@ -83,6 +84,7 @@ class Console:
                     "findings": findings.any_of(self.database),
                     "alerts": bool(alerts.read(self.database, most=1)),
                     "jobs": jobs.any_of(self.database),
+                    "usage": bool(usage.totals(self.database)),
                 }
             except ArgosyError:
                 return frozenset()
@@ -120,7 +122,19 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("number", "figure", "rate", "percent", "milliseconds", "size", "age", "since", "clock", "plain"):
+    for name in (
+        "number",
+        "figure",
+        "rate",
+        "percent",
+        "milliseconds",
+        "size",
+        "age",
+        "since",
+        "clock",
+        "plain",
+        "limits",
+    ):
         found.filters[name] = getattr(words, name)
     cast("dict[str, Any]", found.globals)["chart"] = chart
     return found

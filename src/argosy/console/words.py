@@ -3,6 +3,7 @@
 import math
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
@@ -93,3 +94,22 @@ def clock(moment: str | float | None) -> str:
     """A time to the second, UTC: ISO 8601, or seconds since 1970; nothing for what is none."""
     at = stamp(moment) if isinstance(moment, str) else moment
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S") if at else ""
+
+
+def limits(found: Any) -> list[str]:
+    """The limits of a key's tokens and money, of the struct or its fields."""
+    told: list[str] = []
+    fields: dict[str, Any] = msgspec.to_builtins(found) if found is not None else {}
+    for name, value in fields.items():
+        what, _, period = name.partition("_per_")
+        if value is not None and period:
+            told.append(f"{short(value) if what == 'tokens' else f'{value:g}'} {what}/{period}")
+    return told
+
+
+def short(count: float) -> str:
+    """A number of tokens: 950, 20k, 1.5M."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.4g}{unit}"
+    return f"{count:.4g}"

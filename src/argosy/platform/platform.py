@@ -50,6 +50,7 @@ from argosy.spec.settings import GatewaySettings, Home, RunFile, Settings
 from argosy.spec.status import View
 from argosy.store.durable import say
 from argosy.store.store import Store
+from argosy.store.usage import totals
 from argosy.targets.base import Admit, Admitted, Target
 from argosy.targets.launch import COMMAND, Unpacked
 from argosy.targets.local import LocalTarget
@@ -141,7 +142,7 @@ class Platform:
         self.metrics = self.controller.analysis.metrics = Metrics(
             Prometheus(settings.prometheus.url, settings.prometheus.token_file) if settings.prometheus.url else None
         )
-        self.meter = Meter(self.controller.feed, self.target.usage)
+        self.meter = Meter(self.controller.feed, self.target.usage, tokens=partial(totals, store.database))
         self.minutes = Minutes(store.database, self.controller.feed, self._view, self.controller.versions)
         allowed = Allowed.of(settings)
         self.jobs = Jobs(home, store.database, settings.batch.parallel, idle=settings.batch.idle, allowed=allowed)

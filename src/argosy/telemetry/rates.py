@@ -14,6 +14,7 @@ import msgspec
 from argosy.gateway.traffic import Bin, Traffic
 from argosy.spec.errors import ArgosyError
 from argosy.spec.revision import ResourceUsage
+from argosy.store import usage as tokens
 from argosy.telemetry.counters import traffic_since, traffic_sum
 from argosy.telemetry.feed import Feed, Key
 
@@ -27,7 +28,8 @@ RETAINED = 180
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True):
     """What came between two readings, the later at `at` (seconds since 1970): requests and errors (5xx answers and
-    failed gRPC calls) a second, quantiles of the latency in milliseconds, None without answers."""
+    failed gRPC calls) a second, quantiles of the latency in milliseconds, None without answers; `tokens` that language
+    models have generated a second, in answers that have ended, None for other models."""
 
     at: float
     requests: float = 0.0
@@ -35,6 +37,7 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     p50: float | None = None
     p95: float | None = None
     p99: float | None = None
+    tokens: float | None = None
 
 
 class Usage(ResourceUsage, frozen=True, kw_only=True):
@@ -50,8 +53,10 @@ class Meter:
         feed: Feed,
         used: Callable[[], Awaitable[Mapping[str, ResourceUsage]]],
         *,
+        tokens: Callable[[], Iterable[tokens.Usage]] = tuple,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._tokens, self._generated = tokens, dict[str, int]()
         self.usage: dict[str, Usage] = {}
         self._feed, self._used, self._clock = feed, used, clock
         self._rates: dict[Key, deque[Rates]] = {}
@@ -72,6 +77,8 @@ class Meter:
         """Read once. Raises what the gateway raises."""
         traffic = await self._feed.traffic()
         used = await self._used()
+        generated, earlier = await self._read_tokens(), self._generated
+        self._generated = generated
         now, before = self._clock(), self._before
         self._before = (now, traffic, used)
         if before is None or now <= before[0]:
@@ -84,9 +91,22 @@ class Meter:
         for name in {endpoint for endpoint, _ in grown}:
             whole = traffic_sum(each for (endpoint, _), each in grown.items() if endpoint == name)
             fresh[name, ""] = rates(now, seconds, whole)
+        for name in generated.keys() & {endpoint for endpoint, _ in grown}:
+            each = max(0, generated[name] - earlier.get(name, generated[name])) / seconds
+            fresh[name, ""] = msgspec.structs.replace(fresh[name, ""], tokens=each)
         self._rates = {key: self._rates.get(key, deque(maxlen=RETAINED)) for key in fresh}
         for key, each in fresh.items():
             self._rates[key].append(each)
+
+    async def _read_tokens(self) -> dict[str, int]:
+        """Endpoint → what its language models have generated so far."""
+        found: dict[str, int] = {}
+        try:
+            for row in await asyncio.to_thread(self._tokens):
+                found[row.endpoint] = found.get(row.endpoint, 0) + row.output
+        except ArgosyError:
+            return {}
+        return found
 
     def recent(self, endpoint: str, revision: str = "") -> Sequence[Rates]:
         """The last quarter of an hour of a revision, or of the whole endpoint; oldest first."""

@@ -1,12 +1,14 @@
-"""The gateway's counters by endpoint and revision, as series that only grow while a revision is there. Pure."""
+"""The gateway's counters by endpoint and revision, as series that only grow while a revision is there; and tokens of
+language models, under OpenTelemetry's names. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client.core import HistogramMetricFamily, Metric
 
 from argosy.api.metrics.families import counter, gauge
 from argosy.gateway.clusters import WAITING
 from argosy.gateway.traffic import Traffic
+from argosy.store.usage import Usage, upper
 from argosy.telemetry.counters import traffic_since, traffic_sum
 from argosy.telemetry.feed import Key
 
@@ -47,6 +49,13 @@ WHOLE = {
     "tracing.opentelemetry.spans_dropped": ("argosy_gateway_spans_dropped", "Spans not sent: too many waited", True),
 }
 """Envoy's statistic of the whole gateway → our name, its help, and whether it is a counter."""
+
+
+SERVED = ("endpoint", "version")
+FIRST = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+EACH = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
+"""Upper bounds in seconds, as OpenTelemetry has them."""
+TYPES = ("input", "cached", "output", "reasoning")
 
 
 class Totals:
@@ -104,3 +113,42 @@ def whole(stats: Mapping[str, float]) -> Iterator[Metric]:
 def pattern() -> str:
     """The expression that finds all of `WHOLE` among Envoy's statistics."""
     return f"^({'|'.join(WHOLE).replace('.', '[.]')})$"
+
+
+def tokens(totals: Iterable[Usage]) -> Iterator[Metric]:
+    """Every family, with a sample of each endpoint and version; `totals` are of all hours."""
+    rows = [((each.endpoint, each.version), each) for each in totals]
+    counted = [((*labels, kind), float(getattr(each, kind))) for labels, each in rows for kind in TYPES]
+    about = "Tokens: input with the cached, output with those of reasoning"
+    yield counter("gen_ai_client_token_usage", about, (*SERVED, "gen_ai_token_type"), counted)
+    yield _histogram(
+        HistogramMetricFamily(
+            "gen_ai_server_time_to_first_token_seconds", "To the first byte of a stream", labels=SERVED
+        ),
+        FIRST,
+        [(labels, each.firsts, each.first) for labels, each in rows],
+    )
+    yield _histogram(
+        HistogramMetricFamily(
+            "gen_ai_server_time_per_output_token_seconds", "Of a stream, after the first", labels=SERVED
+        ),
+        EACH,
+        [(labels, each.eaches, each.each) for labels, each in rows],
+    )
+    answers = "Answers of language models"
+    yield counter("argosy_language_answers", answers, SERVED, [(labels, each.requests) for labels, each in rows])
+    aborted = "Answers that were not sent to their end"
+    yield counter("argosy_language_aborted", aborted, SERVED, [(labels, each.aborted) for labels, each in rows])
+    yield counter("argosy_language_money", "What they cost", SERVED, [(labels, each.money) for labels, each in rows])
+
+
+def _histogram(
+    family: HistogramMetricFamily,
+    bounds: tuple[float, ...],
+    rows: Iterable[tuple[tuple[str, ...], Mapping[int, int], float]],
+) -> Metric:
+    for labels, buckets, milliseconds in rows:
+        seconds = [(upper(place) / 1000, count) for place, count in buckets.items()]
+        found = [(f"{bound:g}", float(sum(n for edge, n in seconds if edge <= bound))) for bound in bounds]
+        family.add_metric(labels, [*found, ("+Inf", float(sum(buckets.values())))], milliseconds / 1000)
+    return family

@@ -15,7 +15,7 @@ from argosy.api.metrics import endpoints, gateway, monitors, replicas
 from argosy.api.route import Services
 from argosy.spec.errors import ArgosyError
 from argosy.spec.recorder import read_report
-from argosy.store import alerts, findings
+from argosy.store import alerts, findings, usage
 
 LOG = logging.getLogger(__name__)
 
@@ -83,6 +83,7 @@ class Page:
         yield from endpoints.rollouts(progress, versions)
         yield from gateway.families(self._totals.all, versions)
         yield from gateway.whole(whole)
+        yield from gateway.tokens(_read(lambda: usage.totals(database), "tokens", failed))
         yield from self._objectives.families(view.endpoints)
         yield from monitors.recorder(read_report(services.home))
         now = time.time()
