@@ -1,21 +1,25 @@
 """What has no effect, does not fit, or does not go with the model is refused."""
 
 import importlib.util
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import msgspec
 import pytest
 
-from argosy.control.admission import GIB, check_fits, check_honoured, check_possible, check_recordable
+from argosy.control.admission import GIB, check_fits, check_honoured, check_language, check_possible, check_recordable
 from argosy.spec.endpoint import Endpoint, Resources, Runtime
-from argosy.spec.errors import InvalidArgument, MissingExtra
+from argosy.spec.errors import ArgosyError, InvalidArgument, MissingExtra
 from argosy.spec.guard import Guard, Metric
+from argosy.spec.language import Language, LanguageModel, Price
 from argosy.spec.monitor import Monitor
 from argosy.spec.payload import PayloadLog
 from argosy.spec.scaling import ActivatorQueue, Scaling
-from argosy.spec.settings import ControlSettings, PrometheusSettings, Settings, TriggerSettings
+from argosy.spec.settings import ControlSettings, PrometheusSettings, ReplicaSettings, Settings, TriggerSettings
 from argosy.spec.trigger import Command, RealisedDrop
 from argosy.targets.base import Capacity
 from tests.control.test_recording import SIGNATURE
+from tests.language import packages
 
 THERE = Capacity(cores=4, memory=8 * GIB, gpus=0)
 
@@ -115,3 +119,53 @@ def test_a_target_without_bounds_takes_what_is_asked():
 def test_what_others_declared_elsewhere_counts_not():
     elsewhere = Endpoint(name="b", model="m:1", target="ray", replicas=9, resources=Resources(cpu=9))
     check_possible(endpoint(replicas=4, cpu=1), [elsewhere], Settings(), THERE)
+
+
+FACTS = LanguageModel(kind="generator", architecture="llama", weights=GIB, context=4096, kv_bytes=64 * 1024)
+
+
+def language(endpoint: Endpoint, facts: LanguageModel | None = FACTS, **settings: Any) -> None:
+    """Check an endpoint of a language model."""
+    manifest = msgspec.structs.replace(packages.manifest(engine="llamacpp"), language=facts)
+    version = SimpleNamespace(manifest=manifest, ref="m:1", name="m", digest="sha256:1")
+    other = msgspec.structs.replace(manifest, language=msgspec.structs.replace(FACTS, kind="adapter", base="n"))
+    found = SimpleNamespace(manifest=other, ref="a:1")
+    store = SimpleNamespace(registry=SimpleNamespace(resolve=lambda _: found))
+    check_language(endpoint, cast("Any", version), cast("Any", store), Settings(**settings), THERE)
+
+
+def test_a_language_model_that_fits_passes():
+    language(Endpoint(name="m", model="m:1", language=Language(slots=8), price=Price(input=1.0)))
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        (
+            {"language": Language(context=4096, slots=64)},
+            r"fit into the memory of this machine, 8\.00 GiB: weights of 1\.00 GiB",
+        ),
+        ({"resources": Resources(memory=GIB)}, r"does not fit into resources\.memory, 1\.00 GiB"),
+        ({"target": "kubernetes"}, "run at target local, .* not at target kubernetes"),
+        ({"payload": PayloadLog()}, "declares payload"),
+        ({"language": Language(tensor_parallel=2)}, r"language\.tensor_parallel is 2"),
+        ({"language": Language(adapters=("a:1",))}, "the adapter a:1 is made for n, not for m:1"),
+        ({"language": Language(draft="a:1")}, "a:1 is no generator"),
+    ],
+    ids=["slots", "memory", "target", "payload", "engine", "base", "draft"],
+)
+def test_what_a_language_model_cannot_have_is_refused(declared: dict[str, Any], said: str):
+    with pytest.raises(ArgosyError, match=said):
+        language(Endpoint(name="m", model="m:1", **declared))
+
+
+def test_language_models_are_not_reached_by_tls():
+    with pytest.raises(InvalidArgument, match=r"not with replicas\.network tls"):
+        language(Endpoint(name="m", model="m:1"), replicas=ReplicaSettings(network="tls"))
+
+
+@pytest.mark.parametrize("facts", [None, LanguageModel(kind="encoder", architecture="bert")], ids=["none", "encoder"])
+def test_prices_are_for_generators(facts: LanguageModel | None):
+    language(Endpoint(name="m", model="m:1"), facts)
+    with pytest.raises(InvalidArgument, match="declares price, and m:1 is no model that generates text"):
+        language(Endpoint(name="m", model="m:1", price=Price()), facts)

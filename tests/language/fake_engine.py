@@ -13,6 +13,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import os
 import signal
 import socket
 import struct
@@ -116,7 +117,7 @@ class Connection(asyncio.Protocol):
             case "/v1/embeddings":
                 self._embed(body)
             case "/tokenize":
-                self.send({"tokens": list(range(tokens_of(str(body.get("content", "")).encode())))})
+                self.send({"tokens": list(range(tokens_of(str(body.get("content") or body.get("prompt")).encode())))})
             case "/apply-template":
                 self.send({"prompt": prompt_of(body, chat=True).decode()})
             case "/v1/load_lora_adapter":
@@ -186,6 +187,11 @@ class Connection(asyncio.Protocol):
         self.send({**top, "model": one.body.get("model"), "output": output, "usage": usage})
 
     async def _generate(self, one: Generation) -> None:
+        if one.body.get("echo"):
+            count = len(one.body["prompt"])
+            choice = {"text": "", "logprobs": {"token_logprobs": [None, *[-1.0] * count]}, "finish_reason": "length"}
+            self.send({"choices": [choice], "usage": one.usage})
+            return
         if one.options.fault == "error":
             self.refuse(500, "the engine failed", "server_error")
             return
@@ -290,7 +296,9 @@ def main() -> None:
     """Run one."""
     parser = argparse.ArgumentParser()
     arguments(parser)
-    given = vars(parser.parse_args())
+    # What vLLM's command line has besides, and more options where only the environment can be set.
+    known, _ = parser.parse_known_args([*sys.argv[1:], *os.environ.get("FAKE", "").split()])
+    given = vars(known)
     uds, port = given.pop("uds"), given.pop("port")
     import uvloop
 

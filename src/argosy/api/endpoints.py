@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 
 from argosy.api.route import Route, Services, Why
-from argosy.control.admission import check_allowed, check_possible, check_version
+from argosy.control.admission import check_allowed, check_language, check_possible, check_version
 from argosy.control.keys import KeyReconciler, ShownKey
 from argosy.control.plan import Plan, plan
 from argosy.control.revision import revision_of
@@ -130,6 +130,7 @@ def _planned(
     check_possible(endpoint, others, services.settings, there)
     version = services.store.registry.resolve(ref or endpoint.model)
     check_version(endpoint, version, services.home, services.store, services.settings.signatures)
+    check_language(endpoint, version, services.store, services.settings, there)
     declared = services.state.endpoint(endpoint.name)
     return plan(declared, endpoint, version, reconciler.plan()), revision_of(endpoint, version)
 

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping
 from argosy.alerting.allowed import Allowed
 from argosy.alerting.triggers.check import check_declared, check_named
 from argosy.control.scaling.activation import may_sleep
+from argosy.language.config import beside, check
 from argosy.monitoring.performance.reference import check_monitorable, path_of
 from argosy.packaging.package import stored
 from argosy.spec import secret
 from argosy.spec.endpoint import Endpoint
-from argosy.spec.errors import InvalidArgument, MissingExtra
-from argosy.spec.language import TokenLimits
+from argosy.spec.errors import ArgosyError, InvalidArgument, MissingExtra
+from argosy.spec.language import Language, TokenLimits
 from argosy.spec.scaling import ActivatorQueue
 from argosy.spec.settings import GatewaySettings, Home, Settings
 from argosy.spec.signature import Signature
@@ -133,6 +134,38 @@ def check_version(endpoint: Endpoint, version: Version, home: Home, store: Store
     package = stored(store, version.digest)  # the recorder reads it here, wherever replicas run
     if endpoint.monitor is not None:
         check_monitorable(home, endpoint, package)
+
+
+def check_language(endpoint: Endpoint, version: Version, store: Store, settings: Settings, there: Capacity) -> None:
+    """Raises InvalidArgument, Unsupported or MissingExtra for what does not go with a language model, or is one where
+    the model is none: settings that its engine lacks, a place where none can run, too little memory."""
+    about, name = version.manifest.language, f"endpoint '{endpoint.name}'"
+    if about is None or about.kind != "generator":
+        if endpoint.language is not None or endpoint.price is not None:
+            declared = "language" if endpoint.language is not None else "price"
+            raise InvalidArgument(f"{name} declares {declared}, and {version.ref} is no model that generates text")
+        return
+    target, network = endpoint.target or "local", settings.replicas.network
+    if target != "local" or network != "unix":
+        where = f"at target {target}" if target != "local" else f"with replicas.network {network}"
+        raise InvalidArgument(f"{name}: language models run at target local, with replicas.network unix, not {where}")
+    for what in ("payload", "monitor"):
+        if getattr(endpoint, what) is not None:
+            raise InvalidArgument(
+                f"{name} declares {what}; what a language model is asked is not recorded: leave it out"
+            )
+    language = endpoint.language or Language()
+    try:
+        check(version.manifest, language, endpoint.resources, there.memory)
+    except ArgosyError as error:
+        raise type(error)(f"{name}: {error.message}") from None
+    for ref in beside(language):
+        found = store.registry.resolve(ref)
+        facts, wanted = found.manifest.language, "adapter" if ref in language.adapters else "generator"
+        if facts is None or facts.kind != wanted:
+            raise InvalidArgument(f"{name}: {ref} is no {wanted}")
+        if wanted == "adapter" and facts.base not in (version.digest, version.name):
+            raise InvalidArgument(f"{name}: the adapter {ref} is made for {facts.base}, not for {version.ref}")
 
 
 def check_recordable(endpoint: Endpoint, signature: Signature) -> None:

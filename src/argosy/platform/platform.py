@@ -33,6 +33,7 @@ from argosy.gateway.base import Routing
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import GatewayConfig
 from argosy.jobs.runner import Jobs
+from argosy.language.config import beside
 from argosy.monitoring.analysis.prometheus import Prometheus
 from argosy.monitoring.drift.monitor import DriftMonitor
 from argosy.monitoring.performance.monitor import PerformanceMonitor
@@ -74,7 +75,9 @@ def local_target(home: Home, settings: Settings, store: Store, command: Sequence
     def fetch(revision: Revision) -> Unpacked:
         admitted, found = admit(revision), stored(store, revision.digest)
         needed = environment.prepare(home, found.needs, LOG.info)
-        return Unpacked(found.folder, admitted.trusted, admitted.signed, needed)
+        named = beside(revision.language) if revision.language else ()
+        more = {ref: stored(store, store.registry.resolve(ref).digest).folder for ref in named}
+        return Unpacked(found.folder, admitted.trusted, admitted.signed, needed, more)
 
     replicas, signs = settings.replicas, lambda: store.authority
     return LocalTarget(home, fetch, signs=signs, command=command, tracing=settings.tracing, network=replicas.network)

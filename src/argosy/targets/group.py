@@ -51,6 +51,8 @@ class Where(Protocol):
     def grpc(self) -> Address: ...
     @property
     def recorder(self) -> Address | None: ...
+    @property
+    def engine(self) -> Address | None: ...
     def clear(self) -> None: ...
 
 
@@ -98,8 +100,9 @@ class Running:
             revision=self.revision.id,
             phase=phase,
             http=self.place.http,
-            grpc=self.place.grpc,
+            grpc=None if self.place.engine else self.place.grpc,
             recorder=self.place.recorder,
+            engine=self.place.engine,
             started=self.process.started if self.process else 0.0,
             restarts=slot.restarts,
             doing=self._doing() if phase == "starting" else "",

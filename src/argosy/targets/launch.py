@@ -4,13 +4,15 @@ import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 
+from argosy.language.config import LanguageConfig
 from argosy.packaging import environment
 from argosy.process import launch, sandbox, users
 from argosy.process.process import Process, cannot_start, spawn
@@ -24,7 +26,7 @@ from argosy.spec.errors import Conflict, InvalidArgument, Unsupported
 from argosy.spec.revision import Revision
 from argosy.spec.settings import Home
 from argosy.spec.tracing import Tracing
-from argosy.targets.tags import Record, mark
+from argosy.targets.tags import VARIABLE, Record, mark
 
 if TYPE_CHECKING:
     from argosy.store.authority import Authority
@@ -32,15 +34,18 @@ if TYPE_CHECKING:
 
 class Unpacked(NamedTuple):
     """The folder of a package, whether it may run code of its author, whether it has to be signed, and where packages
-    lie that it requires, if not where Argosy's do."""
+    lie that it requires, if not where Argosy's do. `beside`: adapters and draft that a language model declares, by
+    reference."""
 
     folder: Path
     trusted: bool = False
     signed: bool = False
     packages: Path | None = None
+    beside: Mapping[str, Path] = MappingProxyType({})
 
 
 COMMAND = launch.python("argosy.serving")
+LANGUAGE = launch.python("argosy.language")
 NO_TRACING = Tracing()
 PORTS = range(10_000, 15_000)
 """Ports of replicas: below those that systems take for connections."""
@@ -50,7 +55,7 @@ class Place:
     """The files of one running copy: `work`, its own folder, the one place where it may write, which holds its sockets;
     `config` and, for TLS, the folder `certificates`, which it may only read; and `log`, which goes on under the
     replica's name. The addresses `http` and `grpc` are as others reach it: by sockets, or at `host` by these ports as
-    this identity. `short` is new at every start."""
+    this identity; `engine`, which a `language` model has, is that of its engine. `short` is new at every start."""
 
     def __init__(
         self,
@@ -60,6 +65,7 @@ class Place:
         ports: tuple[int, int] | None = None,
         identity: TlsIdentity | None = None,
         host: str = "",
+        language: bool = False,
     ) -> None:
         top = folder(home)
         self.replica, self.short, self.ports, self.identity = replica, short, ports, identity
@@ -67,6 +73,7 @@ class Place:
         self.http, self.grpc = Address(path=str(top / f"{short}.sock")), Address(path=str(top / f"{short}.grpc.sock"))
         if ports is not None:
             self.http, self.grpc = (Address(host=host, port=each, tls=identity) for each in ports)
+        self.engine = Address(path=str(top / f"{short}.llm.sock")) if language else None
         self.recorder = self.http if ports else Address(path=str(top / f"{short}.rec.sock"))
         self.config, self.certificates = (self.work.with_name(f"{self.work.name}.{end}") for end in ("json", "tls"))
         self.log = home.logs / f"{replica}.log"
@@ -105,7 +112,7 @@ def new_place(home: Home, revision: Revision, slot: int, authority: "Authority |
     """Names for the next start in this slot; with an authority, ports that are free now, and an identity."""
     replica, short = f"{revision.endpoint}-{revision.id[:6]}-{slot}", f"{secrets.token_hex(3)}/r"
     if authority is None:
-        return Place(home, replica, short)
+        return Place(home, replica, short, language=revision.language is not None)
     identity = authority.identity(revision.endpoint, revision.id, replica)
     return Place(home, replica, short, free_ports(), identity)
 
@@ -168,14 +175,13 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
         sandbox is required and this machine has none."""
         if revision.runtime.sandbox == "required" and (lacks := sandbox.lacks()):
             raise Unsupported(f"runtime.sandbox is required, and this machine lacks a part of it: {lacks}")
-        policy = self._policy(place, revision, package)
-        config = configuration(place, revision, package, threads, self.tracing)
+        policy, config = self._policy(place, revision, package), self._config(place, revision, package, threads)
         data = msgspec.json.format(msgspec.json.encode(config))
         try:
             if self.authority is not None and place.identity is not None:
                 self.authority.tend({place.certificates: place.identity})
             place.work.mkdir(mode=0o700)
-            if policy.user:
+            if policy.user and revision.language is None:
                 os.chown(place.work, policy.user, policy.user)
             place.config.write_bytes(data)
         except OSError as error:
@@ -186,8 +192,33 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
             **secret.variables(revision.runtime.env, os.environ, "runtime.env"),
             **mark(self.home.root, record),
         }
+        if revision.language is not None:  # ours alone: it has the engine in a sandbox beside it
+            return spawn([*LANGUAGE, str(place.config)], launch.of_ours(place.work, more), place.log)
         environ = launch.of_model(place.work, policy, more | environment.variables(package.packages))
         return spawn([*self.command, str(place.config)], environ, place.log)
+
+    def _config(
+        self, place: Place, revision: Revision, package: Unpacked, threads: int
+    ) -> ReplicaConfig | LanguageConfig:
+        config = configuration(place, revision, package, threads, self.tracing)
+        language = revision.language
+        if language is None or place.engine is None:
+            return config
+        return LanguageConfig(
+            replica=config.replica,
+            model=config.models[0],
+            http=config.http,
+            engine=place.engine,
+            language=language,
+            runtime=config.runtime,
+            resources=revision.resources,
+            variables=(*revision.runtime.env, VARIABLE),
+            adapters={
+                each.partition(":")[0].partition("@")[0]: str(package.beside[each]) for each in language.adapters
+            },
+            draft=str(package.beside[language.draft]) if language.draft in package.beside else "",
+            log=str(place.log),
+        )
 
     def _policy(self, place: Place, revision: Revision, package: Unpacked) -> Policy:
         user = 0 if sandbox.own_user() else users.free()

@@ -72,7 +72,8 @@ class LocalTarget(Supervised[Unpacked]):
         if record.ports is not None:
             whose = record.revision
             identity = self._signs().identity(whose.endpoint, whose.id, record.replica)
-        place = Place(self._home, record.replica, record.short, record.ports, identity)
+        language = record.revision.language is not None
+        place = Place(self._home, record.replica, record.short, record.ports, identity, language=language)
         running = Running(place, record.revision, record.slot, Process(process, child=False))
         self._group(record.revision).adopt(running)
         return running

@@ -66,12 +66,13 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 
 class LanguageEngine(ABC):
     """One kind of engine. `extra` brings it; `kv_types` and `settings` are what it can be set to, of those of
-    `Language`."""
+    `Language`; `own_user`: its child may be another user than we, where we are root."""
 
     name: ClassVar[str]
     extra: ClassVar[str]
     settings: ClassVar[tuple[str, ...]]
     kv_types: ClassVar[tuple[str, ...]] = ("f16",)
+    own_user: ClassVar[bool] = True
 
     @abstractmethod
     def installed(self) -> bool:

@@ -39,7 +39,7 @@ class EngineServer:
     def __init__(self, engine: LanguageEngine, setup: Setup, folder: Path, log: Path) -> None:
         self.engine, self.setup = engine, setup
         self.log, self._log_start = log, log.stat().st_size if log.exists() else 0
-        user = 0 if sandbox.own_user() else users.free()
+        user = users.free() if engine.own_user and not sandbox.own_user() else 0
         if user:
             os.chown(folder, user, user)
         policy = Policy(
@@ -62,8 +62,16 @@ class EngineServer:
     def check(self) -> None:
         """Raises BadPackage, with its last words, where it has ended."""
         if self.process.ended():
-            said = tail.last_words(self.log, self._log_start).removeprefix("error: ")
-            raise BadPackage(said or f"{self.engine.name} ended with status {self.process.status}, and said nothing")
+            raise BadPackage(self.reason())
+
+    def reason(self) -> str:
+        """How it ended, and what it said last."""
+        said = tail.last_words(self.log, self._log_start).removeprefix("error: ")
+        status = self.process.status
+        if status == 1 and said:
+            return said
+        how = f"signal {-status}" if status and status < 0 else f"status {status}"
+        return f"{self.engine.name} ended with {how}{f': {said}' if said else ''}"
 
     def wait(self, patience: float = PATIENCE) -> None:
         """Until it has loaded its model. Raises BadPackage where it ends instead, Unavailable where it takes longer."""

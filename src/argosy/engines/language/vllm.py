@@ -25,6 +25,7 @@ class Vllm(LanguageEngine):
 
     name, extra = "vllm", "vllm"
     settings = tuple(name for name in KEPT if name not in ("kv_type", "gpu_layers"))
+    own_user = False  # another program has no right left to read packages in the home of a user
 
     def installed(self) -> bool:
         """See `LanguageEngine`."""
@@ -57,11 +58,11 @@ class Vllm(LanguageEngine):
 
     def child(self, setup: Setup, folder: Path, policy: Policy) -> Child:
         """See `LanguageEngine`. Its processes talk to each other by sockets, and it compiles: it may start others and
-        use the network. Of a user of its own it could not read its packages."""
+        use the network."""
         command, more = self.command(setup)
         python = Path(command[0])
         homes = (str(python.parents[1]), str(python.resolve().parents[1]))
-        policy = policy._replace(network=True, subprocesses=True, user=0, reads=(*policy.reads, *homes))
+        policy = policy._replace(network=True, subprocesses=True, reads=(*policy.reads, *homes))
         return launch.model(command[0], *command[1:], folder=folder, policy=policy, more=more)
 
     def load(self, metrics: Mapping[str, float]) -> Load:

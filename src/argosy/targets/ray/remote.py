@@ -31,6 +31,7 @@ class Spot:
         self.certificates = home.run / "ray" / short.partition("/")[0]
         self.http = self.grpc = Address()
         self.recorder: Address | None = None
+        self.engine: Address | None = None
 
     def clear(self) -> None:
         """Remove what an ended replica leaves behind; its log stays."""

@@ -1,0 +1,1 @@
+"""One replica of a language model: the process beside its engine, on no request's path."""

@@ -1,0 +1,82 @@
+"""The configuration of a replica of a language model, and what its engine is started with."""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from argosy.engines.language.base import Setup, fitted
+from argosy.engines.language.process import engine_of
+from argosy.packaging.package import Package, open_package
+from argosy.process import cores
+from argosy.serving.config import ModelConfig
+from argosy.spec.address import Address
+from argosy.spec.endpoint import Resources, Runtime
+from argosy.spec.errors import BadPackage, InvalidArgument
+from argosy.spec.language import Language, LanguageModel
+from argosy.spec.package import ModelManifest
+from argosy.spec.strict import decode
+
+
+class LanguageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole of it. Callers reach the engine at `engine`; the platform asks the replica at `http`. `variables` are
+    those of its environment that the engine gets; `adapters` and `draft` are folders of packages. What both processes
+    write is appended to `log`."""
+
+    replica: str = "local"
+    model: ModelConfig
+    http: Address
+    engine: Address
+    language: Language
+    runtime: Runtime = Runtime()
+    resources: Resources = Resources()
+    variables: tuple[str, ...] = ()
+    adapters: dict[str, str] = {}
+    draft: str = ""
+    log: str
+
+
+def read(path: Path) -> LanguageConfig:
+    """Read a configuration file. Raises InvalidArgument."""
+    try:
+        return decode(path.read_bytes(), LanguageConfig, str(path))
+    except OSError as error:
+        raise InvalidArgument(f"{path} cannot be read: {error.strerror}") from None
+
+
+def beside(language: Language) -> tuple[str, ...]:
+    """The references of further packages that a replica loads."""
+    return (*language.adapters, *((language.draft,) if language.draft not in ("", "ngram") else ()))
+
+
+def about(manifest: ModelManifest) -> LanguageModel:
+    """What a package says of a model that generates text. Raises BadPackage for any other."""
+    if manifest.language is None or manifest.language.kind != "generator":
+        raise BadPackage(f"{manifest.name} is no language model that generates text")
+    return manifest.language
+
+
+def check(manifest: ModelManifest, language: Language, resources: Resources, memory: int | None) -> Language:
+    """The settings with their context, checked against the engine of a package and `memory`, that of the machine, or
+    what is declared. Raises Unsupported, MissingExtra, InvalidArgument with the arithmetic."""
+    engine_of(manifest.engine).check(language)
+    if resources.gpu or not (resources.memory or memory):
+        return language
+    where = "resources.memory" if resources.memory else "the memory of this machine"
+    return fitted(language, about(manifest), resources.memory or memory or 0, where)
+
+
+def setup(config: LanguageConfig, package: Package) -> Setup:
+    """What the engine is started with. Raises what `check` raises, and what opening a package does."""
+    language = check(package.manifest, config.language, config.resources, cores.memory())
+    return Setup(
+        name=config.model.name,
+        weights=str(package.weights),
+        address=config.engine,
+        language=language,
+        threads=config.runtime.threads or cores.cores(),
+        adapters={name: str(open_package(Path(folder)).weights) for name, folder in config.adapters.items()},
+        draft=str(open_package(Path(config.draft)).weights) if config.draft else "",
+        variables={name: os.environ[name] for name in config.variables if name in os.environ},
+        required=config.runtime.sandbox == "required",
+    )

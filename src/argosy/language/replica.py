@@ -1,0 +1,231 @@
+"""The process beside the engine of a language model: it starts it, replays golden examples, says how it is, waits for
+its answers before it ends it, and ends itself, with the reason, where the engine does."""
+
+import asyncio
+import logging
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from argosy.engines.language.base import Load
+from argosy.engines.language.process import EngineServer, engine_of
+from argosy.language.config import LanguageConfig, read, setup
+from argosy.packaging.package import Package, open_package
+from argosy.process import sandbox
+from argosy.serving import metrics
+from argosy.serving.answers import Answers
+from argosy.serving.counts import ReplicaCounts, Work
+from argosy.serving.dataplane import DataPlane
+from argosy.serving.exchange import Exchange
+from argosy.serving.http import HttpApp
+from argosy.serving.listener import Listener
+from argosy.serving.model import ServedModel
+from argosy.spec import crash
+from argosy.spec.errors import ArgosyError, Internal, NotFound, Unavailable, Unsupported
+
+LOG = logging.getLogger("argosy.language")
+
+LOOK = 0.5
+"""Seconds between two readings of the engine's metrics."""
+METRICS: tuple[tuple[str, str, str, str], ...] = (
+    ("argosy_engine_running", "gauge", "Requests that the engine generates for", "running"),
+    ("argosy_engine_waiting", "gauge", "Requests that wait in the engine", "waiting"),
+    ("argosy_engine_kv_used", "gauge", "Share of the KV cache in use, where the engine tells", "kv_used"),
+    ("argosy_engine_input_tokens_total", "counter", "Tokens of prompts", "input"),
+    ("argosy_engine_cached_tokens_total", "counter", "Those of them found in the KV cache", "cached"),
+    ("argosy_engine_output_tokens_total", "counter", "Tokens of answers", "output"),
+)
+"""Name, type and help of what is told of every engine alike, and the field of `Load`."""
+
+
+class LanguagePlane(DataPlane):
+    """What the replica is asked by the Open Inference Protocol: everything but to generate."""
+
+    def __init__(self, config: LanguageConfig) -> None:
+        super().__init__(config.runtime.max_body_bytes, Answers() if config.http.path else None)
+        self._config = config
+        self.package: Package | None = None
+        self.loaded = False
+        self.dead = ""
+        self.load = Load()
+        self._busy, self._read = 0.0, time.monotonic()
+
+    def live(self) -> bool:
+        """See `DataPlane`."""
+        return not self.dead
+
+    def ready(self) -> bool:
+        """See `DataPlane`."""
+        return self.loaded and not self.draining and not self.dead
+
+    def get(self, name: str, version: str = "") -> ServedModel:
+        """Refuses: the engine answers at an address of its own."""
+        self._check(name, version)
+        raise Unsupported(f"'{name}' is a language model: ask it at /v1/chat/completions of the gateway")
+
+    def _check(self, name: str, version: str) -> None:
+        if name != self._config.model.name or version not in ("", self._config.model.version):
+            raise NotFound(f"unknown model '{name[:80]}'; this replica has {self._config.model.name}")
+        if not self.loaded:
+            raise Unavailable(f"model '{name}' is loading", retry_after=1)
+
+    def ask(self, operation: str, name: str = "", version: str = "", only_ready: bool = False) -> dict[str, Any]:
+        """See `DataPlane`."""
+        model = self._config.model
+        if operation in ("model", "model_ready", "config") or name:
+            self._check(name, version)
+        match operation:
+            case "model_ready":
+                return {"name": name, "ready": self.ready()}
+            case "model" | "config":
+                engine = self.package.manifest.engine if self.package else ""
+                return {"name": name, "versions": [model.version], "platform": f"argosy_{engine}", "inputs": [],
+                        "outputs": []}  # fmt: skip
+            case "names":
+                return {"models": [model.name] if self.loaded else []}
+            case "stats":
+                return {"model_stats": []}
+            case "index":
+                state = {"name": model.name, "version": model.version, "state": "READY", "reason": ""}
+                return {"models": [state] if self.loaded else []}
+            case _:
+                return super().ask(operation, name, version, only_ready)
+
+    def counts(self) -> dict[str, dict[str, ReplicaCounts]]:
+        """See `DataPlane`. The engine is busy by the share of its slots that generate; what it answered, the gateway
+        knows."""
+        model = self._config.model
+        work = Work(engine=self._busy, queued=self.load.waiting)
+        return {model.name: {model.version: ReplicaCounts(work=work)}}
+
+    def note(self, load: Load) -> None:
+        """A reading of the engine's metrics."""
+        now = time.monotonic()
+        self._busy += (now - self._read) * min(1.0, load.running / self._config.language.slots)
+        self._read, self.load = now, load
+
+
+class LanguageApp(HttpApp):
+    """Its metrics are those of the engine, under one name whatever engine it is."""
+
+    def __init__(self, plane: LanguagePlane) -> None:
+        super().__init__(plane)
+        self._of = plane
+
+    def handle(self, exchange: Exchange) -> None:
+        """See `HttpApp`."""
+        if exchange.path == "/metrics":
+            told = metrics.render(self._of).decode()
+            for name, kind, text, field in METRICS:
+                told += f"# HELP {name} {text}\n# TYPE {name} {kind}\n{name} {getattr(self._of.load, field)}\n"
+            exchange.answer(200, told.encode(), (("content-type", metrics.CONTENT_TYPE),))
+        else:
+            super().handle(exchange)
+
+
+class LanguageReplica:
+    """One running copy of a revision, inside the current event loop."""
+
+    def __init__(self, config: LanguageConfig) -> None:
+        self._config = config
+        self.plane = LanguagePlane(config)
+        self._http = Listener(LanguageApp(self.plane).handle, config.http, config.runtime)
+        self._server: EngineServer | None = None
+
+    async def start(self) -> None:
+        """Listen, start the engine, replay the golden examples. Raises ArgosyError where one of it fails."""
+        config = self._config
+        await self._http.start()
+        model = config.model
+        digest = model.digest if model.exact else ""
+        package = await asyncio.to_thread(open_package, Path(model.package), trusted=model.trusted, digest=digest)
+        self.plane.package, engine = package, engine_of(package.manifest.engine)
+        LOG.info("%s of replica %s will listen on %s", engine.name, config.replica, config.engine)
+        work = Path(config.engine.path).parent
+        self._server = server = EngineServer(engine, setup(config, package), work, Path(config.log))
+        await asyncio.to_thread(server.wait, config.runtime.start_timeout)
+        await asyncio.to_thread(replay, server, package)
+        self.plane.loaded = True
+
+    async def watch(self) -> None:
+        """Until the engine ends, or makes no progress for `runtime.hang_timeout` although it is asked to: then raises
+        Internal."""
+        server, timeout = self._server, self._config.runtime.hang_timeout
+        assert server is not None
+        progress, since = Load(), time.monotonic()
+        while True:
+            await asyncio.sleep(LOOK)
+            now = time.monotonic()
+            if server.process.ended():
+                raise Internal(server.reason())
+            try:
+                load = await asyncio.to_thread(server.load, min(timeout, 10.0))
+                self.plane.note(load)
+                if not load.busy or load.steps != progress.steps:
+                    progress, since = load, time.monotonic()
+            except Unavailable:
+                if server.process.ended():
+                    continue
+            if now - since > timeout:
+                self.plane.dead = (
+                    f"{server.engine.name} has made no progress for {timeout:g} s although it was asked to"
+                )
+                raise Internal(self.plane.dead)
+
+    async def drain(self) -> None:
+        """Be ready no more, wait for the answers that are being generated, and end the engine."""
+        self.plane.draining = True
+        if self._server is not None:
+            if self.plane.loaded and not self.plane.dead:
+                await asyncio.to_thread(self._server.drain, self._config.runtime.drain_timeout)
+            await asyncio.to_thread(self._server.end)
+        await self._http.stop(1.0)
+        self.plane.offload.close()
+
+
+def replay(server: EngineServer, package: Package) -> None:
+    """Golden examples. Raises GoldenMismatch, BadPackage."""
+    del package
+    server.ask.complete("1", most=1)
+
+
+async def serve(config: LanguageConfig) -> None:
+    """Run a replica until SIGTERM, or until its engine fails: then raises the reason."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    replica = LanguageReplica(config)
+    stopped = asyncio.ensure_future(stop.wait())
+
+    async def run() -> None:
+        await replica.start()
+        await replica.watch()
+
+    running = asyncio.ensure_future(run())
+    try:
+        await asyncio.wait((stopped, running), return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            running.result()
+    finally:
+        for each in (stopped, running):
+            each.cancel()
+        await replica.drain()
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m argosy.language CONFIG.json`: exit status 0 after a drain, else the error's, with its reason last."""
+    crash.tell()
+    sandbox.hide()
+    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel("WARNING")
+    try:
+        if len(arguments) != 1:
+            raise SystemExit("usage: python -m argosy.language CONFIG.json")
+        asyncio.run(serve(read(Path(arguments[0]))))
+    except ArgosyError as error:
+        print(f"error: {error.message}", file=sys.stderr, flush=True)
+        return error.exit
+    return 0

@@ -1,0 +1,32 @@
+"""Packages of language models without weights, for fake engines."""
+
+from pathlib import Path
+
+from argosy.packaging.package import write_manifest
+from argosy.spec.language import LanguageModel
+from argosy.spec.package import Conversion, ModelManifest, Scan, Source
+from argosy.spec.signature import Signature, TensorSpec
+
+FACTS = LanguageModel(kind="generator", architecture="llama", context=4096, kv_bytes=1024, weights=1 << 20, chat=True)
+
+
+def manifest(name: str = "m", engine: str = "vllm", facts: LanguageModel = FACTS) -> ModelManifest:
+    """`model.yaml` of one."""
+    text = TensorSpec(name="text", datatype="BYTES", shape=(-1,))
+    return ModelManifest(
+        name=name,
+        engine=engine,
+        weights="weights",
+        signature=Signature(inputs=(text,), outputs=(text,)),
+        source=Source(name="weights", digest="sha256:0", format="hf"),
+        conversion=Conversion(source=engine, converted=False, reason=""),
+        scan=Scan(verdict="data-only"),
+        language=facts,
+    )
+
+
+def fake_package(folder: Path) -> Path:
+    """A package that the fake engine serves."""
+    (folder / "weights").mkdir(parents=True)
+    write_manifest(folder, manifest())
+    return folder
