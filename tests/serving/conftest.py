@@ -48,7 +48,8 @@ class RunningReplica:
 
     async def _load(self, config, runtime):
         engine = self._engines[config.name]
-        return ServedModel(config.name, config.version, engine, runtime, platform="test", inline=self._inline)
+        known = {"platform": "test", "inline": self._inline, "language": getattr(engine, "language", None)}
+        return ServedModel(config.name, config.version, engine, runtime, **known)
 
     def _run(self):
         uvloop.run(self._main())

@@ -252,3 +252,23 @@ async def test_outputs_on_request_share_batches_with_their_like(engine):
     found = [[array.ravel().tolist() for array in each] for each in await asyncio.gather(*futures)]
     assert found == [[[0]], [[1]], [[2]], [[3], [-3]], [[4], [-4]]]
     assert asked == [(("minus",), 2)]
+
+
+class Texts(Identity):
+    """Numbers that stand for lengths: a row counts by its own."""
+
+    def weigh(self, inputs, rows):
+        return int(inputs["x"].sum())
+
+
+async def test_a_batch_holds_as_much_as_its_rows_count_for():
+    caller = Caller(engine := Texts(), True, max_batch_size=4)
+    await asyncio.gather(*(caller.ask(rows(length)) for length in (2, 2, 1, 3, 1, 9, 4)))
+    assert engine.calls == [2, 2, 1, 1, 1]
+
+
+async def test_a_request_that_counts_for_more_than_a_batch_is_cut():
+    caller = Caller(engine := Texts(), True, max_batch_size=4)
+    (answer,) = await caller.ask(rows(2, 2, 2, 2, 2))
+    assert answer.ravel().tolist() == [2, 2, 2, 2, 2]
+    assert engine.calls == [2, 2, 1]

@@ -142,6 +142,7 @@ def _announce(
     rows: list[tuple[str, object]] = [
         ("url", f"{base}/v2/models/{name}/infer"),
         ("grpc", str(grpc) if grpc else ""),
+        ("openai", f"OPENAI_BASE_URL={base}/v1" if package.manifest.language else ""),
         *contract,
         ("try it", f"{base}/docs"),
         ("engine", package.manifest.engine),

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from argosy.packaging.options import PushOptions
     from argosy.packaging.package import Package
 
-TAKEN = "it takes one package folder of `argosy models`, one MLflow model, or one model file as `argosy push` takes it"
+TAKEN = (
+    "it takes one package folder of `argosy models`, one MLflow model or encoder, or one model file as `argosy push` "
+    "takes it"
+)
 
 
 class Located(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +97,7 @@ def locate(
 
     path, options = Path(ref), options or PushOptions()
     trust = trust or options.trust
-    if path.is_file() or (path / "MLmodel").is_file():
+    if path.is_file() or _is_source(path):
         return _packaged(path, msgspec.structs.replace(options, trust=trust), report)
     if msgspec.structs.replace(options, trust=False, install=True) != PushOptions():
         raise InvalidArgument(f"'{ref}' is packaged already: how to package it cannot be said any more")
@@ -108,8 +111,9 @@ def locate(
 
 
 def sole_model(place: Path) -> Path:
-    """The one model at a path: itself, or what of a folder is the only package folder, MLflow model or model file, also
-    where it lies in the only folder within. Raises NotFound, which says what is there, and InvalidArgument for several.
+    """The one model at a path: itself, or what of a folder is the only package folder, MLflow model, encoder or model
+    file, also where it lies in the only folder within. Raises NotFound, which says what is there, and InvalidArgument
+    for several.
     """
     folder = place
     while not _is_model(folder):
@@ -132,11 +136,18 @@ def _is_model(path: Path) -> bool:
     from argosy.packaging.detect import detect
 
     if path.is_dir():
-        return (path / "model.yaml").is_file() or (path / "MLmodel").is_file()
+        return (path / "model.yaml").is_file() or _is_source(path)
     try:
         return bool(detect(path))
     except ArgosyError:
         return False
+
+
+def _is_source(folder: Path) -> bool:
+    """Whether a folder is what `argosy push` takes as one, and no folder of code."""
+    from argosy.packaging import encoder
+
+    return (folder / "MLmodel").is_file() or encoder.recognise(folder)
 
 
 def _folder(path: Path, trust: bool) -> Located:

@@ -35,9 +35,9 @@ SETTINGS: Mapping[str, type] = {
     "graph": str,
 }
 EXAMPLES = (
+    "Argosy takes a trained model to every place it has to run.",
     "",
     "a",
-    "Argosy takes a trained model to every place it has to run.",
     "The quick brown fox jumps over the lazy dog, and the dog does not mind.",
     "Where is the nearest harbour?",
     "Le navire quitte le port à l'aube, chargé de blé et de vin.",

@@ -86,10 +86,11 @@ class Batcher:
             raise self._refusal()
         now = _clock()
         deadline = now + int(timeout * 1e9)
-        if self._batched and rows > self._limit:
-            return self._submit_pieces(feeds, rows, now, deadline, done, call)
+        weight = self._engine.weigh(feeds, rows) if self._batched else rows
+        if self._batched and rows > 1 and weight > self._limit:
+            return self._submit_pieces(feeds, rows, weight, now, deadline, done, call)
         more = call.more if call is not None else ()
-        job = Job(feeds, rows, more if self._one_shape else (more, key_of(feeds)), done, now, deadline, call)
+        job = Job(feeds, rows, more if self._one_shape else (more, key_of(feeds)), done, now, deadline, call, weight)
         if at_once and self.inline and not self._delay_ns:
             self._queue.append(job)
             self._run_inline()
@@ -124,17 +125,18 @@ class Batcher:
         return Unavailable(f"the queue is full ({len(self._queue)} requests wait)", retry_after=wait)
 
     def _submit_pieces(
-        self, feeds: Feeds, rows: int, now: int, deadline: int, done: Done, call: "Call | None"
+        self, feeds: Feeds, rows: int, weight: int, now: int, deadline: int, done: Done, call: "Call | None"
     ) -> Pieces:
         if rows > (most := self._limit * self._runtime.max_queue_size):
             raise PayloadTooLarge(f"the request has {rows} rows; at most {most} are taken at once")
-        if not self._has_place(-(-rows // self._limit)):
+        each = max(1, self._limit * rows // max(weight, rows))
+        if not self._has_place(-(-rows // each)):
             raise self._refusal()
-        parts, more = slices(feeds, rows, self._limit), call.more if call is not None else ()
+        parts, more = slices(feeds, rows, each), call.more if call is not None else ()
         pieces = Pieces(len(parts), done)
         for position, (part, count) in enumerate(parts):
             key = more if self._one_shape else (more, key_of(part))
-            job = Job(part, count, key, pieces.part(position), now, deadline, call)
+            job = Job(part, count, key, pieces.part(position), now, deadline, call, self._engine.weigh(part, count))
             pieces.jobs.append(job)
             self._put(job, (deadline - now) / 1e9)
         return pieces
@@ -179,8 +181,8 @@ class Batcher:
                     jobs, reason, wait_ns = self._take(start)
                 if jobs:
                     self._on_loop(_deliver, self._execute(jobs, reason))
-                    rows = sum(job.rows for job in jobs)
-                    self._sizing = sizing.observe(rows, _clock() - start, self._sizing)
+                    weight = sum(job.weight for job in jobs)
+                    self._sizing = sizing.observe(weight, _clock() - start, self._sizing)
                 elif wait_ns:
                     self._wake.acquire(timeout=wait_ns / 1e9)
         self._on_loop(self._ended.set)
@@ -197,12 +199,12 @@ class Batcher:
         queue = self._queue
         if len(queue) == 1 and not self._delay_ns:
             job = queue.popleft()
-            return [job] if self._alive(job, now) else [], "full" if job.rows >= self._limit else "idle", 0
+            return [job] if self._alive(job, now) else [], "full" if job.weight >= self._limit else "idle", 0
         jobs = [job for job in queue if self._alive(job, now)]
-        waiting = [batch.Waiting(job.rows, job.key, job.since) for job in jobs]
+        waiting = [batch.Waiting(job.weight, job.key, job.since) for job in jobs]
         limit = self._limit
         if not self.inline and not self._delay_ns:
-            limit = sizing.choose(sum(job.rows for job in jobs), limit, self._sizing)
+            limit = sizing.choose(sum(job.weight for job in jobs), limit, self._sizing)
         decision = batch.decide(waiting, now, limit, self._delay_ns)
         taken = [jobs[position] for position in decision.take]
         chosen = set(decision.take)

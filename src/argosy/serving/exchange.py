@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from argosy.protocol import openai
 from argosy.spec.errors import ArgosyError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ MOST_MESSAGE = 4096
 """Characters of an error that are answered: what it repeats of the request may be long."""
 INVOCATIONS = "/invocations"
 """What the path of MLflow's scoring server ends with."""
+OPENAI = ("/v1/embeddings", "/v1/rerank")
 MLFLOW_CODES = {
     404: "RESOURCE_DOES_NOT_EXIST",
     429: "REQUEST_LIMIT_EXCEEDED",
@@ -63,12 +65,15 @@ def reply(status: int, body: bytes | bytearray, headers: Headers, keep_alive: bo
 
 
 def error_reply(error: ArgosyError, path: str = "") -> tuple[int, bytes, Headers]:
-    """Status, body `{"error": …}` and headers of an error; at MLflow's path with the keys that its clients read."""
+    """Status, body `{"error": …}` and headers of an error; at the paths of MLflow and OpenAI with the keys that their
+    clients read."""
     headers: Headers = ()
     if error.retry_after is not None:
         headers = (("retry-after", str(max(1, round(error.retry_after)))),)
-    body = {"error": error.message[:MOST_MESSAGE]}
-    if path.removesuffix("/").endswith(INVOCATIONS):
+    body: dict[str, Any] = {"error": error.message[:MOST_MESSAGE]}
+    if path.removesuffix("/").endswith(OPENAI):
+        body = {"error": openai.error(body["error"], error.http)}
+    elif path.removesuffix("/").endswith(INVOCATIONS):
         code = MLFLOW_CODES.get(error.http, "INTERNAL_ERROR" if error.http >= 500 else "BAD_REQUEST")
         body |= {"error_code": code, "message": body["error"]}
     return error.http, msgspec.json.encode(body), headers

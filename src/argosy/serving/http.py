@@ -17,10 +17,10 @@ import msgspec
 
 import argosy
 from argosy.packaging.rows import read_rows, to_tensors
-from argosy.protocol import compression, jsondata, rest, rows
+from argosy.protocol import compression, jsondata, openai, rest, rows
 from argosy.protocol.bounds import LARGE, Bounds
 from argosy.protocol.rest import HEADER_LENGTH, JSON, OCTETS, Request, Response
-from argosy.serving import metrics, openapi
+from argosy.serving import embeddings, metrics, openapi
 from argosy.serving.dataplane import DataPlane
 from argosy.serving.exchange import Exchange, Headers
 from argosy.serving.line import upgraded
@@ -50,8 +50,8 @@ _ACCEPTED = b"accept-encoding"
 _INNER = {"index": "models", "config": "config"}
 """Operations whose answer over HTTP is this field of the message over gRPC."""
 _ROUTES = {tuple(route.path.split("/")): route for route in openapi.ROUTES}
-_KEYS = {"predict": rows.V1, "invocations": rows.MLFLOW}
-"""Operations that take rows → the keys of their protocol."""
+_KEYS = {"predict": rows.V1, "invocations": rows.MLFLOW, **dict.fromkeys(openai.KINDS)}
+"""Operations that take rows → the keys of their protocol; None for those that take texts as OpenAI has it."""
 CSV = "text/csv"
 Encoded = tuple[bytes | bytearray, Headers]
 Decode = Callable[[ServedModel, Mapping[bytes, bytes], bytes, Bounds | None], tuple[Request, float | None]]
@@ -126,9 +126,7 @@ class HttpApp:
             elif route.operation == "infer":
                 self.infer(self._plane.model(route.model, route.version), exchange, decode_tensors, self.answer_tensors)
             elif route.operation in _KEYS:
-                model = self._plane.model(route.model) if route.model else self._plane.only()
-                decode = partial(decode_rows, _KEYS[route.operation])
-                self.infer(model, exchange, decode, self.answer_rows)
+                self._infer_rows(exchange, route)
             elif route.operation == "ping":
                 exchange.answer(200 if self._plane.ready() else 503, b"\n")
             elif route.operation == "version":
@@ -140,13 +138,18 @@ class HttpApp:
             elif route.operation == "docs":
                 exchange.answer(200, *openapi.page())
             else:
-                only_ready = route.method == "POST" and _json_object(exchange.body).get("ready") is True
-                answer = self._plane.ask(route.operation, route.model, route.version, only_ready)
-                status = 200 if answer.get("ready", answer.get("live", True)) else 503
-                inner = _INNER.get(route.operation)
-                exchange.answer(status, msgspec.json.encode(answer[inner] if inner else answer))
+                self._answer_asked(exchange, route)
         except Exception as error:
             refuse(exchange, error)
+
+    def _answer_asked(self, exchange: Exchange, route: ParsedPath) -> None:
+        only_ready = route.method == "POST" and _json_object(exchange.body).get("ready") is True
+        answer = self._plane.ask(route.operation, route.model, route.version, only_ready)
+        status = 200 if answer.get("ready", answer.get("live", True)) else 503
+        inner = _INNER.get(route.operation)
+        if exchange.path.startswith("/v1/"):
+            answer |= self._as_openai(route)
+        exchange.answer(status, msgspec.json.encode(answer[inner] if inner else answer))
 
     def handle_health(self, exchange: Exchange) -> None:
         """Answer whether it lives and is ready, and nothing else: for those that have no certificate."""
@@ -191,6 +194,25 @@ class HttpApp:
             raise
         done = partial(answer, exchange, model, request)
         exchange.cancelled = model.start(request, timeout, done, headers=headers).cancel
+
+    def _infer_rows(self, exchange: Exchange, route: ParsedPath) -> None:
+        if (keys := _KEYS[route.operation]) is not None:
+            model = self._plane.model(route.model) if route.model else self._plane.only()
+            self.infer(model, exchange, partial(decode_rows, keys), self.answer_rows)
+            return
+        model = embeddings.chosen(self._plane, exchange, route.operation, route.model)
+
+        def answer(exchange: Exchange, model: ServedModel, request: Request, result: Response | Exception) -> None:
+            self.answer_rows(exchange, model, request, result, partial(embeddings.encode, request, model, compress))
+
+        self.infer(model, exchange, partial(embeddings.decode, route.operation, _timeout), answer)
+
+    def _as_openai(self, route: ParsedPath) -> dict[str, Any]:
+        """What OpenAI's clients read in a list of models, or of one, where there are language models."""
+        known = {model.name: openai.listed(model.name) for model in self._plane.models() if model.language is not None}
+        if route.operation == "names":
+            return {"object": "list", "data": list(known.values())} if known else {}
+        return known.get(route.model, {})
 
     async def _infer_large(self, model: ServedModel, exchange: Exchange, decode: Decode, answer: Answer) -> None:
         """Decode in a thread, then proceed as for a small request. The caller has counted it in."""
@@ -281,7 +303,7 @@ def decode_tensors(
     if _LENGTH in headers:
         length = rest.parse_header_length(headers[_LENGTH].decode("latin-1"), len(body))
     request = rest.decode_request(body, length, model.signature, bounds, model.runtime.strict)
-    return request, timeout_of(headers) if TIMEOUT_HEADER in headers else None
+    return request, _timeout(headers)
 
 
 def decode_rows(
@@ -306,7 +328,11 @@ def decode_rows(
     else:
         known = f"{JSON} or {CSV}" if keys is not rows.V1 else JSON
         raise UnsupportedEncoding(f"the content type is '{kind.strip()[:80]}'; rows are {known}")
-    return Request(tensors), timeout_of(headers) if TIMEOUT_HEADER in headers else None
+    return Request(tensors), _timeout(headers)
+
+
+def _timeout(headers: Mapping[bytes, bytes]) -> float | None:
+    return timeout_of(headers) if TIMEOUT_HEADER in headers else None
 
 
 def timeout_of(headers: Mapping[bytes, bytes]) -> float:

@@ -18,16 +18,26 @@ Done = Callable[[Result], None]
 
 class Job:
     """Inputs of one request (or a slice of a large one). `done` is called once, on the event loop, with its outputs or
-    the error; never after `cancel`. Times are ns. `call` is the request, for observers.
+    the error; never after `cancel`. Times are ns. `call` is the request, for observers. `weight` is how many rows it
+    counts for in a batch.
     """
 
-    __slots__ = ("call", "deadline", "done", "feeds", "finished", "key", "rows", "since", "timer")
+    __slots__ = ("call", "deadline", "done", "feeds", "finished", "key", "rows", "since", "timer", "weight")
 
     def __init__(
-        self, feeds: Feeds, rows: int, key: Hashable, done: Done, since: int, deadline: int, call: "Call | None"
+        self,
+        feeds: Feeds,
+        rows: int,
+        key: Hashable,
+        done: Done,
+        since: int,
+        deadline: int,
+        call: "Call | None",
+        weight: int = 0,
     ) -> None:
         self.feeds = feeds
         self.rows = rows
+        self.weight = weight or rows
         self.key = key
         self.done = done
         self.since = since

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from argosy.serving.answers import Answers
     from argosy.serving.recording import Recording
     from argosy.serving.tracer import Tracer
+    from argosy.spec.language import LanguageModel
 
 MOST_SCORES, MOST_CLASSES = 2**18, 2**16
 """Elements of an output that are sorted for one request, and classes answered: it is done on the event loop."""
@@ -82,7 +83,7 @@ def classify(tensor: Tensor, count: int, batched: bool, classes: Sequence[str] =
 
 class ServedModel:
     """One version of one model, ready to answer. Made on the event loop by whoever loaded and checked the engine.
-    `example`: inputs of one row, for its description."""
+    `example`: inputs of one row, for its description; `language`: what is known of a language model."""
 
     def __init__(
         self,
@@ -95,6 +96,7 @@ class ServedModel:
         inline: bool = False,
         call_ns: int = 0,
         example: Sequence[Tensor] = (),
+        language: "LanguageModel | None" = None,
     ) -> None:
         self.name = name
         self.version = version
@@ -103,6 +105,7 @@ class ServedModel:
         self.signature = engine.signature
         self.runtime = runtime
         self.example = example
+        self.language = language
         self.stats = Stats()
         self.inflight = 0
         self.idle: asyncio.Event | None = None

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 import argosy
+from argosy.protocol.openai import KINDS
 from argosy.protocol.rest import Request, encode_request
 from argosy.protocol.rows import first_row
 from argosy.serving.dataplane import DataPlane
@@ -49,6 +50,8 @@ ROUTES = (
     Route("GET", "/v1/models/{model}", "model_ready", "Ready", "Whether a model takes requests, as KServe V1 has it"),
     Route("POST", "/v1/models/{model}:predict", "predict", "Predictions", "Predictions for rows, as KServe V1 has it"),
     Route("POST", "/invocations", "invocations", "Predictions", "Predictions for rows, plain or as MLflow has it"),
+    Route("POST", "/v1/embeddings", "embeddings", "Embeddings", "Embeddings of texts, as OpenAI has it"),
+    Route("POST", "/v1/rerank", "rerank", "Ranking", "Scores of documents for a query, as Jina and Cohere have it"),
     Route("GET", "/ping", "ping", "", "Whether the model takes requests, as MLflow has it"),
     Route("GET", "/health", "ping", "", "The same as /ping"),
     Route("GET", "/version", "version", "", "The version of this server"),
@@ -57,9 +60,15 @@ ROUTES = (
     Route("GET", "/docs", "docs", "", "This document as a page, to try it"),
 )
 """What a replica answers over HTTP; the document describes those with a schema."""
-BELOW = ("names", "model_ready", "predict", "invocations", "ping", "version", "openapi", "docs")
+BELOW = ("names", "model_ready", "predict", "invocations", "ping", "version", "openapi", "docs", *KINDS)
 """Operations that are also below `/endpoints/NAME`."""
-_BODIES = {"infer": "InferRequest", "predict": "PredictRequest", "invocations": "Invocation"}
+_BODIES = {
+    "infer": "InferRequest",
+    "predict": "PredictRequest",
+    "invocations": "Invocation",
+    "embeddings": "EmbeddingsRequest",
+    "rerank": "RerankRequest",
+}
 
 
 def served(plane: DataPlane, path: str) -> Json:
@@ -75,6 +84,10 @@ def document(model: ServedModel | None = None, base: str = "") -> Json:
     """The OpenAPI 3.1 document. `base`: what stands before the paths of `BELOW` at the gateway."""
     paths: Json = {}
     for route in ROUTES:
+        if route.operation in KINDS and not (
+            model and model.language and model.language.kind == KINDS[route.operation]
+        ):
+            continue
         if route.schema and not (base and route.operation not in (*BELOW, "infer", "model")):
             for path in _paths(route, model):
                 item = paths.setdefault(path, {})

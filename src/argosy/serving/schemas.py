@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from argosy.protocol.openai import MOST_TEXTS
 from argosy.protocol.rows import is_label, record
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.signature import Signature, TensorSpec
@@ -62,6 +63,25 @@ SCHEMAS: Json = {
     "Config": _object(["name"], name=_TEXT),
     "Statistics": _object(["model_stats"], model_stats=_LIST),
     "Index": {"type": "array", "items": _object(["name", "state"], name=_TEXT, state=_TEXT)},
+    "EmbeddingsRequest": _object(
+        ["input"],
+        input={"anyOf": [_TEXT, {"type": "array", "minItems": 1, "maxItems": MOST_TEXTS, "items": _TEXT}]},
+        model=_TEXT,
+        encoding_format={"enum": ["float", "base64"]},
+        dimensions={"type": "integer"},
+        truncate=_FLAG,
+    ),
+    "Embeddings": _object(["object", "data", "model", "usage"], data=_LIST, model=_TEXT, usage={"type": "object"}),
+    "RerankRequest": _object(
+        ["query", "documents"],
+        query=_TEXT,
+        documents={"type": "array", "minItems": 1, "maxItems": MOST_TEXTS, "items": _TEXT},
+        model=_TEXT,
+        top_n={"type": "integer", "minimum": 1},
+        return_documents=_FLAG,
+        truncate=_FLAG,
+    ),
+    "Ranking": _object(["results", "model", "usage"], results=_LIST, model=_TEXT, usage={"type": "object"}),
     "Empty": {"type": "object"},
     "Names": _object(["models"], models={"type": "array", "items": _TEXT}),
     "Row": {"type": "object", "minProperties": 1},

@@ -63,6 +63,7 @@ async def load_model(config: ModelConfig, runtime: Runtime) -> ServedModel:
         inline=engine in _INLINE,
         call_ns=call_ns,
         example=example,
+        language=loaded.package.manifest.language,
     )
 
 
