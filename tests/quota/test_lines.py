@@ -14,7 +14,7 @@ PRICES = {"gemma": Price(input=1.0, cached=0.5, output=3.0)}
 
 def line(**tokens):
     fields = {"time": "2026-11-27T12:00:30.123Z", "endpoint": "gemma", "version": "2", "key": "k", "status": 200}
-    fields |= {"ms": 1100, "first_byte_ms": 100, "flags": None}
+    fields |= {"ms": 1100, "first_byte_ms": 100, "flags": tokens.pop("flags", None)}
     more = {"input": 1000, "cached": 400, "output": 11, "reasoning": 3, "finish": "stop", "stream": True}
     return json.dumps(fields | {"tokens": more | {"reserved": 5000, "lease": "ab.1"} | tokens}).encode()
 
@@ -33,7 +33,7 @@ def test_what_a_line_says():
 
 
 def test_an_answer_without_an_end_and_one_that_is_no_stream():
-    cut, whole = used(line(finish=None), {}), used(line(stream=False, output=11.0), {})
+    cut, whole = used(line(flags="DC"), {}), used(line(stream=False, output=11.0), {})
     assert cut is not None
     assert whole is not None
     assert (cut.usage.aborted, cut.usage.money) == (1, 0.0)

@@ -22,7 +22,6 @@ class LoggedTokens(msgspec.Struct, frozen=True):
     output: float | None = None
     reasoning: float | None = None
     reserved: float | None = None
-    finish: str | None = None
     stream: bool | str | None = None
     lease: str | None = None
 
@@ -37,6 +36,7 @@ class LoggedRequest(msgspec.Struct, frozen=True):
     key: str | None = None
     ms: float | None = None
     first_byte_ms: float | None = None
+    flags: str | None = None
 
 
 LINE = msgspec.json.Decoder(LoggedRequest)
@@ -63,7 +63,7 @@ def used(line: bytes, prices: Mapping[str, Price]) -> Used | None:
         version=found.version or "",
         hour=at // HOUR * HOUR,
         requests=1,
-        aborted=0 if tokens.finish else 1,
+        aborted=int(found.flags not in (None, "", "-")),
         input=asked,
         cached=cached,
         output=output,
