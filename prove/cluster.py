@@ -24,6 +24,7 @@ import httpx
 from argosy.spec.settings import Home, Settings
 from argosy.store import open_store
 from argosy.targets.kubernetes.objects import REVISION
+from prove import pods
 from tests.kubernetes import programs
 from tests.kubernetes.plane import Plane
 from tests.platform.packages import push
@@ -239,6 +240,17 @@ def stay(home: Home) -> None:
         print()
 
 
+def _pods(plane: Plane, home: Home, options: argparse.Namespace) -> int:
+    platform = Up(home).ready()
+    try:
+        wrong = pods.run(plane, home, platform, options)
+    finally:
+        platform.kill()
+        clear(home)
+    print(*wrong, sep="\n")
+    return 1 if wrong else 0
+
+
 def main() -> int:
     """Run; 1 where a request failed or something did not end well."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -247,6 +259,8 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--cold", type=int, default=0)
     parser.add_argument("--zero", type=int, default=0)
+    parser.add_argument("--pods", type=int, default=0, help="only this: as many pods as kwok acts")
+    parser.add_argument("--seconds", type=float, default=30.0, help="with --pods: how long to look at rest")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--demo", action="store_true", help="one of each, then stay up")
     parser.add_argument("--once", action="store_true", help="with --demo: end by itself")
@@ -256,11 +270,13 @@ def main() -> int:
         sys.exit(f"not built: {', '.join(missing)}; run make kubernetes")
     rollouts, evictions = (1, 1) if options.demo else (options.rollouts, options.evictions)
     with tempfile.TemporaryDirectory(prefix="a") as folder:
-        plane, home = Plane(Path(folder, "plane")), Home(Path(folder, "home")).create()
+        plane, home = Plane(Path(folder, "plane"), pods.ADDRESSES), Home(Path(folder, "home")).create()
         try:
             plane.start()
             namespace = plane.namespace()
             images = fill(home, plane, namespace)
+            if options.pods:
+                return _pods(plane, home, options)
             with plane.node(NODES[0], images), plane.node(NODES[1], images):
                 print("a control plane of Kubernetes runs, with two nodes", flush=True)
                 proof = Proof(plane, namespace, Up(home).ready(), options.seed)

@@ -42,10 +42,12 @@ def test_a_route_carries_weights_versions_and_what_the_endpoint_declares():
     standings = {"r": RevisionStatus(replicas=(replica("d-0", "ready"),))}
     limits = Limits(requests=3)
     endpoint = Endpoint(name="d", model="m:7", timeout=5, retries=1, public=True, limits=limits)
-    route = endpoint_route(endpoint, Route((("r", 100),)), revisions, standings)
+    route = endpoint_route(endpoint, Route((("r", 100),)), revisions, lambda each: upstreams(standings[each].replicas))
     assert (route.timeout, route.retries, route.auth, route.limits) == (5, 1, False, limits)
     assert [(each.revision, each.version, each.weight) for each in route.revisions] == [("r", "7", 100)]
-    assert endpoint_route(endpoint, Route(), revisions, standings).revisions == ()
+    assert (
+        endpoint_route(endpoint, Route(), revisions, lambda each: upstreams(standings[each].replicas)).revisions == ()
+    )
 
 
 def test_a_shadow_gets_copies_of_the_declared_share_and_no_weight():
@@ -54,11 +56,11 @@ def test_a_shadow_gets_copies_of_the_declared_share_and_no_weight():
         for id, version in (("r", "7"), ("s", "8"))
     }
     endpoint = Endpoint(name="d", model="m:8", rollout=Rollout(shadow=Shadow(share=0.25)))
-    route = endpoint_route(endpoint, Route((("r", 100),), "s"), revisions, {})
+    route = endpoint_route(endpoint, Route((("r", 100),), "s"), revisions, lambda _: ())
     assert [(each.revision, each.weight) for each in route.revisions] == [("r", 100), ("s", 0)]
     assert [each.revision for each in route.public] == ["r"]
     assert route.mirror == Mirror(revision="s", percent=25.0)
-    assert endpoint_route(endpoint, Route((("r", 100),)), revisions, {}).mirror is None
+    assert endpoint_route(endpoint, Route((("r", 100),)), revisions, lambda _: ()).mirror is None
 
 
 def test_keys_have_their_own_rate_or_the_gateways_and_revoked_ones_are_gone():

@@ -106,7 +106,7 @@ async def test_what_envoy_refuses_is_rolled_back(gateway, replica, monkeypatch):
     await gateway.start([one(a, auth=False)])
     before = {name: gateway.files.get(name).resources for name in gateway.files.names()}
 
-    def broken(config, endpoints, keys=()):
+    def broken(config, endpoints, keys=(), memo=None):
         snapshot = build(config, endpoints, keys)
         snapshot.routes["argosy"]["virtual_hosts"][0]["domains"] = ["*", "*"]
         return snapshot

@@ -29,6 +29,7 @@ from tests.ports import free
 MASTERS = "system:masters"
 FAKE = "kwok.x-k8s.io/node"
 """Annotation (`fake`) of nodes whose pods kwok acts: Running and Ready at once, gone as soon as they are deleted."""
+KWOK = {"apiVersion": "config.kwok.x-k8s.io/v1alpha1", "kind": "KwokConfiguration"}
 SWIFT = ("--kube-api-qps=1000", "--kube-api-burst=2000")
 """Options of programs that else make 20 or 50 requests a second at most."""
 PATIENCE = 60.0
@@ -60,10 +61,10 @@ def absent(what: str) -> NoReturn:
 
 
 class Plane:
-    """A control plane in a folder; `start` it, `stop` it."""
+    """A control plane in a folder; `start` it, `stop` it. `crowd`: the network of thousands of pods that kwok acts."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, crowd: str = "") -> None:
+        self.folder, self._crowd = folder, crowd
         self.network = network.obtained()
         self.authority = Authority(folder / "certificates")
         self.url = f"https://127.0.0.1:{free()}"
@@ -90,11 +91,15 @@ class Plane:
             "kube-controller-manager", f"--kubeconfig={self.kubeconfig('system:kube-controller-manager')}",
             f"--service-account-private-key-file={accounts}", f"--root-ca-file={self.authority.certificate}",
             "--use-service-account-credentials", "--leader-elect=false", "--secure-port=0",
-            *SWIFT, "--node-monitor-period=1s", "--node-monitor-grace-period=10s",
+            *SWIFT, "--node-monitor-period=1s", f"--node-monitor-grace-period={600 if self._crowd else 10}s",
         )  # fmt: skip
         scheduler = self.kubeconfig("system:kube-scheduler")
         self._run("kube-scheduler", f"--kubeconfig={scheduler}", "--leader-elect=false", "--secure-port=0", *SWIFT)
         stages = sorted((programs.folder() / "kwok-stages").glob("*.yaml"))
+        if self._crowd:
+            stages.append(self.folder / "kwok.yaml")
+            at_once = dict.fromkeys(("podPlayStageParallelism", "nodePlayStageParallelism", "nodeLeaseParallelism"), 32)
+            stages[-1].write_text(yaml.safe_dump(KWOK | {"options": {"cidr": self._crowd, **at_once}}))
         self._run(
             "kwok", f"--kubeconfig={self.kubeconfig('kwok', MASTERS)}", *(f"--config={stage}" for stage in stages),
             f"--manage-nodes-with-annotation-selector={FAKE}=fake", "--node-lease-duration-seconds=10",

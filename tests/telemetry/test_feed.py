@@ -1,5 +1,6 @@
 """One reading of the gateway's counters and of each replica's serves all who ask at a time."""
 
+import asyncio
 import logging
 
 import pytest
@@ -69,3 +70,24 @@ async def test_a_gateway_that_does_not_answer_is_logged_once(world: World, caplo
     with pytest.raises(Unavailable):
         await world.feed.traffic()
     assert len(caplog.records) == 2, "trouble that comes back is logged again"
+
+
+async def test_replicas_that_say_nothing_keep_nobody_waiting_for_long(world: World, monkeypatch: pytest.MonkeyPatch):
+    asked: list[str] = []
+
+    async def silent(replica: Replica) -> ProcessCounts | None:
+        asked.append(replica.id)
+        if replica.id == "0":
+            return ProcessCounts(replica.started, Counts(requests=1))
+        await asyncio.Event().wait()
+        return None
+
+    monkeypatch.setattr(feed, "read", silent)
+    monkeypatch.setattr(feed, "TIMEOUT", 0.05)
+    many = [
+        Replica(id=str(n), endpoint="e", revision="v", phase="ready", http=Address(), started=0.0) for n in range(500)
+    ]
+    found = await world.feed.processes(many)
+    assert len(asked) == feed.AT_ONCE + 1
+    assert [run for run, each in found.items() if each is not None] == [many[0].run]
+    assert len(found) == len(many)

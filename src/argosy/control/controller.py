@@ -6,6 +6,7 @@ import difflib
 import logging
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -16,13 +17,14 @@ from argosy.control.rollout.analysis import Analysis
 from argosy.control.rollout.metrics import asked
 from argosy.control.rollout.strategy import GuardVerdict, Observation, Wanted
 from argosy.control.rollout.table import Rollouts
-from argosy.control.routing import api_keys, endpoint_route
+from argosy.control.routing import api_keys, endpoint_route, upstreams
 from argosy.control.scaling.activation import Activation
 from argosy.control.scaling.scaler import Scaler
 from argosy.control.state import State
 from argosy.control.status import Facts, status
 from argosy.gateway.base import Routing
-from argosy.gateway.model import ApiKey, EndpointRoute
+from argosy.gateway.memo import Memo
+from argosy.gateway.model import ApiKey, EndpointRoute, Upstream
 from argosy.spec.errors import ArgosyError, NotFound, Unavailable
 from argosy.spec.language import TokenLimits
 from argosy.spec.revision import Revision, RevisionStatus
@@ -38,6 +40,14 @@ LOG = logging.getLogger(__name__)
 
 TICK = 1.0
 GATEWAY_RETRY = 2.0
+NOTHING = RevisionStatus()
+
+
+class ShownRevision(NamedTuple):
+    """What is made of a revision's status, as long as that is the same."""
+
+    replicas: tuple[ReplicaStatus, ...]
+    upstreams: tuple[Upstream, ...]
 
 
 class Controller:
@@ -65,6 +75,8 @@ class Controller:
         self._key_list: tuple[ApiKey, ...] = ()
         self._limits: dict[str, TokenLimits] = {}
         self._routed: dict[str, frozenset[str]] = {}
+        self._routes: dict[str, EndpointRoute] = {}
+        self._parts: Memo[ShownRevision] = Memo()
         self._applied: tuple[list[EndpointRoute], tuple[ApiKey, ...]] | None = None
         self._gateway_after = 0.0
         self._url = ""
@@ -135,6 +147,7 @@ class Controller:
         for name in sorted(of):
             route = await self._endpoint(name, declared.get(name), of[name], removals)
             routes += [route] if route else []
+        self._routes = {each.endpoint: each for each in routes}
         if self.activation is not None:
             routes = self.activation.admit(routes, self._declared)
         if self.recording is not None:
@@ -147,6 +160,7 @@ class Controller:
             for revision in removals:
                 await self.target.remove(revision)
         await self._publish(self._viewed(running, error))
+        self._parts.turn()
         self._seen = True
 
     async def _read(self) -> str:
@@ -218,7 +232,24 @@ class Controller:
                 route = action
             else:
                 removals.append(action.revision)
-        return endpoint_route(declared.endpoint, route, self._revisions, running)
+        name = declared.endpoint.name
+        found = endpoint_route(
+            declared.endpoint, route, self._revisions, lambda each: self._part(each, running).upstreams
+        )
+        return found if found != self._routes.get(name) else self._routes[name]
+
+    def _part(self, revision: str, running: dict[str, RevisionStatus]) -> ShownRevision:
+        """What is shown and routed of a revision."""
+        status = running.get(revision, NOTHING)
+
+        def make() -> ShownRevision:
+            version = f"{self._revisions[revision].model}:{self._revisions[revision].version}"
+            shown = tuple(
+                ReplicaStatus(**msgspec.structs.asdict(replica), version=version) for replica in status.replicas
+            )
+            return ShownRevision(shown, upstreams(status.replicas))
+
+        return self._parts.get(revision, status, make)
 
     async def _apply(self, routes: list[EndpointRoute], running: dict[str, RevisionStatus]) -> str:
         """Bring the gateway to these routes and keys, then release what drains. What went wrong, if anything."""
@@ -258,14 +289,7 @@ class Controller:
         return await self._gateway.statistics(pattern)
 
     def _viewed(self, running: dict[str, RevisionStatus], error: str) -> View:
-        replicas = [
-            ReplicaStatus(
-                **msgspec.structs.asdict(replica),
-                version=f"{self._revisions[key].model}:{self._revisions[key].version}",
-            )
-            for key, each in running.items()
-            for replica in each.replicas
-        ]
+        replicas = [each for key in running for each in self._part(key, running).replicas]
         return View(
             number=self._begun,
             endpoints={each.endpoint.name: self._status(each, running, error) for each in self._declared},

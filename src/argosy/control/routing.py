@@ -1,19 +1,19 @@
 """From decisions and replicas to routes and keys of the gateway. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from argosy.control.decide import Route
 from argosy.gateway.model import ApiKey, EndpointRoute, Mirror, RevisionRoute, Sticky, Upstream
 from argosy.spec.endpoint import Endpoint
-from argosy.spec.revision import Replica, Revision, RevisionStatus
+from argosy.spec.revision import Replica, Revision
 from argosy.spec.settings import GatewaySettings
 from argosy.store.keys import KeyRecord
 
 
 def endpoint_route(
-    endpoint: Endpoint, route: Route, revisions: dict[str, Revision], running: dict[str, RevisionStatus]
+    endpoint: Endpoint, route: Route, revisions: dict[str, Revision], running: Callable[[str], tuple[Upstream, ...]]
 ) -> EndpointRoute:
-    """The route of an endpoint: its weighted revisions with those of their replicas that serve or drain."""
+    """The route of an endpoint: its weighted revisions with what is `running` of each."""
     sticky, shadow = endpoint.rollout.sticky, endpoint.rollout.shadow
     mirror = Mirror(revision=route.shadow, percent=100 * shadow.share) if shadow and route.shadow else None
     return EndpointRoute(
@@ -23,7 +23,7 @@ def endpoint_route(
                 revision=name,
                 version=revisions[name].version,
                 weight=weight,
-                upstreams=upstreams(running.get(name, RevisionStatus()).replicas),
+                upstreams=running(name),
                 language=revisions[name].language is not None,
             )
             for name, weight in (*route.weights, *([(mirror.revision, 0)] if mirror else []))

@@ -14,8 +14,9 @@ from argosy.gateway.bootstrap import bootstrap
 from argosy.gateway.envoy import Process, find
 from argosy.gateway.files import XdsFiles
 from argosy.gateway.listener import NAME
+from argosy.gateway.memo import Memo
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig
-from argosy.gateway.snapshot import CDS, LDS, RDS, SDS, XDS_FOLDER, Snapshot, build_snapshot
+from argosy.gateway.snapshot import CDS, LDS, RDS, SDS, XDS_FOLDER, EndpointClusters, Snapshot, build_snapshot
 from argosy.gateway.subscriptions import Refused, Subscriptions
 from argosy.gateway.xds import Files, Resource
 from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument, Unavailable
@@ -37,11 +38,12 @@ class Gateway:
         self._lock = asyncio.Lock()
         self._stale: set[str] = set()
         self._retired: dict[str, float] = {}
+        self._memo: Memo[EndpointClusters] = Memo()
 
     async def start(self, endpoints: Iterable[EndpointRoute] = (), keys: Iterable[ApiKey] = ()) -> None:
         """Starts Envoy with these endpoints. Raises Conflict when the port is taken, Refused when Envoy objects,
         InvalidArgument when it cannot use the TLS files."""
-        snapshot = build_snapshot(self.config, endpoints, keys)
+        snapshot = build_snapshot(self.config, endpoints, keys, self._memo)
         files = snapshot.files()
         async with self._lock:
             if await self.process.adopt():
@@ -85,7 +87,7 @@ class Gateway:
     async def apply(self, endpoints: Iterable[EndpointRoute], keys: Iterable[ApiKey] = ()) -> bool:
         """Applies this, new before old, without losing a request. False: nothing changed. Raises Refused with Envoy's
         message after putting back what was there before."""
-        snapshot = build_snapshot(self.config, endpoints, keys)
+        snapshot = build_snapshot(self.config, endpoints, keys, self._memo)
         async with self._lock:
             files = snapshot.files()
             files[CDS] = self._with_old_clusters(snapshot)

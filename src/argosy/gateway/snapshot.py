@@ -2,11 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
 from argosy.gateway import clusters, keys, listener, rest_routes, server
 from argosy.gateway.clusters import ENGINE, GRPC, HTTP
+from argosy.gateway.memo import Memo
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig, Upstream
 from argosy.gateway.routes import route_table
 from argosy.gateway.targets import Targets
@@ -39,26 +42,43 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return files | ({SDS: list(self.secrets.values())} if self.secrets else {})
 
 
-def build_snapshot(config: GatewayConfig, endpoints: Iterable[EndpointRoute], known: Iterable[ApiKey] = ()) -> Snapshot:
-    """The whole of it. Raises Conflict where names or addresses collide."""
+class EndpointClusters(NamedTuple):
+    """What is made of one endpoint: clusters and hosts by name, the names by revision and protocol, the addresses."""
+
+    clusters: dict[str, Resource]
+    hosts: dict[str, Resource]
+    names: dict[tuple[str, str, str], str]
+    addresses: tuple[str, ...]
+
+
+def build_snapshot(
+    config: GatewayConfig,
+    endpoints: Iterable[EndpointRoute],
+    known: Iterable[ApiKey] = (),
+    memo: Memo[EndpointClusters] | None = None,
+) -> Snapshot:
+    """The whole of it; a `memo` has what was made of endpoints before. Raises Conflict where names or addresses
+    collide."""
     ordered = tuple(sorted(endpoints, key=lambda each: each.endpoint))
-    good = tuple(known)
-    check_names(ordered, good)
+    good, memo = tuple(known), memo or Memo()
+    parts = [memo.get(each.endpoint, each, partial(_part, config, each)) for each in ordered]
+    memo.turn()
+    check_names(ordered, good, [address for part in parts for address in part.addresses])
     targets = Targets({}, config)
     pools = [(*each, GRPC) for each in server.pools(ordered)]
     if config.labels:
         pools.append((*rest_routes.labels_pool(config), HTTP))
     if config.quota:
         pools.append((*keys.quota_pool(config), HTTP))
-    for endpoint, revision, protocol, resource, upstreams in _pools(ordered):
-        name = f"{endpoint}/{revision}/{protocol}/{clusters.digest(resource)}"
-        pools.append((name, resource, upstreams, protocol))
-        targets.clusters[endpoint, revision, protocol] = name
     cds: dict[str, Resource] = {}
     eds: dict[str, Resource] = {}
     for name, resource, upstreams, protocol in pools:
         cds[name] = clusters.named(resource, name, xds_path(config, clusters.eds_file(name)))
         eds[name] = clusters.hosts(name, upstreams, protocol)
+    for part in parts:
+        cds |= part.clusters
+        eds |= part.hosts
+        targets.clusters.update(part.names)
     return Snapshot(
         listeners={listener.NAME: listener.listener(config, xds_path(config, RDS), xds_path(config, SDS))},
         routes={listener.NAME: route_table(config, ordered, good, targets)},
@@ -74,34 +94,45 @@ def xds_path(config: GatewayConfig, file: str) -> str:
     return f"{config.run_dir}/{XDS_FOLDER}/{file}"
 
 
-def check_names(endpoints: tuple[EndpointRoute, ...], known: tuple[ApiKey, ...]) -> None:
+def _part(config: GatewayConfig, endpoint: EndpointRoute) -> EndpointClusters:
+    everyone = [up for revision in endpoint.revisions for up in revision.upstreams]
+    part = EndpointClusters(
+        {}, {}, {}, tuple(str(each) for up in everyone for each in (up.http, up.grpc) if each is not None)
+    )
+    for revision, protocol, resource, upstreams in _pools(endpoint):
+        name = f"{endpoint.endpoint}/{revision}/{protocol}/{clusters.digest(resource)}"
+        part.clusters[name] = clusters.named(resource, name, xds_path(config, clusters.eds_file(name)))
+        part.hosts[name] = clusters.hosts(name, upstreams, protocol)
+        part.names[endpoint.endpoint, revision, protocol] = name
+    return part
+
+
+def check_names(endpoints: tuple[EndpointRoute, ...], known: tuple[ApiKey, ...], addresses: list[str]) -> None:
     """Endpoints, revisions of one endpoint, keys and their hashes, and addresses are each there once."""
-    everyone = [up for endpoint in endpoints for revision in endpoint.revisions for up in revision.upstreams]
     names = {
         "endpoint": [each.endpoint for each in endpoints],
         "key id": [key.id for key in known],
         "key hash": [key.sha256 for key in known],
         **{f"revision of endpoint '{e.endpoint}'": [each.revision for each in e.revisions] for e in endpoints},
-        "address": [str(each) for up in everyone for each in (up.http, up.grpc) if each is not None],
+        "address": addresses,
     }
     for what, values in names.items():
         if twice := [value for value, count in Counter(values).items() if count > 1]:
             raise Conflict(f"{what} '{twice[0]}' is given twice to the gateway")
 
 
-def _pools(endpoints: tuple[EndpointRoute, ...]) -> Iterator[tuple[str, str, str, Resource, tuple[Upstream, ...]]]:
-    """Endpoint, revision, protocol, cluster and replicas; gRPC only where a replica speaks it. The activator's
-    cluster is there also while replicas are ready: who still waits stays in it."""
-    for endpoint in endpoints:
-        for revision in endpoint.revisions:
-            for protocol in (*_protocols(revision.upstreams), *([ENGINE] if revision.language else [])):
-                resource = clusters.cluster(endpoint, revision, protocol)
-                resource = clusters.secured(resource, revision.upstreams, protocol)
-                yield endpoint.endpoint, revision.revision, protocol, resource, revision.upstreams
-        if endpoint.waiting:
-            activator = (Upstream(replica="waiting", http=endpoint.waiting.http, grpc=endpoint.waiting.grpc),)
-            for protocol in _protocols(activator):
-                yield endpoint.endpoint, clusters.WAITING, protocol, clusters.activator(endpoint, protocol), activator
+def _pools(endpoint: EndpointRoute) -> Iterator[tuple[str, str, Resource, tuple[Upstream, ...]]]:
+    """Revision, protocol, cluster and replicas; gRPC only where a replica speaks it. The activator's cluster is there
+    also while replicas are ready: who still waits stays in it."""
+    for revision in endpoint.revisions:
+        for protocol in (*_protocols(revision.upstreams), *([ENGINE] if revision.language else [])):
+            resource = clusters.cluster(endpoint, revision, protocol)
+            resource = clusters.secured(resource, revision.upstreams, protocol)
+            yield revision.revision, protocol, resource, revision.upstreams
+    if endpoint.waiting:
+        activator = (Upstream(replica="waiting", http=endpoint.waiting.http, grpc=endpoint.waiting.grpc),)
+        for protocol in _protocols(activator):
+            yield clusters.WAITING, protocol, clusters.activator(endpoint, protocol), activator
 
 
 def _protocols(upstreams: tuple[Upstream, ...]) -> tuple[str, ...]:

@@ -1,9 +1,10 @@
 """The counters of the gateway and of replicas, each read once for all who ask within a tick."""
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -19,8 +20,8 @@ LOG = logging.getLogger(__name__)
 Key = tuple[str, str]
 """(endpoint, revision)"""
 PATH = "/argosy/counts"
-TIMEOUT = 2.0
-"""Seconds for a replica to answer."""
+TIMEOUT, AT_ONCE = 2.0, 64
+"""Seconds for replicas to answer; so many are asked at a time."""
 FRESH = 0.5
 """Seconds for which a reading serves others who ask."""
 _DECODER = msgspec.json.Decoder(dict[str, dict[str, ReplicaCounts]])
@@ -61,8 +62,16 @@ class Feed:
         now = self._clock()
         known = {run: each for run, each in self._processes.items() if 0 <= now - each[0] < FRESH}
         missing = [each for each in replicas if each.run not in known]
-        found = await asyncio.gather(*map(read, missing))
-        known |= {each.run: (now, reading) for each, reading in zip(missing, found, strict=True)}
+        known |= {each.run: (now, None) for each in missing}
+
+        async def some(left: Iterator[Replica]) -> None:
+            for each in left:
+                known[each.run] = now, await read(each)
+
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TIMEOUT):
+                left = iter(missing)
+                await asyncio.gather(*(some(left) for _ in range(min(AT_ONCE, len(missing)))))
         self._processes = known
         return {each.run: known[each.run][1] for each in replicas}
 

@@ -1,10 +1,14 @@
 """What replicas say is taken with care: known families, well-formed samples, and not more than so many."""
 
+import asyncio
 from pathlib import Path
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families as parsed
 
+from argosy.api.metrics import replicas
 from argosy.api.metrics.replicas import MOST_LINES, labels, merged, read, samples
+from argosy.gateway.admin import Admin
 from argosy.spec.address import Address
 from argosy.spec.status import ReplicaStatus
 
@@ -62,3 +66,12 @@ def test_there_is_a_bound_on_what_one_may_say():
 
 async def test_one_that_does_not_answer_is_down(tmp_path: Path):
     assert await read([replica("a", str(tmp_path / "none"))]) == [(replica("a", str(tmp_path / "none")), None)]
+
+
+async def test_who_scrapes_does_not_wait_for_thousands_that_say_nothing(monkeypatch: pytest.MonkeyPatch):
+    async def silent(_: Admin, path: str) -> bytes:
+        return await asyncio.Event().wait() and b""
+
+    monkeypatch.setattr(Admin, "get", silent)
+    monkeypatch.setattr(replicas, "ALL", 0.05)
+    assert await read([replica(str(n)) for n in range(1000)]) == []

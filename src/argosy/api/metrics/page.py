@@ -43,8 +43,9 @@ class Page:
             controller = self._services.controller
             failed: list[str] = []
             whole = await self._gateway(failed)
-            pages = await replicas.read([each for each in controller.view.replicas if each.phase != "starting"])
-
+            asked = [each for each in controller.view.replicas if each.phase != "starting"]
+            pages = await replicas.read(asked)
+            failed += ["replicas"] if len(pages) < len(asked) else []
             versions = controller.versions()
 
             def text() -> bytes:

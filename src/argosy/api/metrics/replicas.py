@@ -4,6 +4,7 @@ A replica runs other people's models: only families that we know are taken of wh
 """
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -12,7 +13,8 @@ from argosy.serving.metrics import OWN
 from argosy.spec.errors import ArgosyError
 from argosy.spec.status import ReplicaStatus
 
-SECONDS = 2.0
+SECONDS, ALL = 2.0, 6.0
+"""How long a replica may take to answer, and how long all of them: who scrapes does not wait for longer."""
 MOST_BYTES = 256 * 1024
 MOST_LINES = 400
 AT_ONCE = 16
@@ -28,18 +30,22 @@ ReplicaPage = tuple[ReplicaStatus, str | None]
 
 
 async def read(replicas: Sequence[ReplicaStatus]) -> list[ReplicaPage]:
-    """The metrics of each."""
-    gate = asyncio.Semaphore(AT_ONCE)
+    """The metrics of each; where there are more than can be asked, those of the first."""
+    pages, left = list[ReplicaPage](), iter(replicas)
 
-    async def ask(replica: ReplicaStatus) -> str | None:
-        async with gate:
+    async def ask_some() -> None:
+        for replica in left:
             try:
                 body = await Admin(replica.http, SECONDS).get("/metrics")
             except (ArgosyError, OSError, ValueError):
-                return None
-        return body.decode("utf-8", "replace") if len(body) <= MOST_BYTES else None
+                body = None
+            fits = body is not None and len(body) <= MOST_BYTES
+            pages.append((replica, body.decode("utf-8", "replace") if body and fits else None))
 
-    return list(zip(replicas, await asyncio.gather(*map(ask, replicas)), strict=True))
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(ALL):
+            await asyncio.gather(*(ask_some() for _ in range(AT_ONCE)))
+    return sorted(pages, key=lambda page: page[0].id)
 
 
 def merged(pages: Iterable[ReplicaPage]) -> str:

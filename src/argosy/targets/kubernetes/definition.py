@@ -167,9 +167,11 @@ def _union(several: list[types.Type]) -> Object:
 def _struct(info: types.StructType) -> Object:
     doc = " ".join((inspect.getdoc(info.cls) or "").split())
     fields = {each.encode_name: schema(each.type) for each in info.fields}
+    whose: dict[str, str] = {}
     for name, each in fields.items():
         if "description" not in each and (said := _said(doc, name)):
-            each["description"] = said
+            first = whose.setdefault(said, name)
+            each["description"] = said if first == name else f"See {first}."
     made: Object = {"type": "object", "description": _sentences(doc)[0], "properties": fields}
     required = [each.encode_name for each in info.fields if each.required]
     made |= {"required": required} if required else {}

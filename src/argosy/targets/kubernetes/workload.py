@@ -194,21 +194,17 @@ class Workload:
         replicas = tuple(each for each in found if each is not None)
         ready = any(each.phase == "ready" for each in replicas)
         failed = "" if ready else (self.error if self._hard else "") or observe.failure(pods)
-        before, self.status = (
-            self.status,
-            RevisionStatus(
-                replicas=replicas,
-                failed=failed,
-                pending=away
-                or self.error
-                or self._held
-                or observe.pending(pods, self.want, self.deployment)
-                or self._unanswered(),
-                replaced=self._replaced,
-                trouble=self._trouble,
-            ),
+        waits = away or self.error or self._held or observe.pending(pods, self.want, self.deployment)
+        made = RevisionStatus(
+            replicas=replicas,
+            failed=failed,
+            pending=waits or self._unanswered(),
+            replaced=self._replaced,
+            trouble=self._trouble,
         )
-        return self.status != before
+        different = made != self.status
+        self.status = made if different else self.status
+        return different
 
     def _unanswered(self) -> str:
         late = [pod for pod in self.unreached if time.monotonic() - self._silent.get(pod.uid, float("inf")) > SLOWEST]
