@@ -80,11 +80,13 @@ def test_the_calls_of_x32_are_refused():
     st.booleans(),
     st.integers(0, 60),
     st.integers(0, 2**32),
+    st.sampled_from((0, 6, 12)),
 )
-def test_sockets_are_of_the_kinds_that_were_said(machine, unix, inet, streams, family, kind):
-    found = run(made(machine, unix, inet, streams), machine, of(machine, seccomp._SOCKET), family, kind, 0)
+def test_sockets_are_of_the_kinds_that_were_said(machine, unix, inet, streams, family, kind, protocol):
+    found = run(made(machine, unix, inet, streams), machine, of(machine, seccomp._SOCKET), family, kind, protocol)
     stream, datagram = kind & 0xF == 1, kind & 0xF == 2
     good = (unix and family == 1 and stream) or (inet and family in (2, 10) and (stream or (datagram and not streams)))
+    good = good or (inet and not streams and family == 16 and protocol == 0)
     assert found == (ALLOW if good else EPERM)
 
 
@@ -127,3 +129,17 @@ def test_another_process_s_bounds_are_left_alone(machine: str):
             arguments = [0, 0]
             arguments[argument] = pid
             assert run(made(machine), machine, of(machine, tuple(numbers)), *arguments) == answer
+
+
+def test_who_may_start_processes_may_schedule_them(machine: str):
+    for *numbers, _ in seccomp._CALLS["threads"].values():
+        number = of(machine, tuple(numbers))
+        assert [run(made(machine), machine, number, pid) for pid in (0, 4711)] == [ALLOW, EPERM]
+        assert run(made(machine, subprocesses=True), machine, number, 4711) == ALLOW
+
+
+def test_the_addresses_of_the_machine_are_asked_for_where_the_network_is_open(machine: str):
+    number = of(machine, seccomp._SOCKET)
+    assert run(made(machine, inet=True), machine, number, 16, 3, 0) == ALLOW
+    assert run(made(machine, inet=True, streams=True), machine, number, 16, 3, 0) == EPERM
+    assert run(made(machine, inet=True), machine, number, 16, 3, 12) == EPERM

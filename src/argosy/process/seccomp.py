@@ -26,11 +26,11 @@ _IOCTLS = (0x5412, 0x541C, 0x40086602, 0x40046602, 0x401C5820, 0x40087602, 0x408
 """TIOCSTI and TIOCLINUX put keys into terminals; the others change the flags, version, verity and encryption of a file
 that is open only to be read: FS_IOC_SETFLAGS (of 64 and 32 bits), FSSETXATTR, SETVERSION, ENABLE_VERITY and
 SET_ENCRYPTION_POLICY."""
-_UNIX, _INET, _INET6 = 1, 2, 10
+_UNIX, _INET, _INET6, _NETLINK, _ROUTE = 1, 2, 10, 16, 0
 _STREAM, _DGRAM, _SEQPACKET, _TYPE = 1, 2, 5, 0xF
 
 _LOAD, _EQUAL, _ABOVE, _ANY, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
-_NUMBER_AT, _ARCH_AT, _FIRST_AT, _SECOND_AT = 0, 4, 16, 24
+_NUMBER_AT, _ARCH_AT, _FIRST_AT, _SECOND_AT, _THIRD_AT = 0, 4, 16, 24, 32
 _AT = (_FIRST_AT, _SECOND_AT)
 _ALLOW, _REFUSE, _UNKNOWN, _KILL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS, 0x80000000
 _X32 = 0x40000000
@@ -67,7 +67,8 @@ def program(machine: str, *, unix: bool, inet: bool, streams: bool, subprocesses
     for numbers in chain.from_iterable(each.values() for each in never):
         if numbers[column] != _ABSENT:
             code += [(_EQUAL, 0, 1, numbers[column]), _answer(_REFUSE)]
-    for *numbers, argument in (_CALLS["own"] | ({} if attributes else _CALLS["cores"])).values():
+    own = _CALLS["own"] | ({} if attributes else _CALLS["cores"]) | ({} if subprocesses else _CALLS["threads"])
+    for *numbers, argument in own.values():
         code += _when(numbers[column], _either(_AT[argument], (0,), then=_ALLOW, other=_REFUSE))
     # Its flags lie in memory, where a filter cannot look: whoever is told that it is not there takes clone.
     code += [(_EQUAL, 0, 1, _CLONE3[column]), _answer(_UNKNOWN)]
@@ -114,6 +115,8 @@ def _socket(unix: bool, inet: bool, streams: bool) -> Code:
     ):
         if types:
             code += _when(family, _typed(types))
+    if inet and not streams:  # by this libraries find the addresses of the machine
+        code += _when(_NETLINK, _either(_THIRD_AT, (_ROUTE,), then=_ALLOW, other=_REFUSE))
     return [*code, _answer(_REFUSE)]
 
 

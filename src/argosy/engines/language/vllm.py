@@ -17,6 +17,9 @@ PYTHON = "ARGOSY_VLLM_PYTHON"
 MODULE = "vllm.entrypoints.openai.api_server"
 DRAFTED = 4
 """Tokens that are guessed ahead."""
+MACHINE = ("/proc", "/sys")
+"""Where it reads which cores and memory its processes have."""
+DEVICES = ("shm", "nvidia*", "kfd", "dri")
 _GPUS = ("/dev/nvidiactl", "/dev/kfd")
 
 
@@ -62,7 +65,13 @@ class Vllm(LanguageEngine):
         command, more = self.command(setup)
         python = Path(command[0])
         homes = (str(python.parents[1]), str(python.resolve().parents[1]))
-        policy = policy._replace(network=True, subprocesses=True, reads=(*policy.reads, *homes))
+        devices = [str(each) for pattern in DEVICES for each in Path("/dev").glob(pattern)]
+        policy = policy._replace(
+            network=True,
+            subprocesses=True,
+            reads=(*policy.reads, *homes, *MACHINE),
+            writes=(*policy.writes, *devices),
+        )
         return launch.model(command[0], *command[1:], folder=folder, policy=policy, more=more)
 
     def load(self, metrics: Mapping[str, float]) -> Load:
