@@ -285,7 +285,7 @@ async def test_one_conversation_stays_with_one_replica(gateway, tmp_path):
         places = set()
         async with await http(gateway) as client:
             for conversation in range(12):
-                turns = [{"content": f"Hello {conversation}", "role": "user"}]
+                turns = [{"content": f"Hello {conversation}. " * 40, "role": "user"}]
                 asked = set()
                 for _ in range(3):
                     answer = await client.post(CHAT, json={"model": "gemma", "messages": turns})
@@ -301,7 +301,7 @@ async def test_a_decision_is_explained_when_asked_for(client):
     assert not {"x-argosy-decision", "x-argosy-tokens", "x-argosy-attempts"} & set(plain.headers)
     told = await client.post(CHAT, json=chat(max_tokens=2), headers={"x-argosy-explain": "1"})
     assert told.json()["choices"] == plain.json()["choices"]
-    assert re.fullmatch(r"replica=r1; affinity=[0-9a-f]{16}; attempts=1", told.headers["x-argosy-decision"])
+    assert re.fullmatch(r"replica=r1; affinity=[01][.]\d\d; queue=0; attempts=1", told.headers["x-argosy-decision"])
     assert re.fullmatch(r"input=12; cached=\d+; output=2", told.headers["x-argosy-tokens"])
     stream = await client.post(CHAT, json=chat(max_tokens=2, stream=True), headers={"x-argosy-explain": "1"})
     assert stream.text.count(": argosy input=12; cached=") == 1

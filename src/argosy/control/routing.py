@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from argosy.control.decide import Route
-from argosy.gateway.model import ApiKey, EndpointRoute, Mirror, RevisionRoute, Sticky, Upstream
+from argosy.gateway.model import USUAL_CACHE, ApiKey, EndpointRoute, Mirror, RevisionRoute, Sticky, Upstream
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.revision import Replica, Revision
 from argosy.spec.settings import GatewaySettings
@@ -24,7 +24,8 @@ def endpoint_route(
                 version=revisions[name].version,
                 weight=weight,
                 upstreams=running(name),
-                language=revisions[name].language is not None,
+                language=(language := revisions[name].language) is not None,
+                cache=(language.context * language.slots if language else 0) or USUAL_CACHE,
             )
             for name, weight in (*route.weights, *([(mirror.revision, 0)] if mirror else []))
         ),

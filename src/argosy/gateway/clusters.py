@@ -47,14 +47,21 @@ def cluster(endpoint: EndpointRoute, revision: RevisionRoute, protocol: str) -> 
 
 
 def _by_prefix() -> Resource:
-    """Bounded-load consistent hashing of what the route's hash policy names: one beginning of a conversation, one
-    replica, as long as that one has no more than its share. It needs no state that gateways would have to share."""
+    """The replica that `lua/affinity.lua` has chosen, or the next one that it has named. Where it has named none,
+    bounded-load consistent hashing of what the route's hash policy names: one beginning of a conversation, one replica,
+    as long as that one has no more than its share."""
     maglev = extension(
         "envoy.load_balancing_policies.maglev",
         "load_balancing_policies.maglev.v3.Maglev",
         consistent_hashing_lb_config={"hash_balance_factor": BALANCE_FACTOR},
     )
-    return {"policies": [{"typed_extension_config": maglev}]}
+    chosen = extension(
+        "envoy.load_balancing_policies.override_host",
+        "load_balancing_policies.override_host.v3.OverrideHost",
+        override_host_sources=[{"metadata": {"key": "envoy.lb", "path": [{"key": "replica"}]}}],
+        fallback_policy={"policies": [{"typed_extension_config": maglev}]},
+    )
+    return {"policies": [{"typed_extension_config": chosen}]}
 
 
 def pool(protocol: str, limits: Limits, about: Resource, retry_budget: Resource | None = None) -> Resource:

@@ -8,7 +8,7 @@ import msgspec
 from argosy.gateway.access_log import LUA
 from argosy.gateway.answers import direct
 from argosy.gateway.clusters import ENGINE, HTTP
-from argosy.gateway.listener import LANGUAGE, NAMED_VERSION
+from argosy.gateway.listener import AFFINITY, LANGUAGE, NAMED_VERSION
 from argosy.gateway.model import EndpointRoute
 from argosy.gateway.replies import LANGUAGE_BYTES, openai_error
 from argosy.gateway.targets import Targets, evenly, read_whole, rows_path, switched_on
@@ -87,7 +87,7 @@ def _unread(endpoints: tuple[EndpointRoute, ...], match: Resource) -> Resource:
     return {
         **direct(match, 404, openai_error(NO_MODEL, 404)),
         "metadata": {"filter_metadata": {LUA: {"auth": "language", "open": open_to_all}}},
-        "typed_per_filter_config": switched_on(LANGUAGE) | read_whole(LANGUAGE_BYTES),
+        "typed_per_filter_config": switched_on(LANGUAGE, AFFINITY) | read_whole(LANGUAGE_BYTES),
     }
 
 

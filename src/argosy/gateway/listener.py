@@ -3,7 +3,7 @@
 from argosy.gateway import grpc_names, tracing
 from argosy.gateway.access_log import LUA, access_log, grpc_failures
 from argosy.gateway.addresses import by_address
-from argosy.gateway.keys import language
+from argosy.gateway.keys import language, lua
 from argosy.gateway.model import GatewayConfig, Tls
 from argosy.gateway.replies import local_replies
 from argosy.gateway.xds import Resource, extension, file_source, seconds, typed
@@ -13,7 +13,7 @@ NAME = "argosy"
 """The name of the one listener, route table and virtual host."""
 RATE_LIMIT = "envoy.filters.http.local_ratelimit"
 FIRST = "argosy.first_message"
-LANGUAGE = "argosy.language"
+LANGUAGE, AFFINITY = "argosy.language", "argosy.affinity"
 NAMED, NAMED_VERSION = "x-argosy-endpoint", "x-argosy-version"
 """Which endpoint and version the body of a request to a language model names."""
 EXTRACTION = "envoy.filters.http.grpc_field_extraction"
@@ -140,6 +140,15 @@ def http_filters(config: GatewayConfig) -> list[Resource]:
         _off(
             extension(
                 LANGUAGE, "filters.http.lua.v3.Lua", clear_route_cache=False, default_source_code=language(config)
+            )
+        ),
+        # What it knows of caches and of requests in flight outlives every change of routes.
+        _off(
+            extension(
+                AFFINITY,
+                "filters.http.lua.v3.Lua",
+                clear_route_cache=False,
+                default_source_code={"inline_string": lua("affinity")},
             )
         ),
         extension(

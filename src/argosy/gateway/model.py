@@ -217,16 +217,22 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             check_address(address, f"replica '{self.replica}'")
 
 
+USUAL_CACHE = 131_072
+"""Tokens in an engine's cache where nothing says how many."""
+
+
 class RevisionRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A revision's share of its endpoint: weight 0 answers only on its own `/versions/{version}` paths.
 
-    `language`: it is a language model, whose engine answers OpenAI's API."""
+    `language`: it is a language model, whose engine answers OpenAI's API; `cache` tokens are what is taken to be in the
+    cache of each of its engines."""
 
     revision: str
     version: str
     weight: int = 0
     upstreams: tuple[Upstream, ...] = ()
     language: bool = False
+    cache: int = USUAL_CACHE
 
     def __post_init__(self) -> None:
         check_token(self.revision, "revision id")

@@ -6,7 +6,7 @@ import msgspec
 
 from argosy.gateway.access_log import LUA
 from argosy.gateway.clusters import ENGINE, GRPC, HTTP, WAITING
-from argosy.gateway.listener import RATE_LIMIT, WHOLE
+from argosy.gateway.listener import AFFINITY, RATE_LIMIT, WHOLE
 from argosy.gateway.model import EndpointRoute, GatewayConfig, RevisionRoute, Sticky
 from argosy.gateway.xds import EXTENSIONS, Resource, seconds, set_header, typed
 from argosy.serving.internal_headers import KEY, RECORD
@@ -19,6 +19,7 @@ ENDPOINTS = "/endpoints/"
 """Where paths for rows begin."""
 PREFIX = "argosy-prefix"
 """A hash of how a conversation begins, by `lua/language.lua`: those that begin alike go to the same replica."""
+BYTES_PER_TOKEN = 4
 SHADOW = "x-argosy-shadow"
 """What tells a replica that nobody waits for its answer."""
 
@@ -71,16 +72,21 @@ class Targets(msgspec.Struct, frozen=True):
         ]
         if not shares:
             return None
-        if len(shares) == 1:
+        if len(shares) == 1 and protocol != ENGINE:
             return {"cluster": shares[0][0]}
-        if endpoint.sticky is None:
-            return {"weighted_clusters": {"clusters": [{"name": name, "weight": each.weight} for name, each in shares]}}
-        shares.sort(key=lambda share: share[1].revision)
-        lengths = sticky_parts([each.weight for _, each in shares])
-        parts = [{"name": name, "weight": length} for (name, _), length in zip(shares, lengths, strict=True)]
+        weights = [each.weight for _, each in shares]
+        if sticky := endpoint.sticky if len(shares) > 1 else None:
+            shares.sort(key=lambda share: share[1].revision)
+            weights = sticky_parts([each.weight for _, each in shares])
+        parts = [
+            {"name": name, "weight": weight, **(_replicas(each) if protocol == ENGINE else {})}
+            for (name, each), weight in zip(shares, weights, strict=True)
+        ]
+        if sticky is None:
+            return {"weighted_clusters": {"clusters": parts}}
         return {
             "weighted_clusters": {"clusters": parts, "use_hash_policy": True},
-            "hash_policy": _hash_policy(endpoint.sticky),
+            "hash_policy": _hash_policy(sticky),
         }
 
     def mirrored(self, endpoint: EndpointRoute, led: Resource, protocol: str) -> list[tuple[Resource, Resource]]:
@@ -241,6 +247,18 @@ def rows_path(endpoint: str) -> str:
 def switched_off(*filters: str) -> Resource:
     """Per-route configuration that takes these filters out of the request's way."""
     return {each: typed("envoy.config.route.v3.FilterConfig", disabled=True) for each in filters}
+
+
+def _replicas(revision: RevisionRoute) -> Resource:
+    """What `lua/affinity.lua` is told of a cluster: name and address of each replica in turn, and how many bytes of
+    prompts the cache of one may hold."""
+    ready = [(each.replica, each.engine) for each in revision.upstreams if each.state == "ready" and each.engine]
+    hosts = [
+        part for name, engine in sorted(ready, key=lambda each: each[0]) for part in (name, engine.path or str(engine))
+    ]
+    about = {"hosts": hosts, "cache": revision.cache * BYTES_PER_TOKEN}
+    script = typed(EXTENSIONS + "filters.http.lua.v3.LuaPerRoute", filter_context=about)
+    return {"typed_per_filter_config": {AFFINITY: script}}
 
 
 def switched_on(*filters: str) -> Resource:

@@ -507,9 +507,11 @@ function envoy_on_response(handle)
   local known = counts:get("argosy")
   local explain = known ~= nil and known["explain"]
   if explain then
-    local affinity = (counts:get(COUNTS) or {})["affinity"]
+    -- Of `lua/affinity.lua`: the share of the prompt that this replica had, and how many waited for it.
+    local chosen = counts:get("argosy.affinity")
+    local why = chosen ~= nil and format("%.2f; queue=%d", chosen["affinity"], chosen["queue"]) or "-"
     headers:replace("x-argosy-decision", "replica=" .. (headers:get("x-argosy-replica") or "-") .. "; affinity="
-      .. (affinity or "-") .. "; attempts=" .. (headers:get("x-argosy-attempts") or "-"))
+      .. why .. "; attempts=" .. (headers:get("x-argosy-attempts") or "-"))
   end
   headers:remove("x-argosy-attempts")
   if headers:get(":status") ~= "200" or counts:get(COUNTS) == nil then
