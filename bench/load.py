@@ -12,8 +12,15 @@ from bench.servers import CLIENT_CORES, Unavailable
 
 SCRIPT = """\
 wrk.method = "POST"
-wrk.body = "%s"
+local bodies, at = { %s }, 0
+wrk.body = bodies[1]
 %s
+if #bodies > 1 then
+  request = function()
+    at = at %% #bodies + 1
+    return wrk.format(nil, nil, nil, bodies[at])
+  end
+end
 done = function(summary, latency)
   local e = summary.errors
   io.write(string.format(
@@ -45,9 +52,10 @@ def lua_string(content: bytes) -> str:
     return "".join(chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\{b:03d}" for b in content)
 
 
-def lua_script(body: bytes, headers: dict[str, str]) -> str:
+def lua_script(body: bytes | list[bytes], headers: dict[str, str]) -> str:
     lines = [f'wrk.headers["{lua_string(k.encode())}"] = "{lua_string(v.encode())}"' for k, v in headers.items()]
-    return SCRIPT % (lua_string(body), "\n".join(lines))
+    bodies = body if isinstance(body, list) else [body]
+    return SCRIPT % (", ".join(f'"{lua_string(each)}"' for each in bodies), "\n".join(lines))
 
 
 def parse(text: str) -> Load:
@@ -72,10 +80,11 @@ def _pinned(argv: list[str], cores: tuple[int, ...], limit: float) -> Load:
 
 
 def wrk(
-    url: str, body: bytes, headers: dict[str, str], connections: int, seconds: float,
+    url: str, body: bytes | list[bytes], headers: dict[str, str], connections: int, seconds: float,
     cores: tuple[int, ...] = CLIENT_CORES,
 ) -> Load:  # fmt: skip
-    """Closed loop: each connection sends its next request when the answer to the last one is there."""
+    """Closed loop: each connection sends its next request when the answer to the last one is there. Several bodies are
+    sent in turn."""
     if not shutil.which("wrk"):
         raise Unavailable("wrk is not installed: run `apt-get install wrk`")
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:

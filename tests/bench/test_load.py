@@ -22,7 +22,9 @@ def test_any_body_survives_the_lua_literal(body: bytes):
 
 def test_the_script_carries_body_headers_and_plain_format_specifiers():
     script = load.lua_script(b'{"a":"100%"}', {"Content-Type": "application/json"})
-    assert 'wrk.body = "{\\034a\\034:\\034100%\\034}"' in script
+    assert 'local bodies, at = { "{\\034a\\034:\\034100%\\034}" }, 0' in script
+    assert "at = at % #bodies + 1" in script
+    assert '{ "a", "b" }' in load.lua_script([b"a", b"b"], {})
     assert 'wrk.headers["Content-Type"] = "application/json"' in script
     assert '"requests": %d, "seconds": %f' in script
 

@@ -79,7 +79,7 @@ def plan(signature: Signature, schema: Any, job: BatchJob) -> Mapping:
     given = list(signature.inputs)
     inputs = [found for spec in given if (found := _input(spec, len(given) == 1, schema, job)) is not None]
     answers = Answers(signature.chosen(job.outputs), job.format)
-    keep = _passed_on(schema, job, [field.name for field in answers.fields])
+    keep = passed_on(schema, job, [field.name for field in answers.fields])
     types: dict[str, Any] = {name: read_as(schema.field(name).type) for name in keep}
     for one in inputs:
         for name in one.columns:
@@ -159,7 +159,7 @@ def _wide(spec: TensorSpec, schema: Any, job: BatchJob) -> _Input:
     return _Input(spec, names, stacked=True)
 
 
-def _passed_on(schema: Any, job: BatchJob, outputs: Sequence[str]) -> list[str]:
+def passed_on(schema: Any, job: BatchJob, outputs: Sequence[str]) -> list[str]:
     """The columns that are written beside the answers; those that the output is cut by are among them."""
     names = list(dict.fromkeys([*job.keep, *(name for name in job.partition if name not in outputs)]))
     for name in names:

@@ -1,5 +1,6 @@
 """The driver of a job: one process that assigns fragments to the workers of a pool, and seals what they have done."""
 
+import os
 import signal
 import sys
 import threading
@@ -11,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from argosy.batch import probe, scheduler
+from argosy.batch import probe, requests, scheduler
 from argosy.batch.cluster import RayPool
 from argosy.batch.ledger import Entry, Ledger, Seal
 from argosy.batch.lock import lock as alone
@@ -22,6 +23,7 @@ from argosy.batch.progress import Display, Meter
 from argosy.batch.sizes import Sizes, usual
 from argosy.batch.stage import Stage, check
 from argosy.batch.wire import GRACE, Answered, Begin, Do, Done, Failed, Gone, Message, Reached, Ready, Stop
+from argosy.engines.language.vllm import PYTHON
 from argosy.packaging.package import Package
 from argosy.process import launch
 from argosy.process.cores import cores
@@ -67,7 +69,8 @@ class Driver:
     def __init__(self, plan: Plan, ledger: Ledger, package: Package, signed: bool = False, lock: str = "") -> None:
         self.plan, self.ledger = plan, ledger
         self.lost = threading.Event()
-        sizes = usual(plan.job, cores())
+        self._generates = requests.generates(package.manifest)
+        sizes = (requests.sizes if self._generates else usual)(plan.job, cores())
         self._begin = Begin(0, plan.job, sizes, str(package.folder.absolute()), package.trusted, signed, lock)
         self._stage = Stage(ledger.output)
         self._fragments = plan.fragments()
@@ -116,7 +119,8 @@ class Driver:
             earlier=earlier, total=total, todo=len(left), fragments=len(rows), price=self.plan.job.price
         )
         if left:
-            self._begin = msgspec.structs.replace(self._begin, sizes=probe.sizes(self.plan, self._begin))
+            if not self._generates:
+                self._begin = msgspec.structs.replace(self._begin, sizes=probe.sizes(self.plan, self._begin))
             self._work(self._pool(), display)
         entries = tuple(self._entries.values())
         seal: Seal | None = None
@@ -135,6 +139,8 @@ class Driver:
 
     def _pool(self) -> LocalPool | RayPool:
         logs, more = self._stage.root / "logs", {"OMP_NUM_THREADS": str(self._begin.sizes.threads)}
+        if self._generates and PYTHON in os.environ:
+            more[PYTHON] = os.environ[PYTHON]
         if self.plan.job.engine == "local":
             child = launch.ours("argosy.batch.worker", folder=Path.cwd(), more=more)
             return LocalPool(child, self._begin, logs)

@@ -21,7 +21,7 @@ TOGETHER = 16
 RECIPE = ("format", "map", "keep", "partition", "nulls", "on_error")
 """The settings that change what is written, beside the model."""
 
-FIXED = ("model", "inputs", "outputs", "fragment_rows", *RECIPE)
+FIXED = ("model", "inputs", "outputs", "fragment_rows", "template", *RECIPE)
 """The settings that a job keeps when it is resumed; the others may be given anew."""
 
 
@@ -65,7 +65,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def recipe(self) -> str:
         """The model and the settings that change the output, in hex."""
         settings = [msgspec.to_builtins(getattr(self.job, name)) for name in RECIPE]
-        settings += [self.job.outputs] if self.job.outputs else []  # a job begun before has none, and stays as it is
+        settings += [
+            each for each in (self.job.outputs, self.job.template) if each
+        ]  # a job begun before has none, and stays as it is
         return hashlib.sha256(msgspec.json.encode([FORMAT, self.model.digest, settings])).hexdigest()
 
     @property
@@ -88,13 +90,13 @@ def prepare(job: BatchJob, model: Model, signature: Signature) -> Plan:
     """The plan. Raises NotFound without input, InvalidArgument for files whose columns do not fit the model or each
     other, Unsupported for a model whose answers do not belong to rows.
     """
-    from argosy.batch import columns
+    from argosy.batch import requests
     from argosy.batch.find import find
     from argosy.batch.source import source
 
     files = find(job.inputs)
     reader = source(files[0].format)
-    mapping = columns.plan(signature, reader.schema(files[0]), job)
+    mapping = requests.plan(signature, reader.schema(files[0]), job)
 
     def cut(file: File) -> tuple[list[Fragment], list[str]]:
         schema = reader.schema(file)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from argosy.batch import columns, rows, stage
+from argosy.batch import requests, rows, stage
 from argosy.batch.fragment import Fragment, Part
 from argosy.batch.ledger import FOLDER, Entry, Ledger
 from argosy.batch.place import place
@@ -52,7 +52,7 @@ class FragmentRunner:
         self.fragments = plan.fragments()
         self.recipe = plan.recipe
         first = plan.files[0]
-        self.mapping = columns.plan(engine.signature, source(first.format).schema(first), plan.job)
+        self.mapping = requests.plan(engine.signature, source(first.format).schema(first), plan.job)
 
     def answer(
         self, number: int, progress: OnProgress, stopping: Callable[[], bool], ended: OnEnd = lambda _: None

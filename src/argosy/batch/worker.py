@@ -11,9 +11,11 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from functools import partial
 from itertools import takewhile
 
+from argosy.batch import requests
 from argosy.batch.idle import follow
 from argosy.batch.ledger import Entry
 from argosy.batch.sample import reference
@@ -64,11 +66,18 @@ class Worker:
         package = begin.open(plan)
         environ, network = plan.job.given(os.environ), plan.job.network
         threads, lock = begin.sizes.threads, begin.lock
-        model = load_in_process(package, threads=threads, environ=environ, network=network, lock=lock)
-        runner = FragmentRunner(plan, model.engine, begin.sizes.batch_size, reference(model.package))
+        with ExitStack() as stack:
+            if requests.generates(package.manifest):
+                engine, difference = stack.enter_context(requests.engine(package, plan.job, threads)), 0.0
+            else:
+                model = load_in_process(package, threads=threads, environ=environ, network=network, lock=lock)
+                engine, difference = model.engine, model.max_difference
+            self._answer(FragmentRunner(plan, engine, begin.sizes.batch_size, reference(package)), difference)
+
+    def _answer(self, runner: FragmentRunner, difference: float) -> None:
         runner.stage.create()
         gc.freeze()
-        self.send(Ready(self.number, model.max_difference))
+        self.send(Ready(self.number, difference))
         before: Attempt | None = None
         while (number := self._orders.get()) is not None and not self.stopping.is_set():
             found = runner.answer(number, partial(self._reached, number), self.stopping.is_set, self._ended)

@@ -60,6 +60,9 @@ OPTIONS = (
         help="A variable that the model gets, or NAME=$VARIABLE of this environment; repeatable.",
     ),
     _option("--network/--no-network", help="Whether the model may reach the network.  [no]"),
+    _option("--template", metavar="TEXT", help="Of a language model: what a row becomes, with {column} for values."),
+    _option("--slots", type=int, help="Of a language model: requests under way.  [4]"),
+    _option("--context", type=int, help="Of a language model: tokens of a request with its answer.  [as trained]"),
     _option("--price", type=float, help="Of this machine per hour: shows what the job has cost."),
 )
 
@@ -80,6 +83,8 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
     found["inputs"] = list(found["inputs"]) or None
     found["map"] = _map(found.pop("mapped"), "--map is INPUT=COLUMN") or None
     found["env"] = _map(found.pop("variables"), "--env is NAME=VALUE") or None
+    language = {name: found.pop(name) for name in ("slots", "context")}
+    found["language"] = {name: value for name, value in language.items() if value is not None} or None
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -118,10 +123,12 @@ def run(resume: bool, trust: bool, as_json: bool, **options: Any) -> None:
     """Answer every row of the inputs with MODEL, and write the answers to a folder.
 
     MODEL is a reference of the registry, a digest, or the path of a package. Rows are read from Parquet, Arrow, CSV,
-    JSON lines and NumPy files; columns go by name. What is done is written down in OUTPUT/_argosy. After a crash, a
-    full disk or Ctrl-C the job goes on with --resume, for which the output is enough: no row is lost, none is there
-    twice. --on-error quarantine writes the rows that cannot be answered, with the reason, to
-    OUTPUT/_argosy/quarantine.
+    JSON lines and NumPy files; columns go by name. For a language model a line of JSON is a request, {"messages": …} or
+    {"prompt": …}, or one of OpenAI's batch files; with --template every row becomes one.
+
+    What is done is written down in OUTPUT/_argosy. After a crash, a full disk or Ctrl-C the job goes on with --resume,
+    for which the output is enough: no row is lost, none is there twice. --on-error quarantine writes the rows that
+    cannot be answered, with the reason, to OUTPUT/_argosy/quarantine.
 
     JSON: {output, model, rows, out, skipped, quarantined, answered, seconds, seal, report}.
 
@@ -129,6 +136,8 @@ def run(resume: bool, trust: bool, as_json: bool, **options: Any) -> None:
     Example:
       argosy batch run digits@champion --input 'data/*.parquet' --output out/
       argosy batch run digits:3 --input s3://in/2026/ --output s3://out/2026/ --keep id,ts --on-error quarantine
+      argosy batch run gemma:1 --input prompts.jsonl --output out/ --keep custom_id --slots 8
+      argosy batch run gemma:1 --input reviews.parquet --output out/ --template 'Sum up: {text}'
       argosy batch run --output out/ --resume
     """
     from argosy.batch.progress import display, say

@@ -12,7 +12,7 @@ from argosy.batch.place import place
 from argosy.batch.spool import Tally
 from argosy.client.local import Located, locate, stored_package
 from argosy.spec.batch import BatchJob
-from argosy.spec.errors import INTERRUPTED, Conflict, InvalidArgument
+from argosy.spec.errors import INTERRUPTED, Conflict, InvalidArgument, Unsupported
 from argosy.spec.settings import home
 from argosy.spec.strict import convert
 
@@ -88,10 +88,12 @@ def run(
     given by its path. Without `paths` the model is what the registry says, and nothing that lies in the working
     directory or that the output folder names.
     """
+    from argosy.batch import requests
     from argosy.batch.columns import listed
     from argosy.batch.driver import drive
     from argosy.batch.plan import Model, prepare, resumed
     from argosy.client.report import report, write
+    from argosy.engines.language.rows import SIGNATURE
     from argosy.packaging import environment
 
     output = place(str(given.get("output", "")))
@@ -114,7 +116,10 @@ def run(
         if before is None:
             version = located.version if located.digest else ""
             model = Model(digest=_digest(located), name=located.name, version=version)
-            plan = prepare(job, model, package.manifest.signature)
+            generates = requests.generates(package.manifest)
+            if generates and job.engine != "local":
+                raise Unsupported("a language model answers batches on this machine: leave out the engine ray")
+            plan = prepare(job, model, SIGNATURE if generates else package.manifest.signature)
             if unused := plan.unused:
                 what = "column is" if len(unused) == 1 else "columns are"
                 note(f"{len(unused)} {what} neither taken by the model nor kept, and left out: {listed(unused)}")

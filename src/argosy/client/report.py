@@ -11,6 +11,7 @@ from argosy.batch.driver import Outcome
 from argosy.batch.ledger import Ledger, Seal
 from argosy.batch.place import place
 from argosy.batch.plan import Plan
+from argosy.batch.requests import generates
 from argosy.packaging.package import Package
 from argosy.profiles.layout import Layout, layout
 from argosy.profiles.profile import Profile
@@ -84,7 +85,7 @@ def report(plan: Plan, outcome: Outcome, package: Package, now: datetime) -> Rep
     assert outcome.seal is not None
     columns, sampled, note = _columns(plan, package)
     tolerance = package.manifest.tolerance
-    golden = package.golden_inputs()
+    golden = [] if generates(package.manifest) else package.golden_inputs()
     return Report(
         model=plan.model.ref,
         digest=plan.model.digest,

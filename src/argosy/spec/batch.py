@@ -11,6 +11,7 @@ from msgspec import Meta, field
 from argosy.spec import secret
 from argosy.spec.endpoint import check_name
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.language import Language
 from argosy.spec.strict import Amount, Declaration, repeated, require
 
 Format = Literal["parquet", "arrow", "csv", "jsonl"]
@@ -45,6 +46,10 @@ class BatchJob(Declaration, frozen=True, kw_only=True):
 
     The model runs apart from the process that reads and writes, in a sandbox without its environment and without a
     network, unless `env` and `network` are declared as those of an endpoint's `runtime`.
+
+    Of a language model each line of JSON is a request in OpenAI's form, or one of its batch files. With a `template`
+    every row becomes one: `{column}` in it stands for the row's value. It is the message of a user, or a whole request
+    in JSON. `language` is how its engine runs; as many requests are under way as it has `slots`.
     """
 
     model: str
@@ -67,6 +72,8 @@ class BatchJob(Declaration, frozen=True, kw_only=True):
     patience: Amount = PATIENCE
     env: dict[str, str] = field(default_factory=dict[str, str])
     network: bool = False
+    template: str = ""
+    language: Language = field(default_factory=Language)
 
     where: ClassVar[str] = "the batch job: "
 

@@ -9,7 +9,7 @@ import msgspec
 from argosy.batch.fragment import File, Fragment
 from argosy.batch.source import text
 from argosy.batch.source.records import Chunk, lines
-from argosy.batch.source.shape import LOOSE, arrow
+from argosy.batch.source.shape import LOOSE, ROW, arrow
 from argosy.batch.source.values import batch_of
 from argosy.spec.errors import InvalidArgument
 
@@ -27,7 +27,7 @@ def schema(file: File) -> Any:
     if not names:
         raise InvalidArgument(f"{file.url}: the first lines contain no JSON object with a column")
     fields = [(name, _guess([row.get(name) for row in rows])) for name in names]
-    return pa.schema(fields, metadata={LOOSE: b"1"})
+    return pa.schema(fields, metadata={LOOSE: b"json"})
 
 
 def plan(file: File, rows: int) -> list[Fragment]:
@@ -67,6 +67,8 @@ def _kind(kind: Any) -> Any:
 
 def _parsed(chunk: Chunk, schema: Any, decoder: Any) -> Any:
     """The rows of a chunk as one batch."""
+    if ROW in schema.names:
+        return _one_by_one(chunk, schema)
     pa = arrow()
     try:
         rows: list[Any] = decoder.decode_lines(chunk.text)
@@ -89,7 +91,12 @@ def _one_by_one(chunk: Chunk, schema: Any) -> Any:
         if row is None:
             faults[number] = f"no JSON object: {line[:200].decode(errors='replace')}"
         rows.append(row or {})
-    return batch_of(schema, ([row.get(name) for row in rows] for name in schema.names), faults)
+    columns = ([_value(row, name) for row in rows] for name in schema.names)
+    return batch_of(schema, columns, faults)
+
+
+def _value(row: dict[str, Any], name: str) -> Any:
+    return msgspec.json.encode(row).decode() if name == ROW else row.get(name)
 
 
 def _guess(values: list[Any]) -> Any:

@@ -13,7 +13,10 @@ from argosy.engines.base import require, short
 from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument
 
 LOOSE = b"argosy.loose"
-"""In the metadata of a schema: its types are guesses of what is text, and the signature knows better."""
+"""In the metadata of a schema: its types are guesses of what is text, and the signature knows better. `json`: rows are
+objects."""
+ROW = "_row"
+"""In a schema to read: the column that has the whole row as JSON, of a file of JSON lines."""
 MATRIX = b"argosy.matrix"
 """In the metadata of a schema: its one column has no name of its own, and is whatever one input the model has."""
 READING = b"argosy.reading"

@@ -82,6 +82,10 @@ class Ask:
         except httpx.HTTPError as error:
             raise Unavailable(f"the engine does not answer: {error!r}") from None
 
+    def send(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Its whole answer to a request, from any thread. Raises as `chat`."""
+        return self._post(path, body)
+
     def chat(self, messages: Sequence[Mapping[str, str]], *, most: int = 32, logprobs: bool = False) -> Answer:
         """A greedy answer of at most so many tokens. Raises InvalidArgument, Internal, Unavailable."""
         body: dict[str, Any] = {"messages": list(messages), "max_tokens": most, "temperature": 0}
