@@ -62,3 +62,21 @@ def test_a_missing_shard_is_told_by_name(tmp_path: Path) -> None:
     index.write_text(json.dumps({"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}))
     with pytest.raises(BadPackage, match=r"two\.safetensors"):
         inspect_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "size", "said"),
+    [
+        ([[0, 4], [0, 4]], 4, "'b' does not begin where the one before it ends"),
+        ([[0, 4], [8, 12]], 12, "'b' does not begin where the one before it ends"),
+        ([[0, 4], [4, 8]], 11, "3 bytes follow its last tensor"),
+    ],
+)
+def test_tensors_fill_the_file(tmp_path, offsets, size, said):
+    head = json.dumps(
+        {n: {"dtype": "U8", "shape": [4], "data_offsets": at} for n, at in zip("ab", offsets, strict=True)}
+    ).encode()
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(len(head).to_bytes(8, "little") + head + bytes(size))
+    with pytest.raises(BadPackage, match=said):
+        inspect(path)

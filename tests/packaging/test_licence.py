@@ -1,6 +1,6 @@
 from argosy.engines.onnx_file import inspect
-from argosy.packaging.build import file_beside, name_of
 from argosy.packaging.detect import Found
+from argosy.packaging.licence import file_beside, name_of
 
 
 def test_a_file_beside_the_model_is_recognised(tmp_path):

@@ -46,6 +46,9 @@ SHOWN = 12
 @click.option("--classes", metavar="A,B", help="Names of a classifier's classes, in order; @FILE has one a line.")
 @click.option("--no-convert", is_flag=True, help="Keep a scikit-learn model as it is instead of making it ONNX.")
 @click.option("--no-install", is_flag=True, help="Refuse a model whose requirements are not installed.")
+@click.option("--prompts", type=FILE, help="JSON lines of {prompt} or {messages}: golden examples of a language model.")
+@click.option("--margin", type=float, help="Share by which its perplexity may differ elsewhere.  [default: 0.02]")
+@click.option("--base", metavar="REF", shell_complete=references, help="The version that a LoRA adapter is made for.")
 @click.option("--atol", type=click.FloatRange(min=0), help="Absolute tolerance of golden outputs.")
 @click.option("--rtol", type=click.FloatRange(min=0), help="Relative tolerance of golden outputs.")
 @json_option
@@ -55,8 +58,10 @@ def push(context: click.Context, source: Path, name: str, alias: str | None, as_
     registered to a registry of OCI content, as a package and as an image with its files under /models.
 
     Takes ONNX, scikit-learn (skops, joblib, pickle), XGBoost, LightGBM and CatBoost files, MLflow folders,
-    torch.export programs, and Python files with a class that has load and predict. The same file gives the same version
-    again, unchanged. Requirements that code of yours names and this environment lacks are installed into one of the
+    torch.export programs, and Python files with a class that has load and predict. Of language models it takes GGUF
+    files, Hugging Face folders with safetensors, hf:OWNER/NAME@REVISION, and LoRA adapters with --base; their engine
+    has to be installed, since it makes the golden examples. The same file gives the same version again, unchanged.
+    Requirements that code of yours names and this environment lacks are installed into one of the
     model's own, by uv, and the lock of their versions goes with it.
 
     JSON: {ref, name, number, digest, size, engine, created, aliases, unchanged, conversion, scan}; with --to {ref, to,
@@ -67,6 +72,7 @@ def push(context: click.Context, source: Path, name: str, alias: str | None, as_
       argosy push model.joblib --name digits --sample x.parquet
       argosy push model.onnx --name digits --alias champion
       argosy push model.joblib --name digits --code src/
+      argosy push gemma.gguf --name gemma
       argosy push digits:1 --to registry.example/models/digits:1
     """
     if published(context):
@@ -91,8 +97,12 @@ def push(context: click.Context, source: Path, name: str, alias: str | None, as_
         if conversion.source != version.engine or not conversion.converted:
             click.echo(f"engine {version.engine}: {conversion.reason}")
         for word, specs in (
-            ("takes", version.manifest.signature.inputs),
-            ("gives", version.manifest.signature.every_output),
+            ()
+            if version.manifest.language
+            else (
+                ("takes", version.manifest.signature.inputs),
+                ("gives", version.manifest.signature.every_output),
+            )
         ):
             click.echo("\n".join(f"{word}  {tensor_line(spec)}" for spec in specs[:SHOWN]))
         click.echo(f"deploy it with  argosy deploy {version.ref}")
@@ -116,6 +126,9 @@ def _options(given: dict[str, Any]) -> "PushOptions":
         description=given["description"],
         convert=not given["no_convert"],
         install=not given["no_install"],
+        prompts=given["prompts"],
+        margin=0.02 if given["margin"] is None else given["margin"],
+        base=given["base"] or "",
         input_names=given["input_name"],
         output_names=given["output_name"],
         classes=_classes(given["classes"] or ""),

@@ -9,13 +9,17 @@ from argosy.cli.completion import references
 from argosy.cli.here import settings, store
 from argosy.cli.output import emit, pairs, progress
 from argosy.console.words import size
+from argosy.spec.language import LanguageModel
 from argosy.spec.package import DATA_ONLY
 from argosy.spec.signing import matches
 
 if TYPE_CHECKING:
+    from argosy.packaging.language.golden import Golden
     from argosy.spec.signature import TensorSpec
     from argosy.store.version import Version
 
+CONTEXTS = (4096, 32_768, 131_072)
+"""Lengths of context for which the memory of a KV cache is shown, beside the longest."""
 _CHANGES = {True: " with changes", False: "", None: ", perhaps with changes"}
 
 
@@ -27,7 +31,8 @@ def show(ref: str, as_json: bool) -> None:
 
     REF is name (its latest version), name:version, name@alias or sha256:…. Whose signatures count says config.yaml.
     JSON: {ref, name, number, digest, size, created, aliases, manifest, lineage, trust, signatures: [{place, by, signer,
-    wrong}], locks: [{text, packages, wrong}]}.
+    wrong}], locks: [{text, packages, wrong}]}; of a language model also memory: {weights, kv: {CONTEXT: bytes}} and
+    golden, its golden examples.
 
     \b
     Example:
@@ -36,6 +41,7 @@ def show(ref: str, as_json: bool) -> None:
     import msgspec
 
     from argosy.packaging import lock
+    from argosy.packaging.language import golden
     from argosy.trust import policy
 
     with store() as place:
@@ -43,8 +49,14 @@ def show(ref: str, as_json: bool) -> None:
         locks = lock.attached(place.home, version.digest, version.manifest.requirements)
         known = settings().signatures
         signatures = policy.of_version(known, place.layout, version.digest, version.name)
+        model, examples = version.manifest.language, None
+        if model is not None and (file := place.layout.files(version.digest).get(golden.FILE)):
+            examples = golden.decode(place.layout.read(file))
     signed = policy.described(signatures, matches(known.require, version.name))
     found = {"ref": version.ref, **msgspec.structs.asdict(version), "signatures": signatures, "locks": locks}
+    if model is not None:
+        kv = {length: model.memory(length) - model.weights for length in _lengths(model)}
+        found |= {"memory": {"weights": model.weights, "kv": kv}, "golden": examples}
     locked = "\n".join(
         f"left out: {each.wrong}" if each.wrong else f"{each.packages} package{'s' * (each.packages != 1)}"
         for each in locks
@@ -52,11 +64,11 @@ def show(ref: str, as_json: bool) -> None:
     emit(
         found,
         as_json,
-        lambda: pairs([*_rows(version), ("locked", locked), ("signed", "\n".join(signed))]),
+        lambda: pairs([*_rows(version, examples), ("locked", locked), ("signed", "\n".join(signed))]),
     )
 
 
-def _rows(version: "Version") -> list[tuple[str, object]]:
+def _rows(version: "Version", golden: "Golden | None") -> list[tuple[str, object]]:
     manifest, lineage, conversion = version.manifest, version.lineage, version.manifest.conversion
     verb = "converted" if conversion.converted else "kept as it is"
     made_by = [
@@ -72,10 +84,7 @@ def _rows(version: "Version") -> list[tuple[str, object]]:
         ("conversion", f"{conversion.source}, {verb}: {conversion.reason}"),
         ("scan", "\n".join((manifest.scan.verdict, *manifest.scan.objections))),
         ("trusted", _trusted(version)),
-        ("inputs", "\n".join(map(tensor_line, manifest.signature.inputs))),
-        ("outputs", "\n".join(map(tensor_line, manifest.signature.every_output))),
-        ("batched", "yes" if manifest.signature.batched else "no: one request at a time"),
-        ("golden", f"{manifest.golden_rows} rows, atol {manifest.tolerance.atol:g}, rtol {manifest.tolerance.rtol:g}"),
+        *(_tensors(version) if manifest.language is None else _language(manifest.language, golden)),
         ("requirements", "\n".join(manifest.requirements)),
         ("licence", manifest.license),
         ("source", f"{manifest.source.name} ({manifest.source.format})\n{manifest.source.digest}"),
@@ -84,6 +93,40 @@ def _rows(version: "Version") -> list[tuple[str, object]]:
         ("git", f"{lineage.git_commit}{_CHANGES[lineage.git_dirty]}" if lineage.git_commit else ""),
         ("remote", lineage.git_remote),
         ("made by", " ".join(made_by)),
+    ]
+
+
+def _tensors(version: "Version") -> list[tuple[str, object]]:
+    manifest = version.manifest
+    return [
+        ("inputs", "\n".join(map(tensor_line, manifest.signature.inputs))),
+        ("outputs", "\n".join(map(tensor_line, manifest.signature.every_output))),
+        ("batched", "yes" if manifest.signature.batched else "no: one request at a time"),
+        ("golden", f"{manifest.golden_rows} rows, atol {manifest.tolerance.atol:g}, rtol {manifest.tolerance.rtol:g}"),
+    ]
+
+
+def _lengths(model: LanguageModel) -> list[int]:
+    return [*(each for each in CONTEXTS if each < model.context), model.context] if model.kv_bytes else []
+
+
+def _language(model: LanguageModel, golden: "Golden | None") -> list[tuple[str, object]]:
+    """What is known of a language model, and what it takes: weights, and the KV cache of one sequence."""
+    kv = [
+        f"{size(model.memory(each) - model.weights)} for the KV cache of {each:,} tokens at 16 bits"
+        for each in _lengths(model)
+    ]
+    template = "\n".join(("yes", *(model.template or ("loops, conditions and filters only",)))) if model.chat else "no"
+    return [
+        ("architecture", model.architecture),
+        ("parameters", f"{model.parameters / 1e6:,.4g} million"),
+        ("quantization", model.quantization),
+        ("context", f"{model.context:,} tokens" if model.context else ""),
+        ("tokenizer", model.tokenizer),
+        ("chat template", template if model.kind == "generator" else ""),
+        ("base", model.base),
+        ("memory", "\n".join([f"{size(model.weights)} for weights", *kv])),
+        ("golden", golden.described() if golden else ""),
     ]
 
 
@@ -126,4 +169,5 @@ def verify(ref: str, as_json: bool) -> None:
 
     with store() as place, progress(f"Verifying {ref}") as report:
         found = check(place, ref, report=report)
-    emit(found, as_json, lambda: click.echo(f"{ref} is whole and answers as it did"))
+    how = f": {found.compared}" if found.compared else ""
+    emit(found, as_json, lambda: click.echo(f"{ref} is whole and answers as it did{how}"))

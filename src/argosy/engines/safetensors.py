@@ -10,7 +10,7 @@ import numpy as np
 from argosy.spec.errors import BadPackage
 from argosy.spec.tensor import Array, bf16_to_fp32
 
-_KINDS = {1: "BOOL U8 I8 F8_E4M3 F8_E5M2", 2: "I16 U16 F16 BF16", 4: "I32 U32 F32", 8: "I64 U64 F64"}
+_KINDS = {1: "BOOL U8 I8 F8_E4M3 F8_E5M2 F8_E8M0", 2: "I16 U16 F16 BF16", 4: "I32 U32 F32", 8: "I64 U64 F64"}
 WIDTH = {kind: width for width, kinds in _KINDS.items() for kind in kinds.split()}
 """Datatype → bytes of an element."""
 NUMPY = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "U8": "u1"}
@@ -59,8 +59,17 @@ def inspect(path: Path) -> dict[str, Stored]:
         ):
             raise BadPackage(f"{path.name}: the bytes of tensor '{name[:100]}' are not those of its shape")
         if end > size:
-            raise BadPackage(f"{path.name} is truncated: tensor '{name[:100]}' ends at byte {end} of {size}")
+            raise BadPackage(
+                f"{path.name} is truncated: tensor '{name[:100]}' ends at byte {end} of {size}; fetch it again"
+            )
         found[name] = Stored(path, entry.dtype, tuple(entry.shape), start, end)
+    at = 8 + length
+    for name, each in sorted(found.items(), key=lambda one: (one[1].start, one[1].end)):
+        if each.start != at:
+            raise BadPackage(f"{path.name}: tensor '{name[:100]}' does not begin where the one before it ends")
+        at = each.end
+    if at != size:
+        raise BadPackage(f"{path.name}: {size - at} bytes follow its last tensor")
     return found
 
 

@@ -15,14 +15,14 @@ from argosy.packaging import (
     encoder,
     environment,
     examine,
+    licence,
     lineage,
-    mlmodel,
     profile,
     requirements,
     zipmap,
 )
 from argosy.packaging.conversions import TORCH_WEIGHTS
-from argosy.packaging.detect import ENGINE_OF, Found, detect
+from argosy.packaging.detect import ENGINE_OF, Found, detect, is_language
 from argosy.packaging.environment import Report
 from argosy.packaging.examine import Findings, Task
 from argosy.packaging.options import PushOptions
@@ -32,25 +32,12 @@ from argosy.packaging.requirements import Needs
 from argosy.packaging.scan import Scanned, ScanResult
 from argosy.protocol import tensorfile
 from argosy.spec.endpoint import check_name
-from argosy.spec.errors import ArgosyError, BadPackage, NotFound, PayloadTooLarge, Untrusted
+from argosy.spec.errors import ArgosyError, BadPackage, NotFound, PayloadTooLarge, Unsupported, Untrusted
 from argosy.spec.language import LanguageModel
 from argosy.spec.package import DATA_ONLY, Conversion, ModelManifest, Scan, Source
 from argosy.spec.settings import Home, home
 from argosy.spec.signature import Signature, TensorSpec
 from argosy.store.durable import storage
-
-NAMES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "LICENCE.txt", "COPYING")
-_MAX_BYTES = 1024 * 1024
-
-_KNOWN = {
-    "apache license": "Apache-2.0",
-    "mit license": "MIT",
-    "bsd 3-clause": "BSD-3-Clause",
-    "bsd 2-clause": "BSD-2-Clause",
-    "mozilla public license version 2.0": "MPL-2.0",
-    "gnu general public license": "GPL",
-    "creative commons attribution 4.0": "CC-BY-4.0",
-}
 
 SUFFIX = {
     "onnx": ".onnx",
@@ -126,6 +113,11 @@ def build(
         raise BadPackage(f"{source} is a symbolic link; push {source.resolve()} itself")
     if not source.exists():
         raise NotFound(f"there is no file or folder {source}")
+    if is_language(source):
+        raise Unsupported(
+            f"{source.name} is a language model, which an engine of its own serves and which is asked by OpenAI's API: "
+            f"argosy push {source} --name NAME  and  argosy deploy NAME:1"
+        )
     files = lineage.files_of(source, options.max_bytes)
     if (size := sum(entry.size for entry in files)) > options.max_bytes:
         raise PayloadTooLarge(f"{source} has {size} bytes; a package may have {options.max_bytes}")
@@ -337,7 +329,7 @@ def _write(
         (folder / PROFILE).write_bytes(profile.dump(profile.renamed(about, signature)))
     needs = _requirements(draft, scanned.packages)
     (folder / REQUIREMENTS).write_text("".join(f"{line}\n" for line in needs), "utf-8")
-    license_file = file_beside(found.path)
+    license_file = licence.file_beside(found.path)
     if license_file is not None:
         shutil.copyfile(license_file, folder / LICENSE)
     manifest = ModelManifest(
@@ -351,7 +343,7 @@ def _write(
         tolerance=options.tolerance,
         requirements=needs,
         settings=draft.settings,
-        license=name_of(found, license_file, options.license),
+        license=licence.name_of(found, license_file, options.license),
         description=options.description,
         golden_rows=findings.golden_rows,
         language=draft.language,
@@ -376,24 +368,3 @@ def _said(found: Found, options: PushOptions) -> tuple[str, ...]:
     if options.requirements or found.engine != "python" or not beside.is_file():
         return requirements.check_all(options.requirements)
     return requirements.read(beside)
-
-
-def file_beside(source: Path) -> Path | None:
-    """The licence file in the folder of the model, or in the model that is a folder."""
-    folder = source if source.is_dir() else source.parent
-    paths = [folder / name for name in NAMES]
-    return next((p for p in paths if p.is_file() and not p.is_symlink() and p.stat().st_size <= _MAX_BYTES), None)
-
-
-def name_of(found: Found, file: Path | None, said: str) -> str:
-    """The SPDX name where it can be told, the model's own words otherwise; empty where nothing says."""
-    if said:
-        return said
-    if file is not None:
-        head = " ".join(file.read_text("utf-8", errors="replace")[:400].lower().split())
-        return next((spdx for words, spdx in _KNOWN.items() if words in head), "see LICENSE")
-    if found.format == "mlflow":
-        return mlmodel.licence(found.path)
-    if found.format == "onnx":
-        return onnx_file.inspect(found.path / found.entry).metadata.get("license", "")[:200]
-    return ""

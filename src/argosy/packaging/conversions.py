@@ -49,16 +49,6 @@ _TASK = "--task TASK exported  (TASK is what it was trained for, such as text-cl
 HUGGING_FACE = Conversion(
     "a Hugging Face model", f"optimum-cli export onnx --model {{0}} {_TASK}", "exported/model.onnx"
 )
-LORA = Conversion(
-    "a LoRA adapter, which is a part of a model",
-    f"model.merge_and_unload().save_pretrained('all')  in peft, then  optimum-cli export onnx --model all {_TASK}",
-    "exported/model.onnx",
-)
-GGUF = Conversion(
-    "a GGUF language model, which this version does not serve",
-    "optimum-cli export onnx --model ORIGINAL exported  from the original model",
-    "exported/model.onnx",
-)
 _ANEW = "torch.onnx.export(model, (example,), 'model.onnx')  in Python, from the model that it was made of,"
 CORE_ML = Conversion("a Core ML model, which only Apple's systems run", _ANEW)
 PMML = Conversion(
@@ -96,8 +86,6 @@ def of_folder(path: Path, inside: Collection[str]) -> str:
     found: Conversion | None = None
     if "saved_model.pb" in inside:
         found = SAVED_MODEL
-    elif "adapter_config.json" in inside:
-        found = LORA
     elif "config.json" in inside and not {*_WEIGHTS}.isdisjoint(inside):
         found = HUGGING_FACE
     elif {"Manifest.json", "Data"} <= {*inside}:

@@ -13,12 +13,15 @@ from argosy.engines import onnx_file, wire
 from argosy.engines.compressed import start
 from argosy.packaging import conversions, encoder
 from argosy.packaging.conversions import Conversion, of_archive, of_folder, of_text
+from argosy.packaging.language import folder, gguf
 from argosy.spec.errors import BadPackage, InvalidArgument, NotFound, Unsupported
+from argosy.spec.language import LanguageModel
 
 ACCEPTED = (
     "ONNX, scikit-learn (skops, joblib or pickle), XGBoost (JSON or UBJSON), LightGBM text, CatBoost (cbm), "
-    "MLflow model folders, torch.export programs (.pt2), encoders (folders of sentence-transformers or of the BERT "
-    "family), and Python files with a class that has load and predict"
+    "MLflow model folders, torch.export programs (.pt2), Python files with a class that has load and predict, encoders "
+    "(folders of sentence-transformers or of the BERT family), and language models (GGUF files, folders with "
+    "safetensors, LoRA adapters)"
 )
 
 Format = Literal[
@@ -34,6 +37,9 @@ Format = Literal[
     "torch-export",
     "python",
     "encoder",
+    "gguf",
+    "causal-lm",
+    "lora",
 ]
 
 ENGINE_OF: dict[Format, str] = {
@@ -49,6 +55,9 @@ ENGINE_OF: dict[Format, str] = {
     "torch-export": "torch",
     "python": "python",
     "encoder": "encoder",
+    "gguf": "llamacpp",
+    "causal-lm": "vllm",
+    "lora": "vllm",
 }
 
 _HEAD = 64 * 1024
@@ -59,7 +68,6 @@ _OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
 _MARKS: tuple[tuple[int, bytes, str | Conversion], ...] = (
     (0, b"\x89HDF\r\n", conversions.KERAS_HDF5),
-    (0, b"GGUF", conversions.GGUF),
     (0, b"binf", "an old binary XGBoost model: load it and save it again as .json or .ubj"),
     (0, b"ZF", "a joblib file older than 0.10: load it and dump it again"),
     (0, b"\x93NUMPY", "a numpy array, not a model; as sample rows it goes to --sample"),
@@ -84,7 +92,8 @@ _MARKS: tuple[tuple[int, bytes, str | Conversion], ...] = (
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """A model that was recognised: its format, the engine that runs it, settings for that engine. `entry` is what the
     engine loads inside a folder; empty where it loads the path itself. `beside`: the files with the external data of an
-    ONNX file, as paths from its folder."""
+    ONNX file, or the other parts of a split GGUF file, as paths from its folder; of the folder of a language model, all
+    that is taken. `language` is what is known of a language model, `templates` its chat templates."""
 
     path: Path
     format: Format
@@ -92,6 +101,9 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     entry: str = ""
     settings: dict[str, str | int | float | bool] = {}
     beside: tuple[str, ...] = ()
+    language: LanguageModel | None = None
+    templates: tuple[str, ...] = ()
+    license: str = ""
 
 
 class File:
@@ -116,6 +128,17 @@ def detect(path: Path, engine: str | None = None) -> Found:
     return found if engine in (None, found.engine) else msgspec.structs.replace(found, engine=engine)
 
 
+def is_language(path: Path) -> bool:
+    """Whether a file or folder is a language model, by its first look."""
+    if path.is_dir():
+        known = (path / folder.ADAPTER).is_file() or any(path.glob("*.gguf")) or folder.is_generator(path)
+        return known and not (path / "MLmodel").is_file()
+    if not path.is_file():
+        return False
+    with path.open("rb") as handle:
+        return handle.read(4) == gguf.MAGIC
+
+
 def _file(path: Path) -> Found:
     if not path.is_file():
         raise BadPackage(f"{path} is neither a file nor a folder")
@@ -128,6 +151,8 @@ def _file(path: Path) -> Found:
         what = _described(file)
         accepts = "" if "argosy push" in what else f"{inside}; Argosy accepts {ACCEPTED}"
         raise BadPackage(f"{path.name} looks like {what}{accepts}")
+    if kind == "gguf":
+        return _gguf(path)
     _check_whole(file, kind)
     return Found(
         path=path,
@@ -138,11 +163,55 @@ def _file(path: Path) -> Found:
     )
 
 
+def _gguf(path: Path) -> Found:
+    """A GGUF file, with the other files of the model that it is a part of. Raises BadPackage, Unsupported."""
+    first, *others = gguf.shards(path)
+    header = gguf.read_all([first, *others])
+    facts = gguf.facts(header, path.name)
+    return Found(
+        path=first,
+        format="lora" if facts.kind == "adapter" else "gguf",
+        engine="llamacpp",
+        beside=tuple(each.name for each in others),
+        language=facts,
+        templates=gguf.templates(header),
+        license=header.text("general.license")[:80],
+    )
+
+
+def _language(path: Path) -> Found | None:
+    """The folder of a language model; None for others."""
+    if (path / folder.ADAPTER).is_file():
+        kind, about = "lora", folder.adapter(path)[0]
+    elif folder.is_generator(path):
+        kind, about = "causal-lm", folder.generator(path)
+    else:
+        files = sorted(each for each in path.glob("*.gguf") if each.is_file())
+        firsts = [
+            each for each in files if not (match := gguf.SPLIT.fullmatch(each.name)) or match["number"] == "00001"
+        ]
+        if len(firsts) > 1:
+            names = ", ".join(each.name for each in firsts[:5])
+            raise BadPackage(f"{path.name} is a folder with {len(firsts)} GGUF models; push one of them: {names}")
+        return _gguf(files[0]) if files else None
+    return Found(
+        path=path,
+        format=kind,
+        engine="vllm",
+        beside=about.files,
+        language=about.facts,
+        templates=about.templates,
+        license=about.license,
+    )
+
+
 def _folder(path: Path) -> Found:
     if (path / "MLmodel").is_file():
         return Found(path=path, format="mlflow", engine="mlflow")
     if encoder.recognise(path):
         return Found(path=path, format="encoder", engine="encoder")
+    if found := _language(path):
+        return found
     code = [file for file in sorted(path.glob("*.py")) if file.is_file() and not file.is_symlink() and _classes(file)]
     if code:
         return Found(path=path, format="python", engine="python", settings=_class_in(path, code))
@@ -191,6 +260,8 @@ def _classes(path: Path) -> list[str]:
 
 def format_of(file: File) -> Format | None:
     """The format of a file by its content; None for what is no model."""
+    if file.head.startswith(gguf.MAGIC):
+        return "gguf"
     if file.head.startswith(b"PK"):
         names = _zip_names(file.path)
         if "schema.json" in names:

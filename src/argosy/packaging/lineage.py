@@ -3,6 +3,7 @@
 import getpass
 import hashlib
 import platform
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,10 +19,13 @@ def digest_of(path: Path, limit: int) -> str:
     """`sha256:…` of a file; of a folder, over the sorted lines `digest  path`. Raises as `store.paths.walk`."""
     if path.is_file():
         return f"sha256:{hash_of(path)}"
-    total = hashlib.sha256()
-    for entry in walk(path, limit):
-        total.update(f"{hash_of(entry.file)}  {entry.path}\n".encode())
-    return f"sha256:{total.hexdigest()}"
+    return folder_digest({entry.path: hash_of(entry.file) for entry in walk(path, limit)})
+
+
+def folder_digest(files: Mapping[str, str]) -> str:
+    """`sha256:…` of a folder whose files (path → digest) are known."""
+    lines = (f"{digest.removeprefix('sha256:')}  {path}\n" for path, digest in sorted(files.items()))
+    return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
 
 
 def files_of(path: Path, limit: int) -> list[PackageFile]:

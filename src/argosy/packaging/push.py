@@ -13,11 +13,16 @@ import msgspec
 from argosy.packaging import environment, lineage
 from argosy.packaging import lock as locks
 from argosy.packaging.build import build, vouched
+from argosy.packaging.detect import detect, is_language
 from argosy.packaging.environment import Report
+from argosy.packaging.language import build as language
+from argosy.packaging.language import engine, golden, hub
 from argosy.packaging.load import CHECK, Check
 from argosy.packaging.options import PushOptions
 from argosy.packaging.package import Package, open_package, stored
 from argosy.packaging.quarantine import Limits, Quarantine
+from argosy.spec.endpoint import check_name
+from argosy.spec.errors import InvalidArgument
 from argosy.store.durable import storage
 
 if TYPE_CHECKING:
@@ -34,6 +39,11 @@ def push(source: Path, *, name: str, store: "Store", options: PushOptions, repor
     whatever fails, or a kill at any point, leaves the store as it was. `report` is given lines of progress. Raises
     what `build` raises, and GoldenMismatch where the finished package does not answer as the model did.
     """
+    located, origin = hub.locate(source, report) if hub.is_hub(source) else (source, "")
+    if is_language(located):
+        return _push_language(located, origin, name, store, options, report)
+    if options.prompts or options.base or origin:
+        raise InvalidArgument(f"{source} is no language model, so it has no prompts, no base, and no place on the Hub")
     with staging(store.home.root) as place:
         folder = place / "package"
         manifest = build(source, name, folder, options, report, store.home)
@@ -46,6 +56,23 @@ def push(source: Path, *, name: str, store: "Store", options: PushOptions, repor
         if lock:
             store.layout.attach(version.digest, locks.LOCK, lock.encode(), locks.LOCK)
         return version
+
+
+def _push_language(
+    source: Path, origin: str, name: str, store: "Store", options: PushOptions, report: Report
+) -> "Version":
+    check_name(name, "model name")
+    base = stored(store, store.registry.resolve(options.base).digest) if options.base else None
+    with staging(store.home.root) as place, storage(store.home.root):
+        folder, found = place / "package", detect(source, options.engine or None)
+        if base is not None:
+            found = msgspec.structs.replace(found, engine=base.manifest.engine)
+        engine.check(found.engine)
+        built = language.build(found, name, folder, options, report, engine.running, source=origin, base=base)
+        report("storing")
+        here = lineage.lineage_from(origin) if origin else lineage.lineage_of(source)
+        trusted, hashed = vouched(built.manifest, options), built.hashed
+        return store.add(folder, name=name, manifest=built.manifest, lineage=here, trusted=trusted, hashed=hashed)
 
 
 def pull(store: "Store", remote: "Remote", reference: "RemoteReference", *, name: str = "", trust: bool) -> "Version":
@@ -73,7 +100,8 @@ def _replay(store: "Store", package: Package, what: str, seconds: float, report:
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """What was verified: every file by its digest, every golden row within the tolerance. Sizes in bytes."""
+    """What was verified: every file by its digest, every golden row within the tolerance. Sizes in bytes. `compared`
+    says of a language model what was compared, and how."""
 
     ref: str
     digest: str
@@ -81,6 +109,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     golden_rows: int
     max_difference: float
+    compared: str = ""
 
 
 def verify(store: "Store", ref: str, *, seconds: float = 600.0, report: Report = lambda step: None) -> Verification:
@@ -88,7 +117,15 @@ def verify(store: "Store", ref: str, *, seconds: float = 600.0, report: Report =
     BadPackage naming the file that was altered, GoldenMismatch naming the output that differs."""
     version = store.registry.resolve(ref)
     store.layout.verify(version.digest)
-    largest, _ = _replay(store, stored(store, version.digest), version.ref, seconds, report)
+    package, largest, compared = stored(store, version.digest), 0.0, ""
+    if package.manifest.language is None:
+        largest, _ = _replay(store, package, version.ref, seconds, report)
+    else:
+        report(f"starting {version.engine}")
+        base = package.manifest.language.base
+        with engine.running(package, stored(store, base) if base else None) as asked:
+            found = golden.replay(asked, engine.identity(version.engine), golden.read(package.folder))
+        largest, compared = found.gap, str(found)
     return Verification(
         ref=version.ref,
         digest=version.digest,
@@ -96,6 +133,7 @@ def verify(store: "Store", ref: str, *, seconds: float = 600.0, report: Report =
         size=version.size,
         golden_rows=version.manifest.golden_rows,
         max_difference=largest,
+        compared=compared,
     )
 
 

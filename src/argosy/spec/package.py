@@ -7,12 +7,14 @@ import msgspec
 from argosy.spec.language import LanguageModel
 from argosy.spec.signature import Signature
 
-ENGINES = ("onnx", "sklearn", "xgboost", "lightgbm", "catboost", "mlflow", "torch", "python", "encoder")
+LANGUAGE = ("llamacpp", "vllm")
+"""Engines of language models: servers of their own, which are asked by OpenAI's API."""
+ENGINES = ("onnx", "sklearn", "xgboost", "lightgbm", "catboost", "mlflow", "torch", "python", "encoder", *LANGUAGE)
 """Ours; other distributions add theirs by entry points of the group `argosy.engines`."""
 MODEL_FOLDER = "/models"
 """Where a container image has the model package, alone or beside what serves it."""
 
-DATA_ONLY = ("onnx", "xgboost", "lightgbm", "encoder")
+DATA_ONLY = ("onnx", "xgboost", "lightgbm", "encoder", *LANGUAGE)
 """Engines whose weights cannot run code when they are loaded."""
 
 

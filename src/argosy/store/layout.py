@@ -77,8 +77,9 @@ class Layout:
         """What is on its way to and from other places."""
         return Transfers(self.root / ".transfers")
 
-    def put_folder(self, folder: Path, *, manifest: ModelManifest) -> str:
+    def put_folder(self, folder: Path, *, manifest: ModelManifest, hashed: Mapping[str, str] = {}) -> str:
         """Store a package folder. Returns the digest of its OCI manifest: the same folder gives the same digest.
+        `hashed`: paths of files, on this disk, which the caller has written and hashed: they are moved, not copied.
 
         Raises BadPackage for symlinks, special files, paths that are not allowed and files that change meanwhile;
         PayloadTooLarge; StorageFull. Whatever it raises, the store is as before.
@@ -93,8 +94,12 @@ class Layout:
         sweep(self.blobs.temporary.iterdir(), GRACE)
         with self.blobs.deposit(self.index.digests) as deposit:
             layers = tuple(
-                layer(entry.path, deposit.file(entry.file, entry.size, entry.path), entry.size) for entry in entries
+                layer(each.path, hashed.get(each.path) or deposit.file(each.file, each.size, each.path), each.size)
+                for each in entries
             )
+            for each, one in zip(entries, layers, strict=True):
+                if each.path in hashed:
+                    deposit.take(one, each.file)
             config = self._add(deposit, CONFIG, model_config(manifest, layers))
             return self._publish(deposit, config, layers)
 

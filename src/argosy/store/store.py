@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
@@ -50,14 +50,21 @@ class Store:
         return Authority(self.home.root / "tls" / "replicas", self.database.platform(), database=shared)
 
     def add(
-        self, folder: Path, *, name: str, manifest: ModelManifest, lineage: Lineage, trusted: bool = False
+        self,
+        folder: Path,
+        *,
+        name: str,
+        manifest: ModelManifest,
+        lineage: Lineage,
+        trusted: bool = False,
+        hashed: Mapping[str, str] = {},
     ) -> Version:
         """Store a package folder and give it a version: blobs first, then the name. A kill between leaves only garbage.
 
-        `trusted`: who adds it vouches for it. The same package under the same name keeps its version and its lineage.
-        Raises what `Layout.put_folder` raises.
+        `trusted`: who adds it vouches for it; `hashed`: see `Layout.put_folder`. The same package under the same name
+        keeps its version and its lineage. Raises what `Layout.put_folder` raises.
         """
-        digest = self.layout.put_folder(folder, manifest=manifest)
+        digest = self.layout.put_folder(folder, manifest=manifest, hashed=hashed)
         return self.enter(digest, name=name, manifest=manifest, lineage=lineage, trusted=trusted)
 
     def enter(

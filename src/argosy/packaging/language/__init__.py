@@ -1,0 +1,1 @@
+"""Packages of language models: formats of weights, chat templates, golden examples."""
