@@ -3,7 +3,7 @@
 import json
 import os
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -58,10 +58,15 @@ def value(given: Any) -> bytes:
 
 
 def gguf_bytes(
-    keys: Mapping[str, Any], tensors: Mapping[str, Sequence[int]], kind: int = Q4_0, version: int = 3, align: int = 32
+    keys: Mapping[str, Any],
+    tensors: Mapping[str, Sequence[int]],
+    kind: int = Q4_0,
+    fill: Callable[[int], bytes] = bytes,
+    align: int = 32,
 ) -> bytes:
-    """A GGUF file of these keys and tensors (name → dimensions), whose data are zeros."""
-    head = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(keys))
+    """A GGUF file of these keys and tensors (name → dimensions), whose data are what `fill` makes of their sizes:
+    zeros."""
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(keys))
     head += b"".join(text(key) + value(given) for key, given in keys.items())
     data = b""
     elements, width = SIZES[kind]
@@ -70,7 +75,7 @@ def gguf_bytes(
         for each in dims:
             count *= each
         head += text(name) + struct.pack(f"<I{len(dims)}QIQ", len(dims), *dims, kind, len(data))
-        data += bytes(count // elements * width)
+        data += fill(count // elements * width)
         data += bytes(-len(data) % align)
     return head + bytes(-len(head) % align) + data
 

@@ -80,14 +80,19 @@ def inspect_folder(folder: Path) -> dict[str, Stored]:
         return inspect(folder / WEIGHTS)
     try:
         index = msgspec.json.decode((folder / INDEX).read_bytes(), type=dict[str, Any])
-        files = sorted({*msgspec.convert(index.get("weight_map"), dict[str, str]).values()})
+        placed = msgspec.convert(index.get("weight_map"), dict[str, str])
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BadPackage(f"{INDEX} cannot be read: {error}") from None
+    files = sorted({*placed.values()})
+    if missing := [name[:100] for name in files if "/" in name or not (folder / name).is_file()]:
+        raise BadPackage(
+            f"{INDEX} names {len(files)} files, and of these {', '.join(missing[:5])} is not there: fetch it again"
+        )
     found: dict[str, Stored] = {}
     for name in files:
-        if "/" in name or not (folder / name).is_file():
-            raise BadPackage(f"{INDEX} names the file {name[:100]}, which is not there: fetch it again")
         found |= inspect(folder / name)
+    if wrong := [name[:100] for name, file in placed.items() if name not in found or found[name].file.name != file]:
+        raise BadPackage(f"{INDEX} says of tensor '{wrong[0]}' that it is in {placed[wrong[0]]}, where it is not")
     return found
 
 

@@ -24,7 +24,7 @@ from argosy.images.tree import Tree
 from argosy.packaging import environment
 from argosy.packaging.environment import Report
 from argosy.packaging.lock import pins, without
-from argosy.packaging.package import Package
+from argosy.packaging.package import Package, check_tensors
 from argosy.spec.errors import InvalidArgument, Untrusted
 from argosy.spec.package import DATA_ONLY, MODEL_FOLDER
 from argosy.spec.settings import Home
@@ -193,7 +193,9 @@ def write_locks(folder: Path, report: Report) -> list[Path]:
 
 
 def check_servable(package: Package) -> None:
-    """Raise Untrusted for a model that would run code of its author and that nobody vouches for."""
+    """Raise Untrusted for a model that would run code of its author and that nobody vouches for, Unsupported for a
+    language model, whose engine images do not have."""
+    check_tensors(package)
     if package.manifest.engine not in DATA_ONLY and not package.trusted:
         raise Untrusted(
             f"{package.manifest.name} runs code of its author ({package.manifest.engine}), and nobody here vouches for "

@@ -16,6 +16,7 @@ from argosy.packaging.conversions import Conversion, of_archive, of_folder, of_t
 from argosy.packaging.language import folder, gguf
 from argosy.spec.errors import BadPackage, InvalidArgument, NotFound, Unsupported
 from argosy.spec.language import LanguageModel
+from argosy.spec.package import LANGUAGE
 
 ACCEPTED = (
     "ONNX, scikit-learn (skops, joblib or pickle), XGBoost (JSON or UBJSON), LightGBM text, CatBoost (cbm), "
@@ -125,6 +126,8 @@ def detect(path: Path, engine: str | None = None) -> Found:
     if not path.exists():
         raise NotFound(f"there is no file or folder {path}")
     found = _folder(path) if path.is_dir() else _file(path)
+    if engine in LANGUAGE and found.language is None:
+        raise InvalidArgument(f"the engine {engine} runs language models, and {path.name} is none ({found.format})")
     return found if engine in (None, found.engine) else msgspec.structs.replace(found, engine=engine)
 
 

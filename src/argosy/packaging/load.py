@@ -9,7 +9,7 @@ import msgspec
 from argosy.engines import Engine
 from argosy.engines import load as load_engine
 from argosy.packaging import golden, requirements
-from argosy.packaging.package import Package, open_package
+from argosy.packaging.package import Package, check_tensors, open_package
 from argosy.packaging.prediction import Prediction, prediction
 from argosy.packaging.rows import to_tensors
 from argosy.spec.errors import Untrusted
@@ -52,11 +52,11 @@ class LoadedModel:
 def load(package: Package, *, threads: int = 0) -> LoadedModel:
     """Check what the package needs, load its engine, replay its golden examples.
 
-    `threads` 0 takes the cores this process may use. Raises MissingExtra naming the pip command, Untrusted for a
-    package that could run code and that nobody vouches for, BadPackage, and GoldenMismatch saying which output, row and
-    by how much.
+    `threads` 0 takes the cores this process may use. Raises Unsupported for a language model, MissingExtra naming the
+    pip command, Untrusted for a package that could run code and that nobody vouches for, BadPackage, and GoldenMismatch
+    saying which output, row and by how much.
     """
-    manifest = package.manifest
+    manifest = check_tensors(package).manifest
     if manifest.scan.objections and not package.trusted:
         raise Untrusted(
             f"the package was made of what would import {', '.join(manifest.scan.objections[:5])} when loaded, and "

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from argosy.packaging.requirements import Needs
-from argosy.spec.errors import ArgosyError, BadPackage, BadSignature, NotFound
-from argosy.spec.package import ModelManifest
+from argosy.spec.errors import ArgosyError, BadPackage, BadSignature, NotFound, Unsupported
+from argosy.spec.package import LANGUAGE, ModelManifest
 from argosy.spec.signature import check_inputs
 from argosy.spec.strict import dump_yaml, load_yaml
 from argosy.store.manifest import CONFIG, describe, image_manifest, layer, model_config
@@ -125,6 +125,17 @@ def open_package(folder: Path, *, trusted: bool = False, digest: str = "", store
 def stored(store: "Store", digest: str) -> Package:
     """A package of the store, unpacked, and trusted if the store says so. Raises NotFound, BadPackage."""
     return open_package(store.unpacked(digest), trusted=store.registry.trusted(digest), stored=digest)
+
+
+def check_tensors(package: Package) -> Package:
+    """The package, unless it is a language model, whose engine is a server: then raises Unsupported."""
+    name, engine = package.manifest.name, package.manifest.engine
+    if engine in LANGUAGE:
+        raise Unsupported(
+            f"{name} is a language model, which takes no tensors: {engine}, a server of its own, answers by OpenAI's "
+            f"API. Deploy it with  argosy deploy {name}:VERSION  and ask /v1/chat/completions, or  argosy chat {name}"
+        )
+    return package
 
 
 def write_manifest(folder: Path, manifest: ModelManifest) -> None:

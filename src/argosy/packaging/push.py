@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from argosy.engines.language.process import engine_of
 from argosy.packaging import environment, lineage
 from argosy.packaging import lock as locks
 from argosy.packaging.build import build, vouched
@@ -67,7 +68,7 @@ def _push_language(
         folder, found = place / "package", detect(source, options.engine or None)
         if base is not None:
             found = msgspec.structs.replace(found, engine=base.manifest.engine)
-        engine.check(found.engine)
+        engine_of(found.engine)
         built = language.build(found, name, folder, options, report, engine.running, source=origin, base=base)
         report("storing")
         here = lineage.lineage_from(origin) if origin else lineage.lineage_of(source)
@@ -125,7 +126,7 @@ def verify(store: "Store", ref: str, *, seconds: float = 600.0, report: Report =
         base = package.manifest.language.base
         with engine.running(package, stored(store, base) if base else None) as asked:
             found = golden.replay(asked, engine.identity(version.engine), golden.read(package.folder))
-        largest, compared = found.gap, str(found)
+        largest, compared = found.gap, found.said
     return Verification(
         ref=version.ref,
         digest=version.digest,

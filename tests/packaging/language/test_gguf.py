@@ -36,7 +36,6 @@ def test_facts_of_a_tiny_llama(tmp_path):
     assert facts.kv_bytes == 2 * 2 * (16 + 16) * 2  # 2 layers, 2 KV heads, keys and values of 16, 2 bytes each
     assert facts.chat
     assert gguf.templates(header) == (KEYS["tokenizer.chat_template"],)
-    assert header.counts["tokenizer.ggml.tokens"] == 3
 
 
 @pytest.mark.parametrize(

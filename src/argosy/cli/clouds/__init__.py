@@ -88,12 +88,12 @@ def _export(
 
     from argosy.cli.curl import example
     from argosy.client.local import locate
-    from argosy.packaging.package import open_package
+    from argosy.packaging.package import check_tensors, open_package
     from argosy.telemetry.export.files import write
 
     located = locate(ref)
     try:
-        package = open_package(located.folder)
+        package = check_tensors(open_package(located.folder))
         digest, row = located.digest or package.digest(), example(package)
     finally:
         located.release()

@@ -100,6 +100,15 @@ class Ask:
         found = self._post("/v1/completions", body | ({"logprobs": 1} if logprobs else {}))
         return _answer(found["choices"][0], found["choices"][0]["text"], found)
 
+    def adapt(self, adapter: str) -> None:
+        """Have the one adapter that was loaded take part in all answers from now on. Raises as `chat`."""
+        if self._engine == "vllm":
+            self._name = adapter
+            return
+        answer = self._http.post("/lora-adapters", json=[{"id": 0, "scale": 1.0}])
+        if answer.status_code != 200:
+            raise _refused(answer)
+
     def tokenize(self, text: str) -> list[int]:
         """The tokens of a text, with the one that begins it. Raises as `chat`."""
         body = {"content": text, "prompt": text, "add_special": True, "add_special_tokens": True}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from argosy.engines.safetensors import inspect_folder
 from argosy.packaging.language import folder, gguf
 from argosy.packaging.package import Package
 from argosy.spec.errors import BadPackage, InvalidArgument
@@ -41,7 +42,7 @@ def check(path: Path, base: Package) -> None:
         _fits(path.name, base.manifest.name, header.tensors, shapes, _GGUF_PARTS)
     else:
         own = {name.removeprefix(_PEFT): each.shape for name, each in folder.adapter(path)[1].items()}
-        shapes = {name.removesuffix(".weight"): each.shape for name, each in folder.tensors(weights).items()}
+        shapes = {name.removesuffix(".weight"): each.shape for name, each in inspect_folder(weights).items()}
         _fits(path.name, base.manifest.name, own, shapes, _PARTS)
 
 

@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from argosy.engines.language.process import engine_of, started
+from argosy.engines.language.ask import Ask
+from argosy.engines.language.process import started
 from argosy.packaging.language import golden
 from argosy.packaging.package import Package
 from argosy.process.cores import cores
@@ -22,7 +23,7 @@ _DISTRIBUTIONS = {"llamacpp": "xllamacpp", "vllm": "vllm"}
 _KERNELS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8", "asimddp", "i8mm", "sve")
 """Instructions for which engines have kernels of their own, which add up in another order."""
 
-Running = Callable[[Package, Package | None], AbstractContextManager[golden.Asked]]
+Running = Callable[[Package, Package | None], AbstractContextManager[Ask]]
 """Starts the engine of a package, for an adapter with its base, and ends it with the `with`."""
 
 
@@ -49,7 +50,7 @@ def _processor() -> str:
 
 
 @contextmanager
-def running(package: Package, base: Package | None) -> Generator[golden.Asked]:
+def running(package: Package, base: Package | None) -> Generator[Ask]:
     """The engine of a package, ready to be asked. Raises MissingExtra, BadPackage, Unavailable."""
     loaded, about = base or package, (base or package).manifest.language
     adapters = {package.manifest.name: str(package.weights)} if base else {}
@@ -59,9 +60,6 @@ def running(package: Package, base: Package | None) -> Generator[golden.Asked]:
         tempfile.TemporaryDirectory(prefix="argosy-") as folder,
         started(loaded.manifest.engine, loaded.weights, language, threads, Path(folder), adapters=adapters) as server,
     ):
+        for name in adapters:
+            server.ask.adapt(name)
         yield server.ask
-
-
-def check(engine: str) -> None:
-    """Raise MissingExtra, with the command that brings it, where the engine is not installed."""
-    engine_of(engine)

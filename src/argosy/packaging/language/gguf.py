@@ -22,6 +22,7 @@ MAX_TENSORS = 1_000_000
 MAX_SPLITS = 1024
 MAX_TEXT = 1024 * 1024
 """Bytes of one string that is kept; longer ones, and strings in arrays, are passed over."""
+CUT = "cut off: it ends within "
 _MAX_NAME = 65_535
 _MAX_KEPT = 4096
 _LONGEST_ALIGNMENT = 1 << 20
@@ -51,11 +52,10 @@ Value = str | int | float | bool | list[int]
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What a GGUF file says before its data. `keys` has scalars, strings and short arrays of integers; of other arrays
-    `counts` has the lengths. `tensors` has name → dimensions; `kinds` counts elements by tensor type."""
+    """What a GGUF file says before its data. `keys` has scalars, strings and short arrays of integers, and nothing of
+    others. `tensors` has name → dimensions; `kinds` counts elements by tensor type."""
 
     keys: dict[str, Value]
-    counts: dict[str, int]
     tensors: dict[str, tuple[int, ...]]
     kinds: dict[str, int]
     size: int
@@ -68,7 +68,7 @@ class Header(msgspec.Struct, frozen=True):
     def number(self, key: str, default: int = 0) -> int:
         """An integer that is not negative, the largest of several; `default` where there is none."""
         found = self.keys.get(key)
-        found = max(found) if isinstance(found, list) else found
+        found = max(found, default=-1) if isinstance(found, list) else found
         return found if isinstance(found, int) and found >= 0 else default
 
 
@@ -78,22 +78,19 @@ class _Reader:
     def __init__(self, file: BinaryIO, size: int, name: str) -> None:
         self.file, self.size, self.name, self.at = file, size, name, 0
 
-    def cut(self, what: str) -> BadPackage:
-        return BadPackage(f"{self.name} looks like a GGUF file that is cut off: it ends within {what}")
-
-    def bad(self, what: str) -> BadPackage:
-        return BadPackage(f"{self.name} looks like a GGUF file that is damaged: {what}")
+    def bad(self, what: str, how: str = "damaged: ") -> BadPackage:
+        return BadPackage(f"{self.name} looks like a GGUF file that is {how}{what}")
 
     def room(self, count: int, what: str) -> None:
         if count > self.size - self.at:
-            raise self.cut(what)
+            raise self.bad(what, CUT)
 
     def take(self, count: int, what: str) -> bytes:
         self.room(count, what)
         data = self.file.read(count)
         self.at += count
         if len(data) != count:
-            raise self.cut(what)
+            raise self.bad(what, CUT)
         return data
 
     def skip(self, count: int, what: str) -> None:
@@ -137,15 +134,14 @@ def read(path: Path) -> Header:
         if keys > MAX_KEYS or tensors > MAX_TENSORS:
             raise reader.bad(f"it says that it has {keys} keys and {tensors} tensors")
         reader.room(keys * 13 + tensors * 25, "its keys and tensors")
-        found, counts = _keys(reader, keys)
-        return _tensors(reader, tensors, found, counts)
+        return _tensors(reader, tensors, _keys(reader, keys))
 
 
-def _keys(reader: _Reader, count: int) -> tuple[dict[str, Value], dict[str, int]]:
-    found, counts = dict[str, Value](), dict[str, int]()
+def _keys(reader: _Reader, count: int) -> dict[str, Value]:
+    found = dict[str, Value]()
     for _ in range(count):
         key = reader.name_of("the name of a key")
-        if key in found or key in counts:
+        if key in found:
             raise reader.bad(f"it has the key '{key[:80]}' twice")
         what = f"the key '{key[:80]}'"
         kind = reader.number("I", what)
@@ -153,12 +149,10 @@ def _keys(reader: _Reader, count: int) -> tuple[dict[str, Value], dict[str, int]
             found[key] = reader.string(what)
         elif kind == _ARRAY:
             inner, length = reader.number("I", what), reader.number("Q", what)
-            counts[key] = length
-            if kept := _array(reader, inner, length, what):
-                found[key] = kept
+            found[key] = _array(reader, inner, length, what)
         else:
             found[key] = reader.number(_form(reader, kind, what), what)
-    return found, counts
+    return found
 
 
 def _form(reader: _Reader, kind: int, what: str) -> str:
@@ -171,21 +165,21 @@ def _array(reader: _Reader, kind: int, length: int, what: str) -> list[int]:
     """Go past an array. A short one of integers is kept."""
     if kind == _STRING:
         if length > (reader.size - reader.at) // 8:
-            raise reader.cut(what)
+            raise reader.bad(what, CUT)
         for _ in range(length):
             reader.skip(reader.number("Q", what), what)
         return []
     form = _form(reader, kind, what)
     width = struct.calcsize("<" + form)
     if length > (reader.size - reader.at) // width:
-        raise reader.cut(what)
+        raise reader.bad(what, CUT)
     if length > _MAX_KEPT or form in "fd":
         reader.skip(length * width, what)
         return []
     return [int(each) for each in struct.unpack(f"<{length}{form}", reader.take(length * width, what))]
 
 
-def _tensors(reader: _Reader, count: int, keys: dict[str, Value], counts: dict[str, int]) -> Header:
+def _tensors(reader: _Reader, count: int, keys: dict[str, Value]) -> Header:
     align = keys.get("general.alignment", 32)
     if not isinstance(align, int) or align < 1 or align & (align - 1) or align > _LONGEST_ALIGNMENT:
         raise reader.bad(f"its alignment is {align}, which is no power of two up to {_LONGEST_ALIGNMENT}")
@@ -208,7 +202,7 @@ def _tensors(reader: _Reader, count: int, keys: dict[str, Value], counts: dict[s
         kinds[label] = kinds.get(label, 0) + elements
         places.append((what, offset, elements // block * width if width else None))
     _check_places(reader, places, reader.at + -reader.at % align, align)
-    return Header(keys, counts, found, kinds, reader.size)
+    return Header(keys, found, kinds, reader.size)
 
 
 def _check_places(reader: _Reader, places: list[tuple[str, int, int | None]], start: int, align: int) -> None:
@@ -219,10 +213,7 @@ def _check_places(reader: _Reader, places: list[tuple[str, int, int | None]], st
             raise reader.bad(f"{what} is said to lie at {offset} of the data, where it cannot lie")
         if start + offset + (size or 0) > reader.size:
             missing = start + offset + (size or 0) - reader.size
-            raise BadPackage(
-                f"{reader.name} looks like a GGUF file that is cut off: {what} needs {missing} bytes more than there "
-                "are; download it again"
-            )
+            raise reader.bad(f"{what} needs {missing} bytes more than there are; download it again", "cut off: ")
         after = None if size is None else offset + size + -size % align
 
 

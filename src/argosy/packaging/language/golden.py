@@ -6,12 +6,12 @@ follow: there the perplexity of the text has to agree within a declared margin.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
+from argosy.engines.language.ask import Ask
 from argosy.spec.errors import BadPackage, GoldenMismatch, InvalidArgument
 
 FILE = "golden/language.json"
@@ -34,18 +34,11 @@ TEXT = (
 )
 
 
-class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A turn of a chat."""
-
-    role: str
-    content: str
-
-
 class Example(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A prompt, or messages, and what the model answered: the text, and how many tokens it is."""
 
     prompt: str = ""
-    messages: tuple[Message, ...] = ()
+    messages: tuple[dict[str, str], ...] = ()
     answer: str = ""
     tokens: int = 0
 
@@ -75,49 +68,20 @@ class Golden(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):
-    """What was compared. `exact`: engine, version and processor are those of the push, so tokens were compared."""
+    """What was compared: answers with so many `tokens`, where engine, version and processor are those of the push; else
+    (`exact` False) the perplexity alone. `gap` is how far it was off."""
 
     exact: bool
     engine: str
-    examples: int
     tokens: int
     gap: float
-    perplexity: float
-    margin: float
-
-    def __str__(self) -> str:
-        if self.exact:
-            return (
-                f"{self.examples} answers, {self.tokens} tokens in all, agree; the mean log-probability of a text is "
-                f"off by {self.gap:.2g} ({NEAR:g} allowed), on {self.engine}"
-            )
-        return (
-            f"perplexity {self.perplexity:.4g}, off by {self.gap:.2%} ({self.margin:.2g} allowed), on {self.engine}, "
-            "which is not what it was pushed with, so answers were not compared"
-        )
-
-
-class Answered(Protocol):
-    """An answer: its text, and how many tokens it is."""
-
-    @property
-    def text(self) -> str: ...
-    @property
-    def output(self) -> int: ...
-
-
-class Asked(Protocol):
-    """A running engine, as golden examples ask it: `argosy.engines.language.ask`."""
-
-    def chat(self, messages: Sequence[Mapping[str, str]], *, most: int) -> Answered: ...
-    def complete(self, prompt: str, *, most: int) -> Answered: ...
-    def logprobs(self, text: str) -> Sequence[float]: ...
+    said: str
 
 
 def prompts(path: Path | None, chat: bool) -> tuple[Example, ...]:
     """Ours, or those of a file of JSON lines, {"prompt": …} or {"messages": […]}. Raises InvalidArgument."""
     if path is None:
-        asked = tuple(Example(messages=(Message("user", each),)) for each in QUESTIONS)
+        asked = tuple(Example(messages=({"role": "user", "content": each},)) for each in QUESTIONS)
         return asked if chat else tuple(Example(prompt=each) for each in PROMPTS)
     try:
         if path.stat().st_size > _MAX_FILE:
@@ -140,12 +104,14 @@ def _prompt(path: Path, number: int, line: bytes, chat: bool) -> Example:
             f'{path}, line {number}: give {{"prompt": "…"}} or {{"messages": [{{"role": "user", "content": "…"}}]}}, '
             f"in at most {_MAX_PROMPT} bytes"
         )
+    if any(each.keys() != {"role", "content"} for each in found.messages):
+        raise InvalidArgument(f"{path}, line {number}: a message has role and content, and nothing else")
     if found.messages and not chat:
         raise InvalidArgument(f"{path}, line {number}: the model has no chat template, so it takes no messages")
     return found
 
 
-def make(asked: Asked, engine: str, examples: Sequence[Example], margin: float) -> Golden:
+def make(asked: Ask, engine: str, examples: Sequence[Example], margin: float) -> Golden:
     """Have the engine of this identity answer, and answer again. Raises GoldenMismatch where the answers differ,
     BadPackage where there is nothing to compare."""
     answered = tuple(_answered(asked, each) for each in examples)
@@ -157,16 +123,13 @@ def make(asked: Asked, engine: str, examples: Sequence[Example], margin: float) 
     return made
 
 
-def _answered(asked: Asked, one: Example) -> Example:
-    if one.messages:
-        messages = [{"role": each.role, "content": each.content} for each in one.messages]
-        found = asked.chat(messages, most=TOKENS)
-    else:
-        found = asked.complete(one.prompt, most=TOKENS)
+def _answered(asked: Ask, one: Example) -> Example:
+    messages, prompt = one.messages, one.prompt
+    found = asked.chat(messages, most=TOKENS) if messages else asked.complete(prompt, most=TOKENS)
     return msgspec.structs.replace(one, answer=found.text, tokens=found.output)
 
 
-def replay(asked: Asked, engine: str, golden: Golden) -> Replay:
+def replay(asked: Ask, engine: str, golden: Golden) -> Replay:
     """Compare a running engine of this identity (`engine.identity`) with golden examples. Raises GoldenMismatch naming
     what differs."""
     exact = engine == golden.engine and UNKNOWN not in engine
@@ -174,27 +137,23 @@ def replay(asked: Asked, engine: str, golden: Golden) -> Replay:
         for number, one in enumerate(golden.examples, 1):
             _compare(number, one, _answered(asked, one))
     found = asked.logprobs(golden.text)
-    if len(found) != len(golden.logprobs) and exact:
+    if exact and len(found) != len(golden.logprobs):
         raise GoldenMismatch(f"golden text: {len(found) + 1} tokens, and {len(golden.logprobs) + 1} when it was pushed")
-    mean, want = _mean(found), _mean(golden.logprobs)
+    mean, want, tokens = _mean(found), _mean(golden.logprobs), sum(one.tokens for one in golden.examples)
     perplexity = math.exp(min(-mean, 700.0))
     gap = abs(mean - want) if exact else abs(perplexity / golden.perplexity - 1)
-    if not gap <= (NEAR if exact else golden.margin):
-        raise GoldenMismatch(
-            f"golden text: mean log-probability {mean:.4f}, and {want:.4f} when it was pushed ({NEAR:g} allowed)"
-            if exact
-            else f"golden text: perplexity {perplexity:.4g} on {engine}, and {golden.perplexity:.4g} on "
-            f"{golden.engine} when it was pushed: {gap:.1%} apart, {golden.margin:.2g} allowed"
+    if exact:
+        told = f"mean log-probability {mean:.4f}, and {want:.4f} when it was pushed ({NEAR:g} allowed)"
+        said = f"{len(golden.examples)} answers, {tokens} tokens in all, agree; {told}; on {engine}"
+    else:
+        told = (
+            f"perplexity {perplexity:.4g} on {engine}, and {golden.perplexity:.4g} on {golden.engine} when it was "
+            f"pushed: {gap:.2%} apart, {golden.margin:.2g} allowed"
         )
-    return Replay(
-        exact=exact,
-        engine=engine,
-        examples=len(golden.examples) if exact else 0,
-        tokens=sum(each.tokens for each in golden.examples) if exact else 0,
-        gap=gap,
-        perplexity=perplexity,
-        margin=golden.margin,
-    )
+        said = f"{told}; answers were not compared, since they differ between engines"
+    if not gap <= (NEAR if exact else golden.margin):
+        raise GoldenMismatch(f"golden text: {told}")
+    return Replay(exact=exact, engine=engine, tokens=tokens * exact, gap=gap, said=said)
 
 
 def _compare(number: int, want: Example, got: Example) -> None:
