@@ -18,6 +18,7 @@ import msgspec
 from argosy.cli.catalog import COMMANDS, sections
 from argosy.cli.init import json_schema
 from argosy.console.words import size
+from argosy.language.replica import METRICS as ENGINE
 from argosy.serving.metrics import OWN
 from argosy.spec import errors
 from argosy.spec.endpoint import Endpoint
@@ -193,6 +194,8 @@ def metrics() -> Iterator[str]:
     yield "\n## Replicas\n\n"
     rows = [(f"`{name.removesuffix('_total')}`", text) for name, (_, text) in sorted(OWN.items())]
     yield _table(("series", "what it is"), rows)
+    yield "\n## Replicas of language models\n\n"
+    yield _table(("series", "what it is"), [(f"`{name.removesuffix('_total')}`", text) for name, _, text, _ in ENGINE])
 
 
 OURS = ("argosy_", "gen_ai_")

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from argosy.packaging.language import golden
+from argosy.packaging.language.golden import Example, Golden
 from argosy.packaging.package import write_manifest
 from argosy.spec.language import LanguageModel
 from argosy.spec.package import Conversion, ModelManifest, Scan, Source
@@ -28,5 +30,8 @@ def manifest(name: str = "m", engine: str = "vllm", facts: LanguageModel = FACTS
 def fake_package(folder: Path) -> Path:
     """A package that the fake engine serves."""
     (folder / "weights").mkdir(parents=True)
+    (folder / "golden").mkdir()
     write_manifest(folder, manifest())
+    examples = (Example(prompt="1", answer="w0", tokens=1),)
+    golden.write(folder, Golden(engine="another", examples=examples, text="a text", logprobs=(-1.0,), margin=0.02))
     return folder

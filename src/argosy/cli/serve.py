@@ -13,11 +13,17 @@ from argosy.cli.output import pairs, progress
 from argosy.cli.runtime import runtime_of, serving_options
 from argosy.serving.contracts import CONTRACTS
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.language import KV_TYPES
 from argosy.spec.package import ENGINES
 
 if TYPE_CHECKING:
+    from argosy.client.language import LanguageSource
     from argosy.serving.contracts import Binding
     from argosy.spec.address import Address
+    from argosy.spec.language import Language
+
+SETTINGS = ("context", "slots", "kv_type", "gpu_layers", "batch_tokens")
+"""Options that are settings of a language model's engine."""
 
 
 @click.command(cls=Command)
@@ -44,6 +50,12 @@ if TYPE_CHECKING:
 )
 @click.option("--config", type=click.Path(path_type=Path), help="All of it, as `argosy export kubernetes` writes it.")
 @click.option("--no-convert", is_flag=True, help="Keep a scikit-learn model as it is instead of making it ONNX.")
+@click.option("--context", type=click.IntRange(1), help="Language models: tokens of one sequence, answer included.")
+@click.option("--slots", type=click.IntRange(1, 1024), help="Language models: sequences generated at once.")
+@click.option("--kv-type", type=click.Choice(KV_TYPES), help="Language models: datatype of the KV cache.")
+@click.option("--gpu-layers", type=click.IntRange(-1), help="Language models: layers on the GPU; -1: all that fit.")
+@click.option("--batch-tokens", type=click.IntRange(1), help="Language models: tokens that one step takes in.")
+@click.option("--dry-run", is_flag=True, help="Language models: print the command that starts the engine, and end.")
 @serving_options
 def serve(
     source: str | None,
@@ -61,6 +73,9 @@ def serve(
     FILE_OR_REF is a model file as `argosy push` takes it, a package folder, or a version of the store. On loopback it
     answers only to loopback names, so that no web page reaches it; with another --host, to every name.
 
+    A language model (a GGUF file, a folder of safetensors, a version) is served by its engine alone, which answers
+    OpenAI's API at the port, to every name: no Python is on the path of a token.
+
     What a trusted model requires and this environment lacks is installed into one of its own, by uv.
 
     In a container of SageMaker, Vertex AI, Azure ML, Cloud Run, Lambda, Hugging Face Endpoints or KServe it listens
@@ -74,6 +89,7 @@ def serve(
       argosy serve digits:1 --port 9000 --grpc-port 9001
       argosy serve model.joblib --sample rows.csv
       argosy serve digits:1 --contract sagemaker
+      argosy serve gemma.gguf --context 8192 --slots 4
     """
     from argosy.client.serving import Serving, addresses, chosen
     from argosy.packaging.options import PushOptions
@@ -86,6 +102,9 @@ def serve(
         _replica(config)
     if name is not None:
         check_name(name, "model name")
+    if (found := _language(source, name, given)) is not None:
+        _generate(*found, host or "127.0.0.1", 8000 if port is None else port, given)
+        return
     binding = chosen(contract)
     base, grpc = addresses(binding)
     where = host or base.host
@@ -105,6 +124,51 @@ def serve(
         with progress(f"Packaging {source or 'the model'}") as report:
             package = serving.prepare(source, report)
         serving.run(lambda http, grpc: _announce(package, serving.name, http, grpc, binding))
+
+
+def _language(source: str | None, name: str | None, given: dict[str, Any]) -> "tuple[LanguageSource, Language] | None":
+    """A language model with the settings that were given. Raises InvalidArgument for these with another model."""
+    from argosy.client.language import language_source
+    from argosy.spec.language import Language
+
+    found = language_source(source, name)
+    settings = {key: given[key] for key in SETTINGS if given.get(key) is not None}
+    if found is None and (settings or given["dry_run"]):
+        raise InvalidArgument(f"{source or 'the model'} is no language model: leave out what is for these alone")
+    return None if found is None else (found, Language(**settings))
+
+
+def _generate(found: "LanguageSource", language: "Language", host: str, port: int, given: dict[str, Any]) -> None:
+    """Run the engine of a language model at a port, and print where it is."""
+    from argosy.client import language as models
+    from argosy.console.words import size
+    from argosy.serving.listener import bind
+    from argosy.spec.address import Address
+
+    runtime = runtime_of(given, None)
+    bound, address = bind(Address(host=host, port=port))
+    bound.close()
+    setup = models.setup_of(found, address, language, runtime.threads)
+    if given["dry_run"]:
+        click.echo(models.dry_run(found.engine, setup))
+        return
+
+    def announce() -> None:
+        about, base, used = found.about, f"http://{address}/v1", setup.language
+        click.echo(f"{click.style(found.name, bold=True)} is ready; Ctrl-C stops it")
+        rows: list[tuple[str, object]] = [
+            ("url", base),
+            ("engine", f"{found.engine}, {setup.threads} threads"),
+            ("model", f"{about.architecture} {about.quantization}, {size(about.weights)}"),
+            ("context", f"{used.context} tokens, {used.slots} at once"),
+        ]
+        pairs(rows)
+        path = "chat/completions" if about.chat else "completions"
+        asked = '"messages": [{"role": "user", "content": "Hello"}]' if about.chat else '"prompt": "Hello"'
+        body = f'{{"model": "{found.name}", {asked}, "max_tokens": 64}}'
+        click.echo(f"\ncurl {base}/{path} -H 'content-type: application/json' -d '{body}'")
+
+    models.serve(found, setup, runtime.drain_timeout, announce)
 
 
 def _replica(config: Path) -> NoReturn:

@@ -227,11 +227,7 @@ def stored_package(ref: str) -> Located:
 def _packaged(path: Path, options: "PushOptions", report: Callable[[str], None]) -> Located:
     from argosy.packaging.build import build, vouched
 
-    if matches(settings_of(home()).signatures.require, name_of(path)):
-        raise BadSignature(
-            f"{path} is not signed, and signatures.require in config.yaml demands it of '{name_of(path)}': push it, "
-            f"sign the version with  argosy sign {name_of(path)}:1 --key KEY.pem  and name that"
-        )
+    check_unsigned(path)
     temporary = tempfile.TemporaryDirectory(prefix="argosy-")
     located = Located(folder=Path(temporary.name) / "package", name=name_of(path), temporary=temporary)
     try:
@@ -240,6 +236,15 @@ def _packaged(path: Path, options: "PushOptions", report: Callable[[str], None])
         located.release()
         raise
     return msgspec.structs.replace(located, trusted=vouched(manifest, options))
+
+
+def check_unsigned(path: Path) -> None:
+    """Raises BadSignature for a file where the settings demand a signature, which a file has not."""
+    if matches(settings_of(home()).signatures.require, name_of(path)):
+        raise BadSignature(
+            f"{path} is not signed, and signatures.require in config.yaml demands it of '{name_of(path)}': push it, "
+            f"sign the version with  argosy sign {name_of(path)}:1 --key KEY.pem  and name that"
+        )
 
 
 def name_of(path: Path) -> str:

@@ -144,6 +144,8 @@ def check_language(endpoint: Endpoint, version: Version, store: Store, settings:
         if endpoint.language is not None or endpoint.price is not None:
             declared = "language" if endpoint.language is not None else "price"
             raise InvalidArgument(f"{name} declares {declared}, and {version.ref} is no model that generates text")
+        if endpoint.resources.gpu and (endpoint.target or "local") == "local":
+            raise InvalidArgument(f"{name} declares resources.gpu, and here only language models use GPUs")
         return
     target, network = endpoint.target or "local", settings.replicas.network
     if target != "local" or network != "unix":

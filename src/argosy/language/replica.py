@@ -12,6 +12,8 @@ from typing import Any
 from argosy.engines.language.base import Load
 from argosy.engines.language.process import EngineServer, engine_of
 from argosy.language.config import LanguageConfig, read, setup
+from argosy.packaging.language import golden
+from argosy.packaging.language.engine import identity
 from argosy.packaging.package import Package, open_package
 from argosy.process import sandbox
 from argosy.serving import metrics
@@ -94,16 +96,15 @@ class LanguagePlane(DataPlane):
                 return super().ask(operation, name, version, only_ready)
 
     def counts(self) -> dict[str, dict[str, ReplicaCounts]]:
-        """See `DataPlane`. The engine is busy by the share of its slots that generate; what it answered, the gateway
-        knows."""
+        """See `DataPlane`. What the engine answered, the gateway knows."""
         model = self._config.model
-        work = Work(engine=self._busy, queued=self.load.waiting)
+        work = Work(engine=self._busy, queued=self.load.waiting, slots=self._config.language.slots)
         return {model.name: {model.version: ReplicaCounts(work=work)}}
 
     def note(self, load: Load) -> None:
         """A reading of the engine's metrics."""
         now = time.monotonic()
-        self._busy += (now - self._read) * min(1.0, load.running / self._config.language.slots)
+        self._busy += (now - self._read) * load.running
         self._read, self.load = now, load
 
 
@@ -187,8 +188,8 @@ class LanguageReplica:
 
 def replay(server: EngineServer, package: Package) -> None:
     """Golden examples. Raises GoldenMismatch, BadPackage."""
-    del package
-    server.ask.complete("1", most=1)
+    engine = identity(package.manifest.engine, server.setup.language.kv_type)
+    golden.replay(server.ask, engine, golden.read(package.folder))
 
 
 async def serve(config: LanguageConfig) -> None:

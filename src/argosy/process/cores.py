@@ -18,6 +18,12 @@ def cores(root: Path = Path("/")) -> int:
     return max(1, min([allowed, *map(math.ceil, _quotas(root))]))
 
 
+def gpus() -> tuple[str, ...]:
+    """The device files of the GPUs here; none without. Those of NVIDIA's end with their number."""
+    found = [*Path("/dev").glob("nvidia*"), *(Path("/dev", name) for name in ("kfd", "dri"))]
+    return tuple(str(each) for each in sorted(found) if each.exists())
+
+
 def memory() -> int:
     """Bytes of memory of this machine, or what its control group leaves of it."""
     import psutil  # which most who ask for cores do without

@@ -57,10 +57,10 @@ _LIMITS = {
 class Policy(NamedTuple):
     """What one child may do.
 
-    `reads` and `writes` are files and folders, besides the libraries. `network` is all of it; `ports` are those that
-    TCP may connect to without, `listens` those that it may be bound to before `seal`. `subprocesses`: whether it may
-    start others. `user`: the uid that it becomes (0: it stays). `parent`: the process it may not outlive (0: it may).
-    `limits` are bounds by their name in `_LIMITS`.
+    `reads` and `writes` are files and folders, besides the libraries; `devices` are those of GPUs. `network` is all of
+    it; `ports` are those that TCP may connect to without, `listens` those that it may be bound to before `seal`.
+    `subprocesses`: whether it may start others. `user`: the uid that it becomes (0: it stays). `parent`: the process it
+    may not outlive (0: it may). `limits` are bounds by their name in `_LIMITS`.
     `required`: it ends rather than run in less than a whole sandbox.
     """
 
@@ -74,6 +74,7 @@ class Policy(NamedTuple):
     parent: int = 0
     limits: tuple[tuple[str, int], ...] = ()
     required: bool = False
+    devices: tuple[str, ...] = ()
 
 
 class Part(NamedTuple):
@@ -161,7 +162,8 @@ def enter(policy: Policy) -> None:
     _die_with(policy.parent)  # not before: becoming another user takes the wish back
     reads = (*_READ, *_libraries(), *policy.reads, *policy.writes)
     network, ports, listens = policy.network, policy.ports, policy.listens
-    landlock.restrict(reads, policy.writes, _DEVICES, network=network, ports=ports, listens=listens)
+    devices = (*_DEVICES, *policy.devices)
+    landlock.restrict(reads, policy.writes, devices, network=network, ports=ports, listens=listens)
     _refuse(policy, unix=True)
 
 

@@ -29,12 +29,14 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
     """What a replica did since its start: requests `answered`, failures included; seconds that the `engine` ran and the
-    event `loop` computed; and how many requests are `queued` now."""
+    event `loop` computed; and how many requests are `queued` now. An engine that answers callers itself has `slots`,
+    and its seconds are those of all of them."""
 
     answered: int = 0
     engine: float = 0.0
     loop: float = 0.0
     queued: int = 0
+    slots: int = 0
 
     @property
     def busy(self) -> float:

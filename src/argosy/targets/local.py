@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from argosy.process import sandbox
-from argosy.process.cores import cores, memory
+from argosy.process.cores import cores, gpus, memory
 from argosy.process.process import Process
 from argosy.spec.errors import ArgosyError
 from argosy.spec.revision import ResourceUsage, Revision
@@ -100,8 +100,9 @@ class LocalTarget(Supervised[Unpacked]):
         return await asyncio.to_thread(used_by, self._leaders())
 
     async def capacity(self) -> Capacity:
-        """What this machine has. No engine here uses a GPU yet, so that none is counted."""
-        return Capacity(cores=cores(), memory=memory(), gpus=0, lacks=sandbox.lacks())
+        """What this machine has. GPUs of NVIDIA are counted; engines of language models alone use them."""
+        there = sum(each[-1].isdigit() for each in gpus())
+        return Capacity(cores=cores(), memory=memory(), gpus=there, lacks=sandbox.lacks())
 
     def _threads(self) -> int:
         """A replica's share of the cores. A revision that takes over from another does not halve it: one will go."""

@@ -88,5 +88,6 @@ async def read(replica: Replica) -> ProcessCounts | None:
         engine=sum(each.work.engine for each in found),
         loop=max((each.work.loop for each in found), default=0.0),
         queued=sum(each.work.queued for each in found),
+        slots=sum(each.work.slots for each in found),
     )
     return ProcessCounts(replica.started, add(found), work)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from argosy.control.scaling.scaler import Scaler, loaded
+from argosy.control.scaling.scaler import EndpointLoad, Scaler, loaded
 from argosy.gateway.traffic import Traffic
 from argosy.serving.counts import Counts, Work
 from argosy.spec.address import Address
@@ -223,3 +223,12 @@ async def test_a_clock_that_stands_or_jumps_changes_nothing():
 def test_the_busier_of_engine_and_loop_counts():
     assert Work(engine=2.5, loop=1.0).busy == 2.5
     assert Work(engine=2.5, loop=4.0).busy == 4.0
+
+
+def test_engines_with_slots_are_timed_by_what_the_gateway_counted():
+    load = EndpointLoad(1)
+    load.add_work(0.0, {"a": Work(slots=4, queued=1)})
+    assert load.arrivals({"r": Traffic()}) == 0
+    assert load.arrivals({"r": Traffic(completed=10, active=3)}) == 13
+    load.add_work(0.0, {"a": Work(slots=4, engine=20.0)})
+    assert (load.answered, load.busy) == (10, 20.0)

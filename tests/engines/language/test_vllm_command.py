@@ -17,7 +17,7 @@ SETUP = Setup(name="m", weights="/w", address=Address(path="/run/e.sock"), threa
 
 def test_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a GPU nothing is compiled."""
-    monkeypatch.setattr(vllm, "_GPUS", ("/nowhere",))
+    monkeypatch.setattr(vllm, "gpus", lambda: ())
     monkeypatch.delenv(vllm.PYTHON, raising=False)
     command, more = Vllm().command(SETUP)
     start = f"{sys.executable} -m vllm.entrypoints.openai.api_server --model /w --served-model-name m --uds /run/e.sock"
@@ -35,7 +35,7 @@ def test_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_all_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """On GPUs, at a port, with guesses ahead and adapters, by another interpreter."""
-    monkeypatch.setattr(vllm, "_GPUS", ("/dev/null",))
+    monkeypatch.setattr(vllm, "gpus", lambda: ("/dev/nvidia0",))
     monkeypatch.setenv(vllm.PYTHON, "/v/bin/python")
     language = Language(slots=64, tensor_parallel=4, batch_tokens=8192, draft="ngram")
     setup = Setup(

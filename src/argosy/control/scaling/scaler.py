@@ -64,11 +64,14 @@ class EndpointLoad:
         self.starting = {run: at for run, at in self.starting.items() if run in alive}
 
     def arrivals(self, traffic: Mapping[str, Traffic]) -> int:
-        """Requests that came since the last decision. A revision seen first counts from now on."""
+        """Requests that came since the last decision. A revision seen first counts from now on. Those of them that were
+        answered by engines with slots of their own are counted here, since their replicas do not see them."""
         came = 0
         for name, new in traffic.items():
             if old := self.traffic.get(name):
-                came += max(0, traffic_since(new, old).completed + new.active - old.active)
+                completed = traffic_since(new, old).completed
+                came += max(0, completed + new.active - old.active)
+                self.answered += completed if any(each.slots for each in self.work.values()) else 0
         self.traffic |= traffic
         return came
 
@@ -78,7 +81,7 @@ class EndpointLoad:
         self.answered, self.busy = self.answered * decay, self.busy * decay
         for run, new in found.items():
             old = self.work.get(run)
-            if old is not None and new.answered > old.answered:
+            if old is not None and (new.answered > old.answered or new.slots):
                 self.answered += new.answered - old.answered
                 self.busy += max(0.0, new.busy - old.busy)
         self.work = dict(found)
@@ -177,7 +180,7 @@ class Scaler:
             in_flight=max(0, sum(each.active for each in mine.values()) - queue),
             queue=queue,
             service_time=load.busy / load.answered if load.answered > 0 else 0.0,
-            concurrency=1,
+            concurrency=max((each.slots for each in load.work.values()), default=0) or 1,
             cold_start=load.cold_start,
             ready=ready,
             starting=load.wanted - ready,

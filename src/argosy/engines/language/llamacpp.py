@@ -84,6 +84,7 @@ def params(setup: Setup) -> Any:
     found.cpuparams.n_threads = found.cpuparams_batch.n_threads = setup.threads
     found.endpoint_metrics = found.endpoint_slots = True
     found.ui = False
+    found.cors_origins, found.cors_origins_explicit = "", True  # else every web page may ask it
     found.offline = True
     found.verbosity = VERBOSITY
     found.lora_init_without_apply = True

@@ -11,6 +11,7 @@ from argosy.engines.language.base import LanguageEngine, Load, Setup, samples
 from argosy.engines.language.llamacpp import LlamaCpp
 from argosy.engines.language.vllm import Vllm
 from argosy.process import sandbox, tail, users
+from argosy.process.cores import gpus
 from argosy.process.process import Process, spawn
 from argosy.process.sandbox import Policy
 from argosy.spec.address import Address
@@ -21,6 +22,8 @@ ENGINES: Mapping[str, LanguageEngine] = {each.name: each for each in (LlamaCpp()
 PATIENCE = 600.0
 """Seconds that an engine may take to load its model."""
 LOG = "engine.log"
+DRIVER = ("/proc/driver", "/proc/devices", "/proc/modules", "/sys/module", "/sys/dev")
+"""What libraries of GPUs read of the driver."""
 
 
 def engine_of(name: str) -> LanguageEngine:
@@ -43,13 +46,14 @@ class EngineServer:
         if user:
             os.chown(folder, user, user)
         policy = Policy(
-            reads=setup.files,
+            reads=(*setup.files, *(DRIVER if gpus() else ())),
             writes=(str(folder),),
             listens=() if setup.address.path else (setup.address.port,),
             user=user,
             parent=os.getpid(),
             limits=sandbox.limits(user),
             required=setup.required,
+            devices=gpus(),
         )
         command, environ = engine.child(setup, folder, policy)
         self.process: Process = spawn(command, environ, log, session=False)
@@ -73,10 +77,11 @@ class EngineServer:
         how = f"signal {-status}" if status and status < 0 else f"status {status}"
         return f"{self.engine.name} ended with {how}{f': {said}' if said else ''}"
 
-    def wait(self, patience: float = PATIENCE) -> None:
-        """Until it has loaded its model. Raises BadPackage where it ends instead, Unavailable where it takes longer."""
+    def wait(self, patience: float = PATIENCE, stop: Callable[[], bool] = lambda: False) -> None:
+        """Until it has loaded its model, or `stop`. Raises BadPackage where it ends instead, Unavailable where it takes
+        longer."""
         deadline, pause = time.monotonic() + patience, 0.02
-        while not self.ask.healthy():
+        while not self.ask.healthy() and not stop():
             self.check()
             if time.monotonic() > deadline:
                 raise Unavailable(f"{self.engine.name} was not ready after {patience:g} s")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from argosy.engines.language.base import KEPT, LanguageEngine, Load, Setup
 from argosy.process import launch
+from argosy.process.cores import gpus
 from argosy.process.launch import Child
 from argosy.process.sandbox import Policy
 
@@ -19,8 +20,6 @@ DRAFTED = 4
 """Tokens that are guessed ahead."""
 MACHINE = ("/proc", "/sys")
 """Where it reads which cores and memory its processes have."""
-DEVICES = ("shm", "nvidia*", "kfd", "dri")
-_GPUS = ("/dev/nvidiactl", "/dev/kfd")
 
 
 class Vllm(LanguageEngine):
@@ -54,7 +53,7 @@ class Vllm(LanguageEngine):
             command += [f"{name}={path}" for name, path in setup.adapters.items()]
         command += ["--enable-prompt-tokens-details", "--disable-uvicorn-access-log"]
         more = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "OMP_NUM_THREADS": str(setup.threads)}
-        if not any(map(os.path.exists, _GPUS)):
+        if not gpus():
             command += ["--enforce-eager", "--dtype", "bfloat16"]
             more["VLLM_CPU_KVCACHE_SPACE"] = "1"
         return command, more | setup.variables
@@ -65,13 +64,8 @@ class Vllm(LanguageEngine):
         command, more = self.command(setup)
         python = Path(command[0])
         homes = (str(python.parents[1]), str(python.resolve().parents[1]))
-        devices = [str(each) for pattern in DEVICES for each in Path("/dev").glob(pattern)]
-        policy = policy._replace(
-            network=True,
-            subprocesses=True,
-            reads=(*policy.reads, *homes, *MACHINE),
-            writes=(*policy.writes, *devices),
-        )
+        reads, writes = (*policy.reads, *homes, *MACHINE), (*policy.writes, "/dev/shm")
+        policy = policy._replace(network=True, subprocesses=True, reads=reads, writes=writes)
         return launch.model(command[0], *command[1:], folder=folder, policy=policy, more=more)
 
     def load(self, metrics: Mapping[str, float]) -> Load:

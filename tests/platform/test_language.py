@@ -1,0 +1,121 @@
+"""A language model on a platform: behind its gateway, through updates, kills and sleep."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from argosy.packaging.package import open_package
+from argosy.spec.settings import Home
+from argosy.store.store import Store
+from tests.language.packages import fake_package
+from tests.language.weights import gemma
+from tests.platform.up import Up, until
+from tests.store.samples import model_lineage
+
+CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
+SPEC: dict[str, Any] = {"public": True, "runtime": {"threads": 1}, "language": {"context": 512}}
+
+
+@pytest.fixture
+def faked(monkeypatch: pytest.MonkeyPatch, home: Home, store: Store) -> str:
+    """A model that the fake engine answers for in the place of vLLM."""
+    monkeypatch.setenv("ARGOSY_VLLM_PYTHON", str(Path(__file__).parents[1] / "fake_vllm"))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    folder = fake_package(home.root / "package")
+    (folder / "weights" / "w").write_text("w")
+    manifest = open_package(folder).manifest
+    return store.add(folder, name="m", manifest=manifest, lineage=model_lineage()).ref
+
+
+class Stream(threading.Thread):
+    """A chat that is streamed, read as it comes."""
+
+    def __init__(self, url: str, **more: Any) -> None:
+        super().__init__()
+        self.url, self.body, self.lines = url, CHAT | {"stream": True} | more, list[str]()
+        self.start()
+
+    def run(self) -> None:
+        """Read it."""
+        with httpx.stream("POST", self.url, json=self.body, timeout=60, trust_env=False) as answer:
+            self.lines += [f"{answer.status_code}"]
+            for line in answer.iter_lines():
+                self.lines += [line] if line else []
+
+    def tokens(self) -> int:
+        """Once it has ended, how many came."""
+        self.join(60)
+        assert self.lines[-1] == "data: [DONE]", self.lines[-3:]
+        return sum('"content":"' in line for line in self.lines)
+
+
+def engines(platform: Up) -> Iterator[psutil.Process]:
+    """The processes of the engines."""
+    for pid in platform.pids():
+        yield from psutil.Process(pid).children()
+
+
+def base(url: str) -> str:
+    """Where the gateway answers OpenAI's API."""
+    return f"{url.partition('/endpoints')[0].partition('/v2')[0]}/v1"
+
+
+@pytest.mark.slow
+def test_streams_outlive_an_update_and_engines_are_replaced(faked: str, start: Callable[..., Up]):
+    platform = start().ready()
+    url = base(platform.call("PUT", "/v1/endpoints/m", {"model": faked, **SPEC}, wait=60)["url"])
+    answer = httpx.post(f"{url}/chat/completions", json=CHAT).json()
+    assert answer["choices"][0]["message"]["content"].startswith("w0 w1")
+    stream = Stream(f"{url}/chat/completions", fake={"tokens": 200, "each": 0.02})
+    until(lambda: len(stream.lines) > 2)
+    changed = SPEC | {"language": {"context": 1024}}
+    platform.call("PUT", "/v1/endpoints/m", {"model": faked, **changed}, wait=60)
+    assert stream.tokens() == 200
+    until(lambda: len(platform.pids()) == 1)
+    (engine,) = engines(platform)
+    engine.send_signal(signal.SIGKILL)
+    until(lambda: (found := list(engines(platform))) and found[0].pid != engine.pid)
+    until(lambda: httpx.post(f"{url}/chat/completions", json=CHAT).status_code == 200)
+    assert platform.stop() == 0
+
+
+@pytest.mark.slow
+def test_a_stream_wakes_an_endpoint(faked: str, start: Callable[..., Up]):
+    platform = start().ready()
+    spec = {"model": faked, **SPEC, "replicas": {"min": 0, "max": 1, "idle": 1}}
+    url = base(platform.call("PUT", "/v1/endpoints/m", spec, wait=60)["url"])
+    until(lambda: not platform.pids())
+    assert Stream(f"{url}/chat/completions").tokens() == 16
+    assert platform.stop() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_gemma(home: Home, start: Callable[..., Up]):
+    """By llama.cpp, in its sandbox: pushed, checked against its golden examples, deployed, streamed, drained."""
+    command = [sys.executable, "-m", "argosy", "push", str(gemma()), "--name", "gemma"]
+    subprocess.run(command, env={**os.environ, "ARGOSY_HOME": str(home.root)}, check=True, capture_output=True)
+    platform = start().ready()
+    spec = {"model": "gemma:1", **SPEC, "language": {"context": 512, "slots": 2}}
+    deployed = platform.call("PUT", "/v1/endpoints/m", spec, wait=120)
+    assert deployed["endpoint"]["state"] == "ready", deployed
+    url = base(deployed["url"])
+    answer = httpx.post(f"{url}/completions", json={"model": "m", "prompt": "One, two,", "max_tokens": 4}, timeout=60)
+    assert answer.json()["usage"]["completion_tokens"] == 4
+    (engine,) = engines(platform)
+    assert engine.uids().real != os.getuid() or os.getuid()
+    stream = Stream(f"{url}/chat/completions", max_tokens=100, ignore_eos=True)
+    until(lambda: len(stream.lines) > 3)
+    platform.call("DELETE", "/v1/endpoints/m")
+    assert stream.tokens() >= 99
+    until(lambda: not engine.is_running())
+    assert platform.stop() == 0
