@@ -10,6 +10,7 @@ import msgspec
 from argosy.console.words import size
 from argosy.spec.endpoint import Runtime
 from argosy.spec.errors import InvalidArgument
+from argosy.spec.language import KV_TYPES
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -72,6 +73,25 @@ SUPERVISED = ("start_timeout", "env", "network", "subprocesses", "sandbox")
 def runtime_options(function: F) -> F:
     """Add an option for each field of `Runtime`; the command gets them as `runtime_<field>`, None where not given."""
     return _add(function, OPTIONS)
+
+
+ENGINE: dict[str, tuple[Any, str]] = {
+    "context": (click.IntRange(1), "tokens of one sequence, answer included."),
+    "slots": (click.IntRange(1, 1024), "sequences generated at once."),
+    "kv_type": (click.Choice(KV_TYPES), "datatype of the KV cache."),
+    "gpu_layers": (click.IntRange(-1), "layers on the GPU; -1: all that fit."),
+    "batch_tokens": (click.IntRange(1), "tokens that one step takes in."),
+}
+"""Settings of a language model's engine that are options."""
+
+
+def language_options(command: F) -> F:
+    """The options of `ENGINE`, and `--dry-run`."""
+    dry = "Language models: print the command that starts the engine, and end."
+    command = click.option("--dry-run", is_flag=True, help=dry)(command)
+    for name, (kind, text) in reversed(ENGINE.items()):
+        command = click.option(f"--{name.replace('_', '-')}", type=kind, help=f"Language models: {text}")(command)
+    return command
 
 
 def serving_options(function: F) -> F:

@@ -10,20 +10,17 @@ from click.core import ParameterSource
 from argosy.cli.base import Command
 from argosy.cli.completion import sources
 from argosy.cli.output import pairs, progress
-from argosy.cli.runtime import runtime_of, serving_options
+from argosy.cli.runtime import ENGINE, language_options, runtime_of, serving_options
 from argosy.serving.contracts import CONTRACTS
 from argosy.spec.errors import InvalidArgument
-from argosy.spec.language import KV_TYPES
 from argosy.spec.package import ENGINES
 
 if TYPE_CHECKING:
     from argosy.client.language import LanguageSource
+    from argosy.serving.config import ReplicaConfig
     from argosy.serving.contracts import Binding
     from argosy.spec.address import Address
     from argosy.spec.language import Language
-
-SETTINGS = ("context", "slots", "kv_type", "gpu_layers", "batch_tokens")
-"""Options that are settings of a language model's engine."""
 
 
 @click.command(cls=Command)
@@ -50,12 +47,7 @@ SETTINGS = ("context", "slots", "kv_type", "gpu_layers", "batch_tokens")
 )
 @click.option("--config", type=click.Path(path_type=Path), help="All of it, as `argosy export kubernetes` writes it.")
 @click.option("--no-convert", is_flag=True, help="Keep a scikit-learn model as it is instead of making it ONNX.")
-@click.option("--context", type=click.IntRange(1), help="Language models: tokens of one sequence, answer included.")
-@click.option("--slots", type=click.IntRange(1, 1024), help="Language models: sequences generated at once.")
-@click.option("--kv-type", type=click.Choice(KV_TYPES), help="Language models: datatype of the KV cache.")
-@click.option("--gpu-layers", type=click.IntRange(-1), help="Language models: layers on the GPU; -1: all that fit.")
-@click.option("--batch-tokens", type=click.IntRange(1), help="Language models: tokens that one step takes in.")
-@click.option("--dry-run", is_flag=True, help="Language models: print the command that starts the engine, and end.")
+@language_options
 @serving_options
 def serve(
     source: str | None,
@@ -91,11 +83,8 @@ def serve(
       argosy serve digits:1 --contract sagemaker
       argosy serve gemma.gguf --context 8192 --slots 4
     """
-    from argosy.client.serving import Serving, addresses, chosen
+    from argosy.client.serving import Serving, chosen
     from argosy.packaging.options import PushOptions
-    from argosy.serving.config import ReplicaConfig
-    from argosy.serving.listener import bind
-    from argosy.spec.address import Address
     from argosy.spec.endpoint import check_name
 
     if config is not None:
@@ -106,6 +95,24 @@ def serve(
         _generate(*found, host or "127.0.0.1", 8000 if port is None else port, given)
         return
     binding = chosen(contract)
+    settings = _settings(binding, host, port, grpc_port, given)
+    engine, convert, install = given["engine"] or "", not given["no_convert"], not given["no_install"]
+    options = PushOptions(sample=sample, engine=engine, trust=given["trust"], convert=convert, install=install)
+    with Serving(name, settings, options, binding, install=install) as serving:
+        with progress(f"Packaging {source or 'the model'}") as report:
+            package = serving.prepare(source, report)
+        serving.run(lambda http, grpc: _announce(package, serving.name, http, grpc, binding))
+
+
+def _settings(
+    binding: "Binding | None", host: str | None, port: int | None, grpc_port: int | None, given: dict[str, Any]
+) -> "ReplicaConfig":
+    """A replica at the addresses that are given, or those of the contract. Raises Conflict where one is taken."""
+    from argosy.client.serving import addresses
+    from argosy.serving.config import ReplicaConfig
+    from argosy.serving.listener import bind
+    from argosy.spec.address import Address
+
     base, grpc = addresses(binding)
     where = host or base.host
     grpc_port = grpc.port if grpc_port is None and grpc else grpc_port
@@ -118,12 +125,7 @@ def serve(
     )
     for address in filter(None, (settings.http, settings.grpc)):
         bind(address)[0].close()
-    engine, convert, install = given["engine"] or "", not given["no_convert"], not given["no_install"]
-    options = PushOptions(sample=sample, engine=engine, trust=given["trust"], convert=convert, install=install)
-    with Serving(name, settings, options, binding, install=install) as serving:
-        with progress(f"Packaging {source or 'the model'}") as report:
-            package = serving.prepare(source, report)
-        serving.run(lambda http, grpc: _announce(package, serving.name, http, grpc, binding))
+    return settings
 
 
 def _language(source: str | None, name: str | None, given: dict[str, Any]) -> "tuple[LanguageSource, Language] | None":
@@ -132,7 +134,7 @@ def _language(source: str | None, name: str | None, given: dict[str, Any]) -> "t
     from argosy.spec.language import Language
 
     found = language_source(source, name)
-    settings = {key: given[key] for key in SETTINGS if given.get(key) is not None}
+    settings = {key: given[key] for key in ENGINE if given.get(key) is not None}
     if found is None and (settings or given["dry_run"]):
         raise InvalidArgument(f"{source or 'the model'} is no language model: leave out what is for these alone")
     return None if found is None else (found, Language(**settings))
