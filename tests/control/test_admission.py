@@ -126,7 +126,8 @@ FACTS = LanguageModel(kind="generator", architecture="llama", weights=GIB, conte
 
 def language(endpoint: Endpoint, facts: LanguageModel | None = FACTS, **settings: Any) -> None:
     """Check an endpoint of a language model."""
-    manifest = msgspec.structs.replace(packages.manifest(engine="llamacpp"), language=facts)
+    engine = "vllm" if endpoint.language and endpoint.language.adapters else "llamacpp"
+    manifest = msgspec.structs.replace(packages.manifest(engine=engine), language=facts)
     version = SimpleNamespace(manifest=manifest, ref="m:1", name="m", digest="sha256:1")
     other = msgspec.structs.replace(manifest, language=msgspec.structs.replace(FACTS, kind="adapter", base="n"))
     found = SimpleNamespace(manifest=other, ref="a:1")
@@ -154,7 +155,10 @@ def test_a_language_model_that_fits_passes():
     ],
     ids=["slots", "memory", "target", "payload", "engine", "base", "draft"],
 )
-def test_what_a_language_model_cannot_have_is_refused(declared: dict[str, Any], said: str):
+def test_what_a_language_model_cannot_have_is_refused(
+    declared: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("ARGOSY_VLLM_PYTHON", "/bin/true")
     with pytest.raises(ArgosyError, match=said):
         language(Endpoint(name="m", model="m:1", **declared))
 

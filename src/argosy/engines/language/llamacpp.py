@@ -31,7 +31,8 @@ class LlamaCpp(LanguageEngine):
     """Its server in a child of ours, which sets it by `CommonParams` and has no part in its answers."""
 
     name, extra = "llamacpp", "llamacpp"
-    settings = tuple(name for name in KEPT if name != "tensor_parallel")
+    # An adapter is asked for by its number in `lora`, which the gateway does not write yet.
+    settings = tuple(name for name in KEPT if name not in ("tensor_parallel", "adapters"))
     kv_types = ("f16", "q8_0", "q4_0")
 
     def installed(self) -> bool:
@@ -87,8 +88,9 @@ def params(setup: Setup) -> Any:
     found.cors_origins, found.cors_origins_explicit = "", True  # else every web page may ask it
     found.offline = True
     found.verbosity = VERBOSITY
-    found.lora_init_without_apply = True
-    found.lora_adapters = [llama.CommonAdapterLoraInfo(path, 0.0) for path in setup.adapters.values()]
+    found.lora_init_without_apply = not setup.applied
+    scale = 1.0 if setup.applied else 0.0
+    found.lora_adapters = [llama.CommonAdapterLoraInfo(path, scale) for path in setup.adapters.values()]
     types = llama.common_speculative_type
     if language.draft == "ngram":
         found.speculative.types = [types.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
