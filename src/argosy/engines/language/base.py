@@ -24,9 +24,8 @@ _SAMPLE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{[^}]*\})? ([^ \n]+)", re.
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
-    """What one engine is started with. `name` is the model's in requests, `adapters` are by theirs; with `applied` the
-    first of them answers whatever is asked. `variables` are added to its environment; `required`: it runs in a whole
-    sandbox or not at all."""
+    """What one engine is started with. `name` is the model's in requests, `adapters` are by theirs. `variables` are
+    added to its environment; `required`: it runs in a whole sandbox or not at all."""
 
     name: str
     weights: str
@@ -34,7 +33,6 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     language: Language = Language()
     threads: int = 1
     adapters: dict[str, str] = {}
-    applied: bool = False
     draft: str = ""
     variables: dict[str, str] = {}
     required: bool = False

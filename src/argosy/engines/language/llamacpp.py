@@ -88,9 +88,8 @@ def params(setup: Setup) -> Any:
     found.cors_origins, found.cors_origins_explicit = "", True  # else every web page may ask it
     found.offline = True
     found.verbosity = VERBOSITY
-    found.lora_init_without_apply = not setup.applied
-    scale = 1.0 if setup.applied else 0.0
-    found.lora_adapters = [llama.CommonAdapterLoraInfo(path, scale) for path in setup.adapters.values()]
+    found.lora_init_without_apply = True
+    found.lora_adapters = [llama.CommonAdapterLoraInfo(path, 0.0) for path in setup.adapters.values()]
     types = llama.common_speculative_type
     if language.draft == "ngram":
         found.speculative.types = [types.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]

@@ -57,8 +57,7 @@ class EngineServer:
         )
         command, environ = engine.child(setup, folder, policy)
         self.process: Process = spawn(command, environ, log, session=False)
-        asked = next(iter(setup.adapters)) if setup.applied else setup.name
-        self.ask = Ask(setup.address, asked, engine.name)
+        self.ask = Ask(setup.address, setup.name, engine.name)
 
     def load(self, timeout: float = 10.0) -> Load:
         """How busy it is. Raises Unavailable where it does not say so in time."""
@@ -116,8 +115,7 @@ def started(
     patience: float = PATIENCE,
 ) -> Generator[EngineServer]:
     """An engine with a model, ready to be asked at a Unix socket in `folder`, where it may write; it ends with the
-    block. Of `adapters` the first answers. Raises Unsupported for settings that it does not have, MissingExtra,
-    BadPackage, Unavailable."""
+    block. Raises Unsupported for settings that it does not have, MissingExtra, BadPackage, Unavailable."""
     found = engine_of(engine)
     found.check(language)
     address = Address(path=str(folder / "engine.sock"))
@@ -128,7 +126,6 @@ def started(
         language=language,
         threads=threads,
         adapters=dict(adapters or {}),
-        applied=bool(adapters),
     )
     server = EngineServer(found, setup, folder, folder / LOG)
     try:
