@@ -43,3 +43,11 @@ async def test_whoever_comes_when_no_files_are_left_is_told_so(activator: Activa
     assert b"503 " in (found := await ask(activator, WHOLE))
     assert b"too many requests wait" in found
     assert activator._open == 0
+
+
+async def test_clients_of_language_models_are_refused_in_their_shape(activator: Activator):
+    asked = WHOLE.replace(b"GET /v2", b"POST /v1/chat/completions")
+    assert b'{"error": {"message": "' in (found := await ask(activator, asked))
+    assert b'"code": "service_unavailable"' in found
+    predict = WHOLE.replace(b"GET /v2", b"POST /v1/models/digits:predict")
+    assert b'{"error": "' in await ask(activator, predict)

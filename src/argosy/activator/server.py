@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from argosy.activator.queue import Destination, Outcome, Queues, Refusal
+from argosy.gateway.replies import openai_error
 from argosy.process.sockets import bind, connect
 from argosy.serving.eviction import RESERVE
 from argosy.serving.port import open_files, open_many
@@ -107,7 +108,7 @@ class Activator:
                 if self._open <= self._most:
                     outcome = await self._until_passed(name, head, line, writer)
                 if isinstance(outcome, Refusal):
-                    writer.write(refused(outcome))
+                    writer.write(refused(outcome, head))
                     await writer.drain()
         finally:
             self._open -= 1
@@ -146,9 +147,11 @@ def rewritten(head: bytes) -> tuple[str, bytes]:
     return name, b"\r\n".join([*lines, b"connection: close"]) + END
 
 
-def refused(refusal: Refusal) -> bytes:
-    """503, and when to come again."""
-    body = json.dumps({"error": f"{refusal.reason}; come again in {refusal.retry_after} s"}).encode()
+def refused(refusal: Refusal, head: bytes) -> bytes:
+    """503, and when to come again; in OpenAI's shape at the paths of its API."""
+    said, path = f"{refusal.reason}; come again in {refusal.retry_after} s", head.split(b" ", 2)[1]
+    openai = path.startswith(b"/v1/") and not path.startswith(b"/v1/models/")
+    body = json.dumps(openai_error(said, 503) if openai else {"error": said}).encode()
     return (
         b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: %d\r\n"
         b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (refusal.retry_after, len(body), body)
