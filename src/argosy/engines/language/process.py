@@ -15,7 +15,7 @@ from argosy.process.cores import gpus
 from argosy.process.process import Process, spawn
 from argosy.process.sandbox import Policy
 from argosy.spec.address import Address
-from argosy.spec.errors import BadPackage, MissingExtra, Unavailable, Unsupported
+from argosy.spec.errors import BadPackage, Internal, MissingExtra, Unavailable, Unsupported
 from argosy.spec.language import Language
 
 ENGINES: Mapping[str, LanguageEngine] = {each.name: each for each in (LlamaCpp(), Vllm())}
@@ -64,9 +64,9 @@ class EngineServer:
         return self.engine.load(samples(self.ask.metrics(timeout)))
 
     def check(self) -> None:
-        """Raises BadPackage, with its last words, where it has ended."""
+        """Raises BadPackage, with its last words, where it has ended; Internal where it was killed."""
         if self.process.ended():
-            raise BadPackage(self.reason())
+            raise (BadPackage if (self.process.status or 0) > 0 else Internal)(self.reason())
 
     def reason(self) -> str:
         """How it ended, and what it said last."""
