@@ -92,11 +92,11 @@ def test_no_platform_names_the_other_way(run):
 def test_a_gateway_without_a_controller(place, monkeypatch):
     keys.save(place, "digits", keys.SavedKey("id", "ak", "http://127.0.0.1:1/v2/models/digits/infer"))
     with pytest.raises(Unavailable, match="no platform is running"):
-        predict._target("digits", None, None)
+        predict.target("digits", None, None)
     monkeypatch.setattr(predict, "_alive", lambda url: True)
-    assert predict._target("digits", None, None) == ("http://127.0.0.1:1", "ak")
-    assert predict._target("digits", None, "other") == ("http://127.0.0.1:1", "other")
-    assert predict._target("digits", "http://h", None) == ("http://h", None)
+    assert predict.target("digits", None, None) == ("http://127.0.0.1:1", "ak")
+    assert predict.target("digits", None, "other") == ("http://127.0.0.1:1", "other")
+    assert predict.target("digits", "http://h", None) == ("http://h", None)
 
 
 def test_environment(run, monkeypatch):

@@ -59,6 +59,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "rollout": CommandEntry("rollout", "Watch, pause, promote, abort or undo a rollout.", ENDPOINTS),
     "undeploy": CommandEntry("apply", "Remove an endpoint and its replicas.", ENDPOINTS),
     "predict": CommandEntry("predict", "Send rows to an endpoint and print its answers.", ENDPOINTS),
+    "chat": CommandEntry("chat", "Talk to a language model in the terminal.", ENDPOINTS),
     "ps": CommandEntry("ps", "List endpoints and replicas.", ENDPOINTS),
     "top": CommandEntry("top", "Watch traffic, load, rollouts and alerts in the terminal.", ENDPOINTS),
     "logs": CommandEntry("logs", "Print or follow the logs of an endpoint or the gateway.", ENDPOINTS),

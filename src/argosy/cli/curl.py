@@ -41,7 +41,7 @@ def calls(package: "Package", base: str, name: str) -> list[tuple[str, str]]:
 
 def endpoint_call(digest: str, name: str, url: str, public: bool) -> str:
     """The command that asks an endpoint at this URL with a row of its model, if this store has that; else how
-    `argosy predict` does."""
+    `argosy predict` does. Of a language model, how to chat with it and what OpenAI's clients read."""
     from argosy.client.local import stored_package
     from argosy.packaging.package import open_package
 
@@ -50,11 +50,15 @@ def endpoint_call(digest: str, name: str, url: str, public: bool) -> str:
         package = open_package(stored_package(digest).folder)
     except ArgosyError:
         return asked
+    root, key = url.partition("/v2/")[0], f"$(argosy keys show {name})" if find(home(), name) else "$KEY"
+    about = package.manifest.language
+    if about is not None and about.kind == "generator":
+        exports = f"export OPENAI_BASE_URL={root}/v1\nexport OPENAI_API_KEY={'none' if public else key}"
+        return f"argosy chat {name}\n{exports}"
     if (row := example(package)) is None:
         return asked
-    base = f"{url.partition('/v2/')[0]}/endpoints/{name}"
+    base = f"{root}/endpoints/{name}"
     body = [row] if package.manifest.signature.batched else {"inputs": row}
-    key = f"$(argosy keys show {name})" if find(home(), name) else "$KEY"
     return curl(f"{base}/invocations", body, "" if public else f' -H "Authorization: Bearer {key}"')
 
 

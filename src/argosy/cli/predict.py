@@ -61,7 +61,7 @@ def predict(
     from argosy.client import Client
     from argosy.protocol.rest import encode_response
 
-    where, key = _target(name, url, key)
+    where, key = target(name, url, key)
     with Client(where, key, timeout) as client:
         found = client.metadata(name, version)
         chunks = _chunks(*_rows(found, data, kind))
@@ -78,7 +78,7 @@ def predict(
         _print(response, {spec.name: spec.classes for spec in found.outputs})
 
 
-def _target(name: str, url: str | None, key: str | None) -> tuple[str, str | None]:
+def target(name: str, url: str | None, key: str | None) -> tuple[str, str | None]:
     """Where to ask, and with which key: what was given, else the running platform and the key saved at the deploy."""
     from argosy.cli import here, keys
 

@@ -16,7 +16,7 @@ LABEL_BYTES = 1024 * 1024
 """Of one request's labels."""
 LANGUAGE_BYTES = 16 * 1024 * 1024
 """Of one request to a language model, which is read whole: its model's name is in it."""
-LANGUAGE = r"(/endpoints/[^/]+)?/v1/.*"
+LANGUAGE = r"(/v1/|/endpoints/[^/]+/v1/(chat|completions|responses|embeddings|rerank)).*"
 LABELS = r"/v2/models/[^/]+/feedback(\?.*)?"
 
 SHORTLY = "try again shortly"

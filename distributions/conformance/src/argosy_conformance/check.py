@@ -65,8 +65,9 @@ CONTRACTS: dict[str, tuple[str, ...]] = {
     "huggingface": (),
     "kserve": ("health", "metadata", "data", "grpc_service"),
     "mlflow": (),
+    "openai": (),
 }
-"""What a cloud asks of a container: its group, and the groups that are run beside it."""
+"""What a cloud, or OpenAI's clients, ask of a container: its group, and the groups that are run beside it."""
 
 CHECKS: dict[str, Check] = {}
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.option(
     "--contract", type=click.Choice(sorted(CONTRACTS)), help="Test what this cloud asks of a container instead."
 )
+@click.option("--openai", is_flag=True, help="Test OpenAI's API instead: --contract openai.")
 @click.option(
     "--rows", type=click.File("rb"), help="JSON: two rows that the model takes, if its metadata says nothing."
 )
@@ -45,6 +46,7 @@ def conformance(
     disruptive: bool,
     pid: int | None,
     contract: str | None,
+    openai: bool,
     rows: IO[bytes] | None,
     predict_route: str | None,
     health_route: str | None,
@@ -63,17 +65,11 @@ def conformance(
     Example:
       argosy conformance http://127.0.0.1:8000 --grpc 127.0.0.1:8001 --mode strict
       argosy conformance http://127.0.0.1:8080 --contract sagemaker
+      argosy conformance http://127.0.0.1:8080 --openai --model gemma
     """
-    import msgspec
-
     from argosy_conformance import render, run
 
-    given = None
-    if rows is not None:
-        try:
-            given = msgspec.json.decode(rows.read(), type=list[Any])
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise InvalidArgument(f"--rows must be a JSON list of rows: {error}") from None
+    given = _rows(rows)
     routes = {name: path for name, path in (("predict", predict_route), ("health", health_route)) if path}
 
     with progress(f"Testing {url}") as report:
@@ -86,7 +82,7 @@ def conformance(
             mode=mode or "",
             disruptive=disruptive,
             drain=(lambda: os.kill(pid, signal.SIGTERM)) if pid else None,
-            contract=contract or "",
+            contract="openai" if openai else contract or "",
             rows=given,
             routes=routes,
             models=place,
@@ -95,3 +91,12 @@ def conformance(
     emit(found, as_json, lambda: click.echo(render(found), nl=False))
     if not found.ok:
         sys.exit(1)
+
+
+def _rows(file: IO[bytes] | None) -> list[Any] | None:
+    import msgspec
+
+    try:
+        return None if file is None else msgspec.json.decode(file.read(), type=list[Any])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidArgument(f"--rows must be a JSON list of rows: {error}") from None

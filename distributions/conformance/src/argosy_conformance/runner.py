@@ -37,7 +37,7 @@ def run(
     `checks` names groups or checks (all by default); `mode` is what the server is to do with requests that only fit;
     `grpc` is `HOST:PORT`; `disruptive` allows unloading and reloading
     models; `drain` makes the server end (a SIGTERM, say) and is called in the last check of all; `timeout` (seconds)
-    bounds each request; `report` is called after each check.
+    bounds each request, ten times as long where text is generated; `report` is called after each check.
 
     With a `contract` its suite is run instead: `rows` are two that the model takes, where its metadata says nothing;
     `routes` are paths by `predict` and `health`; `models` are places of models for a multi-model endpoint. For `lambda`
@@ -45,7 +45,7 @@ def run(
     and Unavailable when nobody listens at `url`.
     """
     selected = select(checks, contract)
-    http = Transport(url, key, timeout)
+    http = Transport(url, key, 10 * timeout if contract == "openai" else timeout)
     rpc = Rpc(grpc, key, timeout) if grpc else None
     runtime = _listen(http) if contract == "lambda" else None
     subject = Subject(
@@ -85,7 +85,8 @@ def select(names: Iterable[str] | None = None, contract: str = "") -> list[Check
     for group in GROUPS:
         import_module(f"argosy_conformance.{group}")
     if contract:
-        import_module(f"argosy_conformance.clouds.{'awslambda' if contract == 'lambda' else contract}")
+        module = {"lambda": "clouds.awslambda", "openai": "openai"}.get(contract, f"clouds.{contract}")
+        import_module(f"argosy_conformance.{module}")
     ours = [check for check in CHECKS.values() if check.group in groups]
     ordered = sorted(ours, key=lambda check: ("drain" in check.needs, groups.index(check.group)))
     if names is None:

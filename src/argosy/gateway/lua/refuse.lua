@@ -34,7 +34,8 @@ local function refuse(handle, headers, status, grpc_status, message, code, more)
     answer["www-authenticate"] = page and 'Basic realm="argosy"' or 'Bearer realm="argosy"'
   end
   local path = headers:get(":path") or ""
-  local openai = sub(path, 1, 4) == "/v1/" or path:match("^/endpoints/[^/?]+/v1/") ~= nil
+  local below = path:match("^/endpoints/[^/?]+/v1/(%a+)") or "models" -- which are KServe's there
+  local openai = sub(path, 1, 4) == "/v1/" or below ~= "models"
   local body = '{"error":' .. (openai and as_openai(status, message, code) or quoted(message)) .. "}"
   if headers:get("x-argosy-key-id") == nil and handle:streamInfo():protocol() == "HTTP/2" then
     -- Who takes no body of a stream makes it stay: replies.py says the same of what is not said here.
