@@ -77,3 +77,11 @@ async def test_replicas_are_given_requests_in_turn_and_no_more_than_they_may_hav
     assert sum(each.outcome.done() for each in queue.waiters) == 100
     assert queue.waiters[0].outcome.result() == READY[0]
     await asyncio.sleep(0)
+
+
+def test_openai_requests_go_to_the_engine_where_there_is_one():
+    http, engine = Address(path="/r.sock"), Address(path="/e.sock")
+    generator, encoder = Destination("r", http, engine=engine), Destination("r", http)
+    chat, infer = b"POST /v1/chat/completions HTTP/1.1\r\n", b"POST /v2/models/m/infer HTTP/1.1\r\n"
+    assert [generator.of(head) for head in (chat, infer)] == [engine, http]
+    assert [encoder.of(head) for head in (chat, infer)] == [http, http]

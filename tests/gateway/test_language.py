@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import math
 import random
 import re
 from pathlib import Path
@@ -11,10 +12,14 @@ import httpx
 import msgspec
 import pytest
 
-from argosy.gateway.model import EndpointRoute, RevisionRoute, Sticky, Upstream
+from argosy.gateway.gateway import Gateway
+from argosy.gateway.model import EndpointRoute, Mirror, RevisionRoute, Sticky, Upstream
 from argosy.spec.address import Address
 from tests.gateway.kit import KEY, api_key, http, one
+from tests.gateway.test_quota import quota
 from tests.language.fake_engine import running
+
+__all__ = ["quota"]
 
 CHAT = "/v1/chat/completions"
 MESSAGES = [{"role": "system", "content": "You are brief."}, {"role": "user", "content": "Hello"}]
@@ -353,3 +358,57 @@ async def test_a_caller_who_sticks_stays_with_the_revision(gateway, engine):
             assert (await client.post(CHAT, json=chat())).headers["x-argosy-revision"] == first.headers[
                 "x-argosy-revision"
             ]
+
+
+async def test_a_rollout_splits_and_a_shadow_gets_copies(gateway, tmp_path):
+    with running(tmp_path / "e.sock") as own, running(tmp_path / "f.sock") as shadow:
+        revisions = (version(own), version(shadow, "2", weight=0))
+        await gateway.start([model(own, revisions=revisions, mirror=Mirror(revision="r2"), auth=False)])
+        async with await http(gateway) as client:
+            for number in range(4):
+                answer = await client.post(CHAT, json=chat(max_tokens=number + 1))
+                assert answer.headers["x-argosy-revision"] == "r1"
+            async with asyncio.timeout(5):
+                while shadow.told()["requests"] < 4:
+                    await asyncio.sleep(0.02)
+            assert shadow.told()["seen"][-1]["headers"]["x-argosy-shadow"] == "1"
+            await gateway.apply([model(own, revisions=(version(own), version(shadow, "2")), auth=False)])
+            asked = [await client.post(CHAT, json=chat()) for _ in range(30)]
+            assert {each.headers["x-argosy-revision"] for each in asked} == {"r1", "r2"}
+
+
+async def test_a_stream_that_stalls_is_cut_and_has_its_counts(config, engine):
+    gateway = Gateway(msgspec.structs.replace(config, body_seconds=0.3))
+    try:
+        await gateway.start([model(engine, auth=False, timeout=0.1)])
+        async with await http(gateway) as client:
+            # A whole answer may take no longer either; a stream that goes on may.
+            answer = await client.post(CHAT, json=chat(fake={"delay": 30}))
+            assert (answer.status_code, answer.json()["error"]["code"]) == (504, "timeout")
+            slow = await client.post(CHAT, json=chat(stream=True, fake={"tokens": 8, "each": 0.3}))
+            assert len(events(slow)) == 9
+            with pytest.raises(httpx.RemoteProtocolError):
+                await client.post(CHAT, json=chat(stream=True, fake={"fault": "stall", "after": 2}))
+            assert (await lines(gateway, 3))[-1]["tokens"]["output"] == 2
+    finally:
+        await gateway.stop(0.2)
+
+
+async def test_tokens_are_reserved_and_refused(quota, config, engine):
+    gateway = Gateway(msgspec.structs.replace(config, quota=quota.socket))
+    try:
+        await gateway.start([model(engine, "digits")], [api_key("one", id="k1", limits="closed"), api_key(id="free")])
+        async with await http(gateway, headers={"authorization": "Bearer one"}) as client:
+            good = await client.post(CHAT, json=chat("digits", max_tokens=10))
+            assert (good.status_code, good.headers["x-ratelimit-limit-tokens"]) == (200, "1000")
+            (line,) = await lines(gateway, 1)
+            body = len(good.request.content)
+            assert line["tokens"]["reserved"] == 10 + math.ceil(body / 4)
+            assert line["tokens"]["lease"] == quota.server.ledger.account("k1").leases[0].id
+            refused = await client.post(CHAT, json=chat("digits", max_tokens=960, stream=True))
+            assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+            unlimited = await client.post(CHAT, json=chat("digits", max_tokens=960), headers=AUTH)
+            assert "lease" not in (await lines(gateway, 3))[-1]["tokens"]
+            assert unlimited.status_code == 200
+    finally:
+        await gateway.stop(0.2)

@@ -447,6 +447,8 @@ local function events(counts, text, asked, seen)
   local at = find(text, '"finish_reason":"', 1, true)
   if at ~= nil then
     set(counts, "finish", match(text, '^[%a_]+', at + 17))
+  elseif find(text, '"type":"response.completed"', 1, true) then
+    set(counts, "finish", "stop")
   end
   if timings == nil and usage == nil and find(text, '"delta":{', 1, true) then
     seen.events = (seen.events or 0) + 1
@@ -498,7 +500,8 @@ local function whole(handle)
   if usage ~= nil then
     read_usage(counts, usage)
   end
-  set(counts, "finish", match(tail, '"finish_reason"%s*:%s*"([%a_]+)"') or match(head, '"finish_reason"%s*:%s*"([%a_]+)"'))
+  local finish = '"finish_reason"%s*:%s*"([%a_]+)"'
+  set(counts, "finish", match(tail, finish) or match(head, finish) or "stop")
 end
 
 function envoy_on_response(handle)
