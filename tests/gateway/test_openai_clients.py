@@ -1,6 +1,10 @@
 """The unmodified `openai` client and the conformance suite against the gateway."""
 
 import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
 
 import httpx
 import openai
@@ -113,3 +117,24 @@ async def test_the_suite_passes_through_the_gateway_where_the_engine_does(gatewa
     assert {each.id for each in through.of("failed")} == cannot
     assert {each.id for each in through.of("skipped")} == {"openai.tools"}
     assert through["openai.no_model"].grade == through["openai.no_key"].grade == "strict"
+
+
+@pytest.mark.slow
+async def test_langchain_and_litellm(url):
+    python = Path(sys.prefix).with_name(f"{Path(sys.prefix).name}-openai-clients") / "bin" / "python"
+    if not python.exists():
+        pytest.skip(f"there is no environment with langchain-openai and litellm at {python.parent.parent}: make sdks")
+    script = [python, Path(__file__).parent / "clients" / "langchain_litellm.py", url, KEY]
+    done = await asyncio.to_thread(subprocess.run, script, check=False, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    text = "w0 w1 w2"
+    assert json.loads(done.stdout.splitlines()[-1]) == {
+        **{f"langchain{what}": text for what in ("", " stream", " tools")},
+        "langchain usage": 3,
+        "langchain vectors": 2,
+        "litellm": text,
+        "litellm stream": text,
+        "litellm usage": 3,
+        "litellm key": "AuthenticationError",
+        "litellm model": "NotFoundError",
+    }
