@@ -3,23 +3,17 @@
 import asyncio
 import itertools
 import json
-import math
 import random
 import re
 from pathlib import Path
 
-import httpx
 import msgspec
 import pytest
 
-from argosy.gateway.gateway import Gateway
-from argosy.gateway.model import EndpointRoute, Mirror, RevisionRoute, Sticky, Upstream
+from argosy.gateway.model import EndpointRoute, RevisionRoute, Upstream
 from argosy.spec.address import Address
 from tests.gateway.kit import KEY, api_key, http, one
-from tests.gateway.test_quota import quota
 from tests.language.fake_engine import running
-
-__all__ = ["quota"]
 
 CHAT = "/v1/chat/completions"
 MESSAGES = [{"role": "system", "content": "You are brief."}, {"role": "user", "content": "Hello"}]
@@ -252,55 +246,6 @@ async def test_models_are_those_that_the_key_covers(client):
     assert (await client.get("/v1/nothing")).status_code == 404
 
 
-async def test_a_client_that_leaves_ends_the_generation_and_its_line_has_what_was_generated(gateway, client, engine):
-    before = engine.told()["aborted"]
-    async with client.stream("POST", CHAT, json=chat(stream=True, fake={"tokens": 2000, "each": 0.05})) as answer:
-        async for line in answer.aiter_lines():
-            if "w2" in line:
-                break
-    async with asyncio.timeout(5):
-        while engine.told()["aborted"] == before:
-            await asyncio.sleep(0.02)
-    (line,) = await lines(gateway, 1)
-    assert line["tokens"]["input"] == 12
-    assert 3 <= line["tokens"]["output"] < 1000
-    assert "finish" not in line["tokens"]
-
-
-async def test_a_stream_that_breaks_has_its_counts_and_no_second_try(gateway, tmp_path):
-    with running(tmp_path / "e.sock") as own, running(tmp_path / "f.sock") as other:
-        ups = (engine_replica(own, "a"), engine_replica(other, "b"))
-        one = msgspec.structs.replace(version(own), upstreams=ups)
-        await gateway.start([model(own, auth=False, revisions=(one,))])
-        async with await http(gateway) as client:
-            with pytest.raises(httpx.RemoteProtocolError):
-                await client.post(CHAT, json=chat(stream=True, fake={"fault": "die", "after": 3, "each": 0.02}))
-            (line,) = await lines(gateway, 1)
-            assert (line["attempts"], line["tokens"]["output"]) == (1, 3)
-            # Before the first byte the other one is tried.
-            again = await client.post(CHAT, json=chat())
-            assert again.status_code == 200
-
-
-async def test_one_conversation_stays_with_one_replica(gateway, tmp_path):
-    with running(tmp_path / "e.sock") as own, running(tmp_path / "f.sock") as other:
-        ups = (engine_replica(own, "a"), engine_replica(other, "b"))
-        one = msgspec.structs.replace(version(own), upstreams=ups)
-        await gateway.start([model(own, auth=False, revisions=(one,))])
-        places = set()
-        async with await http(gateway) as client:
-            for conversation in range(12):
-                turns = [{"content": f"Hello {conversation}. " * 40, "role": "user"}]
-                asked = set()
-                for _ in range(3):
-                    answer = await client.post(CHAT, json={"model": "gemma", "messages": turns})
-                    asked.add(answer.headers["x-argosy-replica"])
-                    turns += [answer.json()["choices"][0]["message"], {"role": "user", "content": "more"}]
-                assert len(asked) == 1
-                places |= asked
-        assert places == {"a", "b"}
-
-
 async def test_a_decision_is_explained_when_asked_for(client):
     plain = await client.post(CHAT, json=chat(max_tokens=2))
     assert not {"x-argosy-decision", "x-argosy-tokens", "x-argosy-attempts"} & set(plain.headers)
@@ -310,24 +255,6 @@ async def test_a_decision_is_explained_when_asked_for(client):
     assert re.fullmatch(r"input=12; cached=\d+; output=2", told.headers["x-argosy-tokens"])
     stream = await client.post(CHAT, json=chat(max_tokens=2, stream=True), headers={"x-argosy-explain": "1"})
     assert stream.text.count(": argosy input=12; cached=") == 1
-
-
-async def test_no_replica_is_503_in_openai_shape(gateway, engine):
-    nobody = msgspec.structs.replace(version(engine), upstreams=())
-    await gateway.start([model(engine, auth=False, revisions=(nobody,))])
-    async with await http(gateway) as client:
-        answer = await client.post(CHAT, json=chat())
-        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-        assert answer.json()["error"]["code"] == "service_unavailable"
-
-
-async def test_the_rate_of_a_key_is_429_in_openai_shape(gateway, engine):
-    await gateway.start([model(engine)], [api_key(requests_per_second=0.001, burst=1)])
-    async with await http(gateway, headers=AUTH) as client:
-        assert (await client.post(CHAT, json=chat())).status_code == 200
-        answer = await client.post(CHAT, json=chat())
-        assert (answer.status_code, answer.json()["error"]["code"]) == (429, "rate_limit_exceeded")
-        assert int(answer.headers["retry-after"]) > 0
 
 
 async def test_other_paths_of_the_engine(client, engine):
@@ -347,68 +274,3 @@ async def test_an_endpoint_without_an_engine_answers_for_embeddings_itself(gatew
         assert answer.json()["path"] == "/v1/embeddings"
         refused = await client.post(CHAT, json=chat("digits"))
         assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_not_found")
-
-
-async def test_a_caller_who_sticks_stays_with_the_revision(gateway, engine):
-    two = (version(engine), version(engine, "2"))
-    await gateway.start([model(engine, revisions=two, sticky=Sticky(by="cookie"))], [api_key()])
-    async with await http(gateway, headers=AUTH) as client:
-        first = await client.post(CHAT, json=chat())
-        for _ in range(6):
-            assert (await client.post(CHAT, json=chat())).headers["x-argosy-revision"] == first.headers[
-                "x-argosy-revision"
-            ]
-
-
-async def test_a_rollout_splits_and_a_shadow_gets_copies(gateway, tmp_path):
-    with running(tmp_path / "e.sock") as own, running(tmp_path / "f.sock") as shadow:
-        revisions = (version(own), version(shadow, "2", weight=0))
-        await gateway.start([model(own, revisions=revisions, mirror=Mirror(revision="r2"), auth=False)])
-        async with await http(gateway) as client:
-            for number in range(4):
-                answer = await client.post(CHAT, json=chat(max_tokens=number + 1))
-                assert answer.headers["x-argosy-revision"] == "r1"
-            async with asyncio.timeout(5):
-                while shadow.told()["requests"] < 4:
-                    await asyncio.sleep(0.02)
-            assert shadow.told()["seen"][-1]["headers"]["x-argosy-shadow"] == "1"
-            await gateway.apply([model(own, revisions=(version(own), version(shadow, "2")), auth=False)])
-            asked = [await client.post(CHAT, json=chat()) for _ in range(30)]
-            assert {each.headers["x-argosy-revision"] for each in asked} == {"r1", "r2"}
-
-
-async def test_a_stream_that_stalls_is_cut_and_has_its_counts(config, engine):
-    gateway = Gateway(msgspec.structs.replace(config, body_seconds=0.3))
-    try:
-        await gateway.start([model(engine, auth=False, timeout=0.1)])
-        async with await http(gateway) as client:
-            # A whole answer may take no longer either; a stream that goes on may.
-            answer = await client.post(CHAT, json=chat(fake={"delay": 30}))
-            assert (answer.status_code, answer.json()["error"]["code"]) == (504, "timeout")
-            slow = await client.post(CHAT, json=chat(stream=True, fake={"tokens": 8, "each": 0.3}))
-            assert len(events(slow)) == 9
-            with pytest.raises(httpx.RemoteProtocolError):
-                await client.post(CHAT, json=chat(stream=True, fake={"fault": "stall", "after": 2}))
-            assert (await lines(gateway, 3))[-1]["tokens"]["output"] == 2
-    finally:
-        await gateway.stop(0.2)
-
-
-async def test_tokens_are_reserved_and_refused(quota, config, engine):
-    gateway = Gateway(msgspec.structs.replace(config, quota=quota.socket))
-    try:
-        await gateway.start([model(engine, "digits")], [api_key("one", id="k1", limits="closed"), api_key(id="free")])
-        async with await http(gateway, headers={"authorization": "Bearer one"}) as client:
-            good = await client.post(CHAT, json=chat("digits", max_tokens=10))
-            assert (good.status_code, good.headers["x-ratelimit-limit-tokens"]) == (200, "1000")
-            (line,) = await lines(gateway, 1)
-            body = len(good.request.content)
-            assert line["tokens"]["reserved"] == 10 + math.ceil(body / 4)
-            assert line["tokens"]["lease"] == quota.server.ledger.account("k1").leases[0].id
-            refused = await client.post(CHAT, json=chat("digits", max_tokens=960, stream=True))
-            assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
-            unlimited = await client.post(CHAT, json=chat("digits", max_tokens=960), headers=AUTH)
-            assert "lease" not in (await lines(gateway, 3))[-1]["tokens"]
-            assert unlimited.status_code == 200
-    finally:
-        await gateway.stop(0.2)

@@ -10,11 +10,13 @@ local MOST_STEPS = 500000
 local BEGINNING, PROMPT_BEGINNING = 4096, 256
 -- Of an answer that is no stream: where the usage is, at one end or the other.
 local HEAD, TAIL = 1024, 4096
+-- Larger answers are not held back until what they used is known.
+local MOST_EXPLAINED = 65536
 -- Bytes of an event that is not yet complete which are held back.
 local MOST_HELD = 1048576
 -- What a request without a limit of its own is taken to generate.
 local DEFAULT_TOKENS = 1024
-local BYTES_PER_TOKEN = 4
+local BYTES_PER_TOKEN, MOST_ANSWERS = 4, 1000
 
 local WANTED = {
   model = true, stream = true, stream_options = true, timings_per_token = true, messages = true, prompt = true,
@@ -110,7 +112,8 @@ local function raw(text, found, key)
 end
 
 local function number(text, found, key)
-  return tonumber(raw(text, found, key))
+  local value = tonumber(raw(text, found, key))
+  return value ~= nil and value >= 0 and value < 1e9 and value or nil
 end
 
 -- Two numbers of 32 bits, mixed from eight bytes at a time.
@@ -238,9 +241,10 @@ end
 
 -- Whether the owner of the key may ask this endpoint, which the route that the body's model led to knows.
 local function allowed(handle, headers, route, owner, endpoint)
-  if owner == nil and (route:get("auth") or route:get("endpoint") == nil) then
+  local private = route:get("auth") == true or route:get("key") or route:get("endpoint") == nil
+  if owner == nil and private then
     return false, refuse(handle, headers, "401", "16", NO_KEY)
-  elseif owner ~= nil and not covers(owner, endpoint) and (route:get("auth") or route:get("endpoint") == nil) then
+  elseif private and not covers(owner, endpoint) then
     local message = "key '" .. owner.id .. "' does not cover endpoint '" .. endpoint .. "'"
     return false, refuse(handle, headers, "403", "7", message)
   elseif route:get("endpoint") == nil then
@@ -262,12 +266,12 @@ local function invalid(handle, headers, many)
   return refuse(handle, headers, many and "413" or "400", "3", what)
 end
 
-local function estimate(text, found)
+local function estimate(text, found, generates)
   local most = number(text, found, "max_completion_tokens") or number(text, found, "max_tokens")
     or number(text, found, "max_output_tokens")
   local answers = math.max(1, number(text, found, "n") or 1)
-  local output = (found.messages or found.prompt) and (most or DEFAULT_TOKENS) * answers or most or 0
-  return math.ceil(#text / BYTES_PER_TOKEN) + math.max(0, output), most
+  local output = generates and (most or DEFAULT_TOKENS) * math.min(answers, MOST_ANSWERS) or 0
+  return math.ceil(#text / BYTES_PER_TOKEN) + math.ceil(output), most
 end
 
 -- From the body to the endpoint, its routes and what they ask for. true: it goes on.
@@ -320,7 +324,7 @@ local function route_request(handle, headers, path, named, owner)
   if headers:get("x-argosy-explain") == "1" then
     counts:set("argosy", "explain", true)
   end
-  local tokens, most = estimate(text, found)
+  local tokens, most = estimate(text, found, generates)
   counts:set(COUNTS, "stream", stream)
   if prefix then counts:set(COUNTS, "affinity", prefix) end
   if most then counts:set(COUNTS, "asked", most) end
@@ -353,7 +357,12 @@ function envoy_on_request(handle)
   if path == "/v1/models" or sub(path, 1, 11) == "/v1/models/" then
     return models(handle, headers, path, owner)
   end
-  route_request(handle, headers, path, named, owner)
+  -- A request whose script fails would go on as it is: unread, and with nothing reserved.
+  local good, why = pcall(route_request, handle, headers, path, named, owner)
+  if not good then
+    handle:logErr("language.lua: " .. tostring(why))
+    refuse(handle, handle:headers(), "500", "13", "the gateway failed on this request", "gateway_error")
+  end
 end
 
 local function set(counts, key, value)
@@ -523,7 +532,7 @@ function envoy_on_response(handle)
   local kind = headers:get("content-type") or ""
   if sub(kind, 1, 17) == "text/event-stream" then
     stream(handle, known ~= nil and known["asked"] or { timings = true, usage = true, each = true }, explain)
-  elseif explain then
+  elseif explain and (tonumber(headers:get("content-length")) or MOST_EXPLAINED) < MOST_EXPLAINED then
     local body = handle:body(true)
     local text = body:getBytes(0, body:length())
     local usage = object_in(sub(text, -TAIL), "usage") or object_in(sub(text, 1, HEAD), "usage")
