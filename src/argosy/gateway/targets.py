@@ -94,7 +94,7 @@ class Targets(msgspec.Struct, frozen=True):
         shadow revision, if it has one that speaks this; the rest, if there is one, has none."""
         mirror = endpoint.mirror
         name = mirror and self.clusters.get((endpoint.endpoint, mirror.revision, protocol))
-        if mirror is None or name is None or led.get("cluster") == self._activator(endpoint, protocol):
+        if mirror is None or name is None or f"/{WAITING}/" in led.get("cluster", ""):
             return [({}, led)]
         policy = {
             "cluster": name,
