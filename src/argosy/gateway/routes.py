@@ -1,6 +1,7 @@
 """The route table: a tree over paths and, for gRPC, over the endpoint's name, so that many endpoints cost no more."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 from argosy.gateway import answers, keys, language_routes, server
 from argosy.gateway.access_log import LUA
@@ -15,32 +16,43 @@ LARGEST_ANSWER = 16 * 1024 * 1024
 """The repository index grows with the endpoints, and Envoy's own bound is 4096 bytes."""
 
 
+class Branches(NamedTuple):
+    """What one endpoint has of the tree: routes below its two paths; for gRPC and as a model whole leaves."""
+
+    paths: list[Resource]
+    rows: list[Resource]
+    calls: Resource
+    model: Resource
+
+
+def branches(endpoint: EndpointRoute, targets: Targets) -> Branches:
+    """Those of an endpoint, from nothing but itself."""
+    return Branches(
+        endpoint_paths(endpoint, targets),
+        [*language_routes.endpoint_paths(endpoint), *row_paths(endpoint, targets)],
+        _leaf(endpoint_calls(endpoint, targets)),
+        _leaf(language_routes.endpoint_routes(endpoint, targets)),
+    )
+
+
 def route_table(
-    config: GatewayConfig, endpoints: tuple[EndpointRoute, ...], known: tuple[ApiKey, ...], targets: Targets
+    config: GatewayConfig, endpoints: tuple[EndpointRoute, ...], known: tuple[ApiKey, ...], each: Sequence[Branches]
 ) -> Resource:
-    """The RDS resource."""
-    rest = {
-        base_path(each.endpoint): _leaf([*endpoint_paths(each, targets), answers.no_endpoint(endpoints)])
-        for each in endpoints
-    }
-    rest |= {
-        rows_path(each.endpoint): _leaf(
-            [
-                *language_routes.endpoint_paths(each),
-                *row_paths(each, targets),
-                answers.no_endpoint(endpoints, ENDPOINTS),
-            ]
-        )
-        for each in endpoints
-    }
-    calls = {each.endpoint: _leaf(endpoint_calls(each, targets)) for each in endpoints}
+    """The RDS resource; `each` are the branches of the endpoints, in their order."""
+    names = [endpoint.endpoint for endpoint in endpoints]
+    nobody, no_rows = answers.no_endpoint(endpoints), answers.no_endpoint(endpoints, ENDPOINTS)
+    rest = {base_path(name): _leaf([*one.paths, nobody]) for name, one in zip(names, each, strict=True)}
+    rest |= {rows_path(name): _leaf([*one.rows, no_rows]) for name, one in zip(names, each, strict=True)}
+    calls = {name: one.calls for name, one in zip(names, each, strict=True)}
+    models = {name: one.model for name, one in zip(names, each, strict=True)}
     probes = server.routes(endpoints)
     *own, nothing = answers.gateway_paths(endpoints)
     rest[PREFIX] = _tree(ENDPOINT, "exact", calls, _leaf(unnamed_calls(endpoints, known)))
-    models = {each.endpoint: _leaf(language_routes.endpoint_routes(each, targets)) for each in endpoints}
     rest[language_routes.PREFIX] = _tree(NAMED, "exact", models, _leaf(language_routes.unnamed_routes(endpoints)))
     # Before any name is looked at: it would change what they answer.
-    rest |= {each["match"]["path"]: _leaf([each, other_calls(), nothing]) for each in probes if "path" in each["match"]}
+    rest |= {
+        probe["match"]["path"]: _leaf([probe, other_calls(), nothing]) for probe in probes if "path" in probe["match"]
+    }
     routes = _tree(":path", "prefix", rest, _leaf([*probes, *own, other_calls(), nothing]))
     return typed(
         "envoy.config.route.v3.RouteConfiguration",

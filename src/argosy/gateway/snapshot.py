@@ -11,7 +11,7 @@ from argosy.gateway import clusters, keys, listener, rest_routes, server
 from argosy.gateway.clusters import ENGINE, GRPC, HTTP
 from argosy.gateway.memo import Memo
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig, Upstream
-from argosy.gateway.routes import route_table
+from argosy.gateway.routes import Branches, branches, route_table
 from argosy.gateway.targets import Targets
 from argosy.gateway.xds import Resource
 from argosy.spec.errors import Conflict
@@ -43,12 +43,12 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class EndpointClusters(NamedTuple):
-    """What is made of one endpoint: clusters and hosts by name, the names by revision and protocol, the addresses."""
+    """What is made of one endpoint: clusters and hosts by name, the addresses, and its part of the routes."""
 
     clusters: dict[str, Resource]
     hosts: dict[str, Resource]
-    names: dict[tuple[str, str, str], str]
     addresses: tuple[str, ...]
+    branches: Branches
 
 
 def build_snapshot(
@@ -64,7 +64,6 @@ def build_snapshot(
     parts = [memo.get(each.endpoint, each, partial(_part, config, each)) for each in ordered]
     memo.turn()
     check_names(ordered, good, [address for part in parts for address in part.addresses])
-    targets = Targets({}, config)
     pools = [(*each, GRPC) for each in server.pools(ordered)]
     if config.labels:
         pools.append((*rest_routes.labels_pool(config), HTTP))
@@ -78,10 +77,9 @@ def build_snapshot(
     for part in parts:
         cds |= part.clusters
         eds |= part.hosts
-        targets.clusters.update(part.names)
     return Snapshot(
         listeners={listener.NAME: listener.listener(config, xds_path(config, RDS), xds_path(config, SDS))},
-        routes={listener.NAME: route_table(config, ordered, good, targets)},
+        routes={listener.NAME: route_table(config, ordered, good, [part.branches for part in parts])},
         clusters=cds,
         hosts=eds,
         secrets={listener.SECRET: listener.secret(config.tls)} if config.tls else {},
@@ -96,15 +94,16 @@ def xds_path(config: GatewayConfig, file: str) -> str:
 
 def _part(config: GatewayConfig, endpoint: EndpointRoute) -> EndpointClusters:
     everyone = [up for revision in endpoint.revisions for up in revision.upstreams]
-    part = EndpointClusters(
-        {}, {}, {}, tuple(str(each) for up in everyone for each in (up.http, up.grpc) if each is not None)
-    )
+    cds: dict[str, Resource] = {}
+    eds: dict[str, Resource] = {}
+    targets = Targets({}, config)
     for revision, protocol, resource, upstreams in _pools(endpoint):
         name = f"{endpoint.endpoint}/{revision}/{protocol}/{clusters.digest(resource)}"
-        part.clusters[name] = clusters.named(resource, name, xds_path(config, clusters.eds_file(name)))
-        part.hosts[name] = clusters.hosts(name, upstreams, protocol)
-        part.names[endpoint.endpoint, revision, protocol] = name
-    return part
+        cds[name] = clusters.named(resource, name, xds_path(config, clusters.eds_file(name)))
+        eds[name] = clusters.hosts(name, upstreams, protocol)
+        targets.clusters[endpoint.endpoint, revision, protocol] = name
+    addresses = tuple(str(each) for up in everyone for each in (up.http, up.grpc) if each is not None)
+    return EndpointClusters(cds, eds, addresses, branches(endpoint, targets))
 
 
 def check_names(endpoints: tuple[EndpointRoute, ...], known: tuple[ApiKey, ...], addresses: list[str]) -> None:
