@@ -45,20 +45,18 @@ def node(kubernetes):
         yield process
 
 
-@pytest.fixture
-def pods(kubernetes, node):
-    return f"/api/v1/namespaces/{kubernetes.namespace()}/pods"
-
-
-@pytest.fixture
-def client(kubernetes):
-    return kubernetes.client()
-
-
 def pod(name, container, **spec):
     chosen = {"nodeSelector": {"kubernetes.io/hostname": "works"}, "automountServiceAccountToken": False}
     containers = [{"name": "main", "image": "web:1", **container}]
     return {"metadata": {"name": name}, "spec": {"containers": containers, **chosen, **spec}}
+
+
+def server(folder, name, text, **more):
+    """A pod's container that answers with a text at every address of it, and is Ready once it does."""
+    (folder / "server.py").write_text(SERVER)
+    (folder / name).write_text(text)
+    args = [str(folder / each) for each in ("server.py", name, f"ended-{name}")]
+    return {"args": [*args, "0.0.0.0"], "readinessProbe": {"httpGet": {"port": 8080}, "periodSeconds": 1}, **more}
 
 
 def status(client, pods, name):
@@ -100,13 +98,8 @@ def test_pod_serves_and_its_eviction_waits_for_the_stop_hook(client, pods, tmp_p
 
 
 def test_pods_have_ports_of_their_own(client, pods, tmp_path):
-    (tmp_path / "server.py").write_text(SERVER)
-    probe = {"httpGet": {"port": 8080}, "periodSeconds": 1}
     for name in ("a", "b"):
-        (tmp_path / name).write_text(name)
-        args = [str(tmp_path / each) for each in ("server.py", name, f"ended-{name}")]
-        container = {"args": [*args, "0.0.0.0"], "readinessProbe": probe}
-        client.post(pods, json=pod(name, container)).raise_for_status()
+        client.post(pods, json=pod(name, server(tmp_path, name, name))).raise_for_status()
     for name in ("a", "b"):
         until(lambda: is_ready(status(client, pods, name)), "a Ready pod")  # noqa: B023 - called at once
         address = status(client, pods, name)["podIP"]

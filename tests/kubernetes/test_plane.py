@@ -16,11 +16,6 @@ APPLY = {"content-type": "application/apply-patch+yaml"}
 
 
 @pytest.fixture
-def client(kubernetes):
-    return kubernetes.client()
-
-
-@pytest.fixture
 def namespace(kubernetes):
     return kubernetes.namespace()
 

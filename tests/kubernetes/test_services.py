@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.kubernetes.plane import until
-from tests.kubernetes.test_kubelet import SERVER, create, is_ready, status
+from tests.kubernetes.test_kubelet import create, is_ready, server, status
 from tests.kubernetes.test_kubelet import pod as any_pod
 
 pytestmark = pytest.mark.slow
@@ -16,16 +16,6 @@ pytestmark = pytest.mark.slow
 def node(kubernetes):
     with kubernetes.node("serves", {"web:1": {"entrypoint": ["python3"]}}) as process:
         yield process
-
-
-@pytest.fixture
-def pods(kubernetes, node):
-    return f"/api/v1/namespaces/{kubernetes.namespace()}/pods"
-
-
-@pytest.fixture
-def client(kubernetes):
-    return kubernetes.client()
 
 
 def pod(name, container, **spec):
@@ -58,12 +48,8 @@ open({str(out)!r}, "w").write("\\n".join(told))
 
 def test_service_leads_to_its_ready_pods_by_its_name(kubernetes, client, pods, tmp_path):
     kubernetes.need_services()
-    (tmp_path / "server.py").write_text(SERVER)
-    probe = {"httpGet": {"port": 8080}, "periodSeconds": 1}
     for name in ("a", "b"):
-        (tmp_path / name).write_text(name)
-        args = [str(tmp_path / each) for each in ("server.py", name, f"ended-{name}")]
-        made = pod(name, {"args": [*args, "0.0.0.0"], "readinessProbe": probe})
+        made = pod(name, server(tmp_path, name, name))
         made["metadata"]["labels"] = {"app": "web"}
         client.post(pods, json=made).raise_for_status()
     port = {"port": 80, "targetPort": 8080}
@@ -97,11 +83,7 @@ open({str(out)!r}, "w").write("".join(sorted(found)))
 
 
 def test_pods_outlive_an_api_server_that_is_away(kubernetes, client, pods, tmp_path):
-    (tmp_path / "server.py").write_text(SERVER)
-    (tmp_path / "text").write_text("here")
-    args = [str(tmp_path / each) for each in ("server.py", "text", "ended")]
-    probe = {"httpGet": {"port": 8080}, "periodSeconds": 1}
-    client.post(pods, json=pod("stays", {"args": [*args, "0.0.0.0"], "readinessProbe": probe})).raise_for_status()
+    client.post(pods, json=pod("stays", server(tmp_path, "stays", "here"))).raise_for_status()
     until(lambda: is_ready(status(client, pods, "stays")), "a Ready pod")
     address = status(client, pods, "stays")["podIP"]
     with kubernetes.away():
@@ -114,4 +96,4 @@ def test_pods_outlive_an_api_server_that_is_away(kubernetes, client, pods, tmp_p
         assert httpx.get(f"http://{address}:8080/", trust_env=False).text == "here"
     client.delete(f"{pods}/stays").raise_for_status()
     until(lambda: client.get(f"{pods}/stays").status_code == 404, "the end of the pod")
-    assert (tmp_path / "ended").exists()
+    assert (tmp_path / "ended-stays").exists()

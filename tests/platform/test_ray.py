@@ -2,7 +2,8 @@
 request that was not at a replica which went with it."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -40,14 +41,35 @@ def environ() -> dict[str, str]:
     return {}
 
 
+@contextmanager
+def running(shared: Path, environ: Mapping[str, str]) -> Generator[tuple[nodes.Nodes, Path]]:
+    """A head without cores and three nodes with one each."""
+    with nodes.running(0, 1, 1, 1, log=shared / "log", environ={"ARGOSY_HOME": str(shared), **environ}) as cluster:
+        yield cluster, shared
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[nodes.Nodes, Path]]:
+    """One for all tests that leave it as it was, and for one that does not, after them."""
+    with running(tmp_path_factory.mktemp("n"), {}) as found:
+        yield found
+
+
 @pytest.fixture
 def place(
-    home: Home, store: Store, environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    home: Home,
+    store: Store,
+    environ: dict[str, str],
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Place]:
-    """A head without cores and three nodes with one each; one version of the model `digits`."""
+    """A cluster, and one version of the model `digits`."""
     push(store, home.root / "p1", 3.0)
-    shared = tmp_path_factory.mktemp("n")
-    with nodes.running(0, 1, 1, 1, log=shared / "log", environ={"ARGOSY_HOME": str(shared), **environ}) as cluster:
+    with ExitStack() as stack:
+        if environ:
+            cluster, shared = stack.enter_context(running(tmp_path_factory.mktemp("n"), environ))
+        else:
+            cluster, shared = request.getfixturevalue("plain")
         address = f"{{address: '{cluster.address}'}}"
         home.config.write_text(f"control: {{port: 0}}\ngateway: {{port: 0}}\nray: {address}\n")
         yield Place(home, cluster, shared)

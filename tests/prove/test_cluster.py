@@ -10,7 +10,7 @@ from tests.kubernetes.plane import Plane
 from tests.platform.up import Up, home, start
 
 __all__ = ["home", "start"]
-MANY = 20
+MANY = 6
 MERGE = {"content-type": "application/merge-patch+json"}
 
 
