@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Callable, Collection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from argosy.control.controller import Controller
@@ -138,6 +140,21 @@ async def test_from_one_revision_to_the_next(world: World):
     assert (world.gateway.traffic(), world.target.removed) == (["b"], [])
     await world.controller.step()
     assert world.target.removed == ["a"]
+
+
+async def test_a_route_that_is_what_it_was_stays_the_same_object(world: World):
+    copied = SimpleNamespace(admit=lambda routes, _: [msgspec.structs.replace(each) for each in routes])  # pyright: ignore
+    world.controller.activation = copied  # pyright: ignore
+    world.declare("a")
+    world.target.ready["a"] = 1
+    for _ in range(2):
+        await world.controller.step()
+    (before,) = world.gateway.routes
+    world.keys.create("k", ("*",))
+    applied = world.gateway.applied
+    await world.controller.step()
+    assert world.gateway.applied == applied + 1
+    assert world.gateway.routes[0] is before
 
 
 async def test_nothing_is_stopped_while_the_gateway_refuses(world: World):

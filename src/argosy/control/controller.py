@@ -147,9 +147,12 @@ class Controller:
         for name in sorted(of):
             route = await self._endpoint(name, declared.get(name), of[name], removals)
             routes += [route] if route else []
-        self._routes = {each.endpoint: each for each in routes}
         if self.activation is not None:
             routes = self.activation.admit(routes, self._declared)
+        before, self._routes = self._routes, {each.endpoint: each for each in routes}
+        # The gateway makes anew what is another object.
+        self._routes |= {name: before[name] for name, each in self._routes.items() if before.get(name) == each}
+        routes = [*self._routes.values()]
         if self.recording is not None:
             self.recording.update(self._declared, [(self._revisions[each], at) for each, at in running.items()])
         if self.quotas is not None:
@@ -232,11 +235,9 @@ class Controller:
                 route = action
             else:
                 removals.append(action.revision)
-        name = declared.endpoint.name
-        found = endpoint_route(
+        return endpoint_route(
             declared.endpoint, route, self._revisions, lambda each: self._part(each, running).upstreams
         )
-        return found if found != self._routes.get(name) else self._routes[name]
 
     def _part(self, revision: str, running: dict[str, RevisionStatus]) -> ShownRevision:
         """What is shown and routed of a revision."""

@@ -59,9 +59,9 @@ class Activator(asyncio.DatagramProtocol):
         http, grpc = (Address(path=str(of(self.home.run))) for of in (http_socket, grpc_socket))
         self._sidecar.want(activated, by=activated)
         return [
-            msgspec.structs.replace(
-                route, waiting=route.waiting and msgspec.structs.replace(route.waiting, http=http, grpc=grpc)
-            )
+            msgspec.structs.replace(route, waiting=msgspec.structs.replace(route.waiting, http=http, grpc=grpc))
+            if route.waiting
+            else route
             for route in routes
         ]
 
