@@ -18,6 +18,7 @@ from scipy.stats import binom
 from threadpoolctl import threadpool_limits
 
 from argosy.monitoring.multivariate import classifier, components, kernel, outputs
+from prove import labelshift
 from prove.document import put
 
 Floats = npt.NDArray[np.float64]
@@ -109,7 +110,7 @@ def evidence(digits: Digits, seed: int, size: int, shift: str) -> list[float]:
     names = [str(digit) for digit in range(10)]
     return [
         outputs.compare(scores, now).p,
-        outputs.compare_labels(digits.labels[rows], scores.argmax(axis=1), now.argmax(axis=1), names).p,
+        labelshift.compare_labels(digits.labels[rows], scores.argmax(axis=1), now.argmax(axis=1), names).p,
         components.compare(known, window).p,
         kernel.compare(reference, window, 200, seed=seed).p,
         classifier.compare(reference, window, learner=classifier.linear(), seed=seed).p,

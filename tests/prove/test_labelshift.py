@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from argosy.monitoring.multivariate import outputs
 from argosy.spec.errors import InvalidArgument
+from prove import labelshift
 from tests.monitoring.multivariate.worlds import digits, softmax
 
 NAMES = [str(digit) for digit in range(10)]
@@ -18,8 +18,8 @@ def test_the_true_frequencies_are_found_through_a_model_that_errs():
 
     y, decided = draw(20_000, 0.2)
     _, current = draw(20_000, 0.6)
-    assert outputs.ratios(y, decided, current, 2) == pytest.approx([0.5, 3.0], rel=0.1)
-    found = outputs.compare_labels(y, decided, current, ["no", "yes"])
+    assert labelshift.ratios(y, decided, current, 2) == pytest.approx([0.5, 3.0], rel=0.1)
+    found = labelshift.compare_labels(y, decided, current, ["no", "yes"])
     assert found.effect == pytest.approx(0.4, abs=0.03)
     assert found.p < 1e-9
     assert found.text.startswith("'no' occurs in an estimated 4") or "'yes' occurs in an estimated" in found.text
@@ -29,7 +29,7 @@ def test_a_digit_that_stays_away():
     x, y, _ = digits()
     decided = softmax(x).argmax(axis=1)
     here = y[600:] != 3
-    found = outputs.compare_labels(y[:600], decided[:600], decided[600:][here], NAMES)
+    found = labelshift.compare_labels(y[:600], decided[:600], decided[600:][here], NAMES)
     assert found.causes[0].name == "3"
     assert found.causes[0].weight == pytest.approx(-0.1, abs=0.03)
 
@@ -37,6 +37,6 @@ def test_a_digit_that_stays_away():
 def test_what_cannot_be_told_is_said():
     y = np.array([0, 1, 0, 1])
     with pytest.raises(InvalidArgument, match="do not tell all classes apart"):
-        outputs.ratios(y, np.zeros(4, int), np.zeros(4, int), 2)
+        labelshift.ratios(y, np.zeros(4, int), np.zeros(4, int), 2)
     with pytest.raises(InvalidArgument, match="a label for each decision"):
-        outputs.ratios(y, y[:3], y, 2)
+        labelshift.ratios(y, y[:3], y, 2)
