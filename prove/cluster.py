@@ -47,8 +47,11 @@ class Proof:
         self.wrong: list[str] = []
         self.took: dict[str, list[float]] = {each: [] for each in ("rollout", "eviction", "kill", "cold", "zero")}
 
-    async def run(self, rollouts: int, evictions: int, kills: int = 0, cold: int = 0, zero: int = 0) -> Load:
-        """Move, roll out, evict, kill; the load that was there. Then what takes its time without load."""
+    async def run(
+        self, rollouts: int, evictions: int, kills: int = 0, cold: int = 0, zero: int = 0, away: float = 0.0
+    ) -> Load:
+        """Move, roll out, evict, kill, do without an API server; the load that was there. Then what takes its time
+        without load."""
         deployed = await self._call("PUT", "", DECLARED, wait=60)
         async with Load(deployed["url"], deployed["key"], clients=6) as load:
             await load.more()
@@ -64,6 +67,8 @@ class Proof:
                     await self._kill()
                 await load.more()
                 print(f"{load.good:,} requests answered, {len(load.bad)} failed", flush=True)
+            if away:
+                await self._away(away, load)
         self.wrong += load.bad
         for number in range(cold):
             await self._first_answer(f"cold-{number}")
@@ -130,6 +135,34 @@ class Proof:
         took = time.monotonic() - began
         self.took["kill"].append(took)
         self._say(f"the controller was killed {moment:.1f} s after a declaration, which was done after {took:.1f} s")
+
+    async def _away(self, seconds: float, load: Load) -> None:
+        """The API server is gone for so many seconds; what runs goes on, and is driven again once it is back."""
+        gone = self.plane.away()
+        await asyncio.to_thread(gone.__enter__)
+        try:
+            await self._heard(said=True)
+            self._say("the API server is away, and the platform says so")
+            await asyncio.sleep(seconds)
+            await load.more()
+        finally:
+            await asyncio.to_thread(gone.__exit__, None, None, None)
+        await self._heard(said=False)
+        self._say(
+            f"the API server is back after {seconds:g} s; {load.good:,} requests answered, {len(load.bad)} failed"
+        )
+        self.version = 3 - self.version
+        await self._roll_out(f"model: {NAME}:{self.version}", target="kubernetes")
+        await load.more()
+
+    async def _heard(self, *, said: bool) -> None:
+        """Wait until the platform says that the cluster is away, or does so no more."""
+        end = time.monotonic() + PATIENCE
+        while ("kubernetes" in (await asyncio.to_thread(self.platform.call, "GET", "/v1/status"))["away"]) != said:
+            if time.monotonic() > end:
+                self.wrong.append(f"the platform does not say that the cluster is {'away' if said else 'back'}")
+                return
+            await asyncio.sleep(0.2)
 
     async def _first_answer(self, name: str) -> None:
         """Declare an endpoint whose image is there, and ask until it answers."""
@@ -259,6 +292,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--cold", type=int, default=0)
     parser.add_argument("--zero", type=int, default=0)
+    parser.add_argument("--away", type=float, default=0.0, help="seconds without an API server, under load")
     parser.add_argument("--pods", type=int, default=0, help="only this: as many pods as kwok acts")
     parser.add_argument("--seconds", type=float, default=30.0, help="with --pods: how long to look at rest")
     parser.add_argument("--seed", type=int, default=0)
@@ -281,7 +315,8 @@ def main() -> int:
                 print("a control plane of Kubernetes runs, with two nodes", flush=True)
                 proof = Proof(plane, namespace, Up(home).ready(), options.seed)
                 try:
-                    load = asyncio.run(proof.run(rollouts, evictions, options.kills, options.cold, options.zero))
+                    more = (options.kills, options.cold, options.zero, options.away)
+                    load = asyncio.run(proof.run(rollouts, evictions, *more))
                     for what, times in proof.took.items():
                         print(figures(what, times), end="")
                     print(f"{load.good:,} requests answered, {len(load.bad)} failed", flush=True)

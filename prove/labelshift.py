@@ -1,6 +1,8 @@
-"""Label shift: how often each class occurs, estimated from a model's decisions and how it errs on the reference
-(Lipton, Wang, Smola, "Detecting and Correcting for Label Shift with Black Box Predictors", ICML 2018). `prove.shifts` compares
-it with the detectors that the platform has."""
+"""Label shift: how often each class occurs, estimated from a model's decisions and how it errs on the reference.
+
+Lipton, Wang, Smola, "Detecting and Correcting for Label Shift with Black Box Predictors", ICML 2018. `prove.shifts`
+compares it with the detectors that the platform has.
+"""
 
 from collections.abc import Sequence
 

@@ -10,7 +10,7 @@ from tests.kubernetes.plane import Plane
 from tests.platform.up import Up, home, start
 
 __all__ = ["home", "start"]
-MANY = 6
+MANY, AWAY = 6, 20.0
 MERGE = {"content-type": "application/merge-patch+json"}
 
 
@@ -36,9 +36,9 @@ async def test_rollouts_and_evictions_in_a_cluster_fail_no_request(
     with kubernetes.node("proof", images):
         proof = Proof(kubernetes, namespace, start().ready(), seed=1)
         try:
-            load = await proof.run(MANY, MANY)
+            load = await proof.run(MANY, MANY, away=AWAY)
             assert proof.wrong == []
-            assert (len(proof.took["rollout"]), len(proof.took["eviction"])) == (MANY + 1, MANY)
+            assert (len(proof.took["rollout"]), len(proof.took["eviction"])) == (MANY + 2, MANY)
             assert load.answers == {1.0, 2.0}
             proof.platform.call("DELETE", f"/v1/endpoints/{NAME}")
         finally:
