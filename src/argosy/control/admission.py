@@ -141,8 +141,9 @@ def check_language(endpoint: Endpoint, version: Version, store: Store, settings:
     the model is none: settings that its engine lacks, a place where none can run, too little memory."""
     about, name = version.manifest.language, f"endpoint '{endpoint.name}'"
     if about is None or about.kind != "generator":
-        if endpoint.language is not None or endpoint.price is not None:
-            declared = "language" if endpoint.language is not None else "price"
+        wanted = (("language", endpoint.language), ("price", endpoint.price))
+        wanted = (*wanted, ("limits of a key", any(key.limits for key in endpoint.keys) or None))
+        if declared := next((what for what, value in wanted if value is not None), ""):
             raise InvalidArgument(f"{name} declares {declared}, and {version.ref} is no model that generates text")
         if endpoint.resources.gpu and (endpoint.target or "local") == "local":
             raise InvalidArgument(f"{name} declares resources.gpu, and here only language models use GPUs")
