@@ -30,6 +30,7 @@ PAGES = {
     "jobs": "/console/jobs",
     "job": "/console/jobs/nightly",
     "keys": "/console/keys",
+    "usage": "/console/usage",
     "login": "/console/login",
     "confirm": "/console/endpoints/fraud/do/abort",
 }
