@@ -10,13 +10,17 @@ import pytest
 
 from argosy.gateway import envoy
 from argosy.gateway.gateway import Gateway
+from argosy.gateway.model import EndpointRoute, RevisionRoute, Upstream
 from argosy.gateway.snapshot import build_snapshot
 from argosy.gateway.tracing import Collector as Sink
+from argosy.spec.address import Address
 from argosy.spec.errors import InvalidArgument
 from tests.gateway.kit import http, one
 from tests.gateway.snapshot_kit import static, validate
+from tests.language.conftest import start_fake
 from tests.otlp import Collector
 
+__all__ = ["start_fake"]
 INFER = "/v2/models/digits/infer"
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SAMPLED, UNSAMPLED = f"00-{TRACE}-{PARENT}-01", f"00-{TRACE}-{PARENT}-00"
@@ -66,6 +70,23 @@ async def test_a_caller_s_trace_goes_on(traced, replica, collector):
     await asyncio.sleep(1.2)
     line = json.loads(Path(gateway.config.access_log_path).read_text().splitlines()[-1])
     assert line["trace_id"] == TRACE
+
+
+async def test_an_answer_of_a_language_model_says_what_it_used(traced, collector, start_fake):
+    up = Upstream(replica="a", http=Address(path="/tmp/nobody.sock"), engine=Address(path=start_fake().path))
+    of = RevisionRoute(revision="r1", version="1", weight=1, language=True, upstreams=(up,))
+    gateway = await traced(EndpointRoute(endpoint="gemma", revisions=(of,), auth=False))
+    body = {"model": "gemma", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 3, "stream": True}
+    async with await http(gateway) as client:
+        answer = await client.post("/v1/chat/completions", json=body, headers={"traceparent": SAMPLED})
+        assert answer.status_code == 200
+    await asyncio.to_thread(collector.wait, lambda: len(collector.of(TRACE)) == 2)
+    server = min(collector.of(TRACE), key=lambda span: span.start)
+    seen = {key: value for key, value in server.attributes.items() if key.startswith("gen_ai.")}
+    assert seen["gen_ai.usage.output_tokens"] == "3"
+    assert seen["gen_ai.response.finish_reasons"] == "length"
+    assert int(seen["gen_ai.usage.input_tokens"]) > 1
+    assert seen["gen_ai.request.max_tokens"] == "3"
 
 
 async def test_what_nobody_sampled_leaves_nothing(traced, replica, collector):

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from argosy.gateway.access_log import LUA, MODEL
+from argosy.gateway.access_log import LUA, MODEL, TOKENS
 from argosy.gateway.xds import Resource, extension, set_header, typed
 from argosy.spec.errors import InvalidArgument
 
@@ -23,6 +23,12 @@ TAGS = {
     "argosy.version": ("cluster", MODEL, "version"),
     "argosy.revision": ("cluster", MODEL, "revision"),
     "argosy.replica": ("host", MODEL, "replica"),
+    "gen_ai.usage.input_tokens": ("request", TOKENS, "input"),
+    "gen_ai.usage.output_tokens": ("request", TOKENS, "output"),
+    "gen_ai.usage.cache_read.input_tokens": ("request", TOKENS, "cached"),
+    "gen_ai.usage.reasoning.output_tokens": ("request", TOKENS, "reasoning"),
+    "gen_ai.response.finish_reasons": ("request", TOKENS, "finish"),
+    "gen_ai.request.max_tokens": ("request", TOKENS, "asked"),
 }
 """Attribute of a span → where Envoy finds it."""
 
