@@ -22,7 +22,6 @@ from argosy.spec.address import Address
 from argosy.spec.batch import BatchJob, Submission
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.guard import Guard
-from argosy.spec.language import TokenLimits
 from argosy.spec.package import ModelManifest
 from argosy.spec.revision import Revision
 from argosy.spec.rollout import Rollout
@@ -31,7 +30,6 @@ from argosy.spec.signature import Signature, TensorSpec
 from argosy.spec.status import EndpointStatus, ReplicaStatus, SloStatus, View
 from argosy.spec.tensor import Tensor
 from argosy.store import findings, jobs, open_store, traffic
-from argosy.store import usage as tokens
 from argosy.store.alerts import Alert
 from argosy.store.database import Database
 from argosy.store.endpoints import Progress, Serving
@@ -41,6 +39,7 @@ from argosy.store.ledger import Cause
 from argosy.store.store import Store
 from argosy.telemetry.rates import Rates, Usage
 from argosy.trust.bundle import BUNDLE
+from tests.console.used import tokens
 from tests.control.served import serve
 from tests.store.samples import FILES, model_lineage, model_manifest, put_alerts, write_folder
 
@@ -265,7 +264,7 @@ def services(home: Home, now: float, count: int = 50) -> Any:
     state = State(store.database)
     fill(store.database, now, count)
     _jobs(home, store, now)
-    _tokens(store, now)
+    tokens(store, now, HOSTILE)
     wanted = names(count)
     statuses = {name: _declare(state, name, at) for at, name in enumerate(wanted)}
     replicas = tuple(_replica(name, at, number, now) for at, name in enumerate(wanted) for number in range(2))
@@ -285,33 +284,6 @@ def services(home: Home, now: float, count: int = 50) -> Any:
         meter=Meter(now, replicas),
         jobs=SimpleNamespace(wake=lambda: None),
     )
-
-
-def _tokens(store: Store, now: float) -> None:
-    """A key of a hostile name, and one that is unknown by now, at an endpoint with long and short answers."""
-    limits = TokenLimits(tokens_per_minute=20_000, tokens_per_month=50_000_000, money_per_day=12.5)
-    record, _ = store.keys.create("team-a", ("fraud",), limits=limits)
-    hour = int(now) // 3600 * 3600
-    rows = [
-        tokens.Usage(
-            key=key,
-            endpoint="fraud",
-            version="2",
-            hour=hour,
-            requests=1234,
-            aborted=3,
-            input=12_345_678,
-            cached=9_000_000,
-            output=543_210,
-            money=123.456,
-            first=5.0,
-            firsts={tokens.bucket(5.0): 1},
-        )
-        for key in (record.id, "0123456789ab", HOSTILE)
-    ]
-    lines = [tokens.Used(usage=row, at=hour) for row in rows]
-    ledger = tokens.TokenLedger(store.database, lambda _: None)
-    assert ledger.take(tokens.Position("log"), tokens.Position("log", 1, 1), lines)
 
 
 def _jobs(home: Home, store: Store, now: float) -> None:
