@@ -95,7 +95,6 @@ def run(
     from argosy.client.report import report, write
     from argosy.engines.language.rows import SIGNATURE
     from argosy.packaging import environment
-    from argosy.packaging.package import check_tensors
 
     output = place(str(given.get("output", "")))
     ledger = Ledger(output)
@@ -111,7 +110,7 @@ def run(
         return _result(resumed(before, job), seal)
     located = _located(job, before, trust=trust, paths=paths)
     try:
-        package = check_tensors(located.open())
+        package = located.open()
         lock = environment.wanted(home(), package.needs, note, elsewhere=job.engine == "ray")
         environment.prepare(home(), package.needs, note, lock)
         if before is None:
