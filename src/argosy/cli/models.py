@@ -298,7 +298,7 @@ def fetch(digest: str, folder: Path) -> None:
 def rm(refs: tuple[str, ...], as_json: bool) -> None:
     """Remove versions and free their space.
 
-    A version that an alias points at, or that an endpoint runs, is refused.
+    A version that an alias points at, that an endpoint runs, or that is the base of an adapter, is refused.
 
     \b
     Example:
@@ -316,8 +316,12 @@ def rm(refs: tuple[str, ...], as_json: bool) -> None:
             for revision in (declared.revision, declared.serving.active)
             if revision in revisions
         }
+        every = [one for model in place.registry.models() for one in place.registry.versions(model.name)]
+        adapters = {one.manifest.language.base: one.ref for one in every if one.manifest.language}
         for ref in refs:
             digest = place.registry.resolve(ref).digest
+            if (adapter := adapters.get(digest, refs[0])) not in refs:
+                raise Conflict(f"{ref} is the base of the adapter {adapter}: remove that first")
             if digest in used:
                 raise Conflict(f"{ref} is what endpoint '{used[digest]}' runs: argosy undeploy {used[digest]}  first")
             removed.append(place.remove(ref).ref)
