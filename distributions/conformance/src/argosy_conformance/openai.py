@@ -251,7 +251,9 @@ def no_model(subject: Subject) -> str | None:
     answer = ask(subject, model="a-model-of-nobody")
     if answer.status == 200:
         return "any name is answered by the one model"
-    note = refused(answer, 404)
+    note = refused(answer, 404, 403)
+    if answer.status == 403:
+        return "403: the key covers no such name, and is not told whether there is one"
     return note or (None if answer.object()["error"].get("code") == "model_not_found" else "code is no model_not_found")
 
 
