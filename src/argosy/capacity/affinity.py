@@ -30,7 +30,8 @@ FORGET = 0.05
 class Candidate(msgspec.Struct, frozen=True, gc=False):
     """A replica that takes requests. `affinity`: the share of the prompt it has; `prefill`: the amount that it was
     sent, has not cached, and has not answered, of `waiting` requests, the first since `since` seconds; `rate`: the
-    amount a second it prefills; `streams`: requests in flight; `churn`: how likely what it evicts is needed again."""
+    amount a second it prefills; `streams`: requests in flight; `churn`: how likely what it evicts is needed again;
+    `held`: blocks in its cache."""
 
     affinity: float
     prefill: float
@@ -39,6 +40,7 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     rate: float
     streams: int
     churn: float
+    held: int = 0
 
     def wait(self) -> float:
         """Seconds of prefill in front of a new request."""
@@ -56,7 +58,7 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
 def pick(candidates: Mapping[str, Candidate], size: float, random_: random.Random) -> str:
     """One of those that are warm; of all where the others would be free so much sooner that it pays to compute the
     prefix again. Of these the one that answers first. Those that do so later by less than the prompt itself takes are
-    as good: of them one with the fewest streams, and of equal ones any."""
+    as good: of them one with the fewest streams, then the emptiest cache, then any."""
     candidates = _within(candidates)
     best = max(each.affinity for each in candidates.values())
     these = {name: each for name, each in candidates.items() if each.affinity >= WARM * best}
@@ -68,8 +70,9 @@ def pick(candidates: Mapping[str, Candidate], size: float, random_: random.Rando
     soonest = min(firsts, key=firsts.__getitem__)
     late = firsts[soonest] + these[soonest].alone(size)
     good = [name for name, first in firsts.items() if first <= late]
-    fewest = min(these[name].streams for name in good)
-    return random_.choice([name for name in good if these[name].streams == fewest])
+    ranks = {name: (these[name].streams, these[name].held) for name in good}
+    fewest = min(ranks.values())
+    return random_.choice([name for name in good if ranks[name] == fewest])
 
 
 def _within(candidates: Mapping[str, Candidate]) -> Mapping[str, Candidate]:
@@ -181,7 +184,16 @@ class Affinity:
         since = now - next(iter(known.waiting.values()), now)
         age = known.index.age(now)
         churn = min(self.gap / age, 1.0) if age > 0 else 1.0
-        return Candidate(affinity, known.prefill, len(known.waiting), since, known.rate or rate, known.streams, churn)
+        return Candidate(
+            affinity,
+            known.prefill,
+            len(known.waiting),
+            since,
+            known.rate or rate,
+            known.streams,
+            churn,
+            len(known.index.blocks),
+        )
 
     def first(self, ticket: Ticket, now: float) -> None:
         """The first chunk of the answer has come: the prefill is done, and says how fast it was."""

@@ -143,8 +143,12 @@ local function pick(replicas, size, random)
   local late, good = first + alone(soonest, size), {}
   for _, one in ipairs(these) do
     if one.first <= late then
-      if #good > 0 and one.streams < good[1].streams then good = {} end
-      if #good == 0 or one.streams == good[1].streams then good[#good + 1] = one end
+      local best = good[1]
+      if best == nil or one.streams < best.streams or (one.streams == best.streams and one.index.size < best.index.size) then
+        good = { one }
+      elseif one.streams == best.streams and one.index.size == best.index.size then
+        good[#good + 1] = one
+      end
     end
   end
   return good[random(#good)]
