@@ -15,7 +15,7 @@ EDITABLE := --no-deps -e . $(PROJECTS:%/pyproject.toml=-e ./%)
 WORKERS := 4
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations=25
 
-.PHONY: demo demo-cluster demo-drift docs test slow torch vllm coverage check kubernetes bench prove fuzz attack audit sdks setup apt proto lock clean
+.PHONY: demo demo-llm demo-cluster demo-drift docs test slow torch vllm coverage check kubernetes bench prove fuzz attack audit sdks setup apt proto lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/argosy demo $(ARGS)
@@ -23,6 +23,10 @@ demo: $(VENV)/.demo
 # The loop of drift: the world moves, a trigger retrains, quality returns.
 demo-drift: $(VENV)/.dev
 	$(BIN)/argosy demo --drift $(ARGS)
+
+# A language model: pushed, deployed, asked, counted, limited, updated.
+demo-llm: $(VENV)/.dev
+	$(BIN)/argosy demo --language $(ARGS)
 
 # From this machine to a cluster: a real control plane, pods as processes, a rollout and an eviction under load. The
 # first time it builds Kubernetes, in 25 minutes at most.

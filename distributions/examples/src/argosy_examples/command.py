@@ -23,8 +23,9 @@ COLUMNS = ("model", "engine", "rows", "a request", "result", "p50 ms", "p99 ms",
 @click.option(
     "--drift", is_flag=True, help="Let the data change and the model be retrained; ends after about two minutes."
 )
+@click.option("--language", is_flag=True, help="Deploy a language model: it streams, is counted, limited and updated.")
 @json_option
-def demo(once: bool, home: Path | None, drift: bool, as_json: bool) -> None:
+def demo(once: bool, home: Path | None, drift: bool, language: bool, as_json: bool) -> None:
     """Deploy three real models and send them real data through the gateway.
 
     A scikit-learn classifier on handwritten digits, a LightGBM model on a table with missing values, and a network that
@@ -37,10 +38,15 @@ def demo(once: bool, home: Path | None, drift: bool, as_json: bool) -> None:
     the loop has closed. JSON: {links: [{name, told, held}], stretches: [{flights, version, rows, estimated, realised}],
     reference, seconds}.
 
+    With --language Gemma 3 with 270 million parameters is pushed and deployed, holds a conversation, has its tokens
+    counted and limited, and is updated under load. The exit status is 0 if every step held. JSON: {links: [{name, told,
+    held}], answers: [{text, first, whole, input, cached, output}], usage: [{key, endpoint, …}], seconds}.
+
     \b
     Example:
       argosy demo --once
       argosy demo --drift
+      argosy demo --language --once
     """
     from argosy_examples import PARTS, needs
     from argosy_examples.stage import stage
@@ -49,6 +55,9 @@ def demo(once: bool, home: Path | None, drift: bool, as_json: bool) -> None:
         if once:
             raise click.UsageError("--drift ends by itself: leave --once out")
         _drift(home, as_json)
+        return
+    if language:
+        _language(home, as_json, once)
         return
     needs.check()
 
@@ -75,6 +84,29 @@ def _drift(home: Path | None, as_json: bool) -> None:
         found = Player(running.home, running.key, report).play()
         emit(found, as_json, lambda: _print_loop(found))
     if not found.closed:
+        raise click.exceptions.Exit(1)
+
+
+def _language(home: Path | None, as_json: bool, once: bool) -> None:
+    from argosy_examples import needs
+    from argosy_examples.language import NAME, Player
+    from argosy_examples.stage import stage
+
+    needs.check_language()
+
+    def report(line: str) -> None:
+        click.echo(line, err=True)
+
+    with stage(home, report) as running:
+        player = Player(running.home, running.gateway, report)
+        found = player.play()
+        steps = [(one.name, "ok" if one.held else "fail", one.told) for one in found.links]
+        emit(found, as_json, lambda: table(("step", "", "what was seen"), steps))
+        if not once:
+            asked = f"\nexport OPENAI_BASE_URL={player.url} OPENAI_API_KEY={player.key}  # the model is {NAME}"
+            click.echo(asked, err=as_json)
+            _stay(running, as_json)
+    if not found.good:
         raise click.exceptions.Exit(1)
 
 

