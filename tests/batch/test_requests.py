@@ -20,8 +20,9 @@ from argosy.batch.source import source
 from argosy.client.batch import batch
 from argosy.engines.language.rows import SIGNATURE, LanguageRows
 from argosy.engines.language.vllm import PYTHON
+from argosy.packaging.language import golden
 from argosy.spec.batch import BatchJob
-from argosy.spec.errors import InvalidArgument
+from argosy.spec.errors import GoldenMismatch, InvalidArgument
 from tests.language.packages import fake_package
 
 
@@ -130,6 +131,21 @@ def test_each_row_is_answered_once(package, tmp_path):
     assert {row["answer"] for row in found} == {"w0 w1"} or all(row["answer"] for row in found)
     assert all(row["completion_tokens"] == 2 for row in found)
     assert json.loads(found[0]["response"])["choices"]
+
+
+def test_golden_examples_are_replayed_before_rows_are_asked(package, tmp_path):
+    path = package / golden.FILE
+    other = msgspec.structs.replace(golden.read(package), logprobs=(-1.01,), margin=0.02)
+    path.write_bytes(msgspec.json.encode(other))
+    data = lines(tmp_path / "in.jsonl", chat("a", max_tokens=1))
+    batch(package, data, tmp_path / "out", trust=True)
+    told = json.loads((tmp_path / "out/_argosy/report.json").read_text())["golden"]
+    assert told["examples"] == 1
+    assert told["largest_difference"] == pytest.approx(0.00995, rel=1e-2)
+    path.write_bytes(msgspec.json.encode(msgspec.structs.replace(other, logprobs=(-2.0,))))
+    with pytest.raises(GoldenMismatch, match="golden text"):
+        batch(package, data, tmp_path / "none", trust=True)
+    assert not written(tmp_path / "none")
 
 
 def test_rows_that_are_no_requests_are_quarantined(package, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from argosy.cli import curl
 from argosy.spec.language import LanguageModel
 
-URL = "http://127.0.0.1:8080/v2/models/gemma"
+URL = "http://127.0.0.1:8080/v1"
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from types import SimpleNamespace
 
+import pytest
+
 from argosy.control.revision import revision_of
 from argosy.spec.endpoint import Endpoint
 from argosy.spec.language import Language, LanguageModel
@@ -38,3 +40,10 @@ def test_a_language_model_has_the_settings_of_its_engine_in_its_id():
     assert [each.language for each in found] == [None, Language(), Language(), FOUR]
     assert found[1].id == found[2].id
     assert len({each.id for each in found}) == 3
+
+
+@pytest.mark.parametrize(("kind", "encodes"), [("encoder", True), ("reranker", True), ("generator", False)])
+def test_an_encoder_is_known_as_one(kind, encodes):
+    version = One()
+    version.manifest = SimpleNamespace(language=LanguageModel(kind=kind, architecture="bert"))
+    assert revision_of(Endpoint(name="m", model="m:1"), version).encodes is encodes  # type: ignore[arg-type]

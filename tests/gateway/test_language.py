@@ -274,3 +274,23 @@ async def test_an_endpoint_without_an_engine_answers_for_embeddings_itself(gatew
         assert answer.json()["path"] == "/v1/embeddings"
         refused = await client.post(CHAT, json=chat("digits"))
         assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_not_found")
+        assert not (await client.get("/v1/models")).json().get("models")
+
+
+async def test_an_encoder_is_listed_and_counted_by_either_path(gateway, replica):
+    a = await replica("a")
+    encoder = one(a, auth=False)
+    first = msgspec.structs.replace(encoder.revisions[0], encodes=True)
+    await gateway.start([msgspec.structs.replace(encoder, revisions=(first,))])
+    async with await http(gateway) as client:
+        assert (await client.get("/v1/models")).json()["models"] == ["digits"]
+        body = {"model": "digits", "input": "a"}
+        for path in ("/v1/embeddings", "/endpoints/digits/v1/embeddings", "/endpoints/digits/v1/rerank"):
+            answer = await client.post(path, json=body)
+            assert answer.json()["path"] == path.removeprefix("/endpoints/digits")
+        rows = await client.post("/endpoints/digits/invocations", json=[])
+        assert rows.status_code == 200
+    found = {each["path"]: each["tokens"] for each in await lines(gateway, 5)}
+    assert found["/v1/embeddings"]["stream"] is False
+    assert found["/v1/rerank"] is not None
+    assert found["/v1/models"] is None

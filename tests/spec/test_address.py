@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.spec.address import Address, TlsIdentity
+from argosy.spec.address import Address, TlsIdentity, server_of
 from argosy.spec.errors import InvalidArgument
 from argosy.spec.strict import decode
 
@@ -30,6 +30,11 @@ def test_json_says_it_whole_and_reads_back(address: Address):
 def test_two_places_are_never_written_alike(one: Address, other: Address):
     same = msgspec.structs.replace(one, tls=None) == msgspec.structs.replace(other, tls=None)
     assert (str(one) == str(other)) == same
+
+
+@pytest.mark.parametrize("url", ["http://h:1", "http://h:1/v1", "http://h:1/v2/models/digits/infer"])
+def test_the_server_of_an_endpoint_is_what_stands_before_its_paths(url):
+    assert server_of(url) == "http://h:1"
 
 
 def test_a_host_is_this_machine_unless_another_is_given():

@@ -23,6 +23,7 @@ from argosy.batch.tensors import read_as
 from argosy.engines.language.base import fitted
 from argosy.engines.language.process import started
 from argosy.engines.language.rows import AHEAD, SIGNATURE, LanguageRows, over
+from argosy.packaging.language.engine import replay
 from argosy.packaging.package import Package
 from argosy.process import cores as machine
 from argosy.spec.batch import BatchJob
@@ -96,9 +97,9 @@ def sizes(job: BatchJob, cores: int) -> Sizes:
 
 
 @contextmanager
-def engine(package: Package, job: BatchJob, threads: int) -> Generator[LanguageRows]:
-    """The engine of a package, which ends with the block. Raises MissingExtra, BadPackage, InvalidArgument where it
-    does not fit into the memory, Unsupported."""
+def engine(package: Package, job: BatchJob, threads: int) -> Generator[tuple[LanguageRows, float]]:
+    """The engine of a package, which ends with the block, and how far its golden examples were off. Raises
+    GoldenMismatch, MissingExtra, BadPackage, InvalidArgument where it does not fit into the memory, Unsupported."""
     manifest, language = package.manifest, job.language
     if manifest.language is not None and (memory := machine.memory()):
         language = fitted(language, manifest.language, memory, "the memory of this machine")
@@ -106,7 +107,7 @@ def engine(package: Package, job: BatchJob, threads: int) -> Generator[LanguageR
         tempfile.TemporaryDirectory(prefix="argosy-") as folder,
         started(manifest.engine, package.weights, language, threads, Path(folder)) as server,
     ):
-        yield over(server)
+        yield over(server), replay(server, package).gap
 
 
 def _request(line: str) -> Json:

@@ -68,7 +68,7 @@ class Worker:
         threads, lock = begin.sizes.threads, begin.lock
         with ExitStack() as stack:
             if requests.generates(package.manifest):
-                engine, difference = stack.enter_context(requests.engine(package, plan.job, threads)), 0.0
+                engine, difference = stack.enter_context(requests.engine(package, plan.job, threads))
             else:
                 model = load_in_process(package, threads=threads, environ=environ, network=network, lock=lock)
                 engine, difference = model.engine, model.max_difference

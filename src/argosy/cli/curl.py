@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from argosy.cli.keys import find
+from argosy.spec.address import server_of
 from argosy.spec.errors import ArgosyError
 from argosy.spec.settings import home
 
@@ -50,7 +51,7 @@ def endpoint_call(digest: str, name: str, url: str, public: bool) -> str:
         package = open_package(stored_package(digest).folder)
     except ArgosyError:
         return asked
-    root, key = url.partition("/v2/")[0], f"$(argosy keys show {name})" if find(home(), name) else "$KEY"
+    root, key = server_of(url), f"$(argosy keys show {name})" if find(home(), name) else "$KEY"
     about = package.manifest.language
     if about is not None and about.kind == "generator":
         exports = f"export OPENAI_BASE_URL={root}/v1\nexport OPENAI_API_KEY={'none' if public else key}"

@@ -8,6 +8,7 @@ import click
 from argosy.cli.base import Command, json_option
 from argosy.cli.completion import endpoints
 from argosy.cli.output import progress, table
+from argosy.spec.address import server_of
 from argosy.spec.errors import InvalidArgument, Unavailable
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def target(name: str, url: str | None, key: str | None) -> tuple[str, str | None
         if saved is None or not _alive(saved.url):
             raise Unavailable(f"{error.message}, or name a server with --url or ARGOSY_URL") from None
         found = saved.url
-    return found.partition("/v2/")[0], key or (saved and saved.key)
+    return server_of(found), key or (saved and saved.key)
 
 
 def _alive(url: str) -> bool:

@@ -12,6 +12,7 @@ from argosy.batch.ledger import Ledger, Seal
 from argosy.batch.place import place
 from argosy.batch.plan import Plan
 from argosy.batch.requests import generates
+from argosy.packaging.language import golden as language_golden
 from argosy.packaging.package import Package
 from argosy.profiles.layout import Layout, layout
 from argosy.profiles.profile import Profile
@@ -85,7 +86,11 @@ def report(plan: Plan, outcome: Outcome, package: Package, now: datetime) -> Rep
     assert outcome.seal is not None
     columns, sampled, note = _columns(plan, package)
     tolerance = package.manifest.tolerance
-    golden = [] if generates(package.manifest) else package.golden_inputs()
+    if generates(package.manifest):
+        examples = len(language_golden.read(package.folder).examples)
+    else:
+        golden = package.golden_inputs()
+        examples = len(golden[0].array) if golden and golden[0].array.ndim else 0
     return Report(
         model=plan.model.ref,
         digest=plan.model.digest,
@@ -103,7 +108,7 @@ def report(plan: Plan, outcome: Outcome, package: Package, now: datetime) -> Rep
         cost=plan.job.price * outcome.seconds / 3600 if plan.job.price else None,
         attempts=sum(entry.attempts for entry in outcome.entries),
         golden=Golden(
-            examples=len(golden[0].array) if golden and golden[0].array.ndim else 0,
+            examples=examples,
             largest_difference=outcome.difference,
             atol=tolerance.atol,
             rtol=tolerance.rtol,

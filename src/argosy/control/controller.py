@@ -301,6 +301,7 @@ class Controller:
 
     def _status(self, declared: Declared, running: dict[str, RevisionStatus], error: str) -> EndpointStatus:
         name = declared.endpoint.name
+        path = f"/v2/models/{name}/infer" if self._revisions[declared.revision].language is None else "/v1"
         return status(
             Facts(
                 declared=declared,
@@ -308,7 +309,7 @@ class Controller:
                 running=running,
                 routed=self._routed.get(name, frozenset()),
                 error=error,
-                url=f"{self._url}/v2/models/{name}/infer",
+                url=f"{self._url}{path}",
                 now=time.time(),
                 wanted=self.scaler.replicas(declared),
                 scaling=self.scaler.reason(name),

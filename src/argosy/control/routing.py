@@ -25,6 +25,7 @@ def endpoint_route(
                 weight=weight,
                 upstreams=running(name),
                 language=(language := revisions[name].language) is not None,
+                encodes=revisions[name].encodes,
                 cache=(language.context * language.slots if language else 0) or USUAL_CACHE,
             )
             for name, weight in (*route.weights, *([(mirror.revision, 0)] if mirror else []))

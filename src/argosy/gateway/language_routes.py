@@ -61,7 +61,7 @@ def unnamed_routes(endpoints: tuple[EndpointRoute, ...]) -> list[Resource]:
     names = [
         {"name": each.endpoint, "key": each.auth, "text": msgspec.json.encode(_model(each)).decode()}
         for each in endpoints
-        if each.language
+        if each.language or each.encodes
     ]
     listed = _unread(endpoints, {"path_separated_prefix": MODELS})
     listed["metadata"]["filter_metadata"][LUA] |= {"models": names, "open": True}
@@ -70,9 +70,10 @@ def unnamed_routes(endpoints: tuple[EndpointRoute, ...]) -> list[Resource]:
 
 def endpoint_paths(endpoint: EndpointRoute) -> list[Resource]:
     """`/endpoints/NAME/v1/…`, which is read as `/v1/…` of this endpoint whatever model the body names."""
-    if not endpoint.language:
-        return []
-    return [_unread((endpoint,), {"path_separated_prefix": f"{rows_path(endpoint.endpoint)}/v1"})]
+    base = rows_path(endpoint.endpoint)
+    if endpoint.language:
+        return [_unread((endpoint,), {"path_separated_prefix": f"{base}/v1"})]
+    return [_unread((endpoint,), {"path": f"{base}{path}"}) for path in ENCODE if endpoint.encodes]
 
 
 def _model(endpoint: EndpointRoute) -> dict[str, Any]:

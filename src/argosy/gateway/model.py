@@ -225,13 +225,14 @@ class RevisionRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """A revision's share of its endpoint: weight 0 answers only on its own `/versions/{version}` paths.
 
     `language`: it is a language model, whose engine answers OpenAI's API; `cache` tokens are what is taken to be in the
-    cache of each of its engines."""
+    cache of each of its engines. `encodes`: its replicas answer OpenAI's API for embeddings."""
 
     revision: str
     version: str
     weight: int = 0
     upstreams: tuple[Upstream, ...] = ()
     language: bool = False
+    encodes: bool = False
     cache: int = USUAL_CACHE
 
     def __post_init__(self) -> None:
@@ -285,6 +286,11 @@ class EndpointRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def language(self) -> bool:
         """Whether a language model answers."""
         return any(revision.language for revision in self.revisions)
+
+    @property
+    def encodes(self) -> bool:
+        """Whether an encoder answers."""
+        return any(revision.encodes for revision in self.revisions)
 
     @property
     def ready(self) -> bool:

@@ -12,8 +12,7 @@ from typing import Any
 from argosy.engines.language.base import Load
 from argosy.engines.language.process import EngineServer, engine_of
 from argosy.language.config import LanguageConfig, read, setup
-from argosy.packaging.language import golden
-from argosy.packaging.language.engine import identity
+from argosy.packaging.language.engine import replay
 from argosy.packaging.package import Package, open_package
 from argosy.process import sandbox
 from argosy.serving import metrics
@@ -184,12 +183,6 @@ class LanguageReplica:
             await asyncio.to_thread(self._server.end)
         await self._http.stop(1.0)
         self.plane.offload.close()
-
-
-def replay(server: EngineServer, package: Package) -> None:
-    """Golden examples. Raises GoldenMismatch, BadPackage."""
-    engine = identity(package.manifest.engine, server.setup.language.kv_type)
-    golden.replay(server.ask, engine, golden.read(package.folder))
 
 
 async def serve(config: LanguageConfig) -> None:

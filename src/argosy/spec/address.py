@@ -7,6 +7,11 @@ import msgspec
 from argosy.spec.errors import InvalidArgument
 
 
+def server_of(url: str) -> str:
+    """The server of an endpoint's URL, which ends in `/v2/…` or, of a language model, in `/v1`."""
+    return url.partition("/v2/")[0].removesuffix("/v1")
+
+
 class TlsIdentity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """TLS to an address at which the server must show that it is `name`, as in `spiffe://PLATFORM/…`, and asks who
     calls. `files` is a folder on the machine of whoever uses it, with `authorities.pem`, which both sides trust, and a

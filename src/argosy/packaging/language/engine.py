@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from argosy.engines.language.ask import Ask
-from argosy.engines.language.process import started
+from argosy.engines.language.process import EngineServer, started
 from argosy.packaging.language import golden
 from argosy.packaging.package import Package
 from argosy.process.cores import cores
@@ -35,6 +35,12 @@ def identity(engine: str, kv_type: str = "f16") -> str:
         number = golden.UNKNOWN
     cache = "" if kv_type == "f16" else f", KV cache of {kv_type}"
     return f"{engine} {number} on {_processor()}{cache}"
+
+
+def replay(server: EngineServer, package: Package) -> golden.Replay:
+    """The golden examples of a package on its engine. Raises GoldenMismatch, BadPackage."""
+    name = identity(package.manifest.engine, server.setup.language.kv_type)
+    return golden.replay(server.ask, name, golden.read(package.folder))
 
 
 def _processor() -> str:
