@@ -12,6 +12,8 @@ from argosy.spec.address import Address, TlsIdentity
 from argosy.spec.limits import Limits
 
 HTTP, GRPC, ENGINE = "http", "grpc", "engine"
+ENGINE_IDLE = "3s"
+"""Servers of engines close a connection that was idle for 5 s: a request must not be on its way to it then."""
 TLS_MATCH = "envoy.transport_socket_match"
 OWN, TRUSTED = "own", "trusted"
 WAITING = "@waiting"
@@ -81,7 +83,7 @@ def pool(protocol: str, limits: Limits, about: Resource, retry_budget: Resource 
     options = typed(
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
         explicit_http_config={"http2_protocol_options": http2} if protocol == GRPC else {"http_protocol_options": {}},
-        common_http_protocol_options={"idle_timeout": "60s"},
+        common_http_protocol_options={"idle_timeout": ENGINE_IDLE if protocol == ENGINE else "60s"},
     )
     return typed(
         "envoy.config.cluster.v3.Cluster",

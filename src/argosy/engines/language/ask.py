@@ -14,6 +14,8 @@ from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, Unavailab
 
 TIMEOUT = 600.0
 """Seconds between two bytes of an answer: a long prompt on a slow machine takes its time."""
+ALONE = {"connection": "close"}
+"""Engines close a connection that was idle for some seconds, perhaps while a request is on its way to it."""
 FORCED = 100_000.0
 """A bias that leaves no choice."""
 
@@ -58,7 +60,7 @@ class Ask:
         self._name, self._engine, self._path = name, engine, address.path
         transport = httpx.HTTPTransport(uds=address.path) if address.path else None
         url = "http://engine" if address.path else f"http://{address}"
-        self._http = httpx.Client(transport=transport, base_url=url, timeout=timeout, trust_env=False)
+        self._http = httpx.Client(transport=transport, base_url=url, timeout=timeout, trust_env=False, headers=ALONE)
 
     def __enter__(self) -> Self:
         return self
