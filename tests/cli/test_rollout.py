@@ -50,7 +50,7 @@ def test_it_draws_shares_findings_and_the_verdict():
     assert "5 % m:2  50 requests" in text
     assert "guard: rollback: errors got worse" in text
     assert "■■■■■■■■■■" in text
-    assert "no latencies yet" in text
+    assert "no latency yet" in text
 
 
 @pytest.mark.parametrize("name", ["status", "watch", "pause", "resume", "promote", "abort", "undo"])

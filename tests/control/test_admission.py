@@ -10,7 +10,7 @@ import pytest
 from argosy.control.admission import GIB, check_fits, check_honoured, check_language, check_possible, check_recordable
 from argosy.spec.endpoint import Endpoint, Resources, Runtime
 from argosy.spec.errors import ArgosyError, InvalidArgument, MissingExtra
-from argosy.spec.guard import Guard, Metric
+from argosy.spec.guard import Guard, Metric, Threshold
 from argosy.spec.language import Language, LanguageModel, Price
 from argosy.spec.monitor import Monitor
 from argosy.spec.payload import PayloadLog
@@ -137,6 +137,7 @@ def language(endpoint: Endpoint, facts: LanguageModel | None = FACTS, **settings
 
 def test_a_language_model_that_fits_passes():
     language(Endpoint(name="m", model="m:1", language=Language(slots=8), price=Price(input=1.0)))
+    language(Endpoint(name="m", model="m:1", guard=Guard(first_token_margin=1.5, token_margin=2.0)))
 
 
 @pytest.mark.parametrize(
@@ -152,8 +153,13 @@ def test_a_language_model_that_fits_passes():
         ({"language": Language(tensor_parallel=2)}, r"language\.tensor_parallel is 2"),
         ({"language": Language(adapters=("a:1",))}, "the adapter a:1 is made for n, not for m:1"),
         ({"language": Language(draft="a:1")}, "a:1 is no generator"),
+        (
+            {"guard": Guard(latency_margin=1.5)},
+            r"guard\.latency_margin; .* declare first_token_margin and token_margin",
+        ),
+        ({"guard": Guard(thresholds=(Threshold(metric="latency", above=1.0),))}, r"guard\.thresholds of latency"),
     ],
-    ids=["slots", "memory", "target", "payload", "engine", "base", "draft"],
+    ids=["slots", "memory", "target", "payload", "engine", "base", "draft", "latency", "threshold"],
 )
 def test_what_a_language_model_cannot_have_is_refused(
     declared: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
@@ -173,3 +179,7 @@ def test_prices_are_for_generators(facts: LanguageModel | None):
     language(Endpoint(name="m", model="m:1"), facts)
     with pytest.raises(InvalidArgument, match="declares price, and m:1 is no model that generates text"):
         language(Endpoint(name="m", model="m:1", price=Price()), facts)
+    for margin in ("first_token_margin", "token_margin"):
+        guard = Guard(**{margin: 1.5})
+        with pytest.raises(InvalidArgument, match=rf"declares guard\.{margin}, and m:1 is no model that generates"):
+            language(Endpoint(name="m", model="m:1", guard=guard), facts)

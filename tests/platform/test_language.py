@@ -64,15 +64,10 @@ def engines(platform: Up) -> Iterator[psutil.Process]:
         yield from psutil.Process(pid).children()
 
 
-def base(url: str) -> str:
-    """Where the gateway answers OpenAI's API."""
-    return f"{url.partition('/endpoints')[0].partition('/v2')[0]}/v1"
-
-
 @pytest.mark.slow
 def test_streams_outlive_an_update_and_engines_are_replaced(faked: str, start: Callable[..., Up]):
     platform = start().ready()
-    url = base(platform.call("PUT", "/v1/endpoints/m", {"model": faked, **SPEC}, wait=60)["url"])
+    url = platform.call("PUT", "/v1/endpoints/m", {"model": faked, **SPEC}, wait=60)["url"]
     answer = httpx.post(f"{url}/chat/completions", json=CHAT).json()
     assert answer["choices"][0]["message"]["content"].startswith("w0 w1")
     stream = Stream(f"{url}/chat/completions", fake={"tokens": 200, "each": 0.02})
@@ -92,7 +87,7 @@ def test_streams_outlive_an_update_and_engines_are_replaced(faked: str, start: C
 def test_a_stream_wakes_an_endpoint(faked: str, start: Callable[..., Up]):
     platform = start().ready()
     spec = {"model": faked, **SPEC, "replicas": {"min": 0, "max": 1, "idle": 1}}
-    url = base(platform.call("PUT", "/v1/endpoints/m", spec, wait=60)["url"])
+    url = platform.call("PUT", "/v1/endpoints/m", spec, wait=60)["url"]
     until(lambda: not platform.pids())
     assert Stream(f"{url}/chat/completions").tokens() == 16
     assert platform.stop() == 0
@@ -108,7 +103,7 @@ def test_gemma(home: Home, start: Callable[..., Up]):
     spec = {"model": "gemma:1", **SPEC, "language": {"context": 512, "slots": 2}}
     deployed = platform.call("PUT", "/v1/endpoints/m", spec, wait=120)
     assert deployed["endpoint"]["state"] == "ready", deployed
-    url = base(deployed["url"])
+    url = deployed["url"]
     answer = httpx.post(f"{url}/completions", json={"model": "m", "prompt": "One, two,", "max_tokens": 4}, timeout=60)
     assert answer.json()["usage"]["completion_tokens"] == 4
     (engine,) = engines(platform)

@@ -6,8 +6,9 @@ import os
 import pytest
 
 from argosy.quota.lines import LogReader, all_used, used
+from argosy.serving import counts
 from argosy.spec.language import Price
-from argosy.store.usage import HOUR, Position, bucket
+from argosy.store.usage import HOUR, Position, TokenTimes, bucket
 
 PRICES = {"gemma": Price(input=1.0, cached=0.5, output=3.0)}
 
@@ -30,6 +31,23 @@ def test_what_a_line_says():
     assert usage.money == pytest.approx((600 * 1.0 + 400 * 0.5 + 11 * 3.0) / 1e6)
     assert (usage.first, usage.each) == (100, 100)
     assert usage.firsts == usage.eaches == {bucket(100): 1}
+
+
+def test_a_stream_of_a_revision_has_times_for_rollouts():
+    given = json.loads(line()) | {"revision": "ab12"}
+    found = used(json.dumps(given).encode(), {})
+    assert found is not None
+    tenth = {counts.bucket(0.1): 1}
+    assert found.times == TokenTimes(endpoint="gemma", revision="ab12", at=found.at, firsts=tenth, eaches=tenth)
+    quick = used(json.dumps(given | {"ms": 2, "first_byte_ms": 1}).encode(), {})
+    assert quick is not None
+    assert quick.times is not None
+    assert quick.times.firsts == {counts.bucket(0.005): 1}
+    assert quick.times.eaches == {counts.bucket(0.0005): 1}
+    for other in (line(), json.dumps(given | {"tokens": {"output": 3, "stream": False}}).encode()):
+        plain = used(other, {})
+        assert plain is not None
+        assert plain.times is None
 
 
 def test_an_answer_without_an_end_and_one_that_is_no_stream():

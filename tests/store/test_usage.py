@@ -7,7 +7,20 @@ import pytest
 from argosy.spec.language import TokenLimits
 from argosy.store.database import Database
 from argosy.store.tokens import Ask, Spent
-from argosy.store.usage import HOUR, Position, TokenLedger, Usage, Used, add, bucket, read, totals, upper
+from argosy.store.usage import (
+    HOUR,
+    Position,
+    TokenLedger,
+    TokenTimes,
+    Usage,
+    Used,
+    add,
+    bucket,
+    read,
+    times,
+    totals,
+    upper,
+)
 from tests.postgres import running
 
 NOON = 1_795_780_830
@@ -112,3 +125,20 @@ def test_processes_that_ask_at_once_never_get_more_than_there_is(database):
 def test_buckets_hold_what_they_say():
     for value in (0.01, 0.5, 1, 3, 999, 12345.6):
         assert upper(bucket(value) - 1) < value <= upper(bucket(value)) * 1.0000001
+
+
+def test_times_of_streams_are_summed_by_revision(database):
+    tokens = ledger(database)
+
+    def took(revision, first):
+        times = TokenTimes(endpoint="gemma", revision=revision, at=NOON, firsts={first: 1}, eaches={7: 2})
+        return Used(usage=usage(), at=NOON, times=times)
+
+    assert tokens.take(Position("log"), Position("log", 5, 300), [took("a", 3), took("a", 4), took("b", 3)])
+    assert tokens.take(Position("log", 5, 300), Position("log", 5, 400), [took("a", 3), Used(usage=usage(), at=NOON)])
+    found = times(database, ["gemma"])
+    assert {key: each.firsts for key, each in found.items()} == {("gemma", "a"): {3: 2, 4: 1}, ("gemma", "b"): {3: 1}}
+    assert found["gemma", "a"].eaches == {7: 6}
+    assert times(database, ["other"]) == {}
+    tokens.expire(NOON + 401 * 86400)
+    assert times(database, ["gemma"]) == {}

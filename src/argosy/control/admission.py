@@ -142,6 +142,8 @@ def check_language(endpoint: Endpoint, version: Version, store: Store, settings:
     about, name = version.manifest.language, f"endpoint '{endpoint.name}'"
     if about is None or about.kind != "generator":
         wanted = (("language", endpoint.language), ("price", endpoint.price))
+        margins = ("first_token_margin", "token_margin") if endpoint.guard else ()
+        wanted = (*wanted, *((f"guard.{each}", getattr(endpoint.guard, each)) for each in margins))
         wanted = (*wanted, ("limits of a key", any(key.limits for key in endpoint.keys) or None))
         if declared := next((what for what, value in wanted if value is not None), ""):
             raise InvalidArgument(f"{name} declares {declared}, and {version.ref} is no model that generates text")
@@ -157,6 +159,14 @@ def check_language(endpoint: Endpoint, version: Version, store: Store, settings:
             raise InvalidArgument(
                 f"{name} declares {what}; what a language model is asked is not recorded: leave it out"
             )
+    if (guard := endpoint.guard) and (
+        guard.latency_margin or any(each.metric == "latency" for each in guard.thresholds)
+    ):
+        what = "latency_margin" if guard.latency_margin else "thresholds of latency"
+        raise InvalidArgument(
+            f"{name} declares guard.{what}; how long a whole answer takes follows from its length: declare "
+            "first_token_margin and token_margin instead"
+        )
     language = endpoint.language or Language()
     try:
         check(version.manifest, language, endpoint.resources, there.memory)

@@ -137,7 +137,7 @@ class Controller:
         running = {each.id: await self.target.endpoints(each.id) for each in there}
         await self.scaler.update(self._declared, running)
         self.analysis.metrics.want(asked(self._declared, self._revisions, self.analysis.evidence))
-        await self.analysis.update(self._declared, running)
+        await self.analysis.update(self._declared, running, self._revisions)
         routes: list[EndpointRoute] = []
         removals: list[str] = []
         of: dict[str, dict[str, RevisionStatus]] = {each.endpoint.name: {} for each in self._declared}

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import msgspec
 
+from argosy.serving import counts
+from argosy.serving.counts import FLOOR_MS
 from argosy.spec.language import Price
-from argosy.store.usage import HOUR, Position, Usage, Used, bucket
+from argosy.store.usage import HOUR, Position, TokenTimes, Usage, Used, bucket
 
 MOST = 1024 * 1024
 """Bytes of a log that are read at once."""
@@ -33,6 +35,7 @@ class LoggedRequest(msgspec.Struct, frozen=True):
     tokens: LoggedTokens | None = None
     endpoint: str | None = None
     version: str | None = None
+    revision: str | None = None
     key: str | None = None
     ms: float | None = None
     first_byte_ms: float | None = None
@@ -74,7 +77,13 @@ def used(line: bytes, prices: Mapping[str, Price]) -> Used | None:
         firsts={} if first is None else {bucket(first): 1},
         eaches={} if each is None else {bucket(each): 1},
     )
-    return Used(usage=usage, at=at, lease=tokens.lease or "", reserved=int(tokens.reserved or 0))
+    times = None
+    if first is not None and found.revision:
+        # The gateway tells whole milliseconds: a few of them would look like a model that is much slower.
+        rest = {} if each is None else {counts.bucket(max(each, FLOOR_MS / (output - 1)) / 1000): 1}
+        firsts = {counts.bucket(max(first, FLOOR_MS) / 1000): 1}
+        times = TokenTimes(endpoint=found.endpoint, revision=found.revision, at=at, firsts=firsts, eaches=rest)
+    return Used(usage=usage, at=at, lease=tokens.lease or "", reserved=int(tokens.reserved or 0), times=times)
 
 
 def _times(found: LoggedRequest, output: int) -> tuple[float | None, float | None]:

@@ -7,24 +7,34 @@ import math
 
 import msgspec
 
+from argosy.spec.guard import LATENCY
+
 GROWTH = 1.05
 SMALLEST = 1e-4
 BUCKETS = 332
 MAX_CATEGORIES = 1000
 OTHER = "other"
+FLOOR_MS = 5.0
+"""Envoy counts whole milliseconds: below this, one more of them looks like a model that became much slower."""
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
     """Requests of one replica or one revision, counted since its start or over one tick.
 
     `errors` is a part of `requests`. `latency` counts successful requests by `bucket`. `outputs` counts predictions by
-    output and category; numbers are named by `number_bin`.
+    output and category; numbers are named by `number_bin`. `times` are those of a language model's streams, by
+    FIRST_TOKEN and TOKEN of `spec.guard`, each by `bucket`.
     """
 
     requests: int = 0
     errors: int = 0
     latency: dict[int, int] = {}
     outputs: dict[str, dict[str, int]] = {}
+    times: dict[str, dict[int, int]] = {}
+
+    def timed(self, name: str) -> dict[int, int]:
+        """Times of this name by `bucket`; latency is one."""
+        return self.latency if name == LATENCY else self.times.get(name, {})
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):

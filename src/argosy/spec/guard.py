@@ -87,20 +87,29 @@ class Metric(Declaration, frozen=True, kw_only=True):
         return None if self.low is None or self.high is None else self.high - self.low
 
 
+TIMES = LATENCY, FIRST_TOKEN, TOKEN = "latency", "first_token", "token"
+"""What a guard compares times by: the last two of language models."""
+Factor = Annotated[float, Meta(ge=1.05)]
+USUAL_FACTOR = 1.25
+
+
 class Guard(Declaration, frozen=True, kw_only=True):
     """How a rollout is evaluated.
 
     `alpha` bounds the chance that a harmless candidate is ever rolled back, over all evaluations and metrics together,
     and apart from that the chance that a candidate beyond a margin is ever let through. `margin` is the difference in
-    error rate that is still good enough; `latency_margin` the factor at each of `latency_quantiles`. Tolerances are
-    what is no harm: a difference in error rate, a factor of latency (twin processes differ by some percent,
-    docs/guides/rollouts.md), a share of predictions. `patience` is how many seconds candidate and metrics may be silent
-    before it pauses.
+    error rate that is still good enough; `latency_margin` the factor at each of `latency_quantiles`, 1.25 where it is
+    left out. A language model has no latency but a time to the first token and one for each further token, with
+    `first_token_margin` and `token_margin` and the same quantiles and tolerance. Tolerances are what is no harm: a
+    difference in error rate, a factor of latency (twin processes differ by some percent, docs/guides/rollouts.md), a
+    share of predictions. `patience` is how many seconds candidate and metrics may be silent before it pauses.
     """
 
     alpha: Annotated[float, Meta(gt=0, le=0.5)] = 0.01
     margin: InnerShare = 0.005
-    latency_margin: Annotated[float, Meta(ge=1.05)] = 1.25
+    latency_margin: Factor | None = None
+    first_token_margin: Factor | None = None
+    token_margin: Factor | None = None
     latency_quantiles: tuple[InnerShare, ...] = (0.5, 0.95)
     error_tolerance: Amount = 0.0
     latency_tolerance: Annotated[float, Meta(ge=1)] = 1.05
@@ -117,7 +126,10 @@ class Guard(Declaration, frozen=True, kw_only=True):
         checks = {
             "latency_quantiles must be above 0 and below 1": all(0 < q < 1 for q in self.latency_quantiles),
             "error_tolerance must be below margin": self.error_tolerance < self.margin,
-            "latency_tolerance must be below latency_margin": self.latency_tolerance < self.latency_margin,
+            **{
+                f"latency_tolerance must be below {name}_margin": self.latency_tolerance < self.factor(name)
+                for name in [each for each in TIMES if getattr(self, f"{each}_margin") is not None] or [LATENCY]
+            },
             "metrics must have different names": not repeated(each.name for each in self.metrics),
         }
         require(self.where, checks)
@@ -127,3 +139,7 @@ class Guard(Declaration, frozen=True, kw_only=True):
                     f"guard.patience is {self.patience:g} s, but the metric '{each.name}' comes only every "
                     f"{each.pace:g} s: it would always count as missing; let patience be longer"
                 )
+
+    def factor(self, time: str) -> float:
+        """By which the candidate's `time` (LATENCY, FIRST_TOKEN or TOKEN) may be longer."""
+        return getattr(self, f"{time}_margin") or USUAL_FACTOR

@@ -47,13 +47,26 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     eaches: dict[int, int] = {}
 
 
+class TokenTimes(msgspec.Struct, frozen=True, kw_only=True):
+    """How long the streams of a revision took to their first token and for each further one, all of them so far: how
+    many there were by the bucket of `serving.counts`, for rollouts. `at` is when the last one began."""
+
+    endpoint: str
+    revision: str
+    at: int
+    firsts: dict[int, int] = {}
+    eaches: dict[int, int] = {}
+
+
 class Used(msgspec.Struct, frozen=True, kw_only=True):
-    """One request, of which the gateway has written a line: it began at `at`, and `reserved` of the `lease`."""
+    """One request, of which the gateway has written a line: it began at `at`, and `reserved` of the `lease`; of a
+    stream its `times`."""
 
     usage: Usage
     at: int
     lease: str = ""
     reserved: int = 0
+    times: TokenTimes | None = None
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -91,11 +104,13 @@ leases_table = table_of(
 positions_table = table_of(
     metadata, "log_positions", Position, key=("log",), log=255, inode=sa.BigInteger, offset=sa.BigInteger
 )
-U, B, L, P = (each.c for each in (usage_table, balances_table, leases_table, positions_table))
-ROWS, LEASES, POSITIONS = (
+times_table = table_of(metadata, "token_times", TokenTimes, key=("endpoint", "revision"), at=sa.BigInteger)
+U, B, L, P, T = (each.c for each in (usage_table, balances_table, leases_table, positions_table, times_table))
+ROWS, LEASES, POSITIONS, TIMES = (
     RowMapper(usage_table, Usage),
     RowMapper(leases_table, TokenLease),
     RowMapper(positions_table, Position),
+    RowMapper(times_table, TokenTimes),
 )
 
 
@@ -113,13 +128,16 @@ def add(rows: Iterable[Usage], **fields: Any) -> Usage:
     """The sum of rows, one at the least, with other `fields`."""
     found = list(rows)
     sums: dict[str, Any] = {name: sum(getattr(row, name) for row in found) for name in SUMS}
-    for name in ("firsts", "eaches"):
-        counts: dict[int, int] = {}
-        for row in found:
+    return msgspec.structs.replace(found[0], **sums, **_histograms(found), **fields)
+
+
+def _histograms(rows: Sequence[Usage | TokenTimes]) -> dict[str, dict[int, int]]:
+    sums: dict[str, dict[int, int]] = {"firsts": {}, "eaches": {}}
+    for name, counts in sums.items():
+        for row in rows:
             for place, count in getattr(row, name).items():
                 counts[place] = counts.get(place, 0) + count
-        sums[name] = counts
-    return msgspec.structs.replace(found[0], **sums, **fields)
+    return sums
 
 
 class TokenLedger:
@@ -167,6 +185,7 @@ class TokenLedger:
                     )
             books.write()
             _add_usage(connection, [each.usage for each in lines])
+            _add_times(connection, [each.times for each in lines if each.times is not None])
         return True
 
     def expire(self, now: int, dead: Collection[str] = ()) -> None:
@@ -186,6 +205,7 @@ class TokenLedger:
                     sa.delete(balances_table).where(sa.func.length(B.period) == len(first), B.period < first)
                 )
             connection.execute(sa.delete(usage_table).where(U.hour > 0, U.hour < now - RETENTION))
+            connection.execute(sa.delete(times_table).where(T.at < now - RETENTION))
 
     def gateways(self) -> set[str]:
         """The processes that hold leases."""
@@ -264,6 +284,22 @@ def _add_usage(connection: sa.Connection, rows: Iterable[Usage]) -> None:
         there = ROWS.one(connection, *where)
         found.append(add([there, *each] if there else each))
     ROWS.put(connection, found)
+
+
+def _add_times(connection: sa.Connection, rows: Iterable[TokenTimes]) -> None:
+    news: dict[tuple[str, str], list[TokenTimes]] = {}
+    for row in rows:
+        news.setdefault((row.endpoint, row.revision), []).append(row)
+    for (endpoint, revision), each in news.items():
+        there = TIMES.one(connection, T.endpoint == endpoint, T.revision == revision)
+        found = [there, *each] if there else each
+        TIMES.put(connection, [msgspec.structs.replace(each[-1], **_histograms(found))])
+
+
+def times(database: Database, endpoints: Iterable[str]) -> dict[tuple[str, str], TokenTimes]:
+    """How long streams of these endpoints took, by endpoint and revision."""
+    found = TIMES.read(database, T.endpoint.in_(endpoints), order=(T.endpoint, T.revision))
+    return {(each.endpoint, each.revision): each for each in found}
 
 
 def totals(database: Database) -> list[Usage]:

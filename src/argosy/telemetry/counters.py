@@ -6,10 +6,8 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from argosy.gateway.traffic import Bin, Traffic
-from argosy.serving.counts import MAX_CATEGORIES, OTHER, Counts, Work, bucket
+from argosy.serving.counts import FLOOR_MS, MAX_CATEGORIES, OTHER, Counts, Work, bucket
 
-FLOOR_MS = 5.0
-"""Envoy counts whole milliseconds: below this, one more of them looks like a model that became much slower."""
 GAUGES = ("active", "hosts", "healthy_hosts")
 """Fields of `Traffic` that are of this moment."""
 COUNTERS = tuple(name for name in Traffic.__struct_fields__ if name not in (*GAUGES, "latency"))
@@ -49,16 +47,23 @@ def add(parts: Iterable[Counts]) -> Counts:
     requests = errors = 0
     latency = Counter[int]()
     outputs: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    times: defaultdict[str, Counter[int]] = defaultdict(Counter)
     for part in parts:
         requests += part.requests
         errors += part.errors
         latency.update(part.latency)
+        for name, buckets in part.times.items():
+            times[name].update(buckets)
         for name, counts in part.outputs.items():
             total = outputs[name]
             for category, count in counts.items():
                 total[category if category in total or len(total) < MAX_CATEGORIES else OTHER] += count
     return Counts(
-        requests=requests, errors=errors, latency=dict(latency), outputs={k: dict(v) for k, v in outputs.items()}
+        requests=requests,
+        errors=errors,
+        latency=dict(latency),
+        outputs={k: dict(v) for k, v in outputs.items()},
+        times={k: dict(v) for k, v in times.items()},
     )
 
 
@@ -79,6 +84,7 @@ def since(new: Counts, old: Counts) -> Counts:
         outputs={
             name: dict(Counter(counts) - Counter(old.outputs.get(name, {}))) for name, counts in new.outputs.items()
         },
+        times={name: dict(Counter(each) - Counter(old.timed(name))) for name, each in new.times.items()},
     )
 
 
@@ -135,7 +141,9 @@ def between(new: RevisionCounts, old: RevisionCounts, read: float, *, fine: bool
     fell = new.gateway.requests < old.gateway.requests or new.gateway.errors < old.gateway.errors
     outside = Counts() if fell else since(new.gateway, old.gateway)
     if outside is new.gateway and old.gateway != Counts():
-        outside = msgspec.structs.replace(outside, requests=new.gateway.requests - old.gateway.requests, latency={})
+        outside = msgspec.structs.replace(
+            outside, requests=new.gateway.requests - old.gateway.requests, latency={}, times={}
+        )
     return _combined(outside, add(_inside(new, old, read)), fine=fine)
 
 

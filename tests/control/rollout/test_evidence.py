@@ -10,7 +10,7 @@ from argosy.gateway.traffic import Bin, Traffic
 from argosy.monitoring.analysis.agreement import Joined
 from argosy.serving.answers import Output, RecordedAnswer
 from argosy.serving.counts import Counts
-from argosy.spec.guard import Guard
+from argosy.spec.guard import FIRST_TOKEN, TOKEN, Guard
 from argosy.spec.rollout import Shadow
 from argosy.telemetry.counters import RevisionCounts, counts
 
@@ -112,3 +112,21 @@ def test_silence_pauses_and_says_so():
         seen = learn(reading(6.0 + 5 * second, (0, 0), (1000, 0)), seen, GUARD)
     assert seen.verdict == "pause"
     assert "no data" in seen.reason
+
+
+def test_times_of_streams_are_those_since_the_first_look():
+    def look(now: float, mine: int, theirs: int) -> Reading:
+        arms = (Counts(requests=n, times={FIRST_TOKEN: {40: n}, TOKEN: {20: n}}) for n in (mine, theirs))
+        candidate, stable = (RevisionCounts(gateway=each) for each in arms)
+        return Reading(now=now, candidate=candidate, stable=stable, streams=True)
+
+    seen = learn(look(1.0, 3, 500), Evidence(), GUARD)
+    assert (seen.state.timed, seen.state.past.timed(TOKEN)) == ((FIRST_TOKEN, TOKEN), {20: 500})
+    seen = learn(look(2.0, 13, 600), seen, GUARD)
+    assert (seen.state.candidate.times, seen.state.stable.timed(TOKEN)) == (
+        {FIRST_TOKEN: {40: 10}, TOKEN: {20: 10}},
+        {20: 100},
+    )
+    assert "time to first token" in seen.reason
+    assert msgspec.json.decode(msgspec.json.encode(seen), type=Evidence) == seen
+    assert learn(reading(1.0, (0, 0), (9, 0)), Evidence(), GUARD).state.timed == ("latency",)

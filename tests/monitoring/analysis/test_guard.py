@@ -8,10 +8,11 @@ import pytest
 from argosy.monitoring.analysis import evidence
 from argosy.monitoring.analysis.guard import Decision, GuardObservation, GuardState, decide
 from argosy.serving.counts import Counts, bucket
-from argosy.spec.guard import Guard, Metric, Threshold
+from argosy.spec.guard import FIRST_TOKEN, TOKEN, Guard, Metric, Threshold
 from argosy.telemetry.counters import add
 
 RNG = np.random.default_rng(7)
+WIDE = Guard(margin=0.05)
 
 
 def served(n: int, errors: float = 0.005, factor: float = 1.0, classes: int = 4, rng: Any = RNG) -> Counts:
@@ -186,6 +187,64 @@ def test_what_twin_processes_differ_by_is_no_harm_and_more_is():
     decision, state = run(Guard(), 400, "rollback", seed=4, factor=1.25)
     assert "latency got worse" in decision.reason
     assert state.candidate.requests < 600
+
+
+def spoken(n: int, rng: Any, *, first: float = 1.0, each: float = 1.0, late: bool = False) -> Counts:
+    """What a language model answered; the times of streams that have not ended are `late`."""
+    times: dict[str, dict[int, int]] = {}
+    for name, seconds in {} if late else {FIRST_TOKEN: 0.3 * first, TOKEN: 0.02 * each}.items():
+        at = [bucket(float(x)) for x in seconds * np.exp(0.3 * rng.standard_normal(n))]
+        times[name] = {place: at.count(place) for place in at}
+    return Counts(requests=n, times=times)
+
+
+def speak(
+    looks: int,
+    stop: str = "",
+    late: int = 1,
+    guard: Guard = WIDE,
+    **candidate: float,
+) -> tuple[Decision, GuardState]:
+    """A rollout of a language model; of the candidate one look in `late` has times, those of all looks since."""
+    rng, decision = np.random.default_rng(5), None
+    state = evidence.start((), spoken(5000, rng), evidence.STREAMED)
+    for at in range(1, looks + 1):
+        mine = spoken(5 * late, rng, **candidate) if at % late == 0 else Counts()
+        mine = msgspec.structs.replace(mine, requests=5)
+        decision, state = decide(guard, GuardObservation(seconds=1, candidate=mine, stable=spoken(95, rng)), state)
+        if decision.verdict == stop:
+            break
+    assert decision is not None
+    return decision, state
+
+
+@pytest.mark.parametrize("late", [1, 7])
+@pytest.mark.parametrize(
+    ("candidate", "words"),
+    [({"first": 1.5}, "time to first token got worse: p95"), ({"each": 1.5}, "time per token got worse: p95")],
+    ids=["first", "each"],
+)
+def test_a_language_model_is_judged_by_its_tokens(candidate: dict[str, float], words: str, late: int):
+    decision, _ = speak(100, "rollback", late, **candidate)
+    assert decision.reason.startswith(words)
+
+
+def test_a_language_model_as_fast_as_before_is_proven_to_be():
+    early, _ = speak(20)
+    assert "p95 time to first token at most 1.25 × the stable's" in early.reason
+    decision, state = speak(400, "advance", 3)
+    assert decision.verdict == "advance"
+    assert "p50 time per token at most 1.25 × the stable's" in decision.reason
+    assert [each.metric for each in decision.findings] == ["errors", FIRST_TOKEN, TOKEN]
+    assert sum(evidence.weights(Guard(), state).values()) == pytest.approx(1)
+    assert sum(state.past.timed(TOKEN).values()) + sum(state.waiting[1].timed(TOKEN).values()) == 5000 + sum(
+        state.stable.timed(TOKEN).values()
+    ), "no time is lost, and none counts twice"
+
+
+def test_a_margin_that_is_not_kept_is_never_proven():
+    decision, _ = speak(300, "advance", guard=Guard(margin=0.05, token_margin=1.1, latency_tolerance=1.09), each=1.15)
+    assert decision.verdict != "advance"
 
 
 def test_shares_of_evidence_sum_to_one():

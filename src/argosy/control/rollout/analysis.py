@@ -4,7 +4,7 @@ gateway and their replicas, and in the shadow the answers of both."""
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -17,7 +17,9 @@ from argosy.monitoring.analysis.agreement import Joined, Waiting, join
 from argosy.serving import answers
 from argosy.serving.answers import RecordedAnswer
 from argosy.spec.errors import ArgosyError
-from argosy.spec.revision import Replica, RevisionStatus
+from argosy.spec.guard import FIRST_TOKEN, TOKEN
+from argosy.spec.revision import Replica, Revision, RevisionStatus
+from argosy.store import usage
 from argosy.store.endpoints import Declared, Progress, Serving
 from argosy.telemetry.counters import RevisionCounts, counts
 from argosy.telemetry.feed import Feed, Key
@@ -51,7 +53,12 @@ class Analysis:
             found.append(msgspec.structs.replace(each, serving=serving))
         return found
 
-    async def update(self, declared: Iterable[Declared], status: Mapping[str, RevisionStatus]) -> None:
+    async def update(
+        self,
+        declared: Iterable[Declared],
+        status: Mapping[str, RevisionStatus],
+        revisions: Mapping[str, Revision],
+    ) -> None:
         """Learn about every rollout that goes on; nothing where the gateway's counters cannot be read."""
         self.now, self._learned = self._clock(), {}
         live = {each.endpoint.name: each for each in declared if each.serving.rollout and each.serving.rollout.live}
@@ -60,9 +67,19 @@ class Analysis:
             return
         with contextlib.suppress(ArgosyError):  # the feed has logged it
             traffic = await self._feed.traffic()
+            streams = await self._streams(revisions, live)
             for name, each in live.items():
                 if progress := each.serving.rollout:
-                    self._learned[name] = await self._learn(each, progress, traffic, status)
+                    self._learned[name] = await self._learn(each, progress, traffic, status, streams)
+
+    async def _streams(
+        self, revisions: Mapping[str, Revision], live: Collection[str]
+    ) -> dict[str, dict[str, dict[int, int]]]:
+        """The times of each language model's streams until now."""
+        found = {key: each for key, each in revisions.items() if each.language is not None and each.endpoint in live}
+        read = await asyncio.to_thread(usage.times, self.rollouts.database, live) if found else {}
+        known = {revision: {FIRST_TOKEN: each.firsts, TOKEN: each.eaches} for (_, revision), each in read.items()}
+        return {key: known.get(key, {}) for key in found}
 
     async def _learn(
         self,
@@ -70,13 +87,19 @@ class Analysis:
         progress: Progress,
         traffic: Mapping[Key, Traffic],
         status: Mapping[str, RevisionStatus],
+        streams: Mapping[str, dict[str, dict[int, int]]],
     ) -> Evidence:
         name, revisions = declared.endpoint.name, (progress.candidate, progress.stable)
         candidate, stable = (status.get(each, RevisionStatus()).replicas for each in revisions)
         joined = await self._joined(name, progress, candidate, stable) if progress.phase == "shadowing" else None
         inside = await asyncio.gather(self._feed.processes(candidate), self._feed.processes(stable))
         both = [
-            RevisionCounts(gateway=counts(traffic.get((name, revision), Traffic())), replicas=processes)
+            RevisionCounts(
+                gateway=msgspec.structs.replace(
+                    counts(traffic.get((name, revision), Traffic())), times=streams.get(revision, {})
+                ),
+                replicas=processes,
+            )
             for revision, processes in zip(revisions, inside, strict=True)
         ]
         came, troubles = self.metrics.take(name, progress.number)
@@ -88,6 +111,7 @@ class Analysis:
             troubles=troubles,
             joined=joined,
             spent=progress.spent,
+            streams=progress.candidate in streams,
         )
         old = Evidence() if progress.phase == "starting" else self.rows[name].evidence
         return await asyncio.to_thread(learn, reading, old, declared.endpoint.guard, declared.endpoint.rollout.shadow)

@@ -7,7 +7,7 @@ import msgspec
 from argosy.control.rollout.progress import LONGEST_GAP
 from argosy.monitoring.analysis import agreement, evidence, guard
 from argosy.monitoring.analysis.agreement import Joined, Tally, tally
-from argosy.spec.guard import Advice, Guard
+from argosy.spec.guard import LATENCY, Advice, Guard
 from argosy.spec.rollout import Shadow
 from argosy.telemetry.counters import RevisionCounts, add, between, carried, history
 
@@ -48,7 +48,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """One reading of candidate and stable at `now`, and the user's metrics, as (candidate, stable), with the `troubles`
-    of those that are missing. In the shadow: the answers that were `joined`, and its length by now, in seconds."""
+    of those that are missing. In the shadow: the answers that were `joined`, and its length by now, in seconds.
+    `streams`: it is a language model's, whose streams have times."""
 
     now: float
     candidate: RevisionCounts
@@ -57,6 +58,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     troubles: dict[str, str] = {}
     joined: Joined | None = None
     spent: float = 0.0
+    streams: bool = False
 
 
 def learn(reading: Reading, old: Evidence, declared: Guard | None, shadow: Shadow | None = None) -> Evidence:
@@ -66,7 +68,8 @@ def learn(reading: Reading, old: Evidence, declared: Guard | None, shadow: Shado
     """
     if not old.looked:
         fine = bool(reading.stable.answered)
-        state = evidence.start(reading.stable.outputs, history(reading.stable, fine=fine))
+        timed = evidence.STREAMED if reading.streams else (LATENCY,)
+        state = evidence.start(reading.stable.outputs, history(reading.stable, fine=fine), timed)
         return Evidence(looked=reading.now, candidate=reading.candidate, stable=reading.stable, fine=fine, state=state)
     observed = evidence.GuardObservation(
         seconds=min(max(reading.now - old.looked, 0.0), LONGEST_GAP),

@@ -1,6 +1,7 @@
 """All evidence about one rollout: what is stored between observations, and how one more is added. Pure."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import msgspec
@@ -9,22 +10,24 @@ import numpy as np
 from argosy.monitoring.analysis import errors, latency, predictions
 from argosy.monitoring.eprocess import Floats, Number, mixture
 from argosy.serving.counts import Counts
-from argosy.spec.guard import Guard, Metric
+from argosy.spec.guard import FIRST_TOKEN, LATENCY, TOKEN, Guard, Metric
 from argosy.telemetry.counters import add
 
 BETS = (0.02, 0.06, 0.2, 0.5, 0.9)
 WEIGHTS = np.full(5, 0.2)
 
-ERRORS, LATENCY = "errors", "latency"
+ERRORS = "errors"
+STREAMED = (FIRST_TOKEN, TOKEN)
+"""The times of a language model."""
 SHARES = {ERRORS: 0.55, LATENCY: 0.2}
-"""Of the evidence; what remains is shared by predictions and user metrics evenly."""
+"""Of the evidence; what remains is shared by predictions and user metrics evenly. Times share that of latency."""
 MIXTURES = {
     ERRORS: errors.HARM_WEIGHTS,
-    LATENCY: latency.HARM_WEIGHTS,
+    **dict.fromkeys((LATENCY, *STREAMED), latency.HARM_WEIGHTS),
     "output": predictions.WEIGHTS,
     "metric": WEIGHTS,
 }
-SAFE_MIXTURES = {ERRORS: np.ones(1), LATENCY: latency.SAFE_WEIGHTS}
+SAFE_MIXTURES = {ERRORS: np.ones(1), **dict.fromkeys((LATENCY, *STREAMED), latency.SAFE_WEIGHTS)}
 """Weights of the guesses of each family of tests."""
 
 
@@ -76,8 +79,9 @@ class GuardState(msgspec.Struct, frozen=True, kw_only=True):
     """The state of the guard. Plain data: it is stored with the rollout and outlives a crash.
 
     `past` is all the stable did, before the rollout too; `candidate` and `stable` since it began; `waiting` is a block
-    in which one of them has no request yet. `logs` has ln E of every guess by test, `silent` the seconds since requests
-    or a metric last came, `proven` the tests of no harm that have been passed, `alarm` why it was rolled back.
+    in which one of them has no request, or no time of `timed`, yet. `logs` has ln E of every guess by test, `silent`
+    the seconds since requests or a metric last came, `proven` the tests of no harm that have been passed, `alarm` why
+    it was rolled back.
     """
 
     past: Counts = Counts()
@@ -86,16 +90,21 @@ class GuardState(msgspec.Struct, frozen=True, kw_only=True):
     waiting: tuple[Counts, Counts] = (Counts(), Counts())
     logs: dict[str, tuple[float, ...]] = {}
     outputs: tuple[str, ...] = ()
+    timed: tuple[str, ...] = (LATENCY,)
     pairs: dict[str, Pair] = {}
     silent: dict[str, float] = {}
     proven: tuple[str, ...] = ()
     alarm: str = ""
 
 
-def start(outputs: tuple[str, ...] = (), history: Counts = Counts()) -> GuardState:  # noqa: B008
-    """A rollout's first state. `outputs` are the predictions to compare; `history` what the stable did before: it makes
-    the first guesses good, and can make no false alarm."""
-    return GuardState(past=history, outputs=tuple(sorted(set(outputs))))
+def start(
+    outputs: tuple[str, ...] = (),
+    history: Counts = Counts(),  # noqa: B008
+    timed: tuple[str, ...] = (LATENCY,),
+) -> GuardState:
+    """A rollout's first state. `outputs` are the predictions to compare, `timed` the times; `history` is what the
+    stable did before: it makes the first guesses good, and can make no false alarm."""
+    return GuardState(past=history, outputs=tuple(sorted(set(outputs))), timed=timed)
 
 
 def absorb(guard: Guard, observed: GuardObservation, state: GuardState) -> GuardState:
@@ -104,23 +113,33 @@ def absorb(guard: Guard, observed: GuardObservation, state: GuardState) -> Guard
     block = _Block(guard, state, candidate, stable, dict(state.logs))
     pairs = block.metrics(observed)
     whole = candidate.requests > 0 and stable.requests > 0
+    early = [name for name in candidate.times | stable.times if not (candidate.timed(name) and stable.timed(name))]
     if whole:
         block.errors()
-        block.latency()
+        for name in state.timed:
+            if name not in early:
+                block.time(name)
         for name in state.outputs:
             block.output(name)
     came = {"requests": observed.candidate.requests > 0} | {m.name: observed.pair(m) is not None for m in guard.metrics}
     silent = {name: 0.0 if yes else state.silent.get(name, 0.0) + observed.seconds for name, yes in came.items()}
     return msgspec.structs.replace(
         state,
-        past=add((state.past, stable)) if whole else state.past,
+        past=add((state.past, _split(stable, early)[0])) if whole else state.past,
         candidate=add((state.candidate, observed.candidate)),
         stable=add((state.stable, observed.stable)),
-        waiting=(Counts(), Counts()) if whole else (candidate, stable),
+        waiting=(_split(candidate, early)[1], _split(stable, early)[1]) if whole else (candidate, stable),
         logs=block.logs,
         pairs=pairs,
         silent=silent,
     )
+
+
+def _split(counts: Counts, early: Collection[str]) -> tuple[Counts, Counts]:
+    """Without the times that only one revision has, and these alone: streams are counted when they end."""
+    rest = {name: each for name, each in counts.times.items() if name not in early}
+    kept = {name: each for name, each in counts.times.items() if name in early}
+    return msgspec.structs.replace(counts, times=rest), Counts(times=kept)
 
 
 @dataclass
@@ -148,21 +167,21 @@ class _Block:
         safe = errors.safe(self.old(name, np.ones(1)), rate, before, *counts, guard.margin, guard.alpha)
         self.logs |= {ERRORS: tuple(harm.tolist()), name: tuple(safe.tolist())}
 
-    def latency(self) -> None:
-        past, guard = self.state.past.latency, self.guard
+    def time(self, time: str) -> None:
+        past, guard = self.state.past.timed(time), self.guard
         before = latency.dense(past)
         if before.sum() < latency.WARM_UP:
             return
-        c, s = latency.dense(self.candidate.latency), latency.dense(self.stable.latency)
+        c, s = latency.dense(self.candidate.timed(time)), latency.dense(self.stable.timed(time))
         shift = latency.factor_buckets(guard.latency_tolerance)
         moved = latency.dense(past, shift)
         at = latency.cuts(moved)
         g = latency.slopes(latency.cells(moved, at))
-        both = (latency.cells(c, at), latency.cells(latency.dense(self.stable.latency, shift), at))
-        self.logs[LATENCY] = tuple(latency.harm(self.old(LATENCY, latency.HARM_WEIGHTS), g, *both).tolist())
-        margin = latency.factor_buckets(guard.latency_margin)
+        both = (latency.cells(c, at), latency.cells(latency.dense(self.stable.timed(time), shift), at))
+        self.logs[time] = tuple(latency.harm(self.old(time, latency.HARM_WEIGHTS), g, *both).tolist())
+        margin = latency.factor_buckets(guard.factor(time))
         for q in guard.latency_quantiles:
-            name = f"{LATENCY}:safe:{q:g}"
+            name = f"{time}:safe:{q:g}"
             safe = latency.safe(self.old(name, latency.SAFE_WEIGHTS), before, q, margin, c, s)
             self.logs[name] = tuple(safe.tolist())
 
@@ -204,10 +223,11 @@ def vector(counts: dict[str, int], known: list[str]) -> Floats:
 def weights(guard: Guard, state: GuardState) -> dict[str, float]:
     """Each test's share of the evidence, fixed for the rollout; they sum to 1."""
     others = [f"output:{name}" for name in state.outputs] + [f"metric:{m.name}" for m in guard.metrics]
+    shares = {ERRORS: SHARES[ERRORS]} | {name: SHARES[LATENCY] / len(state.timed) for name in state.timed}
     if not others:
         total = sum(SHARES.values())
-        return {name: share / total for name, share in SHARES.items()}
-    return SHARES | {name: (1 - sum(SHARES.values())) / len(others) for name in others}
+        return {name: share / total for name, share in shares.items()}
+    return shares | {name: (1 - sum(SHARES.values())) / len(others) for name in others}
 
 
 def log_evidence(name: str, state: GuardState) -> float:

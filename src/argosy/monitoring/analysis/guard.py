@@ -14,10 +14,10 @@ import math
 import msgspec
 
 from argosy.monitoring.analysis import evidence, latency, predictions
-from argosy.monitoring.analysis.evidence import ERRORS, LATENCY, GuardObservation, GuardState, Pair, vector
+from argosy.monitoring.analysis.evidence import ERRORS, GuardObservation, GuardState, Pair, vector
 from argosy.monitoring.eprocess import interval
 from argosy.serving.counts import Counts
-from argosy.spec.guard import Advice, Guard, Threshold
+from argosy.spec.guard import FIRST_TOKEN, TOKEN, Advice, Guard, Threshold
 
 
 class MetricFinding(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +48,9 @@ def decide(guard: Guard, observed: GuardObservation, state: GuardState) -> tuple
     """Add an observation and decide. A rollback is final: it is repeated with its reason."""
     state = evidence.absorb(guard, observed, state)
     limit = math.log(1 / guard.alpha)
-    passed = (name for name in proofs(guard) if name in state.proven or evidence.log_evidence(name, state) >= limit)
+    passed = (
+        name for name in proofs(guard, state) if name in state.proven or evidence.log_evidence(name, state) >= limit
+    )
     state = msgspec.structs.replace(state, proven=tuple(passed))
     state = msgspec.structs.replace(state, alarm=state.alarm or _alarm(guard, state))
     advice = _advice(guard, state, observed.troubles)
@@ -62,9 +64,9 @@ def decide(guard: Guard, observed: GuardObservation, state: GuardState) -> tuple
     return decision, state
 
 
-def proofs(guard: Guard) -> list[str]:
+def proofs(guard: Guard, state: GuardState) -> list[str]:
     """The tests of no harm that a candidate has to pass before it may advance."""
-    return [f"{ERRORS}:safe", *(f"{LATENCY}:safe:{q:g}" for q in guard.latency_quantiles)]
+    return [f"{ERRORS}:safe", *(f"{name}:safe:{q:g}" for name in state.timed for q in guard.latency_quantiles)]
 
 
 def _advice(guard: Guard, state: GuardState, troubles: dict[str, str]) -> Advice:
@@ -89,10 +91,10 @@ def _advice(guard: Guard, state: GuardState, troubles: dict[str, str]) -> Advice
 
 
 def _promotion(guard: Guard, state: GuardState) -> Advice:
-    missing = [name for name in proofs(guard) if name not in state.proven]
+    missing = [name for name in proofs(guard, state) if name not in state.proven]
     gap = rate(state.candidate) - rate(state.stable)
     sure = f"{1 - guard.alpha:.0%}" if guard.alpha >= 0.01 else f"{1 - guard.alpha:.2%}"
-    claims = "; ".join(_claim(guard, name) for name in missing or proofs(guard))
+    claims = "; ".join(_claim(guard, name) for name in missing or proofs(guard, state))
     if missing:
         return Advice(verdict="hold", reason=f"not proven yet at {sure}: {claims}")
     if gap >= guard.margin:
@@ -104,8 +106,8 @@ def _promotion(guard: Guard, state: GuardState) -> Advice:
 def _claim(guard: Guard, name: str) -> str:
     if name.startswith(ERRORS):
         return f"errors at most {guard.margin:.2%} above the stable's"
-    quantile = float(name.rsplit(":", 1)[1])
-    return f"p{quantile * 100:g} latency at most {guard.latency_margin:g} × the stable's"
+    family, _, quantile = name.split(":")
+    return f"p{float(quantile) * 100:g} {name_of(family)} at most {guard.factor(family):g} × the stable's"
 
 
 def _no_data(name: str, state: GuardState) -> str:
@@ -154,8 +156,8 @@ def findings(guard: Guard, state: GuardState) -> tuple[MetricFinding, ...]:
         family, _, rest = name.partition(":")
         if family == ERRORS:
             finding = _errors(guard, state)
-        elif family == LATENCY:
-            finding = _latency(guard, state)
+        elif family in state.timed:
+            finding = _time(family, guard, state)
         elif family == "output":
             finding = _output(rest, state)
         else:
@@ -172,16 +174,16 @@ def _errors(guard: Guard, state: GuardState) -> MetricFinding:
     return MetricFinding(metric=ERRORS, candidate=rate(candidate), stable=rate(stable), low=low, high=high, text=text)
 
 
-def _latency(guard: Guard, state: GuardState) -> MetricFinding:
+def _time(name: str, guard: Guard, state: GuardState) -> MetricFinding:
     q = guard.latency_quantiles[-1] if guard.latency_quantiles else 0.95
-    c, s = latency.dense(state.candidate.latency), latency.dense(state.stable.latency)
+    c, s = latency.dense(state.candidate.timed(name)), latency.dense(state.stable.timed(name))
     if not c.sum() or not s.sum():
-        return MetricFinding(metric=LATENCY, candidate=math.nan, stable=math.nan, text="no latencies yet")
+        return MetricFinding(metric=name, candidate=math.nan, stable=math.nan, text=f"no {name_of(name)} yet")
     low, high = latency.quantile_interval(c, q, guard.alpha)
     mine, theirs = latency.quantile(c, q), latency.quantile(s, q)
     text = f"p{q * 100:g} {mine:.3g} s ({low:.3g} to {high:.3g}), stable {theirs:.3g} s; "
     text += f"mean × {latency.mean(c) / latency.mean(s):.2f}"
-    return MetricFinding(metric=LATENCY, candidate=mine, stable=theirs, low=low, high=high, text=text)
+    return MetricFinding(metric=name, candidate=mine, stable=theirs, low=low, high=high, text=text)
 
 
 def _output(name: str, state: GuardState) -> MetricFinding:
@@ -208,4 +210,5 @@ def rate(counts: Counts) -> float:
 def name_of(metric: str) -> str:
     """A test's name as a user says it."""
     family, _, name = metric.partition(":")
-    return {"output": f"predictions of '{name}'", "metric": f"metric '{name}'"}.get(family, family)
+    known = {"output": f"predictions of '{name}'", "metric": f"metric '{name}'"}
+    return (known | {FIRST_TOKEN: "time to first token", TOKEN: "time per token"}).get(family, family)
