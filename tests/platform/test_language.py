@@ -1,11 +1,13 @@
 """A language model on a platform: behind its gateway, through updates, kills and sleep."""
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,40 @@ def test_a_stream_wakes_an_endpoint(faked: str, start: Callable[..., Up]):
     url = platform.call("PUT", "/v1/endpoints/m", spec, wait=60)["url"]
     until(lambda: not platform.pids())
     assert Stream(f"{url}/chat/completions").tokens() == 16
+    assert platform.stop() == 0
+
+
+@pytest.mark.slow
+def test_a_version_that_is_slower_to_its_first_token_is_rolled_back(faked: str, start: Callable[..., Up]):
+    def spec(delay: float) -> dict[str, Any]:
+        rollout = {"strategy": "canary", "steps": [{"weight": 30, "requests": 100_000}]}
+        runtime = {"threads": 1, "env": {"FAKE": f"--delay {delay}"}}
+        return {"model": faked, **SPEC, "runtime": runtime, "rollout": rollout, "guard": {"first_token_margin": 1.5}}
+
+    platform = start().ready()
+    url = platform.call("PUT", "/v1/endpoints/m", spec(0.05), wait=60)["url"]
+
+    def ask(until_over: Callable[[], bool]) -> None:
+        while not until_over():
+            assert httpx.post(f"{url}/chat/completions", json=CHAT | {"stream": True}, timeout=60).status_code == 200
+
+    asked, over = itertools.count(), threading.Event()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: ask(lambda: next(asked) > 260), range(4)))
+        loads = [pool.submit(ask, over.is_set) for _ in range(4)]
+        try:
+            platform.call("PUT", "/v1/endpoints/m", spec(0.3))
+
+            def ended() -> dict[str, Any] | None:
+                known = platform.ask("GET", "/v1/endpoints/m/rollout").json()
+                return None if known.get("live", True) else known
+
+            found = until(ended, 90)
+        finally:
+            over.set()
+        for each in loads:
+            each.result()
+    assert (found["phase"], "time to first token got worse" in found["reason"]) == ("rolled-back", True), found
     assert platform.stop() == 0
 
 
