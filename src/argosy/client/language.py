@@ -1,4 +1,7 @@
-"""A language model on this machine without a platform: served by its engine alone, at a TCP port, and measured."""
+"""A language model on this machine without a platform: served by its engine alone, at a TCP port, and measured.
+
+An image that serves other models asks here as well, and has no HTTP client: engines are imported where they are used.
+"""
 
 import shlex
 import signal
@@ -14,7 +17,6 @@ import msgspec
 
 from argosy.client.local import check_unsigned, locate, name_of
 from argosy.engines.language.base import Setup, fitted
-from argosy.engines.language.process import LOG, EngineServer, engine_of, started
 from argosy.packaging import detect
 from argosy.process import cores
 from argosy.spec.address import Address
@@ -59,6 +61,8 @@ def language_source(source: str | None, name: str | None = None) -> LanguageSour
 def setup_of(source: LanguageSource, address: Address, language: Language, threads: int) -> Setup:
     """What its engine is started with here. Raises Unsupported, MissingExtra, InvalidArgument with the arithmetic where
     memory does not suffice."""
+    from argosy.engines.language.process import engine_of
+
     engine_of(source.engine).check(language)
     language = fitted(language, source.about, cores.memory(), "the memory of this machine")
     weights, threads = str(source.weights), threads or cores.cores()
@@ -67,6 +71,8 @@ def setup_of(source: LanguageSource, address: Address, language: Language, threa
 
 def dry_run(engine: str, setup: Setup) -> str:
     """The exact command that starts an engine, as a shell takes it."""
+    from argosy.engines.language.process import engine_of
+
     command, more = engine_of(engine).command(setup)
     return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in more.items()), shlex.join(command)])
 
@@ -74,6 +80,8 @@ def dry_run(engine: str, setup: Setup) -> str:
 def serve(source: LanguageSource, setup: Setup, drain: float, ready: Callable[[], None]) -> None:
     """Run the engine until SIGINT or SIGTERM; answers that are being generated then have `drain` seconds. Raises
     BadPackage, Unavailable where it does not start, Internal where it ends by itself."""
+    from argosy.engines.language.process import LOG, EngineServer, engine_of
+
     stop = threading.Event()
 
     def asked(number: int, frame: object) -> None:
@@ -117,6 +125,8 @@ def measure(
 ) -> Iterator[Measured]:
     """Start the engine with each number of threads and of tokens in a batch, and ask it so many things at once. Each
     prompt is another one: none is in the cache. Raises as `serve`."""
+    from argosy.engines.language.process import started
+
     context = prompt + answer + 64
     for count in threads:
         for size in batch:

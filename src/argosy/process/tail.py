@@ -23,10 +23,12 @@ def end(path: Path, size: int, start: int = 0) -> bytes:
         return b""
 
 
-def last_words(path: Path, start: int = 0) -> str:
+def last_words(path: Path, start: int = 0, mark: str = "") -> str:
     """The last line that says something, written after byte `start`, or what is told of a crash (see `spec/crash`); at
-    most 500 characters of it."""
-    return crash.last_words(end(path, WORDS_BYTES, start).decode(errors="replace"))[:500]
+    most 500 characters of it. With a `mark` the last line that begins so, if there is one."""
+    said = end(path, WORDS_BYTES, start).decode(errors="replace")
+    marked = [line for line in said.splitlines() if line.startswith(mark)] if mark else []
+    return (marked[-1] if marked else crash.last_words(said))[:500]
 
 
 def lines(path: Path, count: int) -> tuple[int, bytes]:

@@ -21,7 +21,8 @@ from argosy.spec.language import Language
 ENGINES: Mapping[str, LanguageEngine] = {each.name: each for each in (LlamaCpp(), Vllm())}
 PATIENCE = 600.0
 """Seconds that an engine may take to load its model."""
-LOG = "engine.log"
+LOG, ERROR = "engine.log", "error: "
+"""The file that an engine writes to; how the line begins that says why it ended: threads may write more behind it."""
 DRIVER = ("/proc/driver", "/proc/devices", "/proc/modules", "/sys/module", "/sys/dev")
 """What libraries of GPUs read of the driver."""
 
@@ -70,7 +71,7 @@ class EngineServer:
 
     def reason(self) -> str:
         """How it ended, and what it said last."""
-        said = tail.last_words(self.log, self._log_start).removeprefix("error: ")
+        said = tail.last_words(self.log, self._log_start, ERROR).removeprefix(ERROR)
         status = self.process.status
         if status == 1 and said:
             return said
