@@ -157,17 +157,17 @@ def _decoded(route: Route, request: Request, body: bytes) -> Any:
     return strict.decode(msgspec.json.encode(given), Endpoint, "the body")
 
 
-async def read_body(request: Request, most: int = MAX_BODY) -> bytes:
+async def read_body(request: Request, most: int = MAX_BODY, seconds: float = BODY_SECONDS) -> bytes:
     """The whole body, of at most so many bytes. Raises PayloadTooLarge, DeadlineExceeded."""
     parts = bytearray()
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             async for chunk in request.stream():
                 parts += chunk
                 if len(parts) > most:
                     raise PayloadTooLarge(f"the body is over {most} bytes")
     except TimeoutError:
-        raise DeadlineExceeded(f"the body did not arrive within {BODY_SECONDS:g} s") from None
+        raise DeadlineExceeded(f"the body did not arrive within {seconds:g} s") from None
     except ClientDisconnect:
         raise InvalidArgument("the client left before its body had come") from None
     return bytes(parts)

@@ -1,17 +1,18 @@
 """Labels that come through the gateway, which has checked their senders' keys.
 
-They come over a Unix socket that only our user may open, and nothing but labels can be said there: so neither the
-control token nor any other secret has to be where the gateway is. Whose key it was the gateway says in a header, which
-it removes where a client sends it.
+They come over a Unix socket that only our user may open, and nothing can be said there but labels, and what
+`batches.py` takes: so neither the control token nor any other secret has to be where the gateway is. Whose key it was
+the gateway says in a header, which it removes where a client sends it.
 """
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 
 from argosy.api.application import answered, as_json, no_method, no_route, read_body
 from argosy.api.feedback import Answered, Labels
@@ -38,8 +39,8 @@ Store = Callable[[str, Labels, str], Awaitable[Answered]]
 """Stores labels of an endpoint, which came by the key of this id."""
 
 
-def application(store: Store) -> Starlette:
-    """Takes labels, of whoever comes."""
+def application(store: Store, more: Sequence[BaseRoute] = ()) -> Starlette:
+    """Takes labels, of whoever comes, and what `more` routes take."""
     turns = asyncio.Semaphore(AT_ONCE)
     inside = 0
 
@@ -57,15 +58,15 @@ def application(store: Store) -> Starlette:
         finally:
             inside -= 1
 
-    routes = [answered(PATH, "POST", answer)]
+    routes = [answered(PATH, "POST", answer), *more]
     return Starlette(routes=routes, exception_handlers={404: no_route, 405: no_method})
 
 
 class LabelServer(Server):
     """Listens for the gateway, which bounds its callers itself."""
 
-    def __init__(self, home: Home, store: Store) -> None:
-        super().__init__(application(store), ConnectionLimits(total=GATEWAY, each=GATEWAY))
+    def __init__(self, home: Home, store: Store, more: Sequence[BaseRoute] = ()) -> None:
+        super().__init__(application(store, more), ConnectionLimits(total=GATEWAY, each=GATEWAY, whole=600))
         self._socket = home.labels
 
     def bind(self) -> socket.socket:

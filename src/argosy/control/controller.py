@@ -5,7 +5,7 @@ import contextlib
 import difflib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -62,6 +62,7 @@ class Controller:
         self.recording: Recording | None = None
         self.quotas: Quotas | None = None
         self.slos: Callable[[str], tuple[SloStatus, ...]] = lambda name: ()
+        self.key_hashes: Callable[[], Mapping[str, str]] = dict
         self.analysis = Analysis(Rollouts(state.database), self.feed)
         self._state, self._keys = state, keys
         self.target, self._gateway, self._settings = target, gateway, settings
@@ -174,7 +175,7 @@ class Controller:
             records = await asyncio.to_thread(self._keys.list)
         except ArgosyError as error:
             return error.message
-        self._key_list = api_keys(records, self._settings)
+        self._key_list = api_keys(records, self._settings, self.key_hashes())
         self._limits = {each.id: each.limits for each in records if each.limits is not None and each.revoked is None}
         return ""
 

@@ -1,6 +1,6 @@
 """From decisions and replicas to routes and keys of the gateway. Pure."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from argosy.control.decide import Route
 from argosy.gateway.model import USUAL_CACHE, ApiKey, EndpointRoute, Mirror, RevisionRoute, Sticky, Upstream
@@ -50,8 +50,10 @@ def upstreams(replicas: Iterable[Replica]) -> tuple[Upstream, ...]:
     )
 
 
-def api_keys(records: Iterable[KeyRecord], settings: GatewaySettings) -> tuple[ApiKey, ...]:
-    """Keys that are good; those without a rate of their own get the gateway's."""
+def api_keys(
+    records: Iterable[KeyRecord], settings: GatewaySettings, also: Mapping[str, str] | None = None
+) -> tuple[ApiKey, ...]:
+    """Keys that are good; those without a rate of their own get the gateway's. `also` has more hashes by their ids."""
     found: list[ApiKey] = []
     for record in records:
         rate, burst = record.rate, record.burst
@@ -66,6 +68,7 @@ def api_keys(records: Iterable[KeyRecord], settings: GatewaySettings) -> tuple[A
                     requests_per_second=rate,
                     burst=burst,
                     limits=record.limits.unreachable if record.limits else "",
+                    also=(also or {}).get(record.id, ""),
                 )
             )
     return tuple(found)

@@ -51,8 +51,10 @@ def first_check(keys: tuple[ApiKey, ...], *, anybody: bool) -> Resource:
 def _script(keys: tuple[ApiKey, ...], source: str) -> Resource:
     """The keys in front of a script. Not its `filter_context`: Envoy copies that for every request."""
     rows = (
-        f"{key.sha256} {key.id} {','.join(sorted(set(key.scopes))) or NOTHING} {_rate(key)} {key.limits or NOTHING}\n"
+        f"{hash} {key.id} {','.join(sorted(set(key.scopes))) or NOTHING} {_rate(key)} {key.limits or NOTHING}\n"
         for key in sorted(keys, key=lambda each: each.id)
+        for hash in (key.sha256, key.also)
+        if hash
     )
     script = f"local KEYS = [==[\n{''.join(rows)}]==]\n{lua('refuse')}{lua('keys')}{source}"
     return typed(EXTENSIONS + "filters.http.lua.v3.LuaPerRoute", source_code={"inline_string": script})

@@ -80,8 +80,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     HTTP/1 and, at the most, `HTTP2_CONNECTIONS` of HTTP/2; from `max_connections` on it is no bound.
     Of `max_heap_bytes`, Envoy sheds load from 80 % on (see `bootstrap.py`).
     `body_seconds` is how long a body may stop arriving, or the endpoint's own timeout if that is longer. `labels` is
-    the socket of whoever takes labels of predictions, `quota` that of who gives leases of tokens; without one nobody
-    does.
+    the socket of whoever takes labels of predictions, and with `batches` OpenAI's files and batches as well; `quota`
+    that of who gives leases of tokens; without one nobody does.
     """
 
     run_dir: str
@@ -90,6 +90,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     tls: Tls | None = None
     collector: Collector | None = None
     labels: str = ""
+    batches: bool = False
     quota: str = ""
     access_log: str = ""
     log: str = ""
@@ -303,7 +304,8 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     A scope is an endpoint's name or '*'; one that ends with ':test' also lets its holder pick a revision.
     `requests_per_second` refills a bucket of `burst` requests (default: one second's worth, at least 1). `limits`: its
-    tokens are limited, and where they cannot be counted it is refused (closed) or answered (open).
+    tokens are limited, and where they cannot be counted it is refused (closed) or answered (open). `also` is the hash
+    of what the platform sends in the name of this key, while it has batches under way.
     """
 
     id: str
@@ -312,10 +314,11 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     requests_per_second: float | None = None
     burst: int | None = None
     limits: Literal["", "closed", "open"] = ""
+    also: str = ""
 
     def __post_init__(self) -> None:
         check_token(self.id, "key id")
-        if not _SHA256.fullmatch(self.sha256):
+        if not all(_SHA256.fullmatch(each) for each in (self.sha256, self.also or self.sha256)):
             raise InvalidArgument(f"key '{self.id}': sha256 must be 64 lower-case hex digits")
         for scope in self.scopes:
             if (name := scope.removesuffix(TEST)) != ANY_ENDPOINT:

@@ -17,6 +17,7 @@ LABEL_BYTES = 1024 * 1024
 LANGUAGE_BYTES = 16 * 1024 * 1024
 """Of one request to a language model, which is read whole: its model's name is in it."""
 LANGUAGE = r"(/v1/|/endpoints/[^/]+/v1/(chat|completions|responses|embeddings|rerank)).*"
+FILES = r"/v1/files(\?.*)?"
 LABELS = r"/v2/models/[^/]+/feedback(\?.*)?"
 
 SHORTLY = "try again shortly"
@@ -35,6 +36,7 @@ SENTENCES: tuple[tuple[str, int, Resource], ...] = (
     ("the path has an escaped slash: no name here has one", INVALID_ARGUMENT, {"details": "path_normalization_failed"}),
     ("the gateway upgrades no connection: send a plain request", UNIMPLEMENTED, {"details": "upgrade_failed"}),
     ("there is nothing at this path", UNIMPLEMENTED, {"flags": ["NR"]}),
+    ("the file is larger than this gateway allows (gateway.max_body_bytes)", EXHAUSTED, {"status": 413, "path": FILES}),
     (f"a request of over {LANGUAGE_BYTES} bytes to a language model", EXHAUSTED, {"status": 413, "path": LANGUAGE}),
     (f"labels of over {LABEL_BYTES} bytes: send them in parts", EXHAUSTED, {"status": 413, "path": LABELS}),
 )

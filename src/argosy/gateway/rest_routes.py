@@ -84,6 +84,15 @@ def _labels(config: GatewayConfig, endpoint: EndpointRoute) -> list[Resource]:
     ]
 
 
+def batch_routes(config: GatewayConfig) -> list[Resource]:
+    """OpenAI's files and batches, at the same socket: for any key, whose id goes with it. Bodies pass through."""
+    if not config.batches:
+        return []
+    action = {"cluster": labels_pool(config)[0], "timeout": "0s", "idle_timeout": seconds(config.idle_seconds)}
+    whole: Resource = {"route": action, "metadata": {"filter_metadata": {LUA: {"auth": True}}}}
+    return [{"match": _below(path), **whole} for path in ("/v1/files", "/v1/batches")]
+
+
 def _tested(endpoint: EndpointRoute, targets: Targets, match: Resource) -> list[Resource]:
     if not endpoint.testers:
         return []

@@ -8,7 +8,7 @@ from argosy.gateway.access_log import LUA
 from argosy.gateway.grpc_routes import ENDPOINT, PREFIX, endpoint_calls, other_calls, unnamed_calls
 from argosy.gateway.listener import NAME, NAMED, RATE_LIMIT
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig
-from argosy.gateway.rest_routes import endpoint_paths, row_paths
+from argosy.gateway.rest_routes import batch_routes, endpoint_paths, row_paths
 from argosy.gateway.targets import ENDPOINTS, REVISION, Targets, base_path, rows_path
 from argosy.gateway.xds import Resource, set_header, typed
 
@@ -47,8 +47,9 @@ def route_table(
     models = {name: one.model for name, one in zip(names, each, strict=True)}
     probes = server.routes(endpoints)
     *own, nothing = answers.gateway_paths(endpoints)
+    unnamed = _leaf([*batch_routes(config), *language_routes.unnamed_routes(endpoints)])
     rest[PREFIX] = _tree(ENDPOINT, "exact", calls, _leaf(unnamed_calls(endpoints, known)))
-    rest[language_routes.PREFIX] = _tree(NAMED, "exact", models, _leaf(language_routes.unnamed_routes(endpoints)))
+    rest[language_routes.PREFIX] = _tree(NAMED, "exact", models, unnamed)
     # Before any name is looked at: it would change what they answer.
     rest |= {
         probe["match"]["path"]: _leaf([probe, other_calls(), nothing]) for probe in probes if "path" in probe["match"]

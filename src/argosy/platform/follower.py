@@ -67,7 +67,8 @@ class Follower:
         self.home, self.settings, self._stopping = home, settings, stopping
         self.replaced: Conflict | None = None
         self.client = ControlClient(timeout=TIMEOUT)
-        self.config = gateway_config(home, settings.gateway, settings.tracing)
+        found = gateway_config(home, settings.gateway, settings.tracing)
+        self.config = msgspec.structs.replace(found, batches=False)  # they are where the controller is
         self.gateway = Gateway(self.config, settings.gateway.envoy or None)
         self.activator = Activator(home, self._demanded)
         self.labels = LabelServer(home, self._labels)

@@ -60,6 +60,7 @@ def gateway_config(home: Home, settings: GatewaySettings, tracing: Tracing | Non
         tls=_tls(settings),
         collector=_collector(tracing) if tracing and tracing.url else None,
         labels=str(home.labels.absolute()),
+        batches=True,
         quota=str(quota_socket(home.run).absolute()),
         access_log=str(home.logs / "gateway.access.log"),
         log=str(home.logs / "gateway.log"),

@@ -15,7 +15,7 @@ from argosy.alerting.allowed import Allowed
 from argosy.alerting.incidents import Incidents
 from argosy.alerting.triggers import command as commands
 from argosy.alerting.triggers.task import Triggers
-from argosy.api import token
+from argosy.api import batches, token
 from argosy.api.application import application
 from argosy.api.feedback import take as take_labels
 from argosy.api.labels import LabelServer
@@ -32,6 +32,8 @@ from argosy.control.state import State
 from argosy.gateway.base import Routing
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import GatewayConfig
+from argosy.jobs.batches import Batches
+from argosy.jobs.files import Files
 from argosy.jobs.runner import Jobs
 from argosy.language.config import beside
 from argosy.monitoring.analysis.prometheus import Prometheus
@@ -141,7 +143,7 @@ class Platform:
         self.controller = Controller(self.state, store.keys, self.target, self.routing, settings.gateway)
         self.activation = self.controller.activation = self._activation()
         self.recording = self.controller.recording = Recording(home, settings)
-        self.quotas = self._quotas()
+        self.quotas, self.batches = self._quotas(), self._batches()
         self.metrics = self.controller.analysis.metrics = Metrics(
             Prometheus(settings.prometheus.url, settings.prometheus.token_file) if settings.prometheus.url else None
         )
@@ -181,7 +183,7 @@ class Platform:
         app = application(services, secret, any_host=settings.control.expose, pages=pages(services, secret))
         self.certificate = certificate(home, settings.control)
         self.server = ApiServer(app, settings.control, self.certificate and self.certificate.context)
-        self.labels = LabelServer(home, partial(take_labels, services))
+        self.labels = LabelServer(home, partial(take_labels, services), batches.routes(self.batches))
         self._tasks: list[asyncio.Task[Any]] = []
 
     def _activation(self) -> Activation:
@@ -199,11 +201,18 @@ class Platform:
         self.controller.quotas = made if self.gateway is not None else None
         return made
 
+    def _batches(self) -> Batches:
+        """Requests of callers' files, sent through the gateway of this machine."""
+        made = Batches(Files(self.home.batches), (self.gateway or self.routing).url, self.controller.wake)
+        self.controller.key_hashes = made.hashes
+        return made
+
     def _view(self) -> View:
         return self.controller.view
 
     async def start(self, report: Callable[[str], None]) -> None:
         """Adopt what runs, start what does not, listen. What it started is ended again if it cannot go through."""
+        await asyncio.to_thread(self.batches.load)
         url = self.server.listen()
         self.server.task = self.supervisor.begin("api", self.server.run)
         self.labels.task = self.supervisor.begin("labels", self.labels.run)
@@ -257,6 +266,7 @@ class Platform:
         yield "slos", self.slos.run
         yield "triggers", self.triggers.run
         yield "jobs", self.jobs.run
+        yield "batches", self.batches.run
         if self.objects is not None:
             yield "objects", self.objects.run
 

@@ -235,6 +235,8 @@ class Home:
         """Counts of requests and answers, minute by minute."""
         self.feedback = root / "feedback"
         """Labels, and their joins with the predictions."""
+        self.batches = root / "batches"
+        """OpenAI's files and batches of the gateway's callers."""
         self.database = root / "argosy.db"
         """The default database of registry and controller."""
         self.ledger_key = root / "ledger.key"
