@@ -109,6 +109,8 @@ async def test_a_stream_is_not_cut_by_a_drain(home: Home, tmp_path: Path):
         lines = answer.aiter_lines()
         assert (await anext(lines)).startswith("data: ")
         await local.remove(ID)
+        while (await sole(local)).phase == "ready":
+            await asyncio.sleep(0.01)
         await local.release([(await sole(local)).id])
         rest = [line async for line in lines if line]
     assert sum("content" in line for line in rest) == 99

@@ -147,7 +147,7 @@ def test_the_goals_against_round_robin_and_least_request() -> None:
         return sum(curve(load, router, [1, 2]).knees) / 2
 
     b2b = msgspec.structs.replace(LOADS["b2b"], levels=(12, 14, 28, 32))
-    code = msgspec.structs.replace(LOADS["code"], levels=(15, 20, 30, 35), seconds=600)
+    code = msgspec.structs.replace(LOADS["code"], levels=(15, 20, 30, 35))
     reasoning = msgspec.structs.replace(LOADS["reasoning"], levels=(250, 290))
     assert knees(b2b, "argosy") > 2 * knees(b2b, "round-robin")
     assert knees(code, "argosy") > 1.5 * knees(code, "round-robin")

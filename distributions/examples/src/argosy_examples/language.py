@@ -12,7 +12,7 @@ import msgspec
 from argosy.client.control import ControlClient
 from argosy.packaging.options import PushOptions
 from argosy.packaging.push import push
-from argosy.spec.endpoint import Endpoint
+from argosy.spec.endpoint import Endpoint, Runtime
 from argosy.spec.errors import Unavailable
 from argosy.spec.language import Language, Price, TokenLimits
 from argosy.spec.settings import Home, load
@@ -100,7 +100,7 @@ class Player:
         return version.ref
 
     def _serve(self, ref: str, language: Language) -> None:
-        endpoint = Endpoint(name=NAME, model=ref, language=language, price=PRICE)
+        endpoint = Endpoint(name=NAME, model=ref, runtime=Runtime(threads=1), language=language, price=PRICE)
         found = self._control.put(f"/v1/endpoints/{NAME}", endpoint, wait=READY, actor="argosy demo")
         status = found["endpoint"]
         if status["state"] != "ready":
