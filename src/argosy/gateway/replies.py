@@ -89,7 +89,7 @@ def _bare(filters: list[Resource], sentence: str = "") -> Resource:
 
 def openai_error(message: str, status: int) -> Resource:
     """A body in OpenAI's shape."""
-    kind = "invalid_request_error" if status < 500 else "server_error"
+    kind = INVALID if status < 500 else FAILED
     code = "model_not_found" if status == 404 else "service_unavailable"
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
