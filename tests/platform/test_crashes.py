@@ -30,5 +30,6 @@ async def test_no_request_fails_through_many_crashes(home: Home, store: Store, s
                 until,
                 lambda victim=victim: len(platform.pids()) == 2 and victim not in platform.pids(),
             )
+            await load.all_answer(2)
     assert load.bad == []
     assert await asyncio.to_thread(platform.stop) == 0

@@ -85,6 +85,7 @@ def deploy(platform: Up, **more: object) -> dict[str, str]:
     declared = {"model": "digits:1", "replicas": 2, "target": "ray", "retries": 0, **more}
     found = platform.call("PUT", "/v1/endpoints/digits", declared, wait=60)
     assert found["endpoint"]["state"] == "ready", found
+    until(lambda: len(ready(platform)) == declared["replicas"])  # an endpoint is ready with the first of them
     return found
 
 

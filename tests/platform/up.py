@@ -148,6 +148,7 @@ class Load:
         self.url, self.key, self.clients = url, key, clients
         self.good = 0
         self.answers: set[float] = set()
+        self.replicas: set[str] = set()
         self.bad: list[str] = []
         self._stop = asyncio.Event()
 
@@ -164,6 +165,7 @@ class Load:
                     if answer.status_code == 200:
                         self.good += 1
                         self.answers.add(answer.json()["outputs"][0]["data"][0])
+                        self.replicas.add(answer.headers.get("x-argosy-replica", ""))
                     else:
                         self.bad.append(f"{answer.status_code} {answer.text}")
                 except httpx.HTTPError as error:
@@ -173,6 +175,13 @@ class Load:
     async def __aexit__(self, *_: object) -> None:
         self._stop.set()
         await asyncio.gather(*self._tasks)
+
+    async def all_answer(self, replicas: int) -> None:
+        """Wait until so many replicas have answered from now on: the gateway has them, not the controller alone."""
+        self.replicas.clear()
+        async with asyncio.timeout(PATIENCE):
+            while len(self.replicas) < replicas:
+                await asyncio.sleep(0.01)
 
     async def more(self, requests: int = 30) -> None:
         """Wait until so many more have been answered."""

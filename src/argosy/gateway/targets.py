@@ -193,7 +193,7 @@ def retry_policy(retries: int, *, grpc: bool) -> Resource:
                 "typed_config": typed("envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"),
             }
         ],
-        "host_selection_retry_max_attempts": "32",
+        "host_selection_retry_max_attempts": "256",  # one that is down is the least busy: 3 of 4 picks of two
         "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.100s"},
     }
 
