@@ -1,0 +1,1 @@
+"""A model package as code inside other software: C, WebAssembly, a library."""
