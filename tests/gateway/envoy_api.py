@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from argosy.gateway.xds import Resource
+from argosy.process.envoy import Resource
 from argosy.spec.errors import Internal, InvalidArgument
 
 if TYPE_CHECKING:

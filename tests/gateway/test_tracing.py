@@ -8,11 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from argosy.gateway import envoy
 from argosy.gateway.gateway import Gateway
 from argosy.gateway.model import EndpointRoute, RevisionRoute, Upstream
 from argosy.gateway.snapshot import build_snapshot
 from argosy.gateway.tracing import Collector as Sink
+from argosy.process import envoy
 from argosy.spec.address import Address
 from argosy.spec.errors import InvalidArgument
 from tests.gateway.kit import http, one

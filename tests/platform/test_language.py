@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +64,18 @@ class Stream(threading.Thread):
 def engines(platform: Up) -> Iterator[psutil.Process]:
     """The processes of the engines."""
     for pid in platform.pids():
-        yield from psutil.Process(pid).children()
+        for each in psutil.Process(pid).children():
+            with suppress(psutil.Error):
+                if "--disable-hot-restart" not in each.cmdline():
+                    yield each
 
 
 @pytest.mark.slow
-def test_streams_outlive_an_update_and_engines_are_replaced(faked: str, start: Callable[..., Up]):
+@pytest.mark.parametrize("network", ["unix", "tls"])
+def test_streams_outlive_an_update_and_engines_are_replaced(
+    faked: str, start: Callable[..., Up], home: Home, network: str
+):
+    home.config.write_text(f"control: {{port: 0}}\ngateway: {{port: 0}}\nreplicas: {{network: {network}}}\n")
     platform = start().ready()
     url = platform.call("PUT", "/v1/endpoints/m", {"model": faked, **SPEC}, wait=60)["url"]
     answer = httpx.post(f"{url}/chat/completions", json=CHAT).json()
@@ -86,7 +94,9 @@ def test_streams_outlive_an_update_and_engines_are_replaced(faked: str, start: C
 
 
 @pytest.mark.slow
-def test_a_stream_wakes_an_endpoint(faked: str, start: Callable[..., Up]):
+@pytest.mark.parametrize("network", ["unix", "tls"])
+def test_a_stream_wakes_an_endpoint(faked: str, start: Callable[..., Up], home: Home, network: str):
+    home.config.write_text(f"control: {{port: 0}}\ngateway: {{port: 0}}\nreplicas: {{network: {network}}}\n")
     platform = start().ready()
     spec = {"model": faked, **SPEC, "replicas": {"min": 0, "max": 1, "idle": 1}}
     url = platform.call("PUT", "/v1/endpoints/m", spec, wait=60)["url"]

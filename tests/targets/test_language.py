@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import ssl
 import sys
 from pathlib import Path
 
@@ -44,9 +45,9 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     return Home(tmp_path_factory.mktemp("h")).create()
 
 
-async def started(home: Home, package: Path) -> LocalTarget:
+async def started(home: Home, package: Path, network: str = "unix") -> LocalTarget:
     """A target with a replica."""
-    local = LocalTarget(home, lambda _: Unpacked(package), signs=lambda: authority(home))
+    local = LocalTarget(home, lambda _: Unpacked(package), signs=lambda: authority(home), network=network)
     await local.adopt()
     await local.scale(REVISION, 1)
     await ready(local, 1)
@@ -56,7 +57,12 @@ async def started(home: Home, package: Path) -> LocalTarget:
 def client(address: Address | None) -> httpx.AsyncClient:
     """Of an engine."""
     assert address is not None
-    return httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=address.path), base_url="http://e", timeout=30)
+    if address.tls is None:
+        return httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=address.path), base_url="http://e", timeout=30)
+    context = ssl.create_default_context(cafile=address.tls.authorities)
+    context.load_cert_chain(address.tls.own("gateway"))
+    context.check_hostname = False
+    return httpx.AsyncClient(verify=context, base_url=f"https://{address}", timeout=30, trust_env=False)
 
 
 async def sole(local: LocalTarget) -> Replica:
@@ -100,8 +106,9 @@ async def test_an_engine_that_is_killed_is_replaced(home: Home, tmp_path: Path):
 
 
 @pytest.mark.slow
-async def test_a_stream_is_not_cut_by_a_drain(home: Home, tmp_path: Path):
-    local = await started(home, fake_package(tmp_path / "p"))
+@pytest.mark.parametrize("network", ["unix", "tls"])
+async def test_a_stream_is_not_cut_by_a_drain(home: Home, tmp_path: Path, network: str):
+    local = await started(home, fake_package(tmp_path / "p"), network)
     async with (
         client((await sole(local)).engine) as engine,
         engine.stream("POST", "/v1/chat/completions", json=CHAT) as answer,
@@ -120,11 +127,35 @@ async def test_a_stream_is_not_cut_by_a_drain(home: Home, tmp_path: Path):
 
 
 @pytest.mark.slow
-async def test_a_replica_is_adopted_with_its_engine(home: Home, tmp_path: Path):
-    local = await started(home, fake_package(tmp_path / "p"))
+async def test_one_whose_front_is_killed_is_replaced(home: Home, tmp_path: Path):
+    """And nothing is left of one that is killed itself."""
+    local = await started(home, fake_package(tmp_path / "p"), "tls")
+    first = await sole(local)
+    children = psutil.Process((await local.usage())[first.id].pid).children()
+    (front,) = (each for each in children if "front.json" in " ".join(each.cmdline()))
+    front.kill()
+
+    async def replaced() -> bool:
+        found = await sole(local)
+        return found.phase == "ready" and found.run != first.run
+
+    await until(replaced)
+    assert "the Envoy in front of the engine" in (await local.endpoints(ID)).trouble
+    replica = psutil.Process((await local.usage())[first.id].pid)
+    children = replica.children()
+    assert len(children) == 2
+    replica.kill()
+    assert psutil.wait_procs(children, 10)[1] == []
+    await local.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["unix", "tls"])
+async def test_a_replica_is_adopted_with_its_engine(home: Home, tmp_path: Path, network: str):
+    local = await started(home, fake_package(tmp_path / "p"), network)
     before = await sole(local)
     await local.close()
-    again = LocalTarget(home, lambda _: Unpacked(tmp_path / "p"), signs=lambda: authority(home))
+    again = LocalTarget(home, lambda _: Unpacked(tmp_path / "p"), signs=lambda: authority(home), network=network)
     assert await again.adopt() == 1
     await ready(again, 1)
     assert await sole(again) == before

@@ -183,7 +183,7 @@ def envoy(settings: Settings) -> Check:
     """The binary is there and starts."""
     import subprocess
 
-    from argosy.gateway.envoy import find
+    from argosy.process.envoy import find
 
     try:
         binary = find(settings.gateway.envoy or None)

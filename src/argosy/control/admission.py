@@ -150,10 +150,8 @@ def check_language(endpoint: Endpoint, version: Version, store: Store, settings:
         if endpoint.resources.gpu and (endpoint.target or "local") == "local":
             raise InvalidArgument(f"{name} declares resources.gpu, and here only language models use GPUs")
         return
-    target, network = endpoint.target or "local", settings.replicas.network
-    if target != "local" or network != "unix":
-        where = f"at target {target}" if target != "local" else f"with replicas.network {network}"
-        raise InvalidArgument(f"{name}: language models run at target local, with replicas.network unix, not {where}")
+    if (target := endpoint.target or "local") != "local":
+        raise InvalidArgument(f"{name}: language models run at target local, not at target {target}")
     for what in ("payload", "monitor"):
         if getattr(endpoint, what) is not None:
             raise InvalidArgument(

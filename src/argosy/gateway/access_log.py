@@ -1,7 +1,7 @@
 """The JSON access log: one line a request; durations are milliseconds, absent values null. And the count of failed gRPC
 calls, which Envoy's own statistics count as successes."""
 
-from argosy.gateway.xds import Resource, extension, typed
+from argosy.process.envoy import Resource, extension, typed
 
 LUA = "envoy.filters.http.lua"
 MODEL = "argosy"

@@ -9,7 +9,7 @@ import socket
 import sys
 
 from argosy.gateway.model import GatewayConfig
-from argosy.gateway.xds import Resource, extension, seconds, typed
+from argosy.process.envoy import Resource, extension, seconds, typed
 
 SHARES = 16
 """Into which the addresses of callers are divided: two whose hashes meet have one share together."""

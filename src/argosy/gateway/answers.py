@@ -11,7 +11,7 @@ from argosy.gateway.listener import RATE_LIMIT
 from argosy.gateway.model import ANY_ENDPOINT, EndpointRoute
 from argosy.gateway.replies import ERROR
 from argosy.gateway.targets import ENDPOINTS, switched_off
-from argosy.gateway.xds import CONTENT_JSON, Resource, set_header
+from argosy.process.envoy import CONTENT_JSON, Resource, set_header
 
 EXTENSIONS = ("binary_tensor_data", "model_repository", "model_configuration", "statistics", "classification")
 

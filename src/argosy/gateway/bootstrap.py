@@ -7,7 +7,7 @@ sooner; last it refuses new requests and connections.
 from argosy.gateway import tracing
 from argosy.gateway.model import GatewayConfig
 from argosy.gateway.snapshot import CDS, LDS, xds_path
-from argosy.gateway.xds import Resource, file_source, seconds, typed
+from argosy.process.envoy import Resource, file_source, seconds, typed
 
 HEAP = "envoy.resource_monitors.fixed_heap"
 CALM_BYTES, TENSE_BYTES = 40 * 1024 * 1024, 64 * 1024 * 1024

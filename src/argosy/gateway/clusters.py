@@ -7,7 +7,7 @@ import msgspec
 
 from argosy.gateway.access_log import MODEL
 from argosy.gateway.model import EndpointRoute, RevisionRoute, Upstream
-from argosy.gateway.xds import Resource, extension, file_source, typed
+from argosy.process.envoy import OWN, TRUSTED, Resource, extension, file_source, tls_context, tls_secrets, typed
 from argosy.spec.address import Address, TlsIdentity
 from argosy.spec.limits import Limits
 
@@ -15,7 +15,6 @@ HTTP, GRPC, ENGINE = "http", "grpc", "engine"
 ENGINE_IDLE = "3s"
 """Servers of engines close a connection that was idle for 5 s: a request must not be on its way to it then."""
 TLS_MATCH = "envoy.transport_socket_match"
-OWN, TRUSTED = "own", "trusted"
 WAITING = "@waiting"
 """Stands where a revision stands in the name of the activator's cluster; no revision can be called that."""
 OUTLIERS: Resource = {
@@ -179,23 +178,13 @@ def _scope(identity: TlsIdentity) -> str:
 
 
 def _tls(identity: TlsIdentity, protocol: str) -> Resource:
-    own, trusted = (
-        {"name": name, "sds_config": file_source(_caller_file(identity, name), polled=True)} for name in (OWN, TRUSTED)
-    )
     replicas = {"san_type": "URI", "matcher": {"prefix": _scope(identity)}}
+    files = {name: _caller_file(identity, name) for name in (OWN, TRUSTED)}
     return extension(
         "envoy.transport_sockets.tls",
         "transport_sockets.tls.v3.UpstreamTlsContext",
         max_session_keys=0,
-        common_tls_context={
-            "tls_params": {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"},
-            "alpn_protocols": ["h2" if protocol == GRPC else "http/1.1"],
-            "tls_certificate_sds_secret_configs": [own],
-            "combined_validation_context": {
-                "default_validation_context": {"match_typed_subject_alt_names": [replicas]},
-                "validation_context_sds_secret_config": trusted,
-            },
-        },
+        common_tls_context=tls_context([replicas], "h2" if protocol == GRPC else "http/1.1", files),
     )
 
 
@@ -204,15 +193,9 @@ def _caller_file(identity: TlsIdentity, name: str) -> str:
 
 
 def caller_files(endpoints: Iterable[EndpointRoute]) -> dict[str, Resource]:
-    """By path, files that say which certificates Envoy shows and trusts where it calls. Those lie in the same folder,
-    and Envoy takes up new ones."""
+    """By path, files that say which certificates Envoy shows and trusts where it calls."""
     upstreams = tuple(each for endpoint in endpoints for revision in endpoint.revisions for each in revision.upstreams)
-    found: dict[str, Resource] = {}
-    for identity in {each.files: each for each in _identities(upstreams, HTTP)}.values():
-        folder, shown = {"path": identity.files}, {"filename": identity.own("gateway")}
-        own = {"certificate_chain": shown, "private_key": shown, "watched_directory": folder}
-        trusted = {"trusted_ca": {"filename": identity.authorities}, "watched_directory": folder}
-        for name, secret in ((OWN, {"tls_certificate": own}), (TRUSTED, {"validation_context": trusted})):
-            resource = typed("envoy.extensions.transport_sockets.tls.v3.Secret", name=name, **secret)
-            found[_caller_file(identity, name)] = {"version_info": "1", "resources": [resource]}
-    return found
+    identities = {each.files: each for each in _identities(upstreams, HTTP)}.values()
+    return {
+        _caller_file(each, name): secret for each in identities for name, secret in tls_secrets(each, "gateway").items()
+    }

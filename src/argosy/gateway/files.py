@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from argosy.gateway.xds import Resource
+from argosy.process.envoy import Resource
 from argosy.spec.errors import StorageFull
 
 

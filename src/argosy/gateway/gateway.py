@@ -11,14 +11,14 @@ import msgspec
 
 from argosy.gateway import clusters, traffic
 from argosy.gateway.bootstrap import bootstrap
-from argosy.gateway.envoy import Process, find
+from argosy.gateway.envoy import Process
 from argosy.gateway.files import XdsFiles
 from argosy.gateway.listener import NAME
 from argosy.gateway.memo import Memo
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig
 from argosy.gateway.snapshot import CDS, LDS, RDS, SDS, XDS_FOLDER, EndpointClusters, Snapshot, build_snapshot
 from argosy.gateway.subscriptions import Refused, Subscriptions
-from argosy.gateway.xds import Files, Resource
+from argosy.process.envoy import Files, Resource, find
 from argosy.spec.errors import ArgosyError, Conflict, InvalidArgument, Unavailable
 from argosy.store.durable import keep
 

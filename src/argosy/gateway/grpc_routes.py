@@ -10,7 +10,7 @@ from argosy.gateway.keys import first_check, named_check
 from argosy.gateway.listener import EXTRACTION, FIRST
 from argosy.gateway.model import ApiKey, EndpointRoute, RevisionRoute
 from argosy.gateway.targets import ANY_REVISION, Targets, by_version, no_such_revision, picked_by_testers, switched_on
-from argosy.gateway.xds import Resource, typed
+from argosy.process.envoy import Resource, typed
 
 PREFIX = f"/{SERVICE}/"
 STREAM = f"{PREFIX}ModelStreamInfer"

@@ -8,7 +8,7 @@ from typing import Any
 
 from argosy.gateway import clusters
 from argosy.gateway.model import ApiKey, GatewayConfig, Upstream
-from argosy.gateway.xds import EXTENSIONS, Resource, seconds, set_header, typed
+from argosy.process.envoy import EXTENSIONS, Resource, seconds, set_header, typed
 from argosy.serving.internal_headers import KEY
 from argosy.spec.limits import Limits
 

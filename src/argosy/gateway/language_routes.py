@@ -12,7 +12,7 @@ from argosy.gateway.listener import AFFINITY, LANGUAGE, NAMED_VERSION
 from argosy.gateway.model import EndpointRoute
 from argosy.gateway.replies import LANGUAGE_BYTES, openai_error
 from argosy.gateway.targets import Targets, evenly, read_whole, rows_path, switched_on
-from argosy.gateway.xds import Resource, set_header
+from argosy.process.envoy import Resource, set_header
 
 PREFIX = "/v1/"
 GENERATE = ("/v1/chat/completions", "/v1/completions", "/v1/responses")

@@ -6,7 +6,7 @@ from argosy.gateway.addresses import by_address
 from argosy.gateway.keys import language, lua
 from argosy.gateway.model import GatewayConfig, Tls
 from argosy.gateway.replies import local_replies
-from argosy.gateway.xds import Resource, extension, file_source, seconds, typed
+from argosy.process.envoy import Resource, extension, file_source, seconds, typed
 from argosy.serving.internal_headers import KEY, RATE, RECORD, SERVER
 
 NAME = "argosy"

@@ -3,7 +3,7 @@
 from typing import Any
 
 from argosy.gateway.access_log import cel
-from argosy.gateway.xds import CONTENT_JSON, Resource, set_header
+from argosy.process.envoy import CONTENT_JSON, Resource, set_header
 from argosy.serving.internal_headers import KEY
 
 SAID = "%LOCAL_REPLY_BODY%"

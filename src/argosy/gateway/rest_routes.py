@@ -18,7 +18,7 @@ from argosy.gateway.targets import (
     rows_path,
     until_answered,
 )
-from argosy.gateway.xds import Resource, seconds
+from argosy.process.envoy import Resource, seconds
 from argosy.spec.limits import Limits
 
 LABELS_TIMEOUT = 30.0

@@ -10,7 +10,7 @@ from argosy.gateway.listener import NAME, NAMED, RATE_LIMIT
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig
 from argosy.gateway.rest_routes import batch_routes, endpoint_paths, row_paths
 from argosy.gateway.targets import ENDPOINTS, REVISION, Targets, base_path, rows_path
-from argosy.gateway.xds import Resource, set_header, typed
+from argosy.process.envoy import Resource, set_header, typed
 
 LARGEST_ANSWER = 16 * 1024 * 1024
 """The repository index grows with the endpoints, and Envoy's own bound is 4096 bytes."""

@@ -12,7 +12,7 @@ from argosy.gateway.keys import free_limits
 from argosy.gateway.listener import RATE_LIMIT
 from argosy.gateway.model import EndpointRoute, Upstream
 from argosy.gateway.targets import read_whole, retry_policy, switched_off
-from argosy.gateway.xds import Resource, seconds, set_header
+from argosy.process.envoy import Resource, seconds, set_header
 from argosy.serving import internal_headers
 from argosy.spec.limits import Limits
 

@@ -13,7 +13,7 @@ from argosy.gateway.memo import Memo
 from argosy.gateway.model import ApiKey, EndpointRoute, GatewayConfig, Upstream
 from argosy.gateway.routes import Branches, branches, route_table
 from argosy.gateway.targets import Targets
-from argosy.gateway.xds import Resource
+from argosy.process.envoy import Resource
 from argosy.spec.errors import Conflict
 
 LDS, CDS, RDS, SDS = "lds.json", "cds.json", "rds.json", "sds.json"

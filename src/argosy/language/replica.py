@@ -12,6 +12,7 @@ from typing import Any
 from argosy.engines.language.base import Load
 from argosy.engines.language.process import EngineServer, engine_of
 from argosy.language.config import LanguageConfig, read, setup
+from argosy.language.front import Front
 from argosy.packaging.language.engine import replay
 from argosy.packaging.package import Package, open_package
 from argosy.process import sandbox
@@ -23,6 +24,7 @@ from argosy.serving.exchange import Exchange
 from argosy.serving.http import HttpApp
 from argosy.serving.listener import Listener
 from argosy.serving.model import ServedModel
+from argosy.serving.tls import ServerTls
 from argosy.spec import crash
 from argosy.spec.errors import ArgosyError, Internal, NotFound, Unavailable, Unsupported
 
@@ -45,7 +47,7 @@ class LanguagePlane(DataPlane):
     """What the replica is asked by the Open Inference Protocol: everything but to generate."""
 
     def __init__(self, config: LanguageConfig) -> None:
-        super().__init__(config.runtime.max_body_bytes, Answers() if config.http.path else None)
+        super().__init__(config.runtime.max_body_bytes, Answers() if config.http.path or config.http.tls else None)
         self._config = config
         self.package: Package | None = None
         self.loaded = False
@@ -131,20 +133,28 @@ class LanguageReplica:
     def __init__(self, config: LanguageConfig) -> None:
         self._config = config
         self.plane = LanguagePlane(config)
-        self._http = Listener(LanguageApp(self.plane).handle, config.http, config.runtime)
+        app, tls = LanguageApp(self.plane), ServerTls(config.http.tls) if config.http.tls else None
+        self._listeners = [Listener(app.handle, config.http, config.runtime, tls)]
+        if config.health is not None:
+            self._listeners.append(Listener(app.handle_health, config.health, config.runtime))
         self._server: EngineServer | None = None
+        self._front: Front | None = None
 
     async def start(self) -> None:
         """Listen, start the engine, replay the golden examples. Raises ArgosyError where one of it fails."""
         config = self._config
-        await self._http.start()
+        for each in self._listeners:
+            await each.start()
         model = config.model
         digest = model.digest if model.exact else ""
         package = await asyncio.to_thread(open_package, Path(model.package), trusted=model.trusted, digest=digest)
         self.plane.package, engine = package, engine_of(package.manifest.engine)
         LOG.info("%s of replica %s will listen on %s", engine.name, config.replica, config.engine)
-        work = Path(config.engine.path).parent
-        self._server = server = EngineServer(engine, setup(config, package), work, Path(config.log))
+        work, log = Path(config.engine.path).parent, Path(config.log)
+        if config.front is not None:
+            self._front = Front(config.front, config.engine.path, log, config.envoy)
+            await asyncio.to_thread(self._front.wait)
+        self._server = server = EngineServer(engine, setup(config, package), work, log)
         await asyncio.to_thread(server.wait, config.runtime.start_timeout)
         await asyncio.to_thread(replay, server, package)
         self.plane.loaded = True
@@ -160,6 +170,8 @@ class LanguageReplica:
             now = time.monotonic()
             if server.process.ended():
                 raise Internal(server.reason())
+            if self._front is not None and self._front.process.ended():
+                raise Internal(self._front.reason())
             try:
                 load = await asyncio.to_thread(server.load, min(timeout, 10.0))
                 self.plane.note(load)
@@ -181,7 +193,10 @@ class LanguageReplica:
             if self.plane.loaded and not self.plane.dead:
                 await asyncio.to_thread(self._server.drain, self._config.runtime.drain_timeout)
             await asyncio.to_thread(self._server.end)
-        await self._http.stop(1.0)
+        if self._front is not None:
+            await asyncio.to_thread(self._front.end)
+        for each in self._listeners:
+            await each.stop(1.0)
         self.plane.offload.close()
 
 

@@ -82,7 +82,9 @@ def local_target(home: Home, settings: Settings, store: Store, command: Sequence
         return Unpacked(found.folder, admitted.trusted, admitted.signed, needed, more)
 
     replicas, signs = settings.replicas, lambda: store.authority
-    return LocalTarget(home, fetch, signs=signs, command=command, tracing=settings.tracing, network=replicas.network)
+    envoy, network = settings.gateway.envoy, replicas.network
+    tracing = settings.tracing
+    return LocalTarget(home, fetch, signs=signs, command=command, tracing=tracing, network=network, envoy=envoy)
 
 
 def admission_to(settings: Settings, store: Store) -> Admit:

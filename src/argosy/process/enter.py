@@ -14,6 +14,7 @@ def main() -> None:
     start = json.loads(os.environ.pop(sandbox.VARIABLE, "{}"))
     if "folder" in start:
         os.chdir(start["folder"])
+    sandbox.die_with(start.get("parent", 0))
     if "policy" in start:
         policy = sandbox.Policy(**start["policy"])
         if policy.required and (lacks := sandbox.lacks()):

@@ -55,18 +55,22 @@ def ours(
     folder: Path,
     more: Mapping[str, str] | None = None,
     given: Mapping[str, str] = os.environ,
+    parent: int = 0,
 ) -> Child:
-    """A child that runs our code alone, in `folder`; `more` is added to its environment."""
-    return Child([*python(module), *arguments], of_ours(folder, more or {}, given))
+    """A child that runs our code alone, in `folder`; `more` is added to its environment. It does not outlive the
+    `parent` (0: it may)."""
+    return Child([*python(module), *arguments], of_ours(folder, more or {}, given, parent))
 
 
-def of_ours(folder: Path, more: Mapping[str, str], given: Mapping[str, str] = os.environ) -> dict[str, str]:
+def of_ours(
+    folder: Path, more: Mapping[str, str], given: Mapping[str, str] = os.environ, parent: int = 0
+) -> dict[str, str]:
     """The environment of such a child: all, but for what makes Python import something else first; and where it
     works."""
     found = {name: text for name, text in given.items() if not name.startswith("PYTHON") or name in _OF_OURS}
     if path := _absolute(given.get("PYTHONPATH", "")):
         found["PYTHONPATH"] = path
-    work = {sandbox.VARIABLE: json.dumps({"folder": str(folder.absolute())})}
+    work = {sandbox.VARIABLE: json.dumps({"folder": str(folder.absolute()), "parent": parent})}
     return found | _python() | dict(more) | work
 
 

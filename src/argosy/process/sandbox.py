@@ -149,7 +149,7 @@ def enter(policy: Policy) -> None:
     for name, wanted in (("core", 0), *policy.limits):
         _bound(_LIMITS[name], wanted)
     if sys.platform != "linux":
-        _die_with(policy.parent)
+        die_with(policy.parent)
         return
     if not policy.user and os.geteuid():
         _bound(resource.RLIMIT_NPROC, user_tasks() * 3 // 4)
@@ -159,7 +159,7 @@ def enter(policy: Policy) -> None:
     elif os.geteuid() == 0:
         users.drop()
     _control(_DUMPABLE, 1)
-    _die_with(policy.parent)  # not before: becoming another user takes the wish back
+    die_with(policy.parent)  # not before: becoming another user takes the wish back
     reads = (*_READ, *_libraries(), *policy.reads, *policy.writes)
     network, ports, listens = policy.network, policy.ports, policy.listens
     devices = (*_DEVICES, *policy.devices)
@@ -206,7 +206,8 @@ def _bound(kind: int, wanted: int) -> None:
         resource.setrlimit(kind, (bound, bound))
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
+    """End with the thread of this process that started us; 0: do not."""
     if not parent:
         return
     if sys.platform == "linux":

