@@ -175,7 +175,7 @@ def test_prices_are_for_generators(facts: LanguageModel | None):
     language(Endpoint(name="m", model="m:1"), facts)
     with pytest.raises(InvalidArgument, match="declares price, and m:1 is no model that generates text"):
         language(Endpoint(name="m", model="m:1", price=Price()), facts)
-    for margin in ("first_token_margin", "token_margin"):
-        guard = Guard(**{margin: 1.5})
+    for margin in ("first_token_margin", "token_margin", "speed_margin", "length_margin", "refusals"):
+        guard = Guard(refusals=("No",)) if margin == "refusals" else Guard(**{margin: 1.5})
         with pytest.raises(InvalidArgument, match=rf"declares guard\.{margin}, and m:1 is no model that generates"):
             language(Endpoint(name="m", model="m:1", guard=guard), facts)

@@ -90,6 +90,34 @@ async def test_the_body_names_the_endpoint_and_the_log_has_its_tokens(gateway, c
     assert first["tokens"]["affinity"] == second["tokens"]["affinity"]
 
 
+async def test_refusals_are_told_by_how_they_begin(gateway, engine):
+    declared = ("I’m sorry", "Ich kann Ihnen dafür nicht")
+    await gateway.start([model(engine, "careful", refusals=declared), model(engine, "other")], [api_key()])
+    cases = [
+        ("", 0),
+        ("\n i'M Sorry, but ", 1),
+        ("I’m sorry", 1),
+        ("ich kann Ihnen dafür nicht helfen ", 1),
+        ("I’m so ", 0),
+        ("Well, I’m sorry ", 0),
+        ('"I’m sorry" ', 0),
+        ("No. " * 300, 0),
+    ]
+    asked = []
+    async with await http(gateway, headers=AUTH) as client:
+        for (said, refused), stream, explain in itertools.product(cases, (False, True), ("0", "1")):
+            body = chat("careful", stream=stream, fake={"said": said, "batch": 3})
+            assert (await client.post(CHAT, json=body, headers={"x-argosy-explain": explain})).status_code == 200
+            asked.append((said, stream, refused))
+        assert (await client.post("/v1/completions", json=body | {"prompt": "a", "stream": False})).status_code == 200
+        asked.append((said, False, 0))
+        assert (await client.post(CHAT, json=chat("other"))).status_code == 200
+    *found, other = await lines(gateway, len(asked) + 1)
+    for line, (said, stream, refused) in zip(found, asked, strict=True):
+        assert line["tokens"].items() >= {"refused": refused, "finish": "stop", "output": 16}.items(), (said, stream)
+    assert "refused" not in other["tokens"]
+
+
 async def test_a_stream_has_only_what_was_asked_for(client, engine):
     for asked, usages, timings in (
         ({}, 0, 0),

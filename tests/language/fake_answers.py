@@ -21,7 +21,8 @@ class Options:
     further one, `prefill` for a thousand tokens that are not in the cache; `batch` tokens in an event. `slots` requests
     at once, others wait. `cache` tokens are held; prompts longer than `context` are refused; `load` seconds pass before
     it is ready. After `after` tokens of an answer the `fault` happens: the process dies; nothing is answered any more,
-    not even /health (hang); this stream alone goes no further (stall); or status 500 instead of an answer (error)."""
+    not even /health (hang); this stream alone goes no further (stall); or status 500 instead of an answer (error).
+    What is `said` stands before the words of an answer."""
 
     model: str = "fake"
     tokens: int = 16
@@ -35,6 +36,7 @@ class Options:
     load: float = 0.0
     fault: Literal["", "die", "hang", "stall", "error"] = ""
     after: int = 0
+    said: str = ""
 
 
 class Cache:
@@ -142,9 +144,14 @@ class Generation:
             shape = {"delta" if streamed else "message": {"role": "assistant", "content": text} if text else {}}
         return {"index": 0, **shape, "logprobs": logprobs, "finish_reason": finish}
 
+    def text(self, first: int = 0) -> str:
+        """What is answered from this token on."""
+        words = "".join(f"{' ' if number else ''}w{number}" for number in range(first, self.output))
+        return words if first else self.options.said + words
+
     def answer(self) -> dict[str, Any]:
         """The whole of it."""
-        text = " ".join(f"w{number}" for number in range(self.output))
+        text = self.text()
         top = self._top(
             "chat.completion" if self.chat else "text_completion", [self.choice(text, self.finish, streamed=False)]
         )

@@ -211,9 +211,7 @@ class Connection(asyncio.Protocol):
                     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
                 )
                 started = True
-            first = one.output - size
-            text = "".join(f"{' ' if number else ''}w{number}" for number in range(first, one.output))
-            self.chunk(one.event(text))
+            self.chunk(one.event(one.text(one.output - size)))
             await self.resume.wait()
         rest = one.event("", one.finish)
         if one.body.get("stream_options", {}).get("include_usage"):

@@ -8,7 +8,7 @@ import pytest
 from argosy.quota.lines import LogReader, all_used, used
 from argosy.serving import counts
 from argosy.spec.language import Price
-from argosy.store.usage import HOUR, Position, TokenTimes, bucket
+from argosy.store.usage import HOUR, AnswerCounts, Position, bucket
 
 PRICES = {"gemma": Price(input=1.0, cached=0.5, output=3.0)}
 
@@ -33,21 +33,44 @@ def test_what_a_line_says():
     assert usage.firsts == usage.eaches == {bucket(100): 1}
 
 
-def test_a_stream_of_a_revision_has_times_for_rollouts():
+def test_an_answer_of_a_revision_is_counted_for_rollouts():
     given = json.loads(line()) | {"revision": "ab12"}
     found = used(json.dumps(given).encode(), {})
     assert found is not None
     tenth = {counts.bucket(0.1): 1}
-    assert found.times == TokenTimes(endpoint="gemma", revision="ab12", at=found.at, firsts=tenth, eaches=tenth)
+    assert found.counted == AnswerCounts(
+        endpoint="gemma",
+        revision="ab12",
+        at=found.at,
+        firsts=tenth,
+        eaches=tenth,
+        speeds=tenth,
+        lengths={counts.bucket(0.011): 1},
+        finishes={"stop": 1},
+        input=1000,
+        cached=400,
+    )
     quick = used(json.dumps(given | {"ms": 2, "first_byte_ms": 1}).encode(), {})
     assert quick is not None
-    assert quick.times is not None
-    assert quick.times.firsts == {counts.bucket(0.005): 1}
-    assert quick.times.eaches == {counts.bucket(0.0005): 1}
-    for other in (line(), json.dumps(given | {"tokens": {"output": 3, "stream": False}}).encode()):
-        plain = used(other, {})
-        assert plain is not None
-        assert plain.times is None
+    assert quick.counted is not None
+    assert quick.counted.firsts == {counts.bucket(0.005): 1}
+    assert quick.counted.eaches == {counts.bucket(0.0005): 1}
+    plain = used(line(), {})
+    assert plain is not None
+    assert plain.counted is None
+
+
+def test_what_is_counted_of_answers_that_are_no_streams_or_have_no_end():
+    given = json.loads(line(stream=False, finish="length", refused=1)) | {"revision": "ab12"}
+    whole, cut = (used(json.dumps(given | {"flags": flags}).encode(), {}) for flags in ("-", "DC"))
+    assert whole is not None
+    assert cut is not None
+    assert whole.counted is not None
+    assert cut.counted is not None
+    assert (whole.counted.firsts, whole.counted.speeds) == ({}, {counts.bucket(0.1): 1})
+    assert (whole.counted.refusals, whole.counted.finishes) == ({1: 1}, {"length": 1})
+    assert (cut.counted.speeds, cut.counted.lengths, cut.counted.finishes) == ({}, {}, {})
+    assert cut.counted.input == 1000
 
 
 def test_an_answer_without_an_end_and_one_that_is_no_stream():

@@ -9,15 +9,15 @@ from argosy.store.database import Database
 from argosy.store.tokens import Ask, Spent
 from argosy.store.usage import (
     HOUR,
+    AnswerCounts,
     Position,
     TokenLedger,
-    TokenTimes,
     Usage,
     Used,
     add,
+    answers,
     bucket,
     read,
-    times,
     totals,
     upper,
 )
@@ -127,18 +127,27 @@ def test_buckets_hold_what_they_say():
         assert upper(bucket(value) - 1) < value <= upper(bucket(value)) * 1.0000001
 
 
-def test_times_of_streams_are_summed_by_revision(database):
+def test_what_is_counted_of_answers_is_summed_by_revision(database):
     tokens = ledger(database)
 
     def took(revision, first):
-        times = TokenTimes(endpoint="gemma", revision=revision, at=NOON, firsts={first: 1}, eaches={7: 2})
-        return Used(usage=usage(), at=NOON, times=times)
+        counted = AnswerCounts(
+            endpoint="gemma",
+            revision=revision,
+            at=NOON,
+            firsts={first: 1},
+            eaches={7: 2},
+            finishes={"stop": 1},
+            input=9,
+        )
+        return Used(usage=usage(), at=NOON, counted=counted)
 
     assert tokens.take(Position("log"), Position("log", 5, 300), [took("a", 3), took("a", 4), took("b", 3)])
     assert tokens.take(Position("log", 5, 300), Position("log", 5, 400), [took("a", 3), Used(usage=usage(), at=NOON)])
-    found = times(database, ["gemma"])
+    found = answers(database, ["gemma"])
     assert {key: each.firsts for key, each in found.items()} == {("gemma", "a"): {3: 2, 4: 1}, ("gemma", "b"): {3: 1}}
     assert found["gemma", "a"].eaches == {7: 6}
-    assert times(database, ["other"]) == {}
+    assert (found["gemma", "a"].finishes, found["gemma", "a"].input) == ({"stop": 3}, 27)
+    assert answers(database, ["other"]) == {}
     tokens.expire(NOON + 401 * 86400)
-    assert times(database, ["gemma"]) == {}
+    assert answers(database, ["gemma"]) == {}

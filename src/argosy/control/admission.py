@@ -142,8 +142,8 @@ def check_language(endpoint: Endpoint, version: Version, store: Store, settings:
     about, name = version.manifest.language, f"endpoint '{endpoint.name}'"
     if about is None or about.kind != "generator":
         wanted = (("language", endpoint.language), ("price", endpoint.price))
-        margins = ("first_token_margin", "token_margin") if endpoint.guard else ()
-        wanted = (*wanted, *((f"guard.{each}", getattr(endpoint.guard, each)) for each in margins))
+        margins = ("first_token_margin", "token_margin", "speed_margin", "length_margin", "refusals")
+        wanted = (*wanted, *((f"guard.{each}", getattr(endpoint.guard, each, None) or None) for each in margins))
         wanted = (*wanted, ("limits of a key", any(key.limits for key in endpoint.keys) or None))
         if declared := next((what for what, value in wanted if value is not None), ""):
             raise InvalidArgument(f"{name} declares {declared}, and {version.ref} is no model that generates text")

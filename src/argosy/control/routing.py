@@ -37,6 +37,7 @@ def endpoint_route(
         mirror=mirror,
         sticky=sticky and Sticky(by=sticky.by, name=sticky.name),
         testers=endpoint.rollout.testers,
+        refusals=endpoint.guard.refusals if endpoint.guard else (),
     )
 
 

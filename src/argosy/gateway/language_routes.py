@@ -100,7 +100,14 @@ def _forward(
         attempts = set_header("x-argosy-attempts", "%UPSTREAM_REQUEST_ATTEMPT_COUNT%")
         route["response_headers_to_add"] = [*route.get("response_headers_to_add", []), attempts]
         route["request_body_buffer_limit"] = str(LANGUAGE_BYTES)
+        if endpoint.refusals:
+            route["metadata"]["filter_metadata"][LUA]["refusals"] = [_beginning(each) for each in endpoint.refusals]
     return route
+
+
+def _beginning(refusal: str) -> str:
+    """How `lua/language.lua` compares beginnings of answers: ASCII in lower case, with one kind of apostrophe."""
+    return "".join(each.lower() if each.isascii() else each for each in refusal.replace("’", "'"))
 
 
 def _refuse(targets: Targets, endpoint: EndpointRoute, match: Resource, status: int, message: str) -> Resource:

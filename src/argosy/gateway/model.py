@@ -252,7 +252,8 @@ class EndpointRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """A public name and the revisions behind it. `timeout` is seconds for one whole answer, retries included.
 
     `testers`: `x-argosy-revision: ID` picks a revision, for keys with a scope that ends with ':test', also where no key
-    is needed otherwise. Without it the header does nothing.
+    is needed otherwise. Without it the header does nothing. Answers of a language model that begin with one of
+    `refusals` are counted.
     """
 
     endpoint: str
@@ -265,6 +266,7 @@ class EndpointRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     sticky: Sticky | None = None
     testers: bool = False
     waiting: Waiting | None = None
+    refusals: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_name(self.endpoint, "endpoint name")

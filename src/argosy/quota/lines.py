@@ -10,7 +10,7 @@ import msgspec
 from argosy.serving import counts
 from argosy.serving.counts import FLOOR_MS
 from argosy.spec.language import Price
-from argosy.store.usage import HOUR, Position, TokenTimes, Usage, Used, bucket
+from argosy.store.usage import HOUR, AnswerCounts, Position, Usage, Used, bucket
 
 MOST = 1024 * 1024
 """Bytes of a log that are read at once."""
@@ -25,6 +25,8 @@ class LoggedTokens(msgspec.Struct, frozen=True):
     reasoning: float | None = None
     reserved: float | None = None
     stream: bool | str | None = None
+    finish: str | None = None
+    refused: float | None = None
     lease: str | None = None
 
 
@@ -77,13 +79,34 @@ def used(line: bytes, prices: Mapping[str, Price]) -> Used | None:
         firsts={} if first is None else {bucket(first): 1},
         eaches={} if each is None else {bucket(each): 1},
     )
-    times = None
-    if first is not None and found.revision:
+    counted = _counted(found, tokens, at, first, each) if found.revision and output else None
+    return Used(usage=usage, at=at, lease=tokens.lease or "", reserved=int(tokens.reserved or 0), counted=counted)
+
+
+def _counted(
+    found: LoggedRequest, tokens: LoggedTokens, at: int, first: float | None, each: float | None
+) -> AnswerCounts:
+    """What rollouts compare of an answer: of one that was not sent to its end only times and refusals."""
+    output = int(tokens.output or 0)
+    whole = tokens.finish is not None and found.flags in (None, "", "-")
+
+    def once(milliseconds: float | None, parts: int = 1) -> dict[int, int]:
         # The gateway tells whole milliseconds: a few of them would look like a model that is much slower.
-        rest = {} if each is None else {counts.bucket(max(each, FLOOR_MS / (output - 1)) / 1000): 1}
-        firsts = {counts.bucket(max(first, FLOOR_MS) / 1000): 1}
-        times = TokenTimes(endpoint=found.endpoint, revision=found.revision, at=at, firsts=firsts, eaches=rest)
-    return Used(usage=usage, at=at, lease=tokens.lease or "", reserved=int(tokens.reserved or 0), times=times)
+        return {} if milliseconds is None else {counts.bucket(max(milliseconds, FLOOR_MS / parts) / 1000): 1}
+
+    return AnswerCounts(
+        endpoint=found.endpoint or "",
+        revision=found.revision or "",
+        at=at,
+        firsts=once(first),
+        eaches=once(each, output - 1),
+        speeds=once(found.ms / output if whole and found.ms is not None else None, output),
+        lengths={counts.bucket(output / 1000): 1} if whole else {},
+        refusals={} if tokens.refused is None else {int(tokens.refused > 0): 1},
+        finishes={str(tokens.finish)[:32]: 1} if whole else {},
+        input=int(tokens.input or 0),
+        cached=int(tokens.cached or 0),
+    )
 
 
 def _times(found: LoggedRequest, output: int) -> tuple[float | None, float | None]:

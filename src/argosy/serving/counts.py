@@ -7,7 +7,7 @@ import math
 
 import msgspec
 
-from argosy.spec.guard import LATENCY
+from argosy.spec.guard import LATENCY, LONGER, SHORTER
 
 GROWTH = 1.05
 SMALLEST = 1e-4
@@ -22,8 +22,9 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     """Requests of one replica or one revision, counted since its start or over one tick.
 
     `errors` is a part of `requests`. `latency` counts successful requests by `bucket`. `outputs` counts predictions by
-    output and category; numbers are named by `number_bin`. `times` are those of a language model's streams, by
-    FIRST_TOKEN and TOKEN of `spec.guard`, each by `bucket`.
+    output and category; numbers are named by `number_bin`. `times` are those of a language model's answers, by
+    FIRST_TOKEN, TOKEN and SPEED of `spec.guard`, each by `bucket`; LONGER has their lengths, with a millisecond for
+    each token; REFUSALS how many were one (1) and how many were not (0).
     """
 
     requests: int = 0
@@ -34,7 +35,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
 
     def timed(self, name: str) -> dict[int, int]:
         """Times of this name by `bucket`; latency is one."""
-        return self.latency if name == LATENCY else self.times.get(name, {})
+        return self.latency if name == LATENCY else self.times.get(LONGER if name == SHORTER else name, {})
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):

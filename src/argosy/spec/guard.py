@@ -87,8 +87,11 @@ class Metric(Declaration, frozen=True, kw_only=True):
         return None if self.low is None or self.high is None else self.high - self.low
 
 
-TIMES = LATENCY, FIRST_TOKEN, TOKEN = "latency", "first_token", "token"
-"""What a guard compares times by: the last two of language models."""
+TIMES = LATENCY, FIRST_TOKEN, TOKEN, SPEED = "latency", "first_token", "token", "speed"
+"""What a guard compares times by: all but the first of language models. SPEED is that of a whole answer, by token."""
+LONGER, SHORTER, REFUSALS = "longer", "shorter", "refusals"
+"""What else it compares answers of language models by."""
+MOST_REFUSALS, LONGEST_REFUSAL = 32, 100
 Factor = Annotated[float, Meta(ge=1.05)]
 USUAL_FACTOR = 1.25
 
@@ -100,7 +103,11 @@ class Guard(Declaration, frozen=True, kw_only=True):
     and apart from that the chance that a candidate beyond a margin is ever let through. `margin` is the difference in
     error rate that is still good enough; `latency_margin` the factor at each of `latency_quantiles`, 1.25 where it is
     left out. A language model has no latency but a time to the first token and one for each further token, with
-    `first_token_margin` and `token_margin` and the same quantiles and tolerance. Tolerances are what is no harm: a
+    `first_token_margin` and `token_margin` and the same quantiles and tolerance; with `speed_margin` also the tokens a
+    second of whole answers, streamed or not, and if neither of the others is declared, only these. `length_margin` is
+    the factor by which its answers may be longer or shorter. An answer that begins with one of `refusals`, whatever its
+    case, is a refusal, and `refusal_margin` the difference in their share. What is within these two margins is no harm
+    either. Its finish reasons are compared as predictions are. Tolerances are what is no harm: a
     difference in error rate, a factor of latency (twin processes differ by some percent, docs/guides/rollouts.md), a
     share of predictions. `patience` is how many seconds candidate and metrics may be silent before it pauses.
     """
@@ -110,6 +117,10 @@ class Guard(Declaration, frozen=True, kw_only=True):
     latency_margin: Factor | None = None
     first_token_margin: Factor | None = None
     token_margin: Factor | None = None
+    speed_margin: Factor | None = None
+    length_margin: Factor | None = None
+    refusal_margin: InnerShare = 0.02
+    refusals: tuple[str, ...] = ()
     latency_quantiles: tuple[InnerShare, ...] = (0.5, 0.95)
     error_tolerance: Amount = 0.0
     latency_tolerance: Annotated[float, Meta(ge=1)] = 1.05
@@ -131,6 +142,12 @@ class Guard(Declaration, frozen=True, kw_only=True):
                 for name in [each for each in TIMES if getattr(self, f"{each}_margin") is not None] or [LATENCY]
             },
             "metrics must have different names": not repeated(each.name for each in self.metrics),
+            f"refusals must be at most {MOST_REFUSALS} beginnings of 1 to {LONGEST_REFUSAL} printable characters, "
+            "without spaces around them": len(self.refusals) <= MOST_REFUSALS
+            and all(
+                each.isprintable() and each == each.strip() and 0 < len(each) <= LONGEST_REFUSAL
+                for each in self.refusals
+            ),
         }
         require(self.where, checks)
         for each in self.metrics:
@@ -141,5 +158,21 @@ class Guard(Declaration, frozen=True, kw_only=True):
                 )
 
     def factor(self, time: str) -> float:
-        """By which the candidate's `time` (LATENCY, FIRST_TOKEN or TOKEN) may be longer."""
-        return getattr(self, f"{time}_margin") or USUAL_FACTOR
+        """By which the candidate's `time` (of TIMES) may be longer, or the answers LONGER or SHORTER."""
+        name = "length" if time in (LONGER, SHORTER) else time
+        return getattr(self, f"{name}_margin") or USUAL_FACTOR
+
+    def tolerated(self, time: str) -> float:
+        """The factor of such a time or length that is no harm."""
+        return self.factor(time) if time in (LONGER, SHORTER) else self.latency_tolerance
+
+    @property
+    def of_language(self) -> tuple[str, ...]:
+        """What the answers of a language model are compared by."""
+        streams = self.first_token_margin or self.token_margin or not self.speed_margin
+        return (
+            *((FIRST_TOKEN, TOKEN) if streams else ()),
+            *((SPEED,) if self.speed_margin else ()),
+            *((LONGER, SHORTER) if self.length_margin else ()),
+            *((REFUSALS,) if self.refusals else ()),
+        )

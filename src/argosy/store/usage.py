@@ -47,26 +47,34 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     eaches: dict[int, int] = {}
 
 
-class TokenTimes(msgspec.Struct, frozen=True, kw_only=True):
-    """How long the streams of a revision took to their first token and for each further one, all of them so far: how
-    many there were by the bucket of `serving.counts`, for rollouts. `at` is when the last one began."""
+class AnswerCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """All answers of a revision so far, for rollouts: how many there were by the bucket of `serving.counts`, of their
+    times to the first token and for each further one (`firsts` and `eaches`, of streams), of their time by token
+    (`speeds`) and of their tokens (`lengths`, a millisecond each); by finish reason; by whether they were refusals (1)
+    or not (0). `input` tokens, and how many of them were `cached`. `at` is when the last one began."""
 
     endpoint: str
     revision: str
     at: int
     firsts: dict[int, int] = {}
     eaches: dict[int, int] = {}
+    speeds: dict[int, int] = {}
+    lengths: dict[int, int] = {}
+    refusals: dict[int, int] = {}
+    finishes: dict[str, int] = {}
+    input: int = 0
+    cached: int = 0
 
 
 class Used(msgspec.Struct, frozen=True, kw_only=True):
-    """One request, of which the gateway has written a line: it began at `at`, and `reserved` of the `lease`; of a
-    stream its `times`."""
+    """One request, of which the gateway has written a line: it began at `at`, and `reserved` of the `lease`; what its
+    revision is `counted` by."""
 
     usage: Usage
     at: int
     lease: str = ""
     reserved: int = 0
-    times: TokenTimes | None = None
+    counted: AnswerCounts | None = None
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -104,13 +112,19 @@ leases_table = table_of(
 positions_table = table_of(
     metadata, "log_positions", Position, key=("log",), log=255, inode=sa.BigInteger, offset=sa.BigInteger
 )
-times_table = table_of(metadata, "token_times", TokenTimes, key=("endpoint", "revision"), at=sa.BigInteger)
-U, B, L, P, T = (each.c for each in (usage_table, balances_table, leases_table, positions_table, times_table))
-ROWS, LEASES, POSITIONS, TIMES = (
+answers_table = table_of(
+    metadata,
+    "answer_counts",
+    AnswerCounts,
+    key=("endpoint", "revision"),
+    **dict.fromkeys(("at", "input", "cached"), sa.BigInteger),
+)
+U, B, L, P, A = (each.c for each in (usage_table, balances_table, leases_table, positions_table, answers_table))
+ROWS, LEASES, POSITIONS, ANSWERS = (
     RowMapper(usage_table, Usage),
     RowMapper(leases_table, TokenLease),
     RowMapper(positions_table, Position),
-    RowMapper(times_table, TokenTimes),
+    RowMapper(answers_table, AnswerCounts),
 )
 
 
@@ -131,8 +145,9 @@ def add(rows: Iterable[Usage], **fields: Any) -> Usage:
     return msgspec.structs.replace(found[0], **sums, **_histograms(found), **fields)
 
 
-def _histograms(rows: Sequence[Usage | TokenTimes]) -> dict[str, dict[int, int]]:
-    sums: dict[str, dict[int, int]] = {"firsts": {}, "eaches": {}}
+def _histograms(rows: Sequence[Usage | AnswerCounts]) -> dict[str, dict[Any, int]]:
+    names = [name for name in rows[0].__struct_fields__ if isinstance(getattr(rows[0], name), dict)]
+    sums: dict[str, dict[Any, int]] = {name: {} for name in names}
     for name, counts in sums.items():
         for row in rows:
             for place, count in getattr(row, name).items():
@@ -185,7 +200,7 @@ class TokenLedger:
                     )
             books.write()
             _add_usage(connection, [each.usage for each in lines])
-            _add_times(connection, [each.times for each in lines if each.times is not None])
+            _add_answers(connection, [each.counted for each in lines if each.counted is not None])
         return True
 
     def expire(self, now: int, dead: Collection[str] = ()) -> None:
@@ -205,7 +220,7 @@ class TokenLedger:
                     sa.delete(balances_table).where(sa.func.length(B.period) == len(first), B.period < first)
                 )
             connection.execute(sa.delete(usage_table).where(U.hour > 0, U.hour < now - RETENTION))
-            connection.execute(sa.delete(times_table).where(T.at < now - RETENTION))
+            connection.execute(sa.delete(answers_table).where(A.at < now - RETENTION))
 
     def gateways(self) -> set[str]:
         """The processes that hold leases."""
@@ -286,19 +301,20 @@ def _add_usage(connection: sa.Connection, rows: Iterable[Usage]) -> None:
     ROWS.put(connection, found)
 
 
-def _add_times(connection: sa.Connection, rows: Iterable[TokenTimes]) -> None:
-    news: dict[tuple[str, str], list[TokenTimes]] = {}
+def _add_answers(connection: sa.Connection, rows: Iterable[AnswerCounts]) -> None:
+    news: dict[tuple[str, str], list[AnswerCounts]] = {}
     for row in rows:
         news.setdefault((row.endpoint, row.revision), []).append(row)
     for (endpoint, revision), each in news.items():
-        there = TIMES.one(connection, T.endpoint == endpoint, T.revision == revision)
+        there = ANSWERS.one(connection, A.endpoint == endpoint, A.revision == revision)
         found = [there, *each] if there else each
-        TIMES.put(connection, [msgspec.structs.replace(each[-1], **_histograms(found))])
+        sums = {name: sum(getattr(one, name) for one in found) for name in ("input", "cached")}
+        ANSWERS.put(connection, [msgspec.structs.replace(each[-1], **sums, **_histograms(found))])
 
 
-def times(database: Database, endpoints: Iterable[str]) -> dict[tuple[str, str], TokenTimes]:
-    """How long streams of these endpoints took, by endpoint and revision."""
-    found = TIMES.read(database, T.endpoint.in_(endpoints), order=(T.endpoint, T.revision))
+def answers(database: Database, endpoints: Iterable[str]) -> dict[tuple[str, str], AnswerCounts]:
+    """What is counted of the answers of these endpoints, by endpoint and revision."""
+    found = ANSWERS.read(database, A.endpoint.in_(endpoints), order=(A.endpoint, A.revision))
     return {(each.endpoint, each.revision): each for each in found}
 
 

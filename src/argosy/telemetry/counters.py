@@ -142,7 +142,7 @@ def between(new: RevisionCounts, old: RevisionCounts, read: float, *, fine: bool
     outside = Counts() if fell else since(new.gateway, old.gateway)
     if outside is new.gateway and old.gateway != Counts():
         outside = msgspec.structs.replace(
-            outside, requests=new.gateway.requests - old.gateway.requests, latency={}, times={}
+            outside, requests=new.gateway.requests - old.gateway.requests, latency={}, times={}, outputs={}
         )
     return _combined(outside, add(_inside(new, old, read)), fine=fine)
 
@@ -159,4 +159,4 @@ def _inside(new: RevisionCounts, old: RevisionCounts, read: float) -> Iterator[C
 
 def _combined(outside: Counts, inside: Counts, *, fine: bool) -> Counts:
     latency = inside.latency if fine else outside.latency
-    return msgspec.structs.replace(outside, latency=latency, outputs=inside.outputs)
+    return msgspec.structs.replace(outside, latency=latency, outputs=inside.outputs or outside.outputs)

@@ -130,3 +130,18 @@ def test_times_of_streams_are_those_since_the_first_look():
     assert "time to first token" in seen.reason
     assert msgspec.json.decode(msgspec.json.encode(seen), type=Evidence) == seen
     assert learn(reading(1.0, (0, 0), (9, 0)), Evidence(), GUARD).state.timed == ("latency",)
+
+
+def test_finish_reasons_of_a_language_model_are_compared_as_predictions_are():
+    def look(now: float, n: int, reason: str) -> Reading:
+        mine, theirs = (
+            RevisionCounts(gateway=Counts(requests=n, outputs={"finish_reason": {each: n}}))
+            for each in (reason, "stop")
+        )
+        return Reading(now=now, candidate=mine, stable=theirs, streams=True)
+
+    seen = learn(look(1.0, 500, "stop"), Evidence(), GUARD)
+    assert seen.state.outputs == ("finish_reason",)
+    for at in range(30):
+        seen = learn(look(2.0 + at, 500 + 10 * at, "length"), seen, GUARD)
+    assert seen.reason.startswith("predictions of 'finish_reason' changed: ")

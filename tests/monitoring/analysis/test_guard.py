@@ -1,4 +1,5 @@
 import math
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -8,7 +9,7 @@ import pytest
 from argosy.monitoring.analysis import evidence
 from argosy.monitoring.analysis.guard import Decision, GuardObservation, GuardState, decide
 from argosy.serving.counts import Counts, bucket
-from argosy.spec.guard import FIRST_TOKEN, TOKEN, Guard, Metric, Threshold
+from argosy.spec.guard import FIRST_TOKEN, LONGER, REFUSALS, SHORTER, SPEED, TOKEN, Guard, Metric, Threshold
 from argosy.telemetry.counters import add
 
 RNG = np.random.default_rng(7)
@@ -189,13 +190,25 @@ def test_what_twin_processes_differ_by_is_no_harm_and_more_is():
     assert state.candidate.requests < 600
 
 
-def spoken(n: int, rng: Any, *, first: float = 1.0, each: float = 1.0, late: bool = False) -> Counts:
-    """What a language model answered; the times of streams that have not ended are `late`."""
+def spoken(
+    n: int,
+    rng: Any,
+    *,
+    first: float = 1.0,
+    each: float = 1.0,
+    length: float = 1.0,
+    refused: float = 0.01,
+    cut: float = 0.1,
+) -> Counts:
+    """What a language model answered: its times, lengths, refusals and finish reasons."""
     times: dict[str, dict[int, int]] = {}
-    for name, seconds in {} if late else {FIRST_TOKEN: 0.3 * first, TOKEN: 0.02 * each}.items():
-        at = [bucket(float(x)) for x in seconds * np.exp(0.3 * rng.standard_normal(n))]
-        times[name] = {place: at.count(place) for place in at}
-    return Counts(requests=n, times=times)
+    medians = {FIRST_TOKEN: 0.3 * first, TOKEN: 0.02 * each, SPEED: 0.025 * each, LONGER: 0.2 * length}
+    for name, median in medians.items():
+        at = [bucket(float(x)) for x in median * np.exp(0.3 * rng.standard_normal(n))]
+        times[name] = dict(Counter(at))
+    bad, ends = int(rng.binomial(n, refused)), int(rng.binomial(n, cut))
+    times[REFUSALS] = {0: n - bad, 1: bad}
+    return Counts(requests=n, times=times, outputs={"finish_reason": {"stop": n - ends, "length": ends}})
 
 
 def speak(
@@ -203,15 +216,18 @@ def speak(
     stop: str = "",
     late: int = 1,
     guard: Guard = WIDE,
+    seed: int = 5,
+    size: int = 1,
     **candidate: float,
 ) -> tuple[Decision, GuardState]:
     """A rollout of a language model; of the candidate one look in `late` has times, those of all looks since."""
-    rng, decision = np.random.default_rng(5), None
-    state = evidence.start((), spoken(5000, rng), evidence.STREAMED)
+    rng, decision = np.random.default_rng(seed), None
+    state = evidence.start(("finish_reason",), spoken(5000, rng), guard.of_language)
     for at in range(1, looks + 1):
-        mine = spoken(5 * late, rng, **candidate) if at % late == 0 else Counts()
-        mine = msgspec.structs.replace(mine, requests=5)
-        decision, state = decide(guard, GuardObservation(seconds=1, candidate=mine, stable=spoken(95, rng)), state)
+        mine = spoken(5 * size * late, rng, **candidate) if at % late == 0 else Counts()
+        mine = msgspec.structs.replace(mine, requests=5 * size)
+        seen = GuardObservation(seconds=1, candidate=mine, stable=spoken(95 * size, rng))
+        decision, state = decide(guard, seen, state)
         if decision.verdict == stop:
             break
     assert decision is not None
@@ -235,11 +251,65 @@ def test_a_language_model_as_fast_as_before_is_proven_to_be():
     decision, state = speak(400, "advance", 3)
     assert decision.verdict == "advance"
     assert "p50 time per token at most 1.25 × the stable's" in decision.reason
-    assert [each.metric for each in decision.findings] == ["errors", FIRST_TOKEN, TOKEN]
+    assert [each.metric for each in decision.findings] == ["errors", FIRST_TOKEN, TOKEN, "output:finish_reason"]
     assert sum(evidence.weights(Guard(), state).values()) == pytest.approx(1)
     assert sum(state.past.timed(TOKEN).values()) + sum(state.waiting[1].timed(TOKEN).values()) == 5000 + sum(
         state.stable.timed(TOKEN).values()
     ), "no time is lost, and none counts twice"
+
+
+WHOLE = Guard(
+    margin=0.05, speed_margin=1.25, length_margin=1.25, refusals=("I cannot",), refusal_margin=0.02, min_requests=50
+)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "words"),
+    [
+        ({"each": 1.5}, "tokens a second got worse: p5 "),
+        ({"length": 2.0}, "length of answers changed: p95 "),
+        ({"length": 0.5}, "length of answers changed: p5 "),
+        ({"refused": 0.15}, "refusals got worse: "),
+        ({"cut": 0.6}, "predictions of 'finish_reason' changed: "),
+    ],
+    ids=["slower", "longer", "shorter", "refuses", "cut"],
+)
+def test_harm_in_what_a_language_model_answers_is_rolled_back(candidate: dict[str, float], words: str):
+    decision, state = speak(120, "rollback", guard=WHOLE, **candidate)
+    assert decision.reason.startswith(words)
+    assert state.timed == (SPEED, LONGER, SHORTER, REFUSALS)
+
+
+def test_harmless_answers_are_left_alone_and_proven():
+    """At α = 1 %, and within the margins: 1.1 × the length, a percent more refusals, a few more answers cut off."""
+    found = [
+        speak(12, "rollback", guard=WHOLE, seed=seed, size=5, length=(1.1, 0.92)[seed % 2], refused=0.02, cut=0.15)[
+            0
+        ].verdict
+        for seed in range(12)
+    ]
+    assert "rollback" not in found
+    decision, state = speak(60, "advance", guard=WHOLE, size=10)
+    assert decision.verdict == "advance"
+    for claim in (
+        "refusals at most 2.00% above the stable's",
+        "p5 tokens a second at least the stable's / 1.25",
+        "p95 length of answers at most 1.25 × the stable's",
+        "p5 length of answers at least the stable's / 1.25",
+    ):
+        assert claim in decision.reason
+    texts = {each.metric: each.text for each in decision.findings}
+    assert " tokens (" in texts[LONGER]
+    assert texts[SPEED].startswith("p5 2"), "1 / 0.025 s, divided by e^(0.3 × 1.64)"
+    worse = Counts(requests=1000, times={REFUSALS: {0: 900, 1: 100}})
+    held, _ = decide(WHOLE, GuardObservation(seconds=1), msgspec.structs.replace(state, candidate=worse))
+    assert held.reason.startswith("proven earlier, but refusals are now ")
+
+
+def test_lengths_past_the_margin_are_never_proven():
+    for length in (1.4, 0.7):
+        decision, _ = speak(15, "advance", guard=WHOLE, size=10, length=length)
+        assert decision.verdict != "advance"
 
 
 def test_a_margin_that_is_not_kept_is_never_proven():

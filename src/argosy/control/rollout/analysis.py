@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
-from argosy.control.rollout.evidence import Evidence, Reading, learn
+from argosy.control.rollout.evidence import FINISH, Evidence, Reading, learn
 from argosy.control.rollout.metrics import Metrics
 from argosy.control.rollout.table import RolloutRow, Rollouts
 from argosy.gateway.admin import Admin
@@ -16,15 +16,18 @@ from argosy.gateway.traffic import Traffic
 from argosy.monitoring.analysis.agreement import Joined, Waiting, join
 from argosy.serving import answers
 from argosy.serving.answers import RecordedAnswer
+from argosy.serving.counts import Counts
 from argosy.spec.errors import ArgosyError
-from argosy.spec.guard import FIRST_TOKEN, TOKEN
+from argosy.spec.guard import FIRST_TOKEN, LONGER, REFUSALS, SPEED, TOKEN
 from argosy.spec.revision import Replica, Revision, RevisionStatus
 from argosy.store import usage
 from argosy.store.endpoints import Declared, Progress, Serving
+from argosy.store.usage import AnswerCounts
 from argosy.telemetry.counters import RevisionCounts, counts
 from argosy.telemetry.feed import Feed, Key
 
 ANSWERS = "/argosy/answers"
+NOTHING = AnswerCounts(endpoint="", revision="", at=0)
 ANSWERS_TIMEOUT = 1.0
 """Seconds for a replica to hand its answers out."""
 
@@ -72,14 +75,11 @@ class Analysis:
                 if progress := each.serving.rollout:
                     self._learned[name] = await self._learn(each, progress, traffic, status, streams)
 
-    async def _streams(
-        self, revisions: Mapping[str, Revision], live: Collection[str]
-    ) -> dict[str, dict[str, dict[int, int]]]:
-        """The times of each language model's streams until now."""
+    async def _streams(self, revisions: Mapping[str, Revision], live: Collection[str]) -> dict[str, AnswerCounts]:
+        """What is counted of each language model's answers until now."""
         found = {key: each for key, each in revisions.items() if each.language is not None and each.endpoint in live}
-        read = await asyncio.to_thread(usage.times, self.rollouts.database, live) if found else {}
-        known = {revision: {FIRST_TOKEN: each.firsts, TOKEN: each.eaches} for (_, revision), each in read.items()}
-        return {key: known.get(key, {}) for key in found}
+        read = await asyncio.to_thread(usage.answers, self.rollouts.database, live) if found else {}
+        return {key: read.get((each.endpoint, key), NOTHING) for key, each in found.items()}
 
     async def _learn(
         self,
@@ -87,7 +87,7 @@ class Analysis:
         progress: Progress,
         traffic: Mapping[Key, Traffic],
         status: Mapping[str, RevisionStatus],
-        streams: Mapping[str, dict[str, dict[int, int]]],
+        streams: Mapping[str, AnswerCounts],
     ) -> Evidence:
         name, revisions = declared.endpoint.name, (progress.candidate, progress.stable)
         candidate, stable = (status.get(each, RevisionStatus()).replicas for each in revisions)
@@ -95,9 +95,7 @@ class Analysis:
         inside = await asyncio.gather(self._feed.processes(candidate), self._feed.processes(stable))
         both = [
             RevisionCounts(
-                gateway=msgspec.structs.replace(
-                    counts(traffic.get((name, revision), Traffic())), times=streams.get(revision, {})
-                ),
+                gateway=_with(streams.get(revision), counts(traffic.get((name, revision), Traffic()))),
                 replicas=processes,
             )
             for revision, processes in zip(revisions, inside, strict=True)
@@ -137,6 +135,15 @@ class Analysis:
         same = row is not None and serving.rollout is not None and row.progress.number == serving.rollout.number
         evidence = self.evidence(name) if same else Evidence()
         await asyncio.to_thread(self.rollouts.note, name, serving, evidence, row, weights)
+
+
+def _with(answered: AnswerCounts | None, counts: Counts) -> Counts:
+    """The counts of the gateway with what the access log has of a language model's answers."""
+    if answered is None:
+        return counts
+    times = {FIRST_TOKEN: answered.firsts, TOKEN: answered.eaches, SPEED: answered.speeds, LONGER: answered.lengths}
+    times[REFUSALS] = answered.refusals
+    return msgspec.structs.replace(counts, times=times, outputs={FINISH: answered.finishes})
 
 
 async def _answers(replicas: Sequence[Replica]) -> list[RecordedAnswer]:

@@ -12,6 +12,8 @@ from argosy.spec.rollout import Shadow
 from argosy.telemetry.counters import RevisionCounts, add, between, carried, history
 
 FRESH = evidence.GuardState()
+FINISH = "finish_reason"
+"""What of a language model is compared as predictions are."""
 PLAIN = Guard()
 COMPARISON = 0.25
 """Of alpha, what the comparison of a shadow's answers may spend where a guard judges, too: the rest is the guard's."""
@@ -68,8 +70,9 @@ def learn(reading: Reading, old: Evidence, declared: Guard | None, shadow: Shado
     """
     if not old.looked:
         fine = bool(reading.stable.answered)
-        timed = evidence.STREAMED if reading.streams else (LATENCY,)
-        state = evidence.start(reading.stable.outputs, history(reading.stable, fine=fine), timed)
+        timed = (declared or PLAIN).of_language if reading.streams else (LATENCY,)
+        outputs = (FINISH,) if reading.streams else reading.stable.outputs
+        state = evidence.start(outputs, history(reading.stable, fine=fine), timed)
         return Evidence(looked=reading.now, candidate=reading.candidate, stable=reading.stable, fine=fine, state=state)
     observed = evidence.GuardObservation(
         seconds=min(max(reading.now - old.looked, 0.0), LONGEST_GAP),

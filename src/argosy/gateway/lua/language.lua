@@ -14,6 +14,8 @@ local HEAD, TAIL = 1024, 4096
 local MOST_EXPLAINED = 65536
 -- Bytes of an event that is not yet complete which are held back.
 local MOST_HELD = 1048576
+-- How much of an answer's beginning is compared with how refusals begin: no declared one is longer.
+local MOST_SAID = 400
 -- What a request without a limit of its own is taken to generate.
 local DEFAULT_TOKENS = 1024
 local BYTES_PER_TOKEN, MOST_ANSWERS = 4, 1000
@@ -379,6 +381,54 @@ local function read_usage(counts, usage)
   set(counts, "reasoning", match(usage, '"reasoning_tokens"%s*:%s*(%d+)'))
 end
 
+local TEXTS = { '"content"%s*:%s*"()', '"text"%s*:%s*"()', '"delta"%s*:%s*"()' }
+
+-- The text that a part of an answer has, as it stands there; of a part that is cut off, up to its end.
+local function said(text)
+  for _, key in ipairs(TEXTS) do
+    local parts, at = {}, match(text, key)
+    while at ~= nil do
+      local stop = after_string(text, at)
+      parts[#parts + 1] = sub(text, at, (stop or #text + 2) - 2)
+      at = stop and match(text, key, stop)
+    end
+    if #parts > 0 then
+      return table.concat(parts)
+    end
+  end
+  return ""
+end
+
+local function character(kind, code)
+  local number = kind == "u" and tonumber(code, 16)
+  if not number then
+    return (find(kind, "[nrt]") and " " or kind) .. code
+  elseif number < 128 then
+    return char(number)
+  elseif number < 2048 then
+    return char(192 + math.floor(number / 64), 128 + number % 64)
+  end
+  return char(224 + math.floor(number / 4096), 128 + math.floor(number / 64) % 64, 128 + number % 64)
+end
+
+-- Whether an answer that begins so is a refusal, once that can be told; `seen.said` is what was said up to here.
+local function judge(counts, seen, text, refusals, ended)
+  if seen.judged then
+    return
+  end
+  local refused = find(text, '"refusal":"', 1, true) ~= nil
+  seen.said = sub((seen.said or "") .. said(text), 1, 2 * MOST_SAID)
+  local begins = gsub(gsub(gsub(seen.said, "\\(.)(%x?%x?%x?%x?)", character), "\226\128\153", "'"), "^%s+", "")
+  begins = string.lower(begins)
+  for _, refusal in ipairs(refusals) do
+    refused = refused or sub(begins, 1, #refusal) == refusal
+  end
+  if refused or ended or #begins >= MOST_SAID then
+    seen.judged = true
+    set(counts, "refused", refused and 1 or 0)
+  end
+end
+
 -- The last `"key":{…}` in a text.
 local function object_in(text, key)
   local found
@@ -458,6 +508,10 @@ local function events(counts, text, asked, seen)
     set(counts, "finish", match(text, '^[%a_]+', at + 17))
   elseif find(text, '"type":"response.completed"', 1, true) then
     set(counts, "finish", "stop")
+    at = 1
+  end
+  if seen.refusals ~= nil then
+    judge(counts, seen, text, seen.refusals, at ~= nil)
   end
   if timings == nil and usage == nil and find(text, '"delta":{', 1, true) then
     seen.events = (seen.events or 0) + 1
@@ -470,8 +524,8 @@ local function metadata(handle)
   return handle:streamInfo():dynamicMetadata()
 end
 
-local function stream(handle, asked, explain)
-  local held, seen = "", {}
+local function stream(handle, asked, explain, refusals)
+  local held, seen = "", { refusals = refusals }
   for chunk in handle:bodyChunks() do
     local length = chunk:length()
     local fresh = chunk:getBytes(0, length)
@@ -495,7 +549,20 @@ local function stream(handle, asked, explain)
 end
 
 -- An answer that is no stream: what it used is near one of its ends.
-local function whole(handle)
+local function ended(counts, head, tail, refusals)
+  local usage = object_in(tail, "usage") or object_in(head, "usage")
+  if usage ~= nil then
+    read_usage(counts, usage)
+  end
+  local finish = '"finish_reason"%s*:%s*"([%a_]+)"'
+  set(counts, "finish", match(tail, finish) or match(head, finish) or "stop")
+  if refusals ~= nil then
+    judge(counts, {}, head, refusals, true)
+  end
+  return usage ~= nil
+end
+
+local function whole(handle, refusals)
   local head, tail = "", ""
   for chunk in handle:bodyChunks() do
     local length = chunk:length()
@@ -505,12 +572,7 @@ local function whole(handle)
     local size = math.min(length, TAIL)
     tail = sub(tail .. chunk:getBytes(length - size, size), -TAIL)
   end
-  local usage, counts = object_in(tail, "usage") or object_in(head, "usage"), metadata(handle)
-  if usage ~= nil then
-    read_usage(counts, usage)
-  end
-  local finish = '"finish_reason"%s*:%s*"([%a_]+)"'
-  set(counts, "finish", match(tail, finish) or match(head, finish) or "stop")
+  ended(metadata(handle), head, tail, refusals)
 end
 
 function envoy_on_response(handle)
@@ -529,18 +591,16 @@ function envoy_on_response(handle)
   if headers:get(":status") ~= "200" or counts:get(COUNTS) == nil then
     return
   end
-  local kind = headers:get("content-type") or ""
+  local kind, refusals = headers:get("content-type") or "", handle:metadata():get("refusals")
   if sub(kind, 1, 17) == "text/event-stream" then
-    stream(handle, known ~= nil and known["asked"] or { timings = true, usage = true, each = true }, explain)
+    stream(handle, known ~= nil and known["asked"] or { timings = true, usage = true, each = true }, explain, refusals)
   elseif explain and (tonumber(headers:get("content-length")) or MOST_EXPLAINED) < MOST_EXPLAINED then
     local body = handle:body(true)
     local text = body:getBytes(0, body:length())
-    local usage = object_in(sub(text, -TAIL), "usage") or object_in(sub(text, 1, HEAD), "usage")
-    if usage ~= nil then
-      read_usage(metadata(handle), usage)
+    if ended(metadata(handle), sub(text, 1, HEAD), sub(text, -TAIL), refusals) then
       handle:headers():replace("x-argosy-tokens", tokens_text(metadata(handle)))
     end
   else
-    whole(handle)
+    whole(handle, refusals)
   end
 end

@@ -10,24 +10,27 @@ import numpy as np
 from argosy.monitoring.analysis import errors, latency, predictions
 from argosy.monitoring.eprocess import Floats, Number, mixture
 from argosy.serving.counts import Counts
-from argosy.spec.guard import FIRST_TOKEN, LATENCY, TOKEN, Guard, Metric
+from argosy.spec.guard import LATENCY, LONGER, REFUSALS, SHORTER, TIMES, Guard, Metric
 from argosy.telemetry.counters import add
 
 BETS = (0.02, 0.06, 0.2, 0.5, 0.9)
 WEIGHTS = np.full(5, 0.2)
 
 ERRORS = "errors"
-STREAMED = (FIRST_TOKEN, TOKEN)
-"""The times of a language model."""
+RATES = (ERRORS, REFUSALS)
 SHARES = {ERRORS: 0.55, LATENCY: 0.2}
-"""Of the evidence; what remains is shared by predictions and user metrics evenly. Times share that of latency."""
+"""Of the evidence; what remains is shared by predictions and user metrics evenly. What a language model's answers are
+compared by shares that of latency."""
 MIXTURES = {
-    ERRORS: errors.HARM_WEIGHTS,
-    **dict.fromkeys((LATENCY, *STREAMED), latency.HARM_WEIGHTS),
+    **dict.fromkeys(RATES, errors.HARM_WEIGHTS),
+    **dict.fromkeys((*TIMES, LONGER, SHORTER), latency.HARM_WEIGHTS),
     "output": predictions.WEIGHTS,
     "metric": WEIGHTS,
 }
-SAFE_MIXTURES = {ERRORS: np.ones(1), **dict.fromkeys((LATENCY, *STREAMED), latency.SAFE_WEIGHTS)}
+SAFE_MIXTURES = {
+    **dict.fromkeys(RATES, np.ones(1)),
+    **dict.fromkeys((*TIMES, LONGER, SHORTER), latency.SAFE_WEIGHTS),
+}
 """Weights of the guesses of each family of tests."""
 
 
@@ -79,9 +82,9 @@ class GuardState(msgspec.Struct, frozen=True, kw_only=True):
     """The state of the guard. Plain data: it is stored with the rollout and outlives a crash.
 
     `past` is all the stable did, before the rollout too; `candidate` and `stable` since it began; `waiting` is a block
-    in which one of them has no request, or no time of `timed`, yet. `logs` has ln E of every guess by test, `silent`
-    the seconds since requests or a metric last came, `proven` the tests of no harm that have been passed, `alarm` why
-    it was rolled back.
+    in which one of them has no request, or nothing of `timed` or `outputs`, yet. `logs` has ln E of every guess by
+    test, `silent` the seconds since requests or a metric last came, `proven` the tests of no harm that have been
+    passed, `alarm` why it was rolled back.
     """
 
     past: Counts = Counts()
@@ -102,8 +105,9 @@ def start(
     history: Counts = Counts(),  # noqa: B008
     timed: tuple[str, ...] = (LATENCY,),
 ) -> GuardState:
-    """A rollout's first state. `outputs` are the predictions to compare, `timed` the times; `history` is what the
-    stable did before: it makes the first guesses good, and can make no false alarm."""
+    """A rollout's first state. `outputs` are the predictions to compare, `timed` the times and what else answers of a
+    language model have; `history` is what the stable did before: it makes the first guesses good, and can make no false
+    alarm."""
     return GuardState(past=history, outputs=tuple(sorted(set(outputs))), timed=timed)
 
 
@@ -114,10 +118,19 @@ def absorb(guard: Guard, observed: GuardObservation, state: GuardState) -> Guard
     pairs = block.metrics(observed)
     whole = candidate.requests > 0 and stable.requests > 0
     early = [name for name in candidate.times | stable.times if not (candidate.timed(name) and stable.timed(name))]
+    early += [
+        name
+        for name in candidate.outputs | stable.outputs
+        if not (candidate.outputs.get(name) and stable.outputs.get(name))
+    ]
     if whole:
-        block.errors()
+        block.rate(ERRORS, guard.margin, guard.error_tolerance)
         for name in state.timed:
-            if name not in early:
+            if not (candidate.timed(name) and stable.timed(name)):
+                continue
+            if name == REFUSALS:
+                block.rate(name, guard.refusal_margin, guard.refusal_margin)
+            else:
                 block.time(name)
         for name in state.outputs:
             block.output(name)
@@ -136,10 +149,23 @@ def absorb(guard: Guard, observed: GuardObservation, state: GuardState) -> Guard
 
 
 def _split(counts: Counts, early: Collection[str]) -> tuple[Counts, Counts]:
-    """Without the times that only one revision has, and these alone: streams are counted when they end."""
-    rest = {name: each for name, each in counts.times.items() if name not in early}
-    kept = {name: each for name, each in counts.times.items() if name in early}
-    return msgspec.structs.replace(counts, times=rest), Counts(times=kept)
+    """Without the times and outputs that only one revision has, and these alone: streams are counted when they end."""
+    times = {name: each for name, each in counts.times.items() if name in early}
+    outputs = {name: each for name, each in counts.outputs.items() if name in early}
+    rest = msgspec.structs.replace(
+        counts,
+        times={name: each for name, each in counts.times.items() if name not in early},
+        outputs={name: each for name, each in counts.outputs.items() if name not in early},
+    )
+    return rest, Counts(times=times, outputs=outputs)
+
+
+def rated(counts: Counts, name: str) -> tuple[int, int]:
+    """How many requests, and how many of them are bad: ERRORS or REFUSALS."""
+    if name == ERRORS:
+        return counts.requests, counts.errors
+    found = counts.timed(name)
+    return sum(found.values()), found.get(1, 0)
 
 
 @dataclass
@@ -155,29 +181,29 @@ class _Block:
     def old(self, name: str, weights: Floats) -> Floats:
         return np.array(self.logs.get(name) or (0.0,) * len(weights))
 
-    def errors(self) -> None:
-        c, s, state, guard = self.candidate, self.stable, self.state, self.guard
-        rate = errors.stable_rate(state.past.errors, state.past.requests)
-        counts = (c.requests, c.errors, s.requests, s.errors)
-        harm = errors.harm(self.old(ERRORS, errors.HARM_WEIGHTS), rate, *counts, guard.error_tolerance)
-        before = errors.paired(
-            state.candidate.requests - state.waiting[0].requests, state.stable.requests - state.waiting[1].requests
-        )
-        name = f"{ERRORS}:safe"
-        safe = errors.safe(self.old(name, np.ones(1)), rate, before, *counts, guard.margin, guard.alpha)
-        self.logs |= {ERRORS: tuple(harm.tolist()), name: tuple(safe.tolist())}
+    def rate(self, name: str, margin: float, tolerance: float) -> None:
+        state, was = self.state, rated(self.state.past, name)
+        rate = errors.stable_rate(was[1], was[0])
+        counts = (*rated(self.candidate, name), *rated(self.stable, name))
+        harm = errors.harm(self.old(name, errors.HARM_WEIGHTS), rate, *counts, tolerance)
+        both = zip((state.candidate, state.stable), state.waiting, strict=True)
+        before = errors.paired(*(rated(all_of, name)[0] - rated(late, name)[0] for all_of, late in both))
+        proof = f"{name}:safe"
+        safe = errors.safe(self.old(proof, np.ones(1)), rate, before, *counts, margin, self.guard.alpha)
+        self.logs |= {name: tuple(harm.tolist()), proof: tuple(safe.tolist())}
 
     def time(self, time: str) -> None:
         past, guard = self.state.past.timed(time), self.guard
-        before = latency.dense(past)
+        dense = latency.falling if time == SHORTER else latency.dense
+        before = dense(past)
         if before.sum() < latency.WARM_UP:
             return
-        c, s = latency.dense(self.candidate.timed(time)), latency.dense(self.stable.timed(time))
-        shift = latency.factor_buckets(guard.latency_tolerance)
-        moved = latency.dense(past, shift)
+        c, s = dense(self.candidate.timed(time)), dense(self.stable.timed(time))
+        shift = latency.factor_buckets(guard.tolerated(time))
+        moved = dense(past, shift)
         at = latency.cuts(moved)
         g = latency.slopes(latency.cells(moved, at))
-        both = (latency.cells(c, at), latency.cells(latency.dense(self.stable.timed(time), shift), at))
+        both = (latency.cells(c, at), latency.cells(dense(self.stable.timed(time), shift), at))
         self.logs[time] = tuple(latency.harm(self.old(time, latency.HARM_WEIGHTS), g, *both).tolist())
         margin = latency.factor_buckets(guard.factor(time))
         for q in guard.latency_quantiles:

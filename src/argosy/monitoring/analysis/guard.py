@@ -14,10 +14,18 @@ import math
 import msgspec
 
 from argosy.monitoring.analysis import evidence, latency, predictions
-from argosy.monitoring.analysis.evidence import ERRORS, GuardObservation, GuardState, Pair, vector
+from argosy.monitoring.analysis.evidence import ERRORS, RATES, GuardObservation, GuardState, Pair, rated, vector
 from argosy.monitoring.eprocess import interval
 from argosy.serving.counts import Counts
-from argosy.spec.guard import FIRST_TOKEN, TOKEN, Advice, Guard, Threshold
+from argosy.spec.guard import FIRST_TOKEN, LONGER, SHORTER, SPEED, TOKEN, Advice, Guard, Threshold
+
+SAID = {
+    FIRST_TOKEN: "time to first token",
+    TOKEN: "time per token",
+    SPEED: "tokens a second",
+    LONGER: "length of answers",
+    SHORTER: "length of answers",
+}
 
 
 class MetricFinding(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +74,9 @@ def decide(guard: Guard, observed: GuardObservation, state: GuardState) -> tuple
 
 def proofs(guard: Guard, state: GuardState) -> list[str]:
     """The tests of no harm that a candidate has to pass before it may advance."""
-    return [f"{ERRORS}:safe", *(f"{name}:safe:{q:g}" for name in state.timed for q in guard.latency_quantiles)]
+    rates = [f"{name}:safe" for name in (ERRORS, *state.timed) if name in RATES]
+    times = [name for name in state.timed if name not in RATES]
+    return [*rates, *(f"{name}:safe:{q:g}" for name in times for q in guard.latency_quantiles)]
 
 
 def _advice(guard: Guard, state: GuardState, troubles: dict[str, str]) -> Advice:
@@ -92,22 +102,30 @@ def _advice(guard: Guard, state: GuardState, troubles: dict[str, str]) -> Advice
 
 def _promotion(guard: Guard, state: GuardState) -> Advice:
     missing = [name for name in proofs(guard, state) if name not in state.proven]
-    gap = rate(state.candidate) - rate(state.stable)
     sure = f"{1 - guard.alpha:.0%}" if guard.alpha >= 0.01 else f"{1 - guard.alpha:.2%}"
     claims = "; ".join(_claim(guard, name) for name in missing or proofs(guard, state))
     if missing:
         return Advice(verdict="hold", reason=f"not proven yet at {sure}: {claims}")
-    if gap >= guard.margin:
-        reason = f"proven earlier, but errors are now {gap:.2%} above the stable's, past the margin"
-        return Advice(verdict="hold", reason=reason)
+    for name in (ERRORS, *state.timed):
+        gap = rate(state.candidate, name) - rate(state.stable, name) if name in RATES else -1.0
+        if gap >= _margin(guard, name):
+            reason = f"proven earlier, but {name} are now {gap:.2%} above the stable's, past the margin"
+            return Advice(verdict="hold", reason=reason)
     return Advice(verdict="advance", reason=f"proven at {sure}: {claims}")
 
 
 def _claim(guard: Guard, name: str) -> str:
-    if name.startswith(ERRORS):
-        return f"errors at most {guard.margin:.2%} above the stable's"
-    family, _, quantile = name.split(":")
-    return f"p{float(quantile) * 100:g} {name_of(family)} at most {guard.factor(family):g} × the stable's"
+    family, _, quantile = name.partition(":safe")
+    if family in RATES:
+        return f"{family} at most {_margin(guard, family):.2%} above the stable's"
+    place, factor = float(quantile[1:]) * 100, guard.factor(family)
+    if family in (SPEED, SHORTER):
+        return f"p{100 - place:g} {name_of(family)} at least the stable's / {factor:g}"
+    return f"p{place:g} {name_of(family)} at most {factor:g} × the stable's"
+
+
+def _margin(guard: Guard, name: str) -> float:
+    return guard.margin if name == ERRORS else guard.refusal_margin
 
 
 def _no_data(name: str, state: GuardState) -> str:
@@ -133,7 +151,7 @@ def _alarm(guard: Guard, state: GuardState) -> str:
     shares = evidence.weights(guard, state)
     worst = max(shares, key=lambda name: math.log(shares[name]) + evidence.log_evidence(name, state))
     finding = next(f for f in findings(guard, state) if f.metric == worst)
-    verb = "changed" if worst.startswith("output:") else "got worse"
+    verb = "changed" if worst.startswith("output:") or worst in (LONGER, SHORTER) else "got worse"
     return f"{name_of(worst)} {verb}: {finding.text} (evidence {math.exp(min(finding.log_e, 700)):,.0f} to 1)"
 
 
@@ -154,8 +172,8 @@ def findings(guard: Guard, state: GuardState) -> tuple[MetricFinding, ...]:
     found: list[MetricFinding] = []
     for name in evidence.weights(guard, state):
         family, _, rest = name.partition(":")
-        if family == ERRORS:
-            finding = _errors(guard, state)
+        if family in RATES:
+            finding = _rate(name, guard, state)
         elif family in state.timed:
             finding = _time(family, guard, state)
         elif family == "output":
@@ -166,12 +184,13 @@ def findings(guard: Guard, state: GuardState) -> tuple[MetricFinding, ...]:
     return tuple(found)
 
 
-def _errors(guard: Guard, state: GuardState) -> MetricFinding:
-    candidate, stable = state.candidate, state.stable
-    low, high = interval(candidate.errors, candidate.requests, guard.alpha)
-    text = f"{rate(candidate):.2%} of {candidate.requests:,} requests ({low:.2%} to {high:.2%}), "
-    text += f"stable {rate(stable):.2%} of {stable.requests:,}"
-    return MetricFinding(metric=ERRORS, candidate=rate(candidate), stable=rate(stable), low=low, high=high, text=text)
+def _rate(name: str, guard: Guard, state: GuardState) -> MetricFinding:
+    (count, bad), (others, _) = rated(state.candidate, name), rated(state.stable, name)
+    mine, theirs = rate(state.candidate, name), rate(state.stable, name)
+    low, high = interval(bad, count, guard.alpha)
+    text = f"{mine:.2%} of {count:,} {'requests' if name == ERRORS else 'answers'} ({low:.2%} to {high:.2%}), "
+    text += f"stable {theirs:.2%} of {others:,}"
+    return MetricFinding(metric=name, candidate=mine, stable=theirs, low=low, high=high, text=text)
 
 
 def _time(name: str, guard: Guard, state: GuardState) -> MetricFinding:
@@ -179,10 +198,15 @@ def _time(name: str, guard: Guard, state: GuardState) -> MetricFinding:
     c, s = latency.dense(state.candidate.timed(name)), latency.dense(state.stable.timed(name))
     if not c.sum() or not s.sum():
         return MetricFinding(metric=name, candidate=math.nan, stable=math.nan, text=f"no {name_of(name)} yet")
-    low, high = latency.quantile_interval(c, q, guard.alpha)
-    mine, theirs = latency.quantile(c, q), latency.quantile(s, q)
-    text = f"p{q * 100:g} {mine:.3g} s ({low:.3g} to {high:.3g}), stable {theirs:.3g} s; "
-    text += f"mean × {latency.mean(c) / latency.mean(s):.2f}"
+    q = 1 - q if name == SHORTER else q
+    ends, unit = latency.quantile_interval(c, q, guard.alpha), " s"
+    values, times = (latency.quantile(c, q), latency.quantile(s, q), *ends), latency.mean(c) / latency.mean(s)
+    if name == SPEED:
+        values, times, q, unit = [1 / each if each else math.inf for each in values], 1 / times, 1 - q, ""
+    elif name in (LONGER, SHORTER):
+        values, unit = [1000 * each for each in values], " tokens"
+    mine, theirs, (low, high) = values[0], values[1], sorted(values[2:])
+    text = f"p{q * 100:g} {mine:.3g}{unit} ({low:.3g} to {high:.3g}), stable {theirs:.3g}{unit}; mean × {times:.2f}"
     return MetricFinding(metric=name, candidate=mine, stable=theirs, low=low, high=high, text=text)
 
 
@@ -202,13 +226,14 @@ def _metric(name: str, pair: Pair) -> MetricFinding:
     return MetricFinding(metric=f"metric:{name}", candidate=mine, stable=theirs, text=text)
 
 
-def rate(counts: Counts) -> float:
-    """Errors by requests; 0 without requests."""
-    return counts.errors / counts.requests if counts.requests else 0.0
+def rate(counts: Counts, name: str = ERRORS) -> float:
+    """Errors by requests, or refusals by answers; 0 without any."""
+    count, bad = rated(counts, name)
+    return bad / count if count else 0.0
 
 
 def name_of(metric: str) -> str:
     """A test's name as a user says it."""
     family, _, name = metric.partition(":")
     known = {"output": f"predictions of '{name}'", "metric": f"metric '{name}'"}
-    return (known | {FIRST_TOKEN: "time to first token", TOKEN: "time per token"}).get(family, family)
+    return (known | SAID).get(family, family)

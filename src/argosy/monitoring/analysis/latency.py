@@ -49,6 +49,11 @@ def dense(latency: dict[int, int], shift: int = 0) -> Floats:
     return counts
 
 
+def falling(latency: dict[int, int], shift: int = 0) -> Floats:
+    """The same from the largest bucket down, so that what is shorter counts as slower."""
+    return dense(latency, -shift)[::-1]
+
+
 def factor_buckets(factor: float) -> int:
     """How many whole buckets a factor ≥ 1 is, rounded down (1.25 → 4: a strict reading of a margin)."""
     return int(math.log(factor) / math.log(GROWTH) + 1e-9)
